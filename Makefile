@@ -28,9 +28,10 @@ $(CORE): requirements/core.txt requirements/build.txt pyproject.toml tools/boots
 	@$(PYTHON) tools/bootstrap.py core
 	@touch $@
 
-lint: $(READY)  ## format, lint, types
+lint: $(READY)  ## format, lint, layers, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-cache > /dev/null || $(BIN)/lint-imports
 	$(BIN)/mypy
 	@for one in $(sort $(dir $(wildcard examples/*/*.py))); do MYPYPATH=examples $(BIN)/mypy $$one || exit 1; done
 

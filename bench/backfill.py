@@ -26,10 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.machine import describe, write_result
-from shroff.features import backfill as backfill_module
-from shroff.features.backfill import backfill
-from shroff.features.backfill_cells import Run
-from shroff.features.histories import HistoryPlan, Query, Series
+from shroff.features.batch import backfill as backfill_module
+from shroff.features.batch.backfill import backfill
+from shroff.features.batch.backfill_cells import Run
+from shroff.features.online.histories import HistoryPlan, Query, Series
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS

@@ -1,8 +1,8 @@
 """One event and a few: processor time of looking up, deciding and committing a batch, by how many events it has.
 
 A project with 40 features, 10 rules and a model of 100 trees; the log is SQLite, synchronous=FULL. Batches of each size
-are decided in turn, one by one and by columns, which is what `features.online.FEW` chooses between; medians over the
-rounds. A commit's wall time is that of the disk as well.
+are decided in turn, one by one and by columns, which is what `features.online.engine.FEW` chooses between; medians over
+the rounds. A commit's wall time is that of the disk as well.
 
     python -m bench.few [--rounds 5] [--seconds 0.3] [--project FOLDER] [--scratch FOLDER] [--keep]
 """
@@ -25,12 +25,12 @@ import msgspec
 
 from bench.machine import describe, write_result
 from bench.streams_setup import LEARNED_FROM, scored_project
-from shroff import app
-from shroff.decisions.posted import PostReader
-from shroff.decisions.writer import Writer
+from shroff.app import project as app
 from shroff.events.intake import Submission
 from shroff.examples.bank import bank
-from shroff.features import online
+from shroff.features.online import engine as online
+from shroff.log.writer import Writer
+from shroff.worker.posted import PostReader
 
 SIZES = (1, 2, 4, 8, 12, 16, 24, 32, 64)
 WARM = 2_000

@@ -22,10 +22,10 @@ import numpy as np
 from bench.backfill import DAY_MS, HOUR_MS, KEYS, PLAN, Payments, made_up, with_late
 from bench.machine import describe, first_touch_ms, keep_memory, spread, write_result
 from bench.online import columns_of, feed, histories
-from shroff.features.backfill import Backfill
-from shroff.features.histories import History, HistoryPlan, Look, Query, Series
-from shroff.features.kernel_operations import AT_MOST
-from shroff.features.program import Program
+from shroff.features.batch.backfill import Backfill
+from shroff.features.kernels.operations import AT_MOST
+from shroff.features.online.histories import History, HistoryPlan, Look, Query, Series
+from shroff.features.programs.values import Program
 
 PIECE = 1_000_000
 CALL = 4_096

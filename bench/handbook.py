@@ -35,8 +35,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from bench.machine import describe, write_result
-from shroff.models.daily import KeyDays, best_card_precision, card_precision, key_days
-from shroff.models.metrics import auc_roc, average_precision
+from shroff.models.evaluation.daily import KeyDays, best_card_precision, card_precision, key_days
+from shroff.models.evaluation.metrics import auc_roc, average_precision
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SHROFF = str(Path(sys.executable).with_name("shroff"))

@@ -32,12 +32,12 @@ from typing import Any
 import msgspec
 
 from bench.machine import describe, spread, write_result
-from shroff import app
-from shroff.decisions.collector import calm_collector
-from shroff.decisions.writer import Writer
-from shroff.events.encodings import read_lines
+from shroff.app import project as app
+from shroff.events.formats.encodings import read_lines
 from shroff.events.intake import Intake, Submission
 from shroff.examples.bank import bank
+from shroff.log.writer import Writer
+from shroff.runtime.gc_pause import calm_collector
 
 PROJECTS = Path(__file__).parent / "projects"
 CASES = {"forty_features": "40 features, 10 rules", "eight_features": "8 features, 3 rules"}

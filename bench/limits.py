@@ -33,7 +33,7 @@ from pathlib import Path
 import httpx2
 
 from bench.machine import describe, write_result
-from shroff import app
+from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.people import keys
 from shroff.people.access import RIGHTS, Role, Who

@@ -21,8 +21,8 @@ from pathlib import Path
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 
 from bench.machine import describe, write_result
-from shroff import app
-from shroff.decisions.lists import Entry
+from shroff.app import project as app
+from shroff.project.lists import Entry
 
 USUAL = (1_000, 100_000, 2_000)
 PROGRAM = "from shroff.cli.main import main; main()"

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from bench.backfill import DAY_MS, KEYS, LENGTHS_MS, PLAN, SCALE, Payments, made_up, with_late
 from bench.machine import describe, write_result
-from shroff.features.histories import History, HistoryPlan, Query, Series
+from shroff.features.online.histories import History, HistoryPlan, Query, Series
 
 RIVER_PLAN = HistoryPlan(
     (Series(sums=True, squares=True, scale=SCALE),),

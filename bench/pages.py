@@ -32,7 +32,7 @@ import msgspec
 
 from bench.machine import describe, write_result
 from bench.service import ME, SHROFF, running
-from shroff import app
+from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank
 from shroff.people import users

@@ -23,9 +23,9 @@ from pathlib import Path
 
 from bench.ingest import write_lines
 from bench.machine import describe, write_result
-from shroff import app
-from shroff.decisions import snapshots
-from shroff.decisions.snapshots import Saved
+from shroff.app import project as app
+from shroff.log.state import snapshots
+from shroff.log.state.snapshots import Saved
 
 PROJECTS = ("eight_features", "forty_features")
 
@@ -108,8 +108,8 @@ def start(folder: Path) -> float:
 
 
 def seconds_to_start(folder: Path) -> float:
-    from shroff.decisions import writer  # noqa: F401  loading it is not what is measured
-    from shroff.features import kernel  # noqa: F401  nor this, which takes seconds
+    from shroff.features.kernels import windows as kernel  # noqa: F401  nor this, which takes seconds
+    from shroff.log import writer  # noqa: F401  loading it is not what is measured
 
     project = app.open(folder)
     began = time.perf_counter()

@@ -38,7 +38,7 @@ import uvloop
 
 from bench.machine import describe, write_result
 from bench.streams_setup import LEARNED_FROM, scored_project
-from shroff import app
+from shroff.app import project as app
 from shroff.examples.bank import bank
 from shroff.people import keys
 from shroff.people.access import RIGHTS, Role, Who

@@ -23,9 +23,9 @@ from unittest import mock
 from bench.machine import describe, write_result
 from shroff import config
 from shroff.config import TEMPLATE_FOLDER
-from shroff.decisions.definitions import Definitions, computed_of, load_definitions
 from shroff.events.event import Event
-from shroff.features.online import Online
+from shroff.features.online.engine import Online
+from shroff.project.definitions import Definitions, computed_of, load_definitions
 
 TEMPLATE = TEMPLATE_FOLDER / "savings"
 START_MS = 1_772_362_800_000
@@ -94,8 +94,8 @@ def timed(definitions: Definitions, events: Sequence[Event], size: int, way: str
     """Microseconds per event, of the median batch."""
     with ExitStack() as patches:
         if way == "python":
-            patches.enter_context(mock.patch("shroff.features.running.look_plan", return_value=None))
-            patches.enter_context(mock.patch("shroff.features.since_flag.rule_program", return_value=None))
+            patches.enter_context(mock.patch("shroff.features.online.running.look_plan", return_value=None))
+            patches.enter_context(mock.patch("shroff.features.online.since_flag.rule_program", return_value=None))
         online = Online(definitions.events, computed_of(definitions), definitions.reference, 86_400_000)
     micros = []
     for at in range(0, len(events), size):

@@ -18,7 +18,7 @@ from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from shroff import app
+from shroff.app import project as app
 from shroff.examples.bank import bank
 
 PROJECT = Path(__file__).parent / "projects" / "forty_features"

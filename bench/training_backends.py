@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 import shroff
-from shroff.app import make_project
+from shroff.app.project import make_project
 from shroff.examples.bank import Payment, bank, known_at_the_end, with_labels
 
 SEED = 5

@@ -37,9 +37,9 @@ import pyarrow.parquet as pq
 import shroff
 from bench.features import THREADS, Taken, timed, write_payments
 from bench.machine import describe, write_result
-from shroff.decisions.training_files import LABELS, ROWS
 from shroff.events.event import time_text
-from shroff.models.folds import final_window
+from shroff.models.evaluation.windows import final_window
+from shroff.training.sets.files import LABELS, ROWS
 
 PROJECT = Path(__file__).parent / "projects" / "training_set"
 ROOT = Path(__file__).parent.parent

@@ -16,7 +16,6 @@ from docs.made_api import api_page
 from docs.made_files import MADE, REFERENCE, made_file_pages, markdown_table
 from docs.made_limits import limits_page
 from shroff.cli.main import COMMANDS, Program, program
-from shroff.decisions.definitions import Definitions, computed_of, load_definitions
 from shroff.events.door import Door
 from shroff.features.definitions import cost
 from shroff.features.naive import Naive
@@ -29,6 +28,7 @@ from shroff.language.row import compile_row
 from shroff.language.syntax import ExpressionError
 from shroff.language.types import BOOLEAN, DURATION, INTEGER, REAL, TEXT, TIME, Type, money, number
 from shroff.language.values import Value, show
+from shroff.project.definitions import Definitions, computed_of, load_definitions
 
 TYPES: Final[dict[str, Type]] = {
     "integer": INTEGER,

@@ -11,10 +11,10 @@ from typing import Final
 import shroff
 from shroff.cli.failures import KINDS, MISTAKE
 from shroff.cli.main import EXIT_STATUS
-from shroff.decisions.schema import FILES, ProjectFile
 from shroff.language.keys import Either, Key, Keys, Many, Shape
-from shroff.notices.checking import NAMES_OF
 from shroff.notices.keys import NOTICE_FILE
+from shroff.notices.texts.checking import NAMES_OF
+from shroff.project.schema import FILES, ProjectFile
 
 MADE: Final = "<!-- Made from the program by `make docs`; what is changed here is lost. -->\n"
 PAGES: Final = {kind: f"{kind}-yaml" for kind in ("shroff", "events", "features", "policy", "model", "calls")} | {

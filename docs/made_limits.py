@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 from docs.made_files import MADE, markdown_table
+from shroff.app.rules import rule_drafts, rule_files
 from shroff.cases import desk, files, working
-from shroff.decisions import answering, foreseeing, posted, rule_drafts, rule_files, ruletests
 from shroff.events import readers
-from shroff.language import parser, yamlreading
+from shroff.language import parser
+from shroff.language.yaml import reading as yamlreading
+from shroff.log import ruletests
 from shroff.people import throttle
-from shroff.web import (
-    asgi,
-    check_work,
-    checking,
-    connections,
-    drafts,
-    events,
-    http,
-    list_csv,
-    lists,
-    paging,
-    problems,
-    protocol,
-    proxies,
-    server,
-    service,
-    streaming,
-    turns,
-)
-from shroff.web import backtests as judged
-from shroff.web.gate import SENDERS_MAX
+from shroff.web import server, service
+from shroff.web.api import events
+from shroff.web.api.rules import backtests as judged
+from shroff.web.api.rules import drafts, list_csv, lists
+from shroff.web.http import asgi, connections, paging, problems, protocol, proxies, streaming, turns
+from shroff.web.http import messages as http
+from shroff.web.http.gate import SENDERS_MAX
+from shroff.web.work import check_work, checking
+from shroff.worker import answering, foreseeing, posted
 
 Row = tuple[str, str, str]
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import jsonschema_rs
 import msgspec
 
-from shroff.web.http import LINES
-from shroff.web.openapi import openapi
-from shroff.web.problems import ProblemError
-from shroff.web.routes import Route, Table
+from shroff.web.http.messages import LINES
+from shroff.web.http.openapi import openapi
+from shroff.web.http.problems import ProblemError
+from shroff.web.http.routes import Route, Table
 
 if TYPE_CHECKING:
-    from shroff.decisions.definitions import Definitions
+    from shroff.project.definitions import Definitions
     from tests.webs import Answered
 
 JSON = "application/json"

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 if TYPE_CHECKING:
     from shroff.errors import Problem
-    from shroff.language.yamltext import Node
+    from shroff.language.yaml.text import Node
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 SHROFF: Final = ROOT / "tests" / "bin" / "shroff"
@@ -97,7 +97,7 @@ def make_cheap(patch: Callable[[object, str, object], None]) -> None:
     """
     from argon2 import PasswordHasher
 
-    from shroff.language import yamltext
+    from shroff.language.yaml import text as yamltext
     from shroff.people.passwords import Passwords
 
     cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -151,7 +151,8 @@ def _load() -> None:
 
     for module in pkgutil.iter_modules(shroff.cli.__path__):
         importlib.import_module(f"shroff.cli.{module.name}")
-    from shroff import app, config
+    from shroff import config
+    from shroff.app import project as app
     from tests.recovery.harness import make_project, write_events
 
     make_cheap(setattr)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import Page
 
-from shroff import app
+from shroff.app import project as app
 from shroff.people import links
 from tests.served import Served
 from tools.browser import browser

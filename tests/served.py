@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx2
 
-from shroff import app
+from shroff.app import project as app
 from shroff.people import keys
 from shroff.people.access import Right, Role, Who
 from tests import forks

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from shroff import app
+from shroff.app import project as app
 from shroff.notices.mailer import Mail, Unmailed
 from shroff.notices.office import Office
 from shroff.notices.store import Letter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from shroff.app import Project
+from shroff.app.project import Project
 
 
 def names_of(part: type) -> set[str]:

@@ -52,7 +52,7 @@ DISTRIBUTIONS = {
     "xgboost": "xgboost-cpu",
 }
 # Parts that nothing but their own extra imports; every other module must import an extra's library when it needs it.
-OF_EXTRAS = ("shroff.adapters", "shroff.testing", "shroff.events.avro_values")
+OF_EXTRAS = ("shroff.adapters", "shroff.testing", "shroff.events.avro.values")
 
 
 @cache

@@ -14,26 +14,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shroff import config
-from shroff.adapters.log_memory import MemoryLog, MemoryStore
-from shroff.adapters.log_sqlite import SqliteLog
-from shroff.app import Project
-from shroff.decisions.definitions import Definitions, computed_of
-from shroff.decisions.engine import is_rolled_out
-from shroff.decisions.fold import lateness_of
-from shroff.decisions.history import Control, Records
-from shroff.decisions.ingest import ingest, with_labels
-from shroff.decisions.writer import DECIDED, DUPLICATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Writer
+from shroff.adapters.log.memory import MemoryLog, MemoryStore
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.app.project import Project
+from shroff.engine.step import is_rolled_out
 from shroff.events import hash_keys
-from shroff.events.encodings import read_lines
 from shroff.events.event import canonical_value
+from shroff.events.formats.encodings import read_lines
 from shroff.events.intake import Intake, Submission
-from shroff.features.batch import Batch
+from shroff.features.batch.engine import Batch
 from shroff.features.frames import frames_of
 from shroff.features.key_texts import Hits
 from shroff.features.naive import Naive
 from shroff.language.columns import values_of
 from shroff.language.shares import key_text
+from shroff.log.history import Control, Records
+from shroff.log.state.fold import lateness_of
+from shroff.log.writer import DECIDED, DUPLICATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Writer
+from shroff.project.definitions import Definitions, computed_of
 from shroff.streams.log import Log
+from shroff.worker.ingest import ingest, with_labels
 from tests.conformance.cases import CHANGE, Case, laid_over
 
 NOW_MS = 1_750_000_000_000

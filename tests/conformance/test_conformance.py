@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from shroff.app import CheckReport
-from shroff.decisions.writer import DECIDED
+from shroff.app.project import CheckReport
 from shroff.errors import Problem
+from shroff.log.writer import DECIDED
 from tests.conformance.cases import Case, all_cases, read_cases
 from tests.conformance.running import ALL, Outcome, Run, mismatches, run_case, same, write_project
 from tests.conformance.waiting import WAITING

@@ -9,10 +9,10 @@ from uuid import uuid4
 
 import pytest
 
-from shroff.adapters.registry_http import HttpRegistry
+from shroff.adapters.registry.http import HttpRegistry
 from shroff.errors import SchemasAwayError, UsageError
-from shroff.events.avro_subjects import settle, subject_of
-from shroff.events.avro_wire import UNKNOWN_FOR_S, AvroDecoder, AvroEncoder
+from shroff.events.avro.subjects import settle, subject_of
+from shroff.events.avro.wire import UNKNOWN_FOR_S, AvroDecoder, AvroEncoder
 from tests.unit.avros import message, project, record, taken
 
 pytestmark = pytest.mark.slow

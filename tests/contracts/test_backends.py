@@ -19,19 +19,19 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 import shroff
-from shroff.adapters.backfill_dask import DaskBackend
-from shroff.adapters.backfill_spark import SparkBackend
-from shroff.decisions.clusters import cluster_of
-from shroff.decisions.definitions import computed_of
-from shroff.decisions.tables import Way
+from shroff.adapters.backfill.dask import DaskBackend
+from shroff.adapters.backfill.spark import SparkBackend
 from shroff.errors import UsageError
-from shroff.features.partitioned import Backend, Cluster, Done, Partitioned
-from shroff.models import learners_cluster
-from shroff.models.forest import margins_of
-from shroff.models.learners import Fitted, columns_for, fit
-from shroff.models.learners_cluster import Growing
+from shroff.features.cluster.partitioned import Backend, Cluster, Done, Partitioned
+from shroff.log.columns.tables import Way
+from shroff.models.learners import cluster as learners_cluster
+from shroff.models.learners.cluster import Growing
+from shroff.models.learners.learner import Fitted, columns_for, fit
 from shroff.models.sets import Input
-from shroff.models.trees_xgboost import forest_of_xgboost
+from shroff.models.trees.forest import margins_of
+from shroff.models.trees.xgboost import forest_of_xgboost
+from shroff.project.definitions import computed_of
+from shroff.replay.clusters import cluster_of
 from shroff.testing.backends import HereBackend, ProcessBackend
 from shroff.testing.contracts.backend import BackendContract, ended, process_after
 from tests.journeys.test_real_data import HANDBOOK, HANDBOOK_FILE
@@ -211,7 +211,7 @@ def auc_roc(scores: Any, verdicts: Any) -> float:
     return float(roc_auc_score(verdicts, scores))
 
 
-def handbook(folder: Path, table: pa.Table) -> tuple[shroff.app.Project, Path]:
+def handbook(folder: Path, table: pa.Table) -> tuple[shroff.app.project.Project, Path]:
     """The project of the handbook with features of every kind, and its payments as a file."""
     more = (
         "  others_1d: count(payment where payment.amount > this.amount) over 1d\n"
@@ -305,7 +305,7 @@ def test_a_backend_without_its_library_says_what_to_install_and_falls_back_to_no
 
 def test_spark_without_java_says_so():
     program = (
-        "from shroff.adapters.backfill_spark import SparkBackend\n"
+        "from shroff.adapters.backfill.spark import SparkBackend\n"
         "from shroff.errors import UsageError\n"
         "try:\n    SparkBackend(workers=1)\nexcept UsageError as error:\n    print(error)\n"
     )

@@ -9,11 +9,11 @@ import psycopg
 import pytest
 from sqlalchemy import inspect
 
-from shroff.adapters.cases_schema import case_tables
-from shroff.adapters.cases_sql import SqlCases
-from shroff.adapters.log_mariadb import MariadbLog
-from shroff.adapters.log_postgres import PostgresLog
-from shroff.adapters.people_sql import SqlPeople
+from shroff.adapters.cases.schema import case_tables
+from shroff.adapters.cases.sql import SqlCases
+from shroff.adapters.log.mariadb import MariadbLog
+from shroff.adapters.log.postgresql import PostgresLog
+from shroff.adapters.people.sql import SqlPeople
 from shroff.streams.log import Log
 from shroff.testing.contracts.cases import SEAL, CaseContract
 from tests.contracts.test_people_servers import in_mariadb, name_of

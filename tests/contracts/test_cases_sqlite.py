@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from shroff.adapters.cases_sql import CaseChanging, SqlCases
-from shroff.adapters.log_sqlite import SqliteLog
-from shroff.adapters.people_schema import tables
-from shroff.adapters.people_sql import SqlPeople, _Changing
+from shroff.adapters.cases.sql import CaseChanging, SqlCases
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.people.schema import tables
+from shroff.adapters.people.sql import SqlPeople, _Changing
 from shroff.cases.case import Alert, Attached, Case, Done, Happened, Pending, View, Wanted
 from shroff.cases.store import CaseChange, CaseLook, Cursor
 from shroff.errors import ShroffError

@@ -23,22 +23,22 @@ import redis as library
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shroff import app
-from shroff.adapters import features_redis
-from shroff.adapters.features_redis import RedisFeatures
-from shroff.adapters.log_memory import MemoryLog, MemoryStore
-from shroff.decisions.definitions import load_definitions
-from shroff.decisions.history import Records
-from shroff.decisions.online_features import OnlineSink, origin_of, read_features, typed
-from shroff.decisions.replay import segments
-from shroff.decisions.writer import Writer
+from shroff.adapters.features import redis as features_redis
+from shroff.adapters.features.redis import RedisFeatures
+from shroff.adapters.log.memory import MemoryLog, MemoryStore
+from shroff.app import project as app
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.features.naive import Naive
 from shroff.language.shares import key_text
 from shroff.language.types import Type
+from shroff.log.history import Records
+from shroff.log.writer import Writer
+from shroff.project.definitions import load_definitions
+from shroff.replay.compare import segments
 from shroff.streams.delivering_rows import decisions
 from shroff.streams.log import Log
 from shroff.testing.contracts.online import OnlineContract, row
+from shroff.worker.online_features import OnlineSink, origin_of, read_features, typed
 from tests.laws.projects import history_of, project, versions
 from tests.laws.test_engines import NOW_MS, QUICK, in_disorder, submission
 from tests.unit.projects import systems_of
@@ -213,7 +213,7 @@ def test_of_each_key_there_is_what_its_last_decision_shows_whoever_wrote_it(redi
 
 @pytest.mark.parametrize("change", ["last", "key", "part"])
 def test_the_law_catches_a_sink_that_is_wrong(change, redis, client, place, monkeypatch):
-    from shroff.decisions import online_features
+    from shroff.worker import online_features
 
     if change == "last":
         monkeypatch.setattr(
@@ -432,7 +432,7 @@ def test_values_are_typed_as_python_has_them(shown, kind, value):
 def test_a_reader_needs_no_engine():
     """A service that only reads loads no kernel."""
     code = (
-        "import sys, shroff.decisions.online_features, shroff.adapters.features_redis\n"
+        "import sys, shroff.worker.online_features, shroff.adapters.features.redis\n"
         "print('numba' in sys.modules, 'xgboost' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -6,10 +6,10 @@ import inspect
 
 import pytest
 
-from shroff.adapters.registry_memory import MemoryRegistry
-from shroff.events.avro_wire import AvroDecoder, AvroEncoder
-from shroff.events.lines import Line
-from shroff.events.wire import JsonDecoder, JsonEncoder
+from shroff.adapters.registry.memory import MemoryRegistry
+from shroff.events.avro.wire import AvroDecoder, AvroEncoder
+from shroff.events.formats.lines import Line
+from shroff.events.formats.wire import JsonDecoder, JsonEncoder
 from shroff.testing.contracts import wire
 from shroff.testing.contracts.wire import FormatContract
 

@@ -10,12 +10,12 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from shroff.adapters import source_kafka
-from shroff.adapters.sender_kafka import KafkaSender
-from shroff.adapters.source_kafka import KafkaSource
+from shroff.adapters.senders.kafka import KafkaSender
+from shroff.adapters.sources import kafka as source_kafka
+from shroff.adapters.sources.kafka import KafkaSource
 from shroff.errors import ShroffError, UsageError
-from shroff.events.systems import System
-from shroff.events.wire import JsonDecoder
+from shroff.events.formats.wire import JsonDecoder
+from shroff.project.settings.systems import System
 from shroff.streams.merge import Merge
 from shroff.testing.contracts.source import message, moment, numbers, read
 from tools.servers.errors import UnavailableError

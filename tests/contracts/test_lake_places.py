@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from shroff.adapters.lake_bucket import BucketObjects
-from shroff.adapters.lake_folder import STEPS, FolderObjects
+from shroff.adapters.lake.bucket import BucketObjects
+from shroff.adapters.lake.folder import STEPS, FolderObjects
 from shroff.errors import StorageError, TransientError, UsageError
 from shroff.streams.lake import Found, Listed, Objects
 from shroff.testing.contracts.lake import ObjectsContract

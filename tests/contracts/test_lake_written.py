@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from shroff.adapters.lake_folder import FolderObjects
-from shroff.adapters.log_memory import MemoryLog, MemoryStore
-from shroff.decisions.lake_check import check
-from shroff.decisions.lake_reader import LakeReader
-from shroff.decisions.lake_writer import LakeWriter
+from shroff.adapters.lake.folder import FolderObjects
+from shroff.adapters.log.memory import MemoryLog, MemoryStore
+from shroff.lake.check import check
+from shroff.lake.reader import LakeReader
+from shroff.lake.writer import LakeWriter
 from shroff.streams.lake import Objects, Patient
 from shroff.streams.lake_manifest import DocumentFolder, Layout, read_state
 from tests.contracts.test_lake_places import SCHEMES, bucket_of, own

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import NewTopic
 
-from shroff.adapters import source_kafka
-from shroff.adapters.control_kafka import KafkaControls, KafkaPost
+from shroff.adapters.kafka.control import KafkaControls, KafkaPost
+from shroff.adapters.sources import kafka as source_kafka
 from shroff.errors import StateError, UsageError
-from shroff.events.systems import System
+from shroff.project.settings.systems import System
 from shroff.streams.controls import Controls, LanePost, Message
 from shroff.testing.contracts.controls import LANES, ControlsContract
 from shroff.testing.contracts.source import message, read

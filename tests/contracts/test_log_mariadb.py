@@ -11,16 +11,16 @@ from urllib.parse import urlsplit
 import pymysql
 import pytest
 
-from shroff.adapters.log_mariadb import MariadbLog
+from shroff.adapters.log.mariadb import MariadbLog
 from shroff.streams.log import Log
-from shroff.testing.contracts.log import LogContract
+from shroff.testing.contracts.log.basics import LogContract
 from tools.servers.databases import MariaDB
 from tools.servers.keep import Kept
 
 pytestmark = pytest.mark.slow
 HOLD = """
 import sys
-from shroff.adapters.log_mariadb import MariadbLog
+from shroff.adapters.log.mariadb import MariadbLog
 from shroff.testing.holding import hold
 hold(lambda on_step: MariadbLog(sys.argv[1], on_step=on_step))
 """

@@ -9,17 +9,17 @@ from typing import ClassVar
 import psycopg
 import pytest
 
-from shroff.adapters.log_postgres import PostgresLog
+from shroff.adapters.log.postgresql import PostgresLog
 from shroff.errors import LogBusyError
 from shroff.streams.log import Log
-from shroff.testing.contracts.log import LogContract
+from shroff.testing.contracts.log.basics import LogContract
 from tools.servers.databases import Postgres
 from tools.servers.keep import Kept
 
 pytestmark = pytest.mark.slow
 HOLD = """
 import sys
-from shroff.adapters.log_postgres import PostgresLog
+from shroff.adapters.log.postgresql import PostgresLog
 from shroff.testing.holding import hold
 hold(lambda on_step: PostgresLog(sys.argv[1], on_step=on_step))
 """

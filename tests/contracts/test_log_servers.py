@@ -18,10 +18,11 @@ import psycopg
 import pymysql
 import pytest
 
-from shroff.adapters import deadline, log_lease, mariadb_session, postgres_session
-from shroff.adapters.log_mariadb import MariadbLog
-from shroff.adapters.log_postgres import PostgresLog
-from shroff.adapters.log_server import STEPS, ServerLog
+from shroff.adapters.databases import deadline, mariadb_session, postgres_session
+from shroff.adapters.log import lease as log_lease
+from shroff.adapters.log.mariadb import MariadbLog
+from shroff.adapters.log.postgresql import PostgresLog
+from shroff.adapters.log.server import STEPS, ServerLog
 from shroff.errors import LogBusyError, OvertakenError, ShroffError, StorageError, TransientError
 from shroff.streams.log import Batch, HitRow
 from shroff.testing.rows import ODD_IDS, contents, decision, everything, payments, record
@@ -34,9 +35,9 @@ LEASE_S = 0.6
 SECRET = "not-for-anybody"
 APPEND_AND_DIE = """
 import sys
-from shroff.adapters.log_mariadb import MariadbLog
-from shroff.adapters.log_postgres import PostgresLog
-from shroff.adapters.log_server import STEPS
+from shroff.adapters.log.mariadb import MariadbLog
+from shroff.adapters.log.postgresql import PostgresLog
+from shroff.adapters.log.server import STEPS
 from shroff.testing.rows import everything
 from shroff.testing.kill import kill_at
 kind = PostgresLog if sys.argv[1].startswith("postgres") else MariadbLog

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from shroff.adapters.log_sqlite import SqliteLog
+from shroff.adapters.log.sqlite import SqliteLog
 from shroff.errors import StorageError
 from shroff.streams.log import Log
-from shroff.testing.contracts.log import LogContract
+from shroff.testing.contracts.log.basics import LogContract
 from shroff.testing.rows import payments
 
 HOLD = """
 import pathlib, sys
-from shroff.adapters.log_sqlite import SqliteLog
+from shroff.adapters.log.sqlite import SqliteLog
 from shroff.testing.holding import hold
 hold(lambda on_step: SqliteLog(pathlib.Path(sys.argv[1]), on_step=on_step))
 """

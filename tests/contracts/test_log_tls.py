@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from shroff.adapters.log_mariadb import MariadbLog
-from shroff.adapters.log_postgres import PostgresLog
+from shroff.adapters.log.mariadb import MariadbLog
+from shroff.adapters.log.postgresql import PostgresLog
 from shroff.errors import StorageError
 from shroff.testing.rows import contents, everything
 from tools.servers.databases import MariaDB, Postgres

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from shroff.adapters.mailer_folder import FolderMailer
-from shroff.adapters.mailer_smtp import SmtpMailer
+from shroff.adapters.mailer.folder import FolderMailer
+from shroff.adapters.mailer.smtp import SmtpMailer
 from shroff.errors import TransientError, UsageError
 from shroff.notices.mailer import DoubtError, Mail, Mailer, Unmailed
 from shroff.streams.sink import AwayError

@@ -11,11 +11,11 @@ import psycopg
 import pytest
 from sqlalchemy import delete, update
 
-from shroff.adapters.log_mariadb import MariadbLog
-from shroff.adapters.log_postgres import PostgresLog
-from shroff.adapters.log_sqlite import SqliteLog
-from shroff.adapters.notices_sql import SqlNotices, _Changing, _tables
-from shroff.adapters.people_sql import SqlPeople
+from shroff.adapters.log.mariadb import MariadbLog
+from shroff.adapters.log.postgresql import PostgresLog
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.notices.sql import SqlNotices, _Changing, _tables
+from shroff.adapters.people.sql import SqlPeople
 from shroff.notices.store import Due, Letter, NoticeChange, Question
 from shroff.streams.log import Log
 from shroff.testing.contracts.notices import NoticesContract

@@ -18,9 +18,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from joserfc import jwk, jwt
 
-from shroff.adapters.log_sqlite import SqliteLog
-from shroff.adapters.people_oidc import OidcProvider
-from shroff.adapters.people_sql import SqlPeople
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.people.oidc import OidcProvider
+from shroff.adapters.people.sql import SqlPeople
 from shroff.errors import SignInError, TransientError, UsageError
 from shroff.people import oidc, sessions, users
 from shroff.people.access import Role, local

@@ -15,11 +15,11 @@ import pymysql
 import pytest
 from sqlalchemy import inspect
 
-from shroff.adapters.log_mariadb import MariadbLog
-from shroff.adapters.log_postgres import PostgresLog
-from shroff.adapters.log_sqlite import SqliteLog
-from shroff.adapters.people_schema import VERSION, tables
-from shroff.adapters.people_sql import SqlPeople
+from shroff.adapters.log.mariadb import MariadbLog
+from shroff.adapters.log.postgresql import PostgresLog
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.people.schema import VERSION, tables
+from shroff.adapters.people.sql import SqlPeople
 from shroff.errors import StorageError, TransientError, UsageError
 from shroff.streams.log import Log
 from shroff.testing.contracts.people import SEAL, PeopleContract, append
@@ -29,7 +29,7 @@ from tools.servers.keep import Kept
 pytestmark = pytest.mark.slow
 APPEND = """
 import sys
-from shroff.adapters.people_sql import SqlPeople
+from shroff.adapters.people.sql import SqlPeople
 from shroff.testing.contracts.people import SEAL, append
 append(SqlPeople(sys.argv[1], SEAL), sys.argv[2], 25)
 """

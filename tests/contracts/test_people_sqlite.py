@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from shroff.adapters.log_sqlite import SqliteLog
-from shroff.adapters.people_sql import SqlPeople, _Changing
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.people.sql import SqlPeople, _Changing
 from shroff.errors import ShroffError
 from shroff.people.access import Role
 from shroff.people.audit import FIRST, Act, Row, Seal, row_of
@@ -22,7 +22,7 @@ from tests.contracts.broken_stores import changing
 
 APPEND = """
 import pathlib, sys
-from shroff.adapters.people_sql import SqlPeople
+from shroff.adapters.people.sql import SqlPeople
 from shroff.testing.contracts.people import SEAL, append
 append(SqlPeople(pathlib.Path(sys.argv[1]), SEAL), sys.argv[2], 25)
 """

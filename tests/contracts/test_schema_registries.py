@@ -8,8 +8,8 @@ from contextlib import closing
 
 import pytest
 
-from shroff.adapters.registry_http import HttpRegistry
-from shroff.adapters.registry_memory import MemoryRegistry
+from shroff.adapters.registry.http import HttpRegistry
+from shroff.adapters.registry.memory import MemoryRegistry
 from shroff.errors import SchemasAwayError, UsageError
 from shroff.testing.contracts.schemas import SchemaRegistryContract
 

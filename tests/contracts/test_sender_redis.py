@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import redis as library
 
-from shroff.adapters import sender_redis
 from shroff.adapters.redis_server import RedisServer
-from shroff.adapters.sender_redis import RedisSender
+from shroff.adapters.senders import redis as sender_redis
+from shroff.adapters.senders.redis import RedisSender
 from shroff.errors import TransientError, UsageError
-from shroff.events.systems import System
+from shroff.project.settings.systems import System
 from shroff.streams.sender import Sender, Target
 from shroff.testing.contracts.sender import PASSWORD, SenderContract
 from tools.servers.databases import Redis

@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from shroff.adapters.log_memory import MemoryLog
-from shroff.adapters.sink_kafka import KafkaSink
-from shroff.adapters.sink_mongo import MongoSink
-from shroff.adapters.sink_sql import SqlSink
-from shroff.adapters.sink_webhook import WebhookSink
+from shroff.adapters.log.memory import MemoryLog
+from shroff.adapters.sinks.kafka import KafkaSink
+from shroff.adapters.sinks.mongodb import MongoSink
+from shroff.adapters.sinks.sql import SqlSink
+from shroff.adapters.sinks.webhook import WebhookSink
 from shroff.errors import UsageError
 from shroff.streams import delivering_rows
 from shroff.streams.sink import MarkedSink, Outgoing, Sink

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shroff.adapters.lake_folder import FolderObjects
+from shroff.adapters.lake.folder import FolderObjects
 from shroff.streams import snapshot_copies
 from shroff.streams.lake import Patient
 from shroff.streams.snapshot_copies import SnapshotCopies

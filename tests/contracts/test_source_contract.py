@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shroff.errors import SchemasAwayError, StateError
-from shroff.events.wire import Decoder
+from shroff.events.formats.wire import Decoder
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge
 from shroff.streams.source import Health, Standing, Taken, shown, split_offset, stored_offset

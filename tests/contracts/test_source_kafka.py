@@ -12,12 +12,12 @@ import pytest
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
 
-from shroff.adapters import source_kafka
-from shroff.adapters.source_kafka import KafkaSource
-from shroff.adapters.source_kafka_marks import Mark
+from shroff.adapters.sources import kafka as source_kafka
+from shroff.adapters.sources.kafka import KafkaSource
+from shroff.adapters.sources.kafka_marks import Mark
 from shroff.errors import StateError, TransientError, UsageError
-from shroff.events.systems import System
-from shroff.events.wire import Decoder, JsonDecoder
+from shroff.events.formats.wire import Decoder, JsonDecoder
+from shroff.project.settings.systems import System
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge
 from shroff.streams.source import shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from shroff.events.wire import Decoder
+from shroff.events.formats.wire import Decoder
 from shroff.streams.merge import Merge
 from shroff.testing.contracts.source import Outside, SourceContract
 from shroff.testing.source_memory import MemorySource, MemoryTopic

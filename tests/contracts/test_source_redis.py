@@ -16,14 +16,14 @@ from urllib.parse import urlsplit
 import pytest
 import redis as library
 
-from shroff.adapters import source_redis
 from shroff.adapters.redis_server import RedisServer
-from shroff.adapters.source_redis import RedisSource
-from shroff.decisions.definitions import load_definitions
+from shroff.adapters.sources import redis as source_redis
+from shroff.adapters.sources.redis import RedisSource
 from shroff.errors import SchemasAwayError, StateError, TransientError, UsageError
-from shroff.events.lines import Line, line_and_row
-from shroff.events.systems import System
-from shroff.events.wire import Decoder, JsonDecoder
+from shroff.events.formats.lines import Line, line_and_row
+from shroff.events.formats.wire import Decoder, JsonDecoder
+from shroff.project.definitions import load_definitions
+from shroff.project.settings.systems import System
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge
 from shroff.streams.source import Trimming, shown

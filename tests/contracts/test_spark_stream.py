@@ -14,18 +14,18 @@ import msgspec
 import pyarrow.parquet as pq
 import pytest
 
-from shroff import app
-from shroff.adapters.backfill_spark import SparkBackend
-from shroff.adapters.lake_folder import FolderObjects
-from shroff.adapters.log_memory import MemoryLog
-from shroff.adapters.spark_stream import SLICE, slice_of, slices
+from shroff.adapters.backfill.spark import SparkBackend
+from shroff.adapters.backfill.spark_stream import SLICE, slice_of, slices
+from shroff.adapters.lake.folder import FolderObjects
+from shroff.adapters.log.memory import MemoryLog
+from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
-from shroff.decisions.lake_writer import LakeWriter
-from shroff.decisions.spread_files import SpreadRun, decide_spread, write_decisions
-from shroff.decisions.writer import Writer
 from shroff.errors import StateError, UsageError
 from shroff.examples.bank import bank
-from shroff.features.partitioned import Cluster
+from shroff.features.cluster.partitioned import Cluster
+from shroff.lake.spread_files import SpreadRun, decide_spread, write_decisions
+from shroff.lake.writer import LakeWriter
+from shroff.log.writer import Writer
 from shroff.streams.lake import Patient
 from shroff.streams.lake_manifest import Layout
 from shroff.streams.log import DecisionRow

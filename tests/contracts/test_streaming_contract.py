@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from shroff.decisions.spread import Spread
-from shroff.decisions.spread_files import Part, Streaming
 from shroff.errors import StateError
+from shroff.lake.spread import Spread
+from shroff.lake.spread_files import Part, Streaming
 from shroff.testing.contracts.streaming import EVENTS, Recorded, StreamingContract
 from shroff.testing.folding import FoldingBackend, States
 

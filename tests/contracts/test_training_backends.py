@@ -19,12 +19,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import shroff
-from shroff.app import make_project
+from shroff.app.project import make_project
 from shroff.cli.main import run
-from shroff.decisions.tables import Way
 from shroff.errors import StateError, UsageError
-from shroff.features.partitioned import Cluster
-from shroff.models.learners_cluster import GREW_NOTHING
+from shroff.features.cluster.partitioned import Cluster
+from shroff.log.columns.tables import Way
+from shroff.models.learners.cluster import GREW_NOTHING
 from shroff.testing.backends import HereBackend
 from shroff.testing.contracts.backend import process_after
 from tests import forks

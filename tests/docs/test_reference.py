@@ -12,17 +12,17 @@ import pytest
 from docs.made import made_pages, value_of
 from docs.made_files import EXAMPLES, INSIDE, REFERENCE, page_of, tables_of
 from shroff import Decision, Project, Reason
-from shroff.adapters import log_sqlite
+from shroff.adapters.log import sqlite as log_sqlite
 from shroff.cli.failures import KINDS
 from shroff.cli.main import COMMANDS
-from shroff.decisions.definitions import Versions, load_definitions
-from shroff.decisions.policy import OUTCOMES
-from shroff.decisions.schema import FILES
 from shroff.language import parser
 from shroff.language.aggregation import AGGREGATES
 from shroff.language.functions import FUNCTIONS
 from shroff.language.parser import DEPTH_MAX, LAST_MAX, LENGTH_MAX
 from shroff.language.types import NAMES, PLACES_MAX
+from shroff.project.definitions import Versions, load_definitions
+from shroff.project.policy import OUTCOMES
+from shroff.project.schema import FILES
 from shroff.rules.keys import EFFECTS
 from tests.docs.pages import ROOT
 

@@ -34,7 +34,7 @@ SMALLEST = {
 SMALLER: dict[str, dict[str, object]] = {
     "few": {"bench.few.SIZES": (1, 8), "bench.few.WARM": 8},
     "restart": {
-        "shroff.decisions.snapshots.EVERY": 100,
+        "shroff.log.state.snapshots.EVERY": 100,
         "bench.restart.start": lambda folder: import_module("bench.restart").seconds_to_start(folder),
     },
     "scoring": {"bench.scoring.TREES": (3,), "bench.scoring.LEARNED": 500, "bench.scoring.BATCHES": (1, 256)},

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench.handbook import FEATURES, reference_features, week_of
-from shroff import app
+from shroff.app import project as app
 from shroff.cli.main import run
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 import shroff
-from shroff.adapters.registry_http import HttpRegistry
+from shroff.adapters.registry.http import HttpRegistry
 from shroff.cli.main import run
 from tests.unit.avros import message, record
 

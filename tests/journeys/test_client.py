@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from shroff import Decision, app
+from shroff import Decision
+from shroff.app import project as app
 from shroff.client import (
     AsyncClient,
     Client,

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shroff import app
-from shroff.decisions.tables import Way
+from shroff.app import project as app
+from shroff.log.columns.tables import Way
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 

@@ -20,11 +20,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from shroff import app
+from shroff.app import project as app
 from shroff.cli.demo import SEED, TEMPLATE
-from shroff.decisions.ingest import ingest
 from shroff.events.intake import Submission
 from shroff.examples.demo import Tally, Truth, stream
+from shroff.worker.ingest import ingest
 from tests.journeys.alone import Values, average_precision, best_alone
 
 EVENTS = 40_000

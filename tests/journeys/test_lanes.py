@@ -17,11 +17,11 @@ import msgspec
 import pytest
 from confluent_kafka import Producer
 
-from shroff import app
+from shroff.app import project as app
 from shroff.cli.main import run
-from shroff.decisions.lanes import partition_of
 from shroff.errors import ShroffError
 from shroff.examples.bank import bank as made_up
+from shroff.worker.lanes.lanes import partition_of
 from tests import forks
 from tests.recovery.faults_spark import is_gone, kill, processes_below
 from tools.servers.keep import Kept

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff import app
+from shroff.app import project as app
 from shroff.cli.main import main
 from shroff.examples.bank import Payment, bank, known_at_the_end, with_labels
 from tests import forks

@@ -20,10 +20,10 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from shroff import app
-from shroff.decisions.tables import Way
+from shroff.app import project as app
 from shroff.examples.orders import main, orders_table, periods, write_periods
 from shroff.examples.shop import FRAUDS
+from shroff.log.columns.tables import Way
 from tests.docs.pages import ROOT
 from tests.journeys.alone import Values, best_alone
 

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from playwright.sync_api import Browser, Page, Response, expect
 
-from shroff import app
+from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.language.values import DAY_MS
 from shroff.models.registry import GateResult

@@ -16,7 +16,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 import shroff
-from shroff.adapters.log_sqlite import SqliteLog
+from shroff.adapters.log.sqlite import SqliteLog
 from shroff.cli.main import run
 from shroff.examples.bank import bank as made_up
 from tests import forks

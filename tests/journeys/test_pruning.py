@@ -13,10 +13,10 @@ from threading import Event, Thread
 
 import pytest
 
-from shroff import app
-from shroff.adapters.log_sqlite import PRUNE_STEPS, SqliteLog
-from shroff.decisions import working_beside
+from shroff.adapters.log.sqlite import PRUNE_STEPS, SqliteLog
+from shroff.app import project as app
 from shroff.errors import PrunedError, StateError, UsageError
+from shroff.worker.serving import beside as working_beside
 from tests import forks
 
 COUNT = 400

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 import redis as library
 
-from shroff import app
+from shroff.app import project as app
 from shroff.errors import StateError
 from shroff.examples.bank import bank as made_up
 

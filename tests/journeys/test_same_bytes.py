@@ -23,7 +23,7 @@ import pytest
 import redis as redis_library
 from confluent_kafka.admin import AdminClient
 
-from shroff import app
+from shroff.app import project as app
 from tests.served import served
 
 TEMPLATE = Path(str(resources.files("shroff"))) / "templates" / "paysim"

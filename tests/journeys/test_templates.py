@@ -12,7 +12,8 @@ import duckdb
 import msgspec
 import pytest
 
-from shroff import app, config
+from shroff import config
+from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import UsageError
 from shroff.features.computed import ENGINES

@@ -14,7 +14,7 @@ import pytest
 import shroff
 from shroff import Decision
 from shroff.cli.main import run
-from shroff.decisions.policy_text import with_cutoffs
+from shroff.project.policy_text import with_cutoffs
 from tests import forks
 
 pytestmark = pytest.mark.slow

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 import shroff
-from shroff.app import make_project
-from shroff.decisions import training_gathered
-from shroff.decisions.later_labels import last_moment
-from shroff.decisions.leak_test import difference_of
-from shroff.decisions.tables import Way
-from shroff.decisions.training_set import build_set
-from shroff.decisions.training_sources import log_source
+from shroff.app.project import make_project
 from shroff.errors import StorageError
-from shroff.models import filed
-from shroff.models.filed import Filed
+from shroff.log.columns.tables import Way
+from shroff.log.later_labels import last_moment
+from shroff.models.learners import filed
+from shroff.models.learners.filed import Filed
+from shroff.training.leak_test import difference_of
+from shroff.training.sets import gathered as training_gathered
+from shroff.training.sets.rows import build_set
+from shroff.training.sets.sources import log_source
 from tests.journeys.test_training import MODEL, POLICY, made_up
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]

@@ -12,14 +12,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from shroff import app
-from shroff.decisions.leak_test import leak_test
-from shroff.decisions.training_files import read_set, write_set
-from shroff.decisions.training_sources import log_source
+from shroff.app import project as app
 from shroff.language.values import DAY_MS, parse_time
 from shroff.models.definitions import Split
-from shroff.models.folds import rows_of, windows_of
+from shroff.models.evaluation.windows import rows_of, windows_of
 from shroff.models.sets import FRAUD
+from shroff.training.leak_test import leak_test
+from shroff.training.sets.files import read_set, write_set
+from shroff.training.sets.sources import log_source
 from tests.journeys.test_real_data import HANDBOOK, HANDBOOK_FILE
 
 FEATURES = """

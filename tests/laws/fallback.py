@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from shroff.features import running, since_flag
+from shroff.features.online import running, since_flag
 
 
 @contextmanager

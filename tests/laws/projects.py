@@ -15,13 +15,13 @@ from typing import Final
 
 from hypothesis import strategies as st
 
-from shroff.decisions.definitions import Definitions, load_definitions
 from shroff.errors import Problem
 from shroff.events.event import Event
 from shroff.events.labels import LabelEvent, LogEvent
 from shroff.features.definitions import load_features
 from shroff.language.types import UNITS_MAX
-from shroff.language.yamltext import read
+from shroff.language.yaml.text import read
+from shroff.project.definitions import Definitions, load_definitions
 from shroff.rules.definitions import RuleLoader
 
 START_MS: Final = 1_772_409_599_970  # 30 ms before midnight, at which some rules expire

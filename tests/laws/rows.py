@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from shroff.features.histories import HistoryPlan, Query, Series
+from shroff.features.online.histories import HistoryPlan, Query, Series
 from tests.effort import examples
 
 LATENESS_MS = 12

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from shroff.adapters.log_memory import MemoryLog, MemoryStore
-from shroff.decisions import adopting
-from shroff.decisions.adopting import Adoption, carried
-from shroff.decisions.definitions import Definitions, load_definitions
-from shroff.decisions.fold import Folded, fold
-from shroff.decisions.replay import verify_online
-from shroff.decisions.writer import Writer
+from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.events.labels import LogEvent
+from shroff.log import adopting
+from shroff.log.adopting import Adoption, carried
+from shroff.log.state.fold import Folded, fold
+from shroff.log.writer import Writer
+from shroff.project.definitions import Definitions, load_definitions
+from shroff.replay.compare import verify_online
 from tests.effort import IS_LONG
 from tests.laws.projects import (
     BLOCKED,

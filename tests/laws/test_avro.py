@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shroff.adapters.registry_memory import MemoryRegistry
+from shroff.adapters.registry.memory import MemoryRegistry
 from shroff.events import intake as intake_module
-from shroff.events.avro_plain import _cents
-from shroff.events.avro_wire import AvroDecoder, AvroEncoder
+from shroff.events.avro.plain import _cents
+from shroff.events.avro.wire import AvroDecoder, AvroEncoder
 from shroff.events.definitions import Events, EventType, Field
 from shroff.events.event import YEAR_10000_MS, Codec
+from shroff.events.formats.wire import JsonDecoder, JsonEncoder
 from shroff.events.given import Float32
 from shroff.events.readers import SPAN_MS_MAX, YEAR_1_MS, reader
 from shroff.events.settings import Settings
-from shroff.events.wire import JsonDecoder, JsonEncoder
 from shroff.language.field_types import Bounds, FieldType
 from shroff.language.types import (
     BOOLEAN,

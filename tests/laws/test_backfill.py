@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shroff.features.backfill import Backfill, backfill
-from shroff.features.histories import History, HistoryPlan, Query
+from shroff.features.batch.backfill import Backfill, backfill
+from shroff.features.online.histories import History, HistoryPlan, Query
 from tests.laws.rows import (
     KINDS,
     LATENESS_MS,

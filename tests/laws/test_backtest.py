@@ -17,18 +17,21 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from shroff.adapters.log_memory import MemoryLog, MemoryStore
-from shroff.decisions import backtest_fold, backtest_judged, backtest_plan, log_columns
-from shroff.decisions.backtest_fold import Found
-from shroff.decisions.backtest_judged import Span, judge
-from shroff.decisions.backtest_plan import work_of
-from shroff.decisions.definitions import Definitions, load_definitions
-from shroff.decisions.laid_over import DraftFile
-from shroff.decisions.let_through import LET_THROUGH
-from shroff.decisions.policy import OUTCOMES
-from shroff.decisions.replay import segments
-from shroff.decisions.writer import Writer
+from shroff.adapters.log.memory import MemoryLog, MemoryStore
+from shroff.backtest import fold as backtest_fold
+from shroff.backtest import judged as backtest_judged
+from shroff.backtest import plan as backtest_plan
+from shroff.backtest.fold import Found
+from shroff.backtest.judged import Span, judge
+from shroff.backtest.plan import work_of
+from shroff.engine.let_through import LET_THROUGH
 from shroff.events.labels import LogEvent
+from shroff.log.columns import stored as log_columns
+from shroff.log.writer import Writer
+from shroff.project.definitions import Definitions, load_definitions
+from shroff.project.laid_over import DraftFile
+from shroff.project.policy import OUTCOMES
+from shroff.replay.compare import segments
 from tests.effort import examples, times
 from tests.laws.projects import (
     BLOCKED,

@@ -12,14 +12,16 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from shroff.decisions.definitions import Definitions, computed_of
-from shroff.decisions.verifying import verify
 from shroff.events.labels import LogEvent
-from shroff.features import batch, batch_columns, batch_feed
-from shroff.features.batch import Batch
+from shroff.features.batch import columns as batch_columns
+from shroff.features.batch import engine as batch
+from shroff.features.batch import feed as batch_feed
+from shroff.features.batch.engine import Batch
 from shroff.features.frames import Coded, Codes, ColumnFrame, Dictionary, Frame, frames_of
-from shroff.features.running import Feed
+from shroff.features.online.running import Feed
 from shroff.language.columns import Column, values_of
+from shroff.project.definitions import Definitions, computed_of
+from shroff.replay.verifying import verify
 from tests.effort import IS_LONG
 from tests.laws.projects import computing_project, histories, history_of, texts
 from tests.laws.test_engines import (

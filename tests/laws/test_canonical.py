@@ -8,14 +8,14 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shroff.decisions.exports import kind_of
 from shroff.events.door import Door
-from shroff.events.encodings import read_stream
 from shroff.events.event import Codec, Event, canonical_real, canonical_text, read_time, time_text
+from shroff.events.formats.encodings import read_stream
 from shroff.events.given import Float32, canonical_json, shortest_decimal
 from shroff.events.intake import Intake
 from shroff.events.settings import Settings
 from shroff.language.values import parse_time
+from shroff.replay.exports import kind_of
 from shroff.streams.log import Record
 from tests.unit.declare import declare
 

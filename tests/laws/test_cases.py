@@ -15,7 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from shroff.adapters.cases_sql import SqlCases
+from shroff.adapters.cases.sql import SqlCases
 from shroff.cases import deciding, working
 from shroff.cases.carrying import carry_out
 from shroff.cases.desk import CaseChangedError, NoCaseError, TooLateError

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shroff.events.columnar import ColumnDoor
-from shroff.events.columnar_reads import Wanted, column_reader
 from shroff.events.definitions import Events, EventType, Field, FileMapping
+from shroff.events.formats.column_readers import Wanted, column_reader
+from shroff.events.formats.columns import ColumnDoor
+from shroff.events.formats.lines import Lines
+from shroff.events.formats.parquet import lines_of, row_values
 from shroff.events.given import text_of
 from shroff.events.intake import Intake
-from shroff.events.lines import Lines
-from shroff.events.parquet import lines_of, row_values
 from shroff.events.readers import reader
 from shroff.events.settings import Settings
 from shroff.language.checker import check

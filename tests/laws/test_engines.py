@@ -19,29 +19,33 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from shroff.adapters.log_memory import MemoryLog, MemoryStore
-from shroff.decisions.definitions import Definitions, computed_of
-from shroff.decisions.history import Records
-from shroff.decisions.replay import replay, verify_naive, verify_online
-from shroff.decisions.writer import Writer
+from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.events.door import LabelInput
 from shroff.events.event import Event, canonical_value
 from shroff.events.intake import Submission
 from shroff.events.labels import LabelEvent, LogEvent
-from shroff.features import kernel_rule, look_plan, naive, program_compiler, row_engine, row_groups
+from shroff.features import naive
 from shroff.features.aggregates import aggregate_values
 from shroff.features.computed import Computed
-from shroff.features.histories import Query
-from shroff.features.kernel_operations import BELOW, OR
+from shroff.features.kernels import rules as kernel_rule
+from shroff.features.kernels.operations import BELOW, OR
 from shroff.features.naive import Key, Naive
-from shroff.features.online import FEW, Online
+from shroff.features.online import row_engine, row_groups
+from shroff.features.online.engine import FEW, Online
+from shroff.features.online.histories import Query
+from shroff.features.online.row_groups import RowGroup
+from shroff.features.online.running import Running
 from shroff.features.plan import query_of
-from shroff.features.row_groups import RowGroup
-from shroff.features.running import Running
+from shroff.features.programs import compiler as program_compiler
+from shroff.features.programs import look_plan
 from shroff.language.columns import values_of
 from shroff.language.expression import Aggregate, Node
 from shroff.language.shares import key_text
 from shroff.language.values import Value
+from shroff.log.history import Records
+from shroff.log.writer import Writer
+from shroff.project.definitions import Definitions, computed_of
+from shroff.replay.compare import replay, verify_naive, verify_online
 from tests.effort import IS_LONG, examples
 from tests.laws.fallback import without_programs
 from tests.laws.projects import START_MS, computing_project, histories, history_of, project, texts, versions

@@ -17,15 +17,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import shroff
-from shroff.decisions import columnar
-from shroff.decisions.columnar import Arrivals, Coder, ahead, file_columns
-from shroff.decisions.columnar_ids import TAKEN, hash_texts
-from shroff.decisions.definitions import load_definitions
-from shroff.decisions.histories import LeftOut, file_batches
 from shroff.errors import UsageError
-from shroff.events.encodings import read_lines
+from shroff.events.formats.encodings import read_lines
 from shroff.features.frames import Dictionary
 from shroff.language.columns import values_of
+from shroff.log.columns import files as columnar
+from shroff.log.columns.files import Arrivals, Coder, ahead, file_columns
+from shroff.log.columns.ids import TAKEN, hash_texts
+from shroff.log.state.histories import LeftOut, file_batches
+from shroff.project.definitions import load_definitions
 from tests.effort import examples
 
 LAW = settings(max_examples=examples(150))

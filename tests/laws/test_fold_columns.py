@@ -12,17 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shroff.adapters.log_memory import MemoryLog
-from shroff.decisions import fold as folding
-from shroff.decisions import fold_columns
-from shroff.decisions.definitions import Definitions
-from shroff.decisions.fold import Folded, fold
-from shroff.decisions.replay import verify_online
-from shroff.decisions.writer import Writer
+from shroff.adapters.log.memory import MemoryLog
 from shroff.errors import DefinitionError, StorageError
-from shroff.features import online
+from shroff.features.online import engine as online
 from shroff.features.plan import Kept
+from shroff.log.state import fold as folding
+from shroff.log.state import fold_columns
+from shroff.log.state.fold import Folded, fold
+from shroff.log.writer import Writer
 from shroff.models.registry import Registry
+from shroff.project.definitions import Definitions
+from shroff.replay.compare import verify_online
 from tests.laws.projects import SEEDS, histories, history_of, project, versions
 from tests.laws.test_engines import NOW_MS, QUICK, Made, Version, everything, in_disorder, submission, written
 from tests.laws.test_letting_through import Exploring

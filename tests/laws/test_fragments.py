@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shroff.decisions.fragments import ObjectWriter, RowWriter
+from shroff.engine.fragments import ObjectWriter, RowWriter
 from shroff.events.event import canonical_value
 from shroff.language.columns import column_of
 from shroff.language.types import BOOLEAN, DURATION, INTEGER, REAL, TEXT, TIME, money, number

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shroff.features import histories
-from shroff.features.histories import History, HistoryPlan, Query
+from shroff.features.online import histories
+from shroff.features.online.histories import History, HistoryPlan, Query
 from tests.laws.rows import (
     LATENESS_MS,
     LAW,

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shroff.adapters.log_memory import MemoryLog
-from shroff.decisions import hit_records
-from shroff.decisions.hit_records import HitRecords
+from shroff.adapters.log.memory import MemoryLog
 from shroff.events.definitions import SOURCES
 from shroff.events.event import time_text
 from shroff.events.labels import Standing, in_force
+from shroff.explain import hit_records
+from shroff.explain.hit_records import HitRecords
 from shroff.streams.log import Batch, HitRow, Record
 from tests.effort import examples
 from tests.unit.projects import NOW_MS, definitions

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from shroff.decisions.definitions import Definitions, computed_of
 from shroff.errors import StateError, UsageError
 from shroff.events.labels import LogEvent
+from shroff.features.cluster.keyed import Answer, Answered, Keyed, Partition, check_keyed, entities_of, partition_of
 from shroff.features.frames import frames_of
-from shroff.features.keyed import Answer, Answered, Keyed, Partition, check_keyed, entities_of, partition_of
-from shroff.features.online import Online
+from shroff.features.online.engine import Online
 from shroff.features.plan import make_plan
+from shroff.project.definitions import Definitions, computed_of
 from tests.effort import examples
 from tests.laws.projects import computing_project, histories, history_of, text_of, texts
 from tests.laws.test_batch import SIZES, parts_of

@@ -16,20 +16,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shroff.adapters.log_memory import MemoryLog, MemoryStore
-from shroff.decisions import lake_columns, lake_files, lake_reader
-from shroff.decisions.history import Records
-from shroff.decisions.lake_check import check
-from shroff.decisions.lake_columns import Texts, columns_of
-from shroff.decisions.lake_files import opened
-from shroff.decisions.lake_reader import LakeReader
-from shroff.decisions.lake_rows import field_columns
-from shroff.decisions.lake_writer import STEPS, LakeWriter
-from shroff.decisions.replay import segments
-from shroff.decisions.writer import Writer
+from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.errors import StateError
 from shroff.events.event import canonical_value
+from shroff.lake import columns as lake_columns
+from shroff.lake import files as lake_files
+from shroff.lake import reader as lake_reader
+from shroff.lake.check import check
+from shroff.lake.columns import Texts, columns_of
+from shroff.lake.files import opened
+from shroff.lake.reader import LakeReader
+from shroff.lake.rows import field_columns
+from shroff.lake.writer import STEPS, LakeWriter
 from shroff.language.types import Type
+from shroff.log.history import Records
+from shroff.log.writer import Writer
+from shroff.replay.compare import segments
 from shroff.streams.lake import Patient
 from shroff.streams.lake_manifest import DocumentFolder, LakeState, Layout, read_state
 from shroff.streams.log import Log

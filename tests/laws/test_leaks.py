@@ -11,9 +11,16 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 
-from shroff.decisions.definitions import Definitions
-from shroff.decisions.histories import History, taken
-from shroff.decisions.leak_test import (
+from shroff.events.event import Event
+from shroff.events.labels import LabelEvent, LogEvent
+from shroff.language.values import DAY_MS, HOUR_MS
+from shroff.log.columns.tables import Way
+from shroff.log.state.histories import History, taken
+from shroff.models.definitions import Capacity, ModelInput, ModelSettings, Split
+from shroff.models.evaluation.windows import Fold, FoldRows, in_window, known_rows, rows_of, windows_of
+from shroff.models.sets import FRAUD, TrainingSet
+from shroff.project.definitions import Definitions
+from shroff.training.leak_test import (
     CUT_AT_MOMENT,
     CUT_AT_ROW,
     LATER_LABELS,
@@ -21,15 +28,8 @@ from shroff.decisions.leak_test import (
     difference_of,
     leak_test,
 )
-from shroff.decisions.tables import Way
-from shroff.decisions.training_set import build_set
-from shroff.decisions.training_sources import Source
-from shroff.events.event import Event
-from shroff.events.labels import LabelEvent, LogEvent
-from shroff.language.values import DAY_MS, HOUR_MS
-from shroff.models.definitions import Capacity, ModelInput, ModelSettings, Split
-from shroff.models.folds import Fold, FoldRows, in_window, known_rows, rows_of, windows_of
-from shroff.models.sets import FRAUD, TrainingSet
+from shroff.training.sets.rows import build_set
+from shroff.training.sets.sources import Source
 from tests.effort import examples
 from tests.laws.projects import LATENESS_MS, START_MS, computing_project, histories, history_of, texts
 from tests.unit.modelled import inputs_of

@@ -21,16 +21,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from shroff.adapters.log_memory import MemoryLog
-from shroff.decisions import adopting, engine, let_through, verdicts
-from shroff.decisions.definitions import Definitions, load_definitions
-from shroff.decisions.exploring import Explore
-from shroff.decisions.let_through import LetThrough
-from shroff.decisions.policy import OUTCOMES, Policy, outcome
-from shroff.decisions.replay import replay
+from shroff.adapters.log.memory import MemoryLog
+from shroff.engine import let_through, verdicts
+from shroff.engine import step as engine
+from shroff.engine.let_through import LetThrough
 from shroff.language.values import DAY_MS
-from shroff.models.exploration import decline_precision
+from shroff.log import adopting
+from shroff.models.evaluation.exploration import decline_precision
 from shroff.models.registry import Registry
+from shroff.project.definitions import Definitions, load_definitions
+from shroff.project.exploring import Explore
+from shroff.project.policy import OUTCOMES, Policy, outcome
+from shroff.replay.compare import replay
 from tests.laws.projects import BLOCKED, EVENTS, PLACES, SEEDS, SHROFF, TABLES, histories, history_of
 from tests.laws.test_backtest import Drawn, check
 from tests.laws.test_engines import BATCHES, Made, everything

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from shroff.adapters.log_memory import MemoryLog
-from shroff.decisions import log_columns as columns
-from shroff.decisions.log_columns import ids_of, log_columns, outcomes_of
-from shroff.decisions.policy import OUTCOMES
-from shroff.decisions.writer import Writer
+from shroff.adapters.log.memory import MemoryLog
 from shroff.errors import DefinitionError
 from shroff.events.event import Event, time_text
 from shroff.features.frames import Coded, ColumnFrame
 from shroff.language.columns import values_of
 from shroff.language.values import Value
+from shroff.log.columns import stored as columns
+from shroff.log.columns.stored import ids_of, log_columns, outcomes_of
+from shroff.log.writer import Writer
+from shroff.project.policy import OUTCOMES
 from tests.laws.projects import histories, history_of, project
 from tests.laws.test_engines import LAW, NOW_MS, Made, in_disorder, submission
 from tests.unit import projects

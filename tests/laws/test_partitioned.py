@@ -14,16 +14,16 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from shroff.decisions.definitions import Definitions, computed_of
 from shroff.errors import StateError, StorageError, UsageError
 from shroff.events.labels import LogEvent
-from shroff.features import exchange, partitioned
-from shroff.features.batch import Batch
-from shroff.features.exchange import Rows, parted
+from shroff.features.batch.engine import Batch
+from shroff.features.batch.rounds import Rounds
+from shroff.features.cluster import exchange, partitioned
+from shroff.features.cluster.exchange import Rows, parted
+from shroff.features.cluster.partitioned import Cluster, Part, Partitioned, Work, answer_part
 from shroff.features.frames import frames_of
-from shroff.features.histories import HistoryPlan
-from shroff.features.partitioned import Cluster, Part, Partitioned, Work, answer_part
-from shroff.features.rounds import Rounds
+from shroff.features.online.histories import HistoryPlan
+from shroff.project.definitions import Definitions, computed_of
 from shroff.testing.backends import HereBackend
 from tests.effort import IS_LONG, examples
 from tests.laws.projects import computing_project, histories, history_of, texts

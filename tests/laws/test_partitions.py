@@ -14,19 +14,20 @@ import msgspec
 import pytest
 from hypothesis import Phase, given, settings
 
-from shroff.adapters.log_memory import MemoryLog
-from shroff.decisions import working, working_lead
-from shroff.decisions.definitions import Definitions
-from shroff.decisions.ingest import ingest
-from shroff.decisions.working import Worker
-from shroff.decisions.working_options import Options
-from shroff.decisions.writer import Writer
+from shroff.adapters.log.memory import MemoryLog
 from shroff.errors import StorageError
-from shroff.events.encodings import read_stream
 from shroff.events.event import time_text
+from shroff.events.formats.encodings import read_stream
 from shroff.events.intake import Intake
+from shroff.log.writer import Writer
+from shroff.project.definitions import Definitions
 from shroff.streams.merge import merge_of
 from shroff.testing.source_memory import MemorySource, MemoryTopic
+from shroff.worker.ingest import ingest
+from shroff.worker.serving import lead as working_lead
+from shroff.worker.serving import worker as working
+from shroff.worker.serving.options import Options
+from shroff.worker.serving.worker import Worker
 from tests.laws.projects import SEEDS
 from tests.unit.projects import definitions
 from tests.unit.test_working import Place, decisions

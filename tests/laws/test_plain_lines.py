@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shroff.events import plain
 from shroff.events.door import Door
-from shroff.events.encodings import read_stream
 from shroff.events.event import Codec
-from shroff.events.plain import plain_reader
+from shroff.events.formats import plain
+from shroff.events.formats.encodings import read_stream
+from shroff.events.formats.plain import plain_reader
 from tests.unit.projects import definitions
 
 EVENTS = """

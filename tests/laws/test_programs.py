@@ -12,12 +12,14 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from numba import njit
 
-from shroff.features import kernel_operations as operations
-from shroff.features import kernel_program, program_compiler, value_bounds
+from shroff.features import value_bounds
 from shroff.features.frames import Codes
-from shroff.features.kernel_numbers import settle
-from shroff.features.kernel_operations import MISSING, OUTSIDE, THERE
-from shroff.features.program_compiler import (
+from shroff.features.kernels import operations
+from shroff.features.kernels import programs as kernel_program
+from shroff.features.kernels.numbers import settle
+from shroff.features.kernels.operations import MISSING, OUTSIDE, THERE
+from shroff.features.programs import compiler as program_compiler
+from shroff.features.programs.compiler import (
     NoProgramError,
     compile_program,
     surely_fits,

@@ -13,24 +13,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shroff.adapters.log_memory import MemoryLog, MemoryStore
-from shroff.adapters.log_sqlite import SqliteLog
+from shroff.adapters.log.memory import MemoryLog, MemoryStore
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.app.pruning import compare
 from shroff.cases.raising import Raiser
-from shroff.decisions import exports, whole_log
-from shroff.decisions.entities import EntityLook
-from shroff.decisions.explain import explain
-from shroff.decisions.lake_reader import LakeReader
-from shroff.decisions.lake_writer import LakeWriter
-from shroff.decisions.pruning import compare
-from shroff.decisions.replay import verify_online
-from shroff.decisions.verifying_batch import verify_batch
-from shroff.decisions.whole_log import WholeLog
-from shroff.decisions.writer import Answer, Writer
 from shroff.errors import StateError
-from shroff.events.casework import CaseSettings
 from shroff.events.event import Event
 from shroff.events.labels import LogEvent
-from shroff.notices import reckoning
+from shroff.explain.entities import EntityLook
+from shroff.explain.explanation import explain
+from shroff.lake import whole_log
+from shroff.lake.reader import LakeReader
+from shroff.lake.whole_log import WholeLog
+from shroff.lake.writer import LakeWriter
+from shroff.log.writer import Answer, Writer
+from shroff.notices.reports import reckoning
+from shroff.project.settings.casework import CaseSettings
+from shroff.replay import exports
+from shroff.replay.compare import verify_online
+from shroff.replay.verifying_batch import verify_batch
 from shroff.streams.lake import Patient
 from shroff.streams.log import Log
 from shroff.streams.snapshots import Snapshots

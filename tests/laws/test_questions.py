@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shroff.adapters.log_sqlite import SqliteLog
-from shroff.adapters.notices_sql import SqlNotices
-from shroff.adapters.people_sql import SqlPeople
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.notices.sql import SqlNotices
+from shroff.adapters.people.sql import SqlPeople
 from shroff.notices.questions import Effect, State, answer, look_up, token_of
 from shroff.notices.store import NoticeStore, Question
 from shroff.testing.contracts.people import SEAL

@@ -20,10 +20,10 @@ from shroff.language.checker import check
 from shroff.language.expression import Node, ThisField
 from shroff.language.names import Scope
 from shroff.language.row import Evaluate, compile_row
-from shroff.language.yamltext import read
-from shroff.rules.radar_attributes import COUNTRY, KINDS, TEXT, Mapped, Target
-from shroff.rules.radar_carrying import Options, carry_over
-from shroff.rules.radar_syntax import read_rules
+from shroff.language.yaml.text import read
+from shroff.rules.radar.attributes import COUNTRY, KINDS, TEXT, Mapped, Target
+from shroff.rules.radar.carrying import Options, carry_over
+from shroff.rules.radar.syntax import read_rules
 
 EVENTS = """
 payment:

@@ -20,19 +20,19 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from shroff.adapters.log_memory import MemoryLog, MemoryStore
-from shroff.decisions import scoring
-from shroff.decisions.adopting import Adoption, carried
-from shroff.decisions.definitions import Definitions, computed_of, load_definitions
-from shroff.decisions.fold import fold
-from shroff.decisions.replay import Verification, replay, verify_naive, verify_online
-from shroff.decisions.verifying_batch import verify_batch
-from shroff.decisions.writer import Writer
+from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.events.labels import LabelEvent, LogEvent
 from shroff.features.naive import Naive
 from shroff.language.columns import Column
 from shroff.language.shares import in_share, key_text
+from shroff.log.adopting import Adoption, carried
+from shroff.log.state.fold import fold
+from shroff.log.writer import Writer
 from shroff.models.registry import Registry
+from shroff.project import scoring
+from shroff.project.definitions import Definitions, computed_of, load_definitions
+from shroff.replay.compare import Verification, replay, verify_naive, verify_online
+from shroff.replay.verifying_batch import verify_batch
 from tests.effort import IS_LONG, examples
 from tests.laws.projects import BLOCKED, EVENTS, PLACES, SEEDS, SHROFF, TABLES, histories, history_of, text_of
 from tests.laws.test_engines import BATCHES, NOW_MS, QUICK, Made, decisions, everything, hits_of, submission

@@ -14,12 +14,12 @@ import xgboost
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from shroff.models.calibration import Calibration, calibration_of, score_of_margin, scorer_of
 from shroff.models.columns import CATEGORY, NUMBER
 from shroff.models.contributions import known_only
-from shroff.models.kernel_score import corrected, exponential, rounded, sigmoid
+from shroff.models.evaluation.calibration import Calibration, calibration_of, score_of_margin, scorer_of
 from shroff.models.loaded import FILES, LIGHTGBM, XGBOOST, load_model
 from shroff.models.model import InputColumn
+from shroff.models.trees.score import corrected, exponential, rounded, sigmoid
 from tests.effort import examples
 
 SPECIAL = [0.0, -0.0, 1.0, 1e-45, -1e-45, 1e-38, 2e-36, -2e-36, 1e-35, 1.1e-35, 1e-20, 1e10, -1e10, 3e38, 0.1, -2.5]

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from shroff.adapters.log_memory import MemoryLog, MemoryStore
-from shroff.decisions.definitions import Definitions, computed_of
-from shroff.decisions.replay import verify_online
-from shroff.decisions.writer import Writer
+from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.events.labels import LogEvent
 from shroff.features.frames import Codes
-from shroff.features.links import Links
-from shroff.features.online import Online
-from shroff.features.packing import pack, unpack
+from shroff.features.online.engine import Online
+from shroff.features.online.links import Links
+from shroff.features.online.packing import pack, unpack
 from shroff.language.columns import values_of
+from shroff.log.writer import Writer
+from shroff.project.definitions import Definitions, computed_of
+from shroff.replay.compare import verify_online
 from shroff.streams.snapshots import Snapshots
 from tests.effort import IS_LONG
 from tests.laws.fallback import without_programs

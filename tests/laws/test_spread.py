@@ -11,14 +11,14 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from shroff.adapters.log_memory import MemoryLog
-from shroff.decisions import spread as spreading
-from shroff.decisions.definitions import load_definitions
-from shroff.decisions.lake_reader import LakeReader
-from shroff.decisions.spread import Seen, Spread, Work, answers_of, decided, rows_of, spread_of
-from shroff.decisions.writer import Writer
+from shroff.adapters.log.memory import MemoryLog
 from shroff.errors import StateError, UsageError
-from shroff.features.keyed import Answer
+from shroff.features.cluster.keyed import Answer
+from shroff.lake import spread as spreading
+from shroff.lake.reader import LakeReader
+from shroff.lake.spread import Seen, Spread, Work, answers_of, decided, rows_of, spread_of
+from shroff.log.writer import Writer
+from shroff.project.definitions import load_definitions
 from shroff.streams.lake import Objects, Patient
 from shroff.streams.log import DecisionRow, Log
 from shroff.testing.objects import MemoryObjects

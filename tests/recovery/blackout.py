@@ -14,16 +14,16 @@ from hashlib import sha256
 from pathlib import Path
 from unittest.mock import patch
 
-from shroff import app
-from shroff.adapters import log_sqlite
-from shroff.adapters.log_sqlite import SqliteLog
-from shroff.decisions import snapshots
-from shroff.decisions.ingest import BATCH_SIZE as USUAL_BATCH_SIZE
-from shroff.decisions.ingest import ingest
+from shroff.adapters.log import sqlite as log_sqlite
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.app import project as app
 from shroff.errors import ShroffError
+from shroff.log.state import snapshots
 from shroff.streams.snapshots import Snapshots
 from shroff.testing.power import Disk, Operation, Told
 from shroff.testing.recording import files_in, put_files, recording
+from shroff.worker.ingest import BATCH_SIZE as USUAL_BATCH_SIZE
+from shroff.worker.ingest import ingest
 
 from .harness import Contents, contents, contents_of
 

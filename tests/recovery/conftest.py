@@ -7,8 +7,8 @@ from dataclasses import astuple
 
 import pytest
 
-from shroff import app
-from shroff.decisions import snapshots
+from shroff.app import project as app
+from shroff.log.state import snapshots
 
 from .faults_process import Stable
 from .faults_spark import SparkWorld

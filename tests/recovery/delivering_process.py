@@ -8,9 +8,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from shroff.adapters.log_sqlite import SqliteLog
-from shroff.adapters.sink_kafka import KafkaSink
-from shroff.adapters.sink_sql import SqlSink
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.sinks.kafka import KafkaSink
+from shroff.adapters.sinks.sql import SqlSink
 from shroff.streams import delivery as module
 from shroff.streams.delivering import Route
 from shroff.streams.delivery import delivering

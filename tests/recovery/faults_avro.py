@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import msgspec
 
-from shroff import app
-from shroff.adapters.registry_http import HttpRegistry
-from shroff.events.avro_schema import schema_of
+from shroff.adapters.registry.http import HttpRegistry
+from shroff.app import project as app
+from shroff.events.avro.schema import schema_of
 
 from .faults_input import Line
 

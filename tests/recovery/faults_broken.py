@@ -11,10 +11,12 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
-from shroff.adapters import log_server, log_sqlite
-from shroff.adapters.log_sqlite import SqliteLog
-from shroff.decisions import snapshots, writer
-from shroff.decisions.fold import empty, lateness_of
+from shroff.adapters.log import server as log_server
+from shroff.adapters.log import sqlite as log_sqlite
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.log import writer
+from shroff.log.state import snapshots
+from shroff.log.state.fold import empty, lateness_of
 from shroff.streams.log import Batch
 
 

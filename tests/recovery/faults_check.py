@@ -16,8 +16,8 @@ from typing import Final
 
 import msgspec
 
-from shroff import app
-from shroff.events.encodings import read_stream
+from shroff.app import project as app
+from shroff.events.formats.encodings import read_stream
 from shroff.notices.store import NoticeStore
 from shroff.streams.log import Log, Record
 

@@ -209,9 +209,9 @@ def _load() -> None:
     """Import what commands need, and load compiled code: the first start pays for all."""
     for name in ("confluent_kafka", "psycopg", "redis", "pymysql", "obstore", "shroff.__main__", "shroff.cli.main"):
         import_module(name)  # the last two, so that an early Ctrl-C finds the program, and not what is below
-    from shroff import app
+    from shroff.app import project as app
     from shroff.cli import decide, ingest, label, quarantine, run, snapshot, verify  # noqa: F401 - it only loads
-    from shroff.decisions import snapshots
+    from shroff.log.state import snapshots
 
     from .harness import make_project, write_events
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from shroff import app
+from shroff.app import project as app
 from tools.servers.surroundings import Surroundings
 
 from .faults_check import Delivery, Found, Sent, Twin, look, verified

@@ -23,14 +23,14 @@ from typing import NoReturn
 
 import msgspec
 
-from shroff import app
-from shroff.adapters.log_sqlite import SqliteLog
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
-from shroff.decisions import ingest
 from shroff.examples.bank import bank, with_labels
 from shroff.notices.raising import KIND
 from shroff.notices.store import NoticeStore
 from shroff.streams.log import Record
+from shroff.worker import ingest
 
 Contents = dict[str, list[tuple[object, ...]]]
 TEMPLATE = TEMPLATE_FOLDER / "payments"

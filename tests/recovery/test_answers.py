@@ -19,7 +19,7 @@ import httpx2
 import msgspec
 import pytest
 
-from shroff import app
+from shroff.app import project as app
 from shroff.cases.case import STATES, Wanted
 from shroff.notices.sending import CLAIM_MS
 from shroff.notices.store import OPEN, SENT, UNKNOWN

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from shroff.adapters.log_sqlite import SqliteLog
-from shroff.adapters.sink_sql import SqlSink
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.sinks.sql import SqlSink
 from tests.contracts.test_sinks import read_topic
 from tests.effort import times
 from tests.recovery.delivering_process import POISON, TOTAL

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shroff.features.partitioned import Cluster
+from shroff.features.cluster.partitioned import Cluster
 from shroff.testing.contracts.streaming import Recorded
 from shroff.testing.folding import FoldingBackend
 from tests.effort import times

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from shroff import app
+from shroff.app import project as app
 from shroff.config import UNFINISHED
-from shroff.decisions.doctor import NOTE, OK
-from shroff.decisions.lists import Entry
+from shroff.monitoring.doctor import NOTE, OK
+from shroff.project.lists import Entry
 from shroff.streams.snapshots import Snapshots
 from tests.effort import IS_LONG
 from tests.unit import learnable

@@ -17,15 +17,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff import app
-from shroff.adapters.log_sqlite import STEPS, SqliteLog
-from shroff.decisions import inbox
-from shroff.decisions import ingest as ingesting
-from shroff.decisions.inbox import LABELS, labels_request
-from shroff.decisions.lists import Change, Entry
+from shroff.adapters.log.sqlite import STEPS, SqliteLog
+from shroff.app import project as app
 from shroff.events.intake import Submission
+from shroff.project.lists import Change, Entry
 from shroff.streams.log import Batch
 from shroff.testing.kill import KillSwitch
+from shroff.worker import inbox
+from shroff.worker import ingest as ingesting
+from shroff.worker.inbox import LABELS, labels_request
 from tests import forks
 from tests.effort import times
 from tools.servers.process import wait_until

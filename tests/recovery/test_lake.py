@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from shroff import app
-from shroff.adapters import lake_folder
-from shroff.adapters.lake_folder import FolderObjects
-from shroff.adapters.log_sqlite import SqliteLog
-from shroff.decisions import lake_writer
-from shroff.decisions.lake_check import check
-from shroff.decisions.lake_reader import LakeReader
-from shroff.decisions.lake_writer import LakeWriter
+from shroff.adapters.lake import folder as lake_folder
+from shroff.adapters.lake.folder import FolderObjects
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.app import project as app
+from shroff.lake import writer as lake_writer
+from shroff.lake.check import check
+from shroff.lake.reader import LakeReader
+from shroff.lake.writer import LakeWriter
 from shroff.streams.lake import Patient
 from shroff.streams.lake_manifest import DocumentFolder, Layout, read_state
 from tests import forks
@@ -33,9 +33,9 @@ FOLDERS = {"transaction": DocumentFolder("payment"), "decided": DocumentFolder("
 PROGRAM = f"""
 import sys
 from pathlib import Path
-from shroff.adapters.lake_folder import STEPS as FOLDER_STEPS, FolderObjects
-from shroff.adapters.log_sqlite import SqliteLog
-from shroff.decisions.lake_writer import STEPS, LakeWriter
+from shroff.adapters.lake.folder import STEPS as FOLDER_STEPS, FolderObjects
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.lake.writer import STEPS, LakeWriter
 from shroff.streams.lake import Patient
 from shroff.streams.lake_manifest import DocumentFolder, Layout
 from shroff.testing.kill import kill_at

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from shroff.adapters.log_memory import MemoryLog
-from shroff.decisions.lake_check import check
-from shroff.decisions.lake_reader import LakeReader
-from shroff.decisions.lake_writer import LakeWriter
+from shroff.adapters.log.memory import MemoryLog
 from shroff.errors import TransientError
+from shroff.lake.check import check
+from shroff.lake.reader import LakeReader
+from shroff.lake.writer import LakeWriter
 from shroff.streams.lake import Objects, Patient
 from shroff.streams.lake_manifest import read_state
 from tests.contracts.test_lake_places import bucket_of, own

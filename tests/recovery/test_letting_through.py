@@ -11,12 +11,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff import app
-from shroff.adapters.log_sqlite import STEPS, SqliteLog
-from shroff.decisions import ingest, snapshots
-from shroff.decisions.let_through import LET_THROUGH, LetThrough
+from shroff.adapters.log.sqlite import STEPS, SqliteLog
+from shroff.app import project as app
+from shroff.engine.let_through import LET_THROUGH, LetThrough
+from shroff.log.state import snapshots
 from shroff.models.registry import Registry
 from shroff.testing.kill import KillSwitch
+from shroff.worker import ingest
 from tests.effort import times
 from tests.unit.linear import in_force, named
 from tests.unit.trained import train

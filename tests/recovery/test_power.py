@@ -16,10 +16,10 @@ from unittest.mock import patch
 
 import pytest
 
-from shroff import app
-from shroff.adapters.log_sqlite import SqliteLog
-from shroff.decisions.doctor import WRONG
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.app import project as app
 from shroff.errors import ShroffError
+from shroff.monitoring.doctor import WRONG
 from shroff.testing.power import Named, Written
 from shroff.testing.recording import Recording
 from tests.effort import times

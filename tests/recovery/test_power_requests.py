@@ -16,15 +16,16 @@ from unittest.mock import patch
 
 import pytest
 
-from shroff import app
-from shroff.adapters import log_sqlite, sqlite_file
-from shroff.adapters.log_sqlite import VERSION, SqliteLog
-from shroff.decisions.inbox import DROP, LABELS, drop_request, labels_request
+from shroff.adapters.databases import sqlite_file
+from shroff.adapters.log import sqlite as log_sqlite
+from shroff.adapters.log.sqlite import VERSION, SqliteLog
+from shroff.app import project as app
 from shroff.errors import ShroffError
 from shroff.streams.log import Request
 from shroff.testing.power import Disk, Operation, Told
 from shroff.testing.recording import files_in, put_files, recording
 from shroff.testing.rows import contents
+from shroff.worker.inbox import DROP, LABELS, drop_request, labels_request
 
 from .blackout import Files
 from .harness import make_project, write_events

@@ -13,10 +13,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff import app
-from shroff.adapters.log_sqlite import STEPS
-from shroff.decisions.additions import Additions
-from shroff.decisions.promoting import Deployment
+from shroff.adapters.log.sqlite import STEPS
+from shroff.app import project as app
+from shroff.app.additions import Additions
+from shroff.app.models.promoting import Deployment
 from shroff.errors import UsageError
 from shroff.models.in_force import FILE, read_in_force
 from shroff.models.registry import Registry

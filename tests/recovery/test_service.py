@@ -13,7 +13,7 @@ import httpx2
 import msgspec
 import pytest
 
-from shroff import app
+from shroff.app import project as app
 from shroff.examples.bank import bank
 from tests.effort import times
 from tests.recovery.harness import contents, make_project

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from shroff import app
-from shroff.decisions import snapshots
-from shroff.decisions.ingest import ingest
+from shroff.app import project as app
+from shroff.log.state import snapshots
 from shroff.streams.snapshots import STEPS, Snapshots
 from shroff.testing.kill import KillSwitch
+from shroff.worker.ingest import ingest
 from tests.effort import times
 
 from .harness import BATCH_SIZE, Contents, contents, in_a_process, make_project, write_events

@@ -14,7 +14,7 @@ import httpx2
 import msgspec
 import pytest
 
-from shroff import app
+from shroff.app import project as app
 from shroff.examples.bank import bank
 from tests import forks
 from tests.recovery.faults_stores import named

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff.adapters.log_sqlite import STEPS
+from shroff.adapters.log.sqlite import STEPS
 from shroff.testing.kill import KillSwitch
 from tests.effort import times
 

@@ -11,13 +11,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff import app
-from shroff.adapters.log_sqlite import STEPS, SqliteLog
-from shroff.decisions import ingest, trainings
-from shroff.decisions.promoting import Promotions
-from shroff.decisions.retraining import DONE, Options, Progress, Watch
+from shroff.adapters.log.sqlite import STEPS, SqliteLog
+from shroff.app import project as app
+from shroff.app.models import trainings
+from shroff.app.models.promoting import Promotions
+from shroff.app.models.retraining import DONE, Options, Progress, Watch
 from shroff.models.registry import Registry
 from shroff.testing.kill import KillSwitch
+from shroff.worker import ingest
 from tests.unit.learnable import FILES, make_project, write_days
 
 from .harness import Contents, contents, in_a_process

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from shroff import app
-from shroff.adapters.log_sqlite import STEPS, SqliteLog
-from shroff.decisions.workings import Workings
+from shroff.adapters.log.sqlite import STEPS, SqliteLog
+from shroff.app import project as app
+from shroff.app.live.workings import Workings
 from shroff.streams import snapshots
 from shroff.testing.kill import KillSwitch
 from tests.effort import times

@@ -13,13 +13,13 @@ import msgspec
 import pytest
 
 from shroff import config
-from shroff.adapters.log_memory import MemoryLog
+from shroff.adapters.log.memory import MemoryLog
 from shroff.config import TEMPLATE_FOLDER
-from shroff.decisions.definitions import load_definitions
-from shroff.decisions.replay import verify_online
-from shroff.decisions.verifying import verify
-from shroff.decisions.writer import Writer
 from shroff.events.intake import Intake
+from shroff.log.writer import Writer
+from shroff.project.definitions import load_definitions
+from shroff.replay.compare import verify_online
+from shroff.replay.verifying import verify
 
 TEMPLATE = TEMPLATE_FOLDER / "savings"
 DEFINITIONS = load_definitions(config.read_files(TEMPLATE, [])).or_raise()

@@ -10,11 +10,11 @@ from typing import Any
 
 import fastavro
 
-from shroff.events.avro_wire import AvroDecoder
+from shroff.events.avro.wire import AvroDecoder
 from shroff.events.definitions import Events
+from shroff.events.formats.lines import Line, Lines
+from shroff.events.formats.schemas import SchemaRegistry
 from shroff.events.intake import Intake, Submission
-from shroff.events.lines import Line, Lines
-from shroff.events.schemas import SchemaRegistry
 from shroff.events.settings import Settings
 from tests.unit.projects import definitions
 

@@ -11,17 +11,17 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from shroff.adapters.cases_sql import SqlCases
-from shroff.adapters.log_sqlite import SqliteLog
-from shroff.adapters.people_sql import SqlPeople
+from shroff.adapters.cases.sql import SqlCases
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.people.sql import SqlPeople
 from shroff.cases.case import STATES, Alert, Case, Wanted
 from shroff.cases.desk import CaseDesk
 from shroff.cases.following import Opening, take_in
 from shroff.cases.hearing import Label
-from shroff.events.casework import CaseSettings
 from shroff.people.access import RIGHTS, Role, Who
 from shroff.people.audit import sealing, verify
 from shroff.people.store import User, rows_of
+from shroff.project.settings.casework import CaseSettings
 from shroff.testing.rows import NOW_MS
 
 SEAL = sealing(b"of a test")

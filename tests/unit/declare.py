@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shroff.errors import Problem
 from shroff.events.definitions import Events, load_events
-from shroff.language.yamltext import read
+from shroff.language.yaml.text import read
 
 PAYMENT = """
 payment:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from shroff.decisions.definitions import Definitions
 from shroff.language.checker import check
 from shroff.language.names import Scope
 from shroff.models.definitions import ModelInput
+from shroff.project.definitions import Definitions
 
 
 def inputs_of(definitions: Definitions, event: str, texts: Iterable[str]) -> tuple[ModelInput, ...]:

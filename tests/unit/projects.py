@@ -7,11 +7,11 @@ from functools import lru_cache
 
 import msgspec
 
-from shroff.decisions.definitions import Definitions, load_definitions
-from shroff.decisions.writer import Writer
 from shroff.events.intake import Intake, Submission
-from shroff.events.systems import Systems, load_systems
-from shroff.language import yamltext
+from shroff.language.yaml import text as yamltext
+from shroff.log.writer import Writer
+from shroff.project.definitions import Definitions, load_definitions
+from shroff.project.settings.systems import Systems, load_systems
 from shroff.streams.log import Log
 
 NOW_MS = 1_780_000_000_000

@@ -12,8 +12,8 @@ from shroff.cases import deciding, raising
 from shroff.cases.carrying import carry_out
 from shroff.cases.desk import NoCaseError
 from shroff.cases.raising import Raiser
-from shroff.decisions.lists import Entry
 from shroff.people.store import rows_of
+from shroff.project.lists import Entry
 from shroff.streams.log import Refused
 from tests.telling import Bank, payment, token_in
 

@@ -7,11 +7,11 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from shroff import app
-from shroff.decisions.active_files import NOW, RESTART
-from shroff.decisions.doctor import OK, WRONG
-from shroff.decisions.writer import Writer
+from shroff.app import project as app
 from shroff.errors import DefinitionError, UsageError
+from shroff.log.active_files import NOW, RESTART
+from shroff.log.writer import Writer
+from shroff.monitoring.doctor import OK, WRONG
 from tests.telling import FILES, Bank, notice, payment
 
 RULE = FILES["rules/large.yaml"]

@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
-from shroff import app, config
+from shroff import config
+from shroff.app import project as app
+from shroff.app.models import promoting
+from shroff.app.models.retraining import Options
 from shroff.cli.main import run
-from shroff.decisions import promoting
-from shroff.decisions.retraining import Options
 from shroff.errors import UsageError
 from shroff.models.definitions import Gate
-from shroff.models.estimates import Difference, Estimate
-from shroff.models.gates import asked_again, beside_champion
+from shroff.models.evaluation.estimates import Difference, Estimate
+from shroff.models.evaluation.gates import asked_again, beside_champion
 from shroff.models.in_force import FILE, Promotion, text_of
 from shroff.models.registry import GATES, GateResult, Registry, Stored
 from tests.unit import learnable

@@ -13,8 +13,8 @@ import pytest
 import shroff
 from shroff.cli.main import run
 from shroff.errors import UsageError
-from shroff.events import avro_files
-from shroff.events.encodings import read_lines
+from shroff.events.avro import files as avro_files
+from shroff.events.formats.encodings import read_lines
 from shroff.events.intake import Intake
 from shroff.streams.log import Record
 from tests.unit.avros import avro_file, project, record, taken

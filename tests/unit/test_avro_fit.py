@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from shroff.events.avro_fit import exact_below, fit, refusal
-from shroff.events.avro_schema import read_schema, schema_of, schema_text
-from shroff.events.avro_subjects import compared, is_same
+from shroff.events.avro.fit import exact_below, fit, refusal
+from shroff.events.avro.schema import read_schema, schema_of, schema_text
+from shroff.events.avro.subjects import compared, is_same
 from tests.unit.avros import OTHERS, project, record
 from tests.unit.projects import definitions
 

@@ -9,20 +9,20 @@ from importlib.resources import files
 
 import pytest
 
-from shroff.adapters.registry_memory import MemoryRegistry
-from shroff.decisions.retrying import submissions
+from shroff.adapters.registry.memory import MemoryRegistry
 from shroff.errors import SchemasAwayError, UsageError
-from shroff.events.avro_schema import (
+from shroff.events.avro.schema import (
     DEPTH_MAX,
     TYPES_MAX,
     namespace,
     read_schema,
     schema_of,
 )
-from shroff.events.avro_wire import AvroDecoder, AvroEncoder
+from shroff.events.avro.wire import AvroDecoder, AvroEncoder
+from shroff.events.formats.wire import MESSAGE_BYTES_MAX, JsonDecoder, JsonEncoder
 from shroff.events.intake import Intake
-from shroff.events.wire import MESSAGE_BYTES_MAX, JsonDecoder, JsonEncoder
 from shroff.streams.log import Refused
+from shroff.worker.retrying import submissions
 from tests.unit.avros import OTHERS, lines_of, project, received, record, sent
 from tests.unit.projects import definitions
 

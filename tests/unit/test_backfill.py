@@ -11,10 +11,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from shroff.features import backfill as module
-from shroff.features.backfill import Backfill, backfill
-from shroff.features.backfill_cells import Order, sort_by_key
-from shroff.features.histories import History, HistoryPlan, Query, Series
+from shroff.features.batch import backfill as module
+from shroff.features.batch.backfill import Backfill, backfill
+from shroff.features.batch.backfill_cells import Order, sort_by_key
+from shroff.features.online.histories import History, HistoryPlan, Query, Series
 
 MONEY = Series(sums=True, squares=True, order=True, ends=True, values=True, scale=100)
 LARGEST = 10**15
@@ -236,7 +236,7 @@ def test_late_keys_let_go_of_what_no_row_can_reach():
 
 def test_importing_the_module_compiles_nothing():
     found = subprocess.run(
-        [sys.executable, "-c", "import sys, shroff.features.backfill; print('numba' in sys.modules)"],
+        [sys.executable, "-c", "import sys, shroff.features.batch.backfill; print('numba' in sys.modules)"],
         capture_output=True,
         text=True,
         check=True,

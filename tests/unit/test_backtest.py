@@ -18,19 +18,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shroff import app
-from shroff.adapters.log_memory import MemoryLog
+from shroff.adapters.log.memory import MemoryLog
+from shroff.app import project as app
+from shroff.backtest.fold import Found
+from shroff.backtest.judge import UNKNOWABLE, Report, backtest, first_place, write_changed
+from shroff.backtest.judged import outcomes_by_columns
+from shroff.backtest.report import page, sentence
+from shroff.backtest.tally import exact_sums
 from shroff.cli.main import run
-from shroff.decisions.backtest import UNKNOWABLE, Report, backtest, first_place, write_changed
-from shroff.decisions.backtest_fold import Found
-from shroff.decisions.backtest_judged import outcomes_by_columns
-from shroff.decisions.backtest_report import page, sentence
-from shroff.decisions.backtest_tally import exact_sums
-from shroff.decisions.definitions import Definitions, load_definitions
-from shroff.decisions.laid_over import DraftFile
-from shroff.decisions.policy import OUTCOMES, Policy, outcome
 from shroff.errors import DefinitionError, UsageError
 from shroff.events.event import read_time
+from shroff.project.definitions import Definitions, load_definitions
+from shroff.project.laid_over import DraftFile
+from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.rules.definitions import Rule
 from tests.unit.linear import put, registry
 from tests.unit.projects import FILES, definitions, label, payment, writer
@@ -165,7 +165,7 @@ def test_from_and_to_end_what_is_judged_at_the_first_event_from_them_on(log: Mem
 
 @pytest.mark.slow
 def test_a_log_of_many_places_is_searched_by_halves(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("shroff.decisions.backtest.NEAR", 4)
+    monkeypatch.setattr("shroff.backtest.judge.NEAR", 4)
     log, random = MemoryLog(), Random(1)
     late = writer(log, {"shroff.yaml": FILES["shroff.yaml"] + "lateness: 10m\n"})
     minutes = [max(at - random.choice([0, 0, 0, 2, 9]), 0) for at in range(300)]

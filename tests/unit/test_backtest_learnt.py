@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from shroff import app
+from shroff.app import project as app
+from shroff.backtest.judge import Report
+from shroff.backtest.report import learnt_sentence, page, sentence
+from shroff.backtest.tally import Balance
 from shroff.cli.main import run
-from shroff.decisions.backtest import Report
-from shroff.decisions.backtest_report import learnt_sentence, page, sentence
-from shroff.decisions.backtest_tally import Balance
 from tests.unit.learnable import A_DAY, make_project, write_days
 from tests.unit.trained import train
 

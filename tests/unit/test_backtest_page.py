@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from shroff.decisions.backtest import backtest
-from shroff.decisions.backtest_report import page
+from shroff.backtest.judge import backtest
+from shroff.backtest.report import page
 from shroff.events.event import read_time
-from shroff.models import pages
+from shroff.models.reports import pages
 from tests.unit.projects import submission, writer
 from tests.unit.test_backtest import LATER, draft, log_of
 

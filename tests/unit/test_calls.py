@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from shroff.decisions.called import CallReader
-from shroff.decisions.calls import API_TAKEN, CALLS, TAKEN
-from shroff.decisions.definitions import Loaded, load_definitions
 from shroff.errors import InputError
 from shroff.events.door import secret_fields
 from shroff.events.event import Event
 from shroff.language.types import INTEGER, REAL, TEXT
-from shroff.web.table import table
+from shroff.project.calls import API_TAKEN, CALLS, TAKEN
+from shroff.project.definitions import Loaded, load_definitions
+from shroff.web.api.table import table
+from shroff.worker.called import CallReader
 
 EVENTS = """
 payment:

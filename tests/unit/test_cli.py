@@ -377,7 +377,7 @@ def test_init_overwrites_nothing(nowhere, capsys):
 
 
 def test_init_makes_a_key_only_where_a_field_is_hashed(nowhere, monkeypatch, capsys):
-    from shroff import app
+    from shroff.app import project as app
 
     run(["init", "plain", "--template", "blank"])
     monkeypatch.setattr(app.config, "copy_template", hashing(app.config.copy_template))

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from shroff import app, config
-from shroff.adapters.log_sqlite import SqliteLog
+from shroff import config
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.people import links, sessions
 from shroff.people.keys import KeyRing

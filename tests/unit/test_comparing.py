@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shroff import app
+from shroff.app import project as app
 from shroff.cli.main import run
-from shroff.decisions.comparing import COMPARED, TESTED_ON, TRIED, _paired, _Rows
-from shroff.decisions.training import plain_settings
 from shroff.errors import UsageError
-from shroff.models.metrics import Rows, Terms
+from shroff.models.evaluation.metrics import Rows, Terms
 from shroff.models.sets import Floats
+from shroff.training.comparing import COMPARED, TESTED_ON, TRIED, _paired, _Rows
+from shroff.training.train import plain_settings
 from tests.unit.learnable import A_DAY, FILES, make_project, write_days
 from tests.unit.projects import definitions
 from tests.unit.trained import train

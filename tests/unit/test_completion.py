@@ -14,9 +14,9 @@ from click.shell_completion import ShellComplete
 from shroff import config
 from shroff.cli.completion import SHELLS
 from shroff.cli.main import COMMANDS, program
-from shroff.decisions.exports import FORMATS, KINDS
 from shroff.events.definitions import SOURCES, VERDICTS
 from shroff.features.computed import ENGINES
+from shroff.replay.exports import FORMATS, KINDS
 
 SHROFF = Path(sys.executable).parent / "shroff"
 ANSWER_S_MAX = 0.2

@@ -9,11 +9,11 @@ from contextlib import closing
 
 import pytest
 
-from shroff.adapters.log_sqlite import SqliteLog
-from shroff.adapters.log_sums import chained
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.log.sums import chained
 from shroff.cli.main import run
-from shroff.decisions.doctor import OK, WRONG, look_at_rows
 from shroff.errors import StorageError
+from shroff.monitoring.doctor import OK, WRONG, look_at_rows
 from shroff.testing.rows import everything
 from tests.unit.projects import FILES
 

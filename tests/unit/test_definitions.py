@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from shroff.decisions.definitions import load_definitions
-from shroff.decisions.ruletests import run_rule_tests
 from shroff.features.naive import Naive
+from shroff.log.ruletests import run_rule_tests
+from shroff.project.definitions import load_definitions
 from tests.unit.projects import FILES, definitions
 
 HASHED = {

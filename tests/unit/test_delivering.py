@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import pytest
 
-from shroff.adapters.log_memory import MemoryLog, MemoryStore
-from shroff.decisions.exports import KINDS as EXPORTS
+from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.errors import StateError, TransientError, UsageError
+from shroff.replay.exports import KINDS as EXPORTS
 from shroff.streams import delivering as module
 from shroff.streams.delivering import Courier, Route, first_offsets, source_of, trouble_of
 from shroff.streams.delivering_rows import flag_body, flags, parts

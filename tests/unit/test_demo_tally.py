@@ -6,13 +6,13 @@ from importlib.resources import files
 
 import msgspec
 
-from shroff.decisions.policy import Policy
-from shroff.decisions.writer import DECIDED, REFUSED, TAKEN, Answer
 from shroff.events.intake import Intake
 from shroff.events.settings import Settings
 from shroff.examples.bank import START_MS, bank, labels
 from shroff.examples.days import DAY_MS
 from shroff.examples.demo import Fraud, Tally, Truth, stream
+from shroff.log.writer import DECIDED, REFUSED, TAKEN, Answer
+from shroff.project.policy import Policy
 from tests.unit.declare import declare
 
 EFFECTS = {"burst": "decline", "large": "review", "never": "review"}

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from shroff.adapters.cases_sql import SqlCases, beside
-from shroff.adapters.people_sql import SqlPeople
+from shroff.adapters.cases.sql import SqlCases, beside
+from shroff.adapters.people.sql import SqlPeople
 from shroff.cases import deciding, following
 from shroff.cases.case import CLOSED, OPEN, STATES, Alert, Case, Wanted
 from shroff.cases.following import Follower

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shroff import app
-from shroff.adapters.log_memory import MemoryLog
-from shroff.decisions.doctor_seen import CHECKED_MS, Seen
-from shroff.decisions.later_labels import LaterLabels, labels_after
+from shroff.adapters.log.memory import MemoryLog
+from shroff.app import project as app
 from shroff.errors import StateError
 from shroff.language.values import HOUR_MS
+from shroff.log.later_labels import LaterLabels, labels_after
+from shroff.monitoring.doctor_seen import CHECKED_MS, Seen
 from shroff.streams.log import Batch, Record
 from shroff.streams.snapshots import Header, Snapshots
 from tests.unit.projects import FILES, NOW_MS

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from shroff import app
-from shroff.adapters.log_sqlite import SqliteLog
+from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.reach import reach
+from shroff.app import project as app
 from shroff.cli.main import run
-from shroff.decisions import doctor_systems
-from shroff.decisions.doctor import OK, Finding
-from shroff.decisions.doctor_systems import Try, asked, source_finding, within
 from shroff.errors import StateError, TransientError, UsageError
+from shroff.monitoring import doctor_systems
+from shroff.monitoring.doctor import OK, Finding
+from shroff.monitoring.doctor_systems import Try, asked, source_finding, within
 from shroff.streams.log import Batch, Offset
 from shroff.streams.source import Standing
 from shroff.testing.source_memory import MemorySource, MemoryTopic

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from shroff import app
+from shroff.app import project as app
 from shroff.cli.main import run
-from shroff.decisions.doctor import NOTE, OK, WRONG, Finding
 from shroff.errors import UsageError
+from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
 from shroff.monitoring.drift_record import read_record
 from shroff.monitoring.drifting import LABEL_DELAY, SCORE, DriftReport
 from tests.unit.learnable import make_project, write_days

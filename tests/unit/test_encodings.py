@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from shroff.errors import UsageError
-from shroff.events import encodings
-from shroff.events.encodings import file_format, read_lines, read_stream
+from shroff.events.formats import encodings
+from shroff.events.formats.encodings import file_format, read_lines, read_stream
+from shroff.events.formats.lines import Lines, line_and_row
 from shroff.events.given import Float32, Instant, Number, Span, text_of
-from shroff.events.lines import Lines, line_and_row
 from shroff.events.readers import read_text
 
 PAYSIM = (  # the first lines of paysim_first19998.csv
@@ -284,7 +284,7 @@ def test_more_milliseconds_than_64_bits_hold_are_beyond_every_duration(tmp_path)
 
 
 def test_parquet_is_read_in_batches_and_numbered_through(tmp_path, monkeypatch):
-    monkeypatch.setattr("shroff.events.parquet.BATCH_ROWS", 3)
+    monkeypatch.setattr("shroff.events.formats.parquet.BATCH_ROWS", 3)
 
     assert [(line.number, line.columns["n"]) for line in read_lines(table(tmp_path, n=list(range(8))))] == [
         (at + 1, at) for at in range(8)

@@ -13,16 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shroff import app
+from shroff.app import project as app
 from shroff.cli.main import run
-from shroff.decisions.explain_changes import Changes
-from shroff.decisions.explain_past import Seen
-from shroff.decisions.policy import OUTCOMES, Policy, outcome
+from shroff.explain.changes import Changes
+from shroff.explain.past import Seen
 from shroff.language.types import DURATION, INTEGER, money, number
 from shroff.language.values import HOUR_MS
 from shroff.models.explaining import SUM_ERROR, steps, units_of
 from shroff.models.model import Explainable
 from shroff.models.registry import Registry
+from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.web.pages.decision import looked
 from tests.unit import learnable
 from tests.unit.projects import FILES

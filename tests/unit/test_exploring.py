@@ -10,26 +10,26 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff.adapters.log_memory import MemoryLog, MemoryStore
-from shroff.decisions import exports
-from shroff.decisions.answers import answer_value
-from shroff.decisions.backtest import Report, backtest
-from shroff.decisions.backtest_report import page
-from shroff.decisions.decision import Decision, DrawnDecision
-from shroff.decisions.definitions import Definitions, load_definitions
-from shroff.decisions.doctor import look_at_exploration
-from shroff.decisions.doctor_rows import read_rows
-from shroff.decisions.explain import explain
-from shroff.decisions.fold import fold
-from shroff.decisions.let_through import LET_THROUGH
-from shroff.decisions.replay import replay, verify_online
-from shroff.decisions.snapshots import restore, save
-from shroff.decisions.writer import Writer
+from shroff.adapters.log.memory import MemoryLog, MemoryStore
+from shroff.backtest.judge import Report, backtest
+from shroff.backtest.report import page
+from shroff.engine.decision import Decision, DrawnDecision
+from shroff.engine.let_through import LET_THROUGH
 from shroff.errors import DefinitionError, StorageError
 from shroff.events.event import read_time
 from shroff.events.intake import Submission
+from shroff.explain.explanation import explain
+from shroff.log.state.fold import fold
+from shroff.log.state.snapshots import restore, save
+from shroff.log.writer import Writer
+from shroff.monitoring.doctor import look_at_exploration
+from shroff.monitoring.doctor_rows import read_rows
+from shroff.project.definitions import Definitions, load_definitions
+from shroff.replay import exports
+from shroff.replay.compare import replay, verify_online
 from shroff.streams.log import DecisionRow
 from shroff.streams.snapshots import Snapshots
+from shroff.worker.answers import answer_value
 from tests.unit.linear import in_force, named, put, registry
 from tests.unit.projects import FILES, NOW_MS, label, payment, submission
 
@@ -183,7 +183,7 @@ def test_the_days_count_goes_on_behind_a_restart_a_snapshot_and_a_change_of_the_
 
 
 def test_a_snapshot_of_before_is_taken_up(load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from shroff.decisions import snapshots as module
+    from shroff.log.state import snapshots as module
 
     class Head(msgspec.Struct, array_like=True):
         files: dict[str, str]

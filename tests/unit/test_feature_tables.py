@@ -11,11 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import shroff
-from shroff.app import Project
-from shroff.decisions.tables import Way
+from shroff.app.project import Project
 from shroff.errors import UsageError
-from shroff.features import batch, batch_feed
-from shroff.features.backfill import Backfill
+from shroff.features.batch import engine as batch
+from shroff.features.batch import feed as batch_feed
+from shroff.features.batch.backfill import Backfill
+from shroff.log.columns.tables import Way
 from tests.unit import projects
 
 ENGINES = ("batch", "online", "naive")

@@ -12,13 +12,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff import app
+from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
-from shroff.decisions import source_reading
-from shroff.decisions.draft import Draft
-from shroff.decisions.posts import Posts
 from shroff.errors import UsageError
+from shroff.log.draft import Draft
 from shroff.testing.source_memory import MemorySource, MemoryTopic
+from shroff.worker.posts import Posts
+from shroff.worker.serving import source_reading
 from tests.webs import Asker, asker
 
 pytestmark = pytest.mark.slow

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from shroff import app
+from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.errors import UsageError
 from tests.unit.projects import FILES

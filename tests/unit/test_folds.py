@@ -7,7 +7,15 @@ import pytest
 
 from shroff.language.values import DAY_MS, HOUR_MS
 from shroff.models.definitions import Split
-from shroff.models.folds import Fold, days_of, final_window, known_fraud_keys, known_rows, rows_of, windows_of
+from shroff.models.evaluation.windows import (
+    Fold,
+    days_of,
+    final_window,
+    known_fraud_keys,
+    known_rows,
+    rows_of,
+    windows_of,
+)
 from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, Recorded, TrainingSet
 
 CHARGEBACK, CUSTOMER = 0, 2

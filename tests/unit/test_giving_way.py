@@ -12,17 +12,17 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from shroff.adapters.log_memory import MemoryLog, MemoryStore
-from shroff.decisions.giving_way import LOWEST
-from shroff.decisions.writer import Writer
+from shroff.adapters.log.memory import MemoryLog, MemoryStore
+from shroff.log.writer import Writer
+from shroff.runtime.low_priority import LOWEST
 from shroff.streams.snapshots import Header, Snapshots
-from shroff.web import indexing
+from shroff.web.work import indexing
 from tests.unit.projects import NOW_MS, definitions, payment
 
 SHARED = Path("/proc/self/autogroup")  # of a session: "/autogroup-7 nice 0"; empty where nobody began one yet
 TOLD = """
 import os, pathlib
-from shroff.decisions.giving_way import give_way
+from shroff.runtime.low_priority import give_way
 
 give_way(7)
 shared = pathlib.Path("/proc/self/autogroup")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shroff import app
+from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import LogBusyError
 from tests.webs import Asker, asker

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from shroff import app, config
+from shroff import config
+from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.config import Places
 from shroff.errors import StorageError

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from shroff.errors import StateError
-from shroff.features.histories import History, HistoryPlan, Query, Series
+from shroff.features.online.histories import History, HistoryPlan, Query, Series
 
 MONEY = Series(sums=True, squares=True, order=True, ends=True, values=True, scale=100)
 CODES = Series(order=True, ends=True, values=True)
@@ -334,7 +334,7 @@ def test_a_plan_that_the_kernel_cannot_keep_is_refused(plan: HistoryPlan):
 
 
 def test_every_plan_runs_by_the_same_compiled_kernel():
-    from shroff.features import kernel
+    from shroff.features.kernels import windows as kernel
 
     feed(history(Query("count"), series=CODES), [(0, 1)])
     feed(history(Query("std", 0, length_ms=5)), [(0, 1)])
@@ -343,6 +343,6 @@ def test_every_plan_runs_by_the_same_compiled_kernel():
 
 
 def test_importing_histories_does_not_load_the_compiler():
-    script = "import sys, shroff.features.histories; sys.exit('numba' in sys.modules)"
+    script = "import sys, shroff.features.online.histories; sys.exit('numba' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -6,8 +6,8 @@ from contextlib import closing
 
 import pytest
 
-from shroff.decisions import hit_records
-from shroff.decisions.hit_records import HitRecords
+from shroff.explain import hit_records
+from shroff.explain.hit_records import HitRecords
 from tests.telling import Bank, payment
 
 pytestmark = pytest.mark.slow

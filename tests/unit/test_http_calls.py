@@ -7,13 +7,13 @@ from http.client import HTTPConnection, HTTPSConnection
 
 import pytest
 
-from shroff import app
 from shroff.adapters.http_calls import Calls
-from shroff.adapters.people_oidc import provider_of
-from shroff.adapters.registry_http import HttpRegistry
-from shroff.adapters.sink_webhook import WebhookSink
+from shroff.adapters.people.oidc import provider_of
+from shroff.adapters.registry.http import HttpRegistry
+from shroff.adapters.sinks.webhook import WebhookSink
+from shroff.app import project as app
 from shroff.errors import SchemasAwayError, StorageError, TransientError, UsageError
-from shroff.events.systems import System, Systems
+from shroff.project.settings.systems import System, Systems
 from tests.contracts.receivers import receiver
 from tests.unit.projects import FILES
 

@@ -12,9 +12,9 @@ import pytest
 import xgboost
 from onnx import TensorProto, helper
 
-from shroff import app
-from shroff.decisions.import_inputs import categories_in, declared_in
+from shroff.app import project as app
 from shroff.errors import UsageError
+from shroff.training.foreign.inputs import categories_in, declared_in
 from tests.unit.learnable import FILES, make_project, write_days
 
 pytestmark = pytest.mark.slow  # its tests share trained models

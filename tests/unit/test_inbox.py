@@ -14,17 +14,21 @@ from threading import Event, Timer
 import msgspec
 import pytest
 
-from shroff import app
-from shroff.adapters import people_database
-from shroff.adapters.log_memory import MemoryLog, MemoryStore
-from shroff.adapters.log_sqlite import SqliteLog
-from shroff.adapters.sqlite_file import PAGE_BYTES, connect_beside
+from shroff.adapters.databases.sqlite_file import PAGE_BYTES, connect_beside
+from shroff.adapters.log.memory import MemoryLog, MemoryStore
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.people import database as people_database
+from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.cli.session import Session
-from shroff.decisions import adopting, inbox
-from shroff.decisions.deeds import Deed
-from shroff.decisions.definitions import Definitions, load_definitions
-from shroff.decisions.inbox import (
+from shroff.errors import LogBusyError, StateError, StorageError, UsageError
+from shroff.log import adopting
+from shroff.log.deeds import Deed
+from shroff.log.writer import Answer, Writer
+from shroff.project.definitions import Definitions, load_definitions
+from shroff.streams.log import Batch, Log, Refused, Reply
+from shroff.worker import inbox
+from shroff.worker.inbox import (
     ADOPT,
     DROP,
     LABELS,
@@ -38,9 +42,6 @@ from shroff.decisions.inbox import (
     retried_of,
     retry_request,
 )
-from shroff.decisions.writer import Answer, Writer
-from shroff.errors import LogBusyError, StateError, StorageError, UsageError
-from shroff.streams.log import Batch, Log, Refused, Reply
 from tests.unit.projects import FILES, NOW_MS, label, payment, writer
 
 Changes = Mapping[str, str | None]

@@ -15,21 +15,21 @@ from typing import IO, Any
 
 import pytest
 
-from shroff import app
-from shroff.adapters.log_memory import MemoryLog
+from shroff.adapters.log.memory import MemoryLog
+from shroff.app import project as app
 from shroff.cli.main import run
-from shroff.decisions import draft as draft_module
-from shroff.decisions import ingest as ingest_module
-from shroff.decisions import writer as writer_module
-from shroff.decisions.definitions import Definitions
-from shroff.decisions.engine import Effects, Placed
-from shroff.decisions.ingest import arranged, ingest, with_labels
-from shroff.decisions.passed_over import unmatched_of
-from shroff.decisions.writer import Answer, Writer
+from shroff.engine.step import Effects, Placed
 from shroff.errors import StateError, StorageError, UsageError
 from shroff.events.event import Event
 from shroff.events.intake import Submission
+from shroff.log import draft as draft_module
+from shroff.log import writer as writer_module
+from shroff.log.passed_over import unmatched_of
+from shroff.log.writer import Answer, Writer
+from shroff.project.definitions import Definitions
 from shroff.streams.log import Batch
+from shroff.worker import ingest as ingest_module
+from shroff.worker.ingest import arranged, ingest, with_labels
 from tests.unit.projects import FILES, NOW_MS, definitions, documents, label, payment, writer
 
 MARCH_MS = 1_772_323_200_000  # 2026-03-01, in UTC

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shroff.adapters.source_kafka_marks import NO_EPOCH, Epochs, Mark
+from shroff.adapters.sources.kafka_marks import NO_EPOCH, Epochs, Mark
 from shroff.errors import StateError
 from shroff.streams.source import shown
 

@@ -10,16 +10,16 @@ import msgspec
 import pytest
 
 import shroff
-from shroff.adapters.log_memory import MemoryLog
-from shroff.app import make_project
-from shroff.decisions.definitions import Definitions, load_definitions
-from shroff.decisions.histories import file_batches
-from shroff.decisions.retrying import Retried, retry
-from shroff.decisions.writer import Writer
-from shroff.events.encodings import read_stream
+from shroff.adapters.log.memory import MemoryLog
+from shroff.app.project import make_project
+from shroff.events.formats.encodings import read_stream
 from shroff.events.intake import Intake, Submission, source_name
 from shroff.events.kept import MARK, keeping_hashed, masked
+from shroff.log.state.histories import file_batches
+from shroff.log.writer import Writer
+from shroff.project.definitions import Definitions, load_definitions
 from shroff.streams.log import Log
+from shroff.worker.retrying import Retried, retry
 from tests.unit.projects import FILES, NOW_MS
 
 NUMBER = "4111111111111111"

@@ -18,12 +18,12 @@ from numba.core.config import reload_config
 import shroff
 from shroff import config
 from shroff.cli import demo_kernels
-from shroff.features import kernel_numbers
-from shroff.features.kernel_native import Native
-from shroff.features.kernel_numbers import digest_of_kernels
+from shroff.features.kernels import numbers as kernel_numbers
+from shroff.features.kernels.native import Native
+from shroff.features.kernels.numbers import digest_of_kernels
 
 SOURCE = """
-from shroff.features.kernel_numbers import entry_point
+from shroff.features.kernels.numbers import entry_point
 
 
 @entry_point("int64(int64)")
@@ -92,8 +92,8 @@ def test_what_was_made_from_other_kernels_is_compiled_anew_and_goes(tmp_path: Pa
 # ---- machine code that is loaded without the compiler
 
 NATIVE = """
-from shroff.features.kernel_native import native
-from shroff.features.kernel_numbers import compiled
+from shroff.features.kernels.native import native
+from shroff.features.kernels.numbers import compiled
 
 
 @compiled
@@ -192,7 +192,7 @@ def test_machine_code_takes_nothing_but_what_its_signature_says(some_native: Pat
 
 GREEDY = """
 import numpy as np
-from shroff.features.kernel_native import native
+from shroff.features.kernels.native import native
 
 
 @native("int64(int64)")

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from shroff import app
+from shroff.app import project as app
 from shroff.cli.main import run
-from shroff.decisions import finding_keys, key_index
-from shroff.decisions.entities import EntityLook
-from shroff.decisions.finding_keys import KeyEvents
-from shroff.decisions.history import Records
-from shroff.decisions.key_index import key_hash
+from shroff.explain import finding_keys, key_index
+from shroff.explain.entities import EntityLook
+from shroff.explain.finding_keys import KeyEvents
+from shroff.explain.key_index import key_hash
+from shroff.log.history import Records
 from shroff.streams.key_runs import KeyRuns
 
 LINES = 16  # of a run, here

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from shroff.adapters.log_memory import MemoryLog
+from shroff.adapters.log.memory import MemoryLog
 from shroff.cases.labels import Labels, Maturity, conflicts, maturity, maturity_in
 from shroff.cli.main import main
-from shroff.decisions.later_labels import last_moment
-from shroff.decisions.writer import Writer
 from shroff.errors import UsageError
 from shroff.events.intake import Intake, Submission
 from shroff.language.values import DAY_MS
+from shroff.log.later_labels import last_moment
+from shroff.log.writer import Writer
 from tests.unit.projects import FILES, NOW_MS, definitions, label, payment
 
 FRAUD_AT = "2026-03-05T12:00:00Z"

@@ -11,9 +11,9 @@ import pytest
 from shroff.cases import deciding
 from shroff.cases.carrying import carry_out
 from shroff.client import calls
-from shroff.decisions.flags import flags
 from shroff.events.event import time_text
 from shroff.events.intake import undated
+from shroff.log.flags import flags
 from tests.telling import NOW_MS, Bank, payment
 from tests.webs import asker
 

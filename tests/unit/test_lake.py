@@ -15,17 +15,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shroff.adapters.lake_folder import FolderObjects
-from shroff.adapters.log_memory import MemoryLog
-from shroff.decisions.lake_check import LakeCheck, check
-from shroff.decisions.lake_compaction import Compaction
-from shroff.decisions.lake_documents import file_name
-from shroff.decisions.lake_reader import LakeReader
-from shroff.decisions.lake_rows import field_columns
-from shroff.decisions.lake_writer import LakeWriter, Written
-from shroff.decisions.writer import Writer
+from shroff.adapters.lake.folder import FolderObjects
+from shroff.adapters.log.memory import MemoryLog
 from shroff.errors import StateError, StorageError, TransientError
 from shroff.events.intake import Intake
+from shroff.lake.check import LakeCheck, check
+from shroff.lake.compaction import Compaction
+from shroff.lake.documents import file_name
+from shroff.lake.reader import LakeReader
+from shroff.lake.rows import field_columns
+from shroff.lake.writer import LakeWriter, Written
+from shroff.log.writer import Writer
 from shroff.streams.lake import PART_BYTES_MAX, WAITS_S, Patient, check_name
 from shroff.streams.lake_manifest import CHECKPOINT_EVERY, DocumentFolder, Layout, manifest_name, read_state
 from shroff.streams.log import Batch, Log
@@ -132,8 +132,8 @@ def test_plain_tools_read_the_files(tmp_path: Path):
 
 
 def test_features_are_typed_as_the_command_features_types_them():
-    from shroff.decisions.histories import log_batches
-    from shroff.decisions.tables import Way, feature_tables
+    from shroff.log.columns.tables import Way, feature_tables
+    from shroff.log.state.histories import log_batches
 
     objects, log = MemoryObjects(), small_log()
     write(objects, log)

@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
-from shroff.adapters.log_memory import MemoryLog
-from shroff.decisions.definitions import Definitions, load_definitions
-from shroff.decisions.inbox import Inbox
-from shroff.decisions.lane_work import CONTROLS, SHAPE, Lane, LaneLead, files_of, told
-from shroff.decisions.lanes import Home
-from shroff.decisions.writer import Writer
+from shroff.adapters.log.memory import MemoryLog
 from shroff.errors import StateError, UsageError
+from shroff.log.writer import Writer
+from shroff.project.definitions import Definitions, load_definitions
 from shroff.testing.controls_memory import MemoryControls, MemoryPost, Told
+from shroff.worker.inbox import Inbox
+from shroff.worker.lanes.lanes import Home
+from shroff.worker.lanes.work import CONTROLS, SHAPE, Lane, LaneLead, files_of, told
 from tests.unit.test_lanes import EVENTS, FEATURES, SHROFF
 
 NOW_S = 1_000.0

@@ -7,18 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from shroff import app, config
+from shroff import config
+from shroff.app import project as app
 from shroff.cli.main import run
-from shroff.decisions.active_files import ACTIVE, NOW
-from shroff.decisions.definitions import load_definitions
-from shroff.decisions.draft import REFUSED, TAKEN, Answer
-from shroff.decisions.lane_work import told
-from shroff.decisions.lanes import Home, LanePlaces, lane_problems, murmur2, partition_of, url_of_lane
 from shroff.errors import DefinitionError, UsageError
 from shroff.events.event import Event
 from shroff.events.intake import Submission
-from shroff.events.systems import System, Systems
+from shroff.log.active_files import ACTIVE, NOW
+from shroff.log.draft import REFUSED, TAKEN, Answer
+from shroff.project.definitions import load_definitions
+from shroff.project.settings.systems import System, Systems
 from shroff.testing.controls_memory import MemoryControls, MemoryPost, Told
+from shroff.worker.lanes.lanes import Home, LanePlaces, lane_problems, murmur2, partition_of, url_of_lane
+from shroff.worker.lanes.work import told
 
 SHROFF = "shroff: 1\nname: lanes\nmoney: EUR\n"
 EVENTS = """

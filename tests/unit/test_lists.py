@@ -14,15 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shroff import app, config
+from shroff import config
+from shroff.app import project as app
 from shroff.cli.main import run
-from shroff.decisions.engine import Engine
-from shroff.decisions.history import Control, changed_by, control_at
-from shroff.decisions.lists import ADDED, CHANGED, REMOVED, SAME, Entry, edited, entries
-from shroff.decisions.read_once import ReadOnce
-from shroff.decisions.reference import load_list
+from shroff.engine.step import Engine
 from shroff.errors import DefinitionError, Problem, StorageError, UsageError
 from shroff.features.naive import Naive
+from shroff.log.history import Control, changed_by, control_at
+from shroff.project.lists import ADDED, CHANGED, REMOVED, SAME, Entry, edited, entries
+from shroff.project.read_once import ReadOnce
+from shroff.project.reference import load_list
 from shroff.rules.definitions import RuleLoader
 from shroff.streams.log import Log, Record
 from tests.unit.projects import FILES

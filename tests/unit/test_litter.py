@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from shroff import app, config
+from shroff import config
+from shroff.app import project as app
 from shroff.models.registry import Registry
 from tests.recovery.test_inbox import ended, forked
 from tests.unit.learnable import make_project

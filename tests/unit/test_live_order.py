@@ -6,12 +6,12 @@ import re
 
 import pytest
 
-from shroff.adapters.log_memory import MemoryLog
-from shroff.decisions.definitions import load_definitions
-from shroff.decisions.doctor import NOTE, OK
-from shroff.decisions.live_order import look_at_order, remarks, warnings_of
-from shroff.decisions.writer import Writer
-from shroff.events.systems import System
+from shroff.adapters.log.memory import MemoryLog
+from shroff.log.writer import Writer
+from shroff.monitoring.doctor import NOTE, OK
+from shroff.monitoring.live_order import look_at_order, remarks, warnings_of
+from shroff.project.definitions import load_definitions
+from shroff.project.settings.systems import System
 from tests.unit.projects import FILES, NOW_MS, payment
 
 KAFKA = System("kafka", {"topics": {"payment": "p"}})

@@ -7,7 +7,7 @@ from threading import Event
 
 import pytest
 
-from shroff.decisions.loading import MadeOnce
+from shroff.project.loading import MadeOnce
 
 WAITS_S = 60.0
 

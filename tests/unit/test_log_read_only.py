@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from shroff import app
-from shroff.adapters import sqlite_file
-from shroff.adapters.log_sqlite import VERSION, SqliteLog
-from shroff.adapters.sqlite_file import check_unchanged
+from shroff.adapters.databases import sqlite_file
+from shroff.adapters.databases.sqlite_file import check_unchanged
+from shroff.adapters.log.sqlite import VERSION, SqliteLog
+from shroff.app import project as app
 from shroff.errors import TransientError
 from shroff.people import users
 from shroff.people.access import Role
@@ -24,7 +24,7 @@ from tests import forks
 READ = """
 import os, sys
 from pathlib import Path
-from shroff.adapters.log_sqlite import SqliteLog
+from shroff.adapters.log.sqlite import SqliteLog
 from shroff.errors import StorageError
 from shroff.testing.rows import contents
 import encodings.idna, difflib

@@ -13,9 +13,9 @@ from contextlib import suppress
 import msgspec
 import pytest
 
-from shroff.adapters import sqlite_file
-from shroff.adapters.log_sqlite import STEPS, SqliteLog
-from shroff.adapters.sqlite_file import storage_error
+from shroff.adapters.databases import sqlite_file
+from shroff.adapters.databases.sqlite_file import storage_error
+from shroff.adapters.log.sqlite import STEPS, SqliteLog
 from shroff.errors import LogBusyError, StorageError, TransientError, UsageError
 from shroff.streams.log import Batch, PersonalValue
 from shroff.testing.kill import KillSwitch, kill_at
@@ -26,7 +26,7 @@ BEFORE_THE_COMMIT = STEPS[:-1]
 
 APPEND_AND_DIE = """
 import pathlib, sys
-from shroff.adapters.log_sqlite import STEPS, SqliteLog
+from shroff.adapters.log.sqlite import STEPS, SqliteLog
 from shroff.testing.rows import everything
 from shroff.testing.kill import kill_at
 log = SqliteLog(pathlib.Path(sys.argv[1]), on_step=kill_at(sys.argv[2], STEPS))
@@ -175,7 +175,7 @@ def test_a_reader_takes_no_lock_and_changes_nothing(path):
 
 
 def test_a_program_that_holds_the_file_is_waited_for_and_then_named(path, monkeypatch):
-    monkeypatch.setattr("shroff.adapters.sqlite_file.BUSY_S", 0.05)
+    monkeypatch.setattr("shroff.adapters.databases.sqlite_file.BUSY_S", 0.05)
     log = SqliteLog(path)
     shell = sqlite3.connect(path, isolation_level=None)
     shell.execute("BEGIN IMMEDIATE")

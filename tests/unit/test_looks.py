@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from shroff.adapters.log_memory import MemoryLog
-from shroff.decisions.replay import verify_naive
-from shroff.features.looks import LookHistory
+from shroff.adapters.log.memory import MemoryLog
+from shroff.features.online.looks import LookHistory
 from shroff.language.expression import Aggregate, Compare, ItemField, ThisField
 from shroff.language.row import Reference
 from shroff.language.types import BOOLEAN, INTEGER
+from shroff.replay.compare import verify_naive
 from tests.unit.projects import FILES, documents, payment, writer
 
 TABLES = {

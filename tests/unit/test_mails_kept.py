@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shroff.adapters.mailer_folder import FolderMailer
+from shroff.adapters.mailer.folder import FolderMailer
 from shroff.cli.main import run
 from shroff.language.values import DAY_MS
 from shroff.notices.mailer import Mail, Unmailed

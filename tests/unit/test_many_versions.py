@@ -9,13 +9,13 @@ from typing import Final
 import msgspec
 import pytest
 
-from shroff.adapters.log_memory import MemoryLog
-from shroff.decisions.activation import check_change
-from shroff.decisions.fold import Progress, lateness_of
-from shroff.decisions.history import has_hashed, types_of
-from shroff.decisions.replay import Verification, verify_naive, verify_online
-from shroff.decisions.verifying_batch import AT_ONCE, verify_batch
-from shroff.language import yamltext
+from shroff.adapters.log.memory import MemoryLog
+from shroff.language.yaml import text as yamltext
+from shroff.log.activation import check_change
+from shroff.log.history import has_hashed, types_of
+from shroff.log.state.fold import Progress, lateness_of
+from shroff.replay.compare import Verification, verify_naive, verify_online
+from shroff.replay.verifying_batch import AT_ONCE, verify_batch
 from shroff.streams.log import Log
 from tests.unit.projects import FILES, definitions, label, payment, writer
 

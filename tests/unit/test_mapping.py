@@ -10,15 +10,15 @@ import pytest
 
 from shroff import config
 from shroff.config import TEMPLATE_FOLDER
-from shroff.decisions.definitions import load_definitions
 from shroff.errors import InputError
 from shroff.events.door import Door
-from shroff.events.encodings import read_lines
 from shroff.events.event import Event
+from shroff.events.formats.encodings import read_lines
 from shroff.events.given import Float32, Instant, Number
 from shroff.events.intake import Intake, Submission
 from shroff.events.mapping import Dispatcher, Mapper, Picked, Row
 from shroff.events.settings import Settings
+from shroff.project.definitions import load_definitions
 from tests.unit.avros import avro_file, record
 from tests.unit.declare import PAYMENT, declare
 

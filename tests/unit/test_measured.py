@@ -8,14 +8,14 @@ import re
 import pytest
 
 from shroff.cli.comparing import document_of
-from shroff.decisions.comparing import TRIED, Comparison, Paired
-from shroff.decisions.cutoffs import Cutoffs
-from shroff.decisions.measured import MONEY_METRICS, metrics_document, money_text, with_money
-from shroff.models.baselines import approve_all
-from shroff.models.evaluation import Evaluation, evaluate
-from shroff.models.metrics import Terms
-from shroff.models.thresholds import thresholds
-from shroff.models.training import learn_by
+from shroff.models.evaluation.baselines import approve_all
+from shroff.models.evaluation.folds import Evaluation, evaluate
+from shroff.models.evaluation.metrics import Terms
+from shroff.models.evaluation.thresholds import thresholds
+from shroff.models.learners.training import learn_by
+from shroff.training.comparing import TRIED, Comparison, Paired
+from shroff.training.cutoffs import Cutoffs
+from shroff.training.measured import MONEY_METRICS, metrics_document, money_text, with_money
 from tests.unit.test_models_thresholds import made_up
 from tests.unit.training_rows import noisy_set, settings
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shroff.errors import StateError
-from shroff.events.lines import Line
+from shroff.events.formats.lines import Line
 from shroff.streams.merge import AHEAD, EARLIEST, Merge
 
 FEW = st.integers(0, 30)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from shroff.adapters.log_sqlite import VERSION, SqliteLog
+from shroff.adapters.log.sqlite import VERSION, SqliteLog
 from shroff.errors import StorageError
 from shroff.streams.log import Batch, Reply
 from shroff.testing.rows import NOW_MS, contents, everything
@@ -20,7 +20,7 @@ from tests import forks
 # Ends the process by SIGKILL at a chosen statement of opening the log.
 OPEN_AND_DIE = """
 import os, pathlib, signal, sqlite3, sys
-from shroff.adapters.log_sqlite import SqliteLog
+from shroff.adapters.log.sqlite import SqliteLog
 left, connect = int(sys.argv[2]), sqlite3.connect
 
 def count(statement):

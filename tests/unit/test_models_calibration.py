@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from shroff.errors import UsageError
-from shroff.models.calibration import (
+from shroff.models.evaluation.calibration import (
     AUTO,
     ISOTONIC,
     NONE,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from shroff.decisions.definitions import load_definitions
-from shroff.decisions.policy import Policy
 from shroff.language.values import DAY_MS
 from shroff.models.definitions import Capacity, Gate, Split
 from shroff.models.keys import METRICS, PARAMETERS, parameters_of
+from shroff.project.definitions import load_definitions
+from shroff.project.policy import Policy
 from tests.unit.projects import FILES as SMALL
 
 FILES = {

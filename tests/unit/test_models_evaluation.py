@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from shroff.errors import UsageError
-from shroff.models import baselines
 from shroff.models.definitions import Split
-from shroff.models.evaluation import evaluate
-from shroff.models.folds import rows_of, windows_of
-from shroff.models.metrics import REVIEW, Terms, auc_roc, average_precision
-from shroff.models.report import report_page
+from shroff.models.evaluation import baselines
+from shroff.models.evaluation.folds import evaluate
+from shroff.models.evaluation.metrics import REVIEW, Terms, auc_roc, average_precision
+from shroff.models.evaluation.slices import MISSING, OTHERS, SLICES_MAX, Pooled, amount_bands, new_or_known, slices_of
+from shroff.models.evaluation.windows import rows_of, windows_of
+from shroff.models.learners.training import learn_by
+from shroff.models.reports.html import report_page
 from shroff.models.sets import FRAUD
-from shroff.models.slices import MISSING, OTHERS, SLICES_MAX, Pooled, amount_bands, new_or_known, slices_of
-from shroff.models.training import learn_by
 from tests.unit.training_rows import DAY_MS, HOUR_MS, noisy_set, number, settings, training_set
 
 TERMS = Terms(review_at=0.3, decline_at=0.8, false_decline=15, review=4, reviews_a_day=3)
@@ -308,7 +308,7 @@ def test_a_slice_that_falls_behind_the_champion_is_seen_and_noise_is_not():
 
 
 def _as_rows(given):
-    from shroff.models.metrics import Rows
+    from shroff.models.evaluation.metrics import Rows
 
     frauds = given.verdicts_at(given.as_of_ms) == FRAUD
     return Rows(frauds, given.amounts_minor / 100, given.times_ms // DAY_MS, given.keys)

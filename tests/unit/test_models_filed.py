@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import xgboost
 
-from shroff.models import filed
-from shroff.models.calibration import Calibration
-from shroff.models.filed import ColumnsFile, Filed, spans
-from shroff.models.learners import columns_for, fit
+from shroff.models.evaluation.calibration import Calibration
+from shroff.models.learners import filed
+from shroff.models.learners.filed import ColumnsFile, Filed, spans
+from shroff.models.learners.learner import columns_for, fit
+from shroff.models.learners.training import loaded
+from shroff.models.learners.xgboost_batches import Batches
 from shroff.models.sets import Input
-from shroff.models.training import loaded
-from shroff.models.xgboost_batches import Batches
 
 ROWS = 1_500
 TEXTS = ("AT", "DE", "FR", "NL")
@@ -138,8 +138,8 @@ PROGRAM = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from shroff.models.filed import ColumnsFile, spans
-from shroff.models.learners import fit
+from shroff.models.learners.filed import ColumnsFile, spans
+from shroff.models.learners.learner import fit
 from shroff.models.sets import Input
 
 ROWS, WIDTH = 1_000_000, 40

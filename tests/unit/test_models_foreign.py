@@ -18,12 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shroff.errors import RegistryError, UsageError
-from shroff.models.foreign import BYTES_MAX, FEATURES_MAX, read_foreign
-from shroff.models.forest import margins_of
+from shroff.models.foreign.files import BYTES_MAX, FEATURES_MAX, read_foreign
+from shroff.models.foreign.ubjson import decode
 from shroff.models.loaded import load_model
 from shroff.models.model import LOG_ODDS, NUMBER, InputColumn
-from shroff.models.trees_xgboost import forest_of_xgboost
-from shroff.models.ubjson import decode
+from shroff.models.trees.forest import margins_of
+from shroff.models.trees.xgboost import forest_of_xgboost
 from tests.effort import examples
 
 TEXTS = ("web", "app", "pos")

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from shroff.models import baselines
 from shroff.models.definitions import Gate
-from shroff.models.evaluation import evaluate
-from shroff.models.gates import judge_gates
-from shroff.models.metrics import Terms
+from shroff.models.evaluation import baselines
+from shroff.models.evaluation.folds import evaluate
+from shroff.models.evaluation.gates import judge_gates
+from shroff.models.evaluation.metrics import Terms
 from tests.unit.test_models_evaluation import TERMS, by_input, scores_by_input
 from tests.unit.training_rows import noisy_set, settings
 

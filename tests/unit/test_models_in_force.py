@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from shroff import app
+from shroff.app import project as app
+from shroff.app.models import promoting
 from shroff.cli.main import run
-from shroff.decisions import promoting
 from shroff.errors import DefinitionError, Problem, StateError, UsageError
 from shroff.models.in_force import FILE, InForce, read_in_force, text_of, version_of
 from shroff.models.registry import GateResult, Registry

@@ -10,16 +10,16 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier
 
 from shroff.errors import UsageError
-from shroff.models.calibration import ISOLATION, PLATT, Calibration, uncalibrated
 from shroff.models.definitions import LEARNERS
-from shroff.models.folds import Known
-from shroff.models.learners import CATEGORIES_MAX, columns_for, fit, known_column
-from shroff.models.learners_isolation import usual_depth
-from shroff.models.metrics import auc_roc, average_precision
+from shroff.models.evaluation.calibration import ISOLATION, PLATT, Calibration, uncalibrated
+from shroff.models.evaluation.metrics import auc_roc, average_precision
+from shroff.models.evaluation.windows import Known
+from shroff.models.learners.isolation import usual_depth
+from shroff.models.learners.learner import CATEGORIES_MAX, columns_for, fit, known_column
+from shroff.models.learners.search import Bounds, best_of, search
+from shroff.models.learners.training import LAST_SHARE, last_part, loaded, scores_of, thinned, train
 from shroff.models.model import PROBABILITY, InputColumn
-from shroff.models.search import Bounds, best_of, search
 from shroff.models.sets import FRAUD, GENUINE, Input
-from shroff.models.training import LAST_SHARE, last_part, loaded, scores_of, thinned, train
 from tests.unit.training_rows import category, noisy_set, number, settings
 
 SMALL = {
@@ -300,7 +300,7 @@ def test_the_manifest_holds_what_scoring_needs():
 @pytest.mark.slow
 @pytest.mark.parametrize("has_optuna", [True, False])
 def test_a_search_bounded_by_trials_finds_the_same_again(has_optuna, monkeypatch):
-    monkeypatch.setattr("shroff.models.search.find_spec", lambda name: object() if has_optuna else None)
+    monkeypatch.setattr("shroff.models.learners.search.find_spec", lambda name: object() if has_optuna else None)
     given = noisy_set(900)
     told = settings(learner="xgboost", parameters={"depth": "3", "trees": "8"})
     seen = []

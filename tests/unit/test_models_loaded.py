@@ -13,17 +13,17 @@ import pytest
 import xgboost
 
 from shroff.errors import RegistryError, UsageError
-from shroff.models.calibration import KINDS
-from shroff.models.forest import LEAF, Arithmetic, CategorySet, Tree, forest_of, margins_of
-from shroff.models.kernel_layout import ABSENT_LEFT
-from shroff.models.learners import fit
-from shroff.models.linear import linear_of
+from shroff.models.evaluation.calibration import KINDS
+from shroff.models.learners.learner import fit
 from shroff.models.loaded import FILES, ISOLATION, LIGHTGBM, LOGISTIC, XGBOOST, load_model
 from shroff.models.model import InputColumn, Model
 from shroff.models.sets import Input
-from shroff.models.trees_isolation import forest_of_isolation
-from shroff.models.trees_lightgbm import forest_of_lightgbm
-from shroff.models.trees_xgboost import base_margin_of_xgboost, forest_of_xgboost
+from shroff.models.trees.forest import LEAF, Arithmetic, CategorySet, Tree, forest_of, margins_of
+from shroff.models.trees.isolation import forest_of_isolation
+from shroff.models.trees.layout import ABSENT_LEFT
+from shroff.models.trees.lightgbm import forest_of_lightgbm
+from shroff.models.trees.linear import linear_of
+from shroff.models.trees.xgboost import base_margin_of_xgboost, forest_of_xgboost
 
 NUMBERS = (InputColumn("amount", "number"), InputColumn("hour", "number"))
 MIXED = (InputColumn("amount", "number"), InputColumn("channel", "category", ("app", "shop", "web")))

@@ -10,12 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, brier_score_loss, precision_recall_fscore_support, roc_auc_score
 
-from shroff.decisions.policy import OUTCOMES
-from shroff.models.daily import best_card_precision, card_precision, found_in_budget, key_days, taken_in_budget
-from shroff.models.estimates import difference, estimate
-from shroff.models.intervals import BLOCKS_MIN, day_blocks, drawings, ends, key_blocks, times_for
-from shroff.models.keys import METRICS_BY_NAME
-from shroff.models.metrics import (
+from shroff.models.evaluation.daily import (
+    best_card_precision,
+    card_precision,
+    found_in_budget,
+    key_days,
+    taken_in_budget,
+)
+from shroff.models.evaluation.estimates import difference, estimate
+from shroff.models.evaluation.intervals import BLOCKS_MIN, day_blocks, drawings, ends, key_blocks, times_for
+from shroff.models.evaluation.metrics import (
     DECLINE,
     REVIEW,
     Judged,
@@ -30,6 +34,8 @@ from shroff.models.metrics import (
     precision_by_recall,
     why_not,
 )
+from shroff.models.keys import METRICS_BY_NAME
+from shroff.project.policy import OUTCOMES
 from tests.effort import examples
 
 SCORES = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.5, 0.75, 1.0])  # few, so that many are equal

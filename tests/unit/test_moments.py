@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from shroff.adapters.registry_memory import MemoryRegistry
-from shroff.events.avro_wire import AvroDecoder, AvroEncoder
-from shroff.events.moments import moment_reader
-from shroff.events.wire import JsonDecoder
+from shroff.adapters.registry.memory import MemoryRegistry
+from shroff.events.avro.wire import AvroDecoder, AvroEncoder
+from shroff.events.formats.moments import moment_reader
+from shroff.events.formats.wire import JsonDecoder
 from tests.unit.projects import definitions
 
 NOON_MS = 1_772_366_400_000

@@ -11,9 +11,9 @@ from email.policy import SMTP
 
 import pytest
 
-from shroff.decisions.doctor import WRONG
 from shroff.errors import TransientError, UsageError
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
+from shroff.monitoring.doctor import WRONG
 from shroff.notices.definitions import Quiet
 from shroff.notices.mailer import DoubtError, Mail, Unmailed
 from shroff.notices.planning import NO_ADDRESS, NOBODY, quiet_end_ms

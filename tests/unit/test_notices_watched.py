@@ -11,12 +11,12 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import msgspec
 import pytest
 
-from shroff.adapters.log_questions import Questions
+from shroff.adapters.log.questions import Questions
 from shroff.cases import deciding, working
 from shroff.errors import TransientError
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
-from shroff.notices.report import report_due
+from shroff.notices.reports.daily import report_due
 from shroff.notices.store import REFUSED, SENT
 from shroff.notices.telling import Teller
 from shroff.notices.watching import Watching

@@ -11,16 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from shroff import app, config, webhooks
+from shroff import config, webhooks
+from shroff.app import project as app
 from shroff.cli.main import run
-from shroff.decisions.inbox import ADOPT, tend_outbox
-from shroff.decisions.outbox import OUTBOX, key_of, moved_request
-from shroff.decisions.posts import Posts
-from shroff.decisions.writer import Writer
 from shroff.errors import LogBusyError, UsageError
+from shroff.log.writer import Writer
 from shroff.notices.raising import BEGUN, SOURCE
 from shroff.streams.delivering import THROUGH, Moved, source_of
 from shroff.streams.log import Request
+from shroff.worker.inbox import ADOPT, tend_outbox
+from shroff.worker.outbox import OUTBOX, key_of, moved_request
+from shroff.worker.posts import Posts
 from tests.contracts.receivers import receiver
 from tests.unit.projects import FILES
 

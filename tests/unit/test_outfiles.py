@@ -10,8 +10,8 @@ from threading import Thread
 import pyarrow as pa
 import pytest
 
-from shroff.decisions.outfiles import write_lines, write_tables
 from shroff.errors import StorageError, UsageError
+from shroff.runtime.whole_files import write_lines, write_tables
 
 BATCHES = [[b"one\n", b"two\n"], [b"three\n"]]
 WRITTEN = b"one\ntwo\nthree\n"

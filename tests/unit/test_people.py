@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 from argon2 import PasswordHasher
 
-from shroff.adapters.log_sqlite import SqliteLog
-from shroff.adapters.people_sql import SqlPeople
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.people.sql import SqlPeople
 from shroff.errors import NotAllowedError, PausedError, SignInError, UsageError
-from shroff.events.systems import SessionTimes
 from shroff.people import links, passwords, sessions, throttle, users
 from shroff.people.access import RIGHTS, Right, Role, Who, local
 from shroff.people.audit import sealing, verify
 from shroff.people.desk import Desk
 from shroff.people.passwords import Passwords
 from shroff.people.store import Session, User, rows_of
+from shroff.project.settings.systems import SessionTimes
 
 NOW_MS = 1_700_000_000_000
 TIMES = SessionTimes()

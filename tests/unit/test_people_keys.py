@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from shroff.adapters.log_sqlite import SqliteLog
-from shroff.adapters.people_sql import SqlPeople
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.people.sql import SqlPeople
 from shroff.errors import NotAllowedError, SignInError, TransientError, UsageError
 from shroff.people import keys
 from shroff.people.access import RIGHTS, Right, Role, Who, local

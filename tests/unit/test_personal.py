@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 import shroff
-from shroff.adapters.log_memory import MemoryLog
+from shroff.adapters.log.memory import MemoryLog
 from shroff.cases import working
 from shroff.cli.main import run
-from shroff.decisions.replay import verify_online
 from shroff.errors import DefinitionError, UsageError
+from shroff.replay.compare import verify_online
 from shroff.streams.log import LateEvent
 from tests.unit.projects import FILES, definitions, payment, submission, writer
 

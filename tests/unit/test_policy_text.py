@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shroff.decisions.policy import Policy, load_policy
-from shroff.decisions.policy_text import with_cutoffs
 from shroff.errors import DefinitionError, Problem, UsageError
-from shroff.language.yamltext import read
+from shroff.language.yaml.text import read
+from shroff.project.policy import Policy, load_policy
+from shroff.project.policy_text import with_cutoffs
 from tests.unit.declare import declare
 
 TYPES = ("payment", "withdrawal", "login")

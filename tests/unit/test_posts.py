@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from shroff.decisions import posts
-from shroff.decisions.posts import Post, Posts, TurnedAwayError
-from shroff.decisions.writer import Answer
 from shroff.events.intake import Submission
+from shroff.log.writer import Answer
+from shroff.worker import posts
+from shroff.worker.posts import Post, Posts, TurnedAwayError
 
 READER = object()
 

@@ -15,7 +15,7 @@ import pyarrow.csv
 import pytest
 import xgboost
 
-from shroff.decisions.process_copy import Asked
+from shroff.runtime.process_copy import Asked
 
 PATIENCE_S = 60.0
 

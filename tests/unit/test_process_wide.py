@@ -13,10 +13,10 @@ from threading import Event, Thread
 import pytest
 
 from shroff.config import threads_asleep
-from shroff.decisions import collector
-from shroff.decisions.collector import SHORT, THRESHOLDS, calm_collector, short_collector
-from shroff.decisions.ingest import TURN_S, short_turns
-from shroff.decisions.process_wide import ProcessWide
+from shroff.runtime import gc_pause as collector
+from shroff.runtime.gc_pause import SHORT, THRESHOLDS, calm_collector, short_collector
+from shroff.runtime.process_wide import ProcessWide
+from shroff.worker.ingest import TURN_S, short_turns
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +118,7 @@ class Watch(MetaPathFinder):
 
 sys.meta_path.insert(0, Watch())
 import numpy as np
-from shroff.models.learners import fit
+from shroff.models.learners.learner import fit
 from shroff.models.sets import Input
 
 verdicts = np.array([0, 1] * 20, np.int8)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from shroff.decisions.ingest import with_labels
-from shroff.decisions.producing import Outgoing, Pace, Production, keys_of, produce
 from shroff.errors import TransientError, UsageError
-from shroff.events.encodings import read_lines
+from shroff.events.formats.encodings import read_lines
+from shroff.events.formats.wire import JsonDecoder, JsonEncoder
 from shroff.events.intake import Intake
-from shroff.events.wire import JsonDecoder, JsonEncoder
 from shroff.streams.sender import Target
+from shroff.worker.ingest import with_labels
+from shroff.worker.producing import Outgoing, Pace, Production, keys_of, produce
 from tests.unit.projects import FILES, definitions
 
 EVENTS = """
@@ -291,7 +291,7 @@ def test_an_interruption_waits_for_what_is_on_its_way_and_says_where_to_go_on(tm
 
 
 def test_where_not_all_is_there_it_goes_on_from_where_all_was(tmp_path, monkeypatch):
-    monkeypatch.setattr("shroff.decisions.producing.CERTAIN_EVERY", 4)
+    monkeypatch.setattr("shroff.worker.producing.CERTAIN_EVERY", 4)
     sender = Kept(never=8)
     sender.after = lambda: setattr(sender, "waiting", int(sender.sent > 6))
     _, done, error = sent(written(tmp_path, *map(payment, range(20))), "payment", sender=sender)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from shroff.cli import progress
-from shroff.decisions.progress import Meter
-from shroff.events.encodings import read_lines, read_stream
+from shroff.events.formats.encodings import read_lines, read_stream
+from shroff.runtime.progress import Meter
 
 COLUMNS = "id,card\n"
 LINES = 20_000

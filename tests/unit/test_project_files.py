@@ -8,10 +8,11 @@ import stat
 
 import pytest
 
-from shroff import app, config
-from shroff.adapters.mailer_folder import FolderMailer
+from shroff import config
+from shroff.adapters.mailer.folder import FolderMailer
+from shroff.app import project as app
 from shroff.cli.main import run
-from shroff.decisions import key_index
+from shroff.explain import key_index
 from shroff.notices.mailer import Mail
 from shroff.people.noted import note_head
 from tests.unit.projects import FILES

@@ -10,7 +10,7 @@ import pytest
 
 from shroff.people import users
 from shroff.people.access import Role
-from shroff.web.proxies import FORWARDED, FORWARDED_FOR, Proxies
+from shroff.web.http.proxies import FORWARDED, FORWARDED_FOR, Proxies
 from shroff.web.service import STRANGERS_RATE
 from tests.served import ME, served
 from tests.telling import FILES, Bank

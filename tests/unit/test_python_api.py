@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import shroff
-from shroff.decisions.answers import json_lines
-from shroff.decisions.notebook import moment_ms
 from shroff.errors import UsageError
+from shroff.replay.notebook import moment_ms
+from shroff.worker.answers import json_lines
 from tests import forks
 from tests.unit import projects
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from shroff import app
-from shroff.decisions import read_once
-from shroff.language import yamltext
+from shroff.app import project as app
+from shroff.language.yaml import text as yamltext
+from shroff.project import read_once
 from tests.unit.projects import FILES
 
 RULE = "- {{ id: small, on: payment, by: card, when: this.amount > {amount}, effect: review }}\n"

@@ -9,16 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from shroff import app, config
-from shroff.app import Project
+from shroff import config
+from shroff.app import project as app
+from shroff.app.project import Project
+from shroff.app.rules.rule_drafts import Author
 from shroff.cli.main import run
-from shroff.decisions import inbox
-from shroff.decisions.lists import Entry
-from shroff.decisions.rule_drafts import Author
 from shroff.errors import LogBusyError, StorageError, UsageError
 from shroff.models.registry import Registry
 from shroff.people.audit import Row
 from shroff.people.store import rows_of
+from shroff.project.lists import Entry
+from shroff.worker import inbox
 from tests.unit.test_models_in_force import POLICY
 from tests.unit.test_personal import EVENTS, FILES, ROWS
 from tests.unit.trained import train

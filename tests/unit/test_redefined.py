@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from shroff import app
+from shroff.app import project as app
+from shroff.app.models import promoting
 from shroff.cli.main import run
-from shroff.decisions import promoting
-from shroff.decisions.meaning import MEANINGS
 from shroff.models.registry import Registry
+from shroff.project.meaning import MEANINGS
 from tests.unit.learnable import make_project, write_days
 from tests.unit.trained import train
 

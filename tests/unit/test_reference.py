@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from shroff.decisions.reference import load_list, load_table
 from shroff.errors import Problem
 from shroff.language.names import TableShape
 from shroff.language.types import INTEGER, TEXT
+from shroff.project.reference import load_list, load_table
 
 HEADER = "value,note,added_by,expires_at\n"
 

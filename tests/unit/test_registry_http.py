@@ -24,10 +24,10 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from shroff import app
-from shroff.adapters import registry_http
 from shroff.adapters.http_calls import Calls
-from shroff.adapters.registry_http import HttpRegistry
+from shroff.adapters.registry import http as registry_http
+from shroff.adapters.registry.http import HttpRegistry
+from shroff.app import project as app
 from shroff.errors import SchemasAwayError, UsageError
 from tests.unit.projects import FILES
 

@@ -9,20 +9,21 @@ from typing import Any
 
 import pytest
 
-from shroff.adapters.log_memory import MemoryLog
-from shroff.decisions.definitions import Definitions, computed_of
-from shroff.decisions.doctor import NOTE, OK, look_at_inbox, look_at_remarks
-from shroff.decisions.engine import Engine, Placed
+from shroff.adapters.log.memory import MemoryLog
+from shroff.engine.step import Engine, Placed
 from shroff.events.event import Event
-from shroff.features import look_plan, online
-from shroff.features.batch import Batch as ByColumns
+from shroff.features.batch.engine import Batch as ByColumns
+from shroff.features.batch.remarks import LEFT_OUT, SUM_OUTSIDE
 from shroff.features.frames import frames_of
 from shroff.features.key_texts import Hits
 from shroff.features.naive import Naive
-from shroff.features.online import Online
-from shroff.features.remarks import LEFT_OUT, SUM_OUTSIDE
+from shroff.features.online import engine as online
+from shroff.features.online.engine import Online
+from shroff.features.programs import look_plan
 from shroff.language.columns import values_of
 from shroff.language.types import INTEGER_MAX, INTEGER_MIN
+from shroff.monitoring.doctor import NOTE, OK, look_at_inbox, look_at_remarks
+from shroff.project.definitions import Definitions, computed_of
 from shroff.streams.log import Batch, Record, Remark, Request
 from tests.laws.fallback import without_programs
 from tests.unit.projects import NOW_MS, definitions, payment, writer

@@ -9,21 +9,22 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from shroff.models import charts, evaluation, pages
-from shroff.models.cost_table import Fixed, Weighed
-from shroff.models.dependence import ROWS_MAX, Dependence, dependences, drawn_rows
-from shroff.models.estimates import Estimate
-from shroff.models.evaluation import evaluate
+from shroff.models.evaluation import folds as evaluation
+from shroff.models.evaluation.cost_table import Fixed, Weighed
+from shroff.models.evaluation.dependence import ROWS_MAX, Dependence, dependences, drawn_rows
+from shroff.models.evaluation.estimates import Estimate
+from shroff.models.evaluation.folds import evaluate
+from shroff.models.evaluation.metrics import Rows, Terms
+from shroff.models.evaluation.thresholds import thresholds
+from shroff.models.evaluation.windows import final_window, known_rows
 from shroff.models.explaining import SUM_ERROR
-from shroff.models.folds import final_window, known_rows
 from shroff.models.keys import METRICS_BY_NAME
-from shroff.models.learners import columns_for
-from shroff.models.metrics import Rows, Terms
+from shroff.models.learners.learner import columns_for
+from shroff.models.learners.training import learn_by, loaded, train
 from shroff.models.registry import GateResult
-from shroff.models.report import Extras, LeakLine, report_page
-from shroff.models.report_plots import DEPENDENCES_SHOWN, curves, dependence_plots
-from shroff.models.thresholds import thresholds
-from shroff.models.training import learn_by, loaded, train
+from shroff.models.reports import charts, pages
+from shroff.models.reports.html import Extras, LeakLine, report_page
+from shroff.models.reports.plots import DEPENDENCES_SHOWN, curves, dependence_plots
 from tests.unit.training_rows import DAY_MS, noisy_set, settings
 
 TERMS = Terms(review_at=0.3, decline_at=0.8, false_decline=15, review=4, reviews_a_day=3)

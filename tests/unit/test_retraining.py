@@ -22,13 +22,14 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from shroff import app, config
+from shroff import config
+from shroff.app import project as app
+from shroff.app.models.retraining import ASIDE, DONE, FileReport, Options
 from shroff.cli.main import run
-from shroff.decisions.handed import Given, Lines
-from shroff.decisions.retraining import ASIDE, DONE, FileReport, Options
-from shroff.decisions.watched import Folder, is_taken, watched
 from shroff.errors import LogBusyError, NotThereYetError, TransientError, UsageError
 from shroff.streams.log import Batch, Offset
+from shroff.worker.handed import Given, Lines
+from shroff.worker.serving.watched import Folder, is_taken, watched
 from tests import forks
 from tests.unit.learnable import A_DAY, FILES, day, make_project, write_days
 
@@ -405,7 +406,7 @@ def test_beside_a_process_that_takes_nothing_up_it_waits_or_with_once_says_so(
     bank: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
     write_days(folder / "0.jsonl", [0])
-    monkeypatch.setattr("shroff.decisions.inbox.PATIENCE_S", 0.0)
+    monkeypatch.setattr("shroff.worker.inbox.PATIENCE_S", 0.0)
     said: list[str] = []
     with app.open(bank).writing():
         with pytest.raises(LogBusyError):

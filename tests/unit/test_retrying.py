@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from shroff import app
-from shroff.adapters.log_memory import MemoryLog
-from shroff.adapters.log_sqlite import SqliteLog
+from shroff.adapters.log.memory import MemoryLog
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.app import project as app
 from shroff.cli.main import run
-from shroff.decisions import doctor_rows, retrying
-from shroff.decisions.retrying import Retried, retry
 from shroff.errors import UsageError
 from shroff.events.intake import Intake
+from shroff.monitoring import doctor_rows
 from shroff.streams.log import Batch, Refused
+from shroff.worker import retrying
+from shroff.worker.retrying import Retried, retry
 from tests.unit.projects import FILES, NOW_MS, definitions, writer
 
 GOOD = b'{"id":"p8","at":"2026-03-01T12:00:00Z","card":"c","amount":"1.00"}\n'

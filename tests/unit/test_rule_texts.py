@@ -19,7 +19,7 @@ from shroff.rules.texts import (
     with_rule,
     without_rule,
 )
-from shroff.web.pages.diffs import diff
+from shroff.web.pages.rules.diffs import diff
 
 FILE = """\
 # Rules of cards.

@@ -14,18 +14,18 @@ import pytest
 from shroff import config
 from shroff.cli.main import run
 from shroff.config import TEMPLATE_FOLDER
-from shroff.decisions.definitions import load_definitions
-from shroff.decisions.read_once import ReadOnce
-from shroff.decisions.schema import FILES, ProjectFile, schema_of
 from shroff.errors import InputError
-from shroff.events.avro_schema import schema_of as schema_of_avro
+from shroff.events.avro.schema import schema_of as schema_of_avro
 from shroff.events.door import Door
 from shroff.events.keys import FIELD_EXAMPLES, FIELD_TYPE
-from shroff.language import yamltext
 from shroff.language.field_types import TypeTextError, parse_field_type
 from shroff.language.keys import Either, Key, Keys, Many, Shape
+from shroff.language.yaml import text as yamltext
 from shroff.notices.keys import NOTICE_FILE
-from shroff.web.schemas import event_schema
+from shroff.project.definitions import load_definitions
+from shroff.project.read_once import ReadOnce
+from shroff.project.schema import FILES, ProjectFile, schema_of
+from shroff.web.http.schemas import event_schema
 from tests.conformance.cases import all_cases
 from tests.unit.projects import FILES as SMALL
 from tests.unit.projects import definitions

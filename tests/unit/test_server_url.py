@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from shroff.adapters.log_mariadb import MariadbLog
-from shroff.adapters.log_postgres import PostgresLog
-from shroff.adapters.server_url import server_url
+from shroff.adapters.databases.server_url import server_url
+from shroff.adapters.log.mariadb import MariadbLog
+from shroff.adapters.log.postgresql import PostgresLog
 from shroff.errors import UsageError
 
 SECRET = "p:s/w@d%"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from shroff import app
-from shroff.decisions.scoring import Scorer
-from shroff.decisions.shadow_scores import scores_of, tried_since
+from shroff.app import project as app
 from shroff.errors import StateError
+from shroff.project.scoring import Scorer
+from shroff.training.shadow_scores import scores_of, tried_since
 from tests.unit.test_models_in_force import _bank, decide  # noqa: F401 (a fixture)
 
 EVENTS = 40

@@ -10,17 +10,17 @@ from typing import NoReturn
 
 import pytest
 
-from shroff import app
+from shroff.app import project as app
+from shroff.app.rules.rule_drafts import Author
 from shroff.cli.main import run
-from shroff.decisions import adopting
-from shroff.decisions.definitions import load_definitions
-from shroff.decisions.lists import Entry
-from shroff.decisions.rule_drafts import Author
 from shroff.errors import NotAllowedError, TransientError, UsageError
 from shroff.language.values import parse_time
+from shroff.log import adopting
+from shroff.project.definitions import load_definitions
+from shroff.project.lists import Entry
 from shroff.rules.silences import rule_of
 from shroff.rules.spoken import spoken
-from shroff.web.rule_looks import teller_of
+from shroff.web.api.rules.rule_looks import teller_of
 from tests.unit.projects import FILES
 
 NOW_MS = parse_time("2026-03-01T12:00:00Z")

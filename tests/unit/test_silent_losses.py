@@ -7,8 +7,8 @@ from contextlib import closing
 
 import pytest
 
-from shroff.decisions.doctor import WRONG
 from shroff.language.values import HOUR_MS, MINUTE_MS
+from shroff.monitoring.doctor import WRONG
 from shroff.notices.mailer import Unmailed
 from shroff.notices.telling import Teller
 from shroff.streams.log import Batch, StuckRow

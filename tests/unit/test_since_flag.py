@@ -7,18 +7,18 @@ from contextlib import closing, nullcontext
 import msgspec
 import pytest
 
-from shroff.adapters.log_memory import MemoryLog, MemoryStore
-from shroff.decisions.definitions import computed_of
-from shroff.decisions.replay import verify_naive, verify_online
-from shroff.decisions.writer import Writer
+from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.events.event import Event
 from shroff.features.frames import Codes
 from shroff.features.key_texts import read_key
-from shroff.features.links import Links
 from shroff.features.naive import Naive
-from shroff.features.online import FEW, Online
+from shroff.features.online.engine import FEW, Online
+from shroff.features.online.links import Links
 from shroff.language.columns import values_of
 from shroff.language.shares import key_text
+from shroff.log.writer import Writer
+from shroff.project.definitions import computed_of
+from shroff.replay.compare import verify_naive, verify_online
 from tests.laws.fallback import without_programs
 from tests.unit.projects import NOW_MS, definitions, documents, payment, writer
 

@@ -12,10 +12,10 @@ pytest.importorskip("confluent_kafka", reason="the extra 'kafka' is not installe
 
 from confluent_kafka import KafkaError, KafkaException
 
-from shroff.adapters import sink_kafka
-from shroff.adapters.kafka_client import Cluster
-from shroff.adapters.sink_kafka import END_S, KafkaSink
-from shroff.events.systems import System
+from shroff.adapters.kafka.client import Cluster
+from shroff.adapters.sinks import kafka as sink_kafka
+from shroff.adapters.sinks.kafka import END_S, KafkaSink
+from shroff.project.settings.systems import System
 from shroff.streams.sink import AwayError, Outgoing
 
 ROW = Outgoing(1, 0, "decision", "payment", "p1", "approve", b"{}")

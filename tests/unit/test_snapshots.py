@@ -12,15 +12,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff import app
-from shroff.adapters.log_memory import MemoryLog, MemoryStore
+from shroff.adapters.log.memory import MemoryLog, MemoryStore
+from shroff.app import project as app
 from shroff.cli.main import run
-from shroff.decisions import snapshots as saving
-from shroff.decisions.replay import replay, verify_online
-from shroff.decisions.snapshots import layout
-from shroff.decisions.writer import Writer
 from shroff.errors import StateError, StorageError
-from shroff.features.packing import pack, unpack
+from shroff.features.online.packing import pack, unpack
+from shroff.log.state import snapshots as saving
+from shroff.log.state.snapshots import layout
+from shroff.log.writer import Writer
+from shroff.replay.compare import replay, verify_online
 from shroff.streams.snapshots import FORMAT, KEPT, Header, Snapshots
 from tests.unit.projects import FILES, NOW_MS, definitions, payment
 
@@ -326,7 +326,7 @@ def test_verify_and_replay_read_the_log_and_no_snapshot(folder, store, monkeypat
 def test_the_layout_is_the_same_in_every_process():
     code = (
         "from tests.unit.projects import definitions\n"
-        "from shroff.decisions.fold import empty\nfrom shroff.decisions.snapshots import layout\n"
+        "from shroff.log.state.fold import empty\nfrom shroff.log.state.snapshots import layout\n"
         "print(layout(empty(definitions())))"
     )
     found = {

@@ -10,11 +10,11 @@ from random import Random
 
 import pytest
 
-from shroff.decisions.ingest import with_labels
 from shroff.errors import UsageError
-from shroff.events import sorting
+from shroff.events.formats import sorting
+from shroff.events.formats.sorting import in_order_of_time
 from shroff.events.intake import Submission
-from shroff.events.sorting import in_order_of_time
+from shroff.worker.ingest import with_labels
 from tests.unit.projects import label, payment, submission
 
 pytestmark = pytest.mark.slow  # its blocks are sized as in production

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from shroff import app
-from shroff.adapters.log_sqlite import SqliteLog
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.errors import TransientError
 from shroff.people.store import rows_of

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shroff.adapters.source_files import FileSource
+from shroff.adapters.sources.files import FileSource
 from shroff.errors import UsageError
 from shroff.streams.source import Taken
 

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shroff.features.batch_columns import KeptFrame, Stretch
-from shroff.features.exchange import looked_rows, unpacked_fields
+from shroff.features.batch.columns import KeptFrame, Stretch
+from shroff.features.cluster.exchange import looked_rows, unpacked_fields
+from shroff.features.cluster.spilled import Spilled
 from shroff.features.frames import Coded, Dictionary
-from shroff.features.spilled import Spilled
 from shroff.language.columns import Column
 
 

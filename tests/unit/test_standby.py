@@ -8,15 +8,15 @@ from threading import Event, Thread
 
 import pytest
 
-from shroff.adapters.log_memory import MemoryLog, MemoryStore
-from shroff.decisions import standby
-from shroff.decisions.definitions import Definitions
-from shroff.decisions.fold import fold
-from shroff.decisions.standby import Standby, Start
-from shroff.decisions.writer import Writer
+from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.errors import DefinitionError, StorageError, TransientError
+from shroff.log.state.fold import fold
+from shroff.log.writer import Writer
+from shroff.project.definitions import Definitions
 from shroff.streams.log import Log
 from shroff.streams.snapshots import Snapshots
+from shroff.worker import standby
+from shroff.worker.standby import Standby, Start
 from tests.unit.projects import FILES, NOW_MS, definitions, payment, writer
 
 MORE = {"features.yaml": FILES["features.yaml"] + "  largest_1d: max(payment.amount) over 1d\n"}

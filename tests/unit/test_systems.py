@@ -6,10 +6,10 @@ import pytest
 
 import shroff
 from shroff import config
-from shroff.decisions.definitions import load_definitions
-from shroff.decisions.system_names import name_problems
+from shroff.app.system_names import name_problems
 from shroff.errors import UsageError
-from shroff.events.systems import System, Systems
+from shroff.project.definitions import load_definitions
+from shroff.project.settings.systems import System, Systems
 from tests.unit.declare import declare
 from tests.unit.projects import systems_of
 

@@ -9,16 +9,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shroff.decisions import tested_rows
-from shroff.decisions.policy import OUTCOMES
-from shroff.decisions.tested_rows import file_of, kept_share, lots_of, stored_rows, weighed_of
 from shroff.events.readers import ID_LENGTH_MAX
-from shroff.models.evaluation import Evaluation, evaluate
-from shroff.models.metrics import Terms
+from shroff.models.evaluation.folds import Evaluation, evaluate
+from shroff.models.evaluation.metrics import Terms
+from shroff.models.evaluation.thresholds import thresholds
+from shroff.models.learners.training import learn_by
 from shroff.models.registry import FILE_BYTES_MAX, TESTED, Stored
 from shroff.models.sets import TrainingSet
-from shroff.models.thresholds import thresholds
-from shroff.models.training import learn_by
+from shroff.project.policy import OUTCOMES
+from shroff.training import tested_rows
+from shroff.training.tested_rows import file_of, kept_share, lots_of, stored_rows, weighed_of
 from tests.unit.training_rows import noisy_set, settings
 
 TERMS = Terms(false_decline=15, review=4, reviews_a_day=3)

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from shroff.cli.thresholds import _text
-from shroff.decisions.cutoffs import Cutoffs
-from shroff.models.cost_table import Fixed, Weighed
-from shroff.models.metrics import Terms
-from shroff.models.thresholds import thresholds
+from shroff.models.evaluation.cost_table import Fixed, Weighed
+from shroff.models.evaluation.metrics import Terms
+from shroff.models.evaluation.thresholds import thresholds
+from shroff.training.cutoffs import Cutoffs
 from tests.unit.test_models_thresholds import made_up
 
 TERMS = Terms(false_decline=15, review=4, reviews_a_day=5)

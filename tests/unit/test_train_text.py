@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 
 from shroff.cli.train import _best_rule_text
-from shroff.models.baselines import best_rule
-from shroff.models.estimates import estimate
-from shroff.models.intervals import key_blocks
-from shroff.models.metrics import Rows, Terms, judge
+from shroff.models.evaluation.baselines import best_rule
+from shroff.models.evaluation.estimates import estimate
+from shroff.models.evaluation.intervals import key_blocks
+from shroff.models.evaluation.metrics import Rows, Terms, judge
 from shroff.models.sets import Flags, Recorded
 
 FRAUDS = np.arange(60) % 6 == 0

@@ -8,10 +8,10 @@ from random import Random
 
 import pytest
 
-from shroff import app
+from shroff.app import project as app
 from shroff.cli.main import run
-from shroff.decisions.training import NOT_DECIDED, Steps
 from shroff.errors import UsageError
+from shroff.training.train import NOT_DECIDED, Steps
 from tests.unit.learnable import FILES, make_project, write_days
 
 pytestmark = pytest.mark.slow  # its tests train models

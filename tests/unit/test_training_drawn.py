@@ -8,22 +8,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shroff.adapters.log_memory import MemoryLog
-from shroff.decisions.definitions import Definitions, load_definitions
-from shroff.decisions.let_through import LET_THROUGH
-from shroff.decisions.tested_rows import judged_rows, weighed_of
-from shroff.decisions.training import plain_settings
-from shroff.decisions.training_drawn import stands_for
-from shroff.decisions.training_set import build_set
-from shroff.decisions.training_sources import log_source
-from shroff.decisions.writer import Writer
+from shroff.adapters.log.memory import MemoryLog
+from shroff.engine.let_through import LET_THROUGH
 from shroff.events.event import read_time
-from shroff.models.cost_table import Fixed, Weighed
-from shroff.models.evaluation import evaluate
-from shroff.models.folds import known_rows
-from shroff.models.metrics import Rows, Terms, calibration_curve, judge, measure
+from shroff.log.writer import Writer
+from shroff.models.evaluation.cost_table import Fixed, Weighed
+from shroff.models.evaluation.folds import evaluate
+from shroff.models.evaluation.metrics import Rows, Terms, calibration_curve, judge, measure
+from shroff.models.evaluation.thresholds import thresholds
+from shroff.models.evaluation.windows import known_rows
 from shroff.models.sets import FRAUD, TrainingSet
-from shroff.models.thresholds import thresholds
+from shroff.project.definitions import Definitions, load_definitions
+from shroff.training.sets.drawn import stands_for
+from shroff.training.sets.rows import build_set
+from shroff.training.sets.sources import log_source
+from shroff.training.tested_rows import judged_rows, weighed_of
+from shroff.training.train import plain_settings
 from tests.unit.linear import in_force, named, put, registry
 from tests.unit.projects import FILES, NOW_MS, label, payment
 from tests.unit.test_exploring import policy

@@ -11,24 +11,25 @@ import pyarrow.parquet as pq
 import pytest
 from msgspec.structs import replace as replace_struct
 
-from shroff.adapters.log_memory import MemoryLog
-from shroff.decisions import outfiles, training_files
-from shroff.decisions.definitions import Definitions
-from shroff.decisions.histories import Taken, log_batches, taken
-from shroff.decisions.later_labels import last_moment
-from shroff.decisions.leak_test import difference_of
-from shroff.decisions.tables import Way
-from shroff.decisions.training_files import LABELS, ROWS, read_set, write_set
-from shroff.decisions.training_manifest import MANIFEST, read_manifest
-from shroff.decisions.training_set import build_set
-from shroff.decisions.training_sources import file_source, log_source
-from shroff.decisions.writer import Writer
+from shroff.adapters.log.memory import MemoryLog
 from shroff.errors import StorageError, UsageError
 from shroff.events.intake import Submission
 from shroff.language.values import DAY_MS, HOUR_MS, parse_time
+from shroff.log.columns.tables import Way
+from shroff.log.later_labels import last_moment
+from shroff.log.state.histories import Taken, log_batches, taken
+from shroff.log.writer import Writer
 from shroff.models.definitions import Capacity, ModelSettings, Split
 from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, TrainingSet
+from shroff.project.definitions import Definitions
+from shroff.runtime import whole_files as outfiles
 from shroff.streams.log import Batch
+from shroff.training.leak_test import difference_of
+from shroff.training.sets import files as training_files
+from shroff.training.sets.files import LABELS, ROWS, read_set, write_set
+from shroff.training.sets.manifest import MANIFEST, read_manifest
+from shroff.training.sets.rows import build_set
+from shroff.training.sets.sources import file_source, log_source
 from tests.unit import projects
 from tests.unit.modelled import inputs_of
 

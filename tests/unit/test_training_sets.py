@@ -12,15 +12,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shroff import app, config
+from shroff import config
+from shroff.app import project as app
 from shroff.cli.main import run
-from shroff.decisions.training_manifest import MANIFEST, read_manifest
-from shroff.decisions.training_set import build_set
-from shroff.decisions.training_sources import log_source
 from shroff.errors import UsageError
 from shroff.language.values import parse_time
-from shroff.models.folds import final_window, rows_of, windows_of
+from shroff.models.evaluation.windows import final_window, rows_of, windows_of
 from shroff.models.sets import FRAUD
+from shroff.training.sets.manifest import MANIFEST, read_manifest
+from shroff.training.sets.rows import build_set
+from shroff.training.sets.sources import log_source
 from tests.unit.learnable import FILES, make_project, write_days
 
 pytestmark = pytest.mark.slow  # its tests train models

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from shroff.adapters import sqlite_file
-from shroff.adapters.log_sqlite import SqliteLog
-from shroff.adapters.people_sql import SqlPeople
-from shroff.adapters.sqlite_file import turn_of
+from shroff.adapters.databases import sqlite_file
+from shroff.adapters.databases.sqlite_file import turn_of
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.people.sql import SqlPeople
 from shroff.errors import LogBusyError
 from shroff.streams.log import Batch, Offset
 from tests.unit.cased import SEAL

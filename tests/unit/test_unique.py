@@ -13,19 +13,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shroff import app
-from shroff.adapters.log_memory import MemoryLog
-from shroff.adapters.log_sqlite import SqliteLog
-from shroff.decisions.activation import check_change
-from shroff.decisions.columnar import file_columns
-from shroff.decisions.definitions import Definitions, load_definitions
-from shroff.decisions.retrying import retry
-from shroff.decisions.writer import Answer, Writer
+from shroff.adapters.log.memory import MemoryLog
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.app import project as app
 from shroff.errors import DefinitionError, UsageError
-from shroff.events.encodings import read_stream
+from shroff.events.formats.encodings import read_stream
 from shroff.events.intake import Intake, Submission
 from shroff.events.kept import keeping_hashed
+from shroff.log.activation import check_change
+from shroff.log.columns.files import file_columns
+from shroff.log.writer import Answer, Writer
+from shroff.project.definitions import Definitions, load_definitions
 from shroff.streams.log import Batch, Log, UniqueValue
+from shroff.worker.retrying import retry
 from tests.unit.projects import FILES, NOW_MS
 
 PAID = {"id": "p1", "at": "2026-03-01T12:00:00Z", "amount": "5.00", "arn": "clear-1"}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from shroff.adapters.log_memory import MemoryLog
-from shroff.decisions import verifying_batch
-from shroff.decisions.verifying import verify
-from shroff.decisions.verifying_batch import verify_batch
+from shroff.adapters.log.memory import MemoryLog
+from shroff.replay import verifying_batch
+from shroff.replay.verifying import verify
+from shroff.replay.verifying_batch import verify_batch
 from tests.unit.projects import payment, writer
 
 WITHOUT_FEATURES = {"features.yaml": "", "rules/large.yaml": None}

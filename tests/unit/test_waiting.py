@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from shroff.adapters.log_memory import MemoryLog
-from shroff.decisions.inbox import LABELS
-from shroff.decisions.retrying import retry
-from shroff.events.encodings import read_stream
+from shroff.adapters.log.memory import MemoryLog
+from shroff.events.formats.encodings import read_stream
 from shroff.events.intake import Intake, Submission
 from shroff.streams.log import Batch, Log, WaitingLabel
+from shroff.worker.inbox import LABELS
+from shroff.worker.retrying import retry
 from tests.unit.projects import NOW_MS, definitions, payment, writer
 from tests.unit.test_inbox import Desk
 

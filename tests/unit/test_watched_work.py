@@ -11,9 +11,9 @@ import pytest
 from shroff.cli import watched_work
 from shroff.cli.session import Session
 from shroff.cli.watched_work import Look, watched
-from shroff.decisions.working_counts import LEADING, RESTORING, STANDING_BY, Work
 from shroff.streams.delivering import SinkHealth, Trouble
 from shroff.streams.source import Health
+from shroff.worker.serving.counts import LEADING, RESTORING, STANDING_BY, Work
 
 
 @pytest.fixture

@@ -14,20 +14,20 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff.adapters.log_sqlite import SqliteLog
+from shroff.adapters.log.sqlite import SqliteLog
 from shroff.config import TEMPLATE_FOLDER
-from shroff.decisions import answering
-from shroff.decisions.draft import Draft
-from shroff.decisions.posted import PostReader
-from shroff.decisions.writer import Writer
 from shroff.errors import StorageError
+from shroff.log.draft import Draft
+from shroff.log.writer import Writer
 from shroff.people.access import RIGHTS, Role
 from shroff.people.desk import TOKEN_LENGTH
-from shroff.web.asgi import is_open
+from shroff.web.api.table import ROUTES
+from shroff.web.http.asgi import is_open
+from shroff.web.http.routes import OPEN_BELOW
 from shroff.web.pages.table import PAGES
-from shroff.web.routes import OPEN_BELOW
 from shroff.web.service import Limits, Service
-from shroff.web.table import ROUTES
+from shroff.worker import answering
+from shroff.worker.posted import PostReader
 from tests.webs import Answered, Asker, asker
 
 pytestmark = pytest.mark.slow

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from shroff import app
+from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.people.access import RIGHTS, Right, Role
-from shroff.web.openapi import openapi
-from shroff.web.table import table
+from shroff.web.api.table import table
+from shroff.web.http.openapi import openapi
 from tests.unit.test_web import _quick, run  # noqa: F401 - the fixture is used by its name
 from tests.webs import Asker
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from shroff.people.store import rows_of
-from shroff.web.changes import keep_applied
-from shroff.web.gate import gate_of
+from shroff.web.api.rules.changes import keep_applied
+from shroff.web.http.gate import gate_of
 from tests.telling import FILES, Bank, payment
 from tests.webs import PASSWORD, Asker, Browser, asker, let_in
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shroff.web.pages import diffs
-from shroff.web.pages.diffs import diff
+from shroff.web.pages.rules import diffs
+from shroff.web.pages.rules.diffs import diff
 
 LINES = st.lists(st.text("ab ", max_size=6), max_size=12)
 

@@ -11,14 +11,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from shroff import app, config
+from shroff import config
+from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
-from shroff.decisions.doctor import OK, WRONG, Finding
 from shroff.errors import StorageError
+from shroff.monitoring.doctor import OK, WRONG, Finding
 from shroff.people import users
 from shroff.people.access import Role
 from shroff.people.store import Wanted
-from shroff.web.health import HealthBoard, Known
+from shroff.web.api.health import HealthBoard, Known
 from tests.webs import PASSWORD, Answered, Asker, Browser, run
 
 pytestmark = pytest.mark.slow
@@ -172,11 +173,11 @@ def test_a_page_shows_what_is_known_while_a_look_goes_on(bank, monkeypatch):
         assert "1 thing is wrong" in await looked(browser)
 
         answers.clear()
-        monkeypatch.setattr("shroff.web.health.FRESH_S", 0.0)
+        monkeypatch.setattr("shroff.web.api.health.FRESH_S", 0.0)
         stale = (await browser.get("/checks")).body.decode()
         assert "1 thing is wrong" in stale
         assert "; a new look is under way." in stale
-        monkeypatch.setattr("shroff.web.health.OLD_S", 0.0)
+        monkeypatch.setattr("shroff.web.api.health.OLD_S", 0.0)
         assert "1 thing is wrong" not in (await browser.get("/checks")).body.decode(), "that said nothing of now"
         answers.set()
         assert (await call(browser, "GET", "/api/v1/health")).json()["findings"][0]["subject"] == "disk"
@@ -198,7 +199,7 @@ def test_a_look_that_fails_beside_a_page_is_told_the_next_one_and_then_made_agai
 
     async def steps() -> None:
         assert await board.known(asyncio.to_thread) == Known(None, is_looking=True)
-        monkeypatch.setattr("shroff.web.health.PATIENCE_S", 60.0)
+        monkeypatch.setattr("shroff.web.api.health.PATIENCE_S", 60.0)
         fails.set()
         with pytest.raises(StorageError, match="disk is gone"):
             await board.known(asyncio.to_thread)

@@ -13,7 +13,8 @@ import pytest
 
 from shroff.config import TEMPLATE_FOLDER
 from shroff.notices.store import Question
-from shroff.web import labels, thresholds
+from shroff.web.api.cases import labels
+from shroff.web.api.rules import thresholds
 from shroff.web.server import THREADS
 from tests.webs import Asker, Browser, run
 

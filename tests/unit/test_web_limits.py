@@ -17,18 +17,19 @@ from types import SimpleNamespace
 import pytest
 from uvicorn.server import ServerState
 
-from shroff import app
+from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
-from shroff.decisions.ruletests import run_tests_of
-from shroff.language import yamlnodes
-from shroff.web import asgi, protocol, server, service
-from shroff.web.checking import Checkers
-from shroff.web.drafts import check_of
-from shroff.web.gate import SENDERS_MAX, Pace, gate_of
-from shroff.web.problems import ProblemError
-from shroff.web.proxies import FORWARDED, Proxies
+from shroff.language.yaml import nodes as yamlnodes
+from shroff.log.ruletests import run_tests_of
+from shroff.web import server, service
+from shroff.web.api.rules.drafts import check_of
+from shroff.web.http import asgi, protocol
+from shroff.web.http.gate import SENDERS_MAX, Pace, gate_of
+from shroff.web.http.problems import ProblemError
+from shroff.web.http.proxies import FORWARDED, Proxies
+from shroff.web.http.turns import SENDER, Shares, Turns
 from shroff.web.service import UNKNOWN_RATE
-from shroff.web.turns import SENDER, Shares, Turns
+from shroff.web.work.checking import Checkers
 from tests.unit.test_web_short import Spoken, connected
 from tests.webs import Asker, asker
 
@@ -254,7 +255,7 @@ def test_who_shows_no_key_that_holds_waits_for_an_answer_beyond_a_pace_and_other
         waits.append(seconds)
 
     async def steps(asks: Asker, _: Spoken) -> None:
-        monkeypatch.setattr("shroff.web.asgi.asyncio", SimpleNamespace(sleep=sleep))
+        monkeypatch.setattr("shroff.web.http.asgi.asyncio", SimpleNamespace(sleep=sleep))
         asks.service.unknown._clock_s = lambda: 0.0
         at_once = round(2 * UNKNOWN_RATE)
         for _ in range(at_once + 1):

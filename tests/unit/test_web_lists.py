@@ -12,15 +12,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from shroff.adapters.people_sql import SqlPeople
+from shroff.adapters.people.sql import SqlPeople
 from shroff.config import TEMPLATE_FOLDER
-from shroff.decisions.lists import ADDED, CHANGED, REMOVED, Entry, edited
 from shroff.errors import LogBusyError, NotAllowedError, UsageError
 from shroff.people import users
 from shroff.people.access import Role
 from shroff.people.store import Wanted, rows_of
-from shroff.web import list_csv
-from shroff.web.pages.lists import instant
+from shroff.project.lists import ADDED, CHANGED, REMOVED, Entry, edited
+from shroff.web.api.rules import list_csv
+from shroff.web.pages.rules.lists import instant
 from tests.webs import PASSWORD, Answered, Asker, Browser, asker, run
 
 TEMPLATE = TEMPLATE_FOLDER / "payments"

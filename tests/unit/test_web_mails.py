@@ -8,7 +8,7 @@ import re
 import pytest
 
 from shroff.notices.mailer import Unmailed
-from shroff.web.gate import gate_of
+from shroff.web.http.gate import gate_of
 from tests.telling import Bank, notice, payment
 from tests.unit.test_web_confirm import EVIL, says
 from tests.webs import Asker, Browser, Steps, asker, let_in

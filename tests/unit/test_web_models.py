@@ -8,12 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff import app
+from shroff.app import project as app
+from shroff.app.models.promoting import Deployment
 from shroff.config import TEMPLATE_FOLDER
-from shroff.decisions.promoting import Deployment
 from shroff.models.registry import GateResult, Stored
 from shroff.people.store import Wanted
-from shroff.web import models as web_models
+from shroff.web.api import models as web_models
 from tests.webs import Answered, Asker, Browser, run
 
 pytestmark = pytest.mark.slow

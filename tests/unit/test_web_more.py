@@ -13,15 +13,15 @@ import jsonschema
 import msgspec
 import pytest
 
-from shroff import app
+from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.events.intake import Intake
 from shroff.people.store import Wanted, rows_of
-from shroff.web.http import json_response
-from shroff.web.openapi import openapi
-from shroff.web.routes import Route
-from shroff.web.schemas import event_schema
-from shroff.web.table import ROUTES, table
+from shroff.web.api.table import ROUTES, table
+from shroff.web.http.messages import json_response
+from shroff.web.http.openapi import openapi
+from shroff.web.http.routes import Route
+from shroff.web.http.schemas import event_schema
 from tests.unit.projects import FILES, definitions
 from tests.webs import Asker, asker
 
@@ -465,7 +465,7 @@ def test_every_answer_has_a_type(bank):
 def test_an_answer_that_is_not_as_the_document_says_is_seen(bank, monkeypatch):
     async def steps(asks: Asker) -> None:
         for wrong in ({}, {"live": 1}, {"live": True, "since": 1}):
-            monkeypatch.setattr("shroff.web.operating.json_response", lambda _, wrong=wrong: json_response(wrong))
+            monkeypatch.setattr("shroff.web.api.operating.json_response", lambda _, wrong=wrong: json_response(wrong))
             with pytest.raises(AssertionError, match="GET /health/live 200: "):
                 await asks.ask("GET", "/health/live", key="")
 

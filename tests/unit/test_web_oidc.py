@@ -13,12 +13,12 @@ from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import pytest
 
-from shroff.adapters.people_oidc import OidcProvider
+from shroff.adapters.people.oidc import OidcProvider
 from shroff.config import TEMPLATE_FOLDER
 from shroff.people import oidc, users
 from shroff.people.access import Role
 from shroff.people.store import rows_of
-from shroff.web.gate import COOKIE, gate_of
+from shroff.web.http.gate import COOKIE, gate_of
 from shroff.web.pages.signing import VISIT
 from tests.providers import claimed, provider_started, sent_back
 from tests.webs import Answered, Asker, Browser, Steps, asker

@@ -13,11 +13,11 @@ import pytest
 from shroff.config import TEMPLATE_FOLDER
 from shroff.people import links
 from shroff.people.access import Role
-from shroff.web.gate import gate_of
+from shroff.web.http.gate import gate_of
+from shroff.web.http.static import static, static_files
 from shroff.web.pages.rendering import environment
 from shroff.web.pages.table import PAGES
 from shroff.web.pages.words import FILTERS, lasting, moment, money, share, signed
-from shroff.web.static import static, static_files
 from tests.webs import PASSWORD, Asker, Browser, Steps, asker, first_link, let_in
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from shroff.adapters.people_sql import SqlPeople
+from shroff.adapters.people.sql import SqlPeople
 from shroff.cases import reading
 from shroff.cases.case import Case
 from shroff.errors import LogBusyError, TransientError
@@ -22,9 +22,9 @@ from shroff.language.values import DAY_MS
 from shroff.people import links, users
 from shroff.people.access import Role
 from shroff.people.store import rows_of
-from shroff.web.gate import gate_of
-from shroff.web.pages import queue
-from shroff.web.pages.casework import Line, where_from, where_of
+from shroff.web.http.gate import gate_of
+from shroff.web.pages.cases import queue
+from shroff.web.pages.cases.casework import Line, where_from, where_of
 from tests.unit.test_web_live import Listener
 from tests.unit.test_web_pages import EVIL, PAYMENT, RULE, TEMPLATE
 from tests.webs import PASSWORD, Asker, Browser, Steps, asker, let_in

@@ -13,17 +13,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from shroff import app
-from shroff.adapters.people_sql import SqlPeople
+from shroff.adapters.people.sql import SqlPeople
+from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
-from shroff.decisions import hit_records
 from shroff.errors import LogBusyError
+from shroff.explain import hit_records
 from shroff.people import links, users
 from shroff.people.access import Role
 from shroff.people.store import Wanted, rows_of
 from shroff.rules.texts import in_shadow
-from shroff.web import rule_looks
-from shroff.web.gate import gate_of
+from shroff.web.api.rules import rule_looks
+from shroff.web.http.gate import gate_of
 from tests.served import ME
 from tests.webs import Answered, Asker, Browser, asker, owned
 

@@ -17,10 +17,10 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from shroff.config import TEMPLATE_FOLDER
-from shroff.decisions.writer import Writer
-from shroff.web import protocol, short
-from shroff.web.asgi import Application
-from shroff.web.protocol import Patient
+from shroff.log.writer import Writer
+from shroff.web.http import protocol, short
+from shroff.web.http.asgi import Application
+from shroff.web.http.protocol import Patient
 from tests.unit.test_web import PAYMENT, payment
 from tests.webs import Asker, asker
 

@@ -12,14 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shroff import app
+from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
-from shroff.decisions.tested_rows import file_of
 from shroff.models.registry import TESTED
 from shroff.people import users
 from shroff.people.access import Role
 from shroff.people.store import Wanted
-from shroff.web.pages.thresholds import nice
+from shroff.training.tested_rows import file_of
+from shroff.web.pages.rules.thresholds import nice
 from tests.unit.trained import fitted_to
 from tests.webs import Answered, Asker, Browser, run
 

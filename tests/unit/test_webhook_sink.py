@@ -6,7 +6,7 @@ import time
 import pytest
 
 from shroff import webhooks
-from shroff.adapters.sink_webhook import WebhookSink
+from shroff.adapters.sinks.webhook import WebhookSink
 from shroff.errors import InputError, TransientError, UsageError
 from shroff.streams.sink import AwayError
 from shroff.testing.contracts.sink import row, rows

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from shroff.adapters.log_memory import MemoryLog, MemoryStore
-from shroff.decisions.lake_reader import LakeReader
-from shroff.decisions.lake_writer import LakeWriter
-from shroff.decisions.whole_log import WholeLog, whole
-from shroff.decisions.writer import Writer
+from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.errors import PrunedError, StateError, TransientError
+from shroff.lake.reader import LakeReader
+from shroff.lake.whole_log import WholeLog, whole
+from shroff.lake.writer import LakeWriter
+from shroff.log.writer import Writer
 from shroff.streams.lake import Patient
 from shroff.streams.log import Log
-from shroff.testing.contracts.log_beside import LogBesideContract
-from shroff.testing.contracts.log_inbox import LogInboxContract
-from shroff.testing.contracts.log_quarantine import LogQuarantineContract
-from shroff.testing.contracts.log_stuck import LogStuckContract
-from shroff.testing.contracts.log_unique import LogUniqueContract
+from shroff.testing.contracts.log.beside import LogBesideContract
+from shroff.testing.contracts.log.inbox import LogInboxContract
+from shroff.testing.contracts.log.quarantine import LogQuarantineContract
+from shroff.testing.contracts.log.stuck import LogStuckContract
+from shroff.testing.contracts.log.unique import LogUniqueContract
 from shroff.testing.objects import MemoryObjects
 from tests.unit.projects import NOW_MS
 from tests.unit.test_unique import label, payment, project

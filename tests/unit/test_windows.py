@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from shroff.decisions.entities import Seen
+from shroff.explain.entities import Seen
 from shroff.streams.log import Record
-from shroff.web.pages.plots import Axis, plot_of
-from shroff.web.pages.windows import Window, windows_of
+from shroff.web.pages.charts.plots import Axis, plot_of
+from shroff.web.pages.charts.windows import Window, windows_of
 
 
 def seen(seq: int, time_ms: int, **features: Any) -> Seen:

@@ -14,26 +14,29 @@ from threading import Event, Thread
 import msgspec
 import pytest
 
-from shroff.adapters.log_memory import MemoryLog, MemoryStore
-from shroff.decisions import source_reading, working, working_delivery, working_lead
-from shroff.decisions.definitions import Definitions
-from shroff.decisions.forgetting import Forgotten, forget, parts_read
-from shroff.decisions.inbox import LABELS, Inbox, labels_request
-from shroff.decisions.replay import verify_online
-from shroff.decisions.snapshots import restore
-from shroff.decisions.working import Worker
-from shroff.decisions.working_careful import IN_A_ROW_MAX
-from shroff.decisions.working_counts import Latencies
-from shroff.decisions.working_options import Options
-from shroff.decisions.writer import Writer
+from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.errors import LogBusyError, OvertakenError, StateError, StorageError, TransientError, UsageError
 from shroff.events.intake import Intake
 from shroff.language.values import DAY_MS
+from shroff.log.forgetting import Forgotten, forget, parts_read
+from shroff.log.state.snapshots import restore
+from shroff.log.writer import Writer
+from shroff.project.definitions import Definitions
+from shroff.replay.compare import verify_online
 from shroff.streams.delivering import SinkHealth, Trouble
 from shroff.streams.log import Batch, Log
 from shroff.streams.snapshots import Snapshots
 from shroff.streams.source import Standing, Taken
 from shroff.testing.source_memory import MemorySource, MemoryTopic
+from shroff.worker.inbox import LABELS, Inbox, labels_request
+from shroff.worker.serving import delivery as working_delivery
+from shroff.worker.serving import lead as working_lead
+from shroff.worker.serving import source_reading
+from shroff.worker.serving import worker as working
+from shroff.worker.serving.careful import IN_A_ROW_MAX
+from shroff.worker.serving.counts import Latencies
+from shroff.worker.serving.options import Options
+from shroff.worker.serving.worker import Worker
 from tests.unit.projects import NOW_MS, definitions, label
 
 Changes = Mapping[str, str | None]
@@ -485,7 +488,7 @@ def poisoned(count: int, *places: int) -> MemoryTopic:
 
 
 def test_a_line_that_the_door_fails_at_is_refused_by_itself(place, monkeypatch):
-    from shroff.events.plain import PlainReader
+    from shroff.events.formats.plain import PlainReader
 
     read = PlainReader.read
 

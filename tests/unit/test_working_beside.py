@@ -7,14 +7,14 @@ from threading import Event
 
 import pytest
 
-from shroff.decisions import working_beside
-from shroff.decisions.working_beside import Beside, Copying, Running
 from shroff.errors import TransientError
 from shroff.streams import snapshot_copies
 from shroff.streams.lake import Patient
 from shroff.streams.snapshot_copies import SnapshotCopies
 from shroff.streams.snapshots import Header, Snapshots
 from shroff.testing.objects import MemoryObjects
+from shroff.worker.serving import beside as working_beside
+from shroff.worker.serving.beside import Beside, Copying, Running
 from tests import forks
 
 

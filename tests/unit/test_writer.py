@@ -9,10 +9,10 @@ import msgspec
 import pytest
 import rfc8785
 
-from shroff.adapters.log_memory import MemoryLog
-from shroff.decisions.engine import Effects, Placed
-from shroff.decisions.replay import segments, verify_online
+from shroff.adapters.log.memory import MemoryLog
+from shroff.engine.step import Effects, Placed
 from shroff.errors import StateError, StorageError
+from shroff.replay.compare import segments, verify_online
 from shroff.streams.log import Batch, WaitingLabel
 from tests.unit.projects import NOW_MS, definitions, documents, label, payment, submission, writer
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shroff.errors import Problem
-from shroff.language.yamltext import Mapping, Node, Scalar, Sequence, read, whole_text
+from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence, read, whole_text
 from tests.effort import examples
 
 
@@ -558,6 +558,6 @@ def test_any_text_gives_a_node_or_problems_with_places(text):
 
 
 def test_importing_the_reader_does_not_import_the_yaml_library():
-    code = "import sys, shroff.language.yamltext; sys.exit('ruamel.yaml' in sys.modules)"
+    code = "import sys, shroff.language.yaml.text; sys.exit('ruamel.yaml' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from shroff.models.learners import Fitted, fit
+from shroff.models.learners.learner import Fitted, fit
 from shroff.models.registry import GateResult, Registry, Stored
 from shroff.models.sets import Input
 

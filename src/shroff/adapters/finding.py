@@ -8,7 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
 from shroff.errors import UsageError
-from shroff.events.systems import STORES
+from shroff.project.settings.systems import STORES
 
 ADAPTERS: Final = "shroff.adapters"  # the group of entry points
 

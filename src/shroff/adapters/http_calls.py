@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from shroff.adapters.server_url import is_loopback
+from shroff.adapters.databases.server_url import is_loopback
 from shroff.errors import UsageError
 from shroff.language.values import parse_duration
 

@@ -14,13 +14,13 @@ from shroff.cases.past import ALL, SECOND_LOOK
 from shroff.cases.pending import Body, body_of
 from shroff.cases.store import CaseChange
 from shroff.cases.working import FREED, OPENED, free_lapsed
-from shroff.decisions.inbox import LABELS, ROWS_MAX, labels_request
 from shroff.errors import UsageError
 from shroff.events.door import LabelInput
 from shroff.events.intake import Submission
 from shroff.events.mapping import LABEL
 from shroff.people.access import RIGHTS, Right, Role, Who
 from shroff.people.audit import Act
+from shroff.worker.inbox import LABELS, ROWS_MAX, labels_request
 
 AT_ONCE: Final = 20  # of what is due in one transaction
 SOURCE: Final = "cases"

@@ -13,11 +13,11 @@ from shroff.cases.case import CLAIMED, CLOSED, Alert, Case, Happened
 from shroff.cases.filters import LARGEST
 from shroff.cases.store import CaseChange, CaseStore
 from shroff.errors import UsageError
-from shroff.events.casework import CaseSettings
 from shroff.events.event import time_text
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act, Seal
 from shroff.people.store import PeopleStore
+from shroff.project.settings.casework import CaseSettings
 
 TEXT_MAX: Final = 4_000  # characters of a note or a reason
 

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from shroff.cases.case import WRITTEN
 from shroff.cases.desk import CaseDesk
 from shroff.cases.past import ALL
-from shroff.decisions.erasing import Written
 from shroff.people.access import Who
 from shroff.people.audit import Act
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Cases with alerts of some events in which people wrote or attached something, and how much that is."""
+
+    cases: tuple[int, ...] = ()
+    notes: int = 0
+    files: int = 0
 
 
 def written_about(desk: CaseDesk, events: Sequence[str]) -> Written:

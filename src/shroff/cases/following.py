@@ -19,8 +19,8 @@ from shroff.cases.labelled import followed, write_labels
 from shroff.cases.past import past_of
 from shroff.cases.raising import NOT_THEM, Raiser
 from shroff.cases.store import CaseChange, CaseStore
-from shroff.events.casework import CaseSettings
 from shroff.people.store import Change
+from shroff.project.settings.casework import CaseSettings
 from shroff.streams.log import Log
 
 PLACES: Final = 50_000  # read between two looks at anything else: 30 ms where few are alerts

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from shroff.cases.case import FRAUD
-from shroff.decisions.stored import stored
+from shroff.engine.stored import stored
 from shroff.events.labels import Standing
 from shroff.streams.log import Log
 

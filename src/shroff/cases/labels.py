@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from shroff.decisions.definitions import Definitions
-from shroff.decisions.history import Records
 from shroff.errors import UsageError
 from shroff.events.definitions import SOURCES
 from shroff.events.labels import LabelEvent, Standing, counted_verdict
 from shroff.language.values import DAY_MS
+from shroff.log.history import Records
+from shroff.project.definitions import Definitions
 from shroff.streams.log import Log
 
 SETTLED: Final = frozenset({"fraud", "genuine"})  # verdicts that contradict each other; `unclear` contradicts nothing

@@ -18,16 +18,16 @@ from msgspec.structs import replace
 
 from shroff.cases.case import FRAUD, SCORE_PARTS, Alert
 from shroff.cases.hearing import CUSTOMER, Label, standings_before
-from shroff.decisions.definitions import Definitions, load_definitions
-from shroff.decisions.finding_keys import Keyed
-from shroff.decisions.history import Control, Records
-from shroff.decisions.policy import OUTCOMES
-from shroff.decisions.stored import damaged, stored, telling_damage
-from shroff.events.casework import CaseSettings
+from shroff.engine.stored import damaged, stored, telling_damage
 from shroff.events.event import Event
 from shroff.events.labels import Standing
+from shroff.explain.finding_keys import Keyed
 from shroff.language.shares import key_text
 from shroff.language.values import rescale_half_even
+from shroff.log.history import Control, Records
+from shroff.project.definitions import Definitions, load_definitions
+from shroff.project.policy import OUTCOMES
+from shroff.project.settings.casework import CaseSettings
 from shroff.rules.definitions import Rule
 from shroff.streams.log import DecisionRow, HitRow, Log, Record
 

@@ -10,7 +10,7 @@ import click
 from shroff.cli.session import Session, command, many, one_line, table
 
 if TYPE_CHECKING:
-    from shroff.decisions.active_files import Change
+    from shroff.log.active_files import Change
 
 LINES_MAX: Final = 200  # of one file's difference; --json has all of it
 NOT_ACTIVE: Final = 1
@@ -27,8 +27,8 @@ def apply(session: Session, only_looks: bool) -> int:
 
     Exit status 1 where something is not active afterwards.
     """
-    from shroff.decisions.active_files import NOW, RESTART, names_of
-    from shroff.decisions.applying import Applied
+    from shroff.app.applying import Applied
+    from shroff.log.active_files import NOW, RESTART, names_of
 
     project = session.project
     if only_looks:

@@ -69,9 +69,9 @@ def list_(
     session: Session, who: str, action: str, subject: str, start: str | None, end: str | None, limit: int
 ) -> None:
     """Show rows of the record, newest first."""
-    from shroff.decisions.notebook import moment_ms
     from shroff.people.documents import of_row
     from shroff.people.store import Wanted
+    from shroff.replay.notebook import moment_ms
 
     wanted = Wanted(who, action, subject, moment_ms(start, "start"), moment_ms(end, "end"))
     with at_desk(session) as (desk, _), desk.store.look() as look:

@@ -13,7 +13,7 @@ from shroff.cli.session import Session, argument, command, many, one_line, table
 from shroff.errors import UsageError
 
 if TYPE_CHECKING:
-    from shroff.decisions.backtest import Report
+    from shroff.backtest.judge import Report
 
 _FILE = click.Path(path_type=Path)
 
@@ -71,9 +71,9 @@ def backtest(
 
     With FILEs their events are judged alone, against what the project as it is decides of them; the log is left out.
     """
-    from shroff.decisions.backtest import write_changed
-    from shroff.decisions.backtest_report import page as written
-    from shroff.decisions.outfiles import write_lines
+    from shroff.backtest.judge import write_changed
+    from shroff.backtest.report import page as written
+    from shroff.runtime.whole_files import write_lines
 
     if not files and (as_type or labels or order != "file"):
         raise UsageError("--as, --labels and --order are for FILEs; without them the events of the log are judged.")
@@ -109,9 +109,9 @@ def backtest(
 
 def _text(report: Report, rows: int) -> str:
     """The answer for people: the sentence, the matrix, the rules, some rows."""
-    from shroff.decisions.backtest import UNKNOWABLE
-    from shroff.decisions.backtest_report import learnt_sentence, sentence
-    from shroff.decisions.policy import OUTCOMES
+    from shroff.backtest.judge import UNKNOWABLE
+    from shroff.backtest.report import learnt_sentence, sentence
+    from shroff.project.policy import OUTCOMES
 
     lines = [f"{many(report.events, 'event')} judged again in {report.seconds:.1f} s. {sentence(report)}"]
     lines += [learnt_sentence(report)] if report.learnt is not None and report.learnt.events else []

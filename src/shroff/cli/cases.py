@@ -12,7 +12,7 @@ from shroff.cli.users import moment_text
 from shroff.errors import LogBusyError
 
 if TYPE_CHECKING:
-    from shroff.app import Project
+    from shroff.app.project import Project
     from shroff.cases.case import Case
     from shroff.cases.desk import CaseDesk
 
@@ -47,7 +47,7 @@ cases.examples = (
 def list_(session: Session, query: str, limit: int) -> None:
     """Show cases that are not closed, least time left first."""
     from shroff.cases import filters, reading
-    from shroff.web import case_documents as documents
+    from shroff.web.api.cases import case_documents as documents
 
     who, given = session.project.who, filters.query_of(filters.query_text(query))
     with session.project.cases() as desk:
@@ -71,7 +71,7 @@ def list_(session: Session, query: str, limit: int) -> None:
 def show(session: Session, number: int) -> None:
     """Show one case with its alerts and what was done with it."""
     from shroff.cases import reading
-    from shroff.web import case_documents as documents
+    from shroff.web.api.cases import case_documents as documents
 
     with session.project.cases() as desk:
         found = reading.detail(desk, session.project.who, number)
@@ -102,7 +102,7 @@ def show(session: Session, number: int) -> None:
 def decide(session: Session, number: int, verdict: str, event: str, reason: str) -> None:
     """Answer a case. The labels of its events are written at once: this cannot be undone, but the case be reopened."""
     from shroff.cases import carrying, deciding
-    from shroff.web import case_documents as documents
+    from shroff.web.api.cases import case_documents as documents
 
     with session.project.cases() as desk:
         done = deciding.decide(desk, session.project.who, number, verdict, event=event, reason=reason, undo_ms=0)

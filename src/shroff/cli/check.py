@@ -9,7 +9,7 @@ from shroff.cli.failures import problem_entry, problem_text
 from shroff.cli.session import Session, command, many, table
 
 if TYPE_CHECKING:
-    from shroff.decisions.ruletests import CheckReport
+    from shroff.log.ruletests import CheckReport
     from shroff.models.definitions import ModelSettings
 
 

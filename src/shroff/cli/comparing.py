@@ -11,7 +11,7 @@ from shroff.cli.session import Session, argument, many, one_line, table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shroff.decisions.comparing import Comparison, Paired
+    from shroff.training.comparing import Comparison, Paired
 
 
 def answer(session: Session, ids: Sequence[str], as_of: str | None) -> None:
@@ -26,7 +26,7 @@ def answer(session: Session, ids: Sequence[str], as_of: str | None) -> None:
 
 def document_of(found: Comparison) -> dict[str, Any]:
     """The answer as JSON."""
-    from shroff.decisions.measured import plain
+    from shroff.training.measured import plain
 
     document = asdict(found)
     del document["money_places"]
@@ -38,7 +38,7 @@ def document_of(found: Comparison) -> dict[str, Any]:
 
 def _paired(one: Paired, places: int) -> dict[str, Any]:
     """A metric of both; the number of frauds is none of its values."""
-    from shroff.decisions.measured import with_money
+    from shroff.training.measured import with_money
 
     found = asdict(one)
     count = {"frauds_wanted": found.pop("frauds_wanted")}

@@ -19,7 +19,7 @@ from shroff.cli.session import Session, command
 from shroff.errors import ShroffError
 
 if TYPE_CHECKING:
-    from shroff.language.yamltext import Node
+    from shroff.language.yaml.text import Node
 
 Offer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -129,7 +129,7 @@ def _project(context: click.Context) -> config.Places | None:
 def _types(context: click.Context) -> dict[str, bool]:
     """The event types as events.yaml has them now, and whether each is decided; none where there is no project."""
     from shroff.events.keys import EVENTS
-    from shroff.language import yamltext
+    from shroff.language.yaml import text as yamltext
 
     places = _project(context)
     try:
@@ -142,7 +142,7 @@ def _types(context: click.Context) -> dict[str, bool]:
 
 
 def _is_decided(node: Node) -> bool:
-    from shroff.language.yamltext import Mapping, Scalar
+    from shroff.language.yaml.text import Mapping, Scalar
 
     decide = node.get("decide") if isinstance(node, Mapping) else None
     return isinstance(decide, Scalar) and decide.text == "true"

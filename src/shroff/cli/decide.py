@@ -16,7 +16,7 @@ from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many
 
 if TYPE_CHECKING:
-    from shroff.events.lines import Lines
+    from shroff.events.formats.lines import Lines
 
 
 @command(
@@ -44,9 +44,9 @@ def decide(session: Session, file: str, as_type: str | None, is_hashed: bool) ->
     An event of a type that is not decided gets `"decided": false`, one that is refused a problem document with its
     `line`, one that is there already the decision of the first time.
     """
-    from shroff.decisions.answers import answer_json
-    from shroff.decisions.writer import REFUSED, UNTAKEN
-    from shroff.events.lines import line_and_row
+    from shroff.events.formats.lines import line_and_row
+    from shroff.log.writer import REFUSED, UNTAKEN
+    from shroff.worker.answers import answer_json
 
     project = session.project
     lines, has_more = _opened(file)
@@ -82,7 +82,7 @@ def decide(session: Session, file: str, as_type: str | None, is_hashed: bool) ->
 def _opened(file: str) -> tuple[Lines, Callable[[], bool]]:
     """The lines of a file or of standard input, and whether more are there without waiting."""
     from shroff.cli.arrivals import Arrivals
-    from shroff.events.encodings import read_lines, read_stream
+    from shroff.events.formats.encodings import read_lines, read_stream
 
     path = Path(file)
     if file == "-" or (path.exists() and not path.is_file() and not path.is_dir()):

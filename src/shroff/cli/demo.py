@@ -18,14 +18,14 @@ from shroff.cli.session import Session, argument, command, dump, one_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from shroff.app import Project
+    from shroff.app.project import Project
     from shroff.cli.demo_progress import Progress
     from shroff.cli.demo_report import Summary
-    from shroff.decisions.explain import Explained
-    from shroff.decisions.ingest import IngestReport
-    from shroff.decisions.writer import Answer
     from shroff.examples.bank import Label, Payment, Stretch
     from shroff.examples.demo import Example, Tally
+    from shroff.explain.explanation import Explained
+    from shroff.log.writer import Answer
+    from shroff.worker.ingest import IngestReport
 
 # A minute must do with a cold kernel cache on two slow cores: compiling, a past to learn from, then 10,000 a second.
 EVENTS: Final = 100_000
@@ -139,7 +139,7 @@ def run_demo(folder: Path, events: int, seed: int, progress: Progress, *, is_ser
 
     The stream of one that is served ends now; any other is the same whenever it runs.
     """
-    from shroff import app
+    from shroff.app import project as app
     from shroff.cli import demo_past, demo_served
     from shroff.cli.demo_kernels import kernels_beside
     from shroff.cli.demo_report import Summary
@@ -192,9 +192,9 @@ def _decide(
     project: Project, events: int, seed: int, stretch: Stretch, progress: Progress, *, is_served: bool
 ) -> _Decided:
     from shroff.cli import demo_served
-    from shroff.decisions.ingest import ingest
     from shroff.examples.bank import bank_from, known_at_the_end, with_labels
     from shroff.examples.demo import REVIEW, Tally, Truth, stream, submitted
+    from shroff.worker.ingest import ingest
 
     definitions, truth = project.definitions, Truth()
     tally = Tally(truth, {rule.id: rule.effect for rule in definitions.rules})
@@ -225,7 +225,8 @@ def _past_seed(seed: int) -> int:
 
 def _copied(past: Project, folder: Path) -> Project:
     """The same project with a new log: its rules, its model in force and its cut-offs."""
-    from shroff import app, config
+    from shroff import config
+    from shroff.app import project as app
 
     shutil.copytree(past.places.folder, folder, ignore=shutil.ignore_patterns(config.STATE_FOLDER))
     return app.open_exactly(folder)
@@ -245,7 +246,7 @@ def _load_kernels(progress: Progress) -> None:
     with told_of_compiling(
         lambda: progress.phase("compiling the window kernels, once on this machine (10 to 30 seconds)")
     ):
-        import shroff.features.kernel  # noqa: F401 (importing it is the loading)
+        import shroff.features.kernels.windows  # noqa: F401 (importing it is the loading)
 
 
 @contextmanager

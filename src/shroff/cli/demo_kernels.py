@@ -14,19 +14,19 @@ from importlib import import_module
 from typing import Final
 
 from shroff import config
-from shroff.features.kernel_native import Native
+from shroff.features.kernels.native import Native
 
-ENTRY_POINTS: Final = ("shroff.models.kernel_walker", "shroff.decisions.fragments_kernel")  # importing compiles them
+ENTRY_POINTS: Final = ("shroff.models.trees.walker", "shroff.engine.fragments_kernel")  # importing compiles them
 # What `project.train` calls, the longest to compile first. One that is missing here is compiled when it is called.
 NATIVE: Final = (
-    "shroff.features.backfill_words:take_records",
-    "shroff.features.backfill_runs:take_late_records",
-    "shroff.features.backfill_answers:answer_rows",
-    "shroff.decisions.log_kernel:find_values read_times read_outcomes sort_out gather_texts read_decimals",
-    "shroff.features.backfill_kernels:fill_series survey find_late_keys find_own_rows sort_rows copy_in copy_out",
-    "shroff.features.backfill_kernels:count_keys scatter scatter_flags",
-    "shroff.features.backfill_values:link_values",
-    "shroff.decisions.columnar_ids:hash_texts code_texts",
+    "shroff.features.batch.backfill_words:take_records",
+    "shroff.features.batch.backfill_runs:take_late_records",
+    "shroff.features.batch.backfill_answers:answer_rows",
+    "shroff.log.columns.kernel:find_values read_times read_outcomes sort_out gather_texts read_decimals",
+    "shroff.features.batch.backfill_kernels:fill_series survey find_late_keys find_own_rows sort_rows copy_in copy_out",
+    "shroff.features.batch.backfill_kernels:count_keys scatter scatter_flags",
+    "shroff.features.batch.backfill_values:link_values",
+    "shroff.log.columns.ids:hash_texts code_texts",
 )
 
 

@@ -12,10 +12,10 @@ from shroff.examples.days import DAY_MS
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from shroff.app import Project
+    from shroff.app.project import Project
     from shroff.cli.demo_progress import Progress
-    from shroff.decisions.training import TrainReport
-    from shroff.decisions.writer import Answer
+    from shroff.log.writer import Answer
+    from shroff.training.train import TrainReport
 
 EVENTS: Final = 60_000  # eight weeks: four to learn from, two to test on, two in which labels come
 SEED: Final = 1  # of the bank that the template's rules were written looking at
@@ -63,9 +63,9 @@ def learn_from_past(project: Project, seed: int, progress: Progress, upto_ms: in
 
     Cost: about 10 s of one core, half of it training.
     """
-    from shroff.decisions.ingest import ingest
-    from shroff.decisions.training import Steps
     from shroff.examples.demo import Tally, Truth, stream
+    from shroff.training.train import Steps
+    from shroff.worker.ingest import ingest
 
     _shorten(project)
     project.now_ms = lambda: upto_ms  # a demo gives the same each time, the model's id too

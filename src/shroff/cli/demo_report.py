@@ -19,12 +19,12 @@ from shroff.cli.demo_past import SEED as SEED_OF_THE_RULES
 from shroff.cli.demo_past import Learnt
 from shroff.cli.demo_progress import OUTCOME_STYLES
 from shroff.cli.session import argument, many, one_line
-from shroff.decisions.policy import Policy
 from shroff.examples.demo import MONEY_PLACES, REVIEW, Caught, Example, Figures, Fraud, Sum, Tally
 from shroff.language.values import show_decimal
+from shroff.project.policy import Policy
 
 if TYPE_CHECKING:
-    from shroff.decisions.explain import Explained
+    from shroff.explain.explanation import Explained
 
 OUTCOMES: Final = ("approve", "challenge", "review", "decline")
 WIDTH_MAX: Final = 100

@@ -24,7 +24,7 @@ from shroff.people.access import Role
 if TYPE_CHECKING:
     import socket
 
-    from shroff.app import Project
+    from shroff.app.project import Project
     from shroff.examples.bank import Label
     from shroff.streams.log import Log
 
@@ -86,7 +86,7 @@ def serve_bank(
     Args:
         begun: Told the address that signs in, once, when it can be opened.
     """
-    from shroff.web.gate import gate_of
+    from shroff.web.http.gate import gate_of
     from shroff.web.server import serve
 
     host, port = listening.getsockname()[:2]

@@ -12,8 +12,8 @@ from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many
 
 if TYPE_CHECKING:
-    from shroff.app import Project
-    from shroff.decisions.erasing import Written
+    from shroff.app.project import Project
+    from shroff.cases.erasing import Written
 
 
 @command("erase", "shroff erase card 4111111111111111", "shroff erase user u-17 --dry-run")

@@ -15,8 +15,8 @@ from shroff.language.values import show_duration
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from shroff.decisions.explain import Explained, FeatureLine
-    from shroff.decisions.explain_model import ModelPart, ModelReason
+    from shroff.explain.explanation import Explained, FeatureLine
+    from shroff.explain.model import ModelPart, ModelReason
 
 _REASONS_SHOWN: Final = 8
 _CHANGES_SHOWN: Final = 5

@@ -46,9 +46,9 @@ def export(
     from the verdict in force of it, and since when. In CSV a text that a spreadsheet would carry out as a formula has
     an apostrophe before it. A Parquet file is put together beside its name; lines go into a pipe or a device as well.
     """
-    from shroff.decisions import exports
-    from shroff.decisions.notebook import moment_ms
-    from shroff.decisions.outfiles import write_lines, write_tables
+    from shroff.replay import exports
+    from shroff.replay.notebook import moment_ms
+    from shroff.runtime.whole_files import write_lines, write_tables
 
     names = [name.strip() for name in personal.split(",")] if personal else []
     kind = exports.kind_of(what)

@@ -16,7 +16,7 @@ from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many, table
 
 if TYPE_CHECKING:
-    from shroff.decisions.histories import LeftOut
+    from shroff.log.state.histories import LeftOut
 
 
 @command(
@@ -62,7 +62,7 @@ def features(
     """
     import pyarrow as pa
 
-    from shroff.decisions.tables import Way
+    from shroff.log.columns.tables import Way
 
     pa.set_memory_pool(pa.system_memory_pool())  # the others give pages back, which the system clears anew
     with (

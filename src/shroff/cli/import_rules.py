@@ -12,8 +12,8 @@ from shroff.cli import completion
 from shroff.cli.session import Session, argument, command, cut, many, one_line, table
 
 if TYPE_CHECKING:
-    from shroff.decisions.rule_imports import Imported
-    from shroff.rules.radar_carrying import Refused
+    from shroff.app.rules.rule_imports import Imported
+    from shroff.rules.radar.carrying import Refused
 
 SHOWN_MAX = 100  # characters of a rule in a table
 NAMED_MAX = 5  # files

@@ -13,10 +13,10 @@ from shroff.errors import UsageError
 
 def answer(session: Session, file: Path, rows: Path | None, *, categories: tuple[str, ...], **options: Any) -> int:
     """Take a model in and tell what was found; gives the exit code."""
-    from shroff.decisions.import_inputs import categories_in
-    from shroff.decisions.import_rows import SNIPPET
-    from shroff.decisions.importing import IMPORTED
-    from shroff.decisions.training import Steps
+    from shroff.training.foreign.importing import IMPORTED
+    from shroff.training.foreign.inputs import categories_in
+    from shroff.training.foreign.rows import SNIPPET
+    from shroff.training.train import Steps
 
     if rows is None:
         raise UsageError(f"--check names rows with the model's own scores, by which it is checked, such as {SNIPPET}.")

@@ -14,9 +14,9 @@ from shroff.cli.session import Session, command, many
 from shroff.errors import UsageError
 
 if TYPE_CHECKING:
-    from shroff.decisions.ingest import Counts, IngestReport
-    from shroff.decisions.writer import Answer
     from shroff.events.unmatched import Unmatched
+    from shroff.log.writer import Answer
+    from shroff.worker.ingest import Counts, IngestReport
 
 QUARANTINED = 4
 
@@ -81,7 +81,7 @@ def ingest(
         taken += len(answers)
         session.stopped = f"{many(taken, 'line is', 'lines are')} done and safe; the same command goes on after them."
 
-    from shroff.decisions.progress import Meter
+    from shroff.runtime.progress import Meter
 
     if any(str(path) == "-" and not path.exists() for path in (*files, *([labels] if labels else ()))):
         raise UsageError("'shroff ingest' takes files; 'shroff decide -' takes lines from standard input.")

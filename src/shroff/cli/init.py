@@ -22,7 +22,7 @@ from shroff.cli.session import Session, argument, command, table
 )
 def init(session: Session, folder: Path, template: str) -> None:
     """Write a new project that runs into DIR, a new or an empty folder."""
-    from shroff import app
+    from shroff.app import project as app
 
     if session.folder is not None:
         raise click.UsageError(f"-C names a project that is there; write 'shroff init {argument(folder)}' without it.")

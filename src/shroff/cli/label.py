@@ -17,8 +17,8 @@ from shroff.events.event import time_text
 
 if TYPE_CHECKING:
     from shroff.cases.labels import Maturity, Said
-    from shroff.decisions.history import Waiting
-    from shroff.decisions.writer import Answer
+    from shroff.log.history import Waiting
+    from shroff.log.writer import Answer
 
 
 BAR: Final = 30  # characters of a whole bar
@@ -219,8 +219,8 @@ def _maturity_text(found: Maturity) -> Iterator[str]:
 
 
 def _one(session: Session, reference: str, verdict: str, fields: dict[str, str]) -> int:
-    from shroff.decisions.writer import DUPLICATE, REFUSED, WAITING
     from shroff.events.definitions import SOURCES, VERDICTS
+    from shroff.log.writer import DUPLICATE, REFUSED, WAITING
 
     _require_one_of(VERDICTS, verdict, "verdict")
     _require_one_of(SOURCES, fields.get("source", SOURCES[-1]), "source")

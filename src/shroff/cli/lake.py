@@ -46,7 +46,7 @@ def write(session: Session, to: str | None) -> None:
 
     Works beside a process that writes the log, and beside others that write the same lake.
     """
-    from shroff.decisions.doctor import bytes_text
+    from shroff.monitoring.doctor import bytes_text
 
     with session.project.lake(to) as found, bars("writing, places") as (progress,):
         written = found.write(progress)
@@ -113,7 +113,7 @@ def check(session: Session, to: str | None) -> int:
     JSON documents are fetched, too: each must be there as the rows of the lake say, or those of the log where the lake
     has documents alone.
     """
-    from shroff.decisions.doctor import bytes_text
+    from shroff.monitoring.doctor import bytes_text
 
     with session.project.lake(to) as found, bars("checking, files") as (progress,):
         report = found.check(progress)

@@ -11,7 +11,7 @@ import click
 from shroff.cli.session import ExampleGroup, Session, command, json_option, table
 
 if TYPE_CHECKING:
-    from shroff.decisions.lane_views import LaneState
+    from shroff.app.live.lane_views import LaneState
 
 
 @click.group("lanes", cls=ExampleGroup, no_args_is_help=False)

@@ -11,7 +11,7 @@ from shroff.cli import completion
 from shroff.cli.session import ExampleGroup, Session, argument, command, json_option, many, one_line, table
 
 if TYPE_CHECKING:
-    from shroff.decisions.lists import Change
+    from shroff.project.lists import Change
 
 NAMED_MAX = 3  # readers that an overview names
 
@@ -90,8 +90,8 @@ def add(session: Session, name: str, value: str, note: str, by: str, expires: st
 
     Where the list is compared with a hashed field, the value is written hashed.
     """
-    from shroff.decisions.lists import Entry
     from shroff.language.values import parse_time
+    from shroff.project.lists import Entry
 
     project = session.project
     change = project.list_add(name, Entry(value, note, by or project.who.name, expires), session.waits)

@@ -16,7 +16,7 @@ from shroff.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shroff.decisions.promoting import Deployment, Listed
+    from shroff.app.models.promoting import Deployment, Listed
     from shroff.models.in_force import Promotion, Waiver
     from shroff.models.registry import GateResult, Stored
 
@@ -104,7 +104,7 @@ def _state(one: Listed) -> str:
 )
 def show(session: Session, model: str, page: Path | None) -> None:
     """Show what is known of one model: where it comes from, what was measured, its gates."""
-    from shroff.decisions.measured import with_money
+    from shroff.training.measured import with_money
 
     found = session.project.model(model)
     stored = found.stored
@@ -143,8 +143,8 @@ def show(session: Session, model: str, page: Path | None) -> None:
 
 
 def _write_report(stored: Stored, page: Path) -> None:
-    from shroff.decisions.outfiles import write_lines
     from shroff.models.registry import REPORT
+    from shroff.runtime.whole_files import write_lines
 
     data = stored.file(REPORT)
     if data is None:
@@ -169,7 +169,7 @@ def gate_of(gate: GateResult) -> dict[str, Any]:
 def _gates_text(gates: Sequence[GateResult]) -> str:
     if not gates:
         return "  no gates"
-    from shroff.models.gates import value_text
+    from shroff.models.evaluation.gates import value_text
 
     rows = [
         (
@@ -340,7 +340,7 @@ def _tell(session: Session, done: Deployment) -> int:
 
 
 def _words(done: Deployment) -> str:
-    from shroff.decisions import promoting
+    from shroff.app.models import promoting
 
     if done.what == promoting.REFUSED:
         gates = _gates_text(done.failed)

@@ -31,7 +31,7 @@ def notebook(session: Session, file: Path | None, event: str | None) -> None:
     FILE is notebook.ipynb in the project's folder where none is named; nothing is overwritten. Its cells call what the
     commands call, and nothing in it changes what decides.
     """
-    from shroff.decisions.notebook_file import notebook_of
+    from shroff.app.notebook_file import notebook_of
 
     project = session.project
     path = project.places.folder / FILE if file is None else file

@@ -10,9 +10,9 @@ from shroff.cli.progress import bars
 from shroff.cli.session import ExampleGroup, Session, command, cut, json_option, many, one_line, table
 
 if TYPE_CHECKING:
-    from shroff.decisions.outbox import SinkState
     from shroff.streams.delivering import SinkHealth, Trouble
     from shroff.streams.log import StuckKey, StuckRow
+    from shroff.worker.outbox import SinkState
 
 SHOWN_MAX: Final = 50  # rows that a list shows to people; --json has all
 REASON_MAX: Final = 140  # characters of a reason in a list; 'show' and --json have all of it
@@ -133,13 +133,13 @@ def _chosen(rows: tuple[str, ...], sink: str) -> list[StuckKey]:
 
 
 def _named(row: str) -> StuckKey:
-    from shroff.decisions.outbox import key_of
+    from shroff.worker.outbox import key_of
 
     return key_of(row)
 
 
 def _key(row: StuckRow) -> str:
-    from shroff.decisions.outbox import key_text
+    from shroff.worker.outbox import key_text
 
     return key_text(row.key)
 

@@ -20,9 +20,9 @@ from shroff.cli.session import Session, command, many, one_line
 from shroff.errors import TransientError, UsageError
 
 if TYPE_CHECKING:
-    from shroff.decisions.producing import Production
-    from shroff.decisions.progress import Meter
+    from shroff.runtime.progress import Meter
     from shroff.streams.sender import Sender
+    from shroff.worker.producing import Production
 
 NOT_TAKEN: Final = 3
 DRAWN_S: Final = 0.5
@@ -82,7 +82,7 @@ def produce(
     stay in their order. Ctrl-C waits for what is on its way, and says how to go on. With --create-topics and no FILE
     nothing is sent: the topics that shroff.yaml names are made, those of dead letters and of sinks too.
     """
-    from shroff.decisions.producing import Pace, Production
+    from shroff.worker.producing import Pace, Production
 
     if partitions is not None and not makes_topics:
         raise UsageError("--partitions is for topics that --create-topics makes.")

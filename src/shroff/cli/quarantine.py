@@ -59,7 +59,7 @@ def show(session: Session, number: int, is_personal: bool) -> None:
     Values of hashed fields stand hashed in them. In a project with personal fields its bytes are shown to who asks
     for them with --personal.
     """
-    from shroff.decisions.retrying import known_numbers
+    from shroff.worker.retrying import known_numbers
 
     with session.project.reading() as log:
         ((_, entry),) = log.refused(known_numbers(log, [number]))
@@ -130,7 +130,7 @@ def drop(session: Session, numbers: tuple[int, ...], all_: bool) -> None:
 
 def _document(number: int, entry: Refused) -> dict[str, Any]:
     from shroff.events.event import time_text
-    from shroff.events.lines import line_and_row
+    from shroff.events.formats.lines import line_and_row
 
     line, row = line_and_row(entry.place)
     return {

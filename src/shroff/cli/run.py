@@ -21,8 +21,8 @@ from shroff.language.values import parse_duration
 if TYPE_CHECKING:
     from types import FrameType
 
-    from shroff.decisions.outbox import SinkState
-    from shroff.decisions.working_counts import Work
+    from shroff.worker.outbox import SinkState
+    from shroff.worker.serving.counts import Work
 
 PARTS_SHOWN = 8
 UNSENT_MAX = 10_000  # of which the number is told

@@ -43,9 +43,9 @@ for one in schema_avro.COMMANDS:
 def _write(session: Session, out: Path) -> None:
     import json
 
-    from shroff.decisions.schema import FILES, schema_of
     from shroff.errors import StorageError
     from shroff.notices.keys import NOTICE_FILE
+    from shroff.project.schema import FILES, schema_of
 
     files = (*FILES, NOTICE_FILE)
     try:

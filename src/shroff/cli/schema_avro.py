@@ -16,9 +16,9 @@ from shroff.cli.session import Function, Session, command, many, table
 from shroff.errors import UsageError, ended, nearest
 
 if TYPE_CHECKING:
-    from shroff.events.avro_subjects import Change, Compared, Settled
+    from shroff.events.avro.subjects import Change, Compared, Settled
     from shroff.events.definitions import EventType
-    from shroff.events.schemas import Registered, SchemaRegistry
+    from shroff.events.formats.schemas import Registered, SchemaRegistry
 
 NO: Final = 1
 _LABEL: Final = "label"
@@ -99,7 +99,7 @@ def diff(
     registry: str | None,
 ) -> None:
     """Show field by field how schemas of others differ from the project's."""
-    from shroff.events.avro_subjects import SAME
+    from shroff.events.avro.subjects import SAME
 
     found = list(_looked(session, file, subject, event, topics, registry))
     documents = []
@@ -127,7 +127,7 @@ def register(session: Session, event: str | None, topics: tuple[str, ...], regis
 
     One by which messages of the version before it could not be read is refused, whatever the registry itself asks for.
     """
-    from shroff.events.avro_subjects import REFUSED, settle
+    from shroff.events.avro.subjects import REFUSED, settle
 
     types, subjects = _types(session), _subjects(session, topics)
     settings = session.project.definitions.settings
@@ -148,7 +148,7 @@ def register(session: Session, event: str | None, topics: tuple[str, ...], regis
 @click.argument("event", metavar="EVENT", shell_complete=completion.event_types_and_labels)
 def show(session: Session, event: str) -> None:
     """Print the Avro schema of an event type, for those who send it."""
-    from shroff.events.avro_schema import schema_of
+    from shroff.events.avro.schema import schema_of
 
     (event_type,) = _wanted(_types(session), event, {})
     schema = schema_of(event_type, session.project.definitions.settings)
@@ -169,7 +169,7 @@ def _types(session: Session) -> dict[str, EventType]:
 
 def _subjects(session: Session, given: tuple[str, ...]) -> dict[str, str]:
     """The subject of each event type that has a topic: of the source, or given in its place."""
-    from shroff.events.avro_subjects import subjects_of
+    from shroff.events.avro.subjects import subjects_of
 
     return subjects_of(_topics(session, given), session.project.definitions.settings)
 
@@ -257,7 +257,7 @@ def _of_file(types: Mapping[str, EventType], event: str | None) -> EventType:
 
 def _schema_of_file(file: Path) -> str:
     """The schema that a file is, or that stands in its header."""
-    from shroff.events.avro_files import MAGIC, schema_text_of
+    from shroff.events.avro.files import MAGIC, schema_text_of
 
     try:
         content = file.read_bytes() if file.stat().st_size < config.FILE_BYTES_MAX else b""
@@ -285,8 +285,8 @@ def _document(
     theirs: str | None,
     schemas: SchemaRegistry | None,
 ) -> tuple[dict[str, Any], Compared | None]:
-    from shroff.events.avro_schema import schema_of
-    from shroff.events.avro_subjects import compared
+    from shroff.events.avro.schema import schema_of
+    from shroff.events.avro.subjects import compared
 
     settings = session.project.definitions.settings
     ours = schema_of(event_type, settings)

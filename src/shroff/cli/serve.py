@@ -53,7 +53,7 @@ def serve(
     from shroff.people.access import Role
     from shroff.people.keys import all_keys
     from shroff.streams.source import shown
-    from shroff.web.gate import gate_of
+    from shroff.web.http.gate import gate_of
     from shroff.web.server import At, bound, serve
     from shroff.web.service import Limits
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from shroff.app import Project
+    from shroff.app.project import Project
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -39,7 +39,7 @@ class Session:
     def project(self) -> Project:
         """The project. Raises: UsageError where there is none."""
         if self._project is None:
-            from shroff import app
+            from shroff.app import project as app
 
             self._project = app.open() if self.folder is None else app.open_exactly(self.folder)
             if self.lane is not None:

@@ -14,7 +14,7 @@ def snapshot(session: Session) -> None:
     the folder may be removed at any time: the next start then reads the whole log. Where another process writes, that
     one saves its state between two batches.
     """
-    from shroff.decisions.doctor import bytes_text
+    from shroff.monitoring.doctor import bytes_text
 
     with bars("restoring state, events") as (restoring,):
         saved = session.project.snapshot(restoring, session.waits)

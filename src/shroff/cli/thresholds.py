@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from shroff.app.models.promoting import NoChampionError
 from shroff.cli import completion
 from shroff.cli.session import Session, command, many, one_line, table
-from shroff.decisions.promoting import NoChampionError
 from shroff.errors import UsageError
 
 if TYPE_CHECKING:
-    from shroff.decisions.cutoffs import Cutoffs
-    from shroff.decisions.trainings import Applied
-    from shroff.models.cost_table import Cuts, Point
+    from shroff.app.models.trainings import Applied
+    from shroff.models.evaluation.cost_table import Cuts, Point
+    from shroff.training.cutoffs import Cutoffs
 
 ROWS: Final = 12  # of the curve that is printed
 TIMES_THE_BEST: Final = 5  # what costs more is not shown: nobody wants it, and the rest would look alike

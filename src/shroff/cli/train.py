@@ -19,9 +19,9 @@ from shroff.events.event import time_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shroff.decisions.training import TrainReport
-    from shroff.models.estimates import Estimate
+    from shroff.models.evaluation.estimates import Estimate
     from shroff.models.registry import GateResult
+    from shroff.training.train import TrainReport
 
 FAILED: Final = 1
 SHOWN: Final = (  # of the metrics
@@ -98,7 +98,7 @@ def train(
     trained for each. A file whose name has the word labels holds labels. Where another process writes the log, such as
     `shroff serve`, that one takes the lines between its own batches. Ctrl-C ends it; nothing is taken twice.
     """
-    from shroff.decisions.training import Steps
+    from shroff.training.train import Steps
 
     if watch is not None:
         from shroff.cli.watching import watching, watching_options
@@ -150,7 +150,7 @@ def tell(session: Session, report: TrainReport, document: Mapping[str, Any] | No
 
 def document_of(report: TrainReport) -> dict[str, Any]:
     """The answer as JSON: what INTERFACES names first, then the rest of what was measured."""
-    from shroff.decisions.measured import metrics_document, plain, with_money
+    from shroff.training.measured import metrics_document, plain, with_money
 
     measured = with_money(metrics_document(report.evaluation, report.leak), report.evaluation.money_places)
     document = {
@@ -246,7 +246,7 @@ def _number(value: float) -> str:
 
 
 def _gate_row(gate: GateResult) -> tuple[str, str, str, str]:
-    from shroff.models.gates import value_text
+    from shroff.models.evaluation.gates import value_text
 
     note = f" ({one_line(gate.note)})" if gate.note else ""
     return gate.name, value_text(gate), gate.limit, ("passed" if gate.passed else "failed") + note

@@ -15,8 +15,8 @@ from shroff.cli.session import Session, argument, command, many, one_line, table
 from shroff.errors import UsageError
 
 if TYPE_CHECKING:
-    from shroff.decisions.training_manifest import SetManifest
-    from shroff.decisions.training_sets import SetAgain, SetReport
+    from shroff.app.models.training_sets import SetAgain, SetReport
+    from shroff.training.sets.manifest import SetManifest
 
 OTHERWISE: Final = 1  # it was made again, and is not what it was
 
@@ -62,7 +62,7 @@ def training_set(
     """
     import pyarrow as pa
 
-    from shroff.decisions.tables import Way
+    from shroff.log.columns.tables import Way
 
     pa.set_memory_pool(pa.system_memory_pool())  # the others give pages back, which the system clears anew
     with bars("reading, events", "computing, events") as (reading, computing):
@@ -103,7 +103,7 @@ def document_of(report: SetReport) -> dict[str, Any]:
 
 
 def _text(report: SetReport) -> str:
-    from shroff.decisions.training_roles import FINAL
+    from shroff.training.roles import FINAL
 
     manifest, fold = report.manifest, report.manifest.fold
     inputs = many(len(manifest.inputs), "input")

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from shroff.cli.progress import drawing
 from shroff.cli.session import Session, cut, one_line
-from shroff.decisions.working_counts import RESTORING, STANDING_BY
-from shroff.decisions.working_delivery import silence_words
+from shroff.worker.serving.counts import RESTORING, STANDING_BY
+from shroff.worker.serving.delivery import silence_words
 
 if TYPE_CHECKING:
-    from shroff.decisions.working_counts import Work
+    from shroff.worker.serving.counts import Work
 
 DRAWN_S: Final = 0.5
 SAID_S: Final = 30.0

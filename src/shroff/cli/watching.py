@@ -14,7 +14,7 @@ from shroff.language.values import parse_duration
 if TYPE_CHECKING:
     from types import FrameType
 
-    from shroff.decisions.retraining import FileReport, Options
+    from shroff.app.models.retraining import FileReport, Options
 
 NOT_PASSED: Final = 1
 QUARANTINED: Final = 4
@@ -24,8 +24,8 @@ def watching_options(
     event: str | None, settled: str | None, poll: str | None, *, promote: bool, by: str, once: bool
 ) -> Options:
     """What the command was told. Raises: UsageError for what is no length of time."""
-    from shroff.decisions.retraining import POLL_S, Options
-    from shroff.decisions.watched import SETTLED_MS
+    from shroff.app.models.retraining import POLL_S, Options
+    from shroff.worker.serving.watched import SETTLED_MS
 
     return Options(
         event,
@@ -39,7 +39,7 @@ def watching_options(
 
 def watching(session: Session, place: str, options: Options) -> int:
     """Take files until somebody ends it, or with `once` until those that are there are taken; gives the exit code."""
-    from shroff.decisions.retraining import ASIDE
+    from shroff.app.models.retraining import ASIDE
 
     found: list[FileReport] = []
     with _ended_cleanly() as stopped:
@@ -88,7 +88,7 @@ def document_of(report: FileReport) -> dict[str, Any]:
 
 
 def _line(report: FileReport) -> str:
-    from shroff.decisions.retraining import ASIDE
+    from shroff.app.models.retraining import ASIDE
 
     name, why = one_line(report.name), one_line(report.why)
     if report.state == ASIDE:

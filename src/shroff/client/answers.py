@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from shroff.decisions.decision import Decision, Undecided, kind_of
+from shroff.engine.decision import Decision, Undecided, kind_of
 
 OUTCOMES: Final = ("approve", "challenge", "review", "decline")
 RETRY_S_MAX: Final = 5.0

@@ -18,7 +18,7 @@ from shroff.language.expression import ThisField
 from shroff.language.field_types import FieldType, TypeTextError, parse_field_type
 from shroff.language.names import Names, Scope, TableShape
 from shroff.language.types import BOOLEAN, TEXT, TIME, Type, money
-from shroff.language.yamltext import Mapping, Node, Scalar, Sequence
+from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence
 
 VERDICTS: Final = ("fraud", "genuine", "unclear")
 SOURCES: Final = ("chargeback", "analyst", "customer", "import")  # from strong to weak

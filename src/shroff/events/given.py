@@ -91,7 +91,7 @@ def text_of(value: object) -> str | None:
 def canonical_json(value: object) -> str:
     """Write a row or a part of it as JSON with sorted keys, numbers by their digits.
 
-    Half of a surrogate pair stays what it is (see `events.parquet`).
+    Half of a surrogate pair stays what it is (see `events.formats.parquet`).
     """
     if value is None:
         return "null"

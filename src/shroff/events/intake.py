@@ -9,17 +9,17 @@ from functools import partial
 import msgspec
 
 from shroff.errors import InputError, UsageError, nearest
-from shroff.events.avro_plain import AvroReader, avro_reader
-from shroff.events.avro_schema import schema_name_of
-from shroff.events.avro_values import schema_name
+from shroff.events.avro.plain import AvroReader, avro_reader
+from shroff.events.avro.schema import schema_name_of
+from shroff.events.avro.values import schema_name
 from shroff.events.definitions import Events, EventType
 from shroff.events.door import Door, LabelInput, OutOfBoundsError, secret_fields
 from shroff.events.event import Event
+from shroff.events.formats.lines import Line, Lines
+from shroff.events.formats.plain import PlainReader, plain_reader
 from shroff.events.given import Number
 from shroff.events.kept import Keeper, Seals, keeping_hashed, masked, opened, unread
-from shroff.events.lines import Line, Lines
 from shroff.events.mapping import LABEL, Dispatcher, Mapper, Row
-from shroff.events.plain import PlainReader, plain_reader
 from shroff.events.settings import Settings
 from shroff.events.unique import Named
 from shroff.events.unmatched import Unmatched

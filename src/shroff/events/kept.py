@@ -23,8 +23,8 @@ import msgspec
 from shroff.errors import InputError
 from shroff.events.definitions import Events
 from shroff.events.door import Door
+from shroff.events.formats.lines import Line
 from shroff.events.given import Refused, canonical_json, kept_bytes, text_of
-from shroff.events.lines import Line
 from shroff.events.mapping import LABEL, Mapper, Path, Row, overlap, parsed
 
 MARK: Final = "shroff:hashed"

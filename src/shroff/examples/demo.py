@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shroff.decisions.policy import Policy, outcome
 from shroff.examples.bank import START_MS, Label, Payment, bank, known_at_the_end, with_labels
 from shroff.language.values import parse_money
+from shroff.project.policy import Policy, outcome
 
 if TYPE_CHECKING:
-    from shroff.decisions.writer import Answer
     from shroff.events.intake import Intake, Submission
+    from shroff.log.writer import Answer
 
 SOURCE: Final = "made-up bank"
 MONEY_PLACES: Final = 2  # of the bank's amounts

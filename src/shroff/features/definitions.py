@@ -21,8 +21,8 @@ from shroff.language.expression import (
 )
 from shroff.language.names import Names, Scope
 from shroff.language.types import NOTHING, Type
-from shroff.language.yamltext import Node as YamlNode
-from shroff.language.yamltext import Scalar
+from shroff.language.yaml.text import Node as YamlNode
+from shroff.language.yaml.text import Scalar
 
 CONSTANT: Final = "constant"
 LOOK: Final = "a look per event in the window"

@@ -21,7 +21,7 @@ from shroff.language.names import Scope
 from shroff.language.syntax import ExpressionError
 from shroff.language.types import UNITS_MAX, Type
 from shroff.language.values import DAY_MS, parse_decimal, parse_duration, quoted
-from shroff.language.yamltext import Mapping, Node, Scalar, Sequence, whole_text
+from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence, whole_text
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 NAME_LENGTH_MAX: Final = 100

@@ -8,7 +8,7 @@ from shroff.errors import Problem, nearest
 from shroff.language.keys import DECIMAL, DURATION, WHOLE, Either, Keys, Many, One, Shape
 from shroff.language.types import UNITS_MAX
 from shroff.language.values import parse_decimal, parse_duration, quoted
-from shroff.language.yamltext import Mapping, Node, Scalar, Sequence
+from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence
 
 Plain = str | list["Plain"] | dict[str, "Plain"]
 

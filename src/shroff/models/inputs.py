@@ -32,8 +32,8 @@ from shroff.language.expression import (
 from shroff.language.names import Names, Scope
 from shroff.language.printing import text_of
 from shroff.language.types import NOTHING, Type
-from shroff.language.yamltext import Node as YamlNode
-from shroff.language.yamltext import Scalar
+from shroff.language.yaml.text import Node as YamlNode
+from shroff.language.yaml.text import Scalar
 from shroff.models.definitions import ModelInput
 
 # What no expression looks like: a star right after the point, or at the end.

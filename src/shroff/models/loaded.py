@@ -27,17 +27,17 @@ import msgspec
 import numpy as np
 
 from shroff.errors import RegistryError, UsageError
-from shroff.models.calibration import calibration_of, scorer_of
 from shroff.models.columns import CATEGORY, NUMBER
 from shroff.models.contributions import LightgbmContributions, XgboostContributions
-from shroff.models.filed import ROWS_TOGETHER, Values, spans
-from shroff.models.forest import Forest, cuts_of, margins_of
-from shroff.models.linear import Linear, linear_of, margins_of_linear, parts_of
+from shroff.models.evaluation.calibration import calibration_of, scorer_of
+from shroff.models.learners.filed import ROWS_TOGETHER, Values, spans
 from shroff.models.model import Cuts, Floats, InputColumn
 from shroff.models.registry import digest_of, refuse_pickle
-from shroff.models.trees_isolation import forest_of_isolation
-from shroff.models.trees_lightgbm import forest_of_lightgbm
-from shroff.models.trees_xgboost import forest_of_xgboost
+from shroff.models.trees.forest import Forest, cuts_of, margins_of
+from shroff.models.trees.isolation import forest_of_isolation
+from shroff.models.trees.lightgbm import forest_of_lightgbm
+from shroff.models.trees.linear import Linear, linear_of, margins_of_linear, parts_of
+from shroff.models.trees.xgboost import forest_of_xgboost
 
 XGBOOST: Final = "xgboost"
 LIGHTGBM: Final = "lightgbm"

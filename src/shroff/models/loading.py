@@ -13,9 +13,9 @@ from shroff.language import loading
 from shroff.language.keys import Keys
 from shroff.language.names import Names
 from shroff.language.values import DAY_MS, show_duration
-from shroff.language.yamltext import Mapping as YamlMapping
-from shroff.language.yamltext import Node as YamlNode
-from shroff.language.yamltext import Scalar
+from shroff.language.yaml.text import Mapping as YamlMapping
+from shroff.language.yaml.text import Node as YamlNode
+from shroff.language.yaml.text import Scalar
 from shroff.models.definitions import LEARNERS, Capacity, Gate, ModelInput, ModelSettings, Split
 from shroff.models.inputs import InputLoader
 from shroff.models.keys import (

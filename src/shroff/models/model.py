@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.models.filed import Values
+from shroff.models.learners.filed import Values
 
 Floats = NDArray[np.float64]
 

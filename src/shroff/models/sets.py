@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.models.filed import Values, some
+from shroff.models.learners.filed import Values, some
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -92,7 +92,7 @@ class Recorded:
     """What the system itself did with each event; codes are -1 where it did not decide.
 
     Args:
-        outcomes: Codes of the outcome in `decisions.policy.OUTCOMES`.
+        outcomes: Codes of the outcome in `project.policy.OUTCOMES`.
         scores: The score that it gave, NaN for none.
         hits: For each rule that ever hit, by id, at which rows, effective or in shadow.
         stands_for: Where the policy let a share of would-be declines through: for how many of them a row stands, 0 for

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shroff import config
-from shroff.decisions.doctor import NOTE, OK, WRONG, Finding
 from shroff.errors import StorageError, UsageError
 from shroff.events.event import time_text
 from shroff.language.values import parse_time
+from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
 from shroff.monitoring.drift import LIMIT
 
 if TYPE_CHECKING:

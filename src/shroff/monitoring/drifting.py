@@ -13,22 +13,22 @@ from typing import Any, Final
 
 import numpy as np
 
-from shroff.decisions.definitions import Definitions
-from shroff.decisions.scoring import Scorer, redefined_words
-from shroff.decisions.tables import Way, known_type
-from shroff.decisions.training import plain_settings
-from shroff.decisions.training_set import build_set
-from shroff.decisions.training_sources import Source
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.language.expression import FeatureValue
 from shroff.language.values import DAY_MS, parse_time, show_duration
+from shroff.log.columns.tables import Way, known_type
 from shroff.models.columns import NUMBER
 from shroff.models.definitions import ModelInput, ModelSettings
-from shroff.models.learners import columns_for
+from shroff.models.learners.learner import columns_for
 from shroff.models.registry import Stored
 from shroff.models.sets import Floats, Input, TrainingSet, Words
 from shroff.monitoring.drift import Drift, drift_of, drifts
+from shroff.project.definitions import Definitions
+from shroff.project.scoring import Scorer, redefined_words
+from shroff.training.sets.rows import build_set
+from shroff.training.sets.sources import Source
+from shroff.training.train import plain_settings
 
 MODEL: Final = "model"  # the reference that is what the champion has learnt from
 RECENT_MS: Final = 7 * DAY_MS

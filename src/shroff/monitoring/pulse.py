@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
-from shroff.decisions.explain import Usual
-from shroff.decisions.let_through import LET_THROUGH
+from shroff.engine.let_through import LET_THROUGH
+from shroff.explain.explanation import Usual
 from shroff.language.values import DAY_MS
 
 if TYPE_CHECKING:
-    from shroff.decisions.definitions import Definitions
+    from shroff.project.definitions import Definitions
     from shroff.streams.log import DecisionRow, Log, Record
 
 MINUTE_MS: Final = 60_000

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, Final
 
-from shroff.decisions.definitions import Definitions
-from shroff.decisions.flags import verdicts
+from shroff.log.flags import verdicts
 from shroff.notices.facts import Facts, Told
-from shroff.notices.letters import Letters
 from shroff.notices.office import Office
 from shroff.notices.questions import Effect, Found, State, answer, label_of, look_up
 from shroff.notices.raising import answered
 from shroff.notices.store import NoticeStore, Question
-from shroff.notices.wording import until_text
-from shroff.notices.words import LANGUAGES, WORDS
+from shroff.notices.texts.letters import Letters
+from shroff.notices.texts.wording import until_text
+from shroff.notices.texts.words import LANGUAGES, WORDS
+from shroff.project.definitions import Definitions
 from shroff.streams.log import Log
 
 HELD: Final = ("challenge", "review")  # outcomes that a customer's yes may end; a decline it never does

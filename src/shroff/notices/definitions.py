@@ -7,19 +7,20 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from shroff.decisions.definitions import Definitions
 from shroff.errors import Problem, nearest
-from shroff.language import loading, yamltext
+from shroff.language import loading
 from shroff.language.expression import Node as Expression
 from shroff.language.expression import ThisField
 from shroff.language.names import Scope
 from shroff.language.shapes import read_shape
 from shroff.language.types import BOOLEAN
 from shroff.language.values import DAY_MS, HOUR_MS, parse_duration
-from shroff.language.yamltext import Mapping as YamlMapping
-from shroff.language.yamltext import Node, Scalar
+from shroff.language.yaml import text as yamltext
+from shroff.language.yaml.text import Mapping as YamlMapping
+from shroff.language.yaml.text import Node, Scalar
 from shroff.notices.keys import NOTICE
 from shroff.people.addresses import is_address
+from shroff.project.definitions import Definitions
 
 FOLDER: Final = "notices/"
 ENDING: Final = ".yaml"

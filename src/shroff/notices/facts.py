@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final, TypeAlias
 
-from shroff.decisions.definitions import Definitions
-from shroff.decisions.explain_past import Past, Seen, reader_of
-from shroff.decisions.history import Records
-from shroff.decisions.stored import decision_document
+from shroff.engine.stored import decision_document
 from shroff.events.event import Event, canonical_value
+from shroff.explain.past import Past, Seen, reader_of
 from shroff.language.expression import Node, ThisField
 from shroff.language.types import Type
 from shroff.language.values import Value, rescale_half_even, show
+from shroff.log.history import Records
 from shroff.notices.definitions import FromEvent, Notice, is_zone
-from shroff.notices.mails import one_line
-from shroff.notices.wording import covered, has_card, last_four, money_text
-from shroff.notices.words import LANGUAGES, WORDS
+from shroff.notices.texts.mails import one_line
+from shroff.notices.texts.wording import covered, has_card, last_four, money_text
+from shroff.notices.texts.words import LANGUAGES, WORDS
 from shroff.people.addresses import is_address
+from shroff.project.definitions import Definitions
 from shroff.streams.log import FlagRow, Log, Record
 
 CARD: Final = "card"  # the name under which `show` has what only its end may be shown of

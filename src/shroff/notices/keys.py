@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from shroff.decisions.schema import ProjectFile
-from shroff.events.mail_keys import HTTP
 from shroff.language.keys import (
     ANY,
     DURATION,
@@ -21,7 +19,9 @@ from shroff.language.keys import (
     choice,
     own_names,
 )
-from shroff.notices.words import LANGUAGES
+from shroff.notices.texts.words import LANGUAGES
+from shroff.project.schema import ProjectFile
+from shroff.project.settings.mail_keys import HTTP
 
 ON: Final = ("flag", "decision", "answer", "case", "sent", "refused", "failure", "spike", "report")
 CHANNELS: Final = ("mail", "webhook", "lake")

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final, Protocol
 
-from shroff.decisions.active_files import Taken
-from shroff.decisions.definitions import Definitions
-from shroff.decisions.history import Control
-from shroff.decisions.stored import telling_damage
+from shroff.engine.stored import telling_damage
 from shroff.errors import StorageError
+from shroff.log.active_files import Taken
+from shroff.log.history import Control
 from shroff.notices.definitions import Notice
-from shroff.notices.letters import Letters, Sender
 from shroff.notices.mailer import Mailer
 from shroff.notices.store import NoticeStore
-from shroff.notices.texts import Texts
+from shroff.notices.texts.letters import Letters, Sender
+from shroff.notices.texts.templates import Texts
+from shroff.project.definitions import Definitions
 from shroff.streams.lake import Patient
 from shroff.streams.log import Log
 from shroff.streams.sink import Sink

@@ -7,13 +7,13 @@ from typing import Any, Final
 
 import msgspec
 
-from shroff.decisions.outbox import KEYS_MAX
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import Facts, Told
 from shroff.notices.office import Office
 from shroff.notices.store import Due, Letter, NoticeStore, Question
 from shroff.streams.log import Log, OutboxRow
 from shroff.streams.sink import Outgoing, Undelivered
+from shroff.worker.outbox import KEYS_MAX
 
 KIND: Final = "notice:"  # of the log's outbox, the notice behind it
 SOURCE: Final = "notices"  # among the log's offsets

@@ -18,15 +18,15 @@ from shroff.notices.addresses import who_of, with_masked
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import Told
 from shroff.notices.mailer import DoubtError, Mail, Mailer
-from shroff.notices.mails import Written, mail_of
 from shroff.notices.office import Office
 from shroff.notices.planning import addresses_of, keys_of, quiet_end_ms
 from shroff.notices.questions import PATH, token_of
 from shroff.notices.raising import done
-from shroff.notices.report import report_values
+from shroff.notices.reports.daily import report_values
 from shroff.notices.store import DROPPED, NO_ONE, OPEN, REFUSED, SENT, UNKNOWN, Due, Letter, NoticeStore
-from shroff.notices.texts import TextError
-from shroff.notices.wording import covered
+from shroff.notices.texts.mails import Written, mail_of
+from shroff.notices.texts.templates import TextError
+from shroff.notices.texts.wording import covered
 from shroff.streams.log import Log
 from shroff.streams.sink import AwayError, Outgoing, Sink
 
@@ -249,7 +249,7 @@ class Sending:
 
     def _put(self, notice: Notice, id_: str, body: bytes) -> None:
         """Put a document into the lake; the same one comes to lie at the same place, whoever puts it."""
-        from shroff.decisions.lake_documents import file_name
+        from shroff.lake.documents import file_name
 
         with self._office.lake() as objects:
             name = f"{notice.folder}/{file_name(id_)}.json"

@@ -15,7 +15,6 @@ from threading import Event, Lock, Thread
 from typing import Final
 
 from shroff.errors import ShroffError
-from shroff.events.mail_keys import TOLD_KEPT_MS
 from shroff.notices.facts import Facts
 from shroff.notices.office import Office
 from shroff.notices.planning import plan
@@ -23,6 +22,7 @@ from shroff.notices.raising import BEGUN, SOURCE, flagged
 from shroff.notices.sending import CLAIM_MS, Away, Sending
 from shroff.notices.store import NoticeStore
 from shroff.notices.watching import Watching
+from shroff.project.settings.mail_keys import TOLD_KEPT_MS
 from shroff.streams.delivering import SinkHealth, Trouble
 from shroff.streams.log import Batch, Log, Offset
 from shroff.streams.sink import AwayError

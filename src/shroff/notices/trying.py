@@ -11,15 +11,15 @@ from typing import Any, Final
 from shroff.errors import UsageError
 from shroff.notices.definitions import OF_EVENTS, Notice
 from shroff.notices.facts import Told
-from shroff.notices.letters import Letters
 from shroff.notices.mailer import Mail
-from shroff.notices.mails import Written, mail_of
 from shroff.notices.office import Office
 from shroff.notices.planning import addresses_of
 from shroff.notices.questions import PATH
 from shroff.notices.raising import due_of
-from shroff.notices.report import report_due, report_values
+from shroff.notices.reports.daily import report_due, report_values
 from shroff.notices.store import DROPPED, NO_ONE, OPEN, REFUSED, UNKNOWN, Due, Letter, NoticeStore, Question
+from shroff.notices.texts.letters import Letters
+from shroff.notices.texts.mails import Written, mail_of
 from shroff.people.addresses import is_address
 from shroff.streams.log import Log
 

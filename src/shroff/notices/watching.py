@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from shroff.decisions.doctor import WRONG, look_at_waiting
-from shroff.decisions.passed_over import unmatched_of
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
+from shroff.log.passed_over import unmatched_of
+from shroff.monitoring.doctor import WRONG, look_at_waiting
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import plain
 from shroff.notices.office import Office
 from shroff.notices.raising import due_of
-from shroff.notices.reckoning import reckoned
-from shroff.notices.report import report_due
+from shroff.notices.reports.daily import report_due
+from shroff.notices.reports.reckoning import reckoned
 from shroff.notices.sending import SHIPPED
 from shroff.notices.store import REFUSED, SENT, UNKNOWN, Due, NoticeStore
 from shroff.streams.delivering import SinkHealth

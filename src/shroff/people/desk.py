@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from shroff.events.systems import SessionTimes
 from shroff.people.passwords import Passwords
 from shroff.people.store import PeopleStore
+from shroff.project.settings.systems import SessionTimes
 
 TOKEN_LENGTH: Final = 64  # of what `Desk.token` gives
 

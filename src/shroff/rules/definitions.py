@@ -11,11 +11,12 @@ from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events
 from shroff.features.computed import Computed
 from shroff.features.definitions import FeatureTypes
-from shroff.language import loading, yamltext
+from shroff.language import loading
 from shroff.language.expression import Aggregate, Compare, Convert, Literal, Node, walk
 from shroff.language.names import Names, Scope
 from shroff.language.types import BOOLEAN
-from shroff.language.yamltext import Scalar, whole_text
+from shroff.language.yaml import text as yamltext
+from shroff.language.yaml.text import Scalar, whole_text
 from shroff.rules.keys import EFFECTS, RULE, TEST, TOLD
 from shroff.rules.silences import with_silence
 

@@ -15,7 +15,7 @@ from itertools import accumulate
 from typing import Final
 
 from shroff.errors import Problem, UsageError
-from shroff.language.yamltext import Mapping, Node, Scalar, Sequence, read
+from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence, read
 
 IN_LIST: Final = "is one list in brackets, and takes a rule in braces alone: '- { id: ..., effect: ... }'"
 NO_LIST: Final = "the text is no list of rules. Begin each of them with '- id: ...'"

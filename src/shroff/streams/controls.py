@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 
 class Message(NamedTuple):
-    """What a lane is told: its offset, and the version as `decisions.lane_work` reads it."""
+    """What a lane is told: its offset, and the version as `worker.lanes.work` reads it."""
 
     offset: str
     body: bytes

@@ -18,9 +18,9 @@ from typing import Final
 
 from shroff.errors import StateError
 from shroff.events.definitions import Events
-from shroff.events.lines import Line
+from shroff.events.formats.lines import Line
+from shroff.events.formats.moments import Moment, moment_reader
 from shroff.events.mapping import LABEL
-from shroff.events.moments import Moment, moment_reader
 from shroff.events.settings import Settings
 
 AHEAD: Final = 8  # lines behind one that say whether its clock is wrong
@@ -47,7 +47,7 @@ class Merge:
     what parts are in disorder by, all together, is what each of them is by itself.
 
     Args:
-        moment: What gives the time of a part's lines, by their event type (`events.moments`).
+        moment: What gives the time of a part's lines, by their event type (`events.formats.moments`).
         wait_s: So long a line waits here after it came, as long as some part has no line: an earlier one may be on its
             way.
 

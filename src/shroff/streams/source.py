@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
-from shroff.events.lines import Line
+from shroff.events.formats.lines import Line
 from shroff.streams.log import Refused
 
 CERTAIN_S: Final = 1.0  # so long it may count, once somebody looked, that a part has nothing more

@@ -12,7 +12,7 @@ Two = TypeVar("Two")
 
 
 class ProcessBackend:
-    """A few processes beside this one. Keeps every promise of `features.partitioned.Backend`."""
+    """A few processes beside this one. Keeps every promise of `features.cluster.partitioned.Backend`."""
 
     def __init__(self, workers: int = 2) -> None:
         self._pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))

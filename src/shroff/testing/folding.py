@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from shroff.config import make_folder
-from shroff.decisions.spread import Seen, Spread, Work, answers_of, decided, rows_of
-from shroff.decisions.spread_files import Part
-from shroff.features.keyed import Answer
+from shroff.features.cluster.keyed import Answer
+from shroff.lake.spread import Seen, Spread, Work, answers_of, decided, rows_of
+from shroff.lake.spread_files import Part
 from shroff.testing.backends import HereBackend
 
 States = dict[str, bytes]  # by stage and partition
@@ -31,7 +31,7 @@ class Told:
 
 
 class FoldingBackend(HereBackend):
-    """Keeps every promise of `decisions.spread_files.Streaming`, one stretch after the other.
+    """Keeps every promise of `lake.spread_files.Streaming`, one stretch after the other.
 
     A stretch is written down before it is computed, and done when it is written; between them are its states,
     by the place that they belong to. So one that was cut off is computed again from where it began.

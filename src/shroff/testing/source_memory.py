@@ -9,8 +9,8 @@ from random import Random
 from typing import Final
 
 from shroff.errors import SchemasAwayError, StateError, TransientError
-from shroff.events.lines import Line
-from shroff.events.wire import Decoder, JsonDecoder
+from shroff.events.formats.lines import Line
+from shroff.events.formats.wire import Decoder, JsonDecoder
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge
 from shroff.streams.source import Health, Standing, Taken, split_offset, stored_offset

@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING, Any, Final
 import uvicorn
 import uvloop
 
-from shroff.decisions.ingest import short_turns
 from shroff.errors import UsageError, trace_of
-from shroff.web.asgi import Application
-from shroff.web.changes import keep_applied
-from shroff.web.checking import Checkers
-from shroff.web.connections import CONNECTIONS_MAX
-from shroff.web.gate import Gate
-from shroff.web.indexing import keep_indexed
-from shroff.web.protocol import Patient
+from shroff.web.api.rules.changes import keep_applied
+from shroff.web.api.table import table
+from shroff.web.http.asgi import Application
+from shroff.web.http.connections import CONNECTIONS_MAX
+from shroff.web.http.gate import Gate
+from shroff.web.http.protocol import Patient
 from shroff.web.service import THREADS, Limits, Service
-from shroff.web.table import table
+from shroff.web.work.checking import Checkers
+from shroff.web.work.indexing import keep_indexed
+from shroff.worker.ingest import short_turns
 
 if TYPE_CHECKING:
-    from shroff.app import Project
+    from shroff.app.project import Project
     from shroff.people.desk import Desk
 
 KEPT_S: Final = 75.0  # for which a connection may be idle between two requests

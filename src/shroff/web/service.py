@@ -14,45 +14,45 @@ from typing import TYPE_CHECKING, Final, Self, TypeAlias, TypeVar
 
 import msgspec
 
-from shroff.decisions.answering import AWAY, PATIENCE_S
-from shroff.decisions.errands import Errands
-from shroff.decisions.flags import Verdicts
-from shroff.decisions.foreseeing import LATER, answers_of, asking
-from shroff.decisions.inbox import ADOPT, LEFT, result_of
-from shroff.decisions.posted import PostReader
-from shroff.decisions.posts import Post, Posts, TurnedAwayError
-from shroff.decisions.progress import unheard
-from shroff.decisions.working_counts import LEADING, RESTORING, Work
 from shroff.errors import ShroffError, TransientError, UsageError
-from shroff.web.address import Address
-from shroff.web.backtests import Backtests
-from shroff.web.casekeeping import CaseKeeper
-from shroff.web.checking import SECONDS_MAX as CHECK_S_MAX
-from shroff.web.drafts import DraftCheck, check_of
-from shroff.web.gate import Gate, Pace
-from shroff.web.health import HealthBoard
-from shroff.web.labels import LabelBoard
-from shroff.web.live import Board
+from shroff.log.flags import Verdicts
+from shroff.runtime.progress import unheard
+from shroff.web.api.cases.labels import LabelBoard
+from shroff.web.api.health import HealthBoard
+from shroff.web.api.live import Board
+from shroff.web.api.rules.backtests import Backtests
+from shroff.web.api.rules.drafts import DraftCheck, check_of
+from shroff.web.api.rules.rule_looks import RuleLooks
+from shroff.web.api.rules.thresholds import Weighings
+from shroff.web.http.address import Address
+from shroff.web.http.gate import Gate, Pace
+from shroff.web.http.proxies import Proxies, proxies_of
+from shroff.web.http.streaming import Streams
+from shroff.web.http.turns import Shares, Turns, too_many
 from shroff.web.metrics import Requests
-from shroff.web.proxies import Proxies, proxies_of
-from shroff.web.rule_looks import RuleLooks
-from shroff.web.streaming import Streams
-from shroff.web.thresholds import Weighings
-from shroff.web.turns import Shares, Turns, too_many
+from shroff.web.work.casekeeping import CaseKeeper
+from shroff.web.work.checking import SECONDS_MAX as CHECK_S_MAX
+from shroff.worker.answering import AWAY, PATIENCE_S
+from shroff.worker.errands import Errands
+from shroff.worker.foreseeing import LATER, answers_of, asking
+from shroff.worker.inbox import ADOPT, LEFT, result_of
+from shroff.worker.posted import PostReader
+from shroff.worker.posts import Post, Posts, TurnedAwayError
+from shroff.worker.serving.counts import LEADING, RESTORING, Work
 
 if TYPE_CHECKING:
-    from shroff.app import Project
-    from shroff.decisions.answering import Answerer
-    from shroff.decisions.writer import Answer, Writer
+    from shroff.app.project import Project
     from shroff.events.intake import Submission
-    from shroff.events.systems import Systems
+    from shroff.log.writer import Answer, Writer
     from shroff.people.access import Who
     from shroff.people.audit import Act
     from shroff.people.desk import Desk
     from shroff.people.oidc import Provider
     from shroff.people.store import Change
+    from shroff.project.settings.systems import Systems
     from shroff.streams.log import Log
-    from shroff.web.routes import Route
+    from shroff.web.http.routes import Route
+    from shroff.worker.answering import Answerer
 
 THREADS: Final = 16  # they mostly wait: for disks, databases, servers of mail
 THREADS_OF_SENDER_MAX: Final = 8

@@ -13,14 +13,14 @@ from typing import Final
 import pytest
 
 from shroff.errors import StateError, UsageError
-from shroff.features.partitioned import Backend
+from shroff.features.cluster.partitioned import Backend
 from shroff.testing.contracts.promises import Contract, promise
 
 PATIENCE_S: Final = 20.0
 
 
 class BackendContract(Contract):
-    """The promises of `features.partitioned.Backend`. Bind it with a fixture `backend`."""
+    """The promises of `features.cluster.partitioned.Backend`. Bind it with a fixture `backend`."""
 
     @promise("each result once")
     def test_each_item_has_its_result_once_in_any_order(self, backend: Backend) -> None:

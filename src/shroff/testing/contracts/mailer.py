@@ -13,7 +13,7 @@ import pytest
 
 from shroff.errors import TransientError
 from shroff.notices.mailer import Mail, Mailer
-from shroff.notices.mails import Written, mail_of
+from shroff.notices.texts.mails import Written, mail_of
 from shroff.testing.contracts.promises import Contract, promise
 
 PASSWORD = "not-to-be-seen"  # noqa: S105 - which an adapter puts into the address of `away`, where it has one

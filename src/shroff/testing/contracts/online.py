@@ -9,9 +9,9 @@ from functools import partial
 
 import pytest
 
-from shroff.decisions.online_features import EntityRow, OnlineStore
 from shroff.testing.contracts.promises import Contract
 from shroff.testing.rows import ODD_IDS
+from shroff.worker.online_features import EntityRow, OnlineStore
 
 WRITERS = 4
 ODD_VALUES = ('"Ab"', '"é\\n\U0001f4b6"', '"a\\"b"', "1e-7", "null", "true", '"9007199254740993"', "9", '""', '"0.00"')
@@ -24,7 +24,7 @@ def row(key: str, seq: int, names: Sequence[str] = ("card.n", "card.spent"), ver
 
 
 class OnlineContract(Contract):
-    """The promises of `decisions.online_features.OnlineStore`. Bind it by a subclass that makes yours."""
+    """The promises of `worker.online_features.OnlineStore`. Bind it by a subclass that makes yours."""
 
     @abstractmethod
     def make_store(self, place: str, log: str = "log-1") -> OnlineStore:

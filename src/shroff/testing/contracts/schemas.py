@@ -14,14 +14,14 @@ from uuid import uuid4
 import pytest
 
 from shroff.errors import UsageError
-from shroff.events.schemas import SchemaRegistry
+from shroff.events.formats.schemas import SchemaRegistry
 from shroff.testing.contracts.promises import Contract, promise
 
 UNKNOWN_ID = 2_000_000_000
 
 
 class SchemaRegistryContract(Contract):
-    """The promises of `events.schemas.SchemaRegistry`."""
+    """The promises of `events.formats.schemas.SchemaRegistry`."""
 
     def make_registry(self) -> SchemaRegistry:
         raise NotImplementedError

@@ -13,8 +13,8 @@ import msgspec
 import pytest
 
 from shroff.errors import SchemasAwayError, StateError
-from shroff.events.lines import Line
-from shroff.events.wire import Decoder, JsonDecoder
+from shroff.events.formats.lines import Line
+from shroff.events.formats.wire import Decoder, JsonDecoder
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge
 from shroff.streams.source import Source, Taken

@@ -17,14 +17,14 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from shroff import app
-from shroff.adapters.lake_folder import FolderObjects
+from shroff.adapters.lake.folder import FolderObjects
+from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
-from shroff.decisions.lake_reader import LakeReader
-from shroff.decisions.spread import Spread, spread_of
-from shroff.decisions.spread_files import Part, Streaming
 from shroff.errors import StateError
 from shroff.examples.bank import bank, with_labels
+from shroff.lake.reader import LakeReader
+from shroff.lake.spread import Spread, spread_of
+from shroff.lake.spread_files import Part, Streaming
 from shroff.streams.lake import Patient
 from shroff.streams.log import DecisionRow
 from shroff.testing.contracts.promises import Contract
@@ -87,7 +87,7 @@ class Keeping:
 
 
 class StreamingContract(Contract):
-    """The promises of `decisions.spread_files.Streaming`. Bind it with a fixture `streaming`."""
+    """The promises of `lake.spread_files.Streaming`. Bind it with a fixture `streaming`."""
 
     @pytest.fixture
     def recorded(self, tmp_path: Path) -> Recorded:

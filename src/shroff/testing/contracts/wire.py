@@ -8,11 +8,11 @@ from typing import Any, Final
 import pytest
 
 from shroff.events.definitions import Events, EventType, Field
+from shroff.events.formats.lines import Line, Lines
+from shroff.events.formats.wire import MESSAGE_BYTES_MAX, Decoder, Encoder
 from shroff.events.intake import Intake, Submission
-from shroff.events.lines import Line, Lines
 from shroff.events.mapping import MAPPING_OF
 from shroff.events.settings import Settings
-from shroff.events.wire import MESSAGE_BYTES_MAX, Decoder, Encoder
 from shroff.language.field_types import FieldType
 from shroff.language.types import BOOLEAN, DURATION, INTEGER, REAL, TEXT, TIME, Type, money, number
 from shroff.testing.contracts.promises import Contract, promise
@@ -48,7 +48,7 @@ LEAST: Final[dict[str, Any]] = {"id": "p-2", "at": 0, "amount": 10**15}
 
 
 class FormatContract(Contract):
-    """The promises of `events.wire.Decoder` and `events.wire.Encoder` of one format."""
+    """The promises of `events.formats.wire.Decoder` and `events.formats.wire.Encoder` of one format."""
 
     def make_decoder(self, events: Events, settings: Settings) -> Decoder:
         raise NotImplementedError

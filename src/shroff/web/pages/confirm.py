@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
 from shroff.errors import ShroffError, TransientError
-from shroff.notices.words import LANGUAGES, WORDS
+from shroff.notices.texts.words import LANGUAGES, WORDS
 from shroff.people.throttle import network_of
-from shroff.web.http import Request, Response
+from shroff.web.http.messages import Request, Response
 from shroff.web.pages.rendering import HTML, environment
 
 if TYPE_CHECKING:
     from shroff.notices.confirming import Page
-    from shroff.web.http import Headers
+    from shroff.web.http.messages import Headers
     from shroff.web.service import Service
 
 BODY_BYTES_MAX: Final = 1_024

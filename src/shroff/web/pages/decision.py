@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from shroff.decisions.entities import fields_of
-from shroff.decisions.explain import Explained, FeatureLine, RuleLine
-from shroff.web import standing_in
-from shroff.web.http import Request, Response
+from shroff.explain.entities import fields_of
+from shroff.explain.explanation import Explained, FeatureLine, RuleLine
+from shroff.web.api import standing_in
+from shroff.web.api.reading import row_of
+from shroff.web.http.messages import Request, Response
+from shroff.web.http.routes import API
+from shroff.web.pages.charts.strips import Strip, strip_between, strip_of
 from shroff.web.pages.rendering import page
-from shroff.web.pages.strips import Strip, strip_between, strip_of
 from shroff.web.pages.words import signed
-from shroff.web.reading import row_of
-from shroff.web.routes import API
 
 if TYPE_CHECKING:
-    from shroff.app import Project
+    from shroff.app.project import Project
     from shroff.events.definitions import EventType
     from shroff.web.service import Service
 

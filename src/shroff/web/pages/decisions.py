@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from shroff.decisions.entities import EntityLook
-from shroff.decisions.policy import OUTCOMES
 from shroff.errors import UsageError
-from shroff.web.http import Request, Response
+from shroff.explain.entities import EntityLook
+from shroff.project.policy import OUTCOMES
+from shroff.web.http.messages import Request, Response
+from shroff.web.http.paging import cursor_of, next_of
+from shroff.web.http.problems import ProblemError
 from shroff.web.pages.decision import decision_path, entity_path
 from shroff.web.pages.rendering import page, see_other
-from shroff.web.paging import cursor_of, next_of
-from shroff.web.problems import ProblemError
 
 if TYPE_CHECKING:
-    from shroff.app import Project
+    from shroff.app.project import Project
     from shroff.streams.log import DecisionRow, Log
     from shroff.web.service import Service
 

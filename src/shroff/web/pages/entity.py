@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from shroff.people.access import Right
-from shroff.web.entities import known_entity, looked
-from shroff.web.flags import document, known_key, verdicts
-from shroff.web.http import Request, Response
-from shroff.web.pages import lists
+from shroff.web.api.cases.flags import document, known_key, verdicts
+from shroff.web.api.entities import known_entity, looked
+from shroff.web.http.messages import Request, Response
+from shroff.web.http.paging import cursor_of, limit_of, next_of
+from shroff.web.pages.charts.windows import windows_of
 from shroff.web.pages.decision import decision_path, entity_path
 from shroff.web.pages.rendering import page
-from shroff.web.pages.windows import windows_of
-from shroff.web.paging import cursor_of, limit_of, next_of
+from shroff.web.pages.rules import lists
 
 if TYPE_CHECKING:
     from shroff.web.service import Service

@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 from shroff.errors import UsageError
 from shroff.monitoring.drift_record import DriftFigure, DriftLook
 from shroff.people.access import Right
-from shroff.web.health import Look, dropped, entries, retried
-from shroff.web.http import Request, Response
-from shroff.web.live import look as look_live
-from shroff.web.live import period_of
+from shroff.web.api.health import Look, dropped, entries, retried
+from shroff.web.api.live import look as look_live
+from shroff.web.api.live import period_of
+from shroff.web.http.messages import Request, Response
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.words import sentence
 

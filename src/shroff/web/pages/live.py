@@ -8,13 +8,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from shroff.monitoring.pulse import RuleHits
-from shroff.web.http import Request, Response
-from shroff.web.live import PERIODS, Look, look, period_of
-from shroff.web.pages.charts import Bar, Chart, bars_of, line_of
+from shroff.web.api.live import PERIODS, Look, look, period_of
+from shroff.web.http.messages import Request, Response
+from shroff.web.http.streaming import Stream, told, updates
+from shroff.web.pages.charts.lines import Bar, Chart, bars_of, line_of
+from shroff.web.pages.charts.strips import Strip, strip_of
 from shroff.web.pages.decision import decision_path
 from shroff.web.pages.rendering import environment, page
-from shroff.web.pages.strips import Strip, strip_of
-from shroff.web.streaming import Stream, told, updates
 
 if TYPE_CHECKING:
     from shroff.web.service import Service

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any, Final
 from shroff.errors import TransientError, UsageError
 from shroff.notices.definitions import OF_EVENTS
 from shroff.notices.mailbox import Kept, kept_mail, kept_mails
-from shroff.notices.mails import one_line
 from shroff.notices.questions import PATH
 from shroff.notices.store import OPEN, REFUSED, STATES, UNKNOWN
+from shroff.notices.texts.mails import one_line
 from shroff.people.access import Right
 from shroff.people.audit import Act
-from shroff.web.http import Request, Response
-from shroff.web.notices import MailPreview, letters_of, mail_shown, notice_shown
+from shroff.web.api.notices import MailPreview, letters_of, mail_shown, notice_shown
+from shroff.web.http.messages import Request, Response
+from shroff.web.http.paging import cursor_of, next_of, parted
+from shroff.web.http.problems import ProblemError
+from shroff.web.http.routes import Route
 from shroff.web.pages.rendering import HTML, POLICY, page, see_other
-from shroff.web.paging import cursor_of, next_of, parted
-from shroff.web.problems import ProblemError
-from shroff.web.routes import Route
 
 if TYPE_CHECKING:
     from shroff.notices.definitions import Notice

@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 from shroff.errors import DefinitionError, StateError, UsageError
 from shroff.people.access import Right
-from shroff.web.http import Request, Response
-from shroff.web.models import Wish, changed, shown
+from shroff.web.api.models import Wish, changed, shown
+from shroff.web.http.messages import Request, Response
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.words import sentence
 

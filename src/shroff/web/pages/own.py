@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from shroff.errors import PausedError, SignInError, UsageError
 from shroff.people import sessions
-from shroff.web.http import Request, Response
+from shroff.web.http.messages import Request, Response
 from shroff.web.pages.rendering import page, screens_of, see_other
 from shroff.web.pages.signing import let_in
 from shroff.web.pages.words import sentence

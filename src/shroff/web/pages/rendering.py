@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from shroff.people.access import Right, Who
-from shroff.web.http import Headers, Request, Response
+from shroff.web.http.messages import Headers, Request, Response
+from shroff.web.http.static import static
 from shroff.web.pages.words import FILTERS
-from shroff.web.static import static
 
 if TYPE_CHECKING:
-    from shroff.web.problems import ProblemError
+    from shroff.web.http.problems import ProblemError
     from shroff.web.service import Service
 
 HTML: Final = b"text/html; charset=utf-8"

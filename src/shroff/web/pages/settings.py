@@ -13,12 +13,12 @@ from shroff.errors import NotAllowedError, UsageError
 from shroff.people import keys, links, sessions, users
 from shroff.people.access import RIGHTS, Right, Role
 from shroff.people.audit import Row, Verified
-from shroff.web.http import Request, Response
+from shroff.web.api.people import Changed, NewKey, NewUser, changed_user, made_key, made_user, rows_of, wanted_of
+from shroff.web.http.messages import Request, Response
+from shroff.web.http.paging import cursor_of, next_of, parted
+from shroff.web.http.problems import ProblemError
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.words import sentence
-from shroff.web.paging import cursor_of, next_of, parted
-from shroff.web.people import Changed, NewKey, NewUser, changed_user, made_key, made_user, rows_of, wanted_of
-from shroff.web.problems import ProblemError
 
 if TYPE_CHECKING:
     from shroff.web.service import Service

@@ -10,11 +10,11 @@ from shroff.errors import PausedError, SignInError, TransientError, UsageError
 from shroff.people import links, oidc, sessions
 from shroff.people.sessions import SignedIn
 from shroff.people.throttle import network_of
-from shroff.web.gate import COOKIE
-from shroff.web.http import Request, Response
+from shroff.web.http.gate import COOKIE
+from shroff.web.http.messages import Request, Response
+from shroff.web.http.problems import ProblemError
 from shroff.web.pages.rendering import alone, see_other
 from shroff.web.pages.words import sentence
-from shroff.web.problems import ProblemError
 
 if TYPE_CHECKING:
     from shroff.people.desk import Desk

@@ -6,30 +6,12 @@ from typing import Final
 
 from shroff.people import links, oidc
 from shroff.people.access import Right
-from shroff.web import static
-from shroff.web.pages import (
-    backtests,
-    case,
-    changes,
-    confirm,
-    decision,
-    decisions,
-    editor,
-    entity,
-    health,
-    labels,
-    lists,
-    live,
-    mails,
-    models,
-    own,
-    queue,
-    rules,
-    settings,
-    signing,
-    thresholds,
-)
-from shroff.web.routes import Route
+from shroff.web.http import static
+from shroff.web.http.routes import Route
+from shroff.web.pages import confirm, decision, decisions, entity, health, live, mails, models, own, settings, signing
+from shroff.web.pages.cases import case, labels, queue
+from shroff.web.pages.rules import backtests, changes, editor, lists, thresholds
+from shroff.web.pages.rules import table as rules
 
 PAGES: Final = (
     Route("GET", "/static/{version}/{name}", None, static.file),

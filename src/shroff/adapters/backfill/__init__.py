@@ -1,0 +1,1 @@
+"""Backends of a cluster: Dask and Spark."""

@@ -1,0 +1,142 @@
+"""Partitions answered, and trees grown, by Dask: processes of this machine, or those of a running cluster."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, Final, TypeVar
+
+from shroff.errors import StateError, TransientError, UsageError
+from shroff.features.cluster.partitioned import TOO_SMALL
+from shroff.models.learners.cluster import FRAUD, GREW_NOTHING, WEIGHT, TrainingFiles, read_part
+
+# How long a task waits that only a process can do which has ended: one that grows trees with others.
+NOBODY_LEFT: Final = "60s"
+LISTENS_AT: Final = {"dashboard_address": "127.0.0.1:0"}  # else it warns where the port 8787 is taken
+One = TypeVar("One")
+Two = TypeVar("Two")
+
+
+class DaskBackend:
+    """Keeps every promise of `features.cluster.partitioned.Backend` and of `models.learners.cluster.TreeCluster`.
+
+    Args:
+        address: A scheduler, such as `tcp://10.0.0.5:8786`. Without one a cluster is started here, on the loopback
+            address, and ends with this backend.
+        workers: Processes of a cluster that is started here; one thread each, as Python code runs on one.
+
+    Raises: UsageError where Dask is not installed; TransientError where the scheduler does not answer.
+    """
+
+    name = "Dask"
+
+    def __init__(self, address: str | None = None, *, workers: int) -> None:
+        try:
+            from dask import config
+            from distributed import Client, LocalCluster
+        except ImportError:
+            raise UsageError(
+                "--backend dask needs Dask: install shroff[dask], on every machine that computes."
+            ) from None
+        self._opened = ExitStack()
+        # A dashboard and a log of its own are for people who run a cluster; a command has its own words.
+        self._opened.enter_context(
+            config.set(
+                {
+                    "distributed.worker.daemon": True,
+                    "distributed.scheduler.no-workers-timeout": NOBODY_LEFT,
+                    "logging.distributed": "ERROR",
+                }
+            )
+        )
+        cluster: Any = address
+        if address is None:
+            try:
+                cluster = LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    host="127.0.0.1",
+                    dashboard_address=None,
+                    scheduler_kwargs=LISTENS_AT,
+                    silence_logs="ERROR",
+                )
+            except RuntimeError as error:
+                self._opened.close()
+                raise TransientError(f"Dask did not start on this machine: {error}") from None
+            self._opened.callback(cluster.close)
+        try:
+            self.client = Client(cluster)  # the one in force, as XGBoost asks for it
+        except OSError:
+            self._opened.close()
+            raise TransientError(
+                f"no Dask scheduler answers at {address}; is it running, and is this its address?"
+            ) from None
+        self._opened.callback(self.client.close)
+        if address is None:
+            self.client.run(_hushed)
+
+    def run(self, function: Callable[[One], Two], items: Sequence[One]) -> Iterator[Two]:
+        """As the contract says. Raises: StateError where a process ends on the way, again and again."""
+        from distributed import KilledWorker, as_completed
+
+        futures = self.client.map(function, items, pure=False)
+        try:
+            for future in as_completed(futures, loop=self.client.loop):
+                yield future.result()
+        except KilledWorker as error:
+            raise StateError(f"processes of the cluster ended while they computed, {TOO_SMALL}: {error}") from None
+        finally:
+            self.client.cancel(futures)
+
+    @property
+    def processes(self) -> int:
+        return max(len(self.client.scheduler_info(n_workers=-1)["workers"]), 1)
+
+    def grow(self, files: TrainingFiles, settings: Mapping[str, Any], trees: int) -> bytes:
+        """As `models.learners.cluster.TreeCluster` says. Raises: StateError where a process ends on the way."""
+        import xgboost
+        from distributed import KilledWorker
+        from distributed.comm import CommClosedError
+        from distributed.scheduler import NoValidWorkerError
+        from xgboost import dask as distributed_xgboost
+
+        own = {name: value for name, value in settings.items() if name != "nthread"}
+        try:
+            matrix = distributed_xgboost.DaskQuantileDMatrix(
+                self.client,
+                _array(files, files.names),
+                _array(files, [FRAUD])[:, 0],
+                weight=_array(files, [WEIGHT])[:, 0],
+                feature_types=list(files.kinds),
+                enable_categorical=True,
+                max_bin=settings["max_bin"],
+            )
+            booster = distributed_xgboost.train(self.client, own, matrix, num_boost_round=trees)["booster"]
+        except (KilledWorker, NoValidWorkerError, CommClosedError, xgboost.core.XGBoostError, ValueError) as error:
+            raise StateError(f"{GREW_NOTHING}: {str(error).strip().splitlines()[0]}") from None
+        return bytes(booster.save_raw("json"))
+
+    def close(self) -> None:
+        self._opened.close()
+
+
+def _array(files: TrainingFiles, columns: Sequence[str]) -> Any:
+    """Columns of all rows, a part for each file, which a process reads."""
+    from dask import array, delayed
+
+    read = delayed(read_part)
+    parts = [
+        array.from_delayed(read(path, list(columns)), (count, len(columns)), "float32")
+        for path, count in zip(files.paths, files.rows, strict=True)
+    ]
+    return array.concatenate(parts)
+
+
+def _hushed() -> None:
+    """Let a process say nothing where this command prints: XGBoost greets from each, and errors come as results."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    os.close(nowhere)

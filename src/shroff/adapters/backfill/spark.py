@@ -1,0 +1,157 @@
+"""Partitions answered, and trees grown, by Spark: processes of this machine, or those of a running cluster."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from shroff.errors import StateError, TransientError, UsageError
+from shroff.features.cluster.partitioned import TOO_SMALL
+from shroff.models.learners.cluster import FRAUD, GREW_NOTHING, WEIGHT, TrainingFiles
+
+if TYPE_CHECKING:
+    from shroff.lake.spread import Spread
+    from shroff.lake.spread_files import Part
+
+TASKS_A_CORE: Final = 2
+# Settings of XGBoost that its Spark estimator knows by another name, or sets itself.
+NOT_ASKED: Final = frozenset(["objective", "seed", "nthread", "verbosity"])
+One = TypeVar("One")
+Two = TypeVar("Two")
+
+
+class SparkBackend:
+    """Keeps every promise of `features.cluster.partitioned.Backend` and of `models.learners.cluster.TreeCluster`.
+
+    Items go in a few tasks for each core of the cluster, which Spark places and, on a cluster, tries anew where a
+    machine fails. One task for each item would cost half a second each.
+
+    Args:
+        address: A master, such as `spark://10.0.0.5:7077`. Without one Spark runs here, on the loopback address, and
+            ends with this backend.
+        workers: Tasks at a time where Spark runs here.
+
+    Raises: UsageError where PySpark or Java is not installed; TransientError where the master does not answer.
+    """
+
+    name = "Spark"
+
+    def __init__(self, address: str | None = None, *, workers: int) -> None:
+        try:
+            from pyspark import SparkConf, SparkContext
+            from pyspark.errors import PySparkRuntimeError
+        except ImportError:
+            raise UsageError(
+                "--backend spark needs PySpark: install shroff[spark], on every machine that computes."
+            ) from None
+        settings = SparkConf().setAppName("shroff").setMaster(address or f"local[{workers}]")
+        settings.set("spark.ui.enabled", "false").set("spark.ui.showConsoleProgress", "false")
+        settings.set("spark.log.level", "ERROR")
+        if address is None:
+            settings.set("spark.driver.bindAddress", "127.0.0.1").set("spark.driver.host", "127.0.0.1")
+        try:
+            self.context = SparkContext(conf=settings, gateway=_hushed(settings))
+        except PySparkRuntimeError:
+            raise UsageError(
+                "--backend spark needs Java 17 or newer, and none started: install one, or set JAVA_HOME to it."
+            ) from None
+        except Exception as error:  # noqa: BLE001 (what the virtual machine raises has no type of its own)
+            raise TransientError(f"Spark did not start at {address or 'this machine'}: {_first_line(error)}") from None
+        if address is None:
+            self.context.pythonExec = sys.executable  # not the first python3 on the path, which lacks this package
+
+    def run(self, function: Callable[[One], Two], items: Sequence[One]) -> Iterator[Two]:
+        """As the contract says. Raises: StateError where a process ends on the way, again and again."""
+        from py4j.protocol import Py4JJavaError
+
+        tasks = max(min(len(items), TASKS_A_CORE * self.context.defaultParallelism), 1)
+        given = self.context.parallelize(list(items), tasks)
+        try:
+            caught = given.map(_caught(function)).collect()
+        except Py4JJavaError as error:  # all errors of the function are values
+            why = _first_line(error.java_exception.getMessage())
+            raise StateError(f"processes of the cluster ended while they computed, {TOO_SMALL}: {why}") from None
+        for results, raised in caught:
+            if raised is not None:
+                raise raised
+            yield from results
+
+    @property
+    def processes(self) -> int:
+        return int(self.context.defaultParallelism)
+
+    def grow(self, files: TrainingFiles, settings: Mapping[str, Any], trees: int) -> bytes:
+        """As `models.learners.cluster.TreeCluster` says. Raises: StateError where a process ends on the way."""
+        from py4j.protocol import Py4JJavaError
+        from pyspark.errors import PySparkException
+        from pyspark.sql import SparkSession
+        from xgboost.spark import SparkXGBClassifier
+
+        logging.getLogger("XGBoost-PySpark").setLevel(logging.WARNING)
+        learner = SparkXGBClassifier(
+            features_col=files.names,
+            label_col=FRAUD,
+            weight_col=WEIGHT,
+            feature_types=list(files.kinds),
+            missing=float("nan"),
+            num_workers=len(files.paths),
+            n_estimators=trees,
+            verbose=False,
+            random_state=settings["seed"],
+            **{name: value for name, value in settings.items() if name not in NOT_ASKED},
+        )
+        try:
+            rows = SparkSession(self.context).read.parquet(*(Path(path).as_uri() for path in files.paths))
+            booster = learner.fit(rows).get_booster()
+        except Py4JJavaError as error:
+            raise StateError(f"{GREW_NOTHING}: {_first_line(error.java_exception.getMessage())}") from None
+        except PySparkException as error:
+            raise StateError(f"{GREW_NOTHING}: {_first_line(error)}") from None
+        return bytes(booster.save_raw("json"))
+
+    def stream(
+        self,
+        spread: Spread,
+        checkpoint: Path,
+        places: int,
+        write: Callable[[int, int, Any], None],
+        done: Callable[[Part], None],
+    ) -> None:
+        """As `lake.spread_files.Streaming` says, by structured streaming."""
+        from shroff.adapters.backfill.spark_stream import stream
+
+        stream(self.context, spread, checkpoint, places, write, done)
+
+    def close(self) -> None:
+        with suppress(ConnectionError):
+            self.context.stop()
+
+
+def _caught(function: Callable[[One], Two]) -> Callable[[One], tuple[list[Two], Exception | None]]:
+    """The same, giving what it raises as a value: through the virtual machine an error would lose its type."""
+
+    def call(item: One) -> tuple[list[Two], Exception | None]:
+        try:
+            return [function(item)], None
+        except Exception as error:  # noqa: BLE001 (raised again where the results are taken)
+            return [], error
+
+    return call
+
+
+def _first_line(error: Any) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+def _hushed(settings: Any) -> Any:
+    """The virtual machine of this process, which says nothing where this command prints; errors come as such."""
+    from pyspark import SparkContext
+    from pyspark.java_gateway import launch_gateway
+
+    started = SparkContext._gateway  # noqa: SLF001 (one for each process, and nothing else tells whether it is there)
+    return started or launch_gateway(settings, popen_kwargs={"stderr": subprocess.DEVNULL})

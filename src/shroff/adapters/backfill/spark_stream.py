@@ -1,0 +1,207 @@
+"""A recorded log folded by Spark's structured streaming: a source over a lake, keyed state, decisions as files.
+
+The source's offset is a place of the log. A micro-batch is the places (a, b], which Spark
+writes down before it computes them, so one that was cut off is computed again over the same
+places and from the same states, and its files get the same names and bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from shroff.errors import StateError, UsageError
+from shroff.features.cluster.keyed import Answer
+from shroff.lake.spread import Seen, Spread, answers_of, decided, rows_of, work_of
+
+if TYPE_CHECKING:
+    from shroff.lake.spread_files import Part
+
+SLICE: Final = 8_192  # places that one task reads, and that one task decides
+WHOLE: Final = -1  # stands where a stage's number does, in the row that says which places a slice has
+PYSPARK_LEAST: Final = (4, 2)  # its sources are told where a micro-batch starts and how large it may be
+ROCKS_DB: Final = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
+SEEN: Final = (
+    "stage int, partition int, seq bigint, kind string, type string, id string, time_ms bigint, body binary, "
+    "is_asked boolean"
+)
+ANSWERS: Final = "slice bigint, stage int, seq bigint, words binary, others binary"
+STATE: Final = "state binary"
+PARTS: Final = "first bigint, last bigint, decisions bigint, differing bigint, example string"
+
+
+def stream(
+    context: Any,
+    spread: Spread,
+    checkpoint: Path,
+    places: int,
+    write: Callable[[int, int, Any], None],
+    done: Callable[[Part], None],
+) -> None:
+    """Decide the places that are not decided yet, so many at a time.
+
+    Args:
+        context: Of Spark.
+        checkpoint: The folder of offsets and states, which all machines see.
+        write: Keeps what came of the places (after, upto]; called in a process of the cluster, and again for the same
+            places where one of them ended.
+        done: Told of each slice when its micro-batch is decided.
+
+    Raises: UsageError where PySpark is too old; StateError where a process fails.
+    """
+    import pyspark
+    from py4j.protocol import Py4JError, Py4JJavaError
+    from pyspark.errors import PySparkException, StreamingQueryException
+    from pyspark.sql import SparkSession
+
+    version = tuple(int(part) for part in pyspark.__version__.split(".")[:2])
+    if version < PYSPARK_LEAST:
+        raise UsageError(f"deciding a log needs PySpark 4.2 or newer, and this is {pyspark.__version__}.")
+    session = SparkSession(context).newSession()
+    session.conf.set("spark.sql.streaming.stateStore.providerClass", ROCKS_DB)
+    session.conf.set("spark.sql.shuffle.partitions", str(spread.partitions))
+    session.conf.set("spark.sql.adaptive.enabled", "false")
+    session.dataSource.register(_source(spread, places))
+    seen = session.readStream.format("shroff_lake").load()
+    answers = seen.groupBy("stage", "partition").applyInPandasWithState(
+        _folding(spread), ANSWERS, STATE, "append", "NoTimeout"
+    )
+
+    def decide(batch: Any, _number: int) -> None:
+        for row in batch.groupBy("slice").applyInPandas(_deciding(spread, write), PARTS).collect():
+            done(row)
+
+    query = (
+        answers.writeStream.foreachBatch(decide)
+        .option("checkpointLocation", checkpoint.absolute().as_uri())
+        .trigger(availableNow=True)
+        .start()
+    )
+    try:
+        query.awaitTermination()
+    except (StreamingQueryException, PySparkException, Py4JJavaError) as error:
+        raise StateError(f"Spark stopped: {_cause(str(error))}") from None
+    except (Py4JError, OSError):
+        raise StateError(
+            "Spark stopped: its Java process is gone, most often for want of memory. Run it again; it goes on there."
+        ) from None
+    finally:
+        with suppress(Py4JError, OSError):  # of a Java process that is gone
+            query.stop()
+
+
+def _cause(words: str) -> str:
+    """The last error of Python in a text of Spark's, which has the whole way to it."""
+    lines = [line.strip() for line in words.splitlines() if line.strip()]
+    ours = [line for line in lines if line.startswith("shroff.errors.")]
+    return ours[-1].partition(": ")[2] if ours else lines[0]
+
+
+def _source(spread: Spread, places: int) -> type:
+    """The data source, made where PySpark is at hand. Its class goes to other processes by value."""
+    # PySpark ships types that some installations lack, so the marks are needed or not.
+    from pyspark.sql.datasource import DataSource, DataSourceStreamReader, InputPartition
+    from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadMaxRows, SupportsTriggerAvailableNow
+
+    class Slice(InputPartition):  # type: ignore[misc, unused-ignore]  # as said above
+        def __init__(self, after: int, upto: int) -> None:
+            self.after, self.upto = after, upto
+
+    class Reader(DataSourceStreamReader, SupportsTriggerAvailableNow):  # type: ignore[misc, unused-ignore]  # as above
+        def initialOffset(self) -> dict[str, int]:  # noqa: N802 (Spark's names)
+            return {"place": 0}
+
+        def prepareForTriggerAvailableNow(self) -> None:  # noqa: N802 (Spark's names)
+            """What is decided ends where `spread` does, which stands still."""
+
+        def getDefaultReadLimit(self) -> Any:  # noqa: N802 (Spark's names)
+            return ReadMaxRows(places)
+
+        def latestOffset(self, start: dict[str, int], limit: Any) -> dict[str, int]:  # noqa: N802 (Spark's names)
+            most = spread.upto if isinstance(limit, ReadAllAvailable) else limit.max_rows
+            return {"place": max(start["place"], min(start["place"] + most, spread.upto))}
+
+        def partitions(self, start: dict[str, int], end: dict[str, int]) -> list[Slice]:
+            return [Slice(*one) for one in slices(start["place"], end["place"])]
+
+        def read(self, partition: Any) -> Iterator[tuple[Any, ...]]:
+            yield (WHOLE, slice_of(partition.upto), partition.upto, "", "", "", partition.after, b"", False)
+            yield from (tuple(one) for one in rows_of(work_of(spread), partition.after, partition.upto))
+
+    class Lake(DataSource):  # type: ignore[misc, unused-ignore]  # as said above
+        @classmethod
+        def name(cls) -> str:
+            return "shroff_lake"
+
+        def schema(self) -> str:
+            return SEEN
+
+        def streamReader(self, schema: Any) -> Reader:  # noqa: N802 (Spark's names)
+            return Reader()
+
+    return Lake
+
+
+def slice_of(seq: int) -> int:
+    """The number of the slice that a place is in."""
+    return (seq - 1) // SLICE
+
+
+def slices(after: int, upto: int) -> Iterator[tuple[int, int]]:
+    """The places (after, upto] by slices, which are the same however they are cut into micro-batches."""
+    while after < upto:
+        end = min((slice_of(after + 1) + 1) * SLICE, upto)
+        yield after, end
+        after = end
+
+
+def _folding(spread: Spread) -> Callable[[Any, Iterator[Any], Any], Iterator[Any]]:
+    """What a partition of a stage does with the rows of a micro-batch."""
+
+    def fold(key: Any, frames: Iterator[Any], state: Any) -> Iterator[Any]:
+        import pandas as pd
+
+        stage, number = key
+        names = ["slice", "stage", "seq", "words", "others"]
+        if stage == WHOLE:
+            ends = [(int(row.seq), int(row.time_ms)) for frame in frames for row in frame.itertuples()]
+            rows = [(number, WHOLE, seq, after.to_bytes(8), b"") for seq, after in ends]
+            yield pd.DataFrame(rows, columns=names)
+            return
+        seen = [
+            Seen(stage, number, int(row.seq), row.kind, row.type, row.id, int(row.time_ms), row.body, row.is_asked)
+            for frame in frames
+            for row in frame.itertuples()
+        ]
+        before = bytes(state.get[0]) if state.exists else None
+        after, found = answers_of(work_of(spread), stage, before, seen)
+        state.update((after,))
+        rows = [(slice_of(seq), stage, seq, answer.words, answer.others) for seq, answer in found]
+        yield pd.DataFrame(rows, columns=names)
+
+    return fold
+
+
+def _deciding(spread: Spread, write: Callable[[int, int, Any], None]) -> Callable[[Any], Any]:
+    """What a slice does with the answers of all stages."""
+
+    def decide(frame: Any) -> Any:
+        import pandas as pd
+
+        answers: dict[int, dict[int, Answer]] = {}
+        bounds: list[tuple[int, int]] = []
+        for row in frame.itertuples():
+            if row.stage == WHOLE:
+                bounds.append((int.from_bytes(row.words), int(row.seq)))
+            else:
+                answers.setdefault(row.stage, {})[int(row.seq)] = Answer(row.words, row.others)
+        rows = []
+        for after, upto in sorted(bounds):
+            found = decided(work_of(spread), after, upto, answers)
+            write(after, upto, found.decisions)
+            rows.append((after, upto, len(found.decisions), found.differing, found.first))
+        return pd.DataFrame(rows, columns=["first", "last", "decisions", "differing", "example"])
+
+    return decide

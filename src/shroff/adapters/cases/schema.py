@@ -1,0 +1,85 @@
+"""The tables of cases as SQLAlchemy knows them; `migrations_people/` makes them, beside those of people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, Column, Dialect, LargeBinary, MetaData, Table, Text, TypeDecorator
+
+from shroff.adapters.databases.text_signs import escaped, unescaped
+
+
+class AnyText(TypeDecorator[str]):
+    """A text with any sign in it: a NUL, which PostgreSQL cannot hold, is escaped."""
+
+    impl = Text
+    cache_ok = True
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[str | None], str | None]:
+        """Each value of each row comes by here, so by one call; `process_bind_param` takes three."""
+        return _escaped
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[str | None], str | None]:
+        return _unescaped
+
+
+def _escaped(value: str | None) -> str | None:
+    return None if value is None else escaped(value)
+
+
+def _unescaped(value: str | None) -> str | None:
+    return None if value is None else unescaped(value)
+
+
+@dataclass(frozen=True, slots=True)
+class CaseTables:
+    """The tables of cases, whose names begin with a prefix."""
+
+    case_place: Table
+    cases: Table
+    case_alerts: Table
+    case_history: Table
+    case_pending: Table
+    case_files: Table
+    case_views: Table
+
+
+_COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
+    {  # name of a table: its columns, each with a letter for what it holds: whole numbers, texts, bytes
+        "case_place": "one:i seq:i last_case:i",
+        "cases": "number:i about:b entity:t key_:t opened_ms:i due_ms:i state:t assignee:t assignee_name:t lock_ms:i "
+        "snoozed_ms:i outcome:t score:i rule_:t reason:t stake:i alerts:i last_seq:i version:i verdict:t closed_ms:i "
+        "closed_by:t closed_name:t changed_by:t changed_name:t changed_ms:i look_:i first_by:t first_verdict:t "
+        "customer:t",
+        "case_alerts": "seq:i entity:t key_:t event:t id:t time_ms:i due_ms:i outcome:t score:i rule_:t rules:t "
+        "reason:t stake:i case_:i verdict:t decided_ms:i decided_by:t label:t label_source:t label_ms:i customer:t "
+        "event_hash:b",
+        "case_history": "number:i case_:i at_ms:i who:t name:t what:t words:t more:t",
+        "case_pending": "number:i kind:t who:t name:t who_kind:t role:t at_ms:i due_ms:i body:t",
+        "case_files": "number:i case_:i name:t media_type:t size:i sha256:b who:t who_name:t at_ms:i content:b",
+        "case_views": "owner:t name:t owner_name:t is_shared:i query:t changed_ms:i",
+    }
+)
+_KINDS: Final[Mapping[str, Any]] = MappingProxyType({"i": BigInteger, "t": AnyText, "b": LargeBinary})
+_KEYS: Final[Mapping[str, int]] = MappingProxyType({"case_alerts": 2, "case_views": 2})  # columns of the key, else one
+
+
+@cache
+def case_tables(prefix: str) -> CaseTables:
+    """The tables whose names begin with this prefix."""
+    metadata, made = MetaData(), {}
+    for name, text in _COLUMNS.items():
+        columns = [one.split(":") for one in text.split()]
+        made[name] = Table(
+            prefix + name,
+            metadata,
+            *(
+                Column(column, _KINDS[kind](), primary_key=at < _KEYS.get(name, 1))
+                for at, (column, kind) in enumerate(columns)
+            ),
+        )
+    return CaseTables(**made)

@@ -1,0 +1,61 @@
+"""What a failure of PostgreSQL means, in words that say where it was and what to do."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import psycopg
+
+from shroff.adapters.log.session import CollisionError
+from shroff.errors import LogBusyError, ShroffError, StorageError, TransientError
+
+_COLLISION: Final = "23505"
+_LOCKED: Final = ("55P03", "40P01")
+# Classes of SQLSTATE that pass: the server stops, starts, has too many connections, or lost this one.
+_AWAY: Final = ("08", "57P", "53300", "25P03")
+_WORDS: Final = {
+    "53100": "there is no room on the server's disk. Make room there and start again",
+    "53200": "the server has no memory left. Look at its settings and at what else runs there",
+    "28": "the server does not let {user} in. Look at user and password in the address, and at pg_hba.conf there",
+    "3D000": "there is no such database. Make it with CREATE DATABASE, or name another one in the address",
+    "42501": "{user} may not do this ({error}). Grant it the right to create a schema and to use its tables",
+    "25006": "this server takes no writes, as a standby does not. Name the primary in the address",
+    "XX": "the server reports damage ({error}). Do not write to it. Look at its log, and restore a backup",
+}
+# Words of libpq, which has no number for what goes wrong before a server answers.
+_REFUSALS: Final = ("authentication failed", "no password supplied", "role", "pg_hba.conf")
+_UNTRUSTED: Final = ("certificate", "SSL", "TLS")
+
+
+def postgres_error(error: psycopg.Error, place: str, user: str) -> ShroffError:
+    """Say in one sentence what is wrong, where, and what to do; nothing acknowledged is lost in any of these."""
+    code = error.sqlstate or ""
+    told = (error.diag.message_primary or str(error)).strip().splitlines()[0] if str(error) else type(error).__name__
+    who = f"user {user}" if user else "this user"
+    if code == _COLLISION:
+        return CollisionError(f"{place}: {told}")
+    if code in _LOCKED:
+        return LogBusyError(f"{place} is held by another session with an open transaction. End it and try again")
+    for start, words in _WORDS.items():
+        if code.startswith(start):
+            return StorageError(f"{place}: {words.format(user=who, error=told)}")
+    if not code or code.startswith(_AWAY):
+        return _unreached(str(error), place, who, told)
+    return StorageError(f"{place}: PostgreSQL refused: {told}. Nothing stored before is lost; run `shroff doctor`")
+
+
+def _unreached(whole: str, place: str, who: str, told: str) -> ShroffError:
+    """What the client library says of a server that did not answer, or not any more."""
+    if any(words in whole for words in _REFUSALS):
+        return StorageError(f"{place}: {_WORDS['28'].format(user=who)}")
+    if any(words in whole for words in _UNTRUSTED) and "closed" not in whole:
+        return StorageError(
+            f"{place}: the connection cannot be secured as asked ({told}). Name the authority's certificates by "
+            f"sslrootcert in the address; sslmode=require does without knowing who answers"
+        )
+    if "does not exist" in whole:
+        return StorageError(f"{place}: {_WORDS['3D000']}")
+    return TransientError(
+        f"{place} cannot be reached, or gave up ({told}). Nothing stored before is lost. Look whether the server runs "
+        f"and this machine can reach it, and try again"
+    )

@@ -1,0 +1,130 @@
+"""Many rows for PostgreSQL: as columns, arrays in binary form that one statement takes, or as lines of COPY."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from struct import Struct
+from typing import Any, Final
+
+import numpy as np
+from psycopg import Connection
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
+
+from shroff.adapters.databases.text_signs import ESCAPE, escaped
+
+# Numbers of types in PostgreSQL's catalogue (pg_type.dat): of an element, and of an array of it.
+_TEXT, _BYTEA, _BIGINT = (25, 1009), (17, 1001), (20, 1016)
+_HEAD: Final = Struct(">iiIii")  # dimensions, whether NULLs are among them, type of an element, length, first index
+_LENGTH: Final = Struct(">i")
+_NULL: Final = _LENGTH.pack(-1)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """An array in PostgreSQL's binary form."""
+
+    data: bytes
+
+
+class TextColumn(Column):
+    """An array of texts."""
+
+
+class BytesColumn(Column):
+    """An array of bytes."""
+
+
+class WholeColumn(Column):
+    """An array of integers of 64 bits."""
+
+
+class _TextDumper(Dumper):  # type: ignore[misc, unused-ignore]  # psycopg need not be installed
+    format, oid = Format.BINARY, _TEXT[1]
+
+    def dump(self, obj: Column) -> bytes:
+        return obj.data
+
+
+class _BytesDumper(_TextDumper):
+    oid = _BYTEA[1]
+
+
+class _WholeDumper(_TextDumper):
+    oid = _BIGINT[1]
+
+
+def register(connection: Connection[Any]) -> None:
+    """Let a connection take columns as values."""
+    for of, dumper in ((TextColumn, _TextDumper), (BytesColumn, _BytesDumper), (WholeColumn, _WholeDumper)):
+        connection.adapters.register_dumper(of, dumper)
+
+
+def column(kind: str, values: Sequence[Any]) -> Column:
+    """The values of one column; `kind` as `log_questions` has them."""
+    return _MAKERS[kind](values)
+
+
+def _texts(values: Sequence[str | None]) -> TextColumn:
+    joined = "".join([value for value in values if value])
+    if "\0" in joined or ESCAPE in joined:
+        values = [None if value is None else escaped(value) for value in values]
+    return TextColumn(_array(_TEXT[0], [None if value is None else value.encode() for value in values]))
+
+
+def _wholes(values: Sequence[int]) -> WholeColumn:
+    cells = np.empty(len(values), dtype=[("length", ">i4"), ("value", ">i8")])
+    cells["length"] = 8
+    cells["value"] = values
+    return WholeColumn(_HEAD.pack(1, 0, _BIGINT[0], len(values), 1) + cells.tobytes())
+
+
+def _array(element: int, values: Iterable[bytes | None]) -> bytes:
+    found: list[bytes] = []
+    count = 0
+    pack = _LENGTH.pack
+    for value in values:
+        count += 1
+        if value is None:
+            found.append(_NULL)
+        else:
+            found += (pack(len(value)), value)
+    return _HEAD.pack(1, 1, element, count, 1) + b"".join(found)
+
+
+_MAKERS: Final[dict[str, Callable[[Sequence[Any]], Column]]] = {
+    "i": _wholes,
+    "t": _texts,
+    "T": _texts,
+    "b": lambda values: BytesColumn(_array(_BYTEA[0], values)),
+    "j": lambda values: TextColumn(_array(_TEXT[0], values)),
+}
+
+
+# Lines of COPY
+
+
+def copy_lines(kinds: str, rows: Sequence[tuple[Any, ...]]) -> bytes:
+    """Rows in COPY's text form."""
+    columns = [_LINE_CELLS[kind](values) for kind, values in zip(kinds, zip(*rows, strict=True), strict=True)]
+    return b"\n".join([*map(b"\t".join, zip(*columns, strict=True)), b""])
+
+
+def _cell(value: bytes) -> bytes:
+    """Bytes of a text, with the four signs that mean something to COPY escaped."""
+    value = value.replace(b"\\", b"\\\\").replace(b"\n", b"\\n")
+    return value.replace(b"\t", b"\\t").replace(b"\r", b"\\r")
+
+
+def _text_cells(values: Sequence[str | None]) -> list[bytes]:
+    return [b"\\N" if value is None else _cell(escaped(value).encode()) for value in values]
+
+
+_LINE_CELLS: Final[dict[str, Callable[[Sequence[Any]], list[bytes]]]] = {
+    "i": lambda values: list(map(b"%d".__mod__, values)),
+    "t": _text_cells,
+    "T": _text_cells,
+    "b": lambda values: [b"\\\\x%s" % value.hex().encode() for value in values],
+    "j": lambda values: list(map(_cell, values)),
+}

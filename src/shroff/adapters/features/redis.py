@@ -1,0 +1,102 @@
+"""Features for other services as hashes of a Redis server: one for each key, a field for each feature."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from shroff.adapters.redis_server import RedisServer, Words, pairs
+from shroff.errors import StateError
+from shroff.worker.online_features import EntityRow
+
+ROWS_MAX: Final = 200  # of one call of the script: a millisecond or two, in which the server does nothing else
+_ABOUT: Final = ("log", "as_of_seq", "as_of", "event", "definitions")  # no feature has such a name, without a dot
+# What is written comes packed as one word: names for each kind of row, and rows with the number of their names.
+_WRITE: Final = """
+local log, ttl, packed = ARGV[1], ARGV[2], cmsgpack.unpack(ARGV[3])
+for at, key in ipairs(KEYS) do
+  local row = packed[2][at]
+  local there = redis.call('HMGET', key, 'log', 'as_of_seq', 'definitions')
+  if there[1] ~= log or tonumber(there[2]) < tonumber(row[2]) then
+    if there[3] ~= row[5] then
+      redis.call('DEL', key)
+    end
+    local words = {'log', log, 'as_of_seq', row[2], 'as_of', row[3], 'event', row[4], 'definitions', row[5]}
+    for number, name in ipairs(packed[1][row[1]]) do
+      words[#words + 1] = name
+      words[#words + 1] = row[5 + number]
+    end
+    redis.call('HSET', key, unpack(words))
+    if ttl ~= '0' then
+      redis.call('PEXPIRE', key, ttl)
+    end
+  end
+end
+return 0
+"""
+
+
+class RedisFeatures:
+    """Keeps every promise of `worker.online_features.OnlineStore` on one server, which is no cluster.
+
+    Args:
+        url: The server, with its database.
+        prefix: What the keys begin with: the project's name.
+        log: What tells the log from others (`online_features.origin_of`); a reader needs none.
+        ttl_ms: After so long without a new row what is kept of a key goes; 0: never.
+
+    Raises: UsageError where the library is missing or the address is none.
+    """
+
+    def __init__(self, url: str, *, prefix: str, log: str = "", ttl_ms: int = 0) -> None:
+        self._server = RedisServer(url, "online")
+        self._prefix, self._log, self._ttl_ms = prefix, log, ttl_ms
+
+    def __repr__(self) -> str:
+        return f"<RedisFeatures {self._server.address}>"
+
+    def write(self, rows: Sequence[EntityRow]) -> None:
+        calls = [self._call(rows[at : at + ROWS_MAX]) for at in range(0, len(rows), ROWS_MAX)]
+        for reply in self._server.run_all(_WRITE, calls):
+            if isinstance(reply, Exception):
+                raise reply
+
+    def read(self, entity: str, keys: Sequence[str]) -> list[EntityRow | None]:
+        replies = self._server.ask_all([("HGETALL", self._key(entity, key)) for key in keys])
+        return [self._row(entity, key, reply) for key, reply in zip(keys, replies, strict=True)]
+
+    def close(self) -> None:
+        self._server.close()
+
+    def _key(self, entity: str, key: str) -> str:
+        """An entity's name has no colon in it, so whatever key comes behind it: no two have the same."""
+        return f"{self._prefix}:{entity}:{key}"
+
+    def _call(self, rows: Sequence[EntityRow]) -> Words:
+        """The keys and words of one call of the script."""
+        names: dict[tuple[str, ...], int] = {}
+        packed = [
+            [
+                names.setdefault(tuple(row.features), len(names) + 1),
+                *(str(row.as_of_seq), row.as_of, row.event, row.definitions),
+                *row.features.values(),
+            ]
+            for row in rows
+        ]
+        keys = [self._key(row.entity, row.key) for row in rows]
+        return len(keys), *keys, self._log, self._ttl_ms, msgspec.msgpack.encode([list(names), packed])
+
+    def _row(self, entity: str, key: str, reply: Any) -> EntityRow | None:
+        if isinstance(reply, Exception):
+            raise reply
+        found = pairs(reply)
+        if not found:
+            return None
+        try:
+            _, seq, as_of, event, version = (found.pop(name).decode() for name in _ABOUT)
+            features = {name: value.decode() for name, value in found.items()}
+            return EntityRow(entity, key, int(seq), as_of, event, version, features)
+        except (KeyError, ValueError):
+            raise StateError(f"{self._key(entity, key)} in Redis was not written by shroff") from None

@@ -1,0 +1,251 @@
+"""A Kafka cluster as our adapters talk to it: the client's settings, its errors in our words, never a secret."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Final
+
+from shroff.errors import ShroffError, TransientError, UsageError
+from shroff.project.settings.systems import System
+
+if TYPE_CHECKING:
+    from confluent_kafka import KafkaError
+
+ANSWER_S: Final = 10.0  # so long we wait for an answer of the cluster
+NEW_S: Final = 3.0  # so long a topic that was just made may be unknown to a broker
+ASKED_AGAIN_S: Final = 0.2
+HEARD_S: Final = 0.1  # in which the library says what it has kept back
+CLOSED_S: Final = 5.0  # in which a consumer whose brokers are there has left them
+_OF_ONE: Final = re.compile(r"(?:\w+://)?([^/\s]+:\d+)/\w+: (.*)", re.DOTALL)  # how the library tells of one broker
+TOLD_S: Final = 60.0  # an error counts as what is wrong now for so long
+_SECRET: Final = re.compile(r"password|secret|token|jaas|credential|oauthbearer\.config|\.pem$|^ssl\.key")
+_UNVERIFIED: Final = {"enable.ssl.certificate.verification": "false", "ssl.endpoint.identification.algorithm": "none"}
+_ONLY_STORE: Final = "how far was read moves with the store alone"
+_REFUSED: Final = {
+    "bootstrap.servers": "name them under 'brokers'",
+    "metadata.broker.list": "name them under 'brokers'",
+    "group.id": "name it under 'group'",
+    "enable.auto.commit": _ONLY_STORE,
+    "enable.auto.offset.store": _ONLY_STORE,
+    "auto.commit.interval.ms": _ONLY_STORE,
+    "auto.offset.reset": "'start' says where a partition begins that was never read, and nothing is passed over later",
+    "isolation.level": "messages of transactions that were aborted are no events",
+    "enable.partition.eof": "the source has to know where a partition ends",
+    "enable.idempotence": "without it a message that is sent again may be there twice",
+    "acks": "what was sent has to outlive a broker",
+    "request.required.acks": "what was sent has to outlive a broker",
+    "transactional.id": "nothing is sent in transactions",
+    "max.in.flight.requests.per.connection": "more would change the order of what is sent again",
+    "plugin.library.paths": "it loads programs",
+    "ssl.engine.location": "it loads programs",
+    "ssl.providers": "it loads programs",
+    "logger": "it is no text",
+    "on_commit": "it is no text",
+}
+_UNKNOWN: Final = frozenset(["UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC"])
+_CALM: Final = {
+    "log_level": "0",
+    "socket.keepalive.enable": "true",
+    "socket.timeout.ms": "20000",  # a broker that says nothing is given up; 60 s by default
+    "reconnect.backoff.max.ms": "2000",
+}
+
+
+class NoTopicError(UsageError):
+    """A topic does not exist."""
+
+    def __init__(self, topic: str, brokers: str, hint: str) -> None:
+        self.topic, self.brokers = topic, brokers
+        super().__init__(f"there is no topic {topic!r} on {brokers}. {hint}")
+
+
+def library(what: str) -> Any:
+    """The client library. Raises: UsageError where it is not installed."""
+    try:
+        import confluent_kafka
+    except ImportError:
+        raise UsageError(f"{what} is in Kafka, whose client is missing: pip install 'shroff[kafka]'.") from None
+    return confluent_kafka
+
+
+class Cluster:
+    """What clients of one cluster share: how they are made, and what went wrong lately.
+
+    Args:
+        system: Settings with `brokers` and, passed through, `client`.
+        what: Who asks, for messages: `source`, `sinks.decided`.
+
+    Raises: UsageError for a setting that would break what is promised, or that the library does not know.
+    """
+
+    def __init__(self, system: System, what: str) -> None:
+        self.brokers, self._what = system.text("brokers").replace(" ", ""), what
+        self._client = _passed_through(system.options.get("client", {}), what)
+        secrets = [value for name, value in self._client.items() if _SECRET.search(name) and value]
+        self._secrets = sorted(secrets, key=len, reverse=True)
+        self._told: deque[tuple[float, str]] = deque(maxlen=5)
+        self.errors = 0
+        self._refusal = ""  # why the brokers do not let us in, as far as they said
+        self._was_let_in = False
+
+    def __repr__(self) -> str:
+        return f"<Kafka {self.brokers}>"
+
+    def consumer(self, **settings: Any) -> Any:
+        """A consumer with these settings beside those of the project."""
+        return self._made("Consumer", settings)
+
+    def producer(self, **settings: Any) -> Any:
+        """A producer with these settings beside those of the project: nothing twice, nothing lost with one broker."""
+        return self._made("Producer", {"acks": "all", "enable.idempotence": "true"} | settings)
+
+    def admin(self) -> Any:
+        """What makes topics."""
+        from confluent_kafka import admin
+
+        return self._made("AdminClient", {}, admin)
+
+    def _made(self, kind: str, settings: Mapping[str, Any], module: Any = None) -> Any:
+        confluent = library(self._what)
+        named = {name.replace("__", "."): value for name, value in settings.items()}
+        wanted: dict[str, Any] = {**_CALM, "client.id": "shroff", **self._client, **named}
+        wanted |= {"bootstrap.servers": self.brokers, "error_cb": self.failed}
+        try:
+            return getattr(module or confluent, kind)(wanted)
+        except (confluent.KafkaException, ValueError, TypeError) as error:
+            words = self.harmless(error.args[0].str() if isinstance(error, confluent.KafkaException) else str(error))
+            raise UsageError(f"{self._what}: the Kafka client does not take its settings: {words}") from None
+
+    # ---- what went wrong
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What is wrong, as far as was told in the last minute, newest last; and what is not as it should be."""
+        since_s = time.monotonic() - TOLD_S
+        lately = dict.fromkeys(words for at_s, words in self._told if at_s > since_s)
+        open_ones = [name for name, value in _UNVERIFIED.items() if self._client.get(name, "").lower() == value]
+        loose = [f"certificates of brokers are not verified, by {name} under client" for name in open_ones]
+        return (*loose, *lately)
+
+    def failed(self, error: KafkaError) -> None:
+        """Take note of an error of the library."""
+        self.errors += 1
+        if error.name() != "_ALL_BROKERS_DOWN" or self._are_all(error.str()):
+            self.tell(self.words_of(error))
+        if error.name() in {"_AUTHENTICATION", "_SSL"}:
+            self._refusal = self.words_of(error)
+
+    def _are_all(self, said: str) -> bool:
+        """Whether '1/1 brokers are down' counts all that the settings name: at its start the library knows but one."""
+        found = re.match(r"\d+/(\d+) ", said)
+        return found is None or int(found[1]) >= len(self.brokers.split(","))
+
+    def tell(self, words: str) -> None:
+        """Keep words for `words`."""
+        self._told.append((time.monotonic(), words))
+
+    def words_of(self, error: KafkaError) -> str:
+        """An error of the library in words, without a secret."""
+        said = self.harmless(error.str())
+        one = _OF_ONE.fullmatch(said)
+        match error.name():
+            case "_TRANSPORT" | "_RESOLVE" | "_TIMED_OUT" if one is not None:
+                return f"broker {one[1]} does not answer: {one[2]}"
+            case "_ALL_BROKERS_DOWN" | "_TRANSPORT" | "_RESOLVE" | "_TIMED_OUT" | "_TIMED_OUT_QUEUE":
+                return f"no answer from the brokers ({self.brokers}): {said}"
+            case "_AUTHENTICATION" | "SASL_AUTHENTICATION_FAILED":
+                return f"the brokers do not let us in; look at security.protocol and sasl.* under client: {said}"
+            case "_SSL":
+                return f"no secure connection to the brokers; look at security.protocol and ssl.* under client: {said}"
+            case "TOPIC_AUTHORIZATION_FAILED" | "CLUSTER_AUTHORIZATION_FAILED" | "GROUP_AUTHORIZATION_FAILED":
+                return f"the brokers do not allow it to this user: {said}"
+            case _:
+                return said
+
+    def harmless(self, words: str) -> str:
+        """Words of the library without any secret of the settings, and without its own name for where it stands."""
+        for secret in self._secrets:
+            words = words.replace(secret, "***")
+        return words
+
+    def raised(self, error: Any, doing: str, client: Any = None) -> ShroffError:
+        """What an exception of the library is for us: wrong settings where the brokers said so, else try again.
+
+        Whoever was let in once has the right settings: then a refusal is theirs, and may pass. Where it may be the
+        first answer, `client` is what heard the error.
+        """
+        told = error.args[0]
+        if client is not None and not self._was_let_in:  # nothing is read yet: a poll gives what there is to say
+            client.poll(HEARD_S)
+        self.failed(told)
+        words = self._refusal or self.words_of(told)
+        is_refused = bool(self._refusal) or told.name().endswith("_AUTHORIZATION_FAILED")
+        kind = UsageError if is_refused and not self._was_let_in else TransientError
+        return kind(f"{self._what}: {doing}: {words}")
+
+    def let_in(self) -> None:
+        """Take note that the brokers answered."""
+        self._refusal, self._was_let_in = "", True
+
+
+def _passed_through(client: Mapping[str, str], what: str) -> dict[str, str]:
+    for name in client:
+        why = _REFUSED.get(name, "it is no text" if name.endswith("_cb") else "")
+        if why:
+            raise UsageError(f"{what}: {name} cannot be set under client: {why}.")
+    return dict(client)
+
+
+def let_go(consumer: Any) -> None:
+    """End a consumer.
+
+    Where all brokers are away its `close` may wait for them without end. It is left to that then, and holds up neither
+    whoever ends it nor the end of the process.
+    """
+
+    def close() -> None:
+        with suppress(RuntimeError):  # it is closed already
+            consumer.close()
+
+    ending = Thread(target=close, name="let go", daemon=True)
+    ending.start()
+    ending.join(CLOSED_S)
+
+
+def known_topic(client: Any, topic: str, *, within_s: float, patience_s: float = 0.0) -> Any:
+    """The metadata of a topic; with patience it is asked for again, since brokers hear of a new one in their own time.
+
+    Raises: the library's KafkaException.
+    """
+    until_s = time.monotonic() + patience_s
+    while True:
+        found = client.list_topics(topic, timeout=within_s).topics.get(topic)
+        if not _is_unknown(found) or time.monotonic() >= until_s:
+            return found
+        time.sleep(ASKED_AGAIN_S)
+
+
+def _is_unknown(found: Any) -> bool:
+    return found is None or (found.error is not None and found.error.name() in _UNKNOWN)
+
+
+def topic_error(cluster: Cluster, topic: str, found: Any, known: Callable[[], list[str]]) -> ShroffError | None:
+    """What is wrong with the metadata of a topic that was asked for; None where it is there."""
+    from shroff.errors import nearest
+
+    if found is not None and found.error is None:
+        return None
+    name = "UNKNOWN_TOPIC_OR_PART" if found is None else found.error.name()
+    if name in _UNKNOWN:
+        names = [one for one in known() if not one.startswith("__") and one != topic]
+        hint = nearest(topic, names) or (f"It has {', '.join(sorted(names)[:10])}." if names else "It has none.")
+        return NoTopicError(topic, cluster.brokers, hint)
+    words = cluster.words_of(found.error)
+    if name.endswith("_AUTHORIZATION_FAILED"):
+        return UsageError(f"topic {topic}: {words}")
+    return TransientError(f"topic {topic}: {words}")

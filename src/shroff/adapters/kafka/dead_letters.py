@@ -1,0 +1,83 @@
+"""Dead letters: what was refused goes to a topic with its bytes, and where and why it was refused as headers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from shroff.adapters.kafka.client import ANSWER_S, Cluster
+from shroff.errors import TransientError
+from shroff.events.event import time_text
+from shroff.streams.log import Refused
+
+HEADER_BYTES_MAX: Final = 4_096
+
+
+class KafkaDeadLetters:
+    """The topic of dead letters; none where it has no name."""
+
+    def __init__(self, cluster: Cluster, topic: str) -> None:
+        self._cluster, self.topic = cluster, topic
+        self._producer: Any = None
+
+    def send(self, refused: Sequence[Refused]) -> None:
+        """Send these, durable there on return. Raises: TransientError where some could not be sent."""
+        if self._producer is None:
+            self._producer = self._cluster.producer(message__timeout__ms=str(int(ANSWER_S * 1_000)))
+        failed = self._sent([(one, one.raw) for one in refused])
+        large = [(one, b"") for one, error in failed if error.name() == "MSG_SIZE_TOO_LARGE"]
+        others = [error for _, error in failed if error.name() != "MSG_SIZE_TOO_LARGE"]
+        others += [error for _, error in self._sent(large)]
+        if others:
+            self._cluster.failed(others[0])
+            raise TransientError(f"dead letters cannot be sent to {self.topic}: {self._cluster.words_of(others[0])}")
+
+    def _sent(self, letters: Sequence[tuple[Refused, bytes]]) -> list[tuple[Refused, Any]]:
+        """Send letters with these bytes; gives those that could not be, with the error."""
+        from confluent_kafka import KafkaException
+
+        failed: list[tuple[Refused, Any]] = []
+        open_ones: dict[int, Refused] = {}
+
+        def told(number: int, error: Any) -> None:
+            one = open_ones.pop(number)
+            if error is not None:
+                failed.append((one, error))
+
+        for number, (one, raw) in enumerate(letters):
+            open_ones[number] = one
+            headers = _headers(one, is_whole=len(raw) == len(one.raw))
+
+            def report(error: Any, _message: Any, number: int = number) -> None:
+                told(number, error)
+
+            try:
+                self._producer.produce(
+                    self.topic, value=raw, key=f"{one.source}:{one.place}", headers=headers, on_delivery=report
+                )
+            except KafkaException as error:
+                told(number, error.args[0])
+            except BufferError:
+                self._producer.flush(ANSWER_S)
+                raise TransientError(f"dead letters cannot be sent to {self.topic}: too many wait") from None
+        self._producer.flush(ANSWER_S * 2)
+        if open_ones:
+            raise TransientError(f"dead letters cannot be sent to {self.topic}: no answer for {len(open_ones):,}")
+        return failed
+
+    def close(self) -> None:
+        """Let go. Closing twice does nothing."""
+        self._producer = None
+
+
+def _headers(one: Refused, *, is_whole: bool) -> list[tuple[str, bytes]]:
+    told = {
+        "source": one.source,
+        "place": one.place,
+        "type": one.type,
+        "reason": one.reason,
+        "at": time_text(one.at_ms),
+    }
+    if not is_whole:
+        told["left_out"] = f"{len(one.raw)} bytes, which are in quarantine"
+    return [(name, value.encode()[:HEADER_BYTES_MAX]) for name, value in told.items()]

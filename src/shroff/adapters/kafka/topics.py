@@ -1,0 +1,64 @@
+"""Topics of a Kafka cluster: whether they are there, and those made that are not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from shroff.adapters.kafka.client import ANSWER_S, NEW_S, Cluster, NoTopicError, known_topic, library, topic_error
+from shroff.errors import UsageError
+
+MAKES: Final = "'shroff produce --create-topics' makes"
+
+
+def no_topics(lacking: Sequence[NoTopicError], cure: str = MAKES) -> UsageError:
+    """One error for all topics that are not there, at least one, with what makes them."""
+    if len(lacking) == 1:
+        return UsageError(f"{lacking[0]} {cure} it.")
+    named, first = ", ".join(repr(one.topic) for one in lacking), lacking[0]
+    return UsageError(f"there are no topics {named} on {first.brokers}. {cure} them.")
+
+
+def prepared(
+    cluster: Cluster,
+    names: Sequence[str],
+    partitions: int | None,
+    *,
+    cure: str = MAKES,
+    within_s: float | None = None,
+    patience_s: float = NEW_S,
+) -> list[str]:
+    """See that topics are there; with a number make those that are not, with so many partitions. Gives those made.
+
+    Raises: UsageError, naming all that are not there, or one that cannot be made; TransientError where nobody answers.
+    """
+    within_s = ANSWER_S if within_s is None else within_s
+    admin, lacking, made = cluster.admin(), list[NoTopicError](), list[str]()
+    for name in dict.fromkeys(names):
+        try:
+            found = known_topic(admin, name, within_s=within_s, patience_s=0.0 if lacking or made else patience_s)
+            error = topic_error(cluster, name, found, lambda: list(admin.list_topics(timeout=within_s).topics))
+            if not isinstance(error, NoTopicError):
+                if error is not None:
+                    raise error
+            elif partitions is None:
+                lacking.append(error)
+            else:
+                _make(cluster, admin, name, partitions)
+                made.append(name)
+        except library("a topic").KafkaException as error:
+            raise cluster.raised(error, f"topic {name} cannot be looked up", admin) from None
+    if lacking:
+        raise no_topics(lacking, cure)
+    return made
+
+
+def _make(cluster: Cluster, admin: Any, name: str, partitions: int) -> None:
+    from confluent_kafka.cimpl import NewTopic
+
+    future = admin.create_topics([NewTopic(name, partitions)])[name]
+    try:
+        future.result(ANSWER_S)
+        known_topic(admin, name, within_s=ANSWER_S, patience_s=ANSWER_S)
+    except library("a topic").KafkaException as error:
+        raise UsageError(f"topic {name} cannot be made: {cluster.words_of(error.args[0])}") from None

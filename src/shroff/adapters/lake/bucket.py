@@ -1,0 +1,268 @@
+"""A lake in a bucket of S3 or Google Cloud Storage, or in a container of Azure, with conditional writes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from shroff.adapters.databases.server_url import is_loopback
+from shroff.errors import ShroffError, StorageError, TransientError, UsageError
+from shroff.streams.lake import Found, Listed, bucket_and_prefix, check_name
+
+TIMEOUT: Final = "60s"  # of one request
+CONNECT_TIMEOUT: Final = "5s"
+PAGE: Final = 1_000
+Given = TypeVar("Given")
+_STATUS: Final = re.compile(r"(?:status |\()code: (\d{3})\b")
+_CODE: Final = re.compile(r"<Code>([A-Za-z]{1,64})</Code>")
+_MISSING: Final = ("NoSuchBucket", "ContainerNotFound", "specified container does not exist")
+_IDENTITY: Final = re.compile(r"token request|/latest/(?:api|meta-data)/|AssumeRole|MissingCredentials")
+_CREDENTIALS_FILE: Final = re.compile(r"service account|credential|Access Key", re.IGNORECASE)
+_ABFSS: Final = re.compile(r"abfss://([^/@]+)@([a-z0-9]{3,24})\.dfs\.core\.windows\.net(/.*)?")
+_REASONS: Final = {
+    "dns error": "the name of its server is not known",
+    "kind: Timeout": "no answer in time",
+    "kind: Connect": "no connection. Look at the network, its endpoint, and the proxy",
+}
+_PAST_PROXIES: Final = {
+    "proxy_url": "http://127.0.0.1:9",
+    "proxy_excludes": "*,0.0.0.0/0,::/0",
+}  # else the environment names one
+_HERE: Final = "localhost,127.0.0.0/8,::1,169.254.0.0/16,metadata.google.internal"  # and who gives a machine's identity
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """What tells one cloud from the others."""
+
+    title: str
+    store: str  # of obstore
+    bucket: re.Pattern[str]
+    endpoint: str  # the setting that names another server
+    version: str  # what says which version an object has
+    credentials: str  # what to do where there are none
+
+
+CLOUDS: Final = {
+    "s3": Cloud(
+        "S3",
+        "S3Store",
+        re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"),
+        "aws_endpoint",
+        "e_tag",
+        "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this machine a role",
+    ),
+    "gs": Cloud(
+        "Google Cloud Storage",
+        "GCSStore",
+        re.compile(r"(?!goog|.*\.\.)[a-z0-9][a-z0-9_.-]{1,220}[a-z0-9]"),
+        "base_url",
+        "version",
+        "Set GOOGLE_APPLICATION_CREDENTIALS to the file of a service account or a user, or give this machine one",
+    ),
+    "az": Cloud(
+        "Azure",
+        "AzureStore",
+        re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]"),
+        "endpoint",
+        "e_tag",
+        "Set AZURE_STORAGE_ACCOUNT_KEY, or AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_CLIENT_SECRET, or give this "
+        "machine a managed identity",
+    ),
+}
+
+
+class BucketObjects:
+    """Keeps every promise of `streams.lake.Objects` in a bucket of S3 or Google Cloud Storage, or a container of Azure.
+
+    Writing without writing over rests on conditions of each request: `If-None-Match` and `If-Match` by an object's
+    ETag, and by its generation with Google. A store that does not know them fails the contract, and is not safe.
+    Credentials are those of the environment, as other programs of the cloud have them: variables, a file, or the
+    identity of the machine or container.
+
+    Args:
+        address: `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, or
+            `abfss://container@account.dfs.core.windows.net/prefix`.
+        endpoint: Of another server than the cloud's; one with http:// is spoken to in the clear, and Google's gets no
+            credentials then: it is for tests.
+        region: Of the bucket, for S3; without one that of the environment.
+        account: The storage account, for Azure; without one AZURE_STORAGE_ACCOUNT_NAME of the environment.
+        proxy: The HTTP proxy, `none`, or nothing where the environment says.
+        ca: A file of certificates that are trusted beside the system's.
+        options: Credentials and the like given otherwise than by the environment; they stand in no text.
+
+    Raises: UsageError where obstore is not installed, or the address is none; StorageError where credentials are of no
+        use.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        endpoint: str = "",
+        region: str = "",
+        account: str = "",
+        proxy: str = "",
+        ca: str = "",
+        options: dict[str, str] | None = None,
+    ) -> None:
+        if parts := _ABFSS.fullmatch(address):
+            address, account = f"az://{parts[1]}{parts[3] or ''}", parts[2]
+        self._scheme = address.partition("://")[0]
+        self._cloud = cloud = CLOUDS.get(self._scheme, CLOUDS["s3"])
+        self._bucket, self._prefix = bucket_and_prefix(address, self._scheme, cloud.bucket)
+        try:
+            import obstore
+            from obstore import store
+        except ImportError:
+            raise UsageError(f"a lake in {cloud.title} needs obstore: install shroff[objects].") from None
+        told: dict[str, Any] = dict(options or {})
+        told |= {cloud.endpoint: endpoint} if endpoint else {}
+        told |= {"aws_region": region} if region and self._scheme == "s3" else {}
+        told |= {"account_name": account} if account and self._scheme == "az" else {}
+        if self._scheme == "gs" and endpoint.startswith("http://"):
+            told["credential_provider"] = _no_credentials
+        self._obstore: Any = obstore
+        client = _client(endpoint, proxy, ca)
+        try:
+            self._store: Any = getattr(store, cloud.store)(
+                self._bucket,
+                prefix=self._prefix or None,
+                client_options=client,
+                retry_config={"max_retries": 0},  # who repeats must know what an answer that was lost may have been
+                **told,
+            )
+        except Exception as error:  # noqa: BLE001 - the library has many, with the settings in their words
+            raise self._unmade(str(error), ca) from None
+
+    @property
+    def address(self) -> str:
+        return f"{self._scheme}://{self._bucket}/{self._prefix}".rstrip("/")
+
+    def __repr__(self) -> str:
+        return f"<{self.address}>"
+
+    def put(self, name: str, data: bytes) -> bool:
+        return self._put(name, data, "create")
+
+    def replace(self, name: str, data: bytes, version: str) -> bool:
+        return self._put(name, data, {self._cloud.version: version})
+
+    def get(self, name: str) -> Found | None:
+        def read() -> Found | None:
+            answer = self._obstore.get(self._store, check_name(name))
+            version = answer.meta[self._cloud.version]
+            if version is None:
+                raise StorageError(f"{self.address} gives no version of {name}, without which nothing is safe to write")
+            return Found(bytes(answer.bytes()), str(version))
+
+        return self._asked(name, read, None)
+
+    def list(self, folder: str = "") -> Iterator[Listed]:
+        def read() -> list[Listed]:
+            pages = self._obstore.list(self._store, prefix=check_name(folder) if folder else None, chunk_size=PAGE)
+            return [Listed(one["path"], one["size"]) for page in pages for one in page]
+
+        nothing: list[Listed] = []
+        return iter(sorted(self._asked(folder or "the bucket", read, nothing), key=lambda one: one.name))
+
+    def delete(self, name: str) -> None:
+        self._asked(name, lambda: self._obstore.delete(self._store, check_name(name)), None)
+
+    def close(self) -> None:
+        """The library lets go of its connections by itself."""
+
+    def _put(self, name: str, data: bytes, mode: Any) -> bool:
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        def write() -> bool:
+            try:
+                self._obstore.put(self._store, check_name(name), data, mode=mode, use_multipart=False)
+            except (AlreadyExistsError, PreconditionError):
+                return False
+            return True
+
+        return self._asked(name, write, missing=False)
+
+    def _asked(self, name: str, call: Callable[[], Given], missing: Given) -> Given:
+        try:
+            return call()
+        except ShroffError:
+            raise
+        except FileNotFoundError as error:
+            if any(one in str(error) for one in _MISSING):
+                raise self._told(str(error), name) from None
+            return missing
+        except Exception as error:  # noqa: BLE001 - the library has no class for most; told in our words
+            raise self._told(str(error), name) from None
+
+    def _told(self, words: str, name: str) -> ShroffError:
+        """The library's error in our words: its own may show requests with their headers and signatures."""
+        status, code = _STATUS.search(words), _CODE.search(words)
+        number = int(status[1]) if status else 0
+        is_final = 400 <= number < 500 and number not in {408, 409, 429}
+        if any(one in words for one in _MISSING):
+            what = "container" if self._scheme == "az" else "bucket"
+            return UsageError(f"there is no {what} {self._bucket}; make it, or name another one for the lake.")
+        if _IDENTITY.search(words):
+            said = f"refuses ({number})" if number else "does not answer"
+            kind = StorageError if is_final else TransientError
+            return kind(
+                f"{self.address}: there are no credentials for {self._cloud.title}: the service that gives them "
+                f"{said}. {self._cloud.credentials}"
+            )
+        if number in {401, 403}:
+            why = f" ({code[1]})" if code else ""
+            return StorageError(
+                f"{self.address} refuses {name}{why}. Look at the credentials in the environment, and whether they may "
+                "read, write, list and delete there"
+            )
+        if is_final:
+            return StorageError(f"{self.address} refuses {name}: {number} {code[1] if code else ''}".rstrip())
+        if "InvalidCertificate" in words:
+            return StorageError(
+                f"{self.address}: the server's certificate is not trusted. Name a file of the authority's certificates "
+                "as 'ca' under 'http:' in shroff.yaml"
+            )
+        why = str(number) if number else next((why for mark, why in _REASONS.items() if mark in words), "")
+        return TransientError(f"{self.address} cannot be reached for {name}{why and f': {why}'}; try again.")
+
+    def _unmade(self, words: str, ca: str) -> ShroffError:
+        """Why there can be no store by these settings."""
+        if "MissingAccount" in words:
+            return UsageError(
+                f"{self.address} needs the name of its storage account: set 'account' beside 'to', or "
+                "AZURE_STORAGE_ACCOUNT_NAME."
+            )
+        if _CREDENTIALS_FILE.search(words):
+            return StorageError(
+                f"{self.address}: the credentials for {self._cloud.title} in the environment cannot be used. "
+                f"{self._cloud.credentials}"
+            )
+        if ca and "root_certificate" in words:
+            return UsageError(f"{ca} cannot be read as certificates.")
+        return UsageError(f"{self.address} cannot be had by these settings: look at its endpoint and proxy.")
+
+
+def _client(endpoint: str, proxy: str, ca: str) -> dict[str, Any]:
+    told: dict[str, Any] = {"timeout": TIMEOUT, "connect_timeout": CONNECT_TIMEOUT}
+    if endpoint.startswith("http://"):
+        told["allow_http"] = True
+    if proxy == "none" or is_loopback(urlsplit(endpoint).hostname or ""):
+        told |= _PAST_PROXIES
+    elif proxy:
+        told |= {"proxy_url": proxy, "proxy_excludes": _HERE}
+    if ca:
+        try:
+            told["root_certificate"] = Path(ca).read_bytes()
+        except OSError as error:
+            raise UsageError(f"{ca} cannot be read as certificates: {error.strerror}.") from None
+    return told
+
+
+def _no_credentials() -> dict[str, Any]:
+    return {"token": "none", "expires_at": None}

@@ -1,0 +1,1 @@
+"""The log in SQLite, PostgreSQL, MariaDB and memory."""

@@ -1,0 +1,120 @@
+"""Who leads a log on a server: a lease that is renewed by the server's clock, and an epoch that outlives it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from typing import Final
+
+from shroff.adapters.log.server_wording import ServerWording
+from shroff.adapters.log.session import Session
+from shroff.errors import LogBusyError, ShroffError
+
+BEATS: Final = 3  # in the time of a lease
+OWNER_LENGTH_MAX: Final = 200
+_LET_GO: Final[dict[str, int]] = {}  # by place: the epoch of the lease that this process closed and could not give back
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to lead a log for `length_ms` milliseconds from its last renewal.
+
+    It only keeps others from trying: what keeps a former leader from writing is the epoch, which each transaction
+    holds. So it does no harm where it is renewed late.
+    """
+
+    place: str
+    wording: ServerWording
+    now_ms: str
+    length_ms: int
+
+    def take(self, session: Session) -> int:
+        """Lead from now on; gives the epoch.
+
+        A transaction that a former owner still has open, frozen or cut off, is ended first. A lease that a log of this
+        process held until it was closed is no other's: whoever was cut off need not wait for himself.
+
+        Raises: LogBusyError where another process holds the lease, or its last transaction does not end in time.
+        """
+        try:
+            ((owner, name, left_ms, held),) = session.begin(self.wording.lease_held)
+            if (owner, held) != (_owner(), _LET_GO.get(self.place)):
+                _check_free(self.place, owner, left_ms)
+            session.end(name)
+            ((epoch,),) = session.ask(self.wording.lead_held)
+            session.do(self.wording.lead, (epoch + 1,))
+            session.do(self.wording.take_lease, (epoch + 1, _owner(), session.name(), self.length_ms))
+            session.commit()
+        except BaseException:
+            with suppress(ShroffError):
+                session.rollback()
+            raise
+        _LET_GO.pop(self.place, None)
+        return int(epoch) + 1
+
+    def renew(self, session: Session, epoch: int) -> bool:
+        """Hold it for longer; gives whether it was still ours."""
+        return session.changed(self.wording.renew_lease, (self.length_ms, epoch)) == 1
+
+    def move(self, session: Session, epoch: int) -> None:
+        """Say that this is the owner's session from now on, and end the one before, which may hold locks."""
+        rows = session.ask(self.wording.lease_session, (epoch,), "t")
+        if rows:
+            session.end(rows[0][0])
+            session.do(self.wording.move_lease, (session.name(), epoch))
+
+    def give_back(self, session: Session | None, connect: Callable[[], Session], epoch: int) -> None:
+        """Let the next one in at once. Where the server is away the lease runs out by itself."""
+        _LET_GO[self.place] = epoch
+        with suppress(ShroffError):
+            if session is not None and not session.is_lost:
+                session.do(self.wording.give_lease_back, (epoch,))
+            else:
+                with closing(connect()) as another:
+                    another.do(self.wording.give_lease_back, (epoch,))
+            _LET_GO.pop(self.place, None)
+
+
+class Heart:
+    """Renews a lease from a thread and a session of its own, so that a long commit or computation does not lose it."""
+
+    def __init__(self, connect: Callable[[], Session], lease: Lease, epoch: int) -> None:
+        self._connect, self._lease, self._epoch = connect, lease, epoch
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="shroff lease", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Renew no more, and end the session."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        session: Session | None = None
+        is_ours = True
+        while is_ours and not self._stopped.wait(self._lease.length_ms / 1_000 / BEATS):
+            try:
+                session = session if session is not None and not session.is_lost else self._connect()
+                is_ours = self._lease.renew(session, self._epoch)
+            except ShroffError:
+                continue  # the server may be back at the next beat; until then others may take the lead
+        if session is not None:
+            session.close()
+
+
+def _owner() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()}"[:OWNER_LENGTH_MAX]
+
+
+def _check_free(place: str, who: str, left_ms: int) -> None:
+    """Raises: LogBusyError where the lease of another process has not run out."""
+    if left_ms > 0:
+        raise LogBusyError(
+            f"{place} is being written by {who}, and one process at a time may write a log. "
+            f"Stop that process or wait for its end; reading commands, labels and lists work beside it",
+            who,
+        )

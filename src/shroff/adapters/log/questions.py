@@ -1,0 +1,358 @@
+"""What a log in a database is asked: every question of the contract, for all databases that speak SQL."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any, Final
+
+from shroff.adapters.log.rows import id_digest
+from shroff.adapters.log.sums import NOT_AS_WRITTEN, decision_sum, flag_sum, hit_sum, is_changed, record_sum
+from shroff.adapters.log.wording import Wording
+from shroff.errors import PrunedError, StateError, StorageError
+from shroff.streams.batch_check import taken_id, taken_key, taken_value, taken_waiting
+from shroff.streams.log import (
+    Batch,
+    Counts,
+    DecisionRow,
+    FlagRow,
+    HitRow,
+    Indexed,
+    LateEvent,
+    OutboxRow,
+    Record,
+    Refused,
+    Remark,
+    Request,
+    StuckKey,
+    StuckRow,
+    WaitingLabel,
+)
+
+NUMBER_MAX: Final = 2**62
+
+# What each column of a question gives: i an integer, t a text, b bytes, j bytes of a text, and upper case where it may
+# be missing.
+EVENT_SHAPE: Final = "itttijiI"
+DECISION_SHAPE: Final = "itttbjI"
+FLAG_SHAPE: Final = "itttttitIi"
+HIT_SHAPE: Final = "itTiIi"
+WAITING_SHAPE: Final = "itttjttbt"
+REFUSED_SHAPE: Final = "ittttbi"
+OUTBOX_SHAPE: Final = "iitj"
+LATE_SHAPE: Final = "ttiji"
+REMARK_SHAPE: Final = "ttiiiii"
+REQUEST_SHAPE: Final = "itji"
+STUCK_SHAPE: Final = "tiittttjjtiii"
+
+
+class Questions(ABC):
+    """The reading half of a log; an adapter says in which words it asks (`wording`), and how."""
+
+    wording: Wording
+    place: str
+    _has_sums = True  # rows of tables that an older version made have none
+
+    @abstractmethod
+    def _ask(self, sql: str, values: Sequence[object] = (), shape: str = "") -> list[Any]:
+        """All rows of one question, so that no read stays open between calls and each sees whole batches.
+
+        Args:
+            shape: What its columns give.
+        """
+
+    @abstractmethod
+    def _with_ids(self, question: Any, shape: str, ids: Iterable[Any], *more: str) -> Iterator[Any]:
+        """The rows of a question about a list of ids; `more` is what it asks besides."""
+
+    @abstractmethod
+    def lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
+        """Records as text, a line each."""
+
+    @abstractmethod
+    def outcome_lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
+        """Place and outcome of decisions, as lines."""
+
+    @abstractmethod
+    def _one(self, sql: str) -> Any:
+        """The only row of a question that gives one integer, or nothing in its place."""
+
+    def last_seq(self) -> int:
+        """The last place, 0 where the log is empty."""
+        (seq,) = self._one(self.wording.last_seq)
+        return seq or 0
+
+    def watermark_ms(self) -> int | None:
+        """The greatest time of the records of kind `event`; None where there is none."""
+        (time_ms,) = self._one(self.wording.watermark)
+        return None if time_ms is None else int(time_ms)
+
+    def read(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
+        """Records with `after < seq <= upto` in order, in lists of at most `size`.
+
+        Ends at the place that was the last when reading began.
+        """
+        for rows in self._slices(self.wording.read, EVENT_SHAPE, after, upto, size):
+            yield list(map(self._record, rows))
+
+    def controls(self, after: int = 0, upto: int | None = None) -> list[Record]:
+        """The control events, in order: found by the index, since all are of the type `control`."""
+        places = after, NUMBER_MAX if upto is None else upto
+        return [self._record(row) for row in self._ask(self.wording.controls, places, EVENT_SHAPE)]
+
+    def labels_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
+        """The labels in order, in lists. Cost in SQLite: 0.1 µs for each record that is none, 3 µs for each label."""
+        for rows in self._slices(self.wording.labels, EVENT_SHAPE, after, upto, size):
+            yield list(map(self._record, rows))
+
+    def records_at(self, places: Collection[int]) -> dict[int, Record]:
+        """The records at these places; places that are not there, or were pruned, are left out.
+
+        Cost in SQLite: 3 µs a record.
+        """
+        return {row[0]: self._record(row) for row in self._with_ids(self.wording.records_at, EVENT_SHAPE, places)}
+
+    def find(self, type: str, ids: Sequence[str]) -> dict[str, Record]:
+        """The records of one type with these ids; ids that are not there are left out.
+
+        Cost in SQLite: 0.3 to 2 µs an id that is not there, at a million events.
+        """
+        return {row[3]: self._record(row) for row in self._with_ids(self.wording.find, EVENT_SHAPE, ids, type)}
+
+    def find_unique(self, type: str, field: str, values: Sequence[str]) -> dict[str, Record]:
+        """The records of one type that a unique field's values name, by the texts of those; others are left out.
+
+        Cost: as `find`.
+        """
+        rows = self._with_ids(self.wording.find_unique, f"t{EVENT_SHAPE}", values, type, field)
+        return {row[0]: self._record(row[1:]) for row in rows}
+
+    def indexed(self) -> list[Indexed]:
+        """The unique fields whose values the log knows, of all its events, in the order of type and field."""
+        return [Indexed(*row) for row in self._ask(self.wording.indexed, shape="ttt")]
+
+    def decisions(self, type: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
+        """The decisions of events of one type with these ids."""
+        rows = self._with_ids(self.wording.find_decisions, DECISION_SHAPE, ids, type)
+        return {row[2]: self._decision(row) for row in rows}
+
+    def decisions_after(
+        self, after: int = 0, upto: int | None = None, size: int = 4_096
+    ) -> Iterator[list[DecisionRow]]:
+        """Decisions in log order, in lists."""
+        for rows in self._slices(self.wording.decisions, DECISION_SHAPE, after, upto, size):
+            yield list(map(self._decision, rows))
+
+    def flags_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[FlagRow]]:
+        """Flags in log order, in lists."""
+        for rows in self._numbered_slices(self.wording.flags, FLAG_SHAPE, after, upto, size):
+            yield [self._flag(row[:-1]) for row in rows]
+
+    def flags_of(self, entity: str, key: str, before: tuple[int, str] | None = None, limit: int = 100) -> list[FlagRow]:
+        """The flags of one key of an entity, the newest place first. Cost in SQLite: 0.1 µs a flag of the log."""
+        seq, rule = before or (NUMBER_MAX, "")
+        rows = self._ask(self.wording.flags_of, (entity, key, seq, seq, rule, limit), FLAG_SHAPE[:-1])
+        return list(map(self._flag, rows))
+
+    def hits_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[HitRow]]:
+        """Hits in log order, in lists."""
+        for rows in self._numbered_slices(self.wording.hits, HIT_SHAPE, after, upto, size):
+            yield [self._hit(row[:-1]) for row in rows]
+
+    def waiting_for(self, type: str, ids: Sequence[str], field: str = "") -> list[WaitingLabel]:
+        """Labels that wait for these events, in the order of their arrival; with a field, for its values."""
+        return _in_order_of_arrival(self._with_ids(self.wording.waiting_for, WAITING_SHAPE, ids, type, field))
+
+    def waiting_with_ids(self, ids: Iterable[str]) -> list[WaitingLabel]:
+        """Waiting labels with these label ids, in the order of their arrival."""
+        return _in_order_of_arrival(self._with_ids(self.wording.waiting_with, WAITING_SHAPE, ids))
+
+    def waiting_all(self) -> list[WaitingLabel]:
+        """All waiting labels, in the order of their arrival."""
+        return _in_order_of_arrival(self._ask(self.wording.waiting_all, shape=WAITING_SHAPE))
+
+    def refused_list(self) -> list[tuple[int, Refused]]:
+        """Quarantined input with its number, oldest first."""
+        return _numbered(self._ask(self.wording.refused_list, shape=REFUSED_SHAPE))
+
+    def refused(self, numbers: Sequence[int]) -> list[tuple[int, Refused]]:
+        """The entries of these numbers, oldest first; numbers that are not there are left out."""
+        return _numbered(sorted(self._with_ids(self.wording.refused_with, REFUSED_SHAPE, numbers)))
+
+    def refused_numbers(self) -> list[int]:
+        """The numbers of all that is in quarantine, oldest first. Cost in SQLite: 1 µs an entry of 1 KB."""
+        return [number for (number,) in self._ask(self.wording.refused_numbers, shape="i")]
+
+    def counts(self) -> Counts:
+        """How much is in quarantine, waits, has to leave, and is stuck or came too late, counted without reading."""
+        return Counts(*self._ask(self.wording.counts, shape="iiiii")[0])
+
+    def remarks(self) -> list[Remark]:
+        """What people should be told, added up; in the order of `what` and `asker`."""
+        return [Remark(*row) for row in self._ask(self.wording.remarks, shape=REMARK_SHAPE)]
+
+    def asked(self, limit: int = 1_000) -> list[Request]:
+        """The requests that wait, in the order of their arrival. Cost in SQLite: 10 µs where none does."""
+        return [Request(*row) for row in self._ask(self.wording.asked, (limit,), REQUEST_SHAPE)]
+
+    def reply_to(self, number: int) -> bytes | None:
+        """The reply to a request; None while it waits, and for a number that never was or is long gone."""
+        rows = self._ask(self.wording.reply_to, (number,), "j")
+        return bytes(rows[0][0]) if rows else None
+
+    def offset(self, source: str, part: str) -> str | None:
+        """How far this part of the source was read."""
+        rows = self._ask(self.wording.offset, (source, part), "t")
+        return str(rows[0][0]) if rows else None
+
+    def offsets(self, source: str) -> dict[str, str]:
+        """How far each part of the source was read."""
+        return dict(self._ask(self.wording.offsets, (source,), "tt"))
+
+    def outbox(self, limit: int = 100) -> list[OutboxRow]:
+        """What still has to leave, oldest first."""
+        return [OutboxRow(*row) for row in self._ask(self.wording.outbox, (limit,), OUTBOX_SHAPE)]
+
+    def stuck(
+        self, sink: str = "", *, is_due: bool = False, after: StuckKey = ("", 0, 0), limit: int = 1_000
+    ) -> list[StuckRow]:
+        """What sinks would not take, behind a key, in the order of keys: of one sink, or of all."""
+        rows = self._ask(self.wording.stuck, (*after, sink, sink, int(is_due), limit), STUCK_SHAPE)
+        return [StuckRow(*(*row[:-1], bool(row[-1]))) for row in rows]
+
+    def personal(self, type: str, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """What lies beside the events of one type with these ids, by id and field."""
+        found: dict[str, dict[str, str]] = {}
+        for id_, name, value in self._with_ids(self.wording.personal, "ttt", ids, type):
+            found.setdefault(id_, {})[name] = value
+        return found
+
+    def late(self, type: str, ids: Sequence[str]) -> dict[str, LateEvent]:
+        """The events of one type with these ids that came too late and are kept."""
+        return {row[1]: LateEvent(*row) for row in self._with_ids(self.wording.late, LATE_SHAPE, ids, type)}
+
+    def late_after(self, type: str = "", id: str = "", limit: int = 1_000) -> list[LateEvent]:
+        """The kept late events behind this one, in the order of type and id."""
+        return [LateEvent(*row) for row in self._ask(self.wording.late_after, (type, id, limit), LATE_SHAPE)]
+
+    def ingested(self, after: int = 0, upto: int | None = None) -> list[tuple[int, int | None]]:
+        """The first place and the ingest time of each batch that has records in (after, upto], in order."""
+        end = self.last_seq() if upto is None else upto
+        return self._ask(self.wording.ingested, (after + 1, end), "iI") if end > after and self._has_sums else []
+
+    def damage(self, within_s: float) -> str:
+        """What is wrong with the tables under the log, in words."""
+        return ""
+
+    def pruned_to(self) -> int:
+        """The last place that was pruned, 0 where none was."""
+        (seq,) = self._one(self.wording.pruned)
+        return int(seq)
+
+    def pruned_places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
+        """Where the pruned records of one type with these ids stood. Cost in SQLite: 4 µs an id."""
+        asked = {id_digest(type, id_): id_ for id_ in ids}
+        rows = self._with_ids(self.wording.pruned_places, "bi", list(asked))
+        return {asked[bytes(key)]: seq for key, seq in rows}
+
+    def unique_places(self, type: str, field: str, values: Sequence[str]) -> dict[str, int]:
+        """The places of the events that a unique field's values name, pruned or not, by the texts of those."""
+        return dict(self._with_ids(self.wording.unique_places, "ti", values, type, field))
+
+    # Below: rows, held against their sums
+
+    @abstractmethod
+    def _damaged(self, what: str) -> StorageError:
+        """The error for rows that are not as they were written."""
+
+    def _record(self, row: Any) -> Record:
+        seq, kind, type_, id_, time_ms, body, decided, crc = row
+        if crc != record_sum(seq, kind, type_, id_, time_ms, body, decided) and crc is not None:
+            raise self._damaged(NOT_AS_WRITTEN.format(seq))
+        return Record(seq, kind, type_, id_, time_ms, body, bool(decided))
+
+    def _decision(self, row: Any) -> DecisionRow:
+        if row[-1] is not None and row[-1] != decision_sum(*row[:-1]):
+            raise self._damaged(NOT_AS_WRITTEN.format(row[0]))
+        return DecisionRow(*row[:-1])
+
+    def _flag(self, row: Any) -> FlagRow:
+        flag = FlagRow(*row[:-1])
+        if row[-1] is not None and row[-1] != flag_sum(flag):
+            raise self._damaged(NOT_AS_WRITTEN.format(flag.seq))
+        return flag
+
+    def _hit(self, row: Any) -> HitRow:
+        seq, rule, key, shadow, crc = row
+        hit = HitRow(seq, rule, key, bool(shadow))
+        if crc is not None and crc != hit_sum(hit):
+            raise self._damaged(NOT_AS_WRITTEN.format(seq))
+        return hit
+
+    def _check_lines(self, text: bytes, after: int, stop: int) -> None:
+        """Hold the lines of (after, stop] against the sums at both ends, of as many of them as have one.
+
+        Raises: StorageError where they are not as they were written. Cost: 50 µs, and 0.05 µs a line.
+        """
+        if not self._has_sums:
+            return
+        chains = dict(self._ask(self.wording.chains, (after, stop), "iI"))
+        first, begin = 0 if after == 0 else chains.get(after), 0
+        if first is None or after == 0:  # the place before is pruned, or of an older version
+            found = self._ask(self.wording.first_chain, (after, stop), "iI")
+            for place, chain in found:
+                is_pruned = place == after + 1 and after > 0 and after not in chains
+                for _ in range(place - after - (not is_pruned)):
+                    begin = text.index(b"\n", begin) + 1
+                first = chain if is_pruned else 0
+        if is_changed(memoryview(text)[begin:], first, chains.get(stop)):
+            raise self._damaged(f"what stands at the places {after + 1} to {stop} is not what was written there")
+
+    # Below: how rows are asked for
+
+    def _check_pruned(self, after: int) -> None:
+        """Raises: PrunedError where places behind this one were pruned, by now: ask it of rows that were read."""
+        pruned = self.pruned_to()
+        if after < pruned:
+            raise PrunedError(self.place, pruned)
+
+    def _taken(self, batch: Batch, error: Exception) -> StateError:
+        """Name what made a row collide; databases name the columns only. To be asked outside the transaction."""
+        waiting = (label.id for label in self.waiting_with_ids([label.id for label in batch.waiting]))
+        leaving = (row.key for row in self.outbox(limit=NUMBER_MAX))
+        return (
+            taken_id(batch.records, self.find)
+            or taken_value(batch.unique, self.unique_places, batch.unindexed)
+            or taken_waiting(batch.waiting, waiting)
+            or taken_key(batch.outbox, leaving)
+            or StateError(f"{self.place} refused the batch: {error}")
+        )
+
+    def _epoch(self) -> int:
+        (epoch,) = self._one(self.wording.epoch)
+        return int(epoch)
+
+    def _slices(self, sql: str, shape: str, after: int, upto: int | None, size: int) -> Iterator[list[Any]]:
+        end = self.last_seq() if upto is None else upto
+        while after < end:
+            rows = self._ask(sql, (after, end, size), shape)
+            self._check_pruned(after)
+            if not rows:
+                return
+            yield rows
+            after = rows[-1][0]
+
+    def _numbered_slices(self, sql: str, shape: str, after: int, upto: int | None, size: int) -> Iterator[list[Any]]:
+        end = self.last_seq() if upto is None else upto
+        number = NUMBER_MAX
+        while rows := self._ask(sql, (after, after, number, end, size), shape):
+            yield rows
+            after, number = rows[-1][0], rows[-1][-1]
+
+
+def _numbered(rows: Iterable[Any]) -> list[tuple[int, Refused]]:
+    return [(row[0], Refused(*row[1:])) for row in rows]
+
+
+def _in_order_of_arrival(rows: Iterable[Any]) -> list[WaitingLabel]:
+    return [WaitingLabel(*row[1:]) for row in sorted(rows)]

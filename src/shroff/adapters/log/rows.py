@@ -1,0 +1,214 @@
+"""What a batch is as rows of tables, for all databases that speak SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from operator import attrgetter
+from typing import Any, Final, TypeVar
+
+from msgspec.structs import astuple
+
+from shroff.adapters.log.sums import decision_sum, flag_sum, hit_sum
+from shroff.streams.log import (
+    DecisionRow,
+    FlagRow,
+    HitRow,
+    Offset,
+    Refused,
+    Remark,
+    StuckRow,
+    UniqueValue,
+    WaitingLabel,
+)
+
+APPEND_STEPS: Final = (  # what a log in a database tells of an `append`, in this order
+    *("begin", "events", "unique", "decisions", "flags", "refused", "offsets", "replies"),
+    *("before commit", "after commit"),
+)
+_Row = TypeVar("_Row")
+_RECORD: Final = ("seq", "kind", "type", "id", "time_ms", "body", "decided")
+_DECISION: Final = ("seq", "outcome", "receipt", "document")
+_FLAG: Final = ("seq", "rule", "entity", "key", "event", "reason", "time_ms", "accuracy")
+_HIT: Final = ("seq", "rule", "key", "shadow")
+_WAITING: Final = ("event_type", "event_id", "id", "body", "source", "place", "raw", "field")
+_UNIQUE: Final = ("type", "field", "value", "seq")
+_INDEXED: Final = ("type", "field", "form")
+_OUTBOX: Final = ("seq", "number", "kind", "body")
+_OFFSET: Final = ("source", "part", "offset")
+_REMARK: Final = ("what", "asker", "count", "first_seq", "first_ms", "last_seq", "last_ms")
+_STUCK: Final = ("sink", "seq", "number", "kind", "event", "id", "outcome", "body", "fields", "reason", "attempts")
+_PERSONAL: Final = ("type", "id", "field", "value")
+_LATE: Final = ("type", "id", "time_ms", "body", "at_ms")
+
+_of_flag = attrgetter(*_FLAG)
+_of_hit = attrgetter(*_HIT)
+of_waiting = attrgetter(*_WAITING)
+of_unique = attrgetter(*_UNIQUE)
+of_indexed = attrgetter(*_INDEXED)
+of_outbox = attrgetter(*_OUTBOX)
+of_offset = attrgetter(*_OFFSET)
+of_remark = attrgetter(*_REMARK)
+of_stuck = attrgetter(*_STUCK, "at_ms", "is_due")
+of_personal = attrgetter(*_PERSONAL)
+of_late = attrgetter(*_LATE)
+of_reply = attrgetter("body", "number")
+
+
+def of_decision(row: DecisionRow) -> tuple[Any, ...]:
+    """The row of a decision, its sum last."""
+    seq, event, id_, outcome, receipt, document = astuple(row)
+    return seq, outcome, receipt, document, decision_sum(seq, event, id_, outcome, receipt, document)
+
+
+def of_flag(row: tuple[FlagRow, int]) -> tuple[Any, ...]:
+    """The row of a flag and of its number in the batch."""
+    return (*_of_flag(row[0]), flag_sum(row[0]), row[1])
+
+
+def of_hit(row: tuple[HitRow, int]) -> tuple[Any, ...]:
+    """The row of a hit and of its number in the batch."""
+    return (*_of_hit(row[0]), hit_sum(row[0]), row[1])
+
+
+def of_refused(refused: Refused) -> tuple[Any, ...]:
+    """The row of an entry in quarantine, with the digest of its bytes."""
+    return (
+        refused.source,
+        refused.place,
+        refused.type,
+        refused.reason,
+        refused.raw,
+        refused.at_ms,
+        digest(refused.raw),
+    )
+
+
+def id_digest(type_: str, id_: str) -> bytes:
+    """16 bytes that stand for an id for ever: what is left of one that was pruned."""
+    return digest(type_.encode(), id_.encode())
+
+
+def digest(*parts: bytes) -> bytes:
+    """16 bytes that stand for these: what an index holds where they may be too long for it."""
+    whole = blake2b(digest_size=16)
+    for part in parts[:-1]:
+        whole.update(b"%d:%s" % (len(part), part))
+    whole.update(parts[-1])
+    return whole.digest()
+
+
+# Of a batch, only the last of several that take each other's place
+
+
+def last_of_each(rows: Iterable[_Row], key: Callable[[_Row], Hashable]) -> list[_Row]:
+    """The last row of each key."""
+    return list({key(row): row for row in rows}.values())
+
+
+def last_offsets(offsets: Iterable[Offset]) -> list[Offset]:
+    """The last offset of each part."""
+    return last_of_each(offsets, attrgetter("source", "part"))
+
+
+def last_stuck(rows: Iterable[StuckRow]) -> list[StuckRow]:
+    """The last row of each key."""
+    return last_of_each(rows, attrgetter("key"))
+
+
+def refused_once(rows: Iterable[Refused]) -> list[Refused]:
+    """Each entry of quarantine once, with the newest reason."""
+    found: dict[Hashable, Refused] = {}
+    for row in rows:
+        key = row.source, row.place, row.raw
+        found[key] = replace(found.get(key, row), reason=row.reason, at_ms=row.at_ms)
+    return list(found.values())
+
+
+def added_up(remarks: Iterable[Remark]) -> list[Remark]:
+    """Remarks of the same about the same as one."""
+    found: dict[Hashable, Remark] = {}
+    for one in remarks:
+        key = one.what, one.asker
+        if (first := found.get(key)) is not None:
+            one = replace(first, count=first.count + one.count, last_seq=one.last_seq, last_ms=one.last_ms)
+        found[key] = one
+    return list(found.values())
+
+
+# Tables of a server
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table by its columns, their kinds (as in `log_questions`), and how a row becomes their values.
+
+    Where rows take the place of others, `key` says by which columns.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    kinds: str
+    of: Callable[[Any], tuple[Any, ...]]
+    key: tuple[str, ...] = ()
+
+
+def _of_refused(row: Refused) -> tuple[Any, ...]:
+    key = digest(row.source.encode(), row.place.encode(), row.raw)
+    return (row.source, row.place, row.type, row.reason, row.raw, row.at_ms, key)
+
+
+def _of_waiting(row: WaitingLabel) -> tuple[Any, ...]:
+    return (*of_waiting(row), digest(row.event_id.encode()))
+
+
+def _of_unique(row: UniqueValue) -> tuple[Any, ...]:
+    return (*of_unique(row), digest(row.value.encode()))
+
+
+def _of_offset(row: Offset) -> tuple[Any, ...]:
+    return (row.source, row.part, row.offset, digest(row.source.encode(), row.part.encode()))
+
+
+EVENTS: Final = Table("events", (*_RECORD, "crc", "chain"), "itttijiii", tuple)
+DECISIONS: Final = Table("decisions", (*_DECISION, "crc"), "itbji", of_decision)
+FLAGS: Final = Table("flags", (*_FLAG, "crc", "number"), "itttttitii", of_flag)
+HITS: Final = Table("hits", (*_HIT, "crc", "number"), "itTiii", of_hit)
+REFUSED: Final = Table(
+    "quarantine", ("source", "place", "type", "reason", "raw", "at_ms", "digest"), "ttttbib", _of_refused, ("digest",)
+)
+WAITING: Final = Table("waiting_labels", (*_WAITING, "digest"), "tttjttbtb", _of_waiting)
+UNIQUE: Final = Table("unique_values", (*_UNIQUE, "digest"), "tttib", _of_unique)
+INDEXED: Final = Table("unique_fields", _INDEXED, "ttt", of_indexed)
+OUTBOX: Final = Table("outbox", _OUTBOX, "iitj", of_outbox)
+OFFSETS: Final = Table("offsets", (*_OFFSET, "digest"), "tttb", _of_offset, ("digest",))
+REMARKS: Final = Table("remarks", _REMARK, "ttiiiii", of_remark, ("what", "asker"))
+STUCK: Final = Table("stuck", (*_STUCK, "at_ms", "is_due"), "tiittttjjtiii", of_stuck, ("sink", "seq", "number"))
+PERSONAL: Final = Table("personal", _PERSONAL, "tttt", of_personal)
+PRUNED: Final = Table("pruned_ids", ("digest", "seq"), "bi", tuple)
+LATE: Final = Table("late_events", _LATE, "ttiji", of_late)
+
+# What leaves a table is named by these columns.
+JOINED: Final = Table("waiting_labels", ("id",), "t", lambda id_: (id_,))
+DROPPED: Final = Table("quarantine", ("number",), "i", lambda number: (number,))
+DONE: Final = Table("outbox", ("seq", "number"), "ii", tuple)
+UNSTUCK: Final = Table("stuck", ("sink", "seq", "number"), "tii", tuple)
+ERASED: Final = Table("personal", ("type", "id"), "tt", tuple)
+
+
+def numbered(rows: Sequence[_Row]) -> list[tuple[_Row, int]]:
+    """Rows with their order within the batch."""
+    return [(row, number) for number, row in enumerate(rows)]
+
+
+def flags_of(
+    rows: Iterable[FlagRow], entity: str, key: str, before: tuple[int, str] | None, limit: int
+) -> list[FlagRow]:
+    """Those of one key of an entity, newest place first, then by rule; behind that of a place and a rule."""
+    found = sorted((one for one in rows if (one.entity, one.key) == (entity, key)), key=_newest_first)
+    return [one for one in found if before is None or _newest_first(one) > (-before[0], before[1])][:limit]
+
+
+def _newest_first(flag: FlagRow) -> tuple[int, str]:
+    return -flag.seq, flag.rule

@@ -1,0 +1,127 @@
+"""What a log on a server is asked and told beyond the questions that all databases have in common."""
+
+# ruff: noqa: S608 - the names put into SQL are this module's own, or checked ones; values are always bound
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from shroff.adapters.log.wording import (
+    REFUSED_COLUMNS,
+    Dialect,
+    Wording,
+    decision_columns,
+    event_columns,
+    late_columns,
+    waiting_columns,
+    wording,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerWording(Wording):
+    """Every statement of a log on a server but those that write many rows."""
+
+    end: str
+    begin_batch: str
+    lines: str
+    outcome_lines: str
+    ids_between: str
+    prune: tuple[str, ...]
+    move_pruned: str
+    move_watermark: str
+    unindexed: tuple[str, str]
+    forget_replies: str
+    lead_held: str
+    lead: str
+    lease_held: str
+    take_lease: str
+    renew_lease: str
+    lease_session: str
+    move_lease: str
+    give_lease_back: str
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """A question about a list of ids, `{}` being the list; `kind` is that of the ids, as `log_questions` has them."""
+
+    sql: str
+    kind: str
+
+
+def server_wording(
+    dialect: Dialect, *, now_ms: str, line: str, outcome_line: str, listed: str, by_id: str = ""
+) -> ServerWording:
+    """The statements in a dialect.
+
+    Args:
+        now_ms: The server's clock, in milliseconds.
+        line: A record as the line that `Log.lines` gives, in bytes; `outcome_line` likewise.
+        listed: A condition on a column, the first `{}`, which has one of the ids, the second.
+        by_id: What makes the server find events by the index of their ids, where it has to be told.
+    """
+    table = dialect.table
+    events, lead, lease, inbox = table("events"), table("lead"), table("lease"), table("inbox")
+    common = wording(dialect, **_about_ids(dialect, listed, by_id))
+    between = "seq > %s AND seq <= %s ORDER BY seq"
+    return ServerWording(
+        **{one.name: getattr(common, one.name) for one in fields(common)},
+        end=f"SELECT seq, chain FROM {events} ORDER BY seq DESC LIMIT 1",
+        begin_batch=f"INSERT INTO {table('batches')} (seq, at_ms) VALUES (%s, %s)",
+        lines=f"SELECT {line} FROM {events} WHERE {between}",
+        outcome_lines=f"SELECT {outcome_line} FROM {table('decisions')} WHERE {between}",
+        ids_between=f"SELECT seq, type, id FROM {events} WHERE seq > %s AND seq <= %s AND kind <> 'control'",
+        prune=(
+            f"DELETE FROM {table('decisions')} WHERE seq > %s AND seq <= %s",
+            f"DELETE FROM {events} WHERE seq > %s AND seq <= %s AND kind <> 'control'",
+        ),
+        move_pruned=f"UPDATE {table('pruned')} SET seq = %s",
+        move_watermark=f"UPDATE {table('watermark')} SET time_ms = %s WHERE time_ms IS NULL OR time_ms < %s",
+        unindexed=(
+            f"DELETE FROM {table('unique_values')} WHERE type = %s AND field = %s",
+            f"DELETE FROM {table('unique_fields')} WHERE type = %s AND field = %s",
+        ),
+        forget_replies=f"DELETE FROM {inbox} WHERE number <= %s AND reply IS NOT NULL",
+        lead_held=f"SELECT epoch FROM {lead} FOR UPDATE",
+        lead=f"UPDATE {lead} SET epoch = %s",
+        lease_held=f"SELECT owner, session, expires_ms - {now_ms}, epoch FROM {lease} FOR UPDATE",
+        take_lease=f"UPDATE {lease} SET epoch = %s, owner = %s, session = %s, expires_ms = {now_ms} + %s",
+        renew_lease=f"UPDATE {lease} SET expires_ms = {now_ms} + %s WHERE epoch = %s",
+        lease_session=f"SELECT session FROM {lease} WHERE epoch = %s",
+        move_lease=f"UPDATE {lease} SET session = %s WHERE epoch = %s",
+        give_lease_back=f"UPDATE {lease} SET expires_ms = 0 WHERE epoch = %s",
+    )
+
+
+def _about_ids(dialect: Dialect, listed: str, by_id: str) -> dict[str, Any]:
+    table = dialect.table
+    events, decisions, waiting = table("events"), table("decisions"), table("waiting_labels")
+    unique, columns = table("unique_values"), waiting_columns(dialect)
+
+    def about(head: str, column: str, tail: str = "", kind: str = "t") -> About:
+        return About(f"{head} WHERE {listed.format(column, '{}')}{tail}", kind)
+
+    return {
+        "records_at": about(f"SELECT {event_columns(dialect)} FROM {events}", "seq", kind="i"),
+        "find": about(f"SELECT {event_columns(dialect)} FROM {events}{by_id}", "id", " AND type = %s"),
+        "find_unique": about(
+            f"SELECT u.value, {event_columns(dialect, 'e.')} FROM {unique} u JOIN {events} e ON e.seq = u.seq",
+            "u.digest",
+            " AND u.type = %s AND u.field = %s",
+            "b",
+        ),
+        "find_decisions": about(
+            f"SELECT {decision_columns(dialect)} FROM {events} e{by_id} {dialect.join} {decisions} d ON d.seq = e.seq",
+            "e.id",
+            " AND e.type = %s",
+        ),
+        "personal": about(f"SELECT id, field, value FROM {table('personal')}", "id", " AND type = %s"),
+        "late": about(f"SELECT {late_columns(dialect)} FROM {table('late_events')}", "id", " AND type = %s"),
+        "pruned_places": about(f"SELECT digest, seq FROM {table('pruned_ids')}", "digest", kind="b"),
+        "unique_places": about(f"SELECT value, seq FROM {unique}", "digest", " AND type = %s AND field = %s", kind="b"),
+        "waiting_for": about(f"SELECT {columns} FROM {waiting}", "digest", " AND event_type = %s AND field = %s", "b"),
+        "waiting_with": about(f"SELECT {columns} FROM {waiting}", "id"),
+        "refused_with": about(f"SELECT {REFUSED_COLUMNS} FROM {table('quarantine')}", "number", kind="i"),
+    }

@@ -1,0 +1,184 @@
+"""What the log in one SQLite file is asked, and how its rows are checked; all in `log_questions` but what differs."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any, Final
+
+from shroff.adapters.databases.sqlite_file import NO_UTF8, damaged, storage_error
+from shroff.adapters.log.questions import Questions
+from shroff.adapters.log.sqlite_statements import (
+    EARLIER_COUNTS,
+    LINES,
+    OUTCOME_LINES,
+    WORDING,
+    Statement,
+    misfit,
+    parts,
+    text,
+)
+from shroff.adapters.log.wording import Wording
+from shroff.errors import StorageError
+from shroff.streams.log import Counts, Indexed, LateEvent, Record, Remark, Request, StuckKey, StuckRow
+
+INBOX_SINCE: Final = 2  # versions of the tables
+UNIQUE_SINCE: Final = 3
+STUCK_SINCE: Final = 5
+SUMS_SINCE: Final = 6
+_STEPS: Final = 10_000  # of SQLite between two looks at the clock: some 0.1 ms
+
+
+class SqliteQuestions(Questions):
+    """The reading half of `SqliteLog`, which opens the connection."""
+
+    path: Path
+    wording: Wording = WORDING
+    _connection: sqlite3.Connection
+    _asking: Lock
+    _unusable: str
+    _tables: int  # their version: to a reader, tables that came with a later one are empty
+
+    def lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
+        """The same as text, a line each: SQLite puts it together, without a Python object for each.
+
+        Where that would be longer than SQLite's longest text, a gigabyte, pieces are smaller. Cost: 0.25 µs a record.
+        """
+        end = self.last_seq() if upto is None else min(upto, self.last_seq())
+        while after < end:
+            stop = min(after + size, end)
+            try:
+                ((count, found),) = self._ask(LINES, (after, stop), "ij")
+            except StorageError as error:
+                if size > 1 and _is_too_long(error.__cause__):
+                    size //= 2
+                    continue
+                raise
+            self._check_pruned(after)
+            if count != stop - after or found.count(b"\n") != count:
+                raise damaged(self.path, "records are missing, or a body holds a line end")
+            self._check_lines(found, after, stop)
+            yield found
+            after = stop
+
+    def outcome_lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
+        """Place and outcome of decisions, as lines. Cost: 0.2 µs a decision."""
+        end = self.last_seq() if upto is None else min(upto, self.last_seq())
+        for start in range(after, end, size):
+            ((found,),) = self._ask(OUTCOME_LINES, (start, min(start + size, end)), "j")
+            self._check_pruned(start)
+            yield found
+
+    # What tables of older versions do not have
+
+    def find_unique(self, type: str, field: str, values: Sequence[str]) -> dict[str, Record]:
+        """The records of one type that a unique field's values name, by the texts of those; others are left out."""
+        return super().find_unique(type, field, values) if self._tables >= UNIQUE_SINCE else {}
+
+    def indexed(self) -> list[Indexed]:
+        """The unique fields whose values the log knows, of all its events, in the order of type and field."""
+        return super().indexed() if self._tables >= UNIQUE_SINCE else []
+
+    def remarks(self) -> list[Remark]:
+        """What people should be told, added up; in the order of `what` and `asker`."""
+        return super().remarks() if self._tables >= INBOX_SINCE else []
+
+    def asked(self, limit: int = 1_000) -> list[Request]:
+        """The requests that wait, in the order of their arrival. Cost: 10 µs where none does."""
+        return super().asked(limit) if self._tables >= INBOX_SINCE else []
+
+    def counts(self) -> Counts:
+        """How much is in quarantine, waits, has to leave, and is stuck or came too late, counted without reading."""
+        return super().counts() if self._tables >= STUCK_SINCE else Counts(*self._ask(EARLIER_COUNTS, shape="iii")[0])
+
+    def stuck(
+        self, sink: str = "", *, is_due: bool = False, after: StuckKey = ("", 0, 0), limit: int = 1_000
+    ) -> list[StuckRow]:
+        """What sinks would not take, behind a key, in the order of keys: of one sink, or of all."""
+        return super().stuck(sink, is_due=is_due, after=after, limit=limit) if self._tables >= STUCK_SINCE else []
+
+    def personal(self, type: str, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """What lies beside the events of one type with these ids, by id and field."""
+        return super().personal(type, ids) if self._tables >= STUCK_SINCE else {}
+
+    def late(self, type: str, ids: Sequence[str]) -> dict[str, LateEvent]:
+        """The events of one type with these ids that came too late and are kept."""
+        return super().late(type, ids) if self._tables >= STUCK_SINCE else {}
+
+    def late_after(self, type: str = "", id: str = "", limit: int = 1_000) -> list[LateEvent]:
+        """The kept late events behind this one, in the order of type and id."""
+        return super().late_after(type, id, limit) if self._tables >= STUCK_SINCE else []
+
+    def pruned_to(self) -> int:
+        """The last place that was pruned, 0 where none was."""
+        return super().pruned_to() if self._tables >= STUCK_SINCE else 0
+
+    def pruned_places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
+        """Where the pruned records of one type with these ids stood. Cost: 4 µs an id."""
+        return super().pruned_places(type, ids) if self._tables >= STUCK_SINCE else {}
+
+    def unique_places(self, type: str, field: str, values: Sequence[str]) -> dict[str, int]:
+        """The places of the events that a unique field's values name, pruned or not, by the texts of those."""
+        return super().unique_places(type, field, values) if self._tables >= UNIQUE_SINCE else {}
+
+    def damage(self, within_s: float) -> str:
+        """What SQLite's own check finds wrong in the file: the form of its pages first, then what indexes say."""
+        end_s = time.monotonic() + within_s
+        connection = self._usable()
+        connection.set_progress_handler(lambda: time.monotonic() > end_s, _STEPS)
+        try:
+            for check in ("quick_check", "integrity_check"):
+                ((words,),) = connection.execute(f"PRAGMA {check}(1)").fetchall()
+                if words != "ok":
+                    return str(words)
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_INTERRUPT:  # time is over
+                return str(storage_error(error, self.path))
+        finally:
+            connection.set_progress_handler(None, 0)
+        return ""
+
+    # Below: how rows are asked for
+
+    def _damaged(self, what: str) -> StorageError:
+        return damaged(self.path, what)
+
+    def _usable(self) -> sqlite3.Connection:
+        if self._unusable:
+            raise StorageError(self._unusable)
+        return self._connection
+
+    def _ask(self, sql: str, values: Sequence[object] = (), shape: str = "") -> list[Any]:
+        """All rows of one question. SQLite keeps whatever stands in a damaged file, so they are held against `shape`.
+
+        Raises: StorageError where the file fails, or a row is not as it was written.
+        """
+        try:
+            with self._asking:  # a connection that is closed in the middle of a question ends the process
+                rows = self._usable().execute(sql, values).fetchall()
+        except UnicodeDecodeError:
+            raise damaged(self.path, NO_UTF8) from None
+        except sqlite3.Error as error:
+            raise storage_error(error, self.path) from error
+        wrong = misfit(rows, shape) if shape and rows else ""
+        if wrong:
+            raise damaged(self.path, wrong)
+        return rows
+
+    def _one(self, sql: str) -> Any:
+        rows = self._ask(sql, shape="I")
+        if not rows:
+            raise damaged(self.path, "a row that every log has is not there")
+        return rows[0]
+
+    def _with_ids(self, question: Statement, shape: str, ids: Iterable[Any], *more: str) -> Iterator[Any]:
+        for part in parts(list(dict.fromkeys(ids))):
+            yield from self._ask(text(question, len(part)), (*part, *more), shape)
+
+
+def _is_too_long(error: BaseException | None) -> bool:
+    """Whether SQLite was asked for a text that is longer than it makes any."""
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_TOOBIG

@@ -1,0 +1,1 @@
+"""Notices in the database of the log."""

@@ -1,0 +1,276 @@
+"""Notices in the database of the log, beside people's tables. Their scripts are in `migrations_notices/`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache, partial
+from types import MappingProxyType
+from typing import Any, Final
+
+from sqlalchemy import Connection, Table, and_, delete, func, insert, or_, select, update
+
+from shroff.adapters.people.database import Part
+from shroff.adapters.people.schema import scripted, tables_of
+from shroff.adapters.people.sql import SqlPeople, connection_of
+from shroff.notices.store import (
+    DROPPED,
+    NO_ONE,
+    OPEN,
+    PASSED,
+    WAITING,
+    Asked,
+    Due,
+    Letter,
+    NoticeChange,
+    NoticeLook,
+    Question,
+)
+from shroff.people.store import Change as PeopleChange
+
+VERSION: Final = 1  # of the tables: the number of the last script
+_KEYS_MAX: Final = 200  # in one statement
+_COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
+    {  # as people_schema.py has them
+        "notice_dues": "key_:t notice:t kind:t event:t rule:t told:t at_ms:i due_ms:i is_held:i letter:t",
+        "notice_letters": "id:t notice:t rule:t who:h made_ms:i due_ms:i dues:t state:t attempts:i doubts:i "
+        "claimed_ms:i done_ms:i reason:t shown:t",
+        "notice_questions": "id:t letter:t notice:t event:t receipt:t who:h made_ms:i ends_ms:i answer:t "
+        "answered_ms:i is_released:i",
+    }
+)
+
+
+@cache
+def _tables(prefix: str) -> Mapping[str, Table]:
+    return tables_of(_COLUMNS, prefix)
+
+
+class SqlNotices:
+    """Tables of notices in the database that has people's, by their connections.
+
+    Keeps every promise of `notices.store.NoticeStore`. The tables are made when they are first asked for.
+    """
+
+    def __init__(self, people: SqlPeople) -> None:
+        """Prepare; nothing is opened yet. `people` is closed with it."""
+        self._people, self._database = people, people.database
+        self._is_prepared = False
+
+    @contextmanager
+    def look(self) -> Iterator[NoticeLook]:
+        self._prepare()
+        with self._database.transaction(is_change=False) as connection:
+            yield _Looking(connection, _tables(self._database.prefix))
+
+    @contextmanager
+    def change(self) -> Iterator[NoticeChange]:
+        self._prepare()
+        with self._database.transaction(is_change=True) as connection:
+            yield _Changing(connection, _tables(self._database.prefix), self._people.changing(connection))
+
+    def beside(self, people: PeopleChange) -> NoticeChange:
+        return _Changing(connection_of(people), _tables(self._database.prefix), people)
+
+    def close(self) -> None:
+        self._people.close()
+
+    def _prepare(self) -> None:
+        if not self._is_prepared:
+            self._database.prepare(Part("notices", VERSION, partial(scripted, "migrations_notices", VERSION)))
+            self._is_prepared = True
+
+
+class _Looking:
+    """Questions on one connection."""
+
+    def __init__(self, connection: Connection, found: Mapping[str, Table]) -> None:
+        self._connection = connection
+        self._dues, self._letters = found["notice_dues"], found["notice_letters"]
+        self._questions = found["notice_questions"]
+
+    def due(self, key: str) -> Due | None:
+        row = self._row(self._dues, key)
+        return None if row is None else _due(row)
+
+    def dues(self, now_ms: int, limit: int = 500) -> list[Due]:
+        table = self._dues
+        asked = select(table).where(table.c.letter == WAITING, table.c.due_ms <= now_ms)
+        return [
+            _due(row) for row in self._connection.execute(asked.order_by(table.c.due_ms, table.c.key_).limit(limit))
+        ]
+
+    def waiting(self, notice: str, limit: int = 500) -> list[Due]:
+        table = self._dues
+        asked = select(table).where(table.c.letter == WAITING, table.c.notice == notice)
+        return [_due(row) for row in self._connection.execute(asked.order_by(table.c.at_ms, table.c.key_).limit(limit))]
+
+    def count_waiting(self) -> int:
+        table = self._dues
+        asked = select(func.count()).select_from(table).where(table.c.letter == WAITING)
+        return int(self._connection.execute(asked).scalar() or 0)
+
+    def letter(self, id: str) -> Letter | None:
+        row = self._row(self._letters, id)
+        return None if row is None else _letter(row)
+
+    def open_letters(self, now_ms: int, limit: int = 100, without: Collection[str] = ()) -> list[Letter]:
+        table = self._letters
+        asked = select(table).where(table.c.state == OPEN, table.c.due_ms <= now_ms, table.c.claimed_ms <= now_ms)
+        if without:
+            asked = asked.where(table.c.notice.not_in(sorted(without)))
+        return [
+            _letter(row) for row in self._connection.execute(asked.order_by(table.c.due_ms, table.c.id).limit(limit))
+        ]
+
+    def letters(
+        self, states: Collection[str] = (), *, before: tuple[int, str] | None = None, limit: int = 100
+    ) -> list[Letter]:
+        table = self._letters
+        asked = select(table)
+        if states:
+            asked = asked.where(table.c.state.in_(sorted(states)))
+        if before is not None:
+            made_ms, id_ = before
+            asked = asked.where(or_(table.c.made_ms < made_ms, and_(table.c.made_ms == made_ms, table.c.id < id_)))
+        asked = asked.order_by(table.c.made_ms.desc(), table.c.id.desc()).limit(limit)
+        return [_letter(row) for row in self._connection.execute(asked)]
+
+    def letters_about(self, events: Collection[str]) -> list[Letter]:
+        dues, ids = self._dues, list[str]()
+        for part in _parts(events):
+            asked = select(dues.c.letter).where(dues.c.event.in_(part), dues.c.letter.not_in((WAITING, PASSED)))
+            ids += [str(row[0]) for row in self._connection.execute(asked.distinct())]
+        found: list[Letter] = []
+        for part in _parts(ids):
+            asked = select(self._letters).where(self._letters.c.id.in_(part))
+            found += [_letter(row) for row in self._connection.execute(asked)]
+        return sorted(found, key=lambda one: (one.made_ms, one.id))
+
+    def sent_since(self, notice: str, rule: str, who: bytes, since_ms: int) -> list[int]:
+        table = self._letters
+        asked = select(table.c.made_ms).where(table.c.who == who, table.c.made_ms > since_ms)
+        asked = asked.where(table.c.notice == notice, table.c.rule == rule, table.c.state != DROPPED)
+        asked = asked.order_by(table.c.made_ms)
+        return [int(row[0]) for row in self._connection.execute(asked)]
+
+    def question(self, id: str) -> Question | None:
+        row = self._row(self._questions, id)
+        return None if row is None else _question(row)
+
+    def answered_between(self, start_ms: int, end_ms: int) -> list[Question]:
+        table = self._questions
+        asked = select(table).where(table.c.answered_ms >= start_ms, table.c.answered_ms < end_ms, table.c.answer != "")
+        return [_question(row) for row in self._connection.execute(asked.order_by(table.c.answered_ms, table.c.id))]
+
+    def asked_between(self, start_ms: int, end_ms: int, now_ms: int) -> Asked:
+        table = self._questions
+        asked = and_(table.c.made_ms >= start_ms, table.c.made_ms < end_ms)
+        by_answer = select(table.c.answer, func.count()).where(asked).group_by(table.c.answer)
+        counts = {str(answer): int(count) for answer, count in self._connection.execute(by_answer)}
+        over = select(func.count()).select_from(table).where(asked, table.c.answer == "", table.c.ends_ms <= now_ms)
+        ended = int(self._connection.execute(over).scalar() or 0)
+        return Asked(counts.get("yes", 0), counts.get("no", 0), ended, counts.get("", 0) - ended)
+
+    def last_made_ms(self, notice: str) -> int:
+        table = self._letters
+        asked = select(func.max(table.c.made_ms)).where(table.c.notice == notice)
+        return int(self._connection.execute(asked).scalar() or 0)
+
+    def questions_of(self, event: str) -> list[Question]:
+        return self.questions_about([event])
+
+    def questions_about(self, events: Collection[str]) -> list[Question]:
+        table = self._questions
+        found: list[Question] = []
+        for part in _parts(events):
+            asked = select(table).where(table.c.event.in_(part))
+            found += [_question(row) for row in self._connection.execute(asked)]
+        return sorted(found, key=lambda one: (one.made_ms, one.id))
+
+    def _row(self, table: Table, key: str) -> Any:
+        """The row of this key, which is a table's first column; None where there is none."""
+        return self._connection.execute(select(table).where(table.c[0] == key)).fetchone()
+
+
+class _Changing(_Looking):
+    """One transaction that changes something."""
+
+    def __init__(self, connection: Connection, found: Mapping[str, Table], people: PeopleChange) -> None:
+        super().__init__(connection, found)
+        self.people = people
+
+    def add_due(self, due: Due) -> bool:
+        if self._row(self._dues, due.key) is not None:
+            return False
+        self._connection.execute(insert(self._dues).values(_values(self._dues, due)))
+        return True
+
+    def hold(self, keys: Sequence[str], due_ms: int) -> None:
+        self._set(keys, {"due_ms": due_ms, "is_held": 1})
+
+    def take(self, keys: Sequence[str], letter: str) -> None:
+        self._set(keys, {"letter": letter})
+
+    def put_letter(self, letter: Letter) -> None:
+        self._put(self._letters, letter)
+
+    def put_question(self, question: Question) -> None:
+        self._put(self._questions, question)
+
+    def forget(self, letters: Sequence[str], events: Collection[str]) -> None:
+        told, questions = self._letters, self._questions
+        for part in _parts(letters):
+            nobody = {"who": NO_ONE, "shown": "", "reason": ""}
+            self._connection.execute(update(told).where(told.c.id.in_(part)).values(nobody))
+        for part in _parts(events):
+            self._connection.execute(update(questions).where(questions.c.event.in_(part)).values(who=NO_ONE))
+
+    def sweep(self, before_ms: int) -> None:
+        dues, letters, questions = self._dues, self._letters, self._questions
+        self._connection.execute(delete(dues).where(dues.c.letter != WAITING, dues.c.at_ms < before_ms))
+        self._connection.execute(delete(letters).where(letters.c.state != OPEN, letters.c.made_ms < before_ms))
+        self._connection.execute(delete(questions).where(questions.c.ends_ms < before_ms))
+
+    def _set(self, keys: Sequence[str], values: Mapping[str, Any]) -> None:
+        table = self._dues
+        for part in _parts(keys):
+            asked = update(table).where(table.c.key_.in_(part), table.c.letter == WAITING)
+            self._connection.execute(asked.values(values))
+
+    def _put(self, table: Table, one: Letter | Question) -> None:
+        values = _values(table, one)
+        if self._row(table, one.id) is None:
+            self._connection.execute(insert(table).values(values))
+        else:
+            self._connection.execute(update(table).where(table.c[0] == one.id).values(values))
+
+
+def _parts(keys: Collection[str]) -> Iterator[list[str]]:
+    """Keys, each once, so many at a time as one statement takes."""
+    listed = list(dict.fromkeys(keys))
+    return (listed[at : at + _KEYS_MAX] for at in range(0, len(listed), _KEYS_MAX))
+
+
+def _values(table: Table, one: Due | Letter | Question) -> dict[str, Any]:
+    """The columns of a value, in the order of its fields; flags are numbers in every database."""
+    found = [getattr(one, name) for name in one.__slots__]
+    plain = [int(value) if isinstance(value, bool) else value for value in found]
+    return dict(zip(table.c.keys(), plain, strict=True))
+
+
+def _due(row: Any) -> Due:
+    key, notice, kind, event, rule, told, at_ms, due_ms, is_held, letter = row
+    return Due(key, notice, kind, event, rule, told, at_ms, due_ms, bool(is_held), letter)
+
+
+def _letter(row: Any) -> Letter:
+    id_, notice, rule, who, *rest = row
+    return Letter(id_, notice, rule, bytes(who), *rest)
+
+
+def _question(row: Any) -> Question:
+    id_, letter, notice, event, receipt, who, made_ms, ends_ms, answer, answered_ms, is_released = row
+    return Question(
+        id_, letter, notice, event, receipt, bytes(who), made_ms, ends_ms, answer, answered_ms, bool(is_released)
+    )

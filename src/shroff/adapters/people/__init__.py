@@ -1,0 +1,1 @@
+"""Users and sessions in the database of the log; OpenID providers."""

@@ -1,0 +1,359 @@
+"""The database that has people's tables: how it is opened, and how a transaction begins, beside the log's writer.
+
+SQLAlchemy makes the statements; connections are those of the log's adapters, with their TLS, deadlines and words for
+what goes wrong.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from shroff.adapters.databases.deadline import Deadline
+from shroff.adapters.databases.server_url import ServerUrl, server_url
+from shroff.adapters.databases.sqlite_file import begin_between, check_unchanged, connect_beside, storage_error, turn_of
+from shroff.adapters.people.schema import VERSION, statements, version
+from shroff.errors import LogBusyError, ReadOnlyError, ShroffError, StorageError, TransientError, UsageError
+
+_CONNECTIONS: Final = 8  # of one process, and as many more for a moment
+_WAIT_S: Final = 10.0  # for a connection of the pool
+_IS_CHANGE: Final = "shroff_change"
+
+
+class Part(NamedTuple):
+    """Tables that belong together, with scripts of their own.
+
+    Args:
+        name: Its table of versions bears it.
+        version: The one that this program knows.
+        statements: Gives those for a kind of database and a prefix, behind a version.
+        first: Called in the transaction that makes the tables, behind them.
+    """
+
+    name: str
+    version: int
+    statements: Callable[[str, str, int], Iterable[str]]
+    first: Callable[[Connection], None] = lambda _: None
+
+
+class Database(ABC):
+    """A database, opened when it is first asked. `kind` is SQLAlchemy's word for it."""
+
+    kind: str
+    place: str
+    prefix = ""
+    is_stood_in = False  # whether tables that are not there are empty ones of this process, which nothing can change
+
+    def __init__(self, url: str, connect: Callable[[], Any], first: Callable[[Connection], None]) -> None:
+        """`first` is called in the transaction that makes people's tables, behind them."""
+        self._people = Part("people", VERSION, statements, first)
+        self.engine: Engine = create_engine(
+            url,
+            creator=connect,
+            poolclass=QueuePool,
+            pool_size=_CONNECTIONS,
+            max_overflow=_CONNECTIONS,
+            pool_timeout=_WAIT_S,
+            pool_pre_ping=self.kind != "sqlite",
+            **({"use_native_hstore": False} if self.kind == "postgresql" else {}),
+        )
+        self._has_tables = False
+
+    @abstractmethod
+    def told(self, error: BaseException) -> ShroffError:
+        """What a driver's error means, in words."""
+
+    @contextmanager
+    def transaction(self, *, is_change: bool) -> Iterator[Connection]:
+        """A transaction; one that changes something holds every other such, of any process, until its end."""
+        self._prepare()
+        with self._begun(is_change=is_change) as connection:
+            yield connection
+
+    def prepare(self, part: Part) -> None:
+        """See that further tables are there, up to date."""
+        self._prepare()
+        self._prepare_part(part)
+
+    @contextmanager
+    def failing(self) -> Iterator[None]:
+        """Raises: what a failure of the database means, instead of it. No statement and no value is in it."""
+        try:
+            yield
+        except PoolTimeoutError:
+            raise LogBusyError(f"{self.place}: all connections of this process are in use. Try again") from None
+        except DBAPIError as error:
+            raise self.told(error.orig or error) from error.orig
+        except SQLAlchemyError as error:
+            raise StorageError(f"{self.place}: {type(error).__name__}. Nothing stored before is lost") from None
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        with suppress(SQLAlchemyError):
+            self.engine.dispose()
+
+    # Below: how tables are made
+
+    def _prepare(self) -> None:
+        """Make the tables or bring them up to date, once for each opening."""
+        if self._has_tables:
+            return
+        self._prepare_part(self._people)
+        self._has_tables = True
+
+    def _prepare_part(self, part: Part) -> None:
+        """Run all scripts that are missing; where several processes do, one after the other does."""
+        with self._begun(is_change=False) as connection:
+            found = version(connection, self.prefix, part.name)
+        if found > part.version:
+            raise self._too_new(f"the tables of {part.name}", found, part.version)
+        if found < part.version:
+            with self._making() as connection:
+                self._run(connection, part, version(connection, self.prefix, part.name))
+
+    def _run(self, connection: Connection, part: Part, found: int, table: str = "CREATE TABLE") -> None:
+        """Make a part's tables behind a version, in these words."""
+        for sql in part.statements(self.kind, self.prefix, found):
+            connection.exec_driver_sql(sql.replace("CREATE TABLE", table, 1))
+        if found < 1:
+            part.first(connection)
+        name = f"{self.prefix}{part.name}_version"
+        connection.exec_driver_sql(f"{table} IF NOT EXISTS {name} (number BIGINT NOT NULL)")
+        connection.exec_driver_sql(f"INSERT INTO {name} (number) VALUES ({part.version})")  # noqa: S608 - ours
+
+    def _too_new(self, what: str, found: int, known: int) -> StorageError:
+        return StorageError(
+            f"{self.place}: {what} are version {found}, and this program knows up to {known}. Install "
+            "the version of shroff that wrote them, or a newer one"
+        )
+
+    @contextmanager
+    def _making(self) -> Iterator[Connection]:
+        with self._begun(is_change=True) as connection:
+            yield connection
+
+    @contextmanager
+    def _begun(self, *, is_change: bool) -> Iterator[Connection]:
+        with self.failing(), self.engine.connect() as connection:
+            if is_change:
+                connection = connection.execution_options(**{_IS_CHANGE: True})
+            with self._in_time(connection), connection.begin():
+                yield connection
+
+    @contextmanager
+    def _in_time(self, connection: Connection) -> Iterator[None]:
+        """Within the time that a server has for its answers, and in the turn to write a file. PyMySQL keeps to it."""
+        yield
+
+
+class SqliteDatabase(Database):
+    """The log's file. A change waits for gaps between two transactions of the log's writer, as `ask` does.
+
+    Where the file may only be read, it is read; tables that are not there are then empty ones of each connection.
+    """
+
+    kind = "sqlite"
+
+    def __init__(self, path: Path, log_version: int, first: Callable[[Connection], None]) -> None:
+        self._path, self._turn, self.place = path, turn_of(path), str(path)
+        self._stood_in: list[Part] = []
+
+        def connect() -> sqlite3.Connection:
+            connection = connect_beside(path, log_version, may_read=True)
+            connection.isolation_level = None  # SQLAlchemy begins and ends
+            return connection
+
+        super().__init__("sqlite://", connect, first)
+        event.listen(self.engine, "begin", self._begin)
+
+    @contextmanager
+    def _making(self) -> Iterator[Connection]:
+        """From now on the file has hashes of passwords: others than owner and group need not read it."""
+        with suppress(OSError):  # somebody else's file; who may write to it may still make tables
+            for path in self._path.parent.glob(f"{self._path.name}*"):
+                path.chmod(path.stat().st_mode & 0o770)
+        with super()._making() as connection:
+            yield connection
+
+    @contextmanager
+    def _in_time(self, connection: Connection) -> Iterator[None]:
+        """In this process's turn to write the file, where something is to be written."""
+        with self._turn if connection.get_execution_options().get(_IS_CHANGE) else nullcontext():
+            yield
+        check_unchanged(_driver_of(connection))
+
+    def _prepare_part(self, part: Part) -> None:
+        try:
+            super()._prepare_part(part)
+        except ReadOnlyError:
+            with self._begun(is_change=False) as connection:
+                if version(connection, self.prefix, part.name):  # of an older version, which has to be brought up
+                    raise
+            self.is_stood_in = True
+            self._stood_in.append(part)
+
+    def _begin(self, connection: Connection) -> None:
+        """Begin as SQLite needs it told, waiting for a gap (see `sqlite_file.begin_between`)."""
+        self._stand_in(connection)
+        if not connection.get_execution_options().get(_IS_CHANGE):
+            connection.exec_driver_sql("BEGIN")
+            return
+        try:
+            begin_between(_driver_of(connection))
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise self.told(error) from error
+            words = f"{self._path} is being written without a pause by another process. Try again"
+            raise LogBusyError(words) from error
+
+    def _stand_in(self, connection: Connection) -> None:
+        """Make what a connection still lacks of empty tables; from then on it refuses to change anything."""
+        for part in self._stood_in:
+            if part.name not in connection.info:
+                connection.info[part.name] = True
+                for pragma in ("temp_store = MEMORY", "query_only = 0"):
+                    connection.exec_driver_sql(f"PRAGMA {pragma}")
+                self._run(connection, part, 0, "CREATE TEMP TABLE")
+                connection.exec_driver_sql("PRAGMA query_only = 1")
+
+    def told(self, error: BaseException) -> ShroffError:
+        if isinstance(error, sqlite3.Error):
+            return storage_error(error, self._path)
+        return StorageError(f"{self.place}: {error}")
+
+
+def _driver_of(connection: Connection) -> sqlite3.Connection:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    return driver
+
+
+class PostgresDatabase(Database):
+    """The log's schema in PostgreSQL."""
+
+    kind = "postgresql"
+
+    def __init__(self, address: str, first: Callable[[Connection], None]) -> None:
+        try:
+            import psycopg
+
+            from shroff.adapters.databases.postgres_errors import postgres_error
+            from shroff.adapters.databases.postgres_session import parameters
+            from shroff.adapters.log.postgresql import OPTIONS, PORT
+        except ModuleNotFoundError:
+            raise UsageError("PostgreSQL needs the extra 'postgres': pip install 'shroff[postgres]'.") from None
+        self._url = server_url(address, ("postgresql", "postgres"), PORT, OPTIONS)
+        self.place, schema = self._url.place, self._url.name("schema", "shroff")
+        self._error, self._errors = postgres_error, psycopg.Error
+
+        def connect() -> Any:
+            found = psycopg.connect(**{**parameters(self._url), "prepare_threshold": 5})
+            settings = (f"search_path = {schema}", "lock_timeout = '5s'", "synchronous_commit = on")
+            try:
+                for one in settings:
+                    found.execute(f"SET {one}")
+                found.autocommit = False
+            except BaseException:
+                found.close()
+                raise
+            return found
+
+        super().__init__("postgresql+psycopg://", connect, first)
+
+    def told(self, error: BaseException) -> ShroffError:
+        if isinstance(error, self._errors):
+            return self._error(error, self.place, self._url.user)
+        return TransientError(f"{self.place}: {error}")
+
+    @contextmanager
+    def _making(self) -> Iterator[Connection]:
+        with self._begun(is_change=True) as connection:
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtextextended(current_schema(), 823764502))")
+            yield connection
+
+    @contextmanager
+    def _in_time(self, connection: Connection) -> Iterator[None]:
+        with _deadline(connection, lambda driver: int(driver.fileno())):
+            yield
+
+
+class MariadbDatabase(Database):
+    """The log's database in MariaDB; its tables have the log's prefix."""
+
+    kind = "mysql"
+
+    def __init__(self, address: str, first: Callable[[Connection], None]) -> None:
+        try:
+            import pymysql
+
+            from shroff.adapters.databases.mariadb_errors import mariadb_error
+            from shroff.adapters.databases.mariadb_session import connection
+            from shroff.adapters.log.mariadb import OPTIONS, PORT
+        except ModuleNotFoundError:
+            raise UsageError("MariaDB needs the extra 'mariadb': pip install 'shroff[mariadb]'.") from None
+        self._url: ServerUrl = server_url(address, ("mariadb", "mysql"), PORT, OPTIONS)
+        self.place, self.prefix = self._url.place, self._url.name("prefix", "shroff_")
+        self._error, self._errors = mariadb_error, (pymysql.Error, OSError)
+
+        def connect() -> Any:
+            try:
+                found = connection(self._url)
+            except OSError as error:  # of the socket, before PyMySQL has it
+                raise self.told(error) from error
+            with found.cursor() as cursor:
+                cursor.execute(
+                    "SET SESSION autocommit = 0, sql_mode = 'STRICT_ALL_TABLES', time_zone = '+00:00', "
+                    "innodb_lock_wait_timeout = 5"
+                )
+                cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+            return found
+
+        super().__init__("mysql+pymysql://", connect, first)
+
+    def told(self, error: BaseException) -> ShroffError:
+        if isinstance(error, self._errors):
+            return self._error(error, self.place, self._url.user)
+        return TransientError(f"{self.place}: {error}")
+
+    @contextmanager
+    def _making(self) -> Iterator[Connection]:
+        """Under a lock by name, since MariaDB commits each statement that changes tables."""
+        name = f"shroff people {self.prefix}"[:64]
+        with self.failing(), self.engine.connect() as connection:
+            got = connection.exec_driver_sql("SELECT GET_LOCK(%s, 10)", (name,)).scalar()
+            connection.commit()
+            if got != 1:
+                raise LogBusyError(f"{self.place}: another process is making people's tables. Try again")
+            try:
+                with connection.begin():
+                    yield connection
+            finally:
+                connection.exec_driver_sql("SELECT RELEASE_LOCK(%s)", (name,))
+                connection.commit()
+
+
+@contextmanager
+def _deadline(connection: Connection, descriptor: Callable[[Any], int]) -> Iterator[None]:
+    """The deadline of a pooled connection, which is made once for it."""
+    held = connection.connection
+    found = held.info.get("deadline")
+    if found is None:
+        found = held.info["deadline"] = Deadline(descriptor(held.driver_connection))
+    with found:
+        yield
+
+
+def database(place: str | Path, log_version: int, first: Callable[[Connection], None]) -> Database:
+    """The database at the address of a log, or that is the file of one."""
+    if isinstance(place, Path):
+        return SqliteDatabase(place, log_version, first)
+    kind = place.partition(":")[0]
+    return PostgresDatabase(place, first) if kind.startswith("postgres") else MariadbDatabase(place, first)

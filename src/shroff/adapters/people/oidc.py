@@ -1,0 +1,258 @@
+"""An OpenID provider over HTTPS, found by its discovery document (extra `sso`). Signatures are checked by joserfc."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable, Mapping
+from http.client import HTTPException
+from threading import Lock
+from typing import Any, Final
+from urllib.parse import quote_plus, urlencode, urlsplit
+
+from shroff.adapters.databases.server_url import is_loopback
+from shroff.adapters.http_calls import Calls, Deadline, reason
+from shroff.errors import SignInError, TransientError, UsageError
+from shroff.people.access import Role
+from shroff.people.oidc import Claims, known_roles, texts_of
+from shroff.project.settings.systems import System
+
+try:
+    from joserfc import jwt
+    from joserfc.errors import JoseError
+    from joserfc.jwk import KeySet
+except ModuleNotFoundError:
+    raise UsageError("signing in by OpenID needs the extra 'sso': pip install 'shroff[sso]'.") from None
+
+ANSWER_BYTES_MAX: Final = 1024 * 1024
+SKEW_S: Final = 60  # by which clocks may differ
+KEPT_S: Final = 3_600.0  # how long what the provider said of itself is believed
+KEYS_EVERY_S: Final = 10.0  # how often at most its keys are read anew for a key that is not among them
+# Signatures by public keys only: by a shared secret, or none at all, whoever knows the client could make them.
+ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+_TOO_MANY: Final = 429
+_FAILS_FROM: Final = 500
+_NOT_FOR_US: Final = "what the provider says of this person is not for this visit ({why}). Sign in again"
+
+
+class OidcProvider:
+    """Keeps the promises of `people.oidc.Provider`. Calls may come from any thread.
+
+    Certificates are verified and redirections not followed. Plain HTTP is for a provider on this machine only.
+    """
+
+    def __init__(
+        self,
+        *,
+        issuer: str,
+        client_id: str,
+        secret: str,
+        claim: str,
+        roles: Mapping[str, Role],
+        calls: Calls | None = None,
+        now_s: Callable[[], float] = time.time,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare; nothing is asked yet.
+
+        Args:
+            issuer: As the provider calls itself, to the letter.
+            claim: Which claim says what somebody may do.
+            calls: How calls leave.
+
+        Raises: UsageError where the address will not do.
+        """
+        self.issuer, self.roles = issuer, roles
+        self._client_id, self._secret, self._claim = client_id, secret, claim
+        self._now_s, self._clock_s = now_s, clock_s
+        self._turn = Lock()
+        self._metadata: tuple[float, dict[str, Any]] | None = None
+        self._keys: tuple[float, KeySet] | None = None
+        _check_secure(issuer)
+        self._calls = calls or Calls()
+
+    def __repr__(self) -> str:
+        return f"OidcProvider({self.issuer})"
+
+    def address(self, *, redirect_uri: str, state: str, nonce: str, challenge: str) -> str:
+        endpoint = self._endpoint("authorization_endpoint")
+        asked = {
+            "response_type": "code",
+            "client_id": self._client_id,
+            "redirect_uri": redirect_uri,
+            "scope": "openid profile email",
+            "state": state,
+            "nonce": nonce,
+            "code_challenge": challenge,
+            "code_challenge_method": "S256",
+        }
+        return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(asked)}"
+
+    def claims(self, *, code: str, redirect_uri: str, verifier: str, nonce: str) -> Claims:
+        tokens = self._tokens(code, redirect_uri, verifier)
+        found = self._checked(tokens.get("id_token"), nonce)
+        if self._claim not in found and isinstance(tokens.get("access_token"), str):
+            found = {**self._user(tokens["access_token"], found["sub"]), **found}
+        return Claims(
+            subject=found["sub"],
+            name=_text(found.get("preferred_username")),
+            display_name=_text(found.get("name")),
+            email=_text(found.get("email")) if found.get("email_verified", True) is True else "",
+            values=texts_of(found.get(self._claim)),
+        )
+
+    # Below: what the provider answers
+
+    def _tokens(self, code: str, redirect_uri: str, verifier: str) -> dict[str, Any]:
+        """What the provider gives for a code. Raises: SignInError where it takes the code for none."""
+        form = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": redirect_uri,
+            "code_verifier": verifier,
+        }
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        known = self._about().get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+        if self._secret and "client_secret_basic" in known:
+            pair = f"{quote_plus(self._client_id)}:{quote_plus(self._secret)}"
+            headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+        else:
+            form |= {"client_id": self._client_id, **({"client_secret": self._secret} if self._secret else {})}
+        status, found = self._fetch("POST", self._endpoint("token_endpoint"), headers, urlencode(form).encode())
+        if status != 200:
+            error = _text(found.get("error"))[:100]
+            if error in {"invalid_client", "unauthorized_client"}:
+                raise UsageError(f"{self.issuer} does not know client_id and client_secret of sign_in in shroff.yaml.")
+            raise SignInError(_NOT_FOR_US.format(why=error or f"status {status}"))
+        return found
+
+    def _checked(self, token: Any, nonce: str) -> dict[str, Any]:
+        """The claims of an ID token whose signature, issuer, audience, times and nonce are right."""
+        if not isinstance(token, str):
+            raise SignInError(_NOT_FOR_US.format(why="there is no id_token"))
+        claims = self._signed(token)
+        registry = jwt.JWTClaimsRegistry(
+            now=int(self._now_s()),
+            leeway=SKEW_S,
+            iss={"essential": True, "value": self.issuer},
+            aud={"essential": True, "value": self._client_id},
+            exp={"essential": True},
+            iat={"essential": True},
+            sub={"essential": True},
+            nonce={"essential": True, "value": nonce},
+        )
+        try:
+            registry.validate(claims)
+        except JoseError as error:
+            raise SignInError(_NOT_FOR_US.format(why=error.description or error.error)) from None
+        audience, party = claims["aud"], claims.get("azp", self._client_id)
+        if party != self._client_id or (isinstance(audience, list) and len(audience) > 1 and "azp" not in claims):
+            raise SignInError(_NOT_FOR_US.format(why="it was made for another party"))
+        if not isinstance(claims["sub"], str) or not 0 < len(claims["sub"]) <= 255 or not claims["sub"].isprintable():
+            raise SignInError(_NOT_FOR_US.format(why="its subject is no text"))
+        return claims
+
+    def _signed(self, token: str) -> dict[str, Any]:
+        """The claims of a token with a right signature; keys are read anew where its key is not known."""
+        for is_again in (False, True):
+            try:
+                return dict(jwt.decode(token, self._key_set(is_again=is_again), algorithms=list(ALGORITHMS)).claims)
+            except (JoseError, ValueError) as error:
+                if is_again:
+                    raise SignInError(_NOT_FOR_US.format(why="its signature is not the provider's")) from error
+        raise AssertionError
+
+    def _key_set(self, *, is_again: bool) -> KeySet:
+        with self._turn:
+            now_s = self._clock_s()
+            kept = self._keys
+            if kept is not None and now_s - kept[0] < (KEYS_EVERY_S if is_again else KEPT_S):
+                return kept[1]
+            status, found = self._fetch("GET", self._endpoint("jwks_uri"), {})
+            try:
+                keys = KeySet.import_key_set(found)  # type: ignore[arg-type]  # it looks at the shape itself
+            except (JoseError, KeyError, TypeError, ValueError):
+                raise TransientError(f"{self.issuer} gives no keys (status {status}). Try again") from None
+            self._keys = now_s, keys
+            return keys
+
+    def _user(self, access_token: str, subject: str) -> dict[str, Any]:
+        """What the provider tells beside the ID token; nothing where it tells of somebody else, or not at all."""
+        if not self._about().get("userinfo_endpoint"):
+            return {}
+        headers = {"Authorization": f"Bearer {access_token}"}
+        status, found = self._fetch("GET", self._endpoint("userinfo_endpoint"), headers)
+        return found if status == 200 and found.get("sub") == subject else {}
+
+    def _about(self) -> dict[str, Any]:
+        """What the provider says of itself. Raises: TransientError, UsageError where it is another one."""
+        now_s = self._clock_s()
+        kept = self._metadata
+        if kept is not None and now_s - kept[0] < KEPT_S:
+            return kept[1]
+        status, found = self._fetch("GET", f"{self.issuer.rstrip('/')}/.well-known/openid-configuration", {})
+        if status != 200:
+            raise TransientError(f"{self.issuer} does not say what it offers (status {status}). Look at its address")
+        if found.get("issuer") != self.issuer:
+            told = _text(found.get("issuer"))[:200]
+            raise UsageError(f"sign_in: at {self.issuer} there is the issuer {told!r}. Write it as it calls itself.")
+        self._metadata = now_s, found
+        return found
+
+    def _endpoint(self, name: str) -> str:
+        url = _text(self._about().get(name))
+        if not url:
+            raise UsageError(f"{self.issuer} has no {name}, and signing in needs it.")
+        _check_secure(url)
+        return url
+
+    def _fetch(self, method: str, url: str, headers: dict[str, str], body: bytes = b"") -> tuple[int, dict[str, Any]]:
+        """An answer that is JSON, with its status; an empty one where it is something else. Raises: TransientError."""
+        parts = urlsplit(url)
+        connection = self._calls.connection(parts.scheme, parts.hostname or "", parts.port)
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        try:
+            with Deadline(connection, self._calls.timeout_s):
+                connection.request(method, path, body or None, {"Accept": "application/json", **headers})
+                answer = connection.getresponse()
+                data = answer.read(ANSWER_BYTES_MAX + 1)
+        except (OSError, HTTPException) as error:
+            words = f"the OpenID provider {self.issuer} cannot be reached: {reason(error)}. Try again"
+            raise TransientError(words) from None
+        finally:
+            connection.close()
+        if answer.status == _TOO_MANY or answer.status >= _FAILS_FROM:
+            raise TransientError(f"the OpenID provider {self.issuer} answers with status {answer.status}. Try again")
+        try:
+            found = json.loads(data) if len(data) <= ANSWER_BYTES_MAX else None
+        except ValueError:
+            found = None
+        return answer.status, found if isinstance(found, dict) else {}
+
+
+def provider_of(system: System) -> OidcProvider:
+    """The provider of these settings, filled.
+
+    Raises: UsageError as `OidcProvider`.
+    """
+    return OidcProvider(
+        issuer=system.text("issuer"),
+        client_id=system.text("client_id"),
+        secret=system.text("client_secret"),
+        claim=system.text("claim", "groups"),
+        roles=known_roles(system.options["roles"]),
+        calls=Calls.of(system.options),
+    )
+
+
+def _text(value: Any) -> str:
+    """A claim that is a text on one line; nothing where it is something else."""
+    return value[:200] if isinstance(value, str) and value.isprintable() else ""
+
+
+def _check_secure(url: str) -> None:
+    """Raises: UsageError for an address that anybody on the way could answer for."""
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
+        raise UsageError(f"sign_in: {url} is not https://, and only a provider on this machine does without.")

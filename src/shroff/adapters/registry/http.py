@@ -1,0 +1,212 @@
+"""A schema registry over HTTP, by Confluent's interface (Confluent, Apicurio, Karapace, Redpanda and others)."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote, unquote, urlsplit
+
+from shroff.adapters.http_calls import Calls, Deadline, reason
+from shroff.errors import SchemasAwayError, UsageError
+from shroff.events.formats.schemas import Registered
+
+ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
+_KIND: Final = "application/vnd.schemaregistry.v1+json"
+_NO_SUBJECT: Final = (40401, 40402, 40408)  # no such subject, no such version, no level of its own
+_NO_SCHEMA: Final = (40403, 40401)
+_REFUSED: Final = (409, 422)
+_CURES: Final = {
+    401: "It asks for a user and a password: write them into the address as ${NAME}.",
+    403: "The user may not do this there.",
+    404: "It has no such path: does its address lack a part, such as /apis/ccompat/v7?",
+    429: "It has too many requests; it is asked again.",
+}
+
+
+class HttpRegistry:
+    """Schemas of a registry at an address, over one connection. For one thread at a time.
+
+    Keeps every promise of `events.formats.schemas.SchemaRegistry`. Certificates are verified. What the registry says is
+    read up to 8 MiB; redirections are not followed, so credentials reach no other server.
+
+    Args:
+        address: `http://HOST:PORT/PATH` or https; `USER:PASSWORD@` before the host logs in (Basic).
+        calls: How calls leave.
+
+    Raises: UsageError where the address is none, or there are certificates for http://.
+    """
+
+    def __init__(self, address: str, calls: Calls | None = None) -> None:
+        where = _where(address)
+        self.address = f"{where.scheme}://{where.host_and_port}{where.path}"
+        self._where, self._calls = where, calls or Calls()
+        if where.scheme == "http" and self._calls.has_certificates:
+            raise UsageError(f"certificates are for https://, and the schema registry is at {self.address}.")
+        self._headers = {"Accept": f"{_KIND}, application/json", "Content-Type": _KIND, **_login(where)}
+        self._connection: HTTPConnection | None = None
+
+    def __repr__(self) -> str:
+        return f"HttpRegistry({self.address})"
+
+    def schema(self, id: int) -> str | None:
+        found = self._ask("GET", f"/schemas/ids/{id}", nothing=_NO_SCHEMA)
+        return None if found is None else _avro_text(found, f"schema {id}")
+
+    def latest(self, subject: str) -> Registered | None:
+        found = self._ask("GET", f"/subjects/{_quoted(subject)}/versions/latest", nothing=_NO_SUBJECT)
+        if found is None:
+            return None
+        text = _avro_text(found, f"the newest version of {subject}")
+        return Registered(subject, self._whole(found, "version"), self._whole(found, "id"), text)
+
+    def versions(self, subject: str) -> list[int]:
+        found = self._ask("GET", f"/subjects/{_quoted(subject)}/versions", nothing=_NO_SUBJECT)
+        return [] if found is None else sorted(int(one) for one in found)
+
+    def register(self, subject: str, schema: str) -> int:
+        path = f"/subjects/{_quoted(subject)}/versions"
+        return self._whole(self._ask("POST", path, {"schema": schema}, refusing=subject), "id")
+
+    def refusal(self, subject: str, schema: str) -> str:
+        path = f"/compatibility/subjects/{_quoted(subject)}/versions/latest?verbose=true"
+        try:
+            found = self._ask("POST", path, {"schema": schema}, nothing=_NO_SUBJECT, refusing=subject)
+        except UsageError as error:
+            return str(error)
+        if found is None or found.get("is_compatible") is True:
+            return ""
+        said = found.get("messages") or [found.get("reason") or "it says no more"]
+        return f"the registry asks for {self.level(subject)} compatibility: {'; '.join(map(str, said))[:1_000]}"
+
+    def level(self, subject: str) -> str:
+        own = self._ask("GET", f"/config/{_quoted(subject)}", nothing=_NO_SUBJECT)
+        found = own if own is not None else self._ask("GET", "/config")
+        return str(found.get("compatibilityLevel", "NONE"))
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        nothing: tuple[int, ...] = (),
+        refusing: str = "",
+    ) -> Any:
+        """What a path answers; None where the registry says that there is no such thing.
+
+        Args:
+            nothing: The codes by which it says so.
+            refusing: The subject whose schema it may refuse.
+
+        Raises: SchemasAwayError; UsageError where it refuses the schema.
+        """
+        status, raw = self._answer(method, path, None if body is None else json.dumps(body).encode())
+        try:
+            found = json.loads(raw)
+        except (ValueError, RecursionError):
+            found = None
+        code = found.get("error_code") if isinstance(found, dict) else None
+        if status == 404 and code in nothing:
+            return None
+        if status in _REFUSED and refusing:
+            said = str(found.get("message", "")) if isinstance(found, dict) else ""
+            raise UsageError(f"the registry refuses the schema of {refusing}: {said[:1_000] or 'it does not say why'}")
+        if status != 200 or found is None:
+            cure = _CURES.get(status, "" if status >= 500 else "Is it a schema registry?")
+            raise SchemasAwayError(f"the schema registry at {self.address} answers {status}. {cure}".rstrip())
+        return found
+
+    def _answer(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+        is_new = self._connection is None
+        try:
+            return self._once(method, path, body)
+        except (OSError, HTTPException) as error:
+            self.close()
+            if is_new or isinstance(error, TimeoutError):
+                raise self._away(error) from None
+        try:  # the server may have closed a connection that was idle
+            return self._once(method, path, body)
+        except (OSError, HTTPException) as error:
+            self.close()
+            raise self._away(error) from None
+
+    def _once(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+        if self._connection is None:
+            self._connection = self._calls.connection(self._where.scheme, self._where.host, self._where.port)
+        with Deadline(self._connection, self._calls.timeout_s):
+            self._connection.request(method, f"{self._where.path}{path}", body, self._headers)
+            answer = self._connection.getresponse()
+            raw = answer.read(ANSWER_BYTES_MAX + 1)
+        if len(raw) > ANSWER_BYTES_MAX:
+            raise OSError(f"its answer is longer than {ANSWER_BYTES_MAX:,} bytes")
+        return answer.status, raw
+
+    def _away(self, error: Exception) -> SchemasAwayError:
+        why = "it does not answer in time" if isinstance(error, TimeoutError) else reason(error)
+        words = f"the schema registry at {self.address} cannot be reached: {why}. Is it running, and the address right?"
+        return SchemasAwayError(words)
+
+    def _whole(self, found: Any, name: str) -> int:
+        value = found.get(name) if isinstance(found, dict) else None
+        if not isinstance(value, int):
+            raise SchemasAwayError(f"the schema registry at {self.address} answers without {name}. Is it one?")
+        return value
+
+
+class _Where(NamedTuple):
+    scheme: str
+    host: str
+    port: int | None
+    path: str
+    user: str
+    password: str
+
+    @property
+    def host_and_port(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port is None else f"{host}:{self.port}"
+
+
+def _where(address: str) -> _Where:
+    """The parts of an address. Raises: UsageError, without the address, which may hold a password."""
+    with suppress(ValueError):
+        parts = urlsplit(address)
+        if parts.scheme in {"http", "https"} and parts.hostname and not parts.query and address.isprintable():
+            user, password = unquote(parts.username or ""), unquote(parts.password or "")
+            return _Where(parts.scheme, parts.hostname, parts.port, parts.path.rstrip("/"), user, password)
+    raise UsageError(
+        "the address of a schema registry is http://HOST:PORT or https://HOST, with its path if it has one."
+    )
+
+
+def _login(where: _Where) -> dict[str, str]:
+    if not where.user and not where.password:
+        return {}
+    known = base64.b64encode(f"{where.user}:{where.password}".encode()).decode()
+    return {"Authorization": f"Basic {known}"}
+
+
+def _quoted(subject: str) -> str:
+    return quote(subject, safe="")
+
+
+def _avro_text(found: Any, what: str) -> str:
+    """The text of a schema. Raises: UsageError where it is not one of Avro that stands by itself."""
+    kind = found.get("schemaType", "AVRO")
+    if kind != "AVRO":
+        raise UsageError(f"{what} is of {kind}, not of Avro")
+    if found.get("references"):
+        raise UsageError(f"{what} refers to other schemas; register it with them written out")
+    text = found.get("schema")
+    if not isinstance(text, str):
+        raise UsageError(f"{what} has no text")
+    return text

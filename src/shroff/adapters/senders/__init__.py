@@ -1,0 +1,1 @@
+"""Senders: events into Kafka topics and Redis streams."""

@@ -1,0 +1,127 @@
+"""Events into the topics that a Kafka source reads: keyed, idempotent, acknowledged by all brokers in sync."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import Any, Final
+
+from shroff.adapters.kafka.client import Cluster, library
+from shroff.adapters.kafka.topics import prepared
+from shroff.errors import TransientError, UsageError
+from shroff.project.settings.systems import System
+from shroff.streams.sender import Target
+
+LABEL: Final = "label"
+ANY: Final = "any"
+SERVED_EVERY: Final = 1_000  # messages, between two looks at what came back
+FULL_S: Final = 0.05  # the wait for room
+FLUSHED_S: Final = 0.2  # the longest wait in the library, where Ctrl-C is not heard
+_SETTINGS: Final[dict[str, Any]] = {
+    "linger__ms": "10",
+    "partitioner": "murmur2_random",  # as Java's producers have it, so that a key is in one partition whoever sends
+    "message__timeout__ms": "0",  # whoever sends a file waits for brokers that are away
+    "delivery__report__only__error": True,
+    "queue__buffering__max__messages": "200000",
+    "queue__buffering__max__kbytes": str(64 * 1024),
+}
+
+
+class KafkaSender:
+    """Keeps every promise of `streams.sender.Sender` for the topics of one cluster.
+
+    Args:
+        system: The settings of the source, filled: `brokers`, `topics`, `labels`, `client`.
+
+    Raises: UsageError where the library is missing, or does not take its settings.
+    """
+
+    def __init__(self, system: System, *, project: str) -> None:
+        self._lanes, self._control = system.lanes, f"{project}.control"
+        self._cluster = Cluster(system, "source")
+        self._targets, self._letters = _targets(system, project), system.text("dead_letters")
+        self._partitions_of: dict[str, str] = {}
+        self._producer = self._cluster.producer(**_SETTINGS, on_delivery=self._undelivered)
+        confluent = library("source")
+        self._fails: type[Exception] = confluent.KafkaException
+        self._reasons: Counter[str] = Counter()
+        self.sent = self.failed = 0
+
+    def __repr__(self) -> str:
+        return f"<KafkaSender {self._cluster.brokers}>"
+
+    @property
+    def waiting(self) -> int:
+        return len(self._producer)
+
+    @property
+    def words(self) -> Sequence[str]:
+        refused = [f"{count:,} not taken: {words}" for words, count in self._reasons.items()]
+        return (*self._cluster.words, *refused)
+
+    def target(self, type: str) -> Target:
+        found = self._targets.get(type) or self._targets.get(ANY)
+        if found is None:
+            raise UsageError(f"the source has no topic for {type}. Name one under 'topics', or one for 'any'.")
+        return found
+
+    def prepare(self, types: Collection[str], partitions: int | None) -> list[str]:
+        names = [self.target(type).name for type in types]
+        if self._lanes > 1:
+            names += [self._targets[LABEL].name, self._control]
+            if partitions is not None and partitions < self._lanes:
+                raise UsageError(f"{self._lanes} lanes need as many partitions at least: --partitions {self._lanes}.")
+        made = prepared(self._cluster, names, partitions, cure="--create-topics makes")
+        if self._letters and partitions is not None:
+            made += prepared(self._cluster, [self._letters], 1)
+        return made
+
+    def send(self, type: str, key: bytes | None, value: bytes) -> None:
+        topic = self._targets.get(type) or self.target(type)
+        while True:
+            try:
+                self._producer.produce(topic.name, value, key)
+                break
+            except BufferError:
+                self._producer.poll(FULL_S)
+            except self._fails as error:
+                self._take(error.args[0])
+                break
+        self.sent += 1
+        if self.sent % SERVED_EVERY == 0:
+            self._producer.poll(0)
+
+    def flush(self, within_s: float) -> int:
+        until_s = time.monotonic() + within_s
+        while (left := self._producer.flush(FLUSHED_S)) and time.monotonic() < until_s:
+            pass
+        return int(left)
+
+    def close(self) -> None:
+        self._producer.purge(in_flight=True)
+        self._producer.poll(0)
+
+    def _undelivered(self, error: Any, _message: Any) -> None:
+        if error is not None and error.name() not in {"_PURGE_QUEUE", "_PURGE_INFLIGHT"}:
+            self._count(error)
+
+    def _take(self, error: Any) -> None:
+        """Count a message that is not taken. Raises: TransientError where no further one will be either."""
+        if error.fatal() or error.name() in {"_FATAL", "_STATE"}:
+            raise TransientError(f"nothing more can be sent: {self._cluster.words_of(error)}")
+        self._count(error)
+
+    def _count(self, error: Any) -> None:
+        self.failed += 1
+        self._reasons[self._cluster.words_of(error)] += 1
+
+
+def _targets(system: System, project: str) -> dict[str, Target]:
+    """The topic of each type; of several the first."""
+    found = {}
+    for type_name, topics in system.options["topics"].items():
+        name = topics if isinstance(topics, str) else topics[0]
+        found[type_name] = Target(name, is_shared=type_name == ANY)
+    found[LABEL] = Target(system.text("labels", f"{project}.labels"), is_shared=False)
+    return found

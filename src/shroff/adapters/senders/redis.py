@@ -1,0 +1,170 @@
+"""Events into the streams that a Redis source reads: in order, each once, and never trimmed."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from typing import Final, NamedTuple
+
+from shroff.adapters.redis_server import RedisServer
+from shroff.errors import TransientError, UsageError
+from shroff.project.settings.systems import System
+from shroff.streams.sender import Target
+
+LABEL: Final = "label"
+ANY: Final = "any"
+BATCH: Final = 500  # messages that are added in one step, a millisecond or two of the server's time
+BATCH_BYTES: Final = 4 * 1024 * 1024
+WAITING_MAX: Final = 50_000
+WAITING_BYTES: Final = 64 * 1024 * 1024
+AGAIN_S: Final = 0.5
+KEPT_S: Final = 86_400  # so long the number of the last batch is known, should its sender be cut off for that long
+# One batch is on its way at a time. If its number is there already, it arrived, though nobody heard of that.
+_ADD: Final = f"""
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  return 0
+end
+for at = 3, #ARGV, 2 do
+  redis.call('XADD', KEYS[tonumber(ARGV[at])], '*', ARGV[2], ARGV[at + 1])
+end
+redis.call('SET', KEYS[1], ARGV[1], 'EX', {KEPT_S})
+return 1
+"""
+
+
+class _Message(NamedTuple):
+    stream: str
+    value: bytes
+
+
+class RedisSender:
+    """Keeps every promise of `streams.sender.Sender` for the streams of one server.
+
+    Args:
+        system: The settings of the source, filled: `url`, `streams`, `labels`, `field`.
+
+    Raises: UsageError where the library is missing or the address is none.
+    """
+
+    def __init__(self, system: System, *, project: str) -> None:
+        self._server = RedisServer(system.text("url"), "source")
+        self._field = system.text("field", "event")
+        self._targets = {type: Target(name, type == ANY) for type, name in system.options["streams"].items()}
+        if labels := system.text("labels"):
+            self._targets[LABEL] = Target(labels, is_shared=False)
+        self._counter = f"shroff:{project}:sends:{secrets.token_hex(8)}"
+        self._changed = threading.Condition()
+        self._queue: deque[_Message] = deque()
+        self._bytes = self._under_way = 0
+        self._is_closed = False
+        self._trouble = ""
+        self._reasons: Counter[str] = Counter()
+        self.sent = self.failed = 0
+        self._thread = threading.Thread(target=self._run, name="redis sender", daemon=True)
+        self._thread.start()
+
+    def __repr__(self) -> str:
+        return f"<RedisSender {self._server.address}>"
+
+    @property
+    def waiting(self) -> int:
+        return len(self._queue) + self._under_way
+
+    @property
+    def words(self) -> Sequence[str]:
+        refused = [f"{count:,} not taken: {words}" for words, count in self._reasons.items()]
+        return (*([self._trouble] if self._trouble else ()), *refused)
+
+    def target(self, type: str) -> Target:
+        found = self._targets.get(type) or self._targets.get("" if type == LABEL else ANY)
+        if found is None:
+            where = "Name one under 'labels'" if type == LABEL else "Name one under 'streams', or one for 'any'"
+            raise UsageError(f"the source has no stream for {type}. {where}.")
+        return found
+
+    def prepare(self, types: Collection[str], partitions: int | None) -> list[str]:
+        """See that the server answers. A stream comes to be with its first message, and has no partitions."""
+        for name in dict.fromkeys(self.target(type).name for type in types):
+            kind = self._server.ask("TYPE", name).decode()
+            if kind not in {"stream", "none"}:
+                raise UsageError(f"{name} at {self._server.address} is a {kind}, and no stream. Name another one.")
+        return []
+
+    def send(self, type: str, key: bytes | None, value: bytes) -> None:
+        message = _Message(self.target(type).name, value)
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._is_closed or (len(self._queue) < WAITING_MAX and self._bytes < WAITING_BYTES)
+            )
+            if self._is_closed:
+                raise TransientError("nothing more can be sent: the sender is closed")
+            self._queue.append(message)
+            self._bytes += len(value)
+            self.sent += 1
+            self._changed.notify_all()
+
+    def flush(self, within_s: float) -> int:
+        with self._changed:
+            self._changed.wait_for(lambda: not self.waiting or self._is_closed, within_s)
+            return self.waiting
+
+    def close(self) -> None:
+        with self._changed:
+            was_open, self._is_closed = not self._is_closed, True
+            self._queue.clear()
+            self._changed.notify_all()
+        if was_open:
+            self._thread.join()
+            with suppress(TransientError, UsageError):
+                self._server.ask("DEL", self._counter)
+            self._server.close()
+
+    # ---- the thread that sends
+
+    def _run(self) -> None:
+        number = 0
+        while batch := self._next():
+            number += 1
+            self._deliver(number, batch)
+            with self._changed:
+                self._under_way = 0
+                self._changed.notify_all()
+
+    def _next(self) -> list[_Message]:
+        """The next messages, once there are some; none where the sender is closed."""
+        batch: list[_Message] = []
+        size = 0
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_closed or bool(self._queue))
+            while self._queue and len(batch) < BATCH and size < BATCH_BYTES:
+                batch.append(self._queue.popleft())
+                size += len(batch[-1].value)
+            self._bytes -= size
+            self._under_way = len(batch)
+        return batch
+
+    def _deliver(self, number: int, batch: Sequence[_Message]) -> None:
+        """Add a batch, again and again until it is there; one that the server refuses has failed."""
+        streams = {name: at for at, name in enumerate(dict.fromkeys(one.stream for one in batch), 2)}
+        words: list[str | bytes | int] = [number, self._field]
+        for one in batch:
+            words += (streams[one.stream], one.value)
+        call = (1 + len(streams), self._counter, *streams, *words)
+        while not self._is_closed:
+            try:
+                (reply,) = self._server.run_all(_ADD, [call])
+                if isinstance(reply, Exception):
+                    raise reply
+            except TransientError as error:
+                self._trouble = str(error)
+                time.sleep(AGAIN_S)
+                continue
+            except UsageError as error:
+                self.failed += len(batch)
+                self._reasons[str(error)] += len(batch)
+            self._trouble = ""
+            return

@@ -1,0 +1,1 @@
+"""Sinks: Kafka, MongoDB, SQL databases, webhooks."""

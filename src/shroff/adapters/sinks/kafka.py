@@ -1,0 +1,302 @@
+"""Decisions and flags into topics of a Kafka cluster (extra `kafka`), each row once for readers of committed messages.
+
+What one `send` brings is one transaction, and so is the mark that says how far delivery came: it stands among the
+committed offsets of a group of our own, where MirrorMaker and Kafka Connect keep such places as well. So whoever dies
+when, the next process reads the mark, and nothing is there twice. A consumer with `isolation.level=read_uncommitted`,
+the default of the Java client, may see rows of a transaction that was aborted and come again: their header `key` is
+the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from threading import Thread
+from typing import Any, Final
+
+import msgspec
+
+from shroff.adapters.kafka.client import Cluster, let_go
+from shroff.adapters.kafka.topics import prepared
+from shroff.errors import ShroffError, TransientError, UsageError
+from shroff.project.settings.systems import System, route_mistake
+from shroff.streams.sink import AwayError, Outgoing, Undelivered
+
+try:
+    from confluent_kafka import KafkaError, KafkaException, TopicPartition, libversion
+except ImportError:
+    raise UsageError("Kafka needs the extra 'kafka': pip install 'shroff[kafka]'.") from None
+
+COMMIT_S: Final = 60.0
+ASKED_S: Final = 3.0  # for an answer where somebody only asks whether it can be had
+MARK_S: Final = 5.0  # a mark takes some milliseconds
+END_S: Final = 1.0
+BROKEN_MAX: Final = 5  # transactions in a row that are given up for no fault of a row
+ELSE: Final = "else"
+OUTCOME: Final = "outcome"
+# What the broker says of a message that it will not have, whenever it comes.
+_FOR_GOOD: Final = frozenset(
+    [
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.INVALID_MSG_SIZE,
+        KafkaError.INVALID_RECORD,
+        KafkaError.POLICY_VIOLATION,
+        KafkaError.INVALID_TIMESTAMP,
+    ]
+)
+_PURGED: Final = frozenset([KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT])  # noqa: SLF001 - public
+_NO_TOPIC: Final = frozenset([KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC])  # noqa: SLF001 - public
+NEW_TOPIC_MS: Final = (
+    5_000  # how long a topic that was just made may be unknown; 30 s by default, for which nobody waits
+)
+_CLIENT: Final[dict[str, Any]] = {
+    "linger__ms": 5,
+    "compression__type": "lz4",
+    "topic__metadata__propagation__max__ms": NEW_TOPIC_MS,
+}
+# Brokers that come back are known again: from 2.10 on the client forgets them where all are away, and
+# `send_offsets_to_transaction` then waits for one that it has forgotten (librdkafka, issues 5511 and 5456). A sink that
+# fails is opened anew, which begins at the addresses of the settings.
+if libversion()[1] >= 0x020A0000:
+    _CLIENT["metadata__recovery__strategy"] = "none"
+_Topic = Callable[[Outgoing], str | None]
+_Headers = list[tuple[str, str | bytes | None]]
+
+
+class KafkaSink:
+    """Topics of a Kafka cluster; the key of a message is its event's id, its value the decision or the flag as JSON.
+
+    Headers: `key` (which no other row has), `seq` and `kind`. Durable when `send_marked` returns: acknowledged by all
+    in-sync replicas, and committed.
+    """
+
+    places_max = 8_192
+    begin_s = 30.0  # how long the first answer of the brokers may take
+
+    def __init__(self, name: str, options: Mapping[str, Any]) -> None:
+        """Prepare for a cluster; nothing is asked of it yet.
+
+        Args:
+            name: Of the sink, which no other sink of the cluster has: it names transactions and the group.
+            options: `brokers`; `topic`, or `by` and `topics`; `client` with settings of librdkafka.
+
+        Raises: UsageError where the settings contradict each other.
+        """
+        self._topic, topics, self.wants_fields = _routing(options)
+        self._topics, self._home = sorted(topics), min(topics)  # the mark stands under the home
+        self._failed: list[Any] = []  # errors of messages since the transaction began
+        self._lacking: set[str] = set()  # topics that are not there
+        self._cluster = Cluster(System("kafka", options), f"sink {name}")
+        own = f"shroff-{name}"
+        self._producer = self._cluster.producer(
+            transactional__id=own, delivery__report__only__error=True, on_delivery=self._note, **_CLIENT
+        )
+        self._group = self._cluster.consumer(
+            group__id=own, enable__auto__commit=False, isolation__level="read_committed"
+        )
+        self._has_begun = False
+
+    def mark(self) -> str:
+        """The mark of the last committed transaction; what another process had begun is aborted.
+
+        Raises: AwayError, UsageError as in the contract.
+        """
+        try:
+            if not self._has_begun:
+                self._producer.init_transactions(self.begin_s)
+            (found,) = self._group.committed([TopicPartition(self._home, 0)], timeout=self.begin_s)
+        except KafkaException as error:
+            raise self._told(error) from None
+        if found.error is not None:
+            raise self._told(KafkaException(found.error))
+        self._has_begun = True
+        return found.metadata or ""
+
+    def prepare(self, partitions: int | None) -> list[str]:
+        """See that its topics are there, or make them (see `streams.sink.PreparedSink`)."""
+        if partitions is None:
+            return prepared(self._cluster, self._topics, None, within_s=ASKED_S, patience_s=0.0)
+        return prepared(self._cluster, self._topics, partitions)
+
+    def send(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
+        """Deliver rows with the mark left as it is."""
+        return self.send_marked(rows, "")
+
+    def send_marked(self, rows: Sequence[Outgoing], mark: str) -> list[Undelivered]:
+        """Deliver rows and the mark in one transaction.
+
+        Raises: as in the contract. Cost: 10 to 30 ms, and 3 µs a row.
+        """
+        if not self._has_begun:
+            self.mark()
+        refused: dict[str, Undelivered] = {}
+        try:
+            while True:
+                left = [row for row in rows if row.key not in refused] if refused else rows
+                failed = self._begun(left, refused)
+                if not failed:
+                    break
+                self._producer.abort_transaction(COMMIT_S)
+                refused |= {one.row.key: one for one in self._guilty(left)}
+            if mark:
+                self._keep(mark, rows[-1].seq)
+            self._producer.commit_transaction(COMMIT_S)
+        except KafkaException as error:
+            raise self._told(error) from None
+        return list(refused.values())
+
+    def close(self) -> None:
+        """Let go; a transaction that is open is aborted, now or when the next process begins."""
+        producer, self._producer = self._producer, None
+        if self._has_begun:
+            self._has_begun = False
+            with suppress(KafkaException, RuntimeError):
+                producer.abort_transaction(END_S)
+        del producer  # its own `close` waits without end for brokers that are away
+        let_go(self._group)
+
+    # Below: one transaction
+
+    def _begun(self, rows: Sequence[Outgoing], refused: dict[str, Undelivered]) -> str:
+        """Begin a transaction that has all these rows; gives what the broker has against some of them, or nothing.
+
+        What our own client does not take goes to `refused`.
+        """
+        for _ in range(BROKEN_MAX):
+            self._produce(rows, refused)
+            self._flush()
+            codes = {error.code() for error in self._failed}
+            wrong = next((error for error in self._failed if error.code() in _FOR_GOOD), None)
+            if wrong is not None:
+                return _words(wrong)
+            if not codes:
+                return ""
+            if not codes <= _PURGED:
+                break
+            self._producer.abort_transaction(
+                COMMIT_S
+            )  # after one that failed, the next may be given up: nobody's fault
+        raise KafkaException(self._failed[0])
+
+    def _produce(self, rows: Sequence[Outgoing], refused: dict[str, Undelivered]) -> None:
+        self._failed.clear()
+        self._producer.begin_transaction()
+        produce, topic = self._producer.produce, self._topic
+        for row in rows:
+            to = topic(row)
+            if to is None:
+                continue
+            headers: _Headers = [("key", row.key), ("seq", str(row.seq)), ("kind", row.kind)]
+            try:
+                produce(to, row.body, row.id, headers=headers)
+            except KafkaException as error:
+                if error.args[0].code() not in _FOR_GOOD:
+                    raise
+                refused[row.key] = Undelivered(row, _words(error))
+
+    def _flush(self) -> None:
+        """Wait until all rows arrived or failed. Raises: KafkaException where they did neither."""
+        try:
+            left = self._producer.flush(COMMIT_S)
+        except SystemError:  # the client stumbles over a fatal error in the middle of our callbacks
+            self._producer.abort_transaction(COMMIT_S)  # which says what it was
+            raise KafkaException(KafkaError(KafkaError._FATAL)) from None  # noqa: SLF001 - public in all but its name
+        if left:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001 - public in all but its name
+
+    def _guilty(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
+        """Which of these rows the broker will not have: where one of a batch fails, the whole batch does.
+
+        Halves of them are sent in transactions that are aborted, until single rows are found.
+        """
+        found: list[Undelivered] = []
+        to_do = [rows]
+        while to_do:
+            part = to_do.pop()
+            failed = self._begun(part, {})
+            self._producer.abort_transaction(COMMIT_S)
+            if failed and len(part) == 1:
+                found.append(Undelivered(part[0], failed))
+            elif failed:
+                middle = len(part) // 2
+                to_do += [part[middle:], part[:middle]]
+        return found
+
+    def _keep(self, mark: str, place: int) -> None:
+        """Put the mark into the open transaction: as the metadata of an offset, which is a place of the log."""
+        offset = TopicPartition(self._home, 0, place, metadata=mark)
+        group, send = self._group.consumer_group_metadata(), self._producer.send_offsets_to_transaction
+        _within(MARK_S, lambda: send([offset], group, MARK_S))
+
+    def _note(self, error: Any, message: Any) -> None:
+        if error is not None:
+            self._failed.append(error)
+            if error.code() in _NO_TOPIC:
+                self._lacking.add(message.topic())
+
+    def _told(self, raised: KafkaException) -> ShroffError:
+        """What went wrong, in words; in each case another sink has to be opened."""
+        self._has_begun = False
+        error = raised.args[0]
+        if error.code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH):  # noqa: SLF001 - public
+            return TransientError("another process delivers to this sink as well; one of them must end")
+        if error.code() in _NO_TOPIC:
+            lacking = ", ".join(sorted(self._lacking)) or self._home
+            return UsageError(
+                f"there is no topic {lacking}. Make the topics of this sink with "
+                "'shroff produce --create-topics', or name others"
+            )
+        told = self._cluster.raised(raised, "delivering")
+        return told if isinstance(told, UsageError) else AwayError(str(told))
+
+
+def _routing(options: Mapping[str, Any]) -> tuple[_Topic, Collection[str], bool]:
+    """Which topic a row goes to, None where it does not leave; all topics; whether the event's fields are asked for.
+
+    Raises: UsageError where the settings contradict each other.
+    """
+    by, topics, only = options.get("by", ""), options.get("topics"), options.get("topic", "")
+    mistake = route_mistake(options)
+    if mistake:
+        raise UsageError(mistake)
+    if not topics:
+        return (lambda _row: str(only)), [only], False
+    rest: str | None = topics.get(ELSE)
+    if by == OUTCOME:
+        return (lambda row: topics.get(row.outcome, rest)), set(topics.values()), False
+    only_field = msgspec.defstruct("OneField", [("value", Any, None)], rename={"value": by})
+    decoder: Any = msgspec.json.Decoder(only_field)
+
+    def by_field(row: Outgoing) -> str | None:
+        value = decoder.decode(row.fields).value if row.fields else None
+        to: str | None = topics.get(value if isinstance(value, str) else msgspec.json.encode(value).decode(), rest)
+        return to
+
+    return by_field, set(topics.values()), True
+
+
+def _within(seconds: float, call: Callable[[], object]) -> None:
+    """Call it from a thread of its own, since the library may wait for minutes longer than it was told.
+
+    Raises: whatever the call does; KafkaException where it is not back in time: the thread has the client until it is.
+    """
+    done: Future[object] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - told where it is waited for
+            done.set_exception(error)
+
+    Thread(target=run, name="shroff mark", daemon=True).start()
+    try:
+        done.result(seconds)
+    except TimeoutError:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None  # noqa: SLF001 - public in all but its name
+
+
+def _words(error: object) -> str:
+    """What the client library says, without its own addresses of functions."""
+    inner = error.args[0] if isinstance(error, KafkaException) else error
+    return str(inner.str()).rstrip(".") if isinstance(inner, KafkaError) else str(inner).rstrip(".")

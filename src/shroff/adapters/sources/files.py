@@ -1,0 +1,157 @@
+"""Files as a source: read once to their end, each from where it was left the last time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final, Self
+
+from shroff.errors import UsageError
+from shroff.events.formats.encodings import read_lines
+from shroff.events.formats.lines import Line, Lines
+from shroff.events.intake import source_name
+from shroff.streams.log import Refused
+from shroff.streams.source import Health, Standing, Taken
+
+HEAD_BYTES: Final = 65_536  # of a file tell it from another of its name, however much longer it gets
+
+
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    """How many data lines of a file were read, and how the file began: so many bytes with this hash."""
+
+    lines: int
+    head_bytes: int
+    head: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        lines, head_bytes, head = text.split(":")
+        return cls(int(lines), int(head_bytes), head)
+
+    def __str__(self) -> str:
+        return f"{self.lines}:{self.head_bytes}:{self.head}"
+
+
+class FileSource:
+    """A `streams.source.Source` over some files that end, one after the other; a part is a file's name.
+
+    A file that begins otherwise than it did is another one of that name, and read from its first line; one that got
+    longer is read on. What is there already is known by its ids either way.
+
+    Args:
+        type: The event type of every line; without it lines tell theirs.
+        format: Of all of them; by the endings of their names where it is None.
+
+    Raises: UsageError where a file is not there or cannot be read, or two have one name.
+    """
+
+    name = "files"
+    takes_refused = False
+
+    def __init__(self, paths: Sequence[Path], type: str | None = None, format: str | None = None) -> None:
+        self._paths = {source_name(path.name): path for path in paths}
+        if len(self._paths) < len(paths):
+            raise UsageError("two of these files have the same name, by which they are told apart. Rename one.")
+        self._type, self._format = type, format
+        self._waiting: deque[_File] = deque()
+        self._error: UsageError | None = None
+        for path in paths:  # that none of them can be read is told before anything is taken
+            with read_lines(path, format):
+                pass
+
+    def __repr__(self) -> str:
+        return f"<FileSource {', '.join(self._paths)}>"
+
+    def start(self, offsets: Mapping[str, str]) -> None:
+        self.close()
+        self._error = None
+        for part, path in self._paths.items():
+            self._waiting.append(_File(part, path, offsets.get(part)))
+
+    def look(self, offsets: Mapping[str, str]) -> list[Standing]:
+        """Nobody is to be asked: what waits in a file is known when it was read."""
+        return []
+
+    def poll(self, limit: int, timeout_s: float) -> list[Taken]:
+        """The next lines, at once; nothing at the end.
+
+        Raises: UsageError where the rest of a file cannot be read, after what comes before it was given.
+        """
+        if self._error is not None:
+            raise self._error
+        while self._waiting:
+            file = self._waiting[0]
+            reader, lines = file.reader(self._format), list[Line]()
+            try:
+                for line in islice(reader, limit):
+                    lines.append(line)
+            except UsageError as error:
+                self._error = error
+                if not lines:
+                    raise
+            if lines:
+                begins, offset = file.is_at_begin, file.read(len(lines))
+                return [Taken(file.part, self._type, reader.format, lines, offset, reader.columns, begins)]
+            self._waiting.popleft().close()
+        return []
+
+    def passed(self, offsets: Mapping[str, str]) -> None:
+        """Nothing: files do not change by being read."""
+
+    def refuse(self, refused: Sequence[Refused]) -> None:
+        """Nothing: what is refused stays in the file, and is in quarantine."""
+
+    def health(self) -> Health:
+        return Health(None if self._waiting else 0)
+
+    def close(self) -> None:
+        while self._waiting:
+            self._waiting.popleft().close()
+
+
+class _File:
+    """One file on its way, opened when its turn comes."""
+
+    def __init__(self, part: str, path: Path, offset: str | None) -> None:
+        self.part, self._path = part, path
+        before = None if offset is None else _Reached.parse(offset)
+        is_same = before is not None and _head(path, before.head_bytes) == before.head
+        self._lines = before.lines if before is not None and is_same else 0
+        self._head_bytes = min(path.stat().st_size, HEAD_BYTES)
+        self._head = _head(path, self._head_bytes)
+        self._reader: Lines | None = None
+
+    @property
+    def is_at_begin(self) -> bool:
+        """Whether no line was read yet, at any time."""
+        return not self._lines
+
+    def reader(self, format: str | None) -> Lines:
+        """What gives the lines that were not read yet."""
+        if self._reader is None:
+            self._reader = read_lines(self._path, format)
+            deque(islice(self._reader, self._lines), maxlen=0)
+        return self._reader
+
+    def read(self, count: int) -> str:
+        """Note that so many lines more were read; gives the offset."""
+        self._lines += count
+        return str(_Reached(self._lines, self._head_bytes, self._head))
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+
+
+def _head(path: Path, count: int) -> str:
+    """A hash of the first bytes of a file."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.sha256(file.read(count)).hexdigest()[:16]
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from None

@@ -1,0 +1,362 @@
+"""Live events from topics of a Kafka cluster: all partitions of all topics, from where the store says.
+
+There is no membership in a group: which worker reads is what the store's lead says, and the group's offsets at the
+brokers are there to be looked at only. A part is a partition (`payments/0`), an offset Kafka's own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from shroff.adapters.kafka.client import ANSWER_S, Cluster, let_go
+from shroff.adapters.kafka.dead_letters import KafkaDeadLetters
+from shroff.adapters.sources.kafka_marks import Mark
+from shroff.adapters.sources.kafka_part import Part
+from shroff.adapters.sources.kafka_parts import LOOKED_S, Partitions, gone
+from shroff.errors import SchemasAwayError, ShroffError, StateError, TransientError, UsageError
+from shroff.events.formats.lines import Line
+from shroff.events.formats.wire import Decoder
+from shroff.project.settings.systems import System
+from shroff.streams.log import Refused
+from shroff.streams.merge import Merge, Run
+from shroff.streams.source import CERTAIN_S, Health, Standing, Taken
+
+FETCHED: Final = 4_096  # messages that are taken over from the library at once
+LINES_MAX: Final = 200_000  # that wait here for their turn, of all parts together
+BYTES_MAX: Final = 64 * 1024 * 1024
+PART_LINES_MIN: Final = 1_000
+PART_BYTES_MIN: Final = 1024 * 1024
+WAIT_S: Final = 0.1  # the longest single wait for a message
+LOOK_S: Final = 30.0  # between two looks for new partitions
+AWAY_S: Final = 5.0  # so long brokers are not asked for that which did not answer
+NEVER_S: Final = float("-inf")
+PATIENCE_S: Final = 30.0  # so long the others wait for a partition that has messages and gives none
+COMMIT_S: Final = 1.0  # between two hints to the brokers
+AGAIN_S: Final = 0.2
+TOMBSTONE: Final = "the message has no value: it is a tombstone, which takes back nothing here"
+_GONE: Final = {"_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE", "_LOG_TRUNCATION"}
+
+
+class KafkaSource:
+    """Keeps every promise of `streams.source.Source` over the topics of one cluster.
+
+    Messages that wait come in order of event time across partitions (`streams.merge`); what is ahead
+    of others waits here, and a partition that has enough here is not fetched until that has gone.
+
+    Args:
+        system: The settings, filled: `brokers`, `topics` and what else `systems_keys.KAFKA_SOURCE` names.
+
+    Raises: UsageError where the library is missing, or the settings contradict each other.
+    """
+
+    name = "kafka"
+
+    def __init__(self, system: System, decoder: Decoder, *, project: str, merge: Merge) -> None:
+        self._cluster = Cluster(system, "source")
+        self._decoder, self._merge = decoder, merge
+        self._partitions = Partitions(system, self._cluster, project)
+        self._is_keyed = bool(system.text("lane"))
+        self._letters = KafkaDeadLetters(self._cluster, system.text("dead_letters"))
+        self._group = system.text("group", f"shroff-{project}")
+        self._consumer: Any = None
+        self._parts: dict[tuple[str, int], Part] = {}
+        self._begun: list[Taken] = []
+        self._pending: Sequence[Any] = ()  # messages whose schemas could not be had yet
+        self._rebalances = 0
+        self._looked_s = self._committed_s = 0.0
+        self._vain_s = NEVER_S  # when brokers were asked last and did not answer
+        self._hints: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"<KafkaSource {self._cluster.brokers}>"
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions each topic has, where there are lanes and this was started; else 0."""
+        return self._partitions.count
+
+    @property
+    def takes_refused(self) -> bool:
+        return bool(self._letters.topic)
+
+    # ---- the contract
+
+    def start(self, offsets: Mapping[str, str]) -> None:
+        self._connect()
+        found = self._partitions.found(self._consumer, ANSWER_S, self._letters.topic)
+        ids = self._partitions.ids(found, ANSWER_S)
+        parts = self._partitions.opened(self._consumer, found, offsets, ids)
+        self._merge.clear()
+        self._parts, self._begun, self._pending = {}, [], ()
+        self._consumer.assign([part.position for part in parts])
+        self._partitions.have_checked(self._consumer, parts)
+        self._take_on(parts)
+        self._looked_s = time.monotonic()
+
+    def look(self, offsets: Mapping[str, str]) -> list[Standing]:
+        self._connect()
+        found = self._partitions.found(self._consumer, LOOKED_S, self._letters.topic, patience_s=0.0)
+        seen, ends = self._partitions.seen(self._consumer, found, offsets)
+        for key, end in ends.items():
+            if key in self._parts:
+                self._parts[key].ends_at(end, is_read=False)
+        return seen
+
+    def poll(self, limit: int, timeout_s: float) -> list[Taken]:
+        until_s = time.monotonic() + timeout_s
+        self._look_around()
+        if self._begun:
+            begun, self._begun = self._begun[:limit], self._begun[limit:]
+            return begun
+        while True:
+            self._fetch(limit)
+            found = self._merged(limit)
+            left_s = until_s - time.monotonic()
+            if found or left_s <= 0:
+                return found
+            self._wait(self._merge.pause_s(min(left_s, WAIT_S)))
+
+    def passed(self, offsets: Mapping[str, str]) -> None:
+        self._hints |= offsets
+        if time.monotonic() - self._committed_s >= COMMIT_S:
+            self._commit()
+
+    def refuse(self, refused: Sequence[Refused]) -> None:
+        self._letters.send(refused)
+
+    def health(self) -> Health:
+        is_known = self._parts and self._consumer is not None
+        lag = sum(self._lag(part) for part in self._parts.values()) if is_known else None
+        waiting = [f"{part.name}: {part.trouble}" for part in self._parts.values() if part.trouble]
+        words, merge = (*self._cluster.words, *waiting), self._merge
+        return Health(lag, self._cluster.errors, self._rebalances, words, merge.overtaken, merge.overtaken_ms)
+
+    def close(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            self._consumer = consumer
+            self._commit()
+            self._consumer = None
+            let_go(consumer)
+        self._letters.close()
+
+    # ---- taking in
+
+    def _connect(self) -> None:
+        if self._consumer is None:
+            self._consumer = self._cluster.consumer(
+                group__id=self._group,
+                enable__auto__commit="false",
+                auto__offset__reset="error",
+                isolation__level="read_committed",
+                enable__partition__eof="true",
+                **_SIZES,
+            )
+
+    def _take_on(self, parts: Iterable[Part]) -> None:
+        """Read these parts from now on."""
+        for part in parts:
+            self._parts[part.topic, part.partition] = part
+            self._merge.open(part.name, part.type, part.before)
+            if part.is_new and part.next >= 0:
+                told = [Line(part.next, b"", None, part.gap, where=f"before {part.next}")] if part.gap else []
+                self._begun.append(Taken(part.name, part.type, self._decoder.format, told, part.mark(part.next)))
+
+    def _fetch(self, limit: int) -> None:
+        """Take over what the library has, where more is wanted here."""
+        if self._pending:
+            self._take_in(self._pending)
+        elif self._merge.count < limit or self._merge.waits_for:
+            messages = self._consumer.consume(FETCHED, 0)
+            if messages:
+                self._take_in(messages)
+
+    def _wait(self, wait_s: float) -> None:
+        if self._pending:
+            time.sleep(min(wait_s, AGAIN_S))
+            return
+        message = self._consumer.poll(wait_s)
+        if message is not None:
+            self._take_in([message])
+
+    def _take_in(self, messages: Sequence[Any]) -> None:
+        """Make lines of messages, and let them wait for their turn; stop at the first whose schema is away."""
+        made: dict[Part, tuple[list[Line], list[int]]] = {}
+        parts, line_of = self._parts, self._decoder.line
+        self._pending = ()
+        for at, message in enumerate(messages):
+            if message.error() is not None:
+                self._take_error(message)
+                continue
+            part, offset, value = parts[message.topic(), message.partition()], message.offset(), message.value()
+            try:
+                line = Line(offset, b"", None, TOMBSTONE) if value is None else line_of(offset, value)
+            except SchemasAwayError as error:
+                self._pending = messages[at:]
+                self._cluster.tell(str(error))
+                break
+            if self._is_keyed:
+                line.key = message.key()
+            part.next = offset + 1
+            part.epochs.came(offset, message.leader_epoch())
+            part.bytes += 0 if value is None else len(value)
+            lines, sent_ms = made.get(part) or made.setdefault(part, ([], []))
+            lines.append(line)
+            sent_ms.append(message.timestamp()[1])
+        for part, (lines, sent_ms) in made.items():
+            part.came()
+            self._merge.add(part.name, lines, sent_ms)
+            self._hold(part)
+
+    def _take_error(self, message: Any) -> None:
+        """What the library says of a partition in place of a message. Raises: what `_gone` gives."""
+        error = message.error()
+        part = self._parts.get((message.topic(), message.partition()))
+        if part is None:
+            self._cluster.failed(error)
+        elif error.name() == "_PARTITION_EOF":
+            part.ends_at(message.offset())
+        elif error.name() in _GONE:
+            raise self._gone(part)
+        else:
+            self._cluster.failed(error)
+            part.trouble = self._cluster.words_of(error)
+
+    def _gone(self, part: Part) -> ShroffError:
+        """The error for messages that are gone."""
+        bounds = self._partitions.bounds(self._consumer, [part])
+        begin, end = bounds.get((part.topic, part.partition), (part.next, part.next))
+        error = gone(part, begin, end)
+        if begin <= part.next <= end:  # the brokers know by its epoch, and a new start would not
+            self._partitions.cut[part.name] = error
+        return self._stopped(error)
+
+    def _stopped(self, error: StateError) -> ShroffError:
+        """The same, so that it ends reading; or so that it begins again, where what is gone is to be skipped."""
+        return TransientError(str(error)) if self._partitions.skips else error
+
+    def _hold(self, part: Part) -> None:
+        """Do not fetch a part that has enough here; fetch it again when half of that is gone, or the others need it."""
+        lines, n = self._merge.lines(part.name), len(self._parts)
+        share = max(lines * n / max(LINES_MAX, n * PART_LINES_MIN), part.bytes * n / max(BYTES_MAX, n * PART_BYTES_MIN))
+        is_needed = self._merge.needs(part.name)
+        if share > 1 and not is_needed and not part.is_held:
+            self._consumer.pause([part.position])
+            part.is_held = True
+        elif (share < 0.5 or is_needed) and part.is_held:
+            self._consumer.resume([part.position])
+            part.is_held = False
+
+    # ---- giving on
+
+    def _merged(self, limit: int) -> list[Taken]:
+        """What may go now, the earliest first."""
+        now_s = time.monotonic()
+        self._merge.doubt()
+        runs: list[Run] = []
+        has_fetched = False
+        while limit > 0:
+            taken = self._merge.take(limit)
+            runs += taken
+            limit -= sum(len(lines) for _, lines, _ in taken)
+            if limit <= 0 or not self._merge.waits_for:
+                break
+            if not has_fetched:
+                has_fetched = True
+                self._fetch(limit)  # it may be here already
+            elif not self._passes(now_s):
+                break
+        return self._taken(runs)
+
+    def _taken(self, runs: Sequence[Run]) -> list[Taken]:
+        """Lines whose turn it is, each run with the offset behind it; later ones of its part may wait here."""
+        left = {name: self._merge.lines(name) for name, _, _ in runs}
+        were = Counter(left)
+        for name, lines, _ in runs:
+            were[name] += len(lines)
+        for name, stay in left.items():
+            part = self._partitions.by_name[name]
+            part.bytes = part.bytes * stay // were[name]
+            if part.is_held:
+                self._hold(part)
+        found = []
+        for name, lines, before in runs:
+            part, last = self._partitions.by_name[name], lines[-1].number
+            were[name] -= len(lines)
+            mark = part.mark(last + 1 if were[name] else part.next, last, before)
+            found.append(Taken(name, part.type, self._decoder.format, lines, mark))
+        return found
+
+    def _passes(self, now_s: float) -> bool:
+        """Whether all that others wait for can be passed by: they have nothing more, or gave nothing for too long."""
+        waits_for = [self._partitions.by_name[name] for name in self._merge.waits_for]
+        unsure = [part for part in waits_for if part.next >= part.end and now_s - part.certain_s > CERTAIN_S]
+        if unsure and now_s - self._vain_s > AWAY_S:
+            ends = self._partitions.ends(self._consumer, unsure)
+            self._vain_s = now_s if len(ends) < len(unsure) else NEVER_S
+            for key, end in ends.items():
+                self._parts[key].ends_at(end, is_read=False)
+        passed = [part for part in waits_for if part.is_at_end or self._is_left(part, now_s)]
+        for part in passed:
+            self._merge.pass_by(part.name)
+        return len(passed) == len(waits_for)
+
+    def _is_left(self, part: Part, now_s: float) -> bool:
+        """Whether the others have waited long enough; what waits for a schema here is not the brokers' fault."""
+        return not self._pending and part.is_left(now_s, PATIENCE_S)
+
+    # ---- beside it
+
+    def _look_around(self) -> None:
+        """Find partitions that are new, now and then; they begin at their first message.
+
+        Raises: as `_stopped`, where a topic is another one than before.
+        """
+        now_s = time.monotonic()
+        if now_s - self._looked_s < LOOK_S:
+            return
+        self._looked_s = now_s
+        try:
+            found = self._partitions.found(self._consumer, WAIT_S * 10)
+            ids = self._partitions.ids(found, WAIT_S * 10)
+        except (TransientError, UsageError) as error:
+            self._cluster.tell(str(error))
+            return
+        replaced = self._partitions.replaced(ids)
+        if replaced is not None:
+            raise self._stopped(replaced)
+        new = [key for key in found if key not in self._parts]
+        if new:
+            parts = self._partitions.opened(self._consumer, {key: found[key] for key in new}, {}, ids, is_running=True)
+            self._consumer.incremental_assign([part.position for part in parts])
+            self._take_on(parts)
+            self._rebalances += 1
+
+    def _commit(self) -> None:
+        self._committed_s = time.monotonic()
+        hints, self._hints = self._hints, {}
+        positions = [
+            self._partitions.by_name[name].at(Mark.parse(name, offset).offset)
+            for name, offset in hints.items()
+            if name in self._partitions.by_name
+        ]
+        if positions and self._consumer is not None:
+            self._partitions.commit(self._consumer, positions)
+
+    def _lag(self, part: Part) -> int:
+        waiting = self._merge.lines(part.name)
+        if part.is_at_end:
+            return waiting
+        end: int = self._consumer.get_watermark_offsets(part.position, cached=True)[1]
+        return waiting + max(end, part.end, part.next) - max(part.next, 0)
+
+
+_SIZES: Final = {
+    "fetch__wait__max__ms": "100",  # a request that finds nothing waits so long at the broker
+    "fetch__queue__backoff__ms": "10",  # the default of a second stalls a partition whose queue was full
+    "queued__max__messages__kbytes": str(32 * 1024),
+    "queued__min__messages": "20000",
+}

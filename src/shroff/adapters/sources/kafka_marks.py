@@ -1,0 +1,95 @@
+"""What an offset of Kafka is kept with: which topic it is of, and the epoch of the leader that gave the message before.
+
+A number alone fits any topic of that name that has as many messages: one that was deleted and made anew, or one whose
+brokers lost messages and took others in their place. So what is stored is
+
+    4711                                as brokers without ids have it, and as it was stored before
+    4711@bGx1mZ3oTnOq0Yk2b1lV7g         with the topic's id, which is another one when it is made anew
+    4711@bGx1mZ3oTnOq0Yk2b1lV7g.12      with the leader's epoch, by which brokers say up to where it wrote
+
+Behind any of these may be a `~` and the times of the last messages (`streams.merge`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Any, Final, NamedTuple, Self
+
+from shroff.adapters.kafka.client import Cluster, library
+from shroff.errors import StateError
+from shroff.streams.source import split_offset, stored_offset
+
+NO_EPOCH: Final = -1
+_TEXT: Final = re.compile(r"([0-9]+)(?:@([A-Za-z0-9_-]{22})(?:\.([0-9]+))?)?")
+_AS_KAFKA: Final = str.maketrans("+/", "-_")  # as its own tools write ids; the library takes the other signs
+_NO_ID: Final = "A" * 22  # of brokers that give topics none
+_PASSES: Final = {"_TIMED_OUT", "_TRANSPORT", "_ALL_BROKERS_DOWN", "REQUEST_TIMED_OUT", "NOT_CONTROLLER", "_RESOLVE"}
+
+
+class Mark(NamedTuple):
+    """How far a partition was read; `before` is what the merge is to know of the messages before."""
+
+    offset: int
+    topic_id: str = ""
+    epoch: int = NO_EPOCH
+    before: str = ""
+
+    @classmethod
+    def parse(cls, part: str, text: str) -> Self:
+        """Raises: StateError where it is no offset."""
+        offset, before = split_offset(text)
+        found = _TEXT.fullmatch(offset)
+        if found is None:
+            raise StateError(f"{text!r} is no offset of {part}, as 4711 would be")
+        return cls(int(found[1]), found[2] or "", NO_EPOCH if found[3] is None else int(found[3]), before)
+
+    def __str__(self) -> str:
+        of = f"@{self.topic_id}" if self.topic_id else ""
+        epoch = f".{self.epoch}" if of and self.epoch != NO_EPOCH else ""
+        return stored_offset(f"{self.offset}{of}{epoch}", self.before)
+
+    def is_of(self, topic_id: str) -> bool:
+        """Whether it may be of the topic with this id, as far as both are known."""
+        return not self.topic_id or not topic_id or self.topic_id == topic_id
+
+
+class Epochs:
+    """Which leader gave which messages of a partition, as far back as messages wait here."""
+
+    __slots__ = ("_changes",)
+
+    def __init__(self) -> None:
+        self._changes: list[tuple[int, int]] = []  # the first offset of each epoch
+
+    def came(self, offset: int, epoch: int | None) -> None:
+        """Take note of the next message."""
+        now = NO_EPOCH if epoch is None else epoch
+        if not self._changes or self._changes[-1][1] != now:
+            self._changes.append((offset, now))
+
+    def of(self, offset: int) -> int:
+        """The epoch of a message that came; what is before it is forgotten."""
+        while len(self._changes) > 1 and self._changes[1][0] <= offset:
+            del self._changes[0]
+        return self._changes[0][1] if self._changes and self._changes[0][0] <= offset else NO_EPOCH
+
+
+def topic_ids(cluster: Cluster, admin: Any, topics: Collection[str], within_s: float) -> dict[str, str]:
+    """The ids of topics, without those that have none or are not shown to this user.
+
+    Raises: TransientError where nobody answers.
+    """
+    confluent = library("source")
+    asked = admin.describe_topics(confluent.TopicCollection(list(topics)), request_timeout=within_s)
+    found: dict[str, str] = {}
+    for topic, future in asked.items():
+        try:
+            id_ = str(future.result().topic_id).translate(_AS_KAFKA)
+        except confluent.KafkaException as error:
+            if error.args[0].name() in _PASSES:
+                raise cluster.raised(error, f"the id of topic {topic} cannot be had") from None
+            continue
+        if id_ != _NO_ID:
+            found[topic] = id_
+    return found

@@ -1,0 +1,104 @@
+"""One partition of a topic that is read: how far, with what is stored of that, and what it waits for."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+from shroff.adapters.kafka.client import library
+from shroff.adapters.sources.kafka_marks import NO_EPOCH, Epochs, Mark
+
+UNKNOWN: Final = -1
+BEGINNING: Final = -2  # as the library writes it in place of an offset
+
+Key = tuple[str, int]  # topic and partition
+
+
+class Part:
+    """One partition and how far it was taken over.
+
+    `next` is the offset behind the last message that came, `end` the one behind the last that there was when somebody
+    looked, at `certain_s`; both UNKNOWN where the brokers could not say. `before` is what the merge is to know of the
+    messages before the first one.
+    """
+
+    __slots__ = (
+        "_partition_class",
+        "_silent_s",
+        "before",
+        "bytes",
+        "certain_s",
+        "end",
+        "epochs",
+        "gap",
+        "is_held",
+        "is_new",
+        "name",
+        "next",
+        "partition",
+        "start_epoch",
+        "topic",
+        "topic_id",
+        "trouble",
+        "type",
+    )
+
+    def __init__(self, key: Key, type_name: str | None, start: Mark, end: int, *, is_new: bool) -> None:
+        self._partition_class = library("source").TopicPartition
+        self.topic, self.partition = key
+        self.name, self.type, self.is_new = f"{self.topic}/{self.partition}", type_name, is_new
+        self.next, self.topic_id, self.start_epoch, self.before = start
+        self.end, self.certain_s, self.epochs = end, time.monotonic(), Epochs()
+        self.bytes, self.is_held, self.trouble = 0, False, ""  # of messages that wait for their turn
+        self.gap = ""  # what is missing before its first message
+        self._silent_s: float | None = None
+
+    @property
+    def position(self) -> Any:
+        """The partition with where to read on, for the library.
+
+        At the start with the epoch that its offset was kept with: the library asks brokers how far that leader wrote.
+        """
+        if self.next < 0:
+            return self.at(BEGINNING)
+        if self.start_epoch == NO_EPOCH:
+            return self.at(self.next)
+        return self._partition_class(self.topic, self.partition, self.next, leader_epoch=self.start_epoch)
+
+    def at(self, offset: int) -> Any:
+        """The partition with an offset, for the library."""
+        return self._partition_class(self.topic, self.partition, offset)
+
+    def mark(self, offset: int, last: int | None = None, before: str = "") -> str:
+        """What is stored of how far it was read, with the last message that was given on, and what the merge gave.
+
+        The epoch of that message says nothing of what lies between it and a later offset.
+        """
+        epoch = self.epochs.of(last) if last is not None and offset == last + 1 else NO_EPOCH
+        return str(Mark(offset, self.topic_id, epoch, before))
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether all that there was has come."""
+        return 0 <= self.end <= self.next
+
+    def came(self) -> None:
+        """Take note that it gave something."""
+        self._silent_s, self.trouble = None, ""
+
+    def ends_at(self, offset: int, *, is_read: bool = True) -> None:
+        """Take note of where it ends; with `is_read`, everything before came, or was nothing to come."""
+        self.end, self.certain_s = offset, time.monotonic()
+        if is_read:
+            self.next = max(self.next, offset)
+        if self.is_at_end:
+            self.came()
+
+    def is_left(self, now_s: float, patience_s: float) -> bool:
+        """Whether it is waited for, and was for so long in vain that it is not any more."""
+        if self._silent_s is None:
+            self._silent_s = now_s
+        if now_s - self._silent_s < patience_s:
+            return False
+        self.trouble = f"it has messages and gave none for {patience_s:.0f} s, so the others go on without it"
+        return True

@@ -1,0 +1,332 @@
+"""Partitions of the topics that are read: which there are, where each begins and ends, and how far it was read."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from shroff.adapters.kafka.client import NEW_S, Cluster, NoTopicError, known_topic, library, topic_error
+from shroff.adapters.kafka.topics import no_topics
+from shroff.adapters.sources.kafka_marks import NO_EPOCH, Mark, topic_ids
+from shroff.adapters.sources.kafka_part import BEGINNING, UNKNOWN, Key, Part
+from shroff.errors import StateError, TransientError, UsageError
+from shroff.project.settings.systems import System
+from shroff.project.settings.systems_keys import TOPIC
+from shroff.streams.source import Standing
+
+LABEL: Final = "label"
+AGAIN: Final = (
+    "To go on with what is there, write 'gone: skip' into the source, or have 'shroff source forget {}' begin that one "
+    "anew: what is read twice changes nothing"
+)
+NOT_THERE: Final = "{} was read, and its topic has no such partition any more: it was made anew"
+GROWN: Final = (
+    "the topics have another number of partitions than when the lanes began ({}), so keys have moved from one lane to "
+    "another, and what they did before is in another log. Begin a project anew with topics of that many partitions, "
+    "and send it what there was"
+)
+LOOKED_S: Final = 3.0  # so long an answer may take that somebody asks for who is there
+ASSIGNED_WITHIN_S: Final = 5.0  # the library has begun to read what it was told to
+ASSIGNED_LOOK_S: Final = 0.005
+NEEDED_S: Final = 10.0  # so long brokers may take to say where partitions begin and end
+AT_ONCE_S: Final = 1.0  # where nothing hangs on it
+_END: Final = -1
+
+
+class Partitions:
+    """The partitions of the topics that the settings name; `by_name` are those that were opened.
+
+    Args:
+        system: Settings with `topics`, `labels`, `start`.
+        project: Its `NAME.labels` is the topic of labels, where there is one and none is named.
+
+    Raises: UsageError where a topic is named twice.
+    """
+
+    def __init__(self, system: System, cluster: Cluster, project: str) -> None:
+        self._cluster = cluster
+        self._starts_at_end = system.text("start", "earliest") == "latest"
+        self.skips = system.text("gone", "stop") == "skip"
+        self._types = _types(system)
+        own = f"{project}.labels"
+        self._maybe = own if "labels" not in system.options and re.search(TOPIC.pattern, own) else ""
+        self._lane = (int(lane), system.lanes) if (lane := system.text("lane")) else None
+        self.count = 0  # of each topic's partitions, where there are lanes
+        self._leaderless: set[Key] = set()  # partitions of which all brokers are away
+        self._admin: Any = None
+        self.cut: dict[str, StateError] = {}  # parts that brokers have lost messages of: they are read anew
+        self.by_name: dict[str, Part] = {}
+
+    def found(
+        self, consumer: Any, within_s: float, letters: str = "", patience_s: float = NEW_S
+    ) -> dict[Key, str | None]:
+        """The partitions that there are, or those of the lane, with the types of their messages.
+
+        Raises: UsageError where a topic, or that of dead letters, does not exist, all of them named, or where one may
+            not be read, or its partitions are no lanes; StateError where there are more than before, with lanes;
+            TransientError.
+        """
+        found: dict[Key, str | None] = {}
+        lacking: list[NoTopicError] = []
+        self._leaderless.clear()
+        for topic in (*self._types, *([letters] if letters else ())):
+            try:
+                metadata = self._required(consumer, topic, within_s, 0.0 if lacking else patience_s)
+            except NoTopicError as error:
+                lacking.append(error)
+                continue
+            if topic != letters:
+                found |= self._keys(topic, metadata, self._types[topic])
+        if lacking:
+            raise no_topics(lacking)
+        if self._maybe and self._maybe not in self._types:
+            metadata = self._metadata(consumer, self._maybe, within_s)
+            if metadata is not None and metadata.error is None:
+                found |= self._keys(self._maybe, metadata, LABEL)
+        return found if self._lane is None else self._own(found, *self._lane)
+
+    def _own(self, found: Mapping[Key, str | None], lane: int, lanes: int) -> dict[Key, str | None]:
+        """The partitions of a lane. Raises: UsageError, StateError where a key has not the same place in all topics."""
+        counts = Counter(topic for topic, _ in found)
+        numbers = set(counts.values())
+        told = ", ".join(f"{topic} has {count}" for topic, count in sorted(counts.items()))
+        if self.count and numbers != {self.count}:
+            raise StateError(GROWN.format(f"{told}, and it was {self.count}"))
+        if len(numbers) > 1:
+            raise UsageError(f"with lanes each topic has as many partitions as every other: {told}.")
+        (number,) = numbers
+        if number < lanes:
+            raise UsageError(f"{lanes} lanes need {lanes} partitions of each topic at least: {told}.")
+        self.count = number
+        return {key: type_name for key, type_name in found.items() if key[1] % lanes == lane}
+
+    def _required(self, consumer: Any, topic: str, within_s: float, patience_s: float) -> Any:
+        """The metadata of a topic. Raises: NoTopicError, and as `found`."""
+        metadata = self._metadata(consumer, topic, within_s, min(within_s, patience_s))
+        error = topic_error(self._cluster, topic, metadata, lambda: self._names(consumer, within_s))
+        if error is not None:
+            raise error
+        return metadata
+
+    def _keys(self, topic: str, metadata: Any, type_name: str | None) -> dict[Key, str | None]:
+        keys = [(topic, partition) for partition in sorted(metadata.partitions)]
+        self._leaderless |= {key for key in keys if metadata.partitions[key[1]].leader < 0}
+        return dict.fromkeys(keys, type_name)
+
+    def opened(
+        self,
+        consumer: Any,
+        found: Mapping[Key, str | None],
+        offsets: Mapping[str, str],
+        ids: Mapping[str, str],
+        *,
+        is_running: bool = False,
+    ) -> list[Part]:
+        """These partitions, each from its offset; without one from its beginning, or its end, as the settings say.
+
+        `ids` are those of their topics.
+        A partition that came to a topic of which others were read begins at its first message: nobody has seen it yet.
+        Raises: StateError where messages behind an offset are gone, or the topic is not the one that was read.
+        """
+        known = {topic for topic, partition in found if f"{topic}/{partition}" in offsets}
+        if not self.skips:
+            _check_there(found, offsets)
+        bounds = self._bounds(consumer, list(found), is_needed=not is_running)
+        parts = []
+        for key, type_name in found.items():
+            begin, end = bounds.get(key, (UNKNOWN, UNKNOWN))
+            stored = offsets.get(f"{key[0]}/{key[1]}")
+            is_last = self._starts_at_end and key[0] not in known and not is_running
+            at, id_ = end if is_last else begin, ids.get(key[0], "")
+            read = Mark(at, id_) if stored is None else Mark.parse(f"{key[0]}/{key[1]}", stored)
+            part = Part(key, type_name, read._replace(topic_id=id_ or read.topic_id), end, is_new=stored is None)
+            if not read.is_of(id_):
+                part = self._behind(part, begin, end, anew(part.name, read))
+            elif part.name in self.cut:
+                part = self._behind(part, begin, end, self.cut.pop(part.name))
+            elif key in bounds and not begin <= read.offset <= end:
+                part = self._behind(part, begin, end, gone(part, begin, end))
+            if is_last and key not in bounds:
+                raise TransientError(f"source: {part.name}: no broker says where it ends")
+            parts.append(part)
+        if not is_running:
+            self.by_name = {}
+        self.by_name |= {part.name: part for part in parts}
+        return parts
+
+    def seen(
+        self, consumer: Any, found: Mapping[Key, str | None], offsets: Mapping[str, str]
+    ) -> tuple[list[Standing], dict[Key, int]]:
+        """How partitions stand by offsets, those too that their topics do not have any more; and where each ends."""
+        bounds = self._bounds(consumer, list(found), is_needed=False)
+        ids = self.ids(found, LOOKED_S)
+        states = [
+            self._standing(key, bounds.get(key), offsets.get(f"{key[0]}/{key[1]}"), ids.get(key[0], ""))
+            for key in found
+        ]
+        names, topics = {one.part for one in states}, {topic for topic, _ in found}
+        states += [
+            Standing(name, None, NOT_THERE.format(name))
+            for name in offsets
+            if name not in names and name.rpartition("/")[0] in topics
+        ]
+        return sorted(states), {key: end for key, (_, end) in bounds.items()}
+
+    def _standing(self, key: Key, bounds: tuple[int, int] | None, stored: str | None, id_: str) -> Standing:
+        name = f"{key[0]}/{key[1]}"
+        if bounds is None:
+            return Standing(name, None)
+        begin, end = bounds
+        read = Mark(end if self._starts_at_end else begin) if stored is None else Mark.parse(name, stored)
+        if not read.is_of(id_):
+            return Standing(name, end - begin, str(anew(name, read)))
+        if begin <= read.offset <= end:
+            return Standing(name, end - read.offset)
+        return Standing(name, end - begin, str(gone(Part(key, None, read, end, is_new=False), begin, end)))
+
+    def ids(self, found: Iterable[Key], within_s: float) -> dict[str, str]:
+        """The ids of the topics of partitions, as far as brokers have and show them.
+
+        Raises: TransientError where nobody answers.
+        """
+        self._admin = self._admin or self._cluster.admin()
+        return topic_ids(self._cluster, self._admin, {topic for topic, _ in found}, within_s)
+
+    def replaced(self, ids: Mapping[str, str]) -> StateError | None:
+        """The error for a topic that was made anew while it is read, by the ids that topics have now."""
+        for part in self.by_name.values():
+            read = Mark(part.next, part.topic_id)
+            if not read.is_of(ids.get(part.topic, "")):
+                return anew(part.name, read)
+        return None
+
+    def _behind(self, part: Part, begin: int, end: int, error: StateError) -> Part:
+        """A part that is read from its beginning. Raises: StateError where what is gone is not to be skipped."""
+        if not self.skips:
+            raise error
+        start = Mark(begin, part.topic_id)
+        found = Part((part.topic, part.partition), part.type, start, end, is_new=True)
+        found.gap = str(error).partition(". ")[0]
+        return found
+
+    def have_checked(self, consumer: Any, parts: Iterable[Part]) -> None:
+        """Have the library ask brokers whether they still have what was read of these parts, which are just assigned.
+
+        It does so where it is told to go to an offset with an epoch, and not where it begins at one. What it finds
+        comes as an error in place of messages.
+        """
+        confluent = library("source")
+        until_s = time.monotonic() + ASSIGNED_WITHIN_S
+        for part in parts:
+            while part.start_epoch != NO_EPOCH and part.next >= 0:
+                try:
+                    consumer.seek(part.position)
+                    break
+                except confluent.KafkaException as error:
+                    if error.args[0].name() != "_STATE" or time.monotonic() > until_s:
+                        raise self._cluster.raised(error, f"{part.name} cannot be read") from None
+                time.sleep(ASSIGNED_LOOK_S)
+
+    def bounds(self, consumer: Any, parts: Iterable[Part]) -> dict[Key, tuple[int, int]]:
+        """The first offset of each and the one behind its last message, as far as the brokers say so at once."""
+        return self._bounds(consumer, [(part.topic, part.partition) for part in parts], is_needed=False)
+
+    def ends(self, consumer: Any, parts: Iterable[Part]) -> dict[Key, int]:
+        """The offset behind the last message of each, as far as the brokers say so at once."""
+        try:
+            return self._offsets(consumer, [(part.topic, part.partition) for part in parts], _END, AT_ONCE_S)
+        except library("source").KafkaException as error:
+            self._cluster.failed(error.args[0])
+            return {}
+
+    def _bounds(self, consumer: Any, keys: Sequence[Key], *, is_needed: bool) -> dict[Key, tuple[int, int]]:
+        within_s = NEEDED_S if is_needed else AT_ONCE_S
+        try:
+            begins, ends = (self._offsets(consumer, keys, moment, within_s) for moment in (BEGINNING, _END))
+        except library("source").KafkaException as error:
+            raised = self._cluster.raised(error, "the offsets of its topics cannot be had", consumer)
+            if is_needed:
+                raise raised from None
+            return {}
+        return {key: (begins[key], ends[key]) for key in begins if key in ends}
+
+    def _offsets(self, consumer: Any, keys: Sequence[Key], moment: int, within_s: float) -> dict[Key, int]:
+        """Where partitions begin or end, of those that have a leader and of which the brokers say so."""
+        confluent = library("source")
+        asked = [confluent.TopicPartition(*key, moment) for key in keys if key not in self._leaderless]
+        answers = consumer.offsets_for_times(asked, timeout=within_s)
+        return {(one.topic, one.partition): one.offset for one in answers if one.error is None and one.offset >= 0}
+
+    def commit(self, consumer: Any, positions: list[Any]) -> None:
+        """Let the brokers' tools see how far was read; a hint, so whatever fails is nothing."""
+        try:
+            consumer.commit(offsets=positions, asynchronous=True)
+        except library("source").KafkaException as error:
+            self._cluster.failed(error.args[0])
+
+    def _metadata(self, consumer: Any, topic: str, within_s: float, patience_s: float = 0.0) -> Any:
+        try:
+            found = known_topic(consumer, topic, within_s=within_s, patience_s=patience_s)
+        except library("source").KafkaException as error:
+            raise self._cluster.raised(error, f"topic {topic} cannot be looked up", consumer) from None
+        self._cluster.let_in()
+        return found
+
+    def _names(self, consumer: Any, within_s: float) -> list[str]:
+        return list(consumer.list_topics(timeout=within_s).topics)
+
+
+def anew(name: str, read: Mark) -> StateError:
+    """The error for a partition whose topic is another one than was read."""
+    return StateError(
+        f"{name} is not the partition that was read up to offset {read.offset}: its topic was deleted since, and one "
+        f"of that name made anew. Bring what is missing in with 'shroff ingest'. {AGAIN.format(name)}"
+    )
+
+
+def gone(part: Part, begin: int, end: int) -> StateError:
+    """The error for a partition that cannot be read on where it was read to."""
+    again = AGAIN.format(part.name)
+    if part.next < begin:
+        count = begin - part.next
+        many = "1 message is" if count == 1 else f"{count:,} messages are"
+        return StateError(
+            f"{part.name}: {many} gone that nobody here had read, offsets {part.next} to {begin - 1}: the topic keeps "
+            f"messages for too short a time. Bring them in from elsewhere with 'shroff ingest'. {again}"
+        )
+    return StateError(
+        f"{part.name} is not the partition that was read up to offset {part.next}: it ends at {end}. Its topic was "
+        f"made anew, or the brokers lost messages of it. Bring what is missing in with 'shroff ingest'. {again}"
+    )
+
+
+def _check_there(found: Mapping[Key, str | None], offsets: Mapping[str, str]) -> None:
+    """Raises: StateError where a partition was read that its topic does not have any more."""
+    topics = {topic for topic, _ in found}
+    names = {f"{topic}/{partition}" for topic, partition in found}
+    for name in offsets.keys() - names:
+        topic = name.rpartition("/")[0]
+        if topic in topics:
+            raise StateError(
+                f"{name} was read, and topic {topic} has no such partition any more: it was made anew. "
+                f"{AGAIN.format(name)}"
+            )
+
+
+def _types(system: System) -> dict[str, str | None]:
+    """The event type of each topic, None for one whose messages tell theirs."""
+    named: list[tuple[str, str | None]] = []
+    for type_name, topics in system.options["topics"].items():
+        each = [topics] if isinstance(topics, str) else topics
+        named += [(topic, None if type_name == "any" else type_name) for topic in each]
+    if labels := system.text("labels"):
+        named.append((labels, LABEL))
+    found = dict(named)
+    if len(found) < len(named):
+        raise UsageError("source: a topic has one type of events. Name it once, under 'any' if it has several.")
+    if system.text("dead_letters") in found:
+        raise UsageError("source: dead letters go to another topic than those that are read.")
+    return found

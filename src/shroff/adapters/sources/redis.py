@@ -1,0 +1,354 @@
+"""Live events from the streams of a Redis server, read by their ids; without consumer groups, which would count twice.
+
+An offset is the id of the last entry that was read, and how many had been added to its stream by then; behind a `~`
+are the times of the last entries (`streams.merge`).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from shroff.adapters.redis_server import RedisServer, Words
+from shroff.adapters.sources.redis_reading import (
+    FIRST,
+    Entry,
+    Position,
+    Summary,
+    check_read,
+    entries,
+    fields_json,
+    order_of,
+)
+from shroff.errors import SchemasAwayError, StateError, TransientError, UsageError
+from shroff.events.event import time_text
+from shroff.events.formats.lines import Line, number_of_entry
+from shroff.events.formats.wire import Decoder
+from shroff.project.settings.systems import System
+from shroff.streams.log import Refused
+from shroff.streams.merge import Merge, Run
+from shroff.streams.source import Health, Standing, Taken, split_offset, stored_offset
+
+LEASE_MS: Final = 5_000
+WAIT_MS: Final = 1_000  # the longest single wait in the server, well below the time after which it counts as away
+AGAIN_S: Final = 0.2  # between two tries where there is nothing to wait on
+FIRST_COUNT: Final = 256  # entries of a first read, whose size nobody knows
+READ_BYTES: Final = 32 * 1024 * 1024  # of a read are aimed at
+COUNT_MAX: Final = 4_096  # entries of a read
+SEND_AT_ONCE: Final = 500
+_RELEASE: Final = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
+_RENEW: Final = (
+    "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('pexpire', KEYS[1], ARGV[2]) end return 0"
+)
+
+
+@dataclass(slots=True)
+class _Part:
+    """A stream, whose events are of one type, and how far it was read."""
+
+    stream: str
+    type: str | None
+    at: Position = field(default_factory=Position)  # what is behind it is not here yet
+    added: int | None = None  # to the stream, when it was last seen
+    count: int = FIRST_COUNT  # entries of the next read, by their size so far
+    entry_bytes: int = 1
+
+    def wants(self, merge: Merge, limit: int) -> bool:
+        """Whether more of it is to be read, by how many of its lines wait here already."""
+        waiting = merge.lines(self.stream)
+        return merge.needs(self.stream) or (waiting < limit and waiting * self.entry_bytes < READ_BYTES)
+
+    def learn(self, came: Sequence[Entry]) -> None:
+        """Make the next read a good size: more where entries are small, few where they are not."""
+        self.entry_bytes = sum(len(one) for entry in came for one in entry.fields) // len(came) or 1
+        most = max(READ_BYTES // self.entry_bytes, 1)
+        self.count = min(self.count * 2 if len(came) == self.count else self.count, most, COUNT_MAX)
+
+
+class RedisSource:
+    """Keeps every promise of `streams.source.Source` over the streams of one server, Redis 7.0 or later.
+
+    A part is a stream. Where many messages wait, they come in the order of event time across streams. Of several
+    workers on the same streams those without the lease wait for it; what keeps the log right is the store, whatever
+    the lease says.
+
+    Args:
+        system: The settings, filled: `url`, `streams`, and what else `systems_keys.REDIS_SOURCE` names.
+        decoder: Of the messages, each in the one field of its entry.
+        project: Whose lease it is.
+
+    Raises: UsageError where the library is missing, or the settings contradict each other.
+    """
+
+    name = "redis"
+
+    def __init__(self, system: System, decoder: Decoder, *, project: str, merge: Merge) -> None:
+        self._server = RedisServer(system.text("url"), "source")
+        self._decoder, self._merge = decoder, merge
+        self._field = system.text("field", "event").encode()
+        self._dead_letters, self._trims = system.text("dead_letters"), system.text("trim", "false") == "true"
+        self._parts = _parts(system)
+        self._lease = f"shroff:{project}:reads:{','.join(sorted(self._parts))}"
+        self._token = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(8)}"
+        self._leads_until_s = 0.0
+        self._errors, self._trouble = 0, ""
+
+    def __repr__(self) -> str:
+        return f"<RedisSource {self._server.address}>"
+
+    @property
+    def takes_refused(self) -> bool:
+        return bool(self._dead_letters)
+
+    # ---- the contract
+
+    def start(self, offsets: Mapping[str, str]) -> None:
+        self._merge.clear()
+        for part in self._parts.values():
+            offset, before = split_offset(offsets.get(part.stream, FIRST))
+            part.at, part.added = Position.parse(offset), None
+            self._merge.open(part.stream, part.type, before)
+        self._read(dict.fromkeys(self._parts, 0))
+        self._leads()
+
+    def look(self, offsets: Mapping[str, str]) -> list[Standing]:
+        streams = {stream: Position.parse(split_offset(offsets.get(stream, FIRST))[0]) for stream in self._parts}
+        replies = self._server.ask_all(
+            [words for stream, at in streams.items() for words in _asked(stream, at.id, 1)], in_one_moment=True
+        )
+        each = zip(streams.items(), replies[::3], replies[1::3], replies[2::3], strict=True)
+        found = []
+        for (stream, at), read, told, there in each:
+            summary = Summary.of(told, stream)
+            self._parts[stream].added = 0 if summary is None else summary.added
+            found.append(_standing(stream, at, read, summary, is_there=bool(there)))
+        return sorted(found)
+
+    def poll(self, limit: int, timeout_s: float) -> list[Taken]:
+        until_s = time.monotonic() + timeout_s
+        while True:
+            try:
+                found = self._polled(limit)
+                left_s = until_s - time.monotonic()
+                if found or left_s <= 0:
+                    return found
+                if self._trouble:
+                    time.sleep(min(AGAIN_S, left_s))
+                else:
+                    self._wait(left_s)
+            except (TransientError, UsageError) as error:
+                self._fail(error)
+                left_s = until_s - time.monotonic()
+                if left_s <= 0:
+                    return []
+                time.sleep(min(AGAIN_S, left_s))
+
+    def passed(self, offsets: Mapping[str, str]) -> None:
+        """Nothing to tell: a stream knows nothing of its readers."""
+
+    def trim(self, offsets: Mapping[str, str]) -> None:
+        """Remove entries before these offsets from the streams, where the settings say so; about, which is quick."""
+        if not self._trims:
+            return
+        for stream in self._parts.keys() & offsets.keys():
+            minimum = Position.parse(split_offset(offsets[stream])[0]).id
+            try:
+                while self._server.ask("XTRIM", stream, "MINID", "~", minimum):  # so many at a time, others between
+                    pass
+            except (TransientError, UsageError) as error:
+                self._fail(error)
+
+    def refuse(self, refused: Sequence[Refused]) -> None:
+        for at in range(0, len(refused), SEND_AT_ONCE):
+            sent = refused[at : at + SEND_AT_ONCE]
+            try:
+                replies = self._server.ask_all([self._dead_letter(one) for one in sent])
+            except UsageError as error:
+                raise TransientError(str(error)) from None
+            for reply in replies:
+                if isinstance(reply, Exception):
+                    raise TransientError(str(reply))
+
+    def health(self) -> Health:
+        behind = [
+            part.added - part.at.count
+            for part in self._parts.values()
+            if part.added is not None and part.at.count is not None
+        ]
+        lag = sum(behind) + self._merge.count if len(behind) == len(self._parts) else None
+        words, merge = (self._trouble,) if self._trouble else (), self._merge
+        return Health(lag, self._errors, 0, words, merge.overtaken, merge.overtaken_ms)
+
+    def close(self) -> None:
+        if self._leads_until_s:
+            with suppress(TransientError, UsageError):
+                self._server.ask("EVAL", _RELEASE, 1, self._lease, self._token)
+        self._leads_until_s = 0.0
+        self._server.close()
+
+    # ---- reading
+
+    def _polled(self, limit: int) -> list[Taken]:
+        if not self._leads():
+            return []
+        self._merge.doubt()
+        parts = [one for one in self._parts.values() if one.wants(self._merge, limit)]
+        read = self._read({part.stream: part.count for part in parts})
+        self._trouble = ""
+        for part in parts:
+            self._take_in(part, *read[part.stream])
+        return self._taken(self._merge.take(limit))
+
+    def _read(self, counts: Mapping[str, int]) -> dict[str, tuple[list[Entry], Position]]:
+        """The next entries of streams, and where each was read to then; seen in one moment with what the stream says.
+
+        With a count of 0 the stream is only looked at.
+        """
+        asked = [
+            words for stream, count in counts.items() for words in _asked(stream, self._parts[stream].at.id, count)
+        ]
+        replies = iter(self._server.ask_all(asked, in_one_moment=True))
+        found = {}
+        for (stream, count), read, told, there in zip(counts.items(), replies, replies, replies, strict=True):
+            part, summary = self._parts[stream], Summary.of(told, stream)
+            if isinstance(read, Exception):
+                raise read
+            came = entries(read).get(stream, [])
+            is_all, came = len(came) < max(count, 1), came[:count]
+            to = check_read(stream, part.at, came, summary, is_all=is_all, is_there=part.at.id == FIRST or bool(there))
+            part.added = 0 if summary is None else summary.added
+            found[stream] = came, to
+        return found
+
+    def _take_in(self, part: _Part, came: Sequence[Entry], to: Position) -> None:
+        """Entries as lines that wait for their turn, up to the first whose schema is away."""
+        lines: list[Line] = []
+        is_all = len(came) < part.count
+        for entry in came:
+            try:
+                line = self._line(entry)
+            except SchemasAwayError as error:
+                self._fail(error)
+                count = None if to.count is None else to.count - len(came) + len(lines)
+                to = Position(came[len(lines) - 1].id if lines else part.at.id, count)
+                is_all = False
+                break
+            lines.append(line)
+        part.at = to
+        self._merge.add(part.stream, lines, [order_of(line.where)[0] for line in lines])
+        if came:
+            part.learn(came)
+        if is_all:
+            self._merge.pass_by(part.stream)  # it had nothing more a moment ago
+
+    def _taken(self, runs: Sequence[Run]) -> list[Taken]:
+        """Lines whose turn it is, with the offset behind each run of them; later ones of their part may wait here."""
+        left = {stream: self._merge.lines(stream) for stream, _, _ in runs}
+        found = []
+        for stream, lines, before in reversed(runs):
+            part = self._parts[stream]
+            at = Position(lines[-1].where, None if part.at.count is None else part.at.count - left[stream])
+            left[stream] += len(lines)
+            found.append(Taken(stream, part.type, self._decoder.format, lines, stored_offset(str(at), before)))
+        return found[::-1]
+
+    def _line(self, entry: Entry) -> Line:
+        number, fields = number_of_entry(entry.id), entry.fields
+        if len(fields) == 2 and fields[0] == self._field:
+            line = self._decoder.line(number, fields[1])
+        else:
+            line = Line(number, fields_json(fields), None, self._no_message(fields))
+        line.where = entry.id
+        return line
+
+    def _no_message(self, fields: Sequence[bytes]) -> str:
+        wanted = self._field.decode()
+        if self._field not in fields[::2]:
+            return f"the entry has no field {wanted!r}, in which its message should be"
+        return f"the entry has {len(fields) // 2} fields, and its message should be in {wanted!r} alone"
+
+    def _wait(self, left_s: float) -> None:
+        """Until something is there, or for a while."""
+        wait_ms = max(1, min(int(self._merge.pause_s(left_s) * 1_000), WAIT_MS))
+        streams = list(self._parts)
+        ids = [self._parts[stream].at.id for stream in streams]
+        self._server.ask("XREAD", "COUNT", 1, "BLOCK", wait_ms, "STREAMS", *streams, *ids)
+
+    # ---- the lease
+
+    def _leads(self) -> bool:
+        """Whether these streams are ours to read: the lease is held, and is made longer in time."""
+        now_s = time.monotonic()
+        if now_s < self._leads_until_s - LEASE_MS * 2 / 3_000:
+            return True
+        if self._leads_until_s and self._server.ask("EVAL", _RENEW, 1, self._lease, self._token, LEASE_MS):
+            self._leads_until_s = now_s + LEASE_MS / 1_000
+            return True
+        if self._server.ask("SET", self._lease, self._token, "NX", "PX", LEASE_MS):
+            self._leads_until_s = now_s + LEASE_MS / 1_000
+            return True
+        holder = self._server.ask("GET", self._lease) or b"nobody any more"
+        self._leads_until_s = 0.0
+        self._trouble = f"another worker reads these streams: {holder.decode('utf-8', 'replace').rpartition(':')[0]}"
+        return False
+
+    def _fail(self, error: Exception) -> None:
+        self._errors, self._trouble = self._errors + 1, str(error)
+
+    def _dead_letter(self, one: Refused) -> Words:
+        told = {"source": one.source, "place": one.place, "type": one.type, "reason": one.reason}
+        told |= {"at": time_text(one.at_ms)}
+        return [
+            "XADD",
+            self._dead_letters,
+            "*",
+            *(part for pair in told.items() for part in pair),
+            self._field,
+            one.raw,
+        ]
+
+
+def _asked(stream: str, at: str, count: int) -> list[Words]:
+    """What is asked of a stream in one moment: entries behind an id, what it says of itself, and the one of that id."""
+    return [
+        ("XREAD", "COUNT", max(count, 1), "STREAMS", stream, at),
+        ("XINFO", "STREAM", stream),
+        ("XRANGE", stream, at, at),
+    ]
+
+
+def _standing(stream: str, at: Position, read: Any, summary: Summary | None, *, is_there: bool) -> Standing:
+    """How a stream stands, by the answers to `_asked`."""
+    if isinstance(read, Exception):
+        raise read
+    came = entries(read).get(stream, [])
+    try:
+        check_read(stream, at, came, summary, is_all=not came, is_there=at.id == FIRST or is_there)
+    except StateError as error:
+        return Standing(stream, None, str(error))
+    if summary is None or not came:
+        return Standing(stream, 0)
+    if at.id == FIRST:
+        return Standing(stream, summary.length)
+    return Standing(stream, None if at.count is None else summary.added - at.count)
+
+
+def _parts(system: System) -> dict[str, _Part]:
+    """The streams by their names. Raises: UsageError where one is named twice."""
+    named: list[tuple[str, str | None]] = [
+        (stream, None if type_ == "any" else type_) for type_, stream in system.options["streams"].items()
+    ]
+    if labels := system.text("labels"):
+        named.append((labels, "label"))
+    found = {stream: _Part(stream, type_) for stream, type_ in named}
+    if len(found) < len(named):
+        raise UsageError("source: a stream has one type of events. Name it once, under 'any' if it has several.")
+    if system.text("dead_letters") in found:
+        raise UsageError("source: dead letters go to another stream than those that are read.")
+    return found

@@ -1,0 +1,1 @@
+"""An opened project: what commands, programs and notebooks call."""

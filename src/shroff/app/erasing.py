@@ -1,0 +1,191 @@
+"""Taking away what is personal: the values that lie beside the events of one entity's key, and nothing else.
+
+No event, no decision and no receipt changes, since none of them ever had these values.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from shroff.app.additions import Additions, Waits
+from shroff.errors import UsageError, nearest
+from shroff.explain.finding_keys import Keyed
+from shroff.features.key_texts import read_key
+from shroff.log.deeds import Deed
+from shroff.log.history import Records
+from shroff.project.stored_keys import stored_key
+from shroff.runtime.progress import unheard
+from shroff.streams.log import LateEvent, Log, Record, Request
+
+if TYPE_CHECKING:
+    from shroff.cases.erasing import Written
+    from shroff.features.naive import Key
+    from shroff.project.definitions import Definitions
+
+AT_ONCE: Final = 1_000  # events in one request
+Named = tuple[str, str]  # an event's type and id
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What was found of a key: its events, late ones that are kept included, how many of them had personal values.
+
+    `quarantined` are the entries of quarantine in whose bytes the key stands, which nobody can tell from others that
+    only mention it: people look at them. `mails` are the mails about these events that lay as files, `letters` those
+    of whose recipients nothing is kept any more, sent by a server or not. `written` is what people wrote and attached
+    in cases about these events, which stays until somebody says so; `of` names the key in the record.
+    """
+
+    events: int
+    erased: int
+    quarantined: tuple[int, ...]
+    mails: int = 0
+    letters: int = 0
+    written: Written | None = None
+    of: str = ""
+
+
+class Erasing(Additions):
+    """Erasing in an opened project."""
+
+    __slots__ = ()
+
+    def erase(
+        self,
+        entity: str,
+        key: str,
+        *,
+        is_dry: bool = False,
+        progress: Callable[[int], None] | None = None,
+        waits: Waits = unheard,
+    ) -> Erased:
+        """Remove the personal values of all events with this key, beside a writer too, and the mails about them.
+
+        Args:
+            key: As a person writes it; a hashed one in clear, or as the log shows it. Of several parts a list as JSON.
+            is_dry: Count, and remove nothing.
+
+        Raises: UsageError for an entity that there is not, or where no event type of it has a personal field.
+        Cost: one pass over the log.
+        """
+        self._needs_log("so nothing lies beside one")
+        definitions = self.definitions
+        wanted = _key(definitions, self.hasher, entity, key)
+        events = erased = mails = letters = 0
+        names: list[str] = []
+        of = f"{entity} {_unnamed(self.hasher, key)}"
+        with self.reading() as log:
+            for named in _events_of(log, definitions, entity, wanted, progress):
+                events += len(named)
+                there = _with_personal(log, named)
+                erased += len(there)
+                if there and not is_dry:
+                    self._erase(there, waits, Deed("personal.erase", of, None, {"events": len(there)}))
+                names += (f"{type_}/{id_}" for type_, id_ in named)
+            mentioned = _mentioned(log, key, wanted)
+        if names:  # no new mail finds an address by now
+            mails, letters = self.forget_mails(names, None if is_dry else of)
+        return Erased(events, erased, mentioned, mails, letters, self.written_about(names) if names else None, of)
+
+    @abstractmethod
+    def written_about(self, events: Sequence[str]) -> Written:
+        """What people wrote and attached in cases about these events."""
+
+    @abstractmethod
+    def forget_mails(self, events: Sequence[str], of: str | None) -> tuple[int, int]:
+        """Remove the mails about these events that lie as files, and what is kept of whom any mail was for.
+
+        Gives how many files and how many letters that were; for the record it is done to `of`, and where that is None
+        it is only counted.
+        """
+
+    def _erase(self, named: Sequence[Named], waits: Waits, deed: Deed) -> None:
+        from shroff.worker.inbox import ERASE, ask, erase, staying
+
+        body, now_ms = msgspec.json.encode(named), self.now_ms()
+
+        def put(log: Log) -> int:
+            return self.put_request(log, ERASE, body, now_ms, deed)
+
+        def alone(number: int | None) -> bytes:
+            with closing(self.open_log(read_only=False)) as log:
+                if number is None:
+                    number = put(log)
+                    with staying():
+                        return erase(log, Request(number, ERASE, body, now_ms))
+                reply = log.reply_to(number)
+                return reply if reply is not None else erase(log, Request(number, ERASE, body, now_ms))
+
+        ask(put, alone, self._beside, waits, self.waiting)
+
+
+def _unnamed(hasher: Callable[[str], str], key: str) -> str:
+    """What stands for a key in the record, which is never erased: its keyed hash, without its last characters."""
+    return ":".join(hasher(key).split(":")[:2])
+
+
+def _key(definitions: Definitions, hasher: Callable[[str], str], entity: str, text: str) -> Key:
+    """The key that is meant. Raises: UsageError."""
+    events = definitions.events
+    if entity not in events.entities:
+        hint = nearest(entity, events.entities) or f"There is {', '.join(events.entities) or 'none'}."
+        raise UsageError(f"there is no entity {entity!r}. {hint}")
+    keys = events.entities[entity].keys
+    if not any(events.types[name].personal for name in keys):
+        raise UsageError(f"no event type that has a key of {entity} has a personal field.")
+    found = read_key(text, events.entities[entity])
+    if found is None:
+        raise UsageError(
+            f"{text!r} is no key of {entity}. One of several parts is a list as JSON, such as '[\"a\", 1]'."
+        )
+    return stored_key(events, hasher, entity, found if isinstance(found, tuple) else (found,))
+
+
+def _events_of(
+    log: Log, definitions: Definitions, entity: str, key: Key, progress: Callable[[int], None] | None
+) -> Iterator[list[Named]]:
+    """The events with this key, kept late ones too, in lists of at most `AT_ONCE`."""
+    records = Records(definitions.events, definitions.settings.money_places)
+    keyed = Keyed(definitions, records)
+    named: list[Named] = []
+    for part in _all(log, progress):
+        named += [(one.type, one.id) for one in part if keyed.has(one, entity, key)]
+        while len(named) >= AT_ONCE:
+            yield named[:AT_ONCE]
+            del named[:AT_ONCE]
+    if named:
+        yield named
+
+
+def _with_personal(log: Log, named: Sequence[Named]) -> list[Named]:
+    """Those of these events beside which something lies."""
+    there: list[Named] = []
+    for type_ in dict.fromkeys(type_ for type_, _ in named):
+        there += [(type_, id_) for id_ in log.personal(type_, [id_ for of, id_ in named if of == type_])]
+    return there
+
+
+def _all(log: Log, progress: Callable[[int], None] | None) -> Iterator[list[Record]]:
+    for records in log.read():
+        yield [one for one in records if one.kind == "event"]
+        if progress is not None:
+            progress(len(records))
+    after = ("", "")
+    while late := log.late_after(*after):
+        after = (late[-1].type, late[-1].id)
+        yield [_record(one) for one in late]
+
+
+def _record(late: LateEvent) -> Record:
+    return Record(0, "event", late.type, late.id, late.time_ms, late.body, decided=False)
+
+
+def _mentioned(log: Log, text: str, key: Key) -> tuple[int, ...]:
+    needles = {text.encode(), *(part.encode() for part in key if isinstance(part, str))} - {b""}
+    return tuple(number for number, one in log.refused_list() if any(needle in one.raw for needle in needles))

@@ -1,0 +1,247 @@
+"""The lake of an opened project: where it is, and what can be done with it."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from shroff import config
+from shroff.app.elsewhere import Elsewhere
+from shroff.errors import UsageError
+from shroff.language.values import parse_duration
+from shroff.project.settings.systems import System, Systems
+from shroff.streams.lake import Objects, Patient
+
+if TYPE_CHECKING:
+    from shroff.features.cluster.partitioned import Cluster
+    from shroff.lake.check import LakeCheck
+    from shroff.lake.compaction import Compaction
+    from shroff.lake.reader import LakeReader
+    from shroff.lake.spread_files import SpreadRun
+    from shroff.lake.writer import Written
+    from shroff.project.definitions import Definitions
+    from shroff.runtime.progress import Progress
+    from shroff.streams.lake_manifest import File, LakeState, Layout
+
+IN_FOLDER: Final = "lake.folder"
+ADAPTERS: Final = {"s3": "lake.s3", "gs": "lake.gcs", "az": "lake.azure", "abfss": "lake.azure"}
+SETTINGS: Final = ("endpoint", "region", "account")
+LAYOUTS: Final = ("parquet", "json", "both")
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
+
+
+@dataclass(frozen=True, slots=True)
+class Lake:
+    """A lake of a project. Commands and programs write, put together, check and read it by this.
+
+    `opened` opens its objects again, in any process.
+    """
+
+    project: Lakes
+    objects: Patient
+    layout: Layout
+    opened: Callable[[], Objects]
+
+    @property
+    def address(self) -> str:
+        return self.objects.address
+
+    @property
+    def lane(self) -> int:
+        """Which lane's rows these are; 0 where the project has one log."""
+        return self.project.places.lane or 0
+
+    @property
+    def state(self) -> LakeState:
+        """What is in it, by its manifests."""
+        from shroff.streams.lake_manifest import read_state
+
+        return read_state(self.objects, self.lane)
+
+    def write(self, progress: Progress | None = None) -> Written:
+        """Write what the log has and the lake has not (see `lake_writer`)."""
+        from shroff.lake.writer import LakeWriter
+
+        with self.project.reading() as log:
+            return LakeWriter(self.objects, log, self.project.now_ms, lane=self.lane).write(self.layout, progress)
+
+    def compact(self, *, files_min: int | None = None, grace: str = "1d") -> Compaction:
+        """Put small files together, and remove those that were replaced longer ago than a duration."""
+        from shroff.lake.compaction import FILES_MIN, TARGET_BYTES
+        from shroff.lake.writer import LakeWriter
+
+        least = FILES_MIN if files_min is None else files_min
+        if least < 2:
+            raise UsageError(f"it takes 2 files at least to make one of them, not {least}.")
+        try:
+            grace_ms = parse_duration(grace)
+        except ValueError as error:
+            raise UsageError(f"the time of grace: {error}.") from None
+        with self.project.reading() as log:
+            writer = LakeWriter(self.objects, log, self.project.now_ms, lane=self.lane)
+            return writer.compact(files_min=least, target_bytes=TARGET_BYTES, grace_ms=grace_ms)
+
+    def check(self, progress: Progress | None = None) -> LakeCheck:
+        """Fetch every file and document and look at it (see `lake_check`).
+
+        Raises: StateError where documents are to be held against a log that is not the lake's.
+        """
+        from shroff.lake.check import check
+        from shroff.lake.writer import LakeWriter
+
+        state = self.state
+        if state.is_whole:
+            return check(self.objects, state, progress)
+        with self.project.reading() as log:
+            LakeWriter(self.objects, log, self.project.now_ms, lane=self.lane).check_log(state)
+            return check(self.objects, state, progress, log)
+
+    def files(self, folder: str = "") -> list[File]:
+        """The files that count, in the order of their names; of a folder such as `events/type=payment`, those in it."""
+        inside = f"{folder.strip('/')}/" if folder else ""
+        found = self.state.files
+        return [found[path] for path in sorted(found) if path.startswith(inside)]
+
+    def decide(
+        self, out: Path, cluster: Cluster, *, places: int | None = None, progress: Progress | None = None
+    ) -> SpreadRun:
+        """Decide its recorded log by a cluster, into a folder of files (see `spread_files`)."""
+        from shroff.lake.spread_files import decide_spread
+
+        self.project.refuse_lanes("Spark decides the log of a project that has one")
+        models = self.project.places.models
+        return decide_spread(
+            self.objects, self.opened, models, cluster, out.absolute(), places=places, progress=progress
+        )
+
+    def reader(self) -> LakeReader:
+        """Its records, decisions, flags and hits, as the log gives them."""
+        from shroff.lake.reader import LakeReader
+
+        return LakeReader(self.objects, self.lane)
+
+
+class Lakes(Elsewhere):
+    """The lake of a project, which knows its files, its log and how adapters are found."""
+
+    __slots__ = ()
+
+    now_ms: Callable[[], int]
+
+    @property
+    @abstractmethod
+    def definitions(self) -> Definitions:
+        """The project's definitions."""
+
+    @property
+    @abstractmethod
+    def systems(self) -> Systems:
+        """The outside systems of the project."""
+
+    @abstractmethod
+    def _adapter_named(self, name: str) -> Callable[..., Any]:
+        """The adapter of a name."""
+
+    @contextmanager
+    def lake(self, to: str | None = None) -> Iterator[Lake]:
+        """The lake that shroff.yaml names, or the one at another address: to write, check and read it.
+
+        Args:
+            to: A folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.
+
+        Raises: UsageError where no lake is named, or its address is none.
+        """
+        if self.is_parted:
+            raise self.name_one()
+        options: dict[str, Any] = dict(self.systems.lake.options) if self.systems.lake is not None else {}
+        if to is None and not options:
+            raise UsageError("no lake is named. Add 'lake: ./lake' or 'lake: s3://bucket/prefix' to shroff.yaml.")
+        layout = _layout(options)
+        with self._objects_at(options, to) as objects:
+            yield Lake(self, objects, layout, self._opening(options, to))
+
+    @contextmanager
+    def _lake_reader(self) -> Iterator[LakeReader]:
+        """The lake that shroff.yaml names, to read; for that the project may have mistakes."""
+        from shroff.lake.reader import LakeReader
+
+        assert self.systems.lake is not None
+        with self._objects_at(self.systems.lake.options) as objects:
+            yield LakeReader(objects, self.places.lane or 0)
+
+    @contextmanager
+    def _objects_at(self, options: Mapping[str, Any], to: str | None = None) -> Iterator[Patient]:
+        """A folder or bucket by its settings (`to`, `endpoint`, `region`, `account`), or at another address with those.
+
+        Raises: UsageError where its address is none.
+        """
+        objects = self._opening(options, to)()
+        try:
+            yield Patient(objects)
+        finally:
+            objects.close()
+
+    def _opening(self, options: Mapping[str, Any], to: str | None) -> Callable[[], Objects]:
+        """What opens it, in this process or, as it can be pickled, in another one."""
+        address = config.filled(str(options["to"]), "lake") if to is None else to
+        adapter, at = _adapter(address, Path.cwd() if to else self.places.folder)
+        if adapter == IN_FOLDER:
+            return partial(self._adapter_named(adapter), at)
+        told = {name: config.filled(options[name], "lake") for name in SETTINGS if name in options}
+        called = self.systems.called(System("lake", {"url": told.get("endpoint", "")}), self.places.folder)
+        told |= {name: called.text(name) for name in ("proxy", "ca") if called.text(name)}
+        return partial(self._adapter_named(adapter), at, **told)
+
+
+def lake_mistake(options: Mapping[str, Any]) -> str:
+    """Why there can be no lake by these settings, in words; nothing where there can. An address that is a variable
+    is looked at when the lake is opened.
+    """
+    address = str(options["to"])
+    try:
+        _layout(options)
+        if not address.startswith("${"):
+            _adapter(address, Path())
+    except UsageError as error:
+        return str(error)
+    return ""
+
+
+def _adapter(address: str, folder: Path) -> tuple[str, str]:
+    """The adapter for an address, and the address as it takes it. Raises: UsageError where there is none."""
+    scheme = _SCHEME.match(address)
+    if scheme is None:
+        return IN_FOLDER, str(folder / Path(address).expanduser())
+    if scheme[1] not in ADAPTERS:
+        raise UsageError(f"a lake is in a folder, at s3://, gs:// or az://, not at {scheme[1]}://.")
+    return ADAPTERS[scheme[1]], address
+
+
+def _layout(options: Mapping[str, Any]) -> Layout:
+    """What is to be written. Raises: UsageError where a folder of documents cannot be as it is told."""
+    from shroff.lake.documents import FOLDER, TAKEN
+    from shroff.streams.lake_manifest import DocumentFolder, Layout
+
+    layout, documents = options.get("layout", LAYOUTS[0]), options.get("documents", {})
+    if layout == "parquet":
+        if documents:
+            raise UsageError("lake: documents are for layout json or both, and the layout is parquet.")
+        return Layout()
+    if not documents:
+        raise UsageError(f"lake: layout {layout} needs documents, such as {{ transaction: {{ of: payment }} }}.")
+    for name, told in documents.items():
+        if not FOLDER.fullmatch(name) or name in TAKEN:
+            raise UsageError(f"lake: documents cannot lie in a folder {name!r}; choose another name.")
+        if told.get("sources") and told["of"] != "labels":
+            raise UsageError(f"lake: sources are for labels, and {name} is of {told['of']}.")
+    folders = {
+        name: DocumentFolder(told["of"], int(told.get("lines", 0)), tuple(told.get("sources", ())))
+        for name, told in documents.items()
+    }
+    return Layout(layout == "both", folders)

@@ -1,0 +1,1 @@
+"""Live input and output of an opened project: sources, sinks, lanes."""

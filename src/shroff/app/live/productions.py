@@ -1,0 +1,219 @@
+"""What an opened project sends: the events of a file to where its live source reads them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from shroff.errors import Problem, UsageError
+from shroff.events.definitions import Events
+from shroff.events.formats.encodings import read_lines
+from shroff.events.formats.lines import Lines
+from shroff.events.mapping import LABEL
+from shroff.language.yaml import text as yamltext
+from shroff.project.settings.systems import System, Systems, load_systems
+from shroff.runtime.progress import Meter
+from shroff.streams.sink import PreparedSink
+
+if TYPE_CHECKING:
+    from shroff.events.formats.schemas import SchemaRegistry
+    from shroff.events.formats.wire import Encoder
+    from shroff.events.intake import Intake
+    from shroff.project.definitions import Definitions
+    from shroff.streams.sender import Sender
+    from shroff.streams.sink import Sink
+    from shroff.worker.producing import Pace, Production
+
+
+LABELS_TO_LANES: Final = (
+    "a label goes to the lane of its event, which is known when that is decided: leave --labels out, and send them "
+    "with 'shroff label FILE' then."
+)
+
+
+class Productions:
+    """The calls of a project that send events."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def definitions(self) -> Definitions:
+        """The project's definitions."""
+
+    @property
+    @abstractmethod
+    def systems(self) -> Systems:
+        """The outside systems of the project."""
+
+    @abstractmethod
+    def open_sink(self, name: str, system: System) -> Sink:
+        """A sink by its settings, and a name that no other project's has. Raises: UsageError where they cannot be."""
+
+    @abstractmethod
+    def open_sender(self, system: System) -> tuple[Sender, Callable[[bool], Encoder]]:
+        """What sends to a live source, and what makes its messages, by whether they name their type."""
+
+    def produce(
+        self,
+        file: str | Path,
+        *,
+        as_type: str | None = None,
+        labels: str | Path | None = None,
+        to: str | None = None,
+        order: str = "file",
+        pace: Pace | None = None,
+        key: str | None = None,
+        format: str | None = None,
+        first_row: int = 1,
+        partitions: int | None = None,
+        done: Production | None = None,
+        watch: Callable[[Sender, Meter], None] = lambda _sender, _meter: None,
+    ) -> Production:
+        """Send the events of a file to the project's live source, in the order of the file.
+
+        Lines are read as `ingest` reads them, and what is no event is counted. Values of hashed fields go as they
+        are: who reads the source hashes them.
+
+        Args:
+            labels: Rows of labels, merged in by when they were known; it may be the same file.
+            to: An address of a source, in place of the one in shroff.yaml.
+            order: `file`, or `time` to sort by event time first.
+            pace: When events are due; without it at once.
+            key: The field that chooses the partition; without it the first entity of each event type.
+            first_row: The data line to begin with.
+            partitions: Make topics that are not there, with so many.
+            done: Says at any time how far it came.
+            watch: Told before the first event what sends, and what knows which share of the file is read.
+
+        Raises: UsageError; TransientError where nothing more can be sent.
+        """
+        from shroff.events.formats.sorting import in_order_of_time
+        from shroff.worker.ingest import with_labels
+        from shroff.worker.producing import Outgoing, Pace, Production, keys_of, produce
+
+        if order not in {"file", "time"} or (order == "time" and first_row > 1):
+            raise UsageError("the order is file or time; one begins behind the first line in file order only.")
+        done, meter = done or Production(), Meter()
+        done.next_row = first_row
+        definitions = self.definitions
+        events, settings = definitions.events, definitions.settings
+        system = self.systems.source if to is None else _at_address(to, as_type)
+        if system is None:
+            raise UsageError("this project has no live source to send to. Name one under 'source' in shroff.yaml.")
+        entity = system.text("key") if system.lanes > 1 else ""
+        if entity and labels is not None:
+            raise UsageError(LABELS_TO_LANES)
+        keys = keys_of(events, settings, definitions.reference, key, entity)
+        with ExitStack() as opened:
+            lines = _from_row(meter.opened(opened.enter_context(read_lines(Path(file), format))), first_row)
+            intake = self._intake()
+            submissions = intake.submissions(lines, Path(file).name, as_type)
+            if order == "time":
+                submissions = meter.given(in_order_of_time(meter.taken(submissions)))
+            if labels is not None:
+                rows = opened.enter_context(read_lines(Path(labels), format))
+                submissions = with_labels(submissions, self._intake().submissions(rows, Path(labels).name, LABEL))
+            sender, encoder = self.open_sender(system)
+            opened.enter_context(closing(sender))
+            wanted = {as_type} if as_type else targets(sender, events).keys() - {LABEL}
+            if partitions is not None:  # a worker needs all that the settings name
+                wanted = _read_by_a_worker(sender, events, system)
+            done.made = sender.prepare(sorted({*wanted, *({LABEL} if labels is not None else ())}), partitions)
+            watch(sender, meter)
+            is_json = system.options.get("format", "json") == "json"
+            outgoing = Outgoing(events, settings, sender, encoder, is_json=is_json)
+            lateness_ms = settings.lateness_ms
+            produce(submissions, sender, outgoing, keys, pace or Pace(), done, lateness_ms=lateness_ms)
+        done.unmatched = intake.unmatched
+        return done
+
+    def make_topics(self, partitions: int = 1) -> list[str]:
+        """Make the topics that shroff.yaml names and that are not there; gives their names.
+
+        Those of the source with so many partitions, that of dead letters, and those of sinks. What needs no making,
+        such as a stream of Redis, is passed over.
+
+        Raises: UsageError where one cannot be made; TransientError where nobody answers.
+        """
+        made: list[str] = []
+        events, system = self.definitions.events, self.systems.source
+        if system is not None:
+            sender, _ = self.open_sender(system)
+            with closing(sender):
+                made += sender.prepare(sorted(_read_by_a_worker(sender, events, system)), partitions)
+        for name, one in self.systems.sinks.items():
+            if one.kind == "kafka":
+                with closing(self.open_sink(name, one)) as sink:
+                    made += sink.prepare(partitions) if isinstance(sink, PreparedSink) else ()
+        return made
+
+    def _intake(self) -> Intake:
+        from shroff.events.intake import Intake
+
+        return Intake(self.definitions.events, self.definitions.settings, None)
+
+
+def _read_by_a_worker(sender: Sender, events: Events, system: System) -> set[str]:
+    """The types whose topics a worker needs: all that the settings name."""
+    return targets(sender, events).keys() - ({LABEL} if "labels" not in system.options else set())
+
+
+def _from_row(lines: Lines, first_row: int) -> Lines:
+    """The lines from this one on; those before are read here."""
+    deque(islice(lines, first_row - 1), maxlen=0)
+    return lines
+
+
+def _at_address(url: str, as_type: str | None) -> System:
+    """The live source at an address, its one topic or stream that of this type where one is given."""
+    problems: list[Problem] = []
+    top = yamltext.read(f"source: {msgspec.json.encode(url).decode()}\n", "--to", problems)
+    found = load_systems(top, problems, []).source if isinstance(top, yamltext.Mapping) else None
+    if problems or found is None:
+        words = "; ".join(f"{one.message} {one.hint}".strip() for one in problems)
+        raise UsageError(f"--to: {words or 'no live source is there.'}")
+    where = "topics" if found.kind == "kafka" else "streams"
+    if as_type in {None, LABEL}:
+        return found
+    return System(found.kind, {**found.options, where: {as_type: found.options[where]["any"]}})
+
+
+def encoder_of(
+    system: System,
+    definitions: Definitions,
+    sender: Sender,
+    registry: Callable[[System], SchemaRegistry],
+    *,
+    names_type: bool,
+) -> Encoder:
+    """What makes the messages of a live source.
+
+    Raises: UsageError where its messages are Avro and it names no registry.
+    """
+    if system.text("format", "json") == "json":
+        from shroff.events.formats.wire import JsonEncoder
+
+        return JsonEncoder(definitions.events, names_type=names_type)
+    from shroff.events.avro.wire import AvroEncoder
+
+    topics = targets(sender, definitions.events)
+    return AvroEncoder(registry(system), definitions.events, topics, settings=definitions.settings)
+
+
+def targets(sender: Sender, events: Events) -> dict[str, str]:
+    """The topics or streams of all event types, and of labels, that have one."""
+    found = {}
+    for name in (*events.types, LABEL):
+        try:
+            found[name] = sender.target(name).name
+        except UsageError:
+            continue
+    return found

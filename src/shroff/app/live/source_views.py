@@ -1,0 +1,116 @@
+"""What an opened project knows of its source: how far each part was read, and having one forgotten."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from shroff.errors import LogBusyError, TransientError, UsageError
+
+if TYPE_CHECKING:
+    from shroff.log.deeds import Deed
+    from shroff.log.forgetting import PartRead
+    from shroff.project.settings.systems import System, Systems
+    from shroff.streams.log import Log
+    from shroff.streams.source import Source, Standing
+
+NAMES: Final = ("kafka", "redis", "files")  # of sources, among a log's offsets
+LEADS: Final = "A worker that leads the log has in memory how far it is: stop it first, and a standby with it"
+
+
+class SourceViews(ABC):
+    """The calls of a project about how far its source was read."""
+
+    __slots__ = ()
+
+    now_ms: Callable[[], int]
+    warnings: list[str]
+
+    @property
+    @abstractmethod
+    def systems(self) -> Systems:
+        """The outside systems of the project."""
+
+    @abstractmethod
+    def has_log(self) -> bool:
+        """Whether there is a log already."""
+
+    @abstractmethod
+    def reading(self) -> AbstractContextManager[Log]:
+        """The log, to read."""
+
+    @abstractmethod
+    def open_log(self, *, read_only: bool) -> Log:
+        """The log, to be closed by the caller. Raises: LogBusyError where another process writes."""
+
+    @abstractmethod
+    def record(self, deed: Deed) -> None:
+        """Put into the record what is done without a request."""
+
+    @abstractmethod
+    def open_source(self, system: System) -> Source:
+        """A live source. Raises: UsageError where its settings cannot be."""
+
+    def source_parts(self) -> dict[str, list[PartRead]]:
+        """The parts that were read or can be, by `kafka`, `redis` and `files`: how far, and how many messages wait.
+
+        The source of shroff.yaml is asked what waits; where nobody answers, `warnings` says so and the rest is told.
+        """
+        from shroff.log.forgetting import known, parts_read
+
+        found: dict[str, list[PartRead]] = {}
+        if self.has_log():
+            with self.reading() as log:
+                found = {name: parts for name in NAMES if (parts := parts_read(log, name))}
+        system = self.systems.source
+        if system is not None:
+            read = {one.part: one for one in found.get(system.kind, ())}
+            standings = self._standings(system, known({name: one.offset for name, one in read.items()}))
+            found[system.kind] = _joined(read, standings)
+        return found
+
+    def _standings(self, system: System, offsets: Mapping[str, str]) -> list[Standing]:
+        try:
+            with closing(self.open_source(system)) as source:
+                return source.look(offsets)
+        except (TransientError, UsageError) as error:
+            self.warnings.append(f"how many messages wait is not known: {error}")
+            return []
+
+    def forget_part(self, part: str) -> str:
+        """Have the log forget how far a part of a source was read; gives where that was.
+
+        The next worker reads it from its beginning, or from where `start` says; what is in the log already changes
+        nothing. Raises: UsageError where no such part was read; LogBusyError where a worker leads the log.
+        """
+        from shroff.log.deeds import Deed
+        from shroff.log.forgetting import forget, known
+
+        if not self.has_log():
+            raise UsageError("this project has no log yet, so nothing of its source was read.")
+        system = self.systems.source
+        names = sorted(NAMES, key=lambda name: system is None or name != system.kind)  # that of shroff.yaml first
+        try:
+            opened = self.open_log(read_only=False)
+        except LogBusyError as busy:
+            raise LogBusyError(f"{busy}. {LEADS}", busy.by) from busy
+        with closing(opened) as log:
+            owner = next((name for name in names if part in known(log.offsets(name))), names[0])
+            before = known(log.offsets(owner)).get(part)
+            if before is not None:
+                self.record(Deed("source.forget", f"part {part}", {"source": owner, "offset": before}))
+            return forget(log, owner, part, self.now_ms())
+
+
+def _joined(read: Mapping[str, PartRead], standings: list[Standing]) -> list[PartRead]:
+    """What the log has of parts, with how they stand outside."""
+    from shroff.log.forgetting import NOTHING, PartRead
+
+    found = dict(read)
+    for one in standings:
+        before = found.get(one.part, PartRead(one.part, NOTHING))
+        found[one.part] = replace(before, waiting=one.waiting, trouble=one.trouble)
+    return [found[part] for part in sorted(found)]

@@ -1,0 +1,202 @@
+"""What an opened project takes in many at a time: files, streams of lines, and events of a program."""
+
+from __future__ import annotations
+
+import io
+from abc import abstractmethod
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shroff.app.elsewhere import Elsewhere
+from shroff.app.views import Files, paths
+from shroff.errors import UsageError
+from shroff.events.formats.encodings import read_lines
+from shroff.runtime.progress import Meter, Progress, counted
+
+if TYPE_CHECKING:
+    from shroff.engine.decision import Decision, Refusal, Undecided
+    from shroff.events.formats.lines import Lines
+    from shroff.events.intake import Intake, Submission
+    from shroff.log.writer import Answer, Writer
+    from shroff.project.definitions import Definitions
+    from shroff.streams.log import Log
+    from shroff.worker.inbox import Inbox
+    from shroff.worker.ingest import IngestReport
+
+
+class Taking(Elsewhere):
+    """The ways into the log of a project, for the one process that writes it."""
+
+    __slots__ = ()
+
+    warnings: list[str]
+
+    @property
+    @abstractmethod
+    def definitions(self) -> Definitions:
+        """The project's definitions."""
+
+    @property
+    @abstractmethod
+    def hasher(self) -> Callable[[str], str]:
+        """What stands for the clear values of hashed fields."""
+
+    @abstractmethod
+    def writing(self, progress: Progress | None = None) -> AbstractContextManager[tuple[Writer, Log]]:
+        """The log's writer. Raises: LogBusyError where another process writes."""
+
+    @abstractmethod
+    def inbox(self, writer: Writer, log: Log) -> Inbox:
+        """The inbox of a log that this process writes."""
+
+    def ingest(
+        self,
+        files: Files,
+        *,
+        as_type: str | None = None,
+        labels: str | Path | None = None,
+        order: str | None = None,
+        format: str | None = None,
+        decide: bool = True,
+        is_hashed: bool = False,
+        progress: Progress | None = None,
+        sorting: Progress | None = None,
+        meter: Meter | None = None,
+        restoring: Progress | None = None,
+        on_batch: Callable[[Sequence[Answer]], None] | None = None,
+    ) -> IngestReport:
+        """Append files to the log, deciding on the way.
+
+        All files are opened and looked into first, so that one that cannot be read stops before writing, and so
+        does one with too many lines that come too late, unless `order` says otherwise.
+
+        Args:
+            files: One, or several in their order.
+            as_type: The event type of every line; without it lines name their own.
+            labels: Rows of labels, merged in by when they were known; it may be one of the files.
+            order: `time` sorts by event time first. `file` takes files in disorder as they are, with a warning, where
+                None, which is the same else, stops before writing.
+            is_hashed: Values of hashed fields that look like hashes are ones, as in what `shroff export` wrote.
+            progress: Is told how many lines were read.
+            sorting: Is told how many lines there are to be sorted.
+            meter: Knows which share of the files that is.
+            restoring: Is told how many events of the log were read.
+        """
+        from shroff.log.passed_over import note_unmatched
+        from shroff.worker.ingest import Overlaps, arranged, ingest, with_labels
+
+        self.refuse_lanes("a file says nothing of lanes; 'shroff produce' sends its events")
+        if order not in {None, "file", "time"}:
+            raise UsageError(f"there is no order {order!r}. There are file and time.")
+        intake, by_time, meter = self.intake(keeps_hashes=is_hashed), order == "time", meter or Meter()
+        overlaps = Overlaps() if order is None and len(paths(files)) > 1 else None
+
+        def told(answers: Sequence[Answer]) -> None:
+            if overlaps is not None:
+                overlaps.count(answers)
+            if on_batch is not None:
+                on_batch(answers)
+
+        with ExitStack() as opened:
+
+            def read(path: Path, type_name: str | None) -> Iterator[Submission]:
+                lines = meter.opened(opened.enter_context(read_lines(path, format)))
+                return intake.submissions(lines, path.name, type_name)
+
+            def sort(rows: Iterator[Submission]) -> Iterator[Submission]:
+                return meter.taken(counted(rows, sorting))
+
+            inputs = [(path.name, read(path, as_type)) for path in paths(files)]
+            rows = None if labels is None else read(Path(labels), "label")
+            writer, log = opened.enter_context(self.writing(restoring))
+            if decide and as_type != "label":
+                writer.definitions.require_models()
+                self.warnings += writer.definitions.remarks()
+            if by_time:
+                submissions = meter.given(
+                    arranged([(name, sort(lines)) for name, lines in inputs], writer, by_time=True)
+                )
+            else:
+                warn = self.warnings.append if order == "file" else None
+                submissions = arranged(inputs, writer, warn=warn, overlaps=overlaps)
+            if rows is not None:
+                submissions = with_labels(submissions, counted(rows, sorting))
+            if overlaps is not None:
+                submissions = overlaps.noted(submissions)
+            inbox = opened.enter_context(closing(self.inbox(writer, log)))
+            report = ingest(
+                writer,
+                counted(submissions, progress),
+                decide=decide,
+                on_batch=told,
+                between=log.maintain,
+                inbox=inbox,
+            )
+            note_unmatched(log, [name for name, _ in inputs], intake.unmatched, self.now_ms())
+        report.unmatched = intake.unmatched
+        self.warnings += [] if overlaps is None else overlaps.warnings()
+        return report
+
+    def intake(self, *, keeps_hashes: bool) -> Intake:
+        """The door for files and lines.
+
+        With `keeps_hashes` values that look like hashes are kept, as exports and quarantine have them; without, a
+        sender could write a hash that was seen somewhere and so into the history of somebody else's card.
+        """
+        from shroff.events.intake import Intake
+        from shroff.events.kept import keeping_hashed
+
+        definitions = self.definitions
+        hasher = keeping_hashed(self.hasher) if keeps_hashes else self.hasher
+        return Intake(definitions.events, definitions.settings, hasher)
+
+    def answers(
+        self,
+        lines: Lines,
+        source: str,
+        *,
+        as_type: str | None = None,
+        is_hashed: bool = False,
+        has_more: Callable[[], bool] = lambda: True,
+        restoring: Progress | None = None,
+        ready: Callable[[], None] = lambda: None,
+    ) -> Generator[list[tuple[str, Answer]], None, None]:
+        """Take lines as they come and answer each, with its place, once it is durable.
+
+        Args:
+            has_more: Whether a further line is there without waiting; where it is not, what came is answered.
+            ready: Called once, when state is restored and before a line is waited for: `warnings` has what came of it.
+        """
+        from shroff.worker.answers import in_groups
+
+        self.refuse_lanes("what is asked here would miss what other lanes know")
+        submissions = self.intake(keeps_hashes=is_hashed).submissions(lines, source, as_type)
+        with self.writing(restoring) as (writer, log), closing(self.inbox(writer, log)) as inbox, inbox.attended():
+            writer.definitions.require_models()
+            self.warnings += writer.definitions.remarks()
+            ready()
+            for group in in_groups(submissions, has_more):
+                with inbox.turn():
+                    answers = writer.write(group)
+                yield [(one.place, answer) for one, answer in zip(group, answers, strict=True)]
+                with inbox.turn():
+                    log.maintain()
+
+    def decide(
+        self, events: Iterable[Mapping[str, Any]], *, as_type: str | None = None, is_hashed: bool = False
+    ) -> list[Decision | Undecided | Refusal]:
+        """Take events and give for each, in order, what `shroff decide` would answer, durable when this returns.
+
+        Args:
+            events: Mappings of fields, all of `as_type`; or each `{"payment": {...}}`.
+
+        Returns: A `Decision`; `Undecided` where the type is not decided; a `Refusal` for one that is quarantined.
+        """
+        from shroff.events.formats.encodings import read_stream
+        from shroff.worker.answers import answer_value, json_lines
+
+        lines = read_stream(io.BytesIO(b"".join(json_lines(events))), "jsonl")
+        groups = self.answers(lines, "python", as_type=as_type, is_hashed=is_hashed)
+        return [answer_value(answer, int(place)) for group in groups for place, answer in group]

@@ -1,0 +1,381 @@
+"""The work of an opened project on live input: where it comes from, and the worker that takes it in."""
+
+from __future__ import annotations
+
+import sys
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from shroff import config
+from shroff.app.live.deliveries import Deliveries
+from shroff.app.live.source_views import SourceViews
+from shroff.errors import Problem, StorageError, TransientError, UsageError, nearest
+from shroff.language.yaml import text as yamltext
+from shroff.monitoring.live_order import remarks
+from shroff.project.settings.systems import SOURCES, System, load_systems
+from shroff.runtime.progress import unheard
+from shroff.streams.snapshots import KEPT, Snapshots
+
+if TYPE_CHECKING:
+    from threading import Event
+
+    from shroff.events.intake import Intake
+    from shroff.log.writer import Writer
+    from shroff.project.definitions import Definitions
+    from shroff.streams.lake import Patient
+    from shroff.streams.log import Log
+    from shroff.streams.snapshot_copies import SnapshotCopies
+    from shroff.streams.source import Source
+    from shroff.worker.answering import Answerer
+    from shroff.worker.inbox import Inbox
+    from shroff.worker.posts import Posts
+    from shroff.worker.serving.beside import Chore
+    from shroff.worker.serving.counts import Work
+    from shroff.worker.serving.delivery import Tended
+    from shroff.worker.serving.feeding import Feed
+    from shroff.worker.serving.options import Options
+    from shroff.worker.serving.worker import Leader, Worker
+
+NO_SOURCE: Final = (
+    "this project has no live source. Name one with 'shroff run --from kafka://localhost:9092/payments', or write it "
+    "into shroff.yaml as 'source:'; for a file there is 'shroff run --from payments.csv --as payment'."
+)
+
+
+class Workings(SourceViews, Deliveries):
+    """The calls of a project that work on live input."""
+
+    __slots__ = ()
+
+    places: config.Places
+    now_ms: Callable[[], int]
+
+    @abstractmethod
+    def reload(self) -> None:
+        """Read the project's files again when they are next needed."""
+
+    @abstractmethod
+    def checked(self) -> Definitions:
+        """The definitions, rule tests run. Raises: DefinitionError."""
+
+    @abstractmethod
+    def prepare_state(self) -> None:
+        """Make what a log and hashed values need, where it is not there."""
+
+    @abstractmethod
+    def open_log(self, *, read_only: bool) -> Log:
+        """The log, to be closed by the caller. Raises: LogBusyError where another process writes."""
+
+    @abstractmethod
+    def intake(self, *, keeps_hashes: bool) -> Intake:
+        """The door for files and lines."""
+
+    @abstractmethod
+    def running_inbox(self, writer: Writer, log: Log) -> Inbox:
+        """What other processes ask of this one, which writes the log."""
+
+    @abstractmethod
+    def follow_active(self, log: Log) -> str:
+        """Take up what the process that writes the log has made active; gives why not, empty else."""
+
+    @abstractmethod
+    def begin_active(self, log: Log) -> None:
+        """Note in the log which files this process begins with. Raises: as the log's `append`."""
+
+    @abstractmethod
+    def _objects_at(self, options: Mapping[str, Any], to: str | None = None) -> AbstractContextManager[Patient]:
+        """A folder or bucket by its settings (`to`, `endpoint`, `region`)."""
+
+    @abstractmethod
+    def open_source(self, system: System) -> Source:
+        """A live source. Raises: UsageError where its settings cannot be."""
+
+    @abstractmethod
+    def open_files(self, paths: Sequence[Path], type: str | None, format: str | None) -> Source:
+        """Files as a source. Raises: UsageError where one cannot be read."""
+
+    @contextmanager
+    def worker(
+        self,
+        sources: Sequence[str | Path] = (),
+        *,
+        as_type: str | None = None,
+        format: str | None = None,
+        until_idle_s: float | None = None,
+        limit: int | None = None,
+        stands_by: bool = False,
+        stop: Event | None = None,
+        tell: Callable[[str], None] = unheard,
+    ) -> Iterator[Worker]:
+        """A worker that takes live input into the log; `run` of it does the work, and its `work` says how that goes.
+
+        Args:
+            sources: An address of a live source, or files, which are read to their end and no further; by default the
+                source of shroff.yaml.
+            as_type: The event type of every line of files, or of what is at an address; without it lines name theirs.
+            until_idle_s: It ends when nothing has come for so long.
+            limit: It ends when so many messages are done.
+            stands_by: It waits while another process leads the log, folds along, and takes over when that one is gone.
+            stop: Ends it, from any thread: what was polled is committed first.
+            tell: Told what is waited for, and what else somebody should know.
+
+        Raises: UsageError where there is no such source.
+        """
+        from shroff.worker.serving.beside import Beside
+        from shroff.worker.serving.worker import Worker
+
+        self.take_up_told(sources, tell)
+        definitions = self.checked()  # a project with mistakes does not ask anybody outside
+        files, system = self._chosen(sources, as_type, format)
+        for words in remarks(definitions, system):
+            tell(words)
+        is_live = system is not None
+        opened = self.open_files(files, as_type, format) if system is None else self.open_source(system)
+        with closing(opened) as source:
+            self.routes()  # what is wrong with a sink is told before anything is taken
+            self.prepare_state()
+            options = replace(
+                self._options(until_idle_s if is_live or until_idle_s is not None else 0.0, limit),
+                keeps_late=system is not None and system.text("late") == "keep",
+            )
+            snapshots = self._snapshots()
+            self._fetch_snapshot(snapshots, tell)
+            place = _Workplace(self, snapshots)
+            how = {"is_live": is_live, "stands_by": stands_by}
+            with ExitStack() as held:
+                lane = None
+                if self.places.lane is not None:
+                    lane = self.lane_work(held.enter_context(closing(self.open_controls(self.places.lane))), tell)
+                worker = Worker(place, source, options, **how, stop=stop, tell=tell, lane=lane)
+                held.enter_context(Beside(self._chores(snapshots, worker), tell))
+                yield worker
+
+    @contextmanager
+    def answerer(
+        self,
+        posts: Posts,
+        begun: Callable[[Writer], object],
+        between: Callable[[Writer, Log], None],
+        *,
+        stands_by: bool = False,
+        stop: Event | None = None,
+        tell: Callable[[str], None] = unheard,
+        reads_source: bool = True,
+    ) -> Iterator[Answerer]:
+        """What decides posts; `run` of it does the work, with all that a worker has beside it.
+
+        Where the project has a live source, that is read between posts, as its log has no other writer.
+
+        Args: as `worker.answering.Answerer`.
+            reads_source: Read the live source; else it stays unread.
+
+        Raises: UsageError for a source or a sink that cannot be as it is set.
+        """
+        from shroff.worker.answering import Answerer
+        from shroff.worker.serving.beside import Beside
+
+        self.refuse_lanes("a service has one log")
+        definitions = self.checked()
+        self.routes()
+        self.prepare_state()
+        snapshots = self._snapshots()
+        self._fetch_snapshot(snapshots, tell)
+        place, options = _Workplace(self, snapshots), self._options(None, None)
+        with ExitStack() as held:
+            feed = self._feed(place, held) if reads_source else None
+            for words in remarks(definitions, self.systems.source if feed else None):
+                tell(words)
+            answerer = Answerer(
+                place, posts, begun, between, options, stands_by=stands_by, stop=stop, tell=tell, feed=feed
+            )
+            held.enter_context(Beside(self._chores(snapshots, answerer), tell))
+            yield answerer
+
+    def _feed(self, place: _Workplace, held: ExitStack) -> Feed | None:
+        """The live source of shroff.yaml, opened for as long as `held` is; None where there is none."""
+        from shroff.worker.serving.feeding import Feed
+        from shroff.worker.serving.lines import Inflow
+
+        system = self.systems.source
+        if system is None:
+            return None
+
+        def opened(writer: Writer) -> Inflow:
+            return Inflow(place.intake(), writer.definitions, place.now_ms, is_live=True)
+
+        source = held.enter_context(closing(self.open_source(system)))
+        return Feed(source, opened, keeps_late=system.text("late") == "keep")
+
+    def take_up_told(self, sources: Sequence[str | Path], tell: Callable[[str], None]) -> None:
+        """In a lane, have the version at hand that waits for it, so that the worker begins with that.
+
+        Raises: UsageError where a worker of several lanes is to be one of all, or of something else than its topics.
+        """
+        if sources and self.lanes > 1:
+            raise UsageError("a lane reads its part of the source that shroff.yaml names: leave --from out.")
+        if self.is_parted:
+            raise self.name_one()
+        if self.places.lane is not None:
+            self.begin_with(self.waiting_for_lane(tell))
+
+    def run(
+        self,
+        sources: Sequence[str | Path] = (),
+        *,
+        as_type: str | None = None,
+        until_idle_s: float | None = None,
+        limit: int | None = None,
+    ) -> Work:
+        """Take live input into the log, as `worker`, until it ends by itself; gives what was done."""
+        with self.worker(sources, as_type=as_type, until_idle_s=until_idle_s, limit=limit) as worker:
+            return worker.run()
+
+    def _chosen(
+        self, sources: Sequence[str | Path], as_type: str | None, format: str | None
+    ) -> tuple[list[Path], System | None]:
+        """The files that are named, or else the live source, its lines of this type where one is given."""
+        live = [one for one in sources if isinstance(one, str) and "://" in one]
+        if sources and not live:
+            return [Path(one) for one in sources], None
+        if not sources and self.systems.source is None:
+            raise UsageError(NO_SOURCE)
+        if len(sources) > 1:
+            raise UsageError("a worker reads one live source, or files. Start another project for another source.")
+        if format is not None:
+            raise UsageError(
+                "--format is for files; an address says it as in kafka://localhost:9092/payments?format=avro."
+            )
+        if not live:
+            if as_type is not None:
+                raise UsageError(
+                    "--as is for files and addresses; 'source:' in shroff.yaml names its event types itself."
+                )
+            return [], self.systems.source
+        types = (*self.definitions.events.types, "label")
+        if as_type is not None and as_type not in types:
+            raise UsageError(f"{as_type!r} is no event type. {nearest(as_type, types) or ', '.join(types)}")
+        return [], _at_address(live[0], as_type)
+
+    def _options(self, until_idle_s: float | None, limit: int | None) -> Options:
+        from shroff.worker.serving.options import Options
+
+        saved = self.systems.snapshots
+        return Options(
+            until_idle_s=until_idle_s,
+            limit=limit,
+            snapshot_s=saved.duration_ms("every", "10m") / 1_000,
+            snapshot_places=int(saved.text("events", "1000000")),
+        )
+
+    def _chores(self, snapshots: Snapshots, leader: Leader) -> list[Chore]:
+        """What goes on beside the work."""
+        from shroff.worker.serving.beside import PRUNE_EVERY_S, PRUNE_FIRST_S, Copying, Running
+        from shroff.worker.serving.counts import LEADING
+
+        def leads() -> bool:
+            return leader.work.state == LEADING
+
+        shroff: tuple[str, ...] = (sys.executable, "-m", "shroff", "-C", str(self.places.folder))
+        if self.places.lane is not None:
+            shroff += ("--lane", str(self.places.lane))
+
+        found: list[Chore] = []
+        if self.systems.snapshots.text("to"):
+            found.append(Copying(snapshots, self._copies))
+        lake = None if self.places.is_elsewhere else self.systems.lake
+        if lake is not None:
+            every_s, words = lake.duration_ms("every", "1m") / 1_000, "the lake is behind the log"
+            command = (*shroff, "lake", "write", "--json")
+            found.append(Running(command, leads, every_s=every_s, first_s=every_s, otherwise=words, at_the_end=True))
+        if self.systems.keep_ms is not None and not self.places.is_elsewhere:
+            prune, words = (*shroff, "prune", "--json"), "old events stay in the store"
+            found.append(Running(prune, leads, every_s=PRUNE_EVERY_S, first_s=PRUNE_FIRST_S, otherwise=words))
+        return found
+
+    def _copies(self, held: ExitStack) -> SnapshotCopies | None:
+        """Where copies of snapshots are, as long as `held` is; None where the log has no first record yet."""
+        from shroff.log.state.snapshots import mark
+        from shroff.streams.snapshot_copies import SnapshotCopies
+
+        if not self.has_log():
+            return None
+        with closing(self.open_log(read_only=True)) as log:
+            if not log.last_seq():
+                return None
+            first = mark(log, 1)[:16]
+        options = self.systems.snapshots.options
+        objects = held.enter_context(self._objects_at(options))
+        return SnapshotCopies(objects, first, kept=int(self.systems.snapshots.text("kept", str(KEPT))))
+
+    def _fetch_snapshot(self, snapshots: Snapshots, tell: Callable[[str], None]) -> None:
+        """Bring a copy of a snapshot here that is newer than those that are; without it, a start reads more."""
+        if not self.systems.snapshots.text("to"):
+            return
+        try:
+            with ExitStack() as held:
+                copies = self._copies(held)
+                if copies is None:
+                    return
+                with closing(self.open_log(read_only=True)) as log:
+                    copies.fetch(snapshots, log.last_seq(), tell)
+        except (TransientError, StorageError) as error:
+            tell(f"no copy of a snapshot was fetched, so more of the log is read: {error}")
+
+    def _snapshots(self) -> Snapshots:
+        kept = int(self.systems.snapshots.text("kept", str(KEPT)))
+        return Snapshots(self.places.snapshots, kept=kept)
+
+
+@dataclass(frozen=True, slots=True)
+class _Workplace:
+    """An opened project as a worker sees it (see `worker.serving.worker.Workplace`)."""
+
+    project: Workings
+    snapshots: Snapshots
+
+    def open_log(self, *, read_only: bool) -> Log:
+        return self.project.open_log(read_only=read_only)
+
+    def definitions(self) -> Definitions:
+        self.project.reload()
+        return self.project.checked()
+
+    def intake(self) -> Intake:
+        return self.project.intake(keeps_hashes=False)
+
+    def inbox(self, writer: Writer, log: Log) -> Inbox:
+        self.project.begin_active(log)
+        return self.project.running_inbox(writer, log)
+
+    def follow(self, log: Log) -> str:
+        return self.project.follow_active(log)
+
+    def delivering(self, log: Log) -> AbstractContextManager[Tended]:
+        return self.project.delivering(log)
+
+    def now_ms(self) -> int:
+        return self.project.now_ms()
+
+
+def _at_address(url: str, as_type: str | None) -> System:
+    """The live source at an address, as shroff.yaml would have it; of one type of events. Raises: UsageError."""
+    if urlsplit(url).scheme not in SOURCES:
+        forms = "kafka://HOST:PORT/TOPIC or redis://HOST:PORT/DATABASE/STREAM"
+        raise UsageError(f"--from: the address of a live source is {forms}.")
+    problems: list[Problem] = []
+    top = yamltext.read(f"source: {msgspec.json.encode(url).decode()}\n", "--from", problems)
+    assert isinstance(top, yamltext.Mapping)
+    found = load_systems(top, problems, []).source
+    if problems or found is None:
+        raise UsageError("; ".join(f"--from: {one.message} {one.hint}".strip() for one in problems))
+    if as_type is None:
+        return found
+    where = "topics" if found.kind == "kafka" else "streams"
+    return System(found.kind, {**found.options, where: {as_type: found.options[where]["any"]}})

@@ -1,0 +1,1 @@
+"""Models of an opened project: training, promotion, retraining, import."""

@@ -1,0 +1,243 @@
+"""What an opened project writes as training sets, for whoever learns elsewhere; and the same made again."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final
+
+from shroff.app.elsewhere import Elsewhere
+from shroff.app.views import Files, paths
+from shroff.errors import UsageError
+
+if TYPE_CHECKING:
+    from shroff.log.columns.tables import Way
+    from shroff.log.state.histories import LeftOut
+    from shroff.models.definitions import ModelSettings
+    from shroff.project.definitions import Definitions
+    from shroff.replay.notebook import Moment
+    from shroff.training.sets.manifest import SetManifest
+    from shroff.training.sets.sources import Source
+
+NO_EVENTS: Final = "There is nothing to make a set of: bring events and labels in with 'shroff ingest FILE'."
+
+
+@dataclass(frozen=True, slots=True)
+class SetReport:
+    """A training set that was written.
+
+    Args:
+        folder: Its rows, labels and manifest.
+        left: Lines of files that gave no row.
+        remarks: What of the files else is not in it, in sentences.
+    """
+
+    folder: Path
+    manifest: SetManifest
+    seconds: float
+    left: LeftOut
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SetAgain:
+    """A training set that was made again.
+
+    Args:
+        is_equal: Whether rows and labels have the same bytes.
+        differing: The files that have not.
+        why: What changed of that which it is made of, in sentences.
+    """
+
+    report: SetReport
+    is_equal: bool
+    differing: tuple[str, ...]
+    why: tuple[str, ...]
+
+
+class TrainingSets(Elsewhere):
+    """The calls of a project that write training sets."""
+
+    __slots__ = ()
+
+    now_ms: Callable[[], int]
+
+    @property
+    @abstractmethod
+    def definitions(self) -> Definitions:
+        """The project's definitions."""
+
+    @property
+    @abstractmethod
+    def hasher(self) -> Callable[[str], str]:
+        """What stands for the clear values of hashed fields."""
+
+    def training_set(
+        self,
+        out: str | Path,
+        event: str | None = None,
+        *,
+        as_of: Moment | None = None,
+        files: Files = (),
+        labels: str | Path | None = None,
+        order: str = "file",
+        fold: int | str | None = None,
+        way: Way | None = None,
+    ) -> SetReport:
+        """Write what `train` would learn from as Parquet, with a manifest by which it can be made again bit for bit.
+
+        Args:
+            out: A new or empty folder: `rows.parquet`, `labels.parquet` and `manifest.json`.
+            event: The event type; may be left out where model.yaml has one.
+            as_of: Events that happened and labels that were known by then; by default all that the log or files have.
+            files: Of these files instead of the log, with `labels` beside; nothing of them goes into the log.
+            order: `time` sorts the files first, as `ingest` does.
+            fold: The fold of model.yaml's split that `role`, `label` and `weight` are of, from 1 for the oldest, by
+                default the newest; or `final`, the window that trains the model of the registry.
+
+        Raises: UsageError where there is nothing to make it of, or something stands in `out`; StorageError.
+        """
+        from shroff.replay.notebook import moment_ms
+        from shroff.training.sets.wanted import settings_of
+
+        settings = settings_of(self.definitions, event)
+        _check_new(Path(out))
+        given = paths(files), None if labels is None else Path(labels)
+        with self._source(settings, *given, order) as (source, left, remarks):
+            as_of_ms = moment_ms(as_of)
+            as_of_ms = source.newest(self.now_ms()) if as_of_ms is None else as_of_ms
+            if as_of_ms is None:
+                raise UsageError(NO_EVENTS)
+            return self._write(Path(out), settings, source, as_of_ms, fold, way, left, remarks)
+
+    def training_set_again(
+        self,
+        manifest: str | Path,
+        *,
+        files: Files = (),
+        labels: str | Path | None = None,
+        out: str | Path | None = None,
+        way: Way | None = None,
+    ) -> SetAgain:
+        """Make a set again by its manifest: as of the same moment, from the same places of the log or the same files.
+
+        Args:
+            manifest: It, or the folder that it is in.
+            files: Those that it was made of, where it was made of files; `labels` alike.
+            out: Where it goes; without it, it is compared and goes away.
+
+        Raises: UsageError where it was made of files and none are given, or of a log that has not come as far.
+        """
+        from shroff.training.sets.manifest import differences, read_manifest
+        from shroff.training.sets.wanted import settings_of
+
+        then = read_manifest(Path(manifest))
+        settings = settings_of(self.definitions, then.event)
+        given = paths(files), None if labels is None else Path(labels)
+        _check_given(Path(manifest), then, *given)
+        if out is not None:
+            _check_new(Path(out))
+        with (
+            TemporaryDirectory(prefix="shroff-") as folder,
+            self._source(settings, *given, then.source.order, then) as found,
+        ):
+            source, left, remarks = found
+            place = Path(folder) / "set" if out is None else Path(out)
+            report = self._write(place, settings, source, then.as_of_ms, then.fold.fold, way, left, remarks)
+        now = report.manifest
+        differing = tuple(name for name, digest in then.files.items() if now.files.get(name) != digest)
+        return SetAgain(report, not differing, differing, tuple(differences(then, now)))
+
+    def _write(
+        self,
+        out: Path,
+        settings: ModelSettings,
+        source: Source,
+        as_of_ms: int,
+        fold: int | str | None,
+        way: Way | None,
+        left: LeftOut,
+        remarks: tuple[str, ...],
+    ) -> SetReport:
+        from shroff.log.columns.tables import Way
+        from shroff.training.sets.files import write_set
+
+        started = time.monotonic()
+        is_new = not out.exists()
+        way = replace(way or Way(), spill=out.parent)
+        try:
+            manifest = write_set(out, self.definitions, settings, source, as_of_ms, way, fold)
+        except BaseException:
+            if is_new:  # what was begun is no set
+                shutil.rmtree(out, ignore_errors=True)
+            raise
+        return SetReport(out, manifest, time.monotonic() - started, left, remarks)
+
+    @contextmanager
+    def _source(
+        self,
+        settings: ModelSettings,
+        files: list[Path],
+        labels: Path | None,
+        order: str,
+        then: SetManifest | None = None,
+    ) -> Iterator[tuple[Source, LeftOut, tuple[str, ...]]]:
+        """The log, or files: by columns, or by a log of their own where labels have to stand among the events."""
+        from shroff.app.models.trainings import left_out
+        from shroff.log.state.histories import LeftOut
+        from shroff.training.sets.sources import file_source, log_source, reads_labels
+
+        definitions, event, left = self.definitions, settings.event, LeftOut()
+        if labels is not None and not files:
+            raise UsageError("labels go with files; those of the log are in it, by 'shroff label FILE'.")
+        if order != "file" and not files:
+            raise UsageError("the log has its order; one by time is for files.")
+        is_by_columns = order == "file" and not reads_labels(definitions, settings)
+        if not files:
+            with self.reading() as log:
+                end = log.last_seq() if then is None or then.source.log_seq is None else then.source.log_seq
+                if end > log.last_seq():
+                    words = f"this log ends with the place {log.last_seq():,}, and the set was made of {end:,} places"
+                    raise UsageError(f"{words}: it is of another log, or of one that has lost its end.")
+                yield log_source(log, definitions, event, end), left, ()
+        elif not is_by_columns or any(map(definitions.events.has_unique, definitions.events.types)):
+            with self._log_of(files, event, labels, decide=False, order=order) as (log, taken):
+                source = replace(log_source(log, definitions, event), log=None, files=tuple(files), labels_file=labels)
+                yield replace(source, order=order), left, tuple(left_out(taken, log))
+        else:
+            yield file_source(files, labels, definitions, settings, self.hasher, left), left, ()
+
+
+def _check_new(out: Path) -> None:
+    """Raises: UsageError where something stands at this name."""
+    from shroff.training.sets.manifest import MANIFEST
+
+    if out.is_file():
+        raise UsageError(f"{out} is a file; a training set is a folder. Name a new one.")
+    if not out.is_dir():
+        return
+    if (out / MANIFEST).is_file():
+        raise UsageError(f"{out} has a training set. Name another folder, or make it again with --again {out}.")
+    if any(out.iterdir()):
+        raise UsageError(f"{out} is not empty. Name a new or an empty folder.")
+
+
+def _check_given(manifest: Path, then: SetManifest, files: list[Path], labels: Path | None) -> None:
+    """Raises: UsageError where a set was made of files and these are not given, or of the log and some are."""
+    if then.source.log_seq is not None:
+        if files or labels is not None:
+            raise UsageError(f"{manifest} is of the log up to place {then.source.log_seq:,}: leave the files out.")
+        return
+    names = " ".join(one.name for one in then.source.files)
+    if not files:
+        raise UsageError(f"{manifest} is of the files {names}: name them.")
+    if (labels is None) != (then.source.labels is None):
+        if then.source.labels is not None:
+            raise UsageError(f"{manifest} is of the labels {then.source.labels.name} too: add --labels FILE.")
+        raise UsageError(f"{manifest} is of files without labels: leave --labels out.")

@@ -1,0 +1,117 @@
+"""People of an opened project: who acts when it is called, and the record of who did what."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from itertools import takewhile
+from typing import TYPE_CHECKING, Literal
+
+from shroff import config
+from shroff.errors import ReadOnlyError
+
+if TYPE_CHECKING:
+    from shroff.log.deeds import Deed
+    from shroff.people.access import Who
+    from shroff.people.audit import Act, Verified
+    from shroff.people.desk import Desk
+    from shroff.people.store import PeopleStore
+    from shroff.project.settings.systems import Systems
+    from shroff.streams.log import Log
+
+
+class PeopleViews:
+    """What has to do with people in an opened project."""
+
+    __slots__ = ()
+
+    places: config.Places
+    now_ms: Callable[[], int]
+    via: Literal["command", "program"]
+    asked_by: Who | None
+    warnings: list[str]
+
+    @property
+    @abstractmethod
+    def systems(self) -> Systems:
+        """The outside systems of the project."""
+
+    @abstractmethod
+    def has_log(self) -> bool:
+        """Whether there is a log already."""
+
+    @abstractmethod
+    def open_people(self) -> PeopleStore:
+        """Where people are kept, to be closed by the caller."""
+
+    @property
+    def who(self) -> Who:
+        """The caller: the user of this process. They may read and write the project's files, so they may do all.
+
+        In a service it is who asks for something: what they may was looked at before.
+        """
+        from shroff.people.access import local
+
+        return self.asked_by if self.asked_by is not None else local(config.user_name(), self.via)
+
+    @contextmanager
+    def people(self) -> Iterator[Desk]:
+        """Users, sessions, keys and the record of who did what, in the database of the log, which is made where it is
+        not there yet. May be held for as long as a process runs.
+        """
+        from shroff.people.desk import Desk
+
+        with closing(self.open_people()) as store:
+            yield Desk(store, self.now_ms, times_now=lambda: self.systems.sessions)
+
+    def put_request(self, log: Log, kind: str, body: bytes, at_ms: int, deed: Deed | None) -> int:
+        """Put a request into the inbox of the log, and what it does into the record, in one transaction.
+
+        Without a deed nothing is recorded. Raises: StorageError where nothing can be recorded; nothing is asked then.
+        """
+        if deed is None:
+            return log.ask(kind, body, at_ms)
+        with self.people() as desk, desk.store.change() as change:
+            change.audit(self._act(deed), at_ms)
+            return change.ask(kind, body, at_ms)
+
+    def record(self, deed: Deed) -> None:
+        """Put into the record what is done without a request; nothing where the project has no log yet."""
+        if self.has_log():
+            with self.people() as desk, desk.store.change() as change:
+                change.audit(self._act(deed), self.now_ms())
+
+    def _act(self, deed: Deed) -> Act:
+        from shroff.people.audit import Act
+
+        return Act(self.who, deed.action, deed.subject, deed.before, deed.after)
+
+    def verify_audit(self) -> Verified:
+        """Hold every row of the record of who did what against the one before it, and the last against its head.
+
+        A record that is whole is noted on this machine: one that is shorter later, though whole in itself, is found.
+        Cost: 10 µs a row.
+
+        Raises: StorageError where what was noted on this machine cannot be read or written.
+        """
+        from shroff.people.audit import verify
+        from shroff.people.noted import note_head, noted_head
+        from shroff.people.store import Wanted, rows_of
+
+        with self.people() as desk:
+            noted = noted_head(self.places)
+            with desk.store.look() as look:
+                head = look.head()
+            upto = 0 if head is None else head.number
+            rows = takewhile(lambda row: row.number <= upto, rows_of(desk.store))
+            found = verify(rows, head, desk.store.seal, noted)
+            with desk.store.look() as look:  # rows behind the head: they came meanwhile, or nobody recorded them
+                if look.record(Wanted(), after=upto, limit=1) and look.head() == head:
+                    found = verify(rows_of(desk.store), head, desk.store.seal, noted)
+            if found.is_whole and head is not None and head.number and noted != (head.number, head.hash):
+                try:
+                    note_head(self.places, head.number, head.hash)
+                except ReadOnlyError as error:
+                    self.warnings.append(f"{error} An older copy in its place would not be noticed by this.")
+            return found

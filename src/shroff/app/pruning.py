@@ -1,0 +1,201 @@
+"""Old events leave the store once the lake has them: what may go, that the lake has it, and letting go of it.
+
+The long part, writing the lake and holding it against the store, is done by whoever asks, beside a writer. The writer
+takes out few places at a time, between two batches. Each step may be the last one: what was taken out stands in the
+lake, to the byte, and the next time goes on from there (docs/decisions/0033).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from shroff.app.additions import Additions, Waits
+from shroff.errors import LogBusyError, StateError, UsageError
+from shroff.log.deeds import Deed
+from shroff.project.settings.systems import Systems
+from shroff.runtime.progress import Progress, unheard
+from shroff.streams.delivering import THROUGH, source_of
+from shroff.streams.log import PRUNED_AT_ONCE, Log
+from shroff.streams.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from shroff.app.lakes import Lake
+    from shroff.lake.reader import LakeReader
+
+COMPARED: Final = 32_768  # places that are held against the lake, and then taken out
+NO_KEEP: Final = "shroff.yaml does not say how long the store keeps events. Write 'keep: 400d' into it, for 400 days."
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The places (pruned, upto] may go. `kept_by` says why those behind them stay."""
+
+    pruned: int
+    upto: int
+    last: int
+    kept_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What moved to the lake now, or would: so many places, so that the store begins behind `upto`."""
+
+    places: int
+    upto: int
+    last: int
+    kept_by: str
+    lake: str
+
+
+class Pruning(Additions):
+    """Letting go of old events in an opened project."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def systems(self) -> Systems:
+        """The outside systems of the project."""
+
+    @abstractmethod
+    def lake(self, to: str | None = None) -> AbstractContextManager[Lake]:
+        """The lake that shroff.yaml names."""
+
+    def prune(
+        self,
+        *,
+        is_dry: bool = False,
+        writing: Progress | None = None,
+        pruning: Progress | None = None,
+        waits: Waits = unheard,
+    ) -> Pruned:
+        """Move events, labels and decisions that are older than `keep` from the store to the lake; beside a writer too.
+
+        The lake is written first, and a snapshot where none stands behind what goes. Each record and decision is read
+        back from the lake and held against the store's before it goes.
+
+        Args:
+            is_dry: Say what would go, and change nothing.
+            writing: Told of places that were written to the lake; `pruning` of those that left the store.
+
+        Raises: UsageError where the project has no log, no `keep` or no lake; StateError where the lake does not have
+            what the store has, which leaves the store as it is.
+        """
+        self._needs_log("so nothing is kept")
+        keep_ms = self.systems.keep_ms
+        if keep_ms is None:
+            raise UsageError(NO_KEEP)
+        with self.lake() as lake, self.reading() as log:
+            if not is_dry:
+                lake.write(writing)
+            upto = log.last_seq() if is_dry else lake.state.upto
+            plan = planned(log, keep_ms, upto, self.systems.sinks)
+            if plan.upto > plan.pruned and not is_dry:
+                if not _has_snapshot(Snapshots(self.places.snapshots), plan.upto):
+                    self.snapshot(waits=waits)
+                self.record(Deed("log.prune", "log", {"from": plan.pruned + 1}, {"upto": plan.upto}))
+                self._prune(log, lake.reader(), plan, pruning, waits)
+            return Pruned(plan.upto - plan.pruned, plan.upto, plan.last, plan.kept_by, lake.address)
+
+    def _prune(self, log: Log, lake: LakeReader, plan: Plan, progress: Progress | None, waits: Waits) -> None:
+        for after in range(plan.pruned, plan.upto, COMPARED):
+            stop = min(after + COMPARED, plan.upto)
+            compare(log, lake, after, stop)
+            self._prune_to(after, stop, waits)
+            if progress is not None:
+                progress(stop - after)
+
+    def _prune_to(self, after: int, stop: int, waits: Waits) -> None:
+        """Have the writer let go of places; a few at a time, since events wait meanwhile."""
+        try:
+            with closing(self.open_log(read_only=False)) as log:
+                while log.prune(stop) < stop:
+                    pass
+        except LogBusyError:
+            for first in range(after, stop, PRUNED_AT_ONCE):
+                self._ask_to_prune(min(first + PRUNED_AT_ONCE, stop), waits)
+
+    def _ask_to_prune(self, stop: int, waits: Waits) -> None:
+        from shroff.streams.log import Request
+        from shroff.worker.inbox import PRUNE, ask, prune, staying
+
+        body, now_ms = msgspec.json.encode(stop), self.now_ms()
+
+        def put(log: Log) -> int:
+            return self.put_request(log, PRUNE, body, now_ms, None)  # the whole of it is in the record
+
+        def alone(number: int | None) -> bytes:
+            with closing(self.open_log(read_only=False)) as log:
+                if number is None:
+                    number = put(log)
+                with staying():
+                    reply = log.reply_to(number)
+                    return reply if reply is not None else prune(log, Request(number, PRUNE, body, now_ms))
+
+        ask(put, alone, self._beside, waits, self.waiting)
+
+
+def planned(log: Log, keep_ms: int, upto: int, sinks: Iterable[str]) -> Plan:
+    """What may go: all up to the first event that is not older than so long before the watermark.
+
+    Labels go with the events among which they came, whenever they became known: a date that is wrong holds up nothing.
+
+    Args:
+        upto: The last place that the lake has.
+        sinks: What reads the log in order, by name; nothing goes that one of them has still to read.
+
+    Cost: reads the records that may go.
+    """
+    pruned, last, watermark_ms = log.pruned_to(), log.last_seq(), log.watermark_ms()
+    end, kept_by = last - 1, "the last place always stays"
+    if upto < end:
+        end, kept_by = upto, f"the lake has the log up to place {upto:,}"
+    for name in sinks:
+        through = int(log.offset(source_of(name), THROUGH) or 0)
+        if through < end:
+            end, kept_by = through, f"the sink {name} is at place {through:,}"
+    if watermark_ms is None or end <= pruned:
+        return Plan(pruned, pruned, last, kept_by)
+    for records in log.read(pruned, end):
+        for one in records:
+            if one.kind == "event" and one.time_ms >= watermark_ms - keep_ms:
+                return Plan(pruned, one.seq - 1, last, f"the {one.type} at place {one.seq:,} is not old enough")
+    return Plan(pruned, end, last, kept_by)
+
+
+def compare(log: Log, lake: LakeReader, after: int, upto: int) -> None:
+    """Hold the places (after, upto] of the lake against the store. Raises: StateError where they are not the same."""
+    both: tuple[tuple[Iterator[list[Any]], Iterator[list[Any]]], ...] = (
+        (log.read(after, upto), lake.records(after, upto)),
+        (log.decisions_after(after, upto), lake.decisions(after, upto)),
+    )
+    for ours, theirs in both:
+        pairs = zip_longest(chain.from_iterable(ours), chain.from_iterable(theirs))
+        wrong = next((pair for pair in pairs if pair[0] != pair[1]), None)
+        if wrong is not None:
+            seq = min(one.seq for one in wrong if one is not None)
+            raise StateError(
+                f"{lake.objects.address} does not have place {seq:,} as the log has it, so nothing from there on "
+                "leaves the store. 'shroff lake check' looks at the whole lake; write a new one into an empty place "
+                "where it is damaged"
+            )
+
+
+def _has_snapshot(snapshots: Snapshots, seq: int) -> bool:
+    """Whether a whole snapshot stands at a place or behind it."""
+    for file in snapshots.files():
+        if int(file.stem) < seq:
+            break
+        try:
+            if snapshots.check(file) is not None:
+                return True
+        except (StateError, OSError):  # the next start removes it, and says so
+            continue
+    return False

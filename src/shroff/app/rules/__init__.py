@@ -1,0 +1,1 @@
+"""Rules and lists of an opened project: drafts, files, silences, back-tests."""

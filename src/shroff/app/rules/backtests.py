@@ -1,0 +1,146 @@
+"""Backtests of an opened project: which files make a draft, and the draft held against the log."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from msgspec import structs
+
+from shroff import config
+from shroff.app.elsewhere import Elsewhere
+from shroff.app.views import Files, paths
+from shroff.errors import Problem, UsageError
+from shroff.models import in_force
+from shroff.models.in_force import InForce, Promotion
+from shroff.models.registry import Registry
+from shroff.project.definitions import Definitions, load_definitions
+from shroff.project.laid_over import RULES, DraftFile
+
+if TYPE_CHECKING:
+    from shroff.backtest.judge import Report
+    from shroff.replay.notebook import Moment
+    from shroff.runtime.progress import Progress
+
+OVER: Final = ("features.yaml", "policy.yaml")
+NO_DRAFTS: Final = ("shroff.yaml", "events.yaml", "model.yaml")
+
+
+class Backtests(Elsewhere):
+    """The backtests of a project, which knows its folder, its models and its log."""
+
+    __slots__ = ()
+
+    places: config.Places
+    now_ms: Callable[[], int]
+
+    @property
+    @abstractmethod
+    def hasher(self) -> Callable[[str], str]:
+        """What stands for the clear values of hashed fields."""
+
+    @property
+    @abstractmethod
+    def registry(self) -> Registry:
+        """The models of the project."""
+
+    def backtest(
+        self,
+        *,
+        rules: str | Path | None = None,
+        policy: str | Path | None = None,
+        model: str | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        as_of: Moment | None = None,
+        files: Files = (),
+        as_type: str | None = None,
+        labels: str | Path | None = None,
+        order: str = "file",
+        reading: Progress | None = None,
+        computing: Progress | None = None,
+    ) -> Report:
+        """What a draft would have decided, against what was really decided, over the log.
+
+        Without a draft the project's files are held against the log as they are.
+
+        Args:
+            files: Judge the events of these files instead, against what the project as it is decides of them alone.
+            as_type: The event type of every line of them, and `labels` a file of labels, as `ingest` takes both.
+            order: `time` sorts the files first, as `ingest` does.
+            rules: A folder whose rules, and features.yaml and policy.yaml where they are there, are laid over the
+                project's: a rule takes the place of that of its id.
+            policy: A file laid over policy.yaml.
+            model: A model of the registry, in the champion's place.
+            start: The draft is in force from the first event at or after this moment on; a day is its start in UTC.
+            end: What is judged ends before the first event at or after this moment.
+            as_of: Labels that were known then count; by default those known at the time of the log's last record.
+        """
+        from shroff.backtest.judge import backtest
+        from shroff.log.later_labels import last_moment
+        from shroff.replay.notebook import moment_ms
+
+        names = [str(one) for one in (rules, policy, model) if one is not None]
+        definitions, files_laid = self._draft(rules=rules, policy=policy, model=model)
+        # Who tries a rule beside the model in force asks what the rule is worth, not the model.
+        judges_models = model is not None or not names or "policy.yaml" in files_laid or definitions.reads_score()
+        span = {"start_ms": moment_ms(start, "start"), "end_ms": moment_ms(end, "end")}
+        with ExitStack() as opened:
+            if paths(files):
+                log, _ = opened.enter_context(self._log_of(files, as_type, labels, decide=True, order=order))
+            else:
+                log = opened.enter_context(self.reading())
+            as_of_ms = moment_ms(as_of)
+            as_of_ms = last_moment(log, self.now_ms()) if as_of_ms is None else as_of_ms
+            return backtest(
+                log,
+                definitions,
+                names,
+                **span,
+                as_of_ms=as_of_ms,
+                judges_models=judges_models,
+                reading=reading,
+                computing=computing,
+            )
+
+    def _draft(
+        self, *, rules: str | Path | None = None, policy: str | Path | None = None, model: str | None = None
+    ) -> tuple[Definitions, frozenset[str]]:
+        """The project with a draft laid over it, and over which of its files that is.
+
+        Raises: DefinitionError with every mistake; UsageError.
+        """
+        problems: list[Problem] = []
+        files = config.read_files(self.places.folder, problems)
+        draft = [] if rules is None else _files_of(Path(rules))
+        if policy is not None:
+            path = Path(policy)
+            draft.append(DraftFile("policy.yaml", str(path), config.lines_ended(config.read_text(path))))
+        if model is not None:
+            chosen = self.registry.load(model)
+            known = in_force.read_in_force(files.get(in_force.FILE), problems)
+            now = known.get(chosen.event, InForce())
+            draft_of = structs.replace(now, champion=Promotion(chosen.id, chosen.digest))
+            found = {**known, chosen.event: draft_of}
+            files[in_force.FILE] = in_force.text_of(found)
+        loaded = load_definitions(files, self.hasher, self.registry.load, draft)
+        return loaded.beside(problems).or_raise(), frozenset(one.over for one in draft)
+
+
+def _files_of(folder: Path) -> list[DraftFile]:
+    """The files of a draft. Raises: UsageError where there are none, or one that no draft may have."""
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}. A draft is a folder with files of rules, as rules/ has them.")
+    paths = sorted([*folder.glob("*.yaml"), *folder.glob("rules/*.yaml")])
+    for path in paths:
+        if path.name in NO_DRAFTS and path.parent == folder:
+            raise UsageError(f"{path}: a draft has rules, features.yaml and policy.yaml; all else is the project's.")
+    if not paths:
+        raise UsageError(f"{folder} has no rules: no file there ends with .yaml.")
+    return [
+        DraftFile(path.name if path.name in OVER else RULES, str(path), config.lines_ended(config.read_text(path)))
+        for path in paths
+    ]

@@ -1,0 +1,168 @@
+"""Rules of another system brought to a project: carried over, loaded as a draft, and given as files of rules."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from shroff import config
+from shroff.app.elsewhere import Elsewhere
+from shroff.errors import DefinitionError, Problem, UsageError
+from shroff.language.yaml.slips import in_quotes
+from shroff.models.registry import Registry
+from shroff.project.definitions import Definitions, load_definitions
+from shroff.project.laid_over import RULES, DraftFile
+from shroff.rules.radar.attributes import Mapped, Target
+from shroff.rules.radar.carrying import Carried, Options, Outcome, Refused, carry_over
+from shroff.rules.radar.mapping import load_mapping
+from shroff.rules.radar.syntax import read_rules
+
+FEATURES: Final = "features.yaml"
+TEXT_BYTES_MAX: Final = 1024 * 1024
+_IN_A_REASON: Final = 300  # characters of the original text
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What became of a file of rules.
+
+    `files` are those of a draft: rules, and features that they need; by their names, each loaded with the project. They
+    are empty where no rule was carried over.
+    """
+
+    event: str
+    outcome: Outcome
+    files: dict[str, str]
+
+
+class RuleImports(Elsewhere):
+    """The calls of a project that bring rules in."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def definitions(self) -> Definitions:
+        """The project's definitions."""
+
+    @property
+    @abstractmethod
+    def hasher(self) -> Callable[[str], str]:
+        """What stands for the clear values of hashed fields."""
+
+    @property
+    @abstractmethod
+    def registry(self) -> Registry:
+        """The models of the project."""
+
+    def import_rules(
+        self,
+        file: str | Path,
+        *,
+        event: str = "",
+        by: str = "",
+        mapping: str | Path | None = None,
+        shadow: bool = False,
+        apart: bool = False,
+    ) -> Imported:
+        """Carry rules in the syntax of Stripe Radar over to this project. Nothing is written.
+
+        Args:
+            file: A rule on each line.
+            event: The event type that they are about; may be left out where one type is decided.
+            by: The entity that they flag; by default the one whose features a rule reads, or the first of the event.
+            mapping: A file that says what attributes, entities, lists and past charges are here.
+            shadow: The rules are evaluated and recorded, without effect.
+            apart: Each rule has a file named after it, as the project's drafts have; else one file has all.
+        """
+        path = Path(file)
+        target = self._target(event, by, mapping)
+        rules, unread = read_rules(_text(path), path.name)
+        taken = frozenset(rule.id for rule in self.definitions.rules)
+        outcome = carry_over(rules, target, Options(path.name, by, taken))
+        outcome.refused += [Refused(text, "", problem) for text, problem in unread]
+        outcome.refused.sort(key=lambda one: (one.problem.line, one.problem.column))
+        files = _files(path, target.event, outcome, is_shadow=shadow, apart=apart) if outcome.carried else {}
+        self._check(files)
+        return Imported(target.event, outcome, files)
+
+    def _target(self, event: str, by: str, mapping: str | Path | None) -> Target:
+        definitions = self.definitions
+        events = definitions.events
+        if not event and len(events.decided) != 1:
+            raise UsageError(f"name the event type that the rules are about with --as: {' or '.join(events.decided)}.")
+        chosen = event or events.decided[0]
+        if chosen not in events.types:
+            raise UsageError(f"{chosen!r} is no event type. There is {', '.join(events.types)}.")
+        keyed = [name for name, one in events.entities.items() if chosen in one.keys]
+        if by and by not in keyed:
+            raise UsageError(f"{by!r} is no entity with a key in {chosen}. There is {', '.join(keyed) or 'none'}.")
+        names = events.names(frozenset(definitions.reference.lists), definitions.settings.money_places)
+        mapped = Mapped() if mapping is None else _mapped(Path(mapping))
+        return Target(chosen, events, definitions.features, names, definitions.settings.currency, mapped)
+
+    def _check(self, files: dict[str, str]) -> None:
+        """Raises: DefinitionError where the project and these files would have mistakes, which is ours then."""
+        if not files:
+            return
+        draft = [DraftFile(name if name == FEATURES else RULES, name, text) for name, text in files.items()]
+        problems: list[Problem] = []
+        own = config.read_files(self.places.folder, problems)
+        load_definitions(own, self.hasher, self.registry.load, draft).beside(problems).or_raise()
+
+
+def _text(path: Path) -> str:
+    text = config.read_text(path)
+    if len(text.encode()) > TEXT_BYTES_MAX:
+        raise UsageError(f"{path} has more than {TEXT_BYTES_MAX // 2**20} MiB; rules are fewer.")
+    return text
+
+
+def _mapped(path: Path) -> Mapped:
+    problems: list[Problem] = []
+    mapped = load_mapping(config.lines_ended(config.read_text(path)), str(path), problems)
+    if problems:
+        raise DefinitionError(problems)
+    return mapped
+
+
+# ---- as text
+
+
+def _files(path: Path, event: str, outcome: Outcome, *, is_shadow: bool, apart: bool) -> dict[str, str]:
+    rules = {one.id: _rule(one, event, is_shadow=is_shadow) for one in outcome.carried}
+    name = "".join(sign if sign.isalnum() and sign.isascii() else "_" for sign in path.stem.lower()[:100]).strip("_")
+    name = "rules" if name in {"", "features", "policy", "shroff", "events", "model"} else name
+    head = f"# Carried over from {' '.join(path.name.split())}, a rule of Stripe Radar each.\n"
+    texts = rules if apart else {name: head + "\n".join(rules.values())}
+    files = {f"{name}.yaml": text for name, text in texts.items()}
+    if outcome.added:
+        files[FEATURES] = _features(outcome)
+    return files
+
+
+def _rule(one: Carried, event: str, *, is_shadow: bool) -> str:
+    source = one.source.text
+    lines = [
+        f"- id: {one.id}",
+        f"  on: {event}",
+        f"  by: {one.by}",
+        f"  when: {in_quotes(one.when)}",
+    ]
+    if len(source) <= _IN_A_REASON and not {"{", "}"} & set(source):
+        lines.append(f"  reason: {in_quotes(source)}")
+    lines.append(f"  effect: {one.effect}")
+    lines += ["  shadow: true"] if is_shadow else []
+    return "\n".join(lines) + "\n"
+
+
+def _features(outcome: Outcome) -> str:
+    """The features that the rules need, under their entities."""
+    lines = ["# What the rules beside this file count, and the project did not have yet."]
+    for entity in dict.fromkeys(one.entity for one in outcome.added):
+        own = [one for one in outcome.added if one.entity == entity]
+        lines += [f"{entity}:", *(f"  {one.name}: {in_quotes(one.text)}" for one in own)]
+    return "\n".join(lines) + "\n"

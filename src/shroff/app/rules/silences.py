@@ -1,0 +1,125 @@
+"""Rules that an analyst has silenced for a key: written into lists of keys, put in force by a control event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from shroff.app.additions import Waits
+from shroff.app.rules.list_files import ListFiles
+from shroff.errors import UsageError, nearest
+from shroff.events.event import time_text
+from shroff.language.values import DAY_MS, parse_time
+from shroff.rules.silences import key_of, list_of, rule_of
+from shroff.runtime.progress import unheard
+
+if TYPE_CHECKING:
+    from shroff.project.lists import Change, Edited, Entry
+    from shroff.rules.definitions import Rule
+
+DAYS_MAX: Final = 366  # for which a rule may be silent at once
+TEXT_MAX: Final = 1_000  # characters of a key or a reason
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """One key for which a rule is silent, as its list has it: a key that is hashed in events stands hashed.
+
+    `until` is empty where somebody wrote a line without an end into the list: that holds for good.
+    """
+
+    rule: str
+    entity: str
+    key: str
+    until: str
+    note: str
+    by: str
+
+    @property
+    def until_ms(self) -> int | None:
+        """When it ends; None for never."""
+        return parse_time(self.until) if self.until else None
+
+    def holds(self, now_ms: int) -> bool:
+        """Whether it is not over yet."""
+        return self.until_ms is None or now_ms < self.until_ms
+
+
+class Silences(ListFiles):
+    """What an opened project is silent about."""
+
+    __slots__ = ()
+
+    def silences(self) -> list[Silence]:
+        """All of them, by rule and in the order of their lines; those that are over stay until somebody ends them."""
+        by = {rule.id: rule.by for rule in self.definitions.rules}
+        return [
+            Silence(rule, by.get(rule, ""), one.value, one.expires_at, one.note, one.added_by)
+            for name in sorted(self.definitions.reference.lists)
+            if (rule := rule_of(name)) is not None
+            for one in self.list_entries(name)
+        ]
+
+    def silence(
+        self, rule: str, key: str, until: str, *, note: str = "", by: str = "", waits: Waits = unheard
+    ) -> Change:
+        """Let a rule be silent for a key, for events before `until`; what was said of the key before is replaced.
+
+        Raises: UsageError where there is no such rule, its key has several parts or is no text, or `until` is no time
+            within a year from now; NotAllowedError where a second person approves silences.
+        """
+        self.refuse_alone(list_of(rule))
+        entry = self.silence_entry(rule, key, until, note, by)
+        return self.change_list(list_of(rule), entry.value, [entry], makes=True, waits=waits)
+
+    def end_silence(self, rule: str, key: str, waits: Waits = unheard) -> Change:
+        """Let a rule speak for a key again. Raises: UsageError where it was not silent for it."""
+        self._known_silence(rule)
+        return self.list_remove(list_of(rule), key, waits)
+
+    def write_silence(
+        self, rule: str, key: str, until: str, *, note: str, by: str, before: Callable[[Edited], None]
+    ) -> None:
+        """The same as `silence`, written alone: as `write_list`. Raises: as `silence`."""
+        entry = self.silence_entry(rule, key, until, note, by)
+        self.write_list(list_of(rule), [entry], makes=True, before=before)
+
+    def write_silence_end(self, rule: str, key: str, before: Callable[[Edited], None]) -> None:
+        """The same as `end_silence`, written alone: as `write_list`. Raises: as `end_silence`."""
+        self._known_silence(rule)
+        self.write_list(list_of(rule), out=[key], before=before)
+
+    def silence_entry(self, rule: str, key: str, until: str, note: str, by: str) -> Entry:
+        """The line for it. Raises: as `silence`."""
+        from shroff.project.lists import Entry
+
+        self._silenced(rule)
+        if not key or any(len(text) > TEXT_MAX or not text.isprintable() for text in (key, note, by)):
+            raise UsageError(f"a key and a reason have 1 to {TEXT_MAX:,} characters, on one line.")
+        return Entry(key, note, by, time_text(self._until_ms(until)))
+
+    def _known_silence(self, rule: str) -> None:
+        if list_of(rule) not in self.definitions.reference.lists:
+            raise UsageError(f"rule {rule[:100]!r} is silent for no key.")
+
+    def _silenced(self, id_: str) -> Rule:
+        definitions = self.definitions
+        rules = {rule.id: rule for rule in definitions.rules}
+        rule = rules.get(id_)
+        if rule is None:
+            raise UsageError(f"there is no rule {id_[:100]!r}. {nearest(id_, rules)}".rstrip())
+        if key_of(definitions.events.entities, rule.by, rule.on) is None:
+            raise UsageError(
+                f"rule {id_} cannot be silent for one {rule.by}: the key of {rule.by} in {rule.on} is not one text."
+            )
+        return rule
+
+    def _until_ms(self, text: str) -> int:
+        try:
+            until_ms, now_ms = parse_time(text), self.now_ms()
+        except ValueError as error:
+            raise UsageError(f"until: {error}.") from None
+        if not now_ms < until_ms <= now_ms + DAYS_MAX * DAY_MS:
+            raise UsageError(f"until: a rule is silent until a time within the next {DAYS_MAX} days.")
+        return until_ms

@@ -1,0 +1,98 @@
+"""Names of a project that shroff.yaml uses: event types, entities, fields and outcomes, held against the definitions.
+
+A name that nothing has would be found out by whoever reads from a source or a sink, or never.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from shroff import config
+from shroff.app.lakes import lake_mistake
+from shroff.errors import Problem, nearest
+from shroff.events.definitions import Events
+from shroff.events.mapping import LABEL
+from shroff.language.yaml import text as yamltext
+from shroff.project.policy import OUTCOMES
+from shroff.project.settings.systems import Systems
+
+_Found = Iterator[tuple[tuple[str, ...], str, str, Collection[str]]]  # a path, a name, what it is, and those there are
+
+
+def name_problems(events: Events, systems: Systems, text: str) -> list[Problem]:
+    """A problem for each name in shroff.yaml that the project does not have, at its place in the text.
+
+    And for settings of a lake that contradict each other.
+    """
+    tree = yamltext.read(text, config.PROJECT_FILE, [])
+    mistake = "" if systems.lake is None else lake_mistake(systems.lake.options)
+    return [
+        *([_problem(tree, ("lake",), "lake", mistake, "")] if mistake else []),
+        *_unknown(tree, events, systems),
+    ]
+
+
+def _unknown(tree: yamltext.Node | None, events: Events, systems: Systems) -> list[Problem]:
+    return [
+        _problem(tree, path, name, f"{name!r} is {what}.", nearest(name, known) or _there_is(known))
+        for path, name, what, known in _names(events, systems)
+        if name not in known
+    ]
+
+
+def _names(events: Events, systems: Systems) -> _Found:
+    types = {*events.types, LABEL}
+    if systems.source is not None:
+        for setting in ("topics", "streams"):
+            for name in _mapping(systems.source.options.get(setting)):
+                yield ("source", systems.source.kind, setting, name), name, "no event type", {*types, "any"}
+    if systems.online is not None:
+        for at, name in enumerate(systems.online.options.get("entities", [])):
+            yield ("online", "entities", str(at)), name, "no entity", set(events.entities)
+    if systems.lake is not None:
+        for folder, wanted in _mapping(systems.lake.options.get("documents")).items():
+            from shroff.lake.documents import ALL
+
+            known = {*events.types, *ALL}
+            yield ("lake", "documents", folder, "of"), wanted["of"], "no kind of documents and no event type", known
+    for sink, system in systems.sinks.items():
+        yield from _routes(events, ("sinks", sink, system.kind), system.options)
+
+
+def _routes(events: Events, path: tuple[str, ...], options: Mapping[str, Any]) -> _Found:
+    """How the topic of a sink is chosen: by the outcome, or by a field."""
+    by = options.get("by")
+    if not isinstance(by, str):
+        return
+    fields = {field.name: field.type for type_ in events.types.values() for field in type_.fields}
+    yield (*path, "by"), by, "neither outcome nor a field of an event", {"outcome", *fields}
+    values: tuple[str, ...] = OUTCOMES if by == "outcome" else ()
+    if by in fields and sum(by in type_.field_names for type_ in events.types.values()) == 1 and not fields[by].is_open:
+        values = fields[by].choices
+    for name in _mapping(options.get("topics")) if values else ():
+        yield (*path, "topics", name), name, f"no value of {by}", {*values, "else"}
+
+
+def _there_is(known: Collection[str]) -> str:
+    return f"There is {', '.join(sorted(known))}."
+
+
+def _mapping(found: object) -> Mapping[str, Any]:
+    return found if isinstance(found, Mapping) else {}
+
+
+def _problem(tree: yamltext.Node | None, path: tuple[str, ...], name: str, words: str, hint: str) -> Problem:
+    """The problem at a name that is a key, or the value of one; as near to it as what is written goes."""
+    at: yamltext.Node | None = tree
+    for step in path:
+        inner: yamltext.Node | None = None
+        if isinstance(at, yamltext.Mapping):
+            is_key = step is path[-1] and step == name
+            inner = next((key if is_key else value for key, value in at.entries if key.text == step), None)
+        elif isinstance(at, yamltext.Sequence) and step.isdigit():
+            inner = at.items[int(step)]
+        if inner is None:  # an address says all in one text
+            break
+        at = inner
+    return Problem(config.PROJECT_FILE, 1, 1, "", words, hint) if at is None else at.problem(words, hint)

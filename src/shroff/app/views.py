@@ -1,0 +1,135 @@
+"""What an opened project gives as whole Arrow tables: the part of `shroff.open(...)` that notebooks ask most."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shroff.project.definitions import Definitions
+from shroff.streams.log import Log
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from shroff.log.columns.tables import Way
+    from shroff.log.state.histories import LeftOut
+    from shroff.replay.notebook import Moment
+
+Files = str | Path | Sequence[str | Path]
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureReport:
+    """What `features` wrote."""
+
+    rows: int
+    columns: tuple[str, ...]
+    seconds: float
+    left: LeftOut
+
+
+def paths(files: Files) -> list[Path]:
+    """The files that are meant: one by its name, or several."""
+    return [Path(files)] if isinstance(files, str | Path) else [Path(one) for one in files]
+
+
+class Views(ABC):
+    """The tables of a project, which knows its definitions and its log. Each call reads the log as it is then."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def definitions(self) -> Definitions:
+        """The project's definitions."""
+
+    @abstractmethod
+    def reading(self) -> AbstractContextManager[Log]:
+        """The log, to read."""
+
+    @abstractmethod
+    def feature_tables(
+        self,
+        event: str,
+        files: Sequence[Path],
+        way: Way,
+        *,
+        as_of_ms: int | None = None,
+        left: LeftOut | None = None,
+    ) -> Iterable[pa.Table]:
+        """The features of one type, in parts."""
+
+    def features(
+        self, event: str, *, as_of: Moment | None = None, files: Files = (), engine: str = "batch"
+    ) -> pa.Table:
+        """The features of one type's events: `id`, `seq`, then `entity.name` columns.
+
+        Args:
+            as_of: Events up to this moment only; a day is its start in UTC. The values are the same with or without.
+            files: Compute over these files instead of the log, in their order.
+        """
+        from shroff.log.columns.tables import Way, feature_schema
+        from shroff.replay.notebook import moment_ms, whole
+
+        tables = self.feature_tables(event, paths(files), Way(engine), as_of_ms=moment_ms(as_of))
+        return whole(feature_schema(self.definitions, event), tables)
+
+    def write_features(self, event: str, files: Files, out: str | Path, way: Way | None = None) -> FeatureReport:
+        """Write the features of the log's or the files' events as Parquet, by default by the batch engine."""
+        from shroff.log.columns.tables import Way, feature_schema
+        from shroff.log.state.histories import LeftOut
+        from shroff.runtime.gc_pause import calm_collector
+        from shroff.runtime.whole_files import check_out, check_parquet, write_tables
+
+        out, given, left = Path(out), paths(files), LeftOut()
+        check_out(out, given)
+        check_parquet(out)
+        started = time.monotonic()
+        schema = feature_schema(self.definitions, event)
+        way = replace(way or Way(), spill=out.parent)
+        with calm_collector():
+            rows = write_tables(out, schema, self.feature_tables(event, given, way, left=left))
+        return FeatureReport(rows, tuple(schema.names), time.monotonic() - started, left)
+
+    def events(self, event: str | None = None, *, as_of: Moment | None = None) -> pa.Table:
+        """The events of one type: `seq`, then its fields; up to a moment, as `features` takes it.
+
+        Without a type those of all types, their fields as JSON, as `shroff export events --format parquet` writes them.
+        """
+        from shroff.replay.notebook import all_events, events_table
+
+        with self.reading() as log:
+            return all_events(log, as_of) if event is None else events_table(log, self.definitions, event, as_of)
+
+    def labels(self, *, as_of: Moment | None = None) -> pa.Table:
+        """One row for each event that had a label at that moment, with the verdict then in force.
+
+        `event` and `id` name the event, as in `features` and `decisions`; a day is its start in UTC.
+        """
+        from shroff.replay.notebook import labels_table
+
+        with self.reading() as log:
+            return labels_table(log, self.definitions, as_of)
+
+    def decisions(self) -> pa.Table:
+        """All decisions, as `shroff export decisions --format parquet` writes them."""
+        return self._exported("decisions")
+
+    def flags(self) -> pa.Table:
+        """All flags, as `shroff export flags --format parquet` writes them.
+
+        `accuracy` follows from the verdict in force of the flag's event, known at `updated`; `fields` are that
+        event's fields as JSON, its account for example.
+        """
+        return self._exported("flags")
+
+    def _exported(self, name: str) -> pa.Table:
+        from shroff.replay.notebook import exported
+
+        with self.reading() as log:
+            return exported(log, name)

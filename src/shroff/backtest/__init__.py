@@ -1,0 +1,1 @@
+"""Back-tests: a draft held against what was decided."""

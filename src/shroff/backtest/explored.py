@@ -1,0 +1,125 @@
+"""What the log says of events that were let through: how many, what they say of declines, and what they cost so far."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from shroff.backtest.document import ExploredDocument
+from shroff.backtest.judged import FRAUD, UNCLEAR, Judged
+from shroff.backtest.tally import exact_sums
+from shroff.engine.stored import damaged, decision_of
+from shroff.language.values import show_decimal
+from shroff.models.evaluation.exploration import DeclinePrecision, decline_precision
+from shroff.models.sets import Floats
+from shroff.project.policy import OUTCOMES
+from shroff.streams.log import Log
+
+AT_ONCE: Final = 1_000  # decisions that are asked for together
+_REVIEW: Final = OUTCOMES.index("review")
+
+
+@dataclass(frozen=True, slots=True)
+class Explored:
+    """The events of one type that were let through in a stretch of the log.
+
+    Args:
+        count: All of them; `immature` of them are younger than the label delay, `unclear` have such a label.
+        cost_minor: What those cost that are known as frauds so far and were not reviewed, in smallest units.
+        reviewed: How many a person was to look at first.
+    """
+
+    event: str
+    count: int
+    immature: int
+    unclear: int
+    reviewed: int
+    cost_minor: int
+    found: DeclinePrecision
+
+    def document(self, money_places: int) -> ExploredDocument:
+        """As JSON has it."""
+        one = self.found
+        return {
+            "event": self.event,
+            "explored": self.count,
+            "immature": self.immature,
+            "unclear": self.unclear,
+            "reviewed": self.reviewed,
+            "known": one.explored,
+            "frauds": one.frauds,
+            "precision": _rounded(one.precision),
+            "low": _rounded(one.low),
+            "high": _rounded(one.high),
+            "declines": round(one.declines, 1),
+            "frauds_declined": round(one.frauds_declined, 1),
+            "cost": show_decimal(self.cost_minor, money_places),
+        }
+
+
+def explored_in(log: Log, judged: Sequence[Judged]) -> tuple[Explored, ...]:
+    """What was let through among events that a backtest judged, by event type; none where nothing was.
+
+    Raises: StorageError where a decision is damaged.
+    Cost: reading the decisions of those events.
+    """
+    return tuple(_explored(log, one) for one in judged if len(one.was_explored))
+
+
+def _explored(log: Log, judged: Judged) -> Explored:
+    rows = judged.was_explored
+    propensities = propensities_of(log, judged.event, judged.ids.take(pa.array(rows)).to_pylist())
+    labels, is_mature = judged.labels[rows], ~judged.is_immature[rows]
+    is_reviewed = judged.old[rows] >= _REVIEW
+    lost = judged.amounts_minor[rows][(labels == FRAUD) & ~is_reviewed]
+    (cost_minor,) = exact_sums(np.zeros(len(lost), np.int64), lost, 1)
+    known = is_mature & (labels != UNCLEAR)
+    return Explored(
+        judged.event,
+        len(rows),
+        int((~is_mature).sum()),
+        int((is_mature & (labels == UNCLEAR)).sum()),
+        int(is_reviewed.sum()),
+        cost_minor,
+        decline_precision(labels[known] == FRAUD, propensities[known]),
+    )
+
+
+def propensities_of(log: Log, event: str, ids: Sequence[str]) -> Floats:
+    """How probable it was that each of these events is let through, as their decisions say.
+
+    Raises: StorageError where one of them says nothing of it.
+    """
+    found = np.empty(len(ids))
+    for first in range(0, len(ids), AT_ONCE):
+        part = ids[first : first + AT_ONCE]
+        rows = log.decisions(event, part)
+        for place, id_ in enumerate(part, first):
+            exploration = decision_of(rows[id_]).exploration
+            if exploration is None or exploration.propensity <= 0:
+                raise damaged(f"the decision at place {rows[id_].seq}", "it was let through and has no propensity")
+            found[place] = exploration.propensity
+    return found
+
+
+def words_of(one: Explored, money_places: int, currency: str) -> str:
+    """What they say and what they cost, in sentences."""
+    found = one.found
+    that = "that the score would have declined"
+    were = f"event {that} was" if one.count == 1 else f"events {that} were"
+    text = (
+        f"{one.event}: {one.count:,} {were} let through; {found.explored:,} known by now, {found.frauds:,} as frauds."
+    )
+    if found.precision is not None and found.low is not None and found.high is not None:
+        text += f" So about {found.precision:.1%} of such declines are right, likely {found.low:.1%} to "
+        text += f"{found.high:.1%}: {found.frauds_declined:,.0f} frauds of {found.declines:,.0f}."
+    cost = f"{show_decimal(one.cost_minor, money_places)} {currency}"
+    return f"{text} Letting them through has cost {cost} by the labels so far."
+
+
+def _rounded(share: float | None) -> float | None:
+    return None if share is None else round(share, 4)

@@ -1,0 +1,444 @@
+"""A draft against what was really decided: what `shroff backtest` and `project.backtest` answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from shroff.backtest.document import (
+    ReportBalance,
+    ReportCell,
+    ReportDocument,
+    ReportHits,
+    ReportLearnt,
+    ReportRow,
+    ReportRule,
+    ReportSide,
+)
+from shroff.backtest.explored import Explored, explored_in, words_of
+from shroff.backtest.judged import LABELS, NONE, Judged, Span, Verdicts, judge
+from shroff.backtest.learnt import Learnt, learnt_of, learnt_rows
+from shroff.backtest.tally import (
+    Balance,
+    Cell,
+    Hits,
+    RuleTally,
+    Side,
+    balance,
+    cells,
+    changed_rows,
+    gone_rules,
+    rule_tallies,
+    rules_at,
+)
+from shroff.errors import UsageError
+from shroff.events.event import time_text
+from shroff.language.types import TIME, money
+from shroff.language.values import show_decimal
+from shroff.log.columns.tables import arrow_type
+from shroff.log.state.fold import lateness_of
+from shroff.project.definitions import Definitions
+from shroff.project.policy import OUTCOMES
+from shroff.runtime.gc_pause import calm_collector
+from shroff.runtime.progress import Progress
+from shroff.runtime.whole_files import csv_line, write_lines, write_tables
+from shroff.streams.log import Log, Record
+
+UNKNOWABLE: Final = (
+    "What customers would have done next cannot be known: whoever the draft declines and the log approved still has "
+    "the later payments of the log here, and whoever was declined then has none of those that an approval would have "
+    "brought. Labels of what was declined mostly never come."
+)
+ROWS: Final = 20  # changed rows that are shown
+PIECE_ROWS: Final = 1 << 16  # changed rows that are written at a time
+NEAR: Final = 4_096  # places that are read one after the other when a moment is looked for
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came of a backtest.
+
+    Args:
+        draft: Names of what was laid over the project's files; none: the files as they are.
+        span: The places that were judged; `start_ms` and `end_ms` as they were asked for.
+        events: How many events were judged.
+        matrix: Counts and money by outcomes and label, empty cells left out.
+        gone: Rules that hit then and are not in the draft, with how often.
+        balance: Of the events of which no model of the draft knows the answer; `learnt` has those of which one does.
+        explored: What was let through then, though the score would have declined it.
+    """
+
+    draft: tuple[str, ...]
+    definitions: Definitions
+    span: Span
+    start_ms: int | None
+    end_ms: int | None
+    verdicts: Verdicts
+    events: int
+    seconds: float
+    matrix: tuple[Cell, ...]
+    rules: tuple[RuleTally, ...]
+    gone: Mapping[str, int]
+    balance: Balance
+    explored: tuple[Explored, ...] = ()
+    learnt: Learnt | None = None
+
+    @property
+    def remarks(self) -> list[str]:
+        """What has to be known before the figures are read."""
+        found = [] if self.learnt is None else self.learnt.remarks()
+        has_said = self.learnt is not None and self.learnt.events and not self.balance.mature
+        if not (self.balance.is_known or has_said):
+            has_label = any(cell.label != LABELS[NONE] for cell in self.matrix)
+            found.append(_not_known(self.balance, has_label=has_label))
+        return found
+
+    @property
+    def immature(self) -> int:
+        """How many events are younger than the label delay."""
+        return sum(cell.count for cell in self.matrix if cell.is_immature)
+
+    def money(self, minor: int) -> str:
+        """An amount as JSON has it."""
+        return show_decimal(minor, self.definitions.settings.money_places)
+
+    def document(self, rows: int = ROWS) -> ReportDocument:
+        """All of it as JSON has it, with the first changed events."""
+        return {
+            "draft": list(self.draft),
+            "events": self.events,
+            "seconds": round(self.seconds, 3),
+            "from": None if self.start_ms is None else time_text(self.start_ms),
+            "to": None if self.end_ms is None else time_text(self.end_ms),
+            "as_of": time_text(self.span.as_of_ms),
+            "money": self.definitions.settings.currency,
+            "outcomes": [self._cell(cell) for cell in self.matrix],
+            "immature": self.immature,
+            "balance": self._balance(self.balance),
+            "learnt_from": self._learnt(),
+            "remarks": self.remarks,
+            "rules": [self._rule(one) for one in self.rules],
+            "rules_gone": dict(self.gone),
+            "changed": sum(cell.count for cell in self.matrix if cell.old != cell.new),
+            "changed_rows": self.changed(rows),
+            "exploration": [one.document(self.definitions.settings.money_places) for one in self.explored],
+            "undecided": self.verdicts.undecided,
+            "unknowable": UNKNOWABLE,
+        }
+
+    def explorations(self) -> list[str]:
+        """What events that were let through say of declines, and what they cost, a text for each event type."""
+        settings = self.definitions.settings
+        return [words_of(one, settings.money_places, settings.currency) for one in self.explored]
+
+    def changed(self, count: int) -> list[ReportRow]:
+        """The first events whose outcome is another one, type by type in log order."""
+        found: list[ReportRow] = []
+        for judged in self.verdicts.types.values():
+            if len(found) < count:
+                found += self._rows(judged, changed_rows(judged)[: count - len(found)])
+        return found
+
+    def all_changed(self) -> Iterator[list[ReportRow]]:
+        """All of them, in pieces."""
+        for judged in self.verdicts.types.values():
+            rows = changed_rows(judged)
+            for first in range(0, len(rows), PIECE_ROWS):
+                yield self._rows(judged, rows[first : first + PIECE_ROWS])
+
+    def _rows(self, judged: Judged, rows: Any) -> list[ReportRow]:
+        ids = judged.ids.take(pa.array(rows, pa.int64())).to_pylist()
+        columns = zip(
+            *(column[rows].tolist() for column in (judged.seqs, judged.times_ms, judged.old, judged.new)),
+            *(column[rows].tolist() for column in (judged.labels, judged.is_immature, judged.amounts_minor)),
+            rules_at(judged.old_hits, rows),
+            rules_at(judged.hits, rows),
+            strict=True,
+        )
+        return [
+            {
+                "event": judged.event,
+                "id": id_,
+                "seq": seq,
+                "time": time_text(time_ms),
+                "old": OUTCOMES[old],
+                "new": OUTCOMES[new],
+                "label": LABELS[label],
+                "immature": immature,
+                "money": self.money(amount),
+                "old_rules": old_rules,
+                "rules": rules,
+            }
+            for id_, (seq, time_ms, old, new, label, immature, amount, old_rules, rules) in zip(
+                ids, columns, strict=True
+            )
+        ]
+
+    def _cell(self, cell: Cell) -> ReportCell:
+        return {
+            "event": cell.event,
+            "old": cell.old,
+            "new": cell.new,
+            "label": cell.label,
+            "immature": cell.is_immature,
+            "count": cell.count,
+            "money": self.money(cell.amount_minor),
+        }
+
+    def _rule(self, one: RuleTally) -> ReportRule:
+        rule = one.rule
+        return {
+            "id": rule.id,
+            "on": rule.on,
+            "effect": rule.effect,
+            "shadow": rule.is_shadow,
+            "kept": one.is_kept,
+            "effective": one.effective,
+            **self._hits(one.new),
+            "only": self._hits(one.only),
+            "overlap": dict(one.overlap),
+            "old": self._hits(one.old),
+        }
+
+    def _hits(self, hits: Hits) -> ReportHits:
+        labels = hits.by_label
+        return {
+            "hits": hits.count,
+            "fraud": labels["fraud"],
+            "genuine": labels["genuine"],
+            "unclear": labels["unclear"],
+            "none": labels["none"],
+            "immature": hits.immature,
+            "precision": None if hits.precision is None else round(hits.precision, 4),
+            "money": self.money(hits.amount_minor),
+            "fraud_money": self.money(hits.fraud_minor),
+        }
+
+    def _balance(self, one: Balance) -> ReportBalance:
+        ends = one.interval_minor if one.is_known else None
+        low, high = (None, None) if ends is None else (self.money(round(end)) for end in ends)
+        return {
+            "old": self._side(one.old),
+            "new": self._side(one.new),
+            "net": self.money(round(one.net_minor)) if one.is_known else None,
+            "low": low,
+            "high": high,
+            "days": len(one.by_day),
+            "events": one.events,
+            "labelled": one.labelled,
+        }
+
+    def _learnt(self) -> ReportLearnt | None:
+        one = self.learnt
+        if one is None:
+            return None
+        return {
+            "models": list(one.models),
+            "not_told": list(one.untold),
+            "until": time_text(one.until_ms) if one.models else None,
+            "events": one.events,
+            "behind": one.behind,
+            "balance": self._balance(one.balance),
+        }
+
+    def _side(self, side: Side) -> ReportSide:
+        return {
+            "frauds_stopped": side.frauds_stopped,
+            "fraud_money_stopped": self.money(side.fraud_minor),
+            "reviews": side.reviews,
+            "false_declines": side.false_declines,
+        }
+
+
+def backtest(
+    log: Log,
+    draft: Definitions,
+    names: Iterable[str] = (),
+    *,
+    start_ms: int | None = None,
+    end_ms: int | None = None,
+    as_of_ms: int | None,
+    judges_models: bool = True,
+    reading: Progress | None = None,
+    computing: Progress | None = None,
+) -> Report:
+    """Hold a draft against what a log says was decided.
+
+    Args:
+        start_ms: The draft is in force from the first event at or after this moment on; by default from the beginning.
+        end_ms: What is judged ends before the first event at or after this moment.
+        as_of_ms: Labels that were known then count; None where the log has no events.
+        judges_models: Whether the draft is about models or what is done by their scores. Events that its models have
+            learnt from are then judged apart.
+
+    Raises: UsageError where the log has no events, or none that was decided in the stretch, or the end lies before the
+        start.
+    """
+    began = time.monotonic()
+    if as_of_ms is None:
+        raise UsageError("the log has no events to judge. Bring some in with 'shroff ingest FILE --as EVENT'.")
+    if start_ms is not None and end_ms is not None and end_ms <= start_ms:
+        raise UsageError(f"--to {time_text(end_ms)} is not after --from {time_text(start_ms)}.")
+    late_ms, last = lateness_of(log, draft), log.last_seq()
+    after = 0 if start_ms is None else first_place(log, start_ms, late_ms, last) - 1
+    upto = last if end_ms is None else first_place(log, end_ms, late_ms, last) - 1
+    span = Span(after, upto, as_of_ms)
+    draft.require_models()
+    with calm_collector():
+        verdicts = judge(log, draft, span, reading, computing)
+        judged = list(verdicts.types.values())
+        if not any(map(len, judged)):
+            raise UsageError(_nothing_judged(log, start_ms, end_ms, verdicts.undecided))
+        learnt = learnt_rows(draft, judged) if judges_models else [np.zeros(len(one), np.bool_) for one in judged]
+        policies = [draft.policy(one.event) for one in judged]
+        rules_on = {one.event: [rule for rule in draft.rules if rule.on == one.event] for one in judged}
+        tallies = [tally for one in judged for tally in rule_tallies(one, rules_on[one.event], verdicts.kept)]
+        return Report(
+            tuple(names),
+            draft,
+            span,
+            start_ms,
+            end_ms,
+            verdicts,
+            sum(map(len, judged)),
+            time.monotonic() - began,
+            tuple(cell for one in judged for cell in cells(one)),
+            tuple(tallies),
+            {rule: count for one in judged for rule, count in gone_rules(one, draft.rules).items()},
+            balance(judged, policies, [~rows for rows in learnt]),
+            explored_in(log, judged),
+            learnt_of(draft, judged, learnt) if judges_models else None,
+        )
+
+
+def _not_known(balance: Balance, *, has_label: bool) -> str:
+    """Why nothing can be said of what a draft is worth."""
+    unknown = "so it is not known which are frauds, nor what the draft is worth."
+    if not balance.mature:
+        also = "" if has_label else ", and NOT ONE HAS A LABEL"
+        return f"Of {balance.events:,} events each is younger than the label delay{also}, {unknown}"
+    cure = "Bring labels in ('shroff label', or --labels beside FILEs)."
+    return f"Of {balance.mature:,} events that are old enough NOT ONE HAS A LABEL, {unknown} {cure}"
+
+
+def _nothing_judged(log: Log, start_ms: int | None, end_ms: int | None, undecided: int) -> str:
+    """That nothing was judged, and where there would be something."""
+    if undecided:
+        were = "event there was" if undecided == 1 else "events there were"
+        return f"{undecided:,} {were} taken without a decision, so there is nothing to hold the draft against."
+    start = "its beginning" if start_ms is None else time_text(start_ms)
+    end = "its end" if end_ms is None else time_text(end_ms)
+    text = f"no event of the log that is decided lies from {start} to {end}."
+    span = _span_of(log)
+    return text if span is None else f"{text} Its events are of {time_text(span[0])} to {time_text(span[1])}."
+
+
+def _span_of(log: Log) -> tuple[int, int] | None:
+    """The times of the first and the last event, by their places; None where there is none."""
+    last = log.last_seq()
+    first = _event_from(log, 1, last + 1) or next(_events(log, 0, last), None)
+    if first is None:
+        return None
+    for end in range(last, 0, -NEAR):
+        times = [one.time_ms for one in _events(log, max(end - NEAR, 0), end)]
+        if times:
+            return first.time_ms, max(times)
+    return None
+
+
+def _events(log: Log, after: int, upto: int) -> Iterator[Record]:
+    return (one for records in log.read(after, upto) for one in records if one.kind == "event")
+
+
+def first_place(log: Log, moment_ms: int, lateness_ms: int, last: int) -> int:
+    """The place of the first event at or after a moment; the one behind the last where there is none.
+
+    Before it all events are earlier than the moment, and from it on later than the moment less the lateness.
+    Cost: some 20 questions, and reading what lies so close to the moment that halves tell nothing.
+    """
+    before, end = 0, last + 1  # it stands behind `before`, and not behind `end`
+    while end - before > NEAR:
+        record = _event_from(log, (before + end) // 2, end)
+        if record is None or moment_ms - lateness_ms <= record.time_ms < moment_ms:
+            break
+        if record.time_ms >= moment_ms:
+            end = record.seq
+        else:
+            before = record.seq
+    for records in log.read(before, min(end, last)):
+        for one in records:
+            if one.kind == "event" and one.time_ms >= moment_ms:
+                return one.seq
+    return end
+
+
+def _event_from(log: Log, place: int, end: int) -> Record | None:
+    """The first event from a place on, of the next few."""
+    for records in log.read(place - 1, min(place + NEAR // 2, end - 1), 64):
+        for one in records:
+            if one.kind == "event":
+                return one
+    return None
+
+
+def _schema(money_places: int) -> pa.Schema:
+    """The columns of the events that change, with the types that they have in Parquet."""
+    return pa.schema(
+        {
+            "event": pa.string(),
+            "id": pa.string(),
+            "seq": pa.int64(),
+            "time": arrow_type(TIME, money_places),
+            "old": pa.string(),
+            "new": pa.string(),
+            "label": pa.string(),
+            "immature": pa.bool_(),
+            "money": arrow_type(money(money_places), money_places),
+            "old_rules": pa.list_(pa.string()),
+            "rules": pa.list_(pa.string()),
+        }
+    )
+
+
+def write_changed(report: Report, out: Path) -> int:
+    """Write all events whose outcome is another one, as CSV or Parquet by the file's name; gives how many there are.
+
+    Raises: UsageError for another name.
+    """
+    if out.suffix not in {".csv", ".parquet"}:
+        raise UsageError(f"{out} should end with .csv or .parquet.")
+    schema = _schema(report.definitions.settings.money_places)
+    pieces = report.all_changed()
+    if out.suffix == ".parquet":
+        return write_tables(out, schema, (pa.Table.from_pylist(list(map(_typed, rows)), schema) for rows in pieces))
+    count = 0
+
+    def lines() -> Iterator[list[bytes]]:
+        nonlocal count
+        yield [",".join(schema.names).encode() + b"\n"]
+        for rows in pieces:
+            count += len(rows)
+            yield [csv_line(map(_cell, _flat(row).values())) for row in rows]
+
+    write_lines(out, lines())
+    return count
+
+
+def _typed(row: ReportRow) -> dict[str, Any]:
+    return {**row, "time": datetime.fromisoformat(row["time"]), "money": Decimal(row["money"])}
+
+
+def _flat(row: ReportRow) -> dict[str, Any]:
+    return {**row, "old_rules": " ".join(row["old_rules"]), "rules": " ".join(row["rules"])}
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else str(value)

@@ -1,0 +1,102 @@
+"""Which events of a backtest a model has learnt from: of those it knows the answer, so they are judged apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from shroff.backtest.tally import Balance, balance
+from shroff.events.event import time_text
+
+if TYPE_CHECKING:
+    from shroff.backtest.fold import Flags
+    from shroff.backtest.judged import Judged
+    from shroff.project.definitions import Definitions
+    from shroff.project.scoring import Scorer
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """The events that models of a draft have learnt from, though they may change their outcomes.
+
+    Args:
+        models: Their ids, sorted; `untold` are those that do not say what they have learnt from.
+        until_ms: Behind the last of these moments there is nothing that one of them has learnt from.
+        events: How many of the judged events lie before it, and `behind` at or after it; `mature` of those are old
+            enough to judge by.
+        balance: Of those before it.
+    """
+
+    models: tuple[str, ...]
+    untold: tuple[str, ...]
+    until_ms: int
+    events: int
+    behind: int
+    mature: int
+    balance: Balance
+
+    def remarks(self) -> list[str]:
+        """What a reader has to know first, with the cure where nothing is left to judge by."""
+        names = ", ".join(self.models)
+        until = time_text(self.until_ms)
+        found = []
+        if self.events and not self.mature:
+            young = f" but {self.behind:,} that are younger than the label delay" if self.behind else ""
+            found.append(
+                f"NOTHING IS LEFT TO JUDGE BY: {names} has learnt from what came before {until}, and knows the answers "
+                f"there; behind that lies no event{young}. Train as of an earlier moment ('shroff train --as-of TIME') "
+                "and judge what came after it, or wait for what is new to it."
+            )
+        elif self.events:
+            found.append(
+                f"{self.events:,} events from before {until} are judged apart: {names} has learnt from there, and "
+                "knows the answers."
+            )
+        if self.untold:
+            found.append(
+                f"{', '.join(self.untold)} does not say what it has learnt from. If events here were among that, the "
+                "draft is flattered ('shroff models import --trained-until' declares it)."
+            )
+        return found
+
+
+def learnt_rows(draft: Definitions, judged: Sequence[Judged]) -> list[Flags]:
+    """Of each type the events before the end of what a model has learnt from that may change their outcomes."""
+    ends = [_until(draft, one.event) for one in judged]
+    return [
+        np.zeros(len(one), np.bool_) if end is None else one.times_ms < end
+        for one, end in zip(judged, ends, strict=True)
+    ]
+
+
+def learnt_of(draft: Definitions, judged: Sequence[Judged], rows: Sequence[Flags]) -> Learnt | None:
+    """What is judged apart; None where no outcome hangs on a score of a model.
+
+    Args:
+        rows: What `learnt_rows` gives.
+    """
+    models = [scorer for one in judged if draft.hangs_on_score(one.event) for scorer in _scorers(draft, one.event)]
+    if not models:
+        return None
+    told = sorted(one.id for one in models if one.learnt_until_ms is not None)
+    untold = sorted(one.id for one in models if one.learnt_until_ms is None)
+    until_ms = max((one.learnt_until_ms for one in models if one.learnt_until_ms is not None), default=0)
+    events = sum(int(np.count_nonzero(one)) for one in rows)
+    policies = [draft.policy(one.event) for one in judged]
+    behind = sum(map(len, judged)) - events
+    mature = sum(int(np.count_nonzero(~one.is_immature & ~apart)) for one, apart in zip(judged, rows, strict=True))
+    return Learnt(tuple(told), tuple(untold), until_ms, events, behind, mature, balance(judged, policies, rows))
+
+
+def _scorers(draft: Definitions, event: str) -> Sequence[Scorer]:
+    return draft.scoring_of(event).deciding
+
+
+def _until(draft: Definitions, event: str) -> int | None:
+    """The end of what the models of a type have learnt from; None where no score changes an outcome."""
+    if not draft.hangs_on_score(event):
+        return None
+    return max((one.learnt_until_ms or 0 for one in _scorers(draft, event)), default=None)

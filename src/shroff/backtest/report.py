@@ -1,0 +1,257 @@
+"""A backtest as one self-contained HTML page: the answer, the matrix, the weeks, the rules, and rows to look at."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import date
+from html import escape
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.backtest.judge import UNKNOWABLE, Report
+from shroff.backtest.judged import LABELS
+from shroff.backtest.tally import Balance, Cell
+from shroff.events.event import time_text
+from shroff.models.reports import pages
+from shroff.models.reports.charts import Column, columns
+from shroff.project.policy import OUTCOMES
+
+MINUS: Final = "\u2212"
+SPACE: Final = "\u00a0"
+ROWS: Final = 50
+EPOCH: Final = date(1970, 1, 1).toordinal()
+
+
+def page(report: Report) -> str:
+    """The whole page. No text of an event stands in it unescaped, and nothing is loaded from elsewhere."""
+    settings = report.definitions.settings
+    title = f"Backtest of {', '.join(report.draft) or 'the project as it is'}"
+    parts = [
+        f"<h1>{escape(title)}</h1>",
+        f'<p class="ink2">{escape(_span(report))}</p>',
+        pages.section("In one sentence", _answer(report)),
+        *(pages.section(f"From old outcome to new: {name}", _matrix(report, name)) for name in report.verdicts.types),
+        pages.section("What the changed events turned out to be", _changes(report)),
+        pages.section(f"Net money a week, {settings.currency}", _weeks(report)),
+        pages.section("Rules", _rules(report)),
+        pages.section("Events that change", _rows(report)),
+        *(pages.section("What was let through by lot", _explorations(report)) for _ in report.explored[:1]),
+        pages.section("What cannot be known", f"<p>{escape(UNKNOWABLE)}</p>"),
+    ]
+    return pages.page(title, settings.name, parts)
+
+
+def sentence(report: Report) -> str:
+    """The answer in words: frauds, reviews, declined customers, and what that comes to.
+
+    Of events of which a model of the draft knows the answer it says nothing: `learnt_sentence` does.
+    """
+    if not report.balance.mature:
+        return "No event is there to judge the draft by."
+    return f"The draft would have {_what_it_comes_to(report, report.balance)}"
+
+
+def learnt_sentence(report: Report) -> str:
+    """What the draft comes to on events that its models have learnt from; empty where there are none."""
+    if report.learnt is None or not report.learnt.events:
+        return ""
+    begun = f"Learnt from, {report.learnt.events:,} events (no forecast): the draft would have "
+    return begun + _what_it_comes_to(report, report.learnt.balance)
+
+
+def _what_it_comes_to(report: Report, balance: Balance) -> str:
+    old, new = balance.old, balance.new
+    currency = report.definitions.settings.currency
+    stopped, reviews = new.frauds_stopped - old.frauds_stopped, new.reviews - old.reviews
+    declines = new.false_declines - old.false_declines
+    alarms = f"{_more(reviews, 'review', 'reviews')} and {_more(declines, 'false decline', 'false declines')}."
+    if not balance.is_known:  # a decline is false where it is known to be no fraud
+        return f"made {_more(reviews, 'review', 'reviews')} and {_more(declines, 'decline', 'declines')}."
+    text = f"stopped {_more(stopped, 'fraud', 'frauds')} with {alarms}"
+    policies = [report.definitions.policy(event) for event in report.verdicts.types]
+    if not any(one.review_minor or one.false_decline_minor for one in policies):
+        text += " policy.yaml names no costs, so reviews and false declines count nothing here."
+    days = len(balance.by_day)
+    over = f"{days:,} day{'' if days == 1 else 's'}"
+    text += f" Together that is worth {_signed(report, balance.net_minor)} {currency} over {over}"
+    if balance.interval_minor is None:
+        return text + "."
+    low, high = (_signed(report, end) for end in balance.interval_minor)
+    return f"{text}, likely {low} to {high}."
+
+
+def _more(count: int, one: str, many: str) -> str:
+    return f"{abs(count):,} {'fewer' if count < 0 else 'more'} {one if abs(count) == 1 else many}"
+
+
+def _span(report: Report) -> str:
+    start = "the beginning" if report.start_ms is None else time_text(report.start_ms)
+    end = "the end" if report.end_ms is None else time_text(report.end_ms)
+    text = f"{report.events:,} events again in {report.seconds:.1f} s, from {start} to {end} of the log. "
+    text += f"Labels as of {time_text(report.span.as_of_ms)}."
+    if report.verdicts.undecided:
+        text += f" {report.verdicts.undecided:,} events that were not decided are not judged."
+    return text
+
+
+def _answer(report: Report) -> str:
+    warned = "".join(f'<p class="warn">{escape(text)}</p>' for text in report.remarks)
+    note = f"{report.immature:,} immature events are left out here: what is known of them is not all that will be."
+    shown = f'{warned}<p class="lead">{escape(sentence(report))}</p>'
+    shown += _sides(report, report.balance) if report.balance.mature else ""
+    learnt = learnt_sentence(report)
+    if report.learnt is not None and learnt:
+        shown += f"<h3>Learnt from</h3><p>{escape(learnt)}</p>{_sides(report, report.learnt.balance)}"
+    return f'{shown}<p class="ink3">{note}</p>'
+
+
+def _sides(report: Report, parts: Balance) -> str:
+    currency = report.definitions.settings.currency
+    rows = [
+        ("Frauds reviewed or declined", f"{parts.old.frauds_stopped:,}", f"{parts.new.frauds_stopped:,}"),
+        (f"Fraud stopped, {currency}", _money(report, parts.old.fraud_minor), _money(report, parts.new.fraud_minor)),
+        ("Reviews", f"{parts.old.reviews:,}", f"{parts.new.reviews:,}"),
+        ("Declined and no known fraud", f"{parts.old.false_declines:,}", f"{parts.new.false_declines:,}"),
+    ]
+    return pages.table(("", "As decided", "Draft"), rows, numbers={1, 2})
+
+
+def _matrix(report: Report, event: str) -> str:
+    sums: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
+    for cell in report.matrix:
+        if cell.event == event:
+            sums[cell.old, cell.new][0] += cell.count
+            sums[cell.old, cell.new][1] += cell.amount_minor
+    rows = []
+    for old_number, old in enumerate(OUTCOMES):
+        cells = []
+        for new_number, new in enumerate(OUTCOMES):
+            count, amount = sums.get((old, new), (0, 0))
+            kind = "same" if old == new else "up" if new_number > old_number else "down"
+            arrow = "" if old == new else "▲ " if new_number > old_number else "▼ "
+            money = f'<br><span class="ink3">{_money(report, amount)}</span>' if count else ""
+            cells.append(f'<td class="num {kind if count else ""}">{arrow if count else ""}{count:,}{money}</td>')
+        rows.append(f'<tr><th scope="row">{old}</th>{"".join(cells)}</tr>')
+    heads = "".join(f'<th scope="col" class="num">{new}</th>' for new in OUTCOMES)
+    currency = report.definitions.settings.currency
+    caption = f"Rows: as decided. Columns: the draft. Events, and {currency} below; ▲ is stricter, ▼ milder."
+    head = f"<caption>{caption}</caption><thead><tr><th></th>{heads}</tr></thead>"
+    return f'<div class="scroll"><table>{head}<tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def _changes(report: Report) -> str:
+    changed: defaultdict[tuple[str, str, str], list[Cell]] = defaultdict(list)
+    for cell in report.matrix:
+        if cell.old != cell.new:
+            changed[cell.event, cell.old, cell.new].append(cell)
+    rows = []
+    for (event, old, new), cells in sorted(changed.items()):
+        counts = [sum(one.count for one in cells if one.label == label and not one.is_immature) for label in LABELS]
+        immature = sum(one.count for one in cells if one.is_immature)
+        fraud = sum(one.amount_minor for one in cells if one.label == "fraud" and not one.is_immature)
+        rows.append((event, f"{old} to {new}", *(f"{count:,}" for count in (*counts, immature)), _money(report, fraud)))
+    if not rows:
+        return "<p>No outcome changes.</p>"
+    heads = (
+        "Event",
+        "Change",
+        *(label.capitalize() for label in LABELS),
+        "Immature",
+        f"Fraud, {report.definitions.settings.currency}",
+    )
+    return pages.table(heads, rows, numbers=set(range(2, len(heads))))
+
+
+def _weeks(report: Report) -> str:
+    balance, currency = report.balance, report.definitions.settings.currency
+    if not balance.is_known:
+        return "<p>Not known, see above.</p>"
+    sums, counts = (_by_week(column) for column in (balance.by_day, balance.mature_by_day))
+    days = [date.fromordinal(EPOCH + balance.first_day + 7 * at).isoformat() for at in range(len(sums))]
+    shown = [_signed(report, value) if count else "no events" for value, count in zip(sums, counts, strict=True)]
+    units = [value / 10**report.definitions.settings.money_places for value in sums]
+    drawn = [Column(*one) for one in zip(days, units, (count == 0 for count in counts), strict=True)]
+    under = "By the first day of each week. A grey week has no event that counts: none, or all are immature."
+    table = pages.table(("Week from", f"Net, {currency}", "Events"), _week_rows(days, shown, counts), numbers={1, 2})
+    chart = columns("The draft less what was decided", currency, drawn, under=under)
+    return f"{chart}<details><summary>As a table</summary>{table}</details>"
+
+
+def _by_week(by_day: NDArray[Any]) -> list[Any]:
+    found: list[Any] = np.concatenate([by_day, np.zeros(-len(by_day) % 7, by_day.dtype)]).reshape(-1, 7).sum(1).tolist()
+    return found
+
+
+def _week_rows(days: list[str], shown: list[str], counts: list[int]) -> list[tuple[str, str, str]]:
+    return [(day, money, f"{count:,}") for day, money, count in zip(days, shown, counts, strict=True)]
+
+
+def _rules(report: Report) -> str:
+    rows = []
+    for one in report.rules:
+        new, only = one.new, one.only
+        mode = "shadow" if one.rule.is_shadow else one.rule.effect
+        shared = ", ".join(f"{other} {count:,}" for other, count in one.overlap.items())
+        precision = "missing" if new.precision is None else f"{100 * new.precision:.1f}{SPACE}%"
+        counts = (one.old.count, new.count, new.by_label["fraud"], new.by_label["genuine"], new.immature)
+        found = (f"{only.count:,}, {only.by_label['fraud']:,} fraud", _money(report, only.fraud_minor), shared)
+        rows.append(
+            (
+                one.rule.id,
+                mode,
+                *(f"{count:,}" for count in counts),
+                precision,
+                _money(report, new.amount_minor),
+                *found,
+            )
+        )
+    rows += [(rule, "gone", f"{count:,}", *([""] * 9)) for rule, count in report.gone.items()]
+    currency = report.definitions.settings.currency
+    heads = ("Rule", "Effect", "Hits then", "Hits", "Fraud", "Genuine", "Immature", "Precision", f"Money, {currency}")
+    note = "Precision: of mature hits those that were fraud; without a label counts as genuine, unclear not at all."
+    more = ("Only this rule", f"Fraud only it finds, {currency}", "Also hit by")
+    shown = pages.table((*heads, *more), rows, numbers=set(range(2, 11)), wide={0, 11})
+    return f'{shown}<p class="ink3">{note}</p>'
+
+
+def _rows(report: Report) -> str:
+    shown = report.changed(ROWS)
+    if not shown:
+        return "<p>No outcome changes.</p>"
+    money = f"Money, {report.definitions.settings.currency}"
+    heads = ("Event", "Time", "Change", "Label", money, "Rules then", "Rules of the draft")
+    rows = [
+        (
+            f"{one['event']}/{one['id']}",
+            one["time"],
+            f"{one['old']} to {one['new']}",
+            one["label"] + (", immature" if one["immature"] else ""),
+            one["money"],
+            " ".join(one["old_rules"]),
+            " ".join(one["rules"]),
+        )
+        for one in shown
+    ]
+    total = sum(cell.count for cell in report.matrix if cell.old != cell.new)
+    return f"<p>The first {len(rows):,} of {total:,}.</p>" + pages.table(heads, rows, numbers={4}, wide={0, 5, 6})
+
+
+def _explorations(report: Report) -> str:
+    note = (
+        "Each event stands for 1 / propensity declines; the interval is Wilson's. Behind a day's cap nobody is drawn."
+    )
+    texts = "".join(f"<p>{escape(text)}</p>" for text in report.explorations())
+    return f'{texts}<p class="ink3">{note}</p>'
+
+
+def _money(report: Report, minor: int) -> str:
+    """An amount with its thousands, as pages show it."""
+    whole, point, rest = report.money(abs(minor)).partition(".")
+    return f"{MINUS if minor < 0 else ''}{int(whole):,}{point}{rest}"
+
+
+def _signed(report: Report, minor: float) -> str:
+    shown = _money(report, round(minor))
+    return shown if round(minor) <= 0 else f"+{shown}"

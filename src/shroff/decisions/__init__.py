@@ -1,1 +1,0 @@
-"""The engine: features, rules and policy turn an event into a decision with its receipt."""

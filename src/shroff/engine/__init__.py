@@ -1,0 +1,1 @@
+"""The engine: step(state, batch) gives decisions, hits and flags."""

@@ -1,0 +1,193 @@
+"""A decision's document and its receipt, written for whole columns of events.
+
+The receipt is the SHA-256 of the canonical bytes (RFC 8785) of everything that makes a
+decision: event, content, outcome, score, rules hit, features, versions. Neither the place
+in the log nor the wording of reasons is part of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+import msgspec
+
+from shroff.engine.fragments import ObjectWriter, RowWriter
+from shroff.engine.stored import stored
+from shroff.events.event import canonical_bytes, canonical_real, canonical_text
+from shroff.features.frames import Frame
+from shroff.language.values import Value
+from shroff.project.definitions import Definitions, Versions
+from shroff.streams.log import DecisionRow
+
+NO_SCORE: Final = b"null"
+_SEALED: Final = ("event", "id", "outcome", "score", "rules", "shadow_rules", "features", "exploration")
+_LISTED: Final = ("definitions", "rules", "policy", "lists", "tables", "model")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What hits came to, for one event: the outcome, and the rules behind it sorted by id.
+
+    `exploration` is what a draw among would-be declines came to, as canonical JSON; empty where there was none.
+    """
+
+    outcome: str
+    rules: tuple[str, ...] = ()
+    shadow_rules: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()  # as JSON
+    exploration: str = ""
+
+
+class DocumentWriter:
+    """Writes the decisions of one event type.
+
+    In a document `versions.model` is the id of the model that scored this event; of those
+    in force one for each key may do that.
+    """
+
+    def __init__(self, event: str, definitions: Definitions) -> None:
+        self._fields = [(name, definitions.features[name].type) for name in definitions.feature_names(event)]
+        self._objects = ObjectWriter(self._fields, definitions.settings.money_places)
+        self._row = RowWriter(self._fields, definitions.settings.money_places)
+        self._models = ["", *(one.id for one in definitions.scoring_of(event).deciding)]
+        self.show(definitions.versions)
+        self._head = f'{{"event":"{event}","id":'.encode()
+        self._sealed_event = f'","event":"{event}","'.encode()
+        self._plain: dict[str, _Pieces] = {}  # by outcome, of verdicts without rules
+
+    def show(self, versions: Versions) -> None:
+        """Write these versions from here on; all that they compute is what it was."""
+        listed = {name: getattr(versions, name) for name in _LISTED}
+        self._versions = {model: _versions(listed | {"model": model}) for model in self._models}
+
+    def features(self, frame: Frame) -> Sequence[bytes | memoryview]:
+        """The features of each event as a JSON object, names sorted; of use until the next call."""
+        if not self._fields:
+            return [b"{}"] * len(frame)
+        return self._objects.write([frame.computed.get(name) for name, _ in self._fields], len(frame))
+
+    def features_of(self, values: Sequence[Value]) -> bytes:
+        """The features of one event as a JSON object, from their values in the order of names."""
+        return self._row.write(values)
+
+    def write(
+        self,
+        id_: str,
+        seq: int,
+        body: bytes,
+        features: bytes | memoryview,
+        verdict: Verdict,
+        score: bytes,
+        model: str,
+    ) -> tuple[bytes, bytes]:
+        """The document of one decision and the 32 bytes of its receipt.
+
+        `score` as JSON is by the model of this id; without one they are `NO_SCORE` and empty.
+        """
+        pieces, versions = self._pieces(verdict), self._versions[model]
+        id_json = canonical_bytes(id_)
+        content = sha256(body).hexdigest().encode()
+        sealed = pieces.sealed_head, score, pieces.sealed_tail, versions.sealed
+        before = b'{"content":"', content, self._sealed_event, pieces.sealed_middle
+        receipt = sha256(b"".join((*before, features, b',"id":', id_json, *sealed)))
+        place = b',"seq":%d,"as_of_seq":%d,' % (seq, seq - 1)
+        sealed_by = receipt.hexdigest().encode()
+        shown = pieces.shown_head, score, pieces.shown_tail, features, versions.shown
+        return b"".join((self._head, id_json, place, *shown, sealed_by, pieces.shown_end)), receipt.digest()
+
+    def _pieces(self, verdict: Verdict) -> _Pieces:
+        """What a verdict gives to both texts; most events share one of a few without rules, which are kept."""
+        is_plain = not verdict.rules and not verdict.shadow_rules and not verdict.exploration
+        if is_plain and verdict.outcome in self._plain:
+            return self._plain[verdict.outcome]
+        rules, shadow = _list(verdict.rules), _list(verdict.shadow_rules)
+        drawn = f'exploration":{verdict.exploration},"' if verdict.exploration else ""
+        found = _Pieces(
+            f'{drawn}features":'.encode(),
+            f',"outcome":"{verdict.outcome}","rules":{rules},"score":'.encode(),
+            f',"shadow_rules":{shadow},"versions":'.encode(),
+            f'"outcome":"{verdict.outcome}","score":'.encode(),
+            f',"reasons":[{",".join(verdict.reasons)}],"rules":{rules},"shadow_rules":{shadow},"features":'.encode(),
+            f'","exploration":{verdict.exploration}}}'.encode() if verdict.exploration else b'"}',
+        )
+        if is_plain:
+            self._plain[verdict.outcome] = found
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """What a verdict gives before the score and behind it: in the sealed content behind the id, and in the document.
+
+    And between event and features in the sealed content, and at the end of the document.
+    """
+
+    sealed_middle: bytes
+    sealed_head: bytes
+    sealed_tail: bytes
+    shown_head: bytes
+    shown_tail: bytes
+    shown_end: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Versions:
+    """The versions as the end of the sealed content, names sorted, and as the document shows them."""
+
+    sealed: bytes
+    shown: bytes
+
+
+def _versions(listed: dict[str, str]) -> _Versions:
+    sealed = f"{_object(dict(sorted(listed.items())))}}}"
+    return _Versions(sealed.encode(), f',"versions":{_object(listed)},"receipt":"sha256:'.encode())
+
+
+def exploration(propensity: float, would_be: str, *, is_explored: bool) -> str:
+    """What a draw among would-be declines came to, as canonical JSON."""
+    shown = canonical_real(propensity)
+    return f'{{"explored":{str(is_explored).lower()},"propensity":{shown},"would_be":"{would_be}"}}'
+
+
+def reason(code: str, text: str, effect: str) -> str:
+    """One rule's reason, as JSON."""
+    return f'{{"code":"{code}","kind":"rule","text":{canonical_text(text)},"effect":"{effect}"}}'
+
+
+def _list(ids: Sequence[str]) -> str:
+    return "[" + ",".join(f'"{id_}"' for id_ in ids) + "]"
+
+
+def _object(values: dict[str, str]) -> str:
+    return "{" + ",".join(f'"{name}":{canonical_text(value)}' for name, value in values.items()) + "}"
+
+
+class _Document(msgspec.Struct, kw_only=True):
+    """A document's parts, as they stand in it."""
+
+    event: msgspec.Raw
+    id: msgspec.Raw
+    outcome: msgspec.Raw
+    score: msgspec.Raw
+    rules: msgspec.Raw
+    shadow_rules: msgspec.Raw
+    features: msgspec.Raw
+    versions: dict[str, str]
+    exploration: msgspec.Raw = msgspec.Raw()  # not "or None", of which msgspec takes None alone
+
+
+def receipt_of(row: DecisionRow, body: bytes) -> bytes:
+    """The receipt that a recorded decision must have, by its own document and the event's body.
+
+    That its values are right is another question, which `replay` answers.
+
+    Raises: StorageError where the document is damaged.
+    """
+    found = stored(row.document, _Document, f"the decision at place {row.seq}")
+    parts = {name: value for name in _SEALED if (value := bytes(getattr(found, name)))}
+    parts["content"] = b'"%s"' % sha256(body).hexdigest().encode()
+    parts["versions"] = _object(dict(sorted(found.versions.items()))).encode()
+    return sha256(b"{%s}" % b",".join(b'"%s":%s' % (name.encode(), parts[name]) for name in sorted(parts))).digest()

@@ -1,0 +1,123 @@
+"""Deciding a few events, one by one: hits, score and document from the rows of the online engine.
+
+What it gives is what `engine.Engine` gives for the same events by columns; a law holds them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from shroff.engine.documents import NO_SCORE, DocumentWriter
+from shroff.engine.let_through import LetThrough, explorable
+from shroff.engine.verdicts import Effects, Hit, Placed, Verdicts, explored, is_rolled_out, record_hits
+from shroff.events.event import canonical_real
+from shroff.features.online.row_reads import Row, RowReads
+from shroff.language.columns import column_of
+from shroff.language.expression import Node
+from shroff.language.row import Evaluate
+from shroff.language.shares import key_text
+from shroff.language.values import show
+from shroff.project.definitions import Definitions
+from shroff.project.exploring import Explore
+from shroff.project.scoring import RowScoring
+from shroff.rules.definitions import Rule
+from shroff.streams.log import DecisionRow
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A rule with what reads whether it hit, its key, and its reason."""
+
+    rule: Rule
+    hit: Evaluate
+    key: Evaluate
+    words: Callable[[Row], str]
+
+
+class FewDecider:
+    """Decides events of one type.
+
+    Args:
+        writer: Writes its decisions; None where the type is not decided.
+        exploring: What lets would-be declines through, with what is risked at each.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        definitions: Definitions,
+        reads: RowReads,
+        rules: Sequence[Rule],
+        writer: DocumentWriter | None,
+        exploring: tuple[Explore, Node] | None,
+    ) -> None:
+        self._name, self._places = name, definitions.settings.money_places
+        self._asked = [
+            _Asked(one, reads.read(one.computed.name), reads.key(one.by), self._words(one, reads)) for one in rules
+        ]
+        self._writer, self._exploring = writer, exploring
+        if writer is not None:
+            self._verdicts, self._scoring = Verdicts(definitions.policy(name)), definitions.scoring_of(name)
+            self._score = RowScoring(self._scoring, reads.read)
+            self._features = reads.read_all(definitions.feature_names(name))
+        self._amount = None if exploring is None else reads.evaluate(exploring[1])
+
+    def decide(self, placed: Placed, row: Row, let_through: LetThrough, effects: Effects) -> None:
+        """Put what comes of an event into the effects."""
+        hits = [self._hit(one, row) for one in self._asked if one.hit(row) is True]
+        if hits:
+            record_hits(placed, hits, effects)
+        writer = self._writer
+        if writer is None:
+            return
+        score, model = self._score.of(row)
+        verdict = self._verdicts.of(hits, score)
+        if self._exploring is not None:
+            explore = self._exploring[0]
+            verdict = explored(
+                explore, let_through, placed, verdict, hits, lambda: self._is_small(placed, row), effects
+            )
+        shown = writer.features_of(self._features(row))
+        shown_score = NO_SCORE if score is None else canonical_real(score).encode()
+        id_ = placed.event.id
+        document, receipt = writer.write(id_, placed.seq, placed.body, shown, verdict, shown_score, model)
+        effects.decisions.append(DecisionRow(placed.seq, self._name, id_, verdict.outcome, receipt, document))
+
+    def _made(self, rule: Rule, reads: RowReads) -> _Asked:
+        return _Asked(rule, reads.read(rule.computed.name), reads.key(rule.by), self._words(rule, reads))
+
+    def _hit(self, asked: _Asked, row: Row) -> Hit:
+        found, rule = asked.key(row), asked.rule
+        key = None if found is None else key_text(found)
+        return Hit(rule, key, not rule.is_shadow and is_rolled_out(rule, key), asked.words(row))
+
+    def _words(self, rule: Rule, reads: RowReads) -> Callable[[Row], str]:
+        """The reason of a rule, its expressions shown with their values."""
+        if not rule.reason:
+            plain = rule.id.replace("_", " ")
+            return lambda row: plain
+        aggregated = {one.name for one in rule.reason_computed()}
+        parts: list[Callable[[Row], str]] = []
+        for at, part in enumerate(rule.reason):
+            if isinstance(part, str):
+                parts.append(lambda row, text=part: text)  # type: ignore[misc]  # bound as it is now
+                continue
+            name = f"rule {rule.id} reason {at}"
+            value = reads.read(name) if name in aggregated else reads.evaluate(part)
+            parts.append(_shown(value, part, self._places))
+        return lambda row: "".join([part(row) for part in parts])
+
+    def _is_small(self, placed: Placed, row: Row) -> bool:
+        """Whether a would-be decline may be let through."""
+        assert self._exploring is not None
+        assert self._amount is not None
+        explore, node = self._exploring
+        amounts, times = column_of([self._amount(row)], node.type), np.array([placed.event.time_ms])
+        return bool(explorable(explore, amounts, node.type, self._places, times)[0])
+
+
+def _shown(value: Evaluate, part: Node, money_places: int) -> Callable[[Row], str]:
+    return lambda row: show(value(row), part.type, money_places)

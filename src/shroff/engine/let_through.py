@@ -1,0 +1,87 @@
+"""Who is let through of what the score declines: a draw by the event's own id, and a cap by its day.
+
+The draw has no state, so every engine and every replay agrees on it. The cap counts those of
+a day in the order of the log; what was let through stands among the log's hits under a name
+that no rule can have, and so the count is a result of the fold like any other.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.features.key_texts import Hits
+from shroff.language.columns import Column
+from shroff.language.shares import in_share
+from shroff.language.types import Type
+from shroff.language.values import DAY_MS
+from shroff.project.exploring import Explore
+from shroff.project.policy import OUTCOMES, Policy, outcome
+
+LET_THROUGH: Final = "let-through"  # stands where a rule's id does; no rule can have a hyphen in its id
+WOULD_BE: Final = "decline"
+Days = dict[tuple[str, int], int]  # how many events of a type were let through on each day since 1970-01-01, UTC
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What came of a would-be decline: how probable it was that it is let through, and whether it was."""
+
+    propensity: float
+    is_explored: bool
+
+
+class LetThrough:
+    """How many were let through on each day: state of a fold, a few words for each such day."""
+
+    def __init__(self, days: Iterable[tuple[tuple[str, int], int]] = ()) -> None:
+        self._days: defaultdict[tuple[str, int], int] = defaultdict(int, days)
+
+    @property
+    def days(self) -> Days:
+        return dict(self._days)
+
+    def note(self, event: str, time_ms: int, hits: Hits | None) -> None:
+        """Take an event of the past with its hits."""
+        if hits and LET_THROUGH in hits:
+            self._days[event, time_ms // DAY_MS] += 1
+
+    def draw(self, explore: Explore, event: str, id_: str, time_ms: int) -> Draw:
+        """Decide about a would-be decline that is small and early enough; once each, in the order of the log.
+
+        Beyond the cap nobody can be let through, so the propensity is 0.
+        """
+        day = event, time_ms // DAY_MS
+        if self._days[day] >= explore.at_most_a_day:
+            return Draw(0.0, is_explored=False)
+        is_explored = in_share(f"{explore.seed}\x00{event}", explore.share, id_)
+        self._days[day] += is_explored
+        return Draw(explore.share, is_explored)
+
+
+def explorable(explore: Explore, amounts: Column, type_: Type, money_places: int, times_ms: NDArray[np.int64]) -> Flags:
+    """Which events may be let through if the score declines them: small enough, and before the end.
+
+    What has no amount is not: nobody knows how small it is.
+    """
+    minor, places = explore.amount_at_most_minor, type_.places
+    limit = minor / 10**money_places if type_.kind == "real" else minor * 10**places // 10**money_places
+    is_small: Flags = amounts.valid & (amounts.values <= limit).astype(np.bool_)
+    return is_small & (times_ms < explore.expires_ms)
+
+
+def instead_of_decline(effects: Sequence[str], explore: Explore) -> str:
+    """The outcome of an event that is let through: what rules alone come to, or `instead` where that is stronger."""
+    return max(outcome(effects, Policy()), explore.instead, key=OUTCOMES.index)
+
+
+def would_be_declines(outcomes: NDArray[np.int8], by_rules: NDArray[np.int8], may_be: Flags) -> NDArray[np.int64]:
+    """Rows about which a lot is drawn: the score declines them, and they are small and early enough."""
+    declined = np.int8(OUTCOMES.index(WOULD_BE))
+    return np.flatnonzero((outcomes == declined) & (by_rules != declined) & may_be)

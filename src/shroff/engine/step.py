@@ -1,0 +1,213 @@
+"""The engine: events in log order in, decisions, hits and flags out.
+
+A deterministic fold. It reads no clock, no network, no store and no random source, so
+batches of any size and a replay give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from shroff.engine.documents import NO_SCORE, DocumentWriter, Verdict
+from shroff.engine.few import FewDecider
+from shroff.engine.let_through import LET_THROUGH, LetThrough, explorable
+from shroff.engine.verdicts import Effects, Hit, Placed, Verdicts, explored, is_rolled_out, record_hits
+from shroff.features.batch.remarks import SUM_OUTSIDE, Remarks
+from shroff.features.frames import Frame
+from shroff.features.key_texts import Hits
+from shroff.features.online.engine import Online
+from shroff.language.columns import Column, values_of
+from shroff.language.shares import key_text
+from shroff.language.values import show
+from shroff.project.definitions import Definitions, computed_of
+from shroff.project.scoring import scored
+from shroff.rules.definitions import Rule
+from shroff.streams.log import DecisionRow, Remark
+
+__all__ = ["Effects", "Engine", "Placed", "is_rolled_out"]
+
+
+class Engine:
+    """The running state of one version of a project.
+
+    Args:
+        lateness_ms: How late the events may be that it is given; by default as the version says.
+        online: What computes features and conditions, where it is not the running state of all keys.
+    """
+
+    def __init__(self, definitions: Definitions, lateness_ms: int | None = None, online: Online | None = None) -> None:
+        self.definitions = definitions
+        self.lateness_ms = definitions.settings.lateness_ms if lateness_ms is None else lateness_ms
+        self._lists = dict(definitions.reference.lists)  # its own: see `take_rows`
+        if online is None:
+            reference = replace(definitions.reference, lists=self._lists)
+            online = Online(definitions.events, computed_of(definitions), reference, self.lateness_ms)
+        self.online = online
+        self._writers = {event: DocumentWriter(event, definitions) for event in definitions.events.decided}
+        self._verdicts = {event: Verdicts(definitions.policy(event)) for event in definitions.events.decided}
+        self.let_through = LetThrough()
+        self._explored = {
+            event: (explore, amount)
+            for event in definitions.events.decided
+            if (explore := definitions.policy(event).explore) and (amount := definitions.missed_fraud(event))
+        }
+        self._rules_on: dict[str, list[Rule]] = defaultdict(list)
+        for rule in sorted(definitions.rules, key=lambda rule: rule.id):
+            self._rules_on[rule.on].append(rule)
+        self._few: dict[str, FewDecider] = {}
+
+    def take_rows(self, definitions: Definitions) -> None:
+        """Go on with other rows of lists, of which no state is made; all else is what it was, and stays compiled."""
+        self.definitions = definitions
+        self._lists.update(definitions.reference.lists)
+        for writer in self._writers.values():
+            writer.show(definitions.versions)
+
+    def step(self, batch: Sequence[Placed]) -> Effects:
+        """Take events in log order and decide those that are decided now."""
+        past = [placed.past_hits for placed in batch]
+        events, is_new, effects = [placed.event for placed in batch], _all_new(past), Effects()
+        if is_new and self.online.takes_few(events):
+            deciders = [self._decider(event.type) for event in events]
+            for decider, placed, row in zip(deciders, batch, self.online.few(events), strict=True):
+                decider.decide(placed, row, self.let_through, effects)
+        else:
+            self._step_by_columns(batch, self.online.compute(events, None if is_new else past), effects)
+        effects.hits.sort(key=lambda row: (row.seq, row.rule))
+        effects.flags.sort(key=lambda row: (row.seq, row.rule))
+        effects.outbox.sort(key=lambda row: (row.seq, row.number))
+        effects.remarks = _remarks(self.online.remarks, batch)
+        return effects
+
+    def pass_over(self, frames: Mapping[str, Frame], size: int, hits: Mapping[int, Hits]) -> None:
+        """Take records of the past by columns into state, `hits` by their rows.
+
+        State is then as `step` leaves it, told of the same hits; behind the last of them `passed` is to be called.
+        """
+        past: list[Hits] = [{}] * size
+        for row, found in hits.items():
+            past[row] = found
+        self.online.pass_over(frames, size, past)
+        rows = np.array([row for row, found in hits.items() if LET_THROUGH in found], np.int64)
+        for name, frame in frames.items() if len(rows) else ():
+            for at in np.flatnonzero(np.isin(frame.rows, rows)).tolist():
+                self.let_through.note(name, int(frame.times[at]), past[frame.rows[at]])
+
+    def passed(self) -> None:
+        """No more is passed over by these columns."""
+        self.online.passed()
+
+    def _decider(self, name: str) -> FewDecider:
+        """What decides events of a type one by one."""
+        if name not in self._few:
+            rules, writer = self._rules_on.get(name, ()), self._writers.get(name)
+            reads, exploring = self.online.reads(name), self._explored.get(name)
+            self._few[name] = FewDecider(name, self.definitions, reads, rules, writer, exploring)
+        return self._few[name]
+
+    def _step_by_columns(self, batch: Sequence[Placed], frames: Mapping[str, Frame], effects: Effects) -> None:
+        for one in batch:  # those of the past stand before those that are decided now
+            if one.past_hits:
+                self.let_through.note(one.event.type, one.event.time_ms, one.past_hits)
+        for name, frame in frames.items():
+            if name != "label":
+                mine = batch if len(frame) == len(batch) else [batch[row] for row in frame.rows.tolist()]
+                self._decide(name, frame, mine, effects)
+        if len(frames) > 1:
+            effects.decisions.sort(key=lambda row: row.seq)
+
+    def _decide(self, name: str, frame: Frame, placed: Sequence[Placed], effects: Effects) -> None:
+        if all(one.past_hits is not None for one in placed):
+            return
+        hits = self._hits(name, frame, placed)
+        for row, found in hits.items():
+            record_hits(placed[row], found, effects)
+        if not self.definitions.events.types[name].is_decided:
+            return
+        writer, scores = self._writers[name], scored(frame, self.definitions.scoring_of(name))
+        shown_scores = [NO_SCORE] * len(placed) if scores is None else scores.shown()
+        verdicts = self._verdicts[name]
+        drawn = self._explorations(name, frame, hits, effects)
+        for row, (one, shown) in enumerate(zip(placed, writer.features(frame), strict=True)):
+            if one.past_hits is not None:
+                continue
+            verdict, id_ = verdicts.of(hits.get(row), None if scores is None else scores.values[row]), one.event.id
+            by = shown_scores[row], "" if scores is None else scores.models[row]
+            verdict = drawn(row, one, verdict)
+            document, receipt = writer.write(id_, one.seq, one.body, shown, verdict, *by)
+            effects.decisions.append(DecisionRow(one.seq, name, id_, verdict.outcome, receipt, document))
+
+    def _explorations(
+        self, name: str, frame: Frame, hits: Mapping[int, list[Hit]], effects: Effects
+    ) -> Callable[[int, Placed, Verdict], Verdict]:
+        """What draws among would-be declines, event by event in log order."""
+        if name not in self._explored:
+            return lambda row, one, verdict: verdict
+        (explore, node), small = self._explored[name], list[bool]()
+        places = self.definitions.settings.money_places
+
+        def is_small(row: int) -> bool:
+            if not small:  # of many batches nothing is declined
+                small.extend(explorable(explore, frame.evaluate(node), node.type, places, frame.times).tolist())
+            return small[row]
+
+        def drawn(row: int, one: Placed, verdict: Verdict) -> Verdict:
+            return explored(explore, self.let_through, one, verdict, hits.get(row, ()), lambda: is_small(row), effects)
+
+        return drawn
+
+    def _hits(self, name: str, frame: Frame, placed: Sequence[Placed]) -> dict[int, list[Hit]]:
+        """For each event that a rule hit: the hits, by rule id."""
+        found: dict[int, list[Hit]] = defaultdict(list)
+        for rule in self._rules_on.get(name, ()):
+            column = frame.computed[rule.computed.name]
+            rows = [row for row in column.values.nonzero()[0].tolist() if placed[row].past_hits is None]
+            if not rows:
+                continue
+            keys = frame.key_values(rule.by)
+            texts = self._reason_texts(rule, frame, rows)
+            for row, text in zip(rows, texts, strict=True):
+                key = None if keys[row] is None else key_text(keys[row])
+                effective = not rule.is_shadow and is_rolled_out(rule, key)
+                found[row].append(Hit(rule, key, effective, text))
+        return found
+
+    def _reason_texts(self, rule: Rule, frame: Frame, rows: list[int]) -> list[str]:
+        """The reason of a rule at some events, its expressions shown with their values."""
+        if not rule.reason:
+            return [rule.id.replace("_", " ")] * len(rows)
+        aggregated = {one.name for one in rule.reason_computed()}
+        parts: list[list[str]] = []
+        for at, part in enumerate(rule.reason):
+            if isinstance(part, str):
+                parts.append([part] * len(rows))
+                continue
+            name = f"rule {rule.id} reason {at}"
+            column = frame.computed[name] if name in aggregated else frame.evaluate(part)
+            values = values_of(_at(column, rows))
+            parts.append([show(value, part.type, self.definitions.settings.money_places) for value in values])
+        return ["".join(texts) for texts in zip(*parts, strict=True)]
+
+
+def _all_new(past: Sequence[Hits | None]) -> bool:
+    return all(hits is None for hits in past)
+
+
+def _remarks(noted: Remarks, batch: Sequence[Placed]) -> list[Remark]:
+    """What was noted of a batch; nobody asks for a sum at an event that is not decided."""
+    found: list[Remark] = []
+    for (what, asker), rows in noted.found().items():
+        events = [batch[row] for row in rows if what != SUM_OUTSIDE or batch[row].past_hits is None]
+        if events:
+            first, last = events[0], events[-1]
+            times = first.event.time_ms, last.event.time_ms
+            found.append(Remark(what, asker, len(events), first.seq, times[0], last.seq, times[1]))
+    return found
+
+
+def _at(column: Column, rows: list[int]) -> Column:
+    return Column(column.values[rows], column.valid[rows])

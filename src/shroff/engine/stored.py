@@ -1,0 +1,64 @@
+"""What the log gives back, read: content that is not as it was written is told as damage, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from shroff.engine.decision import Decision, kind_of
+from shroff.errors import DefinitionError, StorageError
+from shroff.streams.log import DecisionRow
+
+RESTORE: Final = "Do not write to this log: restore the last backup, and feed the sources again"
+
+_Stored = TypeVar("_Stored")
+
+
+def stored(data: bytes, type: type[_Stored], what: str) -> _Stored:
+    """A stored body as a value of its type.
+
+    Args:
+        what: Names it in the message, such as `the label at place 7`.
+
+    Raises: StorageError where the bytes are not what the program writes.
+    """
+    try:
+        return msgspec.json.decode(data, type=type)
+    except ValueError as error:  # what msgspec cannot decode, and what is no UTF-8
+        raise damaged(what, error) from None
+
+
+def decision_document(row: DecisionRow) -> dict[str, Any]:
+    """The document of a decision, its fields in their order. Raises: StorageError where it is damaged."""
+    found: dict[str, Any] = msgspec.to_builtins(decision_of(row))
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+
+
+def decision_of(row: DecisionRow) -> Decision:
+    """A recorded decision as a value. Raises: StorageError where it is damaged."""
+    return stored(row.document, kind_of(row.document), f"the decision at place {row.seq}")
+
+
+def damaged(what: str, error: object) -> StorageError:
+    """The error for stored content that cannot be read."""
+    return StorageError(f"{what} cannot be read, so the log is damaged ({error}). {RESTORE}")
+
+
+@contextmanager
+def telling_damage() -> Iterator[None]:
+    """Says of definitions that were in force, and cannot be read any more, that the log is damaged.
+
+    A version comes into force only if it can read all that the log has; so what it cannot
+    read later has changed since.
+    """
+    try:
+        yield
+    except DefinitionError as error:
+        first = error.problems[0]
+        raise StorageError(
+            f"what was in force, or decided by it, cannot be read: {first.file} {first.path}: {first.message} "
+            f"The log is damaged, or another version of shroff wrote it. {RESTORE}, or use that version"
+        ) from None

@@ -1,0 +1,128 @@
+"""What hits come to: a verdict, flags and notices, and whether a would-be decline is let through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import msgspec
+
+from shroff.engine.documents import Verdict, exploration, reason
+from shroff.engine.let_through import LET_THROUGH, WOULD_BE, LetThrough, instead_of_decline
+from shroff.events.event import canonical_text
+from shroff.events.labels import LogEvent
+from shroff.features.key_texts import Hits
+from shroff.language.shares import in_share
+from shroff.project.exploring import Explore
+from shroff.project.policy import OUTCOMES, Policy, outcome
+from shroff.rules.definitions import Rule
+from shroff.streams.log import DecisionRow, FlagRow, HitRow, OutboxRow, Remark
+
+
+class Placed(msgspec.Struct, frozen=True, gc=False):
+    """An event at its place in the log, with its canonical body.
+
+    `past_hits` is None for an event that is decided now; for one of the past it says which
+    rules hit it, with which key; for one that was only taken (`--no-decide`) it is empty.
+    """
+
+    seq: int
+    event: LogEvent
+    body: bytes
+    past_hits: Hits | None = None
+
+
+@dataclass(slots=True)
+class Effects:
+    """What came of a batch, in log order."""
+
+    decisions: list[DecisionRow] = field(default_factory=list)
+    hits: list[HitRow] = field(default_factory=list)
+    flags: list[FlagRow] = field(default_factory=list)
+    outbox: list[OutboxRow] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A rule that was true at an event, with its key and its reason in words."""
+
+    rule: Rule
+    key: str | None
+    is_effective: bool
+    text: str
+
+
+class Verdicts:
+    """The verdicts of one event type; events without a hit share one for each outcome."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._plain = {decided: Verdict(decided) for decided in OUTCOMES}
+        self._without = self._plain[outcome((), policy)]
+
+    def of(self, hits: Sequence[Hit] | None, score: float | None) -> Verdict:
+        """The verdict of an event by its hits and its score; None where no model gives one."""
+        if not hits:
+            return self._without if score is None else self._plain[outcome((), self._policy, score, has_model=True)]
+        effective = [hit for hit in hits if hit.is_effective]
+        effects = [hit.rule.effect for hit in effective]
+        return Verdict(
+            outcome(effects, self._policy, score, has_model=score is not None),
+            tuple(hit.rule.id for hit in effective),
+            tuple(hit.rule.id for hit in hits if not hit.is_effective),
+            tuple(reason(hit.rule.id, hit.text, hit.rule.effect) for hit in effective),
+        )
+
+
+def record_hits(placed: Placed, hits: Iterable[Hit], effects: Effects) -> None:
+    """Hits, flags and notices of one event."""
+    event = placed.event
+    for number, hit in enumerate(hits):
+        rule = hit.rule
+        effects.hits.append(HitRow(placed.seq, rule.id, hit.key, not hit.is_effective))
+        if not hit.is_effective:
+            continue
+        if hit.key is not None and rule.effect != "allow":
+            named = f"{event.type}/{event.id}"
+            effects.flags.append(FlagRow(placed.seq, rule.id, rule.by, hit.key, named, hit.text, event.time_ms))
+        if rule.notify is not None:
+            effects.outbox.append(OutboxRow(placed.seq, number, f"notice:{rule.notify}", _notice(event, rule, hit)))
+
+
+def explored(
+    explore: Explore,
+    let_through: LetThrough,
+    placed: Placed,
+    verdict: Verdict,
+    hits: Iterable[Hit],
+    is_small: Callable[[], bool],
+    effects: Effects,
+) -> Verdict:
+    """The verdict after a lot was drawn, where it is a would-be decline; who is let through is noted as a hit.
+
+    Args:
+        is_small: Whether the event may be let through at all; asked of would-be declines alone.
+    """
+    ruled = [hit.rule.effect for hit in hits if hit.is_effective]
+    if verdict.outcome != WOULD_BE or WOULD_BE in ruled or not is_small():
+        return verdict
+    draw = let_through.draw(explore, placed.event.type, placed.event.id, placed.event.time_ms)
+    if draw.is_explored:
+        effects.hits.append(HitRow(placed.seq, LET_THROUGH, None, shadow=False))
+    decided = instead_of_decline(ruled, explore) if draw.is_explored else verdict.outcome
+    shown = exploration(draw.propensity, verdict.outcome, is_explored=draw.is_explored)
+    return replace(verdict, outcome=decided, exploration=shown)
+
+
+def is_rolled_out(rule: Rule, key: str | None) -> bool:
+    """Whether a rule has effect for a key: a fixed share of keys, by a hash of rule and key."""
+    if rule.rollout >= 1.0:
+        return True
+    return in_share(rule.id, rule.rollout, key)
+
+
+def _notice(event: LogEvent, rule: Rule, hit: Hit) -> bytes:
+    """What a notice is made of; no field of the event but its id."""
+    texts = {"event": f"{event.type}/{event.id}", "rule": rule.id, "reason": hit.text}
+    return ("{" + ",".join(f'"{name}":{canonical_text(text)}' for name, text in texts.items()) + "}").encode()

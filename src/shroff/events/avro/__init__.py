@@ -1,0 +1,1 @@
+"""Avro: schemas, files and messages of a schema registry as events."""

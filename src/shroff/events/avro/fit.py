@@ -1,0 +1,185 @@
+"""Whether an event type can be read from what the writers of a schema send, and what is lost where it can."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from shroff.events.avro.schema import DURATION_MS, Avro, as_tree, avro_type, schema_name_of, schema_of, schema_text
+from shroff.events.avro.values import alike
+from shroff.events.definitions import EventType, Field
+from shroff.events.mapping import LABEL, Mapper, Path
+from shroff.events.settings import Settings
+from shroff.language.types import UNITS_MAX, Type
+from shroff.language.values import show_decimal
+
+SCHEMAS_SHOWN_MAX: Final = 1_500  # characters of each schema in a message
+_TIMES: Final = frozenset(
+    f"{before}timestamp-{unit}" for before in ("", "local-") for unit in ("millis", "micros", "nanos")
+)
+_DIGITS: Final = frozenset(["int", "long", "float", "double", "decimal", "string"])
+_SCALARS: Final = frozenset(
+    [*_DIGITS, *_TIMES, "boolean", "enum", "bytes", "fixed", "date", "time-millis", "time-micros", DURATION_MS]
+)
+_TAKEN: Final = {  # what the door reads a field from, by the name of the logical type or else of the kind
+    "text": _SCALARS,
+    "choice": _SCALARS,
+    "integer": _DIGITS,
+    "number": _DIGITS,
+    "money": _DIGITS | {"record", "map"},
+    "real": _DIGITS,
+    "boolean": frozenset(["boolean", "string", "enum"]),
+    "time": _TIMES | {"int", "long", "string"},
+    "duration": frozenset(["string", "float", "double", "decimal", DURATION_MS]),
+}
+_FLOAT_BITS: Final = {"float": 24, "double": 53}
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """A field that cannot be read: what stands for it in either schema, and what to do."""
+
+    field: str
+    theirs: str
+    ours: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What becomes of an event type under a schema. Without misfits it can be read; remarks say what is lost."""
+
+    misfits: tuple[Misfit, ...]
+    remarks: tuple[str, ...]
+
+    @property
+    def is_readable(self) -> bool:
+        return not self.misfits
+
+
+def fit(schema: Avro, event_type: EventType, settings: Settings) -> Fit:
+    """Look at each field of a type, and at what it is made of.
+
+    By the type's mapping from Avro; but a schema with the name of our own has the fields by their own names.
+    """
+    if schema.name == schema_name_of(event_type.name, settings):
+        event_type = replace(event_type, mappings={})
+    mapper = Mapper(event_type, "avro")
+    lacking = frozenset(mapper.missing_columns(schema.names))
+    misfits: list[Misfit] = []
+    remarks: list[str] = []
+    for field in event_type.declared:
+        misfit = _misfit(field, mapper, schema, lacking)
+        if misfit is not None:
+            misfits.append(misfit)
+            continue
+        remarks += _remarks(field, mapper, schema)
+    if event_type.name == LABEL and "event" in lacking and not any(one.field == "event" for one in misfits):
+        misfits.append(Misfit("event", "nothing", "string", "nothing in it names the event of a label"))
+    return Fit(tuple(misfits), tuple(remarks))
+
+
+def refusal(found: Fit, theirs: str, event_type: EventType, settings: Settings) -> str:
+    """Why a schema is refused, with both schemas."""
+    told = "; ".join(f"{one.field}: {one.words}" for one in found.misfits)
+    ours = schema_text(schema_of(event_type, settings))
+    return f"{event_type.name} cannot be read by it: {told}. Theirs: {_cut(theirs)} Ours: {_cut(ours)}"
+
+
+def exact_below(kind: str, places: int) -> str:
+    """The amount from which on floats of this width no longer tell the smallest units apart.
+
+    Below 2^k they lie 2^(k - digits) apart or closer; the largest k for which that is no more than a unit.
+
+    >>> exact_below("float", 2), exact_below("double", 2)
+    ('131,072.00', '70,368,744,177,664.00')
+    """
+    power = _FLOAT_BITS[kind]
+    while 10**places * 2**power > 2 ** _FLOAT_BITS[kind]:
+        power -= 1
+    units = 10**places * 2**power
+    whole, point, rest = show_decimal(units, places).partition(".")
+    return f"{int(whole):,}{point}{rest}"
+
+
+def found_at(schema: Avro, path: Path) -> Avro | None:
+    """What stands at a path of a record; None where nothing does, or where that cannot be known (maps, texts)."""
+    found = schema
+    for key in path:
+        records = [one for one in found.values if one.kind == "record" and key in one.fields]
+        if not records:
+            return None
+        found = records[0].fields[key]
+    return found
+
+
+def our_words(type_: Type) -> str:
+    """What we would have a field sent as."""
+    text = str(as_tree(avro_type(type_)))
+    return text if text == type_.kind else f"{text} ({type_.kind})"
+
+
+def _misfit(field: Field, mapper: Mapper, schema: Avro, lacking: frozenset[str]) -> Misfit | None:
+    ours = our_words(field.type)
+    if not field.shape.is_optional and (needed := sorted({path[0] for path in mapper.paths(field.name)} & lacking)):
+        words = f"must be there, and they have no {', '.join(needed)}"
+        if mapper.is_column(field.name):
+            words += "; send it, map another one under from.avro, or let it be missing with a question mark"
+        return Misfit(field.name, "nothing", ours, words)
+    if not mapper.is_column(field.name):
+        return None
+    (path,) = mapper.paths(field.name)
+    found = found_at(schema, path)
+    return None if found is None else _unlike(field, found, ours)
+
+
+def _unlike(field: Field, found: Avro, ours: str) -> Misfit | None:
+    """The misfit of a field and the type that stands for it."""
+    both = alike(found)
+    if both is not None:
+        words = f"is {both[0]} or {both[1]} there, which their bytes do not tell apart; send one of them"
+        return Misfit(field.name, str(found), ours, words)
+    refused = [one for one in found.values if (one.logical or one.kind) not in _TAKEN[field.type.kind]]
+    if not refused and (found.values or field.shape.is_optional):
+        return None
+    words = f"is {found} there and {ours} here"
+    if field.type.kind == "duration" and refused and refused[0].kind in {"int", "long"}:
+        words += (
+            f"; whether it counts seconds or milliseconds nothing says. Send a long of logicalType {DURATION_MS!r}, "
+            f"or map it under from.avro, such as integer(row.{field.name}) * 1ms"
+        )
+    return Misfit(field.name, str(found), ours, words)
+
+
+def _remarks(field: Field, mapper: Mapper, schema: Avro) -> Iterator[str]:
+    """What gets lost though the field can be read."""
+    for path in sorted(mapper.paths(field.name)):
+        found, name = found_at(schema, path), ".".join(path)
+        if found is None:
+            continue
+        if mapper.is_column(field.name) and found.may_be_null and not field.shape.is_optional:
+            yield f"{field.name}: may be null there and must be there here; messages without it are refused"
+        if field.type.kind == "choice" and not field.type.is_open:
+            others = [one for branch in found.values for one in branch.symbols if one not in field.type.choices]
+            if others:
+                yield f"{field.name}: messages with {', '.join(others)} are refused, which are no choices here"
+        if field.type.kind != "money":
+            continue
+        for kind in sorted({one.kind for one in found.values} & set(_FLOAT_BITS)):
+            said = "" if name == field.name else f"{name} is "
+            yield f"{field.name}: {said}{_lost(kind, field.type.places)}"
+
+
+def _lost(kind: str, places: int) -> str:
+    limit = exact_below(kind, places)
+    width = "32" if kind == "float" else "64"
+    lost = "the cents" if places == 2 else "the smallest units"
+    end = f"above it the sender has already lost {lost}; have it send a decimal"
+    if int(limit.replace(",", "").replace(".", "")) > UNITS_MAX:
+        end = f"above it, where no amount is taken anyway, the sender has already lost {lost}"
+    return f"a float of {width} bits, exact below {limit}; {end}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SCHEMAS_SHOWN_MAX else f"{text[:SCHEMAS_SHOWN_MAX]}…"

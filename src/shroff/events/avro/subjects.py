@@ -1,0 +1,147 @@
+"""Our schemas under the subjects of a registry: whether they stand there, may be registered, and what differs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from shroff.events.avro.fit import Fit, fit, found_at, refusal
+from shroff.events.avro.schema import Avro, as_tree, avro_type, read_schema, schema_name_of, schema_of, schema_text
+from shroff.events.definitions import EventType
+from shroff.events.formats.schemas import Registered, SchemaRegistry
+from shroff.events.mapping import Mapper
+from shroff.events.settings import Settings
+
+UNCHANGED: Final = "unchanged"
+REGISTERED: Final = "registered"
+REFUSED: Final = "refused"
+SAME: Final = "same"
+CHANGED: Final = "changed"
+MAPPED: Final = "mapped"
+ONLY_OURS: Final = "only ours"
+ONLY_THEIRS: Final = "only theirs"
+_PASSED_OVER: Final = ("doc", "aliases")  # what of a schema changes no message
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of an event type's schema: it stands under the subject with this id, or was refused."""
+
+    type: str
+    subject: str
+    outcome: str
+    id: int | None = None
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One field in two schemas. `is_readable` says whether what the others send can be read by ours."""
+
+    field: str
+    theirs: str  # nothing where it is not there
+    ours: str
+    kind: str
+    is_readable: bool
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """An event type beside a schema of others. `ours` and `theirs` are the texts of both."""
+
+    type: str
+    theirs: str
+    ours: str
+    fit: Fit
+    changes: tuple[Change, ...]
+
+
+def compared(theirs: str, event_type: EventType, settings: Settings) -> Compared:
+    """Look at what the writers of a schema send as an event type. Raises: ValueError where it is not read."""
+    schema = read_schema(theirs)
+    found = fit(schema, event_type, settings)
+    ours = schema_text(schema_of(event_type, settings))
+    return Compared(event_type.name, theirs, ours, found, tuple(changes(schema, event_type, found, settings)))
+
+
+def subject_of(topic: str) -> str:
+    """The subject under which the values of a topic have their schemas."""
+    return f"{topic}-value"
+
+
+def subjects_of(topics: Mapping[str, str], settings: Settings) -> dict[str, str]:
+    """The subject of each event type, by the topics of all.
+
+    Types that share a topic have one each, which has the schema's name in it (TopicRecordNameStrategy in Confluent's
+    words), since a subject's versions are of one record.
+    """
+    count = Counter(topics.values())
+    return {
+        name: subject_of(topic) if count[topic] == 1 else f"{topic}-{schema_name_of(name, settings)}"
+        for name, topic in topics.items()
+    }
+
+
+def settle(registry: SchemaRegistry, subject: str, event_type: EventType, settings: Settings) -> Settled:
+    """Have an event type's schema stand as a subject's newest version, unless the one before could not be read by it.
+
+    Messages of the version before still lie in the topic, and their writers still run. So a schema is refused here
+    though a registry without a rule of compatibility would take it.
+    """
+    ours = schema_text(schema_of(event_type, settings))
+    latest = registry.latest(subject)
+    if latest is not None:
+        if is_same(latest.schema, ours):
+            return Settled(event_type.name, subject, UNCHANGED, latest.id)
+        words = refused(latest, event_type, settings) or registry.refusal(subject, ours)
+        if words:
+            return Settled(event_type.name, subject, REFUSED, latest.id, words)
+    return Settled(event_type.name, subject, REGISTERED, registry.register(subject, ours))
+
+
+def refused(latest: Registered, event_type: EventType, settings: Settings) -> str:
+    """Why what the writers of a schema send cannot be read as an event type; nothing where it can."""
+    try:
+        found = fit(read_schema(latest.schema), event_type, settings)
+    except ValueError as error:
+        return f"version {latest.version} is not read: {error}"
+    return "" if found.is_readable else refusal(found, latest.schema, event_type, settings)
+
+
+def is_same(one: str, other: str) -> bool:
+    """Whether two schemas differ in nothing but what people read."""
+    try:
+        return bool(_meaning(json.loads(one)) == _meaning(json.loads(other)))
+    except (ValueError, RecursionError):
+        return False
+
+
+def changes(schema: Avro, event_type: EventType, found: Fit, settings: Settings) -> list[Change]:
+    """Field by field what differs between a schema and ours: our fields first, then what only they have."""
+    if schema.name == schema_name_of(event_type.name, settings):
+        event_type = replace(event_type, mappings={})
+    mapper = Mapper(event_type, "avro")
+    misfits = {one.field: one.words for one in found.misfits}
+    listed, used = [], set()
+    for field in event_type.declared:
+        ours = ("null or " if field.shape.is_optional else "") + str(as_tree(avro_type(field.type)))
+        paths = sorted(mapper.paths(field.name))
+        used |= {path[0] for path in paths}
+        is_own = paths == [(field.name,)]
+        there = {".".join(path): one for path in paths if (one := found_at(schema, path)) is not None}
+        theirs = ", ".join(str(one) if is_own else f"{name}: {one}" for name, one in there.items())
+        kind = MAPPED if not is_own else ONLY_OURS if not there else SAME if theirs == ours else CHANGED
+        words = misfits.get(field.name, "")
+        listed.append(Change(field.name, theirs, ours, kind, field.name not in misfits, words))
+    others = [(name, one) for name, one in schema.fields.items() if name not in used]
+    return listed + [Change(name, str(one), "", ONLY_THEIRS, is_readable=True) for name, one in others]
+
+
+def _meaning(found: Any) -> Any:
+    if isinstance(found, dict):
+        return {name: _meaning(value) for name, value in found.items() if name not in _PASSED_OVER}
+    return [_meaning(one) for one in found] if isinstance(found, list) else found

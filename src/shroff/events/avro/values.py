@@ -1,0 +1,251 @@
+"""Values of Avro in the forms that the door takes, by the schema of whoever wrote them.
+
+Decimals come by their digits, floats with their width, timestamps as instants, long milliseconds of a duration as such.
+The library (fastavro) reads bytes by a schema without logical types, and what they mean is made of that here: exactly,
+and at half the cost.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property
+from io import BytesIO
+from typing import Any, BinaryIO, Final
+
+from shroff.errors import UsageError
+from shroff.events.avro.schema import DURATION_MS, Avro, bare, read_schema
+from shroff.events.formats.lines import Line
+from shroff.events.given import Exact, Float32, Instant, Span
+
+DAMAGED: Final = (ValueError, LookupError, TypeError, EOFError, OverflowError, MemoryError, struct.error, StopIteration)
+_PER_MS: Final = {"millis": 1, "micros": 1_000, "nanos": 1_000_000}
+_EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
+_DAY_MICROS: Final = 86_400_000_000
+
+Convert = Callable[[Any], Any]
+
+
+class TrailingBytesError(ValueError):
+    """A message goes on behind its record, so its bytes are not what its schema says."""
+
+
+class Shape:
+    """What reads the records of one schema.
+
+    Raises: ValueError, when it is made, for a schema that is not read; UsageError where the library is not installed.
+    """
+
+    def __init__(self, text: str) -> None:
+        fastavro = library()
+        self.schema = read_schema(text)
+        try:
+            self._parsed = fastavro.parse_schema(bare(self.schema))
+        except fastavro.schema.SchemaParseException as error:
+            raise ValueError(f"it is no schema of Avro: {error}") from None
+        self._read = fastavro.schemaless_reader
+
+    @cached_property
+    def _converts(self) -> tuple[tuple[str, Convert], ...]:
+        found = ((name, conversion(one)) for name, one in self.schema.fields.items())
+        return tuple((name, convert) for name, convert in found if convert is not None)
+
+    def read(self, stream: BinaryIO) -> dict[str, Any]:
+        """The next record of a stream, its values as they are stored. Raises: one of DAMAGED."""
+        found = self._read(stream, self._parsed, None)
+        assert isinstance(found, dict)
+        return found
+
+    def record(self, message: bytes, start: int) -> dict[str, Any]:
+        """The record that a message has from here to its end. Raises: one of DAMAGED."""
+        stream = BytesIO(message)
+        stream.seek(start)
+        found = self.read(stream)
+        left = len(message) - stream.tell()
+        if left:
+            raise TrailingBytesError(f"{left:,} bytes follow it")
+        return found
+
+    def columns(self, record: Mapping[str, Any]) -> dict[str, object]:
+        """A record's values in the forms of the door. Raises: ValueError for a date or a time that there is not."""
+        found = dict(record)
+        for name, convert in self._converts:
+            value = found[name]
+            if value is not None:
+                try:
+                    found[name] = convert(value)
+                except (ValueError, OverflowError) as error:
+                    raise ValueError(f"{name}: {error}") from None
+        return found
+
+
+class AvroLine(Line):
+    """A line that was one record: its values are brought into the forms of the door when somebody asks for columns."""
+
+    record: dict[str, Any] | None = None
+    shape: Shape | None = None
+
+    @property
+    def columns(self) -> dict[str, object] | None:
+        if self._columns is None and self._error is None:
+            self._make()
+        return self._columns
+
+    @property
+    def error(self) -> str | None:
+        if self._columns is None and self._error is None:
+            self._make()
+        return self._error
+
+    def _make(self) -> None:
+        assert self.shape is not None
+        assert self.record is not None
+        try:
+            self._columns = self.shape.columns(self.record)
+        except ValueError as error:
+            self._error = str(error)
+
+
+def schema_name(line: Line) -> str:
+    """The full name of the schema that a line was written by; nothing where it is no record of Avro."""
+    return line.shape.schema.name if type(line) is AvroLine and line.shape is not None else ""
+
+
+def conversion(one: Avro) -> Convert | None:
+    """What brings a value of this type, not null, into its form for the door; None where it has it."""
+    match one.kind:
+        case "union":
+            return _of_union(one)
+        case "record":
+            return _of_record(one)
+        case "array" | "map":
+            inside = _or_none(one.parts[0])
+            if inside is None:
+                return None
+            if one.kind == "array":
+                return lambda values: [inside(value) for value in values]
+            return lambda values: {name: inside(value) for name, value in values.items()}
+        case "float":
+            return Float32
+    return _LOGICAL.get(one.logical, _decimal)(one) if one.logical else None
+
+
+def divisor(logical: str) -> int:
+    """How many of a timestamp's units make a millisecond."""
+    return _PER_MS[logical.rpartition("-")[2]]
+
+
+def _decimal(one: Avro) -> Convert:
+    scale = one.scale
+    return lambda value: Exact(int.from_bytes(value, "big", signed=True), scale)
+
+
+def _timestamp(one: Avro) -> Convert:
+    """Milliseconds; what is finer is cut off, towards the past, as of a Parquet file."""
+    per_ms = divisor(one.logical)
+    return Instant if per_ms == 1 else lambda value: Instant(value // per_ms)
+
+
+def _time_of_day(one: Avro) -> Convert:
+    micros = 1_000 // divisor(one.logical)  # of one unit
+    midnight = datetime(1970, 1, 1, tzinfo=UTC)
+
+    def convert(value: int) -> time:
+        if not 0 <= value < _DAY_MICROS // micros:
+            raise ValueError(f"{value} is no time of a day")
+        return (midnight + timedelta(microseconds=value * micros)).time()
+
+    return convert
+
+
+def _date(one: Avro) -> Convert:
+    def convert(value: int) -> date:
+        try:
+            return date.fromordinal(_EPOCH_DAY + value)
+        except (ValueError, OverflowError):
+            raise ValueError(f"{value} days from 1970 are no day of the years 1 to 9999") from None
+
+    return convert
+
+
+_LOGICAL: Final[Mapping[str, Callable[[Avro], Convert]]] = {
+    "decimal": _decimal,
+    "date": _date,
+    "time-millis": _time_of_day,
+    "time-micros": _time_of_day,
+    "timestamp-millis": _timestamp,
+    "timestamp-micros": _timestamp,
+    "timestamp-nanos": _timestamp,
+    "local-timestamp-millis": _timestamp,
+    "local-timestamp-micros": _timestamp,
+    "local-timestamp-nanos": _timestamp,
+    DURATION_MS: lambda one: Span,
+}
+
+
+def _or_none(one: Avro) -> Convert | None:
+    """The same for values that may be null."""
+    convert = conversion(one)
+    return None if convert is None else lambda value: None if value is None else convert(value)
+
+
+def _of_record(one: Avro) -> Convert | None:
+    converts = [(name, convert) for name, part in one.fields.items() if (convert := _or_none(part)) is not None]
+    if not converts:
+        return None
+
+    def read(record: Mapping[str, Any]) -> dict[str, Any]:
+        found = dict(record)
+        for name, convert in converts:
+            found[name] = convert(found[name])
+        return found
+
+    return read
+
+
+def _of_union(one: Avro) -> Convert | None:
+    """By the value's own type, where several branches are there; `alike` says where that does not tell them apart."""
+    branches = one.values
+    if len(branches) == 1:
+        return conversion(branches[0])
+    converts = {STORED[branch.kind]: conversion(branch) for branch in branches}
+    if all(convert is None for convert in converts.values()):
+        return None
+
+    def read(value: object) -> object:
+        convert = converts.get(type(value))
+        return value if convert is None else convert(value)
+
+    return read
+
+
+STORED: Final[Mapping[str, type]] = {
+    "boolean": bool,
+    **dict.fromkeys(("int", "long"), int),
+    **dict.fromkeys(("float", "double"), float),
+    **dict.fromkeys(("string", "enum"), str),
+    **dict.fromkeys(("bytes", "fixed"), bytes),
+    **dict.fromkeys(("record", "map"), dict),
+    "array": list,
+}
+
+
+def alike(one: Avro) -> tuple[Avro, Avro] | None:
+    """Two branches of a union that mean different things and that stored values do not tell apart."""
+    seen: dict[type, Avro] = {}
+    for branch in one.values:
+        stored = STORED.get(branch.kind, object)
+        other = seen.setdefault(stored, branch)
+        if other is not branch and (conversion(other) is not None or conversion(branch) is not None):
+            return other, branch
+    return None
+
+
+def library() -> Any:
+    """The package that reads and writes Avro. Raises: UsageError where it is not installed."""
+    try:
+        import fastavro
+    except ImportError:
+        raise UsageError("Avro needs the package fastavro: pip install 'shroff[kafka]'.") from None
+    return fastavro

@@ -1,0 +1,192 @@
+"""Avro messages with a schema registry: by Confluent's framing, a zero byte and the schema's id before the record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from typing import Any, Final
+
+from shroff.errors import UsageError
+from shroff.events.avro.fit import fit, refusal
+from shroff.events.avro.schema import as_tree, bare, schema_of
+from shroff.events.avro.subjects import REFUSED, settle, subjects_of
+from shroff.events.avro.values import DAMAGED, AvroLine, Shape, TrailingBytesError, library
+from shroff.events.definitions import Events, EventType
+from shroff.events.formats.lines import Line
+from shroff.events.formats.schemas import SchemaRegistry
+from shroff.events.formats.wire import MESSAGE_BYTES_MAX, oversize
+from shroff.events.mapping import LABEL
+from shroff.events.settings import Settings
+from shroff.language.types import Type
+from shroff.language.values import Value
+
+FRAME_BYTES: Final = 5
+UNKNOWN_FOR_S: Final = 5.0  # how long an id that the registry does not know is not asked for again
+_IDS_MAX: Final = 10_000  # of schemas that are remembered; ids of damaged messages could be any
+
+
+class AvroDecoder:
+    """Reads each message by the schema of its writer, which the registry has by the id in front of it.
+
+    A schema is looked at once: one from which no event type can be read has all its messages refused, with both
+    schemas in the words; any other gives lines, whose values the door looks at one by one. So a writer may add
+    fields, leave optional ones out and widen or narrow types without a word to anybody.
+
+    Args:
+        as_type: The one event type that messages are of; without it they may be of any, labels included.
+        clock: Seconds that only go up.
+
+    Raises: UsageError, when it is made, where the library is not installed.
+    """
+
+    format = "avro"
+
+    def __init__(
+        self,
+        registry: SchemaRegistry,
+        events: Events,
+        as_type: str | None = None,
+        *,
+        settings: Settings,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        library()  # so that a source says at its start what is missing
+        types = {**events.types, LABEL: events.label_input}
+        self._types = [*types.values()] if as_type is None else [types[as_type]]
+        self._registry, self._settings, self._clock = registry, settings, clock
+        self._known: dict[int, Shape | str] = {}
+        self._unknown: dict[int, float] = {}  # when an id may be asked for again
+
+    def line(self, number: int, value: bytes) -> Line:
+        if len(value) > MESSAGE_BYTES_MAX:
+            return Line(number, value, None, oversize(value))
+        if len(value) < FRAME_BYTES or value[0] != 0:
+            return Line(number, value, None, _unframed(value))
+        id_ = int.from_bytes(value[1:FRAME_BYTES])
+        shape = self._known.get(id_)
+        if shape is None:
+            shape = self._asked(id_)
+        if type(shape) is str:
+            return Line(number, value, None, shape)
+        assert isinstance(shape, Shape)
+        try:
+            record = shape.record(value, FRAME_BYTES)
+        except DAMAGED as error:
+            return Line(number, value, None, f"the message is no record of schema {id_}: {_words(error)}")
+        return AvroLine(number, value, None, record=record, shape=shape)
+
+    def close(self) -> None:
+        """Let the registry's connection go; a further schema opens it again."""
+        self._registry.close()
+
+    def _asked(self, id_: int) -> Shape | str:
+        """What reads the records of a schema, or why none does, from the registry."""
+        words = f"unknown schema id {id_}: the registry at {self._registry.address} has none of this id"
+        if self._clock() < self._unknown.get(id_, 0.0):
+            return words
+        found: Shape | str
+        try:
+            text = self._registry.schema(id_)
+            found = "" if text is None else self._looked_at(id_, text)
+        except (UsageError, ValueError) as error:
+            found = f"schema {id_} is not read: {error}"
+        finally:
+            self._registry.close()  # another schema is a long time off, as a rule
+        if found == "":
+            if len(self._unknown) >= _IDS_MAX:
+                self._unknown.clear()
+            self._unknown[id_] = self._clock() + UNKNOWN_FOR_S
+            return words
+        if len(self._known) >= _IDS_MAX:
+            self._known.clear()
+        self._known[id_] = found
+        return found
+
+    def _looked_at(self, id_: int, text: str) -> Shape | str:
+        shape = Shape(text)
+        found = [(fit(shape.schema, one, self._settings), one) for one in self._types]
+        if any(one.is_readable for one, _ in found):
+            return shape
+        nearest, event_type = min(found, key=lambda one: len(one[0].misfits))
+        return f"schema {id_} is refused: {refusal(nearest, text, event_type, self._settings)}"
+
+
+class AvroEncoder:
+    """Writes messages by the schemas of our event types, each under the subject of its topic.
+
+    Args:
+        topics: The topic of each type that is written.
+    """
+
+    def __init__(
+        self, registry: SchemaRegistry, events: Events, topics: Mapping[str, str], *, settings: Settings
+    ) -> None:
+        self._registry, self._settings = registry, settings
+        self._subjects = subjects_of(topics, settings)
+        self._types = {**events.types, LABEL: events.label_input}
+        self._writers: dict[str, _Writer] = {}
+
+    def value(self, event_type: str, fields: Mapping[str, Value]) -> bytes:
+        writer = self._writers.get(event_type)
+        if writer is None:
+            writer = self._writers[event_type] = self._writer(self._types[event_type])
+        return writer.message(fields)
+
+    def _writer(self, event_type: EventType) -> _Writer:
+        found = settle(self._registry, self._subjects[event_type.name], event_type, self._settings)
+        self._registry.close()  # it is asked once for each type
+        if found.outcome == REFUSED:
+            raise UsageError(f"{found.subject}: {found.words}")
+        assert found.id is not None
+        return _Writer(event_type, self._settings, found.id)
+
+
+class _Writer:
+    """Writes the messages of one type."""
+
+    def __init__(self, event_type: EventType, settings: Settings, id_: int) -> None:
+        fastavro = library()
+        self._head = b"\0" + id_.to_bytes(4)
+        self._write = fastavro.schemaless_writer
+        self._parsed = fastavro.parse_schema(bare(as_tree(schema_of(event_type, settings))))
+        self._forms = [(one.name, _form(one.type)) for one in event_type.declared]
+
+    def message(self, fields: Mapping[str, Value]) -> bytes:
+        stream = BytesIO()
+        stream.write(self._head)
+        record: dict[str, Any] = {}
+        for name, form in self._forms:
+            value = fields.get(name)
+            record[name] = value if value is None or form is None else form(value)
+        self._write(stream, self._parsed, record)
+        return stream.getvalue()
+
+
+def _form(type_: Type) -> Callable[[Any], Any] | None:
+    return _decimal_bytes if type_.kind in {"money", "number"} else None
+
+
+def _decimal_bytes(units: int) -> bytes:
+    """The digits of a decimal in as few bytes as hold them."""
+    return units.to_bytes((units + (units < 0)).bit_length() // 8 + 1, "big", signed=True)
+
+
+def _unframed(value: bytes) -> str:
+    if not value:
+        return "the message is empty"
+    if len(value) < FRAME_BYTES:
+        return f"not Confluent framing: {len(value)} bytes, and the schema's id alone takes {FRAME_BYTES}"
+    hint = ", as JSON has it; is format: json meant?" if value[:1] in {b"{", b"["} else ""
+    return f"not Confluent framing: first byte 0x{value[0]:02X}{hint}"
+
+
+def _words(error: BaseException) -> str:
+    """Why bytes are no record, with nothing of what is in them, which may be somebody's card."""
+    if isinstance(error, TrailingBytesError):
+        return str(error)
+    if isinstance(error, UnicodeDecodeError):
+        return "a text in it is not UTF-8"
+    if isinstance(error, EOFError | StopIteration):
+        return "it ends too early"
+    return "a value in it is not of its type"

@@ -1,0 +1,354 @@
+"""How a whole Arrow column becomes the values of a field: the readers of `events.readers`, by columns.
+
+Each pair of a column's type and a field's type that has a proven short way is read by it,
+and each row that the short way is not sure of is marked: the row door reads that one. For
+all other pairs the reader of rows reads each different value once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from shroff.events.event import YEAR_10000_MS
+from shroff.events.formats.parquet import row_values, whole_ms
+from shroff.events.given import text_of
+from shroff.events.readers import ID_LENGTH_MAX, SPAN_MS_MAX, TEXT_BYTES_MAX, YEAR_1_MS, reader
+from shroff.language.columns import column_of
+from shroff.language.types import INTEGER_MAX, UNITS_MAX, Type
+
+Flags = NDArray[np.bool_]
+Values = NDArray[Any]
+
+_FLOAT_WHOLE_MAX: Final = {"double": 2**53, "float": 2**24}  # to here each whole number is its own shortest decimal
+_FLOAT_ERROR: Final = {"double": 2.0**-50, "float": 2.0**-24 + 2.0**-50}  # see `_from_float`
+_FLOAT_PLACES_MAX: Final = 22  # powers of ten that a float holds exactly
+_WORD_PLACES_MAX: Final = 18  # and a 64-bit integer
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The values of a column. None for flags stands for: all of them.
+
+    Args:
+        values: As `language.columns` holds them, of a text field an Arrow array. Where a value is not
+            there, or not sure, anything may stand.
+        there: Which are not missing, those that are not sure among them.
+        sure: Which of them the row door would give as well; others it may refuse or read differently.
+    """
+
+    values: Any
+    there: Flags | None
+    sure: Flags | None
+
+    def take(self, places: NDArray[np.int64]) -> Read:
+        """The values that stand in these places; texts stay one of each, coded."""
+        if isinstance(self.values, np.ndarray):
+            values = self.values[places]
+        elif pa.types.is_dictionary(self.values.type):
+            values = self.values.take(pa.array(places))
+        else:
+            values = pa.DictionaryArray.from_arrays(pa.array(places, pa.int32()), self.values)
+        return Read(values, *(None if flags is None else flags[places] for flags in (self.there, self.sure)))
+
+
+ColumnReader = Callable[[Any], Read]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a field makes of a value. `hasher` is set where it is hashed."""
+
+    type: Type
+    currency: str
+    is_id: bool
+    hasher: Callable[[str], str] | None
+
+
+def column_reader(found: Any, wanted: Wanted) -> ColumnReader:
+    """Give what reads Arrow arrays of the type `found` as a field's values."""
+    if pa.types.is_dictionary(found):
+        inside = column_reader(found.value_type, wanted)
+        return lambda column: _by_dictionary(column, inside)
+    return _short_way(found, wanted) or (lambda column: _by_value(column, wanted))
+
+
+def _short_way(found: Any, wanted: Wanted) -> ColumnReader | None:
+    type_ = wanted.type
+    if type_.is_text:
+        return None if wanted.hasher is not None else _text_reader(found, type_, is_id=wanted.is_id)
+    if pa.types.is_integer(found):
+        return _INTEGER_WAYS[type_.kind](type_) if type_.kind in _INTEGER_WAYS else None
+    if pa.types.is_decimal128(found):
+        return _decimal_reader(found.scale, type_)
+    if pa.types.is_float64(found) or pa.types.is_float32(found):
+        return _float_reader(str(found), type_)
+    if pa.types.is_timestamp(found) and type_.kind == "time":
+        return lambda column: _within(whole_ms(column), column, YEAR_1_MS, YEAR_10000_MS - 1)
+    if pa.types.is_duration(found) and type_.kind == "duration":
+        return lambda column: _within(whole_ms(column), column, -SPAN_MS_MAX, SPAN_MS_MAX)
+    if pa.types.is_boolean(found) and type_.kind == "boolean":
+        return lambda column: Read(_filled(column, fill=False), _there(column), None)
+    return None
+
+
+# ---- texts
+
+
+def _text_reader(found: Any, type_: Type, *, is_id: bool) -> ColumnReader | None:
+    if pa.types.is_string(found) or pa.types.is_large_string(found):
+        return lambda column: _texts(column, type_, is_id=is_id)
+    if pa.types.is_integer(found) and type_.kind == "text":
+        if is_id:  # each has another
+            return lambda column: Read(column.cast(pa.string()), _there(column), None)
+        return _digits
+    if pa.types.is_decimal(found) and type_.kind == "text":
+        return lambda column: Read(column.cast(pa.string()), _there(column), None)
+    return None
+
+
+def _digits(column: Any) -> Read:
+    """Integers by their digits, each different one written once."""
+    coded = column.dictionary_encode()
+    texts = pa.DictionaryArray.from_arrays(coded.indices, coded.dictionary.cast(pa.string()))
+    return Read(texts, _there(column), None)
+
+
+def _texts(column: Any, type_: Type, *, is_id: bool) -> Read:
+    there = _there(column)
+    sure = _choices(column, type_) if type_.kind == "choice" and not type_.is_open else None
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:  # bytes that are no UTF-8
+        return Read(column, there, np.zeros(len(column), np.bool_))
+    sizes = _filled(pc.binary_length(column), fill=0)
+    if len(sizes) and not sizes.all():
+        there = sizes > 0  # empty text is missing
+    most = ID_LENGTH_MAX if is_id else TEXT_BYTES_MAX
+    if sizes.max(initial=0) > most:
+        lengths = _filled(pc.utf8_length(column), fill=0) if is_id else sizes
+        fits = (lengths <= most) & (sizes <= TEXT_BYTES_MAX)
+        sure = fits if sure is None else sure & fits
+    return Read(column, there, sure)
+
+
+def _choices(column: Any, type_: Type) -> Flags:
+    return _flags(pc.is_in(column, value_set=pa.array(type_.choices, column.type)))
+
+
+# ---- integers
+
+
+def _integer(_: Type) -> ColumnReader:
+    return _words
+
+
+def _words(column: Any) -> Read:
+    """Integers of 64 bits; larger ones are not sure."""
+    values = _filled(column, fill=0)
+    sure = values <= np.uint64(INTEGER_MAX) if values.dtype == np.uint64 else None
+    return Read(values.astype(np.int64), _there(column), sure)
+
+
+def _scaled_integer(type_: Type) -> ColumnReader:
+    unit = 10**type_.places
+
+    def read(column: Any) -> Read:
+        words = _words(column)
+        return _scaled(words.values, unit, UNITS_MAX // unit, words.there, words.sure)
+
+    return read
+
+
+def _epoch_ms(_: Type) -> ColumnReader:
+    def read(column: Any) -> Read:
+        words = _words(column)
+        sure = _between(words.values, YEAR_1_MS, YEAR_10000_MS - 1)
+        return Read(words.values, words.there, sure if words.sure is None else sure & words.sure)
+
+    return read
+
+
+def _integer_as_float(_: Type) -> ColumnReader:
+    return lambda column: Read(_filled(column, fill=0).astype(np.float64), _there(column), None)
+
+
+_INTEGER_WAYS: Final[dict[str, Callable[[Type], ColumnReader]]] = {
+    "integer": _integer,
+    "money": _scaled_integer,
+    "number": _scaled_integer,
+    "time": _epoch_ms,
+    "real": _integer_as_float,
+}
+
+
+# ---- decimals
+
+
+def _decimal_reader(scale: int, type_: Type) -> ColumnReader | None:
+    if type_.kind == "real" and 0 <= scale <= _FLOAT_PLACES_MAX:
+        return lambda column: _decimal_as_float(column, scale)
+    if type_.kind not in {"integer", "money", "number"}:
+        return None
+    more = type_.places - scale
+    if abs(more) > _WORD_PLACES_MAX:
+        return None
+    limit = INTEGER_MAX if type_.kind == "integer" else UNITS_MAX
+    rounds = type_.kind == "number"
+
+    def read(column: Any) -> Read:
+        digits, fits = _unscaled(column)
+        if more >= 0:
+            return _scaled(digits, 10**more, limit // 10**more, _there(column), fits)
+        units, exact = _divided(digits, 10**-more)
+        sure = fits & _between(units, -limit, limit)
+        return Read(units, _there(column), sure if rounds else sure & exact)
+
+    return read
+
+
+def _unscaled(column: Any) -> tuple[NDArray[np.int64], Flags]:
+    """The digits of decimals as integers, and whether they have 64 bits."""
+    if not len(column):
+        return np.zeros(0, np.int64), np.ones(0, np.bool_)
+    pairs = np.frombuffer(column.buffers()[1], np.int64)[2 * column.offset :][: 2 * len(column)].reshape(-1, 2)
+    low = pairs[:, 0].copy()
+    return low, pairs[:, 1] == low >> 63
+
+
+def _divided(digits: NDArray[np.int64], divisor: int) -> tuple[NDArray[np.int64], Flags]:
+    """Quotients rounded half-even, and which have no rest. Twice a rest stays below 64 bits."""
+    whole, rest = np.divmod(digits, divisor)
+    twice = 2 * rest
+    return whole + ((twice > divisor) | ((twice == divisor) & (whole & 1 == 1))), rest == 0
+
+
+def _decimal_as_float(column: Any, scale: int) -> Read:
+    """One division of two whole numbers that floats hold exactly is the float nearest to the decimal."""
+    digits, fits = _unscaled(column)
+    whole = _FLOAT_WHOLE_MAX["double"]
+    return Read(digits / np.float64(10**scale), _there(column), fits & _between(digits, -whole, whole))
+
+
+# ---- floats
+
+
+def _float_reader(width: str, type_: Type) -> ColumnReader | None:
+    match type_.kind:
+        case "real":
+            return _finite
+        case "integer":
+            return lambda column: _whole_floats(column, _FLOAT_WHOLE_MAX[width])
+        case "money" | "number":
+            return lambda column: _from_float(column, type_.places, _FLOAT_ERROR[width])
+        case _:
+            return None
+
+
+def _finite(column: Any) -> Read:
+    values = _filled(column, fill=0.0).astype(np.float64)
+    return Read(values + 0.0, _there(column), np.isfinite(values))
+
+
+def _whole_floats(column: Any, most: int) -> Read:
+    values = _filled(column, fill=0.0).astype(np.float64)
+    sure = (np.abs(values) <= most) & (np.rint(values) == values)
+    return Read(np.where(sure, values, 0).astype(np.int64), _there(column), sure)
+
+
+def _from_float(column: Any, places: int, error: float) -> Read:
+    """The shortest decimals of floats in smallest units, rounded half-even.
+
+    The shortest decimal of a float lies within half a step of it, and the product below
+    within half a step of the product's own; together less than `error` of it. Where that
+    much to either side holds no tie, the nearest unit of both is one.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # what is infinite is not sure
+        units = _filled(column, fill=0.0).astype(np.float64) * np.float64(10**places)
+        nearest = np.rint(units)
+        sure = (np.abs(units - nearest) + np.abs(units) * error < 0.5) & (np.abs(nearest) <= UNITS_MAX)
+    return Read(np.where(sure, nearest, 0).astype(np.int64), _there(column), sure)
+
+
+# ---- any other pair
+
+
+def _by_dictionary(column: Any, inside: ColumnReader) -> Read:
+    """Values of a column that is coded already: each of its dictionary once."""
+    return inside(_with_missing(column)).take(_places(column))
+
+
+def _by_value(column: Any, wanted: Wanted) -> Read:
+    """Each different value once by the reader of rows; one that it refuses is not sure."""
+    try:
+        coded = column.dictionary_encode()
+    except pa.ArrowNotImplementedError:  # lists and objects
+        return _by_rows(column, wanted)
+    return _by_rows(_with_missing(coded), wanted).take(_places(coded))
+
+
+def _with_missing(coded: Any) -> Any:
+    """The dictionary of a coded column and a null behind it."""
+    return pa.concat_arrays([coded.dictionary, pa.nulls(1, coded.dictionary.type)])
+
+
+def _places(coded: Any) -> NDArray[np.int64]:
+    """Where the values of a coded column stand in what `_with_missing` gives."""
+    return _filled(coded.indices.cast(pa.int64()), fill=len(coded.dictionary))
+
+
+def _by_rows(column: Any, wanted: Wanted) -> Read:
+    read = reader(wanted.type, currency=wanted.currency, is_id=wanted.is_id)
+    values: list[Any] = []
+    sure = np.ones(len(column), np.bool_)
+    for at, given in enumerate(row_values(column)):
+        value = text_of(given) if wanted.type.is_text else given
+        try:
+            found = None if value is None or value == "" else read(value)
+            values.append(found if found is None or wanted.hasher is None else wanted.hasher(found))
+        except (ValueError, OverflowError):
+            values.append(None)
+            sure[at] = False
+    if wanted.type.is_text:
+        texts = pa.array(values, pa.string())
+        return Read(texts, _flags(texts.is_valid()) | ~sure, sure)
+    made = column_of(values, wanted.type)
+    return Read(made.values, made.valid | ~sure, sure)
+
+
+# ---- arrays
+
+
+def _there(column: Any) -> Flags | None:
+    return None if column.null_count == 0 else _flags(column.is_valid())
+
+
+def _flags(column: Any) -> Flags:
+    flags: Flags = column.to_numpy(zero_copy_only=False)
+    return flags
+
+
+def _filled(column: Any, fill: object) -> Values:
+    values: Values = (column.fill_null(fill) if column.null_count else column).to_numpy(zero_copy_only=False)
+    return values
+
+
+def _between(values: NDArray[np.int64], low: int, high: int) -> Flags:
+    flags: Flags = (values >= low) & (values <= high)
+    return flags
+
+
+def _within(values: NDArray[np.int64], column: Any, low: int, high: int) -> Read:
+    return Read(values, _there(column), _between(values, low, high))
+
+
+def _scaled(values: NDArray[np.int64], factor: int, limit: int, there: Flags | None, sure: Flags | None) -> Read:
+    """Values times a factor, sure where they are within the limit."""
+    fits = _between(values, -limit, limit)
+    return Read(np.where(fits, values, 0) * factor, there, fits if sure is None else fits & sure)

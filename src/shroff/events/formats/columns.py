@@ -1,0 +1,208 @@
+"""The door for columns: record batches of a Parquet file become typed columns, as `events.door` would make events.
+
+Rows that `columnar_reads` is not sure of, and all rows of a file whose mapping computes a
+field, go through the row door one by one; so both doors admit the same events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from shroff.events.definitions import Events, EventType, Field
+from shroff.events.event import Event
+from shroff.events.formats.column_readers import ColumnReader, Flags, Read, Wanted, column_reader
+from shroff.events.formats.lines import Line, Lines
+from shroff.events.formats.parquet import lines_of, plain_column, plain_type
+from shroff.events.intake import Intake
+from shroff.events.mapping import Mapper
+from shroff.events.settings import Settings
+from shroff.language.columns import Column, column_of
+
+LINES: Final = 8_192  # that are there as Python objects at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The events of one record batch that the door admits, as columns in the order of their rows.
+
+    Args:
+        rows: Their places in the batch.
+        columns: One for each field, by name. A text is an Arrow array of strings, coded or not, null where missing.
+        refused: Places and words of the others.
+    """
+
+    rows: NDArray[np.int64]
+    columns: Mapping[str, Any]
+    refused: tuple[tuple[int, str], ...]
+
+
+class ColumnDoor:
+    """Admits the rows of one Parquet file as events of one type.
+
+    Args:
+        schema: The Arrow schema of the file.
+        source: The file's name, as mappings see it.
+        hasher: Gives what stands for the clear value of a hashed field.
+
+    Raises: UsageError where the type is not known or the file lacks a column.
+    """
+
+    def __init__(
+        self,
+        events: Events,
+        settings: Settings,
+        hasher: Callable[[str], str] | None,
+        type_name: str,
+        schema: Any,
+        source: str,
+    ) -> None:
+        self._intake = Intake(events, settings, hasher)
+        self._type_name, self._source, self._names = type_name, source, tuple(schema.names)
+        self._submissions([])
+        self._type = events.types[type_name]
+        mapper = Mapper(self._type, "parquet")
+        columns = {name: _columns_of(mapper, name) for name in mapper.names}
+        self.columns = tuple(dict.fromkeys(name for names in columns.values() for name in names if name in self._names))
+        if not self.columns:
+            self.columns = self._names[:1]  # rows can be counted only where there is a column
+        is_each_one = all(mapper.is_column(name) and len(_path(mapper, name)) == 1 for name in columns)
+        self.is_by_rows = bool(self._type.personal) or not is_each_one
+        self._readers: list[tuple[Field, str, ColumnReader | None]] = []
+        for field in self._type.fields if not self.is_by_rows else ():
+            (name,) = columns[field.name]
+            reader = partial(_reader, field, self._type, settings.currency, hasher)
+            self._readers.append(
+                (field, name, reader(plain_type(schema.field(name).type)) if name in self._names else None)
+            )
+
+    def admit(self, batch: Any, before: int) -> Admitted:
+        """Read a record batch that has the `columns` of this door; `before` counts the rows of the file before it.
+
+        Cost: some 10 nanoseconds a value; 5 microseconds for each row that goes through the row door.
+        """
+        batch = pa.RecordBatch.from_arrays([plain_column(column) for column in batch.columns], batch.schema.names)
+        if self.is_by_rows:
+            events, refused = self._row_door(batch, before, np.arange(batch.num_rows))
+            return admitted(events, self._type, refused)
+        count, kept, unsure = batch.num_rows, {}, np.zeros(batch.num_rows, np.bool_)
+        for field, name, reader in self._readers:
+            read = _nothing(field, count) if reader is None else reader(batch.column(name))
+            _mark(unsure, read, field)
+            kept[field.name] = read
+        if not unsure.any():
+            return Admitted(np.arange(count), {name: _column(read) for name, read in kept.items()}, ())
+        return self._with_rows(batch, before, kept, np.flatnonzero(unsure))
+
+    def _with_rows(self, batch: Any, before: int, kept: Mapping[str, Read], rows: NDArray[np.int64]) -> Admitted:
+        """The columns, with what the row door makes of these rows in their places."""
+        events, refused = self._row_door(batch.take(pa.array(rows)), before, rows)
+        is_there = np.ones(batch.num_rows, np.bool_)
+        is_there[[at for at, _ in refused]] = False
+        there, extra = np.flatnonzero(is_there), admitted(events, self._type)
+        columns = {name: _put(_column(read), extra.rows, extra.columns[name], there) for name, read in kept.items()}
+        return Admitted(there, columns, refused)
+
+    def _row_door(
+        self, batch: Any, before: int, rows: NDArray[np.int64]
+    ) -> tuple[dict[int, Event], tuple[tuple[int, str], ...]]:
+        """The events of rows by their places in the batch, and what was refused."""
+        events: dict[int, Event] = {}
+        refused: list[tuple[int, str]] = []
+        for at, one in zip(rows.tolist(), self._submissions(_lines(batch, rows + before + 1)), strict=True):
+            if one.event is None:
+                refused.append((at, one.refusal or ""))
+            else:
+                events[at] = one.event
+        return events, tuple(refused)
+
+    def _submissions(self, lines: Any) -> Any:
+        made = Lines("parquet", self._names, iter(lines), lambda: None)
+        return self._intake.submissions(made, self._source, self._type_name)
+
+
+def admitted(events: Mapping[int, Event], type_: EventType, refused: tuple[tuple[int, str], ...] = ()) -> Admitted:
+    """The columns of events that the row door admitted, by their places."""
+    values = [list(column) for column in zip(*(event.values for event in events.values()), strict=True)]
+    fields = zip(type_.fields, values or [[] for _ in type_.fields], strict=True)
+    columns = {field.name: _as_column(column, field) for field, column in fields}
+    return Admitted(np.fromiter(events, np.int64, len(events)), columns, refused)
+
+
+def _lines(batch: Any, numbers: NDArray[np.int64]) -> Iterator[Line]:
+    """The rows of a batch as lines, a few of them at a time."""
+    for first in range(0, batch.num_rows, LINES):
+        yield from lines_of(batch.slice(first, LINES), numbers[first : first + LINES].tolist())
+
+
+def _reader(
+    field: Field, type_: EventType, currency: str, hasher: Callable[[str], str] | None, found: Any
+) -> ColumnReader:
+    hashes = hasher if field.shape.is_hashed else None
+    return column_reader(found, Wanted(field.type, currency, field.name == type_.id_field, hashes))
+
+
+def _path(mapper: Mapper, name: str) -> tuple[str, ...]:
+    return min(mapper.paths(name), default=())
+
+
+def _columns_of(mapper: Mapper, name: str) -> list[str]:
+    return sorted({path[0] for path in mapper.paths(name)})
+
+
+def _nothing(field: Field, count: int) -> Read:
+    """The column of a field that the file does not have."""
+    if field.type.is_text:
+        return Read(pa.nulls(count, pa.string()), np.zeros(count, np.bool_), None)
+    made = column_of([None] * count, field.type)
+    return Read(made.values, made.valid, None)
+
+
+def _mark(unsure: Flags, read: Read, field: Field) -> None:
+    """Mark the rows that only the row door can read, or refuse."""
+    if read.sure is not None:
+        unsure |= ~read.sure if read.there is None else ~read.sure & read.there
+    if read.there is not None and not field.shape.is_optional:
+        unsure |= ~read.there
+    bounds = field.shape.bounds
+    if bounds is not None:
+        unsure |= (read.values < bounds.least) | (read.values > bounds.most)
+
+
+def _column(read: Read) -> Any:
+    """A column as it is given out."""
+    if isinstance(read.values, np.ndarray):
+        valid = np.ones(len(read.values), np.bool_) if read.there is None else read.there
+        return Column(
+            np.where(valid, read.values, read.values.dtype.type(0)) if not valid.all() else read.values, valid
+        )
+    texts, there = read.values, read.there
+    if there is None or texts.null_count == len(there) - np.count_nonzero(there):
+        return texts
+    if pa.types.is_dictionary(texts.type):
+        places = pc.if_else(pa.array(there), texts.indices, pa.scalar(None, texts.indices.type))
+        return pa.DictionaryArray.from_arrays(places, texts.dictionary)
+    return pc.if_else(pa.array(there), texts, pa.scalar(None, texts.type))
+
+
+def _as_column(values: list[Any], field: Field) -> Any:
+    return pa.array(values, pa.string()) if field.type.is_text else column_of(values, field.type)
+
+
+def _put(column: Any, places: NDArray[np.int64], extra: Any, rows: NDArray[np.int64]) -> Any:
+    """These rows of a column, with other values in some places."""
+    if isinstance(column, Column):
+        values, valid = column.values.copy(), column.valid.copy()
+        values[places], valid[places] = extra.values, extra.valid
+        return Column(values[rows], valid[rows])
+    plain = column.cast(pa.string()) if column.type != pa.string() else column
+    order = np.arange(len(plain))
+    order[places] = len(plain) + np.arange(len(places))
+    return pa.concat_arrays([plain, extra]).take(pa.array(order[rows]))

@@ -1,0 +1,384 @@
+"""Reading files line by line: CSV, JSON lines, Parquet and Avro, the first two compressed by gzip or not.
+
+A line that cannot be read is a line with an error; the others go on. Whatever keeps a
+file from being read at all is a `UsageError` before the first line, or, where a
+compressed file ends too early, after the last that could be read. A `.json` file may also
+be one list or object over several lines, up to 64 MiB.
+
+Text is UTF-8, with or without a byte order mark. The first line of a CSV file that is not
+plain ASCII decides for the file: if it is not UTF-8, the file is Latin-1. In a file that
+has shown to be UTF-8, a later line that is not is an error of that line.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
+from io import BufferedReader
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO, Final, cast
+
+import msgspec
+
+from shroff.errors import UsageError, nearest
+from shroff.events.formats.doubled import doubled_key, may_double
+from shroff.events.formats.lines import Extent, Line, Lines
+from shroff.events.given import Number, canonical_json, shown
+
+FORMATS: Final = ("csv", "jsonl", "parquet", "avro")
+RECORD_LINES_MAX: Final = 200  # of a CSV record with line ends inside quotes; beyond it the quote is a stray one
+LINE_BYTES_MAX: Final = 16 * 1024 * 1024  # longer ones are errors, so that one file cannot fill the memory
+DOCUMENT_BYTES_MAX: Final = 64 * 1024 * 1024  # of a list or an object over several lines, which is read as a whole
+_SUFFIXES: Final = {
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+    ".avro": "avro",
+}
+_UTF8_MARK: Final = b"\xef\xbb\xbf"
+_UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
+_decode: Final = msgspec.json.Decoder(float_hook=Number).decode
+_BROKEN_GZIP: Final = (EOFError, gzip.BadGzipFile, zlib.error)
+
+
+def file_format(path: Path, format: str | None = None) -> str:
+    """Give the format of a file: the one named, else what its name ends in, `.gz` aside.
+
+    Raises: UsageError for a name that is no format, or an ending that says nothing.
+    """
+    if format is not None:
+        if format not in FORMATS:
+            raise UsageError(f"{format!r} is no format. {nearest(format, FORMATS) or _formats()}")
+        return format
+    found = format_by_name(path.name)
+    if found is None:
+        endings = ", ".join(_SUFFIXES)
+        raise UsageError(f"{path} does not end in {endings}, with or without .gz; say what it is with --format.")
+    return found
+
+
+def format_by_name(name: str) -> str | None:
+    """The format that a file's name ends in, `.gz` aside; None where it ends in no format's.
+
+    >>> format_by_name("march.CSV.gz"), format_by_name("march.txt")
+    ('csv', None)
+    """
+    return _SUFFIXES.get(Path(name.lower().removesuffix(".gz")).suffix)
+
+
+def read_lines(path: Path, format: str | None = None) -> Lines:
+    """Open a file and give its lines.
+
+    Args:
+        format: One of FORMATS; by the name's ending where it is None.
+
+    Returns: An iterator over the lines, to be used in a `with`; `columns` names the columns, but of JSON lines.
+    Raises: UsageError where the file is not there, cannot be read or is not of its format.
+    """
+    wanted = file_format(path, format)
+    if not path.exists():
+        raise UsageError(f"There is no file {path}.")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; name the files in it.")
+    if wanted == "parquet":
+        from shroff.events.formats.parquet import read_parquet
+
+        return read_parquet(path)
+    if wanted == "avro":
+        from shroff.events.avro.files import read_avro
+
+        return read_avro(path)
+    try:
+        stream, extent = _open(path)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
+    if wanted == "jsonl" and path.name.lower().removesuffix(".gz").endswith(".json"):
+        lines = Lines("jsonl", None, _document_lines(_physical_lines(stream, path.name)), stream.close)
+    else:
+        lines = read_stream(stream, wanted, name=path.name)
+    lines.extent = extent
+    return lines
+
+
+def _open(path: Path) -> tuple[BinaryIO, Extent]:
+    """A file's bytes, uncompressed, and how much of the file they are."""
+    size_bytes = path.stat().st_size
+
+    def read_bytes() -> int:
+        return size_bytes if stored.closed else stored.tell()
+
+    if not path.name.lower().endswith(".gz"):
+        stored = path.open("rb")
+        return stored, Extent(size_bytes, read_bytes)
+    compressed = gzip.GzipFile(path)
+    stored = cast("BufferedReader", compressed.fileobj)
+    return cast("BinaryIO", compressed), Extent(size_bytes, read_bytes)
+
+
+def read_stream(stream: BinaryIO, format: str, *, name: str = "-") -> Lines:
+    """Give the lines of an open stream, each as soon as it is there. Closes it at the end.
+
+    Args:
+        format: `csv` or `jsonl`; Parquet and Avro are read from files.
+
+    Raises: UsageError for a format that cannot be read so, and for a CSV stream without a header.
+    """
+    if format in {"parquet", "avro"}:
+        raise UsageError(f"{format.capitalize()} cannot be read from a stream; write it into a file first.")
+    if format not in FORMATS:
+        raise UsageError(f"{format!r} is no format. {nearest(format, FORMATS) or _formats()}")
+    physical = _physical_lines(stream, name)
+    try:
+        if format == "csv":
+            return _csv_lines(physical, name, stream.close)
+        return Lines("jsonl", None, _decoded_lines(physical), stream.close)
+    except BaseException:
+        stream.close()
+        raise
+
+
+def _formats() -> str:
+    return f"Formats are {', '.join(FORMATS)}."
+
+
+def _physical_lines(stream: BinaryIO, name: str) -> Iterator[bytes]:
+    """The bytes of each line with its end, the byte order mark taken off; too long ones are cut at the limit + 1."""
+    read = cast("Callable[[], bytes]", partial(stream.readline, LINE_BYTES_MAX + 1))
+    with stream:
+        try:
+            line = read()
+            if line.startswith(_UTF16_MARKS):
+                raise UsageError(f"{name} is UTF-16; save it as UTF-8.")
+            line = line.removeprefix(_UTF8_MARK)
+            while line:
+                yield line
+                if len(line) > LINE_BYTES_MAX:
+                    while (rest := read()) and not rest.endswith(b"\n"):
+                        pass
+                line = read()
+        except _BROKEN_GZIP:
+            raise UsageError(f"{name} is not whole: its compressed part ends too early or is damaged.") from None
+        except OSError as error:
+            raise UsageError(f"{name} cannot be read: {error.strerror}.") from None
+
+
+# ---- JSON lines
+
+
+def _decoded_lines(physical: Iterator[bytes]) -> Iterator[Line]:
+    number = 0
+    for line, raw in enumerate(physical, start=1):
+        if raw.isspace() or not raw:
+            continue
+        number += 1
+        yield Line(number, raw, None, None, json_columns, line)
+
+
+def json_columns(raw: bytes) -> tuple[dict[str, object] | None, str | None]:
+    """The columns of a line, or why it has none."""
+    try:
+        columns = _decode(raw)
+    except (ValueError, RecursionError) as error:
+        return None, _json_words(raw, error)
+    if type(columns) is not dict:
+        return None, f"expected a JSON object, found {_kind(columns)}"
+    if may_double(raw, columns) and (doubled := doubled_key(raw)) is not None:
+        return None, _doubled_words(doubled)
+    return columns, None
+
+
+def _document_lines(physical: Iterator[bytes]) -> Iterator[Line]:
+    """The lines of a `.json` file: JSON lines, or one object or list over several lines, as people save them."""
+    taken: list[bytes] = []
+    size = 0
+    for raw in physical:
+        taken.append(raw)
+        size += len(raw)
+        if size > DOCUMENT_BYTES_MAX or _is_object(taken[0]):
+            break
+    else:
+        content = b"".join(taken)
+        document = _document(content)
+        if document is not None:
+            yield from _elements(content, document)
+            return
+    yield from _decoded_lines(chain(taken, physical))
+
+
+def _is_object(raw: bytes) -> bool:
+    found = _document(raw)
+    return found is not None and raw.lstrip().startswith(b"{")
+
+
+def _document(content: bytes) -> list[object] | None:
+    """The elements of a JSON list, or an object as the only one; None for what is neither."""
+    try:
+        found = msgspec.json.Decoder(float_hook=Number).decode(content)
+    except (ValueError, RecursionError):
+        return None
+    return found if type(found) is list else [found] if type(found) is dict else None
+
+
+def _elements(content: bytes, document: list[object]) -> Iterator[Line]:
+    if not may_double(content, document):
+        yield from (_element(number, None, element) for number, element in enumerate(document, 1))
+        return
+    is_list = content.lstrip().startswith(b"[")
+    pieces = msgspec.json.decode(content, type=list[msgspec.Raw]) if is_list else [content]
+    for number, (piece, element) in enumerate(zip(pieces, document, strict=True), 1):
+        yield _element(number, bytes(piece), element)
+
+
+def _element(number: int, raw: bytes | None, element: object) -> Line:
+    """One element of a document; `raw` are its bytes where it may have a key twice."""
+    if type(element) is not dict:
+        made = canonical_json(element).encode()
+        return Line(number, made, None, f"expected a JSON object, found {_kind(element)}")
+    if raw is not None and may_double(raw, element) and (doubled := doubled_key(raw)) is not None:
+        return Line(number, raw, None, _doubled_words(doubled))
+    return Line(number, None, element)
+
+
+def _kind(value: object) -> str:
+    """What stands on a line in place of an object, without its content, which may be somebody's card."""
+    if isinstance(value, Number | int | float) and not isinstance(value, bool):
+        return "a number"
+    return "a text" if isinstance(value, str) else "null" if value is None else shown(value)
+
+
+def _doubled_words(key: str) -> str:
+    return f"the key {shown(key)} stands twice in one object; leave one"
+
+
+def _json_words(raw: bytes, error: Exception) -> str:
+    if len(raw) > LINE_BYTES_MAX:
+        return f"the line is longer than {LINE_BYTES_MAX:,} bytes"
+    if isinstance(error, RecursionError):
+        return "the line is nested too deep"
+    if isinstance(error, UnicodeDecodeError):
+        return "the line is not UTF-8"
+    return f"the line is not JSON: {error}"
+
+
+# ---- CSV
+
+
+class _OpenQuoteError(Exception):
+    """A quoted text goes on for more lines than a record has; its quotation mark was meant for something else."""
+
+
+class _Text:
+    """Turns the bytes of a CSV file into text lines, and keeps the bytes of the record being read."""
+
+    def __init__(self, physical: Iterator[bytes]) -> None:
+        self._physical = physical
+        self._again: deque[bytes] = deque()  # lines to be read once more
+        self._encoding: str | None = None  # None while all is ASCII
+        self.taken: list[bytes] = []
+        self.words: str | None = None  # why the record being read is no text
+
+    def __iter__(self) -> Iterator[str]:
+        while (raw := self._again.popleft() if self._again else next(self._physical, None)) is not None:
+            self.taken.append(raw)
+            if len(self.taken) > RECORD_LINES_MAX:
+                raise _OpenQuoteError
+            if len(raw) > LINE_BYTES_MAX:
+                self.words = f"the line is longer than {LINE_BYTES_MAX:,} bytes"
+            yield raw.decode("ascii") if raw.isascii() else self._decoded(raw)
+
+    def _decoded(self, raw: bytes) -> str:
+        if self._encoding == "latin-1":
+            return raw.decode("latin-1")
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError:
+            if self._encoding is None:
+                self._encoding = "latin-1"
+            else:
+                self.words = "the line is not UTF-8, as the lines before it are"
+            return raw.decode("latin-1")
+        self._encoding = "utf-8"
+        return text
+
+    def only_first(self) -> None:
+        """Keep the first line of the record being read, and read the others once more."""
+        self._again.extendleft(reversed(self.taken[1:]))
+        del self.taken[1:]
+
+    def take(self) -> bytes:
+        """The bytes of the record that was read last."""
+        raw = self.taken[0] if len(self.taken) == 1 else b"".join(self.taken)
+        self.taken.clear()
+        return raw
+
+
+def _csv_lines(physical: Iterator[bytes], name: str, close: Callable[[], None]) -> Lines:
+    text = _Text(physical)
+    records = csv.reader(iter(text), strict=True)
+    try:
+        header = next((record for record in records if record), None)
+    except csv.Error as error:
+        raise UsageError(f"The header of {name} cannot be read: {error}.") from None
+    if header is None:
+        raise UsageError(f"{name} is empty; a CSV file begins with a line of column names.")
+    doubled = sorted({column for column in header if column and header.count(column) > 1})
+    if doubled:
+        raise UsageError(f"{name} has the column {doubled[0]!r} twice; rename one.")
+    before = len(text.taken)
+    text.take()
+    text.words = None
+    return Lines("csv", tuple(header), _records(records, text, tuple(header), before), close)
+
+
+def _records(records: Iterator[list[str]], text: _Text, header: tuple[str, ...], before: int) -> Iterator[Line]:
+    """The records behind the header; `before` is how many lines that and empty ones before it have."""
+    width = len(header)
+    following = before + 1
+    taken, take = text.taken, text.take
+    number = 0
+    while True:
+        try:
+            record = next(records, None)
+        except (csv.Error, _OpenQuoteError) as error:
+            # A stray quotation mark would swallow what follows: one line is refused, the rest is read afresh.
+            text.only_first()
+            records = csv.reader(iter(text), strict=True)
+            number += 1
+            text.words = None
+            line, following = following, following + 1
+            yield Line(number, take(), None, _csv_words(error), None, line)
+            continue
+        if record is None:
+            return
+        line, following = following, following + len(taken)
+        raw = taken.pop() if len(taken) == 1 else take()
+        if not record:
+            continue
+        number += 1
+        if text.words is not None:
+            yield Line(number, raw, None, text.words, None, line)
+            text.words = None
+        elif len(record) == width:
+            yield Line(number, raw, dict(zip(header, record, strict=True)), None, None, line)
+        else:
+            yield Line(number, raw, None, f"has {_columns(len(record))}, the header has {width}", None, line)
+
+
+def _columns(count: int) -> str:
+    return f"{count} column{'' if count == 1 else 's'}"
+
+
+def _csv_words(error: Exception) -> str:
+    words = str(error)
+    if isinstance(error, _OpenQuoteError) or "field larger" in words or "unexpected end" in words:
+        return "a quoted text that begins here does not end; is a quotation mark missing?"
+    if "expected after" in words:
+        return "text follows a closing quotation mark; write a quotation mark inside a text twice"
+    return f"cannot be read as CSV: {words}"

@@ -1,0 +1,189 @@
+"""Reading Parquet files: rows in batches, each value in the form that keeps what its column says.
+
+Timestamps become `Instant`, floats of 32 bits `Float32`, decimals their digits; all else
+is the Python value that pyarrow gives. A text that is no UTF-8 keeps its bytes as halves of
+surrogate pairs, which no field takes: so its line is refused, and not the file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from shroff.errors import UsageError
+from shroff.events.formats.lines import Extent, Line, Lines
+from shroff.events.given import Float32, Instant, Number, Span
+
+BATCH_ROWS: Final = 8_192  # a few megabytes of Python values at a time
+_UNITS_NS: Final = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+
+
+def read_parquet(path: Path) -> Lines:
+    """Give the rows of a Parquet file, in bounded memory.
+
+    Raises: UsageError where it is no Parquet file, or has a column name twice.
+    """
+    file = open_parquet(path)
+    size_bytes, rows, given = path.stat().st_size, max(file.metadata.num_rows, 1), 0
+
+    def counted() -> Iterator[Line]:
+        nonlocal given
+        for line in _rows(file, path):
+            given = line.number
+            yield line
+
+    extent = Extent(size_bytes, lambda: size_bytes * given // rows)
+    return Lines("parquet", tuple(file.schema_arrow.names), counted(), file.close, extent)
+
+
+def open_parquet(path: Path) -> Any:
+    """Open a Parquet file whose columns have different names.
+
+    Raises: UsageError where it is no Parquet file, or has a column name twice.
+    """
+    try:
+        file = pq.ParquetFile(path)
+    except (OSError, pa.ArrowException) as error:
+        raise UsageError(f"{path} cannot be read as Parquet: {_first_line(error)}") from None
+    names = tuple(file.schema_arrow.names)
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        file.close()
+        raise UsageError(f"{path} has the column {doubled[0]!r} twice; rename one.")
+    return file
+
+
+def read_batches(file: Any, path: Path, rows: int, names: Sequence[str] | None = None) -> Iterator[Any]:
+    """Give an open Parquet file as Arrow record batches of at most so many rows; closes it at the end.
+
+    Args:
+        names: The columns that are wanted, all without it; others may be among what comes.
+
+    Raises: UsageError where it is damaged.
+    """
+    number = 0
+    with file:
+        try:
+            for batch in file.iter_batches(batch_size=rows, columns=None if names is None else list(names)):
+                yield batch
+                number += batch.num_rows
+        except (OSError, pa.ArrowException) as error:
+            raise UsageError(f"{path} is damaged after row {number:,}: {_first_line(error)}") from None
+
+
+def _rows(file: Any, path: Path) -> Iterator[Line]:
+    before = 0
+    for batch in read_batches(file, path, BATCH_ROWS):
+        yield from lines_of(batch, range(before + 1, before + 1 + batch.num_rows))
+        before += batch.num_rows
+
+
+def lines_of(batch: Any, numbers: Iterable[int]) -> Iterator[Line]:
+    """The rows of a record batch as lines with these numbers."""
+    names = batch.schema.names
+    columns = [row_values(column) for column in batch.columns]
+    for number, row in zip(numbers, zip(*columns, strict=True), strict=False):
+        yield Line(number, None, dict(zip(names, row, strict=True)))
+
+
+def row_values(column: Any) -> list[Any]:
+    """The values of a column in the forms that the door for rows takes, nulls as None."""
+    type_ = column.type
+    if pa.types.is_timestamp(type_):
+        return _whole_ms(column, Instant)
+    if pa.types.is_duration(type_):
+        return _whole_ms(column, Span)
+    if pa.types.is_float32(type_) or pa.types.is_float16(type_):
+        return _each(column.cast(pa.float32()).to_pylist(), Float32)
+    if pa.types.is_decimal(type_):
+        return _each(column.cast(pa.string()).to_pylist(), Number)
+    if pa.types.is_dictionary(type_):
+        return row_values(plain_column(column).dictionary_decode())
+    try:
+        return list(column.to_pylist())
+    except UnicodeDecodeError:
+        return [_decoded(value) for value in column.cast(_rebuilt(type_, _as_bytes)).to_pylist()]
+
+
+def plain_type(type_: Any) -> Any:
+    """The same type without views, which most of what pyarrow computes does not know."""
+    return _rebuilt(type_, _without_view)
+
+
+def plain_column(column: Any) -> Any:
+    """The same array without views."""
+    type_ = plain_type(column.type)
+    return column if type_ == column.type else column.cast(type_)
+
+
+def _rebuilt(type_: Any, leaf: Callable[[Any], Any]) -> Any:
+    """A type with another one in place of each that is not made of others."""
+    if pa.types.is_dictionary(type_):
+        return pa.dictionary(type_.index_type, _rebuilt(type_.value_type, leaf), type_.ordered)
+    if pa.types.is_struct(type_):
+        return pa.struct([field.with_type(_rebuilt(field.type, leaf)) for field in type_])
+    if pa.types.is_map(type_):
+        return pa.map_(_rebuilt(type_.key_type, leaf), _rebuilt(type_.item_type, leaf))
+    if pa.types.is_list(type_) or pa.types.is_large_list(type_):
+        make = pa.list_ if pa.types.is_list(type_) else pa.large_list
+        return make(type_.value_field.with_type(_rebuilt(type_.value_type, leaf)))
+    return leaf(type_)
+
+
+def _without_view(type_: Any) -> Any:
+    if pa.types.is_string_view(type_):
+        return pa.large_string()
+    return pa.large_binary() if pa.types.is_binary_view(type_) else type_
+
+
+def _as_bytes(type_: Any) -> Any:
+    is_text = pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)
+    return pa.large_binary() if is_text else type_
+
+
+def _decoded(value: Any) -> Any:
+    """A value of texts that came as bytes; what is no UTF-8 in them stays, as halves of surrogate pairs."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    if isinstance(value, dict):
+        return {name: _decoded(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_decoded(one) for one in value)
+    return value
+
+
+def whole_ms(column: Any) -> NDArray[np.int64]:
+    """Milliseconds of timestamps or durations, 0 for null; what is finer is cut off, towards the past.
+
+    More of them than 64 bits hold become the most that these hold, which no field takes.
+    """
+    ns_per_unit, ns_per_ms = _UNITS_NS[column.type.unit], _UNITS_NS["ms"]
+    shared = math.gcd(ns_per_unit, ns_per_ms)
+    factor, divisor = ns_per_unit // shared, ns_per_ms // shared
+    ticks: NDArray[np.int64] = column.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    if factor > 1:
+        most = np.iinfo(np.int64).max // factor
+        ticks = ticks.clip(-most, most) * factor
+    return ticks if divisor == 1 else np.floor_divide(ticks, divisor)
+
+
+def _whole_ms(column: Any, make: Callable[[int], int]) -> list[Any]:
+    values = _each(whole_ms(column).tolist(), make)
+    if column.null_count == 0:
+        return values
+    return [value if is_there else None for value, is_there in zip(values, column.is_valid().to_pylist(), strict=True)]
+
+
+def _each(values: list[Any], make: Callable[[Any], Any]) -> list[Any]:
+    return [None if value is None else make(value) for value in values]
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]

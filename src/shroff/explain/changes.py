@@ -1,0 +1,256 @@
+"""What would have to change for another outcome: one feature or field at a time, all others as they were.
+
+A forest of trees gives another margin only where a value crosses one of its cuts, and a
+rule another answer only where it crosses what it is compared with. So every stretch of
+values is tried by its nearest end, and what is found is the nearest value there is.
+
+Other features of the same event would move too, if this one did: a smaller amount makes
+a smaller sum. That is not looked at, and the words say so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Final
+
+import numpy as np
+
+from shroff.explain.past import Seen, reader_of
+from shroff.language.columns import column_of
+from shroff.language.expression import (
+    Aggregate,
+    Compare,
+    Convert,
+    FeatureValue,
+    Literal,
+    Node,
+    Score,
+    ThisField,
+    walk,
+)
+from shroff.language.types import Type
+from shroff.language.values import Value
+from shroff.models.columns import model_column
+from shroff.models.explaining import NUMERIC, name_of, steps, units_of
+from shroff.models.model import Cuts, Explainable
+from shroff.project.definitions import Definitions
+from shroff.project.policy import Policy, outcome
+from shroff.rules.definitions import Rule
+
+Variable = FeatureValue | ThisField
+_NEVER_NEGATIVE: Final = frozenset(["count", "distinct", "share", "std"])
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One value that would give another outcome, the nearest one.
+
+    Args:
+        code: The feature's or field's name.
+        value: In the units of its type.
+        until: The farthest value that gives it without a gap; None where all values farther out do, as far as the model
+            and rules tell them apart.
+        crossed: The share of its steps that lie between, in [0, 1]: how far it is.
+    """
+
+    code: str
+    variable: Variable
+    value: Value
+    now: Value
+    until: Value
+    outcome: str
+    crossed: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A rule whose answer may change: its condition reads nothing but features, fields and the score."""
+
+    rule: Rule
+    reads: frozenset[Variable]
+    reads_score: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Tries other values of one decision.
+
+    Args:
+        inputs: What the model reads, in its order; `model` is None where none scored the event.
+        seen: The event as it was decided.
+        effective: Ids of the rules that hit with effect.
+    """
+
+    definitions: Definitions
+    event: str
+    model: Explainable | None
+    inputs: Sequence[Node]
+    seen: Seen
+    effective: frozenset[str]
+
+    def nearest(self, decided: str) -> list[Change]:
+        """For each feature and field, and each outcome other than the one decided, the nearest value that gives it.
+
+        Nearest first, by how many of its steps lie between.
+        Cost: one row to score for each cut of each input, some thousand at most.
+        """
+        cuts = None if self.model is None else self.model.cuts()
+        found: list[Change] = []
+        for variable in self._variables():
+            now = self._now(variable)
+            if now is not None:
+                found += self._of_one(variable, now, self._tried(variable, float(now), cuts), decided)
+        return sorted(found, key=lambda one: (one.crossed, one.code, one.outcome))
+
+    # ---- what may change
+
+    def _variables(self) -> list[Variable]:
+        """The numeric features and fields that the model or a rule reads, by name."""
+        read = {part for node in self.inputs for part in walk(node) if isinstance(part, FeatureValue | ThisField)}
+        read |= {variable for one in self._asked() for variable in one.reads}
+        numeric = {_plain(one) for one in read if one.type.kind in NUMERIC}
+        return sorted(numeric, key=lambda one: name_of(one, self.event))
+
+    def _now(self, variable: Variable) -> float | None:
+        values = self.seen.features if isinstance(variable, FeatureValue) else self.seen.fields
+        value = values.get(variable.name)
+        return value if isinstance(value, int | float) else None
+
+    def _asked(self) -> list[_Asked]:
+        found = []
+        for rule in self.definitions.rules:
+            parts = list(walk(rule.when))
+            is_plain = not any(isinstance(part, Aggregate) for part in parts)
+            is_whole = not rule.is_shadow and rule.rollout >= 1.0
+            is_over = rule.expires_ms is not None and self.seen.time_ms >= rule.expires_ms
+            if rule.on == self.event and is_plain and is_whole and not is_over:
+                reads = frozenset(_plain(part) for part in parts if isinstance(part, FeatureValue | ThisField))
+                found.append(_Asked(rule, reads, any(isinstance(part, Score) for part in parts)))
+        return found
+
+    # ---- values to try
+
+    def _tried(self, variable: Variable, now: float, cuts: Cuts | None) -> tuple[list[float], list[float]]:
+        """Values below, falling, and above, rising: an end of each stretch that the model and rules tell apart."""
+        below, above = set[float](), set[float]()
+        for place, node in enumerate(self.inputs):
+            if cuts is not None and isinstance(node, FeatureValue | ThisField) and _plain(node) == variable:
+                found = steps(cuts.by_input[place], now, variable.type, is_single=cuts.is_single)
+                below.update(found.below)
+                above.update(found.above)
+        nodes = [*self.inputs, *(one.rule.when for one in self._asked() if variable in one.reads)]
+        for value in _compared(nodes, variable):
+            below.update({value} if value < now else ())
+            above.update({value} if value > now else ())
+        least = self._least(variable)
+        return sorted((one for one in below if one >= least), reverse=True), sorted(above)
+
+    def _least(self, variable: Variable) -> float:
+        """What a value cannot be below: counts start at 0, those that include this event at 1."""
+        feature = self.definitions.features.get(variable.name) if isinstance(variable, FeatureValue) else None
+        node = None if feature is None else feature.node
+        if not isinstance(node, Aggregate) or node.function not in _NEVER_NEGATIVE:
+            return -math.inf
+        return 1.0 if node.including and node.function == "count" and node.condition is None else 0.0
+
+    # ---- trying
+
+    def _of_one(
+        self, variable: Variable, now: float, tried: tuple[list[float], list[float]], decided: str
+    ) -> Iterator[Change]:
+        count = max(len(tried[0]) + len(tried[1]), 1)
+        name, is_real = name_of(variable, self.event), variable.type.kind == "real"
+        for values in tried:
+            outcomes = self._outcomes(variable, values)
+            for found in sorted({one for one in outcomes if one != decided}):
+                place = outcomes.index(found)
+                end = next((later for later in range(place, len(values)) if outcomes[later] != found), None)
+                value = values[place]
+                # The next step begins right behind the last value of this one.
+                until = None if end is None else values[end] + (0 if is_real else 1 if value < now else -1)
+                ends = [one if is_real or one is None else int(one) for one in (value, until)]
+                yield Change(name, variable, ends[0], now, ends[1], found, (place + 1) / count)
+
+    def _outcomes(self, variable: Variable, values: Sequence[float]) -> list[str]:
+        rows = [self._with(variable, value) for value in values]
+        scores = self._scores(rows, variable)
+        rules = [
+            (one.rule, reader_of(one.rule.when, self.definitions.reference))
+            for one in self._asked()
+            if variable in one.reads or one.reads_score
+        ]
+        asked = {rule.id for rule, _ in rules}
+        fixed = [one.effect for one in self.definitions.rules if one.id in self.effective - asked]
+        policy = self.definitions.policy(self.event)
+        found = []
+        for row, score in zip(rows, scores, strict=True):
+            scored = replace(row, score=score)
+            effects = [*fixed, *(rule.effect for rule, read in rules if read(scored) is True)]
+            found.append(outcome(effects, policy, score, has_model=score is not None))
+        return found
+
+    def _with(self, variable: Variable, value: float) -> Seen:
+        changed: Mapping[str, Value] = {variable.name: value if variable.type.kind == "real" else int(value)}
+        if isinstance(variable, FeatureValue):
+            return replace(self.seen, features={**self.seen.features, **changed})
+        return replace(self.seen, fields={**self.seen.fields, **changed})
+
+    def _scores(self, rows: Sequence[Seen], variable: Variable) -> Sequence[float | None]:
+        if self.model is None or not rows:
+            return [self.seen.score] * len(rows)
+        columns = []
+        for node, shape in zip(self.inputs, self.model.inputs, strict=True):
+            read = reader_of(node, self.definitions.reference)
+            moves = any(_plain(part) == variable for part in walk(node) if isinstance(part, FeatureValue | ThisField))
+            values = [read(row) for row in rows] if moves else [read(self.seen)] * len(rows)
+            columns.append(model_column(column_of(values, node.type), node.type, shape.categories))
+        found: list[float | None] = self.model.scores(columns).tolist()
+        return found
+
+
+def score_outcome(policy: Policy, score: float | None) -> str:
+    """What the score alone comes to."""
+    return outcome((), policy, score, has_model=score is not None)
+
+
+def _plain(variable: Variable) -> Variable:
+    """A field is the same however the event is named."""
+    return replace(variable, event=None) if isinstance(variable, ThisField) else variable
+
+
+def _compared(nodes: Iterable[Node], variable: Variable) -> Iterator[float]:
+    """Values next to the literals that a variable is compared with, in its units: on both sides, and between."""
+    for node in nodes:
+        for part in walk(node):
+            if isinstance(part, Compare):
+                for side, other in ((part.left, part.right), (part.right, part.left)):
+                    if _is(side, variable) and isinstance(bare := _bare(other), Literal):
+                        yield from _around(bare, variable.type)
+
+
+def _bare(node: Node) -> Node:
+    while isinstance(node, Convert):
+        node = node.operand
+    return node
+
+
+def _is(node: Node, variable: Variable) -> bool:
+    bare = _bare(node)
+    return isinstance(bare, FeatureValue | ThisField) and _plain(bare) == variable
+
+
+def _around(literal: Literal, type_: Type) -> Iterator[float]:
+    value = literal.value
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return
+    if type_.kind == "real":
+        whole = float(value) / 10**literal.type.places if literal.type.is_exact else float(value)
+        yield from (float(np.nextafter(whole, -np.inf)), whole, float(np.nextafter(whole, np.inf)))
+        return
+    exact = Fraction(value)
+    if type_.kind != "duration":
+        exact = exact / (10**literal.type.places if literal.type.is_exact else 1) * units_of(type_)
+    yield from {math.ceil(exact) - 1, math.floor(exact), math.ceil(exact), math.floor(exact) + 1}

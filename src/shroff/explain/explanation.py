@@ -1,0 +1,205 @@
+"""Why a decision came out as it did: its features beside what this entity's were before, and every rule's words.
+
+All of it from the log, by the definitions that were in force at the decision's place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+from html import escape
+from typing import Any, Final
+
+import msgspec
+
+from shroff.engine.decision import html_table
+from shroff.engine.stored import damaged, decision_document, telling_damage
+from shroff.errors import ReplayError
+from shroff.events.event import Scalar
+from shroff.explain.key_index import KeyIndex
+from shroff.explain.model import NUMERIC, ModelPart, ModelReason, Story
+from shroff.explain.past import Past
+from shroff.language.printing import as_written
+from shroff.language.shares import key_text
+from shroff.log.history import Records, control_at
+from shroff.project.definitions import Definitions, load_definitions
+from shroff.project.scoring import LoadModel
+from shroff.rules.wording import sentence
+from shroff.streams.log import DecisionRow, Log
+
+KEPT: Final = 2  # versions of definitions
+
+
+class Usual(msgspec.Struct, frozen=True):
+    """What a feature was at this entity's earlier decisions; values as a decision shows them."""
+
+    count: int
+    lowest: Scalar
+    median: Scalar
+    highest: Scalar
+
+
+class FeatureLine(msgspec.Struct, frozen=True):
+    """One feature of a decision. `key` is None where the event has none of the entity."""
+
+    name: str
+    definition: str
+    entity: str
+    key: str | None
+    value: Scalar
+    earlier: Usual | None
+
+
+class RuleLine(msgspec.Struct, frozen=True):
+    """One rule that looked at the event. `result`: hit, hit in shadow, or no hit."""
+
+    id: str
+    effect: str
+    result: str
+    text: str
+
+
+class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What `explain` adds to a decision; `model` where one scored the event."""
+
+    features: list[FeatureLine]
+    rules: list[RuleLine]
+    model: ModelPart | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A decision with its explanation. `reasons` are the model's, the largest first."""
+
+    row: DecisionRow
+    document: dict[str, Any]
+    explanation: Explanation
+    reasons: tuple[ModelReason, ...] = ()
+
+    def json(self) -> bytes:
+        """The decision's bytes as they were answered, the model's reasons behind the rules', `explanation` at the end.
+
+        Without a model's reasons no byte of the decision is touched.
+        """
+        document = self.row.document
+        if self.reasons:
+            parts = msgspec.json.decode(document, type=dict[str, msgspec.Raw])
+            reasons = [*self.document["reasons"], *(one.document() for one in self.reasons)]
+            parts["reasons"] = msgspec.Raw(msgspec.json.encode(reasons))
+            document = msgspec.json.encode(parts)
+        return document[:-1] + b',"explanation":' + msgspec.json.encode(self.explanation) + b"}"
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows it: the outcome, what the model added, features beside earlier ones, rules in words."""
+        title = (
+            f"<b>{escape(self.row.outcome)}</b> {escape(self.row.event)} {escape(self.row.id)}, place {self.row.seq}"
+        )
+        rules = html_table(
+            ("rule", "result", "in words"), ((one.id, one.result, one.text) for one in self.explanation.rules)
+        )
+        heads = ("feature", "value", "lowest", "median", "highest", "earlier decisions")
+        model = html_table(
+            ("adds to the score", "of the model", "in words"),
+            ((f"{one.contribution:+.2f}", one.code, one.text) for one in self.reasons),
+        )
+        return title + model + html_table(heads, map(_feature_row, self.explanation.features)) + rules
+
+
+def _feature_row(line: FeatureLine) -> tuple[object, ...]:
+    usual = line.earlier
+    past = ("", "", "", 0) if usual is None else (usual.lowest, usual.median, usual.highest, usual.count)
+    return (line.name, line.value, *past)
+
+
+@telling_damage()
+def explain(
+    log: Log,
+    row: DecisionRow,
+    progress: Callable[[int], None] | None = None,
+    load_model: LoadModel | None = None,
+    index_of: Callable[[Definitions], KeyIndex] | None = None,
+) -> Explained:
+    """Explain a recorded decision.
+
+    Args:
+        load_model: Gives the model that scored it; where it cannot be loaded, all else is told and why it is not.
+        index_of: Gives the index of the log, by which earlier events are found without reading it backwards.
+
+    Cost: one pass backwards over the log (see `Past.earlier`), decoding only what may be of the same keys; with a
+        model two passes over the decisions found, and some thousand rows to score.
+    """
+    definitions = definitions_at(log, row.seq, load_model)
+    document = decision_document(row)
+    records = Records(definitions.events, definitions.settings.money_places)
+    past = Past(log, definitions, records, None if index_of is None else index_of(definitions))
+    record = log.find(row.event, [row.id])[row.id]
+    names = [name for name in definitions.feature_names(row.event) if name in document["features"]]
+    of_event = [name for name, one in definitions.events.entities.items() if row.event in one.keys]
+    keys = past.keys(past.event(record), {*of_event[:1], *(definitions.features[name].entity for name in names)})
+    earlier = past.earlier(keys, row.seq, progress)
+    lines = []
+    for name in names:
+        feature = definitions.features[name]
+        key = keys.get(feature.entity)
+        usual = _usual(name, (one.shown for one in earlier.get(feature.entity, ())), feature.type.kind)
+        shown = None if key is None else key_text(key[0] if len(key) == 1 else key)
+        text = as_written(None if feature.place is None else feature.place.text, feature.node)
+        lines.append(FeatureLine(name, text, feature.entity, shown, document["features"][name], usual))
+    rules = _rules(definitions, row.event, document)
+    if document["score"] is None:
+        return Explained(row, document, Explanation(lines, rules))
+    told = Story(
+        definitions,
+        row.event,
+        document,
+        past.seen(record, document),
+        earlier,
+        lambda: past.of_all(row.event, row.seq),
+        next(iter(of_event), ""),
+    ).told()
+    return Explained(row, document, Explanation(lines, rules, told.part), told.reasons)
+
+
+def definitions_at(log: Log, seq: int, load_model: LoadModel | None = None) -> Definitions:
+    """The definitions in force at a place. Raises: ReplayError where there are none."""
+    control = control_at(log, seq)
+    if not control.files:
+        raise ReplayError(f"the log has no definitions before place {seq}")
+    found = _loaded(tuple(sorted(control.files.items())), load_model)
+    if found.unloaded():
+        _loaded.cache_clear()  # somebody may bring the model back
+    return found
+
+
+@lru_cache(maxsize=KEPT)
+def _loaded(files: tuple[tuple[str, str], ...], load_model: LoadModel | None) -> Definitions:
+    """The definitions of these files: kept, since reading them takes ten times as long as explaining by them."""
+    return load_definitions(dict(files), load_model=load_model).or_raise()
+
+
+def _rules(definitions: Definitions, event: str, document: Mapping[str, Any]) -> list[RuleLine]:
+    lines = []
+    for rule in definitions.rules:
+        if rule.on == event:
+            result = (
+                "hit"
+                if rule.id in document["rules"]
+                else "hit in shadow"
+                if rule.id in document["shadow_rules"]
+                else "no hit"
+            )
+            lines.append(RuleLine(rule.id, rule.effect, result, sentence(rule)))
+    return sorted(lines, key=lambda line: (line.result == "no hit", line.id))
+
+
+def _usual(name: str, earlier: Iterable[Mapping[str, Any]], kind: str) -> Usual | None:
+    if kind not in NUMERIC:
+        return None
+    found = [one[name] for one in earlier if one.get(name) is not None]
+    try:
+        values = sorted(found, key=lambda value: Decimal(str(value)))
+    except ArithmeticError:
+        raise damaged(f"a recorded value of {name}", "it is no number") from None
+    return Usual(len(values), values[0], values[(len(values) - 1) // 2], values[-1]) if values else None

@@ -1,0 +1,341 @@
+"""What rules hit in the newest part of the log, and what became of it: in memory, brought up to date when asked.
+
+A look reads what came since the look before, and of what was there before the first as much as it has time for, the
+newest first. Hits stand in the log by place; what they are worth is read beside them, and what was found out about them
+later follows from labels.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from shroff.events.labels import Standing, counted_verdict
+from shroff.language.values import DAY_MS, parse_decimal, parse_time, rescale_half_even
+from shroff.models.loading import LABEL_DELAY_MS
+
+if TYPE_CHECKING:
+    from shroff.project.definitions import Definitions
+    from shroff.streams.log import HitRow, Log, Record
+
+LOOK_BACK: Final = 500_000  # places of the log
+EVENTS_KEPT: Final = 100_000  # at which a rule hit: some 50 MB
+_BLOCK: Final = 4_096
+AFRESH: Final = 20_000  # places that nobody looked at for which it is begun anew: some 50 ms
+_SLACK: Final = 20_000  # above which they are sorted out
+_MONEY: Final = "money"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a label says of an event."""
+
+    standing: Standing
+    reason: str | None
+
+    def later(self, other: Said | None) -> Said:
+        """What holds of the two, where `other` comes later in the log."""
+        return self if other is None or not self.standing.gives_way_to(other.standing) else other
+
+
+@dataclass(slots=True)
+class HitEvent:
+    """An event at which rules hit. `rules` says of each whether that was in shadow."""
+
+    seq: int
+    event: str
+    id: str
+    time_ms: int
+    amount_minor: int | None
+    rules: dict[str, bool]
+    said: Said | None = None
+    verdict: str = ""
+
+    @property
+    def name(self) -> str:
+        """As labels call it."""
+        return f"{self.event}/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class RuleRecord:
+    """What a rule did since a moment. Precision counts mature hits: those without a label as genuine, unclear not.
+
+    `by_day` counts hits and frauds of each day, from `first_day` on, a number of days since 1970-01-01.
+    """
+
+    hits: int = 0
+    in_shadow: int = 0
+    frauds: int = 0
+    genuine: int = 0
+    unclear: int = 0
+    immature: int = 0
+    amount_minor: int = 0
+    fraud_minor: int = 0
+    last_ms: int | None = None
+    first_day: int = 0
+    by_day: Sequence[tuple[int, int]] = ()
+
+    @property
+    def precision(self) -> float | None:
+        """None where no hit is mature."""
+        known = self.frauds + self.genuine
+        return self.frauds / known if known else None
+
+
+class _Label(msgspec.Struct):
+    event: str
+    verdict: str
+    source: str
+    known_at: str
+    reason: str | None = None
+
+
+@dataclass(slots=True)
+class HitRecords:
+    """Hits by rule, for one project's log; for many threads. What is counted are places behind `from_seq`."""
+
+    events: dict[int, HitEvent] = field(default_factory=dict)
+    by_rule: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    since_ms: int | None = None
+    now_ms: int = 0  # of the newest event or label, up to the clock
+    last_ms: int = 0  # of the newest event
+    from_seq: int = 0
+    _clock_ms: int | None = None
+    _upto: int = -1
+    _floor: int = 0  # to which it goes back
+    _named: dict[str, int] = field(default_factory=dict)
+    _unplaced: dict[str, Said] = field(default_factory=dict)  # of events that may stand further back
+    _made: dict[str, RuleRecord] = field(default_factory=dict)
+    _made_by: Definitions | None = None
+    _lock: Lock = field(default_factory=Lock)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it went back as far as it does."""
+        return self._upto >= 0 and self.from_seq <= self._floor
+
+    def follow(
+        self, log: Log, definitions: Definitions, within_s: float | None = None, clock_ms: int | None = None
+    ) -> None:
+        """Take what the log has had since, then go on back: a block and on for about so long, or until it is whole.
+
+        Args:
+            clock_ms: Labels that become known only after now make nothing older; where left out, each is believed.
+        """
+        self._clock_ms = clock_ms
+        end_s = None if within_s is None else time.monotonic() + within_s
+        with self._lock:
+            try:
+                self._follow(log, definitions, end_s)
+            except BaseException:
+                self._upto = -1  # some of a block may be counted: the next look begins anew
+                raise
+
+    def _follow(self, log: Log, definitions: Definitions, end_s: float | None) -> None:
+        last = log.last_seq()
+        if self._upto < 0 or last - self._upto > min(AFRESH, LOOK_BACK):
+            self._begin(log, last)
+        if last > self._upto:
+            self._go_on(log, definitions, last)
+        if not self.is_whole:
+            self._floor = max(self._floor, log.pruned_to())
+            self._count_back(log, definitions, end_s)
+
+    def record(self, rule: str, definitions: Definitions) -> RuleRecord:
+        """What one rule did."""
+        with self._lock:
+            if self._made_by is not definitions:
+                self._made.clear()
+                self._made_by = definitions
+            if rule not in self._made:
+                self._made[rule] = self._record(rule, definitions)
+            return self._made[rule]
+
+    def _record(self, rule: str, definitions: Definitions) -> RuleRecord:
+        found = [self.events[seq] for seq in self.by_rule.get(rule, ())]
+        if not found:
+            return RuleRecord()
+        counts = dict.fromkeys(("fraud", "genuine", "unclear", "immature"), 0)
+        amount = fraud = 0
+        days: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0])
+        for one in found:
+            verdict = self._verdict(one, definitions)
+            counts[verdict] += 1
+            amount += one.amount_minor or 0
+            fraud += (one.amount_minor or 0) if verdict == "fraud" else 0
+            day = days[one.time_ms // DAY_MS]
+            day[0] += 1
+            day[1] += verdict == "fraud"
+        first, last = min(days), max(*days, self.last_ms // DAY_MS)
+        return RuleRecord(
+            len(found),
+            sum(one.rules[rule] for one in found),
+            counts["fraud"],
+            counts["genuine"],
+            counts["unclear"],
+            counts["immature"],
+            amount,
+            fraud,
+            max(one.time_ms for one in found),
+            first,
+            [(days[day][0], days[day][1]) if day in days else (0, 0) for day in range(first, last + 1)],
+        )
+
+    def newest(self, rule: str, before: int | None, limit: int) -> list[HitEvent]:
+        """The hits of a rule, newest place first, before a place."""
+        with self._lock:
+            found = self.by_rule.get(rule, [])
+            chosen = found if before is None else [seq for seq in found if seq < before]
+            return [self.events[seq] for seq in reversed(chosen[-limit:])]
+
+    def is_immature(self, one: HitEvent, definitions: Definitions) -> bool:
+        """Whether an event is younger than the label delay: what is known of it is not all that will be."""
+        model = definitions.models.get(one.event)
+        delay_ms = LABEL_DELAY_MS if model is None else model.label_delay_ms
+        return one.time_ms > self.now_ms - delay_ms
+
+    def _verdict(self, one: HitEvent, definitions: Definitions) -> str:
+        if one.verdict == "fraud":
+            return "fraud"
+        if self.is_immature(one, definitions):
+            return "immature"
+        return one.verdict or "genuine"
+
+    def _begin(self, log: Log, last: int) -> None:
+        self.events, self._named, self._unplaced, self._made, self.since_ms = {}, {}, {}, {}, None
+        self.by_rule.clear()
+        self._upto = self.from_seq = last
+        self._floor = max(0, last - LOOK_BACK, log.pruned_to())
+        self._note_moment(log)
+
+    def _go_on(self, log: Log, definitions: Definitions, last: int) -> None:
+        for after in range(self._upto, last, _BLOCK):
+            upto = min(after + _BLOCK, last)
+            self._add(_hit_events(log, definitions, after, upto), is_older=False)
+            self._forget()
+            for name, said in self._labels(log, after, upto).items():
+                if name in self._named:
+                    event = self.events[self._named[name]]
+                    _judge(event, said if event.said is None else event.said.later(said), definitions)
+                elif not self.is_whole:
+                    before = self._unplaced.get(name)
+                    self._unplaced[name] = said if before is None else before.later(said)
+        self._made.clear()
+        self._upto = last
+        self._note_moment(log)
+        if self.since_ms is None:
+            self._note_since(log)
+
+    def _count_back(self, log: Log, definitions: Definitions, end_s: float | None) -> None:
+        has_time = True
+        while has_time and not self.is_whole:
+            self._go_back(log, definitions)
+            has_time = end_s is None or time.monotonic() < end_s
+        self._made.clear()
+        self._note_since(log)
+
+    def _go_back(self, log: Log, definitions: Definitions) -> None:
+        """One block back. What labels of it say is older than all that was read, and some of it is of older events."""
+        start = max(self._floor, self.from_seq - _BLOCK)
+        found = _hit_events(log, definitions, start, self.from_seq)
+        for name, said in self._labels(log, start, self.from_seq).items():
+            self._unplaced[name] = said.later(self._unplaced.get(name))
+        self._add(found, is_older=True)
+        for event in found:
+            if event.name in self._unplaced:
+                _judge(event, self._unplaced.pop(event.name), definitions)
+        self.from_seq = start
+        if len(self.events) >= EVENTS_KEPT:
+            self._floor = start
+        if self.is_whole:
+            self._unplaced.clear()
+
+    def _note_moment(self, log: Log) -> None:
+        self.last_ms = log.watermark_ms() or 0
+        self.now_ms = max(self.now_ms, self.last_ms)
+
+    def _note_since(self, log: Log) -> None:
+        """Since when events are counted, by the first of them."""
+        for records in log.read(self.from_seq, self.from_seq + _BLOCK, _BLOCK):
+            times = [one.time_ms for one in records if one.kind == "event"]
+            self.since_ms = min(times, default=self.since_ms)
+
+    def _add(self, found: Sequence[HitEvent], *, is_older: bool) -> None:
+        rules: defaultdict[str, list[int]] = defaultdict(list)
+        for event in found:
+            self.events[event.seq] = event
+            self._named[event.name] = event.seq
+            for rule in event.rules:
+                rules[rule].append(event.seq)
+        for rule, seqs in rules.items():
+            at = 0 if is_older else len(self.by_rule[rule])
+            self.by_rule[rule][at:at] = seqs
+
+    def _labels(self, log: Log, after: int, upto: int) -> dict[str, Said]:
+        """What the labels of some places say in the end, by the names of their events."""
+        decoder, found = msgspec.json.Decoder(_Label), dict[str, Said]()
+        limit_ms = None if self._clock_ms is None else max(self._clock_ms, log.watermark_ms() or 0)
+        for records in log.labels_after(after, upto):
+            for record in records:
+                label = decoder.decode(record.body)
+                known_at_ms = parse_time(label.known_at)
+                if limit_ms is None or known_at_ms <= limit_ms:
+                    self.now_ms = max(self.now_ms, known_at_ms)
+                said = Said(Standing(label.verdict, label.source, known_at_ms), label.reason)
+                before = found.get(label.event)
+                found[label.event] = said if before is None else before.later(said)
+        return found
+
+    def _forget(self) -> None:
+        """Let go of the oldest where there are too many."""
+        if len(self.events) <= EVENTS_KEPT + _SLACK:
+            return
+        kept = sorted(self.events)[-EVENTS_KEPT:]
+        first = kept[0]
+        self.since_ms, self.from_seq, self._floor = self.events[first].time_ms, first - 1, first - 1
+        self._unplaced.clear()
+        self.events = {seq: self.events[seq] for seq in kept}
+        self._named = {one.name: seq for seq, one in self.events.items()}
+        for rule, seqs in list(self.by_rule.items()):
+            self.by_rule[rule] = [seq for seq in seqs if seq >= first]
+
+
+def _hit_events(log: Log, definitions: Definitions, after: int, upto: int) -> list[HitEvent]:
+    """The events of some places at which rules hit, in order."""
+    places: defaultdict[int, list[HitRow]] = defaultdict(list)
+    for rows in log.hits_after(after, upto):
+        for row in rows:
+            places[row.seq].append(row)
+    records = log.records_at(places)
+    return [_hit_event(records[seq], rows, definitions) for seq, rows in places.items() if seq in records]
+
+
+def _hit_event(record: Record, rows: Sequence[HitRow], definitions: Definitions) -> HitEvent:
+    rules, amount = {row.rule: row.shadow for row in rows}, _amount(record, definitions)
+    return HitEvent(record.seq, record.type, record.id, record.time_ms, amount, rules)
+
+
+def _judge(event: HitEvent, said: Said, definitions: Definitions) -> None:
+    """Have an event known as what its labels say in the end."""
+    model = definitions.models.get(event.event)
+    friendly = model.friendly_reasons if model is not None else ()
+    event.said, event.verdict = said, counted_verdict(said.standing.verdict, said.reason, friendly)
+
+
+def _amount(record: Record, definitions: Definitions) -> int | None:
+    """The event's first field of money, in smallest units of today."""
+    type_ = definitions.events.types.get(record.type)
+    name = next((one.name for one in type_.fields if one.type.kind == _MONEY), "") if type_ is not None else ""
+    if not name:
+        return None
+    value = msgspec.json.decode(record.body, type=dict[str, Any]).get(name)
+    if not isinstance(value, str):
+        return None
+    return rescale_half_even(*parse_decimal(value), definitions.settings.money_places)

@@ -1,0 +1,328 @@
+"""The model's part of an explanation: what each feature added to the score, in words, beside what is normal.
+
+Made when somebody reads a decision, from the values that the decision shows and the event's
+own fields, by the model that scored it. Nothing of it is stored.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from shroff.errors import StateError, UsageError
+from shroff.events.event import Scalar, canonical_value
+from shroff.explain.changes import Change, Changes, score_outcome
+from shroff.explain.past import Seen, reader_of
+from shroff.language.columns import column_of
+from shroff.language.expression import FeatureValue, Node, walk
+from shroff.language.values import Value
+from shroff.language.wording import Teller
+from shroff.models.columns import model_column
+from shroff.models.explaining import Share, shares, source_of
+from shroff.models.model import LOG_ODDS, Explainable
+from shroff.project.definitions import Definitions
+from shroff.project.policy import outcome
+from shroff.project.scoring import Scorer
+
+NUMERIC: Final = frozenset(["integer", "number", "money", "real", "duration"])
+ENOUGH: Final = 5  # fewer earlier values of an entity say nothing of what is normal for it
+_LOW, _HIGH = 5, 95  # percent of the earlier values that lie below the ends of the normal range
+_DIGITS: Final = 6  # places of contributions
+ONE_AT_A_TIME: Final = (
+    "Each line changes one thing and leaves all others as they were; others of the same event would move with it."
+)
+TREES_ONLY: Final = "The model is no forest of trees, so only what rules compare was looked at."
+
+Earlier = Mapping[str, Sequence[Seen]]
+
+
+class InputPart(msgspec.Struct, frozen=True):
+    """What one input of several that are made of the same feature or field adds."""
+
+    input: str
+    contribution: float
+
+
+class ModelReason(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a feature or field added to the margin. `inputs` where several inputs of the model are made of it.
+
+    `held` are its value, and the lowest and the highest of those that say what is normal, where these are numbers; it
+    is for pages, and no part of the document.
+    """
+
+    code: str
+    text: str
+    contribution: float
+    inputs: list[InputPart] = []
+    kind: str = "model"
+    held: tuple[float, float, float] | None = None
+
+    def document(self) -> dict[str, Any]:
+        """As it stands among the reasons of a decision."""
+        found: dict[str, Any] = {"code": self.code, "kind": self.kind, "text": self.text}
+        found["contribution"] = self.contribution
+        return found | ({"inputs": msgspec.to_builtins(self.inputs)} if self.inputs else {})
+
+
+class ChangeLine(msgspec.Struct, frozen=True):
+    """The nearest value of one feature or field that would give another outcome.
+
+    `until` is the farthest that would without a gap between; None where all values beyond would too.
+    """
+
+    code: str
+    value: Scalar
+    until: Scalar
+    now: Scalar
+    outcome: str
+    text: str
+
+
+class PolicyLine(msgspec.Struct, frozen=True):
+    """How rules and score came to the outcome; cut-offs are None where policy.yaml has none."""
+
+    review_at: float | None
+    decline_at: float | None
+    by_rules: str
+    by_score: str
+    text: str
+
+
+class ModelPart(msgspec.Struct, frozen=True):
+    """What the model did, and what would have to change for another outcome.
+
+    `base` is the mean margin; it and the contributions sum to `margin`, within 1e-5 of the
+    sum of their sizes and half a millionth for each. `problem` says why there is no more
+    than the score; then the numbers are None. `gives` says what they mean: log-odds, or of
+    a forest a probability, before it is calibrated.
+    """
+
+    model: str
+    score: float | None
+    margin: float | None
+    base: float | None
+    policy: PolicyLine
+    changes: list[ChangeLine]
+    note: str
+    problem: str
+    gives: str = LOG_ODDS
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStory:
+    """The model's part, with the reasons that join those of the rules; largest first."""
+
+    part: ModelPart
+    reasons: tuple[ModelReason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """Tells what the model made of one decision.
+
+    Args:
+        seen: The event as it was decided.
+        earlier: By entity, what the entities of the event did before.
+        of_all: What all did before; asked only where an entity has too little.
+        entity: Whose normal range stands beside the event's own fields; empty where it has no key.
+    """
+
+    definitions: Definitions
+    event: str
+    document: Mapping[str, Any]
+    seen: Seen
+    earlier: Earlier
+    of_all: Callable[[], Sequence[Seen]]
+    entity: str
+    _all: list[Sequence[Seen]] = field(default_factory=list)
+
+    def told(self) -> ModelStory:
+        """The model's part of a decision that has a score."""
+        id_ = self.document["versions"]["model"]
+        scorers = {one.id: one for one in self.definitions.scoring_of(self.event).deciding}
+        try:
+            return self._told(_explainable(scorers.get(id_), id_), scorers[id_])
+        except (StateError, UsageError) as error:
+            # Rules and comparisons of features are told all the same, with the score as it is.
+            changes = self._changes(None, ())
+            return ModelStory(self._part(id_, None, None, changes, "", str(error)))
+
+    def _told(self, model: Explainable, scorer: Scorer) -> ModelStory:
+        columns = []
+        for node, shape in zip(scorer.inputs, model.inputs, strict=True):
+            value = self._value(node)
+            columns.append(model_column(column_of([value], node.type), node.type, shape.categories))
+        margin = float(model.margins(columns)[0])
+        score = float(model.scores(columns)[0])
+        problem = ""
+        if score != self.document["score"]:
+            problem = f"from the values that the decision shows the score is {score:.6g}: "
+            problem += "it shows one with fewer places than the model read"
+        found = model.contributions(columns)[0].tolist()
+        names = [one.name for one in model.inputs]
+        reasons = [
+            self._reason(share, found, names, scorer.inputs)
+            for share in shares(found[:-1], names, scorer.inputs, self.event)
+        ]
+        note = ONE_AT_A_TIME if model.cuts() is not None else f"{TREES_ONLY} {ONE_AT_A_TIME}"
+        changes = self._changes(model, scorer.inputs)
+        part = self._part(scorer.id, margin, round(found[-1], _DIGITS), changes, note, problem)
+        gives = str(model.manifest.get("gives", LOG_ODDS))
+        return ModelStory(msgspec.structs.replace(part, gives=gives), tuple(reasons))
+
+    def _part(
+        self,
+        id_: str,
+        margin: float | None,
+        base: float | None,
+        changes: list[ChangeLine],
+        note: str,
+        problem: str,
+    ) -> ModelPart:
+        score = self.document["score"]
+        return ModelPart(id_, score, margin, base, self._policy(), changes, note or ONE_AT_A_TIME, problem)
+
+    def _value(self, node: Node) -> Value:
+        return reader_of(node, self.definitions.reference)(self.seen)
+
+    @property
+    def _teller(self) -> Teller:
+        settings, features = self.definitions.settings, self.definitions.features
+
+        def definition_of(name: str) -> Node | None:
+            return features[name].node if name in features else None
+
+        return Teller(definition_of, settings.currency, settings.money_places)
+
+    # ---- reasons
+
+    def _reason(
+        self, share: Share, contributions: Sequence[float], names: Sequence[str], nodes: Sequence[Node]
+    ) -> ModelReason:
+        node = nodes[share.inputs[0]]
+        value = self._value(node)
+        against, words = self._against(node)
+        normal = self._range(node, value, against, words) if against else ""
+        text = self._teller.told(node, value) + (f", {normal}" if normal else "")
+        parts = [InputPart(names[place], round(contributions[place], _DIGITS)) for place in share.inputs]
+        alone = len(parts) == 1
+        contribution, held = round(share.contribution, _DIGITS), _held(node, value, against)
+        return ModelReason(share.code, text, contribution, [] if alone else parts, held=held)
+
+    def _against(self, node: Node) -> tuple[list[Value], str]:
+        """What says what is normal for this entity, or where that is too little for all, with words; else nothing."""
+        entity = self._entity_of(node)
+        own = self._values(node, self.earlier.get(entity, ()))
+        if len(own) >= ENOUGH:
+            return own, "normally "
+        if not self._all:
+            self._all.append(self.of_all())
+        of_all = self._values(node, self._all[0])
+        return of_all if len(of_all) >= ENOUGH else [], f"for every {entity or self.event} normally "
+
+    def _entity_of(self, node: Node) -> str:
+        """Whose history a value is held against: the feature's entity, of a field the event's first one."""
+        source = source_of(node)
+        named = [source] if source is not None else [part for part in walk(node) if isinstance(part, FeatureValue)]
+        features = [self.definitions.features[part.name] for part in named if isinstance(part, FeatureValue)]
+        return features[0].entity if features else self.entity
+
+    def _values(self, node: Node, past: Sequence[Seen]) -> list[Value]:
+        read = reader_of(node, self.definitions.reference)
+        return [value for one in past if (value := read(one)) is not None]
+
+    def _range(self, node: Node, value: Value, values: list[Value], words: str) -> str:
+        teller = self._teller
+        wording = teller.wording(node)
+
+        def shown(one: Value) -> str:
+            return teller.value(node.type, one, wording)
+
+        if node.type.is_text or node.type.kind == "boolean":
+            # Of two that are as frequent the first by text, so that the words do not depend on the order.
+            top, count = max(Counter(values).items(), key=lambda one: (one[1], str(one[0])))
+            return f"{words}{shown(top)}" + (f" ({count:,} of {len(values):,})" if count < len(values) else "")
+        numbers = sorted(float(one) for one in values if isinstance(one, int | float))
+        low = numbers[math.floor(_LOW * (len(numbers) - 1) / 100)]
+        high = numbers[math.ceil(_HIGH * (len(numbers) - 1) / 100)]
+        ends = [shown(one if node.type.kind == "real" else int(one)) for one in (low, high)]
+        if ends[0] == ends[1]:
+            return f"{words}{ends[0]}"
+        if isinstance(value, int | float) and value > high:
+            return f"{words}up to {ends[1]}"
+        if isinstance(value, int | float) and value < low:
+            return f"{words}at least {ends[0]}"
+        return f"{words}between {ends[0]} and {ends[1]}"
+
+    # ---- the policy, and what would change its outcome
+
+    def _policy(self) -> PolicyLine:
+        policy = self.definitions.policy(self.event)
+        hit = [rule.effect for rule in self.definitions.rules if rule.id in self.document["rules"]]
+        by_rules, by_score = outcome(hit, policy, None, has_model=True), score_outcome(policy, self.document["score"])
+        cuts = [("review", policy.review_at), ("decline", policy.decline_at)]
+        named = ", ".join(f"{what} from {at:.6g}" for what, at in cuts if at is not None)
+        text = f"The score {self.document['score']:.6g} comes to {by_score} ({named or 'no cut-offs'}), "
+        drawn = self.document.get("exploration")
+        text += (
+            f"rules alone to {by_rules}; together {self.document['outcome'] if drawn is None else drawn['would_be']}"
+        )
+        text += ", since a rule allows it." if "allow" in hit else "."
+        text += "" if drawn is None else _drawn(drawn, self.document["outcome"])
+        return PolicyLine(policy.review_at, policy.decline_at, by_rules, by_score, text)
+
+    def _changes(self, model: Explainable | None, inputs: Sequence[Node]) -> list[ChangeLine]:
+        changes = Changes(self.definitions, self.event, model, inputs, self.seen, frozenset(self.document["rules"]))
+        decided = self.document.get("exploration", {}).get("would_be", self.document["outcome"])
+        return [self._change(one) for one in changes.nearest(decided)]
+
+    def _change(self, change: Change) -> ChangeLine:
+        teller, type_ = self._teller, change.variable.type
+        wording = teller.wording(change.variable)
+        given = (change.value, change.until, change.now)
+        value, until, now = (teller.value(type_, one, wording) for one in given)
+        is_above = float(change.value or 0) > float(change.now or 0)
+        if change.until is None:
+            words = f"of {value} or {'more' if is_above else 'less'}"
+        elif until == value:
+            words = f"of {value}"
+        else:
+            words = f"between {value} and {until}" if is_above else f"between {until} and {value}"
+        text = f"{change.code} {words} instead of {now} would give {change.outcome}"
+        places = self.definitions.settings.money_places
+        shown = [msgspec.json.decode(canonical_value(one, type_, places)) for one in given]
+        return ChangeLine(change.code, shown[0], shown[1], shown[2], change.outcome, text)
+
+
+def _held(node: Node, value: Value, against: Sequence[Value]) -> tuple[float, float, float] | None:
+    """A number with the ends of what it is held against; None where it is none, or there is nothing."""
+    numbers = [float(one) for one in against if isinstance(one, int | float)]
+    if node.type.kind not in NUMERIC or not isinstance(value, int | float) or not numbers:
+        return None
+    return float(value), min(numbers), max(numbers)
+
+
+def _drawn(exploration: Mapping[str, Any], decided: str) -> str:
+    """What a draw among would-be declines came to, in a sentence."""
+    if exploration["explored"]:
+        share = f"{exploration['propensity']:.4%}".rstrip("0%").rstrip(".")
+        return f" It was let through to learn from it, as {share}% of such declines are: {decided}."
+    if exploration["propensity"]:
+        return " A lot was drawn whether it is let through to learn from it, and it was not."
+    return " It is not let through to learn from it: as many were on that day as may be."
+
+
+def _explainable(scorer: Scorer | None, id_: str) -> Explainable:
+    """The model that scored an event. Raises: StateError where it is not at hand, or says nothing of its inputs."""
+    if scorer is None:
+        raise StateError(f"the model {id_} is not among those that were in force at this place")
+    if scorer.model is None:
+        raise StateError(scorer.failure or f"the model {id_} is not loaded")
+    if not isinstance(scorer.model, Explainable):
+        raise StateError(f"the model {id_} does not say what its inputs add")
+    return scorer.model

@@ -1,0 +1,166 @@
+"""What an event's entities did before it: their latest earlier decisions, with the events themselves.
+
+They are looked for backwards from the event, until every entity has enough (`finding_keys`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shroff.engine.stored import damaged, decision_document
+from shroff.events.event import Event, read_time
+from shroff.explain.finding_keys import KeyEvents
+from shroff.explain.key_index import KeyIndex
+from shroff.features.naive import Key
+from shroff.language.expression import FeatureValue, Node, Score, ThisField
+from shroff.language.row import Evaluate, Reference, compile_row
+from shroff.language.types import Type
+from shroff.language.values import Value, parse_decimal, rescale_half_even
+from shroff.log.history import Records
+from shroff.project.definitions import Definitions
+from shroff.streams.log import Log, Record
+
+EARLIER_MAX: Final = 200  # of an entity's earlier decisions the latest ones are looked at: each is a place of the disk
+OF_ALL_MAX: Final = 1_000  # of everybody's, which lie side by side
+_OF_ALL_BLOCK: Final = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A decided event: its fields, and the features that its decision shows, as values and as shown."""
+
+    fields: Mapping[str, Value]
+    features: Mapping[str, Value]
+    shown: Mapping[str, Any]
+    time_ms: int
+    score: float | None = None
+
+
+def reader_of(node: Node, reference: Reference) -> Callable[[Seen], Value]:
+    """The function that gives the value of an expression over `this` for a decided event."""
+
+    def leaf(part: Node) -> Evaluate:
+        if isinstance(part, FeatureValue):
+            return lambda seen: seen.features.get(part.name)
+        if isinstance(part, Score):
+            return lambda seen: seen.score
+        assert isinstance(part, ThisField), f"{type(part).__name__} is not read from a decision"
+        return lambda seen: seen.fields.get(part.name)
+
+    evaluate: Callable[[Seen], Value] = compile_row(node, leaf, reference, time=lambda seen: seen.time_ms)
+    return evaluate
+
+
+class Past:
+    """Finds the earlier decisions of an event's entities."""
+
+    def __init__(self, log: Log, definitions: Definitions, records: Records, index: KeyIndex | None = None) -> None:
+        self._log, self._definitions, self._records = log, definitions, records
+        self._events = KeyEvents(log, definitions, records, index)
+        self._keyed = self._events.keyed
+
+    def keys(self, event: Event, entities: Iterable[str]) -> dict[str, Key]:
+        """The key of each of these entities at an event; those without one are left out."""
+        return self._keyed.keys(event, entities)
+
+    def event(self, record: Record) -> Event:
+        """The event of a record that was decided."""
+        event = self._records.decode(record)
+        assert isinstance(event, Event)
+        return event
+
+    def seen(self, record: Record, document: Mapping[str, Any]) -> Seen:
+        """A record with its decision, as values; of an earlier version what is of another type now counts as missing.
+
+        Raises: StorageError where a value cannot be read.
+        """
+        event = self.event(record)
+        type_ = self._definitions.events.types[event.type]
+        shown = document["features"]
+        is_same = document["versions"].get("definitions") == self._definitions.versions.definitions
+        features = {
+            name: _read(name, value, self._definitions.features[name].type, is_same=is_same)
+            for name, value in shown.items()
+            if name in self._definitions.features
+        }
+        fields = dict(zip(type_.field_names, event.values, strict=True))
+        return Seen(fields, features, shown, event.time_ms, document["score"])
+
+    def earlier(
+        self, keys: Mapping[str, Key], before: int, progress: Callable[[int], None] | None
+    ) -> dict[str, list[Seen]]:
+        """For each entity the latest earlier decisions of its key, in the order of the log.
+
+        Cost: see `KeyEvents.backwards`.
+        """
+        wanted = {entity: [key] for entity, key in keys.items()}
+        found: dict[str, list[Record]] = {entity: [] for entity in keys}
+        end = before - 1
+        for looked_to, records in self._events.backwards(end, wanted):
+            for record in records:
+                if record.decided:
+                    self._sort_in(record, wanted, found)
+            if progress is not None:
+                progress(end - looked_to)
+            end = looked_to
+            if not wanted:
+                break
+        return {entity: self._decided(records[::-1]) for entity, records in found.items()}
+
+    def of_all(self, event: str, before: int) -> list[Seen]:
+        """The latest earlier decisions of a type, whosever they are; of the last few thousand places only."""
+        found: list[Record] = []
+        end = before - 1
+        while end > 0 and before - end <= 4 * _OF_ALL_BLOCK and len(found) < OF_ALL_MAX:
+            start = max(0, end - _OF_ALL_BLOCK)
+            block = [one for records in self._log.read(start, end) for one in records]
+            found = [*(one for one in block if one.decided and (one.kind, one.type) == ("event", event)), *found]
+            end = start
+        return self._decided(found[-OF_ALL_MAX:])
+
+    def _decided(self, records: Sequence[Record]) -> list[Seen]:
+        ids: dict[str, list[str]] = {}
+        for record in records:
+            ids.setdefault(record.type, []).append(record.id)
+        rows = {type_: self._log.decisions(type_, wanted) for type_, wanted in ids.items()}
+        return [
+            self.seen(record, decision_document(rows[record.type][record.id]))
+            for record in records
+            if record.id in rows[record.type]
+        ]
+
+    def _sort_in(self, record: Record, wanted: dict[str, list[Key]], found: Mapping[str, list[Record]]) -> None:
+        """Keep a record for the entities whose key it has; one that has enough is not wanted any more."""
+        for entity, (key,) in list(wanted.items()):
+            if self._keyed.has(record, entity, key):
+                found[entity].append(record)
+                if len(found[entity]) == EARLIER_MAX:
+                    del wanted[entity]
+
+
+def _read(name: str, shown: object, type_: Type, *, is_same: bool) -> Value:
+    """A value from the form in which a decision of the same definitions, or of others, shows it."""
+    if shown is None:
+        return None
+    try:
+        match type_.kind:
+            case "integer":
+                return int(str(shown))
+            case "money" | "number":
+                return rescale_half_even(*parse_decimal(str(shown)), type_.places)
+            case "time":
+                return read_time(str(shown))
+            case "duration":
+                return round(1_000 * float(str(shown)))
+            case "real":
+                return float(str(shown))
+            case "boolean":
+                return bool(shown)
+            case _:
+                return str(shown)
+    except (ValueError, ArithmeticError):
+        if not is_same:
+            return None
+        raise damaged(f"a recorded value of {name}", f"it is no {type_}") from None

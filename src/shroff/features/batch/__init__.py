@@ -1,0 +1,1 @@
+"""The batch engine: features of a whole history, column by column."""

@@ -1,0 +1,252 @@
+"""Back-fill: every answer of a plan over a whole history at once; the third engine.
+
+What `History.run` computes row by row is computed here by columns, and to the same bit, in
+two passes: key by key the places of all windows, row by row the answers. Keys that have a
+late row go run by run (`backfill_runs`); where a plan asks for different values or quantiles,
+whose links a late cell would break, they go through a `History` instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.features.batch.backfill_cells import Asked, Order, Run, Span, keep_series, put_by_slot, sort_by_key
+from shroff.features.batch.backfill_late import LateKeys
+from shroff.features.batch.backfill_plan import tables_of
+from shroff.features.online.histories import HistoryPlan, check_plan, own
+
+Words = NDArray[np.int64]
+Places = NDArray[np.int32]
+Flags = NDArray[np.uint8]
+Answers = tuple[Words, Flags]
+
+ROWS_MAX: Final = (1 << 31) - (1 << 20)  # slots are numbers of 32 bits
+TASKS_PER_THREAD: Final = 8  # so that a thread with a hot key leaves the others to the rest
+ROWS_PER_TASK: Final = 1 << 15
+ROWS_TOGETHER: Final = 1 << 20  # whose records are held at the same time; windows are found anew for each such piece
+
+
+def backfill(
+    plan: HistoryPlan,
+    times: Words,
+    insert_keys: Words,
+    query_keys: Words,
+    values: Words,
+    kept: Flags,
+    *,
+    lateness_ms: int,
+    threads: int,
+    watermark_ms: int | None = None,
+) -> Answers:
+    """Answer the queries at each row of a history that starts from nothing: rows in log order.
+
+    The columns and the results are those of one `History.run` over all rows.
+
+    Args:
+        lateness_ms: How far a row that asks may be behind the greatest time of those before
+            it; rows that ask nobody may have any time, and do not move that time.
+        threads: Threads that compute, one at least.
+        watermark_ms: The greatest time before the first row; None: there was none.
+
+    Cost: amortised O(1) per row and query, whatever the number of cells in a window; quantile
+    O(log n) for n cells of a key; a late row a step for each younger cell of its key, and with
+    distinct or quantile all rows of its key what `History.run` costs. Memory
+    beside the result: 20 bytes per row, 29 per key, 8 to 56 per row and series, 8 for each of a window's
+    values (count, sum, ...) of a million rows at a time, and per thread 4 for each window
+    and extreme of each row of its largest key.
+    """
+    columns = (times, insert_keys, query_keys, values, kept)
+    whole = Backfill(plan, *columns, lateness_ms=lateness_ms, threads=threads, watermark_ms=watermark_ms)
+    return whole.answer(len(times))
+
+
+class Backfill:
+    """The answers of a plan over a history piece by piece, in log order, so that not all are held at once.
+
+    Takes what `backfill` takes, and reads its arrays until the last piece. Not safe for use
+    by several threads at once.
+
+    Cost: that of `backfill`, and for each piece a step for each of its rows, whatever the number of all keys; the
+    cells of a window that began before a piece are looked up anew once for each key in it.
+    """
+
+    def __init__(
+        self,
+        plan: HistoryPlan,
+        times: Words,
+        insert_keys: Words,
+        query_keys: Words,
+        values: Words,
+        kept: Flags,
+        *,
+        lateness_ms: int,
+        threads: int,
+        watermark_ms: int | None = None,
+    ) -> None:
+        check_plan(plan)
+        assert threads >= 1
+        assert len(times) < ROWS_MAX, f"{len(times)} rows are too many for one history, take less than {ROWS_MAX}"
+        self._plan, self._threads = plan, threads
+        self._times, self._inserts, self._asks = own(times), own(insert_keys), own(query_keys)
+        self._values, self._flags = own(values), own(kept, np.uint8)
+        self._ask_themselves = query_keys is insert_keys or np.array_equal(self._inserts, self._asks)
+        self._keys = 1 + max(int(self._inserts.max(initial=-1)), int(self._asks.max(initial=-1)))
+        self._done = 0
+        self._ranges = 1 if threads == 1 else threads * TASKS_PER_THREAD
+        with on_threads(threads) as run:
+            self._prepare(run)
+        by_history = self._late if self._needs_history else np.zeros_like(self._late)
+        self._late_keys = LateKeys(
+            plan,
+            by_history,
+            *(self._times, self._inserts, self._asks, self._values, self._flags),
+            lateness_ms=lateness_ms,
+            parts=threads,
+            watermark_ms=watermark_ms,
+        )
+
+    def answer(self, rows: int) -> Answers:
+        """The answers at the next `rows` rows, or at those that are left."""
+        begin, end = self._done, min(self._done + rows, len(self._times))
+        out = np.empty((len(self._plan.queries), end - begin), np.int64)
+        valid = np.empty((len(self._plan.queries), end - begin), np.uint8)
+        most = min(ROWS_TOGETHER, end - begin) + self._ranges + 1
+        room = np.empty((most, self._tables.words), np.int64)
+        with on_threads(self._threads) as run:
+            for first in range(begin, end, ROWS_TOGETHER):
+                last = min(first + ROWS_TOGETHER, end)
+                self._answer_in_order(run, (first, last), first - begin, room, out, valid)
+            run(self._late_keys.answer, [(part, begin, end, out, valid) for part in self._late_keys.parts])
+        self._done = end
+        return out, valid
+
+    def _prepare(self, run: Run) -> None:
+        """Sort the events by key, find the late keys, and keep of each series what is asked."""
+        # Compiling or loading kernels takes up to seconds, which a mere import must not.
+        from shroff.features.batch.backfill_kernels import find_late_keys, find_late_rows
+
+        self._cells = self._sorted(run, self._inserts, self._keys, 0)
+        self._cell_times = self._times_of(run, self._cells, self._times)
+        self._late = np.zeros(self._keys, np.uint8)
+        if self._ask_themselves:
+            found = [(*keys, self._cells.starts, self._cells.ends, self._cell_times) for keys in self._cells.ranges]
+            run(find_late_keys, [(*arguments, self._late) for arguments in found])
+        else:
+            find_late_rows(self._times, self._inserts, self._asks, np.empty(self._keys, np.int64), self._late)
+        rows = (self._inserts, self._values, self._flags)
+        self._kept = keep_series(run, self._plan, self._cells, self._late, *rows, self._threads)
+        self._tables = tables_of(self._plan, self._kept.series)
+        self._come = np.zeros(self._keys, np.int64)  # cells of late keys that stand in the order of time
+        self._numbers = np.full(self._keys, -1, np.int32)  # of the keys in a piece, see `number_keys`
+        self._has_late = bool(self._late.any())
+
+    @property
+    def _needs_history(self) -> bool:
+        """Whether keys with late rows go through histories."""
+        return bool(len(self._tables.sets) or len(self._tables.ranks))
+
+    def _sorted(self, run: Run, keys: Words, limit: int, first_row: int) -> Order:
+        return sort_by_key(run, keys, limit, first_row=first_row, parts=self._threads, ranges=self._ranges)
+
+    def _times_of(self, run: Run, order: Order, times: Words) -> Words:
+        """The times of rows in their slots, and room for looking a little beyond the last."""
+        placed = np.zeros(len(order.rows) + 4, np.int64)
+        put_by_slot(run, order, times, placed, self._threads)
+        return placed
+
+    def _answer_in_order(self, run: Run, rows: Span, shift: int, records: Words, out: Words, valid: Flags) -> None:
+        """Answer a few rows, which stand from `shift` on in the results; those of late keys get anything."""
+        from shroff.features.batch.backfill_answers import STRIDE, answer_rows
+
+        begin, end = rows
+        if self._ask_themselves and end - begin == len(self._times):
+            times = self._cell_times.copy() if self._has_late else self._cell_times
+            asked = Asked(self._cells, times, self._late, self._cells.starts, self._cells.ends, self._come)
+            run(self._take_records, [(*part, records) for part in asked.parts(self._threads)])
+        else:
+            found, asked = self._asked(run, begin, end)
+            run(self._take_records, [(*part, records) for part in asked.parts(self._threads)])
+            self._come[found] = asked.come
+        tables, order = self._tables, asked.order
+        arrays = (order.slot_of, order.nowhere, records, tables.groups, tables.queries, self._kept.series)
+
+        def answer(first: int) -> None:
+            last = min(first + ROWS_PER_TASK, end - begin)
+            answer_rows(first, last, shift, *arrays, np.empty((tables.words, STRIDE), np.int64), out, valid)
+
+        run(answer, [(first,) for first in range(0, end - begin, ROWS_PER_TASK)])
+
+    def _asked(self, run: Run, begin: int, end: int) -> tuple[Words, Asked]:
+        """The rows [begin, end) by key, and which keys these are; its cost does not grow with those of other rows."""
+        from shroff.features.batch.backfill_kernels import find_keys, number_keys
+
+        asks = self._asks[begin:end]
+        numbered, found = np.empty((2, end - begin), np.int64)
+        found = found[: find_keys(asks, self._numbers, found)]
+        found.sort()  # so that cells are read in the order in which they lie
+        number_keys(asks, self._numbers, found, numbered)
+        order, cells = self._sorted(run, numbered, len(found), begin), self._cells
+        of_keys = (self._late[found], cells.starts[found], cells.ends[found], self._come[found])
+        return found, Asked(order, self._times_of(run, order, self._times[begin:end]), *of_keys)
+
+    def _take_records(self, keys: Span, asked: Asked, records: Words) -> None:
+        """Fill the records of the rows that ask about a range of keys."""
+        from shroff.features.batch.backfill_words import TOGETHER, take_records
+
+        asks, kept, tables = asked.order, self._kept, self._tables
+        most = asked.most_cells_of(keys)
+        room = (
+            np.empty((tables.places, TOGETHER + asks.most_of(keys)), np.int32),
+            np.empty(len(tables.lanes), np.int64),
+            np.empty(most if len(tables.tracks) else 0, np.int64),
+            np.empty(most if len(tables.tracks) else 0, np.int64),
+            np.empty(most + 1 if len(tables.ranks) else 0, np.int32),
+            np.empty((2, TOGETHER), np.int64),
+        )
+        arguments: tuple[Any, ...] = (
+            *(*keys, asked.late, asked.starts, asked.ends, self._cells.rows, self._cell_times),
+            *(asks.starts, asks.ends, asks.rows, asked.times),
+            *(tables.edges, tables.tracks, tables.lanes, tables.sets, tables.ranks, tables.groups, tables.queries),
+            *(kept.series, kept.maps, kept.cells, kept.links, kept.ranks),
+            *(*room, records),
+        )
+        take_records(*arguments)
+        if not self._needs_history and asked.late[keys[0] : keys[1]].any():
+            self._take_late_records(keys, asked, room, records)
+
+    def _take_late_records(self, keys: Span, asked: Asked, room: tuple[Any, ...], records: Words) -> None:
+        """The same for its keys with late rows, whose cells are put in the order of time on the way."""
+        from shroff.features.batch.backfill_runs import STACK_WORDS, take_late_records
+
+        asks, kept, tables = asked.order, self._kept, self._tables
+        places, heads, *_, windows = room
+        stacks = np.empty((len(tables.tracks), STACK_WORDS), np.int64)
+        at, values = np.empty((2, len(tables.tracks), asked.most_cells_of(keys)), np.int64)
+        arguments: tuple[Any, ...] = (
+            *(*keys, asked.late, asked.starts, asked.ends, self._cells.rows, self._cell_times, asked.come),
+            *(asks.starts, asks.ends, asks.rows, asked.times),
+            *(tables.edges, tables.tracks, tables.lanes, tables.groups, tables.queries),
+            *(kept.series, kept.maps, kept.cells),
+            *(places, heads, stacks, at, values, windows, records),
+        )
+        take_late_records(*arguments)
+
+
+@contextmanager
+def on_threads(threads: int) -> Iterator[Run]:
+    """A way to call a function with many arguments at the same time; the kernels let go of the interpreter."""
+    if threads == 1:
+        yield lambda function, calls: [function(*call) for call in calls]
+        return
+    with ThreadPoolExecutor(threads, thread_name_prefix="backfill") as pool:
+
+        def run(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) -> list[Any]:
+            return [future.result() for future in [pool.submit(function, *call) for call in calls]]
+
+        yield run

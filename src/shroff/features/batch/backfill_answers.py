@@ -1,0 +1,159 @@
+"""The second pass of a back-fill, row by row: all answers from the records of words; compiled.
+
+Rows go in blocks that fit a near cache: the records of a block are brought together word by
+word, and each query is then one short loop over neighbours.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from shroff.features.batch.backfill_kernels import Flags, Places, Words
+from shroff.features.batch.backfill_numbers import narrow_spread, pairs_of
+from shroff.features.batch.backfill_plan import (
+    EVENTS_WORD,
+    GROUP_FIRST,
+    GROUP_QUERIES,
+    GROUP_SERIES,
+    IS_REAL,
+    IS_WIDE,
+    N_WORD,
+    QUERY_FUNCTION,
+    QUERY_TARGET,
+    QUERY_WORD,
+    SCALE,
+    SQUARES_WORD,
+    SUM_WORD,
+)
+from shroff.features.kernels.layout import COUNT, DISTINCT, MEAN, SHARE, STD, SUM
+from shroff.features.kernels.native import native
+from shroff.features.kernels.numbers import Word, bits_of, compiled, in_order, scaled, spread
+
+BLOCK = 512
+STRIDE = BLOCK + 8  # so that the words of one record do not compete for the same lines of the cache
+
+
+@compiled
+def turn_records(begin: Word, rows: Word, record_of: Places, records: Words, block: Words) -> None:
+    """Bring the records of a block together, one line per word."""
+    numbers = record_of[begin : begin + rows]
+    for i in range(rows):
+        record = records[np.uint64(numbers[i])]
+        for word in range(record.size):
+            block[word, i] = record[word]
+
+
+@compiled
+def answer_narrow(
+    rows: Word, function: Word, scale: Word, group: Words, block: Words, results: Words, there: Flags
+) -> None:
+    """Sum, mean or std where no sum leaves a signed word, no sum of squares an unsigned one."""
+    counts, totals = block[group[N_WORD]], block[group[SUM_WORD]]
+    if function == SUM:
+        for i in range(rows):
+            results[i] = totals[i]
+            there[i] = 1
+    elif function == MEAN:
+        for i in range(rows):
+            mean = bits_of(np.float64(totals[i]) / np.float64(counts[i] * scale))
+            results[i] = mean if counts[i] > 0 else 0
+            there[i] = counts[i] > 0
+    else:
+        squares = block[group[SQUARES_WORD]]
+        for i in range(rows):
+            above = narrow_spread(counts[i], squares[i], totals[i])
+            std = bits_of(math.sqrt(above / pairs_of(counts[i], scale)))
+            results[i] = std if counts[i] > 1 else 0
+            there[i] = counts[i] > 1
+
+
+@compiled
+def answer_wide(
+    rows: Word, function: Word, scale: Word, group: Words, block: Words, results: Words, there: Flags
+) -> None:
+    """Sum, mean or std of anything; a sum outside 64 bits is missing, and so is its mean."""
+    counts, totals, highs = block[group[N_WORD]], block[group[SUM_WORD]], block[group[SUM_WORD] + 1]
+    for i in range(rows):
+        n, low, high = counts[i], totals[i], highs[i]
+        is_there = high == low >> 63
+        result = low
+        if function == MEAN:
+            is_there = is_there and n > 0
+            if is_there:
+                result = bits_of(np.float64(low) / scaled(n, scale))
+        elif function == STD:
+            is_there = n > 1
+            if is_there:
+                squares = group[SQUARES_WORD]
+                result = bits_of(spread(n, block[squares + 1, i], block[squares, i], high, low, scale))
+        results[i] = result if is_there else 0
+        there[i] = is_there
+
+
+@compiled
+def answer(rows: Word, group: Words, query: Words, series: Words, block: Words, results: Words, there: Flags) -> None:
+    """Answer one query at each row of a block."""
+    function, counts, number = query[QUERY_FUNCTION], block[group[N_WORD]], group[GROUP_SERIES]
+    if function in (COUNT, DISTINCT):
+        found = counts if function == COUNT else block[query[QUERY_WORD]]
+        for i in range(rows):
+            results[i] = found[i]
+            there[i] = 1
+    elif function == SHARE:
+        events = block[group[EVENTS_WORD]]
+        for i in range(rows):
+            share = bits_of(np.float64(counts[i]) / np.float64(events[i]))
+            results[i] = share if events[i] > 0 else 0
+            there[i] = events[i] > 0
+    elif SUM <= function <= STD:
+        if series[number, IS_WIDE] != 0:
+            answer_wide(rows, function, series[number, SCALE], group, block, results, there)
+        else:
+            answer_narrow(rows, function, series[number, SCALE], group, block, results, there)
+    else:
+        found = block[query[QUERY_WORD]]
+        is_real = series[number, IS_REAL] != 0
+        for i in range(rows):
+            value = in_order(found[i]) if is_real else found[i]
+            results[i] = value if counts[i] > 0 else 0
+            there[i] = counts[i] > 0
+
+
+@native(
+    "void(int64, int64, int64, int32[::1], int64, int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1],"
+    " int64[:, ::1], int64[:, ::1], uint8[:, ::1])"
+)
+def answer_rows(
+    first: Word,
+    last: Word,
+    shift: Word,
+    record_of: Places,
+    nowhere: Word,
+    records: Words,
+    groups: Words,
+    queries: Words,
+    series: Words,
+    block: Words,
+    out: Words,
+    valid: Flags,
+) -> None:
+    """Answer all queries at the rows [first, last), which stand `shift` further on in the results.
+
+    `nowhere` is the record of rows that ask nobody.
+    """
+    for begin in range(first, last, BLOCK):
+        rows = min(BLOCK, last - begin)
+        turn_records(begin, rows, record_of, records, block)
+        for g in range(groups.shape[0]):
+            for q in range(groups[g, GROUP_FIRST], groups[g, GROUP_FIRST] + groups[g, GROUP_QUERIES]):
+                target = queries[q, QUERY_TARGET]
+                at = begin + shift
+                results, there = out[target, at : at + rows], valid[target, at : at + rows]
+                answer(rows, groups[g], queries[q], series, block, results, there)
+        for row in range(begin, begin + rows):
+            if record_of[row] == nowhere:
+                for target in range(out.shape[0]):
+                    out[target, row + shift] = 0
+                    valid[target, row + shift] = 0

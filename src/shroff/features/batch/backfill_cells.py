@@ -1,0 +1,252 @@
+"""A history in the order of its keys: the rows sorted, and each series kept as its queries need it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.features.batch.backfill_plan import (
+    BASE,
+    IS_REAL,
+    IS_WIDE,
+    OF_LINKS,
+    OF_MAP,
+    OF_RANKS,
+    OF_SQUARES,
+    OF_SUM,
+    OF_VALUE,
+    SCALE,
+    SERIES_WORDS,
+    WORDS,
+)
+from shroff.features.online.histories import HistoryPlan
+
+Words = NDArray[np.int64]
+Places = NDArray[np.int32]
+Flags = NDArray[np.uint8]
+# Calls a function with each of the given arguments, on several threads, and gives the results in order.
+Run = Callable[[Callable[..., Any], Iterable[tuple[Any, ...]]], list[Any]]
+Span = tuple[int, int]
+
+NARROW_SCALE_MAX: Final = 10**9  # its square, and itself times the rows, stay in 64 bits
+NEEDS: Final = {
+    OF_SUM: ("sum", "mean", "std"),
+    OF_SQUARES: ("std",),
+    OF_VALUE: ("min", "max", "first", "last", "distinct", "quantile"),
+    OF_LINKS: ("distinct",),
+    OF_RANKS: ("quantile",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Rows sorted by key, each key's in the order of the log: a slot each, `starts` to `ends` for each key.
+
+    The keys are parted into ranges of about equally many rows; behind each range one slot
+    stays free. `slot_of` has `nowhere`, the last slot, for rows without a key.
+    """
+
+    ranges: tuple[Span, ...]
+    starts: Words
+    ends: Words
+    rows: Places
+    slot_of: Places
+
+    @property
+    def nowhere(self) -> int:
+        return len(self.rows) - 1
+
+    @property
+    def spans(self) -> list[Span]:
+        """The slots of each range."""
+        return [self.span(keys) for keys in self.ranges]
+
+    def span(self, keys: Span) -> Span:
+        """The slots of a range of keys."""
+        return int(self.starts[keys[0]]), int(self.ends[keys[1] - 1])
+
+    def cut(self, key: int, begin: int, end: int) -> Order:
+        """The same, with no more of a key than these slots."""
+        starts, ends = self.starts.copy(), self.ends.copy()
+        starts[key], ends[key] = begin, end
+        return replace(self, starts=starts, ends=ends)
+
+    def most_of(self, keys: Span) -> int:
+        """Rows of the key that has the most of them, of a range."""
+        first, last = keys
+        return int((self.ends[first:last] - self.starts[first:last]).max(initial=0))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Rows that ask, by key: their order and times, and what there is of each key in that order.
+
+    `starts` and `ends` are of its cells; `come` counts those that stand in the order of time.
+    """
+
+    order: Order
+    times: Words
+    late: Flags
+    starts: Words
+    ends: Words
+    come: Words
+
+    def most_cells_of(self, keys: Span) -> int:
+        """Cells of the key that has the most of them, of a range."""
+        first, last = keys
+        return int((self.ends[first:last] - self.starts[first:last]).max(initial=0))
+
+    def parts(self, threads: int) -> Iterator[tuple[Span, Asked]]:
+        """Ranges of keys with what asks about each; a key that would keep one thread busy alone is cut in several.
+
+        A key with late rows stays whole, since its cells come into the order of time one after the other.
+        """
+        most = max(sum(end - begin for begin, end in self.order.spans) // threads, 1)
+        for keys in self.order.ranges:
+            (begin, end), key = self.order.span(keys), keys[0]
+            cuts = 1 if keys[1] - key > 1 or self.late[key] else -(-(end - begin) // most)
+            for low, high in parts_of(end - begin, cuts):
+                yield keys, self if cuts == 1 else replace(self, order=self.order.cut(key, begin + low, begin + high))
+
+
+def sort_by_key(run: Run, keys: Words, limit: int, *, first_row: int, parts: int, ranges: int) -> Order:
+    """Sort rows by key code, all below `limit`; by counting, stable.
+
+    Args:
+        first_row: The number of the row that `keys` begins with.
+        parts: How many parts of the rows are sorted at the same time.
+        ranges: How many ranges of keys to make.
+
+    Cost: O(rows + limit).
+    """
+    from shroff.features.batch.backfill_kernels import count_keys, sort_rows
+
+    parts = max(1, min(parts, len(keys) // (limit + 1)))  # each part has counters for all keys
+    spans = parts_of(len(keys), parts)
+    counts = np.zeros((parts, limit), np.int64)
+    run(count_keys, [(keys, *part, counts[i]) for i, part in enumerate(spans)])
+    lengths = counts.sum(axis=0)
+    upto = np.cumsum(lengths)
+    found = ranges_of(upto, ranges)
+    starts = upto - lengths
+    for i, (first, last) in enumerate(found):
+        starts[first:last] += i
+    size = int(lengths.sum()) + len(found)
+    rows, slot_of = np.zeros(size + 1, np.int32), np.empty(len(keys), np.int32)
+    slots = np.cumsum(counts, axis=0) - counts + starts
+    run(sort_rows, [(keys, *part, slots[i], rows, slot_of, first_row, size) for i, part in enumerate(spans)])
+    return Order(found, starts, starts + lengths, rows, slot_of)
+
+
+def put_by_slot(run: Run, order: Order, source: NDArray[Any], target: NDArray[Any], parts: int) -> None:
+    """Put what stands at each row into its slot; numbers or flags."""
+    from shroff.features.batch.backfill_kernels import scatter, scatter_flags
+
+    kernel = scatter_flags if target.dtype == np.uint8 else scatter
+    run(kernel, [(source, order.slot_of, *part, order.nowhere, target) for part in parts_of(len(source), parts)])
+
+
+def parts_of(rows: int, parts: int) -> list[Span]:
+    """Part rows into so many spans of about equal length."""
+    return list(pairwise(np.linspace(0, rows, parts + 1).astype(int).tolist()))
+
+
+def ranges_of(upto: Words, count: int) -> tuple[Span, ...]:
+    """Part keys into ranges of about equally many rows, from how many rows there are up to each key."""
+    if len(upto) == 0:
+        return ()
+    wanted = np.linspace(0, int(upto[-1]), count + 1)[1:-1]
+    cuts = np.searchsorted(upto, wanted) + 1
+    return tuple(pairwise(sorted({0, *cuts.clip(max=len(upto)).tolist(), len(upto)})))
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept of the series, in slots; `series` says which rows of the arrays are whose."""
+
+    series: Words
+    maps: Places
+    cells: Words
+    links: Places
+    ranks: Places
+
+
+def keep_series(
+    run: Run, plan: HistoryPlan, order: Order, late: Flags, inserts: Words, values: Words, kept: Flags, parts: int
+) -> Kept:
+    """Choose how each series is kept, from what it is asked and how large its values are, and fill it."""
+    from shroff.features.batch.backfill_kernels import fill_series
+
+    slots = len(order.rows)
+    series, words, rows = choose_words(run, plan, order, inserts, values, kept, parts)
+    made = Kept(
+        series,
+        maps=np.zeros((rows[OF_MAP], slots), np.int32),
+        cells=np.empty(words, np.int64),
+        links=np.empty((rows[OF_LINKS], slots), np.int32),
+        ranks=np.empty((rows[OF_RANKS], slots), np.int32),
+    )
+    asked = [number for number in range(len(series)) if series[number, SCALE] > 0]
+    own, there = np.empty(slots, np.int64), np.empty(slots if rows[OF_MAP] else 0, np.uint8)
+    for number in asked:
+        put_by_slot(run, order, values[number], own, parts)
+        if series[number, OF_MAP] >= 0:
+            put_by_slot(run, order, kept[number], there, parts)
+        run(fill_series, [(*span, own, there, series[number], made.maps, made.cells) for span in order.spans])
+    run(_link, [(made, number, keys, order, late) for number in asked for keys in order.ranges])
+    return made
+
+
+def choose_words(
+    run: Run, plan: HistoryPlan, order: Order, inserts: Words, values: Words, kept: Flags, parts: int
+) -> tuple[Words, int, dict[int, int]]:
+    """The table of the series, the words of all cells, and how many rows the other arrays need.
+
+    A series that nobody asks about keeps nothing.
+    """
+    from shroff.features.batch.backfill_kernels import survey
+
+    series = np.full((len(plan.series), SERIES_WORDS), -1, np.int64)
+    total, most = 0, order.most_of((0, len(order.ends)))
+    rows = dict.fromkeys((OF_MAP, OF_LINKS, OF_RANKS), 0)
+    for number in sorted({query.series for query in plan.queries} - {-1}):
+        functions = {query.function for query in plan.queries if query.series == number}
+        surveyed = run(survey, [(values, kept, inserts, number, *part) for part in parts_of(len(inserts), parts)])
+        largest = max(size for size, _ in surveyed)
+        scale = plan.series[number].scale
+        is_narrow = scale <= NARROW_SCALE_MAX and most * largest < 1 << 63
+        is_narrow = is_narrow and ("std" not in functions or most * largest**2 < 1 << 64)
+        series[number, [SCALE, IS_REAL, IS_WIDE]] = scale, plan.series[number].real, not is_narrow
+        words = 0
+        for word in (OF_SUM, OF_SQUARES, OF_VALUE):
+            if functions.intersection(NEEDS[word]):
+                series[number, word] = words
+                words += 1 if is_narrow or word == OF_VALUE else 2
+        series[number, [BASE, WORDS]] = total, words
+        total += words * len(order.rows)
+        if any(missing for _, missing in surveyed):
+            series[number, OF_MAP] = rows[OF_MAP]
+            rows[OF_MAP] += 1
+        for word in (OF_LINKS, OF_RANKS):
+            if functions.intersection(NEEDS[word]):
+                series[number, word] = rows[word]
+                rows[word] += 2
+    return series, total, rows
+
+
+def _link(made: Kept, number: int, keys: Span, order: Order, late: Flags) -> None:
+    """Link or rank the equal values of a range of keys, where a query needs it."""
+    from shroff.features.batch.backfill_values import link_values, rank_values
+
+    first, last = keys
+    arguments = (first, last, late, order.starts, order.ends, made.series[number], made.maps, made.cells)
+    most = order.most_of(keys)
+    if made.series[number, OF_LINKS] >= 0:
+        link_values(*arguments, made.links, np.empty(1 << (2 * most + 1).bit_length(), np.int32))
+    if made.series[number, OF_RANKS] >= 0:
+        rank_values(*arguments, made.ranks, np.empty(most, np.int32))

@@ -1,0 +1,218 @@
+"""Kernels of the back-fill that put a history in the order of its keys; compiled once for every plan.
+
+*Slots* are the cells of all keys, key after key, each key's in the order of the log. Behind
+each range of keys that one thread takes, one slot stays free: totals are kept before each
+cell, so the one behind the last cell of a range needs its own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.features.batch.backfill_plan import BASE, IS_REAL, IS_WIDE, OF_MAP, OF_SQUARES, OF_SUM, OF_VALUE, WORDS
+from shroff.features.kernels.layout import NEVER_MS
+from shroff.features.kernels.native import native
+from shroff.features.kernels.numbers import Word, compiled, in_order, product
+
+Words = NDArray[np.int64]
+Places = NDArray[np.int32]
+Flags = NDArray[np.uint8]
+
+
+@native("int64(int64[::1], int32[::1], int64[::1])")
+def find_keys(keys: Words, numbers: Places, found: Words) -> Word:
+    """Find the different keys of rows; gives how many. `numbers` has -1 for every key, and 0 for these then."""
+    count = np.int64(0)
+    for row in range(keys.size):
+        key = keys[row]
+        if key >= 0 and numbers[key] < 0:
+            numbers[key] = 0
+            found[count] = key
+            count += 1
+    return count
+
+
+@native("void(int64[::1], int32[::1], int64[::1], int64[::1])")
+def number_keys(keys: Words, numbers: Places, found: Words, numbered: Words) -> None:
+    """Number the keys of rows by their places in `found`; `numbers` has -1 for every key again in the end."""
+    for i in range(found.size):
+        numbers[found[i]] = i
+    for row in range(keys.size):
+        numbered[row] = numbers[keys[row]] if keys[row] >= 0 else -1
+    for i in range(found.size):
+        numbers[found[i]] = -1
+
+
+@native("void(int64[::1], int64, int64, int64[::1])")
+def count_keys(keys: Words, begin: Word, end: Word, counts: Words) -> None:
+    """Count the rows [begin, end) of each key."""
+    for row in range(begin, end):
+        if keys[row] >= 0:
+            counts[keys[row]] += 1
+
+
+@native("void(int64[::1], int64, int64, int64[::1], int32[::1], int32[::1], int64, int64)")
+def sort_rows(
+    keys: Words, begin: Word, end: Word, slots: Words, rows: Places, slot_of: Places, base: Word, nowhere: Word
+) -> None:
+    """Give each of the rows [begin, end) the next slot of its key; rows without a key get `nowhere`."""
+    for row in range(begin, end):
+        key = keys[row]
+        if key >= 0:
+            slot = slots[key]
+            slots[key] = slot + 1
+            rows[slot] = row + base
+            slot_of[row] = slot
+        else:
+            slot_of[row] = nowhere
+
+
+@native("void(int64[::1], int32[::1], int64, int64, int64, int64[::1])")
+def scatter(source: Words, slot_of: Places, begin: Word, end: Word, nowhere: Word, target: Words) -> None:
+    """Put what stands at the rows [begin, end) into their slots.
+
+    By row: a key's slots are written one after the other, so what is written next is mostly near; read by slot,
+    the rows of cold keys would each be far away.
+    """
+    for row in range(begin, end):
+        slot = slot_of[row]
+        if slot != nowhere:
+            target[slot] = source[row]
+
+
+@native("void(uint8[::1], int32[::1], int64, int64, int64, uint8[::1])")
+def scatter_flags(source: Flags, slot_of: Places, begin: Word, end: Word, nowhere: Word, target: Flags) -> None:
+    """The same for flags."""
+    for row in range(begin, end):
+        slot = slot_of[row]
+        if slot != nowhere:
+            target[slot] = source[row]
+
+
+@native("int64(int64, int64, int64[::1], int64[::1], int64[::1], uint8[::1])")
+def find_late_keys(first: Word, last: Word, starts: Words, ends: Words, times: Words, late: Flags) -> Word:
+    """Mark the keys of [first, last) whose times, by slot, ever fall; gives their number."""
+    found = 0
+    for key in range(first, last):
+        falls = 0
+        for slot in range(starts[key] + 1, ends[key]):
+            falls |= times[slot] < times[slot - 1]
+        late[key] = falls
+        found += falls
+    return found
+
+
+@native("int64(int64[::1], int64[::1], int64[::1], int64[::1], uint8[::1])")
+def find_late_rows(times: Words, inserts: Words, asks: Words, newest: Words, late: Flags) -> Word:
+    """Mark the keys that an older row follows a younger one in, be they events or questions; gives their number."""
+    found = 0
+    newest[:] = NEVER_MS
+    for row in range(times.size):
+        for key in (inserts[row], asks[row]):
+            if key >= 0:
+                if times[row] < newest[key]:
+                    found += late[key] == 0
+                    late[key] = 1
+                newest[key] = max(newest[key], times[row])
+    return found
+
+
+@native("UniTuple(int64, 2)(int64[:, ::1], uint8[:, ::1], int64[::1], int64, int64, int64)")
+def survey(values: Words, kept: Flags, inserts: Words, number: Word, begin: Word, end: Word) -> tuple[Word, Word]:
+    """(The size of the largest value, events without one) of a series among the rows [begin, end)."""
+    largest, missing = np.int64(0), np.int64(0)
+    for row in range(begin, end):
+        if kept[number, row] == 0:
+            missing += inserts[row] >= 0
+        elif inserts[row] >= 0:
+            largest = max(largest, abs(values[number, row]))
+    return largest, missing
+
+
+@compiled
+def clear(cells: Words, cell: Word, words: Word) -> None:
+    """Nothing was before the first cell."""
+    for i in range(words):
+        cells[cell + i] = 0
+
+
+@native("void(int64, int64, int64[::1], uint8[::1], int64[::1], int32[:, ::1], int64[::1])")
+def fill_series(begin: Word, end: Word, values: Words, kept: Flags, series: Words, maps: Places, cells: Words) -> None:
+    """Keep a series of the slots [begin, end): values without the missing ones, and totals before each.
+
+    `values` and `kept` stand by slot; the latter is not read where no value is missing.
+    """
+    of_map, words, wide = series[OF_MAP], series[WORDS], series[IS_WIDE] != 0
+    of_sum, of_squares, of_value = series[OF_SUM], series[OF_SQUARES], series[OF_VALUE]
+    at, cell = begin, series[BASE] + begin * words
+    clear(cells, cell, words)
+    for slot in range(begin, end):
+        if of_map >= 0:
+            maps[of_map, slot] = at
+            if kept[slot] == 0:
+                continue
+        value = values[slot]
+        if of_sum >= 0:
+            total = cells[cell + of_sum] + value
+            cells[cell + words + of_sum] = total
+            if wide:
+                carry = np.int64(np.uint64(total) < np.uint64(value))
+                cells[cell + words + of_sum + 1] = cells[cell + of_sum + 1] + (value >> 63) + carry
+        if of_squares >= 0 and not wide:
+            cells[cell + words + of_squares] = cells[cell + of_squares] + value * value
+        elif of_squares >= 0:
+            high, low = product(np.uint64(abs(value)), np.uint64(abs(value)))
+            total = cells[cell + of_squares] + np.int64(low)
+            carry = np.int64(np.uint64(total) < low)
+            cells[cell + words + of_squares] = total
+            cells[cell + words + of_squares + 1] = cells[cell + of_squares + 1] + np.int64(high) + carry
+        if of_value >= 0:
+            cells[cell + of_value] = in_order(value) if series[IS_REAL] != 0 else value
+        at += 1
+        cell += words
+    if of_map >= 0:
+        maps[of_map, end] = at
+
+
+@native("int64(int64, int64, int64[::1], int64[::1], int64[::1], int64[::1], int64[::1], int64[::1])")
+def find_own_rows(
+    begin: Word,
+    end: Word,
+    inserts: Words,
+    asks: Words,
+    codes: Words,
+    rows: Words,
+    own_inserts: Words,
+    own_asks: Words,
+) -> Word:
+    """Find the rows of [begin, end) whose keys have a code; gives how many, and beside them the codes, -1 for none."""
+    count = np.int64(0)
+    for row in range(begin, end):
+        inserted = codes[inserts[row]] if inserts[row] >= 0 else -1
+        asked = codes[asks[row]] if asks[row] >= 0 else -1
+        if inserted >= 0 or asked >= 0:
+            rows[count], own_inserts[count], own_asks[count] = row, inserted, asked
+            count += 1
+    return count
+
+
+@native("void(int64[::1], int64[:, ::1], uint8[:, ::1], int64[:, ::1], uint8[:, ::1])")
+def copy_in(rows: Words, values: Words, kept: Flags, own_values: Words, own_kept: Flags) -> None:
+    """Copy what some rows have of each series."""
+    for number in range(values.shape[0]):
+        for i in range(rows.size):
+            own_values[number, i] = values[number, rows[i]]
+            own_kept[number, i] = kept[number, rows[i]]
+
+
+@native("void(int64[::1], int64[::1], int64, int64[:, ::1], uint8[:, ::1], int64[:, ::1], uint8[:, ::1])")
+def copy_out(
+    rows: Words, own_asks: Words, base: Word, own_out: Words, own_valid: Flags, out: Words, valid: Flags
+) -> None:
+    """Copy the answers of some rows to where they stand in the results, from row `base` on."""
+    for target in range(out.shape[0]):
+        for i in range(rows.size):
+            if own_asks[i] >= 0:
+                out[target, rows[i] - base] = own_out[target, i]
+                valid[target, rows[i] - base] = own_valid[target, i]

@@ -1,0 +1,193 @@
+"""Places: where windows begin and end among the cells of a key, and which cells are their extremes; compiled.
+
+All take a few whole keys at a time. Places stand by number and row that asks, the rows
+counted from `base`, the first slot of the first key.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from shroff.features.batch.backfill_kernels import Places, Words
+from shroff.features.batch.backfill_plan import (
+    AFTER,
+    BASE,
+    LANE_LAST_N,
+    LANE_LEFT,
+    LANE_OUT,
+    LEFT_LAST_N,
+    NOW,
+    OF_MAP,
+    OF_VALUE,
+    START,
+    TRACK_END,
+    TRACK_FIRST,
+    TRACK_FLIP,
+    TRACK_LANES,
+    WORDS,
+)
+from shroff.features.kernels.numbers import Word, compiled
+
+AHEAD = 3
+
+
+@compiled
+def first_row(rows: Places, low: Word, high: Word, row: Word) -> Word:
+    """The first slot in [low, high] whose row is not before `row`."""
+    while low < high:
+        middle = (low + high) >> 1
+        if rows[middle] < row:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@compiled
+def first_younger(times: Words, low: Word, high: Word, cut_ms: Word) -> Word:
+    """The first slot in [low, high] whose cell is younger than `cut_ms`; times ascend."""
+    while low < high:
+        middle = (low + high) >> 1
+        if times[middle] <= cut_ms:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@compiled
+def steps_to(times: Words, place: Word, cut_ms: Word) -> Word:
+    """How many of the next `AHEAD` cells, up to the first that is younger, are not: without a branch to guess wrong."""
+    one = np.int64(times[np.uint64(place)] <= cut_ms)
+    two = one & np.int64(times[np.uint64(place + 1)] <= cut_ms)
+    three = two & np.int64(times[np.uint64(place + 2)] <= cut_ms)
+    return one + two + three
+
+
+@compiled
+def begin_of(places: Places, i: Word, left: Word, last_n: Word, end: Word) -> Word:
+    """The first cell of a window that ends before `end`."""
+    if left >= 0:
+        return np.int64(places[left, i])
+    start = np.int64(places[START, i])
+    return max(start, end - last_n) if left == LEFT_LAST_N else start
+
+
+@compiled
+def mapped(maps: Places, of_map: Word, slot: Word) -> Word:
+    """The place of a slot among the cells that have a value."""
+    return np.int64(maps[of_map, slot]) if of_map >= 0 else slot
+
+
+@compiled
+def place_edges(
+    start: Word,
+    stop: Word,
+    rows: Places,
+    times: Words,
+    begin: Word,
+    end: Word,
+    ask_rows: Places,
+    ask_times: Words,
+    edges: Words,
+    base: Word,
+    places: Places,
+) -> None:
+    """Place the present and all edges for the rows [begin, end) that ask about the key with cells [start, stop).
+
+    Cost: a step per cell and edge.
+    """
+    now = first_row(rows, start, stop, ask_rows[begin])
+    nows, starts, afters = places[NOW], places[START], places[AFTER]
+    for ask in range(begin, end):
+        i = ask - base
+        row = ask_rows[np.uint64(ask)]
+        while now < stop and rows[np.uint64(now)] < row:
+            now += 1
+        nows[np.uint64(i)] = now
+        starts[np.uint64(i)] = start
+        afters[np.uint64(i)] = now + np.int64(now < stop and rows[np.uint64(now)] == row)
+    for e in range(edges.shape[0]):
+        distance_ms, found = edges[e, 0], places[edges[e, 1]]
+        place = first_younger(times, start, stop, ask_times[begin] - distance_ms)
+        for ask in range(begin, end):
+            cut_ms = ask_times[np.uint64(ask)] - distance_ms
+            step = np.int64(AHEAD)
+            while step == AHEAD and place < stop:
+                step = steps_to(times, place, cut_ms)
+                place += step
+            place = min(place, stop)
+            found[np.uint64(ask - base)] = place
+
+
+@compiled
+def first_stack(
+    cells: Words, of_value: Word, words: Word, flip: Word, low: Word, high: Word, at: Words, keys: Words
+) -> Word:
+    """Put the cells of [low, high) that no later one outdoes on the empty stack; gives how many there are."""
+    count = np.int64(0)
+    for cell in range(high - 1, low - 1, -1):
+        value = cells[np.uint64(of_value + cell * words)] ^ flip
+        if count == 0 or value > keys[np.uint64(count - 1)]:
+            at[np.uint64(count)] = cell
+            keys[np.uint64(count)] = value
+            count += 1
+    for i in range(count // 2):
+        at[i], at[count - 1 - i] = at[count - 1 - i], at[i]
+        keys[i], keys[count - 1 - i] = keys[count - 1 - i], keys[i]
+    return count
+
+
+@compiled
+def place_extremes(
+    begin: Word,
+    end: Word,
+    series: Words,
+    maps: Places,
+    cells: Words,
+    track: Words,
+    lanes: Words,
+    heads: Words,
+    at: Words,
+    keys: Words,
+    base: Word,
+    places: Places,
+) -> None:
+    """Place the extremes of one track for the rows [begin, end) of a key, -1 where a window is empty.
+
+    One stack holds every cell that no later one outdoes, keys falling; nothing leaves it at
+    its lower end, so all windows with this end share it, each with a head of its own. `at`
+    and `keys` are its room, as long as the most cells of one key.
+    """
+    of_map, words, of_value = series[OF_MAP], series[WORDS], series[BASE] + series[OF_VALUE]
+    flip, ends = track[TRACK_FLIP], places[track[TRACK_END]]
+    first_lane, last_lane = track[TRACK_FIRST], track[TRACK_FIRST] + track[TRACK_LANES]
+    stop = np.int64(ends[begin - base])
+    least = stop
+    for lane in range(first_lane, last_lane):
+        least = min(least, begin_of(places, begin - base, lanes[lane, LANE_LEFT], lanes[lane, LANE_LAST_N], stop))
+        heads[lane] = 0
+    fed = mapped(maps, of_map, stop)
+    count = first_stack(cells, of_value, words, flip, mapped(maps, of_map, least), fed, at, keys)
+    for ask in range(begin, end):
+        i = ask - base
+        stop = np.int64(ends[i])
+        upto = mapped(maps, of_map, stop)
+        lowest = count
+        while fed < upto:
+            value = cells[np.uint64(of_value + fed * words)] ^ flip
+            while count > 0 and keys[np.uint64(count - 1)] <= value:
+                count -= 1
+            lowest = min(lowest, count)
+            at[np.uint64(count)] = fed
+            keys[np.uint64(count)] = value
+            count += 1
+            fed += 1
+        for lane in range(first_lane, last_lane):
+            window = begin_of(places, i, lanes[lane, LANE_LEFT], lanes[lane, LANE_LAST_N], stop)
+            window = mapped(maps, of_map, window)
+            head = min(heads[lane], lowest)
+            while head < count and at[np.uint64(head)] < window:
+                head += 1
+            heads[lane] = head
+            places[lanes[lane, LANE_OUT], i] = at[np.uint64(head)] if head < count else -1

@@ -1,0 +1,194 @@
+"""The plan of a back-fill in numbers: which places are found for a row, and what is taken from there.
+
+A back-fill works in two passes. The first goes key by key: for each row that asks it finds
+*places* (where windows begin and end among the cells of the key, which cell holds an
+extreme) and takes from there a record of *words*: how many values a window has, their sum,
+their sum of squares, the value of an extreme. The second goes row by row, makes all answers
+from the records, and so visits each record once. The plan numbers places and words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.features.online.histories import FUNCTIONS, HistoryPlan, Query
+
+# Places; those of edges, tracks, sets and ranks follow.
+NOW: Final = 0  # the first cell behind what came before the row
+START: Final = 1  # the first cell of the key
+AFTER: Final = 2  # the first cell behind the row's own
+
+# Where a window begins, if that is no place of its own.
+LEFT_EVER: Final = -1
+LEFT_LAST_N: Final = -2
+
+# A track: the extremes of one series, for all windows that end at the same place.
+TRACK_SERIES: Final = 0
+TRACK_FLIP: Final = 1  # -1 for a minimum: keys are ~value, so that the greatest wins; 0 for a maximum
+TRACK_END: Final = 2
+TRACK_FIRST: Final = 3  # its lanes:
+TRACK_LANES: Final = 4
+LANE_LEFT: Final = 0
+LANE_LAST_N: Final = 1
+LANE_OUT: Final = 2
+
+# A set, and with two words more a rank: one window of one series.
+PART_SERIES: Final = 0
+PART_END: Final = 1
+PART_LEFT: Final = 2
+PART_LAST_N: Final = 3
+PART_OUT: Final = 4
+RANK_NUMERATOR: Final = 5
+RANK_DENOMINATOR: Final = 6
+
+# A group: all queries about one series in one window, and the words they share; -1: not there.
+GROUP_END: Final = 0
+GROUP_LEFT: Final = 1
+GROUP_LAST_N: Final = 2
+GROUP_SERIES: Final = 3
+GROUP_FIRST: Final = 4
+GROUP_QUERIES: Final = 5
+N_WORD: Final = 6  # how many values
+EVENTS_WORD: Final = 7  # how many events
+SUM_WORD: Final = 8  # in two words if the series is wide, and so the next
+SQUARES_WORD: Final = 9
+QUERY_FUNCTION: Final = 0
+QUERY_TARGET: Final = 1
+QUERY_PLACE: Final = 2  # of its extreme or quantile, or how many values differ
+QUERY_WORD: Final = 3  # a value
+
+# What is kept of a series; -1: not there. Its words of one cell stand side by side.
+BASE: Final = 0  # where its words begin
+WORDS: Final = 1  # how many there are for each cell
+OF_SUM: Final = 2  # which of them are the sum before the cell
+OF_SQUARES: Final = 3  # the sum of squares before the cell
+OF_VALUE: Final = 4  # and its value
+OF_MAP: Final = 5  # row of the cells before a slot that have a value; -1: all have one
+OF_LINKS: Final = 6  # first of two rows: where a value was before, and where it is next
+OF_RANKS: Final = 7  # first of two rows: ranks of cells, and cells by rank
+SCALE: Final = 8
+IS_REAL: Final = 9
+IS_WIDE: Final = 10  # sums take two words, the low one first, and so do squares
+SERIES_WORDS: Final = 11
+
+Table = NDArray[np.int64]
+Lane = tuple[int, int, int]  # left, last n, end: what makes a window
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Tables of numbers, one row per part, as the kernels read them; how many places and words there are."""
+
+    places: int
+    words: int
+    edges: Table
+    tracks: Table
+    lanes: Table
+    sets: Table
+    ranks: Table
+    groups: Table
+    queries: Table
+
+
+def tables_of(plan: HistoryPlan, series: Table) -> Tables:
+    """Number the places and words of a plan, whose series are kept as `series` says."""
+    edges = sorted({edge for query in plan.queries for edge in query.edges})
+    column_of = {edge: AFTER + 1 + i for i, edge in enumerate(edges)}
+    windows = [_window(query, column_of) for query in plan.queries]
+    taken = AFTER + 1 + len(edges)
+    parts: dict[tuple[object, ...], int] = {}  # what makes queries share a column -> the column
+    for query, window in zip(plan.queries, windows, strict=True):
+        if query.function in ("min", "max", "distinct", "quantile"):
+            part = _part(query, window)
+            if part not in parts:
+                parts[part] = taken
+                taken += 1
+    tracks, lanes = _tracks(plan, windows, parts)
+    groups, queries, words = _groups(plan, windows, parts, series)
+    return Tables(
+        places=taken,
+        words=words,
+        edges=_table([[edge, column_of[edge]] for edge in edges], 2),
+        tracks=tracks,
+        lanes=lanes,
+        sets=_parts(plan, windows, parts, "distinct"),
+        ranks=_parts(plan, windows, parts, "quantile"),
+        groups=groups,
+        queries=queries,
+    )
+
+
+def _window(query: Query, column_of: dict[int, int]) -> Lane:
+    """(left, last n, end): equal for queries that see the same events."""
+    end = AFTER if query.including else NOW
+    if query.delay_ms:
+        end = column_of[query.delay_ms]
+    if query.last_n is not None:
+        return LEFT_LAST_N, query.last_n, end
+    return (LEFT_EVER if query.length_ms is None else column_of[query.edges[0]]), 0, end
+
+
+def _part(query: Query, window: Lane) -> tuple[object, ...]:
+    share = (query.numerator, query.denominator) if query.function == "quantile" else ()
+    return query.function, query.series, window, *share
+
+
+def _tracks(plan: HistoryPlan, windows: list[Lane], parts: dict[tuple[object, ...], int]) -> tuple[Table, Table]:
+    members: dict[tuple[int, int, int], list[Lane]] = {}
+    for query, window in zip(plan.queries, windows, strict=True):
+        if query.function in ("min", "max"):
+            flip = -1 if query.function == "min" else 0
+            lane = (window[0], window[1], parts[_part(query, window)])
+            track = members.setdefault((query.series, flip, window[2]), [])
+            if lane not in track:
+                track.append(lane)
+    tracks: list[list[int]] = []
+    lanes: list[Lane] = []
+    for key, track in members.items():
+        tracks.append([*key, len(lanes), len(track)])
+        lanes += track
+    return _table(tracks, 5), _table(lanes, 3)
+
+
+def _parts(plan: HistoryPlan, windows: list[Lane], parts: dict[tuple[object, ...], int], function: str) -> Table:
+    rows: dict[int, list[int]] = {}
+    for query, (left, last_n, end) in zip(plan.queries, windows, strict=True):
+        if query.function == function:
+            column = parts[_part(query, (left, last_n, end))]
+            rows[column] = [query.series, end, left, last_n, column, query.numerator, query.denominator]
+    return _table(list(rows.values()), 7)
+
+
+def _groups(
+    plan: HistoryPlan, windows: list[Lane], parts: dict[tuple[object, ...], int], series: Table
+) -> tuple[Table, Table, int]:
+    members: dict[tuple[Lane, int], list[int]] = {}
+    for number, query in enumerate(plan.queries):
+        members.setdefault((windows[number], query.series), []).append(number)
+    groups: list[list[int]] = []
+    queries: list[list[int]] = []
+    words = 0
+    for ((left, last_n, end), of_series), numbers in members.items():
+        functions = {plan.queries[number].function for number in numbers}
+        double = 2 if of_series >= 0 and series[of_series, IS_WIDE] else 1
+        group = [end, left, last_n, of_series, len(queries), len(numbers), words]
+        words += 1
+        for users, count in ({"share"}, 1), ({"sum", "mean", "std"}, double), ({"std"}, double):
+            group.append(words if functions & users else -1)
+            words += count if functions & users else 0
+        groups.append(group)
+        for number in numbers:
+            query = plan.queries[number]
+            place = parts.get(_part(query, windows[number]), -1)
+            has_value = place >= 0 or query.function in ("first", "last")
+            queries.append([FUNCTIONS[query.function], number, place, words if has_value else -1])
+            words += has_value
+    return _table(groups, 10), _table(queries, 4), words
+
+
+def _table(rows: list[list[int]] | list[Lane], width: int) -> Table:
+    return np.array(rows, np.int64).reshape(len(rows), width)

@@ -1,0 +1,199 @@
+"""The first pass of a back-fill, key by key: from places the words of each row that asks; compiled."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from shroff.features.batch.backfill_kernels import Flags, Places, Words
+from shroff.features.batch.backfill_places import begin_of, place_edges, place_extremes
+from shroff.features.batch.backfill_plan import (
+    BASE,
+    EVENTS_WORD,
+    GROUP_END,
+    GROUP_FIRST,
+    GROUP_LAST_N,
+    GROUP_LEFT,
+    GROUP_QUERIES,
+    GROUP_SERIES,
+    IS_WIDE,
+    N_WORD,
+    OF_MAP,
+    OF_SQUARES,
+    OF_SUM,
+    OF_VALUE,
+    PART_SERIES,
+    QUERY_FUNCTION,
+    QUERY_PLACE,
+    QUERY_WORD,
+    SQUARES_WORD,
+    SUM_WORD,
+    TRACK_SERIES,
+    WORDS,
+)
+from shroff.features.batch.backfill_values import place_distinct, place_ranks
+from shroff.features.kernels.layout import DISTINCT, FIRST, LAST
+from shroff.features.kernels.native import native
+from shroff.features.kernels.numbers import Word, compiled
+
+TOGETHER = 512  # rows whose records are filled together: they stay in the second cache
+
+
+@compiled
+def word_of(cells: Words, base: Word, words: Word, cell: Word) -> Word:
+    """One word of a cell; by an unsigned place, since a signed one is checked for counting from the end."""
+    return cells[np.uint64(base + cell * words)]
+
+
+@compiled
+def take_total(
+    rows: Word,
+    begins: Words,
+    ends: Words,
+    cells: Words,
+    base: Word,
+    words: Word,
+    wide: Word,
+    records: Words,
+    word: Word,
+) -> None:
+    """Subtract the totals before each window from those behind it."""
+    for i in range(rows):
+        after, before = word_of(cells, base, words, ends[i]), word_of(cells, base, words, begins[i])
+        records[i, word] = after - before
+        if wide:
+            high = word_of(cells, base + 1, words, ends[i]) - word_of(cells, base + 1, words, begins[i])
+            records[i, word + 1] = high - np.int64(np.uint64(after) < np.uint64(before))
+
+
+@compiled
+def take_value(
+    rows: Word, begins: Words, ends: Words, query: Words, series: Words, cells: Words, places: Places, records: Words
+) -> None:
+    """Take the value that a query asks for, or anything where its window is empty."""
+    function, word = query[QUERY_FUNCTION], query[QUERY_WORD]
+    base, words = series[BASE] + series[OF_VALUE], series[WORDS]
+    if FIRST <= function <= LAST:
+        for i in range(rows):
+            cell = begins[i] if function == FIRST else ends[i] - 1
+            records[i, word] = word_of(cells, base, words, cell if ends[i] > begins[i] else 0)
+        return
+    found = places[query[QUERY_PLACE]]
+    if function == DISTINCT:
+        for i in range(rows):
+            records[i, word] = found[i]
+    else:
+        for i in range(rows):
+            records[i, word] = word_of(cells, base, words, np.int64(max(found[i], 0)))
+
+
+@compiled
+def take_words(
+    rows: Word,
+    groups: Words,
+    queries: Words,
+    series: Words,
+    maps: Places,
+    cells: Words,
+    places: Places,
+    windows: Words,
+    records: Words,
+) -> None:
+    """Fill the records of a few rows from their places; `windows` is room for begins and ends."""
+    begins, ends = windows[0], windows[1]
+    for g in range(groups.shape[0]):
+        group = groups[g]
+        of_end, left, last_n = places[group[GROUP_END]], group[GROUP_LEFT], group[GROUP_LAST_N]
+        for i in range(rows):
+            ends[i] = of_end[i]
+            begins[i] = begin_of(places, i, left, last_n, ends[i])
+        if group[EVENTS_WORD] >= 0:
+            for i in range(rows):
+                records[i, group[EVENTS_WORD]] = ends[i] - begins[i]
+        number = group[GROUP_SERIES]
+        if number >= 0 and series[number, OF_MAP] >= 0:
+            for i in range(rows):
+                begins[i] = maps[series[number, OF_MAP], begins[i]]
+                ends[i] = maps[series[number, OF_MAP], ends[i]]
+        for i in range(rows):
+            records[i, group[N_WORD]] = ends[i] - begins[i]
+        if group[SUM_WORD] >= 0:
+            one = series[number]
+            base, words, wide = one[BASE], one[WORDS], one[IS_WIDE] != 0
+            take_total(rows, begins, ends, cells, base + one[OF_SUM], words, wide, records, group[SUM_WORD])
+            if group[SQUARES_WORD] >= 0:
+                take_total(rows, begins, ends, cells, base + one[OF_SQUARES], words, wide, records, group[SQUARES_WORD])
+        for q in range(group[GROUP_FIRST], group[GROUP_FIRST] + group[GROUP_QUERIES]):
+            if queries[q, QUERY_WORD] >= 0:
+                take_value(rows, begins, ends, queries[q], series[number], cells, places, records)
+
+
+@native(
+    "void(int64, int64, uint8[::1], int64[::1], int64[::1], int32[::1], int64[::1],"
+    " int64[::1], int64[::1], int32[::1], int64[::1],"
+    " int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1],"
+    " int64[:, ::1], int32[:, ::1], int64[::1], int32[:, ::1], int32[:, ::1],"
+    " int32[:, ::1], int64[::1], int64[::1], int64[::1], int32[::1], int64[:, ::1], int64[:, ::1])"
+)
+def take_records(
+    first: Word,
+    last: Word,
+    late: Flags,
+    starts: Words,
+    ends: Words,
+    rows: Places,
+    times: Words,
+    ask_starts: Words,
+    ask_ends: Words,
+    ask_rows: Places,
+    ask_times: Words,
+    edges: Words,
+    tracks: Words,
+    lanes: Words,
+    sets: Words,
+    quantiles: Words,
+    groups: Words,
+    queries: Words,
+    series: Words,
+    maps: Places,
+    cells: Words,
+    links: Places,
+    ranks: Places,
+    places: Places,
+    heads: Words,
+    at: Words,
+    keys: Words,
+    tree: Places,
+    windows: Words,
+    records: Words,
+) -> None:
+    """Fill the records of the rows that ask about the keys [first, last), but for keys with late rows.
+
+    Keys are taken together until they have `TOGETHER` rows, so that places are read while
+    they are still in a near cache. Long, as it hands all tables and all room to the parts.
+    """
+    key = first
+    while key < last:
+        if late[key] != 0:
+            key += 1
+            continue
+        base: Word = ask_starts[key]
+        done: Word = base
+        while key < last and late[key] == 0 and done - base < TOGETHER:
+            begin, end = ask_starts[key], ask_ends[key]
+            done = end
+            if begin < end:
+                start, stop = starts[key], ends[key]
+                place_edges(start, stop, rows, times, begin, end, ask_rows, ask_times, edges, base, places)
+                for t in range(tracks.shape[0]):
+                    one = series[tracks[t, TRACK_SERIES]]
+                    place_extremes(begin, end, one, maps, cells, tracks[t], lanes, heads, at, keys, base, places)
+                for p in range(sets.shape[0]):
+                    place_distinct(begin, end, series[sets[p, PART_SERIES]], maps, links, sets[p], base, places)
+                for p in range(quantiles.shape[0]):
+                    one = series[quantiles[p, PART_SERIES]]
+                    place_ranks(start, stop, begin, end, one, maps, ranks, quantiles[p], tree, base, places)
+            key += 1
+        for low in range(base, done, TOGETHER):
+            high: Word = min(low + TOGETHER, done)
+            near = places[:, low - base : high - base]
+            take_words(high - low, groups, queries, series, maps, cells, near, windows, records[low:high])

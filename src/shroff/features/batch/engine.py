@@ -1,0 +1,130 @@
+"""The batch engine: features and conditions of every event of a history, by columns over all of it.
+
+What the online engine computes batch by batch is computed here in rounds over the whole
+history (see `Rounds`), with a `Backfill` for each group of aggregates.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.events.definitions import Events
+from shroff.features.batch.columns import Piece, Stretch
+from shroff.features.batch.feed import GroupFeed
+from shroff.features.batch.rounds import Rounds
+from shroff.features.computed import Computed
+from shroff.features.frames import Codes, Frame
+from shroff.features.online.engine import SWEEP_A_BATCH, SWEEP_A_ROW
+from shroff.features.online.running import Running
+from shroff.language.row import Reference
+
+# What the groups of a stage may take while they wait to be asked; others write their answers to a file.
+HELD_BYTES: Final = 1 << 30
+
+
+class Batch(Rounds):
+    """A whole history in the memory of this process.
+
+    Args:
+        events: The declared event types and entities.
+        computed: What to compute, each after the features that it reads.
+        reference: Lists and tables.
+        lateness_ms: How far an event may be behind the watermark.
+        threads: Threads that answer, one at least.
+        also: Event types that are given though nothing is computed at them.
+        spill: A folder for answers that memory does not hold; without it the system's own.
+
+    Cost: two rounds where no feature stacks, one more for each `f of E` of another.
+    Memory: until all is added about 15 bytes for each event and group of aggregates, then
+    what `Backfill` takes, up to `HELD_BYTES`; the fields that are still read; the results
+    of a piece.
+    """
+
+    def __init__(
+        self,
+        events: Events,
+        computed: Sequence[Computed],
+        reference: Reference,
+        lateness_ms: int,
+        *,
+        threads: int,
+        also: Collection[str] = (),
+        spill: Path | None = None,
+    ) -> None:
+        super().__init__(events, computed, reference, also)
+        keys: dict[Any, Codes] = {}
+        texts = Codes()
+        self._groups = [
+            Running(group, lateness_ms, keys, texts, events, reference, is_fed_only=not group.key.is_look)
+            for group in self._plan.groups
+        ]
+        self._feeds = [GroupFeed(group, lateness_ms, threads, spill) for group in self._groups if not group.key.is_look]
+        self._watermark_ms: int | None = None
+
+    def close(self) -> None:
+        for feed in self._feeds:
+            feed.close()
+
+    def _take(self, stage: int, frames: Mapping[str, Frame], size: int, times: NDArray[np.int64]) -> Stretch:
+        for feed in self._feeds:
+            if feed.group.key.stage == stage:
+                feed.add(feed.group.feed(frames, size))
+        for group in self._groups:
+            if group.key.stage == stage and group.key.is_look:
+                group.run(times, frames, self._watermark_ms)
+        self._advance(stage, frames, size)
+        return self._keeper.keep(stage, frames, size, times)
+
+    def _advance(self, stage: int, frames: Mapping[str, Frame], size: int) -> None:
+        """Let go of what no later event can look at; labels do not move the watermark."""
+        newest = [int(frame.times.max()) for name, frame in frames.items() if name != "label" and len(frame)]
+        if not newest:
+            return
+        self._watermark_ms = max(newest) if self._watermark_ms is None else max(*newest, self._watermark_ms)
+        for group in self._groups:
+            if group.key.stage == stage and group.key.is_look:
+                group.trim(self._watermark_ms, SWEEP_A_ROW * size + SWEEP_A_BATCH)
+
+    def _end_stage(self, stage: int) -> None:
+        """Make the groups of a stage ready to answer: those that memory cannot hold first, one after the other."""
+        self._watermark_ms = None  # the next round begins with the first event again
+        times = self._one_of_times()
+        feeds = sorted(
+            (feed for feed in self._feeds if feed.group.key.stage == stage), key=lambda one: one.bytes_wanted
+        )
+        room = HELD_BYTES
+        held: list[GroupFeed] = []
+        for feed in feeds:
+            room -= feed.bytes_wanted
+            held += [feed] if room >= 0 else []
+        for feed in feeds[len(held) :]:
+            feed.end(times, is_held=False)
+        for feed in held:
+            feed.end(times, is_held=True)
+
+    def _close_stage(self, stage: int) -> None:
+        for feed in self._feeds:
+            if feed.group.key.stage == stage:
+                feed.close()
+
+    def _one_of_times(self) -> NDArray[np.int64]:
+        """All times as one array, which the stretches then share."""
+        assert isinstance(self._stretches, deque)
+        times = np.concatenate([np.zeros(0, np.int64), *(one.times for one in self._stretches)])
+        ends = np.cumsum([one.size for one in self._stretches]).tolist()
+        self._stretches = deque(
+            replace(one, times=times[end - one.size : end]) for one, end in zip(self._stretches, ends, strict=True)
+        )
+        return times
+
+    def _deliver(self, stage: int, piece: Piece) -> None:
+        for feed in self._feeds:
+            if feed.group.key.stage == stage:
+                feed.group.deliver(*feed.answer(piece.size), piece.frames)

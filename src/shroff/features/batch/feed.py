@@ -1,0 +1,150 @@
+"""What the batch engine keeps for one group of aggregates until a `Backfill` takes it, and the answers of that."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import deque
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.errors import UsageError
+from shroff.features.batch.backfill import ROWS_MAX, Backfill
+from shroff.features.batch.columns import small
+from shroff.features.online.running import Feed, Running
+
+Words = NDArray[np.int64]
+Flags = NDArray[np.uint8]
+
+BYTES_A_ROW: Final = 48  # of a `Backfill`: its keys and times, and the rows sorted
+BYTES_A_SERIES: Final = 33  # and of each of its series
+SPILL_ROWS: Final = 1 << 18  # that are answered and written at a time
+
+
+@dataclass(slots=True)
+class _Columns:
+    """The feeds of all batches, each as small as its numbers allow."""
+
+    inserts: list[NDArray[Any]] = field(default_factory=list)
+    asks: list[NDArray[Any]] = field(default_factory=list)
+    values: list[NDArray[Any]] = field(default_factory=list)
+    kept: list[Flags] = field(default_factory=list)
+
+
+class GroupFeed:
+    """The feed of a group over a whole history, of those rows that it has to do with; then its answers."""
+
+    def __init__(self, group: Running, lateness_ms: int, threads: int, spill: Path | None) -> None:
+        assert group.kernel is not None
+        self.group, self._plan = group, group.kernel.plan
+        self._lateness_ms, self._threads, self._spill = lateness_ms, threads, spill
+        self._own: deque[tuple[int, NDArray[np.uint8] | None]] = deque()  # size of each batch, its rows as bits or all
+        self._columns = _Columns()
+        self._rows = 0
+        self._backfill: Backfill | None = None
+        self._spilled: tuple[IO[bytes], IO[bytes]] | None = None
+        self._files = ExitStack()
+
+    @property
+    def bytes_wanted(self) -> int:
+        """About what holding the answers takes."""
+        return self._rows * (BYTES_A_ROW + BYTES_A_SERIES * len(self._plan.series))
+
+    def add(self, fed: Feed) -> None:
+        """Keep the feed of the next batch. Raises: UsageError where there is more than a `Backfill` takes."""
+        own = (fed.inserts >= 0) | (fed.asks >= 0)
+        size, count = len(own), int(np.count_nonzero(own))
+        rows: Any = slice(None) if count == size else own
+        self._own.append((size, None if count == size else np.packbits(own)))
+        self._rows += count
+        if self._rows >= ROWS_MAX:
+            key = self.group.key
+            raise UsageError(
+                f"features of {key.entity} over {key.event} have {self._rows:,} events and questions; the batch engine "
+                f"takes less than {ROWS_MAX:,}. Give fewer events at a time, or take the engine online."
+            )
+        if count:
+            inserts, asks = small(fed.inserts[rows]), small(fed.asks[rows])
+            self._columns.inserts.append(inserts)
+            self._columns.asks.append(inserts if np.array_equal(inserts, asks) else asks)
+            self._columns.values.append(small(fed.values[:, rows]))
+            self._columns.kept.append(fed.kept[:, rows])
+
+    def end(self, times: Words, *, is_held: bool) -> None:
+        """All is fed, at these times: make ready to answer, in memory or, where that has no room, by a file."""
+        if not self._rows:
+            return
+        if self._rows < len(times):
+            times = times[np.concatenate([_bits(*own) for own in self._own])]
+        columns, self._columns = self._columns, _Columns()
+        values, kept = _joined(columns.values), _joined(columns.kept, np.uint8)
+        columns.values, columns.kept = [], []
+        inserts = _joined(columns.inserts)
+        is_alike = all(one is other for one, other in zip(columns.inserts, columns.asks, strict=True))
+        asks = inserts if is_alike else _joined(columns.asks)
+        columns.inserts, columns.asks = [], []
+        backfill = Backfill(
+            self._plan,
+            *(times, inserts, asks, values, kept),
+            lateness_ms=self._lateness_ms,
+            threads=self._threads,
+        )
+        if is_held:
+            self._backfill = backfill
+        else:
+            self._write(backfill)
+
+    def answer(self, size: int) -> tuple[Words, Flags]:
+        """The answers at the next so many rows of the history, whole batches; missing where the group has no row."""
+        owned, taken = [np.zeros(0, np.bool_)], 0
+        while taken < size:
+            owned.append(_bits(*self._own[0]))
+            taken += self._own.popleft()[0]
+        own = np.concatenate(owned)
+        rows = int(np.count_nonzero(own))
+        if rows == size > 0:
+            return self._answers(rows)
+        out = np.zeros((len(self._plan.queries), size), np.int64)
+        valid = np.zeros((len(self._plan.queries), size), np.uint8)
+        if rows:
+            out[:, own], valid[:, own] = self._answers(rows)
+        return out, valid
+
+    def close(self) -> None:
+        """Let go of everything; a file goes with it."""
+        self._backfill = None
+        self._files.close()
+
+    def _answers(self, rows: int) -> tuple[Words, Flags]:
+        if self._spilled is None:
+            assert self._backfill is not None
+            return self._backfill.answer(rows)
+        words, flags = self._spilled
+        queries = len(self._plan.queries)
+        out = np.frombuffer(words.read(rows * queries * 8), np.int64).reshape(rows, queries)
+        valid = np.frombuffer(flags.read(rows * queries), np.uint8).reshape(rows, queries)
+        return np.ascontiguousarray(out.T), np.ascontiguousarray(valid.T)
+
+    def _write(self, backfill: Backfill) -> None:
+        """Write the answers row by row, so that they can be read in pieces of any size."""
+        words = self._files.enter_context(tempfile.TemporaryFile(dir=self._spill))  # noqa: SIM115 (see `close`)
+        flags = self._files.enter_context(tempfile.TemporaryFile(dir=self._spill))  # noqa: SIM115 (see `close`)
+        self._spilled = words, flags
+        for first in range(0, self._rows, SPILL_ROWS):
+            out, valid = backfill.answer(min(SPILL_ROWS, self._rows - first))
+            words.write(np.ascontiguousarray(out.T).data)
+            flags.write(np.ascontiguousarray(valid.T).data)
+        for file in self._spilled:
+            file.seek(0)
+
+
+def _bits(size: int, packed: NDArray[np.uint8] | None) -> NDArray[np.bool_]:
+    return np.ones(size, np.bool_) if packed is None else np.unpackbits(packed, count=size).astype(np.bool_)
+
+
+def _joined(parts: list[NDArray[Any]], kind: Any = np.int64) -> NDArray[Any]:
+    return np.concatenate(parts, axis=-1, dtype=kind)

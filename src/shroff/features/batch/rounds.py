@@ -1,0 +1,134 @@
+"""Rounds over a whole history: what every engine that goes by columns over all of it does alike.
+
+The first round takes the events and keeps of each what is needed later, as small columns.
+Each further round answers the aggregates of one stage and computes what stands on them,
+piece by piece in log order; the last one gives the results. Who answers the aggregates, and
+where, is for the engines: `Batch` in this process, `Partitioned` in those of a cluster.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.events.definitions import Events
+from shroff.features.batch.columns import Keeper, Piece, Stretch
+from shroff.features.computed import Computed
+from shroff.features.frames import Frame, times_of
+from shroff.features.online.engine import compute
+from shroff.features.plan import make_plan
+from shroff.language.row import Reference
+
+PIECE_ROWS: Final = 1 << 18  # rows whose results are there at the same time
+One = TypeVar("One")
+
+
+class Waiting(Protocol[One]):
+    """What waits for a later round, in its order; `deque` is one."""
+
+    def append(self, item: One, /) -> None:
+        """Put one behind all others."""
+
+    def popleft(self) -> One:
+        """Take the first one out."""
+
+    def __getitem__(self, at: Any, /) -> One:
+        """The one at a place; only the first, 0, is asked for."""
+
+    def __len__(self) -> int:
+        """How many wait."""
+
+
+class Rounds(ABC):
+    """A whole history: first `add` all of it, then read the `answers`, both once; `close` at the end.
+
+    A condition that looks `since flag` stands on the hits before it, row by row, and is
+    left out: the online engine and the definition have it.
+    """
+
+    def __init__(
+        self, events: Events, computed: Sequence[Computed], reference: Reference, also: Collection[str]
+    ) -> None:
+        self._plan = make_plan([one for one in computed if not one.looks_since_flag])
+        self._keeper = Keeper(self._plan, also, events, reference)
+        self._stretches: Waiting[Stretch] = self.waiting()
+
+    def add(self, frames: Mapping[str, Frame], size: int) -> None:
+        """Take the next events in log order, by type; `size` counts those whose types are left out as well."""
+        self._stretches.append(self._take(0, frames, size, times_of(frames, size)))
+
+    def refer(self, reference: Reference) -> None:
+        """From here on lists and tables are these, and a piece ends here; what is aggregated asks no other than before.
+
+        So one pass answers versions of a project that differ in what rules ask about the event that is decided.
+        """
+        self._keeper.versions.append(reference)
+
+    def answers(self, rows: int = PIECE_ROWS) -> Iterator[dict[str, Frame]]:
+        """All events of the types that are computed, in log order: pieces by type, with their columns.
+
+        Pieces have up to so many rows, or those of one batch as it was added.
+        """
+        for stage in range(self._plan.stages):
+            self._end_stage(stage)
+            if stage + 1 < self._plan.stages:
+                given = self._stretches
+                self._stretches = self.waiting()
+                for piece in self._pieces(given, rows):
+                    frames = self._answered(stage, piece)
+                    kept = self._take(stage + 1, frames, piece.size, piece.times)
+                    self._stretches.append(replace(kept, version=piece.version))
+                self._close_stage(stage)
+        for piece in self._pieces(self._stretches, rows):
+            yield self._answered(self._plan.stages - 1, piece)
+        self._close_stage(self._plan.stages - 1)
+
+    def waiting(self) -> Waiting[Any]:
+        """A new queue, where this engine keeps what waits for a later round."""
+        return deque()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Remove what was spilled."""
+
+    @abstractmethod
+    def _take(self, stage: int, frames: Mapping[str, Frame], size: int, times: NDArray[np.int64]) -> Stretch:
+        """Feed the groups of a stage, and keep what the stages from it on need."""
+
+    @abstractmethod
+    def _end_stage(self, stage: int) -> None:
+        """All is fed: make the groups of a stage ready to answer."""
+
+    @abstractmethod
+    def _close_stage(self, stage: int) -> None:
+        """Let go of what answered a stage, so that the next one has the room."""
+
+    @abstractmethod
+    def _deliver(self, stage: int, piece: Piece) -> None:
+        """Put the answers of the groups of a stage into the frames of the next piece."""
+
+    def _answered(self, stage: int, piece: Piece) -> dict[str, Frame]:
+        """The frames of a piece with what a stage computes."""
+        self._deliver(stage, piece)
+        for at, wanted in self._plan.computed:
+            if at == stage:
+                compute(wanted, piece.frames)
+        return piece.frames
+
+    def _pieces(self, stretches: Waiting[Stretch], rows: int) -> Iterator[Piece]:
+        """Stretches put together; what is read is let go of."""
+        while len(stretches):
+            taken = [stretches.popleft()]
+            while (
+                len(stretches)
+                and stretches[0].version == taken[0].version
+                and sum(one.size for one in taken) + stretches[0].size <= rows
+            ):
+                taken.append(stretches.popleft())
+            yield self._keeper.piece(taken)

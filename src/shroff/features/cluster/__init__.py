@@ -1,0 +1,1 @@
+"""The batch engine over partitions by entity, for the processes of a cluster."""

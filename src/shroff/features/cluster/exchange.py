@@ -1,0 +1,297 @@
+"""The files between who gives events and who answers: rows of one group of aggregates by partition, and answers.
+
+The rows of a key are all in one partition, in log order, so a partition can be answered
+alone. A row whose event enters with one key and which asks about another one stands in the
+partitions of both. Numbers travel as the 64 bits that kernels read and write: nothing is
+converted, so nothing can change.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.errors import StateError
+from shroff.features.online.packing import pack, unpack
+from shroff.features.online.running import Feed, LookRows
+from shroff.language.values import Value
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Words = NDArray[np.int64]
+Flags = NDArray[np.uint8]
+
+ROWS: Final = 1 << 17  # that are gathered before they are parted and written
+ANSWER_ROWS: Final = 1 << 14  # that are read at a time, of each partition
+HEAD: Final = ("row", "time", "insert", "ask")
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Some rows of a group in log order: their places in the history, times, key codes (-1: none), and columns.
+
+    `values` and `kept` are those of a `Feed`. Of a group whose conditions plain Python evaluates, `looked` has
+    instead what is read of the event that enters and of the one that asks, for each row.
+    """
+
+    rows: Words
+    times: Words
+    inserts: Words
+    asks: Words
+    values: Words
+    kept: Flags
+    looked: tuple[bytes, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, at: Any) -> Rows:
+        """The rows at these places."""
+        looked = None if self.looked is None else tuple(self.looked[one] for one in at.tolist())
+        heads = self.rows[at], self.times[at], self.inserts[at], self.asks[at]
+        return Rows(*heads, self.values[:, at], self.kept[:, at], looked)
+
+
+def fed_rows(first: int, times: Words, fed: Feed) -> Rows:
+    """The rows of a batch that a group has to do with; `first` is the place of the batch."""
+    own = np.flatnonzero((fed.inserts >= 0) | (fed.asks >= 0))
+    kept = fed.kept.astype(np.uint8, copy=False)
+    return Rows(first + own, times[own], fed.inserts[own], fed.asks[own], fed.values[:, own], kept[:, own])
+
+
+def looked_rows(first: int, times: Words, looked: LookRows) -> Rows:
+    """The same of a group whose conditions plain Python evaluates."""
+    inserts, asks = np.array(looked[0], np.int64), np.array(looked[1], np.int64)
+    own = np.flatnonzero((inserts >= 0) | (asks >= 0))
+    read = tuple(_packed_fields(looked[2].get(row, {}), looked[3].get(row, {})) for row in own.tolist())
+    nothing = np.zeros((0, len(own)), np.int64)
+    return Rows(first + own, times[own], inserts[own], asks[own], nothing, nothing.astype(np.uint8), read)
+
+
+def joined_rows(parts: Sequence[Rows]) -> Rows:
+    """One after the other; one of them at least."""
+
+    def joined(name: str) -> Words:
+        found: Words = np.concatenate([getattr(one, name) for one in parts], dtype=np.int64)
+        return found
+
+    heads = joined("rows"), joined("times"), joined("inserts"), joined("asks")
+    values, kept = (np.concatenate([getattr(one, name) for one in parts], axis=1) for name in ("values", "kept"))
+    has_looked = parts[0].looked is not None
+    return Rows(*heads, values, kept, tuple(one for part in parts for one in part.looked or ()) if has_looked else None)
+
+
+def parted(rows: Rows, partitions: int) -> list[Rows]:
+    """The rows of each partition; a key's code goes round them, and counts on within its own."""
+    of_inserts, of_asks = _partition(rows.inserts, partitions), _partition(rows.asks, partitions)
+    entering = np.flatnonzero(of_inserts >= 0)
+    asking = np.flatnonzero((of_asks >= 0) & (of_asks != of_inserts))
+    at, parts = np.concatenate([entering, asking]), np.concatenate([of_inserts[entering], of_asks[asking]])
+    if len(asking):
+        in_order = np.argsort(at, kind="stable")
+        at, parts = at[in_order], parts[in_order]
+    by_part = np.argsort(parts, kind="stable")
+    ends = np.searchsorted(parts[by_part], np.arange(partitions), side="right").tolist()
+    found = []
+    for part, (begin, end) in enumerate(zip([0, *ends], ends, strict=False)):
+        mine = rows.take(at[by_part[begin:end]])
+        inserts, asks = (
+            np.where(_partition(codes, partitions) == part, codes // partitions, -1)
+            for codes in (mine.inserts, mine.asks)
+        )
+        found.append(Rows(mine.rows, mine.times, inserts, asks, mine.values, mine.kept, mine.looked))
+    return found
+
+
+def _partition(codes: Words, partitions: int) -> NDArray[np.int32]:
+    return np.where(codes >= 0, codes % partitions, -1).astype(np.int32)
+
+
+class RowsWriter:
+    """Writes the rows of a group into one file, each partition's together, some at a time.
+
+    Memory: `ROWS` rows. Disk: before compression 32 bytes a row, and 9 for each of its values.
+    """
+
+    def __init__(self, path: Path, partitions: int, width: int, *, is_looked: bool) -> None:
+        self._path, self._partitions, self._is_looked = path, partitions, is_looked
+        self._schema = _schema(HEAD, width, is_binary=is_looked)
+        self._waiting: list[Rows] = []
+        self._writer: Any = None
+
+    def add(self, rows: Rows) -> None:
+        """Take the next rows, in log order."""
+        if len(rows):
+            self._waiting.append(rows)
+        if sum(map(len, self._waiting)) >= ROWS:
+            self._write()
+
+    def close(self) -> None:
+        """Write what waits. A group without any row has no file."""
+        if self._waiting:
+            self._write()
+        if self._writer is not None:
+            self._writer.close()
+
+    def _write(self) -> None:
+        if self._writer is None:
+            self._writer = _new_file(self._path, self._schema)
+        for part in parted(joined_rows(self._waiting), self._partitions):
+            columns: list[Any] = [part.rows, part.times, part.inserts, part.asks]
+            columns += [part.looked] if self._is_looked else [*part.values, *part.kept]
+            self._writer.write_batch(_batch(columns, self._schema))
+        self._waiting = []
+
+
+def read_rows(path: Path, part: int, partitions: int) -> Iterator[Rows]:
+    """The rows of a partition, in log order, some at a time."""
+    import pyarrow as pa
+
+    with pa.OSFile(str(path)) as source, pa.ipc.open_file(source) as file:
+        for at in range(part, file.num_record_batches, partitions):
+            batch = file.get_batch(at)
+            rows, times, inserts, asks = (_numbers(batch.column(number)) for number in range(len(HEAD)))
+            heads, columns = (rows, times, inserts, asks), batch.columns[len(HEAD) :]
+            if file.schema.names[-1] == "looked":
+                nothing = np.zeros((0, batch.num_rows), np.int64)
+                yield Rows(*heads, nothing, nothing.astype(np.uint8), tuple(columns[0].to_pylist()))
+                continue
+            yield Rows(*heads, *_matrices(columns, batch.num_rows))
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The answers at some rows of a partition: of kernels, or as values."""
+
+    rows: Words
+    out: Words
+    valid: Flags
+    values: tuple[bytes, ...] | None = None
+
+
+def write_answers(path: Path, width: int, answers: Iterator[Answers], *, is_looked: bool) -> int:
+    """Write the answers of a partition, whole under their name or not there; gives how many rows have one.
+
+    A cluster may compute a partition twice: both write the same, and one of the files stays.
+    """
+    unfinished = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}")
+    schema, count = _schema(("row",), width, is_binary=is_looked), 0
+    with closing(_new_file(unfinished, schema)) as writer:
+        for one in answers:
+            for first in range(0, len(one.rows), ANSWER_ROWS):
+                some = slice(first, first + ANSWER_ROWS)
+                columns: list[Any] = [one.rows[some]]
+                columns += [one.values[some]] if one.values is not None else [*one.out[:, some], *one.valid[:, some]]
+                writer.write_batch(_batch(columns, schema))
+            count += len(one.rows)
+    unfinished.replace(path)
+    return count
+
+
+class JoinedAnswers:
+    """The answers of all partitions of a group, joined again by the places of their rows."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._parts = [_read_answers(path) for path in paths]
+        self._next = [next(part, None) for part in self._parts]
+
+    def take(self, begin: int, end: int) -> Iterator[Answers]:
+        """The answers at the rows [begin, end), each once; pieces follow each other."""
+        for at, part in enumerate(self._parts):
+            while (waiting := self._next[at]) is not None:
+                count = int(np.searchsorted(waiting.rows, end))
+                if count:
+                    yield _some(waiting, slice(0, count))
+                if count < len(waiting.rows):
+                    self._next[at] = _some(waiting, slice(count, None))
+                    break
+                self._next[at] = next(part, None)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for part in self._parts:
+            part.close()
+
+
+def _read_answers(path: Path) -> Any:
+    import pyarrow as pa
+
+    if not path.exists():
+        raise StateError(
+            f"{path.name} was computed and is not in {path.parent}: every process of the cluster must see this folder; "
+            "write --out where all of them do"
+        )
+    with pa.OSFile(str(path)) as source, pa.ipc.open_file(source) as file:
+        for at in range(file.num_record_batches):
+            batch = file.get_batch(at)
+            rows = _numbers(batch.column(0))
+            if file.schema.names[-1] == "looked":
+                nothing = np.zeros((0, len(rows)), np.int64)
+                yield Answers(rows, nothing, nothing.astype(np.uint8), tuple(batch.column(1).to_pylist()))
+            else:
+                yield Answers(rows, *_matrices(batch.columns[1:], len(rows)))
+
+
+def _some(answers: Answers, some: slice) -> Answers:
+    values = None if answers.values is None else answers.values[some]
+    return Answers(answers.rows[some], answers.out[:, some], answers.valid[:, some], values)
+
+
+def _packed_fields(item: dict[str, Value], this: dict[str, Value]) -> bytes:
+    """What is read of an event that enters, and of one that asks, by name."""
+    return pack([list(item), list(item.values()), list(this), list(this.values())])
+
+
+def unpacked_fields(packed: bytes) -> tuple[dict[str, Value], dict[str, Value]]:
+    """The fields of the event that enters, and of the one that asks."""
+    names, values, this_names, this_values = unpack(packed)
+    return dict(zip(names, values, strict=True)), dict(zip(this_names, this_values, strict=True))
+
+
+# ---- Arrow
+
+
+def _schema(head: Sequence[str], width: int, *, is_binary: bool) -> pa.Schema:
+    import pyarrow as pa
+
+    fields = [pa.field(name, pa.int64()) for name in head]
+    if is_binary:
+        return pa.schema([*fields, pa.field("looked", pa.binary())])
+    fields += [pa.field(f"value_{at}", pa.int64()) for at in range(width)]
+    return pa.schema([*fields, *(pa.field(f"kept_{at}", pa.uint8()) for at in range(width))])
+
+
+def _new_file(path: Path, schema: pa.Schema) -> Any:
+    import pyarrow as pa
+
+    return pa.ipc.new_file(str(path), schema, options=pa.ipc.IpcWriteOptions(compression="lz4"))
+
+
+def _batch(columns: Sequence[Any], schema: pa.Schema) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _numbers(array: Any) -> NDArray[Any]:
+    found: NDArray[Any] = array.to_numpy()
+    return found
+
+
+def _matrices(columns: Sequence[Any], rows: int) -> tuple[Words, Flags]:
+    """Values and whether they are there, one row a column."""
+    width = len(columns) // 2
+    out, valid = np.empty((width, rows), np.int64), np.empty((width, rows), np.uint8)
+    for at in range(width):
+        out[at], valid[at] = _numbers(columns[at]), _numbers(columns[width + at])
+    return out, valid

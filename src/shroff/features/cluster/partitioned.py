@@ -1,0 +1,378 @@
+"""The batch engine on partitions by entity, which the processes of a cluster answer.
+
+One process gives: it reads events in log order, evaluates expressions over them, and writes
+the rows of each group of aggregates by partition. Each partition is answered alone, by the
+kernels of the other engines. The answers are joined by the places of their rows, and the
+one process computes what stands on them. No process holds more than a piece of the history
+or one partition of one group.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+import shroff
+from shroff.errors import StateError, StorageError, UsageError
+from shroff.events.definitions import Events
+from shroff.features.batch.backfill import ROWS_MAX, Backfill
+from shroff.features.batch.columns import Piece, Stretch
+from shroff.features.batch.rounds import Rounds, Waiting
+from shroff.features.cluster.exchange import (
+    Answers,
+    JoinedAnswers,
+    Rows,
+    RowsWriter,
+    fed_rows,
+    joined_rows,
+    looked_rows,
+    read_rows,
+    unpacked_fields,
+    write_answers,
+)
+from shroff.features.cluster.spilled import Spilled
+from shroff.features.computed import Computed
+from shroff.features.frames import Codes, Frame
+from shroff.features.online.engine import SWEEP_A_BATCH, SWEEP_A_ROW
+from shroff.features.online.histories import History, HistoryPlan
+from shroff.features.online.looks import LookHistory
+from shroff.features.online.packing import pack, unpack
+from shroff.features.online.running import Running
+from shroff.language.expression import Aggregate
+from shroff.language.row import Reference
+
+PARTITIONS: Final = 16
+ROWS_TOGETHER: Final = 1 << 17  # of a partition, that are answered and written at a time
+# What mends it where a process of a cluster ends for want of memory.
+TOO_SMALL: Final = "most often for want of memory; take more --partitions, so that each is smaller"
+One = TypeVar("One")
+Two = TypeVar("Two")
+
+
+class Backend(Protocol):
+    """Processes that compute, beside this one or elsewhere.
+
+    Promises: each item is given to the function at least once, in another process than the one that asks, and each
+    result is given once, in any order. An error of a call is raised where the results are taken, with its type; nothing
+    is ever computed in the asking process instead.
+    """
+
+    def run(self, function: Callable[[One], Two], items: Sequence[One]) -> Iterator[Two]:
+        """The results of a function of a module at each item."""
+
+    def close(self) -> None:
+        """Let go of the processes that were started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A backend, and into how many partitions an entity's keys go: each must fit into a process of the backend."""
+
+    backend: Backend
+    partitions: int = PARTITIONS
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """How a group is answered: by a kernel's plan; without one by looking at each event in plain Python.
+
+    Only the latter reads the aggregates and what they look things up in.
+    """
+
+    width: int
+    lateness_ms: int
+    plan: HistoryPlan | None
+    aggregates: tuple[Aggregate, ...] = ()
+    reference: Reference | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One partition of the groups of an entity, to be answered from their files in the folder."""
+
+    folder: str
+    groups: tuple[tuple[str, Work], ...]
+    number: int
+    partitions: int
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A partition that is answered: at how many rows, and by which process."""
+
+    rows: int
+    host: str
+    process: int
+
+
+class Partitioned(Rounds):
+    """The batch engine over a history that memory does not hold, answered by a cluster.
+
+    Takes what `Batch` takes, and gives the same. Order and lateness are those of the whole
+    history: it comes through one process, and what is parted is in that order. The
+    watermark of a partition is at most that of the whole, so that no partition lets go of
+    an event which the whole would still look at; nothing else hangs on it.
+
+    Args:
+        spill: The folder for all files, which every process of the cluster must see.
+
+    Memory here: the different keys and texts, and a piece of the results; in each process
+    of the cluster what `Backfill` takes for a partition of the largest group.
+    """
+
+    def __init__(
+        self,
+        events: Events,
+        computed: Sequence[Computed],
+        reference: Reference,
+        lateness_ms: int,
+        *,
+        cluster: Cluster,
+        also: Collection[str] = (),
+        spill: Path | None = None,
+    ) -> None:
+        assert cluster.partitions >= 1
+        self._cluster = cluster
+        self._folder = tempfile.TemporaryDirectory(prefix="shroff-exchange-", dir=spill)
+        self._queues = ExitStack()
+        super().__init__(events, computed, reference, also)
+        keys: dict[Any, Codes] = {}
+        texts = Codes()
+        self._feeds = [
+            _Exchanged(
+                Running(group, lateness_ms, keys, texts, events, reference, is_fed_only=True),
+                Path(self._folder.name) / f"group-{number}",
+                cluster.partitions,
+                lateness_ms,
+                reference,
+            )
+            for number, group in enumerate(self._plan.groups)
+        ]
+        self.done: list[Done] = []
+
+    def waiting(self) -> Waiting[Any]:
+        queue: Spilled[Any] = Spilled(Path(self._folder.name))
+        self._queues.callback(queue.close)
+        return queue
+
+    def close(self) -> None:
+        self._queues.close()
+        for feed in self._feeds:
+            feed.close()
+        self._folder.cleanup()
+
+    def _of_stage(self, stage: int) -> list[_Exchanged]:
+        return [feed for feed in self._feeds if feed.group.key.stage == stage]
+
+    def _take(self, stage: int, frames: Mapping[str, Frame], size: int, times: NDArray[np.int64]) -> Stretch:
+        for feed in self._of_stage(stage):
+            feed.add(times, frames, size)
+        return self._keeper.keep(stage, frames, size, times)
+
+    def _end_stage(self, stage: int) -> None:
+        feeds = self._of_stage(stage)
+        for feed in feeds:
+            feed.end()
+        given = sorted((feed for feed in feeds if feed.has_rows), key=_entity)
+        parts = [
+            Part(
+                self._folder.name,
+                tuple((feed.path.name, feed.work) for feed in mine),
+                number,
+                self._cluster.partitions,
+                _VERSION,
+            )
+            for mine in (list(feeds) for _, feeds in groupby(given, key=_entity))
+            for number in range(self._cluster.partitions)
+        ]
+        done = list(self._cluster.backend.run(answer_part, parts)) if parts else []
+        if len(done) != len(parts):
+            raise StateError(f"the cluster answered {len(done)} of {len(parts)} partitions")
+        self.done += done
+        for feed in feeds:
+            feed.open()
+
+    def _close_stage(self, stage: int) -> None:
+        for feed in self._of_stage(stage):
+            feed.close()
+
+    def _deliver(self, stage: int, piece: Piece) -> None:
+        for feed in self._of_stage(stage):
+            feed.deliver(piece)
+
+
+class _Exchanged:
+    """A group whose rows go to the cluster, and whose answers come back."""
+
+    def __init__(self, group: Running, path: Path, partitions: int, lateness_ms: int, reference: Reference) -> None:
+        self.group, self.path, self._partitions = group, path, partitions
+        kernel = group.kernel
+        aggregates = group.group.aggregates
+        if kernel is None:
+            self.work = Work(len(aggregates), lateness_ms, None, aggregates, reference)
+        else:
+            self.work = Work(len(aggregates), lateness_ms, kernel.plan)
+        width = 0 if kernel is None else len(kernel.series) + len(kernel.operands)
+        self._writer = RowsWriter(_rows_of(path), partitions, width, is_looked=kernel is None)
+        self._given = self._taken = 0
+        self._joined: JoinedAnswers | None = None
+
+    @property
+    def has_rows(self) -> bool:
+        return _rows_of(self.path).exists()
+
+    def add(self, times: NDArray[np.int64], frames: Mapping[str, Frame], size: int) -> None:
+        """Write what the group is told of a batch."""
+        if self.group.kernel is None:
+            self._writer.add(looked_rows(self._given, times, self.group.look_rows(times, frames)))
+        else:
+            self._writer.add(fed_rows(self._given, times, self.group.feed(frames, size)))
+        self._given += size
+
+    def end(self) -> None:
+        """All is fed."""
+        self._writer.close()
+
+    def open(self) -> None:
+        """All is answered."""
+        parts = range(self._partitions) if self.has_rows else ()
+        self._joined = JoinedAnswers([_answers_of(self.path, part) for part in parts])
+
+    def deliver(self, piece: Piece) -> None:
+        """Put the answers at the next rows of the history into their frames; missing where the group has no row."""
+        assert self._joined is not None
+        begin, end = self._taken, self._taken + piece.size
+        self._taken = end
+        width = self.work.width
+        if self.group.kernel is None:
+            values: list[list[Any]] = [[None] * width] * piece.size
+            for found in self._joined.take(begin, end):
+                for row, packed in zip(found.rows.tolist(), found.values or (), strict=True):
+                    values[row - begin] = unpack(packed)
+            self.group.deliver_answers(values, piece.frames)
+            return
+        out, valid = np.zeros((width, piece.size), np.int64), np.zeros((width, piece.size), np.uint8)
+        for found in self._joined.take(begin, end):
+            out[:, found.rows - begin], valid[:, found.rows - begin] = found.out, found.valid
+        self.group.deliver(out, valid, piece.frames)
+
+    def close(self) -> None:
+        """Remove the files."""
+        if self._joined is not None:
+            self._joined.close()
+        self._writer.close()
+        for path in self.path.parent.glob(f"{self.path.name}.*"):
+            path.unlink(missing_ok=True)
+
+
+def _entity(feed: _Exchanged) -> str:
+    return feed.group.key.entity
+
+
+def _rows_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.rows")
+
+
+def _answers_of(path: Path, part: int) -> Path:
+    return path.with_name(f"{path.name}.answers-{part}")
+
+
+# ---- in a process of the cluster
+
+_VERSION: Final = shroff.__version__
+
+
+def answer_part(part: Part) -> Done:
+    """Answer one partition of the groups of an entity, group by group. Called in a process of a cluster.
+
+    Raises: StateError where this process has another version of shroff or does not see the folder; StorageError where
+        it may not read or write there.
+    """
+    here = socket.gethostname()
+    if part.version != _VERSION:
+        raise StateError(
+            f"{here} has shroff {_VERSION} and was asked by {part.version}: install the same version on every machine"
+        )
+    if not Path(part.folder).is_dir():
+        raise StateError(f"{here} does not see {part.folder}: write --out to a folder that every machine sees")
+    try:
+        rows = sum(_answer_group(Path(part.folder) / name, work, part) for name, work in part.groups)
+    except OSError as error:
+        raise StorageError(
+            f"{here} cannot read and write in {part.folder}: {error.strerror or error}; look for room and for the right"
+        ) from None
+    return Done(rows, here, os.getpid())
+
+
+def _answer_group(path: Path, work: Work, part: Part) -> int:
+    given = read_rows(_rows_of(path), part.number, part.partitions)
+    answers = _by_look(work, given) if work.plan is None else _by_kernel(work, work.plan, given)
+    return write_answers(_answers_of(path, part.number), work.width, answers, is_looked=work.plan is None)
+
+
+def _by_kernel(work: Work, plan: HistoryPlan, given: Iterable[Rows]) -> Iterator[Answers]:
+    """The answers at the rows that ask; all at once where no event is looked at, else one after the other."""
+    if plan.looks:
+        history = History(plan, lateness_ms=work.lateness_ms)
+        for rows, watermark_ms in _with_watermarks(given):
+            columns = rows.times, rows.inserts, rows.asks, rows.values, rows.kept
+            yield _asked(rows, *history.run(*columns, watermark_ms))
+            if watermark_ms is not None:
+                history.sweep(SWEEP_A_ROW * len(rows) + SWEEP_A_BATCH, watermark_ms)
+        return
+    parts = list(given)
+    if not parts:
+        return
+    rows = joined_rows(parts)
+    del parts
+    if len(rows) >= ROWS_MAX:
+        raise UsageError(f"a partition has {len(rows):,} rows, and less than {ROWS_MAX:,} can be answered: take more.")
+    columns = rows.times, rows.inserts, rows.asks, rows.values, rows.kept
+    backfill = Backfill(plan, *columns, lateness_ms=work.lateness_ms, threads=1)
+    for first in range(0, len(rows), ROWS_TOGETHER):
+        some = rows.take(slice(first, first + ROWS_TOGETHER))
+        yield _asked(some, *backfill.answer(len(some)))
+
+
+def _asked(rows: Rows, out: NDArray[np.int64], valid: NDArray[np.uint8]) -> Answers:
+    asking = rows.asks >= 0
+    return Answers(rows.rows[asking], out[:, asking], valid[:, asking])
+
+
+def _by_look(work: Work, given: Iterable[Rows]) -> Iterator[Answers]:
+    assert work.reference is not None
+    look = LookHistory(work.aggregates, work.lateness_ms, work.reference)
+    for rows, watermark_ms in _with_watermarks(given):
+        found: list[bytes] = []
+        listed = zip(rows.times.tolist(), rows.inserts.tolist(), rows.asks.tolist(), rows.looked or (), strict=True)
+        for time_ms, insert, ask, packed in listed:
+            item, this = unpacked_fields(packed)
+            answers = look.row(time_ms, (insert, item) if insert >= 0 else None, (ask, this) if ask >= 0 else None)
+            if ask >= 0:
+                found.append(pack(answers))
+        nothing = np.zeros((0, len(found)), np.int64)
+        yield Answers(rows.rows[rows.asks >= 0], nothing, nothing.astype(np.uint8), tuple(found))
+        if watermark_ms is not None:
+            look.trim(watermark_ms, SWEEP_A_ROW * len(rows) + SWEEP_A_BATCH)
+
+
+def _with_watermarks(given: Iterable[Rows]) -> Iterator[tuple[Rows, int | None]]:
+    """Rows, and the greatest time of those before them that ask: labels may be ahead of all events, and ask nothing."""
+    watermark_ms: int | None = None
+    for rows in given:
+        yield rows, watermark_ms
+        asking = rows.times[rows.asks >= 0]
+        if len(asking):
+            newest = int(asking.max())
+            watermark_ms = newest if watermark_ms is None else max(newest, watermark_ms)

@@ -1,0 +1,1 @@
+"""The compiled kernels of windows, distinct counts, order statistics and rules."""

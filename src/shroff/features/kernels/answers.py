@@ -1,0 +1,328 @@
+"""Windows of one row placed, and all queries about them answered; compiled."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.features.kernels.cells import Words, first_kept, is_kept, place, totals_before, value_at
+from shroff.features.kernels.distinct import move_set
+from shroff.features.kernels.layout import (
+    BEGIN,
+    CELL_WORDS,
+    COUNT,
+    COUNT_BITS,
+    COUNT_MASK,
+    D_AT,
+    D_BEGIN,
+    D_COUNT,
+    DENOMINATOR,
+    DIFFERENT,
+    DISTINCT,
+    EDGE_PLACES,
+    EDGES,
+    END,
+    F_FIRST,
+    F_FIRST_AT,
+    F_LAST,
+    F_LAST_AT,
+    F_MAX,
+    F_MIN,
+    FIRST,
+    FUNCTION,
+    G_COUNT,
+    G_FIRST,
+    G_SERIES,
+    G_WINDOW,
+    GROUP_WORDS,
+    GROUPS,
+    GROUPS_BEFORE,
+    HI,
+    HINTS,
+    IS_REAL,
+    LAST,
+    LAST_N,
+    LEFT,
+    LEFT_EVER,
+    LEFT_LAST_N,
+    LO,
+    LOOKS,
+    MAX,
+    MEAN,
+    MIN,
+    NUMERATOR,
+    OF_COUNTS,
+    OF_FOLD,
+    OF_SQUARES,
+    OF_SUM,
+    ORIGIN,
+    PART,
+    QUANTILE,
+    QUERIES,
+    QUERY_WORDS,
+    RIGHT,
+    ROW_OUT,
+    S_HEAD,
+    SCALE,
+    SERIES,
+    SERIES_WORDS,
+    SHARE,
+    STD,
+    SUM,
+    T_FLIP,
+    T_HEAD,
+    WINDOW_WORDS,
+    WINDOWS,
+    WINDOWS_BEFORE,
+    ZERO_CELL,
+)
+from shroff.features.kernels.numbers import Word, bits_of, compiled, in_order, product, scaled, spread
+from shroff.features.kernels.order import feed_deque, greatest_key, search_deque, value_at_rank
+
+
+@compiled
+def answer_step(
+    heap: Words,
+    head: Word,
+    step: Word,
+    time_ms: Word,
+    row: Word,
+    out: NDArray[np.int64],
+    valid: NDArray[np.uint8],
+) -> Word:
+    """Answer what is asked before (step 0) or after (step 1) the row's event is in; False: the heap must grow first."""
+    if step == 0:
+        first, last = np.int64(0), heap[WINDOWS_BEFORE]
+        first_group, last_group = np.int64(0), heap[GROUPS_BEFORE]
+    else:
+        first, last = heap[WINDOWS_BEFORE], heap[WINDOWS + 1]
+        first_group, last_group = heap[GROUPS_BEFORE], heap[GROUPS + 1]
+    if first_group == last_group:
+        return True
+    now = place_edges(heap, head, time_ms)
+    place_windows(heap, head, first, last, now)
+    return answer(heap, head, first_group, last_group, row, out, valid)
+
+
+@compiled
+def place_edges(heap: Words, head: Word, time_ms: Word) -> Word:
+    """Find where each edge of the plan falls at this time, and give the first position behind the row.
+
+    Each edge remembers where it was, so rows in order cost a step or two. A late row
+    looks backwards from there and leaves the memory as it was.
+    """
+    origin, lo, hi = heap[head + ORIGIN], heap[head + LO], heap[head + HI]
+    words = heap[CELL_WORDS]
+    edges, places = heap[EDGES], heap[EDGE_PLACES]
+    for i in range(heap[EDGES + 1]):
+        hint = heap[head + HINTS + i]
+        found = place(heap, origin, words, lo, hi, hint, time_ms - heap[edges + i])
+        heap[places + i] = found
+        if found > hint:
+            heap[head + HINTS + i] = found
+    return place(heap, origin, words, lo, hi, hi, time_ms)
+
+
+@compiled
+def place_windows(heap: Words, head: Word, first: Word, last: Word, now: Word) -> None:
+    """Set begin and end of the windows [first, last) of the plan from the edges."""
+    lo = heap[head + LO]
+    places = heap[EDGE_PLACES]
+    for i in range(first, last):
+        window = heap[WINDOWS] + i * WINDOW_WORDS
+        end = now if heap[window + RIGHT] < 0 else max(lo, heap[places + heap[window + RIGHT]])
+        left = heap[window + LEFT]
+        if left >= 0:
+            begin = heap[places + left]
+        elif left == LEFT_LAST_N:
+            begin = end - heap[window + LAST_N]
+        else:
+            begin = lo
+        heap[window + BEGIN] = max(lo, begin)
+        heap[window + END] = end
+
+
+@compiled
+def rank_of(count: Word, numerator: Word, denominator: Word) -> Word:
+    """ceil(count * numerator / denominator), at least 1, exactly: the least rank that reaches the share."""
+    want_high, want_low = product(np.uint64(count), np.uint64(numerator))
+    low, high = 1, count
+    while low < high:
+        middle = (low + high) >> 1
+        have_high, have_low = product(np.uint64(middle), np.uint64(denominator))
+        if have_high < want_high or (have_high == want_high and have_low < want_low):
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@compiled
+def extreme_of(heap: Words, head: Word, series: Word, track: Word, window: Word) -> tuple[Word, Word]:
+    """The greatest key of a window: (2 the heap must grow first, 1 there, 0 of nothing; the value)."""
+    begin, end = heap[window + BEGIN], heap[window + END]
+    deque = head + heap[track + T_HEAD]
+    flip = heap[track + T_FLIP]
+    if not feed_deque(heap, head, track, end):
+        return 2, np.int64(0)
+    number = search_deque(heap, deque, begin)
+    entry = heap[deque + D_AT] + (heap[deque + D_BEGIN] + number) * 2
+    found, key = False, np.int64(0)
+    if number < heap[deque + D_COUNT]:
+        if heap[entry] < end:
+            found, key = True, heap[entry + 1]
+        else:
+            # A late row, and a younger cell outdoes all of its window.
+            found, key = greatest_key(heap, head, track, begin, end)
+    if heap[window + LEFT] == LEFT_EVER and has_fold(heap, head, series):
+        fold = heap[head + heap[series + OF_FOLD] + (F_MIN if flip != 0 else F_MAX)] ^ flip
+        if not found or fold > key:
+            found, key = True, fold
+    return np.int64(found), key ^ flip
+
+
+@compiled
+def has_fold(heap: Words, head: Word, series: Word) -> Word:
+    """Whether a kept value of this series was trimmed."""
+    return heap[totals_before(heap, head) + heap[series + OF_COUNTS]] & COUNT_MASK != 0
+
+
+@compiled
+def different_of(heap: Words, head: Word, part: Word, window: Word) -> Word:
+    """How many different values a window has; -1 where the heap must grow first."""
+    begin = 1 if heap[window + LEFT] == LEFT_EVER else heap[window + BEGIN]
+    if not move_set(heap, head, part, begin, heap[window + END]):
+        return -1
+    return heap[head + heap[part + S_HEAD] + DIFFERENT]
+
+
+@compiled
+def end_of(heap: Words, head: Word, series: Word, window: Word, function: Word, live: Word) -> Word:
+    """The first or last value of a window that has one, `live` of them in cells."""
+    begin, end = heap[window + BEGIN], heap[window + END]
+    words = heap[CELL_WORDS]
+    at = np.int64(0)
+    if live > 0:
+        position = begin if function == FIRST else end - 1
+        at = heap[head + ORIGIN] + position * words
+        if not is_kept(heap, series, at):
+            position = first_kept(heap, head, series, begin, end, 1 if function == FIRST else live)
+            at = heap[head + ORIGIN] + position * words
+    if heap[window + LEFT] == LEFT_EVER and has_fold(heap, head, series):
+        fold = head + heap[series + OF_FOLD]
+        if function == FIRST:
+            if live == 0 or heap[at] >= heap[fold + F_FIRST_AT]:
+                return heap[fold + F_FIRST]
+        elif live == 0 or heap[at] < heap[fold + F_LAST_AT]:
+            return heap[fold + F_LAST]
+    return value_at(heap, series, at)
+
+
+@compiled
+def answer(
+    heap: Words,
+    head: Word,
+    first: Word,
+    last: Word,
+    row: Word,
+    out: NDArray[np.int64],
+    valid: NDArray[np.uint8],
+) -> Word:
+    """Answer the queries of the groups [first, last); False where the heap must grow first.
+
+    Above the usual length: one loop whose parts share the differences of running totals.
+    """
+    words, origin = heap[CELL_WORDS], heap[head + ORIGIN]
+    for g in range(first, last):
+        group = heap[GROUPS] + g * GROUP_WORDS
+        window = heap[WINDOWS] + heap[group + G_WINDOW] * WINDOW_WORDS
+        begin, end = heap[window + BEGIN], heap[window + END]
+        ever = heap[window + LEFT] == LEFT_EVER
+        if not ever and end < begin:
+            end = begin
+            heap[window + END] = end
+        after = origin + (end - 1) * words
+        before = heap[ZERO_CELL] if ever else origin + (begin - 1) * words
+        events = end - 1 if ever else end - begin
+        series = np.int64(0)
+        n, counts_after = events, np.int64(0)
+        sum_low, sum_high, square_low, square_high = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+        if heap[group + G_SERIES] >= 0:
+            series = heap[SERIES] + heap[group + G_SERIES] * SERIES_WORDS
+            counts_after = heap[after + heap[series + OF_COUNTS]]
+            counts_before = heap[before + heap[series + OF_COUNTS]]
+            n = (counts_after - counts_before) & COUNT_MASK
+            of_sum = heap[series + OF_SUM]
+            if of_sum >= 0:
+                low, taken = heap[after + of_sum], heap[before + of_sum]
+                sum_low = low - taken
+                sum_high = (counts_after >> COUNT_BITS) - (counts_before >> COUNT_BITS)
+                sum_high = ((sum_high - np.int64(np.uint64(low) < np.uint64(taken))) << COUNT_BITS) >> COUNT_BITS
+                of_squares = heap[series + OF_SQUARES]
+                if of_squares >= 0:
+                    low, taken = heap[after + of_squares], heap[before + of_squares]
+                    square_low = low - taken
+                    square_high = heap[after + of_squares + 1] - heap[before + of_squares + 1]
+                    square_high = square_high - np.int64(np.uint64(low) < np.uint64(taken))
+        for i in range(heap[group + G_FIRST], heap[group + G_FIRST] + heap[group + G_COUNT]):
+            query = heap[QUERIES] + i * QUERY_WORDS
+            function = heap[query + FUNCTION]
+            target = heap[query + ROW_OUT]
+            there = n > 0
+            if function == COUNT:
+                out[target, row] = n
+                there = True
+            elif function == SUM:
+                out[target, row] = sum_low
+                there = sum_high == sum_low >> 63
+            elif function == MEAN:
+                there = there and sum_high == sum_low >> 63
+                if there:
+                    out[target, row] = bits_of(np.float64(sum_low) / scaled(n, heap[series + SCALE]))
+            elif function == STD:
+                there = n > 1
+                if there:
+                    out[target, row] = bits_of(
+                        spread(n, square_high, square_low, sum_high, sum_low, heap[series + SCALE])
+                    )
+            elif MIN <= function <= MAX:
+                state, value = extreme_of(heap, head, series, heap[query + PART], window)
+                if state == 2:
+                    return False
+                there = state == 1
+                out[target, row] = in_order(value) if heap[series + IS_REAL] != 0 else value
+            elif function == DISTINCT:
+                n_different = different_of(heap, head, heap[query + PART], window)
+                if n_different < 0:
+                    return False
+                out[target, row] = n_different
+                there = True
+            elif function == SHARE:
+                there = events > 0
+                if there:
+                    out[target, row] = bits_of(np.float64(n) / np.float64(events))
+            elif FIRST <= function <= LAST:
+                if there:
+                    live = n
+                    if ever:
+                        live = counts_after - heap[totals_before(heap, head) + heap[series + OF_COUNTS]]
+                    value = end_of(heap, head, series, window, function, live & COUNT_MASK)
+                    out[target, row] = in_order(value) if heap[series + IS_REAL] != 0 else value
+            elif function == QUANTILE and there:
+                rank = rank_of(n, heap[query + NUMERATOR], heap[query + DENOMINATOR])
+                found, value = value_at_rank(heap, head, series, begin, end, n, rank)
+                if not found:
+                    return False
+                out[target, row] = in_order(value) if heap[series + IS_REAL] != 0 else value
+            valid[target, row] = there
+            if not there:
+                out[target, row] = 0
+    return True
+
+
+@compiled
+def answer_nothing(heap: Words, row: Word, out: NDArray[np.int64], valid: NDArray[np.uint8]) -> None:
+    """Mark all queries as missing: nobody is asked about."""
+    for i in range(heap[QUERIES + 1] + heap[LOOKS + 1]):
+        out[i, row] = 0
+        valid[i, row] = 0

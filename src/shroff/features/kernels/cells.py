@@ -1,0 +1,210 @@
+"""Blocks of the heap, and the cells of one key: finding, reading and writing them; compiled."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.features.kernels.layout import (
+    CELL_WORDS,
+    COUNT_BITS,
+    COUNT_MASK,
+    FREE,
+    IS_REAL,
+    LO,
+    OF_COUNTS,
+    OF_SQUARES,
+    OF_SUM,
+    OF_VALUE,
+    ORIGIN,
+    SERIES,
+    SERIES_WORDS,
+    TAIL,
+    WANTED,
+)
+from shroff.features.kernels.numbers import Word, compiled, in_order, product
+
+Words = NDArray[np.int64]
+
+
+@compiled
+def size_of(size_class: Word) -> Word:
+    """Words of a block: 4, 6, 8, 12, 16, 24 ..., so that a third of a block at most lies idle."""
+    return (4 + 2 * (size_class & 1)) << (size_class >> 1)
+
+
+@compiled
+def class_of(words: Word) -> Word:
+    """The smallest class that holds so many words."""
+    size_class = np.int64(0)
+    while size_of(size_class) < words:
+        size_class += 1
+    return size_class
+
+
+@compiled
+def take(heap: Words, size_class: Word) -> Word:
+    """The address of a free block, its words as somebody left them; 0 where the heap must grow first."""
+    at = heap[FREE + size_class]
+    if at != 0:
+        heap[FREE + size_class] = heap[at]
+        return at
+    size = size_of(size_class)
+    at = heap[TAIL]
+    if at + size > heap.size:
+        heap[WANTED] = size
+        return 0
+    heap[TAIL] = at + size
+    return at
+
+
+@compiled
+def give(heap: Words, at: Word, size_class: Word) -> None:
+    """Put a block back."""
+    heap[at] = heap[FREE + size_class]
+    heap[FREE + size_class] = at
+
+
+@compiled
+def copy_words(heap: Words, source: Word, target: Word, words: Word) -> None:
+    """Copy words to a lower or a separate place."""
+    for i in range(words):
+        heap[target + i] = heap[source + i]
+
+
+@compiled
+def clear_words(heap: Words, at: Word, words: Word) -> None:
+    """Set words to zero."""
+    for i in range(words):
+        heap[at + i] = 0
+
+
+@compiled
+def place(heap: Words, origin: Word, words: Word, lo: Word, hi: Word, start: Word, cut_ms: Word) -> Word:
+    """The first position in [lo, hi] whose cell is younger than `cut_ms`, looked for from `start`.
+
+    Cost: O(log d) for an answer d cells away, so the usual step of one or two is cheap.
+    """
+    start = max(start, lo)
+    start = min(start, hi)
+    step = 1
+    if start < hi and heap[origin + start * words] <= cut_ms:
+        low = start + 1
+        while low + step <= hi and heap[origin + (low + step - 1) * words] <= cut_ms:
+            low += step
+            step += step
+        high = min(low + step - 1, hi)
+    elif start > lo and heap[origin + (start - 1) * words] > cut_ms:
+        high = start - 1
+        while high - step >= lo and heap[origin + (high - step) * words] > cut_ms:
+            high -= step
+            step += step
+        low = max(high - step + 1, lo)
+    else:
+        return start
+    while low < high:
+        middle = (low + high) >> 1
+        if heap[origin + middle * words] <= cut_ms:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@compiled
+def is_kept(heap: Words, series: Word, at: Word) -> Word:
+    """Whether the cell at this address has a value of the series."""
+    counts = at + heap[series + OF_COUNTS]
+    return (heap[counts] - heap[counts - heap[CELL_WORDS]]) & COUNT_MASK != 0
+
+
+@compiled
+def value_at(heap: Words, series: Word, at: Word) -> Word:
+    """The value of a kept cell, of reals the ordered bits."""
+    of_value = heap[series + OF_VALUE]
+    if of_value >= 0:
+        return heap[at + of_value]
+    total = at + heap[series + OF_SUM]
+    return heap[total] - heap[total - heap[CELL_WORDS]]
+
+
+@compiled
+def first_kept(heap: Words, head: Word, series: Word, begin: Word, end: Word, rank: Word) -> Word:
+    """The position of the kept cell number `rank` (from 1) in [begin, end), which has that many."""
+    words = heap[CELL_WORDS]
+    counts = heap[head + ORIGIN] + heap[series + OF_COUNTS]
+    before = heap[counts + (begin - 1) * words]
+    low, high = begin, end - 1
+    while low < high:
+        middle = (low + high) >> 1
+        if (heap[counts + middle * words] - before) & COUNT_MASK < rank:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@compiled
+def add_value(heap: Words, series: Word, at: Word, value: Word) -> None:
+    """Add one kept value to the running totals of the cell at this address."""
+    counts = at + heap[series + OF_COUNTS]
+    of_sum = heap[series + OF_SUM]
+    if of_sum < 0:
+        heap[counts] += 1
+        return
+    total = heap[at + of_sum] + value
+    heap[at + of_sum] = total
+    carry = np.int64(np.uint64(total) < np.uint64(value))
+    heap[counts] += 1 + (((value >> 63) + carry) << COUNT_BITS)
+    of_squares = heap[series + OF_SQUARES]
+    if of_squares >= 0:
+        size = np.uint64(abs(value))
+        high, low = product(size, size)
+        total = heap[at + of_squares] + np.int64(low)
+        heap[at + of_squares] = total
+        heap[at + of_squares + 1] += np.int64(high) + np.int64(np.uint64(total) < low)
+
+
+@compiled
+def write_cell(
+    heap: Words, at: Word, time_ms: Word, values: NDArray[np.int64], kept: NDArray[np.uint8], row: Word
+) -> None:
+    """Write a cell behind the one before it, totals and all."""
+    words = heap[CELL_WORDS]
+    copy_words(heap, at - words, at, words)
+    heap[at] = time_ms
+    for i in range(heap[SERIES + 1]):
+        series = heap[SERIES] + i * SERIES_WORDS
+        if kept[i, row] != 0:
+            value = values[i, row]
+            if heap[series + IS_REAL] != 0:
+                value = in_order(value)
+            add_value(heap, series, at, value)
+            if heap[series + OF_VALUE] >= 0:
+                heap[at + heap[series + OF_VALUE]] = value
+
+
+@compiled
+def shift_cells(
+    heap: Words, head: Word, position: Word, hi: Word, values: NDArray[np.int64], kept: NDArray[np.uint8], row: Word
+) -> None:
+    """Make a gap at a position in [lo, hi) for a row's cell, and add its values to all cells behind."""
+    words = heap[CELL_WORDS]
+    begin = heap[head + ORIGIN] + position * words
+    end = heap[head + ORIGIN] + hi * words
+    for at in range(end - 1, begin - 1, -1):
+        heap[at + words] = heap[at]
+    for i in range(heap[SERIES + 1]):
+        if kept[i, row] != 0:
+            series = heap[SERIES] + i * SERIES_WORDS
+            value = values[i, row]
+            if heap[series + IS_REAL] != 0:
+                value = in_order(value)
+            for at in range(begin + words, end + words, words):
+                add_value(heap, series, at, value)
+
+
+@compiled
+def totals_before(heap: Words, head: Word) -> Word:
+    """The address of the cell that carries the totals of all trimmed ones."""
+    return heap[head + ORIGIN] + (heap[head + LO] - 1) * heap[CELL_WORDS]

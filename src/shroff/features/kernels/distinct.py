@@ -1,0 +1,198 @@
+"""How many different values a window has: a table of values per key and series; compiled.
+
+An entry counts, for each window, the cells with its value; a window's number of different
+values changes when such a counter leaves or reaches zero. An entry that nothing counts is
+free again. Tables are open-addressed, at most three quarters full, emptied without marks.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from shroff.features.kernels.cells import Words, class_of, clear_words, copy_words, give, is_kept, take, value_at
+from shroff.features.kernels.layout import (
+    CELL_WORDS,
+    DIFFERENT,
+    ENTRY_COUNTERS,
+    ENTRY_USES,
+    ENTRY_VALUE,
+    H_AT,
+    H_ROOM,
+    H_USED,
+    L_AT,
+    ORIGIN,
+    R_AT,
+    S_COUNTER,
+    S_ENTRY,
+    S_HEAD,
+    S_SERIES,
+    S_TABLE,
+)
+from shroff.features.kernels.numbers import Word, compiled
+
+ENTERS = 1
+LEAVES = -1
+
+
+@compiled
+def home_of(value: Word, room: Word) -> Word:
+    """Where a value stands in a table with this room, if nothing is in the way."""
+    mixed = np.uint64(value) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = mixed ^ (mixed >> np.uint64(32))
+    return np.int64(mixed & np.uint64(room - 1))
+
+
+@compiled
+def find_entry(heap: Words, table: Word, entry_words: Word, value: Word) -> Word:
+    """The address of a value's entry, or of the free one where it belongs."""
+    at, room = heap[table + H_AT], heap[table + H_ROOM]
+    slot = home_of(value, room)
+    while True:
+        entry = at + slot * entry_words
+        if heap[entry + ENTRY_USES] == 0 or heap[entry + ENTRY_VALUE] == value:
+            return entry
+        slot = (slot + 1) & (room - 1)
+
+
+@compiled
+def resize_table(heap: Words, table: Word, entry_words: Word, room: Word) -> bool:
+    """Move all entries to a new table; False where the heap must grow first."""
+    fresh = take(heap, class_of(room * entry_words))
+    if fresh == 0:
+        return False
+    clear_words(heap, fresh, room * entry_words)
+    old, old_room = heap[table + H_AT], heap[table + H_ROOM]
+    heap[table + H_AT], heap[table + H_ROOM] = fresh, room
+    for slot in range(old_room):
+        entry = old + slot * entry_words
+        if heap[entry + ENTRY_USES] != 0:
+            target = find_entry(heap, table, entry_words, heap[entry + ENTRY_VALUE])
+            copy_words(heap, entry, target, entry_words)
+    if old != 0:
+        give(heap, old, class_of(old_room * entry_words))
+    return True
+
+
+@compiled
+def room_in_table(heap: Words, table: Word, entry_words: Word) -> bool:
+    """Make room for one more value; False where the heap must grow first."""
+    room = heap[table + H_ROOM]
+    if (heap[table + H_USED] + 1) * 4 <= room * 3:
+        return True
+    return resize_table(heap, table, entry_words, max(4, room * 2))
+
+
+@compiled
+def enter(heap: Words, head: Word, window: Word, value: Word) -> None:
+    """Count one more cell with this value; `room_in_table` was called."""
+    table = head + heap[window + S_TABLE]
+    entry = find_entry(heap, table, heap[window + S_ENTRY], value)
+    counter = entry + ENTRY_COUNTERS + heap[window + S_COUNTER]
+    if heap[entry + ENTRY_USES] == 0:
+        heap[entry + ENTRY_VALUE] = value
+        heap[table + H_USED] += 1
+    heap[entry + ENTRY_USES] += 1
+    if heap[counter] == 0:
+        heap[head + heap[window + S_HEAD] + DIFFERENT] += 1
+    heap[counter] += 1
+
+
+@compiled
+def leave(heap: Words, head: Word, window: Word, value: Word) -> None:
+    """Count one cell less with this value, which is there."""
+    table = head + heap[window + S_TABLE]
+    entry_words = heap[window + S_ENTRY]
+    entry = find_entry(heap, table, entry_words, value)
+    counter = entry + ENTRY_COUNTERS + heap[window + S_COUNTER]
+    heap[counter] -= 1
+    if heap[counter] == 0:
+        heap[head + heap[window + S_HEAD] + DIFFERENT] -= 1
+    heap[entry + ENTRY_USES] -= 1
+    if heap[entry + ENTRY_USES] == 0:
+        heap[table + H_USED] -= 1
+        close_gap(heap, table, entry_words, entry)
+        room = heap[table + H_ROOM]
+        if room > 16 and heap[table + H_USED] * 16 < room:
+            resize_table(heap, table, entry_words, room // 4)
+
+
+@compiled
+def close_gap(heap: Words, table: Word, entry_words: Word, entry: Word) -> None:
+    """Move entries back into a freed one, so that every search still ends at the first free entry."""
+    at, room = heap[table + H_AT], heap[table + H_ROOM]
+    gap = (entry - at) // entry_words
+    slot = gap
+    while True:
+        slot = (slot + 1) & (room - 1)
+        source = at + slot * entry_words
+        if heap[source + ENTRY_USES] == 0:
+            break
+        home = home_of(heap[source + ENTRY_VALUE], room)
+        if (slot - home) & (room - 1) >= (slot - gap) & (room - 1):
+            target = at + gap * entry_words
+            copy_words(heap, source, target, entry_words)
+            gap = slot
+    clear_words(heap, at + gap * entry_words, entry_words)
+
+
+@compiled
+def move_set(heap: Words, head: Word, window: Word, begin: Word, end: Word) -> bool:
+    """Let a window count exactly the cells in [begin, end); False where the heap must grow first, to be called again.
+
+    Cost: the cells that come in or go out. A late row moves both ends back, the next one forth again.
+    """
+    state = head + heap[window + S_HEAD]
+    table, entry_words = head + heap[window + S_TABLE], heap[window + S_ENTRY]
+    while heap[state + R_AT] > end:
+        heap[state + R_AT] -= 1
+        if heap[state + R_AT] < heap[state + L_AT]:
+            heap[state + L_AT] = heap[state + R_AT]
+        else:
+            change_set(heap, head, window, heap[state + R_AT], LEAVES)
+    drain_set(heap, head, window, begin)
+    while heap[state + L_AT] > begin:
+        if not room_in_table(heap, table, entry_words):
+            return False
+        heap[state + L_AT] -= 1
+        change_set(heap, head, window, heap[state + L_AT], ENTERS)
+    while heap[state + R_AT] < end:
+        if not room_in_table(heap, table, entry_words):
+            return False
+        change_set(heap, head, window, heap[state + R_AT], ENTERS)
+        heap[state + R_AT] += 1
+    return True
+
+
+@compiled
+def change_set(heap: Words, head: Word, window: Word, position: Word, direction: Word) -> None:
+    """Let the cell at a position come into a window's count, or go out of it, if its value is kept."""
+    series = heap[window + S_SERIES]
+    cell = heap[head + ORIGIN] + position * heap[CELL_WORDS]
+    if is_kept(heap, series, cell):
+        if direction == ENTERS:
+            enter(heap, head, window, value_at(heap, series, cell))
+        else:
+            leave(heap, head, window, value_at(heap, series, cell))
+
+
+@compiled
+def drain_set(heap: Words, head: Word, window: Word, begin: Word) -> None:
+    """Take out the cells before `begin`."""
+    state = head + heap[window + S_HEAD]
+    while heap[state + L_AT] < begin and heap[state + L_AT] < heap[state + R_AT]:
+        change_set(heap, head, window, heap[state + L_AT], LEAVES)
+        heap[state + L_AT] += 1
+    if heap[state + L_AT] < begin:
+        heap[state + L_AT] = begin
+        heap[state + R_AT] = begin
+
+
+@compiled
+def insert_in_set(heap: Words, head: Word, window: Word, position: Word) -> None:
+    """Take in a late cell at a position before the right end; `room_in_table` was called."""
+    state = head + heap[window + S_HEAD]
+    heap[state + R_AT] += 1
+    if position < heap[state + L_AT]:
+        heap[state + L_AT] += 1
+    else:
+        change_set(heap, head, window, position, ENTERS)

@@ -1,0 +1,222 @@
+"""What belongs to one key: its head, its chunk of cells, trimming and forgetting; compiled."""
+
+from __future__ import annotations
+
+from shroff.features.kernels.cells import (
+    Words,
+    class_of,
+    clear_words,
+    copy_words,
+    give,
+    is_kept,
+    place,
+    size_of,
+    take,
+    totals_before,
+    value_at,
+)
+from shroff.features.kernels.distinct import drain_set
+from shroff.features.kernels.layout import (
+    CELL_WORDS,
+    CELLS,
+    CHUNK,
+    CHUNK_CLASS,
+    COUNT_MASK,
+    D_AT,
+    D_CLASS,
+    D_FED,
+    EVER,
+    F_FIRST,
+    F_FIRST_AT,
+    F_LAST,
+    F_LAST_AT,
+    F_MAX,
+    F_MIN,
+    H_AT,
+    H_ROOM,
+    HEAD_WORDS,
+    HEADS,
+    HEADS_ROOM,
+    HI,
+    L_AT,
+    LATENESS_MS,
+    LEFT_EVER,
+    LO,
+    OF_COUNTS,
+    OF_FOLD,
+    ORIGIN,
+    R_AT,
+    REACH_CELLS,
+    REACH_MS,
+    S_HEAD,
+    S_LEFT,
+    SERIES,
+    SERIES_WORDS,
+    SET_WORDS,
+    SETS,
+    T_HEAD,
+    TABLE_WORDS,
+    TABLES,
+    TRACK_WORDS,
+    TRACKS,
+    ZERO_CELL,
+)
+from shroff.features.kernels.numbers import Word, compiled
+from shroff.features.kernels.order import drop_before
+
+
+@compiled
+def blank_head(heap: Words, head: Word) -> None:
+    """A key without a past: its cell before position 1 is the zero cell."""
+    clear_words(heap, head, heap[HEAD_WORDS])
+    heap[head + ORIGIN] = heap[ZERO_CELL]
+    heap[head + LO] = 1
+    heap[head + HI] = 1
+    for i in range(heap[TRACKS + 1]):
+        heap[head + heap[heap[TRACKS] + i * TRACK_WORDS + T_HEAD] + D_FED] = 1
+    for i in range(heap[SETS + 1]):
+        state = head + heap[heap[SETS] + i * SET_WORDS + S_HEAD]
+        heap[state + L_AT] = 1
+        heap[state + R_AT] = 1
+
+
+@compiled
+def room_for_key(heap: Words, key: Word) -> bool:
+    """Make the directory hold this key; False where the heap must grow first."""
+    room = heap[HEADS_ROOM]
+    if key < room:
+        return True
+    words = heap[HEAD_WORDS]
+    size_class = class_of(max(key + 1, room + room // 2, 16) * words)
+    at = take(heap, size_class)
+    if at == 0:
+        return False
+    copy_words(heap, heap[HEADS], at, room * words)
+    if room > 0:
+        give(heap, heap[HEADS], class_of(room * words))
+    heap[HEADS] = at
+    heap[HEADS_ROOM] = size_of(size_class) // words
+    for fresh in range(room, heap[HEADS_ROOM]):
+        blank_head(heap, at + fresh * words)
+    return True
+
+
+@compiled
+def room_for_cell(heap: Words, head: Word, watermark_ms: Word) -> bool:
+    """Make room for one more cell of a key; False where the heap must grow first."""
+    words = heap[CELL_WORDS]
+    chunk = heap[head + CHUNK]
+    if chunk != 0:
+        size = size_of(heap[head + CHUNK_CLASS])
+        if heap[head + ORIGIN] + (heap[head + HI] + 1) * words <= chunk + size:
+            return True
+        trim_key(heap, head, watermark_ms)
+        live = heap[head + HI] - heap[head + LO]
+        if (live + 2) * words * 4 <= size * 3:
+            copy_words(heap, totals_before(heap, head), chunk, (live + 1) * words)
+            heap[head + ORIGIN] = chunk - (heap[head + LO] - 1) * words
+            return True
+    live = heap[head + HI] - heap[head + LO]
+    return move_chunk(heap, head, class_of((live + 2 + (live * 3) // 4) * words))
+
+
+@compiled
+def move_chunk(heap: Words, head: Word, size_class: Word) -> bool:
+    """Move a key's cells to a block of another class; False where the heap must grow first."""
+    words = heap[CELL_WORDS]
+    fresh = take(heap, size_class)
+    if fresh == 0:
+        return False
+    live = heap[head + HI] - heap[head + LO]
+    copy_words(heap, totals_before(heap, head), fresh, (live + 1) * words)
+    if heap[head + CHUNK] != 0:
+        give(heap, heap[head + CHUNK], heap[head + CHUNK_CLASS])
+    heap[head + CHUNK] = fresh
+    heap[head + CHUNK_CLASS] = size_class
+    heap[head + ORIGIN] = fresh - (heap[head + LO] - 1) * words
+    return True
+
+
+@compiled
+def trim_key(heap: Words, head: Word, watermark_ms: Word) -> None:
+    """Drop the cells that no later row can reach, and keep what queries without a window need of them."""
+    lo, hi = heap[head + LO], heap[head + HI]
+    words = heap[CELL_WORDS]
+    oldest_ms = watermark_ms - heap[LATENESS_MS]
+    keep = hi
+    if heap[REACH_MS] >= 0:
+        keep = place(heap, heap[head + ORIGIN], words, lo, hi, lo, oldest_ms - heap[REACH_MS])
+    if heap[REACH_CELLS] > 0:
+        surely = place(heap, heap[head + ORIGIN], words, lo, hi, hi, oldest_ms)
+        keep = min(keep, surely - heap[REACH_CELLS])
+    for i in range(heap[SETS + 1]):
+        window = heap[SETS] + i * SET_WORDS
+        if heap[window + S_LEFT] == LEFT_EVER:
+            keep = min(keep, heap[head + heap[window + S_HEAD] + R_AT])
+    if keep <= lo:
+        return
+    for i in range(heap[SERIES + 1]):
+        series = heap[SERIES] + i * SERIES_WORDS
+        if heap[series + OF_FOLD] >= 0:
+            fold_cells(heap, head, series, keep)
+    for i in range(heap[SETS + 1]):
+        window = heap[SETS] + i * SET_WORDS
+        if heap[window + S_LEFT] != LEFT_EVER:
+            drain_set(heap, head, window, keep)
+    for i in range(heap[TRACKS + 1]):
+        drop_before(heap, head + heap[heap[TRACKS] + i * TRACK_WORDS + T_HEAD], keep)
+    heap[head + LO] = keep
+    heap[CELLS] -= keep - lo
+
+
+@compiled
+def fold_cells(heap: Words, head: Word, series: Word, end: Word) -> None:
+    """Fold the values before a position into a key's first, last, least and greatest."""
+    fold = head + heap[series + OF_FOLD]
+    words = heap[CELL_WORDS]
+    empty = heap[totals_before(heap, head) + heap[series + OF_COUNTS]] & COUNT_MASK == 0
+    for position in range(heap[head + LO], end):
+        at = heap[head + ORIGIN] + position * words
+        if not is_kept(heap, series, at):
+            continue
+        value = value_at(heap, series, at)
+        if empty or heap[at] < heap[fold + F_FIRST_AT]:
+            heap[fold + F_FIRST], heap[fold + F_FIRST_AT] = value, heap[at]
+        if empty or heap[at] >= heap[fold + F_LAST_AT]:
+            heap[fold + F_LAST], heap[fold + F_LAST_AT] = value, heap[at]
+        heap[fold + F_MIN] = value if empty else min(value, heap[fold + F_MIN])
+        heap[fold + F_MAX] = value if empty else max(value, heap[fold + F_MAX])
+        empty = False
+
+
+@compiled
+def forget_key(heap: Words, head: Word) -> None:
+    """Give back all that a key has."""
+    if heap[head + CHUNK] != 0:
+        give(heap, heap[head + CHUNK], heap[head + CHUNK_CLASS])
+    for i in range(heap[TRACKS + 1]):
+        deque = head + heap[heap[TRACKS] + i * TRACK_WORDS + T_HEAD]
+        if heap[deque + D_AT] != 0:
+            give(heap, heap[deque + D_AT], heap[deque + D_CLASS])
+    for i in range(heap[TABLES + 1]):
+        plan = heap[TABLES] + i * TABLE_WORDS
+        table = head + heap[plan]
+        if heap[table + H_AT] != 0:
+            give(heap, heap[table + H_AT], class_of(heap[table + H_ROOM] * heap[plan + 1]))
+    heap[CELLS] -= heap[head + HI] - heap[head + LO]
+    blank_head(heap, head)
+
+
+@compiled
+def sweep_key(heap: Words, head: Word, watermark_ms: Word) -> None:
+    """Trim a key, and give back most of a chunk that stands nearly empty."""
+    trim_key(heap, head, watermark_ms)
+    if heap[head + CHUNK] == 0:
+        return
+    live = heap[head + HI] - heap[head + LO]
+    if live == 0 and heap[EVER] == 0:
+        forget_key(heap, head)
+        return
+    needed = (live + 1) * heap[CELL_WORDS]
+    if needed * 4 <= size_of(heap[head + CHUNK_CLASS]):
+        move_chunk(heap, head, class_of(needed))

@@ -1,0 +1,248 @@
+"""Whole numbers wider than a machine word, for sums, squares and the spread; compiled.
+
+A number of 192 bits is three unsigned words, the highest first. Floats are made once, at
+the end, rounded half to even: what Python's `float(int)` gives.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, Final, TypeAlias, TypeVar, cast
+
+import numpy as np
+
+# A number or truth of the machine, which compiled code knows better than an annotation could say.
+Word: TypeAlias = Any
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+DIGEST_LENGTH: Final = 16
+# What the shared kernels are made from, below the package. A kernel of another room adds its own file.
+KERNEL_FILES: Final = ("features/kernels/*.py", "features/batch/backfill*.py", "models/trees/*.py")
+
+
+# Nothing here allocates, so numba need not count references: its locked instructions took
+# two thirds of the time. Division by zero gives what the machine gives; nobody divides by it.
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True}
+
+
+class Later:
+    """What numba makes of a function, made when it is first needed: it takes half a second to be imported."""
+
+    def __init__(self, make: Callable[[Any], Any], function: Callable[..., Any]) -> None:
+        self._make, self._function = make, function
+        self._made: Any = None
+
+    def made(self) -> Any:
+        """It, and in its place all that it calls, so that the compiler finds these."""
+        if self._made is None:
+            self._made = self._make(self._function)
+            settle(self._function)
+        return self._made
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.made()(*arguments)
+
+
+def settle(function: Kernel) -> Kernel:
+    """The same function, what it names being made, and what that names: where a `Later` stood, it is found itself."""
+    assert isinstance(function, FunctionType)
+    for name in _names(function.__code__):
+        value = function.__globals__.get(name)
+        if isinstance(value, Later):
+            function.__globals__[name] = value.made()
+        elif isinstance(value, ModuleType) and value.__name__.startswith("shroff."):
+            for inner, one in list(vars(value).items()):
+                if isinstance(one, Later):
+                    setattr(value, inner, one.made())
+    for cell in function.__closure__ or ():
+        if isinstance(cell.cell_contents, Later):
+            cell.cell_contents = cell.cell_contents.made()
+    return function
+
+
+def _names(code: CodeType) -> set[str]:
+    inside = [one for one in code.co_consts if isinstance(one, CodeType)]
+    return {*code.co_names, *(name for one in inside for name in _names(one))}
+
+
+def compiled(function: Kernel) -> Kernel:
+    """Compile a part of a kernel; kept on disk only inside what calls it."""
+
+    def make(function: Callable[..., Any]) -> Any:
+        from numba import njit
+
+        return njit(**OPTIONS | {"no_cpython_wrapper": True})(function)
+
+    return cast("Kernel", Later(make, function))
+
+
+def intrinsic_of(function: Callable[..., Any]) -> Later:
+    """An instruction of the machine, as `numba.extending.intrinsic` takes it."""
+
+    def make(function: Callable[..., Any]) -> Any:
+        from numba.extending import intrinsic
+
+        return intrinsic(function)
+
+    return Later(make, function)
+
+
+@cache
+def digest_of_kernels() -> str:
+    """What compiled code is made from: a change in any file of kernels makes all that is kept on disk stale."""
+    package = Path(__file__).parents[2]
+    files = [file for pattern in KERNEL_FILES for file in sorted(package.glob(pattern))]
+    return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:DIGEST_LENGTH]
+
+
+def entry_point(signature: str) -> Callable[[Kernel], Kernel]:
+    """Compile what Python calls, at once and for one signature, or load it from disk.
+
+    The compiler itself looks only at the file that the function stands in; so the digest is part of the name that
+    it is kept under.
+    """
+
+    def compile_once(function: Kernel) -> Kernel:
+        from numba import njit
+
+        settle(function)
+        name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
+        function.__qualname__ += f"_{digest_of_kernels()}"
+        try:
+            kept = njit(signature, cache=True, **OPTIONS)(function)
+        except RuntimeError:
+            # No folder to keep it in: a read-only installation of somebody without a home.
+            return cast("Kernel", njit(signature, **OPTIONS)(function))
+        if kept.stats.cache_misses and kept.stats.cache_path is not None:
+            _remove_stale(Path(kept.stats.cache_path), name)
+        return cast("Kernel", kept)
+
+    return compile_once
+
+
+def _remove_stale(folder: Path, name: str) -> None:
+    """Remove what earlier kernels left on disk of an entry point that was compiled anew."""
+    for file in folder.glob(f"{name}_{'[0-9a-f]' * DIGEST_LENGTH}-*.nb[ci]"):
+        if digest_of_kernels() not in file.name:
+            with suppress(OSError):
+                file.unlink()
+
+
+def _bits_of(typing_context: Any, value: Any) -> Any:
+    from numba import types
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], context.get_value_type(types.int64))
+
+    return types.int64(types.float64), generate
+
+
+# The 64 bits of a float as an integer.
+bits_of = intrinsic_of(_bits_of)
+
+
+def _float_of(typing_context: Any, value: Any) -> Any:
+    from numba import types
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], context.get_value_type(types.float64))
+
+    return types.float64(types.int64), generate
+
+
+# The float of 64 bits.
+float_of = intrinsic_of(_float_of)
+
+
+@compiled
+def product(a: Word, b: Word) -> tuple[Word, Word]:
+    """The 128 bits of a * b: (high, low)."""
+    mask = np.uint64(0xFFFFFFFF)
+    half = np.uint64(32)
+    low = (a & mask) * (b & mask)
+    cross = (a & mask) * (b >> half)
+    other = (a >> half) * (b & mask)
+    middle = (low >> half) + (cross & mask) + (other & mask)
+    high = (a >> half) * (b >> half) + (cross >> half) + (other >> half) + (middle >> half)
+    return high, (middle << half) | (low & mask)
+
+
+@compiled
+def times(high: Word, middle: Word, low: Word, x: Word) -> tuple[Word, Word, Word]:
+    """The 192 low bits of a number times a word."""
+    carry, new_low = product(low, x)
+    up, new_middle = product(middle, x)
+    new_middle = new_middle + carry
+    new_high = high * x + up + np.uint64(new_middle < carry)
+    return new_high, new_middle, new_low
+
+
+@compiled
+def rounded(high: Word, middle: Word, low: Word) -> Word:
+    """The float nearest to a number of 192 bits, half to even."""
+    zero = np.uint64(0)
+    if high == zero and middle == zero:
+        return np.float64(low)
+    exponent = 128
+    if high == zero:
+        high, middle, low, exponent = middle, low, zero, 64
+    shift = 0
+    while high >> np.uint64(63) == zero:
+        step = 1
+        for wide in (32, 16, 8, 4, 2):
+            if high >> np.uint64(64 - wide) == zero:
+                step = wide
+                break
+        high = (high << np.uint64(step)) | (middle >> np.uint64(64 - step))
+        middle = (middle << np.uint64(step)) | (low >> np.uint64(64 - step))
+        low = low << np.uint64(step)
+        shift += step
+    # What lies below the top 64 bits can only decide a tie: one bit says that it is there.
+    if middle != zero or low != zero:
+        high = high | np.uint64(1)
+    return np.float64(high) * float_of(np.int64(1023 + exponent - shift) << 52)  # a power of two: nothing is rounded
+
+
+@compiled
+def scaled(n: Word, scale: Word) -> Word:
+    """float(n * scale), rounded once."""
+    high, low = product(np.uint64(n), np.uint64(scale))
+    return rounded(np.uint64(0), high, low)
+
+
+@compiled
+def spread(n: Word, squares_high: Word, squares_low: Word, sum_high: Word, sum_low: Word, scale: Word) -> Word:
+    """The sample standard deviation of n >= 2 values from their exact sum (88 bits) and sum of squares."""
+    zero = np.uint64(0)
+    low = np.uint64(sum_low)
+    high = np.uint64(sum_high)
+    if sum_high < 0:
+        low = ~low + np.uint64(1)
+        high = ~high + np.uint64(low == zero)
+    up, middle, bottom = times(zero, np.uint64(squares_high), np.uint64(squares_low), np.uint64(n))
+    square_middle, square_bottom = product(low, low)
+    square_up = zero
+    if high != zero:
+        cross_up, cross = product(low, high << np.uint64(1))
+        square_middle = square_middle + cross
+        square_up = high * high + cross_up + np.uint64(square_middle < cross)
+    borrow = np.uint64(bottom < square_bottom)
+    rest = middle - square_middle
+    up = up - square_up - np.uint64(middle < square_middle) - np.uint64(rest < borrow)
+    above = rounded(up, rest - borrow, bottom - square_bottom)
+    factor = np.uint64(scale)
+    pairs_high, pairs_low = product(np.uint64(n), np.uint64(n - 1))
+    under_up, under_middle, under_bottom = times(zero, pairs_high, pairs_low, factor)
+    under_up, under_middle, under_bottom = times(under_up, under_middle, under_bottom, factor)
+    return math.sqrt(above / rounded(under_up, under_middle, under_bottom))
+
+
+@compiled
+def in_order(bits: Word) -> Word:
+    """A float's bits as an integer of the same order, and back: its own inverse."""
+    return bits if bits >= 0 else bits ^ 0x7FFFFFFFFFFFFFFF

@@ -1,0 +1,202 @@
+"""Greatest and smallest values: one monotonic deque for all windows with the same right edge; compiled.
+
+A deque holds (position, key) of every cell that no later one outdoes, keys strictly falling,
+so the first entry at or behind a window's left edge is that window's maximum. Positions are
+absolute and never used again: a window that lags reads no cell that is gone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from shroff.features.kernels.cells import Words, class_of, copy_words, give, is_kept, size_of, take, value_at
+from shroff.features.kernels.layout import (
+    CELL_WORDS,
+    D_AT,
+    D_BEGIN,
+    D_CLASS,
+    D_COUNT,
+    D_FED,
+    LO,
+    ORIGIN,
+    T_FLIP,
+    T_HEAD,
+    T_SERIES,
+)
+from shroff.features.kernels.numbers import Word, compiled
+
+SMALLEST_CLASS = 2  # four entries
+
+
+@compiled
+def room_in_deque(heap: Words, deque: Word, lo: Word) -> Word:
+    """Make room for one more entry behind the last; False where the heap must grow first."""
+    at, begin, count = heap[deque + D_AT], heap[deque + D_BEGIN], heap[deque + D_COUNT]
+    if at == 0:
+        heap[deque + D_CLASS] = SMALLEST_CLASS
+        heap[deque + D_AT] = take(heap, heap[deque + D_CLASS])
+        return heap[deque + D_AT] != 0
+    size = size_of(heap[deque + D_CLASS])
+    if (begin + count) * 2 + 2 <= size:
+        return True
+    drop_before(heap, deque, lo)
+    begin, count = heap[deque + D_BEGIN], heap[deque + D_COUNT]
+    if count * 4 <= size:
+        copy_words(heap, at + begin * 2, at, count * 2)
+    else:
+        larger = take(heap, heap[deque + D_CLASS] + 2)
+        if larger == 0:
+            return False
+        copy_words(heap, at + begin * 2, larger, count * 2)
+        give(heap, at, heap[deque + D_CLASS])
+        heap[deque + D_AT] = larger
+        heap[deque + D_CLASS] += 2
+    heap[deque + D_BEGIN] = 0
+    return True
+
+
+@compiled
+def drop_before(heap: Words, deque: Word, lo: Word) -> None:
+    """Forget the entries before a position; from there on it is fed."""
+    at, begin, count = heap[deque + D_AT], heap[deque + D_BEGIN], heap[deque + D_COUNT]
+    while count > 0 and heap[at + begin * 2] < lo:
+        begin += 1
+        count -= 1
+    heap[deque + D_BEGIN], heap[deque + D_COUNT] = begin, count
+    heap[deque + D_FED] = max(heap[deque + D_FED], lo)
+
+
+@compiled
+def feed_deque(heap: Words, head: Word, track: Word, end: Word) -> Word:
+    """Take in the cells before `end`; False where the heap must grow first, to be called again."""
+    deque = head + heap[track + T_HEAD]
+    position = heap[deque + D_FED]
+    words = heap[CELL_WORDS]
+    series, flip = heap[track + T_SERIES], heap[track + T_FLIP]
+    while position < end:
+        cell = heap[head + ORIGIN] + position * words
+        if is_kept(heap, series, cell):
+            key = value_at(heap, series, cell) ^ flip
+            last = heap[deque + D_AT] + (heap[deque + D_BEGIN] + heap[deque + D_COUNT] - 1) * 2
+            while heap[deque + D_COUNT] > 0 and heap[last + 1] <= key:
+                heap[deque + D_COUNT] -= 1
+                last -= 2
+            if not room_in_deque(heap, deque, heap[head + LO]):
+                heap[deque + D_FED] = position
+                return False
+            entry = heap[deque + D_AT] + (heap[deque + D_BEGIN] + heap[deque + D_COUNT]) * 2
+            heap[entry], heap[entry + 1] = position, key
+            heap[deque + D_COUNT] += 1
+        position += 1
+        heap[deque + D_FED] = position
+    return True
+
+
+@compiled
+def search_deque(heap: Words, deque: Word, position: Word) -> Word:
+    """The number of the first entry at or behind a position; the deque's count if there is none."""
+    at = heap[deque + D_AT] + heap[deque + D_BEGIN] * 2
+    low, high = 0, heap[deque + D_COUNT]
+    if high > 0 and heap[at] >= position:
+        return 0
+    while low < high:
+        middle = (low + high) >> 1
+        if heap[at + middle * 2] < position:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@compiled
+def insert_in_deque(heap: Words, head: Word, track: Word, position: Word) -> None:
+    """Take in a late cell at a position that was fed before; `room_in_deque` was called."""
+    deque = head + heap[track + T_HEAD]
+    at = heap[deque + D_AT] + heap[deque + D_BEGIN] * 2
+    count = heap[deque + D_COUNT]
+    later = search_deque(heap, deque, position)
+    for i in range(later, count):
+        heap[at + i * 2] += 1
+    heap[deque + D_FED] += 1
+    cell = heap[head + ORIGIN] + position * heap[CELL_WORDS]
+    if not is_kept(heap, heap[track + T_SERIES], cell):
+        return
+    key = value_at(heap, heap[track + T_SERIES], cell) ^ heap[track + T_FLIP]
+    if later < count and heap[at + later * 2 + 1] >= key:
+        return
+    earlier = later
+    while earlier > 0 and heap[at + earlier * 2 - 1] <= key:
+        earlier -= 1
+    if earlier == later:
+        for i in range(count * 2 - 1, later * 2 - 1, -1):
+            heap[at + i + 2] = heap[at + i]
+    else:
+        copy_words(heap, at + later * 2, at + earlier * 2 + 2, (count - later) * 2)
+    heap[at + earlier * 2], heap[at + earlier * 2 + 1] = position, key
+    heap[deque + D_COUNT] = count + 1 - (later - earlier)
+
+
+@compiled
+def greatest_key(heap: Words, head: Word, track: Word, begin: Word, end: Word) -> tuple[bool, Word]:
+    """The greatest key in [begin, end), found by looking at each cell: for late rows."""
+    words = heap[CELL_WORDS]
+    series, flip = heap[track + T_SERIES], heap[track + T_FLIP]
+    found, best = False, np.int64(0)
+    for position in range(begin, end):
+        cell = heap[head + ORIGIN] + position * words
+        if is_kept(heap, series, cell):
+            key = value_at(heap, series, cell) ^ flip
+            if not found or key > best:
+                found, best = True, key
+    return found, best
+
+
+@compiled
+def select(heap: Words, values: Word, count: Word, rank: Word) -> Word:
+    """The value at a rank (from 1) in a block of `count` values, whose order is changed: quickselect."""
+    left, right, wanted = values, values + count - 1, values + rank - 1
+    while left < right:
+        pivot = heap[(left + right) >> 1]
+        i, j = left, right
+        while i <= j:
+            while heap[i] < pivot:
+                i += 1
+            while heap[j] > pivot:
+                j -= 1
+            if i <= j:
+                heap[i], heap[j] = heap[j], heap[i]
+                i += 1
+                j -= 1
+        if wanted <= j:
+            right = j
+        elif wanted >= i:
+            left = i
+        else:
+            break
+    return heap[wanted]
+
+
+@compiled
+def value_at_rank(
+    heap: Words, head: Word, series: Word, begin: Word, end: Word, count: Word, rank: Word
+) -> tuple[Word, Word]:
+    """The value at a rank (from 1) among the `count` kept cells in [begin, end), as (True, value).
+
+    Without room for a copy of the values: (False, 0), and the heap must grow first.
+
+    Cost: a look at each cell, and quickselect with middle pivots.
+    """
+    size_class = class_of(count)
+    values = take(heap, size_class)
+    if values == 0:
+        return False, np.int64(0)
+    words = heap[CELL_WORDS]
+    found = values
+    for position in range(begin, end):
+        cell = heap[head + ORIGIN] + position * words
+        if is_kept(heap, series, cell):
+            heap[found] = value_at(heap, series, cell)
+            found += 1
+    value = select(heap, values, count, rank)
+    give(heap, values, size_class)
+    return True, value

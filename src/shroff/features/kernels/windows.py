@@ -1,0 +1,187 @@
+"""The online engine's kernel: rows in, values out; compiled once for every plan and kept on disk.
+
+Only what stands here is an entry point. Each takes the heap first and gives back how far
+it came, so that Python can make the heap larger and call again: a step that finds no room
+has changed nothing, or continues where it stopped.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.features.kernels.answers import answer_nothing, answer_step
+from shroff.features.kernels.cells import Words, place, shift_cells, write_cell
+from shroff.features.kernels.distinct import insert_in_set, move_set, room_in_table
+from shroff.features.kernels.keys import forget_key, room_for_cell, room_for_key, sweep_key
+from shroff.features.kernels.layout import (
+    CELL_WORDS,
+    CELLS,
+    D_FED,
+    HEAD_WORDS,
+    HEADS,
+    HEADS_ROOM,
+    HI,
+    L_AT,
+    LO,
+    ORIGIN,
+    PHASE,
+    R_AT,
+    RIGHT_NOW,
+    S_ENTRY,
+    S_HEAD,
+    S_RIGHT,
+    S_TABLE,
+    SET_WORDS,
+    SETS,
+    SWEPT,
+    T_HEAD,
+    T_RIGHT,
+    TRACK_WORDS,
+    TRACKS,
+    UNREAD,
+)
+from shroff.features.kernels.numbers import Word, compiled, entry_point
+from shroff.features.kernels.order import feed_deque, insert_in_deque, room_in_deque
+from shroff.features.kernels.scan import look_step
+
+Values = NDArray[np.int64]
+Flags = NDArray[np.uint8]
+
+
+@compiled
+def insert(heap: Words, head: Word, time_ms: Word, values: Values, kept: Flags, row: Word, watermark_ms: Word) -> bool:
+    """Put a row's cell behind all that are not younger; False, and nothing done, where the heap must grow first."""
+    if not room_for_cell(heap, head, watermark_ms):
+        return False
+    lo, hi = heap[head + LO], heap[head + HI]
+    words = heap[CELL_WORDS]
+    position = place(heap, heap[head + ORIGIN], words, lo, hi, hi, time_ms)
+    at = heap[head + ORIGIN] + position * words
+    if position == hi:
+        write_cell(heap, at, time_ms, values, kept, row)
+        heap[head + HI] = hi + 1
+    else:
+        if not room_for_late(heap, head, position):
+            return False
+        shift_cells(heap, head, position, hi, values, kept, row)
+        write_cell(heap, at, time_ms, values, kept, row)
+        heap[head + HI] = hi + 1
+        take_in_late(heap, head, position)
+    heap[CELLS] += 1
+    return True
+
+
+@compiled
+def room_for_late(heap: Words, head: Word, position: Word) -> bool:
+    """Make room wherever a late cell at this position may be noted."""
+    for i in range(heap[TRACKS + 1]):
+        deque = head + heap[heap[TRACKS] + i * TRACK_WORDS + T_HEAD]
+        if position < heap[deque + D_FED] and not room_in_deque(heap, deque, heap[head + LO]):
+            return False
+    for i in range(heap[SETS + 1]):
+        window = heap[SETS] + i * SET_WORDS
+        if not room_in_table(heap, head + heap[window + S_TABLE], heap[window + S_ENTRY]):
+            return False
+    return True
+
+
+@compiled
+def take_in_late(heap: Words, head: Word, position: Word) -> None:
+    """Note a late cell in every deque and set that was fed beyond its position."""
+    for i in range(heap[TRACKS + 1]):
+        track = heap[TRACKS] + i * TRACK_WORDS
+        if position < heap[head + heap[track + T_HEAD] + D_FED]:
+            insert_in_deque(heap, head, track, position)
+    for i in range(heap[SETS + 1]):
+        window = heap[SETS] + i * SET_WORDS
+        if position < heap[head + heap[window + S_HEAD] + R_AT]:
+            insert_in_set(heap, head, window, position)
+
+
+@compiled
+def feed_now(heap: Words, head: Word) -> bool:
+    """Let all deques and sets that end at the present take in the newest cell; False: the heap must grow first."""
+    hi = heap[head + HI]
+    for i in range(heap[TRACKS + 1]):
+        track = heap[TRACKS] + i * TRACK_WORDS
+        if heap[track + T_RIGHT] == RIGHT_NOW and not feed_deque(heap, head, track, hi):
+            return False
+    for i in range(heap[SETS + 1]):
+        window = heap[SETS] + i * SET_WORDS
+        if heap[window + S_RIGHT] == RIGHT_NOW:
+            begin = heap[head + heap[window + S_HEAD] + L_AT]
+            if not move_set(heap, head, window, begin, hi):
+                return False
+    return True
+
+
+@compiled
+def row_step(
+    heap: Words,
+    row: Word,
+    time_ms: Word,
+    inserted: Word,
+    asked: Word,
+    values: Values,
+    kept: Flags,
+    watermark_ms: Word,
+    out: Values,
+    valid: Flags,
+) -> bool:
+    """Answer and insert one row; False where the heap must grow first, to be called again."""
+    if not room_for_key(heap, max(asked, inserted)):
+        return False
+    if asked < 0 and asked != UNREAD:
+        answer_nothing(heap, row, out, valid)
+    # Step 0 asks before the event is in, step 1 behind it.
+    for step in range(heap[PHASE], 2):
+        if step == 1 and inserted >= 0 and not feed_now(heap, heap[HEADS] + inserted * heap[HEAD_WORDS]):
+            return False
+        if asked >= 0:
+            head = heap[HEADS] + asked * heap[HEAD_WORDS]
+            if not answer_step(heap, head, step, time_ms, row, out, valid):
+                return False
+            if not look_step(heap, head, step, time_ms, values, kept, row, out, valid):
+                return False
+        if step == 0 and inserted >= 0:
+            head = heap[HEADS] + inserted * heap[HEAD_WORDS]
+            if not insert(heap, head, time_ms, values, kept, row, watermark_ms):
+                return False
+        heap[PHASE] = step + 1
+    heap[PHASE] = 0
+    return True
+
+
+@entry_point(
+    "int64(int64[::1], int64, int64[::1], int64[::1], int64[::1], int64[:, ::1], uint8[:, ::1], int64,"
+    " int64[:, ::1], uint8[:, ::1])"
+)
+def run(
+    heap: Words,
+    row: Word,
+    times: Values,
+    insert_keys: Values,
+    query_keys: Values,
+    values: Values,
+    kept: Flags,
+    watermark_ms: Word,
+    out: Values,
+    valid: Flags,
+) -> Word:
+    """Answer and insert the rows from `row`; gives the row at which the heap must grow, or their number."""
+    for i in range(row, times.size):
+        if not row_step(heap, i, times[i], insert_keys[i], query_keys[i], values, kept, watermark_ms, out, valid):
+            return i
+    return times.size
+
+
+@entry_point("void(int64[::1], int64, int64, int64)")
+def tend(heap: Words, forgotten: Word, limit: Word, watermark_ms: Word) -> None:
+    """Forget a key (-1: none), then trim up to `limit` keys, going round."""
+    if 0 <= forgotten < heap[HEADS_ROOM]:
+        forget_key(heap, heap[HEADS] + forgotten * heap[HEAD_WORDS])
+    for _ in range(min(limit, heap[HEADS_ROOM])):
+        key = heap[SWEPT] if heap[SWEPT] < heap[HEADS_ROOM] else 0
+        sweep_key(heap, heap[HEADS] + key * heap[HEAD_WORDS], watermark_ms)
+        heap[SWEPT] = key + 1

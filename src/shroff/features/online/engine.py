@@ -1,0 +1,218 @@
+"""The online engine: features and conditions of each event from running state, batch by batch.
+
+State is a fold over the log: the same events give the same values in batches of any size.
+What does not stand on `since flag` is computed by columns, stage by stage; a rule that
+looks `since flag` goes row by row, since each hit changes what the next row sees. Few events
+are computed one by one, with the same values (`features.online.row_engine`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
+from typing import Any, Final
+
+from shroff.errors import StateError
+from shroff.events.definitions import Events
+from shroff.events.labels import LogEvent
+from shroff.features.batch.remarks import Remarks
+from shroff.features.computed import Computed
+from shroff.features.frames import Codes, Frame, frames_of, masked, times_of
+from shroff.features.kernels.layout import VERSION
+from shroff.features.key_texts import Hits
+from shroff.features.online.packing import pack, unpack
+from shroff.features.online.row_engine import RowEngine
+from shroff.features.online.row_reads import Row, RowReads
+from shroff.features.online.running import Running
+from shroff.features.online.since_flag import SinceFlag
+from shroff.features.plan import Plan, kept_of, make_plan
+from shroff.language.row import Reference
+
+# Idle keys looked at between batches: more than a batch can bring, so that the walk keeps up with new ones.
+SWEEP_A_ROW: Final = 2
+SWEEP_A_BATCH: Final = 4
+FEW: Final = 12  # events that are computed one by one sooner than by columns: see bench/results/few.md
+
+
+class Online:
+    """Running state of everything that a project computes.
+
+    Args:
+        events: The declared event types and entities.
+        computed: What to compute, each after the features that it reads.
+        reference: Lists and tables.
+        lateness_ms: How far an event may be behind the watermark.
+        plan: The part of their plan that is wanted here; by default all of it.
+    """
+
+    def __init__(
+        self,
+        events: Events,
+        computed: Sequence[Computed],
+        reference: Reference,
+        lateness_ms: int,
+        plan: Plan | None = None,
+    ) -> None:
+        self._events, self._reference, self._lateness_ms = events, reference, lateness_ms
+        self._plan = make_plan(computed) if plan is None else plan
+        self._keys: dict[Any, Codes] = {}
+        self._texts = Codes()
+        self.remarks = Remarks()  # on the batch that was taken last
+        self.groups = [
+            Running(group, lateness_ms, self._keys, self._texts, events, reference, remarks=self.remarks)
+            for group in self._plan.groups
+        ]
+        self._after: dict[str, list[Computed]] = {}
+        for _, one in self._plan.computed:
+            if one.is_reason and one.looks_since_flag and one.rule is not None:
+                self._after.setdefault(one.rule, []).append(one)
+        self._has_scores = any(one.is_score for _, one in self._plan.computed)
+        self.rules = [
+            SinceFlag(wanted, groups, events.entities[wanted.entity], is_told=wanted.rule in self._after)
+            for _, wanted in self._plan.computed
+            if wanted.is_condition and (groups := [one for one in self.groups if one.key.rule == wanted.rule])
+        ]
+        self._by_row = {rule.wanted.name for rule in self.rules}
+        self._by_row |= {one.name for found in self._after.values() for one in found}
+        self._kept = kept_of(self._plan)
+        self._rows = RowEngine(self._plan, self.groups, self.rules, self._after, events, reference, self.remarks)
+        self.watermark_ms: int | None = None
+
+    def compute(self, batch: Sequence[LogEvent], hits: Sequence[Hits | None] | None = None) -> dict[str, Frame]:
+        """Take a batch of events in log order; gives them by type, with the columns of what was computed.
+
+        `hits` says for an event which rules hit it, and with which key, when it was decided:
+        replaying the past follows what was, and asks no condition and no model. None for an
+        event: it is decided now.
+        """
+        frames = frames_of(batch, self._events, self._reference)
+        self.take(frames, len(batch), hits)
+        return frames
+
+    def take(self, frames: Mapping[str, Frame], size: int, hits: Sequence[Hits | None] | None = None) -> None:
+        """Take a batch that is parted by type already, and put the columns of what is computed into its frames."""
+        self.remarks.clear()
+        times = times_of(frames, size)
+        scored = self._scored(frames, hits)
+        for stage in range(self._plan.stages):
+            for group in self.groups:
+                if group.key.stage == stage and group.key.rule is None:
+                    group.run(times, frames, self.watermark_ms)
+            for at, wanted in self._plan.computed:
+                if at == stage and wanted.name not in self._by_row:
+                    compute(wanted, scored if wanted.is_score else frames)
+        for rule in self.rules:
+            rule.run(times, frames, self.watermark_ms, hits)
+            for wanted in self._after.get(rule.wanted.rule or "", ()):  # another rule may ask the same since its own
+                compute(wanted, frames)
+        self._advance(frames)
+
+    def pass_over(self, frames: Mapping[str, Frame], size: int, hits: Sequence[Hits]) -> None:
+        """Take a batch of the past into state, of which nobody asks anything: what state is not made of stays out.
+
+        What comes after is what it would be behind `take`. Whoever passes over columns calls `passed` behind the last.
+        """
+        times, kept = times_of(frames, size), self._kept
+        for stage in range(self._plan.stages):
+            for group, is_asked in zip(self.groups, kept.asked, strict=True):
+                if group.key.stage == stage and group.key.rule is None:
+                    (group.run if is_asked else group.pass_over)(times, frames, self.watermark_ms)
+            for at, wanted in self._plan.computed:
+                if at == stage and wanted.name in kept.names:
+                    compute(wanted, frames)
+        for rule in self.rules:
+            rule.run(times, frames, self.watermark_ms, hits)
+        self._advance(frames)
+
+    def passed(self) -> None:
+        """Let go of the columns that were passed over."""
+        for codes in (self._texts, *self._keys.values()):
+            codes.forget_columns()
+
+    def takes_few(self, batch: Sequence[LogEvent]) -> bool:
+        """Whether `few` is to take a batch that is decided now."""
+        return len(batch) <= FEW and self._rows.takes(batch)
+
+    def few(self, batch: Sequence[LogEvent]) -> list[Row]:
+        """Take a few events in log order, one by one; gives a row for each, whose places `reads` knows.
+
+        Values and state are those that `compute` gives for the same events.
+        """
+        self.remarks.clear()
+        found, self.watermark_ms = self._rows.take(batch, self.watermark_ms)
+        self._trim(len(batch))
+        return found
+
+    def reads(self, event: str) -> RowReads:
+        """Where the rows of `few` have what is computed of events of a type; to be asked before those are taken."""
+        return self._rows.reads(event)
+
+    def _scored(self, frames: Mapping[str, Frame], hits: Sequence[Hits | None] | None) -> Mapping[str, Frame]:
+        """The frames with an event that is decided now."""
+        if hits is None or not self._has_scores:
+            return frames
+        return {name: one for name, one in frames.items() if any(hits[row] is None for row in one.rows.tolist())}
+
+    def _advance(self, frames: Mapping[str, Frame]) -> None:
+        """Labels do not move the watermark."""
+        newest = [int(frame.times.max()) for name, frame in frames.items() if name != "label"]
+        if newest:
+            self.watermark_ms = max([*newest, *([] if self.watermark_ms is None else [self.watermark_ms])])
+        self._trim(sum(len(frame) for frame in frames.values()))
+
+    def _trim(self, rows: int) -> None:
+        if self.watermark_ms is not None:
+            for group in self.groups:
+                group.trim(self.watermark_ms, SWEEP_A_ROW * rows + SWEEP_A_BATCH)
+
+    # ---- snapshots
+
+    def layout(self) -> str:
+        """A hash of what the state is laid out by. State moves between engines of equal layout only."""
+        groups = [repr((group.key, group.group.aggregates, sorted(group.group.asked_at))) for group in self.groups]
+        return sha256("\n".join([sys.byteorder, repr(VERSION), repr(self._lateness_ms), *groups]).encode()).hexdigest()
+
+    def state(self) -> Iterator[bytes]:
+        """All running state in parts, to be given to `restore`. Take them before the next batch.
+
+        Cost: a copy of one part at a time, so a large state is never there twice.
+        """
+        yield pack([self.watermark_ms, len(self._keys)])
+        for codes in (self._texts, *self._keys.values()):
+            yield pack(codes.values)
+        for group in self.groups:
+            yield group.state()
+
+    def restore(self, parts: Iterator[bytes]) -> None:
+        """Continue from the state of an engine with the same layout.
+
+        Raises: StateError if it does not fit; this engine is of no use then.
+        """
+        try:
+            self.watermark_ms, spaces = unpack(next(parts))
+            if spaces != len(self._keys):
+                raise StateError(f"the state has {spaces} dictionaries of keys, and {len(self._keys)} are needed")
+            for codes in (self._texts, *self._keys.values()):
+                codes.restore(unpack(next(parts)))
+            for group in self.groups:
+                group.restore(next(parts))
+        except (StopIteration, ValueError, IndexError) as error:  # msgspec's errors are of ValueError
+            raise StateError(f"the state cannot be read: {str(error) or 'a part is missing'}") from None
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the histories' cells and heads."""
+        return sum(group.memory_bytes for group in self.groups)
+
+
+def compute(wanted: Computed, frames: Mapping[str, Frame]) -> None:
+    """Put a column into the frames of its event types, whose aggregates and features that it reads are there."""
+    for event in wanted.events & frames.keys():
+        frame = frames[event]
+        column = frame.evaluate(wanted.node)
+        if wanted.needs_key:
+            column = masked(column, frame.has_key(wanted.entity), wanted.node.type)
+        if wanted.expires_ms is not None:
+            column = masked(column, frame.times < wanted.expires_ms, wanted.node.type)
+        frame.computed[wanted.name] = column

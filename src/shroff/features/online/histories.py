@@ -1,0 +1,445 @@
+"""Histories: the events of one type by key, and exact aggregates over them; the state of the online engine.
+
+A history knows nothing of the language. Its plan is values, `Series` and `Query`, which
+become arrays of numbers for kernels that are compiled once for all plans.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.errors import StateError
+from shroff.features.kernels import layout
+from shroff.features.programs.values import Program
+
+FUNCTIONS = {
+    "count": layout.COUNT,
+    "share": layout.SHARE,
+    "sum": layout.SUM,
+    "mean": layout.MEAN,
+    "std": layout.STD,
+    "min": layout.MIN,
+    "max": layout.MAX,
+    "first": layout.FIRST,
+    "last": layout.LAST,
+    "distinct": layout.DISTINCT,
+    "quantile": layout.QUANTILE,
+}
+LENGTH_MS_MAX = 1 << 59  # so that differences of times stay in 64 bits
+FIRST_WORDS = 1 << 12
+GROWTH_PART = 4  # a heap grows by a quarter
+
+Answers: TypeAlias = tuple[NDArray[np.int64], NDArray[np.uint8]]
+"""Results and whether they are there, each of one row per query or look and one column per event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """What is kept of one argument under one condition: a value per event, or none.
+
+    `sums` serve sum and mean, with `squares` std, `order` min, max and quantile, `ends`
+    first and last, `values` distinct; count and share need none. With sums, values are at
+    most 10**15 in size. `scale` is 10**places, by which mean and std divide. Values of a
+    `real` series are the bits of 64-bit floats: no sums, ordered as floats, -0.0 before 0.0.
+    """
+
+    sums: bool = False
+    squares: bool = False
+    order: bool = False
+    ends: bool = False
+    values: bool = False
+    scale: int = 1
+    real: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One aggregate: a function of one series over one window.
+
+    Without `length_ms` and `last_n` the window is everything since the log began.
+    `series` is -1 for a count of all events. `numerator / denominator` is the quantile.
+    """
+
+    function: str
+    series: int = -1
+    length_ms: int | None = None
+    delay_ms: int = 0
+    last_n: int | None = None
+    including: bool = False
+    numerator: int = 0
+    denominator: int = 1
+
+    @property
+    def is_ever(self) -> bool:
+        return self.length_ms is None and self.last_n is None
+
+    @property
+    def edges(self) -> tuple[int, ...]:
+        """How far behind an event this window's edges lie, the left one first; the present is none."""
+        left = () if self.length_ms is None else (self.length_ms + self.delay_ms,)
+        return left if self.delay_ms == 0 else (*left, self.delay_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A query about those events of its window of which a program is true; each of them is looked at.
+
+    `sources` says for each operand of the program what it is: a series, or ~n for the n-th
+    row of what is fed behind the series, which belongs to who asks.
+    """
+
+    query: Query
+    program: Program
+    sources: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPlan:
+    """The series that a history keeps and what it answers, in this order: queries, then looks."""
+
+    series: tuple[Series, ...]
+    queries: tuple[Query, ...]
+    looks: tuple[Look, ...] = ()
+
+    @property
+    def all_queries(self) -> tuple[Query, ...]:
+        return (*self.queries, *(look.query for look in self.looks))
+
+
+class History:
+    """The events of one type by key code, and what every row asks about them.
+
+    Key codes are dense integers from 0. All state is one array, so a snapshot is a copy.
+    Not safe for use by several threads at once.
+
+    Cost: amortised O(1) per row and query, whatever the number of cells. A row that comes
+    in d cells behind the newest of its key costs O(d), and its minimum or maximum a look at
+    each cell of the window where a younger cell outdoes them all. So does quantile always.
+    """
+
+    def __init__(self, plan: HistoryPlan, *, lateness_ms: int) -> None:
+        check_plan(plan)
+        self.plan = plan
+        self._heap = blank_heap(plan, lateness_ms)
+        self._answers = len(plan.all_queries)
+        # Compiling or loading the kernel takes up to seconds, which a mere import must not.
+        from shroff.features.kernels import windows as kernel
+
+        self._run: Callable[..., int] = kernel.run
+        self._tend: Callable[..., Any] = kernel.tend
+
+    def run(
+        self,
+        times: NDArray[np.int64],
+        insert_keys: NDArray[np.int64],
+        query_keys: NDArray[np.int64],
+        values: NDArray[np.int64],
+        kept: NDArray[np.uint8],
+        watermark_ms: int | None,
+        into: Answers | None = None,
+    ) -> Answers:
+        """Answer the queries at each row, then insert its event: rows in log order.
+
+        Args:
+            times: Event times, UTC milliseconds; late ones too, at most `lateness_ms`
+                behind the greatest time before them.
+            insert_keys: Key of the row's event in this history; -1: it is none of its events.
+            query_keys: Key that is asked about; -1: nobody, every answer is missing. `UNREAD`: nobody, and nothing is
+                written for the row.
+            values: One row per series, then one for each thing that looks read of who asks;
+                not read where `kept` is 0.
+            kept: 1 where the series has a value; bool does as well.
+            watermark_ms: The greatest time before the batch; None: there was none. What no
+                row at or above watermark - lateness can reach may be dropped.
+            into: What `room` gave for this many rows, to be written over and given back; whoever
+                asks row by row spares making it anew.
+
+        Returns: Results and whether they are there, each one row per query or look; mean, std,
+            share and whatever is asked of a real series as the bits of a float. The
+            result of one that is missing is 0.
+        """
+        out, valid = self.room(len(times)) if into is None else into
+        if watermark_ms is None:
+            watermark_ms = layout.NEVER_MS
+        try:
+            row = self._run(self._heap, 0, times, insert_keys, query_keys, values, kept, watermark_ms, out, valid)
+        except TypeError:
+            # Other layouts and read-only arrays, as Arrow gives, are copied; the kernel has one signature.
+            times, insert_keys, query_keys, values = map(own, (times, insert_keys, query_keys, values))
+            kept = own(kept, np.uint8)
+            row = self._run(self._heap, 0, times, insert_keys, query_keys, values, kept, watermark_ms, out, valid)
+        while row < len(times):
+            self.grow()
+            row = self._run(self._heap, row, times, insert_keys, query_keys, values, kept, watermark_ms, out, valid)
+        return out, valid
+
+    def room(self, rows: int) -> Answers:
+        """Where `run` may write the answers of so many rows."""
+        return np.empty((self._answers, rows), np.int64), np.empty((self._answers, rows), np.uint8)
+
+    def clear(self, key: int) -> None:
+        """Forget all events of a key."""
+        self._tend(self._heap, key, 0, layout.NEVER_MS)
+
+    def sweep(self, limit: int, watermark_ms: int) -> None:
+        """Trim up to `limit` keys, going round; called between batches, no idle key keeps what is over."""
+        self._tend(self._heap, -1, limit, watermark_ms)
+
+    @property
+    def cells(self) -> int:
+        """Events held now."""
+        return int(self._heap[layout.CELLS])
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes in use, heads of keys included."""
+        return int(self._heap[layout.TAIL]) * 8
+
+    @property
+    def bytes_per_cell(self) -> int:
+        """Bytes of one event's cell, without its share of heads, deques and tables."""
+        return int(self._heap[layout.CELL_WORDS]) * 8
+
+    def snapshot(self) -> bytes:
+        """All state, to be given to `restore`."""
+        return self._heap[: int(self._heap[layout.TAIL])].tobytes()
+
+    def restore(self, snapshot: bytes) -> None:
+        """Continue from a snapshot of a history with the same plan.
+
+        Raises: StateError if the snapshot was made with another plan or version.
+        """
+        heap = np.frombuffer(snapshot, np.int64)
+        own = [0, layout.DIGEST]
+        if len(heap) < layout.PLAN or heap[own].tolist() != self._heap[own].tolist():
+            raise StateError("the snapshot of a history was made with another plan; build the state from the log again")
+        self._heap = heap.copy()
+
+    @property
+    def heap(self) -> NDArray[np.int64]:
+        """All state, for kernels that take several histories. It moves as it grows; a restore makes another."""
+        return self._heap
+
+    def grow(self) -> None:
+        """Make the heap larger, by a quarter at least; the system moves large arrays without copying them."""
+        size = len(self._heap)
+        wanted = int(self._heap[layout.WANTED])
+        self._heap.resize(size + max(size // GROWTH_PART, wanted, FIRST_WORDS), refcheck=False)
+
+
+def check_plan(plan: HistoryPlan) -> None:
+    """Hold a plan to what the kernels count on; the planner's own mistakes only."""
+    for series in plan.series:
+        assert series.sums or not series.squares, "squares stand beside sums"
+        assert not (series.real and series.sums), "reals are never summed"
+        assert series.scale >= 1
+    needs = {"sum": "sums", "mean": "sums", "std": "squares", "min": "order", "max": "order", "quantile": "order"}
+    needs |= {"first": "ends", "last": "ends", "distinct": "values"}
+    for query in plan.all_queries:
+        assert -1 <= query.series < len(plan.series)
+        assert query.series >= 0 or query.function in {"count", "share"}, "only counts do without a series"
+        if query.function in needs and query in plan.queries:
+            assert getattr(plan.series[query.series], needs[query.function]), (
+                f"{query.function} needs more of its series"
+            )
+        assert query.length_ms is None or (query.last_n is None and 0 < query.length_ms <= LENGTH_MS_MAX)
+        assert query.last_n is None or 0 < query.last_n < 1 << 40
+        assert 0 <= query.delay_ms <= LENGTH_MS_MAX
+        assert query.delay_ms == 0 or query.length_ms is not None, "only a window by time can be delayed"
+        assert query.delay_ms == 0 or not query.including, "a delayed window never has the event itself"
+        assert query.function != "quantile" or not query.is_ever, "quantile needs a window"
+        assert 0 <= query.numerator <= query.denominator < 1 << 62
+        assert query.denominator > 0
+    for look in plan.looks:
+        assert not look.query.is_ever, "what is looked at one by one must come to an end"
+        assert len(look.sources) == look.program.operands
+
+
+def blank_heap(plan: HistoryPlan, lateness_ms: int) -> NDArray[np.int64]:
+    """The heap of a history without events: fixed words, plan, scratch and a cell of zeros."""
+    writer = _PlanWriter(plan)
+    words = writer.write()
+    at = layout.PLAN + len(words)
+    fixed = writer.fixed | {
+        0: layout.VERSION,
+        layout.DIGEST: int.from_bytes(sha256(repr((plan, lateness_ms)).encode()).digest()[:8], signed=True),
+        layout.LATENESS_MS: lateness_ms,
+        layout.EDGE_PLACES: at,
+        layout.ZERO_CELL: at + len(writer.edges),
+    }
+    tail = at + len(writer.edges) + writer.cell_words
+    heap = np.zeros(max(FIRST_WORDS, tail), np.int64)
+    heap[layout.PLAN : at] = words
+    heap[layout.TAIL] = tail
+    for place, word in fixed.items():
+        heap[place] = word
+    return heap
+
+
+class _PlanWriter:
+    """A plan in numbers, section by section, each with its address and count in the fixed words."""
+
+    def __init__(self, plan: HistoryPlan) -> None:
+        self.plan = plan
+        self.edges = sorted({edge for query in plan.all_queries for edge in query.edges})
+        self.cell_words = 1
+        self.head_words = layout.HINTS + len(self.edges)
+        self.fixed: dict[int, int] = {}
+        self._words: list[int] = []
+
+    def write(self) -> list[int]:
+        self._section(layout.SERIES, [self._series(number) for number in range(len(self.plan.series))])
+        self._section(layout.EDGES, [[edge] for edge in self.edges])
+        windows = sorted({self._window(query) for query in self.plan.all_queries})
+        self._section(layout.WINDOWS, [[*window[1:], 0, 0, 0] for window in windows])
+        parts = self._tracks() | self._sets()
+        groups: dict[tuple[int, int], list[int]] = {}
+        for number, query in enumerate(self.plan.queries):
+            groups.setdefault((windows.index(self._window(query)), query.series), []).append(number)
+        queries: list[list[int]] = []
+        rows: list[list[int]] = []
+        for (window, series), members in sorted(groups.items()):
+            rows.append([window, series, len(queries), len(members)])
+            queries += [self._query(number, parts) for number in members]
+        self._section(layout.GROUPS, rows)
+        self._section(layout.QUERIES, queries)
+        looks_before = self._looks(windows)
+        by_time = [max(query.edges, default=0) for query in self.plan.all_queries if query.last_n is None]
+        self.fixed |= {
+            layout.WINDOWS_BEFORE: sum(not window[0] for window in windows),
+            layout.GROUPS_BEFORE: sum(not windows[window][0] for window, _ in groups),
+            layout.REACH_MS: max(by_time, default=-1),
+            layout.LOOKS_BEFORE: looks_before,
+            layout.REACH_CELLS: max((query.last_n or 0 for query in self.plan.all_queries), default=0),
+            layout.EVER: int(any(query.is_ever for query in self.plan.all_queries)),
+            layout.CELL_WORDS: self.cell_words,
+            layout.HEAD_WORDS: self.head_words,
+        }
+        return self._words
+
+    def _section(self, name: int, records: Iterable[list[int]]) -> int:
+        records = list(records)
+        address = layout.PLAN + len(self._words)
+        self.fixed |= {name: address, name + 1: len(records)}
+        self._words += [word for record in records for word in record]
+        return address
+
+    def _series(self, number: int) -> list[int]:
+        series = self.plan.series[number]
+        of_counts = self._in_cell(1)
+        of_sum = self._in_cell(1) if series.sums else -1
+        of_squares = self._in_cell(2) if series.squares else -1
+        is_read = series.order or series.ends or series.values
+        of_value = self._in_cell(1) if is_read and not series.sums else -1
+        folded = {"min", "max", "first", "last"}
+        is_folded = any(q.series == number and q.is_ever and q.function in folded for q in self.plan.queries)
+        of_fold = self._in_head(layout.FOLD_WORDS) if is_folded else -1
+        return [of_counts, of_sum, of_squares, of_value, int(series.real), of_fold, series.scale, 0]
+
+    def _window(self, query: Query) -> tuple[int, int, int, int]:
+        """(including, left, right, n): equal for queries that see the same events."""
+        right = self.edges.index(query.delay_ms) if query.delay_ms else layout.RIGHT_NOW
+        if query.last_n is not None:
+            return int(query.including), layout.LEFT_LAST_N, right, query.last_n
+        left = layout.LEFT_EVER if query.length_ms is None else self.edges.index(query.edges[0])
+        return int(query.including), left, right, 0
+
+    def _series_address(self, number: int) -> int:
+        return self.fixed[layout.SERIES] + number * layout.SERIES_WORDS
+
+    def _tracks(self) -> dict[tuple[int, ...], int]:
+        """Write the tracks; gives the address of each by what makes queries share it."""
+        keys = sorted({self._part(query) for query in self.plan.queries if query.function in ("min", "max")})
+        rows = [
+            [
+                self._series_address(key[1]),
+                -1 if key[0] == layout.MIN else 0,
+                key[2],
+                self._in_head(layout.TRACK_HEAD_WORDS),
+            ]
+            for key in keys
+        ]
+        address = self._section(layout.TRACKS, rows)
+        return {key: address + i * layout.TRACK_WORDS for i, key in enumerate(keys)}
+
+    def _sets(self) -> dict[tuple[int, ...], int]:
+        """Write the sets and their tables; gives the address of each by what makes queries share it."""
+        keys = sorted({self._part(query) for query in self.plan.queries if query.function == "distinct"})
+        tables: dict[int, list[int]] = {}
+        for series in sorted({key[1] for key in keys}):
+            counters = sum(key[1] == series for key in keys)
+            tables[series] = [self._in_head(layout.TABLE_HEAD_WORDS), layout.ENTRY_COUNTERS + counters]
+        rows, used = [], dict.fromkeys(tables, 0)
+        for key in keys:
+            _, series, right, left, _ = key
+            head = self._in_head(layout.SET_HEAD_WORDS)
+            rows.append([self._series_address(series), *tables[series], used[series], left, right, head, 0])
+            used[series] += 1
+        self._section(layout.TABLES, tables.values())
+        address = self._section(layout.SETS, rows)
+        return {key: address + i * layout.SET_WORDS for i, key in enumerate(keys)}
+
+    def _part(self, query: Query) -> tuple[int, ...]:
+        """What makes queries share a track or a set; `including` does not part them, as they only move on."""
+        _, left, right, last_n = self._window(query)
+        if query.function == "distinct":
+            return layout.DISTINCT, query.series, right, left, last_n
+        return FUNCTIONS[query.function], query.series, right
+
+    def _query(self, number: int, parts: dict[tuple[int, ...], int]) -> list[int]:
+        query = self.plan.queries[number]
+        part = parts.get(self._part(query), 0)
+        return [FUNCTIONS[query.function], number, part, query.numerator, query.denominator]
+
+    def _looks(self, windows: list[tuple[int, int, int, int]]) -> int:
+        """Write the looks, those before the event is in first, and their programs; gives how many those are."""
+        numbered = [(windows.index(self._window(look.query)), at) for at, look in enumerate(self.plan.looks)]
+        rows = [self._look(window, at) for window, at in sorted(numbered)]
+        self._section(layout.LOOKS, rows)
+        return sum(not self.plan.looks[at].query.including for _, at in numbered)
+
+    def _look(self, window: int, number: int) -> list[int]:
+        look = self.plan.looks[number]
+        at = layout.PLAN + len(self._words)
+        self._words += look.program.words(at)
+        loads = layout.PLAN + len(self._words)
+        sources = sorted(enumerate(look.sources), key=lambda one: one[1] < 0)
+        for operand, source in sources:
+            row = source if source >= 0 else len(self.plan.series) + ~source
+            self._words += [row, look.program.register_at(at, operand)]
+        of_this = sum(source < 0 for source in look.sources)
+        query = look.query
+        return [
+            FUNCTIONS[query.function],
+            len(self.plan.queries) + number,
+            0,
+            query.numerator,
+            query.denominator,
+            window * layout.WINDOW_WORDS,
+            query.series,
+            look.program.operations_at(at),
+            len(look.program.operations),
+            look.program.register_at(at, look.program.result),
+            loads,
+            len(sources) - of_this,
+            of_this,
+        ]
+
+    def _in_cell(self, words: int) -> int:
+        self.cell_words += words
+        return self.cell_words - words
+
+    def _in_head(self, words: int) -> int:
+        self.head_words += words
+        return self.head_words - words
+
+
+def own(array: NDArray[Any], kind: type[np.generic] = np.int64) -> NDArray[Any]:
+    """The array as kernels take it: contiguous, writable, of this type."""
+    return np.require(array, kind, ["C", "W"])

@@ -1,0 +1,151 @@
+"""Histories whose aggregates must look at each event of the window: conditions that compare with `this`.
+
+In plain Python, for what `look_plan` has no program: an order of texts, functions of both
+events at once, numbers that might leave 64 bits.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import islice, repeat
+from operator import itemgetter
+from typing import Any
+
+from shroff.features.aggregates import aggregate_values
+from shroff.features.online.packing import pack, pack_numbers, unpack, unpack_numbers
+from shroff.language.expression import Aggregate, ItemFeature, ItemField, Node, ThisField
+from shroff.language.row import Evaluate, Reference, compile_row
+from shroff.language.values import Value
+
+Cell = tuple[int, dict[str, Value]]
+_TIME = itemgetter(0)
+_THIS_TIME = itemgetter(2)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    aggregate: Aggregate
+    keeps: Evaluate | None
+    reads: Evaluate | None
+
+
+@dataclass(slots=True)
+class LookHistory:
+    """The events of one type by key, each with the fields that the aggregates read, by (time, arrival)."""
+
+    aggregates: Sequence[Aggregate]
+    lateness_ms: int
+    reference: Reference
+    cells: dict[int, list[Cell]] = field(default_factory=dict)
+    _looks: list[_Look] = field(default_factory=list)
+    _round: list[int] = field(default_factory=list)  # keys that this round of trimming has yet to look at
+
+    def __post_init__(self) -> None:
+        for aggregate in self.aggregates:
+            keeps, reads = (
+                compile_row(node, _leaf, self.reference, time=_TIME, this_time=_THIS_TIME) if node is not None else None
+                for node in (aggregate.condition, aggregate.argument)
+            )
+            self._looks.append(_Look(aggregate, keeps, reads))
+
+    def row(
+        self, time_ms: int, insert: tuple[int, dict[str, Value]] | None, asked: tuple[int, dict[str, Value]] | None
+    ) -> list[Value]:
+        """One event in log order: its own cell with its key, and who asks with the fields of `this`."""
+        answers: list[Value] = [None] * len(self._looks)
+        if asked is not None:
+            self._answer(time_ms, asked, answers, including=False)
+        if insert is not None:
+            insort(self.cells.setdefault(insert[0], []), (time_ms, insert[1]), key=_TIME)
+        if asked is not None:
+            self._answer(time_ms, asked, answers, including=True)
+        return answers
+
+    def _answer(
+        self, time_ms: int, asked: tuple[int, dict[str, Value]], answers: list[Value], *, including: bool
+    ) -> None:
+        cells = self.cells.get(asked[0], [])
+        for at, look in enumerate(self._looks):
+            aggregate = look.aggregate
+            if aggregate.including != including:
+                continue
+            end = bisect_right(cells, time_ms - aggregate.delay_ms, key=_TIME)
+            start = 0
+            if aggregate.over_ms is not None:
+                start = bisect_right(cells, time_ms - aggregate.delay_ms - aggregate.over_ms, key=_TIME)
+            elif aggregate.last_n is not None:
+                start = max(end - aggregate.last_n, 0)
+            answers[at] = _evaluate(look, cells[start:end], (time_ms, asked[1]))
+
+    def clear(self, key: int) -> None:
+        self.cells.pop(key, None)
+
+    def trim(self, watermark_ms: int, keys: int) -> None:
+        """Let go of what no event that may still come can reach, of up to so many keys, going round."""
+        oldest_ms = watermark_ms - self.lateness_ms
+        for _ in range(min(keys, len(self.cells))):
+            if not self._round:
+                self._round = list(self.cells)
+            key = self._round.pop()
+            cells = self.cells.get(key, [])
+            over = min(_over(one, cells, oldest_ms) for one in self.aggregates)
+            if over and over == len(cells):
+                del self.cells[key]
+            elif over:
+                del cells[:over]
+
+    def snapshot(self) -> bytes:
+        """All state, to be given to `restore`: keys with how many events each has, their times, and their fields."""
+        listed = [cell for cells in self.cells.values() for cell in cells]
+        names = list(listed[0][1]) if listed else []
+        counts = [number for key, cells in self.cells.items() for number in (key, len(cells))]
+        columns = [pack([fields[name] for _, fields in listed]) for name in names]
+        return pack([names, pack_numbers(counts), pack_numbers(time_ms for time_ms, _ in listed), columns])
+
+    def restore(self, snapshot: bytes) -> None:
+        """Continue from a snapshot of a history of the same aggregates. Equal texts are one object again."""
+        names, counts, times, columns = unpack(snapshot)
+        texts: dict[str, str] = {}
+        values = [
+            [texts.setdefault(one, one) if type(one) is str else one for one in unpack(column)] for column in columns
+        ]
+        rows = zip(*values, strict=True) if names else repeat(())
+        listed = (
+            (time_ms, dict(zip(names, row, strict=True)))
+            for time_ms, row in zip(unpack_numbers(times).tolist(), rows, strict=False)
+        )
+        pairs = unpack_numbers(counts).reshape(-1, 2).tolist()
+        self.cells = {key: list(islice(listed, count)) for key, count in pairs}
+
+
+def _over(aggregate: Aggregate, cells: list[Cell], oldest_ms: int) -> int:
+    """How many cells, from the oldest on, an aggregate never needs again once no event before `oldest_ms` comes."""
+    if aggregate.over_ms is not None:
+        return bisect_right(cells, oldest_ms - aggregate.over_ms - aggregate.delay_ms, key=_TIME)
+    if aggregate.last_n is not None:
+        return max(bisect_right(cells, oldest_ms, key=_TIME) - aggregate.last_n, 0)
+    return 0
+
+
+def _evaluate(look: _Look, seen: list[Cell], this: Cell) -> Value:
+    kept = [cell for cell in seen if look.keeps is None or look.keeps((*cell, *this)) is True]
+    if look.reads is None:
+        if look.aggregate.function == "count":
+            return len(kept)
+        return len(kept) / len(seen) if seen else None
+    values: list[Any] = [value for cell in kept if (value := look.reads((*cell, *this))) is not None]
+    return aggregate_values(look.aggregate, values)
+
+
+def _leaf(node: Node) -> Evaluate:
+    if isinstance(node, ItemField):
+        name = node.name
+        return lambda row: row[1][name]
+    if isinstance(node, ItemFeature):
+        feature = f"{node.name} of"
+        return lambda row: row[1][feature]
+    assert isinstance(node, ThisField)
+    field_name = node.name
+    return lambda row: row[3][field_name]

@@ -1,0 +1,149 @@
+"""The online engine for a few events: one by one, by functions that are made once for each event type.
+
+A column costs the same few microseconds whether it has one value or a hundred, and a project has a hundred of them. So
+few events are computed as rows: the same state, the same kernels and the evaluator for one row, which a law holds to
+that of columns. What the past has decided, and labels, go by columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from shroff.events.definitions import Events
+from shroff.events.event import Event
+from shroff.events.labels import LogEvent
+from shroff.features.batch.remarks import Remarks
+from shroff.features.computed import Computed
+from shroff.features.online.row_groups import Now, RowGroup
+from shroff.features.online.row_reads import Row, RowReads, Step
+from shroff.features.online.running import Running
+from shroff.features.online.since_flag import SinceFlag
+from shroff.features.plan import Plan
+from shroff.language.expression import Aggregate
+from shroff.language.row import Evaluate, Reference
+
+
+class RowEngine:
+    """What an engine computes, event by event; its groups and rules have the state.
+
+    Args:
+        after: What the reasons of a rule that looks `since flag` show, by rule.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        groups: Sequence[Running],
+        rules: Sequence[SinceFlag],
+        after: Mapping[str, Sequence[Computed]],
+        events: Events,
+        reference: Reference,
+        remarks: Remarks,
+    ) -> None:
+        self._plan, self._rules, self._after = plan, rules, after
+        self._events, self._reference = events, reference
+        self._now = Now()
+        self._groups = [RowGroup(group, remarks, self._now) for group in groups]
+        self._by_row = {rule.wanted.name for rule in rules} | {one.name for found in after.values() for one in found}
+        self._reads: dict[str, RowReads] = {}
+
+    def takes(self, batch: Sequence[LogEvent]) -> bool:
+        """Whether it can compute these."""
+        return all(isinstance(event, Event) for event in batch)
+
+    def reads(self, event: str) -> RowReads:
+        """Where the values of events of a type stand in their rows; to be asked before the first is taken."""
+        if event not in self._reads:
+            self._reads[event] = self._made(event)
+        return self._reads[event]
+
+    def take(self, batch: Iterable[LogEvent], watermark_ms: int | None) -> tuple[list[Row], int | None]:
+        """Take events in log order; gives their rows, and the watermark behind them."""
+        now, found = self._now, list[Row]()
+        for number, event in enumerate(batch):
+            assert isinstance(event, Event)
+            reads = self.reads(event.type)
+            now.watermark_ms = watermark_ms
+            row = reads.row(event, number)
+            for step in reads.steps:
+                step(row)
+            found.append(row)
+            if watermark_ms is None or watermark_ms < event.time_ms:
+                watermark_ms = event.time_ms
+        return found, watermark_ms
+
+    # ---- what is done with an event of a type, in the order of `Online.take`
+
+    def _made(self, event: str) -> RowReads:
+        reads = RowReads(self._events.types[event], self._events, self._reference)
+        for stage in range(self._plan.stages):
+            for one in self._groups:
+                if one.group.key.stage == stage and one.group.key.rule is None:
+                    _add(reads, one.step(reads))
+            for at, wanted in self._plan.computed:
+                if at == stage and wanted.name not in self._by_row and event in wanted.events:
+                    _add_computed(reads, wanted)
+        for rule in self._rules:
+            self._add_rule(reads, rule)
+            for wanted in self._after.get(rule.wanted.rule or "", ()):
+                if event in wanted.events:
+                    _add_computed(reads, wanted)
+        return reads
+
+    def _add_rule(self, reads: RowReads, rule: SinceFlag) -> None:
+        """A rule that looks `since flag`: its histories answer, its condition is asked, and a hit empties them."""
+        groups = [one for one in self._groups if one.group in rule.groups]
+        for one in groups:
+            _add(reads, one.step(reads))
+        wanted = rule.wanted
+        if reads.type.name not in wanted.events:
+            return
+        key, codes, time, expires_ms = reads.key(wanted.entity), rule.keys, reads.time, wanted.expires_ms
+        evaluate = reads.evaluate(wanted.node)
+        at = reads.place(wanted.name)
+
+        def step(row: Row) -> None:
+            if expires_ms is not None and time(row) >= expires_ms:
+                return
+            row[at] = evaluate(row)
+            if row[at] is not True:
+                return
+            code = codes.add(key(row))
+            for one in groups if code >= 0 else ():
+                one.group.link_pairs()
+                one.group.clear(code)
+
+        reads.steps.append(step)
+
+
+def _add(reads: RowReads, step: Step | None) -> None:
+    if step is not None:
+        reads.steps.append(step)
+
+
+def _add_computed(reads: RowReads, wanted: Computed) -> None:
+    """What is computed by itself: see `online.compute`."""
+    is_masked = wanted.needs_key and not (isinstance(wanted.node, Aggregate) and wanted.node.entity == wanted.entity)
+    stands_at = reads.place_of(wanted.node) if isinstance(wanted.node, Aggregate) else None
+    if stands_at is not None and not is_masked and wanted.expires_ms is None:
+        reads.alias(wanted.name, stands_at)
+        return
+    evaluate = reads.evaluate(wanted.node)
+    if is_masked:
+        evaluate = _with_key(evaluate, reads.key(wanted.entity))
+    if wanted.expires_ms is not None:
+        evaluate = _before(evaluate, reads.time, wanted.expires_ms)
+    at = reads.place(wanted.name)
+
+    def step(row: Row) -> None:
+        row[at] = evaluate(row)
+
+    reads.steps.append(step)
+
+
+def _with_key(evaluate: Evaluate, key: Evaluate) -> Evaluate:
+    return lambda row: None if key(row) is None else evaluate(row)
+
+
+def _before(evaluate: Evaluate, time: Evaluate, expires_ms: int) -> Evaluate:
+    return lambda row: evaluate(row) if time(row) < expires_ms else None

@@ -1,0 +1,335 @@
+"""A group of aggregates at one event alone: what `running.Running` does with columns, by functions made once.
+
+The history is the same one, so a batch may go either way whatever the one before it did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+
+from shroff.features.batch.remarks import LEFT_OUT, SUM_OUTSIDE, Remarks
+from shroff.features.online.row_reads import Row, RowReads, joined
+from shroff.features.online.running import Running, largest_of, leaf_name, leaves_of_item, leaves_of_this
+from shroff.features.plan import SeriesKey, series_of
+from shroff.language.expression import ItemField, Node, ThisField, fields_of_this, walk
+from shroff.language.row import Evaluate
+from shroff.language.types import INTEGER_MAX, INTEGER_MIN
+
+Fill = Callable[[Row], None]
+_NOBODY: Final = -1
+
+
+class Now:
+    """What is the same for all groups: the watermark before the event."""
+
+    __slots__ = ("watermark_ms",)
+
+    def __init__(self) -> None:
+        self.watermark_ms: int | None = None
+
+
+class RowGroup:
+    """A group with room for one event, which all event types share."""
+
+    def __init__(self, group: Running, remarks: Remarks, now: Now) -> None:
+        self.group, self._remarks, self._now = group, remarks, now
+        rows = 0 if group.kernel is None else len(group.kernel.series) + len(group.kernel.operands)
+        self._times, self._inserts, self._asks = (np.zeros(1, np.int64) for _ in range(3))
+        self._values, self._kept = np.zeros((rows, 1), np.int64), np.zeros((rows, 1), np.uint8)
+        self._words = self._values.reshape(-1).data
+        self._floats = self._values.reshape(-1).view(np.float64).data
+        self._there = self._kept.reshape(-1).data
+        self._time, self._insert, self._ask = (one.data for one in (self._times, self._inserts, self._asks))
+
+    def step(self, reads: RowReads) -> Fill | None:
+        """What takes an event of this type into the history and puts its answers into the row; None: nothing to do.
+
+        The places of the answers are made here.
+        """
+        insert, ask = self._insert_key(reads), self._ask_key(reads)
+        if insert is None and ask is None:
+            return None
+        places = [reads.place(one) for one in self.group.group.aggregates] if ask is not None else []
+        if self.group.look is not None:
+            return self._look_step(reads, insert, ask, places)
+        return self._kernel_step(reads, insert, ask, places)
+
+    # ---- keys
+
+    def _insert_key(self, reads: RowReads) -> Evaluate | None:
+        """The function that gives the key with which an event comes in; None where this type does not."""
+        key = self.group.key
+        if key.event != reads.type.name:
+            return None
+        if key.matching is None:
+            value = reads.key(key.entity)
+        else:
+            type_ = next(one.type for one in reads.type.fields if one.name == key.matching)
+            value = reads.evaluate(ItemField(type_, key.matching))
+        return joined([value, *(reads.evaluate(item) for item, _ in key.pairs)]) if key.pairs else value
+
+    def _ask_key(self, reads: RowReads) -> Evaluate | None:
+        """The function that gives the key that an event asks about; None where this type does not ask."""
+        key = self.group.key
+        if reads.type.name not in self.group.group.asked_at:
+            return None
+        value = reads.key(key.entity)
+        return joined([value, *(_asking(this, reads) for _, this in key.pairs)]) if key.pairs else value
+
+    # ---- in a kernel's history
+
+    def _kernel_step(self, reads: RowReads, insert: Evaluate | None, ask: Evaluate | None, places: list[int]) -> Fill:
+        history, kernel = self.group.history, self.group.kernel
+        assert history is not None
+        assert kernel is not None
+        fills = [] if insert is None else [self._series_fill(at, key, reads) for at, key in enumerate(kernel.series)]
+        if ask is not None:
+            fills += [self._words_fill(at, node, reads) for at, node in enumerate(kernel.operands, len(kernel.series))]
+        room = history.room(1)
+        arguments = self._times, self._inserts, self._asks, self._values, self._kept
+        deliver = self._delivery(reads, places, *room)
+        is_one = insert is not None and not self.group.key.pairs and self.group.key.matching is None  # the same key
+        codes, now = self.group.codes, self._now
+        insert_view, ask_view, time_view, time_at = self._insert, self._ask, self._time, reads.time_at
+
+        def step(row: Row) -> None:
+            inserted = _NOBODY if insert is None else codes.add(insert(row))
+            asked = _NOBODY if ask is None else inserted if is_one else codes.add(ask(row))
+            insert_view[0] = inserted
+            for fill in fills:
+                fill(row)
+            if inserted < 0 and asked < 0:
+                return
+            ask_view[0], time_view[0] = asked, row[time_at]
+            history.run(*arguments, now.watermark_ms, room)
+            if asked >= 0:
+                deliver(row)
+
+        return step
+
+    def _series_fill(self, at: int, key: SeriesKey, reads: RowReads) -> Fill:
+        """What tells the history the value of a series, if there is one."""
+        if key.is_operand and key.argument is not None:
+            return self._words_fill(at, key.argument, reads)
+        where = None if key.where is None else reads.evaluate(key.where)
+        if key.argument is None:
+            return self._filled(at, lambda row: 0, where, is_real=False)
+        value = reads.evaluate(key.argument)
+        if key.argument.type.is_text:
+            return self._filled(at, self._coded(value), where, is_real=False)
+        if key.argument.type.kind == "real":
+            return self._filled(at, value, where, is_real=True)
+        largest = largest_of(key)
+        lowest = INTEGER_MIN if largest == INTEGER_MAX else -largest
+        leave_out = self._leaving_out(key, reads)
+
+        def fitting(row: Row) -> int | None:
+            found = value(row)
+            if found is None or lowest <= found <= largest:
+                return found  # type: ignore[no-any-return]  # a whole number, by its type
+            leave_out(row)
+            return None
+
+        return self._filled(at, fitting, where, is_real=False)
+
+    def _words_fill(self, at: int, node: Node, reads: RowReads) -> Fill:
+        """The same of what a program reads; see `Running`."""
+        value = reads.evaluate(node)
+        if node.type.is_text:
+            return self._filled(at, self._coded(value), None, is_real=False)
+        if node.type.kind == "real":
+            return self._filled(at, value, None, is_real=True)
+        askers = [
+            one for aggregate, found in self.group.group.askers.items() if node in walk(aggregate) for one in found
+        ]
+        remarks, number_at = self._remarks, reads.number_at
+
+        def fitting(row: Row) -> int | None:
+            found = value(row)
+            if found is None or INTEGER_MIN <= found <= INTEGER_MAX:
+                return found  # type: ignore[no-any-return]  # as above
+            remarks.note(LEFT_OUT, askers, row[number_at])
+            return None
+
+        return self._filled(at, fitting, None, is_real=False)
+
+    def _coded(self, value: Evaluate) -> Evaluate:
+        """The code of a text; None where it is missing."""
+        texts = self.group.texts
+        return lambda row: None if (found := value(row)) is None else texts.add(found)
+
+    def _filled(self, at: int, value: Evaluate, where: Evaluate | None, *, is_real: bool) -> Fill:
+        words, there = self._floats if is_real else self._words, self._there
+
+        def fill(row: Row) -> None:
+            found = value(row)
+            if found is None or (where is not None and where(row) is not True):
+                there[at] = 0
+            else:
+                words[at], there[at] = found, 1
+
+        return fill
+
+    def _delivery(self, reads: RowReads, places: list[int], out: Any, valid: Any) -> Fill:
+        """What puts a kernel's answers into a row that asks."""
+        words, floats = memoryview(out.reshape(-1)), memoryview(out.reshape(-1).view(np.float64))
+        flags, texts = memoryview(valid.reshape(-1)), self.group.texts
+        kinds = [one.type.kind for one in self.group.group.aggregates] if places else []
+        plain, others = list[tuple[int, int, Any]](), list[tuple[int, int, bool]]()
+        for number, (at, kind) in enumerate(zip(places, kinds, strict=True)):
+            if kind in {"text", "choice", "boolean"}:
+                others.append((number, at, kind == "boolean"))
+            else:
+                plain.append((number, at, floats if kind == "real" else words))
+        hide, note_sums = self._hiding(reads, places), self._noting_sums(reads)
+        sums = self.group.sums
+
+        def deliver(row: Row) -> None:
+            for number, at, view in plain:
+                if flags[number]:
+                    row[at] = view[number]
+            for number, at, is_truth in others:
+                if flags[number]:
+                    row[at] = words[number] != 0 if is_truth else texts.values[words[number]]
+            for number in sums:
+                if not flags[number]:
+                    note_sums(row, number)
+            if hide is not None:
+                hide(row)
+
+        return deliver
+
+    # ---- where each event is looked at, in Python
+
+    def _look_step(self, reads: RowReads, insert: Evaluate | None, ask: Evaluate | None, places: list[int]) -> Fill:
+        look, codes, sums = self.group.look, self.group.codes, self.group.sums
+        assert look is not None
+        aggregates = self.group.group.aggregates
+        items = _named(
+            reads, [node for one in aggregates for node in leaves_of_item(one)] if insert is not None else []
+        )
+        this = _named(reads, [node for one in aggregates for node in leaves_of_this(one)] if ask is not None else [])
+        looked_at = [] if insert is None else [self._looked_at(key, reads) for key in self.group.looked_at]
+        hide, note_sums, time_at = self._hiding(reads, places), self._noting_sums(reads), reads.time_at
+        insert_view = self._insert
+
+        def step(row: Row) -> None:
+            inserted = _NOBODY if insert is None else codes.add(insert(row))
+            asked = _NOBODY if ask is None else codes.add(ask(row))
+            insert_view[0] = inserted
+            for note in looked_at:
+                note(row)
+            if inserted < 0 and asked < 0:
+                return
+            item = None if inserted < 0 else (inserted, {name: read(row) for name, read in items})
+            asking = None if asked < 0 else (asked, {name: read(row) for name, read in this})
+            answers = look.row(row[time_at], item, asking)
+            if asking is None:
+                return
+            for at, answer in zip(places, answers, strict=True):
+                row[at] = answer
+            for number in sums:
+                if answers[number] is None:
+                    note_sums(row, number)
+            if hide is not None:
+                hide(row)
+
+        return step
+
+    def _looked_at(self, key: SeriesKey, reads: RowReads) -> Fill:
+        """What notes a value of a series that is left out."""
+        assert key.argument is not None
+        value, largest, leave_out = reads.evaluate(key.argument), largest_of(key), self._leaving_out(key, reads)
+        lowest = INTEGER_MIN if largest == INTEGER_MAX else -largest
+
+        def note(row: Row) -> None:
+            found = value(row)
+            if found is not None and not lowest <= found <= largest:
+                leave_out(row)
+
+        return note
+
+    # ---- what is missing, and what is told of it
+
+    def _hiding(self, reads: RowReads, places: list[int]) -> Fill | None:
+        """What makes answers missing where a field of `this` that their condition reads is; None: no condition does."""
+        hidden: list[tuple[int, list[int | None]]] = []
+        for at, aggregate in zip(places, self.group.group.aggregates if places else (), strict=True):
+            if fields := self.group.this_fields[aggregate]:
+                hidden.append((at, [reads.field_at(one.name) for one in fields]))
+        if not hidden:
+            return None
+
+        def hide(row: Row) -> None:
+            for at, fields in hidden:
+                if any(field is None or row[field] is None for field in fields):
+                    row[at] = None
+
+        return hide
+
+    def _leaving_out(self, key: SeriesKey, reads: RowReads) -> Fill:
+        """What notes that a value of a series does not fit, of an event that comes into the history."""
+        told: list[tuple[Any, Evaluate | None]] = []
+        for aggregate, askers in self.group.group.askers.items():
+            series = series_of(aggregate)
+            if series is None or replace(series, where=None) != replace(key, where=None):
+                continue
+            if series.where == key.where:
+                told.append((askers, None))
+            elif self.group.key.is_look and series.where is not None:
+                told.append((askers, reads.evaluate(series.where)))
+        remarks, number_at, insert_view = self._remarks, reads.number_at, self._insert
+        own = None if key.where is None else reads.evaluate(key.where)
+
+        def leave_out(row: Row) -> None:
+            if insert_view[0] < 0 or (own is not None and own(row) is not True):
+                return
+            for askers, where in told:
+                if where is None or where(row) is True:
+                    remarks.note(LEFT_OUT, askers, row[number_at])
+
+        return leave_out
+
+    def _noting_sums(self, reads: RowReads) -> Callable[[Row, int], None]:
+        """What notes that a sum was asked for with a key and is missing all the same."""
+        aggregates, group, remarks = self.group.group.aggregates, self.group, self._remarks
+        name, time_at, number_at = reads.type.name, reads.time_at, reads.number_at
+
+        def note(row: Row, number: int) -> None:
+            aggregate = aggregates[number]
+            fields = [reads.field_at(one.name) for one in group.this_fields[aggregate]]
+            if any(field is None or row[field] is None for field in fields):
+                return
+            askers = [
+                one
+                for one in group.group.askers[aggregate]
+                if name in one.events and (one.expires_ms is None or row[time_at] < one.expires_ms)
+            ]
+            remarks.note(SUM_OUTSIDE, askers, row[number_at])
+
+        return note
+
+
+def _asking(this: Node, reads: RowReads) -> Evaluate:
+    """The asking side of a pair key; see `running`."""
+    value = reads.evaluate(this)
+    if isinstance(this, ThisField):
+        return value
+    fields = [reads.field_at(name) for name in sorted(fields_of_this(this))]
+
+    def asking(row: Row) -> Any:
+        found = value(row)
+        if found is None and all(field is not None and row[field] is not None for field in fields):
+            return ()
+        return found
+
+    return asking
+
+
+def _named(reads: RowReads, leaves: list[Any]) -> list[tuple[str, Evaluate]]:
+    """What is read of a row for some leaves, by the names that looks have for them."""
+    return list({leaf_name(node): reads.evaluate(node) for node in leaves}.items())

@@ -1,0 +1,433 @@
+"""A group of aggregates with its history: what it is fed of a batch, and the columns that it gives.
+
+A group keeps its events in a kernel's history, or, where a condition must look at each of
+them, in a `LookHistory`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.events.definitions import Events
+from shroff.events.labels import LabelEvent
+from shroff.features.batch.remarks import Remarks
+from shroff.features.frames import Codes, Frame, joined_key, masked
+from shroff.features.kernels.layout import UNREAD
+from shroff.features.online.histories import History
+from shroff.features.online.links import Links
+from shroff.features.online.looks import LookHistory
+from shroff.features.plan import Group, SeriesKey, kernel_plan, series_of, whole_series_of
+from shroff.features.programs.look_plan import look_plan
+from shroff.language.columns import Column, column_of, values_of
+from shroff.language.expression import Aggregate, ItemFeature, ItemField, Node, ThisField, walk
+from shroff.language.row import Reference
+from shroff.language.types import INTEGER_MAX, INTEGER_MIN, UNITS_MAX, Type
+from shroff.language.values import Value
+
+LookRows: TypeAlias = tuple[list[int], list[int], dict[int, dict[str, Value]], dict[int, dict[str, Value]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """What a history is told of a batch: key codes of its events and of who asks, and its series."""
+
+    inserts: NDArray[np.int64]
+    asks: NDArray[np.int64]
+    values: NDArray[np.int64]
+    kept: NDArray[np.uint8]
+
+
+class Running:
+    """One group of aggregates with its history.
+
+    With `is_fed_only` it has none, and what `feed` gives goes to a history elsewhere. `remarks`
+    is told of values that are left out, and of sums that are missing for their size.
+    """
+
+    def __init__(
+        self,
+        group: Group,
+        lateness_ms: int,
+        keys: dict[Any, Codes],
+        texts: Codes,
+        events: Events,
+        reference: Reference,
+        *,
+        is_fed_only: bool = False,
+        remarks: Remarks | None = None,
+    ) -> None:
+        self.group, self.key = group, group.key
+        self.texts, self.events = texts, events
+        space = (group.key.entity, tuple(item for item, _ in group.key.pairs))
+        self.codes = keys.setdefault(space, Codes())
+        self.kernel = look_plan(group) if group.key.is_look else kernel_plan(group)
+        is_kept = self.kernel is not None and not is_fed_only
+        self.history = History(self.kernel.plan, lateness_ms=lateness_ms) if self.kernel and is_kept else None
+        self.look = LookHistory(group.aggregates, lateness_ms, reference) if self.kernel is None else None
+        self.this_fields = {one: this_fields(one) for one in group.aggregates}
+        self.sums = [at for at, one in enumerate(group.aggregates) if one.function == "sum"]
+        self._remarks, self._sum_rows = remarks, np.array(self.sums, np.int64)
+        exact = [one for one in group.aggregates if one.argument is not None and one.argument.type.is_exact]
+        self.looked_at = {whole_series_of(one) for one in exact} if self.look is not None else set()
+        self.links: Links | None = None
+        if group.key.rule is not None:
+            self.entity_codes = keys.setdefault((group.key.entity, ()), Codes())
+            self.links = Links(self.codes, self.entity_codes) if group.key.pairs else None
+
+    @property
+    def memory_bytes(self) -> int:
+        return self.history.memory_bytes if self.history else 0
+
+    def trim(self, watermark_ms: int, keys: int) -> None:
+        """Let go of what is out of reach, of up to so many keys, going round."""
+        if self.look is not None:
+            self.look.trim(watermark_ms, keys)
+        elif self.history is not None:
+            self.history.sweep(keys, watermark_ms)
+
+    def link_pairs(self) -> None:
+        """Make `clear` find the pairs of a batch, once their keys are coded."""
+        if self.links is not None:
+            self.links.extend()
+
+    def clear(self, key: int) -> None:
+        """Forget all events of a key of the entity, by its code."""
+        for code in (key,) if self.links is None else self.links.of(key):
+            if self.look is not None:
+                self.look.clear(code)
+            elif self.history is not None:
+                self.history.clear(code)
+
+    def state(self) -> bytes:
+        """The history, to be given to `restore`. Key codes are not its own."""
+        if self.look is not None:
+            return self.look.snapshot()
+        return self.history.snapshot() if self.history is not None else b""
+
+    def restore(self, history: bytes) -> None:
+        """Continue from the state of another group like this, key codes restored before.
+
+        Raises: StateError if the history was made with another plan.
+        """
+        if self.look is not None:
+            self.look.restore(history)
+        elif self.history is not None:
+            self.history.restore(history)
+
+    # ---- keys
+
+    def inserts(self, frames: Mapping[str, Frame], size: int) -> NDArray[np.int64]:
+        """Key codes of the events that enter the history; -1 for all others."""
+        codes = np.full(size, -1, np.int64)
+        frame = frames.get(self.key.event)
+        if frame is None:
+            return codes
+        found = self._insert_codes(frame)
+        if self.key.event == "label" and not self.key.each_source:
+            changes = np.array([isinstance(event, LabelEvent) and event.changes for event in frame.events], np.bool_)
+            found = np.where(changes, found, -1)
+        codes[frame.places] = found
+        return codes
+
+    def asks(self, frames: Mapping[str, Frame], size: int) -> NDArray[np.int64]:
+        """Key codes of the events that ask; -1 where nobody asks or the key is missing."""
+        codes = np.full(size, -1, np.int64)
+        for event in self.group.asked_at & frames.keys():
+            frame = frames[event]
+            if not self.key.pairs:
+                codes[frame.places] = frame.key_codes(self.key.entity, self.codes)
+                continue
+            keys = frame.key_values(self.key.entity)
+            codes[frame.places] = self._pair_codes(keys, [_asked(this, frame) for _, this in self.key.pairs])
+        return codes
+
+    def _insert_codes(self, frame: Frame) -> NDArray[np.int64]:
+        matching = None
+        if self.key.matching is not None:
+            type_ = next(one.type for one in frame.type.fields if one.name == self.key.matching)
+            matching = ItemField(type_, self.key.matching)
+        if not self.key.pairs:
+            entity = self.key.entity
+            return frame.value_codes(matching, self.codes) if matching else frame.key_codes(entity, self.codes)
+        keys = values_of(frame.evaluate(matching)) if matching else frame.key_values(self.key.entity)
+        return self._pair_codes(keys, [values_of(frame.evaluate(item)) for item, _ in self.key.pairs])
+
+    def _pair_codes(self, keys: list[Any], parts: list[list[Any]]) -> NDArray[np.int64]:
+        return self.codes.of(joined_key([keys, *parts], len(keys)))
+
+    # ---- what the kernel is fed, and what it gives
+
+    def feed(self, frames: Mapping[str, Frame], size: int, *, is_asked: bool = True) -> Feed:
+        assert self.kernel is not None
+        series, operands = self.kernel.series, self.kernel.operands
+        values = np.zeros((len(series) + len(operands), size), np.int64)
+        kept = np.zeros((len(series) + len(operands), size), np.uint8)
+        inserts = self.inserts(frames, size)
+        frame = frames.get(self.key.event)
+        if frame is not None:
+            for at, key in enumerate(series):
+                values[at, frame.places], kept[at, frame.places] = self._series(key, frame, inserts)
+        if not is_asked:
+            return Feed(inserts, np.full(size, UNREAD, np.int64), values, kept)
+        for event in self.group.asked_at & frames.keys() if operands else ():
+            frame = frames[event]
+            for at, node in enumerate(operands, len(series)):
+                values[at, frame.places], kept[at, frame.places] = self._words(node, frame)
+        return Feed(inserts, self.asks(frames, size), values, kept)
+
+    def _series(
+        self, key: SeriesKey, frame: Frame, inserts: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        kept = np.ones(len(frame), np.bool_)
+        if key.where is not None:
+            kept = frame.evaluate(key.where).values.astype(np.bool_)
+        if key.argument is None:
+            return np.zeros(len(frame), np.int64), kept
+        if key.is_operand:
+            return self._words(key.argument, frame)
+        if key.argument.type.is_text:
+            coded, fits = coded_texts(key.argument, frame, self.texts)
+            return coded, kept & fits
+        column = frame.evaluate(key.argument)
+        coded, fits = encode(column, key.argument.type, largest=largest_of(key))
+        if fits is not column.valid:
+            self._note_left_out(key, frame, inserts, kept & column.valid & ~fits)
+        return coded, kept & fits
+
+    def _words(self, node: Node, frame: Frame) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """What a program reads of these events. What does not fit 64 bits would be missing, and be noted.
+
+        By its plan all fits; but one number in which a plan is wrong must not stop the log.
+        """
+        if node.type.is_text:
+            return coded_texts(node, frame, self.texts)
+        column = frame.evaluate(node)
+        coded, fits = encode(column, node.type, largest=INTEGER_MAX)
+        if fits is not column.valid and self._remarks is not None:
+            for aggregate, askers in self.group.askers.items():
+                if node in walk(aggregate):
+                    self._remarks.leave_out(askers, frame.rows[column.valid & ~fits])
+        return coded, fits
+
+    def run(self, times: NDArray[np.int64], frames: Mapping[str, Frame], watermark_ms: int | None) -> None:
+        """Compute the group's aggregates for a batch, into the frames."""
+        if self.look is not None:
+            rows = self.look_rows(times, frames)
+            answers = [self.look_row(at, time_ms, *rows) for at, time_ms in enumerate(times.tolist())]
+            self.note_missing(answers, rows[1], frames)
+            self.deliver_answers(answers, frames)
+            return
+        assert self.history is not None
+        fed = self.feed(frames, len(times))
+        out, valid = self.history.run(times, fed.inserts, fed.asks, fed.values, fed.kept, watermark_ms)
+        self.note_sums(valid, fed.asks, frames)
+        self.deliver(out, valid, frames)
+
+    def pass_over(self, times: NDArray[np.int64], frames: Mapping[str, Frame], watermark_ms: int | None) -> None:
+        """Take the events of a batch as `run` does, and answer nobody."""
+        if self.look is not None:
+            inserts, items = self._look_items(frames, len(times))
+            for at, time_ms in enumerate(times.tolist()):
+                if inserts[at] >= 0:
+                    self.look.row(time_ms, (inserts[at], items.get(at, {})), None)
+            return
+        assert self.history is not None
+        fed = self.feed(frames, len(times), is_asked=False)
+        self.history.run(times, fed.inserts, fed.asks, fed.values, fed.kept, watermark_ms, self.history.room(0))
+
+    def deliver(self, out: NDArray[np.int64], valid: NDArray[np.uint8], frames: Mapping[str, Frame]) -> None:
+        """Put a kernel's answers for a batch into the frames that ask."""
+        for at, aggregate in enumerate(self.group.aggregates):
+            for event in self.group.asked_at & frames.keys():
+                frame = frames[event]
+                places = frame.places
+                column = decode(out[at, places], valid[at, places].view(np.bool_), aggregate.type, self.texts)
+                frame.aggregates[aggregate] = self._masked(aggregate, column, frame)
+
+    def _masked(self, aggregate: Aggregate, column: Column, frame: Frame) -> Column:
+        """Missing where a field of `this` that the condition reads is missing."""
+        for node in self.this_fields[aggregate]:
+            column = masked(column, frame.field(node.name, node.type).valid, aggregate.type)
+        return column
+
+    def deliver_answers(self, answers: Sequence[Sequence[Value]], frames: Mapping[str, Frame]) -> None:
+        """Put what the aggregates are at each row of a batch into the frames that ask."""
+        for event in self.group.asked_at & frames.keys():
+            frame = frames[event]
+            rows = frame.rows.tolist()
+            for at, aggregate in enumerate(self.group.aggregates):
+                column = column_of([answers[row][at] for row in rows], aggregate.type)
+                frame.aggregates[aggregate] = self._masked(aggregate, column, frame)
+
+    # ---- what people should be told of
+
+    def _note_left_out(
+        self, key: SeriesKey, frame: Frame, inserts: NDArray[np.int64], left_out: NDArray[np.bool_]
+    ) -> None:
+        """Note values of a series that do not fit, of events that come into the history."""
+        left_out = left_out & (inserts[frame.places] >= 0)
+        if self._remarks is None or not left_out.any():
+            return
+        for aggregate, askers in self.group.askers.items():
+            series = series_of(aggregate)
+            if series is None or replace(series, where=None) != replace(key, where=None):
+                continue
+            if series.where == key.where:
+                self._remarks.leave_out(askers, frame.rows[left_out])
+            elif self.key.is_look and series.where is not None:  # what else its condition asks, each look will know
+                taken = frame.evaluate(series.where).values.astype(np.bool_)
+                self._remarks.leave_out(askers, frame.rows[left_out & taken])
+
+    def note_sums(self, valid: NDArray[np.uint8], asks: NDArray[np.int64], frames: Mapping[str, Frame]) -> None:
+        """Note sums that were asked for with a key and are missing all the same: they are outside 64 bits.
+
+        Args:
+            valid: Which answers are there, a row for each aggregate of the group.
+        """
+        if self._remarks is None or not self.sums or valid.take(self._sum_rows, 0).all():
+            return
+        for at in self.sums:
+            missing = (asks >= 0) & (valid[at] == 0)
+            for event in self.group.asked_at & frames.keys() if missing.any() else ():
+                frame, aggregate = frames[event], self.group.aggregates[at]
+                outside = missing[frame.places]
+                for node in self.this_fields[aggregate]:
+                    outside = outside & frame.field(node.name, node.type).valid
+                self._remarks.miss_sums(self.group.askers[aggregate], frame, outside)
+
+    def note_missing(self, answers: Sequence[Sequence[Value]], asks: list[int], frames: Mapping[str, Frame]) -> None:
+        """The same for answers that are values, a list for each row of the batch."""
+        if self.sums and answers:
+            valid = np.array([[value is not None for value in values] for values in answers], np.uint8)
+            self.note_sums(valid.T, np.array(asks, np.int64), frames)
+
+    # ---- conditions that look at each event
+
+    def look_rows(self, times: NDArray[np.int64], frames: Mapping[str, Frame]) -> LookRows:
+        """Of each row the key code that comes in, the one that asks, and what is read of item and of `this`."""
+        inserts, items = self._look_items(frames, len(times))
+        asks = self.asks(frames, len(times)).tolist()
+        this: dict[int, dict[str, Value]] = {}
+        for event in self.group.asked_at & frames.keys():
+            this |= _rows(frames[event], [node for one in self.group.aggregates for node in leaves_of_this(one)])
+        return inserts, asks, items, this
+
+    def _look_items(self, frames: Mapping[str, Frame], size: int) -> tuple[list[int], dict[int, dict[str, Value]]]:
+        """Of each row the key code that comes in, and what is read of the event by those who look at it later."""
+        inserts, frame = self.inserts(frames, size), frames.get(self.key.event)
+        if frame is None:
+            return inserts.tolist(), {}
+        for key in self.looked_at:
+            self._series(key, frame, inserts)  # for what it notes
+        return inserts.tolist(), _rows(frame, [one for each in self.group.aggregates for one in leaves_of_item(each)])
+
+    def look_row(
+        self,
+        at: int,
+        time_ms: int,
+        inserts: list[int],
+        asks: list[int],
+        items: dict[int, dict[str, Value]],
+        this: dict[int, dict[str, Value]],
+    ) -> list[Value]:
+        assert self.look is not None
+        insert = (inserts[at], items.get(at, {})) if inserts[at] >= 0 else None
+        asked = (asks[at], this.get(at, {})) if asks[at] >= 0 else None
+        return self.look.row(time_ms, insert, asked)
+
+
+def largest_of(key: SeriesKey) -> int:
+    """The largest whole number that a series takes."""
+    return UNITS_MAX if key.is_limited else INTEGER_MAX
+
+
+def _asked(this: Node, frame: Frame) -> list[Any]:
+    """The asking side of a pair key at each event: missing where a field that it reads is.
+
+    Where it is missing all the same, no event is its equal: () is the value of none.
+    """
+    column = frame.evaluate(this)
+    values = values_of(column)
+    if isinstance(this, ThisField) or column.valid.all():
+        return values
+    valids = [frame.field(one.name, one.type).valid for one in walk(this) if isinstance(one, ThisField)]
+    there = np.logical_and.reduce(valids)
+    return [() if value is None and is_there else value for value, is_there in zip(values, there, strict=True)]
+
+
+def this_fields(aggregate: Aggregate) -> list[ThisField]:
+    """The fields of `this` that an aggregate's condition reads: where one is missing, so is the aggregate."""
+    found = walk(aggregate.condition) if aggregate.condition is not None else ()
+    return list(dict.fromkeys(node for node in found if isinstance(node, ThisField)))
+
+
+def leaves_of_item(aggregate: Aggregate) -> list[Node]:
+    """What an aggregate reads of the events that it looks at."""
+    return [node for node in walk(aggregate) if isinstance(node, ItemField | ItemFeature)]
+
+
+def leaves_of_this(aggregate: Aggregate) -> list[Node]:
+    """What an aggregate reads of the event that asks."""
+    return [node for node in walk(aggregate) if isinstance(node, ThisField)]
+
+
+def leaf_name(node: Node) -> str:
+    """How looks name what they read: `f of E` by `f of`."""
+    return f"{node.name} of" if isinstance(node, ItemFeature) else node.name  # type: ignore[union-attr]  # a leaf
+
+
+def _rows(frame: Frame, leaves: Sequence[Node]) -> dict[int, dict[str, Value]]:
+    """For each row of the batch the values of some leaves, by name."""
+    columns: dict[str, list[Value]] = {}
+    for node in leaves:
+        name = leaf_name(node)
+        if name not in columns:
+            columns[name] = values_of(frame.evaluate(node))
+    names = list(columns)
+    rows = zip(*columns.values(), strict=True) if columns else (() for _ in range(len(frame)))
+    return {row: dict(zip(names, values, strict=True)) for row, values in zip(frame.rows.tolist(), rows, strict=True)}
+
+
+def coded_texts(node: Node, frame: Frame, texts: Codes) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """An expression's texts as codes, and which are there."""
+    codes = frame.value_codes(node, texts)
+    return codes, codes >= 0
+
+
+def encode(column: Column, type_: Type, *, largest: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """A column, not of texts, as 64-bit numbers for the kernel, and which values are there and not beyond `largest`.
+
+    Where all that are there fit, the latter is the column's own `valid`.
+    """
+    if type_.kind == "real":
+        return column.values.view(np.int64), column.valid
+    if column.values.dtype == object:
+        listed = column.values.tolist()
+        lowest = INTEGER_MIN if largest == INTEGER_MAX else -largest
+        fits = column.valid & np.array([lowest <= value <= largest for value in listed], np.bool_)
+        values = np.array([value if fit else 0 for value, fit in zip(listed, fits.tolist(), strict=True)], np.int64)
+        return values, column.valid if np.array_equal(fits, column.valid) else fits
+    values = column.values.astype(np.int64)
+    if largest < INTEGER_MAX and type_.kind not in {"boolean", "time", "duration"}:
+        inside = (values >= -largest) & (values <= largest)
+        return values, column.valid if inside.all() else column.valid & inside
+    return values, column.valid
+
+
+def decode(words: NDArray[np.int64], valid: NDArray[np.bool_], type_: Type, texts: Codes) -> Column:
+    """The kernel's answers as a column of their type, which may share their memory: 0 where one is missing."""
+    if type_.kind == "real":
+        return Column(np.ascontiguousarray(words).view(np.float64), valid)
+    if type_.kind == "boolean":
+        return Column(words.astype(np.bool_) & valid, valid)
+    if type_.is_text:
+        decoded = [
+            texts.values[word] if there else None for word, there in zip(words.tolist(), valid.tolist(), strict=True)
+        ]
+        return column_of(decoded, type_)
+    return Column(words, valid)

@@ -1,0 +1,81 @@
+"""Rules that look `since flag`: row by row, since each hit changes what the next row sees.
+
+Where the condition has a program, a kernel takes all rows of a batch at once. Where it has
+none, each row is asked in Python. Both begin with what is known of the rows before, and end
+with whether the rule hit each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.events.definitions import Entity
+from shroff.features.computed import Computed
+from shroff.features.frames import Frame
+from shroff.features.kernels.rule_layout import ASKED, HIT, NO_HIT, UNKNOWN
+from shroff.features.key_texts import Hits, read_key
+from shroff.features.online.running import Running
+from shroff.features.online.since_flag_kernel import RuleByKernel, rule_program
+from shroff.features.online.since_flag_rows import RuleByRows
+from shroff.language.columns import Column
+
+
+class SinceFlag:
+    """A rule that looks `since flag`, with its histories, which a hit empties for a key."""
+
+    def __init__(self, wanted: Computed, groups: list[Running], entity: Entity, *, is_told: bool) -> None:
+        self.wanted, self.groups, self._entity = wanted, groups, entity
+        self._is_told = is_told  # the histories' answers too, for the reason of the rule
+        self.keys = groups[0].entity_codes
+        program = rule_program(wanted, groups)
+        self._rule = RuleByRows(wanted, groups) if program is None else RuleByKernel(wanted, groups, *program)
+
+    @property
+    def is_compiled(self) -> bool:
+        return isinstance(self._rule, RuleByKernel)
+
+    def run(
+        self,
+        times: NDArray[np.int64],
+        frames: Mapping[str, Frame],
+        watermark_ms: int | None,
+        hits: Sequence[Hits | None] | None,
+    ) -> None:
+        """Take a batch, and put into its frames whether the rule hits; missing where nobody asks it."""
+        size = len(times)
+        keys, answers = np.full(size, -1, np.int64), np.full(size, NO_HIT, np.uint8)
+        for event in self.wanted.events & frames.keys():
+            frame = frames[event]
+            keys[frame.rows] = frame.key_codes(self.wanted.entity, self.keys)
+            answers[frame.rows] = ASKED
+        if self.wanted.expires_ms is not None:
+            answers[times >= self.wanted.expires_ms] = NO_HIT
+        is_new = np.ones(size, np.bool_)
+        if hits is not None:
+            is_new = np.array([past is None for past in hits], np.bool_)
+            answers[~is_new] = NO_HIT
+        feeds = [group.feed(frames, size) if group.kernel is not None else None for group in self.groups]
+        for group in self.groups:
+            group.link_pairs()
+        if hits is not None:
+            self._follow(hits, keys, answers)
+        is_asked = answers == ASKED
+        told = self._rule.run(times, frames, feeds, watermark_ms, keys, answers)
+        if self._is_told:
+            told(frames)
+        for event in self.wanted.events & frames.keys():
+            rows = frames[event].rows
+            known = is_asked[rows] & (answers[rows] != UNKNOWN)
+            frames[event].computed[self.wanted.name] = Column((answers[rows] == HIT) & known, known)
+
+    def _follow(self, hits: Sequence[Hits | None], keys: NDArray[np.int64], answers: NDArray[np.uint8]) -> None:
+        """What the rule hit in the past, it hits again, with the key of then: a version may have had another."""
+        rule = self.wanted.rule
+        assert rule is not None
+        for row, past in enumerate(hits):
+            if past and rule in past:
+                answers[row] = HIT
+                keys[row] = self.keys.known.get(read_key(past[rule], self._entity), -1)

@@ -1,0 +1,154 @@
+"""A rule that looks `since flag`, asked row by row in Python: for conditions that have no program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.features.computed import Computed
+from shroff.features.frames import Frame
+from shroff.features.kernels.rule_layout import ASKED, HIT, NO_HIT, UNKNOWN
+from shroff.features.online.running import Feed, LookRows, Running, decode, this_fields
+from shroff.language.columns import values_of
+from shroff.language.expression import Aggregate, Node
+from shroff.language.row import Evaluate, compile_row
+from shroff.language.values import Value
+
+Values = dict[Aggregate, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleByRows:
+    """The rule with its histories, of which any may be in Python."""
+
+    wanted: Computed
+    groups: Sequence[Running]
+
+    def run(
+        self,
+        times: NDArray[np.int64],
+        frames: Mapping[str, Frame],
+        feeds: Sequence[Feed | None],
+        watermark_ms: int | None,
+        keys: NDArray[np.int64],
+        answers: NDArray[np.uint8],
+    ) -> Callable[[Mapping[str, Frame]], None]:
+        """Answer each row; see `SinceFlag` for keys and answers. Gives what puts the histories' answers into frames."""
+        now: Values = {}
+        seen: list[Values] = []
+        looks = [
+            group.look_rows(times, frames) if fed is None else None
+            for group, fed in zip(self.groups, feeds, strict=True)
+        ]
+        steps = [
+            _step(group, fed, looked, times, watermark_ms, now)
+            for group, fed, looked in zip(self.groups, feeds, looks, strict=True)
+        ]
+        # Of rows of the past alone nothing else may be there that a condition reads.
+        ask = condition(self.wanted, frames if (answers == ASKED).any() else {}, now)
+        for row, key in enumerate(keys.tolist()):
+            for step in steps:
+                step(row)
+            seen.append(dict(now))
+            if answers[row] == ASKED:
+                answers[row] = ask(row)
+            if answers[row] == HIT and key >= 0:
+                for group in self.groups:
+                    group.clear(key)
+        for group, fed, looked in zip(self.groups, feeds, looks, strict=True):
+            asks = looked[1] if looked is not None else [] if fed is None else fed.asks.tolist()
+            group.note_missing(_answers(group, seen), asks, frames)
+        return lambda frames: self._tell(seen, frames)
+
+    def _tell(self, seen: Sequence[Values], frames: Mapping[str, Frame]) -> None:
+        for group in self.groups:
+            group.deliver_answers(_answers(group, seen), frames)
+
+
+def condition(wanted: Computed, frames: Mapping[str, Frame], now: Values) -> Callable[[int], int]:
+    """Ask the condition of one row of the batch, with the running aggregates that stand in `now`."""
+    asked: dict[int, tuple[Evaluate, int]] = {}
+    for event in wanted.events & frames.keys():
+        frame = frames[event]
+        evaluate = compile_row(wanted.node, _row_leaf(frame, now), frame.reference, time=_time_of(frame))
+        asked |= {row: (evaluate, at) for at, row in enumerate(frame.rows.tolist())}
+
+    def ask(row: int) -> int:
+        evaluate, at = asked[row]
+        value = evaluate(at)
+        return UNKNOWN if value is None else HIT if value else NO_HIT
+
+    return ask
+
+
+def _step(
+    group: Running,
+    fed: Feed | None,
+    looked: LookRows | None,
+    times: NDArray[np.int64],
+    watermark_ms: int | None,
+    now: Values,
+) -> Callable[[int], None]:
+    """The function that takes one row through a history and leaves the aggregates' values in `now`."""
+    if looked is not None:
+
+        def look(row: int) -> None:
+            now.update(zip(group.group.aggregates, group.look_row(row, int(times[row]), *looked), strict=True))
+
+        return look
+    history = group.history
+    assert history is not None
+    assert fed is not None
+    room = history.room(1)
+
+    def step(row: int) -> None:
+        if fed.inserts[row] < 0 and fed.asks[row] < 0:
+            now.update(dict.fromkeys(group.group.aggregates))
+            return
+        one = slice(row, row + 1)
+        out, valid = history.run(
+            times[one],
+            fed.inserts[one],
+            fed.asks[one],
+            np.ascontiguousarray(fed.values[:, one]),
+            np.ascontiguousarray(fed.kept[:, one]),
+            watermark_ms,
+            room,
+        )
+        now.update(values_at(group, out, valid, 0))
+
+    return step
+
+
+def _answers(group: Running, seen: Sequence[Values]) -> list[list[Value]]:
+    return [[values[aggregate] for aggregate in group.group.aggregates] for values in seen]
+
+
+def values_at(group: Running, out: NDArray[np.int64], valid: NDArray[np.uint8], row: int) -> Values:
+    """What a kernel answered at a row, as values."""
+    found: Values = {}
+    for query, aggregate in enumerate(group.group.aggregates):
+        there = valid[query, row : row + 1].astype(np.bool_)
+        found[aggregate] = values_of(decode(out[query, row : row + 1], there, aggregate.type, group.texts))[0]
+    return found
+
+
+def _time_of(frame: Frame) -> Evaluate:
+    times = frame.times.tolist()
+    return lambda at: times[at]
+
+
+def _row_leaf(frame: Frame, now: Values) -> Callable[[Node], Evaluate]:
+    """Leaves of a condition that is evaluated row by row: running aggregates from `now`, all else from columns."""
+
+    def leaf(node: Node) -> Evaluate:
+        if isinstance(node, Aggregate) and node.since_flag:
+            needed = [frame.field(one.name, one.type).valid for one in this_fields(node)]
+            return lambda at: now.get(node) if all(valid[at] for valid in needed) else None
+        values = values_of(frame.evaluate(node))
+        return lambda at: values[at]
+
+    return leaf

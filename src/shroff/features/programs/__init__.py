@@ -1,0 +1,1 @@
+"""Conditions as small numeric programs, which the kernels carry out."""

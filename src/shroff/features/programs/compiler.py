@@ -1,0 +1,167 @@
+"""From a typed expression to a small program of numbers, which a kernel carries out row by row.
+
+Only what must be asked row by row is in the program. Whatever can be known of a row before
+is an *operand*: a whole column, evaluated as all columns are, with all that the language
+has. So the program itself needs few operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import reduce
+from struct import pack, unpack
+from typing import Final
+
+from shroff.features.kernels import operations as kernel
+from shroff.features.programs.values import Program
+from shroff.features.value_bounds import BoundsOf, bounds_of, fits_word
+from shroff.language import expression as typed
+from shroff.language.expression import Node, children
+from shroff.language.types import INTEGER_MAX, INTEGER_MIN
+
+_LOGIC: Final = {"and": kernel.AND, "or": kernel.OR}
+_EXACT: Final = {"+": kernel.PLUS, "-": kernel.MINUS, "*": kernel.TIMES, "/": kernel.EXACT_QUOTIENT}
+_REAL: Final = {"+": kernel.REAL_PLUS, "-": kernel.REAL_MINUS, "*": kernel.REAL_TIMES, "/": kernel.REAL_QUOTIENT}
+_COMPARE: Final = {"==": kernel.EQUAL, "!=": kernel.UNEQUAL, "<": kernel.BELOW, "<=": kernel.AT_MOST}
+_TURNED: Final = {">": "<", ">=": "<="}
+_CALLS: Final = {"min": kernel.LEAST, "max": kernel.GREATEST, "abs": kernel.SIZE}
+_OF_REALS: Final = kernel.REAL_EQUAL - kernel.EQUAL  # from an operation of words to the one of reals
+
+Register = tuple[str, int]  # of what kind, and its number
+
+
+class NoProgramError(Exception):
+    """An expression needs what the kernel's programs do not have."""
+
+
+def compile_program(node: Node, is_operand: Callable[[Node], bool]) -> tuple[Program, tuple[Node, ...]]:
+    """The program of an expression, and what its operands are. Raises: NoProgramError where it has none.
+
+    Args:
+        is_operand: Whether the value of a part is known before the program runs, as a column.
+    """
+    compiler = _Compiler(is_operand)
+    return compiler.program(compiler.register(node)), tuple(compiler.operands)
+
+
+@dataclass(slots=True)
+class _Compiler:
+    is_operand: Callable[[Node], bool]
+    operands: dict[Node, Register] = field(default_factory=dict)
+    constants: dict[tuple[int, int], Register] = field(default_factory=dict)
+    results: dict[tuple[int, Register, Register], Register] = field(default_factory=dict)
+
+    def program(self, result: Register) -> Program:
+        base = {"operand": 0, "constant": len(self.operands), "result": len(self.operands) + len(self.constants)}
+
+        def number(register: Register) -> int:
+            return base[register[0]] + register[1]
+
+        operations = tuple(
+            (what, number(target), number(left), number(right)) for (what, left, right), target in self.results.items()
+        )
+        return Program(len(self.operands), tuple(self.constants), operations, number(result))
+
+    def operand(self, node: Node) -> Register:
+        return self.operands.setdefault(node, ("operand", len(self.operands)))
+
+    def constant(self, word: int, there: int = kernel.THERE) -> Register:
+        return self.constants.setdefault((word, there), ("constant", len(self.constants)))
+
+    def result(self, what: int, left: Register, right: Register | None = None) -> Register:
+        key = (what, left, left if right is None else right)
+        return self.results.setdefault(key, ("result", len(self.results)))
+
+    def register(self, node: Node) -> Register:
+        """The register that will have the value of a node."""
+        if isinstance(node, typed.Literal) and not node.type.is_text:
+            return self.literal(node)
+        if self.is_operand(node):
+            return self.operand(node)
+        match node:
+            case typed.Convert():
+                return self.convert(node)
+            case typed.Arithmetic():
+                known = _REAL if node.left.type.kind == "real" else _EXACT
+                return self.result(known[node.operator], self.register(node.left), self.register(node.right))
+            case typed.Negative():
+                zero = self.constant(0)  # the bits of 0.0 as well
+                return self.result(
+                    (_REAL if node.type.kind == "real" else _EXACT)["-"], zero, self.register(node.operand)
+                )
+            case typed.Compare():
+                return self.compare(node.operator, node.left, node.right)
+            case typed.Logic():
+                return self.result(_LOGIC[node.operator], self.register(node.left), self.register(node.right))
+            case typed.Not():
+                return self.result(kernel.NOT, self.register(node.operand))
+            case typed.IsMissing():
+                return self.result(kernel.IS_MISSING, self.register(node.operand))
+            case typed.InValues():
+                return self.in_values(node)
+            case typed.Else():
+                return self.result(kernel.ELSE, self.register(node.left), self.register(node.right))
+            case typed.When():
+                return self.result(kernel.WHEN, self.register(node.value), self.register(node.condition))
+            case typed.Call():
+                return self.call(node)
+        raise NoProgramError(f"{type(node).__name__} is not for programs")
+
+    def literal(self, node: typed.Literal) -> Register:
+        if node.value is None:
+            return self.constant(0, kernel.MISSING)
+        if isinstance(node.value, float):
+            return self.constant(unpack("<q", pack("<d", node.value))[0])
+        value = int(node.value)
+        if not INTEGER_MIN <= value <= INTEGER_MAX:
+            raise NoProgramError(f"{value} does not fit 64 bits")
+        return self.constant(value)
+
+    def convert(self, node: typed.Convert) -> Register:
+        operand, found, wanted = self.register(node.operand), node.operand.type, node.type
+        if wanted.kind == "real":
+            return self.result(kernel.TO_REAL, operand, self.constant(10**found.places))
+        factor = 10 ** (wanted.places - found.places)
+        return operand if factor == 1 else self.result(kernel.TIMES, operand, self.constant(factor))
+
+    def compare(self, operator: str, left: Node, right: Node) -> Register:
+        if operator in _TURNED:
+            operator, left, right = _TURNED[operator], right, left
+        if left.type.is_text and operator not in {"==", "!="}:
+            raise NoProgramError("codes of texts have no order")
+        what = _COMPARE[operator] + (_OF_REALS if "real" in {left.type.kind, right.type.kind} else 0)
+        return self.result(what, self.register(left), self.register(right))
+
+    def in_values(self, node: typed.InValues) -> Register:
+        """`x == a or x == b or …`; of no values false, where x is there."""
+        if not node.values:
+            return self.compare("!=", node.operand, node.operand)
+        equal = [self.compare("==", node.operand, value) for value in node.values]
+        return reduce(lambda left, right: self.result(kernel.OR, left, right), equal)
+
+    def call(self, node: typed.Call) -> Register:
+        arguments = [self.register(argument) for argument in node.arguments]
+        is_real = node.type.kind == "real"
+        if node.function == "sqrt":
+            return self.result(kernel.REAL_ROOT, arguments[0])
+        if node.function not in _CALLS:
+            raise NoProgramError(f"{node.function} is not for programs")
+        what = _CALLS[node.function] + (_OF_REALS if is_real else 0)
+        if node.function == "abs":
+            return self.result(what, arguments[0])
+        return reduce(lambda left, right: self.result(what, left, right), arguments)
+
+
+# ---- what surely fits 64 bits
+
+
+def surely_fits(node: Node, is_operand: Callable[[Node], bool], leaf: BoundsOf) -> bool:
+    """Whether no operand of an expression's program, and nothing that it calculates, can be outside 64 bits.
+
+    Args:
+        leaf: Between which values fields, features and other leaves lie.
+    """
+    if not fits_word(bounds_of(node, leaf)):
+        return False
+    return is_operand(node) or all(surely_fits(child, is_operand, leaf) for child in children(node))

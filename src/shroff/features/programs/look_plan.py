@@ -1,0 +1,71 @@
+"""Histories for conditions that compare with `this`, as far as a kernel can ask them.
+
+The condition of an aggregate becomes a program. What it reads of the aggregated event alone
+is a series: worked out once, when the event comes in. What it reads of the event that asks
+is an operand, worked out once for that event. Only what mixes both is asked for each pair.
+"""
+
+from __future__ import annotations
+
+from shroff.features.online.histories import HistoryPlan, Look, Series
+from shroff.features.plan import Group, KernelPlan, SeriesKey, query_of, value_bounds, whole_series_of
+from shroff.features.programs.compiler import NoProgramError, compile_program, surely_fits
+from shroff.features.value_bounds import Bounds
+from shroff.language.expression import Aggregate, ItemField, Literal, Node, reads_item, reads_this
+
+
+def look_plan(group: Group) -> KernelPlan | None:
+    """The kernel's plan for a group that looks at each event; None where a condition has no program.
+
+    A program has no way out in the middle of a window, so what might leave 64 bits has none.
+    """
+    series: dict[SeriesKey, int] = {}
+    operands: dict[Node, int] = {}
+    looks: list[Look] = []
+    for aggregate in group.aggregates:
+        look = _look(group, aggregate, series, operands)
+        if look is None:
+            return None
+        looks.append(look)
+    kept = tuple(Series(ends=True, scale=_scale(key), real=_is_real(key)) for key in series)
+    return KernelPlan(HistoryPlan(kept, (), tuple(looks)), tuple(series), tuple(operands))
+
+
+def _look(group: Group, aggregate: Aggregate, series: dict[SeriesKey, int], operands: dict[Node, int]) -> Look | None:
+    assert aggregate.condition is not None
+    if not surely_fits(aggregate.condition, _is_operand, lambda leaf: _bounds(leaf, group)):
+        return None
+    try:
+        program, read = compile_program(aggregate.condition, _is_operand)
+    except NoProgramError:
+        return None
+    sources = []
+    for node in read:
+        if reads_item(node):
+            sources.append(series.setdefault(SeriesKey(node, None, is_operand=True), len(series)))
+        else:
+            sources.append(~operands.setdefault(node, len(operands)))
+    number = -1
+    if aggregate.argument is not None:
+        number = series.setdefault(whole_series_of(aggregate), len(series))
+    return Look(query_of(aggregate, number), program, tuple(sources))
+
+
+def _is_operand(node: Node) -> bool:
+    """Whether a part can be known before the window is looked at; numbers that are written out are in the program."""
+    return not (reads_item(node) and reads_this(node)) and not (isinstance(node, Literal) and not node.type.is_text)
+
+
+def _bounds(leaf: Node, group: Group) -> Bounds | None:
+    """None for the amount of a label: it is brought to the places of today when it is read, however large."""
+    if group.key.event == "label" and isinstance(leaf, ItemField) and leaf.name == "amount":
+        return None
+    return value_bounds(leaf, group.bounds)
+
+
+def _scale(key: SeriesKey) -> int:
+    return 1 if key.argument is None else int(10**key.argument.type.places)
+
+
+def _is_real(key: SeriesKey) -> bool:
+    return key.argument is not None and key.argument.type.kind == "real"

@@ -1,0 +1,1 @@
+"""The log as files in a folder or bucket."""

@@ -1,0 +1,122 @@
+"""Checking a lake: every file and document as it was written, every place of the log once, and nothing beyond."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from shroff.errors import StorageError
+from shroff.lake.check_documents import check_documents
+from shroff.lake.files import data_of
+from shroff.lake.reader import RECORDS, LakeReader
+from shroff.streams.lake import Patient
+from shroff.streams.lake_manifest import File, LakeState
+from shroff.streams.log import Log
+
+
+@dataclass(slots=True)
+class LakeCheck:
+    """What a check looked at, and what is wrong, in sentences.
+
+    `unchecked` counts documents whose rows neither the lake nor the log has any more.
+    """
+
+    files: int = 0
+    rows: int = 0
+    documents: int = 0
+    unchecked: int = 0
+    bytes: int = 0
+    upto: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+class _Places:
+    """How often each place of a log is there, by kind of rows; 255 stands for more."""
+
+    def __init__(self, upto: int) -> None:
+        self._counts = {kind: np.zeros(upto + 1, np.uint8) for kind in ("records", "decisions", "features")}
+        self._numbered: dict[str, set[tuple[int, int]]] = {"flags": set(), "hits": set()}
+
+    def add(self, kind: str, seqs: NDArray[np.int64], table: Any) -> str:
+        """Count the rows of a file; gives what is wrong with them by themselves."""
+        if kind in self._numbered:
+            pairs = list(zip(seqs.tolist(), table["number"].to_pylist(), strict=True))
+            is_doubled = len(set(pairs)) < len(pairs) or not self._numbered[kind].isdisjoint(pairs)
+            self._numbered[kind].update(pairs)
+            return f"rows of {kind} are there twice" if is_doubled else ""
+        counts = self._counts["records" if kind in RECORDS else kind]
+        if seqs[0] < 1 or seqs[-1] >= len(counts):
+            return "it has places that the lake has not come to"
+        np.add.at(counts, seqs, np.uint8(1))
+        return ""
+
+    def problems(self) -> list[str]:
+        records, decisions, features = (counts[1:] for counts in self._counts.values())
+        marks = np.array([seq for rows in self._numbered.values() for seq, _ in rows], np.int64)
+        marked = np.zeros(len(records), np.bool_)
+        marked[marks - 1] = True
+        wrong = {
+            "of the log is missing": records == 0,
+            "of the log is there twice": records > 1,
+            "has two decisions": decisions > 1,
+            "has its features twice": features > 1,
+            "has features and no decision": (features > 0) & (decisions == 0),
+            "has a flag or hit and no record": marked & (records == 0),
+        }
+        told = {words: np.flatnonzero(rows) + 1 for words, rows in wrong.items()}
+        return [f"place {places[0]:,} {words}{_more(len(places))}" for words, places in told.items() if len(places)]
+
+
+def _more(count: int) -> str:
+    return f", and so are {count - 1:,} others" if count > 1 else ""
+
+
+def check(
+    objects: Patient,
+    state: LakeState,
+    progress: Callable[[int], None] | None = None,
+    log: Log | None = None,
+) -> LakeCheck:
+    """Fetch all files and documents and look at them; `progress` is told of each.
+
+    Args:
+        log: What documents are held against where the lake has no rows; the lake must be of this log.
+
+    Cost: the whole lake is read. Memory: three bytes for each place of the log, and the flags and hits.
+    """
+    found = LakeCheck(upto=state.upto)
+    places = _Places(state.upto)
+    for file in sorted(state.files.values(), key=lambda one: (one.first, one.path)):
+        _look_at(objects, file, places, found)
+        if progress is not None:
+            progress(1)
+    if state.is_whole:
+        found.problems += places.problems()
+    rows = LakeReader(objects, state.lane, state) if state.number and state.is_whole else log
+    looked = check_documents(objects, state, rows, progress)
+    found.documents, found.unchecked = looked.documents, looked.unchecked
+    found.bytes += looked.bytes
+    found.problems += looked.problems
+    return found
+
+
+def _look_at(objects: Patient, file: File, places: _Places, found: LakeCheck) -> None:
+    try:
+        data = data_of(objects, file)
+    except StorageError as error:
+        found.problems.append(str(error))
+        return
+    names = ["seq", *(["number"] if file.kind in {"flags", "hits"} else [])]
+    table = pq.ParquetFile(BytesIO(data)).read(names)
+    seqs = table["seq"].to_numpy()
+    found.files, found.rows, found.bytes = found.files + 1, found.rows + len(seqs), found.bytes + len(data)
+    if (len(seqs), seqs[0], seqs[-1]) != (file.rows, file.first, file.last) or (np.diff(seqs) < 0).any():
+        found.problems.append(f"{file.path}: its rows are not those that its manifest says")
+    elif words := places.add(file.kind, seqs, table):
+        found.problems.append(f"{file.path}: {words}")

@@ -1,0 +1,108 @@
+"""Checking folders of JSON documents: every one that was written is there, to the byte.
+
+No manifest names documents: which there must be, and with what in them, follows from the rows of its places and the
+layout of its plan, as it did when they were written. What else lies in these folders is not looked at, since notices
+and other programs may put something there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import Final
+
+from shroff.errors import StorageError
+from shroff.lake.documents import documents
+from shroff.lake.reader import LakeReader
+from shroff.lake.rows import Span, read_span
+from shroff.streams.lake import Patient
+from shroff.streams.lake_manifest import LakeState, Write, manifest_name, read_manifest
+from shroff.streams.log import Log
+
+AT_ONCE: Final = 8  # objects that are fetched at a time,
+AHEAD: Final = 512  # of so many that are made ready
+_Wanted = tuple[str, bytes, int]
+
+
+@dataclass(slots=True)
+class DocumentCheck:
+    """What was looked at, how many documents could not be, and what is wrong, in sentences."""
+
+    documents: int = 0
+    unchecked: int = 0
+    bytes: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def check_documents(
+    objects: Patient,
+    state: LakeState,
+    rows: LakeReader | Log | None,
+    progress: Callable[[int], None] | None = None,
+) -> DocumentCheck:
+    """Fetch all documents and compare each with what the rows say.
+
+    Args:
+        rows: The lake itself where it is whole, else its log. Without any, documents count as unchecked.
+
+    Cost: a request for each document, and all rows are read.
+    """
+    found = DocumentCheck()
+    for number in range(1, state.number + 1):
+        read = read_manifest(objects, state.lane, number)
+        if read is None:
+            found.problems.append(f"{manifest_name(state.lane, number)} is not there")
+            continue
+        manifest, _ = read
+        if not isinstance(manifest.plan, Write) or not manifest.documents:
+            continue
+        count = sum(manifest.documents.values())
+        try:
+            span = None if rows is None else _span(rows, manifest.plan.after, manifest.plan.upto)
+        except StorageError:  # told of the files, where these are damaged
+            span = None
+        if span is None:
+            found.unchecked += count
+            continue
+        for wanted in _batches(span, manifest.plan):
+            _look_at(objects, wanted, found, progress)
+    return found
+
+
+def _span(rows: LakeReader | Log, after: int, upto: int) -> Span | None:
+    """The rows of a commit; None where the log does not have them any more."""
+    if not isinstance(rows, LakeReader):
+        return None if after < rows.pruned_to() else read_span(rows, after, upto)
+    return Span(
+        after,
+        upto,
+        list(chain.from_iterable(rows.records(after, upto))),
+        list(chain.from_iterable(rows.decisions(after, upto))),
+        list(chain.from_iterable(rows.flags(after, upto))),
+    )
+
+
+def _batches(span: Span, plan: Write) -> Iterator[list[_Wanted]]:
+    all_of_them = chain.from_iterable(
+        documents(span, name, kind) for name, kind in sorted(plan.layout.documents.items())
+    )
+    while batch := list(islice(all_of_them, AHEAD)):
+        yield batch
+
+
+def _look_at(
+    objects: Patient, wanted: list[_Wanted], found: DocumentCheck, progress: Callable[[int], None] | None
+) -> None:
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="documents") as pool:
+        there = list(pool.map(lambda one: objects.get(one[0]), wanted))
+    for (path, data, count), one in zip(wanted, there, strict=True):
+        found.documents += count
+        found.bytes += 0 if one is None else len(one.data)
+        if one is None:
+            found.problems.append(f"{path}: the document is not there")
+        elif one.data != data:
+            found.problems.append(f"{path}: the document is not as it was written")
+        if progress is not None:
+            progress(1)

@@ -1,0 +1,104 @@
+"""Small files of a lake made into larger ones, and what nobody can want any more removed.
+
+A file that was replaced stays for a time of grace, since a reader may hold a manifest that names it. A file that no
+finished manifest names is nobody's, once the manifest that it was written for is finished: a killed writer or
+one that was overtaken has left it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Final
+
+import pyarrow as pa
+from msgspec import structs
+
+from shroff.errors import StorageError
+from shroff.lake.files import opened, put_table, sorted_by_place, written_for
+from shroff.lake.rows import KINDS
+from shroff.streams.lake import Patient
+from shroff.streams.lake_manifest import CHECKPOINTS_KEPT, Compact, File, LakeState, Manifest
+
+FILES_MIN: Final = 4  # small files of one folder that are worth one: fewer cost a reader little
+TARGET_BYTES: Final = 32 * 1024 * 1024  # of a file: some 100,000 decisions; its rows take ten times that in memory
+GROUPS_MAX: Final = 64  # of one commit
+
+
+@dataclass(slots=True)
+class Compaction:
+    """What a compaction did; `damaged` files were left as they are."""
+
+    merged: int = 0
+    made: int = 0
+    removed: int = 0
+    damaged: list[str] = field(default_factory=list)
+
+
+def groups_of(state: LakeState, files_min: int, target_bytes: int, left: Collection[str]) -> list[list[str]]:
+    """Files that are to become one each: small ones of one folder with the same columns, in the order of places."""
+    alike: dict[tuple[str, str], list[File]] = {}
+    for one in state.files.values():
+        if one.bytes < target_bytes // 2 and one.path not in left:
+            alike.setdefault((one.folder, one.schema), []).append(one)
+    groups: list[list[str]] = []
+    for key in sorted(alike):
+        group: list[str] = []
+        size = 0
+        for one in sorted(alike[key], key=lambda file: (file.first, file.path)):
+            if size + one.bytes > target_bytes and group:
+                groups.append(group)
+                group, size = [], 0
+            group.append(one.path)
+            size += one.bytes
+        groups.append(group)
+    return [group for group in groups if len(group) >= files_min][:GROUPS_MAX]
+
+
+def forgettable(state: LakeState, before_ms: int) -> list[str]:
+    """Files that were replaced up to a moment."""
+    return sorted(path for path, at_ms in state.replaced.items() if at_ms <= before_ms)
+
+
+def compacted(
+    objects: Patient, state: LakeState, manifest: Manifest, told: Compaction, on_file: Callable[[], None]
+) -> Manifest:
+    """Carry out a plan to compact; a group that has a damaged file stays as it is."""
+    assert isinstance(manifest.plan, Compact)
+    added: list[File] = []
+    removed: list[str] = []
+    for group in manifest.plan.groups:
+        tables: list[pa.Table] = []
+        damaged = len(told.damaged)
+        for path in group:
+            try:
+                tables.append(opened(objects, state.files[path]).read())
+            except StorageError:
+                told.damaged.append(path)
+        if len(told.damaged) > damaged:
+            continue
+        folder = state.files[group[0]].folder
+        merged = sorted_by_place(pa.concat_tables(tables))
+        added.append(put_table(objects, manifest.lane, manifest.number, folder, merged))
+        removed += group
+        on_file()
+    told.merged += len(removed)
+    told.made += len(added)
+    return structs.replace(manifest, added=added, removed=removed)
+
+
+def sweep(objects: Patient, state: LakeState) -> int:
+    """Remove files that are nobody's, and old checkpoints; gives how many files."""
+    gone = 0
+    for kind in KINDS:
+        for one in objects.list(kind):
+            known = written_for(one.name)
+            if known is None or known[0] != state.lane or known[1] > state.number:
+                continue
+            if one.name not in state.files and one.name not in state.replaced:
+                objects.delete(one.name)
+                gone += 1
+    checkpoints = [one.name for one in objects.list(f"checkpoint/lane={state.lane}")]
+    for name in checkpoints[:-CHECKPOINTS_KEPT]:
+        objects.delete(name)
+    return gone

@@ -1,0 +1,89 @@
+"""Folders of JSON documents, for consumers who need them: an object each by its id, or lines gathered in objects.
+
+A document is what the log holds, so it never changes and is never taken back. Its object's name comes from its id, or
+from the first and last place of its lines; writing it again gives the same object.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from hashlib import sha256
+from itertools import groupby, islice
+from typing import Any, Final
+
+import msgspec
+
+from shroff.engine.stored import stored
+from shroff.lake.rows import Span
+from shroff.log.flags import Flag
+from shroff.replay.exports import KINDS
+from shroff.streams.lake_manifest import DocumentFolder
+
+ID_BYTES_MAX: Final = 160  # of an id in a name; a longer one ends with its hash
+TAKEN: Final = frozenset(
+    {"events", "labels", "controls", "decisions", "features", "flags", "hits", "manifest", "checkpoint"}
+)
+FOLDER: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+ALL: Final = ("decisions", "flags", "labels")  # what a folder is of, where it is not of an event type
+_PLAIN: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.")
+_ESCAPED: Final = [chr(one) if one in _PLAIN else f"={one:02X}" for one in range(256)]
+
+
+def file_name(id_: str) -> str:
+    """An id as a part of a name: letters, digits and `_-.` as they are, all else by the hex digits of its bytes.
+
+    Different ids have different names; no name begins with a dot, and a long one ends with its hash.
+
+    >>> file_name("p-1"), file_name("../a b"), file_name("é")
+    ('p-1', '=2E.=2Fa=20b', '=C3=A9')
+    """
+    data = id_.encode("utf-8", "surrogatepass")
+    name = "".join(map(_ESCAPED.__getitem__, data))
+    if name.startswith("."):
+        name = f"=2E{name[1:]}"
+    if not name:
+        return "=-"  # no id escaped has a hyphen there
+    if len(name) <= ID_BYTES_MAX:
+        return name
+    return f"{name[: ID_BYTES_MAX // 2]}=-{sha256(data).hexdigest()}"
+
+
+def documents(span: Span, folder: str, wanted: DocumentFolder) -> Iterator[tuple[str, bytes, int]]:
+    """The objects of one folder: their names, their bytes, and how many documents each has."""
+    rows = _rows(span, wanted)
+    if not wanted.lines:
+        for _, name, line in rows:
+            yield f"{folder}/{name}.json", line + b"\n", 1
+        return
+    while batch := list(islice(rows, wanted.lines)):
+        name = f"{folder}/{batch[0][0]:012d}-{batch[-1][0]:012d}.jsonl"
+        yield name, b"".join(line + b"\n" for _, _, line in batch), len(batch)
+
+
+class _Said(msgspec.Struct):
+    source: str = ""
+
+
+def _rows(span: Span, wanted: DocumentFolder) -> Iterator[tuple[int, str, bytes]]:
+    """Places, names and documents, in the order of places. Decisions of each event type have a folder of their own."""
+    if wanted.of == "decisions":
+        for row in span.decisions:
+            yield row.seq, f"{row.event}/{file_name(row.id)}", row.document
+    elif wanted.of == "flags":
+        line: Any = KINDS["flags"].line
+        for seq, rows in groupby(span.flags, lambda one: one.seq):
+            for number, flag in enumerate(rows):
+                yield seq, f"{seq}-{number}", line(Flag(flag, flag.accuracy, flag.time_ms))
+    elif wanted.of == "labels":
+        for one in span.records:
+            if one.kind == "label" and _is_wanted(one.seq, one.body, wanted):
+                yield one.seq, file_name(one.id), KINDS["labels"].line(one)
+    else:
+        for one in span.records:
+            if one.kind == "event" and one.type == wanted.of:
+                yield one.seq, file_name(one.id), one.body
+
+
+def _is_wanted(seq: int, body: bytes, wanted: DocumentFolder) -> bool:
+    return not wanted.sources or stored(body, _Said, f"the label at place {seq}").source in wanted.sources

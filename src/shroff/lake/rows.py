@@ -1,0 +1,289 @@
+"""The rows of a stretch of the log, as Arrow tables by folder: kind of rows, event type, and day of the event.
+
+Rows hold everything that the log holds: bodies, documents and receipts as they are, to the byte. Beside them stand
+their values as columns, typed by the version of the project that was in force at that place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from shroff.engine.stored import damaged, telling_damage
+from shroff.events.definitions import EventType
+from shroff.events.event import by_canonical_key
+from shroff.lake.columns import Texts, columns_of, document_columns
+from shroff.language.types import Type
+from shroff.project.definitions import Definitions
+from shroff.replay.compare import Segment
+from shroff.streams.log import DecisionRow, FlagRow, HitRow, Log, Record
+
+KINDS: Final = ("events", "labels", "controls", "decisions", "features", "flags", "hits")
+DAY_MS: Final = 86_400_000
+SLICE: Final = 8_192  # rows that the log is asked for at once
+TIME: Final = pa.timestamp("ms", tz="UTC")
+Words = NDArray[np.int64]
+Row = TypeVar("Row")
+
+
+@dataclass(slots=True)
+class Span:
+    """All rows of the places (after, upto] of a log."""
+
+    after: int
+    upto: int
+    records: list[Record] = field(default_factory=list)
+    decisions: list[DecisionRow] = field(default_factory=list)
+    flags: list[FlagRow] = field(default_factory=list)
+    hits: list[HitRow] = field(default_factory=list)
+
+    def time_at(self, seq: int) -> int:
+        """When the event at a place happened."""
+        return self.records[seq - self.after - 1].time_ms
+
+
+class _Said(msgspec.Struct, gc=False):
+    """Of a label's body what becomes columns."""
+
+    event: str | None = None
+    verdict: str | None = None
+    source: str | None = None
+    reason: str | None = None
+    amount: str | None = None
+
+
+def read_span(log: Log, after: int, upto: int) -> Span:
+    """The rows of a stretch. Raises: StorageError where the log lacks a place of it."""
+    span = Span(after, upto)
+    for into, batches in (
+        (span.records, log.read(after, upto, SLICE)),
+        (span.decisions, log.decisions_after(after, upto, SLICE)),
+        (span.flags, log.flags_after(after, upto, SLICE)),
+        (span.hits, log.hits_after(after, upto, SLICE)),
+    ):
+        for batch in batches:
+            into.extend(batch)  # type: ignore[arg-type]  # each pair above is of one type
+    if [one.seq for one in span.records] != list(range(after + 1, upto + 1)):
+        raise damaged(f"the log between the places {after + 1:,} and {upto:,}", "a place is missing")
+    return span
+
+
+class Versions:
+    """The definitions in force by place, each read when it is first asked for.
+
+    Args:
+        segments: The versions of the log, with the stretch that each decided.
+    """
+
+    def __init__(self, segments: Sequence[Segment]) -> None:
+        self._segments = list(segments)
+        self._read: dict[int, Definitions] = {}
+
+    def parts(self, after: int, upto: int) -> Iterator[tuple[int, int, Definitions | None]]:
+        """The stretches of (after, upto] with what was in force in each; before the first version that is None."""
+        for segment in self._segments:
+            if after < min(segment.start, upto):
+                yield after, min(segment.start, upto), None
+                after = segment.start
+            if after < min(segment.end, upto):
+                yield after, min(segment.end, upto), self._definitions(segment)
+                after = segment.end
+        if after < upto:
+            yield after, upto, None
+
+    def _definitions(self, segment: Segment) -> Definitions:
+        if segment.start not in self._read:
+            with telling_damage():
+                self._read = {segment.start: segment.definitions}
+        return self._read[segment.start]
+
+
+def tables_of(span: Span, versions: Versions, lane: int) -> Iterator[tuple[str, pa.Table]]:
+    """The rows of a stretch by their folder, in the order of places; each folder as often as its columns change."""
+    yield from _by_day("controls", *_controls([one for one in span.records if one.kind == "control"], lane))
+    yield from _by_day("labels", *_labels([one for one in span.records if one.kind == "label"], lane))
+    yield from _by_day("flags", *_flags(span.flags, lane))
+    yield from _by_day("hits", *_hits(span, lane))
+    decided = 0
+    for after, upto, definitions in versions.parts(span.after, span.upto):
+        records = span.records[after - span.after : upto - span.after]
+        events: dict[str, list[Record]] = {}
+        for one in records:
+            if one.kind == "event":
+                events.setdefault(one.type, []).append(one)
+        for name, mine in events.items():
+            yield from _by_day(f"events/type={name}", *_events(name, mine, definitions, lane))
+        decisions: dict[str, list[DecisionRow]] = {}
+        while decided < len(span.decisions) and span.decisions[decided].seq <= upto:
+            row = span.decisions[decided]
+            decisions.setdefault(row.event, []).append(row)
+            decided += 1
+        for name, rows in decisions.items():
+            yield from _decisions(name, rows, span, definitions, lane)
+
+
+def _by_day(folder: str, times: Words, table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    days = times // DAY_MS
+    if not len(days):
+        return
+    if days[0] == days[-1] and (days == days[0]).all():
+        yield f"{folder}/date={_day(days[0])}", table
+        return
+    if (np.diff(days) < 0).any():
+        order = np.argsort(days, kind="stable")
+        days, table = days[order], table.take(order)
+    ends = [*(np.flatnonzero(np.diff(days)) + 1).tolist(), len(days)]
+    for begin, end in zip([0, *ends], ends, strict=False):
+        yield f"{folder}/date={_day(days[begin])}", table.slice(begin, end - begin)
+
+
+def _day(day: np.int64) -> str:
+    return str(np.datetime64(int(day), "D"))
+
+
+def _base(rows: Sequence[Any], lane: int, ids: Sequence[str] | None, times: Words) -> dict[str, pa.Array]:
+    """The columns that all rows of one place have."""
+    columns = {
+        "lane": pa.array(np.full(len(rows), lane, np.int32)),
+        "seq": pa.array(np.fromiter((one.seq for one in rows), np.int64, len(rows))),
+    }
+    if ids is not None:
+        columns["id"] = pa.array(ids, pa.string())
+    columns["time"] = pa.array(times).cast(TIME)
+    return columns
+
+
+def _times(records: Sequence[Record]) -> Words:
+    return np.fromiter((one.time_ms for one in records), np.int64, len(records))
+
+
+def _bodies(records: Sequence[Record]) -> Texts:
+    return Texts.of([one.body for one in records])
+
+
+def _events(name: str, records: list[Record], definitions: Definitions | None, lane: int) -> tuple[Words, pa.Table]:
+    times = _times(records)
+    columns = _base(records, lane, [one.id for one in records], times)
+    columns["decided"] = pa.array([one.decided for one in records], pa.bool_())
+    bodies = _bodies(records)
+    columns["body"] = bodies.column()
+    type_ = None if definitions is None else definitions.events.types.get(name)
+    if type_ is not None and definitions is not None:
+        fields = [(type_.fields[at].name, type_.fields[at].type) for at in by_canonical_key(type_)]
+
+        def what(row: int) -> str:
+            return f"the {name} at place {records[row].seq}"
+
+        found = columns_of(bodies, fields, definitions.settings.money_places, what)
+        columns |= {column: found[name] for name, column in field_columns(type_).items()}
+    return times, pa.table(columns)
+
+
+EVENT_COLUMNS: Final = ("lane", "seq", "id", "time", "decided", "body", "type", "date")
+
+
+def field_columns(type_: EventType) -> dict[str, str]:
+    """The columns of an event type's fields; none for an id or time whose column is there by that very name.
+
+    A field that has the name of another column of the rows gets an underscore behind it.
+    """
+    found: dict[str, str] = {}
+    for name in type_.field_names:
+        if (name, name) in {("id", type_.id_field), ("time", type_.time_field)}:
+            continue
+        column = name
+        while column in EVENT_COLUMNS or (column != name and column in type_.field_names):
+            column += "_"
+        found[name] = column
+    return found
+
+
+def _controls(records: list[Record], lane: int) -> tuple[Words, pa.Table]:
+    times = _times(records)
+    columns = _base(records, lane, [one.id for one in records], times)
+    columns["type"] = pa.array([one.type for one in records], pa.string())
+    return times, pa.table(columns | {"body": _bodies(records).column()})
+
+
+def _labels(records: list[Record], lane: int) -> tuple[Words, pa.Table]:
+    times = _times(records)
+    columns = _base(records, lane, [one.id for one in records], times)
+    columns["type"] = pa.array([one.type for one in records], pa.string())
+    said = _decoded([one.body for one in records], _Said, lambda row: f"the label at place {records[row].seq}")
+    for name in _Said.__struct_fields__:
+        columns[name] = pa.array([getattr(one, name) for one in said], pa.string())
+    return times, pa.table(columns | {"body": _bodies(records).column()})
+
+
+def _flags(rows: list[FlagRow], lane: int) -> tuple[Words, pa.Table]:
+    times = np.fromiter((one.time_ms for one in rows), np.int64, len(rows))
+    columns = _base(rows, lane, None, times) | {"number": _numbers(rows)}
+    for name in ("rule", "entity", "key", "event", "reason", "accuracy"):
+        columns[name] = pa.array([getattr(one, name) for one in rows], pa.string())
+    return times, pa.table(columns)
+
+
+def _hits(span: Span, lane: int) -> tuple[Words, pa.Table]:
+    rows = span.hits
+    times = np.fromiter((span.time_at(one.seq) for one in rows), np.int64, len(rows))
+    columns = _base(rows, lane, None, times) | {"number": _numbers(rows)}
+    columns["rule"] = pa.array([one.rule for one in rows], pa.string())
+    columns["key"] = pa.array([one.key for one in rows], pa.string())
+    columns["shadow"] = pa.array([one.shadow for one in rows], pa.bool_())
+    return times, pa.table(columns)
+
+
+def _numbers(rows: Sequence[FlagRow] | Sequence[HitRow]) -> pa.Array:
+    """The order among the rows of one place."""
+    numbers: list[int] = []
+    place = 0
+    for one in rows:
+        numbers.append(numbers[-1] + 1 if one.seq == place else 0)
+        place = one.seq
+    return pa.array(numbers, pa.int32())
+
+
+def _decisions(
+    name: str, rows: list[DecisionRow], span: Span, definitions: Definitions | None, lane: int
+) -> Iterator[tuple[str, pa.Table]]:
+    """Decisions, and their features as rows of their own."""
+
+    def what(row: int) -> str:
+        return f"the decision at place {rows[row].seq}"
+
+    times = np.fromiter((span.time_at(one.seq) for one in rows), np.int64, len(rows))
+    base = _base(rows, lane, [one.id for one in rows], times)
+    documents = Texts.of([one.document for one in rows])
+    parts, features = document_columns(documents, what)
+    columns = base | {"outcome": pa.array([one.outcome for one in rows], pa.string())} | parts
+    columns["receipt"] = pa.array([one.receipt for one in rows], pa.binary())
+    columns["document"] = documents.column()
+    yield from _by_day(f"decisions/event={name}", times, pa.table(columns))
+    fields = feature_fields(definitions, name)
+    if fields and definitions is not None:
+        found = columns_of(features, fields, definitions.settings.money_places, what)
+        yield from _by_day(f"features/event={name}", times, pa.table(base | found))
+
+
+def feature_fields(definitions: Definitions | None, event: str) -> list[tuple[str, Type]]:
+    """The features that a decision of this type shows, with their types, in the order of its document."""
+    if definitions is None or event not in definitions.events.types:
+        return []
+    return [(name, definitions.features[name].type) for name in definitions.feature_names(event)]
+
+
+def _decoded(bodies: Sequence[bytes], type_: type[Row], what: Any) -> list[Row]:
+    decode = msgspec.json.Decoder(type_).decode
+    found: list[Row] = []
+    try:
+        for body in bodies:
+            found.append(decode(body))  # noqa: PERF401 - how many were decoded names the damaged one
+    except ValueError as error:
+        raise damaged(what(len(found)), error) from None
+    return found

@@ -1,0 +1,328 @@
+"""A recorded log decided by many processes: what each of them does, with nothing of how they are told.
+
+The log is a lake's. Three kinds of work follow each other over a stretch of places: `rows_of`
+reads it and says which partition of which stage must see which event; `answers_of` moves the
+state of a partition on, and gives its answers; `decided` lets the answers of all stages meet,
+and decides by the engine. A stage is an entity under one way of folding: versions of the
+project whose state is the same share it. A stage folds all places from the first one to the
+last at which it is asked, as if its version had stood from the start.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from shroff.engine.step import Effects, Engine, Placed
+from shroff.errors import StateError, UsageError
+from shroff.events.labels import LogEvent
+from shroff.features.cluster.keyed import Answer, Answered, Keyed, Partition, check_keyed, entities_of
+from shroff.features.frames import frames_of
+from shroff.features.online.engine import Online
+from shroff.features.plan import make_plan
+from shroff.lake.reader import LakeReader
+from shroff.log.adopting import means_the_same
+from shroff.log.history import Records
+from shroff.models.registry import Registry
+from shroff.project.definitions import Definitions, computed_of, load_definitions
+from shroff.replay.compare import Segment, segments_of
+from shroff.streams.lake import Objects, Patient
+from shroff.streams.log import PENDING, DecisionRow, FlagRow, HitRow, Kind, Record
+
+STEP: Final = 4_096  # events that are folded or decided at once
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The partitions of an entity's keys, folded as one version of the project says."""
+
+    version: int
+    entity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """What every process is told: where the log is, and what is made of it. A value, which can be pickled.
+
+    Args:
+        name: Tells this from every other in a process that keeps what it loaded.
+        opened: Opens the lake's objects.
+        models: The folder of the models, which every process that decides must see.
+        starts: Behind which place each version decides.
+        versions: The files of each version, by name.
+        folds: For each version the one whose stages answer for it.
+        ends: For each version that folds the last place at which it is asked.
+        partitions: Into how many the keys of an entity go.
+    """
+
+    name: str
+    opened: Callable[[], Objects]
+    models: Path
+    upto: int
+    starts: tuple[int, ...]
+    versions: tuple[Mapping[str, str], ...]
+    folds: tuple[int, ...]
+    ends: Mapping[int, int]
+    stages: tuple[Stage, ...]
+    lateness_ms: int
+    partitions: int
+
+
+class Seen(NamedTuple):
+    """An event for a partition of a stage that must see it; `is_asked` where its answers are needed."""
+
+    stage: int
+    partition: int
+    seq: int
+    kind: Kind
+    type: str
+    id: str
+    time_ms: int
+    body: bytes
+    is_asked: bool
+
+
+@dataclass(slots=True)
+class Decided:
+    """A stretch of places that is decided, and how it compares with what the log has.
+
+    `differing` are decisions, hits and flags that only one side has, or both otherwise.
+    """
+
+    decisions: list[DecisionRow] = field(default_factory=list)
+    differing: int = 0
+    first: str = ""
+
+
+def spread_of(name: str, opened: Callable[[], Objects], reader: LakeReader, models: Path, partitions: int) -> Spread:
+    """How the log of a lake is decided by many processes.
+
+    Raises: UsageError for a version that keys cannot part; StateError where a model that decided cannot be loaded.
+    """
+    upto = reader.last_seq
+    segments = segments_of(list(reader.controls(upto=upto)), upto, Registry(models).load)
+    found = [one.definitions for one in segments]
+    for definitions, segment in zip(found, segments, strict=True):
+        _check(definitions, segment)
+    lateness_ms = max((one.settings.lateness_ms for one in found), default=0)
+    folds = _folds(found, lateness_ms)
+    stages = [
+        Stage(fold, entity)
+        for fold in sorted(set(folds))
+        for entity in entities_of(make_plan(computed_of(found[fold])))
+    ]
+    return Spread(
+        name,
+        opened,
+        models,
+        upto,
+        tuple(one.start for one in segments),
+        tuple(one.files for one in segments),
+        tuple(folds),
+        {fold: segment.end for fold, segment in zip(folds, segments, strict=True)},
+        tuple(stages),
+        lateness_ms,
+        partitions,
+    )
+
+
+def _check(definitions: Definitions, segment: Segment) -> None:
+    definitions.require_models()
+    where = f"the version in force behind place {segment.start:,}"
+    try:
+        check_keyed(computed_of(definitions))
+    except UsageError as error:
+        raise UsageError(f"{where} cannot be spread over processes: {error}") from None
+    for event in definitions.events.decided:
+        if definitions.policy(event).explore:
+            raise UsageError(
+                f"{where} cannot be spread over processes: its policy explores {event} with a cap for each day, which "
+                "counts over all keys in the order of the log. One process decides it: 'shroff verify'."
+            )
+
+
+def _folds(found: Sequence[Definitions], lateness_ms: int) -> list[int]:
+    """For each version the first whose state is also its own."""
+    layouts = [Online(one.events, computed_of(one), one.reference, lateness_ms).layout() for one in found]
+    return [
+        next(
+            first
+            for first in range(number + 1)
+            if first == number or (layouts[first] == layout and means_the_same(found[first], found[number]))
+        )
+        for number, layout in enumerate(layouts)
+    ]
+
+
+class Work:
+    """What a process needs to do its part: all of it is made when it is first asked for, and kept."""
+
+    def __init__(self, spread: Spread) -> None:
+        self.spread = spread
+        self._definitions: dict[int, Definitions] = {}
+        self._records: dict[int, Records] = {}
+        self._keyed: dict[int, Keyed] = {}
+        self._engines: dict[int, tuple[Engine, Answered]] = {}
+        self._reader: LakeReader | None = None
+
+    def reader(self, upto: int) -> LakeReader:
+        """The lake, which has to have come to a place."""
+        if self._reader is None:
+            self._reader = LakeReader(Patient(self.spread.opened()))
+        elif self._reader.last_seq < upto:
+            self._reader.refresh()
+        if self._reader.last_seq < upto:
+            raise StateError(f"{self._reader.objects.address} ends at place {self._reader.last_seq:,}, before {upto:,}")
+        return self._reader
+
+    def definitions(self, version: int) -> Definitions:
+        if version not in self._definitions:
+            load_model = Registry(self.spread.models).load
+            loaded = load_definitions(self.spread.versions[version], load_model=load_model)
+            self._definitions[version] = loaded.or_raise()
+        return self._definitions[version]
+
+    def decode(self, version: int, record: Record) -> LogEvent | None:
+        """The event of a record as a version reads it."""
+        if version not in self._records:
+            definitions = self.definitions(version)
+            self._records[version] = Records(definitions.events, definitions.settings.money_places)
+        return self._records[version].decode(record)
+
+    def keyed(self, stage: int) -> Keyed:
+        if stage not in self._keyed:
+            told = self.spread.stages[stage]
+            of = self.definitions(told.version)
+            late_ms = self.spread.lateness_ms
+            self._keyed[stage] = Keyed(of.events, computed_of(of), of.reference, late_ms, told.entity)
+        return self._keyed[stage]
+
+    def engine(self, version: int) -> tuple[Engine, Answered]:
+        """What decides under a version, and where it is to be given the answers."""
+        if version not in self._engines:
+            of = self.definitions(version)
+            online = Answered(of.events, computed_of(of), of.reference)
+            self._engines[version] = Engine(of, online=online), online
+        return self._engines[version]
+
+    def version_at(self, seq: int) -> int:
+        """Which version decides at a place."""
+        return bisect_left(self.spread.starts, seq) - 1
+
+
+_WORK: Final[dict[str, Work]] = {}
+
+
+def work_of(spread: Spread) -> Work:
+    """What this process has for a spread log; it keeps that of one."""
+    if spread.name not in _WORK:
+        _WORK.clear()
+        _WORK[spread.name] = Work(spread)
+    return _WORK[spread.name]
+
+
+# ---- the three kinds of work
+
+
+def rows_of(work: Work, after: int, upto: int) -> Iterator[Seen]:
+    """What the partitions must see of the places (after, upto]."""
+    for records in work.reader(upto).records(after, upto, STEP):
+        for fold, end in work.spread.ends.items():  # what came later its version need not be able to read
+            yield from _rows(work, fold, [one for one in records if one.seq <= end])
+
+
+def _rows(work: Work, fold: int, records: Sequence[Record]) -> Iterator[Seen]:
+    decoded = [(record, work.decode(fold, record)) for record in records]
+    known = [(record, event) for record, event in decoded if event is not None]
+    definitions, spread = work.definitions(fold), work.spread
+    frames = frames_of([event for _, event in known], definitions.events, definitions.reference) if known else {}
+    for number, stage in enumerate(spread.stages):
+        if stage.version != fold:
+            continue
+        keyed = work.keyed(number)
+        for frame in (frames[name] for name in sorted(keyed.events & frames.keys())):
+            has_answers = bool(keyed.asked(frame.type.name))
+            for row, (home, seen) in zip(frame.rows.tolist(), keyed.partitions(frame, spread.partitions), strict=True):
+                one = known[row][0]
+                is_asked = has_answers and one.decided and spread.folds[work.version_at(one.seq)] == fold
+                for partition in sorted(seen):
+                    told = one.seq, one.kind, one.type, one.id, one.time_ms, one.body
+                    yield Seen(number, partition, *told, is_asked and partition == home)
+
+
+def answers_of(
+    work: Work, stage: int, state: bytes | None, seen: Iterable[Seen]
+) -> tuple[bytes, list[tuple[int, Answer]]]:
+    """The state of a partition moved on over what it sees, and its answers by place.
+
+    Args:
+        state: As this gave it for the places before; None for a partition that has seen nothing.
+        seen: What it sees of the next places, in any order.
+    """
+    rows = sorted(seen, key=lambda one: one.seq)
+    partition = Partition(work.keyed(stage), state)
+    version = work.spread.stages[stage].version
+    found: list[tuple[int, Answer]] = []
+    for begin in range(0, len(rows), STEP):
+        part = rows[begin : begin + STEP]
+        records = (Record(one.seq, one.kind, one.type, one.id, one.time_ms, one.body, decided=False) for one in part)
+        events = [event for record in records if (event := work.decode(version, record)) is not None]
+        for one, answer in zip(part, partition.take(events), strict=True):
+            if one.is_asked and answer is not None:
+                found.append((one.seq, answer))
+    return partition.state(), found
+
+
+def decided(work: Work, after: int, upto: int, answers: Mapping[int, Mapping[int, Answer]]) -> Decided:
+    """The places (after, upto] decided, by the answers of each stage at each place, and compared with the lake.
+
+    Raises: StateError where a stage left an event without an answer.
+    """
+    effects = Effects()
+    for records in work.reader(upto).records(after, upto, STEP):
+        wanted = (record for record in records if record.decided)
+        for version, mine in groupby(wanted, key=lambda record: work.version_at(record.seq)):
+            _decide(work, version, list(mine), answers, effects)
+    return _compared(work.reader(upto), after, upto, effects)
+
+
+def _decide(
+    work: Work, version: int, records: Sequence[Record], answers: Mapping[int, Mapping[int, Answer]], into: Effects
+) -> None:
+    engine, online = work.engine(version)
+    batch = [
+        Placed(record.seq, event, record.body)
+        for record in records
+        if (event := work.decode(version, record)) is not None
+    ]
+    fold = work.spread.folds[version]
+    online.given = {
+        stage.entity: [answers.get(number, {}).get(one.seq) for one in batch]
+        for number, stage in enumerate(work.spread.stages)
+        if stage.version == fold
+    }
+    found = engine.step(batch)
+    into.decisions += found.decisions
+    into.hits += found.hits
+    into.flags += found.flags
+
+
+def _compared(reader: LakeReader, after: int, upto: int, effects: Effects) -> Decided:
+    """What was decided beside what the lake has of the same places."""
+    recorded: set[DecisionRow | HitRow | FlagRow] = {row for rows in reader.decisions(after, upto) for row in rows}
+    recorded |= {row for rows in reader.hits(after, upto) for row in rows}
+    # Accuracy follows from what was learned later; all else of a flag is a result of the fold.
+    recorded |= {replace(row, accuracy=PENDING) for rows in reader.flags(after, upto) for row in rows}
+    found: set[DecisionRow | HitRow | FlagRow] = {*effects.decisions, *effects.hits, *effects.flags}
+    differing = sorted(recorded ^ found, key=lambda row: (row.seq, repr(row)))
+    first = ""
+    if differing:
+        one = differing[0]
+        what = type(one).__name__.removesuffix("Row").lower()
+        first = f"the {what} at place {one.seq:,}, which {'the log' if one in recorded else 'this run'} has so alone"
+    places = {(type(row), row.seq) for row in differing}
+    return Decided(effects.decisions, len(places), first)

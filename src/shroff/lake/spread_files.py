@@ -1,0 +1,170 @@
+"""What a cluster made of a recorded log, as files: decisions by stretches of places, and what the run was told.
+
+A run that was stopped goes on from its folder. So the folder says what the states in it were
+made of, and a run that would be told something else is refused before it begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, Protocol, runtime_checkable
+
+import msgspec
+
+from shroff.config import make_folder
+from shroff.errors import StateError, UsageError
+from shroff.features.cluster.partitioned import Cluster
+from shroff.lake.reader import LakeReader
+from shroff.lake.spread import Spread, spread_of
+from shroff.streams.lake import Objects, Patient
+from shroff.streams.log import DecisionRow
+
+PLACES: Final = 65_536  # of a micro-batch: each writes the state of every partition that it touches
+PLAN: Final = "run.json"
+CHECKPOINT: Final = "checkpoint"
+DECISIONS: Final = "decisions"
+
+
+class Part(Protocol):
+    """A stretch of places that is decided, as `stream` tells of it."""
+
+    first: int
+    last: int
+    decisions: int
+    differing: int
+    example: str
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """A backend that folds a recorded log by state of its own.
+
+    Promises: each place is decided, in order for each partition, from states that hold all places before it and no
+    other, however often the run is stopped and begun again; what is written of a place is written at least once. A
+    stretch of places that was begun keeps its ends, so that where it is written again, it is the same. A process that
+    fails is a StateError with its words.
+    """
+
+    def stream(
+        self,
+        spread: Spread,
+        checkpoint: Path,
+        places: int,
+        write: Callable[[int, int, Any], None],
+        done: Callable[[Part], None],
+    ) -> None:
+        """Decide what is not decided yet (see `adapters.backfill.spark_stream.stream`)."""
+
+
+@dataclass(slots=True)
+class SpreadRun:
+    """What a run did: the places (after, upto], and how they compare with the recorded log."""
+
+    after: int = 0
+    upto: int = 0
+    decisions: int = 0
+    differing: int = 0
+    first: str = ""
+
+
+class _Plan(msgspec.Struct):
+    """What the states in a folder were made of: see `Spread`. `log` is the hash of the log's first record."""
+
+    log: str
+    partitions: int
+    lateness_ms: int
+    starts: tuple[int, ...]
+    folds: tuple[int, ...]
+
+
+def decide_spread(
+    objects: Patient,
+    opened: Callable[[], Objects],
+    models: Path,
+    cluster: Cluster,
+    out: Path,
+    *,
+    places: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> SpreadRun:
+    """Decide the recorded log of a lake by a cluster, from where the folder `out` has come to.
+
+    Raises: UsageError where backend, project or folder is not fit for it; StateError where the lake or a process fails.
+    """
+    backend = cluster.backend
+    if not isinstance(backend, Streaming):
+        raise UsageError("this backend keeps no state between events: decide a log with --backend spark.")
+    most = PLACES if places is None else places
+    if most < 1:
+        raise UsageError(f"a micro-batch has 1 place at least, not {most}.")
+    reader = LakeReader(objects)
+    name = sha256(repr((objects.address, reader.state.number, str(out))).encode()).hexdigest()[:16]
+    spread = spread_of(name, opened, reader, models, cluster.partitions)
+    make_folder(out / DECISIONS)
+    _begin(out / PLAN, reader, spread)
+    run = SpreadRun(spread.upto, spread.upto)
+
+    def done(part: Part) -> None:
+        run.after = min(run.after, part.first)
+        run.decisions += part.decisions
+        run.differing += part.differing
+        run.first = run.first or part.example
+        if progress is not None:
+            progress(part.last - part.first)
+
+    backend.stream(spread, out / CHECKPOINT, most, partial(write_decisions, out / DECISIONS), done)
+    return run
+
+
+def _begin(path: Path, reader: LakeReader, spread: Spread) -> None:
+    """Note what is told, or hold it to what the states in this folder were made of."""
+    plan = _Plan(reader.state.log, spread.partitions, spread.lateness_ms, spread.starts, spread.folds)
+    if path.exists():
+        try:
+            before = msgspec.json.decode(path.read_bytes(), type=_Plan)
+        except ValueError as error:
+            raise StateError(f"{path} cannot be read: {error}. Begin again with another --out.") from None
+        _hold(before, plan, path.parent)
+    unfinished = path.with_suffix(".new")
+    unfinished.write_bytes(msgspec.json.encode(plan))
+    unfinished.replace(path)
+
+
+def _hold(before: _Plan, plan: _Plan, out: Path) -> None:
+    if before.log != plan.log:
+        raise UsageError(f"{out} has the decisions of another log: take another --out.")
+    if before.partitions != plan.partitions:
+        raise UsageError(
+            f"{out} was begun with --partitions {before.partitions}, and keys cannot move: take that, or another --out."
+        )
+    count = len(before.folds)
+    is_kept = (before.starts, before.folds) == (plan.starts[:count], plan.folds[:count])
+    if not is_kept or set(plan.folds[count:]) - {before.folds[-1]} or before.lateness_ms != plan.lateness_ms:
+        raise UsageError(
+            f"since {out} was begun a version came into force whose features or lateness are others, and what they are "
+            "stands on the log from its start: take another --out."
+        )
+
+
+def write_decisions(folder: Path, after: int, upto: int, decisions: Sequence[DecisionRow]) -> None:
+    """Write the decisions of the places (after, upto], whole under their name or not there; again is harmless."""
+    import os
+    import socket
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = ("seq", "event", "id", "outcome", "receipt", "document")
+    kinds = (pa.int64(), pa.string(), pa.string(), pa.string(), pa.binary(), pa.string())
+    table = pa.table(
+        [pa.array([getattr(one, name) for one in decisions], kind) for name, kind in zip(columns, kinds, strict=True)],
+        schema=pa.schema(list(zip(columns, kinds, strict=True))),
+    )
+    path = folder / f"{after + 1:012d}-{upto:012d}.parquet"
+    unfinished = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
+    pq.write_table(table, unfinished, compression="zstd")
+    unfinished.replace(path)

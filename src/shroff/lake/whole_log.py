@@ -1,0 +1,286 @@
+"""A log whose older places lie in the lake: one `Log` over both, so that nobody who reads it has to know.
+
+The store has what is young, and all that is no record or decision; the lake has what was pruned. Whoever asks for an
+id gets its record wherever it lies (docs/decisions/0033).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+
+from shroff.errors import PrunedError, StateError, StorageError
+from shroff.streams.log import PRUNED_AT_ONCE, DecisionRow, Log, Record
+
+if TYPE_CHECKING:
+    from shroff.lake.reader import LakeReader
+
+READ: Final = 4_096
+LINES: Final = 65_536
+
+
+class _Placed(Protocol):
+    @property
+    def seq(self) -> int: ...
+
+
+Row = TypeVar("Row", bound=_Placed)
+Name = TypeVar("Name")
+
+
+class WholeLog:
+    """A log of a store and of a lake, which is opened when a pruned place is asked for, and not before.
+
+    Keeps the promises of `streams.log.Log` for every place, pruned or not. Where the lake cannot be had, what comes
+    to a pruned place raises what the lake raises; all else goes on.
+
+    Args:
+        store: The log that is written; it is closed with this one.
+        lake: Opens the lake to read; raises UsageError where the project names none.
+    """
+
+    def __init__(self, store: Log, lake: Callable[[], AbstractContextManager[LakeReader]]) -> None:
+        self._store, self._open_lake = store, lake
+        self._held = ExitStack()
+        self._reader: LakeReader | None = None
+        self._has_pruned = store.pruned_to() > 0
+        self.epoch, self.place = store.epoch, store.place
+        # What no pruned place changes goes to the store as it is.
+        self.append, self.maintain = store.append, store.maintain
+        self.last_seq, self.watermark_ms, self.controls = store.last_seq, store.watermark_ms, store.controls
+        self.indexed, self.unique_places = store.indexed, store.unique_places
+        self.flags_after, self.hits_after = store.flags_after, store.hits_after
+        self.flags_of = store.flags_of
+        self.waiting_for, self.waiting_with_ids = store.waiting_for, store.waiting_with_ids
+        self.waiting_all, self.remarks = store.waiting_all, store.remarks
+        self.refused_list, self.refused, self.refused_numbers = store.refused_list, store.refused, store.refused_numbers
+        self.counts, self.ask, self.asked, self.reply_to = store.counts, store.ask, store.asked, store.reply_to
+        self.offset, self.offsets = store.offset, store.offsets
+        self.outbox, self.outbox_done, self.stuck = store.outbox, store.outbox_done, store.stuck
+        self.personal, self.late, self.late_after = store.personal, store.late, store.late_after
+        self.pruned_to, self.pruned_places = store.pruned_to, store.pruned_places
+        self.size_bytes, self.ingested, self.damage = store.size_bytes, store.ingested, store.damage
+
+    def prune(self, upto: int, places: int = PRUNED_AT_ONCE) -> int:
+        """Let go of events, labels and decisions up to a place; gives the place that it came to."""
+        self._has_pruned = True
+        return self._store.prune(upto, places)
+
+    def close(self) -> None:
+        """Let go of the store and of the lake. Closing twice does nothing."""
+        self._store.close()
+        self._held.close()
+
+    # ---- in order
+
+    def read(self, after: int = 0, upto: int | None = None, size: int = READ) -> Iterator[list[Record]]:
+        """Records with `after < seq <= upto` in order, in lists of at most `size`."""
+        if upto == after + 1 and after < self._pruned():
+            control = self.controls(after, upto)
+            if control:  # which stay in the store: so a start that looks at the first one needs no lake
+                yield control
+                return
+        yield from self._rows(self._store.read, lambda lake: lake.records, after, upto, size)
+
+    def labels_after(self, after: int = 0, upto: int | None = None, size: int = READ) -> Iterator[list[Record]]:
+        """The records of kind `label` in order."""
+        return self._rows(self._store.labels_after, lambda lake: lake.labels, after, upto, size)
+
+    def decisions_after(self, after: int = 0, upto: int | None = None, size: int = READ) -> Iterator[list[DecisionRow]]:
+        """Decisions in log order."""
+        return self._rows(self._store.decisions_after, lambda lake: lake.decisions, after, upto, size)
+
+    def lines(self, after: int = 0, upto: int | None = None, size: int = LINES) -> Iterator[bytes]:
+        """The same records as text, a line each. Cost: of those in the lake as `read`."""
+        end = self._end(upto)
+        while after < end:
+            stop = min(self._pruned(), end)
+            for records in self._lake(stop).records(after, stop, size) if after < stop else ():
+                yield b"".join(map(_line, records))
+                after = records[-1].seq
+            try:
+                for found in self._store.lines(after, end, size):
+                    yield found
+                    after += found.count(b"\n")
+            except PrunedError:
+                continue
+            return
+
+    def outcome_lines(self, after: int = 0, upto: int | None = None, size: int = LINES) -> Iterator[bytes]:
+        """Place and outcome of decisions, as lines."""
+        end = self._end(upto)
+        while after < end:
+            stop = min(self._pruned(), end)
+            while after < stop:
+                last = min(after + size, stop)
+                rows = (row for part in self._lake(last).decisions(after, last, size) for row in part)
+                yield b"".join(b"%d %s\n" % (row.seq, row.outcome.encode()) for row in rows)
+                after = last
+            try:
+                for found in self._store.outcome_lines(after, end, size):
+                    yield found
+                    after = min(after + size, end)
+            except PrunedError:
+                continue
+            return
+
+    def _rows(
+        self,
+        of_store: Callable[[int, int | None, int], Iterator[list[Row]]],
+        of_lake: Callable[[LakeReader], Callable[[int, int | None, int], Iterator[list[Row]]]],
+        after: int,
+        upto: int | None,
+        size: int,
+    ) -> Iterator[list[Row]]:
+        """Rows of the lake up to the place that was pruned, and of the store behind it.
+
+        Where the store lets go of places meanwhile, they are read on from the lake.
+        """
+        end = self._end(upto)
+        while after < end:
+            stop = min(self._pruned(), end)
+            if after < stop:
+                yield from of_lake(self._lake(stop))(after, stop, size)
+                after = stop
+            try:
+                for rows in of_store(after, end, size):
+                    yield rows
+                    after = rows[-1].seq
+            except PrunedError:
+                continue
+            return
+
+    def _end(self, upto: int | None) -> int:
+        return self.last_seq() if upto is None else min(upto, self.last_seq())
+
+    # ---- by place or id
+
+    def records_at(self, places: Collection[int]) -> dict[int, Record]:
+        """The records at these places, pruned or not; places that are not there are left out.
+
+        Cost: as the store's, and `LakeReader.records_at` where some were pruned.
+        """
+        found = self._store.records_at(places)
+        pruned = self._pruned() if len(found) < len(places) else 0  # behind it: what goes meanwhile is pruned now
+        rest = [seq for seq in places if 0 < seq <= pruned and seq not in found]
+        return {**found, **self._records_at({seq: seq for seq in rest})}
+
+    def find(self, type: str, ids: Sequence[str]) -> dict[str, Record]:
+        """The records of one type with these ids; ids that are not there are left out.
+
+        Cost: as the store's, and `LakeReader.records_at` where some were pruned.
+        """
+        found = self._store.find(type, ids)
+        places = self._places_of_rest(type, ids, found)
+        if places:
+            found.update(self._records_at(places))
+            wrong = next((one for id_, one in found.items() if (one.type, one.id) != (type, id_)), None)
+            if wrong is not None:
+                raise _other_lake(self._lake(0), wrong.seq)
+        return found
+
+    def find_unique(self, type: str, field: str, values: Sequence[str]) -> dict[str, Record]:
+        """The records of one type that a unique field's values name, by the texts of those; others are left out."""
+        found = self._store.find_unique(type, field, values)
+        rest = [value for value in values if value not in found]
+        pruned = self._pruned() if rest else 0
+        if pruned:
+            places = self._store.unique_places(type, field, rest)
+            found.update(self._records_at({value: seq for value, seq in places.items() if seq <= pruned}))
+        return found
+
+    def decisions(self, type: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
+        """The decisions of events of one type with these ids."""
+        found = self._store.decisions(type, ids)
+        places = self._places_of_rest(type, ids, found)
+        if places:
+            rows = self._lake(max(places.values())).decisions_at(places.values())
+            found.update({id_: rows[seq] for id_, seq in places.items() if seq in rows})
+        return found
+
+    def _places_of_rest(self, type_: str, ids: Sequence[str], found: Mapping[str, object]) -> dict[str, int]:
+        """The pruned places of ids that the store did not find. Asked behind it: what goes meanwhile is there then."""
+        rest = [id_ for id_ in ids if id_ not in found]
+        return self._store.pruned_places(type_, rest) if rest and self._pruned() else {}
+
+    def _records_at(self, places: Mapping[Name, int]) -> dict[Name, Record]:
+        if not places:
+            return {}
+        lake = self._lake(max(places.values()))
+        records = lake.records_at(places.values())
+        missing = next((seq for seq in places.values() if seq not in records), None)
+        if missing is not None:
+            raise _other_lake(lake, missing)
+        return {name: records[seq] for name, seq in places.items()}
+
+    # ---- the lake
+
+    def _pruned(self) -> int:
+        """The last place that was pruned. What leads the log knows that none was without asking."""
+        if not self._has_pruned and self.epoch:
+            return 0
+        pruned = self._store.pruned_to()
+        self._has_pruned = pruned > 0
+        return pruned
+
+    def _lake(self, upto: int) -> LakeReader:
+        """The lake, which has all places up to this one, as it is now. Raises: StorageError where it has not."""
+        try:
+            reader = self._opened_lake()
+        except PrunedError:
+            raise
+        except StateError as error:  # such as none where one was
+            raise StorageError(str(error)) from error
+        if reader.last_seq < upto:
+            raise StorageError(
+                f"{reader.objects.address} has the log up to place {reader.last_seq:,} only, and the store has let go "
+                f"of places up to {self._pruned():,}. Bring the lake back from a copy"
+            )
+        return reader
+
+    def _opened_lake(self) -> LakeReader:
+        if self._reader is None:
+            reader = self._held.enter_context(self._open_lake())
+            self._check(reader)
+            self._reader = reader
+        else:
+            self._reader.refresh()
+        return self._reader
+
+    def _check(self, lake: LakeReader) -> None:
+        """Raises: StorageError where the lake is of another log, by the first record, which has the time."""
+        from shroff.lake.writer import mark_of
+
+        first = self.controls(upto=1)
+        if first and mark_of(first) != lake.state.log:
+            raise _other_lake(lake, 1)
+
+
+def _line(record: Record) -> bytes:
+    return b"%c%d%s %s\n" % (record.kind.encode()[:1], record.decided, record.type.encode(), record.body)
+
+
+def _other_lake(lake: LakeReader, seq: int) -> StorageError:
+    return StorageError(
+        f"{lake.objects.address} has another record at place {seq:,} than the log had: it is the lake of another log. "
+        "Name the right one in shroff.yaml as 'lake:'"
+    )
+
+
+def whole(store: Log, lake: Callable[[], AbstractContextManager[LakeReader]] | None) -> Log:
+    """The log over store and lake, where something was pruned or may be; else the store as it is.
+
+    Args:
+        lake: None where the project names none. What comes to a pruned place raises PrunedError then.
+    """
+    if lake is not None:
+        return WholeLog(store, lake)
+    pruned = store.pruned_to()
+    if not pruned:
+        return store
+
+    def none() -> AbstractContextManager[LakeReader]:
+        raise PrunedError(store.place, pruned)
+
+    return WholeLog(store, none)

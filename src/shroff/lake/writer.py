@@ -1,0 +1,248 @@
+"""Writing a lake: it follows the log, from where its own manifests say that it stands.
+
+So nothing about a lake is kept in the log or beside it, and there may be several, begun at any time. What one commit
+writes is said by its plan (see `lake_manifest`): another writer, or the next after a kill, makes the same of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Final
+
+import msgspec
+from msgspec import structs
+
+from shroff.errors import StateError
+from shroff.lake.compaction import Compaction, compacted, forgettable, groups_of, sweep
+from shroff.lake.documents import documents
+from shroff.lake.files import put_table
+from shroff.lake.rows import Span, Versions, read_span, tables_of
+from shroff.replay.compare import segments
+from shroff.runtime.gc_pause import calm_collector
+from shroff.runtime.progress import Progress
+from shroff.streams.lake import Patient
+from shroff.streams.lake_manifest import (
+    Compact,
+    File,
+    LakeState,
+    Layout,
+    Manifest,
+    Write,
+    finish,
+    keep_checkpoint,
+    plan,
+    read_state,
+)
+from shroff.streams.log import Log, Record
+
+PLACES_MAX: Final = 1 << 15  # of a commit: some 150 MB with forty features, as the log gives them and as columns
+UNDER_WAY: Final = 4  # objects that are written at once
+STEPS: Final = ("planned", "file", "document", "before finish", "finished", "checkpoint", "done")
+
+
+@dataclass(slots=True)
+class Written:
+    """What was written.
+
+    Args:
+        upto: The place up to which the lake has the log now.
+        commits: How many commits this writer has carried out, those that it found planned too.
+        rows: How many of each kind.
+        documents: How many in each folder of documents.
+    """
+
+    upto: int = 0
+    commits: int = 0
+    files: int = 0
+    bytes: int = 0
+    rows: Counter[str] = field(default_factory=Counter)
+    documents: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+
+def _no_step(_step: str) -> None:
+    """Take no notice of a step."""
+
+
+class LakeWriter:
+    """Writes one lane of a lake from its log.
+
+    Several may work at once, which wastes work and harms nothing.
+
+    Args:
+        objects: Where the lake is.
+        log: What it follows; it is only read.
+        now_ms: The clock: it decides nothing but when files that were replaced may go.
+        on_step: Told each of `STEPS` as it was done; for crash tests.
+        places_max: How many places of the log one commit has at most.
+    """
+
+    def __init__(
+        self,
+        objects: Patient,
+        log: Log,
+        now_ms: Callable[[], int],
+        *,
+        lane: int = 0,
+        on_step: Callable[[str], None] = _no_step,
+        places_max: int = PLACES_MAX,
+    ) -> None:
+        self.objects, self._log, self._now_ms, self.lane = objects, log, now_ms, lane
+        self._on_step, self._places_max = on_step, places_max
+        self._known: LakeState | None = None
+        self._versions: tuple[int, Versions] = (-1, Versions([]))
+
+    def state(self) -> LakeState:
+        """The lake as it is now."""
+        self._known = read_state(self.objects, self.lane, self._known)
+        return self._known
+
+    def write(self, layout: Layout | None = None, progress: Progress | None = None) -> Written:
+        """Write what the log has and the lake has not, up to the place that is the log's last one now.
+
+        Raises: StateError where the lake is of another log, or has places that this log has lost.
+        """
+        started, found, end = time.monotonic(), Written(), self._log.last_seq()
+        state = self.state()
+        self._check_log(state, state.log, end)
+        with calm_collector():
+            while state.planned is not None or state.upto < end:
+                before = state.upto
+                wanted = Write(before, max(before, min(before + self._places_max, end)), layout or Layout())
+                state = self._commit(state, wanted, found)
+                if progress is not None:
+                    progress(state.upto - before)
+        found.upto = state.upto
+        found.seconds = time.monotonic() - started
+        self._on_step("done")
+        return found
+
+    def compact(self, *, files_min: int, target_bytes: int, grace_ms: int) -> Compaction:
+        """Put small files together, and remove what no reader can want any more (see `lake_compaction`)."""
+        found, written, left = Compaction(), Written(), frozenset[str]()
+        state = self.state()
+        while True:
+            groups = groups_of(state, files_min, target_bytes, left)
+            forget = forgettable(state, self._now_ms() - grace_ms)
+            if state.planned is None and not groups and not forget:
+                break
+            before = state
+            state = self._commit(state, Compact(groups, forget), written, found)
+            left |= {path for path in found.damaged if path in before.files}
+        found.removed = sweep(self.objects, state)
+        self._on_step("done")
+        return found
+
+    def check_log(self, state: LakeState) -> None:
+        """Raises: StateError where this log is not the one that the lake is of, or has lost places of it."""
+        self._check_log(state, state.log, state.upto)
+
+    # ---- one commit
+
+    def _commit(
+        self,
+        state: LakeState,
+        wanted: Write | Compact,
+        found: Written,
+        more: Compaction | None = None,
+    ) -> LakeState:
+        """Carry out the plan that the lake has, else the one that is wanted; gives the state behind it."""
+        planned = state.planned
+        if planned is None:
+            log = state.log or _mark(self._log, 1)
+            manifest = Manifest(number=state.number + 1, lane=self.lane, at_ms=self._now_ms(), plan=wanted, log=log)
+            planned = plan(self.objects, manifest)
+            if planned is None:  # others were quicker
+                return self.state()
+        manifest, version = planned
+        self._on_step("planned")
+        if isinstance(manifest.plan, Write):
+            done = self._written(state, manifest, manifest.plan, found)
+        else:
+            done = compacted(self.objects, state, manifest, more or Compaction(), lambda: self._on_step("file"))
+        self._on_step("before finish")
+        is_ours = finish(self.objects, structs.replace(done, state="finished"), version)
+        self._on_step("finished")
+        found.commits += 1
+        after = state.after(done) if is_ours else self.state()
+        self._known = keep_checkpoint(self.objects, after)
+        self._on_step("checkpoint")
+        return self._known
+
+    def _written(self, state: LakeState, manifest: Manifest, wanted: Write, found: Written) -> Manifest:
+        self._check_log(state, manifest.log, wanted.upto)
+        span = read_span(self._log, wanted.after, wanted.upto)
+        files: list[Future[File]] = []
+        counts: Counter[str] = Counter()
+        with ThreadPoolExecutor(UNDER_WAY, thread_name_prefix="lake") as pool:
+            for folder, table in self._tables(span) if wanted.layout.parquet else ():
+                files.append(pool.submit(self._put, manifest.number, folder, table))
+            put: list[Future[None]] = []
+            for name, kind in sorted(wanted.layout.documents.items()):
+                for path, data, count in documents(span, name, kind):
+                    put.append(pool.submit(self._put_document, path, data))
+                    counts[name] += count
+            added = [one.result() for one in files]
+            for one in put:
+                one.result()
+        for file in added:
+            found.rows[file.kind] += file.rows
+            found.bytes += file.bytes
+        found.files += len(added)
+        found.documents += counts
+        return structs.replace(
+            manifest,
+            tip=_mark(self._log, wanted.upto),
+            added=added,
+            documents=dict(sorted(counts.items())),
+        )
+
+    def _tables(self, span: Span) -> Iterator[tuple[str, object]]:
+        if self._versions[0] < span.upto:
+            self._versions = self._log.last_seq(), Versions(segments(self._log))
+        return tables_of(span, self._versions[1], self.lane)
+
+    def _put(self, number: int, folder: str, table: object) -> File:
+        file = put_table(self.objects, self.lane, number, folder, table)
+        self._on_step("file")
+        return file
+
+    def _put_document(self, path: str, data: bytes) -> None:
+        if not self.objects.put(path, data):
+            raise StateError(
+                f"{path} in {self.objects.address} is there with another content. A folder of documents is of one log "
+                "alone: look what has written it, and move that away"
+            )
+        self._on_step("document")
+
+    def _check_log(self, state: LakeState, known: str, upto: int) -> None:
+        """Raises: StateError where the log is not the one that the lake is of, or has lost places."""
+        end, wanted = self._log.last_seq(), max(state.upto, upto)
+        if end < wanted:
+            raise StateError(
+                f"{self.objects.address} has the log up to place {wanted:,}, or plans to, and the log ends at {end:,}: "
+                f"it has lost places, or is another one. {_OTHER_LAKE}"
+            )
+        is_other = bool(known) and _mark(self._log, 1) != known
+        is_there = state.upto > self._log.pruned_to()
+        if is_other or (is_there and _mark(self._log, state.upto) != state.tip):
+            raise StateError(f"{self.objects.address} was written from another log. {_OTHER_LAKE}")
+
+
+_OTHER_LAKE: Final = "Write this log into an empty place, or bring back the log that the lake is of"
+
+
+def _mark(log: Log, seq: int) -> str:
+    """A hash of the record at a place. The first one, a version that stays when others are pruned, has the time."""
+    records = log.controls(seq - 1, seq) or [one for batch in log.read(seq - 1, seq) for one in batch]
+    return mark_of(records)
+
+
+def mark_of(records: list[Record]) -> str:
+    """The mark of the record at a place, which stands alone in this list."""
+    return sha256(msgspec.msgpack.encode(records)).hexdigest()[:32]

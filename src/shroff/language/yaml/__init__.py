@@ -1,0 +1,1 @@
+"""The project's YAML files as nodes with places."""

@@ -1,0 +1,243 @@
+"""One reading of a YAML text: the parser's events made into nodes, with what is refused on the way.
+
+Scalars are never resolved: all are text. Doubled keys, anchors, aliases, tags, merge keys and further documents
+are refused with their place, and so is what nests too deep.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from shroff.errors import Problem
+from shroff.language.yaml.nodes import Mapping, Node, Scalar, Sequence
+from shroff.language.yaml.slips import Draft, Edit, Slip, in_quotes, is_cut, values_in_flow
+
+# The limit that the language has for expressions, taken for files too.
+DEPTH_MAX = 40
+# More would not be read by anybody, and a hostile file could make millions.
+PROBLEMS_MAX = 100
+# All but tab, line end and what can be printed; the two separators look like line ends in some editors.
+CONTROL = re.compile("[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+
+_STYLES = {"": "plain", "'": "single", '"': "double", "|": "literal", ">": "folded"}
+_COMMENT = re.compile(r"([ \t]+)(#[^\n]*)")
+_PROPERTY = re.compile(r"(?:&[^\s,\[\]{}]*|!\S*)\s*")
+_COLON = re.compile(r"\s*:")
+_DASH = re.compile(r"\s*(?:#[^\n]*\n\s*)*-")
+# The last character is U+10FFFF.
+_TOO_FAR = re.compile(r"\\U(?!000|0010)[0-9A-Fa-f]{8}")
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """How and where (indexes into the draft, -1 for unknown) the YAML parser gave up."""
+
+    words: str
+    at: int
+    context_at: int
+
+    @property
+    def is_at_tab(self) -> bool:
+        return self.words.startswith("found character '\\t'")
+
+
+class _StoppedError(Exception):
+    """Reading ends here: the problem is said already."""
+
+
+class Reading:
+    """One reading of a draft: the parser's events made into a node, with what is refused on the way.
+
+    `broken` says where the parser gave up, if it did; `node` is None then.
+    """
+
+    def __init__(self, draft: Draft, file: str) -> None:
+        self.draft, self.file = draft, file
+        self.problems: list[Problem] = []
+        self.said: list[Edit] = []
+        # Where the outermost open `{` or `[` begins, -1 outside; those with a value that a comma cut.
+        self.flow_start, self.flow_depth = -1, 0
+        self.cut_flows: dict[int, None] = {}
+        self.last_start = self.last_end = 0
+        self.events = _events(draft.text)
+        self.broken: Break | None = None
+        self.node: Node | None = None
+        try:
+            self.node = self.document()
+        except _StoppedError:
+            pass
+        except _parser_errors() as error:
+            self.broken = _break_of(error, draft.text, self.last_start)
+
+    def document(self) -> Node | None:
+        """The file's node; None where it is empty."""
+        node: Node | None = None
+        documents = 0
+        while (event := next(self.events, None)) is not None:
+            if _kind(event) == "DocumentStart":
+                documents += 1
+                if documents > 1:
+                    self.refuse(event.start_mark.index, "", "a file holds one document; a second one begins here")
+                    raise _StoppedError
+                node = self.node_of(next(self.events), "", depth=1, empty_at=event.end_mark.index)
+        is_empty = isinstance(node, Scalar) and not node.text and node.style == "plain"
+        return None if is_empty else node
+
+    def node_of(self, event: Any, path: str, *, depth: int, empty_at: int) -> Node:
+        """The node that begins with this event; an empty one stands at `empty_at`."""
+        start = self.last_start = event.start_mark.index
+        end = event.end_mark.index
+        if _kind(event) == "Alias":
+            raw = self.draft.text[start:end]
+            self.refuse(start, path, f"aliases are refused: {raw}; as text: {in_quotes(raw)}")
+            return self.scalar(raw, None, path, start, end)
+        proper = self.after_properties(event, path)
+        if _kind(event) == "Scalar":
+            if start == end:
+                return self.scalar("", None, path, empty_at, empty_at)
+            return self.scalar(event.value, event.style, path, proper, end)
+        if depth > DEPTH_MAX:
+            self.refuse(start, path, f"nested deeper than {DEPTH_MAX} levels")
+            raise _StoppedError
+        return self.collection(event, proper, path, depth)
+
+    def collection(self, event: Any, start: int, path: str, depth: int) -> Node:
+        self.last_end = event.end_mark.index
+        if event.flow_style:
+            start = event.end_mark.index - 1
+            self.flow_start = self.flow_start if self.flow_depth else start
+            self.flow_depth += 1
+        entries: list[tuple[Scalar, Node]] = []
+        items: list[Node] = []
+        is_mapping = _kind(event) == "MappingStart"
+        last = self.add_entries(entries, path, depth) if is_mapping else self.add_items(items, path, depth)
+        source = tail = ""
+        if event.flow_style:
+            self.last_end = last.end_mark.index
+            source = self.draft.written[self.draft.back(start) : self.draft.back(self.last_end)]
+            comment = _COMMENT.match(self.draft.text, self.last_end)
+            tail = comment[0].rstrip() if comment else ""
+            self.flow_depth -= 1
+            self.flow_start = self.flow_start if self.flow_depth else -1
+        line, column = self.draft.line_and_column(self.draft.back(start))
+        if is_mapping:
+            return Mapping(tuple(entries), line, column, path, self.file, source, tail)
+        return Sequence(tuple(items), line, column, path, self.file, source, tail)
+
+    def add_entries(self, entries: list[tuple[Scalar, Node]], path: str, depth: int) -> Any:
+        """Read a mapping's keys and values; gives the event that ends it."""
+        lines: dict[str, int] = {}
+        while _kind(event := next(self.events)) != "MappingEnd":
+            key = self.node_of(event, path, depth=depth + 1, empty_at=event.start_mark.index)
+            name = key.text if isinstance(key, Scalar) else "?"
+            inner = f"{path}.{name}" if path else name
+            colon = _COLON.match(self.draft.text, self.last_end)
+            empty_at = colon.end() if colon else self.last_end
+            value = self.node_of(next(self.events), inner, depth=depth + 1, empty_at=empty_at)
+            if not isinstance(key, Scalar):
+                self.add(key.problem("a key must be text"))
+                continue
+            key = replace(key, path=inner)
+            if name in lines:
+                self.add(key.problem(f"the key {name!r} stands twice; the first is in line {lines[name]}"))
+            elif name == "<<" and key.style == "plain":
+                self.add(key.problem("merge keys ('<<') are refused; write out what they stand for"))
+            else:
+                entries.append((key, value))
+                lines[name] = key.line
+        return event
+
+    def add_items(self, items: list[Node], path: str, depth: int) -> Any:
+        """Read a list's items; gives the event that ends it."""
+        while _kind(event := next(self.events)) != "SequenceEnd":
+            dash = _DASH.match(self.draft.text, self.last_end)
+            empty_at = dash.end() if dash else self.last_end
+            items.append(self.node_of(event, f"{path}[{len(items)}]", depth=depth + 1, empty_at=empty_at))
+        return event
+
+    def scalar(self, text: str, style: str | None, path: str, start: int, end: int) -> Scalar:
+        draft = self.draft
+        self.last_end = end
+        line, column = draft.line_and_column(draft.back(start))
+        edit = draft.edit_at(start)
+        if edit is not None:
+            made = Scalar(text, line, column, path, self.file, "plain", None, draft.written[edit.start : edit.end])
+            self.said.append(edit)
+            self.add(made.problem(edit.message))
+            return made
+        comment = None if style else _COMMENT.match(draft.text, end)
+        words, gap = (comment[2].rstrip(), comment[1]) if comment else (None, " ")
+        made = Scalar(text, line, column, path, self.file, _STYLES[style or ""], words, draft.text[start:end], gap)
+        if style == '"' and (control := CONTROL.search(text)) is not None:
+            message = f"the escape of a control character (U+{ord(control[0]):04X}) is refused"
+            self.add(made.problem(message, offset=control.start()))
+        if not style and self.flow_depth and is_cut(text):
+            self.cut_flows[self.flow_start] = None
+        return made
+
+    def after_properties(self, event: Any, path: str) -> int:
+        """Where the node itself begins; refuses the anchor and the tag before it."""
+        place: int = event.start_mark.index
+        if event.anchor is None and event.ctag is None:
+            return place
+        while (found := _PROPERTY.match(self.draft.text, place)) is not None:
+            message = f"{'anchors' if found[0][0] == '&' else 'tags'} are refused: {found[0].strip()}"
+            if _kind(event) == "Scalar":
+                raw = self.draft.text[place : max(found.end(), event.end_mark.index)].strip()
+                message += f"; as text: {in_quotes(raw)}"
+            self.refuse(place, path, message)
+            place = found.end()
+        return place
+
+    def cut_values(self) -> list[Slip]:
+        """The values inside braces that a comma of their own ended."""
+        found = (values_in_flow(self.draft.text, start) for start in self.cut_flows)
+        slips = [slip for values in found if values is not None for slip in values[1]]
+        return slips[: PROBLEMS_MAX - len(self.draft.edits)]
+
+    def refuse(self, index: int, path: str, message: str) -> None:
+        line, column = self.draft.line_and_column(self.draft.back(index))
+        self.add(Problem(self.file, line, column, path, message))
+
+    def add(self, problem: Problem) -> None:
+        self.problems.append(problem)
+        if len(self.problems) >= PROBLEMS_MAX:
+            raise _StoppedError
+
+    def all_problems(self) -> list[Problem]:
+        """What was refused, and each edit that no node of its own has said."""
+        silent = [edit for edit in self.draft.edits if edit not in self.said]
+        places = [self.draft.line_and_column(edit.start) for edit in silent]
+        return self.problems + [
+            Problem(self.file, *place, "", edit.message) for place, edit in zip(places, silent, strict=True)
+        ]
+
+
+def _events(text: str) -> Iterator[Any]:
+    from ruamel.yaml import YAML
+
+    return iter(YAML(typ="safe", pure=True).parse(text))
+
+
+def _parser_errors() -> tuple[type[Exception], ...]:
+    from ruamel.yaml.error import YAMLError
+
+    # The last two are from `chr`, of an escape such as \U99999999.
+    return YAMLError, ValueError, OverflowError
+
+
+def _break_of(error: Exception, text: str, last_start: int) -> Break:
+    problem = getattr(error, "problem_mark", None)
+    context = getattr(error, "context_mark", None)
+    if isinstance(error, ValueError | OverflowError):
+        escape = _TOO_FAR.search(text, last_start)
+        return Break("an escape that names no character", escape.start() if escape else last_start, -1)
+    words = str(getattr(error, "problem", None) or error)
+    return Break(words, problem.index if problem else last_start, context.index if context else -1)
+
+
+def _kind(event: Any) -> str:
+    return type(event).__name__.removesuffix("Event")

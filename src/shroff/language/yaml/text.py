@@ -1,0 +1,189 @@
+"""The project's files as nodes with places: YAML 1.2 without its traps.
+
+Every scalar is text. Doubled keys, anchors, aliases, tags, merge keys, directives and further documents are
+refused with their place. A value that YAML misreads in plain text is a problem that shows the line mended, and
+reading goes on as if it had been written so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from shroff.errors import Problem
+from shroff.language.yaml.nodes import Mapping, Node, Scalar, Sequence
+from shroff.language.yaml.reading import CONTROL, PROBLEMS_MAX, Break, Reading
+from shroff.language.yaml.slips import Draft, Slip, in_quotes, is_whole, value_of_line, values_in_flow
+
+__all__ = ["Mapping", "Node", "Scalar", "Sequence", "read", "whole_text"]
+
+# A file above this is data, not a definition.
+SIZE_MAX_BYTES = 2_000_000
+# Each mended line is tried by reading the file again, at about 300,000 characters a second.
+_REREAD_MAX = 2_000_000
+
+_LEADING_TABS = re.compile(r"^[ ]*\t[ \t]*", re.MULTILINE)
+
+
+def read(text: str, file: str, problems: list[Problem]) -> Node | None:
+    """The file's one node; None where it is empty or cannot be read.
+
+    Problems are added in the order of the file, at most 100. A node may come with problems: lines that YAML
+    misreads are then in it as mended.
+
+    Args:
+        text: The file's content, at most 2 MB, nested at most 40 deep.
+        file: Its name in problems.
+        problems: Takes what is wrong with it.
+
+    Cost: about 4 µs a character; as much again for each line mended, of which a long file gets few.
+    """
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    refused = _refused(text, file)
+    if refused is not None:
+        problems.append(refused)
+        return None
+    found: list[Problem] = []
+    node = _read_mending(text, file, found)
+    problems.extend(sorted(found, key=lambda problem: (problem.line, problem.column))[:PROBLEMS_MAX])
+    return node
+
+
+def whole_text(scalar: Node, problems: list[Problem], *, what: str) -> bool:
+    """Whether the node is the whole text that was written; else adds the problem that shows it mended.
+
+    YAML ends a plain value at ` #`: in a `what` of 'reason' that always cuts the text, in an 'expression' where a
+    text or a bracket is left open before it. A value in braces or brackets is no text at all.
+    """
+    if not isinstance(scalar, Scalar):
+        meant = scalar.source + (scalar.tail if what == "reason" else "")
+        mended = f"; as text, in double quotes: {in_quotes(meant)}" if meant else ""
+        kind = "a mapping" if isinstance(scalar, Mapping) else "a list"
+        problems.append(scalar.problem(f"expected {_article(what)}, and to YAML this is {kind}{mended}"))
+        return False
+    if scalar.comment is None or (what != "reason" and is_whole(scalar.text)):
+        return True
+    meant = scalar.text + (scalar.gap if scalar.text else "") + scalar.comment
+    if what != "reason":
+        ends = (found.start() for found in re.finditer(r"[ \t]+#", meant) if found.start() > len(scalar.text))
+        meant = next((meant[:end] for end in ends if is_whole(meant[:end])), meant)
+    message = f"YAML ends {_article(what)} at ' #'; write it in double quotes: {in_quotes(meant)}"
+    problems.append(scalar.problem(message))
+    return False
+
+
+def _article(what: str) -> str:
+    return f"an {what}" if what[:1] in "aeiou" else f"a {what}"
+
+
+def _refused(text: str, file: str) -> Problem | None:
+    """What is wrong with a file before it is read as YAML."""
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > SIZE_MAX_BYTES:
+        return Problem(file, 0, 0, "", f"the file has {size} bytes; at most {SIZE_MAX_BYTES} are read")
+    control = CONTROL.search(text)
+    if control is not None:
+        line = text.count("\n", 0, control.start()) + 1
+        column = control.start() - text.rfind("\n", 0, control.start())
+        return Problem(file, line, column, "", f"a control character (U+{ord(control[0]):04X}) cannot stand in a file")
+    first = re.match(r"(?:[ ]*(?:#[^\n]*)?\n)*%", text)
+    if first is not None:
+        return Problem(file, text.count("\n", 0, first.end()) + 1, 1, "", "directives ('%') are refused")
+    return None
+
+
+def _read_mending(written: str, file: str, found: list[Problem]) -> Node | None:
+    """Read, and where YAML breaks or cuts a value, mend it and read again."""
+    reading = Reading(Draft(written), file)
+    left = _REREAD_MAX
+    has_tabs = False
+    while left > 0:
+        if reading.broken is None:
+            draft = reading.draft.quoted(reading.cut_values())
+            better = Reading(draft, file) if draft.edits != reading.draft.edits else None
+        elif reading.broken.is_at_tab:
+            found += [] if has_tabs else [_tab_problem(reading)]
+            has_tabs = True
+            better = Reading(_without_tabs(reading), file)
+        else:
+            better, left = _mended(reading, left)
+        if better is None:
+            break
+        reading = better
+        left -= len(written)
+    # Where tabs were, what YAML stumbles over next is likely theirs.
+    if reading.broken is not None and not has_tabs:
+        found.append(_problem_of(reading.broken, reading))
+    found += reading.all_problems()
+    return reading.node
+
+
+def _mended(reading: Reading, left: int) -> tuple[Reading | None, int]:
+    """A reading with the value in quotes at which YAML broke, None if that does not help; and the characters left."""
+    for slips, past_line in _tries(reading):
+        if left <= 0 or len(reading.draft.edits) + len(slips) > PROBLEMS_MAX:
+            break
+        better = Reading(reading.draft.quoted(slips), reading.file)
+        if better.broken is None or better.draft.line_of(better.broken.at) > past_line:
+            return better, left
+        left -= len(better.draft.text)
+    return None, left
+
+
+def _tries(reading: Reading) -> Iterator[tuple[list[Slip], int]]:
+    """What may be meant as text near the break, and the line (from 0) that must read well with it in quotes."""
+    draft, broken = reading.draft, reading.broken
+    assert broken is not None
+    inside = values_in_flow(draft.text, reading.flow_start) if reading.flow_start >= 0 else None
+    if inside is not None and inside[1]:
+        yield inside[1], draft.line_of(inside[0])
+    for line in dict.fromkeys(draft.line_of(at) for at in (broken.at, broken.context_at, reading.last_start)):
+        value = value_of_line(draft.text, line)
+        if value is None:
+            continue
+        first = draft.text[value.start]
+        inside = values_in_flow(draft.text, value.start) if first in "[{" else None
+        if inside is not None and inside[1]:
+            yield inside[1], draft.line_of(inside[0])
+        # One that opens something may hold the break: then it is enough that its own lines read well.
+        yield [value], draft.line_of(value.end if first in "'\"[{|>" else broken.at)
+
+
+def _without_tabs(reading: Reading) -> Draft:
+    """With a space for the tab at the break and for each that begins a line: no place moves."""
+    assert reading.broken is not None
+    at, written = reading.draft.back(reading.broken.at), reading.draft.written
+    written = written[:at] + " " + written[at + 1 :]
+    return Draft(_LEADING_TABS.sub(lambda found: " " * len(found[0]), written), reading.draft.edits)
+
+
+def _tab_problem(reading: Reading) -> Problem:
+    assert reading.broken is not None
+    line, column = reading.draft.line_and_column(reading.draft.back(reading.broken.at))
+    count = len(_LEADING_TABS.findall(reading.draft.written))
+    hint = f"{count} lines of this file begin with a tab." if count > 1 else ""
+    return Problem(reading.file, line, column, "", "a tab stands here, and YAML takes spaces only", hint)
+
+
+# What the parser says; what that means to somebody who writes a project file; whether it is about where it began.
+_WORDS = (
+    ("mapping values are not", "a ': ' where none can stand; check the indentation, of the line before too", False),
+    ("could not find expected ':'", "this line has no ': ' after its key", True),
+    ("found unexpected end of stream", "the quote that opens here is not closed", True),
+    ("found unexpected document sep", "the quote that opens here is not closed", True),
+    ("found unknown escape", "after a backslash in double quotes; for the backslash itself write two", False),
+    ("expected <block end>", "this line does not stand under what it belongs to; check its indentation", False),
+    ("expected '<document start>'", "this line does not go on what stands above; check its indentation", False),
+    ("expected ',' or", "the bracket or brace that opens here is not closed, or a comma is missing in it", True),
+    ("expected the node content", "a value is missing here", False),
+)
+
+
+def _problem_of(broken: Break, reading: Reading) -> Problem:
+    at, words = broken.at, broken.words
+    for start, plain, is_about_start in _WORDS:
+        if broken.words.startswith(start):
+            words = plain if not start.startswith("found unknown") else f"{broken.words} {plain}"
+            at = broken.context_at if is_about_start and broken.context_at >= 0 else at
+    line, column = reading.draft.line_and_column(reading.draft.back(max(at, 0)))
+    return Problem(reading.file, line, column, "", f"this is not YAML: {words}")

@@ -1,0 +1,82 @@
+"""Whether a version can come into force: what the log holds must mean the same to it.
+
+That stored bodies can be read is seen while they are folded (`log.history`). Here is
+what can be read and would mean something else; it is looked at before the fold.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shroff.engine.stored import stored
+from shroff.events.definitions import EventType
+from shroff.events.event import read_time
+from shroff.log.history import changed_type, control_at, events_of
+from shroff.log.indexing import check_unique
+from shroff.project.definitions import HASHED, Definitions
+from shroff.streams.log import Log, Record
+
+
+def check_change(log: Log, definitions: Definitions) -> None:
+    """Compare the event types with those of every earlier version, where this one is not in force yet.
+
+    Raises: DefinitionError where another field has become the id or the time of events that
+        the log has, or where one holds clear values and is hashed now, or the reverse: the
+        same card would then be two; or where events share a value of a field that is unique now.
+    Cost: a pass over the log where something of this kind was changed, else none.
+    """
+    check_unique(log, definitions)
+    concerned = _concerned(log, definitions)
+    if not concerned:
+        return
+    for records in log.read():
+        for record in records:
+            if record.kind == "event" and record.type in concerned:
+                _check(record, definitions.events.types[record.type])
+
+
+def _concerned(log: Log, definitions: Definitions) -> frozenset[str]:
+    """Event types that an earlier version identified, timed or hashed in another way."""
+    if control_at(log).versions.get("definitions") == definitions.versions.definitions:
+        return frozenset()
+    types = definitions.events.types
+    return frozenset(
+        name for earlier in events_of(log) for name, one in types.items() if _differs(one, earlier.types.get(name))
+    )
+
+
+def _differs(now: EventType, earlier: EventType | None) -> bool:
+    if earlier is None:
+        return False
+    was_clear = {one.name for one in earlier.fields}
+    if any(one.name in was_clear for one in now.personal):
+        return True
+    was_hashed = {one.name: one.shape.is_hashed for one in earlier.fields}
+    return (now.id_field, now.time_field) != (earlier.id_field, earlier.time_field) or any(
+        was_hashed.get(one.name, one.shape.is_hashed) != one.shape.is_hashed for one in now.fields
+    )
+
+
+def _check(record: Record, type_: EventType) -> None:
+    """Hold a stored body against the type that is to read it."""
+    body = stored(record.body, dict[str, Any], f"the {type_.name} at place {record.seq}")
+    where = f"the {type_.name} at place {record.seq} of the log"
+    if body.get(type_.id_field) != record.id:
+        raise changed_type(type_.name, type_.id_field, f"it is the id now, and {where} has another one.")
+    if _time_ms(body.get(type_.time_field)) != record.time_ms:
+        raise changed_type(type_.name, type_.time_field, f"it is the time now, and {where} has another one.")
+    for one in type_.personal:
+        if one.name in body:
+            raise changed_type(type_.name, one.name, f"it is personal now, and {where} has it for ever.")
+    for one in type_.fields:
+        value = body.get(one.name)
+        if isinstance(value, str) and (HASHED.fullmatch(value) is not None) != one.shape.is_hashed:
+            now, then = ("hashed now", "in clear") if one.shape.is_hashed else ("in clear now", "hashed")
+            raise changed_type(type_.name, one.name, f"it is {now}, and {where} has it {then}.")
+
+
+def _time_ms(value: object) -> int | None:
+    try:
+        return read_time(value) if isinstance(value, str) else None
+    except ValueError:
+        return None

@@ -1,0 +1,183 @@
+"""Which version of a project's files is active, and what its files have that is not.
+
+What decides is active by control events. Notices, their texts and the settings of outside systems decide nothing, so no
+version has them: the process that writes the log keeps their texts, or what stands for a setting, among its offsets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from hashlib import sha256
+from typing import Final
+
+import msgspec
+
+from shroff.config import PROJECT_FILE
+from shroff.errors import ShroffError, UsageError
+from shroff.log.adopting import check_door
+from shroff.log.history import control_at
+from shroff.project.definitions import Definitions
+from shroff.project.settings.systems import Systems
+from shroff.streams.log import Log, Offset
+
+ACTIVE: Final = "active"  # among the sources of offsets
+BEGUN: Final = "begun"  # among those, where a process noted what it began with, be it nothing
+NOTICES: Final = "notices/"
+CALLS: Final = "calls.yaml"
+BESIDE: Final = (NOTICES, CALLS)
+SETTING: Final = f"{PROJECT_FILE}: "  # before the name of a setting
+# Settings that a running service takes up; `http` where nothing is open by it for as long as the process runs.
+LIVE: Final = ("mail", "second_person", "sinks", "online", "web", "sessions", "sign_in", "http")
+_OPEN_BY_HTTP: Final = ("source", "lake", "snapshots")
+NOW: Final = "now"
+RESTART: Final = "restart"
+_YAML_NAMES: Final = {"keep_ms": "keep"}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A file, or a setting of shroff.yaml, that is not active as it is. A text is None where nothing is kept of it.
+
+    `takes` is `now` for what `shroff apply` makes active in a running service, else `restart`.
+    """
+
+    file: str
+    change: str  # added | changed | removed
+    takes: str
+    before: str | None = None
+    after: str | None = None
+
+
+@dataclass(slots=True)
+class Taken:
+    """The notices and texts that this process works with, and how often it took up others, or other settings.
+
+    None: those of the files.
+    """
+
+    number: int = 0
+    files: Mapping[str, str] | None = field(default=None, repr=False)
+    followed: Mapping[str, str] | None = field(default=None, repr=False)  # what the log kept when it was last followed
+
+
+def beside(files: Mapping[str, str], systems: Systems) -> dict[str, str]:
+    """What is kept of the files and settings that no version has; nothing of a setting that is left out."""
+    found = {name: text for name, text in files.items() if name.startswith(NOTICES)}
+    if CALLS in files:
+        found[CALLS] = _hash(files[CALLS].encode())
+    usual = Systems()
+    for one in fields(systems):
+        value = msgspec.json.encode(getattr(systems, one.name))
+        if value != msgspec.json.encode(getattr(usual, one.name)):
+            found[SETTING + _YAML_NAMES.get(one.name, one.name)] = _hash(value)
+    return found
+
+
+def notice_files(files: Mapping[str, str]) -> dict[str, str]:
+    """The notices and texts among files."""
+    return {name: text for name, text in files.items() if name.startswith(NOTICES)}
+
+
+def is_beside(name: str) -> bool:
+    """Whether no version has a file or a setting."""
+    return name.startswith((*BESIDE, SETTING))
+
+
+def is_live(name: str, *kept: Mapping[str, str]) -> bool:
+    """Whether a running service takes up a file or a setting that no version has, by what is kept before and after."""
+    if name == f"{SETTING}http" and any(one.get(SETTING + other) for one in kept for other in _OPEN_BY_HTTP):
+        return False
+    return name.startswith(NOTICES) or name in {SETTING + one for one in LIVE}
+
+
+def renewed(systems: Systems, now: Systems, *kept: Mapping[str, str]) -> Systems:
+    """The settings of a service that runs, once it took up those of the files."""
+    return replace(systems, **{name: getattr(now, name) for name in LIVE if is_live(SETTING + name, *kept)})
+
+
+def taken_up(log: Log, now: Mapping[str, str], *, is_running: bool) -> list[Offset]:
+    """What the log is to keep now that these are active; a service that goes on keeps what takes a restart."""
+    before = log.offsets(ACTIVE)
+    begun = [] if is_running or BEGUN in before else [Offset(ACTIVE, BEGUN, "1")]
+    return begun + [
+        Offset(ACTIVE, name, now.get(name, ""))
+        for name in sorted({*now, *before} - {BEGUN})
+        if now.get(name, "") != before.get(name, "") and (not is_running or is_live(name, before, now))
+    ]
+
+
+def changes(
+    log: Log, definitions: Definitions, now: Mapping[str, str], load: Callable[[Mapping[str, str]], Definitions]
+) -> list[Change]:
+    """What the files of a project have that is not active, by their names.
+
+    Args:
+        now: What `beside` gives for the files.
+        load: Gives the definitions of files that were active.
+    """
+    control, found = control_at(log), list[Change]()
+    if control.versions != asdict(definitions.versions):
+        before, after = (
+            {name: text for name, text in one.items() if not name.startswith(NOTICES)}
+            for one in (control.files, definitions.files)
+        )
+        found = _compared(before, after, NOW)
+        if control.files and {PROJECT_FILE, "events.yaml"} & {one.file for one in found}:
+            found = _by_meaning(found, control.files, definitions, load)
+    offsets = log.offsets(ACTIVE)
+    known = {name: text for name, text in offsets.items() if text and name != BEGUN}
+    if offsets:
+        found += [
+            replace(one, takes=NOW if is_live(one.file, known, now) else RESTART)
+            for one in _compared(known, now, RESTART)
+        ]
+    return found
+
+
+def active_seq(log: Log) -> int:
+    """The sequence number of the version that decides now; 0 where none does."""
+    return max((record.seq for record in log.controls()), default=0)
+
+
+def _by_meaning(
+    found: Sequence[Change],
+    files: Mapping[str, str],
+    now: Definitions,
+    load: Callable[[Mapping[str, str]], Definitions],
+) -> list[Change]:
+    """The same, all with a restart where input would be read in another way; shroff.yaml where it says something else.
+
+    What of it decides nothing, and comments, are no part of what is compared.
+    """
+    try:
+        before = load(files)
+    except ShroffError:  # what was active cannot be read by this version of the program
+        return list(found)
+    is_same = before.settings == now.settings
+    found = [one for one in found if one.file != PROJECT_FILE or not is_same]
+    try:
+        check_door(before, now)
+    except UsageError:
+        return [replace(one, takes=RESTART) for one in found]
+    return found
+
+
+def _compared(before: Mapping[str, str], after: Mapping[str, str], takes: str) -> list[Change]:
+    found = []
+    for name in sorted({*before, *after}):
+        old, new = before.get(name), after.get(name)
+        if old != new:
+            kind = "added" if old is None else "removed" if new is None else "changed"
+            is_text = not name.startswith(SETTING) and name != CALLS
+            found.append(Change(name, kind, takes, *((old, new) if is_text else ())))
+    return found
+
+
+def names_of(found: Sequence[Change], takes: str) -> list[str]:
+    """The files of those changes that take effect now, or with a restart."""
+    return [one.file for one in found if one.takes == takes]
+
+
+def _hash(data: bytes) -> str:
+    return f"sha256:{sha256(data).hexdigest()}"

@@ -1,0 +1,153 @@
+"""A new version of a project made ready beside the one that decides, to be put in its place between two batches.
+
+Its state is what a start with it would fold from the log. So where the swap happens changes
+no byte: it is as if the process had been stopped there and started again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import asdict, replace
+from threading import Event, Thread
+from typing import Final
+
+from shroff.engine.let_through import LetThrough
+from shroff.engine.step import Engine
+from shroff.errors import UsageError
+from shroff.features.computed import Computed
+from shroff.log.activation import check_change
+from shroff.log.history import Records
+from shroff.log.state.fold import Folded, empty, fold, lateness_of
+from shroff.project.definitions import Definitions, computed_of
+from shroff.project.look_ups import differs_in_rows
+from shroff.rules.silences import without_silence
+from shroff.streams.log import Log
+
+NEAR: Final = 4_096  # places that may be left to fold between two batches: 50 ms
+
+
+def check_door(before: Definitions, now: Definitions) -> None:
+    """Raises: UsageError where events would be read in another way: those on their way were read in the old one."""
+    settings = replace(now.settings, lateness_ms=before.settings.lateness_ms)
+    if before.events != now.events or before.settings != settings:
+        raise UsageError(
+            "events.yaml or shroff.yaml was changed since the process that writes the log was started, and it reads "
+            "its input as they were then. Start it again: the project's files become active then"
+        )
+
+
+class _StoppedError(Exception):
+    """Nobody waits for this version any more."""
+
+
+class Adoption:
+    """Folds the log under a version, on a thread and a reading log of its own, until it is near the log's end."""
+
+    def __init__(self, definitions: Definitions, opened: Callable[[], Log]) -> None:
+        """Begin.
+
+        Args:
+            opened: Opens the log to read, beside the writer.
+        """
+        self.definitions, self._opened = definitions, opened
+        self._folded: Folded | None = None
+        self._error: Exception | None = None
+        self._stop = Event()
+        self._thread = Thread(target=self._run, name="adoption", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether `finish` takes no longer than a batch; also where it cannot be done, which `finish` says."""
+        return not self._thread.is_alive()
+
+    def finish(self, log: Log) -> Folded:
+        """The state of the new version at the end of the log, no batch being open.
+
+        Raises: DefinitionError where the log has events that it cannot read, as a start with it would.
+        """
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        assert self._folded is not None, "the thread ends with state or with an error"
+        return fold(log, self.definitions, start=self._folded)
+
+    def stop(self) -> None:
+        """Give up, if it is not done."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            with closing(self._opened()) as log:
+                check_change(log, self.definitions)
+                folded = empty(self.definitions, lateness_of(log, self.definitions))
+                while (end := log.last_seq()) - folded.seq > NEAR:
+                    # Up to a place that is named: the log grows meanwhile, and hits are read apart from their events.
+                    folded = fold(log, self.definitions, end, self._go_on, folded)
+                self._folded = folded
+        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to who asks for the result
+            self._error = error
+
+    def _go_on(self, _count: int) -> None:
+        if self._stop.is_set():
+            raise _StoppedError
+
+
+def carried(folded: Folded, definitions: Definitions) -> Folded | None:
+    """The same state for another version, without reading the log; None where it would mean something else to it.
+
+    It holds where types, entities and all that is computed are the same, and lists and
+    tables are the same to what is kept: a change of the policy, of a rule's effect or words,
+    of a list that rules ask about the event being decided, of a model that reads what is
+    computed anyhow.
+
+    Args:
+        folded: State at the end of the log; of no use once its successor has taken a batch.
+
+    Cost: a copy of the state, a second for some hundreds of megabytes; where only rows of lists differ, none.
+    """
+    before = folded.engine.definitions
+    if differs_in_rows(asdict(before.versions), before.files, definitions) and not _failures([before, definitions]):
+        folded.engine.take_rows(definitions)
+        return folded
+    if not means_the_same(folded.engine.definitions, definitions):
+        return None
+    engine = Engine(definitions, folded.engine.lateness_ms)  # that of all versions, to which this one adds none
+    if engine.online.layout() != folded.engine.online.layout():
+        return None
+    engine.online.restore(folded.engine.online.state())
+    engine.let_through = LetThrough(folded.engine.let_through.days.items())
+    records = Records(definitions.events, definitions.settings.money_places)
+    return Folded(engine, records, folded.control, folded.standings, folded.watermark_ms, folded.seq)
+
+
+def _failures(of: Iterable[Definitions]) -> bool:
+    return any(one.unloaded() for one in of)
+
+
+def means_the_same(before: Definitions, definitions: Definitions) -> bool:
+    """Whether state that one version folds is, laid out alike, what the other would fold (see `carried`)."""
+    if before.events != definitions.events or before.settings != definitions.settings:
+        return False
+    return _kept_up(before) == _kept_up(definitions) and not _changed(before, definitions) & definitions.look_ups.kept
+
+
+def _kept_up(definitions: Definitions) -> list[Computed]:
+    """What is computed of each event that state may be made of: scores are not.
+
+    Nor is for whom a rule is silent: what it aggregates is the same, and hits of the past, since which one may look,
+    are those that the log has.
+    """
+    computed = (one for one in computed_of(definitions) if not one.is_score)
+    return [replace(one, node=without_silence(one.node)) if one.is_condition else one for one in computed]
+
+
+def _changed(before: Definitions, now: Definitions) -> frozenset[tuple[str, str]]:
+    """The lists and tables that differ, each as its kind and name."""
+    both = (
+        ("list", before.reference.lists, now.reference.lists),
+        ("table", before.reference.tables, now.reference.tables),
+    )
+    return frozenset((kind, name) for kind, old, new in both for name in (*old, *new) if old.get(name) != new.get(name))

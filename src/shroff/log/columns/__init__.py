@@ -1,0 +1,1 @@
+"""The log and files as columns."""

@@ -1,0 +1,412 @@
+"""Files as columns: what `histories.file_batches` gives, event by event, without an event for each.
+
+Rows come through the door for columns; which of them are taken and what their texts are
+numbered by is for compiled code. Beside one batch only the hashes of ids and the different
+values of the columns that features read are held.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from queue import Full, Queue
+from threading import Event as Signal
+from threading import Thread
+from typing import Any, Final, TypeVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from shroff.events.event import Event
+from shroff.events.formats.columns import Admitted, ColumnDoor, admitted
+from shroff.events.formats.encodings import file_format, read_lines
+from shroff.events.formats.parquet import open_parquet, read_batches
+from shroff.events.intake import Intake, Submission
+from shroff.events.kept import keeping_hashed
+from shroff.events.mapping import Dispatcher
+from shroff.features.frames import Coded, ColumnFrame, Dictionary
+from shroff.language.columns import Column
+from shroff.log.state.histories import (
+    DOUBLED,
+    FIRST_MAX,
+    Left,
+    LeftOut,
+    Taken,
+    file_batches,
+    known_by,
+    late_words,
+    left_submission,
+    taken,
+)
+from shroff.project.definitions import Definitions
+
+ROWS: Final = 1 << 18  # of a batch
+BYTES: Final = 1 << 25  # about what the rows of a batch may take
+EVENTS: Final = 8_192  # that are there as Python objects at a time
+AHEAD: Final = 6  # batches that are read before they are asked for
+FULLEST: Final = 0.7  # of a table of hashes
+SMALLEST: Final = 1 << 12
+One = TypeVar("One")
+Key = tuple[np.uint64, np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What was read of a file at a time.
+
+    Args:
+        admitted: The events of each type. `rows` are their places among all that was read.
+        size: How many lines that was.
+        place: Where the line of a place stands in the file.
+        left: What gave no event.
+    """
+
+    admitted: Mapping[str, Admitted]
+    size: int
+    source: str
+    place: Callable[[int], str]
+    left: Sequence[tuple[str, Left]] = ()
+
+
+def file_columns(
+    files: Sequence[Path],
+    definitions: Definitions,
+    hasher: Callable[[str], str] | None,
+    event: str,
+    as_of_ms: int | None = None,
+    left: LeftOut | None = None,
+) -> Iterator[Taken]:
+    """The events of files in file order, with the places that this order would give; ids and places of one type.
+
+    A line that tells its type is of that one, all others are of `event`. An event whose id came before, or a unique
+    value of it, or that comes too late has no place, as a line that the door refuses; `left` is told of them. With
+    `as_of_ms` those that happened later are left out.
+
+    Raises: UsageError where a file cannot be read or lacks a column.
+    """
+    left = LeftOut() if left is None else left
+    kinds = {file_format(path) for path in files}
+    may_mix = any(Dispatcher(definitions.events, kind).is_possible for kind in kinds)
+    types = definitions.events.types if may_mix else [event]
+    if any(map(definitions.events.has_unique, types)):  # which of two that share a value is taken: for the row door
+        lines = ((path.name, read_lines(path)) for path in files)
+        batches = known_by(file_batches(lines, definitions, hasher, event, left), as_of_ms)
+        yield from taken(batches, definitions, event)
+        return
+    keeping = None if hasher is None else keeping_hashed(hasher)  # files may be exports, whose values are hashed
+    frames = _Frames(definitions, Arrivals(definitions.settings.lateness_ms, _key()), left)
+    for path in files:
+        with closing(ahead(_read(path, definitions, keeping, event, frames.arrivals.expect))) as read:
+            for one in read:
+                found = frames.taken(one, event, as_of_ms)
+                if found is not None:
+                    yield found
+
+
+def _key() -> Key:
+    return np.uint64(secrets.randbits(64)), np.uint64(secrets.randbits(64))
+
+
+class _Frames:
+    """Makes frames of what is taken of the parts of files, one after the other."""
+
+    def __init__(self, definitions: Definitions, arrivals: Arrivals, left: LeftOut) -> None:
+        self.arrivals = arrivals
+        self._definitions, self._left = definitions, left
+        self._coders: dict[str, dict[str, Coder]] = {}
+        self._key = _key()
+        self._before = 0
+
+    def taken(self, part: Part, event: str, as_of_ms: int | None) -> Taken | None:
+        """The frames of a part; None where nothing of it is taken, or known by then."""
+        from shroff.log.columns.ids import TAKEN
+
+        for kind, gone in part.left:
+            self._left.add(kind, 1, [gone])
+        order, times, fates = self._fates(part)
+        is_taken = fates == TAKEN
+        seqs = np.zeros(part.size, np.int64)
+        seqs[order[is_taken]] = self._before + np.arange(1, np.count_nonzero(is_taken) + 1)
+        self._before += int(np.count_nonzero(is_taken))
+        if as_of_ms is not None:
+            is_taken &= times <= as_of_ms
+        kept = order[is_taken]
+        if not len(kept):
+            return None
+        rows = np.full(part.size, -1)
+        rows[kept] = np.arange(len(kept))
+        frames = {}
+        ids, places = pa.array([], pa.string()), np.zeros(0, np.int64)
+        for name, one in part.admitted.items():
+            own = np.flatnonzero(rows[one.rows] >= 0)
+            if not len(own):
+                continue
+            type_ = self._definitions.events.types[name]
+            columns = FileColumns(one, own, self._coders.setdefault(name, {}), self._key)
+            at = one.rows[own]
+            taken_at = columns.column(type_.time_field).values
+            given = self._definitions.events, self._definitions.reference
+            frames[name] = ColumnFrame(type_, columns, taken_at, rows[at], *given)
+            if name == event:
+                ids, places = columns.text(type_.id_field).cast(pa.string()), seqs[at]
+        return Taken(frames, len(kept), ids, places)
+
+    def _fates(self, part: Part) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
+        """The places of a part's events in their order, their times, and what becomes of each."""
+        types = self._definitions.events.types
+        given = [(name, one) for name, one in part.admitted.items() if len(one.rows)]
+        at = [one.rows for _, one in given]
+        times = [one.columns[types[name].time_field].values for name, one in given]
+        hashes = [self.arrivals.hashes(name, one.columns[types[name].id_field]) for name, one in given]
+        if len(given) == 1:
+            order, when, fates = at[0], times[0], self.arrivals.take(hashes[0], times[0])
+        else:
+            order = np.concatenate([np.zeros(0, np.int64), *at])
+            by_place = np.argsort(order, kind="stable")
+            order, when = order[by_place], np.concatenate([np.zeros(0, np.int64), *times])[by_place]
+            fates = self.arrivals.take(np.concatenate([np.zeros((0, 2), np.uint64), *hashes])[by_place], when)
+        self._count(part, order, fates)
+        return order, when, fates
+
+    def _count(self, part: Part, order: NDArray[np.int64], fates: NDArray[np.uint8]) -> None:
+        from shroff.log.columns import ids as columnar_ids
+
+        late = late_words(self._definitions.settings.lateness_ms)
+        for kind, fate, words in (
+            ("doubled", columnar_ids.DOUBLED, DOUBLED),
+            ("too_late", columnar_ids.TOO_LATE, late),
+        ):
+            gone = order[fates == fate]
+            named = (Left(part.source, part.place(at), words) for at in map(int, gone[:FIRST_MAX]))
+            if len(gone):
+                self._left.add(kind, len(gone), named)
+
+
+class Arrivals:
+    """What becomes of the events that come, by their ids and times, in the order in which they come."""
+
+    def __init__(self, lateness_ms: int, key: Key) -> None:
+        self._lateness_ms, self._key = lateness_ms, key
+        self._state = np.zeros(3, np.int64)
+        self._slots = np.zeros((0, 2), np.uint64)
+        self._expected = 0
+        self._keys: dict[str, Key] = {}
+
+    def expect(self, count: int) -> None:
+        """Have room for so many ids at once, where it is known that they come."""
+        self._expected += count
+
+    def hashes(self, type_name: str, ids: Any) -> NDArray[np.uint64]:
+        """What stands for ids of a type: the same id of two types is two."""
+        if type_name not in self._keys:
+            number = np.uint64(len(self._keys))
+            self._keys[type_name] = self._key[0] ^ number, self._key[1]
+        return _hashes(ids, self._keys[type_name])
+
+    def take(self, hashes: NDArray[np.uint64], times: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """What becomes of the events of a batch: taken, doubled or too late, as `columnar_ids` names it."""
+        # Loading kernels takes up to a second, in which the reading of the file goes on.
+        from shroff.log.columns.ids import COUNT, take_events
+
+        wanted = max(int(self._state[COUNT]) + len(hashes), self._expected)
+        if _is_full(self._slots, wanted):
+            self._slots, _ = _grown(self._slots, np.zeros(len(self._slots), np.int32), wanted)
+        fates = np.empty(len(hashes), np.uint8)
+        times = np.require(times, np.int64, ["C", "W"])
+        take_events(np.ascontiguousarray(hashes), times, self._slots, self._state, self._lateness_ms, fates)
+        return fates
+
+
+class Coder:
+    """Numbers for the different texts of a column, over all batches."""
+
+    def __init__(self, key: Key) -> None:
+        self.dictionary = Dictionary()
+        self._key = key
+        self._slots, self._numbers = np.zeros((0, 2), np.uint64), np.zeros(0, np.int32)
+
+    def code(self, texts: Any) -> Coded:
+        """The column as places in the dictionary, which takes in the texts that are new."""
+        from shroff.log.columns.ids import code_texts
+
+        coded = texts if pa.types.is_dictionary(texts.type) else texts.dictionary_encode()
+        values, known = coded.dictionary, self.dictionary.values
+        hashes = _hashes(values, self._key)
+        if _is_full(self._slots, len(known) + len(hashes)):
+            self._slots, self._numbers = _grown(self._slots, self._numbers, len(known) + len(hashes))
+        codes, is_new = np.empty(len(values) + 1, np.int32), np.empty(len(values), np.uint8)
+        code_texts(hashes, self._slots, self._numbers, len(known), codes, is_new)
+        codes[-1] = -1
+        known.extend(values.filter(pa.array(is_new.astype(np.bool_))).to_pylist())
+        places = coded.indices.cast(pa.int64()).fill_null(len(values)).to_numpy(zero_copy_only=False)
+        return Coded(codes[places], self.dictionary)
+
+
+class FileColumns(Mapping[str, Column | Coded]):
+    """The taken events of a batch as the columns that a frame reads, each made when it is asked for."""
+
+    def __init__(self, admitted: Admitted, rows: NDArray[np.int64], coders: dict[str, Coder], key: Key) -> None:
+        self._admitted, self._coders, self._key = admitted, coders, key
+        self._rows = None if len(rows) == len(admitted.rows) else rows
+        self._made: dict[str, Column | Coded] = {}
+
+    def __getitem__(self, name: str) -> Column | Coded:
+        if name not in self._made:
+            self._made[name] = self._make(name)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._admitted.columns)
+
+    def __len__(self) -> int:
+        return len(self._admitted.columns)
+
+    def column(self, name: str) -> Column:
+        """A field that is no text."""
+        column: Column = self._admitted.columns[name]
+        return column if self._rows is None else column.take(self._rows)
+
+    def text(self, name: str) -> Any:
+        """A text field, as Arrow has it."""
+        texts = self._admitted.columns[name]
+        return texts if self._rows is None else texts.take(pa.array(self._rows))
+
+    def _make(self, name: str) -> Column | Coded:
+        if isinstance(self._admitted.columns[name], Column):
+            return self.column(name)
+        if name not in self._coders:
+            self._coders[name] = Coder(self._key)
+        return self._coders[name].code(self.text(name))
+
+
+def _read(
+    path: Path,
+    definitions: Definitions,
+    hasher: Callable[[str], str] | None,
+    event: str,
+    expect: Callable[[int], None],
+) -> Iterator[Part]:
+    """What the door makes of a file, part by part. `expect` is told how many rows there are, where the file says."""
+    events, settings = definitions.events, definitions.settings
+    lines = read_lines(path)
+    if lines.format != "parquet" or Dispatcher(events, lines.format).has_conditions:
+        submissions = Intake(events, settings, hasher).submissions(lines, path.name, event, is_default=True)
+        while batch := list(islice(submissions, EVENTS)):
+            yield _part(batch, definitions, path.name)
+        return
+    lines.close()
+    file = open_parquet(path)
+    door = ColumnDoor(events, settings, hasher, event, file.schema_arrow, path.name)
+    rows = EVENTS if door.is_by_rows else _rows_of_a_batch(file.metadata)
+    expect(file.metadata.num_rows)
+    before = 0
+    for batch in read_batches(file, path, rows, door.columns):
+        found = door.admit(batch, before)
+        place = partial(_row_number, before)
+        left = [("refused", Left(path.name, place(at), words)) for at, words in found.refused]
+        yield Part({event: found}, batch.num_rows, path.name, place, left)
+        before += batch.num_rows
+
+
+def _row_number(before: int, at: int) -> str:
+    return str(before + at + 1)
+
+
+def _part(submissions: Sequence[Submission], definitions: Definitions, source: str) -> Part:
+    """Submissions of a file as columns of each type."""
+    by_type: dict[str, dict[int, Event]] = {}
+    left: list[tuple[str, Left]] = []
+    for at, one in enumerate(submissions):
+        if one.event is None:
+            left.append(left_submission(one))
+        else:
+            by_type.setdefault(one.type, {})[at] = one.event
+    found = {name: admitted(events, definitions.events.types[name]) for name, events in by_type.items()}
+    return Part(found, len(submissions), source, lambda at: submissions[at].place, left)
+
+
+def _rows_of_a_batch(metadata: Any) -> int:
+    taken: int = sum(metadata.row_group(at).total_byte_size for at in range(metadata.num_row_groups))
+    rows: int = metadata.num_rows
+    return max(EVENTS, min(ROWS, BYTES * rows // max(taken, 1)))
+
+
+def ahead(items: Iterator[One]) -> Generator[One, None, None]:
+    """The same items; a thread has the next ones ready."""
+    ready: Queue[tuple[One | None, BaseException | None]] = Queue(AHEAD)
+    is_over = Signal()
+
+    def put(item: One | None, error: BaseException | None) -> None:
+        while not is_over.is_set():
+            with suppress(Full):
+                ready.put((item, error), timeout=0.1)
+                return
+
+    def read() -> None:
+        try:
+            for item in items:
+                put(item, None)
+                if is_over.is_set():
+                    return
+            put(None, None)
+        except BaseException as error:  # noqa: BLE001 (raised again where the items are asked for)
+            put(None, error)
+
+    thread = Thread(target=read, name="ahead", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = ready.get()
+            if error is not None:
+                raise error
+            if item is None:
+                return
+            yield item
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def _hashes(texts: Any, key: Key) -> NDArray[np.uint64]:
+    """The hashes of an array of texts, which are all there."""
+    from shroff.log.columns.ids import hash_texts
+
+    if pa.types.is_dictionary(texts.type):
+        texts = texts.cast(texts.type.value_type)
+    wide = pa.types.is_large_string(texts.type)
+    _, ends, data = texts.buffers()
+    hashes = np.empty((len(texts), 2), np.uint64)
+    if not len(texts):
+        return hashes
+    offsets = np.frombuffer(ends, np.int64 if wide else np.int32)[texts.offset :][: len(texts) + 1].astype(np.int64)
+    first, last = int(offsets[0]), int(offsets[-1])
+    letters = np.frombuffer(data, np.uint8)[first:last].copy() if last > first else np.zeros(1, np.uint8)
+    hash_texts(letters, offsets - first, *key, hashes)
+    return hashes
+
+
+def _is_full(slots: NDArray[np.uint64], count: int) -> bool:
+    """Whether so many hashes would fill the table too far."""
+    return count > len(slots) * FULLEST
+
+
+def _grown(
+    slots: NDArray[np.uint64], numbers: NDArray[np.int32], count: int
+) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
+    """A table with room for so many hashes, and the number of each; with those of a smaller table in it."""
+    from shroff.log.columns.ids import code_texts
+
+    size = SMALLEST
+    while count > size * FULLEST:
+        size *= 2
+    used = np.flatnonzero(slots[:, 1])
+    in_order = used[np.argsort(numbers[used], kind="stable")]
+    larger, larger_numbers = np.zeros((size, 2), np.uint64), np.zeros(size, np.int32)
+    code_texts(slots[in_order], larger, larger_numbers, 0, np.empty(len(used), np.int32), np.empty(len(used), np.uint8))
+    return larger, larger_numbers

@@ -1,0 +1,132 @@
+"""Which events of files are taken, and numbers for their texts, without a Python object for each; compiled.
+
+Texts are known by hashes of 128 bits under a key that each process draws for itself
+(SipHash-1-3), so nobody can make two of them meet: among 10 million the chance that any
+two do is 1 in 10^24.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from shroff.features.kernels.native import native
+from shroff.features.kernels.numbers import Word, compiled
+
+V0, V1, V2, V3 = (  # the words "somepseudorandomlygeneratedbytes" of SipHash
+    np.uint64(word) for word in (0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573)
+)
+U0, U1, U8, U13, U16, U17, U21, U32, U56, U64, U255 = (
+    np.uint64(number) for number in (0, 1, 8, 13, 16, 17, 21, 32, 56, 64, 255)
+)
+UEE, UDD = np.uint64(0xEE), np.uint64(0xDD)
+WATERMARK: Final = 0  # words of the state of `take_events`
+IS_THERE: Final = 1
+COUNT: Final = 2
+DOUBLED: Final = 0  # what becomes of an event
+TAKEN: Final = 1
+TOO_LATE: Final = 2
+
+
+@compiled
+def rotated(word: Word, bits: Word) -> Word:
+    return (word << bits) | (word >> (U64 - bits))
+
+
+@compiled
+def sip_round(v0: Word, v1: Word, v2: Word, v3: Word) -> Any:
+    v0 += v1
+    v1 = rotated(v1, U13) ^ v0
+    v0 = rotated(v0, U32)
+    v2 += v3
+    v3 = rotated(v3, U16) ^ v2
+    v0 += v3
+    v3 = rotated(v3, U21) ^ v0
+    v2 += v1
+    v1 = rotated(v1, U17) ^ v2
+    v2 = rotated(v2, U32)
+    return v0, v1, v2, v3
+
+
+@native("void(uint8[::1], int64[::1], uint64, uint64, uint64[:, ::1])")
+def hash_texts(data: Any, ends: Any, key0: Word, key1: Word, hashes: Any) -> None:
+    """Hash texts that lie one behind the other, text i in [ends[i], ends[i + 1]). No hash is all zeros."""
+    for i in range(len(ends) - 1):
+        begin, end = ends[i], ends[i + 1]
+        v0, v1, v2, v3 = key0 ^ V0, key1 ^ V1 ^ UEE, key0 ^ V2, key1 ^ V3
+        at = begin
+        while at + 8 <= end:
+            word = U0
+            for byte in range(8):
+                word |= np.uint64(data[at + byte]) << np.uint64(8 * byte)
+            v3 ^= word
+            v0, v1, v2, v3 = sip_round(v0, v1, v2, v3)
+            v0 ^= word
+            at += 8
+        word = (np.uint64(end - begin) & U255) << U56
+        byte = 0
+        while at + byte < end:
+            word |= np.uint64(data[at + byte]) << np.uint64(8 * byte)
+            byte += 1
+        v3 ^= word
+        v0, v1, v2, v3 = sip_round(v0, v1, v2, v3)
+        v0 ^= word
+        v2 ^= UEE
+        for _ in range(3):
+            v0, v1, v2, v3 = sip_round(v0, v1, v2, v3)
+        hashes[i, 0] = v0 ^ v1 ^ v2 ^ v3
+        v1 ^= UDD
+        for _ in range(3):
+            v0, v1, v2, v3 = sip_round(v0, v1, v2, v3)
+        hashes[i, 1] = (v0 ^ v1 ^ v2 ^ v3) | U1
+
+
+@compiled
+def find(slots: Any, one: Word, two: Word) -> Word:
+    """The slot of a hash, or the free one where it belongs."""
+    mask = np.uint64(len(slots) - 1)
+    at = one & mask
+    while slots[at, 1] != U0 and (slots[at, 0] != one or slots[at, 1] != two):
+        at = (at + U1) & mask
+    return at
+
+
+@native("void(uint64[:, ::1], int64[::1], uint64[:, ::1], int64[::1], int64, uint8[::1])")
+def take_events(hashes: Any, times: Any, slots: Any, state: Any, lateness_ms: Word, taken: Any) -> None:
+    """Say of each event whether it is taken, which it is where its id is new and it is not too late.
+
+    One that is not taken moves no watermark, and its id stays new. `slots` has room for all.
+    It is the rule of `histories.file_batches` once more, as compiled code has no set of ids; a law compares them.
+    """
+    for i in range(len(times)):
+        at = find(slots, hashes[i, 0], hashes[i, 1])
+        taken[i] = DOUBLED
+        if slots[at, 1] != U0:
+            continue
+        if state[IS_THERE] == 1 and state[WATERMARK] - times[i] > lateness_ms:
+            taken[i] = TOO_LATE
+            continue
+        taken[i] = TAKEN
+        slots[at, 0] = hashes[i, 0]
+        slots[at, 1] = hashes[i, 1]
+        state[COUNT] += 1
+        if state[IS_THERE] == 0 or times[i] > state[WATERMARK]:
+            state[WATERMARK] = times[i]
+            state[IS_THERE] = 1
+
+
+@native("int64(uint64[:, ::1], uint64[:, ::1], int32[::1], int64, int32[::1], uint8[::1])")
+def code_texts(hashes: Any, slots: Any, numbers: Any, count: Word, codes: Any, is_new: Any) -> Word:
+    """Give each text its number; a new one gets the next from `count` on. Returns how many there are then."""
+    for i in range(len(hashes)):
+        at = find(slots, hashes[i, 0], hashes[i, 1])
+        is_new[i] = 0
+        if slots[at, 1] == U0:
+            slots[at, 0] = hashes[i, 0]
+            slots[at, 1] = hashes[i, 1]
+            numbers[at] = count
+            is_new[i] = 1
+            count += 1
+        codes[i] = numbers[at]
+    return count

@@ -1,0 +1,327 @@
+"""Reading the lines of a log into columns, without a Python object for each event; compiled.
+
+Bodies are canonical JSON objects of single values, keys in one order. What is not in the form
+in which today's types would write it is marked as odd: Python reads those events one by one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from shroff.features.kernels.native import native
+from shroff.features.kernels.numbers import Word, compiled
+
+MISSING: Final = 0
+THERE: Final = 1
+ODD: Final = 2
+TEXT: Final = 1  # kinds of a value's token: a text without escapes, and anything else that stands without quotes
+TOKEN: Final = 2
+STRANGE: Final = 3
+
+NEWLINE: Final = 10
+SPACE: Final = 32
+QUOTE: Final = 34
+COMMA: Final = 44
+MINUS: Final = 45
+POINT: Final = 46
+ZERO: Final = 48
+NINE: Final = 57
+COLON: Final = 58
+BACKSLASH: Final = 92
+OPEN: Final = 123
+CLOSE: Final = 125
+ONE: Final = 49
+LETTER_T: Final = 116
+LETTER_F: Final = 102
+LETTER_T_UPPER: Final = 84
+LETTER_Z: Final = 90
+LIST: Final = 91
+DIGITS_MAX: Final = 18  # that always fit 64 bits
+EXACT_DIGITS_MAX: Final = 15  # of a float whose digits are a whole number below 2^53
+EXACT_PLACES_MAX: Final = 22  # powers of ten up to here are floats themselves
+UNITS_MAX: Final = 10**15
+DAY_MS: Final = 86_400_000
+SECONDS_MAX_DIGITS: Final = 12
+
+
+@compiled
+def end_of_text(data: Any, at: Word, end: Word) -> Word:
+    """The place of the quote that ends a text; `end` where none does."""
+    while at < end and data[at] != QUOTE:
+        at += 2 if data[at] == BACKSLASH else 1
+    return min(end, at)
+
+
+@compiled
+def number_of(data: Any, first: Word, last: Word, names: Any, name_ends: Any, begin: Word) -> Word:
+    """The number of a name among `names` from `begin` on; how many there are where it is none of them."""
+    for number in range(begin, len(name_ends) - 1):
+        start = name_ends[number]
+        if name_ends[number + 1] - start != last - first:
+            continue
+        same = True
+        for k in range(last - first):
+            if names[start + k] != data[first + k]:
+                same = False
+                break
+        if same:
+            return number
+    return len(name_ends) - 1
+
+
+@compiled
+def has_escape(data: Any, first: Word, last: Word) -> Word:
+    found = False
+    for k in range(first, last):
+        found |= data[k] == BACKSLASH
+    return found
+
+
+@native("void(uint8[::1], int64[::1], int64[::1], uint8[::1], int64[::1], int64[:, ::1], int64[:, ::1], uint8[:, ::1])")
+def find_values(
+    data: Any, begins: Any, ends: Any, names: Any, name_ends: Any, firsts: Any, lasts: Any, kinds: Any
+) -> None:
+    """Where the values of some fields stand in each body, [first, last), and what kind of token each is.
+
+    `names` are as they stand between quotes, in the order of keys. Fields that a body lacks have the kind 0.
+    """
+    fields = len(name_ends) - 1
+    for row in range(len(begins)):
+        at, end, wanted = begins[row] + 1, ends[row], 0
+        for number in range(fields):
+            kinds[number, row] = 0
+        while wanted < fields and at < end and data[at] == QUOTE:
+            key = at + 1
+            at = end_of_text(data, key, end)
+            number = number_of(data, key, at, names, name_ends, wanted)
+            at += 2  # the quote and the colon
+            if at >= end or data[at] == OPEN or data[at] == LIST:
+                break
+            kind = TEXT if data[at] == QUOTE else TOKEN
+            if kind == TEXT:
+                first = at + 1
+                last = end_of_text(data, first, end)
+                at = last + 1
+            else:
+                first = at
+                while at < end and data[at] != COMMA and data[at] != CLOSE:
+                    at += 1
+                last = at
+            if number < fields:
+                firsts[number, row] = first
+                lasts[number, row] = last
+                kinds[number, row] = STRANGE if kind == TEXT and has_escape(data, first, last) else kind
+                wanted = number + 1
+            at += 1  # the comma, or the end
+        if wanted < fields and at != end:  # no flat object: Python says what is wrong with it
+            for number in range(fields):
+                kinds[number, row] = STRANGE
+
+
+@native("void(uint8[::1], int64[::1], uint8[::1], int64[::1], int64[::1], uint8[::1], int64[::1])")
+def sort_out(data: Any, ends: Any, names: Any, name_ends: Any, types: Any, decided: Any, bodies: Any) -> None:
+    """Of each line the number of its kind and type among `names`, whether it was decided, and where its body begins.
+
+    A name is the letter of the kind and the type: `epayment`. What is none of them has the number behind the last.
+    """
+    begin = 0
+    for i in range(len(ends)):
+        at = begin + 2
+        while at < ends[i] and data[at] != SPACE:
+            at += 1
+        decided[i] = data[begin + 1] == ONE
+        data[begin + 1] = data[begin]  # so that the kind stands right before the type
+        types[i] = number_of(data, begin + 1, at, names, name_ends, 0)
+        bodies[i] = at + 1
+        begin = ends[i] + 1
+
+
+@compiled
+def whole_number(data: Any, first: Word, last: Word) -> Any:
+    """Digits as a number, and whether they are at most 18 and nothing else."""
+    number = 0
+    if last <= first or last - first > DIGITS_MAX:
+        return number, False
+    for k in range(first, last):
+        if data[k] < ZERO or data[k] > NINE:
+            return number, False
+        number = number * 10 + (data[k] - ZERO)
+    return number, True
+
+
+@compiled
+def decimal(data: Any, first: Word, last: Word) -> Any:
+    """A plain decimal: its digits as a number with its sign, how many stand behind the point, and whether it is one."""
+    negative = first < last and data[first] == MINUS
+    at = first + 1 if negative else first
+    number, places, count, seen = 0, 0, 0, False
+    begin = at
+    while at < last:
+        if data[at] == POINT and not seen and at > begin:
+            seen = True
+        elif ZERO <= data[at] <= NINE and count < DIGITS_MAX:
+            number = number * 10 + (data[at] - ZERO)
+            count += 1
+            places += 1 if seen else 0
+        else:
+            return number, places, count, False
+        at += 1
+    if count == 0 or (seen and places == 0):
+        return number, places, count, False
+    return -number if negative else number, places, count, True
+
+
+@native("void(uint8[::1], int64[::1], int64[::1], uint8[::1], int64, int64[::1], uint8[::1])")
+def read_decimals(data: Any, firsts: Any, lasts: Any, kinds: Any, places: Word, values: Any, states: Any) -> None:
+    """Money and numbers, stored as texts, in smallest units."""
+    for row in range(len(firsts)):
+        states[row] = MISSING if kinds[row] == 0 else ODD
+        if kinds[row] != TEXT:
+            continue
+        number, found, _, fits = decimal(data, firsts[row], lasts[row])
+        if not fits or found > places:
+            continue
+        for _ in range(places - found):
+            if number > UNITS_MAX or number < -UNITS_MAX:
+                break
+            number *= 10
+        if -UNITS_MAX <= number <= UNITS_MAX:
+            values[row] = number
+            states[row] = THERE
+
+
+@native("void(uint8[::1], int64[::1], int64[::1], uint8[::1], int64[::1], uint8[::1])")
+def read_integers(data: Any, firsts: Any, lasts: Any, kinds: Any, values: Any, states: Any) -> None:
+    """Integers, which are texts beyond 2^53."""
+    for row in range(len(firsts)):
+        states[row] = MISSING if kinds[row] == 0 else ODD
+        if kinds[row] == 0 or kinds[row] == STRANGE:
+            continue
+        number, places, _, fits = decimal(data, firsts[row], lasts[row])
+        if fits and places == 0:
+            values[row] = number
+            states[row] = THERE
+
+
+@native("void(uint8[::1], int64[::1], int64[::1], uint8[::1], float64[::1], uint8[::1])")
+def read_reals(data: Any, firsts: Any, lasts: Any, kinds: Any, values: Any, states: Any) -> None:
+    """Floats of so few digits that one division of exact numbers rounds them correctly."""
+    for row in range(len(firsts)):
+        states[row] = MISSING if kinds[row] == 0 else ODD
+        if kinds[row] != TOKEN:
+            continue
+        number, places, count, fits = decimal(data, firsts[row], lasts[row])
+        if fits and count <= EXACT_DIGITS_MAX and places <= EXACT_PLACES_MAX:
+            scale = 1.0
+            for _ in range(places):
+                scale *= 10.0
+            values[row] = float(number) / scale
+            states[row] = THERE
+
+
+@native("void(uint8[::1], int64[::1], int64[::1], uint8[::1], int64[::1], uint8[::1])")
+def read_durations(data: Any, firsts: Any, lasts: Any, kinds: Any, values: Any, states: Any) -> None:
+    """Seconds with up to three places, in milliseconds."""
+    for row in range(len(firsts)):
+        states[row] = MISSING if kinds[row] == 0 else ODD
+        if kinds[row] != TOKEN:
+            continue
+        number, places, count, fits = decimal(data, firsts[row], lasts[row])
+        if fits and places <= 3 and count <= SECONDS_MAX_DIGITS:
+            for _ in range(3 - places):
+                number *= 10
+            values[row] = number
+            states[row] = THERE
+
+
+@native("void(uint8[::1], int64[::1], int64[::1], uint8[::1], uint8[::1], uint8[::1])")
+def read_truths(data: Any, firsts: Any, lasts: Any, kinds: Any, values: Any, states: Any) -> None:
+    """Whether it is `true`; else it is `false`."""
+    for row in range(len(firsts)):
+        states[row] = MISSING if kinds[row] == 0 else ODD
+        if kinds[row] == TOKEN and (data[firsts[row]] == LETTER_T or data[firsts[row]] == LETTER_F):
+            values[row] = data[firsts[row]] == LETTER_T
+            states[row] = THERE
+
+
+@compiled
+def days_from_civil(year: Word, month: Word, day: Word) -> Word:
+    """Days since 1970-01-01 of a date from the year 1000 on (Howard Hinnant's algorithm `days_from_civil`)."""
+    if month <= 2:
+        year -= 1
+    era = year // 400
+    of_era = year - era * 400
+    of_year = (153 * (month + (-3 if month > 2 else 9)) + 2) // 5 + day - 1
+    return era * 146_097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719_468
+
+
+@compiled
+def days_in(year: Word, month: Word) -> Word:
+    if month == 2:
+        return 29 if (year % 4 == 0 and year % 100 != 0) or year % 400 == 0 else 28
+    return 30 + (month + month // 8) % 2
+
+
+@native("void(uint8[::1], int64[::1], int64[::1], uint8[::1], int64[::1], uint8[::1])")
+def read_times(data: Any, firsts: Any, lasts: Any, kinds: Any, values: Any, states: Any) -> None:
+    """`2026-03-01T10:00:00Z`, or with milliseconds, in milliseconds."""
+    for row in range(len(firsts)):
+        states[row] = MISSING if kinds[row] == 0 else ODD
+        first, length = firsts[row], lasts[row] - firsts[row]
+        if kinds[row] != TEXT or not (length == 20 or (length == 24 and data[first + 19] == POINT)):
+            continue
+        year, y = whole_number(data, first, first + 4)
+        month, m = whole_number(data, first + 5, first + 7)
+        day, d = whole_number(data, first + 8, first + 10)
+        hour, h = whole_number(data, first + 11, first + 13)
+        minute, i = whole_number(data, first + 14, first + 16)
+        second, s = whole_number(data, first + 17, first + 19)
+        rest_ms, r = whole_number(data, first + 20, first + 23) if length == 24 else (0, True)
+        fits = y and m and d and h and i and s and r and data[first + length - 1] == LETTER_Z
+        fits = fits and data[first + 4] == MINUS and data[first + 7] == MINUS and data[first + 10] == LETTER_T_UPPER
+        fits = fits and data[first + 13] == COLON and data[first + 16] == COLON and year >= 1000
+        if not fits or not (1 <= month <= 12 and hour < 24 and minute < 60 and second < 60):
+            continue
+        if 1 <= day <= days_in(year, month):
+            seconds = hour * 3_600 + minute * 60 + second
+            values[row] = days_from_civil(year, month, day) * DAY_MS + seconds * 1_000 + rest_ms
+            states[row] = THERE
+
+
+@native("void(uint8[::1], int64[::1], int64[::1], uint8[::1], uint8[::1], int32[::1], uint8[::1])")
+def gather_texts(data: Any, firsts: Any, lasts: Any, kinds: Any, letters: Any, ends: Any, states: Any) -> None:
+    """Texts one behind the other, as Arrow has them. One that is missing or odd is empty."""
+    at = 0
+    for row in range(len(firsts)):
+        ends[row] = at
+        states[row] = MISSING if kinds[row] == 0 else ODD
+        if kinds[row] == TEXT:
+            for k in range(firsts[row], lasts[row]):
+                letters[at] = data[k]
+                at += 1
+            states[row] = THERE
+    ends[len(firsts)] = at
+
+
+@native("int64(uint8[::1], uint8[::1], int64[::1], int8[::1])")
+def read_outcomes(data: Any, letters: Any, places: Any, outcomes: Any) -> Word:
+    """Lines such as `17 approve` as places and numbers of outcomes by their first `letters`; gives how many there are.
+
+    An outcome that is none of them has the number -1.
+    """
+    count, at = 0, 0
+    while at < len(data):
+        place = 0
+        while data[at] != SPACE:
+            place = place * 10 + (data[at] - ZERO)
+            at += 1
+        places[count] = place
+        outcomes[count] = -1
+        for number in range(len(letters)):
+            if letters[number] == data[at + 1]:
+                outcomes[count] = number
+        while data[at] != NEWLINE:
+            at += 1
+        at += 1
+        count += 1
+    return count

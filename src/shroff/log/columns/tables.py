@@ -1,0 +1,243 @@
+"""Features as Arrow tables: one row per event of a type, id and place first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff import config
+from shroff.errors import UsageError, nearest
+from shroff.features.batch.engine import Batch
+from shroff.features.batch.rounds import Rounds, Waiting
+from shroff.features.cluster.partitioned import Cluster, Partitioned
+from shroff.features.computed import Computed, known_engines
+from shroff.features.frames import Frame
+from shroff.features.naive import Naive
+from shroff.features.online.engine import Online
+from shroff.language.columns import Column, column_of
+from shroff.language.types import INTEGER_MAX, INTEGER_MIN, Type
+from shroff.language.values import rescale_half_even
+from shroff.log.state.histories import History, Taken, taken
+from shroff.project.definitions import Definitions, computed_of
+from shroff.runtime.progress import Progress, batched
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How features are computed.
+
+    Args:
+        engine: `batch`, `online` or `naive`.
+        reading: Is told how many events were read.
+        computing: Is told how many of them the batch engine has answers for, in its second pass.
+        spill: A folder for what memory does not hold; without it the system's own.
+        cluster: Where the batch engine answers; without one in this process.
+    """
+
+    engine: str = "batch"
+    reading: Progress | None = None
+    computing: Progress | None = None
+    spill: Path | None = None
+    cluster: Cluster | None = None
+
+
+def rounds_of(definitions: Definitions, computed: Sequence[Computed], lateness_ms: int, event: str, way: Way) -> Rounds:
+    """The batch engine, to be given a history and closed: here, or on the cluster of the way."""
+    given = definitions.events, computed, definitions.reference, lateness_ms
+    if way.cluster is None:
+        return Batch(*given, threads=config.threads(), also=[event], spill=way.spill)
+    return Partitioned(*given, cluster=way.cluster, also=[event], spill=way.spill)
+
+
+def known_way(way: Way) -> None:
+    """Raises: UsageError where there is no such engine, or where it has nothing for a cluster."""
+    known_engines([way.engine])
+    if way.cluster is not None and way.engine != "batch":
+        raise UsageError(f"a cluster computes by the batch engine alone; --engine {way.engine} is for --backend local.")
+
+
+def known_type(definitions: Definitions, event: str) -> None:
+    """Raises: UsageError where this is no event type."""
+    types = definitions.events.types
+    if event not in types:
+        hint = nearest(event, types) or f"There is {', '.join(types)}."
+        raise UsageError(f"{event!r} is no event type. {hint}")
+
+
+def feature_schema(definitions: Definitions, event: str) -> pa.Schema:
+    """The columns of a feature table: `id`, `seq`, then `entity.name` by name.
+
+    Raises: UsageError where there is no such event type.
+    """
+    import pyarrow as pa
+
+    known_type(definitions, event)
+    places = definitions.settings.money_places
+    fields = [pa.field("id", pa.string()), pa.field("seq", pa.int64())]
+    fields += [
+        pa.field(name, arrow_type(definitions.features[name].type, places)) for name in definitions.feature_names(event)
+    ]
+    return pa.schema(fields)
+
+
+def arrow_type(type_: Type, money_places: int) -> pa.DataType:
+    """How a type stands in Parquet (INTERFACES, `shroff features`)."""
+    import pyarrow as pa
+
+    kinds = {
+        "integer": pa.int64(),
+        "real": pa.float64(),
+        "duration": pa.float64(),
+        "boolean": pa.bool_(),
+        "time": pa.timestamp("ms", tz="UTC"),
+        "money": pa.decimal128(38, money_places),
+        "number": pa.decimal128(38, type_.places),
+    }
+    return kinds.get(type_.kind, pa.string())
+
+
+def feature_tables(
+    definitions: Definitions, event: str, history: History, lateness_ms: int, way: Way
+) -> Iterator[pa.Table]:
+    """Compute the features of one type from a history in log order, as tables that follow each other.
+
+    Args:
+        history: Places and events of every type; labels too.
+        lateness_ms: How late the events of the history may be.
+
+    Raises: UsageError where there is no such engine.
+    """
+    known_way(way)
+    if way.engine == "naive":
+        yield from _by_definition(definitions, event, batched(history, way.reading))
+        return
+    yield from tables_of(definitions, event, taken(history, definitions, event), lateness_ms, way)
+
+
+def tables_of(
+    definitions: Definitions, event: str, history: Iterable[Taken], lateness_ms: int, way: Way
+) -> Iterator[pa.Table]:
+    """The same of a history that has come as frames, by the batch or the online engine."""
+    known_way(way)
+    history = batched(history, way.reading)
+    computed = _computed(definitions, event)
+    if way.engine == "batch":
+        yield from _by_batch(definitions, event, history, computed, lateness_ms, way)
+        return
+    online = Online(definitions.events, computed, definitions.reference, lateness_ms)
+    for one in history:
+        online.take(one.frames, one.size)
+        if len(one.seqs):
+            yield _table(definitions, event, one.ids, one.seqs, one.frames.get(event))
+
+
+def _computed(definitions: Definitions, event: str) -> list[Computed]:
+    return [one for one in computed_of(definitions, also=event) if one.needs_key]
+
+
+def _by_batch(
+    definitions: Definitions,
+    event: str,
+    history: Iterable[Taken],
+    computed: Sequence[Computed],
+    lateness_ms: int,
+    way: Way,
+) -> Iterator[pa.Table]:
+    import pyarrow as pa
+
+    with closing(rounds_of(definitions, computed, lateness_ms, event, way)) as batch:
+        named: Waiting[tuple[pa.Array, NDArray[np.int64]]] = batch.waiting()
+        for one in history:
+            batch.add(one.frames, one.size)
+            if len(one.seqs):
+                named.append((one.ids, one.seqs))
+        for frames in batch.answers():
+            frame = frames.get(event)
+            if frame is None:
+                continue
+            ids: list[pa.Array] = []
+            seqs: list[NDArray[np.int64]] = []
+            while sum(len(part) for part in ids) < len(frame):  # a piece has whole batches
+                for parts, part in zip((ids, seqs), named.popleft(), strict=True):
+                    parts.append(part)
+            yield _table(definitions, event, pa.concat_arrays(ids), np.concatenate(seqs), frame)
+            if way.computing is not None:
+                way.computing(len(frame))
+
+
+def _by_definition(definitions: Definitions, event: str, history: History) -> Iterator[pa.Table]:
+    naive = Naive(definitions.events, _computed(definitions, event), definitions.reference)
+    for batch in history:
+        values = [naive.add(one) for _, one in batch]
+        (one,) = taken(iter([batch]), definitions, event)
+        frame = one.frames.get(event)
+        if frame is not None:
+            for name in definitions.feature_names(event):
+                listed = [values[row].get(name) for row in frame.rows.tolist()]
+                frame.computed[name] = column_of(listed, definitions.features[name].type)
+        yield _table(definitions, event, one.ids, one.seqs, frame)
+
+
+def _table(
+    definitions: Definitions, event: str, ids: pa.Array, seqs: NDArray[np.int64], frame: Frame | None
+) -> pa.Table:
+    """The rows of a frame; null where a feature was not computed."""
+    import pyarrow as pa
+
+    schema = feature_schema(definitions, event)
+    arrays: list[Any] = [ids, pa.array(seqs)]
+    for name in definitions.feature_names(event):
+        column = frame.computed.get(name) if frame is not None else None
+        wanted = schema.field(name).type
+        arrays.append(
+            pa.nulls(len(seqs), wanted) if column is None else array_of(column, definitions.features[name].type, wanted)
+        )
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def array_of(column: Column, type_: Type, wanted: pa.DataType) -> pa.Array:
+    """One column in Arrow; an integer beyond 64 bits is missing there."""
+    import pyarrow as pa
+
+    missing = None if column.valid.all() else ~column.valid
+    if type_.kind in {"money", "number"}:
+        return _decimals(column, type_.places, wanted)
+    if type_.kind == "duration":
+        return pa.array(column.values.astype(np.float64) / 1_000, wanted, mask=missing)
+    if type_.kind == "integer" and column.values.dtype == object:
+        fits = [INTEGER_MIN <= value <= INTEGER_MAX for value in column.values.tolist()]
+        values = [
+            value if fit and valid else None
+            for value, fit, valid in zip(column.values.tolist(), fits, column.valid, strict=True)
+        ]
+        return pa.array(values, wanted)
+    return (
+        pa.array(column.values, mask=missing).cast(wanted)
+        if type_.kind == "time"
+        else pa.array(column.values, wanted, mask=missing)
+    )
+
+
+def _decimals(column: Column, places: int, wanted: Any) -> pa.Array:
+    """Scaled integers as decimal128, without a Python object each where they have 64 bits."""
+    import pyarrow as pa
+
+    words = np.empty((len(column), 2), np.int64)
+    if column.values.dtype == object or places != wanted.scale:
+        units = [rescale_half_even(value, places, wanted.scale) for value in column.values.tolist()]
+        words[:, 0] = np.array([unit & (2**64 - 1) for unit in units], np.uint64).view(np.int64)
+        words[:, 1] = [unit >> 64 for unit in units]
+    else:
+        words[:, 0] = column.values
+        np.right_shift(words[:, 0], 63, out=words[:, 1])
+    valid = None if column.valid.all() else pa.py_buffer(np.packbits(column.valid, bitorder="little"))
+    return pa.Array.from_buffers(wanted, len(words), [valid, pa.py_buffer(words)])

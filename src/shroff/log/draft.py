@@ -1,0 +1,399 @@
+"""A batch in the making: what becomes of each submission, on state that moves along with it.
+
+It checks what the door cannot see (ids, lateness, labels and their events), gives places
+and lets the engine decide. Nothing is written here, and a draft that is not committed
+takes its state with it: see `log.writer`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from shroff.engine.step import Effects, Placed
+from shroff.events.door import LabelInput, label_refusal
+from shroff.events.event import Event, time_text
+from shroff.events.intake import Submission
+from shroff.events.labels import Standing
+from shroff.events.unique import Named
+from shroff.features.key_texts import Hits
+from shroff.language.values import show_duration
+from shroff.log.history import label_id, label_key, waiting_body, waiting_label
+from shroff.log.known import Key, Known, NameKey
+from shroff.log.state.fold import Folded
+from shroff.streams.log import Batch, LateEvent, Offset, PersonalValue, Record, Refused, UniqueValue, WaitingLabel
+
+DECIDED: Final = "decided"
+TAKEN: Final = "taken"
+DUPLICATE: Final = "duplicate"
+REFUSED: Final = "refused"
+WAITING: Final = "waiting"
+UNTAKEN: Final = "untaken"
+LATE: Final = "late"  # and kept, beside the log
+
+
+class Answer(msgspec.Struct, gc=False):
+    """What became of one submission. `document` is the decision's bytes, where there is one.
+
+    A label that came before its event is `waiting` whatever the batches; `seq` is its place
+    where the event came in the same batch, and `reason` says then why it did not fit.
+    Of a label that was taken, `in_force` is the verdict of its event from here on, and whose; with several lanes `lane`
+    is the one that `seq` is a place of, and `seq` 0 where that is not known.
+    """
+
+    kind: str
+    type: str = ""
+    id: str = ""
+    seq: int = 0
+    outcome: str = ""
+    document: bytes | None = None
+    reason: str = ""
+    is_conflict: bool = False
+    is_label: bool = False
+    in_force: tuple[str, str] | None = None
+    lane: int | None = None
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A batch ready to be committed, and the answers that hold once it is.
+
+    `met` has the labels that had waited, in the log or in this batch, and whose event has
+    come: their places by their ids, 0 for one that did not fit its event and was refused.
+    """
+
+    batch: Batch
+    answers: list[Answer]
+    met: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Early:
+    """A label of this batch whose event has not come yet, and what the log keeps of it if none does."""
+
+    label: LabelInput
+    answer: Answer
+    waiting: WaitingLabel
+
+
+class Draft:
+    """Takes the submissions of one batch.
+
+    Args:
+        state: State at the end of the log. It moves on, so it must not be used if this batch is not committed.
+        known: What is there already of these submissions.
+        decide: Whether events are decided, or only taken.
+        keeps_late: Events that are too late are kept beside the log; else they are refused.
+    """
+
+    def __init__(
+        self, state: Folded, known: Known, now_ms: Callable[[], int], *, decide: bool, keeps_late: bool = False
+    ) -> None:
+        self._state, self._known, self._now_ms, self._decide = state, known, now_ms, decide
+        self._keeps_late = keeps_late
+        self._late = known.late
+        self._past_hits: Hits | None = None if decide else {}
+        self._lateness_ms = state.engine.definitions.settings.lateness_ms
+        self._seq = known.seq
+        self._batch = Batch()
+        self._placed: list[Placed] = []
+        self._unique = state.records.unique
+        self._events: dict[Key, tuple[Event, Record]] = {}
+        self._named: dict[NameKey, tuple[Event, Record]] = {}
+        self._label_places: dict[str, int] = {}
+        self._early: dict[str, _Early] = {}
+        self._early_of: dict[NameKey, list[str]] = defaultdict(list)
+        self._repeated: list[tuple[Answer, Key]] = []
+        self._repeated_labels: list[Answer] = []
+        self._met: dict[str, int] = {}
+
+    def prepared(self, submissions: Sequence[Submission], offsets: Sequence[Offset]) -> Prepared:
+        """Everything that comes of these submissions, in their order."""
+        answers = [self._take(one) for one in submissions]
+        effects = self._state.engine.step(self._placed)
+        batch = self._batch
+        batch.decisions, batch.hits, batch.flags = effects.decisions, effects.hits, effects.flags
+        batch.outbox, batch.offsets = effects.outbox, list(offsets)
+        batch.remarks = effects.remarks
+        batch.waiting = [early.waiting for early in self._early.values()]
+        self._fill(answers, effects)
+        return Prepared(batch, answers, self._met)
+
+    # ---- one submission
+
+    def _take(self, one: Submission) -> Answer:
+        event = one.event or one.refused
+        if event is not None:
+            return self._event(one, event)
+        if one.refusal is not None:
+            return self._refuse(one, one.refusal)
+        if one.label is not None:
+            return self._label(one, one.label)
+        return Answer(UNTAKEN)
+
+    def _refuse(self, one: Submission, reason: str, *, is_conflict: bool = False) -> Answer:
+        self._batch.refused.append(Refused(one.source, one.place, one.type, reason, one.raw(), self._now_ms()))
+        id_ = one.sent.id if one.sent else ""
+        is_label = one.type == "label"
+        return Answer(REFUSED, one.type, id_, reason=reason, is_conflict=is_conflict, is_label=is_label)
+
+    def _event(self, one: Submission, event: Event) -> Answer:
+        state, type_, id_, time_ms = self._state, event.type, event.id, event.time_ms
+        key = type_, id_
+        body = one.body if one.body is not None else state.records.encode(event)
+        earlier = self._events[key][1] if key in self._events else self._known.records.get(key)
+        if earlier is not None:
+            return self._again(one, event, body, earlier)
+        if key in self._late:
+            return self._late_again(one, event, body, self._late[key])
+        names = self._unique.keys(event) if self._unique else []
+        doubled = self._doubled(type_, names) if names else ""
+        if doubled or one.refusal is not None:
+            return self._refuse(one, doubled or one.refusal or "")
+        watermark_ms = state.watermark_ms
+        if watermark_ms is None or watermark_ms < time_ms:
+            state.watermark_ms = time_ms
+        elif watermark_ms - time_ms > self._lateness_ms:
+            if self._keeps_late:
+                return self._keep(one, event, body)
+            return self._refuse(one, self._lateness(event, watermark_ms))
+        seq = self._seq = self._seq + 1
+        record = Record(seq, "event", type_, id_, time_ms, body, self._decide)
+        self._batch.records.append(record)
+        self._events[key] = event, record
+        self._placed.append(Placed(seq, event, body, self._past_hits))
+        if one.personal:
+            self._lay_beside(one, event)
+        for name, value in names:
+            self._batch.unique.append(UniqueValue(type_, name, value, seq))
+            self._named[type_, name, value] = event, record
+        if self._known.waiting or self._early:
+            self._join_waiting([("", id_), *names], event, body)
+        return Answer(TAKEN, type_, id_, seq)
+
+    def _doubled(self, type_: str, names: Iterable[Named]) -> str:
+        """Why an event with these unique values cannot be taken; nothing where nobody has them."""
+        for name, value in names:
+            key = type_, name, value
+            record = self._named[key][1] if key in self._named else self._known.unique.get(key)
+            if record is not None:
+                return f"{name}: it is unique, and {type_} {record.id!r} has the same value already"
+        return ""
+
+    def _again(self, one: Submission, event: Event, body: bytes, earlier: Record) -> Answer:
+        """An id that is taken: the same content is answered from what was decided, other content is refused.
+
+        Bytes that differ may still be the same content, written when the type had other
+        fields or places; so values are compared, as today's type reads them.
+        """
+        if earlier.body != body and self._state.records.decode(earlier) != event:
+            words = f"{event.type} {event.id!r} is in the log with other content; an id names one event"
+            return self._refuse(one, words, is_conflict=True)
+        answer = Answer(DUPLICATE, event.type, event.id, earlier.seq)
+        self._repeated.append((answer, (event.type, event.id)))
+        return answer
+
+    def _keep(self, one: Submission, event: Event, body: bytes) -> Answer:
+        """Keep an event that is too late: without a place, so that nothing sees it."""
+        late = LateEvent(event.type, event.id, event.time_ms, body, self._now_ms())
+        self._batch.late.append(late)
+        self._late[event.type, event.id] = late
+        self._lay_beside(one, event)
+        return Answer(LATE, event.type, event.id)
+
+    def _late_again(self, one: Submission, event: Event, body: bytes, kept: LateEvent) -> Answer:
+        """An id that an event has which was too late and is kept: as with one of the log."""
+        stored = Record(0, "event", kept.type, kept.id, kept.time_ms, kept.body, decided=False)
+        if kept.body != body and self._state.records.decode(stored) != event:
+            words = f"{event.type} {event.id!r} came too late and is kept with other content; an id names one event"
+            return self._refuse(one, words, is_conflict=True)
+        return Answer(DUPLICATE, event.type, event.id)
+
+    def _lay_beside(self, one: Submission, event: Event) -> None:
+        """Keep the personal fields of an event, where no fold sees them."""
+        self._batch.personal += [PersonalValue(event.type, event.id, name, text) for name, text in one.personal]
+
+    def _lateness(self, event: Event, watermark_ms: int) -> str:
+        """Why an event is too late."""
+        definitions = self._state.engine.definitions
+        field_name = definitions.events.types[event.type].time_field
+        behind = show_duration(watermark_ms - event.time_ms)
+        return (
+            f"{field_name}: too late: {time_text(event.time_ms)} is {behind} behind the newest event, "
+            f"and lateness in shroff.yaml allows {show_duration(self._lateness_ms)}"
+        )
+
+    # ---- labels
+
+    def _label(self, one: Submission, label: LabelInput) -> Answer:
+        places = self._state.records.money_places
+        forms = self._unique.forms
+        lacking = next((name for name, _ in label.unique if (label.event_type or "", name) not in forms), "")
+        if lacking:
+            return self._refuse(one, f"{lacking}: no unique field of {label.event_type} in the version in force")
+        event, record = self._event_of(label)
+        label = label if record is None else label.dated(record.time_ms)
+        id_ = label_id(label, places, "" if record is None else record.id)
+        misfit = self._misfit(label, event) if event is not None and label.unique else ""
+        if not misfit and self._is_known(id_):
+            answer = Answer(DUPLICATE, "label", id_, is_label=True)
+            self._repeated_labels.append(answer)
+            return answer
+        if record is None:
+            return self._wait(one, label, id_)
+        event = event or self._decoded(record)
+        misfit = misfit or _too_early(label, event)
+        if misfit:
+            return self._refuse(one, misfit)
+        seq = self._join(label, id_, event, record.body)
+        standing = self._state.standings[f"{event.type}/{event.id}"]
+        in_force = standing.verdict, standing.source
+        return Answer(TAKEN, "label", id_, seq, is_label=True, in_force=in_force)
+
+    def _event_of(self, label: LabelInput) -> tuple[Event | None, Record | None]:
+        """The event that a label names by its id, else by a unique field, and its record.
+
+        One that is found by its id alone in the log is not read yet, since most labels that come again need it not.
+        """
+        type_ = label.event_type or ""
+        key = type_, label.event_id
+        if label.event_id:
+            if key in self._events:
+                return self._events[key]
+            if key in self._known.records:
+                record = self._known.records[key]
+                return self._decoded(record) if label.unique else None, record
+        for name, value in label.unique:
+            named = type_, name, value
+            if named in self._named:
+                return self._named[named]
+            if named in self._known.unique:
+                record = self._known.unique[named]
+                return self._decoded(record), record
+        return None, None
+
+    def _decoded(self, record: Record) -> Event:
+        found = self._state.records.decode(record)
+        assert isinstance(found, Event)
+        return found
+
+    def _misfit(self, label: LabelInput, event: Event) -> str:
+        """Why an event is not all that a label says of it; nothing where it is."""
+        if label.event_id and label.event_id != event.id:
+            return f"event: it is not {event.type} {event.id!r}, which {label.unique[0][0]} names"
+        has = dict(self._unique.keys(event))
+        for name, value in label.unique:
+            if has.get(name) != value:
+                key = event.type, name, value
+                other = self._named[key][1] if key in self._named else self._known.unique.get(key)
+                whose = "" if other is None else f"; this is that of {event.type} {other.id!r}"
+                return f"{name}: {event.type} {event.id!r} has {'another one' if name in has else 'none'}{whose}"
+        return ""
+
+    def _wait(self, one: Submission, label: LabelInput, id_: str) -> Answer:
+        """Keep a label for its event: what it waits for is that event's id, where it says that."""
+        type_, name, value = key = label_key(label)
+        answer = Answer(WAITING, "label", id_, is_label=True)
+        body = waiting_body(label, self._state.records.money_places)
+        waiting = WaitingLabel(type_, value, id_, body, one.source, one.place, one.raw(), name)
+        self._early[id_] = _Early(label, answer, waiting)
+        self._early_of[key].append(id_)
+        return answer
+
+    def _join_waiting(self, names: Iterable[Named], event: Event, body: bytes) -> None:
+        """Append what waits for an event: by its id, then by each unique field, in the order of arrival.
+
+        So where batches end makes no difference: what waits in the log came before what this batch brought.
+        """
+        for name, value in names:
+            key = event.type, name, value
+            for waiting in self._known.waiting.pop(key, ()):
+                self._join_stored(waiting, event, body)
+            for label_id_ in self._early_of.pop(key, ()):
+                self._join_early(label_id_, event, body)
+
+    def _is_known(self, id_: str) -> bool:
+        """Whether a label is in the log, in this batch, or waits for its event."""
+        known = self._known
+        if id_ in self._label_places or id_ in self._early or ("label", id_) in known.records:
+            return True
+        return id_ in known.waiting_ids and id_ not in self._met
+
+    def _join_stored(self, waiting: WaitingLabel, event: Event, body: bytes) -> None:
+        """Append a label that had waited, right after its event; one that does not fit it is refused now."""
+        settings = self._state.engine.definitions.settings
+        sent = waiting_label(waiting.body, settings.money_places)
+        label = sent.dated(event.time_ms)
+        self._batch.joined.append(waiting.id)
+        # Past the door's limits are those of a program that did not keep them, and amounts under other places of money.
+        reason = label_refusal(label, settings) or self._misfit(label, event) or _too_early(label, event)
+        if reason:
+            self._met[waiting.id] = 0
+            self._refuse_waiting(waiting, reason)
+        else:
+            is_other = bool(waiting.field) or label.known_at_ms != sent.known_at_ms
+            id_ = label_id(label, settings.money_places, event.id) if is_other else waiting.id
+            self._met[waiting.id] = self._label_places.get(id_) or self._join(label, id_, event, body)
+
+    def _join_early(self, id_: str, event: Event, body: bytes) -> None:
+        """The same for a label of this batch, whose answer then says what became of it."""
+        early = self._early.pop(id_)
+        label, answer = early.label.dated(event.time_ms), early.answer
+        reason = self._misfit(label, event) or _too_early(label, event)
+        if reason:
+            answer.reason = reason
+            self._refuse_waiting(early.waiting, reason)
+        else:
+            known_as = label_id(label, self._state.records.money_places, event.id)
+            answer.seq = self._label_places.get(known_as) or self._join(label, known_as, event, body)
+        self._met[id_] = answer.seq
+
+    def _refuse_waiting(self, waiting: WaitingLabel, reason: str) -> None:
+        """Refuse a label as if it had come now: the same line again is then the same entry."""
+        of = waiting
+        self._batch.refused.append(Refused(of.source, of.place, "label", reason, of.raw, self._now_ms()))
+
+    def _join(self, label: LabelInput, id_: str, event: Event, body: bytes) -> int:
+        """Append a label with its event; gives its place."""
+        state = self._state
+        named = f"{event.type}/{event.id}"
+        current = state.standings.get(named)
+        new = Standing(label.verdict, label.source, label.known_at_ms)
+        takes_over = current is None or current.gives_way_to(new)
+        changes = takes_over and (current is None or current.verdict != new.verdict)
+        joined, stored = state.records.join(label, id_, event, body, changes=changes)
+        if takes_over:
+            state.standings[named] = new
+        self._seq += 1
+        self._batch.records.append(Record(self._seq, "label", "label", id_, joined.time_ms, stored, decided=False))
+        self._label_places[id_] = self._seq
+        self._placed.append(Placed(self._seq, joined, stored, None))
+        return self._seq
+
+    # ---- answers
+
+    def _fill(self, answers: Iterable[Answer], effects: Effects) -> None:
+        """Put decisions and places into the answers; of duplicates those of the first time."""
+        decided = {row.seq: row for row in effects.decisions}
+        for answer in answers:
+            row = decided.get(answer.seq) if answer.kind == TAKEN else None
+            if row is not None:
+                answer.kind, answer.outcome, answer.document = DECIDED, row.outcome, row.document
+        for answer in self._repeated_labels:
+            record = self._known.records.get(("label", answer.id))
+            answer.seq = self._label_places.get(answer.id, record.seq if record is not None else 0)
+        for answer, key in self._repeated:
+            row = decided.get(answer.seq) or self._known.decisions.get(key)
+            if row is not None:
+                answer.outcome, answer.document = row.outcome, row.document
+
+
+def _too_early(label: LabelInput, event: Event) -> str:
+    if label.known_at_ms >= event.time_ms:
+        return ""
+    known, happened = time_text(label.known_at_ms), time_text(event.time_ms)
+    return f"known_at: {known} lies before the time of {event.type} {event.id!r}, {happened}"

@@ -1,0 +1,447 @@
+"""Between events and the records that the log keeps of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import msgspec
+
+from shroff.engine.stored import damaged, stored
+from shroff.errors import DefinitionError, Problem, StateError
+from shroff.events.definitions import SOURCES, VERDICTS, Events, EventType, load_events
+from shroff.events.door import LabelInput
+from shroff.events.event import Codec, Event, time_text
+from shroff.events.labels import LabelEvent, LogEvent, Standing
+from shroff.events.unique import UniqueFields
+from shroff.features.key_texts import Hits
+from shroff.language.values import parse_decimal, parse_time, rescale_half_even, show_decimal, show_number
+from shroff.language.yaml import text as yamltext
+from shroff.streams.log import Log, Record, WaitingLabel
+
+if TYPE_CHECKING:
+    from shroff.project.checked_files import Rows
+    from shroff.project.definitions import Definitions
+
+_Verdict = Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(VERDICTS)})$")]
+_SAVED_MIN: Final = 4_096  # characters by which an edit is shorter than the text; what is shorter stays easy to read
+_Source = Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(SOURCES)})$")]
+
+
+class _StoredLabel(msgspec.Struct, omit_defaults=True):
+    """The body of a label's record, keys sorted."""
+
+    changes: bool
+    event: str
+    known_at: str
+    of: msgspec.Raw
+    of_type: str
+    source: _Source
+    verdict: _Verdict
+    amount: str | None = None
+    reason: str | None = None
+
+
+class Said(msgspec.Struct, frozen=True):
+    """Of a label's body what makes it the same again, whenever it became known."""
+
+    verdict: str
+    source: str
+    reason: str | None = None
+    amount: str | None = None
+
+
+class _WaitingLabel(msgspec.Struct, omit_defaults=True):
+    """The body of a waiting label; its amount is text, since a version with other places may read it.
+
+    `event_id` is empty where only `unique` fields name the event.
+    """
+
+    event_type: str
+    event_id: str
+    verdict: _Verdict
+    source: _Source
+    known_at_ms: int
+    reason: str | None
+    amount: str | None
+    unique: dict[str, str] = {}
+    is_undated: bool = False
+
+
+class _Edit(msgspec.Struct):
+    """A change of a long text: of its `length` characters `gone` from `at` on are replaced by `text`."""
+
+    at: int
+    gone: int
+    length: int
+    text: str
+
+
+class _StoredControl(msgspec.Struct):
+    """The body of a control event.
+
+    One with `edits` has no `removed`: earlier programs, which would pass the edits over, then refuse the log.
+    """
+
+    files: dict[str, str]
+    versions: dict[str, str]
+    removed: list[str] = []
+    edits: dict[str, _Edit] = {}
+
+
+class Records:
+    """Reads and writes record bodies by the event types of one version of a project."""
+
+    def __init__(self, events: Events, money_places: int) -> None:
+        self._codecs = {name: Codec(type_) for name, type_ in events.types.items()}
+        self.unique = UniqueFields(events.types.values())
+        self.money_places = money_places
+        self._labels = msgspec.json.Decoder(_StoredLabel)
+
+    def encode(self, event: Event) -> bytes:
+        return self._codecs[event.type].encode(event)
+
+    def decode(self, record: Record) -> LogEvent | None:
+        """The event or label of a record; None for a control event and for a type that is no longer declared.
+
+        Raises: DefinitionError where the type that is declared now cannot read what was stored; StateError
+            where nothing can.
+        """
+        if record.kind == "control":
+            return None
+        if record.kind == "label":
+            return self._decode_label(record)
+        codec = self._codecs.get(record.type)
+        return None if codec is None else _decoded(codec, record.body, record.seq)
+
+    def _decode_label(self, record: Record) -> LabelEvent | None:
+        try:
+            found = self._labels.decode(record.body)
+            amount = None if found.amount is None else _units(found.amount, self.money_places)
+            known_at_ms = parse_time(found.known_at)
+        except ValueError as error:
+            raise damaged(f"the label at place {record.seq}", error) from None
+        codec = self._codecs.get(found.of_type)
+        if codec is None:
+            return None
+        values = (found.event, found.verdict, found.source, known_at_ms, found.reason, amount)
+        of = _decoded(codec, bytes(found.of), record.seq)
+        return LabelEvent(record.id, known_at_ms, values, of, found.changes)
+
+    def join(
+        self, label: LabelInput, id_: str, event: Event, body: bytes, *, changes: bool
+    ) -> tuple[LabelEvent, bytes]:
+        """A label with its event, and the body of its record."""
+        named = f"{event.type}/{event.id}"
+        amount = None if label.amount is None else show_decimal(label.amount, self.money_places)
+        body_of_label = _StoredLabel(
+            changes,
+            named,
+            time_text(label.known_at_ms),
+            msgspec.Raw(body),
+            event.type,
+            label.source,
+            label.verdict,
+            amount,
+            label.reason,
+        )
+        values = (named, label.verdict, label.source, label.known_at_ms, label.reason, label.amount)
+        return LabelEvent(id_, label.known_at_ms, values, event, changes), _sorted_json(body_of_label)
+
+
+def _sorted_json(value: object) -> bytes:
+    return msgspec.json.encode(value, order="sorted")
+
+
+def label_id(label: LabelInput, money_places: int, event_id: str = "") -> str:
+    """The id of a label: its event and a hash of its content, so the same label again has the same id.
+
+    Where neither `event_id` nor the label itself says which event it is, a unique field's value stands for it.
+    """
+    amount = None if label.amount is None else show_number(label.amount, money_places)
+    content = msgspec.json.encode([label.verdict, label.source, label.known_at_ms, label.reason, amount])
+    field, value = label_key(label)[1:]
+    named = f"?{field}={value}" if field and not event_id else f"/{event_id or value}"
+    return f"{label.event_type}{named}#{hashlib.sha256(content).hexdigest()[:16]}"
+
+
+def label_key(label: LabelInput) -> tuple[str, str, str]:
+    """What a label waits for: a type, a field of it and its value; without a field that is an id."""
+    type_ = label.event_type or ""
+    return (type_, "", label.event_id) if label.event_id or not label.unique else (type_, *label.unique[0])
+
+
+def said_last(log: Log, event: str, seq: int, source: str) -> Said | None:
+    """What a source said last of the event at this place, such as `payment/p-1`. Cost: 3 µs for each label behind."""
+    last: Said | None = None
+    for records in log.labels_after(seq):
+        for record in records:
+            if record.id.startswith(f"{event}#"):
+                said = stored(record.body, Said, f"the label at place {record.seq}")
+                last = said if said.source == source else last
+    return last
+
+
+def is_said(log: Log, label: LabelInput, money_places: int) -> bool:
+    """Whether a label that nobody dated says what its source said last of the event, in the log or waiting for it."""
+    amount = None if label.amount is None else show_decimal(label.amount, money_places)
+    type_ = label.event_type or ""
+    event = log.find(type_, [label.event_id]).get(label.event_id)
+    if event is not None:
+        last = said_last(log, f"{type_}/{event.id}", event.seq, label.source)
+        return last == Said(label.verdict, label.source, label.reason, amount)
+    waiting = [waiting_label(one.body, money_places) for one in log.waiting_for(type_, [label.event_id])]
+    waits = next((one for one in reversed(waiting) if one.source == label.source), None)
+    return waits is not None and replace(waits, known_at_ms=label.known_at_ms, is_undated=True) == label
+
+
+def waiting_body(label: LabelInput, money_places: int) -> bytes:
+    """What the log keeps of a label that waits for its event."""
+    amount = None if label.amount is None else show_decimal(label.amount, money_places)
+    known = (label.verdict, label.source, label.known_at_ms, label.reason)
+    return msgspec.json.encode(
+        _WaitingLabel(label.event_type or "", label.event_id, *known, amount, dict(label.unique), label.is_undated)
+    )
+
+
+def label_of(body: bytes, money_places: int) -> LabelInput:
+    """The label of such a body, which the door may not have seen. Raises: ValueError where it is none."""
+    found = msgspec.json.decode(body, type=_WaitingLabel)
+    amount = None if found.amount is None else _units(found.amount, money_places)
+    known = (found.verdict, found.source, found.known_at_ms, found.reason)
+    return LabelInput(found.event_type, found.event_id, *known, amount, tuple(found.unique.items()), found.is_undated)
+
+
+def waiting_label(body: bytes, money_places: int) -> LabelInput:
+    """The same of a body that the log has. Raises: StorageError where it is none."""
+    try:
+        return label_of(body, money_places)
+    except ValueError as error:
+        raise damaged("a waiting label", error) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A waiting label for a list. `event` is only a type where it waits for an event with the values of `unique`."""
+
+    event: str
+    unique: Mapping[str, str]
+    verdict: str
+    source: str
+    known_at_ms: int
+
+
+def waiting_row(waiting: WaitingLabel) -> Waiting:
+    """A waiting label for a list. Raises: StorageError where it is damaged."""
+    found = stored(waiting.body, _WaitingLabel, "a waiting label")
+    event = f"{found.event_type}/{found.event_id}" if found.event_id else found.event_type
+    return Waiting(event, found.unique, found.verdict, found.source, found.known_at_ms)
+
+
+def _units(text: str, money_places: int) -> int:
+    """A stored amount in today's smallest units, whatever the places that it was written with."""
+    return rescale_half_even(*parse_decimal(text), money_places)
+
+
+def _decoded(codec: Codec, body: bytes, seq: int) -> Event:
+    try:
+        return codec.decode(body)
+    except StateError as error:
+        raise _unreadable(codec.event_type, body, seq, error) from None
+
+
+def _unreadable(type_: EventType, body: bytes, seq: int, error: StateError) -> StateError | DefinitionError:
+    """Why a stored body cannot be read: its type has changed since, or it is none that was ever written."""
+    found: dict[str, Any] = {}
+    name: str | None = None
+    with suppress(ValueError):
+        found = msgspec.json.decode(body, type=dict[str, Any])
+        name = _misfit(type_, found)
+    if name is None:
+        return damaged(f"the {type_.name} at place {seq}", error)
+    declared = type_.fields[type_.at(name)].type
+    places = f" with {declared.places} places" if declared.kind in {"number", "money"} else ""
+    value = "has a value that this type cannot read" if name in found else "has none"
+    return changed_type(
+        type_.name, name, f"it is {declared}{places} now, and the {type_.name} at place {seq} of the log {value}."
+    )
+
+
+def _misfit(type_: EventType, stored: dict[str, Any]) -> str | None:
+    """The first field whose stored value does not fit: each is read by itself, beside an id and a time that do."""
+    codec = Codec(type_)
+    plain = {type_.id_field: "1", type_.time_field: "2026-01-01T00:00:00Z"}
+    for name in type_.field_names:
+        if name not in stored and name not in plain:
+            continue
+        try:
+            codec.decode(msgspec.json.encode({**plain, name: stored.get(name)}))
+        except StateError:
+            return name
+    return None
+
+
+def changed_type(type_name: str, field_name: str, words: str) -> DefinitionError:
+    """The error for a field that was declared otherwise when the log took its events."""
+    hint = (
+        "Declare it as it was before, or give the new field a name of its own: "
+        "the events that the log has are then without it."
+    )
+    return DefinitionError([Problem("events.yaml", 0, 0, f"{type_name}.fields.{field_name}", words, hint)])
+
+
+@dataclass(slots=True)
+class Control:
+    """What is in force: the files of a project as control events left them."""
+
+    versions: dict[str, str] = field(default_factory=dict)
+    _files: dict[str, str] = field(default_factory=dict)
+    _more: dict[str, list[str]] = field(default_factory=dict)  # what stands behind a text, joined when it is asked for
+    _lengths: dict[str, int] = field(default_factory=dict)  # of those texts with that
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The texts of the files, by their names inside the project's folder."""
+        for name, parts in self._more.items():
+            self._files[name] += "".join(parts)
+        self._more.clear()
+        self._lengths.clear()
+        return self._files
+
+    def take(self, record: Record) -> None:
+        """Apply a control event. Raises: StorageError where it is damaged."""
+        what = f"the control event at place {record.seq}"
+        change = stored(record.body, _StoredControl, what)
+        for name in change.removed:
+            self.files.pop(name, None)
+        for name, edit in change.edits.items():
+            self._edit(name, edit, what)
+        if change.files:
+            self.files.update(change.files)
+        self.versions = change.versions
+
+    def _edit(self, name: str, edit: _Edit, what: str) -> None:
+        length = self._lengths.get(name, len(self._files.get(name, "")))
+        if name not in self._files or length != edit.length or not 0 <= edit.at <= edit.at + edit.gone <= length:
+            raise damaged(what, f"its edit is not one of {name} as that stood before")
+        if edit.at == length:  # as most: a row was added
+            self._more.setdefault(name, []).append(edit.text)
+            self._lengths[name] = length + len(edit.text)
+        else:
+            text = self.files[name]
+            self.files[name] = text[: edit.at] + edit.text + text[edit.at + edit.gone :]
+
+    def change_to(self, files: Mapping[str, str], versions: Mapping[str, str]) -> bytes:
+        """The body of the control event that puts `files` in force: what changed, a long text by its edit."""
+        changed = {name: text for name, text in files.items() if self.files.get(name) != text}
+        removed = sorted(name for name in self.files if name not in files)
+        if removed:
+            return _sorted_json({"files": changed, "removed": removed, "versions": versions})
+        found = {name: _edit_of(self.files[name], text) for name, text in changed.items() if name in self.files}
+        edits = {name: edit for name, edit in found.items() if len(changed[name]) - len(edit.text) > _SAVED_MIN}
+        if not edits:
+            return _sorted_json({"files": changed, "removed": [], "versions": versions})
+        whole = {name: text for name, text in changed.items() if name not in edits}
+        return _sorted_json({"edits": edits, "files": whole, "versions": versions})
+
+
+def _edit_of(before: str, after: str) -> _Edit:
+    """What changed between two texts, from the first character that differs to the last. Cost: 2 ms a megabyte."""
+    most = min(len(before), len(after))
+    start = most if after.startswith(before) else _same(before, after, most)
+    end = _same(before, after, most - start, from_end=True)
+    return _Edit(start, len(before) - end - start, len(before), after[start : len(after) - end])
+
+
+def _same(one: str, other: str, most: int, *, from_end: bool = False) -> int:
+    """How many of the first characters of two texts are the same, or of the last; at most so many."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        part, beside = (
+            text[len(text) - middle : len(text) - low] if from_end else text[low:middle] for text in (one, other)
+        )
+        if part == beside:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def changed_by(record: Record) -> set[str]:
+    """The files that a control event changes. Raises: StorageError where it is damaged."""
+    change = stored(record.body, _StoredControl, f"the control event at place {record.seq}")
+    return {*change.files, *change.edits, *change.removed}
+
+
+def control_of(control: Control, now: Definitions | Rows, seq: int, now_ms: int) -> Record | None:
+    """The control event that puts definitions in force behind these, at a place; None where they are that already."""
+    versions = asdict(now.versions)
+    if control.versions == versions:
+        return None
+    body = control.change_to(now.files, versions)
+    return Record(seq, "control", "control", str(seq), now_ms, body, decided=False)
+
+
+def control_at(log: Log, seq: int | None = None) -> Control:
+    """What was in force at a place of a log, by default at its end; nothing where no version was yet.
+
+    Raises: StorageError where a control event is damaged.
+    """
+    control = Control()
+    for record in log.controls(upto=seq):
+        control.take(record)
+    return control
+
+
+def hits_by_place(log: Log, upto: int | None = None, after: int = 0) -> Iterator[tuple[int, Hits]]:
+    """The recorded hits of `after < seq <= upto`, place by place."""
+    place, rules = 0, dict[str, str | None]()
+    for rows in log.hits_after(after, upto):
+        for row in rows:
+            if row.seq != place:
+                if rules:
+                    yield place, rules
+                place, rules = row.seq, {}
+            rules[row.rule] = row.key
+    if rules:
+        yield place, rules
+
+
+def texts_of(log: Log, name: str) -> list[str]:
+    """What a file of the project has said in the versions of this log, each text once; empty where it was not there.
+
+    Most versions change a line of a list, and reading YAML takes some milliseconds: so nothing is read for each.
+    """
+    control, found = Control(), dict[str, None]()
+    for record in log.controls():
+        control.take(record)
+        found[control.files.get(name, "")] = None
+    return list(found)
+
+
+def events_of(log: Log) -> Iterator[Events]:
+    """The types and entities of every version that this log has had in force, those that differ, in their order."""
+    for text in texts_of(log, "events.yaml"):
+        yield load_events(yamltext.read(text, "events.yaml", []), frozenset(), 0, [])
+
+
+def types_of(log: Log) -> dict[str, bool]:
+    """The event types of every version that this log has had in force, and whether the type was ever decided."""
+    found = dict[str, bool]()
+    for events in events_of(log):
+        for name in events.types:
+            found[name] = found.get(name, False) or name in events.decided
+    return found
+
+
+def has_hashed(log: Log) -> bool:
+    """Whether a version of the project that this log has had in force hashed a field."""
+    return any(events.has_hashed for events in events_of(log))
+
+
+def standing_of(event: LabelEvent) -> Standing:
+    return Standing(str(event.values[1]), str(event.values[2]), event.time_ms)

@@ -1,0 +1,109 @@
+"""What the log knows of unique fields, held against what a version declares: doubles found, values filled in."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+from shroff.errors import DefinitionError, Problem
+from shroff.events.event import Event
+from shroff.log.history import Records
+from shroff.project.definitions import Definitions
+from shroff.streams.log import Batch, Indexed, Log, UniqueValue
+
+FieldOf = tuple[str, str]  # a type and a field of it
+SHOWN: Final = 3  # pairs of events that a message names
+
+
+def check_unique(log: Log, definitions: Definitions) -> None:
+    """Look for events of the log with equal values of a field that is unique now and was not before.
+
+    Raises: DefinitionError that names the first of them.
+    Cost: nothing where all unique fields are known to the log; else a pass over it, and eight bytes a value.
+    """
+    lacking = _lacking(log, definitions)
+    if not lacking or log.last_seq() == 0:
+        return
+    suspects = _suspects(log, definitions, lacking)
+    if not suspects:
+        return
+    pairs: dict[FieldOf, list[tuple[UniqueValue, UniqueValue]]] = {}
+    first: dict[tuple[str, str, str], UniqueValue] = {}
+    for rows in _values(log, definitions, lacking):
+        for row in rows:
+            if hash((row.type, row.field, row.value)) in suspects:
+                before = first.setdefault((row.type, row.field, row.value), row)
+                if before is not row:
+                    pairs.setdefault((row.type, row.field), []).append((before, row))
+    if pairs:
+        raise DefinitionError([_doubles(log, of, found) for of, found in sorted(pairs.items())])
+
+
+def index(log: Log, definitions: Definitions) -> None:
+    """Have the log know the values of all unique fields, and no others; for who writes it.
+
+    What was begun and did not come to its end, since the process was killed, is begun again.
+
+    Raises: StateError where two events have the same value, which `check_unique` says in words.
+    """
+    declared = definitions.events
+    lacking = _lacking(log, definitions)
+    forms = Records(declared, definitions.settings.money_places).unique.forms
+    gone = sorted({(one.type, one.field) for one in log.indexed()} - forms.keys())
+    if gone or lacking:
+        log.append(Batch(unindexed=[*gone, *sorted(lacking)]))
+    if lacking:
+        for rows in _values(log, definitions, lacking):
+            log.append(Batch(unique=rows))
+        log.append(Batch(indexed=[Indexed(*of, forms[of]) for of in sorted(lacking)]))
+
+
+def _lacking(log: Log, definitions: Definitions) -> frozenset[FieldOf]:
+    """The unique fields of a version whose values the log does not know."""
+    forms = Records(definitions.events, definitions.settings.money_places).unique.forms
+    known = {(one.type, one.field): one.form for one in log.indexed()} if forms else {}
+    return frozenset(of for of, form in forms.items() if known.get(of) != form)
+
+
+def _suspects(log: Log, definitions: Definitions, fields: frozenset[FieldOf]) -> frozenset[int]:
+    """Hashes that occur more than once, nearly always of equal values."""
+    hashes = array("q")
+    for rows in _values(log, definitions, fields):
+        hashes.extend(hash((row.type, row.field, row.value)) for row in rows)
+    ordered = np.sort(np.frombuffer(hashes, np.int64)) if hashes else np.zeros(0, np.int64)
+    return frozenset(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
+
+
+def _values(log: Log, definitions: Definitions, fields: frozenset[FieldOf]) -> Iterator[list[UniqueValue]]:
+    """The values of these fields in the order of the log, in lists."""
+    records = Records(definitions.events, definitions.settings.money_places)
+    types = {type_ for type_, _ in fields}
+    for batch in log.read():
+        rows: list[UniqueValue] = []
+        for record in batch:
+            if record.kind != "event" or record.type not in types:
+                continue
+            event = records.decode(record)
+            assert isinstance(event, Event)
+            rows += [
+                UniqueValue(event.type, name, value, record.seq)
+                for name, value in records.unique.keys(event)
+                if (event.type, name) in fields
+            ]
+        if rows:
+            yield rows
+
+
+def _doubles(log: Log, of: FieldOf, found: list[tuple[UniqueValue, UniqueValue]]) -> Problem:
+    type_, name = of
+
+    def id_at(seq: int) -> str:
+        return repr(next(log.read(seq - 1, seq))[0].id)
+
+    shown = ", ".join(f"{id_at(one.seq)} and {id_at(other.seq)}" for one, other in found[:SHOWN])
+    more = f", and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
+    words = f"it is unique now, and the log has {type_} events that share a value of it: {shown}{more}."
+    return Problem("events.yaml", 0, 0, f"{type_}.fields.{name}", words, "Leave 'unique' out, or mark another field.")

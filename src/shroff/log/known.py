@@ -1,0 +1,152 @@
+"""What is there already of a batch's submissions: asked of the log at once, before the batch is drafted.
+
+So a draft needs no log, and may be made while the batch before it is committed; what that
+one brings is known too.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from shroff.events.door import LabelInput
+from shroff.events.intake import Submission
+from shroff.log.history import Records, label_id, label_key
+from shroff.streams.log import Batch, DecisionRow, LateEvent, Log, Record, WaitingLabel
+
+Key = tuple[str, str]  # a type and an id
+NameKey = tuple[str, str, str]  # a type, a unique field and a value; without a field the value is an id
+
+
+@dataclass(slots=True)
+class Known:
+    """What submissions meet: records with the ids that they have or name, decisions of those that come again, labels,
+    and events of their ids that were too late and are kept.
+
+    `seq` is the place behind which the submissions will stand.
+    """
+
+    seq: int = 0
+    records: dict[Key, Record] = field(default_factory=dict)
+    unique: dict[NameKey, Record] = field(default_factory=dict)
+    decisions: dict[Key, DecisionRow] = field(default_factory=dict)
+    waiting: dict[NameKey, list[WaitingLabel]] = field(default_factory=dict)
+    waiting_ids: frozenset[str] = frozenset()
+    late: dict[Key, LateEvent] = field(default_factory=dict)
+
+
+def look_up(
+    submissions: Sequence[Submission],
+    log: Log,
+    coming: Batch | None,
+    types: Records,
+    *,
+    has_waiting: bool,
+    has_late: bool,
+) -> Known:
+    """What the log has, and what a batch brings that it does not have yet: some queries for each type.
+
+    Args:
+        coming: A batch that nobody commits meanwhile, without waiting labels of its own.
+        types: How the types of events are stored, and which fields of them are unique.
+        has_waiting: Whether the log has waiting labels at all; `has_late` the same of events that were too late.
+    """
+    events: dict[str, list[str]] = defaultdict(list)
+    named: dict[str, set[str]] = defaultdict(set)
+    found = Known()
+    values = _unique(found, submissions, log, coming, types) if types.unique else {}
+    labels: list[str] = []
+    undated: list[LabelInput] = []
+    for one in submissions:
+        if (event := one.event or one.refused) is not None:
+            events[one.type].append(event.id)
+        elif one.label is not None:
+            label = one.label
+            places = types.money_places
+            if label.event_id:
+                named[label.event_type or ""].add(label.event_id)
+            labels.append(label_id(label, places))
+            if label.is_undated:
+                undated.append(label)
+            record = found.unique.get(label_key(label)) if label.unique else None
+            if record is not None:
+                labels.append(label_id(label, places, record.id))
+    wanted = {type_: named[type_].union(events.get(type_, ())) for type_ in dict.fromkeys((*events, *named))}
+    for type_, ids in wanted.items():
+        records = log.find(type_, list(ids))
+        found.records.update({(type_, id_): record for id_, record in records.items()})
+        again = [id_ for id_ in dict.fromkeys(events.get(type_, ())) if id_ in records] if records else []
+        if again:
+            found.decisions.update({(type_, id_): row for id_, row in log.decisions(type_, again).items()})
+    if labels:
+        labels += _dated_ids(found, undated, coming, types.money_places)
+        wanted["label"] = set(labels)
+        found.records.update({("label", id_): row for id_, row in log.find("label", list(wanted["label"])).items()})
+    if has_waiting:
+        for type_, in_order in events.items():
+            for waiting in log.waiting_for(type_, in_order):
+                found.waiting.setdefault((type_, "", waiting.event_id), []).append(waiting)
+        for (type_, field_name), brought in values.items():
+            for waiting in log.waiting_for(type_, list(brought), field_name):
+                found.waiting.setdefault((type_, field_name, waiting.event_id), []).append(waiting)
+        found.waiting_ids = frozenset(row.id for row in log.waiting_with_ids(labels))
+    if has_late:
+        for type_, in_order in events.items():
+            found.late.update({(type_, id_): one for id_, one in log.late(type_, in_order).items()})
+    if coming is not None:
+        _add(found, wanted, coming)
+    return found
+
+
+def _dated_ids(found: Known, undated: Sequence[LabelInput], coming: Batch | None, money_places: int) -> list[str]:
+    """The ids that labels have which nobody dated, where their event is later than they were sent."""
+    if not undated:
+        return []
+    brought = {} if coming is None else {(one.type, one.id): one for one in coming.records if one.kind == "event"}
+    ids: list[str] = []
+    for label in undated:
+        key = label.event_type or "", label.event_id
+        record = found.records.get(key) or brought.get(key) or found.unique.get(label_key(label))
+        if record is not None:
+            ids.append(label_id(label.dated(record.time_ms), money_places, record.id))
+    return ids
+
+
+def _unique(
+    found: Known, submissions: Sequence[Submission], log: Log, coming: Batch | None, types: Records
+) -> dict[Key, dict[str, None]]:
+    """Look up the events that have the unique values of submissions; gives the values that events bring."""
+    brought: dict[Key, dict[str, None]] = defaultdict(dict)
+    wanted: dict[Key, dict[str, None]] = defaultdict(dict)
+    for one in submissions:
+        if (event := one.event or one.refused) is not None:
+            for name, value in types.unique.keys(event):
+                brought[one.type, name][value] = None
+        elif one.label is not None:
+            for name, value in one.label.unique:
+                wanted[one.label.event_type or "", name][value] = None
+    for key, values in brought.items():
+        wanted[key] |= values
+    for (type_, name), values in wanted.items():
+        records = log.find_unique(type_, name, list(values))
+        found.unique.update({(type_, name, value): record for value, record in records.items()})
+    if coming is not None and coming.unique:
+        first = coming.records[0].seq
+        for row in coming.unique:
+            if row.value in wanted.get((row.type, row.field), ()):
+                found.unique[row.type, row.field, row.value] = coming.records[row.seq - first]
+    return brought
+
+
+def _add(found: Known, wanted: dict[str, set[str]], coming: Batch) -> None:
+    """Add what a batch brings of what is wanted."""
+    found.late.update({(one.type, one.id): one for one in coming.late if one.id in wanted.get(one.type, ())})
+    records = [record for record in coming.records if record.id in wanted.get(record.type, ())]
+    if not records:
+        return
+    found.records.update({(record.type, record.id): record for record in records})
+    decisions = {row.seq: row for row in coming.decisions}
+    found.decisions.update(
+        {(record.type, record.id): decisions[record.seq] for record in records if record.seq in decisions}
+    )

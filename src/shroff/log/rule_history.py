@@ -1,0 +1,73 @@
+"""What a rule said at each time: the versions that the log has had in force, from its control events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from shroff.log.history import Control
+from shroff.rules.texts import rule_texts, tag_of
+from shroff.streams.log import Log
+
+FOLDER: Final = "rules/"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A rule from a place of the log on. Its text is empty where it was taken out there.
+
+    `file` and `file_tag` say in which file it stood, and which text that had: so is found who wrote it.
+    """
+
+    seq: int
+    at_ms: int
+    file: str
+    file_tag: str
+    text: str
+
+
+@dataclass(slots=True)
+class Histories:
+    """The versions of every rule, oldest first, up to a place; it goes on where it ended. For one thread."""
+
+    of: dict[str, list[Version]] = field(default_factory=dict)
+    _control: Control = field(default_factory=Control)
+    _seen: int = 0
+
+    def follow(self, log: Log) -> None:
+        """Take what has come into force since. Cost: reading the files of rules that were changed."""
+        for record in log.controls(self._seen):
+            before = self._rules_files()
+            self._control.take(record)
+            after = self._rules_files()
+            if before != after:
+                self._take(record.seq, record.time_ms, after)
+            self._seen = record.seq
+
+    def versions(self, id: str) -> Sequence[Version]:
+        """The versions of a rule, newest first."""
+        return list(reversed(self.of.get(id, ())))
+
+    def text_in_force(self, id: str) -> str:
+        """What the log has in force of a rule; empty where it has nothing."""
+        found = self.of.get(id)
+        return found[-1].text if found else ""
+
+    def _rules_files(self) -> dict[str, str]:
+        return {name: text for name, text in self._control.files.items() if name.startswith(FOLDER)}
+
+    def _take(self, seq: int, at_ms: int, files: Mapping[str, str]) -> None:
+        now = {
+            id: Version(seq, at_ms, name.removeprefix(FOLDER), tag_of(text), rule.text)
+            for name, text in files.items()
+            for id, rule in rule_texts(text).items()
+        }
+        for id, version in now.items():
+            if self.text_in_force(id) != version.text:
+                self.of.setdefault(id, []).append(version)
+        for id in self.of.keys() - now.keys():
+            last = self.of[id][-1]
+            if last.text:
+                gone = Version(seq, at_ms, last.file, tag_of(files.get(f"{FOLDER}{last.file}", "")), "")
+                self.of[id].append(gone)

@@ -1,0 +1,236 @@
+"""Running the tests inside rule files: each on a log of its own, by the naive engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from shroff.errors import InputError, Problem
+from shroff.events.door import Door
+from shroff.events.labels import LabelEvent, LogEvent, Standing, in_force
+from shroff.features.computed import needed
+from shroff.features.naive import Naive
+from shroff.log.history import standing_of
+from shroff.project.checked_files import keep_checked
+from shroff.project.definitions import Definitions, Hasher, Loaded, computed_of
+from shroff.project.read_once import ReadOnce
+from shroff.project.reference import Answer, answer_of
+from shroff.rules.definitions import Rule, RuleTest
+from shroff.rules.silences import rule_of
+
+SECONDS_MAX: Final = 5.0  # for the tests of one rule that somebody waits for
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What `check` found. `definitions` is None where there are errors in the files themselves."""
+
+    definitions: Definitions | None = field(repr=False)
+    errors: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    tests: int = 0
+
+    @property
+    def is_ok(self) -> bool:
+        return not self.errors
+
+
+def check(
+    loaded: Loaded, hasher: Hasher | None, read: ReadOnce | None = None, kept_at: Path | None = None
+) -> CheckReport:
+    """What is wrong with a project that was read: its mistakes, or the rule tests that fail.
+
+    `read` keeps which tests passed, for the next time; that all is well is kept in a file, for the next process.
+    """
+    if loaded.definitions is None:
+        return CheckReport(None, tuple(loaded.problems), tuple(loaded.warnings))
+    tests, failed = run_rule_tests(loaded.definitions, hasher, read)
+    asked = None if read is None or failed else _asked_by_tests(loaded.definitions, read)
+    if kept_at is not None and loaded.files is not None and asked is not None:
+        keep_checked(kept_at, loaded.files, loaded.definitions, asked)
+    return CheckReport(loaded.definitions, tuple(failed), tuple(loaded.warnings), tests)
+
+
+def run_rule_tests(
+    definitions: Definitions, hasher: Hasher | None = None, read: ReadOnce | None = None
+) -> tuple[int, list[Problem]]:
+    """Run every rule test; gives how many there are and a problem for each that fails.
+
+    The hasher is the one by which the definitions were loaded: their lists hold hashed values. With `read`, tests of
+    rules that passed before are not run again while all stays that they read: other rows of a list are not.
+    """
+    count = sum(len(rule.tests) for rule in definitions.rules)
+    passed = None if read is None else read.last("tests")
+    if isinstance(passed, _Passed) and passed.holds(definitions):
+        return count, []
+    runner = _Runner(definitions, hasher)
+    problems = [one for rule in definitions.rules for test in rule.tests if (one := runner.run(rule, test)) is not None]
+    if read is not None and not problems:
+        read.keep("tests", _Passed(definitions, {name: one.answers for name, one in runner.lists.items()}))
+    return count, problems
+
+
+def _asked_by_tests(definitions: Definitions, read: ReadOnce) -> Mapping[str, Mapping[str, Answer]] | None:
+    """What rule tests asked each list, with its answers; None where they were not seen to pass."""
+    passed = read.last("tests")
+    return passed.answers if isinstance(passed, _Passed) and passed.holds(definitions) else None
+
+
+class _Watched(Mapping[str, int | None]):
+    """The entries of a list, which notes what it is asked for: a list changes a test by nothing else."""
+
+    def __init__(self, entries: Mapping[str, int | None]) -> None:
+        self._entries = entries
+        self.answers: dict[str, Answer] = {}
+
+    def __getitem__(self, value: str) -> int | None:
+        self.answers[value] = answer_of(self._entries, value)
+        return self._entries[value]
+
+    def __contains__(self, value: object) -> bool:
+        found = self.answers[str(value)] = answer_of(self._entries, str(value))
+        return found[0]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+@dataclass(frozen=True, slots=True)
+class _Passed:
+    """That all tests passed, and what they asked lists for, by the lists' names."""
+
+    definitions: Definitions
+    answers: Mapping[str, Mapping[str, Answer]]
+
+    def holds(self, now: Definitions) -> bool:
+        """Whether they would pass again: all that they read is what it was then."""
+        was, lists = self.definitions, now.reference.lists
+        both = (
+            (was.rules, now.rules),
+            (was.features, now.features),
+            (was.events, now.events),
+            (was.settings, now.settings),
+            (was.reference.tables, now.reference.tables),
+        )
+        return all(one is other for one, other in both) and all(
+            answer_of(lists.get(name, {}), value) == answer
+            for name, answers in self.answers.items()
+            for value, answer in answers.items()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TestResult:
+    """A test of a rule, and what is wrong where it fails."""
+
+    __test__ = False  # pytest would take it for tests
+
+    name: str
+    events: int
+    problem: Problem | None
+
+
+def run_tests_of(
+    rule: Rule, definitions: Definitions, hasher: Hasher | None = None, seconds_max: float = SECONDS_MAX
+) -> list[TestResult]:
+    """Run the tests of one rule; those that are not done within so many seconds, all of them together, fail."""
+    runner, end_s = _Runner(definitions, hasher), time.monotonic() + seconds_max
+
+    def is_over() -> bool:
+        return time.monotonic() > end_s
+
+    found: list[TestResult] = []
+    for one in rule.tests:
+        try:
+            problem = runner.run(rule, one, is_over)
+        except _OverError:
+            words = f"test {one.name!r} of rule {rule.id} was stopped: the tests of a rule may take {seconds_max:g} s."
+            problem = one.place.problem(words, "Give it fewer events.")
+        found.append(TestResult(one.name, len(one.events), problem))
+    return found
+
+
+class _OverError(Exception):
+    """The time for tests is over."""
+
+
+def _never() -> bool:
+    return False
+
+
+class _Runner:
+    """Runs tests of rules, each with what its rule reads and nothing else; `lists` are what they ask."""
+
+    def __init__(self, definitions: Definitions, hasher: Hasher | None) -> None:
+        self._definitions = definitions
+        # Without the models in force: a test holds whichever of them is promoted, so `score` is missing in it.
+        self._computed = [one for one in computed_of(definitions) if not one.is_score]
+        # Nor with silences: a test holds whoever's card it is that somebody has silenced a rule for.
+        spoken = ((name, one) for name, one in definitions.reference.lists.items() if rule_of(name) is None)
+        self.lists = {name: _Watched(one) for name, one in spoken}
+        self._reference = replace(definitions.reference, lists=self.lists)
+        self._door = Door(definitions.events, definitions.settings, hasher)
+
+    def run(self, rule: Rule, test: RuleTest, is_over: Callable[[], bool] = _never) -> Problem | None:
+        """What is wrong where it fails. Raises: _OverError as soon as the time is over."""
+        definitions, name = self._definitions, rule.computed.name
+        naive = Naive(definitions.events, needed(self._computed, [name]), self._reference)
+        hits: list[bool] = []
+        for number, (type_name, fields) in enumerate(test.events, start=1):
+            if is_over():
+                raise _OverError
+            try:
+                event = _event(type_name, fields, number, self._door, definitions, naive.history)
+            except InputError as error:
+                return test.place.problem(f"test {test.name!r} of rule {rule.id}: event {number}: {error}.")
+            values = naive.add(event)
+            if type_name == rule.on:
+                hits.append(values.get(name) is True)
+        if tuple(hits) == test.hits:
+            return None
+        expected, found = (", ".join(str(hit).lower() for hit in one) for one in (test.hits, hits))
+        return test.place.problem(
+            f"test {test.name!r} of rule {rule.id} fails: expected hits [{expected}], found [{found}]."
+        )
+
+
+def _event(
+    type_name: str,
+    fields: Mapping[str, str],
+    number: int,
+    door: Door,
+    definitions: Definitions,
+    history: list[LogEvent],
+) -> LogEvent:
+    """An event of a test: `at` stands for the time field, and a left-out id is the event's number."""
+    if type_name == "label":
+        return _label(fields, number, door, history)
+    type_ = definitions.events.types[type_name]
+    given: dict[str, object] = dict(fields)
+    if "at" in given and type_.time_field not in given:
+        given[type_.time_field] = given.pop("at")
+    given.setdefault(type_.id_field, f"test-{number}")
+    return door.admit(type_name, given, is_strict=False)
+
+
+def _label(fields: Mapping[str, str], number: int, door: Door, history: list[LogEvent]) -> LogEvent:
+    given = {"known_at" if name == "at" else name: value for name, value in fields.items()}
+    found = door.admit_label(given)
+    if not found.event_id:
+        raise InputError([("event", "it is missing; in a test a label names its event by the id")])
+    for event in history:
+        if not isinstance(event, LabelEvent) and (event.type, event.id) == (found.event_type, found.event_id):
+            named = f"{found.event_type}/{found.event_id}"
+            values = (named, found.verdict, found.source, found.known_at_ms, found.reason, found.amount)
+            before = in_force(standing_of(one) for one in history if isinstance(one, LabelEvent) and one.of is event)
+            new = Standing(found.verdict, found.source, found.known_at_ms)
+            takes_over = before is None or before.gives_way_to(new)
+            changes = takes_over and (before is None or before.verdict != new.verdict)
+            return LabelEvent(f"test-{number}", found.known_at_ms, values, event, changes)
+    raise InputError([("event", f"no event {found.event_id!r} stands before this label")])

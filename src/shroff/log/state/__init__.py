@@ -1,0 +1,1 @@
+"""State folded from the log, and its snapshots."""

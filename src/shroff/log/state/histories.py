@@ -1,0 +1,188 @@
+"""Histories to compute features from: what the log has, or what files would give alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.events.formats.lines import Lines
+from shroff.events.intake import Intake, Submission
+from shroff.events.kept import keeping_hashed
+from shroff.events.labels import LogEvent
+from shroff.events.unique import UniqueFields
+from shroff.features.frames import Frame, frames_of
+from shroff.language.values import show_duration
+from shroff.log.history import Records
+from shroff.project.definitions import Definitions
+from shroff.streams.log import Log
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BATCH_SIZE: Final = 4_096
+FIRST_MAX: Final = 10  # of what was left out, that are named
+DOUBLED: Final = "its id came before"
+History = Iterator[list[tuple[int, LogEvent]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """One line of a file that gave no event, and why. `place` is its line, and its row where that is another number."""
+
+    source: str
+    place: str
+    reason: str
+
+
+@dataclass(slots=True)
+class LeftOut:
+    """How many lines of files gave no event, by why, and the first of them.
+
+    `refused` by the door, or for a unique value that another event has; `too_late`; `doubled`, an id that came before;
+    `untaken`, labels and lines that no type takes.
+    """
+
+    refused: int = 0
+    too_late: int = 0
+    doubled: int = 0
+    untaken: int = 0
+    first: list[Left] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        return self.refused + self.too_late + self.doubled + self.untaken
+
+    @property
+    def is_quarantined(self) -> bool:
+        """Whether `ingest` would have put some of them into quarantine."""
+        return self.refused + self.too_late > 0
+
+    def __str__(self) -> str:
+        """What was left out, in words, with the first of it."""
+        kinds = (
+            (self.refused, "refused"),
+            (self.too_late, "too late"),
+            (self.doubled, "there already"),
+            (self.untaken, "not an event of any type"),
+        )
+        words = ", ".join(f"{count:,} {what}" for count, what in kinds if count)
+        lines = f"{self.count:,} line{'s' if self.count > 1 else ''} of the files gave no event: {words}"
+        first = "".join(f"; the first is {one.source}:{one.place}: {one.reason}" for one in self.first[:1])
+        return f"{lines}{first}".rstrip(".")
+
+    def add(self, kind: str, count: int, named: Iterable[Left]) -> None:
+        """Count so many of a kind; of `named` no more are asked for than there is room."""
+        setattr(self, kind, getattr(self, kind) + count)
+        self.first += islice(named, FIRST_MAX - len(self.first))
+
+
+def late_words(lateness_ms: int) -> str:
+    """Why an event is too late."""
+    return f"too late: more than {show_duration(lateness_ms)} behind the newest event before it"
+
+
+def left_submission(one: Submission) -> tuple[str, Left]:
+    """What is counted of a line that is no event, and the line."""
+    if one.refusal is not None:
+        return "refused", Left(one.source, one.place, one.refusal)
+    words = "a label, and files are looked at for events" if one.label is not None else "no event type takes it"
+    return "untaken", Left(one.source, one.place, words)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The next events of a history by type, and of those whose features are wanted the ids and places.
+
+    `size` is how many events there are; the rows of the frames are below it.
+    """
+
+    frames: Mapping[str, Frame]
+    size: int
+    ids: pa.Array
+    seqs: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return self.size
+
+
+def taken(history: History, definitions: Definitions, event: str) -> Iterator[Taken]:
+    """A history as frames; the features of one type are wanted."""
+    import pyarrow as pa
+
+    for batch in history:
+        frames = frames_of([one for _, one in batch], definitions.events, definitions.reference)
+        wanted = [] if event not in frames else frames[event].rows.tolist()
+        ids = pa.array([batch[row][1].id for row in wanted], pa.string())
+        yield Taken(frames, len(batch), ids, np.array([batch[row][0] for row in wanted], np.int64))
+
+
+def log_batches(log: Log, definitions: Definitions) -> History:
+    """The events and labels of a log with their places."""
+    records = Records(definitions.events, definitions.settings.money_places)
+    for batch in log.read():
+        decoded = [(record.seq, event) for record in batch if (event := records.decode(record)) is not None]
+        if decoded:
+            yield decoded
+
+
+def file_batches(
+    files: Iterable[tuple[str, Lines]],
+    definitions: Definitions,
+    hasher: Callable[[str], str] | None,
+    as_type: str | None,
+    left: LeftOut | None = None,
+) -> History:
+    """The events of files in file order, with the places that this order would give; refused lines have none.
+
+    A line that tells its type is of that one, all others are of `as_type`. `left` is told of what is left out.
+    """
+    left = LeftOut() if left is None else left
+    lateness_ms = definitions.settings.lateness_ms
+    keeping = None if hasher is None else keeping_hashed(hasher)  # files may be exports, whose values are hashed
+    intake = Intake(definitions.events, definitions.settings, keeping)
+    batch: list[tuple[int, LogEvent]] = []
+    seen: set[tuple[str, ...]] = set()
+    unique = UniqueFields(definitions.events.types.values())
+    watermark_ms: int | None = None
+    seq = 0
+    for name, lines in files:
+        for one in intake.submissions(lines, name, as_type, is_default=True):
+            event = one.event
+            if event is None:
+                kind, gone = left_submission(one)
+                left.add(kind, 1, [gone])
+                continue
+            if (event.type, event.id) in seen:
+                left.add("doubled", 1, [Left(one.source, one.place, DOUBLED)])
+                continue
+            if watermark_ms is not None and watermark_ms - event.time_ms > lateness_ms:
+                left.add("too_late", 1, [Left(one.source, one.place, late_words(lateness_ms))])
+                continue
+            names = [(event.type, name, value) for name, value in unique.keys(event)] if unique else []
+            if not seen.isdisjoint(names):
+                shared = next(key[1] for key in names if key in seen)
+                left.add("refused", 1, [Left(one.source, one.place, f"{shared}: another event has this value")])
+                continue
+            watermark_ms = event.time_ms if watermark_ms is None else max(watermark_ms, event.time_ms)
+            seen.update([(event.type, event.id), *names])
+            seq += 1
+            batch.append((seq, event))
+            if len(batch) == BATCH_SIZE:
+                yield batch
+                batch = []
+    if batch:
+        yield batch
+
+
+def known_by(batches: History, as_of_ms: int | None) -> History:
+    """A history without what happened, or was known, after a moment.
+
+    No feature of an event up to it could see what is left out: an aggregate looks at nothing later than its own event.
+    """
+    for batch in batches:
+        yield batch if as_of_ms is None else [one for one in batch if one[1].time_ms <= as_of_ms]

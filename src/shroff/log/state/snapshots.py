@@ -1,0 +1,192 @@
+"""State saved and taken up again: a start reads the tail of the log instead of all of it.
+
+A snapshot is what `fold` would give, kept. It is used where it was made of this very log,
+by definitions that compute the same; everything else is passed over, and costs time only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+import shroff
+from shroff.engine.let_through import LetThrough
+from shroff.errors import PrunedError, StateError, StorageError
+from shroff.events.labels import Standing
+from shroff.log.history import Control
+from shroff.log.state.fold import Folded, Progress, empty, fold, lateness_of
+from shroff.project.definitions import Definitions
+from shroff.runtime.gc_pause import calm_collector
+from shroff.streams.log import Log
+from shroff.streams.snapshots import Header, Snapshots
+
+EVERY: Final = 50_000  # places that one start reads at most without wanting a new snapshot: about a second
+_VERSION: Final = 1  # of what stands in the parts
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A snapshot that was written."""
+
+    file: Path
+    seq: int
+    bytes: int
+    seconds: float
+
+
+class _Head(msgspec.Struct, array_like=True):
+    """The first part: all state but the engine's."""
+
+    files: dict[str, str]
+    versions: dict[str, str]
+    watermark_ms: int | None
+    standings: list[tuple[str, str, str, int]]
+    let_through: list[
+        tuple[tuple[str, int], int]
+    ] = []  # a snapshot that lacks it is of a program that let nobody through
+
+
+def save(snapshots: Snapshots, log: Log, folded: Folded) -> Saved:
+    """Write a snapshot of state that the log holds every event of.
+
+    Raises: StorageError where it cannot be written.
+    """
+    started = time.monotonic()
+    file = snapshots.write(header_of(log, folded), parts_of(folded))
+    return Saved(file, folded.seq, file.stat().st_size, time.monotonic() - started)
+
+
+def header_of(log: Log, folded: Folded) -> Header:
+    """What a snapshot of this state says of itself; it asks the log."""
+    return Header(folded.seq, layout(folded), mark(log, folded.seq))
+
+
+def restore(
+    snapshots: Snapshots,
+    log: Log,
+    definitions: Definitions,
+    progress: Progress | None = None,
+    upto: int | None = None,
+) -> tuple[Folded, int, list[str]]:
+    """The state at the end of the log, from the newest snapshot that fits and the events behind it.
+
+    Where somebody else writes the log meanwhile, `upto` names the place that is its end.
+
+    Gives with it the snapshot's place, 0 where none fits, and a warning for each that no
+    start can use: those are removed, where that can be done. One of other definitions stays, and is passed over.
+    """
+    start, warnings = saved(snapshots, log, definitions)
+    saved_seq = start.seq  # before the fold, which moves it on
+    return fold(log, definitions, upto, progress, start), saved_seq, warnings
+
+
+def saved(snapshots: Snapshots, log: Log, definitions: Definitions) -> tuple[Folded, list[str]]:
+    """The state of the newest snapshot that fits, that before the first place where none does; warnings as `restore`.
+
+    Nothing of the log is folded.
+    """
+    warnings: list[str] = []
+    lateness_ms = lateness_of(log, definitions)
+    return _newest(snapshots, log, lambda: empty(definitions, lateness_ms), warnings), warnings
+
+
+def layout(folded: Folded) -> str:
+    """A hash of all that decides what the state of an engine means.
+
+    The policy, the tests of rules, and lists that are only asked about the event being decided do not.
+    """
+    definitions = folded.engine.definitions
+    versions, files = definitions.versions, definitions.files
+    lists = sha256("\0".join(files.get(f"lists/{name}.csv", "") for name in _kept_lists(definitions)).encode())
+    decisive = (versions.definitions, versions.rules, lists.hexdigest(), versions.tables)
+    parts = (str(_VERSION), shroff.__version__, *decisive, folded.engine.online.layout())
+    return sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _kept_lists(definitions: Definitions) -> list[str]:
+    return sorted(name for kind, name in definitions.look_ups.kept if kind == "list")
+
+
+def mark(log: Log, seq: int) -> str:
+    """What tells a log from any other up to a place: a hash of its first record, which has the time, and of this one.
+
+    The first one tells logs apart that began apart. Of two copies of one log that went on apart, one event more or
+    less puts another record at this place; so both are equal only where what differs between them stands at the same
+    places and this record is the same again. More records looked at would not find that, and all of them are what a
+    snapshot saves reading. An old copy that is put back has no such future: it is shorter than the snapshot
+    when the next writer starts, which removes it.
+    """
+    digest = sha256()
+    for place in (1, seq):
+        for records in log.read(place - 1, place):
+            digest.update(msgspec.msgpack.encode(records))
+    return digest.hexdigest()
+
+
+def parts_of(folded: Folded) -> Iterator[bytes]:
+    """State as the parts of a snapshot."""
+    standings = [(name, one.verdict, one.source, one.known_at_ms) for name, one in folded.standings.items()]
+    let_through = list(folded.engine.let_through.days.items())
+    head = _Head(folded.control.files, folded.control.versions, folded.watermark_ms, standings, let_through)
+    yield msgspec.msgpack.encode(head)
+    yield from folded.engine.online.state()
+
+
+def _newest(snapshots: Snapshots, log: Log, make: Callable[[], Folded], warnings: list[str]) -> Folded:
+    """State at the place of the newest snapshot that fits; before the first place where none does."""
+    for file in snapshots.files():
+        folded = make()  # anew for each: one that was taken up in part is of no use
+        try:
+            header = snapshots.check(file)
+            if header is None or (header.seq <= log.last_seq() and header.layout != layout(folded)):
+                continue
+            _check_log(header, log)
+            with calm_collector():
+                return _taken_up(folded, header.seq, snapshots.parts(file))
+        except (PrunedError, StorageError):  # of the log, which says nothing against the snapshot
+            raise
+        except StateError as error:
+            warnings.append(_removed(snapshots, file, str(error)))
+        except OSError as error:
+            words = f"snapshot {file.name} cannot be read: {error.strerror}. What it holds is read from the log again."
+            warnings.append(words)
+    return make()
+
+
+def _removed(snapshots: Snapshots, file: Path, why: str) -> str:
+    """Remove a snapshot that no start can use; says so, or that it stays."""
+    try:
+        snapshots.remove(file)
+    except StorageError as error:
+        return f"snapshot {file.name} cannot be used: {why}. The log is read instead, at each start, since {error}."
+    return f"snapshot {file.name} was removed: {why}. What it held is read from the log again."
+
+
+def _check_log(header: Header, log: Log) -> None:
+    """Raises: StateError where a snapshot is not one of this log's past."""
+    if header.seq > log.last_seq():
+        raise StateError(f"it is of place {header.seq:,}, and the log ends at {log.last_seq():,}")
+    if header.log != mark(log, header.seq):
+        raise StateError("it is of another log")
+
+
+def _taken_up(folded: Folded, seq: int, parts: Iterator[bytes]) -> Folded:
+    try:
+        head = msgspec.msgpack.decode(next(parts), type=_Head)
+    except (msgspec.DecodeError, StopIteration):
+        raise StateError("its first part cannot be read") from None
+    folded.control = Control(head.versions, head.files)
+    folded.watermark_ms = head.watermark_ms
+    folded.standings = {
+        name: Standing(verdict, source, known_at_ms) for name, verdict, source, known_at_ms in head.standings
+    }
+    folded.engine.let_through = LetThrough(head.let_through)
+    folded.engine.online.restore(parts)
+    folded.seq = seq
+    return folded

@@ -1,0 +1,254 @@
+"""The writer of a log: submissions in, places in the log and answers out, one batch a transaction.
+
+A batch is drafted, then handed to the log with everything that came of it. State moves
+only with the log: nobody is given it from the start of a draft to the end of its commit,
+so whatever goes wrong between leaves none. A batch may be drafted while the one before it
+is committed; if that commit fails, both are thrown away with the state.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from shroff.errors import StateError
+from shroff.events.event import Event
+from shroff.events.intake import Submission
+from shroff.log.activation import check_change
+from shroff.log.draft import DECIDED, DUPLICATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Draft, Prepared
+from shroff.log.history import control_of
+from shroff.log.indexing import index
+from shroff.log.known import Known, look_up
+from shroff.log.state.fold import Folded, Progress, fold
+from shroff.log.state.saving import Saving
+from shroff.log.state.snapshots import Saved, restore, save
+from shroff.models.in_force import FILE, read_in_force
+from shroff.project.definitions import Definitions
+from shroff.streams.log import Batch, Log, Offset
+from shroff.streams.snapshots import Snapshots
+
+__all__ = ["DECIDED", "DUPLICATE", "REFUSED", "TAKEN", "UNTAKEN", "WAITING", "Answer", "Prepared", "Writer"]
+
+_AGAIN: Final = "open the project again, which restores its state from the log"
+
+
+class Writer:
+    """Writes one log for one version of a project.
+
+    Args:
+        now_ms: The clock, for what is not part of a decision: when input was refused and
+            when a version came into force.
+        snapshots: Where state is saved; without it the whole log is read.
+        start: State of the same definitions at some place of the log, to go on from, and the place of the newest
+            snapshot.
+
+    `warnings` says which snapshots could not be used, and why.
+    Raises: DefinitionError where the log has events that this version cannot read; StateError where it brings a model
+        into force that cannot be loaded. Nothing is written then.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        definitions: Definitions,
+        now_ms: Callable[[], int],
+        progress: Progress | None = None,
+        snapshots: Snapshots | None = None,
+        start: tuple[Folded, int] | None = None,
+    ) -> None:
+        self._log, self.definitions, self._now_ms, self._snapshots = log, definitions, now_ms, snapshots
+        self.warnings: list[str] = []
+        self.keeps_late = False  # what comes too late is stored beside the log, and not refused
+        self._saved_seq = 0
+        self._beside: Saving | None = None
+        self._state: Folded | None = None  # as the last draft left it; None while one is made
+        self._open: list[Prepared] = []  # not committed yet
+        self._is_lost = False
+        check_change(log, definitions)
+        if start is not None:
+            self._state, self._saved_seq = fold(log, definitions, progress=progress, start=start[0]), start[1]
+        elif snapshots is None:
+            self._state = fold(log, definitions, progress=progress)
+        else:
+            self._state, self._saved_seq, self.warnings = restore(snapshots, log, definitions, progress)
+        index(log, definitions)
+        self._seq = log.last_seq()  # behind the last draft
+        counts = log.counts()
+        self._has_waiting, self._has_late = counts.waiting > 0, counts.late > 0
+        self._activate(self._state)
+
+    @property
+    def state(self) -> Folded:
+        """State at the end of the log. Raises: StateError where a batch is open, or was not committed."""
+        if self._open and not self._is_lost:
+            raise StateError(f"a batch is not committed yet; {_AGAIN}")
+        return self._drafted()
+
+    def _drafted(self) -> Folded:
+        """State behind the last draft, which may not be in the log yet."""
+        if self._state is None or self._is_lost:
+            raise StateError(f"the last commit failed; {_AGAIN}")
+        return self._state
+
+    @property
+    def seq(self) -> int:
+        """The last place of the log, with those of a batch that is open."""
+        return self._seq
+
+    @property
+    def unsaved(self) -> int:
+        """Places of the log that the next start would have to read."""
+        return self._seq - self._saved_seq
+
+    def snapshot(self) -> Saved:
+        """Save state, every batch committed; not for the path of a decision, as it takes up to seconds.
+
+        Raises: StorageError where it cannot be written, which harms nothing else.
+        """
+        assert self._snapshots is not None, "this writer was given no place for snapshots"
+        state = self.state
+        state.seq = self._seq
+        self.give_up_snapshot()
+        saved = save(self._snapshots, self._log, state)
+        self._saved_seq = saved.seq
+        return saved
+
+    def snapshot_beside(self) -> Saving:
+        """Save state while batches go on, every one so far committed; tell `saved` when it is there.
+
+        Raises: StorageError where that cannot be begun.
+        """
+        assert self._snapshots is not None, "this writer was given no place for snapshots"
+        state = self.state
+        state.seq = self._seq
+        self.give_up_snapshot()
+        self._beside = Saving(self._snapshots, self._log, state)
+        return self._beside
+
+    def give_up_snapshot(self) -> None:
+        """Leave the one that is being written beside, if one is."""
+        if self._beside is not None:
+            self._beside.give_up()
+
+    def saved(self, seq: int) -> None:
+        """There is a snapshot of this place."""
+        self._saved_seq = max(self._saved_seq, seq)
+
+    def unknown(self, events: Iterable[Event]) -> int:
+        """How many of these events the log does not have. Not beside a commit: it asks the log."""
+        by_type: dict[str, set[str]] = defaultdict(set)
+        for event in events:
+            by_type[event.type].add(event.id)
+        return sum(len(ids) - len(self._log.find(type_, list(ids))) for type_, ids in by_type.items())
+
+    def adopt(self, folded: Folded, offsets: Sequence[Offset] = ()) -> None:
+        """Go on with another version, whose state at the end of the log this is; from here on it is in force.
+
+        `offsets` say how far whatever told of it was read with that.
+
+        Raises: StateError where a batch is open; StorageError as `commit`, and state is thrown away.
+        """
+        _ = self.state
+        self.give_up_snapshot()
+        self._state, self._saved_seq = None, 0
+        self.definitions = folded.engine.definitions
+        self._activate(folded, offsets)
+        self._state = folded
+
+    def _activate(self, folded: Folded, offsets: Sequence[Offset] = ()) -> None:
+        """Put the project's files in force where they differ from what the log has."""
+        control = folded.control
+        record = control_of(control, self.definitions, self._seq + 1, self._now_ms())
+        if record is None:
+            if offsets:
+                self._log.append(Batch(offsets=list(offsets)))
+            return
+        if control.versions.get("model", "") != self.definitions.versions.model:
+            self.definitions.require_models()  # what nobody can decide by does not come into force
+            self.warnings += self._champions_gone(control.files.get(FILE))
+        self._log.append(Batch(records=[record], offsets=list(offsets), at_ms=record.time_ms))
+        control.take(record)
+        self._seq += 1
+
+    def _champions_gone(self, before: str | None) -> list[str]:
+        """What is told where the file that names the champions is gone, which a rollback does not bring about."""
+        if before is None or FILE in self.definitions.files:
+            return []
+        champions = [(event, one.champion.id) for event, one in read_in_force(before, []).items() if one.champion]
+        return [
+            f"{FILE} is not there any more, so {id_} is no longer the champion of {event}, and no score counts. "
+            f"Restore the file, or run 'shroff models promote {id_}'."
+            for event, id_ in champions
+        ]
+
+    def write(
+        self, submissions: Sequence[Submission], *, decide: bool = True, offsets: Sequence[Offset] = ()
+    ) -> list[Answer]:
+        """Take submissions in order and commit what came of them; gives an answer for each."""
+        prepared = self.prepare(submissions, decide=decide, offsets=offsets)
+        self.commit(prepared)
+        return prepared.answers
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether the next batch can be looked up before the open one is in the log."""
+        return all(not one.batch.waiting and not one.batch.joined for one in self._open)
+
+    def look_up(self, submissions: Sequence[Submission]) -> Known:
+        """What the log and the open batch have already of these submissions.
+
+        Not beside a commit: it asks the log. Where a batch is open, only if `looks_ahead`.
+        """
+        coming = self._open[-1].batch if self._open else None
+        types = self._drafted().records
+        found = look_up(submissions, self._log, coming, types, has_waiting=self._has_waiting, has_late=self._has_late)
+        found.seq = self._seq
+        return found
+
+    def prepare(
+        self,
+        submissions: Sequence[Submission],
+        *,
+        decide: bool = True,
+        offsets: Sequence[Offset] = (),
+        known: Known | None = None,
+    ) -> Prepared:
+        """Decide a batch without committing it.
+
+        Args:
+            known: What `look_up` gave for them when the batch before was prepared. With it that one may be under
+                way to the log; without it the log is asked, and nothing may be open.
+
+        Raises: StateError where a batch before it is not committed, with `known` the last but one. Whatever is
+            raised, and wherever, until this batch is committed: state is thrown away.
+        """
+        if known is None:
+            _ = self.state
+            known = self.look_up(submissions)
+        if known.seq != self._seq or len(self._open) > 1:
+            raise StateError("these submissions were looked up at another place of the log; look them up again")
+        state, self._state = self._drafted(), None
+        draft = Draft(state, known, self._now_ms, decide=decide, keeps_late=self.keeps_late)
+        prepared = draft.prepared(submissions, offsets)
+        self._seq += len(prepared.batch.records)
+        self._has_waiting = self._has_waiting or bool(prepared.batch.waiting)
+        self._has_late = self._has_late or bool(prepared.batch.late)
+        self._open.append(prepared)
+        self._state = state  # last, so that an interruption before leaves no state
+        return prepared
+
+    def commit(self, prepared: Prepared) -> None:
+        """Make the prepared batch durable, on any thread; where it fails, state is thrown away."""
+        if self._is_lost or not self._open or self._open[0] is not prepared:
+            raise StateError(
+                "this batch is not the next one of those that were prepared, so it does not follow the log"
+            )
+        try:
+            if not prepared.batch.is_empty():
+                prepared.batch.at_ms = self._now_ms()
+                self._log.append(prepared.batch)
+        except BaseException:
+            self._is_lost = True
+            raise
+        del self._open[0]  # last, so that an interruption before leaves the batch open, and with it no state

@@ -1,0 +1,1 @@
+"""A model judged: folds, metrics, intervals, cut-offs, gates."""

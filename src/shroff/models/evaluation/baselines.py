@@ -1,0 +1,77 @@
+"""What a model stands beside on the same rows: the champion, rules alone, the best single rule, approving all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.models.evaluation.metrics import REVIEW, average_precision
+from shroff.models.sets import Flags, Floats, Recorded, Words
+
+CHAMPION: Final = "champion"
+RULES_ONLY: Final = "rules_only"
+BEST_RULE: Final = "best_rule"
+APPROVE_ALL: Final = "approve_all"
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """Another judge of the same events.
+
+    Args:
+        name: Under which it stands in reports.
+        scores: For every row of the set; higher is more suspect.
+        outcomes: What it would do with each row; None where the policy's cut-offs say it.
+        are_probabilities: Whether scores are; outcomes and hits only rank.
+        since_ms: Rows before this moment it has learnt from, so it is no fair judge of them.
+        about: In words, for the report.
+    """
+
+    name: str
+    scores: Floats
+    outcomes: NDArray[np.int8] | None
+    are_probabilities: bool
+    since_ms: int | None = None
+    about: str = ""
+
+
+def champion(scores: Floats, learnt_until_ms: int | None = None, about: str = "") -> Baseline:
+    """The model in force, by the scores that it gives each row.
+
+    Args:
+        learnt_until_ms: The end of what it was trained on: only rows from then on are compared.
+    """
+    return Baseline(CHAMPION, scores, None, are_probabilities=True, since_ms=learnt_until_ms, about=about)
+
+
+def rules_only(outcomes: NDArray[np.int8], about: str = "") -> Baseline:
+    """What rules alone come to: the outcomes rank, approve lowest, and what was not decided counts as approved."""
+    strength = np.maximum(outcomes, 0)
+    return Baseline(RULES_ONLY, strength.astype(np.float64), strength, are_probabilities=False, about=about)
+
+
+def approve_all(count: int) -> Baseline:
+    nothing = np.zeros(count, np.int8)
+    return Baseline(APPROVE_ALL, np.zeros(count), nothing, are_probabilities=False, about="every event is approved")
+
+
+def best_rule(recorded: Recorded, rows: Words, frauds: Flags) -> Baseline | None:
+    """The rule whose hits find frauds best by average precision, as if each hit were reviewed; None without hits.
+
+    It is chosen on the very rows on which it is measured, which flatters it: what beats it beats every single rule.
+    Of equal ones the first by id.
+
+    Args:
+        rows: The rows of the set that are measured.
+        frauds: Which of them are frauds.
+    """
+    worth = {rule: average_precision(hits[rows].astype(np.float64), frauds) for rule, hits in recorded.hits.items()}
+    found = sorted((rule for rule, value in worth.items() if np.isfinite(value)), key=lambda rule: (-worth[rule], rule))
+    if not found:
+        return None
+    hits = recorded.hits[found[0]]
+    outcomes = np.where(hits, np.int8(REVIEW), np.int8(0))
+    return Baseline(BEST_RULE, hits.astype(np.float64), outcomes, are_probabilities=False, about=f"rule {found[0]}")

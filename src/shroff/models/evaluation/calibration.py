@@ -1,0 +1,303 @@
+"""From margins to probabilities: how a calibration is fitted, kept in a manifest, and made into one rounded score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.errors import RegistryError, UsageError
+from shroff.models.model import LOG_ODDS, PROBABILITY, Floats
+from shroff.models.sets import FRAUD, GENUINE
+from shroff.models.trees.score import (
+    LN2,
+    POINTS,
+    POWER,
+    SIGMOID,
+    between,
+    corrected,
+    exponential,
+    rounded,
+    sigmoid,
+)
+from shroff.models.trees.walker import make_scores
+
+NONE: Final = "none"  # the sigmoid of the margin, as boosting with log loss means it
+PLATT: Final = "platt"  # the sigmoid of slope * margin + intercept
+ISOTONIC: Final = "isotonic"  # a rising line through points
+IDENTITY: Final = "identity"  # the margin itself, which is a probability
+ISOLATION: Final = "isolation"  # 2^margin: the anomaly score of an isolation forest, uncalibrated
+AUTO: Final = "auto"  # isotonic or platt, whichever tells later rows better
+_STRAIGHT: Final = ((0.0, 1.0), (0.0, 1.0))  # of IDENTITY: the line on which all lie
+KINDS: Final = {NONE: SIGMOID, PLATT: SIGMOID, ISOTONIC: POINTS, IDENTITY: POINTS, ISOLATION: POWER}
+# Isotonic regression follows each wave of few frauds: fewer than these are left to Platt's two numbers.
+_ISOTONIC_FRAUDS_MIN: Final = 50
+_EACH_MIN: Final = 2
+_FITTED_SHARE: Final = 2 / 3  # of the rows, by time; the rest judges
+_STEPS_MAX: Final = 100
+_GAIN_MIN: Final = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How a model's margins become probabilities.
+
+    Args:
+        kind: NONE, PLATT, ISOTONIC, IDENTITY or ISOLATION.
+        slope: Of PLATT.
+        intercept: Of PLATT.
+        margins: Of ISOTONIC: points in ascending order, all different, one at least.
+        probabilities: Their values, rising.
+    """
+
+    kind: str = NONE
+    slope: float = 1.0
+    intercept: float = 0.0
+    margins: tuple[float, ...] = ()
+    probabilities: tuple[float, ...] = ()
+
+    def as_manifest(self) -> dict[str, Any]:
+        """What stands under `calibration` in a manifest."""
+        if self.kind == PLATT:
+            return {"kind": PLATT, "slope": self.slope, "intercept": self.intercept}
+        if self.kind == ISOTONIC:
+            return {"kind": ISOTONIC, "margins": [*self.margins], "probabilities": [*self.probabilities]}
+        return {"kind": self.kind}
+
+
+def calibration_of(manifest: Mapping[str, Any] | None) -> Calibration:
+    """What a manifest has under `calibration`; NONE where nothing stands there.
+
+    Raises: RegistryError for what is no calibration.
+    """
+    if not manifest:
+        return Calibration()
+    try:
+        found = Calibration(
+            manifest["kind"],
+            float(manifest.get("slope", 1.0)),
+            float(manifest.get("intercept", 0.0)),
+            tuple(map(float, manifest.get("margins", ()))),
+            tuple(map(float, manifest.get("probabilities", ()))),
+        )
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise RegistryError(f"the manifest's calibration cannot be read ({error}); train the model again") from error
+    if mistake := _mistake_of(found):
+        raise RegistryError(f"the manifest's calibration {mistake}; train the model again")
+    return found
+
+
+def score_of_margin(margin: float, calibration: Calibration, negatives_kept: float = 1.0) -> float:
+    """The calibrated probability that a margin stands for, rounded half-even to six places; within [0, 1].
+
+    Equal on every machine, since `models.trees.score` uses only arithmetic that has one result.
+
+    Args:
+        negatives_kept: The share of genuine rows among those that the calibration (of NONE: the model) was fitted on;
+            1 where all were there, or counted by weight.
+
+    >>> score_of_margin(0.0, Calibration())
+    0.5
+    >>> score_of_margin(0.0, Calibration(), negatives_kept=0.1)
+    0.090909
+    """
+    if calibration.kind == ISOTONIC:
+        probability = between(margin, calibration.margins, calibration.probabilities)
+    elif calibration.kind == IDENTITY:
+        probability = between(margin, *_STRAIGHT)
+    elif calibration.kind == ISOLATION:
+        probability = exponential(min(0.0, LN2 * margin))
+    else:
+        margin = calibration.slope * margin + calibration.intercept
+        probability = sigmoid(margin, exponential(-abs(margin)))
+    return rounded(corrected(probability, negatives_kept))
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """A calibration as the kernel takes it."""
+
+    kind: int
+    slope: float
+    intercept: float
+    margins: Floats
+    probabilities: Floats
+    negatives_kept: float
+
+    def put_scores(self, margins: Floats) -> None:
+        """Put the score of each margin in its place: what `score_of_margin` gives."""
+        make_scores(
+            margins,
+            self.kind,
+            self.slope,
+            self.intercept,
+            self.margins,
+            self.probabilities,
+            self.negatives_kept,
+        )
+
+
+def scorer_of(calibration: Calibration, negatives_kept: float = 1.0) -> Scorer:
+    """What makes the scores of many margins at once.
+
+    Raises: RegistryError where the share is not within (0, 1].
+    """
+    if not 0.0 < negatives_kept <= 1.0:
+        raise RegistryError(f"the manifest's negatives_kept is {negatives_kept}, and a share is above 0 and at most 1")
+    points = _STRAIGHT if calibration.kind == IDENTITY else (calibration.margins, calibration.probabilities)
+    return Scorer(
+        KINDS[calibration.kind],
+        calibration.slope,
+        calibration.intercept,
+        np.array(points[0], np.float64),
+        np.array(points[1], np.float64),
+        negatives_kept,
+    )
+
+
+def fit_calibration(
+    margins: Floats,
+    verdicts: NDArray[np.int8],
+    weights: Floats | None = None,
+    kind: str = AUTO,
+    *,
+    gives: str = LOG_ODDS,
+) -> Calibration:
+    """The calibration that fits rows which the model was not trained on, in the order of time.
+
+    AUTO fits both on the first two thirds and takes the one with the lower log loss on the rest, fitted once more on
+    all. With a single verdict, or too few of one, there is nothing to learn: `uncalibrated`.
+
+    Args:
+        verdicts: FRAUD or GENUINE.
+        weights: How much each row counts; all alike where left out. With genuine rows that stand for several, the
+            probabilities are those among all, and the manifest's `negatives_kept` is 1.
+        kind: `calibration` of model.yaml: auto, isotonic, platt or none.
+        gives: What the margins mean: LOG_ODDS or PROBABILITY.
+
+    Raises: UsageError for another kind.
+    """
+    if kind not in {AUTO, ISOTONIC, PLATT, NONE}:
+        raise UsageError(f"there is no calibration {kind!r}. There are {AUTO}, {ISOTONIC}, {PLATT}, {NONE}.")
+    is_fraud = verdicts == FRAUD
+    counts = np.ones(len(margins)) if weights is None else weights
+    least = min(np.count_nonzero(is_fraud), np.count_nonzero(verdicts == GENUINE))
+    if kind == NONE or least < _EACH_MIN or margins.min() == margins.max():
+        return uncalibrated(gives)
+    if kind == AUTO:
+        kind = _better(margins, is_fraud, counts)
+    return _FITS[kind](margins, is_fraud, counts)
+
+
+def uncalibrated(gives: str) -> Calibration:
+    """What makes scores of margins as the model gives them, which mean LOG_ODDS or PROBABILITY."""
+    return Calibration(IDENTITY if gives == PROBABILITY else NONE)
+
+
+def log_loss(margins: Floats, is_fraud: NDArray[np.bool_], weights: Floats, calibration: Calibration) -> float:
+    """The weighted mean of -ln of what was given to each row's own verdict; scores count as 1e-6 at least."""
+    scores = np.array(margins, np.float64)
+    scorer_of(calibration).put_scores(scores)
+    given = np.clip(np.where(is_fraud, scores, 1.0 - scores), 1e-6, 1.0)
+    return float(-(np.log(given) * weights).sum() / weights.sum())
+
+
+def _better(margins: Floats, is_fraud: NDArray[np.bool_], weights: Floats) -> str:
+    """The kind that, fitted on the earlier rows, tells the later ones better; Platt where there are few frauds."""
+    cut = round(len(margins) * _FITTED_SHARE)
+    early, late = slice(None, cut), slice(cut, None)
+    for part in (early, late):
+        if min(np.count_nonzero(is_fraud[part]), np.count_nonzero(~is_fraud[part])) < _EACH_MIN:
+            return PLATT
+    if np.count_nonzero(is_fraud[early]) < _ISOTONIC_FRAUDS_MIN:
+        return PLATT
+    losses = {
+        kind: log_loss(
+            margins[late], is_fraud[late], weights[late], fit(margins[early], is_fraud[early], weights[early])
+        )
+        for kind, fit in _FITS.items()
+    }
+    return min(losses, key=losses.__getitem__)
+
+
+def _fit_platt(margins: Floats, is_fraud: NDArray[np.bool_], weights: Floats) -> Calibration:
+    """Platt's sigmoid by Newton's method, with his targets: one more row of each verdict keeps them off 0 and 1.
+
+    Platt: Probabilistic outputs for support vector machines (1999).
+    """
+    frauds, genuine = float(weights[is_fraud].sum()), float(weights[~is_fraud].sum())
+    targets = np.where(is_fraud, (frauds + 1.0) / (frauds + 2.0), 1.0 / (genuine + 2.0))
+    middle, spread = float(margins.mean()), float(margins.std())
+    design = np.column_stack(((margins - middle) / spread, np.ones(len(margins))))
+    found = np.array([0.0, float(np.log(frauds / genuine))])
+
+    def loss(at: Floats) -> float:
+        linear = design @ at
+        return float((weights * (np.logaddexp(0.0, linear) - targets * linear)).sum())
+
+    before = loss(found)
+    for _ in range(_STEPS_MAX):
+        probability = 1.0 / (1.0 + np.exp(-np.clip(design @ found, -500.0, 500.0)))
+        slope = design.T @ (weights * (probability - targets))
+        bend = design.T @ (design * (weights * np.maximum(probability * (1.0 - probability), 1e-12))[:, None])
+        step = np.linalg.solve(bend + 1e-12 * np.eye(2), slope)
+        # Where a full step overshoots, a shorter one does not.
+        shares = (0.5**halvings for halvings in range(30))
+        found_now = next((found - share * step for share in shares if loss(found - share * step) <= before), found)
+        now = loss(found_now)
+        found, gain, before = found_now, before - now, now
+        if gain <= _GAIN_MIN * abs(now):
+            break
+    a = float(found[0]) / spread
+    return Calibration(PLATT, a, float(found[1]) - a * middle)
+
+
+def _fit_isotonic(margins: Floats, is_fraud: NDArray[np.bool_], weights: Floats) -> Calibration:
+    """A line that rises everywhere, through the middles of the steps of isotonic regression.
+
+    On a step all margins would have one score, and the order in which people look at them
+    would be lost; so each step stands for its middle only, and at either end the line goes on
+    half way to 0 and to 1, which no number of rows proves. Oron and Flournoy: Centered
+    isotonic regression (2017).
+    """
+    from sklearn.isotonic import IsotonicRegression
+
+    least = 1.0 / (float(weights.sum()) + 2.0)
+    found = IsotonicRegression(y_min=least, y_max=1.0 - least, out_of_bounds="clip")
+    levels, step = np.unique(
+        found.fit_transform(margins, is_fraud.astype(np.float64), sample_weight=weights), return_inverse=True
+    )
+    middles = np.bincount(step, weights * margins) / np.bincount(step, weights)
+    points, values = [float(margins.min())], [float(levels[0]) / 2.0]
+    for middle, level in zip(middles.tolist(), levels.tolist(), strict=True):
+        if middle > points[-1]:
+            points.append(middle)
+            values.append(level)
+        else:  # a first step of a single margin
+            values[-1] = level
+    if float(margins.max()) > points[-1]:
+        points.append(float(margins.max()))
+        values.append((1.0 + float(levels[-1])) / 2.0)
+    return Calibration(ISOTONIC, margins=tuple(points), probabilities=tuple(values))
+
+
+_FITS: Final = {PLATT: _fit_platt, ISOTONIC: _fit_isotonic}  # of two as good the simpler
+
+
+def _mistake_of(found: Calibration) -> str:
+    """What is wrong with it, in words; nothing where scores can be made."""
+    numbers = np.array((found.slope, found.intercept, *found.margins, *found.probabilities))
+    if found.kind not in KINDS:
+        return f"is of kind {found.kind!r}, and there are {', '.join(KINDS)}"
+    if not np.isfinite(numbers).all():
+        return "has a number that is not finite"
+    if found.kind == ISOTONIC and not 0 < len(found.margins) == len(found.probabilities):
+        return "has not one probability for each margin"
+    if np.any(np.diff(found.margins) <= 0):
+        return "has margins that do not ascend"
+    if any(not 0.0 <= one <= 1.0 for one in found.probabilities):
+        return "has a probability outside 0 .. 1"
+    return ""

@@ -1,0 +1,253 @@
+"""What two cut-offs of a score cost, for all pairs of them at once: running totals over events by falling score.
+
+Events are put in the order of their scores, the highest first. Two cut-offs part them: the
+first are declined, the next are reviewed, the rest are approved. Each part costs what its
+events cost there, so with running totals any two cut-offs cost one sum, and the best second
+one for each first is a smallest value in a window that only moves on.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.models.evaluation.metrics import DECLINE, REVIEW, Rows, Terms
+from shroff.models.sets import Flags, Floats, Words
+
+CURVE_POINTS: Final = 60
+
+DECIDING: Final = ("declined", "reviewed", "approved", "reviews_if_reviewed", "reviews_if_approved")
+
+Columns = Mapping[str, Floats]  # of each row: what it costs and counts in each part; see `columns_of`
+Cuts = tuple[float | None, float | None]  # where to review and where to decline, None for nowhere
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """What rules have settled before the score is asked: it changes nothing of what they decline or allow.
+
+    Args:
+        declined: Rows that a rule declines.
+        allowed: Rows that a rule allows.
+        reviewed: Rows that a rule reviews; the score may still decline them.
+    """
+
+    declined: Flags
+    allowed: Flags
+    reviewed: Flags
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Two cut-offs and what they come to; money and events are those of a day.
+
+    `review_at` is None where nothing is reviewed for its score, `decline_at` where nothing is declined for it.
+    """
+
+    review_at: float | None
+    decline_at: float | None
+    cost: float
+    missed: float
+    false_declines: float
+    reviews: float
+    reviews_cost: float
+    frauds_stopped: float  # share of the frauds that are reviewed or declined
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """Events that cut-offs are weighed on.
+
+    Args:
+        scores: In [0, 1]; best those of models that had not seen the event.
+        folds: By which fold's model each was scored.
+        share: The share of all tested events that these are, where they were drawn by lot.
+        entity: Whose keys stand in `rows`, for the reader.
+    """
+
+    scores: Floats
+    rows: Rows
+    fixed: Fixed
+    folds: Words
+    share: float = 1.0
+    entity: str = ""
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Scores that can be cut-offs, from high to low, and the step on which each row is."""
+
+    scores: Floats
+    of_rows: Words
+
+
+def steps_of(scores: Floats, most: int | None = None) -> Steps:
+    """A step for each score that occurs; with `most` about as many at most.
+
+    Those are then chosen so that the numbers of rows above grow by an equal share from one to the next.
+    """
+    negated, of_rows, counts = np.unique(-scores, return_inverse=True, return_counts=True)
+    if most is None or len(negated) <= most:
+        return Steps(-negated, of_rows)
+    above = np.cumsum(counts)
+    last = np.searchsorted(above, np.geomspace(above[0], above[-1], most)[:-1])
+    last = np.unique(np.append(last, len(above) - 1))
+    return Steps(-negated[last], np.searchsorted(last, of_rows))
+
+
+@dataclass(frozen=True, slots=True)
+class CostTable:
+    """Running totals over rows by falling score, one entry before each step of the score and one behind the last.
+
+    `scores` are those of the steps, `totals` by name as `columns_of` has them; of those under DECIDING alone only the
+    cheapest places can be told. A place is a number of steps: the rows of the first ones lie above a cut-off.
+    """
+
+    scores: Floats
+    totals: Columns
+    review_cost: float
+
+    def cheapest(self, room: float) -> tuple[int, int]:
+        """The places (decline, review) that cost least with at most so many reviews; the higher of equals."""
+        costs, first, last = self.best_declines(room)
+        at = int(np.argmin(costs))
+        return int(first[at]), int(last[at])
+
+    def best_declines(self, room: float) -> tuple[Floats, Words, Words]:
+        """For each place of the review cut-off the cheapest place of the decline cut-off: (cost, decline, review).
+
+        Where rules alone ask for more reviews than there is room for, they have it, and the score adds none.
+
+        Reviews fall as the decline cut-off is lowered, so those that leave room are the last ones up to the
+        review cut-off, and the first of them only moves on.
+        """
+        declined, reviewed, approved = (self.totals[name] for name in ("declined", "reviewed", "approved"))
+        if_reviewed, if_approved = self.totals["reviews_if_reviewed"], self.totals["reviews_if_approved"]
+        steps, room = len(declined), max(room, float(if_approved[-1]))
+        before = declined - reviewed
+        waiting: deque[int] = deque()
+        first = np.zeros(steps, np.int64)
+        costs = np.empty(steps)
+        begin = 0
+        for place in range(steps):
+            while waiting and before[waiting[-1]] > before[place]:
+                waiting.pop()
+            waiting.append(place)
+            rest = if_reviewed[place] + if_approved[-1] - if_approved[place]
+            while begin < place and rest - if_reviewed[begin] > room:
+                begin += 1
+            while waiting[0] < begin:
+                waiting.popleft()
+            first[place] = waiting[0]
+            costs[place] = before[waiting[0]] + reviewed[place] + approved[-1] - approved[place]
+        return costs, first, np.arange(steps)
+
+    def place_of(self, cut: float | None) -> int:
+        """How many steps lie at or above a cut-off."""
+        return 0 if cut is None else int(np.searchsorted(-self.scores, -cut, side="right"))
+
+    def cuts(self, decline: int, review: int) -> Cuts:
+        """The cut-offs of two places."""
+        return (
+            None if review <= decline else float(self.scores[review - 1]),
+            None if decline == 0 else float(self.scores[decline - 1]),
+        )
+
+    def point(self, decline: int, review: int, days: float) -> Point:
+        """What two places come to, a day."""
+        review, of = max(review, decline), self.totals
+        missed = of["missed"][-1] - of["missed"][review] + of["missed_if_reviewed"][review]
+        reviews = of["reviews_if_reviewed"][review] - of["reviews_if_reviewed"][decline]
+        reviews += of["reviews_if_approved"][-1] - of["reviews_if_approved"][review]
+        stopped = of["stopped_if_reviewed"][review] + of["stopped_if_approved"][-1] - of["stopped_if_approved"][review]
+        cost = of["declined"][decline] + of["reviewed"][review] - of["reviewed"][decline]
+        cost += of["approved"][-1] - of["approved"][review]
+        frauds = of["frauds"][-1]
+        return Point(
+            *self.cuts(decline, review),
+            float(cost / days),
+            float(missed / days),
+            float((of["false_declines"][decline] + of["settled_false"][-1]) / days),
+            float(reviews / days),
+            float(reviews * self.review_cost / days),
+            float(stopped / frauds) if frauds else 0.0,
+        )
+
+    def curve(self, room: float, days: float) -> tuple[Point, ...]:
+        """Points over all places of the review cut-off, evenly by how many events lie above."""
+        _, first, last = self.best_declines(room)
+        chosen = np.unique(np.linspace(0, len(last) - 1, CURVE_POINTS).astype(int))
+        return tuple(self.point(int(first[at]), int(last[at]), days) for at in chosen)
+
+
+def columns_of(weighed: Weighed, terms: Terms) -> dict[str, Floats]:
+    """What each row costs and counts where it is declined, reviewed or approved.
+
+    An approved fraud costs what missing it costs, a declined genuine event the false decline, a review its time.
+    A review finds out what the event is. What a rule declines or allows costs the same wherever its score falls.
+    A row that stands for several costs and counts as all of them.
+    """
+    rows, fixed = weighed.rows, weighed.fixed
+    frauds, genuine = rows.frauds.astype(np.float64), (~rows.frauds).astype(np.float64)
+    false_decline, review = terms.false_decline or 0.0, terms.review or 0.0
+    lost = np.where(rows.frauds, rows.amounts, 0.0)
+    free = ~fixed.declined & ~fixed.allowed
+    settled_missed = np.where(fixed.allowed & ~fixed.declined, lost, 0.0)
+    settled_false = np.where(fixed.declined, genuine * false_decline, 0.0)
+    by_rule = free & fixed.reviewed
+    missed = settled_missed + np.where(free & ~fixed.reviewed, lost, 0.0)
+    false_declines = np.where(free, genuine * false_decline, 0.0)
+    found = {
+        "declined": settled_missed + settled_false + false_declines,
+        "reviewed": settled_missed + settled_false + free * review,
+        "approved": missed + settled_false + by_rule * review,
+        "reviews_if_reviewed": free.astype(np.float64),
+        "reviews_if_approved": by_rule.astype(np.float64),
+        "missed": missed,
+        "missed_if_reviewed": settled_missed,
+        "false_declines": false_declines,
+        "settled_false": settled_false,
+        "stopped_if_reviewed": frauds * (free | fixed.declined),
+        "stopped_if_approved": frauds * (by_rule | fixed.declined),
+        "frauds": frauds,
+    }
+    return found if rows.counts is None else {name: column * rows.counts for name, column in found.items()}
+
+
+def table_of(columns: Columns, steps: Steps, terms: Terms, weights: Floats | None = None) -> CostTable:
+    """Running totals of rows, each counted as often as its weight says; once where they are left out."""
+    totals = {}
+    for name, column in columns.items():
+        weighed = column if weights is None else column * weights
+        sums = np.bincount(steps.of_rows, weighed, len(steps.scores))
+        totals[name] = np.concatenate([[0.0], np.cumsum(sums)])
+    return CostTable(steps.scores, totals, terms.review or 0.0)
+
+
+def costs_at(columns: Columns, outcomes: NDArray[np.int8]) -> Floats:
+    """What each row costs by what cut-offs do with it (`Terms.outcomes`)."""
+    return _picked(columns["declined"], columns["reviewed"], columns["approved"], outcomes)
+
+
+def reviews_at(columns: Columns, outcomes: NDArray[np.int8]) -> Floats:
+    """Which rows are reviewed, by cut-offs or by a rule: 1 or 0."""
+    nothing = np.zeros(len(outcomes))
+    return _picked(nothing, columns["reviews_if_reviewed"], columns["reviews_if_approved"], outcomes)
+
+
+def stopped_at(columns: Columns, outcomes: NDArray[np.int8]) -> Floats:
+    """Which rows are frauds that are reviewed or declined: 1 or 0."""
+    stopped = columns["stopped_if_reviewed"]
+    return _picked(stopped, stopped, columns["stopped_if_approved"], outcomes)
+
+
+def _picked(declined: Floats, reviewed: Floats, approved: Floats, outcomes: NDArray[np.int8]) -> Floats:
+    return np.select([outcomes == DECLINE, outcomes == REVIEW], [declined, reviewed], approved)

@@ -1,0 +1,197 @@
+"""Metrics over folds: the value of each, their mean and spread, and an interval; and the difference of two models.
+
+Two that are compared are weighed by the same drawings, so what both find hard on the same
+cards cancels out, and the interval is that of their difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from shroff.models.evaluation.daily import KeyDays, best_card_precision, card_precision, key_days
+from shroff.models.evaluation.intervals import Blocks, day_blocks, drawings, ends, times_for
+from shroff.models.evaluation.metrics import Judged, Terms, measure, recall_in_budget, why_not
+from shroff.models.keys import metric_of
+from shroff.models.sets import Floats
+
+CARD_PRECISION: Final = "card_precision_at_k"
+BUDGET_RECALL: Final = "recall_at_budget"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A metric over folds.
+
+    Args:
+        mean: Of the folds in which it has a value; None where it has none, and `why` says why.
+        low, high: 95 % interval of the mean; None where there is too little to draw from.
+        spread: Standard deviation over folds, of at least two.
+        folds: Its value in each, None where it has none.
+        best: The mean that the best possible scores would reach, where that is below 1.
+        why: Why it has no value, in all or in some folds.
+    """
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    spread: float | None
+    folds: tuple[float | None, ...]
+    best: float | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimates:
+    """All metrics of one model, and the mean over folds in each drawing, by which two models are compared."""
+
+    by_name: dict[str, Estimate]
+    drawn: dict[str, Floats]
+    blocks: dict[str, int]  # how many blocks each metric was drawn from
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """By how much one is above another on the same rows, with its 95 % interval; None where it cannot be said."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+
+
+def estimate(folds: Sequence[Judged], terms: Terms, k: int | None, blocks: Blocks, seed: int) -> Estimates:
+    """Every metric over folds.
+
+    Args:
+        k: Of card precision; None where `capacity` stands nowhere.
+        blocks: What is drawn together among the rows; by-day metrics are drawn by days.
+    Cost: O(rows) for each of up to 200 drawings.
+    """
+    points = [measure(one, terms) for one in folds]
+    reasons = [why_not(one, terms) for one in folds]
+    names = list(points[0]) if points else []
+    times = times_for(sum(len(one.rows) for one in folds))
+    drawn = {name: np.full(times, np.nan) for name in names}
+    for place, lots in enumerate(drawings(blocks.count, seed, times) if names else ()):
+        each = [measure(one, terms, weights) for one, weights in zip(folds, blocks.weights(lots), strict=True)]
+        for name in names:
+            drawn[name][place] = _mean([found[name] for found in each])
+    by_name = {
+        name: _estimate(
+            name, [point[name] for point in points], drawn[name], blocks.count, [r.get(name, "") for r in reasons]
+        )
+        for name in names
+    }
+    found = Estimates(by_name, drawn, dict.fromkeys(names, blocks.count))
+    _add_card_precision(found, folds, k, seed)
+    _add_budget_recall(found, folds, terms.reviews_a_day, seed)
+    return found
+
+
+def difference(ours: Estimates, theirs: Estimates, name: str) -> Difference:
+    """Ours less theirs: the mean over the folds where both have a value, and the interval by the same drawings."""
+    mine, other = ours.by_name[name], theirs.by_name[name]
+    both = [a - b for a, b in zip(mine.folds, other.folds, strict=True) if a is not None and b is not None]
+    if not both:
+        return Difference(None, None, None)
+    if any((a is None) != (b is None) for a, b in zip(mine.folds, other.folds, strict=True)):
+        return Difference(float(np.mean(both)), None, None)  # their drawings are means over other folds
+    mean = float(np.mean(both))
+    low, high = ends(ours.drawn[name] - theirs.drawn[name], ours.blocks[name], mean)
+    return Difference(mean, low, high)
+
+
+def _add_card_precision(found: Estimates, folds: Sequence[Judged], k: int | None, seed: int) -> None:
+    """Card precision at k a day: the mean of the days of a fold, then of the folds."""
+    if k is None:
+        found.by_name[CARD_PRECISION] = _nothing(len(folds), "model.yaml has no capacity")
+        found.drawn[CARD_PRECISION], found.blocks[CARD_PRECISION] = np.zeros(0), 0
+        return
+    shown = [_key_days(one) for one in folds]
+    each = [card_precision(one, k) for one in shown]
+    best = _mean([best_card_precision(one, k) for one in shown])
+    why = ["" if len(days) else "no test row has a key" for days in each]
+    _add_by_day(found, CARD_PRECISION, each, [np.ones(len(days)) for days in each], why, seed, best)
+
+
+def _add_budget_recall(found: Estimates, folds: Sequence[Judged], budget: float | None, seed: int) -> None:
+    """Recall of the `reviews_a_day` highest scores of each day: all that is found of all that there is in a fold."""
+    if budget is None:
+        found.by_name[BUDGET_RECALL] = _nothing(len(folds), "policy.yaml has no costs.reviews_a_day")
+        found.drawn[BUDGET_RECALL], found.blocks[BUDGET_RECALL] = np.zeros(0), 0
+        return
+    each = [recall_in_budget(one, budget) for one in folds]
+    why = ["" if there.sum() else "no test row is a fraud" for _, there in each]
+    _add_by_day(found, BUDGET_RECALL, [caught for caught, _ in each], [there for _, there in each], why, seed)
+
+
+def _add_by_day(
+    found: Estimates,
+    name: str,
+    above: Sequence[Floats],
+    below: Sequence[Floats],
+    why: Sequence[str],
+    seed: int,
+    best: float = np.nan,
+) -> None:
+    """A metric that is a ratio of two sums over days."""
+    blocks = day_blocks([len(days) for days in above])
+    drawn = np.array(
+        [
+            _mean(
+                [
+                    _ratio((w * a).sum(), (w * b).sum())
+                    for w, a, b in zip(blocks.weights(lots), above, below, strict=True)
+                ]
+            )
+            for lots in (drawings(blocks.count, seed) if blocks.count else ())
+        ]
+    )
+    values = [_ratio(a.sum(), b.sum()) for a, b in zip(above, below, strict=True)]
+    one = _estimate(name, values, drawn, blocks.count, why)
+    found.by_name[name] = Estimate(one.mean, one.low, one.high, one.spread, one.folds, _plain(best), one.why)
+    found.drawn[name], found.blocks[name] = drawn, blocks.count
+
+
+def _key_days(judged: Judged) -> KeyDays:
+    rows = judged.rows
+    return key_days(judged.scores, rows.frauds, rows.days, rows.keys)
+
+
+def _estimate(name: str, values: Sequence[float], drawn: Floats, blocks: int, reasons: Sequence[str]) -> Estimate:
+    defined = [value for value in values if np.isfinite(value)]
+    about = metric_of(name)
+    limits = (0.0, 1.0) if about is not None and about.kind == "share" else (-np.inf, np.inf)
+    low, high = ends(drawn, blocks, _mean(values), *limits) if defined else (None, None)
+    spread = float(np.std(defined, ddof=1)) if len(defined) > 1 else None
+    return Estimate(
+        _plain(_mean(values)), low, high, spread, tuple(_plain(value) for value in values), why=_said(reasons)
+    )
+
+
+def _said(reasons: Sequence[str]) -> str:
+    """Reasons of folds as one text: once where all folds have the same."""
+    given = [(number, why) for number, why in enumerate(reasons, 1) if why]
+    if len(given) == len(reasons) and len({why for _, why in given}) == 1:
+        return given[0][1]
+    return "; ".join(f"fold {number}: {why}" for number, why in given)
+
+
+def _nothing(folds: int, why: str) -> Estimate:
+    return Estimate(None, None, None, None, (None,) * folds, why=why)
+
+
+def _mean(values: Sequence[float]) -> float:
+    defined = [value for value in values if np.isfinite(value)]
+    return sum(defined) / len(defined) if defined else np.nan
+
+
+def _ratio(above: float, below: float) -> float:
+    return float(above) / float(below) if below > 0 else np.nan
+
+
+def _plain(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

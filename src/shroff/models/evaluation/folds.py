@@ -1,0 +1,347 @@
+"""A model judged as it would have been used: trained on a fold's past, tested on what came after, fold by fold.
+
+Nothing here knows how a model is made: `learn` gives, from the rows of a fold's training, a
+function that scores the rows of its test. docs/explain/metrics.md says what each number means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.errors import UsageError
+from shroff.language.values import DAY_MS
+from shroff.models.definitions import ModelSettings
+from shroff.models.evaluation import baselines as beside
+from shroff.models.evaluation.baselines import Baseline
+from shroff.models.evaluation.estimates import Difference, Estimate, Estimates, difference, estimate
+from shroff.models.evaluation.intervals import Blocks, key_blocks
+from shroff.models.evaluation.metrics import DECLINE, Bin, Judged, Rows, Terms, calibration_curve, judge
+from shroff.models.evaluation.slices import Pooled, Slice, columns_of, slices_of
+from shroff.models.evaluation.windows import Fold, FoldRows, Known, days_of, rows_of, windows_of
+from shroff.models.sets import FRAUD, Floats, Recorded, TrainingSet, Words
+
+Score = Callable[[TrainingSet], Floats]
+Learn = Callable[[TrainingSet, Known], Score]
+Progress = Callable[[int, int], None]  # folds done, of how many
+
+
+@dataclass(frozen=True, slots=True)
+class FoldReport:
+    """A fold in numbers. `why` says why it has no model, where it has none."""
+
+    fold: Fold
+    train_rows: int
+    train_frauds: int
+    test_rows: int
+    test_frauds: int
+    immature: int
+    unclear: int
+    compromised: int
+    declined: int  # of the test rows, by the system itself
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A baseline beside the model on identical rows.
+
+    Args:
+        metrics: Of the baseline.
+        ours: Of the model on the same rows, which are fewer where the baseline has learnt from the others.
+        differences: The model less the baseline, for each metric.
+        rows: How many rows those are.
+    """
+
+    about: str
+    metrics: dict[str, Estimate]
+    ours: dict[str, Estimate]
+    differences: dict[str, Difference]
+    rows: int
+    frauds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """The test rows of all folds that have a model: places in the set, scores, verdicts."""
+
+    rows: Words
+    folds: Words
+    scores: Floats
+    frauds: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """All that is known of a model before it is promoted.
+
+    Args:
+        metrics: Each with its mean over folds, interval and folds.
+        compared: What stands beside, by name: `champion`, `rules_only`, `best_rule`, `approve_all`.
+        curve: Mean score and share of frauds in bins of equally many rows, over all folds.
+        without_give_away: The metrics once more, of a model without the inputs that give the answer away; empty where
+            none are named.
+        drawn: What was drawn for the intervals, and why, in a sentence.
+        remarks: What a reader must know beside the numbers, in sentences.
+        money_places: Of the project's money.
+    """
+
+    event: str
+    folds: tuple[FoldReport, ...]
+    metrics: dict[str, Estimate]
+    compared: dict[str, Compared]
+    slices: tuple[Slice, ...]
+    curve: tuple[Bin, ...]
+    without_give_away: dict[str, Estimate]
+    give_away: tuple[str, ...]
+    drawn: str
+    remarks: tuple[str, ...]
+    tested: Tested
+    money_places: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A fold that has a model: which rows of the set are tested, and how the model scores them."""
+
+    number: int
+    rows: Words
+    as_read: Rows
+    scores: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class _Judging:
+    """What every judge of the same parts is measured by."""
+
+    settings: ModelSettings
+    terms: Terms
+    parts: tuple[_Part, ...]
+    blocks: Blocks
+    k: int | None = field(default=None)
+
+    def judged(self, scores: Sequence[Floats], by: Baseline | None = None) -> list[Judged]:
+        """The scores of each part, with the outcomes of the policy's cut-offs or the baseline's own."""
+        found = []
+        for part, given in zip(self.parts, scores, strict=True):
+            if by is None or by.outcomes is None:
+                outcomes = self.terms.outcomes(given)
+            else:
+                outcomes = by.outcomes[part.rows]
+            probable = by is None or by.are_probabilities
+            found.append(judge(part.as_read, given, outcomes, are_probabilities=probable))
+        return found
+
+    def estimate(self, judged: Sequence[Judged]) -> Estimates:
+        return estimate(judged, self.terms, self.k, self.blocks, self.settings.seed)
+
+
+def evaluate(
+    given: TrainingSet,
+    settings: ModelSettings,
+    terms: Terms,
+    learn: Learn,
+    *,
+    champion: Baseline | None = None,
+    rules: Baseline | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Judge a way of learning on the folds of a set.
+
+    Args:
+        learn: From the set and the rows to train on to a function that scores a set's rows.
+        champion: The model in force (`baselines.champion`); None where there is none.
+        rules: What rules alone come to (`baselines.rules_only`); the recorded outcomes where left out.
+
+    Raises: UsageError where no fold gives a model, with the reason.
+    """
+    windows = windows_of(settings.split, settings.label_delay_ms, given.as_of_ms)
+    parted = [rows_of(given, one, settings.label_delay_ms, one.train_start_ms) for one in windows]
+    parts, reports = [], []
+    for number, (fold, rows) in enumerate(zip(windows, parted, strict=True)):
+        part, why = _learnt(given, fold, rows, number, terms, learn)
+        parts += [] if part is None else [part]
+        reports.append(_report(given.recorded, fold, rows, why))
+        if progress is not None:
+            progress(number + 1, len(windows))
+    if not parts:
+        reasons = "; ".join(f"fold {number}: {one.why.rstrip('.')}" for number, one in enumerate(reports, 1))
+        raise UsageError(f"no fold of {settings.event} gives a model that could be judged. {reasons}.")
+    judging = _judging(settings, terms, parts)
+    tested = _tested(parts)
+    ours = judging.estimate(judging.judged([part.scores for part in parts]))
+    found = [one for one in (champion, rules or beside.rules_only(given.recorded.outcomes)) if one is not None]
+    rule = beside.best_rule(given.recorded, tested.rows, tested.frauds)
+    found += [] if rule is None else [rule]
+    found.append(beside.approve_all(len(given)))
+    remarks = _remarks(given, tested, reports, champion)
+    return Evaluation(
+        settings.event,
+        tuple(reports),
+        ours.by_name,
+        {one.name: _compared(judging, one, ours, given.times_ms) for one in found},
+        tuple(_slices(given, judging, tested, champion)),
+        tuple(_curve(judging, tested)),
+        _without_give_away(given, settings, terms, learn, parted, parts),
+        settings.give_away,
+        f"{judging.blocks.count} of kind {judging.blocks.kind}: {judging.blocks.why}.",
+        tuple(remarks),
+        tested,
+        terms.money_places,
+    )
+
+
+def _learnt(
+    given: TrainingSet, fold: Fold, rows: FoldRows, number: int, terms: Terms, learn: Learn
+) -> tuple[_Part | None, str]:
+    """A fold with its model's scores, or the reason why it has none."""
+    if len(rows.test.rows) == 0:
+        return None, "there are no rows to test on"
+    try:
+        scores = learn(given, rows.train)(given.take(rows.test.rows))
+    except UsageError as error:
+        return None, str(error)
+    picked = rows.test.rows
+    as_read = Rows(
+        rows.test.verdicts == FRAUD,
+        given.amounts_minor[picked] / 10.0**terms.money_places,
+        days_of(given, fold)[picked],
+        given.keys[picked],
+        given.weights(picked),
+    )
+    return _Part(number, picked, as_read, scores), ""
+
+
+def _report(recorded: Recorded, fold: Fold, rows: FoldRows, why: str) -> FoldReport:
+    return FoldReport(
+        fold,
+        len(rows.train.rows),
+        int(np.count_nonzero(rows.train.verdicts == FRAUD)),
+        len(rows.test.rows),
+        int(np.count_nonzero(rows.test.verdicts == FRAUD)),
+        rows.train.immature + rows.test.immature,
+        rows.train.unclear + rows.test.unclear,
+        rows.compromised,
+        int(np.count_nonzero(recorded.outcomes[rows.test.rows] == DECLINE)),
+        why,
+    )
+
+
+def _judging(settings: ModelSettings, terms: Terms, parts: Sequence[_Part]) -> _Judging:
+    capacity = settings.capacity
+    blocks = key_blocks([part.as_read.keys for part in parts], capacity.entity if capacity else "")
+    return _Judging(settings, terms, tuple(parts), blocks, capacity.k if capacity else None)
+
+
+def _tested(parts: Sequence[_Part]) -> Tested:
+    return Tested(
+        np.concatenate([part.rows for part in parts]),
+        np.concatenate([np.full(len(part.rows), part.number) for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+        np.concatenate([part.as_read.frauds for part in parts]),
+    )
+
+
+def _compared(judging: _Judging, by: Baseline, ours: Estimates, times_ms: Words) -> Compared:
+    """A baseline and the model on the rows of which the baseline is a fair judge."""
+    if by.since_ms is not None and any((times_ms[part.rows] < by.since_ms).any() for part in judging.parts):
+        since_ms = by.since_ms
+        kept = [_cut(part, times_ms[part.rows] >= since_ms) for part in judging.parts]
+        kept = [part for part in kept if len(part.rows)]
+        if not kept:
+            return Compared(by.about, {}, {}, {}, 0, 0)
+        judging = _judging(judging.settings, judging.terms, kept)
+        ours = judging.estimate(judging.judged([part.scores for part in kept]))
+    theirs = judging.estimate(judging.judged([by.scores[part.rows] for part in judging.parts], by))
+    differences = {name: difference(ours, theirs, name) for name in ours.by_name}
+    rows = sum(len(part.rows) for part in judging.parts)
+    frauds = sum(int(np.count_nonzero(part.as_read.frauds)) for part in judging.parts)
+    return Compared(by.about, theirs.by_name, ours.by_name, differences, rows, frauds)
+
+
+def _cut(part: _Part, kept: NDArray[np.bool_]) -> _Part:
+    return _Part(part.number, part.rows[kept], part.as_read.take(kept), part.scores[kept])
+
+
+def _slices(given: TrainingSet, judging: _Judging, tested: Tested, champion: Baseline | None) -> list[Slice]:
+    columns = {name: column[tested.rows] for name, column in columns_of(given, judging.terms.money_places).items()}
+    theirs = None
+    if champion is not None:
+        is_fair = given.times_ms[tested.rows] >= (champion.since_ms or 0)
+        theirs = np.where(is_fair, champion.scores[tested.rows], np.nan)
+    pooled = Pooled(
+        _pooled_rows(judging.parts), tested.scores, theirs, np.concatenate(judging.blocks.of_rows), judging.blocks.count
+    )
+    return slices_of(columns, pooled, judging.terms, judging.settings.seed)
+
+
+def _curve(judging: _Judging, tested: Tested) -> list[Bin]:
+    scores = tested.scores
+    return calibration_curve(judge(_pooled_rows(judging.parts), scores, judging.terms.outcomes(scores)))
+
+
+def _pooled_rows(parts: Sequence[_Part]) -> Rows:
+    read = [part.as_read for part in parts]
+    return Rows(
+        np.concatenate([one.frauds for one in read]),
+        np.concatenate([one.amounts for one in read]),
+        np.concatenate([one.days for one in read]),
+        np.concatenate([one.keys for one in read]),
+        None if read[0].counts is None else np.concatenate([one.times(None) for one in read]),
+    )
+
+
+def _without_give_away(
+    given: TrainingSet,
+    settings: ModelSettings,
+    terms: Terms,
+    learn: Learn,
+    parted: Sequence[FoldRows],
+    parts: Sequence[_Part],
+) -> dict[str, Estimate]:
+    """The metrics of models that do not see the inputs which give the answer away."""
+    named = frozenset(settings.give_away)
+    left = tuple(one for one in given.inputs if one.name not in named)
+    if not named or not left:
+        return {}
+    bare = replace(given, inputs=left)
+    found = []
+    for part in parts:
+        scores = learn(bare, parted[part.number].train)(bare.take(part.rows))
+        found.append(_Part(part.number, part.rows, part.as_read, scores))
+    judging = _judging(settings, terms, found)
+    return judging.estimate(judging.judged([part.scores for part in found])).by_name
+
+
+def _remarks(given: TrainingSet, tested: Tested, reports: Sequence[FoldReport], champion: Baseline | None) -> list[str]:
+    remarks = [f"Fold {number} has no model: {one.why}" for number, one in enumerate(reports, 1) if one.why]
+    declined = int(np.count_nonzero(given.recorded.outcomes[tested.rows] == DECLINE))
+    if declined:
+        share = declined / len(tested.rows)
+        remarks.append(
+            f"{declined:,} of {len(tested.rows):,} test rows ({share:.1%}) were declined by the system itself. Whether "
+            "they were frauds is known only from people who looked, and what would have followed is not known at "
+            "all: their labels and the features after them are biased."
+        )
+    drawn = given.recorded.stands_for
+    if drawn is not None and (drawn[tested.rows] > 0).any():
+        seen = drawn[tested.rows][drawn[tested.rows] > 0]
+        remarks.append(
+            f"{len(seen):,} test rows that the score would have declined were let through by lot, and stand for "
+            f"{seen.sum():,.0f} such declines; those that were not are left out. Metrics count them so, but for those "
+            "that are one number a day."
+        )
+    if champion is not None and champion.since_ms is not None:
+        fair = int(np.count_nonzero(given.times_ms[tested.rows] >= champion.since_ms))
+        if fair < len(tested.rows):
+            remarks.append(
+                f"The champion has learnt from {len(tested.rows) - fair:,} of {len(tested.rows):,} test rows, so the "
+                f"two are compared on the other {fair:,}."
+            )
+    days = max((one.fold.test_end_ms - one.fold.test_start_ms for one in reports), default=0) // DAY_MS
+    if any(one.test_rows and not one.test_frauds for one in reports):
+        remarks.append(f"Some tests of {days} days hold no fraud; metrics that need one leave those folds out.")
+    return remarks

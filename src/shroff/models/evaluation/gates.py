@@ -1,0 +1,307 @@
+"""Gates: what model.yaml asks of a model before it may be promoted, held against what was measured.
+
+A gate whose number is not known does not pass: what was not measured was not shown. Where there is
+no champion, a model is held against what is in force without one: rules alone, which approve every
+event where there are none. Only the fall of a slice behind the champion passes where there is none.
+
+They are judged when a model is trained, and asked again when it is promoted: by then there may
+be another champion, and model.yaml may ask more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import msgspec
+
+from shroff.models.definitions import Gate
+from shroff.models.evaluation.baselines import APPROVE_ALL, CHAMPION, RULES_ONLY
+from shroff.models.evaluation.estimates import Difference, Estimate
+from shroff.models.evaluation.folds import Compared, Evaluation
+from shroff.models.evaluation.slices import Slice
+from shroff.models.in_force import Promotion
+from shroff.models.keys import NOISE, at_cut_off, metric_of
+from shroff.models.registry import GATES, GateResult, Stored
+
+LATENCY: Final = "latency_p99"
+LEAK_TEST: Final = "leak_test"
+SLICE_COLLAPSE: Final = "slice_collapse"
+JUDGED: Final = "gates"  # what fails where nobody judged any
+COMPARED_WITH: Final = "compared_with"  # in a manifest: the champion, null where there was none
+CURE: Final = "train again, or waive it"
+_ALONE: Final = {RULES_ONLY: "rules alone", APPROVE_ALL: "approving all"}  # what is in force without a model
+_ABOVE: Final = "above the champion by "
+_SINCE: Final = "model.yaml asks it only since the model was trained"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What gates are held against.
+
+    Args:
+        champion: The model in force beside this one; None where there was none.
+        without: What is in force without one, in words and measured: rules alone, or every event approved, where
+            nothing was decided by rules; None where nobody looked.
+        slices: None where nobody looked.
+        leak_test_passed: None where it was not run.
+        latency_p99_ms: Of one score; None where it was not measured.
+    """
+
+    metrics: Mapping[str, Estimate]
+    champion: Compared | None
+    slices: Sequence[Slice] | None
+    leak_test_passed: bool | None = None
+    latency_p99_ms: float | None = None
+    without: tuple[str, Compared] | None = None
+
+
+def judge_gates(
+    gates: Sequence[Gate],
+    evaluation: Evaluation,
+    *,
+    leak_test_passed: bool | None = None,
+    latency_p99_ms: float | None = None,
+) -> list[GateResult]:
+    """Each limit of each gate with its number and whether it is held, in the order of model.yaml.
+
+    Args:
+        leak_test_passed: None where it was not run.
+        latency_p99_ms: Of one score; None where it was not measured.
+    """
+    champion, without = evaluation.compared.get(CHAMPION), _without(evaluation.compared)
+    measured = Measured(evaluation.metrics, champion, evaluation.slices, leak_test_passed, latency_p99_ms, without)
+    return [result for gate in gates for result in _judged(gate, measured)]
+
+
+def value_text(gate: GateResult) -> str:
+    """What a gate was held against, for people: with its unit, and what is no number in words.
+
+    >>> value_text(GateResult("latency_p99", 0.0066312, "at most 1 ms", passed=True))
+    '0.00663 ms'
+    """
+    if gate.value is None:
+        return "-"
+    if gate.name == LEAK_TEST:
+        return "nothing leaks" if gate.value else "it leaks"
+    return f"{gate.value:.3g} ms" if gate.name == LATENCY else f"{gate.value:.4g}"
+
+
+def asked_again(stored: Stored, gates: Sequence[Gate]) -> list[GateResult]:
+    """How the gates of a model stand when it is to decide: those that were judged, and then what is new.
+
+    A model that nobody judged does not pass. What model.yaml asks only since is held against what was measured then.
+    A gate that failed stays failed where model.yaml asks less today: that would be a waiver without a name.
+
+    Args:
+        gates: What model.yaml asks today.
+    """
+    recorded = stored.gates
+    judged = {(one.name, one.limit) for one in recorded}
+    found = [*recorded]
+    nobody = (
+        ""
+        if GATES in stored.files
+        else stored.damaged.get(GATES, f"its folder has no {GATES}, so nobody judged it").rstrip(".")
+    )
+    if gates and not (recorded or nobody):
+        nobody = "none was judged when it was trained, and model.yaml asks some"
+    if nobody:
+        found.insert(0, GateResult(JUDGED, None, "judged", passed=False, note=f"{nobody}: {CURE}"))
+    measured = _measured_of(stored)
+    for gate in gates:
+        found += [_new(one) for one in _judged(gate, measured) if (one.name, one.limit) not in judged]
+    return found
+
+
+def beside_champion(results: Sequence[GateResult], stored: Stored, champion: Promotion | None) -> list[GateResult]:
+    """The same where this champion is in force: what was compared with another one, or with none, does not pass."""
+    why = _other_champion(stored.manifest, champion)
+    if not why:
+        return [*results]
+    note = f"{why}: {CURE}"
+    return [msgspec.structs.replace(one, passed=False, note=note) if _compares(one) else one for one in results]
+
+
+def _judged(gate: Gate, measured: Measured) -> list[GateResult]:
+    """Each limit of a gate."""
+    if gate.metric == LEAK_TEST:
+        return [_leak_test(has_passed=measured.leak_test_passed)]
+    if gate.metric == SLICE_COLLAPSE:
+        return [_slice_collapse(gate.at_most, measured)]
+    if gate.metric == LATENCY:
+        return _limits(gate, measured.latency_p99_ms, "it was not measured", " ms")
+    if gate.at is not None:
+        gate = replace(gate, metric=at_cut_off(gate.metric, gate.at))
+    found = measured.metrics.get(gate.metric)
+    mean, why = (None, "it is not measured") if found is None else (found.mean, found.why)
+    results = _limits(gate, mean, why, "")
+    if gate.above_champion_by is not None:
+        results.append(_above_champion(gate.metric, gate.above_champion_by, measured))
+    return results
+
+
+def _limits(gate: Gate, value: float | None, why: str, unit: str) -> list[GateResult]:
+    found, note = [], why if value is None else ""
+    if gate.at_least is not None:
+        passed = value is not None and value >= gate.at_least
+        found.append(GateResult(gate.metric, _short(value), f"at least {gate.at_least:g}{unit}", passed, note))
+    if gate.at_most is not None:
+        passed = value is not None and value <= gate.at_most
+        found.append(GateResult(gate.metric, _short(value), f"at most {gate.at_most:g}{unit}", passed, note))
+    return found
+
+
+def _above_champion(metric: str, by: str | float, measured: Measured) -> GateResult:
+    """Whether it beats what is in force on identical rows: by a number, or with the whole interval on the good side."""
+    words = "more than noise" if by == NOISE else f"{float(by):g}"
+    limit = f"{_ABOVE}{words}"
+    against, champion = "", measured.champion
+    if champion is None:
+        if measured.without is None:
+            note = f"there is no champion, and nobody held it against rules alone: {CURE}"
+            return GateResult(metric, None, limit, passed=False, note=note)
+        alone, champion = measured.without
+        against = f"there is no champion, so against {alone}: "
+    if champion.rows == 0:
+        note = "the champion has learnt from every test row, so there is none on which the two can be compared"
+        return GateResult(metric, None, limit, passed=False, note=note)
+    found = champion.differences.get(metric)
+    if found is None or found.mean is None:
+        return GateResult(metric, None, limit, passed=False, note=f"{against}the two cannot be compared by it")
+    about = metric_of(metric)
+    sign = -1.0 if about is not None and about.is_less_better else 1.0
+    gain = sign * found.mean
+    interval = "no interval"
+    if found.low is not None and found.high is not None:
+        interval = f"95 % interval {found.low:+.4f} to {found.high:+.4f}"
+    note = f"{against}{interval}; {champion.rows:,} rows, {champion.frauds:,} frauds"
+    if by != NOISE:
+        return GateResult(metric, _short(found.mean), limit, passed=gain >= float(by), note=note)
+    worst = found.low if sign > 0 else found.high
+    passed = worst is not None and sign * worst > 0
+    return GateResult(metric, _short(found.mean), limit, passed=passed, note=note)
+
+
+def _without(compared: Mapping[str, Compared]) -> tuple[str, Compared] | None:
+    """What is in force where no model is, in words and measured."""
+    found = ((words, compared.get(name)) for name, words in _ALONE.items())
+    return next(((words, one) for words, one in found if one is not None), None)
+
+
+def _slice_collapse(at_most: float | None, measured: Measured) -> GateResult:
+    """The largest fall of average precision behind the champion in any slice."""
+    compared = [one for one in measured.slices or () if one.fall is not None]
+    limit = "no slice falls by more than noise" if at_most is None else f"at most {at_most:g}"
+    if not compared:
+        is_alone = measured.champion is None
+        note = "there is no champion yet" if is_alone else "no slice has frauds enough to compare the two"
+        is_known = is_alone or measured.slices is not None
+        return GateResult(SLICE_COLLAPSE, None, limit, passed=is_known, note=note if is_known else "it is not measured")
+    worst = max(compared, key=lambda one: one.fall if one.fall is not None else 0.0)
+    fallen = [one for one in compared if one.falls_by_more_than_noise]
+    note = f"furthest behind: {worst.name} {worst.value}"
+    if at_most is not None:
+        passed = worst.fall is not None and worst.fall <= at_most
+    else:
+        passed = not fallen
+        note += "".join(f"; {one.name} {one.value} falls by more than noise" for one in fallen)
+    return GateResult(SLICE_COLLAPSE, _short(worst.fall), limit, passed=passed, note=note)
+
+
+def _leak_test(*, has_passed: bool | None) -> GateResult:
+    note = "it was not run" if has_passed is None else ""
+    return GateResult(LEAK_TEST, None if has_passed is None else float(has_passed), "required", bool(has_passed), note)
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
+
+
+# ---- what was measured, read again
+
+
+class _Beside(msgspec.Struct, frozen=True):
+    """A baseline in metrics.json."""
+
+    rows: int
+    frauds: int
+    above: dict[str, Difference]
+
+
+class _Slice(msgspec.Struct, frozen=True):
+    """A slice in metrics.json."""
+
+    name: str
+    value: str
+    fall: float | None = None
+    falls_by_more_than_noise: bool = False
+
+
+class _Part(msgspec.Struct, frozen=True):
+    """One way to look of the leak test in metrics.json."""
+
+    passed: bool
+
+
+class _Metrics(msgspec.Struct, frozen=True):
+    """What gates read of metrics.json."""
+
+    metrics: dict[str, Estimate] = {}
+    baselines: dict[str, _Beside] = {}
+    slices: list[_Slice] = []
+    leak_test: list[_Part] = []
+
+
+def _measured_of(stored: Stored) -> Measured:
+    """What the folder of a model says was measured; what it says in another form was not."""
+    try:
+        found = msgspec.convert(stored.metrics, _Metrics)
+    except msgspec.ValidationError:
+        found = _Metrics()
+    compared = {name: _compared(one) for name, one in found.baselines.items()}
+    champion = compared.get(CHAMPION)
+    if champion is None and stored.manifest.get(COMPARED_WITH) is not None:
+        champion = _compared(_Beside(-1, 0, {}))  # there was a champion, and nothing of it is known
+    latency = next((one.value for one in stored.gates if one.name == LATENCY), None)
+    return Measured(
+        found.metrics,
+        champion,
+        [Slice(one.name, one.value, 0, 0, 0.0, {}, one.fall, one.falls_by_more_than_noise) for one in found.slices]
+        or None,
+        all(one.passed for one in found.leak_test) if found.leak_test else None,
+        latency,
+        _without(compared),
+    )
+
+
+def _compared(one: _Beside) -> Compared:
+    return Compared("", {}, {}, one.above, one.rows, one.frauds)
+
+
+def _new(result: GateResult) -> GateResult:
+    """The same of a gate that nobody asked when the model was trained."""
+    return msgspec.structs.replace(result, note=f"{_SINCE}; {result.note}" if result.note else _SINCE)
+
+
+# ---- with whom it was compared
+
+
+def _compares(result: GateResult) -> bool:
+    return result.name == SLICE_COLLAPSE or result.limit.startswith(_ABOVE)
+
+
+def _other_champion(manifest: Mapping[str, Any], champion: Promotion | None) -> str:
+    """Why what was compared with the champion says nothing of today's; empty where it does."""
+    if COMPARED_WITH not in manifest:
+        return "nobody noted with which champion it was compared"
+    then = manifest[COMPARED_WITH]
+    now = None if champion is None else {"id": champion.id, "digest": champion.digest}
+    if then == now:
+        return ""
+    was = "it was trained while no model was in force" if then is None else f"it was compared with {then.get('id')}"
+    if champion is None:
+        return f"{was}, and no model is in force now"
+    other = "another " if then is not None and then.get("id") == champion.id else ""
+    return f"{was}, and {other}{champion.id} is the champion now"

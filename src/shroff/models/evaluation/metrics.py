@@ -1,0 +1,297 @@
+"""What scores are worth on rows whose verdict is known: one number for each metric, NaN where it says nothing.
+
+Rows of equal score stand or fall together, so no metric depends on the order of rows: in a
+ranking they are one step, and where only some of them fit into a day's budget each of them
+is taken in part. Products of columns are summed up without linear algebra, whose sums depend on
+the number of threads. docs/explain/metrics.md says what each one means and where it comes from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.models.evaluation.daily import found_in_budget
+from shroff.models.keys import at_cut_off
+from shroff.models.sets import Flags, Floats, Words
+
+REVIEW: Final = 2  # codes of outcomes, as `sets.Recorded` has them: their places in `project.policy.OUTCOMES`
+DECLINE: Final = 3
+BINS: Final = 10  # of the calibration error, each with equally many rows
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the policy and people's time say: cut-offs of the score, and costs in whole units of the project's money.
+
+    Of rules and outcomes, which are no scores, what is reviewed or declined is called fraud at each of `cut_offs`.
+    """
+
+    review_at: float | None = None
+    decline_at: float | None = None
+    false_decline: float | None = None
+    review: float | None = None
+    reviews_a_day: float | None = None
+    money_places: int = 2
+    cut_offs: tuple[float, ...] = ()  # others, at which gates ask
+
+    def outcomes(self, scores: Floats) -> NDArray[np.int8]:
+        """What these cut-offs do at each score, rules aside."""
+        found = np.zeros(len(scores), np.int8)
+        if self.review_at is not None:
+            found[scores >= self.review_at] = REVIEW
+        if self.decline_at is not None:
+            found[scores >= self.decline_at] = DECLINE
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Test rows of a fold as metrics read them.
+
+    Args:
+        frauds: Whether the verdict is fraud; all others are genuine.
+        amounts: What missing each would cost, in whole units of money.
+        days: Days from the beginning of the test.
+        keys: Codes of the entity that `capacity` names, -1 for none.
+        counts: How often each counts, where some stand for others (`sets.Recorded.stands_for`); once where left out.
+    """
+
+    frauds: Flags
+    amounts: Floats
+    days: Words
+    keys: Words
+    counts: Floats | None = None
+
+    def take(self, rows: Words | Flags) -> Rows:
+        """Some of them."""
+        counts = None if self.counts is None else self.counts[rows]
+        return Rows(self.frauds[rows], self.amounts[rows], self.days[rows], self.keys[rows], counts)
+
+    def times(self, weights: Floats | None) -> Floats:
+        """How often each counts where they are weighed so."""
+        given = np.ones(len(self)) if weights is None else weights
+        return given if self.counts is None else given * self.counts
+
+    def __len__(self) -> int:
+        return len(self.frauds)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Scores of rows, sorted once for any number of weightings.
+
+    Args:
+        order: Rows by falling score.
+        ends: The place behind the last row of each score.
+        outcomes: What is done with each row.
+        are_probabilities: Whether scores are. Of rules and outcomes they only rank.
+    """
+
+    rows: Rows
+    scores: Floats
+    outcomes: NDArray[np.int8]
+    order: Words
+    ends: Words
+    are_probabilities: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """One stretch of the calibration curve: its mean score, its share of frauds, its rows."""
+
+    score: float
+    fraud_rate: float
+    count: float
+
+
+def judge(rows: Rows, scores: Floats, outcomes: NDArray[np.int8], *, are_probabilities: bool = True) -> Judged:
+    """Sort scores for `measure`. Cost: O(n log n)."""
+    order = np.argsort(-scores, kind="stable")
+    ordered = scores[order]
+    ends = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]) + 1, len(ordered)) if len(ordered) else order
+    return Judged(rows, scores, outcomes, order, ends, are_probabilities)
+
+
+def measure(judged: Judged, terms: Terms, weights: Floats | None = None) -> dict[str, float]:
+    """Every metric that is a sum over rows, by its name in model.yaml; NaN where it says nothing (`why_not`).
+
+    Args:
+        weights: How often each row counts, beside what it stands for; once where left out.
+    """
+    frauds, weight = judged.rows.frauds, judged.rows.times(weights)
+    caught, alarms = _running(judged, weight)
+    total, frauds_total = float(weight.sum()), float(weight[frauds].sum())
+    found = {"auc_roc": _auc(caught, alarms), "average_precision": _average_precision(caught, alarms)}
+    for name, least, at in (("review", REVIEW, terms.review_at), ("decline", DECLINE, terms.decline_at)):
+        is_out = judged.outcomes >= least
+        both, out = float(weight[frauds & is_out].sum()), float(weight[is_out].sum())
+        says = at is not None or not judged.are_probabilities
+        found[f"precision_at_{name}"] = _ratio(both, out) if says else np.nan
+        found[f"recall_at_{name}"] = _ratio(both, frauds_total) if says else np.nan
+    for at in terms.cut_offs:
+        is_called = _called(judged, at)
+        both, out = float(weight[frauds & is_called].sum()), float(weight[is_called].sum())
+        found[at_cut_off("precision", at)] = _ratio(both, out)
+        found[at_cut_off("recall", at)] = _ratio(both, frauds_total)
+        found[at_cut_off("f1", at)] = _ratio(2 * both, out + frauds_total) if frauds_total else np.nan
+    if judged.are_probabilities:
+        found["calibration_error"] = calibration_error(judged, weights)
+        found["brier"] = _ratio(float((weight * (judged.scores - frauds) ** 2).sum()), total)
+    else:
+        found["calibration_error"] = found["brier"] = np.nan
+    return found | _money(judged, terms, weight)
+
+
+def why_not(judged: Judged, terms: Terms) -> dict[str, str]:
+    """For each metric that `measure` cannot give, the reason in words."""
+    count, frauds = len(judged.rows), int(np.count_nonzero(judged.rows.frauds))
+    no_rows = "no test row has a verdict" if count == 0 else ""
+    no_fraud = no_rows or ("no test row is a fraud" if frauds == 0 else "")
+    no_genuine = no_rows or ("no test row is genuine" if frauds == count else "")
+    reasons = {"auc_roc": no_fraud or no_genuine, "average_precision": no_fraud}
+    for name, least, at in (("review", REVIEW, terms.review_at), ("decline", DECLINE, terms.decline_at)):
+        no_cut = f"policy.yaml has no {name}_at" if at is None and judged.are_probabilities else ""
+        nobody = "" if (judged.outcomes >= least).any() else f"no test row comes to {name}"
+        reasons[f"precision_at_{name}"] = no_rows or no_cut or nobody
+        reasons[f"recall_at_{name}"] = no_fraud or no_cut
+    for at in terms.cut_offs:
+        nobody = "" if _called(judged, at).any() else f"no test row has a score from {at:g} on"
+        reasons[at_cut_off("precision", at)] = no_rows or nobody
+        reasons[at_cut_off("recall", at)] = reasons[at_cut_off("f1", at)] = no_fraud
+    no_score = "" if judged.are_probabilities else "an outcome is no probability"
+    reasons["calibration_error"] = reasons["brier"] = no_score or no_rows
+    no_money = "" if judged.rows.amounts.any() else "no test row has an amount"
+    no_outcome = "policy.yaml has neither review_at nor decline_at" if _has_no_cut(judged, terms) else ""
+    for name in ("money_saved", "money_lost", "cost_per_thousand"):
+        reasons[name] = no_rows or no_outcome or no_money
+    return {name: why for name, why in reasons.items() if why}
+
+
+def _called(judged: Judged, at: float) -> Flags:
+    return judged.scores >= at if judged.are_probabilities else judged.outcomes >= REVIEW
+
+
+def auc_roc(scores: Floats, frauds: Flags, weights: Floats | None = None) -> float:
+    """How often a fraud has a higher score than a genuine row, ties half. NaN where only one of them occurs.
+
+    >>> auc_roc(np.array([0.9, 0.5, 0.5, 0.1]), np.array([True, True, False, False]))
+    0.875
+    """
+    return _auc(*_running_of(scores, frauds, weights))
+
+
+def average_precision(scores: Floats, frauds: Flags, weights: Floats | None = None) -> float:
+    """The area under precision by recall, by steps of equal scores. NaN without a fraud."""
+    return _average_precision(*_running_of(scores, frauds, weights))
+
+
+def precision_by_recall(scores: Floats, frauds: Flags) -> tuple[list[float], list[float]]:
+    """Recall and precision down to each score, from the highest; empty without a fraud."""
+    caught, alarms = _running_of(scores, frauds, None)
+    if len(caught) == 0 or caught[-1] == 0:
+        return [], []
+    return (caught / caught[-1]).tolist(), (caught / (caught + alarms)).tolist()
+
+
+def calibration_curve(judged: Judged, weights: Floats | None = None, bins: int = BINS) -> list[Bin]:
+    """Mean score and share of frauds in bins of equally many rows, by rising score.
+
+    Rows of equal score share a bin, the one in which the middle one of them lies; so there
+    may be fewer bins than asked for, down to one where all scores are equal.
+    """
+    weight = judged.rows.times(weights)
+    counts, scores, frauds = _binned(judged, weight, bins)
+    return [
+        Bin(float(score / count), float(fraud / count), float(count))
+        for count, score, fraud in zip(counts, scores, frauds, strict=True)
+        if count > 0
+    ]
+
+
+def calibration_error(judged: Judged, weights: Floats | None = None, bins: int = BINS) -> float:
+    """How far scores lie from the share of frauds: the mean distance over the bins of the curve, by their rows."""
+    weight = judged.rows.times(weights)
+    _, scores, frauds = _binned(judged, weight, bins)
+    return _ratio(float(np.abs(scores - frauds).sum()), float(weight.sum()))
+
+
+def recall_in_budget(judged: Judged, budget: float) -> tuple[Floats, Floats]:
+    """Frauds found and frauds there were, of each day, if the `budget` highest scores of a day are looked at."""
+    return found_in_budget(judged.scores, judged.rows.frauds, judged.rows.days, budget)
+
+
+def _running(judged: Judged, weights: Floats) -> tuple[Floats, Floats]:
+    """Weights of frauds and of genuine rows down to each score, from the highest."""
+    weight = weights[judged.order]
+    fraud = np.where(judged.rows.frauds[judged.order], weight, 0.0)
+    last = judged.ends - 1
+    caught = np.cumsum(fraud)[last]
+    return caught, np.cumsum(weight)[last] - caught
+
+
+def _running_of(scores: Floats, frauds: Flags, weights: Floats | None) -> tuple[Floats, Floats]:
+    nothing = np.zeros(len(scores), np.int64)
+    judged = judge(Rows(frauds, nothing.astype(np.float64), nothing, nothing), scores, nothing.astype(np.int8))
+    return _running(judged, np.ones(len(scores)) if weights is None else weights)
+
+
+def _auc(caught: Floats, alarms: Floats) -> float:
+    if len(caught) == 0:
+        return np.nan
+    above = np.append(0.0, caught[:-1])
+    wins = (np.diff(alarms, prepend=0.0) * ((above + caught) / 2)).sum()
+    return _ratio(float(wins), float(caught[-1] * alarms[-1]))
+
+
+def _average_precision(caught: Floats, alarms: Floats) -> float:
+    if len(caught) == 0:
+        return np.nan
+    looked = caught + alarms
+    precision = np.divide(caught, looked, out=np.zeros_like(caught), where=looked > 0)
+    return _ratio(float((np.diff(caught, prepend=0.0) * precision).sum()), float(caught[-1]))
+
+
+def _binned(judged: Judged, weights: Floats, bins: int) -> tuple[Floats, Floats, Floats]:
+    """Weights, sums of scores and sums of frauds of each bin of the calibration curve."""
+    rising = judged.order[::-1]
+    weight = weights[rising]
+    ends = len(rising) - np.append(0, judged.ends[:-1])[::-1]  # the same ties, from the lowest score
+    starts = np.append(0, ends[:-1]).astype(np.int64)[: len(ends)]
+    if len(rising) == 0 or weight.sum() == 0:
+        return np.zeros(bins), np.zeros(bins), np.zeros(bins)
+    count = np.add.reduceat(weight, starts)
+    fraud = np.add.reduceat(np.where(judged.rows.frauds[rising], weight, 0.0), starts)
+    middle = np.cumsum(count) - count / 2
+    bin_of = np.minimum((middle * bins / count.sum()).astype(np.int64), bins - 1)
+    score = count * judged.scores[rising[starts]]
+    found = [np.bincount(bin_of, weights=column, minlength=bins).astype(np.float64) for column in (count, score, fraud)]
+    return found[0], found[1], found[2]
+
+
+def _money(judged: Judged, terms: Terms, weights: Floats) -> dict[str, float]:
+    """What outcomes save and cost in whole units. A challenge stops and costs nothing: no figure stands for it."""
+    rows = judged.rows
+    if len(rows) == 0 or _has_no_cut(judged, terms) or not rows.amounts.any():
+        return dict.fromkeys(("money_saved", "money_lost", "cost_per_thousand"), np.nan)
+    is_stopped = judged.outcomes >= REVIEW
+    amount = np.where(rows.frauds, rows.amounts, 0.0) * weights
+    lost = float(amount[~is_stopped].sum())
+    stopping = (terms.review or 0.0) * float(weights[judged.outcomes == REVIEW].sum())
+    stopping += (terms.false_decline or 0.0) * float(weights[(judged.outcomes == DECLINE) & ~rows.frauds].sum())
+    return {
+        "money_saved": float(amount[is_stopped].sum()) - stopping,
+        "money_lost": lost,
+        "cost_per_thousand": _ratio(1_000 * (lost + stopping), float(weights.sum())),
+    }
+
+
+def _has_no_cut(judged: Judged, terms: Terms) -> bool:
+    return judged.are_probabilities and terms.review_at is None and terms.decline_at is None
+
+
+def _ratio(above: float, below: float) -> float:
+    return above / below if below > 0 else np.nan

@@ -1,0 +1,251 @@
+"""Cut-offs of the score from money and people's time: from where to review, from where to decline.
+
+That cut-offs follow from costs, event by event, is Elkan, "The Foundations of Cost-Sensitive
+Learning" (IJCAI 2001); here costs are those of the events themselves, not of an average one.
+
+The cheapest cut-offs are chosen on the events on which their cost is then told, and that
+flatters them. What they cost elsewhere is told beside it: chosen on all folds but one, they
+are held against the fold that was left out, for each fold in turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.models.evaluation.cost_table import (
+    DECIDING,
+    Columns,
+    Cuts,
+    Point,
+    Steps,
+    Weighed,
+    columns_of,
+    costs_at,
+    reviews_at,
+    steps_of,
+    stopped_at,
+    table_of,
+)
+from shroff.models.evaluation.intervals import BLOCKS_MIN, HIGH, LOW, Blocks, drawings, ends, key_blocks, times_for
+from shroff.models.evaluation.metrics import Terms
+from shroff.models.sets import Flags, Floats, Words
+
+NOBODY: Final = 1.000001  # above every score: a cut-off that nothing reaches
+STEPS_DRAWN: Final = 2_000  # scores that are tried as cut-offs in a drawing; more would change no digit that is read
+DRAWINGS: Final = 100  # of cut-offs: each chooses anew
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """What cut-offs cost that were chosen in the same way on other events, a day.
+
+    Args:
+        cost: The mean over all days of all folds, each judged by cut-offs that were chosen on the other folds.
+        low, high: Its 95 % interval, None where there is too little to draw from.
+        frauds_stopped: The share of the frauds that are reviewed or declined.
+        folds: The cut-offs by which each fold was judged, and what they cost in it.
+    """
+
+    cost: float
+    low: float | None
+    high: float | None
+    reviews: float
+    frauds_stopped: float
+    folds: tuple[tuple[Cuts, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """The cut-offs that cost least, how sure that is, and what others would cost.
+
+    Args:
+        best: The cheapest that people have time for, with what they cost on the events on which they were chosen.
+        cost_low, cost_high: 95 % interval of that cost: of these same cut-offs, on days (keys, events) drawn again.
+        elsewhere: What such cut-offs cost on events on which they were not chosen; None, and `why_not`, without folds.
+        reviews_at, declines_at: Between these the cheapest cut-offs lie in 95 % of drawings, None for nowhere.
+        drawn: What was drawn, and why, in a sentence. Where there is too little of it all four ends are None.
+        without: What it costs to approve all that no rule stops.
+        curve: For scores from which events are reviewed, from high to low, the cheapest decline for each.
+        now: What the policy's present cut-offs cost, where it has some.
+        days: Days that were looked at.
+        reviews_most: Reviews of the busiest day under `best`.
+        days_over: On how many days they are more than people have time for; in the mean of days they never are, but
+            where rules alone ask for more.
+    """
+
+    best: Point
+    cost_low: float | None
+    cost_high: float | None
+    elsewhere: Elsewhere | None
+    why_not: str
+    reviews_at: Cuts | None
+    declines_at: Cuts | None
+    drawn: str
+    without: Point
+    curve: tuple[Point, ...]
+    now: Point | None
+    days: int
+    reviews_most: int
+    days_over: int = 0
+
+
+def thresholds(weighed: Weighed, terms: Terms, *, seed: int) -> Thresholds:
+    """The cheapest cut-offs for scores of events whose verdict is known.
+
+    Args:
+        terms: Their costs; one that is left out costs nothing, and without `reviews_a_day` people have time for all. It
+            is a limit in the mean of days: what one day leaves may be done on another.
+
+    Raises: ValueError without events.
+    Cost: O(n log n) for n events, about 2 s a million; and for each of 100 drawings as many steps as blocks have.
+    """
+    if len(weighed) == 0:
+        raise ValueError("there are no events to weigh")
+    days = _span(weighed.rows.days)
+    counted = days * weighed.share
+    columns = columns_of(weighed, terms)
+    table = table_of(columns, steps_of(weighed.scores), terms)
+    best = table.point(*table.cheapest(_room(terms, counted)), counted)
+    outcomes = _outcomes(weighed.scores, (best.review_at, best.decline_at))
+    blocks = _blocks(weighed, days)
+    low, high = _interval(costs_at(columns, outcomes), blocks, counted, seed)
+    elsewhere = _elsewhere(weighed, columns, terms, blocks, seed)
+    cuts = _drawn_cuts(weighed, columns, terms, blocks, seed) if blocks.count >= BLOCKS_MIN else []
+    now = None
+    if terms.review_at is not None or terms.decline_at is not None:
+        now = table.point(table.place_of(terms.decline_at), table.place_of(terms.review_at), counted)
+    by_day = np.bincount(weighed.rows.days - weighed.rows.days.min(), reviews_at(columns, outcomes)) / weighed.share
+    return Thresholds(
+        best=best,
+        cost_low=low,
+        cost_high=high,
+        elsewhere=elsewhere,
+        why_not="" if elsewhere else "all events are of one fold, so there are no others to choose on",
+        reviews_at=_ends([review for review, _ in cuts]),
+        declines_at=_ends([decline for _, decline in cuts]),
+        drawn=_said(blocks, days),
+        without=table.point(0, 0, counted),
+        curve=table.curve(_room(terms, counted), counted),
+        now=now,
+        days=days,
+        reviews_most=round(float(by_day.max())),
+        days_over=int(np.count_nonzero(by_day > _room(terms, 1))),
+    )
+
+
+def point_at(weighed: Weighed, terms: Terms, cuts: Cuts) -> Point:
+    """What two cut-offs come to, a day, whatever people have time for."""
+    table = table_of(columns_of(weighed, terms), steps_of(weighed.scores), terms)
+    review_at, decline_at = cuts
+    days = _span(weighed.rows.days) * weighed.share
+    return replace(
+        table.point(table.place_of(decline_at), table.place_of(review_at), days),
+        review_at=review_at,
+        decline_at=decline_at,
+    )
+
+
+def _room(terms: Terms, days: float) -> float:
+    return float("inf") if terms.reviews_a_day is None else terms.reviews_a_day * days
+
+
+def _span(days: Words) -> int:
+    return int(days.max() - days.min()) + 1
+
+
+def _outcomes(scores: Floats, cuts: Cuts) -> NDArray[np.int8]:
+    return Terms(*cuts).outcomes(scores)
+
+
+# ---- what is drawn again
+
+
+def _blocks(weighed: Weighed, days: int) -> Blocks:
+    """What is drawn together: days; where they are too few, keys or events."""
+    if days >= BLOCKS_MIN:
+        of_rows = weighed.rows.days - weighed.rows.days.min()
+        return Blocks("day", "events of one day hang together, so whole days are drawn", (of_rows,), days)
+    return key_blocks([weighed.rows.keys], weighed.entity)
+
+
+def _said(blocks: Blocks, days: int) -> str:
+    what = "event" if blocks.kind == "row" else blocks.kind
+    said = f"{blocks.count:,} {what}{'' if blocks.count == 1 else 's'}: {blocks.why}"
+    if blocks.kind != "day":
+        said += f"; {days} {'day is' if days == 1 else 'days are'} too few to draw from"
+    return said if blocks.count >= BLOCKS_MIN else f"{said}, and so are they"
+
+
+def _interval(costs: Floats, blocks: Blocks, days: float, seed: int) -> tuple[float | None, float | None]:
+    """The ends of what events cost a day, of the same events drawn again."""
+    sums = np.bincount(blocks.of_rows[0], costs, blocks.count)
+    drawn = [float(lots @ sums) / days for lots in drawings(blocks.count, seed, times_for(len(costs)))]
+    return ends(np.array(drawn), blocks.count, float(costs.sum()) / days)
+
+
+def _drawn_cuts(weighed: Weighed, columns: Columns, terms: Terms, blocks: Blocks, seed: int) -> list[Cuts]:
+    """The cheapest cut-offs in each drawing."""
+    steps = steps_of(weighed.scores, STEPS_DRAWN)
+    pairs, of_rows = np.unique(steps.of_rows * blocks.count + blocks.of_rows[0], return_inverse=True)
+    summed = {name: np.bincount(of_rows, columns[name], len(pairs)).astype(np.float64) for name in DECIDING}
+    step_of, block_of = np.divmod(pairs, blocks.count)
+    days = _span(weighed.rows.days) * weighed.share
+    found: list[Cuts] = []
+    for lots in drawings(blocks.count, seed, min(DRAWINGS, times_for(len(pairs)))):
+        weights = lots[block_of]
+        if weights.any():
+            table = table_of(summed, Steps(steps.scores, step_of), terms, weights)
+            found.append(table.cuts(*table.cheapest(_room(terms, days))))
+    return found
+
+
+def _ends(cuts: Sequence[float | None]) -> Cuts | None:
+    """Between which 95 % of cut-offs lie; nowhere is above all scores."""
+    if not cuts:
+        return None
+    known = [NOBODY if cut is None else cut for cut in cuts]
+    low, high = (float(np.percentile(known, end, method="nearest")) for end in (LOW, HIGH))
+    return (None if low > 1 else low), (None if high > 1 else high)
+
+
+# ---- chosen here, held against what lies elsewhere
+
+
+def _elsewhere(weighed: Weighed, columns: Columns, terms: Terms, blocks: Blocks, seed: int) -> Elsewhere | None:
+    """Each fold by the cut-offs that are cheapest on all others; None where there is only one."""
+    folds = np.unique(weighed.folds).tolist()
+    if len(folds) < 2:
+        return None
+    spans = {fold: _span(weighed.rows.days[weighed.folds == fold]) * weighed.share for fold in folds}
+    outcomes = np.zeros(len(weighed), np.int8)
+    found = []
+    for fold in folds:
+        mine = weighed.folds == fold
+        cuts = _cheapest(weighed.scores[~mine], columns, ~mine, terms, sum(spans.values()) - spans[fold])
+        outcomes[mine] = _outcomes(weighed.scores[mine], cuts)
+        found.append((cuts, mine))
+    costs = costs_at(columns, outcomes)
+    days = _span(weighed.rows.days) * weighed.share
+    frauds = float(columns["frauds"].sum())
+    low, high = _interval(costs, blocks, days, seed)
+    return Elsewhere(
+        cost=float(costs.sum()) / days,
+        low=low,
+        high=high,
+        reviews=float(reviews_at(columns, outcomes).sum()) / days,
+        frauds_stopped=float(stopped_at(columns, outcomes).sum()) / frauds if frauds else 0.0,
+        folds=tuple(
+            (cuts, float(costs[mine].sum()) / spans[fold]) for fold, (cuts, mine) in zip(folds, found, strict=True)
+        ),
+    )
+
+
+def _cheapest(scores: Floats, columns: Columns, rows: Flags, terms: Terms, days: float) -> Cuts:
+    chosen = {name: columns[name][rows] for name in DECIDING}
+    table = table_of(chosen, steps_of(scores, STEPS_DRAWN), terms)
+    return table.cuts(*table.cheapest(_room(terms, days)))

@@ -1,0 +1,397 @@
+"""A model that was made elsewhere, from its file: what it is, what it reads, what its margin means.
+
+What is read is data only: XGBoost's JSON or UBJSON, LightGBM's text, ONNX. What needs code to be run, or another
+program to be understood, is refused with the way out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+
+from shroff.errors import RegistryError, UsageError
+from shroff.models.foreign.ubjson import decode
+from shroff.models.loaded import FILES, LIGHTGBM, XGBOOST
+from shroff.models.model import LOG_ODDS, NUMBER, Floats
+from shroff.models.registry import refuse_pickle
+
+BYTES_MAX: Final = 256 * 1024 * 1024  # a thousand trees of depth 6 have 10 MiB
+FEATURES_MAX: Final = 10_000  # no project has so many, and columns are made for each
+_CODES_MAX: Final = 1 << 20  # a set has a bit for each code up to its highest
+_XGBOOST_SAVE: Final = "for XGBoost `booster.save_model('model.json')`"
+_LIGHTGBM_SAVE: Final = "for LightGBM `booster.save_model('model.txt')`"
+_ONNX_SAVE: Final = "for scikit-learn and others ONNX, by skl2onnx or onnxmltools"
+_FORMATS: Final = f"Bring XGBoost's JSON or UBJSON, LightGBM's text, or ONNX: {_XGBOOST_SAVE}, {_LIGHTGBM_SAVE}"
+# What a file begins with that cannot be brought: what it is, and the way out.
+_OTHERS: Final = (
+    (b"CBM1", "CatBoost's own format", "Save it with `model.save_model('model.onnx', format='onnx')`"),
+    (b"\x89HDF", "HDF5, as Keras writes it", "A network is not scored here; bring trees or a linear model"),
+    (b"PK\x03\x04", "a zip, as torch, Keras and skops write it", f"Save the model itself, {_ONNX_SAVE}"),
+    (b"\x1f\x8b", "compressed by gzip", "Unpack it with gunzip"),
+    (
+        b"binf",
+        "XGBoost's old binary format",
+        f"Load it with the XGBoost that wrote it and save it again, {_XGBOOST_SAVE}",
+    ),
+    (
+        b"bs64",
+        "XGBoost's old binary format",
+        f"Load it with the XGBoost that wrote it and save it again, {_XGBOOST_SAVE}",
+    ),
+    (b"\x93NUMPY", "an array of numpy", _FORMATS),
+    (b"<", "XML or PMML", f"Save the model from the program that trained it: {_ONNX_SAVE}"),
+    (b"booster[0]:", "XGBoost's dump, which lacks half of the model", f"Save it whole, {_XGBOOST_SAVE}"),
+)
+_PICKLE_TEXT: Final = (b"ccopy_reg\n", b"c__builtin__\n", b"cxgboost", b"csklearn", b"clightgbm", b"(dp0", b"(lp0")
+# What a margin of an XGBoost objective is.
+_XGBOOST_GIVES: Final = {
+    "binary:logistic": LOG_ODDS,
+    "reg:logistic": LOG_ODDS,
+    "binary:logitraw": LOG_ODDS,
+    "reg:squarederror": NUMBER,
+}
+
+
+# What reading a damaged file may raise: its parts are of another kind than they should be.
+BROKEN: Final = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError)
+
+
+def broken(error: Exception) -> str:
+    """What is said of a file that is damaged somewhere inside."""
+    return f"it is damaged ({type(error).__name__}: {str(error)[:100]}); copy it again, or save the model again"
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A model that was made elsewhere.
+
+    Args:
+        source: Whose format its file has, in words.
+        format, data: As the registry keeps it: a key of `loaded.FILES`, and the bytes of that file.
+        count: How many features it reads.
+        names: Theirs; empty where the file has none of its own.
+        categories: Of features that it splits by categories, by place: the texts by their codes, or None where the
+            file has codes alone.
+        gives: What its margin is: LOG_ODDS, PROBABILITY or NUMBER.
+        gains: What each feature gained in training; zeros where the file does not say.
+        best_iteration: The last round that counts, from 0; None for all.
+        parameters: What the file says of how it was trained.
+        kept: The brought file itself where it is not `data`, by the name that the registry keeps it under.
+        remarks: What a reader of the report should know, in sentences.
+        lacks_covers: Whether its file does not say how many rows came to each node, of which contributions are made.
+    """
+
+    source: str
+    format: str
+    data: bytes
+    count: int
+    names: tuple[str, ...]
+    categories: Mapping[int, tuple[str, ...] | None]
+    gives: str
+    gains: Floats
+    trees: int
+    best_iteration: int | None = None
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    kept: Mapping[str, bytes] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    lacks_covers: bool = False
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """What of it the registry keeps."""
+        return {FILES[self.format]: self.data, **self.kept}
+
+
+def read_foreign(name: str, data: bytes, rounds: int | None = None) -> Foreign:
+    """What a file holds.
+
+    Args:
+        name: Of the file, for words.
+        rounds: How many rounds of boosting count; by default those that the file itself says.
+
+    Raises: UsageError naming the file and the way out, for all that is no model of one score.
+    """
+    refuse_pickle(name, data)
+    if data.startswith(_PICKLE_TEXT):
+        refuse_pickle(f"{name}.pickle", data)
+    if not data:
+        raise UsageError(f"{name} is empty. {_FORMATS}.")
+    for start, what, way_out in _OTHERS:
+        if data.startswith(start):
+            raise UsageError(f"{name} is {what}, which cannot be brought. {way_out}.")
+    try:
+        if data.startswith((b"tree\n", b"tree\r\n")):
+            return _lightgbm(data, rounds)
+        if data[:2] in (b"{L", b"{l", b"{i", b"{U", b"{I", b"{#", b"{$"):
+            return _xgboost(_as_json(data), rounds, {"source.ubj": data})
+        if data.lstrip()[:1] in (b"{", b"["):
+            return _xgboost(data, rounds, {})
+        if name.lower().endswith(".onnx") or data[0] == _ONNX_START:
+            return _onnx(data, rounds)
+    except (RegistryError, UsageError) as error:
+        raise UsageError(f"{name}: {str(error).rstrip('.')}.") from error
+    except BROKEN as error:
+        raise UsageError(f"{name}: {broken(error)}.") from error
+    raise UsageError(f"{name} is nothing that can be brought. {_FORMATS}.")
+
+
+_ONNX_START: Final = 0x08  # the tag of ir_version, the first field of every ONNX file
+
+
+def _onnx(data: bytes, rounds: int | None) -> Foreign:
+    from shroff.models.foreign.onnx_model import read_onnx  # its library is an extra
+
+    if rounds is not None:
+        raise UsageError("an ONNX model has no rounds to be cut; leave out the number of rounds")
+    return read_onnx(data)
+
+
+# ---- XGBoost
+
+
+def _as_json(data: bytes) -> bytes:
+    """UBJSON as JSON; the numbers stay the same to the bit."""
+    try:
+        return json.dumps(decode(data), separators=(",", ":")).encode()
+    except ValueError as error:
+        raise UsageError(f"it is no whole model in UBJSON ({error}); save it again, {_XGBOOST_SAVE}") from None
+
+
+def _xgboost(data: bytes, rounds: int | None, kept: Mapping[str, bytes]) -> Foreign:
+    learner = _learner_of(data)
+    objective, booster = learner["objective"]["name"], learner["gradient_booster"]
+    if booster["name"] != "gbtree":
+        raise UsageError(
+            f"it is an XGBoost booster of kind {booster['name']!r}, and only 'gbtree' can be scored: train it with"
+            " booster=gbtree"
+        )
+    _refuse_objective(str(objective), learner["learner_model_param"])
+    shape, model = learner["learner_model_param"], booster["model"]
+    count, trees = int(shape["num_feature"]), model["trees"]
+    refuse_width(count)
+    _refuse_tangled(trees)
+    best, remarks = _rounds_of_xgboost(learner, rounds)
+    return Foreign(
+        "XGBoost's JSON" if not kept else "XGBoost's UBJSON",
+        XGBOOST,
+        data,
+        count,
+        _own_names([str(name) for name in learner.get("feature_names") or ()]),
+        _categories_of_xgboost(learner, count),
+        _XGBOOST_GIVES[objective],
+        _gains_of_xgboost(trees, count),
+        len(trees),
+        best,
+        {"objective": objective, "version": ".".join(map(str, json.loads(data).get("version", ())))},
+        kept,
+        tuple(remarks),
+    )
+
+
+def _own_names(names: Sequence[str]) -> tuple[str, ...]:
+    """The names of features, unless the library made them up (f0, Column_0)."""
+    is_made_up = all(name in {f"f{place}", f"Column_{place}"} for place, name in enumerate(names))
+    return () if is_made_up else tuple(names)
+
+
+def refuse_width(count: int) -> None:
+    """Raises: UsageError for more features than columns can be made for, and for none."""
+    if not 0 < count <= FEATURES_MAX:
+        raise UsageError(f"it reads {count:,} features, and 1 to {FEATURES_MAX:,} can be read; save the model again")
+
+
+def _learner_of(data: bytes) -> Mapping[str, Any]:
+    """The part of the document that all is in."""
+    try:
+        document = json.loads(data)
+    except RecursionError:
+        raise UsageError(f"it is JSON nested deeper than any model; save the model again, {_XGBOOST_SAVE}") from None
+    except ValueError as error:
+        raise UsageError(f"it is broken JSON ({error}); copy it again, or save it again, {_XGBOOST_SAVE}") from None
+    if isinstance(document, list) and document and isinstance(document[0], dict) and "nodeid" in document[0]:
+        raise UsageError(f"it is XGBoost's dump, which lacks half of the model; save it whole, {_XGBOOST_SAVE}")
+    if isinstance(document, dict) and "tree_info" in document:
+        raise UsageError(f"it is LightGBM's dump; save the model itself, {_LIGHTGBM_SAVE}")
+    if isinstance(document, dict) and "oblivious_trees" in document:
+        raise UsageError("it is CatBoost's JSON; save it with `model.save_model('model.onnx', format='onnx')`")
+    try:
+        learner: Mapping[str, Any] = document["learner"]
+        booster = learner["gradient_booster"]
+        learner["objective"]["name"], int(learner["learner_model_param"]["num_feature"])
+        if booster["name"] == "gbtree":
+            _ = booster["model"]["trees"][0]["split_indices"], booster["model"]["gbtree_model_param"]
+    except IndexError:
+        raise UsageError("it has no trees; train it first") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"it is JSON and no model of XGBoost: it lacks {error}; save it, {_XGBOOST_SAVE}") from None
+    return learner
+
+
+def _refuse_objective(objective: str, shape: Mapping[str, Any]) -> None:
+    if int(shape.get("num_class", 0)) > 1 or int(shape.get("num_target", 1)) > 1 or objective.startswith("multi:"):
+        raise UsageError("it has several classes or targets; train it on one, fraud or not (binary:logistic)")
+    if objective.startswith("rank:"):
+        raise UsageError(
+            f"its objective is {objective}: it ranks within groups, and its margins are not comparable between events;"
+            " train it with binary:logistic"
+        )
+    if objective not in _XGBOOST_GIVES:
+        known = ", ".join(_XGBOOST_GIVES)
+        raise UsageError(
+            f"its objective is {objective}, and a score can be made of {known}; train it with one of these"
+        )
+
+
+def _rounds_of_xgboost(learner: Mapping[str, Any], rounds: int | None) -> tuple[int | None, list[str]]:
+    """The last round that counts, and what to say of it.
+
+    XGBoost's own `Booster` takes all rounds; its classes for scikit-learn stop at the best one.
+    """
+    attributes = learner.get("attributes") or {}
+    model = learner["gradient_booster"]["model"]
+    parallel = max(int(model["gbtree_model_param"].get("num_parallel_tree", 1)), 1)
+    there = len(model["trees"]) // parallel
+    if rounds is not None:
+        if not 0 < rounds <= there:
+            raise UsageError(f"it has {there} rounds, so {rounds} of them cannot count")
+        return rounds - 1, []
+    best = attributes.get("best_iteration")
+    if best is None or int(best) + 1 >= there:
+        return None, []
+    if "scikit_learn" in attributes:
+        return int(best), [f"Its training stopped early: the first {int(best) + 1} of its {there} rounds count."]
+    words = (
+        f"Its training stopped early at {int(best) + 1} of {there} rounds, and all count, as XGBoost's Booster has it."
+    )
+    return None, [words]
+
+
+def _categories_of_xgboost(learner: Mapping[str, Any], count: int) -> dict[int, tuple[str, ...] | None]:
+    """The features that are split by categories; their texts where XGBoost has written them (3.1 and later)."""
+    model = learner["gradient_booster"]["model"]
+    split = {int(tree["split_indices"][node]) for tree in model["trees"] for node in tree.get("categories_nodes", ())}
+    types = learner.get("feature_types") or ()
+    split |= {place for place, type_ in enumerate(types) if type_ == "c"}
+    if any(code >= _CODES_MAX for tree in model["trees"] for code in tree.get("categories", ())):
+        raise UsageError(f"it has a category with a code above {_CODES_MAX:,}; code its categories from 0")
+    texts = [_texts_of(one) for one in (model.get("cats") or {}).get("enc", ())]
+    return {place: texts[place] if place < len(texts) else None for place in sorted(split) if place < count}
+
+
+def _texts_of(encoded: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The categories of one feature by their codes; None for none, for numbers, and where they cannot be told.
+
+    Offsets count characters and values are bytes (XGBoost 3.2), so only plain ASCII is what it was.
+    """
+    offsets, values = encoded.get("offsets") or (), encoded.get("values") or ()
+    if len(offsets) < 2 or not all(0 <= value < 0x80 for value in values):
+        return None
+    text = bytes(values).decode("ascii")
+    return tuple(text[start:end] for start, end in pairwise(offsets))
+
+
+def _refuse_tangled(trees: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse links that XGBoost, which explains the model, would follow out of the tree."""
+    for number, tree in enumerate(trees):
+        if tree["tree_param"].get("size_leaf_vector", "0") not in {"0", "1"}:
+            raise UsageError("its leaves have several values; train it on one target, fraud or not")
+        left, right, parents = (np.array(tree[key], np.int64) for key in ("left_children", "right_children", "parents"))
+        inner = np.flatnonzero(left >= 0)
+        children = np.concatenate((left[inner], right[inner]))
+        is_whole = len(left) == len(right) == len(parents) and np.all(children < len(left))
+        if not (
+            is_whole
+            and np.array_equal(right[inner], left[inner] + 1)
+            and np.array_equal(parents[children], np.concatenate((inner, inner)))
+            and np.all(np.isfinite(np.array(tree["sum_hessian"], np.float64)))
+            and set(tree["default_left"]) <= {0, 1}
+        ):
+            raise UsageError(f"tree {number} of it has links that make no tree; save it again, {_XGBOOST_SAVE}")
+
+
+def _gains_of_xgboost(trees: Sequence[Mapping[str, Any]], count: int) -> Floats:
+    found = np.zeros(count)
+    for tree in trees:
+        inner = np.array(tree["left_children"], np.int64) >= 0
+        asked = np.array(tree["split_indices"], np.int64)[inner]
+        gains = np.array(tree.get("loss_changes", np.zeros(len(inner))), np.float64)[inner]
+        if np.any((asked < 0) | (asked >= count)):
+            raise UsageError(
+                f"a tree of it reads a feature that is none of its {count}; save it again, {_XGBOOST_SAVE}"
+            )
+        found += np.bincount(asked, np.where(np.isfinite(gains), gains, 0.0), count)
+    return found
+
+
+# ---- LightGBM
+
+
+def _lightgbm(data: bytes, rounds: int | None) -> Foreign:
+    text = data.decode("utf-8", "replace").replace("\r\n", "\n")
+    body, found, behind = text.partition("\nend of trees")
+    if not found:
+        raise UsageError(f"it ends before its last tree; copy it again, or save it again, {_LIGHTGBM_SAVE}")
+    head, *trees = body.split("\nTree=")
+    told = dict(line.partition("=")[::2] for line in head.splitlines())
+    if told.get("objective", "").startswith(("lambdarank", "rank_")):
+        raise UsageError(
+            f"its objective is {told['objective'].split()[0]}: it ranks within groups, and its margins are not"
+            " comparable between events; train it with objective=binary"
+        )
+    if not trees:
+        raise UsageError("it has no trees; train it first")
+    if rounds is not None and not 0 < rounds <= len(trees):
+        raise UsageError(f"it has {len(trees)} rounds, so {rounds} of them cannot count")
+    names = tuple(told.get("feature_names", "").split())
+    refuse_width(len(names))
+    return Foreign(
+        "LightGBM's text",
+        LIGHTGBM,
+        data,
+        len(names),
+        _own_names(names),
+        _categories_of_lightgbm(told, trees, behind),
+        LOG_ODDS,
+        _gains_of_lightgbm(trees, len(names)),
+        len(trees),
+        None if rounds is None else rounds - 1,
+        {"objective": told.get("objective", ""), "version": told.get("version", "")},
+    )
+
+
+def _categories_of_lightgbm(
+    told: Mapping[str, str], trees: Sequence[str], behind: str
+) -> dict[int, tuple[str, ...] | None]:
+    """The features that are split by categories; their texts where pandas had them."""
+    infos = told.get("feature_infos", "").split()
+    split = {place for place, info in enumerate(infos) if not info.startswith("[") and info != "none"}
+    for tree in trees:
+        lines = dict(line.partition("=")[::2] for line in tree.splitlines())
+        decisions = zip(lines.get("split_feature", "").split(), lines.get("decision_type", "").split(), strict=False)
+        split |= {int(place) for place, decision in decisions if int(decision) & 1}
+    _, _, listed = behind.partition("pandas_categorical:")
+    try:
+        known = json.loads(listed.splitlines()[0]) if listed else None
+    except (ValueError, IndexError):
+        known = None
+    if not isinstance(known, list) or len(known) != len(split):
+        return dict.fromkeys(sorted(split))
+    return {place: tuple(map(str, texts)) for place, texts in zip(sorted(split), known, strict=True)}
+
+
+def _gains_of_lightgbm(trees: Sequence[str], count: int) -> Floats:
+    found = np.zeros(count)
+    for tree in trees:
+        lines = dict(line.partition("=")[::2] for line in tree.splitlines())
+        for place, gain in zip(
+            lines.get("split_feature", "").split(), lines.get("split_gain", "").split(), strict=False
+        ):
+            if not 0 <= int(place) < count:
+                raise UsageError(f"a tree of it reads a feature that is none of its {count}; save it, {_LIGHTGBM_SAVE}")
+            found[int(place)] += float(gain)
+    return found

@@ -1,0 +1,312 @@
+"""An ONNX graph around its one model: what becomes of each feature on its way there, and what behind it.
+
+Before the model each column is one input through steps of single-precision arithmetic, each of which rises or falls
+everywhere; so a threshold behind the steps is one threshold of the input, found exactly. What cannot be so folded is
+refused by the name of its operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.errors import UsageError
+from shroff.models.foreign.files import refuse_width
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, NodeProto
+
+Singles = NDArray[np.float32]
+
+TREES: Final = ("TreeEnsembleClassifier", "TreeEnsembleRegressor", "TreeEnsemble")
+LINEAR: Final = ("LinearClassifier", "LinearRegressor")
+# What may stand behind the model and leaves its score as it is.
+_BEHIND: Final = frozenset(
+    "Identity Cast ZipMap ArrayFeatureExtractor Gather Slice Split Reshape Squeeze Unsqueeze Flatten Concat".split()
+)
+_WAY_OUT: Final = (
+    "Convert the model without this step, and write what it does as an expression among the inputs, such as"
+    ' payment.channel == "web" or payment.amount else 0'
+)
+_FLOAT, _DOUBLE, _TEXT = 1, 11, 8  # TensorProto.DataType
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One operation in single precision: `add`, `subtract`, `multiply` or `divide` by a constant, or `impute`."""
+
+    kind: str
+    by: np.float32
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a column comes from an input: its place among all, and the steps in their order."""
+
+    place: int
+    type: int
+    steps: tuple[Step, ...] = ()
+
+    def after(self, kind: str, by: float) -> Way:
+        return replace(self, type=_FLOAT, steps=(*self.steps, Step(kind, np.float32(by))))
+
+    def values(self, given: Singles) -> Singles:
+        """What becomes of values that are there."""
+        return _values(given, self.steps)
+
+    @property
+    def is_rising(self) -> bool:
+        """Whether greater values stay greater; else they become smaller."""
+        return sum(one.kind in {"multiply", "divide"} and one.by < 0 for one in self.steps) % 2 == 0
+
+    @property
+    def imputed(self) -> np.float32 | None:
+        """What a missing value has become at the end; None where it is still missing."""
+        for place, one in enumerate(self.steps):
+            if one.kind == "impute":
+                return np.float32(_values(np.array([one.by], np.float32), self.steps[place + 1 :])[0])
+        return None
+
+    def affine(self) -> tuple[float, float]:
+        """The steps as `factor * value + addend`, in double precision."""
+        factor, addend = 1.0, 0.0
+        for one in self.steps:
+            by = float(one.by)
+            if one.kind == "multiply":
+                factor, addend = factor * by, addend * by
+            elif one.kind == "divide":
+                factor, addend = factor / by, addend / by
+            elif one.kind in {"add", "subtract"}:
+                addend += by if one.kind == "add" else -by
+        return factor, addend
+
+
+def _values(given: Singles, steps: Sequence[Step]) -> Singles:
+    found = given
+    with np.errstate(over="ignore", under="ignore"):
+        for one in steps:
+            if one.kind == "add":
+                found = found + one.by
+            elif one.kind == "subtract":
+                found = found - one.by
+            elif one.kind == "multiply":
+                found = found * one.by
+            elif one.kind == "divide":
+                found = found / one.by
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What stands around the model of a graph.
+
+    Args:
+        ways: How each of its columns comes from the inputs.
+        names: Of the inputs, where each is one column.
+        count: How many columns the inputs have.
+        has_sigmoid: Whether the score goes through a sigmoid behind the model.
+        is_normalized: Whether the scores of both classes are made to sum to 1 behind it.
+    """
+
+    ways: tuple[Way, ...]
+    names: tuple[str, ...]
+    count: int
+    has_sigmoid: bool
+    is_normalized: bool
+
+
+def model_of(graph: GraphProto) -> NodeProto:
+    """The one node that is a model."""
+    found = [node for node in graph.node if node.op_type in {*TREES, *LINEAR}]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UsageError(f"it has {len(found)} models in one graph; convert one of them alone")
+    kinds = ", ".join(sorted({node.op_type for node in graph.node})[:8]) or "nothing"
+    raise UsageError(
+        f"it has neither trees nor a linear model: its operators are {kinds}. Trees (TreeEnsembleClassifier,"
+        " TreeEnsembleRegressor, TreeEnsemble) and LinearClassifier and LinearRegressor can be brought"
+    )
+
+
+def around(graph: GraphProto, model: NodeProto, width: int) -> Around:
+    """What stands around the model.
+
+    Args:
+        width: How many columns it reads at least, for inputs that do not say theirs.
+    """
+    reading = _Reading(graph, width)
+    ways = reading.ways(model.input[0])
+    if len(ways) < width:
+        raise UsageError(f"its model reads {width} columns, and {len(ways)} come to it; convert it again")
+    if any(way.type == _DOUBLE for way in ways):
+        raise UsageError(
+            "it compares in double precision, which is not scored here to the bit; convert it with inputs of single"
+            " precision (FloatTensorType)"
+        )
+    names = tuple(reading.widths) if all(one == 1 for one in reading.widths.values()) else ()
+    has_sigmoid, is_normalized = _behind(graph, model, reading)
+    return Around(tuple(ways), names, sum(reading.widths.values()), has_sigmoid, is_normalized)
+
+
+def attributes(node: NodeProto) -> dict[str, Any]:
+    """The attributes of a node by name; texts as text, tensors as arrays."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    found: dict[str, Any] = {}
+    for one in node.attribute:
+        value = helper.get_attribute_value(one)
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", "replace")
+        elif isinstance(value, TensorProto):
+            value = numpy_helper.to_array(value)
+        elif isinstance(value, list) and value and isinstance(value[0], bytes):
+            value = [text.decode("utf-8", "replace") for text in value]
+        found[one.name] = value
+    return found
+
+
+class _Reading:
+    """A walk through a graph, from a name back to the inputs."""
+
+    def __init__(self, graph: GraphProto, width: int) -> None:
+        from onnx import numpy_helper
+
+        self._constants = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+        for node in graph.node:
+            if node.op_type == "Constant" and "value" in (told := attributes(node)):
+                self._constants[node.output[0]] = np.asarray(told["value"])
+        self._makers = {name: node for node in graph.node for name in node.output}
+        self._types: dict[str, int] = {}
+        self.widths: dict[str, int] = {}
+        given = [one for one in graph.input if one.name not in self._constants]
+        for one in given:
+            tensor = one.type.tensor_type
+            if tensor.elem_type == _TEXT:
+                raise UsageError(f"its input {one.name} is text, which its graph turns into numbers. {_WAY_OUT}")
+            sizes = [size.dim_value for size in tensor.shape.dim]
+            known = sizes[-1] if len(sizes) > 1 and sizes[-1] > 0 else 0
+            if not known and len(given) > 1:
+                raise UsageError(f"its input {one.name} does not say how many columns it has; convert it again")
+            self.widths[one.name], self._types[one.name] = known or width, tensor.elem_type
+        refuse_width(sum(self.widths.values()))
+
+    def constant(self, name: str) -> NDArray[Any] | None:
+        return self._constants.get(name)
+
+    def ways(self, name: str, depth: int = 0) -> list[Way]:
+        """The columns of a tensor."""
+        if name in self.widths:
+            first = 0
+            for other, width in self.widths.items():
+                if other == name:
+                    return [Way(first + place, self._types[name]) for place in range(width)]
+                first += width
+        node = self._makers.get(name)
+        if node is None or depth > len(self._makers):
+            raise UsageError(f"its tensor {name!r} comes from nowhere; convert it again")
+        told = attributes(node)
+        if node.op_type in {"Concat", "FeatureVectorizer"} and told.get("axis", 1) in {1, -1}:
+            return [way for one in node.input for way in self.ways(one, depth + 1)]
+        if node.op_type in {"Mul", "Add"} and self.constant(node.input[0]) is not None:
+            node.input[0], node.input[1] = node.input[1], node.input[0]
+        return self._after(node, told, self.ways(node.input[0], depth + 1))
+
+    def _after(self, node: NodeProto, told: dict[str, Any], ways: list[Way]) -> list[Way]:
+        kind = node.op_type
+        if kind == "Identity":
+            return ways
+        if kind == "Cast" and told["to"] in {_FLOAT, _DOUBLE}:
+            # A cast to single precision is what the walk begins with; one to double changes no value.
+            return [replace(way, type=told["to"]) for way in ways]
+        if kind == "Imputer":
+            return self._imputed(told, ways)
+        if kind == "Scaler":
+            offsets, scales = self._each(told["offset"], ways, kind), self._each(told["scale"], ways, kind)
+            shifted = [way.after("subtract", by) for way, by in zip(ways, offsets, strict=True)]
+            return [self._by(way, "multiply", by) for way, by in zip(shifted, scales, strict=True)]
+        if kind in {"Gather", "ArrayFeatureExtractor"} and (kind != "Gather" or told.get("axis", 0) in {1, -1}):
+            picked = self.constant(node.input[1])
+            if picked is not None and all(0 <= int(one) < len(ways) for one in picked.ravel()):
+                return [ways[int(one)] for one in picked.ravel()]
+        operations = {"Mul": "multiply", "Div": "divide", "Add": "add", "Sub": "subtract"}
+        if kind in operations and (by := self.constant(node.input[1])) is not None and by.dtype == np.float32:
+            each = self._each(by.ravel().tolist(), ways, kind)
+            return [self._by(way, operations[kind], one) for way, one in zip(ways, each, strict=True)]
+        raise UsageError(f"its operator {kind} before the model cannot be folded into it. {_WAY_OUT}")
+
+    def _by(self, way: Way, kind: str, by: float) -> Way:
+        if way.type == _DOUBLE:
+            raise UsageError(
+                "it computes in double precision before its model, which is not scored here to the bit; convert it"
+                " with inputs of single precision (FloatTensorType)"
+            )
+        if not np.isfinite(by) or (kind in {"multiply", "divide"} and by == 0):
+            raise UsageError(f"it would {kind} a column by {by}, which leaves nothing of it; take the column away")
+        return way.after(kind, by)
+
+    def _imputed(self, told: dict[str, Any], ways: list[Way]) -> list[Way]:
+        if not np.isnan(told.get("replaced_value_float", 0.0)) or "imputed_value_floats" not in told:
+            raise UsageError(f"its operator Imputer replaces another value than a missing one. {_WAY_OUT}")
+        each = self._each(told["imputed_value_floats"], ways, "Imputer")
+        return [way.after("impute", by) for way, by in zip(ways, each, strict=True)]
+
+    def _each(self, values: Sequence[float], ways: list[Way], kind: str) -> list[float]:
+        found = [float(one) for one in values]
+        if len(found) not in {1, len(ways)}:
+            raise UsageError(f"its operator {kind} has {len(found)} values for {len(ways)} columns; convert it again")
+        return found if len(found) == len(ways) else found * len(ways)
+
+
+def _behind(graph: GraphProto, model: NodeProto, reading: _Reading) -> tuple[bool, bool]:
+    """Whether a sigmoid, and whether a normalization stands behind the model."""
+    reached, has_sigmoid, is_normalized = set(model.output), False, False
+    for node in graph.node:
+        if node is model or not reached & set(node.input):
+            continue
+        reached |= set(node.output)
+        constants = [found for name in node.input if (found := reading.constant(name)) is not None]
+        if node.op_type == "Sigmoid":
+            has_sigmoid = True
+        elif node.op_type == "Normalizer" and attributes(node).get("norm") == "L1":
+            is_normalized = True
+        elif not (node.op_type in _BEHIND or (node.op_type == "Mul" and constants and np.all(constants[0] == 1))):
+            raise UsageError(
+                f"its operator {node.op_type} behind the model changes the score; convert the model without it"
+            )
+    return has_sigmoid, is_normalized
+
+
+# ---- thresholds
+
+
+def last_passing(way: Way, thresholds: Singles, *, is_strict: bool, is_down: bool) -> Singles:
+    """For each finite threshold the last input value, in rising order, that passes.
+
+    A value passes where what becomes of it is below the threshold (or at it, unless `is_strict`); where it is not,
+    if not `is_down`. Passing values lie below all others: -inf always passes, and inf never does.
+
+    Cost: 33 evaluations of the steps, whatever the values.
+    """
+    low, high = (np.full(len(thresholds), _key(np.array([end], np.float32))[0]) for end in (-np.inf, np.inf))
+    while np.any(high - low > 1):
+        middle = (low + high) // 2
+        values = way.values(_value(middle))
+        passes = (values < thresholds if is_strict else values <= thresholds) == is_down
+        low, high = np.where(passes, middle, low), np.where(passes, high, middle)
+    return _value(low)
+
+
+def _key(values: Singles) -> NDArray[np.int64]:
+    """Whole numbers in the order of single floats."""
+    bits = values.view(np.int32).astype(np.int64)
+    return np.where(bits >= 0, bits, -(bits & 0x7FFFFFFF) - 1)
+
+
+def _value(keys: NDArray[np.int64]) -> Singles:
+    bits = np.where(keys >= 0, keys, (-keys - 1) | 0x80000000)
+    return bits.astype(np.uint32).view(np.float32)

@@ -1,0 +1,320 @@
+"""ONNX as a model of ours: trees as XGBoost's JSON, linear models as our own; scores need no library of ONNX then.
+
+Trees: ONNX compares in single precision, adds the leaves tree by tree in single precision and the base value last, and
+so do the trees that are written here; margins are those of onnxruntime on one thread to the bit. Linear models are
+summed here in double precision from left to right, there in single precision in an order of its own: they agree within
+`LINEAR_BOUND` of the sum of the sizes for each input.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.errors import UsageError
+from shroff.models.columns import NUMBER as NUMBER_KIND
+from shroff.models.foreign.files import Foreign, refuse_width
+from shroff.models.foreign.onnx_graph import LINEAR, Around, Way, around, attributes, last_passing, model_of
+from shroff.models.foreign.onnx_trees import OnnxTree, trees_of, trees_of_5
+from shroff.models.foreign.trees_written import WrittenTree, written
+from shroff.models.loaded import LOGISTIC, XGBOOST
+from shroff.models.model import LOG_ODDS, NUMBER, PROBABILITY
+from shroff.models.trees.forest import LEAF
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
+LINEAR_BOUND: Final = 2.0**-23
+_NODES_MAX: Final = 5_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Scores:
+    """What a model gives for the class that counts as fraud, and what its margin then is."""
+
+    weights: Mapping[int, float]  # of each of ONNX's targets, what it counts in the margin
+    start: float
+    gives: str
+    remark: str = ""
+
+
+def read_onnx(data: bytes) -> Foreign:
+    """What an ONNX file holds.
+
+    Raises: UsageError where the extra `onnx` is not installed, for what is no ONNX, and by the name of each operator
+        for what cannot be scored here to the same result.
+    """
+    model = _parsed(data)
+    node = model_of(model.graph)
+    told = attributes(node)
+    width = _width_of(node, told)
+    refuse_width(width)
+    outside = around(model.graph, node, width)
+    if node.op_type in LINEAR:
+        return _linear(node, told, outside, data)
+    return _trees(node, told, outside, data)
+
+
+def _parsed(data: bytes) -> ModelProto:
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError
+    except ImportError:
+        raise UsageError(
+            "ONNX is read by the package onnx, which is not installed. Install it with pip install 'shroff[onnx]';"
+            " scores need it not"
+        ) from None
+    try:
+        found = onnx.ModelProto.FromString(data)
+    except DecodeError:
+        raise UsageError("it is no whole ONNX file; copy it again, or save it again") from None
+    if not found.graph.node:
+        raise UsageError("it is no ONNX file, or one without a graph; save it again")
+    return found
+
+
+def _width_of(node: NodeProto, told: Mapping[str, Any]) -> int:
+    """How many columns the model reads at least."""
+    if node.op_type in LINEAR:
+        rows = max(len(told.get("intercepts", ())), int(told.get("targets", 1)), 1)
+        return len(told.get("coefficients", ())) // rows
+    return 1 + max((int(one) for one in told.get("nodes_featureids", ())), default=0)
+
+
+# ---- trees
+
+
+def _trees(node: NodeProto, told: Mapping[str, Any], outside: Around, data: bytes) -> Foreign:
+    given = trees_of_5(told) if node.op_type == "TreeEnsemble" else trees_of(told)
+    if not given:
+        raise UsageError("it has no trees; train it first")
+    if sum(len(tree.modes) for tree in given) > _NODES_MAX:
+        raise UsageError(f"it has more than {_NODES_MAX:,} nodes; train fewer trees, or shallower ones")
+    scores = _scores_of_trees(node, told, outside, given)
+    sets = _sets_of(given, outside.ways)
+    count = outside.count
+    each = [_written(tree, scores, outside.ways, sets) for tree in given]
+    body = written(each, scores.start, count, is_log_odds=scores.gives == LOG_ODDS)
+    return Foreign(
+        f"ONNX ({node.op_type})",
+        XGBOOST,
+        body,
+        count,
+        outside.names,
+        dict.fromkeys(sorted({outside.ways[column].place for column in sets})),
+        scores.gives,
+        np.zeros(count),
+        len(given),
+        parameters={"objective": scores.gives, "operator": node.op_type},
+        kept={"source.onnx": data},
+        remarks=(scores.remark,) if scores.remark else (),
+        lacks_covers=True,
+    )
+
+
+def _scores_of_trees(node: NodeProto, told: Mapping[str, Any], outside: Around, given: Sequence[OnnxTree]) -> _Scores:
+    post = _post_transform(told, outside)
+    bases = [float(one) for one in told.get("base_values", ())]
+    if told.get("base_values_as_tensor") is not None:
+        bases = [float(one) for one in told["base_values_as_tensor"].ravel()]
+    if node.op_type != "TreeEnsembleClassifier":
+        share = 1.0
+        how = told.get("aggregate_function", "SUM")
+        if how in {"AVERAGE", 0}:
+            share = 1.0 / len(given)
+        elif how not in {"SUM", 1}:
+            raise UsageError(f"it takes the {how} of its trees, and only sums are scored; train it so that they add up")
+        if int(told.get("n_targets", 1)) != 1:
+            raise UsageError(f"it has {told['n_targets']} targets; train it on one, fraud or not")
+        return _Scores({0: share}, bases[0] if bases else 0.0, LOG_ODDS if post == "LOGISTIC" else NUMBER)
+    labels = _labels(told)
+    ids = {target for tree in given for target in tree.targets()}
+    remark = f"Its second class, {labels[1]!r}, counts as fraud."
+    weights = [weight for tree in given for one in tree.weights for weight in one.values()]
+    if len(ids) == 1:
+        start = bases[-1] if bases else 0.0
+        is_positive = min(weights) >= 0 and not any(bases)
+        if post == "LOGISTIC" and is_positive:
+            raise UsageError(
+                "its leaves are all above 0 and go through LOGISTIC, which onnxruntime leaves out then: its scores are"
+                " not what they say; bring the model from its own library's format"
+            )
+        gives = LOG_ODDS if post in {"LOGISTIC", "SOFTMAX"} else PROBABILITY if is_positive else NUMBER
+        return _Scores({next(iter(ids)): 1.0}, start, gives, remark)
+    if post == "SOFTMAX":
+        start = bases[1] - bases[0] if len(bases) == 2 else 0.0
+        return _Scores({1: 1.0, 0: -1.0}, start, LOG_ODDS, remark)
+    start = bases[1] if len(bases) == 2 else 0.0
+    gives = LOG_ODDS if post == "LOGISTIC" else PROBABILITY if min(weights) >= 0 else NUMBER
+    return _Scores({1: 1.0}, start, gives, remark)
+
+
+def _post_transform(told: Mapping[str, Any], outside: Around) -> str:
+    names = {0: "NONE", 1: "SOFTMAX", 2: "LOGISTIC", 3: "SOFTMAX_ZERO", 4: "PROBIT"}
+    found = told.get("post_transform", "NONE")
+    post = names.get(found, str(found)) if isinstance(found, int) else str(found)
+    if post not in {"NONE", "LOGISTIC", "SOFTMAX"}:
+        raise UsageError(
+            f"its scores go through {post}, and only LOGISTIC and SOFTMAX are scored; convert it with these"
+        )
+    if outside.has_sigmoid and post != "NONE":
+        raise UsageError(f"its scores go through {post} and a sigmoid behind it; convert it with one of them")
+    return "LOGISTIC" if outside.has_sigmoid else post
+
+
+def _labels(told: Mapping[str, Any]) -> list[Any]:
+    labels: list[Any] = next(
+        (list(told[key]) for key in ("classlabels_int64s", "classlabels_ints", "classlabels_strings") if told.get(key)),
+        [0, 1],
+    )
+    if len(labels) != 2:
+        raise UsageError(
+            f"it has {len(labels)} classes ({', '.join(map(str, labels[:5]))}); train it on two, fraud or not"
+        )
+    return labels
+
+
+def _sets_of(given: Sequence[OnnxTree], ways: Sequence[Way]) -> frozenset[int]:
+    """The columns that are compared for equality: their inputs are categories."""
+    is_set = {column for tree in given for column, mode in zip(tree.columns, tree.modes, strict=True) if mode in _SETS}
+    is_cut = {column for tree in given for column, mode in zip(tree.columns, tree.modes, strict=True) if mode in _CUTS}
+    if both := sorted(is_set & is_cut):
+        raise UsageError(f"it compares column {both[0]} both for equality and for order; train it on categories apart")
+    if stepped := [column for column in sorted(is_set) if ways[column].steps]:
+        raise UsageError(
+            f"it computes with column {stepped[0]} and compares it for equality; convert it without that step"
+        )
+    return frozenset(is_set)
+
+
+_SETS: Final = frozenset(["BRANCH_EQ", "BRANCH_NEQ", "BRANCH_MEMBER"])
+_CUTS: Final = frozenset(["BRANCH_LEQ", "BRANCH_LT", "BRANCH_GT", "BRANCH_GTE"])
+
+
+def _written(tree: OnnxTree, scores: _Scores, ways: Sequence[Way], sets: frozenset[int]) -> WrittenTree:
+    """A tree as XGBoost means it: below its condition a row goes left."""
+    size = len(tree.modes)
+    left, right = np.full(size, LEAF), np.full(size, LEAF)
+    inputs, conditions = np.zeros(size, np.int64), np.zeros(size, np.float32)
+    default_left = np.zeros(size, np.bool_)
+    members: dict[int, tuple[int, ...]] = {}
+    for node in tree.leaves():
+        total = np.float32(0)
+        for target, weight in tree.weights[node].items():
+            total += np.float32(np.float32(weight) * np.float32(scores.weights.get(target, 0.0)))
+        conditions[node] = total
+    for column in sorted({column for column, mode in zip(tree.columns, tree.modes, strict=True) if mode != "LEAF"}):
+        mine = np.array([at for at in range(size) if tree.modes[at] != "LEAF" and tree.columns[at] == column])
+        inputs[mine] = ways[column].place
+        if column in sets:
+            for node in mine.tolist():
+                is_equal = tree.modes[node] != "BRANCH_NEQ"
+                inside, outside = tree.children(node, is_true=is_equal), tree.children(node, is_true=not is_equal)
+                left[node], right[node], members[node] = outside, inside, tree.members(node)
+                # What is missing equals nothing, and so is unequal to everything.
+                default_left[node] = not (is_equal and tree.tracks_true[node])
+            continue
+        for mode in sorted({tree.modes[at] for at in mine.tolist()}):
+            nodes = np.array([at for at in mine.tolist() if tree.modes[at] == mode])
+            cut = _cut(ways[column], tree, nodes, mode)
+            left[nodes], right[nodes], conditions[nodes], default_left[nodes] = cut
+    return WrittenTree(left, right, inputs, conditions, default_left, members)
+
+
+def _cut(
+    way: Way, tree: OnnxTree, nodes: NDArray[np.int64], mode: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]:
+    """The nodes of one column and mode as left, right, condition and whether what is missing goes left."""
+    thresholds = np.array([tree.values[at] for at in nodes.tolist()], np.float32)
+    is_strict, is_below = mode in {"BRANCH_LT", "BRANCH_GTE"}, mode in {"BRANCH_LT", "BRANCH_LEQ"}
+    last = last_passing(way, thresholds, is_strict=is_strict, is_down=way.is_rising)
+    # Values up to `last` have become low where steps rise, high where they fall.
+    goes_true = is_below == way.is_rising
+    left = np.array([tree.children(at, is_true=goes_true) for at in nodes.tolist()])
+    right = np.array([tree.children(at, is_true=not goes_true) for at in nodes.tolist()])
+    imputed = way.imputed
+    if imputed is None:
+        # No comparison with what is missing is true.
+        missing_true = np.array([tree.tracks_true[at] for at in nodes.tolist()], np.bool_)
+    else:
+        is_low = imputed < thresholds if is_strict else imputed <= thresholds
+        missing_true = is_low == is_below
+    default_left = missing_true == goes_true
+    with np.errstate(over="ignore", under="ignore"):
+        conditions = np.nextafter(last, np.float32(np.inf))
+    return left, right, conditions, default_left
+
+
+# ---- linear models
+
+
+def _linear(node: NodeProto, told: Mapping[str, Any], outside: Around, data: bytes) -> Foreign:
+    coefficients = np.array(told["coefficients"], np.float64)
+    intercepts = np.array(told.get("intercepts", ()), np.float64)
+    post, remarks = _post_transform(told, outside), []
+    if node.op_type == "LinearClassifier":
+        labels = _labels(told)
+        remarks.append(f"Its second class, {labels[1]!r}, counts as fraud.")
+        rows = max(len(intercepts), 1)
+        if rows not in {1, 2}:
+            raise UsageError(f"it has {rows} classes; train it on two, fraud or not")
+    elif int(told.get("targets", 1)) != 1:
+        raise UsageError(f"it has {told['targets']} targets; train it on one, fraud or not")
+    else:
+        rows = 1
+    matrix = coefficients.reshape(rows, -1)
+    intercepts = intercepts if len(intercepts) == rows else np.zeros(rows)
+    if rows == 2 and post == "SOFTMAX":
+        weights, start = matrix[1] - matrix[0], float(intercepts[1] - intercepts[0])
+    else:
+        weights, start = matrix[-1], float(intercepts[-1])
+    is_opposite = rows == 2 and np.array_equal(matrix[0], -matrix[1]) and intercepts[0] == -intercepts[1]
+    if outside.is_normalized and post == "LOGISTIC" and rows == 2 and not is_opposite:
+        raise UsageError("it makes the scores of two regressions sum to 1; train one regression of fraud or not")
+    gives = LOG_ODDS if post in {"LOGISTIC", "SOFTMAX"} else NUMBER
+    document, lacks_missing = _regression(weights, start, outside)
+    if lacks_missing:
+        remarks.append("A missing value, for which the model itself has no score, adds nothing to the margin.")
+    return Foreign(
+        f"ONNX ({node.op_type})",
+        LOGISTIC,
+        json.dumps(document, indent=1).encode(),
+        outside.count,
+        outside.names,
+        {},
+        gives,
+        np.zeros(outside.count),
+        0,
+        parameters={"objective": gives, "operator": node.op_type},
+        kept={"source.onnx": data},
+        remarks=tuple(remarks),
+    )
+
+
+def _regression(weights: NDArray[np.float64], start: float, outside: Around) -> tuple[dict[str, Any], bool]:
+    """The regression as `models.trees.linear` reads it, and whether it says nothing of missing values."""
+    if len(weights) != len(outside.ways):
+        raise UsageError(
+            f"its model reads {len(weights)} columns, and {len(outside.ways)} come to it; convert it again"
+        )
+    by_input, missing, lacks_missing = np.zeros(outside.count), np.zeros(outside.count), False
+    for weight, way in zip(weights.tolist(), outside.ways, strict=True):
+        factor, addend = way.affine()
+        by_input[way.place] += weight * factor
+        imputed = way.imputed
+        if imputed is None:
+            start += weight * addend
+            lacks_missing = True
+        else:
+            start += weight * addend
+            missing[way.place] += weight * (float(imputed) - addend)
+    inputs = [
+        {"kind": NUMBER_KIND, "mean": 0.0, "scale": 1.0, "weight": weight, "missing": absent}
+        for weight, absent in zip(by_input.tolist(), missing.tolist(), strict=True)
+    ]
+    return {"format": LOGISTIC, "version": 1, "start": start, "inputs": inputs}, lacks_missing

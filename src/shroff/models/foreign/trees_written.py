@@ -1,0 +1,193 @@
+"""Trees written as XGBoost's JSON: how trees of other formats are kept, so that one reader scores and explains all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.models.model import Floats
+from shroff.models.trees.forest import LEAF
+
+Words = NDArray[np.int64]
+Singles = NDArray[np.float32]
+
+# The format that is written: that of XGBoost 3.0, which every later one reads.
+_VERSION: Final = (3, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenTree:
+    """One tree as XGBoost means it: node 0 is its root, and each array has an entry per node.
+
+    Args:
+        left, right: Children, LEAF where there are none.
+        inputs: Which input a node compares.
+        conditions: A row goes left where its value is below; of leaves, what they add.
+        default_left: Whether a missing value goes left.
+        sets: Categories that go right, in place of the condition, by node.
+    """
+
+    left: Words
+    right: Words
+    inputs: Words
+    conditions: Singles
+    default_left: NDArray[np.bool_]
+    sets: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+
+
+def written(trees: Sequence[WrittenTree], start: float, count: int, *, is_log_odds: bool) -> bytes:
+    """The trees as a model of `count` features.
+
+    The margin of a row is the sum of its leaves in the order of the trees, and `start` last, in single precision.
+    """
+    leaf = np.full(1, LEAF)
+    none = np.zeros(1, np.int64)
+    last = WrittenTree(leaf, leaf, none, np.full(1, start, np.float32), np.zeros(1, np.bool_))
+    listed = [_tree(_by_level(tree), number, count) for number, tree in enumerate((*trees, last))]
+    document = {
+        "learner": {
+            "attributes": {},
+            "feature_names": [],
+            "feature_types": [],
+            "gradient_booster": {
+                "model": {
+                    "gbtree_model_param": {"num_parallel_tree": "1", "num_trees": str(len(listed))},
+                    "iteration_indptr": list(range(len(listed) + 1)),
+                    "tree_info": [0] * len(listed),
+                    "trees": listed,
+                },
+                "name": "gbtree",
+            },
+            "learner_model_param": {
+                "base_score": "0E0",
+                "boost_from_average": "0",
+                "num_class": "0",
+                "num_feature": str(count),
+                "num_target": "1",
+            },
+            "objective": {
+                "name": "binary:logitraw" if is_log_odds else "reg:squarederror",
+                "reg_loss_param": {"scale_pos_weight": "1"},
+            },
+        },
+        "version": list(_VERSION),
+    }
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _by_level(tree: WrittenTree) -> WrittenTree:
+    """The same tree level by level: XGBoost takes the place behind a left child for the right one."""
+    order, place = [0], 0
+    while place < len(order):
+        node = order[place]
+        if tree.left[node] != LEAF:
+            order += [int(tree.left[node]), int(tree.right[node])]
+        place += 1
+    to = np.full(len(tree.left) + 1, LEAF)  # LEAF is also the last place
+    to[order] = np.arange(len(order))
+    return WrittenTree(
+        to[tree.left[order]],
+        to[tree.right[order]],
+        tree.inputs[order],
+        tree.conditions[order],
+        tree.default_left[order],
+        {int(to[node]): members for node, members in tree.sets.items()},
+    )
+
+
+def _tree(tree: WrittenTree, number: int, count: int) -> dict[str, Any]:
+    size = len(tree.left)
+    parents = np.full(size, 2**31 - 1)  # XGBoost's mark of a root
+    inner = np.flatnonzero(tree.left != LEAF)
+    parents[tree.left[inner]], parents[tree.right[inner]] = inner, inner
+    nodes = sorted(tree.sets)
+    members = [sorted(tree.sets[node]) for node in nodes]
+    sizes = [len(one) for one in members]
+    return {
+        "base_weights": [0.0] * size,
+        "categories": [code for one in members for code in one],
+        "categories_nodes": nodes,
+        "categories_segments": [sum(sizes[:place]) for place in range(len(sizes))],
+        "categories_sizes": sizes,
+        "default_left": tree.default_left.astype(int).tolist(),
+        "id": number,
+        "left_children": tree.left.tolist(),
+        "loss_changes": [0.0] * size,
+        "parents": parents.tolist(),
+        "right_children": tree.right.tolist(),
+        "split_conditions": tree.conditions.astype(np.float64).tolist(),
+        "split_indices": tree.inputs.tolist(),
+        "split_type": [int(node in tree.sets) for node in range(size)],
+        "sum_hessian": _leaves_below(tree).tolist(),
+        "tree_param": {
+            "num_deleted": "0",
+            "num_feature": str(count),
+            "num_nodes": str(size),
+            "size_leaf_vector": "1",
+        },
+    }
+
+
+def _leaves_below(tree: WrittenTree) -> Floats:
+    """How many leaves are below each node: as if as many rows had come to each."""
+    return _sums(tree.left, tree.right, np.ones(len(tree.left)))
+
+
+def covered(data: bytes, columns: Floats) -> bytes:
+    """The same model with how many rows come to each node, of which contributions are made.
+
+    One row more counts at each leaf, so that none is empty.
+
+    Args:
+        columns: A row for each input and a column for each row, as models read them.
+
+    Cost: about 0.1 us for each row, tree and level.
+    """
+    document = json.loads(data)
+    singles = columns.astype(np.float32)
+    for tree in document["learner"]["gradient_booster"]["model"]["trees"]:
+        tree["sum_hessian"] = _covers(tree, singles).tolist()
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _covers(tree: Mapping[str, Any], columns: Singles) -> Floats:
+    left, right = np.array(tree["left_children"], np.int64), np.array(tree["right_children"], np.int64)
+    conditions = np.array(tree["split_conditions"], np.float64).astype(np.float32)
+    asked, default_left = np.array(tree["split_indices"], np.int64), np.array(tree["default_left"], np.int64) != 0
+    sets = {
+        int(node): tree["categories"][first : first + size]
+        for node, first, size in zip(
+            tree["categories_nodes"], tree["categories_segments"], tree["categories_sizes"], strict=True
+        )
+    }
+    counts = np.ones(len(left))
+    waiting = [(0, np.arange(columns.shape[1]))]
+    while waiting:
+        node, rows = waiting.pop()
+        if left[node] == LEAF:
+            counts[node] += len(rows)
+            continue
+        values = columns[asked[node], rows]
+        goes_left = ~np.isin(values, sets[node]) if node in sets else values < conditions[node]
+        goes_left = np.where(np.isnan(values), default_left[node], goes_left)
+        waiting += [(int(left[node]), rows[goes_left]), (int(right[node]), rows[~goes_left])]
+    return _sums(left, right, counts)
+
+
+def _sums(left: Words, right: Words, of_leaves: Floats) -> Floats:
+    """For each node the sum of what its leaves have."""
+    found = np.where(left == LEAF, of_leaves, 0.0)
+    order, waiting = [], [0]
+    while waiting:
+        node = waiting.pop()
+        if left[node] != LEAF:
+            order.append(node)
+            waiting += [int(left[node]), int(right[node])]
+    for node in reversed(order):
+        found[node] = found[left[node]] + found[right[node]]
+    return found

@@ -1,0 +1,215 @@
+"""Boosting by XGBoost's own distributed training: rows are parted among processes, which grow each tree together.
+
+The processes agree on the bounds of bins from what each has seen, and draw rows by
+generators of their own. So the trees are not those of one process, nor those of another
+number of processes: a score differs in the mean by about as much as where the same rows
+come in another order (`tests/contracts/test_backends.py` holds it to a bound).
+
+Rows go to the processes as files, a part for each, and no process holds more than its part:
+this one a few thousand rows at a time.
+"""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.errors import StateError, StorageError
+from shroff.models.learners.filed import spans
+from shroff.models.learners.learner import Learned, Plan, Rows
+from shroff.models.learners.xgboost import (
+    BOOSTED,
+    FILE,
+    PATIENCE,
+    TREES_MAX,
+    TREES_WITHOUT_STOP,
+    kinds_of,
+    log_loss,
+    number_of,
+    settings_of,
+    weights_of,
+)
+from shroff.models.sets import Floats
+
+FRAUD: Final = "fraud"
+WEIGHT: Final = "weight"
+GREW_NOTHING: Final = (
+    "the cluster grew no trees (where a process of it ended, that is most often for want of memory: take more "
+    "machines). It says"
+)
+Singles = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingFiles:
+    """The rows to train on as Parquet files, one for each process, which all processes see under these names.
+
+    A file has the columns `f0`, `f1`, ... as floats of 32 bits, which is what XGBoost reads, NaN for a missing value;
+    FRAUD, 1 or 0; and WEIGHT, how much the row counts.
+
+    Args:
+        rows: How many each has.
+        kinds: `c` for a column whose numbers are categories, `q` for any other.
+    """
+
+    paths: tuple[str, ...]
+    rows: tuple[int, ...]
+    kinds: tuple[str, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """The columns that a tree parts rows by."""
+        return [f"f{place}" for place in range(len(self.kinds))]
+
+
+@runtime_checkable
+class TreeCluster(Protocol):
+    """Processes that grow trees together; `features.cluster.partitioned.Backend` has what else they do.
+
+    Promises: a tree is never grown in the asking process; where a process ends on the way an error says so.
+    """
+
+    name: str
+
+    @property
+    def processes(self) -> int:
+        """How many there are, each of which is given a part of the rows."""
+
+    def grow(self, files: TrainingFiles, settings: Mapping[str, Any], trees: int) -> bytes:
+        """So many trees as XGBoost writes them in JSON, by its own names of settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Growing:
+    """Where trees are grown: by which processes, and the folder for rows on their way, which all of them see."""
+
+    cluster: TreeCluster
+    folder: Path
+
+
+def learn(rows: Rows, plan: Plan, growing: Growing) -> Learned:
+    """Boosted trees as `learners_xgboost.learn` makes them, grown by a cluster.
+
+    Where nothing says how many, all that there may be are grown, and those stay that tell the rows from `stop` on best.
+
+    Raises: StateError where a process of the cluster ends or does not see the folder; StorageError where there is no
+        room for the rows.
+    """
+    import xgboost
+
+    told = {**BOOSTED, **plan.parameters}
+    weights = weights_of(rows, told)
+    is_stopped = "trees" not in told and rows.stop < len(rows.frauds)
+    wanted = int(told["trees"]) if "trees" in told else TREES_MAX if is_stopped else TREES_WITHOUT_STOP
+    with tempfile.TemporaryDirectory(prefix="shroff-exchange-", dir=growing.folder) as folder:
+        try:
+            files = _written(Path(folder), rows, weights, growing.cluster.processes)
+        except OSError as error:
+            words = f"cannot write rows for the cluster into {growing.folder}"
+            raise StorageError(f"{words}: {error.strerror or error}; look for room and for the right") from None
+        grown = growing.cluster.grow(files, settings_of(rows, plan, told, is_forest=False), wanted)
+    booster = xgboost.Booster(model_file=bytearray(grown))
+    trees = _best(booster, rows, weights, wanted) if is_stopped else wanted
+    booster = booster[:trees]
+    gains = booster.get_score(importance_type="total_gain")
+    names = booster.feature_names or files.names
+    words = (
+        f"Its trees were grown by processes of {growing.cluster.name} from rows in {len(files.paths)} parts, so it is "
+        "near the model that one process makes, and not equal to it."
+    )
+    return Learned(
+        "xgboost",
+        {FILE: bytes(booster.save_raw("json"))},
+        np.array([number_of(gains.get(name, 0.0)) for name in names]),
+        trees,
+        {**told, "trees": trees},
+        {"xgboost": xgboost.__version__},
+        (words,),
+    )
+
+
+def _written(folder: Path, rows: Rows, weights: Floats, count: int) -> TrainingFiles:
+    """The rows before `stop`, a file for each process: those that follow each other, as many in each."""
+    size = max(-(-rows.stop // count), 1)
+    parts = list(spans(rows.stop, size))
+    paths = [folder / f"rows-{number}.parquet" for number in range(len(parts))]
+    for path, part in zip(paths, parts, strict=True):
+        _write(path, rows, weights, part)
+    return TrainingFiles(
+        tuple(str(path.absolute()) for path in paths),
+        tuple(part.stop - part.start for part in parts),
+        tuple(kinds_of(rows)),
+    )
+
+
+def _write(path: Path, rows: Rows, weights: Floats, part: slice) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = [*(f"f{place}" for place in range(len(rows.inputs))), FRAUD, WEIGHT]
+    schema = pa.schema([(name, pa.float32()) for name in names])
+    with pq.ParquetWriter(path, schema, compression="zstd") as file:
+        for some in spans(part.stop - part.start):
+            now = slice(part.start + some.start, part.start + some.stop)
+            with np.errstate(over="ignore"):  # XGBoost says itself what it thinks of infinity
+                columns = [*(column[now].astype(np.float32) for column in rows.columns), rows.frauds[now], weights[now]]
+            file.write_table(pa.table([pa.array(one, pa.float32()) for one in columns], schema=schema))
+
+
+def _best(booster: Any, rows: Rows, weights: Floats, wanted: int) -> int:
+    """How many of the trees tell the later rows best, before there were `PATIENCE` without a better loss."""
+    losses = np.zeros(wanted)
+    for margins, now in _margins(booster, rows, wanted):
+        for place, found in enumerate(margins):
+            losses[place] += log_loss(found, rows.frauds[now], weights[now]) * weights[now].sum()
+    best = 0
+    for place in range(wanted):
+        if losses[place] < losses[best]:
+            best = place
+        elif place - best >= PATIENCE:
+            break
+    return best + 1
+
+
+def _margins(booster: Any, rows: Rows, wanted: int) -> Iterator[tuple[Iterator[Any], slice]]:
+    """The margins of the later rows by the first tree, by the first two and so on, some rows at a time."""
+    import xgboost
+
+    for some in spans(len(rows.frauds) - rows.stop):
+        now = slice(rows.stop + some.start, rows.stop + some.stop)
+        matrix = xgboost.DMatrix(
+            rows.matrix(now),
+            feature_names=booster.feature_names,
+            feature_types=kinds_of(rows),
+            enable_categorical=True,
+        )
+        yield (
+            (booster.predict(matrix, output_margin=True, iteration_range=(0, count)) for count in range(1, wanted + 1)),
+            now,
+        )
+
+
+# ---- in a process of the cluster
+
+
+def read_part(path: str, columns: Sequence[str]) -> Singles:
+    """Columns of a file of rows, row after row. Called in a process of a cluster.
+
+    Raises: StateError where this process does not see the file.
+    """
+    import pyarrow.parquet as pq
+
+    if not Path(path).is_file():
+        raise StateError(f"{socket.gethostname()} does not see {path}: put the project where every machine sees it")
+    with pq.ParquetFile(path) as file:
+        found = np.empty((file.metadata.num_rows, len(columns)), np.float32)
+        for place, name in enumerate(columns):
+            found[:, place] = file.read([name])[name].to_numpy()
+    return found

@@ -1,0 +1,144 @@
+"""Isolation forest: how few random cuts set an event apart from all others; it needs no labels.
+
+    {"format": "isolation", "version": 1, "trees": [
+      {"left": [1, -1, -1], "right": [2, -1, -1], "input": [0, -1, -1], "threshold": [5.5, 0.0, 0.0],
+       "members": [null, null, null], "missing_left": [true, false, false], "value": [0.0, -0.004, -0.009]}]}
+
+Node 0 is the root, `left` -1 marks a leaf. A number goes left where it is not above the threshold, a
+category where it is among `members`, a missing or unknown one as `missing_left` says. The margin is
+the sum of the leaves' values in the order of the trees: minus the mean number of cuts, in units of
+what a random search among as many rows takes, so that -1 is usual and more is stranger.
+
+Liu, Ting and Zhou: Isolation Forest (2008).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from shroff.models.columns import CATEGORY
+from shroff.models.learners.filed import Values
+from shroff.models.learners.learner import Learned, Plan, Rows
+from shroff.models.sets import Words
+
+FILE: Final = "isolation.json"
+TREES: Final = 200
+SAMPLE: Final = 256  # rows that each tree sees, as in the paper
+_EULER: Final = 0.5772156649015329
+
+
+@dataclass(slots=True)
+class _Tree:
+    """A tree as the file has it, while it grows."""
+
+    left: list[int] = field(default_factory=list)
+    right: list[int] = field(default_factory=list)
+    input: list[int] = field(default_factory=list)
+    threshold: list[float] = field(default_factory=list)
+    members: list[list[int] | None] = field(default_factory=list)
+    missing_left: list[bool] = field(default_factory=list)
+    value: list[float] = field(default_factory=list)
+
+    def add(self) -> int:
+        """A new leaf of value 0."""
+        for column, nothing in ((self.left, -1), (self.right, -1), (self.input, -1)):
+            column.append(nothing)
+        self.threshold.append(0.0)
+        self.members.append(None)
+        self.missing_left.append(False)
+        self.value.append(0.0)
+        return len(self.left) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Grower:
+    """What all trees of a forest share: the rows, which inputs are categories, the lots, and what a leaf weighs."""
+
+    columns: tuple[Values, ...]
+    is_category: tuple[bool, ...]
+    lots: np.random.Generator
+    depth_max: int
+    unit: float
+    splits: Words
+
+    def tree(self, rows: Words, inputs: Words) -> dict[str, Any]:
+        made = _Tree()
+        self._grow(made, made.add(), rows, inputs, 0)
+        return {name: getattr(made, name) for name in _Tree.__slots__}
+
+    def _grow(self, tree: _Tree, at: int, rows: Words, inputs: Words, depth: int) -> None:
+        found = None if depth >= self.depth_max or len(rows) < 2 else self._cut(tree, at, rows, inputs)
+        if found is None:
+            tree.value[at] = -(depth + usual_depth(len(rows))) / self.unit
+            return
+        tree.left[at], tree.right[at] = tree.add(), tree.add()
+        self._grow(tree, tree.left[at], rows[found], inputs, depth + 1)
+        self._grow(tree, tree.right[at], rows[~found], inputs, depth + 1)
+
+    def _cut(self, tree: _Tree, at: int, rows: Words, inputs: Words) -> Any:
+        """Cut at random by an input, drawn too, that differs among the rows; None where none does."""
+        for place in self.lots.permutation(inputs).tolist():
+            values = self.columns[place][rows]
+            is_missing = np.isnan(values)
+            known = np.unique(values[~is_missing])
+            if len(known) == 0 or (len(known) == 1 and not is_missing.any()):
+                continue
+            if self.is_category[place]:
+                members = self.lots.permutation(known)[: max(1, len(known) // 2)]
+                tree.members[at] = sorted(int(code) for code in members)
+                goes_left = np.isin(values, members)
+            else:
+                # Of a single value beside missing ones: the value to the left.
+                low, high = float(known[0]), float(known[-1])
+                tree.threshold[at] = low if low == high else low + (high - low) * float(self.lots.random())
+                if tree.threshold[at] >= high > low:
+                    tree.threshold[at] = low  # rounding reached the upper end: nobody would go right
+                goes_left = values <= tree.threshold[at]
+            tree.missing_left[at] = bool(self.lots.random() < 0.5) and bool((~goes_left & ~is_missing).any())
+            goes_left = np.where(is_missing, tree.missing_left[at], goes_left)
+            tree.input[at] = place
+            self.splits[place] += 1
+            return goes_left
+        return None
+
+
+def learn(rows: Rows, plan: Plan) -> Learned:
+    """Random trees over small samples; verdicts are not read."""
+    lots = np.random.default_rng(plan.seed)
+    count, trees = rows.stop, int(plan.parameters.get("trees", TREES))
+    sample = min(count, SAMPLE, max(2, round(plan.parameters.get("rows", 1.0) * count)))
+    width = max(1, round(plan.parameters.get("columns", 1.0) * len(rows.inputs)))
+    splits = np.zeros(len(rows.inputs), np.int64)
+    unit = trees * usual_depth(sample)
+    is_category = tuple(one.kind == CATEGORY for one in rows.inputs)
+    grower = _Grower(rows.columns, is_category, lots, math.ceil(math.log2(sample)), unit, splits)
+    grown = [
+        grower.tree(
+            lots.choice(count, sample, replace=False), np.sort(lots.choice(len(rows.inputs), width, replace=False))
+        )
+        for _ in range(trees)
+    ]
+    document = {"format": "isolation", "version": 1, "trees": grown}
+    told: dict[str, object] = {"trees": trees, "rows": sample / count, "columns": width / len(rows.inputs)}
+    libraries = {"numpy": np.__version__}  # its lots are drawn alike in each version, but not by promise
+    return Learned(
+        "isolation", {FILE: msgspec.json.encode(document)}, splits.astype(np.float64), trees, told, libraries
+    )
+
+
+def usual_depth(count: int) -> float:
+    """How many cuts a search that fails takes on average in a random tree of so many rows.
+
+    >>> round(usual_depth(256), 4)
+    10.2448
+    """
+    if count <= 1:
+        return 0.0
+    if count == 2:
+        return 1.0
+    return 2.0 * (math.log(count - 1) + _EULER) - 2.0 * (count - 1) / count

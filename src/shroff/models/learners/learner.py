@@ -1,0 +1,267 @@
+"""Learners: from columns and verdicts to a model file, the same bytes for the same rows, seed and library version.
+
+Each learner writes its library's own format (logistic regression and isolation forest our
+own JSON). The number of threads changes nothing: gradients of XGBoost are rounded so that
+sums over them are exact in any order, LightGBM is told to be deterministic, and the rest
+runs on one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.config import threads_asleep
+from shroff.errors import UsageError
+from shroff.models.columns import CATEGORY
+from shroff.models.definitions import LEARNERS
+from shroff.models.learners.filed import Filed, Values, coded_by
+from shroff.models.model import LOG_ODDS, InputColumn
+from shroff.models.sets import FRAUD, GENUINE, Floats, Input
+
+if TYPE_CHECKING:
+    from shroff.models.learners.cluster import Growing
+
+# More texts than this a model does not keep apart: a set of a thousand is what LightGBM and XGBoost split in
+# reasonable time, and a text beyond has too few events to learn from.
+CATEGORIES_MAX: Final = 1_000
+ROWS_MIN: Final = 20
+FRAUDS_MIN: Final = 2
+UNSUPERVISED: Final = frozenset(["isolation"])
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A model as a learner made it.
+
+    Args:
+        format: What `models.loaded` reads it by: `xgboost`, `lightgbm`, `logistic` or `isolation`.
+        files: Its files by name.
+        inputs: What it reads, with the categories that it knows.
+        importance: The share of each input in what was gained, by name; all together 1, or 0 where nothing was learnt.
+        trees: How many it has; 0 for none.
+        parameters: All that the learner was told, ours and its own.
+        libraries: Versions of the libraries that made it.
+        remarks: What was left out or changed, in sentences.
+        best_iteration: The last round of boosting that counts, from 0; None for all.
+        gives: What its margins mean, as `models.model` names it.
+    """
+
+    format: str
+    files: dict[str, bytes]
+    inputs: tuple[InputColumn, ...]
+    importance: dict[str, float]
+    trees: int
+    parameters: dict[str, object]
+    libraries: dict[str, str]
+    remarks: tuple[str, ...] = ()
+    best_iteration: int | None = None
+    gives: str = LOG_ODDS
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a learner gets: a row for each event, a column for each input, by time.
+
+    Args:
+        columns: A column for each input, in memory or in a file.
+        stop: Where the rows begin that train nothing and only say when there are trees enough; their number for none.
+    """
+
+    columns: tuple[Values, ...]
+    inputs: tuple[InputColumn, ...]
+    frauds: Floats
+    weights: Floats
+    stop: int
+
+    def matrix(self, part: slice) -> Floats:
+        """Some rows with all their columns, in memory, row after row."""
+        return np.column_stack([column[part] for column in self.columns])
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a learner is to learn; parameters are numbers by their names in model.yaml."""
+
+    parameters: Mapping[str, float]
+    seed: int
+    threads: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What the module of a learner gives back; `gains` has a number for each input."""
+
+    format: str
+    files: dict[str, bytes]
+    gains: Floats
+    trees: int
+    parameters: dict[str, object]
+    libraries: dict[str, str]
+    remarks: tuple[str, ...] = field(default=())
+    gives: str = LOG_ODDS
+
+
+def fit(
+    learner: str,
+    inputs: Sequence[Input],
+    verdicts: NDArray[np.int8],
+    weights: Floats | None,
+    parameters: Mapping[str, str],
+    seed: int,
+    threads: int = 1,
+    *,
+    stop: int | None = None,
+    growing: Growing | None = None,
+) -> Fitted:
+    """Learn from rows that stand in the order of time.
+
+    Args:
+        verdicts: FRAUD or GENUINE for each row; an unsupervised learner does not read them.
+        weights: How much each row counts; all alike where left out.
+        parameters: As model.yaml has them.
+        stop: From this row on rows only say when there are trees enough (boosting without `trees`), and train nothing.
+        growing: Where the trees of learner xgboost are grown; without it in this process.
+
+    Raises: UsageError where there is nothing to learn from, where the learner's library is not installed, or where a
+        cluster has nothing for the learner.
+    """
+    if learner not in LEARNERS:
+        raise UsageError(f"there is no learner {learner!r}. There are {', '.join(LEARNERS)}.")
+    count = len(verdicts)
+    stop = count if stop is None else stop
+    check_rows(learner, inputs, verdicts[:stop])
+    known = tuple(known_column(one, stop) for one in inputs)
+    rows = Rows(
+        tuple(columns_for(known, inputs)),
+        known,
+        (verdicts == FRAUD).astype(np.float64),
+        np.ones(count) if weights is None else weights.astype(np.float64),
+        stop,
+    )
+    plan = Plan({name: float(text) for name, text in parameters.items()}, seed, threads)
+    with threads_asleep():
+        learned = _learn(learner, rows, plan) if growing is None else _learn_on(growing, learner, rows, plan)
+    total = float(learned.gains.sum())
+    shares = learned.gains / total if total > 0 else np.zeros(len(known))
+    return Fitted(
+        learned.format,
+        learned.files,
+        known,
+        {one.name: round(float(share), 6) for one, share in zip(known, shares, strict=True)},
+        learned.trees,
+        {"learner": learner, "seed": seed, **learned.parameters},
+        learned.libraries,
+        (*remarks_of(inputs, known, stop), *learned.remarks),
+        gives=learned.gives,
+    )
+
+
+def check_rows(learner: str, inputs: Sequence[Input], verdicts: NDArray[np.int8]) -> None:
+    """Refuse what nothing can be learnt from, in words.
+
+    Raises: UsageError
+    """
+    count, frauds, genuine = (
+        len(verdicts),
+        int(np.count_nonzero(verdicts == FRAUD)),
+        int(np.count_nonzero(verdicts == GENUINE)),
+    )
+    if not inputs:
+        raise UsageError("the model has no inputs, so there is nothing to learn from.")
+    if learner not in UNSUPERVISED and frauds + genuine < count:
+        raise UsageError(f"{count - frauds - genuine} of {count} rows to train on have no verdict.")
+    if count < ROWS_MIN:
+        raise UsageError(
+            f"there are {count} rows to train on, and a model needs {ROWS_MIN} at least. "
+            "Widen split.train in model.yaml, or ingest more events and labels."
+        )
+    if learner not in UNSUPERVISED and min(frauds, genuine) < FRAUDS_MIN:
+        raise UsageError(
+            f"of {count} rows to train on {frauds} are frauds and {genuine} genuine, and a model needs {FRAUDS_MIN} of "
+            "each. Bring labels in with 'shroff label', widen split.train in model.yaml, or begin without labels: "
+            "learner: isolation."
+        )
+
+
+def known_column(given: Input, stop: int) -> InputColumn:
+    """An input with the categories that occur before row `stop`: no more than the most frequent CATEGORIES_MAX."""
+    if given.kind != CATEGORY:
+        return InputColumn(given.name, given.kind)
+    codes = given.values[:stop]
+    counts = np.bincount(codes[np.isfinite(codes)].astype(np.int64), minlength=len(given.categories))
+    # Of two that occur as often the first by text stays: categories are sorted.
+    kept = np.sort(np.argsort(-counts, kind="stable")[:CATEGORIES_MAX])
+    return InputColumn(given.name, given.kind, tuple(given.categories[code] for code in kept.tolist() if counts[code]))
+
+
+def columns_for(known: Sequence[InputColumn], inputs: Sequence[Input]) -> list[Values]:
+    """The columns that a model reads, from those of a set: categories by the model's own places, NaN where unknown."""
+    by_name = {one.name: one for one in inputs}
+    return [_column(one, by_name[one.name]) for one in known]
+
+
+def _column(known: InputColumn, given: Input) -> Values:
+    if known.kind != CATEGORY or known.categories == given.categories:
+        return given.values
+    place = {text: float(code) for code, text in enumerate(known.categories)}
+    places = np.array([*(place.get(text, np.nan) for text in given.categories), np.nan])
+    return given.values.through(places) if isinstance(given.values, Filed) else coded_by(given.values, places)
+
+
+def remarks_of(inputs: Sequence[Input], known: Sequence[InputColumn], stop: int) -> list[str]:
+    """What a reader of the report should know of the inputs: what is always missing, constant, or cut."""
+    remarks = []
+    for given, column in zip(inputs, known, strict=True):
+        values = given.values[:stop]
+        values = values[~np.isnan(values)]
+        texts = len(np.unique(values)) if given.kind == CATEGORY else 0
+        if len(values) == 0:
+            remarks.append(f"{given.name} is missing in every row to train on.")
+        elif len(values) == stop and values.min() == values.max():
+            remarks.append(f"{given.name} is the same in every row to train on.")
+        elif texts > len(column.categories):
+            remarks.append(
+                f"{given.name} has {texts:,} texts; the model knows the {len(column.categories):,} most frequent, "
+                "and takes all others for missing."
+            )
+    return remarks
+
+
+def _learn(learner: str, rows: Rows, plan: Plan) -> Learned:
+    # Their libraries take up to two seconds to load, so each is loaded by who needs it.
+    if learner in {"xgboost", "forest"}:
+        from shroff.models.learners import xgboost as learners_xgboost
+
+        return learners_xgboost.learn(rows, plan, is_forest=learner == "forest")
+    if learner == "lightgbm":
+        from shroff.models.learners import lightgbm as learners_lightgbm
+
+        return learners_lightgbm.learn(rows, plan)
+    if learner == "logistic":
+        from shroff.models.learners import logistic as learners_logistic
+
+        return learners_logistic.learn(rows, plan)
+    from shroff.models.learners import isolation as learners_isolation
+
+    return learners_isolation.learn(rows, plan)
+
+
+def _learn_on(growing: Growing, learner: str, rows: Rows, plan: Plan) -> Learned:
+    from shroff.models.learners import cluster as learners_cluster
+
+    check_grown(learner)
+    return learners_cluster.learn(rows, plan, growing)
+
+
+def check_grown(learner: str) -> None:
+    """Raises: UsageError where a cluster has nothing for a learner."""
+    if learner != "xgboost":
+        raise UsageError(
+            f"a cluster trains learner xgboost alone; learner {learner} is for --backend local. Write learner: xgboost "
+            "in model.yaml, or leave --backend out."
+        )

@@ -1,0 +1,101 @@
+"""Boosting by LightGBM, which is an extra: `pip install 'shroff[lightgbm]'`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from shroff.errors import UsageError
+from shroff.models.columns import CATEGORY
+from shroff.models.learners.learner import Learned, Plan, Rows
+
+FILE: Final = "model.txt"
+_NAMES: Final = {
+    "depth": "max_depth",
+    "leaves": "num_leaves",
+    "learning_rate": "learning_rate",
+    "min_weight": "min_sum_hessian_in_leaf",
+    "min_gain": "min_gain_to_split",
+    "rows": "bagging_fraction",
+    "columns": "feature_fraction",
+    "bins": "max_bin",
+    "l1": "lambda_l1",
+    "l2": "lambda_l2",
+}
+_WHOLE: Final = frozenset(["depth", "leaves", "bins"])
+BOOSTED: Final[Mapping[str, float]] = {
+    "leaves": 31,
+    "depth": 6,
+    "learning_rate": 0.05,
+    "min_weight": 1,
+    "rows": 0.8,
+    "columns": 0.8,
+    "l2": 1,
+    "bins": 255,
+}
+TREES_MAX: Final = 600
+PATIENCE: Final = 40
+_TREES_WITHOUT_STOP: Final = 200
+# LightGBM writes how it was run into the model; the number of threads is no part of what was learnt.
+_THREADS: Final = re.compile(r"^\[num_threads: \d+\]\n", re.MULTILINE)
+
+
+def learn(rows: Rows, plan: Plan) -> Learned:
+    """Trees by LightGBM. Without `trees` it adds them while rows from `stop` on are told better.
+
+    Raises: UsageError where LightGBM is not installed.
+    """
+    try:
+        import lightgbm
+    except ImportError:
+        raise UsageError(
+            "the learner lightgbm needs LightGBM, which is not installed. Install it with "
+            "pip install 'shroff[lightgbm]', or write learner: xgboost in model.yaml."
+        ) from None
+    told = {**BOOSTED, **plan.parameters}
+    has_later = rows.stop < len(rows.frauds)
+    wanted = int(told.get("trees", TREES_MAX if has_later else _TREES_WITHOUT_STOP))
+    train = _set(lightgbm, rows, slice(0, rows.stop), told)
+    stops = has_later and "trees" not in told
+    later = [_set(lightgbm, rows, slice(rows.stop, None), told, train)] if stops else []
+    calls: list[Callable[..., Any]] = [lightgbm.early_stopping(PATIENCE, verbose=False)] if stops else []
+    booster = lightgbm.train(_settings(plan, told), train, wanted, valid_sets=later, callbacks=calls)
+    trees = booster.best_iteration if stops else booster.current_iteration()
+    text = booster.model_to_string(num_iteration=trees)
+    return Learned(
+        "lightgbm",
+        {FILE: _THREADS.sub("", text).encode()},
+        np.asarray(booster.feature_importance("gain", iteration=trees), np.float64),
+        trees,
+        {**told, "trees": trees},
+        {"lightgbm": lightgbm.__version__},
+    )
+
+
+def _settings(plan: Plan, told: Mapping[str, float]) -> dict[str, Any]:
+    return {
+        "objective": "binary",
+        "metric": "binary_logloss",
+        "seed": plan.seed,
+        "num_threads": plan.threads,
+        "deterministic": True,
+        "force_row_wise": True,
+        "bagging_freq": 1,
+        "verbosity": -1,
+        **{name: int(told[ours]) if ours in _WHOLE else told[ours] for ours, name in _NAMES.items() if ours in told},
+    }
+
+
+def _set(library: Any, rows: Rows, part: slice, told: Mapping[str, float], like: Any = None) -> Any:
+    weights = rows.weights * np.where(rows.frauds > 0, told.get("positive_weight", 1.0), 1.0)
+    return library.Dataset(
+        np.asfortranarray(rows.matrix(part)),
+        rows.frauds[part],
+        weight=weights[part],
+        reference=like,
+        categorical_feature=[place for place, one in enumerate(rows.inputs) if one.kind == CATEGORY],
+        params={"verbosity": -1, "max_bin": int(told["bins"]), "feature_pre_filter": False},
+    )

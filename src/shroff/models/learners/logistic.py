@@ -1,0 +1,107 @@
+"""Logistic regression: the baseline that trees must beat, and a model that a page of JSON holds.
+
+    {"format": "logistic", "version": 1, "start": -4.2, "inputs": [
+      {"kind": "number", "mean": 10.0, "scale": 3.0, "weight": 0.7, "missing": -0.1},
+      {"kind": "category", "weights": [0.2, -0.3], "missing": 0.0}]}
+
+The margin is `start`, then for each input in order: `missing` where it is missing, else
+`weight * ((value - mean) / scale)`, of a category the weight at its place; added from left to right.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from shroff.models.columns import CATEGORY
+from shroff.models.learners.learner import Learned, Plan, Rows
+from shroff.models.sets import Floats
+
+FILE: Final = "logistic.json"
+L2: Final = 1.0
+# More weights than this for one input say nothing: the rarest texts share the middle, 0.
+CATEGORIES_MAX: Final = 100
+_STEPS_MAX: Final = 100
+
+
+def learn(rows: Rows, plan: Plan) -> Learned:
+    """Weights of standardised numbers and of each frequent category, missing values told apart."""
+    import sklearn
+    from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
+
+    told = {"l2": L2, **plan.parameters}
+    columns = [column[: rows.stop] for column in rows.columns]
+    parts = [
+        _category(column, len(one.categories)) if one.kind == CATEGORY else _number(column)
+        for column, one in zip(columns, rows.inputs, strict=True)
+    ]
+    design = np.column_stack([part["design"] for part in parts])
+    frauds = rows.frauds[: rows.stop]
+    weights = rows.weights[: rows.stop] * np.where(frauds > 0, told.get("positive_weight", 1.0), 1.0)
+    model = LogisticRegression(C=1.0 / max(told["l2"], 1e-9), solver="lbfgs", max_iter=_STEPS_MAX)
+    # Sums of the linear algebra depend on the number of threads; and where the search for weights ends early, the
+    # weights are good enough for a baseline.
+    with threadpool_limits(limits=1), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(design, frauds, sample_weight=weights)
+    found, inputs, gains, at = model.coef_[0], [], [], 0
+    for part in parts:
+        own = found[at : at + part["design"].shape[1]]
+        at += part["design"].shape[1]
+        inputs.append(_written(part, own))
+        gains.append(float((np.abs(own) * part["design"].std(axis=0)).sum()))
+    document = {"format": "logistic", "version": 1, "start": float(model.intercept_[0]), "inputs": inputs}
+    return Learned(
+        "logistic",
+        {FILE: msgspec.json.encode(document)},
+        np.array(gains),
+        0,
+        {name: value for name, value in told.items() if name in {"l2", "positive_weight"}},
+        {"scikit-learn": sklearn.__version__},
+    )
+
+
+def _number(values: Floats) -> dict[str, Any]:
+    """A number, standardised, its missing values at the median with a column that says so."""
+    is_missing = np.isnan(values)
+    known = values[~is_missing]
+    fill = float(np.median(known)) if len(known) else 0.0
+    filled = np.where(is_missing, fill, values)
+    mean, spread = float(filled.mean()), float(filled.std())
+    scale = spread if spread > 0 else 1.0
+    standard = (filled - mean) / scale
+    design = np.column_stack([standard, is_missing]) if is_missing.any() else standard[:, None]
+    return {"kind": "number", "mean": mean, "scale": scale, "fill": fill, "design": design}
+
+
+def _category(codes: Floats, count: int) -> dict[str, Any]:
+    """A column for each of the most frequent categories and one for missing."""
+    places = np.where(np.isnan(codes), count, codes).astype(np.int64)
+    often = np.bincount(places, minlength=count + 1)
+    kept = np.sort(np.argsort(-often[:count], kind="stable")[:CATEGORIES_MAX])
+    column = np.full(count + 1, len(kept) + 1)
+    column[kept], column[count] = np.arange(len(kept)), len(kept)
+    design = np.zeros((len(codes), len(kept) + 2))
+    design[np.arange(len(codes)), column[places]] = 1.0
+    return {"kind": "category", "count": count, "kept": kept, "design": design[:, : len(kept) + 1]}
+
+
+def _written(part: dict[str, Any], found: Floats) -> dict[str, Any]:
+    """An input as the file has it."""
+    if part["kind"] == "category":
+        weights = np.zeros(part["count"])
+        weights[part["kept"]] = found[:-1]
+        return {"kind": "category", "weights": weights.tolist(), "missing": float(found[-1])}
+    at_fill = float(found[0]) * ((part["fill"] - part["mean"]) / part["scale"])
+    missing = at_fill + (float(found[1]) if len(found) > 1 else 0.0)
+    return {
+        "kind": "number",
+        "mean": part["mean"],
+        "scale": part["scale"],
+        "weight": float(found[0]),
+        "missing": missing,
+    }

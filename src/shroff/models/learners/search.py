@@ -1,0 +1,206 @@
+"""A search for the learner's parameters, bounded by trials or by time: Optuna where it is installed, else by lot.
+
+Parameters are judged by average precision on rows that come after all that the trial learnt
+from. Those that stand in model.yaml are not searched for. Bounded by trials alone, the same
+seed finds the same parameters; by time, what is found depends on the machine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from shroff.errors import UsageError
+from shroff.models.definitions import ModelSettings
+from shroff.models.evaluation.calibration import Calibration
+from shroff.models.evaluation.metrics import average_precision
+from shroff.models.evaluation.windows import Known
+from shroff.models.learners.learner import UNSUPERVISED, columns_for, fit
+from shroff.models.learners.training import in_time_order, loaded, thinned
+from shroff.models.sets import FRAUD, TrainingSet
+
+if TYPE_CHECKING:
+    from shroff.models.learners.cluster import Growing
+
+TRIALS: Final = 1_000_000  # where only the time is bounded
+TRIED_SHARE: Final = 0.6  # of the rows, by time, train a trial; the next fifth stops it, the last judges it
+STOPPED_SHARE: Final = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Where a parameter is searched for. `is_log`: by factors, not by differences."""
+
+    low: float
+    high: float
+    is_log: bool = False
+    is_whole: bool = False
+
+    def at(self, share: float) -> float:
+        """The value at a share of the way from low to high."""
+        value = self.low * (self.high / self.low) ** share if self.is_log else self.low + (self.high - self.low) * share
+        return float(round(value)) if self.is_whole else float(f"{value:.4g}")
+
+
+_BOOSTED: Final[Mapping[str, Range]] = {
+    "depth": Range(3, 9, is_whole=True),
+    "learning_rate": Range(0.02, 0.2, is_log=True),
+    "min_weight": Range(0.1, 20, is_log=True),
+    "rows": Range(0.5, 1.0),
+    "columns": Range(0.4, 1.0),
+    "l2": Range(0.1, 30, is_log=True),
+}
+RANGES: Final[Mapping[str, Mapping[str, Range]]] = {
+    "xgboost": _BOOSTED,
+    "lightgbm": {**_BOOSTED, "leaves": Range(7, 127, is_log=True, is_whole=True)},
+    "forest": {
+        "depth": Range(6, 18, is_whole=True),
+        "min_weight": Range(1, 20, is_log=True),
+        "rows": Range(0.4, 0.9),
+        "columns": Range(0.2, 0.9),
+    },
+    "logistic": {"l2": Range(0.001, 1_000, is_log=True), "positive_weight": Range(1, 30, is_log=True)},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """When a search ends: after so many trials, or begun no further one after so many seconds."""
+
+    trials: int | None
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Parameters that were tried, and what they were worth: average precision, NaN where it has no value."""
+
+    number: int
+    parameters: dict[str, str]
+    value: float
+
+
+Proposals = Generator[dict[str, str], Trial, None]  # parameters out, the trial that they came to in
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found.
+
+    Args:
+        parameters: The best, with those that stood before the search.
+        trials: All that were tried, in order.
+        method: `optuna` or `random`.
+    """
+
+    parameters: dict[str, str]
+    trials: tuple[Trial, ...]
+    method: str
+
+    @property
+    def best(self) -> Trial:
+        return best_of(self.trials)
+
+
+def search(
+    given: TrainingSet,
+    known: Known,
+    settings: ModelSettings,
+    bounds: Bounds,
+    threads: int = 1,
+    progress: Callable[[Trial], None] | None = None,
+    growing: Growing | None = None,
+) -> Found:
+    """Search for parameters on the rows of one window; the first trial is the learner's own choice.
+
+    Args:
+        known: Rows that no test looks at: those that the first fold trains on.
+        progress: Told of each trial when it is done.
+        growing: Where trees are grown; without it in this process.
+
+    Raises: UsageError where neither trials nor time bound it, for isolation forests, which nothing judges, and where
+        the rows hold nothing to learn from.
+    """
+    if bounds.trials is None and bounds.seconds is None:
+        raise UsageError("a search needs a bound: write search: { trials: 50 } or { time: 10m } in model.yaml.")
+    if settings.learner in UNSUPERVISED:
+        raise UsageError(f"nothing says which parameters of {settings.learner} are better; leave search out.")
+    free = {name: one for name, one in RANGES[settings.learner].items() if name not in settings.parameters}
+    judge = _judge(given, known, settings, threads, growing)
+    method = "optuna" if find_spec("optuna") is not None else "random"
+    proposals = (_proposed_by_optuna if method == "optuna" else _drawn)(free, settings.seed)
+    end_s = np.inf if bounds.seconds is None else time.monotonic() + bounds.seconds
+    trials: list[Trial] = []
+    limit = TRIALS if bounds.trials is None else bounds.trials
+    told: dict[str, str] = {}
+    next(proposals)
+    while free or not trials:
+        parameters = {**settings.parameters, **told}
+        trials.append(Trial(len(trials) + 1, parameters, judge(parameters)))
+        if progress is not None:
+            progress(trials[-1])
+        if len(trials) >= limit or time.monotonic() >= end_s:
+            break
+        told = proposals.send(trials[-1])
+    return Found(best_of(trials).parameters, tuple(trials), method)
+
+
+def best_of(trials: tuple[Trial, ...] | list[Trial]) -> Trial:
+    """The trial of the largest value; of equal ones the first."""
+    return max(trials, key=lambda one: (-np.inf if np.isnan(one.value) else one.value, -one.number))
+
+
+def _judge(
+    given: TrainingSet, known: Known, settings: ModelSettings, threads: int, growing: Growing | None
+) -> Callable[[Mapping[str, str]], float]:
+    rows, verdicts = in_time_order(given, known)
+    tried, stopped = round(len(rows) * TRIED_SHARE), round(len(rows) * STOPPED_SHARE)
+    kept = thinned(verdicts[:stopped], settings.negatives_kept, settings.seed)
+    stop = int(np.searchsorted(kept, tried))
+    early = [one.take(rows[kept]) for one in given.inputs]
+    late = [one.take(rows[stopped:]) for one in given.inputs]
+    frauds = verdicts[stopped:] == FRAUD
+    if not frauds.any():
+        raise UsageError(
+            "the last fifth of the rows to search on holds no fraud, so nothing says which parameters are better. "
+            "Widen split.train in model.yaml, or leave search out."
+        )
+
+    def value(parameters: Mapping[str, str]) -> float:
+        told = settings.learner, early, verdicts[kept], None, parameters, settings.seed, threads
+        fitted = fit(*told, stop=stop, growing=growing)
+        margins = loaded(fitted, Calibration(), 1.0).margins(columns_for(fitted.inputs, late))
+        return average_precision(margins, frauds)
+
+    return value
+
+
+def _drawn(free: Mapping[str, Range], seed: int) -> Proposals:
+    """Parameters by lot; what the trials were worth is not looked at."""
+    lots = np.random.default_rng(seed)
+    yield {}
+    while True:
+        yield {name: _text(one.at(float(lots.random()))) for name, one in free.items()}
+
+
+def _proposed_by_optuna(free: Mapping[str, Range], seed: int) -> Proposals:
+    """Parameters that Optuna proposes from what the trials before were worth."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
+    yield {}
+    while True:
+        trial = study.ask()
+        told = {name: _text(one.at(trial.suggest_float(name, 0.0, 1.0))) for name, one in free.items()}
+        done = yield told
+        study.tell(trial, 0.0 if np.isnan(done.value) else done.value)
+
+
+def _text(value: float) -> str:
+    return f"{value:g}"

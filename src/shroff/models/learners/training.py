@@ -1,0 +1,181 @@
+"""One model from rows: genuine ones thinned, the number of trees found and margins calibrated on the last of them.
+
+The last fifth of the rows by time trains nothing at first: it says when there are trees
+enough, and what probability a margin stands for. Then the model is fitted once more on all
+rows, with as many trees; so it has learnt from the newest frauds too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from shroff.models.definitions import ModelSettings
+from shroff.models.evaluation.calibration import ISOLATION, NONE, Calibration, fit_calibration, uncalibrated
+from shroff.models.evaluation.folds import Learn, Score
+from shroff.models.evaluation.windows import Known
+from shroff.models.learners.learner import FRAUDS_MIN, UNSUPERVISED, Fitted, check_rows, columns_for, fit
+from shroff.models.loaded import FILES, XGBOOST, LoadedModel, load_model
+from shroff.models.model import LOG_ODDS
+from shroff.models.sets import FRAUD, GENUINE, Floats, Input, TrainingSet, Words
+from shroff.models.trees.xgboost import base_margin_of_xgboost
+
+if TYPE_CHECKING:
+    from shroff.models.learners.cluster import Growing
+
+LAST_SHARE: Final = 0.2
+FRAUDS_LAST_MIN: Final = 10  # fewer frauds say neither when to stop nor what a margin means
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A model with its calibration, not yet in a registry.
+
+    Args:
+        negatives_kept: The share of the genuine rows from which it learnt.
+        rows, frauds: What it learnt from.
+        remarks: What a reader of the report should know, in sentences.
+    """
+
+    fitted: Fitted
+    calibration: Calibration
+    negatives_kept: float
+    rows: int
+    frauds: int
+    remarks: tuple[str, ...]
+
+    def as_manifest(self) -> dict[str, Any]:
+        """What a manifest has of it; `id`, `event` and where it comes from are added by who writes it."""
+        fitted = self.fitted
+        found: dict[str, Any] = {
+            "format": fitted.format,
+            "learner": fitted.parameters["learner"],
+            "inputs": [
+                {"name": one.name, "kind": one.kind}
+                | ({"categories": one.categories} if one.categories else {})
+                | ({"feature": one.feature} if one.feature else {})
+                for one in fitted.inputs
+            ],
+            "calibration": self.calibration.as_manifest(),
+            "negatives_kept": self.negatives_kept,
+            "parameters": fitted.parameters,
+            "trees": fitted.trees,
+            "importance": fitted.importance,
+            "libraries": fitted.libraries,
+            "train": {"rows": self.rows, "frauds": self.frauds},
+            "remarks": self.remarks,
+        }
+        if fitted.gives != LOG_ODDS:
+            found["gives"] = fitted.gives
+        if fitted.format == XGBOOST:
+            found["base_margin"] = base_margin_of_xgboost(fitted.files[FILES[XGBOOST]])
+        if fitted.best_iteration is not None:
+            found["best_iteration"] = fitted.best_iteration
+        return found
+
+
+def train(
+    given: TrainingSet,
+    known: Known,
+    settings: ModelSettings,
+    parameters: Mapping[str, str],
+    threads: int = 1,
+    growing: Growing | None = None,
+) -> Trained:
+    """A model of the rows of a window.
+
+    Args:
+        parameters: Of the learner, those that were searched for included.
+        growing: Where its trees are grown; without it in this process.
+
+    Raises: UsageError where the rows hold nothing to learn from.
+    """
+    rows, verdicts = in_time_order(given, known)
+    check_rows(settings.learner, given.inputs, verdicts)
+    kept = thinned(verdicts, settings.negatives_kept, settings.seed)
+    genuine, left = (int(np.count_nonzero(part == GENUINE)) for part in (verdicts, verdicts[kept]))
+    share = left / max(genuine, 1)
+    rows, verdicts = rows[kept], verdicts[kept]
+    inputs = [one.take(rows) for one in given.inputs]
+    frauds = int(np.count_nonzero(verdicts == FRAUD))
+    stop = last_part(verdicts)
+    told = dict(parameters)
+    calibration = Calibration(ISOLATION) if settings.learner in UNSUPERVISED else Calibration()
+    remarks: list[str] = []
+    if stop < len(rows):
+        early = fit(settings.learner, inputs, verdicts, None, told, settings.seed, threads, stop=stop, growing=growing)
+        last = [one.take(np.arange(stop, len(rows))) for one in inputs]
+        margins = loaded(early, calibration, 1.0).margins(columns_for(early.inputs, last))
+        if settings.calibration != "none":
+            # Sums of the linear algebra depend on the number of threads.
+            with threadpool_limits(limits=1, user_api="blas"):
+                calibration = fit_calibration(margins, verdicts[stop:], None, settings.calibration, gives=early.gives)
+        if early.trees:
+            told.setdefault("trees", str(early.trees))
+    elif settings.learner not in UNSUPERVISED:
+        remarks.append("The last rows hold too few frauds to calibrate by: scores are as the learner gives them.")
+    else:
+        remarks.append("There are too few labels: the score is how strange an event is, from 0 to 1, no probability.")
+    fitted = fit(settings.learner, inputs, verdicts, None, told, settings.seed, threads, growing=growing)
+    if calibration.kind == NONE:
+        calibration = uncalibrated(fitted.gives)
+    kept_share = 1.0 if settings.learner in UNSUPERVISED and calibration.kind == ISOLATION else share
+    return Trained(fitted, calibration, kept_share, len(rows), frauds, (*fitted.remarks, *remarks))
+
+
+def learn_by(
+    settings: ModelSettings, parameters: Mapping[str, str], threads: int = 1, growing: Growing | None = None
+) -> Learn:
+    """How `evaluation.evaluate` gets a model from the rows of a fold."""
+
+    def learn(given: TrainingSet, known: Known) -> Score:
+        trained = train(given, known, settings, parameters, threads, growing)
+        model = loaded(trained.fitted, trained.calibration, trained.negatives_kept)
+        return lambda rows: scores_of(model, rows.inputs)
+
+    return learn
+
+
+def scores_of(model: LoadedModel, inputs: Sequence[Input]) -> Floats:
+    """The scores that a model gives the rows of a set."""
+    return model.scores(columns_for(model.inputs, inputs))
+
+
+def loaded(fitted: Fitted, calibration: Calibration, negatives_kept: float) -> LoadedModel:
+    """A model that scores, as the registry will load it; it has no id of its own yet."""
+    trained = Trained(fitted, calibration, negatives_kept, 0, 0, ())
+    hashes = {name: sha256(data).hexdigest() for name, data in fitted.files.items()}
+    manifest = {"id": "unwritten", "event": "", "files": hashes, **trained.as_manifest()}
+    return load_model(msgspec.json.encode(manifest), fitted.files)
+
+
+def in_time_order(given: TrainingSet, known: Known) -> tuple[Words, NDArray[np.int8]]:
+    """Rows and verdicts by time; of one time in the order of the log."""
+    order = np.argsort(given.times_ms[known.rows], kind="stable")
+    return known.rows[order], known.verdicts[order]
+
+
+def thinned(verdicts: NDArray[np.int8], share: float, seed: int) -> Words:
+    """Places of all frauds and of a share of the genuine rows, drawn by lot, ascending; at least FRAUDS_MIN of them."""
+    genuine = np.flatnonzero(verdicts == GENUINE)
+    count = min(len(genuine), max(FRAUDS_MIN, round(share * len(genuine))))
+    if count == len(genuine):
+        return np.arange(len(verdicts))
+    drawn = np.random.default_rng(seed).choice(genuine, count, replace=False)
+    return np.sort(np.concatenate([np.flatnonzero(verdicts != GENUINE), drawn]))
+
+
+def last_part(verdicts: NDArray[np.int8]) -> int:
+    """Where the last fifth of the rows begins; their number where too few frauds lie on either side of it."""
+    stop = len(verdicts) - round(len(verdicts) * LAST_SHARE)
+    is_fraud = verdicts == FRAUD
+    before, after = np.count_nonzero(is_fraud[:stop]), np.count_nonzero(is_fraud[stop:])
+    all_genuine = stop - before < FRAUDS_MIN or len(verdicts) - stop - after < FRAUDS_MIN
+    return len(verdicts) if before < FRAUDS_MIN or after < FRAUDS_LAST_MIN or all_genuine else stop

@@ -1,0 +1,214 @@
+"""Boosting and random forests by XGBoost, with gradients whose sums do not depend on the number of threads.
+
+XGBoost adds gradients thread by thread, and sums of floats depend on their order. So the
+gradients are made here and rounded to multiples of 2^-20: a double holds the sum of 2^30
+such numbers exactly, in whatever order they are added.
+
+Boosting follows the log loss. A forest's trees are grown apart from each other by the
+squared error from 0, whose best leaf is the share of frauds in it and whose gain is
+Gini's; their mean is the margin. So it is Breiman's forest as scikit-learn grows it, but
+for bins in place of exact cuts, and rows drawn without putting them back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.models.columns import CATEGORY
+from shroff.models.learners.filed import spans
+from shroff.models.learners.learner import Learned, Plan, Rows
+from shroff.models.model import LOG_ODDS, PROBABILITY
+from shroff.models.sets import Floats
+
+FILE: Final = "model.json"
+_STEP: Final = 2.0**-20
+_NAMES: Final = {
+    "depth": "max_depth",
+    "leaves": "max_leaves",
+    "learning_rate": "learning_rate",
+    "min_weight": "min_child_weight",
+    "min_gain": "gamma",
+    "rows": "subsample",
+    "bins": "max_bin",
+    "l1": "reg_alpha",
+    "l2": "reg_lambda",
+}
+_WHOLE: Final = frozenset(["depth", "leaves", "bins"])
+# Shallow and slow: frauds are few, and deep trees learn single cards by heart.
+BOOSTED: Final[Mapping[str, float]] = {
+    "depth": 5,
+    "learning_rate": 0.05,
+    "min_weight": 1,
+    "rows": 0.8,
+    "columns": 0.8,
+    "l2": 1,
+    "bins": 256,
+}
+FOREST: Final[Mapping[str, float]] = {
+    "trees": 200,
+    "depth": 12,
+    "min_weight": 1,  # events in a leaf
+    "rows": 0.63,  # as many different rows as a bootstrap draws
+    "columns": 0.5,
+    "l2": 0,
+    "bins": 512,
+}
+TREES_MAX: Final = 600
+PATIENCE: Final = 40  # trees without a better log loss after which boosting stops
+TREES_WITHOUT_STOP: Final = 200
+
+
+def learn(rows: Rows, plan: Plan, *, is_forest: bool) -> Learned:
+    """Trees by XGBoost. Without `trees`, boosting adds them while rows from `stop` on are told better."""
+    import xgboost
+
+    told = {**(FOREST if is_forest else BOOSTED), **plan.parameters}
+    settings = settings_of(rows, plan, told, is_forest=is_forest)
+    weights = weights_of(rows, told)
+    counts = _alike(rows) if is_forest else None
+    train = _matrix(rows, slice(0, rows.stop), settings, counts=counts)
+    count = len(rows.frauds)
+    later = _matrix(rows, slice(rows.stop, count), settings, like=train) if rows.stop < count else None
+    booster = xgboost.Booster(settings, [train] if later is None else [train, later])
+    if is_forest:
+        booster.update(train, 0, fobj=_shares(rows, weights))
+        trees = int(told["trees"])
+    else:
+        trees = _boost(booster, train, later, rows, weights, told)
+        booster = booster[:trees]
+    gains = booster.get_score(importance_type="total_gain")
+    return Learned(
+        "xgboost",
+        {FILE: bytes(booster.save_raw("json"))},
+        np.array([number_of(gains.get(f"f{place}", 0.0)) for place in range(len(rows.inputs))]),
+        trees,
+        {**told, "trees": trees},
+        {"xgboost": xgboost.__version__},
+        gives=PROBABILITY if is_forest else LOG_ODDS,
+    )
+
+
+def settings_of(rows: Rows, plan: Plan, told: Mapping[str, float], *, is_forest: bool) -> dict[str, Any]:
+    """What the library is told, by its own names."""
+    settings: dict[str, Any] = {
+        "objective": "binary:logistic",
+        "tree_method": "hist",
+        "base_score": _base_score(rows, told),
+        "seed": plan.seed,
+        "nthread": plan.threads,
+        "verbosity": 0,
+        **{name: int(told[ours]) if ours in _WHOLE else told[ours] for ours, name in _NAMES.items() if ours in told},
+    }
+    if "leaves" in told:
+        settings["grow_policy"] = "lossguide"
+    if is_forest:
+        settings |= {"objective": "reg:squarederror", "base_score": 0.0}
+        settings |= {"learning_rate": 1.0, "num_parallel_tree": int(told["trees"]), "colsample_bynode": told["columns"]}
+    else:
+        settings["colsample_bytree"] = told["columns"]
+    return settings
+
+
+def _base_score(rows: Rows, told: Mapping[str, float]) -> float:
+    """The share of frauds by weight: XGBoost would sum it up thread by thread."""
+    weights, frauds = weights_of(rows, told)[: rows.stop], rows.frauds[: rows.stop]
+    return float(np.clip((weights * frauds).sum() / weights.sum(), 1e-6, 1 - 1e-6))
+
+
+def weights_of(rows: Rows, told: Mapping[str, float]) -> Floats:
+    """How much each row counts, frauds by their own weight."""
+    return rows.weights * np.where(rows.frauds > 0, told.get("positive_weight", 1.0), 1.0)
+
+
+def kinds_of(rows: Rows) -> list[str]:
+    """What XGBoost calls the kinds of inputs: `c` for a category, `q` for a number."""
+    return ["c" if one.kind == CATEGORY else "q" for one in rows.inputs]
+
+
+def _alike(rows: Rows) -> Floats:
+    """Weights by which frauds and genuine rows count alike where bins are bounded.
+
+    Bins that hold as many rows each part the few frauds badly: of the largest amounts, which
+    nearly all are frauds, one bin holds the most, together with genuine ones. Boosting mends
+    that tree by tree, a forest cannot.
+    """
+    frauds = rows.frauds > 0
+    count = int(np.count_nonzero(frauds[: rows.stop]))
+    return np.where(frauds, (rows.stop - count) / max(count, 1), 1.0)
+
+
+def _matrix(
+    rows: Rows, part: slice, settings: Mapping[str, Any], *, like: Any = None, counts: Floats | None = None
+) -> Any:
+    import xgboost
+
+    from shroff.models.learners.xgboost_batches import Batches
+
+    return xgboost.QuantileDMatrix(
+        Batches(rows.matrix, part, rows.frauds, kinds_of(rows), counts),
+        enable_categorical=True,
+        max_bin=settings["max_bin"],
+        nthread=settings["nthread"],
+        ref=like,
+    )
+
+
+def _gradients(rows: Rows, weights: Floats) -> Any:
+    """Slope and bend of the loss at each row. Memory: 8 bytes for each row, whatever it takes on the way."""
+    frauds, weight = rows.frauds[: rows.stop], weights[: rows.stop]
+
+    def of(margins: Any, _: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        slopes, bends = np.empty(len(frauds), np.float32), np.empty(len(frauds), np.float32)
+        for part in spans(len(frauds)):
+            probability = 1.0 / (1.0 + np.exp(-np.asarray(margins[part], np.float64)))
+            slopes[part] = np.rint(weight[part] * (probability - frauds[part]) / _STEP) * _STEP
+            bend = np.rint(weight[part] * probability * (1.0 - probability) / _STEP) * _STEP
+            bends[part] = np.maximum(bend, _STEP)
+        return slopes, bends
+
+    return of
+
+
+def _shares(rows: Rows, weights: Floats) -> Any:
+    """Slope and bend of the squared error at 0: with them a leaf is the share of frauds in it, by weight."""
+    frauds, weight = rows.frauds[: rows.stop], weights[: rows.stop]
+
+    def of(_: Any, __: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        bends = np.maximum(np.rint(weight / _STEP) * _STEP, _STEP)
+        return (-bends * frauds).astype(np.float32), bends.astype(np.float32)
+
+    return of
+
+
+def _boost(booster: Any, train: Any, later: Any, rows: Rows, weights: Floats, told: Mapping[str, float]) -> int:
+    """Add trees, and say how many of them are the best; all where `trees` stands or there are no rows to stop by."""
+    wanted = int(told["trees"]) if "trees" in told else (TREES_WITHOUT_STOP if later is None else TREES_MAX)
+    gradients = _gradients(rows, weights)
+    best, least = 0, np.inf
+    for place in range(wanted):
+        booster.update(train, place, fobj=gradients)
+        if later is None or "trees" in told:
+            best = place + 1
+            continue
+        loss = log_loss(booster.predict(later, output_margin=True), rows.frauds[rows.stop :], weights[rows.stop :])
+        if loss < least:
+            best, least = place + 1, loss
+        elif place + 1 - best >= PATIENCE:
+            break
+    return best
+
+
+def log_loss(margins: Any, frauds: Floats, weights: Floats) -> float:
+    """The mean of -log of the probability that was given to what came true."""
+    wide = np.asarray(margins, np.float64)
+    losses = np.logaddexp(0.0, np.where(frauds > 0, -wide, wide))
+    return float((losses * weights).sum() / weights.sum())
+
+
+def number_of(gain: float | list[float]) -> float:
+    """What an input gained; categories have a list."""
+    return float(sum(gain)) if isinstance(gain, list) else float(gain)

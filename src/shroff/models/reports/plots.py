@@ -1,0 +1,166 @@
+"""The charts of a model's report: what its scores are worth, what they cost, and what its inputs do to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from shroff.models.evaluation.dependence import Dependence
+from shroff.models.evaluation.folds import Evaluation
+from shroff.models.evaluation.metrics import Bin, precision_by_recall
+from shroff.models.evaluation.thresholds import Thresholds
+from shroff.models.model import LOG_ODDS, Floats
+from shroff.models.reports.charts import FRAUD, MARK, REF, Axis, Line, bars, dots, lines, short, steps_of
+from shroff.models.sets import Flags
+
+INPUTS_SHOWN: Final = 15
+DEPENDENCES_SHOWN: Final = 8
+_CATEGORIES_SHOWN: Final = 8
+_SCORE_LEAST: Final = 1e-5  # where the axis of scores begins
+_BINS: Final = 25
+_PARTS: Final = 12  # of the line through the middle of the dots
+_COST_SHOWN: Final = 2.5  # times the cost without the score
+_SKEWED: Final = 20.0  # times the median: from there on values stand on a logarithmic axis
+
+
+def curves(evaluation: Evaluation) -> str:
+    """Precision by recall, calibration, and where the scores of frauds and of genuine events lie."""
+    tested = evaluation.tested
+    points = zip(*precision_by_recall(tested.scores, tested.frauds), strict=True)
+    found = [(recall, precision) for recall, precision in points if recall]  # from the first fraud that is caught on
+    recall, precision = [one for one, _ in found], [one for _, one in found]
+    share = Axis("recall", 0, 1)
+    base = float(tested.frauds.mean()) if len(tested.frauds) else 0.0
+    drawn = [Line("model", recall, precision), Line("by lot", [0, 1], [base, base], REF)]
+    return (
+        lines("Precision by recall", share, Axis("precision", 0, 1), drawn)
+        + _calibration(evaluation.curve)
+        + _distribution(tested.scores, tested.frauds)
+    )
+
+
+def cost_chart(found: Thresholds | None, currency: str) -> str:
+    """What a day costs by the score from which events are reviewed; nothing where costs are not known."""
+    if found is None:
+        return ""
+    points = sorted((one for one in (*found.curve, found.best) if one.review_at), key=lambda one: one.review_at or 0.0)
+    if len(points) < 2:
+        return ""
+    # Who reviews nearly everything pays many times more: that would press the rest flat.
+    most = _COST_SHOWN * max(found.without.cost, found.best.cost, 0.01)
+    shown = [one for one in points if one.cost <= most] or points
+    at = [max(one.review_at or 0.0, _SCORE_LEAST) for one in shown]
+    costs = [one.cost for one in shown]
+    x = Axis("reviewed from this score", min(at), max(*at, 2 * min(at)), is_log=True)
+    y = Axis(f"{currency} a day".strip(), 0, max(*costs, found.without.cost) * 1.05)
+    without = [found.without.cost] * 2
+    drawn = [Line("with the score", at, costs), Line("without it", [min(at), max(at)], without, REF)]
+    under = f"Cheapest: {found.best.cost:,.2f} a day"
+    under += "" if found.best.review_at is None else f", reviewing from {found.best.review_at:.6g}"
+    under += "" if found.best.decline_at is None else f", declining from {found.best.decline_at:.6g}"
+    return lines(
+        "Cost of a day", x, y, drawn, under=f"{under}{_interval(found.cost_low, found.cost_high)}.{_elsewhere(found)}"
+    )
+
+
+def _elsewhere(found: Thresholds) -> str:
+    """What such cut-offs cost where they were not chosen."""
+    there = found.elsewhere
+    if there is None:
+        return f" Chosen on these very events; what they cost elsewhere is not known: {found.why_not}."
+    interval = _interval(there.low, there.high)
+    return (
+        f" Chosen on these very events, which flatters them: chosen on other folds, {there.cost:,.2f} a day{interval}."
+    )
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f" (95 %: {low:,.2f} to {high:,.2f})"
+
+
+def importance_bars(gains: Mapping[str, float], found: Sequence[Dependence]) -> str:
+    """How much each input counts: by what it moves margins, and by what it gained in training."""
+    parts = ""
+    if found:
+        rows = [(one.name, one.size, f"{one.size:.3g}") for one in found[:INPUTS_SHOWN]]
+        under = f"On {len(found[0].values):,} test rows drawn by lot; in {found[0].gives}, exact TreeSHAP."
+        parts += bars("Mean size of the contribution", rows, under=under)
+    shown = sorted(gains.items(), key=lambda one: (-one[1], one[0]))[:INPUTS_SHOWN]
+    by_gain = [(name, value, f"{100 * value:.1f} %") for name, value in shown]
+    parts += bars("Share of the gain in training", by_gain) if by_gain else ""
+    return f'<div class="charts">{parts}</div>' if parts else ""
+
+
+def dependence_plots(found: Sequence[Dependence]) -> str:
+    """For the inputs that count most: the contribution by the value."""
+    return "".join(_dependence(one) for one in found[:DEPENDENCES_SHOWN])
+
+
+def _calibration(curve: Sequence[Bin]) -> str:
+    scores, rates = [one.score for one in curve], [one.fraud_rate for one in curve]
+    top = max([*scores, *rates, 1e-6]) * 1.05
+    drawn = [Line("model", scores, rates, has_dots=True), Line("as it should be", [0.0, top], [0.0, top], REF)]
+    return lines("Calibration", Axis("mean score", 0, top), Axis("share of frauds", 0, top), drawn)
+
+
+def _distribution(scores: Floats, frauds: Flags) -> str:
+    """Where scores lie, of frauds and of genuine events apart, each as a share of its own."""
+    edges = np.logspace(np.log10(_SCORE_LEAST), 0.0, _BINS + 1)
+    drawn, top = [], 0.0
+    for name, mine, kind in (("genuine", ~frauds, MARK), ("fraud", frauds, FRAUD)):
+        counts, _ = np.histogram(np.clip(scores[mine], _SCORE_LEAST, 1.0), edges)
+        shares = 100.0 * counts / max(int(np.count_nonzero(mine)), 1)
+        top = max(top, float(shares.max()))
+        drawn.append(Line(name, *steps_of(edges, shares), kind))
+    y = Axis("% of its kind", 0, top * 1.05 or 1.0)
+    return lines("Where scores lie", Axis("score", _SCORE_LEAST, 1.0, is_log=True), y, drawn)
+
+
+def _dependence(one: Dependence) -> str:
+    is_there = ~np.isnan(one.values)
+    away = one.contributions[~is_there]
+    under = ""
+    if len(away):
+        under = f"Missing in {100 * len(away) / len(one.values):.3g} %: {away.mean():+.{_places(one)}f} on average."
+    if one.categories:
+        return _by_category(one, is_there, under)
+    values, moved = one.values[is_there], one.contributions[is_there]
+    if len(values) == 0:
+        return ""
+    order = np.argsort(values, kind="stable")
+    values, moved = values[order], moved[order]
+    low, high = float(values[0]), float(values[-1])
+    middle = float(np.median(values))
+    is_skewed = low >= 0 and high > _SKEWED * max(middle, 1e-9) and high > 0
+    if is_skewed:
+        least = float(values[values > 0].min())
+        x = Axis("value", least, max(high, least * 10), is_log=True)
+        under = f"{under} 0 stands at the left end.".strip() if low == 0 else under
+    else:
+        x = Axis("value", low, high if high > low else low + 1)
+    edge = max(0.05 if one.gives == LOG_ODDS else 1e-4, float(np.abs(moved).max())) * 1.1
+    parts = [part for part in np.array_split(np.arange(len(values)), _PARTS) if len(part)]
+    through = Line(
+        "mean", [float(values[part].mean()) for part in parts], [float(moved[part].mean()) for part in parts], REF
+    )
+    return dots(one.name, x, Axis(f"adds to the {one.gives}", -edge, edge), (values, moved), through, under=under)
+
+
+def _places(one: Dependence) -> int:
+    """With how many decimals a contribution is shown: a probability is small where frauds are few."""
+    return 2 if one.gives == LOG_ODDS else 4
+
+
+def _by_category(one: Dependence, is_there: Flags, under: str) -> str:
+    codes = one.values[is_there].astype(np.int64)
+    moved = one.contributions[is_there]
+    counts = np.bincount(codes, minlength=len(one.categories))
+    sums = np.bincount(codes, moved, len(one.categories))
+    shown = [code for code in np.argsort(-counts, kind="stable")[:_CATEGORIES_SHOWN].tolist() if counts[code]]
+    rows = []
+    for code in shown:
+        mean = float(sums[code] / counts[code])
+        rows.append((f"{one.categories[code]} ({short(float(counts[code]))} rows)", mean, f"{mean:+.{_places(one)}f}"))
+    return bars(one.name, rows, under=under)

@@ -1,0 +1,49 @@
+"""An isolation forest of our own learner as a forest; the format stands in `models.learners.isolation`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from shroff.errors import RegistryError
+from shroff.models.model import InputColumn
+from shroff.models.trees.forest import Arithmetic, CategorySet, Forest, Tree, forest_of
+from shroff.models.trees.layout import ABSENT_LEFT, ABSENT_RIGHT
+
+_VERSION: Final = 1
+_ARITHMETIC: Final = Arithmetic(is_single_input=False, is_single_sum=False)
+
+
+def forest_of_isolation(data: bytes, inputs: Sequence[InputColumn]) -> Forest:
+    """The forest of an isolation model.
+
+    Raises: RegistryError for what is no such model.
+    """
+    try:
+        document = msgspec.json.decode(data)
+        if (document["format"], document["version"]) != ("isolation", _VERSION):
+            raise RegistryError(f"the model says version {document['version']}; this program reads {_VERSION}")
+        trees = [_tree(tree) for tree in document["trees"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RegistryError(f"the model is no isolation forest of this program ({error}); train it again") from error
+    return forest_of(trees, 0.0, _ARITHMETIC, inputs)
+
+
+def _tree(tree: Mapping[str, Any]) -> Tree:
+    is_left = np.array(tree["missing_left"], np.bool_)
+    return Tree(
+        np.array(tree["left"], np.int64),
+        np.array(tree["right"], np.int64),
+        np.array(tree["input"], np.int64),
+        np.array(tree["threshold"], np.float64),
+        np.where(is_left, ABSENT_LEFT, ABSENT_RIGHT),
+        np.array(tree["value"], np.float64),
+        {
+            node: CategorySet(np.array(members, np.int64), are_left=True, is_missing_left=bool(is_left[node]))
+            for node, members in enumerate(tree["members"])
+            if members is not None
+        },
+    )

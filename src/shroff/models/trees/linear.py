@@ -1,0 +1,88 @@
+"""A logistic regression's margins, summed from left to right; the format stands in `models.learners.logistic`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from shroff.errors import RegistryError
+from shroff.models.columns import CATEGORY
+from shroff.models.model import Floats, InputColumn
+from shroff.models.trees.forest import check_inputs
+
+_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What one input adds to a margin: `weight * ((value - mean) / scale)`, or of a category its own weight."""
+
+    mean: float
+    scale: float
+    weight: float
+    missing: float
+    categories: Floats | None
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """The weights of each input in order, and what a margin begins with."""
+
+    start: float
+    inputs: tuple[Weights, ...]
+
+
+def linear_of(data: bytes, inputs: Sequence[InputColumn]) -> Linear:
+    """The weights as the learner writes them.
+
+    Raises: RegistryError for what is no such model, or one of other inputs.
+    """
+    try:
+        document = msgspec.json.decode(data)
+        if (document["format"], document["version"]) != ("logistic", _VERSION):
+            raise RegistryError(f"the model says version {document['version']}; this program reads {_VERSION}")
+        found = Linear(float(document["start"]), tuple(_weights(one) for one in document["inputs"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise RegistryError(f"the model is no regression of this program ({error}); train it again") from error
+    check_inputs(len(found.inputs), (), inputs)
+    for one, weights in zip(inputs, found.inputs, strict=True):
+        known = 0 if weights.categories is None else len(weights.categories)
+        if (one.kind == CATEGORY) != (weights.categories is not None) or len(one.categories) != known:
+            raise RegistryError(
+                f"the model has {known} weights of categories for {one.name}: other than the manifest's"
+            )
+    return found
+
+
+def parts_of(linear: Linear, columns: Floats) -> Floats:
+    """What each input adds to each margin, and last what they begin with: (rows, inputs + 1)."""
+    parts = np.empty((columns.shape[1], len(linear.inputs) + 1))
+    for place, (weights, values) in enumerate(zip(linear.inputs, columns, strict=True)):
+        if weights.categories is None:
+            found = weights.weight * ((values - weights.mean) / weights.scale)
+            parts[:, place] = np.where(np.isnan(values), weights.missing, found)
+        else:
+            is_known = (values >= 0) & (values < len(weights.categories))
+            table = np.append(weights.categories, weights.missing)
+            parts[:, place] = table[np.where(is_known, values, len(weights.categories)).astype(np.int64)]
+    parts[:, -1] = linear.start
+    return parts
+
+
+def margins_of_linear(linear: Linear, columns: Floats) -> Floats:
+    """The margin of each row."""
+    parts = parts_of(linear, columns)
+    total = parts[:, -1].copy()
+    for place in range(len(linear.inputs)):
+        total += parts[:, place]
+    return total
+
+
+def _weights(one: Mapping[str, Any]) -> Weights:
+    if one["kind"] == CATEGORY:
+        return Weights(0.0, 1.0, 0.0, float(one["missing"]), np.array(one["weights"], np.float64))
+    return Weights(float(one["mean"]), float(one["scale"]), float(one["weight"]), float(one["missing"]), None)

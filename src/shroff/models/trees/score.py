@@ -1,0 +1,117 @@
+"""From a margin to a score, by arithmetic that every machine does alike.
+
+Only + - * / and comparisons of floats occur, each of which IEEE 754 rounds in one way; a library's `exp` differs from
+machine to machine. These functions call none of each other, so that the kernel compiles them as they stand here;
+`models.evaluation.calibration` puts them together in Python, `models.trees.walker` for columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+# How a margin becomes a probability.
+SIGMOID: Final = 0  # 1 / (1 + e^-(slope margin + intercept))
+POINTS: Final = 1  # by a line through points
+POWER: Final = 2  # 2^margin
+
+LN2: Final = 0.6931471805599453
+_LOWEST: Final = -700.0  # below it e^x is less than 1e-304: as good as nothing, and no subnormal number occurs
+_PER_LN2: Final = 1.4426950408889634  # 1 / ln 2
+# ln 2 in two parts: the first has 32 bits, so that its multiples up to 1024 are exact.
+_LN2_HIGH: Final = 0.693147180369123816490
+_LN2_LOW: Final = 1.90821492927058770002e-10
+# 1/n!, the highest n first: |x| <= ln 2 / 2 leaves a remainder below 1e-17.
+_SERIES: Final = (
+    1.0 / 6227020800.0,
+    1.0 / 479001600.0,
+    1.0 / 39916800.0,
+    1.0 / 3628800.0,
+    1.0 / 362880.0,
+    1.0 / 40320.0,
+    1.0 / 5040.0,
+    1.0 / 720.0,
+    1.0 / 120.0,
+    1.0 / 24.0,
+    1.0 / 6.0,
+    0.5,
+    1.0,
+    1.0,
+)
+_SPLIT: Final = 134217729.0  # 2^27 + 1: parts a float into two of 26 bits (Veltkamp)
+_SCALE: Final = 1_000_000.0
+
+
+def exponential(x: float) -> float:
+    """e^x for x <= 0, within 2.3e-16 of its value; 0 below -700.
+
+    x = r - n ln 2 with |r| <= ln 2 / 2, the power series of e^r by Horner's rule, then n halvings, which are exact.
+    """
+    if x < _LOWEST:
+        return 0.0
+    halvings = int(0.5 - x * _PER_LN2)
+    rest = (x + halvings * _LN2_HIGH) + halvings * _LN2_LOW
+    value = 0.0
+    for coefficient in _SERIES:
+        value = value * rest + coefficient
+    factor = 0.5
+    while halvings > 0:
+        if halvings & 1:
+            value *= factor
+        factor *= factor
+        halvings >>= 1
+    return value
+
+
+def sigmoid(x: float, fallen: float) -> float:
+    """1 / (1 + e^-x), within 1e-15 of its value, where `fallen` is e^-|x|."""
+    if x >= 0.0:
+        return 1.0 / (1.0 + fallen)
+    return fallen / (1.0 + fallen)
+
+
+def between(x: float, points: Sequence[float], values: Sequence[float]) -> float:
+    """The value at x of a line through points of ascending, different places; outside them that of the nearest end."""
+    low, high = 0, len(points) - 1
+    if x <= points[low]:
+        return values[low]
+    if x >= points[high]:
+        return values[high]
+    while high - low > 1:
+        middle = (low + high) // 2
+        if points[middle] <= x:
+            low = middle
+        else:
+            high = middle
+    step = (values[high] - values[low]) * ((x - points[low]) / (points[high] - points[low]))
+    return values[low] + step
+
+
+def corrected(probability: float, kept: float) -> float:
+    """The probability among all rows of one learned where a share `kept` of the genuine ones was left.
+
+    With f frauds and g genuine ones of a kind, p = f / (f + kept g) was learned, so f / (f + g) is
+    kept p / (kept p + 1 - p).
+    """
+    weighted = kept * probability
+    return weighted / (weighted + (1.0 - probability))
+
+
+def rounded(probability: float) -> float:
+    """The number of six decimals nearest to a probability, half to even by its exact binary value; within [0, 1].
+
+    What Python's `round(probability, 6)` gives: the product with 10^6 is taken in two parts, each exact.
+    """
+    if not probability > 0.0:
+        return 0.0
+    if probability >= 1.0:
+        return 1.0
+    spread = probability * _SPLIT
+    high = spread - (spread - probability)
+    low = (probability - high) * _SCALE
+    high = high * _SCALE
+    whole = int(high + low)
+    over = (high - whole) - 0.5
+    if over > -low or (over == -low and whole % 2 == 1):
+        whole += 1
+    return whole / _SCALE

@@ -1,0 +1,204 @@
+"""The kernels that walk trees and make scores; compiled once for all models.
+
+Only the functions at the end are entry points. Nothing allocates: the caller gives room.
+What the arrays mean stands in `models.trees.layout`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.features.kernels.numbers import Word, compiled, entry_point, float_of
+from shroff.models.trees import score as kernel_score
+from shroff.models.trees.layout import (
+    ABSENT_LEFT,
+    ABSENT_ZERO,
+    BLOCK,
+    CATEGORY,
+    LINK_SHIFT,
+    LOOKS_UP,
+    SET_HEADER,
+    SLOT_MASK,
+    TOGETHER,
+    ZERO_LEFT,
+    ZERO_RIGHT,
+)
+from shroff.models.trees.score import LN2, POINTS, POWER
+
+Words = NDArray[np.int64]
+Floats = NDArray[np.float64]
+_STEPS: Final = 4  # between two looks whether all trees have arrived
+
+_exponential = compiled(kernel_score.exponential)
+_sigmoid = compiled(kernel_score.sigmoid)
+_between = compiled(kernel_score.between)
+_corrected = compiled(kernel_score.corrected)
+_rounded = compiled(kernel_score.rounded)
+
+
+@compiled
+def _compare(nodes: Words, sets: Words, row: Floats, base: Word, at: Word) -> Word:
+    """The next node in a forest without sets; a leaf stays where it is."""
+    link = nodes[at, 1]
+    is_left = row[base + ((link >> 1) & SLOT_MASK)] <= float_of(nodes[at, 0])
+    return (link >> LINK_SHIFT) + (0 if is_left else 1)
+
+
+@compiled
+def _decide(nodes: Words, sets: Words, row: Floats, base: Word, at: Word) -> Word:
+    """The next node in any forest."""
+    link = nodes[at, 1]
+    value = row[base + ((link >> 1) & SLOT_MASK)]
+    if link & LOOKS_UP == 0:
+        is_left = value <= float_of(nodes[at, 0])
+    else:
+        first = nodes[at, 0]
+        if np.isnan(value):
+            is_left = sets[first + 1] == 1
+        else:
+            code = np.int64(value)
+            word = sets[first + SET_HEADER + (code >> 6)] if code < sets[first] else 0
+            is_left = (word >> (code & 63)) & 1 == sets[first + 2]
+    return (link >> LINK_SHIFT) + (0 if is_left else 1)
+
+
+@compiled
+def _plus(total: Word, value: Word, is_single: Word) -> Word:
+    """A sum; that of two single floats, made as a double one and rounded, is the single sum (53 >= 2 * 24 + 2 bits)."""
+    total = total + value
+    return np.float64(np.float32(total)) if is_single else total
+
+
+def _eight(step: Callable[..., Word]) -> Callable[..., Word]:
+    """Add the leaves of eight trees to a sum, in their order.
+
+    They are walked together, since each step waits for memory and the next step of the same tree waits for it.
+    """
+
+    @compiled
+    def walk(
+        nodes: Words,
+        values: Floats,
+        roots: Words,
+        sets: Words,
+        tree: Word,
+        row: Floats,
+        base: Word,
+        total: Word,
+        is_single: Word,
+    ) -> Word:
+        a, b, c, d = roots[tree, 0], roots[tree + 1, 0], roots[tree + 2, 0], roots[tree + 3, 0]
+        e, f, g, h = roots[tree + 4, 0], roots[tree + 5, 0], roots[tree + 6, 0], roots[tree + 7, 0]
+        rest = roots[tree, 1]  # steps to the deepest leaf of the eight
+        while rest > 0:
+            before = a + b + c + d + e + f + g + h
+            for _ in range(min(rest, _STEPS)):
+                a, b = step(nodes, sets, row, base, a), step(nodes, sets, row, base, b)
+                c, d = step(nodes, sets, row, base, c), step(nodes, sets, row, base, d)
+                e, f = step(nodes, sets, row, base, e), step(nodes, sets, row, base, f)
+                g, h = step(nodes, sets, row, base, g), step(nodes, sets, row, base, h)
+            rest -= _STEPS
+            # A child stands behind its parent: equal sums mean that none has moved.
+            if a + b + c + d + e + f + g + h == before:
+                break
+        total = _plus(total, values[a], is_single)
+        total = _plus(total, values[b], is_single)
+        total = _plus(total, values[c], is_single)
+        total = _plus(total, values[d], is_single)
+        total = _plus(total, values[e], is_single)
+        total = _plus(total, values[f], is_single)
+        total = _plus(total, values[g], is_single)
+        return _plus(total, values[h], is_single)
+
+    return walk
+
+
+_eight_compared = _eight(_compare)
+_eight_decided = _eight(_decide)
+
+
+@compiled
+def _staged(value: Word, way: Word, count: Word) -> Word:
+    """What a slot holds for a value."""
+    is_absent = np.isnan(value)
+    if way == CATEGORY:
+        return value if 0.0 <= value < count else np.nan
+    if way in (ZERO_LEFT, ZERO_RIGHT):
+        is_absent = is_absent or value == 0.0
+    if not is_absent:
+        return value
+    if way in (ABSENT_LEFT, ZERO_LEFT):
+        return -np.inf
+    return 0.0 if way == ABSENT_ZERO else np.nan
+
+
+@entry_point(
+    "void(int64[:,::1], float64[::1], int64[:,::1], int64[::1], int64[:,::1], float64, float64, boolean, boolean,"
+    " float64[:,::1], float64[::1], float64[::1])"
+)
+def add_leaves(
+    nodes: Words,
+    values: Floats,
+    roots: Words,
+    sets: Words,
+    slots: Words,
+    start: Word,
+    zero_below: Word,
+    is_single_input: Word,
+    is_single_sum: Word,
+    columns: Floats,
+    room: Floats,
+    out: Floats,
+) -> None:
+    """Put into `out` for each row `start` and the leaves of all trees, in their order.
+
+    Args:
+        zero_below: Values not farther from 0 are 0.
+        is_single_input: Values are rounded to single precision before they are compared.
+        is_single_sum: So is each sum.
+        columns: A row for each input, a column for each row to score.
+        room: For BLOCK rows, or as many as there are, a float for each slot.
+    """
+    count = columns.shape[1]
+    width = slots.shape[0]
+    for first in range(0, count, BLOCK):
+        last = min(count, first + BLOCK)
+        for slot in range(width):
+            source, way, known = slots[slot, 0], slots[slot, 1], slots[slot, 2]
+            for row in range(first, last):
+                value = columns[source, row]
+                if is_single_input:
+                    value = np.float64(np.float32(value))
+                elif abs(value) <= zero_below:
+                    value = 0.0
+                room[(row - first) * width + slot] = _staged(value, way, known)
+        for row in range(first, last):
+            out[row] = start
+        for tree in range(0, roots.shape[0], TOGETHER):
+            for row in range(first, last):
+                at = (row - first) * width
+                if len(sets) > 0:
+                    out[row] = _eight_decided(nodes, values, roots, sets, tree, room, at, out[row], is_single_sum)
+                else:
+                    out[row] = _eight_compared(nodes, values, roots, sets, tree, room, at, out[row], is_single_sum)
+
+
+@entry_point("void(float64[::1], int64, float64, float64, float64[::1], float64[::1], float64)")
+def make_scores(
+    margins: Floats, kind: Word, slope: Word, intercept: Word, points: Any, values: Any, kept: Word
+) -> None:
+    """Put the score of each margin in its place, as `models.evaluation.calibration.score_of_margin` makes it."""
+    for row in range(len(margins)):
+        margin = margins[row]
+        if kind == POINTS:
+            probability = _between(margin, points, values)
+        elif kind == POWER:
+            probability = _exponential(min(0.0, LN2 * margin))
+        else:
+            margin = slope * margin + intercept
+            probability = _sigmoid(margin, _exponential(-abs(margin)))
+        margins[row] = _rounded(_corrected(probability, kept))

@@ -1,0 +1,147 @@
+"""XGBoost's JSON as a forest: margins equal to those of `Booster.inplace_predict(..., predict_type="margin")`.
+
+XGBoost rounds values to single precision and sends a row left where `value < threshold`; a missing value goes where the
+node's default says. It begins with the margin of its base score and adds the leaves tree by tree in single precision.
+
+A node that asks for a category sends the members of its set right and all others left. A category that the model has
+never seen, coded beyond those that it knows, XGBoost would so send left. Here such a one is missing, as everywhere in
+this program, and its row has the margin that XGBoost gives for NaN.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from shroff.errors import RegistryError
+from shroff.models.model import InputColumn
+from shroff.models.trees.forest import LEAF, Arithmetic, CategorySet, Forest, Tree, check_inputs, forest_of
+from shroff.models.trees.layout import ABSENT_LEFT, ABSENT_RIGHT
+
+# Objectives whose base score is a probability, and those where it is a margin.
+_PROBABLE: Final = ("binary:logistic", "reg:logistic")
+_PLAIN: Final = ("binary:logitraw", "reg:squarederror", "rank:pairwise", "rank:ndcg", "rank:map")
+_SAVE: Final = 'save it with booster.save_model("model.json")'
+_ARITHMETIC: Final = Arithmetic(is_single_input=True, is_single_sum=True)
+_NEAREST_TO_CERTAIN: Final = np.float32(1e-6)
+
+
+def forest_of_xgboost(
+    data: bytes, inputs: Sequence[InputColumn], *, best_iteration: int | None = None, start: float | None = None
+) -> Forest:
+    """The forest of a model as XGBoost writes it in JSON.
+
+    Args:
+        inputs: In the order of the model's features.
+        best_iteration: The last round that counts, from 0, as early stopping has it; None for all.
+        start: The margin before the first tree, where the manifest has it; else it is computed.
+
+    Raises: RegistryError for what is no such model, for DART and linear boosters, for several classes or targets, and
+        for a model of other inputs.
+    """
+    learner = _learner(data)
+    booster = learner["gradient_booster"]
+    if booster.get("name") != "gbtree":
+        raise RegistryError(
+            f"the model is an XGBoost booster of kind {booster.get('name')!r}; only 'gbtree' can be scored:"
+            " train it with booster=gbtree"
+        )
+    shape = learner["learner_model_param"]
+    if int(shape.get("num_class", 0)) > 1 or int(shape.get("num_target", 1)) > 1:
+        raise RegistryError("the model has several classes or targets; train it on one, fraud or not")
+    check_inputs(int(shape["num_feature"]), learner.get("feature_names") or (), inputs)
+    trees = booster["model"]["trees"][: _tree_count(booster["model"], best_iteration)]
+    begin = _base_margin(learner) if start is None else start
+    return forest_of([_tree(tree) for tree in trees], begin, _ARITHMETIC, inputs)
+
+
+def base_margin_of_xgboost(data: bytes) -> float:
+    """The margin before the first tree, for the manifest's `base_margin`.
+
+    XGBoost makes it from the base score with the logarithm of the machine's C library, which on another may differ in
+    the last bit: what stands in the manifest is the same everywhere.
+    """
+    return _base_margin(_learner(data))
+
+
+def _learner(data: bytes) -> Mapping[str, Any]:
+    try:
+        learner: Mapping[str, Any] = json.loads(data)["learner"]
+        learner["gradient_booster"]["name"], learner["learner_model_param"], learner["objective"]["name"]
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise RegistryError(f"the model is not what XGBoost writes as JSON; {_SAVE}") from error
+    return learner
+
+
+def _tree_count(model: Mapping[str, Any], best_iteration: int | None) -> int:
+    """How many trees count."""
+    if best_iteration is None:
+        return len(model["trees"])
+    parallel = int(model["gbtree_model_param"].get("num_parallel_tree", 1))
+    count = (best_iteration + 1) * max(parallel, 1)
+    if not 0 < count <= len(model["trees"]):
+        raise RegistryError(
+            f"the manifest says best_iteration {best_iteration}, and the model has {len(model['trees'])} trees"
+        )
+    return count
+
+
+def _base_margin(learner: Mapping[str, Any]) -> float:
+    objective = learner["objective"]["name"]
+    text = str(learner["learner_model_param"]["base_score"]).strip("[]")
+    base = np.float32(text)
+    if objective in _PLAIN:
+        return float(base)
+    if objective not in _PROBABLE:
+        known = ", ".join(_PROBABLE + _PLAIN)
+        raise RegistryError(f"the model's objective is {objective}; a score can be made of {known}")
+    base = min(max(base, _NEAREST_TO_CERTAIN), np.float32(1) - _NEAREST_TO_CERTAIN)
+    return -_single_logarithm(float(np.float32(1) / base - np.float32(1)))
+
+
+def _single_logarithm(value: float) -> float:
+    """`logf` of the C library, which XGBoost calls too: no other is equal to it in every last bit."""
+    logf = ctypes.CDLL(None).logf
+    logf.restype, logf.argtypes = ctypes.c_float, [ctypes.c_float]
+    return float(logf(value))
+
+
+def _tree(tree: Mapping[str, Any]) -> Tree:
+    try:
+        left = np.array(tree["left_children"], np.int64)
+        right = np.array(tree["right_children"], np.int64)
+        conditions = np.array(tree["split_conditions"], np.float64).astype(np.float32)
+        asked = np.array(tree["split_indices"], np.int64)
+        default_left = np.array(tree["default_left"], np.int64) != 0
+        sets = _sets(tree, default_left)
+    except (KeyError, ValueError, TypeError) as error:
+        raise RegistryError(f"a tree of the model lacks {error}; {_SAVE}") from error
+    left = np.where(left < 0, LEAF, left)
+    # Nothing is below the lowest number, and no `<=` says so: with its children swapped, all are below the highest.
+    is_never = (conditions == -np.inf) & (left != LEAF)
+    left, right = np.where(is_never, right, left), np.where(is_never, left, right)
+    ways = np.where(default_left != is_never, ABSENT_LEFT, ABSENT_RIGHT).astype(np.int64)
+    # Of single floats, x < t is x <= the float below t.
+    with np.errstate(over="ignore", under="ignore"):
+        below = np.where(is_never, np.inf, np.nextafter(conditions, np.float32(-np.inf)).astype(np.float64))
+    return Tree(left, right, asked, below, ways, conditions.astype(np.float64), sets)
+
+
+def _sets(tree: Mapping[str, Any], default_left: Any) -> dict[int, CategorySet]:
+    """The sets of a tree; their members go right."""
+    codes = np.array(tree.get("categories", ()), np.int64)
+    found = {}
+    for node, first, size in zip(
+        tree.get("categories_nodes", ()),
+        tree.get("categories_segments", ()),
+        tree.get("categories_sizes", ()),
+        strict=True,
+    ):
+        found[int(node)] = CategorySet(
+            codes[first : first + size], are_left=False, is_missing_left=bool(default_left[node])
+        )
+    return found

@@ -1,0 +1,407 @@
+"""What `doctor` looks at: each thing with how it stands, and what to do where it does not stand well."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sqlite3
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from shroff.config import UNFINISHED_S, Places, unfinished_files
+from shroff.engine.let_through import LET_THROUGH, Days, LetThrough
+from shroff.errors import DefinitionError, Problem, ShroffError, StateError
+from shroff.events.event import time_text
+from shroff.features.batch.remarks import LEFT_OUT, SUM_OUTSIDE
+from shroff.language.values import DAY_MS, HOUR_MS, show_duration
+from shroff.log.active_files import NOW, RESTART, Change, names_of
+from shroff.log.history import waiting_row
+from shroff.log.later_labels import CORRECT, now_of
+from shroff.log.passed_over import unmatched_of
+from shroff.log.state.snapshots import EVERY
+from shroff.models.registry import Registry
+from shroff.monitoring.doctor_rows import read_rows
+from shroff.monitoring.doctor_seen import Seen
+from shroff.project.definitions import Definitions
+from shroff.project.scoring import redefined_words
+from shroff.project.settings.systems import System
+from shroff.streams.log import Log, Remark, Request
+from shroff.streams.snapshots import Snapshots
+from shroff.worker.outbox import sink_states
+
+if TYPE_CHECKING:
+    from shroff.lake.reader import LakeReader
+
+OK: Final = "ok"
+NOTE: Final = "note"
+WRONG: Final = "wrong"
+FREE_BYTES_MIN: Final = 256 * 1024 * 1024  # below this a day's events of a small bank may not fit
+BUILT_MS: Final = 1_767_225_600_000  # 2026-01-01: a clock before it stands wrong
+UNFINISHED_SHOWN: Final = 3  # names in a line
+LABEL_WAITS_MS: Final = HOUR_MS  # after a label is known: from then on its event is missed
+_REMARKED: Final = {
+    LEFT_OUT: "{} had a value that is too large for it and was left out,",
+    SUM_OUTSIDE: "at {} its sum did not fit 64 bits and was missing,",
+}
+_CURES: Final = {
+    LEFT_OUT: (
+        "'sum', 'mean' and 'std' take values up to 10^15 of their smallest unit, other aggregates up to 64 bits. "
+        "Declare the fields with fewer places, such as number(2), or bring them in larger units."
+    ),
+    SUM_OUTSIDE: (
+        "Take a shorter window, or declare the fields with fewer places, such as number(2), or bring them in larger "
+        "units."
+    ),
+}
+RESTORE_ROWS: Final = "Stop what writes, copy the log away, and restore the last backup; then feed the sources again."
+LAKE_CURE: Final = (
+    "See that it can be had from this machine: until then 'shroff serve' and 'shroff run' do not write it."
+)
+LIBRARIES: Final = ("shroff", "numpy", "numba", "pyarrow", "msgspec")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `state` is ok, note or wrong; `cure` says what to do."""
+
+    subject: str
+    state: str
+    words: str
+    cure: str = ""
+
+
+def look(
+    places: Places,
+    definitions: Definitions | None,
+    errors: tuple[Problem, ...],
+    has_log: Callable[[], bool],
+    reading: Callable[[], AbstractContextManager[Log]],
+    now_ms: int,
+    sinks: Mapping[str, System],
+    seen: Seen,
+    unapplied: Callable[[Log], Sequence[Change]],
+) -> list[Finding]:
+    """Look at everything; what cannot be had is a finding too. `seen` is what earlier looks leave to this one.
+
+    `unapplied` says what the project's files have that is not active.
+    """
+    found = [*look_at_project(places.folder, definitions, errors), look_at_versions()]
+    found.append(look_at_folder("folder", places.state))
+    try:
+        is_there = has_log()
+    except ShroffError as error:
+        return [*found, Finding("log", WRONG, str(error), "Until then nothing can be read or written.")]
+    key = look_at_key(places.hash_key, definitions, has_log=is_there)
+    found += [key] if key is not None else []
+    found += look_at_models(definitions, Registry(places.models)) if definitions is not None else ()
+    found += look_at_unfinished(places, now_ms)
+    if not is_there:
+        return [*found, Finding("log", OK, "not there yet; the first 'shroff ingest' makes it")]
+    try:
+        with reading() as log:
+            found.append(look_at_rows(log, now_ms))
+            found += look_at_log(log, definitions, now_ms, seen)
+            found += [look_at_active(unapplied, log)] if definitions is not None and not errors else []
+            found += look_at_sinks(log, sinks)
+            found.append(look_at_snapshots(Snapshots(places.snapshots), log.last_seq(), now_ms, seen))
+    except ShroffError as error:
+        found.append(Finding("log", WRONG, str(error), "Until then nothing can be read or written."))
+    return found
+
+
+def look_at_project(folder: Path, definitions: Definitions | None, errors: tuple[Problem, ...]) -> Iterator[Finding]:
+    """The files: where they were found, and whether they make a project."""
+    if definitions is None or errors:
+        words = f"{folder / 'shroff.yaml'}; {len(errors)} mistake{'s' if len(errors) > 1 else ''} in its files"
+        yield Finding("project", WRONG, words, "'shroff check' names each of them with its place.")
+        return
+    counts = f"{len(definitions.features)} features, {len(definitions.rules)} rules"
+    yield Finding("project", OK, f"{folder / 'shroff.yaml'}: {definitions.settings.name}, {counts}")
+
+
+def look_at_unfinished(places: Places, now_ms: int) -> Iterator[Finding]:
+    """What processes that were killed while they wrote a file of the project or a model left behind."""
+    files = [path for folder in (places.folder, *places.folder.glob("*/")) for path in unfinished_files(folder)]
+    files = [path for path in files if now_ms / 1_000 - path.stat().st_mtime > UNFINISHED_S]
+    models = Registry(places.models).unfinished(now_ms / 1_000)
+    if files:
+        named = ", ".join(str(path.relative_to(places.folder)) for path in files[:UNFINISHED_SHOWN])
+        cure = "It goes with the next change of the same file by a command; it may be removed by hand too."
+        yield Finding("litter", NOTE, f"{_counted(len(files), 'unfinished file')} of killed processes: {named}", cure)
+    if models:
+        named = ", ".join(path.name for path in models[:UNFINISHED_SHOWN])
+        words = f"{_counted(len(models), 'unfinished model')} of killed processes in models: {named}"
+        yield Finding(
+            "litter", NOTE, words, "The next 'shroff train' removes what is a day old; it may be done by hand."
+        )
+
+
+def look_at_versions() -> Finding:
+    """Which program runs on what."""
+    found = {name: metadata.version(name) for name in LIBRARIES}
+    words = ", ".join(f"{name} {version}" for name, version in found.items())
+    return Finding("versions", OK, f"{words}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}")
+
+
+def look_at_folder(subject: str, folder: Path) -> Finding:
+    """Whether a folder, or the one that it will be made in, can be written, and how much room it has."""
+    there = folder
+    while not there.exists():
+        there = there.parent
+    if not os.access(there, os.W_OK | os.X_OK):
+        return Finding(
+            subject, WRONG, f"{there} cannot be written", f"Give user {os.getuid()} the right to write there."
+        )
+    free = shutil.disk_usage(there).free
+    if free < FREE_BYTES_MIN:
+        return Finding(
+            subject, WRONG, f"{folder}: {bytes_text(free)} free on its disk", "Make room before the log fills it."
+        )
+    return Finding(subject, OK, f"{folder} can be written; {bytes_text(free)} free")
+
+
+def look_at_key(path: Path, definitions: Definitions | None, *, has_log: bool) -> Finding | None:
+    """The key of hashed fields: there where it is needed, and nobody else's to read."""
+    types = definitions.events.types.values() if definitions is not None else ()
+    if not any(field.shape.is_hashed for type_ in types for field in type_.fields):
+        return None
+    if not path.exists():
+        if not has_log:
+            return Finding("hash key", OK, "will be made when the first value is hashed")
+        cure = f"Restore {path} from a backup before the next event: with a new key, old cards are not known again."
+        return Finding("hash key", WRONG, f"{path} is not there, and the log has hashed values", cure)
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        return Finding("hash key", WRONG, f"{path} can be read by others", f"chmod 600 {path}")
+    return Finding("hash key", OK, f"{path}, readable by its owner only; keep a copy in a safe place")
+
+
+def look_at_models(definitions: Definitions, registry: Registry) -> Iterator[Finding]:
+    """The models in force: whether what they read still means what it meant when they were trained, and their files."""
+    scorers = [one for scoring in definitions.scoring.values() for one in scoring.all]
+    changed = [redefined_words(one) for one in scorers if one.redefined]
+    cure = "Declare it as it was, or train a model of what there is now: 'shroff train', 'shroff models promote'."
+    yield from (Finding("models", NOTE, words, cure) for words in changed)
+    unused = definitions.unused_scores().values()
+    yield from (Finding("models", NOTE, one.message.rstrip("."), one.hint) for one in unused)
+    damaged: list[str] = []
+    for one in scorers:
+        with suppress(ShroffError):  # one that cannot be loaded is told as a mistake of the project
+            damaged += registry.read(one.id, one.digest).damaged.values()
+    cure = "Restore it from a backup or from version control. Decisions go on: no score reads it."
+    yield from (Finding("models", WRONG, words.rstrip("."), cure) for words in damaged)
+    if scorers and not changed and not unused and not damaged:
+        words = f"{_counted(len(scorers), 'model')} in force; no input is known to mean something else now"
+        yield Finding("models", OK, words)
+
+
+def look_at_log(log: Log, definitions: Definitions | None, now_ms: int, seen: Seen) -> Iterator[Finding]:
+    """The log: whether it answers, what it holds, what waits in it, and what it has in force."""
+    yield Finding(
+        "log", OK, f"{log.place} answers: {_counted(log.last_seq(), 'place')}, {bytes_text(log.size_bytes())}"
+    )
+    pruned = log.pruned_to()
+    if pruned:
+        ((first,),) = log.read(pruned, pruned + 1)
+        words = f"places up to {pruned:,} are in the lake, {_counted(log.last_seq() - pruned, 'place')} in the store"
+        yield Finding("kept", OK, f"{words}, since {time_text(first.time_ms)}")
+    yield _clock(log.watermark_ms(), now_ms)
+    counts = log.counts()
+    if counts.refused:
+        cure = "'shroff quarantine list' says why; mend the project or the input, then 'shroff quarantine retry'."
+        yield Finding("quarantine", NOTE, f"{counts.refused:,} refused", cure)
+    else:
+        yield Finding("quarantine", OK, "empty")
+    for name, one in unmatched_of(log).items():
+        words = f"{name}: no event type accepts any of its {_counted(one.lines, 'line')} ({time_text(one.at_ms)})"
+        cure = "Correct 'when' in events.yaml and ingest it again. If such files are expected, set 'untaken: skip'."
+        yield Finding("input", WRONG, words, cure)
+    yield look_at_waiting(log, counts.waiting, now_ms)
+    later = seen.labels.follow(log, now_of(log, now_ms))
+    if later.count:
+        yield Finding("labels", NOTE, later.words, CORRECT)
+    yield look_at_inbox(log.asked(limit=2**31), now_ms)
+    yield from look_at_remarks(log.remarks())
+    if counts.outbox:
+        cure = "'shroff serve' and 'shroff run' tell them while they run; 'shroff notices letters' shows what was told."
+        yield Finding("outbox", NOTE, f"{_counted(counts.outbox, 'notice')} that nobody was told yet", cure)
+    else:
+        yield Finding("outbox", OK, "empty")
+    if definitions is not None:
+        yield from look_at_exploration(log, definitions, now_ms)
+
+
+def look_at_waiting(log: Log, count: int, now_ms: int) -> Finding:
+    """The labels without their event: an hour after they were known, that event is missed."""
+    if not count:
+        return Finding("labels", OK, "none waits for its event")
+    waiting = log.waiting_all()
+    lost = sum(waiting_row(one).known_at_ms <= now_ms - LABEL_WAITS_MS for one in waiting)
+    words = f"{count:,} {'waits' if count == 1 else 'wait'} for an event that is not in the log"
+    cure = "They join when their event comes. Are those events in another file? 'shroff label --pending' lists them."
+    if not lost:
+        return Finding("labels", NOTE, words, cure)
+    return Finding("labels", WRONG, f"{words}, {lost:,} of them for more than an hour", cure)
+
+
+def look_at_rows(log: Log, seed: int) -> Finding:
+    """Whether rows are still what was written: the newest, and as many others as can be read in a second."""
+    found = read_rows(log, seed)
+    if found.damage:
+        return Finding("rows", WRONG, found.damage, RESTORE_ROWS)
+    words = f"{found.read:,} of {_counted(found.of, 'place')} read again; sums and receipts are right"
+    return Finding("rows", OK, words)
+
+
+def look_at_sinks(log: Log, sinks: Mapping[str, System]) -> Iterator[Finding]:
+    """How far each sink is, what is wrong with it, and what is stuck before it."""
+    for one in sink_states(log, sinks):
+        subject = f"sink {one.name}"
+        if one.trouble is not None:
+            words = f"takes nothing since {time_text(one.trouble.since_ms)}: {one.trouble.words}"
+            cure = "'serve' and 'run' try again by themselves; where none runs, 'shroff outbox deliver' tries now."
+            yield Finding(subject, WRONG, f"{words}; {_counted(one.lag, 'place')} behind", cure)
+        elif one.stuck:
+            cure = "'shroff outbox list' says why; mend the sink, then 'shroff outbox retry'."
+            yield Finding(subject, WRONG, f"{_counted(one.stuck, 'row')} that it would not take", cure)
+        elif one.lag:
+            cure = "'serve' and 'run' deliver while they run; where none runs, 'shroff outbox deliver' does once."
+            yield Finding(subject, NOTE, f"{_counted(one.lag, 'place')} behind", cure)
+        else:
+            yield Finding(subject, OK, "has everything")
+
+
+def look_at_inbox(requests: Sequence[Request], now_ms: int) -> Finding:
+    """What other processes asked for and no process that writes has carried out."""
+    if not requests:
+        return Finding("inbox", OK, "nothing waits for the process that writes")
+    kinds = ", ".join(f"{kind}: {count:,}" for kind, count in Counter(one.kind for one in requests).items())
+    age = show_duration(max(now_ms - requests[0].at_ms, 0) // 1_000 * 1_000)
+    words = f"{_counted(len(requests), 'request')} ({kinds}) for the process that writes; the oldest is {age} old"
+    cure = (
+        "That process takes them between two batches, when its start is over. Where none runs, the next 'shroff "
+        "ingest', 'decide' or 'label' carries them out. They need not be asked again."
+    )
+    return Finding("inbox", NOTE, words, cure)
+
+
+def look_at_remarks(remarks: Sequence[Remark]) -> Iterator[Finding]:
+    """What the engine remarked on values that are too large."""
+    if not remarks:
+        yield Finding("values", OK, "no sum was too large, and no value for one")
+    for one in remarks:
+        since = f"since place {one.first_seq:,} ({time_text(one.first_ms)})"
+        if one.count > 1:
+            since += f", last at place {one.last_seq:,} ({time_text(one.last_ms)})"
+        remarked = _REMARKED.get(one.what, f"{one.what} at {{}}").format(_counted(one.count, "event"))
+        yield Finding("values", NOTE, f"{one.asker}: {remarked} {since}", _CURES.get(one.what, ""))
+
+
+def look_at_exploration(log: Log, definitions: Definitions, now_ms: int) -> Iterator[Finding]:
+    """How many were let through where the policy explores, and until when that lasts."""
+    exploring = {event: one.explore for event, one in definitions.policies.items() if one.explore is not None}
+    days = _days_of(log) if exploring else {}
+    for event, explore in exploring.items():
+        mine = {day: count for (name, day), count in days.items() if name == event}
+        full = sum(count >= explore.at_most_a_day for count in mine.values())
+        words = f"{event}: {sum(mine.values()):,} of what the score declines let through on {len(mine):,} days"
+        words += f", at most {explore.at_most_a_day:,} a day" + (f", which {full:,} days reached" if full else "")
+        last = time_text(explore.expires_ms - DAY_MS)[:10]
+        if explore.expires_ms <= now_ms:
+            cure = "Write a later day under expires, or take explore out of policy.yaml."
+            yield Finding("exploration", NOTE, f"{words}; it ended on {last}", cure)
+        else:
+            yield Finding("exploration", OK, f"{words}; until {last}. 'shroff backtest' says what they cost")
+
+
+def _days_of(log: Log) -> Days:
+    """How many events of each type were let through on each day. Cost: a pass over the log's hits."""
+    found = LetThrough()
+    for hits in log.hits_after():
+        for record in log.records_at([hit.seq for hit in hits if hit.rule == LET_THROUGH]).values():
+            found.note(record.type, record.time_ms, {LET_THROUGH: None})
+    return found.days
+
+
+def look_at_lake(opened: Callable[[], AbstractContextManager[LakeReader]], keep_ms: int | None) -> Finding:
+    """The lake that the project names: how far it has the log, and how large it is by its manifests."""
+    from shroff.lake.reader import NoLakeError
+
+    try:
+        with opened() as lake:
+            size = bytes_text(sum(one.bytes for one in lake.state.files.values()))
+            words = f"{lake.objects.address} has the log up to place {lake.last_seq:,}: "
+            return Finding("lake", OK, f"{words}{_counted(len(lake.state.files), 'file')}, {size}")
+    except ShroffError as error:
+        cure = "Until then nothing that moved there can be read; new events are decided." if keep_ms else ""
+        is_new = isinstance(error, NoLakeError) and not keep_ms
+        return Finding("lake", NOTE if is_new else WRONG, str(error), cure or ("" if is_new else LAKE_CURE))
+
+
+def look_at_snapshots(snapshots: Snapshots, last_seq: int, now_ms: int, seen: Seen) -> Finding:
+    """The newest snapshot: whether it is whole, and how much of the log came after it."""
+    files = snapshots.files()
+    if not files:
+        words = f"none; the next start reads the whole log, {_counted(last_seq, 'place')}"
+        return Finding("snapshots", OK, f"{words}. 'shroff snapshot' saves state" if last_seq > EVERY else words)
+    name = files[0].name
+    try:
+        header, checked_ms = seen.checked(snapshots, files[0], now_ms)
+    except (StateError, OSError) as error:
+        cure = "The next start removes it, and takes an older one or reads the whole log."
+        return Finding("snapshots", NOTE, f"{name} cannot be used: {error}", cure)
+    if header is None or header.seq > last_seq:
+        words = "made by another version of the program" if header is None else "newer than the log"
+        return Finding("snapshots", NOTE, f"{name} is {words}", "The next start does without it.")
+    age = f"{_counted(last_seq - header.seq, 'place')} old, {bytes_text(files[0].stat().st_size)}"
+    whole = "is whole" if checked_ms == now_ms else f"was whole at {time_text(checked_ms)}, when it was read"
+    return Finding("snapshots", OK, f"{name} {whole}: state at place {header.seq:,}, {age}")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' if count != 1 else ''}"
+
+
+def _clock(newest_ms: int | None, now_ms: int) -> Finding:
+    words = f"this machine says {time_text(now_ms)}"
+    if now_ms < BUILT_MS:
+        return Finding("clock", WRONG, f"{words}, before this program was made", "Set the clock.")
+    if newest_ms is not None and newest_ms > now_ms + DAY_MS:
+        words = f"{words}, and the newest event is of {time_text(newest_ms)}"
+        cure = (
+            "One of the two is wrong, unless the data is made up: events before that time, less lateness, are refused."
+        )
+        return Finding("clock", NOTE, words, cure)
+    return Finding("clock", OK, words)
+
+
+def look_at_active(unapplied: Callable[[Log], Sequence[Change]], log: Log) -> Finding:
+    """Whether the project's files are the active version."""
+    try:
+        found = unapplied(log)
+    except DefinitionError as error:
+        words = f"the files have {_counted(len(error.problems), 'mistake')} and cannot become active"
+        return Finding("active version", WRONG, words, "'shroff check' names each of them with its place.")
+    if not found:
+        return Finding("active version", OK, "the project's files, as they are")
+    now, later = names_of(found, NOW), names_of(found, RESTART)
+    cures = ["'shroff apply' makes them active, also while 'shroff serve' or 'shroff run' runs."] if now else []
+    if later:
+        cures.append(f"Restart 'shroff serve' or 'shroff run' for {', '.join(later)}.")
+    words = f"{_counted(len(found), 'change')} in files only: {', '.join([*now, *later])}"
+    return Finding("active version", WRONG, words, " ".join(cures))
+
+
+def bytes_text(count: int) -> str:
+    """A size for people, in powers of 1024."""
+    size, units = float(count), ["bytes", "KiB", "MiB", "GiB", "TiB"]
+    while size >= 1024 and len(units) > 1:
+        size /= 1024
+        units.pop(0)
+    return f"{size:,.0f} {units[0]}" if units[0] == "bytes" else f"{size:,.1f} {units[0]}"

@@ -1,0 +1,61 @@
+"""What `doctor` looks at in the rows of the log: whether they are still what was written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from time import monotonic
+from typing import Final
+
+from shroff.engine.documents import receipt_of
+from shroff.errors import StateError
+from shroff.streams.log import Log
+
+WITHIN_S: Final = 1.0  # for the database's own check, and as long again for rows: a look is made each minute
+_BLOCK: Final = 1_024  # places that are read at once
+
+
+@dataclass(frozen=True, slots=True)
+class RowsRead:
+    """How many places were read of how many; `damage` says what is wrong, in words, where something is."""
+
+    read: int
+    of: int
+    damage: str = ""
+
+
+def read_rows(log: Log, seed: int, within_s: float = WITHIN_S) -> RowsRead:
+    """The database's own check, then rows with their sums and receipts: the newest, and others by lot.
+
+    Places that moved to the lake have its hashes. A small log is read as a whole.
+    """
+    pruned, last = log.pruned_to(), log.last_seq()
+    words = log.damage(within_s)
+    if words:
+        return RowsRead(0, last - pruned, f"{log.place} is damaged: {' '.join(words.split())}")
+    blocks = list(range(pruned, last, _BLOCK))[::-1]
+    newest, rest = blocks[:1], blocks[1:]
+    Random(seed).shuffle(rest)  # noqa: S311 - of what is looked at
+    end_s, read = monotonic() + within_s, 0
+    for after in newest + rest:
+        if read and monotonic() > end_s:
+            break
+        upto = min(after + _BLOCK, last)
+        try:
+            _check(log, after, upto)
+        except StateError as error:
+            return RowsRead(read, last - pruned, str(error))
+        read += upto - after
+    return RowsRead(read, last - pruned)
+
+
+def _check(log: Log, after: int, upto: int) -> None:
+    """Read what stands at places. Raises: StorageError where it is not what was written."""
+    bodies = {one.seq: one.body for rows in log.read(after, upto) for one in rows if one.decided}
+    for decisions in log.decisions_after(after, upto):
+        for row in decisions:
+            if receipt_of(row, bodies[row.seq]) != row.receipt:
+                raise StateError(f"{log.place}: the decision at place {row.seq:,} does not have its own receipt")
+    for name in (log.flags_after, log.hits_after):
+        for _ in name(after, upto):
+            pass

@@ -1,0 +1,160 @@
+"""What `doctor` asks outside: each system of a project once, all at the same time, none for longer than a moment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Thread
+from typing import Any, Final, Generic, TypeVar
+
+from shroff.config import unset
+from shroff.errors import ShroffError, StateError, TransientError, UsageError
+from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
+from shroff.project.settings.systems import System, Systems
+from shroff.streams.source import Standing
+
+LIMIT_S: Final = 5.0  # for an answer of what is outside
+TROUBLE_SHOWN: Final = 3  # parts in a line
+MEND: Final = "Mend what shroff.yaml says of it, or what is outside; then 'shroff doctor' again."
+AWAY: Final = "See that it runs, that its address in shroff.yaml is right, and that this machine may reach it."
+Given = TypeVar("Given")
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """Something outside that is asked; `ask` gives what is found, in words. What it raises is the finding."""
+
+    subject: str
+    ask: Callable[[], Finding]
+
+
+def asked(tries: Sequence[Try], limit_s: float = LIMIT_S) -> list[Finding]:
+    """Ask all of them at the same time; whoever has not answered in time is away. Cost: the limit at most."""
+    found = [_Answer(one.ask) for one in tries]
+    until_s = time.monotonic() + limit_s
+    return [_finding(one, answer, until_s, limit_s) for one, answer in zip(tries, found, strict=True)]
+
+
+def within(limit_s: float, ask: Callable[[], Given], what: str) -> Given:
+    """The answer, if it comes in time. Raises: TransientError where it does not; else whatever `ask` raises."""
+    return _Answer(ask).within(time.monotonic() + limit_s, limit_s, what)
+
+
+class _Answer(Generic[Given]):
+    """What a call gives, on a thread that nobody waits for at the end."""
+
+    def __init__(self, ask: Callable[[], Given]) -> None:
+        self._ask = ask
+        self._given: list[Given] = []
+        self._error: Exception | None = None
+        self._thread = Thread(target=self._run, name="asked", daemon=True)
+        self._thread.start()
+
+    def within(self, until_s: float, limit_s: float, what: str) -> Given:
+        self._thread.join(max(until_s - time.monotonic(), 0))
+        if self._thread.is_alive():
+            raise TransientError(f"{what} did not answer within {limit_s:g} s")
+        if self._error is not None:
+            raise self._error
+        return self._given[0]
+
+    def _run(self) -> None:
+        try:
+            self._given.append(self._ask())
+        except Exception as error:  # noqa: BLE001 - it is raised for whoever asked
+            self._error = error
+
+
+def _finding(one: Try, answer: _Answer[Finding], until_s: float, limit_s: float) -> Finding:
+    try:
+        return answer.within(until_s, limit_s, "it")
+    except (UsageError, StateError) as error:
+        return Finding(one.subject, WRONG, str(error), MEND)
+    except ShroffError as error:
+        return Finding(one.subject, WRONG, str(error), AWAY)
+    except OSError as error:
+        return Finding(one.subject, WRONG, f"it cannot be had: {error.strerror or type(error).__name__}", AWAY)
+
+
+# ---- variables
+
+
+def settings_of(systems: Systems) -> Iterator[tuple[str, System, Mapping[str, Any]]]:
+    """Each outside system with the key of shroff.yaml under which it stands, and its settings."""
+    for name, system in (("source", systems.source), ("store", systems.store), ("lake", systems.lake)):
+        if system is not None:
+            is_kind = name == "source"
+            yield f"{name}.{system.kind}" if is_kind else name, system, system.options
+    for name, system in systems.sinks.items():
+        yield f"sinks.{name}.{system.kind}", system, system.options
+    for name, system in (("online", systems.online), ("snapshots", systems.snapshots)):
+        if system is not None:
+            yield name, system, system.options
+
+
+def unset_variables(systems: Systems) -> dict[str, list[str]]:
+    """The variables that settings read and that are not set, each with the keys of shroff.yaml that read it."""
+    found: dict[str, list[str]] = {}
+    for path, _, options in settings_of(systems):
+        for key, text in _texts(options, path):
+            for name in unset(text):
+                found.setdefault(name, []).append(key)
+    return found
+
+
+def is_set(system: System) -> bool:
+    """Whether all variables that its settings read are set."""
+    return not any(unset(text) for _, text in _texts(system.options, ""))
+
+
+def look_at_variables(systems: Systems) -> Iterator[Finding]:
+    """One finding for all variables that are not set; nothing where all are."""
+    found = unset_variables(systems)
+    if found:
+        named = "; ".join(f"{name} ({', '.join(keys)})" for name, keys in found.items())
+        are = "variables of the environment are" if len(found) > 1 else "variable of the environment is"
+        cure = (
+            "Set them where shroff runs. What reads them was not asked."
+            if len(found) > 1
+            else ("Set it where shroff runs. What reads it was not asked.")
+        )
+        yield Finding("variables", WRONG, f"{len(found)} {are} not set: {named}", cure)
+
+
+def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Each text of settings with its key."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for name, one in value.items():
+            yield from _texts(one, f"{path}.{name}")
+    elif isinstance(value, list):
+        for one in value:
+            yield from _texts(one, path)
+
+
+# ---- sources
+
+
+def source_finding(where: str, standings: Sequence[Standing]) -> Finding:
+    """How a source stands that answered: what waits, and what cannot be read on."""
+    troubles = [f"{one.part}: {one.trouble}" for one in standings if one.trouble]
+    silent = [one.part for one in standings if one.waiting is None and not one.trouble]
+    many = f"{len(standings):,} part{'s' if len(standings) != 1 else ''}"
+    if troubles:
+        shown = "; ".join(_without_twice(one) for one in troubles[:TROUBLE_SHOWN])
+        more = f"; and {len(troubles) - TROUBLE_SHOWN:,} more" if len(troubles) > TROUBLE_SHOWN else ""
+        cure = "'shroff source list' shows all parts; 'shroff source forget PART' lets one begin anew."
+        return Finding("source", WRONG, f"{shown}{more}", cure)
+    if silent:
+        words = f"{where}: nobody answers for {', '.join(silent[:TROUBLE_SHOWN])}"
+        return Finding("source", NOTE, words, "A worker waits for them. See that all brokers run.")
+    waiting = sum(one.waiting or 0 for one in standings)
+    return Finding("source", OK, f"{where} answers: {many}, {waiting:,} message{'s' if waiting != 1 else ''} to read")
+
+
+def _without_twice(words: str) -> str:
+    """Words without the part's name where they begin with it themselves."""
+    part, _, rest = words.partition(": ")
+    return rest if rest.startswith(part) else words

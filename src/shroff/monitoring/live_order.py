@@ -1,0 +1,100 @@
+"""By how much a live source may give messages out of order, what of that the log has, and which windows are short."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Final
+
+from shroff.errors import Problem
+from shroff.events.definitions import Events
+from shroff.language.expression import aggregates
+from shroff.language.values import show_duration
+from shroff.monitoring.doctor import NOTE, OK, Finding
+from shroff.project.definitions import Definitions, computed_of
+from shroff.project.settings.systems import System
+from shroff.streams.log import Log
+from shroff.streams.source import CERTAIN_S
+
+LOOKED_AT: Final = 10_000  # the newest places of a log
+SHARE: Final = 0.99  # of the events are in order but for a time that is told
+SHOWN: Final = 3
+PAGE: Final = "docs/explain/partitions.md"
+
+
+def bound_ms(source: System | None) -> int:
+    """By how much a live message may overtake those of other parts; 0 where all parts are read in one moment."""
+    return int(CERTAIN_S * 1_000) if source is not None and source.kind == "kafka" else 0
+
+
+def short_windows(definitions: Definitions, source: System, upto_ms: int) -> dict[str, str]:
+    """What has a window no longer than that over an entity that is not the key of messages, with that entity.
+
+    The key is the first entity of each event type, as for `shroff produce`. With several lanes it is in every entity.
+    """
+    if source.lanes > 1:
+        return {}
+    others = _not_the_key(definitions.events)
+    return {
+        one.name: each.entity
+        for one in computed_of(definitions)
+        for each in aggregates(one.node)
+        if each.over_ms is not None and each.over_ms <= upto_ms and each.entity in others
+    }
+
+
+def _not_the_key(events: Events) -> set[str]:
+    """The entities that some event type has, and not first."""
+    return {
+        name
+        for type_ in events.types
+        for name in [name for name, entity in events.entities.items() if type_ in entity.keys][1:]
+    }
+
+
+def remarks(definitions: Definitions, source: System | None) -> list[str]:
+    """What somebody should know who has such windows."""
+    most_ms = bound_ms(source)
+    if source is None or not most_ms:
+        return []
+    return [
+        f"{name} has a window of {show_duration(most_ms)} or less over {entity}, which is not the key of partitions: "
+        f"while messages come live, an event may be decided up to {show_duration(most_ms)} before an earlier one of "
+        f"another partition ({PAGE})"
+        for name, entity in short_windows(definitions, source, most_ms).items()
+    ]
+
+
+def warnings_of(definitions: Definitions, source: System | None) -> list[Problem]:
+    """The same, for `shroff check`."""
+    return [Problem("shroff.yaml", 0, 0, "source", f"{words}.") for words in remarks(definitions, source)]
+
+
+def look_at_order(log: Log, definitions: Definitions, source: System | None) -> Iterator[Finding]:
+    """How far the newest events of the log are out of order, and which windows are no longer than that."""
+    if source is None:
+        return
+    newest_ms, behind_ms = None, list[int]()
+    for one in chain.from_iterable(log.read(max(log.last_seq() - LOOKED_AT, log.pruned_to(), 0))):
+        if one.kind == "event":
+            newest_ms = max(one.time_ms, newest_ms or one.time_ms)
+            behind_ms.append(newest_ms - one.time_ms)
+    if not behind_ms:
+        return
+    behind_ms.sort()
+    count = sum(each > 0 for each in behind_ms)
+    if not count:
+        yield Finding("order", OK, f"the last {len(behind_ms):,} events are in order of time")
+        return
+    most_ms = behind_ms[int(SHARE * (len(behind_ms) - 1))]
+    words = (
+        f"of the last {len(behind_ms):,} events {count:,} came behind a newer one, by {show_duration(behind_ms[-1])} "
+        f"at most, and {SHARE:.0%} by {show_duration(most_ms)} at most"
+    )
+    found = short_windows(definitions, source, max(most_ms, bound_ms(source)))
+    if not found:
+        yield Finding("order", OK, words)
+        return
+    named = ", ".join(sorted(found)[:SHOWN]) + (f" and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
+    cure = f"'wait: 200ms' in the source has a message wait for earlier ones of other partitions; see {PAGE}."
+    yield Finding("order", NOTE, f"{words}; windows over other keys than the partitions' are as short: {named}", cure)

@@ -1,0 +1,129 @@
+"""The daily report: what was decided on a day, what became known, how far that can be trusted yet, and what waits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from shroff.language.values import DAY_MS, HOUR_MS
+from shroff.notices.definitions import Notice
+from shroff.notices.facts import plain
+from shroff.notices.office import Office
+from shroff.notices.raising import due_of
+from shroff.notices.reports.reckoning import Figures, day_of, figures_of, start_of, zone_of
+from shroff.notices.store import Due, NoticeStore
+from shroff.notices.texts.wording import count_text, day_text, lasting_text, money_text, share_text
+from shroff.notices.texts.words import WORDS
+from shroff.project.policy import OUTCOMES
+from shroff.streams.log import Log
+
+MARKS: Final = 40  # characters of the longest bar in plain text
+OVERDUE_MS: Final = 2 * DAY_MS  # from which on a deadline is shown as a day
+LATE_MS: Final = 12 * HOUR_MS  # a report that is later than this is not made any more
+
+
+def report_due(notice: Notice, now_ms: int) -> Due | None:
+    """The report that is due by now: of the day before the last time of day that `at` names; None where it is late."""
+    zone = zone_of(notice)
+    now = datetime.fromtimestamp(now_ms / 1_000, UTC).astimezone(zone)
+    day = now.date() if now.hour * 60 + now.minute >= notice.at_minute else now.date() - timedelta(days=1)
+    at_ms = start_of(day, zone) + notice.at_minute * 60_000
+    if now_ms - at_ms > LATE_MS:
+        return None
+    of = day - timedelta(days=1)
+    return due_of(notice, "report", f"report-{of:%Y-%m-%d}", now_ms, told={"day": f"{of:%Y-%m-%d}"})
+
+
+def report_values(office: Office, notice: Notice, due: Due, log: Log, store: NoticeStore) -> dict[str, Any]:
+    """What a report shows."""
+    day, found = day_of(notice, due), figures_of(office, notice, due, log, store)
+    language = notice.language if isinstance(notice.language, str) else "en"
+    words = WORDS[language]
+    project, shown = plain(office.definitions.settings.name), day_text(day.start_ms, day.zone.key, language)
+    return {
+        "words": words,
+        "language": language,
+        "subject": words["report_subject"].format(project=project, day=shown),
+        "title": words["report"].format(day=shown),
+        "project": project,
+        "zone": day.zone.key,
+        "outcomes": _outcomes(office, found, language),
+        "is_quiet": not any(found.counts.values()),
+        "findings": _findings(found, language),
+        "waiting": _waiting(office, found, due.at_ms, language),
+        "maturity": _maturity(found, language),
+        "hours": _hours(found, language),
+    }
+
+
+def _outcomes(office: Office, found: Figures, language: str) -> list[dict[str, str]]:
+    settings, words = office.definitions.settings, WORDS[language]
+
+    def row(name: str, count: int, units: int) -> dict[str, str]:
+        money = money_text(units, settings.money_places, settings.currency, language)
+        return {"name": name, "count": count_text(count, language), "money": money}
+
+    rows = [row(words[one], found.counts.get(one, 0), found.money.get(one, 0)) for one in OUTCOMES]
+    return [*rows, row(words["together"], sum(found.counts.values()), sum(found.money.values()))]
+
+
+def _findings(found: Figures, language: str) -> list[tuple[str, str]]:
+    words = WORDS[language]
+    counts = {
+        "caught": found.caught,
+        "missed": found.missed,
+        "false_alarms": found.false_alarms,
+        "answers_yes": found.yes,
+        "answers_no": found.no,
+    }
+    return [(words[name], count_text(count, language)) for name, count in counts.items()]
+
+
+def _waiting(office: Office, found: Figures, at_ms: int, language: str) -> list[tuple[str, str]]:
+    """The open cases when the report was due: how many, their money, and the earliest deadline."""
+    words, settings = WORDS[language], office.definitions.settings
+    rows = [(words["open_cases"], count_text(found.open, language))]
+    if found.stake is not None:
+        money = money_text(found.stake, settings.money_places, settings.currency, language)
+        rows.append((words["at_stake"], money))
+    if found.left_ms is not None:
+        rows.append((words["late_cases"], count_text(found.late, language)))
+        rows.append(_deadline(found.left_ms, at_ms, language))
+    if found.escalated:
+        rows.append((words["escalated_cases"], count_text(found.escalated, language)))
+    return rows
+
+
+def _deadline(left_ms: int, at_ms: int, language: str) -> tuple[str, str]:
+    """How long the next case may wait, or for how long it is overdue: since which day, where that is days ago."""
+    words, lasting = WORDS[language], lasting_text(abs(left_ms), language)
+    if left_ms >= 0:
+        return words["time_left"], lasting
+    if left_ms > -OVERDUE_MS:
+        return words["overdue"], words["overdue_by"].format(lasting=lasting)
+    day = datetime.fromtimestamp((at_ms + left_ms) / 1_000, UTC)
+    return words["overdue"], words["overdue_since"].format(day=f"{day:%Y-%m-%d}")
+
+
+def _maturity(found: Figures, language: str) -> str:
+    """How many frauds are known by some ages, in a sentence; nothing where too few are."""
+    words = WORDS[language]
+    told = [
+        words["maturity_at_one" if days == 1 else "maturity_at"].format(share=share_text(share, 1, language), days=days)
+        for days, share in sorted(found.known.items())
+    ]
+    return words["maturity"].format(shares=", ".join(told)) if told else ""
+
+
+def _hours(found: Figures, language: str) -> Sequence[Mapping[str, Any]]:
+    most = max(found.hours.values(), default=0) or 1
+    return [
+        {
+            "hour": hour,
+            "count": count_text(found.hours.get(hour, 0), language),
+            "percent": round(100 * found.hours.get(hour, 0) / most),
+            "marks": "#" * round(MARKS * found.hours.get(hour, 0) / most),
+        }
+        for hour in range(24)
+    ]

@@ -1,0 +1,1 @@
+"""Texts of notices: templates, their sandbox, wording by language, mails as bytes."""

@@ -1,0 +1,159 @@
+"""Texts of a project held against what their notices give them: each name, and a trial of each text with sample values.
+
+What can be named depends on the kind of text (`definitions.Notice.text_kind`) and on the notice's `show`. A text that
+passes here has been written once with samples in each of its languages, so a mail of it fails only where values of an
+event are of another shape than these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from shroff.errors import nearest
+from shroff.notices.definitions import OF_EVENTS, RECEIPT, Notice
+from shroff.notices.texts.templates import TextError, Texts
+from shroff.notices.texts.words import LANGUAGES, WORDS
+
+_ALL: Final = {
+    "words": "The texts that come with shroff in the language of the mail, such as `words.none`.",
+    "language": "The language of the mail: `en` or `de`.",
+    "title": "The heading.",
+    "sender": "The name of the sender: `web: { name: ... }` of shroff.yaml.",
+    "zone": "The time zone by which times are shown.",
+}
+_EVENT: Final = {
+    "help": "What a customer can do without a link: `web: { help: ... }` of shroff.yaml.",
+    "amount": "The amount as `show` names it.",
+    "day": "The day of the event, such as `5 January`.",
+    "show": "All that the notice's `show` names: `show.merchant`. Each stands under its own name too: `merchant`.",
+}
+_ITEMS: Final = {
+    "subject": "The subject line.",
+    "items": "What the mail tells, in a list. Each has `sentence`, `title`, `facts` (labels and values), `reasons`, "
+    "`show`, and `named` with `event`, `rule`, `entity`, `key`, `reason` and `outcome`.",
+    "more": "How many more there are than `items` has.",
+}
+NAMES_OF: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
+    {
+        "question": _ALL
+        | _EVENT
+        | {
+            "until": "Until when the link can be used.",
+            "is_held": "Whether the payment was stopped.",
+            "facts": "Labels and values for a table: the amount, the merchant, the time, the card, and the rest.",
+            "link": "The link to the page that asks. A question needs it.",
+        },
+        RECEIPT: _ALL | _EVENT | _ITEMS,
+        "notice": _ALL
+        | _ITEMS
+        | {
+            "show": "What the notice's `show` names, of the first of `items`. Each stands under its own name too.",
+            "project": "The project's name.",
+            "notice": "The notice's name.",
+        },
+        "report": _ALL
+        | {
+            "subject": _ITEMS["subject"],
+            "project": "The project's name.",
+            "notice": "The notice's name.",
+            "outcomes": "Rows of the decisions: each has `name`, `count` and `money`.",
+            "findings": "Labels and values: what became known on that day.",
+            "waiting": "Labels and values: what waits for people now.",
+            "maturity": "A sentence on how much of the fraud is known by now; may be empty.",
+            "hours": "24 rows: each has `hour`, `count`, `percent` and `marks`.",
+            "is_quiet": "Whether nothing was decided on that day.",
+        },
+    }
+)
+EVERY: Final = frozenset(name for names in NAMES_OF.values() for name in names)  # for a text that no notice uses yet
+_AMOUNT: Final = "24.90\u00a0EUR"
+_FACTS: Final = [("Amount", _AMOUNT), ("When", "Monday 5 January 2026, 14:32, UTC")]
+_NAMED: Final = {"event": "payment/p-1", "rule": "a_rule", "entity": "card", "key": "c-1", "reason": "9 payments"}
+
+
+def check_texts(texts: Texts, notices: Mapping[str, Notice]) -> list[TextError]:
+    """What is wrong with the texts of a project, each mistake once."""
+    found, used = texts.check(), set[str]()
+    broken = {error.name for error in found}
+    for notice in notices.values():
+        if notice.channel == "mail":
+            for error in _of_notice(texts, notice, used):
+                if error.name not in broken and error not in found:
+                    found.append(error)
+    for name in texts.names:
+        if name not in used and f"notices/{name}" not in broken:
+            found += unknown_in(texts, name, EVERY, "any notice")
+    return found
+
+
+def names_for(notice: Notice) -> frozenset[str]:
+    """What the text of a notice may name."""
+    return frozenset([*NAMES_OF[notice.text_kind], *notice.show])
+
+
+def _of_notice(texts: Texts, notice: Notice, used: set[str]) -> Iterator[TextError]:
+    """What is wrong with the texts of one notice; `used` gets the names of these."""
+    what = f"a {notice.text_kind} (notice {notice.name})"
+    known = names_for(notice)
+    for language in languages_of(notice):
+        own = texts.used((notice.texts or notice.name, notice.text_kind), language)
+        used.update(own)
+        unknown = [error for name in own for error in unknown_in(texts, name, known, what)]
+        yield from unknown
+        if own and not unknown:
+            yield from _tried(texts, notice, language)
+
+
+def unknown_in(texts: Texts, name: str, known: Collection[str], what: str) -> Iterator[TextError]:
+    """What a text of the project names that it is not given."""
+    for one, line in texts.named_in(name):
+        if one not in known:
+            words = f"{one!r} is nothing that {what} has. {nearest(one, known)}"
+            yield TextError(f"notices/{name}", words.rstrip(), line)
+
+
+def languages_of(notice: Notice) -> tuple[str, ...]:
+    """The languages in which a notice may be written."""
+    return (notice.language,) if isinstance(notice.language, str) else LANGUAGES
+
+
+def _tried(texts: Texts, notice: Notice, language: str) -> Iterator[TextError]:
+    """The first mistake that shows where a text is written with samples."""
+    for values in samples(notice, language):
+        try:
+            texts.render((notice.texts or notice.name, notice.text_kind), language, values, falls_back=False)
+        except TextError as error:
+            yield TextError(error.name, f"no mail of notice {notice.name} can come of it: {error.words}", error.line)
+            return
+
+
+def samples(notice: Notice, language: str) -> Iterator[dict[str, Any]]:
+    """Values of the shapes that the text of a notice is given: what it shows is always text."""
+    words, shown = WORDS[language], dict.fromkeys(notice.show, _AMOUNT)
+    given: dict[str, Any] = {**shown, **dict.fromkeys(NAMES_OF[notice.text_kind], "sample")}
+    given |= {"words": words, "language": language, "show": shown, "facts": list(_FACTS), "amount": _AMOUNT}
+    found: list[dict[str, Any]]
+    if notice.text_kind == "question":
+        found = [{"is_held": is_held, "link": "https://bank.example/confirm/x"} for is_held in (True, False)]
+    elif notice.text_kind == "report":
+        rows = {
+            "outcomes": [{"name": "approved", "count": "12", "money": _AMOUNT}],
+            "findings": [("false alarms", "0")],
+            "waiting": [("open cases", "0")],
+            "hours": [{"hour": hour, "count": "1", "percent": 50, "marks": "##"} for hour in range(24)],
+        }
+        found = [{**rows, "maturity": words["maturity"] * is_old, "is_quiet": is_old} for is_old in (True, False)]
+    else:
+        item = {
+            "sentence": "9 payments in 10 minutes",
+            "title": "payment/p-1",
+            "facts": list(_FACTS) if notice.on in OF_EVENTS else [],
+            "reasons": ["9 payments"],
+            "show": shown,
+            "named": {**_NAMED, "outcome": words["review"]},
+        }
+        may_be_many = bool(notice.digest_ms or notice.limit or notice.quiet)
+        found = [{"items": [item], "more": 0}, {"items": [item, item], "more": 2}][: 1 + may_be_many]
+    yield from ({**given, **one} for one in found)

@@ -1,0 +1,201 @@
+"""What a letter says: the texts of mails, and the documents of calls and of the lake, made when they leave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from shroff.notices.definitions import RECEIPT, Notice
+from shroff.notices.facts import Facts, Told, plain
+from shroff.notices.store import Due, Question
+from shroff.notices.texts.mails import Written
+from shroff.notices.texts.templates import Texts
+from shroff.notices.texts.wording import day_text, moment_text, until_text
+from shroff.notices.texts.words import WORDS
+from shroff.project.definitions import Definitions
+from shroff.streams.log import Log
+
+ITEMS_MAX: Final = 50  # that one mail shows
+PLACES: Final = ("amount", "merchant", "card")  # of `show`, in the order of the texts; a moment stands before `card`
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who a mail is from: the name that it shows, what one can do without a link, and where links lead.
+
+    Without `help` it is that of the language.
+    """
+
+    name: str
+    url: str
+    help: str = ""
+
+    def help_in(self, language: str) -> str:
+        return self.help or WORDS[language]["help"]
+
+
+class Letters:
+    """Writes letters for the notices of a project as it is now."""
+
+    def __init__(self, definitions: Definitions, texts: Texts, sender: Sender) -> None:
+        self._definitions, self._texts, self._sender = definitions, texts, sender
+        self.facts = Facts(definitions)
+
+    # ---- mails
+
+    def question(self, notice: Notice, told: Told, question: Question, link: str) -> Written:
+        """The mail that asks a customer."""
+        return self._rendered(notice, {**self.question_values(notice, told, question), "link": link})
+
+    def question_values(self, notice: Notice, told: Told, question: Question, language: str = "") -> dict[str, Any]:
+        """What a question's mail and page show: nothing of it names a person, or a card beyond its end.
+
+        In a language, or in that which the notice says.
+        """
+        language, zone = language or self.facts.language(notice, told), self.facts.zone(notice, told)
+        words, shown = WORDS[language], self.facts.shown(notice, told, language)
+        return {
+            "words": words,
+            "language": language,
+            "title": words["was_it_you"],
+            "sender": self._sender.name,
+            "help": self._sender.help_in(language),
+            "amount": shown.get("amount", words["none"]),
+            "day": day_text(told.time_ms, zone, language),
+            "until": until_text(question.ends_ms, zone, language),
+            "zone": zone,
+            "is_held": told.outcome in {"challenge", "review", "decline"},
+            "facts": self._facts(notice, told, language, zone),
+            "show": shown,
+        }
+
+    def _rendered(self, notice: Notice, values: Mapping[str, Any]) -> Written:
+        """A mail by the texts of a notice; what `show` names has its own names too, where nothing else has them."""
+        shown = {**dict.fromkeys(notice.show, values["words"]["none"]), **values.get("show", {})}
+        names = notice.texts or notice.name, notice.text_kind
+        return self._texts.render(names, str(values["language"]), {**shown, **values})
+
+    def notice(self, notice: Notice, dues: Sequence[Due], log: Log) -> Written:
+        """A mail of one thing or of many: to people who work here, or a receipt to whom the event names."""
+        first = self._told(dues[0], log)
+        language, zone = self.facts.language(notice, first), self.facts.zone(notice, first)
+        words, is_one = WORDS[language], len(dues) == 1
+        is_receipt = notice.text_kind == RECEIPT
+        items = [self._item(notice, due, self._told(due, log), language, zone) for due in dues[:ITEMS_MAX]]
+        project = plain(self._definitions.settings.name)
+        values = {
+            "words": words,
+            "language": language,
+            "items": items,
+            "more": max(len(dues) - ITEMS_MAX, 0),
+            "sender": self._sender.name,
+            "zone": zone,
+            "show": items[0]["show"],
+        }
+        if is_receipt:
+            day = "" if first is None else day_text(first.time_ms, zone, language)
+            values |= {
+                "help": self._sender.help_in(language),
+                "day": day,
+                **_receipt_heads(items, len(dues), words, day),
+            }
+        else:
+            if is_one:
+                subject = words[f"{dues[0].kind}_subject"].format(project=project, **items[0]["named"])
+            else:
+                subject = words["digest_subject"].format(project=project, count=len(dues))
+            title = items[0]["title"] if is_one else subject
+            values |= {"subject": subject, "title": title, "project": project, "notice": notice.name}
+        return self._rendered(notice, values)
+
+    def report(self, notice: Notice, values: Mapping[str, Any]) -> Written:
+        """The daily report, of what `report.values` gives."""
+        return self._rendered(notice, {**values, "notice": notice.name, "sender": self._sender.name})
+
+    # ---- documents
+
+    def document(self, notice: Notice, due: Due, log: Log) -> tuple[str, bytes] | None:
+        """What a call or the lake gets: the event's id, and JSON. None where there is nothing of it any more."""
+        told = self._told(due, log)
+        if due.event and told is None:
+            return None
+        if notice.document and told is not None:
+            parts = self.facts.document(notice, told)
+            found = "{" + ",".join(f"{msgspec.json.encode(name).decode()}:{text}" for name, text in parts.items()) + "}"
+            return told.id, found.encode()
+        named = _named(due, told)
+        body = {"notice": notice.name, "kind": due.kind, "event": due.event, "rule": due.rule, **named}
+        if told is not None:
+            body |= {"outcome": told.outcome, "receipt": told.receipt, "reasons": list(told.reasons)}
+        return (told.id if told is not None else due.key), msgspec.json.encode(body)
+
+    # Below: one notification
+
+    def _told(self, due: Due, log: Log) -> Told | None:
+        return self.facts.told(log, due.event) if due.event else None
+
+    def _item(self, notice: Notice, due: Due, told: Told | None, language: str, zone: str) -> dict[str, Any]:
+        words, named = WORDS[language], _named(due, told)
+        outcome = str(named.get("outcome", ""))
+        named["outcome"] = words.get(outcome, outcome)
+        own_answer = str(named.get("answer", ""))
+        if due.kind == "answer":
+            named["answer"] = words[own_answer]
+        if notice.text_kind == RECEIPT:
+            sentence = words[f"receipt_{_receipt_of(due, outcome, own_answer)}"]
+        else:
+            sentence = words["answer_line" if due.kind == "answer" else due.kind].format(**named)
+        facts = [] if told is None else self._facts(notice, told, language, zone)
+        if due.kind == "case" and "case" in named and notice.text_kind != RECEIPT:
+            facts.append((words["the_case"], f"{self._sender.url.rstrip('/')}/cases/{named['case']}"))
+        reasons = [plain(one) for one in told.reasons] if told is not None and due.kind == "decision" else []
+        title = sentence if due.kind in {"failure", "spike"} else plain(str(named.get("event", ""))) or sentence
+        none = dict.fromkeys(notice.show, words["none"])
+        shown = none if told is None else self.facts.shown(notice, told, language)
+        found = {"sentence": sentence, "title": title, "facts": facts, "reasons": reasons}
+        return found | {"named": named, "show": shown}
+
+    def _facts(self, notice: Notice, told: Told, language: str, zone: str) -> list[tuple[str, str]]:
+        """Labels with what stands behind them: the amount first, then whom it went to, when, the card, and the rest."""
+        words, shown = WORDS[language], self.facts.shown(notice, told, language)
+        found = [(words[name], shown[name]) for name in PLACES[:2] if name in shown]
+        found.append((words["when"], moment_text(told.time_ms, zone, language)))
+        found += [(words[name], shown[name]) for name in PLACES[2:] if name in shown]
+        rest = (name for name in shown if name not in PLACES)
+        return [*found, *((name.replace("_", " ").capitalize(), shown[name]) for name in rest)]
+
+
+def _receipt_of(due: Due, outcome: str, answer: str) -> str:
+    """What a customer is told of something: its name among the words."""
+    if due.kind == "answer":
+        return f"answer_{answer}"
+    return outcome if due.kind == "decision" else due.kind
+
+
+def _receipt_heads(
+    items: Sequence[Mapping[str, Any]], count: int, words: Mapping[str, str], day: str
+) -> dict[str, str]:
+    """The amount, the subject and the heading of a receipt of so many things."""
+    amount = items[0]["show"].get("amount", words["none"])
+    if count > 1:
+        subject = title = words["receipts_subject"].format(count=count)
+    elif amount == words["none"] or not day:
+        subject, title = words["receipt_subject_plain"], items[0]["sentence"]
+    else:
+        subject, title = words["receipt_subject"].format(amount=amount, day=day), items[0]["sentence"]
+    return {"amount": amount, "subject": subject, "title": title}
+
+
+def _named(due: Due, told: Told | None) -> dict[str, Any]:
+    """What the sentences of a notification name, all as it may stand in a mail."""
+    own: dict[str, Any] = msgspec.json.decode(due.told) if due.told else {}
+    found = {name: plain(value) if isinstance(value, str) else value for name, value in own.items()}
+    flag = next((one for one in told.flags if one.rule == due.rule), None) if told is not None else None
+    entity, key = ("", "") if flag is None else (flag.entity, flag.key)
+    reason = flag.reason if flag is not None else str(own.get("reason", ""))
+    outcome = "" if told is None else told.outcome
+    base = {"event": due.event, "rule": due.rule, "entity": entity, "key": key, "reason": reason, "outcome": outcome}
+    return {**{name: plain(value) for name, value in base.items()}, **found}

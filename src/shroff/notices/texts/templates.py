@@ -1,0 +1,198 @@
+"""Texts of notices: templates in a sandbox, which see the values that they are given and nothing else.
+
+A template comes with shroff (`templates/question.txt.j2`, `notice`, `report`, each with its `.html.j2`), or lies beside
+the notices of a project and takes the place of that one. The plain text begins with a line `Subject: …` and an empty
+line. HTML shows what it is given as text, and loads nothing: no picture, no style and no font from anywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from importlib import resources
+from typing import Any, Final
+
+from jinja2 import BaseLoader, Template, TemplateError, TemplateNotFound, TemplateSyntaxError, meta, nodes
+
+from shroff.errors import UsageError
+from shroff.notices.texts.mails import Written
+from shroff.notices.texts.sandbox import Sandbox, check_own
+
+FOLDER: Final = "notices/"
+ENDINGS: Final = (".txt.j2", ".html.j2")
+NO_SUBJECT: Final = "a plain text begins with a line 'Subject: …' and an empty one"
+LENGTH_MAX: Final = 256 * 1024  # characters of one text: a mail is read by a person
+_SHIPPED: Final = resources.files("shroff.notices").joinpath("templates")
+_SUBJECT: Final = re.compile(r"Subject:[ \t]*([^\r\n]+)\r?\n\r?\n")
+
+
+class TextError(UsageError):
+    """A template cannot give a text: says which, and the line where that is known."""
+
+    def __init__(self, name: str, words: str, line: int = 0) -> None:
+        self.name, self.line = name, line
+        self.words = words if words.endswith("?") else f"{words.rstrip('.')}."
+        super().__init__(f"{name}{f':{line}' if line else ''}: {self.words}")
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the template is one of the project."""
+        return self.name.startswith(FOLDER)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TextError) and str(self) == str(other)
+
+    __hash__ = UsageError.__hash__
+
+
+class Texts:
+    """The templates of a project, by the names of files: `notices/customer.de.txt.j2`."""
+
+    def __init__(self, files: Mapping[str, str]) -> None:
+        self._own = {
+            name[len(FOLDER) :]: text for name, text in files.items() if name.startswith(FOLDER) and _is_template(name)
+        }
+        self._environment = Sandbox(_Loader(self._own))
+
+    @property
+    def names(self) -> list[str]:
+        """The templates of the project's own, by their names in `notices/`."""
+        return sorted(self._own)
+
+    def render(
+        self, names: tuple[str, ...], language: str, values: Mapping[str, Any], *, falls_back: bool = True
+    ) -> Written:
+        """What the first template that there is, of these names, makes of some values.
+
+        Where a project has only the plain text, there is no HTML: the words of another text would stand beside it.
+        Where a template of the project fails, the text that comes with shroff, the last of these names, takes its
+        place, and `trouble` says so. Raises: TextError, also for the project's own where nothing is to take its place.
+        """
+        try:
+            return self._rendered(names, language, values)
+        except TextError as error:
+            if not (falls_back and error.is_own) or _shipped(f"{names[-1]}.txt.j2") is None:
+                raise
+            return replace(Texts({}).render(names[-1:], language, values), trouble=str(error))
+
+    def _rendered(self, names: tuple[str, ...], language: str, values: Mapping[str, Any]) -> Written:
+        name, plain = self._found(names, language, ".txt.j2")
+        text = self._text(plain, values)
+        head = _SUBJECT.match(text)
+        if head is None:
+            raise TextError(f"{FOLDER}{plain}" if plain in self._own else plain, NO_SUBJECT, 1)
+        html = ""
+        beside = self._beside(name, plain, language)
+        if beside:
+            html = self._text(beside, values)
+        return Written(head[1].strip(), text[head.end() :], html)
+
+    def _beside(self, name: str, plain: str, language: str) -> str:
+        """The HTML beside a plain text; empty where there is none."""
+        beside = self._named(name, language, ".html.j2")
+        return beside if beside and (plain not in self._own or beside in self._own) else ""
+
+    def used(self, names: tuple[str, ...], language: str) -> list[str]:
+        """The templates of the project that a mail of these names is made of, with those that they include."""
+        name, plain = self._found(names, language, ".txt.j2")
+        waiting, found = [plain, self._beside(name, plain, language)], dict[str, None]()
+        while waiting:
+            one = waiting.pop()
+            source = self._own.get(one) or _shipped(one) or ""
+            if one not in found and source:
+                found[one] = None
+                waiting += [str(two) for two in meta.find_referenced_templates(self._parsed(one, source)) if two]
+        return [one for one in found if one in self._own]
+
+    def named_in(self, name: str) -> list[tuple[str, int]]:
+        """What a template of the project names that it does not set itself, each with its first line."""
+        tree = self._parsed(name, self._own[name])
+        return [
+            (one, min(part.lineno for part in tree.find_all(nodes.Name) if part.name == one))
+            for one in sorted(meta.find_undeclared_variables(tree))
+        ]
+
+    def _parsed(self, name: str, text: str) -> nodes.Template:
+        try:
+            return self._environment.parse(text, name)
+        except TemplateSyntaxError:  # which `check` tells
+            return nodes.Template([], lineno=1)
+
+    def check(self) -> list[TextError]:
+        """What is wrong with the project's own templates by themselves, whatever notice uses them."""
+        found = []
+        for name in self.names:
+            try:
+                self._environment.get_template(name)
+            except TemplateSyntaxError as error:
+                found.append(TextError(f"{FOLDER}{name}", error.message or "it cannot be read", error.lineno))
+            except TemplateError as error:
+                found.append(TextError(f"{FOLDER}{name}", str(error)))
+            else:
+                has_subject = "Subject:" in self._own[name] or not name.endswith(".txt.j2")
+                if not has_subject and not any(self._parsed(name, self._own[name]).find_all(nodes.Include)):
+                    found.append(TextError(f"{FOLDER}{name}", NO_SUBJECT, 1))
+        return found
+
+    # Below: one template
+
+    def _found(self, names: tuple[str, ...], language: str, ending: str) -> tuple[str, str]:
+        for name in names:
+            found = self._named(name, language, ending)
+            if found:
+                return name, found
+        raise TextError(f"{FOLDER}{names[0]}{ending}", "there is no such text")
+
+    def _named(self, name: str, language: str, ending: str) -> str:
+        """The template of a name for a language, or for all; empty where there is none."""
+        own = [one for one in (f"{name}.{language}{ending}", f"{name}{ending}") if one in self._own]
+        return own[0] if own else f"{name}{ending}" if _shipped(f"{name}{ending}") is not None else ""
+
+    def _text(self, name: str, values: Mapping[str, Any]) -> str:
+        shown = f"{FOLDER}{name}" if name in self._own else name
+        try:
+            return _limited(self._environment.get_template(name), shown, values)
+        except TemplateSyntaxError as error:
+            raise TextError(shown, error.message or "it cannot be read", error.lineno) from None
+        except TemplateError as error:
+            raise TextError(shown, f"{type(error).__name__}: {error}") from None
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise TextError(shown, f"{type(error).__name__}: {error}") from None
+
+
+def _limited(template: Template, name: str, values: Mapping[str, Any]) -> str:
+    parts, length = [], 0
+    for part in template.generate(**values):
+        parts.append(part)
+        length += len(part)
+        if length > LENGTH_MAX:
+            raise TextError(name, f"it gives more than {LENGTH_MAX:,} characters")
+    return "".join(parts)
+
+
+class _Loader(BaseLoader):
+    """The project's own templates, then those that come with shroff. No other file can be named."""
+
+    def __init__(self, own: Mapping[str, str]) -> None:
+        self._own = own
+
+    def get_source(self, environment: Any, template: str) -> tuple[str, str | None, Any]:
+        text = self._own.get(template)
+        if text is not None:
+            check_own(environment, template, text)
+        if text is None:
+            text = _shipped(template)
+        if text is None:
+            raise TemplateNotFound(template)
+        return text, None, lambda: True
+
+
+@cache
+def _shipped(name: str) -> str | None:
+    return next((one.read_text("utf-8") for one in _SHIPPED.iterdir() if one.name == name), None)
+
+
+def _is_template(name: str) -> bool:
+    return name.endswith(ENDINGS)

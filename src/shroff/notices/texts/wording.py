@@ -1,0 +1,123 @@
+"""How money, times and card numbers are written in each language, and what is never written."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from shroff.language.values import MINUTE_MS, show_decimal
+from shroff.notices.texts.words import DAYS, MARKS, MONTHS, WORDS
+
+NO_BREAK: Final = "\u00a0"
+MINUS: Final = "\u2212"
+HASHED: Final = re.compile(r"hashed:[0-9a-f]{32}:(.{0,4})")
+_CARD: Final = re.compile(r"(?<![0-9A-Za-z])(?:[0-9][ -]?){11,18}[0-9](?![0-9A-Za-z])")
+_HIDDEN_CARD: Final = re.compile(r"(?<![0-9])(?:[0-9][ ./_-]?){11,18}[0-9](?![0-9])")  # one by its check digit alone
+_HIDDEN: Final = "••••"
+
+
+def money_text(units: int, places: int, currency: str, language: str) -> str:
+    r"""An amount for people.
+
+    >>> money_text(166190, 2, "EUR", "en"), money_text(166190, 2, "EUR", "de")
+    ('1,661.90\xa0EUR', '1.661,90\xa0EUR')
+    """
+    thousands, point = MARKS[language]
+    whole, _, rest = show_decimal(abs(units), places).partition(".")
+    text = f"{int(whole):,}".replace(",", thousands) + (point + rest if rest else "")
+    return f"{MINUS if units < 0 else ''}{text}{NO_BREAK}{currency}"
+
+
+def count_text(count: int, language: str) -> str:
+    """A number of things, parted by thousands."""
+    return f"{count:,}".replace(",", MARKS[language][0])
+
+
+def share_text(part: float, whole: float, language: str) -> str:
+    """A share in percent; nothing of nothing is a dash that words explain."""
+    if not whole:
+        return WORDS[language]["none"]
+    return f"{100 * part / whole:.1f}".replace(".", MARKS[language][1]) + f"{NO_BREAK}%"
+
+
+def day_text(at_ms: int, zone: str, language: str) -> str:
+    """A day without its year: `20 July`."""
+    at = _at(at_ms, zone)
+    return WORDS[language]["day"].format(day=at.day, month=MONTHS[language][at.month - 1])
+
+
+def moment_text(at_ms: int, zone: str, language: str) -> str:
+    """A moment with its weekday and where that clock is: `Monday 20 July 2026, 14:32, time in Berlin`."""
+    at = _at(at_ms, zone)
+    place = zone.rpartition("/")[2].replace("_", " ")
+    return WORDS[language]["moment"].format(
+        weekday=DAYS[language][at.weekday()],
+        day=at.day,
+        month=MONTHS[language][at.month - 1],
+        year=at.year,
+        time=f"{at:%H:%M}",
+        zone="UTC" if zone == "UTC" else WORDS[language]["time_in"].format(place=place),
+    )
+
+
+def until_text(at_ms: int, zone: str, language: str) -> str:
+    """A moment that is near: `21 July, 14:32`."""
+    return f"{day_text(at_ms, zone, language)}, {_at(at_ms, zone):%H:%M}"
+
+
+def lasting_text(length_ms: int, language: str) -> str:
+    r"""How long something lasts, by its two greatest units; nothing is shorter than a minute.
+
+    >>> lasting_text(7_500_000, "en"), lasting_text(90_000_000, "de"), lasting_text(200, "en")
+    ('2\xa0h 5\xa0min', '1\xa0T 1\xa0Std.', '1\xa0min')
+    """
+    minutes = max(1, length_ms // MINUTE_MS)
+    counts = {"days": minutes // 1_440, "hours": minutes // 60 % 24, "minutes": minutes % 60}
+    first = next(at for at, count in enumerate(counts.values()) if count)
+    shown = [(name, count) for name, count in list(counts.items())[first : first + 2] if count]
+    return " ".join(WORDS[language][name].format(count=count).replace(" ", NO_BREAK) for name, count in shown)
+
+
+def _at(at_ms: int, zone: str) -> datetime:
+    return datetime.fromtimestamp(at_ms / 1_000, UTC).astimezone(ZoneInfo(zone))
+
+
+def last_four(text: str) -> str:
+    """What may be shown of a card or an account: the last four characters.
+
+    >>> last_four("4000123412344417"), last_four("hashed:" + 32 * "a" + ":4417"), last_four("c-1")
+    ('4417', '4417', 'c-1')
+    """
+    found = HASHED.fullmatch(text)
+    return text[-4:] if found is None else found[1]
+
+
+def covered(text: str) -> str:
+    """A text without what could be the number of a card, and with what stands for a hashed value.
+
+    Within words, and with other signs between its digits, a number is that of a card where its check digit says so.
+
+    >>> covered("paid with 4000 1234 1234 4417 today"), covered("PAN4111.1111.1111.1111, from 192.168.100.200")
+    ('paid with •••• 4417 today', 'PAN•••• 1111, from 192.168.100.200')
+    """
+    text = HASHED.sub(lambda found: f"{_HIDDEN} {found[1]}".rstrip(), text)
+    text = _CARD.sub(lambda found: f"{_HIDDEN} {found[0][-4:]}", text)
+    return _HIDDEN_CARD.sub(lambda found: f"{_HIDDEN} {found[0][-4:]}" if _is_card(found[0]) else found[0], text)
+
+
+def has_card(text: str) -> bool:
+    """Whether a text has the number of a card in it, by its check digit.
+
+    >>> has_card("4111111111111111@bank.example"), has_card("900011112222@bank.example")
+    (True, False)
+    """
+    return any(_is_card(one) for one in _HIDDEN_CARD.findall(text))
+
+
+def _is_card(text: str) -> bool:
+    """Whether digits end in the check digit of a card: ISO/IEC 7812-1, annex B."""
+    digits = [int(one) for one in reversed(text) if one.isdigit()]
+    doubled = (sum(divmod(2 * one, 10)) for one in digits[1::2])
+    return (sum(digits[::2]) + sum(doubled)) % 10 == 0

@@ -1,0 +1,1 @@
+"""A project folder read into one typed and hashed value: definitions, policy, lists."""

@@ -1,0 +1,342 @@
+"""calls.yaml: calls of earlier services. Which body stands for which event, and what of its decision is the answer.
+
+What a call says decides nothing: it is another way to post an event, or to ask what would be decided of it. So it is
+in no version and in no control event.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from shroff.errors import Problem, nearest
+from shroff.events.definitions import Events, EventType, FileMapping
+from shroff.features.definitions import FeatureTypes
+from shroff.language import loading
+from shroff.language.expression import Node, RowValue, walk
+from shroff.language.keys import ANY, EXPRESSION, NAME, SWITCH, Either, Key, Keys, Many, own_names
+from shroff.language.names import Names, Scope
+from shroff.language.types import INTEGER, NOTHING, TEXT, Type
+from shroff.language.yaml.text import Mapping as YamlMapping
+from shroff.language.yaml.text import Node as YamlNode
+from shroff.language.yaml.text import Scalar, Sequence
+from shroff.project.policy import OUTCOMES
+
+FILE: Final = "calls.yaml"
+PATH_PATTERN: Final = r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,99}){1,8}/?$"
+TAKEN: Final = (  # what the service itself has there, its pages among them; see API_TAKEN for what lies below /api
+    "audit",
+    "backtest",
+    "backtests",
+    "cases",
+    "changes",
+    "checks",
+    "confirm",
+    "decisions",
+    "entities",
+    "entity",
+    "find",
+    "health",
+    "home",
+    "hooks",
+    "labels",
+    "lists",
+    "live",
+    "login",
+    "logout",
+    "mail",
+    "mails",
+    "me",
+    "metrics",
+    "models",
+    "notices",
+    "queue",
+    "rules",
+    "settings",
+    "static",
+    "thresholds",
+    "users",
+)
+API_TAKEN: Final = (  # below /api/v1
+    *("audit", "backtests", "capacity", "cases", "changes", "decisions", "drafts", "entities", "events", "flags"),
+    *("health", "keys", "labels", "lists", "live", "mailbox", "models", "names", "notices", "outbox", "quarantine"),
+    *("records", "rules", "score", "sessions", "thresholds", "users", "views"),
+)
+_OURS: Final = (
+    rf"/({'|'.join(TAKEN)}|api(/docs|/openapi\.json|/v1(/({'|'.join(API_TAKEN)}))?)?(?=/?$)"
+    rf"|api/(docs|openapi\.json|v1/({'|'.join(API_TAKEN)})))(/|$)"
+)
+UNREAD: Final = "_"  # in a list: a value that nothing reads
+PLACES_MAX: Final = 1_000
+OF_DECISION: Final = "decision"
+DECISION_TYPES: Final[Mapping[str, Type]] = {
+    "outcome": Type("choice", choices=OUTCOMES),
+    "id": TEXT,
+    "seq": INTEGER,
+    "receipt": TEXT,
+}
+_ANY_NAME: Final = r"^\S(.{0,98}\S)?$"
+CALL: Final = Keys(
+    "a call",
+    (
+        Key(
+            "event",
+            "The event type that a body stands for; one that is decided.",
+            NAME,
+            is_required=True,
+            examples=("payment",),
+        ),
+        Key(
+            "write",
+            "true: the event is taken into the log, as if it had been posted; the body must give its id and its time. "
+            "false: what would be decided is answered, and nothing is written; where the body gives no id or no time, "
+            "they are made.",
+            SWITCH,
+            default="false",
+            examples=("true",),
+        ),
+        Key(
+            "lists",
+            "The lists of the body, each with a name for every value of it, in order; `_` for one that nothing reads. "
+            "`v1?`: its value may be null. A body whose list has more or fewer values, or null elsewhere, is refused.",
+            own_names("lists with the names of their values", Many("names", ANY), pattern=_ANY_NAME),
+            examples=("{ features: [time, v1, v2, amount] }",),
+        ),
+        Key(
+            "fields",
+            "How the body becomes fields, as under `from` in events.yaml: `row` is the body, with the values of its "
+            "lists by their names. A field that is not here is taken from the value of its own name.",
+            own_names("expressions by field", EXPRESSION),
+            examples=("{ amount: money(row.Amount) }",),
+        ),
+        Key(
+            "answer",
+            "What is answered: names, each with an expression over `score`, `decision.outcome`, `decision.id`, "
+            "`decision.seq`, `decision.receipt`, `this` and the features of the decision; or with a list of features, "
+            "`card.*` for all of an entity, which gives an object of them.",
+            own_names("names of the answer", Either((EXPRESSION, Many("features", ANY))), pattern=_ANY_NAME),
+            is_required=True,
+            examples=("{ prediction: 1 when decision.outcome != 'approve' else 0 }",),
+        ),
+    ),
+)
+CALLS: Final = own_names("paths with their calls", CALL, pattern=PATH_PATTERN.replace("^", f"^(?!{_OURS})", 1))
+_PATH: Final = re.compile(PATH_PATTERN)
+
+Answered = Node | tuple[str, ...]  # a value, or the features of an object
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call.
+
+    Args:
+        mapping: How the body's values become fields of `event`; what it leaves out is taken by its own name.
+        lists: For each list of the body the names of its values.
+        may_lack: Those of these names whose value may be null or empty text.
+        answer: What is answered, in order.
+    """
+
+    path: str
+    event: str
+    writes: bool
+    lists: Mapping[str, tuple[str, ...]]
+    mapping: FileMapping
+    answer: Mapping[str, Answered]
+    may_lack: frozenset[str]
+
+
+def load_calls(
+    node: YamlNode | None,
+    events: Events,
+    features: FeatureTypes,
+    names: Names,
+    problems: list[Problem],
+) -> dict[str, Call]:
+    """Read calls.yaml: each call by its path."""
+    top = loading.mapping(node, problems, FILE)
+    calls: dict[str, Call] = {}
+    for key, value in top.entries if top else ():
+        if not _is_path(key, calls, problems):
+            continue
+        what = f"the call {key.text}"
+        found = loading.mapping(value, problems, what)
+        if found is None:
+            continue
+        loading.check_keys(found, CALL, problems, what)
+        event = _event(found.get("event"), events, problems)
+        if event is not None:
+            calls[key.text] = _CallLoader(event, events, features, names, problems).load(key.text, found)
+    return calls
+
+
+def _is_path(key: Scalar, calls: Mapping[str, Call], problems: list[Problem]) -> bool:
+    path = key.text
+    if not _PATH.fullmatch(path):
+        hint = "It begins with / and has letters, digits and - . _ ~ between, such as /predict/."
+        problems.append(key.problem(f"{path!r} is no path of a call.", hint))
+        return False
+    ours = re.match(_OURS, path)
+    if ours is not None:
+        words = f"what lies below {ours[0].rstrip('/')} is the service's own."
+        problems.append(key.problem(words, "Choose another path; /api/v2 and other names below /api are free."))
+        return False
+    same = next((one for one in calls if one.rstrip("/") == path.rstrip("/")), None)
+    if same is not None:
+        problems.append(key.problem(f"{path} is answered as {same} already: a slash at the end is no difference."))
+    return same is None
+
+
+def _event(node: YamlNode | None, events: Events, problems: list[Problem]) -> EventType | None:
+    found = loading.scalar(node, problems, "event")
+    if found is None:
+        return None
+    event = events.types.get(found.text)
+    if event is None:
+        problems.append(found.problem(f"{found.text!r} is no event type.", nearest(found.text, events.types)))
+    elif not event.is_decided:
+        hint = f"Write 'decide: true' under {event.name} in events.yaml."
+        problems.append(found.problem(f"{event.name} is not decided, so there is nothing to answer.", hint))
+        return None
+    return event
+
+
+class _CallLoader:
+    """Reads one call of an event type."""
+
+    def __init__(
+        self,
+        event: EventType,
+        events: Events,
+        features: FeatureTypes,
+        names: Names,
+        problems: list[Problem],
+    ) -> None:
+        self._event, self._problems, self._has_mistake = event, problems, False
+        self._may_lack: set[str] = set()
+        keyed = {name for name, entity in events.entities.items() if event.name in entity.keys}
+        self._shown = {
+            name: features.type_of(name) or NOTHING for name in features.names() if name.partition(".")[0] in keyed
+        }
+        self._names = replace(
+            names,
+            entities={**names.entities, OF_DECISION: frozenset([event.name])},
+            lists=frozenset(),
+            tables={},
+        )
+
+    def load(self, path: str, found: YamlMapping) -> Call:
+        writes = loading.boolean(found.get("write"), self._problems, "write")
+        expressions = self._fields(found.get("fields"))
+        lists = self._lists(found.get("lists"), expressions)
+        answer = self._answer(found.get("answer"))
+        mapping, may_lack = FileMapping(None, expressions), frozenset(self._may_lack)
+        return Call(path, self._event.name, bool(writes), lists, mapping, answer, may_lack)
+
+    # ---- what comes in
+
+    def _fields(self, node: YamlNode | None) -> dict[str, Node]:
+        top = loading.mapping(node, self._problems, "fields")
+        scope = Scope(Names(money_places=self._names.money_places), what="a call", reads_row=True)
+        known = [one.name for one in self._event.declared]
+        expressions: dict[str, Node] = {}
+        for key, value in top.entries if top else ():
+            if key.text not in known:
+                words = f"{self._event.name} has no field {key.text!r}."
+                self._problems.append(key.problem(words, nearest(key.text, known)))
+                continue
+            expression = loading.expression(value, scope, self._problems)
+            if expression is not None and _reads_line(expression):
+                words = "row.file and row.number are of a line of a file, and a call has none."
+                self._problems.append(value.problem(words))
+            self._has_mistake = self._has_mistake or expression is None  # then nobody knows what is read
+            if expression is not None:
+                expressions[key.text] = expression
+        return expressions
+
+    def _lists(self, node: YamlNode | None, expressions: Mapping[str, Node]) -> dict[str, tuple[str, ...]]:
+        top = loading.mapping(node, self._problems, "lists")
+        plain = {one.name for one in self._event.declared if one.name not in expressions}
+        read = plain | {path[0] for expression in expressions.values() for path in _paths(expression)}
+        lists: dict[str, tuple[str, ...]] = {}
+        seen: set[str] = set()
+        for key, value in top.entries if top else ():
+            listed = loading.sequence(value, self._problems, f"the list {key.text}")
+            if listed is not None:
+                lists[key.text] = tuple(self._places(listed, read, seen))
+        return lists
+
+    def _places(self, listed: Sequence, read: set[str], seen: set[str]) -> Iterator[str]:
+        """The names of a list's values, `read` by something, and none `seen` before."""
+        if not 0 < len(listed.items) <= PLACES_MAX:
+            self._problems.append(listed.problem(f"a list has 1 to {PLACES_MAX:,} values, not {len(listed.items):,}."))
+            return
+        for item in listed.items:
+            found = loading.scalar(item, self._problems, "the name of a value")
+            if found is None:
+                continue
+            name = found.text.removesuffix("?")
+            if name != UNREAD and name in seen:
+                self._problems.append(found.problem(f"the name {name!r} stands twice."))
+            elif name != UNREAD and name not in read and not self._has_mistake:
+                hint = nearest(name, read) or f"Write {UNREAD} for a value that is not read."
+                self._problems.append(found.problem(f"nothing reads {name!r}.", hint))
+            seen.add(name)
+            if name != found.text:
+                self._may_lack.add(name)
+            yield name
+
+    # ---- what goes out
+
+    def _answer(self, node: YamlNode | None) -> dict[str, Answered]:
+        top = loading.mapping(node, self._problems, "answer")
+        answer: dict[str, Answered] = {}
+        for key, value in top.entries if top else ():
+            if isinstance(value, Sequence):
+                answer[key.text] = tuple(dict.fromkeys(one for item in value.items for one in self._features(item)))
+                continue
+            scope = Scope(
+                self._names,
+                what="an answer",
+                this=(self._event.name,),
+                feature=self._type_of,
+                feature_names=self._known,
+                reads_score=True,
+            )
+            expression = loading.expression(value, scope, self._problems)
+            if expression is not None:
+                answer[key.text] = expression
+        if top is not None and not top.entries:
+            self._problems.append(top.problem("the answer is empty.", "Write such as { score: score }."))
+        return answer
+
+    def _features(self, item: YamlNode) -> list[str]:
+        """The features that one entry of a list names; a problem where there is none."""
+        found = loading.scalar(item, self._problems, "a feature of the answer")
+        if found is None:
+            return []
+        owner, _, rest = found.text.partition(".")
+        of_all = f"{owner}." if rest == "*" else found.text
+        matching = sorted(one for one in self._shown if one == found.text or (rest == "*" and one.startswith(of_all)))
+        if not matching:
+            hint = nearest(found.text, self._shown) or f"There is {', '.join(sorted(self._shown)[:5]) or 'none'}."
+            words = f"{found.text!r} is no feature that a decision of {self._event.name} shows."
+            self._problems.append(found.problem(words, hint))
+        return matching
+
+    def _type_of(self, name: str) -> Type | None:
+        owner, _, own = name.partition(".")
+        return DECISION_TYPES.get(own) if owner == OF_DECISION else self._shown.get(name)
+
+    def _known(self) -> list[str]:
+        return [*self._shown, *(f"{OF_DECISION}.{name}" for name in DECISION_TYPES)]
+
+
+def _paths(expression: Node) -> Iterator[tuple[str, ...]]:
+    return (part.path for part in walk(expression) if isinstance(part, RowValue))
+
+
+def _reads_line(expression: Node) -> bool:
+    return any(path in {("file",), ("number",)} for path in _paths(expression))

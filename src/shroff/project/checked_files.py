@@ -1,0 +1,169 @@
+"""What the last check of a project's files found, kept beside the log: a change of a list's rows then reads no rules.
+
+It holds while every file but the lists has the contents that were checked. A list may have changed meanwhile: its rows
+are read, and what rule tests asked it must have the same answers. The file may be removed at any time.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+import shroff
+from shroff import config
+from shroff.errors import Problem, StorageError, UsageError
+from shroff.project.definitions import Definitions, Versions, is_list, text_version
+from shroff.project.look_ups import LookUps
+from shroff.project.reference import LIST_COLUMNS, Answer, ListFile, answer_of, load_list
+
+if TYPE_CHECKING:
+    from shroff.project.lists import Edited
+
+FORM: Final = 1  # another one where what is kept, or what a check finds, is another
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    """The file. `of` and the values of `lists` are hashes, `asked` is what rule tests asked each list."""
+
+    of: str
+    lists: dict[str, str]
+    versions: dict[str, str]
+    hashed: list[str]
+    kept: list[tuple[str, str]]
+    asked: dict[str, dict[str, Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """Hashes of what the files of a project hold: of all but lists, with the names of those; and of each list."""
+
+    of: str
+    lists: Mapping[str, str]
+
+
+def contents_of(files: Mapping[str, str]) -> Contents:
+    """The hashes of these files. Cost: 1 ms a megabyte."""
+    lists = {name: sha256(files[name].encode()).hexdigest() for name in files if is_list(name)}
+    rest = {name: text for name, text in files.items() if name not in lists}
+    return Contents(_hash([shroff.__version__, FORM, sorted(lists), sorted(rest.items())]), lists)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a project is with some rows in its lists, for the control event that puts those in force."""
+
+    versions: Versions
+    files: Mapping[str, str]
+    look_ups: LookUps
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedFiles:
+    """Files that were checked, and found well; `texts` are those of the lists, as they are written."""
+
+    texts: Mapping[str, str]
+    look_ups: LookUps
+    _kept: _Kept
+
+    def allows(self, file: str, found: Edited, stands_for: Callable[[str], str]) -> bool:
+        """Whether a list is well with this edit too, by its new rows alone; False where all is to be checked again."""
+        problems: list[Problem] = []
+        rows = [[getattr(one, name) for name in LIST_COLUMNS] for one in found.after]
+        load_list(file, _csv([[*LIST_COLUMNS], *rows]), problems)
+        asked = self._kept.asked.get(_name(file), {})
+        return not problems and not any(stands_for(one.value) in asked for one in (*found.before, *found.after))
+
+    def edited(self, file: str, text: str) -> CheckedFiles:
+        """The same with another text of a list."""
+        lists = {**self._kept.lists, file: sha256(text.encode()).hexdigest()}
+        return replace(self, texts={**self.texts, file: text}, _kept=msgspec.structs.replace(self._kept, lists=lists))
+
+    def rows(self, in_force: Mapping[str, str], stands_for: Callable[[str], str]) -> Rows:
+        """What comes into force with the lists: beside them, what the log has of files that say the same.
+
+        Args:
+            stands_for: Gives what stands for a value of a list that is compared with a hashed field.
+        """
+        texts = {}
+        for file, text in self.texts.items():
+            is_hashed = _name(file) in self.look_ups.hashed
+            read = load_list(file, text, []) if is_hashed else ListFile(_name(file), text.removeprefix("\ufeff"), {})
+            texts[file] = (read.mapped(stands_for) if is_hashed else read).text
+        versions = Versions(**{**self._kept.versions, "lists": text_version(texts)})
+        return Rows(
+            versions, {**{name: in_force[name] for name in in_force if not is_list(name)}, **texts}, self.look_ups
+        )
+
+    def keep(self, path: Path) -> None:
+        """Keep it for the next process, where that can be written."""
+        _write(path, self._kept)
+
+
+def keep_checked(
+    path: Path, files: Mapping[str, str], definitions: Definitions, asked: Mapping[str, Mapping[str, Answer]]
+) -> None:
+    """Keep that files were checked and are well; nothing where there is no folder for it.
+
+    Args:
+        definitions: What came of the files.
+        asked: What rule tests asked each list, with its answers.
+    """
+    look_ups, contents = definitions.look_ups, contents_of(files)
+    lists, answers = dict(contents.lists), {name: dict(one) for name, one in asked.items() if one}
+    _write(
+        path,
+        _Kept(
+            contents.of, lists, asdict(definitions.versions), sorted(look_ups.hashed), sorted(look_ups.kept), answers
+        ),
+    )
+
+
+def checked_files(path: Path, files: Mapping[str, str], stands_for: Callable[[str], str]) -> CheckedFiles | None:
+    """What is known of files; None where they are to be read and checked."""
+    try:
+        kept = msgspec.json.decode(config.read_text(path), type=_Kept)
+    except (UsageError, ValueError):
+        return None
+    contents, texts = contents_of(files), {name: text for name, text in files.items() if is_list(name)}
+    if kept.of != contents.of:
+        return None
+    for file, text in texts.items():
+        if kept.lists.get(file) == contents.lists[file]:
+            continue
+        problems: list[Problem] = []
+        read = load_list(file, text, problems)
+        read = read.mapped(stands_for) if read.name in kept.hashed and not problems else read
+        asked = kept.asked.get(read.name, {})
+        if problems or any(answer_of(read.entries, value) != answer for value, answer in asked.items()):
+            return None
+    look_ups = LookUps(frozenset(kept.hashed), frozenset(kept.kept))
+    return CheckedFiles(texts, look_ups, msgspec.structs.replace(kept, lists=dict(contents.lists)))
+
+
+def _write(path: Path, kept: _Kept) -> None:
+    text = msgspec.json.encode(kept, order="deterministic").decode()
+    with suppress(StorageError, UsageError, OSError):  # it spares time, and no more
+        if path.parent.is_dir() and not (path.exists() and config.read_text(path) == text):
+            config.write_text(path, text)
+
+
+def _csv(rows: list[list[str]]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue()
+
+
+def _name(file: str) -> str:
+    return Path(file).stem
+
+
+def _hash(value: object) -> str:
+    return sha256(msgspec.json.encode(value)).hexdigest()

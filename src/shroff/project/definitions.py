@@ -1,0 +1,494 @@
+"""A project's whole definition: its files read, typed and hashed into one value.
+
+The same files give the same value and the same versions, whatever their comments and
+spacing; a version is the hash of what was parsed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+
+from shroff.errors import DefinitionError, Problem, nearest
+from shroff.events import kept
+from shroff.events.definitions import Events, load_events
+from shroff.events.settings import Settings
+from shroff.features.computed import Computed
+from shroff.features.definitions import Feature, FeatureTypes, load_features, stacked, wanted_features
+from shroff.language.checker import check
+from shroff.language.expression import ItemField, Node, ThisField, aggregates, walk
+from shroff.language.names import Names, Scope
+from shroff.language.row import Reference, Tables
+from shroff.language.syntax import ExpressionError
+from shroff.language.values import Value
+from shroff.language.yaml import text as yamltext
+from shroff.language.yaml.text import Mapping as YamlMapping
+from shroff.language.yaml.text import Scalar
+from shroff.language.yaml.text import Sequence as YamlSequence
+from shroff.models import in_force
+from shroff.models.definitions import ModelInput, ModelSettings
+from shroff.models.loading import Known, load_models
+from shroff.project.calls import Call, load_calls
+from shroff.project.laid_over import DraftFile, laid_over
+from shroff.project.look_ups import LookUps, look_ups
+from shroff.project.meaning import meaning_of, read_by, redefined
+from shroff.project.policy import Policy, load_policy
+from shroff.project.read_once import ReadOnce
+from shroff.project.reference import ListFile, load_table
+from shroff.project.scoring import (
+    LoadModel,
+    Scorer,
+    Scoring,
+    computed_scores,
+    load_scoring,
+    redefined_words,
+    unavailable,
+)
+from shroff.project.settings.casework import load_case_settings
+from shroff.project.settings.loading import load_settings
+from shroff.project.settings.systems import SYSTEM_KEYS, load_systems, without_systems
+from shroff.rules.definitions import Rule, RuleLoader
+from shroff.rules.silences import rule_of
+
+Hasher = Callable[[str], str]
+HASHED: Final = kept.HASHED
+YAML_FILES: Final = ("shroff.yaml", "events.yaml", "features.yaml", "policy.yaml", "model.yaml", "calls.yaml")
+NOT_CARRIED: Final = ("model.yaml", "calls.yaml")  # decide nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """Content hashes of what decided; empty where there is nothing of a kind.
+
+    `model` is one of all models in force; a decision shows the id of the one that scored it.
+    """
+
+    definitions: str = ""
+    rules: str = ""
+    policy: str = ""
+    lists: str = ""
+    tables: str = ""
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Definitions:
+    """Everything a project defines.
+
+    `files` is the text that a control event carries: as written, but with the values of
+    lists that are compared with hashed fields hashed, and of notices that rules name the
+    file's name alone: what they say decides nothing. Neither do model.yaml and calls.yaml, which are not in it: the one
+    says how a model is made, and what a model in force reads is kept with the model; the other how bodies of calls
+    become events.
+    """
+
+    settings: Settings
+    events: Events
+    features: Mapping[str, Feature]
+    rules: tuple[Rule, ...]
+    policies: Mapping[str, Policy]
+    models: Mapping[str, ModelSettings]
+    reference: Reference
+    versions: Versions
+    files: Mapping[str, str]
+    scoring: Mapping[str, Scoring] = field(default_factory=dict)  # the models in force
+    calls: Mapping[str, Call] = field(default_factory=dict)  # of earlier services, by path
+    look_ups: LookUps = field(default_factory=LookUps)
+
+    def policy(self, event: str) -> Policy:
+        return self.policies.get(event, Policy())
+
+    def missed_fraud(self, event: str) -> Node | None:
+        """What a missed fraud costs: as the policy says, else the type's first money field."""
+        said = self.policy(event).missed_fraud
+        if said is not None:
+            return said
+        money = [one for one in self.events.types[event].fields if one.type.kind == "money"]
+        return ThisField(money[0].type, money[0].name) if money else None
+
+    def scoring_of(self, event: str) -> Scoring:
+        """The models in force of an event type, of which there may be none."""
+        return self.scoring.get(event, Scoring(event))
+
+    def unloaded(self) -> list[Scorer]:
+        """The models in force, in shadow too, that cannot be loaded."""
+        return [one for scoring in self.scoring.values() for one in scoring.all if one.failure]
+
+    def reads_score(self, event: str = "") -> bool:
+        """Whether a rule reads a score; of one event type, where it is named."""
+        return read_by([rule.when for rule in self.rules if event in ("", rule.on)], self.features.get).reads_score
+
+    def hangs_on_score(self, event: str) -> bool:
+        """Whether a score can change an outcome of a type: by the policy, or by a rule that reads it."""
+        return self.policy(event).has_score or self.reads_score(event)
+
+    def unused_scores(self) -> dict[str, Problem]:
+        """What is wrong where a champion's score can change no decision, by the model's id."""
+        unused = [one for one in self.scoring.values() if one.champion and not self.hangs_on_score(one.event)]
+        return {one.champion.id: _unused_score(one.champion.id, one.event) for one in unused if one.champion}
+
+    def remarks(self) -> list[str]:
+        """What somebody who decides by them should know, in sentences."""
+        scorers = [one for scoring in self.scoring.values() for one in scoring.all if one.redefined]
+        return [f"{redefined_words(one)}; 'shroff check' says what to do." for one in scorers]
+
+    def meanings(self, event: str, inputs: Iterable[ModelInput]) -> dict[str, str]:
+        """What each input of a model means, by name: a hash that changes with it."""
+        return {one.name: meaning_of(one.node, event, self.events, self.features.get) for one in inputs}
+
+    def redefined(self, event: str, manifest: Mapping[str, Any]) -> tuple[str, ...]:
+        """Names of the inputs of a model that mean something else now than when it was trained.
+
+        What does not fit the project any more is none of them: that is a mistake, which is told where it is loaded.
+        """
+        lists = frozenset(self.reference.lists)
+        names = self.events.names(lists, self.settings.money_places)
+        types = {name: one.type for name, one in self.features.items()}
+        scope = Scope(names, what="a model", this=(event,), feature=types.get)
+        nodes: dict[str, Node] = {}
+        for name in (one["name"] for one in manifest.get("inputs", ())):
+            with suppress(ExpressionError):
+                nodes[name] = check(name, scope)
+        return redefined(manifest, nodes, event, self.events, self.features.get)
+
+    def require_models(self) -> None:
+        """Raises: StateError where a model that decides cannot be loaded: nothing is decided without it."""
+        for scoring in self.scoring.values():
+            for one in scoring.deciding:
+                if one.failure:
+                    raise unavailable(one)
+
+    def feature_names(self, event: str) -> list[str]:
+        """Names of the features that a decision of this type shows, sorted: those of entities it has a key of."""
+        entities = self.events.entities
+        return sorted(name for name, one in self.features.items() if event in entities[one.entity].keys)
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What came of reading a project: its definitions, or the problems; and warnings.
+
+    `files` are those of a project that it was read of, None where that says nothing of the project itself.
+    """
+
+    definitions: Definitions | None
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+    files: Mapping[str, str] | None = None
+
+    def or_raise(self) -> Definitions:
+        """The definitions. Raises: DefinitionError with every problem."""
+        if self.definitions is None:
+            raise DefinitionError(self.problems)
+        return self.definitions
+
+    def beside(
+        self, problems: Iterable[Problem], warnings: Iterable[Problem] = (), files: Mapping[str, str] | None = None
+    ) -> Loaded:
+        """The same with what was found before the files could be read as definitions."""
+        found = [*problems, *self.problems]
+        definitions = None if found else self.definitions
+        return Loaded(definitions, sorted(found, key=_place), [*warnings, *self.warnings], files)
+
+
+def load_definitions(
+    files: Mapping[str, str],
+    hasher: Hasher | None = None,
+    load_model: LoadModel | None = None,
+    draft: Sequence[DraftFile] = (),
+    read: ReadOnce | None = None,
+) -> Loaded:
+    """Read the files of a project, by their names inside its folder. Names every mistake, not only the first.
+
+    Args:
+        load_model: Gives the models in force; without it they are known by name, and what they score cannot be decided.
+        draft: Files that are laid over them, see `laid_over`; what comes of it cannot be put in force.
+        read: Keeps what is read of each file for the next time, for one `hasher`.
+    """
+    read = ReadOnce() if read is None else read
+    if "shroff.yaml" not in files:
+        hint = "Run 'shroff init DIR --template payments' to make a project."
+        return Loaded(
+            None,
+            [Problem("shroff.yaml", 0, 0, "", "there is no shroff.yaml in this folder, so it is no project.", hint)],
+        )
+    found: list[Problem] = []
+    lists = {name: read.list_file(name, files[name], found) for name in sorted(files) if is_list(name)}
+    list_names = frozenset(one.name for one in lists.values())
+    beside = {name: text for name, text in files.items() if name not in lists}
+    make = partial(_declared, beside, list_names, read, draft)
+    declared = make() if draft else read.once("declared", (beside, list_names), make)
+    problems, warnings = [*found, *declared.problems], [*declared.warnings]
+    if isinstance(declared.top, YamlMapping):  # for their mistakes: where things are decides nothing
+        load_systems(declared.top, problems, warnings)
+    load_case_settings(declared.top, problems, declared.events)
+    typed = declared.events, declared.names, declared.types
+    scoring = load_scoring(declared.named, load_model, *typed, problems, warnings)
+    if problems:
+        return Loaded(None, sorted(problems, key=_place), sorted(warnings, key=_place))
+    inputs = [node for each in scoring.values() for one in each.all for node in one.inputs]
+    read_by_models = look_ups(inputs, declared.events, declared.features)
+    hashed = declared.look_ups.hashed | read_by_models.hashed
+    lists = {name: _hash_values(one, hashed, hasher, read) for name, one in lists.items()}
+    texts = {name: one.text for name, one in lists.items()}
+    definitions = Definitions(
+        declared.settings,
+        declared.events,
+        declared.features,
+        declared.rules,
+        declared.policies,
+        declared.models,
+        Reference({one.name: one.entries for one in lists.values()}, declared.tables),
+        replace(declared.versions, lists=text_version(texts)),
+        {**declared.files, **texts},
+        scoring,
+        declared.calls,
+        LookUps(hashed, declared.look_ups.kept | read_by_models.kept),
+    )
+    warnings += definitions.unused_scores().values()
+    return Loaded(definitions, [], sorted(warnings, key=_place))
+
+
+@dataclass(frozen=True, slots=True)
+class _Declared:
+    """All that files say but the rows of lists, which change by themselves, and what is wrong with it."""
+
+    top: yamltext.Node | None
+    settings: Settings
+    events: Events
+    names: Names
+    features: Mapping[str, Feature]
+    types: FeatureTypes
+    tables: Tables
+    rules: tuple[Rule, ...]
+    policies: Mapping[str, Policy]
+    models: Mapping[str, ModelSettings]
+    named: Mapping[str, in_force.InForce]
+    calls: Mapping[str, Call]
+    look_ups: LookUps  # by all but the models in force
+    versions: Versions
+    files: Mapping[str, str]
+    problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
+
+
+def _declared(
+    files: Mapping[str, str], list_names: frozenset[str], read: ReadOnce, draft: Sequence[DraftFile]
+) -> _Declared:
+    problems: list[Problem] = []
+    warnings: list[Problem] = []
+    rule_files = sorted(name for name in files if name.startswith("rules/"))
+    trees = {name: read.tree(name, files[name], problems) for name in (*YAML_FILES, *rule_files) if name in files}
+    if draft:
+        trees = laid_over(trees, draft, problems)
+        rule_files = sorted(name for name in trees if name.startswith("rules/"))
+    top = trees.get("shroff.yaml")
+    settings = load_settings(top, problems)
+    events = load_events(trees.get("events.yaml"), list_names, settings.money_places, problems)
+    names = events.names(list_names, settings.money_places)
+    tables = _tables(files, events, settings, problems)
+    features, types = load_features(trees.get("features.yaml"), events, names, problems)
+    notices = _notices(files)
+    rules = _rules(rule_files, trees, RuleLoader(events, names, types, problems, warnings, notices))
+    warnings += _idle_silences(list_names, rules)
+    policies = load_policy(trees.get("policy.yaml"), events, names, problems)
+    known = Known(events, types, names, {event: policy.given for event, policy in policies.items()})
+    models = load_models(trees.get("model.yaml"), known, problems, warnings)
+    named = in_force.read_in_force(files.get(in_force.FILE), problems)
+    calls = load_calls(trees.get("calls.yaml"), events, types, names, problems)
+    _warn_of_names(events, warnings)
+    _warn_of_sources(features, rules, warnings)
+    nodes = [feature.node for feature in features.values()] + [node for rule in rules for node in _nodes(rule)]
+    nodes += [one.node for model in models.values() for one in (*model.inputs, *model.slices)]
+    versions = Versions(
+        _version([_deciding(top), trees.get("events.yaml"), trees.get("features.yaml")]),
+        _rules_version(trees[name] for name in rule_files),
+        _version([trees.get("policy.yaml")]),
+        tables=text_version({name: files[name] for name in files if _is(name, "tables")}),
+        model=in_force.version_of(named),
+    )
+    carried = {
+        **{name: _carried(name, files[name], trees) for name in files if _counts(name)},
+        **{f"notices/{rule.notify}.yaml": "" for rule in rules if rule.notify in notices},
+    }
+    asked = LookUps() if problems else look_ups(nodes, events, features)
+    found = top, settings, events, names, features, types, tables, rules, policies, models, named, calls, asked
+    return _Declared(*found, versions, carried, tuple(problems), tuple(warnings))
+
+
+def is_list(name: str) -> bool:
+    """Whether a file of a project is a list."""
+    return _is(name, "lists")
+
+
+def _is(name: str, folder: str) -> bool:
+    return name.startswith(f"{folder}/") and name.endswith(".csv")
+
+
+def _notices(files: Iterable[str]) -> list[str]:
+    """Names of the notices among a project's files."""
+    start, end = "notices/", ".yaml"
+    return sorted(name[len(start) : -len(end)] for name in files if name.startswith(start) and name.endswith(end))
+
+
+def _counts(name: str) -> bool:
+    is_yaml = (name in YAML_FILES and name not in NOT_CARRIED) or name.startswith("rules/")
+    return is_yaml or _is(name, "tables") or name == in_force.FILE
+
+
+def _place(problem: Problem) -> tuple[str, int, int]:
+    return problem.file, problem.line, problem.column
+
+
+def _deciding(top: yamltext.Node | None) -> yamltext.Node | None:
+    """What of shroff.yaml decides: all but where things are."""
+    if not isinstance(top, YamlMapping):
+        return top
+    return replace(top, entries=tuple(entry for entry in top.entries if entry[0].text not in SYSTEM_KEYS))
+
+
+def _carried(name: str, text: str, trees: Mapping[str, yamltext.Node | None]) -> str:
+    """The text of a file as a control event carries it."""
+    tree = trees.get(name)
+    return without_systems(text, tree) if name == "shroff.yaml" and isinstance(tree, YamlMapping) else text
+
+
+def _tables(files: Mapping[str, str], events: Events, settings: Settings, problems: list[Problem]) -> Tables:
+    tables: dict[str, Mapping[Value, Mapping[str, Value]]] = {}
+    for name, shape in events.tables.items():
+        file = f"tables/{name}.csv"
+        if file not in files:
+            words = f"table {name} is declared and {file} is not there."
+            problems.append(Problem("events.yaml", 0, 0, f"tables.{name}", words))
+            continue
+        tables[name] = load_table(file, files[file], shape, events.table_keys[name], settings.money_places, problems)
+    problems += [
+        Problem(file, 0, 0, "", "no table of this name is declared under tables in events.yaml.")
+        for file in sorted(files)
+        if _is(file, "tables") and file[len("tables/") : -len(".csv")] not in events.tables
+    ]
+    return tables
+
+
+def _rules(
+    rule_files: Iterable[str], trees: Mapping[str, yamltext.Node | None], loader: RuleLoader
+) -> tuple[Rule, ...]:
+    return tuple(rule for name in rule_files for rule in loader.load(trees[name]))
+
+
+def _idle_silences(lists: Iterable[str], rules: Iterable[Rule]) -> list[Problem]:
+    """What is said of lists that would silence rules that are not there."""
+    known = {rule.id for rule in rules}
+    return [
+        Problem(f"lists/{name}.csv", 0, 0, "", "it silences a rule that is not there.", nearest(rule, known))
+        for name in lists
+        if (rule := rule_of(name)) is not None and rule not in known
+    ]
+
+
+def _unused_score(model: str, event: str) -> Problem:
+    words = f"{model} is the champion of {event}, and its score changes no decision: nothing reads it."
+    cure = (
+        f"Add a line under {event}: in policy.yaml, score: {{ review_at: 0.60, decline_at: 0.92 }}, with cut-offs that "
+        "'shroff thresholds' finds for your costs; or let a rule read score."
+    )
+    return Problem("policy.yaml", 0, 0, f"{event}.score", words, cure)
+
+
+def _warn_of_names(events: Events, warnings: list[Problem]) -> None:
+    """Say which fields cannot name an event in a label file, though they look like it."""
+    for name in events.not_naming:
+        words = f"'{name}' cannot name an event in a label file, since labels or several event types have that field."
+        warnings.append(Problem("events.yaml", 0, 0, name, words))
+
+
+def _warn_of_sources(features: Mapping[str, Feature], rules: Iterable[Rule], warnings: list[Problem]) -> None:
+    """Say where what a source said is counted only as far as it changed the verdict in force."""
+    asked = [
+        *((f"feature {one.name}", one.node, one.place) for one in features.values()),
+        *((f"rule {one.id}", one.when, one.place) for one in rules),
+    ]
+    for what, node, place in asked:
+        for part in aggregates(node):
+            if place is None or part.event != "label" or part.each_source or part.condition is None:
+                continue
+            if any(isinstance(leaf, ItemField) and leaf.name == "source" for leaf in walk(part.condition)):
+                words = f"{what} asks who said it, and leaves out labels that did not change the verdict in force: "
+                more = "a customer's word where there was a fraud label before, or where an analyst has answered."
+                warnings.append(place.problem(words + more, "Write 'of each source' behind it to count them too."))
+
+
+def _hash_values(found: ListFile, hashed: frozenset[str], hasher: Hasher | None, read: ReadOnce) -> ListFile:
+    if found.name not in hashed or hasher is None:
+        return found
+    return read.mapped(found, lambda value: value if HASHED.fullmatch(value) else hasher(value))
+
+
+def _version(trees: Iterable[yamltext.Node | None]) -> str:
+    plain = [_plain(tree) for tree in trees if tree is not None]
+    return _hash(msgspec.json.encode(plain)) if plain else ""
+
+
+def _rules_version(trees: Iterable[yamltext.Node | None]) -> str:
+    """The version of rule files; the tests inside rules are no part of it."""
+    plain = [
+        [_plain(rule, without={"tests"}) for rule in tree.items] for tree in trees if isinstance(tree, YamlSequence)
+    ]
+    return _hash(msgspec.json.encode(plain)) if plain else ""
+
+
+def _plain(node: yamltext.Node, without: Collection[str] = ()) -> object:
+    """A node as lists of texts, a mapping without some of its own keys."""
+    if isinstance(node, Scalar):
+        return node.text
+    if isinstance(node, YamlMapping):
+        return [[key.text, _plain(value)] for key, value in node.entries if key.text not in without]
+    return [_plain(item) for item in node.items]
+
+
+def text_version(files: Mapping[str, str]) -> str:
+    """The version of lists or tables, by the texts of their files."""
+    return _hash(msgspec.json.encode(sorted(files.items()))) if files else ""
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+def computed_of(definitions: Definitions, also: str | None = None) -> list[Computed]:
+    """What an engine computes for a project: features where they are decided or asked for, then the rules.
+
+    With `also`, features at that event type too, though it is not decided.
+    """
+    features = definitions.features
+    decided = frozenset(definitions.events.decided) | ({also} if also else set())
+    wanted: dict[str, set[str]] = {name: set(decided & feature.events) for name, feature in features.items()}
+    scores = [one for each in definitions.scoring.values() for one in computed_scores(each, definitions.events)]
+    asked = [(name, rule.on) for rule in definitions.rules for node in _nodes(rule) for name in stacked(node)]
+    asked += [(name, event) for one in scores for event in one.events for name in stacked(one.node)]
+    nodes = [node for rule in definitions.rules for node in _nodes(rule)]
+    asked += wanted_features(features, [*nodes, *(one.node for one in scores)])
+    while asked:
+        name, event = asked.pop()
+        if name in features and event in features[name].events and event not in wanted[name]:
+            wanted[name].add(event)
+            asked += [(read, event) for read in stacked(features[name].node)]
+    computed = [
+        Computed(name, feature.node, feature.entity, frozenset(wanted[name]))
+        for name, feature in features.items()
+        if wanted[name]
+    ]
+    computed += scores
+    for rule in definitions.rules:
+        computed += [rule.computed, *rule.reason_computed()]
+    return computed
+
+
+def _nodes(rule: Rule) -> list[Node]:
+    return [rule.when, *(part for part in rule.reason if not isinstance(part, str))]

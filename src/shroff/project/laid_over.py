@@ -1,0 +1,78 @@
+"""A draft laid over a project's files: its rules, features and policies take the place of those of the same name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from shroff.errors import Problem
+from shroff.language.yaml.text import Mapping as YamlMapping
+from shroff.language.yaml.text import Node, Scalar, Sequence, read
+
+RULES: Final = "rules/"
+DRAFT: Final = "draft/"  # no file of a project is called so: its rules stand in no folders
+
+
+@dataclass(frozen=True, slots=True)
+class DraftFile:
+    """A file of a draft: which of the project's files it is laid over (`features.yaml`, `policy.yaml`, `rules/`).
+
+    `name` is what it is called where it has a mistake.
+    """
+
+    over: str
+    name: str
+    text: str
+
+
+def laid_over(
+    trees: Mapping[str, Node | None], draft: Iterable[DraftFile], problems: list[Problem]
+) -> dict[str, Node | None]:
+    """The trees of a project's files with those of a draft.
+
+    Features and policies are laid over name by name, and a rule takes the place of that of its id. Each node keeps the
+    place where it was written.
+    """
+    found = dict(trees)
+    for one in draft:
+        tree = read(one.text, one.name, problems)
+        if one.over == "features.yaml":
+            found[one.over] = _merged(found.get(one.over), tree, _features)
+        elif one.over == "policy.yaml":
+            found[one.over] = _merged(found.get(one.over), tree, lambda _, new: new)
+        elif isinstance(tree, Sequence):
+            ids = {_id(item) for item in tree.items} - {None}
+            found |= {name: _without(old, ids) for name, old in found.items() if name.startswith(RULES)}
+            found[f"{RULES}{DRAFT}{len(found)}"] = tree
+        elif tree is not None:
+            problems.append(tree.problem("a draft's file of rules is a list: '- id: many_payments'."))
+    return found
+
+
+def _features(old: Node, new: Node) -> Node:
+    """The features of one entity."""
+    return _merged(old, new, lambda _, feature: feature) or new
+
+
+def _merged(old: Node | None, new: Node | None, entry: Callable[[Node, Node], Node]) -> Node | None:
+    """A mapping with the entries of another one; of a key that both have, what `entry` makes of its two values."""
+    if not isinstance(old, YamlMapping) or not isinstance(new, YamlMapping):
+        return old if new is None else new
+    theirs = {key.text: (key, value) for key, value in new.entries}
+    entries = [
+        (theirs[key.text][0], entry(value, theirs.pop(key.text)[1])) if key.text in theirs else (key, value)
+        for key, value in old.entries
+    ]
+    return replace(old, entries=(*entries, *theirs.values()))
+
+
+def _without(tree: Node | None, ids: set[str | None]) -> Node | None:
+    if not isinstance(tree, Sequence):
+        return tree
+    return replace(tree, items=tuple(item for item in tree.items if _id(item) not in ids))
+
+
+def _id(rule: Node) -> str | None:
+    found = rule.get("id") if isinstance(rule, YamlMapping) else None
+    return found.text if isinstance(found, Scalar) else None

@@ -1,0 +1,79 @@
+"""Reading the files of a project: what is there, and what comes of it once for all threads that ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from threading import Lock, RLock
+from typing import Generic, TypeVar
+
+from shroff import config
+from shroff.errors import Problem
+from shroff.language.yaml import text as yamltext
+from shroff.project.settings.systems import Systems, load_systems
+
+Value = TypeVar("Value")
+
+
+class MadeOnce(Generic[Value]):
+    """Makes a value when it is first asked for. While one thread makes it, the others wait for it.
+
+    What was begun before `forget` is not kept: whoever asks after it is given what is made after it.
+    """
+
+    __slots__ = ("_making", "_state", "_turn", "_value")
+
+    def __init__(self, value: Value | None = None) -> None:
+        self._value = value
+        self._turn = 0
+        self._state = Lock()
+        self._making = RLock()  # making one part of a project may ask for another
+
+    def get(self, make: Callable[[], Value]) -> Value:
+        """The value. Raises: what `make` raises, and makes it again the next time."""
+        found = self._value
+        if found is not None:
+            return found
+        with self._making:
+            with self._state:
+                found, turn = self._value, self._turn
+            if found is not None:
+                return found
+            made = make()
+            with self._state:
+                if turn == self._turn:
+                    self._value = made
+            return made
+
+    def put(self, value: Value) -> None:
+        """Have this value from now on."""
+        with self._state:
+            self._value = value
+            self._turn += 1
+
+    def forget(self) -> None:
+        """Have it made anew when it is next asked for. Waits for nobody."""
+        with self._state:
+            self._value = None
+            self._turn += 1
+
+
+def files_of(folder: Path, of_lane: Mapping[str, str] | None) -> tuple[Mapping[str, str], list[Problem], list[Problem]]:
+    """The files of a project, or those that its lane is told of; mistakes, and what may be one."""
+    unreadable: list[Problem] = []
+    files = config.read_files(folder, unreadable) if of_lane is None else of_lane
+    mistakes, warnings = config.look_alikes(folder)
+    return files, [*unreadable, *mistakes], warnings
+
+
+def systems_of(folder: Path) -> Systems:
+    """The outside systems that a project names. What is wrong with them is told with all else in its files."""
+    text = config.read_settings(folder)
+    top = yamltext.read(text, config.PROJECT_FILE, [])
+    return load_systems(top, [], []) if isinstance(top, yamltext.Mapping) else Systems()
+
+
+def line_of(folder: Path, problem: Problem) -> str:
+    """The line that a problem is on, as it is written; nothing where it is on none."""
+    lines = config.read_files(folder, []).get(problem.file, "").splitlines()
+    return lines[problem.line - 1] if 0 < problem.line <= len(lines) else ""

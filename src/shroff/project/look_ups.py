@@ -1,0 +1,87 @@
+"""What the lists and look-up tables of a project are asked about, and which of them running state is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from shroff.events.definitions import Events
+from shroff.features.definitions import Feature
+from shroff.language.expression import (
+    FeatureValue,
+    InList,
+    ItemFeature,
+    ItemField,
+    Lookup,
+    Node,
+    ThisField,
+    aggregates,
+    walk,
+)
+
+if TYPE_CHECKING:
+    from shroff.project.checked_files import Rows
+    from shroff.project.definitions import Definitions
+
+
+@dataclass(frozen=True, slots=True)
+class LookUps:
+    """How expressions use lists and tables.
+
+    Args:
+        hashed: Names of the lists that are asked about a hashed field, or about a feature that gives one back.
+        kept: Lists and tables, each as its kind and name, whose answers at past events are part of state: in an
+            aggregate, a key, or what is stacked. A change of one of them takes a fold of the log.
+    """
+
+    hashed: frozenset[str] = frozenset()
+    kept: frozenset[tuple[str, str]] = frozenset()
+
+
+def look_ups(nodes: Sequence[Node], events: Events, features: Mapping[str, Feature]) -> LookUps:
+    """How these expressions use lists and tables. Cost: 3 us a node of them."""
+    return LookUps(_hashed(nodes, events, features), _kept(nodes, events, features))
+
+
+def _hashed(nodes: Sequence[Node], events: Events, features: Mapping[str, Feature]) -> frozenset[str]:
+    hashed = {one.name for type_ in events.types.values() for one in type_.fields if one.shape.is_hashed}
+
+    def reads_hashed(node: Node) -> bool:
+        return any(
+            (isinstance(leaf, ThisField | ItemField) and leaf.name.removeprefix("of.") in hashed)
+            or (isinstance(leaf, FeatureValue | ItemFeature) and reads_hashed(features[leaf.name].node))
+            for leaf in walk(node)
+        )
+
+    asked = (part for node in nodes for part in walk(node) if isinstance(part, InList))
+    return frozenset(part.list for part in asked if reads_hashed(part.operand))
+
+
+def _kept(nodes: Sequence[Node], events: Events, features: Mapping[str, Feature]) -> frozenset[tuple[str, str]]:
+    inside = [part for node in nodes for of in aggregates(node) for part in walk(of)]
+    keys = [part for entity in events.entities.values() for parts in entity.keys.values() for part in parts]
+    kept = [*inside, *(part for key in keys for part in walk(key))]
+    if any(isinstance(part, ItemFeature) for part in inside):
+        kept += [part for feature in features.values() for part in walk(feature.node)]
+    return frozenset(_asked(part) for part in kept if isinstance(part, InList | Lookup))
+
+
+def _asked(node: InList | Lookup) -> tuple[str, str]:
+    """The list or table that a part of an expression asks."""
+    return ("list", node.list) if isinstance(node, InList) else ("table", node.table)
+
+
+def differs_in_rows(versions: Mapping[str, str], files: Mapping[str, str], now: Definitions | Rows) -> bool:
+    """Whether a version differs from these in rows of lists alone, and state holds nothing of those."""
+    if {**versions, "lists": now.versions.lists} != asdict(now.versions):
+        return False
+    both = (_lists(files), _lists(now.files))
+    changed = {("list", name) for name in both[1] if both[0].get(name) != both[1][name]}
+    return both[0].keys() == both[1].keys() and not changed & now.look_ups.kept
+
+
+def _lists(files: Mapping[str, str]) -> dict[str, str]:
+    """The texts of lists, by their names."""
+    return {PurePath(name).stem: text for name, text in files.items() if name.startswith("lists/")}

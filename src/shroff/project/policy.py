@@ -1,0 +1,236 @@
+"""From hits and the score to an outcome, by the project's policy."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final
+
+from shroff.errors import Problem, nearest
+from shroff.events.definitions import Events, EventType
+from shroff.language import loading
+from shroff.language.expression import Node
+from shroff.language.keys import DECIMAL, EXPRESSION, SCORE, WHOLE, Key, Keys, choice, own_names
+from shroff.language.names import Names, Scope
+from shroff.language.types import UNITS_MAX
+from shroff.language.values import parse_decimal, to_real
+from shroff.language.yaml.text import Mapping as YamlMapping
+from shroff.language.yaml.text import Node as YamlNode
+from shroff.project.exploring import EXPLORE, Explore, load_explore
+
+OUTCOMES: Final = ("approve", "challenge", "review", "decline")  # from weak to strong
+WITHOUT_MODEL: Final = ("rules", "review")
+SCORES: Final = Keys(
+    "cut-offs of the score",
+    (
+        Key("review_at", "A score from here on is reviewed.", SCORE, examples=("0.60",)),
+        Key("decline_at", "A score from here on is declined; not below `review_at`.", SCORE, examples=("0.92",)),
+    ),
+)
+COSTS: Final = Keys(
+    "what mistakes and reviews cost, in the project's money",
+    (
+        Key(
+            "missed_fraud",
+            "What a fraud costs that was approved.",
+            EXPRESSION,
+            default="the first money field",
+            examples=("payment.amount",),
+        ),
+        Key("false_decline", "What it costs to decline a genuine event.", DECIMAL, examples=("15",)),
+        Key("review", "What one review costs.", DECIMAL, examples=("4",)),
+        Key(
+            "reviews_a_day",
+            "How many events people can look at in a day. Cut-offs keep to it in the mean of days; `recall_at_budget` "
+            "takes so many of each day.",
+            WHOLE,
+            examples=("100",),
+        ),
+    ),
+)
+POLICY: Final = Keys(
+    "the policy of an event type",
+    (
+        Key(
+            "score",
+            "What the model's score does. Left out: rules alone decide.",
+            SCORES,
+            examples=("{ review_at: 0.60, decline_at: 0.92 }",),
+        ),
+        Key(
+            "without_model",
+            "What happens where `score` stands and no model is in force: rules alone decide, or all is reviewed.",
+            choice(*WITHOUT_MODEL),
+            default="rules",
+            examples=("review",),
+        ),
+        Key(
+            "costs",
+            "What cut-offs are weighed by.",
+            COSTS,
+            examples=("{ missed_fraud: payment.amount, false_decline: 15, review: 4, reviews_a_day: 100 }",),
+        ),
+        Key(
+            "explore",
+            "Lets a small share of what the score declines through, so that it gets labels. Left out: nothing is.",
+            EXPLORE,
+            examples=(
+                "{ share: 2%, at_most_a_day: 20, amount_at_most: 100.00, expires: 2027-12-31, seed: 2f1d0c5be49a77c1 }",
+            ),
+        ),
+        Key(
+            "release_below",
+            "A customer who says that it was them lets an event go that was held for challenge or review, where its "
+            "amount is below this, in the project's money. Left out: nothing is let go by that.",
+            DECIMAL,
+            examples=("100.00",),
+        ),
+    ),
+)
+POLICIES: Final = own_names("event types with their policies", POLICY)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The policy of one event type. Without `review_at` and `decline_at` rules alone decide.
+
+    The costs are those that `shroff thresholds` weighs by; None where they are left out. So is `explore`: nothing that
+    is declined is then let through. Without `release_below_minor` no answer of a customer lets anything go.
+    """
+
+    review_at: float | None = None
+    decline_at: float | None = None
+    without_model: str = "rules"  # rules | review
+    missed_fraud: Node | None = None  # of an event, in whole units
+    false_decline_minor: int | None = None  # smallest units of the project's money
+    review_minor: int | None = None
+    reviews_a_day: int | None = None
+    explore: Explore | None = None
+    release_below_minor: int | None = None
+
+    @property
+    def given(self) -> frozenset[str]:
+        """Names of the cut-offs and costs that stand."""
+        named = {
+            "review_at": self.review_at,
+            "decline_at": self.decline_at,
+            "missed_fraud": self.missed_fraud,
+            "false_decline": self.false_decline_minor,
+            "review": self.review_minor,
+            "reviews_a_day": self.reviews_a_day,
+        }
+        return frozenset(name for name, value in named.items() if value is not None)
+
+    @property
+    def has_score(self) -> bool:
+        return self.review_at is not None or self.decline_at is not None
+
+
+def outcome(effects: Collection[str], policy: Policy, score: float | None = None, *, has_model: bool = False) -> str:
+    """The outcome of a decision.
+
+    Decline beats review beats challenge beats approve. `allow` cancels what the score or
+    the lack of a model would do, and review and challenge of rules; a rule's decline it
+    never cancels.
+
+    >>> outcome(["review", "allow"], Policy())
+    'approve'
+    """
+    if "decline" in effects:
+        return "decline"
+    if "allow" in effects:
+        return "approve"
+    if policy.has_score and score is not None and policy.decline_at is not None and score >= policy.decline_at:
+        return "decline"
+    asks_review = policy.has_score and not has_model and policy.without_model == "review"
+    if policy.has_score and score is not None and policy.review_at is not None:
+        asks_review = asks_review or score >= policy.review_at
+    if asks_review or "review" in effects:
+        return "review"
+    return "challenge" if "challenge" in effects else "approve"
+
+
+def load_policy(node: YamlNode | None, events: Events, names: Names, problems: list[Problem]) -> dict[str, Policy]:
+    """Read policy.yaml: a policy for each event type that it names."""
+    top = loading.mapping(node, problems, "policy.yaml")
+    policies: dict[str, Policy] = {}
+    for key, value in top.entries if top else ():
+        if key.text not in events.types:
+            problems.append(key.problem(f"{key.text!r} is no event type.", nearest(key.text, events.types)))
+            continue
+        found = loading.mapping(value, problems, f"the policy of {key.text}")
+        if found is None:
+            continue
+        loading.check_keys(found, POLICY, problems, f"the policy of {key.text}")
+        review_at, decline_at = _score(found.get("score"), problems)
+        without = loading.one_of(found.get("without_model"), WITHOUT_MODEL, problems, "without_model")
+        costs = _costs(found.get("costs"), Scope(names, what="a cost", this=(key.text,)), problems)
+        explore = load_explore(found.get("explore"), names.money_places, problems)
+        if explore is not None:
+            _check_explore(found, events.types[key.text], decline_at, problems)
+        release = loading.minor_units(found.get("release_below"), names.money_places, problems, "release_below")
+        policies[key.text] = Policy(review_at, decline_at, without or "rules", *costs, explore, release)
+    return policies
+
+
+def _check_explore(of: YamlMapping, type_: EventType, decline_at: float | None, problems: list[Problem]) -> None:
+    """What must stand beside `explore`: something that it lets through, and an amount to limit."""
+    costs, node = of.get("costs"), of.get("explore")
+    says_amount = isinstance(costs, YamlMapping) and costs.get("missed_fraud") is not None
+    if node is None:
+        return
+    if decline_at is None:
+        hint = "Give score.decline_at, or leave 'explore' out."
+        problems.append(node.problem("explore lets through what the score declines, and there is no decline_at.", hint))
+    if not type_.is_decided:
+        problems.append(node.problem(f"{type_.name} is not decided, so nothing of it is let through."))
+    if not says_amount and not any(one.type.kind == "money" for one in type_.fields):
+        hint = "Say under costs what a missed fraud costs, such as 'missed_fraud: 50'."
+        problems.append(node.problem(f"explore limits the amount, and {type_.name} has no money field.", hint))
+
+
+def _score(node: YamlNode | None, problems: list[Problem]) -> tuple[float | None, float | None]:
+    found = loading.mapping(node, problems, "score")
+    if found is None:
+        return None, None
+    loading.check_keys(found, SCORES, problems, "score")
+    review_at, decline_at = (_share(found.get(name), problems, name) for name in ("review_at", "decline_at"))
+    if review_at is not None and decline_at is not None and review_at > decline_at:
+        problems.append(found.problem(f"review_at {review_at} is above decline_at {decline_at}"))
+    return review_at, decline_at
+
+
+def _share(node: YamlNode | None, problems: list[Problem], what: str) -> float | None:
+    found = loading.scalar(node, problems, what)
+    if found is None:
+        return None
+    try:
+        digits, places = parse_decimal(found.text)
+    except ValueError:
+        digits, places = -1, 0
+    if not 0 <= digits <= 10**places:
+        problems.append(found.problem(f"{what} is a score from 0 to 1, not {found.text!r}."))
+        return None
+    return to_real(digits, places)
+
+
+def _costs(
+    node: YamlNode | None, scope: Scope, problems: list[Problem]
+) -> tuple[Node | None, int | None, int | None, int | None]:
+    """`missed_fraud`, `false_decline`, `review` and `reviews_a_day`."""
+    top = loading.mapping(node, problems, "costs")
+    if top is None:
+        return None, None, None, None
+    loading.check_keys(top, COSTS, problems, "costs")
+    places = scope.names.money_places
+    written = top.get("missed_fraud")
+    missed = None if written is None else loading.expression(written, scope, problems)
+    if missed is not None and written is not None and not missed.type.is_numeric:
+        problems.append(written.problem(f"missed_fraud is an amount, this is {missed.type}."))
+    reviews = loading.decimal(top.get("reviews_a_day"), problems, "reviews_a_day", 0, UNITS_MAX, is_whole=True)
+    return (
+        missed,
+        loading.minor_units(top.get("false_decline"), places, problems, "false_decline"),
+        loading.minor_units(top.get("review"), places, problems, "review"),
+        None if reviews is None else int(reviews),
+    )

@@ -1,0 +1,194 @@
+"""policy.yaml with other cut-offs: only the text of `score` changes, all else stays as somebody wrote it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shroff.errors import DefinitionError, Problem, UsageError
+from shroff.language.yaml.text import Mapping, Node, Scalar, read
+
+POLICY: Final = "policy.yaml"
+SCORE: Final = "score"
+CUTS: Final = ("review_at", "decline_at")
+INDENT: Final = "  "
+
+_LINE_END: Final = re.compile(r"\r\n|\r|\n")
+_COMMA: Final = re.compile(r"[ \t]*,[ \t]*")
+_DOCUMENT_END: Final = re.compile(r"^\.\.\.", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Edit:
+    """Other text in the place of [start, end)."""
+
+    start: int
+    end: int
+    text: str
+
+
+def with_cutoffs(text: str, event: str, review_at: float | None, decline_at: float | None) -> str:
+    r"""The text of policy.yaml with other cut-offs of an event type.
+
+    Where `score` has the same cut-offs already, only their numbers change; else it is written anew in its own style,
+    or put in front of the policy. Without any cut-off it goes: then rules alone decide.
+
+    Raises: DefinitionError where it is no YAML; UsageError where it is written so oddly that anything else would change
+        too, with what to write by hand.
+
+    >>> with_cutoffs("payment:\n  score: {review_at: 0.6} # by ann\n", "payment", 0.25, None)
+    'payment:\n  score: {review_at: 0.25} # by ann\n'
+    """
+    cuts = {name: _number(cut) for name, cut in zip(CUTS, (review_at, decline_at), strict=True) if cut is not None}
+    problems: list[Problem] = []
+    node = read(text, POLICY, problems)
+    if problems:
+        raise DefinitionError(problems)
+    written = _Written(text)
+    changed = text
+    for edit in sorted(_edits(written, node, event, cuts), key=lambda one: one.start, reverse=True):
+        changed = changed[: edit.start] + edit.text + changed[edit.end :]
+    if _meaning(read(changed, POLICY, problems)) != _wanted(_meaning(node), event, cuts) or problems:
+        cure = f"Write it by hand: {SCORE}: {_flow(cuts)}" if cuts else f"Take {SCORE} out by hand"
+        raise UsageError(f"{POLICY} is written in a way that cannot be changed here for {event}. {cure}.")
+    return changed
+
+
+class _Written:
+    """A text and where its nodes are in it, line ends and a byte order mark as they are."""
+
+    __slots__ = ("line_end", "starts", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.starts = [1 if text.startswith("\ufeff") else 0, *(found.end() for found in _LINE_END.finditer(text))]
+        first = _LINE_END.search(text)
+        self.line_end = first[0] if first else "\n"
+
+    def start(self, node: Node) -> int:
+        return self._index(node.line, node.column)
+
+    def end(self, node: Node) -> int:
+        """Behind its last character."""
+        raw = node.source
+        if isinstance(node, Mapping) and node.entries and not raw:
+            return self.end(node.entries[-1][1])
+        lines = raw.count("\n")
+        return self._index(node.line + lines, len(raw) - raw.rfind("\n") if lines else node.column + len(raw))
+
+    def line_of(self, node: Node) -> tuple[int, int]:
+        """The line on which a node begins, and where the line behind that on which it ends begins."""
+        behind = next((start for start in self.starts if start > self.end(node)), len(self.text))
+        return self.starts[node.line - 1], behind
+
+    def _index(self, line: int, column: int) -> int:
+        return self.starts[line - 1] + column - 1
+
+
+def _edits(written: _Written, node: Node | None, event: str, cuts: MappingOf[str, str]) -> list[_Edit]:
+    """What changes, each stretch apart from the others."""
+    score = f"{SCORE}: {_flow(cuts)}"
+    if node is None:
+        return [_appended(written, 0, event, score)] if cuts else []
+    top = _mapping(node, "it")
+    policy = top.get(event)
+    if policy is None:
+        return [_new_policy(written, top, event, score)] if cuts else []
+    policy = _mapping(policy, event)
+    now = policy.get(SCORE)
+    if now is None:
+        return [_in_front(written, policy, score)] if cuts else []
+    return _changed_score(written, _mapping(now, SCORE), cuts) if cuts else [_without_score(written, policy)]
+
+
+def _changed_score(written: _Written, score: Mapping, cuts: MappingOf[str, str]) -> list[_Edit]:
+    if set(score.keys()) == cuts.keys():
+        return [_Edit(written.start(value), written.end(value), cuts[name.text]) for name, value in score.entries]
+    if score.source:
+        return [_Edit(written.start(score), written.end(score), _flow(cuts))]
+    between = written.line_end + " " * (score.column - 1)
+    lines = between.join(f"{name}: {cut}" for name, cut in cuts.items())
+    return [_Edit(written.start(score), written.end(score), lines)]
+
+
+def _in_front(written: _Written, mapping: Mapping, entry: str) -> _Edit:
+    """A new first entry of a mapping."""
+    start = written.start(mapping)
+    if not mapping.source:
+        return _Edit(start, start, f"{entry}{written.line_end}{' ' * (mapping.column - 1)}")
+    if not mapping.entries:
+        return _Edit(start, written.end(mapping), f"{{ {entry} }}")
+    is_apart = written.text[start + 1].isspace()
+    return _Edit(start + 1, start + 1, f" {entry}," if is_apart else f"{entry}, ")
+
+
+def _new_policy(written: _Written, top: Mapping, event: str, score: str) -> _Edit:
+    """A policy of a type that has none."""
+    if top.source:
+        return _in_front(written, top, f"{event}: {{ {score} }}")
+    if _DOCUMENT_END.search(written.text):  # what stood behind it would be another document
+        inner = " " * (top.column - 1) + INDENT
+        return _in_front(written, top, f"{event}:{written.line_end}{inner}{score}")
+    return _appended(written, top.column - 1, event, score)
+
+
+def _appended(written: _Written, indent: int, event: str, score: str) -> _Edit:
+    """A policy at the end of the file."""
+    end, outer = written.line_end, " " * indent
+    is_apart = written.starts[-1] == len(written.text)
+    text = f"{'' if is_apart else end}{outer}{event}:{end}{outer}{INDENT}{score}{end}"
+    return _Edit(len(written.text), len(written.text), text)
+
+
+def _without_score(written: _Written, policy: Mapping) -> _Edit:
+    """`score` taken out of a policy, with its lines where it stands on lines of its own."""
+    place = policy.keys().index(SCORE)
+    name, value = policy.entries[place]
+    start, end = written.start(name), written.end(value)
+    if len(policy.entries) == 1:
+        return _Edit(written.start(policy), written.end(policy), "{}")
+    if not policy.source:
+        first, behind = written.line_of(name)[0], written.line_of(value)[1]
+        return _Edit(first, behind, "")
+    comma = _COMMA.match(written.text, end)
+    if comma is not None:
+        return _Edit(start, comma.end(), "")
+    if place + 1 < len(policy.entries):
+        return _Edit(start, written.start(policy.entries[place + 1][0]), "")
+    before = written.end(policy.entries[place - 1][1])
+    return _Edit(before if _COMMA.fullmatch(written.text, before, start) else start, end, "")
+
+
+def _mapping(node: Node, what: str) -> Mapping:
+    if not isinstance(node, Mapping):
+        raise UsageError(f"{POLICY}: {what} is no mapping of names to values.")
+    return node
+
+
+def _meaning(node: Node | None) -> Any:
+    """What a node says, its places and its style left out."""
+    if node is None:
+        return {}
+    if isinstance(node, Mapping):
+        return {name.text: _meaning(value) for name, value in node.entries}
+    return node.text if isinstance(node, Scalar) else [_meaning(item) for item in node.items]
+
+
+def _wanted(meaning: Any, event: str, cuts: MappingOf[str, str]) -> Any:
+    """What the file is to say: all that it said, with other cut-offs of this type."""
+    if not cuts and event not in meaning:
+        return meaning
+    policy = {name: value for name, value in meaning.get(event, {}).items() if name != SCORE}
+    return {**meaning, event: {**policy, SCORE: dict(cuts)} if cuts else policy}
+
+
+def _flow(cuts: MappingOf[str, str]) -> str:
+    return f"{{ {', '.join(f'{name}: {cut}' for name, cut in cuts.items())} }}"
+
+
+def _number(cut: float) -> str:
+    """A score as a person writes it, with all its six places at most."""
+    text = f"{cut:.6f}".rstrip("0")
+    return f"{text}0" if text.endswith(".") else text

@@ -1,0 +1,78 @@
+"""What was read of the files of a project, kept while their texts stay: most of loading a project is reading YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from shroff.errors import Problem
+from shroff.language.yaml import text as yamltext
+from shroff.project.reference import ListFile, load_list, with_more
+
+Value = TypeVar("Value")
+MADE_KEPT: Final = 3  # the project's files, those that the log has in force, and what is being changed
+
+
+class ReadOnce:
+    """Reads each text of a file once, and keeps the newest of each; from any thread, which may read one twice.
+
+    What it gives is shared: nobody changes it.
+    """
+
+    __slots__ = ("_kept",)
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str], tuple[object, Any, tuple[Problem, ...]]] = {}
+
+    def tree(self, name: str, text: str, problems: list[Problem]) -> yamltext.Node | None:
+        """A file as YAML."""
+        return self._of("tree", name, text, lambda found: yamltext.read(text, name, found), problems)
+
+    def list_file(self, name: str, text: str, problems: list[Problem]) -> ListFile:
+        """A file as a list."""
+        kept = self._kept.get(("list", name))
+        known = None if kept is None or kept[2] else kept[1]
+
+        def read(found: list[Problem]) -> ListFile:
+            return (known and with_more(known, text)) or load_list(name, text, found)
+
+        return self._of("list", name, text, read, problems)
+
+    def mapped(self, found: ListFile, change: Callable[[str], str]) -> ListFile:
+        """A list with each value changed, where that is one and the same change for each list at all times."""
+        return self._of("mapped", found.name, found, lambda _: found.mapped(change), [])
+
+    def once(self, kind: str, given: object, make: Callable[[], Value]) -> Value:
+        """What is made of what is given, as long as that is equal to one of the last few that were given."""
+        made: tuple[tuple[object, Any], ...] = self.last(kind) or ()
+        value: Value
+        for at, (known, value) in enumerate(made):
+            if known == given:
+                if at:
+                    self.keep(kind, (made[at], *made[:at], *made[at + 1 :]))
+                return value
+        value = make()
+        self.keep(kind, ((given, value), *made[: MADE_KEPT - 1]))
+        return value
+
+    def last(self, kind: str) -> Any:
+        """What was kept last of a kind; None where nothing was."""
+        return self._kept.get((kind, ""), (None, None))[1]
+
+    def keep(self, kind: str, value: object) -> None:
+        """Keep what was made, for whoever can say by itself whether it still holds."""
+        self._kept[kind, ""] = None, value, ()
+
+    def _of(
+        self, kind: str, name: str, given: object, read: Callable[[list[Problem]], Value], problems: list[Problem]
+    ) -> Value:
+        kept = self._kept.get((kind, name))
+        if kept is not None and (kept[0] is given or (isinstance(given, str) and kept[0] == given)):
+            value: Value = kept[1]
+            problems += kept[2]
+            return value
+        found: list[Problem] = []
+        value = read(found)
+        self._kept[kind, name] = given, value, tuple(found)
+        problems += found
+        return value

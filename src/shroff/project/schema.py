@@ -1,0 +1,121 @@
+"""The files of a project as JSON Schema, made from the tables that the loaders check keys by: for editors.
+
+Draft 7, which the YAML language server and the IDEs of JetBrains both read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shroff.events.keys import EVENTS, FIELD_EXAMPLES, FIELD_TYPE
+from shroff.features.keys import FEATURES
+from shroff.language.keys import TEXT, Either, Key, Keys, Many, One, Shape
+from shroff.models.keys import MODELS
+from shroff.project.calls import CALLS
+from shroff.project.policy import POLICIES
+from shroff.project.settings.project_keys import SETTINGS
+from shroff.rules.keys import RULES
+
+DRAFT: Final = "http://json-schema.org/draft-07/schema#"
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectFile:
+    """One kind of file: the name of its schema, where it stands in a project, and what it holds."""
+
+    kind: str
+    place: str
+    meaning: str
+    shape: Shape
+
+    @property
+    def schema_file(self) -> str:
+        return f"{self.kind}.schema.json"
+
+
+FILES: Final = (
+    ProjectFile("shroff", "shroff.yaml", "The project: its name, its money, how late events may be.", SETTINGS),
+    ProjectFile("events", "events.yaml", "Event types, how files map to them; entities and tables.", EVENTS),
+    ProjectFile("features", "features.yaml", "Features, one line each, under their entity.", FEATURES),
+    ProjectFile("rules", "rules/*.yaml", "Rules, with their tests inside.", RULES),
+    ProjectFile("policy", "policy.yaml", "How effects and the score become an outcome.", POLICIES),
+    ProjectFile("model", "model.yaml", "What a model reads, how it is split, trained and gated.", MODELS),
+    ProjectFile("calls", "calls.yaml", "Calls of earlier services: their bodies and their answers.", CALLS),
+)
+
+
+def schema_of(file: ProjectFile) -> dict[str, Any]:
+    """The schema of one kind of file, as a JSON document."""
+    return {"$schema": DRAFT, "title": f"shroff: {file.place}", "description": file.meaning, **_shape(file.shape)}
+
+
+def _shape(shape: Shape) -> dict[str, Any]:
+    match shape:
+        case One():
+            return _one(shape)
+        case Many(_, item):
+            return {"type": "array", "items": _shape(item)}
+        case Either(shapes):
+            return {"anyOf": [_shape(one) for one in shapes]}
+        case Keys():
+            return _keys(shape)
+
+
+def _one(shape: One) -> dict[str, Any]:
+    if shape is FIELD_TYPE:
+        return {"type": TEXT, "pattern": shape.pattern, "examples": list(FIELD_EXAMPLES)}
+    if shape.options:
+        return {"enum": [value for text in shape.options for value in _readings(text)]}
+    found: dict[str, Any] = {"type": [*shape.kinds, *(["null"] if shape.may_be_empty else [])]}
+    if len(found["type"]) == 1:
+        found["type"] = shape.kinds[0]
+    if TEXT in shape.kinds and not shape.may_be_empty:
+        found["pattern"] = shape.pattern or r"\S"
+    if shape.limits is not None:
+        found["minimum"], found["maximum"] = shape.limits
+    return found
+
+
+def _readings(text: str) -> list[str | int | bool]:
+    """A word as a reader of YAML may find it: `1` and `true` plain are no texts to it, quoted they are."""
+    if text in {"true", "false"}:
+        return [text == "true", text]
+    return [int(text), text] if text.isdigit() else [text]
+
+
+def _keys(shape: Keys) -> dict[str, Any]:
+    found: dict[str, Any] = {"type": "object", "additionalProperties": False}
+    if shape.keys:
+        found["properties"] = {key.name: _key(key) for key in shape.keys}
+    if shape.required:
+        found["required"] = list(shape.required)
+    if shape.named is not None:
+        words = f"{shape.named.what[:1].upper()}{shape.named.what[1:]}."
+        found["patternProperties"] = {_names(shape): {"description": words, **_shape(shape.named)}}
+    if shape.is_single:
+        found["minProperties"] = found["maxProperties"] = 1
+    return found
+
+
+def _names(shape: Keys) -> str:
+    """The pattern of the user's own names: not a fixed key, nor a reserved word."""
+    not_these = sorted({*shape.names, *shape.reserved})
+    return shape.pattern.replace("^", f"^(?!({'|'.join(not_these)})$)", 1) if not_these else shape.pattern
+
+
+def _key(key: Key) -> dict[str, Any]:
+    if key.shape is None:
+        return {"description": key.meaning, "not": {}}
+    words = f"{key.meaning} Takes {key.shape.what}."
+    if key.default:
+        words += f" Left out: {key.default}."
+    return {"description": words, **_examples(key), **_shape(key.shape)}
+
+
+def _examples(key: Key) -> Mapping[str, list[str]]:
+    """Examples that an editor may offer as they are: of one value, where its words are not listed anyway."""
+    is_offered = isinstance(key.shape, One | Either) and not (isinstance(key.shape, One) and key.shape.options)
+    plain = [example for example in key.examples if not example.startswith(("{", "[", '"'))]
+    return {"examples": plain} if plain and is_offered else {}

@@ -1,0 +1,333 @@
+"""The models in force as expressions: what is computed of each event so that it gets its score.
+
+A model reads columns of expressions over `this`. Each model is one thing that is computed,
+and so is whether an event's key is the challenger's; `score` is made of them. Engines,
+plans and proofs treat them like everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any, Final, cast
+
+import numpy as np
+
+from shroff.errors import Problem, StateError, nearest
+from shroff.events.definitions import Events
+from shroff.events.event import canonical_real
+from shroff.features.computed import Computed, score_name
+from shroff.features.definitions import FeatureTypes
+from shroff.features.frames import Frame
+from shroff.language.checker import check
+from shroff.language.columns import Column, values_of
+from shroff.language.expression import Else, FeatureValue, InShare, ModelScore, Node, When
+from shroff.language.names import Names, Scope
+from shroff.language.row import Evaluate
+from shroff.language.syntax import ExpressionError
+from shroff.language.types import BOOLEAN, REAL
+from shroff.language.values import Value, parse_time
+from shroff.models.columns import kind_of, model_column, model_numbers
+from shroff.models.in_force import FILE, Challenger, InForce, Named, Promotion
+from shroff.models.model import Floats, InputColumn, Model
+from shroff.project.meaning import redefined
+
+LoadModel = Callable[[str, str], Model]  # by id and digest; raises StateError
+NO_REGISTRY: Final = "the registry is not at hand here"
+_AS_IT_WAS: Final = (
+    "Declare it as it was when the model was trained, or train a model of what there is now, and promote that."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """A model that is in force with what it reads. Of one that cannot be loaded `failure` says why.
+
+    `redefined` names the inputs that mean something else now than when it was trained.
+    """
+
+    id: str
+    digest: str
+    inputs: tuple[Node, ...] = ()
+    model: Model | None = field(default=None, compare=False, repr=False)
+    failure: str = ""
+    redefined: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def learnt_until_ms(self) -> int | None:
+        """The end of the events that it has learnt from; None where its manifest does not say it."""
+        data = None if self.model is None else self.model.manifest.get("data")
+        until = data.get("to") if isinstance(data, Mapping) else None
+        return None if until is None else parse_time(str(until))
+
+    def node(self) -> ModelScore:
+        """Its score as an expression. Evaluating it raises StateError where the model cannot be loaded."""
+        return ModelScore(REAL, self.id, self.digest, self.inputs, self.score, self.score_of_one())
+
+    def score(self, columns: Sequence[Column]) -> Column:
+        """The scores for the columns of its inputs. Raises: StateError where it cannot be loaded."""
+        if self.model is None:
+            raise unavailable(self)
+        read = [
+            model_column(column, node.type, shape.categories)
+            for column, node, shape in zip(columns, self.inputs, self.model.inputs, strict=True)
+        ]
+        scores = self.model.scores(read)
+        there = np.isfinite(scores)
+        return Column(scores if there.all() else np.where(there, scores, 0.0), there)
+
+    def score_of_one(self) -> Callable[[Sequence[Value]], Value]:
+        """What gives the score for the values of its inputs at one event; it raises as `score` does."""
+        model = self.model
+        if model is None:
+            return self._unavailable
+        numbers = model_numbers([node.type for node in self.inputs], [one.categories for one in model.inputs])
+
+        def score(values: Sequence[Value]) -> float | None:
+            columns = np.array(numbers(values), np.float64).reshape(-1, 1)
+            found = float(model.scores(cast("Sequence[Floats]", columns))[0])  # its rows are the columns
+            return found if isfinite(found) else None
+
+        return score
+
+    def _unavailable(self, values: Sequence[Value]) -> Value:
+        raise unavailable(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """The models of one event type that are in force."""
+
+    event: str
+    champion: Scorer | None = None
+    challenger: Scorer | None = None
+    share: float = 0.0
+    by: str = ""
+    shadow: tuple[Scorer, ...] = ()
+
+    @property
+    def deciding(self) -> tuple[Scorer, ...]:
+        """The models whose scores count."""
+        return tuple(one for one in (self.champion, self.challenger) if one is not None)
+
+    @property
+    def all(self) -> tuple[Scorer, ...]:
+        return (*self.deciding, *self.shadow)
+
+
+def unavailable(scorer: Scorer) -> StateError:
+    """The error for a model in force that cannot be loaded."""
+    return StateError(f"the model in force {scorer.id} cannot be loaded, so nothing is decided: {scorer.failure}")
+
+
+def problems_of(unloaded: Sequence[Scorer]) -> list[Problem]:
+    """What `check` says of models in force that cannot be loaded."""
+    return [
+        Problem(FILE, 0, 0, "", f"the model in force {one.id} cannot be loaded: {one.failure.rstrip('.')}.")
+        for one in unloaded
+    ]
+
+
+def redefined_words(scorer: Scorer) -> str:
+    """That inputs of a model in force mean something else now, for people."""
+    names, one = ", ".join(scorer.redefined), len(scorer.redefined) == 1
+    means = "means something else" if one else "mean something else"
+    return f"the model in force {scorer.id} reads {names}, which {means} now than when it was trained"
+
+
+# ---- from the project's files
+
+
+def load_scoring(
+    in_force: Mapping[str, InForce],
+    load: LoadModel | None,
+    events: Events,
+    names: Names,
+    types: FeatureTypes,
+    problems: list[Problem],
+    warnings: list[Problem],
+) -> dict[str, Scoring]:
+    """The models in force by event type, typed against the project. One that cannot be loaded is no problem yet.
+
+    What it reads may mean something else by now: that is a warning, since nobody can say that it is worse.
+    """
+    loader = _Loader(load, events, names, types, problems, warnings)
+    return {event: loader.scoring(event, one) for event, one in in_force.items() if not one.is_empty}
+
+
+@dataclass(frozen=True, slots=True)
+class _Loader:
+    load: LoadModel | None
+    events: Events
+    names: Names
+    types: FeatureTypes
+    problems: list[Problem]
+    warnings: list[Problem]
+
+    def scoring(self, event: str, one: InForce) -> Scoring:
+        if event not in self.events.decided:
+            hint = nearest(event, self.events.decided) or "Only events with `decide: true` get a score."
+            self.problems.append(Problem(FILE, 0, 0, event, f"{event!r} is no event type that is decided.", hint))
+            return Scoring(event)
+        champion = None if one.champion is None else self.scorer(event, "champion", one.champion)
+        shadow = tuple(self.scorer(event, f"shadow[{at}]", found) for at, found in enumerate(one.shadow))
+        if one.challenger is None:
+            return Scoring(event, champion, shadow=shadow)
+        by = one.challenger.by
+        if event not in self.names.entities.get(by, frozenset()):
+            hint = nearest(by, [name for name, keyed in self.names.entities.items() if event in keyed])
+            words = f"{by!r} is no entity that a {event} has a key of."
+            self.problems.append(Problem(FILE, 0, 0, f"{event}.challenger.by", words, hint))
+        challenger = self.scorer(event, "challenger", one.challenger)
+        return Scoring(event, champion, challenger, one.challenger.share, by, shadow)
+
+    def scorer(self, event: str, place: str, named: Promotion | Challenger | Named) -> Scorer:
+        id_, digest = named.id, named.digest
+        if self.load is None:
+            return Scorer(id_, digest, failure=NO_REGISTRY)
+        try:
+            model = self.load(id_, digest)
+        except StateError as error:
+            return Scorer(id_, digest, failure=str(error))
+        before = len(self.problems)
+        if model.event != event:
+            words = f"the model {id_} scores {model.event!r}, not {event!r}."
+            self.problems.append(Problem(FILE, 0, 0, f"{event}.{place}", words))
+            return Scorer(id_, digest)
+        found = [(column.name, self.input(event, place, id_, column)) for column in model.inputs]
+        if len(self.problems) > before:
+            return Scorer(id_, digest)
+        inputs = [(name, node) for name, node in found if node is not None]
+        changed = redefined(model.manifest, dict(inputs), event, self.events, self.types.feature)
+        scorer = Scorer(id_, digest, tuple(node for _, node in inputs), model, redefined=changed)
+        if changed:
+            self.warnings.append(Problem(FILE, 0, 0, f"{event}.{place}", f"{redefined_words(scorer)}.", _AS_IT_WAS))
+        return scorer
+
+    def input(self, event: str, place: str, id_: str, column: InputColumn) -> Node | None:
+        """What a model reads, typed as the project is now."""
+        scope = Scope(
+            self.names,
+            what=f"the model {id_}",
+            this=(event,),
+            feature=self.types.type_of,
+            feature_names=self.types.names,
+        )
+        words = hint = ""
+        try:
+            node = check(column.name, scope)
+            if kind_of(node.type) == column.kind:
+                return node
+            words = f"it is {node.type} now, and was a {column.kind}"
+        except ExpressionError as error:
+            words, hint = error.message, error.hint
+        words = f"the model {id_} reads {column.name!r}, which does not fit the project any more: {words.rstrip('.')}."
+        self.problems.append(Problem(FILE, 0, 0, f"{event}.{place}", words, hint or _AS_IT_WAS))
+        return None
+
+
+# ---- to what is computed
+
+
+def computed_scores(scoring: Scoring, events: Events) -> list[Computed]:
+    """What is computed for the score of an event type, each after what it reads. Models in shadow are not: see 0015."""
+    if scoring.champion is None:
+        return []
+    event = scoring.event
+    found = [_computed(_name_of(one, event), one.node(), event) for one in scoring.deciding]
+    node: Node = FeatureValue(REAL, _name_of(scoring.champion, event))
+    if scoring.challenger is not None:
+        key = tuple(events.entities[scoring.by].keys[event])
+        share = InShare(BOOLEAN, scoring.challenger.id, scoring.share, key)
+        found.append(_computed(_share_name(event), share, event))
+        theirs = FeatureValue(REAL, _name_of(scoring.challenger, event))
+        node = Else(REAL, When(REAL, theirs, FeatureValue(BOOLEAN, _share_name(event))), node)
+    return [*found, _computed(score_name(event), node, event)]
+
+
+def _computed(name: str, node: Node, event: str) -> Computed:
+    return Computed(name, node, "", frozenset([event]), needs_key=False, is_score=True)
+
+
+def _name_of(scorer: Scorer, event: str) -> str:
+    return f"{score_name(event)} by {scorer.id}"
+
+
+def _share_name(event: str) -> str:
+    return f"challenger of {event}"
+
+
+# ---- to what a decision shows
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The scores of some events: each with the id of the model that gave it."""
+
+    values: list[float]
+    models: list[str]
+
+    def shown(self) -> list[bytes]:
+        """Each score as a decision shows it."""
+        return [canonical_real(value).encode() for value in self.values]
+
+
+def scored(frame: Frame, scoring: Scoring) -> Scored | None:
+    """The scores that were computed of the events of a frame; None where no model scores them.
+
+    Raises: StateError for a score that is no number.
+    """
+    if scoring.champion is None:
+        return None
+    share = frame.computed.get(_share_name(scoring.event))
+    chosen = [False] * len(frame) if share is None else [one is True for one in values_of(share)]
+    return _scored(values_of(frame.computed[score_name(scoring.event)]), chosen, scoring)
+
+
+class RowScoring:
+    """The scores of events of one type, one by one.
+
+    Args:
+        read: Gives what reads the value that is computed by a name.
+    """
+
+    def __init__(self, scoring: Scoring, read: Callable[[str], Evaluate]) -> None:
+        self._champion, self._other = scoring.champion, scoring.challenger or scoring.champion
+        self._score, self._is_other = read(score_name(scoring.event)), read(_share_name(scoring.event))
+
+    def of(self, row: Any) -> tuple[float | None, str]:
+        """The score of an event and the id of the model that gave it; without a model None and nothing.
+
+        Raises: StateError for a score that is no number.
+        """
+        if self._champion is None or self._other is None:
+            return None, ""
+        model = self._other.id if self._is_other(row) is True else self._champion.id
+        score = self._score(row)
+        if score is None:
+            raise _no_number(model)
+        return float(score), model
+
+
+def scored_one(values: Mapping[str, Value], scoring: Scoring) -> Scored | None:
+    """The same of one event, whose computed values these are."""
+    if scoring.champion is None:
+        return None
+    chosen = values.get(_share_name(scoring.event)) is True
+    return _scored([values.get(score_name(scoring.event))], [chosen], scoring)
+
+
+def _scored(values: Sequence[Value], chosen: Sequence[bool], scoring: Scoring) -> Scored:
+    champion, challenger = scoring.champion, scoring.challenger
+    assert champion is not None
+    other = champion if challenger is None else challenger
+    models = [other.id if is_other else champion.id for is_other in chosen]
+    for value, model in zip(values, models, strict=True):
+        if value is None:
+            raise _no_number(model)
+    return Scored([float(value) for value in values if value is not None], models)
+
+
+def _no_number(model: str) -> StateError:
+    return StateError(f"the model {model} gives a score that is no number, so nothing is decided. Report it")

@@ -1,0 +1,1 @@
+"""shroff.yaml: outside systems, sign-in, mail, cases."""

@@ -1,0 +1,131 @@
+"""The key `cases` of shroff.yaml: what raises an alert, whom a case is about, and how long it may wait.
+
+None of it decides anything: like what says where things are, it is in no version, control event or receipt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from shroff.language.keys import DURATION, NAME, PERCENT, Key, Keys, Many, choice, own_names
+from shroff.language.shapes import Plain, read_shape
+from shroff.language.values import DAY_MS, parse_duration
+from shroff.language.yaml import text as yamltext
+
+if TYPE_CHECKING:
+    from shroff.errors import Problem
+    from shroff.events.definitions import Events
+
+NAME_OF: Final = "cases"
+RAISING: Final = ("challenge", "review", "decline")
+LOCK_MS: Final = 15 * 60_000
+SECOND_LOOK: Final = 0.05
+CASES: Final = Keys(
+    "how alerts gather in cases",
+    (
+        Key(
+            "outcomes",
+            "Outcomes that raise an alert, beside rules with `notify: analysts`.",
+            Many("outcomes", choice(*RAISING)),
+            default="[review]",
+            examples=("[review, decline]",),
+        ),
+        Key(
+            "about",
+            "For event types the entity that a case is about. Left out, it is that of the first rule that asked for "
+            "the outcome, and without one the first entity of events.yaml that has a key at the event.",
+            own_names("event types with an entity", NAME),
+            examples=("{ payment: card }",),
+        ),
+        Key(
+            "until",
+            "For event types the field of type time by which it must be answered, such as when the goods ship.",
+            own_names("event types with a field of them", NAME),
+            examples=("{ order: ships_at }",),
+        ),
+        Key(
+            "within",
+            "How long after its event an alert is to be answered where `until` names no time.",
+            DURATION,
+            default="1d",
+            examples=("4h",),
+        ),
+        Key("lock", "How long a case stays with whoever claimed it.", DURATION, default="15m", examples=("30m",)),
+        Key(
+            "second_look",
+            "The share of closed cases that another analyst decides again, without being shown the first answer.",
+            PERCENT,
+            default="5%",
+            examples=("10%",),
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CaseSettings:
+    """What `cases` says. `about` and `until` name entities and fields by event types; durations in milliseconds."""
+
+    outcomes: tuple[str, ...] = ("review",)
+    about: Mapping[str, str] = field(default_factory=dict)
+    until: Mapping[str, str] = field(default_factory=dict)
+    within_ms: int = DAY_MS
+    lock_ms: int = LOCK_MS
+    second_look: float = SECOND_LOOK
+
+
+def load_case_settings(
+    top: yamltext.Node | None, problems: list[Problem], events: Events | None = None
+) -> CaseSettings:
+    """Read the key `cases` of shroff.yaml; with events, what it names must be among them."""
+    node = top.get(NAME_OF) if isinstance(top, yamltext.Mapping) else None
+    if node is None:
+        return CaseSettings()
+    before = len(problems)
+    read = read_shape(node, CASES, problems, NAME_OF)
+    if not isinstance(read, dict) or len(problems) > before:
+        return CaseSettings()
+    found = CaseSettings(
+        _names_of(read.get("outcomes")) or ("review",),
+        _pairs(read.get("about")),
+        _pairs(read.get("until")),
+        _duration(read.get("within"), DAY_MS),
+        _duration(read.get("lock"), LOCK_MS),
+        _share(read.get("second_look")),
+    )
+    if events is not None:
+        problems += [node.problem(words) for words in _mistakes(found, events)]
+    return found
+
+
+def _names_of(read: Plain | None) -> tuple[str, ...]:
+    return tuple(str(one) for one in read) if isinstance(read, list) else ()
+
+
+def _pairs(read: Plain | None) -> dict[str, str]:
+    return {name: str(one) for name, one in read.items()} if isinstance(read, dict) else {}
+
+
+def _duration(read: Plain | None, default: int) -> int:
+    return parse_duration(read) if isinstance(read, str) else default
+
+
+def _share(read: Plain | None) -> float:
+    return float(read.replace("%", "")) / 100 if isinstance(read, str) else SECOND_LOOK
+
+
+def _mistakes(found: CaseSettings, events: Events) -> list[str]:
+    named = {**found.about, **found.until}
+    words = [f"cases: {event!r} is no event type." for event in named if event not in events.types]
+    for event, entity in found.about.items():
+        if event in events.types and (entity not in events.entities or event not in events.entities[entity].keys):
+            words.append(f"cases: events.yaml gives no key of {entity!r} for {event}.")
+    for event, name in found.until.items():
+        type_ = events.types.get(event)
+        if type_ is None:
+            continue
+        if not any(one.name == name and one.type.kind == "time" for one in type_.fields):
+            words.append(f"cases: {event} has no field {name!r} of type time.")
+    return words

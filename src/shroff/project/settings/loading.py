@@ -1,0 +1,62 @@
+"""shroff.yaml read: the name, the currency, how late events may be."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from shroff.errors import Problem
+from shroff.events.settings import Settings
+from shroff.language import loading
+from shroff.language.values import DAY_MS
+from shroff.language.yaml.text import Mapping, Node, Scalar
+from shroff.project.settings.project_keys import LANGUAGE_VERSION, MONEY, SETTINGS, UNTAKEN
+
+NOT_THERE_YET: Final = frozenset(key.name for key in SETTINGS.keys if key.shape is None)
+
+
+def load_settings(node: Node | None, problems: list[Problem]) -> Settings:
+    """Read shroff.yaml."""
+    top = loading.mapping(node, problems, "shroff.yaml")
+    if top is None:
+        if not problems:
+            problems.append(
+                Problem("shroff.yaml", 1, 1, "", "shroff.yaml is empty; shroff, name and money must stand.")
+            )
+        return Settings()
+    loading.check_keys(top, SETTINGS, problems, "shroff.yaml")
+    loading.one_of(top.get("shroff"), (LANGUAGE_VERSION,), problems, "the version of the language")
+    for key, _ in top.entries:
+        if key.text in NOT_THERE_YET:
+            problems.append(
+                key.problem(f"'{key.text}:' is not there yet; everything is kept in .shroff/ beside this file.")
+            )
+    name = loading.scalar(top.get("name"), problems, "name")
+    currency, places = _money(top.get("money"), problems)
+    lateness = loading.duration_ms(top.get("lateness"), problems, "lateness")
+    ahead = loading.duration_ms(top.get("ahead"), problems, "ahead")
+    untaken = loading.one_of(top.get("untaken"), UNTAKEN, problems, "untaken")
+    return Settings(
+        name.text if name else "project",
+        currency,
+        places,
+        DAY_MS if lateness is None else lateness,
+        DAY_MS if ahead is None else ahead,
+        untaken or "",
+    )
+
+
+def _money(node: Node | None, problems: list[Problem]) -> tuple[str, int]:
+    """`EUR`, or `{ currency: ZAR, places: 4 }`."""
+    if isinstance(node, Mapping):
+        loading.check_keys(node, MONEY, problems, "money")
+        places = loading.one_of(node.get("places"), tuple("012345678"), problems, "the places of money")
+        return _currency(node.get("currency"), problems), 2 if places is None else int(places)
+    return _currency(node, problems), 2
+
+
+def _currency(node: Node | None, problems: list[Problem]) -> str:
+    found = loading.scalar(node, problems, "money")
+    if isinstance(found, Scalar) and not re.fullmatch(r"[A-Z]{3}", found.text):
+        problems.append(found.problem(f"a currency is three capital letters such as EUR, not {found.text!r}."))
+    return found.text if found else "EUR"

@@ -1,0 +1,1 @@
+"""Decisions computed again and compared, and exports of the log."""

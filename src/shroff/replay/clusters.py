@@ -1,0 +1,73 @@
+"""Backends by name: where the batch engine answers, in this process or by the processes of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final, Protocol
+
+from shroff import config
+from shroff.errors import UsageError
+from shroff.features.cluster.partitioned import PARTITIONS, Backend, Cluster
+from shroff.models.learners.cluster import Growing, TreeCluster
+from shroff.models.learners.learner import check_grown
+
+LOCAL: Final = "local"
+CONTRACT: Final = "backfill."  # before the names of backends among the adapters
+
+
+class Adapter(Protocol):
+    """What loads an adapter, as an entry point does."""
+
+    def load(self) -> type[MadeBackend]:
+        """The adapter, or an error of the import."""
+
+
+class MadeBackend(Backend, TreeCluster, Protocol):
+    """A backend of the contract, with how it is made."""
+
+    def __init__(self, address: str | None, *, workers: int) -> None:
+        """At the address of a cluster that runs, or with so many workers on this machine."""
+
+
+@contextmanager
+def cluster_of(
+    backend: str, address: str | None, partitions: int | None, adapters: Mapping[str, Adapter]
+) -> Iterator[Cluster | None]:
+    """The cluster of a backend, which ends with this; None for `local`. Nothing falls back from one to the other.
+
+    Args:
+        address: Of a cluster that runs; without it one is started on this machine.
+        partitions: How many the keys of an entity are parted into.
+        adapters: Those that are installed, by contract and technology.
+
+    Raises: UsageError where there is no such backend or its library is not installed; TransientError where nobody
+        answers at the address.
+    """
+    if backend == LOCAL:
+        if address is not None or partitions is not None:
+            raise UsageError("--cluster and --partitions are for a backend that has processes, and local has none.")
+        yield None
+        return
+    if partitions is not None and partitions < 1:
+        raise UsageError(f"there is 1 partition at least, not {partitions}.")
+    found = adapters.get(CONTRACT + backend)
+    if found is None:
+        names = sorted(name.removeprefix(CONTRACT) for name in adapters if name.startswith(CONTRACT))
+        raise UsageError(f"there is no backend {backend!r}; there is {', '.join([LOCAL, *names])}.")
+    with closing(found.load()(address, workers=config.threads())) as processes:
+        yield Cluster(processes, PARTITIONS if partitions is None else partitions)
+
+
+def growing_on(cluster: Cluster | None, learner: str, folder: Path) -> Growing | None:
+    """Where the trees of a learner are grown, its rows going by a folder; None for this process.
+
+    Raises: UsageError where the cluster has nothing for the learner.
+    """
+    if cluster is None:
+        return None
+    check_grown(learner)
+    if not isinstance(cluster.backend, TreeCluster):
+        raise UsageError("this backend answers features and grows no trees: train with --backend local, dask or spark.")
+    return Growing(cluster.backend, folder)

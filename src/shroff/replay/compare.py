@@ -1,0 +1,353 @@
+"""Computing decisions again from the log, and comparing them with what was recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from shroff.engine.step import Effects
+from shroff.engine.stored import stored, telling_damage
+from shroff.errors import ReplayError, StateError
+from shroff.events.event import canonical_value
+from shroff.features.naive import Naive
+from shroff.language.values import Value
+from shroff.log.adopting import carried, means_the_same
+from shroff.log.history import Control
+from shroff.log.state.fold import Folded, Progress, empty, fold, lateness_of, placed_batches
+from shroff.models.in_force import FILE
+from shroff.project.definitions import Definitions, computed_of, load_definitions
+from shroff.project.read_once import ReadOnce
+from shroff.project.scoring import LoadModel, scored_one
+from shroff.runtime.gc_pause import calm_collector
+from shroff.streams.log import PENDING, DecisionRow, FlagRow, HitRow, Log, Record
+
+Marked = TypeVar("Marked", HitRow, FlagRow)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of the log, (start, end], that one version decided; the files of that version.
+
+    `is_empty` says that nothing came before the next version was in force.
+    """
+
+    files: Mapping[str, str]
+    start: int
+    end: int
+    load_model: LoadModel | None = None
+    is_empty: bool = False
+    read: ReadOnce | None = None  # of all versions together, as most of them differ in one file
+
+    @property
+    def definitions(self) -> Definitions:
+        return load_definitions(self.files, load_model=self.load_model, read=self.read).or_raise()
+
+
+def segments(log: Log, load_model: LoadModel | None = None) -> list[Segment]:
+    """The versions that were in force, with the stretch of the log that each decided."""
+    last = log.last_seq()  # first, so that a version that comes into force meanwhile is none of these
+    return segments_of(log.controls(upto=last), last, load_model)
+
+
+def segments_of(controls: Sequence[Record], last: int, load_model: LoadModel | None = None) -> list[Segment]:
+    """The same by all control events up to the place `last`."""
+    control, read = Control(), ReadOnce()
+    found: list[Segment] = []
+    following = [*(record.seq for record in controls[1:]), last + 1]
+    for record, next_ in zip(controls, following, strict=False):
+        control.take(record)
+        end, is_empty = min(next_, last), next_ == record.seq + 1
+        found.append(Segment(dict(control.files), record.seq, end, load_model, is_empty, read))
+    return found
+
+
+def redecided(
+    log: Log,
+    segment: Segment,
+    upto: int | None = None,
+    progress: Progress | None = None,
+    folded: Folded | None = None,
+) -> Iterator[Effects]:
+    """The effects of a segment's events, decided again by the online engine from the log and the models.
+
+    Args:
+        folded: State that this version would have folded, at any place before the segment; it is moved on itself.
+
+    Raises: StateError where a model that decided them cannot be loaded.
+    """
+    if folded is None:
+        definitions = segment.definitions
+        folded = empty(definitions, lateness_of(log, definitions))
+    for batch in placed_batches(log, folded, segment.end if upto is None else min(upto, segment.end), segment.start):
+        effects = folded.engine.step(batch)
+        if progress is not None:
+            progress(len(batch))
+        yield effects
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """A decision that does not come out as it was recorded."""
+
+    event: str
+    id: str
+    seq: int
+    engine: str
+    recorded: str
+    computed: str
+
+
+@dataclass(slots=True)
+class Verification:
+    """What `verify` found. `events` are those of decided types that were compared.
+
+    `unread` has in words which stretches of the log were not, since a model that decided
+    them cannot be loaded.
+    """
+
+    events: int = 0
+    mismatches: int = 0
+    first_mismatch: Mismatch | None = None
+    unread: list[str] = field(default_factory=list)
+
+    def differ(self, mismatch: Mismatch) -> None:
+        self.mismatches += 1
+        self.first_mismatch = self.first_mismatch or mismatch
+
+    def can_read(self, segment: Segment) -> bool:
+        """Whether the models that decided a stretch can be loaded; notes why not."""
+        if FILE not in segment.files:
+            return True
+        try:
+            segment.definitions.require_models()
+        except StateError as error:
+            self.unread.append(f"places {segment.start + 1:,} to {segment.end:,} were not compared: {error}")
+            return False
+        return True
+
+
+@telling_damage()
+def verify_online(log: Log, progress: Progress | None = None, load_model: LoadModel | None = None) -> Verification:
+    """Decide the whole log again and compare documents and receipts, byte by byte."""
+    result = Verification()
+    with calm_collector():
+        _verify_segments(log, result, progress, load_model)
+    return result
+
+
+def _verify_segments(log: Log, result: Verification, progress: Progress | None, load_model: LoadModel | None) -> None:
+    folded: Folded | None = None
+    for segment in segments(log, load_model):
+        if segment.is_empty or not result.can_read(segment):
+            continue
+        definitions = segment.definitions
+        folded = (folded and carried(folded, definitions)) or empty(definitions, lateness_of(log, definitions))
+        mismatches = result.mismatches
+        recorded = (row for rows in log.decisions_after(segment.start, segment.end) for row in rows)
+        marks = _Marks(log, segment, result)
+        _compare(recorded, marks.decisions(redecided(log, segment, None, progress, folded)), result)
+        marks.compare((), (), segment.end)
+        if result.mismatches > mismatches:  # it has seen another past than the log's
+            folded = None
+
+
+class _Marks:
+    """The hits and flags that a stretch of the log has, compared with those computed, a batch at a time."""
+
+    def __init__(self, log: Log, segment: Segment, result: Verification) -> None:
+        self._hits = _Ahead(log.hits_after(segment.start, segment.end))
+        self._flags = _Ahead(log.flags_after(segment.start, segment.end))
+        self._result = result
+
+    def decisions(self, computed: Iterable[Effects]) -> Iterator[DecisionRow]:
+        """The decisions among effects; hits and flags are compared on the way."""
+        for effects in computed:
+            yield from effects.decisions
+            ends = [row.seq for row in effects.decisions[-1:]] + [row.seq for row in effects.hits[-1:]]
+            self.compare(effects.hits, effects.flags, max(ends, default=0))  # a flag stands where a hit does
+
+    def compare(self, hits: Iterable[HitRow], flags: Iterable[FlagRow], upto: int) -> None:
+        """Compare with what the log has behind the last batch, up to a place."""
+        stored, found = self._hits.taken(upto), [(row.seq, row) for row in hits]
+        compare_marks("hit", [(row.seq, row) for row in stored], found, "online", self._result)
+        # Accuracy follows from what was learned later; all else of a flag is a result of the fold.
+        raised = [(row.seq, replace(row, accuracy=PENDING)) for row in self._flags.taken(upto)]
+        compare_marks("flag", raised, [(row.seq, row) for row in flags], "online", self._result)
+
+
+class _Ahead(Generic[Marked]):
+    """Rows in the order of their places, given up to a place at a time."""
+
+    def __init__(self, batches: Iterable[Sequence[Marked]]) -> None:
+        self._rows: Iterator[Marked] = chain.from_iterable(batches)
+        self._next: Marked | None = next(self._rows, None)
+
+    def taken(self, upto: int) -> list[Marked]:
+        """The rows behind those given before, up to a place."""
+        found = list[Marked]()
+        while self._next is not None and self._next.seq <= upto:
+            found.append(self._next)
+            self._next = next(self._rows, None)
+        return found
+
+
+def compare_marks(
+    what: str,
+    recorded: Sequence[tuple[int, object]],
+    computed: Sequence[tuple[int, object]],
+    engine: str,
+    result: Verification,
+) -> None:
+    """Hits or flags, place by place: each that stands on one side only is a mismatch."""
+    if recorded == computed:
+        return
+    stored, again = set(recorded), set(computed)
+    for seq, row in sorted(stored ^ again, key=lambda one: one[0]):
+        sides = (f"{what} {row}", f"no {what}") if (seq, row) in stored else (f"no {what}", f"{what} {row}")
+        result.differ(Mismatch(what, "", seq, engine, *sides))
+
+
+def _compare(recorded: Iterator[DecisionRow], computed: Iterator[DecisionRow], result: Verification) -> None:
+    """Walk both in log order; a decision that stands on one side only is a mismatch too."""
+    ours, theirs = next(recorded, None), next(computed, None)
+    while ours is not None or theirs is not None:
+        result.events += 1
+        if ours is None or (theirs is not None and theirs.seq < ours.seq):
+            assert theirs is not None
+            result.differ(Mismatch(theirs.event, theirs.id, theirs.seq, "online", "no decision", theirs.outcome))
+            theirs = next(computed, None)
+        elif theirs is None or ours.seq < theirs.seq:
+            result.differ(Mismatch(ours.event, ours.id, ours.seq, "online", ours.outcome, "no decision"))
+            ours = next(recorded, None)
+        else:
+            if ours != theirs:
+                sides = f"{ours.outcome} {ours.document.decode()}", f"{theirs.outcome} {theirs.document.decode()}"
+                result.differ(Mismatch(ours.event, ours.id, ours.seq, "online", *sides))
+            ours, theirs = next(recorded, None), next(computed, None)
+
+
+@telling_damage()
+def verify_naive(
+    log: Log,
+    wanted: Callable[[int], bool],
+    progress: Progress | None = None,
+    load_model: LoadModel | None = None,
+) -> Verification:
+    """Compute features and score of the chosen places by the definition and compare them with the recorded ones.
+
+    Cost: for each aggregate a look at every earlier event of the key, so choose a sample where one key has many.
+    """
+    result = Verification()
+    past: tuple[Definitions, Naive, Folded] | None = None
+    for segment in segments(log, load_model):
+        if segment.is_empty or not result.can_read(segment):
+            continue
+        rows = {
+            row.seq: row for rows in log.decisions_after(segment.start, segment.end) for row in rows if wanted(row.seq)
+        }
+        if not rows:
+            continue
+        definitions = segment.definitions
+        computed = computed_of(definitions)
+        if past is not None and means_the_same(past[0], definitions):
+            naive, folded = replace(past[1], computed=computed, reference=definitions.reference), past[2]
+        else:
+            naive, folded = Naive(definitions.events, computed, definitions.reference), empty(definitions)
+        past = definitions, naive, folded
+        for batch in placed_batches(log, folded, segment.end):
+            for one in batch:
+                values = naive.take(one.event, one.past_hits or {}, is_asked=one.seq in rows)
+                if one.seq in rows:
+                    result.events += 1
+                    given = scored_one(values, definitions.scoring_of(one.event.type))
+                    by = None if given is None else (given.shown()[0].decode(), given.models[0])
+                    shown = _shown(values, one.event.type, definitions)
+                    compare_features(rows[one.seq], shown, "naive", result, by)
+            if progress is not None:
+                progress(len(batch))
+    return result
+
+
+def _shown(values: Mapping[str, Value], event: str, definitions: Definitions) -> dict[str, str]:
+    places = definitions.settings.money_places
+    return {
+        name: canonical_value(values.get(name), definitions.features[name].type, places)
+        for name in definitions.feature_names(event)
+    }
+
+
+def compare_features(
+    row: DecisionRow,
+    computed: Mapping[str, str],
+    engine: str,
+    result: Verification,
+    score: tuple[str, str] | None = None,
+) -> None:
+    """The features of a decision against those that an engine gives, as canonical JSON by name.
+
+    And the score, as JSON, with the id of the model that gave it.
+    """
+    found = stored(row.document, _Compared, f"the decision at place {row.seq}")
+    shown, recorded_by = found.features, (bytes(found.score).decode(), found.versions.get("model", ""))
+    if recorded_by != (score or ("null", "")):
+        scores = (f"score {value} by {model or 'no model'}" for value, model in (recorded_by, score or ("null", "")))
+        result.differ(Mismatch(row.event, row.id, row.seq, engine, *scores))
+        return
+    if shown.keys() != computed.keys():
+        sides = f"features {', '.join(sorted(shown))}", f"features {', '.join(sorted(computed))}"
+        result.differ(Mismatch(row.event, row.id, row.seq, engine, *sides))
+        return
+    for name, raw in shown.items():
+        recorded = bytes(raw).decode()
+        if recorded != computed[name]:
+            sides = f"{name} {recorded}", f"{name} {computed[name]}"
+            result.differ(Mismatch(row.event, row.id, row.seq, engine, *sides))
+            return
+
+
+class _Compared(msgspec.Struct):
+    features: dict[str, msgspec.Raw]
+    score: msgspec.Raw
+    versions: dict[str, str]
+
+
+class Replayed(NamedTuple):
+    """A decision as it was recorded, and as it comes out now."""
+
+    recorded: DecisionRow
+    computed: DecisionRow
+
+    @property
+    def match(self) -> bool:
+        """Whether document and receipt are the same, byte by byte."""
+        return (self.recorded.document, self.recorded.receipt) == (self.computed.document, self.computed.receipt)
+
+    @property
+    def receipt(self) -> str:
+        return f"sha256:{self.recorded.receipt.hex()}"
+
+
+@telling_damage()
+def replay(log: Log, seq: int, load_model: LoadModel | None = None) -> DecisionRow:
+    """Compute one decision again from the log and the model that scored it.
+
+    What came before it is what the log says: events, and the hits that were recorded (`verify` computes those again).
+
+    Cost: one pass over the log up to its place, by columns: 3 s for a million events.
+    Raises: ReplayError where the log gives none at this place; StateError where the model cannot be loaded.
+    """
+    for segment in segments(log, load_model):
+        if segment.start < seq <= segment.end:
+            past = fold(log, segment.definitions, seq - 1)
+            for effects in redecided(log, segment, seq, folded=past):
+                for row in effects.decisions:
+                    return row
+    raise ReplayError(f"the log gives no decision at place {seq}")
+
+
+def chosen(places: Sequence[int]) -> Callable[[int], bool]:
+    return frozenset(places).__contains__

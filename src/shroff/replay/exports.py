@@ -1,0 +1,284 @@
+"""What the log holds, as lines or as tables, in log order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from shroff.engine.stored import decision_document, stored
+from shroff.errors import UsageError, nearest
+from shroff.events.definitions import Events
+from shroff.events.event import canonical_text, time_text
+from shroff.log.flags import Flag, flags, with_fields
+from shroff.runtime.whole_files import csv_line
+from shroff.streams.delivering_rows import flag_document
+from shroff.streams.log import DecisionRow, LateEvent, Log, Record
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMATS: Final = ("jsonl", "csv", "parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One thing that can be exported: how to read it, its line of JSON, and its columns in tables."""
+
+    name: str
+    batches: Callable[[Log], Iterator[list[Any]]]
+    line: Callable[[Any], bytes]
+    columns: tuple[str, ...]
+    row: Callable[[Any], dict[str, Any]]
+
+
+def kind_of(name: str) -> Kind:
+    """The kind of this name. Raises: UsageError with those there are."""
+    if name not in KINDS:
+        raise UsageError(f"{name!r} cannot be exported. {nearest(name, KINDS) or 'There is ' + ', '.join(KINDS) + '.'}")
+    return KINDS[name]
+
+
+def known_by(kind: Kind, as_of_ms: int | None) -> Kind:
+    """The same without what happened, or was known, after a moment. Raises: UsageError where rows have no time."""
+    if as_of_ms is None:
+        return kind
+    if "time" not in kind.columns and "known_at" not in kind.columns:
+        raise UsageError(f"--as-of is for events, flags and labels; {kind.name} have no time of their own.")
+
+    def batches(log: Log) -> Iterator[list[Any]]:
+        for batch in _flags(log, as_of_ms) if kind is KINDS["flags"] else kind.batches(log):
+            known = [one for one in batch if one.time_ms <= as_of_ms]
+            if known:
+                yield known
+
+    return replace(kind, batches=batches)
+
+
+def with_personal(kind: Kind, events: Events, names: Sequence[str]) -> Kind:
+    """Events with these of their personal fields, where they lie beside them.
+
+    Raises: UsageError for another kind, and for what is no personal field of any event type.
+    """
+    if not names:
+        return kind
+    if kind is not KINDS["events"]:
+        raise UsageError(f"personal fields lie beside events; {kind.name} have none.")
+    known = {one.name for type_ in events.types.values() for one in type_.personal}
+    for name in names:
+        if name not in known:
+            hint = nearest(name, known) or f"There is {', '.join(sorted(known)) or 'none'}."
+            raise UsageError(f"{name!r} is no personal field. {hint}")
+
+    def batches(log: Log) -> Iterator[list[Any]]:
+        for records in kind.batches(log):
+            types = dict.fromkeys(one.type for one in records)
+            beside = {name: log.personal(name, [one.id for one in records if one.type == name]) for name in types}
+            yield [_with(one, beside[one.type].get(one.id, {}), names) for one in records]
+
+    return replace(kind, batches=batches)
+
+
+def _with(record: Record, values: Mapping[str, str], names: Sequence[str]) -> Record:
+    """A record whose body has these personal fields at its end."""
+    shown = {name: values[name] for name in names if name in values}
+    if not shown:
+        return record
+    return msgspec.structs.replace(record, body=record.body[:-1] + b"," + msgspec.json.encode(shown)[1:])
+
+
+def lines(log: Log, kind: Kind, format: str) -> Iterator[list[bytes]]:
+    """The rows as lines of JSON or CSV, line ends included, batch by batch; a CSV begins with its columns."""
+    if format == "csv":
+        yield [csv_line(kind.columns)]
+    for batch in kind.batches(log):
+        if format == "csv":
+            yield [csv_line(_cell(row[name]) for name in kind.columns) for row in map(kind.row, batch)]
+        else:
+            yield [kind.line(one) + b"\n" for one in batch]
+
+
+def schema(kind: Kind) -> pa.Schema:
+    """The columns of a Parquet file; what is nested stands as JSON text."""
+    import pyarrow as pa
+
+    types = {"seq": pa.int64(), "as_of_seq": pa.int64(), "score": pa.float64(), "time": pa.timestamp("ms", tz="UTC")}
+    types |= {
+        "known_at": types["time"],
+        "arrived": types["time"],
+        "updated": types["time"],
+        "created": types["time"],
+        "rules": pa.list_(pa.string()),
+        "shadow_rules": pa.list_(pa.string()),
+    }
+    return pa.schema([pa.field(name, types.get(name, pa.string())) for name in kind.columns])
+
+
+def tables(log: Log, kind: Kind) -> Iterator[pa.Table]:
+    """The rows as Arrow tables, batch by batch."""
+    import pyarrow as pa
+
+    wanted = schema(kind)
+    for batch in kind.batches(log):
+        rows = [kind.row(one) for one in batch]
+        arrays = [_array([row[name] for row in rows], wanted.field(name).type) for name in kind.columns]
+        yield pa.Table.from_arrays(arrays, schema=wanted)
+
+
+def _array(values: list[Any], type_: pa.DataType) -> pa.Array:
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(type_):
+        return pa.array([None if value is None else value.ms for value in values], pa.int64()).cast(type_)
+    if pa.types.is_string(type_):
+        return pa.array([value if value is None or isinstance(value, str) else _json(value) for value in values], type_)
+    return pa.array(values, type_)
+
+
+@dataclass(frozen=True, slots=True)
+class _Time:
+    ms: int
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, _Time):
+        return time_text(value.ms)
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return " ".join(value)
+    return _json(value)
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+# ---- decisions
+
+_DECISION_COLUMNS: Final = (
+    "event",
+    "id",
+    "seq",
+    "as_of_seq",
+    "outcome",
+    "score",
+    "rules",
+    "shadow_rules",
+    "reasons",
+    "features",
+    "versions",
+    "receipt",
+    "exploration",  # of few decisions: see `decision.Exploration`
+)
+
+
+def _decision_row(row: DecisionRow) -> dict[str, Any]:
+    document = decision_document(row)
+    return {name: document.get(name) for name in _DECISION_COLUMNS}
+
+
+# ---- events and labels
+
+
+def _records(kind: str) -> Callable[[Log], Iterator[list[Record]]]:
+    def batches(log: Log) -> Iterator[list[Record]]:
+        for records in log.read():
+            wanted = [record for record in records if record.kind == kind]
+            if wanted:
+                yield wanted
+
+    return batches
+
+
+def _event_line(record: Record | LateEvent) -> bytes:
+    """One event as `ingest` takes it."""
+    return b"{" + canonical_text(record.type).encode() + b":" + record.body + b"}"
+
+
+def _event_row(record: Record) -> dict[str, Any]:
+    return {
+        "seq": record.seq,
+        "event": record.type,
+        "id": record.id,
+        "time": _Time(record.time_ms),
+        "fields": record.body.decode(),
+    }
+
+
+_LABEL_COLUMNS: Final = ("event", "verdict", "source", "known_at", "reason", "amount")
+
+
+def _label_fields(record: Record) -> dict[str, Any]:
+    body = stored(record.body, dict[str, Any], f"the label at place {record.seq}")
+    return {name: body[name] for name in _LABEL_COLUMNS if body.get(name) is not None}
+
+
+def _label_line(record: Record) -> bytes:
+    """One label as `shroff label FILE` takes it."""
+    return msgspec.json.encode(_label_fields(record))
+
+
+def _label_row(record: Record) -> dict[str, Any]:
+    fields = _label_fields(record)
+    return {"seq": record.seq, **{name: fields.get(name) for name in _LABEL_COLUMNS}, "known_at": _Time(record.time_ms)}
+
+
+def _late(log: Log) -> Iterator[list[LateEvent]]:
+    after = ("", "")
+    while rows := log.late_after(*after):
+        yield rows
+        after = (rows[-1].type, rows[-1].id)
+
+
+def _late_row(late: LateEvent) -> dict[str, Any]:
+    return {
+        "event": late.type,
+        "id": late.id,
+        "time": _Time(late.time_ms),
+        "arrived": _Time(late.at_ms),
+        "fields": late.body.decode(),
+    }
+
+
+# ---- flags
+
+
+_FLAG_COLUMNS: Final = (
+    *("seq", "rule", "entity", "key", "event", "reason", "accuracy", "time", "updated", "id", "created", "fields"),
+)
+
+
+def _flags(log: Log, as_of_ms: int | None = None) -> Iterator[list[Flag]]:
+    for batch in flags(log, as_of_ms):
+        yield with_fields(log, batch)
+
+
+def _flag_row(flag: Flag) -> dict[str, Any]:
+    created, fields = _Time(flag.time_ms), None if flag.fields is None else flag.fields.decode()
+    document = flag_document(flag.row, flag.accuracy, flag.updated_ms)
+    return document | {"created": created, "time": created, "updated": _Time(flag.updated_ms), "fields": fields}
+
+
+def _flag_line(flag: Flag) -> bytes:
+    document = flag_document(flag.row, flag.accuracy, flag.updated_ms)
+    return msgspec.json.encode(document if flag.fields is None else document | {"fields": msgspec.Raw(flag.fields)})
+
+
+KINDS: Final = {
+    "decisions": Kind(
+        "decisions", lambda log: log.decisions_after(), lambda row: row.document, _DECISION_COLUMNS, _decision_row
+    ),
+    "events": Kind("events", _records("event"), _event_line, ("seq", "event", "id", "time", "fields"), _event_row),
+    "late": Kind("late", _late, _event_line, ("event", "id", "time", "arrived", "fields"), _late_row),
+    "flags": Kind(
+        "flags",
+        _flags,
+        _flag_line,
+        _FLAG_COLUMNS,
+        _flag_row,
+    ),
+    "labels": Kind("labels", _records("label"), _label_line, ("seq", *_LABEL_COLUMNS), _label_row),
+}

@@ -1,0 +1,132 @@
+"""What the log holds as whole Arrow tables with typed columns, as it was known at a moment: for notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Final
+
+from shroff.errors import UsageError
+from shroff.events.definitions import Field
+from shroff.events.event import Event
+from shroff.events.given import instant_of
+from shroff.events.labels import LabelEvent, Standing
+from shroff.language.columns import column_of
+from shroff.language.values import Value, parse_time
+from shroff.log.columns.tables import array_of, arrow_type, known_type
+from shroff.log.history import standing_of
+from shroff.log.state.histories import known_by, log_batches
+from shroff.project.definitions import Definitions
+from shroff.replay import exports
+from shroff.streams.log import Log
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Moment = str | date | datetime
+_A_DAY: Final = "A day such as '2026-06-30' is its start, UTC."
+_LABEL_FIELDS: Final = ("verdict", "source", "known_at", "reason", "amount")
+
+
+def moment_ms(moment: Moment | None, name: str = "as_of") -> int | None:
+    """UTC milliseconds of a moment: RFC 3339, a `datetime` (without a zone in UTC), or a day, that is its start in UTC.
+
+    >>> moment_ms("2026-06-30") == moment_ms("2026-06-30T02:00:00+02:00")
+    True
+
+    Raises: UsageError where it is none, which says so of the argument of this `name`.
+    """
+    if moment is None:
+        return None
+    if isinstance(moment, datetime):
+        return instant_of(moment)
+    if isinstance(moment, date):
+        return instant_of(datetime(moment.year, moment.month, moment.day, tzinfo=UTC))
+    if not isinstance(moment, str):
+        raise UsageError(f"{name}: expected a day or a moment, found {moment!r}. {_A_DAY}")
+    try:
+        return moment_ms(date.fromisoformat(moment)) if len(moment) == len("2026-06-30") else parse_time(moment)
+    except ValueError as error:
+        raise UsageError(f"{name}: {error}. {_A_DAY}") from None
+
+
+def whole(schema: pa.Schema, tables: Iterable[pa.Table]) -> pa.Table:
+    """Tables of one schema as one."""
+    import pyarrow as pa
+
+    return pa.concat_tables([schema.empty_table(), *tables])
+
+
+def exported(log: Log, name: str) -> pa.Table:
+    """What can be exported under this name, as `shroff export --format parquet` writes it."""
+    kind = exports.kind_of(name)
+    return whole(exports.schema(kind), exports.tables(log, kind))
+
+
+def all_events(log: Log, as_of: Moment | None) -> pa.Table:
+    """The events of all types up to a moment, as they are exported."""
+    import pyarrow.compute as pc
+
+    table, moment = exported(log, "events"), moment_ms(as_of)
+    return table if moment is None else table.filter(pc.less_equal(pc.cast(table["time"], "int64"), moment))
+
+
+def events_table(log: Log, definitions: Definitions, event: str, as_of: Moment | None) -> pa.Table:
+    """The events of one type up to a moment, in log order: `seq`, then the fields of the type in their order.
+
+    Raises: UsageError where there is no such type.
+    """
+    known_type(definitions, event)
+    as_of_ms = moment_ms(as_of)
+    fields = definitions.events.types[event].fields
+    schema = _schema(fields, definitions, ["seq"])
+
+    def tables() -> Iterator[pa.Table]:
+        for batch in known_by(log_batches(log, definitions), as_of_ms):
+            rows = [(seq, one.values) for seq, one in batch if isinstance(one, Event) and one.type == event]
+            yield _table(schema, [[seq] for seq, _ in rows], fields, [values for _, values in rows])
+
+    return whole(schema, tables())
+
+
+def labels_table(log: Log, definitions: Definitions, as_of: Moment | None) -> pa.Table:
+    """The verdict that was in force at a moment for each event that had a label by then, by the label's place.
+
+    `event` and `id` name the labelled event as decisions do; the rest is of the label in force.
+    Memory: what is in force, and one batch of the log.
+    """
+    in_force: dict[tuple[str, str], tuple[Standing, int, tuple[Value, ...]]] = {}
+    for batch in known_by(log_batches(log, definitions), moment_ms(as_of)):
+        for seq, one in batch:
+            if isinstance(one, LabelEvent):
+                key, new = (one.of.type, one.of.id), standing_of(one)
+                if key not in in_force or in_force[key][0].gives_way_to(new):
+                    in_force[key] = new, seq, one.values
+    label = definitions.events.label
+    fields = [label.fields[label.at(name)] for name in _LABEL_FIELDS]
+    ordered = sorted((seq, key, values) for key, (_, seq, values) in in_force.items())
+    schema = _schema(fields, definitions, ["event", "id", "seq"])
+    first: list[list[object]] = [[*key, seq] for seq, key, _ in ordered]
+    places = [label.at(name) for name in _LABEL_FIELDS]
+    return _table(schema, first, fields, [[values[at] for at in places] for _, _, values in ordered])
+
+
+def _schema(fields: Iterable[Field], definitions: Definitions, first: Iterable[str]) -> pa.Schema:
+    import pyarrow as pa
+
+    own = [pa.field(name, pa.int64() if name == "seq" else pa.string()) for name in first]
+    places = definitions.settings.money_places
+    return pa.schema([*own, *(pa.field(one.name, arrow_type(one.type, places)) for one in fields)])
+
+
+def _table(
+    schema: pa.Schema, first: Sequence[Sequence[object]], fields: Sequence[Field], rows: Sequence[Sequence[Value]]
+) -> pa.Table:
+    import pyarrow as pa
+
+    own = len(schema) - len(fields)
+    arrays = [pa.array([row[at] for row in first], schema.field(at).type) for at in range(own)]
+    for at, one in enumerate(fields):
+        column = column_of([row[at] for row in rows], one.type)
+        arrays.append(array_of(column, one.type, schema.field(own + at).type))
+    return pa.Table.from_arrays(arrays, schema=schema)

@@ -1,0 +1,196 @@
+"""The whole log through the batch engine, compared with what was recorded."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff import config
+from shroff.engine.documents import DocumentWriter
+from shroff.engine.step import Placed
+from shroff.engine.stored import telling_damage
+from shroff.features.batch.engine import Batch
+from shroff.features.computed import Computed
+from shroff.features.frames import Frame, frames_of
+from shroff.log.adopting import means_the_same
+from shroff.log.state.fold import Progress, empty, lateness_of, placed_batches
+from shroff.project.definitions import Definitions, computed_of
+from shroff.project.scoring import LoadModel, Scored, scored
+from shroff.replay.compare import Mismatch, Segment, Verification, compare_features, compare_marks, segments
+from shroff.runtime.gc_pause import calm_collector
+from shroff.streams.log import DecisionRow, Log
+
+PIECE_ROWS: Final = 1 << 16  # whose features stand as text at the same time
+AT_ONCE: Final = 32  # versions of one pass: each holds all lists
+Places = NDArray[np.int64]
+_Shown: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+@telling_damage()
+def verify_batch(log: Log, progress: Progress | None = None, load_model: LoadModel | None = None) -> Verification:
+    """Compute features, scores, and the hits of rules that do not look `since flag`, of all events, and compare."""
+    result = Verification()
+    with calm_collector():
+        for versions in _together(segments(log, load_model), result):
+            _Proof(log, versions, result).run(progress)
+    return result
+
+
+class _Version:
+    """A version, and the stretch that it decided."""
+
+    def __init__(self, segment: Segment) -> None:
+        self.start, self.end, self.definitions = segment.start, segment.end, segment.definitions
+        self.writers = {event: DocumentWriter(event, self.definitions) for event in self.definitions.events.decided}
+
+    @property
+    def computed(self) -> list[Computed]:
+        """All that is compared: without what reasons show."""
+        reasons = {one.name for rule in self.definitions.rules for one in rule.reason_computed()}
+        return [one for one in computed_of(self.definitions) if one.name not in reasons]
+
+    def is_like(self, other: _Version) -> bool:
+        """Whether one pass computes both: they differ in models, in policies, and in what rules ask of a list."""
+        return means_the_same(self.definitions, other.definitions) and self.computed == other.computed
+
+
+def _together(found: Iterable[Segment], result: Verification) -> Iterator[list[_Version]]:
+    """The versions in their order, those together that follow each other and that one pass computes."""
+    held: list[_Version] = []
+    for segment in found:
+        if segment.is_empty:
+            continue
+        version = _Version(segment) if result.can_read(segment) else None
+        if held and (version is None or len(held) == AT_ONCE or not held[-1].is_like(version)):
+            yield held
+            held = []
+        held += [] if version is None else [version]
+    if held:
+        yield held
+
+
+class _Proof:
+    """A stretch of the log that some versions decided, in two passes: all events up to its end, then the answers."""
+
+    def __init__(self, log: Log, versions: Sequence[_Version], result: Verification) -> None:
+        self._log, self._versions, self._result = log, versions, result
+        self._start, self._end = versions[0].start, versions[-1].end
+        self._rules = [one for one in versions[0].definitions.rules if not one.computed.looks_since_flag]
+        self._places: dict[str, list[Places]] = defaultdict(list)  # of each type's events; below 0: not decided now
+        self._hits: list[tuple[int, str]] = []
+
+    def run(self, progress: Progress | None) -> None:
+        definitions = self._versions[0].definitions
+        late_ms = lateness_of(self._log, definitions)
+        rows = (row for rows in self._log.decisions_after(self._start, self._end) for row in rows)
+        recorded = _Recorded(rows)
+        with closing(
+            Batch(
+                definitions.events,
+                self._versions[0].computed,
+                definitions.reference,
+                late_ms,
+                threads=config.threads(),
+                also=definitions.events.decided,
+            )
+        ) as batch:
+            folded = empty(definitions)
+            for version in self._versions:
+                batch.refer(version.definitions.reference)
+                for placed in placed_batches(self._log, folded, version.end, self._start):
+                    self._add(batch, placed, version.definitions)
+                    if progress is not None:
+                        progress(len(placed))
+            for frames in batch.answers(PIECE_ROWS):
+                self._compare(frames, recorded)
+        for row in recorded.upto(self._end):
+            self._result.events += 1
+            self._differ(row.event, row.id, row.seq, row.outcome, "no decision")
+        self._compare_hits()
+
+    def _add(self, batch: Batch, placed: Sequence[Placed], definitions: Definitions) -> None:
+        frames = frames_of([one.event for one in placed], definitions.events, definitions.reference)
+        batch.add(frames, len(placed))
+        for name, frame in frames.items():
+            rows = [placed[row] for row in frame.rows.tolist()]
+            places = [one.seq if one.past_hits is None else -one.seq for one in rows]
+            self._places[name].append(np.array(places, np.int64))
+
+    def _compare(self, frames: Mapping[str, Frame], recorded: _Recorded) -> None:
+        found: dict[int, tuple[str, bytes | memoryview]] = {}
+        scores: dict[int, tuple[str, str]] = {}
+        of_types = {name: self._next_places(name, len(frame)) for name, frame in frames.items()}
+        last = max((int(np.abs(places).max()) for places in of_types.values()), default=0)
+        version = self._versions[max(0, bisect_left(self._versions, last, key=lambda one: one.start) - 1)]
+        for name, frame in frames.items():
+            places = of_types[name]
+            self._note_hits(name, frame, places)
+            if name in version.writers:
+                shown = version.writers[name].features(frame)
+                found |= {place: (name, text) for place, text in zip(places.tolist(), shown, strict=True) if place > 0}
+                scores |= _by_place(places, scored(frame, version.definitions.scoring_of(name)))
+        for row in recorded.upto(last):
+            self._result.events += 1
+            name, text = found.pop(row.seq, ("", b""))
+            if name != row.event:
+                self._differ(row.event, row.id, row.seq, row.outcome, "no decision")
+            elif row.seq in scores or b"".join((b'"features":', text, b',"versions":')) not in row.document:
+                computed = {one: bytes(value).decode() for one, value in _Shown.decode(text).items()}
+                compare_features(row, computed, "batch", self._result, scores.get(row.seq))
+        for place, (name, _) in found.items():
+            self._differ(name, "", place, "no decision", "features")
+
+    def _next_places(self, name: str, count: int) -> Places:
+        """The places of the next events of a type; a piece has whole batches."""
+        given = self._places[name]
+        taken = 0
+        for number, places in enumerate(given, start=1):
+            taken += len(places)
+            if taken >= count:
+                found = np.concatenate(given[:number])
+                del given[:number]
+                return found
+        raise AssertionError(f"the batch engine gives {count} events of {name}, and {taken} are left")
+
+    def _note_hits(self, name: str, frame: Frame, places: Places) -> None:
+        for rule in self._rules:
+            if rule.on == name:
+                hit = places[frame.computed[rule.computed.name].values.astype(np.bool_)]
+                self._hits += [(place, rule.id) for place in hit.tolist() if place > 0]
+
+    def _compare_hits(self) -> None:
+        rules = {rule.id for rule in self._rules}
+        given = self._log.hits_after(self._start, self._end)
+        recorded = sorted((row.seq, row.rule) for rows in given for row in rows if row.rule in rules)
+        compare_marks("hit", recorded, sorted(self._hits), "batch", self._result)
+
+    def _differ(self, event: str, id_: str, seq: int, recorded: str, computed: str) -> None:
+        self._result.differ(Mismatch(event, id_, seq, "batch", recorded, computed))
+
+
+def _by_place(places: Places, given: Scored | None) -> dict[int, tuple[str, str]]:
+    """The scores as JSON, each with its model, by place."""
+    if given is None:
+        return {}
+    shown = (score.decode() for score in given.shown())
+    return dict(zip(places.tolist(), zip(shown, given.models, strict=True), strict=True))
+
+
+class _Recorded:
+    """Recorded decisions in log order, given out up to a place at a time."""
+
+    def __init__(self, rows: Iterator[DecisionRow]) -> None:
+        self._rows = rows
+        self._next = next(rows, None)
+
+    def upto(self, place: int) -> Iterator[DecisionRow]:
+        while self._next is not None and self._next.seq <= place:
+            yield self._next
+            self._next = next(self._rows, None)

@@ -1,0 +1,1 @@
+"""Import of Stripe Radar rules."""

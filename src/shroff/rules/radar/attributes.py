@@ -1,0 +1,410 @@
+"""What the attributes of Stripe Radar are in a project: expressions over its fields, features that must be declared.
+
+A mapping of the user's own comes first, then a field of that name, then what follows from others. What is left is
+refused with the field, entity or feature that is missing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from shroff.errors import nearest
+from shroff.events.definitions import Events, Field
+from shroff.features.definitions import Feature
+from shroff.language.checker import check
+from shroff.language.expression import Call, Else, FeatureValue, Literal, Node, ThisField
+from shroff.language.names import Names, Scope
+from shroff.language.printing import text_of
+from shroff.language.syntax import ExpressionError
+from shroff.language.types import Type
+from shroff.language.values import HOUR_MS, MINUTE_MS
+from shroff.rules.radar.syntax import Attribute, Place, RadarError
+
+TEXT, EXACT, COUNTRY, NUMBER, TRUTH = "text", "exact", "country", "number", "truth"
+_WORDS: Final = {
+    TEXT: "risk_level billing_address billing_address_line1 billing_address_line2 billing_address_postal_code "
+    "billing_address_city shipping_address shipping_address_line1 shipping_address_line2 "
+    "shipping_address_postal_code shipping_address_city card_bin card_brand card_funding card_3d_secure_support "
+    "charge_description statement_descriptor browser isp operating_system user_agent email email_domain ip_address "
+    "ip_address_connection_type cardholder_name currency digital_wallet transaction_type",
+    EXACT: "card_fingerprint customer destination address_line1_check address_zip_check cvc_check",
+    COUNTRY: "card_country ip_country ip_state billing_address_country billing_address_state shipping_address_country "
+    "shipping_address_state",
+    NUMBER: "risk_score distance_between_billing_and_shipping_address distance_between_ip_and_billing_address "
+    "distance_between_ip_and_shipping_address",
+    TRUTH: "is_3d_secure is_3d_secure_authenticated has_liability_shift is_new_card_on_customer is_disposable_email "
+    "is_anonymous_ip is_my_login_ip is_checkout is_off_session is_recurring has_cryptogram",
+}
+KINDS: Final[Mapping[str, str]] = {name: kind for kind, names in _WORDS.items() for name in names.split()}
+FIELD_TYPES: Final = {TEXT: "text?", EXACT: "text?", COUNTRY: "text?", NUMBER: "number?", TRUTH: "boolean?"}
+_CASES: Final = {TEXT: "lower", COUNTRY: "upper"}  # how Radar compares texts; all others as they are written
+# Other names under which a project may have the same field, or the same entity.
+FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "billing_address_country": ("billing_country",),
+    "card_fingerprint": ("card", "card_number", "card_id", "pan"),
+    "card_funding": ("funding",),
+    "customer": ("customer_id", "user", "user_id"),
+    "digital_wallet": ("wallet",),
+    "email": ("mail", "email_address"),
+    "ip_address": ("ip", "ip_addr"),
+    "shipping_address_country": ("shipping_country",),
+}
+ENTITIES: Final[Mapping[str, tuple[str, ...]]] = {
+    "billing_address": ("billing_address",),
+    "card": ("card", "card_number"),
+    "card_number": ("card", "card_number"),
+    "customer": ("customer", "user", "client"),
+    "email": ("email", "mail"),
+    "ip": ("ip", "ip_address", "ip_addr"),
+    "ip_address": ("ip", "ip_address", "ip_addr"),
+    "shipping_address": ("shipping_address",),
+}
+_FOLDED_KEYS: Final = frozenset({"billing_address", "email", "shipping_address"})  # texts in which capitals occur
+_WINDOWS: Final = {"hourly": "1h", "daily": "24h", "weekly": "7d", "yearly": "365d", "all_time": ""}
+_PER: Final = r"(billing_address|card_number|card|customer|email|ip_address|ip|shipping_address)"
+_WINDOW: Final = r"(hourly|daily|weekly|yearly|all_time)"
+_CHARGES: Final = re.compile(rf"(total|authorized|declined|blocked)_charges_per_{_PER}_{_WINDOW}")
+_DIFFERENT: Final = re.compile(rf"(card|email|name)_count_for_{_PER}_{_WINDOW}")
+_CUSTOMERS: Final = re.compile(rf"total_(customer)s_for_{_PER}_{_WINDOW}")
+_DISPUTES: Final = re.compile(rf"dispute_count_on_{_PER}_{_WINDOW}")
+_AMOUNT: Final = re.compile(r"amount_in_([a-z]{3})")
+_AMOUNTS: Final = re.compile(
+    r"(average|total)_([a-z]{3})_amount_(attempted|charged|successful|failed)_on_(card|customer)_all_time"
+)
+_SINCE: Final = re.compile(r"(seconds|minutes|hours)_since_(card|email)_first_seen")
+_UNITS_MS: Final = {"seconds": 1_000, "minutes": MINUTE_MS, "hours": HOUR_MS}
+_COUNTED: Final = {"card": "card_fingerprint", "email": "email", "name": "cardholder_name", "customer": "customer"}
+_DISPUTE: Final = "label.verdict == 'fraud' and label.source == 'chargeback'"
+_AS_MAPPED: Final = "or say what it is in the mapping, under attributes"
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """What the user says of attributes: expressions over the event, names of entities, conditions of past charges.
+
+    `charges` says of an earlier payment that it was authorized, declined or blocked.
+    """
+
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    entities: Mapping[str, str] = field(default_factory=dict)
+    lists: Mapping[str, str] = field(default_factory=dict)
+    charges: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What an attribute is here.
+
+    Args:
+        text: An expression that can stand beside an operator.
+        kind: How texts are compared, and whether it is a truth by itself.
+        unit_ms: Of a duration: what 1 stands for.
+        own_case: `lower` or `upper` where the expression gives texts in that case only.
+    """
+
+    text: str
+    type: Type
+    kind: str
+    is_hashed: bool = False
+    unit_ms: int = 0
+    own_case: str = ""
+
+    @property
+    def case(self) -> str:
+        """The case in which values are compared, `lower` or `upper`; empty: as they are written."""
+        if self.is_hashed:
+            return ""
+        return _CASES.get(self.kind, self.own_case)
+
+    def in_case(self, case: str) -> str:
+        """The expression with its values in this case."""
+        return f"{case}({self.text})" if case not in {"", self.own_case} else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A feature that must be declared."""
+
+    entity: str
+    name: str
+    text: str
+    type: Type
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The project, as far as rules are carried over to one of its event types."""
+
+    event: str
+    events: Events
+    features: Mapping[str, Feature]
+    names: Names
+    currency: str
+    mapped: Mapped = field(default_factory=Mapped)
+
+
+class Attributes:
+    """Finds what attributes are in a project. `added` are features that they need and the project lacks."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.added: dict[str, Added] = {}
+        self.notes: list[str] = []
+        self._fields = {one.name: one for one in target.events.types[target.event].fields}
+        self._entities = [name for name, one in target.events.entities.items() if target.event in one.keys]
+
+    def type_of(self, name: str) -> Type | None:
+        """The type of a feature, declared or added."""
+        if name in self.added:
+            return self.added[name].type
+        found = self.target.features.get(name)
+        return None if found is None else found.type
+
+    def names(self) -> list[str]:
+        """All features, declared or added."""
+        return [*self.target.features, *self.added]
+
+    def meaning(self, attribute: Attribute) -> Meaning:
+        """What an attribute is. Raises: RadarError with what is missing."""
+        name = attribute.name
+        mapped = self.target.mapped.attributes.get(name)
+        if mapped is not None:
+            return self._mapped(attribute, mapped)
+        found = self._field(_slug(name) if attribute.is_metadata else name)
+        if found is not None:
+            return self._of_field(found, EXACT if attribute.is_metadata else KINDS.get(name, EXACT))
+        if attribute.is_metadata:
+            raise self._lacking(attribute, f"the metadata {name}", f"{_slug(name)}: text?")
+        for pattern, make in self._patterns():
+            parts = pattern.fullmatch(name)
+            if parts is not None:
+                return make(attribute, parts)
+        return self._derived(attribute)
+
+    # ---- what the user says, and fields
+
+    def _mapped(self, attribute: Attribute, text: str) -> Meaning:
+        node = self.checked(text, attribute.place)
+        kind = EXACT if attribute.is_metadata else KINDS.get(attribute.name, EXACT)
+        unit = attribute.name.partition("_")[0]
+        shown = text if isinstance(node, ThisField | FeatureValue) else f"({text})"
+        unit_ms, is_hashed = _UNITS_MS.get(unit, 1_000), self._is_hashed(node)
+        return Meaning(shown, node.type, kind, is_hashed, unit_ms, own_case=_case_of(node))
+
+    def checked(self, text: str, place: Place) -> Node:
+        """An expression over the event, typed. Raises: RadarError."""
+        scope = Scope(
+            self.target.names,
+            what="the mapping",
+            this=(self.target.event,),
+            feature=self.type_of,
+            feature_names=self.names,
+            reads_score=True,
+        )
+        try:
+            return check(text, scope)
+        except ExpressionError as error:
+            raise RadarError(f"{text!r}: {error.message}", place, error.hint) from None
+
+    def _is_hashed(self, node: Node) -> bool:
+        return isinstance(node, ThisField) and self._fields[node.name].shape.is_hashed
+
+    def _field(self, name: str) -> Field | None:
+        return next((self._fields[one] for one in (name, *FIELDS.get(name, ())) if one in self._fields), None)
+
+    def _of_field(self, found: Field, kind: str) -> Meaning:
+        shape = found.shape
+        return Meaning(f"this.{found.name}", found.type, kind, shape.is_hashed, 1_000)
+
+    # ---- what follows from others
+
+    def _patterns(self) -> list[tuple[re.Pattern[str], Callable[[Attribute, re.Match[str]], Meaning]]]:
+        return [
+            (_AMOUNT, self._amount),
+            (_CHARGES, self._charges),
+            (_DIFFERENT, self._different),
+            (_CUSTOMERS, self._different),
+            (_DISPUTES, self._disputes),
+            (_AMOUNTS, self._amounts),
+            (_SINCE, self._since),
+        ]
+
+    def _amount(self, attribute: Attribute, parts: re.Match[str]) -> Meaning:
+        return self._of_field(self._money(attribute, parts[1]), NUMBER)
+
+    def _money(self, attribute: Attribute, currency: str) -> Field:
+        """The amount of the event, which must be in this currency."""
+        own = self.target.currency
+        if currency.upper() != own:
+            hint = f"Use amount_in_{own.lower()}, {_AS_MAPPED}: 'this.amount * 1.08'."
+            words = f"{attribute.shown} is in {currency.upper()}, and this project's money is {own}."
+            raise RadarError(words, attribute.place, hint)
+        found = next((one for one in self._fields.values() if one.type.kind == "money"), None)
+        if found is None:
+            raise self._lacking(attribute, "an amount", "amount: money")
+        return found
+
+    def _charges(self, attribute: Attribute, parts: re.Match[str]) -> Meaning:
+        which, per, window = parts.groups()
+        event, condition = self.target.event, self.target.mapped.charges.get(which)
+        if which != "total" and condition is None:
+            words = f"nothing in the log says which {event} was {which}, as {attribute.shown} counts them."
+            hint = (
+                f"Give {event}, or an event of its own, a field that says it, and write under charges in the mapping "
+                f"such as '{which}: {event}.result == ...'."
+            )
+            raise RadarError(words, attribute.place, hint)
+        counted = f"{event} where {condition}" if condition else event
+        name = f"{event}s" if which == "total" else f"{which}_{event}s"
+        return self._feature(attribute, per, name, f"count({counted})", window)
+
+    def _different(self, attribute: Attribute, parts: re.Match[str]) -> Meaning:
+        what, per, window = parts.groups()
+        counted = Attribute(_COUNTED[what], attribute.place)
+        found = self._field(counted.name)
+        if found is None:
+            raise self._lacking(attribute, f"a {what}", f"{counted.name}: text?")
+        value = f"{self.target.event}.{found.name}"
+        if KINDS[counted.name] == TEXT:
+            if found.shape.is_hashed:
+                self._note(f"{attribute.shown} counts {found.name} as it is written: a hash of it has no case.")
+            else:
+                value = f"lower({value})"
+        return self._feature(attribute, per, f"{what}s", f"distinct({value})", window)
+
+    def _disputes(self, attribute: Attribute, parts: re.Match[str]) -> Meaning:
+        per, window = parts.groups()
+        return self._feature(attribute, per, "disputes", f"count(label where {_DISPUTE}) of each source", window)
+
+    def _amounts(self, attribute: Attribute, parts: re.Match[str]) -> Meaning:
+        how, currency, which, per = parts.groups()
+        money, event = self._money(attribute, currency), self.target.event
+        word = {"attempted": "total", "charged": "total", "successful": "authorized", "failed": "declined"}[which]
+        condition = self.target.mapped.charges.get(word)
+        if word != "total" and condition is None:
+            words = f"nothing in the log says which {event} was {word}, as {attribute.shown} asks."
+            raise RadarError(words, attribute.place, f"Write under charges in the mapping such as '{word}: ...'.")
+        function = "mean" if how == "average" else "sum"
+        value = f"{event}.{money.name}" + (f" where {condition}" if condition else "")
+        name = f"{'mean' if how == 'average' else 'total'}_{money.name}" + ("" if word == "total" else f"_{word}")
+        return self._feature(attribute, per, name, f"{function}({value})", "all_time")
+
+    def _since(self, attribute: Attribute, parts: re.Match[str]) -> Meaning:
+        unit, per = parts.groups()
+        event = self.target.events.types[self.target.event]
+        text = f"this.{event.time_field} - first({event.name}.{event.time_field})"
+        return self._feature(attribute, per, "since_first", text, "all_time", unit_ms=_UNITS_MS[unit])
+
+    def _derived(self, attribute: Attribute) -> Meaning:
+        name = attribute.name
+        if name == "email_domain" and (mail := self._field("email")) is not None and not mail.shape.is_hashed:
+            return Meaning(f"domain(this.{mail.name})", mail.type, TEXT, own_case="lower")
+        if name == "is_new_card_on_customer" and (card := self._field("card_fingerprint")) is not None:
+            event = self.target.event
+            text = f"count({event} where {event}.{card.name} == this.{card.name})"
+            known = self._feature(attribute, "customer", "times_with_card", text, "all_time")
+            node = self.checked(f"{known.text} == 0", attribute.place)
+            return Meaning(f"({known.text} == 0)", node.type, TRUTH)
+        kind = KINDS.get(name)
+        if kind is None:
+            hint = nearest(name, KINDS) or f"Its meaning can be given in the mapping, under attributes: '{name}: ...'."
+            raise RadarError(f"{attribute.shown} is not known.", attribute.place, hint)
+        if name in {"risk_score", "risk_level"}:
+            such = "score * 100" if kind == NUMBER else "'highest' when score >= 0.9 else 'normal'"
+            hint = f"Let the policy judge the model's score ('shroff thresholds'), {_AS_MAPPED}: {name}: \"{such}\""
+            raise RadarError(f"{attribute.shown} is Stripe's own model.", attribute.place, hint)
+        raise self._lacking(attribute, name, f"{name}: {FIELD_TYPES[kind]}")
+
+    # ---- features
+
+    def _feature(
+        self, attribute: Attribute, per: str, name: str, aggregate: str, window: str, *, unit_ms: int = 0
+    ) -> Meaning:
+        """A feature of the entity that something is counted per; one that the project has already, or a new one."""
+        entity = self._entity(attribute, per)
+        length = _WINDOWS[window]
+        text = f"{aggregate} over {length}" if length else aggregate
+        keys = self.target.events.entities[entity].keys
+        scope = Scope(
+            self.target.names,
+            what=attribute.shown,
+            this=tuple(one for one in self.target.events.types if one in keys),
+            entity=entity,
+        )
+        try:
+            node = check(text, scope)
+        except ExpressionError as error:
+            raise RadarError(f"{attribute.shown}: {error.message}", attribute.place, error.hint) from None
+        for one in self.target.features.values():
+            if one.entity == entity and one.node == node:
+                return Meaning(one.name, node.type, NUMBER, unit_ms=unit_ms)
+        base = f"{entity}.{name}_{length}" if length else f"{entity}.{name}"
+        while (taken := base in self.target.features) or (base in self.added and self.added[base].text != text):
+            base += "_radar" if taken else "_2"
+        self.added[base] = Added(entity, base.partition(".")[2], text, node.type)
+        return Meaning(base, node.type, NUMBER, unit_ms=unit_ms)
+
+    def _entity(self, attribute: Attribute, per: str) -> str:
+        named = self.target.mapped.entities.get(per)
+        found = next((one for one in ((named,) if named else ENTITIES[per]) if one in self._entities), None)
+        if found is not None:
+            self._check_case(attribute, per, found, is_named=named is not None)
+            return found
+        event, likely = self.target.event, named or ENTITIES[per][0]
+        hint = (
+            f"Declare it under entities in events.yaml, such as '{likely}: {{ {event}: FIELD }}', or name yours in the "
+            f"mapping, under entities: '{per}: NAME'."
+        )
+        raise RadarError(f"{attribute.shown} needs an entity for {per.replace('_', ' ')}.", attribute.place, hint)
+
+    def _check_case(self, attribute: Attribute, per: str, entity: str, *, is_named: bool) -> None:
+        """Refuse an entity that tells capitals apart where Radar does not; note it where the mapping names it."""
+        keys = self.target.events.entities[entity].keys[self.target.event]
+        if per not in _FOLDED_KEYS or any(_case_of(one) for one in keys):
+            return
+        words = f"{attribute.shown} counts per {per.replace('_', ' ')} whatever its case, and entity {entity} tells"
+        if is_named:
+            self._note(f"{words} capitals apart.")
+            return
+        event, key = self.target.event, keys[0]
+        shown = f"{event}.{key.name}" if isinstance(key, ThisField) else text_of(key)
+        hint = (
+            f"Let its key be in one case, such as '{entity}: {{ {event}: lower({shown}) }}', or say in the mapping "
+            f"that it will do, under entities: '{per}: {entity}'."
+        )
+        raise RadarError(f"{words} capitals apart.", attribute.place, hint)
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
+
+    def _lacking(self, attribute: Attribute, what: str, declared: str) -> RadarError:
+        hint = f"Give {self.target.event} a field '{declared}' in events.yaml, {_AS_MAPPED}."
+        return RadarError(f"{self.target.event} has nothing that says {what}.", attribute.place, hint)
+
+
+def _case_of(node: Node) -> str:
+    """The case that an expression folds its texts to, `lower` or `upper`; empty where it folds none."""
+    match node:
+        case Call(_, "lower" | "domain"):
+            return "lower"
+        case Call(_, "upper"):
+            return "upper"
+        case Else(_, left, right):
+            case = _case_of(left)
+            is_same = isinstance(right, Literal) and case and getattr(str(right.value), case)() == right.value
+            return case if is_same or _case_of(right) == case else ""
+        case _:
+            return ""
+
+
+def _slug(name: str) -> str:
+    """The field that metadata would be: `::Customer Age::` is customer_age.
+
+    >>> _slug("::customer:Trusted::")
+    'customer_trusted'
+    """
+    return re.sub(r"\W+", "_", name.strip(":").lower()).strip("_")

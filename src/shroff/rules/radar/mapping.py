@@ -1,0 +1,76 @@
+"""The user's own mapping for rules of Stripe Radar: what attributes, entities, lists and past charges are here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from shroff.errors import Problem, nearest
+from shroff.language import loading
+from shroff.language.keys import EXPRESSION, NAME, Key, Keys, own_names
+from shroff.language.yaml import text as yamltext
+from shroff.language.yaml.text import Mapping as YamlMapping
+from shroff.rules.radar.attributes import ENTITIES, Mapped
+
+_ANY_NAME: Final = r"^\S.{0,199}$"
+MAPPING: Final = Keys(
+    "a mapping of Radar's attributes",
+    (
+        Key(
+            "attributes",
+            "What an attribute is: an expression over the event, its features and the score. Metadata by its name with "
+            "colons.",
+            own_names("expressions by attribute", EXPRESSION, pattern=_ANY_NAME),
+            examples=("{ is_anonymous_ip: this.ip in lists.proxies, '::Customer Age::': this.customer_age }",),
+        ),
+        Key(
+            "entities",
+            "Which entity charges are counted per: billing_address, card, card_number, customer, email, ip, ip_address "
+            "and shipping_address.",
+            own_names("entities by what Radar calls them", NAME),
+            examples=("{ card_number: card, ip_address: address }",),
+        ),
+        Key(
+            "lists",
+            "Which list a saved list is, where they differ.",
+            own_names("lists by what Radar calls them", NAME, pattern=_ANY_NAME),
+            examples=("{ email_blocklist: blocked_emails }",),
+        ),
+        Key(
+            "charges",
+            "When an earlier event was authorized, declined or blocked: a condition over it, by its type's name.",
+            own_names("conditions by authorized, declined and blocked", EXPRESSION),
+            examples=("{ declined: payment.result == 'declined' }",),
+        ),
+    ),
+)
+CHARGES: Final = ("authorized", "declined", "blocked")
+
+
+def load_mapping(text: str, file: str, problems: list[Problem]) -> Mapped:
+    """Read a mapping. Its expressions are typed where a rule asks for them."""
+    top = loading.mapping(yamltext.read(text, file, problems), problems, file)
+    if top is None:
+        return Mapped()
+    loading.check_keys(top, MAPPING, problems, file)
+    entities = _named(top, "entities", problems)
+    charges = _named(top, "charges", problems)
+    for given, known, what in ((entities, ENTITIES, "entities"), (charges, CHARGES, "charges")):
+        node = top.get(what)
+        for key, _ in node.entries if isinstance(node, YamlMapping) else ():
+            if key.text not in known and key.text in given:
+                hint = nearest(key.text, known) or f"There is {', '.join(known)}."
+                problems.append(key.problem(f"{key.text!r} is none of Radar's {what}.", hint))
+    named = _named(top, "attributes", problems)
+    attributes = {name if name.startswith("::") else name.strip(":").lower(): one for name, one in named.items()}
+    return Mapped(attributes, entities, _named(top, "lists", problems), charges)
+
+
+def _named(top: YamlMapping, name: str, problems: list[Problem]) -> dict[str, str]:
+    """The texts under one key, by their names."""
+    found = loading.mapping(top.get(name), problems, name)
+    texts = {}
+    for key, value in found.entries if found else ():
+        one = loading.scalar(value, problems, key.text)
+        if one is not None:
+            texts[key.text] = one.text
+    return texts

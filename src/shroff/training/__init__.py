@@ -1,0 +1,1 @@
+"""Training: from a project's log to a model in its registry."""

@@ -1,0 +1,289 @@
+"""Two models on the same events: by how much one is better so far, and how small a difference could be seen.
+
+The interval is that of the paired difference, keys drawn anew for both at once. The smallest
+difference that could be seen is (1.960 + 0.842) times the spread of those drawings: a true one
+of that size leaves the 95 % interval without zero in 80 of 100 cases (Bloom, "Minimum detectable
+effects", Evaluation Review 19(5), 1995). It shrinks as the square root of the frauds grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, Final
+
+import numpy as np
+
+from shroff.errors import UsageError
+from shroff.language.values import DAY_MS, show_duration
+from shroff.models.definitions import ModelSettings
+from shroff.models.evaluation.estimates import Estimates, difference, estimate
+from shroff.models.evaluation.intervals import key_blocks
+from shroff.models.evaluation.metrics import Rows, Terms, judge
+from shroff.models.evaluation.windows import known_rows
+from shroff.models.registry import Stored
+from shroff.models.sets import FRAUD, Floats, Words
+from shroff.project.definitions import Definitions
+from shroff.project.scoring import Scorer, Scoring
+from shroff.streams.log import Log
+from shroff.training.sets.rows import build_set
+from shroff.training.sets.sources import log_source
+from shroff.training.shadow_scores import scores_of, tried_since
+from shroff.training.tested_rows import counts_of, keys_of, stored_rows
+from shroff.training.train import plain_settings, terms_of
+
+COMPARED: Final = ("average_precision", "auc_roc", "money_saved")
+TO_SEE: Final = 1.959964 + 0.841621  # the 97.5 % and the 80 % points of the normal distribution
+TRIED: Final = "scored"  # what they are compared on: events that both scored since they are tried,
+TESTED_ON: Final = "tested"  # or those on which folds of both were tested
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """A metric of both models on the same rows.
+
+    Args:
+        champion, challenger: Its values; None where it has none.
+        mean, low, high: The challenger's less the champion's, with its 95 % interval.
+        seen_from: The smallest true difference that these rows would show four times in five.
+        frauds_wanted: About so many known frauds would show a difference as large as this one.
+    """
+
+    name: str
+    champion: float | None
+    challenger: float | None
+    mean: float | None
+    low: float | None
+    high: float | None
+    seen_from: float | None
+    frauds_wanted: int | None
+    why: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """`better`, `worse` or `open`, of the challenger."""
+        if self.low is None or self.high is None or self.low <= 0 <= self.high:
+            return "open"
+        return "better" if self.low > 0 else "worse"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two models on the same events.
+
+    Args:
+        on: TRIED or TESTED_ON.
+        since_seq: Behind this place both scored; 0 for test rows.
+        events: How many both scored.
+        rows, frauds: Those whose verdict is known.
+        immature: Those younger than the label delay, left out whether they have a label or not: of young events
+            frauds are known sooner.
+        needs: What is missing where nothing can be compared; empty where something is.
+        money_places: Of the project's money.
+    """
+
+    event: str
+    champion: str
+    challenger: str
+    on: str
+    since_seq: int
+    events: int
+    rows: int
+    frauds: int
+    immature: int
+    unclear: int
+    found: tuple[Paired, ...]
+    needs: str = ""
+    drawn: str = ""
+    money_places: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows as metrics read them, with the scores of the champion and the challenger."""
+
+    read: Rows
+    scores: tuple[Floats, Floats]
+    entity: str
+
+
+def compare_tried(
+    log: Log,
+    definitions: Definitions,
+    champion: Scorer,
+    challenger: Scorer,
+    event: str,
+    *,
+    as_of_ms: int,
+    reading: Callable[[int], None] | None = None,
+) -> Comparison:
+    """Two models that are in force or in shadow, on the events behind the place from which both scored.
+
+    Events from before the end of what either has learnt from are left out.
+
+    Cost: two passes over the log, one for labels and one for scores.
+    """
+    since = [tried_since(log, event, one.id) or 0 for one in (champion, challenger)]
+    after, learnt_ms = max(since), max(one.learnt_until_ms or 0 for one in (champion, challenger))
+    settings = plain_settings(definitions, event, ())
+    given = build_set(definitions, settings, log_source(log, definitions, event), as_of_ms)
+    is_both = (given.seqs > after) & (given.times_ms >= learnt_ms)
+    mature_ms = as_of_ms - settings.label_delay_ms
+    known = known_rows(given, 0, mature_ms + 1, as_of_ms, settings.label_delay_ms)
+    rows, verdicts = known.rows[is_both[known.rows]], known.verdicts[is_both[known.rows]]
+    young = int(np.count_nonzero(is_both & (given.times_ms > mature_ms)))
+    both = int(np.count_nonzero(is_both))
+    scores = _scores(log, definitions, event, (champion, challenger), after, given.seqs[rows], reading)
+    read = Rows(
+        verdicts == FRAUD,
+        given.amounts_minor[rows] / 10.0**definitions.settings.money_places,
+        given.times_ms[rows] // DAY_MS,
+        given.keys[rows],
+        given.weights(rows),
+    )
+    entity = settings.capacity.entity if settings.capacity else ""
+    found, drawn = _paired(_Rows(read, scores, entity), terms_of(definitions, event), settings)
+    frauds = int(np.count_nonzero(read.frauds))
+    lots = given.recorded.stands_for
+    not_seen = 0 if lots is None else int(np.count_nonzero(is_both & (lots == 0) & (given.times_ms <= mature_ms)))
+    unclear = both - young - len(rows) - not_seen
+    counts = both, len(rows), frauds, young, unclear
+    places = definitions.settings.money_places
+    needs = _needs(*counts[:4], settings)
+    return Comparison(event, champion.id, challenger.id, TRIED, after, *counts, found, needs, drawn, places)
+
+
+def compare_tested(definitions: Definitions, champion: Stored, challenger: Stored) -> Comparison:
+    """Two models of the registry, on events on which folds of both were tested, with the newer one's verdicts.
+
+    The scores are those of the folds' models.
+
+    Raises: UsageError where they are of two event types, or there are no such events.
+    """
+    if champion.event != challenger.event:
+        raise UsageError(f"{champion.id} scores {champion.event}, and {challenger.id} {challenger.event}.")
+    tables = [_tested(one) for one in (champion, challenger)]
+    newer = tables[0 if tables[0]["time"].max() > tables[1]["time"].max() else 1]
+    seqs = np.intersect1d(tables[0]["seq"], tables[1]["seq"])
+    if not len(seqs):
+        words = f"{champion.id} and {challenger.id} were tested on no common event"
+        raise UsageError(
+            f"{words}. Put the newer one in shadow ('shroff models shadow {challenger.id}'), and compare then."
+        )
+    scores = [one["score"][np.searchsorted(one["seq"], seqs)] for one in tables]
+    at, places = np.searchsorted(newer["seq"], seqs), definitions.settings.money_places
+    read = Rows(
+        newer["fraud"][at],
+        newer["amount_minor"][at] / 10.0**places,
+        newer["time"][at] // DAY_MS,
+        newer["key"][at],
+        newer["counts"][at] if "counts" in newer else None,
+    )
+    event = champion.event
+    settings = plain_settings(definitions, event, ())
+    entity = settings.capacity.entity if settings.capacity else ""
+    found, drawn = _paired(_Rows(read, (scores[0], scores[1]), entity), terms_of(definitions, event), settings)
+    frauds = int(np.count_nonzero(read.frauds))
+    counts = len(seqs), len(seqs), frauds, 0, 0
+    needs = _needs(*counts[:4], settings)
+    return Comparison(event, champion.id, challenger.id, TESTED_ON, 0, *counts, found, needs, drawn, places)
+
+
+def tried_pair(scoring: Scoring, ids: Sequence[str]) -> tuple[Scorer, Scorer] | None:
+    """The two models that are meant, where both are in force or in shadow; else None.
+
+    Without ids the champion and what is tried beside it; with one, that beside the champion.
+
+    Raises: UsageError where it is not clear which are meant.
+    """
+    known = {one.id: one for one in scoring.all}
+    if len(ids) == 2:
+        return (known[ids[0]], known[ids[1]]) if set(ids) <= known.keys() else None
+    champion = scoring.champion
+    if champion is None:
+        raise UsageError(f"no model of {scoring.event} is in force, so name two: shroff models compare ONE OTHER.")
+    others = [one for one in scoring.all if one.id != champion.id and one.id in (ids or known)]
+    if len(others) == 1:
+        return champion, others[0]
+    if not others and ids:
+        return None
+    names = ", ".join(one.id for one in others)
+    if not others:
+        cure = "put one in shadow ('shroff models shadow ID'), or name two"
+        raise UsageError(f"no model is tried beside {champion.id}: {cure}.")
+    raise UsageError(f"several are tried beside {champion.id}: name one of {names}.")
+
+
+def _scores(
+    log: Log,
+    definitions: Definitions,
+    event: str,
+    models: tuple[Scorer, Scorer],
+    after: int,
+    seqs: Words,
+    reading: Callable[[int], None] | None,
+) -> tuple[Floats, Floats]:
+    """The scores of both at the events of these places, which rise."""
+    found = tuple(np.full(len(seqs), np.nan) for _ in models)
+    for part in scores_of(log, definitions, event, models, after=after, progress=reading):
+        at = np.flatnonzero((seqs >= part.seqs[0]) & (seqs <= part.seqs[-1]))
+        picked = np.searchsorted(part.seqs, seqs[at])
+        for column, one in zip(found, models, strict=True):
+            column[at] = part.by_model[one.id][picked]
+    return found[0], found[1]
+
+
+def _tested(stored: Stored) -> dict[str, Any]:
+    """The test rows of a model, by place; the last fold's where folds overlap."""
+    table = stored_rows(stored)
+    if table is None:
+        raise UsageError(f"{stored.id} was not trained here and has no test rows to compare on; put it in shadow.")
+    seqs, last = np.unique(table["seq"].to_numpy()[::-1], return_index=True)
+    rows = len(table) - 1 - last
+    columns = {name: table[name].to_numpy()[rows] for name in ("score", "fraud", "amount_minor")}
+    columns["key"] = keys_of(table)[rows]
+    counts = counts_of(table)
+    columns |= {} if counts is None else {"counts": counts[rows]}
+    return {"seq": seqs, "time": table["time"].cast("int64").to_numpy()[rows], **columns}
+
+
+def _paired(rows: _Rows, terms: Terms, settings: ModelSettings) -> tuple[tuple[Paired, ...], str]:
+    if not len(rows.read):
+        return (), ""
+    blocks = key_blocks([rows.read.keys], rows.entity)
+    theirs, ours = (
+        estimate([judge(rows.read, scores, terms.outcomes(scores))], terms, None, blocks, settings.seed)
+        for scores in rows.scores
+    )
+    frauds = int(np.count_nonzero(rows.read.frauds))
+    return tuple(
+        _one(name, theirs, ours, frauds) for name in COMPARED
+    ), f"{blocks.count:,} {blocks.kind}s: {blocks.why}"
+
+
+def _one(name: str, theirs: Estimates, ours: Estimates, frauds: int) -> Paired:
+    found = difference(ours, theirs, name)
+    drawn = ours.drawn[name] - theirs.drawn[name]
+    drawn = drawn[np.isfinite(drawn)]
+    seen_from = TO_SEE * float(np.std(drawn, ddof=1)) if found.low is not None and len(drawn) > 1 else None
+    wanted = None
+    if seen_from and found.mean:
+        wanted = ceil(frauds * (seen_from / abs(found.mean)) ** 2)
+    mine, other = ours.by_name[name], theirs.by_name[name]
+    why = "" if found.mean is not None else mine.why or other.why
+    return Paired(name, other.mean, mine.mean, found.mean, found.low, found.high, seen_from, wanted, why)
+
+
+def _needs(events: int, rows: int, frauds: int, young: int, settings: ModelSettings) -> str:
+    """What is missing before anything can be said."""
+    if frauds and rows > frauds:
+        return ""
+    delay = show_duration(settings.label_delay_ms)
+    if not rows:
+        return (
+            f"nothing to compare yet: of {events:,} events that both scored, {young:,} are younger than the label "
+            f"delay of {delay}. One fraud and one genuine event at least have to be known"
+        )
+    missing = "fraud" if not frauds else "genuine event"
+    return f"nothing to compare yet: of {rows:,} events that are old enough, none is known as a {missing}"

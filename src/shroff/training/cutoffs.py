@@ -1,0 +1,246 @@
+"""Cut-offs for a model of the registry, weighed on its test rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final, TypedDict
+
+import numpy as np
+
+from shroff.errors import UsageError
+from shroff.models.definitions import ModelSettings
+from shroff.models.evaluation.cost_table import Cuts, Point
+from shroff.models.evaluation.metrics import Terms
+from shroff.models.evaluation.thresholds import Elsewhere, Thresholds, point_at, thresholds
+from shroff.models.registry import Stored
+from shroff.project.definitions import Definitions
+from shroff.training.measured import money_text
+from shroff.training.tested_rows import stored_rows, weighed_of
+from shroff.training.train import terms_of
+
+_COSTS: Final = (  # what must stand under costs, so that there is something to weigh
+    "    costs:\n      missed_fraud: {event}.AMOUNT\n      false_decline: 15\n      review: 4\n      reviews_a_day: 100"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """Costs and people's time to weigh by in place of those of policy.yaml, which hold where something is None.
+
+    Args:
+        missed_share: The part of what policy.yaml says that a missed fraud costs.
+        cuts: Cut-offs to try, too.
+    """
+
+    missed_share: float = 1.0
+    false_decline: float | None = None
+    review: float | None = None
+    reviews_a_day: float | None = None
+    cuts: Cuts | None = None
+
+
+AS_IT_IS: Final = WhatIf()
+
+
+class CutoffsPoint(TypedDict):
+    """Two cut-offs and what they come to in a day."""
+
+    review_at: float | None
+    decline_at: float | None
+    cost: str | None
+    missed: str | None
+    false_declines: str | None
+    reviews: float
+    reviews_cost: str | None
+    frauds_stopped: float
+
+
+class CutoffsFold(TypedDict):
+    """The cut-offs by which one fold was judged."""
+
+    review_at: float | None
+    decline_at: float | None
+    cost: str | None
+
+
+class CutoffsElsewhere(TypedDict):
+    """The out-of-fold estimate: what such cut-offs cost on events on which they were not chosen."""
+
+    cost: str | None
+    low: str | None
+    high: str | None
+    reviews: float
+    frauds_stopped: float
+    folds: list[CutoffsFold]
+
+
+class CutoffsDocument(TypedDict):
+    """Cut-offs as JSON: `expected_cost` and the curve are a day's."""
+
+    model: str
+    event: str
+    review_at: float | None
+    decline_at: float | None
+    expected_cost: str | None
+    expected_cost_low: str | None
+    expected_cost_high: str | None
+    chosen_on_these_events: bool
+    elsewhere: CutoffsElsewhere | None
+    elsewhere_why_not: str
+    drawn: str
+    cost_without_score: str | None
+    review_at_interval: Cuts | None
+    decline_at_interval: Cuts | None
+    best: CutoffsPoint
+    now: CutoffsPoint | None
+    tried: CutoffsPoint | None
+    curve: list[CutoffsPoint]
+    reviews_a_day: float | None
+    reviews_by_rules: float
+    rules_beyond_people: bool
+    reviews_busiest_day: int
+    days_over: int
+    days: int
+    events: int
+    frauds: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cutoffs:
+    """What cut-offs of a model's score come to.
+
+    Args:
+        terms: What they are weighed by; `declared` is what policy.yaml says.
+        tried: What other cut-offs come to, where some were to be tried.
+        money_places: Of all costs, which are in whole units a day.
+        events, frauds: The test rows that they are weighed on.
+        share: The share of all test rows that these are: of more than five million some are drawn.
+        currency: Of the project's money.
+    """
+
+    model: str
+    event: str
+    found: Thresholds
+    terms: Terms
+    events: int
+    frauds: int
+    share: float
+    money_places: int
+    currency: str = ""
+    declared: Terms | None = None
+    tried: Point | None = None
+
+    @property
+    def is_beyond_people(self) -> bool:
+        """Whether rules alone ask for more reviews a day than people have time for: the score then adds none."""
+        limit = self.terms.reviews_a_day
+        return limit is not None and self.found.without.reviews > limit
+
+    def as_document(self) -> CutoffsDocument:
+        """As JSON."""
+        found, places = self.found, self.money_places
+        elsewhere = found.elsewhere
+        return {
+            "model": self.model,
+            "event": self.event,
+            "review_at": found.best.review_at,
+            "decline_at": found.best.decline_at,
+            "expected_cost": money_text(found.best.cost, places),
+            "expected_cost_low": money_text(found.cost_low, places),
+            "expected_cost_high": money_text(found.cost_high, places),
+            "chosen_on_these_events": True,
+            "elsewhere": None if elsewhere is None else _elsewhere(elsewhere, places),
+            "elsewhere_why_not": found.why_not,
+            "drawn": found.drawn,
+            "cost_without_score": money_text(found.without.cost, places),
+            "review_at_interval": found.reviews_at,
+            "decline_at_interval": found.declines_at,
+            "best": _point(found.best, places),
+            "now": None if found.now is None else _point(found.now, places),
+            "tried": None if self.tried is None else _point(self.tried, places),
+            "curve": [_point(one, places) for one in found.curve],
+            "reviews_a_day": self.terms.reviews_a_day,
+            "reviews_by_rules": found.without.reviews,
+            "rules_beyond_people": self.is_beyond_people,
+            "reviews_busiest_day": found.reviews_most,
+            "days_over": found.days_over,
+            "days": found.days,
+            "events": self.events,
+            "frauds": self.frauds,
+            "share": self.share,
+        }
+
+
+def _elsewhere(found: Elsewhere, places: int) -> CutoffsElsewhere:
+    return {
+        "cost": money_text(found.cost, places),
+        "low": money_text(found.low, places),
+        "high": money_text(found.high, places),
+        "reviews": found.reviews,
+        "frauds_stopped": found.frauds_stopped,
+        "folds": [_fold(cuts, cost, places) for cuts, cost in found.folds],
+    }
+
+
+def _fold(cuts: Cuts, cost: float, places: int) -> CutoffsFold:
+    review_at, decline_at = cuts
+    return {"review_at": review_at, "decline_at": decline_at, "cost": money_text(cost, places)}
+
+
+def _point(found: Point, places: int) -> CutoffsPoint:
+    return {
+        "review_at": found.review_at,
+        "decline_at": found.decline_at,
+        "cost": money_text(found.cost, places),
+        "missed": money_text(found.missed, places),
+        "false_declines": money_text(found.false_declines, places),
+        "reviews": found.reviews,
+        "reviews_cost": money_text(found.reviews_cost, places),
+        "frauds_stopped": found.frauds_stopped,
+    }
+
+
+def cutoffs_of(
+    definitions: Definitions, settings: ModelSettings | None, stored: Stored, what_if: WhatIf = AS_IT_IS
+) -> Cutoffs:
+    """The cheapest cut-offs for a model, on the rows that its folds were tested on.
+
+    The scores are those of the folds' models, which had not seen the rows; the model itself has learnt from newer ones.
+
+    Args:
+        settings: What model.yaml says of its event type; None where it names it no more.
+
+    Raises: UsageError where the model has no test rows, or policy.yaml no costs.
+    """
+    table = stored_rows(stored)
+    if table is None:
+        raise UsageError(f"{stored.id} was not trained here and has no test rows, so there is nothing to weigh on.")
+    terms, places = terms_of(definitions, stored.event), definitions.settings.money_places
+    if definitions.policy(stored.event).missed_fraud is None or terms.false_decline is None:
+        wanted = _COSTS.format(event=stored.event)
+        raise UsageError(f"policy.yaml has no costs of {stored.event} to weigh by. Write, for example:\n{wanted}")
+    declared, terms = terms, _weighed_by(terms, what_if)
+    weighed = weighed_of(table, places, settings.capacity.entity if settings and settings.capacity else "")
+    if what_if.missed_share != 1:
+        weighed = replace(weighed, rows=replace(weighed.rows, amounts=weighed.rows.amounts * what_if.missed_share))
+    found = thresholds(weighed, terms, seed=settings.seed if settings else 1)
+    frauds = int(np.count_nonzero(weighed.rows.frauds))
+    return Cutoffs(
+        stored.id,
+        stored.event,
+        found,
+        terms,
+        len(weighed),
+        frauds,
+        weighed.share,
+        places,
+        definitions.settings.currency,
+        declared,
+        None if what_if.cuts is None else point_at(weighed, terms, what_if.cuts),
+    )
+
+
+def _weighed_by(terms: Terms, what_if: WhatIf) -> Terms:
+    given = {name: getattr(what_if, name) for name in ("false_decline", "review", "reviews_a_day")}
+    return replace(terms, **{name: value for name, value in given.items() if value is not None})

@@ -1,0 +1,1 @@
+"""Models trained elsewhere: checked on given rows, judged and kept."""

@@ -1,0 +1,289 @@
+"""What a model from elsewhere reads: its features in their order, each as an expression of the project."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from shroff import config
+from shroff.errors import Problem, UsageError, nearest
+from shroff.features.definitions import load_features
+from shroff.language.yaml import text as yamltext
+from shroff.language.yaml.text import Mapping as YamlMapping
+from shroff.language.yaml.text import Node as YamlNode
+from shroff.language.yaml.text import Scalar
+from shroff.language.yaml.text import Sequence as YamlSequence
+from shroff.models.columns import CATEGORY, kind_of
+from shroff.models.definitions import ModelInput
+from shroff.models.foreign.files import Foreign
+from shroff.models.inputs import InputLoader
+from shroff.models.loaded import LOGISTIC
+from shroff.models.model import InputColumn
+from shroff.project.definitions import Definitions
+
+OPTION: Final = "--inputs"
+CATEGORIES: Final = "--categories"
+_SHOWN: Final = 8  # names that a message repeats
+# `theirs=ours`, but not a comparison.
+_MAPPED: Final = re.compile(r"\s*([^=<>!\s][^=<>!]*?)\s*=(?![=])\s*(.+)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One input as it was written: the name of the feature in the file, empty for one by its place; its expression."""
+
+    theirs: str
+    written: YamlNode
+    categories: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a model reads, in the order of its features: as the project computes it, and as it goes to the model."""
+
+    inputs: tuple[ModelInput, ...]
+    columns: tuple[InputColumn, ...]
+
+
+# ---- as it is written
+
+
+def declared_in(text: str | Path) -> list[Declared]:
+    """Inputs from a list with commas, `payment.amount,card.payments_1h` or `amount=payment.amount,...`, or a YAML file.
+
+    A file is a list of expressions in the order of the features, or has the names of the features as keys. Instead of
+    an expression there may be `{ input: EXPRESSION, categories: [a, b] }`.
+
+    Raises: UsageError with the place of each mistake.
+    """
+    if isinstance(text, Path) or text.endswith((".yaml", ".yml")):
+        return _in_file(Path(text))
+    found, start = [], 0
+    for piece in _pieces(text):
+        mapped = _MAPPED.fullmatch(piece)
+        theirs, words = (mapped[1], mapped[2]) if mapped else ("", piece.strip())
+        column = start + piece.index(words) + 1 if words else start + 1
+        found.append(declared(theirs, words, column))
+        start += len(piece) + 1
+    return found
+
+
+def declared(theirs: str, text: str, column: int = 1) -> Declared:
+    """An input from an expression, and where that begins in what was given."""
+    return Declared(theirs, Scalar(text, 1, column, "", OPTION, "plain", None))
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """A list at the commas that stand in no bracket and no text."""
+    depth, quote, start = 0, "", 0
+    for place, sign in enumerate(text):
+        if quote:
+            quote = "" if sign == quote else quote
+        elif sign in "\"'":
+            quote = sign
+        elif sign in "([{":
+            depth += 1
+        elif sign in ")]}":
+            depth -= 1
+        elif sign == "," and depth == 0:
+            yield text[start:place]
+            start = place + 1
+    yield text[start:]
+
+
+def _in_file(path: Path) -> list[Declared]:
+    if not path.is_file():
+        raise UsageError(f"{path} is not there; {OPTION} names a file of inputs, or the inputs themselves.")
+    problems: list[Problem] = []
+    node = yamltext.read(config.read_text(path), path.name, problems)
+    found: list[Declared] = []
+    if isinstance(node, YamlSequence):
+        found = [_entry("", item, problems) for item in node.items]
+    elif isinstance(node, YamlMapping):
+        found = [_entry(key.text, item, problems) for key, item in node.entries]
+    elif not problems:
+        raise UsageError(f"{path.name}: expected a list of inputs, or a mapping from features of the file to inputs.")
+    _refuse(problems)
+    return found
+
+
+def _entry(theirs: str, item: YamlNode, problems: list[Problem]) -> Declared:
+    if not isinstance(item, YamlMapping):
+        return Declared(theirs, item)
+    if wrong := [key for key, _ in item.entries if key.text not in {"name", "input", "categories"}]:
+        hint = nearest(wrong[0].text, ["name", "input", "categories"]) or "There are name, input and categories."
+        problems.append(wrong[0].problem(f"an input has no key {wrong[0].text!r}.", hint))
+    name, written, listed = item.get("name"), item.get("input"), item.get("categories")
+    if written is None:
+        problems.append(item.problem("an input lacks its expression.", "Write { input: payment.channel, ... }"))
+        return Declared(theirs, item)
+    texts = None
+    if isinstance(listed, YamlSequence) and all(isinstance(one, Scalar) for one in listed.items):
+        texts = tuple(one.text for one in listed.items if isinstance(one, Scalar))
+    elif listed is not None:
+        problems.append(listed.problem("categories are a list of texts, in the order of their codes."))
+    return Declared(name.text if isinstance(name, Scalar) else theirs, written, texts)
+
+
+def _refuse(problems: Sequence[Problem]) -> None:
+    if problems:
+        raise UsageError("\n".join(map(str, problems)))
+
+
+def categories_in(texts: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+    """Categories as they are written: `payment.channel=app,web`.
+
+    Raises: UsageError
+    """
+    found = {}
+    for text in texts:
+        name, sign, listed = text.rpartition("=")
+        if not sign or not name or not listed:
+            raise UsageError(f"{CATEGORIES} is written INPUT=a,b,c, in the order of their codes; found {text!r}.")
+        found[name.strip()] = tuple(one.strip() for one in listed.split(","))
+    return found
+
+
+# ---- against the model
+
+
+def read_by(
+    foreign: Foreign,
+    file: str,
+    definitions: Definitions,
+    event: str,
+    listed: Sequence[Declared] | None,
+    categories: Mapping[str, Sequence[str]],
+) -> Read:
+    """What a model reads, in the order of its features.
+
+    Args:
+        file: Its name, for words.
+        listed: The inputs as they were written; None for those that model.yaml has, in their order. Where the file has
+            names for its features, and all are names of these inputs, it is these alone.
+        categories: Texts in the order of their codes, by the input.
+
+    Raises: UsageError where number, names, kinds or categories do not fit, with what to write.
+    """
+    if listed is None:
+        model = definitions.models.get(event)
+        if model is None:
+            raise UsageError(f"model.yaml has no model of {event}, so name what {file} reads with {OPTION} a,b,c.")
+        inputs = list(model.inputs)
+        given: list[tuple[str, ...] | None] = [None] * len(inputs)
+        placed = _placed(foreign, file, [one.name for one in inputs], [""] * len(inputs), "model.yaml has")
+    else:
+        inputs = _typed(definitions, event, listed)
+        given = [one.categories for one in listed]
+        names = [one.name for one in inputs]
+        placed = _placed(foreign, file, names, [one.theirs for one in listed], f"{OPTION} names")
+    inputs, given = [inputs[at] for at in placed], [given[at] for at in placed]
+    if doubled := next((one.name for at, one in enumerate(inputs) if one in inputs[:at]), None):
+        raise UsageError(f"{doubled} stands for two features of {file}; name another input for one of them.")
+    known = {one.name for one in inputs}
+    for name in categories:
+        if name not in known:
+            raise UsageError(f"{CATEGORIES} names {name}, which is no input of {file}. {nearest(name, known)}".rstrip())
+    columns = [
+        _column(foreign, file, at, one, categories.get(one.name, texts))
+        for at, (one, texts) in enumerate(zip(inputs, given, strict=True))
+    ]
+    called = [foreign.names[at] if foreign.names else "" for at in range(foreign.count)]
+    columns = [
+        one if name in {"", one.name} else replace(one, feature=name) for one, name in zip(columns, called, strict=True)
+    ]
+    return Read(tuple(inputs), tuple(columns))
+
+
+def _typed(definitions: Definitions, event: str, listed: Sequence[Declared]) -> list[ModelInput]:
+    """The expressions, typed, and refused where no model can read them."""
+    problems: list[Problem] = []
+    events = definitions.events
+    names = events.names(frozenset(definitions.reference.lists), definitions.settings.money_places)
+    tree = yamltext.read(definitions.files.get("features.yaml", ""), "features.yaml", [])
+    _, features = load_features(tree, events, names, [])
+    loader = InputLoader(events.types[event], events, features, names, problems, [])
+    found = [loader.expression(one.written, "an input of the model") for one in listed]
+    _refuse(problems)
+    return [one for one in found if one is not None]
+
+
+def _placed(foreign: Foreign, file: str, ours: Sequence[str], theirs: Sequence[str], has: str) -> list[int]:
+    """For each feature of the file the place of its input."""
+    names = foreign.names if len(set(foreign.names)) == foreign.count else ()
+    if names and set(names) <= set(ours) and not any(theirs):
+        return [list(ours).index(name) for name in names]
+    if len(ours) != foreign.count:
+        raise UsageError(
+            f"{file} reads {foreign.count} features{_listed(names)}, and {has} {len(ours)} inputs{_listed(ours)}: name"
+            f" one for each, in its order, with {OPTION}."
+        )
+    if any(theirs):
+        return _mapped(names, file, theirs)
+    if not names:
+        return list(range(len(ours)))
+    wrong = next(at for at, name in enumerate(names) if name not in ours)
+    mapping = ",".join(f"{name}={one}" for name, one in zip(names, ours, strict=True))
+    raise UsageError(
+        f"{file} calls its feature {wrong + 1} {names[wrong]!r}, and {has} nothing of this name. Say which input each"
+        f" of its features is: {OPTION} '{mapping}' if they stand in the same order."
+    )
+
+
+def _mapped(names: Sequence[str], file: str, theirs: Sequence[str]) -> list[int]:
+    if not names:
+        raise UsageError(f"{file} has no names for its features; list the inputs in its order, without names.")
+    for name in theirs:
+        if not name:
+            raise UsageError(f"{OPTION} names the feature of {file} for some inputs; name it for each, or for none.")
+        if name not in names:
+            hint = nearest(name, names) or f"It has{_listed(names).removesuffix(')').replace(' (', ' ')}."
+            raise UsageError(f"{file} has no feature {name!r}. {hint}")
+    if len(set(theirs)) != len(theirs):
+        raise UsageError(f"{OPTION} names a feature of {file} twice: {', '.join(sorted(theirs))}.")
+    return [list(theirs).index(name) for name in names]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = ", ..." if len(names) > _SHOWN else ""
+    return f" ({', '.join(names[:_SHOWN])}{more})" if names else ""
+
+
+def _column(foreign: Foreign, file: str, place: int, read: ModelInput, declared: Sequence[str] | None) -> InputColumn:
+    """An input as the model takes it: categories by the codes that the file gives them."""
+    kind, is_split = kind_of(read.node.type), place in foreign.categories
+    theirs = foreign.names[place] if foreign.names else ""
+    feature = theirs if theirs != read.name else ""
+    example = f"{CATEGORIES} '{read.name}=a,b,c'"
+    if kind != CATEGORY:
+        if declared is not None:
+            raise UsageError(f"{read.name} is {read.node.type}, which has no categories; leave them out.")
+        if is_split:
+            raise UsageError(
+                f"{file} splits its feature {place + 1} by categories, and {read.name} is {read.node.type}. Name an"
+                " input that is a text or a choice."
+            )
+        return InputColumn(read.name, kind, feature=feature)
+    if foreign.format == LOGISTIC:
+        raise UsageError(
+            f"{file} multiplies its feature {place + 1}, and {read.name} is a text. Name a number, such as"
+            f' {read.name} == "web" for a column of one-hot encoding.'
+        )
+    texts = foreign.categories.get(place)
+    if declared is not None and texts is not None and tuple(declared) != texts:
+        raise UsageError(
+            f"{file} has the categories {', '.join(texts[:_SHOWN])} of {read.name}, and {', '.join(declared[:_SHOWN])}"
+            " are declared; leave the declared ones out."
+        )
+    found = tuple(declared) if declared is not None else texts
+    if found is None:
+        raise UsageError(
+            f"{read.name} is a text, and {file} does not say which code each of its categories has: name them in the"
+            f" order of their codes, from 0, with {example}."
+        )
+    if len(set(found)) != len(found) or not found:
+        raise UsageError(f"the categories of {read.name} are each named once: {example}.")
+    return InputColumn(read.name, kind, found, feature)

@@ -1,0 +1,230 @@
+"""Rows with known answers, by which it is shown that a model from elsewhere is read as it was meant."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from shroff.errors import UsageError, nearest
+from shroff.events.formats.encodings import read_lines
+from shroff.events.given import Span
+from shroff.models.columns import CATEGORY
+from shroff.models.foreign.files import Foreign
+from shroff.models.loaded import LoadedModel
+from shroff.models.model import LOG_ODDS, NUMBER, Floats, InputColumn
+
+SCORE: Final = "score"
+MARGIN: Final = "margin"
+# Single floats of a score near 1 lie 6e-8 apart; files often have six digits. Of margins, which go further: relative.
+TOLERANCES: Final = {SCORE: 1e-6, MARGIN: 1e-5}
+SNIPPET: Final = 'rows.assign(score=model.predict_proba(rows)[:, 1]).to_csv("rows.csv")'
+_MISSING: Final = frozenset(["", "nan", "na", "null", "none"])
+_TRUTHS: Final = {"true": 1.0, "false": 0.0}
+_SWAPS_INPUTS_MAX: Final = 40  # of more, pairs are not tried
+_SWAPS_ROWS: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows to check by: their places in the file, a column for each input, and the answers.
+
+    Args:
+        answer: SCORE or MARGIN, which the file has.
+        unknown: Texts that are none of an input's categories, in sentences.
+    """
+
+    file: str
+    places: tuple[str, ...]
+    columns: Floats
+    answer: str
+    expected: Floats
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was shown: how many rows agree, the largest difference, and what they do not show, in sentences."""
+
+    file: str
+    rows: int
+    answer: str
+    tolerance: float
+    worst: float
+    remarks: tuple[str, ...]
+
+    def as_manifest(self) -> dict[str, object]:
+        found = {"file": self.file, "rows": self.rows, "of": self.answer, "tolerance": self.tolerance}
+        return {**found, "worst": self.worst}
+
+
+def read_rows(path: Path, columns: Sequence[InputColumn], names: Sequence[str]) -> Rows:
+    """Rows of a CSV, JSON lines or Parquet file, with a column for each input and `score` or `margin`.
+
+    A text that is none of an input's categories counts as missing, as it does when events are scored.
+
+    Args:
+        columns: The inputs; a column of the file has an input's name, or the name of its feature in the model's file.
+        names: Those of the features; empty where there are none.
+
+    Raises: UsageError naming line and column.
+    """
+    places, values, expected = [], [], []
+    unknown: dict[str, Counter[str]] = {}
+    answer = ""
+    keys: list[str] = []
+    for line in read_lines(path):
+        place = f"{path.name}:{line.place}"
+        if line.columns is None:
+            raise UsageError(f"{place}: {line.error}.")
+        if not keys:
+            answer, keys = _keys(path, line.columns, columns, names)
+        row = [_value(line.columns.get(key), one, place, unknown) for key, one in zip(keys, columns, strict=True)]
+        found = _number(line.columns.get(answer), f"{place}: {answer}")
+        if not np.isfinite(found):
+            raise UsageError(f"{place}: {answer} is missing; each row has the answer that the model gave.")
+        places.append(place)
+        values.append(row)
+        expected.append(found)
+    if not places:
+        raise UsageError(f"{path.name} has no rows; make some with the model itself: {SNIPPET}.")
+    told = tuple(_unknown_words(one, unknown[one.name]) for one in columns if one.name in unknown)
+    return Rows(path.name, tuple(places), np.array(values, np.float64).T.copy(), answer, np.array(expected), told)
+
+
+def _keys(
+    path: Path, line: Mapping[str, object], columns: Sequence[InputColumn], names: Sequence[str]
+) -> tuple[str, list[str]]:
+    """Which column has the answer, and which each input."""
+    answers = [one for one in (SCORE, MARGIN) if one in line]
+    if not answers:
+        raise UsageError(
+            f"{path.name} has no column {SCORE!r} or {MARGIN!r}: the answers of the model itself, such as"
+            f" model.predict_proba(rows)[:, 1]."
+        )
+    keys = []
+    for place, one in enumerate(columns):
+        theirs = names[place] if place < len(names) else one.name
+        if one.name not in line and theirs not in line:
+            hint = nearest(one.name, line.keys()) or f"It has {', '.join(list(line)[:8])}."
+            both = one.name if theirs == one.name else f"{one.name} or {theirs}"
+            raise UsageError(f"{path.name} has no column {both}. {hint}")
+        keys.append(one.name if one.name in line else theirs)
+    return answers[0], keys
+
+
+def _value(value: object, column: InputColumn, place: str, unknown: dict[str, Counter[str]]) -> float:
+    if column.kind != CATEGORY:
+        return _number(value, f"{place}: {column.name}")
+    if value is None or value == "":
+        return np.nan
+    text = str(value)
+    if text not in column.categories:
+        unknown.setdefault(column.name, Counter())[text] += 1
+        return np.nan
+    return float(column.categories.index(text))
+
+
+def _unknown_words(column: InputColumn, found: Counter[str]) -> str:
+    """Of the texts that a model does not know, the most frequent one with the nearest that it knows."""
+    text, rows = found.most_common(1)[0][0], found.total()
+    more = f" and {len(found) - 1:,} more" if len(found) > 1 else ""
+    hint = nearest(text, column.categories) or f"There are {', '.join(column.categories[:8])}."
+    many = "row has" if rows == 1 else "rows have"
+    return (
+        f"{rows:,} {many} a {column.name} that is none of its categories, and counts as missing: {text!r}{more}. {hint}"
+    )
+
+
+def _number(value: object, where: str) -> float:
+    if value is None:
+        return np.nan
+    if isinstance(value, Span):
+        return value / 1_000.0
+    text = str(value).strip().lower()
+    if text in _MISSING:
+        return np.nan
+    if text in _TRUTHS:
+        return _TRUTHS[text]
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"{where}: expected a number, found {str(value)[:60]!r}.") from None
+
+
+def check_rows(
+    rows: Rows, foreign: Foreign, model: LoadedModel, file: str, *, tolerance: float | None = None
+) -> Checked:
+    """Hold a model against rows: each must be reproduced.
+
+    Args:
+        tolerance: How far an answer may be off: of a score as it is, of a margin relative where it is above 1.
+
+    Raises: UsageError with the row that is furthest off, by how much, and what may be the reason.
+    """
+    if rows.answer == SCORE and foreign.gives == NUMBER:
+        raise UsageError(
+            f"{file} gives a number and no probability, so {rows.file} has that number as {MARGIN!r} instead of"
+            f" {SCORE!r}."
+        )
+    allowed = TOLERANCES[rows.answer] if tolerance is None else tolerance
+    found = _answers(rows.columns, rows.answer, foreign, model)
+    off = _off(found, rows)
+    wrong = int(np.count_nonzero(~(off <= allowed)))
+    if wrong:
+        at = int(np.argmax(np.where(np.isnan(off), np.inf, off)))
+        reasons = " ".join([_reason(rows, foreign, model, allowed), *rows.unknown])
+        raise UsageError(
+            f"{rows.places[at]}: {file} gives the {rows.answer} {found[at]:.9g} with these inputs, and"
+            f" {rows.expected[at]:.9g} was expected: off by {off[at]:.3g}, and {allowed:g} is allowed"
+            f" ({wrong:,} of {len(off):,} rows are off). {reasons}"
+        )
+    return Checked(
+        rows.file, len(off), rows.answer, allowed, float(off.max()), (*rows.unknown, *_not_shown(rows, model.inputs))
+    )
+
+
+def _answers(columns: Floats, answer: str, foreign: Foreign, model: LoadedModel) -> Floats:
+    margins = model.margins([*columns])
+    if answer == MARGIN or foreign.gives != LOG_ODDS:
+        return margins
+    return 1.0 / (1.0 + np.exp(-margins))
+
+
+def _off(found: Floats, rows: Rows) -> Floats:
+    size = np.maximum(1.0, np.abs(rows.expected)) if rows.answer == MARGIN else 1.0
+    return np.asarray(np.abs(found - rows.expected) / size)
+
+
+def _reason(rows: Rows, foreign: Foreign, model: LoadedModel, allowed: float) -> str:
+    """What may be the reason: two inputs that are swapped, else the order as it was taken."""
+    some = slice(0, _SWAPS_ROWS)
+    part = Rows(rows.file, rows.places[some], rows.columns[:, some], rows.answer, rows.expected[some])
+    names = [one.name for one in model.inputs]
+    numbers = [at for at, one in enumerate(model.inputs) if one.kind != CATEGORY]
+    for one, other in combinations(numbers if len(names) <= _SWAPS_INPUTS_MAX else [], 2):
+        swapped = part.columns.copy()
+        swapped[[one, other]] = swapped[[other, one]]
+        if np.all(_off(_answers(swapped, part.answer, foreign, model), part) <= allowed):
+            return f"They agree with {names[one]} and {names[other]} swapped: mend the order of the inputs."
+    order = ", ".join(f"{at} {name}" for at, name in enumerate(names, 1))
+    stops = f" {' '.join(foreign.remarks)}" if foreign.remarks else ""
+    return f"Its features were taken as {order}; name them with --inputs if they stand otherwise.{stops}"
+
+
+def _not_shown(rows: Rows, columns: Sequence[InputColumn]) -> list[str]:
+    """Inputs that are alike in every row: of them the rows say nothing."""
+    alike = [
+        one.name
+        for one, values in zip(columns, rows.columns, strict=True)
+        if len({"" if np.isnan(value) else value for value in values.tolist()}) == 1
+    ]
+    if not alike:
+        return []
+    words = "is" if len(alike) == 1 else "are"
+    return [f"{', '.join(alike)} {words} the same in every row of {rows.file}, which so shows nothing of it."]

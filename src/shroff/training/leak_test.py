@@ -1,0 +1,343 @@
+"""The leak test: whether anything of a training set was not known yet when it should have been.
+
+Three parts, each with a name. `cut_at_moment`: the set as of a moment is the same from the log cut there and
+from the whole log, and no fold is trained on rows of its test or later. `cut_at_row`: what a model reads
+of a row is the same from the log that ends with that row. `later_labels`: with the verdicts of all labels
+changed that became known later, neither the set as of a moment nor what trains a fold changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+
+from shroff.events.definitions import VERDICTS
+from shroff.events.door import LabelInput
+from shroff.events.event import time_text
+from shroff.events.labels import LabelEvent, LogEvent
+from shroff.features.frames import Frame
+from shroff.features.online.engine import Online
+from shroff.log.state.histories import Taken
+from shroff.models.columns import CATEGORY, model_column
+from shroff.models.definitions import ModelSettings
+from shroff.models.evaluation.windows import Fold, FoldRows, rows_of, windows_of
+from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, TrainingSet, Words
+from shroff.project.definitions import Definitions
+from shroff.training.sets.rows import build_set
+from shroff.training.sets.sources import Source, known_at, rows_between
+from shroff.training.sets.wanted import wanted_of
+
+CUT_AT_MOMENT: Final = "cut_at_moment"
+CUT_AT_ROW: Final = "cut_at_row"
+LATER_LABELS: Final = "later_labels"
+SAMPLE: Final = 1_000
+_VERDICT_CODES: Final = (NOT_KNOWN, GENUINE, FRAUD)
+
+Build = Callable[[Definitions, ModelSettings, Source, int], TrainingSet]
+RowsOf = Callable[[TrainingSet, Fold, int], FoldRows]
+
+
+@dataclass(frozen=True, slots=True)
+class LeakPart:
+    """One part: how many things it compared, and the first difference in words, None where there was none."""
+
+    name: str
+    compared: int
+    difference: str | None
+
+    @property
+    def passed(self) -> bool:
+        return self.difference is None
+
+
+@dataclass(frozen=True, slots=True)
+class LeakReport:
+    """What the leak test found, part by part."""
+
+    parts: tuple[LeakPart, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(one.passed for one in self.parts)
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Names of the parts that failed."""
+        return tuple(one.name for one in self.parts if not one.passed)
+
+
+def leak_test(
+    definitions: Definitions,
+    settings: ModelSettings,
+    source: Source,
+    as_of_ms: int,
+    *,
+    sample: int = SAMPLE,
+    seed: int = 1,
+    build: Build = build_set,
+    rows_of: RowsOf = rows_of,
+) -> LeakReport:
+    """Hold a training set as of a moment against what could be known.
+
+    The moment at which the log is cut is the start of the newest test, behind which there are records; where the
+    set's events are all younger it is the middle one of their times.
+
+    Args:
+        sample: How many rows are held against the log that ends with them.
+        seed: Of their choice, and of the verdicts that labels are given.
+        build: Makes a set; what is tested.
+        rows_of: Parts a set into folds; what is tested.
+
+    Cost: four sets and one pass of the online engine, with a batch that ends at each row of the sample.
+    Memory: two sets.
+    """
+    whole = build(definitions, settings, source, as_of_ms)
+    folds = windows_of(settings.split, settings.label_delay_ms, as_of_ms)
+    at_ms = _moment(whole, folds)
+    rng = np.random.default_rng(seed)
+    as_of = build(definitions, settings, source, at_ms)
+    cut = build(definitions, settings, _cut(definitions, settings, source, at_ms), at_ms)
+    first = difference_of(cut, as_of)
+    told = None if first is None else f"as of {time_text(at_ms)} the log cut there and the whole log differ: {first}"
+    parts = [LeakPart(CUT_AT_MOMENT, len(as_of), told or _train_after_test(whole, folds, settings, rows_of))]
+    del cut
+    parts.append(_cut_at_rows(definitions, settings, source, whole, rng, sample))
+    turned = _Turned(int(rng.integers(1 << 62)), at_ms)
+    first = difference_of(build(definitions, settings, turned.source(definitions, source), at_ms), as_of)
+    told = None if first is None else f"labels known after {time_text(at_ms)} change the set as of then: {first}"
+    changed = int(np.count_nonzero(whole.labels.known_at_ms > at_ms))
+    parts.append(LeakPart(LATER_LABELS, changed, told or _later_in_folds(whole, folds, settings, rows_of, rng)))
+    return LeakReport(tuple(parts))
+
+
+def difference_of(one: TrainingSet, other: TrainingSet) -> str | None:
+    """The first thing in which two sets differ, to the bit, in words; None where their files would be equal."""
+    if one.ids.tolist() != other.ids.tolist():
+        return f"one has {len(one)} rows and the other {len(other)}, or other ones: {_first_alone(one, other)}"
+    for what, mine, theirs in zip(_names(one), _columns(one), _columns(other), strict=False):
+        if len(mine) != len(theirs):
+            return f"{what}: {len(mine)} and {len(theirs)} of them"
+        differing = np.flatnonzero(~_equal(mine, theirs))
+        if len(differing):
+            place = int(differing[0])
+            return f"{what}{_at(one, what, place)}: {mine[place]} and {theirs[place]}"
+    if _names(one) != _names(other) or _texts(one) != _texts(other):
+        return "their columns, or the texts that occur, differ"
+    return None
+
+
+def _first_alone(one: TrainingSet, other: TrainingSet) -> str:
+    alone = sorted(set(one.ids.tolist()) ^ set(other.ids.tolist()))
+    return f"{one.event} {alone[0]} is in one of them only" if alone else "in another order"
+
+
+def _names(given: TrainingSet) -> list[str]:
+    inputs, hits = (one.name for one in given.inputs), given.recorded.hits
+    return [
+        *("place", "time", "key", "amount", "outcome", "score"),
+        *(f"label {name}" for name in ("row", "verdict", "source", "known_at", "reason")),
+        *inputs,
+        *(f"hits of {rule}" for rule in hits),
+        *(f"slice {name}" for name in given.slices),
+    ]
+
+
+def _columns(given: TrainingSet) -> Iterator[Any]:
+    labels, recorded = given.labels, given.recorded
+    yield from (given.seqs, given.times_ms, given.keys, given.amounts_minor, recorded.outcomes, recorded.scores)
+    yield from (labels.rows, labels.verdicts, labels.strengths, labels.known_at_ms, labels.reasons)
+    yield from (one.values[:] for one in given.inputs)
+    yield from recorded.hits.values()
+    yield from given.slices.values()
+
+
+def _texts(given: TrainingSet) -> object:
+    return given.event, given.as_of_ms, [(one.kind, one.categories) for one in given.inputs], given.labels.reason_texts
+
+
+def _equal(one: Any, other: Any) -> Any:
+    """Where two columns are equal to the bit, but for the many forms of NaN."""
+    if one.dtype == np.float64:
+        return (one.view(np.int64) == other.view(np.int64)) | (np.isnan(one) & np.isnan(other))
+    return one == other
+
+
+def _at(given: TrainingSet, what: str, place: int) -> str:
+    if what.startswith("label "):
+        return f" of label {place}"
+    return f" of {given.event} {given.ids[place]} at place {given.seqs[place]}"
+
+
+# ---- the log cut at a moment
+
+
+def _cut(definitions: Definitions, settings: ModelSettings, source: Source, at_ms: int) -> Source:
+    """The source without all records of after a moment."""
+
+    def taken() -> Iterator[Taken]:
+        return (known_at(one, at_ms, definitions, settings.event) for one in source.taken())
+
+    return replace(source, taken=taken, labels=lambda: [one for one in source.labels() if one.known_at_ms <= at_ms])
+
+
+def _moment(whole: TrainingSet, folds: Sequence[Fold]) -> int:
+    """When the log is cut: where the newest test starts, if there are rows on both sides of it."""
+    times_ms = whole.times_ms
+    if folds and len(whole) and times_ms.min() <= folds[-1].test_start_ms < times_ms.max():
+        return folds[-1].test_start_ms
+    return int(np.median(times_ms)) if len(whole) else whole.as_of_ms
+
+
+def _train_after_test(
+    whole: TrainingSet, folds: Sequence[Fold], settings: ModelSettings, rows_of: RowsOf
+) -> str | None:
+    """The first row that trains a fold and is of its test, or later."""
+    for fold in folds:
+        rows = rows_of(whole, fold, settings.label_delay_ms).train.rows
+        late = rows[whole.times_ms[rows] >= fold.test_start_ms]
+        if len(late):
+            row = int(late[0])
+            return (
+                f"{whole.event} {whole.ids[row]} of {time_text(int(whole.times_ms[row]))} trains the fold whose test "
+                f"starts at {time_text(fold.test_start_ms)}"
+            )
+    return None
+
+
+# ---- the log cut at a row
+
+
+def _cut_at_rows(
+    definitions: Definitions,
+    settings: ModelSettings,
+    source: Source,
+    whole: TrainingSet,
+    rng: np.random.Generator,
+    sample: int,
+) -> LeakPart:
+    rows = np.sort(rng.choice(len(whole), min(sample, len(whole)), replace=False))
+    compared = 0
+    for row, read in _read_at(definitions, settings, source, whole, rows):
+        compared += 1
+        for one, value in zip(whole.inputs, read, strict=True):
+            if not _equal(one.values[row : row + 1], value)[0]:
+                told = (
+                    f"{one.name} of {whole.event} {whole.ids[row]} at place {whole.seqs[row]} is {one.values[row]} in "
+                    f"the set, and {value[0]} from the log that ends there"
+                )
+                return LeakPart(CUT_AT_ROW, compared, told)
+    if compared < len(rows):
+        row = int(rows[compared])
+        return LeakPart(CUT_AT_ROW, compared, f"{whole.event} {whole.ids[row]} is not at place {whole.seqs[row]}")
+    return LeakPart(CUT_AT_ROW, compared, None)
+
+
+def _read_at(
+    definitions: Definitions, settings: ModelSettings, source: Source, whole: TrainingSet, rows: Words
+) -> Iterator[tuple[int, list[Any]]]:
+    """What a model reads of some rows, each computed when nothing of the history behind it was given yet."""
+    wanted = wanted_of(definitions, settings)
+    online = Online(definitions.events, wanted.all(), definitions.reference, source.lateness_ms)
+    ends = dict(zip(whole.seqs[rows].tolist(), rows.tolist(), strict=True))
+    for part, row in _ending_at(source.taken(), definitions, settings.event, ends):
+        online.take(part.frames, part.size)
+        if row is not None:
+            frame = part.frames[settings.event]
+            last = np.array([len(frame) - 1])
+            yield (
+                row,
+                [
+                    model_column(
+                        frame.computed[computed.name].take(last),
+                        computed.node.type,
+                        one.categories if one.kind == CATEGORY else None,
+                    )
+                    for computed, one in zip(wanted.inputs, whole.inputs, strict=True)
+                ],
+            )
+
+
+def _ending_at(
+    history: Iterable[Taken], definitions: Definitions, event: str, ends: dict[int, int]
+) -> Iterator[tuple[Taken, int | None]]:
+    """A history in parts, one of which ends at each event of `ends`, by place, with its row; up to the last of them."""
+    left = len(ends)
+    for one in history:
+        first = 0
+        found = [] if event not in one.frames else one.frames[event].rows.tolist()
+        for at, seq in zip(found, one.seqs.tolist(), strict=True):
+            if seq in ends:
+                yield rows_between(one, first, at + 1, definitions, event), ends[seq]
+                first, left = at + 1, left - 1
+        if not left:
+            return
+        if first < one.size:
+            yield rows_between(one, first, one.size, definitions, event), None
+
+
+# ---- labels that were known later
+
+
+@dataclass(frozen=True, slots=True)
+class _Turned:
+    """Gives every label that was known after a moment another verdict, always the same for one seed."""
+
+    seed: int
+    at_ms: int
+
+    def source(self, definitions: Definitions, source: Source) -> Source:
+        return replace(
+            source,
+            taken=lambda: self._taken(definitions, source),
+            labels=lambda: self._inputs(source.labels()),
+        )
+
+    def _taken(self, definitions: Definitions, source: Source) -> Iterator[Taken]:
+        rng = np.random.default_rng(self.seed)
+        for one in source.taken():
+            if "label" not in one.frames:
+                yield one
+                continue
+            frame = one.frames["label"]
+            events = [self._label(label, rng) for label in frame.events]
+            turned = Frame(frame.type, events, frame.rows, definitions.events, definitions.reference)
+            yield replace(one, frames={**one.frames, "label": turned})
+
+    def _label(self, label: LogEvent, rng: np.random.Generator) -> LogEvent:
+        if not isinstance(label, LabelEvent) or label.time_ms <= self.at_ms:
+            return label
+        named, verdict, *rest = label.values
+        return replace(label, values=(named, _other(str(verdict), rng), *rest))
+
+    def _inputs(self, labels: Iterable[LabelInput]) -> Iterator[LabelInput]:
+        rng = np.random.default_rng(self.seed)
+        for one in labels:
+            later = one.known_at_ms > self.at_ms
+            yield replace(one, verdict=_other(one.verdict, rng)) if later else one
+
+
+def _other(verdict: str, rng: np.random.Generator) -> str:
+    return VERDICTS[(VERDICTS.index(verdict) + int(rng.integers(1, len(VERDICTS)))) % len(VERDICTS)]
+
+
+def _later_in_folds(
+    whole: TrainingSet, folds: Sequence[Fold], settings: ModelSettings, rows_of: RowsOf, rng: np.random.Generator
+) -> str | None:
+    """The first fold whose training changes with labels that were known after its test began."""
+    for fold in folds:
+        before = rows_of(whole, fold, settings.label_delay_ms).train
+        turned = replace(whole, labels=_turned(whole.labels, fold.test_start_ms, rng))
+        after = rows_of(turned, fold, settings.label_delay_ms).train
+        if not (np.array_equal(before.rows, after.rows) and np.array_equal(before.verdicts, after.verdicts)):
+            start = time_text(fold.test_start_ms)
+            return f"labels known after {start} change what trains the fold whose test starts then"
+    return None
+
+
+def _turned(labels: Labels, at_ms: int, rng: np.random.Generator) -> Labels:
+    codes = np.array(_VERDICT_CODES, np.int8)
+    turned = codes[(np.searchsorted(codes, labels.verdicts) + rng.integers(1, 3, len(labels.rows))) % 3]
+    return replace(labels, verdicts=np.where(labels.known_at_ms > at_ms, turned, labels.verdicts))

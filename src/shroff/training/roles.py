@@ -1,0 +1,185 @@
+"""What each row of a training set is in one fold of its split: whether it trains, waits or tests, as what it counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.errors import UsageError
+from shroff.events.event import time_text
+from shroff.models.definitions import ModelSettings
+from shroff.models.evaluation.windows import Fold, Known, final_window, in_window, rows_of, windows_of
+from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Floats, Labels, Recorded, TrainingSet, Words
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FINAL: Final = "final"
+ROLES: Final = ("train", "delay", "test")
+_NONE: Final = -1
+
+
+class SetFold(msgspec.Struct, frozen=True):
+    """The fold that `role`, `label` and `weight` are of, in the manifest.
+
+    Args:
+        fold: Its number, the oldest is 1, or `final`: the window that trains the model of the registry.
+        train, test: From and to, without the end.
+        train_rows, train_fraud, test_rows, test_fraud: How many rows have that role, and are fraud.
+        immature, unclear: How many rows of the training window have no role, being too young or labelled so.
+        test_immature, test_unclear: The same of the test window.
+        compromised: How many rows of the test window have none since their key was known for a fraud before.
+        negatives_kept: The share of the genuine training rows that has a weight above 0, drawn by `seed`.
+    """
+
+    fold: int | str
+    train: tuple[str, str]
+    test: tuple[str, str]
+    train_rows: int
+    train_fraud: int
+    immature: int
+    unclear: int
+    test_rows: int
+    test_fraud: int
+    test_immature: int
+    test_unclear: int
+    compromised: int
+    negatives_kept: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The fold that is wanted of a split: its number or `final`, and its windows."""
+
+    fold: int | str
+    windows: Fold
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Of each row its place in ROLES, its label, which are -1 where it has none, and its weight, NaN then."""
+
+    roles: NDArray[np.int8]
+    labels: NDArray[np.int8]
+    weights: Floats
+    fold: SetFold
+
+
+def wanted_fold(settings: ModelSettings, as_of_ms: int, fold: int | str | None = None) -> Wanted:
+    """The fold of this number, by default the newest, or `final`. Raises: UsageError where there is none such."""
+    if fold == FINAL:
+        return Wanted(FINAL, final_window(settings.split, as_of_ms))
+    folds = windows_of(settings.split, settings.label_delay_ms, as_of_ms)
+    try:
+        number = len(folds) if fold is None else int(fold)
+    except ValueError:
+        number = 0
+    if not 1 <= number <= len(folds):
+        there = "is 1" if len(folds) == 1 else f"are 1 to {len(folds)}"
+        raise UsageError(f"there is no fold {fold} of {settings.event}: by model.yaml there {there}, and {FINAL}.")
+    return Wanted(number, folds[number - 1])
+
+
+def roles_of(
+    settings: ModelSettings,
+    as_of_ms: int,
+    wanted: Wanted,
+    times_ms: Words,
+    keys: Words,
+    labels: Labels,
+    stands_for: Floats | None = None,
+) -> Roles:
+    """The roles of rows by what was known of them: as training itself takes them, so that both learn from the same.
+
+    Args:
+        stands_for: As `sets.Recorded` has it; test rows have it as their weight.
+
+    Cost: a few passes over the rows, and one more for each day of the test where `capacity` names an entity.
+    """
+    rows, fold = _bare(settings.event, as_of_ms, times_ms, keys, labels, stands_for), wanted.windows
+    found = rows_of(rows, fold, settings.label_delay_ms)
+    count = len(times_ms)
+    roles, said = np.full(count, _NONE, np.int8), np.full(count, NOT_KNOWN, np.int8)
+    weights = np.full(count, np.nan)
+    for role, known in (("train", found.train), ("test", found.test)):
+        roles[known.rows], said[known.rows] = ROLES.index(role), known.verdicts
+        weights[known.rows] = 1.0
+    roles[in_window(rows, fold.train_end_ms, fold.test_start_ms)] = ROLES.index("delay")
+    counted = rows.weights(found.test.rows)
+    if counted is not None:
+        weights[found.test.rows] = counted
+    if settings.negatives_kept < 1:
+        _weigh(rows, found.train, settings, weights)
+    told = SetFold(
+        fold=wanted.fold,
+        train=(time_text(fold.train_start_ms), time_text(fold.train_end_ms)),
+        test=(time_text(fold.test_start_ms), time_text(fold.test_end_ms)),
+        train_rows=len(found.train.rows),
+        train_fraud=_frauds(found.train),
+        immature=found.train.immature,
+        unclear=found.train.unclear,
+        test_rows=len(found.test.rows),
+        test_fraud=_frauds(found.test),
+        test_immature=found.test.immature,
+        test_unclear=found.test.unclear,
+        compromised=found.compromised,
+        negatives_kept=settings.negatives_kept,
+        seed=settings.seed,
+    )
+    return Roles(roles, said, weights, told)
+
+
+def role_types() -> dict[str, pa.DataType]:
+    """The columns of a fold; null where a row has no role."""
+    import pyarrow as pa
+
+    return {"role": pa.string(), "label": pa.int8(), "weight": pa.float64()}
+
+
+def role_columns(roles: Roles, rows: slice) -> dict[str, pa.Array]:
+    """The columns of some rows."""
+    import pyarrow as pa
+
+    codes, labels, weights = roles.roles[rows], roles.labels[rows], roles.weights[rows]
+    return {
+        "role": texts_of(codes, ROLES),
+        "label": pa.array(labels, mask=labels == NOT_KNOWN),
+        "weight": pa.array(weights, mask=np.isnan(weights)),
+    }
+
+
+def texts_of(codes: NDArray[np.int8], texts: tuple[str, ...]) -> pa.Array:
+    """Texts by their codes, null for -1, without a Python object for each row."""
+    import pyarrow as pa
+
+    return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), pa.array(texts)).cast(pa.string())
+
+
+def _frauds(known: Known) -> int:
+    return int(np.count_nonzero(known.verdicts == FRAUD))
+
+
+def _weigh(rows: TrainingSet, known: Known, settings: ModelSettings, weights: Floats) -> None:
+    """0 for the genuine training rows that the lot leaves out, and for the others what makes up for them."""
+    from shroff.models.learners.training import in_time_order, thinned
+
+    places, verdicts = in_time_order(rows, known)
+    kept = thinned(verdicts, settings.negatives_kept, settings.seed)
+    genuine = places[verdicts == GENUINE]
+    drawn = places[kept][verdicts[kept] == GENUINE]
+    weights[genuine] = 0.0
+    weights[drawn] = len(genuine) / max(len(drawn), 1)
+
+
+def _bare(
+    event: str, as_of_ms: int, times_ms: Words, keys: Words, labels: Labels, stands_for: Floats | None
+) -> TrainingSet:
+    """A set of these rows without anything that a model reads."""
+    nothing = np.zeros(0, np.int64)
+    recorded = Recorded(np.zeros(0, np.int8), np.zeros(0), {}, stands_for)
+    return TrainingSet(event, as_of_ms, nothing, nothing, times_ms, keys, nothing, (), labels, recorded, {})

@@ -1,0 +1,1 @@
+"""Training sets: rows, labels as known at a moment, and their manifest."""

@@ -1,0 +1,234 @@
+"""A training set as files: rows and labels as Parquet, and a manifest by which it can be made again bit for bit."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import numpy as np
+
+import shroff
+from shroff.errors import StorageError
+from shroff.events.definitions import SOURCES
+from shroff.events.event import time_text
+from shroff.log.columns.tables import Way
+from shroff.models.columns import CATEGORY
+from shroff.models.definitions import ModelSettings
+from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, TrainingSet, labels_in_force
+from shroff.project.definitions import Definitions
+from shroff.project.meaning import meaning_of
+from shroff.runtime.whole_files import GROUP_ROWS, unfinished, write_tables
+from shroff.training.roles import Roles, wanted_fold
+from shroff.training.sets.gathered import gathered
+from shroff.training.sets.manifest import (
+    FORMAT,
+    MADE_WITH,
+    MANIFEST,
+    SetFile,
+    SetInput,
+    SetManifest,
+    SetSource,
+    read_manifest,
+)
+from shroff.training.sets.rows import VERDICT_TEXTS, Made, SetShape, making
+from shroff.training.sets.sources import Source
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROWS: Final = "rows.parquet"
+LABELS: Final = "labels.parquet"
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What can be said of the rows when all are written."""
+
+    first: int = 0
+    last: int = 0
+    texts: dict[str, set[str]] = field(default_factory=dict)
+
+    def through(self, tables: Iterable[pa.Table], categories: Iterable[str]) -> Iterator[pa.Table]:
+        import pyarrow.compute as pc
+
+        self.texts = {name: set() for name in categories}
+        for table in tables:
+            if len(table):
+                self.first = self.first or table["seq"][0].as_py()
+                self.last = table["seq"][-1].as_py()
+            for name, texts in self.texts.items():
+                texts |= set(pc.unique(table[name].drop_null()).to_pylist())
+            yield table
+
+
+def write_set(
+    folder: Path,
+    definitions: Definitions,
+    settings: ModelSettings,
+    source: Source,
+    as_of_ms: int,
+    way: Way | None = None,
+    fold: int | str | None = None,
+) -> SetManifest:
+    """Make a set and write it into a folder, which is made; the manifest comes last, and says that all is there.
+
+    The same records and definitions give the same bytes, with the same versions of the program and its libraries.
+
+    Args:
+        fold: Which fold the rows have their roles of, as `wanted_fold` takes it.
+
+    Raises: UsageError where there is no such event type or fold; StorageError where it cannot be written.
+    Memory: as `making`; rows are written as they are made.
+    """
+    wanted = wanted_fold(settings, as_of_ms, fold)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MANIFEST).unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be written: {error.strerror or error}") from None
+    with making(definitions, settings, source, as_of_ms, way, wanted) as made:
+        assert made.roles is not None, "a fold was asked for"
+        seen = _Seen()
+        categories = [name for name, kind in made.shape.inputs if kind == CATEGORY]
+        rows = write_tables(folder / ROWS, made.shape.schema, seen.through(_even(made.tables), categories))
+        table = _labels_table(made.labels)
+        write_tables(folder / LABELS, table.schema, _even([table]))
+        manifest = _manifest(folder, definitions, settings, source, made, made.roles, rows, seen)
+    with unfinished(folder / MANIFEST) as part:
+        part.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
+    return manifest
+
+
+def read_set(folder: Path) -> TrainingSet:
+    """A set that was written. Raises: UsageError where there is none; StorageError where it was changed since."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    manifest = read_manifest(folder)
+    for name, digest in manifest.files.items():
+        if not (folder / name).is_file() or _sha256(folder / name) != digest:
+            words = f"{folder / name} is not as its manifest says"
+            raise StorageError(f"{words}, so nothing can be learned from it; make the set again")
+    shape = SetShape(
+        manifest.event,
+        manifest.as_of_ms,
+        tuple((one.name, one.kind) for one in manifest.inputs),
+        tuple(manifest.slices),
+    )
+    labels = _labels_of(pq.read_table(folder / LABELS))
+    with pq.ParquetFile(folder / ROWS) as rows:
+        tables = (pa.Table.from_batches([one]) for one in rows.iter_batches(GROUP_ROWS))
+        return gathered(shape, tables, manifest.rows, labels, folder)
+
+
+def _manifest(
+    folder: Path,
+    definitions: Definitions,
+    settings: ModelSettings,
+    source: Source,
+    made: Made,
+    roles: Roles,
+    rows: int,
+    seen: _Seen,
+) -> SetManifest:
+    in_force = labels_in_force(made.labels, made.shape.as_of_ms, rows)
+    verdicts = made.labels.verdicts[in_force[in_force >= 0]]
+    is_young = made.times_ms > made.shape.as_of_ms - settings.label_delay_ms
+    immature = int(np.count_nonzero((in_force < 0) & is_young))
+    found = definitions.versions
+    meanings = {
+        one.name: meaning_of(one.node, settings.event, definitions.events, definitions.features.get)
+        for one in settings.inputs
+    }
+    return SetManifest(
+        format=FORMAT,
+        event=made.shape.event,
+        as_of=time_text(made.shape.as_of_ms),
+        as_of_ms=made.shape.as_of_ms,
+        label_delay_ms=settings.label_delay_ms,
+        source=_made_of(source),
+        seqs=(seen.first, seen.last),
+        rows=rows,
+        fraud=int(np.count_nonzero(verdicts == FRAUD)),
+        genuine=int(np.count_nonzero(verdicts == GENUINE)),
+        unclear=int(np.count_nonzero(verdicts == NOT_KNOWN)),
+        immature=immature,
+        unlabelled=rows - len(verdicts) - immature,
+        label_rows=len(made.labels.rows),
+        fold=roles.fold,
+        inputs=[
+            SetInput(name, kind, meanings[name], sorted(seen.texts.get(name, ()))) for name, kind in made.shape.inputs
+        ],
+        slices=list(made.shape.slices),
+        versions={name: getattr(found, name) for name in MADE_WITH},
+        program={"shroff": shroff.__version__, "pyarrow": version("pyarrow")},
+        files={name: _sha256(folder / name) for name in (ROWS, LABELS)},
+    )
+
+
+def _made_of(source: Source) -> SetSource:
+    """What a source reads, so that it is known again."""
+    if source.log is not None:
+        return SetSource(source.log.last_seq() if source.upto is None else source.upto)
+    files = tuple(SetFile(path.name, _sha256(path)) for path in source.files)
+    labels = source.labels_file
+    labelled = None if labels is None else SetFile(labels.name, _sha256(labels))
+    return SetSource(None, files, labelled, source.order)
+
+
+def _even(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in tables of equally many, each in one piece, so that a file does not depend on how they came."""
+    import pyarrow as pa
+
+    waiting: list[pa.Table] = []
+    count = 0
+    for table in tables:
+        first = 0
+        while len(table) - first >= GROUP_ROWS - count:
+            waiting.append(table.slice(first, GROUP_ROWS - count))
+            first += GROUP_ROWS - count
+            yield pa.concat_tables(waiting).combine_chunks() if len(waiting) > 1 else waiting[0]
+            waiting, count = [], 0
+        waiting.append(table.slice(first))
+        count += len(table) - first
+    if count:
+        yield pa.concat_tables(waiting).combine_chunks()
+
+
+def _labels_table(labels: Labels) -> pa.Table:
+    import pyarrow as pa
+
+    reasons = np.array([*labels.reason_texts, None], object)[labels.reasons]
+    columns: dict[str, Any] = {
+        "row": pa.array(labels.rows),
+        "verdict": pa.array([VERDICT_TEXTS[code] for code in labels.verdicts.tolist()], pa.string()),
+        "source": pa.array([SOURCES[code] for code in labels.strengths.tolist()], pa.string()),
+        "known_at": pa.array(labels.known_at_ms).cast(pa.timestamp("ms", tz="UTC")),
+        "reason": pa.array(reasons, pa.string(), from_pandas=True),
+    }
+    return pa.table(columns)
+
+
+def _labels_of(table: pa.Table) -> Labels:
+    codes = {text: code for code, text in VERDICT_TEXTS.items()}
+    reasons = table["reason"].to_pylist()
+    texts = sorted({one for one in reasons if one is not None})
+    places: dict[str | None, int] = {text: place for place, text in enumerate(texts)}
+    return Labels(
+        table["row"].to_numpy(),
+        np.array([codes[text] for text in table["verdict"].to_pylist()], np.int8),
+        np.array([SOURCES.index(text) for text in table["source"].to_pylist()], np.int8),
+        table["known_at"].cast("int64").to_numpy(),
+        np.array([places.get(one, -1) for one in reasons], np.int64),
+        tuple(texts),
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,181 @@
+"""A training set put together from its tables, piece by piece: no value of it is in memory twice.
+
+What a model reads makes up nearly all of a set, 8 bytes for each value. Where that is more
+than `HELD_BYTES`, it lies in a file, and whoever learns reads the rows that it is at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.errors import StorageError
+from shroff.models.columns import CATEGORY
+from shroff.models.learners.filed import ColumnsFile, Values
+from shroff.models.sets import Flags, Floats, Input, Labels, Recorded, Texts, TrainingSet, Words
+from shroff.project.policy import OUTCOMES
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from shroff.training.sets.rows import SetShape
+
+HELD_BYTES: Final = 1 << 30  # that the inputs of a set may take in memory
+SLICE: Final = "by "  # before the name of a slice's column
+_NONE: Final = -1
+
+
+def gathered(
+    shape: SetShape, tables: Iterable[pa.Table], count: int, labels: Labels, folder: Path | None
+) -> TrainingSet:
+    """The set of so many rows that tables say, which follow each other.
+
+    Args:
+        folder: Where a file may lie; without it the system's own place for such.
+
+    Raises: StorageError where there is no room for what memory is not to hold.
+    Memory: inputs up to `HELD_BYTES`, and of each row some 50 bytes, the id among them, and 8 for each slice.
+    """
+    import pyarrow as pa
+
+    numbers = {name: np.empty(count, np.int64) for name in ("seq", "time", "key", "amount_minor")}
+    slices = {name: _Coded(np.empty(count, np.int32)) for name in shape.slices}
+    recorded, inputs, ids = _Recorded(count), _Inputs(shape.inputs, count, folder), []
+    first = 0
+    for table in tables:
+        rows = slice(first, first + len(table))
+        first = rows.stop
+        ids += table["id"].chunks
+        for name, whole in numbers.items():
+            whole[rows] = _words(table[name])
+        for name, coded in slices.items():
+            coded.put(rows, table[SLICE + name])
+        recorded.put(rows, table)
+        inputs.put(rows, table)
+    assert first == count, "tables have the rows of the set"
+    return TrainingSet(
+        shape.event,
+        shape.as_of_ms,
+        Texts(pa.chunked_array(ids, pa.string())),
+        numbers["seq"],
+        numbers["time"],
+        numbers["key"],
+        numbers["amount_minor"],
+        tuple(inputs.all()),
+        labels,
+        recorded.all(),
+        {name: coded.texts() for name, coded in slices.items()},
+    )
+
+
+class _Inputs:
+    """Columns of what a model reads, in memory or in a file; texts as codes in the order in which they came."""
+
+    def __init__(self, inputs: Sequence[tuple[str, str]], count: int, folder: Path | None) -> None:
+        self._inputs, self._count = inputs, count
+        self._codes: dict[str, dict[str, int]] = {name: {} for name, kind in inputs if kind == CATEGORY}
+        is_held = count * len(inputs) * 8 <= HELD_BYTES
+        self._held = [np.empty(count) for _ in inputs] if is_held else None
+        self._file = None if is_held else ColumnsFile(folder, count)
+
+    def put(self, rows: slice, table: pa.Table) -> None:
+        for number, (name, kind) in enumerate(self._inputs):
+            column = table[name]
+            values = _codes(column, self._codes[name]).astype(np.float64) if kind == CATEGORY else _floats(column)
+            if self._held is not None:
+                self._held[number][rows] = values
+            elif self._file is not None:
+                try:
+                    self._file.write(number, rows.start, values)
+                except OSError as error:
+                    words = f"there is no room for a training set of {self._count:,} rows"
+                    raise StorageError(f"{words}: {error.strerror or error}; make room where it is made") from None
+
+    def all(self) -> list[Input]:
+        return [self._input(number, name, kind) for number, (name, kind) in enumerate(self._inputs)]
+
+    def _input(self, number: int, name: str, kind: str) -> Input:
+        if kind != CATEGORY:
+            return Input(name, kind, self._values(number, None))
+        texts = self._codes[name]
+        categories = tuple(sorted(texts))
+        sorted_place = {text: place for place, text in enumerate(categories)}
+        return Input(
+            name,
+            kind,
+            self._values(number, np.array([*(sorted_place[text] for text in texts), np.nan])),
+            categories,
+        )
+
+    def _values(self, number: int, places: Floats | None) -> Values:
+        if self._file is not None:
+            return self._file.column(number, places)
+        assert self._held is not None
+        if places is not None:
+            self._held[number] = places[self._held[number].astype(np.int64)]
+        return self._held[number]
+
+
+class _Recorded:
+    """What was decided of each row."""
+
+    def __init__(self, count: int) -> None:
+        self._outcomes = _Coded(np.empty(count, np.int32))
+        self._scores = np.empty(count)
+        self._hits: dict[str, Flags] = {}
+
+    def put(self, rows: slice, table: pa.Table) -> None:
+        self._outcomes.put(rows, table["outcome"])
+        self._scores[rows] = _floats(table["score"])
+        lists = table["rules"].combine_chunks()
+        coded = lists.flatten().dictionary_encode()
+        hit, at = coded.indices.to_numpy(), lists.value_parent_indices().to_numpy()
+        for code, rule in enumerate(coded.dictionary.to_pylist()):
+            flags = self._hits.setdefault(rule, np.zeros(len(self._scores), np.bool_))
+            flags[rows][at[hit == code]] = True
+
+    def all(self) -> Recorded:
+        outcomes = self._outcomes.decoded({text: code for code, text in enumerate(OUTCOMES)}, _NONE, np.int8)
+        return Recorded(outcomes, self._scores, dict(sorted(self._hits.items())))
+
+
+class _Coded:
+    """A column of texts as codes in the order in which they came; one text for all rows that have it."""
+
+    def __init__(self, codes: NDArray[np.int32]) -> None:
+        self._codes = codes
+        self._texts: dict[str, int] = {}
+
+    def put(self, rows: slice, column: pa.ChunkedArray) -> None:
+        self._codes[rows] = _codes(column, self._texts)
+
+    def texts(self) -> NDArray[Any]:
+        found: NDArray[Any] = np.array([*self._texts, None], object)[self._codes]
+        return found
+
+    def decoded(self, meaning: dict[str, int], missing: int, kind: type[np.int8]) -> NDArray[Any]:
+        found: NDArray[Any] = np.array([*(meaning[text] for text in self._texts), missing], kind)[self._codes]
+        return found
+
+
+def _codes(column: pa.ChunkedArray, known: dict[str, int]) -> Words:
+    """Codes of texts, new ones behind those that are known; -1 for null."""
+    coded = column.combine_chunks().dictionary_encode()
+    places = [known.setdefault(text, len(known)) for text in coded.dictionary.to_pylist()]
+    found: Words = np.array([*places, _NONE], np.int64)[coded.indices.fill_null(len(places)).to_numpy()]
+    return found
+
+
+def _words(column: pa.ChunkedArray) -> Words:
+    found: Words = column.cast("int64").fill_null(_NONE).to_numpy()
+    return found
+
+
+def _floats(column: pa.ChunkedArray) -> Floats:
+    """The numbers of a column, NaN for null."""
+    found: Floats = column.to_numpy()
+    return found

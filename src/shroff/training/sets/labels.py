@@ -1,0 +1,90 @@
+"""Labels for a training set: gathered as they pass in a history, or beside one that came as files."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from shroff.events.definitions import SOURCES
+from shroff.events.door import LabelInput
+from shroff.events.labels import LabelEvent, LogEvent, counted_verdict
+from shroff.log.history import label_id
+from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, Words
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+VERDICT_CODES: Final = {"fraud": FRAUD, "genuine": GENUINE, "unclear": NOT_KNOWN}
+
+
+class GatheredLabels:
+    """The labels of one event type in the order of the log, before it is known which rows they are about."""
+
+    def __init__(self, event: str, friendly_reasons: Collection[str] = ()) -> None:
+        self._event, self._friendly = event, frozenset(friendly_reasons)
+        self._ids: list[str] = []
+        self._verdicts: list[int] = []
+        self._strengths: list[int] = []
+        self._known_at_ms: list[int] = []
+        self._reasons: list[str | None] = []
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def add(self, id_: str, verdict: str, source: str, known_at_ms: int, reason: str | None) -> None:
+        self._ids.append(id_)
+        self._verdicts.append(VERDICT_CODES[counted_verdict(verdict, reason, self._friendly)])
+        self._strengths.append(SOURCES.index(source))
+        self._known_at_ms.append(known_at_ms)
+        self._reasons.append(reason)
+
+    def add_events(self, labels: Iterable[LogEvent]) -> None:
+        """Labels as a history has them; those of other types are passed over."""
+        for one in labels:
+            if isinstance(one, LabelEvent) and one.of.type == self._event:
+                _, verdict, source, _, reason, _ = one.values
+                said = None if reason is None else str(reason)
+                self.add(one.of.id, str(verdict), str(source), one.time_ms, said)
+
+    def of_rows(self, ids: pa.ChunkedArray, times_ms: Words) -> Labels:
+        """The labels of events with these ids and times, by row.
+
+        Labels of other events are left out, and so is one that was known before its event happened, which the door
+        refuses. Cost: a look at each id; memory for the labels alone.
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        named = pa.array(self._ids, pa.string()).dictionary_encode()
+        rows_of_named = np.full(len(named.dictionary) + 1, -1, np.int64)
+        found = pc.index_in(ids, value_set=named.dictionary).fill_null(-1)
+        places = found.to_numpy().astype(np.int64)
+        labelled = np.flatnonzero(places >= 0)
+        rows_of_named[places[labelled]] = labelled
+        rows = rows_of_named[named.indices.to_numpy(zero_copy_only=False).astype(np.int64)]
+        known_at_ms = np.array(self._known_at_ms, np.int64)
+        is_kept = rows >= 0
+        is_kept[is_kept] = known_at_ms[is_kept] >= times_ms[rows[is_kept]]
+        kept = np.flatnonzero(is_kept)
+        kept = kept[np.argsort(rows[kept], kind="stable")]
+        reasons = [self._reasons[place] for place in kept.tolist()]
+        texts = sorted({one for one in reasons if one is not None})
+        codes = {text: code for code, text in enumerate(texts)}
+        return Labels(
+            rows[kept],
+            np.array(self._verdicts, np.int8)[kept],
+            np.array(self._strengths, np.int8)[kept],
+            known_at_ms[kept],
+            np.array([-1 if one is None else codes[one] for one in reasons], np.int64),
+            tuple(texts),
+        )
+
+
+def in_order(labels: Iterable[LabelInput], money_places: int) -> list[LabelInput]:
+    """Labels by when they were known, each once."""
+    found: dict[str, LabelInput] = {}
+    for one in sorted(labels, key=lambda one: one.known_at_ms):
+        found.setdefault(label_id(one, money_places), one)
+    return list(found.values())

@@ -1,0 +1,173 @@
+"""The manifest of a training set that was written: what it is, and what it was made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from shroff.errors import StorageError, UsageError
+from shroff.training.roles import SetFold
+
+MANIFEST: Final = "manifest.json"
+FORMAT: Final = 2
+MADE_WITH: Final = {  # by their names in `versions`, what a change of each is about
+    "definitions": "definitions",
+    "policy": "policy.yaml",
+    "lists": "lists",
+    "tables": "tables",
+}
+
+
+class SetInput(msgspec.Struct, frozen=True):
+    """An input in the manifest.
+
+    Args:
+        name: As model.yaml has it.
+        kind: `number` or `category`.
+        meaning: A hash of what it means: the definitions of the features that it reads, keys and types.
+        categories: The texts that occur, sorted; none for numbers.
+    """
+
+    name: str
+    kind: str
+    meaning: str
+    categories: list[str]
+
+
+class SetFile(msgspec.Struct, frozen=True):
+    """A file that a set was made of: its name without folders, and its SHA-256."""
+
+    name: str
+    sha256: str
+
+
+class SetSource(msgspec.Struct, frozen=True):
+    """What a set was made of: the log up to and with a place, or files, with labels, sorted by time first or not."""
+
+    log_seq: int | None = None
+    files: tuple[SetFile, ...] = ()
+    labels: SetFile | None = None
+    order: str = "file"
+
+
+class SetManifest(msgspec.Struct, frozen=True):
+    """What a set is and what it was made of; no time of making, so that the same set has the same manifest.
+
+    Args:
+        format: Of these files.
+        as_of: No event and no label came after it.
+        source: The log or the files.
+        seqs: The places of the first and the last row; both 0 where there is none.
+        rows: How many there are.
+        fraud: How many of them are fraud by the label in force at `as_of`; `genuine` and `unclear` alike.
+        immature: How many have no label and are younger than the label delay.
+        unlabelled: How many have none and are older, so count as genuine.
+        label_rows: How many labels there are, those that were overruled among them.
+        fold: What `role`, `label` and `weight` are of.
+        versions: Hashes of the definitions, the policy (for amounts), lists and tables that it was made with.
+        program: The versions of shroff and of the library that wrote the files.
+        files: SHA-256 of each file.
+    """
+
+    format: int
+    event: str
+    as_of: str
+    as_of_ms: int
+    label_delay_ms: int
+    source: SetSource
+    seqs: tuple[int, int]
+    rows: int
+    fraud: int
+    genuine: int
+    unclear: int
+    immature: int
+    unlabelled: int
+    label_rows: int
+    fold: SetFold
+    inputs: list[SetInput]
+    slices: list[str]
+    versions: dict[str, str]
+    program: dict[str, str]
+    files: dict[str, str]
+
+
+def manifest_path(place: Path) -> Path:
+    """The manifest that is meant by its own name or that of its folder."""
+    return place / MANIFEST if place.is_dir() else place
+
+
+def read_manifest(place: Path) -> SetManifest:
+    """What a set is, by its folder or its manifest.
+
+    Raises: UsageError where there is none; StorageError where it cannot be read.
+    """
+    path = manifest_path(place)
+    if not path.is_file():
+        there = f"{place} has no {MANIFEST}" if place.is_dir() else f"there is no file {place}"
+        raise UsageError(f"{there}, so there is no training set, or one that was not finished.")
+    try:
+        data = path.read_bytes()
+        said = msgspec.json.decode(data, type=_Format).format
+        manifest = msgspec.json.decode(data, type=SetManifest) if said == FORMAT else None
+    except (ValueError, OSError) as error:
+        raise StorageError(f"{path} cannot be read ({error}); make the set again") from None
+    if manifest is None:
+        raise StorageError(f"{path} is of format {said}, and this program reads {FORMAT}; make the set again")
+    return manifest
+
+
+def differences(then: SetManifest, now: SetManifest) -> list[str]:
+    """Why a set that was made again is not what it was, in sentences; nothing where none of what it is made of changed.
+
+    What it was made with comes first: files, definitions, program.
+    """
+    found = [*_source_differences(then.source, now.source), *_input_differences(then, now)]
+    for name, words in MADE_WITH.items():
+        if then.versions.get(name) != now.versions.get(name):
+            found.append(f"{words}: {_short(then.versions, name)} then, {_short(now.versions, name)} now")
+    found += [
+        f"{name}: {then.program.get(name)} then, {now.program.get(name)} now"
+        for name in sorted({*then.program, *now.program})
+        if then.program.get(name) != now.program.get(name)
+    ]
+    if then.fold.fold == now.fold.fold and then.fold != now.fold:
+        found.append(f"fold {then.fold.fold}: its windows, its sampling or its rows are others")
+    if then.label_delay_ms != now.label_delay_ms:
+        found.append("label_delay of model.yaml: another one")
+    if then.rows != now.rows:
+        found.append(f"rows: {then.rows:,} then, {now.rows:,} now")
+    return found
+
+
+class _Format(msgspec.Struct):
+    format: int
+
+
+def _short(versions: dict[str, str], name: str) -> str:
+    return versions.get(name, "none")[:12]
+
+
+def _source_differences(then: SetSource, now: SetSource) -> list[str]:
+    given = {one.name: one.sha256 for one in now.files}
+    found = [f"{one.name}: not among the files" for one in then.files if one.name not in given]
+    found += [
+        f"{one.name}: another content" for one in then.files if one.name in given and given[one.name] != one.sha256
+    ]
+    known = {one.name for one in then.files}
+    found += [f"{name}: a file that was not there then" for name in given if name not in known]
+    if then.labels != now.labels:
+        found.append("labels: another file, or another content")
+    return found
+
+
+def _input_differences(then: SetManifest, now: SetManifest) -> list[str]:
+    was, is_ = ({one.name: one for one in manifest.inputs} for manifest in (then, now))
+    found = [f"input {name}: not in model.yaml any more" for name in was if name not in is_]
+    found += [f"input {name}: new in model.yaml" for name in is_ if name not in was]
+    return found + [
+        f"input {name}: it means something else now"
+        for name, one in was.items()
+        if name in is_ and one.meaning != is_[name].meaning
+    ]

@@ -1,0 +1,124 @@
+"""What the log says that was decided of each row of a training set: outcome, score and the rules that hit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.engine.let_through import LET_THROUGH
+from shroff.engine.stored import stored
+from shroff.log.history import Control
+from shroff.models.sets import Words
+from shroff.project.policy import OUTCOMES
+from shroff.streams.log import DecisionRow, HitRow, Log
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_NO_SCORE: Final = b',"score":null,'  # stands in no text of a document, in which quotation marks are escaped
+Row = TypeVar("Row", DecisionRow, HitRow)
+
+
+class _Scored(msgspec.Struct):
+    score: float | None
+
+
+class RecordedRows:
+    """The decisions and hits of a log, given out for rows that follow each other in log order; none without a log.
+
+    Documents are read from where a model first came into force: before that there is no score.
+    """
+
+    def __init__(self, log: Log | None) -> None:
+        self._log = log
+        self._places, self._outcomes = np.zeros(0, np.int64), np.zeros(0, np.int8)
+        self._decisions, self._hits = _ByPlace[DecisionRow](iter(())), _ByPlace[HitRow](iter(()))
+        if log is None:
+            return
+        from shroff.log.columns.stored import outcomes_of
+
+        self._places, self._outcomes = outcomes_of(log)
+        self._hits = _ByPlace(_each(log.hits_after()))
+        scored = _first_model(log)
+        if scored is not None:
+            self._decisions = _ByPlace(_each(log.decisions_after(scored)))
+
+    def of(self, seqs: Words) -> list[pa.Array]:
+        """Outcome, score and rules of the events of these places, null where there was no decision and no hit."""
+        import pyarrow as pa
+
+        if self._log is None:
+            return [pa.nulls(len(seqs), type_) for type_ in recorded_types().values()]
+        last = int(seqs[-1]) if len(seqs) else 0
+        scores = np.full(len(seqs), np.nan)
+        decisions = self._decisions.upto(last)
+        for row, place in zip(decisions, _rows(seqs, [one.seq for one in decisions]).tolist(), strict=True):
+            if place >= 0:
+                scores[place] = _score(row)
+        rules: list[list[str] | None] = [None] * len(seqs)
+        hits = self._hits.upto(last)
+        for hit, place in zip(hits, _rows(seqs, [one.seq for one in hits]).tolist(), strict=True):
+            if place >= 0 and hit.rule != LET_THROUGH:
+                rules[place] = sorted({*(rules[place] or ()), hit.rule})
+        columns = self._outcome_texts(seqs), scores, rules
+        return [
+            pa.array(column, type_, from_pandas=True)
+            for column, type_ in zip(columns, recorded_types().values(), strict=True)
+        ]
+
+    def _outcome_texts(self, seqs: Words) -> NDArray[Any]:
+        codes = np.append(self._outcomes, np.int8(-1))[_rows(self._places, seqs)]
+        return np.array([*OUTCOMES, None], object)[codes]
+
+
+def recorded_types() -> dict[str, pa.DataType]:
+    """The columns of what was recorded; `rules` are those that hit, effective or in shadow."""
+    import pyarrow as pa
+
+    return {"outcome": pa.string(), "score": pa.float64(), "rules": pa.list_(pa.string())}
+
+
+def _first_model(log: Log) -> int | None:
+    """The place at which a model first came into force."""
+    control = Control()
+    for record in log.controls():
+        control.take(record)
+        if control.versions.get("model"):
+            return record.seq
+    return None
+
+
+def _each(batches: Iterable[list[Row]]) -> Iterator[Row]:
+    return (row for rows in batches for row in rows)
+
+
+def _rows(seqs: Words, places: Sequence[int] | Words) -> Words:
+    """For each place its row in `seqs`, which ascend; -1 where it is not there."""
+    rows = np.searchsorted(seqs, places)
+    return np.where(np.append(seqs, -1)[rows] == places, rows, -1)
+
+
+def _score(row: DecisionRow) -> float:
+    if _NO_SCORE in row.document:
+        return np.nan
+    found = stored(row.document, _Scored, f"the decision at place {row.seq}").score
+    return np.nan if found is None else found
+
+
+class _ByPlace(Generic[Row]):
+    """Rows of a log, given out up to a place at a time."""
+
+    def __init__(self, rows: Iterator[Row]) -> None:
+        self._rows: Iterator[Row] = rows
+        self._next: Row | None = next(rows, None)
+
+    def upto(self, place: int) -> list[Row]:
+        found: list[Row] = []
+        while self._next is not None and self._next.seq <= place:
+            found.append(self._next)
+            self._next = next(self._rows, None)
+        return found

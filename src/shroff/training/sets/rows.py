@@ -1,0 +1,320 @@
+"""Training sets: what a model reads of each event of a history as of a moment, and what was known of it.
+
+As of T a set has the records whose own time is not after T: events by their time, labels by
+`known_at`. Features come from the batch engine; what happened and became known later is not
+given to it, so nothing of it can be in them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.errors import UsageError
+from shroff.features.frames import Coded, Codes, Frame
+from shroff.features.online.engine import Online
+from shroff.language.columns import Column, values_of
+from shroff.language.expression import ThisField
+from shroff.language.types import INTEGER_MAX, INTEGER_MIN, TEXT, Type
+from shroff.language.values import rescale_half_even, show
+from shroff.log.columns.tables import Way, known_type, rounds_of
+from shroff.log.state.histories import Taken
+from shroff.models.columns import CATEGORY, kind_of, model_column
+from shroff.models.definitions import ModelSettings
+from shroff.models.sets import Floats, Labels, TrainingSet, Words, labels_in_force
+from shroff.project.definitions import Definitions
+from shroff.runtime.gc_pause import calm_collector
+from shroff.runtime.progress import batched
+from shroff.training.roles import Roles, Wanted, role_columns, role_types, roles_of, texts_of
+from shroff.training.sets.drawn import stands_for
+from shroff.training.sets.gathered import SLICE, gathered
+from shroff.training.sets.labels import VERDICT_CODES, GatheredLabels
+from shroff.training.sets.recorded import RecordedRows, recorded_types
+from shroff.training.sets.sources import Source, known_at
+from shroff.training.sets.wanted import wanted_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ENGINES: Final = ("batch", "online")
+VERDICT_TEXTS: Final = {code: text for text, code in VERDICT_CODES.items()}
+_VERDICTS: Final = tuple(VERDICT_CODES)
+_NO_WORDS: Final = np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class SetShape:
+    """What a set is of, and its columns: inputs with their kinds, names of slices, the fold that roles are of."""
+
+    event: str
+    as_of_ms: int
+    inputs: tuple[tuple[str, str], ...]
+    slices: tuple[str, ...]
+    fold: Wanted | None = None
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of a set's table: what each row is, what was recorded, inputs by name, slices behind `SLICE`.
+
+        `verdict` is the one in force at `as_of`, `known_at` when it was known; a missing value is null. With a fold
+        there are `role`, `label` and `weight` too.
+        """
+        import pyarrow as pa
+
+        head = {"id": pa.string(), "seq": pa.int64(), "time": pa.timestamp("ms", tz="UTC")}
+        head |= {"key": pa.int64(), "amount_minor": pa.int64(), "verdict": pa.string(), "known_at": head["time"]}
+        head |= {**(role_types() if self.fold is not None else {}), **recorded_types()}
+        read = {name: pa.string() if kind == CATEGORY else pa.float64() for name, kind in self.inputs}
+        parted = {SLICE + name: pa.string() for name in self.slices}
+        return pa.schema([*head.items(), *read.items(), *parted.items()])
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A set in the making: what was known of its rows, and its `tables` in log order, to be taken once."""
+
+    shape: SetShape
+    times_ms: Words
+    labels: Labels
+    roles: Roles | None
+    stands_for: Floats | None
+    tables: Iterator[pa.Table]
+
+
+@contextmanager
+def making(
+    definitions: Definitions,
+    settings: ModelSettings,
+    source: Source,
+    as_of_ms: int,
+    way: Way | None = None,
+    fold: Wanted | None = None,
+) -> Iterator[Made]:
+    """Read a source and begin a set; with a fold, its rows have their roles in it.
+
+    Raises: UsageError where there is no such event type or engine.
+    Memory: as the batch engine, some 50 bytes for each event of the type, its id among them, and for each label; a
+        piece of the results.
+    """
+    way = way or Way()
+    known_type(definitions, settings.event)
+    if way.engine not in ENGINES:
+        raise UsageError(f"a training set is made by the engine {' or '.join(ENGINES)}, not {way.engine!r}.")
+    with calm_collector(), ExitStack() as opened:
+        maker = _Maker(definitions, settings, as_of_ms, source, fold)
+        pieces = maker.batch(source, way, opened) if way.engine == "batch" else maker.online(source, way)
+        yield maker.made(pieces)
+
+
+def build_set(
+    definitions: Definitions, settings: ModelSettings, source: Source, as_of_ms: int, way: Way | None = None
+) -> TrainingSet:
+    """The set of a model's settings as of a moment.
+
+    Memory: what `making` takes, and of the inputs what `gathered` holds; the rest of them lies where `way` spills.
+    """
+    with making(definitions, settings, source, as_of_ms, way) as made:
+        spill = None if way is None else way.spill
+        found = gathered(made.shape, made.tables, len(made.times_ms), made.labels, spill)
+        return replace(found, recorded=replace(found.recorded, stands_for=made.stands_for))
+
+
+class _Maker:
+    """What is kept of each event of the type until its features are there."""
+
+    def __init__(
+        self, definitions: Definitions, settings: ModelSettings, as_of_ms: int, source: Source, fold: Wanted | None
+    ) -> None:
+        self._definitions, self._settings, self._as_of_ms = definitions, settings, as_of_ms
+        self._wanted = wanted_of(definitions, settings)
+        self._labels = GatheredLabels(settings.event, settings.friendly_reasons)
+        self._recorded, self._log = RecordedRows(source.log), source.log
+        self._ids: list[pa.Array] = []
+        self._seqs: list[Words] = []
+        self._times_ms: list[Words] = []
+        self._keys: list[Coded | Words] = []
+        self._codes = Codes()
+        inputs = zip(settings.inputs, self._wanted.inputs, strict=True)
+        kinds = tuple((one.name, kind_of(computed.node.type)) for one, computed in inputs)
+        self._shape = SetShape(settings.event, as_of_ms, kinds, tuple(one.name for one in settings.slices), fold)
+
+    def batch(self, source: Source, way: Way, opened: ExitStack) -> Iterator[dict[str, pa.Array]]:
+        """All of the source into the batch engine; then its answers."""
+        definitions, event = self._definitions, self._settings.event
+        engine = opened.enter_context(
+            closing(rounds_of(definitions, self._wanted.all(), source.lateness_ms, event, way))
+        )
+        for one in self._read(source, way):
+            engine.add(one.frames, one.size)
+        return (self._columns(frames[event], way) for frames in engine.answers() if event in frames)
+
+    def online(self, source: Source, way: Way) -> Iterator[dict[str, pa.Array]]:
+        """The same by the online engine, whose answers are there at once."""
+        definitions, event = self._definitions, self._settings.event
+        engine = Online(definitions.events, self._wanted.all(), definitions.reference, source.lateness_ms)
+        found: deque[dict[str, pa.Array]] = deque()
+        for one in self._read(source, way):
+            engine.take(one.frames, one.size)
+            if event in one.frames:
+                found.append(self._columns(one.frames[event], way))
+        return iter(found)
+
+    def _read(self, source: Source, way: Way) -> Iterator[Taken]:
+        event = self._settings.event
+        for whole in batched(iter(source.taken()), way.reading):
+            one = known_at(whole, self._as_of_ms, self._definitions, event)
+            if event in one.frames:
+                frame = one.frames[event]
+                self._ids.append(one.ids)
+                self._seqs.append(one.seqs)
+                self._times_ms.append(frame.times)
+                self._keys.append(self._keys_of(frame))
+            if "label" in one.frames:
+                self._labels.add_events(one.frames["label"].events)
+            yield one
+        for label in source.labels():
+            if label.known_at_ms <= self._as_of_ms and label.event_type == event:
+                self._labels.add(label.event_id, label.verdict, label.source, label.known_at_ms, label.reason)
+
+    def _keys_of(self, frame: Frame) -> Coded | Words:
+        """The keys of the entity that `capacity` names, coded as they came where they are one field."""
+        capacity = self._settings.capacity
+        if capacity is None:
+            return np.full(len(frame), -1, np.int64)
+        parts = self._definitions.events.entities[capacity.entity].keys.get(frame.type.name, ())
+        coded = frame.coded(parts[0].name) if len(parts) == 1 and isinstance(parts[0], ThisField) else None
+        return frame.key_codes(capacity.entity, self._codes) if coded is None else coded
+
+    def _all_keys(self) -> Words:
+        """The codes of all keys, in the order in which keys first appear; -1 where an event has none."""
+        coded = [part for part in self._keys if isinstance(part, Coded)]
+        is_one = len(coded) == len(self._keys) and len({part.dictionary for part in coded}) == 1
+        codes = [
+            part if not isinstance(part, Coded) else part.codes if is_one else self._codes.of_coded(part)
+            for part in self._keys
+        ]
+        return _in_order_of_appearance(np.concatenate([_NO_WORDS, *codes]))
+
+    def _columns(self, frame: Frame, way: Way) -> dict[str, pa.Array]:
+        """What was computed at the events of a piece, by the names of the set's columns."""
+        places = self._definitions.settings.money_places
+        amount = self._wanted.amount
+        costs = None if amount is None else frame.computed[amount.name]
+        type_ = TEXT if amount is None else amount.node.type
+        found = {"amount_minor": minor_units(costs, type_, places, len(frame))}
+        for (name, kind), one in zip(self._shape.inputs, self._wanted.inputs, strict=True):
+            column = frame.computed[one.name]
+            found[name] = _texts(column) if kind == CATEGORY else _numbers(column, one.node.type)
+        for name, one in zip(self._shape.slices, self._wanted.slices, strict=True):
+            found[SLICE + name] = _shown(frame.computed[one.name], one.node.type, places)
+        if way.computing is not None:
+            way.computing(len(frame))
+        return found
+
+    def made(self, pieces: Iterator[dict[str, pa.Array]]) -> Made:
+        """The set, all of the source being read."""
+        import pyarrow as pa
+
+        ids = pa.chunked_array(self._ids, pa.string())
+        times_ms = np.concatenate([_NO_WORDS, *self._times_ms])
+        labels, keys, fold = self._labels.of_rows(ids, times_ms), self._all_keys(), self._shape.fold
+        drawn, roles = stands_for(self._log, np.concatenate([_NO_WORDS, *self._seqs])), None
+        if fold is not None:
+            roles = roles_of(self._settings, self._as_of_ms, fold, times_ms, keys, labels, drawn)
+        tables = self._tables(pieces, ids, times_ms, keys, labels, roles)
+        return Made(self._shape, times_ms, labels, roles, drawn, tables)
+
+    def _tables(
+        self,
+        pieces: Iterator[dict[str, pa.Array]],
+        ids: pa.ChunkedArray,
+        times_ms: Words,
+        keys: Words,
+        labels: Labels,
+        roles: Roles | None,
+    ) -> Iterator[pa.Table]:
+        import pyarrow as pa
+
+        schema, first = self._shape.schema, 0
+        seqs = np.concatenate([_NO_WORDS, *self._seqs])
+        in_force = labels_in_force(labels, self._as_of_ms, len(times_ms))
+        codes, known_at = np.append(_verdict_codes(labels), np.int8(-1)), np.append(labels.known_at_ms, 0)
+        for piece in pieces:
+            rows = slice(first, first + len(piece["amount_minor"]))
+            first = rows.stop
+            head = {
+                "id": ids.slice(rows.start, rows.stop - rows.start),
+                "seq": pa.array(seqs[rows]),
+                "time": pa.array(times_ms[rows]).cast(schema.field("time").type),
+                "key": pa.array(keys[rows], mask=keys[rows] < 0),
+                "verdict": texts_of(codes[in_force[rows]], _VERDICTS),
+                "known_at": pa.array(known_at[in_force[rows]], mask=in_force[rows] < 0).cast(schema.field("time").type),
+                **({} if roles is None else role_columns(roles, rows)),
+            }
+            recorded = dict(zip(recorded_types(), self._recorded.of(seqs[rows]), strict=True))
+            columns = head | recorded | piece
+            yield pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+
+def _in_order_of_appearance(codes: Words) -> Words:
+    """The same codes, none of which is large, by numbers in the order in which they first appear; -1 stays.
+
+    >>> _in_order_of_appearance(np.array([7, -1, 2, 7]))
+    array([ 0, -1,  1,  0])
+    """
+    first = np.full(int(codes.max(initial=-1)) + 1, len(codes), np.int64)
+    there = np.flatnonzero(codes >= 0)[::-1]
+    first[codes[there]] = there  # what is written last stays, and that is the first
+    numbers = np.empty(len(first) + 1, np.int64)
+    numbers[np.argsort(first, kind="stable")] = np.arange(len(first))
+    numbers[-1] = -1
+    return numbers[codes]
+
+
+def _verdict_codes(labels: Labels) -> NDArray[np.int8]:
+    """The verdict of each label as its place in `_VERDICTS`."""
+    found = np.zeros(len(labels.verdicts), np.int8)
+    for place, text in enumerate(_VERDICTS):
+        found[labels.verdicts == VERDICT_CODES[text]] = place
+    return found
+
+
+def _numbers(column: Column, type_: Type) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.array(model_column(column, type_), pa.float64(), mask=None if column.valid.all() else ~column.valid)
+
+
+def _texts(column: Column) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.array(column.values, pa.string(), mask=~column.valid)
+
+
+def _shown(column: Column, type_: Type, money_places: int) -> pa.Array:
+    """Values as people read them, the missing ones too, since they are a slice as well."""
+    import pyarrow as pa
+
+    return pa.array([show(value, type_, money_places) for value in values_of(column)], pa.string())
+
+
+def minor_units(column: Column | None, type_: Type, money_places: int, count: int) -> pa.Array:
+    """Amounts in minor units, half-even; 0 where one is missing, and beyond 64 bits the greatest there is."""
+    import pyarrow as pa
+
+    if column is None:
+        return pa.array(np.zeros(count, np.int64))
+    if column.values.dtype == np.int64 and type_.places == money_places:
+        return pa.array(np.where(column.valid, column.values, 0))
+    if type_.kind == "real":
+        units = [round(value * 10**money_places) for value in column.values.tolist()]
+    else:
+        units = [rescale_half_even(value, type_.places, money_places) for value in column.values.tolist()]
+    within = [max(INTEGER_MIN, min(INTEGER_MAX, unit)) for unit in units]
+    return pa.array([unit if valid else 0 for unit, valid in zip(within, column.valid, strict=True)], pa.int64())

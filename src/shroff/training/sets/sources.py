@@ -1,0 +1,187 @@
+"""Where a training set comes from: a history that can be read again and again, of a log or of files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.errors import UsageError
+from shroff.events.door import LabelInput
+from shroff.events.formats.encodings import read_lines
+from shroff.events.intake import Intake
+from shroff.events.kept import keeping_hashed
+from shroff.features.frames import Coded, ColumnFrame, Frame
+from shroff.language.columns import Column
+from shroff.language.expression import aggregates
+from shroff.log.later_labels import last_moment, latest
+from shroff.log.state.fold import lateness_of
+from shroff.log.state.histories import LeftOut, Taken
+from shroff.models.definitions import ModelSettings
+from shroff.project.definitions import Definitions
+from shroff.streams.log import Log
+from shroff.training.sets.labels import in_order
+from shroff.training.sets.wanted import wanted_of
+
+Hasher = Callable[[str], str]
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A history that can be read again and again.
+
+    Args:
+        taken: The events and labels of it, all of them, as frames.
+        lateness_ms: How late its events may be.
+        labels: Labels that do not stand in the history, in their order; no feature reads them.
+        log: Where it has been decided; None for files.
+        upto: The last place of the log that is read; None: its end.
+        files, labels_file, order: What it is of, where it is of files; `time`: they were sorted first.
+        newest: The time of its last record, by now; None without events (see `last_moment`).
+    """
+
+    taken: Callable[[], Iterable[Taken]]
+    lateness_ms: int
+    labels: Callable[[], Iterable[LabelInput]] = tuple
+    log: Log | None = None
+    upto: int | None = None
+    files: tuple[Path, ...] = ()
+    labels_file: Path | None = None
+    order: str = "file"
+    newest: Callable[[int], int | None] = lambda _now_ms: None
+
+
+def log_source(log: Log, definitions: Definitions, event: str, upto: int | None = None) -> Source:
+    """What a log has, up to and with a place."""
+    lateness_ms = lateness_of(log, definitions)
+
+    def frames() -> Iterator[Taken]:
+        return _log_frames(log, definitions, event, upto)
+
+    return Source(frames, lateness_ms, log=log, upto=upto, newest=lambda now_ms: last_moment(log, now_ms))
+
+
+def _log_frames(log: Log, definitions: Definitions, event: str, upto: int | None) -> Iterator[Taken]:
+    import pyarrow as pa
+
+    from shroff.log.columns.stored import ids_of, log_columns
+
+    for piece in log_columns(log, definitions, upto):
+        frame = piece.frames.get(event)
+        ids = pa.array([], pa.string()) if frame is None else ids_of(frame).cast(pa.string())
+        seqs = np.zeros(0, np.int64) if frame is None else piece.after + frame.rows + 1
+        yield Taken(piece.frames, piece.size, ids, seqs)
+
+
+def reads_labels(definitions: Definitions, settings: ModelSettings) -> bool:
+    """Whether a feature looks at labels, so that they must stand among the events: in a log."""
+    wanted = wanted_of(definitions, settings).all()
+    return any(one.event == "label" for computed in wanted for one in aggregates(computed.node))
+
+
+def file_source(
+    files: Sequence[Path],
+    labels: Path | None,
+    definitions: Definitions,
+    settings: ModelSettings,
+    hasher: Hasher | None = None,
+    left: LeftOut | None = None,
+) -> Source:
+    """What files would give by columns: events in file order, and labels beside them, which no feature may read.
+
+    Places count the events that are taken. `left` is told of the lines that give no event.
+
+    Raises: UsageError where a file cannot be read or lacks a column, and where a label cannot be matched here;
+        ValueError where features read labels (`reads_labels`), which only a log has among its events.
+    """
+    if reads_labels(definitions, settings):
+        raise ValueError("features that read labels need a log of the files")
+
+    def label_rows() -> list[LabelInput]:
+        return [] if labels is None else _label_rows(labels, definitions, hasher)
+
+    def columns(left: LeftOut | None) -> Iterator[Taken]:
+        from shroff.log.columns.files import file_columns
+
+        return file_columns(files, definitions, hasher, settings.event, left=left)
+
+    def newest(now_ms: int) -> int | None:
+        times = [int(frame.times.max()) for one in columns(None) for frame in one.frames.values() if len(frame)]
+        return latest(max(times, default=None), (label.known_at_ms for label in label_rows()), now_ms)
+
+    lateness_ms = definitions.settings.lateness_ms
+    given = tuple(files)
+    return Source(lambda: columns(left), lateness_ms, label_rows, files=given, labels_file=labels, newest=newest)
+
+
+def _label_rows(labels: Path, definitions: Definitions, hasher: Hasher | None) -> list[LabelInput]:
+    """The labels of a file by when they were known, each once."""
+    intake = Intake(definitions.events, definitions.settings, None if hasher is None else keeping_hashed(hasher))
+    found: list[LabelInput] = []
+    for one in intake.submissions(read_lines(labels), labels.name, "label"):
+        if one.label is None or not one.label.event_id:
+            why = one.refusal or "it names its event by a unique field, which only a log looks up"
+            raise UsageError(f"{labels.name}, {one.place}: {why}. 'shroff ingest' takes such files into the log.")
+        found.append(one.label)
+    return in_order(found, definitions.settings.money_places)
+
+
+# ---- parts of what was taken
+
+
+def known_at(one: Taken, as_of_ms: int, definitions: Definitions, event: str) -> Taken:
+    """The same without what happened, or was known, after a moment."""
+    kept = {name: frame.times <= as_of_ms for name, frame in one.frames.items()}
+    if all(is_kept.all() for is_kept in kept.values()):
+        return one
+    return _some(
+        one, {name: np.flatnonzero(is_kept) for name, is_kept in kept.items()}, 0, one.size, definitions, event
+    )
+
+
+def rows_between(one: Taken, first: int, end: int, definitions: Definitions, event: str) -> Taken:
+    """The events of [first, end) alone."""
+    if (first, end) == (0, one.size):
+        return one
+    inside = {name: np.flatnonzero((frame.rows >= first) & (frame.rows < end)) for name, frame in one.frames.items()}
+    return _some(one, inside, first, end - first, definitions, event)
+
+
+def _some(one: Taken, places: Mapping[str, Rows], first: int, size: int, definitions: Definitions, event: str) -> Taken:
+    """Some events of each type, their rows counted from the row `first`."""
+    import pyarrow as pa
+
+    frames = {
+        name: _part(frame, places[name], first, definitions) for name, frame in one.frames.items() if len(places[name])
+    }
+    mine = places.get(event, np.zeros(0, np.int64))
+    return Taken(frames, size, one.ids.take(pa.array(mine)), one.seqs[mine])
+
+
+def _part(frame: Frame, places: Rows, first: int, definitions: Definitions) -> Frame:
+    rows = frame.rows[places] - first
+    if not isinstance(frame, ColumnFrame):
+        events = [frame.events[place] for place in places.tolist()]
+        return Frame(frame.type, events, rows, definitions.events, definitions.reference)
+    columns = _PartColumns(frame.columns, places)
+    return ColumnFrame(frame.type, columns, frame.times[places], rows, definitions.events, definitions.reference)
+
+
+class _PartColumns(Mapping[str, Column | Coded]):
+    """Some rows of columns, each taken when it is asked for."""
+
+    def __init__(self, columns: Mapping[str, Column | Coded], places: Rows) -> None:
+        self._columns, self._places = columns, places
+
+    def __getitem__(self, name: str) -> Column | Coded:
+        return self._columns[name].take(self._places)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)

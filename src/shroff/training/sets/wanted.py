@@ -1,0 +1,85 @@
+"""What is computed for a training set, and for a model that reads the same: features, and inputs over them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from shroff.errors import UsageError, nearest
+from shroff.features.computed import Computed
+from shroff.features.definitions import stacked, wanted_features
+from shroff.language.expression import Node
+from shroff.models.definitions import ModelInput, ModelSettings
+from shroff.project.definitions import Definitions
+
+_INPUT: Final = "model input"
+_SLICE: Final = "model slice"
+_AMOUNT: Final = "cost of a missed fraud"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is computed for a set: the features that are read, then inputs, slices and what a missed fraud costs."""
+
+    features: tuple[Computed, ...]
+    inputs: tuple[Computed, ...]
+    slices: tuple[Computed, ...]
+    amount: Computed | None
+
+    def all(self) -> list[Computed]:
+        """Each after what it reads."""
+        last = () if self.amount is None else (self.amount,)
+        return [*self.features, *self.inputs, *self.slices, *last]
+
+
+def settings_of(definitions: Definitions, event: str | None) -> ModelSettings:
+    """The model that is meant: of an event type, or the only one of model.yaml.
+
+    Raises: UsageError where none or several could be.
+    """
+    models = definitions.models
+    if event is not None:
+        if event not in models:
+            hint = nearest(event, models) or "model.yaml names the event types that have a model."
+            raise UsageError(f"model.yaml has no model of {event!r}. {hint}")
+        return models[event]
+    if len(models) != 1:
+        words = "no model: write model.yaml" if not models else f"models of {', '.join(models)}: name one with --as"
+        raise UsageError(f"the project declares {words}.")
+    return next(iter(models.values()))
+
+
+def wanted_of(definitions: Definitions, settings: ModelSettings) -> Wanted:
+    """What the settings of a model ask for."""
+    event = settings.event
+    at = frozenset([event])
+    inputs = _named(_INPUT, settings.inputs, at)
+    slices = _named(_SLICE, settings.slices, at)
+    missed = definitions.missed_fraud(event)
+    amount = None if missed is None else Computed(_AMOUNT, missed, "", at, needs_key=False)
+    nodes = [one.node for one in (*inputs, *slices)] + ([] if missed is None else [missed])
+    return Wanted(features_read(definitions, event, nodes), inputs, slices, amount)
+
+
+def _named(prefix: str, wanted: Iterable[ModelInput], at: frozenset[str]) -> tuple[Computed, ...]:
+    return tuple(Computed(f"{prefix} {number}", one.node, "", at, needs_key=False) for number, one in enumerate(wanted))
+
+
+def features_read(definitions: Definitions, event: str, nodes: list[Node]) -> tuple[Computed, ...]:
+    """The features that expressions read at an event, and those that they read, in their order."""
+    features = definitions.features
+    here: set[str] = set()
+    asked = [name for node in nodes for name in stacked(node)]
+    while asked:
+        name = asked.pop()
+        if name in features and name not in here:
+            here.add(name)
+            asked += stacked(features[name].node)
+    mine = {name: one for name, one in features.items() if name in here}
+    elsewhere = wanted_features(mine, nodes)
+    return tuple(
+        Computed(name, one.node, one.entity, events)
+        for name, one in mine.items()
+        if (events := one.events & ({event} | {at for read, at in elsewhere if read == name}))
+    )

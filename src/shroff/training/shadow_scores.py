@@ -1,0 +1,129 @@
+"""What models score the events of a log, whether they decided them or not: models in shadow, and all that compares.
+
+Scores of models that do not decide are not kept. They are a function of the log, and the
+batch engine has them when somebody asks (docs/decisions/0015).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff import config
+from shroff.features.batch.engine import Batch
+from shroff.features.computed import Computed
+from shroff.models.in_force import FILE, TRIED, InForce, read_in_force, role_of
+from shroff.models.model import Floats
+from shroff.project.definitions import Definitions
+from shroff.project.scoring import Scorer, unavailable
+from shroff.replay.compare import segments
+from shroff.runtime.gc_pause import calm_collector
+from shroff.runtime.progress import Progress
+from shroff.streams.log import Log
+from shroff.training.sets.sources import log_source
+from shroff.training.sets.wanted import features_read
+
+PIECE_ROWS: Final = 1 << 18  # rows whose scores are there at the same time
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The scores of some events that follow each other in the log, paired: a column for each model, by its id.
+
+    Args:
+        seqs: Their places in the log.
+        times_ms: Event times, UTC milliseconds.
+        by_model: Scores as decisions show them, NaN never.
+    """
+
+    seqs: NDArray[np.int64]
+    times_ms: NDArray[np.int64]
+    by_model: Mapping[str, Floats]
+
+    def __len__(self) -> int:
+        return len(self.seqs)
+
+
+def scores_of(
+    log: Log,
+    definitions: Definitions,
+    event: str,
+    models: Sequence[Scorer],
+    *,
+    after: int = 0,
+    progress: Progress | None = None,
+) -> Iterator[Scores]:
+    """What each of these models scores the events of a type behind a place, decided or not, in log order.
+
+    Features are those of the definitions, as if they had stood from the start. Where an
+    event was decided by one of these models and its features have not changed since, it
+    is the score that the decision shows.
+
+    Raises: StateError where a model cannot be loaded.
+    Cost: one pass of the batch engine over the whole log, for the features that the models read.
+    """
+    for one in models:
+        if one.failure:
+            raise unavailable(one)
+    names = {one.id: f"score by {one.id}" for one in models}
+    nodes = {one.id: one.node() for one in models}
+    at = frozenset([event])
+    computed = [
+        *features_read(definitions, event, list(nodes.values())),
+        *(Computed(names[id_], node, "", at, needs_key=False) for id_, node in nodes.items()),
+    ]
+    source = log_source(log, definitions, event)
+    with (
+        calm_collector(),
+        closing(
+            Batch(
+                definitions.events,
+                computed,
+                definitions.reference,
+                source.lateness_ms,
+                threads=config.threads(),
+                also=[event],
+            )
+        ) as batch,
+    ):
+        seqs: list[NDArray[np.int64]] = []
+        for taken in source.taken():
+            batch.add(taken.frames, taken.size)
+            seqs.append(taken.seqs)
+            if progress is not None:
+                progress(taken.size)
+        yield from _answers(batch, event, names, np.concatenate([np.zeros(0, np.int64), *seqs]), after)
+
+
+def _answers(
+    batch: Batch, event: str, names: Mapping[str, str], seqs: NDArray[np.int64], after: int
+) -> Iterator[Scores]:
+    first = 0
+    for frames in batch.answers(PIECE_ROWS):
+        frame = frames.get(event)
+        if frame is None:
+            continue
+        mine = seqs[first : first + len(frame)]
+        first += len(frame)
+        wanted = mine > after
+        if wanted.any():
+            columns = {id_: frame.computed[name].values[wanted].astype(np.float64) for id_, name in names.items()}
+            yield Scores(mine[wanted], frame.times[wanted], columns)
+
+
+def tried_since(log: Log, event: str, model: str) -> int | None:
+    """The place behind which a model has been champion, challenger or in shadow without a break; None where it is not.
+
+    So the paired scores of a champion and a model in shadow are those behind the later of the two.
+    """
+    since: int | None = None
+    for segment in segments(log):
+        found = read_in_force(segment.files.get(FILE), []).get(event, InForce())
+        is_tried = role_of(found, model) in TRIED
+        since = None if not is_tried else segment.start if since is None else since
+    return since

@@ -1,0 +1,144 @@
+"""tested.parquet beside a model: the rows that it was judged on, with scores of models that had not seen them.
+
+Cut-offs are weighed on them, and two models are compared on those that they have in common.
+A model's folder is read whole whenever the model is loaded, so the file is bounded: of more
+than five million rows, or of longer ids than fit, it keeps a share that is drawn by lot. The
+lot of a row comes of its place in the log alone, so two models keep the same rows.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.language.values import DAY_MS
+from shroff.models.evaluation.cost_table import Fixed, Weighed
+from shroff.models.evaluation.folds import Evaluation
+from shroff.models.evaluation.metrics import Rows
+from shroff.models.registry import TESTED, Stored
+from shroff.models.sets import Flags, Floats, TrainingSet, Words
+from shroff.project.policy import OUTCOMES
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROWS_MAX: Final = 5_000_000  # 80 bytes each at most, without ids: two fifths of the GiB that a file of a model may have
+ID_CHARACTERS_MAX: Final = 1 << 27  # of four bytes at most: half of that GiB
+COUNTS: Final = "counts"  # where rows stand for others: see `sets.Recorded.stands_for`
+SHARE: Final = b"share"  # in the file's metadata, where rows were drawn
+
+
+def judged_rows(given: TrainingSet, evaluation: Evaluation, ruled: NDArray[np.int8], allowed: Flags) -> pa.Table:
+    """The rows of all tests with the scores of the folds' models.
+
+    Args:
+        ruled: What rules alone come to for each row of the set, as codes of OUTCOMES.
+        allowed: Which rows of the set a rule allows.
+    """
+    import pyarrow as pa
+
+    tested, days = evaluation.tested, tested_days(given, evaluation)
+    share = kept_share(given.ids[tested.rows].tolist())
+    kept = np.flatnonzero(lots_of(given.seqs[tested.rows]) < share)
+    rows = tested.rows[kept]
+    table: pa.Table = pa.table(
+        {
+            "id": pa.array(given.ids[rows].tolist(), pa.string()),
+            "seq": given.seqs[rows],
+            "time": pa.array(given.times_ms[rows], pa.timestamp("ms", tz="UTC")),
+            "fold": pa.array(tested.folds[kept], pa.int32()),
+            "day": days[kept],
+            "key": given.keys[rows],
+            "score": tested.scores[kept],
+            "fraud": tested.frauds[kept],
+            "amount_minor": given.amounts_minor[rows],
+            "rules": pa.array([OUTCOMES[code] for code in ruled[rows].tolist()], pa.string()),
+            "allowed": allowed[rows],
+            **({} if (counts := given.weights(rows)) is None else {COUNTS: counts}),
+        }
+    )
+    return table if share == 1.0 else table.replace_schema_metadata({SHARE: repr(share)})
+
+
+def file_of(table: pa.Table) -> bytes:
+    """The bytes of tested.parquet."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    return bytes(sink.getvalue())
+
+
+def stored_rows(stored: Stored) -> pa.Table | None:
+    """The test rows of a model of the registry; None where it was not trained here."""
+    import pyarrow.parquet as pq
+
+    data = stored.file(TESTED)
+    return None if data is None else pq.read_table(io.BytesIO(data))
+
+
+def weighed_of(table: pa.Table, money_places: int, entity: str) -> Weighed:
+    """Test rows as cut-offs are weighed on them.
+
+    Args:
+        entity: Whose keys stand in `key`; empty where `capacity` names none. Files of older programs have no keys.
+    """
+    rules = np.array(table["rules"].to_pylist(), object)
+    amounts = table["amount_minor"].to_numpy() / 10.0**money_places
+    keys = keys_of(table)
+    return Weighed(
+        scores=table["score"].to_numpy(),
+        rows=Rows(table["fraud"].to_numpy(), amounts, table["day"].to_numpy(), keys, counts_of(table)),
+        fixed=Fixed(rules == "decline", table["allowed"].to_numpy(), rules == "review"),
+        folds=table["fold"].to_numpy(),
+        share=float((table.schema.metadata or {}).get(SHARE, b"1")),
+        entity=entity if (keys >= 0).any() else "",
+    )
+
+
+def keys_of(table: pa.Table) -> Words:
+    """The key of each test row, -1 for none: as where a file of an older program has none at all."""
+    return table["key"].to_numpy() if "key" in table.column_names else np.full(len(table), -1, np.int64)
+
+
+def counts_of(table: pa.Table) -> Floats | None:
+    """How often each test row counts, where some stand for would-be declines; None where all count once."""
+    return table[COUNTS].to_numpy() if COUNTS in table.column_names else None
+
+
+def tested_days(given: TrainingSet, evaluation: Evaluation) -> Words:
+    """The day of each tested row, from the start of the first fold on: days of 24 hours from the start of each test.
+
+    Days of folds that have no model are not counted: nobody was tested on them.
+    """
+    tested, start = evaluation.tested, 0
+    days = np.zeros(len(tested.rows), np.int64)
+    for number, report in enumerate(evaluation.folds):
+        mine = tested.folds == number
+        if mine.any():
+            days[mine] = start + (given.times_ms[tested.rows[mine]] - report.fold.test_start_ms) // DAY_MS
+            start += -(-(report.fold.test_end_ms - report.fold.test_start_ms) // DAY_MS)
+    return days
+
+
+def kept_share(ids: list[str]) -> float:
+    """Which share of rows with these ids fits into the file."""
+    if not ids:
+        return 1.0
+    return min(1.0, ROWS_MAX / len(ids), ID_CHARACTERS_MAX / max(sum(map(len, ids)), 1))
+
+
+def lots_of(seqs: Words) -> Floats:
+    """A number in [0, 1) for each place of the log, always the same, and as if drawn by lot.
+
+    The last steps of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
+    """
+    mixed = seqs.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    found: Floats = ((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(11)) / float(1 << 53)
+    return found

@@ -1,0 +1,446 @@
+"""Training: from a project's log to a model in its registry, judged on folds of time and held against its gates."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from functools import partial
+from itertools import product
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+import shroff
+from shroff.errors import UsageError
+from shroff.events.event import time_text
+from shroff.language.values import parse_duration, show_duration
+from shroff.log.columns.tables import Way
+from shroff.models.definitions import LEARNERS, ModelInput, ModelSettings, Split
+from shroff.models.evaluation import baselines
+from shroff.models.evaluation.folds import Evaluation, Learn, evaluate
+from shroff.models.evaluation.gates import COMPARED_WITH, LATENCY, LEAK_TEST, judge_gates
+from shroff.models.evaluation.metrics import Terms
+from shroff.models.evaluation.windows import Fold, Known, final_window, known_rows, rows_of, windows_of
+from shroff.models.learners.cluster import Growing
+from shroff.models.learners.learner import columns_for
+from shroff.models.learners.search import Bounds, Trial, search
+from shroff.models.learners.training import Trained, learn_by, loaded, train
+from shroff.models.loading import DEFAULT_GATES, FOLDS, LABEL_DELAY_MS, TEST_MS, TRAIN_MS
+from shroff.models.registry import TESTED, GateResult, Registry, Stored
+from shroff.models.sets import Flags, Recorded, TrainingSet
+from shroff.project.definitions import Definitions
+from shroff.project.meaning import MEANINGS
+from shroff.project.policy import OUTCOMES, Policy, outcome
+from shroff.project.scoring import unavailable
+from shroff.rules.keys import EFFECTS
+from shroff.training.leak_test import LeakReport, leak_test
+from shroff.training.measured import metrics_document
+from shroff.training.report import Told
+from shroff.training.sets.rows import build_set
+from shroff.training.sets.sources import Source
+from shroff.training.tested_rows import file_of, judged_rows
+
+NOT_DECIDED: Final = "Files are not decided, so no rule stands beside: 'shroff ingest' them and train on the log."
+CURE_EMPTY: Final = "Bring events and labels in with 'shroff ingest FILE --labels FILE'."
+LEAK_SETS: Final = 4  # that the leak test makes
+SINGLE_SCORES: Final = 2_000  # that are timed, for the latency
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Whom to tell how training goes on: events read, folds done, trials of a search; what is done from now on."""
+
+    reading: Callable[[int], None] | None = None
+    folds: Callable[[int, int], None] | None = None
+    trials: Callable[[Trial], None] | None = None
+    stage: Callable[[str], None] | None = None
+
+
+def at_stage(steps: Steps | None, what: str) -> None:
+    """Tell what is done from now on, whoever listens."""
+    if steps is not None and steps.stage is not None:
+        steps.stage(what)
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """How a model comes about: of a fold's rows, to be judged, and of the newest window's, to be kept.
+
+    Args:
+        data: What the manifest says of the data that it has learnt from; None for the newest window.
+        about: What the manifest says beside.
+    """
+
+    learn: Learn
+    keep: Callable[[Known], Trained]
+    data: Mapping[str, Any] | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainReport:
+    """A model that was trained, and all that is known of it.
+
+    Args:
+        rows, fraud: What the model itself learnt from.
+        immature: Rows of its window that were left out, being younger than the label delay.
+        leak: None where no gate asked for the test.
+        promoted: Whether it is in force now; `why_not` says why it is not.
+        is_champion: Whether it was made the champion, be it in force already or not.
+        is_incomplete: Lines of the files that it was trained on were left out, as `remarks` say.
+    """
+
+    stored: Stored
+    as_of_ms: int
+    rows: int
+    fraud: int
+    immature: int
+    evaluation: Evaluation
+    gates: tuple[GateResult, ...]
+    leak: LeakReport | None
+    remarks: tuple[str, ...]
+    seconds: float
+    promoted: bool = False
+    why_not: str = ""
+    is_incomplete: bool = False
+    is_champion: bool = False
+
+    @property
+    def passed(self) -> bool:
+        return all(gate.passed for gate in self.gates)
+
+
+def train_model(
+    definitions: Definitions,
+    settings: ModelSettings,
+    source: Source,
+    registry: Registry,
+    *,
+    as_of_ms: int,
+    now_ms: int,
+    threads: int,
+    steps: Steps | None = None,
+    brought_by: Mapping[str, str] | None = None,
+    making: Callable[[TrainingSet], Maker] | None = None,
+    way: Way | None = None,
+    growing: Growing | None = None,
+) -> TrainReport:
+    """Train a model of what was known at a moment, judge it on folds before, and put it into the registry.
+
+    It is not put in force. `brought_by` stands in its manifest: what it was trained for, where nobody asked.
+    With `making` it comes about otherwise, and is judged alike. `way` says where features are computed and where what
+    memory does not hold lies, `growing` where trees are grown.
+
+    Raises: UsageError where there is nothing to learn from, with what is missing.
+    """
+    started, steps = time.monotonic(), steps or Steps()
+    way = replace(way or Way(), reading=steps.reading)
+    at_stage(steps, "reading events, computing features")
+    given = build_set(definitions, settings, source, as_of_ms, way)
+    _check_happened(given, source)
+    policy, terms = definitions.policy(settings.event), terms_of(definitions, settings.event)
+    ruled = rule_outcomes(definitions, settings.event, given.recorded)
+    maker = _trainer(given, settings, threads, steps, growing) if making is None else making(given)
+    said = [*_ran_on(growing), *_windows_too_late(given, settings)]
+    champion = _champion(definitions, settings, source, given, way)
+    at_stage(steps, _fold_words(0, settings.split.folds))
+    try:
+        evaluation = evaluate(
+            given,
+            settings,
+            terms,
+            maker.learn,
+            champion=champion,
+            rules=baselines.rules_only(ruled, "the rules' hits alone"),
+            progress=partial(_fold_done, steps),
+        )
+    except UsageError as error:
+        raise UsageError(" ".join(_windows_too_early(given, settings) or [str(error), *said])) from None
+    if source.log is None:
+        beside = {name: one for name, one in evaluation.compared.items() if name != baselines.RULES_ONLY}
+        evaluation = replace(evaluation, compared=beside)
+        said += [NOT_DECIDED] if any(rule.on == settings.event for rule in definitions.rules) else []
+    window = final_window(settings.split, as_of_ms)
+    known = known_rows(given, window.train_start_ms, window.train_end_ms, as_of_ms, settings.label_delay_ms)
+    at_stage(steps, "learning from the newest window")
+    trained = maker.keep(known)
+    leak = _leaks(definitions, settings, source, as_of_ms, replace(way, reading=None), steps)
+    latency_ms = _latency_ms(trained, given) if _asks(settings, LATENCY) else None
+    gates = judge_gates(
+        settings.gates,
+        evaluation,
+        leak_test_passed=None if leak is None else leak.passed,
+        latency_p99_ms=latency_ms,
+    )
+    manifest = {
+        "event": settings.event,
+        "made_at": time_text(now_ms),
+        "shroff": shroff.__version__,
+        "definitions": definitions.versions.definitions,
+        "as_of": time_text(as_of_ms),
+        "data": _data_of(given, window, known) if maker.data is None else dict(maker.data),
+        "policy": {"review_at": policy.review_at, "decline_at": policy.decline_at},
+        **({} if brought_by is None else {"brought_by": dict(brought_by)}),
+        **_held_against(definitions, settings),
+        "gates": {one.words: one.passed for one in gates},
+        **maker.about,
+        **trained.as_manifest(),
+    }
+    at_stage(steps, "writing the report")
+    tested = judged_rows(given, evaluation, ruled, _allowed(definitions, given))
+    told = Told(definitions, settings, given, evaluation, trained, gates, leak, terms, tested)
+    stored, is_new = registry.add(
+        as_of_ms,
+        manifest,
+        {**trained.fitted.files, TESTED: file_of(tested)},
+        metrics=metrics_document(evaluation, leak),
+        gates=gates,
+        page=told.page,
+    )
+    said += [] if is_new else [f"{stored.id} is there already: the same was learnt of the same, so nothing is added."]
+    return TrainReport(
+        stored,
+        as_of_ms,
+        trained.rows,
+        trained.frauds,
+        known.immature,
+        evaluation,
+        tuple(gates),
+        leak,
+        (*said, *trained.remarks, *evaluation.remarks),
+        time.monotonic() - started,
+    )
+
+
+def _fold_words(done: int, count: int) -> str:
+    return f"learning and judging, fold {done + 1} of {count}" if done < count else "measuring, with intervals"
+
+
+def _fold_done(steps: Steps, done: int, count: int) -> None:
+    if steps.folds is not None:
+        steps.folds(done, count)
+    at_stage(steps, _fold_words(done, count))
+
+
+def _trainer(given: TrainingSet, settings: ModelSettings, threads: int, steps: Steps, growing: Growing | None) -> Maker:
+    """A learner that learns here or on a cluster, its parameters searched for where model.yaml says so."""
+    if settings.search:
+        at_stage(steps, "searching for parameters, trials")
+    parameters = _searched(given, settings, threads, steps, growing)
+    return Maker(
+        learn_by(settings, parameters, threads, growing),
+        lambda known: train(given, known, settings, parameters, threads, growing),
+    )
+
+
+def _ran_on(growing: Growing | None) -> list[str]:
+    """What a cluster did, for whoever asked for one."""
+    if growing is None:
+        return []
+    name, count = growing.cluster.name, growing.cluster.processes
+    words = "1 process" if count == 1 else f"{count} processes"
+    return [f"Features were computed and trees grown by {words} of {name}, all else by the command's own."]
+
+
+def _data_of(given: TrainingSet, window: Fold, known: Known) -> dict[str, Any]:
+    """What the manifest says of the rows that a model has learnt from."""
+    return {
+        "from": time_text(window.train_start_ms),
+        "to": time_text(window.train_end_ms),
+        "seqs": [int(given.seqs[known.rows[0]]), int(given.seqs[known.rows[-1]])],
+        "immature": known.immature,
+        "unclear": known.unclear,
+        **({"not_seen": known.not_seen} if known.not_seen else {}),
+    }
+
+
+def _held_against(definitions: Definitions, settings: ModelSettings) -> dict[str, Any]:
+    """What a promotion holds today's project against: the champion then, and what each input meant."""
+    champion = definitions.scoring_of(settings.event).champion
+    return {
+        COMPARED_WITH: None if champion is None else {"id": champion.id, "digest": champion.digest},
+        MEANINGS: definitions.meanings(settings.event, settings.inputs),
+    }
+
+
+def terms_of(definitions: Definitions, event: str) -> Terms:
+    """The policy's cut-offs and costs, as metrics weigh by them."""
+    policy, places = definitions.policy(event), definitions.settings.money_places
+
+    def units(minor: int | None) -> float | None:
+        return None if minor is None else minor / 10**places
+
+    return Terms(
+        policy.review_at,
+        policy.decline_at,
+        units(policy.false_decline_minor),
+        units(policy.review_minor),
+        policy.reviews_a_day,
+        places,
+        cut_offs_of(definitions.models.get(event)),
+    )
+
+
+def cut_offs_of(settings: ModelSettings | None) -> tuple[float, ...]:
+    """The cut-offs at which gates of model.yaml ask, rising."""
+    return tuple(sorted({gate.at for gate in (settings.gates if settings else ()) if gate.at is not None}))
+
+
+def rule_outcomes(definitions: Definitions, event: str, recorded: Recorded) -> NDArray[np.int8]:
+    """What the hits alone come to for each row by today's effects, those in shadow aside: codes of OUTCOMES.
+
+    By a recorded hit it cannot be told whether the rule's rollout took in its key, so it counts as if.
+    """
+    by_effect = {effect: np.zeros(len(recorded.outcomes), np.bool_) for effect in EFFECTS}
+    for rule in definitions.rules:
+        if rule.on == event and not rule.is_shadow and rule.id in recorded.hits:
+            by_effect[rule.effect] |= recorded.hits[rule.id]
+    found = np.zeros(len(recorded.outcomes), np.int8)
+    for kinds in product((False, True), repeat=len(EFFECTS)):
+        rows = np.logical_and.reduce([by_effect[name] == kind for name, kind in zip(EFFECTS, kinds, strict=True)])
+        named = [name for name, kind in zip(EFFECTS, kinds, strict=True) if kind]
+        found[rows] = OUTCOMES.index(outcome(named, Policy()))
+    return found
+
+
+def _check_happened(given: TrainingSet, source: Source) -> None:
+    """Raises: UsageError where nothing had happened by then, with when it began."""
+    if len(given):
+        return
+    words = f"by {time_text(given.as_of_ms)} no {given.event} had happened"
+    times = (frame.times for one in source.taken() if (frame := one.frames.get(given.event)) is not None and len(frame))
+    oldest_ms = min((int(one.min()) for one in times), default=None)
+    if oldest_ms is None:
+        raise UsageError(f"{words}, and none is there. {CURE_EMPTY}")
+    raise UsageError(f"{words}: the oldest is of {time_text(oldest_ms)}. Name a later moment, or none.")
+
+
+def _windows_too_early(given: TrainingSet, settings: ModelSettings) -> list[str]:
+    """Why no fold can learn where all of them would have to learn from what lies before the events, and what helps."""
+    oldest_ms = int(given.times_ms.min(initial=2**62))
+    split, event = settings.split, settings.event
+    last = windows_of(split, settings.label_delay_ms, given.as_of_ms)[-1]
+    if not len(given) or last.train_end_ms > oldest_ms:
+        return []
+    behind = {"label_delay": settings.label_delay_ms, "split.test": split.test_ms, "split.delay": split.delay_ms}
+    lengths = ", ".join(f"{name} {show_duration(length)}" for name, length in behind.items())
+    longest = max(behind, key=lambda name: behind[name])
+    why = (
+        f"no fold of {event} gives a model that could be judged: the last one learns from what lies before "
+        f"{time_text(last.train_end_ms)}, and the oldest {event} is of {time_text(oldest_ms)}. Between what it learns "
+        f"from and {time_text(given.as_of_ms)} lie {lengths}. Shorten {longest} in model.yaml, or bring in older ones."
+    )
+    return [why]
+
+
+def _windows_too_late(given: TrainingSet, settings: ModelSettings) -> list[str]:
+    """What to say where more than half of the last test lies behind the newest event.
+
+    So it is where labels came in long after the events: by the language a set is of the log's last time.
+    """
+    last = windows_of(settings.split, settings.label_delay_ms, given.as_of_ms)[-1]
+    newest_ms = int(given.times_ms.max(initial=0))
+    if not len(given) or last.test_end_ms - newest_ms <= (last.test_end_ms - last.test_start_ms) / 2:
+        return []
+    better = time_text(newest_ms + settings.label_delay_ms)
+    words = (
+        f"The newest {settings.event} is of {time_text(newest_ms)}, the last test ends {time_text(last.test_end_ms)}: "
+        f"tests lie behind the events. --as-of {better} puts the end of the last test at the newest {settings.event}."
+    )
+    return [words]
+
+
+def _searched(
+    given: TrainingSet, settings: ModelSettings, threads: int, steps: Steps, growing: Growing | None
+) -> Mapping[str, str]:
+    """The learner's parameters; searched for, where model.yaml says so, on rows that no fold tests."""
+    if not settings.search:
+        return settings.parameters
+    trials, limit = settings.search.get("trials"), settings.search.get("time")
+    bounds = Bounds(int(Decimal(trials)) if trials else None, parse_duration(limit) / 1_000 if limit else None)
+    first = windows_of(settings.split, settings.label_delay_ms, given.as_of_ms)[0]
+    train_rows = rows_of(given, first, settings.label_delay_ms).train
+    return search(given, train_rows, settings, bounds, threads, steps.trials, growing).parameters
+
+
+def _champion(
+    definitions: Definitions, settings: ModelSettings, source: Source, given: TrainingSet, way: Way
+) -> baselines.Baseline | None:
+    """The model in force on the rows of the set; None where there is none that can be loaded."""
+    scorer = definitions.scoring_of(settings.event).champion
+    if scorer is None:
+        return None
+    if scorer.model is None:  # a model that nobody can look at is not beaten
+        raise unavailable(scorer)
+    model = scorer.model
+    inputs = tuple(ModelInput(one.name, node) for one, node in zip(model.inputs, scorer.inputs, strict=True))
+    own = plain_settings(definitions, settings.event, inputs)
+    read = (
+        given
+        if inputs == settings.inputs
+        else build_set(definitions, own, source, given.as_of_ms, replace(way, reading=None))
+    )
+    scores = model.scores(columns_for(model.inputs, read.inputs))
+    return baselines.champion(scores, scorer.learnt_until_ms, f"{model.id}, the model in force")
+
+
+def _asks(settings: ModelSettings, metric: str) -> bool:
+    return any(gate.metric == metric for gate in settings.gates)
+
+
+def _leaks(
+    definitions: Definitions, settings: ModelSettings, source: Source, as_of_ms: int, way: Way, steps: Steps
+) -> LeakReport | None:
+    if not _asks(settings, LEAK_TEST):
+        return None
+    sets = 0
+
+    def build(definitions: Definitions, settings: ModelSettings, source: Source, as_of_ms: int) -> TrainingSet:
+        nonlocal sets
+        sets += 1
+        at_stage(steps, f"leak test, set {sets} of {LEAK_SETS}")
+        return build_set(definitions, settings, source, as_of_ms, way)
+
+    return leak_test(definitions, settings, source, as_of_ms, seed=settings.seed, build=build)
+
+
+def _latency_ms(trained: Trained, given: TrainingSet) -> float:
+    """The 99th percentile of what one score takes, in milliseconds of the processor, over rows of the set.
+
+    Not of the clock: a machine that is busy with other things makes no model slower.
+    """
+    model = loaded(trained.fitted, trained.calibration, trained.negatives_kept)
+    rows = np.unique(np.linspace(0, len(given) - 1, SINGLE_SCORES).astype(np.int64))
+    columns = columns_for(model.inputs, [replace(one, values=one.values[rows]) for one in given.inputs])
+    model.scores([column[:1] for column in columns])
+    taken = np.empty(len(rows))
+    for row in range(len(rows)):
+        one = [np.ascontiguousarray(column[row : row + 1]) for column in columns]
+        started = time.thread_time_ns()
+        model.scores(one)
+        taken[row] = time.thread_time_ns() - started
+    return float(np.percentile(taken, 99) / 1e6)
+
+
+def _allowed(definitions: Definitions, given: TrainingSet) -> Flags:
+    """Which rows a rule allows, so that their score changes nothing."""
+    found = np.zeros(len(given), np.bool_)
+    for rule in definitions.rules:
+        if rule.on == given.event and rule.effect == "allow" and not rule.is_shadow and rule.id in given.recorded.hits:
+            found |= given.recorded.hits[rule.id]
+    return found
+
+
+def plain_settings(definitions: Definitions, event: str, inputs: tuple[ModelInput, ...]) -> ModelSettings:
+    """What model.yaml says of an event type, with other inputs and without slices, to read a set and not to learn.
+
+    Of one that it does not name what it says where nothing stands.
+    """
+    declared = definitions.models.get(event)
+    if declared is not None:
+        return replace(declared, inputs=inputs, give_away=(), slices=())
+    split = Split(TRAIN_MS, LABEL_DELAY_MS, TEST_MS, FOLDS)
+    return ModelSettings(event, inputs, LABEL_DELAY_MS, LEARNERS[0], split, None, DEFAULT_GATES)

@@ -1,0 +1,1 @@
+"""The JSON API: handlers, and the table of routes."""

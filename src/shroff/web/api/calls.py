@@ -1,0 +1,179 @@
+"""Calls of earlier services (calls.yaml): one body in, one answer out, in the shapes that those services had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from shroff.errors import InputError
+from shroff.events.door import secret_fields
+from shroff.language.expression import RowValue, walk
+from shroff.language.types import Type
+from shroff.people.access import Right
+from shroff.project.calls import Call
+from shroff.web.api.events import JSON_TYPES, ONE_BYTES_MAX, READ_AT_ONCE, check_rate, shown
+from shroff.web.http.messages import JSON, PROBLEM, Request, Response
+from shroff.web.http.problems import ProblemError, at_paths
+from shroff.web.http.routes import Handle, Route, Told
+from shroff.web.http.schemas import field_schema
+from shroff.worker.answers import UNPROCESSABLE
+from shroff.worker.called import CallReader
+from shroff.worker.posted import PostReader
+
+if TYPE_CHECKING:
+    from shroff.events.definitions import EventType
+    from shroff.events.event import Event
+    from shroff.events.intake import Submission
+    from shroff.features.definitions import Feature
+    from shroff.project.definitions import Definitions
+    from shroff.web.service import Service
+
+PROBLEMS: Final = {
+    400: "",
+    408: "The body came too slowly.",
+    409: "The id is taken by an event with other content.",
+    413: "The body is too long.",
+    415: "The body is no JSON.",
+    422: "The body is refused, with the path of each mistake in it.",
+    429: "",
+    500: "",
+    503: "",
+}
+_JSON_TYPES: Final[Mapping[str, Sequence[str]]] = {
+    "integer": ("integer", "string"),
+    "boolean": ("boolean",),
+    "real": ("number",),
+    "duration": ("number",),
+}
+
+
+def call_routes(definitions: Definitions) -> Iterator[Route]:
+    """The routes of a project's calls, each with a slash at its end and without."""
+    for call in definitions.calls.values():
+        event_type = definitions.events.types[call.event]
+        right = Right.SUBMIT_EVENTS if call.writes else Right.SCORE
+        handle = _handle(call.path)
+        yield Route("POST", call.path, right, handle, _told(call, event_type, definitions.features))
+        other = call.path.removesuffix("/") if call.path.endswith("/") else f"{call.path}/"
+        yield Route("POST", other, right, handle)
+
+
+def _handle(path: str) -> Handle:
+    """What answers the call at a path, by the definitions that events are read by."""
+    made: list[tuple[PostReader, CallReader]] = []
+
+    async def handle(service: Service, request: Request) -> Response:
+        reader = service.reader_now()
+        if not made or made[0][0] is not reader:
+            made[:] = [(reader, _call_reader(path, reader.definitions))]
+        return await _answered(service, request, reader, made[0][1])
+
+    return handle
+
+
+def _call_reader(path: str, definitions: Definitions) -> CallReader:
+    call = definitions.calls.get(path)
+    if call is None:
+        words = f"calls.yaml has no {path} any more"
+        raise ProblemError(404, "not-found", "Nothing is there", words)
+    secret = secret_fields(definitions.events, call.event)
+    return CallReader(call, definitions.events.types[call.event], secret, definitions.settings.money_places)
+
+
+async def _answered(service: Service, request: Request, reader: PostReader, calls: CallReader) -> Response:
+    call, raw = calls.call, await _body(request)
+    check_rate(service, request, 1)
+    place, now_ms = request.who.id, service.project.now_ms()
+    is_short = len(raw) <= READ_AT_ONCE
+    one, mistakes = (
+        _read(reader, calls, raw, place, now_ms)
+        if is_short
+        else await service.read(_read, reader, calls, raw, place, now_ms)
+    )
+    if mistakes and not call.writes:
+        words = str(InputError(mistakes))
+        errors = at_paths(mistakes)
+        raise ProblemError(UNPROCESSABLE, "invalid-event", "The event was refused", words, errors=errors)
+    (answer,) = await (service.decided((one,), reader) if call.writes else service.foreseen((one,)))
+    status, body = shown(answer, mistakes)
+    if status != 200:
+        return Response(body, status, PROBLEM)
+    if answer.document is None or one.sent is None:
+        words = f"{answer.type} {answer.id!r} is in the log and was not decided"
+        raise ProblemError(404, "no-decision", "There is no such decision", words)
+    return Response(calls.answer(one.sent, answer.document))
+
+
+def _read(
+    reader: PostReader, calls: CallReader, raw: bytes, place: str, now_ms: int
+) -> tuple[Submission, list[tuple[str, str]]]:
+    """What a body stands for, and its mistakes by their places in it; with any it is refused as it came."""
+    event: Event | None = None  # where nothing but bounds is wrong with it
+    try:
+        written, refused = calls.event_of(raw, now_ms)
+        own: list[tuple[str, str]] = []
+        one = reader.one(calls.call.event, written, place, own, calls.hidden)
+        mistakes = calls.told(refused, own)
+        if not mistakes:
+            return one, []
+        event = None if refused else one.refused
+    except InputError as error:
+        mistakes = list(error.mistakes)
+    words = str(InputError(mistakes))
+    found = reader.refused(calls.mapped, calls.values_of(raw), raw, place, words)
+    return msgspec.structs.replace(found, refused=event), mistakes
+
+
+async def _body(request: Request) -> bytes:
+    if request.media_type not in JSON_TYPES:
+        accepted = ((b"accept-post", JSON),)
+        words = "send one JSON object as application/json"
+        raise ProblemError(415, "wrong-media-type", "This kind of body is not read here", words, accepted)
+    return await request.body(ONE_BYTES_MAX)
+
+
+# ---- for the OpenAPI document
+
+
+def _told(call: Call, event_type: EventType, features: Mapping[str, Feature]) -> Told:
+    summary = (
+        f"A {call.event} as an earlier service took it: decided, durable, answered as that service answered."
+        if call.writes
+        else f"What would be decided of a {call.event} that comes as an earlier service took it. Nothing is written."
+    )
+    answer = {
+        "type": "object",
+        "required": list(call.answer),
+        "properties": {
+            name: {"type": "object", "properties": {one: _of_type(features[one].type) for one in part}}
+            if isinstance(part, tuple)
+            else _of_type(part.type)
+            for name, part in call.answer.items()
+        },
+    }
+    return Told(summary, "The answer of that service.", _body_schema(call, event_type), PROBLEMS, answer=answer)
+
+
+def _of_type(type_: Type) -> dict[str, Any]:
+    return {"type": [*_JSON_TYPES.get(type_.kind, ("string",)), "null"]}
+
+
+def _body_schema(call: Call, event_type: EventType) -> dict[str, Any]:
+    in_lists = {name for names in call.lists.values() for name in names}
+    made = set() if call.writes else {event_type.id_field, event_type.time_field}
+    plain = [one for one in event_type.declared if one.name not in call.mapping.fields and one.name not in in_lists]
+    read = {part.path[0] for node in call.mapping.fields.values() for part in walk(node) if isinstance(part, RowValue)}
+    properties: dict[str, Any] = {name: {} for name in sorted(read - in_lists)}
+    properties |= {one.name: field_schema(one, event_type) for one in plain}
+    for name, places in call.lists.items():
+        words = f"In this order: {', '.join(places)}."
+        properties[name] = {"type": "array", "minItems": len(places), "maxItems": len(places), "description": words}
+    required = [one.name for one in plain if not one.shape.is_optional and one.name not in made]
+    return {
+        "type": "object",
+        "required": [*call.lists, *required],
+        "additionalProperties": False,
+        "properties": properties,
+    }

@@ -1,0 +1,1 @@
+"""The JSON API of cases, flags and labels."""

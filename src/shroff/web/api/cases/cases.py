@@ -1,0 +1,398 @@
+"""Cases over HTTP: the queue, one case, what is done with it, views, and how the day goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from shroff.cases import deciding, reading, working
+from shroff.cases.case import CLOSED, Case
+from shroff.cases.desk import CaseChangedError, NoCaseError, NoEventError, NoFileError, NoViewError, TooLateError
+from shroff.cases.files import SIZE_MAX, named_for
+from shroff.cases.filters import LARGEST, order_of, wanted_of
+from shroff.events.event import time_text
+from shroff.language.values import parse_time
+from shroff.web.api.cases import case_documents as documents
+from shroff.web.api.cases.asked import asked_about, shown
+from shroff.web.http.messages import Headers, Json, Request, Response, json_response
+from shroff.web.http.paging import cursor_of, limit_of, next_of
+from shroff.web.http.preconditions import ANY, seen, tags_of
+from shroff.web.http.problems import ProblemError, ProblemMore
+
+if TYPE_CHECKING:
+    from shroff.web.service import Service
+
+BODY_BYTES_MAX: Final = 64 * 1024
+DIGITS_MAX: Final = 18
+_MISSING: Final = {
+    NoEventError: ("no-event", "event"),
+    NoFileError: ("no-file", "file"),
+    NoViewError: ("no-view", "view"),
+}
+
+Body = TypeVar("Body")
+One = TypeVar("One")
+
+
+class Nothing(msgspec.Struct, forbid_unknown_fields=True):
+    """A body in which nothing has to stand."""
+
+
+class Written(msgspec.Struct, forbid_unknown_fields=True):
+    """What somebody wrote: a note, or why something is done."""
+
+    text: str
+
+
+class Assigned(msgspec.Struct, forbid_unknown_fields=True):
+    """To whom: a user's name; null for nobody."""
+
+    to: str | None
+
+
+class Answer(msgspec.Struct, forbid_unknown_fields=True):
+    """How a case, or one event of it, is answered."""
+
+    verdict: str
+    event: str = ""
+    reason: str = ""
+
+
+class Until(msgspec.Struct, forbid_unknown_fields=True):
+    """Until when."""
+
+    until: str
+
+
+class Undo(msgspec.Struct, forbid_unknown_fields=True):
+    """What is taken back."""
+
+    undo: int
+
+
+class Named(msgspec.Struct, forbid_unknown_fields=True):
+    """One of many cases, as it was seen where a tag says how."""
+
+    id: int
+    tag: str = ""
+
+
+class Bulk(msgspec.Struct, forbid_unknown_fields=True):
+    """The same for many cases."""
+
+    action: str
+    cases: list[Named]
+    verdict: str = ""
+    reason: str = ""
+    until: str = ""
+
+
+class Kept(msgspec.Struct, forbid_unknown_fields=True):
+    """A filter that is kept."""
+
+    query: str
+    shared: bool = False
+
+
+# ---- reading
+
+
+async def cases(service: Service, request: Request) -> Json[documents.CaseList]:
+    """Cases that a filter finds, a part of them."""
+    desk, query = service.cases, request.query
+    wanted = wanted_of(query, request.who, desk.now_ms(), desk.money_places)
+    order, after = order_of(query), cursor_of(query, tuple[int, int])
+    if after is not None and any(abs(part) > LARGEST for part in after):
+        raise ProblemError(400, "bad-query", "The query cannot be read", "cursor: nobody gave this one")
+    found = await service.in_thread(reading.listed, desk, request.who, wanted, order, after, limit_of(query))
+    totals = await service.in_thread(reading.totals, desk, request.who, wanted)
+    return json_response(
+        {
+            "cases": [documents.case(desk, one) for one in found.cases],
+            "totals": documents.totals(desk, totals),
+            "next": next_of(found.after) if found.after else None,
+        }
+    )
+
+
+async def case(service: Service, request: Request) -> Json[documents.CaseWhole]:
+    """One case with its alerts, notes, history, files and questions; its ETag says what was seen."""
+    desk = service.cases
+    found = await done(service, reading.detail, desk, request.who, number_of(request))
+    asked = await service.in_thread(asked_about, service, found.alerts)
+    document: documents.CaseWhole = {**documents.detail(desk, found), "questions": [shown(one) for one in asked]}
+    return json_response(document, headers=_tagged(found.case))
+
+
+async def file(service: Service, request: Request) -> Response:
+    """A file of a case, to be saved: no browser shows it as a page."""
+    number, wanted = number_of(request), request.params["file"]
+    if not _is_number(wanted):
+        raise ProblemError(404, "no-file", "There is no such file", f"case {number} has no file {wanted[:40]!r}")
+    found, content = await done(service, working.file_of, service.cases, request.who, number, int(wanted))
+    name = named_for(found.name, found.media_type)  # one that was attached earlier may have any ending
+    headers: Headers = (
+        (b"content-disposition", f"attachment; filename*=UTF-8''{quote(name, safe='')}".encode()),
+        (b"content-security-policy", b"default-src 'none'; sandbox"),
+    )
+    return Response(content, 200, found.media_type.encode(), headers)
+
+
+async def capacity(service: Service, request: Request) -> Json[documents.Capacity]:
+    """How the day goes, since midnight UTC or the time in `since`."""
+    text = request.query.get("since", "")
+    since_ms = _time(text, "since") if text else None
+    found = await service.in_thread(reading.capacity, service.cases, request.who, since_ms)
+    return json_response(documents.capacity(service.cases, found))
+
+
+# ---- one case
+
+
+async def claim(service: Service, request: Request) -> Json[documents.Case]:
+    """Take it for oneself."""
+    await body_of(request, Nothing, may_be_empty=True)
+    return await _changed(service, request, working.claim)
+
+
+async def release(service: Service, request: Request) -> Json[documents.Case]:
+    """Give it back."""
+    await body_of(request, Nothing, may_be_empty=True)
+    return await _changed(service, request, working.release)
+
+
+async def assign(service: Service, request: Request) -> Json[documents.Case]:
+    """Give it to somebody, or to nobody."""
+    given = await body_of(request, Assigned)
+    return await _changed(service, request, working.assign, given.to or "")
+
+
+async def escalate(service: Service, request: Request) -> Json[documents.Case]:
+    """Put it before those who decide what is hard."""
+    return await _changed(service, request, working.escalate, (await body_of(request, Written)).text)
+
+
+async def reopen(service: Service, request: Request) -> Json[documents.Case]:
+    """Open it again."""
+    return await _changed(service, request, working.reopen, (await body_of(request, Written)).text)
+
+
+async def note(service: Service, request: Request) -> Json[documents.Case]:
+    """Write something down."""
+    given = await body_of(request, Written)
+    found = await done(service, working.note, service.cases, request.who, number_of(request), given.text)
+    return json_response(documents.case(service.cases, reading.shown(found)), headers=_tagged(found))
+
+
+async def attach(service: Service, request: Request) -> Json[documents.CaseFile]:
+    """Add a file: its bytes as they are, its kind in Content-Type, its name in the query."""
+    kind = request.header(b"content-type").decode("latin-1")
+    content, name = await request.body(SIZE_MAX + 1), request.query.get("name", "")
+    found = await done(service, working.attach, service.cases, request.who, number_of(request), name, kind, content)
+    return json_response(documents.attached(found))
+
+
+async def decide(service: Service, request: Request) -> Json[documents.CaseActed]:
+    """Answer it. The labels are written eight seconds later, unless `undo` comes before."""
+    given, tag = await body_of(request, Answer), await _tag(service, request)
+
+    def run() -> deciding.Acted:
+        return deciding.decide(
+            service.cases,
+            request.who,
+            number_of(request),
+            given.verdict,
+            tag=tag,
+            event=given.event,
+            reason=given.reason,
+        )
+
+    return _acted(service, await done(service, run))
+
+
+async def snooze(service: Service, request: Request) -> Json[documents.CaseActed]:
+    """Put it away until a moment."""
+    until_ms = _time((await body_of(request, Until)).until, "until")
+    tag = await _tag(service, request)
+
+    def run() -> deciding.Acted:
+        return deciding.snooze(service.cases, request.who, number_of(request), until_ms, tag=tag)
+
+    return _acted(service, await done(service, run))
+
+
+async def undo(service: Service, request: Request) -> Json[documents.CasesUndone]:
+    """Take back what was done a moment ago."""
+    given = await body_of(request, Undo)
+    if not 0 < given.undo <= LARGEST:
+        raise ProblemError(409, "too-late", "It cannot be undone any more", "there is nothing of this number")
+    desk = service.cases
+    case = number_of(request) if "id" in request.params else 0
+    found = await done(service, deciding.undo, desk, request.who, given.undo, case)
+    return json_response(
+        {
+            "cases": [documents.case(desk, reading.shown(one)) for one in found.restored],
+            "changed": [documents.case(desk, reading.shown(one)) for one in found.changed],
+        }
+    )
+
+
+# ---- many
+
+
+async def claim_next(service: Service, request: Request) -> Json[documents.CaseClaimed]:
+    """The free case with the least time left, of those that a filter finds: claimed. Null where there is none."""
+    await body_of(request, Nothing, may_be_empty=True)
+    desk = service.cases
+    wanted = wanted_of(request.query, request.who, desk.now_ms(), desk.money_places)
+    found = await done(service, working.claim_next, desk, request.who, wanted)
+    shown = None if found is None else documents.case(desk, reading.shown(found))
+    return json_response({"case": shown}, headers=() if found is None else _tagged(found))
+
+
+async def bulk(service: Service, request: Request) -> Json[documents.CasesActed]:
+    """Decide, claim or snooze many; all that can be done is, and one `undo` takes it back."""
+    given = await body_of(request, Bulk)
+    until_ms = _time(given.until, "until") if given.until else 0
+    numbers = {one.id: one.tag for one in given.cases}
+
+    def run() -> tuple[deciding.Acted | None, list[deciding.Failed]]:
+        return deciding.bulk(
+            service.cases,
+            request.who,
+            numbers,
+            given.action,
+            verdict=given.verdict,
+            reason=given.reason,
+            until_ms=until_ms,
+        )
+
+    return json_response(documents.many(service.cases, *await done(service, run)))
+
+
+# ---- views
+
+
+async def views(service: Service, request: Request) -> Json[documents.CaseViews]:
+    """Views with their counts."""
+    found = await service.in_thread(reading.views, service.cases, request.who)
+    return json_response({"views": [documents.view(one) for one in found]})
+
+
+async def put_view(service: Service, request: Request) -> Json[documents.CaseView]:
+    """Keep a filter under a name of one's own."""
+    given = await body_of(request, Kept)
+
+    def run() -> reading.Counted:
+        desk = service.cases
+        kept = reading.put_view(desk, request.who, request.params["name"], given.query, is_shared=given.shared)
+        return next(one for one in reading.views(desk, request.who) if one.view == kept)
+
+    return json_response(documents.view(await done(service, run)))
+
+
+async def remove_view(service: Service, request: Request) -> Json[documents.RemovedView]:
+    """Let go of a view of one's own."""
+    await done(service, reading.remove_view, service.cases, request.who, request.params["name"])
+    return json_response({"removed": request.params["name"]})
+
+
+# ---- below: what all of them do
+
+
+async def _changed(
+    service: Service, request: Request, function: Callable[..., Case], *more: object
+) -> Json[documents.Case]:
+    tag = await _tag(service, request)
+    found = await done(service, function, service.cases, request.who, number_of(request), *more, tag)
+    return json_response(documents.case(service.cases, reading.shown(found)), headers=_tagged(found))
+
+
+def _acted(service: Service, found: deciding.Acted) -> Json[documents.CaseActed]:
+    return json_response(documents.acted(service.cases, found), headers=_tagged(found.cases[0]))
+
+
+async def done(service: Service, function: Callable[..., One], *arguments: object) -> One:
+    """What a function about cases gives. Raises: ProblemError for what it refuses."""
+    try:
+        return await tried(service, function, *arguments)
+    except CaseChangedError as error:
+        raise _was_first(error) from None
+
+
+async def tried(service: Service, function: Callable[..., One], *arguments: object) -> One:
+    """The same, for who shows by themselves what somebody else has changed. Raises: CaseChangedError, ProblemError."""
+    try:
+        return await service.in_thread(function, *arguments)
+    except NoCaseError as error:
+        type_, what = _MISSING.get(type(error), ("no-case", "case"))
+        raise ProblemError(404, type_, f"There is no such {what}", str(error)) from None
+    except TooLateError as error:
+        raise ProblemError(409, "too-late", "It cannot be undone any more", str(error)) from None
+
+
+def _was_first(error: CaseChangedError) -> ProblemError:
+    """The problem of who comes second: who was first, when, and that nothing was saved. Of a case that nobody changed,
+    but that was read otherwise, only the last.
+    """
+    now = reading.shown(error.case)
+    more: ProblemMore = {
+        "by": now.changed_name or None,
+        "at": None if now.is_untouched else time_text(now.changed_ms),
+        "state": now.state,
+        "verdict": now.verdict if now.state == CLOSED else None,
+        "tag": now.tag,
+        "saved": False,
+    }
+    title = "The case is not as it was read" if now.is_untouched else "Somebody else was first"
+    return ProblemError(409, "case-changed", title, str(error), _tagged(now), **more)
+
+
+def number_of(request: Request) -> int:
+    """The number of the case that is asked for. Raises: ProblemError where it is none."""
+    text = request.params["id"]
+    if not _is_number(text):
+        raise ProblemError(404, "no-case", "There is no such case", f"there is no case {text[:40]!r}")
+    return int(text)
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and text.isascii() and len(text) <= DIGITS_MAX
+
+
+async def _tag(service: Service, request: Request) -> str:
+    """What was seen, by If-Match; nothing where the newest is meant, whatever it is."""
+
+    async def there() -> str:
+        return (await done(service, reading.detail, service.cases, request.who, number_of(request))).case.tag
+
+    return "" if tags_of(request) == [ANY] else await seen(request, there)
+
+
+def _tagged(one: Case) -> Headers:
+    return ((b"etag", f'"{one.tag}"'.encode()),)
+
+
+def _time(text: str, what: str) -> int:
+    try:
+        found = parse_time(text)
+    except ValueError as error:
+        raise ProblemError(422, "bad-body", "The request cannot be read", f"{what}: {error}") from None
+    if abs(found) > LARGEST:
+        raise ProblemError(422, "bad-body", "The request cannot be read", f"{what}: no time is so far away")
+    return found
+
+
+async def body_of(request: Request, type_: type[Body], *, may_be_empty: bool = False) -> Body:
+    """What was sent, as it is to be. Raises: ProblemError."""
+    raw = await request.body(BODY_BYTES_MAX)
+    if may_be_empty and not raw.strip():
+        raw = b"{}"
+    try:
+        found = msgspec.json.decode(raw, type=type_)
+    except (ValueError, RecursionError) as error:
+        raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None
+    return found

@@ -1,0 +1,157 @@
+"""Flags of an entity, and what somebody found out about one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypedDict
+
+import msgspec
+
+from shroff.errors import UsageError
+from shroff.events.event import time_text
+from shroff.events.intake import undated
+from shroff.events.mapping import LABEL
+from shroff.log.flags import ACCURACY
+from shroff.log.history import Said, said_last
+from shroff.people.audit import Act
+from shroff.project.stored_keys import stored_text
+from shroff.streams.delivering_rows import Flag, flag_document
+from shroff.streams.log import PENDING, FlagRow
+from shroff.web.api.events import label_shown
+from shroff.web.http.messages import PROBLEM, Json, Request, json_response
+from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
+from shroff.web.http.problems import ProblemError
+from shroff.worker.inbox import LABELS, answers_of, labels_request
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from shroff.app.project import Project
+    from shroff.events.labels import Standing
+    from shroff.log.writer import Writer
+    from shroff.streams.log import Log
+    from shroff.web.service import Service
+
+VERDICTS: Final = {accuracy: verdict for verdict, accuracy in ACCURACY.items()}
+ANALYST: Final = "analyst"
+BODY_BYTES_MAX: Final = 64 * 1024
+
+
+class Judgement(msgspec.Struct, forbid_unknown_fields=True):
+    """What somebody found out about a flag."""
+
+    accuracy: str
+    reason: str | None = None
+
+
+class Flags(TypedDict):
+    """A page of flags, the newest first."""
+
+    flags: list[Flag]
+    next: str | None
+
+
+async def flags(service: Service, request: Request) -> Json[Flags]:
+    """Flags of one key of an entity, newest first."""
+    query = request.query
+    entity, key = query.get("entity", ""), query.get("key", "")
+    if not entity or not key:
+        raise ProblemError(400, "bad-query", "It is not said whose flags", "write ?entity=card&key=c-1")
+    limit, before = limit_of(query), cursor_of(query, tuple[int, str])
+    key = await service.in_thread(known_key, service.project, entity, key)
+    rows, last = parted(await service.in_thread(_rows, service.project, entity, key, before, limit + 1), limit)
+    standings = await verdicts(service, [row.event for row in rows])
+    found = [document(row, standings.get(row.event)) for row in rows]
+    cursor = None if last is None else next_of((last.seq, last.rule))
+    return json_response({"flags": found, "next": cursor})
+
+
+async def judge(service: Service, request: Request) -> Json[Flag]:
+    """Say whether a flag was right: the label `fraud` or `genuine` of its event, by an analyst.
+
+    The same again, when it is what an analyst said of that event last, changes nothing.
+    """
+    try:
+        given = msgspec.json.decode(await request.body(BODY_BYTES_MAX), type=Judgement)
+    except (ValueError, RecursionError) as error:
+        raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None
+    if given.accuracy not in VERDICTS:
+        words = f"accuracy: it is {' or '.join(VERDICTS)}"
+        raise ProblemError(422, "bad-body", "The body cannot be read", words)
+    row = await service.in_thread(_flag, service.project, request.params["id"])
+    before = (await verdicts(service, [row.event])).get(row.event)
+    said = Said(VERDICTS[given.accuracy], ANALYST, given.reason or None)
+    if before is not None and await service.in_thread(_said_last, service.project, row) == said:
+        return json_response(document(row, before))
+    label = {
+        "event": row.event,
+        "verdict": said.verdict,
+        "source": said.source,
+        "known_at": time_text(service.project.now_ms()),
+        **({"reason": given.reason} if given.reason else {}),
+    }
+    reader = service.label_reader()
+    one = undated(reader.one(LABEL, msgspec.json.encode(label), request.who.id))
+    then = document(row, before)
+    act = Act(request.who, "flag.judge", f"flag {then['id']}", then["accuracy"], given.accuracy)
+    places = service.project.definitions.settings.money_places
+    (result,) = await service.asked_of_log(act, LABELS, [labels_request([one], places)])
+    status, body = label_shown(answers_of(result)[0])
+    if status != 200:
+        return Json(body, status, PROBLEM)
+    return json_response(document(row, (await verdicts(service, [row.event])).get(row.event)))
+
+
+async def verdicts(service: Service, events: Sequence[str]) -> Mapping[str, Standing]:
+    """The verdicts in force of these events: as the state of the writer has them, else as the log has."""
+    wanted = frozenset(events)
+
+    def standing(writer: Writer, log: Log) -> dict[str, Standing]:
+        known = writer.state.standings
+        return {name: known[name] for name in wanted if name in known}
+
+    def read() -> dict[str, Standing]:
+        with service.project.reading() as log:
+            return service.verdicts.of(log, wanted)
+
+    if not wanted:
+        return {}
+    return await (service.run_errand(standing) if service.is_ready else service.in_thread(read))
+
+
+def known_key(project: Project, entity: str, key: str) -> str:
+    """The key of an entity as the log has it: what is given in clear is hashed where the entity's keys are."""
+    return stored_text(project.definitions.events, project.hasher, entity, key)
+
+
+def document(row: FlagRow, standing: Standing | None) -> Flag:
+    """A flag for who asks. Its id is its place and rule."""
+    updated_ms = row.time_ms if standing is None else standing.known_at_ms
+    return flag_document(row, PENDING if standing is None else ACCURACY.get(standing.verdict, PENDING), updated_ms)
+
+
+def _rows(project: Project, entity: str, key: str, before: tuple[int, str] | None, limit: int) -> list[FlagRow]:
+    try:
+        with project.reading() as log:
+            return log.flags_of(entity, key, before, limit)
+    except UsageError:  # no log yet
+        return []
+
+
+def _flag(project: Project, id_: str) -> FlagRow:
+    """Raises: ProblemError with 404 where there is none."""
+    place, sign, rule = id_.partition("-")
+    if sign and place.isdecimal() and place.isascii() and 0 < len(place) < 19:
+        seq = int(place)
+        with project.reading() as log:
+            for rows in log.flags_after(seq - 1, seq):
+                for row in rows:
+                    if row.rule == rule:
+                        return row
+    raise ProblemError(404, "no-flag", "There is no such flag", f"there is no flag {id_!r}")
+
+
+def _said_last(project: Project, row: FlagRow) -> Said | None:
+    """What an analyst said last of a flag's event, but for its amount."""
+    with project.reading() as log:
+        last = said_last(log, row.event, row.seq, ANALYST)
+    return None if last is None else msgspec.structs.replace(last, amount=None)

@@ -1,0 +1,296 @@
+"""What labels say together: what came of whom, how fast, what contradicts, what waits, and what customers answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import TYPE_CHECKING, Final, TypedDict
+
+from shroff.cases.labels import (
+    Came,
+    Conflict,
+    Held,
+    Labels,
+    Maturity,
+    came_since,
+    conflicts_in,
+    held_of,
+    maturity_in,
+)
+from shroff.errors import UsageError
+from shroff.events.event import TimeText, time_text
+from shroff.language.values import DAY_MS
+from shroff.log.history import Waiting, waiting_row
+from shroff.log.later_labels import latest
+from shroff.notices.store import Asked
+from shroff.web.http.messages import Json, Request, json_response
+
+if TYPE_CHECKING:
+    from shroff.app.project import Project
+    from shroff.streams.log import Log
+    from shroff.web.service import Service
+
+LOOK_BACK: Final = 500_000  # places of the log: some 200 MB where each has a label, and 5 s for the first look
+DAYS_MAX: Final = 3_650  # that are drawn
+LISTED_MAX: Final = 10_000  # waiting labels: of more the first are not looked for
+SHOWN: Final = 25
+ASKED_MS: Final = 7 * DAY_MS
+CUSTOMER: Final = "customer"
+_NOTHING: Final = Maturity(0, 0, 0, 0, ())
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """What all counted labels say. Conflicts are newest first; `came` is of all, by source."""
+
+    events: int
+    in_force: Mapping[str, int]
+    came: Sequence[Came]
+    conflicts: Sequence[Conflict]
+    maturity: Maturity
+    held: Sequence[Held]
+
+
+_NONE: Final = Together(0, {}, (), (), _NOTHING, ())
+
+
+@dataclass(frozen=True, slots=True)
+class LabelLook:
+    """All that the screen shows. Labels behind place `counted_after` are counted, up to `counted_to`.
+
+    `came` is what came in the `period_ms` up to the newest label; `by_day` counts labels and frauds of each of its
+    days, from `first_day` on. `asked` is what came of the questions of seven days, by the clock. `waits` may be more
+    than what is listed.
+    """
+
+    counted_after: int
+    counted_to: int
+    newest_ms: int
+    together: Together
+    came: Sequence[Came]
+    first_day: int
+    by_day: Sequence[tuple[int, int]]
+    asked: Asked
+    waits: int
+    waiting: Sequence[Waiting]
+
+
+@dataclass(slots=True)
+class LabelBoard:
+    """Follows the labels of a log while somebody looks; what they say together is kept until more come."""
+
+    project: Project
+    _labels: Labels | None = None
+    _known: tuple[int, Together] = (-1, _NONE)
+    _lock: Lock = field(default_factory=Lock)
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def asked(self, service: Service, period_ms: int | None) -> LabelLook:
+        """What there is now, as `look` has it; who waits for another's look waits in no thread."""
+        async with self._turn:
+            return await service.in_thread(self.look, period_ms)
+
+    def look(self, period_ms: int | None) -> LabelLook:
+        """What there is now, of a period up to the newest label or of all; from any thread."""
+        with self._lock:
+            try:
+                with self.project.reading() as log:
+                    labels = self._followed(log)
+                    now_ms = self.project.now_ms()
+                    as_of_ms = latest(log.watermark_ms(), labels.known_at_ms(), now_ms) or 0
+                    waits = log.counts().waiting
+                    rows = log.waiting_all()[:SHOWN] if 0 < waits <= LISTED_MAX else []
+                with self.project.told() as store, store.look() as look:
+                    asked = look.asked_between(now_ms - ASKED_MS, now_ms + 1, now_ms)
+            except UsageError:  # there is no log yet
+                return LabelLook(0, 0, 0, _NONE, came_since({}, 0), 0, (), Asked(), 0, ())
+            together = self._together(labels, as_of_ms)
+            newest_ms = max((one for one in labels.known_at_ms() if one <= as_of_ms), default=0)
+            since_ms = -1 if period_ms is None else newest_ms - period_ms
+            return LabelLook(
+                labels.after,
+                labels.to,
+                newest_ms,
+                together,
+                came_since(labels.histories, since_ms),
+                *_days(labels, since_ms, newest_ms),
+                asked,
+                waits,
+                [waiting_row(one) for one in rows],
+            )
+
+    def _followed(self, log: Log) -> Labels:
+        last = log.last_seq()
+        if self._labels is None or last - self._labels.to > LOOK_BACK:
+            self._labels = Labels(max(0, last - LOOK_BACK))
+        self._labels.follow(log, self.project.definitions)
+        return self._labels
+
+    def _together(self, labels: Labels, as_of_ms: int) -> Together:
+        if self._known[0] != labels.count:
+            histories = labels.histories
+            friendly = {name: one.friendly_reasons for name, one in self.project.definitions.models.items()}
+            found = Together(
+                len(histories),
+                Counter(one.said[one.force].verdict for one in histories.values()),
+                came_since(histories, -1),
+                conflicts_in(histories)[::-1],
+                maturity_in(histories, as_of_ms, friendly=friendly),
+                held_of(histories, CUSTOMER),
+            )
+            self._known = labels.count, found
+        return self._known[1]
+
+
+def _days(labels: Labels, since_ms: int, newest_ms: int) -> tuple[int, list[tuple[int, int]]]:
+    """The first day on which a label came after a moment, and how many came on it and each later one, with frauds."""
+    every, frauds = Counter[int](), Counter[int]()
+    for history in labels.histories.values():
+        for said in history.said:
+            if since_ms < said.known_at_ms <= newest_ms:
+                day = said.known_at_ms // DAY_MS
+                every[day] += 1
+                frauds[day] += said.verdict == "fraud"
+    if not every:
+        return 0, []
+    last = max(every)
+    first = max(min(every), last - DAYS_MAX)
+    return first, [(every[day], frauds[day]) for day in range(first, last + 1)]
+
+
+class LabelsOfSource(TypedDict):
+    """How many labels of a source came, by verdict."""
+
+    source: str
+    verdicts: dict[str, int]
+    newest: TimeText | None
+
+
+class ConflictingLabel(TypedDict):
+    """One label of an event with conflicting labels."""
+
+    verdict: str
+    source: str
+    known_at: TimeText
+    in_force: bool
+
+
+class LabelConflict(TypedDict):
+    """An event with conflicting labels."""
+
+    event: str
+    id: str
+    kind: str
+    labels: list[ConflictingLabel]
+
+
+class MaturityPoint(TypedDict):
+    """The share of frauds that are known after so many days."""
+
+    days: int
+    share: float
+    by_source: dict[str, float]
+
+
+class LabelMaturity(TypedDict):
+    """How fast frauds become known."""
+
+    frauds: int
+    too_young: int
+    later: int
+    curve: list[MaturityPoint]
+
+
+class HeldAnswers(TypedDict):
+    """How many answers of customers were judged by stronger sources, and how many of them held."""
+
+    verdict: str
+    judged: int
+    held: int
+
+
+class CustomerAnswers(TypedDict):
+    """What customers answered in the last seven days."""
+
+    asked_7d: int
+    yes: int
+    no: int
+    no_answer: int
+    open: int
+    held: list[HeldAnswers]
+
+
+class LabelsTogether(TypedDict):
+    """What all labels say together, of the log from `counted_from` to `counted_to`."""
+
+    counted_from: int
+    counted_to: int
+    events: int
+    in_force: dict[str, int]
+    came: list[LabelsOfSource]
+    conflicts: int
+    newest_conflicts: list[LabelConflict]
+    maturity: LabelMaturity
+    waiting: int
+    customers: CustomerAnswers
+
+
+async def labels(service: Service, request: Request) -> Json[LabelsTogether]:
+    """The same as the screen has it."""
+    return json_response(document(await service.label_board.asked(service, None)))
+
+
+def document(found: LabelLook) -> LabelsTogether:
+    """What labels say, for programs."""
+    together, curve = found.together, found.together.maturity
+    return {
+        "counted_from": found.counted_after + 1,
+        "counted_to": found.counted_to,
+        "events": together.events,
+        "in_force": dict(sorted(together.in_force.items())),
+        "came": [
+            {
+                "source": one.source,
+                "verdicts": dict(sorted(one.verdicts.items())),
+                "newest": None if one.newest_ms is None else time_text(one.newest_ms),
+            }
+            for one in together.came
+        ],
+        "conflicts": len(together.conflicts),
+        "newest_conflicts": [_conflict(one) for one in together.conflicts[:SHOWN]],
+        "maturity": {
+            "frauds": curve.frauds,
+            "too_young": curve.too_young,
+            "later": curve.later,
+            "curve": [{"days": one.days, "share": one.share, "by_source": dict(one.by_source)} for one in curve.points],
+        },
+        "waiting": found.waits,
+        "customers": {
+            "asked_7d": found.asked.count,
+            "yes": found.asked.yes,
+            "no": found.asked.no,
+            "no_answer": found.asked.ended,
+            "open": found.asked.open,
+            "held": [{"verdict": one.verdict, "judged": one.judged, "held": one.held} for one in together.held],
+        },
+    }
+
+
+def _conflict(one: Conflict) -> LabelConflict:
+    return {
+        "event": one.event,
+        "id": one.id,
+        "kind": one.kind,
+        "labels": [
+            {
+                "verdict": said.verdict,
+                "source": said.source,
+                "known_at": time_text(said.known_at_ms),
+                "in_force": said.in_force,
+            }
+            for said in one.labels
+        ],
+    }

@@ -1,0 +1,121 @@
+"""One key of an entity: what happened to it, its features, its flags, and whom it shares something with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
+from shroff.events.event import Scalar, TimeText, time_text
+from shroff.explain.entities import EntityLook, Neighbour, Timeline, fields_of
+from shroff.streams.delivering_rows import Flag
+from shroff.streams.log import FlagRow
+from shroff.web.api.cases.flags import document, known_key, verdicts
+from shroff.web.http.messages import Json, Request, json_response
+from shroff.web.http.paging import cursor_of, limit_of, next_of
+from shroff.web.http.problems import ProblemError
+
+if TYPE_CHECKING:
+    from shroff.app.project import Project
+    from shroff.web.service import Service
+
+FLAGS_SHOWN = 20
+
+
+class EntityEvent(TypedDict):
+    """An event of a key. `features` are those of its entity by which it was decided."""
+
+    event: str
+    id: str
+    seq: int
+    time: TimeText
+    fields: dict[str, Scalar]
+    outcome: str | None
+    score: float | None
+    rules: list[str]
+    features: dict[str, Scalar]
+
+
+class EntityKey(TypedDict):
+    """A key of an entity."""
+
+    entity: str
+    key: str
+
+
+class EntityNeighbour(TypedDict):
+    """Another key of the same entity, and the keys that both share, in so many events."""
+
+    key: str
+    through: list[EntityKey]
+    events: int
+
+
+class EntityView(EntityKey):
+    """One key of an entity: events, features, flags and neighbours."""
+
+    timeline: list[EntityEvent]
+    looked_to: int
+    features: dict[str, Scalar]
+    features_of: str | None
+    flags: list[Flag]
+    neighbours: list[EntityNeighbour]
+    next: str | None
+
+
+async def entity(service: Service, request: Request) -> Json[EntityView]:
+    """Timeline, features as of the last decision, flags and neighbours of one key."""
+    name = known_entity(service, request)
+    key = await service.in_thread(known_key, service.project, name, request.params["key"])
+    limit, before = limit_of(request.query), cursor_of(request.query, int)
+    timeline, flags, neighbours = await service.in_thread(looked, service.project, name, key, before, limit)
+    standings = await verdicts(service, [row.event for row in flags])
+    return json_response(
+        {
+            "entity": name,
+            "key": key,
+            "timeline": [
+                {
+                    "event": one.record.type,
+                    "id": one.record.id,
+                    "seq": one.record.seq,
+                    "time": time_text(one.record.time_ms),
+                    "fields": fields_of(one.record),
+                    "outcome": one.outcome,
+                    "score": one.score,
+                    "rules": list(one.rules),
+                    "features": dict(one.features),
+                }
+                for one in timeline.events
+            ],
+            "looked_to": timeline.looked_to,
+            "features": dict(timeline.features),
+            "features_of": timeline.features_of or None,
+            "flags": [document(row, standings.get(row.event)) for row in flags],
+            "neighbours": [_neighbour(one) for one in neighbours],
+            "next": next_of(timeline.looked_to + 1) if timeline.is_cut else None,
+        }
+    )
+
+
+def known_entity(service: Service, request: Request) -> str:
+    """The entity that is asked for. Raises: ProblemError with 404."""
+    name, entities = request.params["entity"], service.project.definitions.events.entities
+    if name not in entities:
+        raise ProblemError(404, "no-entity", "There is no such entity", f"entities are {', '.join(entities)}")
+    return name
+
+
+def looked(
+    project: Project, name: str, key: str, before: int | None, limit: int
+) -> tuple[Timeline, list[FlagRow], list[Neighbour]]:
+    """What the log has of a key; flags and neighbours with the first part only."""
+    with project.reading() as log:
+        look = EntityLook(log, project.definitions, project.key_index(project.definitions))
+        timeline = look.timeline(name, key, before=before, limit=limit)
+        if before is not None:
+            return timeline, [], []
+        return timeline, log.flags_of(name, key, limit=FLAGS_SHOWN), look.neighbours(name, key, timeline)
+
+
+def _neighbour(one: Neighbour) -> EntityNeighbour:
+    through: list[EntityKey] = [{"entity": entity_name, "key": text} for entity_name, text in one.through]
+    return {"key": one.key, "through": through, "events": one.events}

@@ -1,0 +1,312 @@
+"""Events and labels in, decisions out: the routes that programs call all day."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Final, NotRequired, TypedDict, TypeVar
+
+import msgspec
+
+from shroff.events.intake import undated
+from shroff.events.mapping import LABEL
+from shroff.events.readers import ID_LENGTH_MAX
+from shroff.log.draft import DUPLICATE, REFUSED, UNTAKEN, WAITING, Answer
+from shroff.people.audit import Act
+from shroff.project.policy import OUTCOMES
+from shroff.web.api import standing_in
+from shroff.web.http.messages import JSON, LINES, PROBLEM, Request, Response
+from shroff.web.http.problems import ProblemError, at_paths
+from shroff.web.http.schemas import Undecided
+from shroff.worker.answers import CONFLICT, UNPROCESSABLE, problem_of
+from shroff.worker.foreseeing import AT_ONCE_MAX
+from shroff.worker.inbox import LABELS, ROWS_MAX, answers_of, labels_request
+from shroff.worker.ingest import batches
+from shroff.worker.posted import Mistakes, PostReader, TooMuchError
+
+if TYPE_CHECKING:
+    from shroff.events.door import LabelInput
+    from shroff.events.intake import Submission
+    from shroff.people.access import Who
+    from shroff.web.service import Service
+
+One = TypeVar("One")
+
+JSON_TYPES: Final = frozenset([JSON, b"", b"text/json"])
+LINE_TYPES: Final = frozenset([LINES, b"application/jsonl", b"application/json-lines", b"application/x-jsonlines"])
+ANSWERED: Final = b"shroff-answered"
+KNOWN_AT: Final = b"shroff-known-at"
+SENT: Final = "sent"
+LABELS_TOLD: Final = 20  # of those of one request that the record shows
+READ_AT_ONCE: Final = 16 * 1024  # bytes that are read on the event loop; what is longer would hold up the others
+PARTS_AT_ONCE: Final = 300  # commas and line ends of a list
+EVENTS_AT_ONCE: Final = 50  # each takes 80 µs where it has mistakes; 10,000 empty ones take 30 KB and 0.8 s
+SHOWN_AT_ONCE: Final = 200  # answers
+ONE_BYTES_MAX: Final = 1024 * 1024  # an event's texts are at most 65,536 bytes each
+_PATH: Final = re.compile(r"([\w.]+): ")
+_SPACES: Final = b" \t\r\n"
+
+
+class LabelInForce(TypedDict):
+    """The label in force of an event."""
+
+    verdict: str
+    source: str
+
+
+class Labelled(TypedDict):
+    """What became of a label."""
+
+    label: str
+    state: Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["appended", "pending", "duplicate"]})]
+    seq: int | None
+    in_force: NotRequired[LabelInForce]
+
+
+async def post_events(service: Service, request: Request) -> Response:
+    """One event, a list or JSON lines: decided, durable, answered."""
+    reader = service.reader_now()
+    type_name = request.params["event"]
+    if type_name not in reader.definitions.events.types:
+        there = ", ".join(reader.types)
+        raise ProblemError(404, "no-event-type", "There is no such event type", f"event types are {there}")
+    answered = request.header(ANSWERED).decode("latin-1")
+    if answered and answered not in OUTCOMES:
+        raise ProblemError(
+            400, "bad-header", "A header cannot be read", f"Shroff-Answered: one of {', '.join(OUTCOMES)}"
+        )
+    is_explained = is_explanation_asked(request)
+    response = await _taken(service, request, reader, type_name, is_explained=is_explained)
+    if answered and response.status == 200 and response.body[:1] == b"{" and response.media_type == JSON:
+        response = Response(await standing_in.kept(service, request.who, response.body, answered))
+    if is_explained and response.status == 200:
+        return await _explained(service, response)
+    return response
+
+
+async def post_labels(service: Service, request: Request) -> Response:
+    """One label, a list or JSON lines: asked of whoever leads the log, and recorded with who asked."""
+    reader, is_as_sent = service.label_reader(), _is_known_as_sent(request)
+    raw, is_list, are_lines = await _body(request)
+    submissions, mistakes = await _read(
+        service, reader, LABEL, raw, request.who.id, is_list=is_list, are_lines=are_lines
+    )
+    check_rate(service, request, len(submissions))
+    if is_as_sent:
+        submissions = [undated(one) for one in submissions]
+    answers = await taken_labels(service, request.who, submissions)
+    return await _listed(service, label_shown, answers, mistakes, is_list=is_list, are_lines=are_lines)
+
+
+def _is_known_as_sent(request: Request) -> bool:
+    """Whether `known_at` is when the labels were sent, since nobody said when they became known."""
+    said = request.header(KNOWN_AT).decode("latin-1")
+    if said not in {"", SENT}:
+        raise ProblemError(400, "bad-header", "A header cannot be read", f"Shroff-Known-At: {SENT}")
+    return said == SENT
+
+
+async def taken_labels(service: Service, who: Who, submissions: Sequence[Submission]) -> list[Answer]:
+    """What became of labels; that they were asked for is in the record."""
+    if not submissions:
+        return []
+    named = [one.label for one in submissions if one.label is not None]
+    subject = _labelled(named[0]) if len(named) == 1 else f"{len(submissions)} labels"
+    after = [{"event": _labelled(one), "verdict": one.verdict, "source": one.source} for one in named]
+    act = Act(who, "label.add", subject, None, after[:LABELS_TOLD])
+    places = service.project.definitions.settings.money_places
+    bodies = [labels_request(part, places) for part in batches(submissions, ROWS_MAX)]
+    results = await service.asked_of_log(act, LABELS, bodies)
+    return [answer for result in results for answer in answers_of(result)]
+
+
+def _labelled(one: LabelInput) -> str:
+    """Which event a label names: `payment/p-1`; or by fields that are unique, those that are hashed by their hashes."""
+    if one.event_id or not one.unique:
+        return f"{one.event_type}/{one.event_id}"
+    return f"{one.event_type} with {', '.join(f'{name} {text[:ID_LENGTH_MAX]}' for name, text in one.unique)}"
+
+
+async def score(service: Service, request: Request) -> Response:
+    """What would be decided of one event or of each of a list, if it came alone now."""
+    reader = service.reader_now()
+    type_name = request.params["event"]
+    if type_name not in reader.definitions.events.types:
+        there = ", ".join(reader.types)
+        raise ProblemError(404, "no-event-type", "There is no such event type", f"event types are {there}")
+    if is_explanation_asked(request):
+        words = "leave explain=1: what is explained is a decision that is in the log"
+        raise ProblemError(400, "bad-query", "What would be decided is not explained", words)
+    raw, is_list, are_lines = await _body(request)
+    submissions, mistakes = await _read(
+        service, reader, type_name, raw, request.who.id, is_list=is_list, are_lines=are_lines
+    )
+    if len(submissions) > AT_ONCE_MAX:
+        words = f"at most {AT_ONCE_MAX} events are scored in one request, and this one has {len(submissions)}"
+        raise ProblemError(413, "too-many", "There are too many events", words)
+    check_rate(service, request, len(submissions))
+    answers = await service.foreseen(submissions)
+    found = [_foreseen(*shown(*one)) for one in zip(answers, mistakes, strict=True)]
+    return _response(found, is_list=is_list, are_lines=are_lines)
+
+
+# ---- taking
+
+
+def is_explanation_asked(request: Request) -> bool:
+    """Whether the decision is to come with its explanation: `?explain=1`. Raises: ProblemError where it says else."""
+    found = request.query.get("explain", "")
+    if found not in {"", "0", "1"}:
+        raise ProblemError(400, "bad-query", "The query cannot be read", "explain: it is 1, or left out")
+    return found == "1"
+
+
+async def _taken(
+    service: Service, request: Request, reader: PostReader, type_name: str, *, is_explained: bool
+) -> Response:
+    raw, is_list, are_lines = await _body(request)
+    if is_list and is_explained:
+        words = "leave explain=1, or send one event; nothing of this was taken"
+        raise ProblemError(400, "bad-query", "Only one event is explained at a time", words)
+    if not is_list:
+        own: list[tuple[str, str]] = []
+        one = await read_one(service, reader.one, type_name, raw, request.who.id, own)
+        check_rate(service, request, 1)
+        (answer,) = await service.decided((one,), reader)
+        return _response([shown(answer, own)], is_list=False, are_lines=False)
+    submissions, mistakes = await _read(
+        service, reader, type_name, raw, request.who.id, is_list=True, are_lines=are_lines
+    )
+    check_rate(service, request, len(submissions))
+    answers = await service.decided(submissions, reader) if submissions else []
+    return await _listed(service, shown, answers, mistakes, is_list=True, are_lines=are_lines)
+
+
+async def _listed(
+    service: Service,
+    show: Callable[[Answer, Mistakes], tuple[int, bytes]],
+    answers: Sequence[Answer],
+    mistakes: Sequence[Mistakes],
+    *,
+    is_list: bool,
+    are_lines: bool,
+) -> Response:
+    def made() -> Response:
+        found = [show(*each) for each in zip(answers, mistakes, strict=True)]
+        return _response(found, is_list=is_list, are_lines=are_lines)
+
+    return made() if len(answers) <= SHOWN_AT_ONCE else await service.written(made)
+
+
+async def read_one(service: Service, read: Callable[..., One], type_name: str, raw: bytes, *more: object) -> One:
+    """What reads one event gives, on a thread where the event is long."""
+    return read(type_name, raw, *more) if len(raw) <= READ_AT_ONCE else await service.read(read, type_name, raw, *more)
+
+
+async def _body(request: Request) -> tuple[bytes, bool, bool]:
+    """The body, whether it is several, and whether in lines. Raises: ProblemError with 415 for what is no JSON."""
+    media_type = request.media_type
+    are_lines = media_type in LINE_TYPES
+    if not are_lines and media_type not in JSON_TYPES:
+        accepted = ((b"accept-post", b"application/json, application/x-ndjson"),)
+        words = "send one event or a list as application/json, or JSON lines as application/x-ndjson"
+        raise ProblemError(415, "wrong-media-type", "This kind of body is not read here", words, accepted)
+    raw = await request.body()
+    is_list = are_lines or raw.lstrip(_SPACES).startswith(b"[")
+    if not is_list and len(raw) > ONE_BYTES_MAX:
+        words = f"one event has at most {ONE_BYTES_MAX:,} bytes"
+        raise ProblemError(413, "too-long", "The body is too long", words)
+    return raw, is_list, are_lines
+
+
+async def _read(
+    service: Service, reader: PostReader, type_name: str, raw: bytes, place: str, *, is_list: bool, are_lines: bool
+) -> tuple[Sequence[Submission], Sequence[Mistakes]]:
+    if not is_list:
+        own: list[tuple[str, str]] = []
+        return [await read_one(service, reader.one, type_name, raw, place, own)], [own]
+    read = partial(reader.many, type_name, raw, place, are_lines=are_lines)
+    try:
+        parts = raw.count(b",") + raw.count(b"\n")
+        is_short = len(raw) <= READ_AT_ONCE and parts <= PARTS_AT_ONCE and raw.count(b"{") <= EVENTS_AT_ONCE
+        return read() if is_short else await service.read(read)
+    except TooMuchError as error:
+        raise ProblemError(UNPROCESSABLE, "bad-list", "The list cannot be read", str(error)) from None
+
+
+def check_rate(service: Service, request: Request, events: int) -> None:
+    """Raises: ProblemError with 429 where this key has sent too much."""
+    wait_s = service.pace.wait_s(request.who, events)
+    if wait_s > 0:
+        headers = ((b"retry-after", b"%d" % max(1, round(wait_s + 0.5))),)
+        words = f"this key may send {service.limits.rate:,.0f} events a second; nothing of this was taken"
+        raise ProblemError(429, "too-fast", "This key sends too much", words, headers)
+
+
+# ---- answering
+
+
+def shown(answer: Answer, mistakes: Mistakes = ()) -> tuple[int, bytes]:
+    """The status and the JSON of what became of an event."""
+    if answer.document is not None:
+        return 200, answer.document
+    if answer.kind in {REFUSED, UNTAKEN}:
+        return _problem(answer, mistakes)
+    found: Undecided = {"event": answer.type, "id": answer.id, "seq": answer.seq or None, "decided": False}
+    return 200, msgspec.json.encode(found)
+
+
+def event_response(answer: Answer) -> Response:
+    """What the sender of one event, which was read without a mistake, is answered."""
+    return _response([shown(answer)], is_list=False, are_lines=False)
+
+
+def label_shown(answer: Answer, mistakes: Mistakes = ()) -> tuple[int, bytes]:
+    """The same of a label."""
+    if answer.kind in {REFUSED, UNTAKEN}:
+        return _problem(answer, mistakes)
+    state = {DUPLICATE: "duplicate", WAITING: "pending"}.get(answer.kind, "appended")
+    if answer.kind == WAITING and answer.seq:
+        state = "appended"
+    found: Labelled = {"label": answer.id, "state": state, "seq": answer.seq or None}
+    if answer.in_force is not None:
+        found["in_force"] = {"verdict": answer.in_force[0], "source": answer.in_force[1]}
+    return 200, msgspec.json.encode(found)
+
+
+def _problem(answer: Answer, mistakes: Mistakes) -> tuple[int, bytes]:
+    document = problem_of(answer)
+    if document["status"] != CONFLICT:
+        at = _PATH.match(answer.reason)
+        found = mistakes or ([(at[1], answer.reason[at.end() :])] if at else [("", answer.reason)])
+        document["errors"] = at_paths(found)
+    return int(document["status"]), msgspec.json.encode(document)
+
+
+def _foreseen(status: int, body: bytes) -> tuple[int, bytes]:
+    """What would be answered, without the place that it does not have."""
+    if status != 200:
+        return status, body
+    found = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    found["seq"] = msgspec.Raw(b"null")
+    return status, msgspec.json.encode(found)
+
+
+def _response(found: Sequence[tuple[int, bytes]], *, is_list: bool, are_lines: bool) -> Response:
+    if not is_list:
+        status, body = found[0]
+        return Response(body, status, JSON if status == 200 else PROBLEM)
+    if are_lines:
+        return Response(b"".join(body + b"\n" for _, body in found), 200, LINES)
+    return Response(b"[" + b",".join([body for _, body in found]) + b"]")
+
+
+async def _explained(service: Service, response: Response) -> Response:
+    """The same answer with its explanations."""
+    document = msgspec.json.decode(response.body)
+    if "outcome" not in document:
+        return response
+    event, id_ = document["event"], document["id"]
+    found = await service.in_thread(service.project.explain, f"{event}/{id_}")
+    return Response(await service.in_thread(standing_in.told, service, event, id_, found.json()))

@@ -1,0 +1,306 @@
+"""How the service and all it needs are: what `doctor` says, what is in quarantine, and bringing that back in."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Final, TypeAlias, TypedDict
+
+import msgspec
+
+from shroff.errors import StorageError, UsageError
+from shroff.events.event import TimeText, time_text
+from shroff.monitoring.doctor import NOTE, WRONG, Finding
+from shroff.monitoring.doctor_seen import Seen
+from shroff.monitoring.drift_record import DriftLook, DriftRecord, read_record
+from shroff.people.access import Right, Who
+from shroff.people.audit import Act
+from shroff.streams.log import Refused
+from shroff.web.http.messages import Json, Request, json_response
+from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
+from shroff.web.http.problems import ProblemError
+from shroff.worker.inbox import DROP, RETRY, drop_request, dropped_of, retried_of, retry_request
+from shroff.worker.outbox import SinkState
+from shroff.worker.retrying import Retried, known_numbers
+
+if TYPE_CHECKING:
+    from shroff.app.project import Project
+    from shroff.web.service import Service
+
+FRESH_S: Final = 60.0  # for which a look serves everybody: one costs about a second, and asks systems outside
+AGAIN_S: Final = 5.0  # and at least, for who wants another one now
+OLD_S: Final = 600.0  # from when on a look says nothing of now
+PATIENCE_S: Final = 0.05  # for which a page waits for a new look before it shows what is known
+BODY_BYTES_MAX: Final = 256 * 1024
+NUMBERS_MAX: Final = 10_000
+RAW_SHOWN: Final = 2_000  # bytes of an entry
+InThread: TypeAlias = "Callable[[Callable[[], Look]], Awaitable[Look]]"
+_ORDER: Final = {WRONG: 0, NOTE: 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was found, and when. Findings stand with what is wrong first."""
+
+    at_ms: int
+    findings: Sequence[Finding]
+    sinks: Sequence[SinkState]
+    drift: DriftRecord
+
+    @property
+    def wrong(self) -> list[Finding]:
+        return [one for one in self.findings if one.state == WRONG]
+
+    @property
+    def notes(self) -> list[Finding]:
+        return [one for one in self.findings if one.state == NOTE]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a page can show at once: the newest look, if there is one that says something of now, and whether another
+    is under way.
+    """
+
+    look: Look | None
+    is_looking: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An entry of quarantine; `raw` is empty where it may hold what is personal, and who looks may not see that."""
+
+    number: int
+    entry: Refused
+    raw: str
+    is_withheld: bool
+
+
+class HealthBoard:
+    """Looks once a minute at most, whoever asks; never while nobody does.
+
+    The first look at a long log reads all its labels and the newest snapshot, and a system outside may take seconds to
+    say nothing. So who asks for a page is shown what is known, and a look goes on beside it.
+    """
+
+    def __init__(self, project: Project, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._project, self._clock_s = project, clock_s
+        self._lock = Lock()
+        self._looked_s = float("-inf")
+        self._found: Look | None = None
+        self._seen = Seen()
+        self._beside: asyncio.Task[Look] | None = None
+
+    async def known(self, in_thread: InThread, *, is_now: bool = False) -> Known:
+        """What is known at once; begins a look where that is old, and waits for it for a moment. In the event loop.
+
+        Raises: what a look raised.
+        """
+        task = self._beside
+        if task is None or (task.done() and task.exception() is None):  # one that failed is told once
+            task = self._beside = asyncio.ensure_future(in_thread(lambda: self.look(is_now=is_now)))
+        if (await asyncio.wait({task}, timeout=PATIENCE_S))[0]:
+            self._beside = None if self._beside is task else self._beside
+            return Known(task.result(), is_looking=False)
+        is_old = self._clock_s() - self._looked_s >= OLD_S
+        return Known(None if is_old else self._found, is_looking=True)
+
+    def look(self, *, is_now: bool = False) -> Look:
+        """How all is; from any thread. `is_now`: no older than a few seconds."""
+        with self._lock:
+            age_s = self._clock_s() - self._looked_s
+            if self._found is None or age_s >= (AGAIN_S if is_now else FRESH_S):
+                self._found = self._look()
+                self._looked_s = self._clock_s()
+            return self._found
+
+    def _look(self) -> Look:
+        project = self._project
+        findings = sorted(project.doctor(self._seen), key=lambda one: _ORDER.get(one.state, 2))
+        try:
+            sinks: Sequence[SinkState] = project.sink_states()
+        except UsageError:  # there is no log yet
+            sinks = []
+        try:
+            drift = read_record(project.places)
+        except StorageError:  # which is among the findings
+            drift = DriftRecord()
+        return Look(project.now_ms(), findings, sinks, drift)
+
+
+class SinkHealth(TypedDict):
+    """How far a sink is: `through` is null before the first delivery."""
+
+    name: str
+    kind: str
+    through: int | None
+    lag: int
+    stuck: int
+
+
+class Health(TypedDict):
+    """What `doctor` found, the sinks, and the last drift check of each event type."""
+
+    at: TimeText
+    ok: bool
+    state: str
+    ready: bool
+    findings: list[Finding]
+    sinks: list[SinkHealth]
+    drift: dict[str, DriftLook]
+
+
+class QuarantineEntry(TypedDict):
+    """Input that was refused. `raw` is null where it may hold personal data that the caller may not see."""
+
+    number: int
+    source: str
+    place: str
+    type: str
+    reason: str
+    at: TimeText
+    raw: str | None
+
+
+class Quarantine(TypedDict):
+    """A page of the quarantine."""
+
+    entries: list[QuarantineEntry]
+    next: str | None
+
+
+class RetriedEntry(TypedDict):
+    """What became of one entry."""
+
+    number: int
+    outcome: str
+    reason: str
+
+
+class RetriedEntries(TypedDict):
+    """What became of the entries that were retried."""
+
+    read: int
+    taken: int
+    quarantined: int
+    entries: list[RetriedEntry]
+
+
+class DroppedEntries(TypedDict):
+    """How many entries were removed."""
+
+    dropped: int
+
+
+async def health(service: Service, request: Request) -> Json[Health]:
+    """How all is."""
+    found = await service.in_thread(service.health.look)
+    return json_response(
+        {
+            "at": time_text(found.at_ms),
+            "ok": not found.wrong,
+            "state": service.state,
+            "ready": service.is_ready,
+            "findings": list(found.findings),
+            "sinks": [
+                {"name": one.name, "kind": one.kind, "through": one.through, "lag": one.lag, "stuck": one.stuck}
+                for one in found.sinks
+            ],
+            "drift": found.drift.looks,
+        }
+    )
+
+
+# ---- quarantine
+
+
+class Numbers(msgspec.Struct, forbid_unknown_fields=True):
+    """Entries by their numbers."""
+
+    numbers: list[int]
+
+
+async def quarantine(service: Service, request: Request) -> Json[Quarantine]:
+    """What was refused, the newest first."""
+    limit, before = limit_of(request.query), cursor_of(request.query, int)
+    found, last = parted(await service.in_thread(entries, service.project, request.who, limit + 1, before), limit)
+    shown: list[QuarantineEntry] = [
+        {
+            "number": one.number,
+            "source": one.entry.source,
+            "place": one.entry.place,
+            "type": one.entry.type,
+            "reason": one.entry.reason,
+            "at": time_text(one.entry.at_ms),
+            "raw": None if one.is_withheld else one.raw,
+        }
+        for one in found
+    ]
+    return json_response({"entries": shown, "next": None if last is None else next_of(last.number)})
+
+
+async def retry(service: Service, request: Request) -> Json[RetriedEntries]:
+    """Bring entries back in."""
+    found = await retried(service, request, await _numbers(request))
+    return json_response(
+        {
+            "read": len(found),
+            "taken": sum(not one.stays for one in found),
+            "quarantined": sum(one.stays for one in found),
+            "entries": [{"number": one.number, "outcome": one.outcome, "reason": one.reason} for one in found],
+        }
+    )
+
+
+async def drop(service: Service, request: Request) -> Json[DroppedEntries]:
+    """Remove entries for ever."""
+    return json_response({"dropped": await dropped(service, request, await _numbers(request))})
+
+
+async def retried(service: Service, request: Request, numbers: Sequence[int]) -> list[Retried]:
+    """Bring these back in, as who asks. Raises: UsageError for one that is not there."""
+    await service.in_thread(_check, service.project, numbers)
+    act = Act(request.who, "quarantine.retry", "quarantine", None, list(numbers))
+    (result,) = await service.asked_of_log(act, RETRY, [retry_request(numbers, {})])
+    return retried_of(result)
+
+
+async def dropped(service: Service, request: Request, numbers: Sequence[int]) -> int:
+    """Remove these for ever, as who asks. Raises: UsageError for one that is not there."""
+    await service.in_thread(_check, service.project, numbers)
+    act = Act(request.who, "quarantine.drop", "quarantine", None, list(numbers))
+    (result,) = await service.asked_of_log(act, DROP, [drop_request(numbers)])
+    return dropped_of(result)
+
+
+def entries(project: Project, who: Who, limit: int, before: int | None = None) -> list[Kept]:
+    """Entries of quarantine, the newest first, from before this number on."""
+    definitions = project.definitions
+    is_withheld = definitions.events.has_personal and not who.may(Right.READ_PERSONAL)
+    try:
+        with project.reading() as log:
+            numbers = [one for one in log.refused_numbers() if before is None or one < before][-limit:]
+            found = log.refused(numbers)
+    except UsageError:  # there is no log yet
+        return []
+    return [
+        Kept(number, entry, "" if is_withheld else entry.raw[:RAW_SHOWN].decode("utf-8", "replace"), is_withheld)
+        for number, entry in reversed(found)
+    ]
+
+
+def _check(project: Project, numbers: Sequence[int]) -> None:
+    if not numbers or len(numbers) > NUMBERS_MAX:
+        raise UsageError(f"name 1 to {NUMBERS_MAX:,} entries of quarantine by their numbers.")
+    with project.reading() as log:
+        known_numbers(log, numbers)
+
+
+async def _numbers(request: Request) -> list[int]:
+    try:
+        return msgspec.json.decode(await request.body(BODY_BYTES_MAX), type=Numbers).numbers
+    except (ValueError, RecursionError) as error:
+        raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None

@@ -1,0 +1,294 @@
+"""What happens now: the figures of the screen Live, as JSON; and the board that counts them for everybody who looks."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Final, NotRequired, TypedDict
+
+from shroff.cases.case import Wanted
+from shroff.errors import UsageError
+from shroff.events.event import TimeText, time_text
+from shroff.language.values import DAY_MS, show_decimal
+from shroff.monitoring.pulse import HOUR_MS, MINUTE_MS, Figures, Pulse
+from shroff.people.access import Right
+from shroff.streams.log import Counts
+from shroff.web.http.messages import Json, Request, json_response
+from shroff.web.http.problems import ProblemError
+from shroff.worker.serving.counts import Latencies, Work
+
+if TYPE_CHECKING:
+    from shroff.app.project import Project
+    from shroff.cases.desk import CaseDesk
+    from shroff.web.service import Service
+
+FRESH_S: Final = 0.9  # for which what was counted serves everybody
+CASES_FRESH_S: Final = 10.0  # the sum over all open cases takes a tenth of a second where they are 100,000
+SAMPLE_S: Final = 10.0
+SAMPLED_S: Final = 300.0
+QUANTILES: Final = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """What the page looks back over, and in which steps it is drawn."""
+
+    code: str
+    name: str
+    length_ms: int
+    step_ms: int
+    step_name: str
+
+
+PERIODS: Final = {
+    one.code: one
+    for one in (
+        Period("1h", "Last hour", HOUR_MS, MINUTE_MS, "a minute"),
+        Period("24h", "24 hours", DAY_MS, 15 * MINUTE_MS, "15 minutes"),
+        Period("7d", "7 days", 7 * DAY_MS, 2 * HOUR_MS, "2 hours"),
+    )
+}
+FIRST: Final = "24h"
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    at_s: float
+    latencies: Latencies
+    taken: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """How quickly this process answers, and how much it takes. `now` is the last five minutes that were looked at."""
+
+    now_ms: Mapping[str, float | None]
+    ever_ms: Mapping[str, float | None]
+    rate: float
+    since_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCases:
+    """Cases that are not closed: how many, what they have at stake, and by when the first is to be answered."""
+
+    count: int = 0
+    stake: str | None = None
+    first_due_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """All that the screen shows; the same one for all who look within a second. `cases` are of no period."""
+
+    period: Period
+    figures: Figures
+    answers: Answers
+    counts: Counts
+    waiting: int
+    waiting_age_s: float
+    cases: OpenCases
+
+
+class Board:
+    """Counts for everybody who looks, once a second at most; nothing while nobody does."""
+
+    def __init__(
+        self,
+        project: Project,
+        work: Callable[[], Work],
+        cases: CaseDesk,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._project, self._work, self._desk, self._clock_s = project, work, cases, clock_s
+        self._pulse, self._lock = Pulse(), Lock()
+        self._samples: deque[_Sample] = deque()
+        self._counts, self._cases = Counts(0, 0, 0), OpenCases()
+        self._figures: dict[str, tuple[tuple[int, int], Figures]] = {}
+        self._looks: dict[str, Look] = {}
+        self._looked_s = self._cases_s = float("-inf")
+
+    def look(self, period: Period, waiting: int, waiting_age_s: float) -> Look:
+        """The figures of now; from any thread. Raises: as reading the log does."""
+        with self._lock:
+            now_s = self._clock_s()
+            if now_s - self._looked_s >= FRESH_S:
+                self._follow(now_s)
+                self._looks, self._looked_s = {}, now_s
+            if period.code in self._looks:
+                return self._looks[period.code]
+            counted, figures = self._figures.get(period.code, (None, None))
+            if figures is None or counted != self._pulse.counted:
+                figures = self._pulse.figures(period.length_ms, period.step_ms)
+                self._figures[period.code] = self._pulse.counted, figures
+            answers = self._answers(now_s)
+            found = Look(period, figures, answers, self._counts, waiting, waiting_age_s, self._cases)
+            self._looks[period.code] = found
+            return found
+
+    def _follow(self, now_s: float) -> None:
+        try:
+            with self._project.reading() as log:
+                self._pulse.follow(log, self._project.definitions)
+                self._counts = log.counts()
+            if now_s - self._cases_s >= CASES_FRESH_S:
+                self._cases, self._cases_s = _open_cases(self._desk), now_s
+        except UsageError:  # there is no log yet
+            return
+
+    def _answers(self, now_s: float) -> Answers:
+        work = self._work()
+        taken = work.counts.events.appended
+        if not self._samples or now_s - self._samples[-1].at_s >= SAMPLE_S:
+            self._samples.append(_Sample(now_s, work.latencies.copy(), taken))
+        while now_s - self._samples[0].at_s > SAMPLED_S and len(self._samples) > 1:
+            self._samples.popleft()
+        first = self._samples[0]
+        lately, since_s = work.latencies.since(first.latencies), now_s - first.at_s
+        rate = (taken - first.taken) / since_s if since_s > 0 else 0.0
+        return Answers(_quantiles(lately), _quantiles(work.latencies), max(rate, 0.0), since_s)
+
+
+def _open_cases(desk: CaseDesk) -> OpenCases:
+    with desk.store.look() as look:
+        totals, first = look.totals(Wanted()), look.queue(Wanted(), limit=1)
+    stake = None if totals.stake is None else show_decimal(totals.stake, desk.money_places)
+    return OpenCases(totals.count, stake, first[0].due_ms if first else None)
+
+
+def _quantiles(latencies: Latencies) -> dict[str, float | None]:
+    return {name: latencies.quantile_ms(share) for name, share in QUANTILES.items()}
+
+
+def period_of(query: Mapping[str, str]) -> Period:
+    """The period that is asked for. Raises: ProblemError where there is none of this name."""
+    found = PERIODS.get(query.get("period", FIRST))
+    if found is None:
+        raise ProblemError(400, "bad-query", "The query cannot be read", f"period: one of {', '.join(PERIODS)}")
+    return found
+
+
+async def look(service: Service, period: Period) -> Look:
+    """What there is to see now."""
+    return await service.in_thread(service.board.look, period, service.posts.waiting, service.posts.age_s)
+
+
+class OutcomeCount(TypedDict):
+    """Decisions of one outcome."""
+
+    count: int
+    money: str | None
+
+
+class HitRange(TypedDict):
+    """The typical range of a rule's hits in an hour."""
+
+    low: int
+    high: int
+
+
+class RuleHitCount(TypedDict):
+    """What a rule did in the last hour."""
+
+    rule: str
+    hits_1h: int
+    shadow: bool
+    usual_1h: HitRange | None
+    is_spike: bool
+
+
+class CasesOpen(TypedDict):
+    """Cases that are not closed."""
+
+    open: int
+    at_stake: str | None
+    first_due: TimeText | None
+
+
+LiveStep = TypedDict("LiveStep", {"from": TimeText, "decided": int, "not_approved": int})
+Live = TypedDict(
+    "Live",
+    {
+        "period": str,
+        "from": TimeText,
+        "to": TimeText,
+        "counted_from": int,
+        "is_whole": bool,
+        "came": int,
+        "decided": int,
+        "by_outcome": dict[str, OutcomeCount],
+        "verdicts": dict[str, int],
+        "steps": list[LiveStep],
+        "rules": list[RuleHitCount],
+        "answer_ms": dict[str, float | None],
+        "answer_ms_ever": dict[str, float | None],
+        "events_per_second": float,
+        "waiting": int,
+        "waiting_age_s": float,
+        "quarantined": int,
+        "labels_waiting": int,
+        "outbox": int,
+        "outbox_stuck": int,
+        "cases": NotRequired[CasesOpen],
+    },
+)
+
+
+async def live(service: Service, request: Request) -> Json[Live]:
+    """The same figures as the screen has them."""
+    found = document(await look(service, period_of(request.query)))
+    if not request.who.may(Right.READ_CASES):
+        del found["cases"]
+    return json_response(found)
+
+
+def document(found: Look) -> Live:
+    """The figures for programs."""
+    figures, answers, counts = found.figures, found.answers, found.counts
+    return {
+        "period": found.period.code,
+        "from": time_text(figures.start_ms),
+        "to": time_text(figures.end_ms),
+        "counted_from": figures.counted_from,
+        "is_whole": figures.is_whole,
+        "came": figures.came,
+        "decided": figures.decided,
+        "by_outcome": {
+            outcome: {"count": count, "money": str(figures.money[outcome]) if outcome in figures.money else None}
+            for outcome, count in sorted(figures.outcomes.items())
+        },
+        "verdicts": dict(sorted(figures.verdicts.items())),
+        "steps": [
+            {"from": time_text(one.start_ms), "decided": one.decided, "not_approved": one.not_approved}
+            for one in figures.steps
+        ],
+        "rules": [
+            {
+                "rule": one.rule,
+                "hits_1h": one.hits,
+                "shadow": one.is_shadow,
+                "usual_1h": None
+                if one.usual is None
+                else {"low": int(str(one.usual.lowest)), "high": int(str(one.usual.highest))},
+                "is_spike": one.is_spike,
+            }
+            for one in figures.rules
+        ],
+        "answer_ms": dict(answers.now_ms),
+        "answer_ms_ever": dict(answers.ever_ms),
+        "events_per_second": round(answers.rate, 3),
+        "waiting": found.waiting,
+        "waiting_age_s": found.waiting_age_s,
+        "quarantined": counts.refused,
+        "labels_waiting": counts.waiting,
+        "outbox": counts.outbox,
+        "outbox_stuck": counts.stuck,
+        "cases": {
+            "open": found.cases.count,
+            "at_stake": found.cases.stake,
+            "first_due": None if found.cases.first_due_ms is None else time_text(found.cases.first_due_ms),
+        },
+    }

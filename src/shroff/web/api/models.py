@@ -1,0 +1,117 @@
+"""Which models are in force: promoting, going back, and putting in shadow, as who asks and with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict
+
+import msgspec
+
+from shroff.app.models.promoting import Deployment, Shown
+from shroff.errors import UsageError
+from shroff.models.in_force import Promotion
+from shroff.models.registry import GateResult
+from shroff.people.audit import Act
+from shroff.web.http.messages import Json, Request, json_response
+from shroff.web.http.problems import ProblemError
+
+if TYPE_CHECKING:
+    from shroff.app.project import Project
+    from shroff.web.service import Service
+
+BODY_BYTES_MAX: Final = 64 * 1024
+REASON_MAX: Final = 1_000
+
+
+class Wish(msgspec.Struct, forbid_unknown_fields=True):
+    """What is wanted of a model: `promote`, `shadow`, `unshadow` or `rollback`, and why.
+
+    `waive` names gates that failed, each by metric and limit.
+    """
+
+    do: str
+    reason: str
+    waive: list[str] = []
+
+
+class Model(TypedDict):
+    """Everything that is known of one model."""
+
+    id: str
+    event: str
+    role: str
+    digest: str
+    gates: list[GateResult]
+    metrics: Annotated[dict[str, Any], msgspec.Meta(description="`metrics.json`, as the reference of metrics has it.")]
+    promotions: list[Promotion]
+    manifest: Annotated[dict[str, Any], msgspec.Meta(description="`manifest.json`: how the model was made.")]
+    redefined: list[str]
+
+
+async def one_model(service: Service, request: Request) -> Json[Model]:
+    """Everything that is known of one model."""
+    found = await service.in_thread(shown, service.project, request.params["id"])
+    return json_response(
+        {
+            "id": found.stored.id,
+            "event": found.stored.event,
+            "role": found.role,
+            "digest": found.stored.digest,
+            "gates": list(found.stored.gates),
+            "metrics": found.stored.metrics,
+            "promotions": list(found.promotions),
+            "manifest": found.stored.manifest,
+            "redefined": list(found.redefined),
+        }
+    )
+
+
+async def change_model(service: Service, request: Request) -> Json[Deployment]:
+    """Another role for a model."""
+    try:
+        given = msgspec.json.decode(await request.body(BODY_BYTES_MAX), type=Wish)
+    except (ValueError, RecursionError) as error:
+        raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None
+    found = await changed(service, request, given)
+    return json_response(found, 409 if found.failed else 200)
+
+
+def shown(project: Project, id_: str) -> Shown:
+    """A model. Raises: ProblemError with 404 where there is none."""
+    if id_ not in {one.summary.id for one in project.models()}:
+        raise ProblemError(404, "no-model", "There is no such model", f"there is no model {id_!r}")
+    return project.model(id_)
+
+
+def checked_reason(text: str) -> str:
+    """Why something is done, as the record keeps it. Raises: UsageError where nothing is said, or too much."""
+    reason = text.strip()
+    if not reason or len(reason) > REASON_MAX or not reason.isprintable():
+        raise UsageError(f"say why, on one line of {REASON_MAX:,} characters at most.")
+    return reason
+
+
+async def changed(service: Service, request: Request, given: Wish) -> Deployment:
+    """Do it as who asks, with the reason in the record. Raises: UsageError where it cannot be done."""
+    reason, id_ = checked_reason(given.reason), request.params["id"]
+    found = await service.in_thread(shown, service.project, id_)
+    project = service.project.acting_as(request.who)
+    do = _deed(project, given.do, found, reason, given.waive, request.who.name)
+    await service.recorded(Act(request.who, "model.ask", f"model {id_}", None, {"do": given.do, "reason": reason}))
+    return await service.in_thread(do)
+
+
+def _deed(
+    project: Project, what: str, found: Shown, reason: str, waive: Sequence[str], by: str
+) -> Callable[[], Deployment]:
+    id_ = found.stored.id
+    match what:
+        case "promote":
+            return lambda: project.promote(id_, waive=waive, reason=reason if waive else "", by=by)
+        case "shadow" | "unshadow":
+            return lambda: project.shadow(id_, stop=what == "unshadow")
+        case "rollback":
+            if found.role != "champion":
+                raise UsageError(f"{id_} is not the champion; only from that one can be gone back.")
+            return lambda: project.rollback(found.stored.event)
+    raise UsageError("do: it is promote, shadow, unshadow or rollback.")

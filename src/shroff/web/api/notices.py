@@ -1,0 +1,396 @@
+"""Notices over HTTP: what is declared, previews and tests, what waits and what was refused, the built-in mailbox."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated, Any, Final, NotRequired, TypedDict
+
+import msgspec
+
+from shroff.events.event import TimeText, time_text
+from shroff.notices.mailbox import Kept, kept_mail, kept_mails
+from shroff.notices.store import OPEN, REFUSED, SENT, STATES, UNKNOWN, Letter, Question
+from shroff.notices.texts.mails import one_line
+from shroff.people.access import Right
+from shroff.people.audit import Act
+from shroff.web.http.messages import Json, Request, json_response
+from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
+from shroff.web.http.problems import ProblemError
+from shroff.web.http.routes import API, Route, Told
+from shroff.web.http.schemas import record
+
+if TYPE_CHECKING:
+    from shroff.app.project import Project
+    from shroff.notices.definitions import Notice
+    from shroff.notices.mailer import Mail
+    from shroff.web.service import Service
+
+BODY_BYTES_MAX: Final = 4_096
+_TEXT: Final[dict[str, Any]] = {"type": "string"}
+
+
+class Test(msgspec.Struct, forbid_unknown_fields=True):
+    """To whom a test goes, and of which event."""
+
+    to: str
+    event: str = ""
+
+
+class NoticeShown(TypedDict):
+    """A notice: no secret and no address of a recipient."""
+
+    name: str
+    on: str
+    event: str | None
+    channel: str
+    to: str | None
+    asks: bool
+    digest_s: float | None
+    verbose: bool
+
+
+class Notices(TypedDict):
+    """The notices of the project."""
+
+    notices: list[NoticeShown]
+
+
+class MailPreview(TypedDict):
+    """The subject and the texts of a mail."""
+
+    subject: str
+    text: str
+    html: str
+
+
+class TestSent(TypedDict):
+    """Whether the mail server took a test, and what it refused."""
+
+    sent: bool
+    refused: list[str]
+
+
+class LetterShown(TypedDict):
+    """A message in the outbox; its recipient only as people may see it."""
+
+    id: str
+    notice: str
+    rule: str | None
+    to: str
+    state: Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(STATES)})]
+    attempts: int
+    made: TimeText
+    due: TimeText | None
+    done: TimeText | None
+    reason: str | None
+
+
+class Outbox(TypedDict):
+    """A page of messages, how much waits to become one, and what keeps all of them from leaving."""
+
+    waiting: int
+    trouble: str | None
+    next: str | None
+    letters: list[LetterShown]
+
+
+KeptMail = TypedDict(
+    "KeptMail",
+    {
+        "name": str,
+        "subject": str,
+        "from": str,
+        "to": str,
+        "at": TimeText,
+        "text": NotRequired[str],
+        "html": NotRequired[str],
+    },
+)
+
+
+class Mailbox(TypedDict):
+    """The newest mails of the built-in mailbox, without their texts."""
+
+    mails: list[KeptMail]
+
+
+class QuestionShown(TypedDict):
+    """A question to a customer, and the answer."""
+
+    notice: str
+    event: str
+    asked: TimeText
+    until: TimeText
+    answer: str | None
+    answered: TimeText | None
+    released: bool
+
+
+class Questions(TypedDict):
+    """The questions about one decision, the oldest first."""
+
+    questions: list[QuestionShown]
+
+
+async def all_notices(service: Service, request: Request) -> Json[Notices]:
+    """The notices of the project."""
+    found = await service.in_thread(lambda: service.project.notices)
+    return json_response({"notices": [notice_shown(one) for one in found.values()]})
+
+
+async def preview(service: Service, request: Request) -> Json[MailPreview]:
+    """The mail that a notice would send."""
+    name, event = request.params["name"], request.query.get("event", "")
+    await _known(service, name)
+    mail = await service.in_thread(service.project.preview, name, event)
+    return json_response(mail_shown(mail))
+
+
+async def test(service: Service, request: Request) -> Json[TestSent]:
+    """Send that mail to an address, now."""
+    try:
+        given = msgspec.json.decode(await request.body(BODY_BYTES_MAX), type=Test)
+    except (ValueError, RecursionError) as error:
+        raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None
+    name = request.params["name"]
+    await _known(service, name)
+    await service.recorded(Act(request.who, "notice.test", f"notice {name}", None, {"event": given.event}))
+    refused = await service.in_thread(service.project.test_notice, name, given.to, given.event)
+    return json_response({"sent": not refused, "refused": refused})
+
+
+async def outbox(service: Service, request: Request) -> Json[Outbox]:
+    """What waits to be told, and letters in a state."""
+    query = request.query
+    states = [one for one in query.get("state", "").split(",") if one]
+    if any(one not in STATES for one in states):
+        raise ProblemError(400, "bad-query", "The query cannot be read", f"state: of {', '.join(STATES)}")
+    limit, before = limit_of(query), cursor_of(query, tuple[int, str])
+    waiting, found = await service.in_thread(letters_of, service.project, states, before, limit + 1)
+    letters, last = parted(found, limit)
+    cursor = None if last is None else next_of((last.made_ms, last.id))
+    trouble = [one.trouble.words for one in service.work.sinks if one.trouble is not None and one.name == "notices"]
+    return json_response(
+        {
+            "waiting": waiting,
+            "trouble": trouble[0] if trouble else None,
+            "next": cursor,
+            "letters": [letter_shown(one) for one in letters],
+        }
+    )
+
+
+async def retry(service: Service, request: Request) -> Json[LetterShown]:
+    """Have a letter leave again that was refused."""
+    id_ = request.params["id"]
+    await service.recorded(Act(request.who, "notice.retry", f"letter {one_line(id_)}"))
+    return json_response(letter_shown(await service.in_thread(service.project.retry_letter, id_)))
+
+
+async def mailbox(service: Service, request: Request) -> Json[Mailbox]:
+    """The mails that lie as files, where no server takes them."""
+    limit = limit_of(request.query)
+    found = await service.in_thread(kept_mails, service.project.places.mail, limit)
+    return json_response({"mails": [_kept_shown(one, is_whole=False) for one in found]})
+
+
+async def mailbox_mail(service: Service, request: Request) -> Json[KeptMail]:
+    """One of them, with its texts."""
+    found = await service.in_thread(kept_mail, service.project.places.mail, request.params["name"])
+    if found is None:
+        raise ProblemError(404, "no-mail", "There is no such mail", "the mailbox has no mail of this name")
+    return json_response(_kept_shown(found, is_whole=True))
+
+
+async def questions(service: Service, request: Request) -> Json[Questions]:
+    """What customers were asked about a decision, and what they said."""
+    event = f"{request.params['event']}/{request.params['id']}"
+    found = await service.in_thread(_questions, service.project, event)
+    return json_response({"questions": [question_shown(one) for one in found]})
+
+
+# ---- how it is shown
+
+
+def notice_shown(one: Notice) -> NoticeShown:
+    """A notice: no secret and no address of one who is told."""
+    to = one.to.role or ("the event" if one.to.of_event is not None else f"{len(one.to.addresses)} addresses")
+    return {
+        "name": one.name,
+        "on": one.on,
+        "event": one.event or None,
+        "channel": one.channel,
+        "to": to if one.channel == "mail" else None,
+        "asks": one.asks,
+        "digest_s": one.digest_ms / 1_000 if one.digest_ms else None,
+        "verbose": one.is_verbose,
+    }
+
+
+def letter_shown(one: Letter) -> LetterShown:
+    """A letter, to whom only as people may see it."""
+    return {
+        "id": one.id,
+        "notice": one.notice,
+        "rule": one.rule or None,
+        "to": one.shown,
+        "state": one.state,
+        "attempts": one.attempts,
+        "made": time_text(one.made_ms),
+        "due": time_text(one.due_ms) if one.state == OPEN else None,
+        "done": time_text(one.done_ms) if one.done_ms else None,
+        "reason": one.reason or None,
+    }
+
+
+def question_shown(one: Question) -> QuestionShown:
+    """A question: nothing of its link, and not who was asked."""
+    return {
+        "notice": one.notice,
+        "event": one.event,
+        "asked": time_text(one.made_ms),
+        "until": time_text(one.ends_ms),
+        "answer": one.answer or None,
+        "answered": time_text(one.answered_ms) if one.answer else None,
+        "released": one.is_released,
+    }
+
+
+def mail_shown(mail: Mail) -> MailPreview:
+    """The subject and the texts of a mail."""
+    from email import message_from_bytes
+    from email.policy import SMTP
+
+    message = message_from_bytes(mail.data, policy=SMTP)
+    plain, html = (message.get_body((kind,)) for kind in ("plain", "html"))
+    return {
+        "subject": str(message["Subject"]),
+        "text": "" if plain is None else plain.get_content(),
+        "html": "" if html is None else html.get_content(),
+    }
+
+
+def _kept_shown(one: Kept, *, is_whole: bool) -> KeptMail:
+    head: KeptMail = {
+        "name": one.name,
+        "subject": one.subject,
+        "from": one.sender,
+        "to": one.to,
+        "at": time_text(one.at_ms),
+    }
+    return {**head, "text": one.text, "html": one.html} if is_whole else head
+
+
+def letters_of(
+    project: Project, states: list[str], before: tuple[int, str] | None, limit: int
+) -> tuple[int, list[Letter]]:
+    """How much waits to become letters, and letters in these states, or all, the newest first."""
+    with closing(project.open_notices()) as store, store.look() as look:
+        return look.count_waiting(), look.letters(states, before=before, limit=limit)
+
+
+def _questions(project: Project, event: str) -> list[Question]:
+    with closing(project.open_notices()) as store, store.look() as look:
+        return look.questions_of(event)
+
+
+async def _known(service: Service, name: str) -> None:
+    """Raises: ProblemError with 404 where there is no notice of this name."""
+    if name not in await service.in_thread(lambda: service.project.notices):
+        raise ProblemError(404, "no-notice", "There is no such notice", f"notices/{one_line(name)}.yaml is not there")
+
+
+_COMMON: Final = {400: "", 500: "", 503: ""}
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        f"{API}/notices",
+        Right.SEND_NOTICES,
+        all_notices,
+        Told("The notices of the project.", "Each, without secrets."),
+    ),
+    Route(
+        "GET",
+        f"{API}/notices/{{name}}/preview",
+        Right.SEND_NOTICES,
+        preview,
+        Told(
+            "The mail that a notice would send. Nothing is sent, and its link answers nothing.",
+            "Subject, plain text and HTML.",
+            problems={**_COMMON, 404: "There is no such notice."},
+            query={"event": "Such as payment/p-1; left out, the newest that it could be about."},
+        ),
+    ),
+    Route(
+        "POST",
+        f"{API}/notices/{{name}}/test",
+        Right.SEND_NOTICES,
+        test,
+        Told(
+            "Send that mail to an address, marked as a test.",
+            "Whether the server took it, else why not.",
+            record("to", to=_TEXT, event=_TEXT),
+            {
+                **_COMMON,
+                404: "There is no such notice.",
+                408: "The body came too slowly.",
+                413: "The body is too long.",
+                422: "The body is refused.",
+            },
+        ),
+    ),
+    Route(
+        "GET",
+        f"{API}/outbox",
+        Right.SEND_NOTICES,
+        outbox,
+        Told(
+            "What notices have to tell and have told: mails, calls and documents, the newest first.",
+            "How much waits to become a letter, what keeps all from leaving, and a part of the letters.",
+            problems=_COMMON,
+            query={
+                "state": f"Only those that are {OPEN}, {SENT}, {REFUSED}, {UNKNOWN} or dropped; several with commas.",
+                "limit": "How many, 1 to 500; 50 where it is left out.",
+                "cursor": "The `next` of the answer before.",
+            },
+        ),
+    ),
+    Route(
+        "POST",
+        f"{API}/outbox/{{id}}/retry",
+        Right.SEND_NOTICES,
+        retry,
+        Told("Have a letter leave again that was refused, or of which nobody knows.", "It.", problems=_COMMON),
+    ),
+    Route(
+        "GET",
+        f"{API}/mailbox",
+        Right.SEND_NOTICES,
+        mailbox,
+        Told(
+            "The built-in mailbox: mails that lie as files, where no server takes them.",
+            "The newest, without their texts.",
+            problems=_COMMON,
+            query={"limit": "How many, 1 to 500; 50 where it is left out."},
+        ),
+    ),
+    Route(
+        "GET",
+        f"{API}/mailbox/{{name}}",
+        Right.SEND_NOTICES,
+        mailbox_mail,
+        Told("One mail of the built-in mailbox.", "It, with its texts.", problems={**_COMMON, 404: ""}),
+    ),
+    Route(
+        "GET",
+        f"{API}/decisions/{{event}}/{{id}}/questions",
+        Right.READ_DECISIONS,
+        questions,
+        Told(
+            "What customers were asked about a decision, and what they said.",
+            "The questions, the oldest first.",
+            problems=_COMMON,
+        ),
+    ),
+)

@@ -1,0 +1,297 @@
+"""The project itself: its models, its rules as files, and what a draft of them would have done."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, TypedDict
+
+import msgspec
+
+from shroff.app.rules.rule_files import TEXT_BYTES_MAX, ChangedMeanwhileError, RuleFile
+from shroff.backtest.document import ReportDocument
+from shroff.errors import DefinitionError, UsageError
+from shroff.explain.hit_records import RuleRecord
+from shroff.people.audit import Act
+from shroff.web.api.rules.backtests import BacktestRun, BacktestRuns, Draft, Kept, act_of, computed, document, new_id
+from shroff.web.http.messages import Headers, Json, Request, json_response
+from shroff.web.http.preconditions import seen, tags_of
+from shroff.web.http.problems import ProblemError
+from shroff.web.http.routes import API
+from shroff.web.http.schemas import Adopted
+
+if TYPE_CHECKING:
+    from shroff.app.models.promoting import Listed
+    from shroff.rules.definitions import Rule
+    from shroff.web.service import Service
+
+BODY_BYTES_MAX: Final = 2 * 1024 * 1024
+_FILE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}\.yaml")  # of a draft in a backtest, which writes it
+WAITS_S: Final = 5.0  # for another backtest, of which there is one at a time
+
+
+# ---- models
+
+
+class ModelSummary(TypedDict):
+    """A model of the registry, and what it is now. Of one that cannot score, `problem` says what is wrong."""
+
+    id: str
+    digest: str
+    event: str
+    learner: str
+    made_at: str
+    failed: list[str]
+    problem: str
+    is_judged: bool
+    damaged: list[str]
+    role: str
+    redefined: list[str]
+    unused: str
+
+
+class Models(TypedDict):
+    """The models of the registry, the newest first."""
+
+    models: list[ModelSummary]
+
+
+async def models(service: Service, request: Request) -> Json[Models]:
+    """The models of the registry, the newest first, with what each is now."""
+    found = await service.in_thread(service.project.models)
+    return json_response({"models": [_model(one) for one in found]})
+
+
+def _model(one: Listed) -> ModelSummary:
+    found = one.summary
+    return {
+        "id": found.id,
+        "digest": found.digest,
+        "event": found.event,
+        "learner": found.learner,
+        "made_at": found.made_at,
+        "failed": list(found.failed),
+        "problem": found.problem,
+        "is_judged": found.is_judged,
+        "damaged": list(found.damaged),
+        "role": one.role,
+        "redefined": list(one.redefined),
+        "unused": one.unused,
+    }
+
+
+# ---- rules
+
+
+class RuleOfFile(TypedDict):
+    """A rule, and what it did. `precision` is the share of fraud among the labelled hits."""
+
+    id: str
+    on: str
+    by: str
+    effect: str
+    shadow: bool
+    rollout: float
+    notify: str | None
+    tests: int
+    hits: int
+    fraud: int
+    genuine: int
+    precision: float | None
+
+
+class RuleFileShown(TypedDict):
+    """A file of rules."""
+
+    file: str
+    etag: str
+    rules: list[RuleOfFile]
+
+
+class RuleFiles(TypedDict):
+    """All files of rules."""
+
+    files: list[RuleFileShown]
+
+
+class RuleFileText(RuleFileShown):
+    """A file of rules with its text."""
+
+    text: str
+
+
+class RuleFileWritten(RuleFileShown, Adopted):
+    """A file of rules that was written."""
+
+
+async def rules(service: Service, request: Request) -> Json[RuleFiles]:
+    """All files of rules, and the rules in each."""
+
+    def answer() -> Json[RuleFiles]:
+        _count_hits(service)
+        return json_response({"files": [_shown(one, service) for one in service.project.rule_files()]})
+
+    return await service.in_thread(answer)
+
+
+async def rule_file(service: Service, request: Request) -> Json[RuleFileText]:
+    """One file of rules, with its text; its ETag is asked for by who changes it."""
+
+    def answer() -> Json[RuleFileText]:
+        found = service.project.rule_file(request.params["file"])
+        if found is None:
+            words = f"there is no file rules/{request.params['file']}"
+            raise ProblemError(404, "no-rules", "There is no such file of rules", words)
+        _count_hits(service)
+        return json_response({**_shown(found, service), "text": found.text}, headers=_tag(found))
+
+    return await service.in_thread(answer)
+
+
+class Text(msgspec.Struct, forbid_unknown_fields=True):
+    """A file's new text."""
+
+    text: str
+
+
+async def put_rules(service: Service, request: Request) -> Json[RuleFileWritten]:
+    """A new text for a file of rules: checked with its tests, written, and put in force."""
+    name, matched = request.params["file"], tags_of(request)
+    is_new = request.header(b"if-none-match").strip() == b"*"
+    if not matched and not is_new:
+        words = "send the ETag of what you read as If-Match, or If-None-Match: * for a file that is not there yet"
+        raise ProblemError(428, "no-precondition", "It is not said what is changed", words)
+    given = await service.in_thread(_body, await request.body(BODY_BYTES_MAX), Text)
+    project = service.project
+    if project.needs_second_person:
+        words = "a second person approves rules here; write a draft, by PUT /api/v1/rules/{rule}/draft"
+        raise ProblemError(409, "second-person", "This needs a second person", words)
+    before = await service.in_thread(project.rule_file, name)
+
+    async def there() -> str:
+        return "" if before is None else before.tag
+
+    tag = "" if is_new else await seen(request, there)
+
+    def recorded(file: str, new: str) -> None:
+        old = None if before is None else before.tag
+        service.record_now(Act(request.who, "rules.put", f"rules/{file}", old, new))
+
+    try:
+        await service.checked(request.who, project.write_rules, name, given.text, tag, recorded)
+    except ChangedMeanwhileError as error:
+        headers = () if before is None else _tag(before)
+        raise ProblemError(412, "changed-meanwhile", "It is not what it was", str(error), headers) from None
+    now = await service.in_thread(project.rule_file, name)
+    assert now is not None
+    why_not = await service.adopted()
+    shown = await service.in_thread(_shown, now, service)
+    return json_response({**shown, "in_force": not why_not, "why_not": why_not or None}, headers=_tag(now))
+
+
+def _count_hits(service: Service) -> None:
+    with suppress(DefinitionError):  # a file can be read, and mended, whatever is wrong with it
+        service.rule_looks.follow(service.project, is_whole=True)
+
+
+def _shown(one: RuleFile, service: Service) -> RuleFileShown:
+    definitions = service.project.definitions if one.rules else None
+
+    def shown(rule: Rule) -> RuleOfFile:
+        found = RuleRecord() if definitions is None else service.rule_looks.records.record(rule.id, definitions)
+        return {
+            "id": rule.id,
+            "on": rule.on,
+            "by": rule.by,
+            "effect": rule.effect,
+            "shadow": rule.is_shadow,
+            "rollout": rule.rollout,
+            "notify": rule.notify,
+            "tests": len(rule.tests),
+            "hits": found.hits,
+            "fraud": found.frauds,
+            "genuine": found.genuine,
+            "precision": None if found.precision is None else round(found.precision, 4),
+        }
+
+    return {"file": one.name, "etag": one.tag, "rules": [shown(rule) for rule in one.rules]}
+
+
+def _tag(one: RuleFile) -> Headers:
+    return ((b"etag", f'"{one.tag}"'.encode()),)
+
+
+def _body(raw: bytes, type_: type[Any]) -> Any:
+    try:
+        return msgspec.json.decode(raw, type=type_)
+    except (ValueError, RecursionError) as error:
+        raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None
+
+
+# ---- backtests
+
+
+class Asked(Draft, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
+    """The same, and how: `rule` takes the kept draft of that rule, and without `wait` it goes on by itself."""
+
+    rule: str | None = None
+    wait: bool = True
+
+
+async def backtest(service: Service, request: Request) -> Json[ReportDocument] | Json[BacktestRun]:
+    """What a draft would have decided, against what was decided: computed by a process of its own."""
+    asked = await service.in_thread(_body, await request.body(BODY_BYTES_MAX), Asked)
+    kept = Kept(new_id(service.project.now_ms()), "", request.who.name, service.project.now_ms())
+    if asked.rule is not None:
+        kept.rule = asked.rule
+        found = await service.in_thread(service.project.draft, asked.rule)
+        if found is None:
+            raise ProblemError(404, "no-draft", "There is no such draft", f"nobody has a draft of {asked.rule!r}")
+        asked.rules, kept.tag = {**asked.rules, f"{asked.rule}.yaml": found.text}, found.tag
+    _check(asked)
+    kept.name = " ".join(asked.rules) or asked.model or "the project as it is"
+    if not asked.wait:
+        begun = await service.backtests.begin(service, request.who, asked, kept)
+        return json_response(document(begun), 202, ((b"location", f"{API}/backtests/{begun.id}".encode()),))
+    try:
+        async with asyncio.timeout(WAITS_S):
+            await service.backtests.turn.acquire()
+    except TimeoutError:
+        headers = ((b"retry-after", b"30"),)
+        raise ProblemError(503, "busy", "Another backtest runs", "try again when it is done", headers) from None
+    try:
+        await service.recorded(act_of(request.who, kept, asked))
+        return json_response((await computed(service, asked, kept))["report"])
+    finally:
+        service.backtests.turn.release()
+
+
+def _check(asked: Asked) -> None:
+    """Raises: ProblemError for names of files, texts and times that cannot be."""
+    from shroff.replay.notebook import moment_ms
+
+    words = ""
+    for name, text in asked.rules.items():
+        if not _FILE.fullmatch(name):
+            words = f"rules: {name[:100]!r} is no name of a file of rules, such as velocity.yaml"
+        elif len(text.encode("utf-8", "replace")) > TEXT_BYTES_MAX:
+            words = f"rules: {name} is too long; a file of rules has at most {TEXT_BYTES_MAX:,} bytes"
+    try:
+        for name, moment in (("from", asked.start), ("to", asked.end), ("as_of", asked.as_of)):
+            moment_ms(moment, name)
+    except UsageError as error:
+        words = words or str(error)
+    if words:
+        raise ProblemError(422, "bad-body", "The body cannot be read", words)
+
+
+async def backtests(service: Service, request: Request) -> Json[BacktestRuns]:
+    """All that were begun without waiting for them, the newest first."""
+    found = await service.in_thread(service.backtests.listed)
+    return json_response({"backtests": [document(one) for one in found]})
+
+
+async def one_backtest(service: Service, request: Request) -> Json[BacktestRun]:
+    """How far one is, and its report once it is done."""
+    return json_response(document(await service.in_thread(service.backtests.one, request.params["id"])))

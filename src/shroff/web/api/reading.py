@@ -1,0 +1,70 @@
+"""What was decided, why, and the same again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NotRequired, TypedDict
+
+from shroff.errors import UsageError
+from shroff.web.api import standing_in
+from shroff.web.api.events import is_explanation_asked
+from shroff.web.http.messages import Json, Request, json_response
+from shroff.web.http.problems import ProblemError
+from shroff.web.http.schemas import Decision
+
+if TYPE_CHECKING:
+    from shroff.app.project import Project
+    from shroff.streams.log import DecisionRow
+    from shroff.web.service import Service
+
+
+class Replay(TypedDict):
+    """A decision computed again; where it differs, as it was recorded and as it was computed."""
+
+    match: bool
+    receipt: str
+    event: str
+    id: str
+    recorded: NotRequired[str]
+    computed: NotRequired[str]
+
+
+async def decision(service: Service, request: Request) -> Json[Decision]:
+    """A decision, byte for byte as it was answered; with what was answered in its place, where it came too late.
+
+    With `?explain=1` it comes with its explanation.
+    """
+    if is_explanation_asked(request):
+        return await explain(service, request)
+    row = await service.in_thread(row_of, service.project, request.params["event"], request.params["id"])
+    return Json(await service.in_thread(standing_in.told, service, row.event, row.id, row.document))
+
+
+async def explain(service: Service, request: Request) -> Json[Decision]:
+    """A decision with its explanation."""
+    row = await service.in_thread(row_of, service.project, request.params["event"], request.params["id"])
+    found = await service.in_thread(service.project.explain, f"{row.event}/{row.id}")
+    return Json(await service.in_thread(standing_in.told, service, row.event, row.id, found.json()))
+
+
+async def replay(service: Service, request: Request) -> Json[Replay]:
+    """The same decision computed again from the log."""
+    row = await service.in_thread(row_of, service.project, request.params["event"], request.params["id"])
+    found = await service.in_thread(service.project.replay, f"{row.event}/{row.id}")
+    document: Replay = {"match": found.match, "receipt": found.receipt, "event": row.event, "id": row.id}
+    if not found.match:
+        document["recorded"], document["computed"] = row.document.decode(), found.computed.document.decode()
+    return json_response(document)
+
+
+def row_of(project: Project, event: str, id_: str) -> DecisionRow:
+    """The row of a decision. Raises: ProblemError with 404, which says whether there is such an event at all."""
+    try:
+        with project.reading() as log:
+            row = log.decisions(event, [id_]).get(id_)
+            if row is not None:
+                return row
+            is_there = bool(log.find(event, [id_]))
+    except UsageError:  # there is no log yet
+        is_there = False
+    words = f"{event} {id_!r} is in the log and was not decided" if is_there else f"there is no {event} {id_!r}"
+    raise ProblemError(404, "no-decision", "There is no such decision", words)

@@ -1,0 +1,216 @@
+"""The project's files as the active version: what is only in files, and the step that makes it active."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final, TypedDict
+
+import msgspec
+
+from shroff.errors import DefinitionError, NotAllowedError, ShroffError
+from shroff.log.active_files import NOTICES, SETTING, Change
+from shroff.people.access import Right, Who
+from shroff.people.audit import Act
+from shroff.web.http.messages import Json, Request, json_response
+from shroff.web.http.problems import ProblemError
+from shroff.web.http.routes import API, Route, Told
+from shroff.web.http.schemas import TEXT, record
+from shroff.worker.inbox import ADOPT
+
+if TYPE_CHECKING:
+    from shroff.web.service import Service
+
+BODY_BYTES_MAX: Final = 4_096
+WATCH_S: Final = 1.0  # between two looks at the files; what is the same at two of them is complete
+RULES: Final = "rules/"
+RIGHTS: Final = (  # which right a change needs, by the beginning of its name; else that to edit rules
+    ("policy.yaml", Right.SET_THRESHOLDS),
+    ("lists/", Right.EDIT_LISTS),
+    ("tables/", Right.EDIT_LISTS),
+    ("models/", Right.PROMOTE_MODELS),
+    (NOTICES, Right.SEND_NOTICES),
+    *((f"{SETTING}{name}", Right.MANAGE_USERS) for name in ("http", "sessions", "sign_in", "web")),
+    *((f"{SETTING}{name}", Right.MEND_INPUT) for name in ("online", "sinks")),
+    (SETTING, Right.SEND_NOTICES),
+)
+
+
+class Step(msgspec.Struct, forbid_unknown_fields=True):
+    """Which changes are meant: the etag of what was read."""
+
+    etag: str
+
+
+def tag_of(found: Sequence[Change]) -> str:
+    """What stands for changes, and differs with them."""
+    return sha256(msgspec.json.encode(found)).hexdigest()[:32]
+
+
+def needed(found: Sequence[Change]) -> frozenset[Right]:
+    """The rights that it takes to make these active."""
+    return frozenset(
+        next((right for start, right in RIGHTS if one.file.startswith(start)), Right.EDIT_RULES) for one in found
+    )
+
+
+def why_refused(service: Service, who: Who | None, found: Sequence[Change]) -> str:
+    """Why somebody, or the service by itself, does not make these active; empty where it may."""
+    if service.project.needs_second_person and any(one.file.startswith(RULES) for one in found):
+        return "a second person approves rules here, so rules that were changed in files wait for a restart"
+    missing = sorted(one.value for one in needed(found) if who is not None and not who.may(one))
+    return f"it takes {' and '.join(missing)} as well" if missing else ""
+
+
+async def applied(service: Service, who: Who | None, found: Sequence[Change]) -> str:
+    """Have the log take these up, recorded as an act of who asks; why it does not yet, empty where it does.
+
+    Raises: NotAllowedError.
+    """
+    if words := why_refused(service, who, found):
+        raise NotAllowedError(words)
+    if not found:
+        return ""
+    who = service.project.who if who is None else who
+    act = Act(who, "project.apply", "project", None, {"files": [one.file for one in found]})
+    try:
+        await service.asked_of_log(act, ADOPT, [b"null"])
+    except ShroffError as error:
+        return str(error)
+    return ""
+
+
+class FileChange(TypedDict):
+    """A file, or a setting, that is not active as it is."""
+
+    file: str
+    change: str
+    takes: str
+
+
+class FileChanges(TypedDict):
+    """What is only in files; `etag` stands for all of it."""
+
+    changes: list[FileChange]
+    etag: str
+
+
+class AppliedChanges(TypedDict):
+    """The changes that were applied, and the sequence number from which the log uses them."""
+
+    changed: list[FileChange]
+    seq: int
+    applied: bool
+    why_not: str | None
+
+
+# ---- the API
+
+
+async def changes(service: Service, request: Request) -> Json[FileChanges]:
+    """What is only in files."""
+    found = await service.in_thread(service.project.unapplied)
+    return json_response({"changes": [document(one) for one in found], "etag": tag_of(found)})
+
+
+async def apply(service: Service, request: Request) -> Json[AppliedChanges]:
+    """Make active what was read."""
+    try:
+        given = msgspec.json.decode(await request.body(BODY_BYTES_MAX), type=Step)
+    except ValueError as error:
+        raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None
+    found = await meant(service, given.etag)
+    why_not = await applied(service, request.who, found)
+    seq = await service.in_thread(service.project.active_seq)
+    changed = [document(one) for one in found]
+    return json_response({"changed": changed, "seq": seq, "applied": not why_not, "why_not": why_not or None})
+
+
+async def meant(service: Service, tag: str) -> list[Change]:
+    """The changes that somebody saw. Raises: ProblemError where they are others by now."""
+    found = await service.in_thread(service.project.unapplied)
+    if tag_of(found) != tag:
+        words = "the files were changed meanwhile; read the changes again, and apply those"
+        raise ProblemError(412, "changed-meanwhile", "It is not what it was", words)
+    return found
+
+
+def document(one: Change) -> FileChange:
+    return {"file": one.file, "change": one.change, "takes": one.takes}
+
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        f"{API}/changes",
+        Right.READ_DEFINITIONS,
+        changes,
+        Told(
+            "What the project's files have that is not active: files, and settings of shroff.yaml.",
+            "`takes` is `now` for what can be applied to a running service, else `restart`.",
+            problems={422: "The files have mistakes: each with file, line and column.", 500: "", 503: ""},
+        ),
+    ),
+    Route(
+        "POST",
+        f"{API}/changes/apply",
+        Right.EDIT_RULES,
+        apply,
+        Told(
+            "Make the project's files the active version, from the next event on. Policy, lists, models and notices "
+            "take the right to change them as well; sinks take `mend:input`, and who may sign in and from where "
+            "`manage:users`.",
+            "As `shroff apply --json` gives it.",
+            record("etag", etag=TEXT),
+            {
+                400: "",
+                403: "It takes further rights, or a second person.",
+                408: "The body came too slowly.",
+                412: "The files were changed meanwhile.",
+                413: "The body is too long, or holds too many.",
+                422: "The files have mistakes, or the body cannot be read.",
+                500: "",
+                503: "",
+            },
+        ),
+    ),
+)
+
+
+# ---- by itself
+
+
+async def keep_applied(service: Service, every_s: float = WATCH_S) -> None:
+    """Apply changes of files by itself, once they are complete, until it is cancelled. What fails is told once."""
+    stamp = done = service.project.file_stamps()
+    told = ""
+    while True:
+        await asyncio.sleep(every_s)
+        before, stamp = stamp, await service.in_thread(service.project.file_stamps)
+        if stamp != before or stamp == done or not service.is_ready:
+            continue
+        done = stamp
+        words, is_active = await _apply_now(service)
+        if words and words != told:
+            service.tell(words)
+        told = "" if is_active else words
+
+
+async def _apply_now(service: Service) -> tuple[str, bool]:
+    """What somebody should know of changed files, empty where nothing of them matters; whether they are active."""
+    try:
+        found = await service.in_thread(service.project.unapplied)
+        if not any(one.takes == "now" for one in found):
+            return (f"changed files wait for a restart: {_named(found)}" if found else ""), False
+        why_not = await applied(service, None, found)
+    except DefinitionError as error:
+        return f"changed files have {len(error.problems)} mistakes and are not active: {error.problems[0]}", False
+    except ShroffError as error:
+        return f"changed files are not active: {error}", False
+    words = f"changed files are not active: {why_not}" if why_not else f"active now: {_named(found)}"
+    return words, not why_not
+
+
+def _named(found: Sequence[Change]) -> str:
+    return ", ".join(one.file for one in found)

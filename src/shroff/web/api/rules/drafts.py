@@ -1,0 +1,446 @@
+"""Drafts of rules over HTTP: written, checked as one types, and put in shadow and in force step by step."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, TypedDict
+
+import msgspec
+
+from shroff.app.rules.rule_drafts import Author, Checked, Draft
+from shroff.app.rules.rule_files import Before
+from shroff.errors import NotAllowedError, Problem
+from shroff.events.event import TimeText, time_text
+from shroff.people.access import Right
+from shroff.people.audit import Act
+from shroff.people.keys import key_of
+from shroff.rules.spoken import spoken
+from shroff.rules.texts import tag_of
+from shroff.web.api.rules.rule_looks import OFF, RuleLook, one_rule, subject_of, teller_of
+from shroff.web.http.messages import Headers, Json, Request, json_response
+from shroff.web.http.preconditions import seen, tags_of
+from shroff.web.http.problems import ProblemError
+from shroff.web.http.schemas import Adopted
+
+if TYPE_CHECKING:
+    from shroff.app.project import Project
+    from shroff.app.rules.agreements import Asked
+    from shroff.log.ruletests import TestResult
+    from shroff.web.service import Service
+
+BODY_BYTES_MAX: Final = 512 * 1024  # a draft's text as JSON, with its escapes
+SAID_MAX: Final = 100  # mistakes, warnings and tests that are listed; of more there is the number
+WAITS: Final = "a second person approves this here: it waits for somebody else who asks for the same"
+_NEAR: Final = re.compile(r"Did you mean ([A-Za-z0-9_.]+)\?")
+_WORD: Final = re.compile(r"[A-Za-z0-9_.]+")
+
+
+class Text(msgspec.Struct, forbid_unknown_fields=True):
+    """A draft's text."""
+
+    text: str
+
+
+class Step(msgspec.Struct, forbid_unknown_fields=True):
+    """Which text of a draft is meant, and to which file a new rule goes."""
+
+    etag: str
+    file: str = ""
+
+
+class ChangeAsked(TypedDict):
+    """A change that waits for a second person."""
+
+    etag: str
+    says: str
+    by: str
+    at: TimeText
+
+
+class DraftMistake(TypedDict):
+    """A mistake or a warning at its place in a text; `instead` is the word that should be there, where it is known."""
+
+    line: int
+    column: int
+    length: int
+    message: str
+    hint: str
+    instead: str | None
+
+
+class TestResultShown(TypedDict):
+    """What one test of a rule came to."""
+
+    name: str
+    events: int
+    passed: bool
+    problem: str | None
+
+
+class DraftCheck(TypedDict):
+    """What was found in a text: mistakes, warnings, tests. `more` counts what is not listed."""
+
+    ok: bool
+    etag: str
+    mistakes: list[DraftMistake]
+    elsewhere: list[str]
+    warnings: list[DraftMistake]
+    says: str | None
+    tests: list[TestResultShown]
+    more: dict[str, int]
+
+
+class RuleDraft(TypedDict):
+    """A draft of a rule."""
+
+    rule: str
+    etag: str
+    authors: list[str]
+    saved_at: TimeText
+    approved_by: str | None
+
+
+class RuleDrafts(TypedDict):
+    """All drafts."""
+
+    drafts: list[RuleDraft]
+
+
+class RuleDraftText(RuleDraft):
+    """A draft with its text."""
+
+    text: str
+
+
+class RuleDraftChecked(RuleDraftText):
+    """A draft with its text, and what was found in it."""
+
+    check: DraftCheck
+
+
+class DroppedDraft(TypedDict):
+    """The rule whose draft was thrown away."""
+
+    dropped: str
+
+
+class AdoptedFile(Adopted):
+    """In which file a rule stands, and whether the log uses it by now."""
+
+    file: str
+
+
+# ---- the API
+
+
+async def drafts(service: Service, request: Request) -> Json[RuleDrafts]:
+    """All drafts."""
+    found = await service.in_thread(service.project.drafts)
+    return json_response({"drafts": [shown(one) for one in found]})
+
+
+async def draft(service: Service, request: Request) -> Json[RuleDraftText]:
+    """One draft, with its text; its ETag is asked for by who changes it."""
+    found = await service.in_thread(service.project.draft, request.params["rule"])
+    if found is None:
+        raise no_draft(request.params["rule"])
+    return json_response({**shown(found), "text": found.text}, headers=_tag(found))
+
+
+async def put_draft(service: Service, request: Request) -> Json[RuleDraftChecked]:
+    """Keep a text as a draft, mistakes and all; says what they are."""
+    is_new = request.header(b"if-none-match").strip() == b"*"
+    if not tags_of(request) and not is_new:
+        words = "send the ETag of what you read as If-Match, or If-None-Match: * for a draft that is not there yet"
+        raise ProblemError(428, "no-precondition", "It is not said what is changed", words)
+    given = body_of(await request.body(BODY_BYTES_MAX), Text)
+    id_ = request.params["rule"]
+    found = await save(service, request, id_, given.text, "" if is_new else await _seen(service, request))
+    said = await service.checked(request.who, service.check_draft, id_, found.text)
+    return json_response({**shown(found), "text": found.text, "check": said}, headers=_tag(found))
+
+
+async def delete_draft(service: Service, request: Request) -> Json[DroppedDraft]:
+    """Throw a draft away, and its trial."""
+    if not tags_of(request):
+        raise ProblemError(428, "no-precondition", "It is not said what is meant", "send its ETag as If-Match")
+    await drop(service, request, request.params["rule"], await _seen(service, request))
+    return json_response({"dropped": request.params["rule"]})
+
+
+async def check(service: Service, request: Request) -> Json[DraftCheck]:
+    """What is to be said of a text that nobody kept yet: mistakes with their places, tests, and it read back."""
+    given = body_of(await request.body(BODY_BYTES_MAX), Text)
+    return json_response(await service.checked(request.who, service.check_draft, request.params["rule"], given.text))
+
+
+async def post_shadow(service: Service, request: Request) -> Json[AdoptedFile]:
+    """Put a draft in shadow."""
+    given = body_of(await request.body(BODY_BYTES_MAX), Step)
+    return _put(*await shadow(service, request, request.params["rule"], given.etag, given.file))
+
+
+async def post_approve(service: Service, request: Request) -> Json[RuleDraft]:
+    """Approve a draft as a second person."""
+    given = body_of(await request.body(BODY_BYTES_MAX), Step)
+    return json_response(shown(await approve(service, request, request.params["rule"], given.etag)))
+
+
+async def post_activate(service: Service, request: Request) -> Json[AdoptedFile]:
+    """Put a draft in force."""
+    given = body_of(await request.body(BODY_BYTES_MAX), Step)
+    return _put(*await activate(service, request, request.params["rule"], given.etag, given.file))
+
+
+async def _seen(service: Service, request: Request) -> str:
+    async def there() -> str:
+        found = await service.in_thread(service.project.draft, request.params["rule"])
+        return "" if found is None else found.tag
+
+    return await seen(request, there)
+
+
+def _put(file: str, why_not: str) -> Json[AdoptedFile]:
+    return json_response({"file": file, "in_force": not why_not, "why_not": why_not or None})
+
+
+# ---- what pages do as well
+
+
+async def save(service: Service, request: Request, id_: str, text: str, tag: str) -> Draft:
+    """Keep a draft. Raises: ChangedMeanwhileError, UsageError."""
+    authors = await authors_of(service, request, of_two=service.project.needs_second_person)
+
+    def recorded(_: str, new: str) -> None:
+        service.record_now(Act(request.who, "draft.write", subject_of(id_), tag or None, {"draft": new}))
+
+    return await service.in_thread(service.project.write_draft, id_, text, tag, authors, recorded)
+
+
+async def drop(service: Service, request: Request, id_: str, tag: str) -> None:
+    """Throw a draft away."""
+    act = Act(request.who, "draft.drop", subject_of(id_), {"draft": tag})
+    await service.in_thread(service.project.drop_draft, id_, tag, lambda file, tag: service.record_now(act))
+    await service.adopted()
+
+
+async def approve(service: Service, request: Request, id_: str, tag: str) -> Draft:
+    """Approve a draft. Raises: NotAllowedError for its own author, and for a key, which is nobody's second person."""
+    if request.who.kind != "user":
+        raise NotAllowedError("a second person signs in to approve a draft; a key cannot do it")
+
+    def recorded(_: str, approved: str) -> None:
+        service.record_now(Act(request.who, "draft.approve", subject_of(id_), None, {"draft": approved}))
+
+    return await service.checked(request.who, service.project.approve_draft, id_, tag, author_of(request), recorded)
+
+
+async def shadow(service: Service, request: Request, id_: str, tag: str, file: str) -> tuple[str, str]:
+    """Put a draft in shadow; gives its file, and why it is not in force yet, where it is not."""
+    look = await service.in_thread(one_rule, service, id_)
+    used = list(service.rule_looks.histories.of)
+    file = file or file_for(look)
+    before = _before(service, request, "rule.shadow", id_, {"draft": tag})
+    put = await service.checked(request.who, service.project.shadow_draft, id_, tag, file, used, before)
+    return put, await service.adopted()
+
+
+async def activate(service: Service, request: Request, id_: str, tag: str, file: str) -> tuple[str, str]:
+    """Put a draft in force; gives the same."""
+    look = await service.in_thread(one_rule, service, id_)
+    before = _before(service, request, "rule.activate", id_, {"draft": tag})
+    put = await service.checked(request.who, service.project.activate_draft, id_, tag, file or file_for(look), before)
+    return put, await service.adopted()
+
+
+async def put_back(service: Service, request: Request, id_: str, seq: int, reason: str) -> tuple[str, str]:
+    """Put a rule back to what it said from a place of the log on, or take it out for place 0; gives the same."""
+    require_reason(reason)
+    look = await service.in_thread(one_rule, service, id_)
+    text = "" if seq == 0 else next((one.text for one in look.versions if one.seq == seq), None)
+    if text is None:
+        raise ProblemError(404, "no-version", "There is no such version", f"{id_} did not change at place {seq}")
+    if seq == 0 and look.state == OFF:
+        raise ProblemError(409, "is-off", "The rule is taken out already", f"{id_} stands in no file")
+    act, file = "rule.back" if text else "rule.off", file_for(look)
+    subject, change = subject_of(id_), {"seq": seq, "text": tag_of(text), "now": tag_of(look.text)}
+    if service.project.needs_second_person:
+        says = f"{'go back to what it said from place ' + str(seq) if text else 'take it out'}: {reason.strip()}"
+        if not await agreed(service, request, subject, change, says, may_approve=request.who.may(Right.APPROVE_RULES)):
+            return file, WAITS
+    before = _before(service, request, act, id_, {"reason": reason, "version": seq})
+    put = await service.checked(request.who, service.project.put_back, id_, text, file, before)
+    await service.in_thread(service.project.forget_asked, subject)
+    return put, await service.adopted()
+
+
+async def agreed(
+    service: Service, request: Request, subject: str, change: object, says: str, *, may_approve: bool
+) -> bool:
+    """Whether a second person asks for a change by this; else it waits for one, recorded. A key approves nothing."""
+    authors = await authors_of(service, request, of_two=True)
+
+    def recorded() -> None:
+        service.record_now(Act(request.who, "change.ask", subject, None, {"says": says}))
+
+    may_approve = may_approve and request.who.kind == "user"
+    agrees = service.project.agrees
+    return await service.in_thread(lambda: agrees(subject, change, says, authors, recorded, may_approve=may_approve))
+
+
+def _before(service: Service, request: Request, action: str, id_: str, after: dict[str, Any]) -> Before:
+    """What records a deed to a rule before it is done.
+
+    With it stands what stands for the text that its file will have: by that its version is found again.
+    """
+
+    def record(file: str, tag: str) -> None:
+        told = {**after, "file": file, "file_tag": tag}
+        service.record_now(Act(request.who, action, subject_of(id_), None, told))
+
+    return record
+
+
+def file_for(look: RuleLook) -> str:
+    """Where a rule goes that no file is named for: where it is, or was, or a file of its own name."""
+    if look.standing is not None:
+        return look.standing.file.name
+    return look.versions[0].file if look.versions else f"{look.id}.yaml"
+
+
+def author_of(request: Request) -> Author:
+    """Who asks, as drafts remember them."""
+    return Author(request.who.id, request.who.name)
+
+
+async def authors_of(service: Service, request: Request, *, of_two: bool = False) -> list[Author]:
+    """Who asks, and where that is a key who made it: what somebody's program writes, they wrote.
+
+    Raises: NotAllowedError where it takes two people (`of_two`) and nobody knows whose key it is: whoever made it could
+    approve what it wrote.
+    """
+    asks = author_of(request)
+    if request.who.kind != "key":
+        return [asks]
+
+    def maker() -> list[Author]:
+        with service.desk.store.look() as look:
+            key = look.key(key_of(request.who))
+            user = None if key is None else look.user_named(key.made_by)
+        return [] if user is None else [Author(user.id, user.name)]
+
+    makers = await service.in_thread(maker)
+    if of_two and not makers:
+        words = (
+            "a second person approves this here, and no user of the service made this key, so nobody knows who wrote"
+        )
+        raise NotAllowedError(f"{words} it; sign in, or make a key at Settings while you are signed in")
+    return [asks, *makers]
+
+
+def require_reason(reason: str) -> None:
+    """Raises: ProblemError where none is given."""
+    if not reason.strip():
+        raise ProblemError(422, "no-reason", "A reason is missing", "say why: it stands in the record of who did what")
+
+
+def may_edit(request: Request) -> bool:
+    """Whether who asks may write drafts and put them in force."""
+    return request.who.may(Right.EDIT_RULES)
+
+
+# ---- documents
+
+
+def asked_document(one: Asked) -> ChangeAsked:
+    """What waits for a second person."""
+    return {"etag": one.tag, "says": one.says, "by": one.by, "at": time_text(one.at_ms)}
+
+
+def shown(one: Draft) -> RuleDraft:
+    """A draft for who asks, without its text."""
+    approved = one.note.approved_by if one.is_approved else None
+    return {
+        "rule": one.id,
+        "etag": one.tag,
+        "authors": [author.name for author in one.note.authors],
+        "saved_at": time_text(one.note.saved_at_ms),
+        "approved_by": None if approved is None else approved.name,
+    }
+
+
+def check_of(project: Project, id_: str, text: str) -> DraftCheck:
+    """What is to be said of a text, checked now; see `RuleDrafts.check_draft` for what that costs."""
+    return checked_document(project.check_draft(id_, text), text)
+
+
+def checked_document(checked: Checked, text: str) -> DraftCheck:
+    """What is to be said of a text; of very many mistakes and tests the first ones, and how many more there are."""
+    lines = text.split("\n")
+    lists: dict[str, Sequence[Any]] = {
+        "mistakes": checked.mistakes,
+        "elsewhere": checked.elsewhere,
+        "warnings": checked.warnings,
+        "tests": checked.tests,
+    }
+    return {
+        "ok": checked.is_ok,
+        "etag": tag_of(text),
+        "mistakes": [mistake(one, lines) for one in checked.mistakes[:SAID_MAX]],
+        "elsewhere": [str(one) for one in checked.elsewhere[:SAID_MAX]],
+        "warnings": [mistake(one, lines) for one in checked.warnings[:SAID_MAX]],
+        "says": _says(checked),
+        "tests": [_test(one) for one in checked.tests[:SAID_MAX]],
+        "more": {name: max(0, len(found) - SAID_MAX) for name, found in lists.items()},
+    }
+
+
+def _says(checked: Checked) -> str | None:
+    if checked.rule is None or checked.definitions is None or checked.mistakes:
+        return None
+    return spoken(checked.rule, teller_of(checked.definitions))
+
+
+def mistake(one: Problem, lines: Sequence[str]) -> DraftMistake:
+    """A mistake at its place in these lines, and what the word there should be, where that is known."""
+    line = lines[one.line - 1] if 0 < one.line <= len(lines) else ""
+    word = _WORD.match(line, max(0, one.column - 1))
+    near = _NEAR.search(one.hint)
+    instead = near[1] if near and word else None
+    if instead and word and "." in word[0] and "." not in instead:  # the field alone is told of `this.amuont`
+        instead = f"{word[0].rpartition('.')[0]}.{instead}"
+    return {
+        "line": one.line,
+        "column": one.column,
+        "length": len(word[0]) if word else max(1, len(line) - one.column + 1),
+        "message": one.message,
+        "hint": one.hint,
+        "instead": instead,
+    }
+
+
+def _test(one: TestResult) -> TestResultShown:
+    return {
+        "name": one.name,
+        "events": one.events,
+        "passed": one.problem is None,
+        "problem": None if one.problem is None else one.problem.message,
+    }
+
+
+def no_draft(id_: str) -> ProblemError:
+    """The problem of a draft that is not there."""
+    return ProblemError(404, "no-draft", "There is no such draft", f"nobody has a draft of {id_!r}")
+
+
+def _tag(one: Draft) -> Headers:
+    return ((b"etag", f'"{one.tag}"'.encode()),)
+
+
+def body_of(raw: bytes, type_: type[Any]) -> Any:
+    """A body as what it should be. Raises: ProblemError with 422."""
+    try:
+        return msgspec.json.decode(raw, type=type_)
+    except (ValueError, RecursionError) as error:
+        raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None

@@ -1,0 +1,62 @@
+"""Lists as CSV, to and from a spreadsheet: no cell of it is taken for a formula there, and what comes back is the same.
+
+A cell that begins with a sign by which spreadsheets know formulas is sent with an apostrophe before it, which they take
+for "this is text"; one that begins with an apostrophe gets another. On the way in the first one is taken off again.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from typing import Final
+
+from shroff.errors import UsageError
+from shroff.project.lists import Entry
+from shroff.project.reference import LIST_COLUMNS
+
+_FORMULA: Final = tuple("=+-@\t\r")
+_TEXT: Final = "'"
+LINES_MAX: Final = 50_000
+
+
+def written(entries: Iterable[Entry]) -> str:
+    """The entries of a list, with a first line of names."""
+    out = io.StringIO(newline="")
+    writer = csv.writer(out)
+    writer.writerow(LIST_COLUMNS)
+    writer.writerows([_sent(getattr(one, name)) for name in LIST_COLUMNS] for one in entries)
+    return out.getvalue()
+
+
+def read(text: str, added_by: str) -> list[Entry]:
+    """The entries of a text, all of them added by who sends it.
+
+    Raises: UsageError, with the line, for what is no list.
+    """
+    rows = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
+    found: list[Entry] = []
+    try:
+        header = [one.strip() for one in next(rows, [])]
+        if "value" not in header or set(header) - set(LIST_COLUMNS):
+            raise UsageError(f"line 1: it names the columns, of {', '.join(LIST_COLUMNS)}; value must be there.")
+        for row in rows:
+            if len(row) > len(header):
+                raise UsageError(f"line {rows.line_num}: it has more cells than the first line.")
+            cells = dict(zip(header, map(_received, row), strict=False))
+            if cells.get("value"):
+                note, expires_at = cells.get("note", ""), cells.get("expires_at", "")
+                found.append(Entry(cells["value"], note, added_by, expires_at))
+            if len(found) > LINES_MAX:
+                raise UsageError(f"a list is sent with {LINES_MAX:,} lines at most; send it in parts.")
+    except csv.Error as error:
+        raise UsageError(f"line {rows.line_num}: {error}.") from None
+    return found
+
+
+def _sent(cell: str) -> str:
+    return _TEXT + cell if cell.startswith((*_FORMULA, _TEXT)) else cell
+
+
+def _received(cell: str) -> str:
+    return cell[1:] if cell.startswith(_TEXT) and cell[1:].startswith((*_FORMULA, _TEXT)) else cell

@@ -1,0 +1,233 @@
+"""Lists: what is in them, and changing them, each change recorded with what was there before, and put in force."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final, TypedDict
+
+import msgspec
+
+from shroff.app.rules.silence_wishes import THE_WAY
+from shroff.errors import NotAllowedError
+from shroff.people.audit import Act
+from shroff.project.lists import ADDED, CHANGED, REMOVED, Edited, Entry, ListSummary
+from shroff.rules.silences import rule_of
+from shroff.web.api.rules import list_csv
+from shroff.web.api.rules.drafts import WAITS, ChangeAsked, agreed, asked_document
+from shroff.web.http.messages import Json, Request, json_response
+from shroff.web.http.problems import ProblemError
+from shroff.web.http.schemas import Adopted
+
+if TYPE_CHECKING:
+    from shroff.web.service import Service
+
+BODY_BYTES_MAX: Final = 8 * 1024 * 1024
+TOLD_MAX: Final = 50  # entries of one change that the record holds whole; of more it has the numbers
+
+
+class Given(msgspec.Struct, forbid_unknown_fields=True):
+    """An entry as it is sent: who adds it is who sends it."""
+
+    value: str
+    note: str = ""
+    expires_at: str = ""
+
+
+class Approved(msgspec.Struct, forbid_unknown_fields=True):
+    """Which change that somebody asked for is meant."""
+
+    etag: str
+
+
+class _Wanted(msgspec.Struct):
+    """A change of a list as it waits for a second person."""
+
+    put: list[tuple[str, str, str]]
+    out: list[str]
+    is_whole: bool
+
+
+class Sheet(msgspec.Struct, forbid_unknown_fields=True):
+    """Many entries as CSV. `is_whole`: whatever else is in the list goes."""
+
+    csv: str
+    is_whole: bool = False
+
+
+class Lists(TypedDict):
+    """All lists."""
+
+    lists: list[ListSummary]
+
+
+class ListEntries(TypedDict):
+    """One list, and the changes of it that wait for a second person."""
+
+    name: str
+    entries: list[Entry]
+    asked: list[ChangeAsked]
+
+
+class ListChange(Adopted):
+    """How many entries were added, changed and removed."""
+
+    list: str
+    added: int
+    changed: int
+    removed: int
+
+
+async def all_lists(service: Service, request: Request) -> Json[Lists]:
+    """All lists by their names."""
+    return json_response({"lists": await service.in_thread(service.project.lists)})
+
+
+async def one_list(service: Service, request: Request) -> Json[ListEntries]:
+    """The entries of a list."""
+    name = known(service, request)
+
+    def answer() -> Json[ListEntries]:
+        entries = service.project.list_entries(name)
+        asked = [asked_document(one) for one in service.project.asked(f"list {name}")]
+        return json_response({"name": name, "entries": entries, "asked": asked})
+
+    return await service.in_thread(answer)  # a list may have a million entries
+
+
+async def put_entry(service: Service, request: Request) -> Json[ListChange]:
+    """An entry in place of the one of its value, or beside all others."""
+    given = await service.in_thread(_body, await request.body(BODY_BYTES_MAX), Given)
+    entry = Entry(given.value, given.note, request.who.name, given.expires_at)
+    return json_response(await change(service, request, known(service, request), [entry]))
+
+
+async def remove_entry(service: Service, request: Request) -> Json[ListChange]:
+    """Take a value out."""
+    return json_response(await change(service, request, known(service, request), out=[request.params["value"]]))
+
+
+async def put_sheet(service: Service, request: Request) -> Json[ListChange]:
+    """Many entries as CSV."""
+    given = await service.in_thread(_body, await request.body(BODY_BYTES_MAX), Sheet)
+    name, entries = known(service, request), await service.in_thread(list_csv.read, given.csv, request.who.name)
+    return json_response(await change(service, request, name, entries, is_whole=given.is_whole))
+
+
+async def change(
+    service: Service,
+    request: Request,
+    name: str,
+    put: Sequence[Entry] = (),
+    out: Sequence[str] = (),
+    *,
+    is_whole: bool = False,
+) -> ListChange:
+    """Change a list by who asks; what became of it, and whether it is in force.
+
+    It stands in the record before it is written: a list that nobody changed can never be other than it was.
+
+    Raises: as `ListFiles.write_list`; TransientError where it cannot be recorded, and nothing is changed;
+    ProblemError with 409 for a silence that a second person has to approve.
+    """
+    if put and rule_of(name) is not None and service.project.silences_need_second_person:
+        words = f"a second person approves silences here; {THE_WAY}"
+        raise ProblemError(409, "second-person", "This needs a second person", words)
+    if rule_of(name) is None and service.project.lists_need_second_person:
+        return await _by_two(service, request, name, put, out, is_whole=is_whole)
+    return await _changed(service, request, name, put, out, is_whole=is_whole)
+
+
+async def approve(service: Service, request: Request) -> Json[ListChange]:
+    """Make a change of a list that somebody else asked for."""
+    given = _body(await request.body(BODY_BYTES_MAX), Approved)
+    return json_response(await approve_for(service, request, known(service, request), given.etag))
+
+
+async def approve_for(service: Service, request: Request, name: str, tag: str) -> ListChange:
+    """The same, for pages too. Raises: ProblemError with 404 where nobody asks for it; NotAllowedError."""
+    found = await service.in_thread(service.project.asked, f"list {name}")
+    asked = next((one for one in found if one.tag == tag), None)
+    if asked is None:
+        raise ProblemError(404, "not-asked", "Nobody asks for this change", "look at the list again")
+    if request.who.kind != "user":
+        raise NotAllowedError("a second person signs in to approve a change of a list; a key cannot do it")
+    if request.who.id in {one.id for one in asked.authors}:
+        raise NotAllowedError(f"{request.who.name} asked for this change; somebody else has to approve it")
+    change = msgspec.convert(asked.change, _Wanted)
+    put = [Entry(value, note, asked.by, expires_at) for value, note, expires_at in change.put]
+    return await _by_two(service, request, name, put, change.out, is_whole=change.is_whole)
+
+
+async def _by_two(
+    service: Service, request: Request, name: str, put: Sequence[Entry], out: Sequence[str], *, is_whole: bool
+) -> ListChange:
+    """Change a list if somebody else asked for the same; else keep that it is asked for."""
+    hashed_in, subject = service.project.hashed_in, f"list {name}"
+    values = await service.in_thread(hashed_in, name, [one.value for one in put])
+    gone = await service.in_thread(hashed_in, name, out)
+    rows = [[value, one.note, one.expires_at] for value, one in zip(values, put, strict=True)]
+    wanted = {"put": rows, "out": gone, "is_whole": is_whole}
+    parts = [f"put {len(put)} in" if len(put) != 1 else f"put {values[0]} in"] if put or is_whole else []
+    parts += [f"take {', '.join(gone)} out"] if gone else []
+    says = " and ".join(parts) + (", and nothing else is to be in it" if is_whole else "")
+    if not await agreed(service, request, subject, wanted, says, may_approve=True):
+        return {"list": name, "added": 0, "changed": 0, "removed": 0, "in_force": False, "why_not": WAITS}
+    told = await _changed(service, request, name, put, out, is_whole=is_whole)
+    await service.in_thread(service.project.forget_asked, subject, wanted)
+    return told
+
+
+async def _changed(
+    service: Service, request: Request, name: str, put: Sequence[Entry], out: Sequence[str], *, is_whole: bool
+) -> ListChange:
+    def recorded(found: Edited) -> None:
+        act = Act(request.who, "list.change", f"list {name}", _told(found.before), _told(found.after))
+        service.record_now(act)
+
+    def write() -> Edited:
+        return service.project.write_list(name, put, out, is_whole=is_whole, before=recorded)
+
+    found = await service.in_thread(write)
+    counts = found.counts
+    told: ListChange = {
+        "list": name,
+        "added": counts[ADDED],
+        "changed": counts[CHANGED],
+        "removed": counts[REMOVED],
+        "in_force": True,
+        "why_not": None,
+    }
+    if found.before or found.after:
+        told["why_not"] = await service.adopted() or None
+        told["in_force"] = told["why_not"] is None
+    return told
+
+
+async def make(service: Service, request: Request, name: str) -> None:
+    """A new list without entries. Raises: UsageError."""
+    act = Act(request.who, "list.make", f"list {name}")
+    await service.in_thread(service.project.make_list, name, lambda: service.record_now(act))
+    await service.adopted()
+
+
+def known(service: Service, request: Request) -> str:
+    """The list that is asked for. Raises: ProblemError with 404."""
+    name, lists = request.params["list"], service.project.definitions.reference.lists
+    if name not in lists:
+        raise ProblemError(404, "no-list", "There is no such list", f"there are {', '.join(sorted(lists)) or 'none'}")
+    return name
+
+
+def _told(entries: Sequence[Entry]) -> Any:
+    """Entries for the record."""
+    if not entries:
+        return None
+    return [asdict(one) for one in entries] if len(entries) <= TOLD_MAX else {"entries": len(entries)}
+
+
+def _body(raw: bytes, type_: type[Any]) -> Any:
+    try:
+        return msgspec.json.decode(raw, type=type_)
+    except (ValueError, RecursionError) as error:
+        raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None

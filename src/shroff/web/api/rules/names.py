@@ -1,0 +1,71 @@
+"""What a rule may name, for completion: features, fields, functions, lists and tables, each with what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TypedDict
+
+from shroff.language.aggregation import AGGREGATES
+from shroff.language.functions import FUNCTIONS
+from shroff.rules.keys import EFFECTS, RULE
+from shroff.web.api.rules.rule_looks import teller_of
+from shroff.web.http.messages import Json, Request, json_response
+
+if TYPE_CHECKING:
+    from shroff.project.definitions import Definitions
+    from shroff.web.service import Service
+
+
+class Name(TypedDict):
+    """What an expression may name."""
+
+    name: str
+    type: str
+    says: str
+
+
+class RuleKey(TypedDict):
+    """A key of a rule file."""
+
+    name: str
+    says: str
+
+
+class Names(TypedDict):
+    """What a rule may name."""
+
+    names: list[Name]
+    keys: list[RuleKey]
+    effects: list[str]
+
+
+async def names(service: Service, request: Request) -> Json[Names]:
+    """All of them, by kind."""
+    definitions = service.project.definitions
+    keys: list[RuleKey] = [{"name": one.name, "says": one.meaning} for one in RULE.keys]
+    return json_response({"names": list(_names(definitions)), "keys": keys, "effects": list(EFFECTS)})
+
+
+def _names(definitions: Definitions) -> Iterator[Name]:
+    teller = teller_of(definitions)
+    for name, feature in definitions.features.items():
+        yield _one(name, str(feature.type), teller.wording(feature.node).noun)
+    fields = sorted({(one.name, str(one.type)) for type_ in definitions.events.types.values() for one in type_.fields})
+    for field, kind in fields:
+        yield _one(f"this.{field}", kind, "of the event that is decided")
+    for type_ in definitions.events.types.values():
+        for one in type_.fields:
+            yield _one(f"{type_.name}.{one.name}", str(one.type), f"of each {type_.name} in an aggregate's brackets")
+    for list_ in definitions.reference.lists:
+        yield _one(f"lists.{list_}", "list", "a list of the project")
+    for table in definitions.events.tables:
+        yield _one(f"tables.{table}", "table", "a table of the project")
+    yield _one("score", "real", "the model's probability")
+    for name, meaning in AGGREGATES.items():
+        yield _one(name, "aggregate", meaning)
+    for function in FUNCTIONS.values():
+        yield _one(function.name, "function", f"{function.form}: {function.meaning}")
+
+
+def _one(name: str, kind: str, says: str) -> Name:
+    return {"name": name, "type": kind, "says": says}

@@ -1,0 +1,215 @@
+"""Rules one by one over HTTP: what each says, did and said before, and the way back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
+import msgspec
+
+from shroff.events.event import TimeText, time_text
+from shroff.explain.hit_records import HitEvent, RuleRecord
+from shroff.language.values import show_decimal
+from shroff.web.api.rules.drafts import AdoptedFile, ChangeAsked, asked_document, body_of, put_back
+from shroff.web.api.rules.rule_looks import RuleLook, all_rules, one_rule, subject_of, who_changed
+from shroff.web.http.messages import Json, Request, json_response
+from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
+
+if TYPE_CHECKING:
+    from shroff.app.project import Project
+    from shroff.web.service import Service
+
+BODY_BYTES_MAX = 64 * 1024
+
+
+class Back(msgspec.Struct, forbid_unknown_fields=True):
+    """To which version a rule goes back, 0 for none at all, and why."""
+
+    seq: int
+    reason: str
+
+
+class RuleCounts(TypedDict):
+    """What a rule did in the newest part of the log. `precision` is the share of fraud among mature labelled hits."""
+
+    hits: int
+    in_shadow: int
+    fraud: int
+    genuine: int
+    unclear: int
+    immature: int
+    precision: float | None
+    money: str
+    fraud_money: str
+
+
+class RuleState(TypedDict):
+    """One rule, and what it did."""
+
+    id: str
+    state: str
+    file: str | None
+    effect: str | None
+    in_force: bool
+    trial: str | None
+    draft: str | None
+    changed_at: TimeText | None
+    record: RuleCounts
+
+
+class RuleStates(TypedDict):
+    """Every rule, and what it did since a time."""
+
+    since: TimeText | None
+    rules: list[RuleState]
+
+
+class RuleWhole(RuleState):
+    """One rule with its text, and the changes of it that wait for a second person."""
+
+    text: str
+    says: str | None
+    asked: list[ChangeAsked]
+
+
+class RuleHit(TypedDict):
+    """An event at which a rule hit. `shadow` says whether it was in shadow then."""
+
+    event: str
+    id: str
+    seq: int
+    time: TimeText
+    money: str | None
+    shadow: bool
+    verdict: str | None
+    immature: bool
+
+
+class RuleHits(TypedDict):
+    """A page of hits, the newest first."""
+
+    hits: list[RuleHit]
+    next: str | None
+
+
+class RuleVersion(TypedDict):
+    """What a rule said from a sequence number of the log on; `text` is null where it was removed."""
+
+    seq: int
+    time: TimeText
+    file: str
+    text: str | None
+    by: str | None
+
+
+class RuleVersions(TypedDict):
+    """All versions of a rule, the newest first."""
+
+    versions: list[RuleVersion]
+
+
+async def records(service: Service, request: Request) -> Json[RuleStates]:
+    """Every rule with what it did."""
+    found = await service.in_thread(lambda: all_rules(service, is_whole=True))
+    since_ms = service.rule_looks.records.since_ms
+    return json_response(
+        {
+            "since": None if since_ms is None else time_text(since_ms),
+            "rules": [_shown(one, service.project) for one in found],
+        }
+    )
+
+
+async def record(service: Service, request: Request) -> Json[RuleWhole]:
+    """One rule: its text, read back, and what it did."""
+    id_ = request.params["rule"]
+    found = await service.in_thread(lambda: one_rule(service, id_, is_whole=True))
+    asked = await service.in_thread(service.project.asked, subject_of(id_))
+    return json_response(
+        {
+            **_shown(found, service.project),
+            "text": found.text,
+            "says": found.says or None,
+            "asked": [asked_document(one) for one in asked],
+        }
+    )
+
+
+async def hits(service: Service, request: Request) -> Json[RuleHits]:
+    """The newest events at which a rule hit."""
+    id_ = request.params["rule"]
+    await service.in_thread(lambda: one_rule(service, id_, is_whole=True))
+    limit, before = limit_of(request.query), cursor_of(request.query, int)
+    found, last = parted(service.rule_looks.records.newest(id_, before, limit + 1), limit)
+    shown = [_hit(one, id_, service) for one in found]
+    return json_response({"hits": shown, "next": None if last is None else next_of(last.seq)})
+
+
+async def history(service: Service, request: Request) -> Json[RuleVersions]:
+    """What a rule said, newest first, and who put it in force, where that is in the record."""
+    id_ = request.params["rule"]
+    found = await service.in_thread(one_rule, service, id_)
+    who = await service.in_thread(who_changed, service.desk, found)
+    return json_response(
+        {
+            "versions": [
+                {
+                    "seq": one.seq,
+                    "time": time_text(one.at_ms),
+                    "file": one.file,
+                    "text": one.text or None,
+                    "by": who[one.seq].name if one.seq in who else None,
+                }
+                for one in found.versions
+            ]
+        }
+    )
+
+
+async def back(service: Service, request: Request) -> Json[AdoptedFile]:
+    """Put a rule back to an earlier version, or take it out."""
+    given = body_of(await request.body(BODY_BYTES_MAX), Back)
+    file, why_not = await put_back(service, request, request.params["rule"], given.seq, given.reason)
+    return json_response({"file": file, "in_force": not why_not, "why_not": why_not or None})
+
+
+def _shown(one: RuleLook, project: Project) -> RuleState:
+    return {
+        "id": one.id,
+        "state": one.state,
+        "file": None if one.standing is None else one.standing.file.name,
+        "effect": None if one.rule is None else one.rule.effect,
+        "in_force": one.is_in_force,
+        "trial": None if one.standing is None else one.standing.trial or None,
+        "draft": None if one.draft is None else one.draft.tag,
+        "changed_at": None if one.changed_at_ms is None else time_text(one.changed_at_ms),
+        "record": _record(one.record, project.definitions.settings.money_places),
+    }
+
+
+def _record(one: RuleRecord, places: int) -> RuleCounts:
+    return {
+        "hits": one.hits,
+        "in_shadow": one.in_shadow,
+        "fraud": one.frauds,
+        "genuine": one.genuine,
+        "unclear": one.unclear,
+        "immature": one.immature,
+        "precision": None if one.precision is None else round(one.precision, 4),
+        "money": show_decimal(one.amount_minor, places),
+        "fraud_money": show_decimal(one.fraud_minor, places),
+    }
+
+
+def _hit(one: HitEvent, rule: str, service: Service) -> RuleHit:
+    definitions = service.project.definitions
+    places = definitions.settings.money_places
+    return {
+        "event": one.event,
+        "id": one.id,
+        "seq": one.seq,
+        "time": time_text(one.time_ms),
+        "money": None if one.amount_minor is None else show_decimal(one.amount_minor, places),
+        "shadow": one.rules[rule],
+        "verdict": one.verdict or None,
+        "immature": service.rule_looks.records.is_immature(one, definitions),
+    }

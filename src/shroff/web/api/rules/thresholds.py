@@ -1,0 +1,195 @@
+"""Cut-offs of the score: weighed by the costs of policy.yaml or by others, and put in force with a reason."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from shroff.app.models.promoting import NoChampionError
+from shroff.app.models.trainings import Applied
+from shroff.errors import UsageError
+from shroff.people.audit import Row
+from shroff.people.store import PeopleStore
+from shroff.people.store import Wanted as Acts
+from shroff.training.cutoffs import AS_IT_IS, Cutoffs, CutoffsDocument, WhatIf
+from shroff.web.api.models import checked_reason
+from shroff.web.http.messages import Headers, Json, Request, json_response
+from shroff.web.http.preconditions import seen
+from shroff.web.http.problems import ProblemError
+from shroff.web.http.schemas import Adopted
+
+if TYPE_CHECKING:
+    from shroff.app.project import Project
+    from shroff.models.evaluation.cost_table import Cuts
+    from shroff.web.service import Service
+
+BODY_BYTES_MAX: Final = 64 * 1024
+KEPT: Final = 32  # answers, each some kilobytes: as one moves a slider to and fro
+COST_MAX: Final = 1e9
+APPLY: Final = "thresholds.apply"
+ACTS_SHOWN: Final = 6
+ACTS_FRESH_S: Final = 60.0
+_AMOUNTS: Final = ("false_decline", "review", "reviews_a_day")
+_CUTS: Final = ("review_at", "decline_at")
+
+
+class Wanted(msgspec.Struct, forbid_unknown_fields=True):
+    """Cut-offs that are to be in force, null for none, and why."""
+
+    reason: str
+    review_at: float | None = None
+    decline_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Cut-offs as they were weighed, by which text of policy.yaml, and for which costs."""
+
+    found: Cutoffs
+    tag: str
+    what_if: WhatIf
+
+
+class Weighings:
+    """Weighs for everybody who looks, one at a time, and keeps what it found: a large model takes seconds."""
+
+    def __init__(self, project: Project) -> None:
+        self._project, self._lock = project, Lock()
+        self._turn = asyncio.Lock()
+        self._acts: dict[str, tuple[float, str, Sequence[Row]]] = {}
+        self._kept: OrderedDict[tuple[str, str, str, WhatIf], Cutoffs] = OrderedDict()
+
+    def look(self, event: str, model: str, what_if: WhatIf) -> Look:
+        """The cut-offs as policy.yaml is now; from any thread. Raises: UsageError as `Project.thresholds`."""
+        with self._lock:
+            tag = self._project.policy_tag
+            in_force = ",".join(sorted(one.summary.id for one in self._project.models() if one.role))
+            key = (tag, f"{event} {in_force}", model, what_if)
+            found = self._kept.get(key)
+            if found is None:
+                found = self._kept[key] = self._project.thresholds(event, model=model, what_if=what_if)[0]
+                while len(self._kept) > KEPT:
+                    self._kept.popitem(last=False)
+            return Look(found, tag, what_if)
+
+    async def weighed(self, service: Service, query: Mapping[str, str]) -> Look:
+        """The cut-offs that a query asks for; who waits for them waits in no thread."""
+        what_if = what_if_of(query)
+        async with self._turn:
+            return await service.in_thread(self.look, query.get("event", ""), query.get("model", ""), what_if)
+
+    def applied(self, store: PeopleStore, event: str, tag: str) -> Sequence[Row]:
+        """The acts by which cut-offs were put in force last, newest first.
+
+        They are kept for a minute of the same policy.yaml: the record is asked by an act, and so read as a whole.
+        """
+        found = self._acts.get(event)
+        if found is None or found[1] != tag or time.monotonic() - found[0] > ACTS_FRESH_S:
+            wanted = Acts(action=APPLY, subject=f"policy of {event}")
+            with store.look() as look:
+                rows = look.record(wanted, before=None, limit=ACTS_SHOWN, is_newest_first=True)
+            found = self._acts[event] = time.monotonic(), tag, rows
+        return found[2]
+
+    def forget_applied(self, event: str) -> None:
+        """Ask the record again."""
+        self._acts.pop(event, None)
+
+
+# ---- for programs
+
+
+async def thresholds(service: Service, request: Request) -> Json[CutoffsDocument]:
+    """The cheapest cut-offs, what they cost, and the curve."""
+    try:
+        found = await service.weighings.weighed(service, request.query)
+    except NoChampionError as error:
+        known = ", ".join(await service.in_thread(ids_of, service.project))
+        cure = f"Name one of the registry as ?model=ID: {known}." if known else "There is none: train one first."
+        raise UsageError(f"{error} {cure}") from None
+    return json_response(found.found.as_document(), headers=_tag(found.tag))
+
+
+async def put_thresholds(service: Service, request: Request) -> Json[Adopted]:
+    """Other cut-offs for an event type."""
+
+    async def there() -> str:
+        return await service.in_thread(lambda: service.project.policy_tag)
+
+    event, tag = request.params["event"], await seen(request, there)
+    if not tag:
+        words = "send the ETag of GET /api/v1/thresholds as If-Match"
+        raise ProblemError(428, "no-precondition", "It is not said what is changed", words)
+    try:
+        given = msgspec.json.decode(await request.body(BODY_BYTES_MAX), type=Wanted)
+    except (ValueError, RecursionError) as error:
+        raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None
+    found = await put(service, request, event, (given.review_at, given.decline_at), given.reason, tag)
+    now = await there()
+    return json_response({"in_force": found.in_force, "why_not": found.why_not or None}, headers=_tag(now))
+
+
+async def put(
+    service: Service, request: Request, event: str, cuts: Cuts, reason: str, tag: str, model: str = ""
+) -> Applied:
+    """Write cut-offs as who asks. Raises: ProblemError with 404; UsageError, DefinitionError as `set_cutoffs`."""
+    why = checked_reason(reason)
+    if event not in service.project.definitions.events.decided:
+        raise ProblemError(404, "no-event", "No such event type is decided", f"there is no decision of {event!r}")
+    if any(cut is not None and not 0 <= cut <= 1 for cut in cuts):
+        raise UsageError("a cut-off is a score, from 0 to 1.")
+    project = service.project.acting_as(request.who)
+    found = await service.in_thread(lambda: project.set_cutoffs(event, cuts, model=model, reason=why, tag=tag))
+    service.weighings.forget_applied(event)
+    return found
+
+
+def ids_of(project: Project) -> list[str]:
+    """The models that can be named where none is in force, the newest first."""
+    return [one.summary.id for one in project.models()]
+
+
+# ---- what is asked
+
+
+def what_if_of(query: Mapping[str, str]) -> WhatIf:
+    """Costs and cut-offs to weigh by, as a form or a query names them. Raises: ProblemError for what is no number."""
+    missed = _number(query, "missed", 1_000)
+    amounts = {name: _number(query, name, COST_MAX) for name in _AMOUNTS}
+    cuts: Cuts | None = None
+    if any(query.get(name, "").strip() for name in _CUTS):
+        review_at, decline_at = (_number(query, name, 1) for name in _CUTS)
+        if review_at is not None and decline_at is not None and review_at > decline_at:
+            raise _unreadable("write review_at no higher than decline_at")
+        cuts = review_at, decline_at
+    if missed is None and cuts is None and all(one is None for one in amounts.values()):
+        return AS_IT_IS
+    return WhatIf(1.0 if missed is None else missed / 100, **amounts, cuts=cuts)
+
+
+def _number(query: Mapping[str, str], name: str, most: float) -> float | None:
+    text = query.get(name, "").strip()
+    if not text:
+        return None
+    try:
+        found = float(text) if len(text) < 40 and text.isascii() and "_" not in text else -1.0
+    except ValueError:
+        found = -1.0
+    if not 0 <= found <= most:
+        raise _unreadable(f"write {name} as a number from 0 to {most:,.10g}")
+    return found
+
+
+def _unreadable(words: str) -> ProblemError:
+    return ProblemError(400, "bad-query", "The query cannot be read", words)
+
+
+def _tag(tag: str) -> Headers:
+    return ((b"etag", f'"{tag}"'.encode()),)

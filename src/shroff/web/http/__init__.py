@@ -1,0 +1,1 @@
+"""HTTP: protocol, limits, routing, problem documents, OpenAPI."""

@@ -1,0 +1,61 @@
+"""The address at which browsers reach this service: the one that shroff.yaml names, or else the one they asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from shroff.web.http.messages import Request
+from shroff.web.http.problems import ProblemError
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where this service is.
+
+    What a request says of it is what a browser, or whatever stands before the service, wrote into its head. So where an
+    address is set, nothing of a request counts: neither its host nor what a proxy says of TLS.
+
+    Args:
+        public: As `Systems.public_url`; empty where none is set.
+    """
+
+    public: str = ""
+
+    def of(self, request: Request) -> str:
+        """The address, without a slash behind."""
+        if self.public:
+            return self.public
+        scheme = "https" if request.is_encrypted else "http"
+        return f"{scheme}://{request.header(b'host').decode('latin-1')}"
+
+    def is_encrypted(self, request: Request) -> bool:
+        """Whether browsers speak TLS, so that a cookie is for TLS only."""
+        return self.public.startswith("https:") if self.public else request.is_encrypted
+
+    def check_origin(self, request: Request) -> None:
+        """Refuse a form that another site sent: browsers say from where. Raises: ProblemError."""
+        site, origin = request.header(b"sec-fetch-site"), request.header(b"origin").decode("latin-1")
+        is_own = site == b"same-origin" or (site in {b"", b"none"} and (not origin or origin in self._origins(request)))
+        if not is_own:
+            words = f"sign in at {self.public}/login" if self.public else "sign in at its own page"
+            raise ProblemError(403, "no-csrf", "This was not sent by a page of this service", words)
+
+    def _origins(self, request: Request) -> set[str]:
+        """What browsers may call this service: as they write it, with small letters and without a usual port."""
+        if self.public:
+            return {origin_of(self.public)}
+        host = request.header(b"host").decode("latin-1")
+        return {f"http://{host}", f"https://{host}"}
+
+
+def origin_of(url: str) -> str:
+    """The origin of an address, as browsers say it.
+
+    >>> origin_of("https://Fraud.Bank.example:443/x")
+    'https://fraud.bank.example'
+    """
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2].lower()
+    usual = {"http": ":80", "https": ":443"}[parts.scheme]
+    return f"{parts.scheme}://{host.removesuffix(usual)}"

@@ -1,0 +1,282 @@
+"""The OpenAPI document: made from the table of routes, and from the event types of the project that is served."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from hashlib import sha256
+from html import escape
+from inspect import cleandoc
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Final, Union, get_args, get_origin
+
+import msgspec
+
+import shroff
+from shroff.events.definitions import Events
+from shroff.web.http.messages import Request, Response, json_response
+from shroff.web.http.problems import Problem
+from shroff.web.http.routes import Route
+from shroff.web.http.schemas import SCHEMAS, event_schema, ref
+
+if TYPE_CHECKING:
+    from shroff.web.service import Service
+
+COMMON: Final = {
+    400: "The request cannot be carried out as asked.",
+    401: "It is not known who asks.",
+    403: "Who asks may not do this.",
+    404: "There is no such thing.",
+    429: "This key sends too much; Retry-After says when to go on.",
+    500: "The service failed, or what is stored is damaged.",
+    503: "Not now, and nothing of it was done unless it says otherwise; Retry-After says when.",
+}
+HTML: Final = b"text/html; charset=utf-8"
+STYLE: Final = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1f24}"
+    "h2{margin-top:2.5rem;border-top:1px solid #d0d7de;padding-top:1rem;font-size:1.1rem}"
+    "code,pre{font:14px/1.4 ui-monospace,monospace;background:#f3f4f6;border-radius:4px}code{padding:.1em .3em}"
+    "pre{padding:.8rem;overflow:auto}table{border-collapse:collapse;width:100%}"
+    "th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #d0d7de;vertical-align:top}"
+    "@media(prefers-color-scheme:dark){body{background:#14171a;color:#e6e8ea}code,pre{background:#22272b}"
+    "h2,th,td{border-color:#3a4147}a{color:#8ab4ff}}"
+)
+
+
+async def document(service: Service, request: Request) -> Response:
+    """The document itself."""
+    return json_response(openapi(service.routes, service.project.definitions.events))
+
+
+async def page(service: Service, request: Request) -> Response:
+    """The document as a page, for people: no script, nothing from anywhere else."""
+    digest = b64encode(sha256(STYLE.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; frame-ancestors 'none'; base-uri 'none'"
+    headers = ((b"content-security-policy", policy.encode()),)
+    text = "".join(_page(openapi(service.routes, service.project.definitions.events)))
+    return Response(text.encode(), media_type=HTML, headers=headers)
+
+
+def openapi(routes: Sequence[Route], events: Events) -> dict[str, Any]:
+    """The document of these routes, for a project with these events."""
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        if route.told is None:
+            continue
+        if route.told.is_by_event:
+            for name in events.types:
+                own = paths.setdefault(route.path.replace("{event}", name), {})
+                own[route.method.lower()] = _operation(route, name)
+        else:
+            paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    schemas = {
+        **shapes(routes),
+        **{f"event.{name}": event_schema(type_) for name, type_ in events.types.items()},
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "shroff",
+            "version": shroff.__version__,
+            "description": "Events go in, decisions with their reasons come out.",
+        },
+        "security": [{"key": []}],
+        "paths": dict(sorted(paths.items())),
+        "components": {
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "schemas": dict(sorted(schemas.items())),
+        },
+    }
+
+
+def shapes(routes: Sequence[Route]) -> dict[str, Any]:
+    """The schemas of what these routes answer, by name, and those of what is sent that have one."""
+    return SCHEMAS | _components(tuple(dict.fromkeys(_types(routes))))
+
+
+def kind_of(schema: Mapping[str, Any], link: Callable[[str], str]) -> str:
+    """The JSON that a schema means, in words; `link` writes the names of shapes.
+
+    >>> kind_of({"anyOf": [{"type": "array", "items": ref("Case")}, {"type": "null"}]}, str.lower)
+    'list of case or null'
+    """
+    if "$ref" in schema:
+        return link(schema["$ref"].rpartition("/")[2])
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(kind_of(one, link) for one in schema["anyOf"]))
+    kinds = schema.get("type", "any JSON")
+    kind = " or ".join(kinds) if isinstance(kinds, list) else schema.get("format", kinds)
+    if "enum" in schema:
+        return f"{kind} ({', '.join(str(one) for one in schema['enum'] if one is not None)})"
+    inner = schema.get({"array": "items", "object": "additionalProperties"}.get(kind, ""))
+    return f"{'list' if kind == 'array' else kind} of {kind_of(inner, link)}" if inner else kind
+
+
+def _types(routes: Sequence[Route]) -> Iterator[Any]:
+    """The types of all answers, unions by their members."""
+    yield Problem
+    for route in routes:
+        if route.told is not None:
+            for one in (route.answer, *(type_ for _, type_ in route.told.others.values())):
+                if one is not None and not isinstance(one, Mapping):
+                    yield from _members(one)
+
+
+def _members(type_: Any) -> tuple[Any, ...]:
+    return get_args(type_) if get_origin(type_) in {Union, UnionType} else (type_,)
+
+
+@cache
+def _components(types: tuple[Any, ...]) -> dict[str, Any]:
+    """The schemas of types and of all that they are made of, by name."""
+    found = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")[1]
+    return {name: {**one, "description": cleandoc(one.get("description", ""))} for name, one in found.items()}
+
+
+def schema_of(type_: Any) -> Mapping[str, Any]:
+    """The schema of an answer by its type, made of names of `shapes`; a schema is one already."""
+    if isinstance(type_, Mapping):
+        return type_
+    found = [ref(one.__name__) for one in _members(type_)]
+    return found[0] if len(found) == 1 else {"anyOf": found}
+
+
+def _operation(route: Route, event: str = "") -> dict[str, Any]:
+    told = route.told
+    assert told is not None
+    names = [
+        segment[1:-1] for segment in route.segments if segment.startswith("{") and not (event and segment == "{event}")
+    ]
+    statuses = {200, *told.problems, *told.others, *((401, 403) if route.right is not None else ())}
+    found: dict[str, Any] = {
+        "operationId": _id_of(route, event),
+        "summary": told.summary,
+        "parameters": [
+            *({"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names),
+            *(
+                _parameter(name, "query", words, is_required=name in told.required)
+                for name, words in told.query.items()
+            ),
+            *(_parameter(name, "header", words) for name, words in told.headers.items()),
+        ],
+        "responses": {str(status): _answer(status, route, event) for status in sorted(statuses)},
+    }
+    if route.right is None:
+        found["security"] = []
+    else:
+        found["description"] = f"Takes the right `{route.right.value}`."
+    if told.body is not None:
+        content = {kind: {"schema": told.body} for kind in told.body_types}
+        found["requestBody"] = {
+            "required": not told.may_lack_body,
+            "content": content or _content(told.body, event, is_many=told.is_many),
+        }
+    return found
+
+
+def _parameter(name: str, place: str, words: str, *, is_required: bool = False) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": name, "in": place, "description": words, "schema": {"type": "string"}}
+    return {**found, "required": True} if is_required else found
+
+
+def _answer(status: int, route: Route, event: str) -> dict[str, Any]:
+    told = route.told
+    assert told is not None
+    if status == 200:
+        answer = route.answer
+        content = (
+            {told.media_type: {"schema": {"type": "string"}}}
+            if answer is None
+            else _content(schema_of(answer), event, is_many=told.is_many)
+        )
+        return {"description": told.meaning, "content": content}
+    if status in told.others:
+        words, type_ = told.others[status]
+        return {"description": words, "content": {"application/json": {"schema": schema_of(type_)}}}
+    words = told.problems.get(status) or COMMON.get(status, told.meaning)
+    return {"description": words, "content": {"application/problem+json": {"schema": ref("Problem")}}}
+
+
+def _content(schema: Mapping[str, Any], event: str, *, is_many: bool) -> dict[str, Any]:
+    one = ref(f"event.{event}") if event and schema == EVENT else schema
+    if not is_many:
+        return {"application/json": {"schema": one}}
+    many = {"oneOf": [one, {"type": "array", "items": one}]}
+    lines = {"type": "string", "description": "JSON lines: one on each."}
+    return {"application/json": {"schema": many}, "application/x-ndjson": {"schema": lines}}
+
+
+EVENT: Final[Mapping[str, Any]] = {"x-event": True}  # stands for the schema of the path's event type
+
+
+def _id_of(route: Route, event: str) -> str:
+    words = [segment.strip("{}") for segment in route.segments if segment not in {"api", "v1", ""}]
+    return "_".join([route.method.lower(), *(event if word == "event" and event else word for word in words)])
+
+
+# ---- for people
+
+
+def _page(found: Mapping[str, Any]) -> Iterator[str]:
+    yield '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    yield f"<title>shroff API</title><style>{STYLE}</style><h1>shroff API</h1>"
+    yield "<p>Send a key as <code>Authorization: Bearer KEY</code>. Errors are problem documents (RFC 9457). "
+    yield 'The same as a document: <a href="/api/openapi.json">/api/openapi.json</a>.</p>'
+    for path, methods in found["paths"].items():
+        for method, one in methods.items():
+            yield f"<h2><code>{method.upper()} {escape(path)}</code></h2><p>{escape(one['summary'])} "
+            yield f"{escape(one.get('description', 'For anybody.')).replace('`', '')}</p>"
+            yield from _parameters(one["parameters"])
+            if "requestBody" in one:
+                kinds = ", ".join(f"<code>{escape(kind)}</code>" for kind in one["requestBody"]["content"])
+                yield f"<p>Body: {kinds}, {_named(one['requestBody']['content'])}</p>"
+            yield "<table>"
+            for status, answer in one["responses"].items():
+                yield f"<tr><td>{status}</td><td>{escape(answer['description'])}</td>"
+                yield f"<td>{_named(answer['content'])}</td></tr>"
+            yield "</table>"
+    yield "<h1>Shapes</h1>"
+    for name, schema in found["components"]["schemas"].items():
+        yield f'<h2 id="{escape(name)}">{escape(name)}</h2><p>{escape(schema.get("description", ""))}</p>'
+        yield from _properties(schema)
+
+
+def _parameters(parameters: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    told = [one for one in parameters if one["in"] != "path"]
+    if told:
+        yield "<table>"
+        for one in told:
+            yield f"<tr><td><code>{escape(one['name'])}</code></td><td>{one['in']}</td>"
+            yield f"<td>{escape(one['description'])}</td></tr>"
+        yield "</table>"
+
+
+def _named(content: Mapping[str, Any]) -> str:
+    """Links to the shapes that a content has."""
+    return ", ".join(map(_link, dict.fromkeys(_refs(content)))) or "JSON"
+
+
+def _link(name: str) -> str:
+    return f'<a href="#{escape(name)}">{escape(name)}</a>'
+
+
+def _refs(value: object) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        if "$ref" in value:
+            yield str(value["$ref"]).rpartition("/")[2]
+        for one in value.values():
+            yield from _refs(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _refs(one)
+
+
+def _properties(schema: Mapping[str, Any]) -> Iterator[str]:
+    yield "<table>"
+    for name, one in schema.get("properties", {}).items():
+        words = one.get("description", "")
+        is_required = "" if name in schema.get("required", ()) else "may be missing"
+        yield f"<tr><td><code>{escape(name)}</code></td><td>{kind_of(one, _link)}</td>"
+        yield f"<td>{is_required}</td><td>{escape(words)}</td></tr>"
+    yield "</table>"

@@ -1,0 +1,127 @@
+"""What is answered where a request cannot be carried out: problem documents (RFC 9457)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NotRequired, TypedDict, Unpack
+
+from shroff.app.rules.rule_files import ChangedMeanwhileError
+from shroff.errors import (
+    DefinitionError,
+    LogBusyError,
+    NotAllowedError,
+    NotThereYetError,
+    ShroffError,
+    TransientError,
+    UsageError,
+)
+
+PROBLEMS_MAX: Final = 100  # mistakes of definitions in one answer
+RETRY_AFTER: Final = ((b"retry-after", b"1"),)
+
+Path = tuple[str, str]
+
+
+class Mistake(TypedDict):
+    """A mistake: of input its path and `detail`; of a project's files the file and place, a message and a hint."""
+
+    path: str
+    detail: NotRequired[str]
+    file: NotRequired[str]
+    line: NotRequired[int]
+    column: NotRequired[int]
+    message: NotRequired[str]
+    hint: NotRequired[str]
+
+
+class ProblemMore(TypedDict, total=False):
+    """What some problem documents have beside what all have."""
+
+    errors: list[Mistake]
+    instance: str
+    ready: bool
+    state: str
+    by: str | None
+    at: str | None
+    verdict: str | None
+    tag: str
+    saved: bool
+
+
+class Problem(ProblemMore):
+    """A problem document (RFC 9457). `type` is stable, for programs.
+
+    `ready` and `state` are of a service that takes no events; `by`, `at`, `state`, `verdict`, `tag` and `saved` of a
+    case that somebody else changed first; `instance` of a failure that is in the service's own log.
+    """
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+class ProblemError(Exception):
+    """A request is answered by this problem."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        title: str,
+        detail: str,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        **more: Unpack[ProblemMore],
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.code, self.title, self.detail = status, code, title, detail
+        self.headers, self.more = headers, more
+
+
+def problem(status: int, code: str, title: str, detail: str, **more: Unpack[ProblemMore]) -> Problem:
+    """A problem document. `code` is its type: stable, for programs."""
+    return {"type": code, "title": title, "status": status, "detail": detail, **more}
+
+
+def at_paths(mistakes: Iterable[Path]) -> list[Mistake]:
+    """Mistakes with the path of each, as problem documents have them."""
+    return [{"path": path, "detail": words} for path, words in mistakes]
+
+
+def places_of(error: DefinitionError) -> list[Mistake]:
+    """Mistakes of definitions with the place of each, as problem documents have them."""
+    return [
+        {
+            "file": one.file,
+            "line": one.line,
+            "column": one.column,
+            "path": one.path,
+            "message": one.message,
+            "hint": one.hint,
+        }
+        for one in error.problems
+    ]
+
+
+def of_error(error: ShroffError) -> ProblemError:
+    """The problem that an error of the program is for who asked over HTTP; what stands in it may be told."""
+    words = str(error)
+    match error:
+        case NotAllowedError():
+            return ProblemError(403, "not-allowed", "This may not be done by who asks", words)
+        case NotThereYetError():
+            return ProblemError(501, "not-there-yet", "This is not there yet", words)
+        case DefinitionError():
+            first = DefinitionError(error.problems[:PROBLEMS_MAX])
+            more = len(error.problems) - PROBLEMS_MAX
+            words = f"{first}\nand {more:,} more" if more > 0 else words
+            errors = places_of(first)
+            return ProblemError(422, "bad-definition", "The project's files would have mistakes", words, errors=errors)
+        case ChangedMeanwhileError():
+            return ProblemError(412, "changed-meanwhile", "It is not what it was", words)
+        case UsageError():
+            return ProblemError(400, "bad-request", "This cannot be done as asked", words)
+        case LogBusyError() | TransientError():
+            return ProblemError(503, "not-now", "This cannot be done now", words, RETRY_AFTER)
+        case _:
+            return ProblemError(500, "broken", "The service cannot go on with this", words)

@@ -1,0 +1,116 @@
+"""From where a request comes that a proxy brought: what proxies say of it is believed of those alone that are named.
+
+Whoever sends a request writes what they like into its head; a proxy puts behind it from whom it has the request. So the
+addresses are read from the last one on: it is the sender's as long as those behind it are proxies that are named.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final, TypeAlias
+
+from shroff.project.settings.systems import System
+
+IP: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+FORWARDED: Final = b"forwarded"
+FORWARDED_FOR: Final = b"x-forwarded-for"
+FORWARDED_PROTO: Final = b"x-forwarded-proto"
+READ_MAX: Final = 1_024  # characters of a Forwarded header that is read: some 20 proxies
+HOPS_MAX: Final = 50  # of an X-Forwarded-For header that are looked at, the last ones
+_QUOTED: Final = r'"((?:[^"\\]|\\.)*)"'
+_PAIR: Final = re.compile(rf'(?:^|;)\s*(\w+)\s*=\s*(?:{_QUOTED}|([^;",\s]*))')
+_PART: Final = re.compile(rf"(?:{_QUOTED}|[^,])+")  # up to a comma outside of what stands in quotation marks
+
+
+class Proxies:
+    """The proxies before a service.
+
+    Args:
+        networks: Their addresses or networks, such as 10.0.0.0/8.
+        header: In which of the two they say from whom they have a request. The other is never read: a proxy that does
+            not write it passes on what somebody forged. Whether they were asked over TLS stands in X-Forwarded-Proto
+            beside the one, in the other itself.
+    """
+
+    def __init__(self, networks: Sequence[str] = (), header: bytes = FORWARDED_FOR) -> None:
+        self._networks = [ipaddress.ip_network(one, strict=False) for one in networks]
+        self._header = header
+
+    def sender(self, peer: str, headers: Sequence[tuple[bytes, bytes]]) -> str:
+        """The address from which a request comes, by the one that connected and by the request's head."""
+        if not self._networks:
+            return peer
+        found = _address(peer)
+        if found is None or not self._has(found):
+            return peer
+        for text in self._hops(headers):
+            before = _address(text)
+            if before is None:  # no address, or one that a proxy hides: who wrote what stands before it nobody knows
+                break
+            found = before
+            if not self._has(found):
+                break
+        return str(found)
+
+    def is_encrypted(self, peer: str, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+        """Whether the proxy that connected says that it was asked over TLS; of nobody else that is believed.
+
+        Of several the last one counts: that proxy wrote it.
+        """
+        if not self.has(peer):
+            return False
+        if self._header == FORWARDED_FOR:
+            said = [value for name, value in headers if name == FORWARDED_PROTO]
+            return bool(said) and said[-1].rpartition(b",")[2].strip().lower() == b"https"
+        return _named("proto", next(self._parts(headers), "")).lower() == "https"
+
+    def has(self, peer: str) -> bool:
+        """Whether this is one of them."""
+        found = _address(peer) if self._networks else None
+        return found is not None and self._has(found)
+
+    def _has(self, address: IP) -> bool:
+        return any(address in one for one in self._networks)
+
+    def _hops(self, headers: Sequence[tuple[bytes, bytes]]) -> Iterator[str]:
+        """What the head says from whom each proxy had it, the last one first."""
+        for part in self._parts(headers):
+            yield part if self._header == FORWARDED_FOR else _named("for", part)
+
+    def _parts(self, headers: Sequence[tuple[bytes, bytes]]) -> Iterator[str]:
+        """What each proxy wrote, the last one first."""
+        values = [value.decode("latin-1") for name, value in headers if name == self._header]
+        if self._header == FORWARDED and sum(map(len, values)) > READ_MAX:
+            return  # cut in two it could mean something else, and quotes that do not close are searched for many times
+        for value in reversed(values):
+            if self._header == FORWARDED_FOR:
+                yield from reversed(value.rsplit(",", HOPS_MAX)[-HOPS_MAX:])
+            else:
+                yield from reversed([one[0] for one in _PART.finditer(value)])
+
+
+def proxies_of(web: System) -> Proxies:
+    """The proxies that shroff.yaml names."""
+    return Proxies(web.options.get("proxies", ()), web.text("proxy_header", FORWARDED_FOR.decode()).encode())
+
+
+def _named(name: str, part: str) -> str:
+    """What one proxy wrote of something into the standard header: by the name of a pair, never within a text."""
+    return next((one[2] or one[3] for one in _PAIR.finditer(part) if one[1].lower() == name), "")
+
+
+def _address(text: str) -> IP | None:
+    """An address as heads have them, with a port or without; None for anything else."""
+    bare = text.strip().strip('"')
+    if bare.startswith("["):
+        bare = bare[1:].partition("]")[0]
+    elif bare.count(":") == 1:
+        bare = bare.partition(":")[0]
+    try:
+        found = ipaddress.ip_address(bare)
+    except ValueError:
+        return None
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return found if mapped is None else mapped

@@ -1,0 +1,148 @@
+"""The table of what can be asked for: each with the right that it takes. What stands nowhere here is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args, get_origin, get_type_hints
+
+from shroff.people.access import Right
+from shroff.web.http.messages import Json, Request, Response
+from shroff.web.http.problems import ProblemError
+
+if TYPE_CHECKING:
+    from shroff.web.service import Service
+
+Handle: TypeAlias = "Callable[[Service, Request], Awaitable[Response]]"
+
+API: Final = "/api/v1"
+OPEN_BELOW: Final = ("health", "login", "confirm", "static", "api/openapi.json", "api/docs")  # for anybody
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the OpenAPI document says of a route beside its path.
+
+    Args:
+        meaning: Of the answer where all went well.
+        body: The schema of what is sent; None where nothing is.
+        problems: What each further status means here; empty where the common meaning says it.
+        required: The names of the query that must be there.
+        may_lack_body: Nothing has to be sent.
+        is_many: What is sent, and the answer, may be one or a list.
+        is_by_event: There is a path for each event type, with its schema.
+        body_types: What the body may be where it is no JSON.
+        answer: Its type, or its schema where only the project knows it. Left out, it is what the handler returns: the
+            type of its `Json`, else a text of `media_type`.
+        others: What each further status means that is no problem, and the type of its answer.
+    """
+
+    summary: str
+    meaning: str
+    body: Mapping[str, Any] | None = None
+    problems: Mapping[int, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    media_type: str = "text/plain"
+    is_many: bool = False
+    is_by_event: bool = False
+    body_types: Sequence[str] = ()
+    answer: Any = None
+    others: Mapping[int, tuple[str, Any]] = field(default_factory=dict)
+    required: Sequence[str] = ()
+    may_lack_body: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One thing that can be asked for.
+
+    Args:
+        path: Segments in braces take any text, which may be empty.
+        right: What it takes; None for what anybody may ask, which must lie below `OPEN_BELOW`.
+        told: For the document; None for what is no part of the API.
+        is_page: It is for people: who is not signed in is sent to sign in, and problems are told as pages.
+    """
+
+    method: str
+    path: str
+    right: Right | None
+    handle: Handle
+    told: Told | None = None
+    is_page: bool = False
+
+    @property
+    def answer(self) -> Any:
+        """The type of what is answered where all goes well, or its schema; None for a text."""
+        assert self.told is not None
+        return _returned(self.handle) if self.told.answer is None else self.told.answer
+
+    @property
+    def segments(self) -> list[str]:
+        return self.path.split("/")[1:]
+
+
+@cache
+def _returned(handle: Handle) -> Any:
+    """The type of the JSON that a handler returns, by its annotation; None where it returns something else."""
+    returned = SimpleNamespace(__annotations__={"return": handle.__annotations__["return"]})
+    (hint,) = get_type_hints(returned, handle.__globals__, include_extras=True).values()
+    return get_args(hint)[0] if get_origin(hint) is Json else None
+
+
+class Table:
+    """Finds routes by method and path."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self.routes = list(routes)
+        self._root: dict[str, Any] = {}
+        for route in routes:
+            node = self._root
+            for segment in route.segments:
+                node = node.setdefault("{}" if segment.startswith("{") else f"={segment}", {})
+            found = node.setdefault(".", {})
+            assert route.method not in found, f"{route.method} {route.path} stands twice"
+            found[route.method] = route
+
+    def is_page(self, method: str, segments: Sequence[str]) -> bool:
+        """Whether this is what people look at."""
+        try:
+            return self.find(method, segments, {}).is_page
+        except ProblemError:
+            return False
+
+    def find(self, method: str, segments: Sequence[str], params: dict[str, str]) -> Route:
+        """The route, its parameters put into `params`. Raises: ProblemError with 404 or 405."""
+        node, taken = self._root, list[str]()
+        for segment in segments:
+            inner = node.get(f"={segment}")
+            if inner is None:
+                inner = node.get("{}")
+                taken.append(segment)
+            if inner is None:
+                raise _nothing_there()
+            node = inner
+        found: dict[str, Route] | None = node.get(".")
+        if found is None:
+            raise _nothing_there()
+        route = found.get("GET" if method == "HEAD" else method)
+        if route is None:
+            allowed = ", ".join(sorted({*found, *(["HEAD"] if "GET" in found else [])}))
+            raise ProblemError(
+                405,
+                "wrong-method",
+                "This cannot be done there",
+                f"there is {allowed}",
+                ((b"allow", allowed.encode()),),
+            )
+        names = [segment[1:-1] for segment in route.segments if segment.startswith("{")]
+        params.update(zip(names, taken, strict=True))
+        return route
+
+
+def _nothing_there() -> ProblemError:
+    return ProblemError(
+        404, "not-found", "Nothing is there", "there is no such address; /api/docs lists those there are"
+    )

@@ -1,0 +1,194 @@
+"""The shapes of what is sent and answered, as JSON Schema: the program's own, and those of a project's event types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, NotRequired, TypedDict
+
+import msgspec
+
+from shroff.events.definitions import SOURCES, VERDICTS, EventType, Field
+from shroff.events.event import Scalar
+from shroff.events.readers import ID_LENGTH_MAX
+from shroff.explain.explanation import Explanation
+from shroff.explain.model import InputPart
+from shroff.language.field_types import Bounds
+from shroff.language.values import to_real
+from shroff.project.policy import OUTCOMES
+
+Schema = Mapping[str, Any]
+
+TEXT: Final[Schema] = {"type": "string"}
+NULLABLE_TEXT: Final[Schema] = {"type": ["string", "null"]}
+COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
+TIME: Final[Schema] = {"type": "string", "format": "date-time"}
+_DECIMAL: Final[Schema] = {"type": ["string", "number"], "description": "A decimal; as a string it loses nothing."}
+# What is sent, where the door takes more than what is answered.
+_MONEY: Final[Schema] = {
+    "type": ["string", "number", "object"],
+    "description": "A decimal, as a string it loses nothing; or one with the currency, which must be the project's.",
+    "required": ["amount", "currency"],
+    "additionalProperties": False,
+    "properties": {"amount": {"type": ["string", "number"]}, "currency": TEXT},
+}
+_INSTANT: Final[Schema] = {
+    "type": ["string", "integer"],
+    "format": "date-time",
+    "description": "RFC 3339; or whole milliseconds since 1970 began in UTC.",
+}
+
+
+class Reason(TypedDict):
+    """Why a decision came out as it did. `code` is stable: a rule's id or a feature's name."""
+
+    code: str
+    kind: Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["rule", "model"]})]
+    text: str
+    effect: NotRequired[str]
+    contribution: NotRequired[float]
+    inputs: NotRequired[list[InputPart]]
+
+
+class Drawn(TypedDict):
+    """What a draw among would-be declines came to: `explored` says whether the event was approved."""
+
+    explored: bool
+    propensity: float
+    would_be: str
+
+
+class Decision(TypedDict):
+    """A decision. `seq` is its place in the log, null where nothing was written.
+
+    `answered` is what the sender answered before this decision came; `explanation` is there where it was asked for.
+    """
+
+    event: str
+    id: str
+    seq: int | None
+    as_of_seq: int
+    outcome: Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(OUTCOMES)})]
+    score: float | None
+    reasons: list[Reason]
+    rules: list[str]
+    shadow_rules: list[str]
+    features: dict[str, Scalar]
+    versions: dict[str, str]
+    receipt: Annotated[str, msgspec.Meta(pattern="^sha256:[0-9a-f]{64}$")]
+    exploration: NotRequired[Drawn]
+    answered: NotRequired[str]
+    explanation: NotRequired[Explanation]
+
+
+class Undecided(TypedDict):
+    """An event of a type that is not decided."""
+
+    event: str
+    id: str
+    seq: int | None
+    decided: Annotated[bool, msgspec.Meta(extra_json_schema={"const": False})]
+
+
+class Adopted(TypedDict):
+    """Whether the log uses a change by now, and if not, why."""
+
+    in_force: bool
+    why_not: str | None
+
+
+def ref(name: str) -> dict[str, str]:
+    """A schema that the document has under this name."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def record(required: str, **properties: Schema) -> dict[str, Any]:
+    """An object with these properties, the named ones always there."""
+    return {"type": "object", "required": required.split(), "properties": properties}
+
+
+def list_of(schema: Schema) -> dict[str, Any]:
+    """A list."""
+    return {"type": "array", "items": schema}
+
+
+def event_schema(type_: EventType) -> dict[str, Any]:
+    """The JSON Schema of the events of a type, as they are posted."""
+    required = [one.name for one in type_.declared if not one.shape.is_optional]
+    return {
+        "type": "object",
+        "required": required,
+        "additionalProperties": False,
+        "properties": {one.name: field_schema(one, type_) for one in type_.declared},
+    }
+
+
+def field_schema(one: Field, type_: EventType) -> dict[str, Any]:
+    """The schema of the values of a field, as they are posted."""
+    found = dict(_value_schema(one))
+    if one.name == type_.id_field:
+        found |= {
+            "maxLength": ID_LENGTH_MAX,
+            "minLength": 1,
+            "description": "The event's id: sent again, it is answered again.",
+        }
+    elif one.shape.is_hashed:
+        found["description"] = "Hashed at the door: the clear value is kept nowhere."
+    elif one.shape.is_personal:
+        found["description"] = "Personal: it lies beside the event, and can be erased."
+    if one.shape.bounds is not None:
+        found |= _limits(one.shape.bounds, one, str(found.get("description", "")))
+    if one.shape.is_optional:
+        kinds = found.get("type")
+        found["type"] = [*(kinds if isinstance(kinds, list) else [kinds]), "null"]
+        if "enum" in found:
+            found["enum"] = [*found["enum"], None]
+    return found
+
+
+def _limits(bounds: Bounds, one: Field, words: str) -> Schema:
+    """What a number keeps to; of a text, as money may be sent, the words say it."""
+    told = str(bounds)
+    found: dict[str, Any] = {"description": f"{words} {told[:1].upper()}{told[1:]}.".lstrip()}
+    for end in bounds.ends if one.type.kind not in {"time", "duration"} else ():
+        key = "minimum" if end.is_lower else "maximum"
+        limit = end.limit if isinstance(end.limit, float) else to_real(end.limit, one.type.places)
+        found[f"exclusive{key.capitalize()}" if end.is_strict else key] = int(limit) if limit == int(limit) else limit
+    return found
+
+
+def _value_schema(one: Field) -> Schema:
+    type_ = one.type
+    match type_.kind:
+        case "integer":
+            return {"type": ["integer", "string"]}
+        case "boolean":
+            return {"type": ["boolean", "string"], "enum": [True, False, "true", "false"]}
+        case "money":
+            return _MONEY
+        case "number":
+            return _DECIMAL
+        case "real":
+            return {"type": ["number", "string"]}
+        case "duration":
+            return {"type": ["number", "string"], "description": "Seconds; or a text such as 90s, 1h or 7d."}
+        case "time":
+            return _INSTANT
+        case "choice" if type_.choices and not type_.is_open:
+            return {"type": "string", "enum": list(type_.choices)}
+        case _:
+            return {"type": "string", "maxLength": 65_536}
+
+
+LABEL: Final = {
+    "type": "object",
+    "required": ["verdict", "known_at"],
+    "properties": {
+        "event": {"type": "string", "description": "payment/p-1; or one of the fields declared unique in its place."},
+        "verdict": {"type": "string", "enum": list(VERDICTS)},
+        "source": {"type": ["string", "null"], "enum": [*SOURCES, None]},
+        "known_at": _INSTANT,
+        "reason": NULLABLE_TEXT,
+        "amount": {**_MONEY, "type": [*_MONEY["type"], "null"]},
+    },
+}
+SCHEMAS: Final = {"Label": LABEL}

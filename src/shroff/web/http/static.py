@@ -1,0 +1,76 @@
+"""Files that pages are drawn with: those of the package, by their exact names, and nothing else of the disk."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from shroff.web.http.messages import Request, Response
+from shroff.web.http.problems import ProblemError
+
+if TYPE_CHECKING:
+    from shroff.web.service import Service
+
+FOLDER: Final = Path(__file__).parents[1] / "pages" / "static"
+TYPES: Final = {
+    ".css": b"text/css; charset=utf-8",
+    ".js": b"text/javascript; charset=utf-8",
+    ".svg": b"image/svg+xml",
+    ".txt": b"text/plain; charset=utf-8",
+    ".woff2": b"font/woff2",
+}
+_PACKED: Final = frozenset({".css", ".js", ".svg", ".txt"})
+FOR_EVER: Final = b"public, max-age=31536000, immutable"
+
+
+@dataclass(frozen=True, slots=True)
+class StaticFile:
+    """A file as it is sent; `packed` by gzip, where that makes it smaller."""
+
+    raw: bytes
+    packed: bytes
+    media_type: bytes
+
+
+@cache
+def static_files() -> dict[str, StaticFile]:
+    """All files by their names."""
+    found: dict[str, StaticFile] = {}
+    for path in sorted(FOLDER.iterdir()):
+        media_type = TYPES.get(path.suffix)
+        if media_type is not None:
+            raw = path.read_bytes()
+            packed = gzip.compress(raw, mtime=0) if path.suffix in _PACKED else b""
+            found[path.name] = StaticFile(raw, packed, media_type)
+    return found
+
+
+@cache
+def version() -> str:
+    """What stands in the address of every file, and changes with any of them: so browsers may keep them for ever."""
+    whole = hashlib.sha256()
+    for name, one in static_files().items():
+        whole.update(name.encode() + b"\0" + hashlib.sha256(one.raw).digest())
+    return whole.hexdigest()[:12]
+
+
+def static(name: str) -> str:
+    """The address of a file of this name."""
+    assert name in static_files(), name
+    return f"/static/{version()}/{name}"
+
+
+async def file(service: Service, request: Request) -> Response:
+    """One file. Of another version it is not kept, as that may be one of a service that is being replaced."""
+    found = static_files().get(request.params["name"])
+    if found is None:
+        raise ProblemError(404, "not-found", "Nothing is there", "there is no such file")
+    is_current = request.params["version"] == version()
+    headers = [(b"cache-control", FOR_EVER if is_current else b"no-cache"), (b"vary", b"accept-encoding")]
+    if found.packed and b"gzip" in request.header(b"accept-encoding"):
+        return Response(found.packed, 200, found.media_type, (*headers, (b"content-encoding", b"gzip")))
+    return Response(found.raw, 200, found.media_type, headers)

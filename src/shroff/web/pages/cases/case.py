@@ -1,0 +1,232 @@
+"""One case: why it is looked at, all of its events, notes, files and history; and everything that is done with it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from shroff.cases import deciding, working
+from shroff.cases.desk import CaseChangedError
+from shroff.cases.files import TYPES
+from shroff.errors import UsageError
+from shroff.events.event import time_text
+from shroff.language.values import parse_duration
+from shroff.people.access import RIGHTS, Right
+from shroff.rules.silences import key_of
+from shroff.rules.wording import sentence
+from shroff.web.api.cases.cases import number_of, tried
+from shroff.web.api.cases.silencing import WAITS, approve_for, end_for, silence_for, silences_of, wishes_of
+from shroff.web.http.messages import Request, Response
+from shroff.web.http.routes import API
+from shroff.web.pages.cases.casework import Opened, Where, opened, toast, where_from, where_of
+from shroff.web.pages.rendering import page, see_other
+
+if TYPE_CHECKING:
+    from shroff.app.rules.silence_wishes import Wish
+    from shroff.app.rules.silences import Silence
+    from shroff.cases.case import Case
+    from shroff.web.service import Service
+
+SILENCES: Final = {"1d": "1 day", "7d": "7 days", "30d": "30 days", "90d": "90 days"}
+SNOOZES: Final = {"1h": "1 hour", "4h": "4 hours", "1d": "1 day", "3d": "3 days", "7d": "7 days"}
+REASONS_SHOWN: Final = 6
+
+
+async def show(service: Service, request: Request) -> Response:
+    """The page of a case."""
+    return await _page(service, request, where_of(request.query))
+
+
+async def _page(
+    service: Service, request: Request, where: Where, changed: Case | None = None, why_not: str = ""
+) -> Response:
+    number = number_of(request)
+    found = await tried(service, opened, service, request.who, number)
+    return page(
+        service,
+        request,
+        "case.html",
+        409 if changed is not None else 200,
+        found=found,
+        where=where,
+        changed=changed,
+        why_not=why_not,
+        toast=await service.in_thread(toast, service.cases, request.who),
+        people=await service.in_thread(_people, service),
+        currency=service.cases.currency,
+        may_work=request.who.may(Right.WORK_CASES),
+        snoozes=SNOOZES,
+        silences=SILENCES,
+        rules=await service.in_thread(_rules, service, found),
+        kinds=",".join(TYPES),
+        api=f"{API}/cases/{number}",
+        reasons=REASONS_SHOWN,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RuleLine:
+    """A rule that raised one of its alerts; `silence` where it is silent for whom the case is about, `wish` where
+    somebody asked for that and a second person has to approve it.
+    """
+
+    id: str
+    text: str
+    can_be_silent: bool
+    silence: Silence | None
+    wish: Wish | None = None
+
+
+def _rules(service: Service, found: Opened) -> list[RuleLine]:
+    """The rules that raised it, those that are asked most first."""
+    case, definitions = found.line.case, service.project.definitions
+    raised = Counter(name for event in found.events for name in event.alert.rules)
+    silent, wishes = silences_of(service, case), wishes_of(service, case)
+    known = {rule.id: rule for rule in definitions.rules}
+    return [
+        RuleLine(
+            name,
+            sentence(rule),
+            rule.by == case.entity and key_of(definitions.events.entities, rule.by, rule.on) is not None,
+            silent.get(name),
+            wishes.get(name),
+        )
+        for name, _ in raised.most_common()
+        if (rule := known.get(name)) is not None
+    ]
+
+
+def _people(service: Service) -> list[tuple[str, str]]:
+    """Name and shown name of those who may work on cases."""
+    with service.desk.store.look() as look:
+        users = look.users()
+    return [
+        (user.name, user.display_name)
+        for user in users
+        if not user.is_disabled and Right.WORK_CASES in RIGHTS[user.role]
+    ]
+
+
+async def decide(service: Service, request: Request) -> Response:
+    """Answer it, or one of its events. Where that closes it, the queue is next."""
+    form = await request.form()
+    event = form.get("event", "")
+
+    def run() -> Case:
+        acted = deciding.decide(
+            service.cases,
+            request.who,
+            number_of(request),
+            form.get("verdict", ""),
+            tag=form.get("tag", ""),
+            event=event,
+            reason=form.get("reason", ""),
+        )
+        return acted.cases[0]
+
+    return await _done(service, request, run, stays=lambda case: case.is_open)
+
+
+async def snooze(service: Service, request: Request) -> Response:
+    """Put it away for a while."""
+    form = await request.form()
+
+    def run() -> Case:
+        until_ms = service.cases.now_ms() + _duration(form.get("for", ""))
+        tag = form.get("tag", "")
+        return deciding.snooze(service.cases, request.who, number_of(request), until_ms, tag=tag).cases[0]
+
+    return await _done(service, request, run, stays=lambda _: False)
+
+
+async def claim(service: Service, request: Request) -> Response:
+    """Take it for oneself."""
+    tag = (await request.form()).get("tag", "")
+    return await _done(service, request, lambda: working.claim(service.cases, request.who, number_of(request), tag))
+
+
+async def release(service: Service, request: Request) -> Response:
+    """Give it back."""
+    tag = (await request.form()).get("tag", "")
+    return await _done(service, request, lambda: working.release(service.cases, request.who, number_of(request), tag))
+
+
+async def assign(service: Service, request: Request) -> Response:
+    """Give it to somebody."""
+    form = await request.form()
+    to, tag = form.get("to", ""), form.get("tag", "")
+    return await _done(
+        service, request, lambda: working.assign(service.cases, request.who, number_of(request), to, tag)
+    )
+
+
+async def escalate(service: Service, request: Request) -> Response:
+    """Put it before those who decide what is hard."""
+    return await _with_words(service, request, working.escalate)
+
+
+async def reopen(service: Service, request: Request) -> Response:
+    """Open it again."""
+    return await _with_words(service, request, working.reopen)
+
+
+async def note(service: Service, request: Request) -> Response:
+    """Write something down."""
+    text = (await request.form()).get("text", "")
+    return await _done(service, request, lambda: working.note(service.cases, request.who, number_of(request), text))
+
+
+async def silence(service: Service, request: Request) -> Response:
+    """Let one of its rules be silent for whom it is about, for a while."""
+    form = await request.form()
+    until = time_text(service.cases.now_ms() + _duration(form.get("for", "")))
+    case, why_not = await silence_for(service, request, form.get("rule", ""), until, form.get("text", ""))
+    return await _silenced(service, request, case, why_not)
+
+
+async def end_silence(service: Service, request: Request) -> Response:
+    """Let one of its rules speak again for whom it is about."""
+    form = await request.form()
+    case, why_not = await end_for(service, request, form.get("rule", ""))
+    return await _silenced(service, request, case, why_not)
+
+
+async def approve_silence(service: Service, request: Request) -> Response:
+    """Let a rule be silent as somebody else asked for."""
+    form = await request.form()
+    case, why_not = await approve_for(service, request, form.get("rule", ""), form.get("etag", ""))
+    return await _silenced(service, request, case, why_not)
+
+
+async def _silenced(service: Service, request: Request, case: Case, why_not: str) -> Response:
+    """The case again; with the words for it where what was written is not in force yet."""
+    where = where_from(await request.form())
+    is_shown = not why_not or why_not == WAITS  # what waits for a second person stands beside its rule
+    return see_other(where.case(case.number)) if is_shown else await _page(service, request, where, why_not=why_not)
+
+
+async def _with_words(service: Service, request: Request, function: Callable[..., Case]) -> Response:
+    form = await request.form()
+    text, tag = form.get("text", ""), form.get("tag", "")
+    return await _done(service, request, lambda: function(service.cases, request.who, number_of(request), text, tag))
+
+
+async def _done(
+    service: Service, request: Request, run: Callable[[], Case], stays: Callable[[Case], bool] = lambda _: True
+) -> Response:
+    """Do something with the case and show it again, or the queue. Where somebody else was first, the page says so."""
+    where = where_from(await request.form())
+    try:
+        case = await tried(service, run)
+    except CaseChangedError as error:
+        return await _page(service, request, where, error.case)
+    return see_other(where.case(case.number) if stays(case) else where.queue)
+
+
+def _duration(text: str) -> int:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"for: {error}.") from None

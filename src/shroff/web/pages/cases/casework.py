@@ -1,0 +1,254 @@
+"""What pages show of cases: a line of the queue, why one is looked at, what was just done and can be undone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
+
+from shroff.cases import reading
+from shroff.cases.case import CLAIMED, CLOSED, SCORE_PARTS, Alert, Case
+from shroff.cases.filters import MEANINGS, query_of, query_text
+from shroff.cases.pending import body_of
+from shroff.cases.raising import strength
+from shroff.errors import ShroffError, UsageError
+from shroff.language.values import show_decimal
+from shroff.people.access import Who
+from shroff.web.api.cases.asked import Asked, asked_about, foremost
+from shroff.web.pages.decision import Looked, decision_path, entity_path, looked
+
+if TYPE_CHECKING:
+    from shroff.cases.desk import CaseDesk
+    from shroff.web.service import Service
+
+HOUR_S: Final = 3_600
+ROW_MAX: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where in the queue somebody is: a filter as addresses have it, and a row, so that they come back to it."""
+
+    filter: str
+    row: int = 0
+
+    @property
+    def query(self) -> str:
+        """Both, to go on with."""
+        return "&".join([*([self.filter] if self.filter else []), *([f"row={self.row}"] if self.row else [])])
+
+    @property
+    def queue(self) -> str:
+        """The address of the queue there."""
+        return f"/queue?{self.query}" if self.query else "/queue"
+
+    def at(self, row: int) -> Where:
+        """The same with another row."""
+        return Where(self.filter, row)
+
+    def case(self, number: int) -> str:
+        """The address of a case, from which one comes back here."""
+        return f"/cases/{number}?{self.query}" if self.query else f"/cases/{number}"
+
+
+def where_of(given: Mapping[str, str]) -> Where:
+    """Where somebody is, by the query of a page. Raises: UsageError."""
+    return Where(query_text(urlencode([(name, given[name]) for name in MEANINGS if given.get(name)])), _row(given))
+
+
+def where_from(form: Mapping[str, str]) -> Where:
+    """Where somebody was who sent a form. Raises: UsageError."""
+    return Where(query_text(form.get("filter", "")), _row(form))
+
+
+def _row(given: Mapping[str, str]) -> int:
+    text = given.get("row", "")
+    return min(int(text), ROW_MAX) if text.isdecimal() and text.isascii() and len(text) <= 3 else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One case of the queue, for who looks at it.
+
+    Args:
+        left_s: Seconds until it is due; below 0 where it is late.
+        share: How much of the time between its first event and then is left, in percent.
+        whose: Who has it: `you`, a name, or nobody.
+        is_held: Somebody else has claimed it, so it cannot be answered.
+        is_own_look: It is up for a second look, and who looks gave the first answer.
+        asked: The newest question to a customer about it.
+    """
+
+    case: Case
+    stake: str | None
+    left_s: int
+    share: float
+    whose: str
+    is_held: bool
+    is_own_look: bool
+    asked: Asked | None = None
+
+    @property
+    def haste(self) -> str:
+        """How pressing it is: late, soon, or nothing."""
+        return "late" if self.left_s < 0 else "soon" if self.left_s < HOUR_S else ""
+
+    @property
+    def score(self) -> float | None:
+        """The greatest among its alerts."""
+        return None if self.case.score is None else self.case.score / SCORE_PARTS
+
+    @property
+    def without_stake(self) -> str:
+        """What is said of an open case without a stake: what was approved has gone, anything else has no amount."""
+        return "nothing" if self.case.outcome == "approve" else "no amount"
+
+    @property
+    def about(self) -> str:
+        """The address of whom it is about."""
+        return entity_path(self.case.entity, self.case.key)
+
+
+def line_of(desk: CaseDesk, who: Who, case: Case, asked: Asked | None = None) -> Line:
+    """A case as who asks sees it."""
+    now_ms = desk.now_ms()
+    left_ms, whole_ms = case.due_ms - now_ms, max(1, case.due_ms - case.opened_ms)
+    whose = "you" if case.assignee == who.id else case.assignee_name
+    return Line(
+        reading.shown(case),
+        amount(desk, case.stake),
+        left_ms // 1_000,
+        round(100 * min(1.0, max(0.0, left_ms / whole_ms)), 1),
+        whose if case.state == CLAIMED or case.assignee else "",
+        case.is_held_by_another(who.id, now_ms),
+        case.look == 1 and case.first_by == who.id,
+        asked,
+    )
+
+
+def amount(desk: CaseDesk, units: int | None) -> str | None:
+    """Smallest units as decimal text."""
+    return None if units is None else show_decimal(units, desk.money_places)
+
+
+# ---- why
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event of a case. `path` is that of its decision; empty where it was not decided."""
+
+    alert: Alert
+    amount: str | None
+    path: str
+
+    @property
+    def score(self) -> float | None:
+        return None if self.alert.score is None else self.alert.score / SCORE_PARTS
+
+
+def event_of(desk: CaseDesk, alert: Alert) -> Event:
+    """An event of a case as pages show it."""
+    return Event(alert, amount(desk, alert.stake), decision_path(alert.event, alert.id) if alert.outcome else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A case with its events and the questions about them, newest first.
+
+    `top` is the event that counts most of those that want an answer.
+    """
+
+    line: Line
+    detail: reading.Detail
+    events: Sequence[Event]
+    top: Event | None
+    looked: Looked | None
+    asked: Sequence[Asked] = ()
+
+    @property
+    def waiting(self) -> int:
+        """How many of its events want an answer."""
+        return sum(not one.alert.verdict for one in self.events)
+
+
+def opened(service: Service, who: Who, number: int) -> Opened:
+    """A case for who looks into it. Raises: NoCaseError."""
+    desk = service.cases
+    detail = reading.detail(desk, who, number)
+    events = [event_of(desk, alert) for alert in reversed(detail.alerts)]
+    waiting = [one for one in events if not one.alert.verdict] or events
+    top = max(waiting, key=_weight, default=None)
+    is_decided = top is not None and bool(top.alert.outcome)
+    seen = _looked(service, top.alert) if top is not None and is_decided else None
+    asked = asked_about(service, detail.alerts)
+    line = line_of(desk, who, _whole(desk, detail.case), foremost(asked) if asked else None)
+    return Opened(line, detail, events, top, seen, asked)
+
+
+def _whole(desk: CaseDesk, case: Case) -> Case:
+    """The case with who answered it first, which a detail does not show."""
+    with desk.store.look() as look:
+        return look.case(case.number) or case
+
+
+def _weight(event: Event) -> tuple[int, int, int, int]:
+    alert = event.alert
+    return strength(alert.outcome), _least(alert.score), _least(alert.stake), alert.seq
+
+
+def _least(value: int | None) -> int:
+    return -1 if value is None else value
+
+
+def _looked(service: Service, alert: Alert) -> Looked | None:
+    """Why it was decided so; None where that cannot be said now, since a case is worked on all the same."""
+    try:
+        return looked(service.project, alert.event, alert.id)
+    except ShroffError:
+        return None
+
+
+# ---- what was just done
+
+
+@dataclass(frozen=True, slots=True)
+class Toast:
+    """What somebody did last, while it can be undone."""
+
+    words: str
+    then: str
+    undo: int
+    left_ms: int
+
+
+def toast(desk: CaseDesk, who: Who) -> Toast | None:
+    """What can be undone by who looks."""
+    pending = reading.undoable(desk, who)
+    if pending is None:
+        return None
+    try:
+        body = body_of(pending)
+    except UsageError:  # it is put aside when its time comes
+        return None
+    with desk.store.look() as look:
+        found = look.cases([one.case for one in body.cases])
+    cases = [found[one.case] for one in body.cases if one.case in found]
+    what = f"{len(cases)} cases" if len(cases) != 1 else f"Case {cases[0].number}"
+    words = f"{what} {_did(pending.kind, body.verdict, is_whole=all(case.state == CLOSED for case in cases))}."
+    labels = sum(len(one.alerts) for one in body.cases)
+    then = f"{labels} labels follow." if labels > 1 else "A label follows." if labels else ""
+    return Toast(words, then, pending.number, max(0, pending.due_ms - desk.now_ms()))
+
+
+def _did(kind: str, verdict: str, *, is_whole: bool) -> str:
+    if kind == "decide":
+        return f"closed as {verdict}" if is_whole else f"answered as {verdict}"
+    return {"snooze": "snoozed", "claim": "claimed"}[kind]
+
+
+def filter_fields(where: Where) -> dict[str, str]:
+    """The filter by its keys, each there."""
+    given = query_of(where.filter)
+    return {name: given.get(name, "") for name in MEANINGS}

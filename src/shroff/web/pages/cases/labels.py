@@ -1,0 +1,132 @@
+"""Labels and confirmations: what came of whom, how fast it becomes known, what contradicts, and customers' answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from shroff.cases.labels import Conflict, Maturity, Said
+from shroff.events.definitions import SOURCES
+from shroff.language.values import DAY_MS
+from shroff.models.loading import LABEL_DELAY_MS
+from shroff.people.access import Right
+from shroff.web.api.cases.labels import ASKED_MS, SHOWN, LabelLook
+from shroff.web.http.messages import Request, Response
+from shroff.web.http.problems import ProblemError
+from shroff.web.pages.charts.bars import bars_of, day_text
+from shroff.web.pages.charts.plots import Axis, Plot, plot_of, ticks
+from shroff.web.pages.decision import decision_path
+from shroff.web.pages.rendering import page
+
+if TYPE_CHECKING:
+    from shroff.web.service import Service
+
+PATH: Final = "/labels"
+PERIODS: Final[Mapping[str, tuple[str, int | None]]] = {
+    "7d": ("7 days", 7 * DAY_MS),
+    "30d": ("30 days", 30 * DAY_MS),
+    "all": ("All", None),
+}
+FIRST: Final = "30d"
+HEIGHT: Final = 200
+DAYS_SHOWN: Final = 60
+VERDICTS: Final = ("fraud", "genuine", "unclear")
+TABLE_DAYS: Final = frozenset([0, 1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60, 90, 120, 180, 270, 365, 730])
+LINES: Final = dict(zip(SOURCES, ("warn-line", "ref", "ref dash", "now dash"), strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """The curve of maturity: its lines, the sources that stand in it, and the points that its table has."""
+
+    plot: Plot
+    sources: Sequence[tuple[str, str]]  # with the kinds of their lines
+    rows: Sequence[tuple[int, float, Sequence[float]]]
+    delay_days: int
+    by_delay: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """A conflict as a row: the first of its words, the last that contradicts, and why which of them holds."""
+
+    found: Conflict
+    first: Said
+    then: Said
+    won: Said
+    why: str
+
+
+async def show(service: Service, request: Request) -> Response:
+    """The page."""
+    code = request.query.get("period", FIRST)
+    if code not in PERIODS:
+        raise ProblemError(400, "bad-query", "The query cannot be read", f"period: one of {', '.join(PERIODS)}")
+    found = await service.label_board.asked(service, PERIODS[code][1])
+    together = found.together
+    delay_ms = max((one.label_delay_ms for one in service.project.definitions.models.values()), default=LABEL_DELAY_MS)
+    return page(
+        service,
+        request,
+        "labels.html",
+        found=found,
+        together=together,
+        verdicts=VERDICTS,
+        period=code,
+        periods=[(name, says) for name, (says, _) in PERIODS.items()],
+        chart=bars_of(found.first_day, [every for every, _ in found.by_day], [frauds for _, frauds in found.by_day]),
+        days=_days(found),
+        curve=_curve(together.maturity, delay_ms),
+        conflicts=[_row(one) for one in together.conflicts[:SHOWN]],
+        held={one.verdict: one for one in together.held},
+        asked_days=ASKED_MS // DAY_MS,
+        may_see_mails=request.who.may(Right.SEND_NOTICES),
+        decision_path=decision_path,
+        path=PATH,
+    )
+
+
+def _days(found: LabelLook) -> list[tuple[str, int, int]]:
+    """The days on which labels came, newest first, with how many came and how many said fraud."""
+    days = [(found.first_day + at, *counts) for at, counts in enumerate(found.by_day) if counts[0]]
+    return [(day_text(day), every, frauds) for day, every, frauds in days[::-1][:DAYS_SHOWN]]
+
+
+def _curve(found: Maturity, delay_ms: int) -> Curve | None:
+    """The curve of maturity with a line for each source that said anything; None where too little is known."""
+    points = found.points
+    if len(points) < 2:
+        return None
+    last = points[-1]
+    told = [source for source in SOURCES if last.by_source.get(source)]
+    x, y = Axis(0, last.days), Axis(0, 100)
+    lines = {"now": [(float(one.days), 100 * one.share) for one in points]}
+    if len(told) > 1:
+        for source in told:
+            lines[LINES[source]] = [(float(one.days), 100 * one.by_source[source]) for one in points]
+    delay = -(-delay_ms // DAY_MS)
+    by_delay = points[delay].share if delay < len(points) else None
+    said = "" if by_delay is None else f"{100 * by_delay:.0f} % after {delay} days"
+    spots = [] if by_delay is None else [((float(delay), 100 * by_delay), "dot-now", said)]
+    below = [(float(value), f"{value:g}") for value in ticks(0, last.days)]
+    rows = [
+        (one.days, one.share, [one.by_source.get(source, 0.0) for source in told])
+        for one in points
+        if one.days in TABLE_DAYS or one is last
+    ]
+    plot = plot_of(lines, x=x, y=y, height=HEIGHT, spots=spots, below=below)
+    return Curve(plot, [(source, LINES[source] if len(told) > 1 else "now") for source in told], rows, delay, by_delay)
+
+
+def _row(found: Conflict) -> Contradiction:
+    won = next(one for one in found.labels if one.in_force)
+    first = found.labels[0]
+    against = [one for one in found.labels if one.verdict != first.verdict]
+    then = against[-1] if against else found.labels[-1]
+    lost = first if won.verdict != first.verdict else then
+    if won.source == lost.source:
+        why = "same source, the later word holds"
+    else:
+        why = f"{won.source} is stronger than {lost.source}"
+    return Contradiction(found, first, then, won, why)

@@ -1,0 +1,225 @@
+"""The queue: cases by the time that is left, in views; claimed, answered and snoozed by keyboard, one or many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
+
+from shroff.cases import deciding, reading, working
+from shroff.cases.case import STATES, Wanted
+from shroff.cases.filters import LARGEST, order_of, query_of, wanted_of
+from shroff.language.values import DAY_MS
+from shroff.people.access import Right
+from shroff.web.api.cases.asked import asked_in
+from shroff.web.api.cases.cases import done, number_of
+from shroff.web.http.messages import Request, Response
+from shroff.web.http.paging import cursor_of, next_of
+from shroff.web.http.problems import ProblemError
+from shroff.web.http.streaming import Stream, told, updates
+from shroff.web.pages.cases.casework import (
+    Line,
+    Opened,
+    Toast,
+    Where,
+    amount,
+    filter_fields,
+    line_of,
+    opened,
+    toast,
+    where_from,
+    where_of,
+)
+from shroff.web.pages.rendering import page, see_other
+
+if TYPE_CHECKING:
+    from shroff.cases.store import Cursor
+    from shroff.people.sessions import SignedIn
+    from shroff.web.service import Service
+
+SHOWN: Final = 25
+EVERY_S: Final = 2.0  # between two looks for new cases
+PICKED: Final = "case-"  # what the fields of cases that were selected begin with
+SNOOZED_MS: Final = DAY_MS  # many at once
+IN_WORDS: Final = {
+    "due": "Least time left first",
+    "stake": "Most at stake first",
+    "score": "Greatest score first",
+    "newest": "Newest first",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the page shows."""
+
+    lines: Sequence[Line]
+    count: int
+    stake: str | None
+    views: Sequence[reading.Counted]
+    capacity: reading.Capacity
+    toast: Toast | None
+    peek: Opened | None
+    after: Cursor | None
+    newest: int
+    is_new: bool
+    is_first: bool  # for whoever looks: they are told what to do here
+
+
+async def show(service: Service, request: Request) -> Response:
+    """The page of the queue."""
+    return await _page(service, request, where_of(request.query), cursor_of(request.query, tuple[int, int]))
+
+
+async def _page(
+    service: Service,
+    request: Request,
+    where: Where,
+    cursor: Cursor | None = None,
+    failed: Sequence[deciding.Failed] = (),
+) -> Response:
+    if cursor is not None and any(abs(part) > LARGEST for part in cursor):
+        raise ProblemError(400, "bad-query", "The query cannot be read", "cursor: nobody gave this one")
+    assert request.signed_in is not None
+    found = await service.in_thread(_seen, service, request.signed_in, where, cursor)
+    definitions = service.project.definitions
+    order = order_of(query_of(where.filter))
+    return page(
+        service,
+        request,
+        "queue.html",
+        409 if failed else 200,
+        found=found,
+        where=where,
+        given=filter_fields(where),
+        order=order,
+        order_words=IN_WORDS[order],
+        orders=IN_WORDS,
+        entities=list(definitions.events.entities),
+        rules=[rule.id for rule in definitions.rules],
+        decided=next(iter(definitions.events.decided), ""),
+        currency=definitions.settings.currency,
+        may_work=request.who.may(Right.WORK_CASES),
+        own=request.who.id,
+        after=next_of(found.after) if found.after else None,
+        is_later=cursor is not None,
+        failed=failed,
+    )
+
+
+def _seen(service: Service, signed_in: SignedIn, where: Where, cursor: Cursor | None) -> Seen:
+    desk, query, who = service.cases, query_of(where.filter), signed_in.who
+    wanted = wanted_of(query, who, desk.now_ms(), desk.money_places)
+    newest = reading.newest(desk, who)  # asked first: what opens meanwhile is told as new once too often, not never
+    listed = reading.listed(desk, who, wanted, order_of(query), cursor, SHOWN)
+    totals = reading.totals(desk, who, wanted)
+    asked = asked_in(service, listed.cases)
+    lines = [line_of(desk, who, case, asked.get(case.number)) for case in listed.cases]
+    focused = lines[min(where.row, len(lines) - 1)] if lines else None
+    return Seen(
+        lines,
+        totals.count,
+        amount(desk, totals.stake),
+        reading.views(desk, who),
+        reading.capacity(desk, who),
+        toast(desk, who),
+        opened(service, who, focused.case.number) if focused else None,
+        listed.after,
+        newest,
+        is_new=not lines and reading.totals(desk, who, Wanted(states=STATES)).count == 0,
+        is_first=bool(lines) and reading.is_first(desk, who, signed_in.user.made_at_ms),
+    )
+
+
+async def stream(service: Service, request: Request) -> Response:
+    """How many cases opened since the page was made that its filter finds, told as that changes."""
+    where, after = where_of(request.query), _whole(request.query.get("after", ""))
+    query, desk, said = query_of(where.filter), service.cases, [0]
+    wanted_of(query, request.who, desk.now_ms(), desk.money_places)  # what is no filter is refused before all
+
+    def count() -> int:
+        wanted = wanted_of(query, request.who, desk.now_ms(), desk.money_places)
+        return reading.totals(desk, request.who, replace(wanted, after=after)).count
+
+    async def changed() -> bytes | None:
+        now = await service.in_thread(count)
+        is_same, said[0] = now == said[0], now
+        return None if is_same else told("cases", {"new": now})
+
+    return Stream(service, request, updates(service, request, changed, EVERY_S))
+
+
+async def peek(service: Service, request: Request) -> Response:
+    """What the queue shows beside it of one case, to be put there."""
+    where, number = where_of(request.query), number_of(request)
+    found = await done(service, opened, service, request.who, number)
+    currency, may_work = service.cases.currency, request.who.may(Right.WORK_CASES)
+    return page(service, request, "peek.html", found=found, where=where, currency=currency, may_work=may_work)
+
+
+async def claim_next(service: Service, request: Request) -> Response:
+    """Claim what has the least time left of what the filter finds, and open it."""
+    where = where_from(await request.form())
+    desk = service.cases
+    wanted = wanted_of(query_of(where.filter), request.who, desk.now_ms(), desk.money_places)
+    found = await done(service, working.claim_next, desk, request.who, wanted)
+    return see_other(where.queue if found is None else where.case(found.number))
+
+
+async def bulk(service: Service, request: Request) -> Response:
+    """Do the same with all that are selected; what could not be done is told."""
+    form = await request.form()
+    where, action, verdict = where_from(form), form.get("action", ""), ""
+    if action in {"fraud", "genuine", "unclear"}:
+        action, verdict = "decide", action
+    numbers = _picked(form)
+    if not numbers:
+        return see_other(where.queue)
+
+    def run() -> tuple[deciding.Acted | None, list[deciding.Failed]]:
+        desk = service.cases
+        until_ms = desk.now_ms() + SNOOZED_MS
+        return deciding.bulk(desk, request.who, numbers, action, verdict=verdict, until_ms=until_ms)
+
+    _, failed = await done(service, run)
+    return await _page(service, request, where, failed=failed) if failed else see_other(where.queue)
+
+
+def _picked(form: Mapping[str, str]) -> dict[int, str]:
+    """The numbers of cases that were selected, with the tags that they were seen with."""
+    names = {name.removeprefix(PICKED): tag for name, tag in form.items() if name.startswith(PICKED)}
+    return {int(name): tag for name, tag in names.items() if name.isdecimal() and name.isascii() and len(name) <= 18}
+
+
+async def undo(service: Service, request: Request) -> Response:
+    """Take back what was done a moment ago, and go on where one is."""
+    form = await request.form()
+    await done(service, deciding.undo, service.cases, request.who, _whole(form.get("undo", "")))
+    return see_other(where_from(form).queue)
+
+
+def _whole(text: str) -> int:
+    """A number as addresses and forms have it; 0 for what is none."""
+    return int(text) if text.isdecimal() and text.isascii() and len(text) <= 18 else 0
+
+
+async def keep_view(service: Service, request: Request) -> Response:
+    """Keep the filter under a name."""
+    form = await request.form()
+    where = where_from(form)
+    is_shared = form.get("shared", "") == "on"
+
+    def run() -> None:
+        reading.put_view(service.cases, request.who, form.get("name", ""), where.filter, is_shared=is_shared)
+
+    await done(service, run)
+    return see_other(where.queue)
+
+
+async def drop_view(service: Service, request: Request) -> Response:
+    """Let go of a view of one's own."""
+    form = await request.form()
+    await done(service, reading.remove_view, service.cases, request.who, form.get("name", ""))
+    return see_other("/queue")

@@ -1,0 +1,128 @@
+"""Charts of lines over any axis: shapes in a box that stretches, all texts beside it at per cent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from shroff.web.pages.charts.lines import WIDTH
+
+LINES: Final = 4  # across, at most
+LEFT, RIGHT = 20, 60  # per cent: words of dots before the first stand right of them, of those behind the second left
+_STEPS: Final = (1, 2, 2.5, 5)
+
+Place = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """From where to where an axis goes. Equal ends make one that all values lie in the middle of."""
+
+    low: float
+    high: float
+
+    def at(self, value: float) -> float:
+        """Where a value lies, in per cent from the low end."""
+        return 50.0 if self.high <= self.low else 100 * (value - self.low) / (self.high - self.low)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A line across or a word below, at per cent."""
+
+    at: float
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A dot at per cent from the left and the top; `kind` is a class of the stylesheet.
+
+    Its words stand above it, or below; right of it, or left.
+    """
+
+    x: float
+    y: float
+    kind: str
+    says: str = ""
+    is_below: bool = False
+    is_left: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """Lines by their kinds, each the points of a polyline in a box of WIDTH by `height`."""
+
+    lines: Sequence[tuple[str, str]]
+    across: Sequence[Mark]
+    below: Sequence[Mark]
+    spots: Sequence[Spot]
+    height: int
+
+
+def plot_of(
+    lines: Mapping[str, Sequence[Place]],
+    *,
+    x: Axis,
+    y: Axis,
+    height: int,
+    spots: Iterable[tuple[Place, str, str]] = (),
+    below: Iterable[tuple[float, str]] = (),
+    is_valley: bool = False,
+) -> Plot:
+    """A chart of these lines.
+
+    Args:
+        spots: Places with their kind and what stands beside them.
+        below: Values of the axis below, with what stands there.
+        is_valley: Whether the line falls to the lowest of the spots, and rises from it.
+    """
+    placed = [
+        Spot(round(x.at(at), 2), round(100 - y.at(to), 2), kind, says, is_left=x.at(at) > RIGHT)
+        for (at, to), kind, says in spots
+    ]
+    across = [Mark(round(100 - y.at(value), 2), f"{value:,.10g}") for value in ticks(y.low, y.high)]
+    return Plot(
+        [(kind, _points(places, x, y, height)) for kind, places in lines.items() if places],
+        across,
+        [Mark(round(x.at(value), 2), says) for value, says in below],
+        _in_valley(placed) if is_valley else placed,
+        height,
+    )
+
+
+def _in_valley(spots: Sequence[Spot]) -> list[Spot]:
+    """Dots on a line that has its least value at the lowest of them, with words that do not touch the line.
+
+    The words of that one stand below. Those of others stand above and towards the lowest, where the line falls away
+    from them, unless they would leave the chart there.
+    """
+    lowest = max(spots, key=lambda one: one.y)
+    return [
+        replace(one, is_below=one.y == lowest.y, is_left=one.x > RIGHT or (one.x > LEFT and one.x > lowest.x))
+        for one in spots
+    ]
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Round values inside of an axis, at most four, its low end left out.
+
+    >>> ticks(0, 100), ticks(0.2, 0.9), ticks(0, 0)
+    ([25.0, 50.0, 75.0, 100.0], [0.4, 0.6, 0.8], [])
+    """
+    if high <= low:
+        return []
+    size = 10.0**-9
+    while True:
+        for one in _STEPS:
+            step = one * size
+            first = int(low // step) + 1
+            count = int((high + step * 1e-9) // step) - first + 1
+            if count <= LINES:
+                return [round((first + number) * step, 9) for number in range(count)]
+        size *= 10
+
+
+def _points(places: Sequence[Place], x: Axis, y: Axis, height: int) -> str:
+    return " ".join(f"{x.at(at) * WIDTH / 100:.1f},{height * (1 - y.at(to) / 100):.1f}" for at, to in places)

@@ -1,0 +1,55 @@
+"""The normal strip: where values of earlier decisions lay, as a band, and this value as a mark in it or beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Final
+
+from shroff.explain.explanation import Usual
+
+ENOUGH: Final = 5  # fewer earlier values say nothing of what is normal
+_EDGE: Final = 3.0  # percent of the width that are left free at both ends
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """Places in percent of the width, linear from 0 or the least below it. `is_far`: the mark lies beside the band."""
+
+    start: float
+    width: float
+    mark: float
+    is_far: bool
+
+
+def strip_of(value: object, usual: Usual | None) -> Strip | None:
+    """The strip of a value; None where it is no number or too little is known."""
+    if usual is None or usual.count < ENOUGH:
+        return None
+    found = [number_of(one) for one in (value, usual.lowest, usual.highest)]
+    now, low, high = found
+    return None if now is None or low is None or high is None else strip_between(now, low, high)
+
+
+def strip_between(now: float, low: float, high: float) -> Strip:
+    """The strip of a number beside the ends of what is normal."""
+    least, most = min(0.0, now, low), max(now, high, 1e-12)
+    scale = (100.0 - 2 * _EDGE) / (most - least)
+
+    def at(one: float) -> float:
+        return round(_EDGE + (one - least) * scale, 1)
+
+    return Strip(at(low), round(max(1.5, at(high) - at(low)), 1), at(now), not low <= now <= high)
+
+
+def number_of(value: object) -> float | None:
+    """A value of a decision as a number; None for what is none, and for what is missing."""
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, int | float):
+        return float(value)
+    try:
+        found = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return float(found) if found.is_finite() else None

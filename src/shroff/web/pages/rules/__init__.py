@@ -1,0 +1,1 @@
+"""Pages of rules, drafts, lists, back-tests and thresholds."""

@@ -1,0 +1,269 @@
+"""Backtests: begun from a draft or an earlier version, watched while they run, and shown as a sum, charts and rows."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from shroff.people.access import Right
+from shroff.project.policy import OUTCOMES
+from shroff.web.api.rules.backtests import DONE, Draft, Kept, new_id
+from shroff.web.api.rules.rule_looks import one_rule
+from shroff.web.http.messages import Request, Response
+from shroff.web.http.problems import ProblemError
+from shroff.web.pages.charts.bars import Bars, day_text, signed_bars
+from shroff.web.pages.decision import decision_path
+from shroff.web.pages.rendering import page, see_other
+from shroff.web.pages.rules.table import rule_path
+
+if TYPE_CHECKING:
+    from shroff.web.service import Service
+
+LABELS: Final = ("fraud", "genuine", "unclear", "none")
+AS_IT_IS: Final = "now"
+ALL_DRAFTS: Final = "drafts"
+ROWS_SHOWN: Final = 25
+_NOTHING: Final = Decimal(0)  # times an amount it has that amount's places
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixCell:
+    """Events of one old and one new outcome; `kind` is same, stricter or milder."""
+
+    old: str
+    new: str
+    kind: str
+    count: int
+    money: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What became of the events that change in one way; `shares` are parts of 100 for the chart, in order."""
+
+    old: str
+    new: str
+    counts: Mapping[str, int]
+    fraud_money: Decimal
+    shares: Sequence[tuple[str, float, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of the sum: what it is worth, what it counts, and from what to what."""
+
+    money: Decimal | None
+    says: str
+    note: str
+
+
+async def listed(service: Service, request: Request) -> Response:
+    """All backtests, and a form to begin one."""
+    found = await service.in_thread(service.backtests.listed)
+    drafts = await service.in_thread(service.project.drafts)
+    return page(
+        service,
+        request,
+        "backtests.html",
+        backtests=found,
+        drafts=drafts,
+        chosen=request.query.get("of", f"draft {drafts[0].id}" if drafts else AS_IT_IS),
+        may_judge=request.who.may(Right.RUN_BACKTESTS),
+        is_going=any(one.state != DONE for one in service.backtests.going.values()),
+    )
+
+
+async def begin(service: Service, request: Request) -> Response:
+    """Begin one, and go on to where it is watched."""
+    form = await request.form()
+    now_ms = service.project.now_ms()
+    kept = Kept(new_id(now_ms), "", request.who.name, now_ms)
+    rules = await _rules(service, form.get("of", AS_IT_IS), kept)
+    kept.start, kept.end, kept.as_of = (_day(form, name) for name in ("from", "to", "as_of"))
+    draft = Draft(rules, None, None, kept.start, kept.end, kept.as_of)
+    begun = await service.backtests.begin(service, request.who, draft, kept)
+    return see_other(f"/backtests/{begun.id}")
+
+
+async def show(service: Service, request: Request) -> Response:
+    """How far one is; and what came of it, once it is done."""
+    found = await service.in_thread(service.backtests.one, request.params["id"])
+    if found.result is None:
+        share = found.done / found.total if found.total else 0.0
+        return page(service, request, "backtest_wait.html", one=found, share=share, rule_path=rule_path)
+    report = found.result["report"]
+    which = (request.query.get("old", ""), request.query.get("new", ""))
+    rows = [one for one in report["changed_rows"] if which in {("", ""), (one["old"], one["new"])}]
+    cells = _matrix(report)
+    return page(
+        service,
+        request,
+        "backtest.html",
+        one=found,
+        report=report,
+        said=found.result["sentence"],
+        learnt=found.result["learnt_sentence"],
+        parts_of_sum=_sum(report, found.result["costs"]),
+        outcomes=OUTCOMES,
+        cells=cells,
+        totals=_totals(cells),
+        changed=_changed(report),
+        weeks=found.result["weeks"],
+        chart=_weeks(found.result["weeks"]),
+        day_text=day_text,
+        rules=_rules_first_changed(report, found.rule),
+        rows=rows[:ROWS_SHOWN],
+        rows_there=len(rows),
+        which=which,
+        currency=report["money"],
+        may_judge=request.who.may(Right.RUN_BACKTESTS),
+        decision_path=decision_path,
+        rule_path=rule_path,
+    )
+
+
+async def _rules(service: Service, of: str, kept: Kept) -> dict[str, str]:
+    """The files of rules of what was chosen, and its name. Raises: ProblemError."""
+    kind, _, name = of.partition(" ")
+    project = service.project
+    if of == AS_IT_IS:
+        kept.name = "the project as it is"
+        return {}
+    if of == ALL_DRAFTS:
+        kept.name = "all drafts"
+        return {f"{one.id}.yaml": one.text for one in await service.in_thread(project.drafts)}
+    if kind == "draft":
+        draft = await service.in_thread(project.draft, name)
+        if draft is not None:
+            kept.name, kept.rule, kept.tag = f"draft of {name}", name, draft.tag
+            return {f"{name}.yaml": draft.text}
+    if kind == "version":
+        id_, _, place = name.partition("@")
+        look = await service.in_thread(one_rule, service, id_)
+        for version in look.versions:
+            if str(version.seq) == place and version.text:
+                kept.name, kept.rule = f"{id_} as of place {version.seq:,}", id_
+                return {f"{id_}.yaml": version.text}
+    raise ProblemError(422, "bad-form", "There is nothing like that to judge", f"nobody has {of!r} any more")
+
+
+def _day(form: Mapping[str, str], name: str) -> str | None:
+    """A day of a form; None where it was left empty. Raises: ProblemError where it is none."""
+    text = form.get(name, "").strip()
+    if not text:
+        return None
+    wrong = ProblemError(422, "bad-form", "The form cannot be read", f"{name}: a day is 2026-01-31")
+    if not _DAY.fullmatch(text):
+        raise wrong
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise wrong from None
+
+
+def _matrix(report: Mapping[str, Any]) -> dict[tuple[str, str], MatrixCell]:
+    counts: defaultdict[tuple[str, str], list[Any]] = defaultdict(lambda: [0, Decimal(0)])
+    for one in report["outcomes"]:
+        sums = counts[one["old"], one["new"]]
+        sums[0] += one["count"]
+        sums[1] += Decimal(one["money"])
+    found = {}
+    for at, old in enumerate(OUTCOMES):
+        for to, new in enumerate(OUTCOMES):
+            count, money = counts[old, new]
+            kind = "same" if at == to else "stricter" if to > at else "milder"
+            found[old, new] = MatrixCell(old, new, kind if count else "none", count, money)
+    return found
+
+
+def _totals(cells: Mapping[tuple[str, str], MatrixCell]) -> dict[str, dict[str, int]]:
+    return {
+        "old": {one: sum(cells[one, new].count for new in OUTCOMES) for one in OUTCOMES},
+        "new": {one: sum(cells[old, one].count for old in OUTCOMES) for one in OUTCOMES},
+    }
+
+
+def _changed(report: Mapping[str, Any]) -> list[Changed]:
+    groups: defaultdict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    for one in report["outcomes"]:
+        if one["old"] != one["new"]:
+            groups[one["old"], one["new"]].append(one)
+    found = []
+    for (old, new), cells in sorted(groups.items()):
+        counts = {
+            label: sum(one["count"] for one in cells if one["label"] == label and not one["immature"])
+            for label in LABELS
+        }
+        counts["immature"] = sum(one["count"] for one in cells if one["immature"])
+        nothing = _NOTHING * Decimal(report["balance"]["old"]["fraud_money_stopped"])
+        fraud = (Decimal(one["money"]) for one in cells if one["label"] == "fraud" and not one["immature"])
+        found.append(
+            Changed(
+                old,
+                new,
+                counts,
+                sum(fraud, nothing),
+                _shares(counts),
+            )
+        )
+    return found
+
+
+def _shares(counts: Mapping[str, int]) -> list[tuple[str, float, float]]:
+    """Where each part of a stacked bar begins, and how wide it is, in per cent."""
+    total, at, found = sum(counts.values()), 0.0, []
+    for name, count in counts.items():
+        width = 100 * count / total if total else 0.0
+        if count:
+            found.append((name, round(at, 2), round(width, 2)))
+        at += width
+    return found
+
+
+def _sum(report: Mapping[str, Any], costs: Mapping[str, str | None]) -> list[Part]:
+    """The answer as a sum: fraud stopped, reviews, false declines, and what that comes to."""
+    balance = report["balance"]
+    old, new = balance["old"], balance["new"]
+    if balance["net"] is None:
+        return []
+    stopped = Decimal(new["fraud_money_stopped"]) - Decimal(old["fraud_money_stopped"])
+    reviews, declines = new["reviews"] - old["reviews"], new["false_declines"] - old["false_declines"]
+    low, high = balance["low"], balance["high"]
+    return [
+        Part(stopped, "fraud stopped", f"{old['frauds_stopped']:,} to {new['frauds_stopped']:,} frauds"),
+        Part(_worth(reviews, costs["review"]), "reviews", f"{old['reviews']:,} to {new['reviews']:,}"),
+        Part(
+            _worth(declines, costs["false_decline"]),
+            "false declines",
+            f"{old['false_declines']:,} to {new['false_declines']:,}",
+        ),
+        Part(
+            Decimal(balance["net"]),
+            "together",
+            "" if low is None else f"likely {Decimal(low):,} to {Decimal(high):,}",
+        ),
+    ]
+
+
+def _worth(more: int, cost: str | None) -> Decimal | None:
+    return None if cost is None else -more * Decimal(cost)
+
+
+def _weeks(weeks: Sequence[Mapping[str, Any]]) -> Bars | None:
+    labels = [day_text(one["day"]) for one in weeks]
+    return signed_bars(labels, [Decimal(one["net"]) for one in weeks], [not one["events"] for one in weeks])
+
+
+def _rules_first_changed(report: Mapping[str, Any], rule: str) -> list[Mapping[str, Any]]:
+    """The rules: the one that is judged first, then those whose hits differ."""
+
+    def order(one: Mapping[str, Any]) -> tuple[bool, int, str]:
+        return one["id"] != rule, -abs(one["hits"] - one["old"]["hits"]), one["id"]
+
+    return sorted(report["rules"], key=order)

@@ -1,0 +1,299 @@
+"""The editor of a rule: its draft as text, what is to be said of it, and its way from a draft to being in force."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from shroff.app.rules.rule_drafts import TOO_LONG, Draft, is_short
+from shroff.app.rules.rule_files import ChangedMeanwhileError
+from shroff.errors import DefinitionError, NotAllowedError, UsageError
+from shroff.explain.hit_records import RuleRecord
+from shroff.people.access import Right
+from shroff.rules.silences import trial_of
+from shroff.rules.texts import in_shadow, renamed
+from shroff.web.api.rules.backtests import DONE, Kept
+from shroff.web.api.rules.drafts import (
+    activate,
+    approve,
+    author_of,
+    drop,
+    file_for,
+    may_edit,
+    save,
+    shadow,
+)
+from shroff.web.api.rules.rule_looks import RuleLook, one_rule
+from shroff.web.http.messages import Request, Response
+from shroff.web.http.problems import ProblemError
+from shroff.web.pages.rendering import page, see_other
+from shroff.web.pages.rules.diffs import DiffLine, diff
+from shroff.web.pages.rules.table import common, rule_path
+from shroff.web.pages.words import sentence
+
+if TYPE_CHECKING:
+    from shroff.app.project import Project
+    from shroff.web.service import Service
+
+START: Final = """- id: {id}
+  on: {event}
+  by: {entity}
+  when: this.amount > 1_000
+  reason: "{{this.amount}}, above 1,000"
+  effect: review
+"""
+DONE_STEP: Final = "done"
+NOW: Final = "now"
+STOP: Final = "stop"
+TODO: Final = "todo"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step on the way, and how far it is: done, now, stop, todo."""
+
+    says: str
+    state: str
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """What is in the editor: the text, the tag of the draft that it was made from, and that draft."""
+
+    text: str
+    tag: str
+    kept: Draft | None
+
+    @property
+    def is_kept(self) -> bool:
+        return self.kept is not None and self.kept.text == self.text
+
+
+@dataclass(frozen=True, slots=True)
+class _LookedAt:
+    """What is found out about a text, on a thread: each of these reads it as YAML."""
+
+    said: Mapping[str, Any]
+    is_shadowed: bool
+    steps: Sequence[Step]
+    against: Sequence[DiffLine]
+    theirs: Sequence[DiffLine]
+
+
+async def show(service: Service, request: Request) -> Response:
+    """The editor."""
+    id_ = request.params["rule"]
+    look = await service.in_thread(_look, service, id_)
+    if trial_of(id_):
+        return see_other(f"{rule_path(trial_of(id_))}/draft")
+    text = look.text or _start(service.project, id_)
+    if look.draft is not None:
+        text = look.draft.text
+    elif look.standing is not None:
+        text = await service.in_thread(_with_effect, text)
+    tag = "" if look.draft is None else look.draft.tag
+    return await _editor(service, request, look, Typed(text, tag, look.draft))
+
+
+async def keep(service: Service, request: Request) -> Response:
+    """Save the draft."""
+    form, id_ = await request.form(), request.params["rule"]
+    text = form.get("text", "").replace("\r\n", "\n")
+    try:
+        await save(service, request, id_, text, form.get("tag", ""))
+    except ChangedMeanwhileError:
+        look = await service.in_thread(_look, service, id_)
+        by = look.draft.note.authors[-1].name if look.draft is not None and look.draft.note.authors else "somebody"
+        words = (
+            f"{by} changed this draft meanwhile, so yours was not saved. What differs stands beside it: "
+            "saving again puts yours in its place."
+        )
+        tag = "" if look.draft is None else look.draft.tag
+        return await _editor(service, request, look, Typed(text, tag, look.draft), words, 412)
+    except UsageError as error:
+        look = await service.in_thread(_look, service, id_)
+        return await _editor(service, request, look, Typed(text, form.get("tag", ""), look.draft), str(error), 422)
+    return see_other(f"{rule_path(id_)}/draft")
+
+
+async def discard(service: Service, request: Request) -> Response:
+    """Throw the draft away, and its trial."""
+
+    async def step(id_: str, tag: str, file: str) -> str:
+        await drop(service, request, id_, tag)
+        look = await service.in_thread(_look, service, id_)
+        return rule_path(id_) if look.versions or look.standing is not None else "/rules"
+
+    return await _stepped(service, request, step)
+
+
+async def to_shadow(service: Service, request: Request) -> Response:
+    """Put the draft in shadow."""
+
+    async def step(id_: str, tag: str, file: str) -> str:
+        await shadow(service, request, id_, tag, file)
+        return f"{rule_path(id_)}/draft"
+
+    return await _stepped(service, request, step)
+
+
+async def to_approved(service: Service, request: Request) -> Response:
+    """Approve the draft of somebody else."""
+
+    async def step(id_: str, tag: str, file: str) -> str:
+        await approve(service, request, id_, tag)
+        return f"{rule_path(id_)}/draft"
+
+    return await _stepped(service, request, step)
+
+
+async def to_active(service: Service, request: Request) -> Response:
+    """Put the draft in force."""
+
+    async def step(id_: str, tag: str, file: str) -> str:
+        await activate(service, request, id_, tag, file)
+        return rule_path(id_)
+
+    return await _stepped(service, request, step)
+
+
+async def _stepped(service: Service, request: Request, step: Callable[[str, str, str], Awaitable[str]]) -> Response:
+    """Do a step of the way and go on where it leads; what keeps it from being done is told in the editor."""
+    form, id_ = await request.form(), request.params["rule"]
+    try:
+        return see_other(await step(id_, form.get("tag", ""), form.get("file", "")))
+    except ChangedMeanwhileError:
+        words, status = "The draft was changed meanwhile. Look at it before you go on.", 412
+    except NotAllowedError as error:
+        words, status = sentence(str(error)), 403
+    except DefinitionError:
+        words, status = "It has mistakes, or its tests fail. Mend them first.", 422
+    except UsageError as error:
+        words, status = sentence(str(error)), 422
+    look = await service.in_thread(_look, service, id_)
+    kept = look.draft
+    typed = Typed(look.text if kept is None else kept.text, "" if kept is None else kept.tag, kept)
+    return await _editor(service, request, look, typed, words, status)
+
+
+async def _editor(
+    service: Service, request: Request, look: RuleLook, typed: Typed, mistake: str = "", status: int = 200
+) -> Response:
+    draft, project = typed.kept, service.project
+    judged = await service.in_thread(service.backtests.last_of, look.id, typed.tag) if typed.tag else None
+    against = look.standing.text if look.standing is not None else next((v.text for v in look.versions if v.text), "")
+    theirs = draft.text if draft is not None and not typed.is_kept else ""
+    is_long = not is_short(typed.text)
+    mistake, status = (mistake or sentence(TOO_LONG), status if mistake else 422) if is_long else (mistake, status)
+
+    def looked_at() -> _LookedAt:
+        text = "" if is_long else typed.text
+        said, shadowed = service.check_draft(look.id, text), not is_long and _is_shadowed(look, typed)
+        return _LookedAt(
+            said,
+            shadowed,
+            _steps(project, typed, said, judged, is_shadowed=shadowed),
+            _activated(look, against, text) if against and text else (),
+            diff(theirs, text) if theirs and text else (),
+        )
+
+    found = await service.checked(request.who, looked_at)
+    return page(
+        service,
+        request,
+        "editor.html",
+        status,
+        look=look,
+        typed=typed,
+        draft=draft,
+        said=found.said,
+        steps=found.steps,
+        against=found.against,
+        has_against=bool(against),
+        theirs=found.theirs,
+        mistake=mistake,
+        judged=judged,
+        is_shadowed=found.is_shadowed,
+        files=[one.name for one in await service.in_thread(project.rule_files)],
+        file=file_for(look),
+        needs_second=project.needs_second_person,
+        may_edit=may_edit(request),
+        may_judge=request.who.may(Right.RUN_BACKTESTS),
+        may_approve=request.who.may(Right.APPROVE_RULES)
+        and draft is not None
+        and author_of(request).id not in {one.id for one in draft.note.authors},
+        **await common(service, has_all_hits=look.has_all_hits),
+    )
+
+
+def _look(service: Service, id_: str) -> RuleLook:
+    """The rule, or one that nobody knows yet. May wait."""
+    try:
+        return one_rule(service, id_)
+    except ProblemError:
+        return RuleLook(id_, None, None, None, RuleRecord(), ())
+
+
+def _start(project: Project, id_: str) -> str:
+    """What a new rule begins with: something of this project that can be mended into what is meant."""
+    events = project.definitions.events
+    event = next(iter(events.decided), "payment")
+    entity = next((name for name, one in events.entities.items() if event in one.keys), "card")
+    return START.format(id=id_, event=event, entity=entity)
+
+
+def _with_effect(text: str) -> str:
+    """A rule's text without its line of shadow, where it has one of its own."""
+    try:
+        return in_shadow(text, shadow=False)
+    except UsageError:  # it is not one rule yet
+        return text
+
+
+def _activated(look: RuleLook, against: str, text: str) -> Sequence[DiffLine]:
+    """What activating a text changes: of a rule that is in shadow its line of that, too."""
+    if look.standing is not None and look.standing.is_shadow:
+        return diff(against, _with_effect(text))
+    return diff(_with_effect(against), text)
+
+
+def _count(said: Mapping[str, Any], kind: str) -> int:
+    """How many there are, of which the first ones are listed."""
+    return len(said[kind]) + int(said["more"][kind])
+
+
+def _is_shadowed(look: RuleLook, typed: Typed) -> bool:
+    """Whether this very text is in shadow."""
+    standing = look.standing
+    if standing is None or not typed.is_kept:
+        return False
+    try:
+        own = in_shadow(typed.text, shadow=True)
+        if standing.is_shadow:
+            return standing.text.strip() == own.strip()
+        return bool(standing.trial) and standing.trial_text.strip() == renamed(own, standing.trial).strip()
+    except UsageError:
+        return False
+
+
+def _steps(
+    project: Project, typed: Typed, said: Mapping[str, Any], judged: Kept | None, *, is_shadowed: bool
+) -> Sequence[Step]:
+    """The way from a draft to being in force, and where this draft is on it."""
+    mistakes, tests = _count(said, "mistakes") + _count(said, "elsewhere"), _count(said, "tests")
+    failed = sum(not one["passed"] for one in said["tests"]) or int(not said["ok"])  # that one is not among the first
+    told = f"Draft, {mistakes} mistake{'' if mistakes == 1 else 's'}" if mistakes else "Draft"
+    found = [Step(told, STOP if mistakes else DONE_STEP if typed.is_kept else NOW)]
+    passing = f"{tests} test{' passes' if tests == 1 else 's pass'}" if tests else "No tests"
+    words = "Tests" if mistakes else f"{failed} of {tests} tests fail" if failed else passing
+    found.append(Step(words, TODO if mistakes else STOP if failed else DONE_STEP if tests else TODO))
+    path = "" if judged is None else f"/backtests/{judged.id}"
+    found.append(Step("Backtest", TODO if judged is None else DONE_STEP if judged.state == DONE else NOW, path))
+    found.append(Step("Shadow", DONE_STEP if is_shadowed else TODO))
+    if project.needs_second_person:
+        approved = typed.is_kept and typed.kept is not None and typed.kept.is_approved
+        found.append(Step("Approval by a second person", DONE_STEP if approved else TODO))
+    found.append(Step("Active", TODO))
+    return found

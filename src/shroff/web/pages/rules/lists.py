@@ -1,0 +1,279 @@
+"""The lists that rules read: what is in them, who added it and why, in and out by hand or as CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
+
+from shroff.errors import DefinitionError, UsageError
+from shroff.language.expression import InList, ItemField, ThisField, walk
+from shroff.language.values import parse_time
+from shroff.people import oidc
+from shroff.people.access import Right
+from shroff.project.lists import Entry
+from shroff.rules.silences import rule_of
+from shroff.web.api.rules import list_csv
+from shroff.web.api.rules.drafts import WAITS
+from shroff.web.api.rules.lists import approve_for, change, known, make
+from shroff.web.http.messages import Request, Response
+from shroff.web.pages.decision import entity_path
+from shroff.web.pages.rendering import page, see_other
+from shroff.web.pages.words import count, sentence
+
+if TYPE_CHECKING:
+    from shroff.app.project import Project
+    from shroff.events.definitions import Entity
+    from shroff.project.definitions import Definitions
+    from shroff.project.lists import ListSummary
+    from shroff.web.service import Service
+
+CSV: Final = b"text/csv; charset=utf-8"
+SHOWN: Final = 500
+COUNTED: Final = ("added", "changed", "removed", "repeated")  # what an address says of the change before
+NOTHING: Final[Mapping[str, str]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An entry of a list. `is_over`: it holds for no event any more."""
+
+    entry: Entry
+    is_over: bool
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The newest entries of a list, of those that a text is in: `matching`, of `count` that it has."""
+
+    summary: ListSummary
+    lines: Sequence[Line]
+    matching: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A list that a key of an entity may stand in, and its entry where it does."""
+
+    name: str
+    entry: Entry | None
+
+
+# ---- looking
+
+
+async def show(service: Service, request: Request) -> Response:
+    """All lists."""
+    return await _overview(service, request)
+
+
+async def show_one(service: Service, request: Request) -> Response:
+    """One list."""
+    return await _list(service, request)
+
+
+async def download(service: Service, request: Request) -> Response:
+    """A list as CSV, of which no cell is a formula."""
+    name = known(service, request)
+    headers = ((b"content-disposition", f'attachment; filename="{name}.csv"'.encode()),)
+
+    def written() -> bytes:
+        return list_csv.written(service.project.list_entries(name)).encode()
+
+    return Response(await service.in_thread(written), 200, CSV, headers)
+
+
+# ---- changing
+
+
+async def make_list(service: Service, request: Request) -> Response:
+    """A new list."""
+    form = await request.form()
+    name = form.get("name", "").strip()
+    try:
+        await make(service, request, name)
+    except (UsageError, DefinitionError) as error:
+        return await _overview(service, request, mistake=_words(error), name=name)
+    return see_other(f"/lists/{name}?said=made")
+
+
+async def add(service: Service, request: Request) -> Response:
+    """An entry from a form: of the list's own page, or of the page of a key."""
+    form, name = await request.form(), known(service, request)
+    try:
+        expires_at = instant(form.get("expires_at", ""))
+        entry = Entry(form.get("value", "").strip(), form.get("note", "").strip(), request.who.name, expires_at)
+        told = await change(service, request, name, [entry])
+    except (UsageError, DefinitionError) as error:
+        return await _list(service, request, mistake=_words(error), form=form)
+    return _back(form, name, told)
+
+
+async def take_out(service: Service, request: Request) -> Response:
+    """A value out of a list."""
+    form, name = await request.form(), known(service, request)
+    try:
+        told = await change(service, request, name, out=[form.get("value", "")])
+    except (UsageError, DefinitionError) as error:
+        return await _list(service, request, mistake=_words(error))
+    return _back(form, name, told)
+
+
+async def upload(service: Service, request: Request) -> Response:
+    """Many entries, as CSV in a field of a form."""
+    form, name = await request.form(), known(service, request)
+    try:
+        sent = await service.in_thread(list_csv.read, form.get("csv", ""), request.who.name)
+        told = await change(service, request, name, sent, is_whole=form.get("is_whole") == "yes")
+    except (UsageError, DefinitionError) as error:
+        return await _list(service, request, mistake=_words(error), form=form)
+    return _back({}, name, {**told, "repeated": len(sent) - len({one.value for one in sent})})
+
+
+async def approve(service: Service, request: Request) -> Response:
+    """A change that somebody else asked for."""
+    form, name = await request.form(), known(service, request)
+    try:
+        told = await approve_for(service, request, name, form.get("etag", ""))
+    except (UsageError, DefinitionError) as error:
+        return await _list(service, request, mistake=_words(error))
+    return _back(form, name, told)
+
+
+def instant(text: str) -> str:
+    """A day or a time of a form as lists have it; UTC where it does not say otherwise. Raises: UsageError."""
+    text = text.strip()
+    if not text:
+        return ""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is no time; write it as 2027-01-31 or 2027-01-31T12:00.") from None
+    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _back(form: Mapping[str, str], name: str, told: Mapping[str, Any]) -> Response:
+    """Go on where the form was, which then says what was done."""
+    counts = {word: str(told[word]) for word in COUNTED if told.get(word)}
+    is_asked = told["why_not"] == WAITS
+    said = {"said": "done" if told["in_force"] else "asked" if is_asked else "waits", **counts}
+    back = oidc.back_of(form.get("back", ""))
+    path = back.partition("?")[0] if form.get("back") else f"/lists/{name}"
+    return see_other(f"{path}?{urlencode(said)}")
+
+
+def _words(error: UsageError | DefinitionError) -> str:
+    if isinstance(error, DefinitionError):
+        return f"{sentence(error.problems[0].message)} Nothing was changed."
+    return sentence(str(error))
+
+
+# ---- pages
+
+
+async def _overview(service: Service, request: Request, mistake: str = "", name: str = "") -> Response:
+    found = await service.in_thread(service.project.lists)
+    shown = {"lists": found, "mistake": mistake, "name": name, "may_edit": request.who.may(Right.EDIT_LISTS)}
+    return page(service, request, "lists.html", 422 if mistake else 200, **shown)
+
+
+async def _list(service: Service, request: Request, mistake: str = "", form: Mapping[str, str] = NOTHING) -> Response:
+    name, text = known(service, request), request.query.get("q", "").strip()
+    look = await service.in_thread(_look, service.project, name, text)
+    return page(
+        service,
+        request,
+        "list.html",
+        422 if mistake else 200,
+        name=name,
+        summary=look.summary,
+        lines=look.lines,
+        count=look.count,
+        matching=look.matching,
+        text=text,
+        mistake=mistake,
+        form={key: form.get(key, "") for key in ("value", "note", "expires_at", "csv")},
+        said=said_of(request),
+        asked=await service.in_thread(service.project.asked, f"list {name}"),
+        is_silence=rule_of(name) is not None,
+        may_edit=request.who.may(Right.EDIT_LISTS),
+    )
+
+
+def _look(project: Project, name: str, text: str) -> Look:
+    """What a list has. Reads all of it."""
+    entity, now_ms, text = _entity_of(project.definitions, name), project.now_ms(), text.lower()
+    found = project.list_entries(name)
+    wanted = [one for one in found if text in f"{one.value}\n{one.note}\n{one.added_by}".lower()] if text else found
+    lines = [
+        Line(one, _is_over(one, now_ms), entity_path(entity, one.value) if entity else "")
+        for one in islice(reversed(wanted), SHOWN)
+    ]
+    summary = next(one for one in project.lists() if one.name == name)
+    return Look(summary, lines, len(wanted), len(found))
+
+
+def said_of(request: Request) -> str:
+    """What the change before came to, in words; empty where there was none."""
+    query = request.query
+    counts = [f"{query[word]} {word}" for word in ("added", "changed", "removed") if query.get(word, "").isdecimal()]
+    done = ", ".join(counts) or "nothing changed"
+    repeated = query.get("repeated", "")
+    if repeated.isdecimal():
+        lines = f"{count(int(repeated[:9]))} {'line was' if repeated == '1' else 'lines were'}"
+        done += f"; {lines} left out: of lines with the same value the last one counts"
+    match query.get("said"):
+        case "made":
+            return "The list is there. No rule reads it yet."
+        case "done":
+            return f"Done: {done}. That is in force from the next event on."
+        case "asked":
+            return "A second person has to approve this change: it waits below."
+        case "waits":
+            return f"Written: {done}. It comes into force when the log can be written again."
+    return ""
+
+
+def _is_over(entry: Entry, now_ms: int) -> bool:
+    return bool(entry.expires_at) and parse_time(entry.expires_at) <= now_ms
+
+
+# ---- lists and entities
+
+
+def standings(project: Project, entity: str, key: str) -> list[Standing]:
+    """The lists that keys of an entity are looked for in, each with the entry of this one."""
+    names = lists_of(project.definitions, entity)
+    there = project.in_lists(key) if names else {}
+    return [Standing(name, there.get(name)) for name in names]
+
+
+def lists_of(definitions: Definitions, entity: str) -> list[str]:
+    """The lists that are asked about what makes the key of an entity: a field of its own."""
+    fields = _fields_of(definitions.events.entities[entity])
+    nodes = [feature.node for feature in definitions.features.values()]
+    for rule in definitions.rules:
+        nodes += [rule.when, *(part for part in rule.reason if not isinstance(part, str))]
+    asked = [part for node in nodes for part in walk(node) if isinstance(part, InList)]
+    found = {
+        part.list for part in asked if isinstance(part.operand, ThisField | ItemField) and part.operand.name in fields
+    }
+    return sorted(found)
+
+
+def _fields_of(entity: Entity) -> set[str]:
+    """Fields that are the whole key of an entity in some event type."""
+    alone = [key[0] for key in entity.keys.values() if len(key) == 1]
+    return {node.name for node in alone if isinstance(node, ThisField | ItemField)}
+
+
+def _entity_of(definitions: Definitions, name: str) -> str:
+    """The entity whose keys a list holds; empty where it is none or several."""
+    found = [entity for entity in definitions.events.entities if name in lists_of(definitions, entity)]
+    return found[0] if len(found) == 1 else ""

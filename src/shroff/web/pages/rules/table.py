@@ -1,0 +1,202 @@
+"""The table of rules, and one rule: its text, what it did, what it said before, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice, zip_longest
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+import msgspec
+
+from shroff.errors import ShroffError
+from shroff.language.values import show_decimal
+from shroff.people.access import Right
+from shroff.rules.silences import list_of
+from shroff.web.api.rules.drafts import WAITS, may_edit, put_back
+from shroff.web.api.rules.rule_looks import OFF, STATES, RuleLook, all_rules, one_rule, subject_of, who_changed
+from shroff.web.http.messages import Request, Response
+from shroff.web.http.paging import cursor_of, next_of, parted
+from shroff.web.http.problems import ProblemError
+from shroff.web.pages.charts.bars import Bars, bars_of
+from shroff.web.pages.decision import decision_path, entity_path
+from shroff.web.pages.rendering import page, see_other
+from shroff.web.pages.rules.diffs import DiffLine, diff
+
+if TYPE_CHECKING:
+    from shroff.web.service import Service
+
+EVERY: Final = "all"
+HITS_SHOWN: Final = 50
+NEWEST_SHOWN: Final = 8
+VERSIONS_SHOWN: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A version with who put it in force, and what it changed."""
+
+    seq: int
+    at_ms: int
+    by: str
+    reason: str
+    is_gone: bool
+    is_now: bool
+    changed: Sequence[DiffLine]
+
+
+async def show(service: Service, request: Request) -> Response:
+    """The table."""
+    which = request.query.get("state", EVERY)
+    if which not in {EVERY, *STATES}:
+        words = f"state: one of {', '.join((EVERY, *STATES))}"
+        raise ProblemError(400, "bad-query", "The query cannot be read", words)
+    found = await service.in_thread(all_rules, service)
+    counts = {state: sum(one.state == state for one in found) for state in STATES}
+    shown = [one for one in found if which in {EVERY, one.state} and (one.state != OFF or which == OFF)]
+    return page(
+        service,
+        request,
+        "rules.html",
+        rules=shown,
+        which=which,
+        counts=counts,
+        may_edit=may_edit(request),
+        changed=await service.in_thread(_changed, service),
+        **await common(service, has_all_hits=all(one.has_all_hits for one in found)),
+    )
+
+
+async def begin(service: Service, request: Request) -> Response:
+    """Begin a new rule: on to its editor, where nothing is kept yet."""
+    id_ = (await request.form()).get("rule", "").strip()
+    return see_other(f"{rule_path(id_)}/draft" if id_ else "/rules")
+
+
+async def one(service: Service, request: Request) -> Response:
+    """One rule."""
+    return await rule_page(service, request)
+
+
+async def rule_page(service: Service, request: Request, mistake: str = "", status: int = 200) -> Response:
+    """The page of a rule, with a mistake that was made on it."""
+    id_ = request.params["rule"]
+    look = await service.in_thread(one_rule, service, id_)
+    tests = await service.checked(request.who, service.rule_looks.tests_of, service.project, look.rule)
+    earlier = await service.in_thread(_earlier, service, look)
+    records = service.rule_looks.records
+    definitions, now_ms = service.project.definitions, service.project.now_ms()
+    newest = records.newest(id_, None, NEWEST_SHOWN)
+    silences = [one for one in await service.in_thread(service.project.silences) if one.rule == id_]
+    trial = look.standing.trial if look.standing is not None else ""
+    trial_record = records.record(trial, definitions) if trial else None
+    return page(
+        service,
+        request,
+        "rule.html",
+        status,
+        look=look,
+        tests=tests,
+        earlier=earlier,
+        hits=newest,
+        is_immature=lambda hit: records.is_immature(hit, definitions),
+        days=_days(look),
+        trial=trial,
+        trial_record=trial_record,
+        may_judge=request.who.may(Right.RUN_BACKTESTS),
+        mistake=mistake,
+        may_edit=may_edit(request),
+        asked=await service.in_thread(service.project.asked, subject_of(id_)),
+        decision_path=decision_path,
+        silences=[one for one in silences if one.holds(now_ms)],
+        silence_list=f"/lists/{list_of(id_)}",
+        entity_path=entity_path,
+        may_edit_lists=request.who.may(Right.EDIT_LISTS),
+        **await common(service, has_all_hits=look.has_all_hits),
+    )
+
+
+async def hits(service: Service, request: Request) -> Response:
+    """The events at which a rule hit."""
+    id_, before = request.params["rule"], cursor_of(request.query, int)
+    look = await service.in_thread(one_rule, service, id_)
+    records, definitions = service.rule_looks.records, service.project.definitions
+    found, last = parted(records.newest(id_, before, HITS_SHOWN + 1), HITS_SHOWN)
+    return page(
+        service,
+        request,
+        "hits.html",
+        look=look,
+        hits=found,
+        is_immature=lambda hit: records.is_immature(hit, definitions),
+        older=None if last is None else next_of(last.seq),
+        before=before,
+        decision_path=decision_path,
+        **await common(service, has_all_hits=look.has_all_hits),
+    )
+
+
+async def back(service: Service, request: Request) -> Response:
+    """Put a rule back to an earlier version, or take it out."""
+    form, id_ = await request.form(), request.params["rule"]
+    seq = form.get("seq", "")
+    number = int(seq) if seq.isdecimal() and seq.isascii() and len(seq) < 19 else -1
+    try:
+        _, why_not = await put_back(service, request, id_, number, form.get("reason", ""))
+        if why_not == WAITS:
+            return see_other(f"{rule_path(id_)}#history")
+    except ProblemError as error:
+        return await rule_page(service, request, f"{error.title}: {error.detail}", error.status)
+    return see_other(rule_path(id_))
+
+
+def rule_path(id_: str) -> str:
+    """The address of the page of a rule."""
+    return f"/rules/{quote(id_, safe='')}"
+
+
+async def common(service: Service, *, has_all_hits: bool) -> dict[str, Any]:
+    """What all of these pages show: since when hits are counted, whether that goes on, and how money is written."""
+    settings, looks = service.project.definitions.settings, service.rule_looks
+    if not has_all_hits:
+        looks.count_on(service.project, service.in_thread)
+    return {
+        "since_ms": looks.records.since_ms,
+        "is_counting": not has_all_hits,
+        "currency": settings.currency,
+        "in_money": lambda minor: None if minor is None else show_decimal(minor, settings.money_places),
+        "rule_path": rule_path,
+    }
+
+
+def _days(look: RuleLook) -> Bars | None:
+    record = look.record
+    return bars_of(record.first_day, [hits for hits, _ in record.by_day], [frauds for _, frauds in record.by_day])
+
+
+def _changed(service: Service) -> int:
+    """How many files differ from the active version; 0 where they have mistakes, which that page names."""
+    with suppress(ShroffError):
+        return len(service.project.unapplied())
+    return 0
+
+
+def _earlier(service: Service, look: RuleLook) -> list[Earlier]:
+    who, found = who_changed(service.desk, look), []
+    for version, before in islice(zip_longest(look.versions, look.versions[1:]), VERSIONS_SHOWN):
+        row = who.get(version.seq)
+        after = msgspec.json.decode(row.after) if row is not None else {}
+        found.append(
+            Earlier(
+                version.seq,
+                version.at_ms,
+                "" if row is None else row.name,
+                str(after.get("reason", "")),
+                not version.text,
+                version is look.versions[0],
+                () if before is None else diff(before.text, version.text),
+            )
+        )
+    return found

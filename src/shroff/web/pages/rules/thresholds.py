@@ -1,0 +1,357 @@
+"""Thresholds: what cut-offs of the score cost, in money and people's time; tried by sliders, applied with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import log10
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
+
+import msgspec
+
+from shroff.app.models.promoting import NoChampionError
+from shroff.errors import DefinitionError, UsageError
+from shroff.people.access import Right
+from shroff.training.measured import money_text
+from shroff.web.api.rules.thresholds import Look, ids_of, put
+from shroff.web.http.messages import Request, Response
+from shroff.web.pages.charts.plots import Axis, Plot, plot_of
+from shroff.web.pages.rendering import page, see_other
+from shroff.web.pages.words import money, sentence
+
+if TYPE_CHECKING:
+    from shroff.models.evaluation.cost_table import Cuts, Point
+    from shroff.models.evaluation.metrics import Terms
+    from shroff.training.cutoffs import Cutoffs
+    from shroff.web.service import Service
+
+PATH: Final = "/thresholds"
+HEIGHT: Final = 220
+REVIEWS_HEIGHT: Final = 80
+TIMES_THE_BEST: Final = 3  # what costs more would make the rest of the curve look flat
+LEAST_SCORE: Final = 1e-4  # on the axis, which goes by factors: most scores are small
+CUTS: Final = ("review_at", "decline_at")
+WHICH: Final = ("event", "model")
+NOTHING: Final[Mapping[str, str]] = {}
+DONE: Final = {"done": "In force from the next event on.", "waits": "Written; it comes into force later."}
+_SCALES: Final = (1, 2, 5)
+_STEPS: Final = 200  # of a slider, at most
+
+
+@dataclass(frozen=True, slots=True)
+class Slider:
+    """A field that is moved. `declared` is what policy.yaml says; `step` is such that all these are whole steps."""
+
+    name: str
+    says: str
+    unit: str
+    value: float
+    declared: float
+    most: float
+    step: float
+
+    @property
+    def is_moved(self) -> bool:
+        return self.value != self.declared
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one pair of cut-offs comes to a day; `name` says which, `point` is None where there is none."""
+
+    name: str
+    point: Point
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """Cut-offs that somebody put in force, as they stand in the record; `path` weighs them again."""
+
+    at_ms: int
+    by: str
+    reason: str
+    cuts: Cuts
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """All that the page shows."""
+
+    found: Cutoffs
+    which: Mapping[str, str]  # what the query must name so that the same is weighed
+    tag: str
+    sliders: Sequence[Slider]
+    rows: Sequence[Row]
+    costs: Plot
+    reviews: Plot
+    curve: Sequence[Point]
+    chosen: Cuts
+    is_tried: bool
+    saves: float | None
+
+
+async def show(service: Service, request: Request) -> Response:
+    """The page: recommended cut-offs for the costs that the query names."""
+    return await _page(service, request, request.query)
+
+
+async def apply(service: Service, request: Request) -> Response:
+    """Put cut-offs in force."""
+    form = await request.form()
+    event, model = form.get("event", ""), form.get("model", "")
+    which = {name: form[name] for name in WHICH if form.get(name)}
+    try:
+        review_at, decline_at = (_cut(form, name) for name in CUTS)
+        cuts = review_at, decline_at
+        found = await put(service, request, event, cuts, form.get("reason", ""), form.get("tag", ""), model)
+    except (UsageError, DefinitionError) as error:
+        return await _page(service, request, which, sentence(str(error)), form)
+    return see_other(f"{PATH}?{urlencode(which | {'said': 'done' if found.in_force else 'waits'})}")
+
+
+async def _page(
+    service: Service, request: Request, query: Mapping[str, str], mistake: str = "", typed: Mapping[str, str] = NOTHING
+) -> Response:
+    why_not, shown, others = "", None, list[str]()
+    event = query.get("event", "")
+    try:
+        look = await service.weighings.weighed(service, query)
+        shown = shown_of(look, {name: query[name] for name in WHICH if query.get(name)})
+    except NoChampionError as error:
+        why_not, others = str(error), await service.in_thread(ids_of, service.project)
+    except UsageError as error:
+        why_not = str(error)
+    return page(
+        service,
+        request,
+        "thresholds.html",
+        422 if mistake else 200,
+        shown=shown,
+        applied=[] if shown is None else await service.in_thread(_applied, service, shown),
+        why_not=sentence(why_not),
+        others=others,
+        asked=event,
+        types=await service.in_thread(_scored, service),
+        may_apply=request.who.may(Right.SET_THRESHOLDS),
+        mistake=mistake,
+        typed=typed,
+        said=DONE.get(query.get("said", ""), ""),
+        path=PATH,
+        amount=_amount(service),
+    )
+
+
+def _amount(service: Service) -> Callable[..., str]:
+    """How a mean of money is written: with the places of the project's money."""
+    settings = service.project.definitions.settings
+
+    def amount(value: float, *, is_named: bool = False) -> str:
+        return money(money_text(value, settings.money_places), settings.currency if is_named else "")
+
+    return amount
+
+
+def _scored(service: Service) -> list[str]:
+    """The event types that have a model in force."""
+    return sorted({one.summary.event for one in service.project.models() if one.role == "champion"})
+
+
+def _applied(service: Service, shown: Shown) -> list[Applied]:
+    """The cut-offs that were applied last, newest first."""
+    found = []
+    for row in service.weighings.applied(service.desk.store, shown.found.event, shown.tag):
+        after = msgspec.json.decode(row.after, type=_After)
+        cuts = _score(after.review_at), _score(after.decline_at)
+        named = {name: str(cut) for name, cut in zip(CUTS, cuts, strict=True) if cut is not None}
+        path = f"{PATH}?{urlencode({**shown.which, **named})}" if named else ""
+        found.append(Applied(row.at_ms, row.name, after.reason, cuts, path))
+    return found
+
+
+class _After(msgspec.Struct):
+    """What the record has of cut-offs that were applied; those of older programs have `None` as a text."""
+
+    review_at: str = ""
+    decline_at: str = ""
+    reason: str = ""
+
+
+def _score(text: str) -> float | None:
+    return None if text in {"", "None"} else float(text)
+
+
+def _cut(form: Mapping[str, str], name: str) -> float | None:
+    """A cut-off of the form, None where it was left empty. Raises: UsageError."""
+    text = form.get(name, "").strip()
+    if not text:
+        return None
+    try:
+        return round(float(text), 6)
+    except ValueError:
+        raise UsageError(f"{name}: a cut-off is a score such as 0.62, and empty for none.") from None
+
+
+# ---- what is shown
+
+
+def shown_of(look: Look, which: Mapping[str, str]) -> Shown:
+    """What the page shows of cut-offs."""
+    found, what_if = look.found, look.what_if
+    best, now, tried = found.found.best, in_force(found), found.tried
+    rows = [Row("in force", now)] if now is not None else [Row("rules alone", found.found.without)]
+    rows.append(Row("recommended", best))
+    if tried is not None:
+        rows.append(Row("tried", tried))
+    points = _near(found)
+    chosen = tried or best
+    return Shown(
+        found,
+        which,
+        look.tag,
+        sliders_of(found, _declared(found), found.terms, what_if.missed_share),
+        rows,
+        *_charts(found, points),
+        points,
+        (chosen.review_at, chosen.decline_at),
+        tried is not None,
+        None if now is None else now.cost - chosen.cost,
+    )
+
+
+def in_force(found: Cutoffs) -> Point | None:
+    """What the cut-offs of policy.yaml come to, as they are written there: the next scores at or above are weighed."""
+    now, declared = found.found.now, _declared(found)
+    return None if now is None else replace(now, review_at=declared.review_at, decline_at=declared.decline_at)
+
+
+def _declared(found: Cutoffs) -> Terms:
+    return found.declared or found.terms
+
+
+def sliders_of(found: Cutoffs, declared: Terms, now: Terms, missed_share: float) -> list[Slider]:
+    """One for each cost, and for people's time; where policy.yaml sets no limit, its end is as much as can come."""
+    places, currency = found.money_places, found.currency
+    all_a_day = max(1.0, found.events / found.share / max(1, found.found.days))
+    limit = declared.reviews_a_day
+    unlimited = _slider("reviews_a_day", "Reviews, at most", "a day", None, now.reviews_a_day, 0, all_a_day)
+    return [
+        _slider("missed", "Missed fraud, of its amount", "%", 100.0, 100 * missed_share, 0),
+        _slider("false_decline", "False decline", currency, declared.false_decline or 0.0, now.false_decline, places),
+        _slider("review", "Review", currency, declared.review or 0.0, now.review, places),
+        _slider("reviews_a_day", "Reviews, at most", "a day", limit, now.reviews_a_day, 0)
+        if limit is not None
+        else unlimited,
+    ]
+
+
+def _slider(
+    name: str, says: str, unit: str, declared: float | None, value: float | None, places: int, most: float = 0.0
+) -> Slider:
+    """A slider from 0 to at least twice what is declared; its steps are round, and meet what is declared and set.
+
+    A browser rounds what lies between two steps, so a step that missed the value would change it unasked.
+    """
+    end = nice(max(most, 2 * (declared or 0.0), 1.0 if value is None else 1.25 * value, 1.0))
+    declared = end if declared is None else declared
+    value = declared if value is None else value
+    least = 10.0**-places
+    step = next(
+        (one for one in _round_steps(end, least) if _is_whole(declared / one) and _is_whole(value / one)), least
+    )
+    return Slider(name, says, unit, value, declared, end, step)
+
+
+def _round_steps(end: float, least: float) -> list[float]:
+    """Steps of a slider, from a two-hundredth of it down."""
+    found, size = list[float](), nice(end / _STEPS)
+    while size > least:
+        found.append(size)
+        size = nice(size / 2.5)
+    return found
+
+
+def _is_whole(value: float) -> bool:
+    return abs(value - round(value)) < 1e-9
+
+
+def nice(least: float) -> float:
+    """The least of 1, 2, 5, 10, 20 and so on, and of their tenths, that is not below.
+
+    >>> nice(0.03), nice(7), nice(60)
+    (0.05, 10.0, 100.0)
+    """
+    size = 1e-9
+    while True:
+        for one in _SCALES:
+            if one * size >= least * (1 - 1e-9):
+                return float(f"{one * size:.9g}")
+        size *= 10
+
+
+def _near(found: Cutoffs) -> list[Point]:
+    """The part of the curve that anybody would choose from, from low cut-offs to high ones."""
+    best = found.found.best
+    points = {one for one in found.found.curve if one.cost <= TIMES_THE_BEST * best.cost} | {best}
+    return sorted(points, key=lambda one: (place_of(one), -one.cost))
+
+
+def place_of(point: Point) -> float:
+    """Where a point stands on the curve: at its lower cut-off; where there is none, at the end."""
+    return min((cut for cut in (point.review_at, point.decline_at) if cut is not None), default=1.0)
+
+
+def _charts(found: Cutoffs, points: Sequence[Point]) -> tuple[Plot, Plot]:
+    """Cost over the lower cut-off, and the reviews that go with it beside the most that people have time for."""
+    best, now, tried = found.found.best, in_force(found), found.tried
+    marked = _marked([("dot-ref", "in force", now), ("dot-now", "recommended", best), ("dot-warn", "tried", tried)])
+    every = [*points, *(one for _, _, one in marked)]
+    ends = min(map(place_of, every)), max(map(place_of, every))
+    x = Axis(_along(ends[0]), _along(ends[1]))
+    limit = found.terms.reviews_a_day
+    lines = {"now": [(_along(place_of(one)), one.reviews) for one in points]}
+    if limit is not None:
+        lines["warn-line dash"] = [(x.low, limit), (x.high, limit)]
+    costs = plot_of(
+        {"now": [(_along(place_of(one)), one.cost) for one in points]},
+        x=x,
+        y=Axis(0.0, nice(max(one.cost for one in every))),
+        height=HEIGHT,
+        spots=[((_along(place_of(one)), one.cost), kind, says) for kind, says, one in marked],
+        is_valley=True,
+    )
+    reviews = plot_of(
+        lines,
+        x=x,
+        y=Axis(0.0, nice(max(1.0, limit or 0.0, *(one.reviews for one in every)))),
+        height=REVIEWS_HEIGHT,
+        spots=[((_along(place_of(one)), one.reviews), kind, "") for kind, _, one in marked],
+        below=[(_along(score), f"{score:.2g}") for score in _marks(*ends)],
+    )
+    return costs, reviews
+
+
+def _marked(named: Iterable[tuple[str, str, Point | None]]) -> list[tuple[str, str, Point]]:
+    """What is marked on the curve; what lies at one place has one dot, which says all of it."""
+    found: dict[tuple[float, float], tuple[str, str, Point]] = {}
+    for kind, says, point in named:
+        if point is not None:
+            place = round(place_of(point), 3), round(point.cost)
+            before = found.get(place)
+            found[place] = kind, says if before is None else f"{before[1]}, {says}", point
+    return list(found.values())
+
+
+def _along(score: float) -> float:
+    """Where a score stands on the axis: equal factors are equally far apart."""
+    return log10(max(score, LEAST_SCORE))
+
+
+def _marks(low: float, high: float) -> list[float]:
+    """The scores that are written below the axis: its ends, and round ones that leave them room."""
+    room = (_along(high) - _along(low)) / 12
+    tens = range(int(log10(LEAST_SCORE)), 1)
+    scales = (1,) if high > 100 * max(low, LEAST_SCORE) else _SCALES
+    round_ones = [float(f"{one}e{ten}") for ten in tens for one in scales]
+    return [low, *(one for one in round_ones if _along(low) + room < _along(one) < _along(high) - room), high]

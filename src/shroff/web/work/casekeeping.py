@@ -1,0 +1,92 @@
+"""What is done for cases beside requests: alerts are raised as the log grows, and what is due is carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Final
+
+from shroff.cases.carrying import carry_out
+from shroff.errors import ShroffError, trace_of
+
+if TYPE_CHECKING:
+    from shroff.app.project import Project
+    from shroff.cases.desk import CaseDesk
+    from shroff.cases.following import Follower
+    from shroff.streams.log import Log
+
+LOOK_S: Final = 0.5  # between two looks at the log and the clock: where alerts came, events wait some 3 ms for each
+GAP_S: Final = 0.01  # between two steps through a log that is far ahead, so that others get their turn
+AFTER_FAILURE_S: Final = 5.0
+
+
+class CaseKeeper:
+    """A thread that follows the log and the clock for one service.
+
+    Several services of one project may each have one: what is done is done once (see `cases.following`, `carrying`).
+
+    Args:
+        asked: Called where labels were put into the log's inbox.
+        tell: Told of what failed, once for each failure.
+    """
+
+    def __init__(
+        self, project: Project, desk: CaseDesk, asked: Callable[[], None], tell: Callable[[str], None]
+    ) -> None:
+        self._project, self._desk, self._asked, self._tell = project, desk, asked, tell
+        self._stop = Event()
+        self._log: Log | None = None
+        self._follower: Follower | None = None
+        self._told, self._taken = "", 0
+        self._thread = Thread(target=self._run, name="cases", daemon=True)
+
+    def begin(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """End when the step that is under way is done."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        pause_s = LOOK_S
+        while not self._stop.wait(pause_s):
+            try:
+                pause_s = GAP_S if self._steps() else LOOK_S
+                self._told = ""
+            except (ShroffError, OSError) as error:
+                self._failed(str(error))
+                pause_s = AFTER_FAILURE_S
+            except Exception as error:  # noqa: BLE001 - the outermost loop of this thread: the service goes on
+                self._failed(f"{trace_of(error)}; please report that")
+                pause_s = AFTER_FAILURE_S
+        self._let_go()
+
+    def _steps(self) -> bool:
+        """Whether there is more to read."""
+        if carry_out(self._desk):
+            self._asked()
+        if self._taken != self._project.taken.number:
+            self._let_go()  # which has the notices of before
+        if self._follower is None:
+            self._taken = self._project.taken.number
+            if not self._project.has_log():
+                return False
+            self._log = self._project.open_log(read_only=True)
+            self._follower = self._project.case_follower(self._desk, self._log)
+        return self._follower.step()
+
+    def _failed(self, words: str) -> None:
+        self._let_go()
+        if words != self._told:
+            self._told = words
+            self._tell(f"cases wait: {words}")
+
+    def _let_go(self) -> None:
+        log, self._log, self._follower = self._log, None, None
+        if log is not None:
+            with suppress(ShroffError, OSError):
+                log.close()

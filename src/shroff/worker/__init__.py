@@ -1,0 +1,1 @@
+"""Whatever leads a log: ingest, inbox, request queue, standby."""

@@ -1,0 +1,200 @@
+"""Deciding what is posted: all that waits becomes a batch, is committed, and then every post of it is answered.
+
+One event alone is decided and committed at once; while that lasts, others gather and are the next batch. So there is
+no time to choose for which one waits, and under load batches grow by themselves (docs/decisions/0035).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from threading import Event
+from typing import Final
+
+import msgspec
+
+from shroff.events.intake import Submission
+from shroff.log.writer import Writer
+from shroff.runtime.gc_pause import short_collector
+from shroff.runtime.progress import unheard
+from shroff.streams.log import Log
+from shroff.worker.inbox import Inbox
+from shroff.worker.ingest import short_turns
+from shroff.worker.posts import Part, Posts
+from shroff.worker.serving.careful import Careful, RequestError, SuspectError, is_meant
+from shroff.worker.serving.counts import Work
+from shroff.worker.serving.delivery import Outflow, Tended
+from shroff.worker.serving.feeding import Feed, Feeding
+from shroff.worker.serving.options import Options
+from shroff.worker.serving.savings import Savings
+from shroff.worker.serving.worker import Leader, Leading, Workplace
+
+IDLE_S: Final = 0.05  # how long one waits for a post, and how often the inbox is looked into
+POLL_S: Final = 0.01  # how long one waits for a post where there is a source to be asked as well
+PATIENCE_S: Final = 15.0  # for which a post waits while the log is away
+AWAY: Final = "the log could not be had for too long; what was sent may be in it or not: send it again, by the same ids"
+RESTARTS: Final = "the service restores its state"
+
+Asked = Callable[[Writer, Log], None]  # something to be done between two batches, by the thread of the log
+
+
+class Answering:
+    """One time of leading a log and deciding what is posted.
+
+    Args:
+        delivering: Delivers from the log to sinks.
+        asked: What other threads want of the writer, between batches.
+        work: Is kept up to date, from this thread.
+        feed: The project's live source, which is read between posts; None where there is none.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        writer: Writer,
+        inbox: Inbox,
+        posts: Posts,
+        begun: Callable[[Writer], object],
+        between: Asked,
+        delivering: Callable[[Log], AbstractContextManager[Tended]],
+        work: Work,
+        careful: Careful,
+        options: Options,
+        tell: Callable[[str], None],
+        feed: Feed | None = None,
+    ) -> None:
+        self._log, self._writer, self._inbox, self._posts, self._begun = log, writer, inbox, posts, begun
+        self._between = between
+        inbox.count = work.counts.add
+        self._work, self._careful = work, careful
+        self._held = ExitStack()
+        self._outflow = Outflow(log, delivering, self._held, tell)
+        self._saving = Savings(writer, None if feed is None else feed.source, work, options, tell)
+        self._feeding = None if feed is None else Feeding(feed, log, writer, work, careful, tell)
+        self._looked_s = 0.0
+
+    def run(self, stop: Event) -> None:
+        """Go on until somebody stops it; what is in line then is decided first.
+
+        Raises: as `working.Leading.run`. What is not answered stays in line.
+        """
+        with short_turns(), short_collector(), self._held:
+            self._work.seq = self._log.last_seq()
+            self._outflow.attend(time.monotonic())  # before anything is taken, so that the first of it is delivered
+            self._posts.open(self._begun(self._writer))
+            try:
+                is_ending = is_busy = False
+                while is_busy or not is_ending:
+                    is_ending = stop.is_set()  # before the line is looked at: what came until then is decided
+                    is_busy = self._turn(is_ending=is_ending)
+                    self._attend(is_busy=is_busy)
+                if self._feeding is not None:
+                    self._feeding.end()
+                self._saving.end()
+            finally:
+                self._posts.pause(RESTARTS)
+                self._writer.give_up_snapshot()
+
+    def _turn(self, *, is_ending: bool) -> bool:
+        """Decide what is in line, and then what the source has; whether there was something.
+
+        At the end only what is in line: what the source has stays there.
+        """
+        feeding = self._feeding
+        if feeding is None:
+            return self._decides(IDLE_S)
+        is_busy = self._decides(0.0 if feeding.is_flowing else POLL_S)
+        return is_busy if is_ending else feeding.turn() or is_busy
+
+    def _decides(self, wait_s: float) -> bool:
+        """Decide, commit and answer what is in line; whether there was something."""
+        parts = self._posts.take(self._careful.size, wait_s)
+        if not parts:
+            return False
+        submissions = self._submissions(parts)
+        writer = self._writer
+        try:
+            prepared = writer.prepare(submissions, known=writer.look_up(submissions))
+            writer.commit(prepared)
+        except Exception as error:
+            if is_meant(error):
+                raise
+            raise SuspectError(submissions, error) from error
+        committed_s, work = time.monotonic(), self._work
+        work.counts.add(prepared)  # before the answers: whoever has one finds it counted
+        work.batches += 1
+        work.seq += len(prepared.batch.records)
+        self._posts.answer(parts, prepared.answers)
+        for post, start, stop in parts:
+            work.latencies.add(committed_s - post.arrived_s, stop - start)
+        self._careful.passed(submissions, has_taken=bool(prepared.batch.records))
+        self._log.maintain()
+        return True
+
+    def _submissions(self, parts: Sequence[Part]) -> list[Submission]:
+        """What the parts hold; the one that is looked for, refused."""
+        found = [one for post, start, stop in parts for one in post.submissions[start:stop]]
+        if self._careful.unwanted:
+            reason = self._careful.unwanted.get((found[0].source, found[0].place))
+            if reason is not None:
+                found[0] = msgspec.structs.replace(found[0], event=None, refused=None, label=None, refusal=reason)
+        return found
+
+    def _attend(self, *, is_busy: bool) -> None:
+        """What is due between two batches: the inbox, what others ask, delivery, a snapshot."""
+        now_s = time.monotonic()
+        if not is_busy or now_s - self._looked_s >= IDLE_S:
+            self._looked_s = now_s
+            if self._inbox.has_requests():
+                self._serve()
+            self._outflow.attend(now_s)
+            if self._feeding is not None:
+                self._feeding.attend(now_s)
+            self._saving.attend(now_s, _nothing, is_careful=self._careful.is_on)
+        self._between(self._writer, self._log)
+        self._work.seq = self._writer.seq  # also what the inbox and others brought
+
+    def _serve(self) -> None:
+        try:
+            self._inbox.serve()
+        except Exception as error:
+            if is_meant(error):
+                raise
+            raise RequestError(error) from error
+
+
+class Answerer(Leader):
+    """Leads a log and decides what is posted; while the log is away, posts that wait for too long are answered so.
+
+    Args:
+        begun: Told of the writer when this process begins to lead; gives what reads posts from then on.
+        between: Called between batches and some twenty times a second, on the thread of the log.
+        feed: The project's live source, where there is one.
+    """
+
+    command = "serve"
+
+    def __init__(
+        self,
+        place: Workplace,
+        posts: Posts,
+        begun: Callable[[Writer], object],
+        between: Asked,
+        options: Options | None = None,
+        *,
+        stands_by: bool = False,
+        stop: Event | None = None,
+        tell: Callable[[str], None] = unheard,
+        feed: Feed | None = None,
+    ) -> None:
+        super().__init__(place, options, stands_by=stands_by, stop=stop, tell=tell)
+        self._posts, self._begun, self._between, self._feed = posts, begun, between, feed
+
+    def _leading(self, log: Log, writer: Writer, inbox: Inbox) -> Leading:
+        doing = self.work, self._careful, self._options, self._tell, self._feed
+        return Answering(log, writer, inbox, self._posts, self._begun, self._between, self._place.delivering, *doing)
+
+
+def _nothing() -> None:
+    """Nothing waits to be committed between batches."""

@@ -1,0 +1,117 @@
+"""What is answered for one submission: the decision, that there is none, or the problem, as one JSON object."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from shroff.engine.decision import Decision, Refusal, Undecided, kind_of
+from shroff.engine.stored import stored
+from shroff.errors import UsageError
+from shroff.events.intake import Submission
+from shroff.log.writer import REFUSED, UNTAKEN, Answer
+
+GROUP_MAX: Final = 4_096
+CONFLICT: Final = 409
+UNPROCESSABLE: Final = 422
+
+
+def answer_json(answer: Answer, **more: object) -> bytes:
+    """The JSON of an answer; `more` stands in a problem document only, such as the line it was on."""
+    if answer.document is not None:
+        return answer.document
+    if answer.kind in {REFUSED, UNTAKEN}:
+        return msgspec.json.encode(problem_of(answer) | more)
+    return msgspec.json.encode({"event": answer.type, "id": answer.id, "seq": answer.seq or None, "decided": False})
+
+
+def problem_of(answer: Answer) -> dict[str, Any]:
+    """The problem document (RFC 9457) of a submission that was not taken."""
+    if answer.kind == UNTAKEN:
+        detail = "no event type's 'when' takes this line; name its type, or write {\"payment\": {…}}"
+        return {"type": "no-event-type", "title": "No event type takes this", "status": UNPROCESSABLE, "detail": detail}
+    if answer.is_conflict:
+        title = "This id is taken by other content"
+        return {"type": "id-conflict", "title": title, "status": CONFLICT, "detail": answer.reason}
+    return {"type": "invalid-event", "title": "The event was refused", "status": UNPROCESSABLE, "detail": answer.reason}
+
+
+def answer_value(answer: Answer, line: int) -> Decision | Undecided | Refusal:
+    """The same as a value. `line` is which one it was, counted from 1."""
+    if answer.document is not None:
+        return stored(answer.document, kind_of(answer.document), f"the decision at place {answer.seq}")
+    if answer.kind in {REFUSED, UNTAKEN}:
+        return Refusal(**problem_of(answer), line=line)
+    return Undecided(answer.type, answer.id, answer.seq or None)
+
+
+def json_lines(events: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
+    """Events as lines of JSON, one at a time.
+
+    Floats are written by their shortest decimal, moments as RFC 3339, those without a zone in UTC, durations as
+    seconds; numbers, moments and durations of numpy and pandas too.
+
+    Raises: UsageError for what is no mapping, or holds a value that JSON cannot say.
+    """
+    for number, event in enumerate(events, start=1):
+        if not isinstance(event, Mapping):
+            raise UsageError(f"event {number} is a {type(event).__name__}, not a mapping of fields. {_ROWS}")
+        try:
+            yield _ENCODER.encode({name: _sayable(value) for name, value in event.items()}) + b"\n"
+        except (TypeError, ValueError, OverflowError) as error:
+            raise UsageError(f"event {number} cannot be written as JSON: {error}") from None
+
+
+def _sayable(value: Any) -> object:
+    """The value, where the encoder says what it is: it would write bytes in base 64 and an infinite number as null.
+
+    Raises: TypeError, ValueError for those; a float that is no number stands for a missing value, as pandas has it.
+    """
+    if type(value) is str:
+        return value
+    if isinstance(value, Mapping):
+        return {name: _sayable(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_sayable(one) for one in value]
+    if isinstance(value, bytes | bytearray | memoryview):
+        raise TypeError(f"{type(value).__name__} are no value of a field; give text")
+    if isinstance(value, float) and math.isinf(value):
+        raise ValueError(f"{value} is no value of a field")
+    if isinstance(value, datetime | timedelta) and value != value:  # noqa: PLR0124 (that is pandas' missing moment)
+        return None
+    if isinstance(value, datetime) and value.tzinfo is None:
+        return value.replace(tzinfo=UTC)
+    if isinstance(value, timedelta):
+        return value / timedelta(seconds=1)
+    return value
+
+
+def _plain(value: Any) -> object:
+    """A value that JSON knows for one of a library: a numpy scalar has `item`, a moment of pandas `isoformat`."""
+    kind = value.dtype.kind if hasattr(value, "dtype") else ""
+    if kind in {"M", "m"}:  # whose `item` is a number where its unit is below a microsecond
+        return _sayable(value.astype(f"{value.dtype.str[:3]}[us]").item())
+    for way in ("isoformat", "item"):
+        if hasattr(value, way):
+            return _sayable(getattr(value, way)())
+    raise TypeError(f"a {type(value).__name__} is no value of a field")
+
+
+_ENCODER: Final = msgspec.json.Encoder(enc_hook=_plain)
+_ROWS: Final = "Give a list of them; of an Arrow table 'table.to_pylist()', of pandas \"frame.to_dict('records')\"."
+
+
+def in_groups(submissions: Iterable[Submission], has_more: Callable[[], bool]) -> Iterator[list[Submission]]:
+    """The submissions in groups, each as large as it may be without waiting for input that is not there yet."""
+    group: list[Submission] = []
+    for one in submissions:
+        group.append(one)
+        if len(group) == GROUP_MAX or not has_more():
+            yield group
+            group = []
+    if group:
+        yield group

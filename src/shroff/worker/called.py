@@ -1,0 +1,206 @@
+"""A body of a call read as the event that it stands for, and that event's decision put into the answer of the call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any, Final
+
+import msgspec
+
+from shroff.errors import InputError
+from shroff.events.definitions import EventType
+from shroff.events.door import undeclared
+from shroff.events.event import Event, canonical_value, stored_reader
+from shroff.events.formats.encodings import json_columns
+from shroff.events.given import Instant, Refused, Span, canonical_json, text_of
+from shroff.events.mapping import Mapper, Row
+from shroff.language.expression import FeatureValue, Node, Score, ThisField
+from shroff.language.row import Evaluate, compile_row
+from shroff.project.calls import OF_DECISION, UNREAD, Answered, Call
+from shroff.worker.posted import Mistakes, is_too_deep
+
+MADE_ID: Final = "call:"  # how an id begins that was made
+_NOTHING: Final = {None: "null", "": "an empty text"}
+_SHOWN_MAX: Final = 8  # names of a list that a message repeats
+
+Raw = msgspec.Raw
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """What an answer is made of."""
+
+    event: Event
+    decision: Mapping[str, Raw]
+    features: Mapping[str, Raw]
+
+
+class CallReader:
+    """Reads the bodies of one call, and answers them.
+
+    Args:
+        secret: The fields whose clear value no message may repeat (see `events.door.secret_fields`).
+        money_places: As the project's currency has them.
+
+    `mapped` is the event type with the mapping of the call, `hidden` what reads a value that a secret field is made of.
+    """
+
+    def __init__(self, call: Call, event_type: EventType, secret: frozenset[str], money_places: int) -> None:
+        self.call, self._type = call, event_type
+        self.mapped = replace(event_type, mappings={"json": call.mapping})
+        self._mapper = Mapper(self.mapped, "jsonl", secret)
+        self.hidden = self._mapper.hidden
+        self._places = {name: f"{key}[{at}]" for key, names in call.lists.items() for at, name in enumerate(names)}
+        read = {path[0] for name in self._mapper.names for path in self._mapper.paths(name)}
+        self._known = {*call.lists, *(read - self._places.keys())}
+        self._answer = [
+            (msgspec.json.encode(name), self._part(part, money_places)) for name, part in call.answer.items()
+        ]
+
+    # ---- what comes in
+
+    def event_of(self, raw: bytes, now_ms: int) -> tuple[bytes, Mistakes]:
+        """The event that a body stands for, as JSON, as it would have been posted.
+
+        And the mistakes of fields that could not be made; the event lacks them.
+
+        Raises: InputError with the path of each mistake, where the body is none of this call's.
+        """
+        columns, words = _columns(raw)
+        if columns is None:
+            raise InputError([("", words.replace("the line", "it", 1))])
+        row = Row("", 0, self._laid_out(columns))
+        mapped = self._mapper.fields(row)
+        fields = {name: value for name in self._mapper.names if (value := mapped.get(name)) is not None and value != ""}
+        refused = [(name, one.words) for name, one in fields.items() if isinstance(one, Refused)]
+        if not self.call.writes:
+            self._complete(fields, raw, now_ms)
+        written = ",".join(f'"{name}":{_json(value)}' for name, value in fields.items() if type(value) is not Refused)
+        return f"{{{written}}}".encode("utf-8", "surrogatepass"), refused
+
+    def values_of(self, raw: bytes) -> Mapping[str, object] | None:
+        """The values of a body by the names that the mapping reads, whatever else stands there; None where it is none.
+
+        A list that has not the length of its names is left out where one of them may stand nowhere in clear.
+        """
+        columns, _ = _columns(raw)
+        if columns is None:
+            return None
+        secret = {path[0] for path in self._mapper.secret_paths}
+        found = dict(columns)
+        for key, names in self.call.lists.items():
+            values = found.get(key)
+            if isinstance(values, list) and len(values) == len(names):
+                del found[key]
+                found |= {name: value for name, value in zip(names, values, strict=True) if name != UNREAD}
+            elif secret.intersection(names):
+                found.pop(key, None)
+        return found
+
+    def place_of(self, path: str) -> str:
+        """Where in the body stands what a field is made of; the field itself where that is several values."""
+        name, dot, rest = path.partition(".")
+        paths = self._mapper.paths(name) if name in self._mapper.names else frozenset()
+        if len(paths) != 1:
+            return path
+        first, *inner = next(iter(paths))
+        return ".".join([self._places.get(first, first), *inner, *([rest] if dot else [])])
+
+    def told(self, refused: Mistakes, mistakes: Mistakes) -> list[tuple[str, str]]:
+        """The mistakes of fields that could not be made, and all others of the event, at their places in the body."""
+        names = {name for name, _ in refused}
+        found = [*refused, *(one for one in mistakes if one[0] not in names)]
+        return [(self.place_of(path), words) for path, words in found]
+
+    def _laid_out(self, columns: Mapping[str, object]) -> dict[str, object]:
+        """The values of the body by name, those of its lists among them. Raises: InputError."""
+        unknown = [name for name in columns if name not in self._known]
+        mistakes = undeclared(unknown, sorted(self._known), "this call reads no such value", "It reads")
+        found = {name: value for name, value in columns.items() if name not in self.call.lists}
+        for key, names in self.call.lists.items():
+            values = columns.get(key)
+            if isinstance(values, list) and len(values) == len(names):
+                read = {name: value for name, value in zip(names, values, strict=True) if name != UNREAD}
+                found |= read
+                mistakes += [
+                    (self._places[name], f"expected the value of {name}; found {_NOTHING[value]}")
+                    for name, value in read.items()
+                    if (value is None or value == "") and name not in self.call.may_lack
+                ]
+            else:
+                mistakes.append((key, f"expected a list of {len(names)} values: {_shown(names)}; {_instead(values)}"))
+        if mistakes:
+            raise InputError(mistakes)
+        return found
+
+    def _complete(self, fields: dict[str, object], raw: bytes, now_ms: int) -> None:
+        """An id and a time for an event that is not kept: the same body gets the same id."""
+        made = {
+            self._type.id_field: f"{MADE_ID}{sha256(raw).hexdigest()[:32]}",
+            self._type.time_field: Instant(now_ms),
+        }
+        for name, value in made.items():
+            if name not in fields and name not in self.call.mapping.fields:
+                fields[name] = value
+
+    # ---- what goes out
+
+    def answer(self, event: Event, document: bytes) -> bytes:
+        """The answer that this event's decision gives, as JSON."""
+        decision = msgspec.json.decode(document, type=dict[str, Raw])
+        found = _Decided(event, decision, msgspec.json.decode(decision["features"], type=dict[str, Raw]))
+        return b"{" + b",".join([name + b":" + part(found) for name, part in self._answer]) + b"}"
+
+    def _part(self, part: Answered, money_places: int) -> Callable[[_Decided], bytes]:
+        if isinstance(part, tuple):
+            return lambda found: msgspec.json.encode({name: found.features[name] for name in part})
+        evaluate = compile_row(part, self._leaf)
+        type_ = part.type
+        return lambda found: canonical_value(evaluate(found), type_, money_places).encode()
+
+    def _leaf(self, node: Node) -> Evaluate:
+        match node:
+            case ThisField():
+                at = self._type.at(node.name)
+                return lambda found: found.event.values[at]
+            case Score():
+                return lambda found: _value(found.decision["score"])
+            case FeatureValue():
+                owner, _, own = node.name.partition(".")
+                if owner == OF_DECISION:
+                    return lambda found: _value(found.decision[own])
+                name, read = node.name, float if node.type.kind == "real" else stored_reader(node.type)
+                return lambda found: _read(read, _value(found.features[name]))
+            case _:
+                raise AssertionError(f"an answer reads {node}")
+
+
+def _columns(raw: bytes) -> tuple[Mapping[str, object] | None, str]:
+    """The values of a body by name, or the words of why it is none."""
+    columns, words = (None, "it is nested too deep") if is_too_deep(raw) else json_columns(raw)
+    return columns, words or ""
+
+
+def _value(raw: Raw) -> Any:
+    return msgspec.json.decode(raw)
+
+
+def _read(read: Callable[[Any], Any] | None, value: Any) -> Any:
+    return value if value is None or read is None else read(value)
+
+
+def _json(value: object) -> str:
+    """A value of a field in the form in which it is posted: durations are seconds."""
+    return text_of(value) or "null" if type(value) is Span else canonical_json(value)
+
+
+def _shown(names: tuple[str, ...]) -> str:
+    return ", ".join(names) if len(names) <= _SHOWN_MAX else f"{', '.join(names[: _SHOWN_MAX - 1])}, …, {names[-1]}"
+
+
+def _instead(found: object) -> str:
+    if found is None:
+        return "it is missing"
+    return f"found {len(found)}" if isinstance(found, list) else "found no list"

@@ -1,0 +1,105 @@
+"""Input that a process hands to the one that writes the log, by its inbox: lines as a door let them in or refused them.
+
+What is checked and hashed stays so: the writer reads typed events and labels, and never what a sender wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from shroff.errors import StateError
+from shroff.events.definitions import EventType
+from shroff.events.door import label_refusal
+from shroff.events.event import Codec
+from shroff.events.intake import Submission
+from shroff.events.unique import Named
+from shroff.log.history import label_of, waiting_body
+
+if TYPE_CHECKING:
+    from shroff.project.definitions import Definitions
+
+_NOTHING: Final = msgspec.Raw(b"null")
+_NONE: Final[Mapping[str, EventType]] = MappingProxyType({})
+
+
+class Given(msgspec.Struct, omit_defaults=True):
+    """A line as the door of the process that asks let it in, or as it refused it.
+
+    `event` is the canonical body of an event of the type; with a refusal, of one that is refused only if it is new.
+    """
+
+    source: str
+    place: str
+    raw: bytes
+    refusal: str | None
+    label: msgspec.Raw = _NOTHING
+    type: str = "label"
+    event: msgspec.Raw = _NOTHING
+    personal: tuple[Named, ...] = ()
+
+
+class Lines(msgspec.Struct):
+    """The next lines of a source, with how far it is read with them.
+
+    Args:
+        before: What the log must have for this part now; else somebody else read on, and nothing is done.
+        is_first: Whether to refuse them all where too many are too late.
+    """
+
+    given: list[Given]
+    source: str
+    part: str
+    offset: str
+    before: str | None
+    decide: bool
+    is_first: bool
+
+
+def given(submissions: Iterable[Submission], money_places: int, types: Mapping[str, EventType] = _NONE) -> list[Given]:
+    """Submissions as a request has them; the types are those of the project whose door they passed."""
+    codecs = {name: Codec(type_) for name, type_ in types.items()}
+    return [_given(one, money_places, codecs) for one in submissions]
+
+
+def _given(one: Submission, money_places: int, codecs: Mapping[str, Codec]) -> Given:
+    label = _NOTHING if one.label is None else msgspec.Raw(waiting_body(one.label, money_places))
+    sent = one.sent
+    event = _NOTHING if sent is None else msgspec.Raw(one.body or codecs[sent.type].encode(sent))
+    return Given(one.source, one.place, one.raw(), one.refusal, label, one.type, event, one.personal)
+
+
+def submissions(asked: Sequence[Given], definitions: Definitions) -> list[Submission]:
+    """What is asked, for the version in force: it may lack a type, or have other fields or places of money.
+
+    Raises: ValueError where it is nothing that `given` gave.
+    """
+    types = definitions.events.types
+    codecs = {name: Codec(types[name]) for name in {one.type for one in asked} & types.keys()}
+    return [_submission(one, definitions, codecs) for one in asked]
+
+
+def _submission(one: Given, definitions: Definitions, codecs: dict[str, Codec]) -> Submission:
+    found = Submission(one.source, one.place, lambda: one.raw, one.type, refusal=one.refusal, personal=one.personal)
+    if bytes(one.event) != b"null":
+        if one.type not in codecs:
+            return _refused(found, f"{one.type!r} is no event type of the version in force")
+        try:
+            event = codecs[one.type].decode(bytes(one.event))
+        except StateError as error:
+            return _refused(found, f"the version in force reads other fields: {error}")
+        return msgspec.structs.replace(found, **{"event" if one.refusal is None else "refused": event})
+    if one.refusal is not None or bytes(one.label) == b"null":
+        return found
+    label = label_of(bytes(one.label), definitions.settings.money_places)
+    words = label_refusal(label, definitions.settings)
+    if label.event_type not in definitions.events.types:
+        words = f"event: {label.event_type!r} is no event type of the version in force"
+    return _refused(found, words) if words else msgspec.structs.replace(found, label=label)
+
+
+def _refused(one: Submission, words: str) -> Submission:
+    return msgspec.structs.replace(one, refusal=words)

@@ -1,0 +1,497 @@
+"""The inbox: what other processes ask of the one that writes the log, taken in order between two batches.
+
+One way for all: whoever wants a single record written puts a request into the inbox, and
+whoever holds the log takes it from there. The reply is committed in the transaction of what
+it tells of, so a request is carried out once, whoever is killed and when (see
+docs/decisions/0010).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from threading import Event, Lock, Thread
+from typing import Any, Final
+
+import msgspec
+
+import shroff
+from shroff.errors import DefinitionError, LogBusyError, StateError, StorageError, TransientError, UsageError
+from shroff.events.intake import Intake, Submission
+from shroff.events.kept import keeping_hashed
+from shroff.log.adopting import Adoption, carried, check_door
+from shroff.log.deeds import Put
+from shroff.log.state.snapshots import Saved
+from shroff.log.writer import Answer, Prepared, Writer
+from shroff.project.definitions import Definitions, Hasher
+from shroff.runtime.progress import unheard
+from shroff.streams.log import Batch, Log, Offset, Reply, Request, prune_through
+from shroff.worker import handed
+from shroff.worker.outbox import OUTBOX, changes
+from shroff.worker.retrying import Decoders, Retried, known_numbers, retry
+
+LABELS: Final = "labels"
+LINES: Final = "lines"
+RETRY: Final = "retry"
+DROP: Final = "drop"
+ADOPT: Final = "adopt"
+SNAPSHOT: Final = "snapshot"
+ERASE: Final = "erase"
+PRUNE: Final = "prune"
+ROWS_MAX: Final = 1_000  # labels in one request
+PATIENCE_S: Final = 60.0
+QUIET_S: Final = 1.0  # that a wait may last before somebody is told
+LEFT: Final = (
+    "What was asked waits in the log's inbox, and the process that writes the log takes it from there; "
+    "it need not be asked again"
+)
+_LOOK_S: Final = 0.05  # how often an idle process looks into its inbox
+_TURN_S: Final = 0.5  # how often one that waits for a reply tries to have the log itself
+
+
+class _Retry(msgspec.Struct):
+    """Entries of quarantine, all without numbers, and the columns of the CSV files that they came from."""
+
+    numbers: list[int]
+    headers: dict[str, tuple[str, ...]]
+
+
+class _Saved(msgspec.Struct):
+    """A snapshot that the writer saved, or in words why it cannot be written."""
+
+    file: str = ""
+    seq: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    failure: str = ""
+
+
+class _Drop(msgspec.Struct):
+    """Entries of quarantine. Of `is_all`, what is there no longer is passed over."""
+
+    numbers: list[int]
+    is_all: bool
+
+
+class _Replied(msgspec.Struct):
+    """A reply: what came of the request, or in words why it cannot be carried out."""
+
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    refusal: str = ""
+
+
+# ---- what is asked
+
+
+def labels_request(submissions: Iterable[Submission], money_places: int) -> bytes:
+    """The body of a request to take labels in."""
+    return msgspec.json.encode(handed.given(submissions, money_places))
+
+
+def retry_request(numbers: Sequence[int], headers: Mapping[str, tuple[str, ...]]) -> bytes:
+    """The body of a request to bring entries of quarantine back in."""
+    return msgspec.json.encode(_Retry(list(numbers), dict(headers)))
+
+
+def drop_request(numbers: Sequence[int], *, is_all: bool = False) -> bytes:
+    """The body of a request to remove entries from quarantine; with `is_all` these are all that there were."""
+    return msgspec.json.encode(_Drop(list(numbers), is_all))
+
+
+def ask(
+    put: Put,
+    alone: Callable[[int | None], bytes],
+    reading: Callable[[], AbstractContextManager[Log]],
+    waits: Callable[[str], None],
+    lasts: Callable[[str], None] = unheard,
+) -> msgspec.Raw:
+    """Have a request carried out, and give what came of it.
+
+    Args:
+        put: Puts it into the inbox, where another process writes.
+        alone: Takes the log for this process and carries out the request of this number, or this one; gives the
+            reply. Raises LogBusyError where another process writes.
+        waits: Told in words, once, what holds if nobody waits for the reply any longer.
+        lasts: Told in words, once, for whom this waits, where that lasts longer than a second.
+
+    Raises: UsageError where it was refused; LogBusyError where the process that writes does not come to it in time;
+        StorageError where the disk fails. Where the request waits then, each says so.
+    """
+    number: int | None = None
+    began, is_told = time.monotonic(), False
+    while True:
+        try:
+            if number is None:
+                return result_of(alone(None))
+            with staying():
+                return result_of(alone(number))
+        except LogBusyError as error:
+            by, waited_s = error.by, time.monotonic() - began
+        if waited_s > PATIENCE_S:
+            raise _impatient(by, is_asked=number is not None)
+        if waited_s > QUIET_S and not is_told:
+            is_told = True
+            lasts(f"waiting for {by}, which writes the log and takes this up between two batches.")
+        with suppress(LogBusyError), reading() as log:
+            if number is None:
+                number = put(log)
+                waits(f"{LEFT}.")
+            reply = _awaited(log, number)
+            if reply is not None:
+                return result_of(reply)
+
+
+def _impatient(by: str, *, is_asked: bool) -> LogBusyError:
+    words = f"{by} writes the log, and has not come to this in {PATIENCE_S:g} s"
+    rest = LEFT if is_asked else "Nothing was asked of it; try again"
+    return LogBusyError(f"{words}. One that has just begun reads the log first. {rest}", by)
+
+
+@contextmanager
+def staying() -> Iterator[None]:
+    """Say of a failure of the disk behind a request that the request waits: it is carried out once there is room."""
+    try:
+        yield
+    except StorageError as error:
+        raise StorageError(f"{error}. {LEFT}") from error
+
+
+def _awaited(log: Log, number: int) -> bytes | None:
+    """The reply to a request, if it comes before it is time to try for the log."""
+    end = time.monotonic() + _TURN_S
+    while (reply := log.reply_to(number)) is None and time.monotonic() < end:
+        time.sleep(0.02)
+    return reply
+
+
+def result_of(reply: bytes) -> msgspec.Raw:
+    """What came of a request, by its reply. Raises: UsageError where it was refused."""
+    found = msgspec.json.decode(reply, type=_Replied)
+    if found.refusal:
+        raise UsageError(found.refusal)
+    return found.result
+
+
+# ---- what is answered
+
+
+class Inbox:
+    """Carries out what waits in the inbox of a log, for the process that writes it.
+
+    Args:
+        load: Gives the project's definitions as its files have them now; raises DefinitionError.
+        opened: Opens the log to read, beside the writer.
+        decoder: Makes what reads refused messages of the live source (see `retrying.retry`).
+        took_up: Told that the files are in force; gives what the log keeps of that beside the version.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        writer: Writer,
+        hasher: Hasher,
+        load: Callable[[], Definitions],
+        opened: Callable[[], Log],
+        decoder: Decoders = lambda: None,
+        took_up: Callable[[], Sequence[Offset]] = tuple,
+    ) -> None:
+        self.count: Callable[[Prepared], object] = lambda _: None  # told of what requests brought, once it is durable
+        self._decoder, self._took_up = decoder, took_up
+        self._log, self._writer, self._hasher, self._load, self._opened = log, writer, hasher, load, opened
+        self._adoption: Adoption | None = None
+        self._turn = Lock()
+        self._error: Exception | None = None
+
+    def has_requests(self) -> bool:
+        """Whether something waits. Not beside a commit. Cost: 10 µs where nothing does."""
+        return bool(self._log.asked(limit=1))
+
+    def serve(self) -> None:
+        """Carry out what waits, in the order of numbers; to be called between batches, none being open.
+
+        Where one waits for a version that is being prepared, all behind it wait, but labels.
+        """
+        labels: list[Request] = []
+        is_waiting = False
+        for request in self._log.asked():
+            if request.kind == LABELS:
+                labels.append(request)
+            elif not is_waiting:
+                self._take_labels(labels)
+                labels = []
+                is_waiting = not self._is_done(request)
+        self._take_labels(labels)
+
+    def refuse_next(self, words: str) -> None:
+        """Refuse the request that waits longest, at which this program fails; there must be one."""
+        self._refuse(self._log.asked(limit=1)[0], words)
+
+    def replied(self, number: int) -> bytes:
+        """Carry out what waits up to a request of this process; gives its reply.
+
+        Raises: StateError where the log knows nothing of this request.
+        """
+        while (reply := self._log.reply_to(number)) is None:
+            waiting = [request.number for request in self._log.asked()]
+            if number not in waiting and (not waiting or waiting[-1] > number):
+                raise StateError(
+                    f"request {number} does not wait in the log's inbox, and no reply is there: the log is another one "
+                    "than it was asked of, or the reply is long gone. See whether it was done, and ask again if not"
+                )
+            self.serve()
+            if self._adoption is not None:
+                time.sleep(_LOOK_S)
+        return reply
+
+    @contextmanager
+    def attended(self) -> Iterator[None]:
+        """Look into the inbox on a thread of its own, while the caller waits for input outside of `turn`."""
+        stop = Event()
+
+        def look() -> None:
+            while not stop.wait(_LOOK_S) and self._error is None:
+                with self._turn:
+                    try:
+                        self.serve()
+                    except Exception as error:  # noqa: BLE001 - it is raised in the next `turn`
+                        self._error = error
+
+        thread = Thread(target=look, name="inbox", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """The log and its writer for the caller alone. Raises: what went wrong while the inbox was looked into."""
+        with self._turn:
+            if self._error is not None:
+                raise self._error
+            yield
+
+    def close(self) -> None:
+        """Give up a version that is being prepared; its request waits for the next process."""
+        if self._adoption is not None:
+            self._adoption.stop()
+
+    # ---- labels
+
+    def _take_labels(self, requests: Sequence[Request]) -> None:
+        """Take the labels of many requests in as few batches as may be."""
+        group: list[tuple[int, list[Submission]]] = []
+        rows = 0
+        for request in requests:
+            try:
+                given = msgspec.json.decode(request.body, type=list[handed.Given])
+                submissions = handed.submissions(given, self._writer.definitions)
+            except ValueError as error:
+                self._refuse(request, _unknown(request, str(error)))
+                continue
+            group.append((request.number, submissions))
+            rows += len(submissions)
+            if rows >= ROWS_MAX:
+                self._commit_labels(group)
+                group, rows = [], 0
+        if group:
+            self._commit_labels(group)
+
+    def _commit_labels(self, group: Sequence[tuple[int, list[Submission]]]) -> None:
+        prepared = self._writer.prepare([one for _, submissions in group for one in submissions])
+        answers = iter(prepared.answers)
+        for number, submissions in group:
+            mine = [next(answers) for _ in submissions]
+            prepared.batch.replies.append(_reply(number, mine))
+        self._writer.commit(prepared)
+        self.count(prepared)
+
+    # ---- all else
+
+    def _is_done(self, request: Request) -> bool:
+        """Carry a request out; False where it waits for a version that is being prepared."""
+        try:
+            if request.kind in _BY_THE_LOG:
+                _BY_THE_LOG[request.kind](self._log, request)
+            elif request.kind in {RETRY, ADOPT} and not self.adopts(self._load):
+                return False
+            elif request.kind == RETRY:
+                self._retry(request, msgspec.json.decode(request.body, type=_Retry))
+            elif request.kind == SNAPSHOT:
+                self._log.append(Batch(replies=[_reply(request.number, self._saved())]))
+            elif request.kind == LINES:
+                self._take(request, msgspec.json.decode(request.body, type=handed.Lines))
+            elif request.kind == ADOPT:
+                self._log.append(Batch(replies=[_reply(request.number, None)], offsets=list(self._took_up())))
+            else:
+                self._refuse(request, _unknown(request, "there is none of this kind"))
+        except UsageError as error:
+            self._refuse(request, str(error))
+        except msgspec.MsgspecError as error:
+            self._refuse(request, _unknown(request, str(error)))
+        except DefinitionError as error:
+            count = len(error.problems)
+            words = (
+                f"the project's files have {count} mistake{'s' if count > 1 else ''}, so nothing of them is in force"
+            )
+            self._refuse(request, f"{words}. 'shroff check' names {'them' if count > 1 else 'it'}.")
+        return True
+
+    def _refuse(self, request: Request, words: str) -> None:
+        self._log.append(Batch(replies=[_refusal(request, words)]))
+
+    def _saved(self) -> _Saved:
+        try:
+            saved = self._writer.snapshot()
+        except StorageError as error:  # which harms nothing else
+            return _Saved(failure=str(error))
+        return _Saved(str(saved.file), saved.seq, saved.bytes, saved.seconds)
+
+    def _take(self, request: Request, asked: handed.Lines) -> None:
+        """Take lines of a file, and how far it is read with them, in one batch; nothing where somebody else read on."""
+        from shroff.worker.ingest import arranged
+
+        if self._log.offset(asked.source, asked.part) != asked.before:
+            self._log.append(Batch(replies=[_reply(request.number, None)]))
+            return
+        lines = handed.submissions(asked.given, self._writer.definitions)
+        if asked.is_first:
+            arranged([(asked.part, lines)], self._writer)
+        offsets = [Offset(asked.source, asked.part, asked.offset)]
+        prepared = self._writer.prepare(lines, decide=asked.decide, offsets=offsets)
+        prepared.batch.replies.append(_reply(request.number, prepared.answers))
+        self._writer.commit(prepared)
+        self.count(prepared)
+
+    def _retry(self, request: Request, asked: _Retry) -> None:
+        definitions = self._writer.definitions
+        intake = Intake(definitions.events, definitions.settings, keeping_hashed(self._hasher))
+
+        def reply(found: list[Retried]) -> list[Reply]:
+            return [_reply(request.number, found)]
+
+        retry(self._log, self._writer, intake, asked.numbers, asked.headers, reply, self._decoder)
+
+    def adopts(self, load: Callable[[], Definitions], offsets: Sequence[Offset] = ()) -> bool:
+        """Put a version in force, such as that of the project's files; False while it is being prepared.
+
+        Between two batches, none being open.
+
+        Args:
+            load: Gives the version, where none is being prepared yet.
+            offsets: Are moved in the transaction that has it in force.
+
+        Raises: UsageError where that takes a new start; DefinitionError where they have mistakes or do not fit the log.
+        """
+        if self._adoption is None:
+            try:
+                definitions = load()
+            except (StateError, TransientError) as error:
+                raise UsageError(f"the project's files cannot be read: {error}") from error
+            if definitions.versions == self._writer.definitions.versions:
+                if offsets:
+                    self._log.append(Batch(offsets=list(offsets)))
+                return True
+            check_door(self._writer.definitions, definitions)
+            same = carried(self._writer.state, definitions)
+            if same is not None:
+                self._writer.adopt(same, offsets)
+                return True
+            self._adoption = Adoption(definitions, self._opened)
+        if not self._adoption.is_ready:
+            return False
+        adoption, self._adoption = self._adoption, None
+        try:
+            folded = adoption.finish(self._log)
+        except (StateError, TransientError) as error:
+            raise UsageError(f"the project's files cannot come into force: {error}") from error
+        self._writer.adopt(folded, offsets)
+        return True
+
+
+def drop(log: Log, request: Request) -> bytes:
+    """Carry out a request to remove entries from quarantine, for whoever may write the log; gives the reply."""
+    asked = msgspec.json.decode(request.body, type=_Drop)
+    try:
+        if asked.is_all:
+            dropped = sorted(set(asked.numbers).intersection(log.refused_numbers()))
+        else:
+            dropped = known_numbers(log, asked.numbers)
+        reply = _reply(request.number, len(dropped))
+    except UsageError as error:
+        dropped, reply = [], _refusal(request, str(error))
+    log.append(Batch(dropped=dropped, replies=[reply]))
+    return reply.body
+
+
+def erase(log: Log, request: Request) -> bytes:
+    """Carry out a request to remove what lies beside events, for whoever may write the log; gives the reply."""
+    named = msgspec.json.decode(request.body, type=list[tuple[str, str]])
+    log.append(Batch(erased=named, replies=[reply := _reply(request.number, len(named))]))
+    return reply.body
+
+
+def prune(log: Log, request: Request) -> bytes:
+    """Carry out a request to let go of old places, for whoever may write the log; gives the reply."""
+    upto = prune_through(log, msgspec.json.decode(request.body, type=int))
+    log.append(Batch(replies=[reply := _reply(request.number, upto)]))
+    return reply.body
+
+
+def tend_outbox(log: Log, request: Request) -> bytes:
+    """Carry out a request about sinks, for whoever may write the log; gives the reply."""
+    try:
+        batch, done = changes(log, request.body)
+        reply = _reply(request.number, done)
+    except UsageError as error:
+        batch, reply = Batch(), _refusal(request, str(error))
+    batch.replies.append(reply)
+    log.append(batch)
+    return reply.body
+
+
+_BY_THE_LOG: Final = {DROP: drop, ERASE: erase, OUTBOX: tend_outbox, PRUNE: prune}  # which need no state
+
+
+def _unknown(request: Request, why: str) -> str:
+    writer = f"the process that writes the log, of shroff {shroff.__version__},"
+    return f"{writer} cannot read this request ({request.kind}): {why}"
+
+
+def _reply(number: int, result: Any) -> Reply:
+    return Reply(number, msgspec.json.encode(_Replied(msgspec.Raw(msgspec.json.encode(result)))))
+
+
+def _refusal(request: Request, words: str) -> Reply:
+    return Reply(request.number, msgspec.json.encode(_Replied(refusal=words)))
+
+
+def answers_of(result: msgspec.Raw) -> list[Answer]:
+    """What became of labels, by the reply."""
+    return msgspec.json.decode(result, type=list[Answer])
+
+
+def taken_of(result: msgspec.Raw) -> list[Answer] | None:
+    """What became of lines, by the reply; None where somebody else read on."""
+    return msgspec.json.decode(result, type=list[Answer] | None)
+
+
+def retried_of(result: msgspec.Raw) -> list[Retried]:
+    """What became of entries of quarantine, by the reply."""
+    return msgspec.json.decode(result, type=list[Retried])
+
+
+def saved_of(result: msgspec.Raw) -> Saved:
+    """The snapshot that was saved, by the reply. Raises: StorageError where it cannot be written."""
+    found = msgspec.json.decode(result, type=_Saved)
+    if found.failure:
+        raise StorageError(found.failure)
+    return Saved(Path(found.file), found.seq, found.bytes, found.seconds)
+
+
+def dropped_of(result: msgspec.Raw) -> int:
+    """How many entries left quarantine, by the reply."""
+    return msgspec.json.decode(result, type=int)

@@ -1,0 +1,1 @@
+"""Several lanes: each a log of its own over its partitions."""

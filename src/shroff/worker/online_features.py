@@ -1,0 +1,318 @@
+"""Feature values of each entity key for other services: the contract of where they are kept, and how they get there.
+
+The values of a key are those of its last decided event: what its decision shows, computed at that event and as of its
+time. They are written behind the commit, so a crash delays them and nothing else; docs/decisions/0029 says why these
+values and no others.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from hashlib import sha256
+from operator import attrgetter
+from typing import Any, Final, NamedTuple, Protocol
+
+import msgspec
+import numpy as np
+
+from shroff.engine.stored import stored
+from shroff.errors import StateError
+from shroff.events.definitions import EventType
+from shroff.events.event import Codec, time_text
+from shroff.features.frames import Frame, joined_key
+from shroff.language.expression import Node, ThisField, walk
+from shroff.language.shares import key_text
+from shroff.language.types import Type
+from shroff.language.values import parse_time
+from shroff.project.definitions import Definitions
+from shroff.replay.compare import Segment, segments
+from shroff.streams.log import Log
+from shroff.streams.sink import Outgoing, Undelivered
+
+PLACES_MAX: Final = 4_096  # of which a key that has many events is written once
+_TOLD: Final = ("definitions", "rules", "policy", "lists", "tables")  # versions that a document names first
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class EntityRow(NamedTuple):
+    """The features of one key as of its last decided event: JSON by full names, as the decision shows them.
+
+    `event` is that event (`payment/p-1`), `as_of` its time, and `as_of_seq` the place of the log up to which it saw.
+    `definitions` is the version that computed them.
+    """
+
+    entity: str
+    key: str
+    as_of_seq: int
+    as_of: str
+    event: str
+    definitions: str
+    features: Mapping[str, str]
+
+
+class OnlineStore(Protocol):
+    """Where other services read features. One may be used by several threads."""
+
+    def write(self, rows: Sequence[EntityRow]) -> None:
+        """Keep these rows, of which no two are of one key, there on return; each instead of the one before it.
+
+        A row whose place is not behind that of the row which is there changes nothing, whoever wrote that one; a row
+        of another log is replaced whatever its place.
+        Raises: TransientError where it may work later, when some of the rows may be there and some not.
+        """
+
+    def read(self, entity: str, keys: Sequence[str]) -> list[EntityRow | None]:
+        """The rows of keys, in their order, each as one writer wrote it; None where nothing is kept.
+
+        Raises: TransientError where it may work later.
+        """
+
+    def close(self) -> None:
+        """Let go. Closing twice does nothing."""
+
+
+class EntityFeatures(NamedTuple):
+    """The features of one key, as of its last decided event.
+
+    `features` are as in `Decision.features`: money and numbers are decimal texts. `values` are the same as Python has
+    them: `Decimal`, `datetime` in UTC, `timedelta`. These are of the types that the project declares now: what an
+    earlier version wrote and is not declared any more, or does not fit its type now, is in `features` alone.
+    """
+
+    entity: str
+    key: str
+    as_of_seq: int
+    as_of: datetime
+    event: str
+    definitions: str
+    features: Mapping[str, Any]
+    values: Mapping[str, Any]
+
+
+def read_features(
+    store: OnlineStore, definitions: Definitions, entity: str, keys: Sequence[str]
+) -> list[EntityFeatures | None]:
+    """The features of keys as a store has them. Raises: StateError where what it has is nothing that was written."""
+    return [None if row is None else _features(row, definitions) for row in store.read(entity, keys)]
+
+
+def origin_of(log: Log) -> str:
+    """What tells a log from every other one: a hash of its first record, which says when the log was begun."""
+    for records in log.read(0, 1):
+        first = records[0]
+        return sha256(b"%d %s %d %s" % (first.seq, first.id.encode(), first.time_ms, first.body)).hexdigest()[:16]
+    return ""
+
+
+class OnlineSink:
+    """Writes the features that decisions show to a store, as a sink behind the commit.
+
+    Args:
+        log: Whose decisions they are; it says which version decided each, and so which keys its event has. It is
+            closed with the sink.
+        entities: Whose features are written; all, where there are none.
+
+    Cost: of an event 1.5 µs, and 12 µs for each key of which it is the last in what is sent, with 20 features a key.
+    """
+
+    wants_fields = True
+    places_max = PLACES_MAX
+
+    def __init__(self, store: OnlineStore, log: Log, entities: Collection[str] = ()) -> None:
+        self._store, self._log = store, log
+        self._versions = _Versions(log, entities)
+        self._layouts: dict[tuple[str, ...], dict[str, list[str]]] = {}
+
+    def send(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
+        last: dict[tuple[str, str], tuple[Outgoing, int]] = {}
+        for keys, decisions in self._versions.parted([row for row in rows if row.kind == "decision"]):
+            last |= keys.last(decisions)
+        if last:
+            self._store.write(self._rows(last))
+        return []
+
+    def close(self) -> None:
+        self._store.close()
+        self._log.close()
+
+    def _rows(self, last: Mapping[tuple[str, str], tuple[Outgoing, int]]) -> list[EntityRow]:
+        """What is kept of each key, by its last decision and the time of that event."""
+        shown: dict[int, _Shown] = {}
+        found = []
+        for (entity, key), (row, time_ms) in last.items():
+            if row.seq not in shown:
+                shown[row.seq] = stored(row.body, _Shown, f"the decision at place {row.seq}")
+            features, version = shown[row.seq].features, shown[row.seq].versions["definitions"]
+            part = self._part(tuple(features), entity)
+            if part is not None:
+                values = {name: bytes(features[name]).decode() for name in part}
+                event = f"{row.event}/{row.id}"
+                found.append(EntityRow(entity, key, row.seq - 1, time_text(time_ms), event, version, values))
+        return found
+
+    def _part(self, names: tuple[str, ...], entity: str) -> list[str] | None:
+        """The names of an entity's features among those of a decision; None where it shows none."""
+        parts = self._layouts.get(names)
+        if parts is None:
+            parts = self._layouts[names] = {}
+            for name in names:
+                parts.setdefault(name.partition(".")[0], []).append(name)
+        return parts.get(entity)
+
+
+class _Versions:
+    """Decisions by the version that made them, each with what reads the keys of its events.
+
+    Nearly all are by the one that made those before them. A document says so, and only where it does not is the log
+    asked which versions were in force.
+    """
+
+    def __init__(self, log: Log, wanted: Collection[str]) -> None:
+        self._log, self._wanted = log, wanted
+        self._start = -1
+        self._keys: _Keys | None = None
+
+    def parted(self, decisions: Sequence[Outgoing]) -> Iterator[tuple[_Keys, Sequence[Outgoing]]]:
+        """The decisions, which are in log order, in stretches of one version."""
+        keys = self._keys
+        if not decisions:
+            return
+        if keys is not None and all(keys.mark in row.body for row in decisions):
+            yield keys, decisions
+            return
+        versions = segments(self._log)
+        places = [row.seq for row in decisions]
+        for number, version in enumerate(versions):
+            until = versions[number + 1].start if number + 1 < len(versions) else places[-1]
+            part = decisions[bisect_right(places, version.start) : bisect_right(places, until)]
+            if part:
+                yield self._keys_of(version), part
+
+    def _keys_of(self, version: Segment) -> _Keys:
+        if self._keys is None or self._start != version.start:
+            self._start, self._keys = version.start, _Keys(version.definitions, self._wanted)
+        return self._keys
+
+
+class _Keys:
+    """What reads the keys of entities off the events of one version, and no more of these than that takes."""
+
+    def __init__(self, definitions: Definitions, wanted: Collection[str]) -> None:
+        self._events, self._reference = definitions.events, definitions.reference
+        told = [f'"{name}":"{getattr(definitions.versions, name)}"' for name in _TOLD]
+        self.mark = f'"versions":{{{",".join(told)}'.encode()
+        self._entities = {
+            event: [
+                name
+                for name, one in definitions.events.entities.items()
+                if event in one.keys and (name in wanted or not wanted)
+            ]
+            for event in definitions.events.types
+        }
+        self._types = {name: self._narrowed(one) for name, one in definitions.events.types.items()}
+        self._codecs = {name: Codec(one) for name, one in self._types.items()}
+        self._texts = {name: msgspec.json.Decoder(_texts_of(one)) for name, one in self._types.items()}
+
+    def last(self, decisions: Sequence[Outgoing]) -> dict[tuple[str, str], tuple[Outgoing, int]]:
+        """The last decision of each key, with the time of its event."""
+        found: dict[tuple[str, str], Outgoing] = {}
+        by_type: dict[str, list[Outgoing]] = {}
+        for one in decisions:
+            by_type.setdefault(one.event, []).append(one)
+        for name, rows in by_type.items():
+            for entity, keys in self._keys_of(name, rows).items():
+                for key, row in dict(zip(keys, rows, strict=True)).items():
+                    if key is not None:
+                        at = entity, key_text(key)
+                        known = found.get(at)
+                        found[at] = row if known is None or known.seq < row.seq else known
+        times = {row.seq: self._codecs[row.event].decode(row.fields).time_ms for row in found.values()}
+        return {at: (row, times[row.seq]) for at, row in found.items()}
+
+    def _keys_of(self, event: str, rows: Sequence[Outgoing]) -> dict[str, list[Any]]:
+        """The keys of events of one type, by entity; None where a part is missing.
+
+        Keys made of texts as they stand, which most are, are read without an event for each.
+        """
+        type_ = self._types[event]
+        keys = {entity: self._events.entities[entity].keys[event] for entity in self._entities[event]}
+        names = {entity: _names_of_texts(parts) for entity, parts in keys.items()}
+        if all(names.values()):
+            bodies = [self._texts[event].decode(row.fields) for row in rows]
+            texts = {name: list(map(attrgetter(f"f{at}"), bodies)) for at, name in enumerate(type_.field_names)}
+            return {one: joined_key([texts[part] for part in parts], len(rows)) for one, parts in names.items()}
+        events = [self._codecs[event].decode(row.fields) for row in rows]
+        frame = Frame(type_, events, np.arange(len(rows), dtype=np.int64), self._events, self._reference)
+        return {entity: frame.key_values(entity) for entity in keys}
+
+    def _narrowed(self, type_: EventType) -> EventType:
+        """An event type with the fields alone that keys are made of, beside its id and its time."""
+        read = {type_.id_field, type_.time_field}
+        for name in self._entities[type_.name]:
+            leaves = [leaf for part in self._events.entities[name].keys[type_.name] for leaf in walk(part)]
+            read |= {leaf.name for leaf in leaves if isinstance(leaf, ThisField)}
+        return replace(type_, fields=tuple(one for one in type_.fields if one.name in read))
+
+
+def _names_of_texts(parts: Sequence[Node]) -> list[str]:
+    """The fields that a key is made of, where they are texts and all there is to it; else none."""
+    names = [part.name for part in parts if isinstance(part, ThisField) and part.type.is_text]
+    return names if len(names) == len(parts) else []
+
+
+def _texts_of(type_: EventType) -> type[msgspec.Struct]:
+    """The shape of a stored event of which only texts are wanted."""
+    fields = [(f"f{at}", str | None if one.type.is_text else Any, None) for at, one in enumerate(type_.fields)]
+    return msgspec.defstruct("Texts", fields, rename={f"f{at}": one.name for at, one in enumerate(type_.fields)})
+
+
+class _Shown(msgspec.Struct):
+    """What is read of a decision's document."""
+
+    features: dict[str, msgspec.Raw]
+    versions: dict[str, str]
+
+
+def _features(row: EntityRow, definitions: Definitions) -> EntityFeatures:
+    declared, values = definitions.features, dict[str, Any]()
+    try:
+        features = {name: msgspec.json.decode(value) for name, value in sorted(row.features.items())}
+        as_of = _EPOCH + timedelta(milliseconds=parse_time(row.as_of))
+        for name in features.keys() & declared.keys():
+            try:
+                values[name] = typed(features[name], declared[name].type)
+            except (ValueError, TypeError, ArithmeticError):
+                if row.definitions == definitions.versions.definitions:
+                    raise
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise StateError(
+            f"what other services read of {row.entity} {row.key} is nothing that this project would write: {error}"
+        ) from None
+    return EntityFeatures(*row[:3], as_of, row.event, row.definitions, features, values)
+
+
+def typed(value: Any, type_: Type) -> Any:
+    """A value of a decision's document as Python has it.
+
+    >>> typed("412.00", Type("money", 2)), typed(1.5, Type("duration"))
+    (Decimal('412.00'), datetime.timedelta(seconds=1, microseconds=500000))
+    """
+    if value is None:
+        return None
+    match type_.kind:
+        case "money" | "number":
+            return Decimal(value)
+        case "integer":
+            return int(value)
+        case "real":
+            return float(value)
+        case "time":
+            return _EPOCH + timedelta(milliseconds=parse_time(value))
+        case "duration":
+            return timedelta(milliseconds=round(value * 1_000))
+        case _:
+            return value

@@ -1,0 +1,158 @@
+"""What is known of sinks, and what is asked of the process that writes the log about them: one request for all.
+
+Where sinks are, what is stuck and what is wrong stands in the store; only the log's writer changes it. So another
+process that delivers, or a person who puts a row back, asks it through the inbox.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import msgspec
+
+from shroff.errors import UsageError
+from shroff.project.settings.systems import System
+from shroff.streams.delivering import THROUGH, Moved, Trouble, first_offsets, source_of, trouble_of
+from shroff.streams.delivery import batch_of
+from shroff.streams.log import Batch, Log, StuckKey, StuckRow
+
+OUTBOX: Final = "outbox"  # the kind of the request
+KEYS_MAX: Final = 1_000  # in one request
+
+
+class _Asked(msgspec.Struct, omit_defaults=True):
+    """What is asked: sinks that begin, what came of delivery, rows that are put back, rows that go."""
+
+    begin: dict[str, bool] = {}
+    moved: list[Moved] = []
+    retry: list[StuckKey] = []
+    drop: list[StuckKey] = []
+
+
+@dataclass(frozen=True, slots=True)
+class SinkState:
+    """Where the store has a sink: `through` is None for one that nothing was delivered to yet.
+
+    For notices `lag` counts messages that wait, and `stuck` those that were refused or may not have left.
+    """
+
+    name: str
+    kind: str
+    take: str
+    through: int | None
+    lag: int
+    trouble: Trouble | None
+    stuck: int
+
+
+def begin_request(starts: Mapping[str, bool]) -> bytes:
+    """The body of a request to begin sinks that the log does not know; whether each begins from now."""
+    return msgspec.json.encode(_Asked(begin=dict(starts)))
+
+
+def moved_request(moved: Sequence[Moved]) -> bytes:
+    """The body of a request to put into the store what came of delivery by another process."""
+    return msgspec.json.encode(_Asked(moved=list(moved)))
+
+
+def retry_request(keys: Sequence[StuckKey]) -> bytes:
+    """The body of a request to put rows back that are stuck."""
+    return msgspec.json.encode(_Asked(retry=list(keys)))
+
+
+def drop_request(keys: Sequence[StuckKey]) -> bytes:
+    """The body of a request to remove rows that are stuck."""
+    return msgspec.json.encode(_Asked(drop=list(keys)))
+
+
+def changes(
+    log: Log, body: bytes, token: Callable[[], str] = lambda: secrets.token_hex(8)
+) -> tuple[Batch, dict[str, int]]:
+    """The batch that a request asks for, and how many rows it puts back or removes.
+
+    Raises: UsageError for a key under which nothing is stuck, and where a sink is not where another process left it;
+        msgspec.MsgspecError for what is no such request.
+    """
+    asked = msgspec.json.decode(body, type=_Asked)
+    for one in asked.moved:
+        found = int(log.offset(source_of(one.sink), THROUGH) or 0)
+        if found > one.before:
+            raise UsageError(
+                f"sink {one.sink} was at place {one.before:,} for this process and is at {found:,} now: another one "
+                "delivers to it as well, so this one ends. What both delivered has the same keys."
+            )
+    batch = batch_of(log, asked.moved)
+    batch.offsets += first_offsets(log, asked.begin, token)
+    back = _rows(log, asked.retry)
+    batch.stuck += [replace(row, is_due=True) for row in back]
+    batch.unstuck += [row.key for row in _rows(log, asked.drop)]
+    return batch, {"retry": len(back), "drop": len(asked.drop)}
+
+
+def _rows(log: Log, keys: Sequence[StuckKey]) -> list[StuckRow]:
+    found = []
+    for sink, seq, number in keys:
+        rows = log.stuck(sink, after=(sink, seq, number - 1), limit=1)
+        if not rows or rows[0].key != (sink, seq, number):
+            raise UsageError(f"nothing is stuck under {key_text((sink, seq, number))}. 'shroff outbox list' has all.")
+        found += rows
+    return found
+
+
+def key_text(key: StuckKey) -> str:
+    """A key as people write it: `decided/4211-0`."""
+    return f"{key[0]}/{key[1]}-{key[2]}"
+
+
+def key_of(text: str) -> StuckKey:
+    """The key that is written so. Raises: UsageError where it is none."""
+    sink, _, rest = text.rpartition("/")
+    seq, _, number = rest.partition("-")
+    if not (sink and seq.isdecimal() and number.isdecimal()):
+        raise UsageError(
+            f"a stuck row is named as 'shroff outbox list' names it, such as decided/4211-0; not {text!r}."
+        )
+    return sink, int(seq), int(number)
+
+
+def all_stuck(log: Log, sink: str = "") -> Iterator[list[StuckRow]]:
+    """All rows that are stuck, of one sink or of all, in lists."""
+    after: StuckKey = ("", 0, 0)
+    while rows := log.stuck(sink, after=after, limit=KEYS_MAX):
+        yield rows
+        after = rows[-1].key
+
+
+def pages(keys: Iterable[StuckKey]) -> Iterator[list[StuckKey]]:
+    """Keys in lists that fit a request."""
+    page: list[StuckKey] = []
+    for key in keys:
+        page.append(key)
+        if len(page) == KEYS_MAX:
+            yield page
+            page = []
+    if page:
+        yield page
+
+
+def sink_states(log: Log, sinks: Mapping[str, System]) -> list[SinkState]:
+    """Where the store has each sink of a project."""
+    last = log.last_seq()
+    found = []
+    for name, system in sinks.items():
+        offsets = log.offsets(source_of(name))
+        through = int(offsets[THROUGH]) if THROUGH in offsets else None
+        stuck = sum(len(rows) for rows in all_stuck(log, name))
+        lag = max(last - (through or 0), 0)
+        found.append(
+            SinkState(name, system.kind, system.text("take", "decisions"), through, lag, trouble_of(offsets), stuck)
+        )
+    return found
+
+
+def done_of(result: msgspec.Raw) -> dict[str, Any]:
+    """How many rows were put back or removed, by the reply."""
+    return msgspec.json.decode(result, type=dict[str, Any])

@@ -1,0 +1,201 @@
+"""Posts: what programs give over HTTP and wait for, between the thread that speaks with them and the one that decides.
+
+The line is bounded by the number of submissions in it and by how long the first of it has waited: beyond either a new
+post is turned away at once, since it would wait for longer still. Long posts are decided by and by between short ones,
+and turned away by what waits of long ones alone: who sends much at once holds up nobody else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Final
+
+from shroff.errors import TransientError
+from shroff.events.intake import Submission
+from shroff.log.writer import Answer
+
+WAITING_MAX: Final = 20_000  # submissions; at 40,000 a second they are half a second
+AGE_S_MAX: Final = 0.5  # of the first post in line
+LONG: Final = 500  # submissions of a post beyond which it is long
+LONG_AT_ONCE: Final = 100  # submissions of all long posts that are decided at a time: a short one waits 5 ms for them,
+LONG_BESIDE: Final = 25  # and so many with a short one that waits
+RETRY_S: Final = 1  # what one who is turned away is told to wait
+
+
+class TurnedAwayError(TransientError):
+    """A post was not taken: nothing of it is written. `is_overload` says that there is too much, else not ready."""
+
+    def __init__(self, words: str, *, is_overload: bool) -> None:
+        super().__init__(words)
+        self.is_overload = is_overload
+
+
+class Post:
+    """Submissions of one request; `answers` has one for each, in their order, once all are there.
+
+    `told` is called then, on the thread that speaks, and may be called for one that nobody waits for any more.
+    `failure` says, in their place, why there are none: what was sent may be in the log or not.
+    """
+
+    __slots__ = ("answers", "arrived_s", "failure", "reader", "submissions", "told")
+
+    def __init__(self, submissions: Sequence[Submission], reader: object, told: Callable[[], None]) -> None:
+        self.submissions, self.reader, self.told = submissions, reader, told
+        self.answers: list[Answer] = []
+        self.failure = ""
+        self.arrived_s = time.monotonic()
+
+    @property
+    def is_long(self) -> bool:
+        return len(self.submissions) > LONG
+
+
+Part = tuple[Post, int, int]  # a post, and which of its submissions
+
+
+class Posts:
+    """A line of posts: `put` is for one thread, all else for another one.
+
+    Args:
+        told: Is given the posts that are answered, of one batch at once, on the thread that decides.
+    """
+
+    def __init__(
+        self, told: Callable[[list[Post]], None], *, waiting_max: int = WAITING_MAX, age_s_max: float = AGE_S_MAX
+    ) -> None:
+        self._told, self._waiting_max, self._age_s_max = told, waiting_max, age_s_max
+        self._given: SimpleQueue[Post | None] = SimpleQueue()
+        self._line: deque[Post] = deque()  # of those that were given and are not answered
+        self._put, self._answered, self._turned_away = [0, 0], [0, 0], 0  # of short posts, and of long ones
+        self._reader: object = None
+        self._paused_s: float | None = None
+        self.why_closed = "the service has just begun, and reads its log first"
+
+    # ---- for the thread that speaks
+
+    @property
+    def is_open(self) -> bool:
+        """Whether what is put is taken from the line: not before there is a reader, nor while one is made anew."""
+        return self._reader is not None and self._paused_s is None
+
+    @property
+    def waiting(self) -> int:
+        """Submissions that have no answer yet."""
+        return sum(self._put) - sum(self._answered)
+
+    @property
+    def turned_away(self) -> int:
+        """Posts that were turned away since the start."""
+        return self._turned_away
+
+    @property
+    def age_s(self) -> float:
+        """For how long the first post in line has waited."""
+        return max(self._age_s(kind) for kind in (False, True))
+
+    def _age_s(self, kind: int) -> float:
+        """The same, where that post is of this kind; else 0, since those of the other kind do not wait for it."""
+        try:
+            first = self._line[0]
+        except IndexError:
+            return 0.0
+        return time.monotonic() - first.arrived_s if first.is_long == kind else 0.0
+
+    def put(self, post: Post) -> None:
+        """Put a post at the end of the line. Raises: TurnedAwayError where it would wait for too long."""
+        paused_s = self._paused_s
+        if self._reader is None or (paused_s is not None and time.monotonic() - paused_s > self._age_s_max):
+            self._turned_away += 1
+            raise TurnedAwayError(self.why_closed, is_overload=False)
+        count, kind = len(post.submissions), post.is_long
+        waiting = self._put[kind] - self._answered[kind]
+        if (waiting and waiting + count > self._waiting_max) or self._age_s(kind) > self._age_s_max:
+            self._turned_away += 1
+            raise TurnedAwayError("more is sent than can be decided now; nothing of this was taken", is_overload=True)
+        self._put[kind] += count
+        self._given.put(post)
+
+    def wake(self) -> None:
+        """End a wait in `take`."""
+        self._given.put(None)
+
+    # ---- for the thread that decides
+
+    def open(self, reader: object) -> None:
+        """Take posts from now on, made by this reader. What another reader made is answered as failed."""
+        self._reader, self._paused_s = reader, None
+        self._gather(0.0)
+        old = [post for post in self._line if post.reader is not reader]
+        self.fail(old, "the project's event types were changed meanwhile")
+
+    def pause(self, why: str) -> None:
+        """Nothing is taken for now: what comes waits, and is turned away where that lasts."""
+        self._paused_s, self.why_closed = time.monotonic(), why
+
+    def close(self, why: str) -> None:
+        """Turn away what comes from now on; what is in line stays."""
+        self._reader, self.why_closed = None, why
+
+    def end(self, why: str) -> None:
+        """Turn away what comes from now on, and answer what is in line with a failure: nobody decides it any more."""
+        self.close(why)
+        self._gather(0.0)
+        self.fail(list(self._line), f"{why}; send it again, by the same ids")
+
+    def take(self, size: int, wait_s: float) -> list[Part]:
+        """The next submissions in line, up to so many, few of long posts among them. None where none came in time."""
+        self._gather(wait_s)
+        is_beside = self._put[False] > self._answered[False]
+        parts, of_long = list[Part](), LONG_BESIDE if is_beside else LONG_AT_ONCE
+        for post in self._line:
+            start = len(post.answers)
+            count = min(len(post.submissions) - start, size, of_long if post.is_long else size)
+            if not count:
+                continue
+            parts.append((post, start, start + count))
+            size -= count
+            of_long -= count if post.is_long else 0
+            if size <= 0:
+                break
+        return parts
+
+    def answer(self, parts: Sequence[Part], answers: Sequence[Answer]) -> None:
+        """Give what came of these parts, which were taken last."""
+        at, done, answered = 0, list[Post](), self._answered
+        for post, start, stop in parts:
+            count = stop - start
+            post.answers += answers[at : at + count]
+            at += count
+            answered[post.is_long] += count
+            if stop == len(post.submissions):
+                done.append(post)
+                self._line.remove(post)  # at the front, but for long ones that it passed
+        if done:
+            self._told(done)
+
+    def fail(self, posts: Sequence[Post], why: str) -> None:
+        """Answer these, wherever they stand in line, with a failure."""
+        for post in posts:
+            self._line.remove(post)
+            self._answered[post.is_long] += len(post.submissions) - len(post.answers)
+            post.failure = why
+        if posts:
+            self._told(list(posts))
+
+    def _gather(self, wait_s: float) -> None:
+        """Put what was given into line; where the line is empty, wait for it."""
+        given, line = self._given, self._line
+        try:
+            if not line and wait_s:
+                first = given.get(timeout=wait_s)
+                if first is not None:
+                    line.append(first)
+            while True:
+                more = given.get_nowait()
+                if more is not None:
+                    line.append(more)
+        except Empty:
+            pass

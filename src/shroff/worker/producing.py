@@ -1,0 +1,316 @@
+"""Sending the events of a file to where a live source reads them: encoded, keyed, at their time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from shroff.errors import UsageError, nearest
+from shroff.events.definitions import Events, EventType
+from shroff.events.door import LabelInput
+from shroff.events.event import Codec, Event, canonical_value
+from shroff.events.formats.lines import line_and_row
+from shroff.events.formats.wire import Encoder
+from shroff.events.intake import Submission
+from shroff.events.mapping import LABEL
+from shroff.events.readers import reader
+from shroff.events.settings import Settings
+from shroff.events.unmatched import Unmatched
+from shroff.language.expression import Node, ThisField
+from shroff.language.row import Evaluate, Reference, compile_row
+from shroff.language.values import DAY_MS, Value
+from shroff.runtime.gc_pause import calm_collector
+from shroff.streams.sender import Sender
+
+CERTAIN_EVERY: Final = 200_000  # messages, after which one waits until all are there
+NAP_S: Final = 0.2  # the longest sleep, so that whoever watches sees what goes on
+ENDS_WITHIN_S: Final = 10.0
+SHOWN: Final = 5  # refused lines that are told in words
+
+Key = Callable[[Event], bytes | None]
+Write = Callable[[Submission], bytes]
+
+
+@dataclass(slots=True)
+class Production:
+    """What was sent so far. `next_row` is the line to go on with where all before is there for certain.
+
+    `refused` are lines that are no event, `words` the places and reasons of the first; `untaken` those that no event
+    type takes. `failed` were refused where they were sent to. `behind` are events so long before one that was sent
+    earlier that whoever reads them takes them for too late.
+    """
+
+    sent: int = 0
+    labels: int = 0
+    failed: int = 0
+    refused: int = 0
+    untaken: int = 0
+    behind: int = 0
+    seconds: float = 0.0
+    next_row: int = 1
+    behind_s: float = 0.0  # how far behind its schedule the last event was sent
+    place: str = ""  # of the last event
+    words: list[str] = field(default_factory=list)
+    made: list[str] = field(default_factory=list)  # topics that were not there
+    unmatched: list[Unmatched] = field(default_factory=list)  # the file, where no event type takes any of its lines
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When events are due: so many a second, or by their own times, so much quicker; without either at once.
+
+    Schedules are fixed beforehand: what was sent late does not make all behind it late.
+    """
+
+    rate: float | None = None
+    speed: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.rate is not None and self.speed is not None:
+            raise UsageError("events are paced by --rate or by --speed, not by both.")
+        for name, value in (("rate", self.rate), ("speed", self.speed)):
+            if value is not None and not 0 < value < 1e9:
+                raise UsageError(f"--{name} is a number above 0.")
+
+    def due_s(self, number: int, time_ms: int, first_ms: int) -> float | None:
+        """When an event is due, in seconds after the first one; None for at once."""
+        if self.rate is not None:
+            return number / self.rate
+        return None if self.speed is None else (time_ms - first_ms) / 1_000 / self.speed
+
+
+class Outgoing:
+    """Makes messages of submissions: where they go, by which key, and their bytes.
+
+    Args:
+        encoder: By whether messages name their type.
+    """
+
+    def __init__(
+        self, events: Events, settings: Settings, sender: Sender, encoder: Callable[[bool], Encoder], *, is_json: bool
+    ) -> None:
+        self._events, self._settings, self._is_json = events, settings, is_json
+        self._sender, self._encoder = sender, encoder
+        self._fields = {name: type_.field_names for name, type_ in events.types.items()}
+        self._labels = Codec(events.label_input)
+        self._writes: dict[str, Write] = {}
+        self._encoders: dict[bool, Encoder] = {}
+
+    def value(self, one: Submission) -> bytes:
+        """The bytes of an event or a label. Raises: UsageError where they could not be read again here."""
+        write = self._writes.get(one.type)
+        if write is None:
+            write = self._writes[one.type] = self._write(one)
+        return write(one)
+
+    def _write(self, first: Submission) -> Write:
+        """What makes messages of the type of a submission."""
+        is_shared = self._sender.target(first.type).is_shared
+        if first.type == LABEL and self._is_json:
+            return self._label_json
+        if is_shared not in self._encoders:
+            self._encoders[is_shared] = self._encoder(is_shared)
+        encode, type_name = self._encoders[is_shared].value, first.type
+        if not self._is_json or self._events.types[type_name].personal:
+            return lambda one: encode(type_name, self._values(one))
+        encode(type_name, self._values(first))  # which says so where such messages could not be read
+        codec = Codec(self._events.types[type_name])
+        before, behind = (b'{"%s":' % type_name.encode(), b"}") if is_shared else (b"", b"")
+
+        def write(one: Submission) -> bytes:
+            assert one.event is not None
+            return b"%s%s%s" % (before, codec.encode(one.event) if one.body is None else one.body, behind)
+
+        return write
+
+    def _label_json(self, one: Submission) -> bytes:
+        assert one.label is not None
+        values = self._label_values(one.label)
+        return self._labels.encode(Event(LABEL, "", 0, tuple(map(values.get, self._labels.event_type.field_names))))
+
+    def _values(self, one: Submission) -> Mapping[str, Value]:
+        if one.label is not None:
+            return self._label_values(one.label)
+        assert one.event is not None
+        found = dict(zip(self._fields[one.type], one.event.values, strict=True))
+        return {**found, **dict(one.personal)} if one.personal else found
+
+    def _label_values(self, label: LabelInput) -> dict[str, Value]:
+        found: dict[str, Value] = {
+            "event": f"{label.event_type}/{label.event_id}" if label.event_id else None,
+            "verdict": label.verdict,
+            "source": label.source,
+            "known_at": label.known_at_ms,
+            "reason": label.reason,
+            "amount": label.amount,
+        }
+        type_ = self._events.label_input
+        for name, text in label.unique:
+            read = reader(type_.fields[type_.at(name)].type, currency=self._settings.currency)
+            found[name] = read(text)
+        return found
+
+
+def keys_of(
+    events: Events, settings: Settings, reference: Reference, field_name: str | None, entity: str = ""
+) -> dict[str, Key]:
+    """What gives the key of an event, by its type: the first entity's that it has, or a field's.
+
+    With an entity it is that one's, since lanes are parted by it.
+    Raises: UsageError where a field is named that no event type has, or that lanes are not parted by.
+    """
+    if entity:
+        own = {name: part for name, (part, *_) in events.entities[entity].keys.items()}
+        if field_name is not None and any(part != _field(events.types[name], field_name) for name, part in own.items()):
+            raise UsageError(f"lanes are parted by {entity}, so messages have its key: leave --key out.")
+        return {name: _keyed(type_, (own[name],), settings, reference) for name, type_ in events.types.items()}
+    if field_name is not None:
+        known = {name for type_ in events.types.values() for name in type_.field_names}
+        if field_name not in known:
+            hint = nearest(field_name, known) or f"Fields are {', '.join(sorted(known))}."
+            raise UsageError(f"no event type has a field {field_name!r} to be the key. {hint}")
+    return {name: _key(type_, events, settings, reference, field_name) for name, type_ in events.types.items()}
+
+
+def _field(type_: EventType, name: str) -> ThisField | None:
+    return ThisField(type_.fields[type_.at(name)].type, name) if name in type_.field_names else None
+
+
+def _key(type_: EventType, events: Events, settings: Settings, reference: Reference, field_name: str | None) -> Key:
+    own = None if field_name is None else _field(type_, field_name)
+    if own is not None:
+        return _keyed(type_, (own,), settings, reference)
+    parts = next((one.keys[type_.name] for one in events.entities.values() if type_.name in one.keys), ())
+    return _keyed(type_, parts, settings, reference)
+
+
+def _keyed(type_: EventType, parts: tuple[Node, ...], settings: Settings, reference: Reference) -> Key:
+    if not parts:
+        return lambda event: event.id.encode()
+
+    def leaf(node: Node) -> Evaluate:
+        assert isinstance(node, ThisField), node
+        at = type_.at(node.name)
+        return lambda event: event.values[at]
+
+    if len(parts) == 1 and isinstance(parts[0], ThisField) and parts[0].type.is_text:
+        at = type_.at(parts[0].name)
+        return lambda event: None if (value := event.values[at]) is None else str(value).encode()
+    reads = [(compile_row(part, leaf, reference, time=lambda event: event.time_ms), part.type) for part in parts]
+
+    def key(event: Event) -> bytes | None:
+        values = [read(event) for read, _ in reads]
+        if any(value is None for value in values):
+            return None
+        texts = (
+            canonical_value(value, of, settings.money_places) for value, (_, of) in zip(values, reads, strict=True)
+        )
+        return "|".join(texts).encode()
+
+    return key
+
+
+def produce(
+    submissions: Iterable[Submission],
+    sender: Sender,
+    outgoing: Outgoing,
+    keys: Mapping[str, Key],
+    pace: Pace,
+    done: Production,
+    *,
+    lateness_ms: int = DAY_MS,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Send all submissions, in order; `done` says how far it came at any time, from any thread.
+
+    Where it is interrupted, what was handed over is waited for as long as it takes, within bounds.
+    """
+    began_s = clock()
+    try:
+        with calm_collector():
+            sent = _told(submissions, done, lateness_ms)
+            _send_all(sent, sender, outgoing, keys, _Waits(pace, done, clock, sleep))
+        while sender.flush(NAP_S):
+            done.failed = sender.failed
+    finally:
+        if not sender.flush(ENDS_WITHIN_S):
+            _all_there(sender, done)
+        done.seconds, done.failed = clock() - began_s, sender.failed
+
+
+@dataclass(slots=True)
+class _Waits:
+    """Waits until an event is due."""
+
+    pace: Pace
+    done: Production
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+    first_ms: int | None = None
+    began_s: float = 0.0
+
+    def until_due(self, event: Event) -> None:
+        if self.first_ms is None:
+            self.first_ms, self.began_s = event.time_ms, self.clock()
+        due_s = self.pace.due_s(self.done.sent, event.time_ms, self.first_ms)
+        if due_s is None:
+            return
+        while (left_s := self.began_s + due_s - self.clock()) > 0:
+            self.sleep(min(left_s, NAP_S))
+        self.done.behind_s = -left_s
+
+
+def _send_all(
+    submissions: Iterable[Submission], sender: Sender, outgoing: Outgoing, keys: Mapping[str, Key], waits: _Waits
+) -> None:
+    done, is_paced = waits.done, waits.pace != Pace()
+    send, value = sender.send, outgoing.value
+    certain = CERTAIN_EVERY
+    for one in submissions:
+        event = one.event
+        if event is None:
+            assert one.label is not None
+            key = (one.label.event_id or "|".join(text for _, text in one.label.unique)).encode()
+            send(LABEL, key, value(one))
+            done.labels += 1
+            continue
+        if is_paced:
+            waits.until_due(event)
+        send(one.type, keys[one.type](event), value(one))
+        done.sent += 1
+        done.place = one.place
+        if sender.sent >= certain:
+            certain = sender.sent + CERTAIN_EVERY
+            if not sender.flush(ENDS_WITHIN_S):
+                _all_there(sender, done)
+
+
+def _told(submissions: Iterable[Submission], done: Production, lateness_ms: int) -> Iterator[Submission]:
+    """The events and labels; all others are counted, and the first of them told."""
+    newest_ms: int | None = None
+    for one in submissions:
+        if one.event is not None:
+            time_ms = one.event.time_ms
+            if newest_ms is None or time_ms > newest_ms:
+                newest_ms = time_ms
+            elif newest_ms - time_ms > lateness_ms:
+                done.behind += 1
+            yield one
+        elif one.label is not None:
+            yield one
+        elif one.refusal is None:
+            done.untaken += 1
+        else:
+            done.refused += 1
+            if len(done.words) < SHOWN:
+                done.words.append(f"{one.source}, line {line_and_row(one.place)[0]}: {one.refusal}")
+
+
+def _all_there(sender: Sender, done: Production) -> None:
+    """Everything so far is there: whoever goes on begins behind it."""
+    done.failed = sender.failed
+    if done.place:
+        done.next_row = (line_and_row(done.place)[1] or 0) + 1

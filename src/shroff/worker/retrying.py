@@ -1,0 +1,238 @@
+"""Quarantined input brought to the door again, after the project was mended."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Final
+
+import msgspec
+
+from shroff.errors import SchemasAwayError, UsageError
+from shroff.events.avro.wire import AvroDecoder
+from shroff.events.door import label_refusal
+from shroff.events.formats.encodings import format_by_name, read_stream
+from shroff.events.formats.lines import Line, Lines, line_and_row
+from shroff.events.intake import Intake, Submission, source_name
+from shroff.events.kept import Seals, unmarked
+from shroff.log.history import label_of
+from shroff.log.writer import REFUSED, UNTAKEN, Answer, Writer
+from shroff.streams.log import EARLIER_LABELS, Log, Refused, Reply
+from shroff.worker.answers import GROUP_MAX
+
+_TYPED: Final = ("parquet", "avro")  # formats whose rows are kept as JSON
+_FRAME: Final = b"\0"  # what an Avro message begins with, and no line of a text
+Decoders = Callable[[], AvroDecoder | None]
+Entry = tuple[int, Refused]
+_JSON_SOURCES: Final = frozenset(["-", "python", "shroff label"])  # what no file brought is JSON lines
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """What became of one entry of quarantine. `reason` says why it stays."""
+
+    number: int
+    source: str
+    place: str
+    outcome: str
+    reason: str = ""
+
+    @property
+    def stays(self) -> bool:
+        return self.outcome == REFUSED
+
+
+def retry(
+    log: Log,
+    writer: Writer,
+    intake: Intake,
+    numbers: Sequence[int],
+    headers: Mapping[str, tuple[str, ...]],
+    reply: Callable[[list[Retried]], list[Reply]] = lambda _found: [],
+    decoder: Decoders = lambda: None,
+) -> list[Retried]:
+    """Bring entries back in, all of them without numbers; what is taken leaves quarantine in the same batch.
+
+    Args:
+        reply: Gives what is replied to a request, to be committed with the last batch.
+        decoder: Makes what reads Avro messages of the project's live source; None where that has none.
+
+    Raises: UsageError for a number that is not there.
+    """
+    wanted = known_numbers(log, numbers) if numbers else log.refused_numbers()
+    found: list[Retried] = []
+    for at in range(0, max(len(wanted), 1), GROUP_MAX):
+        entries = log.refused(wanted[at : at + GROUP_MAX])
+        prepared = writer.prepare(submissions(entries, intake, headers, decoder))
+        tried = outcomes(entries, prepared.answers)
+        found += tried
+        prepared.batch.dropped = [one.number for one in tried if not one.stays]
+        if at + GROUP_MAX >= len(wanted):
+            prepared.batch.replies = reply(found)
+        writer.commit(prepared)
+    return found
+
+
+def known_numbers(log: Log, numbers: Sequence[int]) -> list[int]:
+    """These numbers, each once and in order. Raises: UsageError for one that is not in quarantine."""
+    lacking = sorted({*numbers}.difference(log.refused_numbers()))
+    if lacking:
+        raise UsageError(
+            f"there is no entry {', '.join(map(str, lacking))} in quarantine. 'shroff quarantine list' has them."
+        )
+    return sorted(set(numbers))
+
+
+def submissions(
+    entries: Iterable[Entry],
+    intake: Intake,
+    headers: Mapping[str, tuple[str, ...]],
+    decoder: Decoders = lambda: None,
+) -> list[Submission]:
+    """The entries as they would come from their files: exactly one submission for each, in their order.
+
+    It stands at the entry's own place and has its bytes, so that a second refusal is the same entry.
+
+    Args:
+        headers: The column names of CSV files, by their names; a quarantined line alone does not have them.
+    """
+    named = {source_name(name): columns for name, columns in headers.items()}
+    found = []
+    with closing(_Live(decoder)) as live:
+        for _, entry in entries:
+            try:
+                one = _submission(entry, intake, named, live)
+            except (UsageError, SchemasAwayError, ValueError, csv.Error) as error:
+                one = Submission(entry.source, entry.place, lambda: b"", entry.type, refusal=str(error).rstrip("."))
+            found.append(msgspec.structs.replace(one, source=entry.source, place=entry.place, raw=partial(_raw, entry)))
+    return found
+
+
+def outcomes(entries: Iterable[Entry], answers: Iterable[Answer]) -> list[Retried]:
+    """What became of each entry."""
+    found = []
+    for (number, entry), answer in zip(entries, answers, strict=True):
+        refused = answer.kind in {REFUSED, UNTAKEN}
+        reason = answer.reason or ("no event type takes it" if refused else "")
+        found.append(Retried(number, entry.source, entry.place, REFUSED if refused else answer.kind, reason))
+    return found
+
+
+def _raw(entry: Refused) -> bytes:
+    return entry.raw
+
+
+class _Live:
+    """Messages of the project's live source, and what reads them, which is made when the first of them is there."""
+
+    def __init__(self, decoder: Decoders) -> None:
+        self._made = decoder
+        self._decoder: AvroDecoder | None = None
+
+    def lines(self, entry: Refused) -> tuple[Lines, Seals] | None:
+        """The line of an Avro message; None of an entry that is none.
+
+        Raises: UsageError where nothing says where its schema is; SchemasAwayError.
+        """
+        if entry.source in _JSON_SOURCES or format_by_name(entry.source) is not None:
+            return None
+        is_framed = entry.raw.startswith(_FRAME)
+        if self._decoder is None:
+            self._decoder = self._made()
+        if self._decoder is None:
+            if is_framed:
+                raise UsageError("it is an Avro message, and no source in shroff.yaml names the registry of its schema")
+            return None
+        if not is_framed:  # it was read, and what a project with hashed fields keeps of a record is JSON
+            raw, seals = unmarked(entry.raw, "jsonl")
+            return _only(entry, "avro", read_stream(io.BytesIO(b"\n" + raw), "jsonl")), seals
+        line = self._decoder.line(line_and_row(entry.place)[1] or 0, entry.raw)
+        return Lines("avro", None, iter([line]), lambda: None), {}
+
+    def close(self) -> None:
+        """Let the registry go."""
+        if self._decoder is not None:
+            self._decoder.close()
+
+
+def _submission(entry: Refused, intake: Intake, headers: Mapping[str, tuple[str, ...]], live: _Live) -> Submission:
+    """An entry as a label that began to wait in an earlier log, or as the only line of its file.
+
+    Raises: UsageError, ValueError or csv.Error where it is none.
+    """
+    if entry.source == EARLIER_LABELS:
+        label = label_of(entry.raw, intake.money_places)
+        refusal = label_refusal(label, intake.settings)
+        if refusal:
+            raise UsageError(refusal)
+        return Submission(entry.source, entry.place, lambda: b"", "label", label=label)
+    lines, seals = live.lines(entry) or _read(entry, headers)
+    is_record = entry.raw.startswith(_FRAME) and lines.format == "avro"  # which has all its values, and no mark
+    seals_of = None if is_record else seals
+    found = list(islice(intake.submissions(lines, entry.source, entry.type or None, seals=seals_of), 2))
+    if not found:
+        raise UsageError("the line is empty")
+    if len(found) > 1 and found[0].refusal is None:
+        raise UsageError("it is more than one line")
+    return found[0]
+
+
+def _read(entry: Refused, headers: Mapping[str, tuple[str, ...]]) -> tuple[Lines, Seals]:
+    """An entry as the only line of its file. Raises: UsageError where its columns are not known."""
+    if entry.source not in headers and not _is_csv(entry):
+        raw, seals = unmarked(entry.raw, "jsonl")
+        found = format_by_name(entry.source)
+        format = found if found in _TYPED else "jsonl"
+        # Behind an empty line, since bytes that mark the encoding of a whole file are read where it begins only.
+        return _only(entry, format, read_stream(io.BytesIO(b"\n" + raw), "jsonl")), seals
+    if entry.source not in headers:
+        raise UsageError(f"its columns are named in the first line of {entry.source}; add --file with that file")
+    raw, seals = unmarked(entry.raw, "csv")
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(headers[entry.source])
+    text.write(_decoded(raw))
+    return _only(entry, "csv", read_stream(io.BytesIO(text.getvalue().encode()), "csv", name=entry.source)), seals
+
+
+def _decoded(raw: bytes) -> str:
+    """A line of a CSV file as text: what is not UTF-8 is Latin-1, as in a file."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def _is_csv(entry: Refused) -> bool:
+    """Whether an entry is a line of a CSV file.
+
+    A JSON object is none whatever its file is called, as `--format` may have said so. Else its name says it, and
+    where that says nothing, its first character.
+    """
+    if entry.source in _JSON_SOURCES or _is_object(entry.raw):
+        return False
+    format = format_by_name(entry.source)
+    return format == "csv" or (format is None and not entry.raw.lstrip().startswith(b"{"))
+
+
+def _is_object(raw: bytes) -> bool:
+    try:
+        msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _only(entry: Refused, format: str, lines: Lines) -> Lines:
+    """The lines of an entry's bytes, numbered as in the file they came from."""
+
+    def numbered() -> Iterator[Line]:
+        for line in lines:
+            line.number = line_and_row(entry.place)[1] or line.number
+            yield line
+
+    return Lines(format, lines.columns, numbered(), lines.close)

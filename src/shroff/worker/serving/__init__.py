@@ -1,0 +1,1 @@
+"""The worker: a source in, the log and all effects out."""

@@ -1,0 +1,88 @@
+"""Finding the one message that the program fails at, among those of a batch: smaller and smaller batches.
+
+Such an error is a mistake of this program, and takes the state of its batch with it. The message must not stop all
+others: it is looked for, refused, and told of loudly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from shroff.errors import ShroffError
+from shroff.events.intake import Submission
+from shroff.worker.serving.lines import reason_of
+
+SHARE: Final = 16  # a batch of 4,096 has its message found after three more failures, each a restore of state
+IN_A_ROW_MAX: Final = 10  # messages refused so with none taken between: then it is not the messages that are at fault
+
+
+class SuspectError(Exception):
+    """Taking these submissions failed with an error that nobody meant; which one it was is not known."""
+
+    def __init__(self, submissions: Sequence[Submission], error: Exception) -> None:
+        super().__init__(str(error))
+        self.submissions, self.error = submissions, error
+
+
+class RequestError(Exception):
+    """Carrying out what the inbox has failed with an error that nobody meant."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def is_meant(error: Exception) -> bool:
+    """Whether an error says something of the outside or of what is stored, and nothing of a message."""
+    return isinstance(error, ShroffError | OSError | MemoryError)
+
+
+class Careful:
+    """How large batches are, and which messages are refused whatever they say.
+
+    Args:
+        size: Of batches as long as nothing is suspected.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._full, self._size, self._left, self._in_a_row = size, size, 0, 0
+        self.unwanted: dict[tuple[str, str], str] = {}
+        self.found = 0
+
+    @property
+    def is_on(self) -> bool:
+        """Whether one of the next messages is suspected: batches go one by one then."""
+        return self._left > 0
+
+    @property
+    def size(self) -> int:
+        """How many submissions a batch has at most."""
+        return min(self._size, self._left) if self.is_on else self._full
+
+    def suspect(self, suspect: SuspectError, *, shows_words: bool) -> str:
+        """Go on more carefully; gives what should be told.
+
+        Raises: the error itself, where there is nothing to look among or refusing messages does not help.
+        """
+        count = len(suspect.submissions)
+        if count == 0 or (count == 1 and self._in_a_row >= IN_A_ROW_MAX):
+            raise suspect.error
+        reason = reason_of(suspect.error, shows_words=shows_words)
+        if count > 1:
+            self._size, self._left = max(1, count // SHARE), count
+            return f"one of {count:,} messages: {reason}. It is being looked for"
+        (one,) = suspect.submissions
+        self.unwanted[one.source, one.place] = reason
+        self._in_a_row += 1
+        self.found += 1
+        return f"{one.source}, {one.place}: {reason}. It goes to quarantine, and the others go on"
+
+    def passed(self, submissions: Collection[Submission], *, has_taken: bool) -> None:
+        """Take note that these are done."""
+        self._left = max(0, self._left - len(submissions))
+        if has_taken:
+            self._in_a_row = 0
+        if self.unwanted:
+            for one in submissions:
+                self.unwanted.pop((one.source, one.place), None)

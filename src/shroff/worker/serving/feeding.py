@@ -1,0 +1,136 @@
+"""What a service takes from the project's live source, between the posts of programs.
+
+The log has one writer, so whoever serves a project with a source reads that source, too: a batch of posts, then a batch
+of messages, each in a commit of its own. Messages carry how far the source was read and how far it was before, as a
+worker's do (docs/decisions/0028). A source that is away is tried again, and holds up no post.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from shroff.errors import StateError, TransientError, UsageError
+from shroff.events.intake import Submission
+from shroff.log.writer import Writer
+from shroff.streams.log import Log, Offset
+from shroff.streams.source import Source
+from shroff.worker.serving.careful import Careful, SuspectError, is_meant
+from shroff.worker.serving.counts import Work
+from shroff.worker.serving.lead import HEALTH_S
+from shroff.worker.serving.letters import DeadLetters
+from shroff.worker.serving.lines import Inflow
+from shroff.worker.serving.source_reading import SourceReading
+
+AT_ONCE: Final = 512  # messages of a batch: what a post waits for at most, some ten milliseconds
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A source and how it is read, for all times of leading; `opened` gives a door for the definitions in force."""
+
+    source: Source
+    opened: Callable[[Writer], Inflow]
+    keeps_late: bool = False
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """Messages that were polled: their submissions, and how far their parts are read with them."""
+
+    submissions: list[Submission] = field(default_factory=list)
+    offsets: dict[str, Offset] = field(default_factory=dict)
+
+
+class Feeding:
+    """One time of reading a source, on the thread of the log.
+
+    Args:
+        work: Is kept up to date.
+        tell: Told that the source is away.
+    """
+
+    def __init__(
+        self, feed: Feed, log: Log, writer: Writer, work: Work, careful: Careful, tell: Callable[[str], None]
+    ) -> None:
+        self._source, self._keeps_late = feed.source, feed.keeps_late
+        self._log, self._writer, self._work, self._careful = log, writer, work, careful
+        self._inflow = feed.opened(writer)
+        self._inflow.unwanted = careful.unwanted
+        self._letters = DeadLetters(log, self._source, tell)
+        self._reading = SourceReading(self._source, log.offsets(self._source.name), work, tell)
+        self._asked_s = 0.0
+        self.is_flowing = False  # whether more may be there at once
+
+    def turn(self) -> bool:
+        """Decide and commit what is there, no batch being open; whether there was something.
+
+        Raises: SuspectError where the program fails at a message; whatever the log raises. State is to be thrown away
+            then, and the source begun again.
+        """
+        arrived_s = time.monotonic()
+        gathered = self._polled(min(self._careful.size, AT_ONCE))
+        self.is_flowing = bool(gathered.submissions)
+        if not gathered.offsets:
+            return False
+        writer, work, submissions = self._writer, self._work, gathered.submissions
+        offsets = list(gathered.offsets.values())
+        writer.keeps_late = self._keeps_late
+        try:
+            prepared = writer.prepare(submissions, offsets=offsets, known=writer.look_up(submissions))
+            writer.commit(prepared)
+        except Exception as error:
+            if is_meant(error):
+                raise
+            raise SuspectError(submissions, error) from error
+        finally:
+            writer.keeps_late = False  # a post that comes too late is refused: its sender is told
+        work.counts.add(prepared)
+        work.batches += 1
+        work.seq += len(prepared.batch.records)
+        work.done_s = time.monotonic()
+        work.latencies.add(work.done_s - arrived_s, len(submissions))
+        reached = {one.part: one.offset for one in offsets}
+        self._reading.reached.update(reached)
+        work.offsets.update(reached)
+        self._source.passed(reached)
+        self._letters.note(len(prepared.batch.refused))
+        self._careful.passed(submissions, has_taken=bool(prepared.batch.records))
+        self._log.maintain()
+        return True
+
+    def attend(self, now_s: float) -> None:
+        """What is due beside: how the source is doing, and dead letters. Raises: as the log's `append`."""
+        if now_s - self._asked_s >= HEALTH_S:
+            self._asked_s = now_s
+            self._work.health = self._source.health()
+        if self._letters.is_due:
+            self._letters.send(self._reading.reached.keys())
+
+    def end(self) -> None:
+        """Send what there is of dead letters, no batch being open. Raises: as the log's `append`."""
+        self._letters.send_all(self._reading.reached.keys())
+
+    # ---- reading
+
+    def _polled(self, size: int) -> _Gathered:
+        """What the source has; where it cannot be had it is begun again later, and posts go on meanwhile.
+
+        So it is where somebody has to do something, as for a topic that is gone: a worker ends then, which has nothing
+        else to do.
+        """
+        gathered, reading = _Gathered(), self._reading
+        if not reading.is_due:
+            return gathered
+        try:
+            if not reading.is_begun:
+                reading.begin()
+            found = self._source.poll(size, 0.0)
+        except (TransientError, UsageError, StateError) as error:
+            reading.is_away(error, is_lasting=not isinstance(error, TransientError))
+            return gathered
+        gathered.submissions += self._inflow.submissions(found)
+        reading.add(gathered.offsets, found)
+        return gathered

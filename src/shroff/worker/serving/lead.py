@@ -1,0 +1,293 @@
+"""One time of leading a log: batches of what a source gives, one decided while the one before is committed."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Final
+
+from shroff.errors import ShroffError, TransientError
+from shroff.events.intake import Submission
+from shroff.log.forgetting import known
+from shroff.log.passed_over import PassingOver
+from shroff.log.writer import Prepared, Writer
+from shroff.streams.log import Log, Offset
+from shroff.streams.source import Parted, Source
+from shroff.worker.inbox import Inbox
+from shroff.worker.ingest import Committer, short_turns
+from shroff.worker.lanes.work import LaneLead
+from shroff.worker.serving.careful import Careful, RequestError, SuspectError, is_meant
+from shroff.worker.serving.counts import Work
+from shroff.worker.serving.delivery import Outflow, Tended
+from shroff.worker.serving.letters import DeadLetters
+from shroff.worker.serving.lines import Inflow
+from shroff.worker.serving.options import Options
+from shroff.worker.serving.savings import Savings
+from shroff.worker.serving.source_reading import SourceReading
+
+IDLE_S: Final = 0.05  # how long a poll waits where nothing is there, and how often the inbox is looked into
+HEALTH_S: Final = 0.25
+
+
+@dataclass(slots=True)
+class _Round:
+    """A batch on its way: its submissions, how far its source is read with it, and when how many of them came."""
+
+    submissions: list[Submission] = field(default_factory=list)
+    offsets: dict[str, Offset] = field(default_factory=dict)
+    passed_over: dict[str, Offset] = field(default_factory=dict)
+    arrived: list[tuple[float, int]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.submissions or self.offsets)
+
+
+class Lead:
+    """Works as long as the log is led by this process and nothing fails.
+
+    Args:
+        log: Opened for writing; the writer's.
+        delivering: Delivers from it to sinks.
+        work: Is kept up to date, from this thread.
+        tell: Told in words what somebody should know.
+        lane: Where there are several lanes, what this one has to do beside its source.
+        passing_over: Where files are read, what notes which of them are passed over.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        writer: Writer,
+        inbox: Inbox,
+        inflow: Inflow,
+        source: Source,
+        delivering: Callable[[Log], AbstractContextManager[Tended]],
+        work: Work,
+        careful: Careful,
+        options: Options,
+        tell: Callable[[str], None],
+        lane: LaneLead | None = None,
+        passing_over: PassingOver | None = None,
+    ) -> None:
+        self._log, self._writer, self._inbox, self._inflow, self._source = log, writer, inbox, inflow, source
+        self._work, self._careful, self._options, self._lane = work, careful, options, lane
+        self._passing_over = passing_over
+        self._held = ExitStack()
+        self._outflow = Outflow(log, delivering, self._held, tell)
+        self._letters = DeadLetters(log, source, tell)
+        self._saving = Savings(writer, source, work, options, tell)
+        self._reading = SourceReading(source, log.offsets(source.name), work, tell)
+        self._rounds: deque[_Round] = deque()
+        self._is_empty = False  # the source, when it was last asked
+        self._failure: ShroffError | None = None
+        self._committed_s = 0.0
+        now_s = time.monotonic()
+        self._came_s = self._saved_s = now_s
+        self._looked_s = self._asked_s = 0.0
+
+    def run(self, stop: Event) -> None:
+        """Go on until somebody stops it, or it is to end by itself; what was polled is then committed.
+
+        Raises: SuspectError where the program fails at a message, RequestError where it fails at a request; whatever
+            the log and the source raise. No commit is under way then.
+        """
+        with short_turns(), ThreadPoolExecutor(1, thread_name_prefix="commit") as thread, self._held:
+            self._committer = Committer(self._writer, thread, self._done, self._behind_commit)
+            try:
+                while not stop.is_set() and not self._is_over():
+                    self._turn()
+                self._drain()
+                self._letters.send_all(self._reading.reached.keys())
+                self._saving.end()
+                self._work.health = self._source.health()
+                if not stop.is_set():  # whoever stops it does not wait for mails
+                    self._outflow.finish_all()
+            except Exception:
+                self._drain()  # what was decided may get there, and counts then; if that failed, it came first
+                raise
+            finally:
+                self._writer.give_up_snapshot()
+
+    def _is_over(self) -> bool:
+        options = self._options
+        if options.limit is not None and self._left() <= 0:
+            return True
+        if options.until_idle_s is None or self._rounds or not self._is_empty:
+            return False
+        is_quiet = time.monotonic() - self._came_s >= options.until_idle_s and not self._source.health().lag
+        return is_quiet and self._has_no_more()
+
+    def _has_no_more(self) -> bool:
+        """Whether whoever is outside says so; where nobody does, the source is begun again later."""
+        try:
+            standings = self._source.look(known(self._reading.reached))
+        except TransientError as error:
+            self._is_away(error)
+            return False
+        self._came_s = time.monotonic()  # whoever is silent, or has more, is asked again after as long
+        if any(one.waiting is None and not one.trouble for one in standings):
+            return False  # nobody answers for it
+        are_new = any(one.waiting and one.part not in self._reading.reached for one in standings)
+        return not are_new and not self._source.health().lag
+
+    def _turn(self) -> None:
+        """One poll, and what can be done after it: nothing that is there waits for more to come."""
+        gathered = self._polled(_Round(), 0.0 if self._committer.prepared is not None else IDLE_S)
+        if gathered or self._committer.is_done:
+            self._finish()
+            self._attend()
+        if gathered:
+            self._decide(self._polled(gathered, 0.0))
+        elif not self._committer.is_under_way:
+            self._committer.start()
+
+    # ---- reading
+
+    def _left(self) -> int:
+        """How many messages may still be polled, by the limit."""
+        on_their_way = sum(len(one.submissions) for one in self._rounds)
+        limit = self._options.limit
+        return self._careful.size if limit is None else limit - self._work.taken - on_their_way
+
+    def _polled(self, gathered: _Round, wait_s: float) -> _Round:
+        """What was gathered, and what the source gives beside it."""
+        room = min(self._careful.size, self._left()) - len(gathered.submissions)
+        if room <= 0 or not self._reads():
+            return gathered
+        try:
+            if self._failure is not None:
+                raise self._failure
+            found = self._source.poll(room, wait_s)
+        except TransientError as error:
+            self._is_away(error)
+            return gathered
+        except ShroffError as error:
+            if not gathered:
+                raise
+            self._failure = error  # which is told when what came before it is done
+            return gathered
+        self._is_empty = not found
+        if found:
+            self._came_s = time.monotonic()
+            submissions = self._inflow.submissions(found)
+            if self._lane is not None:
+                submissions = self._lane.checked(found, submissions)
+            gathered.submissions += submissions
+            gathered.arrived.append((self._came_s, len(submissions)))
+            self._reading.add(gathered.offsets, found)
+            if self._passing_over is not None:
+                gathered.passed_over.update({one.part: one for one in self._passing_over.offsets(found)})
+        return gathered
+
+    def _reads(self) -> bool:
+        """Whether the source was started; one that is away is tried now and then."""
+        reading = self._reading
+        if reading.is_begun:
+            return True
+        if not reading.is_due:
+            time.sleep(IDLE_S)
+            return False
+        try:
+            reading.begin()
+        except TransientError as error:
+            self._is_away(error)
+            return False
+        if self._lane is not None and isinstance(self._source, Parted):
+            self._lane.hold(self._source.partitions)
+        self._came_s = time.monotonic()
+        return True
+
+    def _is_away(self, error: TransientError) -> None:
+        self._is_empty = False
+        self._reading.is_away(error)
+
+    # ---- deciding and committing
+
+    def _decide(self, gathered: _Round) -> None:
+        """Decide a batch beside the commit of the one before, and leave it to be committed."""
+        committer, writer = self._committer, self._writer
+        if not writer.looks_ahead:
+            self._drain()
+        offsets = list(gathered.offsets.values())
+        self._reading.reached.update({one.part: one.offset for one in offsets})
+        try:
+            known = writer.look_up(gathered.submissions)
+            committer.start()
+            kept = [*offsets, *gathered.passed_over.values()]
+            prepared = writer.prepare(gathered.submissions, offsets=kept, known=known)
+        except Exception as error:
+            if is_meant(error):
+                raise
+            raise SuspectError(gathered.submissions, error) from error
+        self._rounds.append(gathered)
+        committer.prepared = prepared
+        if self._careful.is_on:
+            self._drain()
+
+    def _drain(self) -> None:
+        """Have everything committed that was decided."""
+        self._finish()
+        self._committer.start()
+        self._finish()
+
+    def _finish(self) -> None:
+        """Wait for the commit that is under way, if one is."""
+        try:
+            self._committer.finish()
+        except Exception as error:
+            if is_meant(error):
+                raise
+            raise SuspectError(self._rounds[0].submissions, error) from error
+
+    def _behind_commit(self) -> None:
+        """On the thread that commits: when it was done, and what keeps the log fast."""
+        self._committed_s = time.monotonic()
+        self._log.maintain()
+
+    def _done(self, prepared: Prepared) -> None:
+        """A batch is durable."""
+        done, work = self._rounds.popleft(), self._work
+        work.counts.add(prepared)
+        work.done_s = self._committed_s
+        for came_s, count in done.arrived:
+            work.latencies.add(self._committed_s - came_s, count)
+        offsets = {one.part: one.offset for one in done.offsets.values()}
+        work.offsets.update(offsets)
+        self._source.passed(offsets)
+        self._letters.note(len(prepared.batch.refused))
+        self._careful.passed(done.submissions, has_taken=bool(prepared.batch.records))
+
+    # ---- between batches
+
+    def _attend(self) -> None:
+        """What is due beside the messages, no commit being under way: the inbox, dead letters, a snapshot."""
+        now_s = time.monotonic()
+        if now_s - self._asked_s >= HEALTH_S:
+            self._asked_s = now_s
+            self._work.health = self._source.health()
+        if now_s - self._looked_s >= IDLE_S:
+            self._looked_s = now_s
+            if self._inbox.has_requests():
+                self._drain()
+                self._serve()
+        if self._lane is not None:
+            self._lane.attend(now_s, self._drain)
+        self._outflow.attend(now_s)
+        self._work.sinks = self._outflow.health
+        if self._letters.is_due:
+            self._drain()
+            self._letters.send(self._reading.reached.keys())
+        self._saving.attend(now_s, self._drain, is_careful=self._careful.is_on)
+
+    def _serve(self) -> None:
+        try:
+            self._inbox.serve()
+        except Exception as error:
+            if is_meant(error):
+                raise
+            raise RequestError(error) from error

@@ -1,0 +1,140 @@
+"""From what a live source gives to submissions: a reader for each part that stays, and what no reader can take."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Final
+
+import msgspec
+
+from shroff.errors import ShroffError
+from shroff.events.event import time_text
+from shroff.events.formats.lines import Line, Lines
+from shroff.events.intake import Intake, Submission, source_name
+from shroff.language.values import show_duration
+from shroff.project.definitions import Definitions
+from shroff.streams.source import Taken
+
+WORDS_MAX: Final = 200  # characters of an error's words that stand in a reason
+
+_Kind = tuple[str, str | None, str]  # part, type and format of lines
+
+
+class Inflow:
+    """Makes submissions of the lines of a source: one for each, in order.
+
+    A line that a reader fails at with an error that nobody meant is refused by itself, and the next one is read. So is
+    an event that claims to be too far ahead of its arrival: one wrong clock would make all others too late.
+
+    Args:
+        now_ms: The clock: what is given arrives now.
+        is_live: Whether lines arrive, as those of files do not.
+
+    `unwanted` has messages that are refused whatever they say, by part and place, with the reason.
+    """
+
+    def __init__(self, intake: Intake, definitions: Definitions, now_ms: Callable[[], int], *, is_live: bool) -> None:
+        self._intake, self._definitions, self._now_ms, self._is_live = intake, definitions, now_ms, is_live
+        self._readers: dict[_Kind, _Reader] = {}
+        self.unwanted: dict[tuple[str, str], str] = {}
+
+    def submissions(self, found: Sequence[Taken]) -> list[Submission]:
+        """The lines of all as submissions, in their order. Raises: UsageError where they cannot be of their type."""
+        if self.unwanted:
+            read = [one for taken in found for line in taken.lines for one in self._picked(taken, line)]
+        elif len(found) == 1:
+            read = self._reader(found[0]).submissions(found[0].lines)
+        else:
+            read = self._mixed(found)
+        return self._timely(read) if self._is_live else read
+
+    def _mixed(self, found: Sequence[Taken]) -> list[Submission]:
+        """Those of each part are read at once, however short the runs are in which parts take turns."""
+        lines: dict[str, list[Line]] = defaultdict(list)
+        readers: dict[str, _Reader] = {}
+        for taken in found:
+            lines[taken.part] += taken.lines
+            readers[taken.part] = self._reader(taken)
+        each = {part: iter(reader.submissions(lines[part])) for part, reader in readers.items()}
+        return [one for taken in found for one in islice(each[taken.part], len(taken.lines))]
+
+    def _reader(self, taken: Taken) -> _Reader:
+        kind = taken.part, taken.type, taken.format
+        reader = self._readers.get(kind)
+        if reader is None:
+            reader = self._readers[kind] = _Reader(self._intake, taken, self._reason)
+        return reader
+
+    def _picked(self, taken: Taken, line: Line) -> list[Submission]:
+        reader = self._reader(taken)
+        reason = self.unwanted.get((source_name(taken.part), line.place))
+        return reader.submissions([line]) if reason is None else [reader.refused(line, reason)]
+
+    def _reason(self, error: Exception) -> str:
+        return reason_of(error, shows_words=not self._definitions.events.has_hashed)
+
+    def _timely(self, found: list[Submission]) -> list[Submission]:
+        """The submissions, those refused that are too early."""
+        now_ms = self._now_ms()
+        for at, one in enumerate(found):
+            found[at] = timely(one, self._definitions, now_ms)
+        return found
+
+
+def timely(one: Submission, definitions: Definitions, now_ms: int) -> Submission:
+    """The submission, which arrives now; refused where its event claims to be too far ahead of that."""
+    if one.event is None or one.event.time_ms <= now_ms + definitions.settings.ahead_ms:
+        return one
+    event = one.event
+    name = definitions.events.types[event.type].time_field
+    ahead, allowed = show_duration(event.time_ms - now_ms), show_duration(definitions.settings.ahead_ms)
+    words = f"{time_text(event.time_ms)} is {ahead} after its arrival, and ahead in shroff.yaml allows {allowed}"
+    return msgspec.structs.replace(one, event=None, refused=event, refusal=f"{name}: too early: {words}")
+
+
+class _Reader:
+    """Reads the lines of one kind of one part, as they come."""
+
+    def __init__(self, intake: Intake, first: Taken, reason: Callable[[Exception], str]) -> None:
+        self._intake, self._kind, self._reason = intake, first, reason
+        self._source = source_name(first.part)
+        self._given: deque[Line] = deque()
+        self._read = self._begun()
+
+    def submissions(self, lines: Sequence[Line]) -> list[Submission]:
+        """One for each line."""
+        self._given.extend(lines)
+        found: list[Submission] = []
+        while len(found) < len(lines):
+            try:
+                for one in islice(self._read, len(lines) - len(found)):
+                    found.append(one)  # noqa: PERF402 (what was read before an error is kept)
+            except ShroffError:
+                raise
+            except Exception as error:  # noqa: BLE001 (whatever it is: one line does not end the part)
+                found.append(self.refused(lines[len(found)], self._reason(error)))
+                self._read = self._begun()
+        return found
+
+    def refused(self, line: Line, words: str) -> Submission:
+        """A line that is not read, for this reason."""
+        return self._intake.unreadable(line, self._source, self._kind.type or "", words)
+
+    def _begun(self) -> Iterator[Submission]:
+        """What reads the lines that are given, one each time it is asked, as many as were given and no more."""
+        kind = self._kind
+        lines = Lines(kind.format, kind.columns, iter(self._given.popleft, None), _nothing)
+        return self._intake.submissions(lines, kind.part, kind.type)
+
+
+def reason_of(error: Exception, *, shows_words: bool) -> str:
+    """Why a message is refused that the program failed at; the words of the error may repeat values."""
+    name, words = type(error).__name__, " ".join(str(error).split())[:WORDS_MAX]
+    told = f"{name}: {words}" if words and shows_words else name
+    return f"this program cannot take it ({told}); please report that"
+
+
+def _nothing() -> None:
+    """There is no file to close."""

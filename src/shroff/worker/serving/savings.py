@@ -1,0 +1,92 @@
+"""When a worker saves state: after so long, or so many places; beside its work, and once more at its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from shroff.errors import StorageError
+from shroff.log.state.saving import Saving
+from shroff.log.state.snapshots import EVERY
+from shroff.log.writer import Writer
+from shroff.streams.source import Trimming
+from shroff.worker.serving.counts import Work
+from shroff.worker.serving.options import Options
+
+AGAIN_S: Final = 60.0  # after one that could not be written
+
+
+class Savings:
+    """The snapshots of a worker while it leads. That one cannot be written is told, and harms nothing else."""
+
+    def __init__(
+        self, writer: Writer, source: object, work: Work, options: Options, tell: Callable[[str], None]
+    ) -> None:
+        self._writer, self._source, self._work, self._options, self._tell = writer, source, work, options, tell
+        self._under_way: tuple[Saving, dict[str, str]] | None = None  # with how far the source was read then
+        self._begun_s, self._next_s = time.monotonic(), 0.0
+
+    def attend(self, now_s: float, drain: Callable[[], None], *, is_careful: bool) -> None:
+        """Begin to save where that is due, and take note of what was saved.
+
+        Args:
+            drain: Has everything committed that was decided.
+            is_careful: A failure is looked for, and each further one restores the state.
+        """
+        if self._under_way is not None:
+            if self._under_way[0].is_over:
+                self._note()
+        elif is_careful and self._writer.unsaved > EVERY:
+            drain()
+            self.end()
+        elif self._is_due(now_s):
+            drain()
+            self._begin()
+
+    def end(self) -> None:
+        """Save what the next start would have to read long for, every batch committed."""
+        if self._under_way is not None:
+            self._note()
+        if self._writer.unsaved <= EVERY:
+            return
+        try:
+            saved = self._writer.snapshot()
+        except StorageError as error:
+            self._tell(f"{error}.")
+        else:
+            self._saved(saved.seq, self._work.offsets)
+
+    def _is_due(self, now_s: float) -> bool:
+        unsaved, options = self._writer.unsaved, self._options
+        is_long_ago = now_s - self._begun_s >= options.snapshot_s
+        return now_s >= self._next_s and (unsaved >= options.snapshot_places or (unsaved > 0 and is_long_ago))
+
+    def _begin(self) -> None:
+        self._begun_s = time.monotonic()
+        try:
+            self._under_way = self._writer.snapshot_beside(), dict(self._work.offsets)
+        except StorageError as error:
+            self._fail(error)
+
+    def _fail(self, error: StorageError) -> None:
+        self._next_s = time.monotonic() + AGAIN_S
+        self._tell(f"{error}.")
+
+    def _note(self) -> None:
+        assert self._under_way is not None
+        (saving, offsets), self._under_way = self._under_way, None
+        if saving.is_given_up:  # another one was written in its place, or another version came into force
+            return
+        try:
+            saved = saving.result()
+        except StorageError as error:
+            self._fail(error)
+        else:
+            self._saved(saved.seq, offsets)
+
+    def _saved(self, seq: int, offsets: dict[str, str]) -> None:
+        self._writer.saved(seq)
+        self._work.snapshots += 1
+        if isinstance(self._source, Trimming):
+            self._source.trim(offsets)

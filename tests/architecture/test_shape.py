@@ -1,0 +1,185 @@
+"""The shape of the package: sizes of folders, classes and signatures. What exceeds a limit is listed and only shrinks."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from scipy.sparse import lil_array
+from scipy.sparse.csgraph import connected_components
+
+from tests.architecture.sources import Module, all_modules, imports
+
+SHAPES = Path(__file__).with_name("shapes.toml")
+MODULES_MAX = 20  # of a folder
+METHODS_MAX, BASES_MAX = 20, 5  # of a class
+PARAMETERS_MAX = 7  # of a function outside kernels
+SHORT = 60  # lines: a shorter module has to say why it does not stand in its only user
+KERNELS = ("shroff.features.kernels.", "shroff.features.batch.backfill", "shroff.models.trees.")
+
+
+def full_folders(modules: list[Module]) -> list[str]:
+    sizes = Counter(one.name.rpartition(".")[0] for one in modules if not one.is_package)
+    return [
+        f"{folder}: {size}" for folder, size in sorted(sizes.items()) if size > MODULES_MAX and folder != "shroff.cli"
+    ]
+
+
+def classes(modules: list[Module]) -> Iterator[tuple[str, ast.ClassDef]]:
+    for one in modules:
+        for node in ast.walk(one.tree):
+            if isinstance(node, ast.ClassDef):
+                yield f"{one.name}.{node.name}", node
+
+
+def wide_classes(modules: list[Module]) -> list[str]:
+    def methods(node: ast.ClassDef) -> int:
+        return sum(isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef) for item in node.body)
+
+    return sorted(name for name, node in classes(modules) if methods(node) > METHODS_MAX or len(node.bases) > BASES_MAX)
+
+
+def wide_functions(modules: list[Module]) -> list[str]:
+    found = []
+    for one in modules:
+        if one.name.startswith(KERNELS) or one.name.endswith("kernel"):
+            continue
+        for node in ast.walk(one.tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                names = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                if sum(name.arg not in {"self", "cls"} for name in names) > PARAMETERS_MAX:
+                    found.append(f"{one.name}.{node.name}")
+    return sorted(set(found))
+
+
+def shared_class_names(modules: list[Module]) -> int:
+    names = Counter(node.name for _, node in classes(modules) if not node.name.startswith("_"))
+    return sum(count > 1 for count in names.values())
+
+
+def short_modules(modules: list[Module]) -> int:
+    return sum(not one.is_package and one.text.count("\n") < SHORT for one in modules)
+
+
+def abstract_stubs(modules: list[Module]) -> int:
+    return sum(
+        "abstractmethod" in ast.dump(decorator)
+        for one in modules
+        if one.name.startswith("shroff.app.")
+        for node in ast.walk(one.tree)
+        if isinstance(node, ast.FunctionDef)
+        for decorator in node.decorator_list
+    )
+
+
+def used_from_other_rooms(modules: list[Module]) -> int:
+    """How many modules are imported from outside their room; fewer are easier to change."""
+    names = {one.name for one in modules}
+    found = set()
+    for one in modules:
+        for target in imports(one):
+            name = target if target in names else target.rpartition(".")[0]
+            if name.count(".") > 1 and name.split(".")[1] != [*one.name.split("."), ""][1]:
+                found.add(name)
+    return len(found)
+
+
+def import_cycles(modules: list[Module]) -> list[list[str]]:
+    """Modules that reach each other by imports that run, late ones included; `from shroff import __version__` is none."""
+    names = sorted({one.name for one in modules} - {"shroff"})
+    at = {name: number for number, name in enumerate(names)}
+    graph = lil_array((len(names), len(names)), dtype=bool)
+    for one in modules:
+        for target in {known(target, at) for target in running_imports(one)} - {None}:
+            if one.name in at:
+                graph[at[one.name], at[target]] = True
+    _, parts = connected_components(graph, connection="strong")
+    found = defaultdict(list)
+    for name, part in zip(names, parts, strict=True):
+        found[part].append(name)
+    return sorted(part for part in found.values() if len(part) > 1)
+
+
+def known(target: str, names: dict[str, int]) -> str | None:
+    """The module that an import loads: the dotted name, or what stands before its last dot."""
+    return next((name for name in (target, target.rpartition(".")[0]) if name in names), None)
+
+
+def running_imports(one: Module) -> set[str]:
+    checked = [
+        node
+        for node in ast.walk(one.tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+    ]
+    lines = {line for node in checked for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
+    found = set()
+    for node in ast.walk(one.tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.lineno not in lines:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import) and node.lineno not in lines:
+            found |= {alias.name for alias in node.names}
+    return found
+
+
+LISTS = {"wide_classes": wide_classes, "wide_functions": wide_functions, "import_cycles": import_cycles}
+COUNTS = {
+    "shared_class_names": shared_class_names,
+    "short_modules": short_modules,
+    "abstract_stubs": abstract_stubs,
+    "used_from_other_rooms": used_from_other_rooms,
+    "lines": lambda modules: sum(one.text.count("\n") for one in modules),
+}
+
+
+def listed():
+    return tomllib.loads(SHAPES.read_text(encoding="utf-8"))
+
+
+def test_no_folder_has_more_than_20_modules():
+    assert full_folders(all_modules()) == []
+
+
+@pytest.mark.parametrize("what", sorted(LISTS))
+def test_what_is_too_wide_is_listed_and_the_list_only_shrinks(what):
+    assert LISTS[what](all_modules()) == listed()[what], f"mend it, or take what is mended off {SHAPES.name}"
+
+
+@pytest.mark.parametrize("what", sorted(COUNTS))
+def test_a_count_never_grows(what):
+    found, limit = COUNTS[what](all_modules()), listed()[what]
+
+    assert found <= limit
+    assert found > limit * 0.97 - 2, f"{found} now: lower the limit in {SHAPES.name}, so that it stays won"
+
+
+def planted(text: str, name: str = "shroff.attic.box") -> list[Module]:
+    return [Module(name, is_package=False, text=text)]
+
+
+def test_each_check_finds_what_is_planted():
+    many = "\n".join(f"    def m{number}(self): ..." for number in range(METHODS_MAX + 1))
+    cycle = planted("def late():\n    from shroff.attic import lid", "shroff.attic.box")
+    cycle += planted("import shroff.attic.box", "shroff.attic.lid")
+
+    assert full_folders([planted("", f"shroff.attic.m{number}")[0] for number in range(21)]) == ["shroff.attic: 21"]
+    assert wide_classes(planted(f"class A:\n{many}")) == ["shroff.attic.box.A"]
+    assert wide_classes(planted("class A(B, C, D, E, F, G): ...")) == ["shroff.attic.box.A"]
+    assert wide_functions(planted("def f(a, b, c, d, e, f, *, g, h): ...")) == ["shroff.attic.box.f"]
+    assert import_cycles(cycle) == [["shroff.attic.box", "shroff.attic.lid"]]
+    assert shared_class_names(planted("class A: ...") + planted("class A: ...")) == 1
+    assert short_modules(planted("pass\n")) == 1
+    assert abstract_stubs(planted("class A:\n    @abstractmethod\n    def f(self): ...", "shroff.app.box")) == 1
+    assert (
+        used_from_other_rooms(planted("from shroff.cellar.shelf import jar") + planted("", "shroff.cellar.shelf")) == 1
+    )
+
+
+def test_what_is_within_the_limits_is_not_found():
+    modules = planted("class A(B):\n    def f(self, a, b, c, d, e, f, g): ...\n" + "\n" * SHORT)
+
+    assert [check(modules) for check in LISTS.values()] == [[], [], []]
+    assert (full_folders(modules), short_modules(modules), shared_class_names(modules)) == ([], 0, 0)
