@@ -1,4 +1,4 @@
-"""The shape of the package: sizes of folders, classes and signatures. What exceeds a limit is listed and only shrinks."""
+"""The shape of the package: sizes of folders, classes and signatures. What exceeds a limit is listed, and shrinks."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def used_from_other_rooms(modules: list[Module]) -> int:
 
 
 def import_cycles(modules: list[Module]) -> list[list[str]]:
-    """Modules that reach each other by imports that run, late ones included; `from shroff import __version__` is none."""
+    """Modules that reach each other by imports that run, late ones included; the root package does not count."""
     names = sorted({one.name for one in modules} - {"shroff"})
     at = {name: number for number, name in enumerate(names)}
     graph = lil_array((len(names), len(names)), dtype=bool)

@@ -460,7 +460,7 @@ def test_older_tables_are_brought_up_to_date_and_newer_ones_are_refused(place, m
     with monkeypatch.context() as newer:
         newer.setattr(module, "VERSION", later)
         newer.setattr(module, "MIGRATIONS", tmp_path)
-        newer.setattr(f"shroff.adapters.log_{'postgres' if place.is_postgres else 'mariadb'}.VERSION", later)
+        newer.setattr(f"shroff.adapters.log.{'postgresql' if place.is_postgres else 'mariadb'}.VERSION", later)
         with closing(place.open(read_only=True)) as reader:
             assert contents(reader) == before
         with closing(place.open()) as log:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import fields
-from pathlib import Path
+from importlib import resources
 
 import pytest
 
 from docs.made import made_pages, value_of
 from docs.made_files import EXAMPLES, INSIDE, REFERENCE, page_of, tables_of
 from shroff import Decision, Project, Reason
-from shroff.adapters.log import sqlite as log_sqlite
 from shroff.cli.failures import KINDS
 from shroff.cli.main import COMMANDS
 from shroff.language import parser
@@ -144,7 +143,7 @@ def test_the_parts_of_a_decision_stand_on_its_page(name):
 
 
 def test_every_table_of_the_log_stands_on_the_page_about_sql():
-    sql = (Path(log_sqlite.__file__).parent / "log_sqlite.sql").read_text(encoding="utf-8")
+    sql = resources.files("shroff.adapters").joinpath("log_sqlite.sql").read_text(encoding="utf-8")
     made = re.findall(r"^CREATE TABLE (\w+)", sql, re.MULTILINE)
 
     assert len(made) > 8

@@ -125,9 +125,9 @@ def test_a_kill_at_any_step_harms_nothing(bank, step):
 
 KILLED = """
 import os, signal, sys
-from shroff import app
-from shroff.adapters import log_sqlite
-from shroff.decisions import lake_writer, pruning
+from shroff.app import project as app, pruning
+from shroff.adapters.log import sqlite as log_sqlite
+from shroff.lake import writer as lake_writer
 from shroff.streams import snapshots
 bank, step = sys.argv[1:]
 def kill(*_):

@@ -20,7 +20,7 @@ from shroff import config
 from shroff.cli import demo_kernels
 from shroff.features.kernels import numbers as kernel_numbers
 from shroff.features.kernels.native import Native
-from shroff.features.kernels.numbers import digest_of_kernels
+from shroff.features.kernels.numbers import KERNEL_FILES, digest_of_kernels
 
 SOURCE = """
 from shroff.features.kernels.numbers import entry_point
@@ -32,20 +32,25 @@ def one_more(number):
 """
 
 
+PACKAGE = Path(shroff.__file__).parent
+
+
 @pytest.mark.parametrize(
     "name",
-    [f"features/{name}.py" for name in ("kernel_answers", "kernel_distinct", "backfill", "backfill_plan")]
-    + [f"models/{name}.py" for name in ("kernel_score", "kernel_layout", "kernel_walker")],
+    [f"features/kernels/{name}.py" for name in ("answers", "distinct")]
+    + [f"features/batch/{name}.py" for name in ("backfill", "backfill_plan")]
+    + [f"models/trees/{name}.py" for name in ("score", "layout", "walker")],
 )
 def test_a_change_in_any_file_of_kernels_makes_all_of_them_stale(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ):
-    monkeypatch.setattr(kernel_numbers, "__file__", str(tmp_path / "features" / "kernel_numbers.py"))
+    monkeypatch.setattr(kernel_numbers, "__file__", str(tmp_path / "features" / "kernels" / "numbers.py"))
     digest: Callable[[], str] = digest_of_kernels.__wrapped__
-    for folder in ("features", "models"):
-        (tmp_path / folder).mkdir()
-        for file in Path(shroff.__file__).parent.glob(f"{folder}/*.py"):
-            (tmp_path / folder / file.name).write_bytes(file.read_bytes())
+    for pattern in KERNEL_FILES:
+        for file in PACKAGE.glob(pattern):
+            copy = tmp_path / file.relative_to(PACKAGE)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(file.read_bytes())
     before = digest()
     with (tmp_path / name).open("a") as file_of_kernels:
         file_of_kernels.write("# another\n")
@@ -54,14 +59,12 @@ def test_a_change_in_any_file_of_kernels_makes_all_of_them_stale(
 
 
 def test_all_that_is_compiled_is_in_a_file_that_makes_it_stale():
-    outside = [
-        file.name
-        for folder in ("features", "models")
-        for file in Path(shroff.__file__).parent.glob(f"{folder}/*.py")
-        if "\n@compiled\n" in file.read_text() and not file.name.startswith(("kernel", "backfill"))
-    ]
+    stale = {file for pattern in KERNEL_FILES for file in PACKAGE.glob(pattern)}
+    shared = (file for room in ("features", "models") for file in PACKAGE.glob(f"{room}/**/*.py"))
+    compiled = {file for file in shared if "\n@compiled\n" in file.read_text(encoding="utf-8")}
 
-    assert outside == []
+    assert len(compiled) > 10
+    assert sorted(map(str, compiled - stale)) == []
 
 
 def load(file: Path) -> Any:

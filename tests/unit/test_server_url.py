@@ -79,7 +79,7 @@ def test_a_name_that_becomes_part_of_sql_is_checked_before_anything_is_sent(kind
 
 
 @pytest.mark.parametrize(
-    ("library", "module", "extra"), [("psycopg", "log_postgres", "postgres"), ("pymysql", "log_mariadb", "mariadb")]
+    ("library", "module", "extra"), [("psycopg", "log.postgresql", "postgres"), ("pymysql", "log.mariadb", "mariadb")]
 )
 def test_a_missing_library_is_named_with_the_extra_that_brings_it(library, module, extra):
     code = f"import sys\nsys.modules[{library!r}] = None\nimport shroff.adapters.{module}"
