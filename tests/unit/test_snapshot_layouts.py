@@ -1,0 +1,74 @@
+"""State of an older version fits: what snapshots are told apart by stays the same for the same project."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+import pytest
+
+from shroff.config import TEMPLATE_FOLDER
+from shroff.features.kernels.layout import DIGEST
+from shroff.features.online.engine import Online
+from shroff.project.definitions import computed_of, load_definitions
+from tests.unit.projects import FILES
+
+FUNCTIONS = ("sum", "mean", "std", "min", "max", "distinct", "first", "last", "quantile")
+WINDOWS = ("", " over 1h", " over 1d delayed 1h", " over last 3 including this")
+CONDITIONS = (
+    "",
+    " where payment.amount > 3",
+    " where payment.card == this.card",
+    " where payment.amount < this.amount",
+)
+TEXTS = [
+    f"{function}({inside}{where}){window}"
+    for function, inside in (
+        *((name, "payment.amount" + (", 0.5" if name == "quantile" else "")) for name in FUNCTIONS),
+        ("count", "payment"),
+        ("share", "payment"),
+    )
+    for where in CONDITIONS
+    for window in WINDOWS
+    if (window or (function != "quantile" and "<" not in where)) and (where or function != "share")
+]
+EVERY_AGGREGATE = FILES | {
+    "features.yaml": "card:\n" + "".join(f"  f{at}: {text}\n" for at, text in enumerate(TEXTS)),
+    "rules/large.yaml": "- { id: r, on: payment, by: card, effect: review,"
+    " when: sum(payment.amount) over 1h since flag > 3 }\n",
+}
+PINNED = {
+    "blank": "6c834145f748335e",
+    "cards": "60335a39ff1f94b4",
+    "orders": "11076d6c8f2407ca",
+    "payments": "eab1d1d999b1f202",
+    "paysim": "af759b9d6dbaa7e1",
+    "savings": "67b0263a1b5da0a4",
+}
+
+
+def template(name: str) -> dict[str, str]:
+    """The files of a template that its definitions are made of."""
+    folder = TEMPLATE_FOLDER / name
+    files = [one for pattern in ("*.yaml", "rules/*.yaml", "lists/*.csv") for one in sorted(folder.glob(pattern))]
+    return {one.relative_to(folder).as_posix(): one.read_text(encoding="utf-8") for one in files}
+
+
+def layouts(files: dict[str, str]) -> str:
+    """The layout of the engine, and the plan's digest in the heap of each of its histories, as one hash."""
+    definitions = load_definitions(files).or_raise()
+    engine = Online(definitions.events, computed_of(definitions), definitions.reference, 86_400_000)
+    heaps = [int(group.history.heap[DIGEST]) for group in engine.groups if group.history is not None]
+    return sha256(f"{engine.layout()} {heaps}".encode()).hexdigest()[:16]
+
+
+def test_every_template_is_pinned():
+    assert PINNED.keys() == {one.name for one in TEMPLATE_FOLDER.iterdir()}
+
+
+@pytest.mark.parametrize("name", sorted(PINNED))
+def test_the_state_of_a_template_is_laid_out_as_before(name: str):
+    assert layouts(template(name)) == PINNED[name]
+
+
+def test_the_state_of_every_aggregate_is_laid_out_as_before():
+    assert layouts(EVERY_AGGREGATE) == "855bcf2b4def98bc"
