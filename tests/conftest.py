@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 
 from shroff.config import calm_libraries
-from tests import forks, servers, timing
-from tests.effort import IS_LONG, examples
 from tests.recovery.faults_table import SEED, Row, seed, table
-from tests.servers import azure, gcs, kafka, mail, mariadb, mongo, postgres, redis, registry, s3, server
+from tests.support import forks, servers, timing
+from tests.support.effort import IS_LONG, examples
+from tests.support.servers import azure, gcs, kafka, mail, mariadb, mongo, postgres, redis, registry, s3, server
 
 SERVERS = (azure, gcs, kafka, mail, mariadb, mongo, postgres, redis, registry, s3, server)  # fixtures of all tests
 ROOT = Path(__file__).resolve().parent.parent

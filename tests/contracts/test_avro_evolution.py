@@ -13,7 +13,7 @@ from shroff.adapters.registry.http import HttpRegistry
 from shroff.errors import SchemasAwayError, UsageError
 from shroff.events.avro.subjects import settle, subject_of
 from shroff.events.avro.wire import UNKNOWN_FOR_S, AvroDecoder, AvroEncoder
-from tests.unit.avros import message, project, record, taken
+from tests.support.avros import message, project, record, taken
 
 pytestmark = pytest.mark.slow
 MONEY = {"type": "bytes", "logicalType": "decimal", "precision": 16, "scale": 2}

@@ -41,7 +41,7 @@ from shroff.testing.contracts.online import OnlineContract, row
 from shroff.worker.online_features import OnlineSink, origin_of, read_features, typed
 from tests.laws.projects import history_of, project, versions
 from tests.laws.test_engines import NOW_MS, QUICK, in_disorder, submission
-from tests.unit.projects import systems_of
+from tests.support.projects import systems_of
 from tools.servers.databases import Redis
 
 NAMES = (f"test-{os.getpid()}-{number}" for number in itertools.count())

@@ -19,8 +19,8 @@ from shroff.adapters.lake.folder import STEPS, FolderObjects
 from shroff.errors import StorageError, TransientError, UsageError
 from shroff.streams.lake import Found, Listed, Objects
 from shroff.testing.contracts.lake import ObjectsContract
-from shroff.testing.objects import MemoryObjects
-from tests.unit.test_registry_http import answering, certificate
+from tests.adapters.test_registry_http import answering, certificate
+from tests.support.objects import MemoryObjects
 from tools.servers.keep import Kept
 from tools.servers.objects import S3, Azure
 

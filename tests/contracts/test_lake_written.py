@@ -17,8 +17,8 @@ from shroff.lake.writer import LakeWriter
 from shroff.streams.lake import Objects, Patient
 from shroff.streams.lake_manifest import DocumentFolder, Layout, read_state
 from tests.contracts.test_lake_places import SCHEMES, bucket_of, own
-from tests.unit import projects
-from tests.unit.projects import NOW_MS, submission
+from tests.support import projects
+from tests.support.projects import NOW_MS, submission
 
 WRITERS = 4
 LAYOUT = Layout(documents={"transaction": DocumentFolder("payment"), "decided": DocumentFolder("decisions", lines=7)})

@@ -16,8 +16,8 @@ from shroff.project.settings.systems import System
 from shroff.streams.controls import Controls, LanePost, Message
 from shroff.testing.contracts.controls import LANES, ControlsContract
 from shroff.testing.contracts.source import message, read
-from shroff.testing.controls_memory import MemoryControls, MemoryPost, Told
 from tests.contracts.test_source_kafka import NAMES, Topics, source_of
+from tests.support.controls_memory import MemoryControls, MemoryPost, Told
 
 
 class TestMemoryControls(ControlsContract):

@@ -26,8 +26,8 @@ from shroff.adapters.log.server import STEPS, ServerLog
 from shroff.errors import LogBusyError, OvertakenError, ShroffError, StorageError, TransientError
 from shroff.streams.log import Batch, HitRow
 from shroff.testing.rows import ODD_IDS, contents, decision, everything, payments, record
-from tests import forks
 from tests.contracts.cutting import Wire
+from tests.support import forks
 from tools.servers.proxy import Proxy
 
 pytestmark = pytest.mark.slow
@@ -39,7 +39,7 @@ from shroff.adapters.log.mariadb import MariadbLog
 from shroff.adapters.log.postgresql import PostgresLog
 from shroff.adapters.log.server import STEPS
 from shroff.testing.rows import everything
-from shroff.testing.kill import kill_at
+from tests.support.kill import kill_at
 kind = PostgresLog if sys.argv[1].startswith("postgres") else MariadbLog
 log = kind(sys.argv[1], on_step=kill_at(sys.argv[2], STEPS), lease_s=0.6)
 for first in (1, 4, 7):

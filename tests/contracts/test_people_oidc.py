@@ -27,7 +27,7 @@ from shroff.people.access import Role, local
 from shroff.people.audit import sealing
 from shroff.people.desk import Desk
 from shroff.people.store import rows_of
-from tests.providers import claimed, provider_started, sent_back
+from tests.support.providers import claimed, provider_started, sent_back
 
 HERE = "http://127.0.0.1:8000/login/oidc"
 ROLES = {"fraud-team": Role.ANALYST, "fraud-leads": Role.ADMIN}

@@ -23,7 +23,7 @@ from shroff.adapters.people.sql import SqlPeople
 from shroff.errors import StorageError, TransientError, UsageError
 from shroff.streams.log import Log
 from shroff.testing.contracts.people import SEAL, PeopleContract, append
-from tests import forks
+from tests.support import forks
 from tools.servers.keep import Kept
 
 pytestmark = pytest.mark.slow

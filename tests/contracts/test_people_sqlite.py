@@ -17,8 +17,8 @@ from shroff.people.access import Role
 from shroff.people.audit import FIRST, Act, Row, Seal, row_of
 from shroff.people.store import Attempts, Change, Link, User
 from shroff.testing.contracts.people import SEAL, PeopleContract
-from tests import forks
 from tests.contracts.broken_stores import changing
+from tests.support import forks
 
 APPEND = """
 import pathlib, sys

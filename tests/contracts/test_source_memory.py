@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from shroff.events.formats.wire import Decoder
 from shroff.streams.merge import Merge
 from shroff.testing.contracts.source import Outside, SourceContract
-from shroff.testing.source_memory import MemorySource, MemoryTopic
+from tests.support.source_memory import MemorySource, MemoryTopic
 
 
 class InMemory(Outside):

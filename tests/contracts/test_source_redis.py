@@ -28,7 +28,7 @@ from shroff.streams.log import Refused
 from shroff.streams.merge import Merge
 from shroff.streams.source import Trimming, shown
 from shroff.testing.contracts.source import Outside, SourceContract
-from tests.unit.projects import systems_of
+from tests.support.projects import systems_of
 from tools.servers.databases import Redis
 
 NAMES = (f"test-{os.getpid()}-{number}" for number in itertools.count())

@@ -29,13 +29,13 @@ from shroff.log.writer import Writer
 from shroff.streams.lake import Patient
 from shroff.streams.lake_manifest import Layout
 from shroff.streams.log import DecisionRow
-from shroff.testing.backends import HereBackend
 from shroff.testing.contracts.streaming import StreamingContract
 from tests.contracts.test_backends import started
 from tests.journeys.test_same_bytes import HEAD, PAYSIM, in_order_of_time, made_up
 from tests.laws.projects import history_of, project
 from tests.laws.test_engines import NOW_MS, submission
 from tests.laws.test_spread import FEATURES, MANY, RULES
+from tests.support.backends import HereBackend
 
 Rows = list[tuple[Any, ...]]
 

@@ -12,7 +12,7 @@ from shroff.errors import StateError
 from shroff.lake.spread import Spread
 from shroff.lake.spread_files import Part, Streaming
 from shroff.testing.contracts.streaming import EVENTS, Recorded, StreamingContract
-from shroff.testing.folding import FoldingBackend, States
+from tests.support.folding import FoldingBackend, States
 
 pytestmark = pytest.mark.slow  # each test starts processes of its own
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from docs.build import broken_links
-from tests import forks
 from tests.docs.pages import ROOT, Step, agrees, all_pages, blocks, steps
+from tests.support import forks
 
 # The demo of the README is the longest: a minute on two cores, and the machine may be busy.
 STEP_S_MAX = 180

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import bench.machine
-from tests import forks
+from tests.support import forks
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = {"machine", "make_set", "streams_setup", "training_backends"}  # what benchmarks are made of

@@ -22,7 +22,7 @@ from shroff.people.access import Role
 from shroff.web.api.table import ROUTES
 from shroff.web.http.gate import COOKIE
 from shroff.web.pages.table import PAGES
-from tests.served import ME, Served, served
+from tests.support.served import ME, Served, served
 from tools.browser import browser as chromium
 
 pytestmark = pytest.mark.slow

@@ -23,9 +23,9 @@ from schemathesis.generation import GenerationMode
 
 from shroff.cli.main import run
 from shroff.config import TEMPLATE_FOLDER
-from tests import forks
-from tests.effort import times
-from tests.served import Served, served
+from tests.support import forks
+from tests.support.effort import times
+from tests.support.served import Served, served
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ import pytest
 import shroff
 from shroff.adapters.registry.http import HttpRegistry
 from shroff.cli.main import run
-from tests.unit.avros import message, record
+from tests.support.avros import message, record
 
 pytestmark = pytest.mark.slow
 ROWS = 400

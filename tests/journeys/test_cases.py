@@ -17,7 +17,7 @@ import pytest
 from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank
 from shroff.people.access import Role
-from tests.served import SHROFF, Served, key_of, served
+from tests.support.served import SHROFF, Served, key_of, served
 
 pytestmark = pytest.mark.slow
 

@@ -30,8 +30,8 @@ from shroff.client import (
 )
 from shroff.config import TEMPLATE_FOLDER
 from shroff.people.store import Wanted
-from tests import forks
-from tests.served import Served, served
+from tests.support import forks
+from tests.support.served import Served, served
 
 pytestmark = pytest.mark.slow
 

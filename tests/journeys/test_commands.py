@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from shroff.cli.main import run
-from tests import forks
+from tests.support import forks
 
 PROGRAM = (str(forks.SHROFF),)
 DECISION = "event id seq as_of_seq outcome score reasons rules shadow_rules features versions receipt".split()

@@ -17,8 +17,8 @@ import httpx2
 import pytest
 
 from shroff.examples.bank import bank
-from tests import forks
-from tests.effort import times
+from tests.support import forks
+from tests.support.effort import times
 
 EVENTS = 3_000
 PROGRAM = (str(forks.SHROFF), "demo")

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browsers import DESK, Looker, chromium
 from tests.journeys.test_cases import labels, until
 from tests.journeys.test_demo import served_demo
+from tests.support.browsers import DESK, Looker, chromium
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 
 from shroff.cli.main import run
-from tests.unit.learnable import FILES, make_project, write_days
+from tests.support.learnable import FILES, make_project, write_days
 
 pytestmark = pytest.mark.slow
 

@@ -22,8 +22,8 @@ from shroff.cli.main import run
 from shroff.errors import ShroffError
 from shroff.examples.bank import bank as made_up
 from shroff.worker.lanes.lanes import partition_of
-from tests import forks
 from tests.recovery.faults_spark import is_gone, kill, processes_below
+from tests.support import forks
 from tools.servers.keep import Kept
 
 PROGRAM = (str(forks.SHROFF), "-C")

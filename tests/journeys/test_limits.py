@@ -21,9 +21,9 @@ import pytest
 
 from shroff.config import TEMPLATE_FOLDER
 from shroff.people.access import Role
-from tests.forks import pid_of
 from tests.journeys.test_abuse_requests import EVENTS, PAYMENT
-from tests.served import Served, key_of, served
+from tests.support.forks import pid_of
+from tests.support.served import Served, key_of, served
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ import pytest
 from shroff.app import project as app
 from shroff.cli.main import main
 from shroff.examples.bank import Payment, bank, known_at_the_end, with_labels
-from tests import forks
+from tests.support import forks
 
 PAYMENTS = 15_000
 # Runs the code cells of a notebook as Jupyter does: in its folder, what an expression at the end gives is shown.

@@ -19,8 +19,8 @@ from shroff.language.values import DAY_MS
 from shroff.people import users
 from shroff.people.access import Role
 from shroff.web.pages.rendering import SCREENS
-from tests.browsers import DESK, Looker, chromium
-from tests.served import ME, Served, served
+from tests.support.browsers import DESK, Looker, chromium
+from tests.support.served import ME, Served, served
 from tools.weighing import weigh
 
 pytestmark = pytest.mark.slow

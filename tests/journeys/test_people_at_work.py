@@ -22,10 +22,10 @@ from shroff.notices.telling import Teller
 from shroff.people import users
 from shroff.people.access import Role
 from shroff.web.pages.rendering import SCREENS
-from tests.browsers import PHONE, Looker, chromium
 from tests.journeys.test_cases import queue, until
-from tests.served import ME, Served, served
-from tests.unit.trained import train
+from tests.support.browsers import PHONE, Looker, chromium
+from tests.support.served import ME, Served, served
+from tests.support.trained import train
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,7 @@ import shroff
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.cli.main import run
 from shroff.examples.bank import bank as made_up
-from tests import forks
+from tests.support import forks
 from tools.servers.process import wait_until
 
 PROGRAM = (str(forks.SHROFF),)

@@ -17,7 +17,7 @@ from shroff.adapters.log.sqlite import PRUNE_STEPS, SqliteLog
 from shroff.app import project as app
 from shroff.errors import PrunedError, StateError, UsageError
 from shroff.worker.serving import beside as working_beside
-from tests import forks
+from tests.support import forks
 
 COUNT = 400
 START = datetime(2026, 1, 1, tzinfo=UTC)

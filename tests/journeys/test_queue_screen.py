@@ -15,8 +15,8 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank
 from shroff.people.access import Role
 from tests.journeys.test_cases import CASES, RULE, labels, raise_cases, until
-from tests.screens import PATIENCE_MS, signed_in
-from tests.served import Served, key_of, served
+from tests.support.screens import PATIENCE_MS, signed_in
+from tests.support.served import Served, key_of, served
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank
 from shroff.people import users
 from shroff.people.access import Role
-from tests.served import ME, Served, served
+from tests.support.served import ME, Served, served
 from tools.browser import browser
 from tools.servers.errors import UnavailableError
 

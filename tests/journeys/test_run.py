@@ -16,7 +16,7 @@ from shroff.adapters.log.sqlite import SqliteLog
 from shroff.cli.main import run
 from shroff.errors import ShroffError
 from shroff.examples.bank import bank as made_up
-from tests import forks
+from tests.support import forks
 
 PROGRAM = (str(forks.SHROFF),)
 

@@ -20,8 +20,8 @@ from shroff.cli.main import run
 from shroff.errors import ShroffError
 from shroff.examples.bank import bank as made_up
 from shroff.streams.source import shown
-from tests import forks
-from tests.served import served, started
+from tests.support import forks
+from tests.support.served import served, started
 
 PROGRAM = (str(forks.SHROFF),)
 NAMES = (f"run-{os.getpid()}-{number}" for number in itertools.count())

@@ -24,7 +24,7 @@ import redis as redis_library
 from confluent_kafka.admin import AdminClient
 
 from shroff.app import project as app
-from tests.served import served
+from tests.support.served import served
 
 TEMPLATE = Path(str(resources.files("shroff"))) / "templates" / "paysim"
 PAYSIM = "paysim_sample_51392.csv"

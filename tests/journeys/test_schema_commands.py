@@ -9,7 +9,7 @@ import pytest
 
 from shroff.adapters.registry.http import HttpRegistry
 from shroff.cli.main import run
-from tests.unit.avros import avro_file, record
+from tests.support.avros import avro_file, record
 
 PIPELINE = record(
     *(("step", "int"), ("type", "string"), ("amount", "float"), ("nameOrig", "string"), ("oldbalanceOrg", "float")),

@@ -18,7 +18,7 @@ import pytest
 from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank
 from shroff.people.access import Role
-from tests.served import SHROFF, key_of, served, started
+from tests.support.served import SHROFF, key_of, served, started
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ import shroff
 from shroff import Decision
 from shroff.cli.main import run
 from shroff.project.policy_text import with_cutoffs
-from tests import forks
+from tests.support import forks
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from shroff.features.online.histories import HistoryPlan, Query, Series
-from tests.effort import examples
+from tests.support.effort import examples
 
 LATENESS_MS = 12
 LARGEST_SUMMED = 10**15

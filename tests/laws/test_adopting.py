@@ -16,7 +16,6 @@ from shroff.log.state.fold import Folded, fold
 from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.replay.compare import verify_online
-from tests.effort import IS_LONG
 from tests.laws.projects import (
     BLOCKED,
     EVENTS,
@@ -30,6 +29,7 @@ from tests.laws.projects import (
     versions,
 )
 from tests.laws.test_engines import NOW_MS, QUICK, Made, Texts, Version, everything, submission
+from tests.support.effort import IS_LONG
 
 Cuts = tuple[int, int]  # behind so many events the new version is begun to be prepared, and so many later it takes over
 CUTS = st.tuples(st.integers(0, 40), st.integers(0, 20))

@@ -14,7 +14,7 @@ from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank
 from tests.recovery.harness import contents
-from tests.webs import asker
+from tests.support.webs import asker
 
 pytestmark = pytest.mark.slow
 

@@ -36,8 +36,8 @@ from shroff.language.types import (
     money,
     number,
 )
-from tests.effort import examples
-from tests.unit.avros import message, project, received, record, sent, taken
+from tests.support.avros import message, project, received, record, sent, taken
+from tests.support.effort import examples
 
 SETTINGS = Settings(name="A bank", currency="EUR", money_places=2)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12) | st.just("é" * 9_000)

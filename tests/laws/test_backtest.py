@@ -32,7 +32,6 @@ from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.laid_over import DraftFile
 from shroff.project.policy import OUTCOMES
 from shroff.replay.compare import segments
-from tests.effort import examples, times
 from tests.laws.projects import (
     BLOCKED,
     EVENTS,
@@ -48,7 +47,8 @@ from tests.laws.projects import (
 )
 from tests.laws.test_engines import NOW_MS, Made, Texts, in_disorder, submission
 from tests.laws.test_scored_fold import MADE_OF, World
-from tests.unit.linear import registry
+from tests.support.effort import examples, times
+from tests.support.linear import registry
 
 LAW = settings(max_examples=examples(100, usual=20), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 CHANGED = ("lists/blocked.csv", "tables/places.csv", "policy.yaml")

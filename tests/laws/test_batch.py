@@ -22,7 +22,6 @@ from shroff.features.online.running import Feed
 from shroff.language.columns import Column, values_of
 from shroff.project.definitions import Definitions, computed_of
 from shroff.replay.verifying import verify
-from tests.effort import IS_LONG
 from tests.laws.projects import computing_project, histories, history_of, texts
 from tests.laws.test_engines import (
     CHANGES,
@@ -41,6 +40,7 @@ from tests.laws.test_engines import (
     shown,
     written_by,
 )
+from tests.support.effort import IS_LONG
 
 ENGINES = ("online", "batch", "naive")
 

@@ -17,7 +17,7 @@ from shroff.events.settings import Settings
 from shroff.language.values import parse_time
 from shroff.replay.exports import kind_of
 from shroff.streams.log import Record
-from tests.unit.declare import declare
+from tests.support.declare import declare
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))

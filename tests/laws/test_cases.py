@@ -24,8 +24,8 @@ from shroff.cases.store import CaseChange
 from shroff.errors import UsageError
 from shroff.people.access import Who
 from shroff.testing.rows import NOW_MS
-from tests.effort import examples
-from tests.unit.cased import ANN, BEN, Office, alert, denial, office
+from tests.support.cased import ANN, BEN, Office, alert, denial, office
+from tests.support.effort import examples
 
 LOCK_MS, UNDO_MS = 60_000, 8_000
 WHO = st.sampled_from([ANN, BEN])

@@ -25,7 +25,7 @@ from shroff.language.checker import check
 from shroff.language.columns import Column, values_of
 from shroff.language.field_types import parse_field_type
 from shroff.language.names import Names, Scope
-from tests.effort import examples
+from tests.support.effort import examples
 
 LAW = settings(max_examples=examples(600))
 FIELD_TYPES = [

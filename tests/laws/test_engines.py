@@ -46,9 +46,9 @@ from shroff.log.history import Records
 from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions, computed_of
 from shroff.replay.compare import replay, verify_naive, verify_online
-from tests.effort import IS_LONG, examples
 from tests.laws.fallback import without_programs
 from tests.laws.projects import START_MS, computing_project, histories, history_of, project, texts, versions
+from tests.support.effort import IS_LONG, examples
 
 NOW_MS = START_MS + 1
 BATCHES = (1, FEW, FEW + 1, 4_096)  # one by one, as many as go so, and more, which go by columns

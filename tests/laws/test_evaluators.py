@@ -18,8 +18,8 @@ from shroff.language.columns import ColumnSource, column_of, evaluate_columns, v
 from shroff.language.expression import Node
 from shroff.language.row import Evaluate, compile_row
 from shroff.language.types import REAL, WIDE_MAX, WIDE_MIN, number
-from tests.effort import examples
 from tests.laws.expressions import COUNT_OF_ROWS, REFERENCE, SEEDS, Row, rows_of, texts, typed
+from tests.support.effort import examples
 
 
 def path(leaf: Node) -> str:

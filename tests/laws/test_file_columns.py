@@ -26,7 +26,7 @@ from shroff.log.columns.files import Arrivals, Coder, ahead, file_columns
 from shroff.log.columns.ids import TAKEN, hash_texts
 from shroff.log.state.histories import LeftOut, file_batches
 from shroff.project.definitions import load_definitions
-from tests.effort import examples
+from tests.support.effort import examples
 
 LAW = settings(max_examples=examples(150))
 PROJECT = load_definitions(

@@ -29,7 +29,7 @@ from tests.laws.test_letting_through import Exploring
 from tests.laws.test_scored_fold import LAW as SCORED
 from tests.laws.test_scored_fold import MADE_OF, Seeds
 from tests.laws.test_snapshots import STEPS, Step, restarted
-from tests.unit.linear import registry
+from tests.support.linear import registry
 
 STACKED = """
 card:

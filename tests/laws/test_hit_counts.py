@@ -17,8 +17,8 @@ from shroff.events.labels import Standing, in_force
 from shroff.explain import hit_records
 from shroff.explain.hit_records import HitRecords
 from shroff.streams.log import Batch, HitRow, Record
-from tests.effort import examples
-from tests.unit.projects import NOW_MS, definitions
+from tests.support.effort import examples
+from tests.support.projects import NOW_MS, definitions
 
 RULES = ("large", "again", "quick")
 DEFINITIONS = definitions()

@@ -18,10 +18,10 @@ from shroff.features.frames import frames_of
 from shroff.features.online.engine import Online
 from shroff.features.plan import make_plan
 from shroff.project.definitions import Definitions, computed_of
-from tests.effort import examples
 from tests.laws.projects import computing_project, histories, history_of, text_of, texts
 from tests.laws.test_batch import SIZES, parts_of
 from tests.laws.test_engines import Made, Texts
+from tests.support.effort import examples
 
 LAW = settings(max_examples=examples(40, usual=15))
 Found = dict[tuple[str, str], tuple[list[object], list[bool]]]

@@ -35,10 +35,10 @@ from shroff.replay.compare import segments
 from shroff.streams.lake import Patient
 from shroff.streams.lake_manifest import DocumentFolder, LakeState, Layout, read_state
 from shroff.streams.log import Log
-from shroff.testing.objects import FaultyObjects, MemoryObjects
-from tests.effort import examples
 from tests.laws.projects import histories, history_of, project, versions
 from tests.laws.test_engines import NOW_MS, QUICK, Made, Version, in_disorder, submission, written_by
+from tests.support.effort import examples
+from tests.support.objects import FaultyObjects, MemoryObjects
 
 DOCUMENTS = {
     "transaction": DocumentFolder("a"),

@@ -30,9 +30,9 @@ from shroff.training.leak_test import (
 )
 from shroff.training.sets.rows import build_set
 from shroff.training.sets.sources import Source
-from tests.effort import examples
 from tests.laws.projects import LATENESS_MS, START_MS, computing_project, histories, history_of, texts
-from tests.unit.modelled import inputs_of
+from tests.support.effort import examples
+from tests.support.modelled import inputs_of
 
 # Each example makes several sets; without shrinking, as a set is made in some milliseconds.
 LAW: Final = settings(

@@ -39,7 +39,7 @@ from tests.laws.test_engines import BATCHES, Made, everything
 from tests.laws.test_scored_fold import LAW, MADE_OF, STAGES, Seeds, Stage, World, cuts_of, decisions, written
 from tests.laws.test_scored_fold import first_mismatches as differing
 from tests.laws.test_snapshots import STEPS, Step, restarted
-from tests.unit.linear import in_force, registry
+from tests.support.linear import in_force, registry
 
 SECRET = "nobody guesses this {}"
 EXPLORE = "  explore: {{ share: {}%, at_most_a_day: {}, amount_at_most: {}, expires: {}, seed: {!r}, instead: {} }}\n"

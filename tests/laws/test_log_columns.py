@@ -21,7 +21,7 @@ from shroff.log.writer import Writer
 from shroff.project.policy import OUTCOMES
 from tests.laws.projects import histories, history_of, project
 from tests.laws.test_engines import LAW, NOW_MS, Made, in_disorder, submission
-from tests.unit import projects
+from tests.support import projects
 
 FEATURES = "card: { labels: count(label) }\n"
 ODD_TEXTS = ('a"b\\c', "é\u2028", "\U0001f4b6", "line\nend", "tab\t", " ", "x" * 200)

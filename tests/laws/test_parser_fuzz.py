@@ -14,8 +14,8 @@ from shroff.language.functions import FUNCTIONS
 from shroff.language.parser import tokens
 from shroff.language.printing import text_of
 from shroff.language.syntax import ExpressionError
-from tests.effort import examples
 from tests.laws.expressions import SCOPE, texts, typed
+from tests.support.effort import examples
 
 WORDS = """
     and or not in is missing else when where over last delayed including matching since of true false this flag

@@ -24,11 +24,11 @@ from shroff.features.cluster.partitioned import Cluster, Part, Partitioned, Work
 from shroff.features.frames import frames_of
 from shroff.features.online.histories import HistoryPlan
 from shroff.project.definitions import Definitions, computed_of
-from shroff.testing.backends import HereBackend
-from tests.effort import IS_LONG, examples
 from tests.laws.projects import computing_project, histories, history_of, texts
 from tests.laws.test_batch import SIZES, columns_of, parts_of
 from tests.laws.test_engines import Made, Texts
+from tests.support.backends import HereBackend
+from tests.support.effort import IS_LONG, examples
 
 LAW = settings(max_examples=examples(60, usual=20))
 Found = dict[tuple[str, str], tuple[list[object], list[bool]]]

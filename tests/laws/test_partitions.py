@@ -22,15 +22,15 @@ from shroff.events.intake import Intake
 from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions
 from shroff.streams.merge import merge_of
-from shroff.testing.source_memory import MemorySource, MemoryTopic
 from shroff.worker.ingest import ingest
 from shroff.worker.serving import lead as working_lead
 from shroff.worker.serving import worker as working
 from shroff.worker.serving.options import Options
 from shroff.worker.serving.worker import Worker
 from tests.laws.projects import SEEDS
-from tests.unit.projects import definitions
-from tests.unit.test_working import Place, decisions
+from tests.support.projects import definitions
+from tests.support.source_memory import MemorySource, MemoryTopic
+from tests.worker.test_working import Place, decisions
 
 NOON_MS = 1_772_366_400_000
 PROJECT: Mapping[str, str] = {

@@ -15,7 +15,7 @@ from shroff.events.event import Codec
 from shroff.events.formats import plain
 from shroff.events.formats.encodings import read_stream
 from shroff.events.formats.plain import plain_reader
-from tests.unit.projects import definitions
+from tests.support.projects import definitions
 
 EVENTS = """
 payment:

@@ -29,9 +29,9 @@ from shroff.language import expression as nodes
 from shroff.language.expression import Node, walk
 from shroff.language.types import INTEGER_MAX, INTEGER_MIN, Type
 from shroff.language.values import Value
-from tests.effort import examples
 from tests.laws.expressions import REFERENCE, SEEDS, Row, rows_of, texts, typed
 from tests.laws.test_evaluators import exactly, one_by_one
+from tests.support.effort import examples
 
 LEAVES = (
     nodes.ThisField,

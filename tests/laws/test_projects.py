@@ -15,9 +15,9 @@ import pytest
 from hypothesis import is_hypothesis_test
 
 from shroff.events.labels import LabelEvent
-from tests.effort import times
 from tests.laws.projects import LENGTHS, OTHER_FILES, computing_project, history_of, project, text_of
 from tests.laws.test_engines import by_definition
+from tests.support.effort import times
 
 FUNCTIONS = "count share distinct sum mean std min max first last quantile".split()
 FORMS = [

@@ -35,10 +35,10 @@ from shroff.replay.verifying_batch import verify_batch
 from shroff.streams.lake import Patient
 from shroff.streams.log import Log
 from shroff.streams.snapshots import Snapshots
-from shroff.testing.objects import MemoryObjects
 from tests.laws.projects import LATENESS_MS, START_MS, histories, history_of, project, versions
 from tests.laws.test_engines import NOW_MS, Made, Version, submission
 from tests.laws.test_lake import LAKE
+from tests.support.objects import MemoryObjects
 
 RULES = "- { id: r0, on: payment, by: card, when: 'payment.amount > 3', effect: review, notify: analysts }\n"
 

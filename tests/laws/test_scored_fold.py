@@ -33,12 +33,12 @@ from shroff.project import scoring
 from shroff.project.definitions import Definitions, computed_of, load_definitions
 from shroff.replay.compare import Verification, replay, verify_naive, verify_online
 from shroff.replay.verifying_batch import verify_batch
-from tests.effort import IS_LONG, examples
 from tests.laws.projects import BLOCKED, EVENTS, PLACES, SEEDS, SHROFF, TABLES, histories, history_of, text_of
 from tests.laws.test_engines import BATCHES, NOW_MS, QUICK, Made, decisions, everything, hits_of, submission
 from tests.laws.test_engines import written as written_in_batches
-from tests.unit.linear import in_force, named, put, registry
-from tests.unit.trained import train
+from tests.support.effort import IS_LONG, examples
+from tests.support.linear import in_force, named, put, registry
+from tests.support.trained import train
 
 POLICY = "payment:\n  score: { review_at: 0.55, decline_at: 0.62 }\n  without_model: review\n"
 RULES = (

@@ -20,7 +20,7 @@ from shroff.models.evaluation.calibration import Calibration, calibration_of, sc
 from shroff.models.loaded import FILES, LIGHTGBM, XGBOOST, load_model
 from shroff.models.model import InputColumn
 from shroff.models.trees.score import corrected, exponential, rounded, sigmoid
-from tests.effort import examples
+from tests.support.effort import examples
 
 SPECIAL = [0.0, -0.0, 1.0, 1e-45, -1e-45, 1e-38, 2e-36, -2e-36, 1e-35, 1.1e-35, 1e-20, 1e10, -1e10, 3e38, 0.1, -2.5]
 ROWS_ONLY = [np.inf, -np.inf, 1e300, -1e300, 1e-300, 5e-324, np.nan]

@@ -21,7 +21,6 @@ from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions, computed_of
 from shroff.replay.compare import verify_online
 from shroff.streams.snapshots import Snapshots
-from tests.effort import IS_LONG
 from tests.laws.fallback import without_programs
 from tests.laws.projects import computing_project, histories, history_of, project, texts, versions
 from tests.laws.test_engines import (
@@ -38,6 +37,7 @@ from tests.laws.test_engines import (
     submission,
     written,
 )
+from tests.support.effort import IS_LONG
 
 Spoil = Callable[[list[bytes]], Iterable[bytes]]
 Step = tuple[int, bool]  # so many events, and whether state is saved behind them

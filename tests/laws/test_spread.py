@@ -21,8 +21,6 @@ from shroff.log.writer import Writer
 from shroff.project.definitions import load_definitions
 from shroff.streams.lake import Objects, Patient
 from shroff.streams.log import DecisionRow, Log
-from shroff.testing.objects import MemoryObjects
-from tests.effort import examples
 from tests.laws import projects
 from tests.laws.projects import EVENTS, SHROFF, histories, history_of, project
 from tests.laws.test_engines import NOW_MS, QUICK, Made, Version, submission, written_by
@@ -31,7 +29,9 @@ from tests.laws.test_scored_fold import MADE_OF, STAGES, Seeds, World, cuts_of
 from tests.laws.test_scored_fold import RULES as SCORED_RULES
 from tests.laws.test_scored_fold import Stage as ScoredStage
 from tests.laws.test_scored_fold import written as written_with_models
-from tests.unit.linear import registry
+from tests.support.effort import examples
+from tests.support.linear import registry
+from tests.support.objects import MemoryObjects
 
 LAW = settings(QUICK, max_examples=examples(30, usual=6))
 NO_MODELS = Path("/nonexistent")

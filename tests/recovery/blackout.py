@@ -20,10 +20,10 @@ from shroff.app import project as app
 from shroff.errors import ShroffError
 from shroff.log.state import snapshots
 from shroff.streams.snapshots import Snapshots
-from shroff.testing.power import Disk, Operation, Told
-from shroff.testing.recording import files_in, put_files, recording
 from shroff.worker.ingest import BATCH_SIZE as USUAL_BATCH_SIZE
 from shroff.worker.ingest import ingest
+from tests.support.power import Disk, Operation, Told
+from tests.support.recording import files_in, put_files, recording
 
 from .harness import Contents, contents, contents_of
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, NoReturn, Self
 
-from tests import forks
+from tests.support import forks
 from tools.servers.surroundings import FILE, Surroundings, library
 
 ROOT: Final = Path(__file__).resolve().parents[2]

@@ -24,9 +24,9 @@ from shroff.cases.case import STATES, Wanted
 from shroff.notices.sending import CLAIM_MS
 from shroff.notices.store import OPEN, SENT, UNKNOWN
 from shroff.people.store import rows_of
-from tests.effort import times
-from tests.served import Served, key_of, started
-from tests.telling import FILES, Bank, notice, token_in
+from tests.support.effort import times
+from tests.support.served import Served, key_of, started
+from tests.support.telling import FILES, Bank, notice, token_in
 from tools.servers.mail import Mail
 
 pytestmark = pytest.mark.slow

@@ -16,8 +16,8 @@ import pytest
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.sinks.sql import SqlSink
 from tests.contracts.test_sinks import read_topic
-from tests.effort import times
 from tests.recovery.delivering_process import POISON, TOTAL
+from tests.support.effort import times
 
 KILLS = times(8, 50)
 ROOT = Path(__file__).resolve().parents[2]

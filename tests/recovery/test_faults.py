@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.effort import times
+from tests.support.effort import times
 
 from .faults_embedded import FAULTS as ON_A_PIPE
 from .faults_embedded import killed

@@ -14,8 +14,8 @@ import pytest
 
 from shroff.features.cluster.partitioned import Cluster
 from shroff.testing.contracts.streaming import Recorded
-from shroff.testing.folding import FoldingBackend
-from tests.effort import times
+from tests.support.effort import times
+from tests.support.folding import FoldingBackend
 from tools.servers.errors import UnavailableError
 from tools.servers.keep import Kept
 

@@ -22,8 +22,8 @@ from shroff.config import UNFINISHED
 from shroff.monitoring.doctor import NOTE, OK
 from shroff.project.lists import Entry
 from shroff.streams.snapshots import Snapshots
-from tests.effort import IS_LONG
-from tests.unit import learnable
+from tests.support import learnable
+from tests.support.effort import IS_LONG
 
 from .harness import contents_of
 from .struck import struck

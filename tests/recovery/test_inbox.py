@@ -22,12 +22,12 @@ from shroff.app import project as app
 from shroff.events.intake import Submission
 from shroff.project.lists import Change, Entry
 from shroff.streams.log import Batch
-from shroff.testing.kill import KillSwitch
 from shroff.worker import inbox
 from shroff.worker import ingest as ingesting
 from shroff.worker.inbox import LABELS, labels_request
-from tests import forks
-from tests.effort import times
+from tests.support import forks
+from tests.support.effort import times
+from tests.support.kill import KillSwitch
 from tools.servers.process import wait_until
 
 from .harness import ended, forked, make_project, write_events

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from shroff.adapters.log.sqlite import STEPS
-from shroff.testing.kill import KillSwitch
-from tests.effort import times
+from tests.support.effort import times
+from tests.support.kill import KillSwitch
 
 from .harness import Contents, contents, ingest_in_a_process, make_project, write_events
 

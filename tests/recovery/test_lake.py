@@ -22,7 +22,7 @@ from shroff.lake.reader import LakeReader
 from shroff.lake.writer import LakeWriter
 from shroff.streams.lake import Patient
 from shroff.streams.lake_manifest import DocumentFolder, Layout, read_state
-from tests import forks
+from tests.support import forks
 
 from .harness import make_project, write_events
 
@@ -38,7 +38,7 @@ from shroff.adapters.log.sqlite import SqliteLog
 from shroff.lake.writer import STEPS, LakeWriter
 from shroff.streams.lake import Patient
 from shroff.streams.lake_manifest import DocumentFolder, Layout
-from shroff.testing.kill import kill_at
+from tests.support.kill import kill_at
 
 log, lake, work, below, switch = sys.argv[1:]
 silent = lambda _step: None

@@ -21,8 +21,8 @@ from shroff.streams.lake import Objects, Patient
 from shroff.streams.lake_manifest import read_state
 from tests.contracts.test_lake_places import bucket_of, own
 from tests.contracts.test_lake_written import LAYOUT, log_of
-from tests.effort import times
-from tests.unit.projects import NOW_MS
+from tests.support.effort import times
+from tests.support.projects import NOW_MS
 from tools.servers.proxy import Proxy
 
 FAULTS = times(8, 20)

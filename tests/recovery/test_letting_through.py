@@ -16,11 +16,11 @@ from shroff.app import project as app
 from shroff.engine.let_through import LET_THROUGH, LetThrough
 from shroff.log.state import snapshots
 from shroff.models.registry import Registry
-from shroff.testing.kill import KillSwitch
 from shroff.worker import ingest
-from tests.effort import times
-from tests.unit.linear import in_force, named
-from tests.unit.trained import train
+from tests.support.effort import times
+from tests.support.kill import KillSwitch
+from tests.support.linear import in_force, named
+from tests.support.trained import train
 
 from .harness import BATCH_SIZE, Contents, contents, in_a_process, make_project, write_events
 

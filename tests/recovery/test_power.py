@@ -1,7 +1,7 @@
 """Power fails at any moment of an `ingest`: what was answered is there, and the rest comes out as if nothing had been.
 
 The files are those that the disk may hold then: as they stood at the last sync, or with some
-of what came after it, sectors torn apart and out of order (`shroff.testing.power`).
+of what came after it, sectors torn apart and out of order (`tests.support.power`).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app import project as app
 from shroff.errors import ShroffError
 from shroff.monitoring.doctor import WRONG
-from shroff.testing.power import Named, Written
-from shroff.testing.recording import Recording
-from tests.effort import times
+from tests.support.effort import times
+from tests.support.power import Named, Written
+from tests.support.recording import Recording
 
 from .blackout import Files, Moment, Run, finished, loss, record
 from .harness import Contents, make_project, write_events

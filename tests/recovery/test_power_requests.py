@@ -22,10 +22,10 @@ from shroff.adapters.log.sqlite import VERSION, SqliteLog
 from shroff.app import project as app
 from shroff.errors import ShroffError
 from shroff.streams.log import Request
-from shroff.testing.power import Disk, Operation, Told
-from shroff.testing.recording import files_in, put_files, recording
 from shroff.testing.rows import contents
 from shroff.worker.inbox import DROP, LABELS, drop_request, labels_request
+from tests.support.power import Disk, Operation, Told
+from tests.support.recording import files_in, put_files, recording
 
 from .blackout import Files
 from .harness import make_project, write_events
@@ -34,7 +34,7 @@ EVENTS = 60
 ROUNDS = (1, 3, 1, 2, 1, 4, 1)  # requests between two looks into the inbox
 DROPPING = (4, 9)  # requests that remove an entry from quarantine; all others bring a label
 ASKED, REPLIED, OPENED = "asked", "replied", "opened"
-VERSION_1 = Path(__file__).parent.parent / "unit" / "log_version_1.sql"
+VERSION_1 = Path(__file__).parents[1] / "adapters" / "log_version_1.sql"
 Row = tuple[object, ...]
 
 

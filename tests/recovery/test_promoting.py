@@ -20,9 +20,9 @@ from shroff.app.models.promoting import Deployment
 from shroff.errors import UsageError
 from shroff.models.in_force import FILE, read_in_force
 from shroff.models.registry import Registry
-from shroff.testing.kill import KillSwitch
-from tests import forks
-from tests.unit.trained import train
+from tests.support import forks
+from tests.support.kill import KillSwitch
+from tests.support.trained import train
 from tools.servers.process import wait_until
 
 from .test_inbox import SHROFF, bank, begun, ended, events, forked, ingest, is_whole  # noqa: F401 (two are fixtures)

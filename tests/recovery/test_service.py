@@ -15,9 +15,9 @@ import pytest
 
 from shroff.app import project as app
 from shroff.examples.bank import bank
-from tests.effort import times
 from tests.recovery.harness import contents, make_project
-from tests.served import Served, key_of, started
+from tests.support.effort import times
+from tests.support.served import Served, key_of, started
 
 pytestmark = pytest.mark.slow
 

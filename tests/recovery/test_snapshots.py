@@ -12,9 +12,9 @@ import pytest
 from shroff.app import project as app
 from shroff.log.state import snapshots
 from shroff.streams.snapshots import STEPS, Snapshots
-from shroff.testing.kill import KillSwitch
 from shroff.worker.ingest import ingest
-from tests.effort import times
+from tests.support.effort import times
+from tests.support.kill import KillSwitch
 
 from .harness import BATCH_SIZE, Contents, contents, in_a_process, make_project, write_events
 

@@ -16,11 +16,11 @@ import pytest
 
 from shroff.app import project as app
 from shroff.examples.bank import bank
-from tests import forks
 from tests.recovery.faults_stores import named
 from tests.recovery.harness import make_project
 from tests.recovery.open_loop import OpenLoop, Told
-from tests.served import ENDS_S, Served, started
+from tests.support import forks
+from tests.support.served import ENDS_S, Served, started
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 

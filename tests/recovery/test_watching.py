@@ -17,9 +17,9 @@ from shroff.app.models import trainings
 from shroff.app.models.promoting import Promotions
 from shroff.app.models.retraining import DONE, Options, Progress, Watch
 from shroff.models.registry import Registry
-from shroff.testing.kill import KillSwitch
 from shroff.worker import ingest
-from tests.unit.learnable import FILES, make_project, write_days
+from tests.support.kill import KillSwitch
+from tests.support.learnable import FILES, make_project, write_days
 
 from .harness import Contents, contents, in_a_process
 

@@ -16,8 +16,8 @@ from shroff.adapters.log.sqlite import STEPS, SqliteLog
 from shroff.app import project as app
 from shroff.app.live.workings import Workings
 from shroff.streams import snapshots
-from shroff.testing.kill import KillSwitch
-from tests.effort import times
+from tests.support.effort import times
+from tests.support.kill import KillSwitch
 
 from .harness import Contents, contents, in_a_process, ingest_in_a_process, is_told, make_project, write_events
 

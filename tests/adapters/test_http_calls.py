@@ -1,0 +1,143 @@
+"""HTTP calls that leave: by which way, whom they trust, and when they end."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from http.client import HTTPConnection, HTTPSConnection
+
+import pytest
+
+from shroff.adapters.http_calls import Calls
+from shroff.adapters.people.oidc import provider_of
+from shroff.adapters.registry.http import HttpRegistry
+from shroff.adapters.sinks.webhook import WebhookSink
+from shroff.app import project as app
+from shroff.errors import SchemasAwayError, StorageError, TransientError, UsageError
+from shroff.project.settings.systems import System, Systems
+from tests.contracts.receivers import receiver
+from tests.support.projects import FILES
+
+PROXY = "http://proxy.bank:3128"
+VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch):
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+def way(connection: HTTPConnection) -> str:
+    """The host that is connected to, and the one behind it."""
+    return f"{connection.host}:{connection.port} {getattr(connection, '_tunnel_host', None) or ''}".strip()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "host", "proxy", "variables", "found"),
+    [
+        ("https", "hook.example", "", {}, "hook.example:443"),
+        ("https", "hook.example", PROXY, {}, "proxy.bank:3128 hook.example"),
+        ("https", "hook.example", "", {"HTTPS_PROXY": PROXY}, "proxy.bank:3128 hook.example"),
+        ("https", "hook.example", "", {"https_proxy": "proxy.bank:3128"}, "proxy.bank:3128 hook.example"),
+        ("https", "hook.example", "", {"ALL_PROXY": PROXY}, "proxy.bank:3128 hook.example"),
+        ("https", "hook.example", "", {"HTTP_PROXY": PROXY}, "hook.example:443"),
+        ("https", "hook.example", "", {"HTTPS_PROXY": PROXY, "NO_PROXY": ".example"}, "hook.example:443"),
+        ("https", "hook.example", "none", {"HTTPS_PROXY": PROXY}, "hook.example:443"),
+        ("https", "hook.example", PROXY, {"NO_PROXY": "*"}, "proxy.bank:3128 hook.example"),
+        ("http", "hook.example", "", {"http_proxy": PROXY}, "proxy.bank:3128"),
+        ("https", "127.0.0.1", PROXY, {"HTTPS_PROXY": PROXY}, "127.0.0.1:443"),
+    ],
+)
+def test_the_settings_and_then_the_environment_say_by_which_way(monkeypatch, scheme, host, proxy, variables, found):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    connection = Calls(proxy=proxy).connection(scheme, host, None)
+
+    assert way(connection) == found
+    assert isinstance(connection, HTTPSConnection) == (scheme == "https")
+
+
+@pytest.mark.parametrize("proxy", ["https://proxy.bank", "socks5://u:secret@proxy.bank", "http://:3128", "http://a:x"])
+def test_an_address_that_is_no_http_proxy_is_refused_without_being_shown(proxy):
+    with pytest.raises(UsageError, match="the address of an HTTP proxy is") as found:
+        Calls(proxy=proxy)
+
+    assert "secret" not in str(found.value)
+
+
+def test_a_proxy_is_told_the_whole_address_and_who_we_are():
+    with receiver() as received:
+        port = received.url.rpartition(":")[2].partition("/")[0]
+        connection = Calls(proxy=f"http://ann:s%3Acret@127.0.0.1:{port}").connection("http", "hook.example", 8080)
+        with closing(connection):
+            connection.request("POST", "/in?a=1", b"{}", {"X-One": "1"})
+            connection.getresponse().read()
+
+    ((headers, body),) = received.calls
+    assert received.paths == ["http://hook.example:8080/in?a=1"]
+    assert (headers["host"], headers["x-one"], body) == ("hook.example:8080", "1", b"{}")
+    assert headers["proxy-authorization"] == "Basic YW5uOnM6Y3JldA=="
+
+
+def test_certificates_are_those_of_the_file_or_of_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    connection = Calls().connection("https", "hook.example", None)
+
+    assert connection._context.cert_store_stats()["x509"] == 0
+    with pytest.raises(UsageError, match=r"none\.pem cannot be read as certificates"):
+        Calls(ca=str(tmp_path / "none.pem"))
+
+
+def test_what_is_said_once_holds_for_all_that_is_called_and_its_own_settings_come_first(tmp_path):
+    systems = Systems(http=System("http", {"proxy": PROXY, "timeout": "3s"}))
+    hook = systems.called(
+        System("webhook", {"url": "https://a.example", "secret": "x" * 32, "timeout": "1s"}), tmp_path
+    )
+    registry = systems.called(System("registry", {"url": "http://b.example"}), tmp_path)
+    sign_in = {"issuer": "https://c.example", "client_id": "shroff", "roles": {}, "proxy": "none"}
+    provider = provider_of(systems.called(System("oidc", sign_in), tmp_path))
+    made = WebhookSink("hook", hook.options)._made(), HttpRegistry("http://b.example", Calls.of(registry.options))
+
+    assert (way(made[0]), made[0].timeout) == ("proxy.bank:3128 a.example", 1.0)
+    assert made[1]._calls.timeout_s == 3.0
+    assert way(made[1]._calls.connection("http", "b.example", None)) == "proxy.bank:3128"
+    assert way(provider._calls.connection("https", "c.example", None)) == "c.example:443"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_files_are_named_from_the_folder_and_only_what_is_encrypted_has_certificates(tmp_path, scheme):
+    systems = Systems(http=System("http", {"ca": "certs/ca.pem"}))
+    found = systems.called(System("webhook", {"url": f"{scheme}://a.example"}), tmp_path).options
+
+    assert found.get("ca") == (str(tmp_path / "certs/ca.pem") if scheme == "https" else None)
+
+
+def test_an_answer_that_drips_ends_when_its_time_is_over():
+    told = {"issuer": "http://127.0.0.1", "client_id": "shroff", "roles": {}, "timeout": "200ms"}
+    with receiver() as received:
+        received.answers += ["drip", "drip"]
+        with (
+            closing(HttpRegistry(received.url, Calls(timeout_s=0.2))) as registry,
+            pytest.raises(SchemasAwayError, match="does not answer in time"),
+        ):
+            registry.register("payments", "{}")
+        with pytest.raises(TransientError, match=r"no answer within 0\.2 s"):
+            provider_of(System("oidc", told))._fetch("POST", received.url, {}, b"{}")
+
+
+def test_requests_of_a_lake_in_a_bucket_go_through_the_proxy_of_the_project(monkeypatch, tmp_path):
+    for name, value in {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}.items():
+        monkeypatch.setenv(name, value)
+    with receiver() as received:
+        received.answers = [403]
+        (tmp_path / "shroff.yaml").write_text(
+            FILES["shroff.yaml"] + f"http: {{ proxy: '{received.url.removesuffix('/hooks/key-in-path')}' }}\n"
+            "lake: { to: s3://bucket/p, endpoint: 'http://store.bank.example', region: eu }\n",
+            encoding="utf-8",
+        )
+        with app.open(tmp_path).lake() as lake, pytest.raises(StorageError, match="refuses a"):
+            lake.objects.delete("a")
+
+    assert received.paths == ["http://store.bank.example/bucket?delete"]

@@ -1,0 +1,479 @@
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+from contextlib import suppress
+
+import msgspec
+import pytest
+
+from shroff.adapters.databases import sqlite_file
+from shroff.adapters.databases.sqlite_file import storage_error
+from shroff.adapters.log.sqlite import STEPS, SqliteLog
+from shroff.errors import LogBusyError, StorageError, TransientError, UsageError
+from shroff.streams.log import Batch, PersonalValue
+from shroff.testing.rows import contents, everything, payments, record
+from tests.support import forks
+from tests.support.kill import KillSwitch, kill_at
+
+BEFORE_THE_COMMIT = STEPS[:-1]
+
+APPEND_AND_DIE = """
+import pathlib, sys
+from shroff.adapters.log.sqlite import STEPS, SqliteLog
+from shroff.testing.rows import everything
+from tests.support.kill import kill_at
+log = SqliteLog(pathlib.Path(sys.argv[1]), on_step=kill_at(sys.argv[2], STEPS))
+for first in (1, 4, 7):
+    log.append(everything(first))
+    print(log.last_seq(), flush=True)
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "log.db"
+
+
+def logged(path, *batches):
+    with_batches = SqliteLog(path)
+    for batch in batches:
+        with_batches.append(batch)
+    with_batches.close()
+    return path
+
+
+# Steps and kills
+
+
+def test_steps_are_told_in_order(path):
+    told = []
+    log = SqliteLog(path, on_step=told.append)
+    log.append(everything(1))
+    log.close()
+
+    assert tuple(told) == STEPS
+
+
+@pytest.mark.parametrize("step", BEFORE_THE_COMMIT)
+@pytest.mark.parametrize("trouble", [RuntimeError, KeyboardInterrupt])
+def test_what_goes_wrong_before_the_commit_leaves_nothing(path, step, trouble):
+    def stumble(told):
+        if armed and told == step:
+            raise trouble
+
+    armed = False
+    log = SqliteLog(path, on_step=stumble)
+    log.append(everything(1))
+    before = contents(log)
+    armed = True
+    with pytest.raises(trouble):
+        log.append(everything(4))
+    assert contents(log) == before
+
+    armed = False
+    log.append(everything(4))
+    assert log.last_seq() == 6
+    log.close()
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_kill_at_any_step_loses_nothing_that_was_acknowledged(path, step):
+    #  commits   1 .. 3     4 .. 6                    7 .. 9
+    #  kill                 at a step of this one
+    died = subprocess.run(
+        [forks.PYTHON, "-c", APPEND_AND_DIE, str(path), f"{step}:2"], capture_output=True, check=False
+    )
+    assert (died.returncode, died.stdout, died.stderr) == (-signal.SIGKILL, b"3\n", b"")
+
+    log = SqliteLog(path)
+    last = 6 if step == "after commit" else 3
+    assert log.last_seq() == last
+    log.append(everything(last + 1))
+    undisturbed = SqliteLog(path.with_name("other.db"))
+    for first in range(1, last + 2, 3):
+        undisturbed.append(everything(first))
+    assert contents(log) == contents(undisturbed)
+    undisturbed.close()
+    log.close()
+
+
+def test_a_kill_switch_counts_the_times_of_its_step():
+    ended = []
+    switch = KillSwitch("events", 2, end=lambda: ended.append(switch.count))
+    for step in ("begin", "events", "begin", "events", "events"):
+        switch(step)
+
+    assert ended == [0]
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("comit:1", "there is no step 'comit'"),
+        ("before comit:1", "Did you mean before commit?"),
+        ("begin", "found ''"),
+        ("begin:0", "found '0'"),
+        ("begin:-1", "found '-1'"),
+    ],
+)
+def test_a_kill_switch_is_read_from_text_or_refused(text, words):
+    with pytest.raises(UsageError, match=words.replace("?", r"\?")):
+        kill_at(text, STEPS)
+    assert kill_at("before commit:3", STEPS).count == 3
+
+
+# One writer, many readers
+
+
+def test_a_second_writer_reads_who_has_the_log(path):
+    log = SqliteLog(path)
+    with pytest.raises(LogBusyError, match=rf"log.db is being written by process {os.getpid()}.* Stop that process"):
+        SqliteLog(path)
+    log.close()
+
+
+def test_a_log_that_could_not_be_opened_leaves_the_place_free(path):
+    path.write_bytes(b"no database at all" * 400)
+    for _ in range(2):
+        with pytest.raises(StorageError, match="no SQLite database"):
+            SqliteLog(path)
+
+
+def test_a_reader_reads_a_log_whose_writer_was_killed(path):
+    log = SqliteLog(path)
+    log.append(everything(1))
+    copy = path.parent / "copy"
+    copy.mkdir()
+    for name in ("log.db", "log.db-wal"):
+        shutil.copy(path.parent / name, copy / name)
+    reader = SqliteLog(copy / "log.db", read_only=True)
+
+    assert contents(reader) == contents(log)
+    assert (copy / "log.db-wal").stat().st_size > 0
+    reader.close()
+    log.close()
+
+
+def test_a_reader_takes_no_lock_and_changes_nothing(path):
+    logged(path, everything(1))
+    bytes_before = path.read_bytes()
+    reader = SqliteLog(path, read_only=True)
+    writer = SqliteLog(path)
+    writer.append(everything(4))
+
+    assert reader.last_seq() == 6
+    reader.close()
+    assert path.read_bytes() == bytes_before
+    writer.close()
+
+
+def test_a_program_that_holds_the_file_is_waited_for_and_then_named(path, monkeypatch):
+    monkeypatch.setattr("shroff.adapters.databases.sqlite_file.BUSY_S", 0.05)
+    log = SqliteLog(path)
+    shell = sqlite3.connect(path, isolation_level=None)
+    shell.execute("BEGIN IMMEDIATE")
+    with pytest.raises(LogBusyError, match="held by another program"):
+        log.append(payments(1, 1))
+    shell.close()
+
+    log.append(payments(1, 1))
+    assert log.last_seq() == 1
+    log.close()
+
+
+def test_a_writer_gets_its_turn_among_others_that_leave_short_gaps(path):
+    # SQLite looks every 100 ms in the end, seldom meets a gap of 2 ms, and gives up after 5 s: a standby that took the
+    # lead so was told that the file is held by another program, and tried again for more than a minute.
+    SqliteLog(path).close()
+    is_held, stop, gaps = threading.Event(), threading.Event(), [0]
+
+    def keep_busy():
+        other = sqlite3.connect(path, isolation_level=None, timeout=60)
+        while not stop.is_set():
+            other.execute("BEGIN IMMEDIATE")
+            is_held.set()
+            stop.wait(0.13)
+            is_held.clear()
+            other.execute("COMMIT")
+            gaps[0] += 1
+            stop.wait(0.002)
+        other.close()
+
+    busy = threading.Thread(target=keep_busy)
+    busy.start()
+    try:
+        assert is_held.wait(60)
+        log = SqliteLog(path)
+        for first in range(1, 6):
+            assert is_held.wait(60)
+            log.append(payments(first, 1))
+    finally:
+        stop.set()
+        busy.join()
+
+    assert log.last_seq() == 5
+    assert gaps[0] < 60  # six are enough where nothing else wants the processor
+    log.close()
+
+
+def test_append_beside_a_thread_that_computes_is_not_slowed_row_by_row(path):
+    # Row by row, each statement would wait up to 5 ms for Python's lock: 8,192 rows for longer than 7 s.
+    log = SqliteLog(path)
+    stop = threading.Event()
+    thread = threading.Thread(target=_compute_until, args=(stop,))
+    thread.start()
+    began = time.monotonic()
+    log.append(payments(1, 4_096))
+    took_s = time.monotonic() - began
+    stop.set()
+    thread.join()
+
+    assert took_s < 3
+    log.close()
+
+
+def _compute_until(stop):
+    number = 0
+    while not stop.is_set():
+        number += 1
+
+
+# Files that will not do
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    # A file where the folder should be: refused to root as well.
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"cannot be opened for writing.*may write to"):
+        SqliteLog(tmp_path / "file" / "log.db")
+    with pytest.raises(StorageError, match="cannot be opened for writing"):
+        SqliteLog(tmp_path / "nowhere" / "log.db")
+
+
+def test_a_folder_in_the_place_of_the_file_is_refused(path):
+    path.mkdir()
+    with pytest.raises(StorageError, match="cannot be opened"):
+        SqliteLog(path)
+
+
+def test_a_read_only_file_is_refused_in_words(path):
+    log = SqliteLog(path)
+    log._connection.execute("PRAGMA query_only = 1")
+    with pytest.raises(StorageError, match=r"read-only. Make sure"):
+        log.append(payments(1, 1))
+    log.close()
+
+
+def test_a_reader_of_no_log_is_told_what_makes_one(path):
+    with pytest.raises(StorageError, match=r"there is no log at .*log.db.*shroff ingest"):
+        SqliteLog(path, read_only=True)
+    assert not path.exists()
+
+
+def test_a_reader_waits_for_the_tables_that_a_new_writer_makes(path):
+    path.touch()
+    made: list[SqliteLog] = []
+    maker = threading.Timer(0.2, lambda: made.append(SqliteLog(path)))
+    maker.start()
+
+    assert SqliteLog(path, read_only=True).last_seq() == 0
+    maker.join()
+    made[0].close()
+
+
+def test_a_reader_of_a_file_that_nobody_makes_tables_in_is_told_so(path, monkeypatch):
+    monkeypatch.setattr(sqlite_file, "MADE_WITHIN_S", 0.05)
+    path.touch()
+    with pytest.raises(TransientError, match=r"log.db has no tables yet: .* The next command that writes makes them"):
+        SqliteLog(path, read_only=True)
+
+
+def test_a_database_of_another_program_is_left_alone(path):
+    other = sqlite3.connect(path)
+    other.execute("CREATE TABLE recipes (name TEXT)")
+    other.close()
+    for read_only in (False, True):
+        with pytest.raises(StorageError, match="not a log of shroff"):
+            SqliteLog(path, read_only=read_only)
+
+    other = sqlite3.connect(path)
+    assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("recipes",)]
+    other.close()
+
+
+@pytest.mark.parametrize("version, words", [(999, "newer shroff"), (0, "version 0")])
+def test_tables_of_another_version_are_refused(path, version, words):
+    logged(path, everything(1))
+    shell = sqlite3.connect(path)
+    shell.execute(f"PRAGMA user_version = {version}")
+    shell.close()
+
+    with pytest.raises(StorageError, match=words):
+        SqliteLog(path)
+
+
+def test_a_process_killed_while_it_made_the_file_leaves_one_that_opens(path):
+    path.touch()
+    log = SqliteLog(path)
+    log.append(everything(1))
+    log.close()
+    assert SqliteLog(path, read_only=True).last_seq() == 3
+
+
+def test_a_damaged_file_is_refused_in_words(path):
+    logged(path, payments(1, 2_000))
+    with path.open("r+b") as file:
+        for page in range(3, path.stat().st_size // 4_096):
+            file.seek(page * 4_096)
+            file.write(b"\xff" * 4_096)
+    log = SqliteLog(path, read_only=True)
+    for use in (lambda: list(log.read()), lambda: SqliteLog(path)):
+        with pytest.raises(StorageError, match=r"damaged.*restore the last backup"):
+            use()
+    log.close()
+
+
+def test_a_disk_without_room_refuses_the_batch_and_the_log_goes_on(path):
+    log = SqliteLog(path)
+    log.append(everything(1))
+    before = contents(log)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    large = Batch(records=[msgspec.structs.replace(each, body=b"x" * 2_000) for each in payments(4, 2_000).records])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, hard))
+    try:
+        with pytest.raises(StorageError, match=r"log.db: (the disk fails|there is no room).*bytes free"):
+            log.append(large)
+        assert contents(log) == before
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    log.append(large)
+    assert log.last_seq() == 2_003
+    log.close()
+
+
+class FailingCommit:
+    """A connection whose commit fails as a disk that cannot flush makes it fail."""
+
+    def __init__(self, connection, code):
+        self._connection, self._code = connection, code
+
+    def __getattr__(self, name):
+        return getattr(self._connection, name)
+
+    def execute(self, sql, values=()):
+        if sql == "COMMIT":
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = self._code
+            raise error
+        return self._connection.execute(sql, values)
+
+
+def test_after_a_failed_flush_the_log_answers_nothing_until_it_is_opened_again(path):
+    log = SqliteLog(path)
+    log.append(everything(1))
+    log._connection = FailingCommit(log._connection, sqlite3.SQLITE_IOERR_FSYNC)
+    with pytest.raises(StorageError, match="opened again"):
+        log.append(everything(4))
+    for ask in (log.last_seq, log.outbox, lambda: log.append(everything(4))):
+        with pytest.raises(StorageError, match="opened again"):
+            ask()
+    log.close()
+
+    log = SqliteLog(path)
+    assert log.last_seq() == 3
+    log.close()
+
+
+def test_every_failure_of_sqlite_has_its_words(path):
+    error = sqlite3.OperationalError("something new")
+    error.sqlite_errorcode = sqlite3.SQLITE_NOLFS
+    assert "something new" in str(storage_error(error, path))
+
+
+# What people and the disk see
+
+
+def test_tables_are_read_by_people(path):
+    logged(path, everything(1))
+    shell = sqlite3.connect(path)
+    tables = {name for (name,) in shell.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    amounts = shell.execute("SELECT kind, type, id, json_extract(body, '$.amount') FROM events").fetchall()
+    documents = shell.execute("SELECT outcome, json_extract(document, '$.seq') FROM decisions").fetchall()
+    shell.close()
+
+    assert {"events", "decisions", "flags", "hits", "quarantine", "waiting_labels", "outbox", "offsets"} < tables
+    assert amounts == [("event", "payment", f"p-{seq}", seq) for seq in (1, 2, 3)]
+    assert documents == [("approve", 1), ("approve", 2), ("approve", 3)]
+
+
+def test_a_commit_is_flushed_and_the_log_is_checkpointed_between_batches_only(path):
+    log = SqliteLog(path)
+    (synchronous,) = log._connection.execute("PRAGMA synchronous").fetchone()
+    empty = path.stat().st_size
+    for first in range(1, 10_001, 2_500):
+        log.append(payments(first, 2_500))
+    before = path.stat().st_size
+    log.maintain()
+
+    assert synchronous == 2
+    assert before == empty
+    assert path.stat().st_size > before + 10_000 * 100
+    log.close()
+
+
+def test_a_log_that_is_only_maintained_now_and_then_keeps_its_write_ahead_log_short(path):
+    log = SqliteLog(path)
+    for seq in range(1, 1_001):
+        log.append(Batch(records=[record(seq)]))
+        log.maintain()
+
+    assert path.with_name("log.db-wal").stat().st_size < 16_000_000
+    assert log.last_seq() == 1_000
+    log.close()
+
+
+def test_what_is_erased_is_in_no_byte_of_the_files(tmp_path):
+    log = SqliteLog(tmp_path / "log.db")
+    value = "ann.was.here@example.org"
+    log.append(Batch(personal=[PersonalValue("payment", f"p-{number}", "email", value) for number in range(500)]))
+    log.append(payments(1, 50))
+
+    def found() -> int:
+        return sum(file.read_bytes().count(value.encode()) for file in tmp_path.iterdir())
+
+    assert found() > 0
+    log.append(Batch(erased=[("payment", f"p-{number}") for number in range(500)]))
+    assert found() == 0
+    log.close()
+
+
+def test_a_log_that_is_closed_in_the_middle_of_a_question_waits_for_it(tmp_path):
+    #  what reads ahead asks in a thread of its own, and whoever fails meanwhile closes the log
+    slow = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 300000) SELECT count(*) FROM n"
+    log, found = SqliteLog(tmp_path / "log.db"), []
+    began = threading.Event()
+
+    def ask():
+        began.set()
+        with suppress(StorageError):  # closed before it began
+            found.append(log._ask(slow))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    began.wait()
+    while not log._asking.locked() and asking.is_alive():
+        pass
+    log.close()
+    asking.join()
+
+    assert found in ([], [[(300_000,)]])
+    with pytest.raises(StorageError, match="was closed"):
+        log.last_seq()

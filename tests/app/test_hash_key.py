@@ -1,0 +1,156 @@
+"""The key of hashed fields: made once and as a whole, and never silently another one."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from shroff import config
+from shroff.app import project as app
+from shroff.cli.main import run
+from shroff.config import Places
+from shroff.errors import StorageError
+from shroff.events.hash_keys import hasher
+from tests.support.projects import FILES
+
+HASHED = FILES["events.yaml"].replace("card: text?", "card: text? hashed")
+LINE = '{"id":"%s","at":"2026-03-01T12:00:00Z","card":"4111111111111111","amount":"5.00"}\n'
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "small"
+    for name, text in {**FILES, "events.yaml": HASHED}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    (folder / "one.jsonl").write_text(LINE % "1")
+    (folder / "two.jsonl").write_text(LINE % "2")
+    return folder
+
+
+def ingest(folder: Path, name: str) -> int:
+    return run(["-C", str(folder), "ingest", str(folder / name), "--as", "payment"])
+
+
+def test_a_key_is_for_its_owner_only_and_stays(tmp_path):
+    places = Places(tmp_path)
+    first = hasher(places)("4111111111111111")
+
+    assert stat.S_IMODE(places.hash_key.stat().st_mode) == 0o600
+    assert hasher(places)("4111111111111111") == first
+    assert [one.name for one in places.state.iterdir()] == ["hash.key"]
+
+
+def test_a_stop_while_the_key_is_written_leaves_none(tmp_path, monkeypatch):
+    def stop(_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(config.os, "fsync", stop)
+        with pytest.raises(KeyboardInterrupt):
+            hasher(Places(tmp_path))("x")
+
+    assert not Places(tmp_path).hash_key.exists()
+    assert hasher(Places(tmp_path))("x").startswith("hashed:")
+
+
+def test_what_a_kill_leaves_beside_the_key_goes_an_hour_later(tmp_path, monkeypatch):
+    places = Places(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", lambda *_, **__: None)
+        hasher(places)("x")
+    (left,) = (one for one in places.state.iterdir() if one != places.hash_key)
+    hasher(places)("x")
+    assert left.exists(), "another process may be making it"
+    os.utime(left, (1, 1))
+    hasher(places)("x")
+
+    assert not left.exists()
+    assert places.hash_key.exists()
+
+
+def test_of_two_processes_that_make_the_key_the_first_one_holds(tmp_path, monkeypatch):
+    places, link = Places(tmp_path), os.link
+
+    def late(source, target):
+        Path(target).write_text("ab" * 32 + "\n")
+        link(source, target)
+
+    monkeypatch.setattr(config.os, "link", late)
+    hasher(places)("x")
+
+    assert places.hash_key.read_text() == "ab" * 32 + "\n"
+
+
+def test_a_key_is_made_where_the_file_system_has_no_links(tmp_path, monkeypatch):
+    def unable(_source, _target):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(config.os, "link", unable)
+    hasher(Places(tmp_path))("x")
+
+    assert [one.name for one in Places(tmp_path).state.iterdir()] == ["hash.key"]
+
+
+@pytest.mark.parametrize("content", [b"", b"zz\n", b"ab\n", b"\xff\xfe", "schlüssel".encode()])
+def test_a_file_that_holds_no_key_is_a_clear_error(tmp_path, content):
+    places = Places(tmp_path)
+    places.state.mkdir()
+    places.hash_key.write_bytes(content)
+
+    with pytest.raises(StorageError, match=r"hash.key holds no key. Restore it from a backup"):
+        hasher(places)("x")
+
+
+def test_a_key_that_cannot_be_read_is_a_clear_error(tmp_path):
+    Places(tmp_path).hash_key.mkdir(parents=True)
+
+    with pytest.raises(StorageError, match="cannot be read"):
+        hasher(Places(tmp_path))("x")
+
+
+def test_a_lost_key_is_not_replaced(project, capsys):
+    assert ingest(project, "one.jsonl") == 0
+    key = project / ".shroff" / "hash.key"
+    kept = key.read_text()
+    key.unlink()
+    capsys.readouterr()
+
+    assert ingest(project, "two.jsonl") != 0
+    assert "Restore it from a backup" in capsys.readouterr().err
+    assert not key.exists()
+    key.write_text(kept)
+    assert ingest(project, "two.jsonl") == 0
+
+
+def test_a_project_that_hashes_from_now_on_gets_a_key(project):
+    (project / "events.yaml").write_text(FILES["events.yaml"])
+    assert ingest(project, "one.jsonl") == 0
+    (project / "shroff.yaml").write_text("shroff: 1\nname: renamed\nmoney: EUR\n")
+    with app.open_exactly(project).writing():
+        pass
+    (project / "events.yaml").write_text(
+        FILES["events.yaml"].replace("amount: money }", "amount: money, iban: text? hashed }")
+    )
+
+    assert ingest(project, "two.jsonl") == 0
+    assert (project / ".shroff" / "hash.key").exists()
+
+
+def test_a_key_is_there_before_the_log_says_that_values_are_hashed(project):
+    (project / "empty.jsonl").write_text("")
+    assert ingest(project, "empty.jsonl") == 0
+
+    assert (project / ".shroff" / "hash.key").exists()
+
+
+def test_lines_of_a_file_whose_name_is_not_utf8_are_taken_and_refused_like_others(project):
+    name = os.fsdecode(b"b\xff.jsonl")
+    (project / name).write_text(LINE % "1" + LINE.replace("5.00", "bad") % "2")
+
+    assert ingest(project, name) == 4
+    with app.open_exactly(project).reading() as log:
+        assert [one.source for _, one in log.refused_list()] == ["b\\xff.jsonl"]

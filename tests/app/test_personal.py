@@ -1,0 +1,304 @@
+"""Personal fields: beside the log, in nothing that decides, shown to who names them, and erased for ever."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+
+import shroff
+from shroff.adapters.log.memory import MemoryLog
+from shroff.cases import working
+from shroff.cli.main import run
+from shroff.errors import DefinitionError, UsageError
+from shroff.replay.compare import verify_online
+from shroff.streams.log import LateEvent
+from tests.support.projects import FILES, definitions, payment, submission, writer
+
+EVENTS = """
+payment:
+  id: id
+  time: at
+  decide: true
+  fields: { id: text, at: time, card: text? hashed, amount: money, email: text? personal, name: text personal }
+entities:
+  card: { payment: card }
+"""
+ROWS = [
+    {
+        "id": f"p{n}",
+        "at": f"2026-03-01T12:0{n}:00Z",
+        "card": f"411111111111{n % 2}",
+        "amount": "5.00",
+        "name": f"Ann {n}",
+    }
+    for n in range(4)
+]
+
+
+@pytest.fixture
+def project(tmp_path):
+    folder = tmp_path / "bank"
+    for name, text in (FILES | {"events.yaml": EVENTS}).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return shroff.open(folder)
+
+
+def taken(project) -> list[object]:
+    return project.decide([{**row, "email": f"{row['id']}@example.org"} for row in ROWS], as_type="payment")
+
+
+def mistakes(changes: dict[str, str]) -> str:
+    with pytest.raises(DefinitionError) as raised:
+        definitions({"events.yaml": EVENTS, **changes})
+    return str(raised.value)
+
+
+def test_what_is_personal_is_in_no_event_decision_or_receipt(project):
+    with_values = taken(project)
+    with project.reading() as log:
+        records = [one for part in log.read() for one in part if one.kind == "event"]
+        documents = [row.document for part in log.decisions_after() for row in part]
+        beside = log.personal("payment", ["p0", "p3"])
+
+    assert not any(b"Ann" in one.body or b"example.org" in one.body for one in records)
+    assert not any(b"Ann" in one or b"example.org" in one for one in documents)
+    assert beside == {
+        "p0": {"email": "p0@example.org", "name": "Ann 0"},
+        "p3": {"email": "p3@example.org", "name": "Ann 3"},
+    }
+    assert [one.receipt for one in with_values] == [one.receipt for one in project.decide(ROWS, as_type="payment")]
+
+
+def test_the_same_event_with_other_personal_values_is_a_duplicate_and_changes_nothing(project):
+    taken(project)
+    project.decide([ROWS[0] | {"name": "Bob"}], as_type="payment")
+
+    with project.reading() as log:
+        assert log.personal("payment", ["p0"])["p0"]["name"] == "Ann 0"
+
+
+def test_a_personal_field_that_must_be_there_is_missed_and_its_value_is_not_shown(project):
+    row = {name: value for name, value in ROWS[0].items() if name != "name"}
+    (lacking,) = project.decide([row], as_type="payment")
+    (wrong,) = project.decide([ROWS[0] | {"email": ["secret@example.org"]}], as_type="payment")
+
+    assert lacking.detail == "name: expected a text of at most 65,536 bytes; it is missing"
+    assert wrong.detail.endswith("; what was found is not shown, since the field is personal")
+    assert "secret" not in wrong.detail
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"features.yaml": "card:\n  x: last(payment.email) over 1h\n"}, "reads 'email', which is personal"),
+        ({"features.yaml": "card:\n  x: this.email\n"}, "reads 'email', which is personal"),
+        ({"rules/large.yaml": FILES["rules/large.yaml"].replace("{this.amount}", "{this.name}")}, "which is personal"),
+        ({"events.yaml": EVENTS.replace("card: { payment: card }", "card: { payment: email }")}, "email is personal"),
+        ({"events.yaml": EVENTS.replace("id: text,", "id: text personal,")}, "which is no field of it"),
+        ({"events.yaml": EVENTS.replace("amount: money", "amount: money personal")}, "a personal field is text"),
+        ({"events.yaml": EVENTS.replace("text? personal", "text? personal hashed")}, "without another mark"),
+        ({"events.yaml": EVENTS.replace("text? personal", "text? persnal")}, "Did you mean personal?"),
+        ({"events.yaml": EVENTS + "tables: { t: { a: text, b: text personal } }\n"}, "a table has nothing personal"),
+    ],
+)
+def test_nothing_that_decides_reads_a_personal_field(changes, words):
+    assert words in mistakes(changes)
+
+
+def test_export_shows_what_is_named_and_nothing_else(project, capsys):
+    taken(project)
+
+    def exported(*options: str) -> list[dict[str, dict[str, str]]]:
+        assert run(["-C", str(project.places.folder), "export", "events", *options]) == 0
+        return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    assert all(set(one["payment"]) == {"id", "at", "card", "amount"} for one in exported())
+    assert [one["payment"]["email"] for one in exported("--personal", "email")] == [
+        f"p{n}@example.org" for n in range(4)
+    ]
+    assert "name" not in exported("--personal", "email")[0]["payment"]
+    assert run(["-C", str(project.places.folder), "export", "events", "--personal", "emial"]) == 2
+    assert "Did you mean email?" in capsys.readouterr().err
+    assert run(["-C", str(project.places.folder), "export", "labels", "--personal", "email"]) == 2
+
+
+def test_what_is_exported_with_its_personal_fields_comes_back_as_the_same(project, tmp_path, capsysbinary):
+    taken(project)
+    run(["-C", str(project.places.folder), "export", "events", "--personal", "email,name"])
+    (tmp_path / "copy.jsonl").write_bytes(capsysbinary.readouterr().out)
+    report = project.ingest(tmp_path / "copy.jsonl", is_hashed=True)
+
+    assert (report.events.read, report.events.duplicates) == (4, 4)
+
+
+def test_what_is_personal_stays_with_its_event_when_a_file_is_sorted(project, tmp_path):
+    (tmp_path / "day.jsonl").write_text("".join(json.dumps(row) + "\n" for row in reversed(ROWS)))
+    project.ingest(tmp_path / "day.jsonl", as_type="payment", order="time")
+
+    with project.reading() as log:
+        assert {id_: one["name"] for id_, one in log.personal("payment", ["p0", "p3"]).items()} == {
+            "p0": "Ann 0",
+            "p3": "Ann 3",
+        }
+
+
+def test_erase_takes_away_one_key_and_changes_no_receipt(project, capsys):
+    taken(project)
+    before = {one["id"]: one["receipt"] for one in project.decisions().to_pylist()}
+    for options in (["--dry-run", "--json"], ["--json"]):
+        assert run(["-C", str(project.places.folder), "erase", "card", "4111111111111", *options]) == 0
+        told = {"events": 2, "erased": 2, "quarantined": [], "mails": 0, "letters": 0}
+        assert json.loads(capsys.readouterr().out) == told
+
+    with project.reading() as log:
+        assert sorted(log.personal("payment", [f"p{n}" for n in range(4)])) == ["p0", "p2"]
+    assert {one["id"]: one["receipt"] for one in project.decisions().to_pylist()} == before
+    assert project.verify().mismatches == 0
+    assert project.erase("card", "4111111111111").erased == 0
+
+
+def test_erase_finds_what_people_wrote_in_cases_and_takes_it_away_when_asked(project, capsys):
+    project.decide([ROWS[0] | {"amount": "500.00"}, ROWS[1] | {"amount": "600.00"}], as_type="payment")
+    with project.cases() as desk:
+        for number in (1, 2):
+            working.note(desk, project.who, number, f"Ann {number} called")
+            working.attach(desk, project.who, number, "id.txt", "text/plain", b"Ann")
+    folder, key = ["-C", str(project.places.folder)], "4111111111110"
+    found = {"cases": [1], "notes": 1, "files": 1, "notes_erased": False}
+    for options, is_erased in (["--notes", "--dry-run"], False), ([], False), (["--notes"], True):
+        assert run([*folder, "erase", "card", key, "--json", *options]) == 0
+        assert found | {"notes_erased": is_erased} == {
+            name: value for name, value in json.loads(capsys.readouterr().out).items() if name in found
+        }
+
+    with project.people() as people, project.case_desk(people).store.look() as look:
+        assert [[one.words for one in look.history(number) if one.what == "note"] for number in (1, 2)] == [
+            *([""], ["Ann 2 called"])
+        ]
+        assert [len(look.attached(number)) for number in (1, 2)] == [0, 1]
+    assert run([*folder, "erase", "card", "4111111111111"]) == 0
+    assert "1 note and 1 file in 1 case about these events (2): they stay; '--notes' removes" in capsys.readouterr().out
+
+
+def test_erase_names_what_it_cannot_reach_and_what_it_does_not_know(project):
+    taken(project)
+    project.decide([ROWS[0] | {"id": "bad", "amount": "x"}], as_type="payment")
+
+    assert len(project.erase("card", "4111111111110").quarantined) == 1
+    with pytest.raises(UsageError, match=r"there is no entity 'crad'\. Did you mean card\?"):
+        project.erase("crad", "x")
+
+
+def test_quarantine_shows_bytes_that_may_be_personal_to_who_asks_for_them(project, capsys):
+    project.decide([ROWS[0] | {"id": "bad", "amount": "x"}], as_type="payment")
+    command = ["-C", str(project.places.folder), "quarantine", "show", "1"]
+
+    assert run([*command, "--json"]) == 0
+    assert "Ann" not in capsys.readouterr().out
+    assert run([*command]) == 0
+    assert "add --personal" in capsys.readouterr().out
+    assert run([*command, "--personal"]) == 0
+    assert "Ann 0" in capsys.readouterr().out
+
+
+def test_erase_beside_a_writer_is_carried_out_by_it(project):
+    taken(project)
+    with project.writing() as (held, log), project.inbox(held, log).attended():
+        other = shroff.open(project.places.folder)
+        assert other.erase("card", "4111111111110").erased == 2
+
+    with project.reading() as log:
+        assert sorted(log.personal("payment", [f"p{n}" for n in range(4)])) == ["p1", "p3"]
+
+
+def test_a_field_that_the_log_has_in_clear_does_not_become_personal(project):
+    taken(project)
+    (project.places.folder / "events.yaml").write_text(EVENTS.replace("amount: money", "amount: money, note: text?"))
+    project.reload()
+    project.decide([ROWS[0] | {"id": "n1", "note": "seen"}], as_type="payment")
+    (project.places.folder / "events.yaml").write_text(
+        EVENTS.replace("amount: money", "amount: money, note: text? personal")
+    )
+    project.reload()
+
+    with pytest.raises(DefinitionError, match="note: it is personal now, and the payment at place"):
+        project.decide([ROWS[0] | {"id": "n2"}], as_type="payment")
+
+
+# ---- events that come too late for a source which keeps them
+
+
+def later(number: int, minute: int = 0):
+    """A payment two days after those of the morning."""
+    fields = {"id": f"p{number}", "at": f"2026-03-03T12:{minute:02d}:00Z", "card": "c", "amount": "5.00"}
+    return submission("payment", number, fields)
+
+
+def keeping(log: MemoryLog):
+    found = writer(log)
+    found.keeps_late = True
+    return found
+
+
+def test_a_late_event_of_a_source_that_keeps_them_decides_nothing_and_is_in_no_window():
+    log = MemoryLog()
+    held = keeping(log)
+    held.write([later(1)])
+    before = log.last_seq()
+    (answer,) = held.write([payment(2, 1)])
+    (after,) = held.write([later(3, 1)])
+
+    assert (answer.kind, answer.seq, answer.document) == ("late", 0, None)
+    assert [(one.type, one.id) for one in log.late_after()] == [("payment", "p2")]
+    assert (log.last_seq() - before, log.counts().late, log.counts().refused) == (1, 1, 0)
+    assert msgspec.json.decode(after.document)["features"]["card.spent_1d"] == "5.00"
+    assert verify_online(log).mismatches == 0
+
+
+def test_a_late_event_that_comes_again_is_a_duplicate_and_its_id_is_taken():
+    log = MemoryLog()
+    held = keeping(log)
+    held.write([later(1)])
+    first, again, other = held.write([payment(2, 1), payment(2, 1), payment(2, 1, amount="9.00")])
+
+    assert (first.kind, again.kind, other.kind, other.is_conflict) == ("late", "duplicate", "refused", True)
+
+
+def test_a_late_event_is_known_after_a_start_and_where_it_comes_in_time():
+    store = MemoryLog()
+    held = keeping(store)
+    held.write([later(1)])
+    held.write([payment(2, 1)])
+    store.close()
+    log = MemoryLog(store.store)
+    again, other = keeping(log).write([payment(2, 1), later(2)])
+
+    assert (again.kind, other.kind, other.is_conflict) == ("duplicate", "refused", True)
+
+
+def test_a_source_that_does_not_keep_them_quarantines_late_events():
+    log = MemoryLog()
+    held = writer(log)
+    held.write([later(1)])
+    (answer,) = held.write([payment(2, 1)])
+
+    assert (answer.kind, log.counts().late, log.counts().refused) == ("refused", 0, 1)
+
+
+def test_late_events_are_exported_with_the_time_of_their_arrival(project, capsys):
+    taken(project)
+    with project.writing() as (held, _):
+        held.keeps_late = True
+        late = submission("payment", 9, {**ROWS[0], "id": "late", "at": "2026-01-01T00:00:00Z"})
+        held.write([msgspec.structs.replace(late, personal=(("name", "Ann"),))])
+    assert run(["-C", str(project.places.folder), "export", "late", "--format", "csv"]) == 0
+    header, row = capsys.readouterr().out.splitlines()
+
+    assert header == "event,id,time,arrived,fields"
+    assert row.startswith("payment,late,2026-01-01T00:00:00Z,")
+    with project.reading() as log:
+        assert isinstance(log.late("payment", ["late"])["late"], LateEvent)
+        assert log.personal("payment", ["late"]) == {"late": {"name": "Ann"}}

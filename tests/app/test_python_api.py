@@ -1,0 +1,515 @@
+"""`shroff.open(...)` in a notebook or a program: tables, decisions as values, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError, asdict
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+import shroff
+from shroff.errors import UsageError
+from shroff.replay.notebook import moment_ms
+from shroff.worker.answers import json_lines
+from tests.support import forks, projects
+
+DAY = "2026-03-01T12:"
+
+
+@pytest.fixture
+def project(tmp_path):
+    for name, text in projects.FILES.items():
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+    return shroff.open(tmp_path)
+
+
+def payment(number, minute=0, amount="5.00", **fields):
+    return {"id": f"p{number}", "at": f"{DAY}{minute:02d}:00Z", "card": "c", "amount": amount} | fields
+
+
+# ---- decide
+
+
+def test_each_event_gets_its_answer_in_order(project):
+    small, large, wrong = project.decide(
+        [payment(1), payment(2, amount=250), payment(3, amount="x")], as_type="payment"
+    )
+
+    assert (small.outcome, small.rules) == ("approve", ())
+    assert (large.outcome, large.reasons) == (
+        "review",
+        (shroff.Reason("large", "rule", "A payment of 250.00", "review"),),
+    )
+    assert (type(wrong), wrong.status, wrong.line) == (shroff.Refusal, 422, 3)
+    assert wrong.detail.startswith("amount: expected an amount in EUR")
+
+
+def test_a_decision_has_the_fields_of_its_document(project):
+    (decision,) = project.decide([payment(1)], as_type="payment")
+
+    with project.reading() as log:
+        document = log.decisions("payment", ["p1"])["p1"].document
+    assert msgspec.json.encode(asdict(decision)) == document
+
+
+def test_a_decision_cannot_be_changed(project):
+    (decision,) = project.decide([payment(1)], as_type="payment")
+
+    with pytest.raises(FrozenInstanceError):
+        decision.outcome = "decline"
+
+
+def test_events_may_name_their_type_themselves(project):
+    (decision,) = project.decide([{"payment": payment(1)}])
+
+    assert (decision.event, decision.id) == ("payment", "p1")
+
+
+def test_what_is_decided_is_durable_and_the_same_event_gets_the_same_answer(project):
+    first = project.decide([payment(1)], as_type="payment")
+
+    again = shroff.open(project.places.folder).decide([payment(1)], as_type="payment")
+
+    assert again == first
+    assert project.decisions()["id"].to_pylist() == ["p1"]
+
+
+def test_an_id_with_other_content_is_refused_and_the_rest_goes_on(project):
+    _, conflict, other = project.decide([payment(1), payment(1, amount="6.00"), payment(2)], as_type="payment")
+
+    assert (conflict.type, conflict.status) == ("id-conflict", 409)
+    assert other.id == "p2"
+
+
+def test_an_event_of_a_type_that_is_not_decided_is_undecided(project):
+    events = project.places.folder / "events.yaml"
+    events.write_text(events.read_text().replace("decide: true", "decide: false"))
+    for name in ("rules/large.yaml", "features.yaml"):
+        (project.places.folder / name).unlink()
+
+    assert shroff.open(project.places.folder).decide([payment(1)], as_type="payment") == [
+        shroff.Undecided("payment", "p1", 2)
+    ]
+
+
+@pytest.mark.parametrize("amount", [12.1, Decimal("12.10"), np.float64(12.1), np.int64(12) + np.float64(0.1)])
+def test_amounts_of_python_and_numpy_are_taken_by_their_digits(project, amount):
+    project.decide([payment(1, amount=amount)], as_type="payment")
+
+    assert project.events("payment")["amount"].to_pylist() == [Decimal("12.10")]
+
+
+def test_moments_with_a_zone_are_taken(project):
+    project.decide([payment(1) | {"at": datetime(2026, 3, 1, 12, tzinfo=UTC)}], as_type="payment")
+
+    assert project.events("payment")["at"].to_pylist() == [datetime(2026, 3, 1, 12, tzinfo=UTC)]
+
+
+@pytest.mark.parametrize(
+    "events, words",
+    [
+        ({"payment": {}}, r"event 1 is a str, not a mapping of fields\. Give a list"),
+        (pa.table({"id": ["p1"]}), r"event 1 is a ChunkedArray.*table\.to_pylist\(\)"),
+        ([payment(1, card=object())], r"event 1 cannot be written as JSON: a object is no value of a field"),
+        ([payment(1), payment(2, card="\udc00")], r"event 2 cannot be written as JSON"),
+    ],
+)
+def test_what_is_no_list_of_events_is_refused_before_anything_is_taken(project, events, words):
+    with pytest.raises(UsageError, match=words):
+        project.decide(events, as_type="payment")
+
+    assert not project.places.log.exists()
+
+
+@pytest.mark.parametrize(
+    "field, value, words",
+    [
+        ("card", b"abc", "event 2 .*: bytes are no value of a field; give text"),
+        ("card", np.bytes_(b"abc"), "are no value of a field; give text"),
+        ("amount", float("inf"), "event 2 .*: inf is no value of a field"),
+        ("amount", -np.float32("inf"), "-inf is no value of a field"),
+        ("card", {"inside": [b"abc"]}, "bytes are no value of a field"),
+    ],
+)
+def test_a_value_that_json_would_change_is_refused_before_anything_is_taken(project, field, value, words):
+    with pytest.raises(UsageError, match=words):
+        project.decide([payment(1), payment(2, **{field: value})], as_type="payment")
+    with pytest.raises(UsageError, match="no log yet"), project.reading():
+        pass
+
+
+def test_a_decision_shows_itself_in_a_notebook_with_its_texts_escaped(project):
+    (decision,) = project.decide([payment(1, id="<b>", amount=250)], as_type="payment")
+
+    shown = decision._repr_html_()
+
+    assert "&lt;b&gt;" in shown
+    assert "<td>large</td><td>review</td><td>A payment of 250.00</td>" in shown
+    assert "<td>card.spent_1d</td><td>0.00</td>" in shown
+
+
+def test_an_explanation_shows_itself_with_what_was_before(project):
+    project.decide([payment(1), payment(2, 1, amount=250)], as_type="payment")
+
+    shown = project.explain("p2")._repr_html_()
+
+    assert "<td>card.spent_1d</td><td>5.00</td><td>0.00</td><td>0.00</td><td>0.00</td><td>1</td>" in shown
+    assert "<td>large</td><td>hit</td><td>A payment goes to review when this.amount &gt; 100" in shown
+
+
+# ---- tables
+
+
+def test_features_are_those_that_the_command_writes(project, tmp_path):
+    project.decide([payment(number, number) for number in range(5)], as_type="payment")
+    out = tmp_path / "features.parquet"
+
+    project.write_features("payment", [], out)
+
+    assert project.features("payment").equals(pq.read_table(out))
+    assert project.features("payment")["card.payments_1h"].to_pylist() == [0, 1, 2, 3, 4]
+
+
+def test_features_are_written_under_names_that_are_text(project, tmp_path):
+    (tmp_path / "in.jsonl").write_bytes(msgspec.json.encode(payment(1)) + b"\n")
+
+    report = project.write_features("payment", str(tmp_path / "in.jsonl"), str(tmp_path / "out.parquet"))
+
+    assert report.rows == pq.read_table(tmp_path / "out.parquet").num_rows == 1
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.jsonl", "out.parquet.gz", "OUT.TXT"])
+def test_features_are_not_written_under_the_ending_of_another_format(project, tmp_path, name):
+    project.decide([payment(1)], as_type="payment")
+
+    with pytest.raises(UsageError, match=r"written as Parquet; name a file that ends in \.parquet"):
+        project.write_features("payment", [], tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
+def test_lines_of_files_that_give_no_event_are_a_warning(project, tmp_path):
+    file = tmp_path / "march.jsonl"
+    given = payment(1), payment(2, amount="x"), payment(1)
+    file.write_bytes(b"".join(msgspec.json.encode(one) + b"\n" for one in given))
+
+    for engine in ("batch", "online", "naive"):
+        project.warnings.clear()
+        assert project.features("payment", files=file, engine=engine).num_rows == 1
+        (words,) = project.warnings
+        counts = "2 lines of the files gave no event: 1 refused, 1 there already"
+        assert words.startswith(f"{counts}; the first is march.jsonl:2")
+
+
+def test_features_as_of_a_moment_are_the_same_values_for_the_events_up_to_it(project):
+    #  log    p1 12:01   p5 12:05   p2 12:02 (late)   fraud of p1 known 12:04   p6 12:06   p3 12:03 (late)
+    #  as_of 12:04:      p1, p2 and p3, whatever was taken between them
+    project.decide([payment(1, 1), payment(5, 5), payment(2, 2)], as_type="payment")
+    label(project, "p1", "fraud", f"{DAY}04:00Z")
+    project.decide([payment(6, 6), payment(3, 3)], as_type="payment")
+
+    whole, part = project.features("payment"), project.features("payment", as_of=f"{DAY}04:00Z")
+
+    assert part["id"].to_pylist() == ["p1", "p2", "p3"]
+    assert part.equals(whole.filter(pc.is_in(whole["id"], pa.array(["p1", "p2", "p3"]))))
+    assert part["card.payments_1h"].to_pylist() == [0, 1, 2]
+
+
+def test_an_event_at_the_very_moment_is_in(project):
+    project.decide([payment(1, 1), payment(2, 2)], as_type="payment")
+
+    assert project.features("payment", as_of=f"{DAY}02:00Z").num_rows == 2
+    assert project.features("payment", as_of=f"{DAY}01:59.999Z").num_rows == 1
+
+
+def test_features_of_files_need_no_log(project, tmp_path):
+    file = tmp_path / "march.jsonl"
+    file.write_bytes(b"".join(msgspec.json.encode(payment(number, number)) + b"\n" for number in range(3)))
+
+    table = project.features("payment", files=str(file), as_of=f"{DAY}01:00Z")
+
+    assert table["card.payments_1h"].to_pylist() == [0, 1]
+
+
+def test_events_have_typed_columns(project):
+    project.decide([payment(1), payment(2, card=None)], as_type="payment")
+
+    table = project.events("payment")
+
+    assert table.schema.field("amount").type == pa.decimal128(38, 2)
+    assert table.drop_columns("at").to_pylist() == [
+        {"seq": 2, "id": "p1", "card": "c", "amount": Decimal("5.00")},
+        {"seq": 3, "id": "p2", "card": None, "amount": Decimal("5.00")},
+    ]
+
+
+def test_events_of_all_types_are_the_rows_that_export_writes_up_to_the_moment(project):
+    project.decide([payment(1, 1), payment(2, 2)], as_type="payment")
+
+    assert project.events()["id"].to_pylist() == ["p1", "p2"]
+    assert project.events(as_of=f"{DAY}01:00Z")["id"].to_pylist() == ["p1"]
+
+
+def test_tables_of_a_log_without_rows_have_their_columns(project):
+    project.decide([payment(1)], as_type="payment")
+
+    assert project.labels().column_names == ["event", "id", "seq", "verdict", "source", "known_at", "reason", "amount"]
+    assert project.features("payment", as_of="2020-01-01").schema == project.features("payment").schema
+
+
+def test_the_accuracy_of_a_flag_follows_from_the_verdict_in_force_of_its_event(project):
+    #  p1 … p6 are flagged   p1: nothing is said   p2: genuine   p3: fraud   p4: genuine, then fraud by the bank
+    #  p5: fraud by the bank, which a later label of a weaker source does not touch   p6: fraud, then unclear
+    project.decide([payment(number, number, amount="500.00") for number in range(1, 7)], as_type="payment")
+    label(project, "p2", "genuine", f"{DAY}10:00Z", "customer")
+    label(project, "p3", "fraud", f"{DAY}11:00Z")
+    label(project, "p4", "genuine", f"{DAY}12:00Z", "customer")
+    label(project, "p4", "fraud", f"{DAY}13:00Z", "chargeback")
+    label(project, "p5", "fraud", f"{DAY}14:00Z", "chargeback")
+    label(project, "p5", "genuine", f"{DAY}15:00Z", "import")
+    label(project, "p6", "fraud", f"{DAY}16:00Z")
+    label(project, "p6", "unclear", f"{DAY}17:00Z")
+
+    pending, false, right = "PENDING_CONFIRMATION", "FALSE_ALARM", "ACCURATE_PREDICTION"
+    table = project.flags()
+    assert table["event"].to_pylist() == [f"payment/p{number}" for number in range(1, 7)]
+    assert table["accuracy"].to_pylist() == [pending, false, right, right, right, pending]
+    assert [moment.minute for moment in table["updated"].to_pylist()] == [1, 10, 11, 13, 14, 17]
+    out = subprocess.run(
+        [str(forks.SHROFF), "-C", project.places.folder, "export", "flags", "--as-of", f"{DAY}12:30Z"],
+        capture_output=True,
+        check=True,
+    )
+    found = [json.loads(line) for line in out.stdout.splitlines()]
+    assert [one["id"] for one in found] == [f"{one['seq']}-{one['rule']}" for one in found] == table["id"].to_pylist()
+    assert [one["created"] for one in found] == [one["time"] for one in found]
+    assert [one["fields"]["card"] for one in found] == [json.loads(one)["card"] for one in table["fields"].to_pylist()]
+    assert [one["accuracy"] for one in found] == [pending, false, right, false, pending, pending]
+    assert [one["updated"][14:16] for one in found] == ["01", "10", "11", "12", "05", "06"]
+    assert project.verify().mismatches == 0
+
+
+def label(project, event, verdict, known_at, source="import"):
+    rows = {"event": event, "verdict": verdict, "source": source, "known_at": known_at}
+    file = project.places.folder / "labels.jsonl"
+    file.write_bytes(msgspec.json.encode(rows) + b"\n")
+    project.ingest(file, as_type="label")
+
+
+def test_labels_as_of_a_moment_are_the_verdicts_in_force_then(project):
+    #  day      1      2              3               4
+    #  p1       paid   fraud (chargeback)   genuine (analyst, weaker)
+    #  p2       paid                  fraud           genuine
+    project.decide([payment(1), payment(2)], as_type="payment")
+    label(project, "p1", "fraud", "2026-03-02T00:00:00Z", "chargeback")
+    label(project, "p1", "genuine", "2026-03-03T00:00:00Z", "analyst")
+    label(project, "p2", "genuine", "2026-03-04T00:00:00Z")
+    label(project, "p2", "fraud", "2026-03-03T00:00:00Z")
+
+    def verdicts(as_of=None):
+        table = project.labels(as_of=as_of)
+        return dict(zip(table["id"].to_pylist(), table["verdict"].to_pylist(), strict=True))
+
+    assert verdicts("2026-03-01T23:59:59Z") == {}
+    assert verdicts("2026-03-02") == {"p1": "fraud"}
+    assert verdicts("2026-03-03") == {"p1": "fraud", "p2": "fraud"}
+    assert verdicts() == verdicts(date(2026, 3, 4)) == {"p1": "fraud", "p2": "genuine"}
+
+
+def test_decisions_and_flags_are_the_rows_that_export_writes(project):
+    project.decide([payment(1, amount=250)], as_type="payment")
+
+    assert project.decisions()["rules"].to_pylist() == [["large"]]
+    assert project.flags()["reason"].to_pylist() == ["A payment of 250.00"]
+
+
+@pytest.mark.parametrize("call", [lambda p: p.features("payement"), lambda p: p.events("payement")])
+def test_a_type_that_is_not_there_is_named_with_the_nearest(project, call):
+    project.decide([payment(1)], as_type="payment")
+
+    with pytest.raises(UsageError, match=r"'payement' is no event type\. Did you mean payment\?"):
+        call(project)
+
+
+def test_an_engine_that_is_not_there_is_refused(project):
+    project.decide([payment(1)], as_type="payment")
+
+    with pytest.raises(UsageError, match="there is no engine 'fast'"):
+        project.features("payment", engine="fast")
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "2026-06-30",
+        "2026-06-30T00:00:00Z",
+        "2026-06-30T02:00:00+02:00",
+        "1782777600000",
+        date(2026, 6, 30),
+        datetime(2026, 6, 30, tzinfo=UTC),
+        datetime(2026, 6, 30),  # noqa: DTZ001  without a zone it is in UTC, as in Parquet
+    ],
+)
+def test_a_moment_may_be_written_in_many_ways(moment):
+    assert moment_ms(moment) == 1_782_777_600_000
+
+
+def test_moments_without_a_zone_are_in_utc_and_durations_are_seconds():
+    class Nothing(datetime):
+        def __ne__(self, _other):
+            return True
+
+        __hash__ = datetime.__hash__
+
+    values = {
+        "naive": datetime(2026, 3, 1, 10),  # noqa: DTZ001 - that is the point
+        "numpy": np.datetime64("2026-03-01T10:00:00.250000000"),
+        "nothing": np.datetime64("NaT"),
+        "pandas nothing": Nothing(2026, 3, 1),
+        "wait": timedelta(seconds=90),
+        "numpy wait": np.timedelta64(1_500_000_000, "ns"),
+    }
+
+    (line,) = json_lines([values])
+    assert json.loads(line) == {
+        "naive": "2026-03-01T10:00:00Z",
+        "numpy": "2026-03-01T10:00:00.250000Z",
+        "nothing": None,
+        "pandas nothing": None,
+        "wait": 90.0,
+        "numpy wait": 1.5,
+    }
+
+
+@pytest.mark.parametrize("at", [datetime(2026, 3, 1, 12), np.datetime64("2026-03-01T12:00:00", "ns")])  # noqa: DTZ001 - UTC
+def test_an_event_may_have_a_time_without_a_zone(project, at):
+    project.decide([payment(1) | {"at": at}], as_type="payment")
+
+    assert project.events("payment")["at"].to_pylist() == [datetime(2026, 3, 1, 12, tzinfo=UTC)]
+
+
+def test_engines_may_be_named_in_one_text(project):
+    project.decide([payment(1)], as_type="payment")
+
+    assert project.verify("batch").mismatches == 0
+    assert project.verify("online, naive").events == 1
+    with pytest.raises(UsageError, match="there is no engine 'bach'"):
+        project.verify("bach")
+
+
+def test_an_event_type_that_is_none_is_named_without_an_option(project):
+    with pytest.raises(UsageError, match=r"^'pay' is no event type\. "):
+        project.decide([payment(1)], as_type="pay")
+
+
+@pytest.mark.parametrize("moment", ["yesterday", "2026-13-01", "2026-06-30T00:00:00", "", 5])
+def test_what_is_no_moment_is_refused(moment):
+    with pytest.raises(UsageError, match=r"^as_of: .*A day such as '2026-06-30' is its start, UTC\.$"):
+        moment_ms(moment)
+
+
+def test_what_is_no_text_is_named_as_it_is():
+    with pytest.raises(UsageError, match=r"^as_of: expected a day or a moment, found 5\. "):
+        moment_ms(5)
+
+
+def test_a_label_is_recorded_by_hand(project):
+    project.decide([payment(1)], as_type="payment")
+
+    known_at = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
+    project.label("payment/p1", "fraud", source="analyst", known_at=known_at, reason="called", amount=Decimal("5.00"))
+
+    (row,) = project.labels().to_pylist()
+    assert row | {"seq": 0} == {
+        "event": "payment",
+        "id": "p1",
+        "seq": 0,
+        "verdict": "fraud",
+        "source": "analyst",
+        "known_at": known_at,
+        "reason": "called",
+        "amount": Decimal("5.00"),
+    }
+
+
+# ---- the rest
+
+
+@pytest.mark.parametrize(
+    "known_at",
+    [
+        datetime(2026, 4, 1, 12),  # noqa: DTZ001 - that is the point
+        datetime(2026, 4, 1, 12, tzinfo=UTC),
+        "2026-04-01T14:00:00+02:00",
+    ],
+)
+def test_a_label_is_known_at_a_moment_that_is_in_utc_without_a_zone(project, known_at):
+    project.decide([payment(1)], as_type="payment")
+
+    assert project.label("p1", "fraud", known_at=known_at, amount=Decimal("1E+2")).kind == "taken"
+    (row,) = project.labels().to_pylist()
+    assert (row["known_at"], row["amount"]) == (datetime(2026, 4, 1, 12, tzinfo=UTC), Decimal("100.00"))
+
+
+@pytest.mark.parametrize("call", ["retry", "drop"])
+@pytest.mark.parametrize("number", ["x", "1", 1.0, True])
+def test_what_is_no_number_of_an_entry_is_refused_before_it_is_asked(project, call, number):
+    project.decide([payment(1)], as_type="payment")
+    with pytest.raises(UsageError, match="named by their numbers"):
+        getattr(project, call)([number])
+    with project.reading() as log:
+        assert log.asked() == []
+
+
+def test_an_order_that_there_is_not_is_refused(project, tmp_path):
+    with pytest.raises(UsageError, match=r"there is no order 'nonsense'. There are file and time"):
+        project.ingest(tmp_path / "a.jsonl", order="nonsense")
+
+
+@pytest.mark.parametrize("sample", [0, -1])
+def test_a_sample_of_no_events_is_refused(project, sample):
+    project.decide([payment(1)], as_type="payment")
+    with pytest.raises(UsageError, match=f"at least, not {sample}"):
+        project.verify(sample=sample)
+
+
+def test_a_folder_that_is_not_there_opens_no_project_above_it(project):
+    with pytest.raises(UsageError, match=r"there is no folder .*/mybnak\."):
+        shroff.open(project.places.folder / "mybnak")
+
+
+def test_a_replay_says_whether_it_matches(project):
+    (decision,) = project.decide([payment(1)], as_type="payment")
+
+    replayed = project.replay("p1")
+
+    assert replayed.match
+    assert replayed.receipt == decision.receipt
+    assert not replayed._replace(computed=msgspec.structs.replace(replayed.computed, document=b"{}")).match
+
+
+def test_a_project_names_its_folder_and_a_check_its_counts(project):
+    assert repr(project) == f"<shroff project {project.places.folder}>"
+    assert repr(project.check()) == "CheckReport(errors=(), warnings=(), tests=0)"
+
+
+@pytest.mark.parametrize("name", shroff.__all__)
+def test_every_public_name_is_found(name):
+    assert getattr(shroff, name)
+
+
+@pytest.mark.slow
+def test_opening_a_project_loads_no_pyarrow(project):
+    code = f"import shroff, sys; shroff.open({str(project.places.folder)!r}); print('pyarrow' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

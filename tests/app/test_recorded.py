@@ -1,0 +1,247 @@
+"""What is asked of the log by commands and programs is in the record, in the transaction that asks it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from shroff import config
+from shroff.app import project as app
+from shroff.app.project import Project
+from shroff.app.rules.rule_drafts import Author
+from shroff.cli.main import run
+from shroff.errors import LogBusyError, StorageError, UsageError
+from shroff.models.registry import Registry
+from shroff.people.audit import Row
+from shroff.people.store import rows_of
+from shroff.project.lists import Entry
+from shroff.worker import inbox
+from tests.app.test_models_in_force import POLICY
+from tests.app.test_personal import EVENTS, FILES, ROWS
+from tests.support.trained import train
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    folder = tmp_path / "bank"
+    for name, text in (FILES | {"events.yaml": EVENTS}).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    found = app.open(folder)
+    found.decide(ROWS, as_type="payment")
+    return found
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Project:
+    """A project with a list."""
+    made, _ = app.make_project(tmp_path / "shop", "payments")
+    return made
+
+
+def record(project: Project) -> list[Row]:
+    with project.people() as desk:
+        return list(rows_of(desk.store))
+
+
+def told(project: Project) -> list[tuple[str, str, str, object]]:
+    return [(row.via, row.action, row.subject, json.loads(row.after)) for row in record(project)]
+
+
+def waiting(project: Project) -> list[str]:
+    with project.reading() as log:
+        return [request.kind for request in log.asked()]
+
+
+def test_a_label_is_recorded_by_the_way_it_came(project, capsys):
+    project.label("payment/p0", "fraud", source="chargeback")
+    assert run(["-C", str(project.places.folder), "label", "payment/p1", "genuine"]) == 0
+
+    assert told(project) == [
+        ("program", "label.add", "payment/p0", {"verdict": "fraud", "source": "chargeback"}),
+        ("command", "label.add", "payment/p1", {"verdict": "genuine", "source": None}),
+    ]
+    assert {row.who for row in record(project)} == {f"os-{config.user_name()}"}
+
+
+def test_a_file_of_labels_is_one_row(project, tmp_path):
+    file = tmp_path / "labels.csv"
+    file.write_text(
+        "event,verdict,source,known_at\n"
+        + "".join(f"payment/p{n},fraud,import,2026-04-01T00:00:00Z\n" for n in range(3))
+    )
+    project.label_file(file)
+
+    assert told(project) == [("program", "label.file", "file labels.csv", None)]
+
+
+def test_quarantine_and_outbox_are_recorded(project):
+    project.decide([ROWS[0] | {"id": "bad", "amount": "x"}, ROWS[0] | {"id": "bad2", "amount": "y"}], as_type="payment")
+    project.retry([1])
+    project.drop([1])
+    project.drop([])
+    project.outbox_retry()
+
+    assert told(project) == [
+        ("program", "quarantine.retry", "quarantine", [1]),
+        ("program", "quarantine.drop", "quarantine", [1]),
+        ("program", "quarantine.drop", "quarantine", "all"),
+        ("program", "outbox.retry", "outbox", {"rows": 0}),
+    ]
+
+
+def test_erasing_is_recorded_without_whom(project):
+    assert project.erase("card", "4111111111110", is_dry=True).erased == 2
+    assert project.erase("card", "4111111111110").erased == 2
+    ((via, action, subject, after),) = told(project)
+
+    assert (via, action, after) == ("program", "personal.erase", {"events": 2})
+    assert subject.startswith("card hashed:")
+    assert "1110" not in subject
+    assert "411111" not in str(record(project))
+
+
+def test_a_list_is_recorded_once_there_is_a_log(shop):
+    shop.list_add("blocked_cards", Entry("c-1", "", "", ""))
+    assert not shop.has_log()
+    example = json.loads((shop.places.folder / "examples" / "payment.json").read_text())
+    shop.decide([example], as_type="payment")
+    shop.list_add("blocked_cards", Entry("c-2", "a note that may name somebody", "", ""))
+    shop.list_add("blocked_cards", Entry("c-2", "a note that may name somebody", "", ""))
+    shop.list_remove("blocked_cards", "c-2")
+
+    assert told(shop) == [
+        ("program", "list.change", "list blocked_cards", {"value": "c-2", "what": "added"}),
+        ("program", "list.change", "list blocked_cards", {"value": "c-2", "what": "removed"}),
+    ]
+
+
+def unrecordable(project: Project) -> None:
+    """From now on nothing can be recorded: the head of the record is gone."""
+    with closing(sqlite3.connect(project.places.log)) as shell:
+        shell.execute("DELETE FROM audit_head")
+        shell.commit()
+
+
+def files_of(project: Project) -> dict[str, str]:
+    """The project's files by their names, but for what lies beside them."""
+    whole = [one for one in project.places.folder.rglob("*") if one.is_file() and ".shroff" not in one.parts]
+    return {str(one.relative_to(project.places.folder)): one.read_text() for one in whole if one.suffix != ".ubj"}
+
+
+def test_a_list_that_cannot_be_recorded_is_not_changed(shop):
+    example = json.loads((shop.places.folder / "examples" / "payment.json").read_text())
+    shop.decide([example], as_type="payment")
+    shop.list_add("blocked_cards", Entry("c-1", "", "", ""))
+    before = files_of(shop)
+    unrecordable(shop)
+    for change in (
+        lambda: shop.list_add("blocked_cards", Entry("c-2", "", "", "")),
+        lambda: shop.list_remove("blocked_cards", "c-1"),
+    ):
+        with pytest.raises(StorageError, match="nothing can be recorded"):
+            change()
+
+    assert files_of(shop) == before
+
+
+def test_a_request_that_waits_is_there_with_its_row(project, monkeypatch):
+    monkeypatch.setattr(inbox, "PATIENCE_S", 0.2)
+    with closing(project.open_log(read_only=False)), pytest.raises(LogBusyError, match="waits in the log's inbox"):
+        project.label("payment/p0", "fraud")
+
+    assert waiting(project) == ["labels"]
+    assert [action for _, action, _, _ in told(project)] == ["label.add"]
+
+
+def test_what_cannot_be_recorded_is_not_asked(project):
+    project.label("payment/p0", "fraud")
+    unrecordable(project)
+    with pytest.raises(StorageError, match="nothing can be recorded"):
+        project.label("payment/p1", "fraud")
+
+    assert waiting(project) == []
+    assert len(project.labels()) == 1
+
+
+def test_what_is_no_request_at_all_leaves_no_row(project):
+    with pytest.raises(UsageError):
+        project.drop(["one"])
+    with pytest.raises(UsageError):
+        project.erase("nobody", "x")
+    project.snapshot()
+
+    assert told(project) == []
+
+
+def test_the_record_of_a_project_is_whole_with_all_of_that(project):
+    project.label("payment/p0", "fraud")
+    project.drop([])
+
+    assert project.verify_audit().rows == 2
+    assert project.verify_audit().is_whole
+    assert project.verify().mismatches == 0
+
+
+@pytest.fixture
+def modelled(tmp_path: Path) -> Project:
+    """A project with two models, of which none is in force."""
+    folder = tmp_path / "small"
+    for name, text in {**FILES, "policy.yaml": POLICY}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    for number in (1, 2):
+        train(Registry(folder / "models"), f"m-{number}", seed=number)
+    found = app.open(folder)
+    found.decide([{"id": "p1", "at": "2026-03-01T12:00:00Z", "card": "c1", "amount": "5.00"}], as_type="payment")
+    return found
+
+
+def test_models_and_cut_offs_that_cannot_be_recorded_are_not_in_force(modelled):
+    modelled.promote("m-1", by="ann")
+    before = files_of(modelled)
+    unrecordable(modelled)
+    for change in (
+        lambda: modelled.promote("m-2", by="ann"),
+        lambda: modelled.rollback("payment"),
+        lambda: modelled.shadow("m-2"),
+        lambda: modelled.challenge("m-2", 0.1, "card"),
+        lambda: modelled.set_cutoffs("payment", (0.4, 0.8)),
+    ):
+        with pytest.raises(StorageError, match="nothing can be recorded"):
+            change()
+
+    assert files_of(modelled) == before
+
+
+def test_models_that_come_into_force_and_leave_it_are_recorded(modelled):
+    found = modelled
+    found.promote("m-1")
+    found.rollback("payment", by="ben")
+
+    assert [(row.action, row.subject, row.before, json.loads(row.after)) for row in record(found)] == [
+        ("model.change", "model m-1", '{"champion":""}', {"champion": "m-1", "what": "promoted"}),
+        ("model.change", "model m-1", '{"champion":"m-1"}', {"champion": "", "what": "rolled back", "by": "ben"}),
+    ]
+
+
+def test_a_draft_that_cannot_be_recorded_is_neither_kept_nor_approved(project):
+    def away(*_: str) -> None:
+        raise StorageError("nothing can be recorded")
+
+    text = "- { id: dear, on: payment, by: card, when: this.amount > 500, effect: review }\n"
+    ann, ben = Author("user-1", "ann"), Author("user-2", "ben")
+    with pytest.raises(StorageError, match="nothing can be recorded"):
+        project.write_draft("dear", text, "", [ann], away)
+    assert project.draft("dear") is None
+    kept = project.write_draft("dear", text, "", [ann])
+    with pytest.raises(StorageError, match="nothing can be recorded"):
+        project.approve_draft("dear", kept.tag, ben, away)
+
+    found = project.draft("dear")
+    assert found is not None
+    assert not found.is_approved

@@ -1,0 +1,578 @@
+"""Training again as files come: what is complete, in which order, what is set aside, what is never taken twice."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from shroff import config
+from shroff.app import project as app
+from shroff.app.models.retraining import ASIDE, DONE, FileReport, Options
+from shroff.cli.main import run
+from shroff.errors import LogBusyError, NotThereYetError, TransientError, UsageError
+from shroff.streams.log import Batch, Offset
+from shroff.worker.handed import Given, Lines
+from shroff.worker.serving.watched import Folder, is_taken, watched
+from tests.support import forks
+from tests.support.learnable import A_DAY, FILES, day, make_project, write_days
+
+QUICK = FILES["model.yaml"].replace("train: 8d", "train: 3d").replace("test: 2d, folds: 2", "test: 1d, folds: 1")
+FIRST = range(7)  # days that are enough to learn from
+ONCE = Options(once=True, settled_ms=0, sleep=lambda _seconds: None)
+
+
+@pytest.fixture(name="bank")
+def _bank(tmp_path: Path) -> Path:
+    return make_project(tmp_path / "bank", model=QUICK)
+
+
+@pytest.fixture(name="folder")
+def _folder(tmp_path: Path) -> Path:
+    (tmp_path / "in").mkdir()
+    return tmp_path / "in"
+
+
+def take(bank: Path, place: Path | str, options: Options = ONCE) -> dict[str, FileReport]:
+    return {one.name: one for one in app.open(bank).watch(place, options)}
+
+
+def write_csv(path: Path, numbers: range) -> tuple[Path, Path]:
+    """Days as a file of payments and one of labels."""
+    rows = [one for number in numbers for one in day(number)]
+    files = path, path.with_name(f"{path.stem}-labels{path.suffix}")
+    for file, kind in zip(files, ("payment", "label"), strict=True):
+        table = pa.Table.from_pylist([one[kind] for one in rows if kind in one])
+        if file.suffix == ".csv":
+            pa.csv.write_csv(table, file)
+        else:
+            pq.write_table(table, file)
+    return files
+
+
+# ---- what becomes of files
+
+
+@pytest.mark.slow
+def test_each_file_is_appended_learnt_from_and_recorded_in_order(bank: Path, folder: Path):
+    write_days(folder / "2.jsonl", [8])
+    write_days(folder / "0.jsonl", FIRST)
+    write_days(folder / "1.jsonl", [7])
+    found = take(bank, folder)
+
+    assert list(found) == ["0.jsonl", "1.jsonl", "2.jsonl"]
+    registry = app.open(bank).registry
+    for name, report in found.items():
+        brought_by = registry.read(report.model).manifest["brought_by"]
+        assert (brought_by["file"], brought_by["source"]) == (name, f"watched {folder.resolve()}")
+    assert [one.appended.events.appended for one in found.values() if one.appended] == [7 * A_DAY, A_DAY, A_DAY]
+    assert take(bank, folder) == {}, "none is taken twice"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_events_and_labels_may_come_in_files_of_their_own(bank: Path, folder: Path, ending: str):
+    files = write_csv(folder / f"march{ending}", FIRST)
+    found = take(bank, folder)
+
+    assert set(found) == {file.name for file in files}
+    labels = next(one for name, one in found.items() if "labels" in name)
+    assert labels.appended is not None
+    assert labels.appended.labels.read == 7 * A_DAY
+    assert app.open(bank).labels().num_rows == 7 * A_DAY
+    assert any(one.model for one in found.values())
+
+
+@pytest.mark.slow
+def test_a_model_that_passes_is_promoted_where_that_is_asked_and_one_that_fails_is_kept(bank: Path, folder: Path):
+    promoting = Options(once=True, settled_ms=0, promote=True, by="nightly")
+    write_days(folder / "0.jsonl", FIRST)
+    first = take(bank, folder, promoting)["0.jsonl"]
+    (bank / "model.yaml").write_text(QUICK.replace("0.6", "0.9999"), encoding="utf-8")
+    write_days(folder / "1.jsonl", [7])
+    second = take(bank, folder, promoting)["1.jsonl"]
+
+    assert first.promoted
+    assert not second.promoted
+    assert second.why == "it failed auc_roc"
+    roles = {one.summary.id: one.role for one in app.open(bank).models()}
+    assert roles == {first.model: "champion", second.model: ""}
+
+
+def test_history_that_is_too_short_is_appended_and_gives_no_model(bank: Path, folder: Path):
+    write_days(folder / "0.jsonl", [0])
+    found = take(bank, folder)["0.jsonl"]
+
+    assert found.state == DONE
+    assert found.model == ""
+    assert "no fold of payment gives a model" in found.why
+    assert app.open(bank).events("payment").num_rows == A_DAY
+
+
+BROKEN = {
+    "empty.csv": (b"", "is empty"),
+    "empty.jsonl": (b"", "it has no lines"),
+    "header.csv": (b"id,at,card,amount,channel\n", "it has no lines"),
+    "cut.jsonl": (b'{"payment": {"id": "x", "at": "2026-03-0', "its last line is cut off"),
+    "cut.csv": (b"id,at,card,amount,channel\nx,2026-03-09T00:00:00Z,c1,5.00,web\ny,2026-0", "its last line is cut off"),
+    "cut.jsonl.gz": (gzip.compress(b'{"payment": {}}\n' * 4_000)[:-30], "end"),
+    "broken.parquet": (b"PAR1 and no more", "cannot be read as Parquet"),
+    "other.csv": (b"a,b\n1,2\n", "column"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_file_is_set_aside_with_its_reason_and_the_rest_goes_on(bank: Path, folder: Path, name: str):
+    data, words = BROKEN[name]
+    write_days(folder / "0.jsonl", FIRST)
+    (folder / name).write_bytes(data)
+    write_days(folder / "z.jsonl", [7])
+    found = take(bank, folder)
+
+    assert found[name].state == ASIDE
+    assert words in found[name].why
+    assert found["z.jsonl"].model
+    project = app.open(bank)
+    assert project.events("payment").num_rows == 8 * A_DAY
+    with project.reading() as log:
+        assert log.counts().refused == 0, "no line of it was taken"
+    assert take(bank, folder) == {}
+
+
+@pytest.mark.slow
+def test_a_file_that_was_set_aside_is_taken_when_it_is_whole(bank: Path, folder: Path):
+    whole = write_days(folder / "0.jsonl", FIRST)
+    data = whole.read_bytes()
+    whole.write_bytes(data[:-30])
+    assert take(bank, folder)["0.jsonl"].state == ASIDE
+
+    whole.write_bytes(data)
+    assert take(bank, folder)["0.jsonl"].state == DONE
+    assert app.open(bank).events("payment").num_rows == 7 * A_DAY
+
+
+@pytest.mark.slow
+def test_an_unreadable_file_is_set_aside_until_it_can_be_read(
+    bank: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    closed = write_days(folder / "0.jsonl", FIRST)
+    real = Path.open
+
+    def forbidden(path: Path, *given: Any, **named: Any) -> Any:
+        if path == closed:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path, *given, **named)
+
+    with monkeypatch.context() as patched:  # root, as whom tests may run, reads every file
+        patched.setattr(Path, "open", forbidden)
+        assert take(bank, folder)["0.jsonl"].why == "0.jsonl cannot be read: Permission denied"
+        assert take(bank, folder) == {}
+
+    assert take(bank, folder)["0.jsonl"].state == DONE
+
+
+@pytest.mark.slow
+def test_a_file_of_which_every_line_is_refused_is_in_quarantine_and_trains_nothing(bank: Path, folder: Path):
+    write_days(folder / "0.jsonl", FIRST)
+    (folder / "1.jsonl").write_text('{"payment": {"id": "x"}}\n{"payment": {"id": "y"}}\n', encoding="utf-8")
+    found = take(bank, folder)
+
+    assert found["1.jsonl"].state == DONE
+    assert found["1.jsonl"].model == ""
+    assert "no event and no label" in found["1.jsonl"].why
+    project = app.open(bank)
+    assert len(project.registry.ids()) == 1
+    with project.reading() as log:
+        assert log.counts().refused == 2
+
+
+@pytest.mark.slow
+def test_the_same_events_under_another_name_train_nothing(bank: Path, folder: Path):
+    write_days(folder / "0.jsonl", FIRST)
+    write_days(folder / "1.jsonl", FIRST)
+
+    assert take(bank, folder)["1.jsonl"].model == ""
+    assert app.open(bank).events("payment").num_rows == 7 * A_DAY
+
+
+def test_a_file_that_is_far_too_late_is_set_aside(bank: Path, folder: Path):
+    write_days(folder / "0.jsonl", [8])
+    write_days(folder / "1.jsonl", [2])
+    found = take(bank, folder)
+
+    assert found["1.jsonl"].state == ASIDE
+    assert "refused as too late" in found["1.jsonl"].why
+
+
+def test_a_file_that_changes_after_it_was_taken_is_told_of_and_not_taken_again(bank: Path, folder: Path):
+    taken = write_days(folder / "0.jsonl", [0])
+    take(bank, folder)
+    write_days(taken, [0, 1])
+    said: list[str] = []
+
+    assert list(app.open(bank).watch(folder, ONCE, say=said.append)) == []
+    assert ["has changed since it was taken" in words for words in said] == [True]
+    assert app.open(bank).events("payment").num_rows == A_DAY
+
+
+def test_a_file_that_is_only_touched_is_not_told_of(bank: Path, folder: Path):
+    taken = write_days(folder / "0.jsonl", [0])
+    take(bank, folder)
+    os.utime(taken, (1, 1))
+    said: list[str] = []
+
+    assert list(app.open(bank).watch(folder, ONCE, say=said.append)) == []
+    assert said == []
+
+
+# ---- what is complete
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.ms = time.time_ns() // 1_000_000
+
+    def __call__(self) -> int:
+        return self.ms
+
+
+def test_a_file_is_complete_when_it_has_stayed_the_same_for_long_enough(folder: Path):
+    #  seconds    0    1    2    3    4
+    #  written    x         x
+    #  asked      n    n    n    n    y      two seconds after the last change
+    clock = Clock()
+    place = Folder(folder, clock, settled_ms=2_000)
+    file = folder / "0.csv"
+    found = []
+    for second in range(5):
+        if second in {0, 2}:
+            file.write_text("x" * (second + 1), encoding="utf-8")
+            os.utime(file, ns=(clock.ms * 1_000_000,) * 2)
+        found.append(place.is_complete("0.csv"))
+        clock.ms += 1_000
+
+    assert found == [False, False, False, False, True]
+
+
+def test_a_file_from_a_clock_that_is_ahead_is_complete_by_what_was_seen_of_it(folder: Path):
+    clock = Clock()
+    place = Folder(folder, clock, settled_ms=2_000)
+    file = folder / "0.csv"
+    file.write_text("x", encoding="utf-8")
+    os.utime(file, ns=((clock.ms + 3_600_000) * 1_000_000,) * 2)
+    first = place.is_complete("0.csv")
+    clock.ms += 2_000
+
+    assert [first, place.is_complete("0.csv")] == [False, True]
+
+
+def test_a_file_that_was_renamed_into_place_is_complete_at_once(folder: Path):
+    clock = Clock()
+    made = folder / ".0.csv.tmp"
+    made.write_text("x", encoding="utf-8")
+    os.utime(made, ns=((clock.ms - 10_000) * 1_000_000,) * 2)
+    made.rename(folder / "0.csv")
+
+    assert Folder(folder, clock, settled_ms=2_000).is_complete("0.csv")
+
+
+@pytest.mark.parametrize("marker", ["0.csv.done", "_SUCCESS"])
+def test_with_markers_a_file_is_complete_when_its_marker_is_there(folder: Path, marker: str):
+    place = Folder(folder, Clock(), settled_ms=0, has_markers=True)
+    (folder / "0.csv").write_text("x", encoding="utf-8")
+    before = place.is_complete("0.csv")
+    (folder / marker).touch()
+
+    assert [before, place.is_complete("0.csv")] == [False, True]
+    assert place.names() == ["0.csv"]
+
+
+def test_a_file_that_is_still_written_holds_up_those_behind_it(bank: Path, folder: Path):
+    write_days(folder / "0.jsonl", [0])
+    write_days(folder / "1.jsonl", [1])
+    write_days(folder / "2.jsonl", [2])
+    for name in ("0.jsonl", "2.jsonl"):
+        (folder / f"{name}.done").touch()
+    said: list[str] = []
+    options = Options(once=True, has_markers=True, settled_ms=0)
+
+    assert [one.name for one in app.open(bank).watch(folder, options, say=said.append)] == ["0.jsonl"]
+    assert said == ["1.jsonl is still being written, and holds up what comes after it"]
+    (folder / "1.jsonl.done").touch()
+    assert list(take(bank, folder, options)) == ["1.jsonl", "2.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_wanted"),
+    [
+        ("march.csv", True),
+        ("MARCH.CSV.GZ", True),
+        ("day.parquet", True),
+        ("day.jsonl", True),
+        (".march.csv", False),
+        ("_temporary.csv", False),
+        ("march.csv.part", False),
+        ("march.csv.done", False),
+        ("_SUCCESS", False),
+        ("notes.txt", False),
+        ("a\nb.csv", False),
+    ],
+)
+def test_files_are_known_by_their_names(name: str, is_wanted: bool):
+    assert is_taken(name) == is_wanted
+
+
+def test_it_goes_on_with_what_comes_until_it_is_left(bank: Path, folder: Path):
+    numbers = iter(range(100))
+
+    def write(_seconds: float) -> None:
+        number = next(numbers)
+        write_days(folder / f"{number}.jsonl", [number])
+
+    reports = app.open(bank).watch(folder, Options(settled_ms=0, sleep=write))
+    found = [next(reports).name for _ in range(3)]
+    reports.close()
+
+    assert found == ["0.jsonl", "1.jsonl", "2.jsonl"]
+
+
+# ---- who else is there
+
+
+def test_a_second_watch_is_refused_and_the_first_goes_on(bank: Path, folder: Path, capsys: pytest.CaptureFixture[str]):
+    write_days(folder / "0.jsonl", [0])
+    with config.watching(app.open(bank).places):
+        assert run(["-C", str(bank), "train", "--watch", str(folder), "--once"]) == 3
+        assert "another 'shroff train --watch' works for this project" in capsys.readouterr().err
+    assert not (bank / ".shroff" / "log.db").exists()
+
+
+def records(bank: Path) -> list[tuple[Any, ...]]:
+    with app.open(bank).reading() as log:
+        return [(one.kind, one.type, one.id, one.body) for part in log.read(0, log.last_seq()) for one in part]
+
+
+def test_beside_a_process_that_writes_that_one_takes_the_same_lines(bank: Path, folder: Path, tmp_path: Path):
+    write_days(folder / "0.jsonl", [0])
+    with (folder / "0.jsonl").open("a") as file:
+        file.write('{"payment": {"id": "x"}}\n')
+    alone = make_project(tmp_path / "alone", model=QUICK)
+    wanted = take(alone, folder)["0.jsonl"].appended
+    project = app.open(bank)
+    said: list[str] = []
+    with project.writing() as (writer, log), closing(project.inbox(writer, log)) as inbox, inbox.attended():
+        (found,) = app.open(bank).watch(folder, ONCE, say=said.append)
+        assert take(bank, folder) == {}, "none is taken twice"
+
+    assert found.state == DONE
+    assert found.appended is not None
+    assert wanted is not None
+    assert (found.appended.events, found.appended.labels) == (wanted.events, wanted.labels)
+    assert found.appended.events.quarantined == 1
+    assert records(bank)[1:] == records(alone)[1:], "the first says when which files came into force"
+    assert "takes the lines of files between its own batches" in said[0]
+
+
+@pytest.mark.parametrize("place", ["0", "elsewhere"])
+def test_lines_that_another_process_brought_already_are_not_taken(bank: Path, place: str):
+    project = app.open(bank)
+    with project.writing() as (_, log):
+        log.append(Batch(offsets=[Offset("watched x", "f", "1")]))
+    lines = Lines([Given("f", "1", b"no JSON", "no JSON")], "watched x", "f", "2", place, decide=True, is_first=True)
+
+    assert project.hand(lines) is None
+    with project.reading() as log:
+        assert (log.offset("watched x", "f"), log.counts().refused) == ("1", 0)
+
+
+def test_beside_a_process_that_takes_nothing_up_it_waits_or_with_once_says_so(
+    bank: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_days(folder / "0.jsonl", [0])
+    monkeypatch.setattr("shroff.worker.inbox.PATIENCE_S", 0.0)
+    said: list[str] = []
+    with app.open(bank).writing():
+        with pytest.raises(LogBusyError):
+            take(bank, folder)
+        slept: list[float] = []
+
+        def stop(seconds: float) -> None:
+            slept.append(seconds)
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            list(app.open(bank).watch(folder, Options(settled_ms=0, sleep=stop), say=said.append))
+
+    assert slept
+    assert "trying again" in said[-1]
+    assert list(take(bank, folder)) == ["0.jsonl"]
+
+
+NUMBERED = "  from: { csv: { id: \"join(row.file, ':', row.number)\" } }\n"
+LABELED = """
+label:
+  from:
+    csv:
+      event: join(row.file, ':', row.number)
+      verdict: "'fraud' when row.fraud == '1' else 'genuine'"
+      known_at: time(row.at) + 1d
+"""
+
+
+def test_a_file_may_have_the_labels_of_its_own_events(bank: Path, folder: Path, capsys: pytest.CaptureFixture[str]):
+    events = (bank / "events.yaml").read_text(encoding="utf-8")
+    mapped = events.replace("  decide: true\n", f"  decide: true\n{NUMBERED}")
+    (bank / "events.yaml").write_text(mapped + LABELED, encoding="utf-8")
+    rows = "\n".join(f"2026-03-0{n}T00:00:00Z,c{n},5.00,web,{n % 2}" for n in range(1, 6))
+    (folder / "a.csv").write_text(f"at,card,amount,channel,fraud\n{rows}\n", encoding="utf-8")
+    (folder / "b-labels.csv").write_text("at,fraud\n2026-03-09T00:00:00Z,1\n", encoding="utf-8")
+    status = run(["-C", str(bank), "train", "--watch", str(folder), "--once", "--settled", "0s", "--labels-inside"])
+    said = capsys.readouterr()
+
+    assert "a.csv: 5 events and 5 labels appended" in said.out
+    assert "b-labels.csv: 0 events and 0 labels appended, 1 label without its event" in said.out
+    assert "label --pending" in said.err
+    assert status == 4, "no label of a file has found its event"
+    assert app.open(bank).labels().column("verdict").to_pylist().count("fraud") == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_cleanly_when_it_is_told_to(bank: Path, folder: Path, end: int):
+    write_days(folder / "0.jsonl", [0])
+    command = [str(forks.SHROFF), "-C", str(bank), "train", "--watch", str(folder), "--settled", "0s"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        process.send_signal(end)
+        rest, errors = process.communicate(timeout=60)
+
+    assert first.startswith("0.jsonl: 150 events and 150 labels appended")
+    assert "Stopped; the next one goes on from here." in rest
+    assert "Traceback" not in errors
+    assert process.returncode == 0
+
+
+# ---- the command
+
+
+@pytest.mark.slow
+def test_the_command_tells_of_each_file_and_its_status_says_how_it_went(
+    bank: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    arguments = ["-C", str(bank), "train", "--watch", str(folder), "--once", "--settled", "0s"]
+    write_days(folder / "0.jsonl", FIRST)
+    assert run([*arguments, "--promote", "--json"]) == 0
+    [found] = json.loads(capsys.readouterr().out)["files"]
+    assert found["promoted"]
+    assert found["appended"]["appended"] == 7 * A_DAY
+
+    (folder / "1.csv").write_text("", encoding="utf-8")
+    assert run([*arguments]) == 4
+    assert "1.csv: set aside, since 1.csv is empty" in capsys.readouterr().out
+
+    (bank / "model.yaml").write_text(QUICK.replace("0.6", "0.9999"), encoding="utf-8")
+    write_days(folder / "2.jsonl", [7])
+    assert run([*arguments]) == 1
+    assert "not promoted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["--once"], "go with --watch"),
+        (["--watch", "nowhere"], "there is no folder nowhere"),
+        (["--watch", "s3://bucket/in"], "--watch s3:// is not there yet"),
+        (["--watch", "smtp://host/in"], "no smtp://"),
+        (["--watch", ".", "--as-of", "2026-01-01"], "leave out FILEs"),
+        (["--watch", ".", "--settled", "soon"], "--settled: 'soon' is no duration"),
+    ],
+)
+def test_wrong_use_is_said(bank: Path, given: list[str], words: str, capsys: pytest.CaptureFixture[str]):
+    assert run(["-C", str(bank), "train", *given]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_project_without_a_model_has_nothing_to_train(bank: Path, folder: Path, capsys: pytest.CaptureFixture[str]):
+    (bank / "model.yaml").unlink()
+    write_days(folder / "0.jsonl", [0])
+
+    assert run(["-C", str(bank), "train", "--watch", str(folder), "--once"]) == 2
+    assert "declares no model" in capsys.readouterr().err
+    assert not (bank / ".shroff" / "log.db").exists()
+
+
+# ---- lists behind a URL
+
+
+@pytest.fixture(name="server")
+def _server(folder: Path) -> Iterator[str]:
+    """The folder behind a URL."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Nothing: it would stand among the tests."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_files_of_a_list_are_taken_in_its_order(bank: Path, folder: Path, server: str):
+    write_days(folder / "b.jsonl", FIRST)
+    write_days(folder / "a.jsonl", [7])
+    (folder / "files.txt").write_text(f"# our days\nb.jsonl\n\n{server}/a.jsonl  # newer\n", encoding="utf-8")
+    found = take(bank, f"{server}/files.txt")
+
+    assert list(found) == ["b.jsonl", f"{server}/a.jsonl"]
+    assert all(one.model for one in found.values())
+    assert take(bank, f"{server}/files.txt") == {}
+    assert list((bank / ".shroff" / "downloads").iterdir()) == []
+
+
+def test_lists_that_cannot_be_followed_are_refused(bank: Path, folder: Path, server: str):
+    with pytest.raises(TransientError, match="cannot be reached"):
+        take(bank, f"{server}/none.txt")
+    (folder / "files.txt").write_text("http://elsewhere.example/a.jsonl\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="on another server"):
+        take(bank, f"{server}/files.txt")
+    (folder / "files.txt").write_text("file:///etc/passwd.csv\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="on another server"):
+        take(bank, f"{server}/files.txt")
+    (folder / "files.txt").write_text("gone.jsonl\n", encoding="utf-8")
+    with pytest.raises(TransientError, match=r"gone\.jsonl cannot be reached"):
+        take(bank, f"{server}/files.txt")
+
+
+def test_a_folder_may_be_named_by_its_url(folder: Path, bank: Path):
+    places = app.open(bank).places
+    found = watched(folder.as_uri(), lambda: 0, places.downloads)
+
+    assert found.source == watched(str(folder), lambda: 0, places.downloads).source
+    with pytest.raises(NotThereYetError):
+        watched("gs://bucket/in", lambda: 0, places.downloads)
+
+
+def test_what_cannot_be_watched_is_told_by_the_call(bank: Path):
+    with pytest.raises(UsageError, match="there is no folder nowhere"):
+        app.open(bank).watch("nowhere")

@@ -1,0 +1,509 @@
+"""Backtests of small projects: what is judged, how it is counted, and what a draft may have."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shlex
+from collections.abc import Sequence
+from decimal import Decimal
+from functools import partial
+from html import escape
+from html.parser import HTMLParser
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from shroff.adapters.log.memory import MemoryLog
+from shroff.app import project as app
+from shroff.backtest.fold import Found
+from shroff.backtest.judge import UNKNOWABLE, Report, backtest, first_place, write_changed
+from shroff.backtest.judged import outcomes_by_columns
+from shroff.backtest.report import page, sentence
+from shroff.backtest.tally import exact_sums
+from shroff.cli.main import run
+from shroff.errors import DefinitionError, UsageError
+from shroff.events.event import read_time
+from shroff.project.definitions import Definitions, load_definitions
+from shroff.project.laid_over import DraftFile
+from shroff.project.policy import OUTCOMES, Policy, outcome
+from shroff.rules.definitions import Rule
+from tests.support.linear import put, registry
+from tests.support.projects import FILES, definitions, label, payment, writer
+from tests.support.trained import train
+
+DAY_MS = 86_400_000
+COSTS = "payment: { costs: { missed_fraud: payment.amount, false_decline: 15, review: 4 } }\n"
+DRAFT = """
+- id: large
+  on: payment
+  by: card
+  when: this.amount > 200
+  effect: decline
+- id: second
+  on: payment
+  by: card
+  when: card.payments_9h >= 1
+  effect: review
+- id: unseen
+  on: payment
+  by: card
+  when: card.payments_1h >= 1
+  effect: note
+"""
+FEATURES = "card: { payments_9h: count(payment) over 9h }\n"
+
+
+def draft(rules: str = DRAFT, features: str = FEATURES, policy: str = COSTS) -> Definitions:
+    """The small project with a draft laid over it."""
+    files = [
+        DraftFile("features.yaml", "drafts/features.yaml", features),
+        DraftFile("policy.yaml", "drafts/policy.yaml", policy),
+        DraftFile("rules/", "drafts/rules.yaml", rules),
+    ]
+    return load_definitions(FILES, draft=files).or_raise()
+
+
+def log_of() -> MemoryLog:
+    """Six payments, a minute apart but the last, with the labels that are known a day later."""
+    log = MemoryLog()
+    amounts = ["150.00", "250.00", "10.00", "300.00", "20.00"]
+    paid = [payment(at, at, amount=amount, card=f"c{at % 3}") for at, amount in enumerate(amounts)]
+    writer(log).write([*paid, payment(5, 60 * 11, amount="500.00", card="c0")])
+    known = "2026-03-02T12:00:00Z"
+    labels = [("payment/p1", "fraud"), ("payment/p3", "fraud"), ("payment/p4", "genuine"), ("payment/p2", "unclear")]
+    writer(log).write([label(10 + at, event, verdict, "analyst", known) for at, (event, verdict) in enumerate(labels)])
+    return log
+
+
+@pytest.fixture
+def log() -> MemoryLog:
+    return log_of()
+
+
+LATER = read_time("2026-03-20T00:00:00Z")
+
+
+def changes(report: Report) -> dict[str, tuple[str, str, str]]:
+    return {row["id"]: (row["old"], row["new"], row["label"]) for row in report.changed(99)}
+
+
+def test_a_draft_is_held_against_what_was_decided(log: MemoryLog):
+    report = backtest(log, draft(), as_of_ms=LATER)
+
+    assert report.events == 6
+    assert changes(report) == {
+        "p0": ("review", "approve", "none"),
+        "p1": ("review", "decline", "fraud"),
+        "p3": ("review", "decline", "fraud"),
+        "p4": ("approve", "review", "genuine"),
+        "p5": ("review", "decline", "none"),
+    }
+
+
+def test_the_matrix_adds_up_in_counts_and_money(log: MemoryLog):
+    found = backtest(log, draft(), as_of_ms=LATER).document()
+
+    assert sum(cell["count"] for cell in found["outcomes"]) == found["events"] == 6
+    assert sum(round(100 * float(cell["money"])) for cell in found["outcomes"]) == 123_000
+    assert {(one["old"], one["new"], one["label"], one["money"]) for one in found["outcomes"]} >= {
+        ("review", "decline", "fraud", "550.00"),
+        ("approve", "approve", "unclear", "10.00"),
+    }
+
+
+def test_the_balance_counts_frauds_reviews_and_false_declines_at_their_costs(log: MemoryLog):
+    balance = backtest(log, draft(), as_of_ms=LATER).document()["balance"]
+
+    assert balance["old"] == {
+        "frauds_stopped": 2,
+        "fraud_money_stopped": "550.00",
+        "reviews": 4,
+        "false_declines": 0,
+    }
+    assert (balance["new"]["reviews"], balance["new"]["false_declines"]) == (1, 1)
+    assert balance["net"] == "-3.00"  # three reviews less at 4.00, one false decline more at 15.00
+
+
+def test_rules_are_counted_by_label_with_what_only_they_find(log: MemoryLog):
+    rules = {one["id"]: one for one in backtest(log, draft(), as_of_ms=LATER).document()["rules"]}
+
+    large = rules["large"]
+    assert (large["hits"], large["fraud"], large["none"], large["precision"]) == (3, 2, 1, 0.6667)
+    assert (large["money"], large["fraud_money"]) == ("1050.00", "550.00")
+    assert large["overlap"] == {"second": 1, "unseen": 1}
+    assert (large["only"]["hits"], large["only"]["fraud"]) == (2, 1)
+    assert (large["old"]["hits"], rules["second"]["old"]["hits"]) == (4, 0)
+
+
+def test_an_event_younger_than_the_label_delay_is_immature(log: MemoryLog):
+    report = backtest(log, draft(), as_of_ms=read_time("2026-03-03T00:00:00Z"))
+    rules = {one["id"]: one for one in report.document()["rules"]}
+
+    assert report.immature == 6
+    assert report.balance.new.frauds_stopped == 0
+    assert (rules["large"]["immature"], rules["large"]["precision"]) == (3, None)
+
+
+def test_labels_count_as_they_were_known_then(log: MemoryLog):
+    before = backtest(log, draft(), as_of_ms=read_time("2026-03-02T11:59:59Z"))
+
+    assert {label for _, _, label in changes(before).values()} == {"none"}
+
+
+def test_from_and_to_end_what_is_judged_at_the_first_event_from_them_on(log: MemoryLog):
+    start, end = (read_time(f"2026-03-01T12:0{minute}:00Z") for minute in (1, 4))
+    report = backtest(log, draft(), start_ms=start, end_ms=end, as_of_ms=LATER)
+
+    assert report.events == 3
+    assert list(changes(report)) == ["p1", "p3"]
+
+
+@pytest.mark.slow
+def test_a_log_of_many_places_is_searched_by_halves(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("shroff.backtest.judge.NEAR", 4)
+    log, random = MemoryLog(), Random(1)
+    late = writer(log, {"shroff.yaml": FILES["shroff.yaml"] + "lateness: 10m\n"})
+    minutes = [max(at - random.choice([0, 0, 0, 2, 9]), 0) for at in range(300)]
+    late.write([payment(number, minute) for number, minute in enumerate(minutes)])
+    times = [one.time_ms for records in log.read() for one in records if one.kind == "event"]
+
+    for moment_ms in (times[0], times[0] + 1, times[150], max(times), max(times) + 1):
+        wanted = next((2 + at for at, time_ms in enumerate(times) if time_ms >= moment_ms), 302)
+        assert first_place(log, moment_ms, 600_000, 301) == wanted
+
+
+def test_events_that_were_only_taken_are_not_judged_and_count_in_windows():
+    log = MemoryLog()
+    first = writer(log)
+    first.write([payment(1, 0)], decide=False)
+    first.write([payment(2, 1)])
+    report = backtest(log, draft(), as_of_ms=LATER)
+
+    assert (report.events, report.verdicts.undecided) == (1, 1)
+    assert changes(report) == {"p2": ("approve", "review", "none")}
+
+
+def test_without_a_draft_the_project_is_held_against_the_log(log: MemoryLog):
+    report = backtest(log, definitions(), as_of_ms=LATER)
+
+    assert changes(report) == {}
+    assert all(one.is_kept for one in report.rules)
+
+
+def test_an_empty_log_cannot_be_judged():
+    with pytest.raises(UsageError, match="no events to judge"):
+        backtest(MemoryLog(), definitions(), as_of_ms=None)
+
+
+def test_an_end_before_the_start_is_refused(log: MemoryLog):
+    with pytest.raises(UsageError, match="is not after"):
+        backtest(log, definitions(), start_ms=2, end_ms=1, as_of_ms=LATER)
+
+
+# ---- outcomes and sums
+
+
+@pytest.mark.parametrize(
+    "policy", [Policy(), Policy(0.6, 0.9), Policy(0.6), Policy(None, 0.9), Policy(0.6, 0.9, "review")]
+)
+def test_outcomes_by_columns_are_those_of_the_policy(policy: Policy):
+    random = Random(2)
+    rules = [Rule(f"r{at}", "payment", "card", None, effect) for at, effect in enumerate(EFFECTS)]
+    hit = [[random.random() < 0.3 for _ in range(400)] for _ in rules]
+    scores = [random.choice([None, 0.1, 0.6, 0.75, 0.9, 1.0]) for _ in range(400)]
+    hits = {
+        rule.id: Found(np.flatnonzero(marks), np.ones(sum(marks), np.bool_))
+        for rule, marks in zip(rules, hit, strict=True)
+    }
+    found = outcomes_by_columns(hits, rules, np.array([np.nan if one is None else one for one in scores]), policy)
+
+    wanted = [
+        outcome(
+            [rule.effect for rule, marks in zip(rules, hit, strict=True) if marks[at]],
+            policy,
+            score,
+            has_model=score is not None,
+        )
+        for at, score in enumerate(scores)
+    ]
+    assert [OUTCOMES[one] for one in found.tolist()] == wanted
+
+
+EFFECTS = ("decline", "challenge", "review", "allow", "note", "review")
+
+
+@pytest.mark.parametrize("largest", [10**6, 2**52 - 1, 2**62])
+def test_sums_are_exact_whatever_their_size(largest: int):
+    random = Random(3)
+    amounts = [random.randint(-largest, largest) for _ in range(1_000)]
+    codes = [random.randrange(3) for _ in amounts]
+    wanted = [sum(one for one, code in zip(amounts, codes, strict=True) if code == at) for at in range(4)]
+
+    assert exact_sums(np.array(codes), np.array(amounts, np.int64), 4) == wanted
+
+
+# ---- drafts
+
+
+def test_a_draft_lays_rules_features_and_policies_over_the_project():
+    found = draft()
+
+    assert sorted(rule.id for rule in found.rules) == ["large", "second", "unseen"]
+    assert next(rule for rule in found.rules if rule.id == "large").effect == "decline"
+    assert set(found.features) == {"card.payments_1h", "card.spent_1d", "card.frauds", "card.payments_9h"}
+    assert found.policy("payment").review_minor == 400
+
+
+def test_a_feature_of_a_draft_takes_the_place_of_that_of_its_name():
+    found = draft(features="card: { payments_1h: count(payment) over 30m, payments_9h: count(payment) over 9h }\n")
+
+    assert len(found.features) == 4
+    assert "1800000" in repr(found.features["card.payments_1h"].node)
+
+
+def test_a_mistake_in_a_draft_is_named_by_its_own_file_and_line():
+    with pytest.raises(DefinitionError) as raised:
+        draft(rules="- id: a\n  on: payment\n  by: card\n  when: card.payments_8h > 1\n  effect: review\n")
+
+    problem = raised.value.problems[0]
+    assert (problem.file, problem.line) == ("drafts/rules.yaml", 4)
+    assert "card.payments_9h" in problem.hint
+
+
+def test_a_file_of_rules_that_is_no_list_is_refused():
+    with pytest.raises(DefinitionError, match="is a list"):
+        draft(rules="id: a\n")
+
+
+# ---- the page and the command
+
+
+class Tags(HTMLParser):
+    """The tags and the links of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [value or "" for name, value in attrs if name in {"href", "src"}]
+
+
+def test_the_page_stands_alone_and_shows_no_text_of_an_event_as_markup(log: MemoryLog):
+    writer(log).write([payment(77, 62, amount="700.00", card="c9", id_="<script>alert(1)</script>")])
+    report = backtest(log, draft(), ["drafts/"], as_of_ms=LATER)
+    text = page(report)
+    tags = Tags()
+    tags.feed(text)
+
+    assert (tags.links, "script" in tags.tags) == ([], False)
+    assert "&lt;script&gt;" in text
+    assert sentence(report) in text
+    assert UNKNOWABLE in text
+
+
+def test_the_sentence_says_where_costs_are_not_known(log: MemoryLog):
+    words = sentence(backtest(log, draft(policy=""), as_of_ms=LATER))
+
+    assert "0 more frauds" in words
+    assert "names no costs" in words
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> app.Project:
+    """A project whose log has the six payments, and a draft beside it."""
+    files = {**FILES, "policy.yaml": COSTS, "drafts/rules.yaml": DRAFT, "drafts/features.yaml": FEATURES}
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    opened = app.open(tmp_path)
+    amounts = ["150.00", "250.00", "10.00"]
+    opened.decide(
+        [
+            {"id": f"p{at}", "at": f"2026-03-01T12:0{at}:00Z", "card": "c", "amount": one}
+            for at, one in enumerate(amounts)
+        ],
+        as_type="payment",
+    )
+    return opened
+
+
+def test_a_notebook_backtests_a_folder(project: app.Project):
+    report = project.backtest(rules=project.places.folder / "drafts", as_of="2026-03-20")
+
+    assert (report.events, len(changes(report))) == (3, 3)
+
+
+def test_a_folder_without_rules_and_one_with_events_are_refused(project: app.Project):
+    folder = project.places.folder
+    with pytest.raises(UsageError, match="no folder"):
+        project.backtest(rules=folder / "nowhere")
+    (folder / "empty").mkdir()
+    with pytest.raises(UsageError, match="has no rules"):
+        project.backtest(rules=folder / "empty")
+    (folder / "empty" / "events.yaml").write_text("", encoding="utf-8")
+    with pytest.raises(UsageError, match="all else is the project's"):
+        project.backtest(rules=folder / "empty")
+
+
+def test_files_are_judged_alone_and_leave_the_log_as_it_is(project: app.Project):
+    folder = project.places.folder
+    events = [{"id": f"f{at}", "at": f"2026-04-01T12:0{at}:00Z", "card": "c", "amount": "150.00"} for at in range(2)]
+    (folder / "april.jsonl").write_text("\n".join(map(json.dumps, events)), encoding="utf-8")
+    (folder / "labels.csv").write_text("event,verdict,known_at\nf1,fraud,2026-04-02T12:00:00Z\n", encoding="utf-8")
+    before = project.events().num_rows
+    report = project.backtest(
+        rules=folder / "drafts", files=folder / "april.jsonl", as_type="payment", labels=folder / "labels.csv"
+    )
+
+    assert changes(report) == {"f0": ("review", "approve", "none")}
+    assert {(cell.label, cell.count) for cell in report.matrix} == {("none", 1), ("fraud", 1)}
+    assert project.events().num_rows == before
+
+
+def test_files_in_any_order_are_judged_by_time_where_that_is_asked(project: app.Project):
+    folder = project.places.folder
+    events = [{"id": f"f{day}", "at": f"2026-04-{day:02}T12:00:00Z", "card": "c", "amount": "9"} for day in (20, 1)]
+    (folder / "april.jsonl").write_text("\n".join(map(json.dumps, events)), encoding="utf-8")
+    asked = partial(project.backtest, rules=folder / "drafts", files=folder / "april.jsonl", as_type="payment")
+
+    assert asked().events == 1, "the second is nineteen days too late"
+    assert asked(order="time").events == 2
+
+
+def test_a_model_takes_the_champions_place(project: app.Project):
+    folder = project.places.folder
+    project._registry = registry(project.places.models)
+    put(project._registry, "m-20260301-aaaa", {"payment.amount": 1.0})
+    (folder / "score.yaml").write_text("payment: { score: { decline_at: 0.9975 } }\n", encoding="utf-8")
+    report = project.backtest(model="m-20260301-aaaa", policy=folder / "score.yaml", as_of="2026-03-20")
+
+    assert report.draft == (str(folder / "score.yaml"), "m-20260301-aaaa")
+    assert changes(report) == {"p1": ("review", "decline", "none")}
+
+
+def test_a_model_that_is_not_there_is_refused(project: app.Project):
+    with pytest.raises(UsageError, match="m-20260101-aaaa"):
+        project.backtest(model="m-20260101-aaaa")
+
+
+@pytest.mark.parametrize("name", ["changed.csv", "changed.parquet"])
+def test_the_command_answers_in_json_and_writes_its_files(
+    project: app.Project, name: str, capsys: pytest.CaptureFixture[str]
+):
+    folder = project.places.folder
+    out, html = folder / name, folder / "backtest.html"
+    words = ["-C", str(folder), "backtest", "--rules", str(folder / "drafts"), "--json", "--rows", "1"]
+    code = run([*words, "--out", str(out), "--report", str(html)])
+    found = json.loads(capsys.readouterr().out)
+
+    assert code == 0
+    assert {"events", "seconds", "outcomes", "rules", "immature"} <= found.keys()
+    assert (found["changed"], len(found["changed_rows"])) == (3, 1)
+    assert html.read_text(encoding="utf-8").startswith("<!doctype html>")
+    rows = (
+        list(csv.DictReader(out.read_text(encoding="utf-8").splitlines()))
+        if name.endswith(".csv")
+        else pq.read_table(out).to_pylist()
+    )
+    rules = [row["rules"] if isinstance(row["rules"], list) else row["rules"].split() for row in rows]
+    assert [(row["id"], row["new"], hits) for row, hits in zip(rows, rules, strict=True)] == [
+        ("p0", "approve", []),
+        ("p1", "decline", ["large", "second", "unseen"]),
+        ("p2", "review", ["second", "unseen"]),
+    ]
+
+
+def test_parquet_has_moments_and_amounts_as_they_are(project: app.Project, tmp_path: Path):
+    report = project.backtest(rules=project.places.folder / "drafts")
+    write_changed(report, tmp_path / "changed.parquet")
+    table = pq.read_table(tmp_path / "changed.parquet")
+
+    assert table.schema.field("time").type == pa.timestamp("ms", tz="UTC")
+    assert table.schema.field("money").type == pa.decimal128(38, 2)
+    first = table.to_pylist()[0]
+    assert (first["time"].isoformat(), first["money"]) == ("2026-03-01T12:00:00+00:00", Decimal("150.00"))
+
+
+def test_without_a_label_no_worth_is_told(project: app.Project):
+    report = project.backtest(rules=project.places.folder / "drafts", as_of="2026-03-20")
+    document = report.document()
+    (remark,) = report.remarks
+
+    assert remark.startswith("Of 3 events that are old enough NOT ONE HAS A LABEL")
+    assert document["remarks"] == [remark]
+    assert [document["balance"][name] for name in ("net", "low", "high", "labelled")] == [None, None, None, 0]
+    assert "worth" not in sentence(report)
+    assert "0 more reviews" not in sentence(report)
+    assert escape(remark) in page(report)
+
+
+def test_what_is_too_young_to_be_known_has_no_worth_either(log: MemoryLog):
+    report = backtest(log, draft(), as_of_ms=read_time("2026-03-03T00:00:00Z"))
+
+    assert ["younger than the label delay" in one for one in report.remarks] == [True]
+    assert "NOT ONE HAS A LABEL" not in report.remarks[0]
+    assert report.document()["balance"]["net"] is None
+
+
+def test_of_files_without_labels_it_is_told_however_young_they_are(project: app.Project):
+    (project.places.folder / "april.jsonl").write_text(
+        '{"id": "f1", "at": "2026-04-01T12:00:00Z", "card": "c", "amount": "150.00"}\n', encoding="utf-8"
+    )
+    (remark,) = project.backtest(files=project.places.folder / "april.jsonl", as_type="payment").remarks
+
+    assert "NOT ONE HAS A LABEL" in remark
+
+
+@pytest.mark.parametrize("span", [{"start_ms": LATER}, {"end_ms": read_time("2026-02-01T00:00:00Z")}])
+def test_a_stretch_without_events_is_refused_with_the_span_of_the_log(log: MemoryLog, span: dict[str, int]):
+    with pytest.raises(UsageError, match="of 2026-03-01T12:00:00Z to 2026-03-01T23:00:00Z") as raised:
+        backtest(log, draft(), **span, as_of_ms=LATER)
+
+    assert "no event of the log that is decided lies from" in str(raised.value)
+
+
+def test_what_was_only_taken_is_told_apart():
+    log = MemoryLog()
+    writer(log).write([payment(1, 0)], decide=False)
+    with pytest.raises(UsageError, match="1 event there was taken without a decision"):
+        backtest(log, draft(), as_of_ms=LATER)
+
+
+def test_the_command_tells_people_the_answer_first(project: app.Project, capsys: pytest.CaptureFixture[str]):
+    folder = project.places.folder
+    code = run(["-C", str(folder), "backtest", "--policy", str(folder / "policy.yaml")])
+    text = capsys.readouterr().out
+
+    assert code == 0
+    assert text.startswith("3 events judged again in")
+    assert UNKNOWABLE in text
+
+
+def test_the_command_that_is_proposed_asks_for_the_same_draft(
+    project: app.Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    folder = project.places.folder
+    train(project.registry, "m-20260301-aaaa")
+    (folder / "score now.yaml").write_text("payment: { score: { decline_at: 0.0 } }\n", encoding="utf-8")
+    monkeypatch.chdir(folder)
+    draft = ["--policy", "score now.yaml", "--model", "m-20260301-aaaa"]
+    span = ["--from", "2026-01-01", "--to", "2027-01-01", "--as-of", "2026-12-31"]
+    assert run(["backtest", *draft, *span, "--rules", "drafts"]) == 0
+    first = capsys.readouterr()
+    (proposed,) = [line for line in first.err.splitlines() if line.startswith("Next: ")]
+    words = shlex.split(proposed.removeprefix("Next: shroff "))
+
+    assert words[0] == "backtest"
+    assert set(words) == {"backtest", *draft, *span, "--rules", "drafts", "--report", "backtest.html"}
+    assert run(words) == 0
+    again = capsys.readouterr().out
+    assert again.splitlines()[1:] == first.out.splitlines()[1:]
+    assert (folder / "backtest.html").exists()

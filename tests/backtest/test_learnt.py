@@ -1,0 +1,141 @@
+"""A model is judged on events that are new to it; those that it has learnt from are told apart."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from shroff.app import project as app
+from shroff.backtest.judge import Report
+from shroff.backtest.report import learnt_sentence, page, sentence
+from shroff.backtest.tally import Balance
+from shroff.cli.main import run
+from tests.support.learnable import A_DAY, make_project, write_days
+from tests.support.trained import train
+
+DAYS = 20
+RULES = """
+- id: large
+  on: payment
+  by: card
+  when: this.amount > 100
+  effect: review
+"""
+SCORES = """
+- id: suspect
+  on: payment
+  by: card
+  when: score > 0.5
+  effect: review
+"""
+
+
+@pytest.fixture(name="learnt", scope="module")
+def _learnt(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Twenty days that were decided by rules alone, and a model that is not in force and knows the first of them."""
+    folder = make_project(tmp_path_factory.mktemp("learnt") / "bank")
+    project = app.open(folder)
+    project.ingest(write_days(folder.parent / "days.jsonl", range(DAYS)))
+    for name, text in {"rules": RULES, "scores": SCORES}.items():
+        (folder / name).mkdir(exist_ok=True)
+        (folder / name / "draft.yaml").write_text(text, encoding="utf-8")
+    (folder / "policy-draft.yaml").write_text("payment: { score: { review_at: 0.3 } }\n", encoding="utf-8")
+    return folder, project.train(as_of="2026-03-14").stored.id
+
+
+def until_of(folder: Path, model: str) -> str:
+    return str(json.loads((folder / "models" / model / "manifest.json").read_bytes())["data"]["to"])
+
+
+def stopped(balance: Balance) -> int:
+    return balance.new.frauds_stopped - balance.old.frauds_stopped
+
+
+@pytest.mark.slow
+def test_the_answer_counts_only_events_that_are_new_to_the_model(learnt: tuple[Path, str]):
+    folder, model = learnt
+    project = app.open(folder)
+    until = until_of(folder, model)
+    report = project.backtest(model=model)
+    after, before = project.backtest(model=model, start=until), project.backtest(model=model, end=until)
+
+    assert report.learnt is not None
+    assert (report.learnt.models, report.learnt.events + report.learnt.behind) == ((model,), DAYS * A_DAY)
+    assert report.learnt.events == before.events > 0
+    assert report.balance.new == after.balance.new
+    assert report.learnt.balance.new == before.learnt.balance.new if before.learnt else False
+    assert report.balance.net_minor == pytest.approx(after.balance.net_minor)
+    assert (stopped(report.balance) > 0, stopped(report.learnt.balance) > 0) == (True, True)
+    assert after.remarks == []
+
+
+def test_both_are_told_in_text_json_and_html(learnt: tuple[Path, str], capsys: pytest.CaptureFixture[str]):
+    folder, model = learnt
+    report = app.open(folder).backtest(model=model)
+    assert run(["-C", str(folder), "backtest", "--model", model]) == 0
+    first, second, note = capsys.readouterr().out.splitlines()[:3]
+    document = report.document()["learnt_from"]
+    html = page(report)
+
+    assert first.endswith(sentence(report))
+    assert second == learnt_sentence(report)
+    assert second.startswith("Learnt from, ")
+    assert note.startswith("NOTE: ")
+    assert (document["models"], document["until"]) == ([model], until_of(folder, model))
+    assert document["balance"]["net"] != report.document()["balance"]["net"]
+    assert sentence(report) in html
+    assert learnt_sentence(report) in html
+
+
+def nothing_behind(folder: Path, model: str) -> Report:
+    return app.open(folder).backtest(model=model, end=until_of(folder, model), as_of="2026-03-21")
+
+
+def test_where_no_event_is_new_to_it_that_is_said_with_the_cure(learnt: tuple[Path, str]):
+    report = nothing_behind(*learnt)
+    (remark,) = report.remarks
+
+    assert remark.startswith("NOTHING IS LEFT TO JUDGE BY")
+    assert "shroff train --as-of" in remark
+    assert "worth" not in sentence(report)
+    assert "worth" in learnt_sentence(report)
+    assert report.document()["balance"]["net"] is None
+    assert page(report).index("NOTHING IS LEFT") < page(report).index(learnt_sentence(report))
+
+
+def test_events_that_are_too_young_leave_nothing_to_judge_by_either(learnt: tuple[Path, str]):
+    folder, model = learnt
+    (remark,) = app.open(folder).backtest(model=model, as_of=until_of(folder, model)).remarks
+
+    assert "behind that lies no event but" in remark
+
+
+@pytest.mark.slow
+def test_rules_alone_stay_as_they_are_and_rules_that_read_a_score_do_not(learnt: tuple[Path, str], tmp_path: Path):
+    folder, model = learnt
+    bank = app.open(folder)
+    assert bank.backtest(rules=folder / "rules").learnt is None
+
+    bank.promote(model)
+    try:
+        again = app.open(folder)
+        rules, scores = (again.backtest(rules=folder / name) for name in ("rules", "scores"))
+        policy, as_it_is = again.backtest(policy=folder / "policy-draft.yaml"), again.backtest()
+        assert (rules.learnt, rules.balance.events) == (None, DAYS * A_DAY)
+        assert [one.learnt is not None and one.learnt.events > 0 for one in (scores, policy, as_it_is)] == [True] * 3
+    finally:
+        (folder / "models" / "in_force.json").unlink()
+
+
+def test_a_model_that_does_not_say_what_it_knows_is_named(learnt: tuple[Path, str]):
+    folder, _ = learnt
+    project = app.open(folder)
+    if not (folder / "models" / "m-foreign").exists():
+        train(project.registry, "m-foreign", inputs=("payment.amount",))
+    report = app.open(folder).backtest(model="m-foreign")
+
+    assert report.learnt is not None
+    assert (report.learnt.untold, report.learnt.events) == (("m-foreign",), 0)
+    assert report.remarks[0].startswith("m-foreign does not say what it has learnt from")

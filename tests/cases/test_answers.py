@@ -1,0 +1,113 @@
+"""Answers: one of which nothing can be read is put aside and stops no other; a customer's is by the policy of now."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from shroff.cases import deciding, raising
+from shroff.cases.carrying import carry_out
+from shroff.cases.desk import NoCaseError
+from shroff.cases.raising import Raiser
+from shroff.people.store import rows_of
+from shroff.project.lists import Entry
+from shroff.streams.log import Refused
+from tests.support.telling import Bank, payment, token_in
+
+
+def answered(folder: Path, broken: str) -> tuple[Bank, list[Refused], list[str]]:
+    """A bank with three answered cases, the first answer changed by this SQL; what is refused, and what was done."""
+    bank = Bank(folder, {"notices/customer.yaml": None, "rules/large.yaml": RULE})
+    bank.pay(payment("p-1"), payment("p-2", card="c-2"), payment("p-3", card="c-3"))
+    with bank.project.cases() as desk:
+        for number in (1, 2, 3):
+            deciding.decide(desk, bank.project.who, number, "fraud")
+        with closing(sqlite3.connect(bank.project.places.log)) as shell:
+            shell.execute(f"UPDATE case_pending SET {broken} WHERE number = (SELECT min(number) FROM case_pending)")
+            shell.commit()
+        bank.clock_ms += deciding.UNDO_MS
+        assert carry_out(desk) == 3
+        assert carry_out(desk) == 0
+        acts = [row.action for row in rows_of(desk.people)]
+    bank.project.label("payment/p-3", "genuine", source="customer")  # behind all that waits in the inbox
+    with bank.project.reading() as log:
+        return bank, [one for _, one in log.refused_list()], acts
+
+
+RULE = "- { id: large, on: payment, by: card, when: this.amount > 100, effect: review }\n"
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        ("body = '{\"cases\": 7}'", "what is kept of answer 1 cannot be read: Expected `array`"),
+        ("body = replace(body, '\"fraud\"', '\"frod\"')", "'frod' is no verdict"),
+        ("role = 'queen'", "'queen' is no role"),
+    ],
+)
+def test_an_answer_that_cannot_be_read_is_put_aside_and_stops_no_other(tmp_path, broken, words):
+    bank, refused, acts = answered(tmp_path, broken)
+
+    assert [(one.source, one.place, one.type) for one in refused] == [("cases", "answer 1", "label")]
+    assert words in refused[0].reason
+    assert "reopen them, or label their events" in refused[0].reason
+    assert [label[0] for label in bank.labels() if label[2] == "analyst"] == ["payment/p-2", "payment/p-3"]
+    assert acts.count("label.refuse") == 1
+    assert acts.count("label.add") == 2
+
+
+def test_an_answer_is_taken_back_by_its_own_case_alone(tmp_path):
+    bank = Bank(tmp_path, {"notices/customer.yaml": None, "rules/large.yaml": RULE})
+    bank.pay(payment("p-1"), payment("p-2", card="c-2"))
+    with bank.project.cases() as desk:
+        done = deciding.decide(desk, bank.project.who, 1, "fraud")
+        with pytest.raises(NoCaseError, match="was not done with case 2"):
+            deciding.undo(desk, bank.project.who, done.undo, 2)
+
+        assert [one.number for one in deciding.undo(desk, bank.project.who, done.undo, 1).restored] == [1]
+
+
+def test_a_yes_lets_go_by_the_policy_that_is_in_force_when_it_is_said(tmp_path):
+    bank = Bank(tmp_path)
+    bank.pay(payment("p-1", "150.00"))
+    bank.pay(payment("p-2", "150.00", card="c-2"))
+    tokens = [token_in(one) for one in bank.tell().read]
+    confirming = bank.project.confirming()
+    assert confirming.answer(tokens[0], "yes").values["question"].is_released
+    bank.write({"policy.yaml": "payment: { release_below: 100.00 }\n"})
+    assert confirming.page(tokens[1]).kind == "question"
+    bank.pay(payment("p-3", "1.00"))  # by which the policy comes into force
+    page = confirming.answer(tokens[1], "yes")
+    confirming.close()
+
+    assert not page.values["question"].is_released
+
+
+def test_cases_keep_no_version_of_a_list_however_often_it_is_changed(tmp_path):
+    bank = Bank(tmp_path, {"notices/customer.yaml": None, "rules/large.yaml": RULE, "lists/known.csv": "value\n"})
+    bank.pay(payment("p-1"))
+    for number in range(3):
+        bank.project.write_list("known", [Entry(f"c-{number}-{each}") for each in range(1_000)])
+        bank.pay(payment(f"p-1{number}", card=f"c-{number}"))
+    with bank.project.reading() as log:
+        raiser = Raiser(log, bank.project.case_settings, 2)
+        alerts = raiser.alerts(0, log.last_seq())
+
+    assert [one.id for one in alerts] == ["p-1", "p-10", "p-11", "p-12"]
+    assert sum(len(text) for _, files in raiser._versions._files for text in files.values()) < 5_000
+
+
+def test_alerts_are_the_same_however_many_decisions_are_read_together(tmp_path, monkeypatch):
+    bank = Bank(tmp_path, {"notices/customer.yaml": None, "rules/large.yaml": RULE})
+    bank.pay(*(payment(f"p-{number}", card=f"c-{number % 3}") for number in range(7)))
+    with bank.project.reading() as log:
+        raiser = Raiser(log, bank.project.case_settings, 2)
+        together = raiser.alerts(0, log.last_seq())
+        for at_once in (1, 3):
+            monkeypatch.setattr(raising, "AT_ONCE", at_once)
+            assert raiser.alerts(0, log.last_seq()) == together
+
+    assert [(one.id, one.outcome) for one in together] == [(f"p-{number}", "review") for number in range(7)]

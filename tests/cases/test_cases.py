@@ -1,0 +1,797 @@
+"""What is done with cases: who may, what it changes, what is written when, and what the second of two is told."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from msgspec.structs import replace
+
+from shroff.cases import deciding, filters, reading, working
+from shroff.cases.carrying import carry_out
+from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, SNOOZED, STATES, Wanted
+from shroff.cases.desk import CaseChangedError, NoCaseError, TooLateError
+from shroff.cases.files import TYPES
+from shroff.cases.following import begin_behind
+from shroff.cases.hearing import Label
+from shroff.errors import NotAllowedError, UsageError
+from shroff.people.access import Role
+from shroff.testing.rows import NOW_MS
+from tests.support.cased import ANN, BEN, VIEWER, alert, denial, office, user
+
+MINUTE_MS = 60_000
+PNG = b"\x89PNG\r\n\x1a\n...."
+
+
+# ---- how alerts gather
+
+
+def test_alerts_about_one_key_gather_in_the_case_that_is_open(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1, stake=250), alert(2, "c-2"), alert(3, stake=300, due_ms=NOW_MS - 5))
+        at.raised(alert(4, stake=None, score=400_000), alert(5, outcome="approve", stake=99, score=900_000))
+        case, other = at.cases()
+
+    assert (case.key, case.alerts, case.stake, case.score, case.last_seq) == ("c-1", 4, 550, 900_000, 5)
+    assert (case.opened_ms, case.due_ms, case.outcome) == (NOW_MS - 999, NOW_MS - 5, "review")
+    assert (other.key, other.alerts, other.number) == ("c-2", 1, 2)
+
+
+def test_the_top_reason_is_that_of_the_strongest_outcome_and_then_the_greatest_score(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1, rule="told", reason="a", outcome=""), alert(2, rule="large", reason="b"))
+        assert (at.case().rule, at.case().reason) == ("large", "b")
+        at.raised(alert(3, reason="c", score=1), alert(4, reason="d", score=1), alert(5, reason="e", outcome="approve"))
+        assert at.case().reason == "c"
+        at.raised(alert(6, reason="f", outcome="decline"))
+        assert at.case().reason == "f"
+
+
+def test_behind_a_closed_case_a_new_one_begins(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1))
+        deciding.decide(at.desk, ANN, 1, "fraud")
+        at.raised(alert(2))
+
+        assert [(case.number, case.state, case.alerts) for case in at.cases()] == [(1, CLOSED, 1), (2, OPEN, 1)]
+
+
+def test_another_alert_wakes_a_snoozed_case(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1))
+        deciding.snooze(at.desk, ANN, 1, NOW_MS + MINUTE_MS)
+        at.raised(alert(2))
+
+        assert (at.case().state, at.case().snoozed_ms) == (OPEN, None)
+        assert [row.what for row in reading.detail(at.desk, ANN, 1).history] == ["snoozed", "woke"]
+
+
+# ---- claiming
+
+
+def test_a_claim_holds_until_its_lock_ends(tmp_path):
+    with office(tmp_path, lock_ms=10 * MINUTE_MS) as at:
+        at.raised(alert(1))
+        claimed = working.claim(at.desk, ANN, 1)
+        assert (claimed.state, claimed.assignee, claimed.lock_ms) == (CLAIMED, ANN.id, NOW_MS + 10 * MINUTE_MS)
+        with pytest.raises(CaseChangedError, match=r"Ann claimed case 1 at .*; nothing of yours was saved"):
+            working.claim(at.desk, BEN, 1)
+        at.now_ms += 9 * MINUTE_MS
+        renewed = working.claim(at.desk, ANN, 1, claimed.tag)
+        assert (renewed.lock_ms, renewed.tag) == (NOW_MS + 19 * MINUTE_MS, claimed.tag)
+
+        at.now_ms = NOW_MS + 19 * MINUTE_MS
+        assert carry_out(at.desk) == 1
+        assert (at.case().state, at.case().assignee) == (OPEN, "")
+        assert deciding.decide(at.desk, ANN, 1, "fraud", tag=renewed.tag).cases[0].state == CLOSED
+
+
+def test_claim_next_gives_the_least_time_left_of_what_is_free_or_ones_own(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1, "a"), alert(2, "b", due_ms=NOW_MS), alert(3, "c"), alert(4, "d"), alert(5, "e"))
+        working.escalate(at.desk, ANN, 2, "hard")
+        working.assign(at.desk, ANN, 1, "ben")
+        working.assign(at.desk, ANN, 3, "ann")
+        got = [working.claim_next(at.desk, ANN) for _ in range(4)]
+
+        assert [case and case.number for case in got] == [3, 4, 5, None]
+        assert [case and case.number for case in (working.claim_next(at.desk, BEN, Wanted(entity="card")),)] == [1]
+
+
+def test_claim_next_gives_nothing_that_the_filter_does_not_find(tmp_path):
+    def claimed(**wanted):
+        found = working.claim_next(at.desk, BEN, filters.wanted_of(wanted, BEN, at.now_ms, 2))
+        return found and found.number
+
+    with office(tmp_path) as at:
+        at.raised(*(alert(seq, f"c-{seq}") for seq in range(1, 9)))
+        working.escalate(at.desk, ANN, 3, "hard")
+        working.assign(at.desk, ANN, 4, "ben")
+        working.assign(at.desk, ANN, 5, "ann")
+        deciding.snooze(at.desk, ANN, 6, NOW_MS + MINUTE_MS)
+        working.claim(at.desk, ANN, 7)
+        deciding.decide(at.desk, ANN, 8, "fraud")
+        assert [claimed(assignee=ANN.id), claimed(state="claimed"), claimed(state="closed")] == [None] * 3
+        assert [claimed(state="escalated"), claimed(state="escalated")] == [3, None]
+        assert [claimed(assignee="me"), claimed(assignee="me")] == [4, None]
+        assert [claimed(state="snoozed,closed"), claimed(state="snoozed")] == [6, None]
+
+        assert [claimed(assignee="free"), claimed(), claimed()] == [1, 2, None]
+
+
+def test_what_lapsed_is_free_for_claim_next_at_once(tmp_path):
+    with office(tmp_path, lock_ms=MINUTE_MS) as at:
+        at.raised(alert(1))
+        working.claim(at.desk, ANN, 1)
+        assert working.claim_next(at.desk, BEN) is None
+        at.now_ms += MINUTE_MS
+        found = working.claim_next(at.desk, BEN)
+
+        assert found is not None
+        assert found.assignee == BEN.id
+
+
+@pytest.mark.slow
+def test_releasing_assigning_and_escalating_change_who_has_it(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1))
+        working.claim(at.desk, ANN, 1)
+        assert (working.release(at.desk, ANN, 1).state, at.case().assignee) == (OPEN, "")
+        with pytest.raises(UsageError, match="only a claimed one"):
+            working.release(at.desk, ANN, 1)
+        assert working.assign(at.desk, ANN, 1, "ben").assignee_name == "ben"
+        assert working.escalate(at.desk, BEN, 1, "two cards").state == ESCALATED
+        assert working.assign(at.desk, ANN, 1, "").assignee == ""
+        for name in ("vera", "nobody"):
+            with pytest.raises(UsageError, match="no user"):
+                working.assign(at.desk, ANN, 1, name)
+
+        assert at.acts() == ["case.claim", "case.release", "case.assign", "case.escalate", "case.assign"]
+
+
+# ---- answers
+
+
+def test_an_answer_acts_at_once_and_its_labels_are_written_eight_seconds_later(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1), alert(2), alert(3, "c-2"), alert(4, id="p-1", event="login"))
+        done = deciding.decide(at.desk, ANN, 1, "fraud", tag=at.case().tag, reason="account_taken_over")
+        assert (at.case().state, at.case().verdict, at.case().closed_by) == (CLOSED, "fraud", ANN.id)
+        assert done.until_ms == NOW_MS + 8_000
+        at.now_ms = NOW_MS + 7_999
+        assert (carry_out(at.desk), at.labels()) == (0, [])
+
+        at.now_ms = NOW_MS + 8_000
+        assert carry_out(at.desk) == 1
+        named = ("payment/p-1", "payment/p-2", "login/p-1")
+        assert at.labels() == [(event, "fraud", "analyst", NOW_MS) for event in named]
+        assert (carry_out(at.desk), len(at.labels())) == (0, 3)
+        assert at.acts() == ["case.decide", "label.add"]
+
+
+def test_what_is_undone_in_time_is_as_it_was_and_writes_no_label(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1), alert(2))
+        claimed = working.claim(at.desk, ANN, 1)
+        done = deciding.decide(at.desk, ANN, 1, "genuine", tag=claimed.tag)
+        with pytest.raises(TooLateError):
+            deciding.undo(at.desk, BEN, done.undo)
+        undone = deciding.undo(at.desk, ANN, done.undo)
+
+        (case,) = undone.restored
+        assert replace(case, version=0, changed_ms=0) == replace(claimed, version=0, changed_ms=0)
+        assert [one.verdict for one in at.alerts()] == ["", ""]
+        at.now_ms += 60_000
+        carry_out(at.desk)
+        assert at.labels() == []
+        with pytest.raises(TooLateError):
+            deciding.undo(at.desk, ANN, done.undo)
+
+
+def test_too_late_to_undo_is_said_and_changes_nothing(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1))
+        done = deciding.decide(at.desk, ANN, 1, "fraud")
+        at.now_ms += 8_000
+        carry_out(at.desk)
+        with pytest.raises(TooLateError, match="reopen"):
+            deciding.undo(at.desk, ANN, done.undo)
+
+        assert at.case().state == CLOSED
+
+
+def test_one_event_is_answered_by_itself_and_the_last_one_closes_the_case(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1, stake=100), alert(2, stake=30), alert(3, stake=7))
+        first = deciding.decide(at.desk, ANN, 1, "genuine", event="payment/p-1").cases[0]
+        assert (first.state, first.stake, first.due_ms) == (OPEN, 37, NOW_MS + 1_002)
+        with pytest.raises(CaseChangedError):
+            deciding.decide(at.desk, BEN, 1, "fraud", event="payment/p-1")
+        with pytest.raises(NoCaseError, match="none of the events"):
+            deciding.decide(at.desk, ANN, 1, "fraud", event="payment/p-9")
+        deciding.decide(at.desk, ANN, 1, "fraud", event="payment/p-3")
+        last = deciding.decide(at.desk, ANN, 1, "genuine", event="payment/p-2").cases[0]
+        at.now_ms += 8_000
+        carry_out(at.desk)
+
+        assert (last.state, last.verdict, last.stake) == (CLOSED, "fraud", None)
+        assert [label[:2] for label in at.labels()] == [
+            ("payment/p-1", "genuine"),
+            ("payment/p-3", "fraud"),
+            ("payment/p-2", "genuine"),
+        ]
+
+
+def test_what_came_after_it_was_read_is_not_answered(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1))
+        read = at.case().tag
+        at.raised(alert(2))
+        case = deciding.decide(at.desk, ANN, 1, "fraud", tag=read).cases[0]
+        at.now_ms += 8_000
+        carry_out(at.desk)
+
+        assert (case.state, [one.verdict for one in at.alerts()]) == (OPEN, ["fraud", ""])
+        assert [event for event, *_ in at.labels()] == ["payment/p-1"]
+
+
+def test_the_second_of_two_analysts_is_told_and_nothing_is_overwritten(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1))
+        read = at.case().tag
+        deciding.decide(at.desk, ANN, 1, "fraud", tag=read)
+        for tag in (read, "", at.case().tag):
+            with pytest.raises(CaseChangedError, match="Ann decided case 1 at 2023-11-14T22:13:20Z") as raised:
+                deciding.decide(at.desk, BEN, 1, "genuine", tag=tag)
+            assert raised.value.case.verdict == "fraud"
+        at.now_ms += 8_000
+        carry_out(at.desk)
+
+        assert [verdict for _, verdict, *_ in at.labels()] == ["fraud"]
+        assert at.case().closed_by == ANN.id
+
+
+def test_a_case_that_is_opened_again_wants_an_answer_once_more(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1), alert(2))
+        deciding.decide(at.desk, ANN, 1, "fraud")
+        with pytest.raises(UsageError, match="1 to 4,000"):
+            working.reopen(at.desk, BEN, 1, "  ")
+        at.now_ms += 8_000
+        carry_out(at.desk)
+        case = working.reopen(at.desk, BEN, 1, "the customer rang")
+        assert (case.state, case.verdict, case.stake) == (OPEN, "", 2_000)
+        deciding.decide(at.desk, BEN, 1, "genuine")
+        at.now_ms += 8_000
+        carry_out(at.desk)
+
+        assert [label[1] for label in at.labels()] == ["fraud", "fraud", "genuine", "genuine"]
+        assert [label[3] for label in at.labels()] == [NOW_MS] * 2 + [NOW_MS + 8_000] * 2
+
+
+def test_what_is_opened_again_before_its_labels_are_written_writes_none_and_others_of_the_same_answer_do(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(*(alert(seq, f"c-{seq}") for seq in (1, 2)))
+        done, _ = deciding.bulk(at.desk, ANN, {1: "", 2: ""}, "decide", verdict="fraud")
+        assert done is not None
+        at.now_ms += 3_000
+        working.reopen(at.desk, ANN, 1, "a slip")
+        at.now_ms += 3_000
+        deciding.decide(at.desk, BEN, 1, "genuine")
+        at.now_ms += 8_000
+        carry_out(at.desk)
+
+        assert [label[:2] for label in at.labels()] == [("payment/p-2", "fraud"), ("payment/p-1", "genuine")]
+
+
+def test_of_a_case_that_is_opened_again_nothing_is_left_to_undo(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1), alert(2))
+        by_two = [
+            (who, deciding.decide(at.desk, who, 1, "fraud", event=event))
+            for who, event in ((ANN, "payment/p-1"), (BEN, "payment/p-2"))
+        ]
+        at.now_ms += 3_000
+        working.reopen(at.desk, ANN, 1, "a slip")
+        for who, done in by_two:
+            with pytest.raises(TooLateError):
+                deciding.undo(at.desk, who, done.undo)
+        at.now_ms += 8_000
+        carry_out(at.desk)
+
+        assert (at.case().state, at.labels()) == (OPEN, [])
+
+
+@pytest.mark.parametrize("tag", ["7.1", "1.0"])
+def test_of_a_case_that_nobody_changed_is_said_that_it_is_not_as_it_was_read(tmp_path, tag):
+    with office(tmp_path) as at:
+        at.raised(alert(1))
+        with pytest.raises(CaseChangedError) as raised:
+            deciding.decide(at.desk, ANN, 1, "fraud", tag=tag)
+
+        assert str(raised.value) == "case 1 is not as it was read; nothing of yours was saved. Look at it again"
+
+
+def test_words_that_are_no_answer_are_refused(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1))
+        for verdict, reason in (("maybe", ""), ("fraud", "x" * 201), ("fraud", "a\nb")):
+            with pytest.raises(UsageError):
+                deciding.decide(at.desk, ANN, 1, verdict, reason=reason)
+        for tag in ("1", "x.1", "1.1.1", "-1.1"):
+            with pytest.raises(UsageError, match="no tag"):
+                deciding.decide(at.desk, ANN, 1, "fraud", tag=tag)
+        for until_ms in (NOW_MS, NOW_MS + 91 * 86_400_000):
+            with pytest.raises(UsageError, match="90 days"):
+                deciding.snooze(at.desk, ANN, 1, until_ms)
+        with pytest.raises(NoCaseError):
+            working.claim(at.desk, ANN, 77)
+
+        assert at.acts() == []
+
+
+def test_a_snoozed_case_comes_back_by_itself(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1))
+        done = deciding.snooze(at.desk, ANN, 1, NOW_MS + MINUTE_MS)
+        assert at.case().state == SNOOZED
+        assert deciding.undo(at.desk, ANN, done.undo).restored[0].state == OPEN
+        deciding.snooze(at.desk, ANN, 1, NOW_MS + MINUTE_MS)
+        at.now_ms += MINUTE_MS
+        carry_out(at.desk)
+
+        assert at.case().state == OPEN
+        assert at.labels() == []
+
+
+def test_answers_to_one_case_are_undone_one_after_the_other(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1), alert(2), alert(3, "c-2"))
+        first, _ = deciding.bulk(at.desk, ANN, {2: ""}, "decide", verdict="fraud")
+        assert first is not None
+        done = [deciding.decide(at.desk, ANN, 1, "fraud", event=f"payment/p-{number}") for number in (1, 2)]
+        for one in reversed(done):
+            undone = deciding.undo(at.desk, ANN, one.undo)
+            assert ([case.number for case in undone.restored], undone.changed) == ([1], [])
+        at.now_ms += 8_000
+        carry_out(at.desk)
+
+        assert [one.verdict for one in at.alerts()] == ["", ""]
+        assert [label[0] for label in at.labels()] == ["payment/p-3"]
+
+
+def test_an_answer_behind_which_somebody_else_went_on_is_not_undone_though_they_undid_that(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1), alert(2))
+        hers = deciding.decide(at.desk, ANN, 1, "fraud", event="payment/p-1")
+        his = deciding.decide(at.desk, BEN, 1, "fraud", event="payment/p-2")
+        deciding.undo(at.desk, BEN, his.undo)
+        undone = deciding.undo(at.desk, ANN, hers.undo)
+
+        assert ([one.number for one in undone.changed], undone.restored) == ([1], [])
+
+
+def test_what_came_meanwhile_stays_when_something_is_undone(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1), alert(2, due_ms=NOW_MS + 50))
+        done = deciding.decide(at.desk, ANN, 1, "fraud", event="payment/p-2")
+        at.raised(alert(3, stake=30, due_ms=NOW_MS + 20))
+        (case,) = deciding.undo(at.desk, ANN, done.undo).restored
+
+        assert (case.state, case.alerts, case.stake, case.due_ms) == (OPEN, 3, 2_030, NOW_MS + 20)
+
+
+def test_an_undone_answer_to_what_a_chargeback_settled_meanwhile_closes_the_case_by_that(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1))
+        done = deciding.decide(at.desk, ANN, 1, "genuine")
+        at.heard(labels=[Label(2, "payment/p-1", "fraud", "chargeback", at.now_ms + 1)])
+        (case,) = deciding.undo(at.desk, ANN, done.undo).restored
+        assert (case.state, case.verdict, case.closed_name) == (CLOSED, "fraud", "labels from chargeback")
+        at.now_ms += 8_000
+        carry_out(at.desk)
+
+        assert at.labels() == []
+
+
+@pytest.mark.parametrize(("source", "later_ms"), [("chargeback", 0), ("customer", 1)])
+def test_a_weak_word_and_what_was_known_before_a_new_answer_was_asked_settle_nothing_when_that_is_undone(
+    tmp_path, source, later_ms
+):
+    with office(tmp_path) as at:
+        at.raised(alert(1))
+        deciding.decide(at.desk, BEN, 1, "unclear")
+        working.reopen(at.desk, BEN, 1, "she rang")
+        working.claim(at.desk, ANN, 1)
+        at.heard(labels=[Label(2, "payment/p-1", "genuine", source, at.now_ms + later_ms)])
+        done = deciding.decide(at.desk, ANN, 1, "genuine")
+        (case,) = deciding.undo(at.desk, ANN, done.undo).restored
+
+        assert (case.state, [(one.label, one.verdict) for one in at.alerts()]) == (CLAIMED, [("genuine", "")])
+
+
+# ---- what customers deny
+
+
+def test_a_denial_of_what_waits_for_an_answer_is_shown_and_doubles_nothing(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1), alert(2))
+        assert at.denied(3, of=1, known_ms=NOW_MS + 5) == []
+        found = reading.detail(at.desk, ANN, 1)
+
+    assert [one.number for one in (found.case,)] == [1]
+    assert (found.case.alerts, found.case.stake, found.case.customer) == (2, 2_000, "fraud")
+    assert [one.customer for one in found.alerts] == ["fraud", ""]
+    (row,) = found.history
+    assert (row.what, row.name, row.words, row.at_ms) == ("denied", "the customer", "payment/p-1", NOW_MS + 5)
+
+
+def test_who_has_not_seen_the_denial_is_told_before_they_answer(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1))
+        read = working.claim(at.desk, ANN, 1)
+        at.denied(2, of=1)
+        assert (at.case().state, at.case().assignee) == (CLAIMED, ANN.id)
+        with pytest.raises(CaseChangedError, match="the customer denied an event of case 1 at"):
+            deciding.decide(at.desk, ANN, 1, "genuine", tag=read.tag)
+
+        assert deciding.decide(at.desk, ANN, 1, "genuine", tag=at.case().tag).cases[0].state == CLOSED
+
+
+def test_a_closed_case_opens_again_for_the_event_that_is_denied_alone(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1), alert(2), alert(3))
+        deciding.decide(at.desk, ANN, 1, "genuine")
+        at.now_ms += 60_000
+        carry_out(at.desk)
+        (opened,) = at.denied(4, of=2)
+        case = at.case()
+
+        assert (opened.case, opened.seq, opened.at_ms, opened.event) == (1, 4, at.now_ms, "payment/p-2")
+        assert (case.state, case.verdict, case.closed_ms, case.stake) == (OPEN, "", None, 1_000)
+        assert [one.verdict for one in at.alerts()] == ["genuine", "", "genuine"]
+        assert len(at.cases()) == 1
+        deciding.decide(at.desk, BEN, 1, "fraud")
+        at.now_ms += 8_000
+        carry_out(at.desk)
+        assert [label[:2] for label in at.labels()[3:]] == [("payment/p-2", "fraud")]
+        assert (at.case().state, at.case().verdict) == (CLOSED, "fraud")
+
+
+def test_an_answer_that_was_given_before_the_denial_came_does_not_close_it_again(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1))
+        deciding.decide(at.desk, ANN, 1, "genuine")
+        at.denied(2, of=1, known_ms=NOW_MS + 3_000)
+        at.heard(labels=[Label(3, "payment/p-1", "genuine", "analyst", NOW_MS)])
+        assert (at.case().state, at.case().customer) == (OPEN, "fraud")
+        at.heard(labels=[Label(4, "payment/p-1", "fraud", "chargeback", NOW_MS + 9_000)])
+
+        assert (at.case().state, at.case().verdict) == (CLOSED, "fraud")
+
+
+def test_a_denial_of_what_was_answered_as_fraud_opens_nothing(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1))
+        deciding.decide(at.desk, ANN, 1, "fraud")
+        before = at.case()
+        assert at.denied(2, of=1) == []
+
+        assert at.case() == replace(before, customer="fraud")
+
+
+def test_one_denial_says_more_of_a_case_than_what_customers_confirm(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1), alert(2))
+        at.heard(labels=[Label(3, "payment/p-1", "genuine", "customer", NOW_MS)])
+        assert at.case().customer == "genuine"
+        at.denied(4, of=1)
+        at.heard(labels=[Label(5, "payment/p-2", "genuine", "customer", NOW_MS)])
+
+        assert at.case().customer == "fraud"
+
+
+def test_a_denial_wakes_a_snoozed_case(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1))
+        deciding.snooze(at.desk, ANN, 1, NOW_MS + MINUTE_MS)
+        at.denied(2, of=1)
+
+        assert (at.case().state, at.case().snoozed_ms) == (OPEN, None)
+
+
+def test_an_event_in_two_cases_wants_an_answer_again_in_the_newest_alone(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1, "a"), replace(alert(1, "d-1"), entity="device"))
+        deciding.bulk(at.desk, ANN, {1: "", 2: ""}, "decide", verdict="genuine")
+        assert [one.case for one in at.denied(2, of=1)] == [2]
+        assert [case.state for case in at.cases()] == [CLOSED, OPEN]
+        at.denied(3, of=1)
+
+        assert [case.state for case in at.cases()] == [CLOSED, OPEN]
+
+
+def test_a_denied_event_of_which_nothing_was_known_joins_the_open_case(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1))
+        read = at.case().tag
+        assert at.heard(alert(3, id="p-2"), labels=[denial(3, of=2)]) == []
+        case = deciding.decide(at.desk, ANN, 1, "genuine", tag=read).cases[0]
+
+        assert (case.state, case.alerts, case.customer) == (OPEN, 2, "fraud")
+        assert [one.verdict for one in at.alerts()] == ["genuine", ""]
+
+
+# ---- many
+
+
+def test_many_are_answered_at_once_and_undone_at_once(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(*(alert(seq, f"c-{seq}") for seq in range(1, 6)))
+        working.claim(at.desk, BEN, 2)
+        tags = {1: "", 2: "", 3: at.case(3).tag, 4: "9.9", 99: ""}
+        done, failed = deciding.bulk(at.desk, ANN, tags, "decide", verdict="genuine")
+        assert done is not None
+        assert [case.number for case in done.cases] == [1, 3]
+        assert {one.case: type(one.error) for one in failed} == {
+            2: CaseChangedError,
+            4: CaseChangedError,
+            99: NoCaseError,
+        }
+        at.denied(6, of=3)
+        undone = deciding.undo(at.desk, ANN, done.undo)
+        at.now_ms += 8_000
+        carry_out(at.desk)
+
+        assert [case.number for case in undone.restored] == [1]
+        assert [case.number for case in undone.changed] == [3]
+        assert [label[:2] for label in at.labels()] == [("payment/p-3", "genuine")]
+
+
+def test_many_are_claimed_and_snoozed(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1, "a"), alert(2, "b"))
+        claimed, _ = deciding.bulk(at.desk, ANN, {1: "", 2: ""}, "claim")
+        snoozed, _ = deciding.bulk(at.desk, ANN, {1: "", 2: ""}, "snooze", until_ms=NOW_MS + 1)
+        assert claimed is not None
+        assert snoozed is not None
+        assert [case.state for case in at.cases()] == [SNOOZED] * 2
+        deciding.undo(at.desk, ANN, snoozed.undo)
+        assert [case.state for case in at.cases()] == [CLAIMED] * 2
+        for numbers, action in (({}, "claim"), (dict.fromkeys(range(501), ""), "claim"), ({1: ""}, "forget")):
+            with pytest.raises(UsageError):
+                deciding.bulk(at.desk, ANN, numbers, action)
+
+
+# ---- second looks
+
+
+def test_a_second_look_is_for_another_analyst_who_does_not_see_the_first_answer(tmp_path):
+    with office(tmp_path, second_look=1.0) as at:
+        at.raised(alert(1))
+        deciding.decide(at.desk, ANN, 1, "fraud")
+        at.now_ms += 8_000
+        carry_out(at.desk)
+        assert (at.case().state, at.case().look, at.case().verdict) == (OPEN, 1, "")
+        found = reading.detail(at.desk, BEN, 1)
+        assert (found.case.first_by, found.case.first_verdict, found.alerts[0].decided_by) == ("", "", "")
+        assert "fraud" not in str(found)
+        assert working.claim_next(at.desk, ANN) is None
+        with pytest.raises(UsageError, match="another analyst"):
+            deciding.decide(at.desk, ANN, 1, "genuine")
+        with pytest.raises(UsageError, match="another analyst"):
+            working.assign(at.desk, BEN, 1, "ann")
+
+        at.now_ms += 1_000
+        second = working.claim_next(at.desk, BEN)
+        assert second is not None
+        deciding.decide(at.desk, BEN, 1, "genuine", tag=second.tag)
+        at.now_ms += 8_000
+        carry_out(at.desk)
+        looks = reading.capacity(at.desk, BEN).second_looks
+        assert (at.case().state, at.case().verdict, at.case().first_verdict) == (CLOSED, "genuine", "fraud")
+        assert (looks.decided, looks.agreed, looks.rate) == (1, 0, 0.0)
+        assert [label[1] for label in at.labels()] == ["fraud", "genuine"]
+
+
+@pytest.mark.parametrize(("second", "look"), [(BEN, 0), (ANN, 1)])
+def test_what_two_have_answered_is_not_looked_at_a_second_time(tmp_path, second, look):
+    with office(tmp_path, second_look=1.0) as at:
+        at.raised(alert(1), alert(2), alert(3))
+        at.heard(labels=[Label(4, "payment/p-3", "fraud", "chargeback", at.now_ms)])
+        deciding.decide(at.desk, ANN, 1, "fraud", event="payment/p-1")
+        deciding.decide(at.desk, second, 1, "fraud", event="payment/p-2")
+        at.now_ms += 8_000
+        carry_out(at.desk)
+
+        assert (at.case().state, at.case().look) == (OPEN if look else CLOSED, look)
+
+
+def test_where_nobody_else_may_decide_no_second_look_is_drawn(tmp_path):
+    with office(tmp_path, second_look=1.0) as at:
+        with at.people.change() as change:
+            change.remove_user(2)
+        at.raised(alert(1))
+        deciding.decide(at.desk, ANN, 1, "fraud")
+        at.now_ms += 8_000
+        carry_out(at.desk)
+
+        assert (at.case().state, at.case().look) == (CLOSED, 0)
+
+
+@pytest.mark.slow
+def test_about_the_share_that_is_set_is_looked_at_twice(tmp_path):
+    with office(tmp_path, second_look=0.2) as at:
+        at.raised(*(alert(seq, f"c-{seq}") for seq in range(1, 201)))
+        deciding.bulk(at.desk, ANN, dict.fromkeys(range(1, 201), ""), "decide", verdict="genuine")
+        at.now_ms += 8_000
+        carry_out(at.desk)
+        drawn = [case.number for case in at.cases() if case.look == 1]
+
+        assert 20 <= len(drawn) <= 60
+        assert len(at.labels()) == 200
+
+
+# ---- notes, files, views, the day
+
+
+def test_notes_and_files_belong_to_a_case(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1))
+        tag = at.case().tag
+        working.note(at.desk, ANN, 1, " she rang <b>twice</b> ")
+        made = working.attach(at.desk, BEN, 1, "..\\x/scan é.html", "image/png; charset=x", PNG)
+        assert (made.name, made.media_type, made.size) == ("scan é.html.png", "image/png", len(PNG))
+        assert working.file_of(at.desk, VIEWER, 1, made.number) == (made, PNG)
+        with pytest.raises(NoCaseError):
+            working.file_of(at.desk, ANN, 2, made.number)
+
+        found = reading.detail(at.desk, VIEWER, 1)
+        assert [(row.what, row.words) for row in found.history] == [
+            ("note", "she rang <b>twice</b>"),
+            ("attached", "scan é.html.png"),
+        ]
+        assert found.case.tag == tag
+        assert at.acts() == ["case.note", "case.attach"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "content"),
+    [
+        ("a.html", "text/html", b"<script>"),
+        ("a.svg", "image/svg+xml", b"<svg/>"),
+        ("a.png", "image/png", b"<script>"),
+        ("a.txt", "text/plain", b"\xff\xfe"),
+        ("a.txt", "text/plain", b"a\0b"),
+        ("a.txt", "text/plain", b""),
+        ("a.txt", "text/plain", b"x" * (2 * 1024 * 1024 + 1)),
+        ("", "text/plain", b"x"),
+        (".htaccess", "text/plain", b"x"),
+        ("a\nb", "text/plain", b"x"),
+        ("x" * 201, "text/plain", b"x"),
+    ],
+)
+def test_files_of_other_kinds_and_sizes_are_refused(tmp_path, name, kind, content):
+    with office(tmp_path) as at:
+        at.raised(alert(1))
+        with pytest.raises(UsageError):
+            working.attach(at.desk, ANN, 1, name, kind, content)
+
+
+def test_a_case_has_only_so_many_files(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1))
+        for _ in range(working.FILES_MAX):
+            working.attach(at.desk, ANN, 1, "a.txt", "text/plain", b"x")
+        with pytest.raises(UsageError, match="at most 20"):
+            working.attach(at.desk, ANN, 1, "a.txt", "text/plain", b"x")
+
+    assert "text/html" not in TYPES
+
+
+def test_a_view_is_a_filter_under_a_name(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1, stake=500), alert(2, "c-2", stake=90_000))
+        working.claim(at.desk, BEN, 2)
+        view = reading.put_view(at.desk, ANN, "Large", "min_stake=100&order=stake", is_shared=True)
+        assert view.query == "min_stake=100&order=stake"
+        counts = {one.view.name: one.count for one in reading.views(at.desk, BEN)}
+        assert counts == {"Large": 1, "Mine": 1, "Free": 1, "Open": 2} | {
+            name: 0 for name in filters.BUILT_IN if name not in {"Mine", "Free", "Open", "Due in 1 h"}
+        } | {"Due in 1 h": 2}
+        for name, query in (("Mine", ""), ("", ""), ("x" * 81, ""), ("a", "colour=red"), ("a", "min_stake=much")):
+            with pytest.raises(UsageError):
+                reading.put_view(at.desk, ANN, name, query)
+        with pytest.raises(NoCaseError):
+            reading.remove_view(at.desk, BEN, "Large")
+        reading.remove_view(at.desk, ANN, "Large")
+
+        assert at.acts() == ["case.claim", "view.put", "view.remove"]
+
+
+def test_capacity_says_when_the_queue_is_clear(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(*(alert(seq, f"c-{seq}") for seq in range(1, 11)))
+        at.now_ms = NOW_MS + 3 * 3_600_000
+        assert reading.capacity(at.desk, ANN).clear_at_ms is None
+        deciding.bulk(at.desk, ANN, dict.fromkeys((1, 2, 3, 4), ""), "decide", verdict="fraud")
+        found = reading.capacity(dataclasses.replace(at.desk, reviews_a_day=100), VIEWER, NOW_MS)
+
+    assert (found.reviews_a_day, found.today.answered, found.today.closed, found.open.count) == (100, 4, 4, 6)
+    assert found.pace == (2.0, 0.0)
+    assert found.clear_at_ms == NOW_MS + 6 * 3_600_000
+
+
+def test_who_may_only_look_changes_nothing(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1))
+        calls = (
+            lambda: working.claim(at.desk, VIEWER, 1),
+            lambda: working.claim_next(at.desk, VIEWER),
+            lambda: working.release(at.desk, VIEWER, 1),
+            lambda: working.assign(at.desk, VIEWER, 1, "ann"),
+            lambda: working.note(at.desk, VIEWER, 1, "x"),
+            lambda: working.attach(at.desk, VIEWER, 1, "a", "text/plain", b"x"),
+            lambda: working.escalate(at.desk, VIEWER, 1, "x"),
+            lambda: working.reopen(at.desk, VIEWER, 1, "x"),
+            lambda: deciding.decide(at.desk, VIEWER, 1, "fraud"),
+            lambda: deciding.snooze(at.desk, VIEWER, 1, NOW_MS + 1),
+            lambda: deciding.bulk(at.desk, VIEWER, {1: ""}, "claim"),
+            lambda: deciding.undo(at.desk, VIEWER, 1),
+            lambda: reading.listed(at.desk, user(9, "till", Role.SERVICE), Wanted()),
+            lambda: reading.detail(at.desk, user(9, "till", Role.SERVICE), 1),
+        )
+        for call in calls:
+            with pytest.raises(NotAllowedError):
+                call()
+
+        assert (at.acts(), at.case().version) == ([], 1)
+
+
+# ---- filters as addresses have them
+
+
+def test_an_address_says_which_cases():
+    query = {"state": "open,closed", "assignee": "me", "min_stake": "12.50", "due_within": "1h", "nonsense": "x"}
+
+    assert filters.wanted_of(query, ANN, NOW_MS, 2) == Wanted(
+        states=(OPEN, CLOSED), assignees=(ANN.id,), stake_from=1_250, due_before_ms=NOW_MS + 3_600_000
+    )
+    assert filters.wanted_of({"state": "all", "assignee": "free"}, ANN, NOW_MS, 2) == Wanted(
+        states=STATES, assignees=("",)
+    )
+    assert filters.wanted_of({"min_stake": "9" * 60}, ANN, NOW_MS, 2).stake_from == 2**62
+    for wrong in ({"state": "opn"}, {"min_stake": "x"}, {"due_within": "soon"}, {"customer": "yes"}):
+        with pytest.raises(UsageError):
+            filters.wanted_of(wrong, ANN, NOW_MS, 2)
+    with pytest.raises(UsageError, match="stake"):
+        filters.order_of({"order": "steak"})
+
+
+# ---- who is here for the first time
+
+
+def test_who_is_new_and_may_answer_is_here_for_the_first_time_until_they_answer(tmp_path):
+    with office(tmp_path) as at:
+        at.raised(alert(1), alert(2, "c-2"))
+        assert reading.is_first(at.desk, ANN, NOW_MS)
+        assert not reading.is_first(at.desk, VIEWER, NOW_MS)
+        assert not reading.is_first(at.desk, ANN, NOW_MS - 24 * 60 * MINUTE_MS)  # a user since yesterday
+        deciding.decide(at.desk, ANN, 1, "fraud")
+
+        assert not reading.is_first(at.desk, ANN, NOW_MS)
+        assert reading.is_first(at.desk, BEN, NOW_MS)
+
+
+# ---- a log that was there before
+
+
+def test_what_a_log_has_up_to_a_place_raises_nothing_where_somebody_else_looked_after_it(tmp_path):
+    with office(tmp_path) as at:
+        begin_behind(at.desk.store, 7)
+        with at.desk.store.look() as look:
+            assert look.place() == (7, 0)
+        at.raised(alert(9))
+        begin_behind(at.desk.store, 8)  # it was followed beyond that already
+        with at.desk.store.look() as look:
+            assert look.place() == (9, 1)

@@ -1,0 +1,161 @@
+"""Labels of an event whose time is ahead of the clock: no label is older than its event, and none is lost for that."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from shroff.cases import deciding
+from shroff.cases.carrying import carry_out
+from shroff.client import calls
+from shroff.events.event import time_text
+from shroff.events.intake import undated
+from shroff.log.flags import flags
+from tests.support.telling import NOW_MS, Bank, payment
+from tests.support.webs import asker
+
+AHEAD_MS = 600_000
+RULE = "- { id: large, on: payment, by: card, when: this.amount > 100, effect: review }\n"
+
+
+def bank_with(folder, *payments):
+    bank = Bank(folder, {"notices/customer.yaml": None, "rules/large.yaml": RULE})
+    bank.pay(*payments)
+    return bank
+
+
+def known_at(bank):
+    """When each label of the log was known, by its event."""
+    with bank.project.reading() as log:
+        assert log.refused_list() == []
+        bodies = [msgspec.json.decode(one.body) for rows in log.labels_after(0) for one in rows]
+    return {one["event"]: one["known_at"] for one in bodies}
+
+
+def accuracies(bank):
+    with bank.project.reading() as log:
+        return {flag.row.event: flag.accuracy for rows in flags(log) for flag in rows}
+
+
+def test_an_answer_about_an_event_ahead_of_the_clock_is_known_when_that_happens(tmp_path):
+    bank = bank_with(tmp_path, payment("p-1", at=NOW_MS + AHEAD_MS), payment("p-2"))
+    with bank.project.cases() as desk:
+        deciding.decide(desk, bank.project.who, 1, "fraud")
+        bank.clock_ms += deciding.UNDO_MS
+        assert carry_out(desk) == 1
+    assert [label[:2] for label in bank.labels()] == [("payment/p-1", "fraud"), ("payment/p-2", "fraud")]
+
+    assert known_at(bank)["payment/p-1"] == time_text(NOW_MS + AHEAD_MS)
+    assert known_at(bank)["payment/p-2"] == time_text(NOW_MS)
+    assert accuracies(bank) == {"payment/p-1": "ACCURATE_PREDICTION", "payment/p-2": "ACCURATE_PREDICTION"}
+
+
+# ---- labels of which nobody says when they became known
+
+
+def test_a_label_that_nobody_dates_is_known_now_or_when_its_event_happens(tmp_path):
+    bank = bank_with(tmp_path, payment("p-1", at=NOW_MS + AHEAD_MS), payment("p-2"))
+    assert [bank.project.label(f"payment/{id_}", "fraud", source="analyst").kind for id_ in ("p-1", "p-2")] == [
+        "taken",
+        "taken",
+    ]
+    bank.clock_ms += 1_000
+    again = bank.project.label("payment/p-1", "fraud", source="analyst")
+
+    assert again.kind == "duplicate"
+    assert known_at(bank) == {"payment/p-1": time_text(NOW_MS + AHEAD_MS), "payment/p-2": time_text(NOW_MS)}
+    assert accuracies(bank) == {"payment/p-1": "ACCURATE_PREDICTION", "payment/p-2": "ACCURATE_PREDICTION"}
+
+
+@pytest.mark.parametrize("event", ["payment/p-1", "payment/p-2"], ids=["of the log", "not there yet"])
+def test_what_a_source_said_last_is_no_label_again_where_nobody_dates_it(tmp_path, event):
+    bank = bank_with(tmp_path, payment("p-1"))
+
+    def said(verdict, **more):
+        bank.clock_ms += 1_000
+        return bank.project.label(event, verdict, **more).kind
+
+    first = said("fraud", source="analyst", reason="stolen")
+    assert first != "duplicate"
+    assert said("fraud", source="analyst", reason="stolen") == "duplicate"
+    others = ({"source": "chargeback"}, {"source": "analyst"}, {"source": "analyst", "amount": "3.00"})
+    assert [said("fraud", **more) for more in others] == [first] * 3
+    assert said("fraud", source="analyst", amount="3.00") == "duplicate"
+    assert [said("genuine", source="analyst"), said("fraud", source="analyst", amount="3.00")] == [first] * 2
+    assert said("fraud", source="analyst", amount="3.00", known_at=time_text(bank.clock_ms + 1)) == first
+
+
+def test_a_time_that_somebody_gave_stays_refused_before_that_of_the_event(tmp_path):
+    bank = bank_with(tmp_path, payment("p-1", at=NOW_MS + AHEAD_MS))
+    answer = bank.project.label("payment/p-1", "fraud", known_at=time_text(NOW_MS))
+
+    assert answer.kind == "refused"
+    assert "lies before the time of payment" in answer.reason
+
+
+def test_a_label_that_nobody_dates_waits_for_its_event_and_is_no_older_then(tmp_path):
+    bank = bank_with(tmp_path, payment("p-0"))
+    assert bank.project.label("payment/p-1", "fraud").kind == "waiting"
+    bank.pay(payment("p-1", at=NOW_MS + AHEAD_MS))
+    assert known_at(bank) == {"payment/p-1": time_text(NOW_MS + AHEAD_MS)}
+
+    assert bank.project.label("payment/p-1", "fraud").kind == "duplicate"
+
+
+def test_in_batches_that_are_under_way_the_same_label_is_the_same(tmp_path):
+    bank = bank_with(tmp_path, payment("p-0"))
+    intake = bank.project.intake(keeps_hashes=True)
+
+    def submitted(type_, **fields):
+        raw = msgspec.json.encode(fields)
+        return intake.submit(type_, fields, source="test", place="1", raw=raw, is_strict=True)
+
+    def label(sent_ms):
+        fields = {"event": "payment/p-1", "verdict": "fraud", "known_at": time_text(sent_ms)}
+        return undated(submitted("label", **fields))
+
+    with bank.project.writing() as (writer, _):
+        event = writer.prepare([label(NOW_MS), submitted("payment", **payment("p-1", at=NOW_MS + AHEAD_MS))])
+        first = writer.prepare([label(NOW_MS + 1)], known=writer.look_up([label(NOW_MS + 1)]))
+        writer.commit(event)
+        second = writer.prepare([label(NOW_MS + 2)], known=writer.look_up([label(NOW_MS + 2)]))
+        writer.commit(first)
+        writer.commit(second)
+
+    assert [one.kind for batch in (event, first, second) for one in batch.answers] == [
+        *("waiting", "decided"),
+        *("duplicate", "duplicate"),
+    ]
+    assert known_at(bank) == {"payment/p-1": time_text(NOW_MS + AHEAD_MS)}
+
+
+def test_over_http_flags_are_judged_and_labels_of_clients_taken_ahead_of_the_clock(tmp_path):
+    bank_with(tmp_path, *(payment(f"p-{number}", at=NOW_MS + AHEAD_MS) for number in (1, 2, 3)))
+    label = {"event": "payment/p-2", "verdict": "fraud", "known_at": time_text(NOW_MS)}
+
+    async def whole():
+        async with asker(tmp_path, now_ms=lambda: NOW_MS) as asks:
+            found = (await asks.ask("GET", "/api/v1/flags?entity=card&key=c-1")).json()["flags"]
+            (flag,) = (one["id"] for one in found if one["event"] == "payment/p-1")
+            judged = await asks.ask("PATCH", f"/api/v1/flags/{flag}", {"accuracy": "FALSE_ALARM"}, key="analyst")
+            assert (judged.status, judged.json()["updated"]) == (200, time_text(NOW_MS + AHEAD_MS))
+            assert (await asks.ask("POST", "/api/v1/labels", label)).status == 422
+            for header, status in (("sent", 200), ("then", 400)):
+                sent = await asks.ask("POST", "/api/v1/labels", label, headers={"shroff-known-at": header})
+                assert sent.status == status
+            many = [{**label, "event": f"payment/p-{number}"} for number in (2, 3)]
+            sent = await asks.ask("POST", "/api/v1/labels", many, headers={"shroff-known-at": "sent"})
+            assert [one["state"] for one in sent.json()] == ["duplicate", "appended"]
+
+    asyncio.run(whole())
+
+
+@pytest.mark.parametrize("known_at", [None, "2026-05-28T00:00:00Z", datetime(2026, 5, 28, tzinfo=UTC)])
+def test_a_client_says_whether_somebody_dated_a_label(known_at):
+    call = calls.label("payment/p-1", "fraud", known_at, {"reason": None})
+
+    assert set(msgspec.json.decode(call.body)) == {"event", "verdict", "known_at"}
+    assert call.headers.get("shroff-known-at") == (None if known_at else "sent")

@@ -1,0 +1,73 @@
+"""What `shroff thresholds` tells people: reviews beside what they have time for, and which columns are money."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from shroff.cli.thresholds import _text
+from shroff.models.evaluation.cost_table import Fixed, Weighed
+from shroff.models.evaluation.metrics import Terms
+from shroff.models.evaluation.thresholds import thresholds
+from shroff.training.cutoffs import Cutoffs
+from tests.models.test_thresholds import made_up
+
+TERMS = Terms(false_decline=15, review=4, reviews_a_day=5)
+DAYS = 20
+
+
+def found_of(weighed: Weighed, terms: Terms) -> Cutoffs:
+    found = thresholds(weighed, terms, seed=1)
+    return Cutoffs("m-1", "payment", found, terms, 400, 40, 1.0, 2, "EUR")
+
+
+def ruled(count: int) -> Weighed:
+    """Of four hundred events in twenty days so many are reviewed by a rule."""
+    given, nothing = made_up(5), np.zeros(400, np.bool_)
+    return replace(given, fixed=Fixed(nothing, nothing, np.arange(400) % 400 < count))
+
+
+def test_reviews_stay_within_the_limit_in_the_mean_and_the_days_above_it_are_told():
+    one = found_of(made_up(5), TERMS)
+    found, document = one.found, one.as_document()
+    by_day = np.bincount(made_up(5).rows.days, made_up(5).scores >= (found.best.review_at or 2), DAYS)
+    declined = np.bincount(made_up(5).rows.days, made_up(5).scores >= (found.best.decline_at or 2), DAYS)
+    reviews = by_day - declined
+
+    assert 0 < found.best.reviews <= 5 < found.reviews_most == reviews.max()
+    assert found.days_over == np.count_nonzero(reviews > 5) > 0
+    told = f"{found.best.reviews:.1f} reviews a day in the mean of 5 that people have time for"
+    assert f"{told}, {found.reviews_most} on the busiest day; {found.days_over} days of 20 above that." in _text(
+        one, None
+    )
+    assert "NOTE" not in _text(one, None)
+    assert (document["reviews_a_day"], document["days_over"]) == (5, found.days_over)
+    assert (document["reviews_by_rules"], document["rules_beyond_people"]) == (0.0, False)
+
+
+def test_rules_that_ask_for_more_than_people_can_do_are_told():
+    one = found_of(ruled(200), TERMS)
+
+    assert one.found.best.reviews > 5, "rules have them, whatever people can do"
+    assert "NOTE: rules alone ask for 10.0 reviews a day, and people have time for 5 (costs.reviews_a_day" in _text(
+        one, None
+    )
+    assert one.as_document()["rules_beyond_people"]
+    assert not found_of(ruled(100), TERMS).is_beyond_people, "as many as people can do are not too many"
+
+
+def test_without_a_limit_none_is_told():
+    text = _text(found_of(ruled(200), replace(TERMS, reviews_a_day=None)), None)
+
+    assert "NOTE" not in text
+    assert "people have time" not in text
+
+
+def test_columns_of_money_name_the_currency():
+    text = _text(found_of(made_up(5), TERMS), None)
+    (heads,) = [line for line in text.splitlines() if "review at" in line]
+
+    for name in ("cost a day, EUR", "missed, EUR", "false declines, EUR", "reviews a day"):
+        assert name in heads
+    assert "EUR a day (95 %" in text

@@ -1,0 +1,394 @@
+"""From a file's line to fields, and from a line to its event type."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from shroff import config
+from shroff.config import TEMPLATE_FOLDER
+from shroff.errors import InputError
+from shroff.events.door import Door
+from shroff.events.event import Event
+from shroff.events.formats.encodings import read_lines
+from shroff.events.given import Float32, Instant, Number
+from shroff.events.intake import Intake, Submission
+from shroff.events.mapping import Dispatcher, Mapper, Picked, Row
+from shroff.events.settings import Settings
+from shroff.project.definitions import load_definitions
+from tests.support.avros import avro_file, record
+from tests.support.declare import PAYMENT, declare
+
+CARDS = """
+payment:
+  id: id
+  time: at
+  decide: true
+  fields: { id: text, at: time, amount: money, channel: "choice(pos, online, atm)", age: number(1)?, fraud: boolean? }
+  from:
+    csv:
+      id: join(row.file, ':', row.number)
+      at: time(row.Date, '%d-%b-%y') + integer(row.Time) * 1h
+      amount: money(replace(row['Amount'], '£', ''))
+      channel: lower(row['Type of Transaction'])
+      age: number(row.Age)
+      fraud: row.Fraud == '1'
+label:
+  from:
+    csv:
+      event: join(row.file, ':', row.number)
+      verdict: "'fraud' when row.Fraud == '1' else 'genuine'"
+      known_at: time(row.Date, '%d-%b-%y') + 7d
+"""
+# Two lines of creditcarddata_atm_usa_2429.csv; the second has no amount in the file either.
+CARD_LINE = {
+    "Date": "13-Oct-20",
+    "Time": "18",
+    "Amount": "£349",
+    "Type of Transaction": "ATM",
+    "Age": "59.1",
+    "Fraud": "0",
+}
+NO_AMOUNT = {**CARD_LINE, "Amount": ""}
+NESTED = """
+payment:
+  id: id
+  time: at
+  decide: true
+  fields: { id: text, at: time, card: text?, amount: money?, sure: boolean?, ratio: real? }
+  from:
+    json:
+      card: row.who.card
+      amount: row.context.value.amount
+      sure: row.context.sure
+    parquet:
+      id: row.TRANSACTION_ID
+      at: row.TX_DATETIME
+      card: text(integer(row.CUSTOMER_ID) + 1)
+      amount: row.TX_AMOUNT
+"""
+SECRET = """
+payment:
+  id: id
+  time: at
+  decide: true
+  fields: { id: text, at: time, card: text hashed, bin: integer?, points: integer? }
+  from:
+    csv:
+      card: replace(row.Number, ' ', '')
+      bin: integer(left(row.Number, 6))
+      points: integer(row.Points)
+"""
+TWO = """
+saving:
+  id: id
+  time: at
+  decide: true
+  fields: { id: text, at: time }
+  from:
+    json: { when: row.eventType == 'SAVING' }
+withdrawal:
+  id: id
+  time: at
+  decide: true
+  fields: { id: text, at: time }
+  from:
+    json: { when: integer(row.kind) == 2 }
+"""
+WITHOUT_WHEN = TWO.replace("  from:\n    json: { when: row.eventType == 'SAVING' }\n", "").replace(
+    "  from:\n    json: { when: integer(row.kind) == 2 }\n", ""
+)
+
+
+def admit(
+    text: str, columns: dict[str, object], *, format: str = "csv", file: str = "march.csv", number: int = 1
+) -> Event:
+    events = declare(text)
+    fields = Mapper(events.types["payment"], format).fields(Row(file, number, columns))
+    return Door(events, Settings()).admit("payment", fields, is_strict=False)
+
+
+def mistakes_of(text: str, columns: dict[str, object], *, format: str = "csv") -> dict[str, str]:
+    with pytest.raises(InputError) as caught:
+        admit(text, columns, format=format)
+    return dict(caught.value.mistakes)
+
+
+def test_the_mapping_of_the_languages_page_reads_a_line_of_card_data():
+    event = admit(CARDS, CARD_LINE, number=7)
+
+    assert event.values == ("march.csv:7", 1_602_612_000_000, 34_900, "atm", 591, False)
+
+
+def test_the_same_line_gives_a_label():
+    events = declare(CARDS)
+    fields = Mapper(events.label, "csv").fields(Row("march.csv", 7, {**CARD_LINE, "Fraud": "1"}))
+    label = Door(events, Settings()).admit_label(fields)
+
+    assert (label.event_type, label.event_id, label.verdict, label.source) == (
+        "payment",
+        "march.csv:7",
+        "fraud",
+        "import",
+    )
+    assert label.known_at_ms == 1_602_547_200_000 + 7 * 86_400_000
+
+
+def test_a_conversion_of_empty_text_is_missing():
+    assert mistakes_of(CARDS, NO_AMOUNT)["amount"].endswith("; it is missing")
+    assert admit(CARDS, {**CARD_LINE, "Age": ""}).values[4] is None
+
+
+def test_conversions_that_fail_are_named_with_the_doors_mistakes():
+    found = mistakes_of(CARDS, {**CARD_LINE, "Date": "2020-10-13", "Amount": "$5", "Type of Transaction": "Cheque"})
+
+    assert "'2020-10-13' does not have the form %d-%b-%y" in found["at"]
+    assert "'$5' is no decimal number" in found["amount"]
+    assert "found 'cheque'" in found["channel"]
+    assert len(found) == 3
+
+
+def test_a_failed_conversion_does_not_repeat_a_long_text():
+    assert len(mistakes_of(CARDS, {**CARD_LINE, "Amount": "x" * 60_000})["amount"]) < 200
+
+
+def test_without_a_mapping_each_field_is_the_column_of_its_name():
+    columns = {"id": "p1", "at": "2026-03-01T10:00:00Z", "amount": {"amount": "5.00", "currency": "EUR"}, "colour": ""}
+
+    assert admit(PAYMENT, columns, format="jsonl").values[:6] == ("p1", 1_772_359_200_000, None, 500, None, None)
+
+
+@pytest.mark.parametrize(
+    "context, amount",
+    [
+        ({"value": {"amount": "1.10"}}, 110),
+        ({"value": {"amount": Number("2.20")}}, 220),
+        ('{"value": {"amount": 2.20}}', 220),
+        ({"value": '{"amount": "3.30"}'}, 330),
+        ({"value": {"amount": {"amount": "4.40", "currency": "EUR"}}}, 440),
+        ({"value": {"amount": None}}, None),
+        ({"value": "no json"}, None),
+        ({"value": "{broken"}, None),
+        ({}, None),
+        (5, None),
+    ],
+)
+def test_nested_objects_are_read_through_text_that_holds_json(context, amount):
+    columns = {"id": "p1", "at": 0, "who": {"card": 4_111}, "context": context}
+
+    assert admit(NESTED, columns, format="jsonl").values[2:4] == ("4111", amount)
+
+
+def test_a_renamed_boolean_stays_one():
+    columns = {"id": "p1", "at": 0, "context": {"sure": True}}
+
+    assert admit(NESTED, columns, format="jsonl").values[4] is True
+
+
+def test_a_parquet_row_of_the_handbook_is_mapped():
+    columns = {
+        "TRANSACTION_ID": 0,
+        "TX_DATETIME": Instant(1_522_540_831_000),
+        "CUSTOMER_ID": 596,
+        "TX_AMOUNT": 57.16,
+        "ratio": Float32(0.5),
+    }
+
+    assert admit(NESTED, columns, format="parquet").values == ("0", 1_522_540_831_000, "597", 5_716, None, 0.5)
+
+
+def test_an_integer_column_of_parquet_can_be_a_text_and_a_json_number_cannot():
+    columns = {"id": 17, "at": 0}
+
+    assert admit(PAYMENT, columns, format="parquet").id == "17"
+    assert "found the number 17" in mistakes_of(PAYMENT, columns, format="jsonl")["id"]
+
+
+def test_the_clear_value_of_a_hashed_field_stands_in_no_message():
+    columns = {"id": "p1", "at": "0", "Number": "4111 1111 x", "Points": "many"}
+    found = mistakes_of(SECRET, columns)
+
+    assert "4111" not in str(found)
+    assert "a hashed field is made of it" in found["bin"]
+    assert "'many' is no decimal number" in found["points"]
+
+
+def test_the_columns_behind_hashed_fields_are_known():
+    payment = declare(SECRET).types["payment"]
+
+    assert Mapper(payment, "csv").secret_paths == {("Number",)}
+    assert Mapper(payment, "csv").hidden == {"card", "bin"}
+    assert Mapper(payment, "jsonl").secret_paths == {("card",)}
+
+
+def test_columns_that_the_type_cannot_do_without_are_named_before_the_first_line():
+    events = declare(CARDS)
+
+    assert Mapper(events.types["payment"], "csv").missing_columns(["Date", "Amount"]) == ["Time", "Type of Transaction"]
+    assert Mapper(events.types["payment"], "csv").missing_columns(list(CARD_LINE)) == []
+    assert Mapper(events.types["payment"], "jsonl").missing_columns(["id"]) == ["at", "amount", "channel"]
+    assert Mapper(events.label, "csv").missing_columns([]) == ["Date"]  # an `else` can do without
+    assert Mapper(events.label, "jsonl").missing_columns([]) == ["event", "verdict", "known_at"]
+
+
+def pick(text: str, columns: dict[str, object], format: str = "jsonl") -> Picked | None:
+    return Dispatcher(declare(text), format).pick(Row("lines", 1, columns))
+
+
+def test_a_line_goes_to_the_first_type_whose_when_is_true():
+    assert pick(TWO, {"eventType": "SAVING", "kind": "2"}) == Picked("saving")
+    assert pick(TWO, {"eventType": "OTHER", "kind": 2}) == Picked("withdrawal")
+    assert pick(TWO, {"eventType": "LOGIN", "kind": "x"}) is None  # what cannot be converted is not true
+    assert pick(TWO, {"savings": {"id": "1"}}) is None
+
+
+@pytest.mark.parametrize("text", [TWO, WITHOUT_WHEN])
+def test_a_line_may_name_its_type_itself(text):
+    assert pick(text, {"withdrawal": {"id": "1"}}) == Picked("withdrawal", {"id": "1"})
+    assert pick(text, {"label": {"event": "saving/1"}}) == Picked("label", {"event": "saving/1"})
+
+
+def test_a_line_that_names_no_type_is_refused_where_no_mapping_has_a_when():
+    with pytest.raises(InputError, match=r"savings: is no event type\. Did you mean saving\?"):
+        pick(WITHOUT_WHEN, {"savings": {"id": "1"}})
+    with pytest.raises(InputError, match="saving: expected an object"):
+        pick(WITHOUT_WHEN, {"saving": "4111"})
+
+
+def test_a_line_of_several_keys_belongs_to_nothing_where_no_mapping_has_a_when():
+    assert pick(WITHOUT_WHEN, {"id": "1", "at": 0}) is None
+
+
+def test_whether_lines_can_tell_their_type_is_known_beforehand():
+    assert Dispatcher(declare(TWO), "jsonl").is_possible
+    assert not Dispatcher(declare(TWO), "csv").is_possible
+    assert pick(TWO, {"saving": "x"}, format="csv") is None
+
+
+# ---- what systems send, read without a changed line
+
+RAND = "::WHOLE_CURRENCY::ZAR"  # written ::R below
+MESSAGE = {"userId": "u1", "timestamp": 1767225600000}
+RECORD = record(
+    *(("idTransaction", "string"), ("timestamp", {"type": "long", "logicalType": "timestamp-millis"})),
+    *(("type", "string"), ("amount", "double"), ("nameOrigin", "string"), ("oldBalanceOrigin", "double")),
+    *(("newBalanceOrigin", "double"), ("nameDestination", "string"), ("oldBalanceDestination", "double")),
+    *(("newBalanceDestination", "double"), ("isFraud", "boolean"), ("isFlaggedFraud", "boolean")),
+)
+STREAMED = {
+    "idTransaction": "t1",
+    "timestamp": 1767225600000,
+    "type": "TRANSFER",
+    "amount": 181.1,
+    "nameOrigin": "C1",
+    "oldBalanceOrigin": 181.1,
+    "newBalanceOrigin": 0.1 + 0.2,
+    "nameDestination": "C2",
+    "oldBalanceDestination": 0.0,
+    "newBalanceDestination": 17_013_600.5,
+    "isFraud": True,
+    "isFlaggedFraud": False,
+}
+
+
+def sample(folder: Path, file: Path, as_type: str | None = None, *, rows: int = 300) -> list[Submission]:
+    """The first lines of a file as a project reads them."""
+    found = load_definitions(config.read_files(folder, [])).or_raise()
+    with read_lines(file) as lines:
+        return list(islice(Intake(found.events, found.settings, None).submissions(lines, file.name, as_type), rows))
+
+
+@pytest.mark.parametrize(
+    ("project", "file", "rows", "refused"),
+    [
+        ("paysim", "paysim_first19998.csv", 300, 0),
+        ("paysim", "paysim_sample_51392.csv", 300, 0),
+        ("cards", "creditcarddata_extract_50.csv", 50, 0),
+        ("cards", "creditcarddata_atm_usa_2429.csv", 2_429, 1),  # one amount is empty
+        ("examples/ulb", "ulb_creditcard_sample_1722.csv", 1_722, 0),
+        ("examples/handbook", "handbook_tx_2018-04-01_2018-06-30.parquet", 300, 0),
+    ],
+)
+def test_each_sample_is_read_by_the_project_that_is_for_it(project, file, rows, refused, data, root):
+    folder = root / project if "/" in project else TEMPLATE_FOLDER / project
+    found = sample(folder, data / file, "payment", rows=3_000 if rows > 300 else rows)
+    labels = [] if file.endswith("parquet") else sample(folder, data / file, "label", rows=300)
+
+    assert (len(found), sum(one.refusal is not None for one in found)) == (rows, refused)
+    assert [one.refusal for one in labels if one.refusal is not None] == []
+
+
+@pytest.mark.parametrize(
+    ("message", "type_name", "id_", "account", "amount"),
+    [
+        (
+            {"eventType": "SAVING", "transactionId": "t1", "amount": "500::WHOLE_CENT::ZAR"},
+            "saving",
+            "t1",
+            None,
+            50_000,
+        ),
+        (
+            {
+                "eventType": "SAVING_PAYMENT_SUCCESSFUL",
+                "context": {"accountId": "a1", "savedAmount": "7::HUNDREDTH_CENT::ZAR"},
+            },
+            *("saving", "SAVING_PAYMENT_SUCCESSFUL:u1:1767225600000:7::HUNDREDTH_CENT::ZAR", "a1", 7),
+        ),
+        (
+            {"eventType": "SAVING", "context": '{"transactionId": "t2", "savedAmount": "7::R"}'},
+            *("saving", "t2", None, 70_000),
+        ),
+        (
+            {"eventType": "WITHDRAWAL_EVENT_CONFIRMED", "context": {"withdrawalAmount": "-100::R"}},
+            *("withdrawal", "WITHDRAWAL_EVENT_CONFIRMED:u1:1767225600000:100::R", None, 1_000_000),
+        ),
+        (
+            {"eventType": "WITHDRAWAL", "context": {"savedAmount": "1::R"}},
+            "withdrawal",
+            ...,
+            None,
+            10_000,
+        ),
+        ({"eventType": "SAVING_EVENT_CANCELLED", "context": {}}, "", None, None, None),
+        (
+            {"eventType": "SAVING", "context": {"savedAmount": "-1::R"}},
+            "saving",
+            "refused",
+            None,
+            None,
+        ),
+    ],
+)
+def test_messages_of_a_savings_app_are_read_as_they_are(message, type_name, id_, account, amount, tmp_path):
+    file = tmp_path / "app.jsonl"
+    file.write_text(json.dumps({**MESSAGE, **message}).replace("::R", RAND) + "\n", encoding="utf-8")
+    (one,) = sample(TEMPLATE_FOLDER / "savings", file)
+
+    assert one.type == type_name
+    if id_ == "refused":
+        assert "above 0" in str(one.refusal)
+    elif type_name:
+        assert one.event is not None, one.refusal
+        assert id_ in {..., one.event.id.replace(RAND, "::R")}
+        assert one.event.values[1:] == (MESSAGE["timestamp"], "u1", account, amount)
+
+
+@pytest.mark.parametrize("form", ["avro", "csv"])
+def test_records_of_paysims_stream_are_read_as_they_are(form, tmp_path):
+    file = tmp_path / f"stream.{form}"
+    if form == "avro":
+        avro_file(file, RECORD, [STREAMED])
+    else:
+        row = {**STREAMED, "newBalanceOrigin": "0.30", "timestamp": "2026-01-01 00:00:00"}
+        file.write_text(f"{','.join(row)}\n{','.join(map(str, row.values()))}\n", encoding="utf-8")
+    (one,), (label,) = (sample(TEMPLATE_FOLDER / "paysim", file, as_type) for as_type in ("payment", "label"))
+
+    assert one.event is not None, one.refusal
+    assert label.label is not None, label.refusal
+    at = STREAMED["timestamp"]
+    assert one.event.values == ("t1", at, "TRANSFER", 18_110, "C1", 18_110, 30, "C2", 0, 1_701_360_050, False)
+    assert (label.label.event_id, label.label.verdict, label.label.known_at_ms) == ("t1", "fraud", at + 6 * 3_600_000)

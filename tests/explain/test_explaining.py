@@ -1,0 +1,375 @@
+"""The model's part of an explanation: what added to a score, what is normal, what would give another outcome."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shroff.app import project as app
+from shroff.cli.main import run
+from shroff.explain.changes import Changes
+from shroff.explain.past import Seen
+from shroff.language.types import DURATION, INTEGER, money, number
+from shroff.language.values import HOUR_MS
+from shroff.models.explaining import SUM_ERROR, steps, units_of
+from shroff.models.model import Explainable
+from shroff.models.registry import Registry
+from shroff.project.policy import OUTCOMES, Policy, outcome
+from shroff.web.pages.decision import looked
+from tests.support import learnable
+from tests.support.projects import FILES
+from tests.support.trained import train
+
+pytestmark = pytest.mark.slow  # its tests share trained models
+
+INPUTS = ("payment.amount", "card.payments_1h", "hour(payment.at)", "weekday(payment.at)", "card.spent_1d")
+POLICY = Policy(review_at=0.5, decline_at=0.95)
+POLICY_TEXT = "payment:\n  score: { review_at: 0.5, decline_at: 0.95 }\n"
+FEATURES = """
+card:
+  payments_1h: count(payment) over 1h
+  spent_1d: sum(payment.amount) over 1d including this
+"""
+GRID = 500_000  # cents: all amounts that the small models part
+
+
+@pytest.fixture(name="bank")
+def _bank(tmp_path: Path) -> Path:
+    """The small project whose champion reads an amount, the hour, the weekday and two features."""
+    folder = tmp_path / "small"
+    for name, text in {**FILES, "policy.yaml": POLICY_TEXT, "features.yaml": FEATURES}.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    train(Registry(folder / "models"), "m-1", INPUTS)
+    return folder
+
+
+def decide(bank, count, first=1, cards=2):
+    fields = [
+        {
+            "id": f"p{n}",
+            "at": f"2026-03-01T{n % 24:02d}:30:00Z",
+            "card": f"c{n % cards}",
+            "amount": f"{n * 37 % 190}.00",
+        }
+        for n in range(first, first + count)
+    ]
+    return app.open(bank).decide(fields, as_type="payment")
+
+
+def in_force(bank, count=12):
+    """Decisions of the champion, some before it was there."""
+    decide(bank, 5)
+    app.open(bank).promote("m-1")
+    return decide(bank, count, first=6)
+
+
+def explained(bank, id_):
+    return json.loads(app.open(bank).explain(id_).json())
+
+
+def outcomes_by_amount(scores, policy):
+    """What each amount from 0.00 up gives, all else as it was, by the model's scores, the rule and the policy."""
+    hits = np.arange(GRID) > 10_000
+    found = np.zeros(GRID, np.int8)
+    for hit in (False, True):
+        for low, high in ((0.0, policy.review_at), (policy.review_at, policy.decline_at), (policy.decline_at, 1.1)):
+            here = (hits == hit) & (scores >= low) & (scores < high)
+            found[here] = OUTCOMES.index(outcome(["review"] if hit else [], policy, low, has_model=True))
+    return found
+
+
+# ---- what added to the score
+
+
+def test_contributions_and_base_sum_to_the_margin_of_every_decision(bank):
+    for decision in in_force(bank):
+        found = explained(bank, decision.id)
+        part = found["explanation"]["model"]
+        amounts = [one["contribution"] for one in found["reasons"] if one["kind"] == "model"]
+        bound = SUM_ERROR * (sum(map(abs, amounts)) + abs(part["base"])) + 5e-7 * (len(INPUTS) + 1)
+
+        assert part["score"] == decision.score
+        assert part["problem"] == ""
+        assert abs(sum(amounts) + part["base"] - part["margin"]) <= bound
+        assert [abs(one) for one in amounts] == sorted(map(abs, amounts), reverse=True)
+
+
+def test_the_models_reasons_stand_behind_those_of_rules_and_nothing_else_changes(bank):
+    in_force(bank)
+    decision = next(one for one in decide(bank, 12, first=100) if one.rules)
+    project = app.open(bank)
+    text = project.explain(decision.id).json()
+    with project.reading() as log:
+        recorded = log.decisions("payment", [decision.id])[decision.id].document
+    shown, was = (msgspec.json.decode(one, type=dict[str, msgspec.Raw]) for one in (text, recorded))
+
+    assert list(shown) == [*was, "explanation"]
+    assert all(bytes(shown[name]) == bytes(was[name]) for name in was if name != "reasons")
+    reasons = json.loads(bytes(shown["reasons"]))
+    assert reasons[0] == json.loads(bytes(was["reasons"]))[0]
+    assert [one["kind"] for one in reasons] == ["rule", *["model"] * 4]
+    assert set(reasons[1]) - {"inputs"} == {"code", "kind", "text", "contribution"}
+
+
+def test_inputs_made_of_one_field_are_one_reason_that_names_them(bank):
+    decision = in_force(bank)[-1]
+    reasons = {one["code"]: one for one in explained(bank, decision.id)["reasons"] if one["kind"] == "model"}
+
+    assert sorted(reasons) == ["card.payments_1h", "card.spent_1d", "payment.amount", "payment.at"]
+    parts = reasons["payment.at"]["inputs"]
+    assert {one["input"] for one in parts} == {"hour(payment.at)", "weekday(payment.at)"}
+    assert abs(parts[0]["contribution"]) >= abs(parts[1]["contribution"])
+    assert reasons["payment.at"]["contribution"] == pytest.approx(sum(one["contribution"] for one in parts), abs=2e-6)
+    assert reasons["payment.at"]["text"].startswith(f"{parts[0]['input'].partition('(')[0]} of at: ")
+    assert "inputs" not in reasons["payment.amount"]
+
+
+# ---- what is normal
+
+
+def amount_text(bank, id_):
+    return next(one["text"] for one in explained(bank, id_)["reasons"] if one["code"] == "payment.amount")
+
+
+def test_a_value_stands_beside_what_is_normal_for_this_card(bank):
+    in_force(bank)
+    usual = [{"id": f"u{n}", "at": f"2026-03-02T{n:02d}:00:00Z", "card": "own", "amount": "20.00"} for n in range(20)]
+    odd = {"id": "odd", "at": "2026-03-03T03:00:00Z", "card": "own", "amount": "80.00"}
+    app.open(bank).decide([*usual, odd], as_type="payment")
+
+    assert amount_text(bank, "odd") == "amount: 80.00 EUR, normally 20.00"
+
+
+def test_a_field_of_the_event_has_its_bar_as_features_have(bank):
+    in_force(bank)
+    usual = [
+        {"id": f"u{n}", "at": f"2026-03-02T{n:02d}:00:00Z", "card": "own", "amount": f"2{n % 9}.00"} for n in range(20)
+    ]
+    odd = {"id": "odd", "at": "2026-03-03T03:00:00Z", "card": "own", "amount": "80.00"}
+    app.open(bank).decide([*usual, odd], as_type="payment")
+    whys = {one.code: one for one in looked(app.open(bank), "payment", "odd").whys}
+    amount, spent = whys["payment.amount"].strip, whys["card.spent_1d"].strip
+
+    assert whys["payment.amount"].normal == "up to 28.00"
+    assert amount is not None
+    assert spent is not None
+    assert amount.is_far
+    assert amount.start + amount.width < amount.mark
+
+
+def test_the_ends_of_what_is_normal_leave_out_a_twentieth_on_either_side(bank):
+    in_force(bank)
+    amounts = [*range(1, 101), 50, 200]
+    usual = [
+        {"id": f"u{n}", "at": f"2026-03-02T{n // 60:02d}:{n % 60:02d}:00Z", "card": "own", "amount": f"{amount}.00"}
+        for n, amount in enumerate(amounts)
+    ]
+    app.open(bank).decide(usual, as_type="payment")
+
+    assert amount_text(bank, "u100") == "amount: 50.00 EUR, normally between 5.00 and 96.00"
+    assert amount_text(bank, "u101") == "amount: 200.00 EUR, normally up to 95.00"
+
+
+def test_a_card_with_too_little_history_is_held_against_all(bank):
+    in_force(bank)
+    app.open(bank).decide(
+        [{"id": "new", "at": "2026-03-03T03:00:00Z", "card": "new", "amount": "900.00"}], as_type="payment"
+    )
+
+    assert amount_text(bank, "new").startswith("amount: 900.00 EUR, for every card normally up to ")
+
+
+def test_nothing_is_normal_where_nothing_was_before(bank):
+    app.open(bank).promote("m-1")
+    decide(bank, 1)
+
+    assert amount_text(bank, "p1") == "amount: 37.00 EUR"
+
+
+# ---- what would have to change
+
+
+def test_each_change_is_the_nearest_amount_that_gives_the_outcome(bank):
+    app.open(bank).promote("m-1")
+    definitions = app.open(bank).definitions
+    champion = definitions.scoring_of("payment").champion
+    assert isinstance(champion.model, Explainable)
+    draws = np.random.default_rng(3)
+    told = 0
+    for _ in range(15):
+        now, count, hour, spent = (int(one) for one in draws.integers(0, [40_000, 9, 24, 90_000]))
+        at_ms = hour * HOUR_MS
+        features = {"card.payments_1h": count, "card.spent_1d": spent}
+        seen = Seen({"amount": now, "at": at_ms, "card": "c", "id": "p"}, features, {}, at_ms)
+        columns = [np.arange(GRID) / 100, *(np.full(GRID, one) for one in (count, hour, 4.0, spent / 100))]
+        scores = champion.model.scores(columns)
+        # Cut-offs among the scores of neighbouring stretches, so that those are told apart.
+        ends = np.flatnonzero(np.diff(scores))
+        first = max(int(np.searchsorted(ends, now)) - draws.integers(1, 5), 0)
+        around = np.unique(scores[ends[first : first + 8]])
+        review_at, decline_at = np.sort(draws.choice(around, 2, replace=False)).tolist()
+        policy = Policy(review_at=review_at, decline_at=decline_at)
+        by_amount = outcomes_by_amount(scores, policy)
+        tried = replace(definitions, policies={"payment": policy})
+        effective = frozenset(["large"] if now > 10_000 else [])
+        asked = Changes(tried, "payment", champion.model, champion.inputs, seen, effective)
+        changes = [one for one in asked.nearest(OUTCOMES[by_amount[now]]) if one.code == "payment.amount"]
+
+        assert {(one.outcome, one.value > now): (one.value, one.until) for one in changes} == nearest(by_amount, now)
+        told += len(changes)
+    assert told > 20
+
+
+def nearest(by_amount, now):
+    """For each other outcome, below and above: the nearest amount, and the last before a gap; by looking at all."""
+    found = {}
+    for other in {*np.unique(by_amount).tolist()} - {int(by_amount[now])}:
+        places = np.flatnonzero(by_amount == other)
+        for is_above, side in ((False, places[places < now][::-1]), (True, places[places > now])):
+            if len(side):
+                cent = int(side[0])
+                gaps = np.flatnonzero((by_amount[cent:] if is_above else by_amount[cent::-1]) != other)
+                until = None if not len(gaps) else cent + (1 if is_above else -1) * (int(gaps[0]) - 1)
+                found[OUTCOMES[other], is_above] = (cent, until)
+    return found
+
+
+def test_a_change_says_what_it_takes_in_words(bank):
+    decision = next(one for one in in_force(bank) if one.outcome == "review")
+    part = explained(bank, decision.id)["explanation"]["model"]
+    change = part["changes"][0]
+
+    assert f" instead of {change['now']} would give {change['outcome']}" in change["text"]
+    assert change["text"].startswith(f"{change['code']} ")
+    assert "others of the same event would move with it" in part["note"]
+
+
+def test_a_count_is_never_said_to_fall_below_none(bank):
+    for decision in in_force(bank):
+        for one in explained(bank, decision.id)["explanation"]["model"]["changes"]:
+            assert one["code"] != "card.payments_1h" or one["value"] >= 0
+
+
+# ---- the policy, and what is not there
+
+
+def test_the_policys_part_says_what_rules_and_score_come_to(bank):
+    decision = next(one for one in decide_in_force(bank) if one.rules)
+    policy = explained(bank, decision.id)["explanation"]["model"]["policy"]
+
+    assert (policy["review_at"], policy["decline_at"], policy["by_rules"]) == (0.5, 0.95, "review")
+    assert policy["by_score"] == outcome([], POLICY, decision.score, has_model=True)
+    assert policy["text"].endswith(f"together {decision.outcome}.")
+
+
+def decide_in_force(bank):
+    in_force(bank)
+    return decide(bank, 12, first=100)
+
+
+def test_a_decision_without_a_score_is_explained_as_ever(bank):
+    in_force(bank)
+    found = explained(bank, "p1")
+
+    assert list(found["explanation"]) == ["features", "rules"]
+    assert found["reasons"] == []
+
+
+def test_each_decision_is_explained_by_the_model_that_scored_it(bank):
+    decision = in_force(bank)[-1]
+    before = explained(bank, decision.id)
+    train(Registry(bank / "models"), "m-2", INPUTS, seed=2)
+    app.open(bank).promote("m-2")
+
+    assert explained(bank, decision.id) == before
+    assert before["explanation"]["model"]["model"] == "m-1"
+
+
+@pytest.mark.parametrize("harm", [shutil.rmtree, lambda folder: (folder / "model.json").write_bytes(b"{}")])
+def test_without_its_model_a_decision_is_explained_as_far_as_it_can_be(bank, harm):
+    decision = next(one for one in decide_in_force(bank) if one.rules)
+    harm(bank / "models" / "m-1")
+    found = explained(bank, decision.id)
+    part = found["explanation"]["model"]
+
+    assert [one["kind"] for one in found["reasons"]] == ["rule"]
+    assert "models/m-1" in part["problem"]
+    assert (part["score"], part["margin"], part["base"]) == (decision.score, None, None)
+    assert found["explanation"]["features"]
+    assert part["policy"]["by_rules"] == "review"
+
+
+def test_the_command_has_a_section_for_rules_model_and_policy(bank, capsys):
+    decision = next(one for one in decide_in_force(bank) if one.rules)
+    capsys.readouterr()
+
+    assert run(["-C", str(bank), "explain", decision.id]) == 0
+    text = capsys.readouterr().out
+    places = [
+        text.index(head) for head in ("Reasons of rules", "Reasons of the model m-1", "Policy", "Features", "Rules")
+    ]
+    assert places == sorted(places)
+    assert "what every event begins with" in text
+
+
+def test_the_command_says_why_there_is_no_model(bank, capsys):
+    decision = in_force(bank)[-1]
+    shutil.rmtree(bank / "models" / "m-1")
+    capsys.readouterr()
+
+    assert run(["-C", str(bank), "explain", decision.id]) == 0
+    assert "models/m-1 of a model in force is not there" in capsys.readouterr().out.replace("\n    ", " ")
+
+
+# ---- cuts
+
+
+@given(
+    st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=8),
+    st.integers(-100_000_000, 100_000_000),
+    st.sampled_from([money(2), INTEGER, DURATION, number(4)]),
+    st.booleans(),
+)
+def test_steps_are_the_ends_of_what_a_cut_parts(cuts, now, type_, is_single):
+    units = units_of(type_)
+    found = steps(np.unique(np.array(cuts)), now, type_, is_single=is_single)
+
+    def goes_left(value, cut):
+        whole = value / units
+        return (float(np.float32(whole)) if is_single else whole) <= cut
+
+    for cut in cuts:
+        edge = next((one for one in sorted([*found.below, *found.above]) if not goes_left(one, cut)), None)
+        sides = [one for one in found.below if goes_left(one, cut)]
+        if not goes_left(now, cut):
+            assert sides
+            assert not goes_left(max(sides) + 1, cut)
+        else:
+            assert edge is not None
+            assert goes_left(edge - 1, cut)
+    assert all(one < now for one in found.below)
+    assert all(one > now for one in found.above)
+
+
+def test_a_duration_is_shown_as_people_write_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    folder = learnable.make_project(
+        tmp_path / "waits", features="card: { since_last: payment.at - last(payment.at) over 30d }\n", model=""
+    )
+    times = ("2026-03-01T00:00:00Z", "2026-03-01T03:25:45Z")
+    payments = [
+        {"id": f"p-{at}", "at": time, "card": "c", "amount": "1.00", "channel": "web"} for at, time in enumerate(times)
+    ]
+    app.open(folder).decide(payments, as_type="payment")
+
+    assert run(["-C", str(folder), "explain", "payment/p-1"]) == 0
+    assert "card.since_last  3h25m45s" in capsys.readouterr().out

@@ -1,0 +1,73 @@
+"""What rules did, as their pages count it: no more is read and kept than a bound, however long nobody looked."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import pytest
+
+from shroff.explain import hit_records
+from shroff.explain.hit_records import HitRecords
+from tests.support.telling import Bank, payment
+
+pytestmark = pytest.mark.slow
+
+
+def pay(bank: Bank, first: int, count: int) -> None:
+    for number in range(first, first + count):
+        bank.pay(payment(f"p-{number}"))
+
+
+def ids_of(records: HitRecords) -> list[str]:
+    return sorted(one.id for one in records.events.values())
+
+
+def test_who_looks_after_long_is_shown_what_is_near_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(hit_records, "LOOK_BACK", 5)
+    bank, records = Bank(tmp_path), HitRecords()
+    pay(bank, 1, 2)
+    with closing(bank.project.open_log(read_only=True)) as log:
+        records.follow(log, bank.project.definitions)
+        assert ids_of(records) == ["p-1", "p-2"]
+
+        pay(bank, 3, 4)
+        records.follow(log, bank.project.definitions)
+        assert ids_of(records) == ["p-1", "p-2", "p-3", "p-4", "p-5", "p-6"]
+
+        pay(bank, 11, 9)
+        records.follow(log, bank.project.definitions)
+        assert ids_of(records) == ["p-15", "p-16", "p-17", "p-18", "p-19"]
+        assert len(records.newest(next(iter(records.by_rule)), None, 100)) == 5
+
+
+def test_no_more_is_kept_than_there_is_room_for_while_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(hit_records, "EVENTS_KEPT", 3)
+    monkeypatch.setattr(hit_records, "_SLACK", 1)
+    monkeypatch.setattr(hit_records, "_BLOCK", 2)
+    most = 0
+
+    class Watched(HitRecords):
+        def _add(self, *given, **more):
+            nonlocal most
+            super()._add(*given, **more)
+            most = max(most, len(self.events))
+
+    bank, records = Bank(tmp_path), Watched()
+    pay(bank, 1, 9)
+    with closing(bank.project.open_log(read_only=True)) as log:
+        records.follow(log, bank.project.definitions)
+
+    assert most <= 6
+    assert ids_of(records)[-3:] == ["p-7", "p-8", "p-9"]
+
+
+def test_a_label_of_the_future_makes_no_event_old_enough_to_judge(tmp_path):
+    bank, records = Bank(tmp_path), HitRecords()
+    pay(bank, 1, 1)
+    bank.project.label("payment/p-1", "genuine", known_at="2999-01-01T00:00:00Z")
+    with closing(bank.project.open_log(read_only=True)) as log:
+        records.follow(log, bank.project.definitions, clock_ms=bank.clock_ms)
+        (event,) = records.events.values()
+
+        assert records.now_ms == records.last_ms
+        assert records.is_immature(event, bank.project.definitions)

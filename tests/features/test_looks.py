@@ -1,0 +1,52 @@
+"""Conditions that look at each event of a window: look-up tables inside them, and what is let go."""
+
+from __future__ import annotations
+
+from shroff.adapters.log.memory import MemoryLog
+from shroff.features.online.looks import LookHistory
+from shroff.language.expression import Aggregate, Compare, ItemField, ThisField
+from shroff.language.row import Reference
+from shroff.language.types import BOOLEAN, INTEGER
+from shroff.replay.compare import verify_naive
+from tests.support.projects import FILES, documents, payment, writer
+
+TABLES = {
+    "events.yaml": FILES["events.yaml"] + '  shop: { payment: "tables.shops[payment.card].kind" }\n'
+    "tables:\n  shops: { card: text, kind: text, level: integer }\n",
+    "tables/shops.csv": "card,kind,level\na,food,1\nb,food,2\nc,fuel,3\n",
+    "features.yaml": """
+shop:
+  seen: count(payment) over 1d
+  higher: count(payment where tables.shops[payment.card].level > tables.shops[this.card].level) over 1d
+""",
+}
+
+
+def test_tables_are_looked_up_in_keys_and_in_conditions_that_look_at_each_event():
+    log = MemoryLog()
+    cards = ["b", "a", "c", "a"]
+    answers = writer(log, TABLES).write([payment(at, at, card=card) for at, card in enumerate(cards)])
+    features = [one["features"] for one in documents(answers)]
+
+    assert [one["shop.seen"] for one in features] == [0, 1, 0, 2]
+    assert [one["shop.higher"] for one in features] == [0, 1, 0, 1]
+    assert verify_naive(log, lambda seq: True).first_mismatch is None
+
+
+def larger(**window: int) -> Aggregate:
+    condition = Compare(BOOLEAN, ">", ItemField(INTEGER, "x"), ThisField(INTEGER, "x"))
+    return Aggregate(INTEGER, "count", "card", "payment", None, condition, **window)
+
+
+def test_what_no_event_can_reach_any_more_is_let_go_key_by_key():
+    history = LookHistory([larger(over_ms=1_000), larger(last_n=2)], 500, Reference())
+    for key in range(10):
+        for time_ms in (0, 100, 200, 300):
+            history.row(time_ms, (key, {"x": time_ms}), None)
+    history.trim(10_000, keys=4)
+    some = [len(cells) for cells in history.cells.values()]
+    history.trim(10_000, keys=6)
+    all_ = [len(cells) for cells in history.cells.values()]
+
+    assert sorted(some) == [2] * 4 + [4] * 6
+    assert all_ == [2] * 10  # the last two are kept, however old

@@ -1,0 +1,352 @@
+"""The writer of a log: places, duplicates, lateness, labels, versions, and what a failed commit leaves."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import msgspec
+import pytest
+import rfc8785
+
+from shroff.adapters.log.memory import MemoryLog
+from shroff.engine.step import Effects, Placed
+from shroff.errors import StateError, StorageError
+from shroff.replay.compare import segments, verify_online
+from shroff.streams.log import Batch, WaitingLabel
+from tests.support.projects import NOW_MS, definitions, documents, label, payment, submission, writer
+
+
+def test_a_new_log_begins_with_what_is_in_force():
+    log = MemoryLog()
+    writer(log)
+    (records,) = log.read()
+
+    assert [(one.seq, one.kind) for one in records] == [(1, "control")]
+    assert msgspec.json.decode(records[0].body)["files"]["features.yaml"].startswith("\ncard:")
+
+
+def test_the_same_project_again_appends_nothing():
+    log = MemoryLog()
+    writer(log)
+    writer(log)
+
+    assert log.last_seq() == 1
+
+
+def test_a_comment_puts_no_new_version_in_force():
+    log = MemoryLog()
+    writer(log)
+    writer(log, {"policy.yaml": None, "features.yaml": "# a remark\n" + definitions().files["features.yaml"]})
+
+    assert log.last_seq() == 1
+
+
+def test_a_changed_rule_comes_into_force_at_its_place_and_old_decisions_stay():
+    log = MemoryLog()
+    (first,) = writer(log).write([payment(1, amount="150.00")])
+    changed = writer(log, {"rules/large.yaml": None})
+    again, second = changed.write([payment(1, amount="150.00"), payment(2, amount="150.00")])
+
+    assert [one.end for one in segments(log)] == [3, 4]
+    assert (again.kind, again.document) == ("duplicate", first.document)
+    assert (first.outcome, second.outcome) == ("review", "approve")
+    assert verify_online(log).mismatches == 0
+
+
+def test_a_decision_has_the_form_of_the_interface():
+    (answer,) = writer(MemoryLog()).write([payment(1, amount="150.00")])
+    (document,) = documents([answer])
+
+    assert list(document) == [
+        *("event", "id", "seq", "as_of_seq", "outcome", "score", "reasons", "rules", "shadow_rules"),
+        *("features", "versions", "receipt"),
+    ]
+    assert document["reasons"] == [{"code": "large", "kind": "rule", "text": "A payment of 150.00", "effect": "review"}]
+    assert document["features"] == {"card.frauds": 0, "card.payments_1h": 0, "card.spent_1d": "0.00"}
+    assert (document["seq"], document["as_of_seq"]) == (2, 1)
+
+
+def test_a_receipt_is_the_hash_of_canonical_bytes():
+    """RFC 8785 by a library of somebody else, over the parts that DESIGN names."""
+    log = MemoryLog()
+    (answer,) = writer(log).write([payment(1, amount="150.00")])
+    (document,) = documents([answer])
+    body = log.find("payment", ["p1"])["p1"].body
+    sealed = {
+        name: document[name]
+        for name in ("event", "id", "outcome", "score", "rules", "shadow_rules", "features", "versions")
+    }
+    sealed["content"] = hashlib.sha256(body).hexdigest()
+
+    assert document["receipt"] == "sha256:" + hashlib.sha256(rfc8785.dumps(sealed)).hexdigest()
+
+
+def test_a_duplicate_inside_one_batch_is_answered_with_the_decision_of_the_first():
+    log = MemoryLog()
+    first, second = writer(log).write([payment(1), payment(1)])
+
+    assert (first.kind, second.kind) == ("decided", "duplicate")
+    assert second.document == first.document
+    assert log.last_seq() == 2
+
+
+def test_the_same_id_with_other_content_is_refused_and_kept():
+    log = MemoryLog()
+    _, refused = writer(log).write([payment(1), payment(2, amount="6.00", id_="p1")])
+    ((_, kept),) = log.refused_list()
+
+    assert (refused.kind, refused.is_conflict) == ("refused", True)
+    assert "'p1'" in refused.reason
+    assert "other content" in refused.reason
+    assert (kept.source, kept.place, b'"amount":"6.00"' in kept.raw) == ("test", "2", True)
+
+
+def test_an_event_is_refused_as_soon_as_it_is_later_than_lateness_allows():
+    #  lateness 1 d      p2 |<---- 1 d ---->| p1      p3 a minute before p2
+    log = MemoryLog()
+    answers = writer(log).write([payment(1, 60 * 11), payment(2, 0)])
+    day_before = {"id": "p3", "at": "2026-02-28T22:59:59.999Z", "card": "c", "amount": "1.00"}
+    late = writer(log).write([submission("payment", 3, day_before)])
+
+    assert [one.kind for one in answers] == ["decided", "decided"]
+    assert late[0].kind == "refused"
+    assert "too late" in late[0].reason
+    assert "1d1ms" in late[0].reason
+
+
+def test_labels_are_joined_seen_by_later_events_and_never_twice():
+    log = MemoryLog()
+    known = label(2, "payment/p1", "fraud", "chargeback", "2026-03-01T12:30:00Z")
+    answers = writer(log).write([payment(1, 0), known, known, payment(3, 31)])
+    shown = documents(answers)
+
+    assert [one.kind for one in answers] == ["decided", "taken", "duplicate", "decided"]
+    assert [one["features"]["card.frauds"] for one in shown] == [0, 1]
+
+
+def test_a_label_before_its_event_waits_and_follows_right_after_it():
+    log = MemoryLog()
+    known = label(1, "payment/p2", "fraud", "analyst", "2026-03-01T12:30:00Z")
+    writer(log).write([known])
+    waiting = log.waiting_all()
+    answers = writer(log).write([payment(1, 0), payment(2, 1), payment(3, 40)])
+    (records,) = log.read()
+
+    assert len(waiting) == 1
+    assert [(one.kind, one.id.partition("#")[0]) for one in records][1:] == [
+        ("event", "p1"),
+        ("event", "p2"),
+        ("label", "payment/p2"),
+        ("event", "p3"),
+    ]
+    assert [one["features"]["card.frauds"] for one in documents(answers)] == [0, 0, 1]
+    assert log.waiting_all() == []
+
+
+def test_a_label_and_its_event_may_come_in_one_batch_the_label_first():
+    log = MemoryLog()
+    known = label(1, "payment/p1", "fraud", "analyst", "2026-03-01T12:30:00Z")
+    answers = writer(log).write([known, known, payment(1, 0)])
+
+    assert [one.kind for one in answers] == ["waiting", "duplicate", "decided"]
+    assert [one.seq for one in answers] == [3, 3, 2]
+    assert log.last_seq() == 3
+    assert log.waiting_all() == []
+
+
+def test_a_label_known_before_its_event_is_refused():
+    log = MemoryLog()
+    answers = writer(log).write([payment(1, 10), label(2, "p1", "fraud", "analyst", "2026-03-01T12:09:59.999Z")])
+
+    assert answers[1].kind == "refused"
+    assert "known_at" in answers[1].reason
+
+
+def test_events_taken_without_deciding_count_in_windows_and_are_not_decided():
+    log = MemoryLog()
+    one = writer(log)
+    taken = one.write([payment(1, 0, amount="150.00")], decide=False)
+    decided = one.write([payment(2, 1)])
+
+    assert taken[0].kind == "taken"
+    assert [row for rows in log.hits_after() for row in rows] == []
+    assert documents(decided)[0]["features"]["card.spent_1d"] == "150.00"
+    assert verify_online(log).mismatches == 0
+
+
+def test_hits_raise_flags_and_notices_in_the_same_batch():
+    log = MemoryLog()
+    writer(log).write([payment(1, amount="150.00"), payment(2, 1, card=None, amount="150.00")])
+    flags = [row for rows in log.flags_after() for row in rows]
+
+    assert [(one.entity, one.key, one.rule, one.event, one.accuracy) for one in flags] == [
+        ("card", "c", "large", "payment/p1", "PENDING_CONFIRMATION")
+    ]
+    assert [(one.kind, one.key) for one in log.outbox()] == [("notice:analysts", "2-0"), ("notice:analysts", "3-0")]
+
+
+class FailingLog(MemoryLog):
+    """A log whose disk is full at the second event."""
+
+    def append(self, batch: Batch) -> None:
+        if any(one.id == "p2" for one in batch.records):
+            raise StorageError("the disk is full")
+        super().append(batch)
+
+
+def test_state_is_thrown_away_when_a_commit_fails():
+    log = FailingLog()
+    one = writer(log)
+    one.write([payment(1)])
+    with pytest.raises(StorageError):
+        one.write([payment(2, 1)])
+    with pytest.raises(StateError, match="open the project again"):
+        one.write([payment(3, 2)])
+    restored = writer(log).write([payment(4, 3)])
+
+    assert documents(restored)[0]["features"]["card.payments_1h"] == 1
+
+
+def test_a_batch_that_cannot_be_prepared_takes_its_state_with_it():
+    """Watermark and windows had moved on, and good input went to quarantine as too late for a log without it."""
+    log = MemoryLog()
+    one = writer(log)
+    one.write([payment(1)])
+    engine = one.state.engine
+    found, engine.step = engine.step, interrupting
+    with pytest.raises(KeyboardInterrupt):
+        one.write([payment(1), payment(2, 60 * 11)])
+    engine.step = found
+    with pytest.raises(StateError, match="open the project again"):
+        one.write([payment(3, 60)])
+
+    assert log.refused_list() == []
+    assert log.last_seq() == 2
+
+
+def interrupting(batch: Sequence[Placed]) -> Effects:
+    """What Ctrl-C does while a batch is decided."""
+    raise KeyboardInterrupt
+
+
+def test_a_batch_is_not_prepared_beside_one_that_is_not_committed():
+    log = MemoryLog()
+    one = writer(log)
+    first = one.prepare([payment(1)])
+    with pytest.raises(StateError, match="not committed"):
+        one.prepare([payment(2, 1)])
+    one.commit(first)
+    (after,) = documents(one.write([payment(3, 2)]))
+
+    assert after["features"]["card.payments_1h"] == 1
+
+
+def test_a_batch_drafted_beside_a_commit_knows_what_that_one_brings():
+    log, plain = MemoryLog(), MemoryLog()
+    one = writer(log)
+    fraud = label(3, "payment/p1", "fraud", "analyst", "2026-03-01T12:30:00Z")
+    first = [payment(1), payment(2, 1), fraud]
+    then = [payment(2, 1), payment(1, amount="7.00"), payment(3, 60), fraud]
+    then.append(label(5, "payment/p2", "fraud", "analyst", "2026-03-01T13:30:00Z"))
+    opened = one.prepare(first)
+    known = one.look_up(then)
+    following = one.prepare(then, known=known)
+    one.commit(opened)
+    one.commit(following)
+    other = writer(plain)
+    expected = [other.write(first), other.write(then)]
+
+    assert [opened.answers, following.answers] == expected
+    assert [answer.kind for answer in following.answers] == ["duplicate", "refused", "decided", "duplicate", "taken"]
+    assert list(log.read()) == list(plain.read())
+    assert list(log.decisions_after()) == list(plain.decisions_after())
+
+
+def test_a_failed_commit_takes_the_batch_that_was_drafted_beside_it_along():
+    log = MemoryLog()
+    one = writer(log)
+    opened = one.prepare([payment(1)])
+    following = one.prepare([payment(2, 1)], known=one.look_up([payment(2, 1)]))
+    log.append, append = failing, log.append
+    with pytest.raises(StorageError):
+        one.commit(opened)
+    log.append = append
+    for use in (lambda: one.commit(following), lambda: one.write([payment(3)]), lambda: one.state):
+        with pytest.raises(StateError):
+            use()
+
+    assert log.last_seq() == 1
+
+
+def failing(batch: Batch) -> None:
+    """An append to a disk that is full."""
+    raise StorageError("the disk is full")
+
+
+def test_nothing_is_looked_up_beside_waiting_labels_that_are_not_in_the_log():
+    one = writer(MemoryLog())
+    early = label(1, "payment/p1", "fraud", "analyst", "2026-03-01T12:30:00Z")
+    opened = one.prepare([early])
+    assert not one.looks_ahead
+    one.commit(opened)
+    joined = one.prepare([payment(1)])
+    assert not one.looks_ahead
+    one.commit(joined)
+
+    assert one.looks_ahead
+
+
+def test_what_was_looked_up_elsewhere_is_not_drafted():
+    one = writer(MemoryLog())
+    known = one.look_up([payment(1)])
+    one.write([payment(1)])
+    with pytest.raises(StateError, match="look them up again"):
+        one.prepare([payment(1)], known=known)
+
+
+def test_only_the_next_batch_is_committed():
+    log = MemoryLog()
+    one = writer(log)
+    first = one.prepare([payment(1)])
+    one.commit(first)
+    with pytest.raises(StateError, match="does not follow the log"):
+        one.commit(first)
+
+    assert log.last_seq() == 2
+
+
+def test_a_duplicate_label_is_answered_with_its_place():
+    log = MemoryLog()
+    known = label(2, "payment/p1", "fraud", "analyst", "2026-03-01T12:30:00Z")
+    one = writer(log)
+    one.write([payment(1), known])
+    (again,) = one.write([known])
+
+    assert (again.kind, again.seq) == ("duplicate", 3)
+
+
+def test_labels_that_wait_cost_one_question_for_each_batch(monkeypatch: pytest.MonkeyPatch):
+    log, asked = MemoryLog(), list[int]()
+    one = writer(log)
+    one.write([label(0, "payment/x0", "fraud", "analyst", "2026-03-01T12:30:00Z")])
+    ask = log.waiting_with_ids
+
+    def counted(ids: Iterable[str]) -> list[WaitingLabel]:
+        asked.append(len(found := list(ids)))
+        return ask(found)
+
+    monkeypatch.setattr(log, "waiting_with_ids", counted)
+    labels = [label(at, f"payment/x{at}", "fraud", "analyst", "2026-03-01T12:30:00Z") for at in range(20)]
+    answers = one.write(labels)
+
+    assert asked == [20]
+    assert [answer.kind for answer in answers] == ["duplicate"] + ["waiting"] * 19
+    assert [one.event_id for one in log.waiting_all()] == [f"x{at}" for at in range(20)]
+
+
+def test_the_clock_is_in_no_decision():
+    first, second = (writer(MemoryLog()) for _ in range(2))
+    second._now_ms = lambda: NOW_MS + 86_400_000
+
+    assert first.write([payment(1)])[0].document == second.write([payment(1)])[0].document

@@ -1,0 +1,204 @@
+"""What doctor asks outside: each system once and not for long, variables that are not set, and never a credential."""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.reach import reach
+from shroff.app import project as app
+from shroff.cli.main import run
+from shroff.errors import StateError, TransientError, UsageError
+from shroff.monitoring import doctor_systems
+from shroff.monitoring.doctor import OK, Finding
+from shroff.monitoring.doctor_systems import Try, asked, source_finding, within
+from shroff.streams.log import Batch, Offset
+from shroff.streams.source import Standing
+from tests.support.projects import FILES
+from tests.support.source_memory import MemorySource, MemoryTopic
+
+SECRET = "n0t-to-be-seen"
+EVERYTHING = """
+source: { kafka: { brokers: "${BROKERS}", topics: { payment: p }, client: { sasl.password: "${KAFKA_PASSWORD}" } } }
+sinks:
+  hook: { webhook: { url: "http://127.0.0.1:9/x", secret: "${HOOK_SECRET}" } }
+  copy: { mongodb: { url: "mongodb://shroff:${KAFKA_PASSWORD}@db/", database: bank, collection: decided } }
+"""
+
+
+def bank(folder: Path, settings: str) -> app.Project:
+    for name, text in {**FILES, "shroff.yaml": FILES["shroff.yaml"] + settings}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    return app.open(folder)
+
+
+def found(project: app.Project) -> dict[str, list[Finding]]:
+    every: dict[str, list[Finding]] = {}
+    for one in project.doctor():
+        every.setdefault(one.subject, []).append(one)
+    return every
+
+
+@pytest.fixture
+def listening() -> Any:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+# ---- variables
+
+
+def test_variables_that_are_not_set_are_one_finding_with_their_keys_and_what_reads_them_is_not_asked(tmp_path, capsys):
+    project = bank(tmp_path / "bank", EVERYTHING)
+    (one,) = found(project)["variables"]
+    status = run(["-C", str(tmp_path / "bank"), "doctor"])
+    printed = capsys.readouterr().out
+
+    assert (one.state, status) == ("wrong", 1)
+    assert one.words == (
+        "3 variables of the environment are not set: BROKERS (source.kafka.brokers); "
+        "KAFKA_PASSWORD (source.kafka.client.sasl.password, sinks.copy.mongodb.url); "
+        "HOOK_SECRET (sinks.hook.webhook.secret)"
+    )
+    assert "WRONG  variables" in printed
+    assert "WRONG  source" not in printed
+
+
+def test_a_store_whose_variable_is_not_set_is_a_finding_and_no_error(tmp_path):
+    every = found(bank(tmp_path / "bank", "store: postgresql://shroff:${DB_PASSWORD}@db/shroff\n"))
+
+    assert "DB_PASSWORD (store.url)" in every["variables"][0].words
+    assert every["log"][0].state == "wrong"
+
+
+def test_with_all_variables_set_nothing_is_said_of_them(tmp_path, monkeypatch, listening):
+    monkeypatch.setenv("HOOK", f"127.0.0.1:{listening}")
+    every = found(
+        bank(tmp_path / "bank", 'sinks: { hook: { webhook: { url: "http://${HOOK}/x", secret: s3cret } } }\n')
+    )
+
+    assert "variables" not in every
+    assert (every["sink hook"][0].state, every["sink hook"][0].words) == (
+        "ok",
+        f"127.0.0.1:{listening} takes connections",
+    )
+
+
+# ---- systems
+
+
+def test_each_system_that_is_away_is_told_with_what_to_do_and_without_a_credential(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PASSWORD", SECRET)
+    settings = """
+source: { redis: { url: "redis://shroff:${PASSWORD}@127.0.0.1:9/0", streams: { payment: p }, format: avro,
+                   registry: "http://shroff:${PASSWORD}@127.0.0.1:9" } }
+online: "redis://shroff:${PASSWORD}@127.0.0.1:9/1"
+sinks:
+  hook: { webhook: { url: "http://127.0.0.1:9/x", secret: "${PASSWORD}" } }
+  copy: { mongodb: { url: "mongodb://shroff:${PASSWORD}@127.0.0.1:9/", database: bank, collection: decided } }
+  table: { sql: { url: "postgresql://shroff:${PASSWORD}@127.0.0.1:9/bank", table: decisions } }
+"""
+    project = bank(tmp_path / "bank", settings)
+    every = found(project)
+    run(["-C", str(tmp_path / "bank"), "doctor"])
+    printed = "".join(capsys.readouterr())
+
+    for subject in ("source", "registry", "online", "sink hook", "sink copy", "sink table"):
+        (one,) = every[subject]
+        assert (one.state, bool(one.cure)) == ("wrong", True), one
+        assert "127.0.0.1:9" in one.words
+    assert SECRET not in printed
+    assert SECRET not in repr(every)
+
+
+def test_whoever_does_not_answer_is_away_after_the_limit_and_holds_up_nobody():
+    began_s = time.monotonic()
+    answers = asked([Try("slow", lambda: time.sleep(60)), Try("other", lambda: Finding("other", OK, "answers"))], 0.2)
+
+    assert time.monotonic() - began_s < 5
+    assert [(one.subject, one.state) for one in answers] == [("slow", "wrong"), ("other", "ok")]
+    assert answers[0].words == "it did not answer within 0.2 s"
+    with pytest.raises(TransientError, match=r"the store did not answer within 0\.1 s"):
+        within(0.1, lambda: time.sleep(60), "the store")
+
+
+def test_a_store_that_does_not_answer_is_a_finding_after_the_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor_systems, "LIMIT_S", 0.2)
+    monkeypatch.setattr(app.Project, "has_log", lambda _: time.sleep(60))
+    (log,) = found(bank(tmp_path / "bank", ""))["log"]
+
+    assert (log.state, log.words) == ("wrong", "the store did not answer within 0.2 s")
+
+
+@pytest.mark.parametrize("error", [UsageError("no"), StateError("no"), TransientError("no"), OSError(5, "no")])
+def test_what_is_raised_is_a_finding_with_a_cure(error):
+    def fail() -> Finding:
+        raise error
+
+    (one,) = asked([Try("source", fail)])
+
+    assert (one.state, "no" in one.words, bool(one.cure)) == ("wrong", True, True)
+
+
+# ---- the source
+
+
+def test_a_source_that_answers_says_how_much_waits_by_what_the_log_has(tmp_path, monkeypatch):
+    feed = MemoryTopic({"p/0": [b"{}"] * 5, "p/1": [b"{}"]}, "payment")
+    monkeypatch.setattr(app.Project, "open_source", lambda *_: MemorySource(feed, name="kafka"))
+    project = bank(tmp_path / "bank", "source: kafka://127.0.0.1:9/p\n")
+    (before,) = found(project)["source"]
+    project.decide([], as_type="payment")
+    with closing(SqliteLog(project.places.log)) as log:
+        log.append(Batch(offsets=[Offset("kafka", "p/0", "3"), Offset("kafka", "p/1", "9")]))
+    (behind,) = found(project)["source"]
+
+    assert (before.state, before.words) == ("ok", "kafka answers: 2 parts, 6 messages to read")
+    assert behind.state == "wrong"
+    assert "p/1 is not the one that was read up to 9" in behind.words
+    assert "shroff source forget PART" in behind.cure
+
+
+def test_parts_for_which_nobody_answers_are_a_note():
+    one = source_finding("kafka", [Standing("p/0", 3), Standing("p/1", None)])
+
+    assert (one.state, one.words) == ("note", "kafka: nobody answers for p/1")
+
+
+def test_a_lake_that_nobody_wrote_yet_is_a_note_and_one_that_cannot_be_had_is_wrong(tmp_path):
+    new = found(bank(tmp_path / "new", "lake: lake\n"))["lake"]
+    settings = 'lake: { to: "s3://bucket/p", endpoint: "http://127.0.0.1:9", region: eu }\n'
+    away = found(bank(tmp_path / "s3", settings))["lake"]
+
+    assert [one.state for one in new] == ["note"]
+    assert [one.state for one in away] == ["wrong"]
+
+
+# ---- connections
+
+
+def test_a_server_is_reached_by_any_of_its_hosts_and_shown_without_a_password(listening):
+    url = f"mongodb://u:{SECRET}@127.0.0.1:9,127.0.0.1:{listening}/?replicaSet=x"
+
+    assert reach(url, 2.0) == f"127.0.0.1:{listening}"
+
+
+@pytest.mark.parametrize("url", [f"mongodb://u:{SECRET}@127.0.0.1:9/", f"http://u:{SECRET}@127.0.0.1:9/{SECRET}"])
+def test_nobody_there_is_told_by_host_and_port(url):
+    with pytest.raises(TransientError, match=r"^127\.0\.0\.1:9 does not take connections: connection refused$"):
+        reach(url, 2.0)
+
+
+@pytest.mark.parametrize("url", ["unknown://h", f"http://:{SECRET}", f"http://u:{SECRET}@h:x/", "redis://"])
+def test_what_is_no_address_of_a_server_is_told_without_it(url):
+    with pytest.raises(UsageError, match="no host and port") as refused:
+        reach(url, 2.0)
+
+    assert SECRET not in str(refused.value)

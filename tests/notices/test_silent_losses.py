@@ -1,0 +1,84 @@
+"""What is lost without anybody noticing: `doctor` is not well, and a notice on `failure` is sent, for each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+
+import pytest
+
+from shroff.language.values import HOUR_MS, MINUTE_MS
+from shroff.monitoring.doctor import WRONG
+from shroff.notices.mailer import Unmailed
+from shroff.notices.telling import Teller
+from shroff.streams.log import Batch, StuckRow
+from tests.support.telling import FILES, Bank, notice, payment
+
+REFUSAL = (Unmailed("ann@customers.example", "550 no such mailbox"),)
+WHEN = "  decide: true\n  from: { csv: { when: row.kind == 'pay' } }\n"
+SINK = {"shroff.yaml": FILES["shroff.yaml"] + "sinks: { table: { sql: { url: sqlite:///x.db, table: t } } }\n"}
+
+
+def message_refused(bank: Bank) -> None:
+    bank.post.failing = [REFUSAL]
+
+
+def text_failed(bank: Bank) -> None:
+    """A text that the samples of `check` do not show to be wrong: they have fewer facts."""
+    text = "Subject: x\n\n{% for one in facts %}{{ one.c if loop.index == 4 }}{% endfor %}"
+    bank.write({"notices/customer.txt.j2": text})
+    bank.project.apply()
+
+
+def file_passed_over(bank: Bank) -> None:
+    bank.write({"events.yaml": FILES["events.yaml"].replace("  decide: true\n", WHEN)})
+    (bank.folder / "in.csv").write_text("kind,id,at,amount\nsave,p-1,2026-01-05T08:00:00Z,1.00\n")
+    bank.project.ingest(bank.folder / "in.csv")
+
+
+def label_waits(bank: Bank) -> None:
+    bank.project.label("payment/p-none", "fraud")
+
+
+def version_not_active(bank: Bank) -> None:
+    (bank.folder / "rules/large.yaml").write_text(FILES["rules/large.yaml"].replace("> 100", "> 1"))
+
+
+def row_stuck(bank: Bank) -> None:
+    with bank.project.writing() as (_, log):
+        row = StuckRow("table", 1, 0, "decision", "payment", "p-1", "review", b"{}", b"", "it is full", 1, 0)
+        log.append(Batch(stuck=[row]))
+
+
+NOT_SENT = "a message of notice customer was not sent: a…@customers.example: 550 no such mailbox"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("loses", "subject", "told"),
+    [
+        (message_refused, "mail", NOT_SENT),
+        (text_failed, "mail", "notices/customer.txt.j2: UndefinedError"),
+        (file_passed_over, "input", "no event type accepts a line of in.csv"),
+        (label_waits, "labels", "labels: 1 waits for an event that is not in the log"),
+        (version_not_active, "active version", "not active: rules/large.yaml"),
+        (row_stuck, "sink table", "1 stuck; 'shroff outbox list' says why"),
+    ],
+)
+def test_doctor_is_not_well_and_somebody_is_told(tmp_path, loses: Callable[[Bank], None], subject, told):
+    bank = Bank(tmp_path, notice("on: failure\nto: [oncall@bank.example]\n", "trouble") | SINK)
+    bank.pay(payment("p-0", "1.00"))
+    assert [one for one in bank.project.doctor() if one.state == WRONG] == []
+    loses(bank)
+    if loses in {message_refused, text_failed}:
+        bank.pay()
+    seconds = iter(range(10_000_000))
+    teller = Teller(bank.office, 0, clock=lambda: 100.0 * next(seconds), draw=lambda: 0.0)
+    with closing(teller):
+        for later_ms in (0, 11 * MINUTE_MS, HOUR_MS):
+            bank.clock_ms += later_ms
+            for _ in range(4):
+                teller.step()
+
+    assert subject in {one.subject for one in bank.project.doctor() if one.state == WRONG}
+    assert told in " ".join(str(one["Subject"]) for one in bank.post.read if "oncall@" in str(one["To"]))

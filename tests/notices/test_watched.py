@@ -1,0 +1,364 @@
+"""What is told by the clock and of what goes wrong: the daily report, spikes, failures; calls of webhooks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import msgspec
+import pytest
+
+from shroff.adapters.log.questions import Questions
+from shroff.cases import deciding, working
+from shroff.errors import TransientError
+from shroff.events.event import time_text
+from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
+from shroff.notices.reports.daily import report_due
+from shroff.notices.store import REFUSED, SENT
+from shroff.notices.telling import Teller
+from shroff.notices.watching import Watching
+from shroff.streams.delivering import SinkHealth, Trouble
+from shroff.streams.log import Record
+from tests.support.telling import NOW_MS, Bank, notice, payment, text_of, token_in
+
+TEAM = "to: [team@bank.example]\n"
+MIDNIGHT_MS = NOW_MS - NOW_MS % DAY_MS
+
+
+def text_after(bank: Bank, later_ms: int) -> str:
+    """The plain text of the newest mail, that much later."""
+    bank.tell(later_ms=later_ms)
+    return text_of(bank.post.read[-1])
+
+
+# ---- the report
+
+
+def reported(tmp_path, more: str = "") -> Bank:
+    return Bank(tmp_path, notice(f'{TEAM}on: report\nat: "07:00"\n{more}', "daily") | {"notices/customer.yaml": None})
+
+
+def test_the_report_of_a_day_comes_once_at_its_hour(tmp_path):
+    bank = reported(tmp_path)
+    bank.pay(payment("p-1"), payment("p-2", "20.00"), payment("p-3", "30.00"))
+    bank.tell(later_ms=DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS - MINUTE_MS)
+    assert len(bank.post.mails) <= 1  # that of the day before, which had nothing
+    before = len(bank.post.mails)
+    for _ in range(3):
+        bank.tell(later_ms=MINUTE_MS)
+
+    assert len(bank.post.mails) == before + 1
+    (mail,) = bank.post.read[before:]
+    assert str(mail["Subject"]) == "small: 28 May"
+    assert "approved                          2              50.00" in text_of(mail)
+    assert "to review                         1             189.90" in text_of(mail)
+    assert "together                          3             239.90" in text_of(mail)
+
+
+def test_the_report_has_a_chart_by_the_hours_of_its_zone(tmp_path):
+    bank = reported(tmp_path, "zone: Europe/Berlin\n")
+    bank.pay(*(payment(f"p-{number}", "20.00") for number in range(4)))
+    bank.pay(payment("p-9", "20.00", at=NOW_MS - HOUR_MS))
+    text = text_after(bank, DAY_MS - NOW_MS % DAY_MS + 6 * HOUR_MS)
+    html = text_of(bank.post.read[-1], "html")
+
+    assert "  22         4  ########################################" in text
+    assert "  21         1  ##########\n" in text
+    assert 'width="100%"><tr><td class="bar"' in html
+    assert 'width="25%"><tr><td class="bar"' in html
+
+
+def test_the_report_says_what_became_known(tmp_path):
+    bank = reported(tmp_path)
+    bank.pay(payment("p-1"), payment("p-2", "20.00"), payment("p-3"), payment("p-4", "5.00"))
+    for name, verdict in (("p-1", "fraud"), ("p-2", "fraud"), ("p-3", "genuine"), ("p-4", "genuine")):
+        bank.project.label(f"payment/{name}", verdict, source="analyst")
+    text = text_after(bank, DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS)
+
+    assert "frauds that were stopped                  1" in text
+    assert "frauds that were approved                 1" in text
+    assert "false alarms                              1" in text
+
+
+def test_of_labels_that_contradict_each_other_the_one_in_force_counts(tmp_path):
+    bank = reported(tmp_path)
+    bank.pay(payment("p-3", "20.00", at=NOW_MS - 3 * DAY_MS))
+    bank.pay(payment("p-1"), payment("p-2"))
+    bank.project.label("payment/p-3", "fraud", source="chargeback", known_at="2026-05-26T08:00:00Z")
+    for name, verdict, source in (
+        ("p-1", "fraud", "chargeback"),
+        ("p-1", "genuine", "customer"),  # the last word, and a weaker one
+        ("p-2", "genuine", "customer"),
+        ("p-2", "fraud", "analyst"),
+        ("p-3", "fraud", "chargeback"),  # says only what was known two days before
+    ):
+        bank.project.label(f"payment/{name}", verdict, source=source)
+    text = text_after(bank, DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS)
+
+    assert "frauds that were stopped                  2" in text
+    assert "frauds that were approved                 0" in text
+    assert "false alarms                              0" in text
+
+
+def test_a_report_that_leaves_late_says_what_it_would_have_said_at_its_hour(tmp_path):
+    bank = reported(tmp_path)
+    bank.pay(payment("p-1"))
+    bank.tell()
+    bank.post.failing = [TransientError("the server does not answer")]
+    bank.tell(later_ms=DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS)
+    bank.project.label("payment/p-1", "fraud", source="analyst", known_at="2026-05-28T21:00:00Z")
+    bank.pay(payment("p-2", at=NOW_MS - MINUTE_MS), payment("p-3", card="c-3"))
+    text = text_after(bank, HOUR_MS)
+
+    assert "together                          1             189.90" in text
+    assert "frauds that were stopped                  0" in text
+    assert "open cases 1" in lines_of(text)
+
+
+@pytest.mark.slow
+def test_a_report_reads_no_more_than_its_day_however_long_the_log_is(tmp_path, monkeypatch):
+    bank = reported(tmp_path)
+    bank.pay(
+        *(
+            payment(f"p-{day}-{number}", "5.00", at=MIDNIGHT_MS + (day - 30) * DAY_MS + number * MINUTE_MS)
+            for day in range(32)
+            for number in range(60)
+        )
+    )
+    told = {"verdict": "genuine", "source": "import", "known_at": time_text(MIDNIGHT_MS - 9 * DAY_MS)}
+    names = [f"payment/p-{day}-{number}" for day in range(20) for number in range(60)]
+    labels = tmp_path / "labels.jsonl"  # known long ago, and only now in the log: their times say nothing of places
+    labels.write_bytes(b"\n".join(msgspec.json.encode({"event": name, **told}) for name in names))
+    assert bank.project.label_file(labels).labels.appended == len(names)
+    read: list[int] = []
+    whole = Questions.read
+
+    def counted(self: Questions, *part: int) -> Iterator[list[Record]]:
+        for records in whole(self, *part):
+            read.append(len(records))
+            yield records
+
+    monkeypatch.setattr(Questions, "read", counted)
+    text = text_after(bank, DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS)
+
+    assert "together                         60             300.00" in text
+    assert sum(read) < 300, "of 3,000: some looks for where the day begins and ends, and the day"
+
+
+def test_customers_answers_stand_in_the_report(tmp_path):
+    bank = Bank(tmp_path, notice(f'{TEAM}on: report\nat: "07:00"\n', "daily"))
+    bank.pay(payment("p-1"), payment("p-2"))
+    bank.tell()
+    confirming = bank.project.confirming()
+    tokens = [token_in(one) for one in bank.post.read if "Was this you?" in str(one["Subject"])]
+    for token, said in zip(tokens, ("yes", "no"), strict=True):
+        confirming.answer(token, said)
+    confirming.close()
+    text = text_after(bank, DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS)
+
+    assert "customers who said yes                    1" in text
+    assert "customers who said no                     1" in text
+
+
+@pytest.mark.parametrize(
+    ("hour", "day"), [(6.99, None), (7.0, "2026-05-27"), (18.9, "2026-05-27"), (19.1, None), (23.0, None)]
+)
+def test_a_report_that_is_half_a_day_late_is_not_made_any_more(tmp_path, hour, day):
+    bank = reported(tmp_path)
+    found = report_due(bank.project.notices["daily"], MIDNIGHT_MS + round(hour * HOUR_MS))
+
+    assert (None if found is None else msgspec.json.decode(found.told)["day"]) == day
+
+
+def test_the_report_says_what_waits_for_people(tmp_path):
+    bank = reported(tmp_path)
+    bank.pay(payment("p-1"), payment("p-2", "150.00", card="c-2"), payment("p-3", card="c-3"))
+    with bank.project.cases() as desk:
+        deciding.decide(desk, bank.project.who, 3, "genuine")
+        working.escalate(desk, bank.project.who, 2, "hard")
+    shown = lines_of(text_after(bank, DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS))
+    at = shown.index("What waits for people now")
+
+    assert shown[at + 2 : at + 7] == [
+        "open cases 2",
+        "at stake in them 339.90 EUR",
+        "overdue cases 0",
+        "time left for the next case 13 h 25 min",
+        "escalated 1",
+    ]
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text, with one blank where there are several."""
+    return [" ".join(line.split()) for line in text.splitlines()]
+
+
+def test_a_report_of_a_day_on_which_nothing_waits_says_so(tmp_path):
+    bank = reported(tmp_path)
+    bank.pay(payment("p-1", "1.00"))
+    text = text_after(bank, DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS)
+
+    assert "open cases 0" in lines_of(text)
+    assert "time left" not in text
+
+
+@pytest.mark.parametrize(
+    ("days", "told"), [(2, "longest overdue by 10 h 34 min"), (5, "longest overdue since 2026-05-29")]
+)
+def test_cases_whose_time_is_over_stand_in_the_report(tmp_path, days, told):
+    bank = reported(tmp_path)
+    bank.pay(payment("p-1"))
+    shown = lines_of(text_after(bank, days * DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS))
+
+    assert "overdue cases 1" in shown
+    assert told in shown
+    assert "No decision was made on that day." in shown
+    assert not any(line.startswith(("00 ", "Decisions by hour", "Outcome ")) for line in shown)
+
+
+# ---- spikes and failures
+
+
+def test_a_rule_that_flags_far_more_than_usual_is_told_once_an_hour(tmp_path):
+    bank = Bank(tmp_path, notice(f"{TEAM}on: spike\ntimes_usual: 3\nleast: 10\n") | {"rules/large.yaml": RULE})
+    usual = [payment(f"u-{at}", at=NOW_MS - at * HOUR_MS, card=f"u-{at}") for at in range(20, 0, -1)]
+    bank.pay(*usual, *(payment(f"p-{number}", card=f"c-{number}") for number in range(9)))
+    assert bank.tell().mails == []
+    bank.pay(*(payment(f"q-{number}", card=f"d-{number}") for number in range(3)))
+    for _ in range(3):
+        bank.tell()
+
+    assert [str(one["Subject"]) for one in bank.post.read] == ["small: large flags far more than usual"]
+    assert "large has 12 flags in an hour, where 1.0 are usual." in text_of(bank.post.read[0])
+
+
+RULE = """
+- id: large
+  on: payment
+  by: card
+  when: this.amount > 100
+  effect: review
+"""
+
+
+def test_a_sink_that_fails_for_a_minute_is_told_once(tmp_path):
+    bank = Bank(tmp_path, notice(f"{TEAM}on: failure\n", "failing") | {"notices/customer.yaml": None})
+    bank.pay(payment(amount="1.00"))
+    trouble = Trouble("its server does not answer", NOW_MS)
+    health = [SinkHealth("decided", 0, 5, 0, 3, trouble)]
+    seconds = iter(range(10_000))
+    teller = Teller(bank.office, 0, lambda: health, clock=lambda: 100.0 * next(seconds))
+    told = []
+    for later_ms in (0, MINUTE_MS - 1, 1, HOUR_MS):
+        bank.clock_ms += later_ms
+        teller.step()
+        teller.step()
+        told.append(len(bank.post.mails))
+    assert told == [0, 0, 1, 1]
+    health[0] = replace(health[0], trouble=Trouble("it is away again", NOW_MS + HOUR_MS))
+    bank.clock_ms += HOUR_MS
+    teller.step()
+    teller.step()
+    teller.close()
+
+    assert [str(one["Subject"]) for one in bank.post.read] == [
+        "small: sink decided takes nothing: its server does not answer",
+        "small: sink decided takes nothing: it is away again",
+    ]
+
+
+def test_input_that_is_refused_is_told(tmp_path):
+    bank = Bank(tmp_path, notice(f"{TEAM}on: failure\n", "failing") | {"notices/customer.yaml": None})
+    bank.pay(payment(amount="1.00"))
+    with closing(bank.project.open_log(read_only=True)) as log, bank.project.told() as store:
+        watching = Watching(bank.office, store, log, tuple)
+        assert watching.look() == 0
+        bank.pay(payment("p-2", amount="1.005"), payment("p-3", amount="none"))
+        assert watching.look() == 1
+        assert watching.look() == 0
+        bank.pay(*(payment(f"p-{number}", amount="none") for number in range(10, 15)))
+        assert watching.look() == 0  # of an hour once,
+        bank.clock_ms += HOUR_MS
+        watching.go_on(store, log)
+        assert watching.look() == 1  # and then all that came since
+    bank.tell()
+
+    assert "2 more in quarantine" in text_of(bank.post.read[0])
+    assert "5 more in quarantine" in text_of(bank.post.read[1])
+
+
+# ---- webhooks
+
+
+class Hook:
+    """A server that answers each call by the next of its statuses, 204 when there are no more."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[dict[str, str], bytes]] = []
+        self.statuses: list[int] = []
+        hook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                status = hook.statuses.pop(0) if hook.statuses else 204
+                if status < 300:
+                    hook.calls.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                self.send_response(status)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    found = Hook()
+    thread = threading.Thread(target=found.server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield found
+    found.server.shutdown()
+    thread.join()
+    found.server.server_close()
+
+
+def called(tmp_path, hook: Hook) -> Bank:
+    text = f"channel: webhook\nurl: {hook.url}\nsecret: ${{HOOK_SECRET}}\n"
+    return Bank(tmp_path, notice(text))
+
+
+def test_a_webhook_is_called_once_for_each_and_signed(tmp_path, hook, monkeypatch):
+    monkeypatch.setenv("HOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    bank = called(tmp_path, hook)
+    bank.pay(payment("p-1"), payment("p-2"))
+    for _ in range(3):
+        bank.tell()
+
+    bodies = [msgspec.json.decode(body) for _, body in hook.calls]
+    assert sorted(one["event"] for one in bodies) == ["payment/p-1", "payment/p-2"]
+    assert {(one["kind"], one["rule"], one["outcome"]) for one in bodies} == {("flag", "large", "review")}
+    assert len({headers["webhook-id"] for headers, _ in hook.calls}) == 2
+    assert all(headers["webhook-signature"].startswith("v1,") for headers, _ in hook.calls)
+    assert "whsec" not in repr((bank.project.notices, bank.letters()))
+
+
+def test_a_webhook_that_is_away_is_called_again_and_one_that_refuses_is_shown(tmp_path, hook, monkeypatch):
+    monkeypatch.setenv("HOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    bank = called(tmp_path, hook)
+    hook.statuses = [503, 503, 503, 503]
+    bank.pay()
+    for _ in range(4):
+        bank.tell(later_ms=HOUR_MS)
+        hook.statuses = []
+    bank.pay(payment("p-2", at=bank.clock_ms))
+    hook.statuses = [400] * 9
+    bank.tell(later_ms=HOUR_MS)
+
+    assert len(hook.calls) == 1
+    assert sorted(one.state for one in bank.letters()) == sorted([SENT, REFUSED])

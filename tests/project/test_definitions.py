@@ -1,0 +1,198 @@
+"""A project's versions, and what its lists keep of hashed values."""
+
+from __future__ import annotations
+
+import pytest
+
+from shroff.features.naive import Naive
+from shroff.log.ruletests import run_rule_tests
+from shroff.project.definitions import load_definitions
+from tests.support.projects import FILES, definitions
+
+HASHED = {
+    "events.yaml": FILES["events.yaml"].replace("card: text?", "card: text hashed"),
+    "lists/blocked.csv": "value,note,added_by,expires_at\n4111111111111111,seen by 4111111111111111,ann,\n",
+}
+
+
+def mask(value: str) -> str:
+    return f"hashed:{'0' * 32}:{value[-4:]}"
+
+
+def test_a_test_inside_a_rule_makes_no_version():
+    event = "{ payment: { at: 2026-03-01T10:00:00Z, amount: 101 } }"
+    tested = FILES["rules/large.yaml"] + f"  tests:\n    - {{ name: t, events: [ {event} ], hits: [true] }}\n"
+
+    assert definitions({"rules/large.yaml": tested}).versions == definitions().versions
+
+
+def test_a_feature_that_is_named_tests_makes_one():
+    hour, day = (f"card:\n  tests: count(payment) over {length}\n" for length in ("1h", "1d"))
+
+    assert definitions({"features.yaml": hour}).versions != definitions({"features.yaml": day}).versions
+
+
+@pytest.mark.parametrize(
+    "feature",
+    [
+        "payment.card in lists.blocked",
+        "last(payment.card) over 1d in lists.blocked",
+        "card.newest in lists.blocked",
+    ],
+)
+def test_a_list_that_is_asked_about_a_hashed_field_is_kept_hashed(feature):
+    declared = f"card:\n  newest: last(payment.card) over 1d\n  blocked: {feature}\n"
+    loaded = load_definitions({**FILES, **HASHED, "features.yaml": declared}, mask).or_raise()
+
+    assert list(loaded.reference.lists["blocked"]) == [mask("4111111111111111")]
+    assert "4111111111111111" not in loaded.files["lists/blocked.csv"]
+
+
+def test_a_list_about_clear_fields_stays_as_it_is():
+    files = {**FILES, "lists/shops.csv": "value,note,added_by,expires_at\nm-1,,,\n"}
+
+    assert list(load_definitions(files, mask).or_raise().reference.lists["shops"]) == ["m-1"]
+
+
+@pytest.mark.parametrize("told", ["analysts", "customer", "big_spender"])
+def test_a_rule_tells_analysts_the_customer_or_a_notice(told):
+    rule = FILES["rules/large.yaml"].replace("notify: analysts", f"notify: {told}")
+    loaded = load_definitions({**FILES, "rules/large.yaml": rule, "notices/big_spender.yaml": "text: Hello\n"})
+
+    again = load_definitions(loaded.or_raise().files).or_raise()
+    assert again.rules[0].notify == told
+    assert again.files == loaded.or_raise().files
+
+
+@pytest.mark.parametrize(
+    "told, hint",
+    [
+        ("analyst", "Did you mean analysts?"),
+        ("big_spenders", "Did you mean big_spender?"),
+        ("bob", "Notify analysts, customer, big_spender, or add notices/bob.yaml."),
+    ],
+)
+def test_a_rule_that_tells_nobody_known_is_a_mistake(told, hint):
+    rule = FILES["rules/large.yaml"].replace("notify: analysts", f"notify: {told}")
+    files = {**FILES, "rules/large.yaml": rule, "notices/big_spender.yaml": "text: Hello\n"}
+    (problem,) = load_definitions(files).problems
+
+    assert (problem.line, problem.hint) == (8, hint)
+    assert problem.message == f"{told!r} is nobody to tell and no notice."
+
+
+def test_whom_a_rule_may_tell_is_named_once_though_a_notice_has_that_name():
+    rule = FILES["rules/large.yaml"].replace("notify: analysts", "notify: bob")
+    files = {**FILES, "rules/large.yaml": rule, "notices/customer.yaml": "text: Hello\n"}
+
+    assert "Notify analysts, customer, or add notices/bob.yaml." in [
+        one.hint for one in load_definitions(files).problems
+    ]
+
+
+def test_what_a_notice_says_is_no_part_of_what_is_in_force():
+    rule = FILES["rules/large.yaml"].replace("notify: analysts", "notify: big")
+    first, second = (
+        load_definitions({**FILES, "rules/large.yaml": rule, "notices/big.yaml": text}).or_raise()
+        for text in ("text: Hello\n", "text: Good day\n")
+    )
+
+    assert (first.files, first.versions) == (second.files, second.versions)
+
+
+def test_the_log_keeps_the_name_control_for_itself():
+    events = (
+        FILES["events.yaml"]
+        .replace("payment:\n  id", "control:\n  id")
+        .replace("{ payment: card }", "{ control: card }")
+    )
+    problems = load_definitions({"shroff.yaml": FILES["shroff.yaml"], "events.yaml": events}).problems
+
+    assert any("'control' is a word of the language" in problem.message for problem in problems)
+
+
+def test_how_far_ahead_of_its_arrival_an_event_may_be_is_read_without_a_word():
+    loaded = load_definitions({**FILES, "shroff.yaml": FILES["shroff.yaml"] + "ahead: 1h\n"})
+
+    assert loaded.warnings == []
+    assert loaded.or_raise().settings.ahead_ms == 3_600_000
+
+
+@pytest.mark.parametrize(
+    "when, hits, is_warned",
+    [
+        ("count(label where label.verdict == 'fraud') >= 2", "[false, false]", False),
+        ("count(label where label.verdict == 'fraud') of each source >= 2", "[false, true]", False),
+        ("count(label where label.source == 'chargeback') > 0", "[false, false]", True),
+        ("count(label where label.source == 'chargeback') of each source > 0", "[false, true]", False),
+    ],
+)
+def test_a_rule_sees_labels_that_change_the_verdict_and_of_each_source_all_of_them(when, hits, is_warned):
+    """One finding of two sources changes the verdict once; `at` stands for the time of a label too."""
+    rule = f"""
+- id: twice
+  on: payment
+  by: card
+  when: {when}
+  effect: review
+  tests:
+    - name: two sources, one finding
+      events:
+        - payment: {{ id: p1, at: 2026-03-01T10:00:00Z, card: c, amount: 1 }}
+        - label: {{ event: payment/p1, verdict: fraud, source: analyst, at: 2026-03-02T10:00:00Z }}
+        - label: {{ event: payment/p1, verdict: fraud, source: chargeback, at: 2026-03-03T10:00:00Z }}
+        - payment: {{ id: p2, at: 2026-03-04T10:00:00Z, card: c, amount: 1 }}
+      hits: {hits}
+"""
+    loaded = load_definitions({**FILES, "rules/large.yaml": rule})
+
+    assert run_rule_tests(loaded.or_raise()) == (1, [])
+    assert ["leaves out labels" in one.message for one in loaded.warnings] == [True] * is_warned
+
+
+def test_the_tests_of_a_rule_compute_what_that_rule_reads_and_no_other(monkeypatch):
+    rules = """
+- { id: other, on: payment, by: card, when: card.spent_1d > 5, effect: note }
+- id: many
+  on: payment
+  by: card
+  when: card.payments_1h >= 1
+  effect: review
+  tests:
+    - { name: one, events: [{ payment: { id: p1, at: 2026-03-01T10:00:00Z, card: c, amount: 1 } }], hits: [false] }
+"""
+    computed, compute = list[str](), Naive.compute
+    monkeypatch.setattr(Naive, "compute", lambda self, of, at: (computed.append(of.name), compute(self, of, at))[1])
+
+    assert run_rule_tests(definitions({"rules/large.yaml": rules})) == (1, [])
+    assert computed == ["card.payments_1h", "rule many"]
+
+
+def test_mistakes_in_the_tests_of_a_rule_are_named_beside_its_others():
+    rule = """
+- id: large
+  on: paymant
+  by: card
+  when: this.amount > 100
+  effect: review
+  tests:
+    - name: one
+      events:
+        - payment: { amunt: 5.00 }
+      hits: [maybe]
+"""
+    found = load_definitions({**FILES, "rules/large.yaml": rule}).problems
+
+    assert [one.message for one in found] == [
+        "'paymant' is no event type.",
+        "payment has no field 'amunt'.",
+        "a hit is true or false, not 'maybe'.",
+    ]
+
+
+@pytest.mark.parametrize("key", ["lateness", "ahead"])
+def test_a_duration_that_is_none_is_named_once(key):
+    (problem,) = load_definitions({**FILES, "shroff.yaml": f"{FILES['shroff.yaml']}{key}: soon\n"}).problems
+
+    assert problem.path == key
+    assert problem.message.startswith("'soon' is no duration; write 500ms")

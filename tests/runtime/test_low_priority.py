@@ -1,0 +1,82 @@
+"""Processes beside the work leave the processors to it: alone in their session, and last in line."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+
+from shroff.adapters.log.memory import MemoryLog, MemoryStore
+from shroff.log.writer import Writer
+from shroff.runtime.low_priority import LOWEST
+from shroff.streams.snapshots import Header, Snapshots
+from shroff.web.work import indexing
+from tests.support.projects import NOW_MS, definitions, payment
+
+SHARED = Path("/proc/self/autogroup")  # of a session: "/autogroup-7 nice 0"; empty where nobody began one yet
+TOLD = """
+import os, pathlib
+from shroff.runtime.low_priority import give_way
+
+give_way(7)
+shared = pathlib.Path("/proc/self/autogroup")
+print(os.nice(0), (shared.read_text().split() if shared.exists() else [])[-1:])
+"""
+NICENESS = str(min(os.nice(0) + 7, LOWEST))  # of one that gave way, however nice these tests are themselves
+
+
+def said(*, is_alone: bool) -> list[str]:
+    """The niceness of a process that gave way, and that of its session, in a list: empty where it has none."""
+    command = [sys.executable, "-c", TOLD]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, start_new_session=is_alone)
+    return found.stdout.split()
+
+
+def test_a_process_alone_in_its_session_gives_way_with_it():
+    assert said(is_alone=True) == [NICENESS, str(["7"] if SHARED.exists() else [])]
+
+
+def test_a_process_leaves_the_session_of_others_as_it_is():
+    before = SHARED.read_text(encoding="ascii").split()[-1:] if SHARED.exists() else []
+
+    assert said(is_alone=False) == [NICENESS, str(before)]
+
+
+class _Looking(Snapshots):
+    """Has the process that writes say which session it is of, and how nice it is."""
+
+    def write(self, header: Header, parts: object) -> Path:
+        found = self.folder.with_name("said.json")
+        found.write_bytes(msgspec.json.encode([os.getsid(0) == os.getpid(), os.nice(0)]))
+        return found
+
+
+def test_a_snapshot_beside_the_work_is_written_by_one_that_gives_way(tmp_path: Path):
+    writer = Writer(MemoryLog(MemoryStore()), definitions(), lambda: NOW_MS, snapshots=_Looking(tmp_path / "snapshots"))
+    writer.commit(writer.prepare([payment(1)]))
+    own = os.getsid(0)
+
+    saved = writer.snapshot_beside().result()
+
+    assert msgspec.json.decode(saved.file.read_bytes()) == [True, LOWEST]
+    assert os.getsid(0) == own
+
+
+def test_the_index_by_key_is_made_in_a_session_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    said_in = tmp_path / "said"
+    program = tmp_path / "python"
+    says = f"pathlib.Path({str(said_in)!r}).write_text(str(os.getsid(0) == os.getpid()))"
+    program.write_text(f"#!{sys.executable}\nimport os, pathlib\n{says}\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(program))
+    place = SimpleNamespace(project=SimpleNamespace(places=SimpleNamespace(folder=tmp_path)))
+
+    asyncio.run(indexing._index(place))
+
+    assert said_in.read_text() == "True"

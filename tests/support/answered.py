@@ -1,0 +1,77 @@
+"""Holds every answer of the API that a test gets against the schema that the OpenAPI document has for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jsonschema_rs
+import msgspec
+
+from shroff.web.http.messages import LINES
+from shroff.web.http.openapi import openapi
+from shroff.web.http.problems import ProblemError
+from shroff.web.http.routes import Route, Table
+
+if TYPE_CHECKING:
+    from shroff.project.definitions import Definitions
+    from tests.support.webs import Answered
+
+JSON = "application/json"
+
+
+class Schemas:
+    """The schemas of one service's answers, in which what no schema names is a mistake, too."""
+
+    def __init__(self, table: Table, definitions: Definitions) -> None:
+        self._table, self._definitions = table, definitions
+        self._document: dict[str, Any] = {}
+        self._judges: dict[tuple[str, ...], Any] = {}
+
+    def check(self, method: str, path: str, answered: Answered) -> None:
+        """Raises: AssertionError where an answer is not what the document says of its operation and status."""
+        params: dict[str, str] = {}
+        try:
+            route = self._table.find(method, path.split("/")[1:], params)
+        except ProblemError:
+            return
+        operation = self._operation(route, params)
+        kind = answered.headers["content-type"].partition(";")[0]
+        if operation is None or method == "HEAD" or kind == "text/html":  # a problem as a page for people
+            return
+        what = f"{method} {route.path} {answered.status}"
+        told = operation["responses"].get(str(answered.status))
+        assert told is not None, f"{what}: the document has no such status"
+        are_lines = kind == LINES.decode()
+        content = told["content"].get(JSON if are_lines else kind)
+        if content is None:  # bytes of any kind, such as a file of a case
+            assert "application/octet-stream" in told["content"], f"{what}: the document does not know {kind}"
+        elif "json" in kind:
+            judge = self._judge((route.path, *params.values(), method, str(answered.status), kind), content["schema"])
+            for one in answered.body.splitlines() if are_lines else [answered.body]:
+                wrong = [error.message for error in judge.iter_errors(msgspec.json.decode(one))]
+                assert not wrong, f"{what}: {wrong} in {one[:1_000]!r}"
+
+    def _operation(self, route: Route, params: dict[str, str]) -> Any:
+        if route.told is None:
+            return None
+        if not self._document:
+            self._document = closed(openapi(self._table.routes, self._definitions.events))
+        path = route.path.replace("{event}", params["event"]) if route.told.is_by_event else route.path
+        return (
+            self._document["paths"].get(path, {}).get(route.method.lower())
+        )  # None of an event type that is not there
+
+    def _judge(self, key: tuple[str, ...], schema: dict[str, Any]) -> Any:
+        if key not in self._judges:
+            self._judges[key] = jsonschema_rs.validator_for({**schema, "components": self._document["components"]})
+        return self._judges[key]
+
+
+def closed(schema: Any) -> Any:
+    """The same, in which objects have no other properties than those that are named."""
+    if isinstance(schema, list):
+        return [closed(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    is_open = schema.get("type") == "object" and "properties" in schema
+    return ({"additionalProperties": False} if is_open else {}) | {name: closed(one) for name, one in schema.items()}

@@ -1,0 +1,307 @@
+"""Where `shroff` of tests comes from: a process that has the program loaded, and forks it for each command.
+
+`tests/bin/shroff` stands first on the PATH of tests and speaks to it; `tests/bin/loaded-python` runs a text (`-c`), a
+module (`-m`) or a file in the same way. The program that runs is a process of its own,
+with the files, environment, signals and exit status that it would have; what is left out is a second of imports. Its
+tests of start-up, closed streams, limits and damaged installations start the installed one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import gc
+import importlib
+import mmap
+import os
+import pkgutil
+import runpy
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+if TYPE_CHECKING:
+    from shroff.errors import Problem
+    from shroff.language.yaml.text import Node
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+SHROFF: Final = ROOT / "tests" / "bin" / "shroff"
+PYTHON: Final = SHROFF.with_name("loaded-python")
+FOLDER: Final = "SHROFF_TEST_FORKS"
+OWNER: Final = "SHROFF_TEST_OWNER"
+SOCKET: Final = "socket"
+SPENT: Final = "spent"  # seconds of a processor that ended programs took: a double
+HEAVY: Final = (
+    "confluent_kafka",
+    "psycopg",
+    "pymongo",
+    "pymysql",
+    "redis",
+    "obstore",
+    "pandas",
+    "pyarrow.compute",
+    "pyarrow.dataset",
+    "pyarrow.parquet",
+    "sklearn.isotonic",
+    "sklearn.linear_model",
+    "scipy.stats",
+    "uvicorn",
+    "uvloop",
+    "xgboost",
+)
+TEXTS_KEPT: Final = 512  # of YAML, in each process: the templates have some 60
+TEXT_MAX: Final = 50_000  # characters: above it is a text whose size is what is tested
+_F_SETSIG: Final = 10
+
+
+def begin(folder: Path) -> None:
+    """Let commands of this process and its children come from here, until this process ends."""
+    (folder / SPENT).write_bytes(struct.pack("d", 0.0))
+    os.environ[FOLDER], os.environ[OWNER] = str(folder), str(os.getpid())
+    path = [one for one in os.environ["PATH"].split(os.pathsep) if one != str(SHROFF.parent)]
+    os.environ["PATH"] = os.pathsep.join([str(SHROFF.parent), *path])
+
+
+def pid_of(command: subprocess.Popen[Any]) -> int:
+    """The process of the program that a command runs: what is to be frozen or looked at is not the one in front."""
+    told = Path(os.environ[FOLDER]) / str(command.pid)
+    while not (told.exists() and (text := told.read_text())):  # it is asked for at once
+        assert command.poll() is None, "the command has ended"
+        time.sleep(0.005)
+    return int(text)
+
+
+def spent_s() -> float:
+    """What ended programs took of the processor so far, in seconds."""
+    folder = os.environ.get(FOLDER)
+    return struct.unpack("d", (Path(folder) / SPENT).read_bytes())[0] if folder else 0.0
+
+
+def make_cheap(patch: Callable[[object, str, object], None]) -> None:
+    """Make cheap what nearly every test pays for, by `setattr` or one that takes it back.
+
+    A password's hash takes a millisecond of a processor, where it takes 200 on purpose. A text of YAML is read once in
+    a process: reading is nine tenths of opening a project, tests open the same few, and the program shares nodes, too.
+    """
+    from argon2 import PasswordHasher
+
+    from shroff.language.yaml import text as yamltext
+    from shroff.people.passwords import Passwords
+
+    cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    patch(Passwords, "_hasher", property(lambda self: self._given or cheap))
+    patch(yamltext, "_read_mending", _read_once(yamltext._read_mending))
+
+
+def _read_once(read: Callable[[str, str, list[Problem]], Node | None]) -> Callable[..., Node | None]:
+    @lru_cache(maxsize=TEXTS_KEPT)
+    def kept(text: str, file: str) -> tuple[Node | None, tuple[Problem, ...]]:
+        found: list[Problem] = []
+        return read(text, file, found), tuple(found)
+
+    def reading(text: str, file: str, found: list[Problem]) -> Node | None:
+        if len(text) > TEXT_MAX:
+            return read(text, file, found)
+        node, problems = kept(text, file)
+        found += problems
+        return node
+
+    return reading
+
+
+# ---- below: the process to fork from
+
+
+def main(folder: Path) -> None:
+    """Listen, and go on beside whoever asked; they may connect when this returns in their process."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    (folder / SOCKET).unlink(missing_ok=True)
+    listening.bind(str(folder / SOCKET))
+    listening.listen(128)
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    with (folder / "errors").open("ab") as errors, Path(os.devnull).open("r+b") as nothing:
+        for number, file in enumerate((nothing, errors, errors)):
+            os.dup2(file.fileno(), number)
+    _load()
+    gc.collect()
+    gc.freeze()
+    _serve(listening, os.pidfd_open(int(os.environ[OWNER])), folder / SPENT)
+
+
+def _load() -> None:
+    """Import what commands need, and load compiled code. Nothing here may start a thread that a fork would lack."""
+    for name in HEAVY:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    import shroff.cli
+
+    for module in pkgutil.iter_modules(shroff.cli.__path__):
+        importlib.import_module(f"shroff.cli.{module.name}")
+    from shroff import config
+    from shroff.app import project as app
+    from tests.recovery.harness import make_project, write_events
+
+    make_cheap(setattr)
+    with tempfile.TemporaryDirectory() as folder:
+        project = app.open(make_project(Path(folder) / "bank"))
+        for seed in (1, 2):
+            project.ingest([write_events(Path(folder) / "events.jsonl", 200, seed)])
+        project.verify()
+        for name in config.TEMPLATES:
+            _ = app.make_project(Path(folder) / name, name)[0].definitions
+
+
+def _serve(listening: socket.socket, owner: int, spent: Path) -> None:
+    """Fork what is asked for, and tell how it ended; until the owner has ended."""
+    woken, wakes = os.pipe()
+    os.set_blocking(wakes, False)
+    signal.set_wakeup_fd(wakes)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    running: dict[int, socket.socket] = {}
+    with spent.open("r+b") as file:
+        total = mmap.mmap(file.fileno(), 8)
+    while True:
+        ready, _, _ = select.select([listening, owner, woken], [], [])
+        if owner in ready:
+            return
+        if woken in ready:
+            os.read(woken, 4_096)
+        while running:
+            pid, status, used = os.wait4(-1, os.WNOHANG)
+            if not pid:
+                break
+            total[:] = struct.pack("d", struct.unpack("d", total[:])[0] + used.ru_utime + used.ru_stime)
+            with running.pop(pid) as connection, contextlib.suppress(OSError):
+                connection.sendall(os.waitstatus_to_exitcode(status).to_bytes(8, "little", signed=True))
+        if listening in ready:
+            connection, _ = listening.accept()
+            with contextlib.suppress(OSError, ValueError):
+                _fork(connection, running, spent.parent)
+
+
+def _fork(connection: socket.socket, running: dict[int, socket.socket], folder: Path) -> None:
+    head, files, _, _ = socket.recv_fds(connection, 8, 4, socket.MSG_WAITALL)
+    missing, data = int.from_bytes(head, "little"), b""
+    while len(data) < missing:
+        part = connection.recv(missing - len(data))
+        if not part:
+            return
+        data += part
+    pid = os.fork()
+    if not pid:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for other in running.values():
+            other.close()
+        _run(files, data, connection)
+    for one in files:
+        os.close(one)
+    running[pid] = connection
+    asked_by, _, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    (folder / str(asked_by)).write_text(str(pid))
+    connection.sendall(pid.to_bytes(8, "little"))
+
+
+def _run(files: list[int], data: bytes, connection: socket.socket) -> NoReturn:
+    """In the forked process: never comes back."""
+    code = 70
+    try:
+        umask, is_ignoring, folder, count, *more = data.split(b"\0")
+        for number, one in enumerate(files[:3]):
+            os.dup2(one, number)
+        alive = fcntl.fcntl(files[3], fcntl.F_DUPFD_CLOEXEC, 200)
+        connection.close()
+        os.closerange(3, 200)
+        _end_with(alive)
+        os.umask(int(umask))
+        os.chdir(folder)
+        os.environ.clear()
+        for pair in more[int(count) :]:
+            name, _, value = pair.partition(b"=")
+            os.environb[name] = value
+        time.tzset()
+        tempfile.tempdir = None  # as TMPDIR says now
+        sys.argv = [os.fsdecode(one) for one in more[: int(count)]]
+        sys.stdin, sys.stdout, sys.stderr = _text(0, "r"), _text(1, "w"), _text(2, "w")
+        sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
+        signal.signal(signal.SIGINT, signal.SIG_IGN if int(is_ignoring) else signal.default_int_handler)
+        if Path(sys.argv[0]).name == PYTHON.name:
+            code = 1
+            _interpret(sys.argv[1:])
+            code = 0
+        else:
+            from shroff.__main__ import main as program
+
+            program()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
+        if isinstance(ended.code, str):
+            print(ended.code, file=sys.stderr)
+    except BaseException:  # noqa: BLE001 (a forked process must not go on as the one it came from)
+        traceback.print_exc()
+    _end(code)
+
+
+def _interpret(words: list[str]) -> None:
+    """Run a program as the interpreter does."""
+    sys.path[0:0] = [one for one in os.environ.get("PYTHONPATH", "").split(os.pathsep) if one]
+    if words[0] == "-m":
+        sys.argv = words[1:]
+        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+    elif words[0] == "-c":
+        sys.argv, sys.path[0:0] = ["-c", *words[2:]], [""]
+        sys.modules["__main__"] = main = ModuleType("__main__")
+        exec(compile(words[1], "<string>", "exec"), vars(main))
+    else:
+        sys.argv, sys.path[0:0] = words, [str(Path(words[0]).resolve().parent)]
+        runpy.run_path(words[0], run_name="__main__")
+
+
+def _text(number: int, mode: str) -> object:
+    is_line = mode == "w" and (number == 2 or os.isatty(number) or "PYTHONUNBUFFERED" in os.environ)
+    errors = "backslashreplace" if number == 2 else "strict"
+    return open(number, mode, encoding="utf-8", errors=errors, closefd=False, buffering=1 if is_line else -1)
+
+
+def _end_with(alive: int) -> None:
+    """Be killed when the process in front of this one is: nobody writes into this pipe, so its only word is its end."""
+    fcntl.fcntl(alive, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(alive, _F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(alive, fcntl.F_SETFL, fcntl.fcntl(alive, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([alive], [], [], 0)[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _end(code: int) -> NoReturn:
+    """End as an interpreter does: wait for threads, call what was registered, write what is buffered."""
+    import atexit
+    import threading
+
+    with contextlib.suppress(BaseException):
+        threading._shutdown()  # what an interpreter calls at its end
+        atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            code = code or 120
+    ctypes.CDLL(None).fflush(None)
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

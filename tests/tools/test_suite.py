@@ -1,0 +1,103 @@
+"""What the suite stands on: a folder above its budget fails, and a forked `shroff` is a process as any other."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support import forks
+from tests.support.timing import LEEWAY, Cost, by_folder, exceeded, read_budgets, too_slow
+from tools import suite
+
+
+def test_a_folder_that_exceeds_its_budget_by_a_third_is_told():
+    costs = {
+        "tests/laws/test_a.py::test_b": Cost(own_s=9.0, children_s=1.0, tests=1),
+        "tests/laws/test_a.py::test_c": Cost(own_s=5.0, tests=1),
+        "tests/rules/test_a.py::test_b": Cost(own_s=1.0, tests=1),
+    }
+    folders = by_folder(costs)
+
+    assert exceeded(folders, {"laws": 15 / LEEWAY, "rules": 1.0}, slowness=1.0) == []
+    [line] = exceeded(folders, {"laws": 11.0, "rules": 1.0}, slowness=1.0)
+    assert "tests/laws took 15 s of a processor, and its budget is 11 s" in line
+    assert exceeded(folders, {"laws": 11.0, "rules": 1.0}, slowness=1.1) == []
+    assert [line[:11] for line in exceeded(folders, {"laws": 15.0}, slowness=1.0)] == ["tests/rules"]
+
+
+def test_quick_tests_that_exceed_their_budget_are_told_with_the_costliest_first():
+    costs = {
+        "tests/rules/test_a.py::test_b": Cost(own_s=1.0, tests=1, is_quick=True),
+        "tests/rules/test_a.py::test_c": Cost(own_s=6.0, children_s=1.0, tests=1, is_quick=True),
+        "tests/rules/test_a.py::test_d": Cost(own_s=90.0, tests=1),
+    }
+
+    assert too_slow(costs, 8 / LEEWAY, slowness=1.0) == []
+    line, *named = too_slow(costs, 5.0, slowness=1.0)
+    assert "took 8 s of a processor, and their budget is 5 s" in line
+    assert named == ["  7.00 s: tests/rules/test_a.py::test_c", "  1.00 s: tests/rules/test_a.py::test_b"]
+    assert too_slow(costs, 5.0, slowness=1.25) == []
+
+
+def test_every_folder_has_a_budget(root: Path):
+    folders = {path.parent.relative_to(root / "tests").parts[0] for path in (root / "tests").rglob("test_*.py")}
+
+    assert set(read_budgets()) == folders
+
+
+def test_a_run_keeps_bytecode_and_only_a_whole_one_is_judged(monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.delenv("SHROFF_TEST_BUDGETS", raising=False)
+    whole = suite.environment(Path("times"), None, is_part=False)
+
+    assert "PYTHONDONTWRITEBYTECODE" not in whole
+    assert whole["SHROFF_TEST_BUDGETS"] == "all"
+    assert suite.environment(Path("times"), "quick", is_part=False)["SHROFF_TEST_BUDGETS"] == "quick"
+    assert "SHROFF_TEST_BUDGETS" not in suite.environment(Path("times"), None, is_part=True)
+    assert suite.environment(Path("times"), "long", is_part=False)["SHROFF_TEST_PROFILE"] == "long"
+
+
+@pytest.mark.slow
+def test_a_forked_command_has_the_folder_input_environment_and_status_it_is_given(tmp_path):
+    def said(*words: str, **env: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [forks.SHROFF, *words],
+            cwd=tmp_path,
+            env={**os.environ, **env},
+            input='{"nonsense": 1}\n',
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    assert said("init", "bank", "--template", "payments")[0] == 0
+    assert (tmp_path / "bank" / "shroff.yaml").exists()
+    assert said("-C", "bank", "nonsense")[0] == 2
+    status, out = said("-C", "bank", "decide", "-", "--as", "payment")
+    assert (status, "payment_id: expected an id" in out) == (4, True)
+    assert said("--version") == said("--version", COLUMNS="40")
+    assert len(said("--help", COLUMNS="40")[1].splitlines()) > len(said("--help", COLUMNS="120")[1].splitlines())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number, status", [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
+def test_a_signal_to_a_forked_command_is_one_to_the_program(tmp_path, number, status):
+    subprocess.run([forks.SHROFF, "init", tmp_path / "bank", "--template", "payments"], check=True, capture_output=True)
+    command = [str(forks.SHROFF), "-C", str(tmp_path / "bank"), "decide", "-", "--as", "payment"]
+    example = (tmp_path / "bank" / "examples" / "payment.json").read_text()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        process.stdin.write(" ".join(example.split()) + "\n")
+        process.stdin.flush()
+        assert '"outcome"' in process.stdout.readline()
+        program = os.pidfd_open(forks.pid_of(process))
+        process.send_signal(number)
+
+        assert process.wait(60) == status
+        assert select.select([program], [], [], 60)[0], "the program goes on"
+        os.close(program)

@@ -1,0 +1,263 @@
+"""Training of a small project: which moment it is of, what it says where that does not fit, what bounds a search."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from shroff.app import project as app
+from shroff.cli.main import run
+from shroff.errors import UsageError
+from shroff.training.train import NOT_DECIDED, Steps
+from tests.support.learnable import FILES, make_project, write_days
+
+pytestmark = pytest.mark.slow  # its tests train models
+
+DAYS = 16
+
+
+@pytest.fixture(name="days", scope="module")
+def _days(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_days(tmp_path_factory.mktemp("days") / "days.jsonl", range(DAYS))
+
+
+def bank(tmp_path: Path, days: Path, **changes: str) -> app.Project:
+    project = app.open(make_project(tmp_path / "bank", **changes))
+    project.ingest(days)
+    return project
+
+
+def late(remarks: tuple[str, ...]) -> list[str]:
+    return [one for one in remarks if "--as-of" in one]
+
+
+def test_a_moment_that_fits_needs_no_remark(tmp_path: Path, days: Path):
+    assert late(bank(tmp_path, days).train().remarks) == []
+
+
+def test_tests_behind_the_newest_event_are_named_with_a_moment_that_fits(tmp_path: Path, days: Path):
+    project = bank(tmp_path, days)
+    report = project.train(as_of="2026-03-19T00:00:00Z")  # the last test: [16 March, 18 March), the last day has 150
+    (remark,) = late(report.remarks)
+
+    assert remark.startswith("The newest payment is of 2026-03-16T19:52:00Z, the last test ends 2026-03-18T00:00:00Z: ")
+    assert "--as-of 2026-03-17T19:52:00Z " in remark
+    assert late(project.train(as_of="2026-03-17T19:52:00Z").remarks) == []
+
+
+def test_where_no_fold_can_be_judged_the_error_names_that_moment(tmp_path: Path, days: Path):
+    with pytest.raises(UsageError, match=r"there are no rows to test on.* --as-of 2026-03-17T19:52:00Z puts"):
+        bank(tmp_path, days).train(as_of="2026-05-01")
+
+
+@pytest.mark.parametrize("trials", ["2", "2.0", "2e0"])
+def test_trials_are_read_as_the_loader_reads_them(tmp_path: Path, days: Path, trials: str):
+    model = FILES["model.yaml"] + f"  search: {{ trials: {trials} }}\n"
+    seen: list[int] = []
+    steps = Steps(trials=lambda one: seen.append(one.number))
+    bank(tmp_path, days, model=model).train(steps=steps)
+
+    assert seen == [1, 2]
+
+
+def test_shuffled_files_are_trained_on_in_order_of_time(tmp_path: Path, days: Path):
+    lines = [json.loads(line) for line in days.read_text(encoding="utf-8").splitlines()]
+    files = {kind: [json.dumps(line[kind]) for line in lines if kind in line] for kind in ("payment", "label")}
+    for kind, texts in files.items():
+        (tmp_path / f"{kind}.jsonl").write_text("\n".join(texts) + "\n", encoding="utf-8")
+    (tmp_path / "shuffled.jsonl").write_text("\n".join(files["payment"][::-1]) + "\n", encoding="utf-8")
+    project, labels = bank(tmp_path, days), tmp_path / "label.jsonl"
+    plain = project.train(files=tmp_path / "payment.jsonl", labels=labels)
+
+    with pytest.raises(UsageError, match="Add --order time"):
+        project.train(files=tmp_path / "shuffled.jsonl", labels=labels)
+    sorted_ = project.train(files=tmp_path / "shuffled.jsonl", labels=labels, order="time")
+    assert sorted_.evaluation.metrics["auc_roc"] == plain.evaluation.metrics["auc_roc"]
+    with pytest.raises(UsageError, match="the log has its order"):
+        project.train(order="time")
+
+
+RULES = "- { id: large, on: payment, by: card, when: this.amount > 60, effect: review }\n"
+
+
+def test_files_that_were_not_decided_have_no_rules_beside(tmp_path: Path, days: Path):
+    project = bank(tmp_path, days)
+    (project.places.folder / "rules").mkdir()
+    (project.places.folder / "rules" / "large.yaml").write_text(RULES, encoding="utf-8")
+    project = app.open(project.places.folder)
+    for kind in ("payment", "label"):
+        lines = [json.loads(line) for line in days.read_text(encoding="utf-8").splitlines()]
+        text = "".join(f"{json.dumps(line[kind])}\n" for line in lines if kind in line)
+        (tmp_path / f"{kind}.jsonl").write_text(text, encoding="utf-8")
+    by_files = project.train(files=tmp_path / "payment.jsonl", labels=tmp_path / "label.jsonl")
+    by_log = project.train()
+
+    assert set(by_files.evaluation.compared) == {"approve_all"}
+    assert NOT_DECIDED in by_files.remarks
+    assert "rules_only" in by_log.evaluation.compared
+    assert NOT_DECIDED not in by_log.remarks
+
+
+# ---- the same again
+
+
+def test_the_same_log_gives_the_same_model_and_it_is_there_once(tmp_path: Path, days: Path):
+    model = FILES["model.yaml"].replace("{ auc_roc", "{ latency_p99: { at_most: 1h }, auc_roc")
+    here = bank(tmp_path / "here", days, model=model)
+    elsewhere = bank(tmp_path / "elsewhere", days, model=model)
+    first, again, other = here.train(), here.train(), elsewhere.train()
+
+    assert (again.stored.id, again.stored.digest) == (first.stored.id, first.stored.digest)
+    assert len(here.models()) == 1
+    assert f"{first.stored.id} is there already: the same was learnt of the same, so nothing is added." in again.remarks
+    assert not any("is there already" in one for one in first.remarks)
+    assert (other.stored.id, other.stored.digest) == (first.stored.id, first.stored.digest)
+    assert here.train(promote=True).promoted
+
+
+def test_other_data_gives_another_model(tmp_path: Path, days: Path):
+    project = bank(tmp_path, days)
+    first = project.train()
+    project.ingest(write_days(tmp_path / "more.jsonl", [DAYS]))
+
+    assert project.train().stored.id != first.stored.id
+    assert len(project.models()) == 2
+
+
+# ---- gates where none are written
+
+
+def without_gates(model: str) -> str:
+    return "".join(f"{line}\n" for line in model.splitlines() if "gates" not in line)
+
+
+def shuffled_verdicts(path: Path, days: Path) -> Path:
+    """The same days with each verdict given to another event, by lot."""
+    lines = [json.loads(line) for line in days.read_text(encoding="utf-8").splitlines()]
+    labels = [line["label"] for line in lines if "label" in line]
+    verdicts = [label["verdict"] for label in labels]
+    Random(0).shuffle(verdicts)
+    for label, verdict in zip(labels, verdicts, strict=True):
+        label["verdict"] = verdict
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def test_a_model_of_lots_is_not_promoted_where_no_gates_are_written(tmp_path: Path, days: Path):
+    model = without_gates(FILES["model.yaml"])
+    lots = bank(tmp_path / "lots", shuffled_verdicts(tmp_path / "lots.jsonl", days), model=model)
+    report = lots.train(promote=True)
+
+    assert (report.promoted, report.is_champion) == (False, False)
+    assert [one.words for one in report.gates if not one.passed] == [
+        "average_precision above the champion by more than noise"
+    ]
+    assert lots.models()[0].role == ""
+    assert bank(tmp_path / "real", days, model=model).train(promote=True).promoted
+
+
+def test_who_wants_no_gates_says_so_and_the_manifest_keeps_it(tmp_path: Path, days: Path):
+    model, policy = without_gates(FILES["model.yaml"]) + "  gates: none\n", "payment: { without_model: rules }\n"
+    lots = shuffled_verdicts(tmp_path / "lots.jsonl", days)
+    report = bank(tmp_path, lots, model=model, policy=policy).train(promote=True)
+
+    assert report.promoted
+    assert report.stored.manifest["gates"] == {}
+    assert any("its score changes no decision" in one for one in report.remarks)
+
+
+# ---- labels from the future
+
+
+def test_a_label_that_is_known_only_after_now_moves_no_windows(tmp_path: Path, days: Path):
+    project = bank(tmp_path, days)
+    before = project.train()
+    project.label("payment/p3-7", "fraud", source="chargeback", known_at="2999-01-01T00:00:00Z")
+    report = project.train()
+    (remark,) = (one for one in report.remarks if "after now" in one)
+
+    assert report.as_of_ms <= project.now_ms()
+    assert report.as_of_ms >= before.as_of_ms
+    assert remark.startswith(
+        "1 label says that it becomes known only after now, at 2999-01-01T00:00:00Z (payment/p3-7)"
+    )
+    assert "Bring it again with the right known_at" in remark
+    assert any(one.subject == "labels" and one.state == "note" and "after now" in one.words for one in project.doctor())
+
+
+# ---- what is told
+
+
+def test_stages_are_told_as_they_begin(tmp_path: Path, days: Path):
+    found: list[str] = []
+    model = FILES["model.yaml"].replace("{ auc_roc", "{ leak_test: required, auc_roc")
+    bank(tmp_path, days, model=model).train(steps=Steps(stage=found.append))
+
+    assert found == [
+        "reading events, computing features",
+        "learning and judging, fold 1 of 2",
+        "learning and judging, fold 2 of 2",
+        "measuring, with intervals",
+        "learning from the newest window",
+        *(f"leak test, set {number} of 4" for number in range(1, 5)),
+        "writing the report",
+    ]
+
+
+def test_a_champion_without_a_log_is_told_as_models_promote_tells_it(
+    tmp_path: Path, days: Path, capsys: pytest.CaptureFixture[str]
+):
+    folder, parted = make_project(tmp_path / "bank"), {}
+    for kind in ("payment", "label"):
+        lines = [json.loads(line) for line in days.read_text(encoding="utf-8").splitlines()]
+        text = "".join(f"{json.dumps(line[kind])}\n" for line in lines if kind in line)
+        parted[kind] = tmp_path / f"{kind}.jsonl"
+        parted[kind].write_text(text, encoding="utf-8")
+    code = run(["-C", str(folder), "train", str(parted["payment"]), "--labels", str(parted["label"]), "--promote"])
+    said = capsys.readouterr()
+
+    assert code == 0
+    assert "is the champion of payment. It is not in force: this project has no log yet" in said.out
+    assert "models promote" not in said.out + said.err
+
+
+def test_lines_that_are_refused_are_named_with_their_places(tmp_path: Path, days: Path):
+    project = app.open(make_project(tmp_path / "bank"))
+    with pytest.raises(UsageError, match=r"^No line of the files gives an event.*: days.jsonl, 1: .*; and so on\.$"):
+        project.train(files=days)  # its lines name their types, and these are taken for fields
+
+
+def test_what_no_training_can_read_is_told_without_options_that_it_has_not(tmp_path: Path):
+    project = app.open(make_project(tmp_path / "bank"))
+    with pytest.raises(UsageError, match=r"is a folder: name its files, or take each .* with --watch"):
+        project.train(files=tmp_path)
+    with pytest.raises(UsageError, match=r"days.txt does not end in .csv"):
+        project.train(files=tmp_path / "days.txt")
+
+
+def test_a_delay_that_leaves_nothing_to_learn_from_is_named(tmp_path: Path, days: Path):
+    model = FILES["model.yaml"].replace("delay: 1d, test", "delay: 1000d, test")
+    with pytest.raises(UsageError, match=r"oldest payment is of 2026-03-01T00:0.*Shorten split.delay") as caught:
+        bank(tmp_path, days, model=model).train()
+    assert "split.train" not in str(caught.value)
+
+
+def test_a_moment_before_all_events_is_told_when_they_begin(
+    tmp_path: Path, days: Path, capsys: pytest.CaptureFixture[str]
+):
+    project = bank(tmp_path, days)
+    words = (
+        "by 2020-01-01T00:00:00Z no payment had happened: the oldest is of 2026-03-01T00:00:00Z. Name a later moment"
+    )
+    with pytest.raises(UsageError, match=words):
+        project.train(as_of="2020-01-01")
+    assert run(["-C", str(project.places.folder), "train", "--as-of", "soon"]) == 2
+    assert capsys.readouterr().err.startswith("shroff: --as-of: 'soon' is no time")
+
+
+def test_the_reasons_of_folds_are_sentences(tmp_path: Path, days: Path):
+    with pytest.raises(UsageError, match=r"no rows to test on; fold 2: there are no rows to test on\. The newest"):
+        bank(tmp_path, days).train(as_of="2026-05-01")

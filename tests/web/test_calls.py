@@ -1,0 +1,239 @@
+"""Calls of earlier services, asked of a service: who may, what is refused, what is written, what is answered."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from shroff.app import project as app
+from shroff.config import TEMPLATE_FOLDER
+from shroff.people.access import RIGHTS, Right, Role
+from shroff.web.api.table import table
+from shroff.web.http.openapi import openapi
+from tests.support.webs import Asker
+from tests.web.test_web import _quick, run  # noqa: F401 - the fixture is used by its name
+
+pytestmark = pytest.mark.slow
+
+ORDER = {"customer_id": "c-1", "email": "ann@example.com", "amount": 59.9}
+WRITING = """
+/orders:
+  event: order
+  write: true
+  fields: { order_id: row.order.number, ordered_at: row.order.at }
+  answer: { id: decision.id, decision: decision.outcome, before: customer.orders_before }
+"""
+
+
+def project(tmp_path: Path, name: str) -> Path:
+    return shutil.copytree(TEMPLATE_FOLDER / name, tmp_path / name)
+
+
+def order(number: int, **changes: object) -> dict[str, object]:
+    at = f"2026-01-05T08:{number:02d}:00Z"
+    return {"order_id": f"o-{number}", "ordered_at": at, **ORDER, **changes}
+
+
+def test_an_order_is_scored_by_customer_and_mail_with_its_features(tmp_path):
+    async def steps(asks: Asker) -> None:
+        first = await asks.ask("POST", "/score_order/", {"customer_id": "nobody", "email": "no@body.example"})
+
+        assert first.status == 200
+        assert {name: first.json()[name] for name in ("customer_id", "probability", "outcome")} == {
+            "customer_id": "nobody",
+            "probability": None,
+            "outcome": "approve",
+        }
+        assert first.json()["features"]["customer.orders_before"] == 0
+
+        for number in range(3):
+            await asks.ask("POST", "/api/v1/events/order", order(number))
+        known = await asks.ask("POST", "/score_order", ORDER)
+
+        assert known.json()["features"]["customer.orders_before"] == 3
+        assert known.json()["features"]["mail.amount_mean"] == 59.9
+        assert (await asks.ask("GET", "/metrics")).body.count(b'became="appended"} 3') == 1
+
+    run(project(tmp_path, "orders"), steps)
+
+
+def test_the_columns_of_the_file_give_a_prediction(tmp_path):
+    columns = {
+        "Type of Card": "Visa",
+        "Entry Mode": "PIN",
+        "Amount": "£21",
+        "Type of Transaction": "ATM",
+        "Country of Transaction": "USA",
+        "Country of Residence": "United Kingdom",
+    }
+
+    async def steps(asks: Asker) -> None:
+        abroad = await asks.ask("POST", "/predict/", columns)
+        at_home = await asks.ask("POST", "/predict/", {**columns, "Country of Transaction": "United Kingdom"})
+        wrong = await asks.ask("POST", "/predict/", {**columns, "Amount": "much", "Colour": "red", "Entry Mode": 7})
+        mistaken = await asks.ask("POST", "/predict/", {**columns, "Amount": "much", "Entry Mode": 7})
+
+        assert abroad.json() == {"prediction": 1}
+        assert at_home.json() == {"prediction": 0}
+        assert wrong.status == mistaken.status == 422
+        assert [one["path"] for one in wrong.json()["errors"]] == ["Colour"]
+        assert [one["path"] for one in mistaken.json()["errors"]] == ["Amount", "Entry Mode"]
+
+        readme = (TEMPLATE_FOLDER / "cards" / "README.md").read_text(encoding="utf-8")
+        refuses = readme.partition("refuses four columns: ")[2]
+        line = dict.fromkeys(re.findall("`([^`]+)`", refuses.splitlines()[0]), "1")
+        whole = await asks.ask("POST", "/predict/", {**columns, **line})
+
+        assert [one["path"] for one in whole.json()["errors"]] == list(line)
+
+    run(project(tmp_path, "cards"), steps)
+
+
+def test_a_call_that_writes_is_an_event_that_was_posted(tmp_path):
+    folder = project(tmp_path, "orders")
+    (folder / "calls.yaml").write_text(WRITING, encoding="utf-8")
+    body = {**ORDER, "order": {"number": "o-1", "at": "2026-01-05T08:30:00Z"}}
+
+    async def steps(asks: Asker) -> None:
+        first, again = [await asks.ask("POST", "/orders", body) for _ in range(2)]
+        posted = await asks.ask("POST", "/api/v1/events/order", {**ORDER, **ORDER_OF_BODY})
+        other = await asks.ask("POST", "/orders", {**body, "amount": 1})
+        nameless = await asks.ask("POST", "/orders", ORDER)
+        text = (await asks.ask("GET", "/metrics")).body.decode()
+
+        assert first.json() == again.json() == {"id": "o-1", "decision": "approve", "before": 0}
+        assert posted.json() == (await asks.ask("GET", "/api/v1/decisions/order/o-1")).json()
+        assert other.status == 409
+        assert nameless.status == 422
+        assert [one["path"] for one in nameless.json()["errors"]] == ["order.number", "order.at"]
+        assert 'became="quarantined"} 2\n' in text  # the other content, and the one without a name
+
+    run(folder, steps)
+
+
+def hashed_orders(tmp_path: Path, more: str = "") -> Path:
+    """A project that hashes who orders and where to, and whose call takes orders in another shape."""
+    folder = project(tmp_path, "orders")
+    events = (folder / "events.yaml").read_text(encoding="utf-8")
+    for clear, hashed in (
+        ("customer_id: text", "customer_id: text hashed"),
+        ("location: text?", "location: text? hashed"),
+    ):
+        events = events.replace(clear, hashed)
+    (folder / "events.yaml").write_text(events, encoding="utf-8")
+    fields = f"ordered_at: row.order.at, customer_id: row.buyer, location: row.to.place{more} }}"
+    calls = WRITING.replace("ordered_at: row.order.at }", fields).replace(
+        "  event:", "  lists: { who: [buyer] }\n  event:"
+    )
+    (folder / "calls.yaml").write_text(calls, encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changes", "more"),
+    [
+        ({"amount": "x"}, ""),
+        ({"colour": "red"}, ""),
+        ({"order": 7}, ""),
+        ({"who": ["CLEAR-c1", "CLEAR-c2"]}, ""),
+        ({"order": {"number": "o-1", "at": "soon"}}, ""),
+        ({}, ", amount: row.to.place"),  # clear, and made of a value that is not
+    ],
+)
+def test_what_a_call_refuses_is_kept_without_a_clear_value_of_a_hashed_field(tmp_path, changes, more):
+    body = {
+        "who": ["CLEAR-c1"],
+        "to": {"place": "CLEAR-town"},
+        "order": {"number": "o-1", "at": "2026-01-05T08:30:00Z"},
+        **({} if more else {"amount": 59.9}),
+    }
+
+    async def steps(asks: Asker) -> None:
+        found = await asks.ask("POST", "/orders", {**body, **changes})
+        with asks.service.project.reading() as log:
+            ((_, entry),) = log.refused_list()
+
+        assert found.status == 422
+        assert b"CLEAR" not in entry.raw + found.body + entry.reason.encode()
+        assert b"hashed:" in entry.raw
+        assert entry.type == "order"
+
+    run(hashed_orders(tmp_path, more), steps)
+
+
+ORDER_OF_BODY = {"order_id": "o-1", "ordered_at": "2026-01-05T08:30:00Z"}
+
+
+def test_who_may_not_gets_no_further_and_nobody_learns_what_there_is(tmp_path):
+    folder = project(tmp_path, "orders")
+    (folder / "calls.yaml").write_text(WRITING + (folder / "calls.yaml").read_text(), encoding="utf-8")
+    paths = {"/orders": Right.SUBMIT_EVENTS, "/score_order/": Right.SCORE}
+
+    async def steps(asks: Asker) -> None:
+        for path, right in paths.items():
+            assert (await asks.ask("POST", path, b"{", key="")).status == 401
+            for role in Role:
+                found = await asks.ask("POST", path, b"{", key=role.value)
+                assert found.status == (422 if right in RIGHTS[role] else 403), (path, role)
+            assert (await asks.ask("POST", path, ORDER, media_type="application/x-ndjson")).status == 415
+            assert (await asks.ask("POST", path, [ORDER])).status == 422
+            assert (await asks.ask("POST", path, b" " * 1_100_000)).status == 413
+            assert (await asks.ask("GET", path)).status == 405
+
+    run(folder, steps)
+
+
+def test_thirty_numbers_give_one(tmp_path, data, root):
+    folder = shutil.copytree(root / "examples" / "ulb", tmp_path / "ulb")
+    with (data / "ulb_creditcard_sample_1722.csv").open() as file:
+        rows = list(csv.reader(file))[1:]
+    low = next(row for row in rows if float(row[15]) < -8)
+    usual = next(row for row in rows if row[-1] == "0" and abs(float(row[15])) < 1)
+
+    async def steps(asks: Asker) -> None:
+        found = [
+            await asks.ask("POST", "/predict/", {"features": [float(one) for one in row[1:31]]}) for row in (low, usual)
+        ]
+        strings = await asks.ask(
+            "POST", "/predict/", {"features": [*map(float, low[1:5]), "a", *map(float, low[6:31])]}
+        )
+        short = await asks.ask("POST", "/predict/", {"features": [1.0] * 29})
+        not_a_number = await asks.ask("POST", "/predict/", b'{"features": [NaN' + b", 1" * 29 + b"]}")
+        nothing = await asks.ask("POST", "/predict/", {})
+        odd = [
+            await asks.ask(
+                "POST", "/predict/", {"features": [*map(float, low[1:at]), value, *map(float, low[at + 1 : 31])]}
+            )
+            for at, value in ((1, None), (5, None), (1, -1), (30, -5))
+        ]
+
+        assert [one.json() for one in found] == [{"prediction": 1}, {"prediction": 0}]
+        assert [one.status for one in (strings, short, not_a_number, nothing)] == [422] * 4
+        assert [one.json()["errors"][0]["path"] for one in (strings, short, not_a_number, nothing)] == [
+            "features[4]",
+            "features",
+            "",
+            "features",
+        ]
+        assert [one.status for one in odd] == [422] * 4
+        assert [one.json()["errors"][0]["path"] for one in odd] == [f"features[{at}]" for at in (0, 4, 0, 29)]
+
+    run(folder, steps)
+
+
+def test_the_openapi_document_has_the_calls_of_the_project(tmp_path, root):
+    definitions = app.open(shutil.copytree(root / "examples" / "ulb", tmp_path / "ulb")).definitions
+    found = openapi(table(definitions).routes, definitions.events)["paths"]["/predict/"]["post"]
+    body = found["requestBody"]["content"]["application/json"]["schema"]
+
+    assert "/predict" not in openapi(table(definitions).routes, definitions.events)["paths"]
+    assert body["required"] == ["features"]
+    assert body["properties"]["features"]["minItems"] == body["properties"]["features"]["maxItems"] == 30
+    assert found["responses"]["200"]["content"]["application/json"]["schema"]["properties"] == {
+        "prediction": {"type": ["integer", "string", "null"]}
+    }
+    assert "`score`" in found["description"]

@@ -1,0 +1,143 @@
+"""Changes of files over HTTP and on their page: shown first, then applied, and by itself where a service watches."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+
+import pytest
+
+from shroff.people.store import rows_of
+from shroff.web.api.rules.changes import keep_applied
+from shroff.web.http.gate import gate_of
+from tests.support.telling import FILES, Bank, payment
+from tests.support.webs import PASSWORD, Asker, Browser, asker, let_in
+
+pytestmark = pytest.mark.slow
+
+RULES = FILES["rules/large.yaml"]
+STRICTER = RULES.replace("> 100", "> 10")
+
+
+async def outcome(asks: Asker, id: str) -> str:
+    found = await asks.ask("POST", "/api/v1/events/payment", payment(id, "50.00", card=id))
+    return str(found.json()["outcome"])
+
+
+def test_files_are_applied_to_a_running_service_with_no_restart(tmp_path):
+    bank = Bank(tmp_path)
+    bank.pay()
+
+    async def steps() -> None:
+        async with asker(tmp_path, now_ms=lambda: bank.clock_ms) as asks:
+            assert (await asks.ask("GET", "/api/v1/changes")).json()["changes"] == []
+            assert await outcome(asks, "p-2") == "approve"
+            (tmp_path / "rules/large.yaml").write_text(STRICTER)
+            (tmp_path / "notices/customer.txt.j2").write_text("Subject: own\n\n{{ link }}")
+            shown = (await asks.ask("GET", "/api/v1/changes", key="viewer")).json()
+            assert [one["file"] for one in shown["changes"]] == ["rules/large.yaml", "notices/customer.txt.j2"]
+            meant = {"etag": shown["etag"]}
+            for key, body, status in (("viewer", meant, 403), ("author", meant, 403), ("admin", {"etag": "x"}, 412)):
+                assert (await asks.ask("POST", "/api/v1/changes/apply", body, key=key)).status == status
+            done = await asks.ask("POST", "/api/v1/changes/apply", meant)
+
+            assert (done.status, done.json()["applied"]) == (200, True), done.body
+            assert await outcome(asks, "p-3") == "review"
+            assert (await asks.ask("GET", "/api/v1/changes")).json()["changes"] == []
+
+            (tmp_path / "rules/large.yaml").write_text("- id: broken\n")
+            assert (await asks.ask("GET", "/api/v1/changes")).status == 422
+
+    asyncio.run(steps())
+
+
+def test_the_page_shows_the_difference_and_then_applies_it(tmp_path):
+    bank = Bank(tmp_path)
+    bank.pay()
+
+    async def steps() -> None:
+        async with asker(tmp_path, gate=gate_of, now_ms=lambda: bank.clock_ms) as asks:
+            browser = Browser(asks)
+            await let_in(asks, browser)
+            assert "Nothing to apply" in (await browser.get("/changes")).body.decode()
+            (tmp_path / "rules/large.yaml").write_text(STRICTER)
+            assert "1 change in files not active" in (await browser.get("/rules")).body.decode()
+            shown = (await browser.get("/changes")).body.decode()
+            assert "100</b>" in shown
+            (etag,) = re.findall('name="etag" value="([0-9a-f]+)"', shown)
+            form = {"etag": etag, "csrf": await browser.csrf()}
+            assert (await browser.post("/changes", {"etag": etag, "csrf": "wrong"})).status == 403
+            assert (await browser.post("/changes", form)).status == 303
+
+            assert "Nothing to apply" in (await browser.get("/changes")).body.decode()
+            acts = [row for row in rows_of(asks.service.desk.store) if row.action == "project.apply"]
+            assert [(one.via, one.after) for one in acts] == [("web", '{"files":["rules/large.yaml"]}')]
+
+    asyncio.run(steps())
+
+
+def test_web_settings_that_are_applied_count_from_the_next_request_on(tmp_path):
+    bank = Bank(tmp_path)
+    bank.pay()
+    sign_in = "sign_in: { oidc: { issuer: 'http://127.0.0.1:9', client_id: x, roles: { team: analyst } } }\n"
+    moved = (
+        FILES["shroff.yaml"].replace("answer.bank", "new.bank").replace("name: Small Bank }", "proxies: [10.0.0.9] }")
+    )
+
+    async def steps() -> None:
+        async with asker(tmp_path, gate=gate_of, now_ms=lambda: bank.clock_ms) as asks:
+            browser, service = Browser(asks), asks.service
+            await let_in(asks, browser)
+            (tmp_path / "shroff.yaml").write_text(moved + sign_in + "sessions: { idle: 15m, lasts: 8h }\n")
+            shown = (await browser.get("/changes")).body.decode()
+            assert "takes effect when the service is restarted" not in shown
+            assert "127.0.0.1" not in (await Browser(asks).get("/login")).body.decode()
+            (etag,) = re.findall('name="etag" value="([0-9a-f]+)"', shown)
+            assert (await browser.post("/changes", {"etag": etag, "csrf": await browser.csrf()})).status == 303
+
+            assert "127.0.0.1" in (await Browser(asks).get("/login")).body.decode()
+            assert service.address.public == Browser(asks).origin == "https://new.bank.example"
+            assert service.proxies.has("10.0.0.9")
+            found = await browser.post("/login", {"name": "ann", "password": PASSWORD})
+            assert found.status == 403, "the form is of the address before"
+            browser.origin = "https://new.bank.example"
+            found = await browser.post("/login", {"name": "ann", "password": PASSWORD})
+            assert (found.status, "Max-Age=28800" in found.cookies[0]) == (303, True)
+            assert service.desk.times.idle_ms == 15 * 60_000
+            (tmp_path / "shroff.yaml").write_text(moved)
+            await asyncio.to_thread(asks.service.project.apply)
+            assert "127.0.0.1" not in (await Browser(asks).get("/login")).body.decode()
+
+    asyncio.run(steps())
+
+
+def test_a_service_that_watches_applies_what_is_complete_and_tells_what_is_wrong(tmp_path):
+    bank = Bank(tmp_path)
+    bank.pay()
+
+    async def steps() -> None:
+        async with asker(tmp_path, now_ms=lambda: bank.clock_ms) as asks:
+            told: list[str] = []
+            asks.service.tell = told.append
+            watching = asyncio.create_task(keep_applied(asks.service, every_s=0.01))
+            await asyncio.sleep(0)
+            (tmp_path / "rules/large.yaml").write_text("- id: broken\n")
+            await until(lambda: len(told) == 1)
+            (tmp_path / "rules/large.yaml").write_text(STRICTER)
+            await until(lambda: len(told) == 2)
+            watching.cancel()
+
+            assert "mistakes and are not active: rules/large.yaml:1" in told[0]
+            assert told[1] == "active now: rules/large.yaml"
+            assert await outcome(asks, "p-3") == "review"
+
+    asyncio.run(steps())
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    for _ in range(6_000):
+        if holds():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("that never came")

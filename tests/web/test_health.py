@@ -1,0 +1,232 @@
+"""How all is, as a page and for programs; and input that was refused, brought back in or dropped by who may."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import msgspec
+import pytest
+
+from shroff import config
+from shroff.app import project as app
+from shroff.config import TEMPLATE_FOLDER
+from shroff.errors import StorageError
+from shroff.monitoring.doctor import OK, WRONG, Finding
+from shroff.people import users
+from shroff.people.access import Role
+from shroff.people.store import Wanted
+from shroff.web.api.health import HealthBoard, Known
+from tests.support.webs import PASSWORD, Answered, Asker, Browser, run
+
+pytestmark = pytest.mark.slow
+
+TEMPLATE = TEMPLATE_FOLDER / "payments"
+EVIL = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Path:
+    shutil.copytree(TEMPLATE, tmp_path / "bank")
+    return tmp_path / "bank"
+
+
+async def call(browser: Browser, method: str, path: str, body: object = None) -> Answered:
+    headers = {"x-csrf-token": await browser.csrf(), "content-type": "application/json", "accept": "*/*"}
+    return await browser.send(method, path, b"" if body is None else msgspec.json.encode(body), headers)
+
+
+async def refuse(browser: Browser, *ids: str) -> list[Any]:
+    """Put events into quarantine; gives its entries, newest first."""
+    sent = [
+        {"payment_id": one, "paid_at": "2026-01-05T08:30:00Z", "card": "c-1", "merchant": EVIL, "amount": "1,50"}
+        for one in ids
+    ]
+    await call(browser, "POST", "/api/v1/events/payment", sent)
+    found: list[Any] = (await call(browser, "GET", "/api/v1/quarantine")).json()["entries"]
+    return found
+
+
+async def looked(browser: Browser) -> str:
+    """The page, once it shows what was found."""
+    for _ in range(1_200):
+        page = (await browser.get("/checks")).body.decode()
+        if "data-again" not in page:
+            return page
+        await asyncio.sleep(0.05)
+    raise AssertionError(page)
+
+
+def acts(asks: Asker, action: str) -> list[Any]:
+    with asks.service.desk.store.look() as look:
+        return look.record(Wanted(action=action))
+
+
+def test_what_the_doctor_says_is_on_the_page_and_for_programs(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        found = (await call(browser, "GET", "/api/v1/health")).json()
+        assert (found["ok"], found["ready"], found["state"]) == (True, True, "leading")
+        assert {"project", "log", "clock"} <= {one["subject"] for one in found["findings"]}
+        page = await looked(browser)
+        assert "Nothing is wrong." in page
+        assert "Nothing is in quarantine" in page
+        again = await browser.post("/checks", {"csrf": await browser.csrf()})
+        assert again.headers["location"] == "/checks"
+
+    run(bank, steps)
+
+
+def test_what_is_wrong_stands_first_with_its_cure(bank, monkeypatch):
+    found = [Finding("clock", OK, "well"), Finding("disk", WRONG, f"full of {EVIL}", "Make room.")]
+    monkeypatch.setattr(app.Project, "doctor", lambda self, seen: found)
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        page = await looked(browser)
+        assert "1 thing is wrong" in page
+        assert page.index("full of &lt;script&gt;") < page.index("Make room.") < page.index("Clock")
+        assert EVIL not in page
+        assert not (await call(browser, "GET", "/api/v1/health")).json()["ok"]
+
+    run(bank, steps)
+
+
+def test_entries_of_quarantine_are_retried_and_dropped_by_their_numbers(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        entries = await refuse(browser, "p-1", "p-2", "p-3")
+        assert [one["raw"].count(EVIL) for one in entries] == [1, 1, 1]
+        page = (await browser.get("/checks")).body.decode()
+        assert "&lt;script&gt;alert(1)" in page
+        assert EVIL not in page
+        csrf = await browser.csrf()
+        numbers = [one["number"] for one in entries]
+        again = await browser.post("/checks/quarantine", {"csrf": csrf, "numbers": str(numbers[0]), "do": "retry"})
+        assert again.headers["location"] == "/checks?taken=0&refused+again=1"
+        assert b"0 taken, 1 refused again." in (await browser.get(again.headers["location"])).body
+        gone = await browser.post("/checks/quarantine", {"csrf": csrf, "numbers": str(numbers[1]), "do": "drop"})
+        assert gone.headers["location"] == "/checks?dropped=1"
+        for form in ({"numbers": str(numbers[1])}, {"numbers": "x"}, {}):
+            assert (await browser.post("/checks/quarantine", {"csrf": csrf, **form})).status == 422
+        tried = (await call(browser, "POST", "/api/v1/quarantine/retry", {"numbers": [numbers[2]]})).json()
+        assert (tried["taken"], tried["quarantined"]) == (0, 1)
+        dropped = await call(browser, "POST", "/api/v1/quarantine/drop", {"numbers": [numbers[0], numbers[2]]})
+        assert dropped.json() == {"dropped": 2}
+        assert (await call(browser, "POST", "/api/v1/quarantine/drop", {"numbers": numbers})).status == 400
+        assert (await call(browser, "POST", "/api/v1/quarantine/drop", {"numbers": ["x"]})).status == 422
+        assert [act.name for act in acts(asks, "quarantine")] == ["ann"] * 4
+
+    run(bank, steps)
+
+
+def test_quarantine_is_for_who_may_mend_it(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await refuse(browser, "p-1")
+        me = asks.service.project.who
+        await asyncio.to_thread(users.add, asks.service.desk, me, "art", Role.AUTHOR, password=PASSWORD)
+        await browser.post("/login", {"name": "art", "password": PASSWORD})
+        page = (await browser.get("/checks")).body.decode()
+        assert "alert(1)" not in page
+        assert "/checks/quarantine" not in page
+        assert (await browser.post("/checks/quarantine", {"csrf": await browser.csrf(), "numbers": "1"})).status == 403
+        assert (await asks.ask("GET", "/api/v1/quarantine", key="author")).status == 401
+
+    run(bank, steps)
+
+
+def test_looks_are_shared_and_who_wants_a_new_one_has_it_after_a_moment(bank, monkeypatch):
+    project, now, looked = app.open_exactly(bank), [0.0], list[int]()
+    monkeypatch.setattr(app.Project, "doctor", lambda self, seen: looked.append(1) or [])
+    board = HealthBoard(project, lambda: now[0])
+
+    board.look()
+    board.look(is_now=True)
+    assert len(looked) == 1
+    now[0] = 6.0
+    board.look()
+    assert len(looked) == 1
+    board.look(is_now=True)
+    assert len(looked) == 2
+    now[0] = 70.0
+    board.look()
+    assert len(looked) == 3
+
+
+def test_a_page_shows_what_is_known_while_a_look_goes_on(bank, monkeypatch):
+    answers, asked = Event(), Event()
+
+    def doctor(*_: object) -> list[Finding]:
+        asked.set()
+        assert answers.wait(60)
+        return [Finding("disk", WRONG, "full", "Make room.")]
+
+    monkeypatch.setattr(app.Project, "doctor", doctor)
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        first = (await browser.get("/checks")).body.decode()
+        assert asked.is_set()
+        assert "A look is under way." in first
+        assert "Nothing is wrong" not in first
+        assert "Nothing is in quarantine" in first
+        answers.set()
+        assert "1 thing is wrong" in await looked(browser)
+
+        answers.clear()
+        monkeypatch.setattr("shroff.web.api.health.FRESH_S", 0.0)
+        stale = (await browser.get("/checks")).body.decode()
+        assert "1 thing is wrong" in stale
+        assert "; a new look is under way." in stale
+        monkeypatch.setattr("shroff.web.api.health.OLD_S", 0.0)
+        assert "1 thing is wrong" not in (await browser.get("/checks")).body.decode(), "that said nothing of now"
+        answers.set()
+        assert (await call(browser, "GET", "/api/v1/health")).json()["findings"][0]["subject"] == "disk"
+
+    run(bank, steps)
+
+
+def test_a_look_that_fails_beside_a_page_is_told_the_next_one_and_then_made_again(bank, monkeypatch):
+    fails, found = Event(), list[object]()
+
+    def doctor(*_: object) -> list[Finding]:
+        if found:
+            return []
+        assert fails.wait(60)
+        raise StorageError("the disk is gone")
+
+    monkeypatch.setattr(app.Project, "doctor", doctor)
+    board = HealthBoard(app.open_exactly(bank))
+
+    async def steps() -> None:
+        assert await board.known(asyncio.to_thread) == Known(None, is_looking=True)
+        monkeypatch.setattr("shroff.web.api.health.PATIENCE_S", 60.0)
+        fails.set()
+        with pytest.raises(StorageError, match="disk is gone"):
+            await board.known(asyncio.to_thread)
+        found.append(1)
+        assert (await board.known(asyncio.to_thread)).look is not None
+
+    asyncio.run(steps())
+
+
+def test_what_is_known_of_drift_is_shown_furthest_first(bank):
+    figure = {"psi": 0.01, "has_moved": False, "missing_now": 0.0, "unseen": 0.0}
+    look = {
+        "looked_at": "2026-01-05T08:30:00Z",
+        "as_of": "2026-01-05T08:30:00Z",
+        "model": "m-1",
+        "reference_rows": 1,
+        "recent_rows": 1,
+        "limit": 0.2,
+        "figures": [{"name": "card.a", **figure}, {"name": "card.b", **figure, "psi": 0.7, "has_moved": True}],
+    }
+    record = {"version": 1, "looks": {"payment": look}, "alerts": []}
+    (bank / ".shroff").mkdir()
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        config.write_text(asks.service.project.places.drift, msgspec.json.encode(record).decode())
+        page = await looked(browser)
+        assert page.index("card.b") < page.index("card.a")
+        assert "Moved" in page
+
+    run(bank, steps)

@@ -1,0 +1,199 @@
+"""Labels as a screen and for programs: what came of whom, how fast, what contradicts, what waits, who answered."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import threading
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from shroff.config import TEMPLATE_FOLDER
+from shroff.notices.store import Question
+from shroff.web.api.cases import labels
+from shroff.web.api.rules import thresholds
+from shroff.web.server import THREADS
+from tests.support.webs import Asker, Browser, run
+
+pytestmark = pytest.mark.slow
+
+TEMPLATE = TEMPLATE_FOLDER / "payments"
+EVIL = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Path:
+    shutil.copytree(TEMPLATE, tmp_path / "bank")
+    return tmp_path / "bank"
+
+
+def payment(number: int) -> dict[str, str]:
+    known = {"payment_id": f"p-{number}", "paid_at": f"2026-01-05T08:{number:02d}:00Z", "card": f"c-{number}"}
+    more = {"merchant": "m-1", "terminal": "t-1", "amount": "20.00", "country": "DE", "channel": "pos"}
+    return {**known, **more}
+
+
+def said(number: int | str, verdict: str, source: str, day: int) -> dict[str, str]:
+    known_at = f"2026-01-{day:02d}T12:00:00Z"
+    return {"event": f"payment/p-{number}", "verdict": verdict, "source": source, "known_at": known_at}
+
+
+async def post(browser: Browser, path: str, *rows: object) -> None:
+    headers = {"x-csrf-token": await browser.csrf(), "content-type": "application/json", "accept": "*/*"}
+    found = await browser.send("POST", path, msgspec.json.encode(rows), headers)
+    assert found.status == 200, found.body
+
+
+async def figures(browser: Browser) -> Any:
+    return (await browser.get("/api/v1/labels")).json()
+
+
+def test_before_anything_is_known_the_page_says_how_labels_come(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        assert b"shroff label labels.csv" in (await browser.get("/labels")).body
+        assert (await browser.get("/labels?period=9d")).status == 400
+        assert (await figures(browser))["events"] == 0
+
+    run(bank, steps)
+
+
+def test_what_came_is_counted_by_source_and_verdict_and_followed(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await post(browser, "/api/v1/events/payment", *(payment(number) for number in range(10)))
+        await post(
+            browser,
+            "/api/v1/labels",
+            said(1, "fraud", "chargeback", 6),
+            said(2, "genuine", "analyst", 6),
+            said(3, "unclear", "analyst", 8),
+            said(f"{EVIL}", "fraud", "chargeback", 9),
+        )
+        found = await figures(browser)
+        assert {one["source"]: one["verdicts"] for one in found["came"]} == {
+            "chargeback": {"fraud": 1},
+            "analyst": {"genuine": 1, "unclear": 1},
+            "customer": {},
+            "import": {},
+        }
+        assert (found["events"], found["in_force"]) == (3, {"fraud": 1, "genuine": 1, "unclear": 1})
+        assert (found["waiting"], found["counted_from"]) == (1, 1)
+        page = (await browser.get("/labels?period=all")).body.decode()
+        assert "&lt;script&gt;alert(1)" in page
+        assert "<script>" not in page
+        await post(browser, "/api/v1/labels", said(4, "fraud", "import", 9))
+        assert (await figures(browser))["events"] == 4
+        week = (await browser.get("/labels?period=7d")).body.decode()
+        assert "9 January 2026" in week
+
+    run(bank, steps)
+
+
+def test_what_contradicts_is_listed_newest_first_with_the_word_that_holds(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await post(browser, "/api/v1/events/payment", *(payment(number) for number in range(4)))
+        await post(
+            browser,
+            "/api/v1/labels",
+            said(1, "genuine", "customer", 6),
+            said(2, "genuine", "analyst", 6),
+            said(1, "fraud", "chargeback", 8),
+            said(2, "fraud", "analyst", 9),
+            said(3, "genuine", "customer", 9),
+        )
+        found = await figures(browser)
+        assert found["conflicts"] == 2
+        assert [(one["id"], one["kind"]) for one in found["newest_conflicts"]] == [
+            ("p-2", "taken back"),
+            ("p-1", "sources"),
+        ]
+        assert [one["in_force"] for one in found["newest_conflicts"][1]["labels"]] == [False, True]
+        page = (await browser.get("/labels")).body.decode()
+        assert "chargeback is stronger than customer" in page
+        assert "same source, the later word holds" in page
+        assert found["customers"]["held"] == [
+            {"verdict": "fraud", "judged": 0, "held": 0},
+            {"verdict": "genuine", "judged": 1, "held": 0},
+        ]
+        assert "0 of 1" in page
+
+    run(bank, steps)
+
+
+def test_the_curve_is_that_of_the_command(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await post(browser, "/api/v1/events/payment", *(payment(number) for number in range(10)))
+        late = {**payment(50), "payment_id": "late", "paid_at": "2026-02-05T08:00:00Z"}
+        await post(browser, "/api/v1/labels", *(said(one, "fraud", "chargeback", 6 + one) for one in range(8)))
+        await post(browser, "/api/v1/labels", said(8, "fraud", "analyst", 7), said(9, "fraud", "analyst", 7))
+        await post(browser, "/api/v1/events/payment", late)
+        command = asks.service.project.maturity()
+        found = (await figures(browser))["maturity"]
+        assert found["frauds"] == command.frauds == 10
+        assert [one["share"] for one in found["curve"]] == [one.share for one in command.points]
+        page = (await browser.get("/labels")).body.decode()
+        assert page.count("<polyline") == 3, "all, and each of the two sources"
+        assert "100.0\N{NO-BREAK SPACE}%" in page
+
+    run(bank, steps)
+
+
+def test_customers_answers_of_a_week_are_counted(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await post(browser, "/api/v1/events/payment", payment(1))
+        project = asks.service.project
+        now_ms = project.now_ms()
+
+        def ask() -> None:
+            with project.told() as store, store.change() as change:
+                for at, answer in enumerate(("yes", "yes", "no", "", "")):
+                    ends_ms = now_ms + (1_000_000 if at == 3 else -1)
+                    about = f"q-{at}", "l", "n", "payment/p-1", "r", bytes(32)
+                    change.put_question(Question(*about, now_ms - 60_000, ends_ms, answer))
+
+        await asyncio.to_thread(ask)
+        found = (await figures(browser))["customers"]
+        assert [found[one] for one in ("asked_7d", "yes", "no", "no_answer", "open")] == [5, 2, 1, 1, 1]
+        assert "40\N{NO-BREAK SPACE}%" in (await browser.get("/labels")).body.decode()
+
+    run(bank, steps)
+
+
+def test_of_a_long_log_the_newest_part_is_counted_and_the_page_says_so(bank, monkeypatch):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await post(browser, "/api/v1/events/payment", *(payment(number) for number in range(10)))
+        await post(browser, "/api/v1/labels", *(said(one, "fraud", "analyst", 6) for one in range(10)))
+        with asks.service.project.reading() as log:
+            last = log.last_seq()
+        monkeypatch.setattr(labels, "LOOK_BACK", 4)
+        found = await figures(browser)
+        assert (found["events"], found["counted_from"], found["counted_to"]) == (4, last - 3, last)
+        assert f"Counted from place {last - 3}" in (await browser.get("/labels")).body.decode()
+
+    run(bank, steps)
+
+
+@pytest.mark.parametrize("path, of", [("/labels", labels.LabelBoard), ("/thresholds", thresholds.Weighings)])
+def test_who_waits_for_a_long_look_keeps_nobody_from_another_page(bank, monkeypatch, path, of):
+    begun, may_end = threading.Event(), threading.Event()
+    look = of.look
+
+    def slow(self: Any, *asked: Any) -> Any:
+        begun.set()
+        assert may_end.wait(60)
+        return look(self, *asked)
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        monkeypatch.setattr(of, "look", slow)
+        waiting = [asyncio.ensure_future(browser.get(path)) for _ in range(2 * THREADS)]
+        try:
+            await asyncio.to_thread(begun.wait, 60)
+            assert (await asyncio.wait_for(browser.get("/settings/users"), 30)).status == 200
+            assert not any(one.done() for one in waiting)
+        finally:
+            may_end.set()
+        assert {one.status for one in await asyncio.gather(*waiting)} == {200}
+
+    run(bank, steps)

@@ -1,0 +1,367 @@
+"""Lists over the service: in and out by hand, from the page of a key, and as CSV; who and why; nothing is a formula."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from shroff.adapters.people.sql import SqlPeople
+from shroff.config import TEMPLATE_FOLDER
+from shroff.errors import LogBusyError, NotAllowedError, UsageError
+from shroff.people import users
+from shroff.people.access import Role
+from shroff.people.store import Wanted, rows_of
+from shroff.project.lists import ADDED, CHANGED, REMOVED, Entry, edited
+from shroff.web.api.rules import list_csv
+from shroff.web.pages.rules.lists import instant
+from tests.support.webs import PASSWORD, Answered, Asker, Browser, asker, run
+
+TEMPLATE = TEMPLATE_FOLDER / "payments"
+LIST = "blocked_cards"
+HEAD = "value,note,added_by,expires_at\n"
+PAYMENT = {
+    "payment_id": "p-1",
+    "paid_at": "2026-01-05T08:30:00Z",
+    "card": "c-1",
+    "merchant": "m-1",
+    "terminal": "t-1",
+    "amount": "12.50",
+    "country": "DE",
+    "channel": "pos",
+}
+RULE = """
+- id: blocked_card
+  on: payment
+  by: card
+  when: this.card in lists.blocked_cards
+  reason: This card is on the list of blocked cards
+  effect: decline
+"""
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Path:
+    shutil.copytree(TEMPLATE, tmp_path / "bank")
+    (tmp_path / "bank" / "rules" / "lists.yaml").write_text(RULE, encoding="utf-8")
+    (tmp_path / "bank" / "lists" / f"{LIST}.csv").write_text(HEAD, encoding="utf-8")
+    return tmp_path / "bank"
+
+
+async def send(browser: Browser, path: str, **form: str) -> Answered:
+    return await browser.post(path, {"csrf": await browser.csrf(), **form})
+
+
+async def call(browser: Browser, method: str, path: str, body: object = None) -> Answered:
+    headers = {"x-csrf-token": await browser.csrf(), "content-type": "application/json", "accept": "*/*"}
+    return await browser.send(method, path, b"" if body is None else msgspec.json.encode(body), headers)
+
+
+def acts(asks: Asker, action: str) -> list[Any]:
+    with asks.service.desk.store.look() as look:
+        return look.record(Wanted(action=action))
+
+
+def lines(folder: Path) -> list[str]:
+    return (folder / "lists" / f"{LIST}.csv").read_text(encoding="utf-8").splitlines()[1:]
+
+
+# ---- over the service
+
+
+@pytest.mark.slow
+def test_a_value_is_added_with_why_and_until_and_decides_from_the_next_event_on(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        assert b"Nothing is in this list" in (await browser.get(f"/lists/{LIST}")).body
+        done = await send(browser, f"/lists/{LIST}", value="c-1", note="stolen", expires_at="2027-01-31")
+        assert done.headers["location"] == f"/lists/{LIST}?said=done&added=1"
+        shown = (await browser.get(done.headers["location"])).body.decode()
+        assert "in force from the next event on" in shown
+        assert "31 January 2027, 00:00" in shown
+        assert lines(bank) == ["c-1,stolen,ann,2027-01-31T00:00:00Z"]
+        decided = await call(browser, "POST", "/api/v1/events/payment", PAYMENT)
+        assert "blocked_card" in decided.json()["rules"]
+        (act,) = acts(asks, "list.change")
+        assert (act.name, act.via, act.subject, act.before) == ("ann", "web", f"list {LIST}", "null")
+        assert msgspec.json.decode(act.after)[0]["note"] == "stolen"
+
+    run(bank, steps)
+
+
+@pytest.mark.slow
+def test_the_page_of_a_key_puts_it_into_its_lists_and_takes_it_out(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await call(browser, "POST", "/api/v1/events/payment", PAYMENT)
+        page = (await browser.get("/entities/card/c-1")).body.decode()
+        assert f'action="/lists/{LIST}"' in page
+        assert "Not in it" in page
+        assert LIST not in (await browser.get("/entities/merchant/m-1")).body.decode()
+        done = await send(browser, f"/lists/{LIST}", value="c-1", note="seen", back="/entities/card/c-1")
+        assert done.headers["location"] == "/entities/card/c-1?said=done&added=1"
+        page = (await browser.get(done.headers["location"])).body.decode()
+        assert "In it, by ann: seen" in page
+        assert f'action="/lists/{LIST}/out"' in page
+        done = await send(browser, f"/lists/{LIST}/out", value="c-1", back="//evil.example")
+        assert done.headers["location"] == "/?said=done&removed=1"
+        assert lines(bank) == []
+
+    run(bank, steps)
+
+
+@pytest.mark.slow
+def test_what_is_wrong_is_said_beside_what_was_written(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        for form, words in (
+            ({"value": "c-1", "expires_at": "soon"}, b"is no time"),
+            ({"value": " "}, b"needs a value"),
+            ({"value": "c\n1"}, b"stands on one line"),
+        ):
+            found = await send(browser, f"/lists/{LIST}", **form)
+            assert found.status == 422
+            assert words in found.body, form
+        assert (await send(browser, f"/lists/{LIST}/out", value="none")).status == 422
+        assert (await send(browser, "/lists", name="Blocked Cards")).status == 422
+        assert (await send(browser, "/lists", name=LIST)).status == 422
+        assert (await send(browser, "/lists/none", value="x")).status == 404
+        assert (await browser.post(f"/lists/{LIST}", {"value": "c-1"})).status == 403
+        assert lines(bank) == []
+
+    run(bank, steps)
+
+
+@pytest.mark.slow
+def test_a_list_goes_out_and_comes_in_as_csv(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await send(browser, f"/lists/{LIST}", value="c-1", note='=HYPERLINK("http://evil.example")')
+        out = await browser.get(f"/lists/{LIST}/csv")
+        assert out.headers["content-type"] == "text/csv; charset=utf-8"
+        assert out.headers["content-disposition"] == f'attachment; filename="{LIST}.csv"'
+        rows = list(csv.reader(io.StringIO(out.body.decode())))
+        assert rows[1][1].startswith("'=")
+        same = await send(browser, f"/lists/{LIST}/csv", csv=out.body.decode())
+        assert same.headers["location"] == f"/lists/{LIST}?said=done"
+        done = await send(browser, f"/lists/{LIST}/csv", csv="value,note\nc-2,two\nc-3,three\n", is_whole="yes")
+        assert done.headers["location"] == f"/lists/{LIST}?said=done&added=2&removed=1"
+        assert lines(bank) == ["c-2,two,ann,", "c-3,three,ann,"]
+        twice = await send(browser, f"/lists/{LIST}/csv", csv="value,note\nc-4,a\nc-4,b\nc-4,c\n")
+        shown = (await browser.get(twice.headers["location"])).body.decode()
+        assert "1 added; 2 lines were left out: of lines with the same value the last one counts." in shown
+        assert lines(bank)[-1] == "c-4,c,ann,"
+        broken = await send(browser, f"/lists/{LIST}/csv", csv="value\nc-2,two\n")
+        assert broken.status == 422
+        assert b"Line 2: it has more cells" in broken.body
+
+    run(bank, steps)
+
+
+@pytest.mark.slow
+def test_a_change_that_a_test_of_a_rule_forbids_says_that_nothing_was_changed(bank):
+    tested = RULE + (
+        "  tests:\n    - name: on the list\n      events:\n        - payment: { card: c-1, "
+        "paid_at: 2026-01-05T10:00:00Z, merchant: m1, amount: 400.00, country: DE, channel: pos }\n      hits: [true]\n"
+    )
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await send(browser, f"/lists/{LIST}", value="c-1")
+        (bank / "rules" / "lists.yaml").write_text(tested, encoding="utf-8")
+        refusals = [
+            await send(browser, f"/lists/{LIST}/csv", csv="value\nc-2\n", is_whole="yes"),
+            await send(browser, f"/lists/{LIST}/out", value="c-1"),
+        ]
+        for refused in refusals:
+            assert refused.status == 422
+            assert b"Nothing was changed." in refused.body
+        assert lines(bank) == ["c-1,,ann,"]
+
+    run(bank, steps)
+
+
+@pytest.mark.slow
+def test_programs_change_lists_as_people_do(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        entry = {"value": "c/9", "note": "n", "expires_at": "2027-01-01T00:00:00Z"}
+        added = (await call(browser, "POST", f"/api/v1/lists/{LIST}/entries", entry)).json()
+        assert (added["added"], added["in_force"], added["why_not"]) == (1, True, None)
+        found = (await call(browser, "GET", f"/api/v1/lists/{LIST}")).json()
+        assert found["entries"] == [{**entry, "added_by": "ann"}]
+        sheet = (await call(browser, "PUT", f"/api/v1/lists/{LIST}", {"csv": "value\nc-5\n"})).json()
+        assert (sheet["added"], sheet["removed"]) == (1, 0)
+        gone = (await call(browser, "DELETE", f"/api/v1/lists/{LIST}/entries/c%2F9")).json()
+        assert gone["removed"] == 1
+        listed = (await call(browser, "GET", "/api/v1/lists")).json()["lists"]
+        assert {"name": LIST, "entries": 1, "read_by": ["rule blocked_card"]} in listed
+        wrong = await call(browser, "POST", f"/api/v1/lists/{LIST}/entries", {**entry, "expires_at": "soon"})
+        assert wrong.status == 422
+        assert (await call(browser, "POST", f"/api/v1/lists/{LIST}/entries", {"value": 7})).status == 422
+        assert (await call(browser, "GET", "/api/v1/lists/none")).status == 404
+
+    run(bank, steps)
+
+
+@pytest.mark.slow
+def test_what_cannot_be_recorded_is_not_changed(bank, monkeypatch):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await browser.csrf()  # its session was used just now, which is kept, too
+
+        def change(*_: object) -> None:
+            raise LogBusyError("another process holds it", "a backup")
+
+        with monkeypatch.context() as held:
+            held.setattr(SqlPeople, "change", change)
+            refused = await call(browser, "POST", f"/api/v1/lists/{LIST}/entries", {"value": "c-1"})
+        assert refused.status == 503
+        assert (bank / "lists" / f"{LIST}.csv").read_text(encoding="utf-8") == HEAD
+
+    run(bank, steps)
+
+
+@pytest.mark.slow
+def test_who_may_only_look_sees_lists_and_changes_none(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        me = asks.service.project.who
+        await asyncio.to_thread(users.add, asks.service.desk, me, "vic", Role.VIEWER, password=PASSWORD)
+        await browser.post("/login", {"name": "vic", "password": PASSWORD})
+        page = await browser.get(f"/lists/{LIST}")
+        assert page.status == 200
+        assert b"<textarea" not in page.body
+        assert (await send(browser, f"/lists/{LIST}", value="c-1")).status == 403
+        assert (await send(browser, "/lists", name="mine")).status == 403
+        assert lines(bank) == []
+
+    run(bank, steps)
+
+
+@pytest.mark.slow
+def test_a_new_list_is_there_at_once(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        assert (await send(browser, "/lists", name="seen_before")).headers["location"] == "/lists/seen_before?said=made"
+        assert b"read by nothing yet" in (await browser.get("/lists/seen_before")).body
+        assert (await send(browser, "/lists/seen_before", value="<b>x</b>")).status == 303
+        assert b"&lt;b&gt;x&lt;/b&gt;" in (await browser.get("/lists/seen_before?q=X")).body
+        assert len(acts(asks, "list.make")) == 1
+
+    run(bank, steps)
+
+
+# ---- texts
+
+
+def test_many_entries_are_changed_and_every_other_line_stays():
+    text = "value,note,added_by,expires_at\r\na,old,bob,\r\n\r\nb,,bob,\r\na,twice,bob,\r\nc,kept,bob,"
+    found = edited(text, [Entry("a", "new", "ann"), Entry("d", "", "ann"), Entry("c", "kept", "ann")], ["b"], str)
+
+    assert found.text == "value,note,added_by,expires_at\r\na,new,ann,\r\n\r\nc,kept,bob,\r\nd,,ann,\r\n"
+    assert found.counts == {ADDED: 1, CHANGED: 1, REMOVED: 2}
+    assert [one.value for one in found.after] == ["a", "d"]
+
+
+def test_a_whole_list_is_what_was_sent():
+    found = edited("value\na\nb\n", [Entry("b"), Entry("c")], [], str, is_whole=True)
+
+    assert found.text == "value\nb\nc\n"
+    assert found.counts == {ADDED: 1, CHANGED: 0, REMOVED: 1}
+    with pytest.raises(UsageError, match="lacks the column note"):
+        edited("value\na\n", [Entry("b", "why")], [], str)
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@x", "\t=1", "'=1", "'", "''x", "'x", "plain", "a=b", 'x,"y"'])
+def test_cells_come_back_as_they_went_out_and_none_is_a_formula(cell):
+    text = list_csv.written([Entry("v", cell, "bob", "")])
+    sent = list(csv.reader(io.StringIO(text)))[1][1]
+
+    assert not sent.startswith(("=", "+", "-", "@", "\t", "\r"))
+    assert list_csv.read(text, "ann") == [Entry("v", cell, "ann", "")]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("", "line 1"), ("note\nx\n", "line 1"), ("value,sum\n1,2\n", "line 1"), ('value\n"a', "line 2")],
+)
+def test_what_is_no_list_is_refused_with_its_line(text, words):
+    with pytest.raises(UsageError, match=words):
+        list_csv.read(text, "ann")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("", ""),
+        ("2027-01-31", "2027-01-31T00:00:00Z"),
+        ("2027-01-31T12:30", "2027-01-31T12:30:00Z"),
+        ("2027-01-31T12:30:00+02:00", "2027-01-31T10:30:00Z"),
+    ],
+)
+def test_a_day_of_a_form_is_its_begin_in_utc(text, wanted):
+    assert instant(text) == wanted
+
+
+@pytest.mark.slow
+def test_where_a_second_person_approves_lists_nobody_changes_one_alone(bank):
+    with (bank / "shroff.yaml").open("a", encoding="utf-8") as file:
+        file.write("second_person: [lists]\n")
+    entries = f"/api/v1/lists/{LIST}/entries"
+
+    async def steps(asks: Asker) -> None:
+        async def asked() -> Any:
+            return (await asks.ask("GET", f"/api/v1/lists/{LIST}")).json()["asked"]
+
+        async def values() -> list[str]:
+            found = (await asks.ask("GET", f"/api/v1/lists/{LIST}")).json()["entries"]
+            return [f"{one['value']} {one['note']} {one['added_by']}" for one in found]
+
+        entry = {"value": "c-1", "note": "stolen"}
+        waits = await asks.ask("POST", entries, entry, key="another")
+        assert (waits.status, waits.json()["in_force"]) == (200, False)
+        assert "a second person approves this here" in waits.json()["why_not"]
+        (one,) = await asked()
+        assert (one["by"], one["says"], await values()) == ("ben", "put c-1 in", [])
+        approve = f"/api/v1/lists/{LIST}/approve", {"etag": one["etag"]}
+        for key, status in (("another", 403), ("admin", 403)):
+            assert (await asks.ask("POST", *approve, key=key)).status == status
+        assert (await asks.ask("POST", approve[0], {"etag": "0"}, key="person")).status == 404
+        done = await asks.ask("POST", *approve, key="person")
+        assert (done.json()["added"], done.json()["in_force"], await asked()) == (1, True, [])
+        assert await values() == ["c-1 stolen ben"]
+
+        for key, counts in (("person", (0, False)), ("person", (0, False)), ("another", (1, True))):
+            out = (await asks.ask("DELETE", f"{entries}/c-1", key=key)).json()
+            assert (out["removed"], out["in_force"]) == counts  # who else asks for the same approves it
+        sheet = {"csv": "value\nc-2\nc-3\n", "is_whole": True}
+        for key, added in (("another", 0), ("person", 2)):
+            assert (await asks.ask("PUT", f"/api/v1/lists/{LIST}", sheet, key=key)).json()["added"] == added
+        with pytest.raises(NotAllowedError, match="only the service knows two people"):
+            asks.service.project.list_add(LIST, Entry("c-9"))
+        with pytest.raises(NotAllowedError, match="only the service knows two people"):
+            asks.service.project.list_remove(LIST, "c-2")
+        acts = [(row.name, row.action) for row in rows_of(asks.service.desk.store, Wanted(subject=f"list {LIST}"))]
+        assert acts.count(("ann", "list.change")) == 2
+        assert acts.count(("ben", "list.change")) == 1
+
+    async def whole() -> None:
+        async with asker(bank) as asks:
+            await steps(asks)
+
+    asyncio.run(whole())
+
+
+@pytest.mark.slow
+def test_the_page_of_a_list_shows_what_waits_for_a_second_person(bank):
+    with (bank / "shroff.yaml").open("a", encoding="utf-8") as file:
+        file.write("second_person: [lists]\n")
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        assert "said=asked" in (await send(browser, f"/lists/{LIST}", value="c-1", note="stolen")).headers["location"]
+        page = (await browser.get(f"/lists/{LIST}")).body.decode()
+        (asked,) = asks.service.project.asked(f"list {LIST}")
+
+        assert "Waits for a second person" in page
+        assert asked.tag in page
+        assert (await send(browser, f"/lists/{LIST}/approve", etag=asked.tag)).status == 403
+
+    run(bank, steps)

@@ -1,0 +1,361 @@
+"""What happens now: the figures, the page without a script, and the stream that ends when it has to."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from shroff.config import TEMPLATE_FOLDER
+from shroff.monitoring.pulse import DAY_MS, HOUR_MS, MINUTE_MS, Pulse
+from shroff.people import sessions
+from shroff.people.access import Right, Role
+from shroff.web.api import live as board
+from shroff.web.api.table import table
+from shroff.web.http import streaming
+from shroff.web.http.asgi import Application
+from shroff.web.pages import live
+from shroff.web.pages.charts.lines import bars_of, line_of
+from shroff.web.pages.words import per_second
+from tests.support.webs import PASSWORD, Asker, Browser, Gate, asker, run, who
+
+pytestmark = pytest.mark.slow
+
+TEMPLATE = TEMPLATE_FOLDER / "payments"
+EVIL = '<script>alert("x")</script>'
+RULE = """
+- id: large
+  on: payment
+  by: card
+  when: this.amount >= 1000
+  reason: Paid at {this.merchant}
+  effect: review
+"""
+
+
+def payment(number: int, paid_at: str, amount: str = "20.00", **fields: str) -> dict[str, str]:
+    known = {"payment_id": f"p-{number}", "paid_at": paid_at, "card": f"c-{number}", "merchant": "m-1"}
+    return {**known, "terminal": "t-1", "amount": amount, "country": "DE", "channel": "pos", **fields}
+
+
+@pytest.fixture
+def bank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(TEMPLATE, tmp_path / "bank")
+    (tmp_path / "bank" / "rules" / "large.yaml").write_text(RULE, encoding="utf-8")
+    monkeypatch.setattr(board, "FRESH_S", 0.0)
+    monkeypatch.setattr(board, "CASES_FRESH_S", 0.0)
+    monkeypatch.setattr(live, "EVERY_S", 0.01)
+    return tmp_path / "bank"
+
+
+async def post(browser: Browser, *events: object) -> None:
+    csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+    found = await browser.send("POST", "/api/v1/events/payment", msgspec.json.encode(events), csrf)
+    assert found.status == 200
+    assert all("receipt" in one for one in found.json()), found.body
+
+
+async def figures(browser: Browser, query: str = "") -> Any:
+    found = await browser.get(f"/api/v1/live{query}")
+    assert found.status == 200, found.body
+    return found.json()
+
+
+class Listener:
+    """Somebody who opened the stream, and hears what comes."""
+
+    def __init__(self, asks: Asker, browser: Browser, path: str = "/live/stream", query: str = "") -> None:
+        self.heard: list[bytes] = []
+        self.status = 0
+        self.headers: dict[bytes, bytes] = {}
+        self._left = asyncio.Event()
+        cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+        headers = [(b"accept", b"text/event-stream"), (b"cookie", cookie.encode()), (b"host", b"shroff.test")]
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+        }
+        application = Application(asks.service, table(), asks.told.append)
+        whole = {**scope, "headers": headers, "client": ("127.0.0.1", 1)}
+        self.task = asyncio.ensure_future(application(whole, self._receive, self._send))
+
+    async def _receive(self) -> Any:
+        await self._left.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self.status, self.headers = message["status"], dict(message["headers"])
+        elif message["body"]:
+            self.heard.append(message["body"])
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        async with asyncio.timeout(60):
+            while True:
+                if is_so():
+                    return
+                await asyncio.sleep(0.01)
+
+    async def leave(self) -> None:
+        self._left.set()
+        async with asyncio.timeout(60):
+            await self.task
+
+    @property
+    def parts(self) -> list[dict[str, Any]]:
+        return self.told("parts")
+
+    def told(self, name: str) -> list[dict[str, Any]]:
+        """The contents of the events of a name."""
+        begin = f"event: {name}\ndata: ".encode()
+        return [msgspec.json.decode(one.removeprefix(begin)) for one in self.heard if one.startswith(begin)]
+
+
+# ---- figures
+
+
+def test_figures_are_those_of_the_period_up_to_the_newest_event(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        assert (await figures(browser))["decided"] == 0
+        early = payment(1, "2026-01-04T09:00:00Z", "5000.00")
+        await post(browser, early, payment(2, "2026-01-05T08:00:00Z"), payment(3, "2026-01-05T08:30:00Z", "1500.00"))
+        hour, week = await figures(browser, "?period=1h"), await figures(browser, "?period=7d")
+
+        assert (hour["from"], hour["to"]) == ("2026-01-05T07:31:00Z", "2026-01-05T08:31:00Z")
+        assert (hour["came"], hour["decided"], hour["is_whole"]) == (2, 2, True)
+        assert hour["by_outcome"]["review"] == {"count": 1, "money": "1500.00"}
+        assert week["by_outcome"]["review"] == {"count": 2, "money": "6500.00"}
+        assert [one["decided"] for one in hour["steps"] if one["decided"]] == [1, 1]
+        assert {one["rule"]: one["hits_1h"] for one in hour["rules"]}["large"] == 1
+        await browser.send(
+            "POST",
+            "/api/v1/labels",
+            msgspec.json.encode(
+                {"event": "payment/p-3", "verdict": "fraud", "source": "analyst", "known_at": "2026-01-05T08:40:00Z"}
+            ),
+            {"x-csrf-token": await browser.csrf(), "content-type": "application/json"},
+        )
+        assert (await figures(browser, "?period=1h"))["verdicts"] == {"fraud": 1}
+        assert (await browser.get("/api/v1/live?period=2h")).status == 400
+
+    run(bank, steps)
+
+
+def test_a_rule_that_hits_far_more_often_than_in_the_hours_before_is_a_spike(bank):
+    def burst(hour: int, count: int, first: int) -> list[dict[str, str]]:
+        return [payment(first + one, f"2026-01-05T{hour:02d}:{10 + one}:00Z", "1200.00") for one in range(count)]
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        usual = [one for hour in range(1, 9) for one in burst(hour, 1, 100 * hour)]
+        await post(browser, *usual, payment(5, "2026-01-05T09:59:00Z", "1200.00"))
+        assert not any(one["is_spike"] for one in (await figures(browser))["rules"])
+        assert b"more than three times its normal" not in (await browser.get("/live")).body
+        await post(browser, *burst(9, 9, 1_000))
+        found = {one["rule"]: one for one in (await figures(browser))["rules"]}["large"]
+        assert found["is_spike"]
+        assert found["usual_1h"] == {"low": 1, "high": 1}
+        assert b"more than three times its normal" in (await browser.get("/live")).body
+
+    run(bank, steps)
+
+
+def test_a_log_that_was_there_before_is_counted_backwards_and_then_followed(bank, monkeypatch):
+    monkeypatch.setattr("shroff.monitoring.pulse.BLOCK", 3)
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await post(browser, *[payment(one, f"2026-01-05T08:{one:02d}:00Z", "1200.00") for one in range(10, 20)])
+        project, pulse = asks.service.project, Pulse()
+        with project.reading() as log:
+            assert pulse.follow(log, project.definitions)
+            first = pulse.figures(HOUR_MS, MINUTE_MS)
+            assert not first.is_whole
+            assert [one.id for one in first.newest] == ["p-19", "p-18", "p-17"]
+            while pulse.follow(log, project.definitions):
+                pass
+            whole = pulse.figures(DAY_MS, HOUR_MS)
+            assert (whole.decided, whole.is_whole, whole.counted_from) == (10, True, 1)
+            assert [one.id for one in whole.newest] == [f"p-{one}" for one in range(19, 9, -1)]
+        await post(browser, payment(20, "2026-01-05T08:20:00Z", "1200.00"))
+        with project.reading() as log:
+            pulse.follow(log, project.definitions)
+        assert pulse.figures(DAY_MS, HOUR_MS).newest[0].id == "p-20"
+
+    run(bank, steps)
+
+
+def test_open_cases_are_told_with_what_they_have_at_stake(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        assert (await figures(browser))["cases"] == {"open": 0, "at_stake": None, "first_due": None}
+        large = payment(1, "2026-01-05T08:30:00Z", "1234.50"), payment(2, "2026-01-05T08:31:00Z", "2000.00")
+        await post(browser, *large)
+        for _ in range(600):
+            found = (await figures(browser))["cases"]
+            if found["open"] == 2:
+                break
+            await asyncio.sleep(0.05)
+        assert found["at_stake"] == "3234.50"
+        assert found["first_due"] is not None
+        page = (await browser.get("/live")).body.decode()
+        assert "3,234.50\N{NO-BREAK SPACE}EUR at stake" in page
+
+    run(bank, steps)
+
+
+def test_a_key_that_may_not_read_cases_gets_no_figures_of_them(bank):
+    async def whole() -> None:
+        async with asker(bank) as asks:
+            gate = asks.service.gate
+            assert isinstance(gate, Gate)
+            gate.known["narrow"] = who(Role.VIEWER, frozenset([Right.READ_DECISIONS]))
+            assert "cases" in (await asks.ask("GET", "/api/v1/live", key="viewer")).json()
+            assert "cases" not in (await asks.ask("GET", "/api/v1/live", key="narrow")).json()
+
+    asyncio.run(whole())
+
+
+def test_all_who_look_within_a_second_are_shown_one_look_whose_parts_are_made_once(bank, monkeypatch):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await post(browser, payment(1, "2026-01-05T08:30:00Z"))
+        monkeypatch.setattr(board, "FRESH_S", 600.0)
+        look = asks.service.board.look
+        first = await asyncio.to_thread(look, board.PERIODS["1h"], 0, 0.0)
+        assert await asyncio.to_thread(look, board.PERIODS["1h"], 0, 0.0) is first
+        assert await asyncio.to_thread(look, board.PERIODS["7d"], 0, 0.0) is not first
+        assert live._rendered(first, "EUR") is live._rendered(first, "EUR")
+
+    run(bank, steps)
+
+
+# ---- the page and its stream
+
+
+def test_the_page_shows_all_without_a_script_and_makes_nothing_of_the_data_a_part_of_it(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        assert b"Nothing has come yet" in (await browser.get("/live")).body
+        await post(browser, payment(1, "2026-01-05T08:30:00Z", "1234.50", merchant=EVIL))
+        page = (await browser.get("/live?period=1h")).body.decode()
+        assert "1,234.50\N{NO-BREAK SPACE}EUR" in page
+        assert "/decisions/payment/p-1" in page
+        assert "&lt;script&gt;alert" in page
+        assert "<script>" not in page
+        assert (await browser.get("/live?period=x")).status == 400
+
+    run(bank, steps)
+
+
+def test_the_stream_tells_the_parts_that_changed(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        listener = Listener(asks, browser)
+        await listener.until(lambda: len(listener.parts) == 1)
+        assert set(listener.parts[0]) == set(live.PARTS)
+        assert listener.headers[b"content-type"] == b"text/event-stream"
+        assert b"content-length" not in listener.headers
+        await post(browser, payment(1, "2026-01-05T08:30:00Z", "1234.50"))
+        await listener.until(lambda: any("p-1" in one.get("newest", "") for one in listener.parts))
+        assert set(listener.parts[-1]) < set(live.PARTS)
+        await listener.leave()
+        assert asks.service.streams.count == 0
+
+    run(bank, steps)
+
+
+def test_a_stream_says_that_it_is_still_there(bank, monkeypatch):
+    monkeypatch.setattr(streaming, "STILL_HERE_S", 0.05)
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        listener = Listener(asks, browser)
+        await listener.until(lambda: b": still here\n\n" in listener.heard)
+        await listener.leave()
+
+    run(bank, steps)
+
+
+def test_streams_of_one_session_are_few_and_their_room_comes_back(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        listeners = [Listener(asks, browser) for _ in range(streaming.OF_SESSION_MAX)]
+        for one in listeners:
+            await one.until(lambda one=one: bool(one.heard))
+        refused = Listener(asks, browser)
+        await refused.task
+        assert refused.status == 429
+        await listeners[0].leave()
+        again = Listener(asks, browser)
+        await again.until(lambda: bool(again.heard))
+        for one in (*listeners[1:], again):
+            await one.leave()
+        assert asks.service.streams.count == 0
+
+    run(bank, steps)
+
+
+def test_a_stream_ends_with_the_service_and_with_its_session(bank, monkeypatch):
+    monkeypatch.setattr(streaming, "STILL_HERE_S", 0.05)
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        listener = Listener(asks, browser)
+        await listener.until(lambda: bool(listener.heard))
+        await asyncio.to_thread(sessions.sign_out, asks.service.desk, browser.cookies["shroff_session"])
+        async with asyncio.timeout(60):
+            await listener.task
+        nobody = Listener(asks, browser)
+        await nobody.task
+        assert nobody.status == 303
+        await browser.post("/login", {"name": "ann", "password": PASSWORD})
+        last = Listener(asks, browser)
+        await last.until(lambda: bool(last.heard))
+        asks.service.is_ending = True
+        async with asyncio.timeout(60):
+            await last.task
+        assert asks.service.streams.count == 0
+
+    run(bank, steps)
+
+
+def test_listening_is_no_use_of_a_session(bank, monkeypatch):
+    uses: list[bool] = []
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        known = asks.service.gate.signed_in
+
+        def signed_in(token: str, *, is_use: bool = True) -> Any:
+            uses.append(is_use)
+            return known(token, is_use=is_use)
+
+        monkeypatch.setattr(asks.service.gate, "signed_in", signed_in)
+        listener = Listener(asks, browser)
+        await listener.until(lambda: bool(listener.heard))
+        await listener.leave()
+        assert uses
+        assert not any(uses)
+        await browser.get("/live")
+        assert uses[-1]
+
+    run(bank, steps)
+
+
+# ---- charts and words
+
+
+def test_a_line_and_bars_lie_within_their_box():
+    line, bars = line_of([0, 7, 3], 150), bars_of([0, 4, 2], 44)
+
+    assert line.points == "166.7,150.0 500.0,45.0 833.3,105.0"
+    assert [one.says for one in line.grid] == ["5", "10"]
+    assert [(one.y, one.height) for one in bars] == [(0.0, 44.0), (22.0, 22.0)]
+    assert line_of([], 150).points == ""
+    assert bars_of([], 44) == []
+
+
+@pytest.mark.parametrize(
+    ("rate", "said"), [(0.05, "3 a minute"), (2.25, "2.2 a second"), (1_234.0, "1,234 a second"), (0.0, "0 a minute")]
+)
+def test_a_rate_is_said_in_the_unit_that_fits(rate, said):
+    assert per_second(rate) == said

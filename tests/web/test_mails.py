@@ -1,0 +1,134 @@
+"""The pages of mails: the built-in mailbox, what left, previews and tests."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+
+from shroff.notices.mailer import Unmailed
+from shroff.web.http.gate import gate_of
+from tests.support.telling import Bank, notice, payment
+from tests.support.webs import Asker, Browser, Steps, asker, let_in
+from tests.web.test_confirm import EVIL, says
+
+pytestmark = pytest.mark.slow
+
+FROM = "/mails/kept/"
+
+
+def run(bank: Bank, steps: Steps) -> None:
+    """The pages of this bank, looked at by its admin."""
+
+    async def whole() -> None:
+        async with asker(bank.folder, gate=gate_of, now_ms=lambda: bank.clock_ms) as asks:
+            browser = Browser(asks)
+            await let_in(asks, browser)
+            await steps(asks, browser)
+
+    asyncio.run(whole())
+
+
+def kept(bank: Bank) -> None:
+    """What is to be told lies in the built-in mailbox, as where no server is set."""
+    bank.office.open_mailer = bank.project.open_mailer
+    bank.tell()
+
+
+def test_the_mailbox_shows_the_mail_and_the_way_to_its_page(tmp_path):
+    bank = Bank(tmp_path)
+    bank.pay()
+    kept(bank)
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        listed = await browser.get("/mails")
+        assert "Was this you? 189.90 EUR on 28 May" in says(listed)
+        (path,) = set(re.findall(rf'href="({FROM}[0-9a-f]+)"', listed.body.decode()))
+        shown = (await browser.get(path)).body.decode()
+        (link,) = set(re.findall(r'href="(/confirm/[A-Za-z0-9_-]{64})"', shown))
+        assert "Was this you?" in says(await browser.get(link))
+        assert (await browser.get("/mails/kept/none")).status == 404
+        assert (await browser.get("/mails/kept/..%2F..%2Flog")).status == 404
+
+    run(bank, steps)
+
+
+def test_the_html_of_a_mail_runs_and_loads_nothing_and_is_no_part_of_the_page(tmp_path):
+    bank = Bank(tmp_path, {"notices/customer.html.j2": "<html><head></head><p>{{ show.merchant }}</p></html>"})
+    bank.pay(payment(merchant=EVIL))
+    kept(bank)
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        listed = (await browser.get("/mails")).body.decode()
+        (path,) = set(re.findall(rf'href="({FROM}[0-9a-f]+)"', listed))
+        page, frame = await browser.get(path), await browser.get(f"{path}/html")
+        assert "frame-src 'self'" in page.headers["content-security-policy"]
+        assert "unsafe" not in page.headers["content-security-policy"]
+        policy = frame.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "sandbox allow-popups" in policy
+        assert "script" not in policy
+        for found in (page, frame):
+            assert "<script>" not in found.body.decode()
+            assert str(7001 * 7001) not in found.body.decode()
+        assert re.search(r'<iframe [^>]*sandbox="allow-popups allow-popups-to-escape-sandbox"', page.body.decode())
+
+    run(bank, steps)
+
+
+def test_a_refused_letter_is_shown_with_its_reason_and_sent_again_by_a_button(tmp_path):
+    bank = Bank(tmp_path)
+    bank.pay()
+    bank.post.failing = [(Unmailed("ann@customers.example", "550 no such mailbox"),)]
+    bank.tell()
+    (letter,) = bank.letters()
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        shown = await browser.get("/mails/letters?state=refused")
+        assert "550 no such mailbox" in says(shown)
+        assert (await browser.get("/mails/letters?state=other")).status == 400
+        again = f"/mails/letters/{letter.id}/retry"
+        assert (await browser.post(again, {})).status == 403
+        assert bank.letters()[0].state == "refused"
+        assert (await browser.post(again, {"csrf": await browser.csrf()})).status == 303
+        assert "550 no such mailbox" not in says(await browser.get("/mails/letters?state=refused"))
+
+    run(bank, steps)
+
+
+def test_a_notice_is_looked_at_and_sent_as_a_test(tmp_path):
+    bank = Bank(tmp_path, notice("on: report\nto: [team@bank.example]\n", "daily"))
+    bank.pay()
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        listed = await browser.get("/mails/notices")
+        assert "asks, and takes one answer" in says(listed)
+        shown = await browser.get("/mails/notices/customer?event=payment%2Fp-1")
+        assert "Was this you? 189.90 EUR" in says(shown)
+        assert "Its link answers nothing." in says(shown)
+        assert (await browser.get("/mails/notices/customer/html?event=payment%2Fp-1")).status == 200
+        assert "there is no event" in says(await browser.get("/mails/notices/customer?event=payment%2Fp-none")).lower()
+        assert "Of which event" not in says(await browser.get("/mails/notices/daily"))
+        assert (await browser.get("/mails/notices/none")).status == 404
+        form = {"csrf": await browser.csrf(), "to": "me@bank.example", "event": "payment/p-1"}
+        assert "Sent to me@bank.example." in says(await browser.post("/mails/notices/customer/test", form))
+        wrong = await browser.post("/mails/notices/customer/test", {**form, "to": "nobody"})
+        assert "is no address of mail" in says(wrong)
+        assert len(list(bank.project.places.mail.glob("*.eml"))) == 1
+
+    run(bank, steps)
+
+
+def test_pages_say_what_to_do_where_there_is_nothing_yet(tmp_path):
+    bank = Bank(tmp_path, {"notices/customer.yaml": None})
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        for path, words in (
+            ("/mails", "No mail yet"),
+            ("/mails/letters", "No letters"),
+            ("/mails/notices", "Nobody is told anything"),
+        ):
+            assert words in says(await browser.get(path))
+
+    run(bank, steps)

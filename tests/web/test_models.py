@@ -1,0 +1,117 @@
+"""Models over the service: how each was judged, and changing which are in force, by who may and with a reason."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from shroff.app import project as app
+from shroff.app.models.promoting import Deployment
+from shroff.config import TEMPLATE_FOLDER
+from shroff.models.registry import GateResult, Stored
+from shroff.people.store import Wanted
+from shroff.web.api import models as web_models
+from tests.support.webs import Answered, Asker, Browser, run
+
+pytestmark = pytest.mark.slow
+
+TEMPLATE = TEMPLATE_FOLDER / "payments"
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Path:
+    shutil.copytree(TEMPLATE, tmp_path / "bank")
+    return tmp_path / "bank"
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, tuple[str, ...]]]:
+    """A registry with one model that failed a gate; gives what is done to it, by whom and with which waivers."""
+    deeds: list[tuple[str, str, tuple[str, ...]]] = []
+    gate = GateResult("brier", 0.5, "at most 0.1", passed=False, note="<b>of noise</b>")
+    metrics = {"metrics": {"auc_roc": {"mean": 0.91, "low": 0.86, "high": 0.96}, "money_saved": {"mean": None}}}
+    manifest = {"made_at": "2026-01-05T00:00:00Z", "as_of": "2026-01-04T00:00:00Z", "inputs": [{"name": "card.a"}]}
+    files = {"metrics.json": msgspec.json.encode(metrics), "gates.json": msgspec.json.encode([gate])}
+    stored = Stored("m-1", "d", "payment", msgspec.json.encode(manifest), files)
+
+    def shown(project: app.Project, id_: str) -> web_models.Shown:
+        return web_models.Shown(stored)
+
+    def promote(self: app.Project, id_: str, *, waive: tuple[str, ...], reason: str, by: str) -> Deployment:
+        deeds.append(("promote", self.who.name, tuple(waive)))
+        failed = () if waive else (gate,)
+        return Deployment("payment", id_, "promoted", id_, "", failed, in_force=not failed)
+
+    def shadow(self: app.Project, id_: str, *, stop: bool = False) -> Deployment:
+        deeds.append(("unshadow" if stop else "shadow", self.who.name, ()))
+        return Deployment("payment", id_, "shadow", in_force=False, why_not="the log is away")
+
+    monkeypatch.setattr(web_models, "shown", shown)
+    monkeypatch.setattr("shroff.web.pages.models.shown", shown)
+    monkeypatch.setattr(app.Project, "promote", promote)
+    monkeypatch.setattr(app.Project, "shadow", shadow)
+    return deeds
+
+
+async def send(browser: Browser, path: str, **form: str) -> Answered:
+    return await browser.post(path, {"csrf": await browser.csrf(), **form})
+
+
+async def call(browser: Browser, method: str, path: str, body: object = None) -> Answered:
+    headers = {"x-csrf-token": await browser.csrf(), "content-type": "application/json", "accept": "*/*"}
+    return await browser.send(method, path, b"" if body is None else msgspec.json.encode(body), headers)
+
+
+def test_without_a_model_the_page_says_how_one_comes(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        assert b"shroff train" in (await browser.get("/models")).body
+        assert (await browser.get("/models/none")).status == 404
+        assert (await call(browser, "GET", "/api/v1/models/none")).status == 404
+
+    run(bank, steps)
+
+
+def test_a_model_is_shown_with_its_gates_and_ranges(bank, told):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        page = (await browser.get("/models/m-1")).body.decode()
+        assert "Brier at most 0.1" in page
+        assert "&lt;b&gt;of noise" in page
+        assert "auc roc" in page
+        assert "money saved" not in page
+        found = (await call(browser, "GET", "/api/v1/models/m-1")).json()
+        assert found["gates"][0]["name"] == "brier"
+
+    run(bank, steps)
+
+
+def test_a_role_is_changed_with_a_reason_as_who_asks(bank, told):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        refused = await send(browser, "/models/m-1", do="promote", reason="better")
+        assert refused.status == 422
+        assert b"it failed brier" in refused.body
+        waived = await send(browser, "/models/m-1", do="promote", reason="better", waive_1="brier at most 0.1")
+        assert waived.headers["location"] == "/models/m-1?said=done"
+        later = await send(browser, "/models/m-1", do="shadow", reason="to see")
+        assert later.headers["location"] == "/models/m-1?said=waits"
+        for form in ({"do": "promote"}, {"do": "dance", "reason": "x"}, {"do": "rollback", "reason": "x"}):
+            assert (await send(browser, "/models/m-1", **form)).status == 422
+        api = await call(browser, "POST", "/api/v1/models/m-1", {"do": "promote", "reason": "again"})
+        assert (api.status, api.json()["failed"][0]["name"]) == (409, "brier")
+        api = await call(browser, "POST", "/api/v1/models/m-1", {"do": "unshadow", "reason": "enough"})
+        assert (api.status, api.json()["why_not"]) == (200, "the log is away")
+        assert told == [
+            ("promote", "ann", ()),
+            ("promote", "ann", ("brier at most 0.1",)),
+            ("shadow", "ann", ()),
+            ("promote", "ann", ()),
+            ("unshadow", "ann", ()),
+        ]
+        with asks.service.desk.store.look() as look:
+            reasons = [msgspec.json.decode(row.after)["reason"] for row in look.record(Wanted(action="model.ask"))]
+        assert reasons[:3] == ["better", "better", "to see"]
+        assert (await asks.ask("POST", "/api/v1/models/m-1", b"{}", key="viewer")).status == 401
+
+    run(bank, steps)

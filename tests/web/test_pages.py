@@ -1,0 +1,346 @@
+"""Pages: who gets in and how, what they show, and that nothing of the data can become a part of them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from shroff.config import TEMPLATE_FOLDER
+from shroff.people import links
+from shroff.people.access import Role
+from shroff.web.http.gate import gate_of
+from shroff.web.http.static import static, static_files
+from shroff.web.pages.rendering import environment
+from shroff.web.pages.table import PAGES
+from shroff.web.pages.words import FILTERS, lasting, moment, money, share, signed
+from tests.support.webs import PASSWORD, Asker, Browser, Steps, asker, first_link, let_in
+
+pytestmark = pytest.mark.slow
+
+TEMPLATE = TEMPLATE_FOLDER / "payments"
+EVIL = '<script>alert("x")</script>{{ 7001 * 7001 }}'
+PAYMENT = {
+    "payment_id": "p/1 <b>",
+    "paid_at": "2026-01-05T08:30:00Z",
+    "card": "c-1",
+    "merchant": EVIL,
+    "terminal": "t-1",
+    "amount": "1234.50",
+    "country": "DE",
+    "channel": "pos",
+}
+RULE = """
+- id: any_payment
+  on: payment
+  by: card
+  when: this.amount > 0
+  reason: Paid at {this.merchant}
+  effect: review
+"""
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Path:
+    shutil.copytree(TEMPLATE, tmp_path / "bank")
+    (tmp_path / "bank" / "rules" / "any.yaml").write_text(RULE, encoding="utf-8")
+    return tmp_path / "bank"
+
+
+def run(folder: Path, steps: Steps) -> None:
+    async def whole() -> None:
+        async with asker(folder, gate=gate_of) as asks:
+            await steps(asks, Browser(asks))
+
+    asyncio.run(whole())
+
+
+# ---- getting in
+
+
+def test_a_page_sends_who_is_not_signed_in_to_sign_in_and_back(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await let_in(asks, browser)
+        browser.cookies.clear()
+        for route in PAGES:
+            if route.right is None:
+                continue
+            path = re.sub("[{}]", "", route.path)
+            assert (await asks.ask(route.method, path, key="no-such-key")).status == 401
+            asked = await (browser.get(path) if route.method == "GET" else browser.post(path, {}))
+            assert (asked.status, asked.headers["location"].partition("?")[0]) == (303, "/login")
+        asked = await browser.get("/decisions?outcome=review")
+        assert asked.headers["location"] == "/login?back=%2Fdecisions%3Foutcome%3Dreview"
+        form = {"name": "ann", "password": PASSWORD, "back": "/decisions?outcome=review"}
+        assert (await browser.post("/login", form)).headers["location"] == "/decisions?outcome=review"
+        assert (await browser.get("/decisions?outcome=review")).status == 200
+
+    run(bank, steps)
+
+
+@pytest.mark.parametrize("back", ["//evil.example", "/\\evil.example", "https://evil.example", "/a\r\nx: y", ""])
+def test_signing_in_leads_to_no_other_host(bank, back):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await let_in(asks, browser)
+        found = await browser.post("/login", {"name": "ann", "password": PASSWORD, "back": back})
+        assert found.headers["location"] == "/"
+
+    run(bank, steps)
+
+
+def test_wrong_names_and_passwords_look_alike_and_pause(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await let_in(asks, browser)
+        browser.cookies.clear()
+        wrong = await browser.post("/login", {"name": "ann", "password": "something else"})
+        nobody = await browser.post("/login", {"name": "eve", "password": "something else"})
+        assert wrong.status == nobody.status == 403
+        assert wrong.body == nobody.body.replace(b'value="eve"', b'value="ann"')
+        for _ in range(6):
+            paused = await browser.post("/login", {"name": "ann", "password": "something else"})
+        assert paused.status == 429
+        assert b"Too many attempts to sign in" in paused.body
+        assert (await browser.post("/login", {"name": "ann", "password": PASSWORD})).status == 429
+
+    run(bank, steps)
+
+
+def test_a_link_works_once_and_only_when_its_form_is_sent(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        link = await first_link(asks)
+        assert b"Become an admin" in (await browser.get(link)).body
+        form = {"name": "ann", "password": PASSWORD, "again": PASSWORD}
+        differ = await browser.post(link, {**form, "again": "other"})
+        assert differ.status == 422
+        assert b"The two passwords differ." in differ.body
+        assert PASSWORD.encode() not in differ.body
+        assert (await browser.post(link, form)).status == 303
+        for again in (await browser.get(link), await browser.post(link, form), await browser.get("/login/link/x")):
+            assert again.status == 404
+            assert b"This link does nothing any more" in again.body
+
+    run(bank, steps)
+
+
+def test_a_link_signs_in_once_by_one_button_and_leads_to_the_queue(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await let_in(asks, browser)
+        browser.cookies.clear()
+        link = await asyncio.to_thread(links.for_signing_in, asks.service.desk, asks.service.project.who, "ann")
+        for _ in range(2):  # opening it changes nothing
+            assert b"signed in as Ann Lee" in (await browser.get(link)).body
+        assert (await browser.post(link, {}, origin="https://evil.example")).status == 403
+        assert not browser.cookies
+        found = await browser.post(link, {})
+        assert (found.status, found.headers["location"]) == (303, "/queue")
+        assert (await browser.get("/queue")).status == 200
+        again = await browser.get(link)
+        assert (again.status, again.headers["location"]) == (303, "/queue")  # who is in goes on
+        assert (await browser.post(link, {})).status == 404
+        browser.cookies.clear()
+        for gone in (link, f"{links.ONCE}x"):
+            assert b"This link does nothing any more" in (await browser.get(gone)).body
+
+    run(bank, steps)
+
+
+def test_what_another_site_sends_is_refused(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await let_in(asks, browser)
+        form = {"name": "ann", "password": PASSWORD}
+        assert (await browser.post("/login", form, origin="https://evil.example")).status == 403
+        assert (await browser.post("/login", form, **{"sec-fetch-site": "cross-site"})).status == 403
+        assert (await browser.post("/login", form, origin="null")).status == 403
+        told = {"origin": "null", "sec-fetch-site": "same-origin"}  # as from a page that tells no referrer
+        assert (await browser.post("/login", form, **told)).status == 303
+        assert (await browser.post("/login/out", {})).status == 403
+        assert (await browser.get("/me")).status == 200
+
+    run(bank, steps)
+
+
+def test_a_session_is_a_new_one_at_each_sign_in_and_ends_with_sign_out(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        browser.cookies["shroff_session"] = "planted"
+        await let_in(asks, browser)
+        first = browser.cookies["shroff_session"]
+        assert first != "planted"
+        found = await browser.post("/login", {"name": "ann", "password": PASSWORD})
+        assert "HttpOnly; SameSite=Lax" in found.headers["set-cookie"]
+        assert "Secure" not in found.headers["set-cookie"]
+        again = await browser.post("/login", {"name": "ann", "password": PASSWORD}, **{"x-forwarded-proto": "https"})
+        assert "Secure" not in again.headers["set-cookie"], "no proxy is named, so anybody may have written that"
+        last = browser.cookies["shroff_session"]
+        assert (await browser.post("/login/out", {"csrf": await browser.csrf()})).headers["location"] == "/login"
+        for token in (first, last):
+            browser.cookies["shroff_session"] = token
+            assert (await browser.get("/me")).status == 303
+
+    run(bank, steps)
+
+
+def test_one_changes_ones_own_password_and_stays_signed_in_here_alone(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await let_in(asks, browser)
+        other = Browser(asks)
+        await other.post("/login", {"name": "ann", "password": PASSWORD})
+        new = "another horse, another battery"
+        csrf = await browser.csrf()
+        for form, status, words in (
+            ({"password": PASSWORD, "new": new, "again": "x"}, 422, b"The two new passwords differ."),
+            ({"password": "wrong", "new": new, "again": new}, 422, b"That is not your password."),
+            ({"password": PASSWORD, "new": "short", "again": "short"}, 422, b'role="alert"'),
+        ):
+            found = await browser.post("/me", {"csrf": csrf, **form})
+            assert (found.status, words in found.body) == (status, True), form
+            assert new.encode() not in found.body
+        assert (await browser.post("/me", {"password": PASSWORD, "new": new, "again": new})).status == 403
+        done = await browser.post("/me", {"csrf": csrf, "password": PASSWORD, "new": new, "again": new})
+        assert (done.status, done.headers["location"]) == (303, "/me?said=changed")
+        assert b"Your password is changed" in (await browser.get("/me?said=changed")).body
+        assert (await other.get("/me")).status == 303
+        assert (await other.post("/login", {"name": "ann", "password": PASSWORD})).status == 403
+
+    run(bank, steps)
+
+
+def test_a_cookie_lasts_as_long_as_the_project_lets_sessions_last(bank):
+    (bank / "shroff.yaml").write_text((bank / "shroff.yaml").read_text() + "sessions: { idle: 5m, lasts: 10m }\n")
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await let_in(asks, browser)
+        found = await browser.post("/login", {"name": "ann", "password": PASSWORD})
+        assert "Max-Age=600;" in found.headers["set-cookie"]
+        page = (await browser.get("/settings/users")).body.decode()
+        assert "5\N{NO-BREAK SPACE}min" in page
+
+    run(bank, steps)
+
+
+# ---- what pages show
+
+
+def test_pages_show_a_decision_and_its_entity(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await let_in(asks, browser)
+        assert b"Nothing here yet" in (await browser.get("/decisions")).body
+        csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+        sent = await browser.send("POST", "/api/v1/events/payment", msgspec.json.encode(PAYMENT), csrf)
+        assert sent.json()["outcome"] == "review"
+        listed = (await browser.get("/decisions")).body.decode()
+        path = "/decisions/payment/p%2F1%20%3Cb%3E"
+        assert path in listed
+        shown = (await browser.get(path)).body.decode()
+        assert "1,234.50\N{NO-BREAK SPACE}EUR" in shown
+        assert "any_payment" in shown
+        assert "Answered before" not in shown
+        assert f'data-replay="/api/v1{path}/replay"' in shown
+        told = {**csrf, "shroff-answered": "approve"}
+        await browser.send("POST", "/api/v1/events/payment", msgspec.json.encode(PAYMENT), told)
+        assert "<dt>Answered before</dt><dd>approve</dd>" in (await browser.get(path)).body.decode()
+        entity = (await browser.get("/entities/card/c-1")).body.decode()
+        assert path in entity
+        assert "pending" in entity
+        assert "Windows</h2><span>over 1 decision," in entity
+        assert (await browser.get("/find?q=p%2F1+%3Cb%3E")).headers["location"] == path
+        assert (await browser.get("/find?q=c-1")).headers["location"] == "/entities/card/c-1"
+        assert 'placeholder="Find"' in listed  # the field has room for some ten letters at 1280
+        nothing = (await browser.get("/find?q=zzz")).body.decode()
+        assert "Nothing is called so" in nothing
+        assert "/entities/" not in nothing
+        for page in (listed, shown, entity, (await browser.get("/find?q=" + "%3Cscript%3E")).body.decode()):
+            assert "<script>" not in page
+            assert str(7001 * 7001) not in page
+
+    run(bank, steps)
+
+
+def test_problems_are_pages_for_people(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await let_in(asks, browser)
+        for path, words in (("/decisions/payment/none", b"no-decision"), ("/nothing", b"not-found")):
+            found = await browser.get(path)
+            assert found.status == 404
+            assert found.headers["content-type"] == "text/html; charset=utf-8"
+            assert words in found.body
+        assert (await browser.get("/entities/nobody/x")).status == 404
+        assert (await browser.get("/decisions?outcome=x")).status == 400
+        for role in Role:
+            assert (await asks.ask("GET", "/decisions", key=role.value)).status == 401
+
+    run(bank, steps)
+
+
+def test_a_page_may_run_and_load_only_what_is_of_this_service(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await let_in(asks, browser)
+        for path in ("/login", "/decisions", "/me"):
+            found = await browser.get(path)
+            policy = found.headers["content-security-policy"]
+            assert "default-src 'none'" in policy
+            assert "unsafe" not in policy
+            assert found.headers["cache-control"] == "no-store"
+            assert found.headers["referrer-policy"] == "same-origin"
+            body = found.body.decode()
+            assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:", body)
+            assert not re.search(r"""(src|href|action)="?(https?:)?//""", body)
+
+    run(bank, steps)
+
+
+def test_files_of_pages_are_those_of_the_package_and_kept_by_their_version(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        found = await browser.get(static("shroff.css"), **{"accept-encoding": "gzip, br"})
+        assert found.headers["content-encoding"] == "gzip"
+        assert "immutable" in found.headers["cache-control"]
+        assert (await browser.get("/static/other/shroff.css")).headers["cache-control"] == "no-cache"
+        for name in ("nothing.css", "..%2Fdecision.py", "%2e%2e", "OFL"):
+            assert (await browser.get(f"/static/x/{name}")).status == 404
+
+    run(bank, steps)
+
+
+def test_the_first_page_is_light():
+    first_load = ("shroff.css", "page.js", "icons.svg", "mark.svg", "plex-sans.woff2", "plex-mono.woff2")
+    weight = sum(len(static_files()[name].packed or static_files()[name].raw) for name in first_load)
+    assert weight < 100_000
+
+
+def test_every_template_can_be_read():
+    for name in environment().list_templates():
+        environment().get_template(name)
+    assert set(FILTERS) <= set(environment().filters)
+
+
+# ---- words
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        (money("1661.90", "EUR"), "1,661.90\N{NO-BREAK SPACE}EUR"),
+        (money("-0.05"), "\N{MINUS SIGN}0.05"),
+        (money(None, "EUR"), "missing"),
+        (share(0.987), "98.70\N{NO-BREAK SPACE}%"),
+        (lasting(6_720), "1\N{NO-BREAK SPACE}h 52\N{NO-BREAK SPACE}min"),
+        (lasting(86_405), "1\N{NO-BREAK SPACE}d"),
+        (lasting(90_000), "1\N{NO-BREAK SPACE}d 1\N{NO-BREAK SPACE}h"),
+        (lasting(0), "0\N{NO-BREAK SPACE}s"),
+        (lasting(38), "38\N{NO-BREAK SPACE}s"),
+        (lasting(0.0006), "0.6\N{NO-BREAK SPACE}ms"),
+        (signed(-0.224), "\N{MINUS SIGN}0.22"),
+        (moment(0, "day"), '<time datetime="1970-01-01T00:00:00.000Z" data-form="day">1 January 1970</time>'),
+    ],
+)
+def test_values_are_written_in_one_way(said, wanted):
+    assert said == wanted
+
+
+def test_a_time_is_in_utc_for_machines_and_for_people_without_scripts():
+    found = moment("2026-07-20T14:32:07+02:00")
+
+    assert found == '<time datetime="2026-07-20T12:32:07.000Z" data-form="">20 July 2026, 12:32:07</time>'

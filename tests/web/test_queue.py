@@ -1,0 +1,444 @@
+"""The pages of the queue: who may do what there, that forms come back to where they were, and that nothing is run."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import re
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from shroff.adapters.people.sql import SqlPeople
+from shroff.cases import reading
+from shroff.cases.case import Case
+from shroff.errors import LogBusyError, TransientError
+from shroff.events.event import time_text
+from shroff.language.values import DAY_MS
+from shroff.people import links, users
+from shroff.people.access import Role
+from shroff.people.store import rows_of
+from shroff.web.http.gate import gate_of
+from shroff.web.pages.cases import queue
+from shroff.web.pages.cases.casework import Line, where_from, where_of
+from tests.support.webs import PASSWORD, Asker, Browser, Steps, asker, let_in
+from tests.web.test_live import Listener
+from tests.web.test_pages import EVIL, PAYMENT, RULE, TEMPLATE
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Path:
+    shutil.copytree(TEMPLATE, tmp_path / "bank")
+    (tmp_path / "bank" / "rules" / "any.yaml").write_text(RULE, encoding="utf-8")
+    return tmp_path / "bank"
+
+
+def run(folder: Path, steps: Steps) -> None:
+    """The steps of an admin, once a payment whose merchant is a script has raised a case."""
+
+    async def whole() -> None:
+        async with asker(folder, gate=gate_of) as asks:
+            browser = Browser(asks)
+            await let_in(asks, browser)
+            csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+            for number in range(3):
+                given = {**PAYMENT, "payment_id": f"p-{number}", "card": f"c-{number}{EVIL}"}
+                sent = await browser.send("POST", "/api/v1/events/payment", msgspec.json.encode(given), csrf)
+                assert sent.json()["outcome"] == "review"
+            for _ in range(600):
+                if (await browser.get("/api/v1/cases")).json()["totals"]["count"] == 3:
+                    break
+                await asyncio.sleep(0.05)
+            await steps(asks, browser)
+
+    asyncio.run(whole())
+
+
+async def form(browser: Browser, path: str, page: str = "/queue", **more: str) -> tuple[int, str, str]:
+    """Send a form of a page; gives the status, where it leads, and the page of a refusal."""
+    token = re.search(r'name="csrf" value="([0-9a-f]+)"', (await browser.get(page)).body.decode())
+    assert token is not None
+    found = await browser.post(path, {"csrf": token[1], **more})
+    return found.status, found.headers.get("location", ""), found.body.decode()
+
+
+def test_nothing_of_an_event_or_a_note_becomes_a_part_of_a_page(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await form(browser, "/cases/1/note", "/cases/1", text=EVIL)
+        for path in ("/queue", "/queue/peek/1", "/cases/1", f"/queue?text={'%3Cscript%3E'}", "/queue?entity=%22%3E"):
+            found = await browser.get(path)
+            assert found.status == 200
+            assert "<script>" not in found.body.decode()
+            assert str(7001 * 7001) not in found.body.decode()
+        assert "&lt;script&gt;" in (await browser.get("/cases/1")).body.decode()
+
+    run(bank, steps)
+
+
+def test_a_form_comes_back_to_the_filter_and_the_row_it_was_sent_from(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        where = {"filter": "assignee=free&order=stake", "row": "1"}
+        status, path, _ = await form(browser, "/cases/2/decide", verdict="fraud", **where)
+        assert (status, path) == (303, "/queue?assignee=free&order=stake&row=1")
+        _, path, _ = await form(browser, "/queue/claim-next", **where)
+        assert path == "/cases/1?assignee=free&order=stake&row=1"
+        _, path, _ = await form(browser, "/cases/1/release", **where)
+        assert path == "/cases/1?assignee=free&order=stake&row=1"
+        assert (await form(browser, "/cases/3/decide", verdict="fraud", filter="//evil.example"))[1] == "/queue"
+        assert (await form(browser, "/cases/3/note", text="x", filter="evil=//evil.example"))[0] == 400
+
+    run(bank, steps)
+
+
+def test_everything_that_is_done_with_a_case_can_be_done_by_forms_alone(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        async def state(number: int = 1) -> str:
+            return str((await browser.get(f"/api/v1/cases/{number}")).json()["state"])
+
+        for verb, more, after in (
+            ("claim", {}, "claimed"),
+            ("assign", {"to": "ann"}, "open"),
+            ("escalate", {"text": "hard"}, "escalated"),
+            ("snooze", {"for": "4h"}, "snoozed"),
+            ("decide", {"verdict": "genuine", "event": "payment/p-0"}, "closed"),
+            ("reopen", {"text": "again"}, "open"),
+        ):
+            assert (await form(browser, f"/cases/1/{verb}", "/cases/1", **more))[0] == 303
+            assert await state() == after
+        tags = {f"case-{number}": "" for number in (2, 3)}
+        assert (await form(browser, "/queue/bulk", action="unclear", **tags))[1] == "/queue"
+        assert [await state(number) for number in (2, 3)] == ["closed", "closed"]
+        undo = re.search(r'name="undo" value="(\d+)"', (await browser.get("/queue")).body.decode())
+        assert undo is not None
+        assert (await form(browser, "/queue/undo", undo=undo[1]))[0] == 303
+        assert [await state(number) for number in (2, 3)] == ["open", "open"]
+        for path, more in (("snooze", {"for": "soon"}), ("snooze", {"for": "900d"}), ("decide", {"verdict": "x"})):
+            assert (await form(browser, f"/cases/1/{path}", "/cases/1", **more))[0] == 400
+        assert (await form(browser, "/queue/undo", undo="99"))[0] == 409
+        assert (await form(browser, "/cases/99/claim"))[0] == 404
+        assert (await browser.get("/cases/x")).status == 404
+
+    run(bank, steps)
+
+
+def test_who_is_here_for_the_first_time_is_told_what_to_do_until_they_have_answered(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        told = "Press <kbd>F</kbd> for fraud"
+        assert told in (await browser.get("/queue")).body.decode()
+        await form(browser, "/cases/1/claim")
+        assert told in (await browser.get("/queue")).body.decode()
+        await form(browser, "/cases/1/decide", verdict="fraud")
+        assert told not in (await browser.get("/queue")).body.decode()
+
+    run(bank, steps)
+
+
+def test_cases_of_nobody_are_refused_and_those_of_a_user_without_any_are_none(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        with asks.service.desk.store.look() as look:
+            (ann,) = look.users()
+        for path in ("/queue?assignee={}", "/api/v1/cases?assignee={}"):
+            found = await browser.get(path.format("xx"))
+            assert (found.status, b"is nobody here" in found.body) == (400, True)
+            assert (await browser.get(path.format(ann.id))).status == 200
+        assert (await browser.get("/queue?assignee=me")).status == 200
+        assert (await browser.get("/queue?assignee=free")).status == 200
+
+    run(bank, steps)
+
+
+@pytest.mark.parametrize(
+    ("pace", "is_told"), [((0.0, 0.0), False), ((0.0, 0.4), False), ((2.0, 2.0), False), ((1.0, 3.0), True)]
+)
+def test_that_more_comes_than_is_closed_is_said_only_where_its_figures_say_so(bank, monkeypatch, pace, is_told):
+    whole = reading.capacity
+
+    def paced(*given: Any) -> reading.Capacity:
+        return dataclasses.replace(whole(*given), pace=pace, clear_at_ms=None)
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        monkeypatch.setattr(reading, "capacity", paced)
+        body = (await browser.get("/queue")).body.decode()
+        assert ("More comes than is closed" in body) is is_told
+        assert ("3 against 1 an hour" in body) is is_told
+
+    run(bank, steps)
+
+
+def test_who_comes_second_sees_who_was_first_and_what_it_is_now(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        tag = (await browser.get("/api/v1/cases/1")).json()["tag"]
+        assert (await form(browser, "/cases/1/decide", verdict="fraud", tag=tag))[0] == 303
+        status, _, body = await form(browser, "/cases/1/decide", verdict="genuine", tag=tag)
+        assert status == 409
+        assert "ann decided case 1 as fraud" in body
+        assert "Nothing of yours was saved" in body
+        status, _, body = await form(browser, "/queue/bulk", action="genuine", **{"case-1": tag, "case-2": ""})
+        assert status == 409
+        assert "1 case was not changed" in body
+        assert (await browser.get("/api/v1/cases/2")).json()["verdict"] == "genuine"
+
+    run(bank, steps)
+
+
+def test_of_a_case_that_nobody_changed_nobody_is_named_and_no_time(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        headers = {
+            "x-csrf-token": await browser.csrf(),
+            "content-type": "application/json",
+            "accept": "application/json",
+            "if-match": '"9.1"',
+        }
+        found = await browser.send("POST", "/api/v1/cases/1/decide", b'{"verdict": "fraud"}', headers)
+        said = found.json()
+        assert (found.status, said["title"]) == (409, "The case is not as it was read")
+        assert said["detail"].startswith("case 1 is not as it was read;")
+        assert (said["by"], said["at"], said["saved"]) == (None, None, False)
+        status, _, body = await form(browser, "/cases/1/decide", verdict="fraud", tag="9.1")
+        assert status == 409
+        assert "Case 1 is not as it was read. Nothing of yours was saved." in body
+        assert "1970" not in body
+
+    run(bank, steps)
+
+
+def test_what_is_not_there_is_named_by_what_it_is(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        json = "application/json"
+        headers = {"x-csrf-token": await browser.csrf(), "content-type": json, "accept": json}
+        foreign = b'{"verdict": "fraud", "event": "payment/p-99"}'
+        for method, path, body, kind in (
+            ("DELETE", "/api/v1/views/mine", b"", "view"),
+            ("GET", "/api/v1/cases/1/files/99", b"", "file"),
+            ("GET", "/api/v1/cases/1/files/x", b"", "file"),
+            ("POST", "/api/v1/cases/1/decide", foreign, "event"),
+            ("GET", "/api/v1/cases/99", b"", "case"),
+            ("GET", "/api/v1/cases/99/files/1", b"", "file"),
+            ("POST", "/api/v1/cases/99/decide", foreign, "case"),
+        ):
+            found = await browser.send(method, path, body, headers)
+            said = found.json()
+            assert (found.status, said["type"].rpartition("/")[2]) == (404, f"no-{kind}"), path
+            assert said["title"] == f"There is no such {kind}"
+
+    run(bank, steps)
+
+
+def test_who_may_only_look_sees_no_button_and_is_refused(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        desk, here = asks.service.desk, asks.service.project.who
+        user = await asyncio.to_thread(users.add, desk, here, "vera", Role.VIEWER)
+        link = await asyncio.to_thread(links.for_password, desk, here, user.name)
+        other = Browser(asks)
+        assert (await other.post(link, {"password": PASSWORD, "again": PASSWORD})).status == 303
+        for path in ("/queue", "/cases/1", "/queue/peek/1"):
+            found = await other.get(path)
+            assert found.status == 200
+            assert b'value="fraud"' not in found.body.replace(b'<option value="fraud">', b"")
+            assert b"Claim next" not in found.body
+        for path in ("/cases/1/decide", "/cases/1/note", "/queue/claim-next", "/queue/bulk", "/queue/undo"):
+            sent = await other.post(path, {"csrf": await other.csrf(), "verdict": "fraud"})
+            assert sent.status == 403
+        assert (await other.post("/queue/views", {"csrf": await other.csrf(), "name": "Mine too"})).status == 303
+
+    run(bank, steps)
+
+
+def test_a_rule_is_silenced_for_whom_a_case_is_about_and_speaks_for_others(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        async def outcome(id_: str, card: str) -> str:
+            csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+            given = msgspec.json.encode({**PAYMENT, "payment_id": id_, "card": card})
+            return str((await browser.send("POST", "/api/v1/events/payment", given, csrf)).json()["outcome"])
+
+        first = (await browser.get("/api/v1/cases/1")).json()["key"]
+        given = {"rule": "any_payment", "for": "7d", "text": "a wedding <b>"}
+        for wrong in ({"rule": "no_such"}, {"for": "soon"}, {"text": " "}):
+            assert (await form(browser, "/cases/1/silence", "/cases/1", **{**given, **wrong}))[0] == 400
+        assert await outcome("p-10", first) == "review"
+        assert (await form(browser, "/cases/1/silence", "/cases/1", **given))[:2] == (303, "/cases/1")
+        assert await outcome("p-11", first) == "approve"
+        assert await outcome("p-12", "another") == "review"
+        shown = (await browser.get("/cases/1")).body.decode()
+        assert "silent for this card until" in shown
+        assert "says ann: a wedding &lt;b&gt;" in shown
+        assert (await browser.get("/api/v1/decisions/payment/p-11/replay")).json()["match"]
+        (row,) = [one for one in rows_of(asks.service.desk.store) if one.action == "rule.silence"]
+        assert (row.name, row.subject) == ("ann", "rule any_payment")
+        by_hand = bank / "lists" / "silence.any_payment.csv"
+        endless = re.sub(r"20[^,]*Z\n", "\n", by_hand.read_text(encoding="utf-8"))
+        by_hand.write_text(endless, encoding="utf-8")
+        asks.service.project.reload()
+        assert "silent for this card for good" in (await browser.get("/cases/1")).body.decode()
+        assert '<p class="small second">for good, says' in (await browser.get("/rules/any_payment")).body.decode()
+
+    run(bank, steps)
+
+
+def test_a_silence_is_ended_from_its_case_over_http_and_from_its_rule_and_the_rule_speaks_again(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        numbers = iter(range(10, 20))
+
+        async def outcome(card: str) -> str:
+            csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+            number = next(numbers)  # the day, too: many of one hour are another rule's
+            own = {"payment_id": f"p-{number}", "paid_at": f"2026-01-{number}T08:30:00Z", "card": card}
+            given = msgspec.json.encode({**PAYMENT, **own})
+            return str((await browser.send("POST", "/api/v1/events/payment", given, csrf)).json()["outcome"])
+
+        async def ended(rule: str) -> int:
+            csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+            body = msgspec.json.encode({"rule": rule})
+            return (await browser.send("POST", "/api/v1/cases/1/end-silence", body, csrf)).status
+
+        key = (await browser.get("/api/v1/cases/1")).json()["key"]
+        silent = {"rule": "any_payment", "for": "7d", "text": "a wedding"}
+        lists = "/lists/silence.any_payment"
+        for end in (
+            lambda: form(browser, "/cases/1/end-silence", "/cases/1", rule="any_payment"),
+            lambda: ended("any_payment"),
+            lambda: form(browser, f"{lists}/out", "/rules/any_payment", value=key, back="/rules/any_payment"),
+        ):
+            assert (await form(browser, "/cases/1/silence", "/cases/1", **silent))[0] == 303
+            assert await outcome(key) == "approve"
+            assert ">End silence</button>" in (await browser.get("/cases/1")).body.decode()
+            assert ">End silence</button>" in (await browser.get("/rules/any_payment")).body.decode()
+            await end()
+            assert await outcome(key) == "review"
+            assert ">End silence</button>" not in (await browser.get("/cases/1")).body.decode()
+            assert ">Silent for</h2>" not in (await browser.get("/rules/any_payment")).body.decode()
+        assert await ended("any_payment") == await ended("no_such") == 400
+        assert (await form(browser, lists, lists, value="c-9", note="for ever", expires_at=""))[0] == 422
+        done = [row["what"] for row in (await browser.get("/api/v1/cases/1")).json()["history"]]
+        assert done == ["silenced", "silence_ended", "silenced", "silence_ended", "silenced"]
+        acts = [row.action for row in rows_of(asks.service.desk.store)]
+        assert (acts.count("rule.silence_end"), acts.count("list.change")) == (2, 1)
+
+    run(bank, steps)
+
+
+def test_a_silence_that_is_long_in_coming_into_force_stands_in_its_case_all_the_same(bank, monkeypatch):
+    async def late(*_: object) -> list[msgspec.Raw]:
+        raise TransientError("whoever leads the log has not come to this")
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        monkeypatch.setattr(asks.service, "asked_of_log", late)
+        given = {"rule": "any_payment", "for": "7d", "text": "a wedding"}
+        for path in ("/cases/1/silence", "/cases/1/end-silence"):
+            status, _, page = await form(browser, path, "/cases/1", **given)
+            assert (status, "not in force yet.</b> whoever leads the log has not come to this" in page) == (200, True)
+        headers = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+        until = time_text(asks.service.project.now_ms() + DAY_MS)
+        body = msgspec.json.encode({"rule": "any_payment", "until": until, "text": "a wedding"})
+        said = (await browser.send("POST", "/api/v1/cases/1/silence", body, headers)).json()
+        assert (said["in_force"], said["why_not"]) == (False, "whoever leads the log has not come to this")
+        done = [row["what"] for row in (await browser.get("/api/v1/cases/1")).json()["history"]]
+        assert done == ["silenced", "silence_ended", "silenced"]
+
+    run(bank, steps)
+
+
+def test_a_silence_that_cannot_be_recorded_is_not_written(bank, monkeypatch):
+    def change(*_: object) -> None:
+        raise LogBusyError("another process holds it", "a backup")
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+        given = {"rule": "any_payment", "until": time_text(asks.service.project.now_ms() + DAY_MS), "text": "a wedding"}
+        with monkeypatch.context() as held:
+            held.setattr(SqlPeople, "change_beside", change)
+            path = "/api/v1/cases/1/silence"
+            assert (await browser.send("POST", path, msgspec.json.encode(given), csrf)).status == 503
+        assert asks.service.project.silences() == []
+        assert (await browser.get("/api/v1/cases/1")).json()["history"] == []
+
+    run(bank, steps)
+
+
+def test_cases_that_open_are_told_to_who_looks_at_the_queue_as_its_filter_finds_them(bank, monkeypatch):
+    monkeypatch.setattr(queue, "EVERY_S", 0.01)
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        async def post(number: int) -> None:
+            csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+            given = msgspec.json.encode({**PAYMENT, "payment_id": f"p-{number}", "card": f"c-{number}"})
+            await browser.send("POST", "/api/v1/events/payment", given, csrf)
+
+        assert 'data-news="/queue/stream?after=3"' in (await browser.get("/queue")).body.decode()
+        whole = Listener(asks, browser, "/queue/stream", "after=3")
+        filtered = Listener(asks, browser, "/queue/stream", "key=c-8&after=3")
+        for number in (7, 8):
+            await post(number)
+            await whole.until(lambda number=number: whole.told("cases")[-1:] == [{"new": number - 6}])
+        await filtered.until(lambda: bool(filtered.told("cases")))
+        assert filtered.told("cases") == [{"new": 1}]
+        csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+        await browser.send("POST", "/api/v1/cases/5/decide", b'{"verdict": "genuine"}', csrf)
+        await whole.until(lambda: whole.told("cases")[-1:] == [{"new": 1}])
+        for one in (whole, filtered):
+            await one.leave()
+        for query in ("state=opn", "min_stake=much&after=3"):
+            assert (await browser.get(f"/queue/stream?{query}")).status == 400
+        assert asks.service.streams.count == 0
+
+    run(bank, steps)
+
+
+@pytest.mark.parametrize(("outcome", "says"), [("approve", "nothing"), ("review", "no amount"), ("", "no amount")])
+def test_a_case_whose_money_has_gone_has_nothing_at_stake_and_others_have_no_amount(outcome, says):
+    case = Case(1, b"", "card", "c-1", 0, 0, outcome=outcome)
+
+    assert Line(case, None, 0, 0.0, "", is_held=False, is_own_look=False).without_stake == says
+
+
+def test_where_somebody_is_keeps_what_is_a_filter_and_nothing_else():
+    here = where_of({"state": "closed", "cursor": "x", "row": "7", "evil": "//x", "rule": ""})
+
+    assert here.query == "state=closed&row=7"
+    assert here.case(3) == "/cases/3?state=closed&row=7"
+    assert where_from({"filter": here.filter, "row": "-1"}).queue == "/queue?state=closed"
+    assert where_of({"row": "9999"}).row == 0
+
+
+def test_everything_that_is_done_with_a_case_is_answered_as_the_document_says(bank):
+    later = time_text(time.time_ns() // 1_000_000 + DAY_MS)
+    wanted = (  # each answer is held against the document by `Asker`
+        ("POST", "cases/1/claim", {}),
+        ("POST", "cases/1/release", {}),
+        ("POST", "cases/claim-next", {}),
+        ("POST", "cases/1/assign", {"to": "ann"}),
+        ("POST", "cases/1/note", {"text": "called them"}),
+        ("POST", "cases/1/escalate", {"text": "hard"}),
+        ("POST", "cases/1/snooze", {"until": later}),
+        ("POST", "cases/1/undo", {"undo": 1}),
+        ("POST", "cases/1/decide", {"verdict": "genuine"}),
+        ("POST", "cases/1/reopen", {"text": "again"}),
+        ("POST", "cases/bulk", {"action": "snooze", "cases": [{"id": 2}, {"id": 99}], "until": later}),
+        ("POST", "cases/undo", {"undo": 3}),
+        ("GET", "cases/1", None),
+        ("GET", "capacity", None),
+        ("PUT", "views/mine", {"query": "state=open"}),
+        ("GET", "views", None),
+        ("DELETE", "views/mine", None),
+        ("GET", "records", None),
+    )
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+        for method, path, body in wanted:
+            sent = b"" if body is None else msgspec.json.encode(body)
+            found = await browser.send(method, f"/api/v1/{path}", sent, csrf)
+            assert found.status == 200, (path, found.body)
+        attached = await browser.send(
+            "POST", "/api/v1/cases/1/attach?name=a.txt", b"seen", {**csrf, "content-type": "text/plain"}
+        )
+        assert attached.status == 200
+        assert (await browser.get(f"/api/v1/cases/1/files/{attached.json()['file']}")).body == b"seen"
+
+    run(bank, steps)

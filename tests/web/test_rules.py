@@ -1,0 +1,649 @@
+"""Rules on pages and over HTTP: from a draft with a mistake to being in force, by whom, and the way back."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from shroff.adapters.people.sql import SqlPeople
+from shroff.app import project as app
+from shroff.config import TEMPLATE_FOLDER
+from shroff.errors import LogBusyError
+from shroff.explain import hit_records
+from shroff.people import links, users
+from shroff.people.access import Role
+from shroff.people.store import Wanted, rows_of
+from shroff.rules.texts import in_shadow
+from shroff.web.api.rules import rule_looks
+from shroff.web.http.gate import gate_of
+from tests.support.served import ME
+from tests.support.webs import Answered, Asker, Browser, asker, owned
+
+pytestmark = pytest.mark.slow
+
+TEMPLATE = TEMPLATE_FOLDER / "payments"
+PASSWORD = "correct horse battery"
+RULE = "- id: dear_one\n  on: payment\n  by: card\n  when: this.amount > 500\n  effect: review\n"
+DRAFT = "/api/v1/rules/dear_one/draft"
+NEW = {"if-none-match": "*"}
+Steps = Callable[[Asker], Awaitable[None]]
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Path:
+    shutil.copytree(TEMPLATE, tmp_path / "bank")
+    return tmp_path / "bank"
+
+
+def run(folder: Path, steps: Steps) -> None:
+    async def whole() -> None:
+        async with asker(folder) as asks:
+            await steps(asks)
+
+    asyncio.run(whole())
+
+
+def payment(number: int, amount: str) -> dict[str, object]:
+    return {
+        "payment_id": f"p-{number}",
+        "paid_at": f"2026-01-05T08:{number:02}:00Z",
+        "card": f"c-{number}",
+        "merchant": "m-1",
+        "terminal": "t-1",
+        "amount": amount,
+        "country": "DE",
+        "channel": "pos",
+    }
+
+
+async def outcome(asks: Asker, number: int, amount: str = "600.00") -> Any:
+    """The outcome of a payment, and the rules that hit in shadow."""
+    found = (await asks.ask("POST", "/api/v1/events/payment", payment(number, amount))).json()
+    return found["outcome"], found["rules"], found["shadow_rules"]
+
+
+async def written(asks: Asker, text: str = RULE, path: str = DRAFT, key: str = "author") -> dict[str, str]:
+    """Write a draft; gives what names its text."""
+    before = await asks.ask("GET", path)
+    headers = {"if-match": before.headers["etag"]} if before.status == 200 else NEW
+    put = await asks.ask("PUT", path, {"text": text}, headers=headers, key=key)
+    assert put.status == 200, put.body
+    return {"etag": put.json()["etag"]}
+
+
+def acts(asks: Asker) -> list[tuple[str, str]]:
+    rows = rows_of(asks.service.desk.store, Wanted(subject="rule dear_one"))
+    return [(row.name, row.action) for row in rows]
+
+
+# ---- the way of a rule
+
+
+def test_a_rule_goes_from_a_typo_to_being_in_force_and_back(bank):
+    async def steps(asks: Asker) -> None:
+        typo = RULE.replace("amount", "amuont")
+        checked = (await asks.ask("POST", f"{DRAFT}/check", {"text": typo})).json()
+        (mistake,) = checked["mistakes"]
+
+        assert checked["ok"] is False
+        assert (mistake["line"], mistake["column"], mistake["length"]) == (4, 9, len("this.amuont"))
+        assert mistake["instead"] == "this.amount"
+
+        which = await written(asks, typo)
+        refused = await asks.ask("POST", f"{DRAFT}/activate", which)
+        assert refused.status == 422
+        assert refused.json()["errors"][0]["line"] == 4
+
+        which = await written(asks)
+        assert (await outcome(asks, 1))[0] == "approve"
+        shadowed = await asks.ask("POST", f"{DRAFT}/shadow", {**which, "file": "dear.yaml"})
+        assert shadowed.json() == {"file": "dear.yaml", "in_force": True, "why_not": None}
+        assert await outcome(asks, 2) == ("approve", [], ["dear_one"])
+        assert "shadow: true" in (bank / "rules" / "dear.yaml").read_text(encoding="utf-8")
+
+        assert (await asks.ask("POST", f"{DRAFT}/activate", which)).json()["in_force"] is True
+        assert (await outcome(asks, 3))[:2] == ("review", ["dear_one"])
+        assert (bank / "rules" / "dear.yaml").read_text(encoding="utf-8") == RULE
+        assert (await asks.ask("GET", DRAFT)).status == 404
+
+        versions = (await asks.ask("GET", "/api/v1/rules/dear_one/history")).json()["versions"]
+        assert [("shadow" in one["text"], one["by"]) for one in versions] == [(False, "admin"), (True, "admin")]
+        back = {"seq": versions[1]["seq"], "reason": "too many reviews"}
+        assert (await asks.ask("POST", "/api/v1/rules/dear_one/back", back)).json()["in_force"] is True
+        assert (await outcome(asks, 4))[0] == "approve"
+        off = {"seq": 0, "reason": "not wanted"}
+        assert (await asks.ask("POST", "/api/v1/rules/dear_one/back", off)).status == 200
+        assert (await outcome(asks, 5)) == ("approve", [], [])
+        assert not (bank / "rules" / "dear.yaml").exists()
+        assert (await asks.ask("POST", "/api/v1/rules/dear_one/back", off)).status == 409
+        assert acts(asks) == [
+            ("author", "draft.write"),
+            ("author", "draft.write"),
+            ("admin", "rule.shadow"),
+            ("admin", "rule.activate"),
+            ("admin", "rule.back"),
+            ("admin", "rule.off"),
+        ]
+        record = (await asks.ask("GET", "/api/v1/rules/dear_one/record")).json()
+        assert record["state"] == "off"
+        assert (record["record"]["hits"], record["record"]["in_shadow"]) == (3, 2)
+        hits = (await asks.ask("GET", "/api/v1/rules/dear_one/hits?limit=2")).json()
+        assert [one["id"] for one in hits["hits"]] == ["p-4", "p-3"]
+        older = (await asks.ask("GET", f"/api/v1/rules/dear_one/hits?limit=2&cursor={hits['next']}")).json()
+        assert [(one["id"], one["money"], one["shadow"]) for one in older["hits"]] == [("p-2", "600.00", True)]
+
+    run(bank, steps)
+
+
+def test_a_change_runs_as_a_trial_beside_the_rule_that_is_in_force(bank):
+    (bank / "rules" / "dear.yaml").write_text(f"# all that is dear\n\n{RULE}", encoding="utf-8")
+
+    async def steps(asks: Asker) -> None:
+        file = bank / "rules" / "dear.yaml"
+        which = await written(asks, RULE.replace("500", "100"))
+        await asks.ask("POST", f"{DRAFT}/shadow", which)
+
+        assert await outcome(asks, 1, "200.00") == ("approve", [], ["dear_one_try1"])
+        assert await outcome(asks, 2) == ("review", ["dear_one"], ["dear_one_try1"])
+
+        which = await written(asks, RULE.replace("500", "50"))
+        await asks.ask("POST", f"{DRAFT}/shadow", which)
+        assert await outcome(asks, 3, "60.00") == ("approve", [], ["dear_one_try2"])
+        await asks.ask("POST", f"{DRAFT}/activate", which)
+        assert await outcome(asks, 4, "60.00") == ("review", ["dear_one"], [])
+        assert file.read_text(encoding="utf-8") == f"# all that is dear\n\n{RULE.replace('500', '50')}"
+
+        which = await written(asks, RULE)
+        await asks.ask("POST", f"{DRAFT}/shadow", which)
+        assert "dear_one_try3" in file.read_text(encoding="utf-8")
+        dropped = await asks.ask("DELETE", DRAFT, headers={"if-match": f'"{which["etag"]}"'})
+        assert dropped.status == 200
+        assert "_try" not in file.read_text(encoding="utf-8")
+
+    run(bank, steps)
+
+
+def test_a_failing_test_keeps_a_draft_from_going_on(bank):
+    tested = RULE + (
+        "  tests:\n    - name: dear\n      events:\n        - payment: { card: c1, at: 2026-01-05T10:00:00Z, "
+        "merchant: m1, amount: 400.00, country: DE, channel: pos }\n      hits: [true]\n"
+    )
+
+    async def steps(asks: Asker) -> None:
+        which = await written(asks, tested)
+        checked = (await asks.ask("POST", f"{DRAFT}/check", {"text": tested})).json()
+
+        assert checked["mistakes"] == []
+        assert [one["passed"] for one in checked["tests"]] == [False]
+        assert "expected hits [true], found [false]" in checked["tests"][0]["problem"]
+        assert checked["says"] == (
+            "When a payment comes with an amount that is above 500 EUR: send it to review, and flag its card."
+        )
+        assert (await asks.ask("POST", f"{DRAFT}/shadow", which)).status == 422
+
+    run(bank, steps)
+
+
+def test_nothing_of_somebody_else_is_overwritten(bank):
+    async def steps(asks: Asker) -> None:
+        first = await written(asks)
+        await written(asks, RULE.replace("500", "900"))
+        stale = await asks.ask("PUT", DRAFT, {"text": RULE}, headers={"if-match": f'"{first["etag"]}"'})
+
+        assert stale.status == 412
+        assert (await asks.ask("PUT", DRAFT, {"text": RULE}, headers=NEW)).status == 412
+        assert (await asks.ask("PUT", DRAFT, {"text": RULE})).status == 428
+        for step in ("shadow", "approve", "activate"):
+            assert (await asks.ask("POST", f"{DRAFT}/{step}", first, key="person")).status == 412
+        assert "900" in (await asks.ask("GET", DRAFT)).json()["text"]
+
+    run(bank, steps)
+
+
+@pytest.mark.parametrize("id_", ["Dear", "..%2Fx", "dear_try1", "a" * 300, "%2Fetc", "1a"])
+def test_an_id_that_cannot_be_one_is_no_file(bank, id_):
+    async def steps(asks: Asker) -> None:
+        put = await asks.ask("PUT", f"/api/v1/rules/{id_}/draft", {"text": RULE}, headers=NEW)
+
+        assert put.status == 400
+        assert not (bank / "drafts").exists()
+
+    run(bank, steps)
+
+
+def test_readers_read_and_do_no_more(bank):
+    async def steps(asks: Asker) -> None:
+        which = await written(asks)
+
+        for role in ("viewer", "analyst"):
+            assert (await asks.ask("GET", DRAFT, key=role)).status == 200
+            assert (await asks.ask("POST", f"{DRAFT}/check", {"text": RULE}, key=role)).status == 200
+            for path in (f"{DRAFT}/shadow", f"{DRAFT}/approve", f"{DRAFT}/activate", "/api/v1/rules/x/back"):
+                assert (await asks.ask("POST", path, which, key=role)).status == 403
+            assert (await asks.ask("PUT", DRAFT, {"text": ""}, headers=NEW, key=role)).status == 403
+        assert (await asks.ask("GET", "/api/v1/names", key="viewer")).json()["names"][0].keys() == {
+            "name",
+            "type",
+            "says",
+        }
+
+    run(bank, steps)
+
+
+def test_what_cannot_be_recorded_is_not_put_in_force(bank, monkeypatch):
+    async def steps(asks: Asker) -> None:
+        which = await written(asks)
+
+        def change(*_: object) -> None:
+            raise LogBusyError("another process holds it", "a backup")
+
+        with monkeypatch.context() as held:
+            held.setattr(SqlPeople, "change", change)
+            for step in ("shadow", "activate"):
+                assert (await asks.ask("POST", f"{DRAFT}/{step}", which)).status == 503
+            assert (await asks.ask("PUT", "/api/v1/rules/dear.yaml", {"text": RULE}, headers=NEW)).status == 503
+        assert not (bank / "rules" / "dear_one.yaml").exists()
+        assert not (bank / "rules" / "dear.yaml").exists()
+        assert (await asks.ask("POST", f"{DRAFT}/activate", which)).json()["in_force"] is True
+
+    run(bank, steps)
+
+
+def test_where_a_second_person_approves_nobody_puts_their_own_in_force(bank):
+    with (bank / "shroff.yaml").open("a", encoding="utf-8") as file:
+        file.write("second_person: [rules]\n")
+
+    async def steps(asks: Asker) -> None:
+        nobodys = await asks.ask("PUT", DRAFT, {"text": RULE}, headers=NEW, key="author")
+        which = await written(asks, key="another")
+        by_file = await asks.ask("PUT", "/api/v1/rules/dear.yaml", {"text": RULE}, headers=NEW)
+
+        assert (nobodys.status, b"no user of the service made this key" in nobodys.body) == (403, True)
+        assert by_file.status == 409
+        assert (await asks.ask("POST", f"{DRAFT}/shadow", which, key="another")).status == 200
+        assert (await asks.ask("POST", f"{DRAFT}/activate", which, key="another")).status == 403
+        assert (await asks.ask("POST", f"{DRAFT}/approve", which, key="another")).status == 403
+        assert (await asks.ask("POST", f"{DRAFT}/approve", which)).status == 403, "a key is no second person"
+        approved = await asks.ask("POST", f"{DRAFT}/approve", which, key="person")
+        assert approved.json()["approved_by"] == "ann"
+
+        which = await written(asks, RULE.replace("500", "501"), key="another")
+        assert (await asks.ask("POST", f"{DRAFT}/activate", which, key="another")).status == 403
+        assert (await asks.ask("POST", f"{DRAFT}/approve", which, key="person")).status == 200
+        assert (await asks.ask("POST", f"{DRAFT}/activate", which, key="another")).json()["in_force"] is True
+        assert (await outcome(asks, 1, "500.50"))[0] == "approve"
+        assert (await outcome(asks, 2, "501.50"))[0] == "review"
+
+        off = {"seq": 0, "reason": "too many"}
+        back = "/api/v1/rules/dear_one/back"
+        assert (await asks.ask("POST", back, off, key="author")).status == 403, "nobody knows whose key it is"
+        for key in ("another", "another"):
+            waits = await asks.ask("POST", back, off, key=key)
+            assert (waits.status, waits.json()["in_force"]) == (200, False)
+            assert "a second person approves this here" in waits.json()["why_not"]
+        (asked,) = (await asks.ask("GET", "/api/v1/rules/dear_one/record")).json()["asked"]
+        assert (asked["by"], asked["says"]) == ("ben", "take it out: too many")
+        assert (await outcome(asks, 3, "501.50"))[0] == "review"
+        assert (await asks.ask("POST", back, off, key="person")).json()["in_force"] is True
+        assert (await outcome(asks, 4, "501.50"))[0] == "approve"
+        assert (await asks.ask("GET", "/api/v1/rules/dear_one/record")).json()["asked"] == []
+        done = [one for one in acts(asks) if one[1] in {"change.ask", "rule.off"}]
+        assert sorted(done) == [("ann", "rule.off"), ("ben", "change.ask"), ("ben", "change.ask")]
+
+    run(bank, steps)
+
+
+def test_whoever_made_a_key_approves_nothing_that_it_wrote(bank):
+    with (bank / "shroff.yaml").open("a", encoding="utf-8") as file:
+        file.write("second_person: [rules]\n")
+
+    async def steps(asks: Asker) -> None:
+        gate: Any = asks.service.gate
+        gate.known["cem"] = await owned(asks, "author", "cem")
+        which = await written(asks)
+
+        assert (await asks.ask("POST", f"{DRAFT}/approve", which, key="cem")).status == 403
+        assert (await asks.ask("POST", f"{DRAFT}/approve", which, key="person")).status == 200
+
+    run(bank, steps)
+
+
+def test_labels_make_the_precision_of_a_rule(bank):
+    (bank / "rules" / "dear.yaml").write_text(RULE, encoding="utf-8")
+
+    async def steps(asks: Asker) -> None:
+        for number in range(1, 5):
+            await outcome(asks, number)
+        label = {"event": "payment/p-1", "verdict": "fraud", "source": "chargeback", "known_at": "2026-01-06T00:00:00Z"}
+        await asks.ask("POST", "/api/v1/labels", label)
+        young = (await asks.ask("GET", "/api/v1/rules/dear_one/record")).json()["record"]
+        assert (young["fraud"], young["immature"], young["precision"]) == (1, 3, 1.0)
+
+        late = payment(9, "1.00") | {"paid_at": "2026-02-20T00:00:00Z"}
+        await asks.ask("POST", "/api/v1/events/payment", late)
+        await asks.ask("POST", "/api/v1/labels", label | {"verdict": "unclear", "event": "payment/p-2"})
+        weaker = label | {"verdict": "genuine", "source": "customer", "known_at": "2026-01-09T00:00:00Z"}
+        await asks.ask("POST", "/api/v1/labels", weaker)
+        found = (await asks.ask("GET", "/api/v1/rules/dear_one/record")).json()["record"]
+
+        assert (found["hits"], found["fraud"], found["genuine"], found["unclear"]) == (4, 1, 2, 1)
+        assert found["precision"] == round(1 / 3, 4)
+        assert (found["money"], found["fraud_money"]) == ("2400.00", "600.00")
+        files = (await asks.ask("GET", "/api/v1/rules")).json()["files"]
+        (listed,) = [rule for one in files for rule in one["rules"] if rule["id"] == "dear_one"]
+        assert {name: listed[name] for name in ("hits", "fraud", "genuine", "precision")} == {
+            name: found[name] for name in ("hits", "fraud", "genuine", "precision")
+        }
+
+    run(bank, steps)
+
+
+# ---- backtests
+
+
+async def done(asks: Asker, id_: str) -> Any:
+    for _ in range(1_200):
+        found = (await asks.ask("GET", f"/api/v1/backtests/{id_}")).json()
+        if found["state"] in {"done", "failed"}:
+            return found
+        await asyncio.sleep(0.05)
+    raise AssertionError(found)
+
+
+def test_a_backtest_goes_on_by_itself_and_is_kept(bank):
+    async def steps(asks: Asker) -> None:
+        for number in range(1, 4):
+            await outcome(asks, number)
+        which = await written(asks)
+        begun = await asks.ask("POST", "/api/v1/backtests", {"rule": "dear_one", "wait": False})
+        found = await done(asks, begun.json()["id"])
+
+        assert begun.status == 202
+        kept = [row.after for row in rows_of(asks.service.desk.store) if row.action == "backtest.begin"]
+        assert [msgspec.json.decode(after)["backtest"] for after in kept] == [found["id"]]
+        assert begun.headers["location"] == f"/api/v1/backtests/{found['id']}"
+        assert (found["state"], found["etag"]) == ("done", which["etag"])
+        assert found["report"]["changed"] == 3
+        assert [one["id"] for one in (await asks.ask("GET", "/api/v1/backtests")).json()["backtests"]] == [found["id"]]
+
+        await written(asks, RULE.replace("amount", "amuont"))
+        broken = await asks.ask("POST", "/api/v1/backtests", {"rule": "dear_one", "wait": False})
+        failed = await done(asks, broken.json()["id"])
+        assert failed["state"] == "failed"
+        assert "this.amuont" in failed["why_not"]
+        assert (await asks.ask("GET", "/api/v1/backtests/..%2F..%2Fshroff")).status == 404
+        assert (await asks.ask("POST", "/api/v1/backtests", {"rule": "nobody"})).status == 404
+
+    run(bank, steps)
+
+
+# ---- pages
+
+
+@asynccontextmanager
+async def signed_in(folder: Path) -> AsyncIterator[Browser]:
+    async with asker(folder, gate=gate_of) as asks:
+        browser = Browser(asks)
+        link = await asyncio.to_thread(links.first, asks.service.desk, asks.service.project.who)
+        assert link is not None
+        await browser.post(link, {"name": "ann", "password": PASSWORD, "again": PASSWORD})
+        yield browser
+
+
+async def sent(browser: Browser, path: str, **form: str) -> Answered:
+    return await browser.post(path, {"csrf": await browser.csrf(), **form})
+
+
+def tag_in(body: bytes) -> str:
+    found = re.search(r'name="tag" value="([0-9a-f]*)"', body.decode())
+    assert found is not None
+    return found[1]
+
+
+def test_a_rule_is_written_mended_and_put_in_force_without_scripts(bank):
+    evil = RULE.replace("  effect", '  reason: "<script>alert(1)</script>{this.merchant}"\n  effect')
+
+    async def steps() -> None:
+        async with signed_in(bank) as browser:
+            started = await sent(browser, "/rules", rule="dear_one")
+            page = await browser.get(started.headers["location"])
+            assert started.headers["location"] == "/rules/dear_one/draft"
+            assert b"- id: dear_one" in page.body
+
+            typo = evil.replace("amount", "amuont")
+            await sent(browser, "/rules/dear_one/draft", text=typo.replace("\n", "\r\n"), tag="")
+            assert b"It was never in force." in (await browser.get("/rules/dear_one")).body
+            page = await browser.get("/rules/dear_one/draft")
+            assert b"Line 4, column 9:" in page.body
+            assert b"Did you mean " in page.body
+            assert b"<script>alert" not in page.body
+            early = await sent(browser, "/rules/dear_one/draft/activate", tag=tag_in(page.body))
+            assert early.status == 422
+            assert b"Mend them first." in early.body
+
+            await sent(browser, "/rules/dear_one/draft", text=evil, tag=tag_in(page.body))
+            stale = await sent(browser, "/rules/dear_one/draft", text="mine", tag=tag_in(page.body))
+            assert stale.status == 412
+            assert b"ann changed this draft meanwhile" in stale.body
+            page = await browser.get("/rules/dear_one/draft")
+            for step in ("shadow", "activate"):
+                moved = await sent(browser, f"/rules/dear_one/draft/{step}", tag=tag_in(page.body), file="dear.yaml")
+                assert moved.status == 303, moved.body
+            assert (bank / "rules" / "dear.yaml").read_text(encoding="utf-8") == evil
+
+            shown = await browser.get("/rules/dear_one")
+            assert b"active" in shown.body
+            assert b"the file that lies in the project." in shown.body
+            without = await sent(browser, "/rules/dear_one/back", seq="0", reason=" ")
+            assert without.status == 422
+            assert b"A reason is missing" in without.body
+            gone = await sent(browser, "/rules/dear_one/back", seq="0", reason="<b>no</b>")
+            assert gone.status == 303
+            assert b"&lt;b&gt;no&lt;/b&gt;" in (await browser.get("/rules/dear_one")).body
+            assert b"dear_one" not in (await browser.get("/rules")).body
+            assert b"dear_one" in (await browser.get("/rules?state=off")).body
+
+    asyncio.run(steps())
+
+
+def test_a_draft_is_held_against_what_activating_it_changes_and_nothing_is_claimed_of_what_is_not_saved(bank):
+    (bank / "rules" / "dear.yaml").write_text(RULE, encoding="utf-8")
+    quiet = in_shadow(RULE.replace("dear_one", "quiet_one"), shadow=True)
+    (bank / "rules" / "quiet.yaml").write_text(quiet, encoding="utf-8")
+
+    async def difference(browser: Browser, rule: str) -> str:
+        body = (await browser.get(f"/rules/{rule}/draft")).body.decode()
+        return body.partition('id="diff"')[2].partition("</section>")[0]
+
+    async def steps() -> None:
+        async with signed_in(bank) as browser:
+            unsaved = await difference(browser, "dear_one")
+            assert "No difference." not in unsaved
+            assert "Nothing is saved yet." in unsaved
+
+            await sent(browser, "/rules/dear_one/draft", text=RULE, tag="")
+            assert "No difference." in await difference(browser, "dear_one")
+
+            changed = await difference(browser, "quiet_one")
+            assert "shadow" in changed
+            assert "No difference." not in changed
+
+    asyncio.run(steps())
+
+
+def test_who_may_only_read_is_shown_rules_and_no_way_to_change_them(bank):
+    (bank / "rules" / "dear.yaml").write_text(RULE, encoding="utf-8")
+    with app.open_exactly(bank).people() as desk:
+        users.add(desk, ME, "vera", Role.VIEWER, password=PASSWORD)
+
+    async def steps() -> None:
+        async with asker(bank, gate=gate_of) as asks:
+            browser = Browser(asks)
+            await browser.post("/login", {"name": "vera", "password": PASSWORD})
+            for path in ("/rules", "/rules/dear_one", "/rules/dear_one/hits", "/rules/dear_one/draft", "/backtests"):
+                page = await browser.get(path)
+                assert page.status == 200
+                assert page.body.count(b'method="post"') == path.endswith("draft")  # the text alone, and no button
+            assert (await sent(browser, "/rules/dear_one/draft", text="x", tag="")).status == 403
+            assert (await sent(browser, "/backtests", of="now")).status == 403
+            assert (await browser.get("/rules/nobody")).status == 404
+            assert (await browser.get("/backtests/nobody")).status == 404
+
+    asyncio.run(steps())
+
+
+def test_an_earlier_version_is_judged_against_what_was_decided(bank):
+    (bank / "rules" / "dear.yaml").write_text(RULE, encoding="utf-8")
+
+    async def steps() -> None:
+        async with signed_in(bank) as browser:
+            key = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+            await browser.send("POST", "/api/v1/events/payment", encoded(payment(1, "600.00")), key)
+            await sent(browser, "/rules/dear_one/back", seq="0", reason="to see")
+            await browser.send("POST", "/api/v1/events/payment", encoded(payment(2, "600.00")), key)
+            page = await browser.get("/rules/dear_one")
+            of = re.search(r"/backtests\?of=(version%20dear_one@\d+)", page.body.decode())
+            assert of is not None
+            begun = await sent(browser, "/backtests", of=of[1].replace("%20", " "))
+            page = await browser.get(begun.headers["location"])
+            for _ in range(1_200):
+                if b"data-progress" not in page.body:
+                    break
+                await asyncio.sleep(0.05)
+                page = await browser.get(begun.headers["location"])
+            assert b"/decisions/payment/p-2" in page.body
+            assert b"/decisions/payment/p-1" not in page.body
+
+    asyncio.run(steps())
+
+
+def test_a_backtest_is_begun_watched_and_shown(bank):
+    async def steps() -> None:
+        async with signed_in(bank) as browser:
+            assert b"None yet" in (await browser.get("/backtests")).body
+            for number in range(1, 4):
+                body = payment(number, "600.00")
+                key = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+                assert (await browser.send("POST", "/api/v1/events/payment", encoded(body), key)).status == 200
+            await sent(browser, "/rules/dear_one/draft", text=RULE, tag="")
+            begun = await sent(browser, "/backtests", of="draft dear_one", **{"from": "2026-01-05"})
+            path = begun.headers["location"]
+            page = await browser.get(path)
+            for _ in range(1_200):
+                if b"data-progress" not in page.body:
+                    break
+                await asyncio.sleep(0.05)
+                page = await browser.get(path)
+
+            assert b"From old outcome to new" in page.body
+            assert b"1,800.00" in page.body
+            assert b"/decisions/payment/p-1" in page.body
+            assert b"/rules/dear_one" in page.body
+            assert path.encode() in (await browser.get("/rules/dear_one/draft")).body
+            assert (await sent(browser, "/backtests", of="draft nobody")).status == 422
+            assert (await sent(browser, "/backtests", of="now", to="2026-13-01")).status == 422
+
+    asyncio.run(steps())
+
+
+def encoded(body: object) -> bytes:
+    import msgspec
+
+    return msgspec.json.encode(body)
+
+
+def test_rules_in_braces_are_shown_and_left_alone(bank):
+    braced = "[{ id: dear_one, on: payment, by: card, when: this.amount > 500, effect: review }]\n"
+    (bank / "rules" / "dear.yaml").write_text(braced, encoding="utf-8")
+    (bank / "rules" / "near.yaml").write_text(f"- {braced[1:-2].replace('dear', 'near')}\n", encoding="utf-8")
+
+    async def steps() -> None:
+        async with signed_in(bank) as browser:
+            assert b"near_one" in (await browser.get("/rules")).body
+            for id_ in ("dear_one", "near_one"):
+                assert b"active" in (await browser.get(f"/rules/{id_}")).body
+                assert (await browser.get(f"/rules/{id_}/draft")).status == 200
+                text = RULE.replace("dear", id_.partition("_")[0])
+                await sent(browser, f"/rules/{id_}/draft", text=text, tag="")
+                page = await browser.get(f"/rules/{id_}/draft")
+                moved = await sent(browser, f"/rules/{id_}/draft/activate", tag=tag_in(page.body), file="dear.yaml")
+                assert (id_, moved.status) in {("dear_one", 422), ("near_one", 303)}
+            assert (bank / "rules" / "dear.yaml").read_text(encoding="utf-8") == braced
+
+    asyncio.run(steps())
+
+
+def test_what_is_no_text_is_refused(bank):
+    async def steps(asks: Asker) -> None:
+        for body in (b'{"text":"\\ud800"}', b'{"text":5}', b"[]", b'{"text":"a","more":1}', b"\xff"):
+            assert (await asks.ask("PUT", DRAFT, body, headers=NEW)).status == 422
+            assert (await asks.ask("POST", f"{DRAFT}/check", body)).status == 422
+        odd = (await asks.ask("POST", f"{DRAFT}/check", {"text": "\x00\t- &a *b !!x\r\n---\n"})).json()
+        assert odd["ok"] is False
+        for size, status in ((200_000, 400), (600_000, 413)):
+            assert (await asks.ask("PUT", DRAFT, {"text": "x" * size}, headers=NEW)).status == status
+
+    run(bank, steps)
+
+
+# ---- a long log
+
+
+@asynccontextmanager
+async def hit_eleven_times(bank: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Browser]:
+    """Somebody looks at a rule that hit, where a page counts one block at once."""
+    monkeypatch.setattr(rule_looks, "SLICE_S", 0.0)
+    (bank / "rules" / "dear.yaml").write_text(RULE, encoding="utf-8")
+    async with signed_in(bank) as browser:
+        key = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+        posted = [payment(number, "600.00") for number in range(1, 12)]
+        await browser.send("POST", "/api/v1/events/payment", encoded(posted), key)
+        yield browser
+
+
+def test_pages_show_the_hits_counted_so_far_and_programs_have_all(bank, monkeypatch):
+    monkeypatch.setattr(hit_records, "_BLOCK", 3)
+
+    async def steps() -> None:
+        async with hit_eleven_times(bank, monkeypatch) as browser:
+            looks = browser.asks.service.rule_looks
+            monkeypatch.setattr(looks.__class__, "count_on", lambda *_: None)
+            seen = []
+            for path in ("/rules", "/rules/dear_one", "/rules/dear_one/hits"):
+                page = (await browser.get(path)).body.decode()
+                assert "data-again" in page
+                assert "so far" in page
+                assert "again.js" in page
+                seen.append(len(looks.records.newest("dear_one", None, 100)))
+            assert seen == [3, 6, 9]
+            found = await browser.send("GET", "/api/v1/rules/dear_one/record", b"", {"accept": "application/json"})
+            assert found.json()["record"]["hits"] == 11
+            whole = (await browser.get("/rules/dear_one/hits")).body.decode()
+            assert ("data-again" in whole, "so far" in whole, "again.js" in whole) == (False, False, False)
+            assert whole.count("/decisions/payment/") == 11
+
+    asyncio.run(steps())
+
+
+def test_the_rest_is_counted_beside_whoever_looks(bank, monkeypatch):
+    monkeypatch.setattr(hit_records, "_BLOCK", 1)
+
+    async def steps() -> None:
+        async with hit_eleven_times(bank, monkeypatch) as browser:
+            records = browser.asks.service.rule_looks.records
+            assert b"data-again" in (await browser.get("/rules")).body
+            for _ in range(1_200):
+                if records.is_whole:
+                    break
+                await asyncio.sleep(0.05)
+            assert len(records.newest("dear_one", None, 100)) == 11
+
+    asyncio.run(steps())

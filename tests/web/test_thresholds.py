@@ -1,0 +1,259 @@
+"""Cut-offs over the service: weighed by costs that somebody tries, and applied by who may, with a reason."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from shroff.app import project as app
+from shroff.config import TEMPLATE_FOLDER
+from shroff.models.registry import TESTED
+from shroff.people import users
+from shroff.people.access import Role
+from shroff.people.store import Wanted
+from shroff.training.tested_rows import file_of
+from shroff.web.pages.rules.thresholds import nice
+from tests.support.trained import fitted_to
+from tests.support.webs import Answered, Asker, Browser, run
+
+pytestmark = pytest.mark.slow
+
+TEMPLATE = TEMPLATE_FOLDER / "payments"
+WHICH = "model=m-1"
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Path:
+    """A bank with a model that was tested on 400 payments of 20 days, a tenth of them frauds."""
+    folder = tmp_path / "bank"
+    shutil.copytree(TEMPLATE, folder)
+    random = np.random.default_rng(1)
+    frauds = random.random(400) < 0.1
+    rows = {
+        "fold": pa.array(np.repeat([0, 1], 200), pa.int32()),
+        "day": np.sort(random.integers(0, 20, 400)),
+        "key": np.full(400, -1),
+        "score": np.clip(random.random(400) * 0.7 + 0.3 * frauds, 0, 1).round(3),
+        "fraud": frauds,
+        "amount_minor": random.integers(1_000, 20_000, 400),
+        "rules": pa.array(["approve"] * 400),
+        "allowed": np.zeros(400, np.bool_),
+    }
+    fitted = fitted_to((("payment.amount", ()),), 1)
+    manifest = {
+        "id": "m-1",
+        "event": "payment",
+        "format": fitted.format,
+        "learner": "xgboost",
+        "inputs": [{"name": "payment.amount", "kind": "number", "categories": []}],
+    }
+    app.open_exactly(folder).registry.write(manifest, {**fitted.files, TESTED: file_of(pa.table(rows))})
+    return folder
+
+
+def field(page: Answered, id_: str) -> str:
+    """What a field of a page holds."""
+    found = re.search(rf'<input[^>]*id="{id_}"[^>]* value="([^"]*)"', page.body.decode())
+    assert found is not None, id_
+    return found[1]
+
+
+def hidden(page: Answered, name: str) -> str:
+    found = re.search(rf'<input type="hidden" name="{name}" value="([^"]*)"', page.body.decode())
+    assert found is not None, name
+    return found[1]
+
+
+async def send(browser: Browser, **form: str) -> Answered:
+    return await browser.post("/thresholds", {"csrf": await browser.csrf(), "event": "payment", "model": "m-1", **form})
+
+
+async def put(browser: Browser, body: object, tag: str, event: str = "payment") -> Answered:
+    headers = {"x-csrf-token": await browser.csrf(), "content-type": "application/json", "accept": "*/*"}
+    given = {**headers, **({"if-match": tag} if tag else {})}
+    return await browser.send("PUT", f"/api/v1/thresholds/{event}", msgspec.json.encode(body), given)
+
+
+def acts(asks: Asker) -> list[tuple[str, object, object]]:
+    with asks.service.desk.store.look() as look:
+        rows = look.record(Wanted(action="thresholds.apply"))
+    return [(row.name, msgspec.json.decode(row.before), msgspec.json.decode(row.after)) for row in rows]
+
+
+def test_without_a_model_the_page_says_how_one_comes(tmp_path):
+    shutil.copytree(TEMPLATE, tmp_path / "bank")
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        page = await browser.get("/thresholds")
+        assert page.status == 200
+        assert b"shroff train --promote" in page.body
+        assert b"--model" not in page.body, "an option of a command is no way for whoever looks at a page"
+        refused = await browser.get("/api/v1/thresholds", accept="*/*")
+        assert (refused.status, refused.json()["detail"].endswith("There is none: train one first.")) == (400, True)
+
+    run(tmp_path / "bank", steps)
+
+
+def test_where_no_model_is_in_force_those_that_can_be_named_are(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        page = await browser.get("/thresholds")
+        assert b'href="/thresholds?model=m-1"' in page.body
+        refused = await browser.get("/api/v1/thresholds", accept="*/*")
+        assert refused.json()["detail"].endswith("Name one of the registry as ?model=ID: m-1.")
+
+    run(bank, steps)
+
+
+def test_the_page_gives_what_the_command_gives_and_a_form_without_a_script_weighs_by_other_costs(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        told = (await browser.get(f"/api/v1/thresholds?{WHICH}")).json()
+        command, _ = asks.service.project.thresholds(model="m-1")
+        assert told == msgspec.json.decode(msgspec.json.encode(command.as_document()))
+        page = await browser.get(f"/thresholds?{WHICH}")
+        shown = page.body.decode()
+        assert (float(field(page, "review-at")), float(field(page, "decline-at"))) == (
+            told["review_at"],
+            told["decline_at"],
+        )
+        assert f"<dd>{told['expected_cost']}</dd>" in shown
+        assert (field(page, "false_decline"), field(page, "review"), field(page, "missed")) == ("15.0", "4.0", "100.0")
+        assert shown.count("<polyline") == 3, "the cost, the reviews, and how many people have time for"
+
+        dear = f"{WHICH}&missed=100&false_decline=90&review=4&reviews_a_day=2&review_at=0.5&decline_at=0.9"
+        other = (await browser.get(f"/api/v1/thresholds?{dear}")).json()
+        assert (other["reviews_a_day"], other["best"]["reviews"] <= 2) == (2.0, True)
+        assert (other["tried"]["review_at"], other["tried"]["decline_at"]) == (0.5, 0.9)
+        assert other["best"]["cost"] != told["best"]["cost"], "a false decline costs six times as much"
+        tried = await browser.get(f"/thresholds?{dear}")
+        assert field(tried, "false_decline") == "90.0"
+        assert "policy.yaml says 15" in tried.body.decode()
+        assert (field(tried, "review-at"), field(tried, "decline-at")) == ("0.5", "0.9")
+        half = (await browser.get(f"/api/v1/thresholds?{WHICH}&missed=50&review_at=0.5")).json()
+        whole = (await browser.get(f"/api/v1/thresholds?{WHICH}&review_at=0.5")).json()
+        assert float(half["tried"]["missed"]) == pytest.approx(float(whole["tried"]["missed"]) / 2, abs=0.01)
+
+        policy = bank / "policy.yaml"
+        dearer = policy.read_text().replace("false_decline: 15", "false_decline: 90")
+        policy.write_text(dearer.replace("reviews_a_day: 100", "reviews_a_day: 2"))
+        asks.service.project.reload()
+        written = (await browser.get(f"/api/v1/thresholds?{WHICH}")).json()
+        assert {**other, "tried": None} == written, "costs that are tried weigh as costs that are written"
+
+    run(bank, steps)
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["missed=-1", "review=nan", "review=1e99", "reviews_a_day=x", "review_at=2", "review_at=0.9&decline_at=0.5"],
+)
+def test_what_cannot_be_weighed_by_is_refused_in_words(bank, query):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        for path in ("/thresholds", "/api/v1/thresholds"):
+            found = await browser.get(f"{path}?{WHICH}&{query}")
+            assert found.status == 400
+            assert f"rite {query.partition('=')[0]}".encode() in found.body
+
+    run(bank, steps)
+
+
+def test_cut_offs_are_applied_with_a_reason_as_who_asks(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        tag = hidden(await browser.get(f"/thresholds?{WHICH}"), "tag")
+        silent = await send(browser, tag=tag, review_at="0.4", decline_at="0.8")
+        assert (silent.status, b"Say why" in silent.body) == (422, True)
+        for wrong in ({"review_at": "0.9", "decline_at": "0.5"}, {"review_at": "2"}, {"review_at": "soon"}):
+            found = await send(browser, tag=tag, reason="to see", **wrong)
+            assert (found.status, b'role="alert"' in found.body) == (422, True), wrong
+        assert "review_at" not in (bank / "policy.yaml").read_text()
+
+        done = await send(browser, tag=tag, review_at="0.4", decline_at="0.8", reason="two more analysts")
+        assert done.headers["location"].startswith("/thresholds?event=payment&model=m-1&said=")
+        assert "review_at: 0.4" in (bank / "policy.yaml").read_text()
+        assert asks.service.project.definitions.policy("payment").decline_at == 0.8
+        late = await send(browser, tag=tag, review_at="0.1", reason="more")
+        assert (late.status, b"changed meanwhile" in late.body) == (422, True)
+        page = await browser.get(done.headers["location"])
+        assert b"In force</th>" in page.body
+        assert b"two more analysts" in page.body
+        assert b'/thresholds?model=m-1&amp;review_at=0.4&amp;decline_at=0.8"' in page.body.replace(
+            b"event=payment&amp;", b""
+        )
+        cleared = await send(browser, tag=hidden(page, "tag"), review_at="0.3", decline_at="", reason="none <b>")
+        assert cleared.status == 303
+        assert b"none &lt;b&gt;" in (await browser.get(cleared.headers["location"])).body
+        after = {"review_at": "0.4", "decline_at": "0.8"}
+        assert acts(asks) == [
+            ("ann", {}, {**after, "model": "m-1", "reason": "two more analysts"}),
+            ("ann", after, {"review_at": "0.3", "model": "m-1", "reason": "none <b>"}),
+        ]
+
+    run(bank, steps)
+
+
+def test_programs_apply_what_they_read(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        tag = (await browser.get(f"/api/v1/thresholds?{WHICH}")).headers["etag"]
+        wish = {"review_at": 0.4, "decline_at": None, "reason": "a quiet month"}
+        assert (await put(browser, wish, "")).status == 428
+        assert (await put(browser, wish, '"other"')).status == 412
+        assert (await put(browser, wish, tag, event="refund")).status == 404
+        assert (await put(browser, {**wish, "review_at": 1.5}, tag)).status == 400
+        assert (await put(browser, {**wish, "more": 1}, tag)).status == 422
+        found = await put(browser, wish, tag)
+        assert (found.status, found.json()["in_force"]) == (200, True)
+        assert found.headers["etag"] == (await browser.get(f"/api/v1/thresholds?{WHICH}")).headers["etag"] != tag
+
+    run(bank, steps)
+
+
+def test_without_a_name_the_champion_is_weighed(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        project = asks.service.project
+        refused = await asyncio.to_thread(project.promote, "m-1")
+        waived = [one.words for one in refused.failed]
+        promoted = await asyncio.to_thread(lambda: project.promote("m-1", waive=waived, reason="a test", by="ann"))
+        assert promoted.champion == "m-1"
+        page = await browser.get("/thresholds")
+        assert page.status == 200
+        assert b'href="/models/m-1"' in page.body
+        named = await browser.get(f"/thresholds?{WHICH}")
+        assert field(page, "review-at") == field(named, "review-at")
+        applied = await browser.post(
+            "/thresholds",
+            {
+                "csrf": await browser.csrf(),
+                "event": "payment",
+                "tag": hidden(page, "tag"),
+                "review_at": "0.4",
+                "reason": "a",
+            },
+        )
+        assert applied.headers["location"] == "/thresholds?event=payment&said=done"
+        assert (await browser.get(applied.headers["location"])).status == 200
+
+    run(bank, steps)
+
+
+def test_who_may_not_set_cut_offs_sees_them_and_no_form(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        desk, admin = asks.service.desk, asks.service.project.who
+        await asyncio.to_thread(lambda: users.add(desk, admin, "vera", Role.VIEWER, password="another horse battery"))
+        vera = Browser(asks)
+        await vera.post("/login", {"name": "vera", "password": "another horse battery"})
+        page = await vera.get(f"/thresholds?{WHICH}")
+        assert page.status == 200
+        assert b'id="reason"' not in page.body
+        assert (await send(vera, tag="x", review_at="0.1", reason="mine")).status == 403
+
+    run(bank, steps)
+
+
+def test_a_slider_meets_what_is_declared_and_what_is_set():
+    assert [nice(one) for one in (0.001, 0.3, 1, 2.1, 900)] == [0.001, 0.5, 1, 5, 1000]

@@ -1,0 +1,492 @@
+"""Who may ask for what, before anything else is looked at; and what routes answer."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.config import TEMPLATE_FOLDER
+from shroff.errors import StorageError
+from shroff.log.draft import Draft
+from shroff.log.writer import Writer
+from shroff.people.access import RIGHTS, Role
+from shroff.people.desk import TOKEN_LENGTH
+from shroff.web.api.table import ROUTES
+from shroff.web.http.asgi import is_open
+from shroff.web.http.routes import OPEN_BELOW
+from shroff.web.pages.table import PAGES
+from shroff.web.service import Limits, Service
+from shroff.worker import answering
+from shroff.worker.posted import PostReader
+from tests.support.webs import Answered, Asker, asker
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[2]
+TEMPLATE = TEMPLATE_FOLDER / "payments"
+PAYMENT = {
+    "payment_id": "p-1",
+    "paid_at": "2026-01-05T08:30:00Z",
+    "card": "c-000042",
+    "merchant": "m-00007",
+    "terminal": "t-00019",
+    "amount": "24.90",
+    "country": "DE",
+    "channel": "pos",
+}
+LABEL = {"event": "payment/p-1", "verdict": "fraud", "source": "analyst", "known_at": "2026-02-01T00:00:00Z"}
+Steps = Callable[[Asker], Awaitable[None]]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answering, "PATIENCE_S", 30.0)
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Path:
+    shutil.copytree(TEMPLATE, tmp_path / "bank")
+    return tmp_path / "bank"
+
+
+def run(folder: Path, steps: Steps, limits: Limits | None = None) -> None:
+    async def whole() -> None:
+        async with asker(folder, limits) as asks:
+            await steps(asks)
+
+    asyncio.run(whole())
+
+
+def payment(number: int, **fields: object) -> dict[str, object]:
+    return {**PAYMENT, "payment_id": f"p-{number}", "paid_at": f"2026-01-05T08:{number % 60:02d}:00Z", **fields}
+
+
+# ---- who may
+
+
+def filled(path: str) -> str:
+    return path.replace("{event}", "payment").replace("{", "").replace("}", "")
+
+
+@pytest.mark.slow
+def test_every_route_refuses_by_default(bank):
+    async def steps(asks: Asker) -> None:
+        for route in ROUTES:
+            path = filled(route.path)
+            if route.right is None:
+                assert (await asks.ask(route.method, path, key="")).status not in {401, 403}, route.path
+                continue
+            for key in ("", "no-such-key"):
+                nobody = await asks.ask(route.method, path, b"\xff not even JSON", key=key, media_type="text/x-what")
+                assert nobody.status == 401, route.path
+                assert nobody.headers["www-authenticate"].startswith("Bearer")
+            for role in Role:
+                found = await asks.ask(route.method, path, b"{", key=role.value)
+                assert (found.status == 403) == (route.right not in RIGHTS[role]), (route.path, role)
+                assert found.status != 401
+            assert (await asks.ask(route.method, path, b"{", key="nothing")).status == 403
+
+    run(bank, steps)
+
+
+STRANGE = """
+/nothing /api/v1/events /api/v1/events/payment /api/v2/x /metrics /healthy /apidocs //health/live /./health/live
+/api/v1/%2e%2e/health/live /%68ealth%2Flive /%ff
+"""
+
+
+@pytest.mark.parametrize("path", [*STRANGE.split(), "/x" * 5_000])
+def test_without_a_key_no_address_says_anything(bank, path):
+    async def steps(asks: Asker) -> None:
+        for method in ("GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD", "TRACE"):
+            found = await asks.ask(method, path, key="")
+            assert found.status == 401, (method, path)
+            assert b"payment" not in found.body
+
+    run(bank, steps)
+
+
+def test_only_what_is_named_is_open_to_anybody():
+    assert OPEN_BELOW == ("health", "login", "confirm", "static", "api/openapi.json", "api/docs")
+    for route in (*ROUTES, *PAGES):
+        assert (route.right is None) == is_open(route.segments), route.path
+
+
+def test_a_session_changes_something_only_with_the_token_of_its_page(bank):
+    class Session:
+        who = None
+
+        def is_own(self, csrf: str) -> bool:
+            return csrf == "mine"
+
+    async def steps(asks: Asker) -> None:
+        session = Session()
+        session.who = asks.service.gate.known["admin"]
+        token = TOKEN_LENGTH * "t"
+        asks.service.gate.sessions[token] = session
+        cookie = {"cookie": f"shroff_session={token}"}
+
+        assert (await asks.ask("GET", "/metrics", key="", headers=cookie)).status == 200
+        assert (await asks.ask("POST", "/api/v1/events/payment", PAYMENT, key="", headers=cookie)).status == 403
+        with_token = {**cookie, "x-csrf-token": "mine"}
+        assert (await asks.ask("POST", "/api/v1/events/payment", PAYMENT, key="", headers=with_token)).status == 200
+        for other in (TOKEN_LENGTH * "u", "u", 60_000 * "u"):
+            unknown = {"cookie": f"shroff_session={other}"}
+            assert (await asks.ask("GET", "/metrics", key="", headers=unknown)).status == 401
+        assert asks.service.gate.asked == [token, token, token, TOKEN_LENGTH * "u"]
+
+    run(bank, steps)
+
+
+def test_of_one_address_one_session_is_looked_up_at_a_time_and_another_one_does_not_wait(bank):
+    async def steps(asks: Asker) -> None:
+        looks, begun, asked = threading.Event(), threading.Semaphore(0), list[str]()
+
+        def signed_in(token: str, *, is_use: bool = True) -> None:
+            asked.append(token[0])
+            begun.release()
+            assert looks.wait(60)
+
+        def ask(token: str, address: str) -> asyncio.Task[Answered]:
+            cookie = {"cookie": f"shroff_session={TOKEN_LENGTH * token}"}
+            return asyncio.create_task(asks.ask("GET", "/metrics", key="", headers=cookie, address=address))
+
+        asks.service.gate.signed_in = signed_in
+        tasks = [ask(*one) for one in [("a", "10.0.0.1")] * 6 + [("b", "10.0.0.2")]]
+        for _ in range(2):
+            assert await asyncio.to_thread(begun.acquire, timeout=60)
+        looks.set()
+
+        assert asked[:2] == ["a", "b"]
+        assert {found.status for found in await asyncio.gather(*tasks)} == {401}
+
+    run(bank, steps)
+
+
+# ---- events
+
+
+@pytest.mark.slow
+def test_events_are_decided_once_and_answered_the_same_again(bank):
+    async def steps(asks: Asker) -> None:
+        first = await asks.ask("POST", "/api/v1/events/payment", PAYMENT)
+        again = await asks.ask("POST", "/api/v1/events/payment", PAYMENT)
+
+        assert first.status == 200
+        assert first.json()["outcome"] == "approve"
+        assert first.headers["server-timing"].startswith("total;dur=")
+        assert again.body == first.body
+
+        other = await asks.ask("POST", "/api/v1/events/payment", {**PAYMENT, "amount": "1.00"})
+
+        assert other.status == 409
+        assert other.headers["content-type"] == "application/problem+json"
+        assert other.json()["status"] == 409
+
+        mistaken = await asks.ask("POST", "/api/v1/events/payment", {**PAYMENT, "amount": "x", "colour": "red"})
+
+        assert mistaken.status == 422
+        assert [one["path"] for one in mistaken.json()["errors"]] == ["amount", "colour"]
+
+        late = await asks.ask("POST", "/api/v1/events/payment", payment(9, paid_at="2020-01-05T08:30:00Z"))
+
+        assert late.status == 422
+        assert [one["path"] for one in late.json()["errors"]] == ["paid_at"]
+
+        assert (await asks.ask("POST", "/api/v1/events/paiment", PAYMENT)).status == 404
+        assert (await asks.ask("POST", "/api/v1/events/payment", PAYMENT, media_type="text/csv")).status == 415
+        assert (await asks.ask("POST", "/api/v1/events/payment", b" " * 2_000_000)).status == 413
+
+    run(bank, steps)
+
+
+@pytest.mark.slow
+def test_a_list_is_answered_place_by_place(bank):
+    many = [payment(1), {"amount": 1}, payment(2), payment(1), payment(1, amount="7.00")]
+
+    async def steps(asks: Asker) -> None:
+        found = await asks.ask("POST", "/api/v1/events/payment", many)
+        kinds = [one.get("outcome") or one["status"] for one in found.json()]
+
+        assert found.status == 200
+        assert kinds == ["approve", 422, "approve", "approve", 409]
+
+        lines = b"\n".join(map(msgspec.json.encode, many))
+        same = await asks.ask("POST", "/api/v1/events/payment", lines, media_type="application/x-ndjson")
+
+        assert [msgspec.json.decode(one) for one in same.body.splitlines()] == found.json()
+        assert (await asks.ask("POST", "/api/v1/events/payment", [])).json() == []
+        assert (await asks.ask("POST", "/api/v1/events/payment", b"[{]")).status == 422
+
+    run(bank, steps)
+
+
+async def foreseeing(asks: Asker) -> None:
+    for number in range(6):
+        await asks.ask("POST", "/api/v1/events/payment", payment(number))
+    events = [payment(10, amount="1.00"), payment(11, amount="2.00"), {"amount": 7}]
+    foreseen = (await asks.ask("POST", "/api/v1/score/payment", events)).json()
+    again = (await asks.ask("POST", "/api/v1/score/payment", events)).json()
+    known = await asks.ask("POST", "/api/v1/score/payment", payment(3))
+
+    assert foreseen == again
+    assert [one.get("seq") for one in foreseen] == [None, None, None]
+    assert foreseen[2]["status"] == 422
+    assert known.json()["id"] == "p-3"
+
+    decided = (await asks.ask("POST", "/api/v1/events/payment", events[1])).json()
+
+    assert decided == {**foreseen[1], "seq": decided["seq"], "as_of_seq": foreseen[1]["as_of_seq"]}
+    assert (await asks.ask("GET", "/api/v1/decisions/payment/p-10")).status == 404
+    assert (await asks.ask("POST", "/api/v1/score/payment", [PAYMENT] * 101)).status == 413
+
+
+@pytest.mark.slow
+def test_what_would_be_decided_is_what_is_decided_then_and_writes_nothing(bank):
+    #  in a process of its own, as a service is: copies of one in which others have grown trees cannot use its threads
+    text = "from pathlib import Path; from tests.web import test_web as t; t.run(Path({!r}), t.foreseeing)"
+    done = subprocess.run([sys.executable, "-c", text.format(str(bank))], cwd=ROOT, capture_output=True, check=False)
+
+    assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.mark.slow
+def test_decisions_are_read_explained_and_replayed(bank):
+    strange = payment(1, payment_id="a/b ü?")
+
+    async def steps(asks: Asker) -> None:
+        posted = await asks.ask("POST", "/api/v1/events/payment?explain=1", strange)
+        path = "/api/v1/decisions/payment/a%2Fb%20%C3%BC%3F"
+        read = await asks.ask("GET", path)
+
+        assert read.json() == {name: value for name, value in posted.json().items() if name != "explanation"}
+        assert (await asks.ask("GET", f"{path}/explain")).json() == posted.json()
+        assert (await asks.ask("GET", f"{path}/replay")).json()["match"] is True
+        assert (await asks.ask("HEAD", path)).body == b""
+        assert (await asks.ask("GET", "/api/v1/decisions/payment/none")).status == 404
+        assert (await asks.ask("GET", "/api/v1/decisions/nothing/p-1")).status == 404
+        assert (await asks.ask("DELETE", path)).headers["allow"] == "GET, HEAD"
+
+    run(bank, steps)
+
+
+def test_a_query_that_is_refused_has_taken_nothing(bank):
+    one, lines = msgspec.json.encode(payment(1)), "application/x-ndjson"
+    path = "/api/v1/events/payment"
+
+    async def steps(asks: Asker) -> None:
+        refused = [
+            await asks.ask("POST", f"{path}?explain=1", [payment(1)]),
+            await asks.ask("POST", f"{path}?explain=1", one, media_type=lines),
+            await asks.ask("POST", f"{path}?explain=yes", one),
+            await asks.ask("POST", f"{path}?x=%ff", one),
+            await asks.ask("POST", "/api/v1/labels?x=%ff", LABEL),
+        ]
+
+        assert [(found.status, found.json()["type"]) for found in refused] == [(400, "bad-query")] * 5
+        assert (await asks.ask("GET", "/api/v1/decisions/payment/p-1")).status == 404
+        assert b'became="appended"} 1' not in (await asks.ask("GET", "/metrics")).body
+
+    run(bank, steps)
+
+
+def test_explain_1_means_the_same_wherever_a_decision_is_answered(bank):
+    path = "/api/v1/events/payment?explain=1"
+
+    async def steps(asks: Asker) -> None:
+        late = await asks.ask("POST", path, payment(1), headers={"shroff-answered": "review"})
+        told = await asks.ask("GET", "/api/v1/decisions/payment/p-1/explain")
+
+        assert "explanation" in told.json()
+        assert late.json() == told.json()
+        assert (await asks.ask("POST", path, payment(1))).json() == told.json()
+        assert (await asks.ask("GET", "/api/v1/decisions/payment/p-1?explain=1")).json() == told.json()
+        assert (await asks.ask("POST", "/api/v1/score/payment?explain=1", payment(2))).status == 400
+
+    run(bank, steps)
+
+
+@pytest.mark.slow
+def test_labels_join_their_events(bank):
+    async def steps(asks: Asker) -> None:
+        waits = await asks.ask("POST", "/api/v1/labels", LABEL)
+        await asks.ask("POST", "/api/v1/events/payment", PAYMENT)
+        again = await asks.ask("POST", "/api/v1/labels", [LABEL, {**LABEL, "verdict": "maybe"}])
+
+        assert waits.json()["state"] == "pending"
+        assert again.json()[0]["state"] == "duplicate"
+        assert again.json()[1]["status"] == 422
+        assert again.json()[1]["errors"][0]["path"] == "verdict"
+
+    run(bank, steps)
+
+
+# ---- too much, and what fails
+
+
+@pytest.mark.slow
+def test_overload_is_answered_at_once_and_nothing_of_it_is_written(bank, monkeypatch):
+    append = SqliteLog.append
+    waits = [1.0]
+
+    def slow(self, batch):
+        time.sleep(waits.pop() if batch.decisions and waits else 0.0)
+        append(self, batch)
+
+    async def steps(asks: Asker) -> None:
+        monkeypatch.setattr(SqliteLog, "append", slow)
+        posts = [asyncio.create_task(asks.ask("POST", "/api/v1/events/payment", payment(n))) for n in range(40)]
+        found = [await one for one in posts]
+        turned_away = [one for one in found if one.status == 503]
+
+        assert 20 <= len(turned_away) < 40
+        assert {one.headers["retry-after"] for one in turned_away} == {"1"}
+        for number, one in enumerate(found):
+            read = await asks.ask("GET", f"/api/v1/decisions/payment/p-{number}")
+            assert read.status == (200 if one.status == 200 else 404)
+
+        assert (await asks.ask("POST", "/api/v1/events/payment", payment(50))).status == 200
+
+    run(bank, steps, Limits(waiting_max=10))
+
+
+@pytest.mark.slow
+def test_a_key_that_sends_too_much_is_told_to_wait(bank):
+    async def steps(asks: Asker) -> None:
+        found = [(await asks.ask("POST", "/api/v1/events/payment", payment(n), key="service")) for n in range(4)]
+
+        assert [one.status for one in found] == [200, 200, 429, 429]
+        assert int(found[2].headers["retry-after"]) >= 1
+        assert (await asks.ask("POST", "/api/v1/events/payment", payment(9), key="admin")).status == 200
+
+    run(bank, steps, Limits(rate=1.0))
+
+
+@pytest.mark.slow
+def test_a_commit_that_fails_is_done_again_and_then_answered(bank, monkeypatch):
+    append = SqliteLog.append
+    failures = []
+
+    def fails_once(self, batch):
+        if batch.decisions and len(failures) < 2:
+            failures.append(len(batch.decisions))
+            raise StorageError("the disk is full")
+        append(self, batch)
+
+    async def steps(asks: Asker) -> None:
+        await asks.ask("POST", "/api/v1/events/payment", payment(0))
+        monkeypatch.setattr(SqliteLog, "append", fails_once)
+        posts = [asyncio.create_task(asks.ask("POST", "/api/v1/events/payment", payment(n))) for n in range(1, 6)]
+        found = [await one for one in posts]
+
+        assert len(failures) == 2
+        assert [one.status for one in found] == [200] * 5
+        assert sorted(one.json()["seq"] for one in found) == list(range(3, 8))
+
+    run(bank, steps)
+
+
+@pytest.mark.slow
+def test_the_one_event_that_the_program_fails_at_is_found_and_the_others_go_on(bank, monkeypatch):
+    take = Draft._event
+
+    def fails(self, one, event):
+        if event.id == "p-17":
+            raise ZeroDivisionError("a mistake of the program")
+        return take(self, one, event)
+
+    async def steps(asks: Asker) -> None:
+        monkeypatch.setattr(Draft, "_event", fails)
+        posts = [asyncio.create_task(asks.ask("POST", "/api/v1/events/payment", payment(n))) for n in range(30)]
+        found = [await one for one in posts]
+
+        assert [number for number, one in enumerate(found) if one.status != 200] == [17]
+        assert "ZeroDivisionError" in found[17].json()["detail"]
+        assert any("goes to quarantine" in words for words in asks.told)
+
+    run(bank, steps)
+
+
+@pytest.mark.slow
+def test_what_was_given_up_waiting_for_is_decided_all_the_same(bank):
+    async def steps(asks: Asker) -> None:
+        given_up = asyncio.create_task(asks.ask("POST", "/api/v1/events/payment", payment(1)))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await asks.ask("POST", "/api/v1/events/payment", payment(2))
+
+        assert (await asks.ask("GET", "/api/v1/decisions/payment/p-1")).status == 200
+
+    run(bank, steps)
+
+
+# ---- operating
+
+
+def test_health_and_metrics_say_how_it_is(bank):
+    async def steps(asks: Asker) -> None:
+        await asks.ask("POST", "/api/v1/events/payment", PAYMENT)
+        await asks.ask("POST", "/api/v1/events/payment", {"amount": 1})
+        text = (await asks.ask("GET", "/metrics", key="service")).body.decode()
+
+        assert (await asks.ask("GET", "/health/live", key="")).json() == {"live": True}
+        assert (await asks.ask("GET", "/health/ready", key="")).json() == {"ready": True, "state": "leading"}
+        assert 'shroff_decisions_total{outcome="approve"} 1\n' in text
+        assert 'shroff_taken_total{kind="event",became="quarantined"} 1\n' in text
+        assert 'shroff_http_requests_total{method="POST",route="/api/v1/events/{event}",status="422"} 1\n' in text
+        assert "shroff_log_place 2\n" in text
+
+        label = {"event": "payment/p-1", "verdict": "fraud", "source": "analyst", "known_at": "2026-02-01T08:30:00Z"}
+        assert (await asks.ask("POST", "/api/v1/labels", label)).status == 200
+        for _ in range(200):  # until the thread of the log has counted what it has answered
+            text = (await asks.ask("GET", "/metrics", key="service")).body.decode()
+            if "shroff_log_place 3\n" in text:
+                break
+            await asyncio.sleep(0.01)
+        assert 'shroff_taken_total{kind="label",became="appended"} 1\n' in text
+        assert "shroff_log_place 3\n" in text
+
+    run(bank, steps)
+
+
+def test_a_service_that_is_not_ready_says_so_in_a_problem_document(bank):
+    async def steps(asks: Asker) -> None:
+        asks.service.posts.pause("this service restores its state")
+        found = await asks.ask("GET", "/health/ready", key="")
+
+        assert found.status == 503
+        assert found.headers["content-type"] == "application/problem+json"
+        assert found.headers["retry-after"] == "1"
+        assert {name: found.json()[name] for name in ("type", "status", "ready", "state")} == {
+            "type": "not-ready",
+            "status": 503,
+            "ready": False,
+            "state": "leading",
+        }
+
+    run(bank, steps)
+
+
+def test_it_is_not_ready_before_it_takes_posts(bank, monkeypatch):
+    begun = Service._begun
+
+    def slowly(service: Service, writer: Writer) -> PostReader:
+        time.sleep(0.5)  # it leads the log already
+        return begun(service, writer)
+
+    async def steps(asks: Asker) -> None:
+        assert (await asks.ask("POST", "/api/v1/events/payment", PAYMENT)).status == 200
+
+    monkeypatch.setattr(Service, "_begun", slowly)
+
+    run(bank, steps)

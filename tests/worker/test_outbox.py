@@ -1,0 +1,392 @@
+"""A project's sinks: delivery by hand and beside a writer, what is stuck, and what people are shown of it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from contextlib import closing, nullcontext
+from pathlib import Path
+
+import pytest
+
+from shroff import config, webhooks
+from shroff.app import project as app
+from shroff.cli.main import run
+from shroff.errors import LogBusyError, UsageError
+from shroff.log.writer import Writer
+from shroff.notices.raising import BEGUN, SOURCE
+from shroff.streams.delivering import THROUGH, Moved, source_of
+from shroff.streams.log import Request
+from shroff.worker.inbox import ADOPT, tend_outbox
+from shroff.worker.outbox import OUTBOX, key_of, moved_request
+from shroff.worker.posts import Posts
+from tests.contracts.receivers import receiver
+from tests.support.projects import FILES
+
+SINKS = """
+sinks:
+  table: { sql: { url: "sqlite:///out.db", table: decisions } }
+  flagged: { sql: { url: "sqlite:///out.db", table: flags, take: flags } }
+"""
+HOOK = '  hook: { webhook: { url: "%s", secret: "${HOOK_SECRET}", start: first, outcomes: [review] } }\n'
+
+
+def events(first: int, count: int) -> list[dict[str, str]]:
+    """Payments, every third of them so large that it is flagged and reviewed."""
+    return [
+        {"id": f"p{n}", "at": "2026-03-01T12:00:00Z", "card": "c", "amount": "500.00" if n % 3 == 0 else "5.00"}
+        for n in range(first, first + count)
+    ]
+
+
+def bank(folder: Path, sinks: str = SINKS) -> app.Project:
+    for name, text in {**FILES, "shroff.yaml": FILES["shroff.yaml"] + sinks}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    return app.open(folder)
+
+
+def rows(project: app.Project, sql: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(project.places.folder / "out.db")) as connection:
+        return connection.execute(sql).fetchall()
+
+
+@pytest.fixture
+def project(tmp_path):
+    return bank(tmp_path / "bank")
+
+
+@pytest.fixture
+def received(monkeypatch):
+    monkeypatch.setenv("HOOK_SECRET", "a secret of tests")
+    with receiver() as one:
+        yield one
+
+
+# ---- by hand
+
+
+def test_deliver_brings_decisions_and_flags_to_where_they_go(project):
+    decisions = project.decide(events(1, 6), as_type="payment")
+    found = project.deliver()
+
+    assert [(one.name, one.sent, one.lag, one.trouble) for one in found] == [
+        ("table", 6, 0, None),
+        ("flagged", 2, 0, None),
+    ]
+    assert rows(project, "SELECT id, outcome, receipt FROM decisions ORDER BY seq") == [
+        (one.id, one.outcome, one.receipt) for one in decisions
+    ]
+    assert rows(project, "SELECT id, rule FROM flags ORDER BY seq") == [("p3", "large"), ("p6", "large")]
+
+
+def test_deliver_goes_on_where_it_was(project):
+    project.decide(events(1, 3), as_type="payment")
+    project.deliver()
+    project.decide(events(4, 2), as_type="payment")
+
+    assert [one.sent for one in project.deliver()] == [2, 0]
+    assert [one.sent for one in project.deliver()] == [0, 0]
+    assert [(one.name, one.lag, one.stuck) for one in project.sink_states()] == [("table", 0, 0), ("flagged", 0, 0)]
+
+
+def test_a_webhook_is_signed_with_what_the_environment_says_and_gets_the_outcomes_it_asks_for(tmp_path, received):
+    project = bank(tmp_path / "bank", SINKS + HOOK % received.url)
+    decisions = project.decide(events(1, 6), as_type="payment")
+    project.deliver()
+
+    ids = [webhooks.verify("a secret of tests", headers, body) for headers, body in received.calls]
+    seqs = [one.seq for one in decisions if one.outcome == "review"]
+    assert ids == [f"small-hook-{seq}-0" for seq in seqs]
+    assert [json.loads(body)["id"] for body in received.taken] == ["p3", "p6"]
+
+
+def test_a_webhook_begins_with_what_comes_from_then_on(tmp_path, received):
+    project = bank(tmp_path / "bank", SINKS + (HOOK % received.url).replace("start: first, ", ""))
+    project.decide(events(1, 6), as_type="payment")
+    project.deliver()
+    project.decide(events(7, 3), as_type="payment")
+    project.deliver()
+
+    assert [json.loads(body)["id"] for body in received.taken] == ["p9"]
+
+
+def test_a_variable_that_is_not_set_is_told_before_anything_leaves(tmp_path, monkeypatch):
+    monkeypatch.delenv("HOOK_SECRET", raising=False)
+    project = bank(tmp_path / "bank", SINKS + HOOK % "http://127.0.0.1:9/")
+    project.decide(events(1, 1), as_type="payment")
+
+    with pytest.raises(UsageError, match="HOOK_SECRET"):
+        project.deliver()
+    assert not (tmp_path / "bank" / "out.db").exists()
+
+
+def test_a_project_without_sinks_or_without_a_log_says_so(tmp_path):
+    with pytest.raises(UsageError, match="no log yet"):
+        bank(tmp_path / "new").deliver()
+    plain = bank(tmp_path / "plain", "")
+    plain.decide(events(1, 1), as_type="payment")
+    with pytest.raises(UsageError, match="no sinks"):
+        plain.deliver()
+
+
+def test_two_processes_do_not_deliver_at_once_on_one_machine(project):
+    project.decide(events(1, 1), as_type="payment")
+    with config.delivering(project.places), pytest.raises(LogBusyError, match="another process delivers"):
+        project.deliver()
+
+
+def test_deliver_works_beside_a_process_that_writes(project):
+    project.decide(events(1, 3), as_type="payment")
+    go_on = threading.Event()
+    with project.writing() as (writer, log), closing(project.inbox(writer, log)) as inbox, inbox.attended():
+        done: list[object] = []
+        thread = threading.Thread(target=lambda: (done.append(project.deliver()), go_on.set()))
+        thread.start()
+        assert go_on.wait(30)
+        thread.join()
+
+    assert [one.sent for one in done[0]] == [3, 1]
+    assert [one.lag for one in project.sink_states()] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "kafka",
+    [
+        "{ brokers: 'a:9092' }",
+        "{ brokers: 'a:9092', topic: a, by: outcome, topics: { else: b } }",
+        "{ brokers: 'a:9092', topics: { else: b } }",
+        "{ brokers: 'a:9092', take: flags, by: outcome, topics: { else: b } }",
+    ],
+)
+def test_topics_that_cannot_be_chosen_are_a_mistake_in_the_file(tmp_path, kafka):
+    report = bank(tmp_path / "bank", f"sinks:\n  decided: {{ kafka: {kafka} }}\n").check()
+
+    (mistake,) = report.errors
+    assert (mistake.file, mistake.line) == ("shroff.yaml", 5)
+
+
+def test_of_two_that_deliver_the_one_that_fell_behind_is_told(project):
+    project.decide(events(1, 3), as_type="payment")
+    project.deliver()
+    stale = Moved("table", before=1, through=2)
+    with closing(project.open_log(read_only=False)) as log:
+        request = log.ask(OUTBOX, moved_request([stale]), 0)
+        reply = json.loads(tend_outbox(log, Request(request, OUTBOX, moved_request([stale]), 0)))
+        assert log.offset("sink:table", "") == "4"
+
+    assert "another one delivers to it as well" in reply["refusal"]
+
+
+# ---- beside the writer
+
+
+def test_a_writer_that_delivers_on_its_way_has_delivered_all_at_its_end(project):
+    project.decide(events(1, 2), as_type="payment")
+    with project.writing() as (_, log), project.delivering(log) as delivery:
+        deadline = time.monotonic() + 20
+        while any(one.lag for one in delivery.health(log.last_seq())):
+            delivery.tend()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    assert [one.lag for one in project.sink_states()] == [0, 0]
+    assert [one.sent for one in project.deliver()] == [0, 0]
+
+
+def test_sinks_that_are_applied_beside_a_writer_go_on_where_they_were(project):
+    wait = threading.Event()
+
+    def delivered() -> None:
+        for _ in range(2_000):
+            delivery.tend()
+            if not any(one.lag for one in delivery.health(log.last_seq())):
+                return
+            wait.wait(0.01)
+        raise AssertionError("it does not come")
+
+    def applied(sinks: str) -> None:
+        (project.places.folder / "shroff.yaml").write_text(FILES["shroff.yaml"] + sinks)
+        inbox.replied(log.ask(ADOPT, b"null", 0))
+        delivery.tend()
+
+    with project.writing() as (writer, log), project.delivering(log) as delivery:
+        project.begin_active(log)
+        with closing(project.running_inbox(writer, log)) as inbox:
+            take(project, writer, 1)
+            delivered()
+            applied(SINKS.replace('out.db", table: decisions', 'other.db", table: decisions'))
+            take(project, writer, 2)
+            delivered()
+            applied("")
+            take(project, writer, 3)
+            applied(SINKS)
+            delivered()
+
+    assert rows(project, "SELECT id FROM decisions") == [("p1",), ("p3",)]
+    with closing(sqlite3.connect(project.places.folder / "other.db")) as other:
+        assert other.execute("SELECT id FROM decisions").fetchall() == [("p2",)]
+    assert [(one.name, one.lag) for one in project.sink_states()] == [("table", 0), ("flagged", 0)]
+
+
+def take(project: app.Project, writer: Writer, number: int) -> None:
+    """Take one payment into the log."""
+    (fields,) = events(number, 1)
+    intake = project.intake(keeps_hashes=False)
+    writer.write([intake.submit("payment", fields, source="", place="", raw=b"", is_strict=True)])
+
+
+@pytest.mark.parametrize("is_delivered_elsewhere", [False, True])
+def test_a_service_notes_from_where_on_is_delivered_and_told_before_it_takes_anything(
+    tmp_path, received, is_delivered_elsewhere
+):
+    project = bank(tmp_path / "bank", SINKS + (HOOK % received.url).replace("start: first", "start: now"))
+    project.decide(events(1, 3), as_type="payment")
+    stop, noted = threading.Event(), {}
+
+    def begun(writer: object) -> None:
+        with project.reading() as log:
+            for sink in ("table", "hook"):
+                noted[sink] = log.offset(source_of(sink), THROUGH)
+            noted["told"] = log.offset(SOURCE, BEGUN)
+        stop.set()
+
+    elsewhere = config.delivering(project.places) if is_delivered_elsewhere else nullcontext()
+    with elsewhere, project.answerer(Posts(print), begun, lambda writer, log: None, stop=stop) as answerer:
+        answerer.run()
+
+    assert noted == {"table": "0", "hook": "4", "told": "4"}
+
+
+# ---- what is stuck
+
+
+@pytest.fixture
+def stuck(project):
+    """A project with a table that would not have p2 and p4."""
+    project.decide(events(1, 5), as_type="payment")
+    with project.reading() as log:
+        assert log.counts().stuck == 0
+    project.routes()[0].opened().send([])  # which makes the table
+    with closing(sqlite3.connect(project.places.folder / "out.db")) as connection:
+        connection.execute(
+            "CREATE TRIGGER evens BEFORE INSERT ON decisions WHEN new.id IN ('p2', 'p4') "
+            "BEGIN SELECT RAISE(ABORT, 'no evens'); END"
+        )
+    return project
+
+
+def shell(project: app.Project, sql: str) -> None:
+    with closing(sqlite3.connect(project.places.folder / "out.db")) as connection:
+        connection.execute(sql)
+        connection.commit()
+
+
+def called(project: app.Project, capsys, *words: str) -> tuple[int, dict]:
+    status = run(["-C", str(project.places.folder), "outbox", *words, "--json"])
+    out = capsys.readouterr().out
+    assert out, words
+    return status, json.loads(out)
+
+
+def test_what_is_stuck_is_shown_put_back_and_taken_once_the_sink_is_mended(stuck, capsys):
+    assert called(stuck, capsys, "deliver")[0] == 1
+    status, listed = called(stuck, capsys, "list")
+    assert (status, listed["count"]) == (0, 2)
+    assert [(one["row"], one["event"], one["attempts"]) for one in listed["stuck"]] == [
+        ("table/3-0", "payment/p2", 1),
+        ("table/5-0", "payment/p4", 1),
+    ]
+    assert "no evens" in listed["stuck"][0]["reason"]
+    assert listed["sinks"][0] == {
+        "name": "table",
+        "kind": "sql",
+        "take": "decisions",
+        "through": 6,
+        "lag": 0,
+        "stuck": 2,
+        "trouble": None,
+    }
+    shown = called(stuck, capsys, "show", "table/3-0")[1]
+    assert json.loads(shown["body"])["id"] == "p2"
+
+    assert called(stuck, capsys, "retry")[1] == {"retried": 2}
+    assert called(stuck, capsys, "deliver")[0] == 1
+    assert [one["attempts"] for one in called(stuck, capsys, "list")[1]["stuck"]] == [2, 2]
+    shell(stuck, "DROP TRIGGER evens")
+    assert called(stuck, capsys, "retry", "table/3-0")[1] == {"retried": 1}
+    assert called(stuck, capsys, "deliver")[0] == 0
+
+    assert [one["row"] for one in called(stuck, capsys, "list")[1]["stuck"]] == ["table/5-0"]
+    assert rows(stuck, "SELECT id FROM decisions ORDER BY seq") == [("p1",), ("p2",), ("p3",), ("p5",)]
+
+
+def test_what_is_dropped_stays_away_and_in_the_log(stuck, capsys):
+    called(stuck, capsys, "deliver")
+    assert called(stuck, capsys, "drop", "table/3-0")[1] == {"dropped": 1}
+    assert called(stuck, capsys, "drop", "--sink", "table")[1] == {"dropped": 1}
+    assert called(stuck, capsys, "drop", "--all")[1] == {"dropped": 0}
+    called(stuck, capsys, "deliver")
+
+    assert rows(stuck, "SELECT id FROM decisions ORDER BY seq") == [("p1",), ("p3",), ("p5",)]
+    with stuck.reading() as log:
+        assert set(log.decisions("payment", ["p2"])) == {"p2"}
+
+
+@pytest.mark.parametrize("words", [["drop"], ["drop", "--all", "table/3-0"], ["retry", "table/3-0", "--sink", "table"]])
+def test_rows_are_named_in_one_way(stuck, words):
+    assert run(["-C", str(stuck.places.folder), "outbox", *words]) == 2
+
+
+@pytest.mark.parametrize("name", ["table/99-0", "nobody/3-0"])
+def test_a_row_that_is_not_stuck_is_told(stuck, name):
+    stuck.deliver()
+    for change in (stuck.outbox_retry, stuck.outbox_drop):
+        with pytest.raises(UsageError, match=f"nothing is stuck under {name}"):
+            change([key_of(name)])
+    assert run(["-C", str(stuck.places.folder), "outbox", "show", name]) == 2
+
+
+@pytest.mark.parametrize("name", ["3", "table", "table/3", "/3-0", "table/3-x", "table/-3-0", "table/²-0"])
+def test_what_names_no_row_is_told(name):
+    with pytest.raises(UsageError, match="named as 'shroff outbox list'"):
+        key_of(name)
+
+
+def test_people_see_how_far_each_sink_is_and_what_is_wrong(tmp_path, capsys, received):
+    project = bank(tmp_path / "bank", SINKS + HOOK % "http://127.0.0.1:9/key-in-path")
+    project.decide(events(1, 3), as_type="payment")
+    assert run(["-C", str(project.places.folder), "outbox", "deliver"]) == 3
+    told = capsys.readouterr().out
+    assert "hook: 0 rows delivered; 4 places left" in told
+    run(["-C", str(project.places.folder), "outbox", "list"])
+    listed = capsys.readouterr().out
+    assert "hook takes nothing since" in listed
+    findings = {one.subject: one for one in project.doctor()}
+
+    assert findings["sink hook"].state == "wrong"
+    assert findings["sink table"].state == "ok"
+    for text in (told, listed, findings["sink hook"].words):
+        assert "Connection refused" in text
+        assert "key-in-path" not in text
+        assert "a secret of tests" not in text
+
+
+def test_the_list_of_what_leaves_has_notices_and_the_lake(tmp_path, capsys):
+    project = bank(tmp_path / "bank", SINKS + "lake: ./lake\n")
+    (project.places.folder / "notices").mkdir()
+    text = "on: decision\nevent: payment\nto: [a@b.example]\n"
+    (project.places.folder / "notices" / "all.yaml").write_text(text)
+    project.decide(events(1, 3), as_type="payment")
+    assert run(["-C", str(project.places.folder), "outbox", "list", "--json"]) == 0
+    listed = {one["name"]: one for one in json.loads(capsys.readouterr().out)["sinks"]}
+
+    assert list(listed)[2:] == ["notice all", "notices", "lake"]
+    assert [(one["kind"], one["lag"], one["stuck"]) for one in listed.values()][2:] == [
+        ("mail", 4, 0),
+        ("files", 1, 0),
+        ("parquet", 4, 0),
+    ]
+    assert "there is no lake" in listed["lake"]["trouble"]["words"]

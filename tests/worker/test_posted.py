@@ -1,0 +1,141 @@
+"""From posted bytes to submissions: forms, limits, and mistakes with their paths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shroff.adapters.log.memory import MemoryLog
+from shroff.events.intake import Intake
+from shroff.replay.compare import verify_online
+from shroff.worker.posted import COUNT_MAX, DEPTH_MAX, PostReader, TooMuchError, depth, is_too_deep
+from tests.support.projects import FILES, NOW_MS, definitions, writer
+
+FIELDS = {"id": "p1", "at": "2026-03-01T12:00:00Z", "card": "c", "amount": "5.00"}
+OTHERS = ({"amount": "5.50"}, {"id": "p2"})
+BOUNDED = {"events.yaml": FILES["events.yaml"].replace("amount: money", "amount: money >= 6")}
+JSON = st.recursive(st.none() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+
+
+def reader(now_ms: int = NOW_MS, changes: Mapping[str, str] | None = None) -> PostReader:
+    found = definitions(changes)
+    return PostReader(found, Intake(found.events, found.settings, str), lambda: now_ms)
+
+
+def raw(**fields: object) -> bytes:
+    return msgspec.json.encode({**FIELDS, **fields})
+
+
+def test_a_plain_event_is_the_same_by_the_short_way_and_by_the_door():
+    short = reader().one("payment", raw(), "me")
+    long = reader().one("payment", b" " + raw() + b"\n", "me")
+    by_number = reader().one("payment", raw().replace(b'"5.00"', b"5.00"), "me")
+
+    assert short.body is not None
+    assert short.event == long.event == by_number.event
+    assert (short.source, short.place, short.raw()) == ("http", "me", raw())
+
+
+def test_every_mistake_comes_with_its_path():
+    mistakes: list[tuple[str, str]] = []
+    one = reader().one("payment", raw(amount="x", colour="red", at="soon"), "me", mistakes)
+
+    assert one.event is None
+    assert one.refusal
+    assert [path for path, _ in mistakes] == ["at", "amount", "colour"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"7", b"null", b'{"id": "a", "id": "b"}', b"\xff"])
+def test_what_is_no_object_is_refused_with_its_bytes(body):
+    mistakes: list[tuple[str, str]] = []
+    one = reader().one("payment", body, "me", mistakes)
+
+    assert one.event is None
+    assert one.raw() == body
+    assert [path for path, _ in mistakes] == [""]
+
+
+def test_an_event_that_is_ahead_of_its_arrival_is_refused():
+    one = reader(now_ms=0).one("payment", raw(), "me")
+
+    assert one.refusal is not None
+    assert "too early" in one.refusal
+
+
+@pytest.mark.parametrize(
+    ("now_ms", "changes", "words"),
+    [(0, None, "too early"), (NOW_MS, BOUNDED, "amount: expected an amount in EUR with at most 2 decimal places, at")],
+)
+def test_an_event_of_the_log_is_a_duplicate_whatever_the_clock_and_the_bounds_say_now(now_ms, changes, words):
+    log, body = MemoryLog(), raw()
+    (first,) = writer(log).write([reader().one("payment", body, "me")])
+    later = reader(now_ms, changes)
+    (posted,), _ = later.many("payment", b"[" + body + b"]", "me", are_lines=False)
+    again, in_list, other, new = writer(log, changes).write(
+        [later.one("payment", body, "me"), posted, *(later.one("payment", raw(**one), "me") for one in OTHERS)]
+    )
+
+    assert again == in_list
+    assert (again.kind, again.document) == ("duplicate", first.document)
+    assert (other.kind, other.is_conflict) == (new.kind, not new.is_conflict) == ("refused", True)
+    assert words in new.reason
+    assert verify_online(log).mismatches == 0
+
+
+@pytest.mark.parametrize("are_lines", [True, False])
+def test_a_list_and_lines_hold_the_same(are_lines):
+    parts = [raw(id=f"p{number}") for number in range(3)]
+    body = b"\n\n".join([*parts, b" "]) if are_lines else b"[" + b" , ".join(parts) + b"]"
+    found, mistakes = reader().many("payment", body, "me", are_lines=are_lines)
+
+    assert [one.event.id for one in found if one.event is not None] == ["p0", "p1", "p2"]
+    assert [one.raw() for one in found] == parts
+    assert len(mistakes) == 3
+    assert not any(mistakes)
+
+
+def test_each_of_a_list_is_looked_at_for_its_time():
+    parts = [raw(id="p0"), raw(id="p1", at="2027-03-01T12:00:00Z")]
+    found, _ = reader().many("payment", b"[" + b",".join(parts) + b"]", "me", are_lines=False)
+
+    assert [one.refusal is None for one in found] == [True, False]
+    assert found[1].raw() == parts[1]
+
+
+def test_one_mistake_in_a_list_leaves_the_others():
+    found, mistakes = reader().many("payment", b'[{"id":1},' + raw() + b",[]]", "me", are_lines=False)
+
+    assert [one.event is not None for one in found] == [False, True, False]
+    assert [bool(one) for one in mistakes] == [True, False, True]
+
+
+@pytest.mark.parametrize("body", [b"[", b"[1,]", b"[" * 2_000 + b"]" * 2_000, b"[" + b"0," * COUNT_MAX + b"0]"])
+def test_a_list_that_cannot_be_one_is_refused_as_a_whole(body):
+    with pytest.raises(TooMuchError):
+        reader().many("payment", body, "me", are_lines=False)
+
+
+def test_what_is_nested_too_deep_is_refused_before_it_is_read():
+    one = reader().one("payment", b"[" * (DEPTH_MAX + 1), "me")
+
+    assert one.refusal == "it is nested too deep"
+
+
+@pytest.mark.slow
+@given(JSON)
+def test_depth_is_that_of_the_value(value):
+    def deep(one: object) -> int:
+        if isinstance(one, dict):
+            return 1 + max(map(deep, one.values()), default=0)
+        return 1 + max(map(deep, one), default=0) if isinstance(one, list) else 0
+
+    assert depth(msgspec.json.encode(value)) == deep(value)
+
+
+@given(st.binary())
+def test_depth_of_anything_is_found(body):
+    assert is_too_deep(body, 0) == (depth(body) > 0)

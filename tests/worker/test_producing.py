@@ -1,0 +1,328 @@
+"""Sending events: what messages are made of them, where they go, when they are due, and how to go on."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+
+from shroff.errors import TransientError, UsageError
+from shroff.events.formats.encodings import read_lines
+from shroff.events.formats.wire import JsonDecoder, JsonEncoder
+from shroff.events.intake import Intake
+from shroff.streams.sender import Target
+from shroff.worker.ingest import with_labels
+from shroff.worker.producing import Outgoing, Pace, Production, keys_of, produce
+from tests.support.projects import FILES, definitions
+
+EVENTS = """
+payment:
+  id: id
+  time: at
+  decide: true
+  fields: { id: text, at: time, card: text? hashed, amount: money, arn: text? unique, note: text? personal }
+  from: { csv: { id: row.number_of_payment } }
+login:
+  id: id
+  time: at
+  fields: { id: text, at: time, user: text }
+entities:
+  card: { payment: card }
+  user: { login: user }
+"""
+PROJECT = definitions({"events.yaml": EVENTS, "features.yaml": None, "rules/large.yaml": None})
+
+
+class Kept:
+    """A sender that keeps what is sent, and fails at the messages it is told to."""
+
+    def __init__(self, *, shared: bool = False, never: int = 0):
+        self.messages: list[tuple[str, bytes | None, dict]] = []
+        self.shared, self.never = shared, never
+        self.sent = self.failed = self.waiting = self.flushed = 0
+        self.words: list[str] = []
+        self.after = lambda: None
+
+    def target(self, type):
+        return Target(f"{type}s", self.shared and type != "label")
+
+    def prepare(self, types, partitions):
+        raise AssertionError
+
+    def send(self, type, key, value):
+        if self.sent + 1 == self.never:
+            raise TransientError("nothing more can be sent")
+        self.sent += 1
+        self.messages.append((type, key, json.loads(value)))
+        self.after()
+
+    def flush(self, within_s):
+        self.flushed += 1
+        return self.waiting
+
+    def close(self):
+        raise AssertionError
+
+
+class Time:
+    """A clock that goes on when somebody sleeps."""
+
+    def __init__(self):
+        self.now_s = 100.0
+
+    def clock(self):
+        return self.now_s
+
+    def sleep(self, seconds):
+        self.now_s += seconds
+
+
+def sent(path: Path, as_type=None, *, sender=None, pace=None, field=None, labels=None, project=PROJECT, moment=None):
+    sender, moment = sender or Kept(), moment or Time()
+    intake = Intake(project.events, project.settings, None)
+    with read_lines(path) as lines:
+        submissions = intake.submissions(lines, path.name, as_type)
+        if labels is not None:
+            submissions = with_labels(submissions, intake.submissions(read_lines(labels), labels.name, "label"))
+        done = Production()
+        outgoing = Outgoing(
+            project.events,
+            project.settings,
+            sender,
+            lambda names_type: JsonEncoder(project.events, names_type=names_type),
+            is_json=True,
+        )
+        keys = keys_of(project.events, project.settings, project.reference, field)
+        try:
+            produce(submissions, sender, outgoing, keys, pace or Pace(), done, clock=moment.clock, sleep=moment.sleep)
+        except (TransientError, KeyboardInterrupt) as error:
+            return sender, done, error
+    return sender, done, None
+
+
+def written(tmp_path: Path, *rows: dict) -> Path:
+    path = tmp_path / "events.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def payment(number: int, minute: int = 0, **more) -> dict:
+    at = f"2026-03-01T12:{minute:02d}:00Z"
+    return {"id": f"p{number}", "at": at, "card": "4111111111111111", "amount": "5.00"} | more
+
+
+def test_messages_are_the_typed_events_with_hashed_and_personal_fields_as_they_are(tmp_path):
+    rows = [payment(1, note="for é"), payment(2, amount=7, at="2026-03-01T13:00:00+01:00", more="no field")]
+    sender, done, _ = sent(written(tmp_path, *rows), "payment")
+
+    assert [value for _, _, value in sender.messages] == [
+        {"id": "p1", "at": "2026-03-01T12:00:00Z", "card": "4111111111111111", "amount": "5.00", "note": "for é"},
+        {"id": "p2", "at": "2026-03-01T12:00:00Z", "card": "4111111111111111", "amount": "7.00"},
+    ]
+    assert (done.sent, done.next_row, done.refused) == (2, 3, 0)
+
+
+def test_columns_of_a_file_are_mapped_as_ingest_maps_them(tmp_path):
+    path = tmp_path / "march.csv"
+    path.write_text("number_of_payment,at,amount\np7,2026-03-01T12:00:00Z,3.50\n", encoding="utf-8")
+    sender, _, _ = sent(path, "payment")
+
+    assert sender.messages == [("payment", None, {"id": "p7", "at": "2026-03-01T12:00:00Z", "amount": "3.50"})]
+
+
+def test_what_is_sent_is_read_again_as_the_same_event(tmp_path):
+    rows = [payment(number, number, arn=f"a{number}") for number in range(5)]
+    path = written(tmp_path, *rows)
+    sender, _, _ = sent(path, "payment")
+    intake = Intake(PROJECT.events, PROJECT.settings, None)
+    with read_lines(path) as lines:
+        wanted = [one.event for one in intake.submissions(lines, "a", "payment")]
+    again = written(tmp_path, *(value for _, _, value in sender.messages))
+    with read_lines(again) as lines:
+        found = [one.event for one in intake.submissions(lines, "a", "payment")]
+
+    assert found == wanted
+
+
+def test_a_shared_topic_has_messages_that_name_their_types(tmp_path):
+    plain = definitions({"features.yaml": None, "rules/large.yaml": None})
+    rows = [{"payment": payment(1)}, {"login": {"id": "l1", "at": "2026-03-01T12:00:00Z", "user": "u"}}]
+    sender, _, _ = sent(written(tmp_path, *rows), sender=Kept(shared=True))
+    short, _, _ = sent(written(tmp_path, payment(1)), "payment", sender=Kept(shared=True), project=plain)
+
+    assert [value for _, _, value in sender.messages] == [
+        {"payment": payment(1)},
+        {"login": {"id": "l1", "at": "2026-03-01T12:00:00Z", "user": "u"}},
+    ]
+    assert [value for _, _, value in short.messages] == [{"payment": payment(1)}]
+
+
+def test_types_whose_messages_could_not_be_read_again_are_refused(tmp_path):
+    project = definitions(
+        {
+            "events.yaml": EVENTS.replace("csv: { id: row.number_of_payment }", "json: { id: row.number_of_payment }"),
+            "features.yaml": None,
+            "rules/large.yaml": None,
+        }
+    )
+    row = payment(1, number_of_payment="p9")
+
+    with pytest.raises(UsageError, match="could not be read here"):
+        sent(written(tmp_path, row), "payment", project=project)
+
+
+# ---- keys
+
+
+def test_the_key_is_that_of_the_first_entity_of_the_type_or_a_field(tmp_path):
+    rows = [{"payment": payment(1)}, {"login": {"id": "l1", "at": "2026-03-01T12:00:00Z", "user": "u1"}}]
+    path = written(tmp_path, *rows)
+
+    assert [key for _, key, _ in sent(path)[0].messages] == [b"4111111111111111", b"u1"]
+    assert [key for _, key, _ in sent(path, field="amount")[0].messages] == [b'"5.00"', b"u1"]
+    with pytest.raises(UsageError, match="Did you mean amount"):
+        sent(path, field="amuont")
+
+
+def test_an_event_whose_key_is_missing_has_none(tmp_path):
+    sender, _, _ = sent(written(tmp_path, payment(1, card=None)), "payment")
+
+    assert sender.messages[0][1] is None
+
+
+def test_a_key_of_several_parts_is_all_of_them(tmp_path):
+    events = FILES["events.yaml"].replace("card: { payment: card }", "pair: { payment: [card, amount] }")
+    project = definitions({"events.yaml": events, "features.yaml": None, "rules/large.yaml": None})
+    sender, _, _ = sent(written(tmp_path, payment(1, card="c1")), "payment", project=project)
+
+    assert sender.messages[0][1] == b'"c1"|"5.00"'
+
+
+# ---- labels and lines that are none
+
+
+def test_labels_are_sent_when_they_were_known_with_all_that_they_say(tmp_path):
+    labels = tmp_path / "labels.jsonl"
+    rows = [
+        {"event": "payment/p1", "verdict": "fraud", "source": "analyst", "known_at": "2026-03-01T12:01:30Z"},
+        {"arn": "a2", "verdict": "genuine", "known_at": "2026-03-01T13:00:00Z", "reason": "his own", "amount": "1.50"},
+    ]
+    labels.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    events = written(tmp_path, *(payment(number, number, arn=f"a{number}") for number in range(1, 4)))
+    sender, done, _ = sent(events, "payment", labels=labels)
+
+    assert [type for type, _, _ in sender.messages] == ["payment", "label", "payment", "payment", "label"]
+    assert [(key, value) for type, key, value in sender.messages if type == "label"] == [
+        (b"p1", rows[0]),
+        (b"a2", rows[1] | {"source": "import"}),
+    ]
+    assert (done.sent, done.labels) == (3, 2)
+
+
+def test_lines_that_are_no_events_are_counted_and_the_first_told(tmp_path):
+    path = written(tmp_path, *(payment(number, amount="x") for number in range(9)), payment(10))
+    sender, done, _ = sent(path, "payment")
+
+    assert [value["id"] for _, _, value in sender.messages] == ["p10"]
+    assert (done.sent, done.refused, len(done.words)) == (1, 9, 5)
+    assert done.words[0].startswith("events.jsonl, line 1: amount: expected an amount")
+
+
+# ---- pace
+
+
+def test_a_rate_holds_over_all_though_some_are_sent_late(tmp_path):
+    #  due      0    10    20    30 ...     ms
+    #  sent     0    10  <- 35 ms pass ->  the next three at once, then again when they are due
+    moment, at_s = Time(), []
+    sender = Kept()
+
+    def note():
+        at_s.append(round(moment.now_s - 100.0, 3))
+        if len(at_s) == 2:
+            moment.now_s += 0.035
+
+    sender.after = note
+    sent(written(tmp_path, *map(payment, range(7))), "payment", sender=sender, pace=Pace(rate=100), moment=moment)
+
+    assert at_s == [0.0, 0.01, 0.045, 0.045, 0.045, 0.05, 0.06]
+
+
+def test_a_speed_keeps_the_times_of_the_events(tmp_path):
+    moment, at_s = Time(), []
+    sender = Kept()
+    sender.after = lambda: at_s.append(round(moment.now_s - 100.0, 3))
+    rows = [payment(1, 0), payment(2, 1), payment(3, 3), payment(4, 2), payment(5, 4)]
+    sent(written(tmp_path, *rows), "payment", sender=sender, pace=Pace(speed=60), moment=moment)
+
+    assert at_s == [0.0, 1.0, 3.0, 3.0, 4.0]
+
+
+def test_a_pace_is_one_of_both_and_above_nothing():
+    for wrong in ({"rate": 1, "speed": 1}, {"rate": 0}, {"speed": -1}, {"rate": float("nan")}):
+        with pytest.raises(UsageError):
+            Pace(**wrong)
+
+
+def test_events_that_will_be_too_late_are_counted(tmp_path):
+    day = payment(1, at="2026-03-03T12:00:00Z")
+    _, done, _ = sent(written(tmp_path, payment(0), day, payment(2), payment(3, at="2026-03-02T12:00:00Z")), "payment")
+
+    assert (done.sent, done.behind) == (4, 1)
+
+
+# ---- ends
+
+
+def test_an_interruption_waits_for_what_is_on_its_way_and_says_where_to_go_on(tmp_path):
+    sender = Kept()
+
+    def interrupt():
+        if sender.sent == 4:
+            raise KeyboardInterrupt
+
+    sender.after = interrupt
+    _, done, error = sent(written(tmp_path, *map(payment, range(9))), "payment", sender=sender)
+
+    assert isinstance(error, KeyboardInterrupt)
+    assert (done.sent, done.next_row, sender.flushed > 0) == (3, 4, True)
+
+
+def test_where_not_all_is_there_it_goes_on_from_where_all_was(tmp_path, monkeypatch):
+    monkeypatch.setattr("shroff.worker.producing.CERTAIN_EVERY", 4)
+    sender = Kept(never=8)
+    sender.after = lambda: setattr(sender, "waiting", int(sender.sent > 6))
+    _, done, error = sent(written(tmp_path, *map(payment, range(20))), "payment", sender=sender)
+
+    assert isinstance(error, TransientError)
+    assert (done.sent, done.next_row) == (7, 5)
+
+
+def test_the_end_is_when_all_is_there(tmp_path):
+    sender = Kept()
+    left = itertools.chain([3, 2, 1], itertools.repeat(0))
+    sender.flush = lambda within_s: next(left)
+    _, done, _ = sent(written(tmp_path, payment(1)), "payment", sender=sender)
+
+    assert next(left) == 0
+    assert done.next_row == 2
+
+
+def test_the_decoder_of_a_source_reads_what_was_sent(tmp_path):
+    sender, _, _ = sent(written(tmp_path, payment(1)), "payment", sender=replace_bytes(Kept()))
+
+    assert JsonDecoder().line(1, sender.raw[0]).columns == payment(1)
+
+
+def replace_bytes(sender: Kept) -> Kept:
+    """The same, which keeps the bytes as well."""
+    sender.raw, send = [], sender.send
+
+    def keep(type, key, value):
+        sender.raw.append(value)
+        send(type, key, value)
+
+    sender.send = keep
+    return sender

@@ -1,0 +1,215 @@
+"""Entries of quarantine that come back to the door: each by itself, whatever its bytes are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from shroff.adapters.log.memory import MemoryLog
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.app import project as app
+from shroff.cli.main import run
+from shroff.errors import UsageError
+from shroff.events.intake import Intake
+from shroff.monitoring import doctor_rows
+from shroff.streams.log import Batch, Refused
+from shroff.worker import retrying
+from shroff.worker.retrying import Retried, retry
+from tests.support.projects import FILES, NOW_MS, definitions, writer
+
+GOOD = b'{"id":"p8","at":"2026-03-01T12:00:00Z","card":"c","amount":"1.00"}\n'
+BAD = GOOD.replace(b"1.00", b"much")
+TWO = b"1,2026-03-01T12:00:00Z,c,1.00\n2,2026-03-01T12:00:00Z,c,1.00\n"
+COLUMNS = ("id", "at", "card", "amount")
+
+
+def entry(raw: bytes, source: str = "a.jsonl", place: str = "1", type_name: str = "payment") -> Refused:
+    return Refused(source, place, type_name, "because", raw, NOW_MS - 5)
+
+
+def retried(log: MemoryLog, headers: Mapping[str, tuple[str, ...]] | None = None) -> list[Retried]:
+    project = definitions()
+    return retry(log, writer(log), Intake(project.events, project.settings, None), [], headers or {})
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> app.Project:
+    """The small project in a folder, without a log."""
+    for name, text in FILES.items():
+        path = tmp_path / "small" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return app.open(tmp_path / "small")
+
+
+@pytest.mark.parametrize(
+    ("odd", "words"),
+    [
+        (entry(b"\xff\xfegarbage\n", "-"), "invalid character"),
+        (entry(b"\xef\xbb\xbf" + GOOD, "-"), "not JSON"),
+        (entry(b""), "empty"),
+        (entry(b"\n"), "empty"),
+        (entry(GOOD + GOOD.replace(b"p8", b"p7")), "more than one line"),
+        (entry(b"", "a.csv"), "empty"),
+        (entry(TWO, "a.csv"), "more than one line"),
+        (entry(b'1,2026-03-01T12:00:00Z,"c,1.00\n', "a.csv"), "does not end"),
+        (entry(b"1,2026-03-01T12:00:00Z,c,1.00\n", "b.csv"), "add --file"),
+        (entry(GOOD, type_name="gone"), "gone"),
+        (entry(b"{}", "waiting labels", "payment/p1", "label"), "missing"),
+        (entry(b"[" * 100_000), "nested too deep"),
+    ],
+)
+def test_an_odd_entry_is_refused_again_and_the_others_come_in(odd, words):
+    log = MemoryLog()
+    log.append(Batch(refused=[odd, entry(GOOD, "b.jsonl")]))
+    first, second = retried(log, {"a.csv": COLUMNS})
+
+    assert (first.number, first.outcome) == (1, "refused")
+    assert words in first.reason
+    assert (second.number, second.outcome) == (2, "decided")
+    assert [(one.source, one.raw) for _, one in log.refused_list()] == [(odd.source, odd.raw)]
+
+
+def test_what_is_refused_again_has_its_newest_reason():
+    log = MemoryLog()
+    log.append(Batch(refused=[entry(BAD)]))
+    (one,) = retried(log)
+
+    ((number, kept),) = log.refused_list()
+    assert (number, kept.at_ms) == (1, NOW_MS)
+    assert kept.reason == one.reason
+    assert kept.reason.startswith("amount: expected an amount")
+
+
+def test_more_entries_than_a_batch_takes_come_in(monkeypatch):
+    monkeypatch.setattr(retrying, "GROUP_MAX", 2)
+    log = MemoryLog()
+    log.append(Batch(refused=[entry(GOOD.replace(b"p8", b"p%d" % n), place=str(n)) for n in range(5)]))
+
+    assert [one.number for one in retried(log)] == [1, 2, 3, 4, 5]
+    assert log.counts().refused == 0
+
+
+@pytest.mark.parametrize("card", ["Müller", "c"])
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
+def test_a_csv_line_comes_back_under_a_header_that_is_no_ascii(card, encoding):
+    raw = f"p8,2026-03-01T12:00:00Z,{card},1.00,x\r\n".encode(encoding)
+    log = MemoryLog()
+    log.append(Batch(refused=[entry(raw, "a.csv")]))
+    (one,) = retried(log, {"a.csv": (*COLUMNS, "Gebühr")})
+
+    assert (one.outcome, one.reason) == ("decided", "")
+    assert card.encode() in log.find("payment", ["p8"])["p8"].body
+
+
+@pytest.mark.parametrize("source", ["-", "python", "shroff label"])
+def test_what_no_file_brought_is_json_lines(source):
+    log = MemoryLog()
+    log.append(Batch(refused=[entry(b"p8,2026\n", source)]))
+    (one,) = retried(log)
+
+    assert "not JSON" in one.reason
+
+
+@pytest.mark.parametrize("source", ["march.csv", "march.txt"])
+def test_a_json_object_is_no_line_of_csv_whatever_its_file_is_called(source):
+    log = MemoryLog()
+    log.append(Batch(refused=[entry(GOOD, source)]))
+    (one,) = retried(log)
+
+    assert one.outcome == "decided"
+
+
+# ---- in a project
+
+
+def test_nothing_of_quarantine_and_no_refused_label_makes_a_log(bank, capsys):
+    folder = str(bank.places.folder)
+    for asked in (["quarantine", "retry"], ["label", "p1", "fraud", "--known-at", "soon"]):
+        assert run(["-C", folder, *asked]) == 2
+        assert "no log yet" in capsys.readouterr().err
+    assert not bank.places.log.exists()
+
+    assert run(["-C", folder, "label", "p1", "fraud"]) == 0  # waits for its event
+
+
+def test_dropping_all_drops_what_was_there_when_it_was_asked(bank, tmp_path, monkeypatch):
+    lines = tmp_path / "a.jsonl"
+    lines.write_bytes(BAD)
+    bank.ingest([lines], as_type="payment")
+    opened = bank.open_log
+
+    def later(*, read_only: bool) -> object:
+        """Opens the log when two things happened meanwhile: one more entry came, and one was dropped."""
+        log = opened(read_only=read_only)
+        if not read_only:
+            log.append(Batch(refused=[entry(b"new", place="9")], dropped=[1]))
+        return log
+
+    lines.write_bytes(BAD.replace(b"p8", b"p9"))
+    bank.ingest([lines], as_type="payment")
+    monkeypatch.setattr(app.Project, "open_log", lambda _self, *, read_only: later(read_only=read_only))
+    dropped = bank.drop([])
+    monkeypatch.undo()
+
+    assert dropped == 1
+    with bank.reading() as log:
+        assert [one.place for _, one in log.refused_list()] == ["9"]
+    with pytest.raises(UsageError, match="no entry 1 in quarantine"):
+        bank.drop([1])
+
+
+def test_a_label_that_waits_is_named_as_it_was_understood(bank, capsys):
+    bank.decide([{"id": "p1", "at": "2026-03-01T12:00:00Z", "card": "c", "amount": "1.00"}], as_type="payment")
+    folder = str(bank.places.folder)
+    assert run(["-C", folder, "label", "payments/x", "fraud"]) == 4
+    said = capsys.readouterr().out.splitlines()[0]
+    assert said == "The label was refused: event: 'payments' is no event type. Did you mean payment?"
+    texts = []
+    for named in ("nope/x", "x", "payment/x2"):
+        assert run(["-C", folder, "label", named, "fraud"]) == 0
+        texts.append(capsys.readouterr().out.splitlines()[0])
+
+    assert texts == [
+        "payment/nope/x is not in the log yet; the label 'fraud' waits for it.",
+        "payment/x is not in the log yet; the label 'fraud' waits for it.",
+        "payment/x2 is not in the log yet; the label 'fraud' waits for it.",
+    ]
+
+
+def test_a_label_by_hand_may_have_an_amount(bank, capsys):
+    bank.decide([{"id": "p1", "at": "2026-03-01T12:00:00Z", "card": "c", "amount": "1.00"}], as_type="payment")
+    folder = str(bank.places.folder)
+
+    assert run(["-C", folder, "label", "p1", "fraud", "--amount", "0.005"]) == 4
+    assert "amount" in capsys.readouterr().out
+    assert run(["-C", folder, "label", "p1", "fraud", "--amount", "0.50"]) == 0
+    assert run(["-C", folder, "label", "a.csv", "--amount", "0.50"]) == 2
+    with bank.reading() as log:
+        (record,) = (one for part in log.read() for one in part if one.kind == "label")
+    assert b'"amount":"0.50"' in record.body
+
+
+def test_nothing_is_read_as_a_whole_to_count_it_or_to_take_one(bank, tmp_path, monkeypatch, capsys):
+    lines = tmp_path / "a.jsonl"
+    lines.write_bytes(BAD + BAD.replace(b"p8", b"p9"))
+    bank.ingest([lines], as_type="payment")
+
+    def fail(*_args: object, **_options: object) -> object:
+        raise AssertionError("all of it is read")
+
+    for name in ("refused_list", "waiting_all", "outbox"):
+        monkeypatch.setattr(SqliteLog, name, fail)
+    with monkeypatch.context() as patched:
+        patched.setattr(SqliteLog, "read", fail)
+        patched.setattr(doctor_rows, "_check", lambda *_: None)  # it reads rows for a second at most
+        found = {one.subject: one for one in bank.doctor()}
+        assert run(["-C", str(bank.places.folder), "quarantine", "show", "2"]) == 0
+        dropped = bank.drop([1])
+
+    assert found["quarantine"].words == "2 refused"
+    assert found["active version"].words == "the project's files, as they are"
+    assert '"p9"' in capsys.readouterr().out
+    assert dropped == 1
