@@ -10,7 +10,7 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.features.kernels.layout import DIGEST
 from shroff.features.online.engine import Online
 from shroff.project.definitions import computed_of, load_definitions
-from tests.unit.projects import FILES
+from tests.support.projects import FILES
 
 FUNCTIONS = ("sum", "mean", "std", "min", "max", "distinct", "first", "last", "quantile")
 WINDOWS = ("", " over 1h", " over 1d delayed 1h", " over last 3 including this")
