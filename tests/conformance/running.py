@@ -33,7 +33,8 @@ from shroff.log.state.fold import lateness_of
 from shroff.log.writer import DECIDED, DUPLICATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Writer
 from shroff.project.definitions import Definitions, computed_of
 from shroff.streams.log import Log
-from shroff.worker.ingest import ingest, with_labels
+from shroff.worker.file_order import with_labels
+from shroff.worker.ingest import ingest
 from tests.conformance.cases import CHANGE, Case, laid_over
 
 NOW_MS = 1_750_000_000_000

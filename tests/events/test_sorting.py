@@ -14,7 +14,7 @@ from shroff.errors import UsageError
 from shroff.events.formats import sorting
 from shroff.events.formats.sorting import in_order_of_time
 from shroff.events.intake import Submission
-from shroff.worker.ingest import with_labels
+from shroff.worker.file_order import with_labels
 from tests.support.projects import label, payment, submission
 
 pytestmark = pytest.mark.slow  # its blocks are sized as in production

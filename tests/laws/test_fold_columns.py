@@ -17,7 +17,6 @@ from shroff.errors import DefinitionError, StorageError
 from shroff.features.online import engine as online
 from shroff.features.plan import Kept
 from shroff.log.state import fold as folding
-from shroff.log.state import fold_columns
 from shroff.log.state.fold import Folded, fold
 from shroff.log.writer import Writer
 from shroff.models.registry import Registry
@@ -49,8 +48,8 @@ def by_columns(places: int = 7) -> Iterator[None]:
     """Any fold takes columns, so many places at a time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(folding, "BY_COLUMNS", 1)
-        patch.setattr(fold_columns, "FIRST", places)
-        patch.setattr(fold_columns, "MOST", places)
+        patch.setattr(folding, "FIRST", places)
+        patch.setattr(folding, "MOST", places)
         yield
 
 

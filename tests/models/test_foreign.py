@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shroff.errors import RegistryError, UsageError
-from shroff.models.foreign.files import BYTES_MAX, FEATURES_MAX, read_foreign
+from shroff.models.foreign.files import BYTES_MAX, read_foreign
+from shroff.models.foreign.foreign import FEATURES_MAX
 from shroff.models.foreign.ubjson import decode
 from shroff.models.loaded import load_model
 from shroff.models.model import LOG_ODDS, NUMBER, InputColumn

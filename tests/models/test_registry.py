@@ -18,7 +18,8 @@ import pytest
 
 from shroff.errors import RegistryError, StorageError, UsageError
 from shroff.models import registry as registering
-from shroff.models.registry import GateResult, Registry, Stored, digest_of, refuse_pickle
+from shroff.models.model import digest_of, refuse_pickle
+from shroff.models.registry import GateResult, Registry, Stored
 from tests.support.linear import WEIGHTS, put, registry
 
 PASSED = GateResult("average_precision", 0.6, "at least 0.5", passed=True)

@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 
 from shroff.errors import StateError
-from shroff.models.model import Floats, InputColumn
-from shroff.models.registry import GateResult, Registry, Stored, digest_of
+from shroff.models.model import Floats, InputColumn, digest_of
+from shroff.models.registry import GateResult, Registry, Stored
 
 WEIGHTS = "model.json"
 

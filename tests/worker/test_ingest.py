@@ -29,7 +29,8 @@ from shroff.log.writer import Answer, Writer
 from shroff.project.definitions import Definitions
 from shroff.streams.log import Batch
 from shroff.worker import ingest as ingest_module
-from shroff.worker.ingest import arranged, ingest, with_labels
+from shroff.worker.file_order import arranged, with_labels
+from shroff.worker.ingest import ingest
 from tests.support.projects import FILES, NOW_MS, definitions, documents, label, payment, writer
 
 MARCH_MS = 1_772_323_200_000  # 2026-03-01, in UTC

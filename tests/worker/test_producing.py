@@ -13,7 +13,7 @@ from shroff.events.formats.encodings import read_lines
 from shroff.events.formats.wire import JsonDecoder, JsonEncoder
 from shroff.events.intake import Intake
 from shroff.streams.sender import Target
-from shroff.worker.ingest import with_labels
+from shroff.worker.file_order import with_labels
 from shroff.worker.producing import Outgoing, Pace, Production, keys_of, produce
 from tests.support.projects import FILES, definitions
 

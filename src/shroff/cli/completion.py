@@ -34,8 +34,7 @@ SHELLS: Final = {  # shell: (where its script goes, for good)
 @click.argument("shell", metavar="|".join(SHELLS), type=click.Choice(list(SHELLS)))
 def completion(session: Session, shell: str) -> None:
     """Print a script that lets a shell complete commands, options, event types and files."""
-    from shroff.cli.main import program
-
+    program = click.get_current_context().find_root().command
     made = get_completion_class(shell)
     assert made is not None, "click knows the three shells"
     script = made(program, {}, "shroff", config.COMPLETION_VARIABLE).source().rstrip()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import structs
 
 from shroff.cli import completion
 from shroff.cli.session import ExampleGroup, Session, argument, command, json_option, many, one_line, table
@@ -115,7 +116,7 @@ def show(session: Session, model: str, page: Path | None) -> None:
         "event": stored.event,
         "role": found.role,
         "digest": stored.digest,
-        "gates": [gate_of(gate) for gate in stored.gates],
+        "gates": [structs.asdict(gate) for gate in stored.gates],
         "metrics": with_money(stored.metrics, session.project.definitions.settings.money_places),
         "promotions": [_promotion(one) for one in found.promotions],
         "manifest": stored.manifest,
@@ -159,11 +160,6 @@ def _waived(waiver: Waiver) -> str:
 def _promotion(promotion: Promotion) -> dict[str, Any]:
     waived = [{"gate": one.gate, "limit": one.limit, "reason": one.reason, "by": one.by} for one in promotion.waived]
     return {"at": promotion.at, "by": promotion.by, "waived": waived}
-
-
-def gate_of(gate: GateResult) -> dict[str, Any]:
-    """A gate as JSON."""
-    return {"name": gate.name, "value": gate.value, "limit": gate.limit, "passed": gate.passed, "note": gate.note}
 
 
 def _gates_text(gates: Sequence[GateResult]) -> str:
@@ -227,15 +223,43 @@ def _gates_text(gates: Sequence[GateResult]) -> str:
 @click.option("--as-of", metavar="TIME", help="Judge it by what was known then.  [default: the log's last record]")
 @click.option("--promote", is_flag=True, help="Put it in force if its gates passed.")
 @click.option("--by", metavar="NAME", default="", help="Who brings it.")
-def import_model(session: Session, file: Path, rows: Path | None, **options: Any) -> int:
+def import_model(
+    session: Session, file: Path, rows: Path | None, *, categories: tuple[str, ...], **options: Any
+) -> int:
     """Take a model in that was trained elsewhere: XGBoost's JSON or UBJSON, LightGBM's text, or ONNX.
 
     It is checked on rows, judged on the folds that a model trained here is judged on, held against the same gates, and
     kept. It is put in force only with --promote and if they passed. A pickle is refused: it runs code when it is read.
     """
-    from shroff.cli.importing import answer
+    from shroff.cli.progress import bars
+    from shroff.cli.train import FAILED, tell
+    from shroff.training.foreign.importing import IMPORTED
+    from shroff.training.foreign.inputs import categories_in
+    from shroff.training.foreign.rows import SNIPPET
+    from shroff.training.train import Steps
 
-    return answer(session, file, rows, **options)
+    if rows is None:
+        raise UsageError(f"--check names rows with the model's own scores, by which it is checked, such as {SNIPPET}.")
+    done = 0
+
+    with bars("reading, events", "judging, folds") as (reading, judging):
+
+        def fold_done(number: int, _of: int) -> None:
+            nonlocal done
+            judging(number - done)
+            done = number
+
+        report = session.project.import_model(
+            file, check=rows, categories=categories_in(categories), steps=Steps(reading, fold_done), **options
+        )
+    origin = report.stored.manifest[IMPORTED]
+    checked = origin["checked"]
+    made = (
+        f"{origin['source']} from {origin['file']}, {many(checked['rows'], 'row')} of {checked['file']} reproduced"
+        f" (at most {checked['worst']:.1g} off)"
+    )
+    tell(session, report, {IMPORTED: origin}, made)
+    return 0 if report.passed else FAILED
 
 
 @command(
@@ -325,7 +349,7 @@ def compare(session: Session, ids: tuple[str, ...], as_of: str | None) -> None:
 
 def _tell(session: Session, done: Deployment) -> int:
     """Answer what became of it; gives the exit code."""
-    failed = [gate_of(gate) for gate in done.failed]
+    failed = [structs.asdict(gate) for gate in done.failed]
     document = {**asdict(done), "failed": failed}
     session.answer(document, _words(done))
     if failed:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from msgspec import structs
 
 from shroff.cli.ingest import QUARANTINED
-from shroff.cli.models import gate_of
 from shroff.cli.options import cluster_options, source_options
 from shroff.cli.session import Session, argument, command, many, one_line, table
 from shroff.cli.stages import stages
@@ -162,7 +162,7 @@ def document_of(report: TrainReport) -> dict[str, Any]:
         "immature": report.immature,
         "metrics": measured.pop("metrics"),
         "baselines": measured.pop("baselines"),
-        "gates": [gate_of(gate) for gate in report.gates],
+        "gates": [structs.asdict(gate) for gate in report.gates],
         "promoted": report.promoted,
         "why_not": report.why_not,
         "seconds": round(report.seconds, 3),

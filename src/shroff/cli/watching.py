@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec import structs
+
 from shroff.cli.session import Session, argument, many, one_line
 from shroff.errors import UsageError
 from shroff.language.values import parse_duration
@@ -74,7 +76,6 @@ def watching(session: Session, place: str, options: Options) -> int:
 def document_of(report: FileReport) -> dict[str, Any]:
     """What became of a file, as JSON."""
     from shroff.cli.ingest import document_of as counts_of
-    from shroff.cli.models import gate_of
 
     return {
         "file": report.name,
@@ -82,7 +83,7 @@ def document_of(report: FileReport) -> dict[str, Any]:
         "why": report.why,
         "appended": None if report.appended is None else counts_of(report.appended),
         "model": report.model,
-        "gates": [] if report.trained is None else [gate_of(gate) for gate in report.trained.gates],
+        "gates": [] if report.trained is None else [structs.asdict(gate) for gate in report.trained.gates],
         "promoted": report.promoted,
     }
 

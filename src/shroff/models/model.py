@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Final, Protocol, runtime_checkable
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from shroff.errors import UsageError
 from shroff.models.learners.filed import Values
 
 Floats = NDArray[np.float64]
@@ -17,6 +20,14 @@ Floats = NDArray[np.float64]
 LOG_ODDS: Final = "log-odds"  # the score is its sigmoid
 PROBABILITY: Final = "probability"  # the score is the margin itself
 NUMBER: Final = "number"  # no probability before it is calibrated
+
+_PICKLE_ENDINGS: Final = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".dill")
+_PICKLE_STARTS: Final = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
+_WAY_OUT: Final = (
+    "A pickle runs code when it is read. Save the model in its library's own format (for XGBoost "
+    "`booster.save_model('model.json')`) and bring that in"
+)
+RUN: Final = "run"  # of a manifest: what is another each time the same is learnt
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +93,26 @@ class Explainable(Model, Protocol):
 
     def cuts(self) -> Cuts | None:
         """Where it parts its inputs; None for a model that is no forest of trees."""
+
+
+def digest_of(manifest: bytes) -> str:
+    """What names a model: the hash of its manifest, without what is another each time the same is learnt."""
+    try:
+        found = msgspec.json.decode(manifest, type=dict[str, Any])
+    except ValueError:
+        found = {}
+    if RUN not in found:
+        return sha256(manifest).hexdigest()
+    return sha256(pretty({name: one for name, one in found.items() if name != RUN})).hexdigest()
+
+
+def pretty(value: object) -> bytes:
+    """JSON for people, with its keys sorted."""
+    return msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=2) + b"\n"
+
+
+def refuse_pickle(name: str, data: bytes) -> None:
+    """Raises: UsageError for a file that only a pickle reader could read."""
+    head = data[:2]
+    if name.lower().endswith(_PICKLE_ENDINGS) or head in _PICKLE_STARTS:
+        raise UsageError(f"{name} is a pickle, and pickles are never read. {_WAY_OUT}.")

@@ -32,13 +32,12 @@ import msgspec
 from shroff.config import FOLDER_MODE, make_folder, private, sync_folder
 from shroff.errors import RegistryError, StateError, StorageError, UsageError, nearest
 from shroff.models.in_force import FILE, ID
-from shroff.models.model import Model
+from shroff.models.model import RUN, Model, digest_of, pretty, refuse_pickle
 
 MANIFEST: Final = "manifest.json"
 METRICS: Final = "metrics.json"
 GATES: Final = "gates.json"
 REPORT: Final = "report.html"
-RUN: Final = "run"
 TESTED: Final = "tested.parquet"
 _RECORDS: Final = (METRICS, GATES, REPORT, TESTED)  # what was measured; plots lie in folders
 _SOURCE: Final = "source."  # what was brought from elsewhere, in its own format
@@ -48,12 +47,6 @@ _ID: Final = re.compile(ID)
 _NAME: Final = re.compile(r"^([A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}/)?[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$")
 _UNFINISHED: Final = re.compile(r"\.[a-z0-9][a-z0-9-]{0,63}\.[a-z0-9_]{8}")  # as `tempfile.mkdtemp` names it
 _LEFT_S: Final = 86_400.0  # no process writes a model for a day
-_PICKLE_ENDINGS: Final = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".dill")
-_PICKLE_STARTS: Final = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
-_WAY_OUT: Final = (
-    "A pickle runs code when it is read. Save the model in its library's own format (for XGBoost "
-    "`booster.save_model('model.json')`) and bring that in"
-)
 _RESTORE: Final = "Restore it from a backup or from version control"
 _CURE: Final = (
     "Restore the folder from a backup or from version control, or put another model in force with "
@@ -156,24 +149,6 @@ class Summary:
     damaged: tuple[str, ...] = ()
 
 
-def digest_of(manifest: bytes) -> str:
-    """What names a model: the hash of its manifest, without what is another each time the same is learnt."""
-    try:
-        found = msgspec.json.decode(manifest, type=dict[str, Any])
-    except ValueError:
-        found = {}
-    if RUN not in found:
-        return sha256(manifest).hexdigest()
-    return sha256(_pretty({name: one for name, one in found.items() if name != RUN})).hexdigest()
-
-
-def refuse_pickle(name: str, data: bytes) -> None:
-    """Raises: UsageError for a file that only a pickle reader could read."""
-    head = data[:2]
-    if name.lower().endswith(_PICKLE_ENDINGS) or head in _PICKLE_STARTS:
-        raise UsageError(f"{name} is a pickle, and pickles are never read. {_WAY_OUT}.")
-
-
 def _load(manifest: bytes, files: Mapping[str, bytes]) -> Model:
     from shroff.models.loaded import load_model  # its libraries take time that lists of models need not
 
@@ -233,7 +208,7 @@ class Registry:
             manifest: As of `write`, without `id`.
             page: Its report, of the manifest with its id.
         """
-        kept = {**files, METRICS: _pretty(metrics)}
+        kept = {**files, METRICS: pretty(metrics)}
         day = datetime.fromtimestamp(at_ms / 1_000, UTC).strftime("%Y%m%d")
         content = digest_of(_manifest_of(manifest, kept))
         for length in range(4, 33):
@@ -267,9 +242,9 @@ class Registry:
         id_ = str(manifest["id"])
         if not _ID.fullmatch(id_):
             raise UsageError(f"{id_!r} is no id of a model: lower-case letters, digits and -, at most 64.")
-        kept = {**files, GATES: _pretty(gates)}
+        kept = {**files, GATES: pretty(gates)}
         if metrics is not None:
-            kept[METRICS] = _pretty(metrics)
+            kept[METRICS] = pretty(metrics)
         for name, data in kept.items():
             if not _NAME.fullmatch(name) or name == MANIFEST:
                 raise UsageError(f"{name!r} is no name for a file of a model.")
@@ -375,11 +350,7 @@ def _manifest_of(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> byt
     learnt = {name: one for name, one in manifest.items() if name != "made_at"}
     run: dict[str, Any] = {"files": {name: one for name, one in hashes.items() if name in _OF_A_RUN}}
     run |= {"made_at": manifest["made_at"]} if "made_at" in manifest else {}
-    return _pretty({**learnt, "files": {name: one for name, one in hashes.items() if name not in _OF_A_RUN}, RUN: run})
-
-
-def _pretty(value: object) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=2) + b"\n"
+    return pretty({**learnt, "files": {name: one for name, one in hashes.items() if name not in _OF_A_RUN}, RUN: run})
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -29,6 +29,7 @@ from shroff.project.definitions import Definitions, Hasher
 from shroff.runtime.progress import unheard
 from shroff.streams.log import Batch, Log, Offset, Reply, Request, prune_through
 from shroff.worker import handed
+from shroff.worker.file_order import arranged
 from shroff.worker.outbox import OUTBOX, changes
 from shroff.worker.retrying import Decoders, Retried, known_numbers, retry
 
@@ -352,8 +353,6 @@ class Inbox:
 
     def _take(self, request: Request, asked: handed.Lines) -> None:
         """Take lines of a file, and how far it is read with them, in one batch; nothing where somebody else read on."""
-        from shroff.worker.ingest import arranged
-
         if self._log.offset(asked.source, asked.part) != asked.before:
             self._log.append(Batch(replies=[_reply(request.number, None)]))
             return

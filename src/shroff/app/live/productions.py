@@ -96,7 +96,7 @@ class Productions:
         Raises: UsageError; TransientError where nothing more can be sent.
         """
         from shroff.events.formats.sorting import in_order_of_time
-        from shroff.worker.ingest import with_labels
+        from shroff.worker.file_order import with_labels
         from shroff.worker.producing import Outgoing, Pace, Production, keys_of, produce
 
         if order not in {"file", "time"} or (order == "time" and first_row > 1):

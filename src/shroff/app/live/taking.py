@@ -85,7 +85,8 @@ class Taking(Elsewhere):
             restoring: Is told how many events of the log were read.
         """
         from shroff.log.passed_over import note_unmatched
-        from shroff.worker.ingest import Overlaps, arranged, ingest, with_labels
+        from shroff.worker.file_order import Overlaps, arranged, with_labels
+        from shroff.worker.ingest import ingest
 
         self.refuse_lanes("a file says nothing of lanes; 'shroff produce' sends its events")
         if order not in {None, "file", "time"}:

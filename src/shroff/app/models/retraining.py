@@ -26,9 +26,10 @@ from shroff.events.intake import Submission
 from shroff.log.draft import Prepared
 from shroff.streams.log import Batch, Log, Offset
 from shroff.training.sets.wanted import settings_of
+from shroff.worker.file_order import arranged, with_labels
 from shroff.worker.handed import Lines, given
 from shroff.worker.inbox import ROWS_MAX
-from shroff.worker.ingest import IngestReport, arranged, batches, ingest, with_labels
+from shroff.worker.ingest import IngestReport, batches, ingest
 from shroff.worker.serving.watched import SETTLED_MS, Stamp, Watched
 
 if TYPE_CHECKING:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from shroff.engine.step import Engine, Placed
 from shroff.errors import PrunedError
@@ -18,8 +19,15 @@ from shroff.project.settings.loading import load_settings
 from shroff.runtime.gc_pause import calm_collector
 from shroff.streams.log import Log, Record
 
+if TYPE_CHECKING:
+    from shroff.log.columns.stored import LogPiece
+
 BY_COLUMNS: Final = 16_384  # places: fewer are folded one by one sooner than what reads columns is loaded
 Progress = Callable[[int], None]
+FIRST: Final = 4_096  # places of the first piece, since nobody knows how long their lines are
+MOST: Final = 1 << 15
+PIECE_BYTES: Final = 1 << 23  # about what the lines of a piece take; some pieces are there at a time
+Lines = tuple[bytes, dict[int, Hits]]  # of a piece, and the hits of the past by their rows
 
 
 @dataclass(slots=True)
@@ -74,10 +82,7 @@ def fold(
         with calm_collector():
             end = log.last_seq() if upto is None else min(upto, log.last_seq())
             if end - folded.seq >= BY_COLUMNS:
-                # It loads kernels, which takes longer than few events.
-                from shroff.log.state.fold_columns import fold_columns
-
-                fold_columns(log, folded, end, progress)
+                _fold_columns(log, folded, end, progress)
             for placed in placed_batches(log, folded, upto):
                 folded.engine.step(placed)
                 if progress is not None:
@@ -122,12 +127,71 @@ def take(record: Record, folded: Folded, hits: Hits | None) -> Placed | None:
     if event is None:
         return None
     if isinstance(event, LabelEvent):
-        named = str(event.values[0])
-        current, new = folded.standings.get(named), standing_of(event)
-        if current is None or current.gives_way_to(new):
-            folded.standings[named] = new
+        _take_label(event, folded)
     else:
         folded.watermark_ms = max(
             event.time_ms, folded.watermark_ms if folded.watermark_ms is not None else event.time_ms
         )
     return Placed(record.seq, event, record.body, hits)
+
+
+def _take_label(label: LabelEvent, folded: Folded) -> None:
+    named = str(label.values[0])
+    current, new = folded.standings.get(named), standing_of(label)
+    if current is None or current.gives_way_to(new):
+        folded.standings[named] = new
+
+
+# ---- by columns: no object for each event, and the log is read beside the folding
+
+
+def _fold_columns(log: Log, folded: Folded, upto: int, progress: Progress | None = None) -> None:
+    """Move state on to the place `upto`, which the log has, as `fold` does.
+
+    Raises: DefinitionError, StateError where a body cannot be read, PrunedError, as `fold`.
+    """
+    # They load kernels, which takes longer than few events.
+    from shroff.log.columns.files import ahead
+    from shroff.log.columns.stored import LineReader, check_unread
+
+    reader = LineReader(folded.engine.definitions)
+    controls = log.controls(folded.seq, upto)
+    for control in controls:
+        folded.control.take(control)
+    # Only its thread asks the log from here on: a log is asked one question at a time.
+    with closing(ahead(_pieces(log, folded.seq, upto))) as pieces:
+        for lines, hits in pieces:
+            piece = reader.piece(lines, folded.seq)
+            folded.engine.pass_over(piece.frames, piece.size, hits)
+            check_unread(piece)
+            _note(piece, folded)
+            if progress is not None:
+                progress(sum(map(len, piece.frames.values())))
+    folded.engine.passed()
+
+
+def _pieces(log: Log, after: int, upto: int) -> Iterator[Lines]:
+    past = hits_by_place(log, upto, after)
+    place, rules = next(past, (0, {}))
+    places = FIRST
+    before = -1
+    while before < after < upto:
+        before = after
+        for lines in log.lines(after, min(after + places, upto), places):
+            count, hits = lines.count(b"\n"), dict[int, Hits]()
+            while 0 < place <= after + count:
+                hits[place - after - 1] = rules
+                place, rules = next(past, (0, {}))
+            yield lines, hits
+            after += count
+            places = max(1, min(MOST, PIECE_BYTES * count // len(lines)))
+
+
+def _note(piece: LogPiece, folded: Folded) -> None:
+    """What state has beside the engine's."""
+    for _, label in piece.labels:
+        _take_label(label, folded)
+    newest = [int(frame.times.max()) for name, frame in piece.frames.items() if name != "label"]
+    if newest:
+        folded.watermark_ms = max(*newest, newest[0] if folded.watermark_ms is None else folded.watermark_ms)
+    folded.seq = piece.after + piece.size

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 
 from shroff.errors import RegistryError, UsageError
+from shroff.models.foreign.foreign import BROKEN, Foreign, broken, refuse_width
 from shroff.models.foreign.ubjson import decode
-from shroff.models.loaded import FILES, LIGHTGBM, XGBOOST
-from shroff.models.model import LOG_ODDS, NUMBER, Floats
-from shroff.models.registry import refuse_pickle
+from shroff.models.loaded import LIGHTGBM, XGBOOST
+from shroff.models.model import LOG_ODDS, NUMBER, Floats, refuse_pickle
 
 BYTES_MAX: Final = 256 * 1024 * 1024  # a thousand trees of depth 6 have 10 MiB
-FEATURES_MAX: Final = 10_000  # no project has so many, and columns are made for each
 _CODES_MAX: Final = 1 << 20  # a set has a bit for each code up to its highest
 _XGBOOST_SAVE: Final = "for XGBoost `booster.save_model('model.json')`"
 _LIGHTGBM_SAVE: Final = "for LightGBM `booster.save_model('model.txt')`"
@@ -55,56 +53,6 @@ _XGBOOST_GIVES: Final = {
     "binary:logitraw": LOG_ODDS,
     "reg:squarederror": NUMBER,
 }
-
-
-# What reading a damaged file may raise: its parts are of another kind than they should be.
-BROKEN: Final = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError)
-
-
-def broken(error: Exception) -> str:
-    """What is said of a file that is damaged somewhere inside."""
-    return f"it is damaged ({type(error).__name__}: {str(error)[:100]}); copy it again, or save the model again"
-
-
-@dataclass(frozen=True, slots=True)
-class Foreign:
-    """A model that was made elsewhere.
-
-    Args:
-        source: Whose format its file has, in words.
-        format, data: As the registry keeps it: a key of `loaded.FILES`, and the bytes of that file.
-        count: How many features it reads.
-        names: Theirs; empty where the file has none of its own.
-        categories: Of features that it splits by categories, by place: the texts by their codes, or None where the
-            file has codes alone.
-        gives: What its margin is: LOG_ODDS, PROBABILITY or NUMBER.
-        gains: What each feature gained in training; zeros where the file does not say.
-        best_iteration: The last round that counts, from 0; None for all.
-        parameters: What the file says of how it was trained.
-        kept: The brought file itself where it is not `data`, by the name that the registry keeps it under.
-        remarks: What a reader of the report should know, in sentences.
-        lacks_covers: Whether its file does not say how many rows came to each node, of which contributions are made.
-    """
-
-    source: str
-    format: str
-    data: bytes
-    count: int
-    names: tuple[str, ...]
-    categories: Mapping[int, tuple[str, ...] | None]
-    gives: str
-    gains: Floats
-    trees: int
-    best_iteration: int | None = None
-    parameters: Mapping[str, object] = field(default_factory=dict)
-    kept: Mapping[str, bytes] = field(default_factory=dict)
-    remarks: tuple[str, ...] = ()
-    lacks_covers: bool = False
-
-    @property
-    def files(self) -> dict[str, bytes]:
-        """What of it the registry keeps."""
-        return {FILES[self.format]: self.data, **self.kept}
 
 
 def read_foreign(name: str, data: bytes, rounds: int | None = None) -> Foreign:
@@ -197,12 +145,6 @@ def _own_names(names: Sequence[str]) -> tuple[str, ...]:
     """The names of features, unless the library made them up (f0, Column_0)."""
     is_made_up = all(name in {f"f{place}", f"Column_{place}"} for place, name in enumerate(names))
     return () if is_made_up else tuple(names)
-
-
-def refuse_width(count: int) -> None:
-    """Raises: UsageError for more features than columns can be made for, and for none."""
-    if not 0 < count <= FEATURES_MAX:
-        raise UsageError(f"it reads {count:,} features, and 1 to {FEATURES_MAX:,} can be read; save the model again")
 
 
 def _learner_of(data: bytes) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from shroff.errors import UsageError
 from shroff.models.columns import NUMBER as NUMBER_KIND
-from shroff.models.foreign.files import Foreign, refuse_width
+from shroff.models.foreign.foreign import Foreign, refuse_width
 from shroff.models.foreign.onnx_graph import LINEAR, Around, Way, around, attributes, last_passing, model_of
 from shroff.models.foreign.onnx_trees import OnnxTree, trees_of, trees_of_5
 from shroff.models.foreign.trees_written import WrittenTree, written

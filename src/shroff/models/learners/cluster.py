@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from shroff.errors import StateError, StorageError
 from shroff.models.learners.filed import spans
-from shroff.models.learners.learner import Learned, Plan, Rows
+from shroff.models.learners.learned import Learned, Plan, Rows
 from shroff.models.learners.xgboost import (
     BOOSTED,
     FILE,

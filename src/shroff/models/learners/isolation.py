@@ -23,7 +23,7 @@ import numpy as np
 
 from shroff.models.columns import CATEGORY
 from shroff.models.learners.filed import Values
-from shroff.models.learners.learner import Learned, Plan, Rows
+from shroff.models.learners.learned import Learned, Plan, Rows
 from shroff.models.sets import Words
 
 FILE: Final = "isolation.json"

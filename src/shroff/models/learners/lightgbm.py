@@ -10,7 +10,7 @@ import numpy as np
 
 from shroff.errors import UsageError
 from shroff.models.columns import CATEGORY
-from shroff.models.learners.learner import Learned, Plan, Rows
+from shroff.models.learners.learned import Learned, Plan, Rows
 
 FILE: Final = "model.txt"
 _NAMES: Final = {

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from shroff.models.columns import CATEGORY
-from shroff.models.learners.learner import Learned, Plan, Rows
+from shroff.models.learners.learned import Learned, Plan, Rows
 from shroff.models.sets import Floats
 
 FILE: Final = "logistic.json"

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from shroff.models.columns import CATEGORY
 from shroff.models.learners.filed import spans
-from shroff.models.learners.learner import Learned, Plan, Rows
+from shroff.models.learners.learned import Learned, Plan, Rows
 from shroff.models.model import LOG_ODDS, PROBABILITY
 from shroff.models.sets import Floats
 

@@ -21,7 +21,8 @@ from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.calibration import Calibration, fit_calibration, uncalibrated
 from shroff.models.evaluation.dependence import drawn_rows
 from shroff.models.evaluation.windows import Known, windows_of
-from shroff.models.foreign.files import BROKEN, BYTES_MAX, Foreign, broken, read_foreign
+from shroff.models.foreign.files import BYTES_MAX, read_foreign
+from shroff.models.foreign.foreign import BROKEN, Foreign, broken
 from shroff.models.foreign.trees_written import covered
 from shroff.models.learners.learner import Fitted, columns_for
 from shroff.models.learners.training import FRAUDS_LAST_MIN, Trained, in_time_order, loaded, scores_of
