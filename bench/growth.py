@@ -25,7 +25,7 @@ from bench.online import columns_of, feed, histories
 from shroff.features.batch.backfill import Backfill
 from shroff.features.kernels.operations import AT_MOST
 from shroff.features.online.histories import History, HistoryPlan, Look, Query, Series
-from shroff.features.programs.values import Program
+from shroff.features.programs.compiler import Program
 
 PIECE = 1_000_000
 CALL = 4_096

@@ -37,7 +37,7 @@ from shroff.events.formats.encodings import read_lines
 from shroff.events.intake import Intake, Submission
 from shroff.examples.bank import bank
 from shroff.log.writer import Writer
-from shroff.runtime.gc_pause import calm_collector
+from shroff.runtime.process_wide import calm_collector
 
 PROJECTS = Path(__file__).parent / "projects"
 CASES = {"forty_features": "40 features, 10 rules", "eight_features": "8 features, 3 rules"}

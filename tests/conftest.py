@@ -77,7 +77,7 @@ def _cheap() -> Iterator[None]:
         forks.make_cheap(patched.setattr)
         # What is frozen above stays so: thawed by each ingest, two million objects were walked again after it.
         resting = SimpleNamespace(**vars(gc) | {"freeze": lambda: None, "unfreeze": lambda: None})
-        patched.setattr("shroff.runtime.gc_pause.gc", resting)
+        patched.setattr("shroff.runtime.process_wide.gc", resting)
         yield
 
 

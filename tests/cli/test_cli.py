@@ -16,8 +16,8 @@ from pathlib import Path
 import click
 import pytest
 
-from shroff.cli import interrupts
-from shroff.cli.arrivals import Arrivals
+from shroff.cli import main as main_module
+from shroff.cli.decide import Arrivals
 from shroff.cli.failures import report
 from shroff.cli.main import COMMANDS, program, run
 from shroff.cli.session import Session, many, table
@@ -107,17 +107,17 @@ def test_ctrl_c_that_a_library_makes_an_import_error_of_is_ctrl_c(nowhere, monke
             raise ImportError("_multiarray_umath failed to import") from None
 
     monkeypatch.setattr("shroff.cli.doctor.doctor.callback", broken)
-    monkeypatch.setattr(interrupts, "_seen", [])
+    monkeypatch.setattr(main_module, "_interrupts", [])
     #  a test before this one may have left a handler of a library's own, as Spark's
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        interrupts.watch()
+        main_module.watch_interrupts()
         assert run(["doctor"]) == 130
     finally:
         signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == "\nStopped.\n"
 
-    monkeypatch.setattr(interrupts, "_seen", [])
+    monkeypatch.setattr(main_module, "_interrupts", [])
     monkeypatch.setattr("shroff.cli.doctor.doctor.callback", broken_import)
     assert run(["doctor"]) == 70
 

@@ -15,8 +15,8 @@ from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.people import links, sessions
+from shroff.people.audit import noted_head
 from shroff.people.keys import KeyRing
-from shroff.people.noted import noted_head
 
 GOOD = "correct horse battery"
 

@@ -27,7 +27,7 @@ from shroff.features.frames import frames_of
 from shroff.features.key_texts import Hits
 from shroff.features.naive import Naive
 from shroff.language.columns import values_of
-from shroff.language.shares import key_text
+from shroff.language.values import key_text
 from shroff.log.history import Control, Records
 from shroff.log.state.fold import lateness_of
 from shroff.log.writer import DECIDED, DUPLICATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Writer

@@ -26,7 +26,8 @@ from shroff.features.cluster.partitioned import Backend, Cluster, Done, Partitio
 from shroff.log.columns.tables import Way
 from shroff.models.learners import cluster as learners_cluster
 from shroff.models.learners.cluster import Growing
-from shroff.models.learners.learner import Fitted, columns_for, fit
+from shroff.models.learners.learned import Fitted
+from shroff.models.learners.learner import columns_for, fit
 from shroff.models.sets import Input
 from shroff.models.trees.forest import margins_of
 from shroff.models.trees.xgboost import forest_of_xgboost

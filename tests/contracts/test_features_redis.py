@@ -29,8 +29,8 @@ from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.app import project as app
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.features.naive import Naive
-from shroff.language.shares import key_text
 from shroff.language.types import Type
+from shroff.language.values import key_text
 from shroff.log.history import Records
 from shroff.log.writer import Writer
 from shroff.project.definitions import load_definitions

@@ -13,9 +13,9 @@ from shroff.features.frames import Codes
 from shroff.features.key_texts import read_key
 from shroff.features.naive import Naive
 from shroff.features.online.engine import FEW, Online
-from shroff.features.online.links import Links
+from shroff.features.online.running import Links
 from shroff.language.columns import values_of
-from shroff.language.shares import key_text
+from shroff.language.values import key_text
 from shroff.log.writer import Writer
 from shroff.project.definitions import computed_of
 from shroff.replay.compare import verify_naive, verify_online

@@ -40,8 +40,7 @@ from shroff.features.programs import compiler as program_compiler
 from shroff.features.programs import look_plan
 from shroff.language.columns import values_of
 from shroff.language.expression import Aggregate, Node
-from shroff.language.shares import key_text
-from shroff.language.values import Value
+from shroff.language.values import Value, key_text
 from shroff.log.history import Records
 from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions, computed_of

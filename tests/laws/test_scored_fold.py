@@ -24,7 +24,7 @@ from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.events.labels import LabelEvent, LogEvent
 from shroff.features.naive import Naive
 from shroff.language.columns import Column
-from shroff.language.shares import in_share, key_text
+from shroff.language.values import in_share, key_text
 from shroff.log.adopting import Adoption, carried
 from shroff.log.state.fold import fold
 from shroff.log.writer import Writer

@@ -14,7 +14,7 @@ from shroff.app import project as app
 from shroff.errors import StateError
 from shroff.language.values import HOUR_MS
 from shroff.log.later_labels import LaterLabels, labels_after
-from shroff.monitoring.doctor_seen import CHECKED_MS, Seen
+from shroff.monitoring.doctor import CHECKED_MS, Seen
 from shroff.streams.log import Batch, Record
 from shroff.streams.snapshots import Header, Snapshots
 from tests.support.projects import FILES, NOW_MS

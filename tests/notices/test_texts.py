@@ -11,13 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shroff.errors import UsageError
-from shroff.notices.addresses import masked, who_of
 from shroff.notices.texts.checking import NAMES_OF, names_for
 from shroff.notices.texts.mails import Written, mail_of
 from shroff.notices.texts.templates import LENGTH_MAX, TextError, Texts
 from shroff.notices.texts.wording import covered, last_four, moment_text, money_text
 from shroff.notices.texts.words import LANGUAGES, MARKS, WORDS
-from shroff.people.addresses import is_address
+from shroff.people.addresses import is_address, masked, who_of
 from tests.support.telling import Bank
 
 VALUES = {"words": WORDS["en"], "show": {"merchant": "<b>&"}, "subject": "s"}

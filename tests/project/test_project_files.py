@@ -14,7 +14,7 @@ from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.explain import key_index
 from shroff.notices.mailer import Mail
-from shroff.people.noted import note_head
+from shroff.people.audit import note_head
 from tests.support.projects import FILES
 
 

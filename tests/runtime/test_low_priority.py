@@ -14,7 +14,7 @@ import pytest
 
 from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.log.writer import Writer
-from shroff.runtime.low_priority import LOWEST
+from shroff.runtime.process_wide import LOWEST
 from shroff.streams.snapshots import Header, Snapshots
 from shroff.web.work import indexing
 from tests.support.projects import NOW_MS, definitions, payment
@@ -22,7 +22,7 @@ from tests.support.projects import NOW_MS, definitions, payment
 SHARED = Path("/proc/self/autogroup")  # of a session: "/autogroup-7 nice 0"; empty where nobody began one yet
 TOLD = """
 import os, pathlib
-from shroff.runtime.low_priority import give_way
+from shroff.runtime.process_wide import give_way
 
 give_way(7)
 shared = pathlib.Path("/proc/self/autogroup")

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from shroff.models.learners.learner import Fitted, fit
+from shroff.models.learners.learned import Fitted
+from shroff.models.learners.learner import fit
 from shroff.models.registry import GateResult, Registry, Stored
 from shroff.models.sets import Input
 

@@ -19,8 +19,7 @@ from shroff.models.evaluation.thresholds import thresholds
 from shroff.models.evaluation.windows import known_rows
 from shroff.models.sets import FRAUD, TrainingSet
 from shroff.project.definitions import Definitions, load_definitions
-from shroff.training.sets.drawn import stands_for
-from shroff.training.sets.rows import build_set
+from shroff.training.sets.rows import build_set, stands_for
 from shroff.training.sets.sources import log_source
 from shroff.training.tested_rows import judged_rows, weighed_of
 from shroff.training.train import plain_settings

@@ -54,7 +54,7 @@ class Asking(Elsewhere):
 
     def replay(self, reference: str) -> Replayed:
         """The recorded decision and the same computed again from the log."""
-        from shroff.log.finding import find
+        from shroff.log.history import find
         from shroff.replay.compare import Replayed, replay
 
         if self.is_parted:
@@ -66,7 +66,7 @@ class Asking(Elsewhere):
     def explain(self, reference: str, progress: Progress | None = None) -> Explained:
         """A decision with its features beside this entity's earlier ones, and the words of its rules."""
         from shroff.explain.explanation import explain
-        from shroff.log.finding import find
+        from shroff.log.history import find
 
         if self.is_parted:
             return self.lane_of(reference).explain(reference, progress)

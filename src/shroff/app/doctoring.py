@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from shroff.lake.reader import LakeReader
     from shroff.log.active_files import Change
     from shroff.log.ruletests import CheckReport
-    from shroff.monitoring.doctor import Finding
-    from shroff.monitoring.doctor_seen import Seen
+    from shroff.monitoring.doctor import Finding, Seen
     from shroff.monitoring.doctor_systems import Try
     from shroff.project.definitions import Definitions
     from shroff.project.settings.systems import System, Systems
@@ -143,8 +142,7 @@ class Doctoring(ABC):
         Args:
             seen: What earlier looks of this process found: the same is not read again, and what is found goes there.
         """
-        from shroff.monitoring.doctor import look
-        from shroff.monitoring.doctor_seen import Seen
+        from shroff.monitoring.doctor import Seen, look
 
         seen = Seen() if seen is None else seen
         if self.is_parted:

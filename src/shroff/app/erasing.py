@@ -16,10 +16,9 @@ import msgspec
 from shroff.app.additions import Additions, Waits
 from shroff.errors import UsageError, nearest
 from shroff.explain.finding_keys import Keyed
-from shroff.features.key_texts import read_key
+from shroff.features.key_texts import read_key, stored_key
 from shroff.log.deeds import Deed
 from shroff.log.history import Records
-from shroff.project.stored_keys import stored_key
 from shroff.runtime.progress import unheard
 from shroff.streams.log import LateEvent, Log, Record, Request
 

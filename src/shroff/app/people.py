@@ -95,8 +95,7 @@ class PeopleViews:
 
         Raises: StorageError where what was noted on this machine cannot be read or written.
         """
-        from shroff.people.audit import verify
-        from shroff.people.noted import note_head, noted_head
+        from shroff.people.audit import note_head, noted_head, verify
         from shroff.people.store import Wanted, rows_of
 
         with self.people() as desk:

@@ -83,7 +83,7 @@ class Views(ABC):
         """Write the features of the log's or the files' events as Parquet, by default by the batch engine."""
         from shroff.log.columns.tables import Way, feature_schema
         from shroff.log.state.histories import LeftOut
-        from shroff.runtime.gc_pause import calm_collector
+        from shroff.runtime.process_wide import calm_collector
         from shroff.runtime.whole_files import check_out, check_parquet, write_tables
 
         out, given, left = Path(out), paths(files), LeftOut()

@@ -23,9 +23,8 @@ from shroff.features.key_texts import Hits
 from shroff.features.online.engine import Online
 from shroff.language.columns import values_of
 from shroff.language.expression import Node
-from shroff.language.shares import key_text
 from shroff.language.types import TEXT
-from shroff.language.values import DAY_MS
+from shroff.language.values import DAY_MS, key_text
 from shroff.log.columns.stored import LogPiece, ids_of
 from shroff.log.history import hits_by_place
 from shroff.log.state.fold import lateness_of

@@ -47,7 +47,7 @@ from shroff.log.columns.tables import arrow_type
 from shroff.log.state.fold import lateness_of
 from shroff.project.definitions import Definitions
 from shroff.project.policy import OUTCOMES
-from shroff.runtime.gc_pause import calm_collector
+from shroff.runtime.process_wide import calm_collector
 from shroff.runtime.progress import Progress
 from shroff.runtime.whole_files import csv_line, write_lines, write_tables
 from shroff.streams.log import Log, Record

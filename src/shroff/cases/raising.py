@@ -22,8 +22,7 @@ from shroff.engine.stored import damaged, stored, telling_damage
 from shroff.events.event import Event
 from shroff.events.labels import Standing
 from shroff.explain.finding_keys import Keyed
-from shroff.language.shares import key_text
-from shroff.language.values import rescale_half_even
+from shroff.language.values import key_text, rescale_half_even
 from shroff.log.history import Control, Records
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.policy import OUTCOMES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, command
-from shroff.runtime.low_priority import give_way
+from shroff.runtime.process_wide import give_way
 
 
 @command("index", "shroff index", "shroff -C mybank index --json")

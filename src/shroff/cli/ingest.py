@@ -14,7 +14,7 @@ from shroff.cli.session import Session, command, many
 from shroff.errors import UsageError
 
 if TYPE_CHECKING:
-    from shroff.events.unmatched import Unmatched
+    from shroff.events.mapping import Unmatched
     from shroff.log.writer import Answer
     from shroff.worker.ingest import Counts, IngestReport
 

@@ -6,17 +6,19 @@ A command's module is imported when it is asked for, so that `shroff --help` sta
 from __future__ import annotations
 
 import gc
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
 import shroff
 from shroff import config
-from shroff.cli import interrupts, standard_streams
 from shroff.cli.failures import report
 from shroff.cli.session import Session
 from shroff.errors import nearest
@@ -150,8 +152,8 @@ def program(session: Session, folder: Path | None, lane: int | None, traceback: 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command, or answer a shell that asks how to go on, and leave with the exit code."""
-    interrupts.watch()
-    standard_streams.hold()
+    watch_interrupts()
+    hold_streams()
     asked = config.completion_asked()
     if asked:
         from shroff.cli.completion import complete
@@ -170,7 +172,7 @@ def run(arguments: list[str]) -> int:
         session.warn()
         session.flush()
     except BaseException as error:  # noqa: BLE001  # the outermost: whatever it is becomes words and an exit code
-        return report(interrupts.meant_by(error), session)
+        return report(meant_by(error), session)
     return code
 
 
@@ -183,3 +185,48 @@ def _invoke(arguments: list[str], session: Session) -> int:
     except click.exceptions.Exit as left:
         return left.exit_code
     return result if isinstance(result, int) else 0
+
+
+# ---- Ctrl-C, also where a library that is just being imported makes another error of it
+
+
+_interrupts: list[int] = []
+
+
+def watch_interrupts() -> None:
+    """Remember from here on that Ctrl-C came, and raise KeyboardInterrupt as ever."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupted)
+
+
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    _interrupts.append(number)
+    signal.default_int_handler(number, frame)
+
+
+def meant_by(error: BaseException) -> BaseException:
+    """The error that was meant: numpy's import, interrupted, fails with an ImportError that says nothing of it."""
+    return KeyboardInterrupt() if _interrupts and isinstance(error, ImportError) else error
+
+
+# ---- standard streams that were closed before the program began, as by `shroff check >&-`
+
+
+def hold_streams() -> None:
+    """Let what was closed lead nowhere: nothing is there to be read, and what is written is lost, as was asked.
+
+    Else the next file to be opened would have its number, and the log would stand where output goes.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the smallest number that is free: this one
+    streams: Any = sys  # whose streams are None where they were closed
+    streams.stdin = streams.stdin or _nowhere("r")
+    streams.stdout = streams.stdout or _nowhere("w")
+    streams.stderr = streams.stderr or _nowhere("w")
+
+
+def _nowhere(mode: str) -> Any:
+    return open(os.devnull, mode, encoding="utf-8")  # noqa: PTH123 (open to the end of the program)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shroff.cli import completion
-from shroff.cli.belonging import end_with
 from shroff.cli.ingest import QUARANTINED, document_of, next_steps, text_of
+from shroff.cli.run_lanes import end_with
 from shroff.cli.session import Session, command, many, one_line
 from shroff.cli.watched_work import watched
 from shroff.errors import ShroffError, UsageError

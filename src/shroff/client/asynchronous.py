@@ -6,7 +6,8 @@ import asyncio
 import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from types import TracebackType
+from importlib import import_module
+from types import ModuleType, TracebackType
 from typing import Any, Final, Self
 
 import msgspec
@@ -25,7 +26,6 @@ from shroff.client.answers import (
     place_of,
     retry_s,
 )
-from shroff.client.transport import CONNECTIONS, library
 
 TIMEOUT_S: Final = 10.0
 AGAIN_S: Final = 60.0  # for which an event that was answered by a stand-in is sent again
@@ -185,3 +185,14 @@ class AsyncClient:
                 except (TimedOutError, UnavailableError):
                     if time.monotonic() >= end_s:
                         raise
+
+
+CONNECTIONS: Final = 100
+
+
+def library() -> ModuleType:
+    """`httpx2`. Raises: ImportError that says how to install it."""
+    try:
+        return import_module("httpx2")
+    except ImportError:
+        raise ImportError("the HTTP client needs httpx2: pip install 'shroff[client]'") from None

@@ -18,8 +18,7 @@ from shroff.features.online.row_reads import Row, RowReads
 from shroff.language.columns import column_of
 from shroff.language.expression import Node
 from shroff.language.row import Evaluate
-from shroff.language.shares import key_text
-from shroff.language.values import show
+from shroff.language.values import key_text, show
 from shroff.project.definitions import Definitions
 from shroff.project.exploring import Explore
 from shroff.project.scoring import RowScoring

@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 from shroff.features.key_texts import Hits
 from shroff.language.columns import Column
-from shroff.language.shares import in_share
 from shroff.language.types import Type
-from shroff.language.values import DAY_MS
+from shroff.language.values import DAY_MS, in_share
 from shroff.project.exploring import Explore
 from shroff.project.policy import OUTCOMES, Policy, outcome
 

@@ -21,8 +21,7 @@ from shroff.features.frames import Frame
 from shroff.features.key_texts import Hits
 from shroff.features.online.engine import Online
 from shroff.language.columns import Column, values_of
-from shroff.language.shares import key_text
-from shroff.language.values import show
+from shroff.language.values import key_text, show
 from shroff.project.definitions import Definitions, computed_of
 from shroff.project.scoring import scored
 from shroff.rules.definitions import Rule

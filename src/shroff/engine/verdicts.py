@@ -12,7 +12,7 @@ from shroff.engine.let_through import LET_THROUGH, WOULD_BE, LetThrough, instead
 from shroff.events.event import canonical_text
 from shroff.events.labels import LogEvent
 from shroff.features.key_texts import Hits
-from shroff.language.shares import in_share
+from shroff.language.values import in_share
 from shroff.project.exploring import Explore
 from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.rules.definitions import Rule

@@ -19,10 +19,9 @@ from shroff.events.formats.lines import Line, Lines
 from shroff.events.formats.plain import PlainReader, plain_reader
 from shroff.events.given import Number
 from shroff.events.kept import Keeper, Seals, keeping_hashed, masked, opened, unread
-from shroff.events.mapping import LABEL, Dispatcher, Mapper, Row
+from shroff.events.mapping import LABEL, Dispatcher, Mapper, Row, Unmatched
 from shroff.events.settings import Settings
 from shroff.events.unique import Named
-from shroff.events.unmatched import Unmatched
 
 
 class Submission(msgspec.Struct, frozen=True, gc=False):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -17,7 +17,6 @@ from shroff.errors import InputError, nearest
 from shroff.events.definitions import LABEL_NAMES, Events, EventType, FileMapping
 from shroff.events.door import HIDDEN
 from shroff.events.given import Exact, Instant, Number, Refused, Span, shown, text_of
-from shroff.events.unmatched import Asked
 from shroff.language.expression import Else, IsMissing, Logic, Node, RowValue, When, walk
 from shroff.language.printing import text_of as expression_text
 from shroff.language.row import compile_row
@@ -347,3 +346,26 @@ def _reason(error: Exception) -> str:
     """The words of a failed conversion; one that repeats a long text is cut."""
     words = str(error)
     return words if len(words) <= 300 else f"found {shown(words)}"
+
+
+class Asked(NamedTuple):
+    """One `when` that was not true: its event type, its expression, and the values that it read."""
+
+    event: str
+    when: str
+    found: str
+
+
+@dataclass(slots=True)
+class Unmatched:
+    """The lines of one source that no `when` accepts, while none was accepted.
+
+    Args:
+        line: The number of the first of them.
+        asked: What each `when` found there.
+    """
+
+    source: str
+    line: int
+    asked: Callable[[], list[Asked]]
+    lines: int = 0

@@ -18,7 +18,7 @@ from shroff.explain.finding_keys import KeyEvents, Wanted
 from shroff.explain.key_index import KeyIndex
 from shroff.features.key_texts import read_key
 from shroff.features.naive import Key
-from shroff.language.shares import key_text
+from shroff.language.values import key_text
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
 from shroff.streams.log import Log, Record

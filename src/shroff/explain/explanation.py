@@ -22,7 +22,7 @@ from shroff.explain.key_index import KeyIndex
 from shroff.explain.model import NUMERIC, ModelPart, ModelReason, Story
 from shroff.explain.past import Past
 from shroff.language.printing import as_written
-from shroff.language.shares import key_text
+from shroff.language.values import key_text
 from shroff.log.history import Records, control_at
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.scoring import LoadModel

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from shroff.errors import PrunedError
 from shroff.features.frames import Codes
 from shroff.features.naive import Key
-from shroff.language.shares import key_text
+from shroff.language.values import key_text
 from shroff.project.definitions import Definitions
 from shroff.streams.key_runs import KeyRuns, Run
 from shroff.streams.log import Log

@@ -1,13 +1,20 @@
-"""Keys of entities that are texts, in tables and the log, as keys again (see `language.shares.key_text`)."""
+"""Keys of entities as texts in tables and the log: read again, and with their hashed parts as the log has them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from shroff.events.definitions import Entity
+from shroff.events.kept import HASHED
+from shroff.language.expression import ThisField
+from shroff.language.values import key_text
+
+if TYPE_CHECKING:
+    from shroff.events.definitions import Events
+    from shroff.features.naive import Key
 
 # The rules that hit an event when it was decided, each with the key that it hit, if it had one.
 Hits = Mapping[str, str | None]
@@ -26,3 +33,25 @@ def read_key(text: str | None, entity: Entity) -> Any:
         return None if isinstance(found, list | dict) else found
     is_key = isinstance(found, list) and len(found) == len(parts)
     return tuple(found) if is_key and not any(isinstance(part, list | dict) for part in found) else None
+
+
+def stored_key(events: Events, hasher: Callable[[str], str], entity: str, key: Key) -> Key:
+    """A key as the log has it; what looks like a hash is one."""
+    name, nodes = next((name, nodes) for name, nodes in events.entities[entity].keys.items() if nodes)
+    hashed = {one.name for one in events.types[name].fields if one.shape.is_hashed}
+
+    def as_stored(part: Any, node: Any) -> Any:
+        is_hashed = isinstance(node, ThisField) and node.name in hashed
+        return hasher(part) if is_hashed and isinstance(part, str) and not HASHED.fullmatch(part) else part
+
+    return tuple(as_stored(part, node) for part, node in zip(key, nodes, strict=True))
+
+
+def stored_text(events: Events, hasher: Callable[[str], str], entity: str, text: str) -> str:
+    """The same for the text of a key; one that is no key of an entity there is, as it is."""
+    key = read_key(text, events.entities[entity]) if entity in events.entities else None
+    if key is None:
+        return text
+    if isinstance(key, tuple):
+        return key_text(stored_key(events, hasher, entity, key))
+    return key_text(stored_key(events, hasher, entity, (key,))[0])

@@ -23,7 +23,7 @@ from shroff.lake.documents import documents
 from shroff.lake.files import put_table
 from shroff.lake.rows import Span, Versions, read_span, tables_of
 from shroff.replay.compare import segments
-from shroff.runtime.gc_pause import calm_collector
+from shroff.runtime.process_wide import calm_collector
 from shroff.runtime.progress import Progress
 from shroff.streams.lake import Patient
 from shroff.streams.lake_manifest import (

@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from shroff.language import expression as typed
 from shroff.language.expression import Node
 from shroff.language.row import COMPARISONS, Reference, lenient, value_function
-from shroff.language.shares import in_share, key_text
 from shroff.language.types import INTEGER_MAX, WIDE_MAX, WIDE_MIN, Type
-from shroff.language.values import DAY_MS, HOUR_MS, Value, to_real
+from shroff.language.values import DAY_MS, HOUR_MS, Value, in_share, key_text, to_real
 
 Array = NDArray[Any]
 _EMPTY: Final[dict[str, Any]] = {"text": "", "choice": "", "real": 0.0, "boolean": False}

@@ -16,9 +16,8 @@ from shroff.language import expression as typed
 from shroff.language.calls import Signature
 from shroff.language.expression import Node, reads_item, reads_this
 from shroff.language.functions import FUNCTIONS
-from shroff.language.shares import in_share, key_text
 from shroff.language.types import WIDE_MAX, WIDE_MIN, Type
-from shroff.language.values import Value, to_real
+from shroff.language.values import Value, in_share, key_text, to_real
 
 Evaluate = Callable[[Any], Any]
 Tables = Mapping[str, Mapping[Value, Mapping[str, Value]]]

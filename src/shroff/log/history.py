@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 
 from shroff.engine.stored import damaged, stored
-from shroff.errors import DefinitionError, Problem, StateError
+from shroff.errors import DefinitionError, Problem, StateError, UsageError
 from shroff.events.definitions import SOURCES, VERDICTS, Events, EventType, load_events
 from shroff.events.door import LabelInput
 from shroff.events.event import Codec, Event, time_text
@@ -20,7 +20,7 @@ from shroff.events.unique import UniqueFields
 from shroff.features.key_texts import Hits
 from shroff.language.values import parse_decimal, parse_time, rescale_half_even, show_decimal, show_number
 from shroff.language.yaml import text as yamltext
-from shroff.streams.log import Log, Record, WaitingLabel
+from shroff.streams.log import DecisionRow, Log, Record, WaitingLabel
 
 if TYPE_CHECKING:
     from shroff.project.checked_files import Rows
@@ -445,3 +445,39 @@ def has_hashed(log: Log) -> bool:
 
 def standing_of(event: LabelEvent) -> Standing:
     return Standing(str(event.values[1]), str(event.values[2]), event.time_ms)
+
+
+# ---- the decision that is meant by `payment/p-1`, or by `p-1` alone
+
+
+def find(log: Log, events: Events, reference: str) -> DecisionRow:
+    """The decision of `payment/p-1`, or of `p-1` while one type is decided.
+
+    Types are those of the project and those that the log has from earlier versions of it.
+
+    Raises: UsageError where there is none.
+    """
+    named = _named(events, reference, types_of(log))
+    for name, id_ in named:
+        row = log.decisions(name, [id_]).get(id_)
+        if row is not None:
+            return row
+    for name, id_ in named:
+        if log.find(name, [id_]):
+            raise UsageError(f"{name} {id_!r} is in the log and was not decided.")
+    name, id_ = named[0]
+    raise UsageError(f"there is no {name} {id_!r} in the log. 'shroff export decisions' lists what there is.")
+
+
+def _named(events: Events, reference: str, past: Mapping[str, bool]) -> list[tuple[str, str]]:
+    """The type and id that are meant; several where a bare id may be of a type that was decided once."""
+    before, sign, after = reference.partition("/")
+    if sign and (before in events.types or before in past):
+        return [(before, after)]
+    once = [name for name, was_decided in past.items() if was_decided and name not in events.decided]
+    decided = [*events.decided, *once]
+    if len(events.decided) > 1 or not decided:
+        such = f", such as {decided[0]}/{reference}" if decided else ""
+        what = "several types are decided" if decided else "no type is decided"
+        raise UsageError(f"{reference!r}: {what}; write TYPE/ID{such}.")
+    return [(name, reference) for name in decided]

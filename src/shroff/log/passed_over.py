@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from shroff.events.intake import Intake
-from shroff.events.unmatched import Unmatched
+from shroff.events.mapping import Unmatched
 from shroff.streams.log import Batch, Log, Offset
 from shroff.streams.source import Taken
 

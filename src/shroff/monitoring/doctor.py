@@ -8,9 +8,9 @@ import shutil
 import sqlite3
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -23,17 +23,16 @@ from shroff.features.batch.remarks import LEFT_OUT, SUM_OUTSIDE
 from shroff.language.values import DAY_MS, HOUR_MS, show_duration
 from shroff.log.active_files import NOW, RESTART, Change, names_of
 from shroff.log.history import waiting_row
-from shroff.log.later_labels import CORRECT, now_of
+from shroff.log.later_labels import CORRECT, LaterLabels, now_of
 from shroff.log.passed_over import unmatched_of
 from shroff.log.state.snapshots import EVERY
 from shroff.models.registry import Registry
 from shroff.monitoring.doctor_rows import read_rows
-from shroff.monitoring.doctor_seen import Seen
 from shroff.project.definitions import Definitions
 from shroff.project.scoring import redefined_words
 from shroff.project.settings.systems import System
 from shroff.streams.log import Log, Remark, Request
-from shroff.streams.snapshots import Snapshots
+from shroff.streams.snapshots import Header, Snapshots
 from shroff.worker.outbox import sink_states
 
 if TYPE_CHECKING:
@@ -405,3 +404,39 @@ def bytes_text(count: int) -> str:
         size /= 1024
         units.pop(0)
     return f"{size:,.0f} {units[0]}" if units[0] == "bytes" else f"{size:,.1f} {units[0]}"
+
+
+CHECKED_MS: Final = HOUR_MS  # after which a snapshot's bytes are read again: disks fail silently
+
+
+@dataclass(slots=True)
+class Seen:
+    """What earlier looks of this process found, so that none reads again what has not changed. For one look at a time.
+
+    A program that looks each minute would else read all labels and the whole newest snapshot each minute.
+    """
+
+    labels: LaterLabels = field(default_factory=LaterLabels)
+    _checked: tuple[Hashable, Header | None, int] | None = None
+    _lanes: dict[Path, Seen] = field(default_factory=dict)
+
+    def of(self, state: Path) -> Seen:
+        """What they found in one of several lanes, by its folder of state."""
+        return self._lanes.setdefault(state, Seen())
+
+    def checked(self, snapshots: Snapshots, path: Path, now_ms: int) -> tuple[Header | None, int]:
+        """The header of a snapshot, as `Snapshots.check`, and when its bytes were read: now, or within the last hour.
+
+        A snapshot is written once, under another name; so a file of the same size and age is the same one.
+        Raises: as `Snapshots.check`, at every look.
+        """
+        stat = path.stat()
+        file = path, stat.st_ino, stat.st_size, stat.st_mtime_ns
+        if self._checked is not None:
+            known, header, at_ms = self._checked
+            if known == file and at_ms <= now_ms < at_ms + CHECKED_MS:
+                return header, at_ms
+        self._checked = None
+        header = snapshots.check(path)
+        self._checked = file, header, now_ms
+        return header, now_ms

@@ -11,12 +11,12 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from shroff.notices.addresses import masked, who_of
 from shroff.notices.definitions import Notice, Quiet
 from shroff.notices.facts import Facts, Told
 from shroff.notices.office import Office
 from shroff.notices.questions import ID_BYTES
 from shroff.notices.store import DROPPED, NO_ONE, PASSED, REFUSED, Due, Letter, NoticeChange, NoticeStore, Question
+from shroff.people.addresses import masked, who_of
 from shroff.streams.log import Log
 
 NOBODY: Final = "nobody is named who could be told"

@@ -14,7 +14,6 @@ from typing import Final
 
 from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
-from shroff.notices.addresses import who_of, with_masked
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import Told
 from shroff.notices.mailer import DoubtError, Mail, Mailer
@@ -27,6 +26,7 @@ from shroff.notices.store import DROPPED, NO_ONE, OPEN, REFUSED, SENT, UNKNOWN, 
 from shroff.notices.texts.mails import Written, mail_of
 from shroff.notices.texts.templates import TextError
 from shroff.notices.texts.wording import covered
+from shroff.people.addresses import who_of, with_masked
 from shroff.streams.log import Log
 from shroff.streams.sink import AwayError, Outgoing, Sink
 

@@ -1,8 +1,11 @@
-"""Which addresses of mail are taken."""
+"""Addresses of mail: which are taken, how they are kept apart without being kept, and how they are shown."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import re
+from collections.abc import Sequence
 from email.headerregistry import Address
 from typing import Final
 
@@ -28,3 +31,31 @@ def is_address(text: str) -> bool:
         return Address(addr_spec=text).addr_spec == text
     except (ValueError, IndexError):
         return False
+
+
+_ANY: Final = re.compile(r"""[^\s<>()\[\]"',:;]+@[^\s<>()\[\]"',:;]+""")  # what looks like one in words of others
+
+
+def who_of(key: bytes, addresses: Sequence[str]) -> bytes:
+    """What stands for recipients where no address is kept: a keyed hash. Case does not matter."""
+    text = "\n".join(sorted(one.lower() for one in addresses))
+    return hmac.new(key, f"shroff recipient 1\n{text}".encode(), hashlib.sha256).digest()
+
+
+def masked(address: str) -> str:
+    """An address for people who need not know it.
+
+    >>> masked("ann.smith@bank.example")
+    'a…@bank.example'
+    """
+    name, _, domain = address.rpartition("@")
+    return f"{name[:1]}…@{domain}"
+
+
+def with_masked(words: str) -> str:
+    """Words of a mail server, in which it likes to repeat the address that it refuses, for people who need not know it.
+
+    >>> with_masked("550 5.1.1 <ann.smith@bank.example>: no such mailbox")
+    '550 5.1.1 <a…@bank.example>: no such mailbox'
+    """
+    return _ANY.sub(lambda found: masked(found.group()), words)

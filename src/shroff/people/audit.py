@@ -15,7 +15,8 @@ from typing import Any, Final
 
 import msgspec
 
-from shroff.errors import ReadOnlyError
+from shroff import config
+from shroff.errors import ReadOnlyError, StorageError
 from shroff.people.access import Who
 
 FIRST: Final = bytes(32)  # what the first row has for the hash of the row before it
@@ -186,3 +187,28 @@ def _misfit_of_head(head: Head | None, last: int, hash: bytes, seal: Seal) -> st
     if head.number < last or head.hash != hash:
         return f"the head of the chain is that of row {head.number:,}: rows were added without it"
     return ""
+
+
+# ---- how far it was, as one machine last saw it whole: a line in `.shroff/audit.head`
+#
+# An older copy of the whole database is whole in itself, and only who remembers can tell.
+
+
+def noted_head(places: config.Places) -> tuple[int, bytes] | None:
+    """The number and hash of the last row then; None where this machine never looked.
+
+    Raises: StorageError where what was noted cannot be read.
+    """
+    try:
+        number, hash = places.audit_head.read_text(encoding="ascii").split()
+        return int(number), bytes.fromhex(hash)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        words = error.strerror if isinstance(error, OSError) else "it does not hold a number and a hash"
+        raise StorageError(f"{places.audit_head} cannot be read: {words}. Restore it from a backup") from None
+
+
+def note_head(places: config.Places, number: int, hash: bytes) -> None:
+    """Note how far it is. Raises: StorageError."""
+    config.write_text(places.audit_head, f"{number} {hash.hex()}\n")

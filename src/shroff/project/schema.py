@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from shroff.events.keys import EVENTS, FIELD_EXAMPLES, FIELD_TYPE
-from shroff.features.keys import FEATURES
-from shroff.language.keys import TEXT, Either, Key, Keys, Many, One, Shape
+from shroff.language.keys import EXPRESSION, TEXT, Either, Key, Keys, Many, One, Shape, own_names
 from shroff.models.keys import MODELS
 from shroff.project.calls import CALLS
 from shroff.project.policy import POLICIES
@@ -35,6 +34,10 @@ class ProjectFile:
         return f"{self.kind}.schema.json"
 
 
+FEATURES: Final = own_names(
+    "entities with their features",
+    own_names("features of this entity: a name, and the expression that computes it", EXPRESSION),
+)
 FILES: Final = (
     ProjectFile("shroff", "shroff.yaml", "The project: its name, its money, how late events may be.", SETTINGS),
     ProjectFile("events", "events.yaml", "Event types, how files map to them; entities and tables.", EVENTS),

@@ -22,7 +22,7 @@ from shroff.models.in_force import FILE
 from shroff.project.definitions import Definitions, computed_of, load_definitions
 from shroff.project.read_once import ReadOnce
 from shroff.project.scoring import LoadModel, scored_one
-from shroff.runtime.gc_pause import calm_collector
+from shroff.runtime.process_wide import calm_collector
 from shroff.streams.log import PENDING, DecisionRow, FlagRow, HitRow, Log, Record
 
 Marked = TypeVar("Marked", HitRow, FlagRow)

@@ -24,7 +24,7 @@ from shroff.log.state.fold import Progress, empty, lateness_of, placed_batches
 from shroff.project.definitions import Definitions, computed_of
 from shroff.project.scoring import LoadModel, Scored, scored
 from shroff.replay.compare import Mismatch, Segment, Verification, compare_features, compare_marks, segments
-from shroff.runtime.gc_pause import calm_collector
+from shroff.runtime.process_wide import calm_collector
 from shroff.streams.log import DecisionRow, Log
 
 PIECE_ROWS: Final = 1 << 16  # whose features stand as text at the same time

@@ -22,7 +22,7 @@ from shroff.models.model import Floats
 from shroff.project.definitions import Definitions
 from shroff.project.scoring import Scorer, unavailable
 from shroff.replay.compare import segments
-from shroff.runtime.gc_pause import calm_collector
+from shroff.runtime.process_wide import calm_collector
 from shroff.runtime.progress import Progress
 from shroff.streams.log import Log
 from shroff.training.sets.sources import log_source

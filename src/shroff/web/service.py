@@ -33,8 +33,7 @@ from shroff.web.metrics import Requests
 from shroff.web.work.casekeeping import CaseKeeper
 from shroff.web.work.checking import SECONDS_MAX as CHECK_S_MAX
 from shroff.worker.answering import AWAY, PATIENCE_S
-from shroff.worker.errands import Errands
-from shroff.worker.foreseeing import LATER, answers_of, asking
+from shroff.worker.errands import LATER, Errands, answers_of, asking
 from shroff.worker.inbox import ADOPT, LEFT, result_of
 from shroff.worker.posted import PostReader
 from shroff.worker.posts import Post, Posts, TurnedAwayError

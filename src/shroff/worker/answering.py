@@ -16,7 +16,7 @@ import msgspec
 
 from shroff.events.intake import Submission
 from shroff.log.writer import Writer
-from shroff.runtime.gc_pause import short_collector
+from shroff.runtime.process_wide import short_collector
 from shroff.runtime.progress import unheard
 from shroff.streams.log import Log
 from shroff.worker.inbox import Inbox

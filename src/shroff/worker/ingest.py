@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from shroff.events.intake import Submission
-from shroff.events.unmatched import Unmatched
+from shroff.events.mapping import Unmatched
 from shroff.log.draft import LATE
 from shroff.log.writer import DECIDED, DUPLICATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Prepared, Writer
-from shroff.runtime.gc_pause import calm_collector
-from shroff.runtime.process_wide import ProcessWide
+from shroff.runtime.process_wide import ProcessWide, calm_collector
 from shroff.streams.log import Offset
 from shroff.worker.inbox import Inbox
 

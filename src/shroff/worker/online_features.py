@@ -25,9 +25,8 @@ from shroff.events.definitions import EventType
 from shroff.events.event import Codec, time_text
 from shroff.features.frames import Frame, joined_key
 from shroff.language.expression import Node, ThisField, walk
-from shroff.language.shares import key_text
 from shroff.language.types import Type
-from shroff.language.values import parse_time
+from shroff.language.values import key_text, parse_time
 from shroff.project.definitions import Definitions
 from shroff.replay.compare import Segment, segments
 from shroff.streams.log import Log

@@ -14,14 +14,13 @@ from shroff.events.event import Codec, Event, canonical_value
 from shroff.events.formats.lines import line_and_row
 from shroff.events.formats.wire import Encoder
 from shroff.events.intake import Submission
-from shroff.events.mapping import LABEL
+from shroff.events.mapping import LABEL, Unmatched
 from shroff.events.readers import reader
 from shroff.events.settings import Settings
-from shroff.events.unmatched import Unmatched
 from shroff.language.expression import Node, ThisField
 from shroff.language.row import Evaluate, Reference, compile_row
 from shroff.language.values import DAY_MS, Value
-from shroff.runtime.gc_pause import calm_collector
+from shroff.runtime.process_wide import calm_collector
 from shroff.streams.sender import Sender
 
 CERTAIN_EVERY: Final = 200_000  # messages, after which one waits until all are there

@@ -155,7 +155,7 @@ class LaneViews:
 
     def lane_of(self, reference: str) -> Self:
         """The lane of an event as it is named, `payment/p-1` or `p-1`. Raises: UsageError as `finding.find`."""
-        from shroff.log.finding import find
+        from shroff.log.history import find
 
         failure: UsageError | None = None
         for one in self.each_lane():

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from typing import TYPE_CHECKING
 
 from shroff.errors import UsageError, nearest
-from shroff.language.shares import key_text
+from shroff.language.values import key_text
 
 if TYPE_CHECKING:
     from shroff.language.values import Value

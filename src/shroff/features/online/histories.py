@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from shroff.errors import StateError
 from shroff.features.kernels import layout
-from shroff.features.programs.values import Program
+from shroff.features.programs.compiler import Program
 
 FUNCTIONS = {
     "count": layout.COUNT,

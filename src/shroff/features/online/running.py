@@ -6,9 +6,9 @@ them, in a `LookHistory`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,6 @@ from shroff.features.batch.remarks import Remarks
 from shroff.features.frames import Codes, Frame, joined_key, masked
 from shroff.features.kernels.layout import UNREAD
 from shroff.features.online.histories import History
-from shroff.features.online.links import Links
 from shroff.features.online.looks import LookHistory
 from shroff.features.plan import Group, SeriesKey, kernel_plan, series_of, whole_series_of
 from shroff.features.programs.look_plan import look_plan
@@ -431,3 +430,50 @@ def decode(words: NDArray[np.int64], valid: NDArray[np.bool_], type_: Type, text
         ]
         return column_of(decoded, type_)
     return Column(words, valid)
+
+
+# ---- from a key to its pairs: which of a history's keys a hit must empty, where its keys are pairs
+
+
+_FIRST_ROOM: Final = 64
+
+
+@dataclass(slots=True)
+class Links:
+    """Chains of pair codes: `last` has the newest pair of each key, `before` the one before each pair; -1: none.
+
+    All of it follows from the dictionary of pairs, so a snapshot need not have it.
+    """
+
+    pairs: Codes
+    keys: Codes
+    last: NDArray[np.int64] = field(default_factory=lambda: np.full(_FIRST_ROOM, -1, np.int64))
+    before: NDArray[np.int64] = field(default_factory=lambda: np.full(_FIRST_ROOM, -1, np.int64))
+    _linked: int = 0
+    _values: list[Any] | None = None  # the dictionary's values that are linked: others after a restore
+
+    def extend(self) -> None:
+        """Link the pairs that came since."""
+        values = self.pairs.values
+        if values is not self._values:
+            self._values, self._linked = values, 0
+            self.last.fill(-1)
+        for pair in range(self._linked, len(values)):
+            key = self.keys.add(values[pair][0])
+            self.last, self.before = _with_room(self.last, key), _with_room(self.before, pair)
+            self.before[pair] = self.last[key]
+            self.last[key] = pair
+        self._linked = len(values)
+
+    def of(self, key: int) -> Iterator[int]:
+        """The pairs of a key."""
+        pair = int(self.last[key]) if key < len(self.last) else -1
+        while pair >= 0:
+            yield pair
+            pair = int(self.before[pair])
+
+
+def _with_room(array: NDArray[np.int64], place: int) -> NDArray[np.int64]:
+    if place < len(array):
+        return array
+    return np.concatenate([array, np.full(max(len(array), place + 1 - len(array)), -1, np.int64)])

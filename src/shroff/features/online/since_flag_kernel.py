@@ -17,8 +17,7 @@ from shroff.features.kernels.layout import NEVER_MS
 from shroff.features.kernels.operations import OUTSIDE
 from shroff.features.online.running import Feed, Running, encode, this_fields
 from shroff.features.online.since_flag_rows import Values, condition, values_at
-from shroff.features.programs.compiler import NoProgramError, compile_program
-from shroff.features.programs.values import Program
+from shroff.features.programs.compiler import NoProgramError, Program, compile_program
 from shroff.language.expression import Aggregate, IsMissing, Literal, Logic, Node, Not, When, aggregates
 from shroff.language.types import BOOLEAN, INTEGER_MAX
 

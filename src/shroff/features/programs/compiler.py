@@ -14,7 +14,6 @@ from struct import pack, unpack
 from typing import Final
 
 from shroff.features.kernels import operations as kernel
-from shroff.features.programs.values import Program
 from shroff.features.value_bounds import BoundsOf, bounds_of, fits_word
 from shroff.language import expression as typed
 from shroff.language.expression import Node, children
@@ -165,3 +164,33 @@ def surely_fits(node: Node, is_operand: Callable[[Node], bool], leaf: BoundsOf) 
     if not fits_word(bounds_of(node, leaf)):
         return False
     return is_operand(node) or all(surely_fits(child, is_operand, leaf) for child in children(node))
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Operations over registers: first those of the operands, then of constants, then of results.
+
+    `result` is the register that has the value in the end.
+    """
+
+    operands: int
+    constants: tuple[tuple[int, int], ...]  # the word, and whether it is there
+    operations: tuple[tuple[int, int, int, int], ...]  # what, and the registers: target, left, right
+    result: int
+
+    def words(self, at: int) -> list[int]:
+        """The registers, then the operations, as they stand in an array from the address `at` on."""
+        registers = [0] * (self.operations_at(at) - at)
+        first = kernel.REGISTER_WORDS * self.operands
+        constants = [word for constant in self.constants for word in constant]
+        registers[first : first + len(constants)] = constants
+        operations = [(what, *(self.register_at(at, one) for one in registers)) for what, *registers in self.operations]
+        return registers + [word for operation in operations for word in operation]
+
+    def register_at(self, at: int, number: int) -> int:
+        """The address of a register in an array that has `words` from the address `at` on."""
+        return at + kernel.REGISTER_WORDS * number
+
+    def operations_at(self, at: int) -> int:
+        """Where the operations begin in such an array."""
+        return self.register_at(at, self.operands + len(self.constants) + len(self.operations))

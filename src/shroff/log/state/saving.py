@@ -19,8 +19,8 @@ import msgspec
 from shroff.errors import StorageError
 from shroff.log.state.fold import Folded
 from shroff.log.state.snapshots import Saved, header_of, parts_of
-from shroff.runtime.low_priority import give_way
 from shroff.runtime.process_copy import forked, let_go
+from shroff.runtime.process_wide import give_way
 from shroff.streams.log import Log
 from shroff.streams.snapshots import Header, Snapshots
 

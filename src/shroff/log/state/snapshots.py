@@ -22,7 +22,7 @@ from shroff.events.labels import Standing
 from shroff.log.history import Control
 from shroff.log.state.fold import Folded, Progress, empty, fold, lateness_of
 from shroff.project.definitions import Definitions
-from shroff.runtime.gc_pause import calm_collector
+from shroff.runtime.process_wide import calm_collector
 from shroff.streams.log import Log
 from shroff.streams.snapshots import Header, Snapshots
 

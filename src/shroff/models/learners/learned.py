@@ -53,3 +53,32 @@ class Learned:
     libraries: dict[str, str]
     remarks: tuple[str, ...] = field(default=())
     gives: str = LOG_ODDS
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A model as a learner made it.
+
+    Args:
+        format: What `models.loaded` reads it by: `xgboost`, `lightgbm`, `logistic` or `isolation`.
+        files: Its files by name.
+        inputs: What it reads, with the categories that it knows.
+        importance: The share of each input in what was gained, by name; all together 1, or 0 where nothing was learnt.
+        trees: How many it has; 0 for none.
+        parameters: All that the learner was told, ours and its own.
+        libraries: Versions of the libraries that made it.
+        remarks: What was left out or changed, in sentences.
+        best_iteration: The last round of boosting that counts, from 0; None for all.
+        gives: What its margins mean, as `models.model` names it.
+    """
+
+    format: str
+    files: dict[str, bytes]
+    inputs: tuple[InputColumn, ...]
+    importance: dict[str, float]
+    trees: int
+    parameters: dict[str, object]
+    libraries: dict[str, str]
+    remarks: tuple[str, ...] = ()
+    best_iteration: int | None = None
+    gives: str = LOG_ODDS

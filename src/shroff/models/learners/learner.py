@@ -9,7 +9,6 @@ runs on one thread.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -20,8 +19,8 @@ from shroff.errors import UsageError
 from shroff.models.columns import CATEGORY
 from shroff.models.definitions import LEARNERS
 from shroff.models.learners.filed import Filed, Values, coded_by
-from shroff.models.learners.learned import Learned, Plan, Rows
-from shroff.models.model import LOG_ODDS, InputColumn
+from shroff.models.learners.learned import Fitted, Learned, Plan, Rows
+from shroff.models.model import InputColumn
 from shroff.models.sets import FRAUD, GENUINE, Floats, Input
 
 if TYPE_CHECKING:
@@ -33,35 +32,6 @@ CATEGORIES_MAX: Final = 1_000
 ROWS_MIN: Final = 20
 FRAUDS_MIN: Final = 2
 UNSUPERVISED: Final = frozenset(["isolation"])
-
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """A model as a learner made it.
-
-    Args:
-        format: What `models.loaded` reads it by: `xgboost`, `lightgbm`, `logistic` or `isolation`.
-        files: Its files by name.
-        inputs: What it reads, with the categories that it knows.
-        importance: The share of each input in what was gained, by name; all together 1, or 0 where nothing was learnt.
-        trees: How many it has; 0 for none.
-        parameters: All that the learner was told, ours and its own.
-        libraries: Versions of the libraries that made it.
-        remarks: What was left out or changed, in sentences.
-        best_iteration: The last round of boosting that counts, from 0; None for all.
-        gives: What its margins mean, as `models.model` names it.
-    """
-
-    format: str
-    files: dict[str, bytes]
-    inputs: tuple[InputColumn, ...]
-    importance: dict[str, float]
-    trees: int
-    parameters: dict[str, object]
-    libraries: dict[str, str]
-    remarks: tuple[str, ...] = ()
-    best_iteration: int | None = None
-    gives: str = LOG_ODDS
 
 
 def fit(

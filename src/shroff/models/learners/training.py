@@ -21,7 +21,8 @@ from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.calibration import ISOLATION, NONE, Calibration, fit_calibration, uncalibrated
 from shroff.models.evaluation.folds import Learn, Score
 from shroff.models.evaluation.windows import Known
-from shroff.models.learners.learner import FRAUDS_MIN, UNSUPERVISED, Fitted, check_rows, columns_for, fit
+from shroff.models.learners.learned import Fitted
+from shroff.models.learners.learner import FRAUDS_MIN, UNSUPERVISED, check_rows, columns_for, fit
 from shroff.models.loaded import FILES, XGBOOST, LoadedModel, load_model
 from shroff.models.model import LOG_ODDS
 from shroff.models.sets import FRAUD, GENUINE, Floats, Input, TrainingSet, Words

@@ -24,7 +24,8 @@ from shroff.models.evaluation.windows import Known, windows_of
 from shroff.models.foreign.files import BYTES_MAX, read_foreign
 from shroff.models.foreign.foreign import BROKEN, Foreign, broken
 from shroff.models.foreign.trees_written import covered
-from shroff.models.learners.learner import Fitted, columns_for
+from shroff.models.learners.learned import Fitted
+from shroff.models.learners.learner import columns_for
 from shroff.models.learners.training import FRAUDS_LAST_MIN, Trained, in_time_order, loaded, scores_of
 from shroff.models.loaded import FILES, LIGHTGBM, LOGISTIC, XGBOOST, LoadedModel
 from shroff.models.model import NUMBER, PROBABILITY

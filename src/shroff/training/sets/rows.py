@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from shroff.engine.decision import DrawnDecision
+from shroff.engine.decision import kind_of as decision_kind
+from shroff.engine.stored import decision_of
 from shroff.errors import UsageError
 from shroff.features.frames import Coded, Codes, Frame
 from shroff.features.online.engine import Online
@@ -24,15 +27,16 @@ from shroff.language.expression import ThisField
 from shroff.language.types import INTEGER_MAX, INTEGER_MIN, TEXT, Type
 from shroff.language.values import rescale_half_even, show
 from shroff.log.columns.tables import Way, known_type, rounds_of
+from shroff.log.history import Control
 from shroff.log.state.histories import Taken
 from shroff.models.columns import CATEGORY, kind_of, model_column
 from shroff.models.definitions import ModelSettings
 from shroff.models.sets import Floats, Labels, TrainingSet, Words, labels_in_force
 from shroff.project.definitions import Definitions
-from shroff.runtime.gc_pause import calm_collector
+from shroff.runtime.process_wide import calm_collector
 from shroff.runtime.progress import batched
+from shroff.streams.log import Log
 from shroff.training.roles import Roles, Wanted, role_columns, role_types, roles_of, texts_of
-from shroff.training.sets.drawn import stands_for
 from shroff.training.sets.gathered import SLICE, gathered
 from shroff.training.sets.labels import VERDICT_CODES, GatheredLabels
 from shroff.training.sets.recorded import RecordedRows, recorded_types
@@ -318,3 +322,39 @@ def minor_units(column: Column | None, type_: Type, money_places: int, count: in
         units = [rescale_half_even(value, type_.places, money_places) for value in column.values.tolist()]
     within = [max(INTEGER_MIN, min(INTEGER_MAX, unit)) for unit in units]
     return pa.array([unit if valid else 0 for unit, valid in zip(within, column.valid, strict=True)], pa.int64())
+
+
+def stands_for(log: Log | None, seqs: Words) -> Floats | None:
+    """For how many would-be declines each row stands about which a lot was drawn; NaN for all others.
+
+    One that was let through stands for 1 / propensity of them, one that was not for none: nobody knows what it was.
+    None where no version ever let anything through.
+
+    Args:
+        seqs: Places of the rows, ascending.
+
+    Raises: StorageError where a decision is damaged.
+    Cost: a pass over the decisions from the place where the policy first let something through; else none.
+    """
+    first = None if log is None else _first_place(log)
+    if log is None or first is None:
+        return None
+    found = np.full(len(seqs), np.nan)
+    for rows in log.decisions_after(first):
+        drawn = [row for row in rows if decision_kind(row.document) is DrawnDecision]
+        places = np.searchsorted(seqs, [row.seq for row in drawn])
+        for row, place in zip(drawn, places.tolist(), strict=True):
+            exploration = decision_of(row).exploration
+            if exploration is not None and place < len(seqs) and seqs[place] == row.seq:
+                found[place] = 1 / exploration.propensity if exploration.explored else 0.0
+    return found
+
+
+def _first_place(log: Log) -> int | None:
+    """The place at which a policy that may let something through first came into force."""
+    control = Control()
+    for record in log.controls():
+        control.take(record)
+        if "explore" in control.files.get("policy.yaml", ""):
+            return record.seq
+    return None

@@ -20,7 +20,7 @@ from shroff.web.http.messages import JSON, LINES, PROBLEM, Request, Response
 from shroff.web.http.problems import ProblemError, at_paths
 from shroff.web.http.schemas import Undecided
 from shroff.worker.answers import CONFLICT, UNPROCESSABLE, problem_of
-from shroff.worker.foreseeing import AT_ONCE_MAX
+from shroff.worker.errands import AT_ONCE_MAX
 from shroff.worker.inbox import LABELS, ROWS_MAX, answers_of, labels_request
 from shroff.worker.ingest import batches
 from shroff.worker.posted import Mistakes, PostReader, TooMuchError

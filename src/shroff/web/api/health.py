@@ -13,8 +13,7 @@ import msgspec
 
 from shroff.errors import StorageError, UsageError
 from shroff.events.event import TimeText, time_text
-from shroff.monitoring.doctor import NOTE, WRONG, Finding
-from shroff.monitoring.doctor_seen import Seen
+from shroff.monitoring.doctor import NOTE, WRONG, Finding, Seen
 from shroff.monitoring.drift_record import DriftLook, DriftRecord, read_record
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act

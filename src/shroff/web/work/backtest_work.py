@@ -15,7 +15,7 @@ import msgspec
 
 from shroff.app import project as app
 from shroff.errors import DefinitionError, ShroffError
-from shroff.runtime.low_priority import give_way
+from shroff.runtime.process_wide import give_way
 from shroff.web.http.problems import places_of
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import msgspec
 
 from shroff.app import project as app
 from shroff.errors import ShroffError, trace_of
-from shroff.runtime.low_priority import give_way
+from shroff.runtime.process_wide import give_way
 from shroff.web.api.rules.drafts import check_of
 
 MEMORY_MAX: Final = 2 * 1024 * 1024 * 1024  # bytes, the project among them

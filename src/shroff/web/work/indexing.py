@@ -51,7 +51,7 @@ async def _index(service: Service) -> None:
 
 
 def _begun(words: Sequence[str]) -> subprocess.Popen[bytes]:
-    """Begin a program, alone in its session (see `runtime.low_priority`)."""
+    """Begin a program, alone in its session (see `runtime.process_wide`)."""
     return subprocess.Popen(  # noqa: S603 - this program
         words, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True
     )

@@ -19,7 +19,7 @@ from shroff.errors import LogBusyError, StorageError, TransientError
 from shroff.events.intake import Intake
 from shroff.log.passed_over import PassingOver
 from shroff.log.writer import Writer
-from shroff.runtime.gc_pause import calm_collector
+from shroff.runtime.process_wide import calm_collector
 from shroff.runtime.progress import unheard
 from shroff.streams.log import Log
 from shroff.streams.source import Source

@@ -10,10 +10,10 @@ from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.events.intake import undated
 from shroff.events.mapping import LABEL
+from shroff.features.key_texts import stored_text
 from shroff.log.flags import ACCURACY
 from shroff.log.history import Said, said_last
 from shroff.people.audit import Act
-from shroff.project.stored_keys import stored_text
 from shroff.streams.delivering_rows import Flag, flag_document
 from shroff.streams.log import PENDING, FlagRow
 from shroff.web.api.events import label_shown
