@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import fcntl
-import glob
 import os
 import pwd
 import re
 import shutil
 import stat
-import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shroff.errors import LogBusyError, Problem, StorageError, UsageError, nearest, refused
+from shroff.runtime.whole_files import UnsyncedError, remove_unfinished, sync_folder, whole_file
 
 PROJECT_FILE: Final = "shroff.yaml"
 TEMPLATES: Final = ("payments", "paysim", "savings", "orders", "cards", "blank")
@@ -24,10 +23,8 @@ TEMPLATE_FOLDER: Final = Path(__file__).parent / "templates"
 STATE_FOLDER: Final = ".shroff"
 FILE_BYTES_MAX: Final = 256 * 1024 * 1024
 COMPLETION_VARIABLE: Final = "_SHROFF_COMPLETE"  # set by the scripts of `shroff completion`, empty otherwise
-UNFINISHED: Final = "unfinished"
 FILE_MODE: Final = 0o640  # of what the program keeps: keys of entities stand in it in clear
 FOLDER_MODE: Final = 0o750
-UNFINISHED_S: Final = 3_600.0  # no process writes one text for an hour
 _WAITING: Final = "OMP_WAIT_POLICY"
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
@@ -311,19 +308,6 @@ def read_text(path: Path) -> str:
         raise UsageError(f"{path} is not UTF-8. Save it as UTF-8.") from None
 
 
-def remove_unfinished(target: Path, now_s: float) -> None:
-    """Remove what processes left that were killed while they wrote this file, an hour ago at least."""
-    for path in unfinished_files(target.parent, target.name):
-        with suppress(FileNotFoundError):  # another process has just removed it
-            if now_s - path.stat().st_mtime > UNFINISHED_S:
-                path.unlink()
-
-
-def unfinished_files(folder: Path, name: str = "*") -> list[Path]:
-    """What lies in a folder of a file that is being written, or was by a process that was killed."""
-    return sorted(folder.glob(f".{glob.escape(name) if name != '*' else name}.????????.{UNFINISHED}"))
-
-
 def write_text(path: Path, text: str) -> None:
     """Put a text in the place of a project file, whole or not at all, durable on return.
 
@@ -335,28 +319,18 @@ def write_text(path: Path, text: str) -> None:
     """
     target = path.resolve()  # a link stays one
     try:
-        descriptor, name = tempfile.mkstemp(f".{UNFINISHED}", f".{target.name}.", target.parent)
-        made = Path(name)
-        try:
-            remove_unfinished(target, made.stat().st_mtime)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(text.encode())
-                file.flush()
-                os.fsync(file.fileno())
+        with whole_file(target) as file:
+            remove_unfinished(target, os.fstat(file.fileno()).st_mtime)
+            file.write(text.encode())
             if target.exists():
-                shutil.copymode(target, made)
+                shutil.copymode(target, file.name)
             else:  # a temporary file is its maker's alone
-                made.chmod(FILE_MODE if is_kept(target) else 0o644)
-            made.replace(target)
-        finally:
-            made.unlink(missing_ok=True)
-    except OSError as error:
-        raise refused(error, f"{path} cannot be written: {error.strerror}. It is as it was before.") from None
-    try:
-        sync_folder(target.parent)
-    except OSError as error:
+                os.fchmod(file.fileno(), FILE_MODE if is_kept(target) else 0o644)
+    except UnsyncedError as error:
         words = "It is changed, and may be as it was before after a power loss."
         raise StorageError(f"{target.parent} cannot be made durable: {error.strerror}. {words}") from None
+    except OSError as error:
+        raise refused(error, f"{path} cannot be written: {error.strerror}. It is as it was before.") from None
 
 
 @contextmanager
@@ -445,15 +419,6 @@ def _close_off(path: Path) -> None:
         with suppress(OSError):  # somebody else's, who sees to it
             for one in (*top.rglob("*"), top):  # the top last: while it is open, the rest may be as well
                 one.chmod(stat.S_IMODE(one.stat().st_mode) & ~0o007)
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable. Raises: OSError."""
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def copy_template(name: str, folder: Path) -> list[str]:

@@ -12,6 +12,7 @@ import pytest
 from shroff import config
 from shroff.app import project as app
 from shroff.models.registry import Registry
+from shroff.runtime.whole_files import unfinished_files
 from tests.recovery.test_inbox import ended, forked
 from tests.support.learnable import make_project
 from tests.support.linear import put
@@ -28,7 +29,7 @@ def killed_while_it_writes(path: Path) -> Path:
             config.write_text(path, "half\n")
 
     assert ended(forked(work)) == signal.SIGKILL
-    (left,) = config.unfinished_files(path.parent, path.name)
+    (left,) = unfinished_files(path.parent, path.name)
     return left
 
 

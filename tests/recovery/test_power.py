@@ -221,7 +221,7 @@ def test_a_batch_in_two_transactions_is_found(parts: list[Path], project: app.Pr
     "careless",
     [
         lambda: patch.object(Recording, "synced", lambda _recording, _descriptor: None),
-        lambda: patch("shroff.streams.snapshots.sync_folder", lambda _folder: None),
+        lambda: patch("shroff.runtime.whole_files.sync_folder", lambda _folder: None),
         lambda: patch("shroff.config.sync_folder", lambda _folder: None),
     ],
     ids=["no file synced", "no folder synced", "no new folder synced"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from shroff.errors import StorageError, UsageError
-from shroff.runtime.whole_files import write_lines, write_tables
+from shroff.runtime.whole_files import whole_file, write_lines, write_tables
 
 BATCHES = [[b"one\n", b"two\n"], [b"three\n"]]
 WRITTEN = b"one\ntwo\nthree\n"
@@ -122,3 +123,53 @@ def test_a_file_that_cannot_be_written_leaves_nothing_and_is_as_it_was(tmp_path)
         write_lines(tmp_path / "out", batches())
     assert (tmp_path / "out").read_text() == "old"
     assert [one.name for one in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_has_the_name_already_stays_where_a_new_file_is_asked_for(tmp_path):
+    (tmp_path / "key").write_text("first")
+
+    with pytest.raises(FileExistsError), whole_file(tmp_path / "key", is_new=True) as file:
+        file.write(b"second")
+    assert (tmp_path / "key").read_text() == "first"
+    assert [one.name for one in tmp_path.iterdir()] == ["key"]
+
+
+@pytest.mark.parametrize("there", ["", "first"])
+def test_a_file_system_without_links_gives_a_new_file_all_the_same(tmp_path, monkeypatch, there):
+    def refused(_old: Path, _new: Path) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    if there:
+        (tmp_path / "key").write_text(there)
+    with suppress(FileExistsError), whole_file(tmp_path / "key", is_new=True) as file:
+        file.write(b"second")
+
+    assert (tmp_path / "key").read_text() == (there or "second")
+    assert [one.name for one in tmp_path.iterdir()] == ["key"]
+
+
+def test_bytes_are_synced_before_the_name_and_the_name_last(tmp_path, monkeypatch):
+    done = []
+    monkeypatch.setattr(
+        os, "fsync", lambda one: done.append("folder" if stat.S_ISDIR(os.fstat(one).st_mode) else "file")
+    )
+    with whole_file(tmp_path / "durable", on_step=done.append) as file:
+        file.write(b"one")
+
+    assert done == ["file", "synced", "renamed", "folder"]
+
+    done.clear()
+    with whole_file(tmp_path / "quick", is_durable=False) as file:
+        file.write(b"one")
+
+    assert done == []
+
+
+def test_a_file_that_could_not_be_written_to_its_end_leaves_what_was_there(tmp_path):
+    (tmp_path / "text").write_text("old")
+
+    with pytest.raises(TypeError), whole_file(tmp_path / "text") as file:
+        file.writelines([b"half", None])
+    assert (tmp_path / "text").read_text() == "old"
+    assert [one.name for one in tmp_path.iterdir()] == ["text"]

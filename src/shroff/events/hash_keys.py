@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from shroff.config import UNFINISHED, Places, make_folder, remove_unfinished, sync_folder
+from shroff.config import Places, make_folder
 from shroff.errors import StorageError, refused
+from shroff.runtime.whole_files import remove_unfinished, whole_file
 
 _KEY_BYTES_MIN: Final = 16
 
@@ -68,20 +67,5 @@ def key_for(places: Places, what: str, may_make: Callable[[], None] = lambda: No
 
 def _make_key(path: Path) -> None:
     """Write a new key as a whole or not at all; one that another process made meanwhile stays."""
-    descriptor, name = tempfile.mkstemp(f".{UNFINISHED}", f".{path.name}.", path.parent)  # readable by its owner only
-    made = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_bytes(32).hex() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(made, path)
-        except FileExistsError:
-            return
-        except OSError:  # a file system without links: the last of two processes would win, where both are this early
-            if not path.exists():
-                made.replace(path)
-        sync_folder(path.parent)
-    finally:
-        made.unlink(missing_ok=True)
+    with suppress(FileExistsError), whole_file(path, is_new=True) as file:  # readable by its owner only
+        file.write(secrets.token_bytes(32).hex().encode() + b"\n")

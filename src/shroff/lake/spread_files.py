@@ -20,6 +20,7 @@ from shroff.errors import StateError, UsageError
 from shroff.features.cluster.partitioned import Cluster
 from shroff.lake.reader import LakeReader
 from shroff.lake.spread import Spread, spread_of
+from shroff.runtime.whole_files import whole_file
 from shroff.streams.lake import Objects, Patient
 from shroff.streams.log import DecisionRow
 
@@ -129,9 +130,8 @@ def _begin(path: Path, reader: LakeReader, spread: Spread) -> None:
         except ValueError as error:
             raise StateError(f"{path} cannot be read: {error}. Begin again with another --out.") from None
         _hold(before, plan, path.parent)
-    unfinished = path.with_suffix(".new")
-    unfinished.write_bytes(msgspec.json.encode(plan))
-    unfinished.replace(path)
+    with whole_file(path, path.with_suffix(".new"), is_durable=False) as file:
+        file.write(msgspec.json.encode(plan))
 
 
 def _hold(before: _Plan, plan: _Plan, out: Path) -> None:
@@ -166,5 +166,5 @@ def write_decisions(folder: Path, after: int, upto: int, decisions: Sequence[Dec
     )
     path = folder / f"{after + 1:012d}-{upto:012d}.parquet"
     unfinished = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
-    pq.write_table(table, unfinished, compression="zstd")
-    unfinished.replace(path)
+    with whole_file(path, unfinished, is_durable=False):
+        pq.write_table(table, unfinished, compression="zstd")

@@ -29,10 +29,11 @@ from typing import Any, Final
 
 import msgspec
 
-from shroff.config import FOLDER_MODE, make_folder, private, sync_folder
+from shroff.config import FOLDER_MODE, make_folder, private
 from shroff.errors import RegistryError, StateError, StorageError, UsageError, nearest
 from shroff.models.in_force import FILE, ID
 from shroff.models.model import RUN, Model, digest_of, pretty, refuse_pickle
+from shroff.runtime.whole_files import sync_folder
 
 MANIFEST: Final = "manifest.json"
 METRICS: Final = "metrics.json"

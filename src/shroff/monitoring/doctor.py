@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from shroff.config import UNFINISHED_S, Places, unfinished_files
+from shroff.config import Places
 from shroff.engine.let_through import LET_THROUGH, Days, LetThrough
 from shroff.errors import DefinitionError, Problem, ShroffError, StateError
 from shroff.events.event import time_text
@@ -31,6 +31,7 @@ from shroff.monitoring.doctor_rows import read_rows
 from shroff.project.definitions import Definitions
 from shroff.project.scoring import redefined_words
 from shroff.project.settings.systems import System
+from shroff.runtime.whole_files import UNFINISHED_S, unfinished_files
 from shroff.streams.log import Log, Remark, Request
 from shroff.streams.snapshots import Header, Snapshots
 from shroff.worker.outbox import sink_states

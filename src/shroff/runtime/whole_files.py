@@ -1,23 +1,29 @@
-"""Files that a command writes: whole under their name, or not there."""
+"""Whole files: each is complete under its name, or not there. Parquet files and lines that a command writes."""
 
 from __future__ import annotations
 
 import csv
+import glob
 import io
+import os
 import re
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from shroff.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     import pyarrow as pa
 
+UNFINISHED: Final = "unfinished"  # how the names of files that are being written end
+UNFINISHED_S: Final = 3_600.0  # no process writes one text for an hour
 GROUP_ROWS: Final = 1 << 17  # of a row group, at least
 OTHER_ENDINGS: Final = frozenset(
     [".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".avro", ".arrow", ".feather", ".xlsx", ".html"]
@@ -39,6 +45,96 @@ def check_out(out: Path, inputs: Iterable[Path]) -> None:
             raise UsageError(f"{out} is one of the files to read, and would be lost; write to another one.")
 
 
+class UnsyncedError(OSError):
+    """A file is whole under its name, and after a power loss it may be what it was before."""
+
+
+def _no_step(_step: str) -> None:
+    """Nothing watches the steps."""
+
+
+@contextmanager
+def whole_file(
+    target: Path,
+    part: Path | None = None,
+    *,
+    mode: int = 0o666,
+    is_durable: bool = True,
+    is_new: bool = False,
+    on_step: Callable[[str], None] = _no_step,
+) -> Iterator[BinaryIO]:
+    """A file to write into, which takes the name of `target` at the end, in one step. Where that fails it goes.
+
+    Args:
+        part: Its path meanwhile; without one a name that nobody else has, `.NAME.XXXXXXXX.unfinished`, and the file is
+            for its owner alone. What a killed process leaves of it is found by `unfinished_files`.
+        mode: Permissions of a `part`, less the umask.
+        is_durable: Bytes and name outlast a power loss; without it neither is synced.
+        is_new: What has the name already stays, and the call raises FileExistsError.
+        on_step: Is told `synced` and `renamed`, so that tests can stop between them.
+
+    Raises: OSError; UnsyncedError where only the name could not be synced.
+    """
+    if part is None:
+        descriptor, name = tempfile.mkstemp(f".{UNFINISHED}", f".{target.name}.", target.parent)
+        part = Path(name)
+    else:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            if is_durable:
+                file.flush()
+                os.fsync(file.fileno())
+        on_step("synced")
+        if is_new:
+            _link(part, target)
+        else:
+            part.replace(target)
+        on_step("renamed")
+    finally:
+        with suppress(OSError):  # what went wrong before is what to tell
+            part.unlink(missing_ok=True)
+    if is_durable:
+        try:
+            sync_folder(target.parent)
+        except OSError as error:
+            raise UnsyncedError(error.errno, error.strerror) from None
+
+
+def _link(part: Path, target: Path) -> None:
+    try:
+        os.link(part, target)
+    except FileExistsError:
+        raise
+    except OSError as error:  # a file system without links: the last of two processes wins, where both are this early
+        if target.exists():
+            raise FileExistsError(error.errno, error.strerror) from None
+        part.replace(target)
+
+
+def remove_unfinished(target: Path, now_s: float) -> None:
+    """Remove what processes left that were killed while they wrote this file, an hour ago at least."""
+    for path in unfinished_files(target.parent, target.name):
+        with suppress(FileNotFoundError):  # another process has just removed it
+            if now_s - path.stat().st_mtime > UNFINISHED_S:
+                path.unlink()
+
+
+def unfinished_files(folder: Path, name: str = "*") -> list[Path]:
+    """What lies in a folder of a file that is being written, or was by a process that was killed."""
+    return sorted(folder.glob(f".{glob.escape(name) if name != '*' else name}.????????.{UNFINISHED}"))
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable. Raises: OSError."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 @contextmanager
 def unfinished(out: Path) -> Iterator[Path]:
     """A file beside `out` to write into; it takes the name of `out` at the end, or goes.
@@ -53,14 +149,12 @@ def unfinished(out: Path) -> Iterator[Path]:
     target = _target(out)
     part = target.with_name(target.name + ".part")
     try:
-        yield part
-        if target.exists():
-            shutil.copymode(target, part)
-        part.replace(target)
+        with whole_file(target, part, is_durable=False):
+            yield part
+            if target.exists():
+                shutil.copymode(target, part)
     except OSError as error:
         raise _unwritten(out, error, "Nothing is left of it") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def is_stream(out: Path) -> bool:
@@ -95,6 +189,8 @@ def write_tables(out: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> in
 
     Small tables are gathered, so that a row group is as large as a reader wants it.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     import pyarrow.parquet as pq
 
     rows = 0

@@ -23,8 +23,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.config import make_folder, private, sync_folder
+from shroff.config import FILE_MODE, make_folder
 from shroff.errors import StorageError
+from shroff.runtime.whole_files import whole_file
 
 FORMAT: Final = 1
 SUFFIX: Final = ".keys"
@@ -92,15 +93,9 @@ class KeyRuns:
         unfinished = target.with_name(f"{target.name}.{os.getpid()}.tmp")
         try:
             make_folder(self.folder)
-            with private(unfinished) as file:
+            with whole_file(target, unfinished, mode=FILE_MODE) as file:
                 file.writelines((_MAGIC, checksum.to_bytes(4, "little"), *parts))
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(target)
-            sync_folder(self.folder)
         except OSError as error:
-            with suppress(OSError):
-                unfinished.unlink(missing_ok=True)
             words = "Nothing is lost; questions read more of the log"
             raise StorageError(f"{target} cannot be written: {error.strerror}. {words}") from error
 

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from shroff.config import make_folder, private
+from shroff.config import FILE_MODE, make_folder
 from shroff.errors import StateError, StorageError
+from shroff.runtime.whole_files import whole_file
 from shroff.streams.lake import Patient, damaged
 from shroff.streams.snapshots import SUFFIX, Snapshots
 
@@ -102,21 +102,18 @@ class SnapshotCopies:
         unfinished = target.with_suffix(FETCHED)
         try:
             make_folder(snapshots.folder)
-            with private(unfinished) as file:
+            with whole_file(target, unfinished, mode=FILE_MODE, is_durable=False) as file:
                 for data in self._parts(name):
                     file.write(data)
-            try:
-                is_ours = snapshots.check(unfinished) is not None
-            except StateError as error:
-                raise _DamagedError(str(error)) from None
-            if not is_ours:
-                raise _DamagedError("it is of another version of shroff")
-            unfinished.replace(target)
+                file.flush()
+                try:
+                    is_ours = snapshots.check(unfinished) is not None
+                except StateError as error:
+                    raise _DamagedError(str(error)) from None
+                if not is_ours:
+                    raise _DamagedError("it is of another version of shroff")
         except OSError as error:
             raise StorageError(f"{target} cannot be written: {error.strerror}") from error
-        finally:
-            with suppress(OSError):
-                unfinished.unlink(missing_ok=True)
         return target
 
     def _parts(self, name: str) -> Iterator[bytes]:

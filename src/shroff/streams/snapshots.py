@@ -11,7 +11,6 @@ Header and parts stand behind their lengths, 8 bytes each; numbers begin with th
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from hashlib import sha256
@@ -21,8 +20,9 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from shroff.config import make_folder, private, sync_folder
+from shroff.config import FILE_MODE, make_folder
 from shroff.errors import StateError, StorageError
+from shroff.runtime.whole_files import whole_file
 
 FORMAT: Final = 1  # of the file; readers pass over every other
 KEPT: Final = 2
@@ -77,18 +77,11 @@ class Snapshots:
             make_folder(self.folder)
             for leftover in self.folder.glob("*.tmp"):
                 leftover.unlink()
-            with private(unfinished) as file:
+            with whole_file(target, unfinished, mode=FILE_MODE, on_step=self._on_step) as file:
                 self._on_step("begin")
                 self._fill(file, header, parts)
                 self._on_step("written")
-                os.fsync(file.fileno())
-            self._on_step("synced")
-            unfinished.replace(target)
-            self._on_step("renamed")
-            sync_folder(self.folder)
         except OSError as error:
-            with suppress(OSError):
-                unfinished.unlink(missing_ok=True)
             words = "Nothing is lost; the next start reads more of the log"
             raise StorageError(f"{target} cannot be written: {error.strerror}. {words}") from error
         # What is named after a later place is of a log that lost it: it is not whole, or could not be taken up.

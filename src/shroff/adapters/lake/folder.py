@@ -12,8 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from shroff.config import make_folder, sync_folder
+from shroff.config import make_folder
 from shroff.errors import StorageError
+from shroff.runtime.whole_files import sync_folder
 from shroff.streams.lake import Found, Listed, check_name, digest
 
 STEPS: Final = ("begin", "written", "synced", "named", "done")

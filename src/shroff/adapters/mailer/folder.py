@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from shroff import config
 from shroff.notices.mailbox import file_name
 from shroff.notices.mailer import Mail, Unmailed
+from shroff.runtime.whole_files import whole_file
 from shroff.streams.sink import AwayError
 
 
@@ -28,17 +27,8 @@ class FolderMailer:
         target = self._folder / file_name(mail.id)
         try:
             config.make_folder(self._folder)
-            descriptor, name = tempfile.mkstemp(f".{config.UNFINISHED}", ".mail.", self._folder)
-            made = Path(name)
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(mail.data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                made.replace(target)
-            finally:
-                made.unlink(missing_ok=True)
-            config.sync_folder(self._folder)
+            with whole_file(target) as file:
+                file.write(mail.data)
         except OSError as error:
             raise AwayError(f"{self._folder} cannot be written: {error.strerror}. The mail waits") from None
         return ()

@@ -23,6 +23,7 @@ from shroff.errors import StateError
 from shroff.features.online.packing import pack, unpack
 from shroff.features.online.running import Feed, LookRows
 from shroff.language.values import Value
+from shroff.runtime.whole_files import whole_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -185,7 +186,7 @@ def write_answers(path: Path, width: int, answers: Iterator[Answers], *, is_look
     """
     unfinished = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}")
     schema, count = _schema(("row",), width, is_binary=is_looked), 0
-    with closing(_new_file(unfinished, schema)) as writer:
+    with whole_file(path, unfinished, is_durable=False), closing(_new_file(unfinished, schema)) as writer:
         for one in answers:
             for first in range(0, len(one.rows), ANSWER_ROWS):
                 some = slice(first, first + ANSWER_ROWS)
@@ -193,7 +194,6 @@ def write_answers(path: Path, width: int, answers: Iterator[Answers], *, is_look
                 columns += [one.values[some]] if one.values is not None else [*one.out[:, some], *one.valid[:, some]]
                 writer.write_batch(_batch(columns, schema))
             count += len(one.rows)
-    unfinished.replace(path)
     return count
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ import numpy as np
 
 from shroff.features.kernels import numbers as kernel_numbers
 from shroff.features.kernels.numbers import OPTIONS, settle
+from shroff.runtime.whole_files import whole_file
 
 SUFFIX: Final = ".kernel"
 FOLDER_VARIABLE: Final = "NUMBA_CACHE_DIR"  # where numba keeps its own, if it is set
@@ -239,9 +239,8 @@ def _digest(data: bytes) -> str:
 
 def _keep(path: Path, data: bytes) -> None:
     """Put a file in its place as a whole, and remove what other kernels left of it."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+    with whole_file(path, is_durable=False) as file:
         file.write(data)
-    Path(file.name).replace(path)
     name, _, machine = path.name.rpartition("-")
     stale = f"{name.rpartition('_')[0]}_{'[0-9a-f]' * kernel_numbers.DIGEST_LENGTH}-{machine}"
     for other in path.parent.glob(stale):
