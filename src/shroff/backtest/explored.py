@@ -17,7 +17,7 @@ from shroff.language.values import show_decimal
 from shroff.models.evaluation.exploration import DeclinePrecision, decline_precision
 from shroff.models.sets import Floats
 from shroff.project.policy import OUTCOMES
-from shroff.streams.log import Log
+from shroff.streams.log import LogReader
 
 AT_ONCE: Final = 1_000  # decisions that are asked for together
 _REVIEW: Final = OUTCOMES.index("review")
@@ -61,7 +61,7 @@ class Explored:
         }
 
 
-def explored_in(log: Log, judged: Sequence[Judged]) -> tuple[Explored, ...]:
+def explored_in(log: LogReader, judged: Sequence[Judged]) -> tuple[Explored, ...]:
     """What was let through among events that a backtest judged, by event type; none where nothing was.
 
     Raises: StorageError where a decision is damaged.
@@ -70,7 +70,7 @@ def explored_in(log: Log, judged: Sequence[Judged]) -> tuple[Explored, ...]:
     return tuple(_explored(log, one) for one in judged if len(one.was_explored))
 
 
-def _explored(log: Log, judged: Judged) -> Explored:
+def _explored(log: LogReader, judged: Judged) -> Explored:
     rows = judged.was_explored
     propensities = propensities_of(log, judged.event, judged.ids.take(pa.array(rows)).to_pylist())
     labels, is_mature = judged.labels[rows], ~judged.is_immature[rows]
@@ -89,7 +89,7 @@ def _explored(log: Log, judged: Judged) -> Explored:
     )
 
 
-def propensities_of(log: Log, event: str, ids: Sequence[str]) -> Floats:
+def propensities_of(log: LogReader, event: str, ids: Sequence[str]) -> Floats:
     """How probable it was that each of these events is let through, as their decisions say.
 
     Raises: StorageError where one of them says nothing of it.

@@ -50,7 +50,7 @@ from shroff.project.policy import OUTCOMES
 from shroff.runtime.process_wide import calm_collector
 from shroff.runtime.progress import Progress
 from shroff.runtime.whole_files import csv_line, write_lines, write_tables
-from shroff.streams.log import Log, Record
+from shroff.streams.log import Log, LogReader, Record
 
 UNKNOWABLE: Final = (
     "What customers would have done next cannot be known: whoever the draft declines and the log approved still has "
@@ -329,7 +329,7 @@ def _not_known(balance: Balance, *, has_label: bool) -> str:
     return f"Of {balance.mature:,} events that are old enough NOT ONE HAS A LABEL, {unknown} {cure}"
 
 
-def _nothing_judged(log: Log, start_ms: int | None, end_ms: int | None, undecided: int) -> str:
+def _nothing_judged(log: LogReader, start_ms: int | None, end_ms: int | None, undecided: int) -> str:
     """That nothing was judged, and where there would be something."""
     if undecided:
         were = "event there was" if undecided == 1 else "events there were"
@@ -341,7 +341,7 @@ def _nothing_judged(log: Log, start_ms: int | None, end_ms: int | None, undecide
     return text if span is None else f"{text} Its events are of {time_text(span[0])} to {time_text(span[1])}."
 
 
-def _span_of(log: Log) -> tuple[int, int] | None:
+def _span_of(log: LogReader) -> tuple[int, int] | None:
     """The times of the first and the last event, by their places; None where there is none."""
     last = log.last_seq()
     first = _event_from(log, 1, last + 1) or next(_events(log, 0, last), None)
@@ -354,11 +354,11 @@ def _span_of(log: Log) -> tuple[int, int] | None:
     return None
 
 
-def _events(log: Log, after: int, upto: int) -> Iterator[Record]:
+def _events(log: LogReader, after: int, upto: int) -> Iterator[Record]:
     return (one for records in log.read(after, upto) for one in records if one.kind == "event")
 
 
-def first_place(log: Log, moment_ms: int, lateness_ms: int, last: int) -> int:
+def first_place(log: LogReader, moment_ms: int, lateness_ms: int, last: int) -> int:
     """The place of the first event at or after a moment; the one behind the last where there is none.
 
     Before it all events are earlier than the moment, and from it on later than the moment less the lateness.
@@ -380,7 +380,7 @@ def first_place(log: Log, moment_ms: int, lateness_ms: int, last: int) -> int:
     return end
 
 
-def _event_from(log: Log, place: int, end: int) -> Record | None:
+def _event_from(log: LogReader, place: int, end: int) -> Record | None:
     """The first event from a place on, of the next few."""
     for records in log.read(place - 1, min(place + NEAR // 2, end - 1), 64):
         for one in records:

@@ -11,7 +11,7 @@ import msgspec
 from shroff.cases.case import FRAUD
 from shroff.engine.stored import stored
 from shroff.events.labels import Standing
-from shroff.streams.log import Log
+from shroff.streams.log import LogReader
 
 CUSTOMER: Final = "customer"  # the source whose word is weak: it settles nothing
 
@@ -51,7 +51,7 @@ class _Said(msgspec.Struct, frozen=True):
     source: str
 
 
-def heard(log: Log, after: int, upto: int) -> Iterator[Label]:
+def heard(log: LogReader, after: int, upto: int) -> Iterator[Label]:
     """The labels of `after < seq <= upto`, in their order. Cost: 0.1 µs for a place without a label, 5 µs for a label.
 
     Raises: StorageError where the log is damaged.
@@ -62,7 +62,7 @@ def heard(log: Log, after: int, upto: int) -> Iterator[Label]:
             yield Label(record.seq, said.event, said.verdict, said.source, record.time_ms)
 
 
-def standings_before(log: Log, labels: Collection[Label], after: int) -> dict[str, Standing]:
+def standings_before(log: LogReader, labels: Collection[Label], after: int) -> dict[str, Standing]:
     """What is in force of the events of some labels before these, by the labels behind a place, by events.
 
     Events without a label before are left out. Cost: as `heard`, of all in between.

@@ -27,7 +27,7 @@ from shroff.log.history import Records, control_at
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.scoring import LoadModel
 from shroff.rules.wording import sentence
-from shroff.streams.log import DecisionRow, Log
+from shroff.streams.log import DecisionRow, Log, LogReader
 
 KEPT: Final = 2  # versions of definitions
 
@@ -162,7 +162,7 @@ def explain(
     return Explained(row, document, Explanation(lines, rules, told.part), told.reasons)
 
 
-def definitions_at(log: Log, seq: int, load_model: LoadModel | None = None) -> Definitions:
+def definitions_at(log: LogReader, seq: int, load_model: LoadModel | None = None) -> Definitions:
     """The definitions in force at a place. Raises: ReplayError where there are none."""
     control = control_at(log, seq)
     if not control.files:

@@ -22,7 +22,7 @@ from shroff.models.loading import LABEL_DELAY_MS
 
 if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
-    from shroff.streams.log import HitRow, Log, Record
+    from shroff.streams.log import HitRow, Log, LogReader, Record
 
 LOOK_BACK: Final = 500_000  # places of the log
 EVENTS_KEPT: Final = 100_000  # at which a rule hit: some 50 MB
@@ -307,7 +307,7 @@ class HitRecords:
             self.by_rule[rule] = [seq for seq in seqs if seq >= first]
 
 
-def _hit_events(log: Log, definitions: Definitions, after: int, upto: int) -> list[HitEvent]:
+def _hit_events(log: LogReader, definitions: Definitions, after: int, upto: int) -> list[HitEvent]:
     """The events of some places at which rules hit, in order."""
     places: defaultdict[int, list[HitRow]] = defaultdict(list)
     for rows in log.hits_after(after, upto):

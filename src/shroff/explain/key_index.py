@@ -25,7 +25,7 @@ from shroff.features.naive import Key
 from shroff.language.values import key_text
 from shroff.project.definitions import Definitions
 from shroff.streams.key_runs import KeyRuns, Run
-from shroff.streams.log import Log
+from shroff.streams.log import Log, LogReader
 
 if TYPE_CHECKING:
     from shroff.log.columns.stored import LogPiece
@@ -147,7 +147,7 @@ def form_of(definitions: Definitions) -> str:
     return sha256(f"{_VERSION}\n{entities!r}".encode()).hexdigest()[:16]
 
 
-def _mark(log: Log, seq: int) -> bytes:
+def _mark(log: LogReader, seq: int) -> bytes:
     """What tells a log from others at a place: a hash of its record; nothing is equal to it where that was pruned."""
     try:
         return sha256(msgspec.msgpack.encode(next(log.read(seq - 1, seq), []))).digest()

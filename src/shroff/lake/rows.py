@@ -22,7 +22,7 @@ from shroff.lake.columns import Texts, columns_of, document_columns
 from shroff.language.types import Type
 from shroff.project.definitions import Definitions
 from shroff.replay.compare import Segment
-from shroff.streams.log import DecisionRow, FlagRow, HitRow, Log, Record
+from shroff.streams.log import DecisionRow, FlagRow, HitRow, LogReader, Record
 
 KINDS: Final = ("events", "labels", "controls", "decisions", "features", "flags", "hits")
 DAY_MS: Final = 86_400_000
@@ -58,7 +58,7 @@ class _Said(msgspec.Struct, gc=False):
     amount: str | None = None
 
 
-def read_span(log: Log, after: int, upto: int) -> Span:
+def read_span(log: LogReader, after: int, upto: int) -> Span:
     """The rows of a stretch. Raises: StorageError where the log lacks a place of it."""
     span = Span(after, upto)
     for into, batches in (

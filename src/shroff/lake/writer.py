@@ -38,7 +38,7 @@ from shroff.streams.lake_manifest import (
     plan,
     read_state,
 )
-from shroff.streams.log import Log, Record
+from shroff.streams.log import Log, LogReader, Record
 
 PLACES_MAX: Final = 1 << 15  # of a commit: some 150 MB with forty features, as the log gives them and as columns
 UNDER_WAY: Final = 4  # objects that are written at once
@@ -237,7 +237,7 @@ class LakeWriter:
 _OTHER_LAKE: Final = "Write this log into an empty place, or bring back the log that the lake is of"
 
 
-def _mark(log: Log, seq: int) -> str:
+def _mark(log: LogReader, seq: int) -> str:
     """A hash of the record at a place. The first one, a version that stays when others are pruned, has the time."""
     records = log.controls(seq - 1, seq) or [one for batch in log.read(seq - 1, seq) for one in batch]
     return mark_of(records)

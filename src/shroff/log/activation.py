@@ -14,7 +14,7 @@ from shroff.events.event import read_time
 from shroff.log.history import changed_type, control_at, events_of
 from shroff.log.indexing import check_unique
 from shroff.project.definitions import HASHED, Definitions
-from shroff.streams.log import Log, Record
+from shroff.streams.log import Log, LogReader, Record
 
 
 def check_change(log: Log, definitions: Definitions) -> None:
@@ -35,7 +35,7 @@ def check_change(log: Log, definitions: Definitions) -> None:
                 _check(record, definitions.events.types[record.type])
 
 
-def _concerned(log: Log, definitions: Definitions) -> frozenset[str]:
+def _concerned(log: LogReader, definitions: Definitions) -> frozenset[str]:
     """Event types that an earlier version identified, timed or hashed in another way."""
     if control_at(log).versions.get("definitions") == definitions.versions.definitions:
         return frozenset()

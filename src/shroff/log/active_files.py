@@ -19,7 +19,7 @@ from shroff.log.adopting import check_door
 from shroff.log.history import control_at
 from shroff.project.definitions import Definitions
 from shroff.project.settings.systems import Systems
-from shroff.streams.log import Log, Offset
+from shroff.streams.log import Log, LogReader, Offset, Outbox
 
 ACTIVE: Final = "active"  # among the sources of offsets
 BEGUN: Final = "begun"  # among those, where a process noted what it began with, be it nothing
@@ -96,7 +96,7 @@ def renewed(systems: Systems, now: Systems, *kept: Mapping[str, str]) -> Systems
     return replace(systems, **{name: getattr(now, name) for name in LIVE if is_live(SETTING + name, *kept)})
 
 
-def taken_up(log: Log, now: Mapping[str, str], *, is_running: bool) -> list[Offset]:
+def taken_up(log: Outbox, now: Mapping[str, str], *, is_running: bool) -> list[Offset]:
     """What the log is to keep now that these are active; a service that goes on keeps what takes a restart."""
     before = log.offsets(ACTIVE)
     begun = [] if is_running or BEGUN in before else [Offset(ACTIVE, BEGUN, "1")]
@@ -135,7 +135,7 @@ def changes(
     return found
 
 
-def active_seq(log: Log) -> int:
+def active_seq(log: LogReader) -> int:
     """The sequence number of the version that decides now; 0 where none does."""
     return max((record.seq for record in log.controls()), default=0)
 

@@ -15,7 +15,7 @@ import msgspec
 
 from shroff.engine.stored import stored
 from shroff.events.labels import Standing
-from shroff.streams.log import PENDING, FlagRow, Log, Record
+from shroff.streams.log import PENDING, FlagRow, Log, LogReader, Record
 
 ACCURATE: Final = "ACCURATE_PREDICTION"
 FALSE_ALARM: Final = "FALSE_ALARM"
@@ -45,7 +45,7 @@ class _Said(msgspec.Struct):
     source: str
 
 
-def with_fields(log: Log, batch: Sequence[Flag]) -> list[Flag]:
+def with_fields(log: LogReader, batch: Sequence[Flag]) -> list[Flag]:
     """The flags with the fields of their events: whatever else the event says of whom it is about."""
     ids: dict[str, list[str]] = {}
     for one in batch:
@@ -59,7 +59,7 @@ def with_fields(log: Log, batch: Sequence[Flag]) -> list[Flag]:
     return [replace(one, fields=bodies.get(one.row.event)) for one in batch]
 
 
-def flags(log: Log, as_of_ms: int | None = None, size: int = 4_096) -> Iterator[list[Flag]]:
+def flags(log: LogReader, as_of_ms: int | None = None, size: int = 4_096) -> Iterator[list[Flag]]:
     """All flags in log order, in lists, by the labels that were known at a moment, or are known.
 
     Cost: a pass over the log's labels before the first flag; 3 µs a label. Memory: the verdict in force of each
@@ -71,7 +71,7 @@ def flags(log: Log, as_of_ms: int | None = None, size: int = 4_096) -> Iterator[
         yield [_judged(row, in_force.get(row.event)) for row in rows]
 
 
-def verdicts(log: Log, as_of_ms: int | None = None, after: int = 0) -> dict[str, Standing]:
+def verdicts(log: LogReader, as_of_ms: int | None = None, after: int = 0) -> dict[str, Standing]:
     """The verdict in force of each event with a label behind a place, by its name such as `payment/p-1`.
 
     The labels of an event all stand behind it.

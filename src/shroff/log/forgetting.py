@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from shroff.errors import UsageError, nearest
-from shroff.streams.log import Batch, Log, Offset
+from shroff.streams.log import Batch, Log, Offset, Outbox
 
 NOTHING: Final = ""  # the offset of a part that was forgotten
 
@@ -45,7 +45,7 @@ def known(offsets: Mapping[str, str]) -> dict[str, str]:
     return {part: offset for part, offset in offsets.items() if offset != NOTHING}
 
 
-def parts_read(log: Log, source: str) -> list[PartRead]:
+def parts_read(log: Outbox, source: str) -> list[PartRead]:
     """The parts of a source that the log knows, by name."""
     told = {part: msgspec.json.decode(text, type=Forgotten) for part, text in log.offsets(_beside(source)).items()}
     return [PartRead(part, at, forgotten=told.get(part)) for part, at in sorted(log.offsets(source).items())]

@@ -20,7 +20,7 @@ from shroff.events.unique import UniqueFields
 from shroff.features.key_texts import Hits
 from shroff.language.values import parse_decimal, parse_time, rescale_half_even, show_decimal, show_number
 from shroff.language.yaml import text as yamltext
-from shroff.streams.log import DecisionRow, Log, Record, WaitingLabel
+from shroff.streams.log import DecisionRow, Log, LogReader, Record, WaitingLabel
 
 if TYPE_CHECKING:
     from shroff.project.checked_files import Rows
@@ -174,7 +174,7 @@ def label_key(label: LabelInput) -> tuple[str, str, str]:
     return (type_, "", label.event_id) if label.event_id or not label.unique else (type_, *label.unique[0])
 
 
-def said_last(log: Log, event: str, seq: int, source: str) -> Said | None:
+def said_last(log: LogReader, event: str, seq: int, source: str) -> Said | None:
     """What a source said last of the event at this place, such as `payment/p-1`. Cost: 3 µs for each label behind."""
     last: Said | None = None
     for records in log.labels_after(seq):
@@ -386,7 +386,7 @@ def control_of(control: Control, now: Definitions | Rows, seq: int, now_ms: int)
     return Record(seq, "control", "control", str(seq), now_ms, body, decided=False)
 
 
-def control_at(log: Log, seq: int | None = None) -> Control:
+def control_at(log: LogReader, seq: int | None = None) -> Control:
     """What was in force at a place of a log, by default at its end; nothing where no version was yet.
 
     Raises: StorageError where a control event is damaged.
@@ -397,7 +397,7 @@ def control_at(log: Log, seq: int | None = None) -> Control:
     return control
 
 
-def hits_by_place(log: Log, upto: int | None = None, after: int = 0) -> Iterator[tuple[int, Hits]]:
+def hits_by_place(log: LogReader, upto: int | None = None, after: int = 0) -> Iterator[tuple[int, Hits]]:
     """The recorded hits of `after < seq <= upto`, place by place."""
     place, rules = 0, dict[str, str | None]()
     for rows in log.hits_after(after, upto):
@@ -411,7 +411,7 @@ def hits_by_place(log: Log, upto: int | None = None, after: int = 0) -> Iterator
         yield place, rules
 
 
-def texts_of(log: Log, name: str) -> list[str]:
+def texts_of(log: LogReader, name: str) -> list[str]:
     """What a file of the project has said in the versions of this log, each text once; empty where it was not there.
 
     Most versions change a line of a list, and reading YAML takes some milliseconds: so nothing is read for each.
@@ -423,13 +423,13 @@ def texts_of(log: Log, name: str) -> list[str]:
     return list(found)
 
 
-def events_of(log: Log) -> Iterator[Events]:
+def events_of(log: LogReader) -> Iterator[Events]:
     """The types and entities of every version that this log has had in force, those that differ, in their order."""
     for text in texts_of(log, "events.yaml"):
         yield load_events(yamltext.read(text, "events.yaml", []), frozenset(), 0, [])
 
 
-def types_of(log: Log) -> dict[str, bool]:
+def types_of(log: LogReader) -> dict[str, bool]:
     """The event types of every version that this log has had in force, and whether the type was ever decided."""
     found = dict[str, bool]()
     for events in events_of(log):
@@ -438,7 +438,7 @@ def types_of(log: Log) -> dict[str, bool]:
     return found
 
 
-def has_hashed(log: Log) -> bool:
+def has_hashed(log: LogReader) -> bool:
     """Whether a version of the project that this log has had in force hashed a field."""
     return any(events.has_hashed for events in events_of(log))
 
@@ -450,7 +450,7 @@ def standing_of(event: LabelEvent) -> Standing:
 # ---- the decision that is meant by `payment/p-1`, or by `p-1` alone
 
 
-def find(log: Log, events: Events, reference: str) -> DecisionRow:
+def find(log: LogReader, events: Events, reference: str) -> DecisionRow:
     """The decision of `payment/p-1`, or of `p-1` while one type is decided.
 
     Types are those of the project and those that the log has from earlier versions of it.

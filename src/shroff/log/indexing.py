@@ -12,7 +12,7 @@ from shroff.errors import DefinitionError, Problem
 from shroff.events.event import Event
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
-from shroff.streams.log import Batch, Indexed, Log, UniqueValue
+from shroff.streams.log import Batch, Indexed, Log, LogBeside, LogReader, UniqueValue
 
 FieldOf = tuple[str, str]  # a type and a field of it
 SHOWN: Final = 3  # pairs of events that a message names
@@ -61,14 +61,14 @@ def index(log: Log, definitions: Definitions) -> None:
         log.append(Batch(indexed=[Indexed(*of, forms[of]) for of in sorted(lacking)]))
 
 
-def _lacking(log: Log, definitions: Definitions) -> frozenset[FieldOf]:
+def _lacking(log: LogBeside, definitions: Definitions) -> frozenset[FieldOf]:
     """The unique fields of a version whose values the log does not know."""
     forms = Records(definitions.events, definitions.settings.money_places).unique.forms
     known = {(one.type, one.field): one.form for one in log.indexed()} if forms else {}
     return frozenset(of for of, form in forms.items() if known.get(of) != form)
 
 
-def _suspects(log: Log, definitions: Definitions, fields: frozenset[FieldOf]) -> frozenset[int]:
+def _suspects(log: LogReader, definitions: Definitions, fields: frozenset[FieldOf]) -> frozenset[int]:
     """Hashes that occur more than once, nearly always of equal values."""
     hashes = array("q")
     for rows in _values(log, definitions, fields):
@@ -77,7 +77,7 @@ def _suspects(log: Log, definitions: Definitions, fields: frozenset[FieldOf]) ->
     return frozenset(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
 
 
-def _values(log: Log, definitions: Definitions, fields: frozenset[FieldOf]) -> Iterator[list[UniqueValue]]:
+def _values(log: LogReader, definitions: Definitions, fields: frozenset[FieldOf]) -> Iterator[list[UniqueValue]]:
     """The values of these fields in the order of the log, in lists."""
     records = Records(definitions.events, definitions.settings.money_places)
     types = {type_ for type_, _ in fields}
@@ -97,7 +97,7 @@ def _values(log: Log, definitions: Definitions, fields: frozenset[FieldOf]) -> I
             yield rows
 
 
-def _doubles(log: Log, of: FieldOf, found: list[tuple[UniqueValue, UniqueValue]]) -> Problem:
+def _doubles(log: LogReader, of: FieldOf, found: list[tuple[UniqueValue, UniqueValue]]) -> Problem:
     type_, name = of
 
     def id_at(seq: int) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from shroff.events.door import LabelInput
 from shroff.events.intake import Submission
 from shroff.log.history import Records, label_id, label_key
-from shroff.streams.log import Batch, DecisionRow, LateEvent, Log, Record, WaitingLabel
+from shroff.streams.log import Batch, DecisionRow, LateEvent, Log, LogReader, Record, WaitingLabel
 
 Key = tuple[str, str]  # a type and an id
 NameKey = tuple[str, str, str]  # a type, a unique field and a value; without a field the value is an id
@@ -114,7 +114,7 @@ def _dated_ids(found: Known, undated: Sequence[LabelInput], coming: Batch | None
 
 
 def _unique(
-    found: Known, submissions: Sequence[Submission], log: Log, coming: Batch | None, types: Records
+    found: Known, submissions: Sequence[Submission], log: LogReader, coming: Batch | None, types: Records
 ) -> dict[Key, dict[str, None]]:
     """Look up the events that have the unique values of submissions; gives the values that events bring."""
     brought: dict[Key, dict[str, None]] = defaultdict(dict)

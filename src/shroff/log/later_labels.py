@@ -9,7 +9,7 @@ from typing import Final
 
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS
-from shroff.streams.log import Log
+from shroff.streams.log import Log, LogReader
 
 CORRECT: Final = (
     "Bring it again with the right known_at ('shroff label'), and that one counts at once. Of one source the later "
@@ -33,7 +33,7 @@ class Later:
         return f"{one if self.count == 1 else many} {time_text(self.last_ms)} ({self.event}); until then none counts"
 
 
-def now_of(log: Log, now_ms: int) -> int:
+def now_of(log: LogReader, now_ms: int) -> int:
     """The moment behind which nothing can be known: now by the clock, or the newest event where that lies behind it.
 
     So it is with data that is made up. A label alone moves no moment.
@@ -42,7 +42,7 @@ def now_of(log: Log, now_ms: int) -> int:
     return now_ms if newest_ms is None else max(now_ms, newest_ms)
 
 
-def last_moment(log: Log, now_ms: int) -> int | None:
+def last_moment(log: LogReader, now_ms: int) -> int | None:
     """The time of the last record of a log: the default `as_of` of every answer; None without events.
 
     The last record is the one with the latest time, wherever it stands: an event counts with the time at which it

@@ -9,7 +9,7 @@ import msgspec
 
 from shroff.events.intake import Intake
 from shroff.events.mapping import Unmatched
-from shroff.streams.log import Batch, Log, Offset
+from shroff.streams.log import Batch, Log, Offset, Outbox
 from shroff.streams.source import Taken
 
 UNMATCHED: Final = "unmatched"  # among the sources of offsets
@@ -22,7 +22,7 @@ class PassedOver(msgspec.Struct, frozen=True):
     at_ms: int
 
 
-def unmatched_of(log: Log) -> dict[str, PassedOver]:
+def unmatched_of(log: Outbox) -> dict[str, PassedOver]:
     """The files of which nothing was accepted, by their names."""
     return {name: msgspec.json.decode(text, type=PassedOver) for name, text in log.offsets(UNMATCHED).items() if text}
 

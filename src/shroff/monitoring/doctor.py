@@ -32,7 +32,7 @@ from shroff.project.definitions import Definitions
 from shroff.project.scoring import redefined_words
 from shroff.project.settings.systems import System
 from shroff.runtime.whole_files import UNFINISHED_S, unfinished_files
-from shroff.streams.log import Log, Remark, Request
+from shroff.streams.log import Log, LogBeside, LogReader, Remark, Request
 from shroff.streams.snapshots import Header, Snapshots
 from shroff.worker.outbox import sink_states
 
@@ -237,7 +237,7 @@ def look_at_log(log: Log, definitions: Definitions | None, now_ms: int, seen: Se
         yield from look_at_exploration(log, definitions, now_ms)
 
 
-def look_at_waiting(log: Log, count: int, now_ms: int) -> Finding:
+def look_at_waiting(log: LogBeside, count: int, now_ms: int) -> Finding:
     """The labels without their event: an hour after they were known, that event is missed."""
     if not count:
         return Finding("labels", OK, "none waits for its event")
@@ -303,7 +303,7 @@ def look_at_remarks(remarks: Sequence[Remark]) -> Iterator[Finding]:
         yield Finding("values", NOTE, f"{one.asker}: {remarked} {since}", _CURES.get(one.what, ""))
 
 
-def look_at_exploration(log: Log, definitions: Definitions, now_ms: int) -> Iterator[Finding]:
+def look_at_exploration(log: LogReader, definitions: Definitions, now_ms: int) -> Iterator[Finding]:
     """How many were let through where the policy explores, and until when that lasts."""
     exploring = {event: one.explore for event, one in definitions.policies.items() if one.explore is not None}
     days = _days_of(log) if exploring else {}
@@ -320,7 +320,7 @@ def look_at_exploration(log: Log, definitions: Definitions, now_ms: int) -> Iter
             yield Finding("exploration", OK, f"{words}; until {last}. 'shroff backtest' says what they cost")
 
 
-def _days_of(log: Log) -> Days:
+def _days_of(log: LogReader) -> Days:
     """How many events of each type were let through on each day. Cost: a pass over the log's hits."""
     found = LetThrough()
     for hits in log.hits_after():

@@ -9,7 +9,7 @@ from typing import Final
 
 from shroff.engine.documents import receipt_of
 from shroff.errors import StateError
-from shroff.streams.log import Log
+from shroff.streams.log import Log, LogReader
 
 WITHIN_S: Final = 1.0  # for the database's own check, and as long again for rows: a look is made each minute
 _BLOCK: Final = 1_024  # places that are read at once
@@ -49,7 +49,7 @@ def read_rows(log: Log, seed: int, within_s: float = WITHIN_S) -> RowsRead:
     return RowsRead(read, last - pruned)
 
 
-def _check(log: Log, after: int, upto: int) -> None:
+def _check(log: LogReader, after: int, upto: int) -> None:
     """Read what stands at places. Raises: StorageError where it is not what was written."""
     bodies = {one.seq: one.body for rows in log.read(after, upto) for one in rows if one.decided}
     for decisions in log.decisions_after(after, upto):

@@ -13,7 +13,7 @@ from shroff.language.values import show_duration
 from shroff.monitoring.doctor import NOTE, OK, Finding
 from shroff.project.definitions import Definitions, computed_of
 from shroff.project.settings.systems import System
-from shroff.streams.log import Log
+from shroff.streams.log import LogReader
 from shroff.streams.source import CERTAIN_S
 
 LOOKED_AT: Final = 10_000  # the newest places of a log
@@ -70,7 +70,7 @@ def warnings_of(definitions: Definitions, source: System | None) -> list[Problem
     return [Problem("shroff.yaml", 0, 0, "source", f"{words}.") for words in remarks(definitions, source)]
 
 
-def look_at_order(log: Log, definitions: Definitions, source: System | None) -> Iterator[Finding]:
+def look_at_order(log: LogReader, definitions: Definitions, source: System | None) -> Iterator[Finding]:
     """How far the newest events of the log are out of order, and which windows are no longer than that."""
     if source is None:
         return

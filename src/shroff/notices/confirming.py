@@ -18,7 +18,7 @@ from shroff.notices.texts.letters import Letters
 from shroff.notices.texts.wording import until_text
 from shroff.notices.texts.words import LANGUAGES, WORDS
 from shroff.project.definitions import Definitions
-from shroff.streams.log import Log
+from shroff.streams.log import Log, LogReader
 
 HELD: Final = ("challenge", "review")  # outcomes that a customer's yes may end; a decline it never does
 GENUINE: Final = "genuine"
@@ -124,7 +124,7 @@ class Confirming:
         }
 
 
-def is_released_by_yes(log: Log, definitions: Definitions, facts: Facts, told: Told) -> bool:
+def is_released_by_yes(log: LogReader, definitions: Definitions, facts: Facts, told: Told) -> bool:
     """Whether a customer's yes lets this event go: it is held, not declined, below the amount of its policy, and no
     label says anything else than genuine. Cost: the labels behind the event.
     """

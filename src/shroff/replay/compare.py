@@ -23,7 +23,7 @@ from shroff.project.definitions import Definitions, computed_of, load_definition
 from shroff.project.read_once import ReadOnce
 from shroff.project.scoring import LoadModel, scored_one
 from shroff.runtime.process_wide import calm_collector
-from shroff.streams.log import PENDING, DecisionRow, FlagRow, HitRow, Log, Record
+from shroff.streams.log import PENDING, DecisionRow, FlagRow, HitRow, Log, LogReader, Record
 
 Marked = TypeVar("Marked", HitRow, FlagRow)
 
@@ -47,7 +47,7 @@ class Segment:
         return load_definitions(self.files, load_model=self.load_model, read=self.read).or_raise()
 
 
-def segments(log: Log, load_model: LoadModel | None = None) -> list[Segment]:
+def segments(log: LogReader, load_model: LoadModel | None = None) -> list[Segment]:
     """The versions that were in force, with the stretch of the log that each decided."""
     last = log.last_seq()  # first, so that a version that comes into force meanwhile is none of these
     return segments_of(log.controls(upto=last), last, load_model)
@@ -66,7 +66,7 @@ def segments_of(controls: Sequence[Record], last: int, load_model: LoadModel | N
 
 
 def redecided(
-    log: Log,
+    log: LogReader,
     segment: Segment,
     upto: int | None = None,
     progress: Progress | None = None,
@@ -232,7 +232,7 @@ def _compare(recorded: Iterator[DecisionRow], computed: Iterator[DecisionRow], r
 
 @telling_damage()
 def verify_naive(
-    log: Log,
+    log: LogReader,
     wanted: Callable[[int], bool],
     progress: Progress | None = None,
     load_model: LoadModel | None = None,
@@ -332,7 +332,7 @@ class Replayed(NamedTuple):
 
 
 @telling_damage()
-def replay(log: Log, seq: int, load_model: LoadModel | None = None) -> DecisionRow:
+def replay(log: LogReader, seq: int, load_model: LoadModel | None = None) -> DecisionRow:
     """Compute one decision again from the log and the model that scored it.
 
     What came before it is what the log says: events, and the hits that were recorded (`verify` computes those again).

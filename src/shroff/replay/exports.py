@@ -15,7 +15,7 @@ from shroff.events.event import canonical_text, time_text
 from shroff.log.flags import Flag, flags, with_fields
 from shroff.runtime.whole_files import csv_line
 from shroff.streams.delivering_rows import flag_document
-from shroff.streams.log import DecisionRow, LateEvent, Log, Record
+from shroff.streams.log import DecisionRow, LateEvent, Log, LogBeside, LogReader, Record
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -226,7 +226,7 @@ def _label_row(record: Record) -> dict[str, Any]:
     return {"seq": record.seq, **{name: fields.get(name) for name in _LABEL_COLUMNS}, "known_at": _Time(record.time_ms)}
 
 
-def _late(log: Log) -> Iterator[list[LateEvent]]:
+def _late(log: LogBeside) -> Iterator[list[LateEvent]]:
     after = ("", "")
     while rows := log.late_after(*after):
         yield rows
@@ -251,7 +251,7 @@ _FLAG_COLUMNS: Final = (
 )
 
 
-def _flags(log: Log, as_of_ms: int | None = None) -> Iterator[list[Flag]]:
+def _flags(log: LogReader, as_of_ms: int | None = None) -> Iterator[list[Flag]]:
     for batch in flags(log, as_of_ms):
         yield with_fields(log, batch)
 

@@ -18,7 +18,7 @@ from shroff.log.history import standing_of
 from shroff.log.state.histories import known_by, log_batches
 from shroff.project.definitions import Definitions
 from shroff.replay import exports
-from shroff.streams.log import Log
+from shroff.streams.log import Log, LogReader
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -71,7 +71,7 @@ def all_events(log: Log, as_of: Moment | None) -> pa.Table:
     return table if moment is None else table.filter(pc.less_equal(pc.cast(table["time"], "int64"), moment))
 
 
-def events_table(log: Log, definitions: Definitions, event: str, as_of: Moment | None) -> pa.Table:
+def events_table(log: LogReader, definitions: Definitions, event: str, as_of: Moment | None) -> pa.Table:
     """The events of one type up to a moment, in log order: `seq`, then the fields of the type in their order.
 
     Raises: UsageError where there is no such type.
@@ -89,7 +89,7 @@ def events_table(log: Log, definitions: Definitions, event: str, as_of: Moment |
     return whole(schema, tables())
 
 
-def labels_table(log: Log, definitions: Definitions, as_of: Moment | None) -> pa.Table:
+def labels_table(log: LogReader, definitions: Definitions, as_of: Moment | None) -> pa.Table:
     """The verdict that was in force at a moment for each event that had a label by then, by the label's place.
 
     `event` and `id` name the labelled event as decisions do; the rest is of the label in force.

@@ -11,7 +11,7 @@ from shroff.project.definitions import computed_of
 from shroff.project.scoring import LoadModel
 from shroff.replay.compare import Verification, chosen, segments, verify_naive, verify_online
 from shroff.replay.verifying_batch import verify_batch
-from shroff.streams.log import Log
+from shroff.streams.log import Log, LogReader
 
 NAIVE_SAMPLE: Final = 200  # events that the naive engine computes, where nobody says how many;
 NAIVE_SAMPLE_LEAST: Final = 10  # fewer of a long log, since each of them may look at all events before it:
@@ -73,7 +73,7 @@ def naive_sample(events: int, of_each: int) -> int:
     return max(NAIVE_SAMPLE_LEAST, min(NAIVE_SAMPLE, NAIVE_LOOKS // looks))
 
 
-def _aggregates_now(log: Log) -> int:
+def _aggregates_now(log: LogReader) -> int:
     """Aggregates in the features of the version that is in force; 0 of an empty log."""
     versions = segments(log)
     if not versions:

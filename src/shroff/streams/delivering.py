@@ -20,7 +20,7 @@ import msgspec
 
 from shroff.errors import ShroffError, TransientError
 from shroff.streams.delivering_rows import KINDS, Part, outgoing, parts, stuck, with_fields
-from shroff.streams.log import Log, Offset, StuckKey, StuckRow
+from shroff.streams.log import Log, Offset, Outbox, StuckKey, StuckRow
 from shroff.streams.sink import AwayError, MarkedSink, Outgoing, Sink, Undelivered
 
 SPAN: Final = 8_192  # places read at once: with documents of 1.4 kB some 12 MB
@@ -105,7 +105,7 @@ def first_offsets(log: Log, starts: Mapping[str, bool], token: Callable[[], str]
     return [*places, *(Offset(source_of(name), ORIGIN, token()) for name in unknown)]
 
 
-def moved_offsets(log: Log, moved: Moved) -> list[Offset]:
+def moved_offsets(log: Outbox, moved: Moved) -> list[Offset]:
     """What changes of a sink's offsets; its place never goes back."""
     source = source_of(moved.sink)
     known = log.offsets(source)

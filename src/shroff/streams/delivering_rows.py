@@ -10,14 +10,14 @@ import msgspec
 from msgspec.structs import replace
 
 from shroff.events.event import TimeText, time_text
-from shroff.streams.log import PENDING, FlagRow, Log, StuckRow
+from shroff.streams.log import PENDING, FlagRow, LogReader, StuckRow
 from shroff.streams.sink import Outgoing
 
 Part = tuple[int, list[Outgoing]]  # rows, and the place that everything is behind once they are delivered
 
 
 def decisions(
-    log: Log, after: int, upto: int, *, outcomes: Collection[str] = (), wants_fields: bool = False
+    log: LogReader, after: int, upto: int, *, outcomes: Collection[str] = (), wants_fields: bool = False
 ) -> list[Outgoing]:
     """The decisions at `after < seq <= upto`, of some outcomes or of all. Cost: 1 µs a decision beside reading it."""
     found = [
@@ -30,7 +30,7 @@ def decisions(
 
 
 def flags(
-    log: Log, after: int, upto: int, *, outcomes: Collection[str] = (), wants_fields: bool = False
+    log: LogReader, after: int, upto: int, *, outcomes: Collection[str] = (), wants_fields: bool = False
 ) -> list[Outgoing]:
     """The flags at `after < seq <= upto`, each with its number among those of its place."""
     found: list[Outgoing] = []
@@ -42,7 +42,7 @@ def flags(
     return with_fields(log, found) if wants_fields else found
 
 
-def with_fields(log: Log, rows: Sequence[Outgoing]) -> list[Outgoing]:
+def with_fields(log: LogReader, rows: Sequence[Outgoing]) -> list[Outgoing]:
     """Rows, in the order of places, with their events' fields and times. Cost: reads the events between them."""
     if not rows:
         return []

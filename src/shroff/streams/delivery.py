@@ -15,7 +15,7 @@ from threading import Event, Thread
 from typing import Final
 
 from shroff.streams.delivering import Courier, Moved, Route, SinkHealth, first_offsets, moved_offsets
-from shroff.streams.log import Batch, Log
+from shroff.streams.log import Batch, Log, Outbox
 
 TELL_EVERY_S: Final = 1.0
 DRAIN_S: Final = 5.0  # how long an end waits for sinks that are at work
@@ -184,7 +184,7 @@ def delivering(
     delivery.finish(log.last_seq())
 
 
-def batch_of(log: Log, moved: Sequence[Moved]) -> Batch:
+def batch_of(log: Outbox, moved: Sequence[Moved]) -> Batch:
     """What the store has to be told of a delivery, all of it in one batch."""
     batch = Batch()
     for one in moved:

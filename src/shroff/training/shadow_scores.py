@@ -24,7 +24,7 @@ from shroff.project.scoring import Scorer, unavailable
 from shroff.replay.compare import segments
 from shroff.runtime.process_wide import calm_collector
 from shroff.runtime.progress import Progress
-from shroff.streams.log import Log
+from shroff.streams.log import Log, LogReader
 from shroff.training.sets.sources import log_source
 from shroff.training.sets.wanted import features_read
 
@@ -116,7 +116,7 @@ def _answers(
             yield Scores(mine[wanted], frame.times[wanted], columns)
 
 
-def tried_since(log: Log, event: str, model: str) -> int | None:
+def tried_since(log: LogReader, event: str, model: str) -> int | None:
     """The place behind which a model has been champion, challenger or in shadow without a break; None where it is not.
 
     So the paired scores of a champion and a model in shadow are those behind the later of the two.

@@ -27,7 +27,7 @@ from shroff.log.state.snapshots import Saved
 from shroff.log.writer import Answer, Prepared, Writer
 from shroff.project.definitions import Definitions, Hasher
 from shroff.runtime.progress import unheard
-from shroff.streams.log import Batch, Log, Offset, Reply, Request, prune_through
+from shroff.streams.log import Batch, Log, LogWriter, Offset, Reply, Request, prune_through
 from shroff.worker import handed
 from shroff.worker.file_order import arranged
 from shroff.worker.outbox import OUTBOX, changes
@@ -426,7 +426,7 @@ def drop(log: Log, request: Request) -> bytes:
     return reply.body
 
 
-def erase(log: Log, request: Request) -> bytes:
+def erase(log: LogWriter, request: Request) -> bytes:
     """Carry out a request to remove what lies beside events, for whoever may write the log; gives the reply."""
     named = msgspec.json.decode(request.body, type=list[tuple[str, str]])
     log.append(Batch(erased=named, replies=[reply := _reply(request.number, len(named))]))

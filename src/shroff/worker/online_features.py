@@ -29,7 +29,7 @@ from shroff.language.types import Type
 from shroff.language.values import key_text, parse_time
 from shroff.project.definitions import Definitions
 from shroff.replay.compare import Segment, segments
-from shroff.streams.log import Log
+from shroff.streams.log import Log, LogReader
 from shroff.streams.sink import Outgoing, Undelivered
 
 PLACES_MAX: Final = 4_096  # of which a key that has many events is written once
@@ -99,7 +99,7 @@ def read_features(
     return [None if row is None else _features(row, definitions) for row in store.read(entity, keys)]
 
 
-def origin_of(log: Log) -> str:
+def origin_of(log: LogReader) -> str:
     """What tells a log from every other one: a hash of its first record, which says when the log was begun."""
     for records in log.read(0, 1):
         first = records[0]

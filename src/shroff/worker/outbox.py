@@ -17,7 +17,7 @@ from shroff.errors import UsageError
 from shroff.project.settings.systems import System
 from shroff.streams.delivering import THROUGH, Moved, Trouble, first_offsets, source_of, trouble_of
 from shroff.streams.delivery import batch_of
-from shroff.streams.log import Batch, Log, StuckKey, StuckRow
+from shroff.streams.log import Batch, Log, Outbox, StuckKey, StuckRow
 
 OUTBOX: Final = "outbox"  # the kind of the request
 KEYS_MAX: Final = 1_000  # in one request
@@ -92,7 +92,7 @@ def changes(
     return batch, {"retry": len(back), "drop": len(asked.drop)}
 
 
-def _rows(log: Log, keys: Sequence[StuckKey]) -> list[StuckRow]:
+def _rows(log: Outbox, keys: Sequence[StuckKey]) -> list[StuckRow]:
     found = []
     for sink, seq, number in keys:
         rows = log.stuck(sink, after=(sink, seq, number - 1), limit=1)
@@ -118,7 +118,7 @@ def key_of(text: str) -> StuckKey:
     return sink, int(seq), int(number)
 
 
-def all_stuck(log: Log, sink: str = "") -> Iterator[list[StuckRow]]:
+def all_stuck(log: Outbox, sink: str = "") -> Iterator[list[StuckRow]]:
     """All rows that are stuck, of one sink or of all, in lists."""
     after: StuckKey = ("", 0, 0)
     while rows := log.stuck(sink, after=after, limit=KEYS_MAX):

@@ -22,7 +22,7 @@ from shroff.events.intake import Intake, Submission, source_name
 from shroff.events.kept import Seals, unmarked
 from shroff.log.history import label_of
 from shroff.log.writer import REFUSED, UNTAKEN, Answer, Writer
-from shroff.streams.log import EARLIER_LABELS, Log, Refused, Reply
+from shroff.streams.log import EARLIER_LABELS, Quarantine, Refused, Reply
 from shroff.worker.answers import GROUP_MAX
 
 _TYPED: Final = ("parquet", "avro")  # formats whose rows are kept as JSON
@@ -48,7 +48,7 @@ class Retried:
 
 
 def retry(
-    log: Log,
+    log: Quarantine,
     writer: Writer,
     intake: Intake,
     numbers: Sequence[int],
@@ -78,7 +78,7 @@ def retry(
     return found
 
 
-def known_numbers(log: Log, numbers: Sequence[int]) -> list[int]:
+def known_numbers(log: Quarantine, numbers: Sequence[int]) -> list[int]:
     """These numbers, each once and in order. Raises: UsageError for one that is not in quarantine."""
     lacking = sorted({*numbers}.difference(log.refused_numbers()))
     if lacking:

@@ -44,7 +44,7 @@ from shroff.log.columns.kernel import (
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
 from shroff.project.policy import OUTCOMES
-from shroff.streams.log import Log, Record
+from shroff.streams.log import LogReader, Record
 
 LINES: Final = 1 << 16  # of a piece
 LINE_END: Final = 10
@@ -73,7 +73,7 @@ class LogPiece:
 
 
 def log_columns(
-    log: Log,
+    log: LogReader,
     definitions: Definitions,
     upto: int | None = None,
     *,
@@ -98,7 +98,7 @@ def log_columns(
             yield piece
 
 
-def outcomes_of(log: Log, after: int = 0, upto: int | None = None) -> tuple[Words, NDArray[np.int8]]:
+def outcomes_of(log: LogReader, after: int = 0, upto: int | None = None) -> tuple[Words, NDArray[np.int8]]:
     """The places of the decisions in (after, upto], and the number of each outcome in `OUTCOMES`.
 
     Raises: StorageError where one is none of them.

@@ -19,7 +19,7 @@ from shroff.log.history import Control, Records, hits_by_place, standing_of, tex
 from shroff.project.definitions import Definitions, computed_of
 from shroff.project.settings.loading import load_settings
 from shroff.runtime.process_wide import calm_collector
-from shroff.streams.log import Log, Record
+from shroff.streams.log import LogReader, Record
 
 if TYPE_CHECKING:
     from shroff.log.columns.stored import LogPiece
@@ -53,7 +53,7 @@ def empty(definitions: Definitions, lateness_ms: int | None = None) -> Folded:
     return Folded(engine, Records(definitions.events, definitions.settings.money_places), Control())
 
 
-def lateness_of(log: Log, definitions: Definitions) -> int:
+def lateness_of(log: LogReader, definitions: Definitions) -> int:
     """How late the log's events may be, in ms: the greatest lateness of all its versions and of this one.
 
     An event that an older version let in must still find what it looks back at, though
@@ -64,7 +64,7 @@ def lateness_of(log: Log, definitions: Definitions) -> int:
 
 
 def fold(
-    log: Log,
+    log: LogReader,
     definitions: Definitions,
     upto: int | None = None,
     progress: Progress | None = None,
@@ -95,7 +95,7 @@ def fold(
 
 
 def placed_batches(
-    log: Log, folded: Folded, upto: int | None = None, decide_after: int | None = None
+    log: LogReader, folded: Folded, upto: int | None = None, decide_after: int | None = None
 ) -> Iterator[list[Placed]]:
     """The events behind the place of `folded` with the hits that were recorded.
 
@@ -147,7 +147,7 @@ def _take_label(label: LabelEvent, folded: Folded) -> None:
 # ---- by columns: no object for each event, and the log is read beside the folding
 
 
-def _fold_columns(log: Log, folded: Folded, upto: int, progress: Progress | None = None) -> None:
+def _fold_columns(log: LogReader, folded: Folded, upto: int, progress: Progress | None = None) -> None:
     """Move state on to the place `upto`, which the log has, as `fold` does.
 
     Raises: DefinitionError, StateError where a body cannot be read, PrunedError, as `fold`.
@@ -172,7 +172,7 @@ def _fold_columns(log: Log, folded: Folded, upto: int, progress: Progress | None
     folded.engine.passed()
 
 
-def _pieces(log: Log, after: int, upto: int) -> Iterator[Lines]:
+def _pieces(log: LogReader, after: int, upto: int) -> Iterator[Lines]:
     past = hits_by_place(log, upto, after)
     place, rules = next(past, (0, {}))
     places = FIRST
@@ -228,7 +228,7 @@ def _stacked(aggregate: Aggregate, definitions: Definitions) -> list[Node]:
     return [definitions.features[name].node for name in names]
 
 
-def lacking(error: PrunedError, log: Log, definitions: Definitions) -> PrunedError:
+def lacking(error: PrunedError, log: LogReader, definitions: Definitions) -> PrunedError:
     """The error for a version whose state cannot be computed, since older events are not to be had."""
     back_ms = reach_ms(definitions)
     words = "This version's state is made of the whole log, so without the lake it cannot be computed"

@@ -19,7 +19,7 @@ from shroff.features.frames import Frame, frames_of
 from shroff.language.values import show_duration
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
-from shroff.streams.log import Log
+from shroff.streams.log import LogReader
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -121,7 +121,7 @@ def taken(history: History, definitions: Definitions, event: str) -> Iterator[Ta
         yield Taken(frames, len(batch), ids, np.array([batch[row][0] for row in wanted], np.int64))
 
 
-def log_batches(log: Log, definitions: Definitions) -> History:
+def log_batches(log: LogReader, definitions: Definitions) -> History:
     """The events and labels of a log with their places."""
     records = Records(definitions.events, definitions.settings.money_places)
     for batch in log.read():

@@ -23,7 +23,7 @@ from shroff.log.history import Control
 from shroff.log.state.fold import Folded, Progress, empty, fold, lateness_of
 from shroff.project.definitions import Definitions
 from shroff.runtime.process_wide import calm_collector
-from shroff.streams.log import Log
+from shroff.streams.log import LogReader
 from shroff.streams.snapshots import Header, Snapshots
 
 EVERY: Final = 50_000  # places that one start reads at most without wanting a new snapshot: about a second
@@ -52,7 +52,7 @@ class _Head(msgspec.Struct, array_like=True):
     ] = []  # a snapshot that lacks it is of a program that let nobody through
 
 
-def save(snapshots: Snapshots, log: Log, folded: Folded) -> Saved:
+def save(snapshots: Snapshots, log: LogReader, folded: Folded) -> Saved:
     """Write a snapshot of state that the log holds every event of.
 
     Raises: StorageError where it cannot be written.
@@ -62,14 +62,14 @@ def save(snapshots: Snapshots, log: Log, folded: Folded) -> Saved:
     return Saved(file, folded.seq, file.stat().st_size, time.monotonic() - started)
 
 
-def header_of(log: Log, folded: Folded) -> Header:
+def header_of(log: LogReader, folded: Folded) -> Header:
     """What a snapshot of this state says of itself; it asks the log."""
     return Header(folded.seq, layout(folded), mark(log, folded.seq))
 
 
 def restore(
     snapshots: Snapshots,
-    log: Log,
+    log: LogReader,
     definitions: Definitions,
     progress: Progress | None = None,
     upto: int | None = None,
@@ -86,7 +86,7 @@ def restore(
     return fold(log, definitions, upto, progress, start), saved_seq, warnings
 
 
-def saved(snapshots: Snapshots, log: Log, definitions: Definitions) -> tuple[Folded, list[str]]:
+def saved(snapshots: Snapshots, log: LogReader, definitions: Definitions) -> tuple[Folded, list[str]]:
     """The state of the newest snapshot that fits, that before the first place where none does; warnings as `restore`.
 
     Nothing of the log is folded.
@@ -113,7 +113,7 @@ def _kept_lists(definitions: Definitions) -> list[str]:
     return sorted(name for kind, name in definitions.look_ups.kept if kind == "list")
 
 
-def mark(log: Log, seq: int) -> str:
+def mark(log: LogReader, seq: int) -> str:
     """What tells a log from any other up to a place: a hash of its first record, which has the time, and of this one.
 
     The first one tells logs apart that began apart. Of two copies of one log that went on apart, one event more or
@@ -138,7 +138,7 @@ def parts_of(folded: Folded) -> Iterator[bytes]:
     yield from folded.engine.online.state()
 
 
-def _newest(snapshots: Snapshots, log: Log, make: Callable[[], Folded], warnings: list[str]) -> Folded:
+def _newest(snapshots: Snapshots, log: LogReader, make: Callable[[], Folded], warnings: list[str]) -> Folded:
     """State at the place of the newest snapshot that fits; before the first place where none does."""
     for file in snapshots.files():
         folded = make()  # anew for each: one that was taken up in part is of no use
@@ -168,7 +168,7 @@ def _removed(snapshots: Snapshots, file: Path, why: str) -> str:
     return f"snapshot {file.name} was removed: {why}. What it held is read from the log again."
 
 
-def _check_log(header: Header, log: Log) -> None:
+def _check_log(header: Header, log: LogReader) -> None:
     """Raises: StateError where a snapshot is not one of this log's past."""
     if header.seq > log.last_seq():
         raise StateError(f"it is of place {header.seq:,}, and the log ends at {log.last_seq():,}")

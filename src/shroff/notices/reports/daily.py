@@ -16,7 +16,7 @@ from shroff.notices.store import Due, NoticeStore
 from shroff.notices.texts.wording import count_text, day_text, lasting_text, money_text, share_text
 from shroff.notices.texts.words import WORDS
 from shroff.project.policy import OUTCOMES
-from shroff.streams.log import Log
+from shroff.streams.log import LogReader
 
 MARKS: Final = 40  # characters of the longest bar in plain text
 OVERDUE_MS: Final = 2 * DAY_MS  # from which on a deadline is shown as a day
@@ -35,7 +35,7 @@ def report_due(notice: Notice, now_ms: int) -> Due | None:
     return due_of(notice, "report", f"report-{of:%Y-%m-%d}", now_ms, told={"day": f"{of:%Y-%m-%d}"})
 
 
-def report_values(office: Office, notice: Notice, due: Due, log: Log, store: NoticeStore) -> dict[str, Any]:
+def report_values(office: Office, notice: Notice, due: Due, log: LogReader, store: NoticeStore) -> dict[str, Any]:
     """What a report shows."""
     day, found = day_of(notice, due), figures_of(office, notice, due, log, store)
     language = notice.language if isinstance(notice.language, str) else "en"

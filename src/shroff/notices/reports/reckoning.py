@@ -17,7 +17,7 @@ from shroff.notices.definitions import Notice
 from shroff.notices.facts import Facts
 from shroff.notices.office import Office
 from shroff.notices.store import Due, NoticeStore
-from shroff.streams.log import Log, Record
+from shroff.streams.log import LogReader, Record
 
 AGES_DAYS: Final = (1, 7, 30)  # at which the maturity of labels is reported
 BLOCK: Final = 65_536  # places that are in memory together
@@ -87,20 +87,20 @@ def start_of(day: date, zone: ZoneInfo) -> int:
     return round(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp() * 1_000)
 
 
-def reckoned(office: Office, notice: Notice, due: Due, log: Log, store: NoticeStore) -> Due:
+def reckoned(office: Office, notice: Notice, due: Due, log: LogReader, store: NoticeStore) -> Due:
     """The due of a report with its figures as they are now."""
     told = msgspec.json.decode(due.told, type=_Told)
     found = _Told(told.day, _figures(office, day_of(notice, due), log, store))
     return replace(due, told=msgspec.json.encode(found).decode())
 
 
-def figures_of(office: Office, notice: Notice, due: Due, log: Log, store: NoticeStore) -> Figures:
+def figures_of(office: Office, notice: Notice, due: Due, log: LogReader, store: NoticeStore) -> Figures:
     """The figures of a report as they were when it was due; as they are now where that was not reckoned."""
     told = msgspec.json.decode(due.told, type=_Told)
     return told.figures or _figures(office, day_of(notice, due), log, store)
 
 
-def _figures(office: Office, day: Day, log: Log, store: NoticeStore) -> Figures:
+def _figures(office: Office, day: Day, log: LogReader, store: NoticeStore) -> Figures:
     """Cost: 10 µs an event of the day, 0.1 µs a place since it began, 20 looks; whatever the log has before."""
     upto, lateness_ms = log.last_seq(), office.definitions.settings.lateness_ms
     start, _ = _turn(log, day.start_ms - lateness_ms, _floor(log, day.start_ms - lateness_ms, upto), upto)
@@ -128,14 +128,14 @@ def _figures(office: Office, day: Day, log: Log, store: NoticeStore) -> Figures:
     )
 
 
-def _floor(log: Log, moment_ms: int, upto: int) -> int:
+def _floor(log: LogReader, moment_ms: int, upto: int) -> int:
     """Where the search for a moment begins, as `_turn` has it: behind the lake, where the store begins before it."""
     pruned = log.pruned_to()
     event = _event(log, pruned, upto) if pruned else None
     return pruned if event is not None and event.time_ms < moment_ms else 0
 
 
-def _turn(log: Log, moment_ms: int, low: int, upto: int) -> tuple[int, int]:
+def _turn(log: LogReader, moment_ms: int, low: int, upto: int) -> tuple[int, int]:
     """Where the log's events turn from before a moment to later, by halves: a place of each, with no event between.
 
     An event is at most `lateness` behind the greatest time before it. So of a moment that is so much earlier than
@@ -154,7 +154,7 @@ def _turn(log: Log, moment_ms: int, low: int, upto: int) -> tuple[int, int]:
     return low, high
 
 
-def _event(log: Log, after: int, upto: int) -> Record | None:
+def _event(log: LogReader, after: int, upto: int) -> Record | None:
     """The first event behind a place. Cost: 0.3 µs for each label that stands before it."""
     for text in log.lines(after, upto, _LOOKED_AT):
         found = _EVENT.search(text)
@@ -166,7 +166,7 @@ def _event(log: Log, after: int, upto: int) -> Record | None:
 
 
 def _decided(
-    log: Log, facts: Facts, day: Day, start: int, stop: int
+    log: LogReader, facts: Facts, day: Day, start: int, stop: int
 ) -> tuple[dict[str, int], dict[str, int], dict[int, int]]:
     """What was decided of the day's events: how many and their money by outcome, and how many by hour."""
     counts, money, quarters = Counter[str](), Counter[str](), Counter[int]()
@@ -199,7 +199,7 @@ class _Label(msgspec.Struct):
     changes: bool
 
 
-def _became_known(log: Log, day: Day, start: int, upto: int) -> tuple[Counter[str], Counter[str]]:
+def _became_known(log: LogReader, day: Day, start: int, upto: int) -> tuple[Counter[str], Counter[str]]:
     """The day's frauds and genuine events by what had been decided of them.
 
     Each event counts once, by the label that came into force last on the day. One that gave way to a stronger word, or
@@ -220,7 +220,7 @@ def _became_known(log: Log, day: Day, start: int, upto: int) -> tuple[Counter[st
     return found["fraud"], found["genuine"]
 
 
-def _outcomes(log: Log, names: Iterable[str]) -> Mapping[str, str]:
+def _outcomes(log: LogReader, names: Iterable[str]) -> Mapping[str, str]:
     """What was decided of events, by their names."""
     ids: dict[str, list[str]] = {}
     for name in names:

@@ -14,7 +14,7 @@ from shroff.engine.stored import stored
 from shroff.log.history import Control
 from shroff.models.sets import Words
 from shroff.project.policy import OUTCOMES
-from shroff.streams.log import DecisionRow, HitRow, Log
+from shroff.streams.log import DecisionRow, HitRow, Log, LogReader
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -82,7 +82,7 @@ def recorded_types() -> dict[str, pa.DataType]:
     return {"outcome": pa.string(), "score": pa.float64(), "rules": pa.list_(pa.string())}
 
 
-def _first_model(log: Log) -> int | None:
+def _first_model(log: LogReader) -> int | None:
     """The place at which a model first came into force."""
     control = Control()
     for record in log.controls():

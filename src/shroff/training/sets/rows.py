@@ -35,7 +35,7 @@ from shroff.models.sets import Floats, Labels, TrainingSet, Words, labels_in_for
 from shroff.project.definitions import Definitions
 from shroff.runtime.process_wide import calm_collector
 from shroff.runtime.progress import batched
-from shroff.streams.log import Log
+from shroff.streams.log import LogReader
 from shroff.training.roles import Roles, Wanted, role_columns, role_types, roles_of, texts_of
 from shroff.training.sets.gathered import SLICE, gathered
 from shroff.training.sets.labels import VERDICT_CODES, GatheredLabels
@@ -324,7 +324,7 @@ def minor_units(column: Column | None, type_: Type, money_places: int, count: in
     return pa.array([unit if valid else 0 for unit, valid in zip(within, column.valid, strict=True)], pa.int64())
 
 
-def stands_for(log: Log | None, seqs: Words) -> Floats | None:
+def stands_for(log: LogReader | None, seqs: Words) -> Floats | None:
     """For how many would-be declines each row stands about which a lot was drawn; NaN for all others.
 
     One that was let through stands for 1 / propensity of them, one that was not for none: nobody knows what it was.
@@ -350,7 +350,7 @@ def stands_for(log: Log | None, seqs: Words) -> Floats | None:
     return found
 
 
-def _first_place(log: Log) -> int | None:
+def _first_place(log: LogReader) -> int | None:
     """The place at which a policy that may let something through first came into force."""
     control = Control()
     for record in log.controls():

@@ -22,7 +22,7 @@ from shroff.log.state.fold import lateness_of
 from shroff.log.state.histories import LeftOut, Taken
 from shroff.models.definitions import ModelSettings
 from shroff.project.definitions import Definitions
-from shroff.streams.log import Log
+from shroff.streams.log import Log, LogReader
 from shroff.training.sets.labels import in_order
 from shroff.training.sets.wanted import wanted_of
 
@@ -65,7 +65,7 @@ def log_source(log: Log, definitions: Definitions, event: str, upto: int | None 
     return Source(frames, lateness_ms, log=log, upto=upto, newest=lambda now_ms: last_moment(log, now_ms))
 
 
-def _log_frames(log: Log, definitions: Definitions, event: str, upto: int | None) -> Iterator[Taken]:
+def _log_frames(log: LogReader, definitions: Definitions, event: str, upto: int | None) -> Iterator[Taken]:
     import pyarrow as pa
 
     from shroff.log.columns.stored import ids_of, log_columns

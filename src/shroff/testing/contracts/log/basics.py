@@ -19,6 +19,7 @@ from shroff.streams.log import (
     HitRow,
     Kind,
     Log,
+    LogWriter,
     Offset,
     OutboxRow,
     Request,
@@ -440,7 +441,7 @@ class _Turns:
     stop: threading.Event = field(default_factory=threading.Event)
 
 
-def _append_fifties(log: Log, count: int, turns: _Turns) -> None:
+def _append_fifties(log: LogWriter, count: int, turns: _Turns) -> None:
     for number in range(count):
         while not turns.go.acquire(timeout=0.1):
             if turns.stop.is_set():

@@ -16,7 +16,7 @@ from typing import ClassVar
 import pytest
 
 from shroff.errors import LogBusyError, OvertakenError
-from shroff.streams.log import Batch, Log, Offset
+from shroff.streams.log import Batch, Lead, Log, Offset
 from shroff.testing.contracts.promises import Contract, promise
 from shroff.testing.holding import APPENDED
 from shroff.testing.rows import contents, everything, payments
@@ -234,7 +234,7 @@ class LogLeadContract(Contract):
 
 
 @contextmanager
-def closing_both(log: Log, reader: Log) -> Iterator[Log]:
+def closing_both(log: Lead, reader: Log) -> Iterator[Log]:
     """Close a log and its reader at the end."""
     try:
         yield reader

@@ -1,0 +1,303 @@
+"""What a log holds and takes: records, what came of them, what lies beside them, and a batch of all that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final, Literal
+
+import msgspec
+
+Kind = Literal["event", "label", "control"]
+PENDING: Final = "PENDING_CONFIRMATION"  # a flag's accuracy until a label says more
+
+
+class Unasked(Enum):
+    """The type of `ANY`."""
+
+    ANY = "any"
+
+
+ANY: Final = Unasked.ANY  # wherever the source was read to before
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """One place of the log.
+
+    A struct, as `DecisionRow` is: one is made for every event, at a tenth of a frozen dataclass's cost.
+    `body` is canonical JSON (RFC 8785) of the typed fields: what a fold reads. `id` is unique per `type`; labels and
+    control events have ids of their own.
+    """
+
+    seq: int
+    kind: Kind
+    type: str
+    id: str
+    time_ms: int
+    body: bytes
+    decided: bool
+
+
+class DecisionRow(msgspec.Struct, frozen=True, gc=False):
+    """A recorded decision: the document's bytes as they were answered, and its receipt."""
+
+    seq: int
+    event: str
+    id: str
+    outcome: str
+    receipt: bytes
+    document: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FlagRow:
+    """A rule flagged this entity's key at the event of this place."""
+
+    seq: int
+    rule: str
+    entity: str
+    key: str
+    event: str
+    reason: str
+    time_ms: int
+    accuracy: str = PENDING
+
+
+@dataclass(frozen=True, slots=True)
+class HitRow:
+    """A rule was true at the event of this place; in shadow as well. `key` is None without one."""
+
+    seq: int
+    rule: str
+    key: str | None
+    shadow: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Input that was not taken: its place, its reason and its original bytes.
+
+    `source` and `place` say where it stood (`march.csv`, `17`). The same bytes at the same place of the same source are
+    one entry, however often they are read; its reason and time are those of the last time.
+    """
+
+    source: str
+    place: str
+    type: str
+    reason: str
+    raw: bytes
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingLabel:
+    """A label whose event is not in the log yet; kept in the order of arrival.
+
+    With a `field`, a unique one of the type, `event_id` is the text of that field's value, and not an id.
+    `source`, `place` and `raw` are for quarantine, if the label does not fit its event in the end.
+    """
+
+    event_type: str
+    event_id: str
+    id: str
+    body: bytes
+    source: str
+    place: str
+    raw: bytes
+    field: str = ""
+
+
+class UniqueValue(msgspec.Struct, frozen=True, gc=False):
+    """The event at this place, of this type, is the one whose unique field has the value of this text."""
+
+    type: str
+    field: str
+    value: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """From here on the log knows the values of this field of all its events of the type.
+
+    `form` says how their texts were made: those of another form are not the same values.
+    """
+
+    type: str
+    field: str
+    form: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """Something that leaves the program after the commit; `key` makes it harmless to send twice."""
+
+    seq: int
+    number: int
+    kind: str
+    body: bytes
+
+    @property
+    def key(self) -> str:
+        return f"{self.seq}-{self.number}"
+
+
+StuckKey = tuple[str, int, int]  # sink, place and number: what names a row that is stuck
+
+
+@dataclass(frozen=True, slots=True)
+class StuckRow:
+    """A row that a sink would not take: `kind` to `fields` as `streams.sink.Outgoing` has them.
+
+    `at_ms` is when it was last refused, `attempts` how often. `is_due` says that somebody asked for it to be tried
+    again. Its place need not be in this log any more.
+    """
+
+    sink: str
+    seq: int
+    number: int
+    kind: str
+    event: str
+    id: str
+    outcome: str
+    body: bytes
+    fields: bytes
+    reason: str
+    attempts: int
+    at_ms: int
+    is_due: bool = False
+
+    @property
+    def key(self) -> StuckKey:
+        return self.sink, self.seq, self.number
+
+
+@dataclass(frozen=True, slots=True)
+class Offset:
+    """How far a source was read: everything before `offset` of this part is in the log or refused.
+
+    With `before`, what the log must have had for this part until now, None where it had nothing: else somebody
+    else read on, and the batch is refused. Of several of one part, each is held against the one ahead of it.
+    """
+
+    source: str
+    part: str
+    offset: str
+    before: str | Literal[Unasked.ANY] | None = ANY
+
+
+@dataclass(frozen=True, slots=True)
+class PersonalValue:
+    """A value that lies beside the event of this type and id until it is erased; no fold reads it."""
+
+    type: str
+    id: str
+    field: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class LateEvent:
+    """An event that came too late for its source and is kept: it has no place, no decision, and is in no window.
+
+    `body` is as a record's; `at_ms` is when it came.
+    """
+
+    type: str
+    id: str
+    time_ms: int
+    body: bytes
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What people should be told of the values that `asker`, a feature or a rule, is made of, and at how many events.
+
+    Remarks of the same about the same add up: `first_` stays that of the first event, `last_` is that of the newest.
+    """
+
+    what: str
+    asker: str
+    count: int
+    first_seq: int
+    first_ms: int
+    last_seq: int
+    last_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What another process asks of the one that writes: its number in the inbox, its kind and its content, JSON.
+
+    `at_ms` is when it was asked, by that process.
+    """
+
+    number: int
+    kind: str
+    body: bytes
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to the request of this number, JSON."""
+
+    number: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many entries are in quarantine, labels wait, rows have to leave or are stuck, late events are kept."""
+
+    refused: int
+    waiting: int
+    outbox: int
+    stuck: int = 0
+    late: int = 0
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one transaction brings. Places of `records` follow the log's last one without a gap."""
+
+    records: list[Record] = field(default_factory=list)
+    decisions: list[DecisionRow] = field(default_factory=list)
+    flags: list[FlagRow] = field(default_factory=list)
+    hits: list[HitRow] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    waiting: list[WaitingLabel] = field(default_factory=list)
+    joined: list[str] = field(default_factory=list)  # ids of waiting labels that this batch appends
+    outbox: list[OutboxRow] = field(default_factory=list)
+    offsets: list[Offset] = field(default_factory=list)
+    dropped: list[int] = field(default_factory=list)  # numbers that leave quarantine
+    replies: list[Reply] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
+    unindexed: list[tuple[str, str]] = field(default_factory=list)  # types and fields whose values are forgotten first
+    unique: list[UniqueValue] = field(default_factory=list)
+    indexed: list[Indexed] = field(default_factory=list)
+    unstuck: list[StuckKey] = field(default_factory=list)  # what is stuck no more; taken out before `stuck` goes in
+    stuck: list[StuckRow] = field(default_factory=list)
+    erased: list[tuple[str, str]] = field(default_factory=list)  # events, by type and id; taken out before `personal`
+    personal: list[PersonalValue] = field(default_factory=list)
+    late: list[LateEvent] = field(default_factory=list)
+    at_ms: int | None = None  # the ingest time of its records
+
+    def is_empty(self) -> bool:
+        return not (
+            self.records
+            or self.refused
+            or self.waiting
+            or self.offsets
+            or self.dropped
+            or self.replies
+            or self.unindexed
+            or self.unique
+            or self.indexed
+            or self.unstuck
+            or self.stuck
+            or self.erased
+            or self.personal
+            or self.late
+        )

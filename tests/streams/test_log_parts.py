@@ -1,0 +1,24 @@
+"""The parts of the log contract: together they are a log, and none is wide."""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+
+from shroff.streams.log import Inbox, Lead, Log, LogBeside, LogReader, LogWriter, Outbox, Quarantine
+
+PARTS = (LogReader, LogBeside, LogWriter, Inbox, Quarantine, Outbox, Lead)
+
+
+def promised(part: type) -> set[str]:
+    return {name for name, _ in inspect.getmembers(part, inspect.isroutine) if not name.startswith("_")} | {
+        name for name, _ in inspect.getmembers(part, lambda one: isinstance(one, property))
+    }
+
+
+def test_each_promise_of_a_log_belongs_to_one_part():
+    of_parts = Counter(name for part in PARTS for name in promised(part))
+
+    assert set(of_parts) == promised(Log)
+    assert {name: count for name, count in of_parts.items() if count > 1} == {}
+    assert max(len(promised(part)) for part in PARTS) <= 20
