@@ -10,10 +10,10 @@ from docs.made_files import MADE, markdown_table
 from shroff.client import Client
 from shroff.people.access import RIGHTS, Right
 from shroff.web.api.operating import FAMILIES
-from shroff.web.api.table import ROUTES
 from shroff.web.http.openapi import kind_of, schema_of, shapes
 from shroff.web.http.routes import OPEN_BELOW, Route
 from shroff.web.metrics import Requests
+from shroff.web.table import ROUTES
 
 INTRODUCTION = (
     "What `shroff serve` answers. The service has the same with the schemas of its own event types, at "

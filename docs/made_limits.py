@@ -13,7 +13,7 @@ from shroff.people import throttle
 from shroff.web import server, service
 from shroff.web.api import events
 from shroff.web.api.rules import backtests as judged
-from shroff.web.api.rules import drafts, list_csv, lists
+from shroff.web.api.rules import draft_checks, list_csv, lists
 from shroff.web.http import asgi, connections, paging, problems, protocol, proxies, streaming, turns
 from shroff.web.http import messages as http
 from shroff.web.http.gate import SENDERS_MAX
@@ -138,7 +138,7 @@ def _rules() -> list[Row]:
         ("file of rules", _bytes(rule_files.TEXT_BYTES_MAX), "400"),
         ("expression", f"{parser.LENGTH_MAX:,} characters, {parser.DEPTH_MAX} levels", "a mistake of the draft"),
         ("nested YAML", f"{yamlreading.DEPTH_MAX} levels", "a mistake of the draft"),
-        ("mistakes, warnings and tests in one answer", f"{drafts.SAID_MAX}", "`more` has their number"),
+        ("mistakes, warnings and tests in one answer", f"{draft_checks.SAID_MAX}", "`more` has their number"),
         ("mistakes in a problem document", f"{problems.PROBLEMS_MAX}", "`detail` ends with their number"),
         ("time for the tests of one rule", _s(ruletests.SECONDS_MAX), "the test fails: *was stopped*"),
         (

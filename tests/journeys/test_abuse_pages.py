@@ -19,9 +19,8 @@ from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.people import links, users
 from shroff.people.access import Role
-from shroff.web.api.table import ROUTES
 from shroff.web.http.gate import COOKIE
-from shroff.web.pages.table import PAGES
+from shroff.web.table import PAGES, ROUTES
 from tests.support.served import ME, Served, served
 from tools.browser import browser as chromium
 

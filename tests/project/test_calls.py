@@ -14,7 +14,7 @@ from shroff.events.event import Event
 from shroff.language.types import INTEGER, REAL, TEXT
 from shroff.project.calls import API_TAKEN, CALLS, TAKEN
 from shroff.project.definitions import Loaded, load_definitions
-from shroff.web.api.table import table
+from shroff.web.table import table
 from shroff.worker.called import CallReader
 
 EVENTS = """

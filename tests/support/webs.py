@@ -20,12 +20,12 @@ from shroff.people import links, users
 from shroff.people.access import RIGHTS, Right, Role, Who
 from shroff.people.desk import Desk
 from shroff.people.store import Key
-from shroff.web.api.table import table
 from shroff.web.http.address import origin_of
 from shroff.web.http.asgi import Application
 from shroff.web.http.gate import Gate as GateContract
 from shroff.web.http.gate import gate_of
 from shroff.web.service import Limits, Service
+from shroff.web.table import table
 from tests.support.answered import Schemas
 
 JSON = "application/json"

@@ -12,8 +12,8 @@ import pytest
 from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.people.access import RIGHTS, Right, Role
-from shroff.web.api.table import table
 from shroff.web.http.openapi import openapi
+from shroff.web.table import table
 from tests.support.webs import Asker
 from tests.web.test_web import _quick, run  # noqa: F401 - the fixture is used by its name
 

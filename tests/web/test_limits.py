@@ -22,7 +22,7 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.language.yaml import nodes as yamlnodes
 from shroff.log.ruletests import run_tests_of
 from shroff.web import server, service
-from shroff.web.api.rules.drafts import check_of
+from shroff.web.api.rules.draft_checks import check_of
 from shroff.web.http import asgi, protocol
 from shroff.web.http.gate import SENDERS_MAX, Pace, gate_of
 from shroff.web.http.problems import ProblemError

@@ -16,12 +16,12 @@ from shroff.monitoring.pulse import DAY_MS, HOUR_MS, MINUTE_MS, Pulse
 from shroff.people import sessions
 from shroff.people.access import Right, Role
 from shroff.web.api import live as board
-from shroff.web.api.table import table
 from shroff.web.http import streaming
 from shroff.web.http.asgi import Application
 from shroff.web.pages import live
 from shroff.web.pages.charts.lines import bars_of, line_of
 from shroff.web.pages.words import per_second
+from shroff.web.table import table
 from tests.support.webs import PASSWORD, Asker, Browser, Gate, asker, run, who
 
 pytestmark = pytest.mark.slow

@@ -6,6 +6,7 @@ import asyncio
 import re
 import shutil
 from collections.abc import Awaitable, Callable
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,11 +18,11 @@ from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.events.intake import Intake
 from shroff.people.store import Wanted, rows_of
-from shroff.web.api.table import ROUTES, table
 from shroff.web.http.messages import json_response
 from shroff.web.http.openapi import openapi
 from shroff.web.http.routes import Route
 from shroff.web.http.schemas import event_schema
+from shroff.web.table import PAGES, ROUTES, gathered, table
 from tests.support.projects import FILES, definitions
 from tests.support.webs import Asker, asker
 
@@ -443,6 +444,19 @@ def untyped(schema: object, at: str = "") -> list[str]:
         return []
     is_typed = schema.keys() - {"title", "type"} if schema.get("type") == "object" else schema.keys() - {"title"}
     return [*([] if is_typed else [at]), *(found for name in schema for found in untyped(schema[name], f"{at}/{name}"))]
+
+
+def test_a_module_brings_its_routes_by_being_there(tmp_path, monkeypatch):
+    planted = tmp_path / "planted" / "inner"
+    planted.mkdir(parents=True)
+    for folder in (planted, planted.parent):
+        (folder / "__init__.py").touch()
+    text = 'from shroff.web.http.routes import Route\nROUTES = (Route("GET", "/new", None, print),)\n'
+    (planted / "screen.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    assert [one.path for one in gathered(import_module("planted"))] == ["/new"]
+    assert {one.handle.__module__.split(".")[2] for one in (*ROUTES, *PAGES)} == {"api", "http", "pages"}
 
 
 def test_every_answer_has_a_type(bank):

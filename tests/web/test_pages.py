@@ -16,8 +16,8 @@ from shroff.people.access import Role
 from shroff.web.http.gate import gate_of
 from shroff.web.http.static import static, static_files
 from shroff.web.pages.rendering import environment
-from shroff.web.pages.table import PAGES
 from shroff.web.pages.words import FILTERS, lasting, moment, money, share, signed
+from shroff.web.table import PAGES
 from tests.support.webs import PASSWORD, Asker, Browser, Steps, asker, first_link, let_in
 
 pytestmark = pytest.mark.slow

@@ -21,11 +21,10 @@ from shroff.log.draft import Draft
 from shroff.log.writer import Writer
 from shroff.people.access import RIGHTS, Role
 from shroff.people.desk import TOKEN_LENGTH
-from shroff.web.api.table import ROUTES
 from shroff.web.http.asgi import is_open
 from shroff.web.http.routes import OPEN_BELOW
-from shroff.web.pages.table import PAGES
 from shroff.web.service import Limits, Service
+from shroff.web.table import PAGES, ROUTES
 from shroff.worker import answering
 from shroff.worker.posted import PostReader
 from tests.support.webs import Answered, Asker, asker

@@ -19,12 +19,12 @@ import uvloop
 
 from shroff.errors import UsageError, trace_of
 from shroff.web.api.rules.changes import keep_applied
-from shroff.web.api.table import table
 from shroff.web.http.asgi import Application
 from shroff.web.http.connections import CONNECTIONS_MAX
 from shroff.web.http.gate import Gate
 from shroff.web.http.protocol import Patient
 from shroff.web.service import THREADS, Limits, Service
+from shroff.web.table import table
 from shroff.web.work.checking import Checkers
 from shroff.web.work.indexing import keep_indexed
 from shroff.worker.ingest import short_turns

@@ -21,7 +21,7 @@ from shroff.web.api.cases.labels import LabelBoard
 from shroff.web.api.health import HealthBoard
 from shroff.web.api.live import Board
 from shroff.web.api.rules.backtests import Backtests
-from shroff.web.api.rules.drafts import DraftCheck, check_of
+from shroff.web.api.rules.draft_checks import DraftCheck, check_of
 from shroff.web.api.rules.rule_looks import RuleLooks
 from shroff.web.api.rules.thresholds import Weighings
 from shroff.web.http.address import Address

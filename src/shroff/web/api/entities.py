@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from shroff.events.event import Scalar, TimeText, time_text
 from shroff.explain.entities import EntityLook, Neighbour, Timeline, fields_of
+from shroff.people.access import Right
 from shroff.streams.delivering_rows import Flag
 from shroff.streams.log import FlagRow
 from shroff.web.api.cases.flags import document, known_key, verdicts
 from shroff.web.http.messages import Json, Request, json_response
 from shroff.web.http.paging import cursor_of, limit_of, next_of
 from shroff.web.http.problems import ProblemError
+from shroff.web.http.routes import API, PAGED, READ, Route, Told
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -119,3 +121,19 @@ def looked(
 def _neighbour(one: Neighbour) -> EntityNeighbour:
     through: list[EntityKey] = [{"entity": entity_name, "key": text} for entity_name, text in one.through]
     return {"key": one.key, "through": through, "events": one.events}
+
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        f"{API}/entities/{{entity}}/{{key}}",
+        Right.READ_DECISIONS,
+        entity,
+        Told(
+            "One key of an entity: events, features as of the last decision, flags, and whom it shares something with.",
+            "Of the newest million places of the log; `next` goes on before them.",
+            problems=READ | {400: "", 404: ""},
+            query=PAGED,
+        ),
+    ),
+)

@@ -13,12 +13,15 @@ from shroff.events.intake import undated
 from shroff.events.mapping import LABEL
 from shroff.events.readers import ID_LENGTH_MAX
 from shroff.log.draft import DUPLICATE, REFUSED, UNTAKEN, WAITING, Answer
+from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.project.policy import OUTCOMES
 from shroff.web.api import standing_in
 from shroff.web.http.messages import JSON, LINES, PROBLEM, Request, Response
-from shroff.web.http.problems import ProblemError, at_paths
-from shroff.web.http.schemas import Undecided
+from shroff.web.http.openapi import EVENT
+from shroff.web.http.problems import Problem, ProblemError, at_paths
+from shroff.web.http.routes import API, WRITE, Route, Told
+from shroff.web.http.schemas import Decision, Undecided, ref
 from shroff.worker.answers import CONFLICT, UNPROCESSABLE, problem_of
 from shroff.worker.errands import AT_ONCE_MAX
 from shroff.worker.inbox import LABELS, ROWS_MAX, answers_of, labels_request
@@ -310,3 +313,64 @@ async def _explained(service: Service, response: Response) -> Response:
     event, id_ = document["event"], document["id"]
     found = await service.in_thread(service.project.explain, f"{event}/{id_}")
     return Response(await service.in_thread(standing_in.told, service, event, id_, found.json()))
+
+
+_SENT: Final = WRITE | {
+    413: "The body is too long, or holds too many.",
+    415: "The body is neither JSON nor JSON lines.",
+    422: "The event is refused, with the path of each mistake.",
+    429: "",
+}
+_DECIDED: Final = Decision | Undecided | Problem
+ROUTES: Final = (
+    Route(
+        "POST",
+        f"{API}/events/{{event}}",
+        Right.SUBMIT_EVENTS,
+        post_events,
+        Told(
+            "Events in, decisions out: one event, a list, or JSON lines. Each is durable before it is answered.",
+            "The decision of one event; of several, for each place what one would have got, problems included.",
+            EVENT,
+            _SENT | {409: "The id is taken by an event with other content."},
+            {"explain": "1: with the model's reasons and what is usual for its entities; of one event."},
+            {"Shroff-Answered": "The outcome that who sends it answered already, since the decision came too late."},
+            answer=_DECIDED,
+            is_many=True,
+            is_by_event=True,
+        ),
+    ),
+    Route(
+        "POST",
+        f"{API}/score/{{event}}",
+        Right.SCORE,
+        score,
+        Told(
+            "What would be decided of an event, or of each of a list, if it came alone now. Nothing is written.",
+            "The decision, without a place in the log.",
+            EVENT,
+            _SENT | {409: "The id is taken by an event with other content."},
+            answer=_DECIDED,
+            is_many=True,
+            is_by_event=True,
+        ),
+    ),
+    Route(
+        "POST",
+        f"{API}/labels",
+        Right.WRITE_LABELS,
+        post_labels,
+        Told(
+            "What was found out about events: one label, a list, or JSON lines.",
+            "What became of it; of several, for each place.",
+            ref("Label"),
+            _SENT | {422: "The label is refused, with the path of each mistake."},
+            headers={
+                "Shroff-Known-At": "sent: nobody said when it became known, and known_at is when it was sent. It is "
+                "known at the time of its event then, where that is later."
+            },
+            answer=Labelled | Problem,
+            is_many=True,
+        ),
+    ),
+)

@@ -21,6 +21,8 @@ from shroff.streams.log import Refused
 from shroff.web.http.messages import Json, Request, json_response
 from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
 from shroff.web.http.problems import ProblemError
+from shroff.web.http.routes import API, PAGED, READ, WRITE, Route, Told
+from shroff.web.http.schemas import list_of, record
 from shroff.worker.inbox import DROP, RETRY, drop_request, dropped_of, retried_of, retry_request
 from shroff.worker.outbox import SinkState
 from shroff.worker.retrying import Retried, known_numbers
@@ -303,3 +305,47 @@ async def _numbers(request: Request) -> list[int]:
         return msgspec.json.decode(await request.body(BODY_BYTES_MAX), type=Numbers).numbers
     except (ValueError, RecursionError) as error:
         raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None
+
+
+_NUMBERS: Final = record("numbers", numbers=list_of({"type": "integer"}))
+_MENDED: Final = WRITE | {400: "One of them is not there."}
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        f"{API}/health",
+        Right.READ_METRICS,
+        health,
+        Told(
+            "What `shroff doctor` says of this project, at most a minute old; its sinks; what has drifted.",
+            "Each finding with what to do.",
+            problems=READ,
+        ),
+    ),
+    Route(
+        "GET",
+        f"{API}/quarantine",
+        Right.MEND_INPUT,
+        quarantine,
+        Told(
+            "Input that was refused, the newest first.",
+            "Each with its reason, and its bytes unless they may hold what is personal.",
+            problems=READ | {400: ""},
+            query=PAGED,
+        ),
+    ),
+    Route(
+        "POST",
+        f"{API}/quarantine/retry",
+        Right.MEND_INPUT,
+        retry,
+        Told("Bring entries of quarantine back in, as the project is now.", "What became of each.", _NUMBERS, _MENDED),
+    ),
+    Route(
+        "POST",
+        f"{API}/quarantine/drop",
+        Right.MEND_INPUT,
+        drop,
+        Told("Remove entries of quarantine for ever.", "How many there were.", _NUMBERS, _MENDED),
+    ),
+)

@@ -18,6 +18,7 @@ from shroff.people.access import Right
 from shroff.streams.log import Counts
 from shroff.web.http.messages import Json, Request, json_response
 from shroff.web.http.problems import ProblemError
+from shroff.web.http.routes import API, READ, Route, Told
 from shroff.worker.serving.counts import Latencies, Work
 
 if TYPE_CHECKING:
@@ -292,3 +293,19 @@ def document(found: Look) -> Live:
             "first_due": None if found.cases.first_due_ms is None else time_text(found.cases.first_due_ms),
         },
     }
+
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        f"{API}/live",
+        Right.READ_DECISIONS,
+        live,
+        Told(
+            "What was taken and decided in a period up to the newest event, how quickly, and what waits.",
+            "Its figures, as the screen Live shows them.",
+            problems=READ | {400: ""},
+            query={"period": "1h, 24h or 7d; 24h where it is left out."},
+        ),
+    ),
+)

@@ -11,9 +11,12 @@ from shroff.app.models.promoting import Deployment, Shown
 from shroff.errors import UsageError
 from shroff.models.in_force import Promotion
 from shroff.models.registry import GateResult
+from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.web.http.messages import Json, Request, json_response
 from shroff.web.http.problems import ProblemError
+from shroff.web.http.routes import API, READ, WRITE, Route, Told
+from shroff.web.http.schemas import TEXT, list_of, record
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -115,3 +118,31 @@ def _deed(
                 raise UsageError(f"{id_} is not the champion; only from that one can be gone back.")
             return lambda: project.rollback(found.stored.event)
     raise UsageError("do: it is promote, shadow, unshadow or rollback.")
+
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        f"{API}/models/{{id}}",
+        Right.READ_DEFINITIONS,
+        one_model,
+        Told(
+            "One model: its gates, what was measured, its promotions, its manifest.",
+            "Everything that is known of it.",
+            problems=READ | {404: ""},
+        ),
+    ),
+    Route(
+        "POST",
+        f"{API}/models/{{id}}",
+        Right.PROMOTE_MODELS,
+        change_model,
+        Told(
+            "Promote a model, go back from it, put it in shadow or take it out; with a reason, which is recorded.",
+            "What became of it, and whether the log has it in force by now.",
+            record("do reason", do=TEXT, reason=TEXT, waive=list_of(TEXT)),
+            WRITE | {404: ""},
+            others={409: ("It failed gates that nobody waives: the answer names them.", Deployment)},
+        ),
+    ),
+)

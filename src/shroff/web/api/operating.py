@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, TypedDict
 
+from shroff.people.access import Right
 from shroff.web.http.messages import Json, Request, Response, json_response
 from shroff.web.http.problems import ProblemError
+from shroff.web.http.routes import Route, Told
 from shroff.web.metrics import TEXT, Family, Samples, lines
 from shroff.worker.posts import RETRY_S
 
@@ -96,3 +98,26 @@ def _samples(service: Service) -> Iterator[Samples]:
     yield [] if lag is None else [({}, lag)]
     yield [({}, work.health.overtaken)]
     yield [({}, work.health.overtaken_ms / 1_000)]
+
+
+ROUTES: Final = (
+    Route("GET", "/health/live", None, live, Told("Whether the process answers at all.", "It does.")),
+    Route(
+        "GET",
+        "/health/ready",
+        None,
+        ready,
+        Told(
+            "Whether events are taken now.",
+            "They are.",
+            problems={503: "They are not: `state` says what it does instead, and `ready` is false."},
+        ),
+    ),
+    Route(
+        "GET",
+        "/metrics",
+        Right.READ_METRICS,
+        metrics,
+        Told("All that is counted, for Prometheus.", "In Prometheus' text form."),
+    ),
+)

@@ -10,12 +10,14 @@ import msgspec
 from shroff.errors import UsageError
 from shroff.language.values import parse_duration
 from shroff.people import documents, keys, links, sessions, users
-from shroff.people.access import Who
+from shroff.people.access import Right, Who
 from shroff.people.desk import Desk
 from shroff.people.store import Key, User, Wanted
 from shroff.web.http.messages import Json, Request, json_response
 from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
 from shroff.web.http.problems import ProblemError
+from shroff.web.http.routes import API, PAGED, READ, WRITE, Route, Told
+from shroff.web.http.schemas import NULLABLE_TEXT, TEXT, list_of, record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -269,3 +271,118 @@ def _body(raw: bytes, type_: type[One]) -> One:
         return msgspec.json.decode(raw, type=type_)
     except (ValueError, RecursionError) as error:
         raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None
+
+
+_DONE: Final = READ | {400: "There is none, or it may not be."}
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        f"{API}/users",
+        Right.MANAGE_USERS,
+        all_users,
+        Told("The people who may sign in.", "Each with the role.", problems=READ),
+    ),
+    Route(
+        "POST",
+        f"{API}/users",
+        Right.MANAGE_USERS,
+        add_user,
+        Told(
+            "Let somebody sign in.",
+            "The user, and a link by which they set their password, once and within three days.",
+            record("name role", name=TEXT, role=TEXT, display_name=TEXT, email=TEXT),
+            WRITE,
+        ),
+    ),
+    Route(
+        "PATCH",
+        f"{API}/users/{{name}}",
+        Right.MANAGE_USERS,
+        change_user,
+        Told(
+            "Change a user. With another role, or disabled, what is open of theirs ends.",
+            "The user.",
+            record("", role=NULLABLE_TEXT, disabled={"type": ["boolean", "null"]}, display_name=TEXT, email=TEXT),
+            WRITE,
+        ),
+    ),
+    Route(
+        "DELETE",
+        f"{API}/users/{{name}}",
+        Right.MANAGE_USERS,
+        delete_user,
+        Told("Remove a user; the record keeps the name.", "Who it was.", problems=_DONE),
+    ),
+    Route(
+        "POST",
+        f"{API}/users/{{name}}/link",
+        Right.MANAGE_USERS,
+        link_user,
+        Told(
+            "A link by which a user sets the password, once and within three days.",
+            "Its path, and the whole address.",
+            problems=_DONE,
+        ),
+    ),
+    Route(
+        "GET",
+        f"{API}/sessions",
+        Right.MANAGE_USERS,
+        all_sessions,
+        Told("Who is signed in.", "The session that was used last first.", problems=READ),
+    ),
+    Route(
+        "DELETE",
+        f"{API}/sessions/{{id}}",
+        Right.MANAGE_USERS,
+        end_session,
+        Told("End a session.", "Whose it was.", problems=_DONE),
+    ),
+    Route(
+        "GET",
+        f"{API}/keys",
+        Right.MANAGE_KEYS,
+        all_keys,
+        Told("The keys of programs.", "Without their texts.", problems=READ),
+    ),
+    Route(
+        "POST",
+        f"{API}/keys",
+        Right.MANAGE_KEYS,
+        make_key,
+        Told(
+            "Make a key, which can do no more than who makes it.",
+            "It, with its text: that is told this one time.",
+            record("name role", name=TEXT, role=TEXT, scopes=list_of(TEXT), expires=TEXT),
+            WRITE,
+        ),
+    ),
+    Route("DELETE", f"{API}/keys/{{id}}", Right.MANAGE_KEYS, revoke_key, Told("End a key.", "It.", problems=_DONE)),
+    Route(
+        "GET",
+        f"{API}/audit",
+        Right.READ_AUDIT,
+        audit,
+        Told(
+            "Who did what, from what to what; the newest first.",
+            "A part of the record.",
+            problems=READ | {400: ""},
+            query={
+                "who": "A name, or an id such as user-3.",
+                "action": "Such as user.role, or all that begin so: user.",
+                "subject": "Such as user ann.",
+                "from": "Not before this time.",
+                "to": "Before this time.",
+                **PAGED,
+            },
+        ),
+    ),
+    Route(
+        "POST",
+        f"{API}/audit/verify",
+        Right.READ_AUDIT,
+        verify_audit,
+        Told("Whether the record is whole.", "What was found.", problems=READ),
+    ),
+)

@@ -13,13 +13,14 @@ from shroff.app.rules.rule_files import TEXT_BYTES_MAX, ChangedMeanwhileError, R
 from shroff.backtest.document import ReportDocument
 from shroff.errors import DefinitionError, UsageError
 from shroff.explain.hit_records import RuleRecord
+from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.web.api.rules.backtests import BacktestRun, BacktestRuns, Draft, Kept, act_of, computed, document, new_id
 from shroff.web.http.messages import Headers, Json, Request, json_response
 from shroff.web.http.preconditions import seen, tags_of
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API
-from shroff.web.http.schemas import Adopted
+from shroff.web.http.routes import API, READ, WRITE, Route, Told
+from shroff.web.http.schemas import Adopted, record
 
 if TYPE_CHECKING:
     from shroff.app.models.promoting import Listed
@@ -295,3 +296,97 @@ async def backtests(service: Service, request: Request) -> Json[BacktestRuns]:
 async def one_backtest(service: Service, request: Request) -> Json[BacktestRun]:
     """How far one is, and its report once it is done."""
     return json_response(document(await service.in_thread(service.backtests.one, request.params["id"])))
+
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        f"{API}/models",
+        Right.READ_DEFINITIONS,
+        models,
+        Told("The models of the registry, the newest first.", "Each with what it is now.", problems=READ),
+    ),
+    Route(
+        "GET",
+        f"{API}/rules",
+        Right.READ_DEFINITIONS,
+        rules,
+        Told("The files of rules.", "Each with its rules.", problems={500: ""}),
+    ),
+    Route(
+        "GET",
+        f"{API}/rules/{{file}}",
+        Right.READ_DEFINITIONS,
+        rule_file,
+        Told("One file of rules, with its text.", "It, and its ETag.", problems={404: "", 500: ""}),
+    ),
+    Route(
+        "PUT",
+        f"{API}/rules/{{file}}",
+        Right.EDIT_RULES,
+        put_rules,
+        Told(
+            "A new text for a file of rules: checked with its tests, written, and put in force.",
+            "It; `in_force` says whether the log has it in force by now.",
+            record("text", text={"type": "string"}),
+            WRITE
+            | {
+                409: "A second person approves rules here: write a draft.",
+                412: "The file was changed meanwhile.",
+                422: "The project would have mistakes: each with file, line and column.",
+                428: "If-Match is missing.",
+            },
+            headers={"If-Match": "The ETag of what was read.", "If-None-Match": "*: the file is new."},
+        ),
+    ),
+    Route(
+        "POST",
+        f"{API}/backtests",
+        Right.RUN_BACKTESTS,
+        backtest,
+        Told(
+            "What a draft of rules, a policy or a model would have decided, against what was decided.",
+            "The report, as `shroff backtest --json` gives it.",
+            {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "rule": {"type": ["string", "null"], "description": "The kept draft of this rule."},
+                    "wait": {"type": "boolean", "description": "false: answered at once by 202, and how to ask."},
+                    "rules": {"type": "object", "additionalProperties": {"type": "string"}},
+                    "policy": {"type": ["string", "null"]},
+                    "model": {"type": ["string", "null"]},
+                    "from": {"type": ["string", "null"]},
+                    "to": {"type": ["string", "null"]},
+                    "as_of": {"type": ["string", "null"]},
+                },
+            },
+            WRITE
+            | {
+                404: "There is no draft of that rule.",
+                422: "The draft cannot be judged.",
+                503: "Another backtest runs, or this one takes too long.",
+            },
+            answer=ReportDocument,
+            others={202: ("It was begun: how far it is. `Location` says where to ask for its report.", BacktestRun)},
+        ),
+    ),
+    Route(
+        "GET",
+        f"{API}/backtests",
+        Right.READ_DEFINITIONS,
+        backtests,
+        Told(
+            "Backtests that were begun without waiting for them.",
+            "The newest first, without their reports.",
+            problems=READ,
+        ),
+    ),
+    Route(
+        "GET",
+        f"{API}/backtests/{{id}}",
+        Right.READ_DEFINITIONS,
+        one_backtest,
+        Told("How far a backtest is, and its report once it is done.", "It.", problems=READ | {404: ""}),
+    ),
+)

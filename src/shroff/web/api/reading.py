@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Final, NotRequired, TypedDict
 
 from shroff.errors import UsageError
+from shroff.people.access import Right
 from shroff.web.api import standing_in
 from shroff.web.api.events import is_explanation_asked
 from shroff.web.http.messages import Json, Request, json_response
 from shroff.web.http.problems import ProblemError
+from shroff.web.http.routes import API, READ, Route, Told
 from shroff.web.http.schemas import Decision
 
 if TYPE_CHECKING:
@@ -68,3 +70,41 @@ def row_of(project: Project, event: str, id_: str) -> DecisionRow:
         is_there = False
     words = f"{event} {id_!r} is in the log and was not decided" if is_there else f"there is no {event} {id_!r}"
     raise ProblemError(404, "no-decision", "There is no such decision", words)
+
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        f"{API}/decisions/{{event}}/{{id}}",
+        Right.READ_DECISIONS,
+        decision,
+        Told(
+            "A decision.",
+            "The bytes as they were answered; and `answered`, what was answered before it came.",
+            problems=READ | {400: "", 404: ""},
+            query={"explain": "1: as `/explain` gives it."},
+        ),
+    ),
+    Route(
+        "GET",
+        f"{API}/decisions/{{event}}/{{id}}/explain",
+        Right.READ_DECISIONS,
+        explain,
+        Told(
+            "A decision with the model's reasons, its features beside earlier ones, and its rules in words.",
+            "The decision, with `explanation`.",
+            problems=READ | {400: "", 404: ""},
+        ),
+    ),
+    Route(
+        "GET",
+        f"{API}/decisions/{{event}}/{{id}}/replay",
+        Right.READ_DECISIONS,
+        replay,
+        Told(
+            "The same decision computed again from the log.",
+            "Whether every byte is the same.",
+            problems=READ | {400: "", 404: ""},
+        ),
+    ),
+)

@@ -280,3 +280,9 @@ def _properties(schema: Mapping[str, Any]) -> Iterator[str]:
         yield f"<tr><td><code>{escape(name)}</code></td><td>{kind_of(one, _link)}</td>"
         yield f"<td>{is_required}</td><td>{escape(words)}</td></tr>"
     yield "</table>"
+
+
+ROUTES: Final = (
+    Route("GET", "/api/openapi.json", None, document),
+    Route("GET", "/api/docs", None, page),
+)

@@ -1,4 +1,4 @@
-"""The table of what can be asked for: each with the right that it takes. What stands nowhere here is refused."""
+"""Routes, each with the right that it takes, and the table that finds one. What is in no `ROUTES` is refused."""
 
 from __future__ import annotations
 
@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 Handle: TypeAlias = "Callable[[Service, Request], Awaitable[Response]]"
 
 API: Final = "/api/v1"
+PAGED: Final = {"limit": "How many, 1 to 500; 50 where it is left out.", "cursor": "The `next` of the answer before."}
+READ: Final = {500: "", 503: ""}  # problems of most routes that read, by status,
+WRITE: Final = {  # and of most with a body
+    **READ,
+    400: "",
+    408: "The body came too slowly.",
+    413: "The body is too long.",
+    422: "The body cannot be read.",
+}
 OPEN_BELOW: Final = ("health", "login", "confirm", "static", "api/openapi.json", "api/docs")  # for anybody
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from shroff.web.http.messages import Request, Response
 from shroff.web.http.problems import ProblemError
+from shroff.web.http.routes import Route
 
 if TYPE_CHECKING:
     from shroff.web.service import Service
@@ -74,3 +75,6 @@ async def file(service: Service, request: Request) -> Response:
     if found.packed and b"gzip" in request.header(b"accept-encoding"):
         return Response(found.packed, 200, found.media_type, (*headers, (b"content-encoding", b"gzip")))
     return Response(found.raw, 200, found.media_type, headers)
+
+
+ROUTES: Final = (Route("GET", "/static/{version}/{name}", None, file),)

@@ -13,6 +13,7 @@ from shroff.errors import ShroffError, TransientError
 from shroff.notices.texts.words import LANGUAGES, WORDS
 from shroff.people.throttle import network_of
 from shroff.web.http.messages import Request, Response
+from shroff.web.http.routes import Route
 from shroff.web.pages.rendering import HTML, environment
 
 if TYPE_CHECKING:
@@ -116,3 +117,9 @@ def _rendered(kind: str, values: dict[str, Any], status: int, headers: Headers =
     name = "confirm_question.html" if kind == "question" else "confirm_end.html"
     text = environment().get_template(name).render(**values, kind=kind)
     return Response(text.encode(), status, HTML, (*HEADERS, *headers))
+
+
+ROUTES: Final = (
+    Route("GET", "/confirm/{token}", None, show, is_page=True),
+    Route("POST", "/confirm/{token}", None, answer, is_page=True),
+)

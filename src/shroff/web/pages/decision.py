@@ -9,10 +9,11 @@ from urllib.parse import quote
 
 from shroff.explain.entities import fields_of
 from shroff.explain.explanation import Explained, FeatureLine, RuleLine
+from shroff.people.access import Right
 from shroff.web.api import standing_in
 from shroff.web.api.reading import row_of
 from shroff.web.http.messages import Request, Response
-from shroff.web.http.routes import API
+from shroff.web.http.routes import API, Route
 from shroff.web.pages.charts.strips import Strip, strip_between, strip_of
 from shroff.web.pages.rendering import page
 from shroff.web.pages.words import signed
@@ -133,3 +134,6 @@ def _whys(explained: Explained) -> list[Why]:
         towards = "to fraud" if reason.contribution > 0 else "to genuine"
         found.append(Why(text, reason.code, normal, strip, signed(reason.contribution), towards))
     return found
+
+
+ROUTES: Final = (Route("GET", "/decisions/{event}/{id}", Right.READ_DECISIONS, show, is_page=True),)

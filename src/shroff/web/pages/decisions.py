@@ -10,10 +10,12 @@ import msgspec
 
 from shroff.errors import UsageError
 from shroff.explain.entities import EntityLook
+from shroff.people.access import Right
 from shroff.project.policy import OUTCOMES
 from shroff.web.http.messages import Request, Response
 from shroff.web.http.paging import cursor_of, next_of
 from shroff.web.http.problems import ProblemError
+from shroff.web.http.routes import Route
 from shroff.web.pages.decision import decision_path, entity_path
 from shroff.web.pages.rendering import page, see_other
 
@@ -117,3 +119,9 @@ def _found(project: Project, text: str) -> tuple[list[tuple[str, str, str]], int
     except UsageError:  # there is no log yet
         return found, 0
     return [(entity, text, entity_path(entity, text)) for entity in entities], looked_to
+
+
+ROUTES: Final = (
+    Route("GET", "/find", Right.READ_DECISIONS, find, is_page=True),
+    Route("GET", "/decisions", Right.READ_DECISIONS, show, is_page=True),
+)

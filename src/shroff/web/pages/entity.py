@@ -9,6 +9,7 @@ from shroff.web.api.cases.flags import document, known_key, verdicts
 from shroff.web.api.entities import known_entity, looked
 from shroff.web.http.messages import Request, Response
 from shroff.web.http.paging import cursor_of, limit_of, next_of
+from shroff.web.http.routes import Route
 from shroff.web.pages.charts.windows import windows_of
 from shroff.web.pages.decision import decision_path, entity_path
 from shroff.web.pages.rendering import page
@@ -47,3 +48,6 @@ async def show(service: Service, request: Request) -> Response:
         said=lists.said_of(request),
         may_edit=request.who.may(Right.EDIT_LISTS),
     )
+
+
+ROUTES: Final = (Route("GET", "/entities/{entity}/{key}", Right.READ_DECISIONS, show, is_page=True),)

@@ -8,8 +8,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from shroff.monitoring.pulse import RuleHits
+from shroff.people.access import Right
 from shroff.web.api.live import PERIODS, Look, look, period_of
 from shroff.web.http.messages import Request, Response
+from shroff.web.http.routes import Route
 from shroff.web.http.streaming import Stream, told, updates
 from shroff.web.pages.charts.lines import Bar, Chart, bars_of, line_of
 from shroff.web.pages.charts.strips import Strip, strip_of
@@ -95,3 +97,9 @@ def _rendered(found: Look, currency: str) -> Mapping[str, str]:
     screen = screen_of(found, currency)
     module = environment().get_template("live_parts.html").module
     return {name: str(getattr(module, name)(screen, decision_path)) for name in PARTS}
+
+
+ROUTES: Final = (
+    Route("GET", "/live", Right.READ_DECISIONS, show, is_page=True),
+    Route("GET", "/live/stream", Right.READ_DECISIONS, stream, is_page=True),
+)

@@ -11,6 +11,7 @@ from shroff.errors import DefinitionError, StateError, UsageError
 from shroff.people.access import Right
 from shroff.web.api.models import Wish, changed, shown
 from shroff.web.http.messages import Request, Response
+from shroff.web.http.routes import Route
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.words import sentence
 
@@ -85,3 +86,10 @@ def _measured(metrics: Mapping[str, Any]) -> list[Measured]:
         for name, one in sorted(found.items())
         if isinstance(one, dict) and isinstance(one.get("mean"), int | float)
     ]
+
+
+ROUTES: Final = (
+    Route("GET", "/models", Right.READ_DEFINITIONS, show, is_page=True),
+    Route("GET", "/models/{id}", Right.READ_DEFINITIONS, show_one, is_page=True),
+    Route("POST", "/models/{id}", Right.PROMOTE_MODELS, change, is_page=True),
+)

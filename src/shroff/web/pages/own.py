@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from shroff.errors import PausedError, SignInError, UsageError
 from shroff.people import sessions
+from shroff.people.access import Right
 from shroff.web.http.messages import Request, Response
+from shroff.web.http.routes import Route
 from shroff.web.pages.rendering import page, screens_of, see_other
 from shroff.web.pages.signing import let_in
 from shroff.web.pages.words import sentence
@@ -52,3 +54,10 @@ def _me(service: Service, request: Request, mistake: str = "", status: int = 422
     said = request.query.get("said") == "changed"
     shown = {"signed_in": request.signed_in, "mistake": mistake, "is_changed": said and not mistake}
     return page(service, request, "me.html", status if mistake else 200, **shown)
+
+
+ROUTES: Final = (
+    Route("GET", "/", Right.READ_DECISIONS, first, is_page=True),
+    Route("GET", ME, Right.READ_DECISIONS, me, is_page=True),
+    Route("POST", ME, Right.READ_DECISIONS, change_password, is_page=True),
+)

@@ -17,6 +17,7 @@ from shroff.web.api.people import Changed, NewKey, NewUser, changed_user, made_k
 from shroff.web.http.messages import Request, Response
 from shroff.web.http.paging import cursor_of, next_of, parted
 from shroff.web.http.problems import ProblemError
+from shroff.web.http.routes import Route
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.words import sentence
 
@@ -269,3 +270,17 @@ def _page(service: Service, request: Request, template: str, status: int = 200, 
 
 def _tabs(request: Request) -> list[Tab]:
     return [one for one in TABS if request.who.may(one.right)]
+
+
+ROUTES: Final = (
+    Route("GET", "/settings", Right.READ_AUDIT, first, is_page=True),
+    Route("GET", AUDIT, Right.READ_AUDIT, audit, is_page=True),
+    Route("POST", AUDIT, Right.READ_AUDIT, verify, is_page=True),
+    Route("GET", USERS, Right.MANAGE_USERS, show_users, is_page=True),
+    Route("POST", USERS, Right.MANAGE_USERS, add_user, is_page=True),
+    Route("POST", f"{USERS}/{{name}}", Right.MANAGE_USERS, change_user, is_page=True),
+    Route("POST", "/settings/sessions/{id}", Right.MANAGE_USERS, end_session, is_page=True),
+    Route("GET", KEYS, Right.MANAGE_KEYS, show_keys, is_page=True),
+    Route("POST", KEYS, Right.MANAGE_KEYS, make_key, is_page=True),
+    Route("POST", f"{KEYS}/{{id}}", Right.MANAGE_KEYS, revoke_key, is_page=True),
+)

@@ -13,6 +13,7 @@ from shroff.people.throttle import network_of
 from shroff.web.http.gate import COOKIE
 from shroff.web.http.messages import Request, Response
 from shroff.web.http.problems import ProblemError
+from shroff.web.http.routes import Route
 from shroff.web.pages.rendering import alone, see_other
 from shroff.web.pages.words import sentence
 
@@ -202,3 +203,16 @@ def _cookie(service: Service, request: Request, name: str, value: str, seconds: 
 
 def _redirect_uri(service: Service, request: Request) -> str:
     return service.address.of(request) + oidc.PATH
+
+
+ROUTES: Final = (
+    Route("GET", "/login", None, show, is_page=True),
+    Route("POST", "/login", None, sign_in, is_page=True),
+    Route("POST", "/login/out", None, sign_out, is_page=True),
+    Route("GET", f"{links.PATH}{{token}}", None, show_link, is_page=True),
+    Route("POST", f"{links.PATH}{{token}}", None, use_link, is_page=True),
+    Route("GET", f"{links.ONCE}{{token}}", None, show_once, is_page=True),
+    Route("POST", f"{links.ONCE}{{token}}", None, use_once, is_page=True),
+    Route("GET", f"{oidc.PATH}/begin", None, begin_visit, is_page=True),
+    Route("GET", oidc.PATH, None, end_visit, is_page=True),
+)

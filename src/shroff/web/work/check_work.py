@@ -17,7 +17,7 @@ import msgspec
 from shroff.app import project as app
 from shroff.errors import ShroffError, trace_of
 from shroff.runtime.process_wide import give_way
-from shroff.web.api.rules.drafts import check_of
+from shroff.web.api.rules.draft_checks import check_of
 
 MEMORY_MAX: Final = 2 * 1024 * 1024 * 1024  # bytes, the project among them
 NICENESS: Final = 5  # it gives way to what is decided, and somebody waits for it

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
-from shroff.web.api.rules.drafts import DraftCheck, check_of
+from shroff.web.api.rules.draft_checks import DraftCheck, check_of
 from shroff.web.http.problems import RETRY_AFTER, ProblemError
 from shroff.web.work.check_work import BROKEN, MEMORY_MAX
 
@@ -23,7 +23,7 @@ Process: TypeAlias = "subprocess.Popen[bytes]"
 
 
 class Checkers:
-    """Checks drafts as `drafts.check_of` does, each in a process that does nothing else meanwhile. For any thread.
+    """Checks drafts as `draft_checks.check_of` does, each in a process with nothing else to do. For any thread.
 
     A process is started when none is free, so there are as many as threads that ask at once, and is used again.
 

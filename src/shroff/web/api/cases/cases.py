@@ -1,9 +1,9 @@
-"""Cases over HTTP: the queue, one case, what is done with it, views, and how the day goes."""
+"""Cases over HTTP: the queue, one case, and what is done with it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -11,16 +11,20 @@ import msgspec
 from shroff.cases import deciding, reading, working
 from shroff.cases.case import CLOSED, Case
 from shroff.cases.desk import CaseChangedError, NoCaseError, NoEventError, NoFileError, NoViewError, TooLateError
-from shroff.cases.files import SIZE_MAX, named_for
-from shroff.cases.filters import LARGEST, order_of, wanted_of
+from shroff.cases.files import SIZE_MAX, TYPES, named_for
+from shroff.cases.filters import LARGEST, MEANINGS, order_of, wanted_of
 from shroff.events.event import time_text
 from shroff.language.values import parse_time
+from shroff.people.access import Right
 from shroff.web.api.cases import case_documents as documents
 from shroff.web.api.cases.asked import asked_about, shown
+from shroff.web.api.cases.case_documents import VERDICT
 from shroff.web.http.messages import Headers, Json, Request, Response, json_response
 from shroff.web.http.paging import cursor_of, limit_of, next_of
 from shroff.web.http.preconditions import ANY, seen, tags_of
 from shroff.web.http.problems import ProblemError, ProblemMore
+from shroff.web.http.routes import API, PAGED, READ, WRITE, Handle, Route, Told
+from shroff.web.http.schemas import TEXT, TIME, list_of, record
 
 if TYPE_CHECKING:
     from shroff.web.service import Service
@@ -90,13 +94,6 @@ class Bulk(msgspec.Struct, forbid_unknown_fields=True):
     until: str = ""
 
 
-class Kept(msgspec.Struct, forbid_unknown_fields=True):
-    """A filter that is kept."""
-
-    query: str
-    shared: bool = False
-
-
 # ---- reading
 
 
@@ -139,14 +136,6 @@ async def file(service: Service, request: Request) -> Response:
         (b"content-security-policy", b"default-src 'none'; sandbox"),
     )
     return Response(content, 200, found.media_type.encode(), headers)
-
-
-async def capacity(service: Service, request: Request) -> Json[documents.Capacity]:
-    """How the day goes, since midnight UTC or the time in `since`."""
-    text = request.query.get("since", "")
-    since_ms = _time(text, "since") if text else None
-    found = await service.in_thread(reading.capacity, service.cases, request.who, since_ms)
-    return json_response(documents.capacity(service.cases, found))
 
 
 # ---- one case
@@ -215,7 +204,7 @@ async def decide(service: Service, request: Request) -> Json[documents.CaseActed
 
 async def snooze(service: Service, request: Request) -> Json[documents.CaseActed]:
     """Put it away until a moment."""
-    until_ms = _time((await body_of(request, Until)).until, "until")
+    until_ms = time_of((await body_of(request, Until)).until, "until")
     tag = await _tag(service, request)
 
     def run() -> deciding.Acted:
@@ -256,7 +245,7 @@ async def claim_next(service: Service, request: Request) -> Json[documents.CaseC
 async def bulk(service: Service, request: Request) -> Json[documents.CasesActed]:
     """Decide, claim or snooze many; all that can be done is, and one `undo` takes it back."""
     given = await body_of(request, Bulk)
-    until_ms = _time(given.until, "until") if given.until else 0
+    until_ms = time_of(given.until, "until") if given.until else 0
     numbers = {one.id: one.tag for one in given.cases}
 
     def run() -> tuple[deciding.Acted | None, list[deciding.Failed]]:
@@ -271,33 +260,6 @@ async def bulk(service: Service, request: Request) -> Json[documents.CasesActed]
         )
 
     return json_response(documents.many(service.cases, *await done(service, run)))
-
-
-# ---- views
-
-
-async def views(service: Service, request: Request) -> Json[documents.CaseViews]:
-    """Views with their counts."""
-    found = await service.in_thread(reading.views, service.cases, request.who)
-    return json_response({"views": [documents.view(one) for one in found]})
-
-
-async def put_view(service: Service, request: Request) -> Json[documents.CaseView]:
-    """Keep a filter under a name of one's own."""
-    given = await body_of(request, Kept)
-
-    def run() -> reading.Counted:
-        desk = service.cases
-        kept = reading.put_view(desk, request.who, request.params["name"], given.query, is_shared=given.shared)
-        return next(one for one in reading.views(desk, request.who) if one.view == kept)
-
-    return json_response(documents.view(await done(service, run)))
-
-
-async def remove_view(service: Service, request: Request) -> Json[documents.RemovedView]:
-    """Let go of a view of one's own."""
-    await done(service, reading.remove_view, service.cases, request.who, request.params["name"])
-    return json_response({"removed": request.params["name"]})
 
 
 # ---- below: what all of them do
@@ -376,7 +338,7 @@ def _tagged(one: Case) -> Headers:
     return ((b"etag", f'"{one.tag}"'.encode()),)
 
 
-def _time(text: str, what: str) -> int:
+def time_of(text: str, what: str) -> int:
     try:
         found = parse_time(text)
     except ValueError as error:
@@ -396,3 +358,143 @@ async def body_of(request: Request, type_: type[Body], *, may_be_empty: bool = F
     except (ValueError, RecursionError) as error:
         raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None
     return found
+
+
+_ONE: Final = f"{API}/cases/{{id}}"
+NOTHING: Final[dict[str, Any]] = {"type": "object", "additionalProperties": False}
+_CHANGE: Final = WRITE | {
+    404: "",
+    409: "Somebody else was first: the problem says who, when, and that nothing was saved.",
+}
+_SEEN: Final = {"If-Match": "The tag that the case was read with; left out, the newest is meant."}
+_WRITTEN: Final = record("text", text=TEXT)
+_UNDO: Final = record("undo", undo={"type": "integer"})
+
+
+def act(verb: str, handle: Handle, summary: str, body: dict[str, Any]) -> Route:
+    """Something that is done with one case."""
+    may_lack = body is NOTHING
+    told = Told(summary, "The case as it is now.", body, _CHANGE, headers=_SEEN, may_lack_body=may_lack)
+    return Route("POST", f"{_ONE}/{verb}", Right.WORK_CASES, handle, told)
+
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        f"{API}/cases",
+        Right.READ_CASES,
+        cases,
+        Told(
+            "The queue: cases that a filter finds, least time left first.",
+            "A part of them, and how many there are.",
+            problems=READ | {400: ""},
+            query={**MEANINGS, **PAGED},
+        ),
+    ),
+    Route(
+        "GET",
+        _ONE,
+        Right.READ_CASES,
+        case,
+        Told(
+            "One case with its alerts, notes, history and files.",
+            "It, and its ETag.",
+            problems=READ | {400: "", 404: ""},
+        ),
+    ),
+    Route(
+        "GET",
+        f"{_ONE}/files/{{file}}",
+        Right.READ_CASES,
+        file,
+        Told(
+            "A file of a case.", "Its bytes.", problems=READ | {400: "", 404: ""}, media_type="application/octet-stream"
+        ),
+    ),
+    act("claim", claim, "Take a case; it stays with who took it until the lock ends.", NOTHING),
+    act("release", release, "Give a case back.", NOTHING),
+    act(
+        "assign", assign, "Give a case to a user by name, or to nobody.", record("to", to={"type": ["string", "null"]})
+    ),
+    act("note", note, "Write something down in a case.", _WRITTEN),
+    Route(
+        "POST",
+        f"{_ONE}/attach",
+        Right.WORK_CASES,
+        attach,
+        Told(
+            "Attach a file to a case: its bytes as they are, of one of the kinds that are allowed.",
+            "What is kept of it.",
+            {"type": "string", "format": "binary"},
+            _CHANGE,
+            query={"name": "The file's name."},
+            required=("name",),
+            body_types=tuple(TYPES),
+        ),
+    ),
+    act(
+        "decide",
+        decide,
+        "Answer a case: it closes at once, and labels of its events are written 8 s later, unless it is undone.",
+        record(
+            "verdict",
+            verdict=VERDICT,
+            event={"type": "string", "description": "Answers only this one of its events, such as payment/p-1."},
+            reason={"type": "string", "description": "The reason of the labels."},
+        ),
+    ),
+    act("escalate", escalate, "Put a case before those who decide what is hard.", _WRITTEN),
+    act("snooze", snooze, "Put a case away until a moment.", record("until", until=TIME)),
+    act("reopen", reopen, "Open a closed case again.", _WRITTEN),
+    act("undo", undo, "Take back what was done a moment ago, by the number it was given.", _UNDO),
+    Route(
+        "POST",
+        f"{API}/cases/claim-next",
+        Right.WORK_CASES,
+        claim_next,
+        Told(
+            "Claim the case with the least time left of those that a filter finds, and that are free or one's own; two "
+            "who ask never get the same.",
+            "It, or null where there is none.",
+            NOTHING,
+            WRITE,
+            query={
+                **MEANINGS,
+                "state": f"{MEANINGS['state'].partition(' Left out')[0]} Of these, open, snoozed and escalated cases "
+                "can be claimed. Left out: open ones.",
+            },
+            may_lack_body=True,
+        ),
+    ),
+    Route(
+        "POST",
+        f"{API}/cases/bulk",
+        Right.WORK_CASES,
+        bulk,
+        Told(
+            "Decide, claim or snooze many cases at once; all that can be done is.",
+            "What came of each, and the number that takes all of it back.",
+            record(
+                "action cases",
+                action={"type": "string", "enum": ["decide", "claim", "snooze"]},
+                cases=list_of(record("id", id={"type": "integer"}, tag=TEXT)),
+                verdict=VERDICT,
+                reason=TEXT,
+                until=TIME,
+            ),
+            WRITE,
+        ),
+    ),
+    Route(
+        "POST",
+        f"{API}/cases/undo",
+        Right.WORK_CASES,
+        undo,
+        Told(
+            "Take back what was done with one or many cases a moment ago.",
+            "The cases as they are now; those that somebody changed meanwhile stay as they are.",
+            _UNDO,
+            _CHANGE,
+        ),
+    ),
+)

@@ -13,6 +13,7 @@ from shroff.events.mapping import LABEL
 from shroff.features.key_texts import stored_text
 from shroff.log.flags import ACCURACY
 from shroff.log.history import Said, said_last
+from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.streams.delivering_rows import Flag, flag_document
 from shroff.streams.log import PENDING, FlagRow
@@ -20,6 +21,8 @@ from shroff.web.api.events import label_shown
 from shroff.web.http.messages import PROBLEM, Json, Request, json_response
 from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
 from shroff.web.http.problems import ProblemError
+from shroff.web.http.routes import API, PAGED, READ, WRITE, Route, Told
+from shroff.web.http.schemas import record
 from shroff.worker.inbox import LABELS, answers_of, labels_request
 
 if TYPE_CHECKING:
@@ -155,3 +158,36 @@ def _said_last(project: Project, row: FlagRow) -> Said | None:
     with project.reading() as log:
         last = said_last(log, row.event, row.seq, ANALYST)
     return None if last is None else msgspec.structs.replace(last, amount=None)
+
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        f"{API}/flags",
+        Right.READ_DECISIONS,
+        flags,
+        Told(
+            "Flags of one key of an entity, the newest first.",
+            "A part of them.",
+            problems=READ | {400: ""},
+            query={"entity": "Such as card.", "key": "Such as c-1.", **PAGED},
+            required=("entity", "key"),
+        ),
+    ),
+    Route(
+        "PATCH",
+        f"{API}/flags/{{id}}",
+        Right.WRITE_LABELS,
+        judge,
+        Told(
+            "Say whether a flag was right. It becomes the label fraud or genuine of its event, by an analyst.",
+            "The flag.",
+            record(
+                "accuracy",
+                accuracy={"type": "string", "enum": ["FALSE_ALARM", "ACCURATE_PREDICTION"]},
+                reason={"type": ["string", "null"]},
+            ),
+            WRITE | {404: ""},
+        ),
+    ),
+)

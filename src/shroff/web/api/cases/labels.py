@@ -26,7 +26,9 @@ from shroff.language.values import DAY_MS
 from shroff.log.history import Waiting, waiting_row
 from shroff.log.later_labels import latest
 from shroff.notices.store import Asked
+from shroff.people.access import Right
 from shroff.web.http.messages import Json, Request, json_response
+from shroff.web.http.routes import API, READ, Route, Told
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -294,3 +296,18 @@ def _conflict(one: Conflict) -> LabelConflict:
             for said in one.labels
         ],
     }
+
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        f"{API}/labels",
+        Right.READ_DECISIONS,
+        labels,
+        Told(
+            "What labels say together: how many came, how fast, contradictions, those that wait, customers' answers.",
+            "Of the log up to `counted_to`.",
+            problems=READ,
+        ),
+    ),
+)

@@ -15,9 +15,10 @@ from shroff.cases.case import Case
 from shroff.errors import NotAllowedError, UsageError
 from shroff.people.audit import Act
 from shroff.web.api.cases import case_documents as documents
-from shroff.web.api.cases.cases import body_of, done, number_of
+from shroff.web.api.cases.cases import act, body_of, done, number_of
 from shroff.web.api.rules.drafts import author_of, authors_of
 from shroff.web.http.messages import Json, Request, json_response
+from shroff.web.http.schemas import TEXT, TIME, record
 
 if TYPE_CHECKING:
     from shroff.app.rules.silence_wishes import Wish
@@ -171,3 +172,25 @@ def silences_of(service: Service, case: Case) -> dict[str, Silence]:
     now_ms, whose = service.cases.now_ms(), (case.entity, case.key)
     found = [one for one in service.project.silences() if (one.entity, one.key) == whose]
     return {one.rule: one for one in found if one.holds(now_ms)}
+
+
+ROUTES: Final = (
+    act(
+        "silence",
+        silence,
+        "Let a rule be silent for whom the case is about, for events before a time; says whether that is in force.",
+        record("rule until text", rule=TEXT, until=TIME, text=TEXT),
+    ),
+    act(
+        "end-silence",
+        end,
+        "Let a rule that is silent for whom the case is about speak again; says whether that is in force.",
+        record("rule", rule=TEXT),
+    ),
+    act(
+        "approve-silence",
+        approve,
+        "Let a rule be silent as somebody else asked for, where a second person approves that; by who signed in.",
+        record("rule etag", rule=TEXT, etag=TEXT),
+    ),
+)

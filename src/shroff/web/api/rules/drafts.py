@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import msgspec
 
-from shroff.app.rules.rule_drafts import Author, Checked, Draft
+from shroff.app.rules.rule_drafts import Author, Draft
 from shroff.app.rules.rule_files import Before
-from shroff.errors import NotAllowedError, Problem
+from shroff.errors import NotAllowedError
 from shroff.events.event import TimeText, time_text
 from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.people.keys import key_of
-from shroff.rules.spoken import spoken
 from shroff.rules.texts import tag_of
-from shroff.web.api.rules.rule_looks import OFF, RuleLook, one_rule, subject_of, teller_of
+from shroff.web.api.rules.draft_checks import DraftCheck
+from shroff.web.api.rules.rule_looks import OFF, RuleLook, one_rule, subject_of
 from shroff.web.http.messages import Headers, Json, Request, json_response
 from shroff.web.http.preconditions import seen, tags_of
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.schemas import Adopted
+from shroff.web.http.routes import API, READ, WRITE, Route, Told
+from shroff.web.http.schemas import TEXT, Adopted, record
 
 if TYPE_CHECKING:
-    from shroff.app.project import Project
     from shroff.app.rules.agreements import Asked
-    from shroff.log.ruletests import TestResult
     from shroff.web.service import Service
 
 BODY_BYTES_MAX: Final = 512 * 1024  # a draft's text as JSON, with its escapes
-SAID_MAX: Final = 100  # mistakes, warnings and tests that are listed; of more there is the number
 WAITS: Final = "a second person approves this here: it waits for somebody else who asks for the same"
-_NEAR: Final = re.compile(r"Did you mean ([A-Za-z0-9_.]+)\?")
-_WORD: Final = re.compile(r"[A-Za-z0-9_.]+")
 
 
 class Text(msgspec.Struct, forbid_unknown_fields=True):
@@ -56,39 +50,6 @@ class ChangeAsked(TypedDict):
     says: str
     by: str
     at: TimeText
-
-
-class DraftMistake(TypedDict):
-    """A mistake or a warning at its place in a text; `instead` is the word that should be there, where it is known."""
-
-    line: int
-    column: int
-    length: int
-    message: str
-    hint: str
-    instead: str | None
-
-
-class TestResultShown(TypedDict):
-    """What one test of a rule came to."""
-
-    name: str
-    events: int
-    passed: bool
-    problem: str | None
-
-
-class DraftCheck(TypedDict):
-    """What was found in a text: mistakes, warnings, tests. `more` counts what is not listed."""
-
-    ok: bool
-    etag: str
-    mistakes: list[DraftMistake]
-    elsewhere: list[str]
-    warnings: list[DraftMistake]
-    says: str | None
-    tests: list[TestResultShown]
-    more: dict[str, int]
 
 
 class RuleDraft(TypedDict):
@@ -370,65 +331,6 @@ def shown(one: Draft) -> RuleDraft:
     }
 
 
-def check_of(project: Project, id_: str, text: str) -> DraftCheck:
-    """What is to be said of a text, checked now; see `RuleDrafts.check_draft` for what that costs."""
-    return checked_document(project.check_draft(id_, text), text)
-
-
-def checked_document(checked: Checked, text: str) -> DraftCheck:
-    """What is to be said of a text; of very many mistakes and tests the first ones, and how many more there are."""
-    lines = text.split("\n")
-    lists: dict[str, Sequence[Any]] = {
-        "mistakes": checked.mistakes,
-        "elsewhere": checked.elsewhere,
-        "warnings": checked.warnings,
-        "tests": checked.tests,
-    }
-    return {
-        "ok": checked.is_ok,
-        "etag": tag_of(text),
-        "mistakes": [mistake(one, lines) for one in checked.mistakes[:SAID_MAX]],
-        "elsewhere": [str(one) for one in checked.elsewhere[:SAID_MAX]],
-        "warnings": [mistake(one, lines) for one in checked.warnings[:SAID_MAX]],
-        "says": _says(checked),
-        "tests": [_test(one) for one in checked.tests[:SAID_MAX]],
-        "more": {name: max(0, len(found) - SAID_MAX) for name, found in lists.items()},
-    }
-
-
-def _says(checked: Checked) -> str | None:
-    if checked.rule is None or checked.definitions is None or checked.mistakes:
-        return None
-    return spoken(checked.rule, teller_of(checked.definitions))
-
-
-def mistake(one: Problem, lines: Sequence[str]) -> DraftMistake:
-    """A mistake at its place in these lines, and what the word there should be, where that is known."""
-    line = lines[one.line - 1] if 0 < one.line <= len(lines) else ""
-    word = _WORD.match(line, max(0, one.column - 1))
-    near = _NEAR.search(one.hint)
-    instead = near[1] if near and word else None
-    if instead and word and "." in word[0] and "." not in instead:  # the field alone is told of `this.amuont`
-        instead = f"{word[0].rpartition('.')[0]}.{instead}"
-    return {
-        "line": one.line,
-        "column": one.column,
-        "length": len(word[0]) if word else max(1, len(line) - one.column + 1),
-        "message": one.message,
-        "hint": one.hint,
-        "instead": instead,
-    }
-
-
-def _test(one: TestResult) -> TestResultShown:
-    return {
-        "name": one.name,
-        "events": one.events,
-        "passed": one.problem is None,
-        "problem": None if one.problem is None else one.problem.message,
-    }
-
-
 def no_draft(id_: str) -> ProblemError:
     """The problem of a draft that is not there."""
     return ProblemError(404, "no-draft", "There is no such draft", f"nobody has a draft of {id_!r}")
@@ -444,3 +346,107 @@ def body_of(raw: bytes, type_: type[Any]) -> Any:
         return msgspec.json.decode(raw, type=type_)
     except (ValueError, RecursionError) as error:
         raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None
+
+
+def _draft(method: str, path: str, handle: Any, told: Told, right: Right = Right.EDIT_RULES) -> Route:
+    return Route(method, f"{API}/rules/{{rule}}/draft{path}", right, handle, told)
+
+
+_TEXT: Final = record("text", text=TEXT)
+
+_MATCH: Final = {"If-Match": "The ETag of what was read.", "If-None-Match": "*: the draft is new."}
+
+_WHICH: Final = {
+    "type": "object",
+    "required": ["etag"],
+    "additionalProperties": False,
+    "properties": {"etag": TEXT, "file": TEXT},
+}
+
+_STEP: Final = WRITE | {
+    404: "",
+    403: "A second person has to approve it, or who asks wrote some of it.",
+    412: "The draft was changed meanwhile.",
+    422: "It has mistakes: each with its line and column.",
+}
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        f"{API}/drafts",
+        Right.READ_DEFINITIONS,
+        drafts,
+        Told("All drafts of rules.", "Without their texts.", problems=READ | {404: ""}),
+    ),
+    _draft(
+        "GET",
+        "",
+        draft,
+        Told("One draft, with its text.", "It, and its ETag.", problems=READ | {404: ""}),
+        Right.READ_DEFINITIONS,
+    ),
+    _draft(
+        "PUT",
+        "",
+        put_draft,
+        Told(
+            "Keep a text as the draft of a rule, mistakes and all. Nothing comes into force.",
+            "It, its ETag, and what is to be said of it.",
+            _TEXT,
+            WRITE | {412: "It was changed meanwhile.", 428: "If-Match is missing."},
+            headers=_MATCH,
+        ),
+    ),
+    _draft(
+        "DELETE",
+        "",
+        delete_draft,
+        Told(
+            "Throw a draft away, and its trial.",
+            "Which it was.",
+            problems=READ | {400: "", 404: "", 412: "It was changed meanwhile.", 422: "", 428: "If-Match is missing."},
+            headers={"If-Match": "The ETag of what was read."},
+        ),
+    ),
+    _draft(
+        "POST",
+        "/check",
+        check,
+        Told(
+            "What is to be said of a text that nobody kept yet: mistakes with their places, tests, and it in words.",
+            "`ok` says whether it could come into force.",
+            _TEXT,
+            WRITE,
+        ),
+        Right.READ_DEFINITIONS,
+    ),
+    _draft(
+        "POST",
+        "/shadow",
+        post_shadow,
+        Told(
+            "Put a draft in shadow: a new rule as it is, a change of one as a trial under an id of its own.",
+            "In which file it stands, and whether the log has it in force by now.",
+            _WHICH,
+            _STEP,
+        ),
+    ),
+    _draft(
+        "POST",
+        "/approve",
+        post_approve,
+        Told("Approve a draft that others wrote.", "The draft.", _WHICH, _STEP),
+        Right.APPROVE_RULES,
+    ),
+    _draft(
+        "POST",
+        "/activate",
+        post_activate,
+        Told(
+            "Put a draft in force, in the place of the rule and of its trial.",
+            "In which file it stands, and whether the log has it in force by now.",
+            _WHICH,
+            _STEP,
+        ),
+    ),
+)

@@ -10,6 +10,7 @@ import msgspec
 
 from shroff.app.rules.silence_wishes import THE_WAY
 from shroff.errors import NotAllowedError
+from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.project.lists import ADDED, CHANGED, REMOVED, Edited, Entry, ListSummary
 from shroff.rules.silences import rule_of
@@ -17,7 +18,8 @@ from shroff.web.api.rules import list_csv
 from shroff.web.api.rules.drafts import WAITS, ChangeAsked, agreed, asked_document
 from shroff.web.http.messages import Json, Request, json_response
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.schemas import Adopted
+from shroff.web.http.routes import API, READ, WRITE, Route, Told
+from shroff.web.http.schemas import TEXT, Adopted, record
 
 if TYPE_CHECKING:
     from shroff.web.service import Service
@@ -231,3 +233,71 @@ def _body(raw: bytes, type_: type[Any]) -> Any:
         return msgspec.json.decode(raw, type=type_)
     except (ValueError, RecursionError) as error:
         raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None
+
+
+_SECOND: Final = "A second person approves silences here."
+_WRITTEN: Final = WRITE | {404: "", 409: _SECOND, 422: "The body, or the list as it would be, has mistakes."}
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        f"{API}/lists",
+        Right.READ_DEFINITIONS,
+        all_lists,
+        Told("The lists that rules and features read.", "Each with what reads it.", problems={500: ""}),
+    ),
+    Route(
+        "GET",
+        f"{API}/lists/{{list}}",
+        Right.READ_DEFINITIONS,
+        one_list,
+        Told("The entries of a list.", "In the order of its file.", problems={404: "", 500: ""}),
+    ),
+    Route(
+        "PUT",
+        f"{API}/lists/{{list}}",
+        Right.EDIT_LISTS,
+        put_sheet,
+        Told(
+            "Many entries of a list as CSV, in place of those of the same value; `is_whole` for all there are to be.",
+            "How many were added, changed and removed, and whether the log has it in force by now.",
+            record("csv", csv={"type": "string"}, is_whole={"type": "boolean"}),
+            _WRITTEN,
+        ),
+    ),
+    Route(
+        "POST",
+        f"{API}/lists/{{list}}/entries",
+        Right.EDIT_LISTS,
+        put_entry,
+        Told(
+            "An entry of a list, in place of the one of its value. Who added it is who asks.",
+            "How many were added and changed, and whether the log has it in force by now.",
+            record("value", value=TEXT, note=TEXT, expires_at=TEXT),
+            _WRITTEN,
+        ),
+    ),
+    Route(
+        "POST",
+        f"{API}/lists/{{list}}/approve",
+        Right.EDIT_LISTS,
+        approve,
+        Told(
+            "Approve, as a second person, a change of a list that somebody else asked for.",
+            "How many were added, changed and removed, and whether the log has it in force by now.",
+            record("etag", etag=TEXT),
+            _WRITTEN | {403: "Who asked for it, or a key.", 404: "Nobody asks for it."},
+        ),
+    ),
+    Route(
+        "DELETE",
+        f"{API}/lists/{{list}}/entries/{{value}}",
+        Right.EDIT_LISTS,
+        remove_entry,
+        Told(
+            "Take a value out of a list.",
+            "How many were removed, and whether the log has it in force by now.",
+            problems=READ | {400: "The value is not in the list.", 404: "", 409: _SECOND, 422: ""},
+        ),
+    ),
+)

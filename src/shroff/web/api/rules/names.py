@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from shroff.language.aggregation import AGGREGATES
 from shroff.language.functions import FUNCTIONS
+from shroff.people.access import Right
 from shroff.rules.keys import EFFECTS, RULE
 from shroff.web.api.rules.rule_looks import teller_of
 from shroff.web.http.messages import Json, Request, json_response
+from shroff.web.http.routes import API, READ, Route, Told
 
 if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
@@ -69,3 +71,18 @@ def _names(definitions: Definitions) -> Iterator[Name]:
 
 def _one(name: str, kind: str, says: str) -> Name:
     return {"name": name, "type": kind, "says": says}
+
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        f"{API}/names",
+        Right.READ_DEFINITIONS,
+        names,
+        Told(
+            "What an expression of a rule may name: features, fields, functions, lists and tables, with their types.",
+            "Each with what it means.",
+            problems=READ,
+        ),
+    ),
+)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Final, TypedDict
 
 import msgspec
 
 from shroff.events.event import TimeText, time_text
 from shroff.explain.hit_records import HitEvent, RuleRecord
 from shroff.language.values import show_decimal
+from shroff.people.access import Right
 from shroff.web.api.rules.drafts import AdoptedFile, ChangeAsked, asked_document, body_of, put_back
 from shroff.web.api.rules.rule_looks import RuleLook, all_rules, one_rule, subject_of, who_changed
 from shroff.web.http.messages import Json, Request, json_response
 from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
+from shroff.web.http.routes import API, PAGED, READ, WRITE, Route, Told
+from shroff.web.http.schemas import TEXT
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -213,3 +216,67 @@ def _hit(one: HitEvent, rule: str, service: Service) -> RuleHit:
         "verdict": one.verdict or None,
         "immature": service.rule_looks.records.is_immature(one, definitions),
     }
+
+
+_BACK: Final = {
+    "type": "object",
+    "required": ["seq", "reason"],
+    "additionalProperties": False,
+    "properties": {"seq": {"type": "integer", "minimum": 0}, "reason": TEXT},
+}
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        f"{API}/records",
+        Right.READ_DEFINITIONS,
+        records,
+        Told(
+            "Every rule with its state, and what it did in the newest part of the log.",
+            "Those that were taken out stand last.",
+            problems=READ,
+        ),
+    ),
+    Route(
+        "GET",
+        f"{API}/rules/{{rule}}/record",
+        Right.READ_DEFINITIONS,
+        record,
+        Told("One rule, read back in words, and what it did.", "It.", problems=READ | {404: ""}),
+    ),
+    Route(
+        "GET",
+        f"{API}/rules/{{rule}}/hits",
+        Right.READ_DECISIONS,
+        hits,
+        Told(
+            "The newest events at which a rule hit, and what was found out about them.",
+            "A part of them.",
+            problems=READ | {400: "", 404: ""},
+            query=PAGED,
+        ),
+    ),
+    Route(
+        "GET",
+        f"{API}/rules/{{rule}}/history",
+        Right.READ_DEFINITIONS,
+        history,
+        Told(
+            "What a rule said at each time, and who put it in force.",
+            "Newest first; the text is null where the rule was taken out.",
+            problems=READ | {404: ""},
+        ),
+    ),
+    Route(
+        "POST",
+        f"{API}/rules/{{rule}}/back",
+        Right.EDIT_RULES,
+        back,
+        Told(
+            "Put a rule back to what it said from a place of the log on; 0 takes it out.",
+            "In which file it stands, and whether the log has it in force by now.",
+            _BACK,
+            WRITE | {404: "", 409: "It is taken out already.", 422: "It does not fit the project now, or no reason."},
+        ),
+    ),
+)

@@ -15,6 +15,7 @@ import msgspec
 from shroff.app.models.promoting import NoChampionError
 from shroff.app.models.trainings import Applied
 from shroff.errors import UsageError
+from shroff.people.access import Right
 from shroff.people.audit import Row
 from shroff.people.store import PeopleStore
 from shroff.people.store import Wanted as Acts
@@ -23,7 +24,8 @@ from shroff.web.api.models import checked_reason
 from shroff.web.http.messages import Headers, Json, Request, json_response
 from shroff.web.http.preconditions import seen
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.schemas import Adopted
+from shroff.web.http.routes import API, WRITE, Route, Told
+from shroff.web.http.schemas import TEXT, Adopted, record
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -193,3 +195,43 @@ def _unreadable(words: str) -> ProblemError:
 
 def _tag(tag: str) -> Headers:
     return ((b"etag", f'"{tag}"'.encode()),)
+
+
+_CUT: Final = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        f"{API}/thresholds",
+        Right.READ_DEFINITIONS,
+        thresholds,
+        Told(
+            "Cut-offs of the score that cost least, as `shroff thresholds` gives them; by other costs, too.",
+            "What they cost, and the curve. The ETag is that of policy.yaml.",
+            problems={400: "There is no model, or no costs, to weigh by.", 404: "", 500: "", 503: ""},
+            query={
+                "event": "The event type, where models of several are in force.",
+                "model": "A model that is not in force.",
+                "missed": "Of what policy.yaml says that a missed fraud costs, so many per cent.",
+                "false_decline": "What a false decline costs.",
+                "review": "What a review costs.",
+                "reviews_a_day": "How many reviews a day people have time for.",
+                "review_at": "A cut-off to try: from here on a score is reviewed.",
+                "decline_at": "The same: declined.",
+            },
+        ),
+    ),
+    Route(
+        "PUT",
+        f"{API}/thresholds/{{event}}",
+        Right.SET_THRESHOLDS,
+        put_thresholds,
+        Told(
+            "Other cut-offs of the score of an event type, written into policy.yaml; with a reason, which is recorded.",
+            "Whether the log has them in force by now.",
+            record("reason", reason=TEXT, review_at=_CUT, decline_at=_CUT),
+            WRITE | {404: "", 412: "policy.yaml was changed meanwhile.", 428: "If-Match is missing."},
+            headers={"If-Match": "The ETag of what was read."},
+        ),
+    ),
+)

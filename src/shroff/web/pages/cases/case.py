@@ -19,7 +19,7 @@ from shroff.rules.wording import sentence
 from shroff.web.api.cases.cases import number_of, tried
 from shroff.web.api.cases.silencing import WAITS, approve_for, end_for, silence_for, silences_of, wishes_of
 from shroff.web.http.messages import Request, Response
-from shroff.web.http.routes import API
+from shroff.web.http.routes import API, Route
 from shroff.web.pages.cases.casework import Opened, Where, opened, toast, where_from, where_of
 from shroff.web.pages.rendering import page, see_other
 
@@ -230,3 +230,24 @@ def _duration(text: str) -> int:
         return parse_duration(text)
     except ValueError as error:
         raise UsageError(f"for: {error}.") from None
+
+
+ROUTES: Final = (
+    Route("GET", "/cases/{id}", Right.READ_CASES, show, is_page=True),
+    *(
+        Route("POST", f"/cases/{{id}}/{verb}", Right.WORK_CASES, handle, is_page=True)
+        for verb, handle in (
+            ("claim", claim),
+            ("release", release),
+            ("assign", assign),
+            ("decide", decide),
+            ("snooze", snooze),
+            ("escalate", escalate),
+            ("reopen", reopen),
+            ("note", note),
+            ("silence", silence),
+            ("end-silence", end_silence),
+            ("approve-silence", approve_silence),
+        )
+    ),
+)

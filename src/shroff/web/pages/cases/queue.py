@@ -18,6 +18,7 @@ from shroff.web.api.cases.cases import done, number_of
 from shroff.web.http.messages import Request, Response
 from shroff.web.http.paging import cursor_of, next_of
 from shroff.web.http.problems import ProblemError
+from shroff.web.http.routes import Route
 from shroff.web.http.streaming import Stream, told, updates
 from shroff.web.pages.cases.casework import (
     Line,
@@ -223,3 +224,15 @@ async def drop_view(service: Service, request: Request) -> Response:
     form = await request.form()
     await done(service, reading.remove_view, service.cases, request.who, form.get("name", ""))
     return see_other("/queue")
+
+
+ROUTES: Final = (
+    Route("GET", "/queue", Right.READ_CASES, show, is_page=True),
+    Route("GET", "/queue/stream", Right.READ_CASES, stream, is_page=True),
+    Route("GET", "/queue/peek/{id}", Right.READ_CASES, peek, is_page=True),
+    Route("POST", "/queue/claim-next", Right.WORK_CASES, claim_next, is_page=True),
+    Route("POST", "/queue/bulk", Right.WORK_CASES, bulk, is_page=True),
+    Route("POST", "/queue/undo", Right.WORK_CASES, undo, is_page=True),
+    Route("POST", "/queue/views", Right.READ_CASES, keep_view, is_page=True),
+    Route("POST", "/queue/views/drop", Right.READ_CASES, drop_view, is_page=True),
+)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from shroff.errors import DefinitionError
 from shroff.people.access import Right
 from shroff.web.api.rules.changes import applied, meant, tag_of, why_refused
 from shroff.web.http.messages import Request, Response
+from shroff.web.http.routes import Route
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.rules.diffs import diff
 
@@ -41,3 +42,9 @@ async def apply(service: Service, request: Request) -> Response:
     found = await meant(service, (await request.form()).get("etag", ""))
     why_not = await applied(service, request.who, found)
     return await show(service, request, why_not) if why_not else see_other("/changes")
+
+
+ROUTES: Final = (
+    Route("GET", "/changes", Right.READ_DEFINITIONS, show, is_page=True),
+    Route("POST", "/changes", Right.EDIT_RULES, apply, is_page=True),
+)

@@ -27,6 +27,7 @@ from shroff.web.api.rules.drafts import (
 from shroff.web.api.rules.rule_looks import RuleLook, one_rule
 from shroff.web.http.messages import Request, Response
 from shroff.web.http.problems import ProblemError
+from shroff.web.http.routes import Route
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.rules.diffs import DiffLine, diff
 from shroff.web.pages.rules.table import common, rule_path
@@ -297,3 +298,13 @@ def _steps(
         found.append(Step("Approval by a second person", DONE_STEP if approved else TODO))
     found.append(Step("Active", TODO))
     return found
+
+
+ROUTES: Final = (
+    Route("GET", "/rules/{rule}/draft", Right.READ_DEFINITIONS, show, is_page=True),
+    Route("POST", "/rules/{rule}/draft", Right.EDIT_RULES, keep, is_page=True),
+    Route("POST", "/rules/{rule}/draft/drop", Right.EDIT_RULES, discard, is_page=True),
+    Route("POST", "/rules/{rule}/draft/shadow", Right.EDIT_RULES, to_shadow, is_page=True),
+    Route("POST", "/rules/{rule}/draft/approve", Right.APPROVE_RULES, to_approved, is_page=True),
+    Route("POST", "/rules/{rule}/draft/activate", Right.EDIT_RULES, to_active, is_page=True),
+)

@@ -20,6 +20,7 @@ from shroff.web.api.rules import list_csv
 from shroff.web.api.rules.drafts import WAITS
 from shroff.web.api.rules.lists import approve_for, change, known, make
 from shroff.web.http.messages import Request, Response
+from shroff.web.http.routes import Route
 from shroff.web.pages.decision import entity_path
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.words import count, sentence
@@ -277,3 +278,15 @@ def _entity_of(definitions: Definitions, name: str) -> str:
     """The entity whose keys a list holds; empty where it is none or several."""
     found = [entity for entity in definitions.events.entities if name in lists_of(definitions, entity)]
     return found[0] if len(found) == 1 else ""
+
+
+ROUTES: Final = (
+    Route("GET", "/lists", Right.READ_DEFINITIONS, show, is_page=True),
+    Route("POST", "/lists/{list}/approve", Right.EDIT_LISTS, approve, is_page=True),
+    Route("POST", "/lists", Right.EDIT_LISTS, make_list, is_page=True),
+    Route("GET", "/lists/{list}", Right.READ_DEFINITIONS, show_one, is_page=True),
+    Route("POST", "/lists/{list}", Right.EDIT_LISTS, add, is_page=True),
+    Route("POST", "/lists/{list}/out", Right.EDIT_LISTS, take_out, is_page=True),
+    Route("GET", "/lists/{list}/csv", Right.READ_DEFINITIONS, download, is_page=True),
+    Route("POST", "/lists/{list}/csv", Right.EDIT_LISTS, upload, is_page=True),
+)

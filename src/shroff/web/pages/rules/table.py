@@ -20,6 +20,7 @@ from shroff.web.api.rules.rule_looks import OFF, STATES, RuleLook, all_rules, on
 from shroff.web.http.messages import Request, Response
 from shroff.web.http.paging import cursor_of, next_of, parted
 from shroff.web.http.problems import ProblemError
+from shroff.web.http.routes import Route
 from shroff.web.pages.charts.bars import Bars, bars_of
 from shroff.web.pages.decision import decision_path, entity_path
 from shroff.web.pages.rendering import page, see_other
@@ -200,3 +201,12 @@ def _earlier(service: Service, look: RuleLook) -> list[Earlier]:
             )
         )
     return found
+
+
+ROUTES: Final = (
+    Route("GET", "/rules", Right.READ_DEFINITIONS, show, is_page=True),
+    Route("POST", "/rules", Right.EDIT_RULES, begin, is_page=True),
+    Route("GET", "/rules/{rule}", Right.READ_DEFINITIONS, one, is_page=True),
+    Route("GET", "/rules/{rule}/hits", Right.READ_DECISIONS, hits, is_page=True),
+    Route("POST", "/rules/{rule}/back", Right.EDIT_RULES, back, is_page=True),
+)

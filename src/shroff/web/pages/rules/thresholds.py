@@ -16,6 +16,7 @@ from shroff.people.access import Right
 from shroff.training.measured import money_text
 from shroff.web.api.rules.thresholds import Look, ids_of, put
 from shroff.web.http.messages import Request, Response
+from shroff.web.http.routes import Route
 from shroff.web.pages.charts.plots import Axis, Plot, plot_of
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.words import money, sentence
@@ -355,3 +356,9 @@ def _marks(low: float, high: float) -> list[float]:
     scales = (1,) if high > 100 * max(low, LEAST_SCORE) else _SCALES
     round_ones = [float(f"{one}e{ten}") for ten in tens for one in scales]
     return [low, *(one for one in round_ones if _along(low) + room < _along(one) < _along(high) - room), high]
+
+
+ROUTES: Final = (
+    Route("GET", PATH, Right.READ_DEFINITIONS, show, is_page=True),
+    Route("POST", PATH, Right.SET_THRESHOLDS, apply, is_page=True),
+)

@@ -1,0 +1,103 @@
+"""Views of the queue, and how the day goes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from shroff.cases import reading
+from shroff.people.access import Right
+from shroff.web.api.cases import case_documents as documents
+from shroff.web.api.cases.cases import body_of, done, time_of
+from shroff.web.http.messages import Json, Request, json_response
+from shroff.web.http.routes import API, READ, WRITE, Route, Told
+from shroff.web.http.schemas import TEXT, record
+
+if TYPE_CHECKING:
+    from shroff.web.service import Service
+
+
+class Kept(msgspec.Struct, forbid_unknown_fields=True):
+    """A filter that is kept."""
+
+    query: str
+    shared: bool = False
+
+
+async def views(service: Service, request: Request) -> Json[documents.CaseViews]:
+    """Views with their counts."""
+    found = await service.in_thread(reading.views, service.cases, request.who)
+    return json_response({"views": [documents.view(one) for one in found]})
+
+
+async def put_view(service: Service, request: Request) -> Json[documents.CaseView]:
+    """Keep a filter under a name of one's own."""
+    given = await body_of(request, Kept)
+
+    def run() -> reading.Counted:
+        desk = service.cases
+        kept = reading.put_view(desk, request.who, request.params["name"], given.query, is_shared=given.shared)
+        return next(one for one in reading.views(desk, request.who) if one.view == kept)
+
+    return json_response(documents.view(await done(service, run)))
+
+
+async def remove_view(service: Service, request: Request) -> Json[documents.RemovedView]:
+    """Let go of a view of one's own."""
+    await done(service, reading.remove_view, service.cases, request.who, request.params["name"])
+    return json_response({"removed": request.params["name"]})
+
+
+async def capacity(service: Service, request: Request) -> Json[documents.Capacity]:
+    """How the day goes, since midnight UTC or the time in `since`."""
+    text = request.query.get("since", "")
+    since_ms = time_of(text, "since") if text else None
+    found = await service.in_thread(reading.capacity, service.cases, request.who, since_ms)
+    return json_response(documents.capacity(service.cases, found))
+
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        f"{API}/views",
+        Right.READ_CASES,
+        views,
+        Told(
+            "Filters that are kept: those that everybody has, one's own, and those that others share.",
+            "Each with how many cases it finds now.",
+            problems=READ,
+        ),
+    ),
+    Route(
+        "PUT",
+        f"{API}/views/{{name}}",
+        Right.READ_CASES,
+        put_view,
+        Told(
+            "Keep a filter under a name of one's own, new or changed.",
+            "It, with its count.",
+            record("query", query=TEXT, shared={"type": "boolean"}),
+            WRITE,
+        ),
+    ),
+    Route(
+        "DELETE",
+        f"{API}/views/{{name}}",
+        Right.READ_CASES,
+        remove_view,
+        Told("Let go of a view of one's own.", "Its name.", problems=READ | {400: "", 404: ""}),
+    ),
+    Route(
+        "GET",
+        f"{API}/capacity",
+        Right.READ_CASES,
+        capacity,
+        Told(
+            "How the day goes: what people can look at, what was done, when the queue is clear, second looks.",
+            "By the clock of the service.",
+            problems={400: "", 422: "The query cannot be read.", 500: "", 503: ""},
+            query={"since": "When the day began; midnight UTC where it is left out."},
+        ),
+    ),
+)

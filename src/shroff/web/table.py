@@ -1,0 +1,33 @@
+"""Every route of the service: the `ROUTES` of all modules of `web.api` and `web.pages`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import import_module
+from pkgutil import walk_packages
+from types import ModuleType
+from typing import TYPE_CHECKING, Final
+
+from shroff.web import api, pages
+from shroff.web.api.calls import call_routes
+from shroff.web.http import openapi, static
+from shroff.web.http.routes import Route, Table
+
+if TYPE_CHECKING:
+    from shroff.project.definitions import Definitions
+
+
+def gathered(package: ModuleType) -> Iterator[Route]:
+    """The routes of all modules of a package, by the names of the modules."""
+    for name in sorted(one.name for one in walk_packages(package.__path__, f"{package.__name__}.")):
+        yield from getattr(import_module(name), "ROUTES", ())
+
+
+ROUTES: Final = (*openapi.ROUTES, *gathered(api))
+PAGES: Final = (*static.ROUTES, *gathered(pages))
+
+
+def table(definitions: Definitions | None = None) -> Table:
+    """The table of all routes, with those of the calls that a project declares."""
+    calls = () if definitions is None else call_routes(definitions)
+    return Table([*ROUTES, *PAGES, *calls])
