@@ -21,7 +21,9 @@ INTRODUCTION = (
     "Programs send `Authorization: Bearer KEY`, a key of `shroff keys create`; people sign in, and what their pages "
     "change carries the page's token in `X-CSRF-Token`. Without either only what lies below\n"
     "{open} answers. All else is 401 or 403 before anything more of a request is looked at.\n"
-    "Errors are problem documents (RFC 9457), `application/problem+json`, with a stable `type`.\n"
+    "Errors are problem documents (RFC 9457), `application/problem+json`, with a stable `type`. All routes that take a "
+    "right may answer 401, 403, 500 and 503; all with a body 400, 408 (the body came too slowly), 413 (it is too long) "
+    "and 422 (it cannot be read). Below stands what means more.\n"
 )
 LIMITS = "\nWhat one client may ask for, and what it gets beyond that: [limits](limits.md).\n"
 
@@ -56,7 +58,7 @@ def _route(route: Route) -> str:
         lines.append("\n" + markdown_table(("name", "in", "meaning"), given))
     if told.body is not None:
         many = ", or a list of them, or JSON lines (`application/x-ndjson`)" if told.is_many else ""
-        lines.append(f"\nBody: {_named(told.body)}{many}.\n")
+        lines.append(f"\nBody: {_named(schema_of(told.body))}{many}.\n")
     answers = {200: f"{told.meaning} {'' if route.answer is None else _named(schema_of(route.answer))}".strip()}
     answers |= {status: f"{words} {_named(schema_of(type_))}" for status, (words, type_) in told.others.items()}
     answers |= {status: words for status, words in told.problems.items() if words}

@@ -443,7 +443,8 @@ def untyped(schema: object, at: str = "") -> list[str]:
     if not isinstance(schema, dict):
         return []
     is_typed = schema.keys() - {"title", "type"} if schema.get("type") == "object" else schema.keys() - {"title"}
-    return [*([] if is_typed else [at]), *(found for name in schema for found in untyped(schema[name], f"{at}/{name}"))]
+    inner = {name: one for name, one in schema.items() if name != "default" and (name, one) != ("properties", {})}
+    return [*([] if is_typed else [at]), *(found for name in inner for found in untyped(inner[name], f"{at}/{name}"))]
 
 
 def test_a_module_brings_its_routes_by_being_there(tmp_path, monkeypatch):

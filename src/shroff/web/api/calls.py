@@ -31,15 +31,10 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 PROBLEMS: Final = {
-    400: "",
-    408: "The body came too slowly.",
     409: "The id is taken by an event with other content.",
-    413: "The body is too long.",
     415: "The body is no JSON.",
     422: "The body is refused, with the path of each mistake in it.",
     429: "",
-    500: "",
-    503: "",
 }
 _JSON_TYPES: Final[Mapping[str, Sequence[str]]] = {
     "integer": ("integer", "string"),

@@ -13,7 +13,7 @@ from shroff.web.api.cases.flags import document, known_key, verdicts
 from shroff.web.http.messages import Json, Request, json_response
 from shroff.web.http.paging import cursor_of, limit_of, next_of
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, PAGED, READ, Route, Told
+from shroff.web.http.routes import API, PAGED, Route, Told
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -132,7 +132,7 @@ ROUTES: Final = (
         Told(
             "One key of an entity: events, features as of the last decision, flags, and whom it shares something with.",
             "Of the newest million places of the log; `next` goes on before them.",
-            problems=READ | {400: "", 404: ""},
+            problems={400: "", 404: ""},
             query=PAGED,
         ),
     ),

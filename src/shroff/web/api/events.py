@@ -20,8 +20,8 @@ from shroff.web.api import standing_in
 from shroff.web.http.messages import JSON, LINES, PROBLEM, Request, Response
 from shroff.web.http.openapi import EVENT
 from shroff.web.http.problems import Problem, ProblemError, at_paths
-from shroff.web.http.routes import API, WRITE, Route, Told
-from shroff.web.http.schemas import Decision, Undecided, ref
+from shroff.web.http.routes import API, Route, Told
+from shroff.web.http.schemas import Decision, Label, Undecided
 from shroff.worker.answers import CONFLICT, UNPROCESSABLE, problem_of
 from shroff.worker.errands import AT_ONCE_MAX
 from shroff.worker.inbox import LABELS, ROWS_MAX, answers_of, labels_request
@@ -315,7 +315,7 @@ async def _explained(service: Service, response: Response) -> Response:
     return Response(await service.in_thread(standing_in.told, service, event, id_, found.json()))
 
 
-_SENT: Final = WRITE | {
+_SENT: Final = {
     413: "The body is too long, or holds too many.",
     415: "The body is neither JSON nor JSON lines.",
     422: "The event is refused, with the path of each mistake.",
@@ -363,7 +363,7 @@ ROUTES: Final = (
         Told(
             "What was found out about events: one label, a list, or JSON lines.",
             "What became of it; of several, for each place.",
-            ref("Label"),
+            Label,
             _SENT | {422: "The label is refused, with the path of each mistake."},
             headers={
                 "Shroff-Known-At": "sent: nobody said when it became known, and known_at is when it was sent. It is "

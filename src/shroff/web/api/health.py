@@ -18,11 +18,9 @@ from shroff.monitoring.drift_record import DriftLook, DriftRecord, read_record
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
 from shroff.streams.log import Refused
-from shroff.web.http.messages import Json, Request, json_response
+from shroff.web.http.messages import Json, Request, decoded, json_response
 from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
-from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, PAGED, READ, WRITE, Route, Told
-from shroff.web.http.schemas import list_of, record
+from shroff.web.http.routes import API, PAGED, Route, Told
 from shroff.worker.inbox import DROP, RETRY, drop_request, dropped_of, retried_of, retry_request
 from shroff.worker.outbox import SinkState
 from shroff.worker.retrying import Retried, known_numbers
@@ -218,7 +216,7 @@ async def health(service: Service, request: Request) -> Json[Health]:
 # ---- quarantine
 
 
-class Numbers(msgspec.Struct, forbid_unknown_fields=True):
+class QuarantineNumbers(msgspec.Struct, forbid_unknown_fields=True):
     """Entries by their numbers."""
 
     numbers: list[int]
@@ -301,14 +299,10 @@ def _check(project: Project, numbers: Sequence[int]) -> None:
 
 
 async def _numbers(request: Request) -> list[int]:
-    try:
-        return msgspec.json.decode(await request.body(BODY_BYTES_MAX), type=Numbers).numbers
-    except (ValueError, RecursionError) as error:
-        raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None
+    return decoded(await request.body(BODY_BYTES_MAX), QuarantineNumbers).numbers
 
 
-_NUMBERS: Final = record("numbers", numbers=list_of({"type": "integer"}))
-_MENDED: Final = WRITE | {400: "One of them is not there."}
+_MENDED: Final = {400: "One of them is not there."}
 
 ROUTES: Final = (
     Route(
@@ -319,7 +313,6 @@ ROUTES: Final = (
         Told(
             "What `shroff doctor` says of this project, at most a minute old; its sinks; what has drifted.",
             "Each finding with what to do.",
-            problems=READ,
         ),
     ),
     Route(
@@ -330,7 +323,7 @@ ROUTES: Final = (
         Told(
             "Input that was refused, the newest first.",
             "Each with its reason, and its bytes unless they may hold what is personal.",
-            problems=READ | {400: ""},
+            problems={400: ""},
             query=PAGED,
         ),
     ),
@@ -339,13 +332,18 @@ ROUTES: Final = (
         f"{API}/quarantine/retry",
         Right.MEND_INPUT,
         retry,
-        Told("Bring entries of quarantine back in, as the project is now.", "What became of each.", _NUMBERS, _MENDED),
+        Told(
+            "Bring entries of quarantine back in, as the project is now.",
+            "What became of each.",
+            QuarantineNumbers,
+            _MENDED,
+        ),
     ),
     Route(
         "POST",
         f"{API}/quarantine/drop",
         Right.MEND_INPUT,
         drop,
-        Told("Remove entries of quarantine for ever.", "How many there were.", _NUMBERS, _MENDED),
+        Told("Remove entries of quarantine for ever.", "How many there were.", QuarantineNumbers, _MENDED),
     ),
 )

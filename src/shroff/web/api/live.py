@@ -18,7 +18,7 @@ from shroff.people.access import Right
 from shroff.streams.log import Counts
 from shroff.web.http.messages import Json, Request, json_response
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, READ, Route, Told
+from shroff.web.http.routes import API, Route, Told
 from shroff.worker.serving.counts import Latencies, Work
 
 if TYPE_CHECKING:
@@ -304,7 +304,7 @@ ROUTES: Final = (
         Told(
             "What was taken and decided in a period up to the newest event, how quickly, and what waits.",
             "Its figures, as the screen Live shows them.",
-            problems=READ | {400: ""},
+            problems={400: ""},
             query={"period": "1h, 24h or 7d; 24h where it is left out."},
         ),
     ),

@@ -13,10 +13,9 @@ from shroff.models.in_force import Promotion
 from shroff.models.registry import GateResult
 from shroff.people.access import Right
 from shroff.people.audit import Act
-from shroff.web.http.messages import Json, Request, json_response
+from shroff.web.http.messages import Json, Request, decoded, json_response
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, READ, WRITE, Route, Told
-from shroff.web.http.schemas import TEXT, list_of, record
+from shroff.web.http.routes import API, Route, Told
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -26,7 +25,7 @@ BODY_BYTES_MAX: Final = 64 * 1024
 REASON_MAX: Final = 1_000
 
 
-class Wish(msgspec.Struct, forbid_unknown_fields=True):
+class ModelChange(msgspec.Struct, forbid_unknown_fields=True):
     """What is wanted of a model: `promote`, `shadow`, `unshadow` or `rollback`, and why.
 
     `waive` names gates that failed, each by metric and limit.
@@ -71,10 +70,7 @@ async def one_model(service: Service, request: Request) -> Json[Model]:
 
 async def change_model(service: Service, request: Request) -> Json[Deployment]:
     """Another role for a model."""
-    try:
-        given = msgspec.json.decode(await request.body(BODY_BYTES_MAX), type=Wish)
-    except (ValueError, RecursionError) as error:
-        raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None
+    given = decoded(await request.body(BODY_BYTES_MAX), ModelChange)
     found = await changed(service, request, given)
     return json_response(found, 409 if found.failed else 200)
 
@@ -94,7 +90,7 @@ def checked_reason(text: str) -> str:
     return reason
 
 
-async def changed(service: Service, request: Request, given: Wish) -> Deployment:
+async def changed(service: Service, request: Request, given: ModelChange) -> Deployment:
     """Do it as who asks, with the reason in the record. Raises: UsageError where it cannot be done."""
     reason, id_ = checked_reason(given.reason), request.params["id"]
     found = await service.in_thread(shown, service.project, id_)
@@ -129,7 +125,7 @@ ROUTES: Final = (
         Told(
             "One model: its gates, what was measured, its promotions, its manifest.",
             "Everything that is known of it.",
-            problems=READ | {404: ""},
+            problems={404: ""},
         ),
     ),
     Route(
@@ -140,8 +136,8 @@ ROUTES: Final = (
         Told(
             "Promote a model, go back from it, put it in shadow or take it out; with a reason, which is recorded.",
             "What became of it, and whether the log has it in force by now.",
-            record("do reason", do=TEXT, reason=TEXT, waive=list_of(TEXT)),
-            WRITE | {404: ""},
+            ModelChange,
+            {404: ""},
             others={409: ("It failed gates that nobody waives: the answer names them.", Deployment)},
         ),
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING, Annotated, Any, Final, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Annotated, Final, NotRequired, TypedDict
 
 import msgspec
 
@@ -13,11 +13,10 @@ from shroff.notices.store import OPEN, REFUSED, SENT, STATES, UNKNOWN, Letter, Q
 from shroff.notices.texts.mails import one_line
 from shroff.people.access import Right
 from shroff.people.audit import Act
-from shroff.web.http.messages import Json, Request, json_response
+from shroff.web.http.messages import Json, Request, decoded, json_response
 from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import API, Route, Told
-from shroff.web.http.schemas import record
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -26,10 +25,9 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 BODY_BYTES_MAX: Final = 4_096
-_TEXT: Final[dict[str, Any]] = {"type": "string"}
 
 
-class Test(msgspec.Struct, forbid_unknown_fields=True):
+class NoticeTest(msgspec.Struct, forbid_unknown_fields=True):
     """To whom a test goes, and of which event."""
 
     to: str
@@ -148,10 +146,7 @@ async def preview(service: Service, request: Request) -> Json[MailPreview]:
 
 async def test(service: Service, request: Request) -> Json[TestSent]:
     """Send that mail to an address, now."""
-    try:
-        given = msgspec.json.decode(await request.body(BODY_BYTES_MAX), type=Test)
-    except (ValueError, RecursionError) as error:
-        raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None
+    given = decoded(await request.body(BODY_BYTES_MAX), NoticeTest)
     name = request.params["name"]
     await _known(service, name)
     await service.recorded(Act(request.who, "notice.test", f"notice {name}", None, {"event": given.event}))
@@ -300,8 +295,6 @@ async def _known(service: Service, name: str) -> None:
         raise ProblemError(404, "no-notice", "There is no such notice", f"notices/{one_line(name)}.yaml is not there")
 
 
-_COMMON: Final = {400: "", 500: "", 503: ""}
-
 ROUTES: Final = (
     Route(
         "GET",
@@ -318,7 +311,7 @@ ROUTES: Final = (
         Told(
             "The mail that a notice would send. Nothing is sent, and its link answers nothing.",
             "Subject, plain text and HTML.",
-            problems={**_COMMON, 404: "There is no such notice."},
+            problems={400: "", 404: "There is no such notice."},
             query={"event": "Such as payment/p-1; left out, the newest that it could be about."},
         ),
     ),
@@ -330,12 +323,9 @@ ROUTES: Final = (
         Told(
             "Send that mail to an address, marked as a test.",
             "Whether the server took it, else why not.",
-            record("to", to=_TEXT, event=_TEXT),
+            NoticeTest,
             {
-                **_COMMON,
                 404: "There is no such notice.",
-                408: "The body came too slowly.",
-                413: "The body is too long.",
                 422: "The body is refused.",
             },
         ),
@@ -348,7 +338,7 @@ ROUTES: Final = (
         Told(
             "What notices have to tell and have told: mails, calls and documents, the newest first.",
             "How much waits to become a letter, what keeps all from leaving, and a part of the letters.",
-            problems=_COMMON,
+            problems={400: ""},
             query={
                 "state": f"Only those that are {OPEN}, {SENT}, {REFUSED}, {UNKNOWN} or dropped; several with commas.",
                 "limit": "How many, 1 to 500; 50 where it is left out.",
@@ -361,7 +351,7 @@ ROUTES: Final = (
         f"{API}/outbox/{{id}}/retry",
         Right.SEND_NOTICES,
         retry,
-        Told("Have a letter leave again that was refused, or of which nobody knows.", "It.", problems=_COMMON),
+        Told("Have a letter leave again that was refused, or of which nobody knows.", "It.", problems={400: ""}),
     ),
     Route(
         "GET",
@@ -371,7 +361,7 @@ ROUTES: Final = (
         Told(
             "The built-in mailbox: mails that lie as files, where no server takes them.",
             "The newest, without their texts.",
-            problems=_COMMON,
+            problems={400: ""},
             query={"limit": "How many, 1 to 500; 50 where it is left out."},
         ),
     ),
@@ -380,7 +370,7 @@ ROUTES: Final = (
         f"{API}/mailbox/{{name}}",
         Right.SEND_NOTICES,
         mailbox_mail,
-        Told("One mail of the built-in mailbox.", "It, with its texts.", problems={**_COMMON, 404: ""}),
+        Told("One mail of the built-in mailbox.", "It, with its texts.", problems={400: "", 404: ""}),
     ),
     Route(
         "GET",
@@ -390,7 +380,7 @@ ROUTES: Final = (
         Told(
             "What customers were asked about a decision, and what they said.",
             "The questions, the oldest first.",
-            problems=_COMMON,
+            problems={400: ""},
         ),
     ),
 )

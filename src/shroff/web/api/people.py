@@ -13,11 +13,9 @@ from shroff.people import documents, keys, links, sessions, users
 from shroff.people.access import Right, Who
 from shroff.people.desk import Desk
 from shroff.people.store import Key, User, Wanted
-from shroff.web.http.messages import Json, Request, json_response
+from shroff.web.http.messages import Json, Request, decoded, json_response
 from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
-from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, PAGED, READ, WRITE, Route, Told
-from shroff.web.http.schemas import NULLABLE_TEXT, TEXT, list_of, record
+from shroff.web.http.routes import API, PAGED, Route, Told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +37,7 @@ class NewUser(msgspec.Struct, forbid_unknown_fields=True):
     email: str = ""
 
 
-class Changed(msgspec.Struct, forbid_unknown_fields=True):
+class UserChange(msgspec.Struct, forbid_unknown_fields=True):
     """What is to be another of a user; what is left out stays."""
 
     role: str | None = None
@@ -131,14 +129,14 @@ async def all_users(service: Service, request: Request) -> Json[Users]:
 
 async def add_user(service: Service, request: Request) -> Json[NewUserAnswer]:
     """A user, and the link by which they set a password."""
-    given = _body(await request.body(BODY_BYTES_MAX), NewUser)
+    given = decoded(await request.body(BODY_BYTES_MAX), NewUser)
     user, link = await service.in_thread(made_user, service.desk, request.who, given)
     return json_response({"user": documents.of_user(user), "link": link, "url": service.address.of(request) + link})
 
 
 async def change_user(service: Service, request: Request) -> Json[UserAnswer]:
     """Another role, another name to show, or let in no more."""
-    given = _body(await request.body(BODY_BYTES_MAX), Changed)
+    given = decoded(await request.body(BODY_BYTES_MAX), UserChange)
     name = request.params["name"]
     user = await service.in_thread(changed_user, service.desk, request.who, name, given)
     return json_response({"user": documents.of_user(user)})
@@ -163,7 +161,7 @@ def made_user(desk: Desk, who: Who, given: NewUser) -> tuple[User, str]:
     return user, links.for_password(desk, who, user.name)
 
 
-def changed_user(desk: Desk, who: Who, name: str, given: Changed) -> User:
+def changed_user(desk: Desk, who: Who, name: str, given: UserChange) -> User:
     """Change a user, each thing in a transaction of its own, what may be refused first. Raises: as `users.set_role`."""
     role = None if given.role is None else users.known_role(given.role)
     users.check_texts(given.display_name or "", given.email or "")
@@ -206,7 +204,7 @@ async def all_keys(service: Service, request: Request) -> Json[Keys]:
 
 async def make_key(service: Service, request: Request) -> Json[NewKeyAnswer]:
     """A key, with its text this one time."""
-    given = _body(await request.body(BODY_BYTES_MAX), NewKey)
+    given = decoded(await request.body(BODY_BYTES_MAX), NewKey)
     key, text = await service.in_thread(made_key, service.desk, request.who, given)
     return json_response({**documents.of_key(key), "key": text})
 
@@ -266,14 +264,7 @@ def wanted_of(query: Mapping[str, str]) -> Wanted:
     return Wanted(given("who"), action, given("subject"), *times)
 
 
-def _body(raw: bytes, type_: type[One]) -> One:
-    try:
-        return msgspec.json.decode(raw, type=type_)
-    except (ValueError, RecursionError) as error:
-        raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None
-
-
-_DONE: Final = READ | {400: "There is none, or it may not be."}
+_DONE: Final = {400: "There is none, or it may not be."}
 
 ROUTES: Final = (
     Route(
@@ -281,7 +272,7 @@ ROUTES: Final = (
         f"{API}/users",
         Right.MANAGE_USERS,
         all_users,
-        Told("The people who may sign in.", "Each with the role.", problems=READ),
+        Told("The people who may sign in.", "Each with the role."),
     ),
     Route(
         "POST",
@@ -291,8 +282,7 @@ ROUTES: Final = (
         Told(
             "Let somebody sign in.",
             "The user, and a link by which they set their password, once and within three days.",
-            record("name role", name=TEXT, role=TEXT, display_name=TEXT, email=TEXT),
-            WRITE,
+            NewUser,
         ),
     ),
     Route(
@@ -303,8 +293,7 @@ ROUTES: Final = (
         Told(
             "Change a user. With another role, or disabled, what is open of theirs ends.",
             "The user.",
-            record("", role=NULLABLE_TEXT, disabled={"type": ["boolean", "null"]}, display_name=TEXT, email=TEXT),
-            WRITE,
+            UserChange,
         ),
     ),
     Route(
@@ -330,7 +319,7 @@ ROUTES: Final = (
         f"{API}/sessions",
         Right.MANAGE_USERS,
         all_sessions,
-        Told("Who is signed in.", "The session that was used last first.", problems=READ),
+        Told("Who is signed in.", "The session that was used last first."),
     ),
     Route(
         "DELETE",
@@ -344,7 +333,7 @@ ROUTES: Final = (
         f"{API}/keys",
         Right.MANAGE_KEYS,
         all_keys,
-        Told("The keys of programs.", "Without their texts.", problems=READ),
+        Told("The keys of programs.", "Without their texts."),
     ),
     Route(
         "POST",
@@ -354,8 +343,7 @@ ROUTES: Final = (
         Told(
             "Make a key, which can do no more than who makes it.",
             "It, with its text: that is told this one time.",
-            record("name role", name=TEXT, role=TEXT, scopes=list_of(TEXT), expires=TEXT),
-            WRITE,
+            NewKey,
         ),
     ),
     Route("DELETE", f"{API}/keys/{{id}}", Right.MANAGE_KEYS, revoke_key, Told("End a key.", "It.", problems=_DONE)),
@@ -367,7 +355,7 @@ ROUTES: Final = (
         Told(
             "Who did what, from what to what; the newest first.",
             "A part of the record.",
-            problems=READ | {400: ""},
+            problems={400: ""},
             query={
                 "who": "A name, or an id such as user-3.",
                 "action": "Such as user.role, or all that begin so: user.",
@@ -383,6 +371,6 @@ ROUTES: Final = (
         f"{API}/audit/verify",
         Right.READ_AUDIT,
         verify_audit,
-        Told("Whether the record is whole.", "What was found.", problems=READ),
+        Told("Whether the record is whole.", "What was found."),
     ),
 )

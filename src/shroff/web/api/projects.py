@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Annotated, Final, TypedDict
 
 import msgspec
 
@@ -16,11 +16,11 @@ from shroff.explain.hit_records import RuleRecord
 from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.web.api.rules.backtests import BacktestRun, BacktestRuns, Draft, Kept, act_of, computed, document, new_id
-from shroff.web.http.messages import Headers, Json, Request, json_response
+from shroff.web.http.messages import Headers, Json, Request, decoded, json_response
 from shroff.web.http.preconditions import seen, tags_of
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, READ, WRITE, Route, Told
-from shroff.web.http.schemas import Adopted, record
+from shroff.web.http.routes import API, Route, Told
+from shroff.web.http.schemas import Adopted
 
 if TYPE_CHECKING:
     from shroff.app.models.promoting import Listed
@@ -150,7 +150,7 @@ async def rule_file(service: Service, request: Request) -> Json[RuleFileText]:
     return await service.in_thread(answer)
 
 
-class Text(msgspec.Struct, forbid_unknown_fields=True):
+class NewRuleFile(msgspec.Struct, forbid_unknown_fields=True):
     """A file's new text."""
 
     text: str
@@ -163,7 +163,7 @@ async def put_rules(service: Service, request: Request) -> Json[RuleFileWritten]
     if not matched and not is_new:
         words = "send the ETag of what you read as If-Match, or If-None-Match: * for a file that is not there yet"
         raise ProblemError(428, "no-precondition", "It is not said what is changed", words)
-    given = await service.in_thread(_body, await request.body(BODY_BYTES_MAX), Text)
+    given = await service.in_thread(decoded, await request.body(BODY_BYTES_MAX), NewRuleFile)
     project = service.project
     if project.needs_second_person:
         words = "a second person approves rules here; write a draft, by PUT /api/v1/rules/{rule}/draft"
@@ -223,26 +223,19 @@ def _tag(one: RuleFile) -> Headers:
     return ((b"etag", f'"{one.tag}"'.encode()),)
 
 
-def _body(raw: bytes, type_: type[Any]) -> Any:
-    try:
-        return msgspec.json.decode(raw, type=type_)
-    except (ValueError, RecursionError) as error:
-        raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None
-
-
 # ---- backtests
 
 
-class Asked(Draft, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
+class BacktestRequest(Draft, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
     """The same, and how: `rule` takes the kept draft of that rule, and without `wait` it goes on by itself."""
 
-    rule: str | None = None
-    wait: bool = True
+    rule: Annotated[str | None, msgspec.Meta(description="The kept draft of this rule.")] = None
+    wait: Annotated[bool, msgspec.Meta(description="false: answered at once by 202, and how to ask.")] = True
 
 
 async def backtest(service: Service, request: Request) -> Json[ReportDocument] | Json[BacktestRun]:
     """What a draft would have decided, against what was decided: computed by a process of its own."""
-    asked = await service.in_thread(_body, await request.body(BODY_BYTES_MAX), Asked)
+    asked = await service.in_thread(decoded, await request.body(BODY_BYTES_MAX), BacktestRequest)
     kept = Kept(new_id(service.project.now_ms()), "", request.who.name, service.project.now_ms())
     if asked.rule is not None:
         kept.rule = asked.rule
@@ -268,7 +261,7 @@ async def backtest(service: Service, request: Request) -> Json[ReportDocument] |
         service.backtests.turn.release()
 
 
-def _check(asked: Asked) -> None:
+def _check(asked: BacktestRequest) -> None:
     """Raises: ProblemError for names of files, texts and times that cannot be."""
     from shroff.replay.notebook import moment_ms
 
@@ -304,21 +297,21 @@ ROUTES: Final = (
         f"{API}/models",
         Right.READ_DEFINITIONS,
         models,
-        Told("The models of the registry, the newest first.", "Each with what it is now.", problems=READ),
+        Told("The models of the registry, the newest first.", "Each with what it is now."),
     ),
     Route(
         "GET",
         f"{API}/rules",
         Right.READ_DEFINITIONS,
         rules,
-        Told("The files of rules.", "Each with its rules.", problems={500: ""}),
+        Told("The files of rules.", "Each with its rules."),
     ),
     Route(
         "GET",
         f"{API}/rules/{{file}}",
         Right.READ_DEFINITIONS,
         rule_file,
-        Told("One file of rules, with its text.", "It, and its ETag.", problems={404: "", 500: ""}),
+        Told("One file of rules, with its text.", "It, and its ETag.", problems={404: ""}),
     ),
     Route(
         "PUT",
@@ -328,9 +321,8 @@ ROUTES: Final = (
         Told(
             "A new text for a file of rules: checked with its tests, written, and put in force.",
             "It; `in_force` says whether the log has it in force by now.",
-            record("text", text={"type": "string"}),
-            WRITE
-            | {
+            NewRuleFile,
+            {
                 409: "A second person approves rules here: write a draft.",
                 412: "The file was changed meanwhile.",
                 422: "The project would have mistakes: each with file, line and column.",
@@ -347,22 +339,8 @@ ROUTES: Final = (
         Told(
             "What a draft of rules, a policy or a model would have decided, against what was decided.",
             "The report, as `shroff backtest --json` gives it.",
+            BacktestRequest,
             {
-                "type": "object",
-                "additionalProperties": False,
-                "properties": {
-                    "rule": {"type": ["string", "null"], "description": "The kept draft of this rule."},
-                    "wait": {"type": "boolean", "description": "false: answered at once by 202, and how to ask."},
-                    "rules": {"type": "object", "additionalProperties": {"type": "string"}},
-                    "policy": {"type": ["string", "null"]},
-                    "model": {"type": ["string", "null"]},
-                    "from": {"type": ["string", "null"]},
-                    "to": {"type": ["string", "null"]},
-                    "as_of": {"type": ["string", "null"]},
-                },
-            },
-            WRITE
-            | {
                 404: "There is no draft of that rule.",
                 422: "The draft cannot be judged.",
                 503: "Another backtest runs, or this one takes too long.",
@@ -379,7 +357,6 @@ ROUTES: Final = (
         Told(
             "Backtests that were begun without waiting for them.",
             "The newest first, without their reports.",
-            problems=READ,
         ),
     ),
     Route(
@@ -387,6 +364,6 @@ ROUTES: Final = (
         f"{API}/backtests/{{id}}",
         Right.READ_DEFINITIONS,
         one_backtest,
-        Told("How far a backtest is, and its report once it is done.", "It.", problems=READ | {404: ""}),
+        Told("How far a backtest is, and its report once it is done.", "It.", problems={404: ""}),
     ),
 )

@@ -10,7 +10,7 @@ from shroff.web.api import standing_in
 from shroff.web.api.events import is_explanation_asked
 from shroff.web.http.messages import Json, Request, json_response
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, READ, Route, Told
+from shroff.web.http.routes import API, Route, Told
 from shroff.web.http.schemas import Decision
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ ROUTES: Final = (
         Told(
             "A decision.",
             "The bytes as they were answered; and `answered`, what was answered before it came.",
-            problems=READ | {400: "", 404: ""},
+            problems={400: "", 404: ""},
             query={"explain": "1: as `/explain` gives it."},
         ),
     ),
@@ -93,7 +93,7 @@ ROUTES: Final = (
         Told(
             "A decision with the model's reasons, its features beside earlier ones, and its rules in words.",
             "The decision, with `explanation`.",
-            problems=READ | {400: "", 404: ""},
+            problems={400: "", 404: ""},
         ),
     ),
     Route(
@@ -104,7 +104,7 @@ ROUTES: Final = (
         Told(
             "The same decision computed again from the log.",
             "Whether every byte is the same.",
-            problems=READ | {400: "", 404: ""},
+            problems={400: "", 404: ""},
         ),
     ),
 )

@@ -197,6 +197,14 @@ def _fields(raw: bytes) -> dict[str, str]:
     return dict(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=FORM_FIELDS_MAX))
 
 
+def decoded(raw: bytes, type_: type[Document]) -> Document:
+    """A JSON body as one of a type. Raises: ProblemError with 422."""
+    try:
+        return msgspec.json.decode(raw, type=type_)
+    except (ValueError, RecursionError) as error:
+        raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None
+
+
 def _too_long(size_max: int) -> ProblemError:
     words = f"a body has at most {size_max:,} bytes here; send it in parts"
     return ProblemError(413, "too-long", "The body is too long", words)

@@ -18,7 +18,7 @@ from shroff.events.definitions import Events
 from shroff.web.http.messages import Request, Response, json_response
 from shroff.web.http.problems import Problem
 from shroff.web.http.routes import Route
-from shroff.web.http.schemas import SCHEMAS, event_schema, ref
+from shroff.web.http.schemas import event_schema, ref
 
 if TYPE_CHECKING:
     from shroff.web.service import Service
@@ -28,10 +28,15 @@ COMMON: Final = {
     401: "It is not known who asks.",
     403: "Who asks may not do this.",
     404: "There is no such thing.",
+    408: "The body came too slowly.",
+    413: "The body is too long.",
+    422: "The body cannot be read.",
     429: "This key sends too much; Retry-After says when to go on.",
     500: "The service failed, or what is stored is damaged.",
     503: "Not now, and nothing of it was done unless it says otherwise; Retry-After says when.",
 }
+OF_ALL: Final = frozenset({401, 403, 500, 503})  # of routes that take a right
+WITH_BODY: Final = frozenset({400, 408, 413, 422})
 HTML: Final = b"text/html; charset=utf-8"
 STYLE: Final = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1f24}"
@@ -91,8 +96,8 @@ def openapi(routes: Sequence[Route], events: Events) -> dict[str, Any]:
 
 
 def shapes(routes: Sequence[Route]) -> dict[str, Any]:
-    """The schemas of what these routes answer, by name, and those of what is sent that have one."""
-    return SCHEMAS | _components(tuple(dict.fromkeys(_types(routes))))
+    """The schemas of what these routes take and answer, by name."""
+    return _components(tuple(dict.fromkeys(_types(routes))))
 
 
 def kind_of(schema: Mapping[str, Any], link: Callable[[str], str]) -> str:
@@ -114,11 +119,11 @@ def kind_of(schema: Mapping[str, Any], link: Callable[[str], str]) -> str:
 
 
 def _types(routes: Sequence[Route]) -> Iterator[Any]:
-    """The types of all answers, unions by their members."""
+    """The types of all bodies and answers, unions by their members."""
     yield Problem
     for route in routes:
-        if route.told is not None:
-            for one in (route.answer, *(type_ for _, type_ in route.told.others.values())):
+        if (told := route.told) is not None:
+            for one in (told.body, route.answer, *(type_ for _, type_ in told.others.values())):
                 if one is not None and not isinstance(one, Mapping):
                     yield from _members(one)
 
@@ -135,7 +140,7 @@ def _components(types: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def schema_of(type_: Any) -> Mapping[str, Any]:
-    """The schema of an answer by its type, made of names of `shapes`; a schema is one already."""
+    """The schema of a body or an answer by its type, made of names of `shapes`; a schema is one already."""
     if isinstance(type_, Mapping):
         return type_
     found = [ref(one.__name__) for one in _members(type_)]
@@ -148,7 +153,11 @@ def _operation(route: Route, event: str = "") -> dict[str, Any]:
     names = [
         segment[1:-1] for segment in route.segments if segment.startswith("{") and not (event and segment == "{event}")
     ]
-    statuses = {200, *told.problems, *told.others, *((401, 403) if route.right is not None else ())}
+    statuses = {200, *told.problems, *told.others}
+    if route.right is not None:
+        statuses |= OF_ALL
+    if told.body is not None:
+        statuses |= WITH_BODY
     found: dict[str, Any] = {
         "operationId": _id_of(route, event),
         "summary": told.summary,
@@ -167,10 +176,11 @@ def _operation(route: Route, event: str = "") -> dict[str, Any]:
     else:
         found["description"] = f"Takes the right `{route.right.value}`."
     if told.body is not None:
-        content = {kind: {"schema": told.body} for kind in told.body_types}
+        body = schema_of(told.body)
+        content = {kind: {"schema": body} for kind in told.body_types}
         found["requestBody"] = {
             "required": not told.may_lack_body,
-            "content": content or _content(told.body, event, is_many=told.is_many),
+            "content": content or _content(body, event, is_many=told.is_many),
         }
     return found
 

@@ -19,14 +19,6 @@ Handle: TypeAlias = "Callable[[Service, Request], Awaitable[Response]]"
 
 API: Final = "/api/v1"
 PAGED: Final = {"limit": "How many, 1 to 500; 50 where it is left out.", "cursor": "The `next` of the answer before."}
-READ: Final = {500: "", 503: ""}  # problems of most routes that read, by status,
-WRITE: Final = {  # and of most with a body
-    **READ,
-    400: "",
-    408: "The body came too slowly.",
-    413: "The body is too long.",
-    422: "The body cannot be read.",
-}
 OPEN_BELOW: Final = ("health", "login", "confirm", "static", "api/openapi.json", "api/docs")  # for anybody
 
 
@@ -36,8 +28,9 @@ class Told:
 
     Args:
         meaning: Of the answer where all went well.
-        body: The schema of what is sent; None where nothing is.
-        problems: What each further status means here; empty where the common meaning says it.
+        body: The type of what is sent, or its schema where only the project knows it; None where nothing is.
+        problems: What each further status means here; empty where `openapi.COMMON` says it. All routes that take a
+            right have 401, 403, 500 and 503, and all with a body 400, 408, 413 and 422.
         required: The names of the query that must be there.
         may_lack_body: Nothing has to be sent.
         is_many: What is sent, and the answer, may be one or a list.
@@ -50,7 +43,7 @@ class Told:
 
     summary: str
     meaning: str
-    body: Mapping[str, Any] | None = None
+    body: Any = None
     problems: Mapping[int, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)

@@ -19,9 +19,6 @@ from shroff.project.policy import OUTCOMES
 Schema = Mapping[str, Any]
 
 TEXT: Final[Schema] = {"type": "string"}
-NULLABLE_TEXT: Final[Schema] = {"type": ["string", "null"]}
-COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
-TIME: Final[Schema] = {"type": "string", "format": "date-time"}
 _DECIMAL: Final[Schema] = {"type": ["string", "number"], "description": "A decimal; as a string it loses nothing."}
 # What is sent, where the door takes more than what is answered.
 _MONEY: Final[Schema] = {
@@ -89,6 +86,19 @@ class Undecided(TypedDict):
     decided: Annotated[bool, msgspec.Meta(extra_json_schema={"const": False})]
 
 
+class Label(TypedDict):
+    """A label as it is sent."""
+
+    event: NotRequired[
+        Annotated[str, msgspec.Meta(description="payment/p-1; or one of the fields declared unique in its place.")]
+    ]
+    verdict: Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(VERDICTS)})]
+    source: NotRequired[Annotated[str | None, msgspec.Meta(extra_json_schema={"enum": [*SOURCES, None]})]]
+    known_at: Annotated[Any, msgspec.Meta(extra_json_schema=dict(_INSTANT))]
+    reason: NotRequired[str | None]
+    amount: NotRequired[Annotated[Any, msgspec.Meta(extra_json_schema={**_MONEY, "type": [*_MONEY["type"], "null"]})]]
+
+
 class Adopted(TypedDict):
     """Whether the log uses a change by now, and if not, why."""
 
@@ -99,16 +109,6 @@ class Adopted(TypedDict):
 def ref(name: str) -> dict[str, str]:
     """A schema that the document has under this name."""
     return {"$ref": f"#/components/schemas/{name}"}
-
-
-def record(required: str, **properties: Schema) -> dict[str, Any]:
-    """An object with these properties, the named ones always there."""
-    return {"type": "object", "required": required.split(), "properties": properties}
-
-
-def list_of(schema: Schema) -> dict[str, Any]:
-    """A list."""
-    return {"type": "array", "items": schema}
 
 
 def event_schema(type_: EventType) -> dict[str, Any]:
@@ -177,18 +177,3 @@ def _value_schema(one: Field) -> Schema:
             return {"type": "string", "enum": list(type_.choices)}
         case _:
             return {"type": "string", "maxLength": 65_536}
-
-
-LABEL: Final = {
-    "type": "object",
-    "required": ["verdict", "known_at"],
-    "properties": {
-        "event": {"type": "string", "description": "payment/p-1; or one of the fields declared unique in its place."},
-        "verdict": {"type": "string", "enum": list(VERDICTS)},
-        "source": {"type": ["string", "null"], "enum": [*SOURCES, None]},
-        "known_at": _INSTANT,
-        "reason": NULLABLE_TEXT,
-        "amount": {**_MONEY, "type": [*_MONEY["type"], "null"]},
-    },
-}
-SCHEMAS: Final = {"Label": LABEL}

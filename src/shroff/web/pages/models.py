@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from shroff.errors import DefinitionError, StateError, UsageError
 from shroff.people.access import Right
-from shroff.web.api.models import Wish, changed, shown
+from shroff.web.api.models import ModelChange, changed, shown
 from shroff.web.http.messages import Request, Response
 from shroff.web.http.routes import Route
 from shroff.web.pages.rendering import page, see_other
@@ -48,7 +48,7 @@ async def change(service: Service, request: Request) -> Response:
     form = await request.form()
     waive = [text for name, text in form.items() if name.startswith("waive_")]
     try:
-        found = await changed(service, request, Wish(form.get("do", ""), form.get("reason", ""), waive))
+        found = await changed(service, request, ModelChange(form.get("do", ""), form.get("reason", ""), waive))
     except (UsageError, DefinitionError, StateError) as error:
         return await _model(service, request, sentence(str(error)), form)
     if found.failed:

@@ -13,7 +13,7 @@ from shroff.errors import NotAllowedError, UsageError
 from shroff.people import keys, links, sessions, users
 from shroff.people.access import RIGHTS, Right, Role
 from shroff.people.audit import Row, Verified
-from shroff.web.api.people import Changed, NewKey, NewUser, changed_user, made_key, made_user, rows_of, wanted_of
+from shroff.web.api.people import NewKey, NewUser, UserChange, changed_user, made_key, made_user, rows_of, wanted_of
 from shroff.web.http.messages import Request, Response
 from shroff.web.http.paging import cursor_of, next_of, parted
 from shroff.web.http.problems import ProblemError
@@ -143,9 +143,9 @@ async def change_user(service: Service, request: Request) -> Response:
     try:
         match form.get("do"):
             case "role":
-                await service.in_thread(changed_user, desk, who, name, Changed(role=form.get("role", "")))
+                await service.in_thread(changed_user, desk, who, name, UserChange(role=form.get("role", "")))
             case "disable" | "enable" as do:
-                await service.in_thread(changed_user, desk, who, name, Changed(disabled=do == "disable"))
+                await service.in_thread(changed_user, desk, who, name, UserChange(disabled=do == "disable"))
             case "link":
                 link = await service.in_thread(links.for_password, desk, who, name)
             case "delete":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, TypedDict
+from typing import Annotated, Any, TypedDict
 
 import msgspec
 
@@ -15,10 +15,9 @@ from shroff.cases.reading import Counted, Detail
 from shroff.events.event import TimeText, time_text
 from shroff.language.values import show_decimal
 from shroff.web.api.cases.asked import CaseQuestion
-from shroff.web.http.schemas import Adopted, Schema
+from shroff.web.http.schemas import Adopted
 
-VERDICT: Final[Schema] = {"type": "string", "enum": list(VERDICTS)}
-_Verdict = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(VERDICTS)})]
+Verdict = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(VERDICTS)})]
 _State = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(STATES)})]
 _Tag = Annotated[str, msgspec.Meta(description="What was seen of it. Send it back with what is done.")]
 _Left = Annotated[int, msgspec.Meta(description="Seconds until it is due; negative where it is late.")]
@@ -59,12 +58,12 @@ class CaseBase(TypedDict):
     rule: str | None
     reason: str
     stake: Money | None
-    customer: _Verdict | None
-    verdict: _Verdict | None
+    customer: Verdict | None
+    verdict: Verdict | None
     closed: TimeText | None
     closed_by: Person | None
     second_look: bool
-    first_verdict: _Verdict | None
+    first_verdict: Verdict | None
 
 
 class Case(CaseBase):
@@ -94,10 +93,10 @@ class CaseAlert(TypedDict):
     rules: list[str]
     reason: str
     amount: Money | None
-    verdict: _Verdict | None
+    verdict: Verdict | None
     decided: TimeText | None
     label: AlertLabel | None
-    customer: _Verdict | None
+    customer: Verdict | None
 
 
 class CaseLine(TypedDict):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -13,18 +13,17 @@ from shroff.cases.case import CLOSED, Case
 from shroff.cases.desk import CaseChangedError, NoCaseError, NoEventError, NoFileError, NoViewError, TooLateError
 from shroff.cases.files import SIZE_MAX, TYPES, named_for
 from shroff.cases.filters import LARGEST, MEANINGS, order_of, wanted_of
-from shroff.events.event import time_text
+from shroff.events.event import TimeText, time_text
 from shroff.language.values import parse_time
 from shroff.people.access import Right
 from shroff.web.api.cases import case_documents as documents
 from shroff.web.api.cases.asked import asked_about, shown
-from shroff.web.api.cases.case_documents import VERDICT
-from shroff.web.http.messages import Headers, Json, Request, Response, json_response
+from shroff.web.api.cases.case_documents import Verdict
+from shroff.web.http.messages import Headers, Json, Request, Response, decoded, json_response
 from shroff.web.http.paging import cursor_of, limit_of, next_of
 from shroff.web.http.preconditions import ANY, seen, tags_of
 from shroff.web.http.problems import ProblemError, ProblemMore
-from shroff.web.http.routes import API, PAGED, READ, WRITE, Handle, Route, Told
-from shroff.web.http.schemas import TEXT, TIME, list_of, record
+from shroff.web.http.routes import API, PAGED, Handle, Route, Told
 
 if TYPE_CHECKING:
     from shroff.web.service import Service
@@ -41,57 +40,57 @@ Body = TypeVar("Body")
 One = TypeVar("One")
 
 
-class Nothing(msgspec.Struct, forbid_unknown_fields=True):
+class NoBody(msgspec.Struct, forbid_unknown_fields=True):
     """A body in which nothing has to stand."""
 
 
-class Written(msgspec.Struct, forbid_unknown_fields=True):
+class CaseText(msgspec.Struct, forbid_unknown_fields=True):
     """What somebody wrote: a note, or why something is done."""
 
     text: str
 
 
-class Assigned(msgspec.Struct, forbid_unknown_fields=True):
+class CaseAssignment(msgspec.Struct, forbid_unknown_fields=True):
     """To whom: a user's name; null for nobody."""
 
     to: str | None
 
 
-class Answer(msgspec.Struct, forbid_unknown_fields=True):
+class CaseVerdict(msgspec.Struct, forbid_unknown_fields=True):
     """How a case, or one event of it, is answered."""
 
-    verdict: str
-    event: str = ""
-    reason: str = ""
+    verdict: Verdict
+    event: Annotated[str, msgspec.Meta(description="Answers only this one of its events, such as payment/p-1.")] = ""
+    reason: Annotated[str, msgspec.Meta(description="The reason of the labels.")] = ""
 
 
-class Until(msgspec.Struct, forbid_unknown_fields=True):
+class CaseSnooze(msgspec.Struct, forbid_unknown_fields=True):
     """Until when."""
 
-    until: str
+    until: TimeText
 
 
-class Undo(msgspec.Struct, forbid_unknown_fields=True):
+class CaseUndo(msgspec.Struct, forbid_unknown_fields=True):
     """What is taken back."""
 
     undo: int
 
 
-class Named(msgspec.Struct, forbid_unknown_fields=True):
+class CaseTag(msgspec.Struct, forbid_unknown_fields=True):
     """One of many cases, as it was seen where a tag says how."""
 
     id: int
     tag: str = ""
 
 
-class Bulk(msgspec.Struct, forbid_unknown_fields=True):
+class CasesAction(msgspec.Struct, forbid_unknown_fields=True):
     """The same for many cases."""
 
-    action: str
-    cases: list[Named]
-    verdict: str = ""
+    action: Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["decide", "claim", "snooze"]})]
+    cases: list[CaseTag]
+    verdict: Verdict = ""
     reason: str = ""
-    until: str = ""
+    until: TimeText = ""
 
 
 # ---- reading
@@ -143,35 +142,35 @@ async def file(service: Service, request: Request) -> Response:
 
 async def claim(service: Service, request: Request) -> Json[documents.Case]:
     """Take it for oneself."""
-    await body_of(request, Nothing, may_be_empty=True)
+    await body_of(request, NoBody, may_be_empty=True)
     return await _changed(service, request, working.claim)
 
 
 async def release(service: Service, request: Request) -> Json[documents.Case]:
     """Give it back."""
-    await body_of(request, Nothing, may_be_empty=True)
+    await body_of(request, NoBody, may_be_empty=True)
     return await _changed(service, request, working.release)
 
 
 async def assign(service: Service, request: Request) -> Json[documents.Case]:
     """Give it to somebody, or to nobody."""
-    given = await body_of(request, Assigned)
+    given = await body_of(request, CaseAssignment)
     return await _changed(service, request, working.assign, given.to or "")
 
 
 async def escalate(service: Service, request: Request) -> Json[documents.Case]:
     """Put it before those who decide what is hard."""
-    return await _changed(service, request, working.escalate, (await body_of(request, Written)).text)
+    return await _changed(service, request, working.escalate, (await body_of(request, CaseText)).text)
 
 
 async def reopen(service: Service, request: Request) -> Json[documents.Case]:
     """Open it again."""
-    return await _changed(service, request, working.reopen, (await body_of(request, Written)).text)
+    return await _changed(service, request, working.reopen, (await body_of(request, CaseText)).text)
 
 
 async def note(service: Service, request: Request) -> Json[documents.Case]:
     """Write something down."""
-    given = await body_of(request, Written)
+    given = await body_of(request, CaseText)
     found = await done(service, working.note, service.cases, request.who, number_of(request), given.text)
     return json_response(documents.case(service.cases, reading.shown(found)), headers=_tagged(found))
 
@@ -186,7 +185,7 @@ async def attach(service: Service, request: Request) -> Json[documents.CaseFile]
 
 async def decide(service: Service, request: Request) -> Json[documents.CaseActed]:
     """Answer it. The labels are written eight seconds later, unless `undo` comes before."""
-    given, tag = await body_of(request, Answer), await _tag(service, request)
+    given, tag = await body_of(request, CaseVerdict), await _tag(service, request)
 
     def run() -> deciding.Acted:
         return deciding.decide(
@@ -204,7 +203,7 @@ async def decide(service: Service, request: Request) -> Json[documents.CaseActed
 
 async def snooze(service: Service, request: Request) -> Json[documents.CaseActed]:
     """Put it away until a moment."""
-    until_ms = time_of((await body_of(request, Until)).until, "until")
+    until_ms = time_of((await body_of(request, CaseSnooze)).until, "until")
     tag = await _tag(service, request)
 
     def run() -> deciding.Acted:
@@ -215,7 +214,7 @@ async def snooze(service: Service, request: Request) -> Json[documents.CaseActed
 
 async def undo(service: Service, request: Request) -> Json[documents.CasesUndone]:
     """Take back what was done a moment ago."""
-    given = await body_of(request, Undo)
+    given = await body_of(request, CaseUndo)
     if not 0 < given.undo <= LARGEST:
         raise ProblemError(409, "too-late", "It cannot be undone any more", "there is nothing of this number")
     desk = service.cases
@@ -234,7 +233,7 @@ async def undo(service: Service, request: Request) -> Json[documents.CasesUndone
 
 async def claim_next(service: Service, request: Request) -> Json[documents.CaseClaimed]:
     """The free case with the least time left, of those that a filter finds: claimed. Null where there is none."""
-    await body_of(request, Nothing, may_be_empty=True)
+    await body_of(request, NoBody, may_be_empty=True)
     desk = service.cases
     wanted = wanted_of(request.query, request.who, desk.now_ms(), desk.money_places)
     found = await done(service, working.claim_next, desk, request.who, wanted)
@@ -244,7 +243,7 @@ async def claim_next(service: Service, request: Request) -> Json[documents.CaseC
 
 async def bulk(service: Service, request: Request) -> Json[documents.CasesActed]:
     """Decide, claim or snooze many; all that can be done is, and one `undo` takes it back."""
-    given = await body_of(request, Bulk)
+    given = await body_of(request, CasesAction)
     until_ms = time_of(given.until, "until") if given.until else 0
     numbers = {one.id: one.tag for one in given.cases}
 
@@ -353,27 +352,20 @@ async def body_of(request: Request, type_: type[Body], *, may_be_empty: bool = F
     raw = await request.body(BODY_BYTES_MAX)
     if may_be_empty and not raw.strip():
         raw = b"{}"
-    try:
-        found = msgspec.json.decode(raw, type=type_)
-    except (ValueError, RecursionError) as error:
-        raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None
-    return found
+    return decoded(raw, type_)
 
 
 _ONE: Final = f"{API}/cases/{{id}}"
-NOTHING: Final[dict[str, Any]] = {"type": "object", "additionalProperties": False}
-_CHANGE: Final = WRITE | {
+_CHANGE: Final = {
     404: "",
     409: "Somebody else was first: the problem says who, when, and that nothing was saved.",
 }
 _SEEN: Final = {"If-Match": "The tag that the case was read with; left out, the newest is meant."}
-_WRITTEN: Final = record("text", text=TEXT)
-_UNDO: Final = record("undo", undo={"type": "integer"})
 
 
-def act(verb: str, handle: Handle, summary: str, body: dict[str, Any]) -> Route:
+def act(verb: str, handle: Handle, summary: str, body: type[Any]) -> Route:
     """Something that is done with one case."""
-    may_lack = body is NOTHING
+    may_lack = body is NoBody
     told = Told(summary, "The case as it is now.", body, _CHANGE, headers=_SEEN, may_lack_body=may_lack)
     return Route("POST", f"{_ONE}/{verb}", Right.WORK_CASES, handle, told)
 
@@ -387,7 +379,7 @@ ROUTES: Final = (
         Told(
             "The queue: cases that a filter finds, least time left first.",
             "A part of them, and how many there are.",
-            problems=READ | {400: ""},
+            problems={400: ""},
             query={**MEANINGS, **PAGED},
         ),
     ),
@@ -399,7 +391,7 @@ ROUTES: Final = (
         Told(
             "One case with its alerts, notes, history and files.",
             "It, and its ETag.",
-            problems=READ | {400: "", 404: ""},
+            problems={400: "", 404: ""},
         ),
     ),
     Route(
@@ -407,16 +399,12 @@ ROUTES: Final = (
         f"{_ONE}/files/{{file}}",
         Right.READ_CASES,
         file,
-        Told(
-            "A file of a case.", "Its bytes.", problems=READ | {400: "", 404: ""}, media_type="application/octet-stream"
-        ),
+        Told("A file of a case.", "Its bytes.", problems={400: "", 404: ""}, media_type="application/octet-stream"),
     ),
-    act("claim", claim, "Take a case; it stays with who took it until the lock ends.", NOTHING),
-    act("release", release, "Give a case back.", NOTHING),
-    act(
-        "assign", assign, "Give a case to a user by name, or to nobody.", record("to", to={"type": ["string", "null"]})
-    ),
-    act("note", note, "Write something down in a case.", _WRITTEN),
+    act("claim", claim, "Take a case; it stays with who took it until the lock ends.", NoBody),
+    act("release", release, "Give a case back.", NoBody),
+    act("assign", assign, "Give a case to a user by name, or to nobody.", CaseAssignment),
+    act("note", note, "Write something down in a case.", CaseText),
     Route(
         "POST",
         f"{_ONE}/attach",
@@ -436,17 +424,12 @@ ROUTES: Final = (
         "decide",
         decide,
         "Answer a case: it closes at once, and labels of its events are written 8 s later, unless it is undone.",
-        record(
-            "verdict",
-            verdict=VERDICT,
-            event={"type": "string", "description": "Answers only this one of its events, such as payment/p-1."},
-            reason={"type": "string", "description": "The reason of the labels."},
-        ),
+        CaseVerdict,
     ),
-    act("escalate", escalate, "Put a case before those who decide what is hard.", _WRITTEN),
-    act("snooze", snooze, "Put a case away until a moment.", record("until", until=TIME)),
-    act("reopen", reopen, "Open a closed case again.", _WRITTEN),
-    act("undo", undo, "Take back what was done a moment ago, by the number it was given.", _UNDO),
+    act("escalate", escalate, "Put a case before those who decide what is hard.", CaseText),
+    act("snooze", snooze, "Put a case away until a moment.", CaseSnooze),
+    act("reopen", reopen, "Open a closed case again.", CaseText),
+    act("undo", undo, "Take back what was done a moment ago, by the number it was given.", CaseUndo),
     Route(
         "POST",
         f"{API}/cases/claim-next",
@@ -456,8 +439,7 @@ ROUTES: Final = (
             "Claim the case with the least time left of those that a filter finds, and that are free or one's own; two "
             "who ask never get the same.",
             "It, or null where there is none.",
-            NOTHING,
-            WRITE,
+            NoBody,
             query={
                 **MEANINGS,
                 "state": f"{MEANINGS['state'].partition(' Left out')[0]} Of these, open, snoozed and escalated cases "
@@ -474,15 +456,7 @@ ROUTES: Final = (
         Told(
             "Decide, claim or snooze many cases at once; all that can be done is.",
             "What came of each, and the number that takes all of it back.",
-            record(
-                "action cases",
-                action={"type": "string", "enum": ["decide", "claim", "snooze"]},
-                cases=list_of(record("id", id={"type": "integer"}, tag=TEXT)),
-                verdict=VERDICT,
-                reason=TEXT,
-                until=TIME,
-            ),
-            WRITE,
+            CasesAction,
         ),
     ),
     Route(
@@ -493,7 +467,7 @@ ROUTES: Final = (
         Told(
             "Take back what was done with one or many cases a moment ago.",
             "The cases as they are now; those that somebody changed meanwhile stay as they are.",
-            _UNDO,
+            CaseUndo,
             _CHANGE,
         ),
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Annotated, Final, TypedDict
 
 import msgspec
 
@@ -18,11 +18,10 @@ from shroff.people.audit import Act
 from shroff.streams.delivering_rows import Flag, flag_document
 from shroff.streams.log import PENDING, FlagRow
 from shroff.web.api.events import label_shown
-from shroff.web.http.messages import PROBLEM, Json, Request, json_response
+from shroff.web.http.messages import PROBLEM, Json, Request, decoded, json_response
 from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, PAGED, READ, WRITE, Route, Told
-from shroff.web.http.schemas import record
+from shroff.web.http.routes import API, PAGED, Route, Told
 from shroff.worker.inbox import LABELS, answers_of, labels_request
 
 if TYPE_CHECKING:
@@ -39,10 +38,10 @@ ANALYST: Final = "analyst"
 BODY_BYTES_MAX: Final = 64 * 1024
 
 
-class Judgement(msgspec.Struct, forbid_unknown_fields=True):
+class FlagJudgement(msgspec.Struct, forbid_unknown_fields=True):
     """What somebody found out about a flag."""
 
-    accuracy: str
+    accuracy: Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(VERDICTS)})]
     reason: str | None = None
 
 
@@ -73,10 +72,7 @@ async def judge(service: Service, request: Request) -> Json[Flag]:
 
     The same again, when it is what an analyst said of that event last, changes nothing.
     """
-    try:
-        given = msgspec.json.decode(await request.body(BODY_BYTES_MAX), type=Judgement)
-    except (ValueError, RecursionError) as error:
-        raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None
+    given = decoded(await request.body(BODY_BYTES_MAX), FlagJudgement)
     if given.accuracy not in VERDICTS:
         words = f"accuracy: it is {' or '.join(VERDICTS)}"
         raise ProblemError(422, "bad-body", "The body cannot be read", words)
@@ -169,7 +165,7 @@ ROUTES: Final = (
         Told(
             "Flags of one key of an entity, the newest first.",
             "A part of them.",
-            problems=READ | {400: ""},
+            problems={400: ""},
             query={"entity": "Such as card.", "key": "Such as c-1.", **PAGED},
             required=("entity", "key"),
         ),
@@ -182,12 +178,8 @@ ROUTES: Final = (
         Told(
             "Say whether a flag was right. It becomes the label fraud or genuine of its event, by an analyst.",
             "The flag.",
-            record(
-                "accuracy",
-                accuracy={"type": "string", "enum": ["FALSE_ALARM", "ACCURATE_PREDICTION"]},
-                reason={"type": ["string", "null"]},
-            ),
-            WRITE | {404: ""},
+            FlagJudgement,
+            {404: ""},
         ),
     ),
 )

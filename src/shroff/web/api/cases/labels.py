@@ -28,7 +28,7 @@ from shroff.log.later_labels import latest
 from shroff.notices.store import Asked
 from shroff.people.access import Right
 from shroff.web.http.messages import Json, Request, json_response
-from shroff.web.http.routes import API, READ, Route, Told
+from shroff.web.http.routes import API, Route, Told
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -307,7 +307,6 @@ ROUTES: Final = (
         Told(
             "What labels say together: how many came, how fast, contradictions, those that wait, customers' answers.",
             "Of the log up to `counted_to`.",
-            problems=READ,
         ),
     ),
 )

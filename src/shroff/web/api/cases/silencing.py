@@ -13,12 +13,12 @@ import msgspec
 from shroff.cases import reading, working
 from shroff.cases.case import Case
 from shroff.errors import NotAllowedError, UsageError
+from shroff.events.event import TimeText
 from shroff.people.audit import Act
 from shroff.web.api.cases import case_documents as documents
 from shroff.web.api.cases.cases import act, body_of, done, number_of
 from shroff.web.api.rules.drafts import author_of, authors_of
 from shroff.web.http.messages import Json, Request, json_response
-from shroff.web.http.schemas import TEXT, TIME, record
 
 if TYPE_CHECKING:
     from shroff.app.rules.silence_wishes import Wish
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
 WAITS: Final = "a second person approves silences here, and this one waits for that"
 
 
-class Silenced(msgspec.Struct, forbid_unknown_fields=True):
+class SilenceRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Which rule, until when, and why."""
 
     rule: str
-    until: str
+    until: TimeText
     text: str
 
 
-class Approved(msgspec.Struct, forbid_unknown_fields=True):
+class SilenceApproval(msgspec.Struct, forbid_unknown_fields=True):
     """Which rule is to be silent, and the etag of what somebody else asked for."""
 
     rule: str
     etag: str
 
 
-class Ended(msgspec.Struct, forbid_unknown_fields=True):
+class SilenceEnd(msgspec.Struct, forbid_unknown_fields=True):
     """Which rule is to speak again."""
 
     rule: str
@@ -52,7 +52,7 @@ class Ended(msgspec.Struct, forbid_unknown_fields=True):
 
 async def silence(service: Service, request: Request) -> Json[documents.CaseSilenced]:
     """Let a rule be silent for whom the case is about."""
-    given = await body_of(request, Silenced)
+    given = await body_of(request, SilenceRequest)
     return _answer(service, *await silence_for(service, request, given.rule, given.until, given.text))
 
 
@@ -105,7 +105,7 @@ async def _asked_for(
 
 async def approve(service: Service, request: Request) -> Json[documents.CaseSilenced]:
     """Let a rule be silent as somebody else asked for."""
-    given = await body_of(request, Approved)
+    given = await body_of(request, SilenceApproval)
     return _answer(service, *await approve_for(service, request, given.rule, given.etag))
 
 
@@ -127,7 +127,7 @@ async def approve_for(service: Service, request: Request, rule: str, tag: str) -
 
 async def end(service: Service, request: Request) -> Json[documents.CaseSilenced]:
     """Let a rule speak again for whom the case is about."""
-    return _answer(service, *await end_for(service, request, (await body_of(request, Ended)).rule))
+    return _answer(service, *await end_for(service, request, (await body_of(request, SilenceEnd)).rule))
 
 
 async def end_for(service: Service, request: Request, rule: str) -> tuple[Case, str]:
@@ -179,18 +179,18 @@ ROUTES: Final = (
         "silence",
         silence,
         "Let a rule be silent for whom the case is about, for events before a time; says whether that is in force.",
-        record("rule until text", rule=TEXT, until=TIME, text=TEXT),
+        SilenceRequest,
     ),
     act(
         "end-silence",
         end,
         "Let a rule that is silent for whom the case is about speak again; says whether that is in force.",
-        record("rule", rule=TEXT),
+        SilenceEnd,
     ),
     act(
         "approve-silence",
         approve,
         "Let a rule be silent as somebody else asked for, where a second person approves that; by who signed in.",
-        record("rule etag", rule=TEXT, etag=TEXT),
+        SilenceApproval,
     ),
 )

@@ -11,14 +11,13 @@ from shroff.people.access import Right
 from shroff.web.api.cases import case_documents as documents
 from shroff.web.api.cases.cases import body_of, done, time_of
 from shroff.web.http.messages import Json, Request, json_response
-from shroff.web.http.routes import API, READ, WRITE, Route, Told
-from shroff.web.http.schemas import TEXT, record
+from shroff.web.http.routes import API, Route, Told
 
 if TYPE_CHECKING:
     from shroff.web.service import Service
 
 
-class Kept(msgspec.Struct, forbid_unknown_fields=True):
+class ViewQuery(msgspec.Struct, forbid_unknown_fields=True):
     """A filter that is kept."""
 
     query: str
@@ -33,7 +32,7 @@ async def views(service: Service, request: Request) -> Json[documents.CaseViews]
 
 async def put_view(service: Service, request: Request) -> Json[documents.CaseView]:
     """Keep a filter under a name of one's own."""
-    given = await body_of(request, Kept)
+    given = await body_of(request, ViewQuery)
 
     def run() -> reading.Counted:
         desk = service.cases
@@ -66,7 +65,6 @@ ROUTES: Final = (
         Told(
             "Filters that are kept: those that everybody has, one's own, and those that others share.",
             "Each with how many cases it finds now.",
-            problems=READ,
         ),
     ),
     Route(
@@ -77,8 +75,7 @@ ROUTES: Final = (
         Told(
             "Keep a filter under a name of one's own, new or changed.",
             "It, with its count.",
-            record("query", query=TEXT, shared={"type": "boolean"}),
-            WRITE,
+            ViewQuery,
         ),
     ),
     Route(
@@ -86,7 +83,7 @@ ROUTES: Final = (
         f"{API}/views/{{name}}",
         Right.READ_CASES,
         remove_view,
-        Told("Let go of a view of one's own.", "Its name.", problems=READ | {400: "", 404: ""}),
+        Told("Let go of a view of one's own.", "Its name.", problems={400: "", 404: ""}),
     ),
     Route(
         "GET",

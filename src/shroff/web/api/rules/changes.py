@@ -13,10 +13,9 @@ from shroff.errors import DefinitionError, NotAllowedError, ShroffError
 from shroff.log.active_files import NOTICES, SETTING, Change
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
-from shroff.web.http.messages import Json, Request, json_response
+from shroff.web.http.messages import Json, Request, decoded, json_response
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import API, Route, Told
-from shroff.web.http.schemas import TEXT, record
 from shroff.worker.inbox import ADOPT
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ RIGHTS: Final = (  # which right a change needs, by the beginning of its name; e
 )
 
 
-class Step(msgspec.Struct, forbid_unknown_fields=True):
+class ChangesStep(msgspec.Struct, forbid_unknown_fields=True):
     """Which changes are meant: the etag of what was read."""
 
     etag: str
@@ -116,10 +115,7 @@ async def changes(service: Service, request: Request) -> Json[FileChanges]:
 
 async def apply(service: Service, request: Request) -> Json[AppliedChanges]:
     """Make active what was read."""
-    try:
-        given = msgspec.json.decode(await request.body(BODY_BYTES_MAX), type=Step)
-    except ValueError as error:
-        raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None
+    given = decoded(await request.body(BODY_BYTES_MAX), ChangesStep)
     found = await meant(service, given.etag)
     why_not = await applied(service, request.who, found)
     seq = await service.in_thread(service.project.active_seq)
@@ -149,7 +145,7 @@ ROUTES: Final = (
         Told(
             "What the project's files have that is not active: files, and settings of shroff.yaml.",
             "`takes` is `now` for what can be applied to a running service, else `restart`.",
-            problems={422: "The files have mistakes: each with file, line and column.", 500: "", 503: ""},
+            problems={422: "The files have mistakes: each with file, line and column."},
         ),
     ),
     Route(
@@ -162,16 +158,12 @@ ROUTES: Final = (
             "take the right to change them as well; sinks take `mend:input`, and who may sign in and from where "
             "`manage:users`.",
             "As `shroff apply --json` gives it.",
-            record("etag", etag=TEXT),
+            ChangesStep,
             {
-                400: "",
                 403: "It takes further rights, or a second person.",
-                408: "The body came too slowly.",
                 412: "The files were changed meanwhile.",
                 413: "The body is too long, or holds too many.",
                 422: "The files have mistakes, or the body cannot be read.",
-                500: "",
-                503: "",
             },
         ),
     ),

@@ -16,11 +16,11 @@ from shroff.people.keys import key_of
 from shroff.rules.texts import tag_of
 from shroff.web.api.rules.draft_checks import DraftCheck
 from shroff.web.api.rules.rule_looks import OFF, RuleLook, one_rule, subject_of
-from shroff.web.http.messages import Headers, Json, Request, json_response
+from shroff.web.http.messages import Headers, Json, Request, decoded, json_response
 from shroff.web.http.preconditions import seen, tags_of
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, READ, WRITE, Route, Told
-from shroff.web.http.schemas import TEXT, Adopted, record
+from shroff.web.http.routes import API, Route, Told
+from shroff.web.http.schemas import Adopted
 
 if TYPE_CHECKING:
     from shroff.app.rules.agreements import Asked
@@ -30,13 +30,13 @@ BODY_BYTES_MAX: Final = 512 * 1024  # a draft's text as JSON, with its escapes
 WAITS: Final = "a second person approves this here: it waits for somebody else who asks for the same"
 
 
-class Text(msgspec.Struct, forbid_unknown_fields=True):
+class DraftBody(msgspec.Struct, forbid_unknown_fields=True):
     """A draft's text."""
 
     text: str
 
 
-class Step(msgspec.Struct, forbid_unknown_fields=True):
+class DraftStep(msgspec.Struct, forbid_unknown_fields=True):
     """Which text of a draft is meant, and to which file a new rule goes."""
 
     etag: str
@@ -115,7 +115,7 @@ async def put_draft(service: Service, request: Request) -> Json[RuleDraftChecked
     if not tags_of(request) and not is_new:
         words = "send the ETag of what you read as If-Match, or If-None-Match: * for a draft that is not there yet"
         raise ProblemError(428, "no-precondition", "It is not said what is changed", words)
-    given = body_of(await request.body(BODY_BYTES_MAX), Text)
+    given = decoded(await request.body(BODY_BYTES_MAX), DraftBody)
     id_ = request.params["rule"]
     found = await save(service, request, id_, given.text, "" if is_new else await _seen(service, request))
     said = await service.checked(request.who, service.check_draft, id_, found.text)
@@ -132,25 +132,25 @@ async def delete_draft(service: Service, request: Request) -> Json[DroppedDraft]
 
 async def check(service: Service, request: Request) -> Json[DraftCheck]:
     """What is to be said of a text that nobody kept yet: mistakes with their places, tests, and it read back."""
-    given = body_of(await request.body(BODY_BYTES_MAX), Text)
+    given = decoded(await request.body(BODY_BYTES_MAX), DraftBody)
     return json_response(await service.checked(request.who, service.check_draft, request.params["rule"], given.text))
 
 
 async def post_shadow(service: Service, request: Request) -> Json[AdoptedFile]:
     """Put a draft in shadow."""
-    given = body_of(await request.body(BODY_BYTES_MAX), Step)
+    given = decoded(await request.body(BODY_BYTES_MAX), DraftStep)
     return _put(*await shadow(service, request, request.params["rule"], given.etag, given.file))
 
 
 async def post_approve(service: Service, request: Request) -> Json[RuleDraft]:
     """Approve a draft as a second person."""
-    given = body_of(await request.body(BODY_BYTES_MAX), Step)
+    given = decoded(await request.body(BODY_BYTES_MAX), DraftStep)
     return json_response(shown(await approve(service, request, request.params["rule"], given.etag)))
 
 
 async def post_activate(service: Service, request: Request) -> Json[AdoptedFile]:
     """Put a draft in force."""
-    given = body_of(await request.body(BODY_BYTES_MAX), Step)
+    given = decoded(await request.body(BODY_BYTES_MAX), DraftStep)
     return _put(*await activate(service, request, request.params["rule"], given.etag, given.file))
 
 
@@ -340,30 +340,14 @@ def _tag(one: Draft) -> Headers:
     return ((b"etag", f'"{one.tag}"'.encode()),)
 
 
-def body_of(raw: bytes, type_: type[Any]) -> Any:
-    """A body as what it should be. Raises: ProblemError with 422."""
-    try:
-        return msgspec.json.decode(raw, type=type_)
-    except (ValueError, RecursionError) as error:
-        raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None
-
-
 def _draft(method: str, path: str, handle: Any, told: Told, right: Right = Right.EDIT_RULES) -> Route:
     return Route(method, f"{API}/rules/{{rule}}/draft{path}", right, handle, told)
 
 
-_TEXT: Final = record("text", text=TEXT)
-
 _MATCH: Final = {"If-Match": "The ETag of what was read.", "If-None-Match": "*: the draft is new."}
 
-_WHICH: Final = {
-    "type": "object",
-    "required": ["etag"],
-    "additionalProperties": False,
-    "properties": {"etag": TEXT, "file": TEXT},
-}
 
-_STEP: Final = WRITE | {
+_STEP: Final = {
     404: "",
     403: "A second person has to approve it, or who asks wrote some of it.",
     412: "The draft was changed meanwhile.",
@@ -376,13 +360,13 @@ ROUTES: Final = (
         f"{API}/drafts",
         Right.READ_DEFINITIONS,
         drafts,
-        Told("All drafts of rules.", "Without their texts.", problems=READ | {404: ""}),
+        Told("All drafts of rules.", "Without their texts.", problems={404: ""}),
     ),
     _draft(
         "GET",
         "",
         draft,
-        Told("One draft, with its text.", "It, and its ETag.", problems=READ | {404: ""}),
+        Told("One draft, with its text.", "It, and its ETag.", problems={404: ""}),
         Right.READ_DEFINITIONS,
     ),
     _draft(
@@ -392,8 +376,8 @@ ROUTES: Final = (
         Told(
             "Keep a text as the draft of a rule, mistakes and all. Nothing comes into force.",
             "It, its ETag, and what is to be said of it.",
-            _TEXT,
-            WRITE | {412: "It was changed meanwhile.", 428: "If-Match is missing."},
+            DraftBody,
+            {412: "It was changed meanwhile.", 428: "If-Match is missing."},
             headers=_MATCH,
         ),
     ),
@@ -404,7 +388,7 @@ ROUTES: Final = (
         Told(
             "Throw a draft away, and its trial.",
             "Which it was.",
-            problems=READ | {400: "", 404: "", 412: "It was changed meanwhile.", 422: "", 428: "If-Match is missing."},
+            problems={400: "", 404: "", 412: "It was changed meanwhile.", 422: "", 428: "If-Match is missing."},
             headers={"If-Match": "The ETag of what was read."},
         ),
     ),
@@ -415,8 +399,7 @@ ROUTES: Final = (
         Told(
             "What is to be said of a text that nobody kept yet: mistakes with their places, tests, and it in words.",
             "`ok` says whether it could come into force.",
-            _TEXT,
-            WRITE,
+            DraftBody,
         ),
         Right.READ_DEFINITIONS,
     ),
@@ -427,7 +410,7 @@ ROUTES: Final = (
         Told(
             "Put a draft in shadow: a new rule as it is, a change of one as a trial under an id of its own.",
             "In which file it stands, and whether the log has it in force by now.",
-            _WHICH,
+            DraftStep,
             _STEP,
         ),
     ),
@@ -435,7 +418,7 @@ ROUTES: Final = (
         "POST",
         "/approve",
         post_approve,
-        Told("Approve a draft that others wrote.", "The draft.", _WHICH, _STEP),
+        Told("Approve a draft that others wrote.", "The draft.", DraftStep, _STEP),
         Right.APPROVE_RULES,
     ),
     _draft(
@@ -445,7 +428,7 @@ ROUTES: Final = (
         Told(
             "Put a draft in force, in the place of the rule and of its trial.",
             "In which file it stands, and whether the log has it in force by now.",
-            _WHICH,
+            DraftStep,
             _STEP,
         ),
     ),

@@ -16,10 +16,10 @@ from shroff.project.lists import ADDED, CHANGED, REMOVED, Edited, Entry, ListSum
 from shroff.rules.silences import rule_of
 from shroff.web.api.rules import list_csv
 from shroff.web.api.rules.drafts import WAITS, ChangeAsked, agreed, asked_document
-from shroff.web.http.messages import Json, Request, json_response
+from shroff.web.http.messages import Json, Request, decoded, json_response
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, READ, WRITE, Route, Told
-from shroff.web.http.schemas import TEXT, Adopted, record
+from shroff.web.http.routes import API, Route, Told
+from shroff.web.http.schemas import Adopted
 
 if TYPE_CHECKING:
     from shroff.web.service import Service
@@ -28,7 +28,7 @@ BODY_BYTES_MAX: Final = 8 * 1024 * 1024
 TOLD_MAX: Final = 50  # entries of one change that the record holds whole; of more it has the numbers
 
 
-class Given(msgspec.Struct, forbid_unknown_fields=True):
+class NewListEntry(msgspec.Struct, forbid_unknown_fields=True):
     """An entry as it is sent: who adds it is who sends it."""
 
     value: str
@@ -36,7 +36,7 @@ class Given(msgspec.Struct, forbid_unknown_fields=True):
     expires_at: str = ""
 
 
-class Approved(msgspec.Struct, forbid_unknown_fields=True):
+class ListApproval(msgspec.Struct, forbid_unknown_fields=True):
     """Which change that somebody asked for is meant."""
 
     etag: str
@@ -50,7 +50,7 @@ class _Wanted(msgspec.Struct):
     is_whole: bool
 
 
-class Sheet(msgspec.Struct, forbid_unknown_fields=True):
+class ListSheet(msgspec.Struct, forbid_unknown_fields=True):
     """Many entries as CSV. `is_whole`: whatever else is in the list goes."""
 
     csv: str
@@ -99,7 +99,7 @@ async def one_list(service: Service, request: Request) -> Json[ListEntries]:
 
 async def put_entry(service: Service, request: Request) -> Json[ListChange]:
     """An entry in place of the one of its value, or beside all others."""
-    given = await service.in_thread(_body, await request.body(BODY_BYTES_MAX), Given)
+    given = await service.in_thread(decoded, await request.body(BODY_BYTES_MAX), NewListEntry)
     entry = Entry(given.value, given.note, request.who.name, given.expires_at)
     return json_response(await change(service, request, known(service, request), [entry]))
 
@@ -111,7 +111,7 @@ async def remove_entry(service: Service, request: Request) -> Json[ListChange]:
 
 async def put_sheet(service: Service, request: Request) -> Json[ListChange]:
     """Many entries as CSV."""
-    given = await service.in_thread(_body, await request.body(BODY_BYTES_MAX), Sheet)
+    given = await service.in_thread(decoded, await request.body(BODY_BYTES_MAX), ListSheet)
     name, entries = known(service, request), await service.in_thread(list_csv.read, given.csv, request.who.name)
     return json_response(await change(service, request, name, entries, is_whole=given.is_whole))
 
@@ -142,7 +142,7 @@ async def change(
 
 async def approve(service: Service, request: Request) -> Json[ListChange]:
     """Make a change of a list that somebody else asked for."""
-    given = _body(await request.body(BODY_BYTES_MAX), Approved)
+    given = decoded(await request.body(BODY_BYTES_MAX), ListApproval)
     return json_response(await approve_for(service, request, known(service, request), given.etag))
 
 
@@ -228,15 +228,8 @@ def _told(entries: Sequence[Entry]) -> Any:
     return [asdict(one) for one in entries] if len(entries) <= TOLD_MAX else {"entries": len(entries)}
 
 
-def _body(raw: bytes, type_: type[Any]) -> Any:
-    try:
-        return msgspec.json.decode(raw, type=type_)
-    except (ValueError, RecursionError) as error:
-        raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None
-
-
 _SECOND: Final = "A second person approves silences here."
-_WRITTEN: Final = WRITE | {404: "", 409: _SECOND, 422: "The body, or the list as it would be, has mistakes."}
+_WRITTEN: Final = {404: "", 409: _SECOND, 422: "The body, or the list as it would be, has mistakes."}
 
 ROUTES: Final = (
     Route(
@@ -244,14 +237,14 @@ ROUTES: Final = (
         f"{API}/lists",
         Right.READ_DEFINITIONS,
         all_lists,
-        Told("The lists that rules and features read.", "Each with what reads it.", problems={500: ""}),
+        Told("The lists that rules and features read.", "Each with what reads it."),
     ),
     Route(
         "GET",
         f"{API}/lists/{{list}}",
         Right.READ_DEFINITIONS,
         one_list,
-        Told("The entries of a list.", "In the order of its file.", problems={404: "", 500: ""}),
+        Told("The entries of a list.", "In the order of its file.", problems={404: ""}),
     ),
     Route(
         "PUT",
@@ -261,7 +254,7 @@ ROUTES: Final = (
         Told(
             "Many entries of a list as CSV, in place of those of the same value; `is_whole` for all there are to be.",
             "How many were added, changed and removed, and whether the log has it in force by now.",
-            record("csv", csv={"type": "string"}, is_whole={"type": "boolean"}),
+            ListSheet,
             _WRITTEN,
         ),
     ),
@@ -273,7 +266,7 @@ ROUTES: Final = (
         Told(
             "An entry of a list, in place of the one of its value. Who added it is who asks.",
             "How many were added and changed, and whether the log has it in force by now.",
-            record("value", value=TEXT, note=TEXT, expires_at=TEXT),
+            NewListEntry,
             _WRITTEN,
         ),
     ),
@@ -285,7 +278,7 @@ ROUTES: Final = (
         Told(
             "Approve, as a second person, a change of a list that somebody else asked for.",
             "How many were added, changed and removed, and whether the log has it in force by now.",
-            record("etag", etag=TEXT),
+            ListApproval,
             _WRITTEN | {403: "Who asked for it, or a key.", 404: "Nobody asks for it."},
         ),
     ),
@@ -297,7 +290,7 @@ ROUTES: Final = (
         Told(
             "Take a value out of a list.",
             "How many were removed, and whether the log has it in force by now.",
-            problems=READ | {400: "The value is not in the list.", 404: "", 409: _SECOND, 422: ""},
+            problems={400: "The value is not in the list.", 404: "", 409: _SECOND, 422: ""},
         ),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Annotated, Final, TypedDict
 
 import msgspec
 
@@ -10,12 +10,11 @@ from shroff.events.event import TimeText, time_text
 from shroff.explain.hit_records import HitEvent, RuleRecord
 from shroff.language.values import show_decimal
 from shroff.people.access import Right
-from shroff.web.api.rules.drafts import AdoptedFile, ChangeAsked, asked_document, body_of, put_back
+from shroff.web.api.rules.drafts import AdoptedFile, ChangeAsked, asked_document, put_back
 from shroff.web.api.rules.rule_looks import RuleLook, all_rules, one_rule, subject_of, who_changed
-from shroff.web.http.messages import Json, Request, json_response
+from shroff.web.http.messages import Json, Request, decoded, json_response
 from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
-from shroff.web.http.routes import API, PAGED, READ, WRITE, Route, Told
-from shroff.web.http.schemas import TEXT
+from shroff.web.http.routes import API, PAGED, Route, Told
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -24,10 +23,10 @@ if TYPE_CHECKING:
 BODY_BYTES_MAX = 64 * 1024
 
 
-class Back(msgspec.Struct, forbid_unknown_fields=True):
+class RuleReturn(msgspec.Struct, forbid_unknown_fields=True):
     """To which version a rule goes back, 0 for none at all, and why."""
 
-    seq: int
+    seq: Annotated[int, msgspec.Meta(extra_json_schema={"minimum": 0})]
     reason: str
 
 
@@ -170,7 +169,7 @@ async def history(service: Service, request: Request) -> Json[RuleVersions]:
 
 async def back(service: Service, request: Request) -> Json[AdoptedFile]:
     """Put a rule back to an earlier version, or take it out."""
-    given = body_of(await request.body(BODY_BYTES_MAX), Back)
+    given = decoded(await request.body(BODY_BYTES_MAX), RuleReturn)
     file, why_not = await put_back(service, request, request.params["rule"], given.seq, given.reason)
     return json_response({"file": file, "in_force": not why_not, "why_not": why_not or None})
 
@@ -218,13 +217,6 @@ def _hit(one: HitEvent, rule: str, service: Service) -> RuleHit:
     }
 
 
-_BACK: Final = {
-    "type": "object",
-    "required": ["seq", "reason"],
-    "additionalProperties": False,
-    "properties": {"seq": {"type": "integer", "minimum": 0}, "reason": TEXT},
-}
-
 ROUTES: Final = (
     Route(
         "GET",
@@ -234,7 +226,6 @@ ROUTES: Final = (
         Told(
             "Every rule with its state, and what it did in the newest part of the log.",
             "Those that were taken out stand last.",
-            problems=READ,
         ),
     ),
     Route(
@@ -242,7 +233,7 @@ ROUTES: Final = (
         f"{API}/rules/{{rule}}/record",
         Right.READ_DEFINITIONS,
         record,
-        Told("One rule, read back in words, and what it did.", "It.", problems=READ | {404: ""}),
+        Told("One rule, read back in words, and what it did.", "It.", problems={404: ""}),
     ),
     Route(
         "GET",
@@ -252,7 +243,7 @@ ROUTES: Final = (
         Told(
             "The newest events at which a rule hit, and what was found out about them.",
             "A part of them.",
-            problems=READ | {400: "", 404: ""},
+            problems={400: "", 404: ""},
             query=PAGED,
         ),
     ),
@@ -264,7 +255,7 @@ ROUTES: Final = (
         Told(
             "What a rule said at each time, and who put it in force.",
             "Newest first; the text is null where the rule was taken out.",
-            problems=READ | {404: ""},
+            problems={404: ""},
         ),
     ),
     Route(
@@ -275,8 +266,8 @@ ROUTES: Final = (
         Told(
             "Put a rule back to what it said from a place of the log on; 0 takes it out.",
             "In which file it stands, and whether the log has it in force by now.",
-            _BACK,
-            WRITE | {404: "", 409: "It is taken out already.", 422: "It does not fit the project now, or no reason."},
+            RuleReturn,
+            {404: "", 409: "It is taken out already.", 422: "It does not fit the project now, or no reason."},
         ),
     ),
 )

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
@@ -21,11 +21,11 @@ from shroff.people.store import PeopleStore
 from shroff.people.store import Wanted as Acts
 from shroff.training.cutoffs import AS_IT_IS, Cutoffs, CutoffsDocument, WhatIf
 from shroff.web.api.models import checked_reason
-from shroff.web.http.messages import Headers, Json, Request, json_response
+from shroff.web.http.messages import Headers, Json, Request, decoded, json_response
 from shroff.web.http.preconditions import seen
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, WRITE, Route, Told
-from shroff.web.http.schemas import TEXT, Adopted, record
+from shroff.web.http.routes import API, Route, Told
+from shroff.web.http.schemas import Adopted
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -42,12 +42,15 @@ _AMOUNTS: Final = ("false_decline", "review", "reviews_a_day")
 _CUTS: Final = ("review_at", "decline_at")
 
 
-class Wanted(msgspec.Struct, forbid_unknown_fields=True):
+Cut = Annotated[float, msgspec.Meta(extra_json_schema={"minimum": 0, "maximum": 1})]
+
+
+class NewCutoffs(msgspec.Struct, forbid_unknown_fields=True):
     """Cut-offs that are to be in force, null for none, and why."""
 
     reason: str
-    review_at: float | None = None
-    decline_at: float | None = None
+    review_at: Cut | None = None
+    decline_at: Cut | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +132,7 @@ async def put_thresholds(service: Service, request: Request) -> Json[Adopted]:
     if not tag:
         words = "send the ETag of GET /api/v1/thresholds as If-Match"
         raise ProblemError(428, "no-precondition", "It is not said what is changed", words)
-    try:
-        given = msgspec.json.decode(await request.body(BODY_BYTES_MAX), type=Wanted)
-    except (ValueError, RecursionError) as error:
-        raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None
+    given = decoded(await request.body(BODY_BYTES_MAX), NewCutoffs)
     found = await put(service, request, event, (given.review_at, given.decline_at), given.reason, tag)
     now = await there()
     return json_response({"in_force": found.in_force, "why_not": found.why_not or None}, headers=_tag(now))
@@ -197,8 +197,6 @@ def _tag(tag: str) -> Headers:
     return ((b"etag", f'"{tag}"'.encode()),)
 
 
-_CUT: Final = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
-
 ROUTES: Final = (
     Route(
         "GET",
@@ -229,8 +227,8 @@ ROUTES: Final = (
         Told(
             "Other cut-offs of the score of an event type, written into policy.yaml; with a reason, which is recorded.",
             "Whether the log has them in force by now.",
-            record("reason", reason=TEXT, review_at=_CUT, decline_at=_CUT),
-            WRITE | {404: "", 412: "policy.yaml was changed meanwhile.", 428: "If-Match is missing."},
+            NewCutoffs,
+            {404: "", 412: "policy.yaml was changed meanwhile.", 428: "If-Match is missing."},
             headers={"If-Match": "The ETag of what was read."},
         ),
     ),
