@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 from docs.made_files import MADE, markdown_table
 from shroff.client import Client
 from shroff.people.access import RIGHTS, Right
-from shroff.web.api.operating import FAMILIES
 from shroff.web.http.openapi import kind_of, schema_of, shapes
 from shroff.web.http.routes import OPEN_BELOW, Route
-from shroff.web.metrics import Requests
+from shroff.web.metrics import Requests, ServiceMetrics
 from shroff.web.table import ROUTES
+from shroff.worker.serving.counts import Work
 
 INTRODUCTION = (
     "What `shroff serve` answers. The service has the same with the schemas of its own event types, at "
@@ -98,7 +99,9 @@ def _rights() -> str:
 
 
 def _metrics() -> str:
-    rows = [(f"`{one.name}`", one.kind, one.meaning) for one in (*Requests.FAMILIES, *FAMILIES)]
+    idle: Any = SimpleNamespace(work=Work(), posts=SimpleNamespace(waiting=0, age_s=0.0, turned_away=0), is_ready=False)
+    families = (*Requests().collect(), *ServiceMetrics(idle).collect())
+    rows = [(f"`{one.name}{'_total' * (one.type == 'counter')}`", one.type, one.documentation) for one in families]
     return markdown_table(("name", "kind", "meaning"), rows)
 
 

@@ -56,7 +56,7 @@ def test_an_order_is_scored_by_customer_and_mail_with_its_features(tmp_path):
 
         assert known.json()["features"]["customer.orders_before"] == 3
         assert known.json()["features"]["mail.amount_mean"] == 59.9
-        assert (await asks.ask("GET", "/metrics")).body.count(b'became="appended"} 3') == 1
+        assert (await asks.ask("GET", "/metrics")).body.count(b'became="appended",kind="event"} 3') == 1
 
     run(project(tmp_path, "orders"), steps)
 
@@ -110,7 +110,7 @@ def test_a_call_that_writes_is_an_event_that_was_posted(tmp_path):
         assert other.status == 409
         assert nameless.status == 422
         assert [one["path"] for one in nameless.json()["errors"]] == ["order.number", "order.at"]
-        assert 'became="quarantined"} 2\n' in text  # the other content, and the one without a name
+        assert 'became="quarantined",kind="event"} 2.0\n' in text  # the other content, and the one without a name
 
     run(folder, steps)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from shroff.people.access import RIGHTS, Role
 from shroff.people.desk import TOKEN_LENGTH
 from shroff.web.http.asgi import is_open
 from shroff.web.http.routes import OPEN_BELOW
+from shroff.web.metrics import BOUNDS_S
 from shroff.web.service import Limits, Service
 from shroff.web.table import PAGES, ROUTES
 from shroff.worker import answering
@@ -294,7 +296,7 @@ def test_a_query_that_is_refused_has_taken_nothing(bank):
 
         assert [(found.status, found.json()["type"]) for found in refused] == [(400, "bad-query")] * 5
         assert (await asks.ask("GET", "/api/v1/decisions/payment/p-1")).status == 404
-        assert b'became="appended"} 1' not in (await asks.ask("GET", "/metrics")).body
+        assert b'became="appended",kind="event"} 1' not in (await asks.ask("GET", "/metrics")).body
 
     run(bank, steps)
 
@@ -440,20 +442,24 @@ def test_health_and_metrics_say_how_it_is(bank):
 
         assert (await asks.ask("GET", "/health/live", key="")).json() == {"live": True}
         assert (await asks.ask("GET", "/health/ready", key="")).json() == {"ready": True, "state": "leading"}
-        assert 'shroff_decisions_total{outcome="approve"} 1\n' in text
-        assert 'shroff_taken_total{kind="event",became="quarantined"} 1\n' in text
-        assert 'shroff_http_requests_total{method="POST",route="/api/v1/events/{event}",status="422"} 1\n' in text
-        assert "shroff_log_place 2\n" in text
+        assert 'shroff_decisions_total{outcome="approve"} 1.0\n' in text
+        assert 'shroff_taken_total{became="quarantined",kind="event"} 1.0\n' in text
+        assert 'shroff_http_requests_total{method="POST",route="/api/v1/events/{event}",status="422"} 1.0\n' in text
+        assert "shroff_log_place 2.0\n" in text
+        assert "# TYPE shroff_http_requests_total counter\n" in text
+        timed = re.findall(r'_seconds_bucket\{le="(.*)",route="/api/v1/events/\{event\}"\} (.*)\n', text)
+        assert [bound for bound, _ in timed] == [*map(str, BOUNDS_S), "+Inf"]
+        assert timed[-1][1] == "2.0"
 
         label = {"event": "payment/p-1", "verdict": "fraud", "source": "analyst", "known_at": "2026-02-01T08:30:00Z"}
         assert (await asks.ask("POST", "/api/v1/labels", label)).status == 200
         for _ in range(200):  # until the thread of the log has counted what it has answered
             text = (await asks.ask("GET", "/metrics", key="service")).body.decode()
-            if "shroff_log_place 3\n" in text:
+            if "shroff_log_place 3.0\n" in text:
                 break
             await asyncio.sleep(0.01)
-        assert 'shroff_taken_total{kind="label",became="appended"} 1\n' in text
-        assert "shroff_log_place 3\n" in text
+        assert 'shroff_taken_total{became="appended",kind="label"} 1.0\n' in text
+        assert "shroff_log_place 3.0\n" in text
 
     run(bank, steps)
 

@@ -1,37 +1,28 @@
-"""What a service counts of itself, and how Prometheus reads it."""
+"""Metrics of the service, in the families of prometheus-client. The hot path only adds to plain counters."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from shroff.web.service import Service
 
 BOUNDS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 METHODS: Final = frozenset("GET HEAD POST PUT PATCH DELETE OPTIONS".split())
 TEXT: Final = b"text/plain; version=0.0.4; charset=utf-8"
-
-Labels = Mapping[str, str]
-Samples = Sequence[tuple[Labels, float]]
+QUANTILES: Final = (0.5, 0.99, 0.999)
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
-    """One metric: its name, its kind, and one line of what it means."""
-
-    name: str
-    kind: str
-    meaning: str
-
-
-class Requests:
+class Requests(Collector):
     """Requests by route and status, and how long they took by route. For one thread."""
-
-    FAMILIES: Final = (
-        Family("shroff_http_requests_total", "counter", "Requests that were answered, by method, route and status."),
-        Family("shroff_http_request_seconds", "histogram", "From a request's head to the end of its answer, by route."),
-    )
 
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, str, int]] = Counter()
@@ -45,41 +36,74 @@ class Requests:
         self._buckets[route][bisect_left(BOUNDS_S, seconds)] += 1
         self._seconds[route] += seconds
 
-    def text(self) -> Iterator[str]:
-        """The lines for Prometheus."""
-        counted, timed = self.FAMILIES
-        of_counts = [
-            ({"method": method, "route": route, "status": str(status)}, count)
-            for (method, route, status), count in sorted(self.counts.items())
-        ]
-        yield from lines(counted, of_counts)
-        yield from lines(timed, [])
+    def collect(self) -> Iterator[Metric]:
+        words = "Requests that were answered, by method, route and status."
+        counted = CounterMetricFamily("shroff_http_requests_total", words, labels=("method", "route", "status"))
+        for (method, route, status), count in sorted(self.counts.items()):
+            counted.add_metric((method, route, str(status)), count)
+        yield counted
+        words = "From a request's head to the end of its answer, by route."
+        timed = HistogramMetricFamily("shroff_http_request_seconds", words, labels=("route",))
         for route, buckets in sorted(self._buckets.items()):
-            so_far = 0
-            for bound, count in zip((*BOUNDS_S, "+Inf"), buckets, strict=True):
-                so_far += count
-                yield sample(f"{timed.name}_bucket", {"route": route, "le": str(bound)}, so_far)
-            yield sample(f"{timed.name}_sum", {"route": route}, self._seconds[route])
-            yield sample(f"{timed.name}_count", {"route": route}, so_far)
+            so_far = accumulate(buckets)
+            bounds = [(str(bound), count) for bound, count in zip((*BOUNDS_S, "+Inf"), so_far, strict=True)]
+            timed.add_metric((route,), bounds, self._seconds[route])
+        yield timed
 
 
-def lines(family: Family, samples: Samples) -> Iterator[str]:
-    """A metric for Prometheus."""
-    yield f"# HELP {family.name} {family.meaning}"
-    yield f"# TYPE {family.name} {family.kind}"
-    for labels, value in samples:
-        yield sample(family.name, labels, value)
+class ServiceMetrics(Collector):
+    """What a service does now: its work, and the posts that wait for it."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def collect(self) -> Iterator[Metric]:
+        work, posts, health = self._service.work, self._service.posts, self._service.work.health
+        yield _gauge("shroff_ready", "1 where events are taken now.", self._service.is_ready)
+        yield _gauge("shroff_waiting", "Events that wait to be decided.", posts.waiting)
+        yield _gauge("shroff_waiting_age_seconds", "For how long the first of them has waited.", posts.age_s)
+        words = "Requests that were turned away: they would have waited too long."
+        yield _counter("shroff_turned_away_total", words, posts.turned_away)
+        yield _counter("shroff_batches_total", "Commits with events.", work.batches)
+        decided = CounterMetricFamily("shroff_decisions_total", "Decisions, by outcome.", labels=("outcome",))
+        for outcome, count in sorted(work.counts.by_outcome.copy().items()):
+            decided.add_metric((outcome,), count)
+        yield decided
+        words = "What became of events that were posted, by kind and what they became."
+        taken = CounterMetricFamily("shroff_taken_total", words, labels=("kind", "became"))
+        for kind, one in (("event", work.counts.events), ("label", work.counts.labels)):
+            taken.add_metric((kind, "appended"), one.appended)
+            taken.add_metric((kind, "duplicate"), one.duplicates)
+            taken.add_metric((kind, "quarantined"), one.quarantined)
+        yield taken
+        words = "From a post's arrival to its commit since the start, by quantile."
+        commits = GaugeMetricFamily("shroff_commit_seconds", words, labels=("quantile",))
+        for share in QUANTILES:
+            if (ms := work.latencies.quantile_ms(share)) is not None:
+                commits.add_metric((str(share),), ms / 1_000)
+        yield commits
+        yield _gauge("shroff_log_place", "The last place of the log that this process wrote.", work.seq)
+        yield _counter("shroff_restored_total", "How often state was restored after a failure.", work.restored)
+        yield _counter("shroff_snapshots_total", "Snapshots that were saved.", work.snapshots)
+        words = "Messages of the live source that wait, where that is known."
+        yield _gauge("shroff_source_waiting", words, health.lag)
+        words = "Messages of the live source that were decided after later ones of other partitions."
+        yield _counter("shroff_source_overtaken_total", words, health.overtaken)
+        words = "By how much event time at most, since the start."
+        yield _gauge("shroff_source_overtaken_seconds", words, health.overtaken_ms / 1_000)
 
 
-def sample(name: str, labels: Labels, value: float) -> str:
-    r"""One line: a name, its labels and a value.
-
-    >>> sample("shroff_x", {"route": 'a"b'}, 2.0)
-    'shroff_x{route="a\\"b"} 2'
-    """
-    shown = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
-    return f"{name}{{{shown}}} {value:.9g}" if shown else f"{name} {value:.9g}"
+def _gauge(name: str, meaning: str, value: float | None) -> Metric:
+    return GaugeMetricFamily(name, meaning, value=value)
 
 
-def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+def _counter(name: str, meaning: str, value: float) -> Metric:
+    return CounterMetricFamily(name, meaning, value=value)
+
+
+def text(*collectors: Collector) -> bytes:
+    """All their metrics in the text format of Prometheus."""
+    registry = CollectorRegistry()
+    for one in collectors:
+        registry.register(one)
+    return generate_latest(registry)
