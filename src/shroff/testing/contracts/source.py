@@ -22,7 +22,7 @@ from shroff.testing.contracts.promises import Contract, promise
 
 UNREADABLE: Final = (b"\xff\xfe\x00", b"{", b"[1]", b'"payment"', bytes(range(256)), b'{"n": 1, "n": 2}')
 HOUR_MS: Final = 3_600_000
-SECONDS_ENOUGH: Final = 20.0  # for what is there to come, on a machine with much else to do
+SECONDS_ENOUGH: Final = 20.0  # until the next message comes, on a machine with much else to do
 
 
 class Outside(ABC):
@@ -504,10 +504,14 @@ def places(found: Sequence[Taken]) -> list[tuple[str, int]]:
 def read(source: Source, count: int, limit: int = 4_096, *, is_all: bool = True) -> list[Taken]:
     """Poll until so many lines came; with `is_all` there must be no more of them."""
     found: list[Taken] = []
+    came = 0
     until_s = time.monotonic() + SECONDS_ENOUGH
-    while len(lines(found)) < count:
-        assert time.monotonic() < until_s, f"{len(lines(found))} of {count} messages came: {source.health()}"
-        found += source.poll(limit, 1.0)
+    while came < count:
+        assert time.monotonic() < until_s, f"{came} of {count} messages came: {source.health()}"
+        if taken := source.poll(limit, 1.0):
+            found += taken
+            came += len(lines(taken))
+            until_s = time.monotonic() + SECONDS_ENOUGH
     if is_all:
         found += source.poll(limit, 0.3)
         assert len(lines(found)) == count
