@@ -11,7 +11,7 @@ from typing import Final
 import shroff
 from shroff.cli.failures import KINDS, MISTAKE
 from shroff.cli.main import EXIT_STATUS
-from shroff.language.keys import Either, Key, Keys, Many, Shape
+from shroff.language.keys import Either, Key, Keys, Late, Many, Shape
 from shroff.notices.keys import NOTICE_FILE
 from shroff.notices.texts.checking import NAMES_OF
 from shroff.project.schema import FILES, ProjectFile
@@ -118,6 +118,8 @@ def tables_of(shape: Shape, title: str) -> Iterator[tuple[str, Keys]]:
         case Either(shapes):
             for one in shapes:
                 yield from tables_of(one, title)
+        case Late(make):
+            yield from tables_of(make(), title)
 
 
 def section(title: str, keys: Keys) -> str:

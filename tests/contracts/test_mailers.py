@@ -127,7 +127,7 @@ class TestInClear(SmtpContract):
 
 @pytest.mark.slow
 def test_nothing_leaves_in_clear_unless_the_settings_say_so(certificates):
-    with served(certificates, ()) as server, closing(SmtpMailer(server.address)) as mailer:
+    with served(certificates, ()) as server, closing(SmtpMailer({"smtp": server.address})) as mailer:
         with pytest.raises(UsageError, match="STARTTLS"):
             mailer.send(mail())
 
@@ -141,7 +141,7 @@ def test_a_server_for_which_nobody_vouches_gets_no_mail_and_no_password(certific
     with served(certificates, options) as server:
         port = urlsplit(server.address).port
         for host, ca in (("localhost", ""), ("127.0.0.1", str(certificates / "server.crt"))):
-            with closing(SmtpMailer(f"{scheme}://shroff:{PASSWORD}@{host}:{port}", ca=ca)) as mailer:
+            with closing(SmtpMailer({"smtp": f"{scheme}://shroff:{PASSWORD}@{host}:{port}", "ca": ca})) as mailer:
                 with pytest.raises(UsageError, match="cannot be trusted") as raised:
                     mailer.send(mail())
                 assert PASSWORD not in str(raised.value)
@@ -203,7 +203,7 @@ def answers(**more: str) -> Callable[[str], str]:
 def test_a_connection_that_ends_before_the_answer_leaves_doubt():
     with (
         Scripted(answers(end="")) as server,
-        closing(SmtpMailer(server.url, is_plain=True)) as mailer,
+        closing(SmtpMailer({"smtp": server.url, "security": "plain"})) as mailer,
         pytest.raises(DoubtError),
     ):
         mailer.send(mail())
@@ -222,7 +222,7 @@ def test_a_connection_that_ends_before_the_answer_leaves_doubt():
     ],
 )
 def test_what_may_be_taken_later_is_no_refusal(said, error):
-    with Scripted(answers(**said)) as server, closing(SmtpMailer(server.url, is_plain=True)) as mailer:
+    with Scripted(answers(**said)) as server, closing(SmtpMailer({"smtp": server.url, "security": "plain"})) as mailer:
         with pytest.raises(error) as raised:
             mailer.send(mail())
         assert type(raised.value) is error
@@ -231,7 +231,7 @@ def test_what_may_be_taken_later_is_no_refusal(said, error):
 @pytest.mark.parametrize("where", ["MAIL", "RCPT", "DATA", "end"])
 def test_what_is_refused_for_good_says_why(where):
     refusing = answers(**{where: "554 5.7.1 we\x07 take none"})
-    with Scripted(refusing) as server, closing(SmtpMailer(server.url, is_plain=True)) as mailer:
+    with Scripted(refusing) as server, closing(SmtpMailer({"smtp": server.url, "security": "plain"})) as mailer:
         (refused,) = mailer.send(mail())
 
     assert refused == Unmailed("ann@customers.example", f"{server.url} answered 554 5.7.1 we take none")
@@ -241,7 +241,7 @@ def test_a_password_that_is_wrong_is_for_people_to_mend_and_is_not_shown():
     greeting = answers(EHLO="250-here\r\n250 AUTH PLAIN", AUTH="535 5.7.8 no")
     with Scripted(greeting) as server:
         address = server.url.replace("//", f"//shroff:{PASSWORD}@")
-        with closing(SmtpMailer(address, is_plain=True)) as mailer, pytest.raises(UsageError) as raised:
+        with closing(SmtpMailer({"smtp": address, "security": "plain"})) as mailer, pytest.raises(UsageError) as raised:
             mailer.send(mail())
 
     assert "does not let this user in" in str(raised.value)
@@ -249,7 +249,7 @@ def test_a_password_that_is_wrong_is_for_people_to_mend_and_is_not_shown():
 
 
 def test_a_connection_that_the_server_let_go_of_is_made_anew():
-    with Scripted(answers(NOOP="")) as server, closing(SmtpMailer(server.url, is_plain=True)) as mailer:
+    with Scripted(answers(NOOP="")) as server, closing(SmtpMailer({"smtp": server.url, "security": "plain"})) as mailer:
         for number in range(3):
             assert not mailer.send(mail(f"m-{number}"))
 
@@ -259,7 +259,7 @@ def test_a_connection_that_the_server_let_go_of_is_made_anew():
 @pytest.mark.parametrize("address", ["mail.bank.example", "http://mail", "smtp://", "smtp://host:port"])
 def test_an_address_that_is_none_is_told(address):
     with pytest.raises(UsageError, match="smtp://HOST"):
-        SmtpMailer(address)
+        SmtpMailer({"smtp": address})
 
 
 # ---- the contract rejects what breaks it

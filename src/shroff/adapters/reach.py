@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Final
 from urllib.parse import urlsplit
 
 from shroff.errors import TransientError, UsageError
 
-PORTS: Final = {
-    "http": 80,
-    "https": 443,
-    "mariadb": 3306,
-    "mongodb": 27017,
-    "postgresql": 5432,
-    "redis": 6379,
-    "rediss": 6379,
-}
 
-
-def reach(url: str, limit_s: float) -> str:
+def reach(url: str, limit_s: float, ports: Mapping[str, int | None]) -> str:
     """Have a connection to the server at an address, and let go of it; gives its host and port.
 
-    Of several hosts, as of MongoDB, the first that answers will do.
+    `ports` has the default port of each scheme. Of several hosts, as of MongoDB, the first that answers will do.
     Raises: TransientError where nobody takes it in time, without a credential; UsageError where this is no address.
     """
     scheme, _, rest = url.partition("://")
@@ -33,7 +23,7 @@ def reach(url: str, limit_s: float) -> str:
         host, port = None, None
         with suppress(ValueError):
             parts = urlsplit(f"//{one}")
-            host, port = parts.hostname, parts.port or PORTS.get(scheme)
+            host, port = parts.hostname, parts.port or ports.get(scheme)
         if not host or port is None:
             raise UsageError("its address has no host and port that can be read.")
         shown = f"{f'[{host}]' if ':' in host else host}:{port}"

@@ -76,7 +76,7 @@ class Doctoring(ABC):
         """A sink by its settings."""
 
     @abstractmethod
-    def reach(self, system: System, limit_s: float) -> str:
+    def reach(self, system: System, limit_s: float, contract: str = "sink") -> str:
         """Have a connection to the server of a system, and let go of it; gives its host and port."""
 
     @abstractmethod
@@ -205,7 +205,10 @@ class Doctoring(ABC):
                 tries.append(Try(f"sink {name}", self._sink_try(name, one)))
         if online is not None and is_set(online):
             tries.append(
-                Try("online", lambda: Finding("online", OK, f"{self.reach(online, LIMIT_S)} takes connections"))
+                Try(
+                    "online",
+                    lambda: Finding("online", OK, f"{self.reach(online, LIMIT_S, 'features')} takes connections"),
+                )
             )
         return tries
 
@@ -244,6 +247,8 @@ class Doctoring(ABC):
                 if isinstance(sink, PreparedSink):
                     sink.prepare(None)
                     return Finding(f"sink {name}", OK, "answers, and has what it needs")
+            if not system.options.get("url"):
+                return Finding(f"sink {name}", OK, "opens with these settings; it has no way to be asked")
             if system.text("url").startswith("sqlite:"):
                 return Finding(f"sink {name}", OK, "is a file of this machine")
             return Finding(f"sink {name}", OK, f"{self.reach(system, LIMIT_S)} takes connections")

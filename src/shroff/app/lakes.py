@@ -15,7 +15,8 @@ from shroff import config
 from shroff.app.elsewhere import Elsewhere
 from shroff.errors import UsageError
 from shroff.language.values import parse_duration
-from shroff.project.settings.systems import System, Systems
+from shroff.project.settings.installed import first_schemes, kind_at, settings_of
+from shroff.project.settings.systems import System, Systems, filled
 from shroff.streams.lake import Objects, Patient
 
 if TYPE_CHECKING:
@@ -29,9 +30,7 @@ if TYPE_CHECKING:
     from shroff.runtime.progress import Progress
     from shroff.streams.lake_manifest import File, LakeState, Layout
 
-IN_FOLDER: Final = "lake.folder"
-ADAPTERS: Final = {"s3": "lake.s3", "gs": "lake.gcs", "az": "lake.azure", "abfss": "lake.azure"}
-SETTINGS: Final = ("endpoint", "region", "account")
+IN_FOLDER: Final = "folder"
 LAYOUTS: Final = ("parquet", "json", "both")
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
 
@@ -190,13 +189,17 @@ class Lakes(Elsewhere):
     def _opening(self, options: Mapping[str, Any], to: str | None) -> Callable[[], Objects]:
         """What opens it, in this process or, as it can be pickled, in another one."""
         address = config.filled(str(options["to"]), "lake") if to is None else to
-        adapter, at = _adapter(address, Path.cwd() if to else self.places.folder)
-        if adapter == IN_FOLDER:
-            return partial(self._adapter_named(adapter), at)
-        told = {name: config.filled(options[name], "lake") for name in SETTINGS if name in options}
-        called = self.systems.called(System("lake", {"url": told.get("endpoint", "")}), self.places.folder)
-        told |= {name: called.text(name) for name in ("proxy", "ca") if called.text(name)}
-        return partial(self._adapter_named(adapter), at, **told)
+        kind, at = _adapter(address, Path.cwd() if to else self.places.folder)
+        adapter = self._adapter_named(f"lake.{kind}")
+        if kind == IN_FOLDER:
+            return partial(adapter, at)
+        declared = settings_of("lake", kind)
+        own = filled(System("lake", {key.name: options[key.name] for key in declared.keys if key.name in options}))
+        told = dict(declared.settled(own.options, self.places.folder))
+        if declared.is_called:
+            called = self.systems.called(System("lake", {"url": told.get("endpoint", "")}), self.places.folder)
+            told |= {name: called.text(name) for name in ("proxy", "ca") if called.text(name)}
+        return partial(adapter, at, **told)
 
 
 def lake_mistake(options: Mapping[str, Any]) -> str:
@@ -214,13 +217,13 @@ def lake_mistake(options: Mapping[str, Any]) -> str:
 
 
 def _adapter(address: str, folder: Path) -> tuple[str, str]:
-    """The adapter for an address, and the address as it takes it. Raises: UsageError where there is none."""
+    """The technology of an address, and the address as it takes it. Raises: UsageError where there is none."""
     scheme = _SCHEME.match(address)
     if scheme is None:
         return IN_FOLDER, str(folder / Path(address).expanduser())
-    if scheme[1] not in ADAPTERS:
-        raise UsageError(f"a lake is in a folder, at s3://, gs:// or az://, not at {scheme[1]}://.")
-    return ADAPTERS[scheme[1]], address
+    if not (kind := kind_at("lake", scheme[1])):
+        raise UsageError(f"a lake is in a folder, at {first_schemes('lake')}, not at {scheme[1]}://.")
+    return kind, address
 
 
 def _layout(options: Mapping[str, Any]) -> Layout:

@@ -12,7 +12,6 @@ from shroff.errors import DefinitionError, Problem, ShroffError, UsageError, nea
 from shroff.events import hash_keys
 from shroff.language.values import DAY_MS
 from shroff.project.definitions import Definitions, Loaded
-from shroff.project.settings.mail_keys import MAILS_KEPT
 from shroff.project.settings.systems import System, Systems
 from shroff.streams.log import Log
 
@@ -219,19 +218,13 @@ class NoticeViews:
 
     def open_mailer(self) -> Mailer:
         """What hands mails over, to be closed by the caller. Raises: UsageError for settings that cannot be."""
-        mail = self.systems.mail
-        if not mail.text("smtp"):
-            folder: Mailer = self._adapter_named("mailer.folder")(self.places.mail)
+        system = self.systems.mailer
+        adapter = self._adapter_named(f"mailer.{system.kind}")
+        if self.systems.mails_are_files:
+            folder: Mailer = adapter(self.places.mail)
             return folder
-        filled = {name: config.filled(str(value), "mail") for name, value in mail.options.items()}
-        ca = str(self.places.folder / filled["ca"]) if "ca" in filled else ""
-        smtp: Mailer = self._adapter_named("mailer.smtp")(
-            filled["smtp"],
-            is_plain=filled.get("security") == "plain",
-            ca=ca,
-            timeout_ms=mail.duration_ms("timeout", "30s"),
-        )
-        return smtp
+        own: Mailer = adapter(self.systems.settled("mailer", system, self.places.folder))
+        return own
 
     def _addresses_of(self, role: str) -> list[str]:
         """The addresses of the users of a role that have one and may sign in."""
@@ -254,7 +247,7 @@ class NoticeViews:
     def _sweep_mails(self) -> int:
         from shroff.notices.mailbox import remove_older
 
-        return remove_older(self.places.mail, self.now_ms() - self.systems.mail.duration_ms("keep", MAILS_KEPT))
+        return remove_older(self.places.mail, self.now_ms() - self.systems.mails_kept_ms)
 
     def _remove_mail(self, id: str) -> None:
         from shroff.notices.mailbox import kept_of
@@ -365,7 +358,7 @@ class NoticeViews:
         with self.told() as store, store.look() as look:
             waiting = look.count_waiting() + len(look.letters([OPEN], limit=LETTERS_SHOWN + 1))
             lost = len(look.letters([REFUSED, UNKNOWN], limit=LETTERS_SHOWN + 1))
-        kind = "smtp" if self.systems.mail.text("smtp") else "files"
+        kind = "files" if self.systems.mails_are_files else self.systems.mailer.kind
         return [*found, SinkState("notices", kind, "messages", None, rows + waiting, None, lost)]
 
     def inactive(self, log: Log) -> list[str]:
@@ -397,7 +390,8 @@ class NoticeViews:
         from shroff.notices.sending import SHIPPED
         from shroff.notices.store import OPEN, REFUSED, SENT, UNKNOWN
 
-        where = "a mail server" if self.systems.mail.text("smtp") else f"files in {self.places.mail}"
+        own = {"smtp": "a mail server"}.get(self.systems.mailer.kind, self.systems.mailer.kind)
+        where = f"files in {self.places.mail}" if self.systems.mails_are_files else own
         if not self.notices:
             return Finding("mail", OK, f"no notice is declared; mails would go to {where}")
         try:

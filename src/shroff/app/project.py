@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from shroff import config
-from shroff.adapters.finding import adapters, load_adapter, store_adapter
+from shroff.adapters.finding import load_adapter, store_adapter
 from shroff.app.additions import FIRST_EVENTS
 from shroff.app.applying import Applying
 from shroff.app.asking import Asking
@@ -47,7 +47,8 @@ from shroff.project.definitions import Definitions, Loaded, load_definitions
 from shroff.project.loading import MadeOnce, files_of, line_of, systems_of
 from shroff.project.read_once import ReadOnce
 from shroff.project.scoring import problems_of
-from shroff.project.settings.systems import System, Systems, filled, online_mistake
+from shroff.project.settings.installed import adapters, kind_at, online_mistake, settings_of
+from shroff.project.settings.systems import System, Systems, filled
 from shroff.runtime.progress import Progress, unheard
 from shroff.streams.log import Log
 from shroff.streams.sender import Sender
@@ -291,14 +292,11 @@ class Project(
         found = self.systems.called(System("registry", told), self.places.folder)
         return HttpRegistry(found.text("url"), Calls.of(found.options))
 
-    def reach(self, system: System, limit_s: float) -> str:
-        """Have a connection to the server of a system, and let go of it; gives its host and port.
-
-        Raises: TransientError, UsageError.
-        """
+    def reach(self, system: System, limit_s: float, contract: str = "sink") -> str:
+        """Connect to a system's server and let go of it; gives host and port. Raises: TransientError, UsageError."""
         from shroff.adapters.reach import reach
 
-        return reach(filled(system).text("url"), limit_s)
+        return reach(filled(system).text("url"), limit_s, settings_of(contract, system.kind).schemes)
 
     def prepare_state(self) -> None:
         """Make the folder of state, and the key of hashed fields before a log says that it has such values."""
@@ -336,8 +334,8 @@ class Project(
             kept: Log = load_adapter("log.sqlite")(self.places.log, read_only=read_only)
             return kept
         lease_s = store.duration_ms("lease", "3s") / 1_000
-        url = _address(store, self.places.lane)
-        held: Log = store_adapter(url)(url, read_only=read_only, lease_s=lease_s)
+        url, own = _address(store, self.places.lane), self.systems.beside("log", store, self.places.folder)
+        held: Log = store_adapter(url)(url, read_only=read_only, lease_s=lease_s, **own)
         return held
 
     def open_people(self) -> PeopleStore:
@@ -378,7 +376,8 @@ class Project(
         from shroff.events.formats.wire import JsonDecoder
         from shroff.streams.merge import merge_of
 
-        definitions, settled = self.definitions, filled(in_lane(system, self.places))
+        definitions = self.definitions
+        settled = self.systems.source_in(self.places.folder, in_lane(system, self.places))
         events, settings = definitions.events, definitions.settings
         is_json = settled.text("format", "json") == "json"
         decoder: Decoder = JsonDecoder() if is_json else self._avro_of(system)
@@ -388,7 +387,7 @@ class Project(
 
     def open_sender(self, system: System) -> tuple[Sender, Callable[[bool], Encoder]]:
         """What sends to a live source, and what makes its messages, by whether they name their type."""
-        definitions, settled = self.definitions, filled(system)
+        definitions, settled = self.definitions, self.systems.source_in(self.places.folder, system)
         sender: Sender = load_adapter(f"sender.{system.kind}")(settled, project=definitions.settings.name)
         return sender, lambda names_type: encoder_of(
             settled, definitions, sender, lambda _: self.open_registry(system), names_type=names_type
@@ -415,21 +414,21 @@ class Project(
         if self.systems.online is None:
             raise UsageError(NOT_THERE)
         online = filled(self.systems.online)
-        if mistake := online_mistake(online.text("url")):
-            raise UsageError(mistake)
-        store: OnlineStore = load_adapter(f"features.{online.kind}")(
+        scheme = online.text("url").partition(":")[0]
+        if not (kind := kind_at("features", scheme)):
+            raise UsageError(online_mistake(scheme))
+        store: OnlineStore = load_adapter(f"features.{kind}")(
             online.text("url"),
             prefix=online.text("prefix") or self.definitions.settings.name,
             log="" if log is None else origin_of(log),
             ttl_ms=online.duration_ms("ttl", "0ms"),
+            **self.systems.beside("features", online, self.places.folder),
         )
         return store
 
     def open_sink(self, name: str, system: System) -> Sink:
         """A sink by its settings, and a name that no other project's has. Raises: UsageError where they cannot be."""
-        is_called = system.kind == "webhook"
-        told = self.systems.called(system, self.places.folder) if is_called else filled(system)
-        sink: Sink = load_adapter(f"sink.{system.kind}")(name, told.options)
+        sink: Sink = load_adapter(f"sink.{system.kind}")(name, self.systems.settled("sink", system, self.places.folder))
         return sink
 
     def open_files(self, paths: Sequence[Path], type: str | None, format: str | None) -> Source:
@@ -446,7 +445,7 @@ class Project(
         if store is None:
             return self.places.log.exists()
         url = _address(store, self.places.lane)
-        return bool(store_adapter(url).is_there(url))
+        return bool(store_adapter(url).is_there(url, **self.systems.beside("log", store, self.places.folder)))
 
     def _store(self) -> System | None:
         """Where the log is kept; None where that is a file."""

@@ -15,6 +15,7 @@ from shroff.events.definitions import Events
 from shroff.events.mapping import LABEL
 from shroff.language.yaml import text as yamltext
 from shroff.project.policy import OUTCOMES
+from shroff.project.settings.installed import settings_of
 from shroff.project.settings.systems import Systems
 
 _Found = Iterator[tuple[tuple[str, ...], str, str, Collection[str]]]  # a path, a name, what it is, and those there are
@@ -44,9 +45,9 @@ def _unknown(tree: yamltext.Node | None, events: Events, systems: Systems) -> li
 def _names(events: Events, systems: Systems) -> _Found:
     types = {*events.types, LABEL}
     if systems.source is not None:
-        for setting in ("topics", "streams"):
-            for name in _mapping(systems.source.options.get(setting)):
-                yield ("source", systems.source.kind, setting, name), name, "no event type", {*types, "any"}
+        setting = settings_of("source", systems.source.kind).types
+        for name in _mapping(systems.source.options.get(setting)):
+            yield ("source", systems.source.kind, setting, name), name, "no event type", {*types, "any"}
     if systems.online is not None:
         for at, name in enumerate(systems.online.options.get("entities", [])):
             yield ("online", "entities", str(at)), name, "no entity", set(events.entities)
@@ -57,21 +58,22 @@ def _names(events: Events, systems: Systems) -> _Found:
             known = {*events.types, *ALL}
             yield ("lake", "documents", folder, "of"), wanted["of"], "no kind of documents and no event type", known
     for sink, system in systems.sinks.items():
-        yield from _routes(events, ("sinks", sink, system.kind), system.options)
+        if (route := settings_of("sink", system.kind).route) is not None:
+            yield from _routes(events, ("sinks", sink, system.kind), system.options, route)
 
 
-def _routes(events: Events, path: tuple[str, ...], options: Mapping[str, Any]) -> _Found:
+def _routes(events: Events, path: tuple[str, ...], options: Mapping[str, Any], route: tuple[str, str]) -> _Found:
     """How the topic of a sink is chosen: by the outcome, or by a field."""
-    by = options.get("by")
+    by = options.get(route[0])
     if not isinstance(by, str):
         return
     fields = {field.name: field.type for type_ in events.types.values() for field in type_.fields}
-    yield (*path, "by"), by, "neither outcome nor a field of an event", {"outcome", *fields}
+    yield (*path, route[0]), by, "neither outcome nor a field of an event", {"outcome", *fields}
     values: tuple[str, ...] = OUTCOMES if by == "outcome" else ()
     if by in fields and sum(by in type_.field_names for type_ in events.types.values()) == 1 and not fields[by].is_open:
         values = fields[by].choices
-    for name in _mapping(options.get("topics")) if values else ():
-        yield (*path, "topics", name), name, f"no value of {by}", {*values, "else"}
+    for name in _mapping(options.get(route[1])) if values else ():
+        yield (*path, route[1], name), name, f"no value of {by}", {*values, "else"}
 
 
 def _there_is(known: Collection[str]) -> str:

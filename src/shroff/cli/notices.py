@@ -70,7 +70,7 @@ def preview(session: Session, name: str, event: str, html_file: Path | None) -> 
 def test(session: Session, name: str, to: str, event: str) -> int:
     """Send the mail that a notice would send to an address, marked as a test. Exit status 1 where it is refused."""
     refused = session.project.test_notice(name, to, event)
-    where = "" if session.project.systems.mail.text("smtp") else f" It is a file in {session.project.places.mail}."
+    where = "" if not session.project.systems.mails_are_files else f" It is a file in {session.project.places.mail}."
     words = f"It was refused: {refused[0]}" if refused else f"It was taken.{where}"
     session.answer({"sent": not refused, "refused": refused}, words)
     return 1 if refused else 0

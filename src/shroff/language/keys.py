@@ -7,6 +7,7 @@ that must be declared elsewhere or a test's outcome, is not said here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -75,7 +76,21 @@ class Keys:
         return tuple(key.name for key in self.keys if key.is_required)
 
 
-Shape = One | Many | Either | Keys
+@dataclass(frozen=True, slots=True)
+class Late:
+    """A shape that is made when it is first asked for: that of settings which an installed adapter declares.
+
+    `make` gives the same object each time. Raises: UsageError where the declaration cannot be had.
+    """
+
+    make: Callable[[], Shape]
+
+    @property
+    def what(self) -> str:
+        return self.make().what
+
+
+Shape = One | Many | Either | Keys | Late
 
 
 @dataclass(frozen=True, slots=True)

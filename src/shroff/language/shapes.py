@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from shroff.errors import Problem, nearest
-from shroff.language.keys import DECIMAL, DURATION, WHOLE, Either, Keys, Many, One, Shape
+from shroff.errors import Problem, UsageError, nearest
+from shroff.language.keys import DECIMAL, DURATION, WHOLE, Either, Keys, Late, Many, One, Shape
 from shroff.language.types import UNITS_MAX
 from shroff.language.values import parse_decimal, parse_duration, quoted
 from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence
@@ -24,6 +24,13 @@ def read_shape(node: Node, shape: Shape, problems: list[Problem], what: str) -> 
             return _many(node, shape, problems, what)
         case Keys():
             return _keys(node, shape, problems, what)
+        case Late():
+            try:
+                made = shape.make()
+            except UsageError as error:
+                problems.append(node.problem(str(error)))
+                return None
+            return read_shape(node, made, problems, what)
 
 
 def _either(node: Node, shape: Either, problems: list[Problem], what: str) -> Plain | None:

@@ -12,9 +12,9 @@ from shroff.language.expression import aggregates
 from shroff.language.values import show_duration
 from shroff.monitoring.doctor import NOTE, OK, Finding
 from shroff.project.definitions import Definitions, computed_of
+from shroff.project.settings.installed import settings_of
 from shroff.project.settings.systems import System
 from shroff.streams.log import LogReader
-from shroff.streams.source import CERTAIN_S
 
 LOOKED_AT: Final = 10_000  # the newest places of a log
 SHARE: Final = 0.99  # of the events are in order but for a time that is told
@@ -24,7 +24,7 @@ PAGE: Final = "docs/explain/partitions.md"
 
 def bound_ms(source: System | None) -> int:
     """By how much a live message may overtake those of other parts; 0 where all parts are read in one moment."""
-    return int(CERTAIN_S * 1_000) if source is not None and source.kind == "kafka" else 0
+    return 0 if source is None else settings_of("source", source.kind).overtakes_ms
 
 
 def short_windows(definitions: Definitions, source: System, upto_ms: int) -> dict[str, str]:

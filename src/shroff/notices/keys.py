@@ -21,7 +21,7 @@ from shroff.language.keys import (
 )
 from shroff.notices.texts.words import LANGUAGES
 from shroff.project.schema import ProjectFile
-from shroff.project.settings.mail_keys import HTTP
+from shroff.streams.settings import HTTP
 
 ON: Final = ("flag", "decision", "answer", "case", "sent", "refused", "failure", "spike", "report")
 CHANNELS: Final = ("mail", "webhook", "lake")

@@ -22,7 +22,7 @@ from shroff.notices.raising import BEGUN, SOURCE, flagged
 from shroff.notices.sending import CLAIM_MS, Away, Sending
 from shroff.notices.store import NoticeStore
 from shroff.notices.watching import Watching
-from shroff.project.settings.mail_keys import TOLD_KEPT_MS
+from shroff.project.settings.systems import TOLD_KEPT_MS
 from shroff.streams.delivering import SinkHealth, Trouble
 from shroff.streams.log import Batch, Log, Offset
 from shroff.streams.sink import AwayError

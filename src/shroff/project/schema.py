@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from shroff.events.keys import EVENTS, FIELD_EXAMPLES, FIELD_TYPE
-from shroff.language.keys import EXPRESSION, TEXT, Either, Key, Keys, Many, One, Shape, own_names
+from shroff.language.keys import EXPRESSION, TEXT, Either, Key, Keys, Late, Many, One, Shape, own_names
 from shroff.models.keys import MODELS
 from shroff.project.calls import CALLS
 from shroff.project.policy import POLICIES
@@ -64,6 +64,8 @@ def _shape(shape: Shape) -> dict[str, Any]:
             return {"anyOf": [_shape(one) for one in shapes]}
         case Keys():
             return _keys(shape)
+        case Late(make):
+            return _shape(make())
 
 
 def _one(shape: One) -> dict[str, Any]:
@@ -119,6 +121,7 @@ def _key(key: Key) -> dict[str, Any]:
 
 def _examples(key: Key) -> Mapping[str, list[str]]:
     """Examples that an editor may offer as they are: of one value, where its words are not listed anyway."""
-    is_offered = isinstance(key.shape, One | Either) and not (isinstance(key.shape, One) and key.shape.options)
+    shape = key.shape.make() if isinstance(key.shape, Late) else key.shape
+    is_offered = isinstance(shape, One | Either) and not (isinstance(shape, One) and shape.options)
     plain = [example for example in key.examples if not example.startswith(("{", "[", '"'))]
     return {"examples": plain} if plain and is_offered else {}

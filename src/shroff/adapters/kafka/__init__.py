@@ -1,1 +1,22 @@
-"""A Kafka cluster as the adapters use it: client settings, topics, dead letters, control topics."""
+"""What all adapters of Kafka share: the client, topics, and the settings of a cluster in shroff.yaml."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from shroff.language.keys import ANY, Key, Keys, One
+
+_BROKER: Final = r"([^\s,/]+:\d+|([^\s,/:]+:)?\$\{[A-Za-z_]\w*\})"  # a variable may stand for all of them, or a port
+BROKERS: Final = Key(
+    "brokers",
+    "Addresses of brokers, with commas.",
+    One("addresses such as localhost:9092, with commas", rf"^{_BROKER}(\s*,\s*{_BROKER})*$"),
+    is_required=True,
+    examples=("localhost:9092",),
+)
+CLIENT: Final = Key(
+    "client",
+    "Settings of the client library (librdkafka), passed through: TLS, SASL, sizes of buffers.",
+    Keys("settings of the client by their names", named=ANY, pattern=r"^[a-z][a-z0-9._]{0,99}$"),
+    examples=("{ security.protocol: SASL_SSL, sasl.username: shroff, sasl.password: '${KAFKA_PASSWORD}' }",),
+)

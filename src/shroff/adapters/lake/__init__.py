@@ -1,1 +1,42 @@
-"""Where a lake's objects lie: a folder, or a bucket of S3, GCS or Azure."""
+"""Where a lake's objects lie: a folder, or a bucket of S3, GCS or Azure. Here is what shroff.yaml may say of each."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from shroff.language.keys import Key, Keys
+from shroff.streams.settings import HTTP, OUTSIDE_NAME, AdapterSettings
+
+_BUCKET: Final = Keys(
+    "a bucket",
+    (
+        Key("endpoint", "The address of a server other than the cloud's.", HTTP),
+        Key("region", "The region of the bucket.", OUTSIDE_NAME),
+        Key(
+            "account",
+            "The storage account, with Azure. Left out, AZURE_STORAGE_ACCOUNT_NAME of the environment.",
+            OUTSIDE_NAME,
+            examples=("mybank",),
+        ),
+    ),
+)
+# A folder takes the settings of a bucket and has no use for them, so that `to: ${LAKE}` may name either.
+FOLDER: Final = AdapterSettings("Files in a folder.", _BUCKET)
+S3: Final = AdapterSettings(
+    "Objects of an S3 bucket.", _BUCKET, schemes={"s3": None}, form="s3://bucket/prefix", is_called=True
+)
+GCS: Final = AdapterSettings(
+    "Objects of a bucket in Google Cloud Storage.",
+    _BUCKET,
+    schemes={"gs": None},
+    form="gs://bucket/prefix",
+    is_called=True,
+)
+AZURE: Final = AdapterSettings(
+    "Blobs of an Azure container.",
+    _BUCKET,
+    schemes={"az": None, "abfss": None},
+    form="az://container/prefix",
+    is_called=True,
+)
+SETTINGS: Final = {"s3": S3, "gcs": GCS, "azure": AZURE, "folder": FOLDER}

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import smtplib
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+from shroff.adapters.mailer import SMTP
 from shroff.errors import TransientError, UsageError
+from shroff.language.values import parse_duration
 from shroff.notices.mailer import DoubtError, Mail, Unmailed
 from shroff.streams.sink import AwayError
 
-PORTS: Final = {"smtp": 587, "smtps": 465}
 MAILS_MAX: Final = 100  # over one connection: servers end longer ones
 _TAKEN: Final = 250
 _RECIPIENT_TAKEN: Final = (250, 251)
@@ -28,21 +29,29 @@ class SmtpMailer:
     mail and no password leaves before TLS is there, unless `is_plain`: then only what the server offers is used.
     """
 
-    def __init__(self, address: str, *, is_plain: bool = False, ca: str = "", timeout_ms: int = 30_000) -> None:
-        """Prepare; nobody is called yet. Raises: UsageError where the address is none, or `ca` cannot be read."""
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        """Prepare; nobody is called yet.
+
+        Args:
+            options: `smtp`, the address; `security`, `ca` and `timeout`.
+
+        Raises: UsageError where the address is none, or `ca` cannot be read.
+        """
+        address, ca = str(options["smtp"]), options.get("ca")
         try:
             url = urlsplit(address)
             port = url.port
         except ValueError:
             url, port = urlsplit(""), None
-        if url.scheme not in PORTS or not url.hostname:
+        if url.scheme not in SMTP.schemes or not url.hostname:
             raise UsageError(
                 "the address of a mail server is smtp://HOST or smtps://HOST, with its port, in shroff.yaml."
             )
-        self._host, self._port = url.hostname, port or PORTS[url.scheme]
-        self._is_tls, self._is_plain = url.scheme == "smtps", is_plain
+        self._host, self._port = url.hostname, port or SMTP.schemes[url.scheme] or 0
+        self._is_tls, self._is_plain = url.scheme == "smtps", options.get("security") == "plain"
         self._user, self._password = unquote(url.username or ""), unquote(url.password or "")
-        self._timeout_s, self._where = timeout_ms / 1_000, f"{url.scheme}://{self._host}:{self._port}"
+        self._timeout_s = parse_duration(str(options.get("timeout", "30s"))) / 1_000
+        self._where = f"{url.scheme}://{self._host}:{self._port}"
         try:
             self._context = ssl.create_default_context(cafile=ca or None)
         except (OSError, ssl.SSLError) as error:

@@ -1,1 +1,115 @@
-"""Sinks: Kafka, MongoDB, SQL databases, webhooks."""
+"""Sinks: Kafka, MongoDB, SQL databases, webhooks. Here is what shroff.yaml may say of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from shroff.adapters.kafka import BROKERS, CLIENT
+from shroff.language.keys import ANY, NAME_PATTERN, Key, Keys, One, choice
+from shroff.streams.settings import ADDRESS, BEGIN, CALLS, HTTP, OUTCOMES, OUTSIDE_NAME, TOPIC, AdapterSettings
+
+TABLE: Final = One("a table's name: small letters, digits and _", r"^[a-z_][a-z0-9_]{0,62}$")
+SQLITE: Final = "sqlite:///"
+_ROUTE: Final = Keys(
+    "outcomes, or values of a field, with their topics; `else` for all others",
+    named=TOPIC,
+    pattern=r"^\S{1,200}$",
+)
+_COLUMNS: Final = Keys(
+    "columns with what they hold",
+    named=One(
+        "event_time, ingest_time, fields, features, or one value of the last two, such as fields.amount",
+        r"^(event_time|ingest_time|fields|features|fields\.[a-z_][a-z0-9_]*|features\.[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*)$",
+    ),
+    pattern=r"^[a-z_][a-z0-9_]{0,62}$",
+)
+
+
+def route_mistake(options: Mapping[str, Any]) -> str:
+    """What is wrong with how the topic of a Kafka sink is chosen, in words; nothing where all is well."""
+    by, topics, only = options.get("by"), options.get("topics"), options.get("topic")
+    if bool(only) == bool(topics) or bool(by) != bool(topics):
+        return "a Kafka sink has either topic:, or by: with topics:."
+    if by == "outcome" and options.get("take") == "flags":
+        return "flags have no outcome, so 'by: outcome' chooses nothing. Name a field of the event."
+    return ""
+
+
+def _in_folder(options: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+    """The same, a file of SQLite from the project's folder."""
+    url = str(options["url"])
+    if not url.startswith(SQLITE) or url.startswith(f"{SQLITE}/"):
+        return options
+    return {**options, "url": f"{SQLITE}{folder}/{url[len(SQLITE) :]}"}
+
+
+KAFKA: Final = AdapterSettings(
+    "Messages in topics of a Kafka cluster, the key of each the event's id.",
+    Keys(
+        "topics of a Kafka cluster",
+        (
+            BROKERS,
+            Key("topic", "The topic of all.", TOPIC, examples=("decisions",)),
+            Key("by", "What chooses the topic: `outcome`, or a field of the event.", One("a name", NAME_PATTERN)),
+            Key(
+                "topics",
+                "The topic by outcome or value.",
+                _ROUTE,
+                examples=("{ decline: fraud_transaction, else: non_fraud_transaction }",),
+            ),
+            CLIENT,
+        ),
+    ),
+    mistake=route_mistake,
+    is_prepared=True,
+    route=("by", "topics"),
+)
+MONGODB: Final = AdapterSettings(
+    "Documents of a collection, replaced by id.",
+    Keys(
+        "a collection",
+        (
+            Key("url", "The server.", ADDRESS, is_required=True, examples=("mongodb://localhost:27017",)),
+            Key("database", "The database.", OUTSIDE_NAME, is_required=True),
+            Key("collection", "The collection.", OUTSIDE_NAME, is_required=True),
+        ),
+    ),
+    schemes={"mongodb": 27017},
+)
+SQL: Final = AdapterSettings(
+    "Rows of a table, replaced by id. The table is made where there is none.",
+    Keys(
+        "a table",
+        (
+            Key("url", "The database.", ADDRESS, is_required=True, examples=("postgresql://bank@localhost/bank",)),
+            Key("table", "The table.", TABLE, is_required=True, examples=("decisions",)),
+            Key(
+                "columns",
+                "Further columns, by names of your own: `event_time`, `ingest_time` (UTC), `fields` or "
+                "`features` as JSON, or one value of these as text, such as `fields.amount`.",
+                _COLUMNS,
+                examples=("{ paid_at: event_time, taken_at: ingest_time, amount: fields.amount }",),
+            ),
+        ),
+    ),
+    schemes={"postgresql": 5432, "mariadb": 3306, "sqlite": None},
+    placed=_in_folder,
+)
+WEBHOOK: Final = AdapterSettings(
+    "Signed calls of an address.",
+    Keys(
+        "an address that is called",
+        (
+            Key("start", BEGIN, choice("first", "now"), default="now", examples=("first",)),
+            Key("url", "The address.", HTTP, is_required=True, examples=("https://bank.example/hooks/fraud",)),
+            Key("secret", "What calls are signed with.", ANY, is_required=True, examples=("${HOOK_SECRET}",)),
+            OUTCOMES,
+            *CALLS,
+        ),
+    ),
+    schemes={"http": 80, "https": 443},
+    is_called=True,
+)
+SETTINGS: Final = {"kafka": KAFKA, "mongodb": MONGODB, "sql": SQL, "webhook": WEBHOOK}

@@ -19,8 +19,9 @@ import msgspec
 
 from shroff.adapters.kafka.client import Cluster, let_go
 from shroff.adapters.kafka.topics import prepared
+from shroff.adapters.sinks import route_mistake
 from shroff.errors import ShroffError, TransientError, UsageError
-from shroff.project.settings.systems import System, route_mistake
+from shroff.project.settings.systems import System
 from shroff.streams.sink import AwayError, Outgoing, Undelivered
 
 try:

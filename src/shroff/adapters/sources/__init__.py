@@ -1,1 +1,113 @@
-"""Sources: files, Kafka, Redis streams."""
+"""Sources: files, Kafka, Redis streams. Here is what shroff.yaml may say of each that is live."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from urllib.parse import SplitResult, unquote
+
+from shroff.adapters.kafka import BROKERS, CLIENT
+from shroff.language.keys import NAME_PATTERN, NUMBER, SWITCH, TEXT, Either, Key, Keys, Many, One, choice, own_names
+from shroff.streams.settings import ADDRESS, OUTSIDE_NAME, TOPIC, AdapterSettings
+from shroff.streams.source import CERTAIN_S
+
+_DEAD_LETTERS: Final = "What cannot be read goes there too, with its place and the reason; it is in quarantine anyway."
+
+
+def _last_part(parts: SplitResult, example: str) -> tuple[list[str], str]:
+    """The path of an address in parts, its last one apart. Raises: ValueError where there is none."""
+    *before, name = unquote(parts.path).strip("/").split("/")
+    if not name:
+        raise ValueError(f"the address of a source ends with its topic or stream, as in {example}.")
+    return before, name
+
+
+def _kafka_at(parts: SplitResult) -> dict[str, Any]:
+    _, topic = _last_part(parts, "kafka://localhost:9092/payments")
+    return {"brokers": parts.netloc, "topics": {"any": topic}}
+
+
+def _redis_at(parts: SplitResult) -> dict[str, Any]:
+    before, stream = _last_part(parts, "redis://localhost:6379/0/payments")
+    return {"url": f"{parts.scheme}://{parts.netloc}/{'/'.join(before) or '0'}", "streams": {"any": stream}}
+
+
+KAFKA: Final = AdapterSettings(
+    "Topics of a Kafka cluster.",
+    Keys(
+        "a Kafka cluster with its topics",
+        (
+            BROKERS,
+            Key(
+                "topics",
+                "The topic of each event type. A topic under `any` has lines that tell their types themselves.",
+                own_names("event types with their topics", Either((TOPIC, Many("several topics", TOPIC)))),
+                is_required=True,
+                examples=("{ payment: payments }",),
+            ),
+            Key("labels", "The topic of labels.", TOPIC, default="NAME.labels, where there is one"),
+            Key(
+                "lanes",
+                "How many lanes there are: logs with a worker each, which take the partitions of every topic by turns.",
+                One("a whole number from 1 to 1024", r"^([1-9]\d{0,2}|10[01]\d|102[0-4])$", kinds=(TEXT, NUMBER)),
+                default="1",
+                examples=("4",),
+            ),
+            Key(
+                "key",
+                "The entity by whose key producers part messages, where there are several lanes.",
+                One("an entity's name", NAME_PATTERN),
+                examples=("card",),
+            ),
+            Key(
+                "group", "The group under which offsets are shown to the brokers' tools.", TOPIC, default="shroff-NAME"
+            ),
+            Key("dead_letters", _DEAD_LETTERS, TOPIC, examples=("payments.refused",)),
+            Key(
+                "start",
+                "Where a partition that was never read begins.",
+                choice("earliest", "latest"),
+                default="earliest",
+            ),
+            Key(
+                "gone",
+                "What a worker does where a topic does not have messages any more that nobody had read: it stops, or "
+                "skips them, and the gap is in quarantine.",
+                choice("stop", "skip"),
+                default="stop",
+            ),
+            CLIENT,
+        ),
+    ),
+    schemes={"kafka": None},
+    form="kafka://HOST:PORT/TOPIC",
+    from_address=_kafka_at,
+    types="topics",
+    overtakes_ms=int(CERTAIN_S * 1_000),
+)
+REDIS: Final = AdapterSettings(
+    "Streams of a Redis server.",
+    Keys(
+        "streams of a Redis server",
+        (
+            Key("url", "The server.", ADDRESS, is_required=True, examples=("redis://localhost:6379/0",)),
+            Key(
+                "streams",
+                "The stream of each event type. One under `any` has entries that tell their types themselves.",
+                own_names("event types with their streams", OUTSIDE_NAME),
+                is_required=True,
+                examples=("{ payment: payments }",),
+            ),
+            Key("labels", "The stream of labels.", OUTSIDE_NAME),
+            Key("field", "The field of an entry that has the message.", OUTSIDE_NAME, default="event"),
+            Key("dead_letters", _DEAD_LETTERS, OUTSIDE_NAME),
+            Key(
+                "trim", "Whether entries behind a saved snapshot are removed from the streams.", SWITCH, default="false"
+            ),
+        ),
+    ),
+    schemes={"redis": 6379, "rediss": 6379},
+    form="redis://HOST:PORT/DATABASE/STREAM",
+    from_address=_redis_at,
+    types="streams",
+)
+SETTINGS: Final = {"kafka": KAFKA, "redis": REDIS}

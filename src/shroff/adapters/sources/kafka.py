@@ -47,7 +47,7 @@ class KafkaSource:
     of others waits here, and a partition that has enough here is not fetched until that has gone.
 
     Args:
-        system: The settings, filled: `brokers`, `topics` and what else `systems_keys.KAFKA_SOURCE` names.
+        system: The settings, filled: `brokers`, `topics` and what else `shroff.adapters.sources` names.
 
     Raises: UsageError where the library is missing, or the settings contradict each other.
     """

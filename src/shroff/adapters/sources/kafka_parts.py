@@ -14,7 +14,7 @@ from shroff.adapters.sources.kafka_marks import NO_EPOCH, Mark, topic_ids
 from shroff.adapters.sources.kafka_part import BEGINNING, UNKNOWN, Key, Part
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.project.settings.systems import System
-from shroff.project.settings.systems_keys import TOPIC
+from shroff.streams.settings import TOPIC
 from shroff.streams.source import Standing
 
 LABEL: Final = "label"

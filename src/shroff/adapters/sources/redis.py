@@ -79,7 +79,7 @@ class RedisSource:
     the lease says.
 
     Args:
-        system: The settings, filled: `url`, `streams`, and what else `systems_keys.REDIS_SOURCE` names.
+        system: The settings, filled: `url`, `streams`, and what else `shroff.adapters.sources` names.
         decoder: Of the messages, each in the one field of its entry.
         project: Whose lease it is.
 

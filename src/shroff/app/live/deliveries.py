@@ -13,6 +13,7 @@ from shroff import config
 from shroff.app.additions import Additions, Waits
 from shroff.errors import UsageError
 from shroff.log.deeds import Deed
+from shroff.project.settings.installed import settings_of
 from shroff.project.settings.systems import System, Systems
 from shroff.runtime.progress import unheard
 from shroff.streams.log import Log, Request
@@ -148,27 +149,18 @@ class Deliveries(Additions):
             outside = _UNSAID.sub("-", f"{self.definitions.settings.name}-{name}")
             if self.places.lane is not None:  # each lane has places of its own
                 outside = f"{outside}-lane-{self.places.lane}"
-            settled = self._settled(system)
 
-            def opened(outside: str = outside, settled: System = settled) -> Sink:
-                return self.open_sink(outside, settled)
+            def opened(outside: str = outside, system: System = system) -> Sink:
+                return self.open_sink(outside, system)
 
             opened().close()  # so that what can never be is told before anything runs
-            is_called = system.kind == "webhook"
-            from_now = system.text("start", "now" if is_called else "first") == "now"
+            is_called = settings_of("sink", system.kind).is_called
+            from_now = system.starts_now
             outcomes = frozenset(system.options.get("outcomes", ()))
-            by = outside, settled, self.systems.http if is_called else None
+            by = outside, system, self.systems.http if is_called else None
             found.append(Route(name, opened, system.text("take", "decisions"), outcomes, from_now, by))
         online = self.online_route()
         return [*found, *([] if online is None else [online]), *self.notice_routes()]
-
-    def _settled(self, system: System) -> System:
-        """The same, a file of SQLite from the project's folder."""
-        url = system.text("url", "")
-        prefix = "sqlite:///"
-        if system.kind != "sql" or not url.startswith(prefix) or url.startswith(f"{prefix}/"):
-            return system
-        return System(system.kind, {**system.options, "url": f"{prefix}{self.places.folder}/{url[len(prefix) :]}"})
 
     @contextmanager
     def delivering(self, log: Log) -> Iterator[Outgo]:

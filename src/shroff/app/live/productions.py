@@ -10,15 +10,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
-from shroff.errors import Problem, UsageError
+from shroff.errors import UsageError
 from shroff.events.definitions import Events
 from shroff.events.formats.encodings import read_lines
 from shroff.events.formats.lines import Lines
 from shroff.events.mapping import LABEL
-from shroff.language.yaml import text as yamltext
-from shroff.project.settings.systems import System, Systems, load_systems
+from shroff.project.settings.installed import settings_of
+from shroff.project.settings.systems import System, Systems, source_at
 from shroff.runtime.progress import Meter
 from shroff.streams.sink import PreparedSink
 
@@ -105,7 +103,7 @@ class Productions:
         done.next_row = first_row
         definitions = self.definitions
         events, settings = definitions.events, definitions.settings
-        system = self.systems.source if to is None else _at_address(to, as_type)
+        system = self.systems.source if to is None else source_at(to, "--to", None if as_type == LABEL else as_type)
         if system is None:
             raise UsageError("this project has no live source to send to. Name one under 'source' in shroff.yaml.")
         entity = system.text("key") if system.lanes > 1 else ""
@@ -150,7 +148,7 @@ class Productions:
             with closing(sender):
                 made += sender.prepare(sorted(_read_by_a_worker(sender, events, system)), partitions)
         for name, one in self.systems.sinks.items():
-            if one.kind == "kafka":
+            if settings_of("sink", one.kind).is_prepared:
                 with closing(self.open_sink(name, one)) as sink:
                     made += sink.prepare(partitions) if isinstance(sink, PreparedSink) else ()
         return made
@@ -170,20 +168,6 @@ def _from_row(lines: Lines, first_row: int) -> Lines:
     """The lines from this one on; those before are read here."""
     deque(islice(lines, first_row - 1), maxlen=0)
     return lines
-
-
-def _at_address(url: str, as_type: str | None) -> System:
-    """The live source at an address, its one topic or stream that of this type where one is given."""
-    problems: list[Problem] = []
-    top = yamltext.read(f"source: {msgspec.json.encode(url).decode()}\n", "--to", problems)
-    found = load_systems(top, problems, []).source if isinstance(top, yamltext.Mapping) else None
-    if problems or found is None:
-        words = "; ".join(f"{one.message} {one.hint}".strip() for one in problems)
-        raise UsageError(f"--to: {words or 'no live source is there.'}")
-    where = "topics" if found.kind == "kafka" else "streams"
-    if as_type in {None, LABEL}:
-        return found
-    return System(found.kind, {**found.options, where: {as_type: found.options[where]["any"]}})
 
 
 def encoder_of(

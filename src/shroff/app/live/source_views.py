@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from shroff.streams.log import Log
     from shroff.streams.source import Source, Standing
 
-NAMES: Final = ("kafka", "redis", "files")  # of sources, among a log's offsets
+FILES: Final = "files"  # the name of those that end, among a log's offsets
 LEADS: Final = "A worker that leads the log has in memory how far it is: stop it first, and a standby with it"
 
 
@@ -64,13 +64,19 @@ class SourceViews(ABC):
         found: dict[str, list[PartRead]] = {}
         if self.has_log():
             with self.reading() as log:
-                found = {name: parts for name in NAMES if (parts := parts_read(log, name))}
+                found = {name: parts for name in self._source_names() if (parts := parts_read(log, name))}
         system = self.systems.source
         if system is not None:
             read = {one.part: one for one in found.get(system.kind, ())}
             standings = self._standings(system, known({name: one.offset for name, one in read.items()}))
             found[system.kind] = _joined(read, standings)
         return found
+
+    def _source_names(self) -> tuple[str, ...]:
+        """The names that sources have among a log's offsets: those of installed adapters, and that of files."""
+        from shroff.project.settings.installed import kinds
+
+        return (*kinds("source"), FILES)
 
     def _standings(self, system: System, offsets: Mapping[str, str]) -> list[Standing]:
         try:
@@ -92,7 +98,8 @@ class SourceViews(ABC):
         if not self.has_log():
             raise UsageError("this project has no log yet, so nothing of its source was read.")
         system = self.systems.source
-        names = sorted(NAMES, key=lambda name: system is None or name != system.kind)  # that of shroff.yaml first
+        # That of shroff.yaml first.
+        names = sorted(self._source_names(), key=lambda name: system is None or name != system.kind)
         try:
             opened = self.open_log(read_only=False)
         except LogBusyError as busy:

@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-import msgspec
-
 from shroff import config
 from shroff.app.live.deliveries import Deliveries
 from shroff.app.live.source_views import SourceViews
-from shroff.errors import Problem, StorageError, TransientError, UsageError, nearest
-from shroff.language.yaml import text as yamltext
+from shroff.errors import StorageError, TransientError, UsageError, nearest
 from shroff.monitoring.live_order import remarks
-from shroff.project.settings.systems import SOURCES, System, load_systems
+from shroff.project.settings.installed import each_settings, kind_at
+from shroff.project.settings.systems import System, source_at
 from shroff.runtime.progress import unheard
 from shroff.streams.snapshots import KEPT, Snapshots
 
@@ -366,16 +364,7 @@ class _Workplace:
 
 def _at_address(url: str, as_type: str | None) -> System:
     """The live source at an address, as shroff.yaml would have it; of one type of events. Raises: UsageError."""
-    if urlsplit(url).scheme not in SOURCES:
-        forms = "kafka://HOST:PORT/TOPIC or redis://HOST:PORT/DATABASE/STREAM"
+    if not kind_at("source", urlsplit(url).scheme):
+        forms = " or ".join(one.form for _, one in each_settings("source") if one.form)
         raise UsageError(f"--from: the address of a live source is {forms}.")
-    problems: list[Problem] = []
-    top = yamltext.read(f"source: {msgspec.json.encode(url).decode()}\n", "--from", problems)
-    assert isinstance(top, yamltext.Mapping)
-    found = load_systems(top, problems, []).source
-    if problems or found is None:
-        raise UsageError("; ".join(f"--from: {one.message} {one.hint}".strip() for one in problems))
-    if as_type is None:
-        return found
-    where = "topics" if found.kind == "kafka" else "streams"
-    return System(found.kind, {**found.options, where: {as_type: found.options[where]["any"]}})
+    return source_at(url, "--from", as_type)

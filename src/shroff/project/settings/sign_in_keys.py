@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from shroff.language.keys import ANY, DURATION, Key, Keys, One, choice, own_names
-from shroff.project.settings.http_keys import CALLS
-from shroff.project.settings.mail_keys import HTTP, VARIABLE
+from shroff.streams.settings import CALLS, HTTP, VARIABLE
 
 SIGN_IN: Final = Keys(
     "how people sign in, beside names with passwords",

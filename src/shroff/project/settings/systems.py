@@ -7,43 +7,46 @@ cluster gives the same receipts, and no address and no credential gets into the 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
 from shroff import config
 from shroff.errors import Problem, UsageError
-from shroff.language.keys import Keys
 from shroff.language.shapes import Plain, read_shape
 from shroff.language.values import DAY_MS, parse_duration
 from shroff.language.yaml import text as yamltext
 from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node, Scalar
-from shroff.project.settings.http_keys import HTTP_CALLS
-from shroff.project.settings.mail_keys import MAIL, TOLD_KEPT_MS, WEB
+from shroff.project.settings.installed import first_schemes, kind_at, online_mistake, own_settings, settings_of
 from shroff.project.settings.sign_in_keys import SESSIONS, SIGN_IN
 from shroff.project.settings.systems_keys import (
-    KAFKA_SOURCE,
-    LAKE,
-    ONLINE,
-    REDIS_SOURCE,
-    SINKS,
-    SNAPSHOTS,
-    SOURCE,
-    STORE,
+    DEFAULT_MAILER,
+    HTTP_CALLS,
+    MAIL_KEYS,
+    MAILS_KEPT,
     SYSTEMS,
+    WEB,
+    default_of,
+    kind_shape,
+    lake,
+    mail,
+    online,
+    sinks,
+    snapshots,
+    source,
+    store,
 )
 
 SYSTEM_KEYS: Final = frozenset([*(key.name for key in SYSTEMS), "cases"])  # which decide nothing
-STORES: Final = ("postgresql", "mariadb")
-SOURCES: Final = ("kafka", "redis", "rediss")
+TOLD_KEPT_MS: Final = 90 * DAY_MS  # for which it is kept what was told, and so of which event a mail is
+ONLINE_KIND: Final = "redis"  # where the environment has the whole address
 SESSION_MS_MIN, SESSION_MS_MAX = 60_000, 30 * DAY_MS
-ONLINE_IN: Final = ("redis", "rediss")
 _NO_LAKE: Final = "what is older than keep moves to the lake, and there is no 'lake:' in this file."
 _NO_ROWS: Final = "what is older than keep moves to the lake, which needs layout parquet or both to hold whole rows."
 _PASSWORD: Final = re.compile(r"://[^/@\s]*:(?!\$\{)[^/@\s]+@")
@@ -70,8 +73,13 @@ class System:
 
     @property
     def lanes(self) -> int:
-        """How many lanes a source has, each with a log of its own."""
-        return int(self.text("lanes", "1"))
+        """How many lanes a source has, each with a log of its own; only Kafka's topics part into lanes."""
+        return int(self.text("lanes", "1")) if self.kind == "kafka" else 1
+
+    @property
+    def starts_now(self) -> bool:
+        """Whether a sink that the log does not know yet begins with what comes from now on."""
+        return self.text("start", default_of("sink", self.kind, "start")) == "now"
 
     @property
     def registry(self) -> Mapping[str, str]:
@@ -119,9 +127,30 @@ class Systems:
     sign_in: System | None = None
     sessions: SessionTimes = field(default_factory=SessionTimes)
     http: System = field(default_factory=lambda: System("http", {}))
-    mail: System = field(default_factory=lambda: System("mail", {}))
+    mail: System = field(default_factory=lambda: System("mail", {}))  # what concerns all mails
+    mailer: System = field(default_factory=lambda: System(DEFAULT_MAILER, {}))
     web: System = field(default_factory=lambda: System("web", {}))
     second_person: tuple[str, ...] = ()
+
+    def settled(self, contract: str, system: System, folder: Path) -> Mapping[str, Any]:
+        """The settings of a system as its adapter takes them: filled, files by their whole paths.
+
+        Raises: UsageError as `config.filled`, and where no such adapter is installed.
+        """
+        declared = settings_of(contract, system.kind)
+        own = self.called(system, folder) if declared.is_called else filled(system)
+        return declared.settled(own.options, folder)
+
+    def source_in(self, folder: Path, source: System) -> System:
+        """The source as its adapter takes it. Raises: as `settled`."""
+        return System(source.kind, self.settled("source", source, folder))
+
+    def beside(self, contract: str, system: System, folder: Path) -> dict[str, Any]:
+        """What an adapter that is opened by its address has declared beside that. Raises: as `settled`."""
+        kind = kind_at(contract, filled(system).text("url").partition(":")[0])
+        names = {key.name for key in settings_of(contract, kind).keys} if kind else set()
+        own = {name: value for name, value in system.options.items() if name in names}
+        return dict(self.settled(contract, System(kind, own), folder)) if own else {}
 
     def called(self, system: System, folder: Path) -> System:
         """A system that is called over HTTP, filled, with `http:` for what it leaves open; files by their whole paths.
@@ -135,6 +164,16 @@ class Systems:
         options = {**usual, **own.options}
         files: dict[str, Any] = {name: str(folder / options[name]) for name in ("ca", "cert", "key") if name in options}
         return System(system.kind, {**options, **files})
+
+    @property
+    def mails_are_files(self) -> bool:
+        """Whether mails stay here, where no way is named by which they leave."""
+        return self.mailer.kind == DEFAULT_MAILER
+
+    @property
+    def mails_kept_ms(self) -> int:
+        """How long mails stay that are files."""
+        return self.mail.duration_ms("keep", MAILS_KEPT)
 
     @property
     def public_url(self) -> str:
@@ -155,7 +194,6 @@ def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Probl
     lake = _lake(top, problems)
     if keep is not None and (lake is None or lake.options.get("layout") == "json"):
         problems.append(keep.problem(_NO_LAKE if lake is None else _NO_ROWS))
-    snapshots = _read(top, "snapshots", SNAPSHOTS, problems)
     for name in sorted(SYSTEM_KEYS):
         _warn_of_passwords(top.get(name), warnings)
     return Systems(
@@ -163,23 +201,36 @@ def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Probl
         _store(top, problems),
         lake,
         _sinks(top, problems),
-        System("snapshots", _mapping(snapshots)),
+        System("snapshots", _snapshots(top, problems)),
         parse_duration(kept) if isinstance(kept, str) else None,
         _online(top, problems),
         _sign_in(top, problems),
         _sessions(top, problems),
         System("http", _mapping(_read(top, "http", HTTP_CALLS, problems))),
-        _mail(top, problems),
+        *_mail(top, problems),
         _web(top, problems),
         _second_person(top, problems),
     )
 
 
-def _mail(top: YamlMapping, problems: list[Problem]) -> System:
-    found, node = _mapping(_read(top, "mail", MAIL, problems)), top.get("mail")
-    if node is not None and "keep" in found and parse_duration(str(found["keep"])) > TOLD_KEPT_MS:
+def _mail(top: YamlMapping, problems: list[Problem]) -> tuple[System, System]:
+    """What concerns all mails, and what hands them over."""
+    node = top.get("mail")
+    if node is None:
+        return System("mail", {}), System(DEFAULT_MAILER, {})
+    read = _mapping(read_shape(node, mail(_names(node)), problems, "mail"))
+    common = {key.name: read[key.name] for key in MAIL_KEYS if key.name in read}
+    if "keep" in common and parse_duration(str(common["keep"])) > TOLD_KEPT_MS:
         problems.append(node.problem("mails are kept for at most 90d: for so long it is known of which event one is."))
-    return System("mail", found)
+    flat = {key.name for one in own_settings("mailer").values() if one.is_flat for key in one.keys}
+    beside = {name: value for name, value in read.items() if name in flat}
+    ways = [name for name in read if name in own_settings("mailer") or (name not in flat and name not in common)]
+    if len(ways) > 1:
+        problems.append(node.problem(f"mails leave by one way, and this names {' and '.join(ways)}."))
+    kind = ways[0] if ways else DEFAULT_MAILER
+    mailer = System(kind, beside if kind in flat or not ways else _mapping(read[kind]))
+    _look_for_mistakes("mailer", mailer, node, problems)
+    return System("mail", common), mailer
 
 
 def _web(top: YamlMapping, problems: list[Problem]) -> System:
@@ -202,6 +253,10 @@ def _second_person(top: YamlMapping, problems: list[Problem]) -> tuple[str, ...]
     return tuple(str(one) for one in found) if isinstance(found, list) else ()
 
 
+def _snapshots(top: YamlMapping, problems: list[Problem]) -> Mapping[str, Any]:
+    return _read_addressed(top, "snapshots", ("lake", "to"), snapshots, problems)[0] or {}
+
+
 def _shape(name: str) -> Any:
     return next(key.shape for key in SYSTEMS if key.name == name)
 
@@ -209,6 +264,54 @@ def _shape(name: str) -> Any:
 def _read(top: YamlMapping, name: str, shape: Any, problems: list[Problem]) -> Plain | None:
     node = top.get(name)
     return None if node is None else read_shape(node, shape, problems, name)
+
+
+def _names(node: Node | None) -> frozenset[str]:
+    """The keys of a mapping; none of anything else."""
+    return frozenset(key.text for key, _ in node.entries) if isinstance(node, YamlMapping) else frozenset()
+
+
+def _read_addressed(
+    top: YamlMapping, name: str, place: tuple[str, str], shape: Callable[[str | None], Any], problems: list[Problem]
+) -> tuple[Mapping[str, Any] | None, str | None]:
+    """Settings of one of several technologies, by the address in them; and which it is.
+
+    None where a variable of the environment says which; empty where no adapter has such addresses. `place` is the
+    contract, and the key of the address where that does not stand alone.
+    """
+    node, (contract, key) = top.get(name), place
+    if node is None:
+        return None, None
+    at = node.get(key) if isinstance(node, YamlMapping) else node
+    address = at.text if isinstance(at, Scalar) else ""
+    try:
+        kind = _kind_at(contract, address) if address or contract == "lake" else None
+    except UsageError as error:
+        problems.append(node.problem(str(error)))
+        return None, None
+    found = read_shape(node, shape(kind or None), problems, name)
+    if found is None:
+        return None, kind
+    return {key: found} if isinstance(found, str) else _mapping(found), kind
+
+
+def _kind_at(contract: str, address: str) -> str | None:
+    """The technology of an address as it is written: None for a variable. Raises: UsageError as `kind_at`."""
+    if address.startswith("${"):
+        return None
+    if contract == "lake" and "://" not in address:
+        return "folder"
+    return kind_at(contract, address.partition(":")[0])
+
+
+def _look_for_mistakes(contract: str, system: System, node: Node, problems: list[Problem]) -> None:
+    """Add what the adapter finds contradictory in its settings."""
+    try:
+        mistake = settings_of(contract, system.kind).mistake(system.options)
+    except UsageError:  # which was told where the settings were read
+        return
+    if mistake:
+        problems.append(node.problem(mistake))
 
 
 def _mapping(found: Plain | None) -> Mapping[str, Any]:
@@ -223,12 +326,15 @@ def _single(found: Plain) -> tuple[str, Mapping[str, Any]]:
 
 
 def _source(top: YamlMapping, problems: list[Problem]) -> System | None:
-    node, found = top.get("source"), _read(top, "source", SOURCE, problems)
+    node = top.get("source")
+    found = None if node is None else read_shape(node, source(_names(node)), problems, "source")
     if isinstance(found, dict) and found:
         system = System(*_single(found))
         mistake = registry_mistake(system.registry)
         if node is not None and mistake:
             problems.append(node.problem(mistake))
+        if node is not None:
+            _look_for_mistakes("source", system, node, problems)
         return system
     if node is None or not isinstance(found, str):
         return None
@@ -236,7 +342,7 @@ def _source(top: YamlMapping, problems: list[Problem]) -> System | None:
 
 
 def source_of(url: str, node: Node, problems: list[Problem]) -> System | None:
-    """The source at an address: `kafka://HOST:PORT[,HOST:PORT]/TOPIC`, `redis://HOST:PORT/DATABASE/STREAM`.
+    """The source at an address, such as `kafka://HOST:PORT[,HOST:PORT]/TOPIC`.
 
     What stands behind a question mark are settings: `?format=avro&registry=http://localhost:8081`. An address that is
     a variable as a whole (`${SOURCE}`) is read from the environment now, since it says which kind of source it is.
@@ -249,74 +355,71 @@ def source_of(url: str, node: Node, problems: list[Problem]) -> System | None:
             return None
         url = config.filled(url, "source")
     parts = urlsplit(url)
-    if parts.scheme not in SOURCES:
-        problems.append(node.problem(f"a source is kafka:// or redis://, not {parts.scheme}://."))
+    try:
+        kind = kind_at("source", parts.scheme)
+        declared = settings_of("source", kind) if kind else None
+        if declared is None or declared.from_address is None:
+            problems.append(node.problem(f"a source is {first_schemes('source')}, not {parts.scheme}://."))
+            return None
+        options = {**dict(parse_qsl(parts.query)), **declared.from_address(parts)}
+    except (UsageError, ValueError) as error:
+        problems.append(node.problem(str(error)))
         return None
-    options: dict[str, Any] = dict(parse_qsl(parts.query))
-    *before, name = unquote(parts.path).strip("/").split("/")
-    if not name:
-        form = "kafka://localhost:9092/payments" if parts.scheme == "kafka" else "redis://localhost:6379/0/payments"
-        problems.append(node.problem(f"the address of a source ends with its topic or stream, as in {form}."))
-        return None
-    if parts.scheme == "kafka":
-        options |= {"brokers": parts.netloc, "topics": {"any": name}}
-        return _checked(System("kafka", options), KAFKA_SOURCE, node, problems)
-    options |= {"url": f"{parts.scheme}://{parts.netloc}/{'/'.join(before) or '0'}", "streams": {"any": name}}
-    return _checked(System("redis", options), REDIS_SOURCE, node, problems)
-
-
-def _checked(system: System, shape: Keys, node: Node, problems: list[Problem]) -> System:
-    """The system, its settings looked at by the shape as if they had been written out."""
+    system = System(kind, options)
     found: list[Problem] = []
-    tree = yamltext.read(msgspec.json.encode(dict(system.options)).decode(), "", found)
+    tree = yamltext.read(msgspec.json.encode(options).decode(), "", found)
     if tree is not None:
-        read_shape(tree, shape, found, "the address")
+        read_shape(tree, kind_shape("source", kind), found, "the address")  # as if it had been written out
     problems += [node.problem(one.message, one.hint) for one in found]
     return system
 
 
+def source_at(url: str, what: str, as_type: str | None) -> System:
+    """The live source at an address of a command line, as shroff.yaml would have it; of one type of events.
+
+    Raises: UsageError, which begins with `what`.
+    """
+    problems: list[Problem] = []
+    top = yamltext.read(f"source: {msgspec.json.encode(url).decode()}\n", what, problems)
+    found = load_systems(top, problems, []).source if isinstance(top, YamlMapping) else None
+    if problems or found is None:
+        words = "; ".join(f"{one.message} {one.hint}".strip() for one in problems)
+        raise UsageError(f"{what}: {words or 'no live source is there.'}")
+    types = settings_of("source", found.kind).types
+    if as_type is None or not types:
+        return found
+    return System(found.kind, {**found.options, types: {as_type: found.options[types]["any"]}})
+
+
 def _store(top: YamlMapping, problems: list[Problem]) -> System | None:
-    node, found = top.get("store"), _read(top, "store", STORE, problems)
-    if node is None or found is None:
+    node = top.get("store")
+    options, kind = _read_addressed(top, "store", ("log", "url"), store, problems)
+    if node is None or options is None:
         return None
-    options = {"url": found} if isinstance(found, str) else _mapping(found)
-    url = str(options.get("url", ""))
-    kind = url.partition(":")[0]
-    if url.startswith("${"):  # the environment says which
-        return System("", options)
-    if kind not in STORES:
-        problems.append(node.problem(f"a store is {' or '.join(f'{one}://' for one in STORES)}, not {kind}://."))
+    if kind == "":
+        scheme = str(options.get("url", "")).partition(":")[0]
+        problems.append(node.problem(f"a store is {first_schemes('log')}, not {scheme}://."))
         return None
-    return System(kind, options)
+    return System(kind or "", options)  # the environment says which
 
 
 def _lake(top: YamlMapping, problems: list[Problem]) -> System | None:
-    found = _read(top, "lake", LAKE, problems)
-    if found is None:
+    options, _ = _read_addressed(top, "lake", ("lake", "to"), lake, problems)
+    if options is None:
         return None
-    options = {"to": found} if isinstance(found, str) else _mapping(found)
     scheme, parted, _ = str(options.get("to", "")).partition("://")
     return System(scheme if parted else "folder", options)
 
 
 def _online(top: YamlMapping, problems: list[Problem]) -> System | None:
-    node, found = top.get("online"), _read(top, "online", ONLINE, problems)
-    if node is None or found is None:
+    node = top.get("online")
+    options, kind = _read_addressed(top, "online", ("features", "url"), online, problems)
+    if node is None or options is None:
         return None
-    options = {"url": found} if isinstance(found, str) else _mapping(found)
-    url = str(options.get("url", ""))
-    if (
-        mistake := "" if url.startswith("${") else online_mistake(url)
-    ):  # what a variable holds is seen when it is opened
-        problems.append(node.problem(mistake))
+    if kind == "":
+        problems.append(node.problem(online_mistake(str(options.get("url", "")).partition(":")[0])))
         return None
-    return System("redis", options)
-
-
-def online_mistake(url: str) -> str:
-    """What is wrong with the address of online features, in words; nothing where all is well."""
-    kind = url.partition(":")[0]
-    return "" if kind in ONLINE_IN else f"online features are in redis:// or rediss://, not {kind}://."
+    return System(kind or ONLINE_KIND, options)  # what a variable holds is seen when it is opened
 
 
 def _sign_in(top: YamlMapping, problems: list[Problem]) -> System | None:
@@ -338,24 +441,16 @@ def _sessions(top: YamlMapping, problems: list[Problem]) -> SessionTimes:
 
 
 def _sinks(top: YamlMapping, problems: list[Problem]) -> dict[str, System]:
-    node, read = top.get("sinks"), _mapping(_read(top, "sinks", SINKS, problems))
+    node = top.get("sinks")
+    entries = node.entries if isinstance(node, YamlMapping) else ()
+    named = frozenset(name for _, one in entries for name in _names(one))
+    read = _mapping(None if node is None else read_shape(node, sinks(named), problems, "sinks"))
     found = {name: System(*_single(one)) for name, one in read.items() if one}
     for name, system in found.items():
         own = node.get(name) if isinstance(node, YamlMapping) else None
-        mistake = route_mistake(system.options) if system.kind == "kafka" else ""
-        if own is not None and mistake:
-            problems.append(own.problem(mistake))
+        if own is not None:
+            _look_for_mistakes("sink", system, own, problems)
     return found
-
-
-def route_mistake(options: Mapping[str, Any]) -> str:
-    """What is wrong with how the topic of a Kafka sink is chosen, in words; nothing where all is well."""
-    by, topics, only = options.get("by"), options.get("topics"), options.get("topic")
-    if bool(only) == bool(topics) or bool(by) != bool(topics):
-        return "a Kafka sink has either topic:, or by: with topics:."
-    if by == "outcome" and options.get("take") == "flags":
-        return "flags have no outcome, so 'by: outcome' chooses nothing. Name a field of the event."
-    return ""
 
 
 def registry_mistake(settings: Mapping[str, str]) -> str:

@@ -1,38 +1,37 @@
 """The keys of shroff.yaml that say where things are: sources, the store, the lake, sinks (see `language.keys`).
 
-Nothing here decides anything: none of it is in a version, a control event or a receipt.
+What stands under the name of a technology is what its adapter declares (`project.settings.installed`); here are the
+keys that shroff itself reads, whichever adapter it is, and how both are put together. Nothing here decides anything:
+none of it is in a version, a control event or a receipt.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache, partial
 from typing import Final
 
 from shroff.language.keys import (
     ANY,
     DURATION,
     NAME_PATTERN,
-    NUMBER,
-    SWITCH,
-    TEXT,
     WHOLE,
     Either,
     Key,
     Keys,
+    Late,
     Many,
     One,
+    Shape,
     choice,
     own_names,
 )
-from shroff.project.settings.http_keys import CALLS, HTTP_CALLS
-from shroff.project.settings.mail_keys import FILE, HTTP, MAIL, VARIABLE, WEB
+from shroff.project.settings.installed import each_settings, kinds, own_settings, settings_of
 from shroff.project.settings.sign_in_keys import SESSIONS, SIGN_IN
+from shroff.streams.settings import ADDRESS, CALLS, FILE, HTTP, OUTSIDE_NAME, START, TAKE, VARIABLE
 
 URL: Final = One("an address such as kafka://localhost:9092/payments", rf"^([a-z][a-z0-9+]*:|{VARIABLE}$)")
 STORE_URL: Final = One("an address such as postgresql://shroff@localhost/shroff", rf"^([a-z]+:\S*|{VARIABLE})$")
-ADDRESS: Final = One("an address", rf"^([a-z][a-z0-9+.]*://\S+|{VARIABLE})$")
-TOPIC: Final = One("a name of letters, digits, '.', '_' and '-'", r"^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$")
-OUTSIDE_NAME: Final = One("a name of letters, digits, '.', '_', ':' and '-'", r"^[A-Za-z0-9._:-]{1,200}$")
-TABLE: Final = One("a table's name: small letters, digits and _", r"^[a-z_][a-z0-9_]{0,62}$")
 LATE: Final = ("refuse", "keep")
 FORMATS: Final = ("json", "avro")
 
@@ -82,123 +81,77 @@ _WAIT: Final = Key(
     default="0s",
     examples=("200ms",),
 )
-_CLIENT: Final = Key(
-    "client",
-    "Settings of the client library (librdkafka), passed through: TLS, SASL, sizes of buffers.",
-    Keys("settings of the client by their names", named=ANY, pattern=r"^[a-z][a-z0-9._]{0,99}$"),
-    examples=("{ security.protocol: SASL_SSL, sasl.username: shroff, sasl.password: '${KAFKA_PASSWORD}' }",),
-)
-_BROKER: Final = r"([^\s,/]+:\d+|([^\s,/:]+:)?\$\{[A-Za-z_]\w*\})"  # a variable may stand for all of them, or a port
-_BROKERS: Final = Key(
-    "brokers",
-    "Addresses of brokers, with commas.",
-    One("addresses such as localhost:9092, with commas", rf"^{_BROKER}(\s*,\s*{_BROKER})*$"),
-    is_required=True,
-    examples=("localhost:9092",),
-)
-_DEAD_LETTERS: Final = "What cannot be read goes there too, with its place and the reason; it is in quarantine anyway."
-
-KAFKA_SOURCE: Final = Keys(
-    "a Kafka cluster with its topics",
-    (
-        _BROKERS,
-        Key(
-            "topics",
-            "The topic of each event type. A topic under `any` has lines that tell their types themselves.",
-            own_names("event types with their topics", Either((TOPIC, Many("several topics", TOPIC)))),
-            is_required=True,
-            examples=("{ payment: payments }",),
-        ),
-        Key("labels", "The topic of labels.", TOPIC, default="NAME.labels, where there is one"),
-        Key(
-            "lanes",
-            "How many lanes there are: logs with a worker each, which take the partitions of every topic by turns.",
-            One("a whole number from 1 to 1024", r"^([1-9]\d{0,2}|10[01]\d|102[0-4])$", kinds=(TEXT, NUMBER)),
-            default="1",
-            examples=("4",),
-        ),
-        Key(
-            "key",
-            "The entity by whose key producers part messages, where there are several lanes.",
-            One("an entity's name", NAME_PATTERN),
-            examples=("card",),
-        ),
-        _FORMAT,
-        _REGISTRY,
-        Key("group", "The group under which offsets are shown to the brokers' tools.", TOPIC, default="shroff-NAME"),
-        Key("dead_letters", _DEAD_LETTERS, TOPIC, examples=("payments.refused",)),
-        Key("start", "Where a partition that was never read begins.", choice("earliest", "latest"), default="earliest"),
-        Key(
-            "gone",
-            "What a worker does where a topic does not have messages any more that nobody had read: it stops, or skips "
-            "them, and the gap is in quarantine.",
-            choice("stop", "skip"),
-            default="stop",
-        ),
-        _LATE,
-        _WAIT,
-        _CLIENT,
+MAILS_KEPT: Final = "30d"
+_NAMED_ADDRESS: Final = One("an address of mail, with a name before it or without", r"^[^\r\n]+@[^\r\n]+$")
+MAIL_KEYS: Final = (
+    Key(
+        "from",
+        "Who mails are from.",
+        _NAMED_ADDRESS,
+        default="shroff@localhost",
+        examples=("Penhallow Bank <notices@penhallow.example>",),
+    ),
+    Key(
+        "keep",
+        "How long mails stay that are files: whoever tells (`serve`, `run`) removes older ones each hour. At most "
+        "90d, for which it is known of which event one is.",
+        DURATION,
+        default=MAILS_KEPT,
+        examples=("7d",),
     ),
 )
-REDIS_SOURCE: Final = Keys(
-    "streams of a Redis server",
+WEB: Final = Keys(
+    "how the service shows itself",
     (
-        Key("url", "The server.", ADDRESS, is_required=True, examples=("redis://localhost:6379/0",)),
         Key(
-            "streams",
-            "The stream of each event type. One under `any` has entries that tell their types themselves.",
-            own_names("event types with their streams", OUTSIDE_NAME),
-            is_required=True,
-            examples=("{ payment: payments }",),
+            "url",
+            "The address at which browsers reach the service: links begin with it, those of customers and of users; a "
+            "provider sends people back to it; forms count from there only, and cookies are for TLS where it is.",
+            HTTP,
+            default="the address that a browser asked, and in mails the one at which the service listens",
+            examples=("https://answer.penhallow.example",),
         ),
-        Key("labels", "The stream of labels.", OUTSIDE_NAME),
-        Key("field", "The field of an entry that has the message.", OUTSIDE_NAME, default="event"),
-        _FORMAT,
-        _REGISTRY,
-        Key("dead_letters", _DEAD_LETTERS, OUTSIDE_NAME),
-        Key("trim", "Whether entries behind a saved snapshot are removed from the streams.", SWITCH, default="false"),
-        _LATE,
-        _WAIT,
+        Key("name", "The name that mails and pages for customers show.", ANY, default="the name of the project"),
+        Key(
+            "help",
+            "What a customer can do without a link, in the words of a sentence that ends.",
+            ANY,
+            default="Call the number on the back of your card.",
+        ),
+        Key(
+            "proxies",
+            "The proxies before the service, by address or network. From where a request comes is then read in its "
+            "head, as far as these wrote it: pauses for who asks too often, failed sign-ins and the record go by it. "
+            "Where there is no url, they say whether they were asked over TLS, too. "
+            "Name none that takes requests from others without saying so: whoever reaches it chooses their address.",
+            Many(
+                "a list of addresses and networks",
+                One("an address or a network such as 10.0.0.0/8", r"^[0-9A-Fa-f.:/]+$"),
+            ),
+            default="none: a request comes from whoever connected",
+            examples=("[10.0.0.0/8, 127.0.0.1]",),
+        ),
+        Key(
+            "proxy_header",
+            "Where these proxies write it; the other header is not read, since they pass on what a sender wrote there. "
+            "Whether they were asked over TLS stands in x-forwarded-proto beside the one, in the other itself.",
+            choice("x-forwarded-for", "forwarded"),
+            default="x-forwarded-for",
+        ),
     ),
 )
-SOURCE: Final = Either(
-    (
-        URL,
-        Keys(
-            "one kind of source",
-            (
-                Key("kafka", "Topics of a Kafka cluster.", KAFKA_SOURCE),
-                Key("redis", "Streams of a Redis server.", REDIS_SOURCE),
-            ),
-            is_single=True,
-        ),
-    )
+HTTP_CALLS: Final = Keys("how HTTP calls leave", CALLS)
+SOURCE_KEYS: Final = (_FORMAT, _REGISTRY, _LATE, _WAIT)
+SINK_KEYS: Final = (TAKE, START)
+STORE_KEYS: Final = (
+    Key("url", "The database.", ADDRESS, is_required=True, examples=("postgresql://shroff@localhost/shroff",)),
+    Key(
+        "lease",
+        "How long a worker that is not heard of keeps its place before another may take over.",
+        DURATION,
+        default="3s",
+    ),
 )
-
-STORE: Final = Either(
-    (
-        STORE_URL,
-        Keys(
-            "a store by its address",
-            (
-                Key(
-                    "url",
-                    "The database.",
-                    ADDRESS,
-                    is_required=True,
-                    examples=("postgresql://shroff@localhost/shroff",),
-                ),
-                Key(
-                    "lease",
-                    "How long a worker that is not heard of keeps its place before another may take over.",
-                    DURATION,
-                    default="3s",
-                ),
-            ),
-        ),
-    )
-)
-
 DOCUMENTS: Final = own_names(
     "folders with what is in them",
     Keys(
@@ -222,222 +175,180 @@ DOCUMENTS: Final = own_names(
         ),
     ),
 )
-BUCKET: Final = (
-    Key("endpoint", "The address of a server other than the cloud's.", HTTP),
-    Key("region", "The region of the bucket.", OUTSIDE_NAME),
+LAKE_KEYS: Final = (
     Key(
-        "account",
-        "The storage account, with Azure. Left out, AZURE_STORAGE_ACCOUNT_NAME of the environment.",
-        OUTSIDE_NAME,
-        examples=("mybank",),
+        "to",
+        "A folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.",
+        One("a folder or an address", r"^\S+$"),
+        is_required=True,
+        examples=("s3://mybank/shroff",),
+    ),
+    Key("every", "How long rows gather before they are written.", DURATION, default="1m", examples=("10s",)),
+    Key("layout", "What is written.", choice("parquet", "json", "both"), default="parquet"),
+    Key("documents", "Which folders of JSON documents there are.", DOCUMENTS),
+)
+ONLINE_KEYS: Final = (
+    Key("url", "The server.", ADDRESS, is_required=True, examples=("redis://localhost:6379/1",)),
+    Key("prefix", "What the keys in Redis begin with.", OUTSIDE_NAME, default="NAME"),
+    Key(
+        "ttl",
+        "A key of which no event was decided for so long is removed. Left out, all are kept.",
+        DURATION,
+        examples=("90d",),
+    ),
+    Key(
+        "entities",
+        "Whose features are written; left out, those of all.",
+        Many("entities", One("a name", NAME_PATTERN)),
+        examples=("[card, device]",),
     ),
 )
-LAKE: Final = Either(
-    (
-        One(
-            "a folder, or an address such as s3://bucket/prefix, gs://bucket/prefix or az://container/prefix", r"^\S+$"
-        ),
-        Keys(
-            "a lake by its address",
-            (
-                Key(
-                    "to",
-                    "A folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.",
-                    One("a folder or an address", r"^\S+$"),
-                    is_required=True,
-                    examples=("s3://mybank/shroff",),
-                ),
-                Key(
-                    "every", "How long rows gather before they are written.", DURATION, default="1m", examples=("10s",)
-                ),
-                Key("layout", "What is written.", choice("parquet", "json", "both"), default="parquet"),
-                Key("documents", "Which folders of JSON documents there are.", DOCUMENTS),
-                *BUCKET,
-            ),
-        ),
+SNAPSHOT_KEYS: Final = (
+    Key("every", "After how long a snapshot is due.", DURATION, default="10m"),
+    Key(
+        "events",
+        "After how many places of the log a snapshot is due, however short the time.",
+        WHOLE,
+        default="1000000",
+    ),
+    Key("kept", "How many are kept.", WHOLE, default="2"),
+    Key(
+        "to",
+        "A folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix, where copies go.",
+        One("a place", r"^\S+$"),
+    ),
+)
+LAKE_PLACE: Final = One(
+    "a folder, or an address such as s3://bucket/prefix, gs://bucket/prefix or az://container/prefix", r"^\S+$"
+)
+DEFAULT_MAILER: Final = "folder"  # which nobody names
+
+# ---- what adapters declare, with the keys of shroff
+
+
+def _with(shape: Shape, before: tuple[Key, ...] = (), behind: tuple[Key, ...] = ()) -> Shape:
+    """A mapping with further keys, as far as it has none of these names itself."""
+    if not isinstance(shape, Keys):
+        return shape
+    own = set(shape.names)
+    keys = (
+        *(one for one in before if one.name not in own),
+        *shape.keys,
+        *(one for one in behind if one.name not in own),
     )
-)
+    return replace(shape, keys=keys)
 
-TAKE: Final = ("decisions", "flags")
-_ROUTE: Final = Keys(
-    "outcomes, or values of a field, with their topics; `else` for all others",
-    named=TOPIC,
-    pattern=r"^\S{1,200}$",
-)
-_COLUMNS: Final = Keys(
-    "columns with what they hold",
-    named=One(
-        "event_time, ingest_time, fields, features, or one value of the last two, such as fields.amount",
-        r"^(event_time|ingest_time|fields|features|fields\.[a-z_][a-z0-9_]*|features\.[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*)$",
-    ),
-    pattern=r"^[a-z_][a-z0-9_]{0,62}$",
-)
-_TAKE: Final = Key("take", "What leaves.", choice(*TAKE), default="decisions", examples=("flags",))
-_BEGIN: Final = (
-    "Where a sink begins that the log does not know yet: with the first decision there is, or with what comes from "
-    "then on."
-)
-_START: Final = Key("start", _BEGIN, choice("first", "now"), default="first", examples=("now",))
-SINK: Final = Keys(
-    "one kind of sink",
-    (
-        Key(
-            "kafka",
-            "Messages in topics of a Kafka cluster, the key of each the event's id.",
-            Keys(
-                "topics of a Kafka cluster",
-                (
-                    _TAKE,
-                    _BROKERS,
-                    _START,
-                    Key("topic", "The topic of all.", TOPIC, examples=("decisions",)),
-                    Key(
-                        "by", "What chooses the topic: `outcome`, or a field of the event.", One("a name", NAME_PATTERN)
-                    ),
-                    Key(
-                        "topics",
-                        "The topic by outcome or value.",
-                        _ROUTE,
-                        examples=("{ decline: fraud_transaction, else: non_fraud_transaction }",),
-                    ),
-                    _CLIENT,
-                ),
-            ),
-        ),
-        Key(
-            "mongodb",
-            "Documents of a collection, replaced by id.",
-            Keys(
-                "a collection",
-                (
-                    _TAKE,
-                    _START,
-                    Key("url", "The server.", ADDRESS, is_required=True, examples=("mongodb://localhost:27017",)),
-                    Key("database", "The database.", OUTSIDE_NAME, is_required=True),
-                    Key("collection", "The collection.", OUTSIDE_NAME, is_required=True),
-                ),
-            ),
-        ),
-        Key(
-            "sql",
-            "Rows of a table, replaced by id. The table is made where there is none.",
-            Keys(
-                "a table",
-                (
-                    _TAKE,
-                    _START,
-                    Key(
-                        "url",
-                        "The database.",
-                        ADDRESS,
-                        is_required=True,
-                        examples=("postgresql://bank@localhost/bank",),
-                    ),
-                    Key("table", "The table.", TABLE, is_required=True, examples=("decisions",)),
-                    Key(
-                        "columns",
-                        "Further columns, by names of your own: `event_time`, `ingest_time` (UTC), `fields` or "
-                        "`features` as JSON, or one value of these as text, such as `fields.amount`.",
-                        _COLUMNS,
-                        examples=("{ paid_at: event_time, taken_at: ingest_time, amount: fields.amount }",),
-                    ),
-                ),
-            ),
-        ),
-        Key(
-            "webhook",
-            "Signed calls of an address.",
-            Keys(
-                "an address that is called",
-                (
-                    _TAKE,
-                    Key("start", _BEGIN, choice("first", "now"), default="now", examples=("first",)),
-                    Key("url", "The address.", HTTP, is_required=True, examples=("https://bank.example/hooks/fraud",)),
-                    Key("secret", "What calls are signed with.", ANY, is_required=True, examples=("${HOOK_SECRET}",)),
-                    Key(
-                        "outcomes",
-                        "Only decisions with these outcomes.",
-                        Many("outcomes", choice("approve", "challenge", "review", "decline")),
-                        examples=("[decline, review]",),
-                    ),
-                    *CALLS,
-                ),
-            ),
-        ),
-    ),
-    is_single=True,
-)
-SINKS: Final = own_names("where decisions and flags go, by names of your own", SINK)
 
-ONLINE: Final = Either(
-    (
-        ADDRESS,
-        Keys(
-            "a Redis server with features",
-            (
-                Key("url", "The server.", ADDRESS, is_required=True, examples=("redis://localhost:6379/1",)),
-                Key("prefix", "What the keys in Redis begin with.", OUTSIDE_NAME, default="NAME"),
-                Key(
-                    "ttl",
-                    "A key of which no event was decided for so long is removed. Left out, all are kept.",
-                    DURATION,
-                    examples=("90d",),
-                ),
-                Key(
-                    "entities",
-                    "Whose features are written; left out, those of all.",
-                    Many("entities", One("a name", NAME_PATTERN)),
-                    examples=("[card, device]",),
-                ),
-            ),
-        ),
-    )
-)
+@cache
+def kind_shape(contract: str, kind: str) -> Shape:
+    """What stands under the name of a technology. Raises: UsageError where its declaration cannot be read."""
+    shape = settings_of(contract, kind).shape
+    if contract == "sink":
+        return _with(shape, before=SINK_KEYS)
+    return _with(shape, behind=SOURCE_KEYS) if contract == "source" else shape
 
-SNAPSHOTS: Final = Keys(
-    "when state is saved, and where",
-    (
-        Key("every", "After how long a snapshot is due.", DURATION, default="10m"),
-        Key(
-            "events",
-            "After how many places of the log a snapshot is due, however short the time.",
-            WHOLE,
-            default="1000000",
-        ),
-        Key("kept", "How many are kept.", WHOLE, default="2"),
-        Key(
-            "to",
-            "A folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix, where copies go.",
-            One("a place", r"^\S+$"),
-        ),
-        *BUCKET,
-    ),
-)
+
+def default_of(contract: str, kind: str, name: str) -> str:
+    """What a setting of an adapter is where it is left out. Raises: UsageError as `kind_shape`."""
+    shape = kind_shape(contract, kind)
+    assert isinstance(shape, Keys)
+    return next(key.default for key in shape.keys if key.name == name)
+
+
+def one_kind(contract: str, named: frozenset[str] | None = None) -> Keys:
+    """One technology with its settings, to read what a file `named`; without it with what each means."""
+    what = f"one kind of {contract}"
+    if named is None:
+        keys = [Key(kind, one.meaning, kind_shape(contract, kind)) for kind, one in each_settings(contract)]
+        return Keys(what, tuple(keys), is_single=True)
+    return Keys(what, tuple(_late(contract, kind) for kind in kinds(contract, named)), is_single=True)
+
+
+def _late(contract: str, kind: str) -> Key:
+    return Key(kind, "", Late(partial(kind_shape, contract, kind)))
+
+
+@cache
+def sinks(named: frozenset[str] | None = None) -> Keys:
+    """What stands under `sinks`."""
+    return own_names("where decisions and flags go, by names of your own", one_kind("sink", named))
+
+
+@cache
+def source(named: frozenset[str] | None = None) -> Shape:
+    """What stands under `source`."""
+    return Either((URL, one_kind("source", named)))
+
+
+def _addressed(what: str, contract: str, keys: tuple[Key, ...], kind: str | None) -> Keys:
+    """Settings with an address, which says of which technology they are; without it those of all."""
+    declared = [one for _, one in each_settings(contract)] if kind is None else [settings_of(contract, kind)]
+    own = {key.name: key for one in declared for key in one.keys}
+    common = {key.name for key in keys}
+    return Keys(what, (*keys, *(key for key in own.values() if key.name not in common)))
+
+
+@cache
+def store(kind: str | None = None) -> Shape:
+    """What stands under `store`, of one technology or of all."""
+    return Either((STORE_URL, _addressed("a store by its address", "log", STORE_KEYS, kind)))
+
+
+@cache
+def lake(kind: str | None = None) -> Shape:
+    """What stands under `lake`."""
+    return Either((LAKE_PLACE, _addressed("a lake by its address", "lake", LAKE_KEYS, kind)))
+
+
+@cache
+def online(kind: str | None = None) -> Shape:
+    """What stands under `online`."""
+    what = "a Redis server with features"
+    return Either((ADDRESS, _addressed(what, "features", ONLINE_KEYS, kind)))
+
+
+@cache
+def snapshots(kind: str | None = None) -> Shape:
+    """What stands under `snapshots`."""
+    return _addressed("when state is saved, and where", "lake", SNAPSHOT_KEYS, kind)
+
+
+@cache
+def mail(named: frozenset[str] | None = None) -> Shape:
+    """What stands under `mail`: the settings of one mailer, and those of all mails."""
+    own = own_settings("mailer")
+    keys = [key for one in own.values() if one.is_flat for key in one.keys]
+    if named is None:
+        keys += [Key(kind, one.meaning, one.shape) for kind, one in each_settings("mailer") if kind not in own]
+    elif named - {key.name for key in (*keys, *MAIL_KEYS)}:
+        keys += [_late("mailer", kind) for kind in kinds("mailer") if kind not in own]
+    return Keys("how mails leave", (*keys, *MAIL_KEYS))
+
 
 SYSTEMS: Final = (
     Key(
         "source",
         "Where live events come from: an address, or a kind with its settings.",
-        SOURCE,
+        Late(source),
         examples=("kafka://localhost:9092/payments",),
     ),
     Key(
         "store",
         "Where the log is kept: postgresql:// or mariadb://. Left out, it is one file in .shroff/.",
-        STORE,
+        Late(store),
         examples=("postgresql://shroff@localhost/shroff",),
     ),
-    Key("lake", "Where files for analysis go.", LAKE, examples=("s3://mybank/shroff",)),
+    Key("lake", "Where files for analysis go.", Late(lake), examples=("s3://mybank/shroff",)),
     Key(
         "online",
         "Where other services read the features of each key as of its last decided event.",
-        ONLINE,
+        Late(online),
         examples=("redis://localhost:6379/1",),
     ),
     Key(
         "sinks",
         "Where decisions and flags go, beside the store.",
-        SINKS,
+        Late(sinks),
         examples=("{ decided: { kafka: { brokers: 'localhost:9092', topic: decisions } } }",),
     ),
     Key(
@@ -462,7 +373,7 @@ SYSTEMS: Final = (
     Key(
         "mail",
         "How mails leave. Left out, they are files in .shroff/mail/.",
-        MAIL,
+        Late(mail),
         examples=("{ smtp: smtp://localhost }",),
     ),
     Key(
@@ -480,7 +391,7 @@ SYSTEMS: Final = (
         ),
         examples=("[rules, lists, silences]",),
     ),
-    Key("snapshots", "When state is saved, and where.", SNAPSHOTS, examples=("{ every: 10m, kept: 2 }",)),
+    Key("snapshots", "When state is saved, and where.", Late(snapshots), examples=("{ every: 10m, kept: 2 }",)),
     Key(
         "keep",
         "How long the store keeps events. Older ones move to the lake behind a snapshot; their ids are known for ever.",

@@ -51,7 +51,7 @@ async def mailbox(service: Service, request: Request) -> Response:
     """The mails that lie as files, the newest first."""
     project = service.project
     mails = await service.in_thread(kept_mails, project.places.mail, SHOWN)
-    return page(service, request, "mails.html", mails=mails, has_server=bool(project.systems.mail.text("smtp")))
+    return page(service, request, "mails.html", mails=mails, has_server=not project.systems.mails_are_files)
 
 
 async def mail(service: Service, request: Request) -> Response:

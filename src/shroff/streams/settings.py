@@ -1,0 +1,118 @@
+"""What an adapter declares about itself: its settings in shroff.yaml, its addresses, and what shroff does for it.
+
+Reading a declaration costs next to nothing: the module that holds it imports no client library. So `shroff check`
+reads it whether or not that library is installed. A declaration is found by entry points, in one of two ways:
+
+- The adapter's class, an entry point of the group `shroff.adapters` (`sink.amqp = "bank_amqp:AmqpSink"`), has it as
+  its attribute `settings`. This suffices where the class's module imports its client library only when it is opened.
+- An entry point of the group `shroff.settings`, named by the contract (`sink = "bank_amqp.settings:SINKS"`), is a
+  mapping of technologies to declarations. It is read in place of the class.
+
+Values reach an adapter as they are written in the file, each `${NAME}` filled: texts, lists and mappings of texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import SplitResult
+
+from shroff.language.keys import DURATION, Key, Keys, Many, One, Shape, choice
+
+VARIABLE: Final = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"  # of the environment, which may stand for a whole address
+HTTP: Final = One("an address that begins with http:// or https://", rf"^(https?://\S+|{VARIABLE})$")
+ADDRESS: Final = One("an address", rf"^([a-z][a-z0-9+.]*://\S+|{VARIABLE})$")
+FILE: Final = One("a file, from the project's folder on", r"^\S.*$")
+TOPIC: Final = One("a name of letters, digits, '.', '_' and '-'", r"^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$")
+OUTSIDE_NAME: Final = One("a name of letters, digits, '.', '_', ':' and '-'", r"^[A-Za-z0-9._:-]{1,200}$")
+
+CALLS: Final = (  # of whatever is called over HTTP
+    Key(
+        "proxy",
+        "The HTTP proxy that calls go through, or `none`. Left out, the variables HTTPS_PROXY, HTTP_PROXY and NO_PROXY "
+        "of the environment say so.",
+        One("an address such as http://proxy.bank:3128, or none", rf"^(none|http://\S+|{VARIABLE})$"),
+        examples=("http://proxy.bank:3128",),
+    ),
+    Key(
+        "ca",
+        "A file of certificates (PEM) that are trusted in place of the system's.",
+        FILE,
+        examples=("certs/ca.pem",),
+    ),
+    Key("timeout", "How long an answer may take, from the first byte that is sent.", DURATION, default="10s"),
+)
+TAKE: Final = Key("take", "What leaves.", choice("decisions", "flags"), default="decisions", examples=("flags",))
+BEGIN: Final = (
+    "Where a sink begins that the log does not know yet: with the first decision there is, or with what comes from "
+    "then on."
+)
+START: Final = Key("start", BEGIN, choice("first", "now"), default="first", examples=("now",))
+OUTCOMES: Final = Key(
+    "outcomes",
+    "Only decisions with these outcomes.",
+    Many("outcomes", choice("approve", "challenge", "review", "decline")),
+    examples=("[decline, review]",),
+)
+
+
+def _no_mistake(_options: Mapping[str, Any]) -> str:
+    return ""
+
+
+def _as_it_is(options: Mapping[str, Any], _folder: Path) -> Mapping[str, Any]:
+    return options
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AdapterSettings:
+    """What shroff.yaml may say of one adapter. `meaning` and `shape` are enough for most.
+
+    Attributes:
+        meaning: One sentence, for the reference and for editors: "Documents of a collection, replaced by id."
+        shape: The settings. Keys that shroff reads of every source or sink are added where they are missing. A value of
+            the shape `FILE` arrives as a whole path.
+        schemes: How its addresses begin, each with the default port, None where a port must be written.
+        form: The form of an address, for messages: `kafka://HOST:PORT/TOPIC`.
+        from_address: Of a source: the settings that an address `source: SCHEME://...` stands for.
+            Raises: ValueError, whose words say what is missing.
+        types: Of a source: the key whose names are event types, such as `topics`; `any` is for all types.
+        mistake: What contradicts each other in settings, in words; empty where nothing does. Required ones may be
+            missing from them, which is told by itself.
+        placed: Has the last word on filled settings before the adapter is opened, by the project's folder.
+        is_called: Whether it is called over HTTP: `http:` of shroff.yaml then gives `proxy`, `ca` and `timeout`.
+        is_prepared: Of a sink: whether it needs something made first, and is a `PreparedSink`.
+        route: Of a sink: the key that chooses where a row goes, and the key of all places by its values.
+        is_flat: Of a mailer: whether its keys stand under `mail:` itself, not under its own name there.
+        overtakes_ms: Of a source: by how much a live message may come after later ones of other parts.
+    """
+
+    meaning: str
+    shape: Shape
+    schemes: Mapping[str, int | None] = field(default_factory=dict)
+    form: str = ""
+    from_address: Callable[[SplitResult], Mapping[str, Any]] | None = None
+    types: str = ""
+    mistake: Callable[[Mapping[str, Any]], str] = _no_mistake
+    placed: Callable[[Mapping[str, Any], Path], Mapping[str, Any]] = _as_it_is
+    is_called: bool = False
+    is_prepared: bool = False
+    route: tuple[str, str] | None = None
+    is_flat: bool = False
+    overtakes_ms: int = 0
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """Its own keys."""
+        return self.shape.keys if isinstance(self.shape, Keys) else ()
+
+    def settled(self, options: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+        """Filled settings as the adapter takes them: files by whole paths from the project's folder."""
+        files = {key.name: str(folder / options[key.name]) for key in self.keys if _is_file(key, options)}
+        return self.placed({**options, **files}, folder)
+
+
+def _is_file(key: Key, options: Mapping[str, Any]) -> bool:
+    return key.shape is FILE and isinstance(options.get(key.name), str)

@@ -1,0 +1,219 @@
+"""Adapters of a package outside the tree: held to their contracts, and used by shroff as its own are."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from shroff.app.project import open_exactly
+from shroff.errors import UsageError
+from shroff.events.event import time_text
+from shroff.notices.mailer import Mailer
+from shroff.project.schema import FILES as SCHEMAS
+from shroff.project.schema import schema_of
+from shroff.project.settings.systems import System
+from shroff.streams.sink import Outgoing, Sink
+from shroff.testing.contracts.mailer import MailerContract
+from shroff.testing.contracts.sink import SinkContract, body
+from tests.support import foreign
+
+SINK = "sinks: {{ decided: {{ spool: {} }} }}\n"
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Path:
+    """A project that names nothing but adapters of somebody else."""
+    return foreign.bank(tmp_path / "bank")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with foreign.found(foreign.laid_out(tmp_path_factory.mktemp("site"))):
+        yield
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> str:
+    return str(tmp_path / "place")
+
+
+class TestSpoolSink(SinkContract):
+    unsupported = {  # noqa: RUF012 - a ClassVar of the contract
+        "one for each key": "lines are added, and none is looked for",
+        "takes marks": "a file has no transactions",
+    }
+
+    def made(self, place: str) -> Sink:
+        from bank_spool.sink import SpoolSink
+
+        return SpoolSink("decided", {"file": f"{place}/rows", "longest": "5000"})
+
+    def arrived(self, place: str) -> list[bytes]:
+        file = Path(place) / "rows"
+        return file.read_bytes().splitlines() if file.exists() else []
+
+    def poison(self, seq: int) -> Outgoing:
+        return Outgoing(seq, 0, "decision", "payment", f"p-{seq}", "review", body(seq) + b" " * 5_000)
+
+    @contextmanager
+    def away(self, place: str) -> Iterator[Sink]:
+        Path(place).write_text("a file where the folder should be", encoding="utf-8")
+        yield self.made(place)
+        Path(place).unlink()
+
+
+class TestOutboxMailer(MailerContract):
+    unsupported = {  # noqa: RUF012 - a ClassVar of the contract
+        "knows who is refused": "a folder has no mailboxes, so it refuses nobody"
+    }
+
+    def made(self, place: str) -> Mailer:
+        from bank_spool.mailer import OutboxMailer
+
+        return OutboxMailer({"folder": place})
+
+    def arrived(self, place: str) -> list[bytes]:
+        return [one.read_bytes() for one in sorted(Path(place).iterdir(), key=lambda one: one.stat().st_mtime_ns)]
+
+    @contextmanager
+    def away(self, place: str) -> Iterator[Mailer]:
+        Path(place).write_text("a file where the folder should be", encoding="utf-8")
+        yield self.made(place)
+
+
+# ---- settings
+
+
+def mistakes(bank: Path, changed: str = "") -> list[str]:
+    """What `shroff check` finds wrong with shroff.yaml, this in place of its sinks, source and mail."""
+    if changed:
+        head = "".join(foreign.FILES["shroff.yaml"].splitlines(keepends=True)[:3])
+        (bank / "shroff.yaml").write_text(head + changed, encoding="utf-8")
+    return [f"{one.message} {one.hint}".strip() for one in open_exactly(bank).check().errors]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (SINK.format("{ fil: x }"), "spool has no key 'fil'. Did you mean file?"),
+        (SINK.format("{ longest: 9 }"), "spool lacks file."),
+        (SINK.format("{ file: x, longest: many }"), "longest is a whole number."),
+        (SINK.format("{ file: x, take: all }"), "take is decisions or flags."),
+        ("sinks: { decided: { spol: { file: x } } }\n", "decided has no key 'spol'. Did you mean spool?"),
+        (
+            "source: { spool: { folder: in, files: { paymnt: x } } }\n",
+            "'paymnt' is no event type. Did you mean payment?",
+        ),
+        ("source: spool:in/\n", "the address of a spool ends with its file, as in spool:in/payments.jsonl."),
+        ("source: amqp://h/x\n", "a source is kafka://, redis:// or spool://, not amqp://."),
+        ("mail: { outbox: { folders: x } }\n", "outbox has no key 'folders'. Did you mean folder?"),
+        ("mail: { outbx: { folder: x } }\n", "mail has no key 'outbx'. Did you mean outbox?"),
+        (
+            "mail: { outbox: { folder: x }, smtp: 'smtp://h' }\n",
+            "mails leave by one way, and this names outbox and smtp.",
+        ),
+    ],
+)
+def test_a_mistake_in_settings_of_a_foreign_adapter_is_told_as_in_ours(bank, settings, told):
+    assert told in mistakes(bank, settings)
+
+
+def test_an_address_names_a_foreign_source(bank):
+    (bank / "shroff.yaml").write_text(
+        foreign.FILES["shroff.yaml"].replace(
+            "{ spool: { folder: in, files: { payment: payments.jsonl } } }", "'spool:in/all.jsonl'"
+        ),
+        encoding="utf-8",
+    )
+    source = open_exactly(bank).systems.source
+
+    assert source == System("spool", {"folder": "in", "files": {"any": "all.jsonl"}})
+
+
+def test_a_foreign_log_keeps_what_is_decided_and_has_settings_of_its_own(bank, tmp_path):
+    events = tmp_path / "events.jsonl"
+    events.write_text(
+        '{"id": "p-1", "at": "2026-03-01T10:00:00Z", "card": "c-1", "amount": "5.00"}\n', encoding="utf-8"
+    )
+    store = f"store: {{ url: 'disk://{tmp_path}/log.db', largest: 50000000 }}\n"
+    assert mistakes(bank, store.replace("largest", "larges")) == ["store has no key 'larges'. Did you mean largest?"]
+    assert mistakes(bank, store) == []
+    (bank / "notices" / "customer.yaml").unlink()
+    project = open_exactly(bank)
+    project.ingest(events, as_type="payment")
+
+    assert (tmp_path / "log.db").exists()
+    assert project.decisions()["id"].to_pylist() == ["p-1"]
+
+
+def test_editors_are_told_of_foreign_settings():
+    (shroff,) = [schema_of(one) for one in SCHEMAS if one.kind == "shroff"]
+    sinks = shroff["properties"]["sinks"]["patternProperties"]
+    (kinds,) = [one["properties"] for one in sinks.values()]
+
+    assert list(kinds) == ["kafka", "mongodb", "sql", "webhook", "spool"]
+    assert kinds["spool"]["description"].startswith("Lines of a file.")
+    assert list(kinds["spool"]["properties"]) == ["take", "start", "file", "longest"]
+    assert "outbox" in shroff["properties"]["mail"]["properties"]
+
+
+def test_a_package_that_is_broken_is_named_where_it_is_used_and_nowhere_else(bank, tmp_path):
+    points = "[shroff.adapters]\nsink.spool = bank_spool.gone:Sink\nsink.plain = bank_spool.client:add\n"
+    with foreign.found(foreign.laid_out(tmp_path / "broken", points)):
+        (broken,) = mistakes(bank, SINK.format("{ file: x }"))
+        (plain,) = mistakes(bank, "sinks: { decided: { plain: { file: x } } }\n")
+        sound = mistakes(bank, "sinks: { decided: { sql: { url: 'sqlite:///x', table: t } } }\n")
+        schema_of(next(one for one in SCHEMAS if one.kind == "shroff"))
+
+    assert broken.startswith("the adapter 'sink.spool' of the package bank-spool cannot be loaded: ModuleNotFoundError")
+    assert plain.startswith("the adapter 'sink.plain' of the package bank-spool does not declare its settings")
+    assert sound == []
+
+
+def test_two_packages_with_one_name_are_both_named(bank, tmp_path):
+    other = foreign.laid_out(tmp_path / "other")
+    (other / "bank_spool-1.0.dist-info").rename(other / "second-1.0.dist-info")
+    (other / "second-1.0.dist-info" / "METADATA").write_text("Name: second\nVersion: 1.0\n", encoding="utf-8")
+    with foreign.found(other), pytest.raises(UsageError, match="bank-spool and second both have an adapter"):
+        open_exactly(bank).check()
+
+
+# ---- the whole way
+
+
+@pytest.mark.slow
+def test_a_package_that_is_installed_is_checked_run_delivered_to_and_looked_at(bank, tmp_path):
+    site = foreign.built(tmp_path)
+    now = time_text(int(time.time() * 1_000) - 60_000)
+    (bank / "in").mkdir()
+    lines = [
+        {"id": f"p-{n}", "at": now, "card": "c-1", "amount": amount, "email": "ann@customers.example"}
+        for n, amount in enumerate(("189.90", "5.00"), 1)
+    ]
+    (bank / "in" / "payments.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines), encoding="utf-8")
+
+    def shroff(*arguments: str) -> str:
+        command = [sys.executable, "-m", "shroff", "-C", str(bank), *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(site)}
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        return ran.stdout
+
+    shroff("check")
+    shroff("run", "--until-idle", "2s")
+    found = {one["subject"]: one for one in json.loads(shroff("doctor", "--json"))["findings"]}
+    decided = [json.loads(line) for line in (bank / "out" / "decisions.jsonl").read_text().splitlines()]
+    (mail,) = (bank / "relay").iterdir()
+
+    assert [(one["id"], one["outcome"]) for one in decided] == [("p-1", "review"), ("p-2", "approve")]
+    assert b"ann@customers.example" in mail.read_bytes()
+    assert [found[one]["state"] for one in ("source", "sink decided", "mail")] == ["ok", "ok", "ok"]
+    assert "spool answers: 1 part, 0 messages to read" in found["source"]["words"]

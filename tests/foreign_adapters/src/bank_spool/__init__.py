@@ -1,0 +1,1 @@
+"""Adapters for shroff over files of lines."""

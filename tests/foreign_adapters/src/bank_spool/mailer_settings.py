@@ -1,0 +1,12 @@
+"""What shroff.yaml says of the mailer, without its client library."""
+
+from __future__ import annotations
+
+from shroff.language.keys import Key, Keys
+from shroff.streams.settings import FILE, AdapterSettings
+
+OUTBOX = AdapterSettings(
+    "Files of a folder that a relay empties.",
+    Keys("a folder of a relay", (Key("folder", "Where mails wait.", FILE, is_required=True, examples=("relay",)),)),
+)
+SETTINGS = {"outbox": OUTBOX}

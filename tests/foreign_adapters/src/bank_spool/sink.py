@@ -1,0 +1,44 @@
+"""A sink: each decision or flag is one line of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from shroff.language.keys import WHOLE, Key, Keys
+from shroff.streams.settings import FILE, AdapterSettings
+from shroff.streams.sink import AwayError, Outgoing, Undelivered
+
+
+class SpoolSink:
+    """A file of lines. Durable when `send` returns."""
+
+    settings = AdapterSettings(
+        "Lines of a file.",
+        Keys(
+            "a file of lines",
+            (
+                Key("file", "Where lines are added.", FILE, is_required=True, examples=("out/decisions.jsonl",)),
+                Key("longest", "The longest row that is taken, in bytes.", WHOLE, default="100000"),
+            ),
+        ),
+    )
+    wants_fields = False
+    places_max = 500
+
+    def __init__(self, name: str, options: Mapping[str, Any]) -> None:
+        self._file, self._longest = Path(options["file"]), int(options.get("longest", "100000"))
+
+    def send(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
+        from bank_spool.client import add  # as late as this, so that `shroff check` does without it
+
+        taken = [row for row in rows if len(row.body) <= self._longest]
+        try:
+            add(self._file, b"".join(row.body + b"\n" for row in taken))
+        except OSError as error:
+            raise AwayError(f"{self._file.name} cannot be written: {error.strerror}") from None
+        return [Undelivered(row, f"longer than {self._longest} bytes") for row in rows if row not in taken]
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
