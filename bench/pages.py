@@ -37,7 +37,8 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank
 from shroff.people import users
 from shroff.people.access import Role
-from shroff.web.pages.rendering import SCREENS
+from shroff.web.pages.rendering import tabs
+from shroff.web.table import PAGES
 from tools.browser import browser
 from tools.weighing import PARTS, Weight, weigh
 
@@ -140,7 +141,7 @@ def timed(client: httpx2.Client, name: str, paths: Iterator[str]) -> tuple[Times
 
 def all_times(client: httpx2.Client, decisions: Sequence[str], loads: int) -> tuple[list[Times], dict[str, str]]:
     """The times of all screens, and where each of them is."""
-    paths = {one.name: one.path for one in SCREENS}
+    paths = {one.name: one.path for one in tabs(PAGES)}
     decision, pages = timed(client, "Decision", iter(decisions))
     entities = [found[1] for page in pages if (found := _ENTITY.search(page)) is not None]
     times = [timed(client, name, iter([paths[name]] * loads))[0] for name in ("Live", "Queue")]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from shroff.web.pages.rendering import SCREENS
+from shroff.web.pages.rendering import tabs
+from shroff.web.table import PAGES
 from tools.screens import FOLDER, PICTURES, files
 
 KB_MAX = 150
@@ -12,7 +13,7 @@ TAKEN = [(picture, view) for picture in PICTURES for view in picture.views]
 
 
 def test_every_screen_of_the_top_bar_has_a_picture():
-    assert {one.name.lower() for one in SCREENS} - {one.name for one in PICTURES} == set()
+    assert {one.name.lower() for one in tabs(PAGES)} - {one.name for one in PICTURES} == set()
 
 
 def test_there_are_those_pictures_that_are_taken_and_no_others():

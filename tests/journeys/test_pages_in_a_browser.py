@@ -18,7 +18,8 @@ from shroff.examples.bank import bank as made_up
 from shroff.language.values import DAY_MS
 from shroff.people import users
 from shroff.people.access import Role
-from shroff.web.pages.rendering import SCREENS
+from shroff.web.pages.rendering import tabs
+from shroff.web.table import PAGES
 from tests.support.browsers import DESK, Looker, chromium
 from tests.support.served import ME, Served, served
 from tools.weighing import weigh
@@ -124,7 +125,7 @@ def test_signing_in_shows_nothing_that_keeps_anybody_out(bank, context):
 
 def test_every_screen_is_for_everybody_and_stays_within_its_screen(bank, page):
     looker = Looker(page, bank.url)
-    for path in (*(one.path for one in SCREENS), *MORE):
+    for path in (*(one.path for one in tabs(PAGES)), *MORE):
         looker.open(path)
         assert page.locator("h1").count() == 1 or path.startswith("/decisions/"), path
         looker.look()
@@ -206,7 +207,7 @@ def test_the_keys_of_a_page_are_told_and_can_be_switched_off(bank, page):
 def test_the_first_load_of_a_screen_weighs_little(bank, context, page):
     most = Counter(one["card"] for one in DAYS_BEFORE).most_common(1)[0][0]
     whole = {}
-    for path in (*(one.path for one in SCREENS), *MORE, f"/entities/card/{most}", "/decisions?limit=100"):
+    for path in (*(one.path for one in tabs(PAGES)), *MORE, f"/entities/card/{most}", "/decisions?limit=100"):
         whole[path] = weigh(context.browser, f"{bank.url}{path}", context.storage_state()).whole
     print(*(f"{size / 1_000:6.1f} kB  {path}" for path, size in sorted(whole.items())), sep="\n")
 

@@ -21,7 +21,8 @@ from shroff.models.registry import GateResult
 from shroff.notices.telling import Teller
 from shroff.people import users
 from shroff.people.access import Role
-from shroff.web.pages.rendering import SCREENS
+from shroff.web.pages.rendering import tabs
+from shroff.web.table import PAGES
 from tests.journeys.test_cases import queue, until
 from tests.support.browsers import PHONE, Looker, chromium
 from tests.support.served import ME, Served, served
@@ -372,7 +373,7 @@ def test_nothing_scrolls_sideways_on_a_phone(bank, opened):
     of_one = ("/decisions/payment/p-c-no", "/entities/card/c-no", "/models/m-weak", "/rules/dear", "/rules/dear/draft")
     more = ("/lists/blocked_cards", "/settings/users", "/settings/keys", "/mails/letters", "/mails/notices", "/me")
     found = {}
-    for path in (*(one.path for one in SCREENS), *of_one, f"/cases/{case_of(bank, 'c-no')['id']}", *more):
+    for path in (*(one.path for one in tabs(PAGES)), *of_one, f"/cases/{case_of(bank, 'c-no')['id']}", *more):
         page.goto(path)
         if wide := too_wide(page):
             found[path] = wide

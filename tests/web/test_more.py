@@ -22,6 +22,7 @@ from shroff.web.http.messages import json_response
 from shroff.web.http.openapi import openapi
 from shroff.web.http.routes import Route
 from shroff.web.http.schemas import event_schema
+from shroff.web.pages.rendering import tabs
 from shroff.web.table import PAGES, ROUTES, gathered, table
 from tests.support.projects import FILES, definitions
 from tests.support.webs import Asker, asker
@@ -452,11 +453,16 @@ def test_a_module_brings_its_routes_by_being_there(tmp_path, monkeypatch):
     planted.mkdir(parents=True)
     for folder in (planted, planted.parent):
         (folder / "__init__.py").touch()
-    text = 'from shroff.web.http.routes import Route\nROUTES = (Route("GET", "/new", None, print),)\n'
+    route = 'Route("GET", "/new", Right.READ_CASES, print, screen=Screen("New", 15))'
+    head = "from shroff.people.access import Right\nfrom shroff.web.http.routes import Route, Screen\n"
+    text = f"{head}ROUTES = ({route},)\n"
     (planted / "screen.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
 
-    assert [one.path for one in gathered(import_module("planted"))] == ["/new"]
+    found = list(gathered(import_module("planted")))
+
+    assert [one.path for one in found] == ["/new"]
+    assert [one.name for one in tabs([*PAGES, *found])][:3] == ["Live", "New", "Queue"]
     assert {one.handle.__module__.split(".")[2] for one in (*ROUTES, *PAGES)} == {"api", "http", "pages"}
 
 

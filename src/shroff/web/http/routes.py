@@ -58,6 +58,20 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
+class Screen:
+    """A place in the top bar, for whoever may read the page.
+
+    Args:
+        at: Where in the bar: smaller numbers stand further left.
+        below: Where else one is on this screen.
+    """
+
+    name: str
+    at: int
+    below: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """One thing that can be asked for.
 
@@ -74,6 +88,7 @@ class Route:
     handle: Handle
     told: Told | None = None
     is_page: bool = False
+    screen: Screen | None = None
 
     @property
     def answer(self) -> Any:

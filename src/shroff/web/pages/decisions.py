@@ -15,7 +15,7 @@ from shroff.project.policy import OUTCOMES
 from shroff.web.http.messages import Request, Response
 from shroff.web.http.paging import cursor_of, next_of
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import Route
+from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.decision import decision_path, entity_path
 from shroff.web.pages.rendering import page, see_other
 
@@ -123,5 +123,5 @@ def _found(project: Project, text: str) -> tuple[list[tuple[str, str, str]], int
 
 ROUTES: Final = (
     Route("GET", "/find", Right.READ_DECISIONS, find, is_page=True),
-    Route("GET", "/decisions", Right.READ_DECISIONS, show, is_page=True),
+    Route("GET", "/decisions", Right.READ_DECISIONS, show, is_page=True, screen=Screen("Decisions", 30)),
 )

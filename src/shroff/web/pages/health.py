@@ -13,7 +13,7 @@ from shroff.web.api.health import Look, dropped, entries, retried
 from shroff.web.api.live import look as look_live
 from shroff.web.api.live import period_of
 from shroff.web.http.messages import Request, Response
-from shroff.web.http.routes import Route
+from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.words import sentence
 
@@ -101,7 +101,7 @@ def _drifted(found: Look) -> list[Drifted]:
 
 
 ROUTES: Final = (
-    Route("GET", PATH, Right.READ_METRICS, show, is_page=True),
+    Route("GET", PATH, Right.READ_METRICS, show, is_page=True, screen=Screen("Health", 110)),
     Route("POST", PATH, Right.READ_METRICS, again, is_page=True),
     Route("POST", f"{PATH}/quarantine", Right.MEND_INPUT, mend, is_page=True),
 )

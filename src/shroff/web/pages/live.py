@@ -11,7 +11,7 @@ from shroff.monitoring.pulse import RuleHits
 from shroff.people.access import Right
 from shroff.web.api.live import PERIODS, Look, look, period_of
 from shroff.web.http.messages import Request, Response
-from shroff.web.http.routes import Route
+from shroff.web.http.routes import Route, Screen
 from shroff.web.http.streaming import Stream, told, updates
 from shroff.web.pages.charts.lines import Bar, Chart, bars_of, line_of
 from shroff.web.pages.charts.strips import Strip, strip_of
@@ -38,7 +38,7 @@ class RuleLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Screen:
+class LiveScreen:
     """What templates show of a look."""
 
     look: Look
@@ -59,12 +59,12 @@ async def show(service: Service, request: Request) -> Response:
     return page(service, request, "live.html", live=shown, periods=PERIODS.values(), decision_path=decision_path)
 
 
-def screen_of(found: Look, currency: str) -> Screen:
+def screen_of(found: Look, currency: str) -> LiveScreen:
     """A look as the templates want it."""
     figures = found.figures
     lines = [RuleLine(one, strip_of(one.hits, one.usual)) for one in figures.rules]
     stopped = [float(one.not_approved) for one in figures.steps]
-    return Screen(
+    return LiveScreen(
         found,
         currency,
         SAID,
@@ -100,6 +100,6 @@ def _rendered(found: Look, currency: str) -> Mapping[str, str]:
 
 
 ROUTES: Final = (
-    Route("GET", "/live", Right.READ_DECISIONS, show, is_page=True),
+    Route("GET", "/live", Right.READ_DECISIONS, show, is_page=True, screen=Screen("Live", 10)),
     Route("GET", "/live/stream", Right.READ_DECISIONS, stream, is_page=True),
 )

@@ -22,7 +22,7 @@ from shroff.web.api.notices import MailPreview, letters_of, mail_shown, notice_s
 from shroff.web.http.messages import Request, Response
 from shroff.web.http.paging import cursor_of, next_of, parted
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import Route
+from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.rendering import HTML, POLICY, page, see_other
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def _in_frame(html: str) -> Response:
 
 
 ROUTES: Final = (
-    Route("GET", "/mails", Right.SEND_NOTICES, mailbox, is_page=True),
+    Route("GET", "/mails", Right.SEND_NOTICES, mailbox, is_page=True, screen=Screen("Mails", 100)),
     Route("GET", "/mails/kept/{name}", Right.SEND_NOTICES, mail, is_page=True),
     Route("GET", "/mails/kept/{name}/html", Right.SEND_NOTICES, mail_html, is_page=True),
     Route("GET", "/mails/letters", Right.SEND_NOTICES, letters, is_page=True),

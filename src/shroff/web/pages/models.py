@@ -11,7 +11,7 @@ from shroff.errors import DefinitionError, StateError, UsageError
 from shroff.people.access import Right
 from shroff.web.api.models import ModelChange, changed, shown
 from shroff.web.http.messages import Request, Response
-from shroff.web.http.routes import Route
+from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.words import sentence
 
@@ -89,7 +89,7 @@ def _measured(metrics: Mapping[str, Any]) -> list[Measured]:
 
 
 ROUTES: Final = (
-    Route("GET", "/models", Right.READ_DEFINITIONS, show, is_page=True),
+    Route("GET", "/models", Right.READ_DEFINITIONS, show, is_page=True, screen=Screen("Models", 70)),
     Route("GET", "/models/{id}", Right.READ_DEFINITIONS, show_one, is_page=True),
     Route("POST", "/models/{id}", Right.PROMOTE_MODELS, change, is_page=True),
 )

@@ -23,7 +23,7 @@ PASSWORDS: Final = ("password", "new", "again")
 
 async def first(service: Service, request: Request) -> Response:
     """Go on with the first screen that they may see."""
-    screens = screens_of(request.who)
+    screens = screens_of(service, request.who)
     return see_other(screens[0].path if screens else ME)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -15,6 +16,7 @@ from shroff.web.pages.words import FILTERS
 
 if TYPE_CHECKING:
     from shroff.web.http.problems import ProblemError
+    from shroff.web.http.routes import Route
     from shroff.web.service import Service
 
 HTML: Final = b"text/html; charset=utf-8"
@@ -30,30 +32,14 @@ STANDING: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Screen:
-    """A place in the top bar, shown to whoever may read it."""
+class Tab(NamedTuple):
+    """A screen in the top bar."""
 
+    at: int
     name: str
     path: str
-    right: Right
-    below: tuple[str, ...] = ()  # where else one is on this screen
-
-
-SCREENS: Final = (
-    Screen("Live", "/live", Right.READ_DECISIONS),
-    Screen("Queue", "/queue", Right.READ_CASES, below=("/cases/",)),
-    Screen("Decisions", "/decisions", Right.READ_DECISIONS),
-    Screen("Rules", "/rules", Right.READ_DEFINITIONS),
-    Screen("Backtest", "/backtests", Right.READ_DEFINITIONS),
-    Screen("Lists", "/lists", Right.READ_DEFINITIONS),
-    Screen("Models", "/models", Right.READ_DEFINITIONS),
-    Screen("Thresholds", "/thresholds", Right.READ_DEFINITIONS),
-    Screen("Labels", "/labels", Right.READ_DECISIONS),
-    Screen("Mails", "/mails", Right.SEND_NOTICES),
-    Screen("Health", "/checks", Right.READ_METRICS),
-    Screen("Settings", "/settings", Right.READ_AUDIT),
-)
+    right: Right | None
+    below: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +48,19 @@ class Seen:
 
     who: str
     csrf: str
-    screens: tuple[Screen, ...]
+    screens: Sequence[Tab]
     screen: str
     place: int | None
 
 
-def screens_of(who: Who) -> tuple[Screen, ...]:
+def tabs(routes: Iterable[Route]) -> list[Tab]:
+    """The top bar of these routes, from left to right."""
+    return sorted(Tab(s.at, s.name, one.path, one.right, s.below) for one in routes if (s := one.screen) is not None)
+
+
+def screens_of(service: Service, who: Who) -> list[Tab]:
     """The screens that somebody may see."""
-    return tuple(one for one in SCREENS if who.may(one.right))
+    return [one for one in tabs(service.routes) if one.right is not None and who.may(one.right)]
 
 
 @cache
@@ -91,7 +82,7 @@ def page(service: Service, request: Request, template: str, status: int = 200, /
     """A page for somebody who is signed in."""
     signed_in = request.signed_in
     assert signed_in is not None
-    screens = screens_of(signed_in.who)
+    screens = screens_of(service, signed_in.who)
     here = next((one.path for one in screens if request.path.startswith((one.path, *one.below))), "")
     place = service.work.seq if service.is_ready else None
     seen = Seen(signed_in.user.display_name, signed_in.csrf, screens, here, place)

@@ -17,7 +17,7 @@ from shroff.web.api.people import NewKey, NewUser, UserChange, changed_user, mad
 from shroff.web.http.messages import Request, Response
 from shroff.web.http.paging import cursor_of, next_of, parted
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import Route
+from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.words import sentence
 
@@ -273,7 +273,7 @@ def _tabs(request: Request) -> list[Tab]:
 
 
 ROUTES: Final = (
-    Route("GET", "/settings", Right.READ_AUDIT, first, is_page=True),
+    Route("GET", "/settings", Right.READ_AUDIT, first, is_page=True, screen=Screen("Settings", 120)),
     Route("GET", AUDIT, Right.READ_AUDIT, audit, is_page=True),
     Route("POST", AUDIT, Right.READ_AUDIT, verify, is_page=True),
     Route("GET", USERS, Right.MANAGE_USERS, show_users, is_page=True),

@@ -14,7 +14,7 @@ from shroff.people.access import Right
 from shroff.web.api.cases.labels import ASKED_MS, SHOWN, LabelLook
 from shroff.web.http.messages import Request, Response
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import Route
+from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.bars import bars_of, day_text
 from shroff.web.pages.charts.plots import Axis, Plot, plot_of, ticks
 from shroff.web.pages.decision import decision_path
@@ -133,4 +133,4 @@ def _row(found: Conflict) -> Contradiction:
     return Contradiction(found, first, then, won, why)
 
 
-ROUTES: Final = (Route("GET", PATH, Right.READ_DECISIONS, show, is_page=True),)
+ROUTES: Final = (Route("GET", PATH, Right.READ_DECISIONS, show, is_page=True, screen=Screen("Labels", 90)),)

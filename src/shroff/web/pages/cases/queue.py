@@ -18,7 +18,7 @@ from shroff.web.api.cases.cases import done, number_of
 from shroff.web.http.messages import Request, Response
 from shroff.web.http.paging import cursor_of, next_of
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import Route
+from shroff.web.http.routes import Route, Screen
 from shroff.web.http.streaming import Stream, told, updates
 from shroff.web.pages.cases.casework import (
     Line,
@@ -227,7 +227,7 @@ async def drop_view(service: Service, request: Request) -> Response:
 
 
 ROUTES: Final = (
-    Route("GET", "/queue", Right.READ_CASES, show, is_page=True),
+    Route("GET", "/queue", Right.READ_CASES, show, is_page=True, screen=Screen("Queue", 20, below=("/cases/",))),
     Route("GET", "/queue/stream", Right.READ_CASES, stream, is_page=True),
     Route("GET", "/queue/peek/{id}", Right.READ_CASES, peek, is_page=True),
     Route("POST", "/queue/claim-next", Right.WORK_CASES, claim_next, is_page=True),

@@ -16,7 +16,7 @@ from shroff.web.api.rules.backtests import DONE, Draft, Kept, new_id
 from shroff.web.api.rules.rule_looks import one_rule
 from shroff.web.http.messages import Request, Response
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import Route
+from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.bars import Bars, day_text, signed_bars
 from shroff.web.pages.decision import decision_path
 from shroff.web.pages.rendering import page, see_other
@@ -271,7 +271,7 @@ def _rules_first_changed(report: Mapping[str, Any], rule: str) -> list[Mapping[s
 
 
 ROUTES: Final = (
-    Route("GET", "/backtests", Right.READ_DEFINITIONS, listed, is_page=True),
+    Route("GET", "/backtests", Right.READ_DEFINITIONS, listed, is_page=True, screen=Screen("Backtest", 50)),
     Route("POST", "/backtests", Right.RUN_BACKTESTS, begin, is_page=True),
     Route("GET", "/backtests/{id}", Right.READ_DEFINITIONS, show, is_page=True),
 )

@@ -20,7 +20,7 @@ from shroff.web.api.rules import list_csv
 from shroff.web.api.rules.drafts import WAITS
 from shroff.web.api.rules.lists import approve_for, change, known, make
 from shroff.web.http.messages import Request, Response
-from shroff.web.http.routes import Route
+from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.decision import entity_path
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.words import count, sentence
@@ -281,7 +281,7 @@ def _entity_of(definitions: Definitions, name: str) -> str:
 
 
 ROUTES: Final = (
-    Route("GET", "/lists", Right.READ_DEFINITIONS, show, is_page=True),
+    Route("GET", "/lists", Right.READ_DEFINITIONS, show, is_page=True, screen=Screen("Lists", 60)),
     Route("POST", "/lists/{list}/approve", Right.EDIT_LISTS, approve, is_page=True),
     Route("POST", "/lists", Right.EDIT_LISTS, make_list, is_page=True),
     Route("GET", "/lists/{list}", Right.READ_DEFINITIONS, show_one, is_page=True),

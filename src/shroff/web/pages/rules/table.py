@@ -20,7 +20,7 @@ from shroff.web.api.rules.rule_looks import OFF, STATES, RuleLook, all_rules, on
 from shroff.web.http.messages import Request, Response
 from shroff.web.http.paging import cursor_of, next_of, parted
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import Route
+from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.bars import Bars, bars_of
 from shroff.web.pages.decision import decision_path, entity_path
 from shroff.web.pages.rendering import page, see_other
@@ -204,7 +204,7 @@ def _earlier(service: Service, look: RuleLook) -> list[Earlier]:
 
 
 ROUTES: Final = (
-    Route("GET", "/rules", Right.READ_DEFINITIONS, show, is_page=True),
+    Route("GET", "/rules", Right.READ_DEFINITIONS, show, is_page=True, screen=Screen("Rules", 40)),
     Route("POST", "/rules", Right.EDIT_RULES, begin, is_page=True),
     Route("GET", "/rules/{rule}", Right.READ_DEFINITIONS, one, is_page=True),
     Route("GET", "/rules/{rule}/hits", Right.READ_DECISIONS, hits, is_page=True),

@@ -16,7 +16,7 @@ from shroff.people.access import Right
 from shroff.training.measured import money_text
 from shroff.web.api.rules.thresholds import Look, ids_of, put
 from shroff.web.http.messages import Request, Response
-from shroff.web.http.routes import Route
+from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.plots import Axis, Plot, plot_of
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.words import money, sentence
@@ -359,6 +359,6 @@ def _marks(low: float, high: float) -> list[float]:
 
 
 ROUTES: Final = (
-    Route("GET", PATH, Right.READ_DEFINITIONS, show, is_page=True),
+    Route("GET", PATH, Right.READ_DEFINITIONS, show, is_page=True, screen=Screen("Thresholds", 80)),
     Route("POST", PATH, Right.SET_THRESHOLDS, apply, is_page=True),
 )
