@@ -138,6 +138,13 @@ def test_an_address_names_a_foreign_source(bank):
     assert source == System("spool", {"folder": "in", "files": {"any": "all.jsonl"}})
 
 
+def test_a_file_of_a_foreign_adapter_arrives_as_a_whole_path(bank):
+    systems = open_exactly(bank).systems
+
+    assert systems.settled("sink", systems.sinks["decided"], bank) == {"file": str(bank / "out/decisions.jsonl")}
+    assert systems.settled("mailer", systems.mailer, bank) == {"folder": str(bank / "relay")}
+
+
 def test_a_foreign_log_keeps_what_is_decided_and_has_settings_of_its_own(bank, tmp_path):
     events = tmp_path / "events.jsonl"
     events.write_text(
