@@ -199,9 +199,9 @@ def time_stages(folder: Path, lines: Path) -> Stages:
     project = app.open(folder)
     spent = [0.0, 0.0, 0.0]
     count = 0
-    with project.writing() as (writer, _), calm_collector():
+    with project.opened.writing() as (writer, _), calm_collector():
         definitions = project.definitions
-        intake = Intake(definitions.events, definitions.settings, project.hasher)
+        intake = Intake(definitions.events, definitions.settings, project.opened.hasher)
         with read_lines(lines) as opened:
             submissions = intake.submissions(opened, lines.name, "payment")
             for number, seconds in enumerate(islice(_batches(writer, submissions), STAGED_BATCHES + 1)):

@@ -123,7 +123,7 @@ def measure(work: str, path: Path) -> Measured:
         lines = project.ingest([path], as_type="payment", decide=False).events.appended
     else:
         with read_lines(path) as read:
-            submissions = project.intake(keeps_hashes=False).submissions(read, path.name, "payment")
+            submissions = project.taking.intake(keeps_hashes=False).submissions(read, path.name, "payment")
             given = in_order_of_time(submissions) if work == "sort" else submissions
             lines = sum(one.event is not None for one in given)
     seconds = time.perf_counter() - began

@@ -261,7 +261,7 @@ def attacked(target: Target, attack: Attack, seconds: float, warm_s: float, seen
 @contextmanager
 def served(folder: Path) -> Iterator[Target]:
     """A service in a process of its own, which is ready."""
-    with app.open_exactly(folder).people() as desk:
+    with app.open_exactly(folder).people.open() as desk:
         roles = {"watcher": Role.SERVICE, "attacker": Role.SERVICE, "viewer": Role.VIEWER}
         known = [keys.create(desk, ME, name, role)[1] for name, role in roles.items()]
     command, said = [str(SHROFF), "-C", str(folder), "serve", "--port", "0"], folder.parent / "said"

@@ -21,7 +21,7 @@ def main(events: str, labels: str, as_of: str, out: str, rounds: str) -> None:
     for _ in range(int(rounds)):
         shutil.rmtree(out, ignore_errors=True)
         started = perf_counter(), process_time()
-        project.training_set(out, as_of=as_of, files=events, labels=labels, fold="final")
+        project.training_sets.write(out, as_of=as_of, files=events, labels=labels, fold="final")
         print(perf_counter() - started[0], process_time() - started[1])
 
 

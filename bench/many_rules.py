@@ -77,8 +77,8 @@ def measured(folder: Path, rules: int, entries: int, events: int) -> dict[str, t
     project = app.open(folder)
     found = {"check": timed(project.check)}
     found[f"{events:,} events"] = timed(lambda: project.decide(list(map(payment, range(events))), as_type="payment"))
-    project.list_add("many", Entry("first"))  # what the first change loads of the program
-    found[ADD] = timed(lambda: project.list_add("many", Entry("c-1", "found by hand")))
+    project.lists.add("many", Entry("first"))  # what the first change loads of the program
+    found[ADD] = timed(lambda: project.lists.add("many", Entry("c-1", "found by hand")))
     line = (sys.executable, "-c", PROGRAM, "-C", str(folder))
     found[COMMAND] = timed(lambda: run(*line, "lists", "add", "many", "c-2"), RUSAGE_CHILDREN)
     found[SMALL] = timed(lambda: small(folder.with_name("small")), RUSAGE_CHILDREN)

@@ -56,7 +56,7 @@ def measured(scratch: Path, name: str, events: int, runs: int) -> list[str]:
     if not old.exists():
         prepare(scratch, name, events, old)
     project = app.open(folder)
-    kept = project.places.snapshots
+    kept = project.opened.places.snapshots
     seconds: dict[str, list[float]] = {"whole log": [], "old snapshot": [], "snapshot": []}
     saved: list[Saved] = []
     for _ in range(runs):
@@ -65,9 +65,9 @@ def measured(scratch: Path, name: str, events: int, runs: int) -> list[str]:
         shutil.rmtree(kept)
         shutil.copytree(old, kept)
         seconds["old snapshot"].append(start(folder))
-        saved.append(project.snapshot())
+        saved.append(project.retention.snapshot())
         seconds["snapshot"].append(start(folder))
-    with project.reading() as log:
+    with project.opened.reading() as log:
         log_bytes = log.size_bytes()
     written = statistics.median(one.seconds for one in saved)
     size = f"{saved[0].bytes / 2**20:,.0f} MiB, written in {written:.2f} s; the log has {log_bytes / 2**20:,.0f} MiB"
@@ -90,7 +90,7 @@ def prepare(scratch: Path, name: str, events: int, old: Path) -> None:
         project.ingest([lines], as_type="payment")
     for file in (whole, earlier, newest):
         file.unlink()
-    shutil.copytree(project.places.snapshots, old)
+    shutil.copytree(project.opened.places.snapshots, old)
 
 
 def cut(whole: Path, first: Path, rest: Path, count: int) -> Path:
@@ -113,7 +113,7 @@ def seconds_to_start(folder: Path) -> float:
 
     project = app.open(folder)
     began = time.perf_counter()
-    with project.writing():
+    with project.opened.writing():
         return time.perf_counter() - began
 
 

@@ -285,7 +285,7 @@ def run(options: argparse.Namespace, scratch: Path) -> None:
     generator, core = 1, 0
     os.sched_setaffinity(0, {generator})
     folder = shutil.copytree(options.project, scratch / "bank") if options.project else scored_project(scratch / "bank")
-    with app.open_exactly(folder).people() as desk:
+    with app.open_exactly(folder).people.open() as desk:
         key = keys.create(desk, ME, "bench", Role.SERVICE)[1]
     encode = msgspec.json.Encoder().encode
     events = (encode(one.event) for one in islice(bank(3_000_000, seed=1), LEARNED_FROM, None))

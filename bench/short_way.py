@@ -104,7 +104,7 @@ class _Server(uvicorn.Server):
 async def serve(folder: Path) -> None:
     """Serve the three ways until the process is ended."""
     project, routes = app.open_exactly(folder), table()
-    with ThreadPoolExecutor(4) as threads, project.people() as desk, gate_of(desk) as gate:
+    with ThreadPoolExecutor(4) as threads, project.people.open() as desk, gate_of(desk) as gate:
         service = Service(project, gate, desk, threads, LIMITS, routes=routes.routes)
         service.begin(lambda: None)
         for _ in range(2_400):
@@ -186,7 +186,7 @@ def measured(
 def run(options: argparse.Namespace, scratch: Path) -> None:
     """Measure, print, and write the table."""
     folder = shutil.copytree(PROJECT, scratch / "bank")
-    with app.open_exactly(folder).people() as desk:
+    with app.open_exactly(folder).people.open() as desk:
         key = keys.create(desk, ME, "bench", Role.SERVICE)[1]
     encode = msgspec.json.Encoder().encode
     count = max(1, int(options.rate * options.seconds))

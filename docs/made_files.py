@@ -5,10 +5,13 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 import shroff
+from shroff import config
+from shroff.app.opened import Opened
 from shroff.cli.failures import KINDS, MISTAKE
 from shroff.cli.main import EXIT_STATUS
 from shroff.language.keys import Either, Key, Keys, Late, Many, Shape
@@ -169,6 +172,7 @@ REFUSALS: Final = (
 
 def python_page() -> str:
     calls = [call_part(name, getattr(shroff.Project, name)) for name in public_calls()]
+    parts = [part_section(name) for name in part_names()]
     values = [value_part(name) for name in ("Decision", "Reason", "Undecided", "Refusal")]
     return (
         f"{MADE}# Python\n\n"
@@ -177,17 +181,29 @@ def python_page() -> str:
         "A moment, as in `as_of`, is a text such as `2026-06-30T12:00:00Z`, a `datetime` (in UTC where it has no "
         "zone), or a day, which is its start in UTC.\n"
         "Tables are those of pyarrow. Errors are exceptions of `shroff.errors`.\n\n"
-        f"## Calls of a project\n\n{''.join(calls)}## Values\n\n{''.join(values)}"
+        f"## Calls of a project\n\n{''.join(calls)}## Parts of a project\n\n"
+        "A project has a part for each subject. Making one opens nothing.\n\n"
+        f"{''.join(parts)}## Values\n\n{''.join(values)}"
     )
 
 
+def part_section(name: str) -> str:
+    """One part of a project: what it is for, and its calls."""
+    part = getattr(shroff.Project(Opened(config.Places(Path("nowhere")))), name)
+    calls = inspect.getmembers(type(part), inspect.isfunction)
+    found = [call_part(f"{name}.{call}", member, "####") for call, member in calls if not call.startswith("_")]
+    return f"### {name}\n\n{prose(type(part))}\n{''.join(found)}"
+
+
+def part_names() -> list[str]:
+    """The parts of a project, by name."""
+    made = {name for name, value in vars(shroff.Project).items() if isinstance(value, cached_property)}
+    return sorted(made - PARTS_INSIDE)
+
+
 # Calls that commands alone need: how they read, write, wait and show what goes on.
-INSIDE: Final = frozenset(
-    "answers begin_with check_change check_with checked doctor each_lane feature_tables files_in_lane hand has_hashed "
-    "inbox intake label_file lane_of lane_work load_files name_one open_controls open_log open_people open_post "
-    "open_provider people put_request reading record refuse_lanes reload source_line take_up_told waiting_for_lane "
-    "writing".split()
-)
+INSIDE: Final = frozenset({"acting_as"})
+PARTS_INSIDE: Final = frozenset({"inboxes", "outside", "requests", "routes"})
 
 
 def public_calls() -> list[str]:
@@ -196,13 +212,13 @@ def public_calls() -> list[str]:
     return [name for name in calls if name not in INSIDE]
 
 
-def call_part(name: str, member: Callable[..., object]) -> str:
+def call_part(name: str, member: Callable[..., object], head: str = "###") -> str:
     signature = inspect.signature(member)
     # A function that is the default would show its address.
     named = [one for key, one in signature.parameters.items() if key not in HIDDEN]
     shown = [one.replace(annotation=one.empty) for one in named if not inspect.isfunction(one.default)]
     text = f"{name}{signature.replace(parameters=shown, return_annotation=signature.empty)}"
-    return f"### {name}\n\n`project.{text}`\n\n{prose(member)}\n"
+    return f"{head} {name}\n\n`project.{text}`\n\n{prose(member)}\n"
 
 
 HIDDEN: Final = {

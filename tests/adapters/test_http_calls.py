@@ -137,7 +137,7 @@ def test_requests_of_a_lake_in_a_bucket_go_through_the_proxy_of_the_project(monk
             "lake: { to: s3://bucket/p, endpoint: 'http://store.bank.example', region: eu }\n",
             encoding="utf-8",
         )
-        with app.open(tmp_path).lake() as lake, pytest.raises(StorageError, match="refuses a"):
+        with app.open(tmp_path).lake.open() as lake, pytest.raises(StorageError, match="refuses a"):
             lake.objects.delete("a")
 
     assert received.paths == ["http://store.bank.example/bucket?delete"]

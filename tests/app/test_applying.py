@@ -21,9 +21,9 @@ RULE = FILES["rules/large.yaml"]
 def running(bank: Bank) -> Iterator[Writer]:
     """Another process that writes the log and looks into its inbox."""
     project = bank.project
-    with project.writing() as (writer, log):
-        project.begin_active(log)
-        with closing(project.running_inbox(writer, log)) as inbox, inbox.attended():
+    with project.opened.writing() as (writer, log):
+        project.inboxes.begin_active(log)
+        with closing(project.inboxes.running(writer, log)) as inbox, inbox.attended():
             yield writer
 
 
@@ -32,7 +32,7 @@ def changed(found: object) -> list[tuple[str, str, str]]:
 
 
 def active(bank: Bank) -> tuple[str, str]:
-    (found,) = [one for one in app.open_exactly(bank.folder).doctor() if one.subject == "active version"]
+    (found,) = [one for one in app.open_exactly(bank.folder).health.doctor() if one.subject == "active version"]
     return found.state, found.words
 
 
@@ -44,7 +44,7 @@ def test_apply_makes_files_active_in_a_process_that_runs(tmp_path):
     bank = Bank(tmp_path, notice("on: decision\nto: [a@b.example]\n", "gone"))
     bank.pay()
     with running(bank) as writer:
-        office = bank.project.office()
+        office = bank.project.notices.office()
         assert active(bank) == (OK, "the project's files, as they are")
         write(bank, "rules/large.yaml", RULE.replace("> 100", "> 500"))
         write(bank, "notices/customer.txt.j2", "Subject: own\n\n{{ link }}")
@@ -53,7 +53,7 @@ def test_apply_makes_files_active_in_a_process_that_runs(tmp_path):
         names = "rules/large.yaml, notices/customer.txt.j2, notices/gone.yaml, shroff.yaml: mail, shroff.yaml: lake"
         assert active(bank) == (WRONG, f"5 changes in files only: {names}")
         assert not office.renew()
-        found = app.open_exactly(tmp_path).apply()
+        found = app.open_exactly(tmp_path).applying.apply()
 
         assert changed(found) == [
             ("rules/large.yaml", "changed", NOW),
@@ -68,22 +68,22 @@ def test_apply_makes_files_active_in_a_process_that_runs(tmp_path):
         assert (list(office.notices), office.mail_from) == (["customer"], "New Bank <new@bank.example>")
         assert office.texts.names == ["customer.txt.j2"]
         assert active(bank) == (WRONG, "1 change in files only: shroff.yaml: lake")
-        assert bank.project.systems.lake is None
+        assert bank.project.opened.systems.lake is None
 
 
 def test_apply_without_a_process_that_runs_is_done_at_once(tmp_path):
     bank = Bank(tmp_path)
     with pytest.raises(UsageError, match="no log yet"):
-        bank.project.apply()
+        bank.project.applying.apply()
     bank.pay()
     write(bank, "rules/large.yaml", f"# only a comment\n{RULE}")
     write(bank, "shroff.yaml", f"# only a comment\n{FILES['shroff.yaml']}")
-    assert bank.project.unapplied() == []
+    assert bank.project.versions.unapplied() == []
     write(bank, "rules/large.yaml", RULE.replace("> 100", "> 500"))
-    found = bank.project.apply()
+    found = bank.project.applying.apply()
 
     assert changed(found) == [("rules/large.yaml", "changed", NOW)]
-    assert (found.seq, bank.project.unapplied(), bank.project.apply().changed) == (3, [], [])
+    assert (found.seq, bank.project.versions.unapplied(), bank.project.applying.apply().changed) == (3, [], [])
     assert bank.pay(payment("p-2", "200.00")) == ["approve"]
 
 
@@ -93,7 +93,7 @@ def test_files_with_mistakes_change_nothing(tmp_path):
     with running(bank) as writer:
         write(bank, "rules/large.yaml", RULE.replace("amount", "amuont"))
         with pytest.raises(DefinitionError):
-            app.open_exactly(tmp_path).apply()
+            app.open_exactly(tmp_path).applying.apply()
 
         assert "amuont" not in writer.definitions.files["rules/large.yaml"]
 
@@ -107,10 +107,10 @@ def test_a_setting_by_which_nobody_could_be_told_is_refused(tmp_path):
         write(bank, "shroff.yaml", settings)
         (tmp_path / "notices").mkdir(exist_ok=True)
         write(bank, "notices/first.yaml", "on: failure\nto: [a@b.example]\n")
-        found = app.open_exactly(tmp_path).apply()
+        found = app.open_exactly(tmp_path).applying.apply()
 
         assert "NO_SUCH_NAME" in found.why_not
-        assert not bank.project.office().renew()
+        assert not bank.project.notices.office().renew()
 
 
 TABLE = "{ sql: { url: 'sqlite:///%s.db', table: decisions } }"
@@ -120,48 +120,48 @@ def test_settings_of_sinks_and_of_the_service_are_taken_up_by_every_process(tmp_
     bank = Bank(tmp_path)
     bank.pay()
     beside = app.open_exactly(tmp_path)  # which stands by
-    before = beside.systems
-    with running(bank), beside.reading() as log:
-        assert beside.follow_active(log) == ""
+    before = beside.opened.systems
+    with running(bank), beside.opened.reading() as log:
+        assert beside.inboxes.follow_active(log) == ""
         settings = FILES["shroff.yaml"] + "sessions: { idle: 5m }\nhttp: { timeout: 3s }\n"
         write(bank, "shroff.yaml", f"{settings}sinks: {{ table: {TABLE % 'a'} }}\n")
-        assert (beside.follow_active(log), beside.systems) == ("", before)  # nobody applied it
-        found = app.open_exactly(tmp_path).apply()
+        assert (beside.inboxes.follow_active(log), beside.opened.systems) == ("", before)  # nobody applied it
+        found = app.open_exactly(tmp_path).applying.apply()
 
         assert {takes for *_, takes in changed(found)} == {NOW}
-        assert [one.name for one in bank.project.routes()] == ["table"]
-        assert bank.project.systems.sessions.idle_ms == 300_000
+        assert [one.name for one in bank.project.routes.all()] == ["table"]
+        assert bank.project.opened.systems.sessions.idle_ms == 300_000
         applied = (tmp_path / "shroff.yaml").read_text()
         write(bank, "shroff.yaml", FILES["shroff.yaml"] + "sessions: { idle: 6m }\n")
-        assert (beside.follow_active(log), beside.systems) == ("", before)  # nobody applied that
+        assert (beside.inboxes.follow_active(log), beside.opened.systems) == ("", before)  # nobody applied that
         write(bank, "shroff.yaml", applied)
-        assert beside.follow_active(log) == ""
-        assert (beside.systems, active(bank)[0]) == (bank.project.systems, OK)
+        assert beside.inboxes.follow_active(log) == ""
+        assert (beside.opened.systems, active(bank)[0]) == (bank.project.opened.systems, OK)
 
         for secret in ("'${NO_SUCH_NAME}'", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"):
             hook = f"{{ webhook: {{ url: 'http://localhost:9/', secret: {secret} }} }}"
             write(bank, "shroff.yaml", f"{settings}sinks: {{ table: {TABLE % 'a'}, hook: {hook} }}\n")
-            found = app.open_exactly(tmp_path).apply()
+            found = app.open_exactly(tmp_path).applying.apply()
             assert ("NO_SUCH_NAME" in found.why_not) == ("NO_SUCH_NAME" in secret)
-            assert ("hook" in bank.project.systems.sinks) == (not found.why_not)
+            assert ("hook" in bank.project.opened.systems.sinks) == (not found.why_not)
 
         write(bank, "shroff.yaml", f"{settings.replace('3s', '4s')}lake: ./l\n")
-        assert changed(app.open_exactly(tmp_path).apply()) == [
+        assert changed(app.open_exactly(tmp_path).applying.apply()) == [
             ("shroff.yaml: http", "changed", RESTART),  # a lake in a bucket is open by it
             ("shroff.yaml: lake", "added", RESTART),
             ("shroff.yaml: sinks", "removed", NOW),
         ]
-        assert bank.project.systems.http.text("timeout") == "3s"
+        assert bank.project.opened.systems.http.text("timeout") == "3s"
 
 
 def test_whoever_takes_over_has_the_settings_that_were_applied_meanwhile(tmp_path):
     bank = Bank(tmp_path)
     bank.pay()
-    assert not bank.project.systems.sinks
+    assert not bank.project.opened.systems.sinks
     write(bank, "shroff.yaml", FILES["shroff.yaml"] + f"sinks: {{ table: {TABLE % 'a'} }}\nlake: ./l\n")
-    app.open_exactly(tmp_path).apply()
+    app.open_exactly(tmp_path).applying.apply()
     with running(bank):
-        assert list(bank.project.systems.sinks) == ["table"]
+        assert list(bank.project.opened.systems.sinks) == ["table"]
         assert active(bank) == (WRONG, "1 change in files only: shroff.yaml: lake")
 
 
@@ -175,7 +175,7 @@ def test_a_first_setting_is_told_though_nothing_beside_the_definitions_was_there
     with running(bank):
         write(bank, "shroff.yaml", "shroff: 1\nname: small\nmoney: EUR\nsnapshots: { every: 5m }\n")
 
-        assert changed(app.open_exactly(tmp_path).apply()) == [("shroff.yaml: snapshots", "added", RESTART)]
+        assert changed(app.open_exactly(tmp_path).applying.apply()) == [("shroff.yaml: snapshots", "added", RESTART)]
         assert active(bank) == (WRONG, "1 change in files only: shroff.yaml: snapshots")
 
 
@@ -184,7 +184,7 @@ def test_event_types_take_a_restart_and_apply_says_so(tmp_path):
     bank.pay()
     with running(bank):
         write(bank, "events.yaml", FILES["events.yaml"].replace("zone: text?", "zone: text?, more: text?"))
-        found = app.open_exactly(tmp_path).apply()
+        found = app.open_exactly(tmp_path).applying.apply()
 
         assert changed(found) == [("events.yaml", "changed", RESTART)]
         assert "read its input as they were then" in found.why_not or "events.yaml" in found.why_not

@@ -197,7 +197,7 @@ def _bank(tmp_path: Path) -> Path:
     champion = {"id": first.id, "digest": first.digest}
     train(models, "m-2", seed=2, gates=[ABOVE, LEAST], compared_with=champion)
     train(models, "m-3", seed=3, gates=[ABOVE, LEAST], compared_with=champion)
-    assert app.open(folder).promote("m-1").what == promoting.PROMOTED
+    assert app.open(folder).models.promote("m-1").what == promoting.PROMOTED
     return folder
 
 
@@ -230,8 +230,8 @@ def test_a_model_that_was_compared_with_the_champion_before_is_refused_by_name_w
 
 def test_what_is_refused_can_be_waived_and_the_file_keeps_the_limit(bank: Path):
     project = app.open(bank)
-    project.promote("m-2")
-    done = project.promote("m-3", waive=[ABOVE.words], reason="measured elsewhere", by="ann")
+    project.models.promote("m-2")
+    done = project.models.promote("m-3", waive=[ABOVE.words], reason="measured elsewhere", by="ann")
 
     assert done.what == promoting.PROMOTED
     assert in_force(bank)["champion"]["waived"] == [
@@ -246,35 +246,35 @@ def test_the_champion_is_looked_at_where_the_file_is_changed(bank: Path, monkeyp
     @contextmanager
     def late(places: config.Places) -> Iterator[None]:
         monkeypatch.setattr(config, "editing", editing)
-        app.open(bank).promote("m-2")
+        app.open(bank).models.promote("m-2")
         with editing(places):
             yield
 
     monkeypatch.setattr(config, "editing", late)
-    done = app.open(bank).promote("m-3")
+    done = app.open(bank).models.promote("m-3")
 
     assert (done.what, done.champion) == (promoting.REFUSED, "m-2")
 
 
 def test_going_back_asks_no_gate(bank: Path):
     project = app.open(bank)
-    project.promote("m-2")
+    project.models.promote("m-2")
     (bank / "model.yaml").write_text("payment: { gates: { auc_roc: { at_least: 0.99 } } }\n")
 
-    assert app.open(bank).promote("m-1", waive=()).what == promoting.REFUSED
-    assert app.open(bank).rollback().champion == "m-1"
+    assert app.open(bank).models.promote("m-1", waive=()).what == promoting.REFUSED
+    assert app.open(bank).models.rollback().champion == "m-1"
 
 
 def test_a_limit_that_model_yaml_has_only_today_is_asked_and_a_waiver_of_another_limit_is_none(bank: Path):
     (bank / "model.yaml").write_text("payment: { gates: { auc_roc: { at_least: 0.9 } } }\n")
     project = app.open(bank)
-    done = project.promote("m-2")
+    done = project.models.promote("m-2")
 
     assert [(one.words, one.passed) for one in done.failed] == [("auc_roc at least 0.9", False)]
-    assert project.promote("m-2", waive=["auc_roc at least 0.9"], reason="r", by="b").what == promoting.PROMOTED
+    assert project.models.promote("m-2", waive=["auc_roc at least 0.9"], reason="r", by="b").what == promoting.PROMOTED
     (bank / "model.yaml").write_text("payment: { gates: { auc_roc: { at_least: 0.95 } } }\n")
     with pytest.raises(UsageError, match=r"A waiver names the limit too: 'auc_roc at least 0\.95'"):
-        project.promote("m-3", waive=["auc_roc at least 0.9"], reason="r", by="b")
+        project.models.promote("m-3", waive=["auc_roc at least 0.9"], reason="r", by="b")
 
 
 def test_a_folder_without_gates_is_refused_and_may_be_in_shadow(bank: Path, capsys: pytest.CaptureFixture[str]):
@@ -285,40 +285,40 @@ def test_a_folder_without_gates_is_refused_and_may_be_in_shadow(bank: Path, caps
     (folder / GATES).unlink()
     project = app.open(bank)
 
-    assert [one.words for one in project.promote("m-3").failed] == ["gates judged"]
+    assert [one.words for one in project.models.promote("m-3").failed] == ["gates judged"]
     assert run(["-C", str(bank), "models", "list"]) == 0
     assert "xgboost  not judged" in capsys.readouterr().out
     with pytest.raises(UsageError, match=r"m-3 failed its gates \(gates\), and a challenger decides"):
-        project.challenge("m-3", 0.5, "card")
-    assert project.shadow("m-3").what == promoting.IN_SHADOW
+        project.models.challenge("m-3", 0.5, "card")
+    assert project.models.shadow("m-3").what == promoting.IN_SHADOW
 
 
 def test_a_challenger_need_not_have_been_compared_with_this_champion_and_must_hold_the_rest(bank: Path):
     project = app.open(bank)
-    project.promote("m-2")
-    assert project.challenge("m-3", 0.5, "card").what == promoting.CHALLENGES
-    project.unchallenge("m-3")
+    project.models.promote("m-2")
+    assert project.models.challenge("m-3", 0.5, "card").what == promoting.CHALLENGES
+    project.models.unchallenge("m-3")
     (bank / "model.yaml").write_text("payment: { gates: { auc_roc: { at_least: 0.9 } } }\n")
 
     with pytest.raises(UsageError, match=r"m-3 failed its gates \(auc_roc\), and a challenger decides"):
-        project.challenge("m-3", 0.5, "card")
+        project.models.challenge("m-3", 0.5, "card")
 
 
 def test_a_file_from_before_waivers_named_their_limit_is_read(bank: Path):
-    text = text_of(app.open(bank)._in_force()).replace(
+    text = text_of(app.open(bank).models.in_force()).replace(
         '"id": "m-1",', '"waived": [{"gate": "auc_roc", "reason": "r", "by": "ann"}], "id": "m-1",'
     )
     (bank / FILE).write_text(text)
 
-    (waiver,) = app.open(bank).model("m-1").promotions[0].waived
+    (waiver,) = app.open(bank).models.one("m-1").promotions[0].waived
     assert (waiver.gate, waiver.limit) == ("auc_roc", "")
 
 
 def test_a_waiver_of_one_limit_leaves_another_of_the_same_metric(bank: Path):
     project = app.open(bank)
-    project.promote("m-2")
+    project.models.promote("m-2")
     (bank / "model.yaml").write_text("payment: { gates: { average_precision: { at_least: 0.5 } } }\n")
-    done = project.promote("m-3", waive=[ABOVE.words], reason="r", by="b")
+    done = project.models.promote("m-3", waive=[ABOVE.words], reason="r", by="b")
 
     assert (done.what, [one.words for one in done.failed]) == (promoting.REFUSED, ["average_precision at least 0.5"])
 
@@ -337,9 +337,9 @@ def test_a_watch_that_was_killed_before_it_promoted_asks_what_is_asked_now(
     with monkeypatch.context() as patched:
         patched.setattr(promoting.Promotions, "promote", killed)
         with pytest.raises(KeyboardInterrupt):
-            list(app.open(bank).watch(folder, options))
+            list(app.open(bank).training.watch(folder, options))
     (bank / "model.yaml").write_text(learnable.FILES["model.yaml"].replace("0.6", "0.9999"))
-    (report,) = app.open(bank).watch(folder, options)
+    (report,) = app.open(bank).training.watch(folder, options)
 
-    assert [one.summary.id for one in app.open(bank).models()] == [report.model]
+    assert [one.summary.id for one in app.open(bank).models.all()] == [report.model]
     assert (report.promoted, report.why) == (False, "it failed auc_roc")

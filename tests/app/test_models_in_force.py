@@ -73,7 +73,11 @@ def verified(bank: Path) -> tuple[int, int, list[str]]:
 def at_work(bank: Path) -> Iterator[None]:
     """Another process, as good as, that writes the log and looks into its inbox."""
     project = app.open(bank)
-    with project.writing() as (held, log), closing(project.inbox(held, log)) as served, served.attended():
+    with (
+        project.opened.writing() as (held, log),
+        closing(project.inboxes.brief(held, log)) as served,
+        served.attended(),
+    ):
         yield
 
 
@@ -182,7 +186,7 @@ def test_the_place_of_broken_json_is_a_line_and_a_column():
 
 def test_a_score_decides_and_the_receipt_holds_it_and_its_model(bank: Path):
     before = decide(bank, 1)[0]
-    app.open(bank).promote("m-1", by="ann")
+    app.open(bank).models.promote("m-1", by="ann")
     after = decide(bank, 2, 30)
 
     assert (before["score"], before["versions"]["model"], before["outcome"]) == (None, "", "review")
@@ -201,7 +205,7 @@ def test_another_score_or_model_is_another_receipt(bank: Path):
     for id_ in ("m-1", "m-2", None):
         copied = shutil.copytree(bank, bank.parent / f"copy of {id_}")
         if id_ is not None:
-            app.open(copied).promote(id_)
+            app.open(copied).models.promote(id_)
         (found,) = decide(copied, 9)
         receipts.append((found["receipt"], found["score"], found["versions"]["model"]))
 
@@ -213,13 +217,13 @@ def test_another_score_or_model_is_another_receipt(bank: Path):
 def test_promotion_rollback_rollout_and_shadow_replay_to_the_same_bytes(bank: Path):
     project = app.open(bank)
     steps = [
-        lambda: project.promote("m-1"),
-        lambda: project.shadow("m-3"),
-        lambda: project.promote("m-2"),
-        lambda: project.challenge("m-1", 0.5, "card"),
-        lambda: project.rollback("payment"),
-        lambda: project.rollback("payment"),
-        lambda: project.shadow("m-3", stop=True),
+        lambda: project.models.promote("m-1"),
+        lambda: project.models.shadow("m-3"),
+        lambda: project.models.promote("m-2"),
+        lambda: project.models.challenge("m-1", 0.5, "card"),
+        lambda: project.models.rollback("payment"),
+        lambda: project.models.rollback("payment"),
+        lambda: project.models.shadow("m-3", stop=True),
     ]
     decide(bank, 1, 4)
     shown = []
@@ -237,7 +241,7 @@ def test_a_running_process_takes_a_promotion_up_between_two_batches(bank: Path):
     decide(bank, 1)
     with at_work(bank):
         done: list[promoting.Deployment] = []
-        thread = Thread(target=lambda: done.append(app.open(bank).promote("m-1", by="ann")))
+        thread = Thread(target=lambda: done.append(app.open(bank).models.promote("m-1", by="ann")))
         thread.start()
         thread.join()
 
@@ -249,11 +253,11 @@ def test_a_running_process_takes_a_promotion_up_between_two_batches(bank: Path):
 def test_a_running_process_does_not_take_up_what_it_cannot_load(bank: Path):
     decide(bank, 1)
     project = app.open(bank)
-    project.promote("m-1")
+    project.models.promote("m-1")
     digest = json.loads((bank / FILE).read_text())["payment"]["champion"]["digest"]
     with at_work(bank):
         (bank / FILE).write_text(json.dumps({"payment": {"champion": {"id": "m-9", "digest": digest}}}))
-        in_force, why_not = app.open(bank)._put_in_force(print, "written")
+        in_force, why_not = app.open(bank).requests.put_in_force(print, "written")
 
     assert not in_force
     assert "models/m-9" in why_not
@@ -264,7 +268,7 @@ def test_a_rule_reads_the_score_also_since_flag(bank: Path):
     rule = "- { id: hot, on: payment, by: card, effect: note, reason: 'scored {score}', when: score >= 0 and"
     rule += " count(payment) over 1h since flag including this >= 1 }\n"
     (bank / "rules" / "hot.yaml").write_text(rule)
-    app.open(bank).promote("m-1")
+    app.open(bank).models.promote("m-1")
     (found,) = decide(bank, 3)
 
     assert found["rules"] == ("hot",)
@@ -294,7 +298,7 @@ def test_a_model_that_failed_a_gate_is_not_promoted_without_a_waiver(bank: Path,
     waived = [{"gate": one.name, "reason": "small sample", "by": "ann", "limit": one.limit} for one in FAILED]
     assert (champion["by"], champion["waived"]) == ("ann", waived)
     decide(bank, 1)
-    with app.open(bank).reading() as log:
+    with app.open(bank).opened.reading() as log:
         control = json.loads(log.controls()[-1].body)
     assert '"limit": "at most 0.02"' in control["files"][FILE], "the control event carries what was waived"
     shown = asked(capsys, bank, "models", "show", "m-4")[1]["promotions"][0]["waived"]
@@ -315,7 +319,7 @@ def test_a_waiver_names_a_gate_that_failed(bank: Path, waive: str, words: str):
     train(Registry(bank / "models"), "m-4", seed=4, gates=FAILED)
 
     with pytest.raises(UsageError, match=words.replace("?", r"\?")):
-        app.open(bank).promote("m-4", waive=[waive], reason="r", by="b")
+        app.open(bank).models.promote("m-4", waive=[waive], reason="r", by="b")
 
 
 # ---- what is refused
@@ -324,19 +328,19 @@ def test_a_waiver_names_a_gate_that_failed(bank: Path, waive: str, words: str):
 @pytest.mark.parametrize(
     "call, words",
     [
-        (lambda project: project.promote("m-1"), "is the champion already"),
-        (lambda project: project.promote("m-7"), "there is no model 'm-7'"),
-        (lambda project: project.shadow("m-1"), "is the champion and scores with effect"),
-        (lambda project: project.shadow("m-2", stop=True), "neither in shadow nor a challenger"),
-        (lambda project: project.challenge("m-1", 0.5, "card"), "is the champion"),
-        (lambda project: project.challenge("m-2", 0.0, "card"), "above 0 %"),
-        (lambda project: project.unchallenge("m-2"), "neither in shadow nor a challenger"),
-        (lambda project: project.rollback("refund"), "no model of 'refund' is in force"),
+        (lambda project: project.models.promote("m-1"), "is the champion already"),
+        (lambda project: project.models.promote("m-7"), "there is no model 'm-7'"),
+        (lambda project: project.models.shadow("m-1"), "is the champion and scores with effect"),
+        (lambda project: project.models.shadow("m-2", stop=True), "neither in shadow nor a challenger"),
+        (lambda project: project.models.challenge("m-1", 0.5, "card"), "is the champion"),
+        (lambda project: project.models.challenge("m-2", 0.0, "card"), "above 0 %"),
+        (lambda project: project.models.unchallenge("m-2"), "neither in shadow nor a challenger"),
+        (lambda project: project.models.rollback("refund"), "no model of 'refund' is in force"),
     ],
 )
 def test_what_cannot_be_done_changes_nothing(bank: Path, call: Any, words: str):
     project = app.open(bank)
-    project.promote("m-1")
+    project.models.promote("m-1")
     before = (bank / FILE).read_text()
 
     with pytest.raises(UsageError, match=words):
@@ -347,10 +351,10 @@ def test_what_cannot_be_done_changes_nothing(bank: Path, call: Any, words: str):
 def test_a_challenger_needs_a_champion_and_a_key(bank: Path):
     project = app.open(bank)
     with pytest.raises(UsageError, match="no champion to challenge"):
-        project.challenge("m-2", 0.5, "card")
-    project.promote("m-1")
+        project.models.challenge("m-2", 0.5, "card")
+    project.models.promote("m-1")
     with pytest.raises(DefinitionError) as caught:
-        project.challenge("m-2", 0.5, "crad")
+        project.models.challenge("m-2", 0.5, "crad")
 
     assert caught.value.problems[0].path == "payment.challenger.by"
     assert caught.value.problems[0].hint == "Did you mean card?"
@@ -358,7 +362,7 @@ def test_a_challenger_needs_a_champion_and_a_key(bank: Path):
 
 def test_without_a_champion_there_is_nothing_to_go_back_from(bank: Path):
     with pytest.raises(UsageError, match="no model is in force"):
-        app.open(bank).rollback()
+        app.open(bank).models.rollback()
 
 
 @pytest.mark.parametrize(
@@ -375,7 +379,7 @@ def test_a_model_of_other_features_is_a_mistake_of_the_project(
     bank: Path, capsys: pytest.CaptureFixture[str], changes: Mapping[str, str], words: str
 ):
     project = app.open(bank)
-    project.promote("m-1")
+    project.models.promote("m-1")
     for name, text in changes.items():
         (bank / name).write_text(text)
 
@@ -388,14 +392,14 @@ def test_a_model_of_other_features_is_a_mistake_of_the_project(
     with pytest.raises(DefinitionError):
         decide(bank, 1)
     with pytest.raises(DefinitionError):
-        app.open(bank).promote("m-2")
+        app.open(bank).models.promote("m-2")
 
 
 def test_a_model_of_another_event_type_is_refused(bank: Path):
     train(Registry(bank / "models"), "m-5", event="login", seed=5)
 
     with pytest.raises(DefinitionError) as caught:
-        app.open(bank).promote("m-5")
+        app.open(bank).models.promote("m-5")
     assert "'login' is no event type that is decided" in caught.value.problems[0].message
 
 
@@ -407,7 +411,7 @@ def test_a_process_that_cannot_load_the_model_decides_nothing_and_loses_nothing(
     bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     decide(bank, 1)
-    app.open(bank).promote("m-1")
+    app.open(bank).models.promote("m-1")
     decide(bank, 2, 3)
     kept = (bank / "models" / "m-1" / "model.json").read_bytes()
     (bank / "models" / "m-1" / "model.json").write_bytes(kept + b" ")
@@ -450,12 +454,12 @@ def test_a_model_that_cannot_be_loaded_does_not_come_into_force(bank: Path):
 
 def test_a_broken_champion_is_rolled_back_from(bank: Path):
     project = app.open(bank)
-    project.promote("m-1")
+    project.models.promote("m-1")
     decide(bank, 1)
-    project.promote("m-2")
+    project.models.promote("m-2")
     decide(bank, 2)
     shutil.rmtree(bank / "models" / "m-2")
-    done = app.open(bank).rollback()
+    done = app.open(bank).models.rollback()
 
     assert (done.champion, done.before, done.in_force) == ("m-1", "m-2", True)
     assert decide(bank, 3)[0]["versions"]["model"] == "m-1"
@@ -465,7 +469,7 @@ def test_a_model_that_cannot_be_loaded_is_not_promoted(bank: Path):
     (bank / "models" / "m-1" / "model.json").write_bytes(b"{}")
 
     with pytest.raises(StateError, match="damaged"):
-        app.open(bank).promote("m-1")
+        app.open(bank).models.promote("m-1")
     assert not (bank / FILE).exists()
 
 
@@ -473,21 +477,21 @@ def test_a_model_that_cannot_be_loaded_is_not_promoted(bank: Path):
 def test_a_damaged_record_of_a_champion_is_told_and_decisions_go_on(
     bank: Path, capsys: pytest.CaptureFixture[str], name: str
 ):
-    app.open(bank).promote("m-1")
+    app.open(bank).models.promote("m-1")
     (bank / "models" / "m-1" / name).write_bytes(b"[ ]")
     words = f"models/m-1/{name} is damaged"
 
     assert decide(bank, 1)[0]["versions"]["model"] == "m-1"
     assert run(["-C", str(bank), "models", "list"]) == 0
     assert words in capsys.readouterr().out
-    assert [one.state for one in app.open(bank).doctor() if words in one.words] == ["wrong"]
-    app.open(bank).promote("m-2")
-    refused = app.open(bank).promote("m-1").failure
+    assert [one.state for one in app.open(bank).health.doctor() if words in one.words] == ["wrong"]
+    app.open(bank).models.promote("m-2")
+    refused = app.open(bank).models.promote("m-1").failure
     assert refused == ("it failed gates" if name == "gates.json" else "")
 
 
 def test_a_champion_that_goes_with_its_file_is_told_by_whoever_writes_next(bank: Path):
-    app.open(bank).promote("m-1")
+    app.open(bank).models.promote("m-1")
     decide(bank, 1)
     (bank / FILE).unlink()
     project, fields = app.open(bank), {"id": "p2", "at": "2026-03-01T12:00:02Z", "card": "c", "amount": "1.00"}
@@ -540,7 +544,7 @@ def test_a_model_is_shown_with_its_metrics_and_promotions(bank: Path, capsys: py
     ],
 )
 def test_each_change_says_what_holds_now(bank: Path, capsys: pytest.CaptureFixture[str], words: list[str], text: str):
-    app.open(bank).promote("m-1")
+    app.open(bank).models.promote("m-1")
     decide(bank, 1)
 
     assert run(["-C", str(bank), "models", *words]) == 0
@@ -566,9 +570,9 @@ def test_a_challenger_needs_its_share_and_entity(bank: Path, capsys: pytest.Capt
 @pytest.mark.parametrize("share", ["abc", "0.1", None, True])
 def test_a_share_is_a_number(bank: Path, share: object):
     project = app.open(bank)
-    project.promote("m-1")
+    project.models.promote("m-1")
     with pytest.raises(UsageError, match=r"a share is a number above 0 and at most 1, such as 0.1 for 10 %, not "):
-        project.challenge("m-2", share, "card")
+        project.models.challenge("m-2", share, "card")
 
 
 @pytest.mark.parametrize("reads", ["nothing", "the policy", "a rule"])
@@ -584,7 +588,7 @@ def test_a_champion_whose_score_changes_nothing_is_told_with_the_lines_to_add(
     assert run(["-C", str(bank), "models", "list"]) == 0
     listed = capsys.readouterr().out
     _, checked = asked(capsys, bank, "check")
-    doctored = " ".join(f"{one.words} {one.cure}" for one in app.open(bank).doctor())
+    doctored = " ".join(f"{one.words} {one.cure}" for one in app.open(bank).health.doctor())
     told = [
         done["unused"],
         listed,

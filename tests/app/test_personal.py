@@ -58,7 +58,7 @@ def mistakes(changes: dict[str, str]) -> str:
 
 def test_what_is_personal_is_in_no_event_decision_or_receipt(project):
     with_values = taken(project)
-    with project.reading() as log:
+    with project.opened.reading() as log:
         records = [one for part in log.read() for one in part if one.kind == "event"]
         documents = [row.document for part in log.decisions_after() for row in part]
         beside = log.personal("payment", ["p0", "p3"])
@@ -76,7 +76,7 @@ def test_the_same_event_with_other_personal_values_is_a_duplicate_and_changes_no
     taken(project)
     project.decide([ROWS[0] | {"name": "Bob"}], as_type="payment")
 
-    with project.reading() as log:
+    with project.opened.reading() as log:
         assert log.personal("payment", ["p0"])["p0"]["name"] == "Ann 0"
 
 
@@ -112,7 +112,7 @@ def test_export_shows_what_is_named_and_nothing_else(project, capsys):
     taken(project)
 
     def exported(*options: str) -> list[dict[str, dict[str, str]]]:
-        assert run(["-C", str(project.places.folder), "export", "events", *options]) == 0
+        assert run(["-C", str(project.opened.places.folder), "export", "events", *options]) == 0
         return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
     assert all(set(one["payment"]) == {"id", "at", "card", "amount"} for one in exported())
@@ -120,14 +120,14 @@ def test_export_shows_what_is_named_and_nothing_else(project, capsys):
         f"p{n}@example.org" for n in range(4)
     ]
     assert "name" not in exported("--personal", "email")[0]["payment"]
-    assert run(["-C", str(project.places.folder), "export", "events", "--personal", "emial"]) == 2
+    assert run(["-C", str(project.opened.places.folder), "export", "events", "--personal", "emial"]) == 2
     assert "Did you mean email?" in capsys.readouterr().err
-    assert run(["-C", str(project.places.folder), "export", "labels", "--personal", "email"]) == 2
+    assert run(["-C", str(project.opened.places.folder), "export", "labels", "--personal", "email"]) == 2
 
 
 def test_what_is_exported_with_its_personal_fields_comes_back_as_the_same(project, tmp_path, capsysbinary):
     taken(project)
-    run(["-C", str(project.places.folder), "export", "events", "--personal", "email,name"])
+    run(["-C", str(project.opened.places.folder), "export", "events", "--personal", "email,name"])
     (tmp_path / "copy.jsonl").write_bytes(capsysbinary.readouterr().out)
     report = project.ingest(tmp_path / "copy.jsonl", is_hashed=True)
 
@@ -138,7 +138,7 @@ def test_what_is_personal_stays_with_its_event_when_a_file_is_sorted(project, tm
     (tmp_path / "day.jsonl").write_text("".join(json.dumps(row) + "\n" for row in reversed(ROWS)))
     project.ingest(tmp_path / "day.jsonl", as_type="payment", order="time")
 
-    with project.reading() as log:
+    with project.opened.reading() as log:
         assert {id_: one["name"] for id_, one in log.personal("payment", ["p0", "p3"]).items()} == {
             "p0": "Ann 0",
             "p3": "Ann 3",
@@ -149,24 +149,24 @@ def test_erase_takes_away_one_key_and_changes_no_receipt(project, capsys):
     taken(project)
     before = {one["id"]: one["receipt"] for one in project.decisions().to_pylist()}
     for options in (["--dry-run", "--json"], ["--json"]):
-        assert run(["-C", str(project.places.folder), "erase", "card", "4111111111111", *options]) == 0
+        assert run(["-C", str(project.opened.places.folder), "erase", "card", "4111111111111", *options]) == 0
         told = {"events": 2, "erased": 2, "quarantined": [], "mails": 0, "letters": 0}
         assert json.loads(capsys.readouterr().out) == told
 
-    with project.reading() as log:
+    with project.opened.reading() as log:
         assert sorted(log.personal("payment", [f"p{n}" for n in range(4)])) == ["p0", "p2"]
     assert {one["id"]: one["receipt"] for one in project.decisions().to_pylist()} == before
     assert project.verify().mismatches == 0
-    assert project.erase("card", "4111111111111").erased == 0
+    assert project.erasing.erase("card", "4111111111111").erased == 0
 
 
 def test_erase_finds_what_people_wrote_in_cases_and_takes_it_away_when_asked(project, capsys):
     project.decide([ROWS[0] | {"amount": "500.00"}, ROWS[1] | {"amount": "600.00"}], as_type="payment")
-    with project.cases() as desk:
+    with project.cases.open() as desk:
         for number in (1, 2):
-            working.note(desk, project.who, number, f"Ann {number} called")
-            working.attach(desk, project.who, number, "id.txt", "text/plain", b"Ann")
-    folder, key = ["-C", str(project.places.folder)], "4111111111110"
+            working.note(desk, project.opened.who, number, f"Ann {number} called")
+            working.attach(desk, project.opened.who, number, "id.txt", "text/plain", b"Ann")
+    folder, key = ["-C", str(project.opened.places.folder)], "4111111111110"
     found = {"cases": [1], "notes": 1, "files": 1, "notes_erased": False}
     for options, is_erased in (["--notes", "--dry-run"], False), ([], False), (["--notes"], True):
         assert run([*folder, "erase", "card", key, "--json", *options]) == 0
@@ -174,7 +174,7 @@ def test_erase_finds_what_people_wrote_in_cases_and_takes_it_away_when_asked(pro
             name: value for name, value in json.loads(capsys.readouterr().out).items() if name in found
         }
 
-    with project.people() as people, project.case_desk(people).store.look() as look:
+    with project.people.open() as people, project.cases.desk(people).store.look() as look:
         assert [[one.words for one in look.history(number) if one.what == "note"] for number in (1, 2)] == [
             *([""], ["Ann 2 called"])
         ]
@@ -187,14 +187,14 @@ def test_erase_names_what_it_cannot_reach_and_what_it_does_not_know(project):
     taken(project)
     project.decide([ROWS[0] | {"id": "bad", "amount": "x"}], as_type="payment")
 
-    assert len(project.erase("card", "4111111111110").quarantined) == 1
+    assert len(project.erasing.erase("card", "4111111111110").quarantined) == 1
     with pytest.raises(UsageError, match=r"there is no entity 'crad'\. Did you mean card\?"):
-        project.erase("crad", "x")
+        project.erasing.erase("crad", "x")
 
 
 def test_quarantine_shows_bytes_that_may_be_personal_to_who_asks_for_them(project, capsys):
     project.decide([ROWS[0] | {"id": "bad", "amount": "x"}], as_type="payment")
-    command = ["-C", str(project.places.folder), "quarantine", "show", "1"]
+    command = ["-C", str(project.opened.places.folder), "quarantine", "show", "1"]
 
     assert run([*command, "--json"]) == 0
     assert "Ann" not in capsys.readouterr().out
@@ -206,23 +206,25 @@ def test_quarantine_shows_bytes_that_may_be_personal_to_who_asks_for_them(projec
 
 def test_erase_beside_a_writer_is_carried_out_by_it(project):
     taken(project)
-    with project.writing() as (held, log), project.inbox(held, log).attended():
-        other = shroff.open(project.places.folder)
-        assert other.erase("card", "4111111111110").erased == 2
+    with project.opened.writing() as (held, log), project.inboxes.brief(held, log).attended():
+        other = shroff.open(project.opened.places.folder)
+        assert other.erasing.erase("card", "4111111111110").erased == 2
 
-    with project.reading() as log:
+    with project.opened.reading() as log:
         assert sorted(log.personal("payment", [f"p{n}" for n in range(4)])) == ["p1", "p3"]
 
 
 def test_a_field_that_the_log_has_in_clear_does_not_become_personal(project):
     taken(project)
-    (project.places.folder / "events.yaml").write_text(EVENTS.replace("amount: money", "amount: money, note: text?"))
-    project.reload()
+    (project.opened.places.folder / "events.yaml").write_text(
+        EVENTS.replace("amount: money", "amount: money, note: text?")
+    )
+    project.opened.reload()
     project.decide([ROWS[0] | {"id": "n1", "note": "seen"}], as_type="payment")
-    (project.places.folder / "events.yaml").write_text(
+    (project.opened.places.folder / "events.yaml").write_text(
         EVENTS.replace("amount: money", "amount: money, note: text? personal")
     )
-    project.reload()
+    project.opened.reload()
 
     with pytest.raises(DefinitionError, match="note: it is personal now, and the payment at place"):
         project.decide([ROWS[0] | {"id": "n2"}], as_type="payment")
@@ -290,15 +292,15 @@ def test_a_source_that_does_not_keep_them_quarantines_late_events():
 
 def test_late_events_are_exported_with_the_time_of_their_arrival(project, capsys):
     taken(project)
-    with project.writing() as (held, _):
+    with project.opened.writing() as (held, _):
         held.keeps_late = True
         late = submission("payment", 9, {**ROWS[0], "id": "late", "at": "2026-01-01T00:00:00Z"})
         held.write([msgspec.structs.replace(late, personal=(("name", "Ann"),))])
-    assert run(["-C", str(project.places.folder), "export", "late", "--format", "csv"]) == 0
+    assert run(["-C", str(project.opened.places.folder), "export", "late", "--format", "csv"]) == 0
     header, row = capsys.readouterr().out.splitlines()
 
     assert header == "event,id,time,arrived,fields"
     assert row.startswith("payment,late,2026-01-01T00:00:00Z,")
-    with project.reading() as log:
+    with project.opened.reading() as log:
         assert isinstance(log.late("payment", ["late"])["late"], LateEvent)
         assert log.personal("payment", ["late"]) == {"late": {"name": "Ann"}}

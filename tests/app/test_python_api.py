@@ -58,7 +58,7 @@ def test_each_event_gets_its_answer_in_order(project):
 def test_a_decision_has_the_fields_of_its_document(project):
     (decision,) = project.decide([payment(1)], as_type="payment")
 
-    with project.reading() as log:
+    with project.opened.reading() as log:
         document = log.decisions("payment", ["p1"])["p1"].document
     assert msgspec.json.encode(asdict(decision)) == document
 
@@ -79,7 +79,7 @@ def test_events_may_name_their_type_themselves(project):
 def test_what_is_decided_is_durable_and_the_same_event_gets_the_same_answer(project):
     first = project.decide([payment(1)], as_type="payment")
 
-    again = shroff.open(project.places.folder).decide([payment(1)], as_type="payment")
+    again = shroff.open(project.opened.places.folder).decide([payment(1)], as_type="payment")
 
     assert again == first
     assert project.decisions()["id"].to_pylist() == ["p1"]
@@ -93,12 +93,12 @@ def test_an_id_with_other_content_is_refused_and_the_rest_goes_on(project):
 
 
 def test_an_event_of_a_type_that_is_not_decided_is_undecided(project):
-    events = project.places.folder / "events.yaml"
+    events = project.opened.places.folder / "events.yaml"
     events.write_text(events.read_text().replace("decide: true", "decide: false"))
     for name in ("rules/large.yaml", "features.yaml"):
-        (project.places.folder / name).unlink()
+        (project.opened.places.folder / name).unlink()
 
-    assert shroff.open(project.places.folder).decide([payment(1)], as_type="payment") == [
+    assert shroff.open(project.opened.places.folder).decide([payment(1)], as_type="payment") == [
         shroff.Undecided("payment", "p1", 2)
     ]
 
@@ -129,7 +129,7 @@ def test_what_is_no_list_of_events_is_refused_before_anything_is_taken(project, 
     with pytest.raises(UsageError, match=words):
         project.decide(events, as_type="payment")
 
-    assert not project.places.log.exists()
+    assert not project.opened.places.log.exists()
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_what_is_no_list_of_events_is_refused_before_anything_is_taken(project, 
 def test_a_value_that_json_would_change_is_refused_before_anything_is_taken(project, field, value, words):
     with pytest.raises(UsageError, match=words):
         project.decide([payment(1), payment(2, **{field: value})], as_type="payment")
-    with pytest.raises(UsageError, match="no log yet"), project.reading():
+    with pytest.raises(UsageError, match="no log yet"), project.opened.reading():
         pass
 
 
@@ -175,7 +175,7 @@ def test_features_are_those_that_the_command_writes(project, tmp_path):
     project.decide([payment(number, number) for number in range(5)], as_type="payment")
     out = tmp_path / "features.parquet"
 
-    project.write_features("payment", [], out)
+    project.tables.write_features("payment", [], out)
 
     assert project.features("payment").equals(pq.read_table(out))
     assert project.features("payment")["card.payments_1h"].to_pylist() == [0, 1, 2, 3, 4]
@@ -184,7 +184,7 @@ def test_features_are_those_that_the_command_writes(project, tmp_path):
 def test_features_are_written_under_names_that_are_text(project, tmp_path):
     (tmp_path / "in.jsonl").write_bytes(msgspec.json.encode(payment(1)) + b"\n")
 
-    report = project.write_features("payment", str(tmp_path / "in.jsonl"), str(tmp_path / "out.parquet"))
+    report = project.tables.write_features("payment", str(tmp_path / "in.jsonl"), str(tmp_path / "out.parquet"))
 
     assert report.rows == pq.read_table(tmp_path / "out.parquet").num_rows == 1
 
@@ -194,7 +194,7 @@ def test_features_are_not_written_under_the_ending_of_another_format(project, tm
     project.decide([payment(1)], as_type="payment")
 
     with pytest.raises(UsageError, match=r"written as Parquet; name a file that ends in \.parquet"):
-        project.write_features("payment", [], tmp_path / name)
+        project.tables.write_features("payment", [], tmp_path / name)
     assert not (tmp_path / name).exists()
 
 
@@ -286,7 +286,7 @@ def test_the_accuracy_of_a_flag_follows_from_the_verdict_in_force_of_its_event(p
     assert table["accuracy"].to_pylist() == [pending, false, right, right, right, pending]
     assert [moment.minute for moment in table["updated"].to_pylist()] == [1, 10, 11, 13, 14, 17]
     out = subprocess.run(
-        [str(forks.SHROFF), "-C", project.places.folder, "export", "flags", "--as-of", f"{DAY}12:30Z"],
+        [str(forks.SHROFF), "-C", project.opened.places.folder, "export", "flags", "--as-of", f"{DAY}12:30Z"],
         capture_output=True,
         check=True,
     )
@@ -301,7 +301,7 @@ def test_the_accuracy_of_a_flag_follows_from_the_verdict_in_force_of_its_event(p
 
 def label(project, event, verdict, known_at, source="import"):
     rows = {"event": event, "verdict": verdict, "source": source, "known_at": known_at}
-    file = project.places.folder / "labels.jsonl"
+    file = project.opened.places.folder / "labels.jsonl"
     file.write_bytes(msgspec.json.encode(rows) + b"\n")
     project.ingest(file, as_type="label")
 
@@ -466,8 +466,8 @@ def test_a_label_is_known_at_a_moment_that_is_in_utc_without_a_zone(project, kno
 def test_what_is_no_number_of_an_entry_is_refused_before_it_is_asked(project, call, number):
     project.decide([payment(1)], as_type="payment")
     with pytest.raises(UsageError, match="named by their numbers"):
-        getattr(project, call)([number])
-    with project.reading() as log:
+        getattr(project.quarantine, call)([number])
+    with project.opened.reading() as log:
         assert log.asked() == []
 
 
@@ -485,7 +485,7 @@ def test_a_sample_of_no_events_is_refused(project, sample):
 
 def test_a_folder_that_is_not_there_opens_no_project_above_it(project):
     with pytest.raises(UsageError, match=r"there is no folder .*/mybnak\."):
-        shroff.open(project.places.folder / "mybnak")
+        shroff.open(project.opened.places.folder / "mybnak")
 
 
 def test_a_replay_says_whether_it_matches(project):
@@ -499,7 +499,7 @@ def test_a_replay_says_whether_it_matches(project):
 
 
 def test_a_project_names_its_folder_and_a_check_its_counts(project):
-    assert repr(project) == f"<shroff project {project.places.folder}>"
+    assert repr(project) == f"<shroff project {project.opened.places.folder}>"
     assert repr(project.check()) == "CheckReport(errors=(), warnings=(), tests=0)"
 
 
@@ -510,6 +510,6 @@ def test_every_public_name_is_found(name):
 
 @pytest.mark.slow
 def test_opening_a_project_loads_no_pyarrow(project):
-    code = f"import shroff, sys; shroff.open({str(project.places.folder)!r}); print('pyarrow' in sys.modules)"
+    code = f"import shroff, sys; shroff.open({str(project.opened.places.folder)!r}); print('pyarrow' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -44,7 +44,7 @@ def shop(tmp_path: Path) -> Project:
 
 
 def record(project: Project) -> list[Row]:
-    with project.people() as desk:
+    with project.people.open() as desk:
         return list(rows_of(desk.store))
 
 
@@ -53,13 +53,13 @@ def told(project: Project) -> list[tuple[str, str, str, object]]:
 
 
 def waiting(project: Project) -> list[str]:
-    with project.reading() as log:
+    with project.opened.reading() as log:
         return [request.kind for request in log.asked()]
 
 
 def test_a_label_is_recorded_by_the_way_it_came(project, capsys):
     project.label("payment/p0", "fraud", source="chargeback")
-    assert run(["-C", str(project.places.folder), "label", "payment/p1", "genuine"]) == 0
+    assert run(["-C", str(project.opened.places.folder), "label", "payment/p1", "genuine"]) == 0
 
     assert told(project) == [
         ("program", "label.add", "payment/p0", {"verdict": "fraud", "source": "chargeback"}),
@@ -74,17 +74,17 @@ def test_a_file_of_labels_is_one_row(project, tmp_path):
         "event,verdict,source,known_at\n"
         + "".join(f"payment/p{n},fraud,import,2026-04-01T00:00:00Z\n" for n in range(3))
     )
-    project.label_file(file)
+    project.labelling.add_file(file)
 
     assert told(project) == [("program", "label.file", "file labels.csv", None)]
 
 
 def test_quarantine_and_outbox_are_recorded(project):
     project.decide([ROWS[0] | {"id": "bad", "amount": "x"}, ROWS[0] | {"id": "bad2", "amount": "y"}], as_type="payment")
-    project.retry([1])
-    project.drop([1])
-    project.drop([])
-    project.outbox_retry()
+    project.quarantine.retry([1])
+    project.quarantine.drop([1])
+    project.quarantine.drop([])
+    project.sinks.retry()
 
     assert told(project) == [
         ("program", "quarantine.retry", "quarantine", [1]),
@@ -95,8 +95,8 @@ def test_quarantine_and_outbox_are_recorded(project):
 
 
 def test_erasing_is_recorded_without_whom(project):
-    assert project.erase("card", "4111111111110", is_dry=True).erased == 2
-    assert project.erase("card", "4111111111110").erased == 2
+    assert project.erasing.erase("card", "4111111111110", is_dry=True).erased == 2
+    assert project.erasing.erase("card", "4111111111110").erased == 2
     ((via, action, subject, after),) = told(project)
 
     assert (via, action, after) == ("program", "personal.erase", {"events": 2})
@@ -106,13 +106,13 @@ def test_erasing_is_recorded_without_whom(project):
 
 
 def test_a_list_is_recorded_once_there_is_a_log(shop):
-    shop.list_add("blocked_cards", Entry("c-1", "", "", ""))
-    assert not shop.has_log()
-    example = json.loads((shop.places.folder / "examples" / "payment.json").read_text())
+    shop.lists.add("blocked_cards", Entry("c-1", "", "", ""))
+    assert not shop.opened.has_log()
+    example = json.loads((shop.opened.places.folder / "examples" / "payment.json").read_text())
     shop.decide([example], as_type="payment")
-    shop.list_add("blocked_cards", Entry("c-2", "a note that may name somebody", "", ""))
-    shop.list_add("blocked_cards", Entry("c-2", "a note that may name somebody", "", ""))
-    shop.list_remove("blocked_cards", "c-2")
+    shop.lists.add("blocked_cards", Entry("c-2", "a note that may name somebody", "", ""))
+    shop.lists.add("blocked_cards", Entry("c-2", "a note that may name somebody", "", ""))
+    shop.lists.remove("blocked_cards", "c-2")
 
     assert told(shop) == [
         ("program", "list.change", "list blocked_cards", {"value": "c-2", "what": "added"}),
@@ -122,26 +122,28 @@ def test_a_list_is_recorded_once_there_is_a_log(shop):
 
 def unrecordable(project: Project) -> None:
     """From now on nothing can be recorded: the head of the record is gone."""
-    with closing(sqlite3.connect(project.places.log)) as shell:
+    with closing(sqlite3.connect(project.opened.places.log)) as shell:
         shell.execute("DELETE FROM audit_head")
         shell.commit()
 
 
 def files_of(project: Project) -> dict[str, str]:
     """The project's files by their names, but for what lies beside them."""
-    whole = [one for one in project.places.folder.rglob("*") if one.is_file() and ".shroff" not in one.parts]
-    return {str(one.relative_to(project.places.folder)): one.read_text() for one in whole if one.suffix != ".ubj"}
+    whole = [one for one in project.opened.places.folder.rglob("*") if one.is_file() and ".shroff" not in one.parts]
+    return {
+        str(one.relative_to(project.opened.places.folder)): one.read_text() for one in whole if one.suffix != ".ubj"
+    }
 
 
 def test_a_list_that_cannot_be_recorded_is_not_changed(shop):
-    example = json.loads((shop.places.folder / "examples" / "payment.json").read_text())
+    example = json.loads((shop.opened.places.folder / "examples" / "payment.json").read_text())
     shop.decide([example], as_type="payment")
-    shop.list_add("blocked_cards", Entry("c-1", "", "", ""))
+    shop.lists.add("blocked_cards", Entry("c-1", "", "", ""))
     before = files_of(shop)
     unrecordable(shop)
     for change in (
-        lambda: shop.list_add("blocked_cards", Entry("c-2", "", "", "")),
-        lambda: shop.list_remove("blocked_cards", "c-1"),
+        lambda: shop.lists.add("blocked_cards", Entry("c-2", "", "", "")),
+        lambda: shop.lists.remove("blocked_cards", "c-1"),
     ):
         with pytest.raises(StorageError, match="nothing can be recorded"):
             change()
@@ -151,7 +153,10 @@ def test_a_list_that_cannot_be_recorded_is_not_changed(shop):
 
 def test_a_request_that_waits_is_there_with_its_row(project, monkeypatch):
     monkeypatch.setattr(inbox, "PATIENCE_S", 0.2)
-    with closing(project.open_log(read_only=False)), pytest.raises(LogBusyError, match="waits in the log's inbox"):
+    with (
+        closing(project.opened.open_log(read_only=False)),
+        pytest.raises(LogBusyError, match="waits in the log's inbox"),
+    ):
         project.label("payment/p0", "fraud")
 
     assert waiting(project) == ["labels"]
@@ -170,20 +175,20 @@ def test_what_cannot_be_recorded_is_not_asked(project):
 
 def test_what_is_no_request_at_all_leaves_no_row(project):
     with pytest.raises(UsageError):
-        project.drop(["one"])
+        project.quarantine.drop(["one"])
     with pytest.raises(UsageError):
-        project.erase("nobody", "x")
-    project.snapshot()
+        project.erasing.erase("nobody", "x")
+    project.retention.snapshot()
 
     assert told(project) == []
 
 
 def test_the_record_of_a_project_is_whole_with_all_of_that(project):
     project.label("payment/p0", "fraud")
-    project.drop([])
+    project.quarantine.drop([])
 
-    assert project.verify_audit().rows == 2
-    assert project.verify_audit().is_whole
+    assert project.people.verify_audit().rows == 2
+    assert project.people.verify_audit().is_whole
     assert project.verify().mismatches == 0
 
 
@@ -202,15 +207,15 @@ def modelled(tmp_path: Path) -> Project:
 
 
 def test_models_and_cut_offs_that_cannot_be_recorded_are_not_in_force(modelled):
-    modelled.promote("m-1", by="ann")
+    modelled.models.promote("m-1", by="ann")
     before = files_of(modelled)
     unrecordable(modelled)
     for change in (
-        lambda: modelled.promote("m-2", by="ann"),
-        lambda: modelled.rollback("payment"),
-        lambda: modelled.shadow("m-2"),
-        lambda: modelled.challenge("m-2", 0.1, "card"),
-        lambda: modelled.set_cutoffs("payment", (0.4, 0.8)),
+        lambda: modelled.models.promote("m-2", by="ann"),
+        lambda: modelled.models.rollback("payment"),
+        lambda: modelled.models.shadow("m-2"),
+        lambda: modelled.models.challenge("m-2", 0.1, "card"),
+        lambda: modelled.cutoffs.write("payment", (0.4, 0.8)),
     ):
         with pytest.raises(StorageError, match="nothing can be recorded"):
             change()
@@ -220,8 +225,8 @@ def test_models_and_cut_offs_that_cannot_be_recorded_are_not_in_force(modelled):
 
 def test_models_that_come_into_force_and_leave_it_are_recorded(modelled):
     found = modelled
-    found.promote("m-1")
-    found.rollback("payment", by="ben")
+    found.models.promote("m-1")
+    found.models.rollback("payment", by="ben")
 
     assert [(row.action, row.subject, row.before, json.loads(row.after)) for row in record(found)] == [
         ("model.change", "model m-1", '{"champion":""}', {"champion": "m-1", "what": "promoted"}),
@@ -236,12 +241,12 @@ def test_a_draft_that_cannot_be_recorded_is_neither_kept_nor_approved(project):
     text = "- { id: dear, on: payment, by: card, when: this.amount > 500, effect: review }\n"
     ann, ben = Author("user-1", "ann"), Author("user-2", "ben")
     with pytest.raises(StorageError, match="nothing can be recorded"):
-        project.write_draft("dear", text, "", [ann], away)
-    assert project.draft("dear") is None
-    kept = project.write_draft("dear", text, "", [ann])
+        project.drafts.write("dear", text, "", [ann], away)
+    assert project.drafts.one("dear") is None
+    kept = project.drafts.write("dear", text, "", [ann])
     with pytest.raises(StorageError, match="nothing can be recorded"):
-        project.approve_draft("dear", kept.tag, ben, away)
+        project.drafts.approve("dear", kept.tag, ben, away)
 
-    found = project.draft("dear")
+    found = project.drafts.one("dear")
     assert found is not None
     assert not found.is_approved

@@ -77,7 +77,7 @@ def _bank(tmp_path: Path) -> Path:
             compared_with=None,
         )
     (folder / "model.yaml").unlink()  # its gates would be asked
-    assert app.open(folder).promote("m-1").champion == "m-1"
+    assert app.open(folder).models.promote("m-1").champion == "m-1"
     return folder
 
 
@@ -88,7 +88,7 @@ def change(bank: Path, name: str, old: str, new: str) -> None:
 
 
 def redefined(bank: Path) -> tuple[str, ...]:
-    return app.open(bank).model("m-2").redefined
+    return app.open(bank).models.one("m-2").redefined
 
 
 def asked(capsys: pytest.CaptureFixture[str], bank: Path, *words: str) -> tuple[int, dict[str, Any], str]:
@@ -184,13 +184,13 @@ def test_as_it_was_nothing_is_told(bank: Path, capsys: pytest.CaptureFixture[str
 def test_a_model_whose_inputs_mean_something_else_is_not_promoted_unless_that_is_waived(bank: Path):
     change(bank, "features.yaml", "mean(", "max(")
     project = app.open(bank)
-    (failed,) = project.promote("m-2").failed
+    (failed,) = project.models.promote("m-2").failed
 
     assert failed.words == "inputs as trained"
     assert failed.note == "card.above, card.before: declared anew since it was trained; train again, or waive it"
-    done = project.promote("m-2", waive=["inputs as trained"], reason="nearly the same", by="ann")
+    done = project.models.promote("m-2", waive=["inputs as trained"], reason="nearly the same", by="ann")
     assert done.what == promoting.PROMOTED
-    assert project.rollback().champion == "m-1", "to go back asks nothing"
+    assert project.models.rollback().champion == "m-1", "to go back asks nothing"
 
 
 def test_of_a_model_that_does_not_say_what_it_read_nothing_is_known(bank: Path):
@@ -199,16 +199,16 @@ def test_of_a_model_that_does_not_say_what_it_read_nothing_is_known(bank: Path):
         train(Registry(bank / "models"), f"m-{number}", ["card.spent_1d"], seed=number, compared_with=None, **more)
     change(bank, "features.yaml", "over 1d\n  usual", "over 2d\n  usual")
 
-    assert [app.open(bank).model(f"m-{number}").redefined for number in (3, 4, 5)] == [(), (), ()]
-    assert app.open(bank).promote("m-3").what == promoting.PROMOTED
+    assert [app.open(bank).models.one(f"m-{number}").redefined for number in (3, 4, 5)] == [(), (), ()]
+    assert app.open(bank).models.promote("m-3").what == promoting.PROMOTED
 
 
 def test_a_project_with_mistakes_still_lists_and_shows_its_models(bank: Path):
     (bank / "features.yaml").write_text("card: { spent_1d: 'sum(' }\n")
     project = app.open(bank)
 
-    assert [one.redefined for one in project.models()] == [(), ()]
-    assert project.model("m-1").redefined == ()
+    assert [one.redefined for one in project.models.all()] == [(), ()]
+    assert project.models.one("m-1").redefined == ()
 
 
 @pytest.mark.slow
@@ -225,7 +225,7 @@ def test_training_notes_what_inputs_meant_and_who_the_champion_was(tmp_path: Pat
     assert manifests[1]["compared_with"] == {"id": first.stored.id, "digest": first.stored.digest}
     assert sorted(manifests[0][MEANINGS]) == sorted(one["name"] for one in manifests[0]["inputs"])
     assert app.open(folder).definitions.remarks() == [], "what was noted is what is read again"
-    assert [one.redefined for one in app.open(folder).models()] == [(), ()]
+    assert [one.redefined for one in app.open(folder).models.all()] == [(), ()]
     (folder / "features.yaml").write_text("card: { payments_1d: count(payment) over 2d }\n")
     assert len(app.open(folder).definitions.remarks()) == 1
 

@@ -50,7 +50,7 @@ def _folder(tmp_path: Path) -> Path:
 
 
 def take(bank: Path, place: Path | str, options: Options = ONCE) -> dict[str, FileReport]:
-    return {one.name: one for one in app.open(bank).watch(place, options)}
+    return {one.name: one for one in app.open(bank).training.watch(place, options)}
 
 
 def write_csv(path: Path, numbers: range) -> tuple[Path, Path]:
@@ -77,7 +77,7 @@ def test_each_file_is_appended_learnt_from_and_recorded_in_order(bank: Path, fol
     found = take(bank, folder)
 
     assert list(found) == ["0.jsonl", "1.jsonl", "2.jsonl"]
-    registry = app.open(bank).registry
+    registry = app.open(bank).opened.registry
     for name, report in found.items():
         brought_by = registry.read(report.model).manifest["brought_by"]
         assert (brought_by["file"], brought_by["source"]) == (name, f"watched {folder.resolve()}")
@@ -111,7 +111,7 @@ def test_a_model_that_passes_is_promoted_where_that_is_asked_and_one_that_fails_
     assert first.promoted
     assert not second.promoted
     assert second.why == "it failed auc_roc"
-    roles = {one.summary.id: one.role for one in app.open(bank).models()}
+    roles = {one.summary.id: one.role for one in app.open(bank).models.all()}
     assert roles == {first.model: "champion", second.model: ""}
 
 
@@ -151,7 +151,7 @@ def test_a_broken_file_is_set_aside_with_its_reason_and_the_rest_goes_on(bank: P
     assert found["z.jsonl"].model
     project = app.open(bank)
     assert project.events("payment").num_rows == 8 * A_DAY
-    with project.reading() as log:
+    with project.opened.reading() as log:
         assert log.counts().refused == 0, "no line of it was taken"
     assert take(bank, folder) == {}
 
@@ -198,8 +198,8 @@ def test_a_file_of_which_every_line_is_refused_is_in_quarantine_and_trains_nothi
     assert found["1.jsonl"].model == ""
     assert "no event and no label" in found["1.jsonl"].why
     project = app.open(bank)
-    assert len(project.registry.ids()) == 1
-    with project.reading() as log:
+    assert len(project.opened.registry.ids()) == 1
+    with project.opened.reading() as log:
         assert log.counts().refused == 2
 
 
@@ -227,7 +227,7 @@ def test_a_file_that_changes_after_it_was_taken_is_told_of_and_not_taken_again(b
     write_days(taken, [0, 1])
     said: list[str] = []
 
-    assert list(app.open(bank).watch(folder, ONCE, say=said.append)) == []
+    assert list(app.open(bank).training.watch(folder, ONCE, say=said.append)) == []
     assert ["has changed since it was taken" in words for words in said] == [True]
     assert app.open(bank).events("payment").num_rows == A_DAY
 
@@ -238,7 +238,7 @@ def test_a_file_that_is_only_touched_is_not_told_of(bank: Path, folder: Path):
     os.utime(taken, (1, 1))
     said: list[str] = []
 
-    assert list(app.open(bank).watch(folder, ONCE, say=said.append)) == []
+    assert list(app.open(bank).training.watch(folder, ONCE, say=said.append)) == []
     assert said == []
 
 
@@ -313,7 +313,7 @@ def test_a_file_that_is_still_written_holds_up_those_behind_it(bank: Path, folde
     said: list[str] = []
     options = Options(once=True, has_markers=True, settled_ms=0)
 
-    assert [one.name for one in app.open(bank).watch(folder, options, say=said.append)] == ["0.jsonl"]
+    assert [one.name for one in app.open(bank).training.watch(folder, options, say=said.append)] == ["0.jsonl"]
     assert said == ["1.jsonl is still being written, and holds up what comes after it"]
     (folder / "1.jsonl.done").touch()
     assert list(take(bank, folder, options)) == ["1.jsonl", "2.jsonl"]
@@ -346,7 +346,7 @@ def test_it_goes_on_with_what_comes_until_it_is_left(bank: Path, folder: Path):
         number = next(numbers)
         write_days(folder / f"{number}.jsonl", [number])
 
-    reports = app.open(bank).watch(folder, Options(settled_ms=0, sleep=write))
+    reports = app.open(bank).training.watch(folder, Options(settled_ms=0, sleep=write))
     found = [next(reports).name for _ in range(3)]
     reports.close()
 
@@ -358,14 +358,14 @@ def test_it_goes_on_with_what_comes_until_it_is_left(bank: Path, folder: Path):
 
 def test_a_second_watch_is_refused_and_the_first_goes_on(bank: Path, folder: Path, capsys: pytest.CaptureFixture[str]):
     write_days(folder / "0.jsonl", [0])
-    with config.watching(app.open(bank).places):
+    with config.watching(app.open(bank).opened.places):
         assert run(["-C", str(bank), "train", "--watch", str(folder), "--once"]) == 3
         assert "another 'shroff train --watch' works for this project" in capsys.readouterr().err
     assert not (bank / ".shroff" / "log.db").exists()
 
 
 def records(bank: Path) -> list[tuple[Any, ...]]:
-    with app.open(bank).reading() as log:
+    with app.open(bank).opened.reading() as log:
         return [(one.kind, one.type, one.id, one.body) for part in log.read(0, log.last_seq()) for one in part]
 
 
@@ -377,8 +377,12 @@ def test_beside_a_process_that_writes_that_one_takes_the_same_lines(bank: Path, 
     wanted = take(alone, folder)["0.jsonl"].appended
     project = app.open(bank)
     said: list[str] = []
-    with project.writing() as (writer, log), closing(project.inbox(writer, log)) as inbox, inbox.attended():
-        (found,) = app.open(bank).watch(folder, ONCE, say=said.append)
+    with (
+        project.opened.writing() as (writer, log),
+        closing(project.inboxes.brief(writer, log)) as inbox,
+        inbox.attended(),
+    ):
+        (found,) = app.open(bank).training.watch(folder, ONCE, say=said.append)
         assert take(bank, folder) == {}, "none is taken twice"
 
     assert found.state == DONE
@@ -393,12 +397,12 @@ def test_beside_a_process_that_writes_that_one_takes_the_same_lines(bank: Path, 
 @pytest.mark.parametrize("place", ["0", "elsewhere"])
 def test_lines_that_another_process_brought_already_are_not_taken(bank: Path, place: str):
     project = app.open(bank)
-    with project.writing() as (_, log):
+    with project.opened.writing() as (_, log):
         log.append(Batch(offsets=[Offset("watched x", "f", "1")]))
     lines = Lines([Given("f", "1", b"no JSON", "no JSON")], "watched x", "f", "2", place, decide=True, is_first=True)
 
-    assert project.hand(lines) is None
-    with project.reading() as log:
+    assert project.labelling.hand(lines) is None
+    with project.opened.reading() as log:
         assert (log.offset("watched x", "f"), log.counts().refused) == ("1", 0)
 
 
@@ -408,7 +412,7 @@ def test_beside_a_process_that_takes_nothing_up_it_waits_or_with_once_says_so(
     write_days(folder / "0.jsonl", [0])
     monkeypatch.setattr("shroff.worker.inbox.PATIENCE_S", 0.0)
     said: list[str] = []
-    with app.open(bank).writing():
+    with app.open(bank).opened.writing():
         with pytest.raises(LogBusyError):
             take(bank, folder)
         slept: list[float] = []
@@ -418,7 +422,7 @@ def test_beside_a_process_that_takes_nothing_up_it_waits_or_with_once_says_so(
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            list(app.open(bank).watch(folder, Options(settled_ms=0, sleep=stop), say=said.append))
+            list(app.open(bank).training.watch(folder, Options(settled_ms=0, sleep=stop), say=said.append))
 
     assert slept
     assert "trying again" in said[-1]
@@ -565,7 +569,7 @@ def test_lists_that_cannot_be_followed_are_refused(bank: Path, folder: Path, ser
 
 
 def test_a_folder_may_be_named_by_its_url(folder: Path, bank: Path):
-    places = app.open(bank).places
+    places = app.open(bank).opened.places
     found = watched(folder.as_uri(), lambda: 0, places.downloads)
 
     assert found.source == watched(str(folder), lambda: 0, places.downloads).source
@@ -575,4 +579,4 @@ def test_a_folder_may_be_named_by_its_url(folder: Path, bank: Path):
 
 def test_what_cannot_be_watched_is_told_by_the_call(bank: Path):
     with pytest.raises(UsageError, match="there is no folder nowhere"):
-        app.open(bank).watch("nowhere")
+        app.open(bank).training.watch("nowhere")

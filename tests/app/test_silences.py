@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -47,7 +46,9 @@ def project(folder: Path, files: dict[str, str]) -> app.Project:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    return replace(app.open(folder), now_ms=lambda: NOW_MS)
+    bank = app.open(folder)
+    bank.opened.now_ms = lambda: NOW_MS
+    return bank
 
 
 def hits(bank: app.Project, number: int, minute: int, card: str | None = "c1", amount: str = "500.00") -> list[str]:
@@ -61,7 +62,7 @@ def hits(bank: app.Project, number: int, minute: int, card: str | None = "c1", a
 @pytest.mark.slow
 def test_a_rule_is_silent_for_one_key_until_the_end_and_nothing_of_the_past_changes(bank):
     assert hits(bank, 1, 1) == ["large"]
-    change = bank.silence("large", "c1", UNTIL, note="a wedding", by="ann")
+    change = bank.silences.add("large", "c1", UNTIL, note="a wedding", by="ann")
     assert change.in_force
 
     assert hits(bank, 2, 10) == ["again"]
@@ -76,7 +77,7 @@ def test_a_rule_is_silent_for_one_key_until_the_end_and_nothing_of_the_past_chan
 
 
 def test_flags_since_which_a_rule_looks_are_only_of_events_at_which_it_spoke(bank):
-    bank.silence("again", "c1", "2026-03-01T12:03:00Z")
+    bank.silences.add("again", "c1", "2026-03-01T12:03:00Z")
     found = [hits(bank, number, number, amount="1.00") for number in (1, 2, 3, 4, 5)]
 
     assert found == [[], [], ["again"], [], ["again"]]
@@ -84,42 +85,42 @@ def test_flags_since_which_a_rule_looks_are_only_of_events_at_which_it_spoke(ban
 
 
 def test_an_ended_silence_lets_the_rule_speak_again_at_once(bank):
-    bank.silence("large", "c1", UNTIL)
-    bank.silence("large", "c2", UNTIL)
+    bank.silences.add("large", "c1", UNTIL)
+    bank.silences.add("large", "c2", UNTIL)
     assert hits(bank, 1, 1) == []
-    bank.end_silence("large", "c1")
+    bank.silences.end("large", "c1")
 
     assert hits(bank, 2, 2) == ["again", "large"]
     assert hits(bank, 3, 3, "c2") == []
-    assert [one.rule for one in bank.silences()] == ["large"]
+    assert [one.rule for one in bank.silences.all()] == ["large"]
     assert bank.verify().mismatches == 0
     with pytest.raises(UsageError, match="not in the list"):
-        bank.end_silence("large", "c9")
+        bank.silences.end("large", "c9")
     with pytest.raises(UsageError, match="silent for no key"):
-        bank.end_silence("again", "c1")
+        bank.silences.end("again", "c1")
 
 
 def test_a_silence_whose_end_was_taken_out_by_hand_holds_for_good(bank):
-    bank.silence("large", "c1", UNTIL)
-    path = bank.places.folder / "lists" / "silence.large.csv"
+    bank.silences.add("large", "c1", UNTIL)
+    path = bank.opened.places.folder / "lists" / "silence.large.csv"
     path.write_text(path.read_text(encoding="utf-8").replace(UNTIL, ""), encoding="utf-8")
-    bank.reload()
+    bank.opened.reload()
 
-    (found,) = bank.silences()
+    (found,) = bank.silences.all()
     assert (found.until, found.until_ms, found.holds(2**50)) == ("", None, True)
 
 
 def test_a_silence_holds_until_its_end(bank):
-    bank.silence("large", "c1", UNTIL)
+    bank.silences.add("large", "c1", UNTIL)
 
-    (found,) = bank.silences()
+    (found,) = bank.silences.all()
     end_ms = found.until_ms
     assert end_ms is not None
     assert (found.holds(end_ms - 1), found.holds(end_ms)) == (True, False)
 
 
 def test_a_backtest_of_a_draft_is_silent_as_well(bank, tmp_path):
-    bank.silence("large", "c1", UNTIL)
+    bank.silences.add("large", "c1", UNTIL)
     for number, card in ((1, "c1"), (2, "c2"), (3, "c1")):
         hits(bank, number, number, card, "80.00")
     draft = tmp_path / "drafts"
@@ -136,10 +137,10 @@ def test_a_first_silence_that_cannot_be_recorded_makes_no_list(bank):
 
     for number in (1, 2):
         with pytest.raises(TransientError):
-            bank.write_silence("large", f"c{number}", UNTIL, note="", by="ann", before=away)
+            bank.silences.write("large", f"c{number}", UNTIL, note="", by="ann", before=away)
 
-    assert list((bank.places.folder / "lists").glob("*")) == []
-    assert bank.silences() == []
+    assert list((bank.opened.places.folder / "lists").glob("*")) == []
+    assert bank.silences.all() == []
 
 
 @pytest.mark.parametrize("rule", ["large", "again"])
@@ -151,10 +152,10 @@ def test_the_first_silence_of_a_rule_folds_nothing(bank, rule, monkeypatch):
     def folds(*_: object) -> NoReturn:
         raise AssertionError("the log is folded")
 
-    with bank.writing() as (writer, log):
-        bank.write_silence(rule, "c1", UNTIL, note="", by="ann", before=lambda _: None)
+    with bank.opened.writing() as (writer, log):
+        bank.silences.write(rule, "c1", UNTIL, note="", by="ann", before=lambda _: None)
         monkeypatch.setattr(adopting, "fold", folds)
-        with closing(bank.inbox(writer, log)) as inbox:
+        with closing(bank.inboxes.brief(writer, log)) as inbox:
             number = log.ask("adopt", b"null", NOW_MS)
             assert inbox.replied(number)
         assert rule in {rule_of(name) for name in writer.definitions.reference.lists}
@@ -167,7 +168,7 @@ def test_a_trial_of_a_rule_is_silent_where_the_rule_is(tmp_path):
     trial = FILES["rules/large.yaml"].replace("id: large", "id: large_try1").replace("> 100", "> 50")
     bank = project(tmp_path / "small", {**FILES, "rules/trial.yaml": trial})
     assert hits(bank, 1, 1, amount="80.00") == ["large_try1"]
-    bank.silence("large", "c1", UNTIL)
+    bank.silences.add("large", "c1", UNTIL)
 
     assert hits(bank, 2, 2, amount="80.00") == []
     assert hits(bank, 3, 3, "c2", "80.00") == ["large_try1"]
@@ -180,7 +181,7 @@ def test_the_rules_own_tests_hold_whatever_is_silenced(tmp_path):
         "        - payment: { card: c1, at: 2026-03-01T12:00:00Z, amount: 500 }\n      hits: [true]\n"
     )
     bank = project(tmp_path / "small", {**FILES, "rules/large.yaml": tested})
-    bank.silence("large", "c1", UNTIL)
+    bank.silences.add("large", "c1", UNTIL)
 
     assert bank.check().is_ok
 
@@ -198,8 +199,8 @@ def test_the_rules_own_tests_hold_whatever_is_silenced(tmp_path):
 )
 def test_what_cannot_be_silenced_is_refused_and_writes_nothing(bank, rule, key, until, words):
     with pytest.raises(UsageError, match=words):
-        bank.silence(rule, key, until)
-    assert not (bank.places.folder / "lists").exists()
+        bank.silences.add(rule, key, until)
+    assert not (bank.opened.places.folder / "lists").exists()
 
 
 def test_a_key_of_several_parts_cannot_be_silenced(tmp_path):
@@ -207,38 +208,38 @@ def test_a_key_of_several_parts_cannot_be_silenced(tmp_path):
     bank = project(tmp_path / "small", {**FILES, "events.yaml": events})
 
     with pytest.raises(UsageError, match="is not one text"):
-        bank.silence("large", "c1", UNTIL)
+        bank.silences.add("large", "c1", UNTIL)
 
 
 def test_who_asked_for_a_silence_before_somebody_else_did_has_a_hand_in_it_and_cannot_approve(tmp_path):
     bank, (ann, ben, cem) = project(tmp_path / "small", FILES), [Author(f"user-{one}", one) for one in ("a", "b", "c")]
-    bank.ask_silence("large", "c2", UNTIL, "another card", [ann], lambda: None)
+    bank.silence_wishes.ask("large", "c2", UNTIL, "another card", [ann], lambda: None)
     for author in (ann, ben):
-        wish = bank.ask_silence("large", "c1", UNTIL, f"says {author.name}", [author], lambda: None)
+        wish = bank.silence_wishes.ask("large", "c1", UNTIL, f"says {author.name}", [author], lambda: None)
     for author in (ann, ben):
         with pytest.raises(NotAllowedError):
-            bank.approve_silence("large", "c1", wish.tag, author, lambda: None)
-    assert [(one.key, one.note) for one in bank.silence_wishes()] == [("c1", "says b"), ("c2", "another card")]
-    bank.approve_silence("large", "c1", wish.tag, cem, lambda: None)
+            bank.silence_wishes.approve("large", "c1", wish.tag, author, lambda: None)
+    assert [(one.key, one.note) for one in bank.silence_wishes.all()] == [("c1", "says b"), ("c2", "another card")]
+    bank.silence_wishes.approve("large", "c1", wish.tag, cem, lambda: None)
 
-    assert [(one.key, one.by) for one in bank.silences()] == [("c1", "b")]
-    assert [one.key for one in bank.silence_wishes()] == ["c2"]
+    assert [(one.key, one.by) for one in bank.silences.all()] == [("c1", "b")]
+    assert [one.key for one in bank.silence_wishes.all()] == ["c2"]
 
 
 def test_a_silence_that_is_taken_back_while_somebody_approves_it_does_not_begin(tmp_path, monkeypatch):
     bank, (ann, ben) = project(tmp_path / "small", FILES), [Author(f"user-{one}", one) for one in ("a", "b")]
-    wish = bank.ask_silence("large", "c1", UNTIL, "a wedding", [ann], lambda: None)
-    write = bank.write_silence
+    wish = bank.silence_wishes.ask("large", "c1", UNTIL, "a wedding", [ann], lambda: None)
+    write = bank.silences.write
 
     def meanwhile(_: object, *words: str, **more: object) -> None:
-        bank.drop_silence_wish("large", "c1", lambda: None)
+        bank.silence_wishes.drop("large", "c1", lambda: None)
         write(*words, **more)
 
-    monkeypatch.setattr(type(bank), "write_silence", meanwhile)
+    monkeypatch.setattr(type(bank.silences), "write", meanwhile)
     with pytest.raises(UsageError, match="nobody asks any more"):
-        bank.approve_silence("large", "c1", wish.tag, ben, lambda: pytest.fail("it was recorded"))
+        bank.silence_wishes.approve("large", "c1", wish.tag, ben, lambda: pytest.fail("it was recorded"))
 
-    assert bank.silences() == bank.silence_wishes() == []
+    assert bank.silences.all() == bank.silence_wishes.all() == []
 
 
 def test_a_rule_read_back_leaves_out_for_whom_it_is_silent(bank):
@@ -247,7 +248,7 @@ def test_a_rule_read_back_leaves_out_for_whom_it_is_silent(bank):
         return spoken(rule, teller_of(bank.definitions))
 
     before = read_back()
-    bank.silence("large", "c1", UNTIL)
+    bank.silences.add("large", "c1", UNTIL)
 
     assert read_back() == before
     assert "100" in before
@@ -263,11 +264,11 @@ def test_a_list_that_silences_no_rule_is_told():
 def test_the_command_silences_shows_and_ends(tmp_path, capsys):
     files = {**FILES, "rules/again.yaml": SINCE}
     bank = project(tmp_path / "small", files)
-    later = app.open(bank.places.folder).now_ms() + 3_600_000
+    later = app.open(bank.opened.places.folder).opened.now_ms() + 3_600_000
     until = bank_time(later)
 
     def asked(*words: str) -> dict[str, object]:
-        assert run(["-C", str(bank.places.folder), "silences", *words, "--json"]) == 0
+        assert run(["-C", str(bank.opened.places.folder), "silences", *words, "--json"]) == 0
         return json.loads(capsys.readouterr().out)
 
     assert asked("add", "large", "c1", "--until", until, "--note", "a wedding")["list"] == "silence.large"
@@ -279,15 +280,15 @@ def test_the_command_silences_shows_and_ends(tmp_path, capsys):
 
 def test_a_command_silences_nothing_where_a_second_person_approves_that(tmp_path, capsys):
     bank = project(tmp_path / "small", {**FILES, "rules/again.yaml": SINCE})
-    until = bank_time(app.open(bank.places.folder).now_ms() + 3_600_000)
+    until = bank_time(app.open(bank.opened.places.folder).opened.now_ms() + 3_600_000)
 
     def code(*words: str) -> int:
-        return run(["-C", str(bank.places.folder), *words])
+        return run(["-C", str(bank.opened.places.folder), *words])
 
     assert code("silences", "add", "large", "c1", "--until", until) == 0
     settings = FILES["shroff.yaml"] + "second_person: [silences]\n"
-    (bank.places.folder / "shroff.yaml").write_text(settings, encoding="utf-8")
-    lists = bank.places.folder / "lists"
+    (bank.opened.places.folder / "shroff.yaml").write_text(settings, encoding="utf-8")
+    lists = bank.opened.places.folder / "lists"
     before = {one.name: one.read_bytes() for one in lists.iterdir()}
     capsys.readouterr()
 
@@ -303,15 +304,15 @@ def test_a_command_silences_nothing_where_a_second_person_approves_that(tmp_path
 def test_a_second_person_for_rules_leaves_silences_to_one(tmp_path):
     bank = project(tmp_path / "small", {**FILES, "shroff.yaml": FILES["shroff.yaml"] + "second_person: [rules]\n"})
 
-    assert bank.silence("large", "c1", UNTIL).what == "added"
+    assert bank.silences.add("large", "c1", UNTIL).what == "added"
 
 
 def test_no_command_makes_a_silence_without_an_end(bank):
-    bank.silence("large", "c1", UNTIL)
+    bank.silences.add("large", "c1", UNTIL)
 
     with pytest.raises(UsageError, match="say when that ends"):
-        bank.list_add("silence.large", Entry("c2"))
-    assert len(bank.silences()) == 1
+        bank.lists.add("silence.large", Entry("c2"))
+    assert len(bank.silences.all()) == 1
 
 
 def bank_time(at_ms: int) -> str:

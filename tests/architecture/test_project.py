@@ -1,26 +1,48 @@
-"""An opened project is made of many parts; no two of them may mean different things by one name."""
+"""An opened project is a facade: each subject is a part of its own, and old names lead to the parts for one release."""
 
 from __future__ import annotations
 
-from collections import Counter
+from operator import attrgetter
 
-from shroff.app.project import Project
+import pytest
 
+from shroff.app.forwarded import FORWARDED
+from tests.architecture.test_public_api import made, parts_of
 
-def names_of(part: type) -> set[str]:
-    """What a part gives: its functions and properties that are not only promised."""
-    return {
-        name
-        for name, value in vars(part).items()
-        if (callable(value) or isinstance(value, property))
-        and not name.startswith("__")
-        and not getattr(value, "__isabstractmethod__", False)
-    }
+CALLED = ("drafts", "lists", "models", "silence_wishes", "silences")  # parts whose names were calls
 
 
-def test_no_two_parts_of_a_project_have_a_name_in_common():
-    parts = [part for part in Project.__mro__ if part.__module__.startswith("shroff.")]
+def test_each_old_name_leads_to_a_call_of_a_part_and_none_hides_one_of_today():
+    project = made()
 
-    counts = Counter(name for part in parts for name in names_of(part))
+    for old, new in FORWARDED.items():
+        owner = attrgetter(new.rpartition(".")[0])(project)
+        assert hasattr(type(owner), new.rpartition(".")[2]), f"{old} -> {new}"
+        assert not hasattr(type(project), old), old
 
-    assert [name for name, count in counts.items() if count > 1] == []
+
+def test_an_old_name_still_works_and_names_what_to_write_instead():
+    project = made()
+
+    with pytest.warns(DeprecationWarning, match=r"project\.promote is project\.models\.promote now") as told:
+        promote = project.promote
+
+    assert promote == project.models.promote
+    assert told[0].filename == __file__
+
+
+@pytest.mark.parametrize("name", CALLED)
+def test_a_part_whose_name_was_a_call_can_still_be_called(name: str, monkeypatch: pytest.MonkeyPatch):
+    part = parts_of(made())[name]
+    monkeypatch.setattr(type(part), "all", lambda _: ["found"])
+
+    with pytest.warns(DeprecationWarning, match=rf"project\.{name}\(\) is project\.{name}\.all\(\) now") as told:
+        found = part()
+
+    assert found == ["found"]
+    assert told[0].filename == __file__
+
+
+def test_a_name_that_never_was_is_no_attribute():
+    with pytest.raises(AttributeError, match="no attribute 'promotes'"):
+        _ = made().promotes

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 
 import shroff
+from shroff import config
+from shroff.app.forwarded import FORWARDED
+from shroff.app.opened import Opened
 from shroff.app.project import Project
 
 GOLDEN = Path(__file__).with_name("public_api.txt")
@@ -33,6 +37,19 @@ def public_names() -> Iterator[str]:
                 yield from members(f"{module}.{name}", value)
     yield "shroff.open"
     yield from members("Project", Project)
+    for name, part in parts_of(made()).items():
+        yield from members(f"Project.{name}", type(part))
+    yield from (f"Project.{old} -> Project.{new}" for old, new in FORWARDED.items())
+
+
+def made() -> Project:
+    """A project of a folder that is not there: neither it nor its parts open anything."""
+    return Project(Opened(config.Places(Path("nowhere"))))
+
+
+def parts_of(project: Project) -> dict[str, object]:
+    names = [name for name, value in vars(Project).items() if isinstance(value, cached_property)]
+    return {name: getattr(project, name) for name in names}
 
 
 def members(name: str, owner: type) -> Iterator[str]:

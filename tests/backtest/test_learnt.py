@@ -118,7 +118,7 @@ def test_rules_alone_stay_as_they_are_and_rules_that_read_a_score_do_not(learnt:
     bank = app.open(folder)
     assert bank.backtest(rules=folder / "rules").learnt is None
 
-    bank.promote(model)
+    bank.models.promote(model)
     try:
         again = app.open(folder)
         rules, scores = (again.backtest(rules=folder / name) for name in ("rules", "scores"))
@@ -133,7 +133,7 @@ def test_a_model_that_does_not_say_what_it_knows_is_named(learnt: tuple[Path, st
     folder, _ = learnt
     project = app.open(folder)
     if not (folder / "models" / "m-foreign").exists():
-        train(project.registry, "m-foreign", inputs=("payment.amount",))
+        train(project.opened.registry, "m-foreign", inputs=("payment.amount",))
     report = app.open(folder).backtest(model="m-foreign")
 
     assert report.learnt is not None

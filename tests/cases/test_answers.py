@@ -22,10 +22,10 @@ def answered(folder: Path, broken: str) -> tuple[Bank, list[Refused], list[str]]
     """A bank with three answered cases, the first answer changed by this SQL; what is refused, and what was done."""
     bank = Bank(folder, {"notices/customer.yaml": None, "rules/large.yaml": RULE})
     bank.pay(payment("p-1"), payment("p-2", card="c-2"), payment("p-3", card="c-3"))
-    with bank.project.cases() as desk:
+    with bank.project.cases.open() as desk:
         for number in (1, 2, 3):
-            deciding.decide(desk, bank.project.who, number, "fraud")
-        with closing(sqlite3.connect(bank.project.places.log)) as shell:
+            deciding.decide(desk, bank.project.opened.who, number, "fraud")
+        with closing(sqlite3.connect(bank.project.opened.places.log)) as shell:
             shell.execute(f"UPDATE case_pending SET {broken} WHERE number = (SELECT min(number) FROM case_pending)")
             shell.commit()
         bank.clock_ms += deciding.UNDO_MS
@@ -33,7 +33,7 @@ def answered(folder: Path, broken: str) -> tuple[Bank, list[Refused], list[str]]
         assert carry_out(desk) == 0
         acts = [row.action for row in rows_of(desk.people)]
     bank.project.label("payment/p-3", "genuine", source="customer")  # behind all that waits in the inbox
-    with bank.project.reading() as log:
+    with bank.project.opened.reading() as log:
         return bank, [one for _, one in log.refused_list()], acts
 
 
@@ -62,12 +62,12 @@ def test_an_answer_that_cannot_be_read_is_put_aside_and_stops_no_other(tmp_path,
 def test_an_answer_is_taken_back_by_its_own_case_alone(tmp_path):
     bank = Bank(tmp_path, {"notices/customer.yaml": None, "rules/large.yaml": RULE})
     bank.pay(payment("p-1"), payment("p-2", card="c-2"))
-    with bank.project.cases() as desk:
-        done = deciding.decide(desk, bank.project.who, 1, "fraud")
+    with bank.project.cases.open() as desk:
+        done = deciding.decide(desk, bank.project.opened.who, 1, "fraud")
         with pytest.raises(NoCaseError, match="was not done with case 2"):
-            deciding.undo(desk, bank.project.who, done.undo, 2)
+            deciding.undo(desk, bank.project.opened.who, done.undo, 2)
 
-        assert [one.number for one in deciding.undo(desk, bank.project.who, done.undo, 1).restored] == [1]
+        assert [one.number for one in deciding.undo(desk, bank.project.opened.who, done.undo, 1).restored] == [1]
 
 
 def test_a_yes_lets_go_by_the_policy_that_is_in_force_when_it_is_said(tmp_path):
@@ -75,7 +75,7 @@ def test_a_yes_lets_go_by_the_policy_that_is_in_force_when_it_is_said(tmp_path):
     bank.pay(payment("p-1", "150.00"))
     bank.pay(payment("p-2", "150.00", card="c-2"))
     tokens = [token_in(one) for one in bank.tell().read]
-    confirming = bank.project.confirming()
+    confirming = bank.project.notices.confirming()
     assert confirming.answer(tokens[0], "yes").values["question"].is_released
     bank.write({"policy.yaml": "payment: { release_below: 100.00 }\n"})
     assert confirming.page(tokens[1]).kind == "question"
@@ -90,10 +90,10 @@ def test_cases_keep_no_version_of_a_list_however_often_it_is_changed(tmp_path):
     bank = Bank(tmp_path, {"notices/customer.yaml": None, "rules/large.yaml": RULE, "lists/known.csv": "value\n"})
     bank.pay(payment("p-1"))
     for number in range(3):
-        bank.project.write_list("known", [Entry(f"c-{number}-{each}") for each in range(1_000)])
+        bank.project.lists.write("known", [Entry(f"c-{number}-{each}") for each in range(1_000)])
         bank.pay(payment(f"p-1{number}", card=f"c-{number}"))
-    with bank.project.reading() as log:
-        raiser = Raiser(log, bank.project.case_settings, 2)
+    with bank.project.opened.reading() as log:
+        raiser = Raiser(log, bank.project.cases.settings, 2)
         alerts = raiser.alerts(0, log.last_seq())
 
     assert [one.id for one in alerts] == ["p-1", "p-10", "p-11", "p-12"]
@@ -103,8 +103,8 @@ def test_cases_keep_no_version_of_a_list_however_often_it_is_changed(tmp_path):
 def test_alerts_are_the_same_however_many_decisions_are_read_together(tmp_path, monkeypatch):
     bank = Bank(tmp_path, {"notices/customer.yaml": None, "rules/large.yaml": RULE})
     bank.pay(*(payment(f"p-{number}", card=f"c-{number % 3}") for number in range(7)))
-    with bank.project.reading() as log:
-        raiser = Raiser(log, bank.project.case_settings, 2)
+    with bank.project.opened.reading() as log:
+        raiser = Raiser(log, bank.project.cases.settings, 2)
         together = raiser.alerts(0, log.last_seq())
         for at_once in (1, 3):
             monkeypatch.setattr(raising, "AT_ONCE", at_once)

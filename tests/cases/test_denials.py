@@ -33,12 +33,12 @@ def denied(bank: Bank, *names: str) -> None:
 
 def cases(bank: Bank) -> list[Case]:
     """All cases, by their numbers, as of now."""
-    with bank.project.cases() as desk, desk.store.look() as look:
+    with bank.project.cases.open() as desk, desk.store.look() as look:
         return look.queue(Wanted(states=STATES), "newest")[::-1]
 
 
 def alerts(bank: Bank, number: int = 1) -> list[Alert]:
-    with bank.project.cases() as desk, desk.store.look() as look:
+    with bank.project.cases.open() as desk, desk.store.look() as look:
         return look.alerts(number)
 
 
@@ -180,22 +180,22 @@ class Mortal(SqlCases):
 @contextmanager
 def follower(bank: Bank, *, is_doomed: bool = False) -> Iterator[Follower]:
     """A follower of the bank's log, in a process of its own."""
-    with bank.project.people() as people, closing(bank.project.open_log(read_only=True)) as log:
-        desk = bank.project.case_desk(people)
+    with bank.project.people.open() as people, closing(bank.project.opened.open_log(read_only=True)) as log:
+        desk = bank.project.cases.desk(people)
         assert isinstance(people.store, SqlPeople)
         store = Mortal(people.store) if is_doomed else beside(people.store)
-        yield bank.project.case_follower(dataclasses.replace(desk, store=store), log)
+        yield bank.project.cases.follower(dataclasses.replace(desk, store=store), log)
 
 
 def told(bank: Bank) -> list[str]:
     """The sentences of what waits to be told of cases."""
-    with bank.project.told() as store, store.look() as look:
+    with bank.project.notice_files.told() as store, store.look() as look:
         return [one.key for one in look.waiting("cases")]
 
 
 def begun(bank: Bank) -> None:
     """Somebody is to be told from here on."""
-    with closing(bank.project.open_log(read_only=False)) as log:
+    with closing(bank.project.opened.open_log(read_only=False)) as log:
         log.append(Batch(offsets=[Offset("notices", "begun", str(log.last_seq()), before=None)]))
 
 
@@ -255,8 +255,8 @@ def test_a_closed_case_that_a_customer_opens_again_is_told_again(tmp_path):
     bank.pay(payment("p-0", SMALL))
     begun(bank)
     bank.pay(payment("p-1"))
-    with bank.project.cases() as desk:
-        deciding.decide(desk, bank.project.who, 1, "genuine", undo_ms=0)
+    with bank.project.cases.open() as desk:
+        deciding.decide(desk, bank.project.opened.who, 1, "genuine", undo_ms=0)
     assert [one.state for one in cases(bank)] == [CLOSED]
     bank.clock_ms += 2 * DAY_MS  # the event is no news any more, and what the customer says is
     denied(bank, "p-1")

@@ -29,21 +29,21 @@ def bank_with(folder, *payments):
 
 def known_at(bank):
     """When each label of the log was known, by its event."""
-    with bank.project.reading() as log:
+    with bank.project.opened.reading() as log:
         assert log.refused_list() == []
         bodies = [msgspec.json.decode(one.body) for rows in log.labels_after(0) for one in rows]
     return {one["event"]: one["known_at"] for one in bodies}
 
 
 def accuracies(bank):
-    with bank.project.reading() as log:
+    with bank.project.opened.reading() as log:
         return {flag.row.event: flag.accuracy for rows in flags(log) for flag in rows}
 
 
 def test_an_answer_about_an_event_ahead_of_the_clock_is_known_when_that_happens(tmp_path):
     bank = bank_with(tmp_path, payment("p-1", at=NOW_MS + AHEAD_MS), payment("p-2"))
-    with bank.project.cases() as desk:
-        deciding.decide(desk, bank.project.who, 1, "fraud")
+    with bank.project.cases.open() as desk:
+        deciding.decide(desk, bank.project.opened.who, 1, "fraud")
         bank.clock_ms += deciding.UNDO_MS
         assert carry_out(desk) == 1
     assert [label[:2] for label in bank.labels()] == [("payment/p-1", "fraud"), ("payment/p-2", "fraud")]
@@ -107,7 +107,7 @@ def test_a_label_that_nobody_dates_waits_for_its_event_and_is_no_older_then(tmp_
 
 def test_in_batches_that_are_under_way_the_same_label_is_the_same(tmp_path):
     bank = bank_with(tmp_path, payment("p-0"))
-    intake = bank.project.intake(keeps_hashes=True)
+    intake = bank.project.taking.intake(keeps_hashes=True)
 
     def submitted(type_, **fields):
         raw = msgspec.json.encode(fields)
@@ -117,7 +117,7 @@ def test_in_batches_that_are_under_way_the_same_label_is_the_same(tmp_path):
         fields = {"event": "payment/p-1", "verdict": "fraud", "known_at": time_text(sent_ms)}
         return undated(submitted("label", **fields))
 
-    with bank.project.writing() as (writer, _):
+    with bank.project.opened.writing() as (writer, _):
         event = writer.prepare([label(NOW_MS), submitted("payment", **payment("p-1", at=NOW_MS + AHEAD_MS))])
         first = writer.prepare([label(NOW_MS + 1)], known=writer.look_up([label(NOW_MS + 1)]))
         writer.commit(event)

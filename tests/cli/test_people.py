@@ -43,7 +43,7 @@ def test_a_user_is_added_with_a_link_and_signs_in_by_it(project, capsys):
     assert told["user"]["name"] == "ann"
     assert told["user"]["role"] == "analyst"
     assert told["user"]["signs_in_by"] == "nothing"
-    with app.open(project).people() as desk:
+    with app.open(project).people.open() as desk:
         now = links.use(desk, told["link"].removeprefix(links.PATH), GOOD)
         assert sessions.signed_in(desk, now.token) is not None
 
@@ -57,11 +57,11 @@ def test_a_password_comes_from_standard_input_and_is_shown_nowhere(project, caps
     typed(monkeypatch, f"{GOOD}\nmore\n")
     told = answer(capsys, "users", "add", "root", "--role", "admin", "--password-stdin")
     assert told["link"] is None
-    with app.open(project).people() as desk:
+    with app.open(project).people.open() as desk:
         assert sessions.sign_in(desk, "root", GOOD, "").user.name == "root"
     typed(monkeypatch, "another good one\n")
     told = answer(capsys, "users", "password", "root", "--password-stdin")
-    with app.open(project).people() as desk:
+    with app.open(project).people.open() as desk:
         assert sessions.sign_in(desk, "root", "another good one", "").user.name == "root"
 
     assert "argon2" not in json.dumps(told)
@@ -128,7 +128,7 @@ def test_a_key_is_shown_once_and_opens_until_it_is_revoked(project, capsys):
     told = answer(capsys, "keys", "create", "till", "--role", "service", "--scope", "score", "--expires", "90d")
     assert {"id", "key", "role"} <= set(told)
     assert (told["role"], told["scopes"]) == ("service", ["score"])
-    with app.open(project).people() as desk, closing(KeyRing(desk)) as ring:
+    with app.open(project).people.open() as desk, closing(KeyRing(desk)) as ring:
         assert ring.who(told["key"]).name == "till"
 
     (listed,) = answer(capsys, "keys")["keys"]
@@ -172,7 +172,7 @@ def test_an_untouched_audit_is_whole_and_noted(project, capsys):
         answer(capsys, "users", "add", name, "--role", "viewer")
 
     assert answer(capsys, "audit", "verify") == {"ok": True, "rows": 4, "broken_at": None, "why": None}
-    number, _ = noted_head(app.open(project).places)
+    number, _ = noted_head(app.open(project).opened.places)
     assert number == 4
     assert run(["audit", "verify"]) == 0
     assert "4 rows" in capsys.readouterr().out

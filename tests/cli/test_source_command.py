@@ -11,6 +11,7 @@ import pytest
 
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app import project as app
+from shroff.app.wiring import OutsideSystems
 from shroff.cli.main import run
 from shroff.errors import TransientError
 from shroff.people.store import rows_of
@@ -27,7 +28,7 @@ def feed() -> MemoryTopic:
 @pytest.fixture
 def bank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, feed: MemoryTopic) -> Path:
     """A project in the current folder, whose source was read to 3 of 5 in one part, and a file beside it."""
-    monkeypatch.setattr(app.Project, "open_source", lambda *_: MemorySource(feed, name="kafka"))
+    monkeypatch.setattr(OutsideSystems, "open_source", lambda *_: MemorySource(feed, name="kafka"))
     for name, text in {**FILES, "shroff.yaml": FILES["shroff.yaml"] + "source: kafka://127.0.0.1:9/p\n"}.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
@@ -78,7 +79,7 @@ def test_what_is_forgotten_is_seen_later_with_where_it_was_and_when(bank, asked,
         stored = log.offsets("kafka")
 
     assert (code, told) == (0, {"part": "p/0", "offset": "3"})
-    with app.open(bank).people() as desk:
+    with app.open(bank).people.open() as desk:
         (noted,) = (row for row in rows_of(desk.store) if row.action == "source.forget")
     assert (noted.subject, json.loads(noted.before)) == ("part p/0", {"source": "kafka", "offset": "3"})
     (part,) = (one for one in listed["parts"] if one["part"] == "p/0")

@@ -106,7 +106,7 @@ def run_case(case: Case, folder: Path, batch_size: int) -> Run:
     is_file = batch_size == 3  # one size on disk, the others in memory
     for number, stretch in enumerate(stretches(case)):
         project = write_project(folder, stretch.files)
-        definitions = project.checked()
+        definitions = project.opened.checked()
         with closing(SqliteLog(folder.parent / "log.db") if is_file else MemoryLog(store)) as log:
             writer = Writer(log, definitions, lambda: NOW_MS)
             if number:
@@ -126,7 +126,7 @@ def run_case(case: Case, folder: Path, batch_size: int) -> Run:
 def submissions(case: Case, stretch: Stretch, project: Project, folder: Path) -> Iterator[Submission]:
     """What the project's reading makes of a stretch of input or of the case's file."""
     definitions = project.definitions
-    intake = Intake(definitions.events, definitions.settings, hash_keys.hasher(project.places))
+    intake = Intake(definitions.events, definitions.settings, hash_keys.hasher(project.opened.places))
     if case.file is None:
         path = folder / "input.jsonl"
         path.write_bytes(b"".join(msgspec.json.encode({kind: fields}) + b"\n" for kind, fields in stretch.lines))
@@ -181,8 +181,8 @@ def by_definition(log: Log, project: Project) -> dict[int, dict[str, Any]]:
     hits: dict[int, Hits] = {}
     versions = [(dict(files), place) for files, place in _versions(log)]
     for number, (files, start) in enumerate(versions):
-        write_project(project.places.folder, files)
-        definitions = Project(project.places).definitions
+        write_project(project.opened.places.folder, files)
+        definitions = Project(project.opened.places).definitions
         end = versions[number + 1][1] if number + 1 < len(versions) else log.last_seq()
         naive = Naive(definitions.events, computed_of(definitions), definitions.reference)
         records = Records(definitions.events, definitions.settings.money_places)
@@ -211,8 +211,8 @@ def by_batch(log: Log, project: Project) -> dict[int, dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
     versions = [(dict(files), place) for files, place in _versions(log)]
     for number, (files, start) in enumerate(versions):
-        write_project(project.places.folder, files)
-        definitions = Project(project.places).definitions
+        write_project(project.opened.places.folder, files)
+        definitions = Project(project.opened.places).definitions
         end = versions[number + 1][1] if number + 1 < len(versions) else log.last_seq()
         late_ms = lateness_of(log, definitions)
         records = Records(definitions.events, definitions.settings.money_places)

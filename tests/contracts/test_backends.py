@@ -100,11 +100,11 @@ class Backends(BackendContract):
 
     def test_the_file_of_features_of_real_payments_is_the_same(self, backend: Backend, tmp_path: Path, data: Path):
         project, file = handbook(tmp_path, pq.read_table(data / HANDBOOK_FILE)[:10_000])
-        project.write_features("payment", [file], tmp_path / "local.parquet")
+        project.tables.write_features("payment", [file], tmp_path / "local.parquet")
 
         for partitions in PARTITIONS:
             out = tmp_path / f"{partitions}.parquet"
-            project.write_features("payment", [file], out, Way(cluster=Cluster(backend, partitions)))
+            project.tables.write_features("payment", [file], out, Way(cluster=Cluster(backend, partitions)))
 
             assert_same(out, tmp_path / "local.parquet")
 
@@ -120,9 +120,9 @@ class Backends(BackendContract):
         project.ingest((), labels=tmp_path / "labels.csv")
         pq.write_table(made_up(3_000)[2_500:], file)
         project.ingest(file, as_type="payment", decide=False)
-        project.write_features("payment", [], tmp_path / "local.parquet")
+        project.tables.write_features("payment", [], tmp_path / "local.parquet")
 
-        project.write_features("payment", [], tmp_path / "out.parquet", Way(cluster=Cluster(backend, 3)))
+        project.tables.write_features("payment", [], tmp_path / "out.parquet", Way(cluster=Cluster(backend, 3)))
 
         assert_same(tmp_path / "out.parquet", tmp_path / "local.parquet")
         found = pq.read_table(tmp_path / "out.parquet")
@@ -347,7 +347,9 @@ def test_a_cluster_is_for_the_batch_engine_alone(tmp_path: Path):
 
     for engine in ("online", "naive"):
         with pytest.raises(UsageError, match=f"--engine {engine} is for --backend local"):
-            project.write_features("payment", [file], tmp_path / "x", Way(engine, cluster=Cluster(HereBackend())))
+            project.tables.write_features(
+                "payment", [file], tmp_path / "x", Way(engine, cluster=Cluster(HereBackend()))
+            )
 
 
 def test_the_command_computes_by_dask(dask: Backend, tmp_path: Path):

@@ -257,7 +257,7 @@ def bank(tmp_path: Path, redis: Any, place: str) -> app.Project:
         f"{settings_file.read_text()}\nonline: {{ url: '{redis.address}', prefix: {place}, ttl: 30d }}\n",
         encoding="utf-8",
     )
-    return app.open(opened.places.folder)
+    return app.open(opened.opened.places.folder)
 
 
 def payment(number: int, card: str = "c-1", amount: str = "10.00") -> dict[str, Any]:
@@ -269,16 +269,16 @@ def payment(number: int, card: str = "c-1", amount: str = "10.00") -> dict[str, 
 def test_a_project_gives_the_features_of_a_key_typed_and_as_the_decision_shows_them(bank, client, place):
     decided = bank.decide([payment(number) for number in range(6)], as_type="payment")
     card = bank.events("payment")["card"][0].as_py()
-    assert bank.online_features("card", card) is None
-    assert bank.write_online_features() == decided[-1].seq
-    found = bank.online_features("card", card)
+    assert bank.online.get("card", card) is None
+    assert bank.online.write() == decided[-1].seq
+    found = bank.online.get("card", card)
 
     assert found.features == {n: v for n, v in decided[-1].features.items() if n.startswith("card.")}
     assert (found.as_of_seq, found.event) == (decided[-1].as_of_seq, "payment/p-5")
     assert found.definitions == decided[-1].versions["definitions"]
     assert found.as_of == datetime(2026, 3, 1, 10, 5, tzinfo=UTC)
     assert (found.values["card.payments_10m"], found.values["card.spent_24h"]) == (6, Decimal("60.00"))
-    with bank.online() as reader:
+    with bank.online.open() as reader:
         assert reader.get_all("card", ["nobody", card]) == [None, found]
         with pytest.raises(UsageError, match=r"'crad' is no entity of this project. Did you mean card\?"):
             reader.get("crad", card)
@@ -289,11 +289,11 @@ def test_a_project_gives_the_features_of_a_key_typed_and_as_the_decision_shows_t
 
 
 def test_only_the_entities_that_are_asked_for_are_written(bank, client, place):
-    file = bank.places.folder / "shroff.yaml"
+    file = bank.opened.places.folder / "shroff.yaml"
     file.write_text(file.read_text().replace("ttl: 30d", "entities: [merchant]"), encoding="utf-8")
-    bank = app.open(bank.places.folder)
+    bank = app.open(bank.opened.places.folder)
     bank.decide([payment(1)], as_type="payment")
-    bank.write_online_features()
+    bank.online.write()
     (key,) = client.keys(f"{place}:*")
 
     assert key.decode() == f"{place}:merchant:m-1"
@@ -302,12 +302,12 @@ def test_only_the_entities_that_are_asked_for_are_written(bank, client, place):
 
 def test_a_log_that_is_begun_anew_takes_the_place_of_the_former_one(bank):
     bank.decide([payment(number) for number in range(9)], as_type="payment")
-    bank.write_online_features()
-    bank.places.log.unlink()
+    bank.online.write()
+    bank.opened.places.log.unlink()
     time.sleep(0.002)
     (decided,) = bank.decide([payment(20)], as_type="payment")
-    bank.write_online_features()
-    found = bank.online_features("merchant", "m-1")
+    bank.online.write()
+    found = bank.online.get("merchant", "m-1")
 
     assert (found.event, found.as_of_seq) == ("payment/p-20", decided.as_of_seq)
 
@@ -330,10 +330,10 @@ def test_two_logs_have_different_origins_and_one_always_the_same():
 
 def test_a_project_without_a_place_for_features_says_how_to_name_one(tmp_path):
     opened, _ = app.make_project(tmp_path / "bank", "payments")
-    assert opened.online_route() is None
+    assert opened.online.route() is None
 
     with pytest.raises(UsageError, match="online: redis://localhost:6379/1"):
-        opened.online_features("card", "c-1")
+        opened.online.get("card", "c-1")
 
 
 def test_where_features_are_is_an_address_or_a_mapping_with_one():
@@ -356,13 +356,13 @@ def test_where_features_are_is_an_address_or_a_mapping_with_one():
 
 def test_the_route_of_a_project_writes_as_its_deliveries_come(bank):
     bank.decide([payment(number) for number in range(3)], as_type="payment")
-    route = bank.online_route()
-    with closing(route.opened()) as sink, bank.reading() as log:
+    route = bank.online.route()
+    with closing(route.opened()) as sink, bank.opened.reading() as log:
         assert sink.wants_fields
         assert sink.send(decisions(log, 0, log.last_seq(), wants_fields=True)) == []
 
     assert route.take == "decisions"
-    assert bank.online_features("merchant", "m-1").event == "payment/p-2"
+    assert bank.online.get("merchant", "m-1").event == "payment/p-2"
 
 
 # ---- servers and what lies in them

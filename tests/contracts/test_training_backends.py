@@ -93,9 +93,9 @@ class Training:
 
     def test_a_training_set_has_the_bytes_of_the_local_one(self, backend: Any, bank: Path, tmp_path: Path) -> None:
         project = shroff.open(bank)
-        local = project.training_set(tmp_path / "local")
+        local = project.training_sets.write(tmp_path / "local")
 
-        there = project.training_set(tmp_path / "there", way=Way(cluster=Cluster(backend, 3)))
+        there = project.training_sets.write(tmp_path / "there", way=Way(cluster=Cluster(backend, 3)))
 
         names = sorted(path.name for path in (tmp_path / "local").iterdir())
         assert {"rows.parquet", "labels.parquet", "manifest.json"} <= set(names)
@@ -114,7 +114,7 @@ class Training:
         both = [one.evaluation.metrics["average_precision"].mean for one in (local, there)]
         assert abs(both[0] - both[1]) < PRECISION_DIFFERENCE
         scored = [rows_judged(bank, one.stored.id) for one in (local, there)]
-        assert scored[0].drop(["score"]).equals(scored[1].drop(["score"]))
+        assert scored[0].quarantine.drop(["score"]).equals(scored[1].quarantine.drop(["score"]))
         scores = [one["score"].to_numpy() for one in scored]
         assert float(np.abs(scores[0] - scores[1]).mean()) < SCORE_DIFFERENCE
         assert (bank / "models" / there.stored.id / "model.json").read_bytes() != (

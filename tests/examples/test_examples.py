@@ -70,7 +70,7 @@ def test_the_features_of_the_handbook_are_what_pandas_gives(prepared, root, tmp_
     payments, labels = prepared
     project = app.open(example(root, "handbook", tmp_path))
     project.ingest(payments, as_type="payment", labels=labels)
-    project.write_features("payment", [], tmp_path / "features.parquet")
+    project.tables.write_features("payment", [], tmp_path / "features.parquet")
     ours, theirs = pq.read_table(tmp_path / "features.parquet"), by_pandas(prepared)
 
     assert len(ours) == len(theirs) > 20_000

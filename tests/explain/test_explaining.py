@@ -69,7 +69,7 @@ def decide(bank, count, first=1, cards=2):
 def in_force(bank, count=12):
     """Decisions of the champion, some before it was there."""
     decide(bank, 5)
-    app.open(bank).promote("m-1")
+    app.open(bank).models.promote("m-1")
     return decide(bank, count, first=6)
 
 
@@ -109,7 +109,7 @@ def test_the_models_reasons_stand_behind_those_of_rules_and_nothing_else_changes
     decision = next(one for one in decide(bank, 12, first=100) if one.rules)
     project = app.open(bank)
     text = project.explain(decision.id).json()
-    with project.reading() as log:
+    with project.opened.reading() as log:
         recorded = log.decisions("payment", [decision.id])[decision.id].document
     shown, was = (msgspec.json.decode(one, type=dict[str, msgspec.Raw]) for one in (text, recorded))
 
@@ -190,7 +190,7 @@ def test_a_card_with_too_little_history_is_held_against_all(bank):
 
 
 def test_nothing_is_normal_where_nothing_was_before(bank):
-    app.open(bank).promote("m-1")
+    app.open(bank).models.promote("m-1")
     decide(bank, 1)
 
     assert amount_text(bank, "p1") == "amount: 37.00 EUR"
@@ -200,7 +200,7 @@ def test_nothing_is_normal_where_nothing_was_before(bank):
 
 
 def test_each_change_is_the_nearest_amount_that_gives_the_outcome(bank):
-    app.open(bank).promote("m-1")
+    app.open(bank).models.promote("m-1")
     definitions = app.open(bank).definitions
     champion = definitions.scoring_of("payment").champion
     assert isinstance(champion.model, Explainable)
@@ -289,7 +289,7 @@ def test_each_decision_is_explained_by_the_model_that_scored_it(bank):
     decision = in_force(bank)[-1]
     before = explained(bank, decision.id)
     train(Registry(bank / "models"), "m-2", INPUTS, seed=2)
-    app.open(bank).promote("m-2")
+    app.open(bank).models.promote("m-2")
 
     assert explained(bank, decision.id) == before
     assert before["explanation"]["model"]["model"] == "m-1"

@@ -84,7 +84,7 @@ def take(folder, first, count):
 def places(project, index, wanted, end=None):
     """The places of all events that are found, newest first."""
     definitions = project.definitions
-    with project.reading() as log:
+    with project.opened.reading() as log:
         records = Records(definitions.events, definitions.settings.money_places)
         events = KeyEvents(log, definitions, records, index)
         end = log.last_seq() if end is None else end
@@ -92,7 +92,7 @@ def places(project, index, wanted, end=None):
 
 
 def of(project):
-    return project.key_index(project.definitions)
+    return project.history.key_index(project.definitions)
 
 
 QUESTIONS = [
@@ -110,7 +110,7 @@ QUESTIONS = [
 @pytest.mark.parametrize("wanted", QUESTIONS, ids=str)
 def test_it_finds_what_reading_the_log_finds_up_to_any_place(bank, wanted):
     project = app.open(bank)
-    assert project.index_keys() == EVENTS // LINES * LINES
+    assert project.history.index_keys() == EVENTS // LINES * LINES
     take(bank, EVENTS, 37)  # the index ends somewhere within the log
 
     for end in (None, EVENTS + 30, EVENTS // LINES * LINES, 211, 16, 1):
@@ -119,7 +119,7 @@ def test_it_finds_what_reading_the_log_finds_up_to_any_place(bank, wanted):
 
 def test_it_reads_no_more_of_the_log_than_it_must(bank, monkeypatch):
     project = app.open(bank)
-    project.index_keys()
+    project.history.index_keys()
     monkeypatch.setattr(KeyEvents, "_read", _never)
 
     assert places(project, of(project), {"card": [("c-1",)]}, EVENTS // LINES * LINES)
@@ -139,13 +139,13 @@ def _never(self, *words) -> Iterator[int]:
 
 def test_further_events_are_taken_in_and_runs_put_together(bank):
     project = app.open(bank)
-    project.index_keys()
+    project.history.index_keys()
     take(bank, EVENTS, 3 * LINES)
 
-    assert project.index_keys() == 3 * LINES
-    assert project.index_keys() == 0
+    assert project.history.index_keys() == 3 * LINES
+    assert project.history.index_keys() == 0
 
-    with project.reading() as log:
+    with project.opened.reading() as log:
         runs = of(project).runs(log)
     assert runs[0].after == 0
     assert runs[-1].upto == (EVENTS + 3 * LINES) // LINES * LINES
@@ -155,13 +155,13 @@ def test_further_events_are_taken_in_and_runs_put_together(bank):
 
 def test_who_has_the_index_open_sees_what_another_process_adds(bank):
     first, second = app.open(bank), app.open(bank)
-    first.index_keys()
+    first.history.index_keys()
     assert places(second, of(second), QUESTIONS[0]) == places(second, None, QUESTIONS[0])
     take(bank, EVENTS, 5 * LINES)
 
-    first.index_keys()
+    first.history.index_keys()
 
-    with second.reading() as log:
+    with second.opened.reading() as log:
         assert of(second).lacks(log) < LINES
     assert places(second, of(second), QUESTIONS[0]) == places(second, None, QUESTIONS[0])
 
@@ -169,7 +169,7 @@ def test_who_has_the_index_open_sees_what_another_process_adds(bank):
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", ["a bit", "cut", "empty", "of no format"])
 def test_a_damaged_run_is_not_believed(bank, damage):
-    app.open(bank).index_keys()
+    app.open(bank).history.index_keys()
     path = max((bank / ".shroff" / "keys").rglob("*.keys"), key=lambda one: one.stat().st_size)
     data = bytearray(path.read_bytes())
     if damage == "a bit":
@@ -180,31 +180,31 @@ def test_a_damaged_run_is_not_believed(bank, damage):
     project = app.open(bank)
 
     assert places(project, of(project), QUESTIONS[0]) == places(project, None, QUESTIONS[0])
-    project.index_keys()
-    with project.reading() as log:
+    project.history.index_keys()
+    with project.opened.reading() as log:
         assert of(project).lacks(log) < LINES
 
 
 @pytest.mark.slow
 def test_the_index_of_another_log_is_made_anew(bank):
-    app.open(bank).index_keys()
+    app.open(bank).history.index_keys()
     for path in (bank / ".shroff").glob("log.*"):
         path.unlink()
-    assert not app.open(bank).has_log()
+    assert not app.open(bank).opened.has_log()
     take(bank, 1_000, EVENTS + LINES)
     project = app.open(bank)
 
     assert places(project, of(project), QUESTIONS[0]) == places(project, None, QUESTIONS[0])
 
-    project.index_keys()
-    with project.reading() as log:
+    project.history.index_keys()
+    with project.opened.reading() as log:
         assert of(project).runs(log)[-1].upto == (EVENTS + LINES) // LINES * LINES
     assert places(project, of(project), QUESTIONS[0]) == places(project, None, QUESTIONS[0])
 
 
 @pytest.mark.slow
 def test_entities_that_are_declared_otherwise_have_an_index_of_their_own(bank):
-    app.open(bank).index_keys()
+    app.open(bank).history.index_keys()
     path = bank / "events.yaml"
     path.write_text(path.read_text().replace("card: { payment: card, login: card }", "card: { payment: shop }"))
     take(bank, EVENTS, LINES)
@@ -212,7 +212,7 @@ def test_entities_that_are_declared_otherwise_have_an_index_of_their_own(bank):
     wanted = {"card": [("s-1",)]}
     assert places(project, of(project), wanted) == places(project, None, wanted)
 
-    project.index_keys()
+    project.history.index_keys()
 
     assert places(project, of(project), wanted) == places(project, None, wanted) != []
     assert len(list((bank / ".shroff" / "keys").iterdir())) == 1
@@ -221,7 +221,7 @@ def test_entities_that_are_declared_otherwise_have_an_index_of_their_own(bank):
 def test_what_shares_a_hash_is_not_taken_for_the_key(bank, monkeypatch):
     monkeypatch.setattr(key_index, "key_hash", lambda entity, key: key_hash(entity, key) % 2)
     project = app.open(bank)
-    project.index_keys()
+    project.history.index_keys()
 
     for wanted in QUESTIONS:
         assert places(project, of(project), wanted) == places(project, None, wanted)
@@ -229,8 +229,8 @@ def test_what_shares_a_hash_is_not_taken_for_the_key(bank, monkeypatch):
 
 def test_a_timeline_goes_on_where_it_ended_and_no_event_is_left_out(bank):
     project = app.open(bank)
-    project.index_keys()
-    with project.reading() as log:
+    project.history.index_keys()
+    with project.opened.reading() as log:
         look = EntityLook(log, project.definitions, of(project))
         seen, before = [], None
         while before != 1:
@@ -250,11 +250,11 @@ def test_entities_of_which_an_event_has_a_key_are_found_with_and_without_it(bank
     project = app.open(bank)
 
     def found(index):
-        with project.reading() as log:
+        with project.opened.reading() as log:
             return EntityLook(log, project.definitions, index).entities_with(text)[0]
 
     assert found(None) == entities
-    project.index_keys()
+    project.history.index_keys()
     assert found(of(project)) == entities
 
 
@@ -275,7 +275,7 @@ def test_explanations_are_the_same_with_and_without_it(bank, monkeypatch):
 
 def test_a_stretch_that_is_missing_ends_what_is_covered(bank):
     project = app.open(bank)
-    project.index_keys()
+    project.history.index_keys()
     runs = KeyRuns(of(project)._runs.folder)
     found = runs.cover()
     runs.remove([(found[1].after, found[1].upto)])
@@ -302,5 +302,5 @@ def test_only_so_much_of_a_log_without_an_index_is_read(bank, monkeypatch):
     project = app.open(bank)
 
     assert min(places(project, None, QUESTIONS[0])) > EVENTS - 50
-    project.index_keys()
+    project.history.index_keys()
     assert min(places(project, of(project), QUESTIONS[0])) < 20

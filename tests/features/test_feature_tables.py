@@ -109,7 +109,7 @@ def test_no_rows_give_an_empty_file(project: Project, tmp_path: Path, engine: st
     project.decide([{"note": {"id": "n", "at": "2026-03-01T00:00:00Z"}}])
     out = tmp_path / "out.parquet"
 
-    report = project.write_features("payment", [], out, Way(engine))
+    report = project.tables.write_features("payment", [], out, Way(engine))
 
     assert report.rows == 0
     assert pq.read_table(out).column_names == list(report.columns)
@@ -127,9 +127,9 @@ def test_an_unknown_type_and_an_unknown_engine_leave_no_file(project: Project, t
     before = sorted(tmp_path.iterdir())
 
     with pytest.raises(UsageError, match="'payments' is no event type"):
-        project.write_features("payments", [], tmp_path / "out.parquet")
+        project.tables.write_features("payments", [], tmp_path / "out.parquet")
     with pytest.raises(UsageError, match="there is no engine 'fast'"):
-        project.write_features("payment", [], tmp_path / "out.parquet", Way("fast"))
+        project.tables.write_features("payment", [], tmp_path / "out.parquet", Way("fast"))
 
     assert sorted(tmp_path.iterdir()) == before
 
@@ -147,7 +147,7 @@ def test_an_interruption_leaves_no_file(
     before = sorted(tmp_path.iterdir())
 
     with pytest.raises(KeyboardInterrupt):
-        project.write_features("payment", [], tmp_path / "out.parquet", Way(**{told: interrupt}))
+        project.tables.write_features("payment", [], tmp_path / "out.parquet", Way(**{told: interrupt}))
 
     assert sorted(tmp_path.iterdir()) == before
 
@@ -157,7 +157,7 @@ def test_both_passes_are_told_of(project: Project, tmp_path: Path):
     read: list[int] = []
     computed: list[int] = []
 
-    report = project.write_features(
+    report = project.tables.write_features(
         "payment", [], tmp_path / "out.parquet", Way("batch", reading=read.append, computing=computed.append)
     )
 
@@ -193,7 +193,7 @@ def test_more_rows_than_the_batch_engine_takes_are_refused_as_they_come(
     monkeypatch.setattr(batch_feed, "ROWS_MAX", 20)
 
     with pytest.raises(UsageError, match=r"features of card over payment .* take the engine online"):
-        project.write_features("payment", [], tmp_path / "out.parquet")
+        project.tables.write_features("payment", [], tmp_path / "out.parquet")
     assert not (tmp_path / "out.parquet").exists()
 
 
@@ -206,7 +206,7 @@ def test_what_memory_does_not_hold_goes_through_the_folder_of_the_output(
     folder.mkdir()
     monkeypatch.setattr(batch, "HELD_BYTES", 0)
 
-    project.write_features("payment", [], folder / "out.parquet")
+    project.tables.write_features("payment", [], folder / "out.parquet")
 
     assert pq.read_table(folder / "out.parquet").equals(expected)
     assert [file.name for file in folder.iterdir()] == ["out.parquet"]

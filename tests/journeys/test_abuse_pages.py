@@ -119,7 +119,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One service, whose log is full of scripts."""
     folder = shutil.copytree(TEMPLATE, tmp_path_factory.mktemp("pages") / "bank")
     (folder / "rules" / "any.yaml").write_text(RULE, encoding="utf-8")
-    with app.open_exactly(folder).people() as desk:
+    with app.open_exactly(folder).people.open() as desk:
         for name, role in (("ann", Role.ADMIN), ("vic", Role.VIEWER), ("eve", Role.VIEWER)):
             users.add(desk, ME, name, role, display_name=f"{name} <evil>", password=PASSWORD)
     with served(folder) as found:
@@ -356,7 +356,7 @@ def test_a_key_that_was_altered_opens_nothing_and_is_not_repeated(service):
 
 
 def test_a_link_is_used_once_by_whoever_has_all_of_it_and_gives_no_more_than_it_says(service):
-    with app.open_exactly(service.folder).people() as desk:
+    with app.open_exactly(service.folder).people.open() as desk:
         path = links.for_password(desk, ME, "eve")
     form = {
         "password": PASSWORD,
@@ -379,7 +379,7 @@ def test_a_link_is_used_once_by_whoever_has_all_of_it_and_gives_no_more_than_it_
     assert again.status_code == 404
     assert "does nothing any more" in again.text
     assert "eve &lt;evil&gt;" in mine
-    with app.open_exactly(service.folder).people() as desk:
+    with app.open_exactly(service.folder).people.open() as desk:
         assert {one.name: one.role for one in users.all_users(desk)} == {
             "ann": Role.ADMIN,
             "vic": Role.VIEWER,

@@ -106,7 +106,7 @@ def test_an_answer_comes_in_time_and_the_decision_later(service):
             assert asked.get(path).json()["answered"] == "review"
             assert asked.get(f"{path}/explain").json()["answered"] == "review"
         assert late.outcome == "approve"
-        with app.open_exactly(service.folder).people() as desk, desk.store.look() as look:
+        with app.open_exactly(service.folder).people.open() as desk, desk.store.look() as look:
             (act,) = look.record(Wanted(action="event.answered"))
         assert act.subject == "payment/p/2 ü"
         assert "review" in str(act.after)

@@ -195,7 +195,7 @@ def test_without_once_it_is_served_until_ctrl_c_and_the_project_stays(tmp_path):
     assert recorded.document == computed.document
     assert json.loads(project.explain(found["example"]["id"]).json()) == found["example"]
     assert project.verify().mismatches == 0
-    assert [one.role for one in project.models()] == ["champion"]
+    assert [one.role for one in project.models.all()] == ["champion"]
 
 
 WRONG = [

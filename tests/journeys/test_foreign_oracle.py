@@ -140,7 +140,7 @@ def test_features_of_real_files_are_what_sql_finds(real: RealFile, data: Path, t
 
         assert report.events.appended == len(theirs)
         for engine in engines:
-            project.write_features("payment", [], folder / f"{engine}.parquet", Way(engine))
+            project.tables.write_features("payment", [], folder / f"{engine}.parquet", Way(engine))
             ours = rows_of(pq.read_table(folder / f"{engine}.parquet"))
             assert ours == theirs, next(pair for pair in zip(ours, theirs, strict=True) if pair[0] != pair[1])
 

@@ -65,8 +65,8 @@ def judged(seed: int) -> Judged:
     with tempfile.TemporaryDirectory() as folder:
         project, _ = app.make_project(Path(folder) / "bank", TEMPLATE)
         tally = Tally(truth, {rule.id: rule.effect for rule in project.definitions.rules})
-        submissions = listened(stream(project.intake(keeps_hashes=False), EVENTS, seed, truth))
-        with project.writing() as (writer, log):
+        submissions = listened(stream(project.taking.intake(keeps_hashes=False), EVENTS, seed, truth))
+        with project.opened.writing() as (writer, log):
             ingest(writer, submissions, on_batch=on_batch, between=log.maintain)
     assert [one["id"] for one in decisions] == [one["payment_id"] for one in payments]
     paid_at = [datetime.fromisoformat(one["paid_at"]) for one in payments]

@@ -91,13 +91,13 @@ class Bank:
 
     def documents(self, number: int) -> dict[str, Any]:
         """The decisions of a lane, by id."""
-        with self.lane(number).reading() as log:
+        with self.lane(number).opened.reading() as log:
             rows = [row for rows in log.decisions_after() for row in rows]
         return {row.id: msgspec.json.decode(row.document) for row in rows}
 
     def taken(self, number: int) -> int:
         try:
-            with self.lane(number).reading() as log:
+            with self.lane(number).opened.reading() as log:
                 return log.last_seq()
         except ShroffError:  # it is just being made
             return 0
@@ -143,7 +143,7 @@ def of_one_lane(bank: Bank, file: Path) -> dict[str, Any]:
     (folder / "shroff.yaml").write_text(text)
     one = app.open(folder)
     one.ingest(file, as_type="payment")
-    with one.reading() as log:
+    with one.opened.reading() as log:
         return {row.id: msgspec.json.decode(row.document) for rows in log.decisions_after() for row in rows}
 
 
@@ -156,7 +156,7 @@ def test_two_lanes_of_which_one_dies_decide_as_one_does(bank: Bank, start: Any, 
     file = payments(tmp_path / "payments.jsonl")
     bank.send(file)
     first, second = (start(bank, "run", "--lane", str(lane), "--until-idle", "3s") for lane in (0, 1))
-    wait_until(lambda: bank.taken(1) > 50)
+    wait_until(lambda: bank.opened.taken(1) > 50)
     second.send_signal(signal.SIGKILL)
     second.stderr.read()  # until it is closed: then it has let go of the log
     again = start(bank, "run", "--lane", "1", "--until-idle", "3s")
@@ -183,7 +183,7 @@ def test_workers_end_with_the_process_that_started_them_also_where_it_is_killed(
     file = payments(tmp_path / "payments.jsonl")
     bank.send(file)
     parent = start(bank, "run")
-    wait_until(lambda: min(bank.taken(0), bank.taken(1)) > 50)
+    wait_until(lambda: min(bank.opened.taken(0), bank.opened.taken(1)) > 50)
     workers = processes_below(forks.pid_of(parent))
     assert len(workers) == 2
     try:
@@ -205,7 +205,7 @@ def test_workers_end_with_the_process_that_started_them_also_where_it_is_killed(
 def test_what_is_changed_reaches_both_lanes_and_a_label_the_one_of_its_event(bank: Bank, start: Any, tmp_path: Path):
     bank.send(payments(tmp_path / "payments.jsonl", 300))
     workers = [start(bank, "run", "--lane", str(lane)) for lane in (0, 1)]
-    wait_until(lambda: bank.taken(0) + bank.taken(1) == 302)
+    wait_until(lambda: bank.opened.taken(0) + bank.opened.taken(1) == 302)
 
     cards = {partition_of(f"card-{at}".encode(), PARTITIONS) % 2: f"card-{at}" for at in range(20)}
     for card in cards.values():
@@ -218,7 +218,7 @@ def test_what_is_changed_reaches_both_lanes_and_a_label_the_one_of_its_event(ban
         id_ = next(iter(bank.documents(lane)))
         labelled = bank.asked("label", f"payment/{id_}", "fraud", "--source", "chargeback")[1]
         assert (labelled["appended"], labelled["lane"]) == (1, lane)
-        with bank.lane(lane).reading() as log:
+        with bank.lane(lane).opened.reading() as log:
             assert [one.kind for rows in log.read() for one in rows].count("label") == 1
     assert bank.asked("label", "payment/nobody", "fraud")[1]["quarantined"] == 1
 
@@ -238,7 +238,7 @@ def test_a_version_that_waits_is_what_a_worker_begins_with_though_events_are_rea
     bank.send(payments(tmp_path / "payments.jsonl", 100))
     assert bank.asked("run", "--until-idle", "2s")[0] == 0
     (bank.folder / "events.yaml").write_text(EVENT_TYPES.replace("channel: text? }", "channel: text?, device: text? }"))
-    told = app.open(bank.folder).tell_lanes(within_s=0.0)
+    told = app.open(bank.folder).lanes.tell(within_s=0.0)
     assert [one.is_current for one in told] == [False, False]
 
     assert bank.asked("run", "--until-idle", "2s")[0] == 0

@@ -53,7 +53,7 @@ def code(path: Path) -> str:
 def learnable(tmp_path):
     """A project with eight weeks of payments and labels, whose model is learnt within seconds."""
     project, _ = app.make_project(tmp_path / "bank", "payments")
-    path = project.places.folder / "model.yaml"
+    path = project.opened.places.folder / "model.yaml"
     text = path.read_text(encoding="utf-8").replace("learner: xgboost", "learner: logistic")
     path.write_text(re.sub(r"(?m)^  split:.*$", "  split: { train: 28d, delay: 7d, test: 7d, folds: 1 }", text))
     lines = [
@@ -62,14 +62,14 @@ def learnable(tmp_path):
     ]
     file = tmp_path / "past.jsonl"
     file.write_bytes(b"\n".join(lines))
-    project.reload()
+    project.opened.reload()
     assert project.ingest(file).events.quarantined == 0
     return project
 
 
 @pytest.mark.slow
 def test_every_cell_runs_and_shows_what_it_is_about(learnable, capsys):
-    folder = learnable.places.folder
+    folder = learnable.opened.places.folder
     status, out, _ = write_notebook("-C", str(folder), "notebook", "--json", capsys=capsys)
     file = Path(json.loads(out)["file"])
 
@@ -82,14 +82,14 @@ def test_every_cell_runs_and_shows_what_it_is_about(learnable, capsys):
     assert "15,000 events of the type payment" in ran.stdout
     for shown in ("card.spent_24h", "chargeback", "average_precision", "rules_only", "cheapest", "leak_test", "review"):
         assert shown in ran.stdout, shown
-    assert len(learnable.models()) == 1
-    assert learnable.models()[0].role == ""
+    assert len(learnable.models.all()) == 1
+    assert learnable.models.all()[0].role == ""
 
 
 def test_the_notebook_has_the_form_that_notebooks_have(tmp_path, capsys):
     project, _ = app.make_project(tmp_path / "bank", "payments")
-    write_notebook("-C", str(project.places.folder), "notebook", capsys=capsys)
-    found = json.loads((project.places.folder / "notebook.ipynb").read_text(encoding="utf-8"))
+    write_notebook("-C", str(project.opened.places.folder), "notebook", capsys=capsys)
+    found = json.loads((project.opened.places.folder / "notebook.ipynb").read_text(encoding="utf-8"))
 
     # nbformat 4.5: what its schema requires of a notebook and of each of the two kinds of cells.
     assert (found["nbformat"], found["nbformat_minor"]) == (4, 5)
@@ -110,7 +110,7 @@ def test_a_notebook_elsewhere_opens_the_project_from_there(tmp_path, capsys):
     project, _ = app.make_project(tmp_path / "bank", "blank")
     (tmp_path / "notes").mkdir()
     file = tmp_path / "notes" / "mine.ipynb"
-    status, _, _ = write_notebook("-C", str(project.places.folder), "notebook", str(file), capsys=capsys)
+    status, _, _ = write_notebook("-C", str(project.opened.places.folder), "notebook", str(file), capsys=capsys)
 
     assert status == 0
     assert 'shroff.open("../bank")' in code(file)
@@ -122,7 +122,7 @@ def test_what_a_project_does_not_have_has_no_cell(tmp_path, capsys):
     text = code(tmp_path / "bank" / "notebook.ipynb")
 
     assert "project.train" not in text
-    assert "project.thresholds" not in text
+    assert "project.cutoffs.thresholds" not in text
     assert 'project.features("payment")' in text
 
 

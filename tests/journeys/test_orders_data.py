@@ -52,7 +52,7 @@ def judged(seed: int) -> Judged:
         project, _ = app.make_project(Path(folder) / "shop", "orders")
         file = Path(folder) / "orders.parquet"
         pq.write_table(table, file)
-        features = pa.concat_tables(list(project.feature_tables("order", [file], Way())))
+        features = pa.concat_tables(list(project.tables.feature_parts("order", [file], Way())))
     columns = {name: table[name].to_pylist() for name in FIELDS}
     columns |= {
         "hour": [one.hour for one in table["ordered_at"].to_pylist()],

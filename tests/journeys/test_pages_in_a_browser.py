@@ -76,7 +76,7 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("bank") / "bank"
     shutil.copytree(TEMPLATE, folder)
     (folder / "rules" / "far.yaml").write_text(RULE, encoding="utf-8")
-    with app.open_exactly(folder).people() as desk:
+    with app.open_exactly(folder).people.open() as desk:
         users.add(desk, ME, "ann", Role.ADMIN, display_name="Ann Lee", password=PASSWORD)
     with served(folder) as service:
         with service.client() as client:

@@ -55,7 +55,7 @@ def csv(numbers):
 
 
 def exported(project):
-    with project.reading() as log:
+    with project.opened.reading() as log:
         return [
             [one for part in read() for one in part]
             for read in (log.read, log.decisions_after, log.hits_after, log.flags_after)
@@ -75,9 +75,9 @@ def pruned_to(bank):
 def test_what_is_old_moves_and_nobody_who_asks_can_tell(bank):
     project = app.open(bank)
     before, explained = exported(project), project.explain("p-20")
-    dry = project.prune(is_dry=True)
+    dry = project.retention.prune(is_dry=True)
     assert pruned_to(bank) == 0
-    done = project.prune()
+    done = project.retention.prune()
 
     assert (done.places, done.upto) == (dry.places, dry.upto) == (pruned_to(bank), pruned_to(bank))
     assert 250 < done.upto < COUNT
@@ -86,15 +86,15 @@ def test_what_is_old_moves_and_nobody_who_asks_can_tell(bank):
     assert project.replay("p-20").match
     found = project.verify()
     assert (found.events, found.first_mismatch) == (COUNT, None)
-    assert project.prune().places == 0
-    (kept,) = [one for one in project.doctor() if one.subject == "kept"]
+    assert project.retention.prune().places == 0
+    (kept,) = [one for one in project.health.doctor() if one.subject == "kept"]
     assert f"places up to {done.upto:,} are in the lake" in kept.words
-    assert [one.state for one in project.doctor() if one.subject == "lake"] == ["ok"]
+    assert [one.state for one in project.health.doctor() if one.subject == "lake"] == ["ok"]
 
 
 def test_an_old_event_again_is_answered_and_its_label_joins_and_another_content_is_refused(bank):
     project = app.open(bank)
-    project.prune()
+    project.retention.prune()
     again = bank / "again.csv"
     again.write_text(csv(range(0, COUNT, 9)) + csv([5]).splitlines()[1].replace("5.10", "6.10") + "\n")
     report = project.ingest(again, as_type="payment")
@@ -103,7 +103,7 @@ def test_an_old_event_again_is_answered_and_its_label_joins_and_another_content_
     assert (events.duplicates, events.appended, events.quarantined) == (len(range(0, COUNT, 9)), 0, 1)
     answer = project.label("payment/p-7", "fraud")
     assert (answer.kind, answer.seq) == ("taken", COUNT + 5)
-    with project.reading() as log:
+    with project.opened.reading() as log:
         assert next(one.id for part in log.labels_after(COUNT + 4) for one in part).startswith("payment/p-7")
     assert project.verify(engines="online").first_mismatch is None
 
@@ -117,7 +117,7 @@ def test_a_kill_at_any_step_harms_nothing(bank, step):
     assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
 
     assert exported(project) == before
-    done = project.prune()
+    done = project.retention.prune()
     assert done.upto == pruned_to(bank) > 250
     assert exported(project) == before
     assert project.verify(engines="online").first_mismatch is None
@@ -146,26 +146,26 @@ if step == "lake":
     lake_writer.finish = kill
 if step == "snapshot":
     os.replace, snapshots.Path.replace = kill, kill
-app.open(bank).prune()
+app.open(bank).retention.prune()
 """
 
 
 def test_a_lake_that_has_something_else_keeps_everything_in_the_store(bank):
     project = app.open(bank)
-    with project.lake() as lake:
+    with project.lake.open() as lake:
         lake.write()
-    with closing(project.open_log(read_only=False)) as log:
+    with closing(project.opened.open_log(read_only=False)) as log:
         connection = log._store._connection
         connection.execute("UPDATE decisions SET outcome = 'decline', crc = NULL WHERE seq = 77")
     with pytest.raises(StateError, match="does not have place 77 as the log has it"):
-        project.prune()
+        project.retention.prune()
 
     assert pruned_to(bank) == 0
 
 
 def test_without_its_lake_a_pruned_log_says_so_and_new_events_go_on(bank):
     project = app.open(bank)
-    project.prune()
+    project.retention.prune()
     lines = (bank / "shroff.yaml").read_text().splitlines()
     (bank / "shroff.yaml").write_text("\n".join(one for one in lines if not one.startswith(("lake", "keep"))) + "\n")
     project = app.open(bank)
@@ -180,13 +180,13 @@ def test_without_its_lake_a_pruned_log_says_so_and_new_events_go_on(bank):
 
 def test_a_version_that_needs_what_is_gone_is_told_from_which_day_on_it_would_be_exact(bank):
     project = app.open(bank)
-    done = project.prune()
+    done = project.retention.prune()
     lines = (bank / "shroff.yaml").read_text().splitlines()
     (bank / "shroff.yaml").write_text("\n".join(one for one in lines if not one.startswith(("lake", "keep"))) + "\n")
     with (bank / "features.yaml").open("a") as features:  # which ends with those of devices
         features.write("  payments_5d: count(payment) over 5d\n")
     with pytest.raises(PrunedError, match="moved to the lake") as told:
-        app.open(bank).snapshot()
+        app.open(bank).retention.snapshot()
 
     first = START + timedelta(hours=2.4 * (done.upto - 1))
     day = (first + timedelta(days=31, milliseconds=-1)).date()
@@ -195,33 +195,33 @@ def test_a_version_that_needs_what_is_gone_is_told_from_which_day_on_it_would_be
     with (bank / "features.yaml").open("a") as features:
         features.write("  payments_ever: count(payment)\n")
     with pytest.raises(PrunedError, match="some of it looks back for ever"):
-        app.open(bank).snapshot()
+        app.open(bank).retention.snapshot()
     write_keep(bank)
-    assert app.open(bank).snapshot().seq == COUNT + 5
+    assert app.open(bank).retention.snapshot().seq == COUNT + 5
     assert app.open(bank).verify(engines="online").first_mismatch is None
 
 
 def test_a_snapshot_is_not_thrown_away_because_the_lake_is_not_there(bank):
     project = app.open(bank)
-    old = project.snapshot().file
+    old = project.retention.snapshot().file
     (bank / "new.csv").write_text(csv(range(COUNT, COUNT + 300)))
     project.ingest(bank / "new.csv", as_type="payment")
-    newest = project.snapshot().file
-    assert project.prune().upto > int(old.stem)
+    newest = project.retention.snapshot().file
+    assert project.retention.prune().upto > int(old.stem)
     newest.write_bytes(b"damaged")
     (bank / "lake").rename(bank / "away")
     with pytest.raises(StateError):
-        project.snapshot()
+        project.retention.snapshot()
     assert old.exists()
     (bank / "away").rename(bank / "lake")
 
-    assert project.snapshot().seq == COUNT + 304
+    assert project.retention.snapshot().seq == COUNT + 304
     assert project.verify(engines="online").first_mismatch is None
 
 
 def test_the_lake_of_another_log_is_not_taken_for_this_one(bank, tmp_path):
     project = app.open(bank)
-    project.prune()
+    project.retention.prune()
     other, _ = app.make_project(tmp_path / "other", "payments")
     (tmp_path / "p.csv").write_text(csv(range(COUNT)))
     other.ingest(tmp_path / "p.csv", as_type="payment")
@@ -237,11 +237,11 @@ def test_the_lake_of_another_log_is_not_taken_for_this_one(bank, tmp_path):
 def test_what_keep_needs_is_asked_for(tmp_path):
     project, _ = app.make_project(tmp_path / "bank", "payments")
     with pytest.raises(UsageError, match="no log yet"):
-        project.prune()
+        project.retention.prune()
     (tmp_path / "p.csv").write_text(csv(range(3)))
     project.ingest(tmp_path / "p.csv", as_type="payment")
     with pytest.raises(UsageError, match="keep: 400d"):
-        project.prune()
+        project.retention.prune()
     text = (tmp_path / "bank" / "shroff.yaml").read_text()
     json_alone = "lake: { to: ./lake, layout: json, documents: { pay: { of: payment } } }\n"
     for more, words in (("", "no 'lake:'"), (json_alone, "layout parquet or both")):
@@ -254,7 +254,7 @@ def test_what_keep_needs_is_asked_for(tmp_path):
 
 def test_nothing_goes_that_a_sink_has_still_to_read(bank):
     write_keep(bank, "sinks: { hook: { webhook: { url: http://localhost:9/x, secret: s } } }\n")
-    done = app.open(bank).prune()
+    done = app.open(bank).retention.prune()
 
     assert (done.places, done.kept_by) == (0, "the sink hook is at place 0")
 
@@ -263,8 +263,12 @@ def test_beside_a_worker_that_writes_its_writer_takes_the_places_out(bank):
     project = app.open(bank)
     before = exported(project)
     told: list[str] = []
-    with project.writing() as (writer, log), closing(project.inbox(writer, log)) as inbox, inbox.attended():
-        done = app.open(bank).prune(waits=told.append)
+    with (
+        project.opened.writing() as (writer, log),
+        closing(project.inboxes.brief(writer, log)) as inbox,
+        inbox.attended(),
+    ):
+        done = app.open(bank).retention.prune(waits=told.append)
 
     assert done.places == pruned_to(bank) > 250
     assert exported(project) == before
@@ -277,7 +281,9 @@ def test_a_worker_moves_old_events_by_itself_and_copies_its_snapshots(bank, monk
     project = app.open(bank)
     (bank / "new.csv").write_text(csv(range(COUNT, COUNT + 50)))
     stop, told = Event(), []
-    with project.worker([bank / "new.csv"], as_type="payment", until_idle_s=600, stop=stop, tell=told.append) as worker:
+    with project.live.worker(
+        [bank / "new.csv"], as_type="payment", until_idle_s=600, stop=stop, tell=told.append
+    ) as worker:
         working = Thread(target=worker.run)
         working.start()
         until(lambda: pruned_to(bank) > 250)
@@ -288,7 +294,7 @@ def test_a_worker_moves_old_events_by_itself_and_copies_its_snapshots(bank, monk
     assert project.verify(engines="online").first_mismatch is None
 
     shutil.rmtree(bank / ".shroff" / "snapshots")
-    with project.worker([bank / "new.csv"], as_type="payment", tell=told.append) as worker:
+    with project.live.worker([bank / "new.csv"], as_type="payment", tell=told.append) as worker:
         there = [one.name for one in (bank / ".shroff" / "snapshots").iterdir()]
         worker.run()
     assert there == [f"{copy.stem[:12]}.snapshot"]

@@ -83,7 +83,7 @@ def handbook(tmp_path: Path) -> app.Project:
 def test_paysim_goes_in_whole_once_and_verifies(paysim: app.Project, data: Path) -> None:
     file = data / "paysim_first19998.csv"
     first = paysim.ingest([file], as_type="payment", labels=file)
-    second = app.open(paysim.places.folder).ingest([file], as_type="payment", labels=file)
+    second = app.open(paysim.opened.places.folder).ingest([file], as_type="payment", labels=file)
     found = {engine: paysim.verify([engine], sample=PAYSIM_ROWS) for engine in ENGINES}
 
     assert (first.events.read, first.events.appended, first.decisions) == (PAYSIM_ROWS,) * 3
@@ -108,7 +108,7 @@ def test_all_card_payments_verify(handbook: app.Project, data: Path) -> None:
 def test_rules_on_paysim_hit_what_sql_finds(paysim: app.Project, data: Path) -> None:
     file = data / "paysim_first19998.csv"
     paysim.ingest([file], as_type="payment")
-    with paysim.reading() as log:
+    with paysim.opened.reading() as log:
         documents = [msgspec.json.decode(row.document) for rows in log.decisions_after() for row in rows]
     hits = {rule: sum(rule in one["rules"] for one in documents) for rule in ("large_transfer", "account_emptied")}
     counted = duckdb.sql(f"""
@@ -125,7 +125,7 @@ def test_rules_on_paysim_hit_what_sql_finds(paysim: app.Project, data: Path) -> 
 @pytest.mark.slow
 def test_windows_on_paysim_are_what_sql_finds(paysim: app.Project, data: Path, tmp_path: Path) -> None:
     file = data / "paysim_first19998.csv"
-    paysim.write_features("payment", [file], tmp_path / "features.parquet")
+    paysim.tables.write_features("payment", [file], tmp_path / "features.parquet")
     ours = pq.read_table(tmp_path / "features.parquet")
     duckdb.sql("DROP TABLE IF EXISTS payments")
     duckdb.sql(PAYSIM_TIMES.format(file=file))
@@ -152,7 +152,7 @@ def test_windows_on_card_payments_are_what_sql_finds(handbook: app.Project, data
     table = pq.read_table(data / HANDBOOK_FILE).slice(0, 20_000)
     pq.write_table(table, tmp_path / "first.parquet")
     report = handbook.ingest([tmp_path / "first.parquet"], as_type="payment")
-    handbook.write_features("payment", [], tmp_path / "features.parquet")
+    handbook.tables.write_features("payment", [], tmp_path / "features.parquet")
     verified = [handbook.verify([engine], sample=20_000) for engine in ENGINES]
     ours = pq.read_table(tmp_path / "features.parquet")
     duckdb.sql("DROP TABLE IF EXISTS payments")

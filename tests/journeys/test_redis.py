@@ -46,7 +46,7 @@ def opened(folder: Path, redis: Any, name: str) -> app.Project:
 
 
 def documents(project: app.Project) -> list[bytes]:
-    with project.reading() as log:
+    with project.opened.reading() as log:
         return [row.document for rows in log.decisions_after() for row in rows]
 
 
@@ -64,13 +64,13 @@ def test_what_is_known_of_each_key_is_what_its_last_decision_shows(redis, client
     project = opened(tmp_path / "bank", redis, name)
     file = tmp_path / "payments.jsonl"
     file.write_bytes(b"".join(msgspec.json.encode(one.event) + b"\n" for one in made_up(3_000, 7)))
-    project.produce(file, as_type="payment")
-    project.run(until_idle_s=1.0)
-    project.deliver()
+    project.production.produce(file, as_type="payment")
+    project.live.run(until_idle_s=1.0)
+    project.sinks.deliver()
     truth = {entity: last_of_keys(project, entity, entity) for entity in ("card", "merchant")}
 
     for entity, known in truth.items():
-        with project.online() as reader:
+        with project.online.open() as reader:
             found = reader.get_all(entity, list(known))
         assert {key: one.features for key, one in zip(known, found, strict=True)} == known
         assert len(client.keys(f"{name}:{entity}:*")) == len(known)
@@ -83,23 +83,23 @@ def test_a_worker_stops_where_entries_were_removed_unread_and_goes_on_with_anoth
     events = [msgspec.json.encode(one.event) for one in made_up(300, 7)]
     for event in events[:100]:
         client.xadd(name, {"event": event})
-    assert project.run(until_idle_s=0.5).counts.events.read == 100
+    assert project.live.run(until_idle_s=0.5).counts.events.read == 100
     for event in events[100:200]:
         client.xadd(name, {"event": event})
     client.xtrim(name, maxlen=60, approximate=False)
     with pytest.raises(StateError, match="40 entries were removed"):
-        project.run(until_idle_s=0.5)
+        project.live.run(until_idle_s=0.5)
 
     for event in events[100:140]:
         client.xadd(f"{name}.2", {"event": event})
     for _, entry in client.xrange(name):
         client.xadd(f"{name}.2", entry)
-    settings = project.places.folder / "shroff.yaml"
+    settings = project.opened.places.folder / "shroff.yaml"
     settings.write_text(settings.read_text().replace(f"payment: {name}", f"payment: {name}.2"), encoding="utf-8")
-    project = app.open(project.places.folder)
+    project = app.open(project.opened.places.folder)
     for event in events:
         client.xadd(f"{name}.2", {"event": event})
 
-    work = project.run(until_idle_s=0.5)
+    work = project.live.run(until_idle_s=0.5)
     assert work.counts.events.read == 400
     assert len(documents(project)) == 300

@@ -37,7 +37,7 @@ RULE = """- id: dear_at_night
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Served]:
     shutil.copytree(TEMPLATE, tmp_path / "bank")
-    with app.open_exactly(tmp_path / "bank").people() as desk:
+    with app.open_exactly(tmp_path / "bank").people.open() as desk:
         users.add(desk, ME, "ann", Role.AUTHOR, password=PASSWORD)
     with served(tmp_path / "bank") as found:
         with found.client() as client:

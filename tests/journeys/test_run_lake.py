@@ -27,10 +27,10 @@ def project(tmp_path: Path) -> shroff.Project:
 
 def test_the_lake_has_all_that_the_log_has_when_a_worker_ends(project: shroff.Project, tmp_path: Path) -> None:
     told: list[str] = []
-    with project.worker([tmp_path / "day.jsonl"], as_type="payment", tell=told.append) as worker:
+    with project.live.worker([tmp_path / "day.jsonl"], as_type="payment", tell=told.append) as worker:
         worker.run()
 
-    with project.lake() as lake, project.reading() as log:
+    with project.lake.open() as lake, project.opened.reading() as log:
         assert lake.state.upto == log.last_seq() > ROWS
         assert lake.check().problems == []
     assert told == []
@@ -39,7 +39,7 @@ def test_the_lake_has_all_that_the_log_has_when_a_worker_ends(project: shroff.Pr
 def test_a_lake_that_cannot_be_written_is_told_and_stops_no_decision(project: shroff.Project, tmp_path: Path) -> None:
     (tmp_path / "lake").write_text("a file is in its place")
     told: list[str] = []
-    with project.worker([tmp_path / "day.jsonl"], as_type="payment", tell=told.append) as worker:
+    with project.live.worker([tmp_path / "day.jsonl"], as_type="payment", tell=told.append) as worker:
         work = worker.run()
 
     assert work.counts.decisions == ROWS

@@ -65,7 +65,7 @@ def opened(folder: Path, **systems: Any) -> app.Project:
 
 def decided(project: app.Project) -> list[tuple[Any, ...]]:
     """Place, name, receipt and document of every decision, in the order of places."""
-    with project.reading() as log:
+    with project.opened.reading() as log:
         return [
             (row.seq, row.event, row.id, row.receipt, row.document) for rows in log.decisions_after() for row in rows
         ]
@@ -73,7 +73,7 @@ def decided(project: app.Project) -> list[tuple[Any, ...]]:
 
 def recorded(project: app.Project) -> list[tuple[Any, ...]]:
     """Place, name, time and body of every event, in the order of places."""
-    with project.reading() as log:
+    with project.opened.reading() as log:
         rows = (row for rows in log.read() for row in rows if row.kind == "event")
         return [(row.seq, row.type, row.id, row.time_ms, row.body) for row in rows]
 
@@ -170,8 +170,8 @@ def parts(bodies: list[bytes], size: int) -> Iterator[list[bytes]]:
 
 def taken(project: app.Project, count: int) -> None:
     """Let two workers take it in, the second one where the first one stopped."""
-    first = project.run(limit=count // 3)
-    rest = project.run(limit=count - count // 3, until_idle_s=30.0)
+    first = project.live.run(limit=count // 3)
+    rest = project.live.run(limit=count - count // 3, until_idle_s=30.0)
 
     assert first.counts.events.read + rest.counts.events.read == count
     assert (rest.counts.events.quarantined, rest.counts.events.duplicates) == (0, 0)
@@ -207,7 +207,7 @@ def test_one_partition_and_mariadb_give_the_receipts_of_the_file(sent, topics, m
 
 def test_a_stream_of_redis_and_sqlite_give_the_receipts_of_the_file(sent, stream, tmp_path):
     project = opened(tmp_path / "paysim", source=stream)
-    assert project.produce(sent.file, as_type="payment").sent == sent.count
+    assert project.production.produce(sent.file, as_type="payment").sent == sent.count
     taken(project, sent.count)
 
     holds_the_same(project, sent)
@@ -215,7 +215,7 @@ def test_a_stream_of_redis_and_sqlite_give_the_receipts_of_the_file(sent, stream
 
 def test_a_worker_that_reads_the_file_gives_its_receipts_too(sent, tmp_path):
     project = opened(tmp_path / "paysim")
-    assert project.run([sent.file], as_type="payment").counts.events.read == sent.count
+    assert project.live.run([sent.file], as_type="payment").counts.events.read == sent.count
 
     holds_the_same(project, sent)
 

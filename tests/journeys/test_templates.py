@@ -62,13 +62,13 @@ def made(tmp_path):
 
 def decisions(project):
     """The decisions of a project's log by id, in its order."""
-    with project.reading() as log:
+    with project.opened.reading() as log:
         documents = (msgspec.json.decode(row.document) for rows in log.decisions_after() for row in rows)
         return {one["id"]: one for one in documents}
 
 
 def refused(project):
-    with project.reading() as log:
+    with project.opened.reading() as log:
         return [kept for _, kept in log.refused_list()]
 
 
@@ -84,14 +84,14 @@ def assert_computed_again(project, events, sample=60):
 def test_a_template_has_an_example_of_each_type_that_is_decided_at_once(template, made):
     project = made(template)
     types = list(project.definitions.events.types)
-    examples = sorted((project.places.folder / "examples").glob("*.json"))
+    examples = sorted((project.opened.places.folder / "examples").glob("*.json"))
     answers = []
     for path in examples:
         fields = json.loads(path.read_text(encoding="utf-8"))
-        one = project.intake(keeps_hashes=False).submit(
+        one = project.taking.intake(keeps_hashes=False).submit(
             path.stem, fields, source="test", place="1", raw=path.read_bytes(), is_strict=True
         )
-        with project.writing() as (writer, _):
+        with project.opened.writing() as (writer, _):
             answers += writer.write([one])
 
     assert [path.stem for path in examples] == sorted(types)
@@ -101,7 +101,7 @@ def test_a_template_has_an_example_of_each_type_that_is_decided_at_once(template
 @pytest.mark.parametrize("template", config.TEMPLATES)
 def test_the_readme_of_a_template_names_each_of_its_rules(template, made):
     project = made(template)
-    text = (project.places.folder / "README.md").read_text(encoding="utf-8")
+    text = (project.opened.places.folder / "README.md").read_text(encoding="utf-8")
     lacking = [rule.id for rule in project.definitions.rules if f"`{rule.id}`" not in text]
 
     assert lacking == []
@@ -109,7 +109,7 @@ def test_the_readme_of_a_template_names_each_of_its_rules(template, made):
 
 def test_the_rule_that_the_docs_show_is_that_of_the_template(made):
     shown = (Path(__file__).parents[2] / "docs" / "howto" / "tell-people.md").read_text(encoding="utf-8")
-    rules = (made("payments").places.folder / "rules" / "customers.yaml").read_text(encoding="utf-8")
+    rules = (made("payments").opened.places.folder / "rules" / "customers.yaml").read_text(encoding="utf-8")
     (when,) = [line.strip() for line in rules.splitlines() if line.strip().startswith("when:")]
 
     assert when in shown
@@ -118,7 +118,7 @@ def test_the_rule_that_the_docs_show_is_that_of_the_template(made):
 @pytest.mark.parametrize("template", config.TEMPLATES)
 def test_an_example_on_one_line_is_read_as_the_readme_shows_it(template, made, tmp_path):
     project = made(template)
-    for path in sorted((project.places.folder / "examples").glob("*.json")):
+    for path in sorted((project.opened.places.folder / "examples").glob("*.json")):
         line = tmp_path / f"{path.stem}.jsonl"
         line.write_text(path.read_text(encoding="utf-8").replace("\n", ""), encoding="utf-8")
 
@@ -256,7 +256,7 @@ def test_cards_mend_the_bank_and_keep_the_double_ids_apart(made, data, tmp_path)
     with (data / name).open(encoding="latin-1", newline="") as file:
         lines = list(csv.DictReader(file))
     project.ingest([data / name], as_type="payment", order="time")
-    with project.reading() as log:
+    with project.opened.reading() as log:
         ids = [f"{name}:{number}" for number, line in enumerate(lines, 1) if line["Transaction ID"] == "#2842 118"]
         doubled = [msgspec.json.decode(one.body) for one in log.find("payment", ids).values()]
         bodies = (msgspec.json.decode(one.body) for rows in log.read() for one in rows if one.kind == "event")
@@ -284,14 +284,14 @@ def test_the_mapping_of_the_how_to_reads_every_line_of_an_amplitude_export(made,
     page = (Path(__file__).parents[2] / "docs" / "howto" / "read-amplitude-exports.md").read_text(encoding="utf-8")
     mapping = page.partition("$ cat > app/events.yaml <<'END'\n")[2].partition("> END")[0]
     project = made("blank")
-    (project.places.folder / "features.yaml").write_text("user:\n  bought_24h: count(purchase) over 24h\n")
+    (project.opened.places.folder / "features.yaml").write_text("user:\n  bought_24h: count(purchase) over 24h\n")
     lines = [line.removeprefix(">").removeprefix(" ") for line in mapping.splitlines()]
-    (project.places.folder / "events.yaml").write_text("\n".join(lines))
-    project.reload()
+    (project.opened.places.folder / "events.yaml").write_text("\n".join(lines))
+    project.opened.reload()
     found = project.ingest(data / "amplitude_export_sample.jsonl")
 
     assert (found.events.read, found.events.appended, found.events.quarantined, found.unmatched) == (5, 5, 0, [])
-    with project.reading() as log:
+    with project.opened.reading() as log:
         bodies = [json.loads(record.body) for rows in log.read() for record in rows if record.type == "purchase"]
     assert [(one["user"], one["amount"], one["bought_at"]) for one in bodies] == [
         ("user-1", "173.84", "2025-03-05T14:36:36.916Z")

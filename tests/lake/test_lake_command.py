@@ -125,7 +125,7 @@ def test_a_document_that_is_gone_is_found_and_the_answer_is_no(bank: Path, capsy
 def test_settings_that_make_no_lake_are_refused(bank: Path, options: str, words: str):
     (bank / "shroff.yaml").write_text(FILES["shroff.yaml"] + f"lake:\n  to: ./lake\n  {options}\n")
 
-    with pytest.raises(UsageError, match=words), app.open(bank).lake():
+    with pytest.raises(UsageError, match=words), app.open(bank).lake.open():
         pass
     assert not (bank / "lake").exists()
 
@@ -134,7 +134,7 @@ def test_settings_that_make_no_lake_are_refused(bank: Path, options: str, words:
 def test_an_address_of_no_known_kind_is_refused(bank: Path, to: str):
     with (
         pytest.raises(UsageError, match="a lake is in a folder, at s3://, gs:// or az://, not at"),
-        app.open(bank).lake(to),
+        app.open(bank).lake.open(to),
     ):
         pass
 
@@ -148,7 +148,7 @@ def test_without_a_lake_the_command_says_where_to_name_one(bank: Path, capsys: p
 
 def test_a_program_reads_the_lake_as_the_log(bank: Path):
     project = app.open(bank)
-    with project.lake() as lake, project.reading() as log:
+    with project.lake.open() as lake, project.opened.reading() as log:
         lake.write()
         reader = lake.reader()
         assert list(chain(*reader.records())) == list(chain(*log.read()))

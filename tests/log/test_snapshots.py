@@ -349,9 +349,9 @@ def test_the_layout_is_the_same_in_every_process():
 @pytest.fixture
 def bank(tmp_path: Path, capsys) -> Path:
     project, _ = app.make_project(tmp_path / "bank", "payments")
-    example = project.places.folder / "examples" / "payment.json"
+    example = project.opened.places.folder / "examples" / "payment.json"
     project.ingest([example], as_type="payment")
-    return project.places.folder
+    return project.opened.places.folder
 
 
 def test_the_command_says_what_it_wrote(bank, capsys):
@@ -385,7 +385,7 @@ def test_a_long_ingest_saves_state_at_its_end_and_a_short_one_does_not(bank, mon
 
 @pytest.mark.slow
 def test_a_command_says_which_snapshot_it_could_not_use(bank, capsys):
-    app.open(bank).snapshot().file.write_bytes(b"SHROFFSN")
+    app.open(bank).retention.snapshot().file.write_bytes(b"SHROFFSN")
 
     assert run(["-C", str(bank), "label", "payment/p-1", "fraud"]) == 0
     assert "shroff: snapshot 000000000002.snapshot was removed: its checksum" in capsys.readouterr().err
@@ -414,8 +414,8 @@ def test_a_folder_that_cannot_be_written_costs_the_snapshot_and_nothing_else(ban
 )
 def test_doctor_says_how_the_newest_snapshot_stands(bank, damage, state, said):
     project = app.open(bank)
-    damage(project.snapshot().file)
-    (found,) = [one for one in project.doctor() if one.subject == "snapshots"]
+    damage(project.retention.snapshot().file)
+    (found,) = [one for one in project.health.doctor() if one.subject == "snapshots"]
 
     assert found.state == state
     assert said in found.words
@@ -425,6 +425,6 @@ def test_doctor_says_how_the_newest_snapshot_stands(bank, damage, state, said):
 def test_doctor_knows_a_snapshot_of_another_past(bank):
     snapshots = Snapshots(bank / ".shroff" / "snapshots")
     snapshots.write(msgspec.structs.replace(HEADER, seq=99), [])
-    (found,) = [one for one in app.open(bank).doctor() if one.subject == "snapshots"]
+    (found,) = [one for one in app.open(bank).health.doctor() if one.subject == "snapshots"]
 
     assert found.words == "000000000099.snapshot is newer than the log"

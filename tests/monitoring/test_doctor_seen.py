@@ -112,12 +112,12 @@ def test_the_doctor_says_when_a_snapshot_was_read(tmp_path):
         path.write_text(text, encoding="utf-8")
     project, seen = app.open_exactly(tmp_path), Seen()
     project.decide([{"id": "p1", "at": "2026-03-01T12:00:00Z", "amount": "1.00"}], as_type="payment")
-    project.snapshot()
-    begun_ms = project.now_ms()
+    project.retention.snapshot()
+    begun_ms = project.opened.now_ms()
 
     def words(at_ms: int) -> str:
-        project.now_ms = lambda: at_ms
-        (found,) = [one for one in project.doctor(seen) if one.subject == "snapshots"]
+        project.opened.now_ms = lambda: at_ms
+        (found,) = [one for one in project.health.doctor(seen) if one.subject == "snapshots"]
         return found.words
 
     first = words(begun_ms)

@@ -13,6 +13,8 @@ import pytest
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.reach import reach
 from shroff.app import project as app
+from shroff.app.opened import Opened
+from shroff.app.wiring import OutsideSystems
 from shroff.cli.main import run
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.monitoring import doctor_systems
@@ -41,7 +43,7 @@ def bank(folder: Path, settings: str) -> app.Project:
 
 def found(project: app.Project) -> dict[str, list[Finding]]:
     every: dict[str, list[Finding]] = {}
-    for one in project.doctor():
+    for one in project.health.doctor():
         every.setdefault(one.subject, []).append(one)
     return every
 
@@ -131,7 +133,7 @@ def test_whoever_does_not_answer_is_away_after_the_limit_and_holds_up_nobody():
 
 def test_a_store_that_does_not_answer_is_a_finding_after_the_limit(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor_systems, "LIMIT_S", 0.2)
-    monkeypatch.setattr(app.Project, "has_log", lambda _: time.sleep(60))
+    monkeypatch.setattr(Opened, "has_log", lambda _: time.sleep(60))
     (log,) = found(bank(tmp_path / "bank", ""))["log"]
 
     assert (log.state, log.words) == ("wrong", "the store did not answer within 0.2 s")
@@ -152,11 +154,11 @@ def test_what_is_raised_is_a_finding_with_a_cure(error):
 
 def test_a_source_that_answers_says_how_much_waits_by_what_the_log_has(tmp_path, monkeypatch):
     feed = MemoryTopic({"p/0": [b"{}"] * 5, "p/1": [b"{}"]}, "payment")
-    monkeypatch.setattr(app.Project, "open_source", lambda *_: MemorySource(feed, name="kafka"))
+    monkeypatch.setattr(OutsideSystems, "open_source", lambda *_: MemorySource(feed, name="kafka"))
     project = bank(tmp_path / "bank", "source: kafka://127.0.0.1:9/p\n")
     (before,) = found(project)["source"]
     project.decide([], as_type="payment")
-    with closing(SqliteLog(project.places.log)) as log:
+    with closing(SqliteLog(project.opened.places.log)) as log:
         log.append(Batch(offsets=[Offset("kafka", "p/0", "3"), Offset("kafka", "p/1", "9")]))
     (behind,) = found(project)["source"]
 

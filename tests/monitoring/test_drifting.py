@@ -48,11 +48,11 @@ def moved(report: DriftReport) -> set[str]:
 
 
 def doctor_says(bank: Path) -> list[Finding]:
-    return [one for one in app.open(bank).doctor() if one.subject == "drift"]
+    return [one for one in app.open(bank).health.doctor() if one.subject == "drift"]
 
 
 def test_days_as_before_have_not_moved(bank: Path):
-    report = more(bank).drift()
+    report = more(bank).health.drift()
 
     assert moved(report) == set()
     assert {one.name for one in report.found} == {
@@ -65,7 +65,7 @@ def test_days_as_before_have_not_moved(bank: Path):
     assert report.reference.rows == 8 * 150, "the window of training"
     assert report.recent.rows == 7 * 150
     assert [one.state for one in doctor_says(bank)] == [OK]
-    assert read_record(app.open(bank).places).alerts == ()
+    assert read_record(app.open(bank).opened.places).alerts == ()
 
 
 def test_the_recent_stretch_ends_at_the_newest_event_of_the_type(bank: Path):
@@ -75,13 +75,13 @@ def test_the_recent_stretch_ends_at_the_newest_event_of_the_type(bank: Path):
     login = bank.parent / "login.jsonl"
     login.write_text('{"login": {"id": "l1", "at": "2026-04-20T00:00:00Z"}}\n', encoding="utf-8")
     app.open(bank).ingest(login)
-    report = app.open(bank).drift()
+    report = app.open(bank).health.drift()
 
     assert (report.recent.end_ms, report.recent.rows) == (report.as_of_ms, 7 * 150)
 
 
 def test_what_moved_is_named_and_what_did_not_is_not(bank: Path):
-    report = more(bank, times=4, channels=("web", "post")).drift()
+    report = more(bank, times=4, channels=("web", "post")).health.drift()
 
     assert moved(report) == {"payment.amount", "payment.channel", SCORE}
     by_name = {one.name: one for one in report.found}
@@ -94,14 +94,14 @@ def test_what_moved_is_named_and_what_did_not_is_not(bank: Path):
 
 
 def test_the_score_is_held_against_events_that_the_model_had_not_learnt_from(bank: Path):
-    by_name = {one.name: one for one in more(bank).drift().found}
+    by_name = {one.name: one for one in more(bank).health.drift().found}
 
     assert by_name[SCORE].reference_rows == 150, "the day between what was learnt and the recent week"
     assert by_name["payment.amount"].reference_rows == 8 * 150
 
 
 def test_without_such_events_the_score_is_left_out_and_that_is_said(bank: Path):
-    report = more(bank, days=1).drift(recent="2d")
+    report = more(bank, days=1).health.drift(recent="2d")
 
     assert SCORE not in {one.name for one in report.found}
     assert any("score is not compared: 0 events lie between" in words for words in report.remarks)
@@ -133,8 +133,8 @@ def test_label_delay_goes_by_when_labels_became_known(bank: Path):
         ),
         encoding="utf-8",
     )
-    project.label_file(labels)
-    report = project.drift(recent="7d3h", reference="14d", as_of="2026-03-24T04:00:00Z")
+    project.labelling.add_file(labels)
+    report = project.health.drift(recent="7d3h", reference="14d", as_of="2026-03-24T04:00:00Z")
 
     assert LABEL_DELAY in moved(report)
     before, now = report.label_delay_days
@@ -146,25 +146,25 @@ def test_label_delay_goes_by_when_labels_became_known(bank: Path):
 
 def test_an_alert_is_raised_once_goes_on_and_ends(bank: Path):
     more(bank)
-    more(bank, first=23, times=4).drift()
-    more(bank, first=30, days=1, times=4, channels=("post",)).drift()
-    places = app.open(bank).places
+    more(bank, first=23, times=4).health.drift()
+    more(bank, first=30, days=1, times=4, channels=("post",)).health.drift()
+    places = app.open(bank).opened.places
     [alert] = read_record(places).alerts
     assert not alert.until
     assert {"payment.amount", "payment.channel"} <= set(alert.moved)
 
-    almost_nothing = more(bank, first=31, days=8).drift(recent="1ms")
+    almost_nothing = more(bank, first=31, days=8).health.drift(recent="1ms")
     assert almost_nothing.unclear == almost_nothing.found
     assert read_record(places).alerts == (alert,)
     assert "too few events to tell" in doctor_says(bank)[0].words
 
-    app.open(bank).drift()
+    app.open(bank).health.drift()
     [ended] = read_record(places).alerts
     assert ended.id == alert.id
     assert ended.until
     assert [one.state for one in doctor_says(bank)] == [OK]
 
-    more(bank, first=39, days=8, times=4).drift()
+    more(bank, first=39, days=8, times=4).health.drift()
     first, second = read_record(places).alerts
     assert first == ended
     assert second.id != ended.id
@@ -172,16 +172,16 @@ def test_an_alert_is_raised_once_goes_on_and_ends(bank: Path):
 
 def test_a_look_back_changes_nothing_that_is_kept(bank: Path):
     project = more(bank, times=4)
-    project.drift()
-    before = read_record(project.places)
-    assert moved(project.drift(as_of="2026-03-15", reference="10d", recent="2d")) == set()
+    project.health.drift()
+    before = read_record(project.opened.places)
+    assert moved(project.health.drift(as_of="2026-03-15", reference="10d", recent="2d")) == set()
 
-    assert read_record(project.places) == before
+    assert read_record(project.opened.places) == before
 
 
 def test_an_input_that_was_declared_anew_is_named(bank: Path, capsys: pytest.CaptureFixture[str]):
     more(bank)
-    assert app.open(bank).drift().redefined == ()
+    assert app.open(bank).health.drift().redefined == ()
     (bank / "features.yaml").write_text("card: { payments_1d: count(payment) over 2d }\n", encoding="utf-8")
 
     assert run(["-C", str(bank), "drift", "--json"]) == 0
@@ -195,8 +195,8 @@ def test_without_a_model_the_inputs_of_model_yaml_are_compared(tmp_path: Path):
     project = app.open(make_project(tmp_path / "bank"))
     project.ingest(write_days(tmp_path / "days.jsonl", range(10)))
     with pytest.raises(UsageError, match=r"no model that can be loaded is in force.*--reference"):
-        project.drift()
-    report = project.drift(reference="5d", recent="4d")
+        project.health.drift()
+    report = project.health.drift(reference="5d", recent="4d")
 
     assert report.model == ""
     assert {one.name for one in report.found} == {"payment.amount", "payment.channel", "card.payments_1d", LABEL_DELAY}
@@ -209,7 +209,10 @@ def test_without_model_yaml_all_features_are_compared(tmp_path: Path):
     project = app.open(folder)
     project.ingest(write_days(tmp_path / "days.jsonl", range(10)))
 
-    assert {one.name for one in project.drift(reference="5d", recent="4d").found} == {"card.payments_1d", LABEL_DELAY}
+    assert {one.name for one in project.health.drift(reference="5d", recent="4d").found} == {
+        "card.payments_1d",
+        LABEL_DELAY,
+    }
 
 
 @pytest.mark.parametrize(
@@ -225,7 +228,7 @@ def test_without_model_yaml_all_features_are_compared(tmp_path: Path):
 )
 def test_what_cannot_be_compared_is_said(bank: Path, options: dict[str, str], words: str):
     with pytest.raises(UsageError, match=words):
-        app.open(bank).drift(**options)
+        app.open(bank).health.drift(**options)
 
 
 def test_a_log_without_events_has_no_drift(tmp_path: Path):
@@ -235,15 +238,15 @@ def test_a_log_without_events_has_no_drift(tmp_path: Path):
     project.ingest(empty)
 
     with pytest.raises(UsageError, match="no events yet"):
-        project.drift(reference="5d")
+        project.health.drift(reference="5d")
 
 
 def test_a_damaged_record_is_named_and_keeps_nobody_from_looking(bank: Path):
     project = more(bank)
-    project.places.drift.write_text("{", encoding="utf-8")
+    project.opened.places.drift.write_text("{", encoding="utf-8")
 
     assert [one.state for one in doctor_says(bank)] == [WRONG]
-    assert project.drift().event == "payment"
+    assert project.health.drift().event == "payment"
     assert "Remove it" in project.warnings[0]
 
 
@@ -263,5 +266,5 @@ def test_the_command_answers_with_a_table_json_and_its_status(bank: Path, capsys
 
 def test_drift_is_read_beside_a_writer(bank: Path):
     project = more(bank)
-    with project.writing():
-        assert app.open(bank).drift().recent.rows
+    with project.opened.writing():
+        assert app.open(bank).health.drift().recent.rows

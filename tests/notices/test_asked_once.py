@@ -22,7 +22,7 @@ CONTACTS = {
 
 def answered(bank: Bank, token: str, said: str) -> Page:
     """The page that an answer gives."""
-    confirming = bank.project.confirming()
+    confirming = bank.project.notices.confirming()
     try:
         return confirming.answer(token, said)
     finally:
@@ -114,7 +114,7 @@ def test_a_version_without_a_field_that_a_notice_names_changes_no_address(tmp_pa
     bank.write({"events.yaml": FILES["events.yaml"].replace(", zone: text?", ""), "notices/customer.yaml": None})
     bank.write({"rules/large.yaml": FILES["rules/large.yaml"].replace("  notify: customer\n", "")})
     bank.pay({name: value for name, value in payment("p-2").items() if name != "zone"})
-    with bank.project.reading() as log:
+    with bank.project.opened.reading() as log:
         office.follow(log)
 
     assert office.definitions is before
@@ -125,13 +125,13 @@ def test_a_link_is_that_of_the_address_to_which_it_leaves(tmp_path):
     bank.pay(payment("p-1", at=NOW_MS - 1_000))
     bank.post.failing = [AwayError("nobody is there")]
     bank.tell()
-    with bank.project.told() as store, store.look() as look:
+    with bank.project.notice_files.told() as store, store.look() as look:
         (before,) = look.questions_of("payment/p-1")
     bank.write({"tables/contacts.csv": "key,email\nc-1,new@customers.example\n"})
     bank.pay(payment("p-2", card="c-2"))
     bank.tell(later_ms=HOUR_MS)
     (mail,) = bank.post.read
-    with bank.project.told() as store, store.look() as look:
+    with bank.project.notice_files.told() as store, store.look() as look:
         (after,) = look.questions_of("payment/p-1")
 
     assert mail["To"] == "new@customers.example"
@@ -146,6 +146,6 @@ def test_an_answer_about_an_event_ahead_of_the_clock_is_a_label_of_its_time(tmp_
     answered(bank, token, "no")
 
     assert bank.labels() == [("payment/p-1", "fraud", "customer")]
-    with bank.project.reading() as log:
+    with bank.project.opened.reading() as log:
         times = [one.time_ms for rows in log.labels_after() for one in rows if one.id.startswith("payment/p-1#")]
     assert times == [NOW_MS + 600_000]

@@ -46,7 +46,7 @@ def test_of_a_way_that_is_away_one_letter_is_tried_each_time_and_less_and_less_o
     bank.pay(*(payment(f"p-{number}", card=f"c-{number}", email=None) for number in range(30)))
     bank.tell(steps=1)
     tries = []
-    with bank.project.told() as store, bank.project.reading() as log:
+    with bank.project.notice_files.told() as store, bank.project.opened.reading() as log:
         sending = Sending(bank.office, store, log)
         for _ in range(600):
             bank.clock_ms += 1_000
@@ -126,4 +126,4 @@ def test_hours_that_end_when_they_begin_are_refused(tmp_path):
     bank = Bank(tmp_path, notice(TEAM + 'quiet: { from: "07:00", to: "07:00" }\n'))
 
     with pytest.raises(DefinitionError, match="hours from 07:00 to 07:00 are none, or all"):
-        bank.project.checked()
+        bank.project.opened.checked()

@@ -21,41 +21,41 @@ from tests.support.telling import FILES, Bank, payment
 def mailed(tmp_path: Path, *cards: str) -> tuple[Bank, list[Path]]:
     """A bank whose customers' mails lie in the mailbox, and the files in the order of these cards."""
     bank = Bank(tmp_path)
-    bank.office.open_mailer = bank.project.open_mailer
+    bank.office.open_mailer = bank.project.letters.open_mailer
     files: list[Path] = []
     for number, card in enumerate(cards):
         bank.pay(payment(f"p-{number}", card=card, email=f"{card}@customers.example"))
         bank.tell()
-        files += set(bank.project.places.mail.glob("*.eml")) - set(files)
+        files += set(bank.project.opened.places.mail.glob("*.eml")) - set(files)
     return bank, files
 
 
 def test_erasing_removes_the_mails_of_a_customer_and_who_was_asked(tmp_path):
     bank, (hers, his) = mailed(tmp_path, "c-1", "c-2")
     token = re.search(r"/confirm/([A-Za-z0-9_-]+)", hers.read_text().replace("=\n", ""))
-    bank.project.test_notice("customer", "me@bank.example", "payment/p-0")
+    bank.project.notices.test("customer", "me@bank.example", "payment/p-0")
     assert "c-1@customers.example" in hers.read_text()
-    dry = bank.project.erase("card", "c-1", is_dry=True)
+    dry = bank.project.erasing.erase("card", "c-1", is_dry=True)
     assert (hers.exists(), dry.mails, dry.letters) == (True, 2, 1)
-    found = bank.project.erase("card", "c-1")
+    found = bank.project.erasing.erase("card", "c-1")
 
     assert (found.mails, found.letters) == (2, 1), "her mail and a test, of which nobody knows whom it shows"
-    assert [one.name for one in bank.project.places.mail.iterdir()] == [his.name]
+    assert [one.name for one in bank.project.opened.places.mail.iterdir()] == [his.name]
     assert {(one.who == NO_ONE, one.shown == "") for one in bank.letters()} == {(True, True), (False, False)}
     assert token is not None
-    assert bank.project.confirming().answer(token[1], "yes").kind == "forged"
-    assert bank.project.erase("card", "c-1").mails == 0
+    assert bank.project.notices.confirming().answer(token[1], "yes").kind == "forged"
+    assert bank.project.erasing.erase("card", "c-1").mails == 0
 
 
 class Erases(FolderMailer):
     """A mailbox that is slow: while a mail is on its way, whom it is for is forgotten."""
 
     def __init__(self, bank: Bank) -> None:
-        super().__init__(bank.project.places.mail)
+        super().__init__(bank.project.opened.places.mail)
         self.bank = bank
 
     def send(self, mail: Mail) -> Sequence[Unmailed]:
-        self.bank.project.erase("card", "c-1")
+        self.bank.project.erasing.erase("card", "c-1")
         return super().send(mail)
 
 
@@ -65,7 +65,7 @@ def test_who_is_forgotten_while_a_mail_is_on_its_way_stays_forgotten(tmp_path):
     bank.pay(payment("p-1"))
     bank.tell()
 
-    assert list(bank.project.places.mail.glob("*.eml")) == []
+    assert list(bank.project.opened.places.mail.glob("*.eml")) == []
     assert [(one.state, one.who == NO_ONE, one.shown) for one in bank.letters()] == [(SENT, True, "")]
 
 
@@ -73,7 +73,7 @@ def test_what_is_erased_of_mails_is_told_and_recorded_without_whom(tmp_path, cap
     bank, _ = mailed(tmp_path, "c-1")
     assert run(["-C", str(tmp_path), "erase", "card", "c-1"]) == 0
     assert "1 mail in the mailbox, and for whom 1 letter was: removed." in capsys.readouterr().out
-    with bank.project.people() as desk, desk.store.look() as look:
+    with bank.project.people.open() as desk, desk.store.look() as look:
         (row,) = look.record(Wanted(action="mail.erase"))
 
     assert row.after == '{"letters":1,"mails":1}'

@@ -27,7 +27,7 @@ def text_failed(bank: Bank) -> None:
     """A text that the samples of `check` do not show to be wrong: they have fewer facts."""
     text = "Subject: x\n\n{% for one in facts %}{{ one.c if loop.index == 4 }}{% endfor %}"
     bank.write({"notices/customer.txt.j2": text})
-    bank.project.apply()
+    bank.project.applying.apply()
 
 
 def file_passed_over(bank: Bank) -> None:
@@ -45,7 +45,7 @@ def version_not_active(bank: Bank) -> None:
 
 
 def row_stuck(bank: Bank) -> None:
-    with bank.project.writing() as (_, log):
+    with bank.project.opened.writing() as (_, log):
         row = StuckRow("table", 1, 0, "decision", "payment", "p-1", "review", b"{}", b"", "it is full", 1, 0)
         log.append(Batch(stuck=[row]))
 
@@ -68,7 +68,7 @@ NOT_SENT = "a message of notice customer was not sent: a…@customers.example: 5
 def test_doctor_is_not_well_and_somebody_is_told(tmp_path, loses: Callable[[Bank], None], subject, told):
     bank = Bank(tmp_path, notice("on: failure\nto: [oncall@bank.example]\n", "trouble") | SINK)
     bank.pay(payment("p-0", "1.00"))
-    assert [one for one in bank.project.doctor() if one.state == WRONG] == []
+    assert [one for one in bank.project.health.doctor() if one.state == WRONG] == []
     loses(bank)
     if loses in {message_refused, text_failed}:
         bank.pay()
@@ -80,5 +80,5 @@ def test_doctor_is_not_well_and_somebody_is_told(tmp_path, loses: Callable[[Bank
             for _ in range(4):
                 teller.step()
 
-    assert subject in {one.subject for one in bank.project.doctor() if one.state == WRONG}
+    assert subject in {one.subject for one in bank.project.health.doctor() if one.state == WRONG}
     assert told in " ".join(str(one["Subject"]) for one in bank.post.read if "oncall@" in str(one["To"]))

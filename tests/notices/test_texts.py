@@ -246,9 +246,9 @@ def test_whatever_a_notice_gives_its_template_may_be_named(tmp_path, monkeypatch
     more = {f"notices/{name}.yaml": f"to: [a@b.example]\non: {name}\n" for name in ("report", "failure")}
     bank = Bank(tmp_path, more | {"notices/paid.yaml": "on: decision\nto: { field: email }\n"})
     bank.pay()
-    notices = bank.project.notices
+    notices = bank.project.notice_files.declared
     for name in notices:
-        bank.project.preview(name)
+        bank.project.notices.preview(name)
 
     assert given == {name: set(names_for(one)) for name, one in notices.items()}
     assert {one.text_kind for one in notices.values()} == set(NAMES_OF)

@@ -50,7 +50,7 @@ def test_a_flag_asks_the_customer_whom_the_event_names(tmp_path):
 def test_what_was_there_before_is_told_from_a_place_on_where_somebody_says_so(tmp_path):
     bank = Bank(tmp_path)
     bank.pay(payment("p-1", "111.00"), payment("p-2", "222.00"), payment("p-3", "333.00"))
-    with closing(bank.project.open_log(read_only=False)) as log:
+    with closing(bank.project.opened.open_log(read_only=False)) as log:
         places = [row.seq for row in log.outbox()]
         begin_behind(log, places[0])
         begin_behind(log, places[2])  # too late, there is a place already
@@ -70,7 +70,7 @@ def test_an_end_that_is_to_finish_all_tries_what_is_due_once(tmp_path, is_away):
     bank.pay(*(payment(f"p-{number}", card=f"c-{number}", email=f"c{number}@bank.example") for number in range(30)))
     if is_away:
         bank.post.failing = [AwayError("connection refused")]
-    with closing(bank.project.open_log(read_only=False)) as log:
+    with closing(bank.project.opened.open_log(read_only=False)) as log:
         begin_behind(log, 0)
         with telling(bank.office, log) as teller:
             teller.finish_all()
@@ -94,7 +94,7 @@ def test_no_address_is_kept(tmp_path):
     bank = Bank(tmp_path)
     bank.pay()
     bank.tell()
-    with bank.project.told() as store, store.look() as look:
+    with bank.project.notice_files.told() as store, store.look() as look:
         kept = repr((look.letters(), look.due("customer/2-0"), look.questions_of("payment/p-1")))
 
     assert "payment/p-1" in kept
@@ -106,7 +106,7 @@ def test_whoever_was_forgotten_meanwhile_is_not_asked(tmp_path):
     bank.pay()
     bank.post.failing = [AwayError("nobody is there")]
     bank.tell()
-    bank.project.erase("card", "c-1")
+    bank.project.erasing.erase("card", "c-1")
     bank.tell(later_ms=HOUR_MS)
 
     assert bank.post.mails == []
@@ -336,7 +336,7 @@ def test_a_process_that_is_killed_while_it_sends_leaves_the_mail_to_the_next_onc
         """Ends a process in the middle."""
 
     def killed() -> None:
-        with closing(bank.project.open_log(read_only=True)) as log, bank.project.told() as store:
+        with closing(bank.project.opened.open_log(read_only=True)) as log, bank.project.notice_files.told() as store:
             Sending(bank.office, store, log).send()
 
     bank.post.failing = [AwayError("later")]
@@ -370,7 +370,7 @@ def test_a_question_that_was_answered_before_anybody_knew_that_it_had_left_count
 
     bank.office.open_mailer = Told
     bank.tell()
-    with closing(bank.project.confirming()) as confirming:
+    with closing(bank.project.notices.confirming()) as confirming:
         confirming.answer(token_in(taken.read[0]), "no")
     bank.office.open_mailer = lambda: bank.post
     bank.tell(later_ms=HOUR_MS)
@@ -387,18 +387,18 @@ def test_a_refusal_is_shown_and_a_person_has_it_leave_again(tmp_path):
     (letter,) = bank.letters()
     words = "a…@customers.example: 550 <a…@customers.example>: no such mailbox"
     assert (letter.state, letter.reason) == (REFUSED, words)
-    assert [(one.state, one.words) for one in bank.project.doctor() if one.subject == "mail"] == [
+    assert [(one.state, one.words) for one in bank.project.health.doctor() if one.subject == "mail"] == [
         (WRONG, "1 refused, 0 with unknown delivery")
     ]
     bank.tell(later_ms=HOUR_MS)
     assert bank.post.mails == []
-    bank.project.retry_letter(letter.id)
+    bank.project.letters.retry(letter.id)
     bank.tell()
 
     assert len(bank.post.mails) == 1
-    assert "mails" not in {one.subject for one in bank.project.doctor()}
+    assert "mails" not in {one.subject for one in bank.project.health.doctor()}
     with pytest.raises(UsageError, match="is sent"):
-        bank.project.retry_letter(letter.id)
+        bank.project.letters.retry(letter.id)
 
 
 def test_what_nobody_takes_for_days_is_given_up(tmp_path):
@@ -430,7 +430,7 @@ def test_a_mail_to_whom_the_event_names_is_a_receipt_and_says_nothing_of_rules(t
     text = f"on: {on}\nto: {{ field: email }}\nshow: {{ amount: this.amount, card: this.card }}\n"
     bank = Bank(tmp_path, notice(text, "paid"))
     bank.pay()
-    mail = message_from_bytes(bank.project.preview("paid").data, policy=SMTP)
+    mail = message_from_bytes(bank.project.notices.preview("paid").data, policy=SMTP)
 
     assert says in text_of(mail)
     assert str(mail["Subject"]).replace("\N{NO-BREAK SPACE}", " ") == "Your payment of 189.90 EUR on 28 May"
@@ -476,7 +476,7 @@ def test_a_text_that_fails_gives_way_to_that_of_shroff_and_somebody_is_told(tmp_
     assert {name: one.state for name, one in letters.items()} == {"customer": SENT, "trouble": SENT}
     assert "notices/customer.txt.j2: UndefinedError" in letters["customer"].reason
     assert "notices/customer.txt.j2" in str(told["Subject"])
-    assert [(one.subject, one.state) for one in bank.project.doctor() if "customer.txt.j2" in one.words] == [
+    assert [(one.subject, one.state) for one in bank.project.health.doctor() if "customer.txt.j2" in one.words] == [
         ("mail", WRONG)
     ]
 
@@ -498,7 +498,7 @@ def test_two_processes_hand_a_letter_over_once(tmp_path):
     bank.post.failing = [AwayError("later")]
     bank.tell()
     bank.clock_ms += HOUR_MS
-    with closing(bank.project.open_log(read_only=True)) as log, bank.project.told() as store:
+    with closing(bank.project.opened.open_log(read_only=True)) as log, bank.project.notice_files.told() as store:
         one, other = Sending(bank.office, store, log), Sending(bank.office, store, log)
         (letter,) = bank.letters()
         claimed = one._claimed(letter)
@@ -515,32 +515,32 @@ def test_two_processes_hand_a_letter_over_once(tmp_path):
 def test_a_preview_sends_nothing_and_its_link_answers_nothing(tmp_path):
     bank = Bank(tmp_path)
     bank.pay()
-    mail = bank.project.preview("customer")
+    mail = bank.project.notices.preview("customer")
 
     assert b"Was this you?" in mail.data
-    assert bank.project.confirming().page("preview-this-link-answers-nothing").kind == "forged"
+    assert bank.project.notices.confirming().page("preview-this-link-answers-nothing").kind == "forged"
     assert bank.letters() == []
 
 
 def test_a_test_goes_to_the_address_that_is_named_and_says_that_it_is_one(tmp_path):
     bank = Bank(tmp_path)
     bank.pay()
-    assert bank.project.test_notice("customer", "me@bank.example") == []
-    (file,) = bank.project.places.mail.glob("*.eml")
+    assert bank.project.notices.test("customer", "me@bank.example") == []
+    (file,) = bank.project.opened.places.mail.glob("*.eml")
     text = file.read_text()
 
     assert "To: me@bank.example" in text
     assert "X-Shroff-Test: yes" in text
     assert "ann@" not in text
     with pytest.raises(UsageError, match="no address"):
-        bank.project.test_notice("customer", "me@bank.example, eve@x.example")
+        bank.project.notices.test("customer", "me@bank.example, eve@x.example")
 
 
 @pytest.mark.parametrize("on", ["flag", "decision", "answer", "case", "failure", "spike", "report"])
 def test_every_kind_of_notice_can_be_looked_at_before_it_happens(tmp_path, on):
     bank = Bank(tmp_path, notice(f"{TEAM}on: {on}\n", "any") | {"notices/customer.yaml": None})
     bank.pay()
-    mail = bank.project.preview("any")
+    mail = bank.project.notices.preview("any")
 
     assert mail.recipients == ("team@bank.example",)
     assert b"Sent by shroff for the project small, by the notice any." in mail.data
@@ -549,7 +549,7 @@ def test_every_kind_of_notice_can_be_looked_at_before_it_happens(tmp_path, on):
 def test_links_lead_to_the_service_that_is_one_where_no_address_is_set(tmp_path):
     bank = Bank(tmp_path, {"shroff.yaml": "shroff: 1\nname: small\nmoney: EUR\n"})
     bank.pay()
-    assert b"http://localhost:8080/confirm/" in bank.project.preview("customer").data
-    bank.project.served_at = "http://127.0.0.1:9999"
+    assert b"http://localhost:8080/confirm/" in bank.project.notices.preview("customer").data
+    bank.project.opened.served_at = "http://127.0.0.1:9999"
 
-    assert b"http://127.0.0.1:9999/confirm/" in bank.project.preview("customer").data
+    assert b"http://127.0.0.1:9999/confirm/" in bank.project.notices.preview("customer").data

@@ -132,7 +132,7 @@ def test_a_report_reads_no_more_than_its_day_however_long_the_log_is(tmp_path, m
     names = [f"payment/p-{day}-{number}" for day in range(20) for number in range(60)]
     labels = tmp_path / "labels.jsonl"  # known long ago, and only now in the log: their times say nothing of places
     labels.write_bytes(b"\n".join(msgspec.json.encode({"event": name, **told}) for name in names))
-    assert bank.project.label_file(labels).labels.appended == len(names)
+    assert bank.project.labelling.add_file(labels).labels.appended == len(names)
     read: list[int] = []
     whole = Questions.read
 
@@ -152,7 +152,7 @@ def test_customers_answers_stand_in_the_report(tmp_path):
     bank = Bank(tmp_path, notice(f'{TEAM}on: report\nat: "07:00"\n', "daily"))
     bank.pay(payment("p-1"), payment("p-2"))
     bank.tell()
-    confirming = bank.project.confirming()
+    confirming = bank.project.notices.confirming()
     tokens = [token_in(one) for one in bank.post.read if "Was this you?" in str(one["Subject"])]
     for token, said in zip(tokens, ("yes", "no"), strict=True):
         confirming.answer(token, said)
@@ -168,7 +168,7 @@ def test_customers_answers_stand_in_the_report(tmp_path):
 )
 def test_a_report_that_is_half_a_day_late_is_not_made_any_more(tmp_path, hour, day):
     bank = reported(tmp_path)
-    found = report_due(bank.project.notices["daily"], MIDNIGHT_MS + round(hour * HOUR_MS))
+    found = report_due(bank.project.notice_files.declared["daily"], MIDNIGHT_MS + round(hour * HOUR_MS))
 
     assert (None if found is None else msgspec.json.decode(found.told)["day"]) == day
 
@@ -176,9 +176,9 @@ def test_a_report_that_is_half_a_day_late_is_not_made_any_more(tmp_path, hour, d
 def test_the_report_says_what_waits_for_people(tmp_path):
     bank = reported(tmp_path)
     bank.pay(payment("p-1"), payment("p-2", "150.00", card="c-2"), payment("p-3", card="c-3"))
-    with bank.project.cases() as desk:
-        deciding.decide(desk, bank.project.who, 3, "genuine")
-        working.escalate(desk, bank.project.who, 2, "hard")
+    with bank.project.cases.open() as desk:
+        deciding.decide(desk, bank.project.opened.who, 3, "genuine")
+        working.escalate(desk, bank.project.opened.who, 2, "hard")
     shown = lines_of(text_after(bank, DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS))
     at = shown.index("What waits for people now")
 
@@ -273,7 +273,7 @@ def test_a_sink_that_fails_for_a_minute_is_told_once(tmp_path):
 def test_input_that_is_refused_is_told(tmp_path):
     bank = Bank(tmp_path, notice(f"{TEAM}on: failure\n", "failing") | {"notices/customer.yaml": None})
     bank.pay(payment(amount="1.00"))
-    with closing(bank.project.open_log(read_only=True)) as log, bank.project.told() as store:
+    with closing(bank.project.opened.open_log(read_only=True)) as log, bank.project.notice_files.told() as store:
         watching = Watching(bank.office, store, log, tuple)
         assert watching.look() == 0
         bank.pay(payment("p-2", amount="1.005"), payment("p-3", amount="none"))
@@ -345,7 +345,7 @@ def test_a_webhook_is_called_once_for_each_and_signed(tmp_path, hook, monkeypatc
     assert {(one["kind"], one["rule"], one["outcome"]) for one in bodies} == {("flag", "large", "review")}
     assert len({headers["webhook-id"] for headers, _ in hook.calls}) == 2
     assert all(headers["webhook-signature"].startswith("v1,") for headers, _ in hook.calls)
-    assert "whsec" not in repr((bank.project.notices, bank.letters()))
+    assert "whsec" not in repr((bank.project.notice_files.declared, bank.letters()))
 
 
 def test_a_webhook_that_is_away_is_called_again_and_one_that_refuses_is_shown(tmp_path, hook, monkeypatch):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from shroff import config
 from shroff.app import project as app
+from shroff.app.opened import Opened
 from shroff.cli.main import run
 from shroff.engine.step import Engine
 from shroff.errors import DefinitionError, Problem, StorageError, UsageError
@@ -116,7 +117,7 @@ def test_a_list_of_an_old_mac_can_be_changed(folder, capsys):
 
 def test_a_value_that_no_file_can_hold_is_refused(folder):
     with pytest.raises(UsageError, match="stands on one line"):
-        app.open(folder).list_add("blocked", Entry("a\rb"))
+        app.open(folder).lists.add("blocked", Entry("a\rb"))
 
 
 def test_a_column_that_is_not_there_is_named():
@@ -136,14 +137,17 @@ def test_an_entry_decides_from_the_next_event_on(folder, capsys):
     assert ingested(folder, 2, "c2") == "decline"
     assert asked(capsys, folder, "remove", "blocked", "c2")[1]["what"] == "removed"
     assert ingested(folder, 3, "c2") == "approve"
-    with app.open(folder).reading() as log:
+    with app.open(folder).opened.reading() as log:
         assert [one.seq for one in log.controls()] == [1, 3, 5]
     assert app.open(folder).verify().mismatches == 0
 
 
 def test_the_answer_names_what_else_came_into_force_with_it(folder, capsys):
     ingested(folder, 1, "c1")
-    with app.open(folder).writing() as (writer, log), closing(app.open(folder).inbox(writer, log)) as inbox:
+    with (
+        app.open(folder).opened.writing() as (writer, log),
+        closing(app.open(folder).inboxes.brief(writer, log)) as inbox,
+    ):
         (folder / "rules" / "listed.yaml").write_text(RULE.replace("decline", "review"), encoding="utf-8")
         (folder / "features.yaml").unlink()
         (folder / "rules" / "large.yaml").unlink()
@@ -160,7 +164,7 @@ def test_the_answer_names_what_else_came_into_force_with_it(folder, capsys):
 
 
 def test_who_runs_the_command_adds_an_entry_where_nobody_else_is_named_and_the_list_has_a_column_for_it(folder, capsys):
-    me = app.open(folder).who.name
+    me = app.open(folder).opened.who.name
     (folder / "lists" / "bare.csv").write_text("value\n", encoding="utf-8")
     asked(capsys, folder, "add", "blocked", "c2")
     code, _ = asked(capsys, folder, "add", "bare", "c2")
@@ -184,7 +188,7 @@ def test_an_entry_that_is_there_changes_nothing_and_is_no_version(folder, capsys
     ingested(folder, 1, "c2")
 
     assert asked(capsys, folder, "add", "blocked", "c1", "--by", "ann")[1]["what"] == "same"
-    with app.open(folder).reading() as log:
+    with app.open(folder).opened.reading() as log:
         assert len(log.controls()) == 1
 
 
@@ -193,7 +197,7 @@ def test_without_a_log_the_file_waits_for_the_first_events(folder, capsys):
 
     assert (code, found["in_force"]) == (0, False)
     assert "no log yet" in str(found["why_not"])
-    assert not app.open(folder).places.log.exists()
+    assert not app.open(folder).opened.places.log.exists()
 
 
 def test_lists_are_shown_with_what_reads_them(folder, capsys):
@@ -229,7 +233,7 @@ def test_a_list_that_is_not_there_and_a_value_that_is_not_in_it_are_said(folder,
 def test_a_change_that_would_be_a_mistake_is_not_written(folder):
     before = (folder / "lists" / "blocked.csv").read_bytes()
     with pytest.raises(DefinitionError, match=r"lists/blocked.csv:3:1: expires_at"):
-        app.open(folder).list_add("blocked", Entry("c2", expires_at="tomorrow"))
+        app.open(folder).lists.add("blocked", Entry("c2", expires_at="tomorrow"))
 
     assert (folder / "lists" / "blocked.csv").read_bytes() == before
 
@@ -252,7 +256,7 @@ def test_a_value_that_a_hashed_field_is_compared_with_is_written_hashed(folder, 
 
 def test_ten_at_once_lose_none(folder):
     def add(number: int) -> None:
-        app.open(folder).list_add("blocked", Entry(f"n{number}"))
+        app.open(folder).lists.add("blocked", Entry(f"n{number}"))
 
     threads = [Thread(target=add, args=(number,)) for number in range(10)]
     for thread in threads:
@@ -260,20 +264,20 @@ def test_ten_at_once_lose_none(folder):
     for thread in threads:
         thread.join()
 
-    assert {one.value for one in app.open(folder).list_entries("blocked")} == {"c1", *(f"n{n}" for n in range(10))}
+    assert {one.value for one in app.open(folder).lists.entries("blocked")} == {"c1", *(f"n{n}" for n in range(10))}
 
 
 def test_of_a_template_only_the_line_that_a_test_needs_cannot_be_removed_and_it_says_so(tmp_path):
     project, _ = app.make_project(tmp_path / "bank", "payments")
-    for entry in project.list_entries("blocked_cards"):
+    for entry in project.lists.entries("blocked_cards"):
         try:
-            project.list_remove("blocked_cards", entry.value)
+            project.lists.remove("blocked_cards", entry.value)
         except DefinitionError as error:
             assert "test 'on the list and not' of rule blocked_card fails" in str(error)  # noqa: PT017 - of some
             assert "the test in rules/lists.yaml pays with it; leave it here" in entry.note
-    project.list_add("blocked_cards", Entry("c-17"))
+    project.lists.add("blocked_cards", Entry("c-17"))
 
-    assert project.list_remove("blocked_cards", "c-17").what == REMOVED
+    assert project.lists.remove("blocked_cards", "c-17").what == REMOVED
 
 
 # ---- written, and not in force
@@ -287,11 +291,11 @@ def test_a_change_whose_project_does_not_fit_the_log_is_written_and_says_what_it
     assert (code, found["what"], found["in_force"]) == (0, "added", False)
     assert "cannot come into force: events.yaml" in str(found["why_not"])
     assert "it is hashed now" in str(found["why_not"])
-    assert len(app.open(folder).list_entries("blocked")) == 2
+    assert len(app.open(folder).lists.entries("blocked")) == 2
 
 
 def test_a_change_that_the_log_cannot_take_is_written_and_says_why(folder, monkeypatch, capsys):
-    opened = app.Project.open_log
+    opened = Opened.open_log
 
     def fail(project: app.Project, *, read_only: bool) -> Log:
         if read_only:
@@ -299,13 +303,13 @@ def test_a_change_that_the_log_cannot_take_is_written_and_says_why(folder, monke
         raise StorageError("log.db: there is no room. Make room and start again.")
 
     ingested(folder, 1, "c2")
-    monkeypatch.setattr(app.Project, "open_log", fail)
+    monkeypatch.setattr(Opened, "open_log", fail)
     assert run(["-C", str(folder), "lists", "add", "blocked", "c2"]) == 0
 
     said = capsys.readouterr().out
     assert "c2 added to blocked" in said
     assert "It is not in force yet: log.db: there is no room. Make room and start again.\n" in said
-    assert [one.value for one in app.open(folder).list_entries("blocked")] == ["c1", "c2"]
+    assert [one.value for one in app.open(folder).lists.entries("blocked")] == ["c1", "c2"]
 
 
 def test_a_row_of_a_list_compiles_no_rule_and_runs_no_test(folder, monkeypatch):
@@ -318,8 +322,8 @@ def test_a_row_of_a_list_compiles_no_rule_and_runs_no_test(folder, monkeypatch):
     assert project.check().is_ok
     for of, name in ((RuleLoader, "load"), (Naive, "add"), (Engine, "__init__")):
         monkeypatch.setattr(of, name, lambda *_: pytest.fail("it is compiled"))
-    changes = [project.list_add("blocked", Entry("c2")), project.list_add("blocked", Entry("c2", "why"))]
-    changes += [project.list_remove("blocked", "c2"), project.list_add("blocked", Entry("c3"))]
+    changes = [project.lists.add("blocked", Entry("c2")), project.lists.add("blocked", Entry("c2", "why"))]
+    changes += [project.lists.remove("blocked", "c2"), project.lists.add("blocked", Entry("c3"))]
     monkeypatch.undo()
 
     assert [(one.what, one.in_force, one.entries) for one in changes] == [
@@ -330,7 +334,7 @@ def test_a_row_of_a_list_compiles_no_rule_and_runs_no_test(folder, monkeypatch):
     ]
     assert [ingested(folder, number, card) for number, card in ((2, "c2"), (3, "c3"))] == ["approve", "decline"]
     with pytest.raises(DefinitionError, match="test 'one' of rule listed fails"):
-        project.list_remove("blocked", "c1")  # a row that a test asks for
+        project.lists.remove("blocked", "c1")  # a row that a test asks for
     assert app.open(folder).verify().mismatches == 0
 
 
@@ -365,7 +369,7 @@ def test_a_row_by_command_reads_no_rule_once_the_files_were_checked(folder, monk
         (ADDED, 4, True),
         (REMOVED, 3, True),
     ]
-    assert app.open(folder).unapplied() == []  # what is in force is what the files say
+    assert app.open(folder).versions.unapplied() == []  # what is in force is what the files say
     assert [ingested(folder, number, f"c{number}") for number in (2, 3, 4)] == ["approve", "decline", "decline"]
     assert app.open(folder).verify().mismatches == 0
 
@@ -393,7 +397,7 @@ def test_what_was_checked_before_hides_no_mistake(folder, capsys):
     (folder / "shroff.yaml").write_text(settings + "second_person: [lists]\n")
     assert "a second person approves changes of lists here" in json.dumps(asked(capsys, folder, "add", "blocked", "c3"))
     (folder / "shroff.yaml").write_text(settings)
-    path = app.open(folder).places.checked
+    path = app.open(folder).opened.places.checked
     path.write_text(path.read_text()[:-5])
     assert asked(capsys, folder, "add", "blocked", "c3")[1]["in_force"] is True
     (folder / "rules" / "listed.yaml").write_text(TESTED.replace("decline", "review"))
@@ -412,7 +416,7 @@ def test_a_row_of_a_long_list_is_recorded_by_itself(folder, capsys):
     ingested(folder, 1, "c2")
     for words in (["add", "c2"], ["add", "b-7", "--note", "why"], ["remove", "b-999"], ["add", "c3"]):
         assert asked(capsys, folder, words[0], "blocked", *words[1:])[1]["in_force"] is True
-    with app.open(folder).reading() as log:
+    with app.open(folder).opened.reading() as log:
         sizes = [len(one.body) for one in log.controls()]
         found, changed = control_at(log), changed_by(log.controls()[-1])
 
@@ -467,7 +471,7 @@ def test_a_row_that_state_is_made_of_folds_the_log(folder):
     listed = "  listed: count(payment where payment.card in lists.blocked) over 24h\n"
     (folder / "features.yaml").write_text(FILES["features.yaml"] + listed)
     ingested(folder, 1, "c2")
-    assert app.open(folder).list_add("blocked", Entry("c2")).in_force
+    assert app.open(folder).lists.add("blocked", Entry("c2")).in_force
     fields = {"id": "p2", "at": "2026-03-01T12:00:02Z", "card": "c2", "amount": "1.00"}
     (decision,) = app.open(folder).decide([fields], as_type="payment")
 
@@ -500,7 +504,7 @@ def test_lines_behind_a_list_are_read_as_the_whole_list_is(before):
 
 
 def test_ctrl_c_behind_the_change_says_that_it_is_written(folder, monkeypatch, capsys):
-    opened = app.Project.open_log
+    opened = Opened.open_log
 
     def interrupted(project: app.Project, *, read_only: bool) -> Log:
         if read_only:
@@ -508,7 +512,7 @@ def test_ctrl_c_behind_the_change_says_that_it_is_written(folder, monkeypatch, c
         raise KeyboardInterrupt
 
     ingested(folder, 1, "c2")
-    monkeypatch.setattr(app.Project, "open_log", interrupted)
+    monkeypatch.setattr(Opened, "open_log", interrupted)
     code, found = asked(capsys, folder, "add", "blocked", "c2")
 
     assert (code, found["detail"]) == (
@@ -529,7 +533,7 @@ def test_check_finds_a_project_that_does_not_fit_its_log(folder, monkeypatch, ca
     def fail(*_arguments: object, **_options: object) -> None:
         raise StorageError("the disk fails")
 
-    monkeypatch.setattr(app.Project, "open_log", fail)
+    monkeypatch.setattr(Opened, "open_log", fail)
     (folder / "events.yaml").write_text(FILES["events.yaml"])
     assert run(["-C", str(folder), "check", "--json"]) == 0
     (warning,) = json.loads(capsys.readouterr().out)["warnings"]

@@ -40,24 +40,24 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_draft_is_checked_without_reading_the_project_again(project, read):
-    assert project.check_draft("small", RULE.format(amount=5)).is_ok
+    assert project.drafts.check("small", RULE.format(amount=5)).is_ok
     assert {*FILES, LIST} <= {*read}
     read.clear()
     for amount in (6, 7):
-        checked = project.check_draft("small", RULE.format(amount=amount))
+        checked = project.drafts.check("small", RULE.format(amount=amount))
         assert (checked.is_ok, str(amount) in str(checked.rule)) == (True, True)
 
     assert read == []
 
 
 def test_what_was_changed_is_read_again_with_its_mistakes(project, read):
-    project.check_draft("small", RULE.format(amount=5))
-    rules, was = project.places.folder / "rules" / "large.yaml", FILES["rules/large.yaml"]
+    project.drafts.check("small", RULE.format(amount=5))
+    rules, was = project.opened.places.folder / "rules" / "large.yaml", FILES["rules/large.yaml"]
     read.clear()
     found = []
     for text in (was.replace("this.amount > 100", "this.amuont > 100"), was):
         rules.write_text(text)
-        found += [[one.file for one in project.check_draft("small", RULE.format(amount=5)).elsewhere]]
+        found += [[one.file for one in project.drafts.check("small", RULE.format(amount=5)).elsewhere]]
 
     assert found == [["rules/large.yaml"], []]
     assert read.count("rules/large.yaml") == 2
@@ -66,15 +66,15 @@ def test_what_was_changed_is_read_again_with_its_mistakes(project, read):
 
 def test_a_list_of_hashed_values_is_hashed_again_only_where_it_was_changed(project):
     text = FILES["events.yaml"].replace("card: text?", "card: text? hashed")
-    (project.places.folder / "events.yaml").write_text(text)
+    (project.opened.places.folder / "events.yaml").write_text(text)
     rule = "- { id: known, on: payment, by: card, when: this.card in lists.blocked, effect: review }\n"
-    (project.places.folder / "rules" / "known.yaml").write_text(rule)
-    project.reload()
+    (project.opened.places.folder / "rules" / "known.yaml").write_text(rule)
+    project.opened.reload()
     first = project.definitions.reference.lists["blocked"]
-    project.reload()
+    project.opened.reload()
     again = project.definitions.reference.lists["blocked"]
-    (project.places.folder / LIST).write_text("value\nc-1\nc-2\n")
-    project.reload()
+    (project.opened.places.folder / LIST).write_text("value\nc-1\nc-2\n")
+    project.opened.reload()
 
     assert first is again
     assert [one.startswith("hashed:") for one in project.definitions.reference.lists["blocked"]] == [True, True]

@@ -166,12 +166,12 @@ def test_a_variable_may_stand_for_a_whole_address(tmp_path, monkeypatch):
     project = shroff.open(tmp_path)
 
     with pytest.raises(UsageError, match="reads \\$\\{DATABASE_URL\\}, and that variable is not set"):
-        project.has_log()
+        project.opened.has_log()
     monkeypatch.setenv("DATABASE_URL", "oracle://scott:tiger@h/d")
     with pytest.raises(
         UsageError, match="a store is postgresql:// or mariadb://, and this address is neither"
     ) as raised:
-        project.has_log()
+        project.opened.has_log()
     assert "tiger" not in str(raised.value)
 
 
@@ -186,10 +186,10 @@ def test_a_variable_may_stand_for_the_whole_address_of_online_features_and_of_a_
     (tmp_path / "events.yaml").write_text(EVENTS)
     project = shroff.open(tmp_path)
     monkeypatch.setenv("REDIS", "redis://:pw@localhost:6379/1")
-    project.open_online(None).close()
+    project.outside.open_online(None).close()
     monkeypatch.setenv("REDIS", "http://:pw@localhost")
     with pytest.raises(UsageError, match="online features are in redis:// or rediss://, not http://"):
-        project.open_online(None)
+        project.outside.open_online(None)
 
 
 def test_the_text_of_a_system_shows_no_setting():

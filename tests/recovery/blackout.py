@@ -80,9 +80,9 @@ def record(
     The last three break promises of the program on purpose: how SQLite syncs, the step at which a batch counts as
     answered, and the step behind which a second transaction begins.
     """
-    project.places.state.mkdir(exist_ok=True)
+    project.opened.places.state.mkdir(exist_ok=True)
     states: list[str] = []
-    with recording(project.places.state) as kept:
+    with recording(project.opened.places.state) as kept:
 
         def open_log(path: Path, *, read_only: bool) -> SqliteLog:
             def on_step(step: str) -> None:
@@ -112,7 +112,7 @@ def record(
 
         for part in parts:
             take_in(project, [part], open_log, open_snapshots)
-    return Run(kept.start, kept.operations, states, files_in(project.places.state))
+    return Run(kept.start, kept.operations, states, files_in(project.opened.places.state))
 
 
 def take_in(
@@ -140,9 +140,9 @@ def state_of(log: SqliteLog) -> str:
 
 def loss(project: app.Project, run: Run, moment: Moment, image: Files) -> str:
     """What is wrong with these files, in words; nothing where all that was answered is there, and no half batch."""
-    put_files(project.places.state, image)
+    put_files(project.opened.places.state, image)
     try:
-        with closing(SqliteLog(project.places.log)) as log:
+        with closing(SqliteLog(project.opened.places.log)) as log:
             state = state_of(log)
     except ShroffError as error:
         return f"the log cannot be read: {error}"
@@ -150,11 +150,11 @@ def loss(project: app.Project, run: Run, moment: Moment, image: Files) -> str:
         if state in run.states:
             return f"{moment.stored} batches were answered, and the log has {run.states.index(state)}"
         return "the log holds a part of a batch"
-    with closing(sqlite3.connect(project.places.log)) as database:
+    with closing(sqlite3.connect(project.opened.places.log)) as database:
         (words,) = database.execute("PRAGMA integrity_check").fetchone()
     if words != "ok":
         return f"SQLite says {words}"
-    saved = Snapshots(project.places.snapshots)
+    saved = Snapshots(project.opened.places.snapshots)
     if moment.saved and not any(_is_whole(saved, file) and int(file.stem) >= moment.saved for file in saved.files()):
         there = [(file.name, _is_whole(saved, file)) for file in saved.files()]
         return f"the snapshot of place {moment.saved}, which was said to be saved, is not there: {there}"
@@ -171,4 +171,4 @@ def _is_whole(saved: Snapshots, file: Path) -> bool:
 def finished(project: app.Project, parts: Sequence[Path]) -> Contents:
     """What the log holds after the whole input was given once more."""
     take_in(project, parts, batch_size=USUAL_BATCH_SIZE)
-    return contents(project.places.folder)
+    return contents(project.opened.places.folder)

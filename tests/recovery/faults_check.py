@@ -73,8 +73,8 @@ class Twin:
         """`folder` has the same definitions, and no log yet."""
         self._project = app.open(folder)
         self._open = ExitStack()
-        self._writer, self._log = self._open.enter_context(self._project.writing())
-        self._intake = self._project.intake(keeps_hashes=False)
+        self._writer, self._log = self._open.enter_context(self._project.opened.writing())
+        self._intake = self._project.taking.intake(keeps_hashes=False)
         self._seq = 0
 
     def follow(self, records: Iterable[Record]) -> Contents:

@@ -75,7 +75,7 @@ class DecidedTopic:
 
 def look_at_lake(project: app.Project, last_seq: int, found: Found) -> None:
     """The lake must have come as far as the log, and have each place once, its files as they were written."""
-    with project.lake() as lake:
+    with project.lake.open() as lake:
         report = lake.check()
     found.changed += [f"lake: {words}" for words in report.problems]
     if report.upto != last_seq:

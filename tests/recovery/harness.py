@@ -25,6 +25,7 @@ import msgspec
 
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app import project as app
+from shroff.app import wiring
 from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank, with_labels
 from shroff.notices.raising import KIND
@@ -121,7 +122,7 @@ def ingest_in_a_process(
 
     def ingest_all() -> None:
         options = {} if on_step is None else {"on_step": on_step}
-        app.load_adapter = lambda name: partial(SqliteLog, **options)
+        wiring.load_adapter = lambda name: partial(SqliteLog, **options)
         ingest.ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
         app.open(project).ingest([events])
 

@@ -128,12 +128,12 @@ def _tell_what_was_in_doubt(bank: Bank, server: Mail, answers: dict[str, tuple[s
     """What a killed process had in its hands leaves once its claim has ended: the clock goes on by so much."""
     project = app.open_exactly(bank.folder)
     offset_ms = 0
-    project.now_ms = lambda: time.time_ns() // 1_000_000 + offset_ms
-    bank.project, bank._office = project, project.office()
+    project.opened.now_ms = lambda: time.time_ns() // 1_000_000 + offset_ms
+    bank.project, bank._office = project, project.notices.office()
     for _ in range(3):
         offset_ms += CLAIM_MS
         bank.tell()
-    confirming = project.confirming()
+    confirming = project.notices.confirming()
     for data in server.arrived():
         token = token_in(message_from_bytes(data, policy=SMTP))
         if token not in answers:
@@ -146,14 +146,14 @@ def _tell_what_was_in_doubt(bank: Bank, server: Mail, answers: dict[str, tuple[s
 
 def _hold(bank: Bank, server: Mail, answers: dict[str, tuple[str, int]]) -> None:
     project = bank.project
-    with project.told() as store, store.look() as look:
+    with project.notice_files.told() as store, store.look() as look:
         letters = look.letters(limit=500)
         questions = [one for number in range(EVENTS) for one in look.questions_of(f"payment/p-{number}")]
-    with project.reading() as log:
+    with project.opened.reading() as log:
         bodies = [msgspec.json.decode(one.body) for rows in log.labels_after(0) for one in rows]
-    with closing(project.open_people()) as people:
+    with closing(project.outside.open_people()) as people:
         record = Counter(one.subject for one in rows_of(people) if one.action == "confirmation.answer")
-    with project.cases() as desk, desk.store.look() as cases:
+    with project.cases.open() as desk, desk.store.look() as cases:
         numbers = [one.number for one in cases.queue(Wanted(states=STATES), limit=500)]
         alerts = Counter(alert.named for number in numbers for alert in cases.alerts(number))
     said = {one.event: one.answer for one in questions if one.answer}

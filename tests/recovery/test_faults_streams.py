@@ -108,7 +108,7 @@ def test_sparks_driver_is_killed_in_the_middle_of_a_stage_and_nothing_is_lost_or
 def test_decisions_that_are_lost_doubled_or_changed_are_seen(tmp_path: Path) -> None:
     recorded = Recorded(tmp_path)
     recorded.grow(90)
-    with recorded.project.lake() as lake:
+    with recorded.project.lake.open() as lake:
         lake.decide(tmp_path / "out", Cluster(FoldingBackend(), 2), places=30)
     assert not look(tmp_path / "out", recorded.project)
     first, second, third, *_ = sorted((tmp_path / "out" / "decisions").iterdir())

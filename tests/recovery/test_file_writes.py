@@ -39,12 +39,12 @@ TWO_DAYS_S = 2 * 86_400
 
 
 def write_lake(project: app.Project) -> None:
-    with project.lake() as lake:
+    with project.lake.open() as lake:
         lake.write()
 
 
 def compact_lake(project: app.Project) -> None:
-    with project.lake() as lake:
+    with project.lake.open() as lake:
         lake.compact(files_min=2, grace="0s")
 
 
@@ -53,18 +53,18 @@ def train(project: app.Project) -> None:
 
 
 def promote(project: app.Project) -> None:
-    later = max(one.summary.id for one in project.models())  # ids have the day
-    assert project.promote(later, by="ann").in_force
+    later = max(one.summary.id for one in project.models.all())  # ids have the day
+    assert project.models.promote(later, by="ann").in_force
 
 
 def promote_earlier(project: app.Project) -> None:
-    assert project.promote(min(one.summary.id for one in project.models())).in_force
+    assert project.models.promote(min(one.summary.id for one in project.models.all())).in_force
 
 
 def block(*values: str) -> Callable[[app.Project], None]:
     def write(project: app.Project) -> None:
         for value in values:
-            assert project.list_add("blocked", Entry(value, "again")).in_force
+            assert project.lists.add("blocked", Entry(value, "again")).in_force
 
     return write
 
@@ -92,7 +92,7 @@ def lake_later(project: app.Project) -> None:
 
 def snapshot_later(project: app.Project) -> None:
     decide(70)(project)
-    project.snapshot()
+    project.retention.snapshot()
 
 
 def train_later(project: app.Project) -> None:
@@ -110,8 +110,8 @@ WRITERS = {
     "lists": Writer(block("c9"), block("c10")),
     "lake write": Writer(write_lake, lake_later, decide(60)),
     "lake compact": Writer(compact_lake, lake_later),
-    "prune": Writer(lambda project: project.prune(), prune_later),
-    "snapshot": Writer(lambda project: project.snapshot(), snapshot_later),
+    "prune": Writer(lambda project: project.retention.prune(), prune_later),
+    "snapshot": Writer(lambda project: project.retention.snapshot(), snapshot_later),
 }
 
 
@@ -146,9 +146,9 @@ def payments(number: int) -> list[dict[str, object]]:
 def seen(folder: Path) -> dict[str, object]:
     """What the project has, whoever did it and when. Each part of it is whole wherever a process was killed."""
     project = app.open(folder)
-    champion = next(one.summary for one in project.models() if one.role == "champion")
+    champion = next(one.summary for one in project.models.all() if one.role == "champion")
     snapshots = Snapshots(folder / ".shroff" / "snapshots")
-    with project.reading() as log, project.lake() as lake:
+    with project.opened.reading() as log, project.lake.open() as lake:
         kept, checked = contents_of(log), lake.check()
         assert checked.problems == []
         return {
@@ -156,8 +156,8 @@ def seen(folder: Path) -> dict[str, object]:
             "records": [one for one in kept["records"] if "control" not in one],
             "versions": len(log.controls()),
             "pruned": log.pruned_to(),
-            "rows": [one.value for one in project.list_entries("blocked")],
-            "model": project.registry.read(champion.id).files["logistic.json"],
+            "rows": [one.value for one in project.lists.entries("blocked")],
+            "model": project.opened.registry.read(champion.id).files["logistic.json"],
             "lake": (checked.rows, checked.upto),
             "files": checked.files,  # of which compaction makes fewer, day by day
             "snapshots": [(file.name, snapshots.check(file) is not None) for file in snapshots.files()],
@@ -182,7 +182,7 @@ def litter(folder: Path) -> list[str]:
 
 def look(folder: Path) -> None:
     """Raises: AssertionError where something is not well."""
-    assert [one for one in app.open(folder).doctor() if one.state not in (OK, NOTE)] == []
+    assert [one for one in app.open(folder).health.doctor() if one.state not in (OK, NOTE)] == []
     assert app.open(folder).verify().mismatches == 0
 
 
@@ -217,5 +217,5 @@ def test_a_command_that_is_killed_before_any_of_its_writes_is_done_whole_by_the_
             os.utime(path, (time.time() - TWO_DAYS_S,) * 2)
         writer.later(app.open(folder))
         assert litter(folder) == [], told
-        with app.open(folder).reading() as log:
+        with app.open(folder).opened.reading() as log:
             assert log.asked() == [], told

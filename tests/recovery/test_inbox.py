@@ -19,6 +19,7 @@ import pytest
 
 from shroff.adapters.log.sqlite import STEPS, SqliteLog
 from shroff.app import project as app
+from shroff.app import wiring
 from shroff.events.intake import Submission
 from shroff.project.lists import Change, Entry
 from shroff.streams.log import Batch
@@ -70,7 +71,7 @@ def ingest(project: Path, file: Path, on_step: Callable[[str], None] = lambda _s
             time.sleep(0.005)
         on_step(step)
 
-    app.load_adapter = lambda name: partial(SqliteLog, on_step=slowly)
+    wiring.load_adapter = lambda name: partial(SqliteLog, on_step=slowly)
     ingesting.ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
     app.open(project).ingest([file])
 
@@ -163,17 +164,17 @@ def test_a_writer_that_is_killed_around_a_new_version_puts_it_in_force_once(bank
         "card:\n  listed_1d: count(payment where payment.card in lists.blocked_cards) over 1d"  # so it takes a fold
     )
     features.write_text(features.read_text(encoding="utf-8").replace("card:", listed, 1), encoding="utf-8")
-    with app.open(bank).writing():
+    with app.open(bank).opened.writing():
         kills = 0
     for number, step in enumerate(STEPS * ROUNDS):
         writer = begun(bank, events, KillSwitch(step, 1 + number % 3))
-        change = partial(app.open(bank).list_add, "blocked_cards", Entry(f"c-new-{number}"))
+        change = partial(app.open(bank).lists.add, "blocked_cards", Entry(f"c-new-{number}"))
         asker = forked(lambda change=change: put_in_force(change))
         kills += ended(writer) == signal.SIGKILL
         assert ended(asker) == 0
     ended(forked(lambda: ingest(bank, events)))
 
-    with app.open(bank).reading() as log:
+    with app.open(bank).opened.reading() as log:
         assert len(log.controls()) == 2 + ROUNDS * len(STEPS)  # the first version, the one with the feature, the lists
         assert log.asked() == []
     assert kills > ROUNDS * len(STEPS) // 2
@@ -202,11 +203,11 @@ def test_an_asker_that_is_killed_at_any_moment_has_asked_once_or_not_at_all(bank
 @pytest.mark.slow
 def test_a_request_that_nobody_waits_for_is_carried_out_by_the_next_that_writes(bank: Path, events: Path):
     project = app.open(bank)
-    intake = project.intake(keeps_hashes=True)
+    intake = project.taking.intake(keeps_hashes=True)
     fields = {"event": "payment/p-7", "verdict": "fraud", "reason": ASKED, "known_at": "2027-01-01T00:00:00Z"}
     one = intake.submit("label", fields, source="test", place="1", raw=b"{}", is_strict=True)
-    with project.reading() as log:
-        log.ask(LABELS, labels_request([one], intake.money_places), project.now_ms())
+    with project.opened.reading() as log:
+        log.ask(LABELS, labels_request([one], intake.money_places), project.opened.now_ms())
     ended(forked(lambda: ingest(bank, events)))
 
     assert labels_of(bank) == {"p-7": 1}

@@ -13,6 +13,7 @@ import pytest
 
 from shroff.adapters.log.sqlite import STEPS, SqliteLog
 from shroff.app import project as app
+from shroff.app import wiring
 from shroff.engine.let_through import LET_THROUGH, LetThrough
 from shroff.log.state import snapshots
 from shroff.models.registry import Registry
@@ -54,7 +55,7 @@ def ingest_and_save(project: Path, events: Path, switch: KillSwitch | None = Non
 
     def whole() -> None:
         options = {} if switch is None else {"on_step": switch}
-        app.load_adapter = lambda name: partial(SqliteLog, **options)
+        wiring.load_adapter = lambda name: partial(SqliteLog, **options)
         snapshots.EVERY = 0
         ingest.ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
         app.open(project).ingest([events])
@@ -90,7 +91,7 @@ def undisturbed(parts: list[Path], tmp_path_factory: pytest.TempPathFactory) -> 
 
 def let_through(project: Path) -> Counter[str]:
     """How many were let through on each day, by what the log says of their events."""
-    with app.open(project).reading() as log:
+    with app.open(project).opened.reading() as log:
         places = {hit.seq for hits in log.hits_after() for hit in hits if hit.rule == LET_THROUGH}
         records = (one for records in log.read() for one in records if one.seq in places)
         return Counter(msgspec.json.decode(one.body)["paid_at"][:10] for one in records)

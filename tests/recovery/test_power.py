@@ -116,7 +116,9 @@ def wrong(
         except ShroffError as error:
             words = f"the rest could not be taken: {error}"
         if not words and count % 10 == 1:
-            words = "; ".join(one.words for one in project.doctor() if one.state == WRONG and one.subject != "labels")
+            words = "; ".join(
+                one.words for one in project.health.doctor() if one.state == WRONG and one.subject != "labels"
+            )
         found += [f"{name}: {words}"] if words else []
     return count, found
 
@@ -250,10 +252,10 @@ def test_the_folder_of_a_log_is_safe_before_the_log_is_made(tmp_path: Path) -> N
     synced: list[tuple[int, bool]] = []
 
     def sync(descriptor: int) -> None:
-        synced.append((os.fstat(descriptor).st_ino, project.places.log.exists()))
+        synced.append((os.fstat(descriptor).st_ino, project.opened.places.log.exists()))
 
-    with patch.object(os, "fsync", sync), project.writing():
-        assert (project.places.folder.stat().st_ino, False) in synced
+    with patch.object(os, "fsync", sync), project.opened.writing():
+        assert (project.opened.places.folder.stat().st_ino, False) in synced
 
 
 @pytest.mark.slow

@@ -96,12 +96,12 @@ def record(project: app.Project, *, careless: Callable[[sqlite3.Connection], obj
 
     requests: list[Request] = []
     with ExitStack() as opened:
-        kept = opened.enter_context(recording(project.places.state))
+        kept = opened.enter_context(recording(project.opened.places.state))
         opened.enter_context(patch.object(log_sqlite, "connect_beside", beside))
         opened.enter_context(patch.object(app, "load_adapter", lambda _name: open_log))
-        writer, log = opened.enter_context(project.writing())
-        inbox = opened.enter_context(closing(project.inbox(writer, log)))
-        reader = opened.enter_context(closing(project.open_log(read_only=True)))
+        writer, log = opened.enter_context(project.opened.writing())
+        inbox = opened.enter_context(closing(project.inboxes.brief(writer, log)))
+        reader = opened.enter_context(closing(project.opened.open_log(read_only=True)))
         for count in ROUNDS:
             for _ in range(count):
                 kind, body = asked_for(project, len(requests) + 1)
@@ -118,7 +118,7 @@ def asked_for(project: app.Project, number: int) -> tuple[str, bytes]:
     """The request of a number: a label of the payment of this number, or an entry of quarantine to be removed."""
     if number in DROPPING:
         return DROP, drop_request([DROPPING.index(number) + 1])
-    intake = project.intake(keeps_hashes=True)
+    intake = project.taking.intake(keeps_hashes=True)
     fields = {"event": f"payment/p-{number}", "verdict": "fraud", "known_at": "2027-01-01T00:00:00Z"}
     one = intake.submit("label", fields, source="test", place="1", raw=b"{}", is_strict=True)
     return LABELS, labels_request([one], intake.money_places)
@@ -126,9 +126,9 @@ def asked_for(project: app.Project, number: int) -> tuple[str, bytes]:
 
 def loss(project: app.Project, run: Run, told: dict[str, int], image: Files) -> str:
     """What is wrong with these files, in words."""
-    put_files(project.places.state, image)
+    put_files(project.opened.places.state, image)
     try:
-        with closing(SqliteLog(project.places.log)) as log:
+        with closing(SqliteLog(project.opened.places.log)) as log:
             waiting = {one.number for one in log.asked()}
             replied = {one.number for one in run.requests if log.reply_to(one.number) is not None}
             done = carried_out(log)
@@ -165,7 +165,7 @@ def losses(project: app.Project, run: Run) -> Iterator[str]:
 
 def left_undone(project: app.Project) -> str:
     """What is wrong behind the next process that writes: it carries out what waited, and all of it once."""
-    with project.writing() as (writer, log), closing(project.inbox(writer, log)) as inbox:
+    with project.opened.writing() as (writer, log), closing(project.inboxes.brief(writer, log)) as inbox:
         waiting, before = [one.number for one in log.asked()], carried_out(log)
         inbox.serve()
         after = carried_out(log)
@@ -176,7 +176,7 @@ def left_undone(project: app.Project) -> str:
 def project(bank: app.Project, tmp_path: Path) -> app.Project:
     """The same project elsewhere, its definitions read once for all images."""
     copy = app.open(make_project(tmp_path / "bank"))
-    put_files(copy.places.state, files_in(bank.places.state))
+    put_files(copy.opened.places.state, files_in(bank.opened.places.state))
     return copy
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from shroff.adapters.log.sqlite import STEPS
 from shroff.app import project as app
-from shroff.app.additions import Additions
+from shroff.app.live.requests import WriterRequests
 from shroff.app.models.promoting import Deployment
 from shroff.errors import UsageError
 from shroff.models.in_force import FILE, read_in_force
@@ -39,7 +39,7 @@ def _scored(bank: Path) -> Path:  # noqa: F811 (the fixture)
     cuts = "payment:\n  score: { review_at: 0.5, decline_at: 0.9 }\n"
     (bank / "policy.yaml").write_text(policy.replace("payment:\n", cuts, 1), encoding="utf-8")
     (bank / "model.yaml").unlink()  # these models were judged by nobody, so no gate is asked
-    assert app.open(bank).promote("m-1").in_force
+    assert app.open(bank).models.promote("m-1").in_force
     return bank
 
 
@@ -51,7 +51,7 @@ def put_in_force(change: Callable[[], Deployment]) -> None:
 def models_of(project: Path) -> list[str]:
     """The ids of the models in the order in which they scored decisions, each stretch once."""
     found: list[str] = []
-    with app.open(project).reading() as log:
+    with app.open(project).opened.reading() as log:
         for rows in log.decisions_after():
             for row in rows:
                 model = msgspec.json.decode(row.document)["versions"]["model"]
@@ -61,7 +61,7 @@ def models_of(project: Path) -> list[str]:
 
 
 def controls(project: Path) -> int:
-    with app.open(project).reading() as log:
+    with app.open(project).opened.reading() as log:
         assert log.asked() == []
         return len(log.controls())
 
@@ -71,10 +71,10 @@ def test_promotions_beside_an_ingest_are_taken_up_at_places_of_the_log(scored: P
     writer = begun(scored, events)
     opened = app.open(scored)
     for step in (
-        partial(opened.promote, "m-2"),
-        partial(opened.shadow, "m-1"),
-        partial(opened.promote, "m-3"),
-        partial(opened.rollback),
+        partial(opened.models.promote, "m-2"),
+        partial(opened.models.shadow, "m-1"),
+        partial(opened.models.promote, "m-3"),
+        partial(opened.models.rollback),
     ):
         put_in_force(step)
 
@@ -91,7 +91,7 @@ def test_a_writer_that_is_killed_at_any_step_puts_a_promotion_in_force_once(scor
     kills = 0
     for number, step in enumerate(STEPS):
         writer = begun(scored, events, KillSwitch(step, counts.randrange(1, 4)))
-        change = partial(app.open(scored).promote, MODELS[(number + 1) % 3])
+        change = partial(app.open(scored).models.promote, MODELS[(number + 1) % 3])
         asker = forked(lambda change=change: put_in_force(change))
         kills += ended(writer) == signal.SIGKILL
         assert ended(asker) == 0
@@ -112,7 +112,7 @@ def killed_before_the_log(change: Callable[[], object]) -> None:
 
     def work() -> None:
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(Additions, "_put_in_force", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+            patched.setattr(WriterRequests, "put_in_force", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
             change()
 
     assert ended(forked(work)) == signal.SIGKILL
@@ -120,13 +120,13 @@ def killed_before_the_log(change: Callable[[], object]) -> None:
 
 def test_what_was_cut_off_between_file_and_log_is_finished_by_the_same_command(scored: Path):
     steps: list[tuple[str, Callable[[], Deployment]]] = [
-        ("promoted", lambda: app.open(scored).promote("m-2")),
-        ("in shadow", lambda: app.open(scored).shadow("m-1")),
-        ("challenges", lambda: app.open(scored).challenge("m-3", 0.1, "card")),
-        ("out of shadow", lambda: app.open(scored).shadow("m-1", stop=True)),
-        ("challenges no more", lambda: app.open(scored).unchallenge("m-3")),
-        ("rolled back", lambda: app.open(scored).rollback()),
-        ("rolled back", lambda: app.open(scored).rollback()),  # behind the first one rules alone decide
+        ("promoted", lambda: app.open(scored).models.promote("m-2")),
+        ("in shadow", lambda: app.open(scored).models.shadow("m-1")),
+        ("challenges", lambda: app.open(scored).models.challenge("m-3", 0.1, "card")),
+        ("out of shadow", lambda: app.open(scored).models.shadow("m-1", stop=True)),
+        ("challenges no more", lambda: app.open(scored).models.unchallenge("m-3")),
+        ("rolled back", lambda: app.open(scored).models.rollback(by="ann")),
+        ("rolled back", lambda: app.open(scored).models.rollback(by="ann")),  # behind the first one rules alone decide
     ]
     for count, (what, change) in enumerate(steps, 3):
         killed_before_the_log(change)
@@ -141,26 +141,26 @@ def test_what_was_cut_off_between_file_and_log_is_finished_by_the_same_command(s
     assert done.before == "m-1"
     assert not done.champion
     with pytest.raises(UsageError, match="no model is in force"):
-        app.open(scored).rollback()
+        app.open(scored).models.rollback()
 
 
 def test_of_promotions_at_once_each_follows_another_and_one_that_is_overtaken_is_told(
     scored: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    askers = [forked(lambda id_=id_: app.open(scored).promote(id_, by="ann")) for id_ in ("m-2", "m-3")]
+    askers = [forked(lambda id_=id_: app.open(scored).models.promote(id_, by="ann")) for id_ in ("m-2", "m-3")]
     assert [ended(child) for child in askers] == [0, 0]
     first, second, third = champions_of(scored)
     assert (first, {second, third}) == ("m-1", {"m-2", "m-3"})
 
-    put_in_force, again = Additions._put_in_force, app.open(scored)
+    put_in_force, again = WriterRequests.put_in_force, app.open(scored)
 
-    def overtaken(self: Additions, *given: object) -> tuple[bool, str]:
-        monkeypatch.setattr(Additions, "_put_in_force", put_in_force)
-        assert again.promote(second).in_force
+    def overtaken(self: WriterRequests, *given: object) -> tuple[bool, str]:
+        monkeypatch.setattr(WriterRequests, "put_in_force", put_in_force)
+        assert again.models.promote(second).in_force
         return put_in_force(self, *given)
 
-    monkeypatch.setattr(Additions, "_put_in_force", overtaken)
-    late = app.open(scored).promote("m-1")
+    monkeypatch.setattr(WriterRequests, "put_in_force", overtaken)
+    late = app.open(scored).models.promote("m-1")
 
     assert (late.champion, late.in_force) == ("m-1", False)
     assert "another command has changed the models since" in late.why_not
@@ -179,14 +179,14 @@ def test_a_promotion_that_was_cut_off_is_finished_beside_a_process_that_decides(
     command = [SHROFF, "-C", scored, "decide", "-", "--as", "payment"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
         wait_until(lambda: holds_the_log(program, scored))
-        killed_before_the_log(lambda: app.open(scored).promote("m-2"))
+        killed_before_the_log(lambda: app.open(scored).models.promote("m-2"))
 
-        done = app.open(scored).promote("m-2", by="ann")
+        done = app.open(scored).models.promote("m-2", by="ann")
 
         assert (done.in_force, done.champion) == (True, "m-2")
         program.communicate(timeout=30)
     with pytest.raises(UsageError, match="m-2 is the champion already"):
-        app.open(scored).promote("m-2")
+        app.open(scored).models.promote("m-2")
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import pytest
 
 from shroff.adapters.log.sqlite import STEPS, SqliteLog
 from shroff.app import project as app
+from shroff.app import wiring
 from shroff.app.models import trainings
 from shroff.app.models.promoting import Promotions
 from shroff.app.models.retraining import DONE, Options, Progress, Watch
@@ -29,7 +30,7 @@ NAMES = ("0.jsonl", "1.jsonl", "2.jsonl")
 WORK = {  # what a process does between two commits of the log: the call at whose end it is killed
     "looked": (Watch, "_look_into"),
     "appended": (Watch, "_append"),
-    "trained": (trainings.Trainings, "train"),
+    "trained": (trainings.Training, "train"),
     "registered": (Registry, "write"),
     "promoted": (Promotions, "promote"),
 }
@@ -51,9 +52,9 @@ def watch(project: Path, folder: Path, *, promote: bool = False, on_step: Callab
 
     def take_all() -> None:
         options = {} if on_step is None else {"on_step": on_step}
-        app.load_adapter = lambda name: partial(SqliteLog, **options)
+        wiring.load_adapter = lambda name: partial(SqliteLog, **options)
         ingest.ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
-        list(app.open(project).watch(folder, Options(once=True, promote=promote, settled_ms=0)))
+        list(app.open(project).training.watch(folder, Options(once=True, promote=promote, settled_ms=0)))
 
     return in_a_process(take_all)
 
@@ -80,12 +81,12 @@ def undisturbed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Conte
 
 def trained_for(project: Path) -> Counter[str]:
     """How many models there are for each file."""
-    registry = app.open(project).registry
+    registry = app.open(project).opened.registry
     return Counter(registry.read(id_).manifest["brought_by"]["file"] for id_ in registry.ids())
 
 
 def progress_of(project: Path, folder: Path) -> list[Progress]:
-    with app.open(project).reading() as log:
+    with app.open(project).opened.reading() as log:
         texts = [log.offset(f"watched {folder.resolve()}", name) for name in NAMES]
     return [msgspec.json.decode(text, type=Progress) for text in texts if text is not None]
 
@@ -115,7 +116,7 @@ def test_kills_between_commits_change_nothing(folder: Path, tmp_path: Path, mome
 
     def killed(count: int) -> None:
         killed_after(of, name, count)()
-        list(app.open(project).watch(folder, Options(once=True, promote=True, settled_ms=0)))
+        list(app.open(project).training.watch(folder, Options(once=True, promote=True, settled_ms=0)))
 
     kills = [in_a_process(partial(killed, count)) for count in (1, 1, 2)]
     assert watch(project, folder, promote=True) == 0
@@ -123,10 +124,10 @@ def test_kills_between_commits_change_nothing(folder: Path, tmp_path: Path, mome
     assert signal.SIGKILL in kills
     assert trained_for(project) == dict.fromkeys(NAMES, 1)
     found = app.open(project)
-    models = {one.summary.id: one.role for one in found.models()}
+    models = {one.summary.id: one.role for one in found.models.all()}
     assert sorted(models.values()) == ["before", "before", "champion"], "each was promoted once"
     [champion] = [id_ for id_, role in models.items() if role == "champion"]
-    assert found.registry.read(champion).manifest["brought_by"]["file"] == NAMES[-1]
+    assert found.opened.registry.read(champion).manifest["brought_by"]["file"] == NAMES[-1]
     assert len(found.model(champion).promotions) == 1
     events = Counter(found.events("payment")["id"].to_pylist())
     assert len(events) == 9 * 150

@@ -14,7 +14,8 @@ import pytest
 
 from shroff.adapters.log.sqlite import STEPS, SqliteLog
 from shroff.app import project as app
-from shroff.app.live.workings import Workings
+from shroff.app import wiring
+from shroff.app.live.workings import LiveWork
 from shroff.streams import snapshots
 from tests.support.effort import times
 from tests.support.kill import KillSwitch
@@ -34,19 +35,19 @@ def work_in_a_process(
 
     def work() -> None:
         options = {} if on_step is None else {"on_step": on_step}
-        app.load_adapter = lambda name: partial(SqliteLog, **options)
-        before, snapshots_of = Workings._options, Workings._snapshots
-        Workings._options = lambda self, *rest: replace(
+        wiring.load_adapter = lambda name: partial(SqliteLog, **options)
+        before, snapshots_of = LiveWork._options, LiveWork._snapshots
+        LiveWork._options = lambda self, *rest: replace(
             before(self, *rest), batch_size=BATCH_SIZE, snapshot_places=SNAPSHOT_PLACES
         )
 
-        def watched(self: Workings) -> snapshots.Snapshots:
+        def watched(self: LiveWork) -> snapshots.Snapshots:
             found = snapshots_of(self)
             found._on_step = lambda step: on_step(f"snapshot {step}") if on_step is not None else None
             return found
 
-        Workings._snapshots = watched
-        app.open(project).run([events])
+        LiveWork._snapshots = watched
+        app.open(project).live.run([events])
 
     return in_a_process(work, after_s=after_s)
 
@@ -79,7 +80,7 @@ def news(events: Path, tmp_path_factory: pytest.TempPathFactory) -> set[tuple[ob
 def all_told(project: Path, news: set[tuple[object, ...]]) -> bool:
     """Whether each piece of news waits in the log or is in the store of notices, and nothing else waits."""
     left = set(contents(project)["outbox"])
-    with app.open(project).told() as notices:
+    with app.open(project).notice_files.told() as notices:
         return left <= news and all(is_told(row, notices) for row in news - left)
 
 

@@ -231,20 +231,20 @@ def test_in_the_folder_of_drafts_each_rule_is_a_draft(shop, capsys):
     rules = "Block if :amount_in_usd: > 5\nReview if :total_charges_per_card_number_hourly: > 5\n"
     found = imported(shop, rules, capsys, "--out", str(shop / "rules" / ".." / "drafts"))
     project = app.open(shop)
-    plain, counting = drafts = project.drafts()
+    plain, counting = drafts = project.drafts.all()
     names = ["features.yaml", *(f"{one.id}.yaml" for one in drafts)]
 
     assert [one.id for one in drafts] == sorted(one["id"] for one in found["carried"])
     assert sorted(Path(one).name for one in found["files"]) == sorted(names)
-    assert project.check_draft(plain.id, plain.text).is_ok
-    (mistake,) = project.check_draft(counting.id, counting.text).mistakes
+    assert project.drafts.check(plain.id, plain.text).is_ok
+    (mistake,) = project.drafts.check(counting.id, counting.text).mistakes
     assert "reads 'card.payments_1h', which no feature declares" in mistake.message
     own, theirs = (one / "features.yaml" for one in (shop, shop / "drafts"))
     own.write_text(own.read_text(encoding="utf-8") + theirs.read_text(encoding="utf-8"), encoding="utf-8")
-    assert project.check_draft(counting.id, counting.text).is_ok
+    assert project.drafts.check(counting.id, counting.text).is_ok
 
     with pytest.raises(UsageError, match="and not features or policy"):
-        project.write_draft("features", "- id: features\n", "", [])
+        project.drafts.write("features", "- id: features\n", "", [])
 
 
 # ---- mistakes
@@ -379,17 +379,17 @@ def test_wrong_use_is_told(shop, tmp_path):
     mapping.write_text("attribute: {}\nentities: { mail: card }\n", encoding="utf-8")
 
     with pytest.raises(UsageError, match="'paiment' is no event type"):
-        project.import_rules(rules, event="paiment")
+        project.rules.import_rules(rules, event="paiment")
     with pytest.raises(UsageError, match="'merchant' is no entity with a key in payment"):
-        project.import_rules(rules, by="merchant")
+        project.rules.import_rules(rules, by="merchant")
     with pytest.raises(UsageError, match="cannot be read"):
-        project.import_rules(tmp_path / "none.txt")
+        project.rules.import_rules(tmp_path / "none.txt")
     with pytest.raises(DefinitionError, match="has no key 'attribute'") as raised:
-        project.import_rules(rules, mapping=mapping)
+        project.rules.import_rules(rules, mapping=mapping)
     assert any("'mail' is none of Radar's entities" in one.message for one in raised.value.problems)
     mapping.write_text("attributes: { risk_score: this.nothing }\n", encoding="utf-8")
     rules.write_text("Block if :risk_score: > 5\n", encoding="utf-8")
-    (refused,) = project.import_rules(rules, mapping=mapping).outcome.refused
+    (refused,) = project.rules.import_rules(rules, mapping=mapping).outcome.refused
     assert "'nothing'" in refused.problem.message
 
 

@@ -23,8 +23,8 @@ PATIENCE_MS = 60_000
 def signed_in(service: Served, name: str = "mira", width: int = 1280) -> Iterator[Page]:
     """The first admin's browser, on the first page. Whatever a page's scripts say is wrong fails the test."""
     project = app.open_exactly(service.folder)
-    with project.people() as desk:
-        link = links.first(desk, project.who)
+    with project.people.open() as desk:
+        link = links.first(desk, project.opened.who)
     with _chromium() as found:
         page = found.new_page(viewport={"width": width, "height": 900})
         page.set_default_timeout(PATIENCE_MS)

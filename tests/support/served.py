@@ -29,7 +29,7 @@ _ADDRESS = re.compile(r"at (http://\S+)")
 
 def key_of(folder: Path, role: Role = Role.ADMIN, name: str = "test") -> str:
     """A new key of this project."""
-    with app.open_exactly(folder).people() as desk:
+    with app.open_exactly(folder).people.open() as desk:
         return keys.create(desk, ME, name, role)[1]
 
 

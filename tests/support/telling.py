@@ -120,13 +120,13 @@ class Bank:
             else:
                 path.write_text(text, encoding="utf-8")
         self.project = app.open_exactly(self.folder)
-        self.project.now_ms = lambda: self.clock_ms
+        self.project.opened.now_ms = lambda: self.clock_ms
         self._office: Office | None = None
 
     @property
     def office(self) -> Office:
         if self._office is None:
-            self._office = self.project.office()
+            self._office = self.project.notices.office()
             self._office.open_mailer = lambda: self.post
         return self._office
 
@@ -143,7 +143,7 @@ class Bank:
         teller = Teller(self.office, 0, clock=lambda: 100.0 * next(seconds), draw=lambda: 0.0)
         for _ in range(steps):
             teller.step()
-        with closing(self.project.open_log(read_only=False)) as log:
+        with closing(self.project.opened.open_log(read_only=False)) as log:
             teller.tend(log)
         self.teller = teller
         teller.close()
@@ -151,14 +151,14 @@ class Bank:
 
     def letters(self) -> list[Letter]:
         """All letters, the oldest first."""
-        with self.project.told() as store, store.look() as look:
+        with self.project.notice_files.told() as store, store.look() as look:
             return look.letters()[::-1]
 
     def labels(self) -> list[tuple[str, str, str]]:
         """The labels of the log, once all requests to it are carried out: event, verdict, source."""
         self.pay(payment("p-tiny", "0.01", card="c-none", email=None))
         self.project.label("payment/p-tiny", "genuine", source="import")  # waits for its turn behind all others
-        with self.project.reading() as log:
+        with self.project.opened.reading() as log:
             bodies = [msgspec.json.decode(one.body) for rows in log.labels_after(0) for one in rows]
         found = [(one["event"], one["verdict"], one["source"]) for one in bodies]
         return [one for one in found if one[2] != "import"]

@@ -71,7 +71,7 @@ async def owned(asks: Asker, key: str, by: str) -> Who:
     """Let a new user have made the key of a role; gives the user, an admin."""
 
     def step() -> Who:
-        desk, admin = asks.service.desk, asks.service.project.who
+        desk, admin = asks.service.desk, asks.service.project.opened.who
         user = users.add(desk, admin, by, Role.ADMIN, password=PASSWORD)
         with desk.store.change() as change:
             change.put_key(Key(key, key, b"", Role(key), (), 0, by, None))
@@ -185,10 +185,10 @@ async def asker(
         now_ms: Another clock than today's, for all but how long somebody is signed in.
     """
     project, told = app.open_exactly(folder), list[str]()
-    with ThreadPoolExecutor(4) as threads, project.people() as desk, gate(desk) as at_gate:
-        project.now_ms = now_ms or project.now_ms
+    with ThreadPoolExecutor(4) as threads, project.people.open() as desk, gate(desk) as at_gate:
+        project.opened.now_ms = now_ms or project.opened.now_ms
         routes = table(project.definitions).routes
-        provider = project.open_provider()
+        provider = project.outside.open_provider()
         service = Service(project, at_gate, desk, threads, limits, routes=routes, provider=provider, tell=told.append)
         service.begin(lambda: None)
         try:
@@ -209,7 +209,7 @@ Steps = Callable[[Asker, Browser], Awaitable[None]]
 
 async def first_link(asks: Asker) -> str:
     """The link by which the first admin comes in."""
-    found = await asyncio.to_thread(links.first, asks.service.desk, asks.service.project.who)
+    found = await asyncio.to_thread(links.first, asks.service.desk, asks.service.project.opened.who)
     assert found is not None
     return found
 

@@ -57,8 +57,8 @@ def _bad(two: tuple[Path, str, str]) -> str:
 
 def tried(bank: Path, good: str, bad: str, days: int = MORE) -> app.Project:
     """The project with the good model in force and the other one in shadow, and so many days after that."""
-    app.open(bank).promote(good)
-    app.open(bank).shadow(bad)
+    app.open(bank).models.promote(good)
+    app.open(bank).models.shadow(bad)
     project = app.open(bank)
     if days:
         project.ingest(write_days(bank.parent / "more.jsonl", range(LEARNT, LEARNT + days)))
@@ -66,7 +66,7 @@ def tried(bank: Path, good: str, bad: str, days: int = MORE) -> app.Project:
 
 
 def test_models_that_are_tried_are_compared_on_what_both_scored_and_is_old_enough(bank: Path, good: str, bad: str):
-    found = tried(bank, good, bad).compare()
+    found = tried(bank, good, bad).models.compare()
 
     assert (found.champion, found.challenger, found.on) == (good, bad, TRIED)
     assert found.events == MORE * A_DAY, "those behind the place from which both scored"
@@ -78,7 +78,7 @@ def test_models_that_are_tried_are_compared_on_what_both_scored_and_is_old_enoug
 
 def test_the_other_way_round_the_difference_turns_its_sign(bank: Path, good: str, bad: str):
     project = tried(bank, good, bad)
-    there, back = project.compare(good, bad), project.compare(bad, good)
+    there, back = project.models.compare(good, bad), project.models.compare(bad, good)
 
     for one, other in zip(there.found, back.found, strict=True):
         assert one.mean == pytest.approx(-other.mean if other.mean is not None else None)
@@ -96,24 +96,24 @@ def test_what_is_compared_are_the_scores_that_decisions_show(bank: Path, good: s
     scores = np.array([float(shown[id_]) for id_ in mature])
     is_fraud = np.array([frauds[id_] for id_ in mature])
     pairs = scores[is_fraud][:, None] - scores[~is_fraud][None, :]
-    by_name = {one.name: one for one in project.compare().found}
+    by_name = {one.name: one for one in project.models.compare().found}
 
     assert by_name["auc_roc"].champion == pytest.approx(float((pairs > 0).mean() + (pairs == 0).mean() / 2))
 
 
 def test_before_there_are_labels_it_says_what_is_missing(bank: Path, good: str, bad: str):
     project = tried(bank, good, bad, days=0)
-    assert "of 0 events that both scored" in project.compare().needs
+    assert "of 0 events that both scored" in project.models.compare().needs
 
     project.ingest(write_days(bank.parent / "one.jsonl", [LEARNT]))
-    found = project.compare()
+    found = project.models.compare()
 
     assert found.rows == 0
     assert "150 are younger than the label delay of 1d" in found.needs
 
 
 def test_models_that_are_not_tried_are_compared_on_common_test_rows(bank: Path, good: str, bad: str):
-    found = app.open(bank).compare(good, bad)
+    found = app.open(bank).models.compare(good, bad)
 
     assert found.on == TESTED_ON
     assert found.rows == 2 * 2 * A_DAY, "two folds of two days"
@@ -126,7 +126,7 @@ def test_tested_rows_are_drawn_by_their_keys(tmp_path: Path):
     app.open(folder).ingest(write_days(tmp_path / "learnt.jsonl", range(LEARNT)))
     one = app.open(folder).train().stored.id
     (folder / "model.yaml").write_text(capacity.replace(INPUTS, "[payment.channel]"), encoding="utf-8")
-    found = app.open(folder).compare(one, app.open(folder).train().stored.id)
+    found = app.open(folder).models.compare(one, app.open(folder).train().stored.id)
 
     assert found.drawn.endswith(" keys: rows of one card depend on each other, so whole keys are drawn")
     assert found.found[0].low is not None
@@ -134,13 +134,13 @@ def test_tested_rows_are_drawn_by_their_keys(tmp_path: Path):
 
 def test_without_a_champion_it_asks_for_two(bank: Path, capsys: pytest.CaptureFixture[str]):
     with pytest.raises(UsageError, match="no model is in force, so name two: shroff models compare ONE OTHER"):
-        app.open(bank).compare()
+        app.open(bank).models.compare()
 
 
 def test_a_model_is_no_better_than_itself_under_another_name(two: tuple[Path, str, str], bank: Path, good: str):
     project = app.open(bank)
     twin = project.train(brought_by={"file": "again"}).stored.id  # what else is the same gets the same id
-    found = project.compare(good, twin)
+    found = project.models.compare(good, twin)
 
     assert {one.mean for one in found.found} == {0.0}
     assert {one.verdict for one in found.found} == {"open"}
@@ -149,23 +149,23 @@ def test_a_model_is_no_better_than_itself_under_another_name(two: tuple[Path, st
 @pytest.mark.parametrize("ids", [("m-none",), ("m-none", "m-other")])
 def test_models_that_are_not_there_are_named(bank: Path, ids: tuple[str, ...]):
     with pytest.raises(UsageError, match=f"there is no model '{ids[-1]}'"):
-        app.open(bank).compare(*ids)
+        app.open(bank).models.compare(*ids)
 
 
 def test_what_cannot_be_compared_is_said(bank: Path, good: str, bad: str):
-    train(app.open(bank).registry, "m-foreign", inputs=("payment.amount",))
+    train(app.open(bank).opened.registry, "m-foreign", inputs=("payment.amount",))
     project = app.open(bank)
     with pytest.raises(UsageError, match="two different ones"):
-        project.compare(good, good)
+        project.models.compare(good, good)
     with pytest.raises(UsageError, match="m-foreign was not trained here"):
-        project.compare(good, "m-foreign")
-    project.promote(good)
+        project.models.compare(good, "m-foreign")
+    project.models.promote(good)
     with pytest.raises(UsageError, match=f"no model is tried beside {good}"):
-        app.open(bank).compare()
-    app.open(bank).shadow(bad)
-    app.open(bank).shadow("m-foreign")
+        app.open(bank).models.compare()
+    app.open(bank).models.shadow(bad)
+    app.open(bank).models.shadow("m-foreign")
     with pytest.raises(UsageError, match="several are tried"):
-        app.open(bank).compare()
+        app.open(bank).models.compare()
 
 
 def seen_from(rows: int, seed: int) -> float:

@@ -70,7 +70,7 @@ def _project(tmp_path_factory, days):
 
 def import_it(project, folder, **options):
     told = {"check": folder / "rows.csv", "inputs": INPUTS} | options
-    return project.import_model(folder / "fraud.json", **told)
+    return project.training.import_model(folder / "fraud.json", **told)
 
 
 # ---- what becomes of it
@@ -82,7 +82,7 @@ def test_it_is_judged_gated_and_kept_as_one_of_ours(project, tmp_path):
     manifest = report.stored.manifest
     origin = manifest["imported"]
 
-    assert report.stored.id in project.registry.ids()
+    assert report.stored.id in project.opened.registry.ids()
     assert [gate.name for gate in report.gates] == ["auc_roc"]
     assert report.passed
     assert report.evaluation.metrics["auc_roc"].mean > 0.6
@@ -118,7 +118,7 @@ def test_the_report_says_where_it_comes_from(project, tmp_path):
 
 def test_scores_are_those_of_its_library(project, tmp_path):
     some = bring_files(tmp_path)
-    model = project.registry.load(import_it(project, tmp_path).stored.id)
+    model = project.opened.registry.load(import_it(project, tmp_path).stored.id)
     _, booster = rows_and_booster()
     codes = some.channel.cat.codes.to_numpy(np.float64)
     columns = [some.amount.to_numpy(), codes, some.n.to_numpy(np.float64)]
@@ -181,7 +181,7 @@ def test_it_stands_beside_the_champion_and_can_be_promoted(days, tmp_path):
     assert own.promoted
     assert report.promoted
     assert champion.about == f"{own.stored.id}, the model in force"
-    assert next(one for one in project.models() if one.role == "champion").summary.id == report.stored.id
+    assert next(one for one in project.models.all() if one.role == "champion").summary.id == report.stored.id
     project.train()  # beside one whose training data nobody knows the end of
 
 
@@ -233,7 +233,7 @@ def test_an_onnx_model_is_kept_in_a_form_that_needs_no_library(project, tmp_path
     rows += [{"payment.amount": 60.01, "card.payments_1d": None, "score": scores[1]}]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     inputs = ["payment.amount", "card.payments_1d"]
-    report = project.import_model(tmp_path / "fraud.onnx", check=tmp_path / "rows.jsonl", inputs=inputs)
+    report = project.training.import_model(tmp_path / "fraud.onnx", check=tmp_path / "rows.jsonl", inputs=inputs)
     stored = report.stored
     document = json.loads(stored.files["model.json"])
     covers = document["learner"]["gradient_booster"]["model"]["trees"][0]["sum_hessian"]
@@ -316,11 +316,11 @@ WRONG = {
 @pytest.mark.parametrize("options, words", WRONG.values(), ids=WRONG)
 def test_what_does_not_fit_is_told_with_what_to_write(project, tmp_path, options, words):
     bring_files(tmp_path)
-    before = project.registry.ids()
+    before = project.opened.registry.ids()
 
     with pytest.raises(UsageError, match=words):
         import_it(project, tmp_path, **options)
-    assert project.registry.ids() == before
+    assert project.opened.registry.ids() == before
 
 
 def test_a_broken_file_of_inputs_is_told_with_line_and_column(project, tmp_path):
@@ -448,7 +448,7 @@ def test_a_file_that_is_no_model_is_refused_before_anything_is_read(project, tmp
     with pytest.raises(UsageError, match=r"fraud.json is a pickle, and pickles are never read"):
         import_it(project, tmp_path)
     with pytest.raises(UsageError, match=r"nowhere.json cannot be read: No such file"):
-        project.import_model(Path("nowhere.json"), check=tmp_path / "rows.csv")
+        project.training.import_model(Path("nowhere.json"), check=tmp_path / "rows.csv")
 
 
 def test_a_huge_file_is_refused_unread(project, tmp_path):

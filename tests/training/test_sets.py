@@ -64,8 +64,8 @@ def split(folder: Path, days: Path) -> tuple[Path, Path]:
 def changed(project: app.Project, **texts: str) -> app.Project:
     """The project with other files."""
     for name, text in texts.items():
-        (project.places.folder / f"{name}.yaml").write_text(text, encoding="utf-8")
-    return app.open(project.places.folder)
+        (project.opened.places.folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+    return app.open(project.opened.places.folder)
 
 
 def bytes_of(folder: Path) -> list[bytes]:
@@ -83,9 +83,9 @@ def rows(folder: Path) -> pa.Table:
 def test_rows_have_the_roles_and_labels_by_which_training_itself_takes_them(
     bank: app.Project, tmp_path: Path, fold: int | str | None
 ) -> None:
-    bank.training_set(tmp_path / "set", as_of=AS_OF, fold=fold)
+    bank.training_sets.write(tmp_path / "set", as_of=AS_OF, fold=fold)
     settings, as_of_ms = bank.definitions.models["payment"], parse_time(f"{AS_OF}T00:00:00Z")
-    with bank.reading() as log:
+    with bank.opened.reading() as log:
         given = build_set(bank.definitions, settings, log_source(log, bank.definitions, "payment"), as_of_ms)
     windows = {
         None if number == 2 and fold is None else number: one
@@ -108,7 +108,7 @@ def test_rows_have_the_roles_and_labels_by_which_training_itself_takes_them(
 
 def test_weights_make_up_for_the_genuine_rows_that_the_lot_leaves_out(tmp_path: Path, days: Path) -> None:
     model = FILES["model.yaml"] + "  negatives: 25%\n"
-    bank_of(tmp_path, days, model=model).training_set(tmp_path / "set", as_of=AS_OF)
+    bank_of(tmp_path, days, model=model).training_sets.write(tmp_path / "set", as_of=AS_OF)
     found = rows(tmp_path / "set").to_pylist()
     genuine = [one["weight"] for one in found if one["role"] == "train" and one["label"] == 0]
 
@@ -119,7 +119,7 @@ def test_weights_make_up_for_the_genuine_rows_that_the_lot_leaves_out(tmp_path: 
 
 
 def test_a_verdict_stands_with_the_moment_at_which_it_was_known(bank: app.Project, tmp_path: Path) -> None:
-    bank.training_set(tmp_path / "set", as_of=AS_OF)
+    bank.training_sets.write(tmp_path / "set", as_of=AS_OF)
     known = {one["id"]: one["known_at"] for one in bank.labels(as_of=AS_OF).to_pylist()}
     found = {one["id"]: one["known_at"] for one in rows(tmp_path / "set").to_pylist() if one["known_at"] is not None}
 
@@ -136,9 +136,9 @@ def test_threads_and_what_comes_later_do_not_change_a_byte(
 ) -> None:
     for threads in (1, 2):
         monkeypatch.setattr(config, "threads", lambda threads=threads: threads)
-        bank.training_set(tmp_path / f"by {threads}", as_of=AS_OF)
+        bank.training_sets.write(tmp_path / f"by {threads}", as_of=AS_OF)
     bank.ingest(write_days(tmp_path / "more.jsonl", range(DAYS, DAYS + 3)))
-    bank.training_set(tmp_path / "later", as_of=AS_OF)
+    bank.training_sets.write(tmp_path / "later", as_of=AS_OF)
 
     assert bytes_of(tmp_path / "by 1") == bytes_of(tmp_path / "by 2") == bytes_of(tmp_path / "later")
     one, two = ((tmp_path / name / MANIFEST).read_bytes() for name in ("by 1", "by 2"))
@@ -147,12 +147,12 @@ def test_threads_and_what_comes_later_do_not_change_a_byte(
 
 
 def test_made_again_a_set_has_the_same_bytes_though_older_labels_came_since(bank: app.Project, tmp_path: Path) -> None:
-    first = bank.training_set(tmp_path / "set", as_of=AS_OF)
+    first = bank.training_sets.write(tmp_path / "set", as_of=AS_OF)
     late = tmp_path / "late.jsonl"
     late.write_text('{"event": "p1-1", "verdict": "fraud", "known_at": "2026-03-04T00:00:00Z"}\n', encoding="utf-8")
     bank.ingest(late, as_type="label")
-    again = bank.training_set_again(tmp_path / "set", out=tmp_path / "again")
-    anew = bank.training_set(tmp_path / "anew", as_of=AS_OF)
+    again = bank.training_sets.again(tmp_path / "set", out=tmp_path / "again")
+    anew = bank.training_sets.write(tmp_path / "anew", as_of=AS_OF)
 
     assert again.is_equal
     assert again.why == ()
@@ -164,9 +164,9 @@ def test_made_again_a_set_has_the_same_bytes_though_older_labels_came_since(bank
 
 def test_by_files_as_well(bank: app.Project, tmp_path: Path, files: tuple[Path, Path]) -> None:
     payments, labels = files
-    report = bank.training_set(tmp_path / "set", files=payments, labels=labels, as_of=AS_OF)
-    again = bank.training_set_again(tmp_path / "set" / MANIFEST, files=payments, labels=labels)
-    bank.training_set(tmp_path / "log", as_of=AS_OF)
+    report = bank.training_sets.write(tmp_path / "set", files=payments, labels=labels, as_of=AS_OF)
+    again = bank.training_sets.again(tmp_path / "set" / MANIFEST, files=payments, labels=labels)
+    bank.training_sets.write(tmp_path / "log", as_of=AS_OF)
     log, by_files = (rows(tmp_path / name).drop_columns(["seq", "outcome"]) for name in ("log", "set"))
 
     assert again.is_equal
@@ -184,10 +184,10 @@ def test_files_in_any_order_give_the_set_of_the_sorted_ones(
     mixed = tmp_path / "mixed.jsonl"
     mixed.write_text("".join(lines[1::2] + lines[::2]), encoding="utf-8")
 
-    bank.training_set(tmp_path / "sorted", files=payments, labels=labels)
-    by_time = bank.training_set(tmp_path / "by-time", files=mixed, labels=labels, order="time")
-    bank.training_set(tmp_path / "as-they-are", files=mixed, labels=labels)
-    again = bank.training_set_again(tmp_path / "by-time", files=mixed, labels=labels)
+    bank.training_sets.write(tmp_path / "sorted", files=payments, labels=labels)
+    by_time = bank.training_sets.write(tmp_path / "by-time", files=mixed, labels=labels, order="time")
+    bank.training_sets.write(tmp_path / "as-they-are", files=mixed, labels=labels)
+    again = bank.training_sets.again(tmp_path / "by-time", files=mixed, labels=labels)
 
     assert by_time.manifest.source.order == "time"
     assert rows(tmp_path / "by-time").drop_columns("seq") == rows(tmp_path / "sorted").drop_columns("seq")
@@ -199,8 +199,8 @@ def test_the_moment_of_files_is_that_of_their_last_event_or_label(
     bank: app.Project, tmp_path: Path, files: tuple[Path, Path]
 ) -> None:
     payments, labels = files
-    by_files = bank.training_set(tmp_path / "set", files=payments, labels=labels)
-    by_log = bank.training_set(tmp_path / "log")
+    by_files = bank.training_sets.write(tmp_path / "set", files=payments, labels=labels)
+    by_log = bank.training_sets.write(tmp_path / "log")
 
     assert by_files.manifest.as_of == by_log.manifest.as_of
     assert by_files.left.count == 0
@@ -211,7 +211,7 @@ def test_lines_of_files_that_give_no_row_are_counted_once(
 ) -> None:
     payments, labels = files
     payments.write_text(payments.read_text(encoding="utf-8") + '{"id": "x"}\n', encoding="utf-8")
-    report = bank.training_set(tmp_path / "set", files=payments, labels=labels)
+    report = bank.training_sets.write(tmp_path / "set", files=payments, labels=labels)
 
     assert report.left.refused == 1
 
@@ -221,13 +221,13 @@ def test_of_features_that_look_at_labels_files_give_what_a_log_of_them_gives(tmp
     model = FILES["model.yaml"].replace("card.payments_1d", "card.frauds")
     bank = bank_of(tmp_path, days, features=features, model=model)
     payments, labels = split(tmp_path, days)
-    bank.training_set(tmp_path / "set", files=payments, labels=labels, as_of=AS_OF)
-    bank.training_set(tmp_path / "log", as_of=AS_OF)
+    bank.training_sets.write(tmp_path / "set", files=payments, labels=labels, as_of=AS_OF)
+    bank.training_sets.write(tmp_path / "log", as_of=AS_OF)
     log, by_files = (rows(tmp_path / name)["card.frauds"] for name in ("log", "set"))
 
     assert max(log.to_pylist()) > 0
     assert by_files.equals(log)
-    assert bank.training_set_again(tmp_path / "set", files=payments, labels=labels).is_equal
+    assert bank.training_sets.again(tmp_path / "set", files=payments, labels=labels).is_equal
 
 
 # ---- and where they are not the same
@@ -244,8 +244,8 @@ CHANGES: list[tuple[dict[str, str], str]] = [
 
 @pytest.mark.parametrize(("changes", "words"), CHANGES, ids=lambda one: one if isinstance(one, str) else "")
 def test_what_has_changed_is_named(bank: app.Project, tmp_path: Path, changes: dict[str, str], words: str) -> None:
-    bank.training_set(tmp_path / "set", as_of=AS_OF)
-    again = changed(bank, **changes).training_set_again(tmp_path / "set")
+    bank.training_sets.write(tmp_path / "set", as_of=AS_OF)
+    again = changed(bank, **changes).training_sets.again(tmp_path / "set")
 
     assert not again.is_equal
     assert "rows.parquet" in again.differing
@@ -253,11 +253,11 @@ def test_what_has_changed_is_named(bank: app.Project, tmp_path: Path, changes: d
 
 
 def test_a_rule_that_was_changed_changes_no_byte(bank: app.Project, tmp_path: Path) -> None:
-    bank.training_set(tmp_path / "set", as_of=AS_OF)
-    (bank.places.folder / "rules").mkdir()
+    bank.training_sets.write(tmp_path / "set", as_of=AS_OF)
+    (bank.opened.places.folder / "rules").mkdir()
     rule = "- { id: large, on: payment, by: card, when: this.amount > 60, effect: review }\n"
-    (bank.places.folder / "rules" / "large.yaml").write_text(rule, encoding="utf-8")
-    again = app.open(bank.places.folder).training_set_again(tmp_path / "set")
+    (bank.opened.places.folder / "rules" / "large.yaml").write_text(rule, encoding="utf-8")
+    again = app.open(bank.opened.places.folder).training_sets.again(tmp_path / "set")
 
     assert again.is_equal
     assert again.why == ()
@@ -265,46 +265,46 @@ def test_a_rule_that_was_changed_changes_no_byte(bank: app.Project, tmp_path: Pa
 
 def test_a_file_with_another_content_is_named(bank: app.Project, tmp_path: Path, files: tuple[Path, Path]) -> None:
     payments, labels = files
-    bank.training_set(tmp_path / "set", files=payments, labels=labels, as_of=AS_OF)
+    bank.training_sets.write(tmp_path / "set", files=payments, labels=labels, as_of=AS_OF)
     text = payments.read_text(encoding="utf-8").splitlines(keepends=True)
     payments.write_text("".join(text[1:]), encoding="utf-8")
-    again = bank.training_set_again(tmp_path / "set", files=payments, labels=labels)
+    again = bank.training_sets.again(tmp_path / "set", files=payments, labels=labels)
 
     assert not again.is_equal
     assert "payments.jsonl: another content" in again.why
 
 
 def _without_a_log(bank: app.Project, tmp_path: Path) -> None:
-    app.open(make_project(tmp_path / "other")).training_set(tmp_path / "set")
+    app.open(make_project(tmp_path / "other")).training_sets.write(tmp_path / "set")
 
 
 def _of_a_longer_log(bank: app.Project, tmp_path: Path) -> None:
-    bank.training_set(tmp_path / "set", as_of=AS_OF)
+    bank.training_sets.write(tmp_path / "set", as_of=AS_OF)
     path = tmp_path / "set" / MANIFEST
     found = json.loads(path.read_bytes())
     found["source"]["log_seq"] *= 2
     path.write_bytes(msgspec.json.encode(found))
-    bank.training_set_again(tmp_path / "set")
+    bank.training_sets.again(tmp_path / "set")
 
 
 def _of_files_that_are_not_named(bank: app.Project, tmp_path: Path) -> None:
-    bank.training_set(tmp_path / "set", files=tmp_path / "payments.jsonl", labels=tmp_path / "labels.jsonl")
-    bank.training_set_again(tmp_path / "set")
+    bank.training_sets.write(tmp_path / "set", files=tmp_path / "payments.jsonl", labels=tmp_path / "labels.jsonl")
+    bank.training_sets.again(tmp_path / "set")
 
 
 def _of_labels_that_are_not_named(bank: app.Project, tmp_path: Path) -> None:
-    bank.training_set(tmp_path / "set", files=tmp_path / "payments.jsonl", labels=tmp_path / "labels.jsonl")
-    bank.training_set_again(tmp_path / "set", files=tmp_path / "payments.jsonl")
+    bank.training_sets.write(tmp_path / "set", files=tmp_path / "payments.jsonl", labels=tmp_path / "labels.jsonl")
+    bank.training_sets.again(tmp_path / "set", files=tmp_path / "payments.jsonl")
 
 
 def _with_files_it_was_not_of(bank: app.Project, tmp_path: Path) -> None:
-    bank.training_set(tmp_path / "set", as_of=AS_OF)
-    bank.training_set_again(tmp_path / "set", files=tmp_path / "payments.jsonl")
+    bank.training_sets.write(tmp_path / "set", as_of=AS_OF)
+    bank.training_sets.again(tmp_path / "set", files=tmp_path / "payments.jsonl")
 
 
 def _over_a_set(bank: app.Project, tmp_path: Path) -> None:
-    bank.training_set(tmp_path / "set", as_of=AS_OF)
-    bank.training_set(tmp_path / "set", as_of=AS_OF)
+    bank.training_sets.write(tmp_path / "set", as_of=AS_OF)
+    bank.training_sets.write(tmp_path / "set", as_of=AS_OF)
 
 
 REFUSED: list[tuple[Callable[[app.Project, Path], object], str]] = [
@@ -314,16 +314,19 @@ REFUSED: list[tuple[Callable[[app.Project, Path], object], str]] = [
     (_of_labels_that_are_not_named, r"is of the labels labels\.jsonl too: add --labels FILE"),
     (_with_files_it_was_not_of, "leave the files out"),
     (_over_a_set, "has a training set. Name another folder, or make it again with --again"),
-    (lambda bank, tmp_path: bank.training_set(tmp_path), "is not empty. Name a new or an empty folder"),
-    (lambda bank, tmp_path: bank.training_set(tmp_path / "payments.jsonl"), "is a file; a training set is a folder"),
+    (lambda bank, tmp_path: bank.training_sets.write(tmp_path), "is not empty. Name a new or an empty folder"),
     (
-        lambda bank, tmp_path: bank.training_set(tmp_path / "set", fold=3),
+        lambda bank, tmp_path: bank.training_sets.write(tmp_path / "payments.jsonl"),
+        "is a file; a training set is a folder",
+    ),
+    (
+        lambda bank, tmp_path: bank.training_sets.write(tmp_path / "set", fold=3),
         "no fold 3 of payment.* are 1 to 2, and final",
     ),
-    (lambda bank, tmp_path: bank.training_set(tmp_path / "set", fold="last"), "there is no fold last"),
-    (lambda bank, tmp_path: bank.training_set(tmp_path / "set", "login"), "model.yaml has no model of 'login'"),
-    (lambda bank, tmp_path: bank.training_set(tmp_path / "set", labels="labels.jsonl"), "labels go with files"),
-    (lambda bank, tmp_path: bank.training_set_again(tmp_path / "none"), "there is no file .*none"),
+    (lambda bank, tmp_path: bank.training_sets.write(tmp_path / "set", fold="last"), "there is no fold last"),
+    (lambda bank, tmp_path: bank.training_sets.write(tmp_path / "set", "login"), "model.yaml has no model of 'login'"),
+    (lambda bank, tmp_path: bank.training_sets.write(tmp_path / "set", labels="labels.jsonl"), "labels go with files"),
+    (lambda bank, tmp_path: bank.training_sets.again(tmp_path / "none"), "there is no file .*none"),
 ]
 
 
@@ -339,7 +342,7 @@ def test_a_set_that_fails_leaves_nothing(bank: app.Project, tmp_path: Path, file
     payments, labels = files
     labels.write_text('{"event": "p1-1", "verdict": "perhaps"}\n', encoding="utf-8")
     with pytest.raises(UsageError, match=r"labels\.jsonl, 1: "):
-        bank.training_set(tmp_path / "set", files=payments, labels=labels, as_of=AS_OF)
+        bank.training_sets.write(tmp_path / "set", files=payments, labels=labels, as_of=AS_OF)
 
     assert not (tmp_path / "set").exists()
 
@@ -356,7 +359,7 @@ def asked(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[st
 def test_the_command_writes_a_set_and_makes_it_again(
     bank: app.Project, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(bank.places.folder)
+    monkeypatch.chdir(bank.opened.places.folder)
     code, report, _ = asked(capsys, "training-set", "--as-of", AS_OF, "--out", "march")
     manifest = report["manifest"]
     assert isinstance(manifest, dict)
@@ -375,7 +378,7 @@ def test_the_command_writes_a_set_and_makes_it_again(
 def test_the_command_tells_what_is_in_it(
     bank: app.Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(bank.places.folder)
+    monkeypatch.chdir(bank.opened.places.folder)
     assert run(["training-set", "--as-of", AS_OF, "--out", "march"]) == 0
     told = capsys.readouterr()
     fold = read_manifest(Path("march")).fold
@@ -392,7 +395,7 @@ def test_lines_that_were_refused_give_their_own_exit_status(
     files: tuple[Path, Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(bank.places.folder)
+    monkeypatch.chdir(bank.opened.places.folder)
     payments, labels = files
     payments.write_text(payments.read_text(encoding="utf-8") + '{"id": "x"}\n', encoding="utf-8")
     words = ("training-set", str(payments), "--labels", str(labels), "--out", str(tmp_path / "set"))
@@ -422,7 +425,7 @@ def test_options_that_do_not_go_together_are_refused(
     words: tuple[str, ...],
     said: str,
 ) -> None:
-    monkeypatch.chdir(bank.places.folder)
+    monkeypatch.chdir(bank.opened.places.folder)
 
     assert run(["training-set", *words]) == 2
     assert said in capsys.readouterr().err

@@ -21,7 +21,7 @@ def scores(bank: Path, *ids: str, after: int = 0) -> dict[str, dict[int, float]]
     project = app.open(bank)
     known = {one.id: one for one in project.definitions.scoring["payment"].all}
     found: dict[str, dict[int, float]] = {id_: {} for id_ in ids}
-    with project.reading() as log:
+    with project.opened.reading() as log:
         for part in scores_of(log, project.definitions, "payment", [known[id_] for id_ in ids], after=after):
             for id_, values in part.by_model.items():
                 found[id_] |= dict(zip(part.seqs.tolist(), values.tolist(), strict=True))
@@ -29,16 +29,16 @@ def scores(bank: Path, *ids: str, after: int = 0) -> dict[str, dict[int, float]]
 
 
 def recorded(bank: Path) -> list[tuple[int, str, str, object]]:
-    with app.open(bank).reading() as log:
+    with app.open(bank).opened.reading() as log:
         rows = [row for rows in log.decisions_after() for row in rows]
     return [(row.seq, row.id, row.outcome, row.document) for row in rows]
 
 
 def test_no_decision_follows_from_a_model_in_shadow(bank: Path):
-    app.open(bank).promote("m-1")
-    app.open(bank).shadow("m-2")
+    app.open(bank).models.promote("m-1")
+    app.open(bank).models.shadow("m-2")
     without = shutil.copytree(bank, bank.parent / "without")
-    app.open(without).shadow("m-2", stop=True)
+    app.open(without).models.shadow("m-2", stop=True)
     decide(bank, 1, EVENTS)
     decide(without, 1, EVENTS)
 
@@ -47,9 +47,9 @@ def test_no_decision_follows_from_a_model_in_shadow(bank: Path):
 
 def test_a_shadow_scores_what_it_would_have_scored_in_force(bank: Path):
     other = shutil.copytree(bank, bank.parent / "other")
-    app.open(bank).promote("m-1")
-    app.open(bank).shadow("m-2")
-    app.open(other).promote("m-2")
+    app.open(bank).models.promote("m-1")
+    app.open(bank).models.shadow("m-2")
+    app.open(other).models.promote("m-2")
     theirs = {one["seq"]: one["score"] for one in decide(other, 1, EVENTS)}
     ours = {one["seq"]: one["score"] for one in decide(bank, 1, EVENTS)}
 
@@ -63,7 +63,7 @@ def test_events_before_the_shadow_and_those_that_were_not_decided_are_scored_too
     line = '{"payment": {"id": "p9", "at": "2026-03-01T13:00:00Z", "card": "c1", "amount": "1.00"}}\n'
     (bank.parent / "more.jsonl").write_text(line)
     app.open(bank).ingest(bank.parent / "more.jsonl", decide=False)
-    app.open(bank).shadow("m-2")
+    app.open(bank).models.shadow("m-2")
 
     assert sorted(scores(bank, "m-2")["m-2"]) == [2, 3, 4, 5]
 
@@ -71,13 +71,13 @@ def test_events_before_the_shadow_and_those_that_were_not_decided_are_scored_too
 def test_the_log_knows_since_when_a_model_is_tried(bank: Path):
     decide(bank, 1)
     project = app.open(bank)
-    project.promote("m-1")
+    project.models.promote("m-1")
     decide(bank, 2)
-    project.shadow("m-2")
+    project.models.shadow("m-2")
     decide(bank, 3)
-    project.promote("m-2")
+    project.models.promote("m-2")
 
-    with app.open(bank).reading() as log:
+    with app.open(bank).opened.reading() as log:
         assert [tried_since(log, "payment", id_) for id_ in ("m-1", "m-2", "m-3")] == [None, 5, None]
         assert log.last_seq() == 7
 
@@ -85,5 +85,5 @@ def test_the_log_knows_since_when_a_model_is_tried(bank: Path):
 def test_a_model_that_cannot_be_loaded_scores_nothing(bank: Path):
     decide(bank, 1)
     project = app.open(bank)
-    with project.reading() as log, pytest.raises(StateError, match="it is not there"):
+    with project.opened.reading() as log, pytest.raises(StateError, match="it is not there"):
         next(scores_of(log, project.definitions, "payment", [Scorer("m-9", "0" * 64, failure="it is not there")]))

@@ -85,9 +85,9 @@ RULES = "- { id: large, on: payment, by: card, when: this.amount > 60, effect: r
 
 def test_files_that_were_not_decided_have_no_rules_beside(tmp_path: Path, days: Path):
     project = bank(tmp_path, days)
-    (project.places.folder / "rules").mkdir()
-    (project.places.folder / "rules" / "large.yaml").write_text(RULES, encoding="utf-8")
-    project = app.open(project.places.folder)
+    (project.opened.places.folder / "rules").mkdir()
+    (project.opened.places.folder / "rules" / "large.yaml").write_text(RULES, encoding="utf-8")
+    project = app.open(project.opened.places.folder)
     for kind in ("payment", "label"):
         lines = [json.loads(line) for line in days.read_text(encoding="utf-8").splitlines()]
         text = "".join(f"{json.dumps(line[kind])}\n" for line in lines if kind in line)
@@ -111,7 +111,7 @@ def test_the_same_log_gives_the_same_model_and_it_is_there_once(tmp_path: Path, 
     first, again, other = here.train(), here.train(), elsewhere.train()
 
     assert (again.stored.id, again.stored.digest) == (first.stored.id, first.stored.digest)
-    assert len(here.models()) == 1
+    assert len(here.models.all()) == 1
     assert f"{first.stored.id} is there already: the same was learnt of the same, so nothing is added." in again.remarks
     assert not any("is there already" in one for one in first.remarks)
     assert (other.stored.id, other.stored.digest) == (first.stored.id, first.stored.digest)
@@ -124,7 +124,7 @@ def test_other_data_gives_another_model(tmp_path: Path, days: Path):
     project.ingest(write_days(tmp_path / "more.jsonl", [DAYS]))
 
     assert project.train().stored.id != first.stored.id
-    assert len(project.models()) == 2
+    assert len(project.models.all()) == 2
 
 
 # ---- gates where none are written
@@ -155,7 +155,7 @@ def test_a_model_of_lots_is_not_promoted_where_no_gates_are_written(tmp_path: Pa
     assert [one.words for one in report.gates if not one.passed] == [
         "average_precision above the champion by more than noise"
     ]
-    assert lots.models()[0].role == ""
+    assert lots.models.all()[0].role == ""
     assert bank(tmp_path / "real", days, model=model).train(promote=True).promoted
 
 
@@ -179,13 +179,15 @@ def test_a_label_that_is_known_only_after_now_moves_no_windows(tmp_path: Path, d
     report = project.train()
     (remark,) = (one for one in report.remarks if "after now" in one)
 
-    assert report.as_of_ms <= project.now_ms()
+    assert report.as_of_ms <= project.opened.now_ms()
     assert report.as_of_ms >= before.as_of_ms
     assert remark.startswith(
         "1 label says that it becomes known only after now, at 2999-01-01T00:00:00Z (payment/p3-7)"
     )
     assert "Bring it again with the right known_at" in remark
-    assert any(one.subject == "labels" and one.state == "note" and "after now" in one.words for one in project.doctor())
+    assert any(
+        one.subject == "labels" and one.state == "note" and "after now" in one.words for one in project.health.doctor()
+    )
 
 
 # ---- what is told
@@ -254,7 +256,7 @@ def test_a_moment_before_all_events_is_told_when_they_begin(
     )
     with pytest.raises(UsageError, match=words):
         project.train(as_of="2020-01-01")
-    assert run(["-C", str(project.places.folder), "train", "--as-of", "soon"]) == 2
+    assert run(["-C", str(project.opened.places.folder), "train", "--as-of", "soon"]) == 2
     assert capsys.readouterr().err.startswith("shroff: --as-of: 'soon' is no time")
 
 

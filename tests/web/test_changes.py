@@ -71,7 +71,7 @@ def test_the_page_shows_the_difference_and_then_applies_it(tmp_path):
             assert (await browser.post("/changes", form)).status == 303
 
             assert "Nothing to apply" in (await browser.get("/changes")).body.decode()
-            acts = [row for row in rows_of(asks.service.desk.store) if row.action == "project.apply"]
+            acts = [row for row in rows_of(asks.service.desk.store) if row.action == "project.applying.apply"]
             assert [(one.via, one.after) for one in acts] == [("web", '{"files":["rules/large.yaml"]}')]
 
     asyncio.run(steps())
@@ -106,7 +106,7 @@ def test_web_settings_that_are_applied_count_from_the_next_request_on(tmp_path):
             assert (found.status, "Max-Age=28800" in found.cookies[0]) == (303, True)
             assert service.desk.times.idle_ms == 15 * 60_000
             (tmp_path / "shroff.yaml").write_text(moved)
-            await asyncio.to_thread(asks.service.project.apply)
+            await asyncio.to_thread(asks.service.project.applying.apply)
             assert "127.0.0.1" not in (await Browser(asks).get("/login")).body.decode()
 
     asyncio.run(steps())

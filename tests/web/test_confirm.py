@@ -50,7 +50,7 @@ def says(found: Answered) -> str:
 async def settled(asks: Asker) -> list[tuple[str, str]]:
     """The labels in the log, once all that was asked of it is done: event and verdict."""
     for _ in range(600):
-        with asks.service.project.reading() as log:
+        with asks.service.project.opened.reading() as log:
             if not log.asked(limit=100):
                 rows = [one for part in log.labels_after(0) for one in part]
                 return [(one.id.partition("#")[0], one.body.decode()) for one in rows]
@@ -70,7 +70,7 @@ def test_looking_changes_nothing_however_often_and_whoever_looks(tmp_path):
         assert "189.90\N{NO-BREAK SPACE}EUR" in found.body.decode()
         for method in ("PUT", "DELETE", "PATCH", "OPTIONS"):
             assert (await browser.send(method, path, b"answer=no", {})).status == 405
-        with asks.service.project.told() as store, store.look() as look:
+        with asks.service.project.notice_files.told() as store, store.look() as look:
             (question,) = look.questions_of("payment/p-1")
         assert question.answer == ""
 
@@ -83,14 +83,14 @@ def test_what_is_wrong_with_the_project_is_no_news_for_customers(tmp_path):
 
     async def steps(asks: Asker, browser: Browser) -> None:
         (bank.folder / "rules" / "wrong.yaml").write_text("- id: wrong\n  when: this.nothing\n", encoding="utf-8")
-        asks.service.project.reload()
+        asks.service.project.opened.reload()
         for found in (await browser.get(path), await browser.post(path, {"answer": "no"})):
             assert found.status == 503
             assert b"wrong" not in found.body
             assert b"nothing" not in found.body
         assert any("customers cannot answer" in one and "rules/wrong.yaml" in one for one in asks.told)
         (bank.folder / "rules" / "wrong.yaml").unlink()
-        asks.service.project.reload()
+        asks.service.project.opened.reload()
         assert (await browser.get(path)).status == 200
 
     run(bank, steps)
@@ -111,7 +111,7 @@ def test_an_answer_is_a_label_and_in_the_record(tmp_path, said, verdict, words):
         assert event == "payment/p-1"
         assert f'"verdict":"{verdict}"' in body
         assert '"source":"customer"' in body
-        with closing(asks.service.project.open_people()) as people:
+        with closing(asks.service.project.outside.open_people()) as people:
             rows = list(rows_of(people))
         (row,) = [one for one in rows if one.action == "confirmation.answer"]
         assert (row.subject, row.name) == ("payment/p-1", "a customer")
@@ -150,7 +150,7 @@ def test_a_link_that_has_ended_says_so_and_answers_nothing(tmp_path):
             assert "This link has ended. It was good until 29 May, 20:26." in says(found)
             assert "189.90" not in says(found)
         assert await settled(asks) == []
-        with closing(asks.service.project.open_people()) as people:
+        with closing(asks.service.project.outside.open_people()) as people:
             late = [(one.subject, one.after) for one in rows_of(people) if one.action == "confirmation.late"]
         assert late == [("payment/p-1", '{"answer":"no"}')]
         (shown,) = (await asks.ask("GET", "/api/v1/decisions/payment/p-1/questions")).json()["questions"]
@@ -258,7 +258,7 @@ def test_a_yes_lets_go_only_below_the_amount_of_the_policy(tmp_path, amount, mor
     async def steps(asks: Asker, browser: Browser) -> None:
         done = await browser.post(path, {"answer": said})
         assert ("The payment goes ahead." in says(done)) is is_released
-        with asks.service.project.told() as store, store.look() as look:
+        with asks.service.project.notice_files.told() as store, store.look() as look:
             (question,) = look.questions_of("payment/p-1")
         assert question.is_released is is_released
 

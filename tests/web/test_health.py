@@ -13,6 +13,7 @@ import pytest
 
 from shroff import config
 from shroff.app import project as app
+from shroff.app.health import HealthChecks
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import StorageError
 from shroff.monitoring.doctor import OK, WRONG, Finding
@@ -81,7 +82,7 @@ def test_what_the_doctor_says_is_on_the_page_and_for_programs(bank):
 
 def test_what_is_wrong_stands_first_with_its_cure(bank, monkeypatch):
     found = [Finding("clock", OK, "well"), Finding("disk", WRONG, f"full of {EVIL}", "Make room.")]
-    monkeypatch.setattr(app.Project, "doctor", lambda self, seen: found)
+    monkeypatch.setattr(HealthChecks, "doctor", lambda self, seen: found)
 
     async def steps(asks: Asker, browser: Browser) -> None:
         page = await looked(browser)
@@ -123,7 +124,7 @@ def test_entries_of_quarantine_are_retried_and_dropped_by_their_numbers(bank):
 def test_quarantine_is_for_who_may_mend_it(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         await refuse(browser, "p-1")
-        me = asks.service.project.who
+        me = asks.service.project.opened.who
         await asyncio.to_thread(users.add, asks.service.desk, me, "art", Role.AUTHOR, password=PASSWORD)
         await browser.post("/login", {"name": "art", "password": PASSWORD})
         page = (await browser.get("/checks")).body.decode()
@@ -137,7 +138,7 @@ def test_quarantine_is_for_who_may_mend_it(bank):
 
 def test_looks_are_shared_and_who_wants_a_new_one_has_it_after_a_moment(bank, monkeypatch):
     project, now, looked = app.open_exactly(bank), [0.0], list[int]()
-    monkeypatch.setattr(app.Project, "doctor", lambda self, seen: looked.append(1) or [])
+    monkeypatch.setattr(HealthChecks, "doctor", lambda self, seen: looked.append(1) or [])
     board = HealthBoard(project, lambda: now[0])
 
     board.look()
@@ -161,7 +162,7 @@ def test_a_page_shows_what_is_known_while_a_look_goes_on(bank, monkeypatch):
         assert answers.wait(60)
         return [Finding("disk", WRONG, "full", "Make room.")]
 
-    monkeypatch.setattr(app.Project, "doctor", doctor)
+    monkeypatch.setattr(HealthChecks, "doctor", doctor)
 
     async def steps(asks: Asker, browser: Browser) -> None:
         first = (await browser.get("/checks")).body.decode()
@@ -194,7 +195,7 @@ def test_a_look_that_fails_beside_a_page_is_told_the_next_one_and_then_made_agai
         assert fails.wait(60)
         raise StorageError("the disk is gone")
 
-    monkeypatch.setattr(app.Project, "doctor", doctor)
+    monkeypatch.setattr(HealthChecks, "doctor", doctor)
     board = HealthBoard(app.open_exactly(bank))
 
     async def steps() -> None:
@@ -224,7 +225,7 @@ def test_what_is_known_of_drift_is_shown_furthest_first(bank):
     (bank / ".shroff").mkdir()
 
     async def steps(asks: Asker, browser: Browser) -> None:
-        config.write_text(asks.service.project.places.drift, msgspec.json.encode(record).decode())
+        config.write_text(asks.service.project.opened.places.drift, msgspec.json.encode(record).decode())
         page = await looked(browser)
         assert page.index("card.b") < page.index("card.a")
         assert "Moved" in page

@@ -129,7 +129,7 @@ def test_the_curve_is_that_of_the_command(bank):
         await post(browser, "/api/v1/labels", *(said(one, "fraud", "chargeback", 6 + one) for one in range(8)))
         await post(browser, "/api/v1/labels", said(8, "fraud", "analyst", 7), said(9, "fraud", "analyst", 7))
         await post(browser, "/api/v1/events/payment", late)
-        command = asks.service.project.maturity()
+        command = asks.service.project.label_reports.maturity()
         found = (await figures(browser))["maturity"]
         assert found["frauds"] == command.frauds == 10
         assert [one["share"] for one in found["curve"]] == [one.share for one in command.points]
@@ -144,10 +144,10 @@ def test_customers_answers_of_a_week_are_counted(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         await post(browser, "/api/v1/events/payment", payment(1))
         project = asks.service.project
-        now_ms = project.now_ms()
+        now_ms = project.opened.now_ms()
 
         def ask() -> None:
-            with project.told() as store, store.change() as change:
+            with project.notice_files.told() as store, store.change() as change:
                 for at, answer in enumerate(("yes", "yes", "no", "", "")):
                     ends_ms = now_ms + (1_000_000 if at == 3 else -1)
                     about = f"q-{at}", "l", "n", "payment/p-1", "r", bytes(32)
@@ -165,7 +165,7 @@ def test_of_a_long_log_the_newest_part_is_counted_and_the_page_says_so(bank, mon
     async def steps(asks: Asker, browser: Browser) -> None:
         await post(browser, "/api/v1/events/payment", *(payment(number) for number in range(10)))
         await post(browser, "/api/v1/labels", *(said(one, "fraud", "analyst", 6) for one in range(10)))
-        with asks.service.project.reading() as log:
+        with asks.service.project.opened.reading() as log:
             last = log.last_seq()
         monkeypatch.setattr(labels, "LOOK_BACK", 4)
         found = await figures(browser)

@@ -59,13 +59,13 @@ def run(folder: Path, steps: Callable[[Asker, Spoken], Awaitable[None]]) -> None
 def test_whoever_is_told_that_a_service_has_begun_can_connect_to_it(bank, monkeypatch):
     monkeypatch.setattr(server, "_many_files", lambda: 1_000)
     project, told = app.open_exactly(bank), list[str]()
-    with server.bound(server.At(port=0)) as listening, project.people() as desk, gate_of(desk) as gate:
+    with server.bound(server.At(port=0)) as listening, project.people.open() as desk, gate_of(desk) as gate:
 
         def begun() -> None:
             socket.create_connection(listening.getsockname(), 30).close()
             os.kill(os.getpid(), signal.SIGTERM)
 
-        project.served_at = "http://127.0.0.1"
+        project.opened.served_at = "http://127.0.0.1"
         server.serve(project, gate, desk, listening, tell=told.append, begun=begun)
 
     assert told == []
@@ -293,7 +293,7 @@ def test_of_a_long_forwarded_header_nothing_is_believed(said):
 def test_the_places_of_a_text_are_found_once_however_many_mistakes_it_has(bank):
     project = app.open_exactly(bank)
     yamlnodes._places_of.cache_clear()
-    found = project.check_draft("x", RULE + f'  reason: "{"".join(f"{{this.x{n}}}" for n in range(200))}"\n')
+    found = project.drafts.check("x", RULE + f'  reason: "{"".join(f"{{this.x{n}}}" for n in range(200))}"\n')
 
     assert len(found.mistakes) == 200
     assert yamlnodes._places_of.cache_info().misses == 1
@@ -301,7 +301,7 @@ def test_the_places_of_a_text_are_found_once_however_many_mistakes_it_has(bank):
 
 def test_the_tests_of_a_rule_end_in_time_and_those_that_were_stopped_fail(bank):
     project = app.open_exactly(bank)
-    checked = project.check_draft("x", RULE + TEST)
+    checked = project.drafts.check("x", RULE + TEST)
     assert checked.rule is not None
     (stopped,) = run_tests_of(checked.rule, project.definitions, seconds_max=-1.0)
 

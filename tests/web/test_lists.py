@@ -224,7 +224,7 @@ def test_what_cannot_be_recorded_is_not_changed(bank, monkeypatch):
 @pytest.mark.slow
 def test_who_may_only_look_sees_lists_and_changes_none(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
-        me = asks.service.project.who
+        me = asks.service.project.opened.who
         await asyncio.to_thread(users.add, asks.service.desk, me, "vic", Role.VIEWER, password=PASSWORD)
         await browser.post("/login", {"name": "vic", "password": PASSWORD})
         page = await browser.get(f"/lists/{LIST}")
@@ -336,9 +336,9 @@ def test_where_a_second_person_approves_lists_nobody_changes_one_alone(bank):
         for key, added in (("another", 0), ("person", 2)):
             assert (await asks.ask("PUT", f"/api/v1/lists/{LIST}", sheet, key=key)).json()["added"] == added
         with pytest.raises(NotAllowedError, match="only the service knows two people"):
-            asks.service.project.list_add(LIST, Entry("c-9"))
+            asks.service.project.lists.add(LIST, Entry("c-9"))
         with pytest.raises(NotAllowedError, match="only the service knows two people"):
-            asks.service.project.list_remove(LIST, "c-2")
+            asks.service.project.lists.remove(LIST, "c-2")
         acts = [(row.name, row.action) for row in rows_of(asks.service.desk.store, Wanted(subject=f"list {LIST}"))]
         assert acts.count(("ann", "list.change")) == 2
         assert acts.count(("ben", "list.change")) == 1
@@ -358,7 +358,7 @@ def test_the_page_of_a_list_shows_what_waits_for_a_second_person(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         assert "said=asked" in (await send(browser, f"/lists/{LIST}", value="c-1", note="stolen")).headers["location"]
         page = (await browser.get(f"/lists/{LIST}")).body.decode()
-        (asked,) = asks.service.project.asked(f"list {LIST}")
+        (asked,) = asks.service.project.agreements.asked(f"list {LIST}")
 
         assert "Waits for a second person" in page
         assert asked.tag in page

@@ -32,7 +32,7 @@ def run(bank: Bank, steps: Steps) -> None:
 
 def kept(bank: Bank) -> None:
     """What is to be told lies in the built-in mailbox, as where no server is set."""
-    bank.office.open_mailer = bank.project.open_mailer
+    bank.office.open_mailer = bank.project.letters.open_mailer
     bank.tell()
 
 
@@ -115,7 +115,7 @@ def test_a_notice_is_looked_at_and_sent_as_a_test(tmp_path):
         assert "Sent to me@bank.example." in says(await browser.post("/mails/notices/customer/test", form))
         wrong = await browser.post("/mails/notices/customer/test", {**form, "to": "nobody"})
         assert "is no address of mail" in says(wrong)
-        assert len(list(bank.project.places.mail.glob("*.eml"))) == 1
+        assert len(list(bank.project.opened.places.mail.glob("*.eml"))) == 1
 
     run(bank, steps)
 

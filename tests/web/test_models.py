@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from shroff.app import project as app
-from shroff.app.models.promoting import Deployment
+from shroff.app.models.promoting import Deployment, Promotions
 from shroff.config import TEMPLATE_FOLDER
 from shroff.models.registry import GateResult, Stored
 from shroff.people.store import Wanted
@@ -40,19 +40,19 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, tuple[str, ...
     def shown(project: app.Project, id_: str) -> web_models.Shown:
         return web_models.Shown(stored)
 
-    def promote(self: app.Project, id_: str, *, waive: tuple[str, ...], reason: str, by: str) -> Deployment:
-        deeds.append(("promote", self.who.name, tuple(waive)))
+    def promote(self: Promotions, id_: str, *, waive: tuple[str, ...], reason: str, by: str) -> Deployment:
+        deeds.append(("promote", self._opened.who.name, tuple(waive)))
         failed = () if waive else (gate,)
         return Deployment("payment", id_, "promoted", id_, "", failed, in_force=not failed)
 
-    def shadow(self: app.Project, id_: str, *, stop: bool = False) -> Deployment:
-        deeds.append(("unshadow" if stop else "shadow", self.who.name, ()))
+    def shadow(self: Promotions, id_: str, *, stop: bool = False) -> Deployment:
+        deeds.append(("unshadow" if stop else "shadow", self._opened.who.name, ()))
         return Deployment("payment", id_, "shadow", in_force=False, why_not="the log is away")
 
     monkeypatch.setattr(web_models, "shown", shown)
     monkeypatch.setattr("shroff.web.pages.models.shown", shown)
-    monkeypatch.setattr(app.Project, "promote", promote)
-    monkeypatch.setattr(app.Project, "shadow", shadow)
+    monkeypatch.setattr(Promotions, "promote", promote)
+    monkeypatch.setattr(Promotions, "shadow", shadow)
     return deeds
 
 

@@ -130,7 +130,7 @@ def test_a_link_signs_in_once_by_one_button_and_leads_to_the_queue(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         await let_in(asks, browser)
         browser.cookies.clear()
-        link = await asyncio.to_thread(links.for_signing_in, asks.service.desk, asks.service.project.who, "ann")
+        link = await asyncio.to_thread(links.for_signing_in, asks.service.desk, asks.service.project.opened.who, "ann")
         for _ in range(2):  # opening it changes nothing
             assert b"signed in as Ann Lee" in (await browser.get(link)).body
         assert (await browser.post(link, {}, origin="https://evil.example")).status == 403

@@ -153,7 +153,7 @@ def test_a_service_marks_a_cookie_for_tls_by_the_word_of_a_named_proxy_alone(
 ) -> None:
     settings = re.sub(r"web: {.*}", f"web: {{ {named} }}", FILES["shroff.yaml"])
     bank = Bank(tmp_path, {"shroff.yaml": settings})
-    with bank.project.people() as desk:
+    with bank.project.people.open() as desk:
         users.add(desk, ME, "ann", Role.ANALYST, password=PASSWORD)
 
     with served(bank.folder) as service, service.client(key="") as client:

@@ -392,7 +392,7 @@ def test_a_backtest_goes_on_by_itself_and_is_kept(bank):
 async def signed_in(folder: Path) -> AsyncIterator[Browser]:
     async with asker(folder, gate=gate_of) as asks:
         browser = Browser(asks)
-        link = await asyncio.to_thread(links.first, asks.service.desk, asks.service.project.who)
+        link = await asyncio.to_thread(links.first, asks.service.desk, asks.service.project.opened.who)
         assert link is not None
         await browser.post(link, {"name": "ann", "password": PASSWORD, "again": PASSWORD})
         yield browser
@@ -481,7 +481,7 @@ def test_a_draft_is_held_against_what_activating_it_changes_and_nothing_is_claim
 
 def test_who_may_only_read_is_shown_rules_and_no_way_to_change_them(bank):
     (bank / "rules" / "dear.yaml").write_text(RULE, encoding="utf-8")
-    with app.open_exactly(bank).people() as desk:
+    with app.open_exactly(bank).people.open() as desk:
         users.add(desk, ME, "vera", Role.VIEWER, password=PASSWORD)
 
     async def steps() -> None:

@@ -33,7 +33,7 @@ async def post(browser: Browser, path: str, body: object) -> Answered:
 
 async def another(asks: Asker, name: str) -> Browser:
     """Another analyst, who is signed in."""
-    desk, admin = asks.service.desk, asks.service.project.who
+    desk, admin = asks.service.desk, asks.service.project.opened.who
     await asyncio.to_thread(lambda: users.add(desk, admin, name, Role.ANALYST, password="another horse battery"))
     found = Browser(asks)
     await found.post("/login", {"name": name, "password": "another horse battery"})
@@ -64,7 +64,7 @@ def test_nobody_silences_a_rule_alone_where_a_second_person_approves_that(bank):
         assert (await form(browser, f"{PAGE}/silence", PAGE, **SILENT))[:2] == (303, PAGE)
         shown = (await ben.get(PAGE)).body.decode()
         assert "asks ann: a wedding. A second person has to approve it." in shown
-        assert asks.service.project.silences() == []
+        assert asks.service.project.silences.all() == []
         assert await outcome(10) == "review"
 
         mine = {"rule": "any_payment", "etag": etag(shown)}
@@ -72,7 +72,7 @@ def test_nobody_silences_a_rule_alone_where_a_second_person_approves_that(bank):
         assert (await asks.ask("POST", "/api/v1/cases/1/approve-silence", mine, key="admin")).status in {401, 403}
         assert (await form(ben, f"{PAGE}/approve-silence", PAGE, **{**mine, "etag": "0" * 32}))[0] == 412
         assert (await form(ben, f"{PAGE}/approve-silence", PAGE, **mine))[:2] == (303, PAGE)
-        assert [one.by for one in asks.service.project.silences()] == ["ann"]
+        assert [one.by for one in asks.service.project.silences.all()] == ["ann"]
         assert await outcome(11) == "approve"
         assert (await form(ben, f"{PAGE}/approve-silence", PAGE, **mine))[0] == 400
         done = [row["what"] for row in (await browser.get("/api/v1/cases/1")).json()["history"]]
@@ -87,17 +87,17 @@ def test_what_was_asked_for_is_taken_back_and_no_list_goes_past_a_second_person(
     second(bank)
 
     async def steps(asks: Asker, browser: Browser) -> None:
-        until = time_text(asks.service.project.now_ms() + DAY_MS)
+        until = time_text(asks.service.project.opened.now_ms() + DAY_MS)
         asked = await post(browser, "/api/v1/cases/1/silence", {"rule": "any_payment", "until": until, "text": "a"})
         assert (asked.status, asked.json()["in_force"]) == (200, False)
         assert "second person" in asked.json()["why_not"]
         assert (await post(browser, "/api/v1/cases/1/end-silence", {"rule": "any_payment"})).status == 200
-        assert asks.service.project.silence_wishes() == []
+        assert asks.service.project.silence_wishes.all() == []
         assert (await post(browser, "/api/v1/cases/1/end-silence", {"rule": "any_payment"})).status == 400
         done = [row["what"] for row in (await browser.get("/api/v1/cases/1")).json()["history"]]
         assert done == ["silence_asked", "silence_dropped"]
 
-        silenced = partial(asks.service.project.write_silence, "any_payment", "c-9", until, note="", by="ann")
+        silenced = partial(asks.service.project.silences.write, "any_payment", "c-9", until, note="", by="ann")
         await asyncio.to_thread(silenced, before=lambda _: None)
         entry = {"value": "c-1", "note": "mine", "expires_at": until}
         found = await post(browser, "/api/v1/lists/silence.any_payment/entries", entry)
@@ -116,7 +116,7 @@ def test_a_key_may_ask_for_a_silence_and_approves_none(bank):
                 if (await asks.ask("GET", "/api/v1/cases")).json()["totals"]["count"]:
                     break
                 await asyncio.sleep(0.05)
-            until = time_text(asks.service.project.now_ms() + DAY_MS)
+            until = time_text(asks.service.project.opened.now_ms() + DAY_MS)
             wish = {"rule": "any_payment", "until": until, "text": "a wedding"}
             assert (await asks.ask("POST", "/api/v1/cases/1/silence", wish, key="analyst")).status == 403, (
                 "nobody's key"
@@ -124,7 +124,7 @@ def test_a_key_may_ask_for_a_silence_and_approves_none(bank):
             await owned(asks, "analyst", "cem")
             asked = await asks.ask("POST", "/api/v1/cases/1/silence", wish, key="analyst")
             assert (asked.status, asked.json()["in_force"]) == (200, False)
-            (kept,) = asks.service.project.silence_wishes()
+            (kept,) = asks.service.project.silence_wishes.all()
             approved = {"rule": "any_payment", "etag": kept.tag}
             path = "/api/v1/cases/1/approve-silence"
             assert (await asks.ask("POST", path, approved, key="admin")).status == 403, "a key is no second person"

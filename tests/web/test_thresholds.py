@@ -54,7 +54,7 @@ def bank(tmp_path: Path) -> Path:
         "learner": "xgboost",
         "inputs": [{"name": "payment.amount", "kind": "number", "categories": []}],
     }
-    app.open_exactly(folder).registry.write(manifest, {**fitted.files, TESTED: file_of(pa.table(rows))})
+    app.open_exactly(folder).opened.registry.write(manifest, {**fitted.files, TESTED: file_of(pa.table(rows))})
     return folder
 
 
@@ -114,7 +114,7 @@ def test_where_no_model_is_in_force_those_that_can_be_named_are(bank):
 def test_the_page_gives_what_the_command_gives_and_a_form_without_a_script_weighs_by_other_costs(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         told = (await browser.get(f"/api/v1/thresholds?{WHICH}")).json()
-        command, _ = asks.service.project.thresholds(model="m-1")
+        command, _ = asks.service.project.cutoffs.thresholds(model="m-1")
         assert told == msgspec.json.decode(msgspec.json.encode(command.as_document()))
         page = await browser.get(f"/thresholds?{WHICH}")
         shown = page.body.decode()
@@ -142,7 +142,7 @@ def test_the_page_gives_what_the_command_gives_and_a_form_without_a_script_weigh
         policy = bank / "policy.yaml"
         dearer = policy.read_text().replace("false_decline: 15", "false_decline: 90")
         policy.write_text(dearer.replace("reviews_a_day: 100", "reviews_a_day: 2"))
-        asks.service.project.reload()
+        asks.service.project.opened.reload()
         written = (await browser.get(f"/api/v1/thresholds?{WHICH}")).json()
         assert {**other, "tried": None} == written, "costs that are tried weigh as costs that are written"
 
@@ -216,9 +216,11 @@ def test_programs_apply_what_they_read(bank):
 def test_without_a_name_the_champion_is_weighed(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         project = asks.service.project
-        refused = await asyncio.to_thread(project.promote, "m-1")
+        refused = await asyncio.to_thread(project.models.promote, "m-1")
         waived = [one.words for one in refused.failed]
-        promoted = await asyncio.to_thread(lambda: project.promote("m-1", waive=waived, reason="a test", by="ann"))
+        promoted = await asyncio.to_thread(
+            lambda: project.models.promote("m-1", waive=waived, reason="a test", by="ann")
+        )
         assert promoted.champion == "m-1"
         page = await browser.get("/thresholds")
         assert page.status == 200
@@ -243,7 +245,7 @@ def test_without_a_name_the_champion_is_weighed(bank):
 
 def test_who_may_not_set_cut_offs_sees_them_and_no_form(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
-        desk, admin = asks.service.desk, asks.service.project.who
+        desk, admin = asks.service.desk, asks.service.project.opened.who
         await asyncio.to_thread(lambda: users.add(desk, admin, "vera", Role.VIEWER, password="another horse battery"))
         vera = Browser(asks)
         await vera.post("/login", {"name": "vera", "password": "another horse battery"})

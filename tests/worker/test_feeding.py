@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from shroff.app import project as app
+from shroff.app.wiring import OutsideSystems
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import UsageError
 from shroff.log.draft import Draft
@@ -49,7 +50,7 @@ def messages(first: int, count: int) -> list[bytes]:
 @pytest.fixture
 def topic(monkeypatch: pytest.MonkeyPatch) -> MemoryTopic:
     found = MemoryTopic({part: [] for part in PARTS}, "payment")
-    monkeypatch.setattr(app.Project, "open_source", lambda *_: MemorySource(found, name="kafka"))
+    monkeypatch.setattr(OutsideSystems, "open_source", lambda *_: MemorySource(found, name="kafka"))
     monkeypatch.setattr(source_reading, "PAUSES_S", (0.01, 0.1))
     return found
 
@@ -84,7 +85,7 @@ async def reached(asks: Asker, count: int) -> None:
 
 def stored(folder: Path) -> tuple[list[str], dict[str, str], list[bytes]]:
     """What the log has: the ids that were decided, how far the source was read, and what was refused."""
-    with app.open_exactly(folder).reading() as log:
+    with app.open_exactly(folder).opened.reading() as log:
         ids = sorted(row.id for rows in log.decisions_after() for row in rows)
         return ids, log.offsets("kafka"), [one.raw for _, one in log.refused(log.refused_numbers())]
 
@@ -185,9 +186,9 @@ def test_a_source_is_left_where_that_was_asked_for(bank, topic, monkeypatch):
     def opened(*_: object) -> MemorySource:
         raise UsageError("it was opened")
 
-    monkeypatch.setattr(app.Project, "open_source", opened)
+    monkeypatch.setattr(OutsideSystems, "open_source", opened)
     project, asked = app.open_exactly(bank), (Posts(lambda _: None), lambda _: None, lambda *_: None)
-    with project.answerer(*asked, reads_source=False) as answerer:
+    with project.live.answerer(*asked, reads_source=False) as answerer:
         assert answerer.work.offsets == {}
-    with pytest.raises(UsageError, match="it was opened"), project.answerer(*asked):
+    with pytest.raises(UsageError, match="it was opened"), project.live.answerer(*asked):
         pass

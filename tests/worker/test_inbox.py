@@ -19,6 +19,7 @@ from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.people import database as people_database
 from shroff.app import project as app
+from shroff.app.opened import Opened
 from shroff.cli.main import run
 from shroff.cli.session import Session
 from shroff.errors import LogBusyError, StateError, StorageError, UsageError
@@ -111,7 +112,11 @@ def bank(tmp_path: Path) -> Path:
 def at_work(bank: Path) -> Iterator[app.Project]:
     """Another process, as good as, that writes the log and looks into its inbox."""
     project = app.open(bank)
-    with project.writing() as (held, log), closing(project.inbox(held, log)) as served, served.attended():
+    with (
+        project.opened.writing() as (held, log),
+        closing(project.inboxes.brief(held, log)) as served,
+        served.attended(),
+    ):
         yield project
 
 
@@ -425,7 +430,7 @@ def test_commands_that_wait_say_for_whom_and_what_holds(bank, monkeypatch, capsy
     monkeypatch.setattr(inbox, "PATIENCE_S", 0.6)
     monkeypatch.setattr(inbox, "QUIET_S", 0.02)
     monkeypatch.setattr(inbox, "_TURN_S", 0.02)
-    with app.open(bank).writing():
+    with app.open(bank).opened.writing():
         code = run(["-C", str(bank), *words])
         said = capsys.readouterr()
 
@@ -463,7 +468,7 @@ def test_ctrl_c_while_waiting_says_that_the_request_stays(bank, monkeypatch, cap
 
     project = app.open(bank)
     monkeypatch.setattr(inbox, "_awaited", interrupted)
-    with project.writing() as (_, log):
+    with project.opened.writing() as (_, log):
         assert run(["-C", str(bank), "label", "p1", "fraud"]) == 130
         waiting = log.asked()
 
@@ -485,7 +490,7 @@ def test_single_labels_and_files_of_them_come_in_beside_a_writer(bank, capsys):
 
     found = msgspec.json.decode(capsys.readouterr().out)
     assert found == {"read": 5, "appended": 2, "pending": 1, "duplicates": 1, "quarantined": 1}
-    with app.open(bank).reading() as log:
+    with app.open(bank).opened.reading() as log:
         assert (log.asked(), len(log.waiting_all()), len(log.refused_list())) == ([], 1, 1)
 
 
@@ -494,10 +499,10 @@ def test_quarantine_is_mended_beside_a_writer(bank):
     lines.write_bytes(BAD + b"\n" + BAD.replace(b"p8", b"p9") + b"\n")
     app.open(bank).ingest([lines])
     with at_work(bank) as other:
-        assert app.open(bank).drop([1]) == 1
-        (one,) = app.open(bank).retry([])
+        assert app.open(bank).quarantine.drop([1]) == 1
+        (one,) = app.open(bank).quarantine.retry([])
         with pytest.raises(UsageError, match="no entry 1 in quarantine"):
-            app.open(bank).drop([1])
+            app.open(bank).quarantine.drop([1])
         assert other.definitions is not None
 
     assert (one.number, one.stays) == (2, True)
@@ -509,7 +514,7 @@ def test_a_snapshot_is_saved_by_the_process_that_writes(bank, capsys):
     found = msgspec.json.decode(capsys.readouterr().out)
 
     assert (found["seq"], Path(found["file"]).stat().st_size) == (3, found["bytes"])
-    with app.open(bank).writing() as (held, _):
+    with app.open(bank).opened.writing() as (held, _):
         assert held.unsaved == 0
 
 
@@ -528,15 +533,15 @@ def test_who_asks_beside_a_writer_that_has_just_begun_waits_for_its_log(bank):
     log.rename(aside)
     Timer(0.2, lambda: aside.rename(log)).start()
 
-    with project._beside() as found:
+    with project.requests.beside() as found:
         assert found.last_seq() == 3
 
 
 @pytest.mark.parametrize("room", [150_000, 20_000])
 def test_a_label_that_a_full_disk_does_not_take_says_whether_it_waits(bank, monkeypatch, capsys, room):
     #  a request of 120 kB, and half as much again where it is carried out: the disk is full in between, or before
-    path = app.open(bank).places.log
-    app.open(bank).record(Deed("test.begin", "the tables of people"))
+    path = app.open(bank).opened.places.log
+    app.open(bank).people.record(Deed("test.begin", "the tables of people"))
     with closing(SqliteLog(path)):
         size = path.stat().st_size
     words = ["-C", str(bank), "label", "payment/p1", "fraud", "--reason", "x" * 60_000]
@@ -550,7 +555,7 @@ def test_a_label_that_a_full_disk_does_not_take_says_whether_it_waits(bank, monk
         return connection
 
     with monkeypatch.context() as full:
-        full.setattr(app.Project, "open_log", small)
+        full.setattr(Opened, "open_log", small)
         full.setattr(people_database, "connect_beside", small_beside)
         assert run(words) == 3
         said = capsys.readouterr().err
@@ -567,7 +572,11 @@ def test_what_goes_wrong_in_the_inbox_is_raised_where_the_log_is_used_next(bank,
         raise StorageError("the disk fails")
 
     monkeypatch.setattr(Inbox, "serve", fail)
-    with project.writing() as (held, log), closing(project.inbox(held, log)) as served, served.attended():
+    with (
+        project.opened.writing() as (held, log),
+        closing(project.inboxes.brief(held, log)) as served,
+        served.attended(),
+    ):
         time.sleep(0.3)
         with pytest.raises(StorageError, match="the disk fails"), served.turn():
             pass

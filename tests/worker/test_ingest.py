@@ -82,7 +82,7 @@ def read_all(stream: IO[bytes], found: list[bytes]) -> None:
 
 
 def events_of(project: app.Project) -> int:
-    with project.reading() as log:
+    with project.opened.reading() as log:
         return sum(one.kind == "event" for records in log.read() for one in records)
 
 
@@ -412,9 +412,9 @@ def test_one_that_waited_since_an_earlier_ingest_is_counted_too():
 
 def test_dropping_from_quarantine_puts_no_new_version_in_force(project: app.Project, tmp_path: Path):
     project.ingest([csv(tmp_path / "a.csv", [20, 1])], as_type="payment")
-    rules = project.places.folder / "rules" / "large.yaml"
+    rules = project.opened.places.folder / "rules" / "large.yaml"
     rules.write_text(rules.read_text(encoding="utf-8").replace("100", "200"), encoding="utf-8")
-    changed = app.open_exactly(project.places.folder)
+    changed = app.open_exactly(project.opened.places.folder)
     dropped = changed.drop([])
     with changed.reading() as log:
         left, versions = log.refused_list(), len(log.controls())
@@ -424,16 +424,16 @@ def test_dropping_from_quarantine_puts_no_new_version_in_force(project: app.Proj
 
 def test_dropping_where_no_log_is_makes_none(project: app.Project):
     with pytest.raises(UsageError, match="no log yet"):
-        project.drop([])
+        project.quarantine.drop([])
 
-    assert not project.places.log.exists()
+    assert not project.opened.places.log.exists()
 
 
 def test_lines_for_which_the_when_of_labels_is_not_true_give_no_label(project: app.Project, tmp_path: Path) -> None:
     mapping = (
         "label:\n  from:\n    csv: { when: row.fraud == '1', event: row.id, verdict: \"'fraud'\", known_at: row.at }\n"
     )
-    events = project.places.folder / "events.yaml"
+    events = project.opened.places.folder / "events.yaml"
     events.write_text(events.read_text(encoding="utf-8") + mapping, encoding="utf-8")
     file = tmp_path / "payments.csv"
     rows = [f"p{at},2026-03-01T00:00:{at:02d}Z,c,5.00,{at % 2}\n" for at in range(6)]
@@ -471,7 +471,7 @@ Correct 'when' in events.yaml. If such files are expected, set 'untaken: skip' i
 def test_a_file_of_which_no_line_is_accepted_is_an_error_unless_skipping_was_written(
     project: app.Project, capfd: pytest.CaptureFixture[str], untaken, kinds, command, status, words
 ) -> None:
-    folder = project.places.folder
+    folder = project.opened.places.folder
     events = FILES["events.yaml"].replace("entities:", TAKES).replace("card: text?", "card: text? hashed")
     (folder / "events.yaml").write_text(events, encoding="utf-8")
     (folder / "shroff.yaml").write_text(f"{FILES['shroff.yaml']}{untaken}\n", encoding="utf-8")
@@ -480,7 +480,7 @@ def test_a_file_of_which_no_line_is_accepted_is_an_error_unless_skipping_was_wri
     assert run(["-C", str(folder), *command, str(file)]) == status
     assert words in capfd.readouterr().out
     noted = {"card.jsonl": 2} if words == NO_MATCH else {}
-    with project.reading() as log:
+    with project.opened.reading() as log:
         assert {name: one.lines for name, one in unmatched_of(log).items()} == noted
 
 
@@ -489,12 +489,12 @@ def test_what_a_worker_noted_of_a_file_goes_on_with_the_next_worker(
     project: app.Project, kinds: list[str], noted: dict[str, int]
 ) -> None:
     events = FILES["events.yaml"].replace("entities:", TAKES)
-    (project.places.folder / "events.yaml").write_text(events, encoding="utf-8")
-    file = _kinds(project.places.folder, kinds)
+    (project.opened.places.folder / "events.yaml").write_text(events, encoding="utf-8")
+    file = _kinds(project.opened.places.folder, kinds)
 
     for _ in kinds:
-        project.run([file], limit=1)
-    with project.reading() as log:
+        project.live.run([file], limit=1)
+    with project.opened.reading() as log:
         assert {name: one.lines for name, one in unmatched_of(log).items()} == noted
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from shroff import config
 from shroff.app import project as app
+from shroff.app.wiring import OutsideSystems
 from shroff.cli.main import run
 from shroff.errors import DefinitionError, UsageError
 from shroff.events.event import Event
@@ -196,8 +197,18 @@ def project(tmp_path: Path) -> app.Project:
 
 
 def test_what_needs_one_log_asks_for_a_lane(project: app.Project):
-    assert (project.lanes, project.is_parted, project.lane(1).is_parted, project.has_log()) == (2, True, False, False)
-    for call in (project.run, lambda: project.open_log(read_only=True)):
+    assert (
+        project.lanes.count,
+        project.lanes.is_parted,
+        project.lane(1).lanes.is_parted,
+        project.opened.has_log(),
+    ) == (
+        2,
+        True,
+        False,
+        False,
+    )
+    for call in (project.live.run, lambda: project.opened.open_log(read_only=True)):
         with pytest.raises(UsageError, match="this project has 2 lanes, each with a log of its own: name one with"):
             call()
     with pytest.raises(UsageError, match="there are 2 lanes, 0 to 1, and no lane 2"):
@@ -213,22 +224,22 @@ def test_lanes_take_events_from_their_topics_alone(project: app.Project, tmp_pat
         with pytest.raises(UsageError, match="takes events from its topics alone"):
             one.decide([{"payment_id": "p"}], as_type="payment")
         with pytest.raises(UsageError, match="takes events from its topics alone"):
-            one.retry([])
+            one.quarantine.retry([])
     with pytest.raises(UsageError, match="leave --labels out"):
-        project.produce(tmp_path / "events.yaml", as_type="payment", labels=tmp_path / "events.yaml")
+        project.production.produce(tmp_path / "events.yaml", as_type="payment", labels=tmp_path / "events.yaml")
 
 
 def test_a_project_that_cannot_have_lanes_has_a_mistake(project: app.Project, tmp_path: Path):
     (tmp_path / "events.yaml").write_text(EVENTS + "  shop: { payment: other }\n")
 
     with pytest.raises(DefinitionError, match=r"shroff\.yaml:5:77 source\.kafka\.lanes: entity shop of payment"):
-        app.open(tmp_path).checked()
+        app.open(tmp_path).opened.checked()
 
 
 def test_files_with_a_mistake_are_sent_to_no_lane(
     project: app.Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(app.Project, "open_post", lambda _: pytest.fail("nothing may be sent"))
+    monkeypatch.setattr(OutsideSystems, "open_post", lambda _: pytest.fail("nothing may be sent"))
     (tmp_path / "rules").mkdir()
     test = "{ name: one, events: [{ payment: { card: c, amount: 1.00, at: 2026-01-05T10:00:00Z } }], hits: [true] }"
     (tmp_path / "rules" / "r.yaml").write_text(
@@ -236,9 +247,9 @@ def test_files_with_a_mistake_are_sent_to_no_lane(
     )
 
     with pytest.raises(DefinitionError, match="often"):
-        project.tell_lanes()
+        project.lanes.tell()
     with pytest.raises(UsageError, match="the same in all lanes: leave --lane out"):
-        project.lane(1).tell_lanes()
+        project.lane(1).lanes.tell()
 
 
 def test_one_lane_is_told_nothing_and_has_no_lanes(tmp_path: Path):
@@ -246,7 +257,7 @@ def test_one_lane_is_told_nothing_and_has_no_lanes(tmp_path: Path):
     (tmp_path / "events.yaml").write_text(EVENTS)
     one = app.open(tmp_path)
 
-    for call in (one.tell_lanes, one.lane_states, lambda: one.lane(0)):
+    for call in (one.lanes.tell, one.lanes.states, lambda: one.lane(0)):
         with pytest.raises(UsageError, match="this project has one log"):
             call()
 
@@ -255,7 +266,7 @@ def test_one_lane_is_told_nothing_and_has_no_lanes(tmp_path: Path):
 def test_what_is_for_one_worker_is_not_for_a_worker_for_each_lane(
     words: list[str], project: app.Project, capsys: pytest.CaptureFixture[str]
 ):
-    assert run(["-C", str(project.places.folder), "run", *words]) == 2
+    assert run(["-C", str(project.opened.places.folder), "run", *words]) == 2
 
     assert f"{words[0]} is for one lane: name it with --lane." in capsys.readouterr().err
 
@@ -264,19 +275,19 @@ def test_a_lane_begins_with_the_version_that_waits_for_it_if_that_is_fit(
     project: app.Project, monkeypatch: pytest.MonkeyPatch
 ):
     waiting, said = Told(), list[str]()
-    monkeypatch.setattr(app.Project, "open_controls", lambda _, lane: MemoryControls(waiting, lane))
+    monkeypatch.setattr(OutsideSystems, "open_controls", lambda _, lane: MemoryControls(waiting, lane))
     lane, post = project.lane(1), MemoryPost(waiting)
-    assert lane.waiting_for_lane(said.append) is None
+    assert lane.lanes.waiting(said.append) is None
 
     post.publish(told(definitions(features=FEATURES.replace("1d", "2d"))), 2)
-    found = lane.waiting_for_lane(said.append)
+    found = lane.lanes.waiting(said.append)
     assert found is not None
-    lane.begin_with(found)
+    lane.opened.begin_with(found)
     assert (found[1], "2d" in lane.definitions.files["features.yaml"], said) == (1, True, [])
 
     for body in (b"{ no version", told(definitions(f"{EVENTS}  shop: {{ payment: other }}\n"))):
         post.publish(body, 2)
-        assert lane.waiting_for_lane(said.append) is None
+        assert lane.lanes.waiting(said.append) is None
     assert ["cannot come into force: " in one for one in said] == [True, True]
 
 
@@ -301,11 +312,11 @@ def test_a_label_of_a_lane_is_told_with_its_place_there(
     capsys: pytest.CaptureFixture[str],
 ):
     monkeypatch.setattr(app.Project, "label", lambda *_, **__: answer)
-    run(["-C", str(project.places.folder), "label", "payment/p-1", "fraud"])
+    run(["-C", str(project.opened.places.folder), "label", "payment/p-1", "fraud"])
 
     told = capsys.readouterr()
     assert words in told.out
-    assert f"Next: {proposed.format(project.places.folder)}\n" in told.err
+    assert f"Next: {proposed.format(project.opened.places.folder)}\n" in told.err
 
 
 def lanes_at(folder: Path) -> app.Project:
@@ -316,8 +327,8 @@ def lanes_at(folder: Path) -> app.Project:
         (folder / name).write_text(text)
     project = app.open(folder)
     for number in (0, 1):
-        project.lane(number).prepare_state()
-        with project.lane(number).writing():
+        project.lane(number).outside.prepare_state()
+        with project.lane(number).opened.writing():
             pass
     return project
 
@@ -325,9 +336,13 @@ def lanes_at(folder: Path) -> app.Project:
 def test_erase_looks_into_all_lanes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lane = lanes_at(tmp_path).lane(1)
     fields = {"payment_id": "p-1", "paid_at": "2026-03-01T10:00:00Z", "card": "c", "amount": "1.00", "email": "a@b.org"}
-    with lane.writing() as (writer, log):
+    with lane.opened.writing() as (writer, log):
         writer.write(
-            [lane.intake(keeps_hashes=False).submit("payment", fields, source="", place="", raw=b"", is_strict=True)]
+            [
+                lane.taking.intake(keeps_hashes=False).submit(
+                    "payment", fields, source="", place="", raw=b"", is_strict=True
+                )
+            ]
         )
         assert log.personal("payment", ["p-1"]) == {"p-1": {"email": "a@b.org"}}
 
@@ -335,7 +350,7 @@ def test_erase_looks_into_all_lanes(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out == (
         "lane 0: 0 events of 0 had personal values: erased.\nlane 1: 1 event of 1 had personal values: erased.\n"
     )
-    with lane.reading() as log:
+    with lane.opened.reading() as log:
         assert log.personal("payment", ["p-1"]) == {}
 
 
@@ -343,38 +358,42 @@ def test_erase_looks_into_all_lanes(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_settings_are_taken_up_by_every_lane_whether_it_runs_or_not(tmp_path: Path) -> None:
     project = lanes_at(tmp_path)
     first, second = project.lane(0), project.lane(1)
-    with second.writing() as (_, log):
-        second.begin_active(log)
-    with first.writing() as (writer, log):
-        first.begin_active(log)
-        with closing(first.running_inbox(writer, log)) as inbox, inbox.attended():
+    with second.opened.writing() as (_, log):
+        second.inboxes.begin_active(log)
+    with first.opened.writing() as (writer, log):
+        first.inboxes.begin_active(log)
+        with closing(first.inboxes.running(writer, log)) as inbox, inbox.attended():
             with (tmp_path / "shroff.yaml").open("a") as file:
                 file.write("sinks: { table: { sql: { url: 'sqlite:///out.db', table: decisions } } }\n")
             (tmp_path / "notices").mkdir()
             (tmp_path / "notices/away.yaml").write_text("on: failure\nto: [a@b.example]\n")
-            found = app.open(tmp_path).apply()
+            found = app.open(tmp_path).applying.apply()
 
         assert [(one.file, one.takes) for one in found.changed] == [
             ("notices/away.yaml", NOW),
             ("shroff.yaml: sinks", NOW),
         ]
-        assert (found.why_not, list(first.systems.sinks), list(first.notices)) == ("", ["table"], ["away"])
-    assert app.open(tmp_path).unapplied() == []
-    with second.reading() as log:
+        assert (found.why_not, list(first.opened.systems.sinks), list(first.notice_files.declared)) == (
+            "",
+            ["table"],
+            ["away"],
+        )
+    assert app.open(tmp_path).versions.unapplied() == []
+    with second.opened.reading() as log:
         assert "shroff.yaml: sinks" in log.offsets(ACTIVE)
 
 
 @pytest.mark.slow
 def test_what_one_lane_does_not_have_yet_is_told_by_apply_and_doctor(tmp_path: Path) -> None:
     project = lanes_at(tmp_path)
-    assert project.unapplied() == []
+    assert project.versions.unapplied() == []
     (tmp_path / "features.yaml").write_text(FEATURES.replace("1d", "2d"))
     project = app.open(tmp_path)
     first = project.lane(0)
-    first.begin_with((project.definitions.files, 1))
-    with first.writing():
+    first.opened.begin_with((project.definitions.files, 1))
+    with first.opened.writing():
         pass
 
-    assert [one.file for one in project.unapplied()] == ["features.yaml"]
-    found = {one.subject: one.state for one in project.doctor() if one.subject.endswith("active version")}
+    assert [one.file for one in project.versions.unapplied()] == ["features.yaml"]
+    found = {one.subject: one.state for one in project.health.doctor() if one.subject.endswith("active version")}
     assert found == {"lane 0: active version": "ok", "lane 1: active version": "wrong"}

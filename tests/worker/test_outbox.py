@@ -49,7 +49,7 @@ def bank(folder: Path, sinks: str = SINKS) -> app.Project:
 
 
 def rows(project: app.Project, sql: str) -> list[tuple[object, ...]]:
-    with closing(sqlite3.connect(project.places.folder / "out.db")) as connection:
+    with closing(sqlite3.connect(project.opened.places.folder / "out.db")) as connection:
         return connection.execute(sql).fetchall()
 
 
@@ -70,7 +70,7 @@ def received(monkeypatch):
 
 def test_deliver_brings_decisions_and_flags_to_where_they_go(project):
     decisions = project.decide(events(1, 6), as_type="payment")
-    found = project.deliver()
+    found = project.sinks.deliver()
 
     assert [(one.name, one.sent, one.lag, one.trouble) for one in found] == [
         ("table", 6, 0, None),
@@ -84,18 +84,18 @@ def test_deliver_brings_decisions_and_flags_to_where_they_go(project):
 
 def test_deliver_goes_on_where_it_was(project):
     project.decide(events(1, 3), as_type="payment")
-    project.deliver()
+    project.sinks.deliver()
     project.decide(events(4, 2), as_type="payment")
 
-    assert [one.sent for one in project.deliver()] == [2, 0]
-    assert [one.sent for one in project.deliver()] == [0, 0]
-    assert [(one.name, one.lag, one.stuck) for one in project.sink_states()] == [("table", 0, 0), ("flagged", 0, 0)]
+    assert [one.sent for one in project.sinks.deliver()] == [2, 0]
+    assert [one.sent for one in project.sinks.deliver()] == [0, 0]
+    assert [(one.name, one.lag, one.stuck) for one in project.sinks.states()] == [("table", 0, 0), ("flagged", 0, 0)]
 
 
 def test_a_webhook_is_signed_with_what_the_environment_says_and_gets_the_outcomes_it_asks_for(tmp_path, received):
     project = bank(tmp_path / "bank", SINKS + HOOK % received.url)
     decisions = project.decide(events(1, 6), as_type="payment")
-    project.deliver()
+    project.sinks.deliver()
 
     ids = [webhooks.verify("a secret of tests", headers, body) for headers, body in received.calls]
     seqs = [one.seq for one in decisions if one.outcome == "review"]
@@ -106,9 +106,9 @@ def test_a_webhook_is_signed_with_what_the_environment_says_and_gets_the_outcome
 def test_a_webhook_begins_with_what_comes_from_then_on(tmp_path, received):
     project = bank(tmp_path / "bank", SINKS + (HOOK % received.url).replace("start: first, ", ""))
     project.decide(events(1, 6), as_type="payment")
-    project.deliver()
+    project.sinks.deliver()
     project.decide(events(7, 3), as_type="payment")
-    project.deliver()
+    project.sinks.deliver()
 
     assert [json.loads(body)["id"] for body in received.taken] == ["p9"]
 
@@ -119,37 +119,41 @@ def test_a_variable_that_is_not_set_is_told_before_anything_leaves(tmp_path, mon
     project.decide(events(1, 1), as_type="payment")
 
     with pytest.raises(UsageError, match="HOOK_SECRET"):
-        project.deliver()
+        project.sinks.deliver()
     assert not (tmp_path / "bank" / "out.db").exists()
 
 
 def test_a_project_without_sinks_or_without_a_log_says_so(tmp_path):
     with pytest.raises(UsageError, match="no log yet"):
-        bank(tmp_path / "new").deliver()
+        bank(tmp_path / "new").sinks.deliver()
     plain = bank(tmp_path / "plain", "")
     plain.decide(events(1, 1), as_type="payment")
     with pytest.raises(UsageError, match="no sinks"):
-        plain.deliver()
+        plain.sinks.deliver()
 
 
 def test_two_processes_do_not_deliver_at_once_on_one_machine(project):
     project.decide(events(1, 1), as_type="payment")
-    with config.delivering(project.places), pytest.raises(LogBusyError, match="another process delivers"):
-        project.deliver()
+    with config.delivering(project.opened.places), pytest.raises(LogBusyError, match="another process delivers"):
+        project.sinks.deliver()
 
 
 def test_deliver_works_beside_a_process_that_writes(project):
     project.decide(events(1, 3), as_type="payment")
     go_on = threading.Event()
-    with project.writing() as (writer, log), closing(project.inbox(writer, log)) as inbox, inbox.attended():
+    with (
+        project.opened.writing() as (writer, log),
+        closing(project.inboxes.brief(writer, log)) as inbox,
+        inbox.attended(),
+    ):
         done: list[object] = []
-        thread = threading.Thread(target=lambda: (done.append(project.deliver()), go_on.set()))
+        thread = threading.Thread(target=lambda: (done.append(project.sinks.deliver()), go_on.set()))
         thread.start()
         assert go_on.wait(30)
         thread.join()
 
     assert [one.sent for one in done[0]] == [3, 1]
-    assert [one.lag for one in project.sink_states()] == [0, 0]
+    assert [one.lag for one in project.sinks.states()] == [0, 0]
 
 
 @pytest.mark.parametrize(
@@ -170,9 +174,9 @@ def test_topics_that_cannot_be_chosen_are_a_mistake_in_the_file(tmp_path, kafka)
 
 def test_of_two_that_deliver_the_one_that_fell_behind_is_told(project):
     project.decide(events(1, 3), as_type="payment")
-    project.deliver()
+    project.sinks.deliver()
     stale = Moved("table", before=1, through=2)
-    with closing(project.open_log(read_only=False)) as log:
+    with closing(project.opened.open_log(read_only=False)) as log:
         request = log.ask(OUTBOX, moved_request([stale]), 0)
         reply = json.loads(tend_outbox(log, Request(request, OUTBOX, moved_request([stale]), 0)))
         assert log.offset("sink:table", "") == "4"
@@ -185,15 +189,15 @@ def test_of_two_that_deliver_the_one_that_fell_behind_is_told(project):
 
 def test_a_writer_that_delivers_on_its_way_has_delivered_all_at_its_end(project):
     project.decide(events(1, 2), as_type="payment")
-    with project.writing() as (_, log), project.delivering(log) as delivery:
+    with project.opened.writing() as (_, log), project.sinks.delivering(log) as delivery:
         deadline = time.monotonic() + 20
         while any(one.lag for one in delivery.health(log.last_seq())):
             delivery.tend()
             assert time.monotonic() < deadline
             time.sleep(0.01)
 
-    assert [one.lag for one in project.sink_states()] == [0, 0]
-    assert [one.sent for one in project.deliver()] == [0, 0]
+    assert [one.lag for one in project.sinks.states()] == [0, 0]
+    assert [one.sent for one in project.sinks.deliver()] == [0, 0]
 
 
 def test_sinks_that_are_applied_beside_a_writer_go_on_where_they_were(project):
@@ -208,13 +212,13 @@ def test_sinks_that_are_applied_beside_a_writer_go_on_where_they_were(project):
         raise AssertionError("it does not come")
 
     def applied(sinks: str) -> None:
-        (project.places.folder / "shroff.yaml").write_text(FILES["shroff.yaml"] + sinks)
+        (project.opened.places.folder / "shroff.yaml").write_text(FILES["shroff.yaml"] + sinks)
         inbox.replied(log.ask(ADOPT, b"null", 0))
         delivery.tend()
 
-    with project.writing() as (writer, log), project.delivering(log) as delivery:
-        project.begin_active(log)
-        with closing(project.running_inbox(writer, log)) as inbox:
+    with project.opened.writing() as (writer, log), project.sinks.delivering(log) as delivery:
+        project.inboxes.begin_active(log)
+        with closing(project.inboxes.running(writer, log)) as inbox:
             take(project, writer, 1)
             delivered()
             applied(SINKS.replace('out.db", table: decisions', 'other.db", table: decisions'))
@@ -226,15 +230,15 @@ def test_sinks_that_are_applied_beside_a_writer_go_on_where_they_were(project):
             delivered()
 
     assert rows(project, "SELECT id FROM decisions") == [("p1",), ("p3",)]
-    with closing(sqlite3.connect(project.places.folder / "other.db")) as other:
+    with closing(sqlite3.connect(project.opened.places.folder / "other.db")) as other:
         assert other.execute("SELECT id FROM decisions").fetchall() == [("p2",)]
-    assert [(one.name, one.lag) for one in project.sink_states()] == [("table", 0), ("flagged", 0)]
+    assert [(one.name, one.lag) for one in project.sinks.states()] == [("table", 0), ("flagged", 0)]
 
 
 def take(project: app.Project, writer: Writer, number: int) -> None:
     """Take one payment into the log."""
     (fields,) = events(number, 1)
-    intake = project.intake(keeps_hashes=False)
+    intake = project.taking.intake(keeps_hashes=False)
     writer.write([intake.submit("payment", fields, source="", place="", raw=b"", is_strict=True)])
 
 
@@ -247,14 +251,14 @@ def test_a_service_notes_from_where_on_is_delivered_and_told_before_it_takes_any
     stop, noted = threading.Event(), {}
 
     def begun(writer: object) -> None:
-        with project.reading() as log:
+        with project.opened.reading() as log:
             for sink in ("table", "hook"):
                 noted[sink] = log.offset(source_of(sink), THROUGH)
             noted["told"] = log.offset(SOURCE, BEGUN)
         stop.set()
 
-    elsewhere = config.delivering(project.places) if is_delivered_elsewhere else nullcontext()
-    with elsewhere, project.answerer(Posts(print), begun, lambda writer, log: None, stop=stop) as answerer:
+    elsewhere = config.delivering(project.opened.places) if is_delivered_elsewhere else nullcontext()
+    with elsewhere, project.live.answerer(Posts(print), begun, lambda writer, log: None, stop=stop) as answerer:
         answerer.run()
 
     assert noted == {"table": "0", "hook": "4", "told": "4"}
@@ -267,10 +271,10 @@ def test_a_service_notes_from_where_on_is_delivered_and_told_before_it_takes_any
 def stuck(project):
     """A project with a table that would not have p2 and p4."""
     project.decide(events(1, 5), as_type="payment")
-    with project.reading() as log:
+    with project.opened.reading() as log:
         assert log.counts().stuck == 0
-    project.routes()[0].opened().send([])  # which makes the table
-    with closing(sqlite3.connect(project.places.folder / "out.db")) as connection:
+    project.routes.all()[0].opened().send([])  # which makes the table
+    with closing(sqlite3.connect(project.opened.places.folder / "out.db")) as connection:
         connection.execute(
             "CREATE TRIGGER evens BEFORE INSERT ON decisions WHEN new.id IN ('p2', 'p4') "
             "BEGIN SELECT RAISE(ABORT, 'no evens'); END"
@@ -279,13 +283,13 @@ def stuck(project):
 
 
 def shell(project: app.Project, sql: str) -> None:
-    with closing(sqlite3.connect(project.places.folder / "out.db")) as connection:
+    with closing(sqlite3.connect(project.opened.places.folder / "out.db")) as connection:
         connection.execute(sql)
         connection.commit()
 
 
 def called(project: app.Project, capsys, *words: str) -> tuple[int, dict]:
-    status = run(["-C", str(project.places.folder), "outbox", *words, "--json"])
+    status = run(["-C", str(project.opened.places.folder), "outbox", *words, "--json"])
     out = capsys.readouterr().out
     assert out, words
     return status, json.loads(out)
@@ -331,22 +335,22 @@ def test_what_is_dropped_stays_away_and_in_the_log(stuck, capsys):
     called(stuck, capsys, "deliver")
 
     assert rows(stuck, "SELECT id FROM decisions ORDER BY seq") == [("p1",), ("p3",), ("p5",)]
-    with stuck.reading() as log:
+    with stuck.opened.reading() as log:
         assert set(log.decisions("payment", ["p2"])) == {"p2"}
 
 
 @pytest.mark.parametrize("words", [["drop"], ["drop", "--all", "table/3-0"], ["retry", "table/3-0", "--sink", "table"]])
 def test_rows_are_named_in_one_way(stuck, words):
-    assert run(["-C", str(stuck.places.folder), "outbox", *words]) == 2
+    assert run(["-C", str(stuck.opened.places.folder), "outbox", *words]) == 2
 
 
 @pytest.mark.parametrize("name", ["table/99-0", "nobody/3-0"])
 def test_a_row_that_is_not_stuck_is_told(stuck, name):
-    stuck.deliver()
-    for change in (stuck.outbox_retry, stuck.outbox_drop):
+    stuck.sinks.deliver()
+    for change in (stuck.sinks.retry, stuck.sinks.drop):
         with pytest.raises(UsageError, match=f"nothing is stuck under {name}"):
             change([key_of(name)])
-    assert run(["-C", str(stuck.places.folder), "outbox", "show", name]) == 2
+    assert run(["-C", str(stuck.opened.places.folder), "outbox", "show", name]) == 2
 
 
 @pytest.mark.parametrize("name", ["3", "table", "table/3", "/3-0", "table/3-x", "table/-3-0", "table/²-0"])
@@ -358,13 +362,13 @@ def test_what_names_no_row_is_told(name):
 def test_people_see_how_far_each_sink_is_and_what_is_wrong(tmp_path, capsys, received):
     project = bank(tmp_path / "bank", SINKS + HOOK % "http://127.0.0.1:9/key-in-path")
     project.decide(events(1, 3), as_type="payment")
-    assert run(["-C", str(project.places.folder), "outbox", "deliver"]) == 3
+    assert run(["-C", str(project.opened.places.folder), "outbox", "deliver"]) == 3
     told = capsys.readouterr().out
     assert "hook: 0 rows delivered; 4 places left" in told
-    run(["-C", str(project.places.folder), "outbox", "list"])
+    run(["-C", str(project.opened.places.folder), "outbox", "list"])
     listed = capsys.readouterr().out
     assert "hook takes nothing since" in listed
-    findings = {one.subject: one for one in project.doctor()}
+    findings = {one.subject: one for one in project.health.doctor()}
 
     assert findings["sink hook"].state == "wrong"
     assert findings["sink table"].state == "ok"
@@ -376,11 +380,11 @@ def test_people_see_how_far_each_sink_is_and_what_is_wrong(tmp_path, capsys, rec
 
 def test_the_list_of_what_leaves_has_notices_and_the_lake(tmp_path, capsys):
     project = bank(tmp_path / "bank", SINKS + "lake: ./lake\n")
-    (project.places.folder / "notices").mkdir()
+    (project.opened.places.folder / "notices").mkdir()
     text = "on: decision\nevent: payment\nto: [a@b.example]\n"
-    (project.places.folder / "notices" / "all.yaml").write_text(text)
+    (project.opened.places.folder / "notices" / "all.yaml").write_text(text)
     project.decide(events(1, 3), as_type="payment")
-    assert run(["-C", str(project.places.folder), "outbox", "list", "--json"]) == 0
+    assert run(["-C", str(project.opened.places.folder), "outbox", "list", "--json"]) == 0
     listed = {one["name"]: one for one in json.loads(capsys.readouterr().out)["sinks"]}
 
     assert list(listed)[2:] == ["notice all", "notices", "lake"]

@@ -10,6 +10,7 @@ import pytest
 from shroff.adapters.log.memory import MemoryLog
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app import project as app
+from shroff.app.opened import Opened
 from shroff.cli.main import run
 from shroff.errors import UsageError
 from shroff.events.intake import Intake
@@ -126,11 +127,11 @@ def test_a_json_object_is_no_line_of_csv_whatever_its_file_is_called(source):
 
 
 def test_nothing_of_quarantine_and_no_refused_label_makes_a_log(bank, capsys):
-    folder = str(bank.places.folder)
+    folder = str(bank.opened.places.folder)
     for asked in (["quarantine", "retry"], ["label", "p1", "fraud", "--known-at", "soon"]):
         assert run(["-C", folder, *asked]) == 2
         assert "no log yet" in capsys.readouterr().err
-    assert not bank.places.log.exists()
+    assert not bank.opened.places.log.exists()
 
     assert run(["-C", folder, "label", "p1", "fraud"]) == 0  # waits for its event
 
@@ -139,7 +140,7 @@ def test_dropping_all_drops_what_was_there_when_it_was_asked(bank, tmp_path, mon
     lines = tmp_path / "a.jsonl"
     lines.write_bytes(BAD)
     bank.ingest([lines], as_type="payment")
-    opened = bank.open_log
+    opened = bank.opened.open_log
 
     def later(*, read_only: bool) -> object:
         """Opens the log when two things happened meanwhile: one more entry came, and one was dropped."""
@@ -150,20 +151,20 @@ def test_dropping_all_drops_what_was_there_when_it_was_asked(bank, tmp_path, mon
 
     lines.write_bytes(BAD.replace(b"p8", b"p9"))
     bank.ingest([lines], as_type="payment")
-    monkeypatch.setattr(app.Project, "open_log", lambda _self, *, read_only: later(read_only=read_only))
-    dropped = bank.drop([])
+    monkeypatch.setattr(Opened, "open_log", lambda _self, *, read_only: later(read_only=read_only))
+    dropped = bank.quarantine.drop([])
     monkeypatch.undo()
 
     assert dropped == 1
-    with bank.reading() as log:
+    with bank.opened.reading() as log:
         assert [one.place for _, one in log.refused_list()] == ["9"]
     with pytest.raises(UsageError, match="no entry 1 in quarantine"):
-        bank.drop([1])
+        bank.quarantine.drop([1])
 
 
 def test_a_label_that_waits_is_named_as_it_was_understood(bank, capsys):
     bank.decide([{"id": "p1", "at": "2026-03-01T12:00:00Z", "card": "c", "amount": "1.00"}], as_type="payment")
-    folder = str(bank.places.folder)
+    folder = str(bank.opened.places.folder)
     assert run(["-C", folder, "label", "payments/x", "fraud"]) == 4
     said = capsys.readouterr().out.splitlines()[0]
     assert said == "The label was refused: event: 'payments' is no event type. Did you mean payment?"
@@ -181,13 +182,13 @@ def test_a_label_that_waits_is_named_as_it_was_understood(bank, capsys):
 
 def test_a_label_by_hand_may_have_an_amount(bank, capsys):
     bank.decide([{"id": "p1", "at": "2026-03-01T12:00:00Z", "card": "c", "amount": "1.00"}], as_type="payment")
-    folder = str(bank.places.folder)
+    folder = str(bank.opened.places.folder)
 
     assert run(["-C", folder, "label", "p1", "fraud", "--amount", "0.005"]) == 4
     assert "amount" in capsys.readouterr().out
     assert run(["-C", folder, "label", "p1", "fraud", "--amount", "0.50"]) == 0
     assert run(["-C", folder, "label", "a.csv", "--amount", "0.50"]) == 2
-    with bank.reading() as log:
+    with bank.opened.reading() as log:
         (record,) = (one for part in log.read() for one in part if one.kind == "label")
     assert b'"amount":"0.50"' in record.body
 
@@ -205,9 +206,9 @@ def test_nothing_is_read_as_a_whole_to_count_it_or_to_take_one(bank, tmp_path, m
     with monkeypatch.context() as patched:
         patched.setattr(SqliteLog, "read", fail)
         patched.setattr(doctor_rows, "_check", lambda *_: None)  # it reads rows for a second at most
-        found = {one.subject: one for one in bank.doctor()}
-        assert run(["-C", str(bank.places.folder), "quarantine", "show", "2"]) == 0
-        dropped = bank.drop([1])
+        found = {one.subject: one for one in bank.health.doctor()}
+        assert run(["-C", str(bank.opened.places.folder), "quarantine", "show", "2"]) == 0
+        dropped = bank.quarantine.drop([1])
 
     assert found["quarantine"].words == "2 refused"
     assert found["active version"].words == "the project's files, as they are"

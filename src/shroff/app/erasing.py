@@ -5,15 +5,16 @@ No event, no decision and no receipt changes, since none of them ever had these 
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shroff.app.additions import Additions, Waits
+from shroff.app.cases import ProjectCases
+from shroff.app.letters import SentLetters
+from shroff.app.live.requests import WriterRequests
+from shroff.app.people import ProjectPeople
 from shroff.errors import UsageError, nearest
 from shroff.explain.finding_keys import Keyed
 from shroff.features.key_texts import read_key, stored_key
@@ -23,6 +24,10 @@ from shroff.runtime.progress import unheard
 from shroff.streams.log import LateEvent, Log, Record, Request
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from shroff.app.live.requests import Waits
+    from shroff.app.opened import Opened
     from shroff.cases.erasing import Written
     from shroff.features.naive import Key
     from shroff.project.definitions import Definitions
@@ -50,10 +55,11 @@ class Erased:
     of: str = ""
 
 
-class Erasing(Additions):
+class Erasing:
     """Erasing in an opened project."""
 
-    __slots__ = ()
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
 
     def erase(
         self,
@@ -73,13 +79,13 @@ class Erasing(Additions):
         Raises: UsageError for an entity that there is not, or where no event type of it has a personal field.
         Cost: one pass over the log.
         """
-        self._needs_log("so nothing lies beside one")
-        definitions = self.definitions
-        wanted = _key(definitions, self.hasher, entity, key)
+        WriterRequests(self._opened).needs_log("so nothing lies beside one")
+        definitions = self._opened.definitions
+        wanted = _key(definitions, self._opened.hasher, entity, key)
         events = erased = mails = letters = 0
         names: list[str] = []
-        of = f"{entity} {_unnamed(self.hasher, key)}"
-        with self.reading() as log:
+        of = f"{entity} {_unnamed(self._opened.hasher, key)}"
+        with self._opened.reading() as log:
             for named in _events_of(log, definitions, entity, wanted, progress):
                 events += len(named)
                 there = _with_personal(log, named)
@@ -89,31 +95,27 @@ class Erasing(Additions):
                 names += (f"{type_}/{id_}" for type_, id_ in named)
             mentioned = _mentioned(log, key, wanted)
         if names:  # no new mail finds an address by now
-            mails, letters = self.forget_mails(names, None if is_dry else of)
-        return Erased(events, erased, mentioned, mails, letters, self.written_about(names) if names else None, of)
-
-    @abstractmethod
-    def written_about(self, events: Sequence[str]) -> Written:
-        """What people wrote and attached in cases about these events."""
-
-    @abstractmethod
-    def forget_mails(self, events: Sequence[str], of: str | None) -> tuple[int, int]:
-        """Remove the mails about these events that lie as files, and what is kept of whom any mail was for.
-
-        Gives how many files and how many letters that were; for the record it is done to `of`, and where that is None
-        it is only counted.
-        """
+            mails, letters = SentLetters(self._opened).forget(names, None if is_dry else of)
+        return Erased(
+            events,
+            erased,
+            mentioned,
+            mails,
+            letters,
+            ProjectCases(self._opened).written_about(names) if names else None,
+            of,
+        )
 
     def _erase(self, named: Sequence[Named], waits: Waits, deed: Deed) -> None:
         from shroff.worker.inbox import ERASE, ask, erase, staying
 
-        body, now_ms = msgspec.json.encode(named), self.now_ms()
+        body, now_ms = msgspec.json.encode(named), self._opened.now_ms()
 
         def put(log: Log) -> int:
-            return self.put_request(log, ERASE, body, now_ms, deed)
+            return ProjectPeople(self._opened).put_request(log, ERASE, body, now_ms, deed)
 
         def alone(number: int | None) -> bytes:
-            with closing(self.open_log(read_only=False)) as log:
+            with closing(self._opened.open_log(read_only=False)) as log:
                 if number is None:
                     number = put(log)
                     with staying():
@@ -121,7 +123,7 @@ class Erasing(Additions):
                 reply = log.reply_to(number)
                 return reply if reply is not None else erase(log, Request(number, ERASE, body, now_ms))
 
-        ask(put, alone, self._beside, waits, self.waiting)
+        ask(put, alone, WriterRequests(self._opened).beside, waits, self._opened.waiting)
 
 
 def _unnamed(hasher: Callable[[str], str], key: str) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -12,21 +10,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from shroff import config
-from shroff.app.elsewhere import Elsewhere
+from shroff.app.forwarded import called
+from shroff.app.wiring import OutsideSystems
 from shroff.errors import UsageError
 from shroff.language.values import parse_duration
 from shroff.project.settings.installed import first_schemes, kind_at, settings_of
-from shroff.project.settings.systems import System, Systems, filled
+from shroff.project.settings.systems import System, filled
 from shroff.streams.lake import Objects, Patient
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from shroff.app.opened import Opened
     from shroff.features.cluster.partitioned import Cluster
     from shroff.lake.check import LakeCheck
     from shroff.lake.compaction import Compaction
     from shroff.lake.reader import LakeReader
     from shroff.lake.spread_files import SpreadRun
     from shroff.lake.writer import Written
-    from shroff.project.definitions import Definitions
     from shroff.runtime.progress import Progress
     from shroff.streams.lake_manifest import File, LakeState, Layout
 
@@ -42,7 +43,7 @@ class Lake:
     `opened` opens its objects again, in any process.
     """
 
-    project: Lakes
+    project: Opened
     objects: Patient
     layout: Layout
     opened: Callable[[], Objects]
@@ -113,7 +114,7 @@ class Lake:
         """Decide its recorded log by a cluster, into a folder of files (see `spread_files`)."""
         from shroff.lake.spread_files import decide_spread
 
-        self.project.refuse_lanes("Spark decides the log of a project that has one")
+        self.project.lanes.refuse("Spark decides the log of a project that has one")
         models = self.project.places.models
         return decide_spread(
             self.objects, self.opened, models, cluster, out.absolute(), places=places, progress=progress
@@ -126,29 +127,17 @@ class Lake:
         return LakeReader(self.objects, self.lane)
 
 
-class Lakes(Elsewhere):
+class Lakes:
     """The lake of a project, which knows its files, its log and how adapters are found."""
 
-    __slots__ = ()
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
 
-    now_ms: Callable[[], int]
-
-    @property
-    @abstractmethod
-    def definitions(self) -> Definitions:
-        """The project's definitions."""
-
-    @property
-    @abstractmethod
-    def systems(self) -> Systems:
-        """The outside systems of the project."""
-
-    @abstractmethod
-    def _adapter_named(self, name: str) -> Callable[..., Any]:
-        """The adapter of a name."""
+    if not TYPE_CHECKING:
+        __call__ = called("lake", "open")
 
     @contextmanager
-    def lake(self, to: str | None = None) -> Iterator[Lake]:
+    def open(self, to: str | None = None) -> Iterator[Lake]:
         """The lake that shroff.yaml names, or the one at another address: to write, check and read it.
 
         Args:
@@ -156,26 +145,28 @@ class Lakes(Elsewhere):
 
         Raises: UsageError where no lake is named, or its address is none.
         """
-        if self.is_parted:
-            raise self.name_one()
-        options: dict[str, Any] = dict(self.systems.lake.options) if self.systems.lake is not None else {}
+        if self._opened.lanes.is_parted:
+            raise self._opened.lanes.name_one()
+        options: dict[str, Any] = (
+            dict(self._opened.systems.lake.options) if self._opened.systems.lake is not None else {}
+        )
         if to is None and not options:
             raise UsageError("no lake is named. Add 'lake: ./lake' or 'lake: s3://bucket/prefix' to shroff.yaml.")
         layout = _layout(options)
-        with self._objects_at(options, to) as objects:
-            yield Lake(self, objects, layout, self._opening(options, to))
+        with self.objects_at(options, to) as objects:
+            yield Lake(self._opened, objects, layout, self._opening(options, to))
 
     @contextmanager
-    def _lake_reader(self) -> Iterator[LakeReader]:
+    def reader(self) -> Iterator[LakeReader]:
         """The lake that shroff.yaml names, to read; for that the project may have mistakes."""
         from shroff.lake.reader import LakeReader
 
-        assert self.systems.lake is not None
-        with self._objects_at(self.systems.lake.options) as objects:
-            yield LakeReader(objects, self.places.lane or 0)
+        assert self._opened.systems.lake is not None
+        with self.objects_at(self._opened.systems.lake.options) as objects:
+            yield LakeReader(objects, self._opened.places.lane or 0)
 
     @contextmanager
-    def _objects_at(self, options: Mapping[str, Any], to: str | None = None) -> Iterator[Patient]:
+    def objects_at(self, options: Mapping[str, Any], to: str | None = None) -> Iterator[Patient]:
         """A folder or bucket by its settings (`to`, `endpoint`, `region`, `account`), or at another address with those.
 
         Raises: UsageError where its address is none.
@@ -189,17 +180,24 @@ class Lakes(Elsewhere):
     def _opening(self, options: Mapping[str, Any], to: str | None) -> Callable[[], Objects]:
         """What opens it, in this process or, as it can be pickled, in another one."""
         address = config.filled(str(options["to"]), "lake") if to is None else to
-        kind, at = _adapter(address, Path.cwd() if to else self.places.folder)
-        adapter = self._adapter_named(f"lake.{kind}")
+        kind, at = _adapter(address, Path.cwd() if to else self._opened.places.folder)
+        adapter = OutsideSystems(self._opened).adapter_named(f"lake.{kind}")
         if kind == IN_FOLDER:
             return partial(adapter, at)
         declared = settings_of("lake", kind)
         own = filled(System("lake", {key.name: options[key.name] for key in declared.keys if key.name in options}))
-        told = dict(declared.settled(own.options, self.places.folder))
+        told = dict(declared.settled(own.options, self._opened.places.folder))
         if declared.is_called:
-            called = self.systems.called(System("lake", {"url": told.get("endpoint", "")}), self.places.folder)
+            called = self._opened.systems.called(
+                System("lake", {"url": told.get("endpoint", "")}), self._opened.places.folder
+            )
             told |= {name: called.text(name) for name in ("proxy", "ca") if called.text(name)}
         return partial(adapter, at, **told)
+
+    def write(self, progress: Progress | None = None) -> Written:
+        """Write what the log has and the lake of shroff.yaml has not."""
+        with self.open() as lake:
+            return lake.write(progress)
 
 
 def lake_mistake(options: Mapping[str, Any]) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from shroff.errors import UsageError, nearest
-from shroff.project.definitions import Definitions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shroff.project.definitions import Definitions
 
 CODE: Final = "code"
 TEXT: Final = "markdown"

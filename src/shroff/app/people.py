@@ -2,68 +2,42 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from itertools import takewhile
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from shroff import config
+from shroff.app.forwarded import called
+from shroff.app.wiring import OutsideSystems
 from shroff.errors import ReadOnlyError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shroff.app.opened import Opened
     from shroff.log.deeds import Deed
-    from shroff.people.access import Who
     from shroff.people.audit import Act, Verified
     from shroff.people.desk import Desk
-    from shroff.people.store import PeopleStore
-    from shroff.project.settings.systems import Systems
     from shroff.streams.log import Log
 
 
-class PeopleViews:
+class ProjectPeople:
     """What has to do with people in an opened project."""
 
-    __slots__ = ()
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
 
-    places: config.Places
-    now_ms: Callable[[], int]
-    via: Literal["command", "program"]
-    asked_by: Who | None
-    warnings: list[str]
-
-    @property
-    @abstractmethod
-    def systems(self) -> Systems:
-        """The outside systems of the project."""
-
-    @abstractmethod
-    def has_log(self) -> bool:
-        """Whether there is a log already."""
-
-    @abstractmethod
-    def open_people(self) -> PeopleStore:
-        """Where people are kept, to be closed by the caller."""
-
-    @property
-    def who(self) -> Who:
-        """The caller: the user of this process. They may read and write the project's files, so they may do all.
-
-        In a service it is who asks for something: what they may was looked at before.
-        """
-        from shroff.people.access import local
-
-        return self.asked_by if self.asked_by is not None else local(config.user_name(), self.via)
+    if not TYPE_CHECKING:
+        __call__ = called("people", "open")
 
     @contextmanager
-    def people(self) -> Iterator[Desk]:
+    def open(self) -> Iterator[Desk]:
         """Users, sessions, keys and the record of who did what, in the database of the log, which is made where it is
         not there yet. May be held for as long as a process runs.
         """
         from shroff.people.desk import Desk
 
-        with closing(self.open_people()) as store:
-            yield Desk(store, self.now_ms, times_now=lambda: self.systems.sessions)
+        with closing(OutsideSystems(self._opened).open_people()) as store:
+            yield Desk(store, self._opened.now_ms, times_now=lambda: self._opened.systems.sessions)
 
     def put_request(self, log: Log, kind: str, body: bytes, at_ms: int, deed: Deed | None) -> int:
         """Put a request into the inbox of the log, and what it does into the record, in one transaction.
@@ -72,20 +46,20 @@ class PeopleViews:
         """
         if deed is None:
             return log.ask(kind, body, at_ms)
-        with self.people() as desk, desk.store.change() as change:
+        with self.open() as desk, desk.store.change() as change:
             change.audit(self._act(deed), at_ms)
             return change.ask(kind, body, at_ms)
 
     def record(self, deed: Deed) -> None:
         """Put into the record what is done without a request; nothing where the project has no log yet."""
-        if self.has_log():
-            with self.people() as desk, desk.store.change() as change:
-                change.audit(self._act(deed), self.now_ms())
+        if self._opened.has_log():
+            with self.open() as desk, desk.store.change() as change:
+                change.audit(self._act(deed), self._opened.now_ms())
 
     def _act(self, deed: Deed) -> Act:
         from shroff.people.audit import Act
 
-        return Act(self.who, deed.action, deed.subject, deed.before, deed.after)
+        return Act(self._opened.who, deed.action, deed.subject, deed.before, deed.after)
 
     def verify_audit(self) -> Verified:
         """Hold every row of the record of who did what against the one before it, and the last against its head.
@@ -98,8 +72,8 @@ class PeopleViews:
         from shroff.people.audit import note_head, noted_head, verify
         from shroff.people.store import Wanted, rows_of
 
-        with self.people() as desk:
-            noted = noted_head(self.places)
+        with self.open() as desk:
+            noted = noted_head(self._opened.places)
             with desk.store.look() as look:
                 head = look.head()
             upto = 0 if head is None else head.number
@@ -110,7 +84,7 @@ class PeopleViews:
                     found = verify(rows_of(desk.store), head, desk.store.seal, noted)
             if found.is_whole and head is not None and head.number and noted != (head.number, head.hash):
                 try:
-                    note_head(self.places, head.number, head.hash)
+                    note_head(self._opened.places, head.number, head.hash)
                 except ReadOnlyError as error:
-                    self.warnings.append(f"{error} An older copy in its place would not be noticed by this.")
+                    self._opened.warnings.append(f"{error} An older copy in its place would not be noticed by this.")
             return found

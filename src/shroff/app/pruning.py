@@ -7,27 +7,31 @@ lake, to the byte, and the next time goes on from there (docs/decisions/0033).
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from shroff.app.additions import Additions, Waits
+from shroff.app.lakes import Lakes
+from shroff.app.live.requests import WriterRequests
+from shroff.app.opened import FIRST_EVENTS
+from shroff.app.people import ProjectPeople
 from shroff.errors import LogBusyError, StateError, UsageError
 from shroff.log.deeds import Deed
-from shroff.project.settings.systems import Systems
 from shroff.runtime.progress import Progress, unheard
 from shroff.streams.delivering import THROUGH, source_of
 from shroff.streams.log import PRUNED_AT_ONCE, Log
 from shroff.streams.snapshots import Snapshots
 
 if TYPE_CHECKING:
-    from shroff.app.lakes import Lake
+    from collections.abc import Iterable, Iterator
+
+    from shroff.app.live.requests import Waits
+    from shroff.app.opened import Opened
     from shroff.lake.reader import LakeReader
+    from shroff.log.state.snapshots import Saved
 
 COMPARED: Final = 32_768  # places that are held against the lake, and then taken out
 NO_KEEP: Final = "shroff.yaml does not say how long the store keeps events. Write 'keep: 400d' into it, for 400 days."
@@ -54,19 +58,11 @@ class Pruned:
     lake: str
 
 
-class Pruning(Additions):
+class Retention:
     """Letting go of old events in an opened project."""
 
-    __slots__ = ()
-
-    @property
-    @abstractmethod
-    def systems(self) -> Systems:
-        """The outside systems of the project."""
-
-    @abstractmethod
-    def lake(self, to: str | None = None) -> AbstractContextManager[Lake]:
-        """The lake that shroff.yaml names."""
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
 
     def prune(
         self,
@@ -88,19 +84,21 @@ class Pruning(Additions):
         Raises: UsageError where the project has no log, no `keep` or no lake; StateError where the lake does not have
             what the store has, which leaves the store as it is.
         """
-        self._needs_log("so nothing is kept")
-        keep_ms = self.systems.keep_ms
+        WriterRequests(self._opened).needs_log("so nothing is kept")
+        keep_ms = self._opened.systems.keep_ms
         if keep_ms is None:
             raise UsageError(NO_KEEP)
-        with self.lake() as lake, self.reading() as log:
+        with Lakes(self._opened).open() as lake, self._opened.reading() as log:
             if not is_dry:
                 lake.write(writing)
             upto = log.last_seq() if is_dry else lake.state.upto
-            plan = planned(log, keep_ms, upto, self.systems.sinks)
+            plan = planned(log, keep_ms, upto, self._opened.systems.sinks)
             if plan.upto > plan.pruned and not is_dry:
-                if not _has_snapshot(Snapshots(self.places.snapshots), plan.upto):
+                if not _has_snapshot(Snapshots(self._opened.places.snapshots), plan.upto):
                     self.snapshot(waits=waits)
-                self.record(Deed("log.prune", "log", {"from": plan.pruned + 1}, {"upto": plan.upto}))
+                ProjectPeople(self._opened).record(
+                    Deed("log.prune", "log", {"from": plan.pruned + 1}, {"upto": plan.upto})
+                )
                 self._prune(log, lake.reader(), plan, pruning, waits)
             return Pruned(plan.upto - plan.pruned, plan.upto, plan.last, plan.kept_by, lake.address)
 
@@ -115,7 +113,7 @@ class Pruning(Additions):
     def _prune_to(self, after: int, stop: int, waits: Waits) -> None:
         """Have the writer let go of places; a few at a time, since events wait meanwhile."""
         try:
-            with closing(self.open_log(read_only=False)) as log:
+            with closing(self._opened.open_log(read_only=False)) as log:
                 while log.prune(stop) < stop:
                     pass
         except LogBusyError:
@@ -126,20 +124,37 @@ class Pruning(Additions):
         from shroff.streams.log import Request
         from shroff.worker.inbox import PRUNE, ask, prune, staying
 
-        body, now_ms = msgspec.json.encode(stop), self.now_ms()
+        body, now_ms = msgspec.json.encode(stop), self._opened.now_ms()
 
         def put(log: Log) -> int:
-            return self.put_request(log, PRUNE, body, now_ms, None)  # the whole of it is in the record
+            return ProjectPeople(self._opened).put_request(
+                log, PRUNE, body, now_ms, None
+            )  # the whole of it is in the record
 
         def alone(number: int | None) -> bytes:
-            with closing(self.open_log(read_only=False)) as log:
+            with closing(self._opened.open_log(read_only=False)) as log:
                 if number is None:
                     number = put(log)
                 with staying():
                     reply = log.reply_to(number)
                     return reply if reply is not None else prune(log, Request(number, PRUNE, body, now_ms))
 
-        ask(put, alone, self._beside, waits, self.waiting)
+        ask(put, alone, WriterRequests(self._opened).beside, waits, self._opened.waiting)
+
+    def snapshot(self, progress: Progress | None = None, waits: Waits = unheard) -> Saved:
+        """Save state, so that the next start reads only what comes after it; beside a writer that one saves its own.
+
+        Raises: UsageError where there is no log yet; StorageError where it cannot be written.
+        """
+        from shroff.worker.inbox import SNAPSHOT, saved_of
+
+        if not self._opened.has_log():
+            raise UsageError(f"this project has no log yet, so there is no state to save. {FIRST_EVENTS}")
+        try:
+            with self._opened.writing(progress) as (writer, _):
+                return writer.snapshot()
+        except LogBusyError:
+            return saved_of(WriterRequests(self._opened).ask(SNAPSHOT, b"null", waits))
 
 
 def planned(log: Log, keep_ms: int, upto: int, sinks: Iterable[str]) -> Plan:

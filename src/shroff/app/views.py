@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shroff.project.definitions import Definitions
-from shroff.streams.log import Log
+from shroff.events.formats.encodings import read_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from shroff.app.opened import Opened
     from shroff.log.columns.tables import Way
     from shroff.log.state.histories import LeftOut
     from shroff.replay.notebook import Moment
@@ -38,31 +36,11 @@ def paths(files: Files) -> list[Path]:
     return [Path(files)] if isinstance(files, str | Path) else [Path(one) for one in files]
 
 
-class Views(ABC):
+class WholeTables:
     """The tables of a project, which knows its definitions and its log. Each call reads the log as it is then."""
 
-    __slots__ = ()
-
-    @property
-    @abstractmethod
-    def definitions(self) -> Definitions:
-        """The project's definitions."""
-
-    @abstractmethod
-    def reading(self) -> AbstractContextManager[Log]:
-        """The log, to read."""
-
-    @abstractmethod
-    def feature_tables(
-        self,
-        event: str,
-        files: Sequence[Path],
-        way: Way,
-        *,
-        as_of_ms: int | None = None,
-        left: LeftOut | None = None,
-    ) -> Iterable[pa.Table]:
-        """The features of one type, in parts."""
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
 
     def features(
         self, event: str, *, as_of: Moment | None = None, files: Files = (), engine: str = "batch"
@@ -76,8 +54,8 @@ class Views(ABC):
         from shroff.log.columns.tables import Way, feature_schema
         from shroff.replay.notebook import moment_ms, whole
 
-        tables = self.feature_tables(event, paths(files), Way(engine), as_of_ms=moment_ms(as_of))
-        return whole(feature_schema(self.definitions, event), tables)
+        tables = self.feature_parts(event, paths(files), Way(engine), as_of_ms=moment_ms(as_of))
+        return whole(feature_schema(self._opened.definitions, event), tables)
 
     def write_features(self, event: str, files: Files, out: str | Path, way: Way | None = None) -> FeatureReport:
         """Write the features of the log's or the files' events as Parquet, by default by the batch engine."""
@@ -90,10 +68,10 @@ class Views(ABC):
         check_out(out, given)
         check_parquet(out)
         started = time.monotonic()
-        schema = feature_schema(self.definitions, event)
+        schema = feature_schema(self._opened.definitions, event)
         way = replace(way or Way(), spill=out.parent)
         with calm_collector():
-            rows = write_tables(out, schema, self.feature_tables(event, given, way, left=left))
+            rows = write_tables(out, schema, self.feature_parts(event, given, way, left=left))
         return FeatureReport(rows, tuple(schema.names), time.monotonic() - started, left)
 
     def events(self, event: str | None = None, *, as_of: Moment | None = None) -> pa.Table:
@@ -103,8 +81,10 @@ class Views(ABC):
         """
         from shroff.replay.notebook import all_events, events_table
 
-        with self.reading() as log:
-            return all_events(log, as_of) if event is None else events_table(log, self.definitions, event, as_of)
+        with self._opened.reading() as log:
+            return (
+                all_events(log, as_of) if event is None else events_table(log, self._opened.definitions, event, as_of)
+            )
 
     def labels(self, *, as_of: Moment | None = None) -> pa.Table:
         """One row for each event that had a label at that moment, with the verdict then in force.
@@ -113,8 +93,8 @@ class Views(ABC):
         """
         from shroff.replay.notebook import labels_table
 
-        with self.reading() as log:
-            return labels_table(log, self.definitions, as_of)
+        with self._opened.reading() as log:
+            return labels_table(log, self._opened.definitions, as_of)
 
     def decisions(self) -> pa.Table:
         """All decisions, as `shroff export decisions --format parquet` writes them."""
@@ -131,5 +111,40 @@ class Views(ABC):
     def _exported(self, name: str) -> pa.Table:
         from shroff.replay.notebook import exported
 
-        with self.reading() as log:
+        with self._opened.reading() as log:
             return exported(log, name)
+
+    def feature_parts(
+        self,
+        event: str,
+        files: Sequence[Path],
+        way: Way,
+        *,
+        as_of_ms: int | None = None,
+        left: LeftOut | None = None,
+    ) -> Iterator[pa.Table]:
+        """The features of one type, as Arrow tables that follow each other in log order or in the files' order.
+
+        `left` is told of the lines that gave no event; without it they are a warning.
+        """
+        from shroff.log.columns.tables import feature_tables, tables_of
+        from shroff.log.state.fold import lateness_of
+        from shroff.log.state.histories import LeftOut, file_batches, known_by, log_batches
+
+        told = LeftOut() if left is None else left
+        definitions = self._opened.definitions
+        if files and way.engine in {"batch", "online"}:
+            from shroff.log.columns.files import file_columns
+
+            found = file_columns(files, definitions, self._opened.hasher, event, as_of_ms, told)
+            yield from tables_of(definitions, event, found, definitions.settings.lateness_ms, way)
+        elif files:
+            lines = ((path.name, read_lines(path)) for path in files)
+            batches = known_by(file_batches(lines, definitions, self._opened.hasher, event, told), as_of_ms)
+            yield from feature_tables(definitions, event, batches, definitions.settings.lateness_ms, way)
+        else:
+            with self._opened.reading() as log:
+                batches = known_by(log_batches(log, definitions), as_of_ms)
+                yield from feature_tables(definitions, event, batches, lateness_of(log, definitions), way)
+        if left is None and told.count:
+            self._opened.warnings.append(f"{told}.")

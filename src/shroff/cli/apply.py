@@ -27,14 +27,14 @@ def apply(session: Session, only_looks: bool) -> int:
 
     Exit status 1 where something is not active afterwards.
     """
-    from shroff.app.applying import Applied
+    from shroff.app.live.applying import Applied
     from shroff.log.active_files import NOW, RESTART, names_of
 
     project = session.project
     if only_looks:
-        done = Applied(project.unapplied(), project.active_seq())
+        done = Applied(project.versions.unapplied(), project.versions.active_seq())
     else:
-        done = project.apply(session.waits)
+        done = project.applying.apply(session.waits)
     later = names_of(done.changed, RESTART)
     document = {
         "changed": [_document(one) for one in done.changed],
@@ -56,7 +56,7 @@ def apply(session: Session, only_looks: bool) -> int:
         count = len(names_of(done.changed, NOW))
         are = "1 change is" if count == 1 else f"{count:,} changes are"
         where = f"The version that decides has sequence number {done.seq:,}."
-        lines.append(f"{are} active now{f'. {where}' if done.seq else f', in all {project.lanes} lanes.'}")
+        lines.append(f"{are} active now{f'. {where}' if done.seq else f', in all {project.lanes.count} lanes.'}")
     if later:
         lines.append(f"Restart 'shroff serve' or 'shroff run' for {one_line(', '.join(later))}.")
     session.answer(document, "\n".join(lines))

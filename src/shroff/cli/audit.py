@@ -39,7 +39,7 @@ def verify(session: Session) -> int:
     the first place that does not fit. A record that is whole is noted in .shroff/audit.head, so that this machine
     notices if an older copy takes its place.
     """
-    found = session.project.verify_audit()
+    found = session.project.people.verify_audit()
     told = {"ok": found.is_whole, "rows": found.rows, "broken_at": found.broken_at or None, "why": found.why or None}
     if found.is_whole:
         session.answer(told, f"{many(found.rows, 'row')}, and all of them are as they were recorded.")

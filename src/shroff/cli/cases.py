@@ -49,8 +49,8 @@ def list_(session: Session, query: str, limit: int) -> None:
     from shroff.cases import filters, reading
     from shroff.web.api.cases import case_documents as documents
 
-    who, given = session.project.who, filters.query_of(filters.query_text(query))
-    with session.project.cases() as desk:
+    who, given = session.project.opened.who, filters.query_of(filters.query_text(query))
+    with session.project.cases.open() as desk:
         wanted = filters.wanted_of(given, who, desk.now_ms(), desk.money_places)
         found = reading.listed(desk, who, wanted, filters.order_of(given), limit=limit)
         totals = reading.totals(desk, who, wanted)
@@ -73,8 +73,8 @@ def show(session: Session, number: int) -> None:
     from shroff.cases import reading
     from shroff.web.api.cases import case_documents as documents
 
-    with session.project.cases() as desk:
-        found = reading.detail(desk, session.project.who, number)
+    with session.project.cases.open() as desk:
+        found = reading.detail(desk, session.project.opened.who, number)
         one = found.case
         lines = [
             _headline(desk, one),
@@ -104,8 +104,8 @@ def decide(session: Session, number: int, verdict: str, event: str, reason: str)
     from shroff.cases import carrying, deciding
     from shroff.web.api.cases import case_documents as documents
 
-    with session.project.cases() as desk:
-        done = deciding.decide(desk, session.project.who, number, verdict, event=event, reason=reason, undo_ms=0)
+    with session.project.cases.open() as desk:
+        done = deciding.decide(desk, session.project.opened.who, number, verdict, event=event, reason=reason, undo_ms=0)
         carrying.carry_out(desk)
         one = done.cases[0]
         document = {"case": documents.case(desk, one)}
@@ -116,8 +116,8 @@ def decide(session: Session, number: int, verdict: str, event: str, reason: str)
 
 def _write_now(project: Project) -> None:
     """Have the labels taken by this process, where no other one leads the log and does it anyhow."""
-    with suppress(LogBusyError), project.writing() as (writer, log):
-        project.inbox(writer, log).serve()
+    with suppress(LogBusyError), project.opened.writing() as (writer, log):
+        project.inboxes.brief(writer, log).serve()
 
 
 def _headline(desk: CaseDesk, one: Case) -> str:

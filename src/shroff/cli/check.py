@@ -20,7 +20,7 @@ def check(session: Session) -> int:
     session.answer(_document(report), _text(report, session))
     if not report.is_ok:
         session.next("mend the place named first, then 'shroff check'")
-    elif session.project.systems.source is not None:
+    elif session.project.opened.systems.source is not None:
         session.next("shroff run")
     else:
         session.next("shroff ingest FILE --as EVENT", "shroff decide FILE --as EVENT")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def answer(session: Session, ids: Sequence[str], as_of: str | None) -> None:
     """Compare, and tell of it."""
     with bars("reading, events") as (reading,):
-        found = session.project.compare(*ids, as_of=as_of, reading=reading)
+        found = session.project.models.compare(*ids, as_of=as_of, reading=reading)
     session.answer(document_of(found), _text(found))
     better = [one for one in found.found if one.verdict == "better"]
     challenger = argument(found.challenger)

@@ -55,7 +55,7 @@ def decide(session: Session, file: str, as_type: str | None, is_hashed: bool) ->
     answered, refused = 0, 0
     session.stopped = "Nothing was taken yet."
     with lines, bars("restoring state, events") as (restoring,):
-        groups = project.answers(
+        groups = project.taking.answers(
             lines,
             name,
             as_type=as_type,

@@ -150,10 +150,10 @@ def run_demo(folder: Path, events: int, seed: int, progress: Progress, *, is_ser
         _load_kernels(progress)
         from shroff.examples.bank import START_MS, Stretch, stretch_upto
 
-        stretch = stretch_upto(events, seed, past.now_ms()) if is_served else Stretch(START_MS, 0)
+        stretch = stretch_upto(events, seed, past.opened.now_ms()) if is_served else Stretch(START_MS, 0)
         learnt = demo_past.learn_from_past(past, _past_seed(seed), progress, stretch.start_ms, wait)
     project = _copied(past, folder)
-    shutil.rmtree(past.places.folder, ignore_errors=True)
+    shutil.rmtree(past.opened.places.folder, ignore_errors=True)
     if is_served:
         demo_served.ask_of_old_ones(project)
     progress.phase(f"deciding {events:,} payments of a made-up bank, seed {seed}", events)
@@ -198,7 +198,7 @@ def _decide(
 
     definitions, truth = project.definitions, Truth()
     tally = Tally(truth, {rule.id: rule.effect for rule in definitions.rules})
-    intake, reviewed = project.intake(keeps_hashes=False), deque[int](maxlen=demo_served.CASES)
+    intake, reviewed = project.taking.intake(keeps_hashes=False), deque[int](maxlen=demo_served.CASES)
 
     def on_batch(answers: Sequence[Answer]) -> None:
         tally.add(answers)
@@ -210,7 +210,7 @@ def _decide(
     if is_served:
         going = with_labels(bank_from(events, seed, stretch), seed)
         submissions = submitted(intake, known_at_the_end(going, events), truth)
-    with project.writing() as (writer, log):
+    with project.opened.writing() as (writer, log):
         report = ingest(writer, submissions, on_batch=on_batch, between=log.maintain)
         asked = demo_served.leave_questions(log) if is_served else 0
     return _Decided(report, tally, reviewed, asked, going)
@@ -228,7 +228,7 @@ def _copied(past: Project, folder: Path) -> Project:
     from shroff import config
     from shroff.app import project as app
 
-    shutil.copytree(past.places.folder, folder, ignore=shutil.ignore_patterns(config.STATE_FOLDER))
+    shutil.copytree(past.opened.places.folder, folder, ignore=shutil.ignore_patterns(config.STATE_FOLDER))
     return app.open_exactly(folder)
 
 

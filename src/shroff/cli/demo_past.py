@@ -68,17 +68,17 @@ def learn_from_past(project: Project, seed: int, progress: Progress, upto_ms: in
     from shroff.worker.ingest import ingest
 
     _shorten(project)
-    project.now_ms = lambda: upto_ms  # a demo gives the same each time, the model's id too
+    project.opened.now_ms = lambda: upto_ms  # a demo gives the same each time, the model's id too
     truth = Truth()
     tally = Tally(truth, {rule.id: rule.effect for rule in project.definitions.rules})
-    intake = project.intake(keeps_hashes=False)
+    intake = project.taking.intake(keeps_hashes=False)
     progress.phase(f"a past to learn from: {EVENTS:,} payments of another bank, seed {seed}, with their labels", EVENTS)
 
     def on_batch(answers: Sequence[Answer]) -> None:
         tally.add(answers)
         progress.decided(tally)
 
-    with project.writing() as (writer, log):
+    with project.opened.writing() as (writer, log):
         past = stream(intake, EVENTS, seed, truth, upto_ms - BEFORE_MS, ends_at_once=True)
         taken = ingest(writer, past, on_batch=on_batch, between=log.maintain)
     wait()
@@ -99,15 +99,15 @@ def learn_from_past(project: Project, seed: int, progress: Progress, upto_ms: in
 
 def _with_cutoffs(project: Project, learnt: Learnt, progress: Progress) -> Learnt:
     progress.phase("weighing costs into cut-offs of the score")
-    cutoffs, _ = project.thresholds(EVENT, apply=True)
+    cutoffs, _ = project.cutoffs.thresholds(EVENT, apply=True)
     best = cutoffs.found.best
     return replace(learnt, review_at=best.review_at, decline_at=best.decline_at)
 
 
 def _shorten(project: Project) -> None:
     """Have the template's model learn within seconds, from the weeks that there are."""
-    path = project.places.folder / MODEL_FILE
+    path = project.opened.places.folder / MODEL_FILE
     text, found = re.subn(r"(?m)^  split:.*$", f"{SPLIT}\n{PARAMETERS}", config.read_text(path))
     assert found == 1, "the template says once how time is split"
     config.write_text(path, text)
-    project.reload()
+    project.opened.reload()

@@ -46,11 +46,11 @@ API: Final = "/api/v1"
 
 def ask_of_old_ones(project: Project) -> None:
     """Have customers be asked of payments of some weeks ago, too."""
-    path = project.places.folder / QUESTIONS_FILE
+    path = project.opened.places.folder / QUESTIONS_FILE
     text, found = re.subn(r"(?m)^(when: .*\n)", rf"\1{WITHIN}", config.read_text(path))
     assert found == 1, "the template says once who is asked"
     config.write_text(path, text)
-    project.reload()
+    project.opened.reload()
 
 
 def leave_questions(log: Log) -> int:
@@ -63,12 +63,12 @@ def leave_questions(log: Log) -> int:
 
 def raise_cases(project: Project, reviewed: Sequence[int]) -> int:
     """Raise cases from the first of these places of the log on; gives how many are open."""
-    with project.people() as people, project.reading() as log:
-        desk = project.case_desk(people)
+    with project.people.open() as people, project.opened.reading() as log:
+        desk = project.cases.desk(people)
         if reviewed:
             following.begin_behind(desk.store, reviewed[0] - 1)
-        project.case_follower(desk, log).follow()
-        return reading.totals(desk, project.who, Wanted()).count
+        project.cases.follower(desk, log).follow()
+        return reading.totals(desk, project.opened.who, Wanted()).count
 
 
 # ---- served
@@ -90,13 +90,13 @@ def serve_bank(
     from shroff.web.server import serve
 
     host, port = listening.getsockname()[:2]
-    project.served_at = f"http://{host}:{port}"
-    with project.people() as desk, gate_of(desk) as gate:
-        users.add(desk, project.who, GUEST, Role.ADMIN, display_name="Guest", email=ADDRESS)
-        _, key = keys.create(desk, project.who, "the made-up bank", Role.SERVICE)
-        link = links.for_signing_in(desk, project.who, GUEST)
+    project.opened.served_at = f"http://{host}:{port}"
+    with project.people.open() as desk, gate_of(desk) as gate:
+        users.add(desk, project.opened.who, GUEST, Role.ADMIN, display_name="Guest", email=ADDRESS)
+        _, key = keys.create(desk, project.opened.who, "the made-up bank", Role.SERVICE)
+        link = links.for_signing_in(desk, project.opened.who, GUEST)
         with going_on(host, port, key, going):
-            serve(project, gate, desk, listening, tell=tell, begun=lambda: begun(f"{project.served_at}{link}"))
+            serve(project, gate, desk, listening, tell=tell, begun=lambda: begun(f"{project.opened.served_at}{link}"))
 
 
 @contextmanager

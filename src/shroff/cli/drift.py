@@ -47,7 +47,7 @@ def drift(session: Session, event: str | None, reference: str, recent: str, as_o
     from 0.2 on, if that is more than chance gives samples of these sizes. `doctor` repeats it until it is over.
     """
     with bars("reading, events") as (reading,):
-        report = session.project.drift(event, reference=reference, recent=recent, as_of=as_of, reading=reading)
+        report = session.project.health.drift(event, reference=reference, recent=recent, as_of=as_of, reading=reading)
     session.answer(document_of(report), _text(report))
     session.next(
         *([f"shroff train --as {argument(report.event)}", "shroff doctor"] if report.moved else ["shroff doctor"])

@@ -34,13 +34,17 @@ def erase(session: Session, entity: str, key: str, wants_notes: bool, is_dry: bo
     anybody: they are counted, and go with --notes, or where a question about them is answered by yes. With several
     lanes it is done in each. What was sent to other systems, backups among them, is not reached from here.
     """
+    from shroff.app.project import Project
+
     project = session.project
-    several = [one for one in project.each_lane() if one.has_log()] if project.is_parted else []
+    several = [Project(one) for one in project.lanes.each() if one.has_log()] if project.lanes.is_parted else []
     options = _Options(entity, key, is_dry=is_dry, wants_notes=wants_notes)
     done = [_erased(session, one, options) for one in several or [project]]
     if several:
-        lanes = [{"lane": one.places.lane, **document} for one, (document, _, _) in zip(several, done, strict=True)]
-        texts = [f"lane {one.places.lane}: {text}" for one, (_, text, _) in zip(several, done, strict=True)]
+        lanes = [
+            {"lane": one.opened.places.lane, **document} for one, (document, _, _) in zip(several, done, strict=True)
+        ]
+        texts = [f"lane {one.opened.places.lane}: {text}" for one, (_, text, _) in zip(several, done, strict=True)]
         session.answer({"lanes": lanes}, "\n".join(texts))
     else:
         session.answer(*done[0][:2])
@@ -61,7 +65,7 @@ def _erased(session: Session, project: Project, asked: _Options) -> tuple[dict[s
     """Erase in one log; gives the answer as JSON and as text, and which command shows what is left."""
     is_dry = asked.is_dry
     with bars("looking through the log, events") as (looking,):
-        found = project.erase(asked.entity, asked.key, is_dry=is_dry, progress=looking, waits=session.waits)
+        found = project.erasing.erase(asked.entity, asked.key, is_dry=is_dry, progress=looking, waits=session.waits)
     written = found.written
     document = {**asdict(found), "quarantined": list(found.quarantined)}
     del document["written"], document["of"]
@@ -74,12 +78,12 @@ def _erased(session: Session, project: Project, asked: _Options) -> tuple[dict[s
     if found.quarantined:
         numbers = " ".join(map(str, found.quarantined[:20]))
         text += f"\nThe key stands in {many(len(found.quarantined), 'entry', 'entries')} of quarantine: {numbers}."
-        lane = "" if project.places.lane is None else f"--lane {project.places.lane} "
+        lane = "" if project.opened.places.lane is None else f"--lane {project.opened.places.lane} "
         hint = f"shroff {lane}quarantine show {found.quarantined[0]}"
     if written is not None and written.cases:
         goes = not is_dry and (asked.wants_notes or _is_wanted(session, written))
         if goes:
-            project.forget_written(written, found.of)
+            project.cases.forget_written(written, found.of)
         end = (
             "removed"
             if goes

@@ -60,7 +60,7 @@ def export(
         raise UsageError(f"there is no format {format_!r}. {hint}")
     if format_ == "parquet" and out is None:
         raise UsageError("a Parquet file needs a name: add --out FILE.")
-    with session.project.reading() as log:
+    with session.project.opened.reading() as log:
         if out is None:
             for batch in exports.lines(log, kind, format_):
                 session.write(b"".join(batch))

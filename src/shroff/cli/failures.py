@@ -107,7 +107,7 @@ def problem_text(problem: Problem, session: Session) -> str:
     """One mistake for people: its place, what is wrong, the line itself with a mark under the place, what helps."""
     place = problem.file if problem.line == 0 else f"{problem.file}:{problem.line}:{problem.column}"
     lines = [f"{place}{' ' if problem.path else ''}{problem.path}: {problem.message}"]
-    source = session.opened.source_line(problem) if session.opened is not None else ""
+    source = session.opened.versions.source_line(problem) if session.opened is not None else ""
     if source.strip():
         plain = one_line(source.expandtabs(4))
         before = len(one_line(source[: max(problem.column - 1, 0)].expandtabs(4)))

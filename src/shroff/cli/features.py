@@ -66,11 +66,11 @@ def features(
 
     pa.set_memory_pool(pa.system_memory_pool())  # the others give pages back, which the system clears anew
     with (
-        session.project.cluster(backend, cluster, partitions) as processes,
+        session.project.history.cluster(backend, cluster, partitions) as processes,
         bars("reading, events", "computing, events") as (progress, computing),
     ):
         way = Way(engine, progress, computing, cluster=processes)
-        report = session.project.write_features(as_type, files, out, way)
+        report = session.project.tables.write_features(as_type, files, out, way)
     document = {
         "rows": report.rows,
         "columns": list(report.columns),

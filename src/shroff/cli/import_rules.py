@@ -61,9 +61,11 @@ def import_rules(
     """
     project = session.project
     if out is not None:
-        project.refuse_rules_in(out)
-    apart = out is not None and project.has_drafts_in(out)
-    found = project.import_rules(file, event=event or "", by=by or "", mapping=mapping, shadow=shadow, apart=apart)
+        project.drafts.refuse_rules_in(out)
+    apart = out is not None and project.drafts.has_drafts_in(out)
+    found = project.rules.import_rules(
+        file, event=event or "", by=by or "", mapping=mapping, shadow=shadow, apart=apart
+    )
     written = _write(found, out) if out is not None else []
     session.answer(_document(found, written), _text(found, written, apart=apart))
     if written:

@@ -18,6 +18,6 @@ def index(session: Session) -> None:
     """
     give_way()
     with bars("noting keys, events") as (noting,):
-        places = session.project.index_keys(noting)
+        places = session.project.history.index_keys(noting)
     session.answer({"indexed": places}, f"{places:,} further places of the log are in the index.")
     session.next("shroff explain ID")

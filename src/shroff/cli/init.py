@@ -28,8 +28,10 @@ def init(session: Session, folder: Path, template: str) -> None:
         raise click.UsageError(f"-C names a project that is there; write 'shroff init {argument(folder)}' without it.")
     project, files = app.make_project(folder, template)
     lines = [f"{folder}: a project from the template {template}.", table([[name] for name in files])]
-    key = project.places.hash_key
+    key = project.opened.places.hash_key
     if key.exists():
         lines.append(f"{key} is secret, and hashed values depend on it: keep a copy of it in a safe place.")
-    session.answer({"files": files, "folder": str(project.places.folder), "template": template}, "\n".join(lines))
+    session.answer(
+        {"files": files, "folder": str(project.opened.places.folder), "template": template}, "\n".join(lines)
+    )
     session.next(f"shroff -C {argument(folder)} check")

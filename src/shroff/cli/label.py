@@ -101,7 +101,7 @@ def label(
 
 
 def _pending(session: Session, as_of: str | None) -> int:
-    waiting = session.project.pending(as_of=as_of)
+    waiting = session.project.label_reports.pending(as_of=as_of)
     labels = [
         {
             "event": one.event,
@@ -127,7 +127,7 @@ def _waits_for(waiting: Waiting) -> str:
 
 
 def _conflicts(session: Session, as_of: str | None) -> int:
-    found = session.project.conflicts(as_of=as_of)
+    found = session.project.label_reports.conflicts(as_of=as_of)
     document = [
         {
             "event": f"{one.event}/{one.id}",
@@ -166,7 +166,7 @@ def _said(said: Said) -> tuple[str, str, str, str]:
 
 
 def _maturity(session: Session, as_of: str | None, days: int | None) -> int:
-    found = session.project.maturity(as_of=as_of, days=days)
+    found = session.project.label_reports.maturity(as_of=as_of, days=days)
     document = {
         "as_of": time_text(found.as_of_ms),
         "frauds": found.frauds,
@@ -231,7 +231,7 @@ def _one(session: Session, reference: str, verdict: str, fields: dict[str, str])
             _counts(read=1, quarantined=1) | {"reason": answer.reason},
             ended(f"The label was refused: {answer.reason}"),
         )
-        session.next("shroff lanes show" if session.project.is_parted else "shroff quarantine list")
+        session.next("shroff lanes show" if session.project.lanes.is_parted else "shroff quarantine list")
         return QUARANTINED
     if answer.kind == WAITING:
         session.answer(
@@ -274,10 +274,10 @@ def _understood(reference: str, answer: Answer) -> str:
 
 def _file(session: Session, file: Path) -> int:
     with bars("reading, labels") as (progress,):
-        report = session.project.label_file(file, progress, session.waits)
+        report = session.project.labelling.add_file(file, progress, session.waits)
     counts: dict[str, Any] = document_of(report)["labels"]
     session.answer(counts, f"{many(report.labels.read, 'label')} read: {counts_text(report.labels)}.")
-    after = "shroff lanes show" if session.project.is_parted else "shroff export labels"
+    after = "shroff lanes show" if session.project.lanes.is_parted else "shroff export labels"
     session.next("shroff quarantine list" if report.labels.quarantined and after.endswith("labels") else after)
     return QUARANTINED if report.labels.quarantined else 0
 

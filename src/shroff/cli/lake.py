@@ -48,7 +48,7 @@ def write(session: Session, to: str | None) -> None:
     """
     from shroff.monitoring.doctor import bytes_text
 
-    with session.project.lake(to) as found, bars("writing, places") as (progress,):
+    with session.project.lake.open(to) as found, bars("writing, places") as (progress,):
         written = found.write(progress)
         address = found.address
     document = {
@@ -86,7 +86,7 @@ def write(session: Session, to: str | None) -> None:
 )
 def compact(session: Session, to: str | None, least: int | None, grace: str) -> int:
     """Make one file of many small ones of a day, and remove what was replaced long ago or left by a killed writer."""
-    with session.project.lake(to) as found:
+    with session.project.lake.open(to) as found:
         done = found.compact(files_min=least, grace=grace)
         address = found.address
     damaged = sorted(set(done.damaged))
@@ -115,7 +115,7 @@ def check(session: Session, to: str | None) -> int:
     """
     from shroff.monitoring.doctor import bytes_text
 
-    with session.project.lake(to) as found, bars("checking, files") as (progress,):
+    with session.project.lake.open(to) as found, bars("checking, files") as (progress,):
         report = found.check(progress)
         address = found.address
     document = {
@@ -146,7 +146,7 @@ def check(session: Session, to: str | None) -> int:
 @at
 def files(session: Session, folder: str, to: str | None) -> None:
     """Name the files that count, one a line: all, or those of a FOLDER such as events/type=payment."""
-    with session.project.lake(to) as found:
+    with session.project.lake.open(to) as found:
         named = found.files(folder)
         state, address = found.state, found.address
     start = address.rstrip("/")
@@ -208,8 +208,8 @@ def decide(
     is much faster. Rules that look 'since flag', and what else keys cannot part, are refused by name.
     """
     with (
-        session.project.cluster(backend, cluster, partitions) as processes,
-        session.project.lake(to) as found,
+        session.project.history.cluster(backend, cluster, partitions) as processes,
+        session.project.lake.open(to) as found,
         bars("deciding, places") as (progress,),
     ):
         if processes is None:

@@ -30,7 +30,7 @@ lanes.examples = ("shroff lanes show", "shroff lanes tell")
 @command("show", "shroff lanes show", "shroff lanes show --json", group=lanes)
 def show(session: Session) -> int:
     """Say for each lane how far its log is, and whether it has the project's files in force."""
-    states = session.project.lane_states()
+    states = session.project.lanes.states()
     _answer(session, states)
     is_begun = all(one.versions is not None for one in states)
     session.next("shroff run" if not is_begun else "shroff verify" if _all_current(states) else "shroff lanes tell")
@@ -45,7 +45,7 @@ def tell(session: Session) -> int:
     that change them, such as 'lists add' and 'models promote', do it by themselves. Exit status 1 where a lane did not
     take them up in time: it does when its worker comes to it.
     """
-    states = session.project.tell_lanes()
+    states = session.project.lanes.tell()
     _answer(session, states)
     session.next("shroff lanes show")
     return 0 if _all_current(states) else 1

@@ -37,7 +37,7 @@ lists.examples = (
 
 
 def _overview(session: Session) -> None:
-    found = session.project.lists()
+    found = session.project.lists.all()
     documents = [{"name": one.name, "entries": one.entries, "read_by": list(one.read_by)} for one in found]
     text = f"{many(len(found), 'list')}."
     if found:
@@ -61,7 +61,7 @@ def show(session: Session, name: str) -> None:
 
     Values that are compared with a hashed field stand as they are written, hashed by 'lists add'.
     """
-    entries = session.project.list_entries(name)
+    entries = session.project.lists.entries(name)
     text = f"{name}: {many(len(entries), 'entry', 'entries')}."
     if entries:
         rows = [(one.value, one.note, one.added_by, one.expires_at or "never") for one in entries]
@@ -94,8 +94,8 @@ def add(session: Session, name: str, value: str, note: str, by: str, expires: st
     from shroff.project.lists import Entry
 
     project = session.project
-    change = project.list_add(name, Entry(value, note, by or project.who.name, expires), session.waits)
-    is_over = bool(expires) and parse_time(expires) <= project.now_ms()
+    change = project.lists.add(name, Entry(value, note, by or project.opened.who.name, expires), session.waits)
+    is_over = bool(expires) and parse_time(expires) <= project.opened.now_ms()
     _tell(session, change, f" It is over already: it holds for events before {one_line(expires)}." if is_over else "")
 
 
@@ -104,7 +104,7 @@ def add(session: Session, name: str, value: str, note: str, by: str, expires: st
 @click.argument("value")
 def remove(session: Session, name: str, value: str) -> None:
     """Take a value out of lists/NAME.csv and put that in force."""
-    _tell(session, session.project.list_remove(name, value, session.waits))
+    _tell(session, session.project.lists.remove(name, value, session.waits))
 
 
 def _tell(session: Session, change: Change, over: str = "") -> None:

@@ -52,7 +52,7 @@ def list_models(session: Session) -> None:
 
 
 def _list(session: Session) -> None:
-    found = session.project.models()
+    found = session.project.models.all()
     text = f"{many(len(found), 'model')}."
     if found:
         rows = [
@@ -107,7 +107,7 @@ def show(session: Session, model: str, page: Path | None) -> None:
     """Show what is known of one model: where it comes from, what was measured, its gates."""
     from shroff.training.measured import with_money
 
-    found = session.project.model(model)
+    found = session.project.models.one(model)
     stored = found.stored
     if page is not None:
         _write_report(stored, page)
@@ -249,7 +249,7 @@ def import_model(
             judging(number - done)
             done = number
 
-        report = session.project.import_model(
+        report = session.project.training.import_model(
             file, check=rows, categories=categories_in(categories), steps=Steps(reading, fold_done), **options
         )
     origin = report.stored.manifest[IMPORTED]
@@ -285,7 +285,7 @@ def promote(session: Session, model: str, waive: tuple[str, ...], reason: str, b
     model that fails a gate is promoted only where that gate is waived, with a reason and a name, which
     models/in_force.json keeps.
     """
-    found = session.project.promote(model, waive=waive, reason=reason, by=by, waits=session.waits)
+    found = session.project.models.promote(model, waive=waive, reason=reason, by=by, waits=session.waits)
     return _tell(session, found)
 
 
@@ -297,7 +297,7 @@ def rollback(session: Session, event: str, by: str) -> int:
 
     EVENT may be left out where models of one event type are in force.
     """
-    return _tell(session, session.project.rollback(event, waits=session.waits, by=by))
+    return _tell(session, session.project.models.rollback(event, waits=session.waits, by=by))
 
 
 @command("shadow", "shroff models shadow m-20260701-3f2a", "shroff models shadow m-20260701-3f2a --stop", group=models)
@@ -305,7 +305,7 @@ def rollback(session: Session, event: str, by: str) -> int:
 @click.option("--stop", is_flag=True, help="Take it out of shadow.")
 def shadow(session: Session, model: str, stop: bool) -> int:
     """Put a model in shadow: it scores every event, and nothing follows from it."""
-    return _tell(session, session.project.shadow(model, stop=stop, waits=session.waits))
+    return _tell(session, session.project.models.shadow(model, stop=stop, waits=session.waits))
 
 
 @command(
@@ -321,11 +321,11 @@ def shadow(session: Session, model: str, stop: bool) -> int:
 def challenge(session: Session, model: str, share: str | None, entity: str | None, stop: bool) -> int:
     """Let a model score a share of the keys in the champion's place, always the same keys, by a hash."""
     if stop:
-        return _tell(session, session.project.unchallenge(model, waits=session.waits))
+        return _tell(session, session.project.models.unchallenge(model, waits=session.waits))
     match = _PERCENT.fullmatch(share or "")
     if match is None or entity is None:
         raise click.UsageError("a challenger needs --share PERCENT, such as 10%, and --of ENTITY, or --stop.")
-    return _tell(session, session.project.challenge(model, float(match[1]) / 100, entity, waits=session.waits))
+    return _tell(session, session.project.models.challenge(model, float(match[1]) / 100, entity, waits=session.waits))
 
 
 @command(

@@ -34,12 +34,12 @@ def notebook(session: Session, file: Path | None, event: str | None) -> None:
     from shroff.app.notebook_file import notebook_of
 
     project = session.project
-    path = project.places.folder / FILE if file is None else file
+    path = project.opened.places.folder / FILE if file is None else file
     if path.exists():
         raise UsageError(f"{path} is there, and nothing is overwritten. Name another file.")
     if not path.absolute().parent.is_dir():
         raise UsageError(f"there is no folder {path.parent} for the notebook.")
-    folder = Path(os.path.relpath(project.places.folder, path.resolve().parent)).as_posix()
+    folder = Path(os.path.relpath(project.opened.places.folder, path.resolve().parent)).as_posix()
     config.write_text(path, notebook_of(project.definitions, folder, event))
     session.answer(
         {"file": str(path)}, f"{path} is written. It opens in Jupyter, in VS Code and wherever notebooks do."

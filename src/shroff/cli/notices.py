@@ -35,7 +35,7 @@ notices.examples = (
 @command("list", "shroff notices list", group=notices)
 def list_(session: Session) -> None:
     """List the notices of the project: on what, and how they are told."""
-    found = list(session.project.notices.values())
+    found = list(session.project.notice_files.declared.values())
     rows = [(one.name, one.on, one.event or "", one.channel, _how(one)) for one in found]
     text = table(rows, ("notice", "on", "event", "by", "how")) if rows else "This project has no notices."
     session.answer({"notices": [_document(one) for one in found]}, text)
@@ -56,7 +56,7 @@ def list_(session: Session) -> None:
 )
 def preview(session: Session, name: str, event: str, html_file: Path | None) -> None:
     """Show the mail that a notice would send. Nothing is sent, and its link answers nothing."""
-    subject, text, html = _parts(session.project.preview(name, event))
+    subject, text, html = _parts(session.project.notices.preview(name, event))
     if html_file is not None:
         html_file.write_text(html, encoding="utf-8")
     session.answer({"subject": subject, "text": text, "html": html}, f"Subject: {subject}\n\n{text}")
@@ -69,8 +69,9 @@ def preview(session: Session, name: str, event: str, html_file: Path | None) -> 
 @click.option("--event", default="", help="The event that it tells of, as payment/p-1.  [default: the newest]")
 def test(session: Session, name: str, to: str, event: str) -> int:
     """Send the mail that a notice would send to an address, marked as a test. Exit status 1 where it is refused."""
-    refused = session.project.test_notice(name, to, event)
-    where = "" if not session.project.systems.mails_are_files else f" It is a file in {session.project.places.mail}."
+    refused = session.project.notices.test(name, to, event)
+    opened = session.project.opened
+    where = "" if not opened.systems.mails_are_files else f" It is a file in {opened.places.mail}."
     words = f"It was refused: {refused[0]}" if refused else f"It was taken.{where}"
     session.answer({"sent": not refused, "refused": refused}, words)
     return 1 if refused else 0
@@ -82,7 +83,7 @@ def letters(session: Session, state: str) -> None:
     """List the newest letters: mails, calls and documents that left, wait, or were refused."""
     from shroff.events.event import time_text
 
-    with session.project.told() as store, store.look() as look:
+    with session.project.notice_files.told() as store, store.look() as look:
         found, waiting = look.letters([state] if state else ()), look.count_waiting()
     documents = [
         {"id": one.id, "notice": one.notice, "to": one.shown, "state": one.state, "reason": one.reason}
@@ -102,7 +103,7 @@ def letters(session: Session, state: str) -> None:
 @click.argument("letter")
 def retry(session: Session, letter: str) -> None:
     """Have a letter leave again that was refused, or of which nobody knows whether it left."""
-    found = session.project.retry_letter(letter)
+    found = session.project.letters.retry(letter)
     session.answer({"id": found.id, "state": found.state}, "It leaves again, as soon as a service or a worker runs.")
     session.next("shroff notices letters")
 
@@ -111,7 +112,7 @@ def retry(session: Session, letter: str) -> None:
 @click.argument("letter")
 def drop(session: Session, letter: str) -> None:
     """Give up a letter that was refused, or with unknown delivery: 'doctor' counts it no longer."""
-    found = session.project.drop_letter(letter)
+    found = session.project.letters.drop(letter)
     session.answer({"id": found.id, "state": found.state}, "It is not sent again.")
     session.next("shroff notices letters")
 

@@ -38,8 +38,8 @@ def list_(session: Session, sink: str) -> None:
 
     A sink or the lake is so many sequence numbers of the log behind; of notices so many messages wait.
     """
-    states = [one for one in session.project.leaving() if sink in {"", one.name}]
-    rows = session.project.stuck(sink)
+    states = [one for one in session.project.health.leaving() if sink in {"", one.name}]
+    rows = session.project.sinks.stuck(sink)
     document = {
         "sinks": [state_document(one) for one in states],
         "count": len(rows),
@@ -58,7 +58,7 @@ def list_(session: Session, sink: str) -> None:
 @click.argument("row")
 def show(session: Session, row: str) -> None:
     """Show one row that is stuck, with all that was to leave."""
-    found = next((one for one in session.project.stuck(_named(row)[0]) if one.key == _named(row)), None)
+    found = next((one for one in session.project.sinks.stuck(_named(row)[0]) if one.key == _named(row)), None)
     if found is None:
         raise click.UsageError(f"nothing is stuck under {row}. 'shroff outbox list' has all.")
     document = _row(found) | {"body": found.body.decode()}
@@ -82,7 +82,7 @@ def retry(session: Session, rows: tuple[str, ...], sink: str) -> None:
 
     A worker that runs delivers them at once; where none does, 'shroff outbox deliver' does.
     """
-    count = session.project.outbox_retry(_chosen(rows, sink), sink, session.waits)
+    count = session.project.sinks.retry(_chosen(rows, sink), sink, session.waits)
     session.answer({"retried": count}, f"{many(count, 'row')} put back.")
     session.next("shroff outbox list", "shroff outbox deliver")
 
@@ -95,7 +95,7 @@ def drop(session: Session, rows: tuple[str, ...], sink: str, all_: bool) -> None
     """Remove rows that are stuck for ever. What they say stays in the log."""
     if bool(rows) + bool(sink) + all_ != 1:
         raise click.UsageError("name the rows to drop, or --sink NAME for all of one sink, or --all for every row.")
-    count = session.project.outbox_drop(_chosen(rows, sink), sink, session.waits)
+    count = session.project.sinks.drop(_chosen(rows, sink), sink, session.waits)
     session.answer({"dropped": count}, f"{many(count, 'row')} dropped.")
     session.next("shroff outbox list")
 
@@ -107,7 +107,7 @@ def deliver(session: Session) -> int:
     A sink that fails three times is left for the next time: exit status 3. Rows that a sink would not take are
     stuck: exit status 1.
     """
-    before = {row.key: row.attempts for row in session.project.stuck()}
+    before = {row.key: row.attempts for row in session.project.sinks.stuck()}
     with bars("delivering, rows") as (progress,):
         sent = 0
 
@@ -117,8 +117,8 @@ def deliver(session: Session) -> int:
             progress(now - sent)
             sent = now
 
-        found = session.project.deliver(session.waits, told)
-    stuck = [row for row in session.project.stuck() if row.attempts != before.get(row.key)]
+        found = session.project.sinks.deliver(session.waits, told)
+    stuck = [row for row in session.project.sinks.stuck() if row.attempts != before.get(row.key)]
     away = [one for one in found if one.trouble is not None]
     document = {"sinks": [_health(one) for one in found], "stuck": len(stuck)}
     session.answer(document, _delivered_text(found, len(stuck)))

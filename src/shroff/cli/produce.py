@@ -92,7 +92,7 @@ def produce(
     session.stopped = "Nothing was sent yet."
     try:
         with _watched(done, session) as watch:
-            session.project.produce(
+            session.project.production.produce(
                 file,
                 as_type=as_type,
                 labels=labels,
@@ -121,7 +121,7 @@ def _made(session: Session, partitions: int, *, is_asked: bool) -> int:
     """Make topics and send nothing."""
     if not is_asked:
         raise UsageError("name the FILE to send; or --create-topics alone, to make the topics that shroff.yaml names.")
-    made = session.project.make_topics(partitions)
+    made = session.project.production.make_topics(partitions)
     text = f"Made: {', '.join(made)}." if made else "All topics are there already."
     session.answer({"sent": 0, "seconds": 0.0, "topics": made}, text)
     session.next("shroff doctor", "shroff run")

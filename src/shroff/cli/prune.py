@@ -19,7 +19,7 @@ def prune(session: Session, is_dry: bool) -> None:
     worker does this by itself about once an hour; beside it, the worker takes the places out between two batches.
     """
     with bars("writing the lake, places", "pruning, places") as (writing, pruning):
-        found = session.project.prune(is_dry=is_dry, writing=writing, pruning=pruning, waits=session.waits)
+        found = session.project.retention.prune(is_dry=is_dry, writing=writing, pruning=pruning, waits=session.waits)
     document = {
         "lake": found.lake,
         "places": found.places,

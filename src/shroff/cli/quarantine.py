@@ -31,7 +31,7 @@ quarantine.examples = ("shroff quarantine list", "shroff quarantine retry")
 @command("list", "shroff quarantine list", group=quarantine)
 def list_(session: Session) -> None:
     """List what was refused, oldest first, with its reason."""
-    with session.project.reading() as log:
+    with session.project.opened.reading() as log:
         entries = log.refused_list()
     documents = [_document(number, entry) for number, entry in entries]
     shown = [
@@ -61,9 +61,9 @@ def show(session: Session, number: int, is_personal: bool) -> None:
     """
     from shroff.worker.retrying import known_numbers
 
-    with session.project.reading() as log:
+    with session.project.opened.reading() as log:
         ((_, entry),) = log.refused(known_numbers(log, [number]))
-    definitions = session.project.loaded.definitions
+    definitions = session.project.opened.loaded.definitions
     if definitions is not None and definitions.events.has_personal and not is_personal:
         document, raw = _document(number, entry), _WITHHELD
     else:
@@ -96,7 +96,7 @@ def retry(session: Session, numbers: tuple[int, ...], files: tuple[Path, ...]) -
 
     The project as it is now takes them or refuses them again; what is refused stays.
     """
-    found = session.project.retry(numbers, files, session.waits)
+    found = session.project.quarantine.retry(numbers, files, session.waits)
     stays = [one for one in found if one.stays]
     document = {
         "read": len(found),
@@ -123,7 +123,7 @@ def drop(session: Session, numbers: tuple[int, ...], all_: bool) -> None:
     """Remove entries for ever."""
     if bool(numbers) == all_:
         raise click.UsageError("name the numbers to drop, or --all for every entry.")
-    count = session.project.drop(numbers, session.waits)
+    count = session.project.quarantine.drop(numbers, session.waits)
     session.answer({"dropped": count}, f"{many(count, 'entry', 'entries')} dropped.")
     session.next("shroff quarantine list")
 

@@ -85,7 +85,7 @@ def run(
     """
     session.stopped = "What was committed is safe; the next run goes on behind it."
     idle_s = None if until_idle is None else _duration_s(until_idle)
-    if session.project.is_parted and not sources:
+    if session.project.lanes.is_parted and not sources:
         from shroff.cli.run_lanes import run_lanes
 
         ends = [*(["--until-idle", until_idle] if until_idle else []), *(["--standby"] if stands_by else [])]
@@ -98,7 +98,7 @@ def run(
         end_with(ends_with)
     with (
         _ended_cleanly(stop),
-        session.project.worker(
+        session.project.live.worker(
             sources,
             as_type=as_type,
             format=format_,
@@ -164,10 +164,10 @@ def _text(work: Work) -> str:
 def _sinks(session: Session) -> list[SinkState] | None:
     """Where the store has the sinks at the end; None where it cannot be asked any more, which ends no work badly."""
     project = session.project
-    if not project.systems.sinks and project.systems.online is None:
+    if not project.opened.systems.sinks and project.opened.systems.online is None:
         return []
     try:
-        return project.sink_states()
+        return project.sinks.states()
     except ShroffError as error:
         session.say(f"shroff: how far sinks are cannot be told: {one_line(error)}")
         return None
@@ -178,10 +178,10 @@ def _unsent(session: Session) -> tuple[int, str | None]:
     from shroff.notices.store import OPEN
 
     project = session.project
-    if not project.tells():
+    if not project.notice_files.tells():
         return 0, None
     try:
-        with project.told() as store, store.look() as look:
+        with project.notice_files.told() as store, store.look() as look:
             found = look.letters([OPEN], limit=UNSENT_MAX)
     except ShroffError as error:
         session.say(f"shroff: how many messages have not left cannot be told: {one_line(error)}")

@@ -31,9 +31,9 @@ def run_lanes(session: Session, options: Sequence[str]) -> int:
     One that ends by itself is told of, and the others go on. Ctrl-C and SIGTERM are passed on; and where this process
     is killed, the workers end as well.
     """
-    if not session.project.has_log():
-        session.project.checked()  # mistakes are told once
-    folder = str(session.project.places.folder)
+    if not session.project.opened.has_log():
+        session.project.opened.checked()  # mistakes are told once
+    folder = str(session.project.opened.places.folder)
     program = (sys.executable, "-m", "shroff", "-C", folder)
     pipe = Pipe()
     options = [*options, "--ends-with", str(pipe.inherited)]
@@ -44,7 +44,7 @@ def run_lanes(session: Session, options: Sequence[str]) -> int:
             start_new_session=True,  # so that Ctrl-C comes to it once, from here
             pass_fds=[pipe.inherited],
         )
-        for lane in range(session.project.lanes)
+        for lane in range(session.project.lanes.count)
     ]
     with closing(pipe), _passed_on(workers):
         documents = _ended(session, workers)

@@ -58,16 +58,16 @@ def serve(
     from shroff.web.service import Limits
 
     project = session.project
-    project.checked()
+    project.opened.checked()
     session.stopped = "What was answered is safe."
-    with bound(At(host, port)) as listening, project.people() as desk, gate_of(desk) as gate:
+    with bound(At(host, port)) as listening, project.people.open() as desk, gate_of(desk) as gate:
         where = f"http://{_shown(host)}:{listening.getsockname()[1]}"
-        project.served_at = where
-        public = project.systems.public_url or where
+        project.opened.served_at = where
+        public = project.opened.systems.public_url or where
 
         def begun() -> None:
-            session.say(f"shroff serves {one_line(project.places.folder)} at {where}")
-            if (link := links.first(desk, project.who)) is not None:
+            session.say(f"shroff serves {one_line(project.opened.places.folder)} at {where}")
+            if (link := links.first(desk, project.opened.who)) is not None:
                 session.say(f"Nobody can sign in yet. Within an hour, this makes the first admin: {public}{link}")
             if not all_keys(desk):
                 session.say(f"Nobody has a key to it yet. 'shroff keys create NAME --role {Role.SERVICE}' makes one.")

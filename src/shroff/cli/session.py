@@ -44,7 +44,7 @@ class Session:
             self._project = app.open() if self.folder is None else app.open_exactly(self.folder)
             if self.lane is not None:
                 self._project = self._project.lane(self.lane)
-            self._project.waiting, self._project.via = self.lasts, "command"
+            self._project.opened.waiting, self._project.opened.via = self.lasts, "command"
         return self._project
 
     @property

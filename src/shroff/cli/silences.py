@@ -30,7 +30,7 @@ silences.examples = (
 
 
 def _overview(session: Session) -> None:
-    found = session.project.silences()
+    found = session.project.silences.all()
     text = f"{many(len(found), 'silence')}."
     if found:
         rows = [(one.rule, f"{one.entity} {one.key}", one.until, one.by, one.note) for one in found]
@@ -50,7 +50,7 @@ def _overview(session: Session) -> None:
 def add(session: Session, rule: str, key: str, until: str, note: str, by: str) -> None:
     """Let a rule be silent for one key. Where the key's field is hashed, its value is written hashed."""
     project = session.project
-    change = project.silence(rule, key, until, note=note, by=by or project.who.name, waits=session.waits)
+    change = project.silences.add(rule, key, until, note=note, by=by or project.opened.who.name, waits=session.waits)
     when = "from the next event on" if change.in_force else f"once that is in force: {change.why_not.rstrip('.')}"
     session.answer(asdict(change), f"Rule {rule} is silent for {change.value} until {until}, {when}.")
     session.next("shroff silences", "shroff verify")
@@ -61,6 +61,6 @@ def add(session: Session, rule: str, key: str, until: str, note: str, by: str) -
 @click.argument("key")
 def end(session: Session, rule: str, key: str) -> None:
     """Let a rule speak for a key again."""
-    change = session.project.end_silence(rule, key, session.waits)
+    change = session.project.silences.end(rule, key, session.waits)
     session.answer(asdict(change), f"Rule {rule} speaks for {change.value} again.")
     session.next("shroff silences")

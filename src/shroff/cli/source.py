@@ -31,7 +31,7 @@ def list_(session: Session) -> int:
 
     Exit status 1: one of them cannot be read on from there, and it says why.
     """
-    found = session.project.source_parts()
+    found = session.project.source.all()
     parts = [(kind, one) for kind, parts in found.items() for one in parts]
     troubles = [one for _, one in parts if one.trouble]
     document = {"source": _kind(session), "parts": [_document(kind, one) for kind, one in parts]}
@@ -59,7 +59,7 @@ def forget(session: Session, part: str, is_sure: bool) -> None:
         if not sys.stdin.isatty():
             raise UsageError(f"this lets {one_line(part)} begin anew. Add --yes, since nobody is here to be asked.")
         click.confirm(f"Let {one_line(part)} begin anew?", abort=True, err=True)
-    before = shown(session.project.forget_part(part))
+    before = shown(session.project.source.forget(part))
     session.answer(
         {"part": part, "offset": before}, f"{one_line(part)} was read up to {one_line(before)}; that is forgotten."
     )
@@ -67,7 +67,7 @@ def forget(session: Session, part: str, is_sure: bool) -> None:
 
 
 def _kind(session: Session) -> str | None:
-    system = session.project.systems.source
+    system = session.project.opened.systems.source
     return None if system is None else system.kind
 
 

@@ -12,7 +12,7 @@ from shroff.cli.session import Session, command, many, one_line, table
 from shroff.errors import UsageError
 
 if TYPE_CHECKING:
-    from shroff.app.models.trainings import Applied
+    from shroff.app.models.cutoffs import Applied
     from shroff.models.evaluation.cost_table import Cuts, Point
     from shroff.training.cutoffs import Cutoffs
 
@@ -48,7 +48,7 @@ def thresholds(session: Session, event: str, model: str, apply: bool) -> None:
     --apply changes nothing of policy.yaml but `score`.
     """
     try:
-        found, applied = session.project.thresholds(event, model=model, apply=apply, waits=session.waits)
+        found, applied = session.project.cutoffs.thresholds(event, model=model, apply=apply, waits=session.waits)
     except NoChampionError as error:
         raise UsageError(f"{error} Name one of the registry with --model.") from None
     document: dict[str, object] = {**found.as_document()}

@@ -110,7 +110,7 @@ def train(
                 "labels in their names, or in the files themselves with --labels-inside."
             )
         options = watching_options(event, settled, poll, promote=promote, by=by, once=once)
-        with session.project.cluster(backend, cluster, partitions) as processes:
+        with session.project.history.cluster(backend, cluster, partitions) as processes:
             options = replace(
                 options,
                 has_markers=markers,
@@ -121,7 +121,7 @@ def train(
             return watching(session, watch, options)
     if once or settled or markers or poll or labels_inside or no_decide:
         raise UsageError("--once, --settled, --markers, --poll, --labels-inside and --no-decide go with --watch.")
-    with session.project.cluster(backend, cluster, partitions) as processes, stages() as shown:
+    with session.project.history.cluster(backend, cluster, partitions) as processes, stages() as shown:
         report = session.project.train(
             event,
             as_of=as_of,

@@ -70,11 +70,11 @@ def training_set(
         if again is not None:
             if event is not None or as_of is not None or fold is not None or order != "file":
                 raise UsageError("--again takes event, order, moment and fold from the manifest: leave them out.")
-            found = session.project.training_set_again(again, files=files, labels=labels, out=out, way=way)
+            found = session.project.training_sets.again(again, files=files, labels=labels, out=out, way=way)
             return _answer_again(session, again, found)
         if out is None:
             raise UsageError("a training set needs a folder: add --out FOLDER.")
-        make = partial(session.project.training_set, out, event, as_of=as_of, fold=fold, way=way)
+        make = partial(session.project.training_sets.write, out, event, as_of=as_of, fold=fold, way=way)
         report = make(files=files, labels=labels, order=order)
     session.answer(document_of(report), _text(report))
     session.next(f"shroff training-set --again {argument(str(out))}")

@@ -45,8 +45,8 @@ users.examples = (
 @contextmanager
 def at_desk(session: Session) -> Iterator[tuple[Desk, Who]]:
     """What functions about people work with, and whoever runs this command."""
-    with session.project.people() as desk:
-        yield desk, session.project.who
+    with session.project.people.open() as desk:
+        yield desk, session.project.opened.who
 
 
 @command("list", "shroff users list", "shroff users list --json", group=users)
@@ -115,7 +115,7 @@ def add(session: Session, name: str, role: str, display_name: str, email: str, p
     from shroff.people import users as people
 
     password = _from_stdin() if password_stdin else ""
-    public = session.project.systems.public_url
+    public = session.project.opened.systems.public_url
     with at_desk(session) as (desk, who):
         known = people.known_role(role)
         made = people.add(desk, who, name, known, display_name=display_name, email=email, password=password)
@@ -198,7 +198,7 @@ def link(session: Session, name: str | None) -> None:
     """
     from shroff.people import links
 
-    public = session.project.systems.public_url
+    public = session.project.opened.systems.public_url
     with at_desk(session) as (desk, who):
         path = links.for_admin(desk, who) if name is None else links.for_password(desk, who, name)
     what = "makes an admin, once and within an hour" if name is None else f"sets the password of {name}, once"

@@ -45,7 +45,9 @@ def watching(session: Session, place: str, options: Options) -> int:
 
     found: list[FileReport] = []
     with _ended_cleanly() as stopped:
-        for report in session.project.watch(place, options, say=lambda words: session.say(f"shroff: {words}.")):
+        for report in session.project.training.watch(
+            place, options, say=lambda words: session.say(f"shroff: {words}.")
+        ):
             found.append(report)
             if not session.is_json:
                 session.show(_line(report))

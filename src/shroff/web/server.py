@@ -121,7 +121,7 @@ async def _serve(
             threads,
             limits,
             routes=routes.routes,
-            provider=project.open_provider(),
+            provider=project.outside.open_provider(),
             stands_by=stands_by,
             reads_source=reads_source,
             check=checkers.check,

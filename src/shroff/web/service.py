@@ -136,8 +136,8 @@ class Service:
     ) -> None:
         self.check_draft = check or partial(check_of, project)
         self.project, self.gate, self.desk = project, gate, desk
-        self.cases, self.notices = project.case_desk(desk), project.notices_beside(desk.store)
-        self.by_settings = _BySettings.of(project.systems, provider)
+        self.cases, self.notices = project.cases.desk(desk), project.notice_files.store_beside(desk.store)
+        self.by_settings = _BySettings.of(project.opened.systems, provider)
         self._threads = Shares(threads, THREADS_OF_SENDER_MAX)
         self._readers = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="body")
         self._long, self.limits = Shares(self._readers, 1), limits or Limits()
@@ -147,7 +147,7 @@ class Service:
         self.signing = Turns("signing in", SIGN_IN_THREADS, SIGN_IN_S_MAX, SIGN_INS_OF_SENDER_MAX)
         self._stands_by, self.tell, self.routes = stands_by, tell, routes
         self._reads_source = reads_source
-        self.confirming = project.confirming()
+        self.confirming = project.notices.confirming()
         self.strangers, self.unknown = Pace(STRANGERS_RATE), Pace(UNKNOWN_RATE)
         self.pace, self.requests = Pace(self.limits.rate), Requests()
         self.posts = Posts(self._answered, waiting_max=self.limits.waiting_max, age_s_max=self.limits.age_s_max)
@@ -163,7 +163,7 @@ class Service:
         self.is_ending = False
         self._errands = Errands()
         self._copies = asyncio.Semaphore(COPIES_MAX)
-        self.backtests, self.rule_looks = Backtests(project.places.state), RuleLooks()
+        self.backtests, self.rule_looks = Backtests(project.opened.places.state), RuleLooks()
         self._steps: list[tuple[Step, asyncio.Future[None]]] = []
         self._recording: asyncio.Future[None] | None = None
         self._stop = Event()
@@ -191,11 +191,11 @@ class Service:
         return self._active().provider
 
     def _active(self) -> _BySettings:
-        systems, known = self.project.systems, self.by_settings
+        systems, known = self.project.opened.systems, self.by_settings
         if systems is not known.systems:
             try:
                 is_same = (systems.sign_in, systems.http) == (known.systems.sign_in, known.systems.http)
-                provider = known.provider if is_same else self.project.open_provider()
+                provider = known.provider if is_same else self.project.outside.open_provider()
                 self.by_settings = _BySettings.of(systems, provider)
             except UsageError as error:  # it was well when it was applied: a file of certificates went meanwhile
                 self.tell(f"settings of the service that are active now are not taken up: {error}")
@@ -211,7 +211,7 @@ class Service:
         """
         self._loop = loop = asyncio.get_running_loop()
         answerer = self._held.enter_context(
-            self.project.answerer(
+            self.project.live.answerer(
                 self.posts,
                 self._begun,
                 self._errands.attend,
@@ -275,7 +275,7 @@ class Service:
         """On the thread of the log: this process leads. What was read before counts where events are read as then."""
         now, before = writer.definitions, self.reader
         if before is None or (before.definitions.events, before.definitions.settings) != (now.events, now.settings):
-            self.reader = PostReader(now, self.project.intake(keeps_hashes=False), self.project.now_ms)
+            self.reader = PostReader(now, self.project.taking.intake(keeps_hashes=False), self.project.opened.now_ms)
         assert self.reader is not None
         return self.reader
 
@@ -320,7 +320,7 @@ class Service:
         finally:
             # Where it changed files of the project, they are read here, and not when the event loop asks for them.
             with suppress(ShroffError):
-                _ = self.project.loaded
+                _ = self.project.opened.loaded
 
     async def decided(self, submissions: Sequence[Submission], reader: PostReader) -> list[Answer]:
         """What became of these, once they are durable; if nobody waits for it any more, it is done all the same.
@@ -375,7 +375,9 @@ class Service:
         """What reads labels: values that look like hashes are ones, as decisions and exports show them."""
         definitions = self.project.definitions
         if self._label_reader is None or self._label_reader.definitions is not definitions:
-            self._label_reader = PostReader(definitions, self.project.intake(keeps_hashes=True), self.project.now_ms)
+            self._label_reader = PostReader(
+                definitions, self.project.taking.intake(keeps_hashes=True), self.project.opened.now_ms
+            )
         return self._label_reader
 
     async def asked_of_log(self, act: Act | None, kind: str, bodies: Sequence[bytes]) -> list[msgspec.Raw]:
@@ -411,7 +413,7 @@ class Service:
     def record_now(self, act: Act) -> None:
         """The same, for a thread: what it is about to do is in the record first. Raises: where it cannot be."""
         with self.desk.store.change() as change:
-            change.audit(act, self.project.now_ms())
+            change.audit(act, self.project.opened.now_ms())
 
     async def changed(self, step: Step) -> None:
         """Change what is kept of people, durable on return; what many requests change at once, in one transaction.
@@ -437,13 +439,13 @@ class Service:
                     done.set_result(None)
 
     def _take_steps(self, steps: Sequence[Step]) -> None:
-        now_ms = self.project.now_ms()
+        now_ms = self.project.opened.now_ms()
         with self.desk.store.change() as change:
             for step in steps:
                 step(change, now_ms)
 
     def _ask(self, act: Act | None, kind: str, bodies: Sequence[bytes]) -> list[int]:
-        now_ms = self.project.now_ms()
+        now_ms = self.project.opened.now_ms()
         with self.desk.store.change() as change:
             if act is not None:
                 change.audit(act, now_ms)
@@ -451,7 +453,7 @@ class Service:
 
     def _replies(self, numbers: Sequence[int]) -> list[msgspec.Raw] | None:
         """What came of all of them; None while one waits."""
-        with self.project.reading() as log:
+        with self.project.opened.reading() as log:
             found = [log.reply_to(number) for number in numbers]
         there = [one for one in found if one is not None]
         return None if len(there) < len(found) else [result_of(one) for one in there]

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import re
 import time
-from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
 from shroff import config
-from shroff.app.additions import Additions, Waits
+from shroff.app.live.online_views import OnlineFeatures
+from shroff.app.live.requests import Waits, WriterRequests
+from shroff.app.live.routes import Routes
+from shroff.app.notice_files import NoticeFiles
+from shroff.app.notices import NoticeViews
+from shroff.app.people import ProjectPeople
 from shroff.errors import UsageError
 from shroff.log.deeds import Deed
-from shroff.project.settings.installed import settings_of
-from shroff.project.settings.systems import System, Systems
 from shroff.runtime.progress import unheard
 from shroff.streams.log import Log, Request
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     import msgspec
 
-    from shroff.log.active_files import Taken
-    from shroff.streams.delivering import Courier, Moved, Route, SinkHealth
+    from shroff.app.opened import Opened
+    from shroff.streams.delivering import Courier, Moved, SinkHealth
     from shroff.streams.delivery import Delivery
     from shroff.streams.log import StuckKey, StuckRow
-    from shroff.streams.sink import Sink
     from shroff.worker.outbox import SinkState
 
 
@@ -52,22 +53,22 @@ class Outgo:
 
     def __init__(
         self,
-        project: Deliveries,
+        opened: Opened,
         log: Log,
         delivery: Delivery,
         couriers: Callable[[], Sequence[Courier]],
         held: ExitStack,
     ) -> None:
-        self._project, self._log, self._delivery, self._held = project, log, delivery, held
+        self._opened, self._log, self._delivery, self._held = opened, log, delivery, held
         self._couriers = couriers
-        self._taken = project.taken.number
+        self._taken = opened.taken.number
         self._telling: Telling | None = None
         self._tell_people()
 
     def tend(self) -> None:
         """For the thread of the log, between two batches and while it is idle. Raises: as the log's `append`."""
-        if self._taken != self._project.taken.number:
-            self._taken = self._project.taken.number
+        if self._taken != self._opened.taken.number:
+            self._taken = self._opened.taken.number
             self._delivery.change(self._couriers())
             self._tell_people()
         self._delivery.tend()
@@ -86,81 +87,21 @@ class Outgo:
 
     def _tell_people(self) -> None:
         """Start sending notices where the active settings have some, and stop where they have none."""
-        if self._project.tells() != (self._telling is not None):
+        if NoticeFiles(self._opened).tells() != (self._telling is not None):
             self._held.close()
-            self._project.begin_telling(self._log)
-            telling = self._project.telling(self._log, lambda: self._delivery.health(0))
+            NoticeViews(self._opened).begin_telling(self._log)
+            telling = NoticeViews(self._opened).telling(self._log, lambda: self._delivery.health(0))
             self._telling = self._held.enter_context(telling)
 
 
 TRIES: Final = 3  # of a delivery by hand, for each sink
-_UNSAID: Final = re.compile(r"[^A-Za-z0-9_-]+")  # in a project's name, of names outside
 
 
-class Deliveries(Additions):
+class Sinks:
     """The sinks of a project."""
 
-    __slots__ = ()
-
-    taken: Taken
-
-    @property
-    @abstractmethod
-    def systems(self) -> Systems:
-        """The outside systems of the project."""
-
-    @abstractmethod
-    def open_sink(self, name: str, system: System) -> Sink:
-        """A sink by its settings, and a name that no other project's has. Raises: UsageError where they cannot be."""
-
-    @abstractmethod
-    def online_route(self) -> Route | None:
-        """What carries features to where other services read them; None where the project names no such place."""
-
-    @abstractmethod
-    def notice_routes(self) -> list[Route]:
-        """What carries decisions to notices."""
-
-    @abstractmethod
-    def check_telling(self) -> None:
-        """Raises: UsageError where nobody can be told by these files: a variable that they name is not set."""
-
-    @abstractmethod
-    def tells(self) -> bool:
-        """Whether there are notices, or rules that name somebody to be told."""
-
-    @abstractmethod
-    def begin_telling(self, log: Log) -> None:
-        """Note in the log from where on is told, where that is not known yet. Raises: as the log's `append`."""
-
-    @abstractmethod
-    def telling(self, log: Log, others: Callable[[], Sequence[SinkHealth]]) -> AbstractContextManager[Telling | None]:
-        """Tell what is to be told while this process writes the log; None where there is nothing."""
-
-    def routes(self) -> list[Route]:
-        """What goes to which sink, by shroff.yaml. Nothing outside is asked.
-
-        Raises: UsageError where the settings of a sink contradict each other, or a variable is not set.
-        """
-        from shroff.streams.delivering import Route
-
-        found = []
-        for name, system in self.systems.sinks.items():
-            outside = _UNSAID.sub("-", f"{self.definitions.settings.name}-{name}")
-            if self.places.lane is not None:  # each lane has places of its own
-                outside = f"{outside}-lane-{self.places.lane}"
-
-            def opened(outside: str = outside, system: System = system) -> Sink:
-                return self.open_sink(outside, system)
-
-            opened().close()  # so that what can never be is told before anything runs
-            is_called = settings_of("sink", system.kind).is_called
-            from_now = system.starts_now
-            outcomes = frozenset(system.options.get("outcomes", ()))
-            by = outside, system, self.systems.http if is_called else None
-            found.append(Route(name, opened, system.text("take", "decisions"), outcomes, from_now, by))
-        online = self.online_route()
-        return [*found, *([] if online is None else [online]), *self.notice_routes()]
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
 
     @contextmanager
     def delivering(self, log: Log) -> Iterator[Outgo]:
@@ -174,17 +115,17 @@ class Deliveries(Additions):
         from shroff.streams.delivery import begin, couriers_of, delivering
 
         def couriers() -> list[Courier]:
-            return couriers_of(self.routes(), log, self._reader, self.now_ms)
+            return couriers_of(Routes(self._opened).all(), log, self._reader, self._opened.now_ms)
 
-        routes = self.routes()
+        routes = Routes(self._opened).all()
         begin(routes, log)
-        self.begin_telling(log)
+        NoticeViews(self._opened).begin_telling(log)
         with (
-            config.delivering(self.places),
+            config.delivering(self._opened.places),
             ExitStack() as held,  # what tells people ends last: delivery brings notices on decisions
-            delivering(routes, log, self._reader, self.now_ms) as delivery,
+            delivering(routes, log, self._reader, self._opened.now_ms) as delivery,
         ):
-            yield Outgo(self, log, delivery, couriers, held)
+            yield Outgo(self._opened, log, delivery, couriers, held)
 
     def deliver(
         self, waits: Waits = unheard, told: Callable[[list[SinkHealth]], None] | None = None
@@ -200,19 +141,19 @@ class Deliveries(Additions):
         from shroff.streams.delivery import Delivery
         from shroff.worker.outbox import begin_request, moved_request
 
-        self._needs_log("so there is nothing to deliver")
-        routes = self.routes()
+        WriterRequests(self._opened).needs_log("so there is nothing to deliver")
+        routes = Routes(self._opened).all()
         if not routes:
             raise UsageError("this project has no sinks. Name one in shroff.yaml under 'sinks:'.")
 
         def record(moved: Sequence[Moved]) -> None:
             self._ask_outbox(moved_request(moved), waits)
 
-        with config.delivering(self.places):
+        with config.delivering(self._opened.places):
             self._ask_outbox(begin_request({route.name: route.from_now for route in routes}), waits)
-            with self.reading() as log:
+            with self._opened.reading() as log:
                 target = log.last_seq()
-            delivery = Delivery([Courier(route, self._reader, self.now_ms) for route in routes], record)
+            delivery = Delivery([Courier(route, self._reader, self._opened.now_ms) for route in routes], record)
             try:
                 while not all(
                     one.attempts >= TRIES or (one.steps and one.through >= target) for one in delivery.couriers
@@ -227,62 +168,62 @@ class Deliveries(Additions):
             delivery.finish(target, within_s=0.0)
             return delivery.health(target)
 
-    def sink_states(self) -> list[SinkState]:
+    def states(self) -> list[SinkState]:
         """Where the store has each sink. Raises: UsageError where there is no log yet."""
         from shroff.worker.outbox import sink_states
 
-        sinks, online = dict(self.systems.sinks), self.online_route()
-        if online is not None and self.systems.online is not None:
-            sinks[online.name] = self.systems.online
-        with self.reading() as log:
+        sinks, online = dict(self._opened.systems.sinks), OnlineFeatures(self._opened).route()
+        if online is not None and self._opened.systems.online is not None:
+            sinks[online.name] = self._opened.systems.online
+        with self._opened.reading() as log:
             return sink_states(log, sinks)
 
     def stuck(self, sink: str = "") -> list[StuckRow]:
         """What sinks would not take, of one or of all. Raises: UsageError where there is no log yet."""
         from shroff.worker.outbox import all_stuck
 
-        with self.reading() as log:
+        with self._opened.reading() as log:
             return [row for rows in all_stuck(log, sink) for row in rows]
 
-    def outbox_retry(self, keys: Sequence[StuckKey] = (), sink: str = "", waits: Waits = unheard) -> int:
+    def retry(self, keys: Sequence[StuckKey] = (), sink: str = "", waits: Waits = unheard) -> int:
         """Put rows back that are stuck, all of a sink or of all without keys; gives how many.
 
         They leave again with the next delivery. Raises: UsageError for a key under which nothing is stuck.
         """
         from shroff.worker.outbox import done_of, pages, retry_request
 
-        self._needs_log("so nothing is stuck")
+        WriterRequests(self._opened).needs_log("so nothing is stuck")
         chosen = keys or [row.key for row in self.stuck(sink)]
         deed = Deed("outbox.retry", f"sink {sink}" if sink else "outbox", None, {"rows": len(chosen)})
-        self.record(deed)
+        ProjectPeople(self._opened).record(deed)
         return sum(int(done_of(self._ask_outbox(retry_request(page), waits))["retry"]) for page in pages(chosen))
 
-    def outbox_drop(self, keys: Sequence[StuckKey] = (), sink: str = "", waits: Waits = unheard) -> int:
+    def drop(self, keys: Sequence[StuckKey] = (), sink: str = "", waits: Waits = unheard) -> int:
         """Remove rows that are stuck, for ever; as `outbox_retry`. They stay in the log."""
         from shroff.worker.outbox import done_of, drop_request, pages
 
-        self._needs_log("so nothing is stuck")
+        WriterRequests(self._opened).needs_log("so nothing is stuck")
         chosen = keys or [row.key for row in self.stuck(sink)]
         deed = Deed("outbox.drop", f"sink {sink}" if sink else "outbox", None, {"rows": len(chosen)})
-        self.record(deed)
+        ProjectPeople(self._opened).record(deed)
         return sum(int(done_of(self._ask_outbox(drop_request(page), waits))["drop"]) for page in pages(chosen))
 
     def _reader(self) -> Log:
-        return self.open_log(read_only=True)
+        return self._opened.open_log(read_only=True)
 
     def _ask_outbox(self, body: bytes, waits: Waits) -> msgspec.Raw:
         """Have a request about sinks carried out, by the process that writes the log, or here where none does."""
         from shroff.worker.inbox import ask, staying, tend_outbox
         from shroff.worker.outbox import OUTBOX
 
-        now_ms = self.now_ms()
+        now_ms = self._opened.now_ms()
 
         def put(log: Log) -> int:
-            return self.put_request(log, OUTBOX, body, now_ms, None)
+            return ProjectPeople(self._opened).put_request(log, OUTBOX, body, now_ms, None)
 
         def alone(number: int | None) -> bytes:
             """Without a writer: it would restore state, which nothing here needs."""
-            with closing(self.open_log(read_only=False)) as log:
+            with closing(self._opened.open_log(read_only=False)) as log:
                 if number is None:
                     number = put(log)
                     with staying():
@@ -290,4 +231,4 @@ class Deliveries(Additions):
                 reply = log.reply_to(number)
                 return reply if reply is not None else tend_outbox(log, Request(number, OUTBOX, body, now_ms))
 
-        return ask(put, alone, self._beside, waits, self.waiting)
+        return ask(put, alone, WriterRequests(self._opened).beside, waits, self._opened.waiting)

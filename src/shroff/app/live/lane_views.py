@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import time
-from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
-from shroff import config
+from shroff.app.wiring import OutsideSystems
 from shroff.errors import DefinitionError, Problem, ShroffError, TransientError, UsageError, ended
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from shroff.events.formats.wire import Encoder
+    from shroff.app.opened import Opened
     from shroff.log.ruletests import CheckReport
-    from shroff.models.registry import Registry
     from shroff.project.definitions import Definitions
-    from shroff.project.settings.systems import System, Systems
-    from shroff.streams.controls import Controls, LanePost, Message
+    from shroff.project.settings.systems import System
+    from shroff.streams.controls import Controls, Message
     from shroff.streams.log import Log
-    from shroff.streams.sender import Sender
     from shroff.worker.lanes.lanes import Home
     from shroff.worker.lanes.work import Lane
 
@@ -44,125 +40,66 @@ class LaneState:
     trouble: str = ""
 
 
-class LaneViews:
+class Lanes:
     """The calls of a project that has several lanes."""
 
-    __slots__ = ()
-
-    places: config.Places
-    now_ms: Callable[[], int]
-    _told: tuple[Mapping[str, str], int] | None  # a version that waits for this lane, and the offset behind it
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
 
     @property
-    @abstractmethod
-    def systems(self) -> Systems:
-        """The outside systems of the project."""
-
-    @property
-    @abstractmethod
-    def definitions(self) -> Definitions:
-        """The project's definitions."""
-
-    @property
-    @abstractmethod
-    def hasher(self) -> Callable[[str], str]:
-        """What stands for the clear values of hashed fields."""
-
-    @property
-    @abstractmethod
-    def registry(self) -> Registry:
-        """The models of the project, in force or not."""
-
-    @abstractmethod
-    def _at(self, places: config.Places) -> Self:
-        """The same project with its log at another place."""
-
-    @abstractmethod
-    def check(self, *, with_log: bool = True) -> CheckReport:
-        """Load everything, run every rule test, and hold the types against what logs have."""
-
-    @abstractmethod
-    def has_log(self) -> bool:
-        """Whether there is a log already."""
-
-    @abstractmethod
-    def open_log(self, *, read_only: bool) -> Log:
-        """The log, to be closed by the caller. Raises: LogBusyError where another process writes."""
-
-    @abstractmethod
-    def reading(self) -> AbstractContextManager[Log]:
-        """The log, to read."""
-
-    @abstractmethod
-    def begin_with(self, told: tuple[Mapping[str, str], int] | None) -> None:
-        """In a lane, read the project's files from a version that waits for it, if one does."""
-
-    @abstractmethod
-    def open_controls(self, lane: int) -> Controls:
-        """What tells a lane which version is in force, to be closed by the caller."""
-
-    @abstractmethod
-    def open_post(self) -> LanePost:
-        """What tells lanes."""
-
-    @abstractmethod
-    def open_sender(self, system: System) -> tuple[Sender, Callable[[bool], Encoder]]:
-        """What sends to a live source, and what makes its messages, by whether they name their type."""
-
-    @property
-    def lanes(self) -> int:
+    def count(self) -> int:
         """How many lanes there are; 1 where the project does not say."""
         from shroff.worker.lanes.lanes import lanes_of
 
-        return 1 if self.places.is_elsewhere else lanes_of(self.systems)
+        return 1 if self._opened.places.is_elsewhere else lanes_of(self._opened.systems)
 
     @property
     def is_parted(self) -> bool:
         """Whether this project has several lanes, and this is none of them."""
-        return self.places.lane is None and self.lanes > 1
+        return self._opened.places.lane is None and self.count > 1
 
     @property
     def parted_source(self) -> System:
         """The live source of a project with lanes."""
-        assert self.systems.source is not None, "a project with lanes has a source"
-        return self.systems.source
+        assert self._opened.systems.source is not None, "a project with lanes has a source"
+        return self._opened.systems.source
 
-    def lane(self, number: int) -> Self:
+    def one(self, number: int) -> Opened:
         """A lane of the project: the same files, and a log of its own. Raises: UsageError where there is none."""
         from shroff.worker.lanes.lanes import LanePlaces
 
-        if self.lanes == 1:
+        if self.count == 1:
             raise UsageError(NO_LANES)
-        if not 0 <= number < self.lanes:
-            raise UsageError(f"there are {self.lanes} lanes, 0 to {self.lanes - 1}, and no lane {number}.")
-        return self._at(LanePlaces(self.places.folder, number))
+        if not 0 <= number < self.count:
+            raise UsageError(f"there are {self.count} lanes, 0 to {self.count - 1}, and no lane {number}.")
+        return self._opened.at(LanePlaces(self._opened.places.folder, number))
 
-    def each_lane(self) -> list[Self]:
+    def each(self) -> list[Opened]:
         """The lanes, or where there is one log this project."""
-        return [self.lane(number) for number in range(self.lanes)] if self.is_parted else [self]
+        return [self.one(number) for number in range(self.count)] if self.is_parted else [self._opened]
 
-    def refuse_lanes(self, what: str) -> None:
+    def refuse(self, what: str) -> None:
         """Raises: UsageError where the project has several lanes, which take nothing but what their topics have."""
-        if self.lanes > 1:
+        if self.count > 1:
             raise UsageError(f"a project with several lanes takes events from its topics alone, since {what}.")
 
     def name_one(self) -> UsageError:
         """The error for a call that needs one log."""
         return UsageError(
-            f"this project has {self.lanes} lanes, each with a log of its own: name one with --lane 0 to --lane "
-            f"{self.lanes - 1}."
+            f"this project has {self.count} lanes, each with a log of its own: name one with --lane 0 to --lane "
+            f"{self.count - 1}."
         )
 
-    def lane_of(self, reference: str) -> Self:
+    def of(self, reference: str) -> Opened:
         """The lane of an event as it is named, `payment/p-1` or `p-1`. Raises: UsageError as `finding.find`."""
         from shroff.log.history import find
 
         failure: UsageError | None = None
-        for one in self.each_lane():
+        for one in self.each():
             if one.has_log():
                 try:
                     with one.reading() as log:
-                        find(log, self.definitions.events, reference)
+                        find(log, self._opened.definitions.events, reference)
                 except UsageError as error:
                     failure = error
                 else:
@@ -171,7 +108,7 @@ class LaneViews:
 
     # ---- what all lanes are told
 
-    def tell_lanes(self, within_s: float = TAKEN_WITHIN_S) -> list[LaneState]:
+    def tell(self, within_s: float = TAKEN_WITHIN_S) -> list[LaneState]:
         """Tell all lanes that the project's files are in force, in one transaction, and give how they are then.
 
         A lane takes them up when its worker comes to them; this waits for a while.
@@ -181,25 +118,25 @@ class LaneViews:
         from shroff.worker.lanes.work import told
 
         if not self.is_parted:
-            raise UsageError(NO_LANES if self.lanes == 1 else ONLY_ALL)
-        errors = self.check().errors
+            raise UsageError(NO_LANES if self.count == 1 else ONLY_ALL)
+        errors = self._opened.check().errors
         if errors:
             raise DefinitionError(errors)
-        self.definitions.require_models()
-        self.open_post().publish(told(self.definitions), self.lanes)
+        self._opened.definitions.require_models()
+        OutsideSystems(self._opened).open_post().publish(told(self._opened.definitions), self.count)
         until_s = time.monotonic() + within_s
         while True:
-            states = self.lane_states()
+            states = self.states()
             if all(one.is_current for one in states) or time.monotonic() > until_s:
                 return states
             time.sleep(LOOK_S)
 
-    def lane_states(self) -> list[LaneState]:
+    def states(self) -> list[LaneState]:
         """How each lane is."""
         if not self.is_parted:
-            raise UsageError(NO_LANES if self.lanes == 1 else ONLY_ALL)
-        wanted = asdict(self.definitions.versions)
-        return [_state(number, one, wanted) for number, one in enumerate(self.each_lane())]
+            raise UsageError(NO_LANES if self.count == 1 else ONLY_ALL)
+        wanted = asdict(self._opened.definitions.versions)
+        return [_state(number, one, wanted) for number, one in enumerate(self.each())]
 
     # ---- what concerns the log of each lane, or the one that there is
 
@@ -231,11 +168,11 @@ class LaneViews:
 
     def _log_name(self) -> str:
         """The log, as a place where something is wrong."""
-        is_file = self.systems.store is None or self.places.is_elsewhere
-        return self.places.log.relative_to(self.places.folder).as_posix() if is_file else "the log"
+        is_file = self._opened.systems.store is None or self._opened.places.is_elsewhere
+        return self._opened.places.log.relative_to(self._opened.places.folder).as_posix() if is_file else "the log"
 
     def _logs(self) -> Iterator[Log]:
-        for one in self.each_lane():
+        for one in self.each():
             if one.has_log():
                 with closing(one.open_log(read_only=True)) as log:
                     yield log
@@ -247,41 +184,41 @@ class LaneViews:
         from shroff.project.definitions import load_definitions
         from shroff.worker.lanes.lanes import lane_problems
 
-        found = load_definitions(files, self.hasher, self.registry.load).or_raise()
-        problems = lane_problems(found, self.systems)
+        found = load_definitions(files, self._opened.hasher, self._opened.registry.load).or_raise()
+        problems = lane_problems(found, self._opened.systems)
         if problems:
             raise DefinitionError(problems)
         return found
 
-    def files_in_lane(self) -> Mapping[str, str] | None:
+    def files(self) -> Mapping[str, str] | None:
         """The files of the version that this lane has in force, or is to begin with; None where it has neither."""
         from shroff.log.history import control_at
         from shroff.worker.lanes.work import CONTROLS
 
-        if self.places.lane is None or self.places.is_elsewhere:
+        if self._opened.places.lane is None or self._opened.places.is_elsewhere:
             return None
-        told = self._told
-        if not self.has_log():
+        told = self._opened.told
+        if not self._opened.has_log():
             return told[0] if told is not None else None
-        with closing(self.open_log(read_only=True)) as log:
+        with closing(self._opened.open_log(read_only=True)) as log:
             control = control_at(log)
             reached = max((int(one) for one in log.offsets(CONTROLS).values() if one), default=0)
         if told is not None and told[1] > reached:
             return told[0]
         return control.files or None
 
-    def waiting_for_lane(self, tell: Callable[[str], None]) -> tuple[Mapping[str, str], int] | None:
+    def waiting(self, tell: Callable[[str], None]) -> tuple[Mapping[str, str], int] | None:
         """The version that waits for this lane, with the offset behind it; None where none does or it is not fit."""
         from shroff.log.activation import check_change
         from shroff.worker.lanes.work import CONTROLS, files_of
 
-        assert self.places.lane is not None
+        assert self._opened.places.lane is not None
         reached = ""
-        if self.has_log():
-            with closing(self.open_log(read_only=True)) as log:
+        if self._opened.has_log():
+            with closing(self._opened.open_log(read_only=True)) as log:
                 reached = next(iter(log.offsets(CONTROLS).values()), "")
         try:
-            with closing(self.open_controls(self.places.lane)) as controls:
+            with closing(OutsideSystems(self._opened).open_controls(self._opened.places.lane)) as controls:
                 controls.start(reached)
                 message = controls.newest(within_s=TAKEN_WITHIN_S)
         except TransientError as error:
@@ -300,24 +237,24 @@ class LaneViews:
             return None
         return files, int(message.offset) + 1
 
-    def lane_work(self, controls: Controls, tell: Callable[[str], None]) -> Lane:
+    def work(self, controls: Controls, tell: Callable[[str], None]) -> Lane:
         """What a worker of this lane has to know."""
         from shroff.worker.lanes.lanes import Home
         from shroff.worker.lanes.work import Lane, files_of
 
-        assert self.places.lane is not None, "only a lane has the work of one"
+        assert self._opened.places.lane is not None, "only a lane has the work of one"
         key = self.parted_source.text("key")
 
         def load(message: Message) -> Definitions:
             return self.load_files(files_of(message))
 
         def home(definitions: Definitions) -> Home:
-            return Home(definitions.events, key, self.hasher)
+            return Home(definitions.events, key, self._opened.hasher)
 
-        return Lane(self.places.lane, self.lanes, key, controls, load, home, self.now_ms, tell)
+        return Lane(self._opened.places.lane, self.count, key, controls, load, home, self._opened.now_ms, tell)
 
 
-def _state(number: int, lane: LaneViews, wanted: Mapping[str, str]) -> LaneState:
+def _state(number: int, lane: Opened, wanted: Mapping[str, str]) -> LaneState:
     from shroff.log.history import control_at
 
     name = f"lane {number}"

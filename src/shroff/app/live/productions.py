@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable
 from contextlib import ExitStack, closing
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from shroff.app.wiring import OutsideSystems, targets
 from shroff.errors import UsageError
-from shroff.events.definitions import Events
 from shroff.events.formats.encodings import read_lines
-from shroff.events.formats.lines import Lines
 from shroff.events.mapping import LABEL
 from shroff.project.settings.installed import settings_of
-from shroff.project.settings.systems import System, Systems, source_at
+from shroff.project.settings.systems import System, source_at
 from shroff.runtime.progress import Meter
 from shroff.streams.sink import PreparedSink
 
 if TYPE_CHECKING:
-    from shroff.events.formats.schemas import SchemaRegistry
-    from shroff.events.formats.wire import Encoder
+    from collections.abc import Callable
+
+    from shroff.app.opened import Opened
+    from shroff.events.definitions import Events
+    from shroff.events.formats.lines import Lines
     from shroff.events.intake import Intake
-    from shroff.project.definitions import Definitions
     from shroff.streams.sender import Sender
-    from shroff.streams.sink import Sink
     from shroff.worker.producing import Pace, Production
 
 
@@ -39,25 +37,8 @@ LABELS_TO_LANES: Final = (
 class Productions:
     """The calls of a project that send events."""
 
-    __slots__ = ()
-
-    @property
-    @abstractmethod
-    def definitions(self) -> Definitions:
-        """The project's definitions."""
-
-    @property
-    @abstractmethod
-    def systems(self) -> Systems:
-        """The outside systems of the project."""
-
-    @abstractmethod
-    def open_sink(self, name: str, system: System) -> Sink:
-        """A sink by its settings, and a name that no other project's has. Raises: UsageError where they cannot be."""
-
-    @abstractmethod
-    def open_sender(self, system: System) -> tuple[Sender, Callable[[bool], Encoder]]:
-        """What sends to a live source, and what makes its messages, by whether they name their type."""
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
 
     def produce(
         self,
@@ -101,9 +82,11 @@ class Productions:
             raise UsageError("the order is file or time; one begins behind the first line in file order only.")
         done, meter = done or Production(), Meter()
         done.next_row = first_row
-        definitions = self.definitions
+        definitions = self._opened.definitions
         events, settings = definitions.events, definitions.settings
-        system = self.systems.source if to is None else source_at(to, "--to", None if as_type == LABEL else as_type)
+        system = (
+            self._opened.systems.source if to is None else source_at(to, "--to", None if as_type == LABEL else as_type)
+        )
         if system is None:
             raise UsageError("this project has no live source to send to. Name one under 'source' in shroff.yaml.")
         entity = system.text("key") if system.lanes > 1 else ""
@@ -119,7 +102,7 @@ class Productions:
             if labels is not None:
                 rows = opened.enter_context(read_lines(Path(labels), format))
                 submissions = with_labels(submissions, self._intake().submissions(rows, Path(labels).name, LABEL))
-            sender, encoder = self.open_sender(system)
+            sender, encoder = OutsideSystems(self._opened).open_sender(system)
             opened.enter_context(closing(sender))
             wanted = {as_type} if as_type else targets(sender, events).keys() - {LABEL}
             if partitions is not None:  # a worker needs all that the settings name
@@ -142,21 +125,21 @@ class Productions:
         Raises: UsageError where one cannot be made; TransientError where nobody answers.
         """
         made: list[str] = []
-        events, system = self.definitions.events, self.systems.source
+        events, system = self._opened.definitions.events, self._opened.systems.source
         if system is not None:
-            sender, _ = self.open_sender(system)
+            sender, _ = OutsideSystems(self._opened).open_sender(system)
             with closing(sender):
                 made += sender.prepare(sorted(_read_by_a_worker(sender, events, system)), partitions)
-        for name, one in self.systems.sinks.items():
+        for name, one in self._opened.systems.sinks.items():
             if settings_of("sink", one.kind).is_prepared:
-                with closing(self.open_sink(name, one)) as sink:
+                with closing(OutsideSystems(self._opened).open_sink(name, one)) as sink:
                     made += sink.prepare(partitions) if isinstance(sink, PreparedSink) else ()
         return made
 
     def _intake(self) -> Intake:
         from shroff.events.intake import Intake
 
-        return Intake(self.definitions.events, self.definitions.settings, None)
+        return Intake(self._opened.definitions.events, self._opened.definitions.settings, None)
 
 
 def _read_by_a_worker(sender: Sender, events: Events, system: System) -> set[str]:
@@ -168,36 +151,3 @@ def _from_row(lines: Lines, first_row: int) -> Lines:
     """The lines from this one on; those before are read here."""
     deque(islice(lines, first_row - 1), maxlen=0)
     return lines
-
-
-def encoder_of(
-    system: System,
-    definitions: Definitions,
-    sender: Sender,
-    registry: Callable[[System], SchemaRegistry],
-    *,
-    names_type: bool,
-) -> Encoder:
-    """What makes the messages of a live source.
-
-    Raises: UsageError where its messages are Avro and it names no registry.
-    """
-    if system.text("format", "json") == "json":
-        from shroff.events.formats.wire import JsonEncoder
-
-        return JsonEncoder(definitions.events, names_type=names_type)
-    from shroff.events.avro.wire import AvroEncoder
-
-    topics = targets(sender, definitions.events)
-    return AvroEncoder(registry(system), definitions.events, topics, settings=definitions.settings)
-
-
-def targets(sender: Sender, events: Events) -> dict[str, str]:
-    """The topics or streams of all event types, and of labels, that have one."""
-    found = {}
-    for name in (*events.types, LABEL):
-        try:
-            found[name] = sender.target(name).name
-        except UsageError:
-            continue
-    return found

@@ -2,59 +2,33 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from shroff.app.people import ProjectPeople
+from shroff.app.wiring import OutsideSystems
 from shroff.errors import LogBusyError, TransientError, UsageError
 
 if TYPE_CHECKING:
-    from shroff.log.deeds import Deed
+    from collections.abc import Mapping
+
+    from shroff.app.opened import Opened
     from shroff.log.forgetting import PartRead
-    from shroff.project.settings.systems import System, Systems
-    from shroff.streams.log import Log
-    from shroff.streams.source import Source, Standing
+    from shroff.project.settings.systems import System
+    from shroff.streams.source import Standing
 
 FILES: Final = "files"  # the name of those that end, among a log's offsets
 LEADS: Final = "A worker that leads the log has in memory how far it is: stop it first, and a standby with it"
 
 
-class SourceViews(ABC):
+class SourceParts:
     """The calls of a project about how far its source was read."""
 
-    __slots__ = ()
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
 
-    now_ms: Callable[[], int]
-    warnings: list[str]
-
-    @property
-    @abstractmethod
-    def systems(self) -> Systems:
-        """The outside systems of the project."""
-
-    @abstractmethod
-    def has_log(self) -> bool:
-        """Whether there is a log already."""
-
-    @abstractmethod
-    def reading(self) -> AbstractContextManager[Log]:
-        """The log, to read."""
-
-    @abstractmethod
-    def open_log(self, *, read_only: bool) -> Log:
-        """The log, to be closed by the caller. Raises: LogBusyError where another process writes."""
-
-    @abstractmethod
-    def record(self, deed: Deed) -> None:
-        """Put into the record what is done without a request."""
-
-    @abstractmethod
-    def open_source(self, system: System) -> Source:
-        """A live source. Raises: UsageError where its settings cannot be."""
-
-    def source_parts(self) -> dict[str, list[PartRead]]:
+    def all(self) -> dict[str, list[PartRead]]:
         """The parts that were read or can be, by `kafka`, `redis` and `files`: how far, and how many messages wait.
 
         The source of shroff.yaml is asked what waits; where nobody answers, `warnings` says so and the rest is told.
@@ -62,31 +36,25 @@ class SourceViews(ABC):
         from shroff.log.forgetting import known, parts_read
 
         found: dict[str, list[PartRead]] = {}
-        if self.has_log():
-            with self.reading() as log:
+        if self._opened.has_log():
+            with self._opened.reading() as log:
                 found = {name: parts for name in self._source_names() if (parts := parts_read(log, name))}
-        system = self.systems.source
+        system = self._opened.systems.source
         if system is not None:
             read = {one.part: one for one in found.get(system.kind, ())}
             standings = self._standings(system, known({name: one.offset for name, one in read.items()}))
             found[system.kind] = _joined(read, standings)
         return found
 
-    def _source_names(self) -> tuple[str, ...]:
-        """The names that sources have among a log's offsets: those of installed adapters, and that of files."""
-        from shroff.project.settings.installed import kinds
-
-        return (*kinds("source"), FILES)
-
     def _standings(self, system: System, offsets: Mapping[str, str]) -> list[Standing]:
         try:
-            with closing(self.open_source(system)) as source:
+            with closing(OutsideSystems(self._opened).open_source(system)) as source:
                 return source.look(offsets)
         except (TransientError, UsageError) as error:
-            self.warnings.append(f"how many messages wait is not known: {error}")
+            self._opened.warnings.append(f"how many messages wait is not known: {error}")
             return []
 
-    def forget_part(self, part: str) -> str:
+    def forget(self, part: str) -> str:
         """Have the log forget how far a part of a source was read; gives where that was.
 
         The next worker reads it from its beginning, or from where `start` says; what is in the log already changes
@@ -95,21 +63,29 @@ class SourceViews(ABC):
         from shroff.log.deeds import Deed
         from shroff.log.forgetting import forget, known
 
-        if not self.has_log():
+        if not self._opened.has_log():
             raise UsageError("this project has no log yet, so nothing of its source was read.")
-        system = self.systems.source
+        system = self._opened.systems.source
         # That of shroff.yaml first.
         names = sorted(self._source_names(), key=lambda name: system is None or name != system.kind)
         try:
-            opened = self.open_log(read_only=False)
+            opened = self._opened.open_log(read_only=False)
         except LogBusyError as busy:
             raise LogBusyError(f"{busy}. {LEADS}", busy.by) from busy
         with closing(opened) as log:
             owner = next((name for name in names if part in known(log.offsets(name))), names[0])
             before = known(log.offsets(owner)).get(part)
             if before is not None:
-                self.record(Deed("source.forget", f"part {part}", {"source": owner, "offset": before}))
-            return forget(log, owner, part, self.now_ms())
+                ProjectPeople(self._opened).record(
+                    Deed("source.forget", f"part {part}", {"source": owner, "offset": before})
+                )
+            return forget(log, owner, part, self._opened.now_ms())
+
+    def _source_names(self) -> tuple[str, ...]:
+        """The names that sources have among a log's offsets: those of installed adapters, and that of files."""
+        from shroff.project.settings.installed import kinds
+
+        return (*kinds("source"), FILES)
 
 
 def _joined(read: Mapping[str, PartRead], standings: list[Standing]) -> list[PartRead]:

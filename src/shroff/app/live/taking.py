@@ -3,53 +3,49 @@
 from __future__ import annotations
 
 import io
-from abc import abstractmethod
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from shroff.app.elsewhere import Elsewhere
+from shroff.app.live.inboxes import Inboxes
+from shroff.app.opened import intake_of
 from shroff.app.views import Files, paths
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_lines
 from shroff.runtime.progress import Meter, Progress, counted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+
+    from shroff.app.opened import Opened
     from shroff.engine.decision import Decision, Refusal, Undecided
     from shroff.events.formats.lines import Lines
     from shroff.events.intake import Intake, Submission
-    from shroff.log.writer import Answer, Writer
-    from shroff.project.definitions import Definitions
-    from shroff.streams.log import Log
-    from shroff.worker.inbox import Inbox
+    from shroff.log.writer import Answer
     from shroff.worker.ingest import IngestReport
 
 
-class Taking(Elsewhere):
+class IngestOptions(TypedDict, total=False):
+    """What `Taking.ingest` takes by name."""
+
+    as_type: str | None
+    labels: str | Path | None
+    order: str | None
+    format: str | None
+    decide: bool
+    is_hashed: bool
+    progress: Progress | None
+    sorting: Progress | None
+    meter: Meter | None
+    restoring: Progress | None
+    on_batch: Callable[[Sequence[Answer]], None] | None
+
+
+class Taking:
     """The ways into the log of a project, for the one process that writes it."""
 
-    __slots__ = ()
-
-    warnings: list[str]
-
-    @property
-    @abstractmethod
-    def definitions(self) -> Definitions:
-        """The project's definitions."""
-
-    @property
-    @abstractmethod
-    def hasher(self) -> Callable[[str], str]:
-        """What stands for the clear values of hashed fields."""
-
-    @abstractmethod
-    def writing(self, progress: Progress | None = None) -> AbstractContextManager[tuple[Writer, Log]]:
-        """The log's writer. Raises: LogBusyError where another process writes."""
-
-    @abstractmethod
-    def inbox(self, writer: Writer, log: Log) -> Inbox:
-        """The inbox of a log that this process writes."""
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
 
     def ingest(
         self,
@@ -88,10 +84,10 @@ class Taking(Elsewhere):
         from shroff.worker.file_order import Overlaps, arranged, with_labels
         from shroff.worker.ingest import ingest
 
-        self.refuse_lanes("a file says nothing of lanes; 'shroff produce' sends its events")
+        self._opened.lanes.refuse("a file says nothing of lanes; 'shroff produce' sends its events")
         if order not in {None, "file", "time"}:
             raise UsageError(f"there is no order {order!r}. There are file and time.")
-        intake, by_time, meter = self.intake(keeps_hashes=is_hashed), order == "time", meter or Meter()
+        intake, by_time, meter = intake_of(self._opened, keeps_hashes=is_hashed), order == "time", meter or Meter()
         overlaps = Overlaps() if order is None and len(paths(files)) > 1 else None
 
         def told(answers: Sequence[Answer]) -> None:
@@ -111,22 +107,22 @@ class Taking(Elsewhere):
 
             inputs = [(path.name, read(path, as_type)) for path in paths(files)]
             rows = None if labels is None else read(Path(labels), "label")
-            writer, log = opened.enter_context(self.writing(restoring))
+            writer, log = opened.enter_context(self._opened.writing(restoring))
             if decide and as_type != "label":
                 writer.definitions.require_models()
-                self.warnings += writer.definitions.remarks()
+                self._opened.warnings += writer.definitions.remarks()
             if by_time:
                 submissions = meter.given(
                     arranged([(name, sort(lines)) for name, lines in inputs], writer, by_time=True)
                 )
             else:
-                warn = self.warnings.append if order == "file" else None
+                warn = self._opened.warnings.append if order == "file" else None
                 submissions = arranged(inputs, writer, warn=warn, overlaps=overlaps)
             if rows is not None:
                 submissions = with_labels(submissions, counted(rows, sorting))
             if overlaps is not None:
                 submissions = overlaps.noted(submissions)
-            inbox = opened.enter_context(closing(self.inbox(writer, log)))
+            inbox = opened.enter_context(closing(Inboxes(self._opened).brief(writer, log)))
             report = ingest(
                 writer,
                 counted(submissions, progress),
@@ -135,23 +131,10 @@ class Taking(Elsewhere):
                 between=log.maintain,
                 inbox=inbox,
             )
-            note_unmatched(log, [name for name, _ in inputs], intake.unmatched, self.now_ms())
+            note_unmatched(log, [name for name, _ in inputs], intake.unmatched, self._opened.now_ms())
         report.unmatched = intake.unmatched
-        self.warnings += [] if overlaps is None else overlaps.warnings()
+        self._opened.warnings += [] if overlaps is None else overlaps.warnings()
         return report
-
-    def intake(self, *, keeps_hashes: bool) -> Intake:
-        """The door for files and lines.
-
-        With `keeps_hashes` values that look like hashes are kept, as exports and quarantine have them; without, a
-        sender could write a hash that was seen somewhere and so into the history of somebody else's card.
-        """
-        from shroff.events.intake import Intake
-        from shroff.events.kept import keeping_hashed
-
-        definitions = self.definitions
-        hasher = keeping_hashed(self.hasher) if keeps_hashes else self.hasher
-        return Intake(definitions.events, definitions.settings, hasher)
 
     def answers(
         self,
@@ -172,11 +155,15 @@ class Taking(Elsewhere):
         """
         from shroff.worker.answers import in_groups
 
-        self.refuse_lanes("what is asked here would miss what other lanes know")
-        submissions = self.intake(keeps_hashes=is_hashed).submissions(lines, source, as_type)
-        with self.writing(restoring) as (writer, log), closing(self.inbox(writer, log)) as inbox, inbox.attended():
+        self._opened.lanes.refuse("what is asked here would miss what other lanes know")
+        submissions = intake_of(self._opened, keeps_hashes=is_hashed).submissions(lines, source, as_type)
+        with (
+            self._opened.writing(restoring) as (writer, log),
+            closing(Inboxes(self._opened).brief(writer, log)) as inbox,
+            inbox.attended(),
+        ):
             writer.definitions.require_models()
-            self.warnings += writer.definitions.remarks()
+            self._opened.warnings += writer.definitions.remarks()
             ready()
             for group in in_groups(submissions, has_more):
                 with inbox.turn():
@@ -201,3 +188,7 @@ class Taking(Elsewhere):
         lines = read_stream(io.BytesIO(b"".join(json_lines(events))), "jsonl")
         groups = self.answers(lines, "python", as_type=as_type, is_hashed=is_hashed)
         return [answer_value(answer, int(place)) for group in groups for place, answer in group]
+
+    def intake(self, *, keeps_hashes: bool) -> Intake:
+        """Validation of files and lines (see `opened.intake_of`)."""
+        return intake_of(self._opened, keeps_hashes=keeps_hashes)

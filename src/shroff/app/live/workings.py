@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sys
-from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from shroff import config
-from shroff.app.live.deliveries import Deliveries
-from shroff.app.live.source_views import SourceViews
+from shroff.app.lakes import Lakes
+from shroff.app.live.deliveries import Sinks
+from shroff.app.live.inboxes import Inboxes
+from shroff.app.live.routes import Routes
+from shroff.app.opened import intake_of
+from shroff.app.wiring import OutsideSystems
 from shroff.errors import StorageError, TransientError, UsageError, nearest
 from shroff.monitoring.live_order import remarks
 from shroff.project.settings.installed import each_settings, kind_at
@@ -22,15 +23,15 @@ from shroff.runtime.progress import unheard
 from shroff.streams.snapshots import KEPT, Snapshots
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
     from threading import Event
 
+    from shroff.app.opened import Opened
     from shroff.events.intake import Intake
     from shroff.log.writer import Writer
     from shroff.project.definitions import Definitions
-    from shroff.streams.lake import Patient
     from shroff.streams.log import Log
     from shroff.streams.snapshot_copies import SnapshotCopies
-    from shroff.streams.source import Source
     from shroff.worker.answering import Answerer
     from shroff.worker.inbox import Inbox
     from shroff.worker.posts import Posts
@@ -47,57 +48,11 @@ NO_SOURCE: Final = (
 )
 
 
-class Workings(SourceViews, Deliveries):
+class LiveWork:
     """The calls of a project that work on live input."""
 
-    __slots__ = ()
-
-    places: config.Places
-    now_ms: Callable[[], int]
-
-    @abstractmethod
-    def reload(self) -> None:
-        """Read the project's files again when they are next needed."""
-
-    @abstractmethod
-    def checked(self) -> Definitions:
-        """The definitions, rule tests run. Raises: DefinitionError."""
-
-    @abstractmethod
-    def prepare_state(self) -> None:
-        """Make what a log and hashed values need, where it is not there."""
-
-    @abstractmethod
-    def open_log(self, *, read_only: bool) -> Log:
-        """The log, to be closed by the caller. Raises: LogBusyError where another process writes."""
-
-    @abstractmethod
-    def intake(self, *, keeps_hashes: bool) -> Intake:
-        """The door for files and lines."""
-
-    @abstractmethod
-    def running_inbox(self, writer: Writer, log: Log) -> Inbox:
-        """What other processes ask of this one, which writes the log."""
-
-    @abstractmethod
-    def follow_active(self, log: Log) -> str:
-        """Take up what the process that writes the log has made active; gives why not, empty else."""
-
-    @abstractmethod
-    def begin_active(self, log: Log) -> None:
-        """Note in the log which files this process begins with. Raises: as the log's `append`."""
-
-    @abstractmethod
-    def _objects_at(self, options: Mapping[str, Any], to: str | None = None) -> AbstractContextManager[Patient]:
-        """A folder or bucket by its settings (`to`, `endpoint`, `region`)."""
-
-    @abstractmethod
-    def open_source(self, system: System) -> Source:
-        """A live source. Raises: UsageError where its settings cannot be."""
-
-    @abstractmethod
-    def open_files(self, paths: Sequence[Path], type: str | None, format: str | None) -> Source:
-        """Files as a source. Raises: UsageError where one cannot be read."""
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
 
     @contextmanager
     def worker(
@@ -130,27 +85,36 @@ class Workings(SourceViews, Deliveries):
         from shroff.worker.serving.worker import Worker
 
         self.take_up_told(sources, tell)
-        definitions = self.checked()  # a project with mistakes does not ask anybody outside
+        definitions = self._opened.checked()  # a project with mistakes does not ask anybody outside
         files, system = self._chosen(sources, as_type, format)
         for words in remarks(definitions, system):
             tell(words)
         is_live = system is not None
-        opened = self.open_files(files, as_type, format) if system is None else self.open_source(system)
+        opened = (
+            OutsideSystems(self._opened).open_files(files, as_type, format)
+            if system is None
+            else OutsideSystems(self._opened).open_source(system)
+        )
         with closing(opened) as source:
-            self.routes()  # what is wrong with a sink is told before anything is taken
-            self.prepare_state()
+            Routes(self._opened).all()  # what is wrong with a sink is told before anything is taken
+            OutsideSystems(self._opened).prepare_state()
             options = replace(
                 self._options(until_idle_s if is_live or until_idle_s is not None else 0.0, limit),
                 keeps_late=system is not None and system.text("late") == "keep",
             )
             snapshots = self._snapshots()
             self._fetch_snapshot(snapshots, tell)
-            place = _Workplace(self, snapshots)
+            place = _Workplace(self._opened, snapshots)
             how = {"is_live": is_live, "stands_by": stands_by}
             with ExitStack() as held:
                 lane = None
-                if self.places.lane is not None:
-                    lane = self.lane_work(held.enter_context(closing(self.open_controls(self.places.lane))), tell)
+                if self._opened.places.lane is not None:
+                    lane = self._opened.lanes.work(
+                        held.enter_context(
+                            closing(OutsideSystems(self._opened).open_controls(self._opened.places.lane))
+                        ),
+                        tell,
+                    )
                 worker = Worker(place, source, options, **how, stop=stop, tell=tell, lane=lane)
                 held.enter_context(Beside(self._chores(snapshots, worker), tell))
                 yield worker
@@ -179,16 +143,16 @@ class Workings(SourceViews, Deliveries):
         from shroff.worker.answering import Answerer
         from shroff.worker.serving.beside import Beside
 
-        self.refuse_lanes("a service has one log")
-        definitions = self.checked()
-        self.routes()
-        self.prepare_state()
+        self._opened.lanes.refuse("a service has one log")
+        definitions = self._opened.checked()
+        Routes(self._opened).all()
+        OutsideSystems(self._opened).prepare_state()
         snapshots = self._snapshots()
         self._fetch_snapshot(snapshots, tell)
-        place, options = _Workplace(self, snapshots), self._options(None, None)
+        place, options = _Workplace(self._opened, snapshots), self._options(None, None)
         with ExitStack() as held:
             feed = self._feed(place, held) if reads_source else None
-            for words in remarks(definitions, self.systems.source if feed else None):
+            for words in remarks(definitions, self._opened.systems.source if feed else None):
                 tell(words)
             answerer = Answerer(
                 place, posts, begun, between, options, stands_by=stands_by, stop=stop, tell=tell, feed=feed
@@ -201,14 +165,14 @@ class Workings(SourceViews, Deliveries):
         from shroff.worker.serving.feeding import Feed
         from shroff.worker.serving.lines import Inflow
 
-        system = self.systems.source
+        system = self._opened.systems.source
         if system is None:
             return None
 
         def opened(writer: Writer) -> Inflow:
             return Inflow(place.intake(), writer.definitions, place.now_ms, is_live=True)
 
-        source = held.enter_context(closing(self.open_source(system)))
+        source = held.enter_context(closing(OutsideSystems(self._opened).open_source(system)))
         return Feed(source, opened, keeps_late=system.text("late") == "keep")
 
     def take_up_told(self, sources: Sequence[str | Path], tell: Callable[[str], None]) -> None:
@@ -216,12 +180,12 @@ class Workings(SourceViews, Deliveries):
 
         Raises: UsageError where a worker of several lanes is to be one of all, or of something else than its topics.
         """
-        if sources and self.lanes > 1:
+        if sources and self._opened.lanes.count > 1:
             raise UsageError("a lane reads its part of the source that shroff.yaml names: leave --from out.")
-        if self.is_parted:
-            raise self.name_one()
-        if self.places.lane is not None:
-            self.begin_with(self.waiting_for_lane(tell))
+        if self._opened.lanes.is_parted:
+            raise self._opened.lanes.name_one()
+        if self._opened.places.lane is not None:
+            self._opened.begin_with(self._opened.lanes.waiting(tell))
 
     def run(
         self,
@@ -242,7 +206,7 @@ class Workings(SourceViews, Deliveries):
         live = [one for one in sources if isinstance(one, str) and "://" in one]
         if sources and not live:
             return [Path(one) for one in sources], None
-        if not sources and self.systems.source is None:
+        if not sources and self._opened.systems.source is None:
             raise UsageError(NO_SOURCE)
         if len(sources) > 1:
             raise UsageError("a worker reads one live source, or files. Start another project for another source.")
@@ -255,8 +219,8 @@ class Workings(SourceViews, Deliveries):
                 raise UsageError(
                     "--as is for files and addresses; 'source:' in shroff.yaml names its event types itself."
                 )
-            return [], self.systems.source
-        types = (*self.definitions.events.types, "label")
+            return [], self._opened.systems.source
+        types = (*self._opened.definitions.events.types, "label")
         if as_type is not None and as_type not in types:
             raise UsageError(f"{as_type!r} is no event type. {nearest(as_type, types) or ', '.join(types)}")
         return [], _at_address(live[0], as_type)
@@ -264,7 +228,7 @@ class Workings(SourceViews, Deliveries):
     def _options(self, until_idle_s: float | None, limit: int | None) -> Options:
         from shroff.worker.serving.options import Options
 
-        saved = self.systems.snapshots
+        saved = self._opened.systems.snapshots
         return Options(
             until_idle_s=until_idle_s,
             limit=limit,
@@ -280,19 +244,19 @@ class Workings(SourceViews, Deliveries):
         def leads() -> bool:
             return leader.work.state == LEADING
 
-        shroff: tuple[str, ...] = (sys.executable, "-m", "shroff", "-C", str(self.places.folder))
-        if self.places.lane is not None:
-            shroff += ("--lane", str(self.places.lane))
+        shroff: tuple[str, ...] = (sys.executable, "-m", "shroff", "-C", str(self._opened.places.folder))
+        if self._opened.places.lane is not None:
+            shroff += ("--lane", str(self._opened.places.lane))
 
         found: list[Chore] = []
-        if self.systems.snapshots.text("to"):
+        if self._opened.systems.snapshots.text("to"):
             found.append(Copying(snapshots, self._copies))
-        lake = None if self.places.is_elsewhere else self.systems.lake
+        lake = None if self._opened.places.is_elsewhere else self._opened.systems.lake
         if lake is not None:
             every_s, words = lake.duration_ms("every", "1m") / 1_000, "the lake is behind the log"
             command = (*shroff, "lake", "write", "--json")
             found.append(Running(command, leads, every_s=every_s, first_s=every_s, otherwise=words, at_the_end=True))
-        if self.systems.keep_ms is not None and not self.places.is_elsewhere:
+        if self._opened.systems.keep_ms is not None and not self._opened.places.is_elsewhere:
             prune, words = (*shroff, "prune", "--json"), "old events stay in the store"
             found.append(Running(prune, leads, every_s=PRUNE_EVERY_S, first_s=PRUNE_FIRST_S, otherwise=words))
         return found
@@ -302,40 +266,40 @@ class Workings(SourceViews, Deliveries):
         from shroff.log.state.snapshots import mark
         from shroff.streams.snapshot_copies import SnapshotCopies
 
-        if not self.has_log():
+        if not self._opened.has_log():
             return None
-        with closing(self.open_log(read_only=True)) as log:
+        with closing(self._opened.open_log(read_only=True)) as log:
             if not log.last_seq():
                 return None
             first = mark(log, 1)[:16]
-        options = self.systems.snapshots.options
-        objects = held.enter_context(self._objects_at(options))
-        return SnapshotCopies(objects, first, kept=int(self.systems.snapshots.text("kept", str(KEPT))))
+        options = self._opened.systems.snapshots.options
+        objects = held.enter_context(Lakes(self._opened).objects_at(options))
+        return SnapshotCopies(objects, first, kept=int(self._opened.systems.snapshots.text("kept", str(KEPT))))
 
     def _fetch_snapshot(self, snapshots: Snapshots, tell: Callable[[str], None]) -> None:
         """Bring a copy of a snapshot here that is newer than those that are; without it, a start reads more."""
-        if not self.systems.snapshots.text("to"):
+        if not self._opened.systems.snapshots.text("to"):
             return
         try:
             with ExitStack() as held:
                 copies = self._copies(held)
                 if copies is None:
                     return
-                with closing(self.open_log(read_only=True)) as log:
+                with closing(self._opened.open_log(read_only=True)) as log:
                     copies.fetch(snapshots, log.last_seq(), tell)
         except (TransientError, StorageError) as error:
             tell(f"no copy of a snapshot was fetched, so more of the log is read: {error}")
 
     def _snapshots(self) -> Snapshots:
-        kept = int(self.systems.snapshots.text("kept", str(KEPT)))
-        return Snapshots(self.places.snapshots, kept=kept)
+        kept = int(self._opened.systems.snapshots.text("kept", str(KEPT)))
+        return Snapshots(self._opened.places.snapshots, kept=kept)
 
 
 @dataclass(frozen=True, slots=True)
 class _Workplace:
     """An opened project as a worker sees it (see `worker.serving.worker.Workplace`)."""
 
-    project: Workings
+    project: Opened
     snapshots: Snapshots
 
     def open_log(self, *, read_only: bool) -> Log:
@@ -346,17 +310,17 @@ class _Workplace:
         return self.project.checked()
 
     def intake(self) -> Intake:
-        return self.project.intake(keeps_hashes=False)
+        return intake_of(self.project, keeps_hashes=False)
 
     def inbox(self, writer: Writer, log: Log) -> Inbox:
-        self.project.begin_active(log)
-        return self.project.running_inbox(writer, log)
+        Inboxes(self.project).begin_active(log)
+        return Inboxes(self.project).running(writer, log)
 
     def follow(self, log: Log) -> str:
-        return self.project.follow_active(log)
+        return Inboxes(self.project).follow_active(log)
 
     def delivering(self, log: Log) -> AbstractContextManager[Tended]:
-        return self.project.delivering(log)
+        return Sinks(self.project).delivering(log)
 
     def now_ms(self) -> int:
         return self.project.now_ms()

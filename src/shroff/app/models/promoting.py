@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
-
-import msgspec
+from typing import TYPE_CHECKING, Final
 
 from shroff import config
-from shroff.app.additions import Additions, Waits
+from shroff.app.forwarded import called
+from shroff.app.live.requests import WriterRequests
+from shroff.app.models.role_changes import (
+    challenged,
+    is_rollback,
+    promoted,
+    rolled_back,
+    shadowed,
+    unchallenged,
+    unshadowed,
+    waivers_of,
+)
+from shroff.app.people import ProjectPeople
 from shroff.errors import DefinitionError, Problem, UsageError, nearest
 from shroff.events.event import time_text
 from shroff.log.deeds import Deed
 from shroff.models.in_force import (
     FILE,
-    PREVIOUS_MAX,
     Challenger,
     Everything,
     InForce,
     Named,
     Promotion,
-    Waiver,
     read_in_force,
     role_of,
     text_of,
 )
-from shroff.models.registry import GateResult, Registry, Stored, Summary
+from shroff.models.registry import GateResult, Stored, Summary
 from shroff.runtime.progress import unheard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from shroff.app.live.requests import Waits
+    from shroff.app.opened import Opened
+    from shroff.replay.notebook import Moment
+    from shroff.training.comparing import Comparison
 
 PROMOTED: Final = "promoted"
 REFUSED: Final = "refused"
@@ -109,135 +123,43 @@ def failure_of(failed: Sequence[GateResult]) -> str:
 # ---- what becomes of the file
 
 
-def promoted(found: InForce, promotion: Promotion) -> InForce:
-    """With another champion; the one before it can be gone back to. A model has one role."""
-    before = () if found.champion is None else (found.champion,)
-    previous = (*found.previous, *before)[-PREVIOUS_MAX:]
-    return _one_role(msgspec.structs.replace(found, champion=promotion, previous=previous))
-
-
-def is_rollback(then: InForce, now: InForce) -> bool:
-    """Whether a file says just what going back from what was in force `then` comes to."""
-    champion = then.previous[-1] if then.previous else None
-    return then.champion is not None and (now.champion, now.previous) == (champion, then.previous[:-1])
-
-
-def rolled_back(found: InForce, event: str) -> InForce:
-    """With the champion before; where there was none, without, and without a challenger to it."""
-    if found.champion is None:
-        raise UsageError(f"no model of {event} is in force, so there is nothing to go back from.")
-    champion = found.previous[-1] if found.previous else None
-    challenger = None if champion is None else found.challenger
-    return _one_role(
-        msgspec.structs.replace(found, champion=champion, challenger=challenger, previous=found.previous[:-1])
-    )
-
-
-def _one_role(found: InForce) -> InForce:
-    """Without the champion among those that are tried."""
-    id_ = "" if found.champion is None else found.champion.id
-    challenger = found.challenger if found.challenger is None or found.challenger.id != id_ else None
-    shadow = tuple(one for one in found.shadow if one.id != id_)
-    return msgspec.structs.replace(found, challenger=challenger, shadow=shadow)
-
-
-def shadowed(found: InForce, model: Named) -> InForce:
-    """With a model in shadow."""
-    role = role_of(found, model.id)
-    if role in {"champion", "challenger"}:
-        raise UsageError(f"{model.id} is the {role} and scores with effect; in shadow are those that do not.")
-    others = tuple(one for one in found.shadow if one.id != model.id)
-    return msgspec.structs.replace(found, shadow=(*others, model))
-
-
-def unshadowed(found: InForce, id_: str) -> InForce:
-    """Without a model in shadow."""
-    if id_ not in {one.id for one in found.shadow}:
-        raise UsageError(f"{id_} is not in shadow.")
-    return msgspec.structs.replace(found, shadow=tuple(one for one in found.shadow if one.id != id_))
-
-
-def challenged(found: InForce, challenger: Challenger) -> InForce:
-    """With a challenger in the place of any other, and not in shadow any more."""
-    if found.champion is None:
-        raise UsageError("there is no champion to challenge; promote a model first.")
-    if found.champion.id == challenger.id:
-        raise UsageError(f"{challenger.id} is the champion, which no model challenges but another.")
-    shadow = tuple(one for one in found.shadow if one.id != challenger.id)
-    return msgspec.structs.replace(found, challenger=challenger, shadow=shadow)
-
-
-def unchallenged(found: InForce, id_: str) -> InForce:
-    """Without the challenger."""
-    if found.challenger is None or found.challenger.id != id_:
-        raise UsageError(f"{id_} is not the challenger.")
-    return msgspec.structs.replace(found, challenger=None)
-
-
-def waivers_of(id_: str, failed: Sequence[GateResult], waived: Sequence[str], reason: str, by: str) -> list[Waiver]:
-    """The gates that somebody waives, each named by metric and limit: another limit is another gate.
-
-    Raises: UsageError without reason or name, and for a gate that did not fail.
-    """
-    known = {gate.words: gate for gate in failed}
-    named = [" ".join(words.split()) for words in waived]
-    for words in named:
-        if words not in known:
-            raise UsageError(f"{words!r} is no gate that {id_} failed. {_meant(words, failed)}")
-    if named and not (reason.strip() and by.strip()):
-        raise UsageError("a waiver is recorded with its reason and who gives it: --reason TEXT --by NAME.")
-    gates = [known[words] for words in dict.fromkeys(named)]
-    return [Waiver(gate.name, reason.strip(), by.strip(), gate.limit) for gate in gates]
-
-
-def _meant(words: str, failed: Sequence[GateResult]) -> str:
-    """What to write instead of what names no failed gate."""
-    if not failed:
-        return "All its gates passed."
-    limits = [gate.words for gate in failed if words and gate.name == words.split(maxsplit=1)[0]]
-    if limits:
-        return f"A waiver names the limit too: {' or '.join(map(repr, limits))}."
-    return nearest(words, [gate.words for gate in failed]) or (
-        f"Those that failed: {', '.join(repr(gate.words) for gate in failed)}."
-    )
-
-
 # ---- the calls
 
 
-class Promotions(Additions):
+class Promotions:
     """Which models of the registry are in force: asked, and changed beside a process that writes too."""
 
-    __slots__ = ()
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
 
-    @property
-    @abstractmethod
-    def registry(self) -> Registry:
-        """The models of the project."""
+    if not TYPE_CHECKING:
+        __call__ = called("models", "all")
 
-    def models(self) -> list[Listed]:
+    def all(self) -> list[Listed]:
         """The models of the registry, the newest first, with what each is now."""
-        in_force = self._in_force()
+        in_force = self.in_force()
         changed: dict[str, tuple[str, ...]] = {}
         unused: dict[str, Problem] = {}
         with suppress(DefinitionError):  # models can be listed beside mistakes
-            unused = self.definitions.unused_scores()
-            scorers = (one for scoring in self.definitions.scoring.values() for one in scoring.all)
+            unused = self._opened.definitions.unused_scores()
+            scorers = (one for scoring in self._opened.definitions.scoring.values() for one in scoring.all)
             changed = {one.id: one.redefined for one in scorers}
-        found = sorted(self.registry.summaries(), key=lambda one: one.made_at, reverse=True)  # of equal ones by id
+        found = sorted(
+            self._opened.registry.summaries(), key=lambda one: one.made_at, reverse=True
+        )  # of equal ones by id
         return [
             Listed(one, _role(in_force, one.id), changed.get(one.id, ()), _words(unused.get(one.id))) for one in found
         ]
 
-    def model(self, id_: str) -> Shown:
+    def one(self, id_: str) -> Shown:
         """One model. Raises: UsageError where there is none; RegistryError where it is damaged."""
-        stored, in_force = self.registry.read(id_), self._in_force()
+        stored, in_force = self._opened.registry.read(id_), self.in_force()
         found = in_force.get(stored.event, InForce())
         all_of_them = [*found.previous, *([found.champion] if found.champion else [])]
         promotions = tuple(one for one in all_of_them if one.id == id_)
         changed: tuple[str, ...] = ()
         with suppress(DefinitionError):
-            changed = self.definitions.redefined(stored.event, stored.manifest)
+            changed = self._opened.definitions.redefined(stored.event, stored.manifest)
         return Shown(stored, role_of(found, id_), promotions, changed)
 
     def promote(
@@ -273,7 +195,7 @@ class Promotions(Additions):
             left = tuple(gate for gate in failed if (gate.name, gate.limit) not in names)
             if left:
                 raise _GatesError(left, "" if found.champion is None else found.champion.id)
-            return promoted(found, Promotion(id_, stored.digest, time_text(self.now_ms()), by, tuple(waived)))
+            return promoted(found, Promotion(id_, stored.digest, time_text(self._opened.now_ms()), by, tuple(waived)))
 
         try:
             return self._change(stored.event, id_, PROMOTED, change, waits, by)
@@ -289,12 +211,12 @@ class Promotions(Additions):
 
         Raises: UsageError where no model is in force.
         """
-        event = self._one_event(event, is_logged=True)
+        event = self.one_event(event, is_logged=True)
 
         def back(found: InForce, then: InForce) -> InForce:
             changed = found if is_rollback(then, found) else rolled_back(found, event)
             if changed.champion is not None:
-                self.registry.load(changed.champion.id, changed.champion.digest)
+                self._opened.registry.load(changed.champion.id, changed.champion.digest)
             return changed
 
         return self._change(event, "", ROLLED_BACK, back, waits, by)
@@ -347,26 +269,26 @@ class Promotions(Additions):
     # ---- how
 
     def _loadable(self, id_: str) -> Stored:
-        stored = self.registry.read(id_)
-        self.registry.load(id_, stored.digest)
+        stored = self._opened.registry.read(id_)
+        self._opened.registry.load(id_, stored.digest)
         return stored
 
     def _asked_again(self, stored: Stored) -> list[GateResult]:
         """The gates of a model as the project asks them today."""
         from shroff.models.evaluation.gates import CURE, asked_again
 
-        self.reload()
-        settings = self.definitions.models.get(stored.event)
+        self._opened.reload()
+        settings = self._opened.definitions.models.get(stored.event)
         gates = asked_again(stored, settings.gates if settings else ())
-        changed = self.definitions.redefined(stored.event, stored.manifest)
+        changed = self._opened.definitions.redefined(stored.event, stored.manifest)
         if changed:
             note = f"{', '.join(changed)}: declared anew since it was trained; {CURE}"
             gates.append(GateResult(INPUTS, None, "as trained", passed=False, note=note))
         return gates
 
-    def _in_force(self) -> Everything:
+    def in_force(self) -> Everything:
         problems: list[Problem] = []
-        text = config.read_files(self.places.folder, []).get(FILE)
+        text = config.read_files(self._opened.places.folder, []).get(FILE)
         found = read_in_force(text, problems)
         if problems:
             raise DefinitionError(problems)
@@ -377,16 +299,16 @@ class Promotions(Additions):
 
         It may be behind the file: a process that was killed, or told to wait, changed that one alone.
         """
-        if not self.has_log():
+        if not self._opened.has_log():
             return None
-        files = self._files_in_force()
+        files = WriterRequests(self._opened).files_in_force()
         return read_in_force(files.get(FILE), []) if files else None
 
-    def _one_event(
+    def one_event(
         self, event: str, otherwise: str = "so there is nothing to go back from", *, is_logged: bool = False
     ) -> str:
         """The event type that is meant of those that have a champion; with `is_logged`, in the log too."""
-        scored = [self._in_force(), (self._logged() or {}) if is_logged else {}]
+        scored = [self.in_force(), (self._logged() or {}) if is_logged else {}]
         known = list(dict.fromkeys(name for part in scored for name, one in part.items() if one.champion is not None))
         if event in known or (not event and len(known) == 1):
             return event or known[0]
@@ -399,7 +321,7 @@ class Promotions(Additions):
 
     def _event_tried(self, id_: str) -> str:
         """The event type of a model that has a role; its folder need not be there."""
-        for known in (self._in_force(), self._logged() or {}):
+        for known in (self.in_force(), self._logged() or {}):
             for event, found in known.items():
                 if role_of(found, id_):
                     return event
@@ -423,8 +345,8 @@ class Promotions(Additions):
         Args:
             change: What is to stand in the file, of what stands there and what the log has in force.
         """
-        with config.editing(self.places):
-            in_force, logged = self._in_force(), self._logged()
+        with config.editing(self._opened.places):
+            in_force, logged = self.in_force(), self._logged()
             found = in_force.get(event, InForce())
             before = found if logged is None else logged.get(event, InForce())
             after = change(found, before)
@@ -433,19 +355,60 @@ class Promotions(Additions):
             now, then = ("" if one.champion is None else one.champion.id for one in (after, before))
             text = text_of({**in_force, event: after})
             if after != found:
-                self.check_with({FILE: text})
+                self._opened.check_with({FILE: text})
             if is_new:
                 told = {"champion": now, "what": what, **({"by": by} if by else {})}
-                self.record(Deed("model.change", f"model {id_ or now or then}", {"champion": then}, told))
+                ProjectPeople(self._opened).record(
+                    Deed("model.change", f"model {id_ or now or then}", {"champion": then}, told)
+                )
             if after != found:
-                config.write_text(self.places.folder / FILE, text)
-        self.reload()
-        done, why_not = self._put_in_force(waits, WRITTEN)
+                config.write_text(self._opened.places.folder / FILE, text)
+        self._opened.reload()
+        done, why_not = WriterRequests(self._opened).put_in_force(waits, WRITTEN)
         active = (self._logged() or {}).get(event, InForce()) if done else after
         if active.meaning() != after.meaning():
             done, why_not = False, OVERTAKEN
-        unused = _words(self.definitions.unused_scores().get(now))
+        unused = _words(self._opened.definitions.unused_scores().get(now))
         return Deployment(event, id_ or now, what if is_new else SAME, now, then, (), done, why_not, unused)
+
+    def compare(
+        self,
+        *models: str,
+        as_of: Moment | None = None,
+        reading: Callable[[int], None] | None = None,
+    ) -> Comparison:
+        """Two models on the same events: the paired difference so far, and the smallest that could be seen.
+
+        Both in force or in shadow: on the events that both scored since. Else on those on which folds of both were
+        tested.
+
+        Args:
+            models: The champion and another; or the other alone; or none, where one is tried beside the champion.
+            as_of: Labels that were known then count; by default those known at the time of the log's last record.
+
+        Raises: UsageError where it is not clear which are meant, or nothing was scored by both.
+        """
+        from shroff.log.later_labels import last_moment
+        from shroff.replay.notebook import moment_ms
+        from shroff.training.comparing import compare_tested, compare_tried, tried_pair
+
+        if len(models) > 2 or len(set(models)) != len(models):
+            raise UsageError("two models are compared, and two different ones.")
+        otherwise = "so name two: shroff models compare ONE OTHER"
+        event = self._opened.registry.read(models[-1]).event if models else self.one_event("", otherwise)
+        scoring = self._opened.definitions.scoring_of(event)
+        pair = tried_pair(scoring, models)
+        if pair is not None:
+            with self._opened.reading() as log:
+                as_of_ms = moment_ms(as_of)
+                as_of_ms = last_moment(log, self._opened.now_ms()) if as_of_ms is None else as_of_ms
+                return compare_tried(
+                    log, self._opened.definitions, *pair, event, as_of_ms=as_of_ms or 0, reading=reading
+                )
+        first = models[0] if len(models) == 2 or scoring.champion is None else scoring.champion.id
+        return compare_tested(
+            self._opened.definitions, self._opened.registry.read(first), self._opened.registry.read(models[-1])
+        )
 
 
 class _GatesError(Exception):

@@ -14,15 +14,16 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shroff.app.models.promoting import Deployment, failure_of
+from shroff.app.live.inboxes import Inboxes
+from shroff.app.live.labelling import Labelling
+from shroff.app.models.promoting import Deployment, Promotions, failure_of
+from shroff.app.opened import intake_of
 from shroff.errors import LogBusyError, NotThereYetError, TransientError, UsageError
 from shroff.events.formats.encodings import read_lines
-from shroff.events.intake import Submission
 from shroff.log.draft import Prepared
 from shroff.streams.log import Batch, Log, Offset
 from shroff.training.sets.wanted import settings_of
@@ -33,7 +34,10 @@ from shroff.worker.ingest import IngestReport, batches, ingest
 from shroff.worker.serving.watched import SETTLED_MS, Stamp, Watched
 
 if TYPE_CHECKING:
-    from shroff.app.models.retrainings import Retrainings
+    from pathlib import Path
+
+    from shroff.app.models.trainings import Training
+    from shroff.events.intake import Submission
     from shroff.features.cluster.partitioned import Cluster
     from shroff.log.writer import Answer, Writer
     from shroff.training.train import Steps, TrainReport
@@ -126,9 +130,10 @@ class _ReadOnError(Exception):
 class Watch:
     """One process that watches."""
 
-    def __init__(self, project: Retrainings, given: Watched, options: Options, say: Said, steps: Steps | None) -> None:
-        self._project, self._given, self._options, self._steps = project, given, options, steps
-        self._event = settings_of(project.definitions, options.event).event
+    def __init__(self, training: Training, given: Watched, options: Options, say: Said, steps: Steps | None) -> None:
+        self._training, self._opened = training, training.opened
+        self._given, self._options, self._steps = given, options, steps
+        self._event = settings_of(self._opened.definitions, options.event).event
         self._say = say
         self._said: set[str] = set()
         self._settled: dict[str, Stamp] = {}  # files that need no further look while they stay as they are
@@ -160,7 +165,7 @@ class Watch:
         for name in wanted:
             if name not in complete:
                 return name
-            self._project.reload()
+            self._opened.reload()
             report = self._take(name, known.get(name))
             if report is not None:
                 yield report
@@ -175,9 +180,9 @@ class Watch:
     # ---- what is known of a file
 
     def _known(self, names: Sequence[str]) -> dict[str, Progress]:
-        if not self._project.has_log():
+        if not self._opened.has_log():
             return {}
-        with self._project.reading() as log:
+        with self._opened.reading() as log:
             offsets = {name: log.offset(self._given.source, name) for name in names}
         return {name: msgspec.json.decode(text, type=Progress) for name, text in offsets.items() if text is not None}
 
@@ -202,11 +207,11 @@ class Watch:
 
     def _record(self, name: str, progress: Progress, before: Progress | None) -> None:
         """Record how far a file is, by whoever writes the log."""
-        if not self._project.has_log():
-            with self._project.writing():  # which makes it
+        if not self._opened.has_log():
+            with self._opened.writing():  # which makes it
                 pass
         try:
-            with closing(self._project.open_log(read_only=False)) as log:
+            with closing(self._opened.open_log(read_only=False)) as log:
                 log.append(Batch(offsets=[self._offset(name, progress)]))
         except LogBusyError:
             self._hand(name, (), progress, before, is_first=False)
@@ -224,8 +229,8 @@ class Watch:
         is_first: bool,
     ) -> list[Answer]:
         """Have the process that writes the log take lines of a file. Raises: _ReadOnError where another one did."""
-        definitions = self._project.definitions
-        answers = self._project.hand(
+        definitions = self._opened.definitions
+        answers = Labelling(self._opened).hand(
             Lines(
                 given(submissions, definitions.settings.money_places, definitions.events.types),
                 self._given.source,
@@ -274,7 +279,7 @@ class Watch:
     def _submissions(self, path: Path, *, with_its_labels: bool = True) -> Iterator[Iterator[Submission]]:
         """The lines of a file as events, or as labels where its name says that; as both where they are asked for."""
         are_labels = LABELS.search(path.name)
-        intake = self._project.intake(keeps_hashes=False)
+        intake = intake_of(self._opened, keeps_hashes=False)
         with ExitStack() as opened:
             lines = opened.enter_context(read_lines(path))
             found = intake.submissions(lines, path.name, "label" if are_labels else self._event, is_default=True)
@@ -309,7 +314,7 @@ class Watch:
             now = _with(progress, lines=skipped, after=before.after if before is not None and is_begun else 0)
             try:
                 try:
-                    writer, log = held.enter_context(self._project.writing())
+                    writer, log = held.enter_context(self._opened.writing())
                 except LogBusyError as error:
                     self._tell(f"{error.by} writes the log, and takes the lines of files between its own batches")
                     return self._append_beside(name, submissions, now, before)
@@ -332,7 +337,7 @@ class Watch:
             now = _with(now, lines=now.lines + len(batch))
             return [self._offset(name, now)]
 
-        with closing(self._project.inbox(writer, log)) as inbox:
+        with closing(Inboxes(self._opened).brief(writer, log)) as inbox:
             report = ingest(
                 writer,
                 arranged([(name, submissions)], writer),
@@ -349,7 +354,7 @@ class Watch:
         self, name: str, submissions: Iterator[Submission], now: Progress, before: Progress | None
     ) -> tuple[Progress, IngestReport]:
         """Have the process that writes the log take a file: a thousand lines at a time, each with how far that is."""
-        with self._project.reading() as log:
+        with self._opened.reading() as log:
             last_seq = log.last_seq()
         report, is_first = IngestReport(), True
         is_new = 0 < now.after < last_seq  # lines that a process before this one brought, or another one's meanwhile
@@ -387,7 +392,7 @@ class Watch:
     def _trained(self, name: str, brought_by: dict[str, str], appended: IngestReport | None) -> FileReport:
         options = self._options
         try:
-            found = self._project.train(
+            found = self._training.train(
                 self._event,
                 promote=options.promote,
                 by=options.by,
@@ -402,20 +407,20 @@ class Watch:
 
     def _made_before(self, name: str, brought_by: dict[str, str]) -> FileReport | None:
         """The model that a process made for this file before it was killed; promoted now if it did not come to that."""
-        project = self._project
-        for summary in project.registry.summaries():
+        opened, models = self._opened, Promotions(self._opened)
+        for summary in opened.registry.summaries():
             if summary.problem:
                 continue
-            stored = project.registry.read(summary.id)
+            stored = opened.registry.read(summary.id)
             if stored.manifest.get("brought_by") == brought_by:
                 break
         else:
             return None
         deployed: Deployment | None = None
-        if self._options.promote and not project.model(stored.id).role:
-            deployed = project.promote(stored.id, by=self._options.by)
+        if self._options.promote and not models.one(stored.id).role:
+            deployed = models.promote(stored.id, by=self._options.by)
         why = failure_of(stored.failed) if deployed is None else deployed.failure or deployed.why_not
-        is_champion = project.model(stored.id).role == "champion"
+        is_champion = models.one(stored.id).role == "champion"
         return FileReport(name, DONE, why, None, None, stored.id, promoted=is_champion)
 
 

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import shutil
 import time
-from abc import abstractmethod
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
-from shroff.app.elsewhere import Elsewhere
+from shroff.app.elsewhere import scratch_log
 from shroff.app.views import Files, paths
 from shroff.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shroff.app.opened import Opened
     from shroff.log.columns.tables import Way
     from shroff.log.state.histories import LeftOut
     from shroff.models.definitions import ModelSettings
-    from shroff.project.definitions import Definitions
     from shroff.replay.notebook import Moment
     from shroff.training.sets.manifest import SetManifest
     from shroff.training.sets.sources import Source
@@ -61,24 +61,13 @@ class SetAgain:
     why: tuple[str, ...]
 
 
-class TrainingSets(Elsewhere):
+class TrainingSets:
     """The calls of a project that write training sets."""
 
-    __slots__ = ()
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
 
-    now_ms: Callable[[], int]
-
-    @property
-    @abstractmethod
-    def definitions(self) -> Definitions:
-        """The project's definitions."""
-
-    @property
-    @abstractmethod
-    def hasher(self) -> Callable[[str], str]:
-        """What stands for the clear values of hashed fields."""
-
-    def training_set(
+    def write(
         self,
         out: str | Path,
         event: str | None = None,
@@ -106,17 +95,17 @@ class TrainingSets(Elsewhere):
         from shroff.replay.notebook import moment_ms
         from shroff.training.sets.wanted import settings_of
 
-        settings = settings_of(self.definitions, event)
+        settings = settings_of(self._opened.definitions, event)
         _check_new(Path(out))
         given = paths(files), None if labels is None else Path(labels)
         with self._source(settings, *given, order) as (source, left, remarks):
             as_of_ms = moment_ms(as_of)
-            as_of_ms = source.newest(self.now_ms()) if as_of_ms is None else as_of_ms
+            as_of_ms = source.newest(self._opened.now_ms()) if as_of_ms is None else as_of_ms
             if as_of_ms is None:
                 raise UsageError(NO_EVENTS)
             return self._write(Path(out), settings, source, as_of_ms, fold, way, left, remarks)
 
-    def training_set_again(
+    def again(
         self,
         manifest: str | Path,
         *,
@@ -138,7 +127,7 @@ class TrainingSets(Elsewhere):
         from shroff.training.sets.wanted import settings_of
 
         then = read_manifest(Path(manifest))
-        settings = settings_of(self.definitions, then.event)
+        settings = settings_of(self._opened.definitions, then.event)
         given = paths(files), None if labels is None else Path(labels)
         _check_given(Path(manifest), then, *given)
         if out is not None:
@@ -172,7 +161,7 @@ class TrainingSets(Elsewhere):
         is_new = not out.exists()
         way = replace(way or Way(), spill=out.parent)
         try:
-            manifest = write_set(out, self.definitions, settings, source, as_of_ms, way, fold)
+            manifest = write_set(out, self._opened.definitions, settings, source, as_of_ms, way, fold)
         except BaseException:
             if is_new:  # what was begun is no set
                 shutil.rmtree(out, ignore_errors=True)
@@ -193,25 +182,25 @@ class TrainingSets(Elsewhere):
         from shroff.log.state.histories import LeftOut
         from shroff.training.sets.sources import file_source, log_source, reads_labels
 
-        definitions, event, left = self.definitions, settings.event, LeftOut()
+        definitions, event, left = self._opened.definitions, settings.event, LeftOut()
         if labels is not None and not files:
             raise UsageError("labels go with files; those of the log are in it, by 'shroff label FILE'.")
         if order != "file" and not files:
             raise UsageError("the log has its order; one by time is for files.")
         is_by_columns = order == "file" and not reads_labels(definitions, settings)
         if not files:
-            with self.reading() as log:
+            with self._opened.reading() as log:
                 end = log.last_seq() if then is None or then.source.log_seq is None else then.source.log_seq
                 if end > log.last_seq():
                     words = f"this log ends with the place {log.last_seq():,}, and the set was made of {end:,} places"
                     raise UsageError(f"{words}: it is of another log, or of one that has lost its end.")
                 yield log_source(log, definitions, event, end), left, ()
         elif not is_by_columns or any(map(definitions.events.has_unique, definitions.events.types)):
-            with self._log_of(files, event, labels, decide=False, order=order) as (log, taken):
+            with scratch_log(self._opened, files, event, labels, decide=False, order=order) as (log, taken):
                 source = replace(log_source(log, definitions, event), log=None, files=tuple(files), labels_file=labels)
                 yield replace(source, order=order), left, tuple(left_out(taken, log))
         else:
-            yield file_source(files, labels, definitions, settings, self.hasher, left), left, ()
+            yield file_source(files, labels, definitions, settings, self._opened.hasher, left), left, ()
 
 
 def _check_new(out: Path) -> None:

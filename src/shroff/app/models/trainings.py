@@ -2,53 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from hashlib import sha256
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from shroff import config
-from shroff.app.additions import Waits
+from shroff.app.elsewhere import scratch_log
 from shroff.app.models.promoting import Promotions
-from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.app.views import Files, paths
-from shroff.errors import UsageError
+from shroff.errors import UsageError, nearest
 from shroff.events.formats.encodings import format_by_name
-from shroff.log.deeds import Deed
 from shroff.runtime.progress import unheard
+from shroff.streams.log import Log
 
 if TYPE_CHECKING:
+    from shroff.app.models.retraining import FileReport, Options, Said, Watch
+    from shroff.app.opened import Opened
     from shroff.features.cluster.partitioned import Cluster
-    from shroff.models.evaluation.cost_table import Cuts
-    from shroff.models.registry import Stored
     from shroff.replay.notebook import Moment
     from shroff.streams.log import Log
-    from shroff.training.comparing import Comparison
-    from shroff.training.cutoffs import Cutoffs, WhatIf
+    from shroff.training.foreign.inputs import Declared
     from shroff.training.train import Steps, TrainReport
     from shroff.worker.ingest import IngestReport
 
+Inputs = str | Path | Sequence[str] | Mapping[str, str]
 NOT_ASKED: Final = "it was not asked for"
 REFUSED_SHOWN: Final = 3
-CUT: Final = "The cut-offs are written; they come into force with the next command that writes."
 NO_EVENTS: Final = "There is nothing to train on: bring events and labels in with 'shroff ingest FILE --labels FILE'."
 NO_EVENTS_IN_FILES: Final = "No line of the files gives an event to train on."
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """What became of new cut-offs: whether they are in force, and why they are not."""
+class TrainOptions(TypedDict, total=False):
+    """What `Training.train` takes by name."""
 
-    in_force: bool
-    why_not: str
+    as_of: Moment | None
+    files: Files
+    labels: str | Path | None
+    order: str
+    promote: bool
+    by: str
+    steps: Steps | None
+    brought_by: Mapping[str, str] | None
+    cluster: Cluster | None
 
 
-class Trainings(Promotions):
+class Training:
     """The calls of a project that make models."""
 
-    __slots__ = ()
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+
+    @property
+    def opened(self) -> Opened:
+        """The project that is trained for."""
+        return self._opened
 
     def train(
         self,
@@ -88,7 +97,7 @@ class Trainings(Promotions):
         from shroff.training.sets.wanted import settings_of
         from shroff.training.train import at_stage, train_model
 
-        settings = settings_of(self.definitions, event)
+        settings = settings_of(self._opened.definitions, event)
         given = paths(files)
         if labels is not None and not given:
             raise UsageError("labels go with files; those of the log are in it, by 'shroff label FILE'.")
@@ -103,27 +112,29 @@ class Trainings(Promotions):
             if given:
                 at_stage(steps, "reading files")
                 reading = None if steps is None else steps.reading
-                taking = self._log_of(given, settings.event, labels, decide=False, order=order, progress=reading)
+                taking = scratch_log(
+                    self._opened, given, settings.event, labels, decide=False, order=order, progress=reading
+                )
                 log, taken = opened.enter_context(taking)
                 said = left_out(taken, log)
             else:
-                log = opened.enter_context(self.reading())
-            source = log_source(log, self.definitions, settings.event)
+                log = opened.enter_context(self._opened.reading())
+            source = log_source(log, self._opened.definitions, settings.event)
             source = replace(source, log=None) if given else source  # nothing of the files was decided
             as_of_ms = moment_ms(as_of)
             told: list[str] = []
             if as_of_ms is None:
-                as_of_ms = last_moment(log, self.now_ms())
-                told = told_of(labels_after(log, now_of(log, self.now_ms())))
+                as_of_ms = last_moment(log, self._opened.now_ms())
+                told = told_of(labels_after(log, now_of(log, self._opened.now_ms())))
             if as_of_ms is None:
                 raise UsageError(" ".join([NO_EVENTS_IN_FILES, *said]) if given else NO_EVENTS)
             report = train_model(
-                self.definitions,
+                self._opened.definitions,
                 settings,
                 source,
-                self.registry,
+                self._opened.registry,
                 as_of_ms=as_of_ms,
-                now_ms=self.now_ms(),
+                now_ms=self._opened.now_ms(),
                 threads=config.threads(),
                 steps=steps,
                 brought_by=brought_by,
@@ -133,135 +144,155 @@ class Trainings(Promotions):
         report = replace(report, remarks=(*said, *told, *report.remarks), is_incomplete=bool(said))
         return self._promoted(report, by) if promote else replace(report, why_not=NOT_ASKED)
 
-    def thresholds(
-        self,
-        event: str = "",
-        *,
-        model: str = "",
-        apply: bool = False,
-        waits: Waits = unheard,
-        what_if: WhatIf | None = None,
-    ) -> tuple[Cutoffs, Applied | None]:
-        """The cheapest cut-offs of the score by the policy's costs and capacity; with `apply`, put in force.
-
-        Args:
-            event: The event type whose champion is meant; may be left out where one has a model in force.
-            model: A model of the registry instead.
-            what_if: Other costs and capacity to weigh by, and cut-offs to try.
-
-        Raises: UsageError where there is no model, no test rows or no costs.
-        """
-        from shroff.training.cutoffs import AS_IT_IS, cutoffs_of
-
-        stored = self.registry.read(model) if model else self._champion(event)
-        settings = self.definitions.models.get(stored.event)
-        found = cutoffs_of(self.definitions, settings, stored, what_if or AS_IT_IS)
-        if not apply:
-            return found, None
-        best = found.found.best
-        return found, self.set_cutoffs(stored.event, (best.review_at, best.decline_at), model=stored.id, waits=waits)
-
-    @property
-    def policy_tag(self) -> str:
-        """Changes with the text of policy.yaml."""
-        return sha256(self._policy_text().encode()).hexdigest()[:32]
-
-    def set_cutoffs(
-        self, event: str, cuts: Cuts, *, model: str = "", reason: str = "", tag: str = "", waits: Waits = unheard
-    ) -> Applied:
-        """Write cut-offs of the score of an event type into policy.yaml, and put them in force.
-
-        They stand in the record first, and are not written where that fails.
-
-        Args:
-            cuts: Where to review and where to decline; None for nowhere.
-            model: On whose test rows they were chosen, for the record.
-            tag: The `policy_tag` that they were chosen by; left out, they are written whatever stands there.
-
-        Raises: ChangedMeanwhileError; UsageError where policy.yaml cannot be changed; DefinitionError where they fit
-            nothing.
-        """
-        from shroff.project.policy_text import POLICY, with_cutoffs
-
-        with config.editing(self.places):
-            if tag and tag != self.policy_tag:
-                raise ChangedMeanwhileError(f"{POLICY} was changed meanwhile; look again, and choose by that.")
-            self.reload()
-            policy = self.definitions.policy(event)
-            changed = with_cutoffs(self._policy_text(), event, *cuts)
-            self.check_with({POLICY: changed})
-            before, after = _cuts_told((policy.review_at, policy.decline_at)), _cuts_told(cuts)
-            more = {name: text for name, text in (("model", model), ("reason", reason)) if text}
-            self.record(Deed("thresholds.apply", f"policy of {event}", before, after | more))
-            config.write_text(self.places.folder / POLICY, changed)
-        self.reload()
-        return Applied(*self._put_in_force(waits, CUT))
-
-    def _policy_text(self) -> str:
-        from shroff.project.policy_text import POLICY
-
-        path = self.places.folder / POLICY
-        return config.read_text(path) if path.exists() else ""
-
-    def compare(
-        self,
-        *models: str,
-        as_of: Moment | None = None,
-        reading: Callable[[int], None] | None = None,
-    ) -> Comparison:
-        """Two models on the same events: the paired difference so far, and the smallest that could be seen.
-
-        Both in force or in shadow: on the events that both scored since. Else on those on which folds of both were
-        tested.
-
-        Args:
-            models: The champion and another; or the other alone; or none, where one is tried beside the champion.
-            as_of: Labels that were known then count; by default those known at the time of the log's last record.
-
-        Raises: UsageError where it is not clear which are meant, or nothing was scored by both.
-        """
-        from shroff.log.later_labels import last_moment
-        from shroff.replay.notebook import moment_ms
-        from shroff.training.comparing import compare_tested, compare_tried, tried_pair
-
-        if len(models) > 2 or len(set(models)) != len(models):
-            raise UsageError("two models are compared, and two different ones.")
-        otherwise = "so name two: shroff models compare ONE OTHER"
-        event = self.registry.read(models[-1]).event if models else self._one_event("", otherwise)
-        scoring = self.definitions.scoring_of(event)
-        pair = tried_pair(scoring, models)
-        if pair is not None:
-            with self.reading() as log:
-                as_of_ms = moment_ms(as_of)
-                as_of_ms = last_moment(log, self.now_ms()) if as_of_ms is None else as_of_ms
-                return compare_tried(log, self.definitions, *pair, event, as_of_ms=as_of_ms or 0, reading=reading)
-        first = models[0] if len(models) == 2 or scoring.champion is None else scoring.champion.id
-        return compare_tested(self.definitions, self.registry.read(first), self.registry.read(models[-1]))
-
     def _spill_folder(self) -> Path:
         """Where what memory does not hold lies: beside the log, where the room is, and not on a small disk."""
-        config.make_folder(self.places.state)
-        return self.places.state
+        config.make_folder(self._opened.places.state)
+        return self._opened.places.state
 
     def _promoted(self, report: TrainReport, by: str) -> TrainReport:
         """What became of a model, put in force if its gates passed."""
-        deployed = self.promote(report.stored.id, by=by)
+        deployed = Promotions(self._opened).promote(report.stored.id, by=by)
         why_not = deployed.failure or deployed.why_not
         is_champion = deployed.champion == report.stored.id
         is_promoted = deployed.in_force and is_champion
         remarks = (*report.remarks, deployed.unused) if is_champion and deployed.unused else report.remarks
         return replace(report, promoted=is_promoted, is_champion=is_champion, why_not=why_not, remarks=remarks)
 
-    def _champion(self, event: str) -> Stored:
-        event = self._one_event(event, "so there is no score to weigh")
-        champion = self._in_force()[event].champion
-        assert champion is not None, "an event type that has a model in force"
-        return self.registry.read(champion.id, champion.digest)
+    def import_model(
+        self,
+        file: str | Path,
+        event: str | None = None,
+        *,
+        check: str | Path,
+        inputs: Inputs | None = None,
+        categories: Mapping[str, Sequence[str]] | None = None,
+        trained_until: Moment | None = None,
+        calibrate: bool = False,
+        rounds: int | None = None,
+        tolerance: float | None = None,
+        as_of: Moment | None = None,
+        promote: bool = False,
+        by: str = "",
+        steps: Steps | None = None,
+    ) -> TrainReport:
+        """Take a model in that was trained elsewhere: check it on rows, judge it as one of ours, and keep it.
 
+        Args:
+            file: XGBoost's JSON or UBJSON, LightGBM's text, or ONNX.
+            event: The event type; may be left out where model.yaml has one.
+            check: Rows (CSV, JSON lines, Parquet) with the inputs' values and the model's own `score` or `margin`.
+            inputs: What it reads, in the order of its features: expressions, one text with commas between them, or
+                the names of its features with an expression each; or a YAML file of these. By default the inputs of
+                model.yaml in their order.
+            categories: Texts in the order of their codes, by input, where the file does not say them.
+            trained_until: When its training data ended; folds whose test begins before are left out.
+            calibrate: Fit a calibration to labelled events, as models that are trained here get one.
+            rounds: How many rounds of boosting count; by default as the file says.
+            tolerance: How far a row may be off; by default 1e-6 of a score, and relatively 1e-5 of a margin.
+            as_of: Judged by what was known then; by default at the time of the log's last record.
+            promote: Put it in force if its gates passed.
 
-def _cuts_told(cuts: Cuts) -> dict[str, str]:
-    named = zip(("review_at", "decline_at"), cuts, strict=True)
-    return {name: str(cut) for name, cut in named if cut is not None}
+        Raises: UsageError for a file that cannot be brought in, for rows that it does not reproduce, and where there
+            are no labelled events to judge it on.
+        """
+        from shroff.log.columns.tables import Way
+        from shroff.log.later_labels import last_moment
+        from shroff.replay.notebook import moment_ms
+        from shroff.training.foreign.importing import foreign_file, imported, settings_for
+        from shroff.training.foreign.inputs import read_by
+        from shroff.training.sets.sources import log_source
+        from shroff.training.train import train_model
+
+        path, definitions = Path(file), self._opened.definitions
+        event = self._event_of(event)
+        foreign, digest = foreign_file(path, rounds)
+        read = read_by(foreign, path.name, definitions, event, _declared(inputs), dict(categories or {}))
+        settings, said = settings_for(definitions, event, read)
+        found = imported(
+            path,
+            read,
+            foreign,
+            Path(check),
+            digest=digest,
+            until_ms=moment_ms(trained_until, "trained_until"),
+            calibrate=calibrate,
+            tolerance=tolerance,
+            by=by,
+            said=said,
+        )
+        with self._opened.reading() as log:
+            as_of_ms = moment_ms(as_of)
+            as_of_ms = last_moment(log, self._opened.now_ms()) if as_of_ms is None else as_of_ms
+            if as_of_ms is None:
+                raise UsageError(NO_EVENTS)
+            report = train_model(
+                definitions,
+                settings,
+                log_source(log, definitions, event),
+                self._opened.registry,
+                as_of_ms=as_of_ms,
+                now_ms=self._opened.now_ms(),
+                threads=config.threads(),
+                steps=steps,
+                way=Way(spill=self._spill_folder()),
+                making=lambda given: found.maker(given, settings),
+            )
+        return self._promoted(report, by) if promote else replace(report, why_not=NOT_ASKED)
+
+    def _event_of(self, event: str | None) -> str:
+        """The event type that is meant."""
+        definitions = self._opened.definitions
+        decided = list(definitions.events.decided)
+        if event is None and len(definitions.models) == 1:
+            return next(iter(definitions.models))
+        if event is None and len(decided) == 1:
+            return decided[0]
+        if event is None:
+            raise UsageError(f"{', '.join(decided)} can have a model: name the one that it is for with --as.")
+        if event not in decided:
+            raise UsageError(f"there is no event type {event!r} that is decided. {nearest(event, decided)}".rstrip())
+        return event
+
+    def watch(
+        self, place: str | Path, options: Options | None = None, *, say: Said = unheard, steps: Steps | None = None
+    ) -> Iterator[FileReport]:
+        """Take each complete new file of a folder or list once, in order, train again for each, and tell of it.
+
+        Without `options.once` it goes on until the iteration is left. Files are looked into
+        before a line of them is taken; one that is broken, empty or cut off is set aside, and looked at
+        again when it has changed.
+
+        Args:
+            place: A folder, or the URL of a text that lists files.
+            say: Is told what is waited for.
+
+        Raises: UsageError at once where there is nothing to watch. While it goes on: LogBusyError where another process
+            watches for this project, or, with `once`, the one that writes its log takes nothing up for a minute;
+            TransientError, with `once`, where what is watched cannot be reached.
+        """
+        from shroff.app.models.retraining import Options, Watch
+        from shroff.replay.clusters import growing_on
+        from shroff.training.sets.wanted import settings_of
+        from shroff.worker.serving.watched import watched
+
+        options = options or Options()
+        if options.cluster is not None:  # a learner that it has nothing for is told before a file is taken
+            growing_on(
+                options.cluster, settings_of(self._opened.definitions, options.event).learner, self._opened.places.state
+            )
+        given = watched(
+            str(place),
+            self._opened.now_ms,
+            self._opened.places.downloads,
+            settled_ms=options.settled_ms,
+            has_markers=options.has_markers,
+        )
+        return self._watching(Watch(self, given, options, say, steps))
+
+    def _watching(self, watch: Watch) -> Iterator[FileReport]:
+        """The reports of one process that watches for this project, while it goes on."""
+        with config.watching(self._opened.places):
+            yield from watch.reports()
 
 
 def _check_readable(path: Path) -> None:
@@ -290,3 +321,12 @@ def left_out(taken: IngestReport, log: Log) -> list[str]:
         named = "1 label names an event that is" if waiting == 1 else f"{waiting:,} labels name events that are"
         found.append(f"{named} not in the files, and {'was' if waiting == 1 else 'were'} left out.")
     return found
+
+
+def _declared(inputs: Inputs | None) -> list[Declared] | None:
+    from shroff.training.foreign.inputs import declared, declared_in
+
+    if inputs is None or isinstance(inputs, str | Path):
+        return None if inputs is None else declared_in(inputs)
+    pairs = inputs.items() if isinstance(inputs, Mapping) else [("", one) for one in inputs]
+    return [declared(theirs, text) for theirs, text in pairs]

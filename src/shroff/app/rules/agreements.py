@@ -6,26 +6,25 @@ of it is active.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from shroff import config
-from shroff.app.rules import silence_wishes
 from shroff.app.rules.rule_drafts import Author
-from shroff.app.rules.silence_wishes import SilenceWishes
-from shroff.errors import NotAllowedError, StorageError
+from shroff.errors import StorageError
 from shroff.language.values import DAY_MS
-from shroff.rules.silences import rule_of
 from shroff.rules.texts import tag_of
 
-ASKED_FOR: Final = "lists"  # of `second_person` in shroff.yaml
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from shroff.app.opened import Opened
+
 LEDGER: Final = "asked.json"
 LASTS_MS: Final = 7 * DAY_MS  # what nobody approved by then is to be asked for again
 KEPT: Final = 100  # the newest: each may be a whole list
-THE_WAY: Final = "ask for it on the page of the list, or by POST /api/v1/lists/{list}/entries"
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -50,23 +49,11 @@ class Asked(msgspec.Struct, frozen=True):
         return tag_of(msgspec.json.encode([self.subject, self.change], order="sorted").decode())
 
 
-class Agreements(SilenceWishes):
+class Agreements:
     """What waits for a second person in an opened project."""
 
-    __slots__ = ()
-
-    @property
-    def lists_need_second_person(self) -> bool:
-        """Whether a list changes only when somebody approves it who did not ask for it."""
-        return ASKED_FOR in self.systems.second_person
-
-    def refuse_alone(self, name: str) -> None:
-        """As `Additions` says. A name of this machine's users is nobody who signed in: two may be one person."""
-        is_silence = rule_of(name) is not None
-        if self.silences_need_second_person if is_silence else self.lists_need_second_person:
-            what, way = ("silences", silence_wishes.THE_WAY) if is_silence else ("changes of lists", THE_WAY)
-            words = f"a second person approves {what} here, as shroff.yaml says, and only the service knows two people"
-            raise NotAllowedError(f"{words}; {way}")
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
 
     def asked(self, subject: str) -> list[Asked]:
         """What waits about one thing, the oldest first."""
@@ -87,21 +74,21 @@ class Agreements(SilenceWishes):
         `before` is told what is about to be kept; where it raises, nothing is. What is approved is let go of by
         `forget_asked`, once it is done.
         """
-        wanted = Asked(subject, change, says, [*authors], self.now_ms())
+        wanted = Asked(subject, change, says, [*authors], self._opened.now_ms())
         known = next((one for one in self.asked(subject) if one.tag == wanted.tag), None)
         earlier = [] if known is None else [one for one in known.authors if one not in authors]
         if known is not None and may_approve and len(earlier) == len(known.authors):
             return True
-        with config.editing(self.places):
+        with config.editing(self._opened.places):
             before()
             others = [one for one in self._asked() if one.tag != wanted.tag]
             self._put_asked([*others, msgspec.structs.replace(wanted, authors=[*earlier, *authors])][-KEPT:])
         return False
 
-    def forget_asked(self, subject: str, change: object | None = None) -> None:
+    def forget(self, subject: str, change: object | None = None) -> None:
         """Let go of what was asked for about one thing: a change that is made, or all of them."""
         tag = None if change is None else Asked(subject, change, "", [], 0).tag
-        with config.editing(self.places):
+        with config.editing(self._opened.places):
             left = [one for one in self._asked() if one.subject != subject or tag not in {None, one.tag}]
             self._put_asked(left)
 
@@ -113,12 +100,12 @@ class Agreements(SilenceWishes):
         except msgspec.MsgspecError:
             words = "Delete it: what waits for a second person is then to be asked for again"
             raise StorageError(f"{self._asked_file} cannot be read. {words}.") from None
-        return [one for one in found if one.at_ms + LASTS_MS > self.now_ms()]
+        return [one for one in found if one.at_ms + LASTS_MS > self._opened.now_ms()]
 
     @property
     def _asked_file(self) -> Path:
-        return self.places.state / LEDGER
+        return self._opened.places.state / LEDGER
 
     def _put_asked(self, asked: Sequence[Asked]) -> None:
-        config.make_folder(self.places.state)
+        config.make_folder(self._opened.places.state)
         config.write_text(self._asked_file, msgspec.json.encode([*asked]).decode())

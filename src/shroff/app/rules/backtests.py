@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from msgspec import structs
 
 from shroff import config
-from shroff.app.elsewhere import Elsewhere
+from shroff.app.elsewhere import scratch_log
 from shroff.app.views import Files, paths
 from shroff.errors import Problem, UsageError
 from shroff.models import in_force
 from shroff.models.in_force import InForce, Promotion
-from shroff.models.registry import Registry
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.laid_over import RULES, DraftFile
 
 if TYPE_CHECKING:
+    from shroff.app.opened import Opened
     from shroff.backtest.judge import Report
     from shroff.replay.notebook import Moment
     from shroff.runtime.progress import Progress
@@ -29,25 +27,30 @@ OVER: Final = ("features.yaml", "policy.yaml")
 NO_DRAFTS: Final = ("shroff.yaml", "events.yaml", "model.yaml")
 
 
-class Backtests(Elsewhere):
+class BacktestOptions(TypedDict, total=False):
+    """What `Backtests.run` takes by name."""
+
+    rules: str | Path | None
+    policy: str | Path | None
+    model: str | None
+    start: Moment | None
+    end: Moment | None
+    as_of: Moment | None
+    files: Files
+    as_type: str | None
+    labels: str | Path | None
+    order: str
+    reading: Progress | None
+    computing: Progress | None
+
+
+class Backtests:
     """The backtests of a project, which knows its folder, its models and its log."""
 
-    __slots__ = ()
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
 
-    places: config.Places
-    now_ms: Callable[[], int]
-
-    @property
-    @abstractmethod
-    def hasher(self) -> Callable[[str], str]:
-        """What stands for the clear values of hashed fields."""
-
-    @property
-    @abstractmethod
-    def registry(self) -> Registry:
-        """The models of the project."""
-
-    def backtest(
+    def run(
         self,
         *,
         rules: str | Path | None = None,
@@ -90,11 +93,13 @@ class Backtests(Elsewhere):
         span = {"start_ms": moment_ms(start, "start"), "end_ms": moment_ms(end, "end")}
         with ExitStack() as opened:
             if paths(files):
-                log, _ = opened.enter_context(self._log_of(files, as_type, labels, decide=True, order=order))
+                log, _ = opened.enter_context(
+                    scratch_log(self._opened, files, as_type, labels, decide=True, order=order)
+                )
             else:
-                log = opened.enter_context(self.reading())
+                log = opened.enter_context(self._opened.reading())
             as_of_ms = moment_ms(as_of)
-            as_of_ms = last_moment(log, self.now_ms()) if as_of_ms is None else as_of_ms
+            as_of_ms = last_moment(log, self._opened.now_ms()) if as_of_ms is None else as_of_ms
             return backtest(
                 log,
                 definitions,
@@ -114,19 +119,19 @@ class Backtests(Elsewhere):
         Raises: DefinitionError with every mistake; UsageError.
         """
         problems: list[Problem] = []
-        files = config.read_files(self.places.folder, problems)
+        files = config.read_files(self._opened.places.folder, problems)
         draft = [] if rules is None else _files_of(Path(rules))
         if policy is not None:
             path = Path(policy)
             draft.append(DraftFile("policy.yaml", str(path), config.lines_ended(config.read_text(path))))
         if model is not None:
-            chosen = self.registry.load(model)
+            chosen = self._opened.registry.load(model)
             known = in_force.read_in_force(files.get(in_force.FILE), problems)
             now = known.get(chosen.event, InForce())
             draft_of = structs.replace(now, champion=Promotion(chosen.id, chosen.digest))
             found = {**known, chosen.event: draft_of}
             files[in_force.FILE] = in_force.text_of(found)
-        loaded = load_definitions(files, self.hasher, self.registry.load, draft)
+        loaded = load_definitions(files, self._opened.hasher, self._opened.registry.load, draft)
         return loaded.beside(problems).or_raise(), frozenset(one.over for one in draft)
 
 

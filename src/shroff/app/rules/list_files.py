@@ -3,63 +3,71 @@
 from __future__ import annotations
 
 import re
-from abc import abstractmethod
-from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import astuple, replace
 from typing import TYPE_CHECKING, Final
 
 from shroff import config
-from shroff.app.additions import Additions, Waits
-from shroff.errors import DefinitionError, UsageError
+from shroff.app.forwarded import called
+from shroff.app.live.requests import WriterRequests
+from shroff.app.people import ProjectPeople
+from shroff.errors import DefinitionError, NotAllowedError, UsageError
 from shroff.language.yaml import text as yamltext
 from shroff.log.deeds import Deed
-from shroff.project.definitions import Definitions
 from shroff.project.loading import files_of
-from shroff.project.look_ups import LookUps
-from shroff.project.settings.systems import load_systems
+from shroff.project.settings.systems import Systems, load_systems
 from shroff.rules.silences import rule_of
 from shroff.runtime.progress import unheard
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from shroff.app.live.requests import Waits
+    from shroff.app.opened import Opened
     from shroff.project.checked_files import CheckedFiles
     from shroff.project.lists import Change, Edited, Entry, ListSummary
+    from shroff.project.look_ups import LookUps
 
 FOLDER: Final = "lists/"
+RULES_APART: Final = "rules"  # of `second_person` in shroff.yaml
+LISTS: Final = "lists"
+SILENCES: Final = "silences"
+LIST_WAY: Final = "ask for it on the page of the list, or by POST /api/v1/lists/{list}/entries"
+SILENCE_WAY: Final = "ask for one from a case: on its page, or by POST /api/v1/cases/{id}/silence"
 ENDLESS: Final = "a rule is silent until a time: say when that ends. For good, change the rule."
 WRITTEN: Final = "The list is written; it comes into force with the next command that writes."
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,99}")
 _TEXT_MAX: Final = 1_000  # characters of a value or a note
 
 
-class ListFiles(Additions):
+class ListFiles:
     """The lists of an opened project, as files."""
 
-    __slots__ = ()
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
 
-    @abstractmethod
-    def checked(self) -> Definitions:
-        """The definitions, rule tests run. Raises: DefinitionError."""
+    if not TYPE_CHECKING:
+        __call__ = called("lists", "all")
 
-    def lists(self) -> list[ListSummary]:
+    def all(self) -> list[ListSummary]:
         """The project's lists, and what reads them."""
         from shroff.project.lists import file_of, summaries
 
-        definitions = self.definitions
+        definitions = self._opened.definitions
         texts = {file_of(name): self._list_text(name) for name in definitions.reference.lists}
         return summaries(definitions, texts)
 
-    def list_entries(self, name: str) -> list[Entry]:
+    def entries(self, name: str) -> list[Entry]:
         """The entries of a list, as they are written. Raises: UsageError where there is no such list."""
         from shroff.project.lists import entries, known_list
 
-        return entries(self._list_text(known_list(name, self.definitions)))
+        return entries(self._list_text(known_list(name, self._opened.definitions)))
 
-    def in_lists(self, value: str) -> dict[str, Entry]:
+    def holding(self, value: str) -> dict[str, Entry]:
         """The lists that hold a value, by their names, with its entry."""
         from shroff.project.lists import entries
 
-        found, definitions = {}, self.definitions
+        found, definitions = {}, self._opened.definitions
         for name in definitions.reference.lists:
             stands_for = self._stands_for(name, definitions.look_ups)
             wanted = stands_for(value)
@@ -68,7 +76,7 @@ class ListFiles(Additions):
                 found[name] = there[0]
         return found
 
-    def make_list(self, name: str, before: Callable[[], None] = lambda: None) -> None:
+    def make(self, name: str, before: Callable[[], None] = lambda: None) -> None:
         """Write a new list without entries; where `before` raises, there is none.
 
         Raises: UsageError where it is there, or the name cannot be one.
@@ -77,27 +85,27 @@ class ListFiles(Additions):
 
         if not _NAME.fullmatch(name):
             raise UsageError("a list's name begins with a small letter and has small letters, digits and _.")
-        with config.editing(self.places):
-            self.reload()
-            if name in self.definitions.reference.lists:
+        with config.editing(self._opened.places):
+            self._opened.reload()
+            if name in self._opened.definitions.reference.lists:
                 raise UsageError(f"there is a list {name} already.")
-            self.check_with({file_of(name): EMPTY})
+            self._opened.check_with({file_of(name): EMPTY})
             before()
             self._write_list(name, EMPTY)
-        self.reload()
+        self._opened.reload()
 
-    def list_add(self, name: str, entry: Entry, waits: Waits = unheard) -> Change:
+    def add(self, name: str, entry: Entry, waits: Waits = unheard) -> Change:
         """Write an entry into lists/NAME.csv and put it in force; one of the same value is replaced.
 
         Raises: as `write_list`; NotAllowedError where a second person approves that.
         """
-        return self.change_list(name, entry.value, [entry], waits=waits)
+        return self.change(name, entry.value, [entry], waits=waits)
 
-    def list_remove(self, name: str, value: str, waits: Waits = unheard) -> Change:
+    def remove(self, name: str, value: str, waits: Waits = unheard) -> Change:
         """Take every line of a value out of lists/NAME.csv, and put that in force. Raises: as `write_list`."""
-        return self.change_list(name, value, waits=waits)
+        return self.change(name, value, waits=waits)
 
-    def change_list(
+    def change(
         self, name: str, value: str, put: Sequence[Entry] = (), *, makes: bool = False, waits: Waits = unheard
     ) -> Change:
         """Put one value into a list, or take it out where nothing is put, and have that in force.
@@ -107,20 +115,22 @@ class ListFiles(Additions):
         from shroff.project.lists import Change, file_of
 
         if put or rule_of(name) is None:
-            self.refuse_alone(name)
+            refuse_alone(self._opened.systems, name)
 
         def recorded(found: Edited) -> None:
             changed = (*found.after, *found.before)[0].value  # hashed where it must be
-            self.record(Deed("list.change", f"list {name}", None, {"value": changed, "what": found.what}))
+            ProjectPeople(self._opened).record(
+                Deed("list.change", f"list {name}", None, {"value": changed, "what": found.what})
+            )
 
         found, known = self._written(name, put, () if put else (value,), makes=makes, before=recorded)
-        end = self._end_of_log()
-        in_force, why_not = self._put_in_force(waits, WRITTEN, known=known)
-        others = self._changed_behind(end) - {file_of(name)} if in_force and end else ()
-        stands = self._stands_for(name, (known or self.definitions).look_ups)(value)
+        end = WriterRequests(self._opened).end_of_log()
+        in_force, why_not = WriterRequests(self._opened).put_in_force(waits, WRITTEN, known=known)
+        others = WriterRequests(self._opened).changed_behind(end) - {file_of(name)} if in_force and end else ()
+        stands = self._stands_for(name, (known or self._opened.definitions).look_ups)(value)
         return Change(name, stands, found.what, found.entries, in_force, why_not, tuple(sorted(others)))
 
-    def write_list(
+    def write(
         self,
         name: str,
         put: Sequence[Entry] = (),
@@ -158,8 +168,8 @@ class ListFiles(Additions):
 
         for one in put:
             _check(name, one)
-        with config.editing(self.places):
-            self.reload()
+        with config.editing(self._opened.places):
+            self._opened.reload()
             known = self._known_files(name)
             asked, text = self._known(name, makes=makes) if known is None else (known.look_ups, self._list_text(name))
             stands_for = self._stands_for(name, asked)
@@ -172,16 +182,16 @@ class ListFiles(Additions):
             if found.text != text:
                 if known is None or not known.allows(file_of(name), found, stands_for):
                     known = None
-                    self.check_with({file_of(name): found.text})
+                    self._opened.check_with({file_of(name): found.text})
                 before(found)
                 self._write_list(name, found.text)
                 if known is not None:
                     known = known.edited(file_of(name), config.lines_ended(found.text))
-                    known.keep(self.places.checked)
-        self.reload()
+                    known.keep(self._opened.places.checked)
+        self._opened.reload()
         if known is None:
             with suppress(DefinitionError):  # whoever puts them in force tells of it
-                self.checked()
+                self._opened.checked()
         return found, known
 
     def _known_files(self, name: str) -> CheckedFiles | None:
@@ -189,43 +199,60 @@ class ListFiles(Additions):
         from shroff.project.checked_files import checked_files
         from shroff.project.lists import file_of
 
-        if self.is_parted or self.places.lane is not None or self.places.is_elsewhere:
+        if self._opened.lanes.is_parted or self._opened.places.lane is not None or self._opened.places.is_elsewhere:
             return None
-        files, problems, _ = files_of(self.places.folder, None)
+        files, problems, _ = files_of(self._opened.places.folder, None)
         top = yamltext.read(files.get(config.PROJECT_FILE, ""), config.PROJECT_FILE, problems)
         if file_of(name) not in files or not isinstance(top, yamltext.Mapping):
             return None
         load_systems(top, problems, [])  # variables of the environment may be set no more
-        return None if problems else checked_files(self.places.checked, files, self._hashing())
+        return (
+            None
+            if problems
+            else checked_files(self._opened.places.checked, files, WriterRequests(self._opened).hashing())
+        )
 
-    def hashed_in(self, name: str, values: Sequence[str]) -> list[str]:
+    def hashed(self, name: str, values: Sequence[str]) -> list[str]:
         """Values as the list has them: hashed, where it is asked about a hashed field. Raises: UsageError."""
         from shroff.project.lists import known_list
 
-        return [*map(self._stands_for(known_list(name, self.definitions), self.definitions.look_ups), values)]
+        return [
+            *map(
+                self._stands_for(known_list(name, self._opened.definitions), self._opened.definitions.look_ups), values
+            )
+        ]
 
     def _known(self, name: str, *, makes: bool) -> tuple[LookUps, str]:
         """How lists are asked, and the text of a list; an empty one, where it is to be made."""
         from shroff.project.lists import EMPTY, file_of, known_list
 
-        if makes and name not in self.definitions.reference.lists:
-            return self.check_with({file_of(name): EMPTY}).look_ups, EMPTY
-        return self.definitions.look_ups, self._list_text(known_list(name, self.definitions))
+        if makes and name not in self._opened.definitions.reference.lists:
+            return self._opened.check_with({file_of(name): EMPTY}).look_ups, EMPTY
+        return self._opened.definitions.look_ups, self._list_text(known_list(name, self._opened.definitions))
 
     def _list_text(self, name: str) -> str:
         from shroff.project.lists import file_of
 
-        return config.read_text(self.places.folder / file_of(name))
+        return config.read_text(self._opened.places.folder / file_of(name))
 
     def _write_list(self, name: str, text: str) -> None:
         from shroff.project.lists import file_of
 
-        config.make_folder(self.places.folder / FOLDER)
-        config.write_text(self.places.folder / file_of(name), text)
+        config.make_folder(self._opened.places.folder / FOLDER)
+        config.write_text(self._opened.places.folder / file_of(name), text)
 
     def _stands_for(self, name: str, look_ups: LookUps) -> Callable[[str], str]:
         """What a value of the list is compared by: its hash, where the list is asked about a hashed field."""
-        return self._hashing() if name in look_ups.hashed else str
+        return WriterRequests(self._opened).hashing() if name in look_ups.hashed else str
+
+    @property
+    def need_second_person(self) -> bool:
+        """Whether a list changes only when somebody approves it who did not ask for it."""
+        return LISTS in self._opened.systems.second_person
+
+    def refuse_alone(self, name: str) -> None:
+        """As the function `refuse_alone`."""
+        refuse_alone(self._opened.systems, name)
 
 
 def _check(name: str, entry: Entry) -> None:
@@ -237,3 +264,15 @@ def _check(name: str, entry: Entry) -> None:
         raise UsageError("an entry of a list stands on one line.")
     if max(len(text) for text in astuple(entry)) > _TEXT_MAX:
         raise UsageError(f"a value or a note has {_TEXT_MAX:,} characters at most.")
+
+
+def refuse_alone(systems: Systems, name: str) -> None:
+    """Raises: NotAllowedError for a list to which nobody adds alone, where shroff.yaml says so.
+
+    A name of this machine's users is nobody who signed in: two may be one person.
+    """
+    is_silence = rule_of(name) is not None
+    if (SILENCES if is_silence else LISTS) in systems.second_person:
+        what, way = ("silences", SILENCE_WAY) if is_silence else ("changes of lists", LIST_WAY)
+        words = f"a second person approves {what} here, as shroff.yaml says, and only the service knows two people"
+        raise NotAllowedError(f"{words}; {way}")

@@ -6,13 +6,20 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from shroff import config
-from shroff.app.additions import Additions
 from shroff.errors import DefinitionError, UsageError
-from shroff.rules.definitions import Rule
+from shroff.rules import texts
+from shroff.rules.silences import trial_number, trial_of
 from shroff.rules.texts import tag_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shroff.app.opened import Opened
+    from shroff.app.rules.rule_imports import Imported
+    from shroff.rules.definitions import Rule
 
 FOLDER: Final = "rules/"
 TEXT_BYTES_MAX: Final = 512 * 1024
@@ -37,6 +44,17 @@ class RuleFile:
         return tag_of(self.text)
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a rule stands in the project's files: the file, its text there, and the trial that runs beside it."""
+
+    file: RuleFile
+    text: str
+    is_shadow: bool
+    trial: str = ""
+    trial_text: str = ""
+
+
 Before = Callable[[str, str], None]  # is told a file of rules and the tag of what it is about to have; "" where none
 
 
@@ -44,17 +62,18 @@ def unrecorded(file: str, tag: str) -> None:
     """Nobody is told."""
 
 
-class RuleFiles(Additions):
+class Rules:
     """The rules of an opened project, as files."""
 
-    __slots__ = ()
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
 
-    def rule_files(self) -> list[RuleFile]:
+    def files(self) -> list[RuleFile]:
         """All files of rules, by their names."""
-        texts = config.read_files(self.places.folder, [])
+        texts = config.read_files(self._opened.places.folder, [])
         rules: Sequence[Rule] = ()
         with suppress(DefinitionError):
-            rules = self.definitions.rules
+            rules = self._opened.definitions.rules
         return [
             RuleFile(
                 name.removeprefix(FOLDER),
@@ -65,11 +84,11 @@ class RuleFiles(Additions):
             if name.startswith(FOLDER)
         ]
 
-    def rule_file(self, name: str) -> RuleFile | None:
+    def file(self, name: str) -> RuleFile | None:
         """One file of rules; None where there is none of this name."""
-        return next((one for one in self.rule_files() if one.name == name), None)
+        return next((one for one in self.files() if one.name == name), None)
 
-    def write_rules(self, name: str, text: str, tag: str, before: Before = unrecorded) -> None:
+    def write(self, name: str, text: str, tag: str, before: Before = unrecorded) -> None:
         """Write a file of rules, if it is still what `tag` says; empty for one that is not there yet.
 
         It comes into force when the process that writes the log is asked to look at the files, or starts. Nothing is
@@ -79,23 +98,85 @@ class RuleFiles(Additions):
             have mistakes.
         """
         _require_name(name)
-        with config.editing(self.places):
-            self.reload()
-            now = self.rule_file(name)
+        with config.editing(self._opened.places):
+            self._opened.reload()
+            now = self.file(name)
             if (now.tag if now is not None else "") != tag:
                 raise ChangedMeanwhileError(f"{FOLDER}{name} was changed meanwhile; read it again, and change that.")
-            self._write_rules(name, text, before)
+            self.write_held(name, text, before)
 
-    def _write_rules(self, name: str, text: str, before: Before) -> None:
+    def write_held(self, name: str, text: str, before: Before) -> None:
         """The same where the files are held already, whatever was there before."""
         _require_name(name)
         if len(text.encode()) > TEXT_BYTES_MAX:
             raise UsageError(f"a file of rules has at most {TEXT_BYTES_MAX:,} bytes.")
-        self.check_with({f"{FOLDER}{name}": text})
+        self._opened.check_with({f"{FOLDER}{name}": text})
         before(name, tag_of(config.lines_ended(text)))
-        config.make_folder(self.places.folder / FOLDER)
-        config.write_text(self.places.folder / FOLDER / name, text)
-        self.reload()
+        config.make_folder(self._opened.places.folder / FOLDER)
+        config.write_text(self._opened.places.folder / FOLDER / name, text)
+        self._opened.reload()
+
+    def standing(self, id: str) -> Standing | None:
+        """Where a rule stands in the project's files; None where no file has it."""
+        return self.standings().get(id)
+
+    def standings(self) -> dict[str, Standing]:
+        """Where each rule stands, by their ids. Cost: reading all files of rules."""
+        found: dict[str, Standing] = {}
+        for file in self.files():
+            there = texts.rule_texts(file.text)
+            trials = {trial_of(one): one for one in sorted(there, key=trial_number) if trial_of(one)}
+            for id, rule in there.items():
+                trial = trials.get(id, "")
+                trial_text = there[trial].text if trial else ""
+                found[id] = Standing(file, rule.text, texts.is_in_shadow(rule.text), trial, trial_text)
+        return found
+
+    def put_back(self, id: str, text: str, file: str, before: Before = unrecorded) -> str:
+        """Put an earlier text of a rule into the project's files; an empty one takes the rule out.
+
+        It was in force before, so nobody is asked again. Raises: DefinitionError for what does not fit the project now.
+        """
+        with config.editing(self._opened.places):
+            standing = self.standing(id)
+            name = file if standing is None else standing.file.name
+            there = self.text_of(name)
+            after = texts.with_rule(there, id, text) if text else texts.without_rule(there, id)
+            return self.put(name, after, before)
+
+    def text_of(self, name: str) -> str:
+        found = self.file(name)
+        return "" if found is None else found.text
+
+    def put(self, name: str, text: str, before: Before) -> str:
+        """Write a file of rules that is held already, or take it away where nothing is left of it."""
+        if text.strip():
+            self.write_held(name, text, before)
+        else:
+            self._opened.check_with({}, without=[f"{FOLDER}{name}"])
+            before(name, tag_of(""))
+            (self._opened.places.folder / FOLDER / name).unlink(missing_ok=True)
+            self._opened.reload()
+        return name
+
+    def import_rules(
+        self,
+        file: str | Path,
+        *,
+        event: str = "",
+        by: str = "",
+        mapping: str | Path | None = None,
+        shadow: bool = False,
+        apart: bool = False,
+    ) -> Imported:
+        """Carry rules in the syntax of Stripe Radar over to this project. Nothing is written.
+
+        As `RuleImports.import_rules` takes and gives it.
+        """
+        from shroff.app.rules.rule_imports import RuleImports
+
+        imports = RuleImports(self._opened)
+        return imports.import_rules(file, event=event, by=by, mapping=mapping, shadow=shadow, apart=apart)
 
 
 def _require_name(name: str) -> None:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from shroff import config
-from shroff.app.elsewhere import Elsewhere
 from shroff.errors import DefinitionError, Problem, UsageError
 from shroff.language.yaml.slips import in_quotes
-from shroff.models.registry import Registry
-from shroff.project.definitions import Definitions, load_definitions
+from shroff.project.definitions import load_definitions
 from shroff.project.laid_over import RULES, DraftFile
 from shroff.rules.radar.attributes import Mapped, Target
 from shroff.rules.radar.carrying import Carried, Options, Outcome, Refused, carry_over
 from shroff.rules.radar.mapping import load_mapping
 from shroff.rules.radar.syntax import read_rules
+
+if TYPE_CHECKING:
+    from shroff.app.opened import Opened
+
 
 FEATURES: Final = "features.yaml"
 TEXT_BYTES_MAX: Final = 1024 * 1024
@@ -38,25 +38,11 @@ class Imported:
     files: dict[str, str]
 
 
-class RuleImports(Elsewhere):
+class RuleImports:
     """The calls of a project that bring rules in."""
 
-    __slots__ = ()
-
-    @property
-    @abstractmethod
-    def definitions(self) -> Definitions:
-        """The project's definitions."""
-
-    @property
-    @abstractmethod
-    def hasher(self) -> Callable[[str], str]:
-        """What stands for the clear values of hashed fields."""
-
-    @property
-    @abstractmethod
-    def registry(self) -> Registry:
-        """The models of the project."""
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
 
     def import_rules(
         self,
@@ -81,7 +67,7 @@ class RuleImports(Elsewhere):
         path = Path(file)
         target = self._target(event, by, mapping)
         rules, unread = read_rules(_text(path), path.name)
-        taken = frozenset(rule.id for rule in self.definitions.rules)
+        taken = frozenset(rule.id for rule in self._opened.definitions.rules)
         outcome = carry_over(rules, target, Options(path.name, by, taken))
         outcome.refused += [Refused(text, "", problem) for text, problem in unread]
         outcome.refused.sort(key=lambda one: (one.problem.line, one.problem.column))
@@ -90,7 +76,7 @@ class RuleImports(Elsewhere):
         return Imported(target.event, outcome, files)
 
     def _target(self, event: str, by: str, mapping: str | Path | None) -> Target:
-        definitions = self.definitions
+        definitions = self._opened.definitions
         events = definitions.events
         if not event and len(events.decided) != 1:
             raise UsageError(f"name the event type that the rules are about with --as: {' or '.join(events.decided)}.")
@@ -110,8 +96,8 @@ class RuleImports(Elsewhere):
             return
         draft = [DraftFile(name if name == FEATURES else RULES, name, text) for name, text in files.items()]
         problems: list[Problem] = []
-        own = config.read_files(self.places.folder, problems)
-        load_definitions(own, self.hasher, self.registry.load, draft).beside(problems).or_raise()
+        own = config.read_files(self._opened.places.folder, problems)
+        load_definitions(own, self._opened.hasher, self._opened.registry.load, draft).beside(problems).or_raise()
 
 
 def _text(path: Path) -> str:

@@ -5,25 +5,26 @@ They lie in a file beside the log, as what is known of drafts does: nothing of i
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from shroff import config
+from shroff.app.forwarded import called
 from shroff.app.rules.rule_drafts import Author
 from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.app.rules.silences import Silences
 from shroff.errors import NotAllowedError, StorageError, UsageError
 from shroff.language.values import parse_time
-from shroff.project.settings.systems import Systems
 from shroff.rules.texts import tag_of
 
-ASKED_FOR: Final = "silences"  # of `second_person` in shroff.yaml
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shroff.app.opened import Opened
+
 LEDGER: Final = "silences.json"
-THE_WAY: Final = "ask for one from a case: on its page, or by POST /api/v1/cases/{id}/silence"
 Recorded = Callable[[], None]  # tells what is about to be done; where it raises, nothing is
 
 
@@ -47,39 +48,31 @@ class Wish(msgspec.Struct, frozen=True):
         return tag_of(f"{self.rule}\n{self.key}\n{self.until}\n{self.note}")
 
 
-class SilenceWishes(Silences):
+class SilenceWishes:
     """The silences of an opened project that wait for a second person."""
 
-    __slots__ = ()
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
 
-    @property
-    @abstractmethod
-    def systems(self) -> Systems:
-        """The outside systems of the project, and what else shroff.yaml says that decides nothing."""
+    if not TYPE_CHECKING:
+        __call__ = called("silence_wishes", "all")
 
-    @property
-    def silences_need_second_person(self) -> bool:
-        """Whether a rule is silent only when somebody approves it who did not ask for it."""
-        return ASKED_FOR in self.systems.second_person
-
-    def silence_wishes(self) -> list[Wish]:
+    def all(self) -> list[Wish]:
         """Those whose time is not over, by their rules and keys."""
-        now_ms = self.now_ms()
+        now_ms = self._opened.now_ms()
         return sorted(
             (one for one in self._wishes() if parse_time(one.until) > now_ms), key=lambda one: (one.rule, one.key)
         )
 
-    def ask_silence(
-        self, rule: str, key: str, until: str, note: str, authors: Sequence[Author], before: Recorded
-    ) -> Wish:
+    def ask(self, rule: str, key: str, until: str, note: str, authors: Sequence[Author], before: Recorded) -> Wish:
         """Keep what somebody asks for, in place of what was asked before of this rule and key.
 
         Raises: as `silence`.
         """
-        entry = self.silence_entry(rule, key, until, note, authors[-1].name)
-        entity = next(one.by for one in self.definitions.rules if one.id == rule)
-        with config.editing(self.places):
-            wishes = self.silence_wishes()
+        entry = Silences(self._opened).entry(rule, key, until, note, authors[-1].name)
+        entity = next(one.by for one in self._opened.definitions.rules if one.id == rule)
+        with config.editing(self._opened.places):
+            wishes = self.all()
             was = next((one for one in wishes if (one.rule, one.key) == (rule, key)), None)
             hands = [] if was is None else [one for one in was.authors if one not in authors]
             wish = Wish(rule, entity, key, entry.expires_at, note, [*hands, *authors])
@@ -87,7 +80,7 @@ class SilenceWishes(Silences):
             self._put([one for one in wishes if one != was], wish)
         return wish
 
-    def approve_silence(self, rule: str, key: str, tag: str, author: Author, before: Recorded) -> None:
+    def approve(self, rule: str, key: str, tag: str, author: Author, before: Recorded) -> None:
         """Let a rule be silent as somebody else asked for, written alone: as `write_silence`.
 
         Raises: UsageError where nobody asked; ChangedMeanwhileError where something else is asked for now;
@@ -101,10 +94,10 @@ class SilenceWishes(Silences):
             self._known_wish(rule, key, tag)  # nobody took it back meanwhile
             before()
 
-        self.write_silence(rule, key, wish.until, note=wish.note, by=wish.by, before=still_asked)
+        Silences(self._opened).write(rule, key, wish.until, note=wish.note, by=wish.by, before=still_asked)
         self._drop(wish)
 
-    def drop_silence_wish(self, rule: str, key: str, before: Recorded) -> None:
+    def drop(self, rule: str, key: str, before: Recorded) -> None:
         """Let nobody approve it any more. Raises: UsageError where nobody asked."""
         wish = self._known_wish(rule, key)
         before()
@@ -114,7 +107,7 @@ class SilenceWishes(Silences):
 
     @property
     def _wishes_file(self) -> Path:
-        return self.places.state / LEDGER
+        return self._opened.places.state / LEDGER
 
     def _wishes(self) -> list[Wish]:
         if not self._wishes_file.exists():
@@ -126,7 +119,7 @@ class SilenceWishes(Silences):
             raise StorageError(f"{self._wishes_file} cannot be read. {words}.") from None
 
     def _known_wish(self, rule: str, key: str, tag: str | None = None) -> Wish:
-        found = next((one for one in self.silence_wishes() if (one.rule, one.key) == (rule, key)), None)
+        found = next((one for one in self.all() if (one.rule, one.key) == (rule, key)), None)
         if found is None:
             raise UsageError(f"nobody asks any more for rule {rule[:100]!r} to be silent there.")
         if tag not in {None, found.tag}:
@@ -134,9 +127,9 @@ class SilenceWishes(Silences):
         return found
 
     def _drop(self, wish: Wish) -> None:
-        with config.editing(self.places):
-            self._put([one for one in self.silence_wishes() if one != wish])
+        with config.editing(self._opened.places):
+            self._put([one for one in self.all() if one != wish])
 
     def _put(self, wishes: Sequence[Wish], *more: Wish) -> None:
-        config.make_folder(self.places.state)
+        config.make_folder(self._opened.places.state)
         config.write_text(self._wishes_file, msgspec.json.encode([*wishes, *more]).decode())

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from shroff.app.additions import Waits
-from shroff.app.rules.list_files import ListFiles
+from shroff.app.forwarded import called
+from shroff.app.rules.list_files import SILENCE_WAY, SILENCES, ListFiles, refuse_alone
 from shroff.errors import UsageError, nearest
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS, parse_time
@@ -15,9 +14,14 @@ from shroff.rules.silences import key_of, list_of, rule_of
 from shroff.runtime.progress import unheard
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shroff.app.live.requests import Waits
+    from shroff.app.opened import Opened
     from shroff.project.lists import Change, Edited, Entry
     from shroff.rules.definitions import Rule
 
+THE_WAY: Final = SILENCE_WAY  # for who may not silence a rule alone
 DAYS_MAX: Final = 366  # for which a rule may be silent at once
 TEXT_MAX: Final = 1_000  # characters of a key or a reason
 
@@ -46,51 +50,51 @@ class Silence:
         return self.until_ms is None or now_ms < self.until_ms
 
 
-class Silences(ListFiles):
+class Silences:
     """What an opened project is silent about."""
 
-    __slots__ = ()
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
 
-    def silences(self) -> list[Silence]:
+    if not TYPE_CHECKING:
+        __call__ = called("silences", "all")
+
+    def all(self) -> list[Silence]:
         """All of them, by rule and in the order of their lines; those that are over stay until somebody ends them."""
-        by = {rule.id: rule.by for rule in self.definitions.rules}
+        by = {rule.id: rule.by for rule in self._opened.definitions.rules}
         return [
             Silence(rule, by.get(rule, ""), one.value, one.expires_at, one.note, one.added_by)
-            for name in sorted(self.definitions.reference.lists)
+            for name in sorted(self._opened.definitions.reference.lists)
             if (rule := rule_of(name)) is not None
-            for one in self.list_entries(name)
+            for one in ListFiles(self._opened).entries(name)
         ]
 
-    def silence(
-        self, rule: str, key: str, until: str, *, note: str = "", by: str = "", waits: Waits = unheard
-    ) -> Change:
+    def add(self, rule: str, key: str, until: str, *, note: str = "", by: str = "", waits: Waits = unheard) -> Change:
         """Let a rule be silent for a key, for events before `until`; what was said of the key before is replaced.
 
         Raises: UsageError where there is no such rule, its key has several parts or is no text, or `until` is no time
             within a year from now; NotAllowedError where a second person approves silences.
         """
-        self.refuse_alone(list_of(rule))
-        entry = self.silence_entry(rule, key, until, note, by)
-        return self.change_list(list_of(rule), entry.value, [entry], makes=True, waits=waits)
+        refuse_alone(self._opened.systems, list_of(rule))
+        entry = self.entry(rule, key, until, note, by)
+        return ListFiles(self._opened).change(list_of(rule), entry.value, [entry], makes=True, waits=waits)
 
-    def end_silence(self, rule: str, key: str, waits: Waits = unheard) -> Change:
+    def end(self, rule: str, key: str, waits: Waits = unheard) -> Change:
         """Let a rule speak for a key again. Raises: UsageError where it was not silent for it."""
         self._known_silence(rule)
-        return self.list_remove(list_of(rule), key, waits)
+        return ListFiles(self._opened).remove(list_of(rule), key, waits)
 
-    def write_silence(
-        self, rule: str, key: str, until: str, *, note: str, by: str, before: Callable[[Edited], None]
-    ) -> None:
+    def write(self, rule: str, key: str, until: str, *, note: str, by: str, before: Callable[[Edited], None]) -> None:
         """The same as `silence`, written alone: as `write_list`. Raises: as `silence`."""
-        entry = self.silence_entry(rule, key, until, note, by)
-        self.write_list(list_of(rule), [entry], makes=True, before=before)
+        entry = self.entry(rule, key, until, note, by)
+        ListFiles(self._opened).write(list_of(rule), [entry], makes=True, before=before)
 
-    def write_silence_end(self, rule: str, key: str, before: Callable[[Edited], None]) -> None:
+    def write_end(self, rule: str, key: str, before: Callable[[Edited], None]) -> None:
         """The same as `end_silence`, written alone: as `write_list`. Raises: as `end_silence`."""
         self._known_silence(rule)
-        self.write_list(list_of(rule), out=[key], before=before)
+        ListFiles(self._opened).write(list_of(rule), out=[key], before=before)
 
-    def silence_entry(self, rule: str, key: str, until: str, note: str, by: str) -> Entry:
+    def entry(self, rule: str, key: str, until: str, note: str, by: str) -> Entry:
         """The line for it. Raises: as `silence`."""
         from shroff.project.lists import Entry
 
@@ -100,11 +104,11 @@ class Silences(ListFiles):
         return Entry(key, note, by, time_text(self._until_ms(until)))
 
     def _known_silence(self, rule: str) -> None:
-        if list_of(rule) not in self.definitions.reference.lists:
+        if list_of(rule) not in self._opened.definitions.reference.lists:
             raise UsageError(f"rule {rule[:100]!r} is silent for no key.")
 
     def _silenced(self, id_: str) -> Rule:
-        definitions = self.definitions
+        definitions = self._opened.definitions
         rules = {rule.id: rule for rule in definitions.rules}
         rule = rules.get(id_)
         if rule is None:
@@ -117,9 +121,14 @@ class Silences(ListFiles):
 
     def _until_ms(self, text: str) -> int:
         try:
-            until_ms, now_ms = parse_time(text), self.now_ms()
+            until_ms, now_ms = parse_time(text), self._opened.now_ms()
         except ValueError as error:
             raise UsageError(f"until: {error}.") from None
         if not now_ms < until_ms <= now_ms + DAYS_MAX * DAY_MS:
             raise UsageError(f"until: a rule is silent until a time within the next {DAYS_MAX} days.")
         return until_ms
+
+    @property
+    def need_second_person(self) -> bool:
+        """Whether a rule is silent only when somebody approves it who did not ask for it."""
+        return SILENCES in self._opened.systems.second_person

@@ -52,18 +52,18 @@ class Recorded:
         kinds = ((one.event, "label" if "verdict" in one.event else "payment") for one in islice(self._lines, count))
         self._file.write_bytes(b"".join(msgspec.json.encode({kind: event}) + b"\n" for event, kind in kinds))
         self.project.ingest([self._file])
-        with self.project.lake() as lake:
+        with self.project.lake.open() as lake:
             lake.write()
 
     def spread(self) -> Spread:
         """All that is recorded so far, for an engine."""
         opened = partial(FolderObjects, str(self._lake))
         reader = LakeReader(Patient(opened()))
-        return spread_of(uuid4().hex, opened, reader, self.project.places.models, PARTITIONS)
+        return spread_of(uuid4().hex, opened, reader, self.project.opened.places.models, PARTITIONS)
 
     def decisions(self) -> list[Row]:
         """What the process that took the events decided."""
-        with self.project.reading() as log:
+        with self.project.opened.reading() as log:
             return [_row(one) for rows in log.decisions_after() for one in rows]
 
 

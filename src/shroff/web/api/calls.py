@@ -80,7 +80,7 @@ def _call_reader(path: str, definitions: Definitions) -> CallReader:
 async def _answered(service: Service, request: Request, reader: PostReader, calls: CallReader) -> Response:
     call, raw = calls.call, await _body(request)
     check_rate(service, request, 1)
-    place, now_ms = request.who.id, service.project.now_ms()
+    place, now_ms = request.who.id, service.project.opened.now_ms()
     is_short = len(raw) <= READ_AT_ONCE
     one, mistakes = (
         _read(reader, calls, raw, place, now_ms)

@@ -110,8 +110,8 @@ def looked(
     project: Project, name: str, key: str, before: int | None, limit: int
 ) -> tuple[Timeline, list[FlagRow], list[Neighbour]]:
     """What the log has of a key; flags and neighbours with the first part only."""
-    with project.reading() as log:
-        look = EntityLook(log, project.definitions, project.key_index(project.definitions))
+    with project.opened.reading() as log:
+        look = EntityLook(log, project.definitions, project.history.key_index(project.definitions))
         timeline = look.timeline(name, key, before=before, limit=limit)
         if before is not None:
             return timeline, [], []

@@ -118,16 +118,16 @@ class HealthBoard:
 
     def _look(self) -> Look:
         project = self._project
-        findings = sorted(project.doctor(self._seen), key=lambda one: _ORDER.get(one.state, 2))
+        findings = sorted(project.health.doctor(self._seen), key=lambda one: _ORDER.get(one.state, 2))
         try:
-            sinks: Sequence[SinkState] = project.sink_states()
+            sinks: Sequence[SinkState] = project.sinks.states()
         except UsageError:  # there is no log yet
             sinks = []
         try:
-            drift = read_record(project.places)
+            drift = read_record(project.opened.places)
         except StorageError:  # which is among the findings
             drift = DriftRecord()
-        return Look(project.now_ms(), findings, sinks, drift)
+        return Look(project.opened.now_ms(), findings, sinks, drift)
 
 
 class SinkHealth(TypedDict):
@@ -280,7 +280,7 @@ def entries(project: Project, who: Who, limit: int, before: int | None = None) -
     definitions = project.definitions
     is_withheld = definitions.events.has_personal and not who.may(Right.READ_PERSONAL)
     try:
-        with project.reading() as log:
+        with project.opened.reading() as log:
             numbers = [one for one in log.refused_numbers() if before is None or one < before][-limit:]
             found = log.refused(numbers)
     except UsageError:  # there is no log yet
@@ -294,7 +294,7 @@ def entries(project: Project, who: Who, limit: int, before: int | None = None) -
 def _check(project: Project, numbers: Sequence[int]) -> None:
     if not numbers or len(numbers) > NUMBERS_MAX:
         raise UsageError(f"name 1 to {NUMBERS_MAX:,} entries of quarantine by their numbers.")
-    with project.reading() as log:
+    with project.opened.reading() as log:
         known_numbers(log, numbers)
 
 

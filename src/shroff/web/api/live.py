@@ -132,7 +132,7 @@ class Board:
 
     def _follow(self, now_s: float) -> None:
         try:
-            with self._project.reading() as log:
+            with self._project.opened.reading() as log:
                 self._pulse.follow(log, self._project.definitions)
                 self._counts = log.counts()
             if now_s - self._cases_s >= CASES_FRESH_S:

@@ -77,9 +77,9 @@ async def change_model(service: Service, request: Request) -> Json[Deployment]:
 
 def shown(project: Project, id_: str) -> Shown:
     """A model. Raises: ProblemError with 404 where there is none."""
-    if id_ not in {one.summary.id for one in project.models()}:
+    if id_ not in {one.summary.id for one in project.models.all()}:
         raise ProblemError(404, "no-model", "There is no such model", f"there is no model {id_!r}")
-    return project.model(id_)
+    return project.models.one(id_)
 
 
 def checked_reason(text: str) -> str:
@@ -106,13 +106,13 @@ def _deed(
     id_ = found.stored.id
     match what:
         case "promote":
-            return lambda: project.promote(id_, waive=waive, reason=reason if waive else "", by=by)
+            return lambda: project.models.promote(id_, waive=waive, reason=reason if waive else "", by=by)
         case "shadow" | "unshadow":
-            return lambda: project.shadow(id_, stop=what == "unshadow")
+            return lambda: project.models.shadow(id_, stop=what == "unshadow")
         case "rollback":
             if found.role != "champion":
                 raise UsageError(f"{id_} is not the champion; only from that one can be gone back.")
-            return lambda: project.rollback(found.stored.event)
+            return lambda: project.models.rollback(found.stored.event)
     raise UsageError("do: it is promote, shadow, unshadow or rollback.")
 
 

@@ -132,7 +132,7 @@ class Questions(TypedDict):
 
 async def all_notices(service: Service, request: Request) -> Json[Notices]:
     """The notices of the project."""
-    found = await service.in_thread(lambda: service.project.notices)
+    found = await service.in_thread(lambda: service.project.notice_files.declared)
     return json_response({"notices": [notice_shown(one) for one in found.values()]})
 
 
@@ -140,7 +140,7 @@ async def preview(service: Service, request: Request) -> Json[MailPreview]:
     """The mail that a notice would send."""
     name, event = request.params["name"], request.query.get("event", "")
     await _known(service, name)
-    mail = await service.in_thread(service.project.preview, name, event)
+    mail = await service.in_thread(service.project.notices.preview, name, event)
     return json_response(mail_shown(mail))
 
 
@@ -150,7 +150,7 @@ async def test(service: Service, request: Request) -> Json[TestSent]:
     name = request.params["name"]
     await _known(service, name)
     await service.recorded(Act(request.who, "notice.test", f"notice {name}", None, {"event": given.event}))
-    refused = await service.in_thread(service.project.test_notice, name, given.to, given.event)
+    refused = await service.in_thread(service.project.notices.test, name, given.to, given.event)
     return json_response({"sent": not refused, "refused": refused})
 
 
@@ -179,19 +179,19 @@ async def retry(service: Service, request: Request) -> Json[LetterShown]:
     """Have a letter leave again that was refused."""
     id_ = request.params["id"]
     await service.recorded(Act(request.who, "notice.retry", f"letter {one_line(id_)}"))
-    return json_response(letter_shown(await service.in_thread(service.project.retry_letter, id_)))
+    return json_response(letter_shown(await service.in_thread(service.project.letters.retry, id_)))
 
 
 async def mailbox(service: Service, request: Request) -> Json[Mailbox]:
     """The mails that lie as files, where no server takes them."""
     limit = limit_of(request.query)
-    found = await service.in_thread(kept_mails, service.project.places.mail, limit)
+    found = await service.in_thread(kept_mails, service.project.opened.places.mail, limit)
     return json_response({"mails": [_kept_shown(one, is_whole=False) for one in found]})
 
 
 async def mailbox_mail(service: Service, request: Request) -> Json[KeptMail]:
     """One of them, with its texts."""
-    found = await service.in_thread(kept_mail, service.project.places.mail, request.params["name"])
+    found = await service.in_thread(kept_mail, service.project.opened.places.mail, request.params["name"])
     if found is None:
         raise ProblemError(404, "no-mail", "There is no such mail", "the mailbox has no mail of this name")
     return json_response(_kept_shown(found, is_whole=True))
@@ -280,18 +280,18 @@ def letters_of(
     project: Project, states: list[str], before: tuple[int, str] | None, limit: int
 ) -> tuple[int, list[Letter]]:
     """How much waits to become letters, and letters in these states, or all, the newest first."""
-    with closing(project.open_notices()) as store, store.look() as look:
+    with closing(project.notice_files.open_store()) as store, store.look() as look:
         return look.count_waiting(), look.letters(states, before=before, limit=limit)
 
 
 def _questions(project: Project, event: str) -> list[Question]:
-    with closing(project.open_notices()) as store, store.look() as look:
+    with closing(project.notice_files.open_store()) as store, store.look() as look:
         return look.questions_of(event)
 
 
 async def _known(service: Service, name: str) -> None:
     """Raises: ProblemError with 404 where there is no notice of this name."""
-    if name not in await service.in_thread(lambda: service.project.notices):
+    if name not in await service.in_thread(lambda: service.project.notice_files.declared):
         raise ProblemError(404, "no-notice", "There is no such notice", f"notices/{one_line(name)}.yaml is not there")
 
 

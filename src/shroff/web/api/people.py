@@ -241,7 +241,7 @@ async def audit(service: Service, request: Request) -> Json[AuditRows]:
 
 async def verify_audit(service: Service, request: Request) -> Json[AuditCheck]:
     """Hold every row against the one before it, and the last one against its head."""
-    found = await service.in_thread(service.project.verify_audit)
+    found = await service.in_thread(service.project.people.verify_audit)
     broken_at, why = found.broken_at or None, found.why or None
     return json_response({"ok": found.is_whole, "rows": found.rows, "broken_at": broken_at, "why": why})
 

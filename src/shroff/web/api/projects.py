@@ -60,7 +60,7 @@ class Models(TypedDict):
 
 async def models(service: Service, request: Request) -> Json[Models]:
     """The models of the registry, the newest first, with what each is now."""
-    found = await service.in_thread(service.project.models)
+    found = await service.in_thread(service.project.models.all)
     return json_response({"models": [_model(one) for one in found]})
 
 
@@ -131,7 +131,7 @@ async def rules(service: Service, request: Request) -> Json[RuleFiles]:
 
     def answer() -> Json[RuleFiles]:
         _count_hits(service)
-        return json_response({"files": [_shown(one, service) for one in service.project.rule_files()]})
+        return json_response({"files": [_shown(one, service) for one in service.project.rules.files()]})
 
     return await service.in_thread(answer)
 
@@ -140,7 +140,7 @@ async def rule_file(service: Service, request: Request) -> Json[RuleFileText]:
     """One file of rules, with its text; its ETag is asked for by who changes it."""
 
     def answer() -> Json[RuleFileText]:
-        found = service.project.rule_file(request.params["file"])
+        found = service.project.rules.file(request.params["file"])
         if found is None:
             words = f"there is no file rules/{request.params['file']}"
             raise ProblemError(404, "no-rules", "There is no such file of rules", words)
@@ -165,10 +165,10 @@ async def put_rules(service: Service, request: Request) -> Json[RuleFileWritten]
         raise ProblemError(428, "no-precondition", "It is not said what is changed", words)
     given = await service.in_thread(decoded, await request.body(BODY_BYTES_MAX), NewRuleFile)
     project = service.project
-    if project.needs_second_person:
+    if project.drafts.need_second_person:
         words = "a second person approves rules here; write a draft, by PUT /api/v1/rules/{rule}/draft"
         raise ProblemError(409, "second-person", "This needs a second person", words)
-    before = await service.in_thread(project.rule_file, name)
+    before = await service.in_thread(project.rules.file, name)
 
     async def there() -> str:
         return "" if before is None else before.tag
@@ -180,11 +180,11 @@ async def put_rules(service: Service, request: Request) -> Json[RuleFileWritten]
         service.record_now(Act(request.who, "rules.put", f"rules/{file}", old, new))
 
     try:
-        await service.checked(request.who, project.write_rules, name, given.text, tag, recorded)
+        await service.checked(request.who, project.rules.write, name, given.text, tag, recorded)
     except ChangedMeanwhileError as error:
         headers = () if before is None else _tag(before)
         raise ProblemError(412, "changed-meanwhile", "It is not what it was", str(error), headers) from None
-    now = await service.in_thread(project.rule_file, name)
+    now = await service.in_thread(project.rules.file, name)
     assert now is not None
     why_not = await service.adopted()
     shown = await service.in_thread(_shown, now, service)
@@ -236,10 +236,10 @@ class BacktestRequest(Draft, forbid_unknown_fields=True, rename={"start": "from"
 async def backtest(service: Service, request: Request) -> Json[ReportDocument] | Json[BacktestRun]:
     """What a draft would have decided, against what was decided: computed by a process of its own."""
     asked = await service.in_thread(decoded, await request.body(BODY_BYTES_MAX), BacktestRequest)
-    kept = Kept(new_id(service.project.now_ms()), "", request.who.name, service.project.now_ms())
+    kept = Kept(new_id(service.project.opened.now_ms()), "", request.who.name, service.project.opened.now_ms())
     if asked.rule is not None:
         kept.rule = asked.rule
-        found = await service.in_thread(service.project.draft, asked.rule)
+        found = await service.in_thread(service.project.drafts.one, asked.rule)
         if found is None:
             raise ProblemError(404, "no-draft", "There is no such draft", f"nobody has a draft of {asked.rule!r}")
         asked.rules, kept.tag = {**asked.rules, f"{asked.rule}.yaml": found.text}, found.tag

@@ -61,7 +61,7 @@ async def replay(service: Service, request: Request) -> Json[Replay]:
 def row_of(project: Project, event: str, id_: str) -> DecisionRow:
     """The row of a decision. Raises: ProblemError with 404, which says whether there is such an event at all."""
     try:
-        with project.reading() as log:
+        with project.opened.reading() as log:
             row = log.decisions(event, [id_]).get(id_)
             if row is not None:
                 return row

@@ -81,7 +81,7 @@ async def show(service: Service, request: Request) -> Response:
 def looked(project: Project, event: str, id_: str) -> Looked:
     """What the page shows of a decision. Raises: UsageError where there is none."""
     explained = project.explain(f"{event}/{id_}")
-    with project.reading() as log:
+    with project.opened.reading() as log:
         record = log.find(event, [id_])[id_]
     type_ = project.definitions.events.types.get(event)
     fields = fields_of(record)

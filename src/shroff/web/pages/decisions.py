@@ -76,7 +76,7 @@ async def find(service: Service, request: Request) -> Response:
 
 def _part(project: Project, which: str, before: int | None) -> Part:
     try:
-        with project.reading() as log:
+        with project.opened.reading() as log:
             return _read(log, which, log.last_seq() + 1 if before is None else before)
     except UsageError:  # there is no log yet
         return Part([], 0)
@@ -110,12 +110,14 @@ def _found(project: Project, text: str) -> tuple[list[tuple[str, str, str]], int
     definitions = project.definitions
     found = [("rule", rule.id, f"/rules/{rule.id}") for rule in definitions.rules if rule.id == text]
     try:
-        with project.reading() as log:
+        with project.opened.reading() as log:
             there = [event for event in definitions.events.decided if log.decisions(event, [text])]
             found += [(event, text, decision_path(event, text)) for event in there]
             if found:
                 return found, 0
-            entities, looked_to = EntityLook(log, definitions, project.key_index(definitions)).entities_with(text)
+            entities, looked_to = EntityLook(log, definitions, project.history.key_index(definitions)).entities_with(
+                text
+            )
     except UsageError:  # there is no log yet
         return found, 0
     return [(entity, text, entity_path(entity, text)) for entity in entities], looked_to

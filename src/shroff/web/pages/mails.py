@@ -50,8 +50,8 @@ class Tried:
 async def mailbox(service: Service, request: Request) -> Response:
     """The mails that lie as files, the newest first."""
     project = service.project
-    mails = await service.in_thread(kept_mails, project.places.mail, SHOWN)
-    return page(service, request, "mails.html", mails=mails, has_server=not project.systems.mails_are_files)
+    mails = await service.in_thread(kept_mails, project.opened.places.mail, SHOWN)
+    return page(service, request, "mails.html", mails=mails, has_server=not project.opened.systems.mails_are_files)
 
 
 async def mail(service: Service, request: Request) -> Response:
@@ -67,7 +67,7 @@ async def mail_html(service: Service, request: Request) -> Response:
 
 
 async def _kept(service: Service, request: Request) -> Kept:
-    found = await service.in_thread(kept_mail, service.project.places.mail, request.params["name"])
+    found = await service.in_thread(kept_mail, service.project.opened.places.mail, request.params["name"])
     if found is None:
         raise ProblemError(404, "no-mail", "There is no such mail", "the mailbox has no mail of this name")
     return found
@@ -96,7 +96,7 @@ async def retry(service: Service, request: Request) -> Response:
     """Have a letter leave again."""
     id_ = request.params["id"]
     await service.recorded(Act(request.who, "notice.retry", f"letter {one_line(id_)}"))
-    await service.in_thread(service.project.retry_letter, id_)
+    await service.in_thread(service.project.letters.retry, id_)
     return see_other("/mails/letters")
 
 
@@ -105,7 +105,7 @@ async def retry(service: Service, request: Request) -> Response:
 
 async def notices(service: Service, request: Request) -> Response:
     """Who is told what."""
-    found = await service.in_thread(lambda: service.project.notices)
+    found = await service.in_thread(lambda: service.project.notice_files.declared)
     return page(service, request, "notices.html", notices=[notice_shown(one) for one in found.values()])
 
 
@@ -125,7 +125,7 @@ async def test(service: Service, request: Request) -> Response:
     to, event = form.get("to", "").strip(), form.get("event", "")
     await service.recorded(Act(request.who, "notice.test", f"notice {name}", None, {"event": event}))
     try:
-        refused = await service.in_thread(service.project.test_notice, name, to, event)
+        refused = await service.in_thread(service.project.notices.test, name, to, event)
     except (UsageError, TransientError) as error:
         refused = [str(error)]
     tried = Tried("bad", f"Not sent: {refused[0]}") if refused else Tried("good", f"Sent to {to}.")
@@ -147,13 +147,13 @@ async def _notice(service: Service, request: Request, event: str, tried: Tried |
 
 async def _previewed(service: Service, request: Request, event: str) -> MailPreview:
     one = await _declared(service, request)
-    return mail_shown(await service.in_thread(service.project.preview, one.name, event))
+    return mail_shown(await service.in_thread(service.project.notices.preview, one.name, event))
 
 
 async def _declared(service: Service, request: Request) -> Notice:
     """The notice of a path. Raises: ProblemError with 404 where there is none."""
     name = request.params["name"]
-    found = (await service.in_thread(lambda: service.project.notices)).get(name)
+    found = (await service.in_thread(lambda: service.project.notice_files.declared)).get(name)
     if found is None:
         raise ProblemError(404, "no-notice", "There is no such notice", f"notices/{one_line(name)}.yaml is not there")
     return found

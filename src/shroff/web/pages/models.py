@@ -34,7 +34,7 @@ class Measured:
 
 async def show(service: Service, request: Request) -> Response:
     """All models."""
-    found = await service.in_thread(service.project.models)
+    found = await service.in_thread(service.project.models.all)
     return page(service, request, "models.html", models=found)
 
 

@@ -64,7 +64,7 @@ async def audit(service: Service, request: Request) -> Response:
 
 async def verify(service: Service, request: Request) -> Response:
     """Whether the record is whole."""
-    found = await service.in_thread(service.project.verify_audit)
+    found = await service.in_thread(service.project.people.verify_audit)
     return await _audit(service, request, found)
 
 

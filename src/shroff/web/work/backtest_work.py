@@ -46,7 +46,7 @@ def judged(job: dict[str, str | None]) -> dict[str, Any]:
     from shroff.backtest.report import learnt_sentence, sentence
 
     project = app.open_exactly(Path(job["project"] or "."))
-    with project.reading() as log:
+    with project.opened.reading() as log:
         total = log.last_seq()
     teller = Teller(total)
     report = project.backtest(

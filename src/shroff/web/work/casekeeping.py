@@ -69,14 +69,14 @@ class CaseKeeper:
         """Whether there is more to read."""
         if carry_out(self._desk):
             self._asked()
-        if self._taken != self._project.taken.number:
+        if self._taken != self._project.opened.taken.number:
             self._let_go()  # which has the notices of before
         if self._follower is None:
-            self._taken = self._project.taken.number
-            if not self._project.has_log():
+            self._taken = self._project.opened.taken.number
+            if not self._project.opened.has_log():
                 return False
-            self._log = self._project.open_log(read_only=True)
-            self._follower = self._project.case_follower(self._desk, self._log)
+            self._log = self._project.opened.open_log(read_only=True)
+            self._follower = self._project.cases.follower(self._desk, self._log)
         return self._follower.step()
 
     def _failed(self, words: str) -> None:

@@ -62,7 +62,7 @@ class Checkers:
                 return process
             self._end(process)
         process = subprocess.Popen(  # noqa: S603 - this program
-            [sys.executable, "-m", "shroff.web.work.check_work", str(self._project.places.folder)],
+            [sys.executable, "-m", "shroff.web.work.check_work", str(self._project.opened.places.folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # see `giving_way`

@@ -34,14 +34,14 @@ async def keep_indexed(service: Service, every_s: float = EVERY_S) -> None:
 def _lacks(service: Service) -> int:
     project = service.project
     try:
-        with project.reading() as log:
-            return project.key_index(project.definitions).lacks(log)
+        with project.opened.reading() as log:
+            return project.history.key_index(project.definitions).lacks(log)
     except ShroffError:  # whoever asks for a page is told
         return 0
 
 
 async def _index(service: Service) -> None:
-    words = (sys.executable, "-m", "shroff", "-C", str(service.project.places.folder), "index")
+    words = (sys.executable, "-m", "shroff", "-C", str(service.project.opened.places.folder), "index")
     # Not by the loop: uvloop copies this process to begin another one, for which every event would wait 30 ms.
     process = await asyncio.to_thread(_begun, words)
     try:

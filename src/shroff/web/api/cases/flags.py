@@ -85,7 +85,7 @@ async def judge(service: Service, request: Request) -> Json[Flag]:
         "event": row.event,
         "verdict": said.verdict,
         "source": said.source,
-        "known_at": time_text(service.project.now_ms()),
+        "known_at": time_text(service.project.opened.now_ms()),
         **({"reason": given.reason} if given.reason else {}),
     }
     reader = service.label_reader()
@@ -109,7 +109,7 @@ async def verdicts(service: Service, events: Sequence[str]) -> Mapping[str, Stan
         return {name: known[name] for name in wanted if name in known}
 
     def read() -> dict[str, Standing]:
-        with service.project.reading() as log:
+        with service.project.opened.reading() as log:
             return service.verdicts.of(log, wanted)
 
     if not wanted:
@@ -119,7 +119,7 @@ async def verdicts(service: Service, events: Sequence[str]) -> Mapping[str, Stan
 
 def known_key(project: Project, entity: str, key: str) -> str:
     """The key of an entity as the log has it: what is given in clear is hashed where the entity's keys are."""
-    return stored_text(project.definitions.events, project.hasher, entity, key)
+    return stored_text(project.definitions.events, project.opened.hasher, entity, key)
 
 
 def document(row: FlagRow, standing: Standing | None) -> Flag:
@@ -130,7 +130,7 @@ def document(row: FlagRow, standing: Standing | None) -> Flag:
 
 def _rows(project: Project, entity: str, key: str, before: tuple[int, str] | None, limit: int) -> list[FlagRow]:
     try:
-        with project.reading() as log:
+        with project.opened.reading() as log:
             return log.flags_of(entity, key, before, limit)
     except UsageError:  # no log yet
         return []
@@ -141,7 +141,7 @@ def _flag(project: Project, id_: str) -> FlagRow:
     place, sign, rule = id_.partition("-")
     if sign and place.isdecimal() and place.isascii() and 0 < len(place) < 19:
         seq = int(place)
-        with project.reading() as log:
+        with project.opened.reading() as log:
             for rows in log.flags_after(seq - 1, seq):
                 for row in rows:
                     if row.rule == rule:
@@ -151,7 +151,7 @@ def _flag(project: Project, id_: str) -> FlagRow:
 
 def _said_last(project: Project, row: FlagRow) -> Said | None:
     """What an analyst said last of a flag's event, but for its amount."""
-    with project.reading() as log:
+    with project.opened.reading() as log:
         last = said_last(log, row.event, row.seq, ANALYST)
     return None if last is None else msgspec.structs.replace(last, amount=None)
 

@@ -99,13 +99,13 @@ class LabelBoard:
         """What there is now, of a period up to the newest label or of all; from any thread."""
         with self._lock:
             try:
-                with self.project.reading() as log:
+                with self.project.opened.reading() as log:
                     labels = self._followed(log)
-                    now_ms = self.project.now_ms()
+                    now_ms = self.project.opened.now_ms()
                     as_of_ms = latest(log.watermark_ms(), labels.known_at_ms(), now_ms) or 0
                     waits = log.counts().waiting
                     rows = log.waiting_all()[:SHOWN] if 0 < waits <= LISTED_MAX else []
-                with self.project.told() as store, store.look() as look:
+                with self.project.notice_files.told() as store, store.look() as look:
                     asked = look.asked_between(now_ms - ASKED_MS, now_ms + 1, now_ms)
             except UsageError:  # there is no log yet
                 return LabelLook(0, 0, 0, _NONE, came_since({}, 0), 0, (), Asked(), 0, ())

@@ -75,7 +75,7 @@ async def silence_for(service: Service, request: Request, rule: str, until: str,
         raise UsageError(f"case {number} is about a {case.entity}, and no rule {rule[:100]!r} has that as its key.")
 
     told = {"entity": case.entity, "key": case.key, "until": until, "case": number}
-    if project.silences_need_second_person:
+    if project.silences.need_second_person:
         return case, await _asked_for(service, request, case, rule, until, why.strip(), told)
     act = Act(who, "rule.silence", f"rule {rule}", None, told)
 
@@ -83,7 +83,7 @@ async def silence_for(service: Service, request: Request, rule: str, until: str,
         working.silenced(service.cases, act, number, f"{rule}, {why.strip()}")
 
     def write() -> None:
-        project.write_silence(rule, case.key, until, note=why.strip(), by=who.name, before=recorded)
+        project.silences.write(rule, case.key, until, note=why.strip(), by=who.name, before=recorded)
 
     await done(service, write)
     return case, await service.adopted()
@@ -99,7 +99,7 @@ async def _asked_for(
     def recorded() -> None:
         working.silenced(service.cases, act, case.number, f"{rule}, {why}", working.SILENCE_ASKED)
 
-    await done(service, service.project.ask_silence, rule, case.key, until, why, authors[::-1], recorded)
+    await done(service, service.project.silence_wishes.ask, rule, case.key, until, why, authors[::-1], recorded)
     return WAITS
 
 
@@ -121,7 +121,7 @@ async def approve_for(service: Service, request: Request, rule: str, tag: str) -
     def recorded() -> None:
         working.silenced(service.cases, act, number, rule)
 
-    await done(service, service.project.approve_silence, rule, case.key, tag, author_of(request), recorded)
+    await done(service, service.project.silence_wishes.approve, rule, case.key, tag, author_of(request), recorded)
     return case, await service.adopted()
 
 
@@ -146,7 +146,7 @@ async def end_for(service: Service, request: Request, rule: str) -> tuple[Case, 
     def recorded(_: Edited) -> None:
         working.silenced(service.cases, act, number, rule, working.SILENCE_ENDED)
 
-    await done(service, service.project.write_silence_end, rule, before.key, recorded)
+    await done(service, service.project.silences.write_end, rule, before.key, recorded)
     return case, await service.adopted()
 
 
@@ -157,20 +157,20 @@ async def _dropped(service: Service, request: Request, case: Case, rule: str, wi
     def recorded() -> None:
         working.silenced(service.cases, act, case.number, rule, working.SILENCE_DROPPED)
 
-    await done(service, service.project.drop_silence_wish, rule, case.key, recorded)
+    await done(service, service.project.silence_wishes.drop, rule, case.key, recorded)
     return case, ""
 
 
 def wishes_of(service: Service, case: Case) -> dict[str, Wish]:
     """What was asked for, for whom a case is about, and waits for a second person: by the ids of the rules."""
     whose = (case.entity, case.key)
-    return {one.rule: one for one in service.project.silence_wishes() if (one.entity, one.key) == whose}
+    return {one.rule: one for one in service.project.silence_wishes.all() if (one.entity, one.key) == whose}
 
 
 def silences_of(service: Service, case: Case) -> dict[str, Silence]:
     """The rules that are silent now for whom a case is about, by their ids, with until when."""
     now_ms, whose = service.cases.now_ms(), (case.entity, case.key)
-    found = [one for one in service.project.silences() if (one.entity, one.key) == whose]
+    found = [one for one in service.project.silences.all() if (one.entity, one.key) == whose]
     return {one.rule: one for one in found if one.holds(now_ms)}
 
 

@@ -178,7 +178,7 @@ def new_id(now_ms: int) -> str:
 async def computed(service: Service, draft: Draft, kept: Kept) -> dict[str, Any]:
     """What a process of its own gives. Raises: ProblemError."""
     with tempfile.TemporaryDirectory(prefix="shroff-backtest-") as folder:
-        job = await asyncio.to_thread(_job, draft, Path(folder), service.project.places.folder)
+        job = await asyncio.to_thread(_job, draft, Path(folder), service.project.opened.places.folder)
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "shroff.web.work.backtest_work", msgspec.json.encode(job).decode()),
             stdin=asyncio.subprocess.DEVNULL,

@@ -56,7 +56,7 @@ def needed(found: Sequence[Change]) -> frozenset[Right]:
 
 def why_refused(service: Service, who: Who | None, found: Sequence[Change]) -> str:
     """Why somebody, or the service by itself, does not make these active; empty where it may."""
-    if service.project.needs_second_person and any(one.file.startswith(RULES) for one in found):
+    if service.project.drafts.need_second_person and any(one.file.startswith(RULES) for one in found):
         return "a second person approves rules here, so rules that were changed in files wait for a restart"
     missing = sorted(one.value for one in needed(found) if who is not None and not who.may(one))
     return f"it takes {' and '.join(missing)} as well" if missing else ""
@@ -71,8 +71,8 @@ async def applied(service: Service, who: Who | None, found: Sequence[Change]) ->
         raise NotAllowedError(words)
     if not found:
         return ""
-    who = service.project.who if who is None else who
-    act = Act(who, "project.apply", "project", None, {"files": [one.file for one in found]})
+    who = service.project.opened.who if who is None else who
+    act = Act(who, "project.applying.apply", "project", None, {"files": [one.file for one in found]})
     try:
         await service.asked_of_log(act, ADOPT, [b"null"])
     except ShroffError as error:
@@ -109,7 +109,7 @@ class AppliedChanges(TypedDict):
 
 async def changes(service: Service, request: Request) -> Json[FileChanges]:
     """What is only in files."""
-    found = await service.in_thread(service.project.unapplied)
+    found = await service.in_thread(service.project.versions.unapplied)
     return json_response({"changes": [document(one) for one in found], "etag": tag_of(found)})
 
 
@@ -118,14 +118,14 @@ async def apply(service: Service, request: Request) -> Json[AppliedChanges]:
     given = decoded(await request.body(BODY_BYTES_MAX), ChangesStep)
     found = await meant(service, given.etag)
     why_not = await applied(service, request.who, found)
-    seq = await service.in_thread(service.project.active_seq)
+    seq = await service.in_thread(service.project.versions.active_seq)
     changed = [document(one) for one in found]
     return json_response({"changed": changed, "seq": seq, "applied": not why_not, "why_not": why_not or None})
 
 
 async def meant(service: Service, tag: str) -> list[Change]:
     """The changes that somebody saw. Raises: ProblemError where they are others by now."""
-    found = await service.in_thread(service.project.unapplied)
+    found = await service.in_thread(service.project.versions.unapplied)
     if tag_of(found) != tag:
         words = "the files were changed meanwhile; read the changes again, and apply those"
         raise ProblemError(412, "changed-meanwhile", "It is not what it was", words)
@@ -175,11 +175,11 @@ ROUTES: Final = (
 
 async def keep_applied(service: Service, every_s: float = WATCH_S) -> None:
     """Apply changes of files by itself, once they are complete, until it is cancelled. What fails is told once."""
-    stamp = done = service.project.file_stamps()
+    stamp = done = service.project.versions.file_stamps()
     told = ""
     while True:
         await asyncio.sleep(every_s)
-        before, stamp = stamp, await service.in_thread(service.project.file_stamps)
+        before, stamp = stamp, await service.in_thread(service.project.versions.file_stamps)
         if stamp != before or stamp == done or not service.is_ready:
             continue
         done = stamp
@@ -192,7 +192,7 @@ async def keep_applied(service: Service, every_s: float = WATCH_S) -> None:
 async def _apply_now(service: Service) -> tuple[str, bool]:
     """What somebody should know of changed files, empty where nothing of them matters; whether they are active."""
     try:
-        found = await service.in_thread(service.project.unapplied)
+        found = await service.in_thread(service.project.versions.unapplied)
         if not any(one.takes == "now" for one in found):
             return (f"changed files wait for a restart: {_named(found)}" if found else ""), False
         why_not = await applied(service, None, found)

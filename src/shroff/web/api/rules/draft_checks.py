@@ -56,7 +56,7 @@ class DraftCheck(TypedDict):
 
 def check_of(project: Project, id_: str, text: str) -> DraftCheck:
     """What is to be said of a text, checked now; see `RuleDrafts.check_draft` for what that costs."""
-    return checked_document(project.check_draft(id_, text), text)
+    return checked_document(project.drafts.check(id_, text), text)
 
 
 def checked_document(checked: Checked, text: str) -> DraftCheck:

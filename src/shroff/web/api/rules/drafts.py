@@ -97,13 +97,13 @@ class AdoptedFile(Adopted):
 
 async def drafts(service: Service, request: Request) -> Json[RuleDrafts]:
     """All drafts."""
-    found = await service.in_thread(service.project.drafts)
+    found = await service.in_thread(service.project.drafts.all)
     return json_response({"drafts": [shown(one) for one in found]})
 
 
 async def draft(service: Service, request: Request) -> Json[RuleDraftText]:
     """One draft, with its text; its ETag is asked for by who changes it."""
-    found = await service.in_thread(service.project.draft, request.params["rule"])
+    found = await service.in_thread(service.project.drafts.one, request.params["rule"])
     if found is None:
         raise no_draft(request.params["rule"])
     return json_response({**shown(found), "text": found.text}, headers=_tag(found))
@@ -156,7 +156,7 @@ async def post_activate(service: Service, request: Request) -> Json[AdoptedFile]
 
 async def _seen(service: Service, request: Request) -> str:
     async def there() -> str:
-        found = await service.in_thread(service.project.draft, request.params["rule"])
+        found = await service.in_thread(service.project.drafts.one, request.params["rule"])
         return "" if found is None else found.tag
 
     return await seen(request, there)
@@ -171,18 +171,18 @@ def _put(file: str, why_not: str) -> Json[AdoptedFile]:
 
 async def save(service: Service, request: Request, id_: str, text: str, tag: str) -> Draft:
     """Keep a draft. Raises: ChangedMeanwhileError, UsageError."""
-    authors = await authors_of(service, request, of_two=service.project.needs_second_person)
+    authors = await authors_of(service, request, of_two=service.project.drafts.need_second_person)
 
     def recorded(_: str, new: str) -> None:
         service.record_now(Act(request.who, "draft.write", subject_of(id_), tag or None, {"draft": new}))
 
-    return await service.in_thread(service.project.write_draft, id_, text, tag, authors, recorded)
+    return await service.in_thread(service.project.drafts.write, id_, text, tag, authors, recorded)
 
 
 async def drop(service: Service, request: Request, id_: str, tag: str) -> None:
     """Throw a draft away."""
     act = Act(request.who, "draft.drop", subject_of(id_), {"draft": tag})
-    await service.in_thread(service.project.drop_draft, id_, tag, lambda file, tag: service.record_now(act))
+    await service.in_thread(service.project.drafts.drop, id_, tag, lambda file, tag: service.record_now(act))
     await service.adopted()
 
 
@@ -194,7 +194,7 @@ async def approve(service: Service, request: Request, id_: str, tag: str) -> Dra
     def recorded(_: str, approved: str) -> None:
         service.record_now(Act(request.who, "draft.approve", subject_of(id_), None, {"draft": approved}))
 
-    return await service.checked(request.who, service.project.approve_draft, id_, tag, author_of(request), recorded)
+    return await service.checked(request.who, service.project.drafts.approve, id_, tag, author_of(request), recorded)
 
 
 async def shadow(service: Service, request: Request, id_: str, tag: str, file: str) -> tuple[str, str]:
@@ -203,7 +203,7 @@ async def shadow(service: Service, request: Request, id_: str, tag: str, file: s
     used = list(service.rule_looks.histories.of)
     file = file or file_for(look)
     before = _before(service, request, "rule.shadow", id_, {"draft": tag})
-    put = await service.checked(request.who, service.project.shadow_draft, id_, tag, file, used, before)
+    put = await service.checked(request.who, service.project.drafts.shadow, id_, tag, file, used, before)
     return put, await service.adopted()
 
 
@@ -211,7 +211,7 @@ async def activate(service: Service, request: Request, id_: str, tag: str, file:
     """Put a draft in force; gives the same."""
     look = await service.in_thread(one_rule, service, id_)
     before = _before(service, request, "rule.activate", id_, {"draft": tag})
-    put = await service.checked(request.who, service.project.activate_draft, id_, tag, file or file_for(look), before)
+    put = await service.checked(request.who, service.project.drafts.activate, id_, tag, file or file_for(look), before)
     return put, await service.adopted()
 
 
@@ -226,13 +226,13 @@ async def put_back(service: Service, request: Request, id_: str, seq: int, reaso
         raise ProblemError(409, "is-off", "The rule is taken out already", f"{id_} stands in no file")
     act, file = "rule.back" if text else "rule.off", file_for(look)
     subject, change = subject_of(id_), {"seq": seq, "text": tag_of(text), "now": tag_of(look.text)}
-    if service.project.needs_second_person:
+    if service.project.drafts.need_second_person:
         says = f"{'go back to what it said from place ' + str(seq) if text else 'take it out'}: {reason.strip()}"
         if not await agreed(service, request, subject, change, says, may_approve=request.who.may(Right.APPROVE_RULES)):
             return file, WAITS
     before = _before(service, request, act, id_, {"reason": reason, "version": seq})
-    put = await service.checked(request.who, service.project.put_back, id_, text, file, before)
-    await service.in_thread(service.project.forget_asked, subject)
+    put = await service.checked(request.who, service.project.rules.put_back, id_, text, file, before)
+    await service.in_thread(service.project.agreements.forget, subject)
     return put, await service.adopted()
 
 
@@ -246,7 +246,7 @@ async def agreed(
         service.record_now(Act(request.who, "change.ask", subject, None, {"says": says}))
 
     may_approve = may_approve and request.who.kind == "user"
-    agrees = service.project.agrees
+    agrees = service.project.agreements.agrees
     return await service.in_thread(lambda: agrees(subject, change, says, authors, recorded, may_approve=may_approve))
 
 

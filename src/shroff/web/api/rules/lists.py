@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import msgspec
 
-from shroff.app.rules.silence_wishes import THE_WAY
+from shroff.app.rules.silences import THE_WAY
 from shroff.errors import NotAllowedError
 from shroff.people.access import Right
 from shroff.people.audit import Act
@@ -82,7 +82,7 @@ class ListChange(Adopted):
 
 async def all_lists(service: Service, request: Request) -> Json[Lists]:
     """All lists by their names."""
-    return json_response({"lists": await service.in_thread(service.project.lists)})
+    return json_response({"lists": await service.in_thread(service.project.lists.all)})
 
 
 async def one_list(service: Service, request: Request) -> Json[ListEntries]:
@@ -90,8 +90,8 @@ async def one_list(service: Service, request: Request) -> Json[ListEntries]:
     name = known(service, request)
 
     def answer() -> Json[ListEntries]:
-        entries = service.project.list_entries(name)
-        asked = [asked_document(one) for one in service.project.asked(f"list {name}")]
+        entries = service.project.lists.entries(name)
+        asked = [asked_document(one) for one in service.project.agreements.asked(f"list {name}")]
         return json_response({"name": name, "entries": entries, "asked": asked})
 
     return await service.in_thread(answer)  # a list may have a million entries
@@ -129,13 +129,13 @@ async def change(
 
     It stands in the record before it is written: a list that nobody changed can never be other than it was.
 
-    Raises: as `ListFiles.write_list`; TransientError where it cannot be recorded, and nothing is changed;
+    Raises: as `Lists.write`; TransientError where it cannot be recorded, and nothing is changed;
     ProblemError with 409 for a silence that a second person has to approve.
     """
-    if put and rule_of(name) is not None and service.project.silences_need_second_person:
+    if put and rule_of(name) is not None and service.project.silences.need_second_person:
         words = f"a second person approves silences here; {THE_WAY}"
         raise ProblemError(409, "second-person", "This needs a second person", words)
-    if rule_of(name) is None and service.project.lists_need_second_person:
+    if rule_of(name) is None and service.project.lists.need_second_person:
         return await _by_two(service, request, name, put, out, is_whole=is_whole)
     return await _changed(service, request, name, put, out, is_whole=is_whole)
 
@@ -148,7 +148,7 @@ async def approve(service: Service, request: Request) -> Json[ListChange]:
 
 async def approve_for(service: Service, request: Request, name: str, tag: str) -> ListChange:
     """The same, for pages too. Raises: ProblemError with 404 where nobody asks for it; NotAllowedError."""
-    found = await service.in_thread(service.project.asked, f"list {name}")
+    found = await service.in_thread(service.project.agreements.asked, f"list {name}")
     asked = next((one for one in found if one.tag == tag), None)
     if asked is None:
         raise ProblemError(404, "not-asked", "Nobody asks for this change", "look at the list again")
@@ -165,7 +165,7 @@ async def _by_two(
     service: Service, request: Request, name: str, put: Sequence[Entry], out: Sequence[str], *, is_whole: bool
 ) -> ListChange:
     """Change a list if somebody else asked for the same; else keep that it is asked for."""
-    hashed_in, subject = service.project.hashed_in, f"list {name}"
+    hashed_in, subject = service.project.lists.hashed, f"list {name}"
     values = await service.in_thread(hashed_in, name, [one.value for one in put])
     gone = await service.in_thread(hashed_in, name, out)
     rows = [[value, one.note, one.expires_at] for value, one in zip(values, put, strict=True)]
@@ -176,7 +176,7 @@ async def _by_two(
     if not await agreed(service, request, subject, wanted, says, may_approve=True):
         return {"list": name, "added": 0, "changed": 0, "removed": 0, "in_force": False, "why_not": WAITS}
     told = await _changed(service, request, name, put, out, is_whole=is_whole)
-    await service.in_thread(service.project.forget_asked, subject, wanted)
+    await service.in_thread(service.project.agreements.forget, subject, wanted)
     return told
 
 
@@ -188,7 +188,7 @@ async def _changed(
         service.record_now(act)
 
     def write() -> Edited:
-        return service.project.write_list(name, put, out, is_whole=is_whole, before=recorded)
+        return service.project.lists.write(name, put, out, is_whole=is_whole, before=recorded)
 
     found = await service.in_thread(write)
     counts = found.counts
@@ -209,7 +209,7 @@ async def _changed(
 async def make(service: Service, request: Request, name: str) -> None:
     """A new list without entries. Raises: UsageError."""
     act = Act(request.who, "list.make", f"list {name}")
-    await service.in_thread(service.project.make_list, name, lambda: service.record_now(act))
+    await service.in_thread(service.project.lists.make, name, lambda: service.record_now(act))
     await service.adopted()
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shroff.app.rules.rule_drafts import Draft, Standing
+from shroff.app.rules.rule_drafts import Draft
+from shroff.app.rules.rule_files import Standing
 from shroff.errors import DefinitionError, UsageError
 from shroff.explain.hit_records import HitRecords, RuleRecord
 from shroff.language.wording import Teller
@@ -57,9 +58,9 @@ class RuleLooks:
         while True:
             with self._lock:
                 try:
-                    with project.reading() as log:
+                    with project.opened.reading() as log:
                         self.histories.follow(log)
-                        self.records.follow(log, project.definitions, SLICE_S, project.now_ms())
+                        self.records.follow(log, project.definitions, SLICE_S, project.opened.now_ms())
                 except UsageError:  # there is no log yet
                     return True
             if self.records.is_whole or not is_whole:
@@ -71,7 +72,7 @@ class RuleLooks:
             return ()
         definitions, kept = project.definitions, self._tests.get(rule.id)
         if kept is None or kept[0] is not definitions or kept[1] is not rule:
-            kept = self._tests[rule.id] = definitions, rule, run_tests_of(rule, definitions, project.hasher)
+            kept = self._tests[rule.id] = definitions, rule, run_tests_of(rule, definitions, project.opened.hasher)
         return kept[2]
 
     def count_on(self, project: Project, in_thread: Callable[[Callable[[], bool]], Awaitable[bool]]) -> None:
@@ -141,7 +142,7 @@ def all_rules(service: Service, *, is_whole: bool = False) -> list[RuleLook]:
     """
     project, looks = service.project, service.rule_looks
     has_all = looks.follow(project, is_whole=is_whole)
-    drafts, standings = {one.id: one for one in project.drafts()}, project.standings()
+    drafts, standings = {one.id: one for one in project.drafts.all()}, project.rules.standings()
     ids = {rule.id for rule in _rules(project)} | standings.keys() | drafts.keys() | looks.histories.of.keys()
     found = [_look(project, looks, id_, drafts.get(id_), standings.get(id_), has_all=has_all) for id_ in sorted(ids)]
     return sorted(found, key=lambda one: one.state == OFF)
@@ -151,7 +152,7 @@ def one_rule(service: Service, id_: str, *, is_whole: bool = False) -> RuleLook:
     """One rule, as `all_rules` gives it. Raises: ProblemError with 404 where nobody ever knew it."""
     project, looks = service.project, service.rule_looks
     has_all = looks.follow(project, is_whole=is_whole)
-    found = _look(project, looks, id_, project.draft(id_), project.standing(id_), has_all=has_all)
+    found = _look(project, looks, id_, project.drafts.one(id_), project.rules.standing(id_), has_all=has_all)
     if found.rule is None and found.standing is None and found.draft is None and not found.versions:
         raise ProblemError(404, "no-rule", "There is no such rule", f"there is no rule {id_!r}, and there never was")
     return found

@@ -125,7 +125,7 @@ async def record(service: Service, request: Request) -> Json[RuleWhole]:
     """One rule: its text, read back, and what it did."""
     id_ = request.params["rule"]
     found = await service.in_thread(lambda: one_rule(service, id_, is_whole=True))
-    asked = await service.in_thread(service.project.asked, subject_of(id_))
+    asked = await service.in_thread(service.project.agreements.asked, subject_of(id_))
     return json_response(
         {
             **_shown(found, service.project),

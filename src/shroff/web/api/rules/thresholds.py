@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
+from shroff.app.models.cutoffs import Applied
 from shroff.app.models.promoting import NoChampionError
-from shroff.app.models.trainings import Applied
 from shroff.errors import UsageError
 from shroff.people.access import Right
 from shroff.people.audit import Row
@@ -74,12 +74,12 @@ class Weighings:
     def look(self, event: str, model: str, what_if: WhatIf) -> Look:
         """The cut-offs as policy.yaml is now; from any thread. Raises: UsageError as `Project.thresholds`."""
         with self._lock:
-            tag = self._project.policy_tag
-            in_force = ",".join(sorted(one.summary.id for one in self._project.models() if one.role))
+            tag = self._project.cutoffs.policy_tag
+            in_force = ",".join(sorted(one.summary.id for one in self._project.models.all() if one.role))
             key = (tag, f"{event} {in_force}", model, what_if)
             found = self._kept.get(key)
             if found is None:
-                found = self._kept[key] = self._project.thresholds(event, model=model, what_if=what_if)[0]
+                found = self._kept[key] = self._project.cutoffs.thresholds(event, model=model, what_if=what_if)[0]
                 while len(self._kept) > KEPT:
                     self._kept.popitem(last=False)
             return Look(found, tag, what_if)
@@ -126,7 +126,7 @@ async def put_thresholds(service: Service, request: Request) -> Json[Adopted]:
     """Other cut-offs for an event type."""
 
     async def there() -> str:
-        return await service.in_thread(lambda: service.project.policy_tag)
+        return await service.in_thread(lambda: service.project.cutoffs.policy_tag)
 
     event, tag = request.params["event"], await seen(request, there)
     if not tag:
@@ -148,14 +148,14 @@ async def put(
     if any(cut is not None and not 0 <= cut <= 1 for cut in cuts):
         raise UsageError("a cut-off is a score, from 0 to 1.")
     project = service.project.acting_as(request.who)
-    found = await service.in_thread(lambda: project.set_cutoffs(event, cuts, model=model, reason=why, tag=tag))
+    found = await service.in_thread(lambda: project.cutoffs.write(event, cuts, model=model, reason=why, tag=tag))
     service.weighings.forget_applied(event)
     return found
 
 
 def ids_of(project: Project) -> list[str]:
     """The models that can be named where none is in force, the newest first."""
-    return [one.summary.id for one in project.models()]
+    return [one.summary.id for one in project.models.all()]
 
 
 # ---- what is asked

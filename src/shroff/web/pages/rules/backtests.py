@@ -67,7 +67,7 @@ class Part:
 async def listed(service: Service, request: Request) -> Response:
     """All backtests, and a form to begin one."""
     found = await service.in_thread(service.backtests.listed)
-    drafts = await service.in_thread(service.project.drafts)
+    drafts = await service.in_thread(service.project.drafts.all)
     return page(
         service,
         request,
@@ -83,7 +83,7 @@ async def listed(service: Service, request: Request) -> Response:
 async def begin(service: Service, request: Request) -> Response:
     """Begin one, and go on to where it is watched."""
     form = await request.form()
-    now_ms = service.project.now_ms()
+    now_ms = service.project.opened.now_ms()
     kept = Kept(new_id(now_ms), "", request.who.name, now_ms)
     rules = await _rules(service, form.get("of", AS_IT_IS), kept)
     kept.start, kept.end, kept.as_of = (_day(form, name) for name in ("from", "to", "as_of"))
@@ -138,9 +138,9 @@ async def _rules(service: Service, of: str, kept: Kept) -> dict[str, str]:
         return {}
     if of == ALL_DRAFTS:
         kept.name = "all drafts"
-        return {f"{one.id}.yaml": one.text for one in await service.in_thread(project.drafts)}
+        return {f"{one.id}.yaml": one.text for one in await service.in_thread(project.drafts.all)}
     if kind == "draft":
-        draft = await service.in_thread(project.draft, name)
+        draft = await service.in_thread(project.drafts.one, name)
         if draft is not None:
             kept.name, kept.rule, kept.tag = f"draft of {name}", name, draft.tag
             return {f"{name}.yaml": draft.text}

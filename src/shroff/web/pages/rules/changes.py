@@ -20,7 +20,7 @@ async def show(service: Service, request: Request, mistake: str = "") -> Respons
     """The changes, file by file."""
     mistakes, found = [], []
     try:
-        found = await service.in_thread(service.project.unapplied)
+        found = await service.in_thread(service.project.versions.unapplied)
     except DefinitionError as error:
         mistakes = list(error.problems)
     refused = why_refused(service, request.who, found)

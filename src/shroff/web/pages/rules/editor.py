@@ -217,9 +217,9 @@ async def _editor(
         mistake=mistake,
         judged=judged,
         is_shadowed=found.is_shadowed,
-        files=[one.name for one in await service.in_thread(project.rule_files)],
+        files=[one.name for one in await service.in_thread(project.rules.files)],
         file=file_for(look),
-        needs_second=project.needs_second_person,
+        needs_second=project.drafts.need_second_person,
         may_edit=may_edit(request),
         may_judge=request.who.may(Right.RUN_BACKTESTS),
         may_approve=request.who.may(Right.APPROVE_RULES)
@@ -293,7 +293,7 @@ def _steps(
     path = "" if judged is None else f"/backtests/{judged.id}"
     found.append(Step("Backtest", TODO if judged is None else DONE_STEP if judged.state == DONE else NOW, path))
     found.append(Step("Shadow", DONE_STEP if is_shadowed else TODO))
-    if project.needs_second_person:
+    if project.drafts.need_second_person:
         approved = typed.is_kept and typed.kept is not None and typed.kept.is_approved
         found.append(Step("Approval by a second person", DONE_STEP if approved else TODO))
     found.append(Step("Active", TODO))

@@ -84,7 +84,7 @@ async def download(service: Service, request: Request) -> Response:
     headers = ((b"content-disposition", f'attachment; filename="{name}.csv"'.encode()),)
 
     def written() -> bytes:
-        return list_csv.written(service.project.list_entries(name)).encode()
+        return list_csv.written(service.project.lists.entries(name)).encode()
 
     return Response(await service.in_thread(written), 200, CSV, headers)
 
@@ -179,7 +179,7 @@ def _words(error: UsageError | DefinitionError) -> str:
 
 
 async def _overview(service: Service, request: Request, mistake: str = "", name: str = "") -> Response:
-    found = await service.in_thread(service.project.lists)
+    found = await service.in_thread(service.project.lists.all)
     shown = {"lists": found, "mistake": mistake, "name": name, "may_edit": request.who.may(Right.EDIT_LISTS)}
     return page(service, request, "lists.html", 422 if mistake else 200, **shown)
 
@@ -201,7 +201,7 @@ async def _list(service: Service, request: Request, mistake: str = "", form: Map
         mistake=mistake,
         form={key: form.get(key, "") for key in ("value", "note", "expires_at", "csv")},
         said=said_of(request),
-        asked=await service.in_thread(service.project.asked, f"list {name}"),
+        asked=await service.in_thread(service.project.agreements.asked, f"list {name}"),
         is_silence=rule_of(name) is not None,
         may_edit=request.who.may(Right.EDIT_LISTS),
     )
@@ -209,14 +209,14 @@ async def _list(service: Service, request: Request, mistake: str = "", form: Map
 
 def _look(project: Project, name: str, text: str) -> Look:
     """What a list has. Reads all of it."""
-    entity, now_ms, text = _entity_of(project.definitions, name), project.now_ms(), text.lower()
-    found = project.list_entries(name)
+    entity, now_ms, text = _entity_of(project.definitions, name), project.opened.now_ms(), text.lower()
+    found = project.lists.entries(name)
     wanted = [one for one in found if text in f"{one.value}\n{one.note}\n{one.added_by}".lower()] if text else found
     lines = [
         Line(one, _is_over(one, now_ms), entity_path(entity, one.value) if entity else "")
         for one in islice(reversed(wanted), SHOWN)
     ]
-    summary = next(one for one in project.lists() if one.name == name)
+    summary = next(one for one in project.lists.all() if one.name == name)
     return Look(summary, lines, len(wanted), len(found))
 
 
@@ -251,7 +251,7 @@ def _is_over(entry: Entry, now_ms: int) -> bool:
 def standings(project: Project, entity: str, key: str) -> list[Standing]:
     """The lists that keys of an entity are looked for in, each with the entry of this one."""
     names = lists_of(project.definitions, entity)
-    there = project.in_lists(key) if names else {}
+    there = project.lists.holding(key) if names else {}
     return [Standing(name, there.get(name)) for name in names]
 
 

@@ -88,9 +88,9 @@ async def rule_page(service: Service, request: Request, mistake: str = "", statu
     tests = await service.checked(request.who, service.rule_looks.tests_of, service.project, look.rule)
     earlier = await service.in_thread(_earlier, service, look)
     records = service.rule_looks.records
-    definitions, now_ms = service.project.definitions, service.project.now_ms()
+    definitions, now_ms = service.project.definitions, service.project.opened.now_ms()
     newest = records.newest(id_, None, NEWEST_SHOWN)
-    silences = [one for one in await service.in_thread(service.project.silences) if one.rule == id_]
+    silences = [one for one in await service.in_thread(service.project.silences.all) if one.rule == id_]
     trial = look.standing.trial if look.standing is not None else ""
     trial_record = records.record(trial, definitions) if trial else None
     return page(
@@ -109,7 +109,7 @@ async def rule_page(service: Service, request: Request, mistake: str = "", statu
         may_judge=request.who.may(Right.RUN_BACKTESTS),
         mistake=mistake,
         may_edit=may_edit(request),
-        asked=await service.in_thread(service.project.asked, subject_of(id_)),
+        asked=await service.in_thread(service.project.agreements.asked, subject_of(id_)),
         decision_path=decision_path,
         silences=[one for one in silences if one.holds(now_ms)],
         silence_list=f"/lists/{list_of(id_)}",
@@ -180,7 +180,7 @@ def _days(look: RuleLook) -> Bars | None:
 def _changed(service: Service) -> int:
     """How many files differ from the active version; 0 where they have mistakes, which that page names."""
     with suppress(ShroffError):
-        return len(service.project.unapplied())
+        return len(service.project.versions.unapplied())
     return 0
 
 

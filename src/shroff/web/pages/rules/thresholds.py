@@ -156,7 +156,7 @@ def _amount(service: Service) -> Callable[..., str]:
 
 def _scored(service: Service) -> list[str]:
     """The event types that have a model in force."""
-    return sorted({one.summary.event for one in service.project.models() if one.role == "champion"})
+    return sorted({one.summary.event for one in service.project.models.all() if one.role == "champion"})
 
 
 def _applied(service: Service, shown: Shown) -> list[Applied]:

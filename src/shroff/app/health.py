@@ -1,0 +1,279 @@
+"""`doctor` of an opened project: its files, its log, and each system that it names."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from shroff.app.lakes import Lakes
+from shroff.app.letters import SentLetters
+from shroff.app.live.deliveries import Sinks
+from shroff.app.live.versions import FileVersions
+from shroff.app.notices import NoticeViews
+from shroff.app.wiring import OutsideSystems
+from shroff.errors import ShroffError, StorageError, UsageError
+from shroff.events.event import time_text
+from shroff.language.values import parse_duration
+from shroff.project.definitions import Definitions
+from shroff.streams.log import Log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from shroff.app.opened import Opened
+    from shroff.log.active_files import Change
+    from shroff.monitoring.doctor import Finding, Seen
+    from shroff.monitoring.doctor_systems import Try
+    from shroff.monitoring.drifting import DriftReport
+    from shroff.project.definitions import Definitions
+    from shroff.project.settings.systems import System
+    from shroff.replay.notebook import Moment
+    from shroff.streams.log import Log
+    from shroff.worker.outbox import SinkState
+
+
+class HealthChecks:
+    """What an opened project finds wrong with itself."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+
+    def leaving(self) -> list[SinkState]:
+        """All that leaves: sinks, notices, and the lake, as far as that can be read.
+
+        Raises: UsageError where there is no log yet.
+        """
+        from shroff.streams.delivering import Trouble
+        from shroff.worker.outbox import SinkState
+
+        found = [*Sinks(self._opened).states(), *NoticeViews(self._opened).states()]
+        if self._opened.systems.lake is None:
+            return found
+        with self._opened.reading() as log:
+            last = log.last_seq()
+        try:
+            with Lakes(self._opened).reader() as lake:
+                through, trouble = lake.last_seq, None
+        except ShroffError as error:
+            through, trouble = 0, Trouble(str(error), self._opened.now_ms())
+        kind = self._opened.systems.lake.text("layout", "parquet")
+        return [*found, SinkState("lake", kind, "log", through, max(last - through, 0), trouble, 0)]
+
+    def doctor(self, seen: Seen | None = None) -> list[Finding]:
+        """Everything that was looked at, with how it stands. What cannot be had is a finding, not an error.
+
+        Each system outside is asked once, for 5 seconds at most, and nothing is changed there; with several lanes
+        once for each.
+
+        Args:
+            seen: What earlier looks of this process found: the same is not read again, and what is found goes there.
+        """
+        from shroff.monitoring.doctor import Seen, look
+
+        seen = Seen() if seen is None else seen
+        if self._opened.lanes.is_parted:
+            return _together([HealthChecks(one).doctor(seen.of(one.places.state)) for one in self._opened.lanes.each()])
+        from shroff.monitoring.doctor_systems import LIMIT_S, asked, look_at_variables, within
+        from shroff.monitoring.drift_record import findings
+        from shroff.monitoring.live_order import look_at_order
+
+        systems, away = self._opened.systems, list[ShroffError]()
+        try:
+            is_there = within(LIMIT_S, self._opened.has_log, "the store")
+        except ShroffError as error:
+            is_there = False
+            away.append(error)
+
+        def has_log() -> bool:
+            if away:
+                raise away[0]
+            return is_there
+
+        report = self._opened.check(with_log=is_there)
+        definitions, errors = report.definitions, report.errors
+
+        def unapplied(log: Log) -> Sequence[Change]:
+            fresh = FileVersions(self._opened).as_in_files()  # a service works with the files that it took up
+            return FileVersions(fresh).changes_in(log, fresh.definitions)
+
+        now_ms = self._opened.now_ms()
+        found = look(
+            self._opened.places,
+            definitions,
+            errors,
+            has_log,
+            self._opened.reading,
+            now_ms,
+            systems.sinks,
+            seen,
+            unapplied,
+        )
+        tried = asked([*self._tries(can_read=definitions is not None and not errors, has_log=is_there)])
+        known = {one.subject: one.state for one in found}
+        found += [
+            one for one in tried if one.subject not in known or (one.state != "ok" and known[one.subject] != "wrong")
+        ]
+        if is_there and definitions is not None and not errors:
+            found.append(SentLetters(self._opened).look_at_mail())
+            if known.get("log") != "wrong":
+                with self._opened.reading() as log:
+                    found += look_at_order(log, definitions, systems.source)
+        return [*found, *look_at_variables(systems), *findings(self._opened.places)]
+
+    def _tries(self, *, can_read: bool, has_log: bool) -> list[Try]:
+        """What is to be asked outside; nothing of what reads a variable that is not set."""
+        from shroff.monitoring.doctor import OK, Finding, look_at_lake
+        from shroff.monitoring.doctor_systems import LIMIT_S, Try, is_set
+
+        systems, tries = self._opened.systems, list[Try]()
+        source, online = systems.source, systems.online
+        if source is not None and is_set(source):
+            if can_read:
+                tries.append(Try("source", lambda: self._look_at_source(source, has_log=has_log)))
+            if source.registry:
+                tries.append(Try("registry", lambda: self._look_at_registry(source)))
+        if systems.lake is not None and is_set(systems.lake):
+            tries.append(Try("lake", lambda: look_at_lake(Lakes(self._opened).reader, systems.keep_ms)))
+        if systems.snapshots.text("to") and is_set(systems.snapshots):
+            tries.append(Try("copies of snapshots", self._look_at_copies))
+        for name, one in systems.sinks.items():
+            if is_set(one):
+                tries.append(Try(f"sink {name}", self._sink_try(name, one)))
+        if online is not None and is_set(online):
+            tries.append(
+                Try(
+                    "online",
+                    lambda: Finding(
+                        "online",
+                        OK,
+                        f"{OutsideSystems(self._opened).reach(online, LIMIT_S, 'features')} takes connections",
+                    ),
+                )
+            )
+        return tries
+
+    def _look_at_source(self, system: System, *, has_log: bool) -> Finding:
+        from shroff.log.forgetting import known
+        from shroff.monitoring.doctor_systems import source_finding
+
+        with closing(OutsideSystems(self._opened).open_source(system)) as source:
+            offsets = {}
+            if has_log:
+                with self._opened.reading() as log:
+                    offsets = known(log.offsets(source.name))
+            return source_finding(system.kind, source.look(offsets))
+
+    def _look_at_registry(self, system: System) -> Finding:
+        from shroff.monitoring.doctor import OK, Finding
+
+        with closing(OutsideSystems(self._opened).open_registry(system)) as registry:
+            registry.schema(1)
+            return Finding("registry", OK, f"{registry.address} answers")
+
+    def _look_at_copies(self) -> Finding:
+        from shroff.monitoring.doctor import OK, Finding
+
+        with Lakes(self._opened).objects_at(self._opened.systems.snapshots.options) as objects:
+            count = sum(1 for _ in objects.list())
+            return Finding("copies of snapshots", OK, f"{objects.address} answers: {count:,} objects")
+
+    def _sink_try(self, name: str, system: System) -> Callable[[], Finding]:
+        from shroff.monitoring.doctor import OK, Finding
+        from shroff.monitoring.doctor_systems import LIMIT_S
+        from shroff.streams.sink import PreparedSink
+
+        def ask() -> Finding:
+            with closing(OutsideSystems(self._opened).open_sink(name, system)) as sink:
+                if isinstance(sink, PreparedSink):
+                    sink.prepare(None)
+                    return Finding(f"sink {name}", OK, "answers, and has what it needs")
+            if not system.options.get("url"):
+                return Finding(f"sink {name}", OK, "opens with these settings; it has no way to be asked")
+            if system.text("url").startswith("sqlite:"):
+                return Finding(f"sink {name}", OK, "is a file of this machine")
+            return Finding(
+                f"sink {name}", OK, f"{OutsideSystems(self._opened).reach(system, LIMIT_S)} takes connections"
+            )
+
+        return ask
+
+    def drift(
+        self,
+        event: str | None = None,
+        *,
+        reference: str = "model",
+        recent: str = "7d",
+        as_of: Moment | None = None,
+        reading: Callable[[int], None] | None = None,
+    ) -> DriftReport:
+        """How far what the champion reads, its score and the label delay have moved, and keep that for `doctor`.
+
+        Args:
+            event: The event type; may be left out where one has a model, in force or in model.yaml.
+            reference: `model` for what the champion has learnt from, or the length of the stretch before the recent
+                one, such as `90d`.
+            recent: The length of what is held against it, up to `as_of`.
+            as_of: By default the time of the newest event of the type; labels may be known long after that.
+
+        Raises: UsageError where one of the stretches has no events.
+        """
+        from shroff.monitoring.drift_record import keep_look
+        from shroff.monitoring.drifting import MODEL, look_for_drift
+        from shroff.replay.notebook import moment_ms
+        from shroff.training.sets.sources import log_source
+
+        definitions = self._opened.definitions
+        name = _event_of(definitions, event)
+        lengths = (None if reference == MODEL else _length("reference", reference)), _length("recent", recent)
+        with self._opened.reading() as log:
+            as_of_ms = moment_ms(as_of)
+            end_ms = log.watermark_ms() if as_of_ms is None else as_of_ms
+            if end_ms is None:
+                raise UsageError("the log has no events yet, so nothing can have moved.")
+            report = look_for_drift(
+                definitions,
+                log_source(log, definitions, name),
+                name,
+                self._opened.registry.read,
+                as_of_ms=end_ms,
+                to_newest=as_of_ms is None,
+                reference_ms=lengths[0],
+                recent_ms=lengths[1],
+                reading=reading,
+            )
+        try:
+            keep_look(self._opened.places, report, time_text(self._opened.now_ms()))
+        except StorageError as error:
+            self._opened.warnings.append(f"what was seen is not kept: {error}")
+        return report
+
+
+def _together(found: Sequence[Sequence[Finding]]) -> list[Finding]:
+    """What was found of several lanes: what all have alike once, and all else by its lane."""
+    alike = [one for one in found[0] if all(one in other for other in found)]
+    return alike + [
+        replace(one, subject=f"lane {number}: {one.subject}")
+        for number, findings in enumerate(found)
+        for one in findings
+        if one not in alike
+    ]
+
+
+def _event_of(definitions: Definitions, event: str | None) -> str:
+    if event is not None:
+        return event
+    known = sorted({*definitions.scoring, *definitions.models}) or list(definitions.events.decided)
+    if len(known) == 1:
+        return known[0]
+    raise UsageError(f"name an event type with --as: {', '.join(known)}." if known else "no event type is decided.")
+
+
+def _length(what: str, text: str) -> int:
+    try:
+        length_ms = parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"{what}: {error}.") from None
+    if length_ms <= 0:
+        raise UsageError(f"{what}: a stretch is longer than nothing.")
+    return length_ms

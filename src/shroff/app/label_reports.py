@@ -1,0 +1,71 @@
+"""Labels of an opened project: those that wait, those that contradict each other, and how soon frauds are known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shroff.app.opened import Opened
+    from shroff.cases.labels import Conflict, Maturity
+    from shroff.log.history import Waiting
+    from shroff.replay.notebook import Moment
+
+
+class LabelReports:
+    """What the labels of a project say together. Each call reads the log as it is then."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+
+    def pending(self, *, as_of: Moment | None = None) -> list[Waiting]:
+        """The labels that wait for their event, in the order of arrival; of a moment, those known by then."""
+        from shroff.log.history import waiting_row
+        from shroff.replay.notebook import moment_ms
+
+        as_of_ms = moment_ms(as_of)
+        with self._opened.reading() as log:
+            rows = [waiting_row(one) for one in log.waiting_all()]
+        return [one for one in rows if as_of_ms is None or one.known_at_ms <= as_of_ms]
+
+    def conflicts(self, *, as_of: Moment | None = None) -> list[Conflict]:
+        """Events of which fraud and genuine were said by a moment, in the order of the newest label."""
+        from shroff.cases.labels import conflicts
+        from shroff.replay.notebook import moment_ms
+
+        with self._opened.reading() as log:
+            return conflicts(log, self._opened.definitions, moment_ms(as_of))
+
+    def maturity(self, *, as_of: Moment | None = None, days: int | None = None) -> Maturity:
+        """How many frauds are known n days after their event (see `cases.labels.maturity`)."""
+        from shroff.cases.labels import maturity
+        from shroff.log.later_labels import last_moment
+        from shroff.replay.notebook import moment_ms
+
+        definitions = self._opened.definitions
+        friendly = {name: one.friendly_reasons for name, one in definitions.models.items()}
+        with self._opened.reading() as log:
+            as_of_ms = moment_ms(as_of)
+            as_of_ms = last_moment(log, self._opened.now_ms()) if as_of_ms is None else as_of_ms
+            return maturity(log, definitions, as_of_ms or 0, days, friendly)
+
+    def known_by(self, ages_days: Sequence[int]) -> dict[int, float]:
+        """Which share of the frauds is known after so many days; ages that the curve does not reach are left out.
+
+        By the labels of the last `LOOK_BACK` places, so that it takes no longer as the log grows.
+        """
+        from shroff.cases.labels import Labels, maturity_in
+        from shroff.log.later_labels import latest
+
+        definitions = self._opened.definitions
+        friendly = {name: one.friendly_reasons for name, one in definitions.models.items()}
+        with self._opened.reading() as log:
+            labels = Labels(max(0, log.last_seq() - LOOK_BACK))
+            labels.follow(log, definitions)
+            as_of_ms = latest(log.watermark_ms(), labels.known_at_ms(), self._opened.now_ms()) or 0
+        points = {one.days: one.share for one in maturity_in(labels.histories, as_of_ms, friendly=friendly).points}
+        return {days: points[days] for days in ages_days if days in points}
+
+
+LOOK_BACK: Final = 2_000_000  # places whose labels say how soon frauds are known: 0.2 s, and 5 µs for each label

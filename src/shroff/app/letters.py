@@ -1,0 +1,123 @@
+"""Letters of an opened project: the mailer, what is kept of mails, and giving one up or sending it again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from shroff.app.notice_files import NoticeFiles
+from shroff.app.wiring import OutsideSystems
+from shroff.errors import ShroffError
+from shroff.language.values import DAY_MS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shroff.app.opened import Opened
+    from shroff.monitoring.doctor import Finding
+    from shroff.notices.mailer import Mailer
+    from shroff.notices.store import Letter
+
+
+class SentLetters:
+    """Letters of notices: how they leave, and what is kept of them."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+
+    def open_mailer(self) -> Mailer:
+        """What hands mails over, to be closed by the caller. Raises: UsageError for settings that cannot be."""
+        system = self._opened.systems.mailer
+        adapter = OutsideSystems(self._opened).adapter_named(f"mailer.{system.kind}")
+        if self._opened.systems.mails_are_files:
+            folder: Mailer = adapter(self._opened.places.mail)
+            return folder
+        own: Mailer = adapter(self._opened.systems.settled("mailer", system, self._opened.places.folder))
+        return own
+
+    def sweep(self) -> int:
+        from shroff.notices.mailbox import remove_older
+
+        kept_ms = self._opened.systems.mails_kept_ms
+        return remove_older(self._opened.places.mail, self._opened.now_ms() - kept_ms)
+
+    def remove(self, id: str) -> None:
+        from shroff.notices.mailbox import kept_of
+
+        for path in kept_of(self._opened.places.mail, [id]):
+            path.unlink(missing_ok=True)
+
+    def forget(self, events: Sequence[str], of: str | None) -> tuple[int, int]:
+        """Remove the mails about these events that lie as files, and what is kept of whom any mail was for.
+
+        As `Erasing.forget_mails`. Tests of notices are removed, too: nobody knows of which event one is.
+        """
+        from shroff.notices.mailbox import kept_of
+        from shroff.notices.trying import preview_id
+        from shroff.people.audit import Act
+
+        with NoticeFiles(self._opened).told() as store:
+            with store.look() as look:
+                letters = [one.id for one in look.letters_about(events)]
+                asked = look.questions_about(events)
+            ids = [*letters, *(one.letter for one in asked), *map(preview_id, NoticeFiles(self._opened).declared)]
+            files = kept_of(self._opened.places.mail, ids)
+            if of is not None and (files or letters or asked):
+                told = {"mails": len(files), "letters": len(letters)}
+                with store.change() as change:
+                    change.people.audit(Act(self._opened.who, "mail.erase", of, None, told), self._opened.now_ms())
+                    change.forget(letters, events)
+                for path in files:
+                    path.unlink(missing_ok=True)
+        return len(files), len(letters)
+
+    def look_at_mail(self) -> Finding:
+        """What the doctor says of notices: mails, calls and documents that did not leave, or not as they should."""
+        from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
+        from shroff.notices.sending import SHIPPED
+        from shroff.notices.store import OPEN, REFUSED, SENT, UNKNOWN
+
+        own = {"smtp": "a mail server"}.get(self._opened.systems.mailer.kind, self._opened.systems.mailer.kind)
+        where = f"files in {self._opened.places.mail}" if self._opened.systems.mails_are_files else own
+        if not NoticeFiles(self._opened).declared:
+            return Finding("mail", OK, f"no notice is declared; mails would go to {where}")
+        try:
+            with NoticeFiles(self._opened).told() as store, store.look() as look:
+                found = {one: look.letters([one], limit=LETTERS_SHOWN + 1) for one in (OPEN, SENT, REFUSED, UNKNOWN)}
+        except (ShroffError, OSError) as error:
+            return Finding("mail", NOTE, f"what was sent cannot be read: {error}")
+        counts = {name: len(rows) for name, rows in found.items()}
+        if counts[REFUSED] or counts[UNKNOWN]:
+            words = f"{_many(counts[REFUSED])} refused, {_many(counts[UNKNOWN])} with unknown delivery"
+            cure = (
+                "'shroff notices letters' shows the reasons. 'shroff notices retry LETTER' sends one again, 'shroff "
+                "notices drop LETTER' gives it up."
+            )
+            return Finding("mail", WRONG, words, cure)
+        since_ms = self._opened.now_ms() - DAY_MS
+        failed = [one for one in found[SENT] if one.done_ms > since_ms and SHIPPED in one.reason]
+        if failed:
+            words = f"{_many(len(failed))} sent in the last day without the project's own text: {failed[0].reason}"
+            return Finding("mail", WRONG, words, "Correct the text, then 'shroff check' and 'shroff apply'.")
+        waits = f", {_many(counts[OPEN])} waiting" if counts[OPEN] else ""
+        return Finding("mail", OK, f"{_many(counts[SENT])} sent to {where}{waits}, none refused")
+
+    def drop(self, id: str) -> Letter:
+        """Give up a letter that was refused, or of which nobody knows. Raises: UsageError for any other."""
+        from shroff.notices.trying import given_up
+
+        with NoticeFiles(self._opened).told() as store:
+            return given_up(store, id, self._opened.now_ms())
+
+    def retry(self, id: str) -> Letter:
+        """Have a letter that was refused, or of which nobody knows, leave again. Raises: UsageError for any other."""
+        from shroff.notices.trying import again
+
+        with NoticeFiles(self._opened).told() as store:
+            return again(store, id, self._opened.now_ms())
+
+
+def _many(count: int) -> str:
+    return f"{count}" if count <= LETTERS_SHOWN else f"more than {LETTERS_SHOWN}"
+
+
+LETTERS_SHOWN: Final = 999  # that are counted

@@ -1,0 +1,85 @@
+"""Making the project's files the active version, also in a process that runs: what differs, and the step itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from shroff.app.live.requests import WriterRequests
+from shroff.app.live.versions import FileVersions
+from shroff.app.people import ProjectPeople
+from shroff.errors import ShroffError
+from shroff.log.active_files import (
+    Change,
+    is_beside,
+)
+from shroff.log.deeds import Deed
+from shroff.runtime.progress import unheard
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shroff.app.live.requests import Waits
+    from shroff.app.opened import Opened
+
+WAITS: Final = "The files are unchanged; the process that writes the log makes them active"
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What was to become active, and where the log has it, 0 with several lanes.
+
+    `why_not` says why it is not yet, and is empty else.
+    """
+
+    changed: Sequence[Change]
+    seq: int
+    why_not: str = ""
+
+
+class Applying:
+    """The files of a project, and which of them are active."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+
+    def apply(self, waits: Waits = unheard) -> Applied:
+        """Make the project's files the active version: by the process that writes the log, or here where none does.
+
+        Raises: DefinitionError for mistakes in the files; UsageError where there is no log yet.
+        """
+        WriterRequests(self._opened).needs_log("so nothing is active; the first events make the files active")
+        self._opened.reload()
+        self._opened.checked()
+        found = FileVersions(self._opened).unapplied()
+        why_not = ""
+        if found:
+            ProjectPeople(self._opened).record(
+                Deed("project.apply", "project", None, {"files": [one.file for one in found]})
+            )
+            if not self._opened.lanes.is_parted or any(not is_beside(one.file) for one in found):
+                _, why_not = WriterRequests(self._opened).put_in_force(waits, WAITS, rows_alone=False)
+            if self._opened.lanes.is_parted and not why_not:
+                why_not = self._take_up_in_lanes(waits)  # which were told a version alone
+        return Applied(found, FileVersions(self._opened).active_seq(), why_not)
+
+    def _take_up_in_lanes(self, waits: Waits) -> str:
+        """Have each lane take up settings and notices; gives why one did not, empty where all did.
+
+        A lane reads the files of its own folder. One whose log cannot be had from here is left out.
+        """
+        for number, lane in enumerate(self._opened.lanes.each()):
+            try:
+                if lane.has_log():
+                    Applying(lane).take_up(waits)
+            except ShroffError as error:
+                return f"lane {number}: {error}"
+        return ""
+
+    def take_up(self, waits: Waits = unheard) -> None:
+        """Have the process that writes this log look at the project's files. Raises: UsageError where it refuses."""
+        from shroff.worker.inbox import ADOPT
+
+        WriterRequests(self._opened).ask(ADOPT, b"null", waits)
+
+    # ---- for the process that writes the log

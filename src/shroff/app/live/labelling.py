@@ -1,0 +1,203 @@
+"""What an opened project adds to its log one by one: labels, quarantined input, changed files. Beside a writer too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypedDict
+
+from shroff.app.live.requests import Waits, WriterRequests
+from shroff.app.live.taking import Taking
+from shroff.app.opened import intake_of
+from shroff.app.people import ProjectPeople
+from shroff.app.wiring import OutsideSystems
+from shroff.errors import LogBusyError, UsageError
+from shroff.events.event import time_text
+from shroff.events.formats.encodings import read_lines
+from shroff.log.deeds import Deed
+from shroff.runtime.progress import Progress, counted, unheard
+from shroff.streams.log import Batch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from decimal import Decimal
+    from pathlib import Path
+
+    from shroff.app.opened import Opened
+    from shroff.events.door import LabelInput
+    from shroff.events.formats.wire import Encoder
+    from shroff.events.intake import Submission
+    from shroff.log.writer import Answer
+    from shroff.project.definitions import Definitions
+    from shroff.project.settings.systems import System, Systems
+    from shroff.streams.controls import LanePost
+    from shroff.streams.sender import Sender
+    from shroff.worker.handed import Lines
+    from shroff.worker.ingest import IngestReport
+
+
+class LabelOptions(TypedDict, total=False):
+    """What `Labelling.add` takes by name."""
+
+    source: str | None
+    known_at: str | datetime | None
+    reason: str | None
+    amount: str | Decimal | None
+    waits: Waits
+
+
+class Labelling:
+    """Single records for the log of a project.
+
+    Where another process writes, each goes into the log's inbox, and the call returns when
+    that process has committed it; `waits` is told what holds if nobody waits so long, and
+    `waiting` for whom, where it lasts.
+    """
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+
+    # ---- labels and quarantine
+
+    def add(
+        self,
+        event: str,
+        verdict: str,
+        *,
+        source: str | None = None,
+        known_at: str | datetime | None = None,
+        reason: str | None = None,
+        amount: str | Decimal | None = None,
+        waits: Waits = unheard,
+    ) -> Answer:
+        """Record one label, of `payment/p-1` or of `p-1` while one type is decided.
+
+        Args:
+            verdict: `fraud`, `genuine` or `unclear`.
+            source: `chargeback`, `analyst`, `customer` or `import`, from strong to weak; left out, `import`.
+            known_at: When it became known, a `datetime` without a zone in UTC; left out, now, or the time of its event
+                where that is later. What this source said of the event last is then a duplicate.
+
+        Raises: UsageError where it is no label and there is no log yet, in whose quarantine it would stand.
+        """
+        import msgspec
+
+        from shroff.events.given import text_of
+        from shroff.events.intake import undated
+        from shroff.log.draft import DUPLICATE, Answer
+        from shroff.worker.inbox import LABELS, answers_of, labels_request
+
+        more = {"source": source, "known_at": known_at, "reason": reason, "amount": amount}
+        given = {"event": event, "verdict": verdict, "known_at": time_text(self._opened.now_ms())}
+        given |= {name: text for name, value in more.items() if (text := text_of(value)) is not None}
+        raw = msgspec.json.encode({"label": given})
+        intake = intake_of(self._opened, keeps_hashes=True)
+        one = intake.submit("label", given, source="shroff label", place="1", raw=raw, is_strict=True)
+        one = undated(one) if known_at is None else one
+        if one.refusal is not None:
+            WriterRequests(self._opened).needs_log(f"and what is no label makes none: {one.refusal}")
+        if known_at is None and one.label is not None and self._is_said(one.label):
+            return Answer(DUPLICATE, "label", event, is_label=True)
+        deed = Deed("label.add", event, None, {"verdict": verdict, "source": source})
+        if self._opened.lanes.is_parted:
+            ProjectPeople(self._opened).record(deed)
+            return self._labels_to_lanes([one])[0]
+        return answers_of(
+            WriterRequests(self._opened).ask(LABELS, labels_request([one], intake.money_places), waits, deed)
+        )[0]
+
+    def _is_said(self, label: LabelInput) -> bool:
+        from shroff.log.history import is_said
+
+        for one in self._opened.lanes.each() if self._opened.lanes.is_parted else [self._opened]:
+            if one.has_log():
+                with one.reading() as log:
+                    if is_said(log, label, self._opened.definitions.settings.money_places):
+                        return True
+        return False
+
+    def add_file(self, file: Path, progress: Progress | None = None, waits: Waits = unheard) -> IngestReport:
+        """Record the labels of a file, as `ingest` does; beside a writer through the inbox, many at a time."""
+        if file.is_file():
+            ProjectPeople(self._opened).record(Deed("label.file", f"file {file.name}"))
+        if self._opened.lanes.count > 1:
+            return self._label_file_to_lanes(file, progress)
+        try:
+            return Taking(self._opened).ingest(file, as_type="label", is_hashed=True, progress=progress)
+        except LogBusyError:
+            return self._label_file_beside(file, progress, waits)
+
+    def _label_file_beside(self, file: Path, progress: Progress | None, waits: Waits) -> IngestReport:
+        from shroff.log.draft import Prepared
+        from shroff.worker.inbox import LABELS, ROWS_MAX, answers_of, labels_request
+        from shroff.worker.ingest import IngestReport, batches
+
+        intake, report = intake_of(self._opened, keeps_hashes=True), IngestReport()
+        with read_lines(file) as lines:
+            submissions = counted(intake.submissions(lines, file.name, "label"), progress)
+            for part in batches(submissions, ROWS_MAX):
+                answers = answers_of(
+                    WriterRequests(self._opened).ask(LABELS, labels_request(part, intake.money_places), waits)
+                )
+                report.add(Prepared(Batch(), answers))
+        return report
+
+    def _label_file_to_lanes(self, file: Path, progress: Progress | None) -> IngestReport:
+        from shroff.log.draft import Prepared
+        from shroff.worker.inbox import ROWS_MAX
+        from shroff.worker.ingest import IngestReport, batches
+
+        if self._opened.places.lane is not None:
+            raise UsageError("labels go to the lanes of their events: leave --lane out.")
+        intake, report = intake_of(self._opened, keeps_hashes=True), IngestReport()
+        with read_lines(file) as lines:
+            submissions = counted(intake.submissions(lines, file.name, "label"), progress)
+            for part in batches(submissions, ROWS_MAX):
+                report.add(Prepared(Batch(), self._labels_to_lanes(part)))
+        return report
+
+    def _labels_to_lanes(self, labels: Sequence[Submission]) -> list[Answer]:
+        """Send labels to the lanes of their events; what became of each, as far as these took them up."""
+        from shroff.worker.lanes.labels import send_labels
+
+        return send_labels(LabelledLanes(self._opened), labels)
+
+    def hand(self, lines: Lines) -> list[Answer] | None:
+        """Have the process that writes the log take lines of a file, and give what became of each; None where it knows
+        another process to have read on.
+
+        Raises: UsageError where too many of them are too late, and none was taken.
+        """
+        import msgspec
+
+        from shroff.worker.inbox import LINES, taken_of
+
+        return taken_of(WriterRequests(self._opened).ask(LINES, msgspec.json.encode(lines), unheard))
+
+    # ---- state
+
+    # ---- what comes into force
+
+
+class LabelledLanes:
+    """A project with several lanes, as labels that are sent to them see it."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened, self._outside = opened, OutsideSystems(opened)
+
+    @property
+    def definitions(self) -> Definitions:
+        return self._opened.definitions
+
+    @property
+    def systems(self) -> Systems:
+        return self._opened.systems
+
+    def each_lane(self) -> list[Opened]:
+        return self._opened.lanes.each()
+
+    def open_post(self) -> LanePost:
+        return self._outside.open_post()
+
+    def open_sender(self, system: System) -> tuple[Sender, Callable[[bool], Encoder]]:
+        return self._outside.open_sender(system)

@@ -1,0 +1,94 @@
+"""Quarantine of an opened project: bringing refused input back in, and removing it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Final
+
+from shroff.app.live.requests import Waits, WriterRequests
+from shroff.app.people import ProjectPeople
+from shroff.errors import UsageError
+from shroff.events.formats.encodings import format_by_name, read_lines
+from shroff.log.deeds import Deed
+from shroff.runtime.progress import unheard
+from shroff.streams.log import Log, Request
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shroff.app.opened import Opened
+    from shroff.worker.retrying import Retried
+
+
+class QuarantineEntries:
+    """Input that was refused."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+
+    def retry(self, numbers: Sequence[int], files: Sequence[Path] = (), waits: Waits = unheard) -> list[Retried]:
+        """Bring quarantined input back in, all of it without numbers; what is refused again stays.
+
+        `files` are those that CSV lines came from, or others with the same name and first line.
+
+        Raises: UsageError where there is no log yet.
+        """
+        from shroff.worker.inbox import RETRY, retried_of, retry_request
+
+        self._opened.lanes.refuse(RETRIED)
+        WriterRequests(self._opened).needs_log("so nothing is in quarantine")
+        _check_numbers(numbers)
+        headers = {path.name: columns for path in files if (columns := _columns(path)) is not None}
+        deed = Deed("quarantine.retry", "quarantine", None, list(numbers) or "all")
+        return retried_of(WriterRequests(self._opened).ask(RETRY, retry_request(numbers, headers), waits, deed))
+
+    def drop(self, numbers: Sequence[int], waits: Waits = unheard) -> int:
+        """Remove entries from quarantine for ever, all of them without numbers; gives how many there were.
+
+        Raises: UsageError where there is no log yet.
+        """
+        from shroff.worker.inbox import DROP, ask, drop, drop_request, dropped_of, staying
+
+        WriterRequests(self._opened).needs_log("so nothing is in quarantine")
+        _check_numbers(numbers)
+        body, now_ms = drop_request(numbers), self._opened.now_ms()
+        if not numbers:  # what comes in while the request waits stays
+            with self._opened.reading() as log:
+                body = drop_request(log.refused_numbers(), is_all=True)
+
+        deed = Deed("quarantine.drop", "quarantine", None, list(numbers) or "all")
+
+        def put(log: Log) -> int:
+            return ProjectPeople(self._opened).put_request(log, DROP, body, now_ms, deed)
+
+        def alone(number: int | None) -> bytes:
+            """Without a writer: it would put the project's files in force, and they may have mistakes."""
+            with closing(self._opened.open_log(read_only=False)) as log:
+                if number is None:
+                    number = put(log)
+                    with staying():
+                        return drop(log, Request(number, DROP, body, now_ms))
+                reply = log.reply_to(number)
+                return reply if reply is not None else drop(log, Request(number, DROP, body, now_ms))
+
+        return dropped_of(ask(put, alone, WriterRequests(self._opened).beside, waits, self._opened.waiting))
+
+
+def _check_numbers(numbers: Sequence[int]) -> None:
+    """Raises: UsageError for what is no number of an entry, before anything is asked."""
+    for number in numbers:
+        if type(number) is not int:
+            raise UsageError(f"entries of quarantine are named by their numbers, and {number!r} is none.")
+
+
+def _columns(path: Path) -> tuple[str, ...] | None:
+    """The names of a file's columns, None where it has none; where its ending says nothing, it is CSV."""
+    with read_lines(path, format_by_name(path.name) or "csv") as lines:
+        return lines.columns
+
+
+RETRIED: Final = (
+    "what is quarantined in one lane may belong to another; 'shroff quarantine show' has the bytes, and who sends them "
+    "to their topic again has them in the lane where they belong"
+)

@@ -1,0 +1,157 @@
+"""Requests: what an opened project asks of the process that writes its log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+from shroff.app.live.inboxes import Inboxes
+from shroff.app.live.lane_views import ONLY_ALL, behind
+from shroff.app.people import ProjectPeople
+from shroff.errors import DefinitionError, LogBusyError, ShroffError, UsageError, ended
+from shroff.log.deeds import Deed
+from shroff.project.definitions import HASHED
+from shroff.streams.log import Batch, Log
+
+if TYPE_CHECKING:
+    import msgspec
+
+    from shroff.app.opened import Opened
+    from shroff.project.checked_files import CheckedFiles
+
+
+class WriterRequests:
+    """Requests to the process that writes the log, or carried out here where none does."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+
+    def needs_log(self, why: str) -> None:
+        """Raises: UsageError where there is no log yet; what can be about nothing makes none."""
+        if not self._opened.has_log():
+            raise UsageError(ended(f"this project has no log yet, {why}"))
+
+    def ask(self, kind: str, body: bytes, waits: Waits, deed: Deed | None = None) -> msgspec.Raw:
+        """What came of a request, carried out by the process that writes the log, or by this one where none does."""
+        from shroff.worker.inbox import ask, staying
+
+        now_ms = self._opened.now_ms()
+
+        def put(log: Log) -> int:
+            return ProjectPeople(self._opened).put_request(log, kind, body, now_ms, deed)
+
+        def alone(number: int | None) -> bytes:
+            with self._opened.writing() as (writer, log), closing(Inboxes(self._opened).brief(writer, log)) as inbox:
+                if number is not None:
+                    return inbox.replied(number)
+                number = put(log)
+                with staying():
+                    return inbox.replied(number)
+
+        return ask(put, alone, self.beside, waits, self._opened.waiting)
+
+    @contextmanager
+    def beside(self) -> Iterator[Log]:
+        """The log, to read, where another process writes it: one that has just begun may still have to make it."""
+        deadline = time.monotonic() + MADE_WITHIN_S
+        while not self._opened.has_log() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        with self._opened.reading() as log:
+            yield log
+
+    def files_in_force(self) -> Mapping[str, str]:
+        """The project's files as the log has them in force; none where there is no log, or none that can be read."""
+        from shroff.log.history import control_at
+
+        with suppress(ShroffError), self._opened.lanes.each()[0].reading() as log:
+            return control_at(log).files
+        return {}
+
+    def end_of_log(self) -> int:
+        """The last place of the log; 0 where there is none, or none that can be read."""
+        with suppress(ShroffError), self._opened.lanes.each()[0].reading() as log:
+            return log.last_seq()
+        return 0
+
+    def changed_behind(self, seq: int) -> set[str]:
+        """The files of the project that came into force with another text behind a place of the log, or went."""
+        from shroff.log.history import changed_by
+
+        with suppress(ShroffError), self._opened.lanes.each()[0].reading() as log:
+            return {name for one in log.controls(seq) for name in changed_by(one)}
+        return set()
+
+    def put_in_force(
+        self, waits: Waits, written: str, *, rows_alone: bool = True, known: CheckedFiles | None = None
+    ) -> tuple[bool, str]:
+        """Have the project's files as they are now put in force; whether they are, and why not.
+
+        The file is written by now, as `written` says, and was recorded before, so whatever goes wrong says that it
+        waits, and never that nothing was done.
+
+        Args:
+            rows_alone: Nothing but rows of lists may have changed.
+            known: What is known of the files, where they need not be read for it.
+        """
+        from shroff.worker.inbox import ADOPT
+
+        if self._opened.places.lane is not None:
+            return False, ONLY_ALL
+        if not self._opened.has_log():
+            return False, "this project has no log yet; its files come into force with the first events"
+        waits(written)
+        if self._opened.lanes.is_parted:
+            return self._put_in_force_in_lanes()
+        try:
+            if not (rows_alone and self._rows_in_force(known)):
+                self.ask(ADOPT, b"null", waits)
+        except DefinitionError as error:  # they are well, and do not fit the log: the file was checked before
+            return False, f"the project's files cannot come into force: {error.problems[0]}"
+        except ShroffError as error:
+            return False, str(error)
+        return True, ""
+
+    def _rows_in_force(self, known: CheckedFiles | None) -> bool:
+        """Put rows of lists in force that no state is made of, where nobody writes the log; False where it takes more.
+
+        The log is not folded for it, and no rule is compiled: the next writer's state is what it would be anyhow.
+        """
+        from shroff.log.history import control_at, control_of
+        from shroff.project.look_ups import differs_in_rows
+
+        definitions = self._opened.definitions if known is None else None
+        try:
+            with closing(self._opened.open_log(read_only=False)) as log:
+                control = control_at(log)
+                now = definitions or (known and known.rows(control.files, self.hashing()))
+                if not now or log.asked(limit=1) or not differs_in_rows(control.versions, control.files, now):
+                    return False
+                if record := control_of(control, now, log.last_seq() + 1, self._opened.now_ms()):
+                    log.append(Batch(records=[record], at_ms=record.time_ms))
+                return True
+        except LogBusyError:
+            return False
+
+    def hashing(self) -> Callable[[str], str]:
+        """Gives what stands for a value of a list that is compared with a hashed field; each is hashed once."""
+        hasher = self._opened.hasher
+        return cache(lambda value: value if HASHED.fullmatch(value) else hasher(value))
+
+    def _put_in_force_in_lanes(self) -> tuple[bool, str]:
+        try:
+            late = behind(self._opened.lanes.tell())
+        except ShroffError as error:
+            return False, str(error)
+        return not late, late
+
+
+Waits = Callable[[str], None]
+
+
+FIRST_EVENTS: Final = "Bring events in with 'shroff ingest FILE --as EVENT'."
+
+
+MADE_WITHIN_S: Final = 2.0  # from a new writer's lock to its log it was seen to take milliseconds

@@ -1,0 +1,78 @@
+"""Versions of a project: its files as they are now, beside those that the log has active."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shroff import config
+from shroff.log.active_files import (
+    BESIDE,
+    Change,
+    active_seq,
+    beside,
+    changes,
+)
+from shroff.project.definitions import Definitions, load_definitions
+from shroff.project.loading import line_of
+from shroff.streams.log import Log
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shroff.app.opened import Opened
+    from shroff.errors import Problem
+
+
+class FileVersions:
+    """Which files of a project are active, and what differs."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+
+    def as_in_files(self) -> Opened:
+        """The whole project with its files as they are now: a lane has the version that it was told of."""
+        return (
+            self._opened.afresh()
+            if self._opened.places.lane is None
+            else self._opened.at(config.Places(self._opened.places.folder)).afresh()
+        )
+
+    def unapplied(self) -> list[Change]:
+        """What the project's files have that is not active, in whichever lane.
+
+        Raises: DefinitionError; UsageError without a log.
+        """
+        fresh, lanes = self._opened.afresh(), self._opened.lanes.each()
+        definitions, found = fresh.definitions, dict[str, Change]()
+        for lane in [one for one in lanes if one.has_log()] or lanes[:1]:
+            with lane.reading() as log:
+                for one in FileVersions(fresh).changes_in(log, definitions):
+                    found.setdefault(one.file, one)
+        return list(found.values())
+
+    def changes_in(self, log: Log, definitions: Definitions) -> list[Change]:
+        """What these definitions, and the files beside them, have that is not active."""
+        return changes(log, definitions, self.beside(), self.load_active)
+
+    def file_stamps(self) -> list[tuple[str, int, int]]:
+        """What shows that a file of the project has changed."""
+        return config.file_stamps(self._opened.places.folder)
+
+    def beside(self) -> dict[str, str]:
+        """What is kept of the project's files and settings that no version has."""
+        return beside(config.read_files(self._opened.places.folder, [], BESIDE), self._opened.systems)
+
+    def load_active(self, files: Mapping[str, str]) -> Definitions:
+        """The definitions of files that the log has. Raises: DefinitionError."""
+        return load_definitions(files, self._opened.hasher, read=self._opened.read_once).or_raise()
+
+    def active_seq(self) -> int:
+        """The sequence number of the version that decides now; 0 with several lanes, where each has its own."""
+        if self._opened.lanes.is_parted:
+            return 0
+        with self._opened.reading() as log:
+            return active_seq(log)
+
+    def source_line(self, problem: Problem) -> str:
+        """The line that a problem is on, as it is written; nothing where it is on none."""
+        return line_of(self._opened.places.folder, problem)

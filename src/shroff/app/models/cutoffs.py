@@ -1,0 +1,120 @@
+"""Cut-offs of the score: the cheapest by the policy's costs, and writing them into policy.yaml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from shroff import config
+from shroff.app.live.requests import WriterRequests
+from shroff.app.models.promoting import Promotions
+from shroff.app.people import ProjectPeople
+from shroff.app.rules.rule_files import ChangedMeanwhileError
+from shroff.log.deeds import Deed
+from shroff.runtime.progress import unheard
+
+if TYPE_CHECKING:
+    from shroff.app.live.requests import Waits
+    from shroff.app.opened import Opened
+    from shroff.models.evaluation.cost_table import Cuts
+    from shroff.models.registry import Stored
+    from shroff.training.cutoffs import Cutoffs, WhatIf
+
+CUT: Final = "The cut-offs are written; they come into force with the next command that writes."
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What became of new cut-offs: whether they are in force, and why they are not."""
+
+    in_force: bool
+    why_not: str
+
+
+class ScoreCutoffs:
+    """The cut-offs of a project's policy."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+
+    def thresholds(
+        self,
+        event: str = "",
+        *,
+        model: str = "",
+        apply: bool = False,
+        waits: Waits = unheard,
+        what_if: WhatIf | None = None,
+    ) -> tuple[Cutoffs, Applied | None]:
+        """The cheapest cut-offs of the score by the policy's costs and capacity; with `apply`, put in force.
+
+        Args:
+            event: The event type whose champion is meant; may be left out where one has a model in force.
+            model: A model of the registry instead.
+            what_if: Other costs and capacity to weigh by, and cut-offs to try.
+
+        Raises: UsageError where there is no model, no test rows or no costs.
+        """
+        from shroff.training.cutoffs import AS_IT_IS, cutoffs_of
+
+        stored = self._opened.registry.read(model) if model else self._champion(event)
+        settings = self._opened.definitions.models.get(stored.event)
+        found = cutoffs_of(self._opened.definitions, settings, stored, what_if or AS_IT_IS)
+        if not apply:
+            return found, None
+        best = found.found.best
+        return found, self.write(stored.event, (best.review_at, best.decline_at), model=stored.id, waits=waits)
+
+    @property
+    def policy_tag(self) -> str:
+        """Changes with the text of policy.yaml."""
+        return sha256(self._policy_text().encode()).hexdigest()[:32]
+
+    def write(
+        self, event: str, cuts: Cuts, *, model: str = "", reason: str = "", tag: str = "", waits: Waits = unheard
+    ) -> Applied:
+        """Write cut-offs of the score of an event type into policy.yaml, and put them in force.
+
+        They stand in the record first, and are not written where that fails.
+
+        Args:
+            cuts: Where to review and where to decline; None for nowhere.
+            model: On whose test rows they were chosen, for the record.
+            tag: The `policy_tag` that they were chosen by; left out, they are written whatever stands there.
+
+        Raises: ChangedMeanwhileError; UsageError where policy.yaml cannot be changed; DefinitionError where they fit
+            nothing.
+        """
+        from shroff.project.policy_text import POLICY, with_cutoffs
+
+        with config.editing(self._opened.places):
+            if tag and tag != self.policy_tag:
+                raise ChangedMeanwhileError(f"{POLICY} was changed meanwhile; look again, and choose by that.")
+            self._opened.reload()
+            policy = self._opened.definitions.policy(event)
+            changed = with_cutoffs(self._policy_text(), event, *cuts)
+            self._opened.check_with({POLICY: changed})
+            before, after = _cuts_told((policy.review_at, policy.decline_at)), _cuts_told(cuts)
+            more = {name: text for name, text in (("model", model), ("reason", reason)) if text}
+            ProjectPeople(self._opened).record(Deed("thresholds.apply", f"policy of {event}", before, after | more))
+            config.write_text(self._opened.places.folder / POLICY, changed)
+        self._opened.reload()
+        return Applied(*WriterRequests(self._opened).put_in_force(waits, CUT))
+
+    def _policy_text(self) -> str:
+        from shroff.project.policy_text import POLICY
+
+        path = self._opened.places.folder / POLICY
+        return config.read_text(path) if path.exists() else ""
+
+    def _champion(self, event: str) -> Stored:
+        event = Promotions(self._opened).one_event(event, "so there is no score to weigh")
+        champion = Promotions(self._opened).in_force()[event].champion
+        assert champion is not None, "an event type that has a model in force"
+        return self._opened.registry.read(champion.id, champion.digest)
+
+
+def _cuts_told(cuts: Cuts) -> dict[str, str]:
+    named = zip(("review_at", "decline_at"), cuts, strict=True)
+    return {name: str(cut) for name, cut in named if cut is not None}

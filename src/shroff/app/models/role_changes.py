@@ -1,0 +1,116 @@
+"""What becomes of models/in_force.json when a model is promoted, rolled back, shadowed or challenged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from shroff.errors import UsageError, nearest
+from shroff.models.in_force import (
+    PREVIOUS_MAX,
+    Challenger,
+    InForce,
+    Named,
+    Promotion,
+    Waiver,
+    role_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shroff.models.registry import GateResult
+
+
+def promoted(found: InForce, promotion: Promotion) -> InForce:
+    """With another champion; the one before it can be gone back to. A model has one role."""
+    before = () if found.champion is None else (found.champion,)
+    previous = (*found.previous, *before)[-PREVIOUS_MAX:]
+    return _one_role(msgspec.structs.replace(found, champion=promotion, previous=previous))
+
+
+def is_rollback(then: InForce, now: InForce) -> bool:
+    """Whether a file says just what going back from what was in force `then` comes to."""
+    champion = then.previous[-1] if then.previous else None
+    return then.champion is not None and (now.champion, now.previous) == (champion, then.previous[:-1])
+
+
+def rolled_back(found: InForce, event: str) -> InForce:
+    """With the champion before; where there was none, without, and without a challenger to it."""
+    if found.champion is None:
+        raise UsageError(f"no model of {event} is in force, so there is nothing to go back from.")
+    champion = found.previous[-1] if found.previous else None
+    challenger = None if champion is None else found.challenger
+    return _one_role(
+        msgspec.structs.replace(found, champion=champion, challenger=challenger, previous=found.previous[:-1])
+    )
+
+
+def _one_role(found: InForce) -> InForce:
+    """Without the champion among those that are tried."""
+    id_ = "" if found.champion is None else found.champion.id
+    challenger = found.challenger if found.challenger is None or found.challenger.id != id_ else None
+    shadow = tuple(one for one in found.shadow if one.id != id_)
+    return msgspec.structs.replace(found, challenger=challenger, shadow=shadow)
+
+
+def shadowed(found: InForce, model: Named) -> InForce:
+    """With a model in shadow."""
+    role = role_of(found, model.id)
+    if role in {"champion", "challenger"}:
+        raise UsageError(f"{model.id} is the {role} and scores with effect; in shadow are those that do not.")
+    others = tuple(one for one in found.shadow if one.id != model.id)
+    return msgspec.structs.replace(found, shadow=(*others, model))
+
+
+def unshadowed(found: InForce, id_: str) -> InForce:
+    """Without a model in shadow."""
+    if id_ not in {one.id for one in found.shadow}:
+        raise UsageError(f"{id_} is not in shadow.")
+    return msgspec.structs.replace(found, shadow=tuple(one for one in found.shadow if one.id != id_))
+
+
+def challenged(found: InForce, challenger: Challenger) -> InForce:
+    """With a challenger in the place of any other, and not in shadow any more."""
+    if found.champion is None:
+        raise UsageError("there is no champion to challenge; promote a model first.")
+    if found.champion.id == challenger.id:
+        raise UsageError(f"{challenger.id} is the champion, which no model challenges but another.")
+    shadow = tuple(one for one in found.shadow if one.id != challenger.id)
+    return msgspec.structs.replace(found, challenger=challenger, shadow=shadow)
+
+
+def unchallenged(found: InForce, id_: str) -> InForce:
+    """Without the challenger."""
+    if found.challenger is None or found.challenger.id != id_:
+        raise UsageError(f"{id_} is not the challenger.")
+    return msgspec.structs.replace(found, challenger=None)
+
+
+def waivers_of(id_: str, failed: Sequence[GateResult], waived: Sequence[str], reason: str, by: str) -> list[Waiver]:
+    """The gates that somebody waives, each named by metric and limit: another limit is another gate.
+
+    Raises: UsageError without reason or name, and for a gate that did not fail.
+    """
+    known = {gate.words: gate for gate in failed}
+    named = [" ".join(words.split()) for words in waived]
+    for words in named:
+        if words not in known:
+            raise UsageError(f"{words!r} is no gate that {id_} failed. {_meant(words, failed)}")
+    if named and not (reason.strip() and by.strip()):
+        raise UsageError("a waiver is recorded with its reason and who gives it: --reason TEXT --by NAME.")
+    gates = [known[words] for words in dict.fromkeys(named)]
+    return [Waiver(gate.name, reason.strip(), by.strip(), gate.limit) for gate in gates]
+
+
+def _meant(words: str, failed: Sequence[GateResult]) -> str:
+    """What to write instead of what names no failed gate."""
+    if not failed:
+        return "All its gates passed."
+    limits = [gate.words for gate in failed if words and gate.name == words.split(maxsplit=1)[0]]
+    if limits:
+        return f"A waiver names the limit too: {' or '.join(map(repr, limits))}."
+    return nearest(words, [gate.words for gate in failed]) or (
+        f"Those that failed: {', '.join(repr(gate.words) for gate in failed)}."
+    )

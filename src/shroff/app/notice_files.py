@@ -1,0 +1,101 @@
+"""Notices as a project declares them, and the store of what was sent."""
+
+from __future__ import annotations
+
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Final
+
+from shroff import config
+from shroff.app.wiring import OutsideSystems
+from shroff.errors import Problem, UsageError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from shroff.app.opened import Opened
+    from shroff.notices.definitions import Notice
+    from shroff.notices.openings import CasesTold
+    from shroff.notices.store import NoticeStore
+    from shroff.people.store import PeopleStore
+    from shroff.project.definitions import Loaded
+    from shroff.streams.log import Log
+
+FOLDER: Final = "notices/"
+
+
+class NoticeFiles:
+    """Which notices there are, and where what is kept of them is."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+
+    @property
+    def declared(self) -> dict[str, Notice]:
+        """The notices: in a process that writes the log those that are active, else those of the project's files.
+
+        Raises: DefinitionError.
+        """
+        from shroff.notices.definitions import load_notices
+
+        return load_notices(self.files(), self._opened.definitions, [], [])
+
+    def files(self) -> Mapping[str, str]:
+        from shroff.log.active_files import NOTICES
+
+        active = self._opened.taken.files
+        return config.read_files(self._opened.places.folder, [], (NOTICES,)) if active is None else active
+
+    def one(self, name: str) -> Notice:
+        """One of them. Raises: UsageError where there is none of this name."""
+        found = self.declared
+        if name not in found:
+            hint = nearest(name, found) or f"There is {', '.join(found) or 'none'}."
+            raise UsageError(f"there is no notice {name!r}. {hint}")
+        return found[name]
+
+    def open_store(self) -> NoticeStore:
+        """Where notices are kept, to be closed by the caller."""
+        return self.store_beside(OutsideSystems(self._opened).open_people())
+
+    def case_notices(self, people: PeopleStore, log: Log) -> CasesTold | None:
+        """What keeps notifications of cases that open, in changes of these people; None where no notice is on cases."""
+        found = [one for one in self.declared.values() if one.on == "case"]
+        if not found:
+            return None
+        from shroff.notices.facts import Facts
+        from shroff.notices.openings import CasesTold
+
+        return CasesTold(found, Facts(self._opened.definitions), self.store_beside(people), log, self._opened.now_ms)
+
+    def store_beside(self, people: PeopleStore) -> NoticeStore:
+        """Where notices are kept, by the connections of people in the same database, whose store closes them."""
+        store: NoticeStore = OutsideSystems(self._opened).adapter_named("notices.sql")(people)
+        return store
+
+    def tells(self) -> bool:
+        """Whether there is anything to do beside the log: notices, or rules that name somebody to be told."""
+        return bool(self.declared) or any(rule.notify for rule in self._opened.definitions.rules)
+
+    @contextmanager
+    def told(self) -> Iterator[NoticeStore]:
+        """What is kept of notices: what waits, letters, questions. Raises: UsageError where there is no log yet."""
+        with closing(self.open_store()) as store:
+            yield store
+
+
+def with_notices(files: Mapping[str, str], loaded: Loaded) -> Loaded:
+    """What came of reading a project, with what is wrong with its notices and their texts."""
+    if loaded.definitions is None:
+        return loaded
+    from shroff.notices.definitions import load_notices
+
+    problems: list[Problem] = []
+    warnings: list[Problem] = []
+    found = load_notices(files, loaded.definitions, problems, warnings)
+    if any(name.startswith(FOLDER) and name.endswith(".j2") for name in files):
+        from shroff.notices.texts.checking import check_texts
+        from shroff.notices.texts.templates import Texts
+
+        mistakes = check_texts(Texts(files), found)
+        problems += [Problem(one.name, one.line, 1 if one.line else 0, "", one.words) for one in mistakes]
+    return loaded.beside(problems, warnings) if problems or warnings else loaded

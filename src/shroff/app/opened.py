@@ -1,0 +1,238 @@
+"""What every part of a project works on: its definitions, its settings, its log, its clock, and who acts."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, Literal
+
+from shroff import config
+from shroff.app.live.lane_views import Lanes
+from shroff.app.system_names import name_problems
+from shroff.app.wiring import OutsideSystems, make_state_folder
+from shroff.errors import DefinitionError, StorageError, UsageError
+from shroff.events import hash_keys
+from shroff.log.active_files import Taken
+from shroff.log.ruletests import CheckReport, check
+from shroff.models.registry import Registry
+from shroff.monitoring.live_order import warnings_of
+from shroff.project.definitions import Definitions, Loaded, load_definitions
+from shroff.project.loading import MadeOnce, files_of, systems_of
+from shroff.project.read_once import ReadOnce
+from shroff.project.scoring import problems_of
+from shroff.project.settings.systems import Systems
+from shroff.runtime.progress import Progress, unheard
+from shroff.streams.snapshots import Snapshots
+from shroff.worker.lanes.lanes import lane_problems
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+
+    from shroff.events.intake import Intake
+    from shroff.explain.key_index import KeyIndex
+    from shroff.log.writer import Writer
+    from shroff.people.access import Who
+    from shroff.streams.log import Log
+
+FIRST_EVENTS: Final = "Bring events in with 'shroff ingest FILE --as EVENT'."
+
+
+@dataclass(slots=True)
+class Opened:
+    """One project folder, opened: what the parts of a project share.
+
+    Definitions are read when first needed, and once. A log is opened for each call and
+    closed after it, so several programs may read beside one writer. `warnings` is what
+    somebody should be told of a call that went well; `waiting` is told for whom one waits, after a second.
+    """
+
+    places: config.Places
+    now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
+    warnings: list[str] = field(default_factory=list)
+    waiting: Callable[[str], None] = unheard
+    via: Literal["command", "program"] = "program"
+    served_at: str = ""  # the address of the service that this process is, once it listens
+    asked_by: Who | None = None
+    read_once: ReadOnce = field(default_factory=ReadOnce)  # shared by all that this process opens of the project
+    taken: Taken = field(default_factory=Taken)  # shared as well
+    files_read: MadeOnce[Loaded] = field(default_factory=MadeOnce)
+    systems_read: MadeOnce[Systems] = field(default_factory=MadeOnce)
+    models_kept: MadeOnce[Registry] = field(default_factory=MadeOnce)  # shared as well
+    told: tuple[Mapping[str, str], int] | None = None  # a version that waits for this lane, and the offset behind it
+    index: KeyIndex | None = None
+
+    @property
+    def lanes(self) -> Lanes:
+        """The lanes of the project, where it has several."""
+        return Lanes(self)
+
+    @property
+    def loaded(self) -> Loaded:
+        return self.files_read.get(self._load)
+
+    def _load(self) -> Loaded:
+        from shroff.app.notice_files import with_notices
+
+        files, problems, warnings = files_of(self.places.folder, self.lanes.files())
+        loaded = with_notices(files, load_definitions(files, self.hasher, self.registry.load, read=self.read_once))
+        if loaded.definitions is not None and not self.places.is_elsewhere:
+            text = files.get(config.PROJECT_FILE, "")
+            problems += lane_problems(loaded.definitions, self.systems, text)
+            problems += name_problems(loaded.definitions.events, self.systems, text)
+        if loaded.definitions is not None:
+            warnings += warnings_of(loaded.definitions, self.systems.source)
+        return loaded.beside(problems, warnings, None if self.places.is_elsewhere else files)
+
+    @property
+    def systems(self) -> Systems:
+        """The outside systems of the project. What is wrong with them is told with all else in its files."""
+        return self.systems_read.get(lambda: systems_of(self.places.folder))
+
+    @property
+    def registry(self) -> Registry:
+        """The models of the project, in force or not."""
+        return self.models_kept.get(lambda: Registry(self.places.models))
+
+    @property
+    def hasher(self) -> Callable[[str], str]:
+        """What stands for the clear values of hashed fields (see `hash_keys.hasher`).
+
+        Asking it raises StorageError where the key is lost: a new one would not know the values that the log has.
+        """
+        return hash_keys.hasher(self.places, self.refuse_a_second_key)
+
+    def refuse_a_second_key(self) -> None:
+        if self.lanes.has_hashed():
+            raise StorageError(
+                f"{self.places.hash_key} is not there, and the log has values that were hashed with it. "
+                "Restore it from a backup: with a new key, nothing that the log knows would be known again"
+            )
+
+    @property
+    def definitions(self) -> Definitions:
+        """The project's definitions. Raises: DefinitionError with every mistake."""
+        return self.loaded.or_raise()
+
+    def check_with(self, changes: Mapping[str, str], without: Collection[str] = ()) -> Definitions:
+        """The definitions with these texts, and without some files. Raises: DefinitionError for mistakes in them."""
+        changed = {name: config.lines_ended(text) for name, text in changes.items()}
+        files = {name: text for name, text in config.read_files(self.places.folder, []).items() if name not in without}
+        loaded = load_definitions(files | changed, self.hasher, self.registry.load, read=self.read_once)
+        return replace(self, files_read=MadeOnce(loaded)).checked()
+
+    def afresh(self) -> Opened:
+        """The same project, its files read anew."""
+        return replace(self, taken=Taken(), files_read=MadeOnce(), systems_read=MadeOnce(), told=None)
+
+    def at(self, places: config.Places) -> Opened:
+        """The same project with its log at another place."""
+        return replace(self, places=places, files_read=MadeOnce(), told=None)
+
+    def begin_with(self, told: tuple[Mapping[str, str], int] | None) -> None:
+        """In a lane, read the project's files from a version that waits for it, if one does."""
+        self.told = told
+        self.reload()
+
+    def reload(self) -> None:
+        """Read the project's files again when they are next needed. Where things are stays as it was."""
+        self.files_read.forget()
+
+    def check(self, *, with_log: bool = True) -> CheckReport:
+        """Load everything, type every expression, run every rule test; where there is a log, hold the types against it.
+
+        A log that cannot be read is a warning; a model in force that cannot be loaded is a mistake, though only
+        deciding needs it.
+        """
+        report = check(self.loaded, self.hasher, self.read_once)
+        if report.definitions is not None:
+            report = replace(report, errors=(*report.errors, *problems_of(report.definitions.unloaded())))
+        return self.lanes.check_change(report) if with_log else report
+
+    def checked(self) -> Definitions:
+        """The definitions, rule tests run. Raises: DefinitionError."""
+        report = check(self.loaded, self.hasher, self.read_once, self.places.checked)
+        if report.definitions is None or report.errors:
+            raise DefinitionError(report.errors)
+        return report.definitions
+
+    @contextmanager
+    def reading(self) -> Iterator[Log]:
+        """The log, to read. Raises: UsageError where there is none yet."""
+        if not self.has_log():
+            raise UsageError(f"this project has no log yet. {FIRST_EVENTS}")
+        with closing(self.open_log(read_only=True)) as log:
+            yield log
+
+    @contextmanager
+    def writing(self, progress: Progress | None = None) -> Iterator[tuple[Writer, Log]]:
+        """The log's writer, its state restored. Raises: LogBusyError where another process writes.
+
+        At its end, state is saved where the next start would have much to read.
+        """
+        from shroff.log.state import snapshots
+        from shroff.log.writer import Writer
+
+        if not self.has_log():
+            self.checked()  # a project with mistakes gets no log
+            make_state_folder(self.places)
+        with closing(self.open_log(read_only=False)) as log:
+            definitions = self.checked()
+            if definitions.events.has_hashed:
+                self.hasher("")  # before the log says that it has hashed values, there is a key
+            writer = Writer(log, definitions, self.now_ms, progress, Snapshots(self.places.snapshots))
+            self.warnings += writer.warnings
+            yield writer, log
+            if writer.unsaved > snapshots.EVERY:
+                try:
+                    writer.snapshot()
+                except StorageError as error:
+                    self.warnings.append(f"{error}.")
+
+    def open_log(self, *, read_only: bool) -> Log:
+        """The log, the lake's part of it included, to be closed by the caller.
+
+        Raises: LogBusyError where another process writes.
+        """
+        from shroff.app.lakes import Lakes
+        from shroff.lake.whole_log import whole
+
+        if self.lanes.is_parted:
+            raise self.lanes.name_one()
+        has_lake = self.systems.lake is not None and not self.places.is_elsewhere
+        store = OutsideSystems(self).open_store(read_only=read_only)
+        try:
+            return whole(store, Lakes(self).reader if has_lake else None)
+        except BaseException:
+            store.close()
+            raise
+
+    def has_log(self) -> bool:
+        """Whether there is a log already. Raises: TransientError where it is on a server that cannot be reached."""
+        if self.lanes.is_parted:
+            return any(one.has_log() for one in self.lanes.each())
+        return OutsideSystems(self).has_store()
+
+    @property
+    def who(self) -> Who:
+        """The caller: the user of this process. They may read and write the project's files, so they may do all.
+
+        In a service it is who asks for something: what they may was looked at before.
+        """
+        from shroff.people.access import local
+
+        return self.asked_by if self.asked_by is not None else local(config.user_name(), self.via)
+
+
+def intake_of(opened: Opened, *, keeps_hashes: bool) -> Intake:
+    """The door for files and lines.
+
+    With `keeps_hashes` values that look like hashes are kept, as exports and quarantine have them; without, a
+    sender could write a hash that was seen somewhere and so into the history of somebody else's card.
+    """
+    from shroff.events.intake import Intake
+    from shroff.events.kept import keeping_hashed
+
+    definitions = opened.definitions
+    hasher = keeping_hashed(opened.hasher) if keeps_hashes else opened.hasher
+    return Intake(definitions.events, definitions.settings, hasher)

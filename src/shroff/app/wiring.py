@@ -1,0 +1,264 @@
+"""Adapters of an opened project: the one place that picks them, by shroff.yaml and by entry points."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shroff import config
+from shroff.adapters.finding import load_adapter, store_adapter
+from shroff.errors import LogBusyError, StorageError, UsageError
+from shroff.events import hash_keys
+from shroff.events.mapping import LABEL
+from shroff.project.definitions import Definitions
+from shroff.project.settings.installed import kind_at, online_mistake, settings_of
+from shroff.project.settings.systems import System, filled
+from shroff.worker.lanes.lanes import in_lane, url_of_lane
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from shroff.app.opened import Opened
+    from shroff.cases.store import CaseStore
+    from shroff.events.avro.wire import AvroDecoder
+    from shroff.events.definitions import Events
+    from shroff.events.formats.schemas import SchemaRegistry
+    from shroff.events.formats.wire import Decoder, Encoder
+    from shroff.people.oidc import Provider
+    from shroff.people.store import PeopleStore
+    from shroff.project.definitions import Definitions
+    from shroff.streams.controls import Controls, LanePost
+    from shroff.streams.log import Log
+    from shroff.streams.sender import Sender
+    from shroff.streams.sink import Sink
+    from shroff.streams.source import Source
+    from shroff.worker.online_features import OnlineStore
+
+
+NOT_THERE = (
+    "this project writes no features for other services. Say where in shroff.yaml: 'online: redis://localhost:6379/1'."
+)
+
+
+class OutsideSystems:
+    """The outside systems of a project, by its settings; what is opened is closed by the caller."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+
+    def avro_decoder(self) -> AvroDecoder | None:
+        """What reads Avro messages of the project's live source; None where that has none."""
+        source = self._opened.systems.source
+        if source is None or source.text("format", "json") != "avro":
+            return None
+        return self._avro_of(source)
+
+    def _avro_of(self, system: System) -> AvroDecoder:
+        from shroff.events.avro.wire import AvroDecoder
+
+        definitions = self._opened.definitions
+        return AvroDecoder(self.open_registry(system), definitions.events, settings=definitions.settings)
+
+    def open_registry(self, system: System | None, address: str = "") -> SchemaRegistry:
+        """The schema registry of a live source, or the one at another address, to be closed by the caller.
+
+        Raises: UsageError where neither is given, or a variable is not set.
+        """
+        from shroff.adapters.http_calls import Calls
+        from shroff.adapters.registry.http import HttpRegistry
+
+        told = {"url": address} if address or system is None else dict(system.registry)
+        if not told.get("url"):
+            raise UsageError("source: Avro messages need 'registry:', the address of their schemas.")
+        found = self._opened.systems.called(System("registry", told), self._opened.places.folder)
+        return HttpRegistry(found.text("url"), Calls.of(found.options))
+
+    def reach(self, system: System, limit_s: float, contract: str = "sink") -> str:
+        """Connect to a system's server and let go of it; gives host and port. Raises: TransientError, UsageError."""
+        from shroff.adapters.reach import reach
+
+        return reach(filled(system).text("url"), limit_s, settings_of(contract, system.kind).schemes)
+
+    def open_store(self, *, read_only: bool) -> Log:
+        if (store := self._store()) is None:
+            kept: Log = load_adapter("log.sqlite")(self._opened.places.log, read_only=read_only)
+            return kept
+        lease_s = store.duration_ms("lease", "3s") / 1_000
+        url = _address(store, self._opened.places.lane)
+        own = self._opened.systems.beside("log", store, self._opened.places.folder)
+        held: Log = store_adapter(url)(url, read_only=read_only, lease_s=lease_s, **own)
+        return held
+
+    def open_people(self) -> PeopleStore:
+        """Where people are kept, to be closed by the caller; those of several lanes are kept with the first."""
+        if self._opened.lanes.is_parted:
+            return OutsideSystems(self._opened.lanes.one(0)).open_people()
+        from shroff.adapters.people.sql import SqlPeople
+        from shroff.people.audit import sealing_by
+
+        if not self._opened.has_log():
+            self.prepare_state()
+            with suppress(LogBusyError):  # another process is making it
+                self._opened.open_log(read_only=False).close()
+        seal = sealing_by(
+            lambda: hash_keys.key_for(self._opened.places, "shroff audit 1", self._opened.refuse_a_second_key)
+        )
+        store = self._store()
+        return SqlPeople(self._opened.places.log if store is None else _address(store, self._opened.places.lane), seal)
+
+    def open_cases(self, people: PeopleStore) -> CaseStore:
+        """Where cases are kept: in the database of people, whose store closes it."""
+        from shroff.adapters.cases.sql import beside
+
+        return beside(people)
+
+    def open_provider(self) -> Provider | None:
+        """The OpenID provider by which people sign in, None where there is none. Raises: UsageError as its adapter."""
+        if self._opened.systems.sign_in is None:
+            return None
+        from shroff.adapters.people.oidc import provider_of
+
+        return provider_of(self._opened.systems.called(self._opened.systems.sign_in, self._opened.places.folder))
+
+    def open_source(self, system: System) -> Source:
+        """The live source of these settings. Raises: UsageError where they contradict each other."""
+        from shroff.events.formats.wire import JsonDecoder
+        from shroff.streams.merge import merge_of
+
+        definitions, lane = self._opened.definitions, in_lane(system, self._opened.places)
+        settled = self._opened.systems.source_in(self._opened.places.folder, lane)
+        events, settings = definitions.events, definitions.settings
+        is_json = settled.text("format", "json") == "json"
+        decoder: Decoder = JsonDecoder() if is_json else self._avro_of(system)
+        merge = merge_of(events, settings, decoder.format, settled.duration_ms("wait", "0s"))
+        source: Source = load_adapter(f"source.{system.kind}")(settled, decoder, project=settings.name, merge=merge)
+        return source
+
+    def open_sender(self, system: System) -> tuple[Sender, Callable[[bool], Encoder]]:
+        """What sends to a live source, and what makes its messages, by whether they name their type."""
+        definitions = self._opened.definitions
+        settled = self._opened.systems.source_in(self._opened.places.folder, system)
+        sender: Sender = load_adapter(f"sender.{system.kind}")(settled, project=definitions.settings.name)
+        return sender, lambda names_type: encoder_of(
+            settled, definitions, sender, lambda _: self.open_registry(system), names_type=names_type
+        )
+
+    def open_controls(self, lane: int) -> Controls:
+        """What tells a lane which version is in force, to be closed by the caller."""
+        from shroff.adapters.kafka.control import KafkaControls
+
+        assert self._opened.systems.source is not None, "a project with lanes has a source"
+        return KafkaControls(
+            filled(self._opened.systems.source), project=self._opened.definitions.settings.name, lane=lane
+        )
+
+    def open_post(self) -> LanePost:
+        """What tells lanes."""
+        from shroff.adapters.kafka.control import KafkaPost
+
+        assert self._opened.systems.source is not None, "a project with lanes has a source"
+        return KafkaPost(filled(self._opened.systems.source), project=self._opened.definitions.settings.name)
+
+    def open_online(self, log: Log | None) -> OnlineStore:
+        """Where features for other services are. Raises: UsageError where the project names no place."""
+        from shroff.worker.online_features import origin_of
+
+        if self._opened.systems.online is None:
+            raise UsageError(NOT_THERE)
+        online = filled(self._opened.systems.online)
+        scheme = online.text("url").partition(":")[0]
+        if not (kind := kind_at("features", scheme)):
+            raise UsageError(online_mistake(scheme))
+        store: OnlineStore = load_adapter(f"features.{kind}")(
+            online.text("url"),
+            prefix=online.text("prefix") or self._opened.definitions.settings.name,
+            log="" if log is None else origin_of(log),
+            ttl_ms=online.duration_ms("ttl", "0ms"),
+            **self._opened.systems.beside("features", online, self._opened.places.folder),
+        )
+        return store
+
+    def open_sink(self, name: str, system: System) -> Sink:
+        """A sink by its settings, and a name that no other project's has. Raises: UsageError where they cannot be."""
+        settled = self._opened.systems.settled("sink", system, self._opened.places.folder)
+        sink: Sink = load_adapter(f"sink.{system.kind}")(name, settled)
+        return sink
+
+    def open_files(self, paths: Sequence[Path], type: str | None, format: str | None) -> Source:
+        """Files as a source. Raises: UsageError where one cannot be read."""
+        from shroff.adapters.sources.files import FileSource
+
+        return FileSource(paths, type, format)
+
+    def has_store(self) -> bool:
+        """Whether the log of this project, which has no lanes, is there already."""
+        store = self._store()
+        if store is None:
+            return self._opened.places.log.exists()
+        url = _address(store, self._opened.places.lane)
+        own = self._opened.systems.beside("log", store, self._opened.places.folder)
+        return bool(store_adapter(url).is_there(url, **own))
+
+    def _store(self) -> System | None:
+        """Where the log is kept; None where that is a file."""
+        return None if self._opened.places.is_elsewhere else self._opened.systems.store
+
+    def adapter_named(self, name: str) -> Callable[..., Any]:
+        found: Callable[..., Any] = load_adapter(name)
+        return found
+
+    def prepare_state(self) -> None:
+        """Make the folder of state, and the key of hashed fields before a log says that it has such values."""
+        make_state_folder(self._opened.places)
+        if self._opened.definitions.events.has_hashed:
+            self._opened.hasher("")
+
+
+def make_state_folder(places: config.Places) -> None:
+    """Make the folder of state. Raises: StorageError where it cannot be made."""
+    try:
+        config.make_folder(places.state)
+    except OSError as error:
+        raise StorageError(
+            f"{places.state} cannot be made: {error.strerror}. The log needs a folder that it may write."
+        ) from None
+
+
+def _address(store: System, lane: int | None) -> str:
+    """The address of a store, with what the environment has to say of it; that of a lane has tables of its own."""
+    url = config.filled(store.text("url"), "store")
+    return url if lane is None else url_of_lane(url, lane)
+
+
+def encoder_of(
+    system: System,
+    definitions: Definitions,
+    sender: Sender,
+    registry: Callable[[System], SchemaRegistry],
+    *,
+    names_type: bool,
+) -> Encoder:
+    """What makes the messages of a live source.
+
+    Raises: UsageError where its messages are Avro and it names no registry.
+    """
+    if system.text("format", "json") == "json":
+        from shroff.events.formats.wire import JsonEncoder
+
+        return JsonEncoder(definitions.events, names_type=names_type)
+    from shroff.events.avro.wire import AvroEncoder
+
+    topics = targets(sender, definitions.events)
+    return AvroEncoder(registry(system), definitions.events, topics, settings=definitions.settings)
+
+
+def targets(sender: Sender, events: Events) -> dict[str, str]:
+    """The topics or streams of all event types, and of labels, that have one."""
+    found = {}
+    for name in (*events.types, LABEL):
+        try:
+            found[name] = sender.target(name).name
+        except UsageError:
+            continue
+    return found
