@@ -19,7 +19,7 @@ from shroff.cli.main import COMMANDS, Program, program
 from shroff.events.door import Door
 from shroff.features.definitions import cost
 from shroff.features.naive import Naive
-from shroff.language.aggregation import AGGREGATES
+from shroff.language.aggregates import AGGREGATES, AggregateRow
 from shroff.language.checker import check
 from shroff.language.expression import Node
 from shroff.language.functions import FUNCTIONS
@@ -96,14 +96,16 @@ def shown(value: Value, type_: Type) -> str:
 
 
 def aggregates_page() -> str:
-    rows = [aggregate_row(name, gives) for name, gives in AGGREGATES.items()]
+    rows = [aggregate_row(row) for row in AGGREGATES.values()]
+    *summed, last = (f"`{row.name}`" for row in AGGREGATES.values() if row.is_summed)
+    counting = " and ".join(f"`{row.name}`" for row in AGGREGATES.values() if row.takes is None)
     amounts = ", ".join(AMOUNTS)
     return (
         f"{MADE}# Aggregates\n\n"
         "An aggregate looks at the events of one type and one key in a window. [Windows](../explain/windows.md) says\n"
-        "which these are; any aggregate may have a `where`, last in its brackets. `count` and `share` take an event\n"
+        f"which these are; any aggregate may have a `where`, last in its brackets. {counting} take an event\n"
         "type and count events; the others take an expression over its fields and leave out events where that is\n"
-        "missing. A value beyond 10^15 of its smallest unit counts as missing in `sum`, `mean` and `std`,\n"
+        f"missing. A value beyond 10^15 of its smallest unit counts as missing in {', '.join(summed)} and {last},\n"
         "one beyond 64 bits in all others; `shroff doctor` reports both. The last two columns are what each gives of\n"
         "no event at all, and of four payments of\n"
         f"{amounts}, in this order.\n\n"
@@ -114,27 +116,25 @@ def aggregates_page() -> str:
     )
 
 
-def aggregate_row(name: str, gives: str) -> Sequence[str]:
-    text = aggregate_text(name, "payment.amount")
+def aggregate_row(row: AggregateRow) -> Sequence[str]:
+    text = aggregate_text(row, "payment.amount")
     nothing, four = values_of_amounts(text)
     node = example_definitions(text).features["card.x"].node
-    takes = takes_of(name)
+    takes = takes_of(row)
     type_ = "the same" if node.type.kind == "money" else str(node.type)
-    return (f"`{text}`", gives, ", ".join(takes), type_, cost(node), nothing, four)
+    return (f"`{text}`", row.gives, ", ".join(takes), type_, cost(node), nothing, four)
 
 
-def aggregate_text(name: str, argument: str) -> str:
-    inside = {
-        "count": "payment",
-        "share": "payment where payment.amount >= 20",
-        "quantile": f"{argument}, 0.95",
-    }
-    return f"{name}({inside.get(name, argument)}) over 7d"
+def aggregate_text(row: AggregateRow, argument: str) -> str:
+    inside = "payment" if row.takes is None else argument
+    inside += ", 0.95" if row.has_rank else ""
+    inside += " where payment.amount >= 20" if row.needs_where else ""
+    return f"{row.name}({inside}) over 7d"
 
 
-def takes_of(name: str) -> list[str]:
+def takes_of(row: AggregateRow) -> list[str]:
     """The types that an aggregate takes, by trying each."""
-    if name in {"count", "share"}:
+    if row.takes is None:
         return ["an event type"]
     scope = Scope(
         Names({"payment": TYPES}, {"card": frozenset(["payment"])}, frozenset(["payment"])),
@@ -144,7 +144,7 @@ def takes_of(name: str) -> list[str]:
     found = []
     for kind in TYPES:
         try:
-            check(aggregate_text(name, f"payment.{kind}"), scope)
+            check(aggregate_text(row, f"payment.{kind}"), scope)
         except ExpressionError:
             continue
         found.append(kind)

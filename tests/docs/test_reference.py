@@ -15,7 +15,7 @@ from shroff import Decision, Project, Reason
 from shroff.cli.failures import KINDS
 from shroff.cli.main import COMMANDS
 from shroff.language import parser
-from shroff.language.aggregation import AGGREGATES
+from shroff.language.aggregates import AGGREGATES
 from shroff.language.functions import FUNCTIONS
 from shroff.language.parser import DEPTH_MAX, LAST_MAX, LENGTH_MAX
 from shroff.language.types import NAMES, PLACES_MAX

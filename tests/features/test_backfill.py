@@ -15,6 +15,7 @@ from shroff.features.batch import backfill as module
 from shroff.features.batch.backfill import Backfill, backfill
 from shroff.features.batch.backfill_cells import Order, sort_by_key
 from shroff.features.online.histories import History, HistoryPlan, Query, Series
+from shroff.language.aggregates import AGGREGATES
 
 MONEY = Series(sums=True, squares=True, order=True, ends=True, values=True, scale=100)
 LARGEST = 10**15
@@ -54,7 +55,7 @@ def payments(count: int, keys: int, seed: int = 1) -> tuple[np.ndarray, ...]:
 ALL = tuple(
     Query(function, 0, **window, numerator=1, denominator=2)
     for window in ({"length_ms": 500}, {"length_ms": 500, "delay_ms": 200}, {"last_n": 5, "including": True})
-    for function in "count share sum mean std min max first last distinct quantile".split()
+    for function in AGGREGATES
 )
 PLAN = HistoryPlan((MONEY,), ALL)
 
@@ -138,10 +139,13 @@ def test_sums_of_a_hot_key_stay_exact_beyond_the_integers_of_floats():
 @pytest.mark.slow
 def test_an_empty_history_and_empty_windows_have_answers():
     nothing = [[] for _ in ALL]
-    first = {query.function: column for query, column in zip(ALL[:11], run([(0, None)], *ALL[:11]), strict=True)}
+    first = {
+        query.function: column
+        for query, column in zip(ALL[: len(AGGREGATES)], run([(0, None)], *ALL[: len(AGGREGATES)]), strict=True)
+    }
 
     assert run([], *ALL) == nothing
-    assert first == {query.function: [0 if query.function in ("count", "sum", "distinct") else None] for query in ALL}
+    assert first == {query.function: [0 if AGGREGATES[query.function].is_tally else None] for query in ALL}
 
 
 def test_rows_without_keys_ask_and_add_nothing():

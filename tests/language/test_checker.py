@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from shroff.language.aggregation import AGGREGATES
+from shroff.language.aggregates import AGGREGATES
 from shroff.language.checker import check
 from shroff.language.expression import Aggregate, Arithmetic, Convert, InValues, Literal, Logic, Node, Not, aggregates
 from shroff.language.functions import FUNCTIONS

@@ -19,6 +19,7 @@ from shroff.errors import Problem
 from shroff.events.event import Event
 from shroff.events.labels import LabelEvent, LogEvent
 from shroff.features.definitions import load_features
+from shroff.language.aggregates import AGGREGATES, AggregateRow
 from shroff.language.types import UNITS_MAX
 from shroff.language.yaml.text import read
 from shroff.project.definitions import Definitions, load_definitions
@@ -87,14 +88,9 @@ EXACT: Final = {
     "refund": ("refund.amount", "-2 * refund.amount", "tables.places[refund.country].level"),
     "label": ("label.of.amount", "label.amount"),
 }
-ORDERED: Final = {
-    "payment": (
-        "payment.ratio",
-        "payment.at",
-        "payment.wait",
-        "payment.ratio * payment.amount",
-        "payment.wait * payment.points",
-    ),
+REALS: Final = {"payment": ("payment.ratio", "payment.ratio * payment.amount")}
+TIMES: Final = {
+    "payment": ("payment.at", "payment.wait", "payment.wait * payment.points"),
     "login": ("login.at",),
     "refund": ("refund.at",),
     "label": ("label.known_at", "label.of.at"),
@@ -111,6 +107,7 @@ OTHERS: Final = {
     "refund": ("refund.merchant",),
     "label": ("label.verdict", "label.source", "label.of.country"),
 }
+ARGUMENTS: Final = {"money": EXACT, "real": REALS, "time": TIMES, "text": OTHERS}  # by a type that stands for its like
 # Conditions on the event alone.
 ITEM: Final = {
     "payment": (
@@ -169,27 +166,33 @@ class Where:
 
 def aggregate(random: Random, where: Where, kind: str = "any") -> str:
     """An aggregate with its window; `kind` is `number` where it is to be a number that compares with numbers."""
-    functions = ["count", "count", "share", "distinct", "sum", "sum", "mean", "std"]
-    functions += ["min", "max", "first", "last", "quantile"] if kind == "any" else []
-    function = random.choice(functions)
-    events = [event for event in KEYED[where.entity] if function not in {"sum", "mean", "std"} or EXACT[event]]
+    functions = [
+        name
+        for name, row in AGGREGATES.items()
+        if kind == "any" or row.type is not None or row.is_summed
+        for _ in range(1 + row.is_tally)
+    ]
+    row = AGGREGATES[random.choice(functions)]
+    events = [event for event in KEYED[where.entity] if row.takes is None or arguments(row, event)]
     event = random.choice([*events, "payment", "payment"])
-    parts = conditions(random, where, event, must=function == "share")
-    is_look = function == "quantile" or any(part in looks(where, event) for part in parts)
-    inside = event if function in {"count", "share"} else argument(random, function, where, event)
-    rank = f", {random.choice(['0', '0.5', '0.95', '1'])}" if function == "quantile" else ""
+    parts = conditions(random, where, event, must=row.needs_where)
+    is_look = row.scans or any(part in looks(where, event) for part in parts)
+    inside = event if row.takes is None else argument(random, row, where, event)
+    rank = f", {random.choice(['0', '0.5', '0.95', '1'])}" if row.has_rank else ""
     condition = f" where {' and '.join(parts)}" if parts else ""
     after = window(random, where, needs_one=is_look) + matching(random, where, event)
-    return f"{function}({inside}{rank}{condition}){after}"
+    return f"{row.name}({inside}{rank}{condition}){after}"
 
 
-def argument(random: Random, function: str, where: Where, event: str) -> str:
+def arguments(row: AggregateRow, event: str) -> list[str]:
+    """The fields and expressions of an event type that an aggregate takes."""
+    assert row.takes is not None
+    return [text for kind, by_event in ARGUMENTS.items() if kind in row.takes for text in by_event.get(event, ())]
+
+
+def argument(random: Random, row: AggregateRow, where: Where, event: str) -> str:
     """What is aggregated: a field, an expression, or what a feature was at the event."""
-    options = list(EXACT[event])
-    if function not in {"sum", "mean", "std"}:
-        options += ORDERED[event]
-    if function in {"distinct", "first", "last"}:
-        options += OTHERS[event]
+    options = arguments(row, event)
     if event != "label" and where.features:
         options += [f"{random.choice(where.features)} of {event}"] * 4
     return random.choice(options)

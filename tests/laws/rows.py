@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
 import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from shroff.features.online.histories import HistoryPlan, Query, Series
+from shroff.features.online.histories import NEEDS, HistoryPlan, Query, Series
+from shroff.language.aggregates import AGGREGATES, COUNT, Seen
 from tests.support.effort import examples
 
 LATENESS_MS = 12
 LARGEST_SUMMED = 10**15
 INT64 = range(-(2**63), 2**63)
+REAL_KINDS, EXACT_KINDS = {"real"}, {"integer", "number", "money"}
 LAW = settings(max_examples=examples(400))
 
 
@@ -38,9 +39,28 @@ def as_bits(value: float) -> int:
     return int(struct.unpack("<q", struct.pack("<d", value))[0])
 
 
-def float_order(bits: int) -> tuple[float, float]:
-    value = struct.unpack("<d", struct.pack("<q", bits))[0]
-    return value, math.copysign(1, value)
+class Real(float):
+    """A float in the order of the kernels, where -0.0 is another value than 0.0, and before it."""
+
+    @property
+    def order(self) -> tuple[float, float]:
+        return float(self), math.copysign(1, self)
+
+    def __lt__(self, other: object) -> bool:
+        return isinstance(other, Real) and self.order < other.order
+
+    def __gt__(self, other: object) -> bool:
+        return isinstance(other, Real) and self.order > other.order
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Real) and self.order == other.order
+
+    def __hash__(self) -> int:
+        return hash(self.order)
+
+
+def as_real(bits: int) -> Real:
+    return Real(struct.unpack("<d", struct.pack("<q", bits))[0])
 
 
 def by_definition(plan: HistoryPlan, rows: list[Row]) -> Results:
@@ -68,37 +88,11 @@ def one_answer(plan: HistoryPlan, query: Query, log: list[Row]) -> int | None:
 
 
 def aggregate(query: Query, series: Series, kept: list[int], events: int) -> int | None:
-    n, total = len(kept), sum(kept)
-    ordered = sorted(kept, key=float_order) if series.real else sorted(kept)
-    match query.function:
-        case "count":
-            return n
-        case "distinct":
-            return len(set(kept))
-        case "sum":
-            return total if total in INT64 else None
-        case "share":
-            return as_bits(float(n) / float(events)) if events else None
-        case "std":
-            if n < 2:
-                return None
-            above = n * sum(value * value for value in kept) - total * total
-            return as_bits(math.sqrt(float(above) / float(n * (n - 1) * series.scale**2)))
-    if not kept:
-        return None
-    match query.function:
-        case "mean":
-            return as_bits(float(total) / float(n * series.scale)) if total in INT64 else None
-        case "min":
-            return ordered[0]
-        case "max":
-            return ordered[-1]
-        case "first":
-            return kept[0]
-        case "last":
-            return kept[-1]
-    assert query.function == "quantile"
-    return ordered[max(1, math.ceil(Fraction(query.numerator, query.denominator) * n)) - 1]
+    values = [as_real(bits) for bits in kept] if series.real else kept
+    rank = query.numerator, query.denominator
+    found = AGGREGATES[query.function].of(Seen(values, events, series.scale, rank))
+    assert not isinstance(found, str)
+    return as_bits(found) if isinstance(found, float) else found
 
 
 def as_arrays(plan: HistoryPlan, rows: list[Row]) -> tuple[np.ndarray, ...]:
@@ -132,10 +126,13 @@ def values_of(series: Series) -> st.SearchStrategy[int]:
 
 
 def functions_of(series: Series) -> list[str]:
-    names = ["count", "share"]
-    names += ["sum", "mean"] if series.sums else []
-    names += ["std"] if series.squares else []
-    return names + (["min", "max", "first", "last", "distinct", "quantile"] if series.order else [])
+    """The aggregates that a series keeps enough for, and whose values it has."""
+    kinds = REAL_KINDS if series.real else EXACT_KINDS
+    return [
+        name
+        for name, row in AGGREGATES.items()
+        if all(getattr(series, need) for need in NEEDS[row.state]) and (row.takes is None or kinds & row.takes)
+    ]
 
 
 @st.composite
@@ -144,8 +141,8 @@ def plans(draw: st.DrawFn) -> HistoryPlan:
     queries = []
     for _ in range(draw(st.integers(1, 12))):
         number = draw(st.integers(-1, len(series) - 1))
-        function = "count" if number < 0 else draw(st.sampled_from(functions_of(series[number])))
-        windows = ["time", "time", "last", "delayed"] + ([] if function == "quantile" else ["ever"])
+        function = COUNT if number < 0 else draw(st.sampled_from(functions_of(series[number])))
+        windows = ["time", "time", "last", "delayed"] + ([] if AGGREGATES[function].scans else ["ever"])
         window = draw(st.sampled_from(windows))
         denominator = draw(st.sampled_from([1, 4, 20, 1000]))
         queries.append(

@@ -25,11 +25,10 @@ from shroff.events.event import Event, canonical_value
 from shroff.events.intake import Submission
 from shroff.events.labels import LabelEvent, LogEvent
 from shroff.features import naive
-from shroff.features.aggregates import aggregate_values
 from shroff.features.computed import Computed
 from shroff.features.kernels import rules as kernel_rule
 from shroff.features.kernels.operations import BELOW, OR
-from shroff.features.naive import Key, Naive
+from shroff.features.naive import Key, Naive, aggregate_values
 from shroff.features.online import row_engine, row_groups
 from shroff.features.online.engine import FEW, Online
 from shroff.features.online.histories import Query
@@ -38,6 +37,7 @@ from shroff.features.online.running import Running
 from shroff.features.plan import query_of
 from shroff.features.programs import compiler as program_compiler
 from shroff.features.programs import look_plan
+from shroff.language.aggregates import AGGREGATES
 from shroff.language.columns import values_of
 from shroff.language.expression import Aggregate, Node
 from shroff.language.values import Value, key_text
@@ -217,7 +217,7 @@ CHANGES = [
     pytest.param(lambda one: replace(one, matching=None), id="matching"),
     pytest.param(lambda one: replace(one, each_source=False), id="of each source"),
     pytest.param(lambda one: one if one.last_n is None else replace(one, last_n=one.last_n + 1), id="last n"),
-    pytest.param(lambda one: one if one.function == "share" else replace(one, condition=None), id="where"),
+    pytest.param(lambda one: one if AGGREGATES[one.function].needs_where else replace(one, condition=None), id="where"),
 ]
 
 
@@ -252,7 +252,9 @@ def test_the_law_catches_a_definition_that_sees_wrong(name: str, replacement: An
 
 def test_the_law_catches_a_definition_that_takes_ties_the_other_way_round(monkeypatch: pytest.MonkeyPatch):
     """Of equal times `first`, `last` and `last n` would take the other."""
-    monkeypatch.setattr(naive, "aggregate_values", lambda node, values: aggregate_values(node, values[::-1]))
+    monkeypatch.setattr(
+        naive, "aggregate_values", lambda node, values, events: aggregate_values(node, values[::-1], events)
+    )
 
     must_be_caught(lambda definitions, history: by_engine(definitions, history, [4_096]))
 

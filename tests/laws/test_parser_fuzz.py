@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from shroff.language.aggregation import AGGREGATES
+from shroff.language.aggregates import AGGREGATES
 from shroff.language.checker import check
 from shroff.language.functions import FUNCTIONS
 from shroff.language.parser import tokens

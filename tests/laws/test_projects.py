@@ -15,13 +15,13 @@ import pytest
 from hypothesis import is_hypothesis_test
 
 from shroff.events.labels import LabelEvent
+from shroff.language.aggregates import AGGREGATES
 from tests.laws.projects import LENGTHS, OTHER_FILES, computing_project, history_of, project, text_of
 from tests.laws.test_engines import by_definition
 from tests.support.effort import times
 
-FUNCTIONS = "count share distinct sum mean std min max first last quantile".split()
 FORMS = [
-    *(f"{name}(" for name in FUNCTIONS),
+    *(f"{name}(" for name in AGGREGATES),
     *(f"over {length} delayed" for length in LENGTHS),
     *(f"over last {count} including this" for count in range(1, 5)),
     *(f"{word} since flag" for word in (")", *LENGTHS)),

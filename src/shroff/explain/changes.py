@@ -14,11 +14,11 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Final
 
 import numpy as np
 
 from shroff.explain.past import Seen, reader_of
+from shroff.language.aggregates import AGGREGATES
 from shroff.language.columns import column_of
 from shroff.language.expression import (
     Aggregate,
@@ -41,7 +41,6 @@ from shroff.project.policy import Policy, outcome
 from shroff.rules.definitions import Rule
 
 Variable = FeatureValue | ThisField
-_NEVER_NEGATIVE: Final = frozenset(["count", "distinct", "share", "std"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +151,9 @@ class Changes:
         """What a value cannot be below: counts start at 0, those that include this event at 1."""
         feature = self.definitions.features.get(variable.name) if isinstance(variable, FeatureValue) else None
         node = None if feature is None else feature.node
-        if not isinstance(node, Aggregate) or node.function not in _NEVER_NEGATIVE:
+        if not isinstance(node, Aggregate) or not AGGREGATES[node.function].is_never_negative:
             return -math.inf
-        return 1.0 if node.including and node.function == "count" and node.condition is None else 0.0
+        return 1.0 if node.including and node.argument is None and node.condition is None else 0.0
 
     # ---- trying
 

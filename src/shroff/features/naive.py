@@ -12,9 +12,9 @@ from typing import Any
 
 from shroff.events.definitions import Events
 from shroff.events.labels import LabelEvent, LogEvent
-from shroff.features.aggregates import aggregate_values
 from shroff.features.computed import Computed, score_name
 from shroff.features.key_texts import Hits, read_key
+from shroff.language.aggregates import AGGREGATES, Seen
 from shroff.language.expression import (
     Aggregate,
     FeatureValue,
@@ -30,7 +30,7 @@ from shroff.language.row import Evaluate, Reference, compile_row
 from shroff.language.values import Value
 
 Key = tuple[Value, ...]
-Seen = tuple[str, str, str | None, bool]  # type, entity, field that is matched, whether labels are of each source
+_SeenBy = tuple[str, str, str | None, bool]  # type, entity, field that is matched, whether labels are of each source
 
 
 @dataclass(slots=True)
@@ -43,8 +43,8 @@ class Naive:
     history: list[LogEvent] = field(default_factory=list)
     values: list[dict[str, Value]] = field(default_factory=list)
     hits: dict[tuple[str, Key], int] = field(default_factory=dict)
-    _places: dict[tuple[Seen, Key | None], list[int]] = field(default_factory=dict)  # in the order of the log
-    _seen: set[Seen] = field(default_factory=set)  # what aggregates ask for
+    _places: dict[tuple[_SeenBy, Key | None], list[int]] = field(default_factory=dict)  # in the order of the log
+    _seen: set[_SeenBy] = field(default_factory=set)  # what aggregates ask for
     _stacks: bool = False  # whether any aggregate reads what a feature was at an earlier event
 
     def add(self, event: LogEvent) -> dict[str, Value]:
@@ -155,9 +155,9 @@ class Naive:
             seen = seen[-node.last_n :]
         kept = seen if node.condition is None else [at for at in seen if self.item(node.condition, at, event) is True]
         if node.argument is None:
-            return len(kept) if node.function == "count" else len(kept) / len(seen) if seen else None
+            return aggregate_values(node, kept, len(seen))
         values = [value for at in kept if (value := self.item(node.argument, at, event)) is not None]
-        return aggregate_values(node, values)
+        return aggregate_values(node, values, len(seen))
 
     def item(self, node: Node, at: int, event: LogEvent) -> Value:
         """An expression over the aggregated event `at`, and over `event` as `this`."""
@@ -177,5 +177,11 @@ class Naive:
         return value
 
 
-def _seen_by(node: Aggregate) -> Seen:
+def aggregate_values(node: Aggregate, values: Sequence[Any], events: int) -> Value:
+    """What an aggregate makes of the values that are there, in the order (time, place), in a window of `events`."""
+    scale = 1 if node.argument is None else 10**node.argument.type.places
+    return AGGREGATES[node.function].of(Seen(values, events, scale, node.rank or (0, 1)))
+
+
+def _seen_by(node: Aggregate) -> _SeenBy:
     return node.event, node.entity, node.matching, node.each_source

@@ -13,8 +13,9 @@ from itertools import chain
 from typing import Any
 
 from shroff.features.computed import Computed, score_name
-from shroff.features.online.histories import HistoryPlan, Query, Series
+from shroff.features.online.histories import NEEDS, HistoryPlan, Query, Series
 from shroff.features.value_bounds import Bounds, bounds_of, field_bounds
+from shroff.language.aggregates import AGGREGATES, COUNT
 from shroff.language.expression import (
     Aggregate,
     Arithmetic,
@@ -166,9 +167,9 @@ def _shares_as_quotients(node: Any) -> Any:
     if not isinstance(node, Node):
         return tuple(_shares_as_quotients(part) for part in node) if isinstance(node, tuple) else node
     if isinstance(node, Aggregate):
-        if node.function != "share" or not split(node.condition).pairs or _is_look(node):
+        if AGGREGATES[node.function].state != "events" or not split(node.condition).pairs or _is_look(node):
             return node
-        part = replace(node, type=INTEGER, function="count")
+        part = replace(node, type=INTEGER, function=COUNT)
         return Arithmetic(REAL, "/", part, replace(part, condition=None))
     changed = {one.name: _shares_as_quotients(getattr(node, one.name)) for one in fields(node)}
     return type(node)(**changed)
@@ -216,7 +217,8 @@ def kept_of(plan: Plan) -> Kept:
 
 
 def _is_ever_distinct(aggregate: Aggregate) -> bool:
-    return aggregate.function == "distinct" and query_of(aggregate, 0).is_ever
+    query = query_of(aggregate, 0)
+    return query.state == "values" and query.is_ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,25 +241,12 @@ def kernel_plan(group: Group) -> KernelPlan:
         series = series_of(aggregate)
         number = -1
         if series is not None:
-            needs.setdefault(series, set()).update(_NEEDS.get(aggregate.function, ()))
+            needs.setdefault(series, set()).update(NEEDS[AGGREGATES[aggregate.function].state])
             number = list(needs).index(series)
         queries.append(query_of(aggregate, number))
     return KernelPlan(
         HistoryPlan(tuple(_series(key, found) for key, found in needs.items()), tuple(queries)), tuple(needs)
     )
-
-
-_NEEDS = {
-    "sum": ("sums",),
-    "mean": ("sums",),
-    "std": ("sums", "squares"),
-    "min": ("order",),
-    "max": ("order",),
-    "quantile": ("order",),
-    "first": ("ends",),
-    "last": ("ends",),
-    "distinct": ("values",),
-}
 
 
 def series_of(aggregate: Aggregate) -> SeriesKey | None:
@@ -270,7 +259,7 @@ def series_of(aggregate: Aggregate) -> SeriesKey | None:
 
 def whole_series_of(aggregate: Aggregate) -> SeriesKey:
     """The argument of an aggregate at every event, whether its condition takes it or not."""
-    return SeriesKey(aggregate.argument, None, aggregate.function in {"sum", "mean", "std"})
+    return SeriesKey(aggregate.argument, None, AGGREGATES[aggregate.function].is_summed)
 
 
 def _series(key: SeriesKey, needs: set[str]) -> Series:

@@ -4,48 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import fields
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from shroff.errors import nearest
 from shroff.language import syntax
+from shroff.language.aggregates import AGGREGATES, AggregateRow
 from shroff.language.expression import Aggregate, Literal, Node, looks_at_each
+from shroff.language.functions import FUNCTIONS
 from shroff.language.names import Scope
 from shroff.language.syntax import ExpressionError, Syntax
-from shroff.language.types import INTEGER, REAL, Type
-
-AGGREGATES: Final[dict[str, str]] = {  # name: what it gives
-    "count": "How many events there are.",
-    "sum": "The sum, exact; missing, and reported by `doctor`, where it does not fit 64 bits.",
-    "mean": "The sum by the number of values.",
-    "std": "The spread of a sample (n-1); of one value missing.",
-    "min": "The least value.",
-    "max": "The greatest value.",
-    "distinct": "How many different values there are.",
-    "first": "The value of the first event that has one, in the order (time, place).",
-    "last": "The value of the last event that has one, in the order (time, place).",
-    "quantile": "The value at rank ⌈q·n⌉, at least 1; q is written out, from 0 to 1.",
-    "share": "Events with the condition true, by all events of the window.",
-}
-_EXACT: Final = frozenset(["integer", "number", "money"])
-_ORDERED: Final = _EXACT | {"real", "time", "duration"}
+from shroff.language.types import Type
 
 CheckTree = Callable[[Syntax, Scope, str | None], Node]
 
 
 def is_aggregate(call: syntax.Call) -> bool:
-    """With one argument `min` and `max` are aggregates, with more they are functions."""
-    return call.name in AGGREGATES and not (call.name in {"min", "max"} and len(call.arguments) > 1)
+    """A name that functions have too, as `min` and `max`, is an aggregate with one argument, a function with more."""
+    return call.name in AGGREGATES and not (call.name in FUNCTIONS and len(call.arguments) > 1)
 
 
 def check_aggregate(call: syntax.Call, scope: Scope, check_tree: CheckTree) -> Aggregate:
     """Type one aggregate. Raises: ExpressionError with its place and a hint."""
     if scope.entity is None:
         _fail(call, f"aggregates stand in features and rules, not in {scope.what}")
-    event = _event_type(call, scope)
+    row = AGGREGATES[call.name]
+    event = _event_type(call, row, scope)
     argument = None
-    if call.name not in {"count", "share"}:
+    if row.takes is not None:
         argument = check_tree(call.arguments[0], scope, event)
-        _check_argument(call, argument.type)
+        _check_argument(call, row.takes, argument.type)
     condition = check_tree(call.where, scope, event) if call.where is not None else None
     if condition is not None and condition.type.kind not in {"boolean", "missing"}:
         _fail(call.where or call, f"'where' takes true or false, this is {condition.type}")
@@ -53,7 +40,7 @@ def check_aggregate(call: syntax.Call, scope: Scope, check_tree: CheckTree) -> A
     over, delayed = modifiers.get("over"), modifiers.get("delayed")
     is_last = over is not None and over.word == "over last"
     aggregate = Aggregate(
-        _result_type(call.name, argument),
+        _result_type(row, argument),
         call.name,
         scope.entity,
         event,
@@ -65,16 +52,16 @@ def check_aggregate(call: syntax.Call, scope: Scope, check_tree: CheckTree) -> A
         including="including this" in modifiers,
         since_flag="since flag" in modifiers,
         matching=_matched_field(modifiers.get("matching"), scope, event, call),
-        rank=_rank(call, scope, check_tree),
+        rank=_rank(call, scope, check_tree) if row.has_rank else None,
         each_source="of each source" in modifiers,
     )
     _check_needs(call, aggregate)
     return aggregate
 
 
-def _event_type(call: syntax.Call, scope: Scope) -> str:
+def _event_type(call: syntax.Call, row: AggregateRow, scope: Scope) -> str:
     """The one event type that the brackets read."""
-    if call.name in {"count", "share"}:
+    if row.takes is None:
         if (
             len(call.arguments) != 1
             or not isinstance(call.arguments[0], syntax.Name)
@@ -82,12 +69,12 @@ def _event_type(call: syntax.Call, scope: Scope) -> str:
         ):
             at = call.arguments[0] if call.arguments else call
             _fail(at, f"{call.name} takes an event type", f"Write {call.name}(payment where …).")
-        if call.name == "share" and call.where is None:
-            _fail(call, "share takes a condition", "Write share(payment where …).")
+        if row.needs_where and call.where is None:
+            _fail(call, f"{call.name} takes a condition", f"Write {call.name}(payment where …).")
         name = call.arguments[0]
         _known_event(name, str(name), scope)
         return str(name)
-    wanted = 2 if call.name == "quantile" else 1
+    wanted = 2 if row.has_rank else 1
     if len(call.arguments) != wanted:
         _fail(call, f"{call.name} takes {wanted} argument{'s' if wanted > 1 else ''}, not {len(call.arguments)}")
     found: dict[str, syntax.Name] = {}
@@ -131,31 +118,27 @@ def _names(tree: Syntax) -> Iterator[syntax.Name]:
                 yield from _names(part)  # type: ignore[arg-type]  # every Span but Modifier is Syntax
 
 
-def _check_argument(call: syntax.Call, type_: Type) -> None:
-    allowed = {"sum": _EXACT, "mean": _EXACT, "std": _EXACT, "min": _ORDERED, "max": _ORDERED, "quantile": _ORDERED}
-    if type_.kind in allowed.get(call.name, {type_.kind}):
+def _check_argument(call: syntax.Call, takes: frozenset[str], type_: Type) -> None:
+    if type_.kind in takes:
         return
     if type_.kind == "real":
         _fail(
             call, f"{call.name} over a real would depend on the order of its additions.", "Declare the field as number."
         )
-    _fail(call, f"{call.name} takes {', '.join(sorted(allowed[call.name]))}, not {type_}")
+    _fail(call, f"{call.name} takes {', '.join(sorted(takes))}, not {type_}")
 
 
-def _result_type(function: str, argument: Node | None) -> Type:
-    if function in {"count", "distinct"}:
-        return INTEGER
-    if function in {"mean", "std", "share"} or argument is None:
-        return REAL
-    return argument.type
+def _result_type(row: AggregateRow, argument: Node | None) -> Type:
+    if row.type is None:
+        assert argument is not None, "what takes an event type has a type of its own"
+        return argument.type
+    return row.type
 
 
-def _rank(call: syntax.Call, scope: Scope, check_tree: CheckTree) -> tuple[int, int] | None:
-    if call.name != "quantile":
-        return None
+def _rank(call: syntax.Call, scope: Scope, check_tree: CheckTree) -> tuple[int, int]:
     q = check_tree(call.arguments[1], scope, None)
     if not isinstance(q, Literal) or not q.type.is_exact or not 0 <= int(q.value or 0) <= 10**q.type.places:
-        _fail(call.arguments[1], "the second argument of quantile is a number from 0 to 1, written out")
+        _fail(call.arguments[1], f"the second argument of {call.name} is a number from 0 to 1, written out")
     return int(q.value or 0), 10**q.type.places
 
 
@@ -217,8 +200,8 @@ def _matched_field(matching: syntax.Modifier | None, scope: Scope, event: str, c
 def _check_needs(call: syntax.Call, aggregate: Aggregate) -> None:
     if aggregate.over_ms is not None or aggregate.last_n is not None or not looks_at_each(aggregate):
         return
-    if aggregate.function == "quantile":
-        _fail(call, "quantile looks at each event and so needs a window.", "Write over 30d after the bracket.")
+    if AGGREGATES[call.name].scans:
+        _fail(call, f"{call.name} looks at each event and so needs a window.", "Write over 30d after the bracket.")
     _fail(
         call,
         "a condition that compares with 'this' looks at each event and so needs a window.",

@@ -12,7 +12,8 @@ from typing import Final, NoReturn
 from shroff.errors import nearest
 from shroff.language import expression as typed
 from shroff.language import syntax
-from shroff.language.aggregation import AGGREGATES, check_aggregate, is_aggregate
+from shroff.language.aggregates import AGGREGATES
+from shroff.language.aggregation import check_aggregate, is_aggregate
 from shroff.language.expression import Node
 from shroff.language.functions import FUNCTIONS, Argument, SignatureError, common_type, comparable_type
 from shroff.language.names import Scope

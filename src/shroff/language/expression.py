@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
+from shroff.language.aggregates import AGGREGATES
 from shroff.language.types import Type
 from shroff.language.values import Value
 
@@ -314,9 +315,9 @@ def is_pair(node: Node) -> bool:
 
 def looks_at_each(aggregate: Aggregate) -> bool:
     """Whether an aggregate must look at each event of its window."""
-    if aggregate.function == "quantile":
-        return True
-    return any(reads_this(part) and not is_pair(part) for part in conjuncts(aggregate.condition))
+    return AGGREGATES[aggregate.function].scans or any(
+        reads_this(part) and not is_pair(part) for part in conjuncts(aggregate.condition)
+    )
 
 
 def events_named(node: Node) -> frozenset[str]:

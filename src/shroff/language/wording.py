@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from shroff.language.aggregates import AGGREGATES
 from shroff.language.expression import (
     Aggregate,
     Arithmetic,
@@ -46,7 +47,6 @@ _AT_LEAST: Final = {
     "!=": "not",
     "==": "",
 }
-_EXTREMES: Final = {"min": "smallest", "max": "largest", "mean": "mean", "std": "spread of", "sum": "sum of"}
 _UNITS: Final = ((DAY_MS, "day", "days"), (HOUR_MS, "h", "h"), (MINUTE_MS, "min", "min"), (1_000, "s", "s"))
 _SPENT: Final = ("payment", "purchase", "order")  # money that goes out: its sum is what was spent
 _OF_TIME: Final = frozenset({"hour", "weekday", "day"})
@@ -143,39 +143,32 @@ class Teller:
     def _around(self, node: Aggregate) -> Wording:
         where = self._where(node)
         events = f" {_many(node.event)}{where}"
-        if node.function == "count":
-            return Wording(after=events, one=f" {node.event}{where}")
-        if node.function == "share":
+        row = AGGREGATES[node.function]
+        if row.state == "events":
             window = self._window(node)
             return Wording(after=f" of {_many(node.event)}{window}{self._condition(node)}", is_share=True)
-        assert node.argument is not None
+        if node.argument is None:
+            return Wording(after=events, one=f" {node.event}{where}")
         what = self.noun(node.argument)
-        if node.function == "distinct":
+        if row.state == "values":
             return Wording(after=f" different {_many(what)}{where}", one=f" {what}{where}")
-        if node.function == "sum" and node.type.kind == "money" and what == "amount":
+        if row.is_total and node.type.kind == "money" and what == "amount":
             verb = "spent" if node.event in _SPENT else f"in {_many(node.event)}"
             return Wording(after=f" {verb}{where}")
         is_money = node.type.kind == "real" and node.argument.type.kind == "money"
-        if node.function in {"first", "last", "sum", "std"} or node.type.is_text:
-            return Wording(before=f"{self._value_of(node, what)}{where}: ", is_money=is_money)
-        return Wording(after=f" {self._value_of(node, what)}{where}", is_money=is_money)
-
-    def _value_of(self, node: Aggregate, what: str) -> str:
-        if node.function in {"first", "last"}:
-            return f"{node.function} {what}"
-        if node.rank is not None:
-            share, whole = node.rank
-            return f"{100 * share / whole:g} % quantile of {what}"
-        return f"{_EXTREMES[node.function]} {what}"
+        over, under = node.rank or (0, 1)
+        noun = f"{row.words.format(q=f'{100 * over / under:g}')} {what}{where}"
+        if row.stands_behind or node.type.is_text:
+            return Wording(before=f"{noun}: ", is_money=is_money)
+        return Wording(after=f" {noun}", is_money=is_money)
 
     def _since(self, node: Node) -> str:
         """`the last payment` of the time from that one to this."""
         if not (isinstance(node, Arithmetic) and node.operator == "-" and node.left.type.kind == "time"):
             return ""
         past = self._plain(node.right)
-        if not (isinstance(past, Aggregate) and past.function in {"last", "max", "first", "min"}):
-            return ""
-        return f"the {'last' if past.function in {'last', 'max'} else 'first'} {past.event}{self._where(past)}"
+        which = AGGREGATES[past.function].event_of_time if isinstance(past, Aggregate) else ""
+        return f"the {which} {past.event}{self._where(past)}" if isinstance(past, Aggregate) and which else ""
 
     def _where(self, node: Aggregate) -> str:
         return self._window(node) + self._condition(node)

@@ -12,6 +12,7 @@ from shroff.events.definitions import Events
 from shroff.features.computed import Computed
 from shroff.features.definitions import FeatureTypes
 from shroff.language import loading
+from shroff.language.aggregates import AGGREGATES
 from shroff.language.expression import Aggregate, Compare, Convert, Literal, Node, walk
 from shroff.language.names import Names, Scope
 from shroff.language.types import BOOLEAN
@@ -286,7 +287,7 @@ class RuleLoader:
 def _leaves_out_this(side: Node, on: str) -> bool:
     return (
         isinstance(side, Aggregate)
-        and side.function in {"count", "sum", "distinct"}
+        and AGGREGATES[side.function].is_tally
         and side.event == on
         and not side.including
         and not side.delay_ms

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from shroff.language.aggregates import AGGREGATES
 from shroff.language.expression import (
     Aggregate,
     Compare,
@@ -47,7 +48,6 @@ _IS: Final = {
     "!=": "is not",
 }
 _TURNED: Final = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "==": "==", "!=": "!="}
-_SUMMED: Final = frozenset({"count", "sum", "distinct"})
 
 
 def spoken(rule: Rule, teller: Teller) -> str:
@@ -124,7 +124,7 @@ class _Speaker:
             if inner is None:
                 return None
             node, seen = _bare(inner), seen + 1
-        return node if isinstance(node, Aggregate) and node.function in _SUMMED else None
+        return node if isinstance(node, Aggregate) and AGGREGATES[node.function].is_tally else None
 
     def _what(self, node: Node, article: str = "a") -> str:
         """`an amount`, `a new device of the card`: something that can be compared, as a noun."""

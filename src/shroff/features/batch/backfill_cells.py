@@ -25,6 +25,7 @@ from shroff.features.batch.backfill_plan import (
     WORDS,
 )
 from shroff.features.online.histories import HistoryPlan
+from shroff.language.aggregates import State
 
 Words = NDArray[np.int64]
 Places = NDArray[np.int32]
@@ -34,12 +35,12 @@ Run = Callable[[Callable[..., Any], Iterable[tuple[Any, ...]]], list[Any]]
 Span = tuple[int, int]
 
 NARROW_SCALE_MAX: Final = 10**9  # its square, and itself times the rows, stay in 64 bits
-NEEDS: Final = {
-    OF_SUM: ("sum", "mean", "std"),
-    OF_SQUARES: ("std",),
-    OF_VALUE: ("min", "max", "first", "last", "distinct", "quantile"),
-    OF_LINKS: ("distinct",),
-    OF_RANKS: ("quantile",),
+SERVES: Final[dict[int, tuple[State, ...]]] = {  # the states that need it
+    OF_SUM: ("sums", "squares"),
+    OF_SQUARES: ("squares",),
+    OF_VALUE: ("extremes", "ends", "values", "ranks"),
+    OF_LINKS: ("values",),
+    OF_RANKS: ("ranks",),
 }
 
 
@@ -215,16 +216,16 @@ def choose_words(
     total, most = 0, order.most_of((0, len(order.ends)))
     rows = dict.fromkeys((OF_MAP, OF_LINKS, OF_RANKS), 0)
     for number in sorted({query.series for query in plan.queries} - {-1}):
-        functions = {query.function for query in plan.queries if query.series == number}
+        states = {query.state for query in plan.queries if query.series == number}
         surveyed = run(survey, [(values, kept, inserts, number, *part) for part in parts_of(len(inserts), parts)])
         largest = max(size for size, _ in surveyed)
         scale = plan.series[number].scale
         is_narrow = scale <= NARROW_SCALE_MAX and most * largest < 1 << 63
-        is_narrow = is_narrow and ("std" not in functions or most * largest**2 < 1 << 64)
+        is_narrow = is_narrow and ("squares" not in states or most * largest**2 < 1 << 64)
         series[number, [SCALE, IS_REAL, IS_WIDE]] = scale, plan.series[number].real, not is_narrow
         words = 0
         for word in (OF_SUM, OF_SQUARES, OF_VALUE):
-            if functions.intersection(NEEDS[word]):
+            if states.intersection(SERVES[word]):
                 series[number, word] = words
                 words += 1 if is_narrow or word == OF_VALUE else 2
         series[number, [BASE, WORDS]] = total, words
@@ -233,7 +234,7 @@ def choose_words(
             series[number, OF_MAP] = rows[OF_MAP]
             rows[OF_MAP] += 1
         for word in (OF_LINKS, OF_RANKS):
-            if functions.intersection(NEEDS[word]):
+            if states.intersection(SERVES[word]):
                 series[number, word] = rows[word]
                 rows[word] += 2
     return series, total, rows

@@ -15,7 +15,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from shroff.features.kernels.layout import MIN
 from shroff.features.online.histories import FUNCTIONS, HistoryPlan, Query
+from shroff.language.aggregates import State
 
 # Places; those of edges, tracks, sets and ranks follow.
 NOW: Final = 0  # the first cell behind what came before the row
@@ -75,6 +77,8 @@ IS_REAL: Final = 9
 IS_WIDE: Final = 10  # sums take two words, the low one first, and so do squares
 SERIES_WORDS: Final = 11
 
+PLACED: Final = {"extremes", "values", "ranks"}  # states whose answers need a place of their own
+
 Table = NDArray[np.int64]
 Lane = tuple[int, int, int]  # left, last n, end: what makes a window
 
@@ -102,7 +106,7 @@ def tables_of(plan: HistoryPlan, series: Table) -> Tables:
     taken = AFTER + 1 + len(edges)
     parts: dict[tuple[object, ...], int] = {}  # what makes queries share a column -> the column
     for query, window in zip(plan.queries, windows, strict=True):
-        if query.function in ("min", "max", "distinct", "quantile"):
+        if query.state in PLACED:
             part = _part(query, window)
             if part not in parts:
                 parts[part] = taken
@@ -115,8 +119,8 @@ def tables_of(plan: HistoryPlan, series: Table) -> Tables:
         edges=_table([[edge, column_of[edge]] for edge in edges], 2),
         tracks=tracks,
         lanes=lanes,
-        sets=_parts(plan, windows, parts, "distinct"),
-        ranks=_parts(plan, windows, parts, "quantile"),
+        sets=_parts(plan, windows, parts, "values"),
+        ranks=_parts(plan, windows, parts, "ranks"),
         groups=groups,
         queries=queries,
     )
@@ -133,15 +137,15 @@ def _window(query: Query, column_of: dict[int, int]) -> Lane:
 
 
 def _part(query: Query, window: Lane) -> tuple[object, ...]:
-    share = (query.numerator, query.denominator) if query.function == "quantile" else ()
+    share = (query.numerator, query.denominator) if query.state == "ranks" else ()
     return query.function, query.series, window, *share
 
 
 def _tracks(plan: HistoryPlan, windows: list[Lane], parts: dict[tuple[object, ...], int]) -> tuple[Table, Table]:
     members: dict[tuple[int, int, int], list[Lane]] = {}
     for query, window in zip(plan.queries, windows, strict=True):
-        if query.function in ("min", "max"):
-            flip = -1 if query.function == "min" else 0
+        if query.state == "extremes":
+            flip = -1 if FUNCTIONS[query.function] == MIN else 0
             lane = (window[0], window[1], parts[_part(query, window)])
             track = members.setdefault((query.series, flip, window[2]), [])
             if lane not in track:
@@ -154,10 +158,10 @@ def _tracks(plan: HistoryPlan, windows: list[Lane], parts: dict[tuple[object, ..
     return _table(tracks, 5), _table(lanes, 3)
 
 
-def _parts(plan: HistoryPlan, windows: list[Lane], parts: dict[tuple[object, ...], int], function: str) -> Table:
+def _parts(plan: HistoryPlan, windows: list[Lane], parts: dict[tuple[object, ...], int], state: State) -> Table:
     rows: dict[int, list[int]] = {}
     for query, (left, last_n, end) in zip(plan.queries, windows, strict=True):
-        if query.function == function:
+        if query.state == state:
             column = parts[_part(query, (left, last_n, end))]
             rows[column] = [query.series, end, left, last_n, column, query.numerator, query.denominator]
     return _table(list(rows.values()), 7)
@@ -173,18 +177,18 @@ def _groups(
     queries: list[list[int]] = []
     words = 0
     for ((left, last_n, end), of_series), numbers in members.items():
-        functions = {plan.queries[number].function for number in numbers}
+        states = {plan.queries[number].state for number in numbers}
         double = 2 if of_series >= 0 and series[of_series, IS_WIDE] else 1
         group = [end, left, last_n, of_series, len(queries), len(numbers), words]
         words += 1
-        for users, count in ({"share"}, 1), ({"sum", "mean", "std"}, double), ({"std"}, double):
-            group.append(words if functions & users else -1)
-            words += count if functions & users else 0
+        for users, count in ({"events"}, 1), ({"sums", "squares"}, double), ({"squares"}, double):
+            group.append(words if states & users else -1)
+            words += count if states & users else 0
         groups.append(group)
         for number in numbers:
             query = plan.queries[number]
             place = parts.get(_part(query, windows[number]), -1)
-            has_value = place >= 0 or query.function in ("first", "last")
+            has_value = place >= 0 or query.state == "ends"
             queries.append([FUNCTIONS[query.function], number, place, words if has_value else -1])
             words += has_value
     return _table(groups, 10), _table(queries, 4), words

@@ -1,6 +1,6 @@
 """Histories: the events of one type by key, and exact aggregates over them; the state of the online engine.
 
-A history knows nothing of the language. Its plan is values, `Series` and `Query`, which
+A history knows nothing of the language but the table of aggregates. Its plan is values, `Series` and `Query`, which
 become arrays of numbers for kernels that are compiled once for all plans.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,19 +17,19 @@ from numpy.typing import NDArray
 from shroff.errors import StateError
 from shroff.features.kernels import layout
 from shroff.features.programs.compiler import Program
+from shroff.language.aggregates import AGGREGATES, State
 
-FUNCTIONS = {
-    "count": layout.COUNT,
-    "share": layout.SHARE,
-    "sum": layout.SUM,
-    "mean": layout.MEAN,
-    "std": layout.STD,
-    "min": layout.MIN,
-    "max": layout.MAX,
-    "first": layout.FIRST,
-    "last": layout.LAST,
-    "distinct": layout.DISTINCT,
-    "quantile": layout.QUANTILE,
+# Kernels know a function by its number, which has its name.
+FUNCTIONS: Final[dict[str, int]] = {name: getattr(layout, name.upper()) for name in AGGREGATES}
+NEEDS: Final[dict[State, tuple[str, ...]]] = {  # what a series keeps for an aggregate of this state
+    "counts": (),
+    "events": (),
+    "sums": ("sums",),
+    "squares": ("sums", "squares"),
+    "extremes": ("order",),
+    "ends": ("ends",),
+    "values": ("values",),
+    "ranks": ("order",),
 }
 LENGTH_MS_MAX = 1 << 59  # so that differences of times stay in 64 bits
 FIRST_WORDS = 1 << 12
@@ -43,8 +43,7 @@ Answers: TypeAlias = tuple[NDArray[np.int64], NDArray[np.uint8]]
 class Series:
     """What is kept of one argument under one condition: a value per event, or none.
 
-    `sums` serve sum and mean, with `squares` std, `order` min, max and quantile, `ends`
-    first and last, `values` distinct; count and share need none. With sums, values are at
+    Which of it an aggregate needs says `NEEDS`. With sums, values are at
     most 10**15 in size. `scale` is 10**places, by which mean and std divide. Values of a
     `real` series are the bits of 64-bit floats: no sums, ordered as floats, -0.0 before 0.0.
     """
@@ -74,6 +73,10 @@ class Query:
     including: bool = False
     numerator: int = 0
     denominator: int = 1
+
+    @property
+    def state(self) -> State:
+        return AGGREGATES[self.function].state
 
     @property
     def is_ever(self) -> bool:
@@ -239,13 +242,12 @@ def check_plan(plan: HistoryPlan) -> None:
         assert series.sums or not series.squares, "squares stand beside sums"
         assert not (series.real and series.sums), "reals are never summed"
         assert series.scale >= 1
-    needs = {"sum": "sums", "mean": "sums", "std": "squares", "min": "order", "max": "order", "quantile": "order"}
-    needs |= {"first": "ends", "last": "ends", "distinct": "values"}
     for query in plan.all_queries:
         assert -1 <= query.series < len(plan.series)
-        assert query.series >= 0 or query.function in {"count", "share"}, "only counts do without a series"
-        if query.function in needs and query in plan.queries:
-            assert getattr(plan.series[query.series], needs[query.function]), (
+        needs = NEEDS[query.state]
+        assert query.series >= 0 or not needs, "only counts do without a series"
+        if query in plan.queries:
+            assert all(getattr(plan.series[query.series], need) for need in needs), (
                 f"{query.function} needs more of its series"
             )
         assert query.length_ms is None or (query.last_n is None and 0 < query.length_ms <= LENGTH_MS_MAX)
@@ -253,7 +255,7 @@ def check_plan(plan: HistoryPlan) -> None:
         assert 0 <= query.delay_ms <= LENGTH_MS_MAX
         assert query.delay_ms == 0 or query.length_ms is not None, "only a window by time can be delayed"
         assert query.delay_ms == 0 or not query.including, "a delayed window never has the event itself"
-        assert query.function != "quantile" or not query.is_ever, "quantile needs a window"
+        assert not AGGREGATES[query.function].scans or not query.is_ever, f"{query.function} needs a window"
         assert 0 <= query.numerator <= query.denominator < 1 << 62
         assert query.denominator > 0
     for look in plan.looks:
@@ -337,8 +339,8 @@ class _PlanWriter:
         of_squares = self._in_cell(2) if series.squares else -1
         is_read = series.order or series.ends or series.values
         of_value = self._in_cell(1) if is_read and not series.sums else -1
-        folded = {"min", "max", "first", "last"}
-        is_folded = any(q.series == number and q.is_ever and q.function in folded for q in self.plan.queries)
+        folded = {"extremes", "ends"}
+        is_folded = any(q.series == number and q.is_ever and q.state in folded for q in self.plan.queries)
         of_fold = self._in_head(layout.FOLD_WORDS) if is_folded else -1
         return [of_counts, of_sum, of_squares, of_value, int(series.real), of_fold, series.scale, 0]
 
@@ -355,7 +357,7 @@ class _PlanWriter:
 
     def _tracks(self) -> dict[tuple[int, ...], int]:
         """Write the tracks; gives the address of each by what makes queries share it."""
-        keys = sorted({self._part(query) for query in self.plan.queries if query.function in ("min", "max")})
+        keys = sorted({self._part(query) for query in self.plan.queries if query.state == "extremes"})
         rows = [
             [
                 self._series_address(key[1]),
@@ -370,7 +372,7 @@ class _PlanWriter:
 
     def _sets(self) -> dict[tuple[int, ...], int]:
         """Write the sets and their tables; gives the address of each by what makes queries share it."""
-        keys = sorted({self._part(query) for query in self.plan.queries if query.function == "distinct"})
+        keys = sorted({self._part(query) for query in self.plan.queries if query.state == "values"})
         tables: dict[int, list[int]] = {}
         for series in sorted({key[1] for key in keys}):
             counters = sum(key[1] == series for key in keys)
@@ -388,7 +390,7 @@ class _PlanWriter:
     def _part(self, query: Query) -> tuple[int, ...]:
         """What makes queries share a track or a set; `including` does not part them, as they only move on."""
         _, left, right, last_n = self._window(query)
-        if query.function == "distinct":
+        if query.state == "values":
             return layout.DISTINCT, query.series, right, left, last_n
         return FUNCTIONS[query.function], query.series, right
 

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice, repeat
 from operator import itemgetter
-from typing import Any
 
-from shroff.features.aggregates import aggregate_values
+from shroff.features.naive import aggregate_values
 from shroff.features.online.packing import pack, pack_numbers, unpack, unpack_numbers
 from shroff.language.expression import Aggregate, ItemFeature, ItemField, Node, ThisField
 from shroff.language.row import Evaluate, Reference, compile_row
@@ -132,11 +131,9 @@ def _over(aggregate: Aggregate, cells: list[Cell], oldest_ms: int) -> int:
 def _evaluate(look: _Look, seen: list[Cell], this: Cell) -> Value:
     kept = [cell for cell in seen if look.keeps is None or look.keeps((*cell, *this)) is True]
     if look.reads is None:
-        if look.aggregate.function == "count":
-            return len(kept)
-        return len(kept) / len(seen) if seen else None
-    values: list[Any] = [value for cell in kept if (value := look.reads((*cell, *this))) is not None]
-    return aggregate_values(look.aggregate, values)
+        return aggregate_values(look.aggregate, kept, len(seen))
+    values = [value for cell in kept if (value := look.reads((*cell, *this))) is not None]
+    return aggregate_values(look.aggregate, values, len(seen))
 
 
 def _leaf(node: Node) -> Evaluate:

@@ -22,6 +22,7 @@ from shroff.features.online.histories import History
 from shroff.features.online.looks import LookHistory
 from shroff.features.plan import Group, SeriesKey, kernel_plan, series_of, whole_series_of
 from shroff.features.programs.look_plan import look_plan
+from shroff.language.aggregates import AGGREGATES
 from shroff.language.columns import Column, column_of, values_of
 from shroff.language.expression import Aggregate, ItemFeature, ItemField, Node, ThisField, walk
 from shroff.language.row import Reference
@@ -69,7 +70,7 @@ class Running:
         self.history = History(self.kernel.plan, lateness_ms=lateness_ms) if self.kernel and is_kept else None
         self.look = LookHistory(group.aggregates, lateness_ms, reference) if self.kernel is None else None
         self.this_fields = {one: this_fields(one) for one in group.aggregates}
-        self.sums = [at for at, one in enumerate(group.aggregates) if one.function == "sum"]
+        self.sums = [at for at, one in enumerate(group.aggregates) if AGGREGATES[one.function].is_total]
         self._remarks, self._sum_rows = remarks, np.array(self.sums, np.int64)
         exact = [one for one in group.aggregates if one.argument is not None and one.argument.type.is_exact]
         self.looked_at = {whole_series_of(one) for one in exact} if self.look is not None else set()

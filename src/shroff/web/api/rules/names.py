@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, TypedDict
 
-from shroff.language.aggregation import AGGREGATES
+from shroff.language.aggregates import AGGREGATES
 from shroff.language.functions import FUNCTIONS
 from shroff.people.access import Right
 from shroff.rules.keys import EFFECTS, RULE
@@ -63,8 +63,8 @@ def _names(definitions: Definitions) -> Iterator[Name]:
     for table in definitions.events.tables:
         yield _one(f"tables.{table}", "table", "a table of the project")
     yield _one("score", "real", "the model's probability")
-    for name, meaning in AGGREGATES.items():
-        yield _one(name, "aggregate", meaning)
+    for row in AGGREGATES.values():
+        yield _one(row.name, "aggregate", row.gives)
     for function in FUNCTIONS.values():
         yield _one(function.name, "function", f"{function.form}: {function.meaning}")
 

@@ -1,0 +1,126 @@
+"""The aggregates: one row each, with all that is said of it outside the kernels.
+
+Checker, plan, histories, back-fill, wording, reference and the generators of the laws read this table. A meaning is
+the definition itself, slow and obvious; the engines keep running answers instead, which must equal it to the bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+from shroff.language.types import INTEGER, INTEGER_MAX, INTEGER_MIN, NAMES, REAL, UNITS_MAX, Type
+from shroff.language.values import Value
+
+# What is kept of a window: how many values there are, and of how many events; running sums, and sums of squares; the
+# least and the greatest value; the oldest and the youngest one; how often each value occurs; the values by rank.
+State = Literal["counts", "events", "sums", "squares", "extremes", "ends", "values", "ranks"]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What an aggregate sees of a window."""
+
+    values: Sequence[Any]  # those of its argument that are there, in the order (time, place); without one the events
+    events: int  # all of the window, those that a condition leaves out too
+    scale: int = 1  # smallest units in a whole one
+    rank: tuple[int, int] = (0, 1)  # the q of a quantile
+
+
+@dataclass(frozen=True, slots=True)
+class AggregateRow:
+    """One aggregate."""
+
+    name: str
+    gives: str  # as the reference says it
+    meaning: Callable[[Seen], Value]
+    state: State
+    takes: frozenset[str] | None  # types of its argument; None: it takes an event type
+    type: Type | None  # of its value; None: that of its argument
+    words: str = ""  # before the argument in a reason; `{q}` is the rank in percent
+    stands_behind: bool = False  # in a reason the value stands behind the words
+    event_of_time: str = ""  # the event whose time it gives, if its argument is a time
+    has_rank: bool = False  # a second argument says which part of the values lies below
+    scans: bool = False  # it looks at each event of its window, and so needs one
+    is_tally: bool = False  # 0 of nothing, and grows with each event: what rules compare with a threshold
+
+    @property
+    def needs_where(self) -> bool:
+        return self.state == "events"
+
+    @property
+    def is_never_negative(self) -> bool:
+        return self.state in {"counts", "events", "squares", "values"}
+
+    @property
+    def is_summed(self) -> bool:
+        """Whether its values are added up, and so limited in size."""
+        return self.state in {"sums", "squares"}
+
+    @property
+    def is_total(self) -> bool:
+        """Whether it is missing for no other reason than that it does not fit 64 bits, which is reported."""
+        return self.is_summed and self.is_tally
+
+    def of(self, seen: Seen) -> Value:
+        """The value of a window. Whole numbers that are too large for the aggregate are left out."""
+        low, high = (-UNITS_MAX, UNITS_MAX) if self.is_summed else (INTEGER_MIN, INTEGER_MAX)
+        fitting = [one for one in seen.values if not isinstance(one, int) or low <= one <= high]
+        return self.meaning(replace(seen, values=fitting))
+
+
+def _sum(seen: Seen) -> int | None:
+    total: int = sum(seen.values)
+    return total if INTEGER_MIN <= total <= INTEGER_MAX else None
+
+
+def _mean(seen: Seen) -> Value:
+    total = _sum(seen)
+    return None if total is None or not seen.values else float(total) / float(len(seen.values) * seen.scale)
+
+
+def _std(seen: Seen) -> Value:
+    count, total = len(seen.values), sum(seen.values)
+    if count < 2:
+        return None
+    squares = sum(value * value for value in seen.values)
+    return math.sqrt(float(count * squares - total * total) / float(count * (count - 1) * seen.scale**2))
+
+
+def _quantile(seen: Seen) -> Value:
+    rank = max(-(-seen.rank[0] * len(seen.values) // seen.rank[1]), 1)
+    return sorted(seen.values)[rank - 1] if seen.values else None
+
+
+_EXACT: Final = frozenset(["integer", "number", "money"])
+_ORDERED: Final = _EXACT | {"real", "time", "duration"}
+_ANY: Final = frozenset([*NAMES, "missing"])
+COUNT: Final = "count"
+_ROWS: Final = (
+    AggregateRow(COUNT, "How many events there are.",
+        lambda seen: len(seen.values), "counts", None, INTEGER, is_tally=True),
+    AggregateRow("sum", "The sum, exact; missing, and reported by `doctor`, where it does not fit 64 bits.",
+        _sum, "sums", _EXACT, None, "sum of", stands_behind=True, is_tally=True),
+    AggregateRow("mean", "The sum by the number of values.", _mean, "sums", _EXACT, REAL, "mean"),
+    AggregateRow("std", "The spread of a sample (n-1); of one value missing.",
+        _std, "squares", _EXACT, REAL, "spread of", stands_behind=True),
+    AggregateRow("min", "The least value.",
+        lambda seen: min(seen.values, default=None), "extremes", _ORDERED, None, "smallest", event_of_time="first"),
+    AggregateRow("max", "The greatest value.",
+        lambda seen: max(seen.values, default=None), "extremes", _ORDERED, None, "largest", event_of_time="last"),
+    AggregateRow("distinct", "How many different values there are.",
+        lambda seen: len(set(seen.values)), "values", _ANY, INTEGER, is_tally=True),
+    AggregateRow("first", "The value of the first event that has one, in the order (time, place).",
+        lambda seen: next(iter(seen.values), None), "ends", _ANY, None, "first",
+        stands_behind=True, event_of_time="first"),
+    AggregateRow("last", "The value of the last event that has one, in the order (time, place).",
+        lambda seen: next(reversed(seen.values), None), "ends", _ANY, None, "last",
+        stands_behind=True, event_of_time="last"),
+    AggregateRow("quantile", "The value at rank ⌈q·n⌉, at least 1; q is written out, from 0 to 1.",
+        _quantile, "ranks", _ORDERED, None, "{q} % quantile of", has_rank=True, scans=True),
+    AggregateRow("share", "Events with the condition true, by all events of the window.",
+        lambda seen: len(seen.values) / seen.events if seen.events else None, "events", None, REAL),
+)  # fmt: skip
+AGGREGATES: Final[dict[str, AggregateRow]] = {row.name: row for row in _ROWS}
