@@ -1,4 +1,4 @@
-"""The cases of the conformance suite, read from the folder that lies beside the repository.
+"""The cases of the conformance suite, read from the folder that lies beside the repository, and ours beside them.
 
 They are read as YAML nodes, since a number that goes into an event keeps its digits.
 """
@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "conformance"
+OWN = Path(__file__).parent / "own"
 CASE_KEYS = {"case", "why", "timeline", "project", "input", "expect", "never"}
 EVENT_KEYS = {
     "features",
@@ -76,7 +77,7 @@ def all_cases() -> list[Case]:
     """Every case of the suite, by file and place."""
     return [
         case
-        for path in sorted(FOLDER.glob("*.yaml"))
+        for path in [*sorted(FOLDER.glob("*.yaml")), *sorted(OWN.glob("*.yaml"))]
         for case in read_cases(path.stem, path.read_text(encoding="utf-8"))
     ]
 

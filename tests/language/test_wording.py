@@ -54,6 +54,7 @@ def told(text, value, features=None):
         ("share(payment where payment.ok) over 30d", 0.125, "12.5 % of payments in 30 days with ok"),
         ("mean(payment.amount) over 30d", 42.135, "42.13 EUR mean amount in 30 days"),
         ("max(payment.amount) over 10m", 250, "2.50 EUR largest amount in 10 min"),
+        ("median(payment.amount) over 30d", 42.135, "42.13 EUR median amount in 30 days"),
         ("quantile(payment.amount, 0.9) over 30d", 250, "2.50 EUR 90 % quantile of amount in 30 days"),
         ("last(payment.colour) over 30d", "red", "last colour in 30 days: red"),
         ("sum(payment.amount) over 7d delayed 7d", 100, "1.00 EUR spent in 7 days up to 7 days before"),

@@ -94,6 +94,13 @@ def _quantile(seen: Seen) -> Value:
     return sorted(seen.values)[rank - 1] if seen.values else None
 
 
+def _median(seen: Seen) -> Value:
+    ordered, count = sorted(seen.values), len(seen.values)
+    twice = ordered[(count + 1) // 2 - 1] + ordered[count // 2] if ordered else math.nan
+    middle = float(twice) / float(2 * seen.scale)
+    return middle if math.isfinite(middle) else None
+
+
 _EXACT: Final = frozenset(["integer", "number", "money"])
 _ORDERED: Final = _EXACT | {"real", "time", "duration"}
 _ANY: Final = frozenset([*NAMES, "missing"])
@@ -120,6 +127,8 @@ _ROWS: Final = (
         stands_behind=True, event_of_time="last"),
     AggregateRow("quantile", "The value at rank ⌈q·n⌉, at least 1; q is written out, from 0 to 1.",
         _quantile, "ranks", _ORDERED, None, "{q} % quantile of", has_rank=True, scans=True),
+    AggregateRow("median", "The mean of the two middle values, at ranks ⌈n/2⌉ and ⌊n/2⌋ + 1.",
+        _median, "ranks", _EXACT | {"real"}, REAL, "median", scans=True),
     AggregateRow("share", "Events with the condition true, by all events of the window.",
         lambda seen: len(seen.values) / seen.events if seen.events else None, "events", None, REAL),
 )  # fmt: skip

@@ -27,9 +27,9 @@ from shroff.features.batch.backfill_plan import (
     SQUARES_WORD,
     SUM_WORD,
 )
-from shroff.features.kernels.layout import COUNT, DISTINCT, MEAN, SHARE, STD, SUM
+from shroff.features.kernels.layout import COUNT, DISTINCT, MEAN, MEDIAN, SHARE, STD, SUM
 from shroff.features.kernels.native import native
-from shroff.features.kernels.numbers import Word, bits_of, compiled, in_order, scaled, spread
+from shroff.features.kernels.numbers import Word, bits_of, compiled, float_of, in_order, scaled, spread
 
 BLOCK = 512
 STRIDE = BLOCK + 8  # so that the words of one record do not compete for the same lines of the cache
@@ -112,6 +112,12 @@ def answer(rows: Word, group: Words, query: Words, series: Words, block: Words, 
             answer_wide(rows, function, series[number, SCALE], group, block, results, there)
         else:
             answer_narrow(rows, function, series[number, SCALE], group, block, results, there)
+    elif function == MEDIAN:
+        found = block[query[QUERY_WORD]]
+        for i in range(rows):
+            is_there = counts[i] > 0 and np.isfinite(float_of(found[i]))
+            results[i] = found[i] if is_there else 0
+            there[i] = is_there
     else:
         found = block[query[QUERY_WORD]]
         is_real = series[number, IS_REAL] != 0

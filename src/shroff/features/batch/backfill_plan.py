@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.features.kernels.layout import MIN
+from shroff.features.kernels.layout import MEDIAN, MIN
 from shroff.features.online.histories import FUNCTIONS, HistoryPlan, Query
 from shroff.language.aggregates import State
 
@@ -38,7 +38,7 @@ LANE_LEFT: Final = 0
 LANE_LAST_N: Final = 1
 LANE_OUT: Final = 2
 
-# A set, and with two words more a rank: one window of one series.
+# A set, and with three words more a rank: one window of one series.
 PART_SERIES: Final = 0
 PART_END: Final = 1
 PART_LEFT: Final = 2
@@ -46,6 +46,7 @@ PART_LAST_N: Final = 3
 PART_OUT: Final = 4
 RANK_NUMERATOR: Final = 5
 RANK_DENOMINATOR: Final = 6
+RANK_FUNCTION: Final = 7  # a median has two places, side by side
 
 # A group: all queries about one series in one window, and the words they share; -1: not there.
 GROUP_END: Final = 0
@@ -110,7 +111,7 @@ def tables_of(plan: HistoryPlan, series: Table) -> Tables:
             part = _part(query, window)
             if part not in parts:
                 parts[part] = taken
-                taken += 1
+                taken += 2 if FUNCTIONS[query.function] == MEDIAN else 1
     tracks, lanes = _tracks(plan, windows, parts)
     groups, queries, words = _groups(plan, windows, parts, series)
     return Tables(
@@ -163,8 +164,9 @@ def _parts(plan: HistoryPlan, windows: list[Lane], parts: dict[tuple[object, ...
     for query, (left, last_n, end) in zip(plan.queries, windows, strict=True):
         if query.state == state:
             column = parts[_part(query, (left, last_n, end))]
-            rows[column] = [query.series, end, left, last_n, column, query.numerator, query.denominator]
-    return _table(list(rows.values()), 7)
+            share = query.numerator, query.denominator, FUNCTIONS[query.function]
+            rows[column] = [query.series, end, left, last_n, column, *share]
+    return _table(list(rows.values()), 8)
 
 
 def _groups(

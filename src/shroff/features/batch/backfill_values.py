@@ -17,11 +17,13 @@ from shroff.features.batch.backfill_plan import (
     PART_LEFT,
     PART_OUT,
     RANK_DENOMINATOR,
+    RANK_FUNCTION,
     RANK_NUMERATOR,
     WORDS,
 )
 from shroff.features.kernels.answers import rank_of
 from shroff.features.kernels.distinct import home_of
+from shroff.features.kernels.layout import MEDIAN
 from shroff.features.kernels.native import native
 from shroff.features.kernels.numbers import Word, compiled
 
@@ -206,6 +208,8 @@ def place_ranks(
 ) -> None:
     """Place one quantile for the rows [begin, end) of the key with cells [start, stop), -1 for an empty window.
 
+    A median has two places: its lower and its upper middle value.
+
     `tree` counts the window's cells by rank, each node those of a stretch whose length is
     the lowest bit of its number (a Fenwick tree); its room is the most cells of one key, and
     one. Cost: O(log n) for each cell that comes in or goes out, n the cells of the key.
@@ -219,7 +223,7 @@ def place_ranks(
         top *= 2
     last = np.int64(places[part[PART_END], begin - base])
     low = mapped(maps, of_map, begin_of(places, begin - base, part[PART_LEFT], part[PART_LAST_N], last))
-    high = low
+    high, is_median = low, part[RANK_FUNCTION] == MEDIAN
     for i in range(begin - base, end - base):
         last = np.int64(places[part[PART_END], i])
         window = mapped(maps, of_map, begin_of(places, i, part[PART_LEFT], part[PART_LAST_N], last))
@@ -230,8 +234,14 @@ def place_ranks(
         while low < window:
             add(tree, size, np.int64(ranks[of_rank, low]), -1)
             low += 1
-        cell = np.int64(-1)
+        cell, upper = np.int64(-1), np.int64(-1)
         if high > low:
-            wanted = rank_of(high - low, part[RANK_NUMERATOR], part[RANK_DENOMINATOR])
+            if is_median:
+                upper = np.int64(ranks[of_cell, least + rank_at(tree, size, top, (high - low >> 1) + 1)])
+                wanted = high - low + 1 >> 1
+            else:
+                wanted = rank_of(high - low, part[RANK_NUMERATOR], part[RANK_DENOMINATOR])
             cell = np.int64(ranks[of_cell, least + rank_at(tree, size, top, wanted)])
         places[part[PART_OUT], i] = cell
+        if is_median:
+            places[part[PART_OUT] + 1, i] = upper

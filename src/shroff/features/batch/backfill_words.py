@@ -15,6 +15,7 @@ from shroff.features.batch.backfill_plan import (
     GROUP_LEFT,
     GROUP_QUERIES,
     GROUP_SERIES,
+    IS_REAL,
     IS_WIDE,
     N_WORD,
     OF_MAP,
@@ -25,15 +26,16 @@ from shroff.features.batch.backfill_plan import (
     QUERY_FUNCTION,
     QUERY_PLACE,
     QUERY_WORD,
+    SCALE,
     SQUARES_WORD,
     SUM_WORD,
     TRACK_SERIES,
     WORDS,
 )
 from shroff.features.batch.backfill_values import place_distinct, place_ranks
-from shroff.features.kernels.layout import DISTINCT, FIRST, LAST
+from shroff.features.kernels.layout import DISTINCT, FIRST, LAST, MEDIAN
 from shroff.features.kernels.native import native
-from shroff.features.kernels.numbers import Word, compiled
+from shroff.features.kernels.numbers import Word, bits_of, compiled, middle
 
 TOGETHER = 512  # rows whose records are filled together: they stay in the second cache
 
@@ -81,6 +83,12 @@ def take_value(
     if function == DISTINCT:
         for i in range(rows):
             records[i, word] = found[i]
+    elif function == MEDIAN:
+        uppers = places[query[QUERY_PLACE] + 1]
+        for i in range(rows):
+            low = word_of(cells, base, words, np.int64(max(found[i], 0)))
+            high = word_of(cells, base, words, np.int64(max(uppers[i], 0)))
+            records[i, word] = bits_of(middle(low, high, series[SCALE], series[IS_REAL] != 0))
     else:
         for i in range(rows):
             records[i, word] = word_of(cells, base, words, np.int64(max(found[i], 0)))

@@ -49,6 +49,7 @@ from shroff.features.kernels.layout import (
     LOOKS,
     MAX,
     MEAN,
+    MEDIAN,
     MIN,
     NUMERATOR,
     OF_COUNTS,
@@ -76,8 +77,8 @@ from shroff.features.kernels.layout import (
     WINDOWS_BEFORE,
     ZERO_CELL,
 )
-from shroff.features.kernels.numbers import Word, bits_of, compiled, in_order, product, scaled, spread
-from shroff.features.kernels.order import feed_deque, greatest_key, search_deque, value_at_rank
+from shroff.features.kernels.numbers import Word, bits_of, compiled, in_order, middle, product, scaled, spread
+from shroff.features.kernels.order import feed_deque, greatest_key, search_deque, values_at_ranks
 
 
 @compiled
@@ -310,10 +311,17 @@ def answer(
                     out[target, row] = in_order(value) if heap[series + IS_REAL] != 0 else value
             elif function == QUANTILE and there:
                 rank = rank_of(n, heap[query + NUMERATOR], heap[query + DENOMINATOR])
-                found, value = value_at_rank(heap, head, series, begin, end, n, rank)
+                found, value, _ = values_at_ranks(heap, head, series, begin, end, n, rank, rank)
                 if not found:
                     return False
                 out[target, row] = in_order(value) if heap[series + IS_REAL] != 0 else value
+            elif function == MEDIAN and there:
+                found, low, high = values_at_ranks(heap, head, series, begin, end, n, (n + 1) >> 1, (n >> 1) + 1)
+                if not found:
+                    return False
+                median = middle(low, high, heap[series + SCALE], heap[series + IS_REAL] != 0)
+                out[target, row] = bits_of(median)
+                there = np.isfinite(median)
             valid[target, row] = there
             if not there:
                 out[target, row] = 0

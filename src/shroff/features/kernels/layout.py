@@ -122,6 +122,7 @@ FIRST: Final = 7
 LAST: Final = 8
 DISTINCT: Final = 9
 QUANTILE: Final = 10
+MEDIAN: Final = 11
 
 # A track: the candidates for one maximum or minimum, for every window with the same right edge.
 TRACK_WORDS: Final = 4

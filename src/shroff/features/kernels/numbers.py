@@ -243,6 +243,21 @@ def spread(n: Word, squares_high: Word, squares_low: Word, sum_high: Word, sum_l
 
 
 @compiled
+def middle(a: Word, b: Word, scale: Word, is_real: Word) -> Word:
+    """float(a + b) / float(2 * scale), whatever the size of the sum; reals come as their ordered bits."""
+    if is_real:
+        return (float_of(in_order(a)) + float_of(in_order(b))) / 2.0
+    if a ^ b < 0:
+        above = np.float64(a + b)
+    else:
+        size = np.uint64(abs(a)) + np.uint64(abs(b))
+        above = rounded(np.uint64(0), np.uint64(size < np.uint64(abs(a))), size)
+        if a < 0:
+            above = -above
+    return above / scaled(np.int64(2), scale)
+
+
+@compiled
 def in_order(bits: Word) -> Word:
     """A float's bits as an integer of the same order, and back: its own inverse."""
     return bits if bits >= 0 else bits ^ 0x7FFFFFFFFFFFFFFF

@@ -177,19 +177,19 @@ def select(heap: Words, values: Word, count: Word, rank: Word) -> Word:
 
 
 @compiled
-def value_at_rank(
-    heap: Words, head: Word, series: Word, begin: Word, end: Word, count: Word, rank: Word
-) -> tuple[Word, Word]:
-    """The value at a rank (from 1) among the `count` kept cells in [begin, end), as (True, value).
+def values_at_ranks(
+    heap: Words, head: Word, series: Word, begin: Word, end: Word, count: Word, rank: Word, other: Word
+) -> tuple[Word, Word, Word]:
+    """The values at two ranks (from 1) among the `count` kept cells in [begin, end), as (True, value, value).
 
-    Without room for a copy of the values: (False, 0), and the heap must grow first.
+    Without room for a copy of the values: (False, 0, 0), and the heap must grow first.
 
     Cost: a look at each cell, and quickselect with middle pivots.
     """
     size_class = class_of(count)
     values = take(heap, size_class)
     if values == 0:
-        return False, np.int64(0)
+        return False, np.int64(0), np.int64(0)
     words = heap[CELL_WORDS]
     found = values
     for position in range(begin, end):
@@ -198,5 +198,6 @@ def value_at_rank(
             heap[found] = value_at(heap, series, cell)
             found += 1
     value = select(heap, values, count, rank)
+    second = value if other == rank else select(heap, values, count, other)
     give(heap, values, size_class)
-    return True, value
+    return True, value, second

@@ -31,6 +31,7 @@ from shroff.features.kernels.layout import (
     LOOKS_BEFORE,
     MAX,
     MEAN,
+    MEDIAN,
     MIN,
     NUMERATOR,
     ORIGIN,
@@ -45,7 +46,7 @@ from shroff.features.kernels.layout import (
     WINDOWS,
     WINDOWS_BEFORE,
 )
-from shroff.features.kernels.numbers import Word, bits_of, compiled, in_order, product, scaled, spread
+from shroff.features.kernels.numbers import Word, bits_of, compiled, in_order, middle, product, scaled, spread
 from shroff.features.kernels.order import select
 from shroff.features.kernels.programs import evaluate
 
@@ -123,7 +124,7 @@ def look_at_all(
     words, origin = heap[CELL_WORDS], heap[head + ORIGIN]
     function, target = heap[look + FUNCTION], heap[look + ROW_OUT]
     series = heap[SERIES] + heap[look + K_SERIES] * SERIES_WORDS
-    collects = function in (DISTINCT, QUANTILE)
+    collects = function in (DISTINCT, QUANTILE, MEDIAN)
     values, size_class = np.int64(0), np.int64(0)
     if collects:
         size_class = class_of(end - begin)
@@ -180,6 +181,11 @@ def look_at_all(
     elif function == DISTINCT:
         out[target, row] = different(heap, values, n)
         there = True
+    elif function == MEDIAN and there:
+        low, high = select(heap, values, n, (n + 1) >> 1), select(heap, values, n, (n >> 1) + 1)
+        median = middle(low, high, heap[series + SCALE], heap[series + IS_REAL] != 0)
+        out[target, row] = bits_of(median)
+        there = np.isfinite(median)
     elif there:
         rank = rank_of(n, heap[look + NUMERATOR], heap[look + DENOMINATOR])
         value = select(heap, values, n, rank)
