@@ -226,12 +226,12 @@ def test_a_mapping_of_labels_may_make_a_unique_field(tmp_path):
     labels.write_text(f"Ref,Verdict,known_at\nA,FRAUD,{KNOWN_AT}\nB,FRAUD,{KNOWN_AT}\n", encoding="utf-8")
     held = app.open(folder)
     held.decide([{"payment": {"id": "p1", "at": "2026-03-01T12:00:00Z", "amount": "5.00", "arn": "A"}}])
-    report = held.label_file(labels)
+    report = held.labelling.add_file(labels)
 
     assert (report.labels.appended, report.labels.pending) == (1, 1)
     labels.write_text(f"Verdict,known_at\nFRAUD,{KNOWN_AT}\n", encoding="utf-8")
     with pytest.raises(UsageError, match="lacks the column"):
-        held.label_file(labels)
+        held.labelling.add_file(labels)
 
 
 def test_what_cannot_name_an_event_is_said():
