@@ -15,7 +15,7 @@ import click
 from docs.made_api import api_page
 from docs.made_files import MADE, REFERENCE, made_file_pages, markdown_table
 from docs.made_limits import limits_page
-from shroff.cli.main import COMMANDS, Program, program
+from shroff.cli.main import COMMANDS, CommandGroup, program
 from shroff.events.door import Door
 from shroff.features.definitions import cost
 from shroff.features.naive import Naive
@@ -176,7 +176,7 @@ def values_of_amounts(text: str) -> tuple[str, str]:
 
 def commands_page() -> str:
     context = click.Context(program, info_name="shroff")
-    commands = Program(name="shroff")
+    commands = CommandGroup(name="shroff")
     parts = [command_part(name, command) for name in COMMANDS if (command := commands.get_command(context, name))]
     return (
         f"{MADE}# Commands\n\n"

@@ -14,7 +14,7 @@ from shroff.web.http.openapi import kind_of, schema_of, shapes
 from shroff.web.http.routes import OPEN_BELOW, Route
 from shroff.web.metrics import Requests, ServiceMetrics
 from shroff.web.table import ROUTES
-from shroff.worker.serving.counts import Work
+from shroff.worker.serving.counts import WorkerCounts
 
 INTRODUCTION = (
     "What `shroff serve` answers. The service has the same with the schemas of its own event types, at "
@@ -99,7 +99,9 @@ def _rights() -> str:
 
 
 def _metrics() -> str:
-    idle: Any = SimpleNamespace(work=Work(), posts=SimpleNamespace(waiting=0, age_s=0.0, turned_away=0), is_ready=False)
+    idle: Any = SimpleNamespace(
+        work=WorkerCounts(), posts=SimpleNamespace(waiting=0, age_s=0.0, turned_away=0), is_ready=False
+    )
     families = (*Requests().collect(), *ServiceMetrics(idle).collect())
     rows = [(f"`{one.name}{'_total' * (one.type == 'counter')}`", one.type, one.documentation) for one in families]
     return markdown_table(("name", "kind", "meaning"), rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shroff.adapters.sources.kafka_marks import NO_EPOCH, Epochs, Mark
+from shroff.adapters.sources.kafka_marks import NO_EPOCH, Epochs, KafkaMark
 from shroff.errors import StateError
 from shroff.streams.source import shown
 
@@ -14,17 +14,17 @@ ID = "bGx1mZ3oTnOq0Yk2b1-_7g"
 @pytest.mark.parametrize(
     ("text", "mark"),
     [
-        ("0", Mark(0)),
-        ("4711", Mark(4711)),
-        (f"4711@{ID}", Mark(4711, ID)),
-        (f"4711@{ID}.12", Mark(4711, ID, 12)),
-        (f"4711@{ID}.0", Mark(4711, ID, 0)),
-        ("4711~-5,,1772366400000", Mark(4711, before="-5,,1772366400000")),
-        (f"4711@{ID}.0~7", Mark(4711, ID, 0, "7")),
+        ("0", KafkaMark(0)),
+        ("4711", KafkaMark(4711)),
+        (f"4711@{ID}", KafkaMark(4711, ID)),
+        (f"4711@{ID}.12", KafkaMark(4711, ID, 12)),
+        (f"4711@{ID}.0", KafkaMark(4711, ID, 0)),
+        ("4711~-5,,1772366400000", KafkaMark(4711, before="-5,,1772366400000")),
+        (f"4711@{ID}.0~7", KafkaMark(4711, ID, 0, "7")),
     ],
 )
 def test_a_mark_is_read_as_it_was_written_and_shown_as_a_number(text, mark):
-    assert Mark.parse("payments/0", text) == mark
+    assert KafkaMark.parse("payments/0", text) == mark
     assert str(mark) == text
     assert shown(text) == str(mark.offset)
 
@@ -34,14 +34,14 @@ def test_a_mark_is_read_as_it_was_written_and_shown_as_a_number(text, mark):
 )
 def test_what_is_none_is_refused(text):
     with pytest.raises(StateError, match="is no offset of payments/0, as 4711 would be"):
-        Mark.parse("payments/0", text)
+        KafkaMark.parse("payments/0", text)
 
 
 def test_a_mark_without_an_id_may_be_of_any_topic_and_one_with_an_id_of_that_alone():
-    assert Mark(1).is_of(ID)
-    assert Mark(1, ID).is_of("")
-    assert Mark(1, ID).is_of(ID)
-    assert not Mark(1, ID).is_of("x" * 22)
+    assert KafkaMark(1).is_of(ID)
+    assert KafkaMark(1, ID).is_of("")
+    assert KafkaMark(1, ID).is_of(ID)
+    assert not KafkaMark(1, ID).is_of("x" * 22)
 
 
 def test_each_message_has_the_epoch_of_the_leader_that_gave_it():

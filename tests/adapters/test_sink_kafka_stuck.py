@@ -12,7 +12,7 @@ pytest.importorskip("confluent_kafka", reason="the extra 'kafka' is not installe
 
 from confluent_kafka import KafkaError, KafkaException
 
-from shroff.adapters.kafka.client import Cluster
+from shroff.adapters.kafka.client import KafkaCluster
 from shroff.adapters.sinks import kafka as sink_kafka
 from shroff.adapters.sinks.kafka import END_S, KafkaSink
 from shroff.project.settings.systems import System
@@ -96,7 +96,7 @@ def test_closing_waits_a_second_for_brokers_that_are_away():
     ],
 )
 def test_one_broker_that_is_away_is_not_told_as_all_of_them(kind, said, told):
-    cluster = Cluster(System("kafka", {"brokers": "a:1, b:2"}), "source")
+    cluster = KafkaCluster(System("kafka", {"brokers": "a:1, b:2"}), "source")
     cluster.failed(KafkaError(kind, said))
     cluster.failed(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))  # of the first that was asked
 

@@ -28,7 +28,7 @@ from shroff.app.models.retraining import ASIDE, DONE, FileReport, Options
 from shroff.cli.main import run
 from shroff.errors import LogBusyError, NotThereYetError, TransientError, UsageError
 from shroff.streams.log import Batch, Offset
-from shroff.worker.handed import Given, Lines
+from shroff.worker.handed import HandedLine, HandedLines
 from shroff.worker.serving.watched import Folder, is_taken, watched
 from tests.support import forks
 from tests.support.learnable import A_DAY, FILES, day, make_project, write_days
@@ -399,7 +399,9 @@ def test_lines_that_another_process_brought_already_are_not_taken(bank: Path, pl
     project = app.open(bank)
     with project.opened.writing() as (_, log):
         log.append(Batch(offsets=[Offset("watched x", "f", "1")]))
-    lines = Lines([Given("f", "1", b"no JSON", "no JSON")], "watched x", "f", "2", place, decide=True, is_first=True)
+    lines = HandedLines(
+        [HandedLine("f", "1", b"no JSON", "no JSON")], "watched x", "f", "2", place, decide=True, is_first=True
+    )
 
     assert project.labelling.hand(lines) is None
     with project.opened.reading() as log:

@@ -20,7 +20,7 @@ import pytest
 
 from shroff.adapters.log.memory import MemoryLog
 from shroff.app import project as app
-from shroff.backtest.fold import Found
+from shroff.backtest.fold import RuleMatches
 from shroff.backtest.judge import UNKNOWABLE, Report, backtest, first_place, write_changed
 from shroff.backtest.judged import outcomes_by_columns
 from shroff.backtest.report import page, sentence
@@ -217,7 +217,7 @@ def test_outcomes_by_columns_are_those_of_the_policy(policy: Policy):
     hit = [[random.random() < 0.3 for _ in range(400)] for _ in rules]
     scores = [random.choice([None, 0.1, 0.6, 0.75, 0.9, 1.0]) for _ in range(400)]
     hits = {
-        rule.id: Found(np.flatnonzero(marks), np.ones(sum(marks), np.bool_))
+        rule.id: RuleMatches(np.flatnonzero(marks), np.ones(sum(marks), np.bool_))
         for rule, marks in zip(rules, hit, strict=True)
     }
     found = outcomes_by_columns(hits, rules, np.array([np.nan if one is None else one for one in scores]), policy)

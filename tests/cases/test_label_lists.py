@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shroff.adapters.log.memory import MemoryLog
-from shroff.cases.labels import Labels, Maturity, conflicts, maturity, maturity_in
+from shroff.cases.labels import LabelsInMemory, Maturity, conflicts, maturity, maturity_in
 from shroff.cli.main import main
 from shroff.errors import UsageError
 from shroff.events.intake import Intake, Submission
@@ -154,7 +154,7 @@ def test_days_and_a_moment_cut_the_curve():
     assert found.points[-1].share == 1.0
     assert found.later > 0
     assert found.frauds < 40
-    labels = Labels()
+    labels = LabelsInMemory()
     labels.follow(log, definitions())
     assert maturity_in(labels.histories, START_MS + 30 * DAY_MS, 3) == found
     with pytest.raises(UsageError, match="0 to 3,650 days"):

@@ -10,7 +10,7 @@ from shroff.cases import deciding, working
 from shroff.cases.carrying import carry_out
 from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, Happened
 from shroff.cases.hearing import Label
-from shroff.cases.past import Past, told_by
+from shroff.cases.past import CaseHistory, told_by
 from shroff.testing.rows import NOW_MS
 from tests.support.cased import ANN, BEN, alert, denial, office
 
@@ -151,7 +151,7 @@ def test_a_history_from_before_assignments_always_said_whom_is_read_by_who_had_t
     lines = [("claimed", "Ann", '{"state":"claimed","assignee":"user-1"}'), ("assigned", "ann", '{"state":"open"}')]
     history = [Happened(0, 1, NOW_MS, "user-1", "Ann", what, words, more) for what, words, more in lines]
 
-    assert told_by(history) == Past(assignee="user-1", assignee_name="ann")
+    assert told_by(history) == CaseHistory(assignee="user-1", assignee_name="ann")
 
 
 # ---- settled by labels from elsewhere

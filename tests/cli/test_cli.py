@@ -17,7 +17,7 @@ import click
 import pytest
 
 from shroff.cli import main as main_module
-from shroff.cli.decide import Arrivals
+from shroff.cli.decide import ArrivingLines
 from shroff.cli.failures import report
 from shroff.cli.main import COMMANDS, program, run
 from shroff.cli.session import Session, many, table
@@ -283,7 +283,7 @@ def test_one_is_not_many():
 @pytest.fixture
 def pipe():
     reading, writing = os.pipe()
-    arrivals = Arrivals(reading)
+    arrivals = ArrivingLines(reading)
     yield arrivals, writing
     arrivals.close()
 

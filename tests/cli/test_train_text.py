@@ -10,7 +10,7 @@ from shroff.cli.train import _best_rule_text
 from shroff.models.evaluation.baselines import best_rule
 from shroff.models.evaluation.estimates import estimate
 from shroff.models.evaluation.intervals import key_blocks
-from shroff.models.evaluation.metrics import Rows, Terms, judge
+from shroff.models.evaluation.metrics import RowsOfFold, Terms, judge
 from shroff.models.sets import Flags, Recorded
 
 FRAUDS = np.arange(60) % 6 == 0
@@ -23,7 +23,7 @@ def told(hits: Flags) -> str:
     assert found is not None
     assert found.outcomes is not None
     nothing = np.zeros(60, np.int64)
-    rows = Rows(FRAUDS, np.ones(60), nothing, nothing - 1)
+    rows = RowsOfFold(FRAUDS, np.ones(60), nothing, nothing - 1)
     judged = judge(rows, found.scores, found.outcomes, are_probabilities=False)
     metrics = estimate([judged], Terms(), None, key_blocks([rows.keys]), 1).by_name
     compared = {"best_rule": SimpleNamespace(about=found.about, metrics=metrics)}

@@ -13,12 +13,12 @@ from shroff.cli.session import Session
 from shroff.cli.watched_work import Look, watched
 from shroff.streams.delivering import SinkHealth, Trouble
 from shroff.streams.source import Health
-from shroff.worker.serving.counts import LEADING, RESTORING, STANDING_BY, Work
+from shroff.worker.serving.counts import LEADING, RESTORING, STANDING_BY, WorkerCounts
 
 
 @pytest.fixture
-def work() -> Work:
-    found = Work(state=LEADING)
+def work() -> WorkerCounts:
+    found = WorkerCounts(state=LEADING)
     found.counts.events.read = 100
     return found
 

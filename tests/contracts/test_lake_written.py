@@ -14,7 +14,7 @@ from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.lake.check import check
 from shroff.lake.reader import LakeReader
 from shroff.lake.writer import LakeWriter
-from shroff.streams.lake import Objects, Patient
+from shroff.streams.lake import Objects, RetriedObjects
 from shroff.streams.lake_manifest import DocumentFolder, Layout, read_state
 from tests.contracts.test_lake_places import SCHEMES, bucket_of, own
 from tests.support import projects
@@ -48,14 +48,14 @@ def test_writers_at_once_make_one_lake(place: str, tmp_path: Path, request: pyte
 
     def work(number: int) -> None:
         log = MemoryLog(store, read_only=True)
-        writer = LakeWriter(Patient(make()), log, lambda: NOW_MS + number, places_max=6)
+        writer = LakeWriter(RetriedObjects(make()), log, lambda: NOW_MS + number, places_max=6)
         writer.write(LAYOUT)
         writer.compact(files_min=2, target_bytes=1 << 20, grace_ms=10**9)
         writer.write(LAYOUT)
 
     with ThreadPoolExecutor(WRITERS) as pool:
         list(pool.map(work, range(WRITERS)))
-    objects, log = Patient(make()), MemoryLog(store, read_only=True)
+    objects, log = RetriedObjects(make()), MemoryLog(store, read_only=True)
     state, reader = read_state(objects), LakeReader(objects)
 
     assert (state.upto, check(objects, state).problems) == (log.last_seq(), [])

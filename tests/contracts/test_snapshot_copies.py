@@ -10,7 +10,7 @@ import pytest
 
 from shroff.adapters.lake.folder import FolderObjects
 from shroff.streams import snapshot_copies
-from shroff.streams.lake import Patient
+from shroff.streams.lake import RetriedObjects
 from shroff.streams.snapshot_copies import SnapshotCopies
 from shroff.streams.snapshots import Header, Snapshots
 from tests.contracts.test_lake_places import SCHEMES, bucket_of, own
@@ -30,7 +30,7 @@ def test_what_was_copied_comes_back_to_the_byte_and_old_copies_go(kind, request,
     monkeypatch.setattr(snapshot_copies, "PART_BYTES", 50_000)
     here, there = Snapshots(tmp_path / "here"), Snapshots(tmp_path / "there")
     with closing(objects(kind, request, tmp_path)) as place:
-        copies = SnapshotCopies(Patient(place), "0123456789abcdef", kept=2)
+        copies = SnapshotCopies(RetriedObjects(place), "0123456789abcdef", kept=2)
         files = [here.write(Header(seq, "layout", "log"), [bytes(120_000), b"end"]) for seq in (5, 8)]
         read = {file.name: file.read_bytes() for file in files}
         for file in files:

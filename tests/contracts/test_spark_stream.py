@@ -26,7 +26,7 @@ from shroff.features.cluster.partitioned import Cluster
 from shroff.lake.spread_files import SpreadRun, decide_spread, write_decisions
 from shroff.lake.writer import LakeWriter
 from shroff.log.writer import Writer
-from shroff.streams.lake import Patient
+from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import Layout
 from shroff.streams.log import DecisionRow
 from shroff.testing.contracts.streaming import StreamingContract
@@ -111,8 +111,8 @@ def test_all_payments_of_the_sample_get_the_receipts_of_one_process(spark: Any, 
     assert written(tmp_path / "out") == recorded(made)
 
 
-def made_up_lake(folder: Path, log: MemoryLog) -> Patient:
-    objects = Patient(FolderObjects(str(folder)))
+def made_up_lake(folder: Path, log: MemoryLog) -> RetriedObjects:
+    objects = RetriedObjects(FolderObjects(str(folder)))
     LakeWriter(objects, log, lambda: NOW_MS, places_max=25).write(Layout())
     return objects
 

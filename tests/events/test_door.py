@@ -9,7 +9,7 @@ import pytest
 
 from shroff.errors import InputError
 from shroff.events.door import Door, LabelInput
-from shroff.events.given import Exact, Float32, Instant, Number, Refused, Span
+from shroff.events.given import Exact, Float32, Instant, Number, RawDuration, RefusedValue
 from shroff.events.settings import Settings
 from tests.support.declare import PAYMENT, declare
 
@@ -208,7 +208,7 @@ def test_money_that_is_none_is_refused_with_what_was_found(given, words):
         ("wait", 90, 90_000),
         ("wait", Number("-1.5"), -1_500),
         ("wait", 0.0025, 2),
-        ("wait", Span(5), 5),
+        ("wait", RawDuration(5), 5),
         ("at", "2026-03-01T11:00:00+01:00", T0),
         ("at", T0, T0),
         ("at", str(T0), T0),
@@ -318,7 +318,7 @@ def test_a_mistake_in_a_hashed_field_does_not_show_its_value(card):
 
 
 def test_what_a_mapping_refused_is_named_with_the_other_mistakes():
-    found = mistakes_of({**NEED, "amount": Refused("'x' is no decimal number"), "points": "many"})
+    found = mistakes_of({**NEED, "amount": RefusedValue("'x' is no decimal number"), "points": "many"})
 
     assert found["amount"].endswith("; 'x' is no decimal number")
     assert sorted(found) == ["amount", "points"]

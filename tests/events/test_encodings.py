@@ -16,7 +16,7 @@ from shroff.errors import UsageError
 from shroff.events.formats import encodings
 from shroff.events.formats.encodings import file_format, read_lines, read_stream
 from shroff.events.formats.lines import Lines, line_and_row
-from shroff.events.given import Float32, Instant, Number, Span, text_of
+from shroff.events.given import Float32, Instant, Number, RawDuration, text_of
 from shroff.events.readers import read_text
 
 PAYSIM = (  # the first lines of paysim_first19998.csv
@@ -280,7 +280,7 @@ def test_more_milliseconds_than_64_bits_hold_are_beyond_every_duration(tmp_path)
 
     assert far > 2**62
     assert before < -(2**62)
-    assert near == Span(5_000)
+    assert near == RawDuration(5_000)
 
 
 def test_parquet_is_read_in_batches_and_numbered_through(tmp_path, monkeypatch):

@@ -16,9 +16,9 @@ import pytest
 from shroff.errors import UsageError
 from shroff.examples.bank import (
     START_MS,
+    BankPeriod,
     Label,
     Payment,
-    Stretch,
     bank,
     bank_from,
     labels,
@@ -127,8 +127,8 @@ def test_of_so_many_payments_the_last_has_just_arrived_and_more_come(events, now
 
 
 def test_a_stretch_from_the_beginning_is_the_bank_itself():
-    assert list(islice(bank_from(2_000, 3, Stretch(START_MS, 0)), 2_000)) == list(bank(2_000, 3))
-    shown = list(islice(bank_from(2_000, 3, Stretch(START_MS, 500)), 1_500))
+    assert list(islice(bank_from(2_000, 3, BankPeriod(START_MS, 0)), 2_000)) == list(bank(2_000, 3))
+    shown = list(islice(bank_from(2_000, 3, BankPeriod(START_MS, 500)), 1_500))
     numbered = [Payment({**one.event, "payment_id": ""}, one.fraud) for one in shown]
     assert numbered == [Payment({**one.event, "payment_id": ""}, one.fraud) for one in list(bank(2_000, 3))[500:]]
 

@@ -26,7 +26,7 @@ from shroff.lake.reader import LakeReader
 from shroff.lake.rows import field_columns
 from shroff.lake.writer import LakeWriter, Written
 from shroff.log.writer import Writer
-from shroff.streams.lake import PART_BYTES_MAX, WAITS_S, Patient, check_name
+from shroff.streams.lake import PART_BYTES_MAX, WAITS_S, RetriedObjects, check_name
 from shroff.streams.lake_manifest import CHECKPOINT_EVERY, DocumentFolder, Layout, manifest_name, read_state
 from shroff.streams.log import Batch, Log
 from shroff.testing.rows import everything, payments, record
@@ -48,8 +48,8 @@ def compact(objects: Any, log: Log, *, at_ms: int = NOW_MS, least: int = 2, grac
     return writer.compact(files_min=least, target_bytes=1 << 20, grace_ms=grace_ms)
 
 
-def patient(objects: Any) -> Patient:
-    return Patient(objects, lambda _s: None)
+def patient(objects: Any) -> RetriedObjects:
+    return RetriedObjects(objects, lambda _s: None)
 
 
 def small_log(count: int = 20) -> MemoryLog:
@@ -508,7 +508,7 @@ def test_what_fails_is_tried_again_for_a_while_and_then_told():
     objects = FaultyObjects(fails=lambda _call: "before")
 
     with pytest.raises(TransientError, match="put was lost"):
-        Patient(objects, waits.append).put("a", b"1")
+        RetriedObjects(objects, waits.append).put("a", b"1")
     assert waits == list(WAITS_S)
 
 
@@ -516,7 +516,7 @@ def test_a_put_whose_answer_was_lost_is_ours_where_the_bytes_are():
     faults = iter(["after", "", ""])
     objects = FaultyObjects(fails=lambda _call: next(faults))
 
-    assert Patient(objects, lambda _s: None).put("a", b"1") is True
+    assert RetriedObjects(objects, lambda _s: None).put("a", b"1") is True
     objects.fails = lambda _call: ""
     assert patient(objects).put("a", b"1") is True
     assert patient(objects).put("a", b"2") is False

@@ -15,7 +15,7 @@ from shroff.lake.reader import LakeReader
 from shroff.lake.whole_log import WholeLog, whole
 from shroff.lake.writer import LakeWriter
 from shroff.log.writer import Writer
-from shroff.streams.lake import Patient
+from shroff.streams.lake import RetriedObjects
 from shroff.streams.log import Log
 from shroff.testing.contracts.log.beside import LogBesideContract
 from shroff.testing.contracts.log.inbox import LogInboxContract
@@ -64,11 +64,11 @@ class Both:
         return WholeLog(MemoryLog(self.store, read_only=read_only), self.lake)
 
     def write_lake(self, log: Log) -> None:
-        LakeWriter(Patient(self.objects, lambda _s: None), log, lambda: NOW_MS).write()
+        LakeWriter(RetriedObjects(self.objects, lambda _s: None), log, lambda: NOW_MS).write()
 
     @contextmanager
     def lake(self) -> Iterator[LakeReader]:
-        yield LakeReader(Patient(self.objects, lambda _s: None))
+        yield LakeReader(RetriedObjects(self.objects, lambda _s: None))
 
 
 def test_unique_values_of_pruned_events_are_known_and_labels_name_events_by_them():

@@ -21,8 +21,8 @@ from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.backtest import fold as backtest_fold
 from shroff.backtest import judged as backtest_judged
 from shroff.backtest import plan as backtest_plan
-from shroff.backtest.fold import Found
-from shroff.backtest.judged import Span, judge
+from shroff.backtest.fold import RuleMatches
+from shroff.backtest.judged import JudgedRange, judge
 from shroff.backtest.plan import work_of
 from shroff.engine.let_through import LET_THROUGH
 from shroff.events.labels import LogEvent
@@ -166,7 +166,7 @@ def told(log: MemoryLog, draft: Definitions, after: int) -> tuple[Outcomes, Hits
     """What a backtest says of each event that was decided behind a place."""
     outcomes: Outcomes = {}
     hits: Hits = set()
-    verdicts = judge(log, draft, Span(after, log.last_seq(), NOW_MS))
+    verdicts = judge(log, draft, JudgedRange(after, log.last_seq(), NOW_MS))
     for judged in verdicts.types.values():
         ids = judged.ids.to_pylist()
         outcomes |= {(judged.event, id_): OUTCOMES[new] for id_, new in zip(ids, judged.new.tolist(), strict=True)}
@@ -262,8 +262,8 @@ def test_the_law_catches_a_backtest_that_is_wrong(name: str, broken: Any, first:
         deque((check(drawn(made_by(number))) for number in range(first, first + 100)), 0)
 
 
-def all_of(found: Found) -> Found:
-    return Found(found.rows, np.ones(len(found.rows), np.bool_))
+def all_of(found: RuleMatches) -> RuleMatches:
+    return RuleMatches(found.rows, np.ones(len(found.rows), np.bool_))
 
 
 def without_signs(read: Callable[..., None], *given: Any) -> None:
@@ -283,7 +283,7 @@ def test_generated_drafts_keep_rules_and_change_decisions():
         met["by columns"] += any(one.rule for one in work.by_columns)
         met["by rows"] += any(one.rule for one in work.by_rows)
         met["past"] += 0 < after < log.last_seq()
-        verdicts = judge(log, made.draft, Span(after, log.last_seq(), NOW_MS))
+        verdicts = judge(log, made.draft, JudgedRange(after, log.last_seq(), NOW_MS))
         met["changed"] += any((one.old != one.new).any() for one in verdicts.types.values())
         met["undecided"] += verdicts.undecided > 0
 

@@ -23,7 +23,7 @@ from shroff.lake import columns as lake_columns
 from shroff.lake import files as lake_files
 from shroff.lake import reader as lake_reader
 from shroff.lake.check import check
-from shroff.lake.columns import Texts, columns_of
+from shroff.lake.columns import TextArrays, columns_of
 from shroff.lake.files import opened
 from shroff.lake.reader import LakeReader
 from shroff.lake.rows import field_columns
@@ -32,7 +32,7 @@ from shroff.language.types import Type
 from shroff.log.history import Records
 from shroff.log.writer import Writer
 from shroff.replay.compare import segments
-from shroff.streams.lake import Patient
+from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import DocumentFolder, LakeState, Layout, read_state
 from shroff.streams.log import Log
 from tests.laws.projects import histories, history_of, project, versions
@@ -73,7 +73,7 @@ def killed() -> None:
 
 
 def writer(objects: Any, log: Log, on_step: Callable[[str], None] = lambda _step: None, places: int = 7) -> LakeWriter:
-    return LakeWriter(Patient(objects, lambda _s: None), log, lambda: NOW_MS, on_step=on_step, places_max=places)
+    return LakeWriter(RetriedObjects(objects, lambda _s: None), log, lambda: NOW_MS, on_step=on_step, places_max=places)
 
 
 def write(objects: Any, log: Log, on_step: Callable[[str], None] = lambda _step: None, places: int = 7) -> None:
@@ -97,7 +97,7 @@ def _reads(log: Log) -> list[Any]:
 
 def assert_is_the_log(objects: Any, log: Log) -> LakeState:
     """The lake has what the log has, once and to the byte, and so do the folders of documents."""
-    patient = Patient(objects, lambda _s: None)
+    patient = RetriedObjects(objects, lambda _s: None)
     state = read_state(patient)
 
     assert check(patient, state).problems == []
@@ -172,7 +172,7 @@ def test_a_killed_writer_loses_nothing_and_doubles_nothing(
     compact(objects, reader)
     assert_is_the_log(objects, reader)
     left = [name for name in objects.objects if name.endswith(".parquet")]
-    assert sorted(left) == sorted(read_state(Patient(objects)).files)
+    assert sorted(left) == sorted(read_state(RetriedObjects(objects)).files)
     assert state.upto == log.last_seq()
 
 
@@ -228,7 +228,7 @@ def contents(objects: MemoryObjects) -> dict[str, bytes]:
 
 def assert_columns_say_what_rows_say(objects: MemoryObjects, log: Log) -> None:
     """Typed columns hold the values of the bodies and documents that they stand beside."""
-    patient = Patient(objects)
+    patient = RetriedObjects(objects)
     by_place = {one.seq: one for one in chain.from_iterable(log.read())}
     documents = {one.seq: msgspec.json.decode(one.document) for one in chain.from_iterable(log.decisions_after())}
     definitions = [(one.start, one.end, one.definitions) for one in segments(log)]
@@ -328,7 +328,7 @@ def test_the_law_catches_a_file_that_was_changed_and_one_that_is_gone():
             objects.delete(name)
         else:
             objects.objects[name] = data, 0
-        found = check(Patient(objects), read_state(Patient(objects))).problems
+        found = check(RetriedObjects(objects), read_state(RetriedObjects(objects))).problems
 
         assert any(name in one and "is damaged" in one for one in found)
         assert any("of the log is missing" in one for one in found)
@@ -347,7 +347,7 @@ def test_of_a_lake_any_stretch_is_read():
     log, objects = log_of(("", "", 0), (7, 60)), MemoryObjects()
     write(objects, log)
     compact(objects, log)
-    reader = LakeReader(Patient(objects))
+    reader = LakeReader(RetriedObjects(objects))
     all_records = list(chain.from_iterable(log.read()))
 
     def places(found: Iterator[list[Any]]) -> list[int]:
@@ -393,7 +393,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 def test_values_of_any_form_come_out_as_they_are(rows: list[dict[str, Any]]):
     shown_as = [{name: canonical_value(row[name], type_, 2) for name, type_ in TYPES.items()} for row in rows]
     fields = [",".join(f'"{name}":{text}' for name, text in row.items()) for row in shown_as]
-    objects = Texts.of([f"{{{one}}}".encode() for one in fields])
+    objects = TextArrays.of([f"{{{one}}}".encode() for one in fields])
 
     found = columns_of(objects, list(TYPES.items()), 2, str)
     for name, type_ in TYPES.items():

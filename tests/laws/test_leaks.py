@@ -29,7 +29,7 @@ from shroff.training.leak_test import (
     leak_test,
 )
 from shroff.training.sets.rows import build_set
-from shroff.training.sets.sources import Source
+from shroff.training.sets.sources import HistorySource
 from tests.laws.projects import LATENESS_MS, START_MS, computing_project, histories, history_of, texts
 from tests.support.effort import examples
 from tests.support.modelled import inputs_of
@@ -59,19 +59,19 @@ def settings_of(definitions: Definitions, texts: list[str], split: Split, delay_
     return ModelSettings("payment", inputs, delay_ms, "xgboost", split, Capacity("card", 5), ())
 
 
-def source(definitions: Definitions, history: list[LogEvent], size: int = 64) -> Source:
+def source(definitions: Definitions, history: list[LogEvent], size: int = 64) -> HistorySource:
     placed = list(enumerate(history, start=1))
 
     def batches() -> History:
         return (placed[first : first + size] for first in range(0, len(placed), size))
 
-    return Source(lambda: taken(batches(), definitions, "payment"), definitions.settings.lateness_ms)
+    return HistorySource(lambda: taken(batches(), definitions, "payment"), definitions.settings.lateness_ms)
 
 
 # ---- generated projects and histories
 
 
-def generated(features: str, seed: int, length: int) -> tuple[Definitions, ModelSettings, Source, int]:
+def generated(features: str, seed: int, length: int) -> tuple[Definitions, ModelSettings, HistorySource, int]:
     definitions = computing_project(features)
     readable = [name for name, one in definitions.features.items() if "payment" in one.events]
     split = Split(train_ms=20, delay_ms=2, test_ms=10, folds=2)
@@ -108,7 +108,7 @@ def test_events_and_labels_after_the_moment_change_nothing(made: tuple[str, str]
     definitions, wanted, given_source, as_of_ms = generated(made[0], *plan)
     history = [*enumerate(history_of(*plan), start=1)]
     before = [one for one in history if one[1].time_ms <= as_of_ms]
-    cut = Source(lambda: taken(iter([before]), definitions, "payment"), LATENESS_MS)
+    cut = HistorySource(lambda: taken(iter([before]), definitions, "payment"), LATENESS_MS)
     whole, alone = (build_set(definitions, wanted, one, as_of_ms) for one in (given_source, cut))
 
     assert difference_of(whole, alone) is None
@@ -136,19 +136,19 @@ def made_up() -> list[LogEvent]:
 
 
 @pytest.fixture(scope="module")
-def bank() -> tuple[Definitions, ModelSettings, Source]:
+def bank() -> tuple[Definitions, ModelSettings, HistorySource]:
     definitions = computing_project(FEATURES)
     split = Split(14 * DAY_MS, 3 * DAY_MS, 3 * DAY_MS, 3)
     names = ["payment.amount", *definitions.features]
     return definitions, settings_of(definitions, names, split, DELAY_MS), source(definitions, made_up())
 
 
-Build = Callable[[Definitions, ModelSettings, Source, int], TrainingSet]
+Build = Callable[[Definitions, ModelSettings, HistorySource, int], TrainingSet]
 RowsOf = Callable[[TrainingSet, Fold, int], FoldRows]
 
 
 def report_of(
-    bank: tuple[Definitions, ModelSettings, Source], build: Build = build_set, rows: RowsOf = rows_of
+    bank: tuple[Definitions, ModelSettings, HistorySource], build: Build = build_set, rows: RowsOf = rows_of
 ) -> LeakReport:
     return leak_test(*bank, END_MS, sample=200, build=build, rows_of=rows)
 
@@ -161,7 +161,7 @@ def difference(report: LeakReport, name: str) -> str:
 
 
 def test_an_honest_set_passes_every_part_and_each_had_something_to_compare(
-    bank: tuple[Definitions, ModelSettings, Source],
+    bank: tuple[Definitions, ModelSettings, HistorySource],
 ) -> None:
     report = report_of(bank)
 
@@ -170,8 +170,12 @@ def test_an_honest_set_passes_every_part_and_each_had_something_to_compare(
     assert all(one.compared > 20 for one in report.parts)
 
 
-def test_a_feature_that_reads_its_own_label_fails_at_the_row(bank: tuple[Definitions, ModelSettings, Source]) -> None:
-    def own_label_first(definitions: Definitions, wanted: ModelSettings, given: Source, as_of_ms: int) -> TrainingSet:
+def test_a_feature_that_reads_its_own_label_fails_at_the_row(
+    bank: tuple[Definitions, ModelSettings, HistorySource],
+) -> None:
+    def own_label_first(
+        definitions: Definitions, wanted: ModelSettings, given: HistorySource, as_of_ms: int
+    ) -> TrainingSet:
         """As a joiner would do it that puts each label before the event that it is about."""
 
         def history() -> History:
@@ -193,7 +197,7 @@ def test_a_feature_that_reads_its_own_label_fails_at_the_row(bank: tuple[Definit
 
 
 def test_a_label_that_is_known_later_fails_with_later_labels_changed(
-    bank: tuple[Definitions, ModelSettings, Source],
+    bank: tuple[Definitions, ModelSettings, HistorySource],
 ) -> None:
     def by_the_end(given: TrainingSet, fold: Fold, label_delay_ms: int) -> FoldRows:
         """Trained with all labels that the set has."""
@@ -206,7 +210,7 @@ def test_a_label_that_is_known_later_fails_with_later_labels_changed(
     assert "change what trains the fold" in difference(report, LATER_LABELS)
 
 
-def test_a_test_row_in_train_fails_at_the_moment(bank: tuple[Definitions, ModelSettings, Source]) -> None:
+def test_a_test_row_in_train_fails_at_the_moment(bank: tuple[Definitions, ModelSettings, HistorySource]) -> None:
     def with_a_test_row(given: TrainingSet, fold: Fold, label_delay_ms: int) -> FoldRows:
         found = rows_of(given, fold, label_delay_ms)
         tested = in_window(given, fold.test_start_ms, fold.test_end_ms)
@@ -220,8 +224,10 @@ def test_a_test_row_in_train_fails_at_the_moment(bank: tuple[Definitions, ModelS
     assert "trains the fold whose test starts at" in difference(report, CUT_AT_MOMENT)
 
 
-def test_a_builder_that_looks_past_the_moment_fails_there(bank: tuple[Definitions, ModelSettings, Source]) -> None:
-    def all_of_it(definitions: Definitions, wanted: ModelSettings, given: Source, as_of_ms: int) -> TrainingSet:
+def test_a_builder_that_looks_past_the_moment_fails_there(
+    bank: tuple[Definitions, ModelSettings, HistorySource],
+) -> None:
+    def all_of_it(definitions: Definitions, wanted: ModelSettings, given: HistorySource, as_of_ms: int) -> TrainingSet:
         return replace(build_set(definitions, wanted, given, END_MS), as_of_ms=as_of_ms)
 
     report = report_of(bank, all_of_it)
@@ -231,9 +237,11 @@ def test_a_builder_that_looks_past_the_moment_fails_there(bank: tuple[Definition
 
 
 def test_a_builder_that_takes_labels_of_later_fails_with_later_labels_changed(
-    bank: tuple[Definitions, ModelSettings, Source],
+    bank: tuple[Definitions, ModelSettings, HistorySource],
 ) -> None:
-    def later_verdicts(definitions: Definitions, wanted: ModelSettings, given: Source, as_of_ms: int) -> TrainingSet:
+    def later_verdicts(
+        definitions: Definitions, wanted: ModelSettings, given: HistorySource, as_of_ms: int
+    ) -> TrainingSet:
         found = build_set(definitions, wanted, given, as_of_ms)
         later = build_set(definitions, wanted, given, END_MS)
         rows = np.flatnonzero(np.isin(later.ids, found.ids))
@@ -246,7 +254,7 @@ def test_a_builder_that_takes_labels_of_later_fails_with_later_labels_changed(
 
 
 def test_the_sample_is_the_same_for_the_same_seed_and_all_rows_of_a_small_log(
-    bank: tuple[Definitions, ModelSettings, Source],
+    bank: tuple[Definitions, ModelSettings, HistorySource],
 ) -> None:
     definitions, wanted, given_source = bank
     report = leak_test(definitions, wanted, given_source, END_MS, sample=5_000)
@@ -256,14 +264,14 @@ def test_the_sample_is_the_same_for_the_same_seed_and_all_rows_of_a_small_log(
     assert report == leak_test(definitions, wanted, given_source, END_MS, sample=5_000)
 
 
-def test_a_set_of_nothing_has_no_leak(bank: tuple[Definitions, ModelSettings, Source]) -> None:
+def test_a_set_of_nothing_has_no_leak(bank: tuple[Definitions, ModelSettings, HistorySource]) -> None:
     definitions, wanted, _ = bank
     report = leak_test(definitions, wanted, source(definitions, []), END_MS)
 
     assert report.passed
 
 
-def test_folds_have_rows_in_every_window(bank: tuple[Definitions, ModelSettings, Source]) -> None:
+def test_folds_have_rows_in_every_window(bank: tuple[Definitions, ModelSettings, HistorySource]) -> None:
     definitions, wanted, given_source = bank
     whole = build_set(definitions, wanted, given_source, END_MS)
     folds = [rows_of(whole, fold, DELAY_MS) for fold in windows_of(wanted.split, DELAY_MS, END_MS)]

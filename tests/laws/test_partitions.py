@@ -25,7 +25,7 @@ from shroff.streams.merge import merge_of
 from shroff.worker.ingest import ingest
 from shroff.worker.serving import lead as working_lead
 from shroff.worker.serving import worker as working
-from shroff.worker.serving.options import Options
+from shroff.worker.serving.options import WorkerOptions
 from shroff.worker.serving.worker import Worker
 from tests.laws.projects import SEEDS
 from tests.support.projects import definitions
@@ -151,7 +151,7 @@ def taken(topic: MemoryTopic, drawn: Random, fails: float = 0.05, sizes: Sequenc
         place = Bank(folder, lambda: failing.random() < fails)
         for limit in (drawn.randrange(1, 20), None):
             merge = merge_of(made().events, made().settings, "jsonl")
-            options = Options(drawn.choice(sizes), until_idle_s=0.0, limit=limit)
+            options = WorkerOptions(drawn.choice(sizes), until_idle_s=0.0, limit=limit)
             Worker(place, MemorySource(topic, random=drawn, merge=merge), options).run()
         return decisions(place.log)
 

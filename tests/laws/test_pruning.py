@@ -32,7 +32,7 @@ from shroff.project.settings.casework import CaseSettings
 from shroff.replay import exports
 from shroff.replay.compare import verify_online
 from shroff.replay.verifying_batch import verify_batch
-from shroff.streams.lake import Patient
+from shroff.streams.lake import RetriedObjects
 from shroff.streams.log import Log
 from shroff.streams.snapshots import Snapshots
 from tests.laws.projects import LATENESS_MS, START_MS, histories, history_of, project, versions
@@ -52,11 +52,11 @@ STEPS = st.lists(
 
 @contextmanager
 def lake_of(objects: MemoryObjects) -> Iterator[LakeReader]:
-    yield LakeReader(Patient(objects, lambda _s: None))
+    yield LakeReader(RetriedObjects(objects, lambda _s: None))
 
 
 def write_lake(objects: MemoryObjects, log: Log) -> None:
-    LakeWriter(Patient(objects, lambda _s: None), log, lambda: NOW_MS, places_max=11).write()
+    LakeWriter(RetriedObjects(objects, lambda _s: None), log, lambda: NOW_MS, places_max=11).write()
 
 
 def prune(objects: MemoryObjects, log: Log, upto: int, places: int) -> None:

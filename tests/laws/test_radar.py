@@ -21,8 +21,8 @@ from shroff.language.expression import Node, ThisField
 from shroff.language.names import Scope
 from shroff.language.row import Evaluate, compile_row
 from shroff.language.yaml.text import read
-from shroff.rules.radar.attributes import COUNTRY, KINDS, TEXT, Mapped, Target
-from shroff.rules.radar.carrying import Options, carry_over
+from shroff.rules.radar.attributes import COUNTRY, KINDS, TEXT, Mapped, RadarTarget
+from shroff.rules.radar.carrying import RadarOptions, carry_over
 from shroff.rules.radar.syntax import read_rules
 
 EVENTS = """
@@ -46,7 +46,7 @@ entities: { card: { payment: card } }
 PROBLEMS: list[Any] = []
 DECLARED = load_events(read(EVENTS, "events.yaml", PROBLEMS), frozenset(), 2, PROBLEMS)
 NAMES = DECLARED.names(frozenset(), 2)
-TARGET = Target("payment", DECLARED, {}, NAMES, "USD")
+TARGET = RadarTarget("payment", DECLARED, {}, NAMES, "USD")
 COUNTRIES = ("US", "us", "DE", "gb")
 MAILS = ("a@x.org", "A@X.org", "fraud1@stripe.com", "b@fraud.net")
 WORDS = ("bar", "Bar", "foo bar")
@@ -171,7 +171,7 @@ def leaf(node: Node) -> Evaluate:
 def test_a_rule_that_is_carried_over_hits_where_it_hit_before(condition, rows):
     text, is_hit = condition
     rules, unread = read_rules(f"Block if {text}", "rules.txt")
-    outcome = carry_over(rules, TARGET, Options("rules.txt"))
+    outcome = carry_over(rules, TARGET, RadarOptions("rules.txt"))
     assert (unread, outcome.refused) == ([], [])
     (rule,) = outcome.carried
     evaluate = compile_row(check(rule.when, Scope(NAMES, this=("payment",))), leaf)
@@ -183,7 +183,7 @@ def test_a_rule_that_is_carried_over_hits_where_it_hit_before(condition, rows):
 @given(conditions, conditions, payments)
 def test_what_is_allowed_is_not_declined(allowed, blocked, row):
     rules, _ = read_rules(f"Allow if {allowed[0]}\nBlock if {blocked[0]}", "rules.txt")
-    allow, block = carry_over(rules, TARGET, Options("rules.txt")).carried
+    allow, block = carry_over(rules, TARGET, RadarOptions("rules.txt")).carried
     scope = Scope(NAMES, this=("payment",))
     is_allowed, is_declined = (compile_row(check(one.when, scope), leaf)(row) is True for one in (allow, block))
 
@@ -211,9 +211,9 @@ def test_capitals_of_a_value_do_not_matter_where_they_do_not_in_radar(name, decl
     text = f"p:\n  id: id\n  time: at\n  decide: true\n  fields: {{ id: text, at: time, m: text?, {declared} }}\n"
     problems: list[Any] = []
     events = load_events(read(text + "entities: { m: { p: m } }", "events.yaml", problems), frozenset(), 2, problems)
-    target = Target("p", events, {}, events.names(frozenset(), 2), "USD", Mapped(MAPPED))
+    target = RadarTarget("p", events, {}, events.names(frozenset(), 2), "USD", Mapped(MAPPED))
     rules, unread = read_rules("\n".join(f"Block if :{name}: {one.format('aB')}" for one in COMPARED), "rules.txt")
-    outcome = carry_over(rules, target, Options("rules.txt"))
+    outcome = carry_over(rules, target, RadarOptions("rules.txt"))
     field = declared.partition(":")[0]
 
     assert (problems, unread, outcome.refused) == ([], [], [])

@@ -16,10 +16,10 @@ from shroff.errors import StateError, UsageError
 from shroff.features.cluster.keyed import Answer
 from shroff.lake import spread as spreading
 from shroff.lake.reader import LakeReader
-from shroff.lake.spread import Seen, Spread, Work, answers_of, decided, rows_of, spread_of
+from shroff.lake.spread import Seen, Spread, SpreadProcess, answers_of, decided, rows_of, spread_of
 from shroff.log.writer import Writer
 from shroff.project.definitions import load_definitions
-from shroff.streams.lake import Objects, Patient
+from shroff.streams.lake import Objects, RetriedObjects
 from shroff.streams.log import DecisionRow, Log
 from tests.laws import projects
 from tests.laws.projects import EVENTS, SHROFF, histories, history_of, project
@@ -45,7 +45,7 @@ def lake_of(log: Log) -> MemoryObjects:
 
 
 def spread_over(objects: Objects, partitions: int, models: Path = NO_MODELS) -> Spread:
-    return spread_of("test", lambda: objects, LakeReader(Patient(objects)), models, partitions)
+    return spread_of("test", lambda: objects, LakeReader(RetriedObjects(objects)), models, partitions)
 
 
 def run(spread: Spread, places: int, states: dict[tuple[int, int], bytes] | None = None, after: int = 0) -> Run:
@@ -54,14 +54,14 @@ def run(spread: Spread, places: int, states: dict[tuple[int, int], bytes] | None
     while after < spread.upto:
         upto = min(after + places, spread.upto)
         parts: dict[tuple[int, int], list[Seen]] = defaultdict(list)
-        for one in rows_of(Work(spread), after, upto):
+        for one in rows_of(SpreadProcess(spread), after, upto):
             parts[one.stage, one.partition].append(one)
         answers: dict[int, dict[int, Answer]] = defaultdict(dict)
         for at, seen in parts.items():
             Random(after).shuffle(seen)
-            found.states[at], mine = answers_of(Work(spread), at[0], found.states.get(at), seen)
+            found.states[at], mine = answers_of(SpreadProcess(spread), at[0], found.states.get(at), seen)
             answers[at[0]] |= dict(mine)
-        part = decided(Work(spread), after, upto, answers)
+        part = decided(SpreadProcess(spread), after, upto, answers)
         found.decisions += part.decisions
         found.differing += part.differing
         found.first = found.first or part.first
@@ -242,4 +242,4 @@ def test_a_lake_that_ends_before_what_is_wanted_is_an_error():
     spread = spread_over(lake_of(log), 2)
 
     with pytest.raises(StateError, match="before"):
-        list(rows_of(Work(spread), 0, spread.upto + 1))
+        list(rows_of(SpreadProcess(spread), 0, spread.upto + 1))

@@ -308,10 +308,10 @@ def test_a_slice_that_falls_behind_the_champion_is_seen_and_noise_is_not():
 
 
 def _as_rows(given):
-    from shroff.models.evaluation.metrics import Rows
+    from shroff.models.evaluation.metrics import RowsOfFold
 
     frauds = given.verdicts_at(given.as_of_ms) == FRAUD
-    return Rows(frauds, given.amounts_minor / 100, given.times_ms // DAY_MS, given.keys)
+    return RowsOfFold(frauds, given.amounts_minor / 100, given.times_ms // DAY_MS, given.keys)
 
 
 def test_amounts_fall_into_bands_of_equally_many():

@@ -16,7 +16,7 @@ from shroff.models.evaluation.metrics import auc_roc, average_precision
 from shroff.models.evaluation.windows import Known
 from shroff.models.learners.isolation import usual_depth
 from shroff.models.learners.learner import CATEGORIES_MAX, columns_for, fit, known_column
-from shroff.models.learners.search import Bounds, best_of, search
+from shroff.models.learners.search import SearchRange, best_of, search
 from shroff.models.learners.training import LAST_SHARE, last_part, loaded, scores_of, thinned, train
 from shroff.models.model import PROBABILITY, InputColumn
 from shroff.models.sets import FRAUD, GENUINE, Input
@@ -304,8 +304,8 @@ def test_a_search_bounded_by_trials_finds_the_same_again(has_optuna, monkeypatch
     given = noisy_set(900)
     told = settings(learner="xgboost", parameters={"depth": "3", "trees": "8"})
     seen = []
-    one = search(given, known_of(given), told, Bounds(4, None), 1, seen.append)
-    same = search(given, known_of(given), told, Bounds(4, None), 2)
+    one = search(given, known_of(given), told, SearchRange(4, None), 1, seen.append)
+    same = search(given, known_of(given), told, SearchRange(4, None), 2)
 
     assert one == same
     assert one.method == ("optuna" if has_optuna else "random")
@@ -318,7 +318,7 @@ def test_a_search_bounded_by_trials_finds_the_same_again(has_optuna, monkeypatch
 
 def test_a_search_bounded_by_time_ends():
     given = noisy_set(600)
-    found = search(given, known_of(given), settings(learner="logistic"), Bounds(None, 0.0))
+    found = search(given, known_of(given), settings(learner="logistic"), SearchRange(None, 0.0))
 
     assert len(found.trials) == 1
 
@@ -326,9 +326,9 @@ def test_a_search_bounded_by_time_ends():
 def test_a_search_says_what_it_cannot_do():
     given = noisy_set(600)
     with pytest.raises(UsageError, match="needs a bound"):
-        search(given, known_of(given), settings(), Bounds(None, None))
+        search(given, known_of(given), settings(), SearchRange(None, None))
     with pytest.raises(UsageError, match="nothing says which parameters"):
-        search(given, known_of(given), settings(learner="isolation"), Bounds(3, None))
+        search(given, known_of(given), settings(learner="isolation"), SearchRange(3, None))
     early = Known(np.arange(600), np.array([FRAUD] * 50 + [GENUINE] * 550, np.int8), 0, 0)
     with pytest.raises(UsageError, match="holds no fraud"):
-        search(given, early, settings(), Bounds(3, None))
+        search(given, early, settings(), SearchRange(3, None))

@@ -18,7 +18,7 @@ from shroff.models.learners.learner import fit
 from shroff.models.loaded import FILES, ISOLATION, LIGHTGBM, LOGISTIC, XGBOOST, load_model
 from shroff.models.model import InputColumn, Model
 from shroff.models.sets import Input
-from shroff.models.trees.forest import LEAF, Arithmetic, CategorySet, Tree, forest_of, margins_of
+from shroff.models.trees.forest import LEAF, CategorySet, Precision, Tree, forest_of, margins_of
 from shroff.models.trees.isolation import forest_of_isolation
 from shroff.models.trees.layout import ABSENT_LEFT
 from shroff.models.trees.lightgbm import forest_of_lightgbm
@@ -27,7 +27,7 @@ from shroff.models.trees.xgboost import base_margin_of_xgboost, forest_of_xgboos
 
 NUMBERS = (InputColumn("amount", "number"), InputColumn("hour", "number"))
 MIXED = (InputColumn("amount", "number"), InputColumn("channel", "category", ("app", "shop", "web")))
-DOUBLE = Arithmetic(is_single_input=False, is_single_sum=False)
+DOUBLE = Precision(is_single_input=False, is_single_sum=False)
 
 
 @cache

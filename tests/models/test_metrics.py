@@ -23,7 +23,7 @@ from shroff.models.evaluation.metrics import (
     DECLINE,
     REVIEW,
     Judged,
-    Rows,
+    RowsOfFold,
     Terms,
     auc_roc,
     average_precision,
@@ -61,7 +61,7 @@ def key_rows(draw):
 def judged(scores, frauds, **more) -> Judged:
     count = len(scores)
     told = {"amounts": np.full(count, 10.0), "days": np.zeros(count, int), "keys": np.full(count, -1)} | more
-    rows = Rows(np.array(frauds, bool), np.array(told["amounts"], float), told["days"], told["keys"])
+    rows = RowsOfFold(np.array(frauds, bool), np.array(told["amounts"], float), told["days"], told["keys"])
     terms = more.get("terms", Terms())
     return judge(rows, np.array(scores, float), terms.outcomes(np.array(scores, float)))
 
@@ -241,7 +241,7 @@ def test_precision_recall_and_f1_at_a_stated_cut_off_are_those_of_scikit_learn(a
     frauds = np.array([True, True, False, True, False, False])
     scores = np.array([0.9, 0.6, 0.6, 0.4, 0.3, 0.1])
     outcomes = np.array([DECLINE, REVIEW, REVIEW, 0, 0, 0], np.int8)  # of rules, what is reviewed or declined
-    rows = Rows(frauds, np.zeros(6), np.zeros(6, np.int64), np.zeros(6, np.int64))
+    rows = RowsOfFold(frauds, np.zeros(6), np.zeros(6, np.int64), np.zeros(6, np.int64))
     found = measure(judge(rows, scores, outcomes, are_probabilities=are_probabilities), Terms(cut_offs=(0.6,)))
     expected = precision_recall_fscore_support(frauds, scores >= 0.6, average="binary")
 

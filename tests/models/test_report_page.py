@@ -14,7 +14,7 @@ from shroff.models.evaluation.cost_table import Fixed, Weighed
 from shroff.models.evaluation.dependence import ROWS_MAX, Dependence, dependences, drawn_rows
 from shroff.models.evaluation.estimates import Estimate
 from shroff.models.evaluation.folds import evaluate
-from shroff.models.evaluation.metrics import Rows, Terms
+from shroff.models.evaluation.metrics import RowsOfFold, Terms
 from shroff.models.evaluation.thresholds import thresholds
 from shroff.models.evaluation.windows import final_window, known_rows
 from shroff.models.explaining import SUM_ERROR
@@ -68,7 +68,9 @@ def extras_of(given, found, trained):
     model = loaded(trained.fitted, trained.calibration, trained.negatives_kept)
     columns = [column[rows] for column in columns_for(model.inputs, given.inputs)]
     amounts = given.amounts_minor[found.tested.rows] / 100
-    weighed = Rows(found.tested.frauds, amounts, given.times_ms[found.tested.rows] // DAY_MS, np.full(len(amounts), -1))
+    weighed = RowsOfFold(
+        found.tested.frauds, amounts, given.times_ms[found.tested.rows] // DAY_MS, np.full(len(amounts), -1)
+    )
     nothing = np.zeros(len(amounts), np.bool_)
     fixed = Fixed(nothing, nothing, nothing)
     cutoffs = thresholds(Weighed(found.tested.scores, weighed, fixed, found.tested.folds), TERMS, seed=1)
@@ -237,11 +239,11 @@ def test_a_section_without_anything_is_not_there():
 @pytest.mark.parametrize(
     "axis, ticks",
     [
-        (charts.Axis("", 0, 1), [0, 0.2, 0.4, 0.6, 0.8, 1]),
-        (charts.Axis("", -3, 47), [0, 10, 20, 30, 40]),
-        (charts.Axis("", 0.001, 100, is_log=True), [0.001, 0.01, 0.1, 1, 10, 100]),
-        (charts.Axis("", 3, 30, is_log=True), [5, 10, 20]),
-        (charts.Axis("", 5, 5), [5]),
+        (charts.ChartAxis("", 0, 1), [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (charts.ChartAxis("", -3, 47), [0, 10, 20, 30, 40]),
+        (charts.ChartAxis("", 0.001, 100, is_log=True), [0.001, 0.01, 0.1, 1, 10, 100]),
+        (charts.ChartAxis("", 3, 30, is_log=True), [5, 10, 20]),
+        (charts.ChartAxis("", 5, 5), [5]),
     ],
 )
 def test_ticks_are_round_and_within(axis, ticks):
@@ -249,6 +251,6 @@ def test_ticks_are_round_and_within(axis, ticks):
 
 
 def test_what_lies_beyond_an_axis_stands_at_its_end():
-    axis = charts.Axis("", 1, 100, is_log=True)
+    axis = charts.ChartAxis("", 1, 100, is_log=True)
 
     assert axis.share([0, 1, 10, 100, 1e6]).tolist() == pytest.approx([0, 0, 0.5, 1, 1])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from shroff.models.evaluation.cost_table import Fixed, Point, Weighed, steps_of
 from shroff.models.evaluation.intervals import drawings
-from shroff.models.evaluation.metrics import Rows, Terms
+from shroff.models.evaluation.metrics import RowsOfFold, Terms
 from shroff.models.evaluation.thresholds import STEPS_DRAWN, point_at, thresholds
 
 DAYS = 3
@@ -20,15 +20,17 @@ SCORES = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0]
 TERMS = Terms(false_decline=15, review=4, reviews_a_day=5)
 
 
-def rows_of(frauds: list[bool], amounts: list[float], days: list[int]) -> Rows:
-    return Rows(np.array(frauds), np.array(amounts, float), np.array(days), np.full(len(days), -1))
+def rows_of(frauds: list[bool], amounts: list[float], days: list[int]) -> RowsOfFold:
+    return RowsOfFold(np.array(frauds), np.array(amounts, float), np.array(days), np.full(len(days), -1))
 
 
 def nothing_fixed(count: int) -> Fixed:
     return Fixed(*(np.zeros(count, np.bool_) for _ in range(3)))
 
 
-def weighed(scores: list[float], rows: Rows, fixed: Fixed | None = None, folds: list[int] | None = None) -> Weighed:
+def weighed(
+    scores: list[float], rows: RowsOfFold, fixed: Fixed | None = None, folds: list[int] | None = None
+) -> Weighed:
     """Events of one fold, with no rule, where nothing else is said."""
     count = len(scores)
     in_folds = np.array(folds) if folds is not None else np.zeros(count, np.int64)
@@ -50,7 +52,9 @@ def costs_one_by_one(given: Weighed, terms: Terms, review_at: float | None, decl
     cuts = _cut(review_at), _cut(decline_at)
     found = []
     for at in range(len(given)):
-        one = Rows(*(column[at : at + 1] for column in (given.rows.frauds, given.rows.amounts)), *[np.zeros(1)] * 2)
+        one = RowsOfFold(
+            *(column[at : at + 1] for column in (given.rows.frauds, given.rows.amounts)), *[np.zeros(1)] * 2
+        )
         fixed = Fixed(
             *(part[at : at + 1] for part in (given.fixed.declined, given.fixed.allowed, given.fixed.reviewed))
         )
@@ -59,7 +63,7 @@ def costs_one_by_one(given: Weighed, terms: Terms, review_at: float | None, decl
 
 
 def naive_cost(
-    scores: list[float], rows: Rows, terms: Terms, fixed: Fixed, review_at: float, decline_at: float
+    scores: list[float], rows: RowsOfFold, terms: Terms, fixed: Fixed, review_at: float, decline_at: float
 ) -> tuple[float, int]:
     """The cost and the reviews of two cut-offs, event by event."""
     cost, reviews = 0.0, 0
@@ -76,7 +80,7 @@ def naive_cost(
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> tuple[list[float], Rows, Terms, Fixed]:
+def cases(draw: st.DrawFn) -> tuple[list[float], RowsOfFold, Terms, Fixed]:
     count = draw(st.integers(1, 14))
     scores = draw(st.lists(st.sampled_from(SCORES), min_size=count, max_size=count))
     flags = st.lists(st.booleans(), min_size=count, max_size=count)
@@ -94,7 +98,7 @@ def cases(draw: st.DrawFn) -> tuple[list[float], Rows, Terms, Fixed]:
 
 @pytest.mark.slow
 @given(cases())
-def test_no_other_pair_of_cut_offs_is_cheaper(case: tuple[list[float], Rows, Terms, Fixed]):
+def test_no_other_pair_of_cut_offs_is_cheaper(case: tuple[list[float], RowsOfFold, Terms, Fixed]):
     scores, rows, terms, fixed = case
     found = thresholds(weighed(scores, rows, fixed), terms, seed=1)
     room = np.inf if terms.reviews_a_day is None else terms.reviews_a_day * found.days
@@ -121,7 +125,7 @@ def _cut(cut: float | None) -> float:
 
 @pytest.mark.slow
 @given(cases())
-def test_the_parts_of_a_cost_add_up(case: tuple[list[float], Rows, Terms, Fixed]):
+def test_the_parts_of_a_cost_add_up(case: tuple[list[float], RowsOfFold, Terms, Fixed]):
     scores, rows, terms, fixed = case
     found = thresholds(weighed(scores, rows, fixed), terms, seed=1)
 
@@ -249,7 +253,7 @@ def part_of(given: Weighed, rows: np.ndarray) -> Weighed:
     read, fixed = given.rows, given.fixed
     return Weighed(
         given.scores[rows],
-        Rows(read.frauds[rows], read.amounts[rows], read.days[rows], read.keys[rows]),
+        RowsOfFold(read.frauds[rows], read.amounts[rows], read.days[rows], read.keys[rows]),
         Fixed(fixed.declined[rows], fixed.allowed[rows], fixed.reviewed[rows]),
         given.folds[rows],
     )

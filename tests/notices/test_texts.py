@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from shroff.errors import UsageError
 from shroff.notices.texts.checking import NAMES_OF, names_for
 from shroff.notices.texts.mails import Written, mail_of
-from shroff.notices.texts.templates import LENGTH_MAX, TextError, Texts
+from shroff.notices.texts.templates import LENGTH_MAX, NoticeTemplates, TextError
 from shroff.notices.texts.wording import covered, last_four, moment_text, money_text
 from shroff.notices.texts.words import LANGUAGES, MARKS, WORDS
 from shroff.people.addresses import is_address, masked, who_of
@@ -24,7 +24,7 @@ VALUES = {"words": WORDS["en"], "show": {"merchant": "<b>&"}, "subject": "s"}
 
 def rendered(text: str, html: str = "") -> Written:
     files = {"notices/own.txt.j2": f"Subject: x\n\n{text}", "notices/own.html.j2": html}
-    return Texts(files).render(("own",), "en", VALUES)
+    return NoticeTemplates(files).render(("own",), "en", VALUES)
 
 
 # ---- addresses and headers
@@ -185,12 +185,12 @@ def test_html_that_would_load_or_run_something_is_refused(html):
 
 def test_a_text_of_ones_own_stands_before_that_of_shroff_and_for_its_language():
     files = {"notices/question.txt.j2": "Subject: own\n\nfor all", "notices/question.de.txt.j2": "Subject: own\n\nde"}
-    texts = Texts(files)
+    texts = NoticeTemplates(files)
 
     assert texts.render(("none", "question"), "en", {}).text == "for all"
     assert texts.render(("none", "question"), "de", {}).text == "de"
     assert texts.render(("none", "question"), "en", {}).html == ""
-    assert [one.line for one in Texts({"notices/a.txt.j2": "x\n{% if %}"}).check()] == [2]
+    assert [one.line for one in NoticeTemplates({"notices/a.txt.j2": "x\n{% if %}"}).check()] == [2]
 
 
 STAFF = "to: [a@b.example]\nshow: { paid: this.amount }\n"
@@ -229,20 +229,20 @@ def test_check_holds_a_text_against_what_its_own_notice_gives_it(tmp_path, notic
 
 
 def test_a_text_of_which_no_mail_can_come_is_told_before_one_is_made():
-    (found,) = Texts({"notices/customer.txt.j2": "Dear customer,\n\n{{ amount }}"}).check()
+    (found,) = NoticeTemplates({"notices/customer.txt.j2": "Dear customer,\n\n{{ amount }}"}).check()
 
     assert (found.line, "begins with a line 'Subject: …'" in found.words) == (1, True), found.words
 
 
 def test_whatever_a_notice_gives_its_template_may_be_named(tmp_path, monkeypatch):
     given: dict[str, set[str]] = {}
-    render = Texts.render
+    render = NoticeTemplates.render
 
-    def noted(self: Texts, names: tuple[str, ...], language: str, values: Mapping[str, object]) -> Written:
+    def noted(self: NoticeTemplates, names: tuple[str, ...], language: str, values: Mapping[str, object]) -> Written:
         given[names[0]] = set(values)
         return render(self, names, language, values)
 
-    monkeypatch.setattr(Texts, "render", noted)
+    monkeypatch.setattr(NoticeTemplates, "render", noted)
     more = {f"notices/{name}.yaml": f"to: [a@b.example]\non: {name}\n" for name in ("report", "failure")}
     bank = Bank(tmp_path, more | {"notices/paid.yaml": "on: decision\nto: { field: email }\n"})
     bank.pay()
@@ -256,7 +256,7 @@ def test_whatever_a_notice_gives_its_template_may_be_named(tmp_path, monkeypatch
 
 def test_a_text_without_a_subject_is_told():
     with pytest.raises(TextError, match="begins with a line 'Subject: …'"):
-        Texts({"notices/own.txt.j2": "no subject"}).render(("own",), "en", {})
+        NoticeTemplates({"notices/own.txt.j2": "no subject"}).render(("own",), "en", {})
 
 
 # ---- words

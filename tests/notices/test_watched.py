@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import msgspec
 import pytest
 
-from shroff.adapters.log.questions import Questions
+from shroff.adapters.log.questions import LogQuestions
 from shroff.cases import deciding, working
 from shroff.errors import TransientError
 from shroff.events.event import time_text
@@ -134,14 +134,14 @@ def test_a_report_reads_no_more_than_its_day_however_long_the_log_is(tmp_path, m
     labels.write_bytes(b"\n".join(msgspec.json.encode({"event": name, **told}) for name in names))
     assert bank.project.labelling.add_file(labels).labels.appended == len(names)
     read: list[int] = []
-    whole = Questions.read
+    whole = LogQuestions.read
 
-    def counted(self: Questions, *part: int) -> Iterator[list[Record]]:
+    def counted(self: LogQuestions, *part: int) -> Iterator[list[Record]]:
         for records in whole(self, *part):
             read.append(len(records))
             yield records
 
-    monkeypatch.setattr(Questions, "read", counted)
+    monkeypatch.setattr(LogQuestions, "read", counted)
     text = text_after(bank, DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS)
 
     assert "together                         60             300.00" in text

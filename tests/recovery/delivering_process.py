@@ -12,7 +12,7 @@ from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.sinks.kafka import KafkaSink
 from shroff.adapters.sinks.sql import SqlSink
 from shroff.streams import delivery as module
-from shroff.streams.delivering import Route
+from shroff.streams.delivering import SinkRoute
 from shroff.streams.delivery import delivering
 from shroff.streams.sink import Outgoing, Sink, Undelivered
 from shroff.testing.rows import payments
@@ -52,7 +52,11 @@ def main(folder: Path, brokers: str, topic: str) -> None:
     def table() -> Sink:
         return SqlSink("table", {"url": f"sqlite:///{folder}/table.db", "table": "decisions"})
 
-    routes = [Route("topic", topics), Route("table", table), Route("lines", lambda: Lines(folder / "lines"))]
+    routes = [
+        SinkRoute("topic", topics),
+        SinkRoute("table", table),
+        SinkRoute("lines", lambda: Lines(folder / "lines")),
+    ]
     with delivering(routes, log, lambda: SqliteLog(path, read_only=True), lambda: time.time_ns() // 10**6) as delivery:
         print("begun", flush=True)
         while log.last_seq() < TOTAL:

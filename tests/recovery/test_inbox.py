@@ -21,7 +21,7 @@ from shroff.adapters.log.sqlite import STEPS, SqliteLog
 from shroff.app import project as app
 from shroff.app import wiring
 from shroff.events.intake import Submission
-from shroff.project.lists import Change, Entry
+from shroff.project.lists import Entry, ListOutcome
 from shroff.streams.log import Batch
 from shroff.worker import inbox
 from shroff.worker import ingest as ingesting
@@ -82,7 +82,7 @@ def label(project: Path, event: str) -> None:
     assert answer.kind in {"taken", "duplicate"}, answer
 
 
-def put_in_force(change: Callable[[], Change]) -> None:
+def put_in_force(change: Callable[[], ListOutcome]) -> None:
     """Change a list; it must then be in force."""
     changed = change()
     assert changed.in_force, changed
@@ -249,7 +249,7 @@ def test_the_harness_sees_a_label_that_is_lost(bank: Path, events: Path, monkeyp
 
     is_asked = threading.Event()
 
-    def reply_first(self: inbox.Inbox, group: list[tuple[int, list[Submission]]]) -> None:
+    def reply_first(self: inbox.InboxServer, group: list[tuple[int, list[Submission]]]) -> None:
         is_asked.set()  # it may have been before the first commit
         for number, submissions in group:
             prepared = self._writer.prepare(submissions)
@@ -262,7 +262,7 @@ def test_the_harness_sees_a_label_that_is_lost(bank: Path, events: Path, monkeyp
                 wait_until(lambda: bool(log.asked()))
             is_asked.set()
 
-    monkeypatch.setattr(inbox.Inbox, "_commit_labels", reply_first)
+    monkeypatch.setattr(inbox.InboxServer, "_commit_labels", reply_first)
     writer = begun(bank, events, until_asked)
     assert ended(forked(lambda: label(bank, "p-3"))) == 0
     assert ended(writer) == signal.SIGKILL

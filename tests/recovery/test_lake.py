@@ -20,7 +20,7 @@ from shroff.lake import writer as lake_writer
 from shroff.lake.check import check
 from shroff.lake.reader import LakeReader
 from shroff.lake.writer import LakeWriter
-from shroff.streams.lake import Patient
+from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import DocumentFolder, Layout, read_state
 from tests.support import forks
 
@@ -76,7 +76,7 @@ def test_a_lake_whose_writers_are_killed_has_each_row_once(tmp_path: Path):
     assert ended == [-signal.SIGKILL] * len(KILLS)
 
     with closing(SqliteLog(log, read_only=True)) as source:
-        objects = Patient(FolderObjects(str(lake)))
+        objects = RetriedObjects(FolderObjects(str(lake)))
         writer = LakeWriter(objects, source, lambda: 1, places_max=PLACES)
         writer.write(Layout(documents=FOLDERS))
         assert_is_the_log(objects, source)
@@ -86,7 +86,7 @@ def test_a_lake_whose_writers_are_killed_has_each_row_once(tmp_path: Path):
     assert {one.name for one in objects.list() if one.name.endswith(".parquet")} == set(state.files)
 
 
-def assert_is_the_log(objects: Patient, log: SqliteLog) -> None:
+def assert_is_the_log(objects: RetriedObjects, log: SqliteLog) -> None:
     assert check(objects, read_state(objects)).problems == []
     reader = LakeReader(objects)
     records, decisions = rows(log.read()), rows(log.decisions_after())

@@ -17,7 +17,7 @@ from shroff.errors import TransientError
 from shroff.lake.check import check
 from shroff.lake.reader import LakeReader
 from shroff.lake.writer import LakeWriter
-from shroff.streams.lake import Objects, Patient
+from shroff.streams.lake import Objects, RetriedObjects
 from shroff.streams.lake_manifest import read_state
 from tests.contracts.test_lake_places import bucket_of, own
 from tests.contracts.test_lake_written import LAYOUT, log_of
@@ -67,17 +67,17 @@ def test_a_lake_behind_a_network_that_breaks_has_each_row_once(
     with Proxy(int(address.rpartition(":")[2])) as proxy:
         striking = threading.Thread(target=breaking, args=(proxy, chance, struck, is_over))
         striking.start()
-        state = read_state(Patient(make(address)))
+        state = read_state(RetriedObjects(make(address)))
         while (state.upto < log.last_seq() or striking.is_alive()) and time.monotonic() - started < LONGEST_S:
-            objects = Patient(make(f"http://{proxy.address}"), tried_again.append)
+            objects = RetriedObjects(make(f"http://{proxy.address}"), tried_again.append)
             writer = LakeWriter(objects, log, lambda: NOW_MS, places_max=1)
             with suppress(TransientError):
                 writer.write(LAYOUT)
                 writer.compact(files_min=2, target_bytes=1 << 20, grace_ms=0)
-            state = read_state(Patient(make(address)))
+            state = read_state(RetriedObjects(make(address)))
         is_over.set()
         striking.join()
-    direct = Patient(make(address))
+    direct = RetriedObjects(make(address))
     reader = LakeReader(direct)
 
     assert len(struck) == FAULTS

@@ -11,7 +11,7 @@ from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.replay.exports import KINDS as EXPORTS
 from shroff.streams import delivering as module
-from shroff.streams.delivering import Courier, Route, first_offsets, source_of, trouble_of
+from shroff.streams.delivering import Courier, SinkRoute, first_offsets, source_of, trouble_of
 from shroff.streams.delivering_rows import flag_body, flags, parts
 from shroff.streams.delivery import Delivery, couriers_of, delivering, record
 from shroff.streams.log import Batch, Record
@@ -33,8 +33,8 @@ class Bank:
     def __post_init__(self) -> None:
         self.log = MemoryLog(self.store)
 
-    def route(self, **options) -> Route:
-        return Route("decided", lambda: self.kind(self.place), **options)
+    def route(self, **options) -> SinkRoute:
+        return SinkRoute("decided", lambda: self.kind(self.place), **options)
 
     def courier(self, **options) -> Courier:
         """A courier as a process has it that has just begun."""
@@ -545,7 +545,7 @@ def test_a_sink_that_hangs_holds_up_neither_the_writer_nor_another_sink(bank):
             return super().send(rows)
 
     hung = Place()
-    routes = [Route("slow", lambda: Hangs(hung)), bank.route()]
+    routes = [SinkRoute("slow", lambda: Hangs(hung)), bank.route()]
     with delivering(routes, bank.log, bank.reader, lambda: NOW_MS) as delivery:
         bank.pay(3)
         delivery.tend()
@@ -568,7 +568,7 @@ def test_a_change_begins_and_ends_sinks_where_they_are_and_leaves_the_others_alo
             return found
 
     def routes(*given):
-        found = [Route(name, lambda kind=kind, to=to: kind(to), settings=id(to)) for name, kind, to in given]
+        found = [SinkRoute(name, lambda kind=kind, to=to: kind(to), settings=id(to)) for name, kind, to in given]
         return couriers_of(found, bank.log, bank.reader, lambda: NOW_MS)
 
     def arrived(place):

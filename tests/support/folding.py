@@ -12,7 +12,7 @@ import msgspec
 
 from shroff.config import make_folder
 from shroff.features.cluster.keyed import Answer
-from shroff.lake.spread import Seen, Spread, Work, answers_of, decided, rows_of
+from shroff.lake.spread import Seen, Spread, SpreadProcess, answers_of, decided, rows_of
 from shroff.lake.spread_files import Part
 from tests.support.backends import HereBackend
 
@@ -46,7 +46,7 @@ class FoldingBackend(HereBackend):
         done: Callable[[Part], None],
     ) -> None:
         make_folder(checkpoint)
-        work = Work(spread)
+        work = SpreadProcess(spread)
         after = self.done_upto(checkpoint)
         while after < spread.upto:
             upto = self.planned(checkpoint, after, min(after + places, spread.upto))
@@ -82,7 +82,7 @@ class FoldingBackend(HereBackend):
         """Keep what the states are at a place."""
         (checkpoint / f"states-{upto}").write_bytes(msgspec.msgpack.encode(states))
 
-    def fold(self, work: Work, after: int, upto: int, states: States) -> dict[int, dict[int, Answer]]:
+    def fold(self, work: SpreadProcess, after: int, upto: int, states: States) -> dict[int, dict[int, Answer]]:
         """Move the states on over a stretch; gives their answers by stage and place."""
         parts: dict[tuple[int, int], list[Seen]] = defaultdict(list)
         for one in rows_of(work, after, upto):

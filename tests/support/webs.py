@@ -19,7 +19,7 @@ from shroff.errors import SignInError
 from shroff.people import links, users
 from shroff.people.access import RIGHTS, Right, Role, Who
 from shroff.people.desk import Desk
-from shroff.people.store import Key
+from shroff.people.store import ApiKey
 from shroff.web.http.address import origin_of
 from shroff.web.http.asgi import Application
 from shroff.web.http.gate import Gate as GateContract
@@ -74,7 +74,7 @@ async def owned(asks: Asker, key: str, by: str) -> Who:
         desk, admin = asks.service.desk, asks.service.project.opened.who
         user = users.add(desk, admin, by, Role.ADMIN, password=PASSWORD)
         with desk.store.change() as change:
-            change.put_key(Key(key, key, b"", Role(key), (), 0, by, None))
+            change.put_key(ApiKey(key, key, b"", Role(key), (), 0, by, None))
         return Who("user", user.id, by, Role.ADMIN, RIGHTS[Role.ADMIN])
 
     return await asyncio.to_thread(step)

@@ -12,7 +12,7 @@ import pytest
 from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.errors import UsageError
-from shroff.models.evaluation.metrics import Rows, Terms
+from shroff.models.evaluation.metrics import RowsOfFold, Terms
 from shroff.models.sets import Floats
 from shroff.training.comparing import COMPARED, TESTED_ON, TRIED, _paired, _Rows
 from shroff.training.train import plain_settings
@@ -176,7 +176,7 @@ def seen_from(rows: int, seed: int) -> float:
     def scores() -> Floats:
         return 1 / (1 + np.exp(-(frauds * 1.0 + chance.normal(0, 1, rows))))
 
-    read = Rows(frauds, np.ones(rows), np.zeros(rows, np.int64), np.full(rows, -1))
+    read = RowsOfFold(frauds, np.ones(rows), np.zeros(rows, np.int64), np.full(rows, -1))
     settings = plain_settings(definitions(), "payment", ())
     found, _ = _paired(_Rows(read, (scores(), scores()), ""), Terms(review_at=0.5), settings)
     value = next(one for one in found if one.name == "auc_roc").seen_from
@@ -199,7 +199,7 @@ def test_what_is_seen_from_is_seen_four_times_in_five():
         frauds = chance.random(rows) < 0.2
         one, other = (frauds * strength + chance.normal(0, 1, rows) for strength in (1.0, 1.0 + shift))
         squeezed = tuple(1 / (1 + np.exp(-scores)) for scores in (one, other))
-        read = Rows(frauds, np.ones(rows), np.zeros(rows, np.int64), np.full(rows, -1))
+        read = RowsOfFold(frauds, np.ones(rows), np.zeros(rows, np.int64), np.full(rows, -1))
         found, _ = _paired(_Rows(read, squeezed, ""), Terms(), plain_settings(definitions(), "payment", ()))
         auc = next(one for one in found if one.name == "auc_roc")
         assert auc.mean is not None

@@ -14,7 +14,7 @@ from shroff.events.event import read_time
 from shroff.log.writer import Writer
 from shroff.models.evaluation.cost_table import Fixed, Weighed
 from shroff.models.evaluation.folds import evaluate
-from shroff.models.evaluation.metrics import Rows, Terms, calibration_curve, judge, measure
+from shroff.models.evaluation.metrics import RowsOfFold, Terms, calibration_curve, judge, measure
 from shroff.models.evaluation.thresholds import thresholds
 from shroff.models.evaluation.windows import known_rows
 from shroff.models.sets import FRAUD, TrainingSet
@@ -103,13 +103,13 @@ def test_a_row_that_stands_for_three_is_measured_as_three():
     random = np.random.default_rng(3)
     count = 60
     scores, counts = random.random(count).round(1), random.integers(0, 4, count)
-    rows = Rows(
+    rows = RowsOfFold(
         random.random(count) < scores, random.random(count) * 50, random.integers(0, 5, count), np.arange(count)
     )
     terms = Terms(0.4, 0.7, 15.0, 4.0, 10, 2)
     many = np.repeat(np.arange(count), counts)
 
-    weighed = judge(Rows(*_columns(rows), counts.astype(float)), scores, terms.outcomes(scores))
+    weighed = judge(RowsOfFold(*_columns(rows), counts.astype(float)), scores, terms.outcomes(scores))
     repeated = judge(rows.take(many), scores[many], terms.outcomes(scores[many]))
 
     for name, value in measure(repeated, terms).items():
@@ -121,7 +121,7 @@ def test_a_row_that_stands_for_three_is_measured_as_three():
     np.testing.assert_array_equal(part.times(None), counts[rows.frauds])
 
 
-def _columns(rows: Rows) -> list[np.ndarray]:
+def _columns(rows: RowsOfFold) -> list[np.ndarray]:
     return [getattr(rows, one.name) for one in fields(rows)][:4]
 
 
@@ -137,7 +137,7 @@ def test_recall_is_told_without_bias_where_declines_are_let_through_by_lot_and_w
         nothing = np.zeros(len(seen))
         counts = np.where(is_high[seen], 1 / share, 1.0)
         for found, counted in ((by_lot, counts), (just_counted, None)):
-            rows = Rows(frauds[seen], nothing, nothing.astype(int), nothing.astype(int), counted)
+            rows = RowsOfFold(frauds[seen], nothing, nothing.astype(int), nothing.astype(int), counted)
             found.append(measure(judge(rows, scores[seen], terms.outcomes(scores[seen])), terms)["recall_at_decline"])
 
     assert off_by(by_lot, truth) < 3

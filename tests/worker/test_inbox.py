@@ -34,7 +34,7 @@ from shroff.worker.inbox import (
     DROP,
     LABELS,
     RETRY,
-    Inbox,
+    InboxServer,
     answers_of,
     ask,
     drop_request,
@@ -57,7 +57,7 @@ class Desk:
         self.log = MemoryLog(MemoryStore())
         self.writer = writer(self.log, changes)
         self.files: dict[str, str | None] = dict(changes or {})
-        self.inbox = Inbox(self.log, self.writer, str, self.load, self.reader)
+        self.inbox = InboxServer(self.log, self.writer, str, self.load, self.reader)
 
     def load(self) -> Definitions:
         files = {**FILES, **self.files}
@@ -305,7 +305,7 @@ def test_a_version_that_cannot_be_had_now_is_refused_and_the_writer_goes_on(desk
 
     monkeypatch.setattr(adopting, "NEAR", 0)
     desk.files |= MORE
-    desk.inbox = Inbox(
+    desk.inbox = InboxServer(
         desk.log,
         desk.writer,
         str,
@@ -355,7 +355,7 @@ def test_an_inbox_that_is_closed_gives_up_a_version_and_leaves_its_request(desk,
     assert [request.number for request in desk.log.asked()] == [number]
     monkeypatch.setattr(adopting, "fold", folding)
     desk.log.close()
-    again = Inbox(
+    again = InboxServer(
         log := MemoryLog(desk.log.store), Writer(log, desk.load(), lambda: NOW_MS), str, desk.load, desk.reader
     )
     assert again.replied(number)
@@ -568,10 +568,10 @@ def test_a_label_that_a_full_disk_does_not_take_says_whether_it_waits(bank, monk
 def test_what_goes_wrong_in_the_inbox_is_raised_where_the_log_is_used_next(bank, monkeypatch):
     project = app.open(bank)
 
-    def fail(self: Inbox) -> None:
+    def fail(self: InboxServer) -> None:
         raise StorageError("the disk fails")
 
-    monkeypatch.setattr(Inbox, "serve", fail)
+    monkeypatch.setattr(InboxServer, "serve", fail)
     with (
         project.opened.writing() as (held, log),
         closing(project.inboxes.brief(held, log)) as served,

@@ -11,7 +11,7 @@ from shroff.adapters.log.memory import MemoryLog
 from shroff.errors import StateError, UsageError
 from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions, load_definitions
-from shroff.worker.inbox import Inbox
+from shroff.worker.inbox import InboxServer
 from shroff.worker.lanes.lanes import Home
 from shroff.worker.lanes.work import CONTROLS, SHAPE, Lane, LaneLead, files_of, told
 from tests.support.controls_memory import MemoryControls, MemoryPost, Told
@@ -45,7 +45,7 @@ class Worker:
     def lead(self, load: Callable[[dict[str, str]], Definitions] | None = None, lanes: int = 2) -> LaneLead:
         opened = MemoryControls(self.told, self.lane)
         read = load or (lambda files: load_definitions(files).or_raise())
-        inbox = Inbox(self.log, self.writer, str, lambda: self.writer.definitions, self.reading)
+        inbox = InboxServer(self.log, self.writer, str, lambda: self.writer.definitions, self.reading)
         lane = Lane(
             *(self.lane, lanes, "card", opened, lambda one: read(files_of(one))),
             *(lambda of: Home(of.events, "card", str), lambda: 7, self.said.append),

@@ -17,7 +17,7 @@ from shroff.cli.main import run
 from shroff.errors import LogBusyError, UsageError
 from shroff.log.writer import Writer
 from shroff.notices.raising import BEGUN, SOURCE
-from shroff.streams.delivering import THROUGH, Moved, source_of
+from shroff.streams.delivering import THROUGH, DeliveryProgress, source_of
 from shroff.streams.log import Request
 from shroff.worker.inbox import ADOPT, tend_outbox
 from shroff.worker.outbox import OUTBOX, key_of, moved_request
@@ -175,7 +175,7 @@ def test_topics_that_cannot_be_chosen_are_a_mistake_in_the_file(tmp_path, kafka)
 def test_of_two_that_deliver_the_one_that_fell_behind_is_told(project):
     project.decide(events(1, 3), as_type="payment")
     project.sinks.deliver()
-    stale = Moved("table", before=1, through=2)
+    stale = DeliveryProgress("table", before=1, through=2)
     with closing(project.opened.open_log(read_only=False)) as log:
         request = log.ask(OUTBOX, moved_request([stale]), 0)
         reply = json.loads(tend_outbox(log, Request(request, OUTBOX, moved_request([stale]), 0)))

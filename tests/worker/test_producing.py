@@ -14,7 +14,7 @@ from shroff.events.formats.wire import JsonDecoder, JsonEncoder
 from shroff.events.intake import Intake
 from shroff.streams.sender import Target
 from shroff.worker.file_order import with_labels
-from shroff.worker.producing import Outgoing, Pace, Production, keys_of, produce
+from shroff.worker.producing import MessageMaker, Production, SendingPace, keys_of, produce
 from tests.support.projects import FILES, definitions
 
 EVENTS = """
@@ -87,7 +87,7 @@ def sent(path: Path, as_type=None, *, sender=None, pace=None, field=None, labels
         if labels is not None:
             submissions = with_labels(submissions, intake.submissions(read_lines(labels), labels.name, "label"))
         done = Production()
-        outgoing = Outgoing(
+        outgoing = MessageMaker(
             project.events,
             project.settings,
             sender,
@@ -96,7 +96,9 @@ def sent(path: Path, as_type=None, *, sender=None, pace=None, field=None, labels
         )
         keys = keys_of(project.events, project.settings, project.reference, field)
         try:
-            produce(submissions, sender, outgoing, keys, pace or Pace(), done, clock=moment.clock, sleep=moment.sleep)
+            produce(
+                submissions, sender, outgoing, keys, pace or SendingPace(), done, clock=moment.clock, sleep=moment.sleep
+            )
         except (TransientError, KeyboardInterrupt) as error:
             return sender, done, error
     return sender, done, None
@@ -245,7 +247,9 @@ def test_a_rate_holds_over_all_though_some_are_sent_late(tmp_path):
             moment.now_s += 0.035
 
     sender.after = note
-    sent(written(tmp_path, *map(payment, range(7))), "payment", sender=sender, pace=Pace(rate=100), moment=moment)
+    sent(
+        written(tmp_path, *map(payment, range(7))), "payment", sender=sender, pace=SendingPace(rate=100), moment=moment
+    )
 
     assert at_s == [0.0, 0.01, 0.045, 0.045, 0.045, 0.05, 0.06]
 
@@ -255,7 +259,7 @@ def test_a_speed_keeps_the_times_of_the_events(tmp_path):
     sender = Kept()
     sender.after = lambda: at_s.append(round(moment.now_s - 100.0, 3))
     rows = [payment(1, 0), payment(2, 1), payment(3, 3), payment(4, 2), payment(5, 4)]
-    sent(written(tmp_path, *rows), "payment", sender=sender, pace=Pace(speed=60), moment=moment)
+    sent(written(tmp_path, *rows), "payment", sender=sender, pace=SendingPace(speed=60), moment=moment)
 
     assert at_s == [0.0, 1.0, 3.0, 3.0, 4.0]
 
@@ -263,7 +267,7 @@ def test_a_speed_keeps_the_times_of_the_events(tmp_path):
 def test_a_pace_is_one_of_both_and_above_nothing():
     for wrong in ({"rate": 1, "speed": 1}, {"rate": 0}, {"speed": -1}, {"rate": float("nan")}):
         with pytest.raises(UsageError):
-            Pace(**wrong)
+            SendingPace(**wrong)
 
 
 def test_events_that_will_be_too_late_are_counted(tmp_path):

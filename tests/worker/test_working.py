@@ -27,20 +27,20 @@ from shroff.streams.delivering import SinkHealth, Trouble
 from shroff.streams.log import Batch, Log
 from shroff.streams.snapshots import Snapshots
 from shroff.streams.source import Standing, Taken
-from shroff.worker.inbox import LABELS, Inbox, labels_request
+from shroff.worker.inbox import LABELS, InboxServer, labels_request
 from shroff.worker.serving import delivery as working_delivery
 from shroff.worker.serving import lead as working_lead
 from shroff.worker.serving import source_reading
 from shroff.worker.serving import worker as working
 from shroff.worker.serving.careful import IN_A_ROW_MAX
 from shroff.worker.serving.counts import Latencies
-from shroff.worker.serving.options import Options
+from shroff.worker.serving.options import WorkerOptions
 from shroff.worker.serving.worker import Worker
 from tests.support.projects import NOW_MS, definitions, label
 from tests.support.source_memory import MemorySource, MemoryTopic
 
 Changes = Mapping[str, str | None]
-AT_END = Options(until_idle_s=0.0)
+AT_END = WorkerOptions(until_idle_s=0.0)
 
 
 class Place:
@@ -72,8 +72,8 @@ class Place:
         found = definitions(self.files)
         return Intake(found.events, found.settings, None)
 
-    def inbox(self, writer: Writer, log: Log) -> Inbox:
-        return Inbox(log, writer, str, self.definitions, lambda: MemoryLog(self.store, read_only=True))
+    def inbox(self, writer: Writer, log: Log) -> InboxServer:
+        return InboxServer(log, writer, str, self.definitions, lambda: MemoryLog(self.store, read_only=True))
 
     @contextmanager
     def delivering(self, log: Log) -> Iterator[Place]:
@@ -166,7 +166,7 @@ def test_the_next_worker_goes_on_where_the_first_one_ended(place):
 
 
 def test_it_ends_after_as_many_messages_as_it_was_told(place):
-    work = Worker(place, MemorySource(topic(100)), Options(limit=37)).run()
+    work = Worker(place, MemorySource(topic(100)), WorkerOptions(limit=37)).run()
 
     assert (work.taken, work.offsets) == (37, {"payments/0": "37"})
 
@@ -183,7 +183,7 @@ def test_it_ends_when_it_is_stopped_with_everything_polled_committed(place):
 @pytest.mark.parametrize("seed", range(5))
 def test_batches_of_any_size_give_the_same_bytes(tmp_path, seed):
     first, second = Place(tmp_path / "1"), Place(tmp_path / "2")
-    Worker(first, MemorySource(topic(300)), Options(batch_size=1, until_idle_s=0.0)).run()
+    Worker(first, MemorySource(topic(300)), WorkerOptions(batch_size=1, until_idle_s=0.0)).run()
     Worker(second, MemorySource(topic(300), random=Random(seed)), AT_END).run()
 
     assert decisions(first.log) == decisions(second.log)
@@ -248,7 +248,7 @@ def test_an_event_far_ahead_of_its_arrival_is_refused_and_shuts_out_nobody(place
 def test_what_comes_too_late_is_kept_where_the_source_says_so_else_refused(place, keeps_late):
     feed = topic(3)
     feed.send("payments/0", message(9).replace(b"2026-03-01", b"2026-02-01"), message(4))
-    work = Worker(place, MemorySource(feed), Options(until_idle_s=0.0, keeps_late=keeps_late)).run()
+    work = Worker(place, MemorySource(feed), WorkerOptions(until_idle_s=0.0, keeps_late=keeps_late)).run()
 
     assert (work.counts.decisions, work.counts.events.late, work.quarantined) == (4, keeps_late, not keeps_late)
     assert work.taken == 5
@@ -306,7 +306,7 @@ def test_it_does_not_end_idle_while_nobody_says_that_there_is_nothing_more(place
 
 def test_the_time_that_is_told_ends_with_the_last_message(place):
     began_s = time.monotonic()
-    work = Worker(place, MemorySource(topic(50)), Options(until_idle_s=1.0)).run()
+    work = Worker(place, MemorySource(topic(50)), WorkerOptions(until_idle_s=1.0)).run()
 
     assert 0 < work.counts.seconds < time.monotonic() - began_s - 0.9
 
@@ -405,7 +405,7 @@ def test_a_worker_that_was_overtaken_ends_and_stores_nothing_more(place):
 
 def test_a_source_that_somebody_else_read_on_ends_the_worker(place):
     feed = topic(40)
-    Worker(place, MemorySource(feed), Options(limit=10)).run()
+    Worker(place, MemorySource(feed), WorkerOptions(limit=10)).run()
     with place_offset(place, "12"), pytest.raises(OvertakenError, match="goes on from offset 10"):
         Worker(place, MemorySource(feed), AT_END).run()
 
@@ -448,7 +448,7 @@ def test_whatever_fails_and_whoever_takes_over_each_message_is_taken_once_in_the
     ends = dict.fromkeys(("stopped", "overtaken"), 0)
     for _ in range(8):
         stop, sizes = Event(), drawn.choice([1, 7, 64, 4_096])
-        options = Options(batch_size=sizes, limit=40, snapshot_places=drawn.choice([20, 1_000_000]))
+        options = WorkerOptions(batch_size=sizes, limit=40, snapshot_places=drawn.choice([20, 1_000_000]))
         try:
             Worker(place, MemorySource(feed, random=drawn), options, stop=stop).run()
             ends["stopped"] += stop.is_set()
@@ -526,7 +526,7 @@ def test_a_message_that_deciding_fails_at_is_found_and_refused_and_the_others_go
     fail_at_poison(monkeypatch, what)
     told = list[str]()
     source = MemorySource(poisoned(300, 5, 150, 299))
-    work = Worker(place, source, Options(batch_size=size, until_idle_s=0.0), tell=told.append).run()
+    work = Worker(place, source, WorkerOptions(batch_size=size, until_idle_s=0.0), tell=told.append).run()
 
     assert [one.place for _, one in place.log.refused_list()] == ["5", "150", "299"]
     assert len(ids(place.log)) == 297
@@ -572,7 +572,7 @@ def test_what_is_asked_is_done_between_batches_and_while_nothing_comes(place):
             second.append(ask_for_a_label(place, "payment/p5"))
 
     place.on_append = ask_again
-    Worker(place, MemorySource(topic(50)), Options(until_idle_s=0.2)).run()
+    Worker(place, MemorySource(topic(50)), WorkerOptions(until_idle_s=0.2)).run()
 
     assert place.log.reply_to(first) is not None
     assert place.log.reply_to(second[0]) is not None
@@ -581,15 +581,15 @@ def test_what_is_asked_is_done_between_batches_and_while_nothing_comes(place):
 
 def test_a_request_that_the_program_fails_at_is_refused_and_the_work_goes_on(place, monkeypatch):
     number, told = ask_for_a_label(place, "payment/p3"), list[str]()
-    take = Inbox._take_labels
+    take = InboxServer._take_labels
 
-    def failing(self: Inbox, requests: Sequence[object]) -> None:
+    def failing(self: InboxServer, requests: Sequence[object]) -> None:
         if requests:
             raise ZeroDivisionError("a marker")
         take(self, requests)
 
-    monkeypatch.setattr(Inbox, "_take_labels", failing)
-    work = Worker(place, MemorySource(topic(50)), Options(until_idle_s=0.2), tell=told.append).run()
+    monkeypatch.setattr(InboxServer, "_take_labels", failing)
+    work = Worker(place, MemorySource(topic(50)), WorkerOptions(until_idle_s=0.2), tell=told.append).run()
 
     assert (work.counts.decisions, work.restored) == (50, 1)
     assert b"ZeroDivisionError: a marker" in (place.log.reply_to(number) or b"")
@@ -600,7 +600,7 @@ def test_a_request_that_the_program_fails_at_is_refused_and_the_work_goes_on(pla
 
 
 def standing_by(place: Place, feed: MemoryTopic, told: list[str], stop: Event) -> tuple[Worker, Thread]:
-    options = Options(until_idle_s=0.05)
+    options = WorkerOptions(until_idle_s=0.05)
     worker = Worker(place, MemorySource(feed), options, stands_by=True, stop=stop, tell=told.append)
     thread = Thread(target=worker.run)
     thread.start()
@@ -723,7 +723,7 @@ def health(trouble: Trouble | None = None, attempts: int = 0) -> SinkHealth:
 @pytest.mark.slow
 def test_state_is_saved_after_so_many_places_while_the_work_goes_on(tmp_path):
     place, undisturbed, feed = Place(tmp_path / "1"), Place(tmp_path / "2"), topic(400)
-    options = Options(batch_size=20, until_idle_s=0.0, snapshot_places=50)
+    options = WorkerOptions(batch_size=20, until_idle_s=0.0, snapshot_places=50)
     work = Worker(place, MemorySource(feed), options).run()
     saved = [int(file.stem) for file in place.snapshots.files()]
     _, seq, warnings = restore(place.snapshots, place.log, definitions())
@@ -738,7 +738,7 @@ def test_state_is_saved_after_so_many_places_while_the_work_goes_on(tmp_path):
 
 
 def test_state_is_saved_after_so_long_where_there_is_anything_new(place):
-    options = Options(batch_size=20, until_idle_s=0.3, snapshot_s=0.05)
+    options = WorkerOptions(batch_size=20, until_idle_s=0.3, snapshot_s=0.05)
     work = Worker(place, MemorySource(topic(40)), options).run()
 
     assert 1 <= work.snapshots <= 2
@@ -751,7 +751,7 @@ def test_a_snapshot_whose_process_is_killed_is_told_and_harms_nothing(place):
 
     place.snapshots = Snapshots(place.snapshots.folder, on_step=kill)
     told = list[str]()
-    options = Options(batch_size=20, until_idle_s=0.2, snapshot_places=100)
+    options = WorkerOptions(batch_size=20, until_idle_s=0.2, snapshot_places=100)
     work = Worker(place, MemorySource(topic(300)), options, tell=told.append).run()
 
     assert (work.counts.decisions, work.snapshots, place.snapshots.files()) == (300, 0, [])
@@ -762,7 +762,7 @@ def test_a_snapshot_that_cannot_be_written_is_told_once_and_tried_again_later(pl
     (tmp_path / "file").write_text("")
     place.snapshots = Snapshots(tmp_path / "file" / "snapshots")
     told = list[str]()
-    options = Options(batch_size=20, until_idle_s=0.2, snapshot_places=100)
+    options = WorkerOptions(batch_size=20, until_idle_s=0.2, snapshot_places=100)
     work = Worker(place, MemorySource(topic(300)), options, tell=told.append).run()
 
     assert work.counts.decisions == 300

@@ -9,11 +9,11 @@ import pytest
 
 from shroff.errors import TransientError
 from shroff.streams import snapshot_copies
-from shroff.streams.lake import Patient
+from shroff.streams.lake import RetriedObjects
 from shroff.streams.snapshot_copies import SnapshotCopies
 from shroff.streams.snapshots import Header, Snapshots
 from shroff.worker.serving import beside as working_beside
-from shroff.worker.serving.beside import Beside, Copying, Running
+from shroff.worker.serving.beside import Beside, BesideCommand, Copying
 from tests.support import forks
 from tests.support.objects import MemoryObjects
 
@@ -23,7 +23,7 @@ def saved(folder: Path, seq: int, kept: int = 3, size: int = 100) -> Path:
 
 
 def copies(objects: MemoryObjects, log: str = "a" * 16, kept: int = 2) -> SnapshotCopies:
-    return SnapshotCopies(Patient(objects, lambda _s: None), log, kept=kept)
+    return SnapshotCopies(RetriedObjects(objects, lambda _s: None), log, kept=kept)
 
 
 def fetched(from_: SnapshotCopies, folder: Path, upto: int = 100) -> tuple[str, list[str]]:
@@ -139,9 +139,9 @@ def test_each_new_snapshot_is_copied_beside_and_a_failure_is_told_once_and_tried
     assert [name[:12] for name in copies(objects).all()] == ["000000000005", "000000000003"]
 
 
-def running(words: str, leads=lambda: True, **more) -> Running:
+def running(words: str, leads=lambda: True, **more) -> BesideCommand:
     how = {"every_s": 3_600.0, "first_s": 0.0, "otherwise": "old events stay", **more}
-    return Running([forks.PYTHON, "-c", words], leads, **how)
+    return BesideCommand([forks.PYTHON, "-c", words], leads, **how)
 
 
 def test_a_command_is_run_beside_who_leads_and_told_of_where_it_fails(tmp_path):

@@ -16,7 +16,7 @@ from shroff.app.letters import SentLetters
 from shroff.app.live.requests import WriterRequests
 from shroff.app.people import ProjectPeople
 from shroff.errors import UsageError, nearest
-from shroff.explain.finding_keys import Keyed
+from shroff.explain.finding_keys import KeyFinder
 from shroff.features.key_texts import read_key, stored_key
 from shroff.log.deeds import Deed
 from shroff.log.history import Records
@@ -153,7 +153,7 @@ def _events_of(
 ) -> Iterator[list[Named]]:
     """The events with this key, kept late ones too, in lists of at most `AT_ONCE`."""
     records = Records(definitions.events, definitions.settings.money_places)
-    keyed = Keyed(definitions, records)
+    keyed = KeyFinder(definitions, records)
     named: list[Named] = []
     for part in _all(log, progress):
         named += [(one.type, one.id) for one in part if keyed.has(one, entity, key)]

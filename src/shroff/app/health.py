@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from shroff.app.opened import Opened
-    from shroff.log.active_files import Change
+    from shroff.log.active_files import FileDifference
     from shroff.monitoring.doctor import Finding, Seen
     from shroff.monitoring.doctor_systems import Try
     from shroff.monitoring.drifting import DriftReport
@@ -93,7 +93,7 @@ class HealthChecks:
         report = self._opened.check(with_log=is_there)
         definitions, errors = report.definitions, report.errors
 
-        def unapplied(log: Log) -> Sequence[Change]:
+        def unapplied(log: Log) -> Sequence[FileDifference]:
             fresh = FileVersions(self._opened).as_in_files()  # a service works with the files that it took up
             return FileVersions(fresh).changes_in(log, fresh.definitions)
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from shroff.app.opened import Opened
     from shroff.cases.labels import Conflict, Maturity
-    from shroff.log.history import Waiting
+    from shroff.log.history import ListedWaiting
     from shroff.replay.notebook import Moment
 
 
@@ -19,7 +19,7 @@ class LabelReports:
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
 
-    def pending(self, *, as_of: Moment | None = None) -> list[Waiting]:
+    def pending(self, *, as_of: Moment | None = None) -> list[ListedWaiting]:
         """The labels that wait for their event, in the order of arrival; of a moment, those known by then."""
         from shroff.log.history import waiting_row
         from shroff.replay.notebook import moment_ms
@@ -55,13 +55,13 @@ class LabelReports:
 
         By the labels of the last `LOOK_BACK` places, so that it takes no longer as the log grows.
         """
-        from shroff.cases.labels import Labels, maturity_in
+        from shroff.cases.labels import LabelsInMemory, maturity_in
         from shroff.log.later_labels import latest
 
         definitions = self._opened.definitions
         friendly = {name: one.friendly_reasons for name, one in definitions.models.items()}
         with self._opened.reading() as log:
-            labels = Labels(max(0, log.last_seq() - LOOK_BACK))
+            labels = LabelsInMemory(max(0, log.last_seq() - LOOK_BACK))
             labels.follow(log, definitions)
             as_of_ms = latest(log.watermark_ms(), labels.known_at_ms(), self._opened.now_ms()) or 0
         points = {one.days: one.share for one in maturity_in(labels.histories, as_of_ms, friendly=friendly).points}

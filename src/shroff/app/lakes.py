@@ -16,7 +16,7 @@ from shroff.errors import UsageError
 from shroff.language.values import parse_duration
 from shroff.project.settings.installed import first_schemes, kind_at, settings_of
 from shroff.project.settings.systems import System, filled
-from shroff.streams.lake import Objects, Patient
+from shroff.streams.lake import Objects, RetriedObjects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -44,7 +44,7 @@ class Lake:
     """
 
     project: Opened
-    objects: Patient
+    objects: RetriedObjects
     layout: Layout
     opened: Callable[[], Objects]
 
@@ -166,14 +166,14 @@ class Lakes:
             yield LakeReader(objects, self._opened.places.lane or 0)
 
     @contextmanager
-    def objects_at(self, options: Mapping[str, Any], to: str | None = None) -> Iterator[Patient]:
+    def objects_at(self, options: Mapping[str, Any], to: str | None = None) -> Iterator[RetriedObjects]:
         """A folder or bucket by its settings (`to`, `endpoint`, `region`, `account`), or at another address with those.
 
         Raises: UsageError where its address is none.
         """
         objects = self._opening(options, to)()
         try:
-            yield Patient(objects)
+            yield RetriedObjects(objects)
         finally:
             objects.close()
 

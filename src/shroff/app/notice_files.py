@@ -94,8 +94,8 @@ def with_notices(files: Mapping[str, str], loaded: Loaded) -> Loaded:
     found = load_notices(files, loaded.definitions, problems, warnings)
     if any(name.startswith(FOLDER) and name.endswith(".j2") for name in files):
         from shroff.notices.texts.checking import check_texts
-        from shroff.notices.texts.templates import Texts
+        from shroff.notices.texts.templates import NoticeTemplates
 
-        mistakes = check_texts(Texts(files), found)
+        mistakes = check_texts(NoticeTemplates(files), found)
         problems += [Problem(one.name, one.line, 1 if one.line else 0, "", one.words) for one in mistakes]
     return loaded.beside(problems, warnings) if problems or warnings else loaded

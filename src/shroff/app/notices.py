@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from shroff.notices.mailer import Mail
     from shroff.notices.office import Office
     from shroff.notices.telling import Teller
-    from shroff.streams.delivering import Route, SinkHealth
-    from shroff.streams.lake import Patient
+    from shroff.streams.delivering import SinkHealth, SinkRoute
+    from shroff.streams.lake import RetriedObjects
     from shroff.streams.log import Log
     from shroff.streams.sink import Sink
     from shroff.worker.outbox import SinkState
@@ -55,14 +55,14 @@ class NoticeViews:
         Raises: UsageError where shroff.yaml names a variable that is not set.
         """
         from shroff.notices.office import Office
-        from shroff.notices.texts.letters import Sender
-        from shroff.notices.texts.templates import Texts
+        from shroff.notices.texts.letters import LetterSender
+        from shroff.notices.texts.templates import NoticeTemplates
         from shroff.project.definitions import load_definitions
 
         definitions, systems = self._opened.definitions, self._opened.systems
         files = NoticeFiles(self._opened).files()
         web = systems.web
-        sender = Sender(
+        sender = LetterSender(
             web.text("name", definitions.settings.name),
             systems.public_url or self._opened.served_at or URL,
             web.text("help"),
@@ -70,7 +70,7 @@ class NoticeViews:
         return Office(
             definitions,
             NoticeFiles(self._opened).declared,
-            Texts(files),
+            NoticeTemplates(files),
             sender,
             config.filled(systems.mail.text("from", SENDER), "mail"),
             hash_keys.key_for(self._opened.places, KEY, self._opened.refuse_a_second_key),
@@ -106,7 +106,7 @@ class NoticeViews:
             f"{self._opened.definitions.settings.name}-{notice.name}", System("webhook", options)
         )
 
-    def _lake_of_documents(self) -> AbstractContextManager[Patient]:
+    def _lake_of_documents(self) -> AbstractContextManager[RetriedObjects]:
         """The lake, or a folder of the project where none is named."""
         return Lakes(self._opened).objects_at(
             {"to": LAKE} if self._opened.systems.lake is None else self._opened.systems.lake.options
@@ -131,10 +131,10 @@ class NoticeViews:
 
         return telling(self.office(), log, others)
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[SinkRoute]:
         """What carries decisions to notices on them; they begin with what comes from then on."""
         from shroff.notices.raising import DecisionsTold
-        from shroff.streams.delivering import Route
+        from shroff.streams.delivering import SinkRoute
 
         on = self._on_decisions()
         office = self.office() if on else None
@@ -145,7 +145,7 @@ class NoticeViews:
                 assert office is not None
                 return DecisionsTold(office, notice)
 
-            found.append(Route(f"notice {notice.name}", opened, "decisions", notice.outcomes, from_now=True))
+            found.append(SinkRoute(f"notice {notice.name}", opened, "decisions", notice.outcomes, from_now=True))
         return found
 
     def check(self) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from shroff.backtest.document import ExploredDocument
-from shroff.backtest.judged import FRAUD, UNCLEAR, Judged
+from shroff.backtest.judged import FRAUD, UNCLEAR, JudgedEvents
 from shroff.backtest.tally import exact_sums
 from shroff.engine.stored import damaged, decision_of
 from shroff.language.values import show_decimal
@@ -61,7 +61,7 @@ class Explored:
         }
 
 
-def explored_in(log: LogReader, judged: Sequence[Judged]) -> tuple[Explored, ...]:
+def explored_in(log: LogReader, judged: Sequence[JudgedEvents]) -> tuple[Explored, ...]:
     """What was let through among events that a backtest judged, by event type; none where nothing was.
 
     Raises: StorageError where a decision is damaged.
@@ -70,7 +70,7 @@ def explored_in(log: LogReader, judged: Sequence[Judged]) -> tuple[Explored, ...
     return tuple(_explored(log, one) for one in judged if len(one.was_explored))
 
 
-def _explored(log: LogReader, judged: Judged) -> Explored:
+def _explored(log: LogReader, judged: JudgedEvents) -> Explored:
     rows = judged.was_explored
     propensities = propensities_of(log, judged.event, judged.ids.take(pa.array(rows)).to_pylist())
     labels, is_mature = judged.labels[rows], ~judged.is_immature[rows]

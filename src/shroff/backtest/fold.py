@@ -44,16 +44,16 @@ NO_FLAGS: Final[Flags] = np.zeros(0, np.bool_)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class RuleMatches:
     """The hits of a rule: rows of its event type, ascending, and which of them have an effect."""
 
     rows: Words
     effective: Flags
 
-    def among(self, rows: Words) -> Found:
+    def among(self, rows: Words) -> RuleMatches:
         """The hits at some rows, which ascend, as places among them."""
         places = rows_of(self.rows, rows)
-        return Found(places[places >= 0], self.effective[places >= 0])
+        return RuleMatches(places[places >= 0], self.effective[places >= 0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +76,12 @@ class TypeRows:
     amounts_minor: Words
     decided: Flags
     scores: Floats
-    hits: Mapping[str, Found]
+    hits: Mapping[str, RuleMatches]
     may_be_explored: Flags
     explored_before: Days
 
 
-class Fold:
+class BacktestFold:
     """One pass over a log for a draft that is in force from behind the place `after` up to `upto`.
 
     Cost: reading the log's columns, the batch engine for what the draft changed, and the online engine for changed
@@ -100,13 +100,13 @@ class Fold:
         self._gathered = {
             name: _Gathered(draft.missed_fraud(name), draft.policy(name).explore) for name in sorted(self._types)
         }
-        self._found: dict[str, list[Found]] = defaultdict(list)
+        self._found: dict[str, list[RuleMatches]] = defaultdict(list)
         self._scores: dict[str, list[Floats]] = defaultdict(list)
         self._past = hits_by_place(log, after)
         self._next: tuple[int, Hits] = next(self._past, (0, {}))
-        self.recorded = Recorded(log, after, upto)
+        self.recorded = RecordedHits(log, after, upto)
         explores = any(draft.policy(event).explore for event in draft.events.decided)
-        self._explored_before = Recorded(log, 0, after if explores else 0).places(LET_THROUGH)
+        self._explored_before = RecordedHits(log, 0, after if explores else 0).places(LET_THROUGH)
 
     @property
     def kept(self) -> frozenset[str]:
@@ -189,7 +189,7 @@ class Fold:
             effective = [is_rolled_out(rule, None if key is None else key_text(key)) for key in keys]
         else:
             effective = [True] * len(hit)
-        self._found[rule.id].append(Found(first + hit, np.array(effective, np.bool_) & (not rule.is_shadow)))
+        self._found[rule.id].append(RuleMatches(first + hit, np.array(effective, np.bool_) & (not rule.is_shadow)))
 
     def _whole(self, name: str, gathered: _Gathered) -> TypeRows:
         seqs = np.concatenate(gathered.seqs)
@@ -203,14 +203,14 @@ class Fold:
         days = Counter((name, day) for day in (times[before[before >= 0]] // DAY_MS).tolist())
         return TypeRows(name, seqs, times, ids, amounts, decided, scores, hits, may_be, days)
 
-    def _hits_of(self, rule: Rule, seqs: Words, decided: Flags) -> Found:
+    def _hits_of(self, rule: Rule, seqs: Words, decided: Flags) -> RuleMatches:
         if rule.id not in self._work.kept:
             return joined(self._found[rule.id])
         places, keys = self.recorded.places(rule.id), self.recorded.keys(rule.id)
         rows = rows_of(places, seqs)
         effective = [not rule.is_shadow and is_rolled_out(rule, key) for key in keys]
         there = (rows >= 0) & decided[rows]
-        return Found(rows[there], np.array(effective, np.bool_)[there])
+        return RuleMatches(rows[there], np.array(effective, np.bool_)[there])
 
 
 @dataclass(slots=True)
@@ -250,7 +250,7 @@ class _Gathered:
         return self._decided[rows]
 
 
-class Recorded:
+class RecordedHits:
     """The hits that the log has of a stretch, (after, upto], by rule."""
 
     def __init__(self, log: Log, after: int, upto: int) -> None:
@@ -281,7 +281,7 @@ def rows_of(places: Words, seqs: Words) -> Words:
     return np.where(seqs[rows] == places, rows, -1) if len(seqs) else np.full(len(places), -1)
 
 
-def joined(parts: Sequence[Found]) -> Found:
+def joined(parts: Sequence[RuleMatches]) -> RuleMatches:
     """Hits that follow each other."""
     rows = np.concatenate([NO_WORDS, *(one.rows for one in parts)])
-    return Found(rows, np.concatenate([NO_FLAGS, *(one.effective for one in parts)]))
+    return RuleMatches(rows, np.concatenate([NO_FLAGS, *(one.effective for one in parts)]))

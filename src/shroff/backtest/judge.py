@@ -24,14 +24,14 @@ from shroff.backtest.document import (
     ReportSide,
 )
 from shroff.backtest.explored import Explored, explored_in, words_of
-from shroff.backtest.judged import LABELS, NONE, Judged, Span, Verdicts, judge
+from shroff.backtest.judged import LABELS, NONE, DraftVerdicts, JudgedEvents, JudgedRange, judge
 from shroff.backtest.learnt import Learnt, learnt_of, learnt_rows
 from shroff.backtest.tally import (
     Balance,
-    Cell,
     Hits,
     RuleTally,
     Side,
+    TallyCell,
     balance,
     cells,
     changed_rows,
@@ -78,13 +78,13 @@ class Report:
 
     draft: tuple[str, ...]
     definitions: Definitions
-    span: Span
+    span: JudgedRange
     start_ms: int | None
     end_ms: int | None
-    verdicts: Verdicts
+    verdicts: DraftVerdicts
     events: int
     seconds: float
-    matrix: tuple[Cell, ...]
+    matrix: tuple[TallyCell, ...]
     rules: tuple[RuleTally, ...]
     gone: Mapping[str, int]
     balance: Balance
@@ -154,7 +154,7 @@ class Report:
             for first in range(0, len(rows), PIECE_ROWS):
                 yield self._rows(judged, rows[first : first + PIECE_ROWS])
 
-    def _rows(self, judged: Judged, rows: Any) -> list[ReportRow]:
+    def _rows(self, judged: JudgedEvents, rows: Any) -> list[ReportRow]:
         ids = judged.ids.take(pa.array(rows, pa.int64())).to_pylist()
         columns = zip(
             *(column[rows].tolist() for column in (judged.seqs, judged.times_ms, judged.old, judged.new)),
@@ -182,7 +182,7 @@ class Report:
             )
         ]
 
-    def _cell(self, cell: Cell) -> ReportCell:
+    def _cell(self, cell: TallyCell) -> ReportCell:
         return {
             "event": cell.event,
             "old": cell.old,
@@ -290,7 +290,7 @@ def backtest(
     late_ms, last = lateness_of(log, draft), log.last_seq()
     after = 0 if start_ms is None else first_place(log, start_ms, late_ms, last) - 1
     upto = last if end_ms is None else first_place(log, end_ms, late_ms, last) - 1
-    span = Span(after, upto, as_of_ms)
+    span = JudgedRange(after, upto, as_of_ms)
     draft.require_models()
     with calm_collector():
         verdicts = judge(log, draft, span, reading, computing)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shroff.backtest.fold import NO_WORDS, Flags, Fold, Found, Recorded, TypeRows, Words, rows_of
+from shroff.backtest.fold import NO_WORDS, BacktestFold, Flags, RecordedHits, RuleMatches, TypeRows, Words, rows_of
 from shroff.engine.let_through import LET_THROUGH, LetThrough, would_be_declines
 from shroff.log.columns.stored import LogPiece, log_columns, outcomes_of
 from shroff.models import sets
@@ -30,7 +30,7 @@ Codes = NDArray[np.int8]
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class JudgedRange:
     """What is judged: events at the places (after, upto], with what was known of them up to a moment."""
 
     after: int
@@ -39,7 +39,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedEvents:
     """The events of one type that were decided, in log order.
 
     Args:
@@ -63,8 +63,8 @@ class Judged:
     new: Codes
     labels: Codes
     is_immature: Flags
-    hits: Mapping[str, Found]
-    old_hits: Mapping[str, Found]
+    hits: Mapping[str, RuleMatches]
+    old_hits: Mapping[str, RuleMatches]
     explored: Words
     was_explored: Words
 
@@ -73,7 +73,7 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdicts:
+class DraftVerdicts:
     """What a draft would have decided, by event type.
 
     Args:
@@ -82,15 +82,15 @@ class Verdicts:
         undecided: Events of decided types at these places that were not decided, and so are not judged.
     """
 
-    types: Mapping[str, Judged]
+    types: Mapping[str, JudgedEvents]
     others: Mapping[str, TypeRows]
     kept: frozenset[str]
     undecided: int
 
 
 def judge(
-    log: Log, draft: Definitions, span: Span, reading: Progress | None = None, computing: Progress | None = None
-) -> Verdicts:
+    log: Log, draft: Definitions, span: JudgedRange, reading: Progress | None = None, computing: Progress | None = None
+) -> DraftVerdicts:
     """Fold a log for a draft that is in force behind a place, and hold its outcomes against those of the log.
 
     Args:
@@ -110,7 +110,7 @@ def judge(
             if reading is not None:
                 reading(len(piece))
 
-    fold = Fold(log, draft, span.after, span.upto)
+    fold = BacktestFold(log, draft, span.after, span.upto)
     types = fold.run(pieces(), computing)
     recorded = outcomes_of(log, span.after, span.upto)
     judged = {
@@ -122,17 +122,17 @@ def judge(
         rows.seqs[(rows.seqs > span.after) & (rows.seqs <= span.upto)] for name, rows in types.items() if name in judged
     )
     others = {name: rows for name, rows in types.items() if name not in judged}
-    return Verdicts(judged, others, fold.kept, sum(map(len, placed)) - sum(map(len, judged.values())))
+    return DraftVerdicts(judged, others, fold.kept, sum(map(len, placed)) - sum(map(len, judged.values())))
 
 
 def _judged(
     rows: TypeRows,
     draft: Definitions,
-    span: Span,
+    span: JudgedRange,
     labels: GatheredLabels,
     recorded: tuple[Words, Codes],
-    past: Recorded,
-) -> Judged:
+    past: RecordedHits,
+) -> JudgedEvents:
     places, outcomes = recorded
     at = np.searchsorted(places, rows.seqs)
     at[at == len(places)] = 0
@@ -151,7 +151,7 @@ def _judged(
     known = _labels_of(labels, rows, span.as_of_ms)[mine]
     delay_ms = draft.models[rows.event].label_delay_ms if rows.event in draft.models else LABEL_DELAY_MS
     old_hits = {rule: _old_hits(past, rule, seqs) for rule in past.rules}
-    return Judged(
+    return JudgedEvents(
         rows.event,
         rows.ids if len(mine) == len(rows.seqs) else rows.ids.take(pa.array(mine)),
         seqs,
@@ -177,10 +177,10 @@ def _explored(rows: TypeRows, mine: Words, drawn: Words, explore: Explore) -> Wo
     return drawn[np.array(found, np.bool_)]
 
 
-def _old_hits(past: Recorded, rule: str, seqs: Words) -> Found:
+def _old_hits(past: RecordedHits, rule: str, seqs: Words) -> RuleMatches:
     rows = rows_of(past.places(rule), seqs)
     there = rows >= 0
-    return Found(rows[there], past.effective(rule)[there])
+    return RuleMatches(rows[there], past.effective(rule)[there])
 
 
 def _labels_of(gathered: GatheredLabels, rows: TypeRows, as_of_ms: int) -> Codes:
@@ -196,7 +196,7 @@ def _labels_of(gathered: GatheredLabels, rows: TypeRows, as_of_ms: int) -> Codes
     return codes
 
 
-def outcomes_by_columns(hits: Mapping[str, Found], rules: list[Rule], scores: Any, policy: Policy) -> Codes:
+def outcomes_by_columns(hits: Mapping[str, RuleMatches], rules: list[Rule], scores: Any, policy: Policy) -> Codes:
     """`policy.outcome` for whole columns, as numbers of `OUTCOMES`; a score is NaN where no model gives one."""
     count = len(scores)
     by_effect = {rule.effect: np.zeros(count, np.bool_) for rule in rules}

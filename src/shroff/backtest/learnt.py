@@ -13,7 +13,7 @@ from shroff.events.event import time_text
 
 if TYPE_CHECKING:
     from shroff.backtest.fold import Flags
-    from shroff.backtest.judged import Judged
+    from shroff.backtest.judged import JudgedEvents
     from shroff.project.definitions import Definitions
     from shroff.project.scoring import Scorer
 
@@ -63,7 +63,7 @@ class Learnt:
         return found
 
 
-def learnt_rows(draft: Definitions, judged: Sequence[Judged]) -> list[Flags]:
+def learnt_rows(draft: Definitions, judged: Sequence[JudgedEvents]) -> list[Flags]:
     """Of each type the events before the end of what a model has learnt from that may change their outcomes."""
     ends = [_until(draft, one.event) for one in judged]
     return [
@@ -72,7 +72,7 @@ def learnt_rows(draft: Definitions, judged: Sequence[Judged]) -> list[Flags]:
     ]
 
 
-def learnt_of(draft: Definitions, judged: Sequence[Judged], rows: Sequence[Flags]) -> Learnt | None:
+def learnt_of(draft: Definitions, judged: Sequence[JudgedEvents], rows: Sequence[Flags]) -> Learnt | None:
     """What is judged apart; None where no outcome hangs on a score of a model.
 
     Args:

@@ -14,7 +14,7 @@ from shroff.rules.definitions import Rule
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class DraftComputation:
     """What is computed of a draft: by columns over all of the log, and row by row in its order.
 
     Args:
@@ -30,7 +30,7 @@ class Work:
     keys: Mapping[str, tuple[str, ...]]
 
 
-def work_of(draft: Definitions, versions: Iterable[Segment]) -> Work:
+def work_of(draft: Definitions, versions: Iterable[Segment]) -> DraftComputation:
     """What a draft needs computed, where these versions decided what it is held against."""
     kept = kept_rules(draft, versions)
     changed = [rule for rule in draft.rules if rule.id not in kept]
@@ -48,7 +48,7 @@ def work_of(draft: Definitions, versions: Iterable[Segment]) -> Work:
         for rules, more in zip(parts, ((), scores), strict=True)
     )
     named = {id_: tuple(one.name for one in found) for id_, found in keys.items()}
-    return Work(by_columns, by_rows, kept, named)
+    return DraftComputation(by_columns, by_rows, kept, named)
 
 
 def kept_rules(draft: Definitions, versions: Iterable[Segment]) -> frozenset[str]:

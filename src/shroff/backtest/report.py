@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from shroff.backtest.judge import UNKNOWABLE, Report
 from shroff.backtest.judged import LABELS
-from shroff.backtest.tally import Balance, Cell
+from shroff.backtest.tally import Balance, TallyCell
 from shroff.events.event import time_text
 from shroff.models.reports import pages
 from shroff.models.reports.charts import Column, columns
@@ -142,7 +142,7 @@ def _matrix(report: Report, event: str) -> str:
 
 
 def _changes(report: Report) -> str:
-    changed: defaultdict[tuple[str, str, str], list[Cell]] = defaultdict(list)
+    changed: defaultdict[tuple[str, str, str], list[TallyCell]] = defaultdict(list)
     for cell in report.matrix:
         if cell.old != cell.new:
             changed[cell.event, cell.old, cell.new].append(cell)

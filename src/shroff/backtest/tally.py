@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.backtest.fold import Flags, Found, Words
-from shroff.backtest.judged import FRAUD, LABELS, NONE, UNCLEAR, Judged
+from shroff.backtest.fold import Flags, RuleMatches, Words
+from shroff.backtest.judged import FRAUD, LABELS, NONE, UNCLEAR, JudgedEvents
 from shroff.language.values import DAY_MS
 from shroff.models.evaluation.intervals import BLOCKS_MIN, HIGH, LOW, drawings
 from shroff.models.evaluation.metrics import DECLINE, REVIEW
@@ -23,7 +23,7 @@ SEED: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class TallyCell:
     """Events of one type with the same outcomes, then and by the draft, and the same label."""
 
     event: str
@@ -110,7 +110,7 @@ class Balance:
         return self.labelled > 0
 
 
-def cells(judged: Judged) -> list[Cell]:
+def cells(judged: JudgedEvents) -> list[TallyCell]:
     """The outcome matrix of one type by label, without its empty cells."""
     shape = len(OUTCOMES), len(OUTCOMES), len(LABELS), 2
     codes = np.ravel_multi_index((judged.old, judged.new, judged.labels, judged.is_immature.view(np.int8)), shape)
@@ -120,7 +120,7 @@ def cells(judged: Judged) -> list[Cell]:
     for code in np.flatnonzero(counts).tolist():
         old, new, label, immature = (int(one) for one in np.unravel_index(code, shape))
         named = judged.event, OUTCOMES[old], OUTCOMES[new], LABELS[label]
-        found.append(Cell(*named, bool(immature), int(counts[code]), sums[code]))
+        found.append(TallyCell(*named, bool(immature), int(counts[code]), sums[code]))
     return found
 
 
@@ -133,7 +133,7 @@ def exact_sums(codes: NDArray[Any], amounts: Words, size: int) -> list[int]:
     return [int(one) + (int(other) << LIMB_BITS) for one, other in zip(*parts, strict=True)]
 
 
-def rule_tallies(judged: Judged, rules: Sequence[Rule], kept: frozenset[str]) -> list[RuleTally]:
+def rule_tallies(judged: JudgedEvents, rules: Sequence[Rule], kept: frozenset[str]) -> list[RuleTally]:
     """Every rule of the draft on this type, in the order of ids."""
     hitting = np.zeros(len(judged), np.int64)
     for found in judged.hits.values():
@@ -162,13 +162,13 @@ def rule_tallies(judged: Judged, rules: Sequence[Rule], kept: frozenset[str]) ->
     return tallies
 
 
-def gone_rules(judged: Judged, rules: Sequence[Rule]) -> dict[str, int]:
+def gone_rules(judged: JudgedEvents, rules: Sequence[Rule]) -> dict[str, int]:
     """Rules that hit then and are not in the draft, with how often."""
     mine = {rule.id for rule in rules}
     return {rule: len(found.rows) for rule, found in sorted(judged.old_hits.items()) if rule not in mine}
 
 
-def _hits(judged: Judged, rows: Words) -> Hits:
+def _hits(judged: JudgedEvents, rows: Words) -> Hits:
     labels, amounts = judged.labels[rows], judged.amounts_minor[rows]
     mature = ~judged.is_immature[rows]
     counts = np.bincount(labels[mature], minlength=len(LABELS)).tolist()
@@ -178,12 +178,12 @@ def _hits(judged: Judged, rows: Words) -> Hits:
     return Hits(len(rows), dict(zip(LABELS, counts, strict=True)), int((~mature).sum()), total, fraud)
 
 
-def changed_rows(judged: Judged) -> Words:
+def changed_rows(judged: JudgedEvents) -> Words:
     """The rows whose outcome is another one."""
     return np.flatnonzero(judged.old != judged.new)
 
 
-def rules_at(hits: Mapping[str, Found], rows: Words) -> list[list[str]]:
+def rules_at(hits: Mapping[str, RuleMatches], rows: Words) -> list[list[str]]:
     """The rules that hit at some rows, which ascend, by id."""
     found: list[list[str]] = [[] for _ in rows.tolist()]
     for rule in sorted(hits):
@@ -192,7 +192,7 @@ def rules_at(hits: Mapping[str, Found], rows: Words) -> list[list[str]]:
     return found
 
 
-def balance(judged: Sequence[Judged], policies: Sequence[Policy], rows: Sequence[Flags]) -> Balance:
+def balance(judged: Sequence[JudgedEvents], policies: Sequence[Policy], rows: Sequence[Flags]) -> Balance:
     """Both sides over all types, on mature events alone, and the difference by day.
 
     Args:
@@ -223,7 +223,7 @@ def balance(judged: Sequence[Judged], policies: Sequence[Policy], rows: Sequence
     )
 
 
-def _worth(judged: Judged, outcomes: NDArray[np.int8], policy: Policy, counted: Flags) -> NDArray[np.float64]:
+def _worth(judged: JudgedEvents, outcomes: NDArray[np.int8], policy: Policy, counted: Flags) -> NDArray[np.float64]:
     """What the outcome of each event that counts is worth, in smallest units of money."""
     stopped, declined, reviewed = _what_it_did(judged, outcomes, counted)
     worth = np.where(stopped, judged.amounts_minor, 0).astype(np.float64)
@@ -231,7 +231,7 @@ def _worth(judged: Judged, outcomes: NDArray[np.int8], policy: Policy, counted: 
     return worth
 
 
-def _what_it_did(judged: Judged, outcomes: NDArray[np.int8], counted: Flags) -> tuple[Flags, Flags, Flags]:
+def _what_it_did(judged: JudgedEvents, outcomes: NDArray[np.int8], counted: Flags) -> tuple[Flags, Flags, Flags]:
     """Of events that count: frauds reviewed or declined, events that are no known fraud declined, and reviews."""
     is_fraud, is_genuine = judged.labels == FRAUD, (judged.labels != FRAUD) & (judged.labels != UNCLEAR)
     return (
@@ -241,7 +241,7 @@ def _what_it_did(judged: Judged, outcomes: NDArray[np.int8], counted: Flags) -> 
     )
 
 
-def _side(judged: Judged, outcomes: NDArray[np.int8], counted: Flags) -> Side:
+def _side(judged: JudgedEvents, outcomes: NDArray[np.int8], counted: Flags) -> Side:
     stopped, declined, reviewed = _what_it_did(judged, outcomes, counted)
     amounts = judged.amounts_minor[stopped]
     (saved,) = exact_sums(np.zeros(len(amounts), np.int64), amounts, 1)

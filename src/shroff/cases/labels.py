@@ -21,7 +21,7 @@ OLD_ENOUGH: Final = 0.1  # by itself a curve goes as far as this share of the fr
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class LabelSaid:
     """One label of an event: what was said, by whom, when; and whether it is the one in force."""
 
     verdict: str
@@ -33,11 +33,11 @@ class Said:
 
 
 @dataclass(slots=True)
-class History:
+class LabelHistory:
     """The labels of one event in the order of the log, and when that event was."""
 
     time_ms: int
-    said: list[Said]
+    said: list[LabelSaid]
 
     @property
     def force(self) -> int:
@@ -57,11 +57,11 @@ class Conflict:
     id: str
     time_ms: int
     kind: str
-    labels: tuple[Said, ...]
+    labels: tuple[LabelSaid, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class CurvePoint:
     """The curve after so many whole days: the share of frauds that are known then, and by which source first.
 
     `became_known` counts the frauds that the estimate rests on which became known in that day, `at_risk` those
@@ -87,7 +87,7 @@ class Maturity:
     frauds: int
     too_young: int
     later: int
-    points: tuple[Point, ...]
+    points: tuple[CurvePoint, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +99,10 @@ class _Fraud:
     source: str
 
 
-Histories = dict[tuple[str, str], History]  # by the type and id of the event
+Histories = dict[tuple[str, str], LabelHistory]  # by the type and id of the event
 
 
-class Labels:
+class LabelsInMemory:
     """The labels of a part of a log, in memory, brought up to date when asked. For one thread at a time.
 
     Memory: some 400 bytes for each labelled event.
@@ -129,8 +129,8 @@ class Labels:
 
     def _add(self, seq: int, label: LabelEvent) -> None:
         _, verdict, source, _, reason, _ = label.values
-        said = Said(str(verdict), str(source), label.time_ms, seq, None if reason is None else str(reason))
-        self.histories.setdefault((label.of.type, label.of.id), History(label.of.time_ms, [])).said.append(said)
+        said = LabelSaid(str(verdict), str(source), label.time_ms, seq, None if reason is None else str(reason))
+        self.histories.setdefault((label.of.type, label.of.id), LabelHistory(label.of.time_ms, [])).said.append(said)
         self.count += 1
 
     def known_at_ms(self) -> Iterator[int]:
@@ -143,7 +143,7 @@ def conflicts(log: Log, definitions: Definitions, as_of_ms: int | None = None) -
 
     Cost: a pass over the labels of the log, which are kept meanwhile.
     """
-    labels = Labels(as_of_ms=as_of_ms)
+    labels = LabelsInMemory(as_of_ms=as_of_ms)
     labels.follow(log, definitions)
     return conflicts_in(labels.histories)
 
@@ -185,7 +185,7 @@ def maturity(
     """
     if days is not None and not 0 <= days <= DAYS_MAX:
         raise UsageError(f"a maturity curve goes 0 to {DAYS_MAX:,} days, not {days}.")
-    labels = Labels(as_of_ms=as_of_ms)
+    labels = LabelsInMemory(as_of_ms=as_of_ms)
     labels.follow(log, definitions)
     return maturity_in(labels.histories, as_of_ms, days, friendly)
 
@@ -256,7 +256,7 @@ def held_of(histories: Histories, source: str) -> list[Held]:
 # ---- below: one event's labels
 
 
-def _in_force(said: Sequence[Said]) -> int:
+def _in_force(said: Sequence[LabelSaid]) -> int:
     """Which of an event's labels is in force."""
     current: Standing | None = None
     found = 0
@@ -267,8 +267,8 @@ def _in_force(said: Sequence[Said]) -> int:
     return found
 
 
-def _kind(said: Sequence[Said]) -> str:
-    last: dict[str, list[Said]] = {}
+def _kind(said: Sequence[LabelSaid]) -> str:
+    last: dict[str, list[LabelSaid]] = {}
     for one in said:
         last.setdefault(one.source, []).append(one)
     words = {of[_in_force(of)].verdict for of in last.values()}
@@ -278,8 +278,8 @@ def _kind(said: Sequence[Said]) -> str:
 # ---- the curve
 
 
-def _fraud(history: History, as_of_ms: int, friendly: Collection[str]) -> _Fraud | None:
-    def is_fraud(said: Said) -> bool:
+def _fraud(history: LabelHistory, as_of_ms: int, friendly: Collection[str]) -> _Fraud | None:
+    def is_fraud(said: LabelSaid) -> bool:
         return counted_verdict(said.verdict, said.reason, friendly) == "fraud"
 
     known = [one for one in history.said if one.known_at_ms <= as_of_ms]
@@ -300,7 +300,7 @@ def _last_day(frauds: Sequence[_Fraud]) -> int:
     return min(had_time, max(one.days for one in frauds), DAYS_MAX)
 
 
-def _curve(frauds: Sequence[_Fraud], last: int) -> tuple[Point, ...]:
+def _curve(frauds: Sequence[_Fraud], last: int) -> tuple[CurvePoint, ...]:
     became = Counter(one.days for one in frauds)
     by_source = Counter((one.days, one.source) for one in frauds)
     # Those known by a day, less those whose events had not that day: an event is at risk from `days` to its age.
@@ -320,5 +320,5 @@ def _curve(frauds: Sequence[_Fraud], last: int) -> tuple[Point, ...]:
         for source in SOURCES:
             if by_source[day, source]:
                 told[source] += added * by_source[day, source] / became[day]
-        points.append(Point(day, shares[day], dict(told), became[day], at_risk[day]))
+        points.append(CurvePoint(day, shares[day], dict(told), became[day], at_risk[day]))
     return tuple(points)

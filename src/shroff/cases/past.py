@@ -22,7 +22,7 @@ _DECODED: Final = msgspec.json.Decoder(dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class CaseHistory:
     """What holds of a case by what was done with it.
 
     Args:
@@ -49,19 +49,19 @@ class Past:
         whose = {"assignee": self.assignee, "assignee_name": self.assignee_name, "lock_ms": None}
         return {"state": self.state, **whose, "snoozed_ms": None}
 
-    def given_back_by(self, who: str) -> Past:
+    def given_back_by(self, who: str) -> CaseHistory:
         """The same once somebody gives the case back: where it was assigned to them, it is assigned to nobody."""
         return replace(self, assignee="", assignee_name="") if who == self.assignee else self
 
 
-def past_of(look: CaseLook, case: Case, event: str = "") -> Past:
+def past_of(look: CaseLook, case: Case, event: str = "") -> CaseHistory:
     """What holds of a case, and of one of its events, as labels name it. Cost: a pass over its history."""
     return told_by(look.history(case.number, ALL), event)
 
 
-def told_by(history: Iterable[Happened], event: str = "") -> Past:
+def told_by(history: Iterable[Happened], event: str = "") -> CaseHistory:
     """The same by the lines of its history, oldest first. A denial asks for an answer about its own event alone."""
-    now, before = Past(), list[Past]()
+    now, before = CaseHistory(), list[CaseHistory]()
     last = ""  # who had it, by what was told last
     for row in history:
         if row.what == DENIED and row.words != event:
@@ -77,15 +77,15 @@ def told_by(history: Iterable[Happened], event: str = "") -> Past:
     return now
 
 
-def _after(now: Past, row: Happened, more: dict[str, Any], last: str) -> Past:
+def _after(now: CaseHistory, row: Happened, more: dict[str, Any], last: str) -> CaseHistory:
     if row.what in _ASKING and row.more != RAISING:
         now = replace(now, asked_ms=max(now.asked_ms, row.at_ms))
     if row.what == SETTLED or more.get("state") == CLOSED:
-        return Past(asked_ms=now.asked_ms)
+        return CaseHistory(asked_ms=now.asked_ms)
     if row.what == "assigned":
         return replace(now, assignee=last if row.words else "", assignee_name=row.words)
     if row.what == "escalated":
-        return Past(is_escalated=True, asked_ms=now.asked_ms)
+        return CaseHistory(is_escalated=True, asked_ms=now.asked_ms)
     if row.what == "snoozed":
         return replace(now, assignee="", assignee_name="")
     return now.given_back_by(row.who) if row.what == "released" else now

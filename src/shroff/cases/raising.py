@@ -21,7 +21,7 @@ from shroff.cases.hearing import CUSTOMER, Label, standings_before
 from shroff.engine.stored import damaged, stored, telling_damage
 from shroff.events.event import Event
 from shroff.events.labels import Standing
-from shroff.explain.finding_keys import Keyed
+from shroff.explain.finding_keys import KeyFinder
 from shroff.language.values import key_text, rescale_half_even
 from shroff.log.history import Control, Records
 from shroff.project.definitions import Definitions, load_definitions
@@ -42,7 +42,7 @@ class _Version:
 
     definitions: Definitions
     records: Records
-    keyed: Keyed
+    keyed: KeyFinder
     rules: Mapping[str, Rule]
 
 
@@ -70,7 +70,7 @@ class _Raised:
     told: list[HitRow] = field(default_factory=list)
 
 
-class Versions:
+class ActiveVersions:
     """What was in force at each place of a log, read when it is asked for.
 
     Of lists, tables and notices it keeps what names them, and not what they hold: no alert is made of that, and a list
@@ -117,7 +117,7 @@ def _version(files: Mapping[str, str]) -> _Version:
         definitions = load_definitions(files).or_raise()
     records = Records(definitions.events, definitions.settings.money_places)
     rules = {rule.id: rule for rule in definitions.rules}
-    return _Version(definitions, records, Keyed(definitions, records), rules)
+    return _Version(definitions, records, KeyFinder(definitions, records), rules)
 
 
 class Raiser:
@@ -132,7 +132,7 @@ class Raiser:
         self._log, self._settings, self._money_places = log, settings, money_places
         outcomes = "|".join(settings.outcomes).encode()
         self._wanted = re.compile(rb"(?m)^(\d+) (?:" + outcomes + rb")$")
-        self._versions = Versions(log)
+        self._versions = ActiveVersions(log)
 
     def alerts(self, after: int, upto: int) -> list[Alert]:
         """The alerts of `after < seq <= upto`, in order of places, and at one of entities.

@@ -42,7 +42,7 @@ _HIDDEN: Final = ("decided", "undone")  # of a case's history, while somebody el
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class QueuePage:
     """A part of the queue; `after` is where the next one goes on, None where there is none."""
 
     cases: Sequence[Case]
@@ -117,7 +117,7 @@ def backlog(desk: CaseDesk) -> Backlog:
 
 def listed(
     desk: CaseDesk, who: Who, wanted: Wanted, order: str = "due", after: Cursor | None = None, limit: int = 50
-) -> Listed:
+) -> QueuePage:
     """Cases that a filter finds. Raises: NotAllowedError; UsageError for cases of somebody whom nobody knows."""
     who.require(Right.READ_CASES)
     with desk.store.look() as look:
@@ -125,7 +125,7 @@ def listed(
         if not found and (unknown := set(wanted.assignees) - {"", who.id}):
             had = look.totals(Wanted(states=STATES, assignees=wanted.assignees)).count
             _require_known(desk, set() if had else unknown)
-    return Listed(found[:limit], _cursor(found[limit - 1], order) if len(found) > limit else None)
+    return QueuePage(found[:limit], _cursor(found[limit - 1], order) if len(found) > limit else None)
 
 
 def totals(desk: CaseDesk, who: Who, wanted: Wanted) -> Totals:

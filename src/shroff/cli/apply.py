@@ -10,7 +10,7 @@ import click
 from shroff.cli.session import Session, command, many, one_line, table
 
 if TYPE_CHECKING:
-    from shroff.log.active_files import Change
+    from shroff.log.active_files import FileDifference
 
 LINES_MAX: Final = 200  # of one file's difference; --json has all of it
 NOT_ACTIVE: Final = 1
@@ -64,16 +64,16 @@ def apply(session: Session, only_looks: bool) -> int:
     return NOT_ACTIVE if done.why_not or (only_looks and done.changed) else 0
 
 
-def _document(one: Change) -> dict[str, Any]:
+def _document(one: FileDifference) -> dict[str, Any]:
     return {"file": one.file, "change": one.change, "takes": one.takes, "difference": _lines(one)}
 
 
-def _lines(one: Change) -> list[str]:
+def _lines(one: FileDifference) -> list[str]:
     before, after = one.before or "", one.after or ""
     return [] if before == after else list(unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=2))[2:]
 
 
-def _difference(one: Change) -> list[str]:
+def _difference(one: FileDifference) -> list[str]:
     found = [f"  {one_line(line)}" for line in _lines(one)]
     more = [f"  … and {many(len(found) - LINES_MAX, 'more line')}; --json has them all."] * (len(found) > LINES_MAX)
     return [f"{one.file}:", *found[:LINES_MAX], *more, ""] if found else []

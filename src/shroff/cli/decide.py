@@ -86,7 +86,7 @@ def _opened(file: str) -> tuple[Lines, Callable[[], bool]]:
 
     path = Path(file)
     if file == "-" or (path.exists() and not path.is_file() and not path.is_dir()):
-        arrivals = Arrivals(os.dup(0) if file == "-" else os.open(path, os.O_RDONLY))
+        arrivals = ArrivingLines(os.dup(0) if file == "-" else os.open(path, os.O_RDONLY))
         return read_stream(arrivals, "jsonl", name=file), arrivals.has_line  # type: ignore[arg-type]  # it reads lines
     known = path.name.lower().removesuffix(".gz").endswith((".csv", ".parquet", ".avro", ".jsonl", ".ndjson", ".json"))
     return read_lines(path, None if known else "jsonl"), lambda: True
@@ -95,7 +95,7 @@ def _opened(file: str) -> tuple[Lines, Callable[[], bool]]:
 CHUNK_BYTES: Final = 1 << 20
 
 
-class Arrivals(io.RawIOBase):
+class ArrivingLines(io.RawIOBase):
     """Lines of a file descriptor, as they arrive; closes it at the end."""
 
     def __init__(self, descriptor: int) -> None:

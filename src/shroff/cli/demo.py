@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from shroff.app.project import Project
-    from shroff.cli.demo_progress import Progress
-    from shroff.cli.demo_report import Summary
-    from shroff.examples.bank import Label, Payment, Stretch
+    from shroff.cli.demo_progress import DemoProgress
+    from shroff.cli.demo_report import DemoSummary
+    from shroff.examples.bank import BankPeriod, Label, Payment
     from shroff.examples.demo import Example, Tally
     from shroff.explain.explanation import Explained
     from shroff.log.writer import Answer
@@ -119,22 +119,22 @@ def _serve(session: Session, events: int, seed: int, port: int) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class DemoProject:
     """What the demo made. `going` is what comes behind it as time goes on; nothing where it is not served."""
 
     project: Project
-    summary: Summary
+    summary: DemoSummary
     going: Iterator[Payment | Label]
 
 
-def _run(folder: Path, events: int, seed: int, *, is_served: bool) -> Made:
+def _run(folder: Path, events: int, seed: int, *, is_served: bool) -> DemoProject:
     from shroff.cli.demo_progress import shown_progress
 
     with shown_progress() as progress:
         return run_demo(folder, events, seed, progress, is_served=is_served)
 
 
-def run_demo(folder: Path, events: int, seed: int, progress: Progress, *, is_served: bool) -> Made:
+def run_demo(folder: Path, events: int, seed: int, progress: DemoProgress, *, is_served: bool) -> DemoProject:
     """Run the demo: a past in a folder beside the one that is named, then the stream in a copy of its project.
 
     The stream of one that is served ends now; any other is the same whenever it runs.
@@ -142,15 +142,15 @@ def run_demo(folder: Path, events: int, seed: int, progress: Progress, *, is_ser
     from shroff.app import project as app
     from shroff.cli import demo_past, demo_served
     from shroff.cli.demo_kernels import kernels_beside
-    from shroff.cli.demo_report import Summary
+    from shroff.cli.demo_report import DemoSummary
 
     with kernels_beside(lambda: progress.phase("compiling the kernels for training")) as wait:
         progress.phase(f"making a project from the template {TEMPLATE}")
         past, _ = app.make_project(folder.with_name(PAST), TEMPLATE)
         _load_kernels(progress)
-        from shroff.examples.bank import START_MS, Stretch, stretch_upto
+        from shroff.examples.bank import START_MS, BankPeriod, stretch_upto
 
-        stretch = stretch_upto(events, seed, past.opened.now_ms()) if is_served else Stretch(START_MS, 0)
+        stretch = stretch_upto(events, seed, past.opened.now_ms()) if is_served else BankPeriod(START_MS, 0)
         learnt = demo_past.learn_from_past(past, _past_seed(seed), progress, stretch.start_ms, wait)
     project = _copied(past, folder)
     shutil.rmtree(past.opened.places.folder, ignore_errors=True)
@@ -160,7 +160,7 @@ def run_demo(folder: Path, events: int, seed: int, progress: Progress, *, is_ser
     decided = _decide(project, events, seed, stretch, progress, is_served=is_served)
     progress.phase("explaining one decision")
     definitions, report, tally = project.definitions, decided.report, decided.tally
-    summary = Summary(
+    summary = DemoSummary(
         tally,
         learnt,
         seed,
@@ -174,7 +174,7 @@ def run_demo(folder: Path, events: int, seed: int, progress: Progress, *, is_ser
         demo_served.raise_cases(project, decided.reviewed) if is_served else 0,
         decided.asked,
     )
-    return Made(project, summary, decided.going)
+    return DemoProject(project, summary, decided.going)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,7 @@ class _Decided:
 
 
 def _decide(
-    project: Project, events: int, seed: int, stretch: Stretch, progress: Progress, *, is_served: bool
+    project: Project, events: int, seed: int, stretch: BankPeriod, progress: DemoProgress, *, is_served: bool
 ) -> _Decided:
     from shroff.cli import demo_served
     from shroff.examples.bank import bank_from, known_at_the_end, with_labels
@@ -239,7 +239,7 @@ def _explained(project: Project, example: Example | None) -> Explained | None:
     return project.explain(msgspec.json.decode(example.document)["id"])
 
 
-def _load_kernels(progress: Progress) -> None:
+def _load_kernels(progress: DemoProgress) -> None:
     from shroff.cli.progress import told_of_compiling
 
     progress.phase("loading the window kernels")
@@ -262,7 +262,7 @@ def _project_folder(*, keep: bool) -> Iterator[Path]:
             shutil.rmtree(parent, ignore_errors=True)
 
 
-def _answer(session: Session, summary: Summary) -> None:
+def _answer(session: Session, summary: DemoSummary) -> None:
     from rich.console import Console
 
     from shroff.cli.demo_report import document, print_report

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from shroff.app.project import Project
-    from shroff.cli.demo_progress import Progress
+    from shroff.cli.demo_progress import DemoProgress
     from shroff.log.writer import Answer
     from shroff.training.train import TrainReport
 
@@ -28,7 +28,7 @@ PARAMETERS: Final = "  parameters: { trees: 60, depth: 4, learning_rate: 0.1 }"
 
 
 @dataclass(frozen=True, slots=True)
-class Learnt:
+class DemoTraining:
     """What came of the training. Shares are means of the folds; the cut-offs are of `shroff thresholds`.
 
     `why_not` says why the model is not in force; then rules alone decide.
@@ -54,7 +54,9 @@ class Learnt:
         return None if found is None else found.mean
 
 
-def learn_from_past(project: Project, seed: int, progress: Progress, upto_ms: int, wait: Callable[[], None]) -> Learnt:
+def learn_from_past(
+    project: Project, seed: int, progress: DemoProgress, upto_ms: int, wait: Callable[[], None]
+) -> DemoTraining:
     """Fill a project's log with another bank's past, train on it, and put the model with its cut-offs in force.
 
     Args:
@@ -85,7 +87,7 @@ def learn_from_past(project: Project, seed: int, progress: Progress, upto_ms: in
     progress.phase("training a model on what was known then")
     steps = Steps(folds=lambda number, of: progress.phase(f"training a model: test {number} of {of} is done"))
     report = project.train(EVENT, promote=True, by="shroff demo", steps=steps)
-    learnt = Learnt(
+    learnt = DemoTraining(
         report.stored.id,
         seed,
         taken.events.appended,
@@ -97,7 +99,7 @@ def learn_from_past(project: Project, seed: int, progress: Progress, upto_ms: in
     return _with_cutoffs(project, learnt, progress) if report.promoted else learnt
 
 
-def _with_cutoffs(project: Project, learnt: Learnt, progress: Progress) -> Learnt:
+def _with_cutoffs(project: Project, learnt: DemoTraining, progress: DemoProgress) -> DemoTraining:
     progress.phase("weighing costs into cut-offs of the score")
     cutoffs, _ = project.cutoffs.thresholds(EVENT, apply=True)
     best = cutoffs.found.best

@@ -24,7 +24,7 @@ BAR_WIDTH: Final = 40
 OUTCOME_STYLES: Final = {"approve": "green", "challenge": "cyan", "review": "yellow", "decline": "red"}
 
 
-class Progress(Protocol):
+class DemoProgress(Protocol):
     """Tells how far the demo is."""
 
     def phase(self, words: str, events: int = 0) -> None:
@@ -35,7 +35,7 @@ class Progress(Protocol):
 
 
 @contextmanager
-def shown_progress() -> Iterator[Progress]:
+def shown_progress() -> Iterator[DemoProgress]:
     """Progress on standard error, as it suits what that is connected to."""
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
@@ -46,7 +46,7 @@ def shown_progress() -> Iterator[Progress]:
         yield LiveProgress(live)
 
 
-class Pace:
+class DemoPace:
     """Payments a second since the first payment was waited for."""
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class LineProgress:
     def __init__(self, write: Callable[[str], object]) -> None:
         self._events, self._write = 0, write
         self._said = ""
-        self._pace = Pace()
+        self._pace = DemoPace()
         self._last = time.monotonic()
 
     def phase(self, words: str, events: int = 0) -> None:
@@ -70,7 +70,7 @@ class LineProgress:
         if words != self._said:
             self._write(f"{words}\n")
         self._said = words
-        self._pace = Pace()
+        self._pace = DemoPace()
         self._last = time.monotonic()
 
     def decided(self, tally: Tally) -> None:
@@ -91,11 +91,11 @@ class LiveProgress:
     def __init__(self, live: Live) -> None:
         self._events, self._live = 0, live
         self._words = ""
-        self._pace = Pace()
+        self._pace = DemoPace()
 
     def phase(self, words: str, events: int = 0) -> None:
         self._events, self._words = events, words
-        self._pace = Pace()
+        self._pace = DemoPace()
         self._live.update(Spinner("dots", Text(f" {words}")))
 
     def decided(self, tally: Tally) -> None:

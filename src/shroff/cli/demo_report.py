@@ -16,10 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from shroff.cli.demo_past import SEED as SEED_OF_THE_RULES
-from shroff.cli.demo_past import Learnt
+from shroff.cli.demo_past import DemoTraining
 from shroff.cli.demo_progress import OUTCOME_STYLES
 from shroff.cli.session import argument, many, one_line
-from shroff.examples.demo import MONEY_PLACES, REVIEW, Caught, Example, Figures, Fraud, Sum, Tally
+from shroff.examples.demo import MONEY_PLACES, REVIEW, Caught, DemoFigures, Example, Fraud, Sum, Tally
 from shroff.language.values import show_decimal
 from shroff.project.policy import Policy
 
@@ -42,7 +42,7 @@ REASONS_SHOWN: Final = 6  # of the model's, for people
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class DemoSummary:
     """What the demo did. `currency` and `policy` are the project's; `explained` is the tally's example.
 
     Of one that is served `folder` is the project, `cases` are open, `asked` customers are asked by mail, and `url` is
@@ -50,7 +50,7 @@ class Summary:
     """
 
     tally: Tally
-    learnt: Learnt
+    learnt: DemoTraining
     seed: int
     events: int
     labels: int
@@ -67,7 +67,7 @@ class Summary:
 # ---- for programs
 
 
-def document(summary: Summary) -> dict[str, Any]:
+def document(summary: DemoSummary) -> dict[str, Any]:
     """The summary as `--json` gives it; money as decimal strings, rates in [0, 1] or null of nothing."""
     tally = summary.tally
     frauds, example = tally.frauds, tally.example
@@ -118,7 +118,7 @@ def document(summary: Summary) -> dict[str, Any]:
     }
 
 
-def _figures(found: Figures, policy: Policy) -> dict[str, Any]:
+def _figures(found: DemoFigures, policy: Policy) -> dict[str, Any]:
     """What one way to decide came to; `money_left` is what was saved less what stopping cost."""
     return {
         "fraud_caught": found.frauds.caught.payments,
@@ -132,7 +132,7 @@ def _figures(found: Figures, policy: Policy) -> dict[str, Any]:
     }
 
 
-def _model(summary: Summary) -> dict[str, Any]:
+def _model(summary: DemoSummary) -> dict[str, Any]:
     """The model, where it comes from, and what it added to the rules: in money saved, and in that less costs."""
     learnt, tally = summary.learnt, summary.tally
     ours, rules = tally.all, tally.rules_alone
@@ -166,7 +166,7 @@ def money(amounts: Sum) -> str:
 # ---- for people
 
 
-def print_report(summary: Summary, console: Console) -> None:
+def print_report(summary: DemoSummary, console: Console) -> None:
     """Print the summary to the console."""
     console.width = min(console.width, WIDTH_MAX)
     tally = summary.tally
@@ -189,7 +189,7 @@ def print_report(summary: Summary, console: Console) -> None:
     _print_way_in(summary.url, summary.cases, summary.asked, console)
 
 
-def _print_head(summary: Summary, console: Console) -> None:
+def _print_head(summary: DemoSummary, console: Console) -> None:
     frauds, pace = summary.tally.frauds, summary.events / summary.seconds
     console.print(
         f"A made-up bank, seed {summary.seed}: [bold]{many(summary.events, 'payment')}[/] decided "
@@ -211,7 +211,7 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _added(summary: Summary) -> Table:
+def _added(summary: DemoSummary) -> Table:
     """What the model added to the rules, in payments and in money."""
     rules, ours, policy = summary.tally.rules_alone, summary.tally.all, summary.policy
     table = _table("What the model adds", "rules alone", "with the model", "added")
@@ -231,7 +231,7 @@ def _added(summary: Summary) -> Table:
     return table
 
 
-def _about_the_model(summary: Summary) -> str:
+def _about_the_model(summary: DemoSummary) -> str:
     """Where the model comes from, how it was tested, and what it had seen of what is shown: nothing."""
     learnt, report = summary.learnt, summary.learnt.report
     ours, rules = (

@@ -15,7 +15,7 @@ from shroff.monitoring.drift import LIMIT
 
 if TYPE_CHECKING:
     from shroff.monitoring.drift import Drift
-    from shroff.monitoring.drifting import DriftReport, Stretch
+    from shroff.monitoring.drifting import DriftPeriod, DriftReport
 
 MOVED: Final = 1
 
@@ -97,7 +97,7 @@ def _text(report: DriftReport) -> str:
     return "\n".join(lines)
 
 
-def _stretch(one: Stretch) -> str:
+def _stretch(one: DriftPeriod) -> str:
     return f"{time_text(one.start_ms)} to {time_text(one.end_ms)}, {many(one.rows, 'event')}: {one.about}"
 
 

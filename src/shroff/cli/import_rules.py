@@ -13,7 +13,7 @@ from shroff.cli.session import Session, argument, command, cut, many, one_line, 
 
 if TYPE_CHECKING:
     from shroff.app.rules.rule_imports import Imported
-    from shroff.rules.radar.carrying import Refused
+    from shroff.rules.radar.carrying import RefusedRule
 
 SHOWN_MAX = 100  # characters of a rule in a table
 NAMED_MAX = 5  # files
@@ -123,7 +123,7 @@ def _document(found: Imported, written: list[Path]) -> dict[str, Any]:
     }
 
 
-def _refused(one: Refused) -> dict[str, Any]:
+def _refused(one: RefusedRule) -> dict[str, Any]:
     problem = one.problem
     return {
         "file": problem.file,

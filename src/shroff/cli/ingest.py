@@ -16,7 +16,7 @@ from shroff.errors import UsageError
 if TYPE_CHECKING:
     from shroff.events.mapping import Unmatched
     from shroff.log.writer import Answer
-    from shroff.worker.ingest import Counts, IngestReport
+    from shroff.worker.ingest import IngestCounts, IngestReport
 
 QUARANTINED = 4
 
@@ -132,7 +132,7 @@ def document_of(report: IngestReport) -> dict[str, Any]:
     }
 
 
-def counts_text(counts: Counts) -> str:
+def counts_text(counts: IngestCounts) -> str:
     """What became of what was read."""
     waiting = f"{counts.pending:,} waiting for their event, " if counts.pending else ""
     rest = f"{counts.duplicates:,} there already, {counts.quarantined:,} quarantined"

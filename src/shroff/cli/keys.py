@@ -12,7 +12,7 @@ from shroff.errors import UsageError
 
 if TYPE_CHECKING:
     from shroff.people.documents import KeyDocument
-    from shroff.people.store import Key
+    from shroff.people.store import ApiKey
 
 
 @click.group("keys", cls=ExampleGroup, invoke_without_command=True)
@@ -65,7 +65,7 @@ def _overview(session: Session) -> None:
     session.next("shroff keys create NAME --role service")
 
 
-def _state(key: Key, now_ms: int) -> str:
+def _state(key: ApiKey, now_ms: int) -> str:
     if key.revoked_at_ms is not None:
         return "revoked"
     if key.ends_at_ms is None:
@@ -73,11 +73,11 @@ def _state(key: Key, now_ms: int) -> str:
     return f"{'expired' if key.ends_at_ms <= now_ms else 'expires'} {moment_text(key.ends_at_ms)}"
 
 
-def _used(key: Key) -> str:
+def _used(key: ApiKey) -> str:
     return "never" if key.used_at_ms is None else moment_text(key.used_at_ms)
 
 
-def document(key: Key) -> KeyDocument:
+def document(key: ApiKey) -> KeyDocument:
     """A key as JSON, with nothing that opens a door."""
     from shroff.people.documents import of_key
 

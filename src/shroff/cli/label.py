@@ -16,8 +16,8 @@ from shroff.errors import ended, nearest
 from shroff.events.event import time_text
 
 if TYPE_CHECKING:
-    from shroff.cases.labels import Maturity, Said
-    from shroff.log.history import Waiting
+    from shroff.cases.labels import LabelSaid, Maturity
+    from shroff.log.history import ListedWaiting
     from shroff.log.writer import Answer
 
 
@@ -120,7 +120,7 @@ def _pending(session: Session, as_of: str | None) -> int:
     return 0
 
 
-def _waits_for(waiting: Waiting) -> str:
+def _waits_for(waiting: ListedWaiting) -> str:
     """`payment/p-1`, or `payment with arn A-1` where only a unique field says which."""
     named = ", ".join(f"{name} {value}" for name, value in waiting.unique.items())
     return f"{waiting.event} with {named}" if named else waiting.event
@@ -161,7 +161,7 @@ def _conflicts(session: Session, as_of: str | None) -> int:
     return 0
 
 
-def _said(said: Said) -> tuple[str, str, str, str]:
+def _said(said: LabelSaid) -> tuple[str, str, str, str]:
     return said.verdict, said.source, time_text(said.known_at_ms), "in force" if said.in_force else ""
 
 

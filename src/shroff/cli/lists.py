@@ -11,7 +11,7 @@ from shroff.cli import completion
 from shroff.cli.session import ExampleGroup, Session, argument, command, json_option, many, one_line, table
 
 if TYPE_CHECKING:
-    from shroff.project.lists import Change
+    from shroff.project.lists import ListOutcome
 
 NAMED_MAX = 3  # readers that an overview names
 
@@ -107,7 +107,7 @@ def remove(session: Session, name: str, value: str) -> None:
     _tell(session, session.project.lists.remove(name, value, session.waits))
 
 
-def _tell(session: Session, change: Change, over: str = "") -> None:
+def _tell(session: Session, change: ListOutcome, over: str = "") -> None:
     """Tell what became of a list; `over` is said in place of from when on that holds."""
     words = {"added": "added to", "changed": "changed in", "removed": "removed from", "same": "as it was in"}
     text = (

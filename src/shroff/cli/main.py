@@ -84,7 +84,7 @@ EXIT_STATUS: Final = (
 )
 
 
-class Program(click.Group):
+class CommandGroup(click.Group):
     """The command `shroff`, with its sub-commands imported one at a time."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -128,7 +128,7 @@ class Program(click.Group):
         formatter.write_text(f"Every command has --help with an example, and --json. Exit status: {words}.")
 
 
-@click.command(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option(
     "-C",
     "folder",

@@ -82,7 +82,7 @@ def produce(
     stay in their order. Ctrl-C waits for what is on its way, and says how to go on. With --create-topics and no FILE
     nothing is sent: the topics that shroff.yaml names are made, those of dead letters and of sinks too.
     """
-    from shroff.worker.producing import Pace, Production
+    from shroff.worker.producing import Production, SendingPace
 
     if partitions is not None and not makes_topics:
         raise UsageError("--partitions is for topics that --create-topics makes.")
@@ -98,7 +98,7 @@ def produce(
                 labels=labels,
                 to=to,
                 order=order,
-                pace=Pace(rate, speed),
+                pace=SendingPace(rate, speed),
                 key=key,
                 format=format_,
                 first_row=first_row,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from shroff.worker.outbox import SinkState
-    from shroff.worker.serving.counts import Work
+    from shroff.worker.serving.counts import WorkerCounts
 
 PARTS_SHOWN = 8
 UNSENT_MAX = 10_000  # of which the number is told
@@ -120,7 +120,7 @@ def run(
     return QUARANTINED if work.quarantined or work.counts.unmatched else 0
 
 
-def work_document(work: Work) -> dict[str, Any]:
+def work_document(work: WorkerCounts) -> dict[str, Any]:
     """What a worker did, as JSON."""
     from shroff.streams.source import shown
 
@@ -146,7 +146,7 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 2)
 
 
-def _text(work: Work) -> str:
+def _text(work: WorkerCounts) -> str:
     from shroff.streams.source import shown
 
     lines = [text_of(work.counts)]

@@ -16,7 +16,7 @@ from shroff.cli.session import Function, Session, command, many, table
 from shroff.errors import UsageError, ended, nearest
 
 if TYPE_CHECKING:
-    from shroff.events.avro.subjects import Change, Compared, Settled
+    from shroff.events.avro.subjects import FieldChange, SchemaComparison, Settled
     from shroff.events.definitions import EventType
     from shroff.events.formats.schemas import Registered, SchemaRegistry
 
@@ -226,7 +226,7 @@ def _looked(
     event: str | None,
     topics: tuple[str, ...],
     address: str | None,
-) -> Iterator[tuple[dict[str, Any], Compared | None]]:
+) -> Iterator[tuple[dict[str, Any], SchemaComparison | None]]:
     """Each type with the schema that stands for it: what to tell of both."""
     types = _types(session)
     if file is not None:
@@ -270,7 +270,7 @@ def _schema_of_file(file: Path) -> str:
 
 def _of_subject(
     session: Session, schemas: SchemaRegistry, event_type: EventType, subject: str
-) -> tuple[dict[str, Any], Compared | None]:
+) -> tuple[dict[str, Any], SchemaComparison | None]:
     latest = schemas.latest(subject)
     if latest is None:
         return _document(session, event_type, subject, None, None, schemas)
@@ -284,7 +284,7 @@ def _document(
     latest: Registered | None,
     theirs: str | None,
     schemas: SchemaRegistry | None,
-) -> tuple[dict[str, Any], Compared | None]:
+) -> tuple[dict[str, Any], SchemaComparison | None]:
     from shroff.events.avro.schema import schema_of
     from shroff.events.avro.subjects import compared
 
@@ -315,7 +315,7 @@ def _document(
 # ---- words
 
 
-def _checked_text(document: Mapping[str, Any], compared: Compared | None) -> str:
+def _checked_text(document: Mapping[str, Any], compared: SchemaComparison | None) -> str:
     version = f" version {document['version']} (id {document['id']})" if document["version"] else ""
     head = f"{document['event']} from {document['schema']}{version}: "
     if compared is None:
@@ -328,7 +328,7 @@ def _checked_text(document: Mapping[str, Any], compared: Compared | None) -> str
     return "\n".join(lines)
 
 
-def _changes_table(changes: tuple[Change, ...] | list[Change]) -> str:
+def _changes_table(changes: tuple[FieldChange, ...] | list[FieldChange]) -> str:
     rows = [
         (one.field, one.theirs or "-", one.ours or "-", one.kind if one.is_readable else "cannot be read")
         for one in changes
@@ -336,7 +336,7 @@ def _changes_table(changes: tuple[Change, ...] | list[Change]) -> str:
     return table(rows, ("field", "theirs", "ours", ""))
 
 
-def _change(one: Change) -> dict[str, Any]:
+def _change(one: FieldChange) -> dict[str, Any]:
     return {
         "field": one.field,
         "theirs": one.theirs or None,

@@ -15,7 +15,7 @@ from shroff.worker.serving.counts import RESTORING, STANDING_BY
 from shroff.worker.serving.delivery import silence_words
 
 if TYPE_CHECKING:
-    from shroff.worker.serving.counts import Work
+    from shroff.worker.serving.counts import WorkerCounts
 
 DRAWN_S: Final = 0.5
 SAID_S: Final = 30.0
@@ -25,7 +25,7 @@ SILENCE_MAX: Final = 120  # characters of why a sink takes nothing: the line is 
 class Look:
     """What is told of a worker each time one looks: rates and latencies are those since the last look."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: WorkerCounts) -> None:
         self._work = work
         self._taken, self._latencies, self._at_s = work.taken, work.latencies.copy(), time.monotonic()
 
@@ -55,7 +55,7 @@ class Look:
 
 
 @contextmanager
-def watched(work: Work, session: Session) -> Iterator[None]:
+def watched(work: WorkerCounts, session: Session) -> Iterator[None]:
     """Tell on standard error how a worker is doing, as long as this lasts."""
     done, look = Event(), Look(work)
 

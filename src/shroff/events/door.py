@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 from shroff.errors import InputError, nearest
 from shroff.events.definitions import Events, EventType, Field
 from shroff.events.event import Event
-from shroff.events.given import Exact, Refused, shown
+from shroff.events.given import Exact, RefusedValue, shown
 from shroff.events.readers import ID_LENGTH_MAX, expectation, reader
 from shroff.events.settings import Settings
 from shroff.events.unique import Named, unique_text
@@ -340,7 +340,7 @@ def _beyond(plan: _Plan, values: Sequence[Any], hidden: frozenset[str]) -> list[
 
 
 def _words(step: _Step, value: object, error: Exception, hidden: frozenset[str]) -> str:
-    if isinstance(value, Refused):
+    if isinstance(value, RefusedValue):
         return f"expected {step.expected}; {value.words}"
     if step.is_secret:
         return f"expected {step.expected}; {_PERSONAL if step.is_personal else _NOT_SHOWN}"

@@ -41,7 +41,7 @@ class Instant(int):
     __slots__ = ()
 
 
-class Span(int):
+class RawDuration(int):
     """Milliseconds that came as a duration."""
 
     __slots__ = ()
@@ -56,7 +56,7 @@ class Exact:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedValue:
     """What a mapping could not make, and why; the door reports it with the event's other mistakes."""
 
     words: str
@@ -102,7 +102,7 @@ def canonical_json(value: object) -> str:
         return f"{{{','.join(inside)}}}"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return f"[{','.join(map(canonical_json, value))}]"
-    if type(value) in {Instant, Span} or (isinstance(value, float) and value - value != 0):
+    if type(value) in {Instant, RawDuration} or (isinstance(value, float) and value - value != 0):
         return canonical_text(text_of(value) or "")
     return text_of(value) or "null"
 
@@ -126,7 +126,7 @@ def shown(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, Instant | datetime | date | time):
         return f"the time {text_of(value)}"
-    if isinstance(value, Span | timedelta):
+    if isinstance(value, RawDuration | timedelta):
         return f"the duration {text_of(value)}"
     if isinstance(value, bytes):
         return "bytes that are no text"
@@ -167,7 +167,7 @@ _TEXTS: Final[dict[type, Callable[[Any], str]]] = {
     float: _float_text,
     Float32: _float_text,
     Instant: time_text,
-    Span: lambda value: canonical_real(value / 1_000),
+    RawDuration: lambda value: canonical_real(value / 1_000),
     Exact: lambda value: show_decimal(value.units, value.places),
     Decimal: _decimal_text,
     datetime: lambda value: time_text(instant_of(value)),

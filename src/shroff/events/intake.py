@@ -18,7 +18,7 @@ from shroff.events.event import Event
 from shroff.events.formats.lines import Line, Lines
 from shroff.events.formats.plain import PlainReader, plain_reader
 from shroff.events.given import Number
-from shroff.events.kept import Keeper, Seals, keeping_hashed, masked, opened, unread
+from shroff.events.kept import LineRedactor, Seals, keeping_hashed, masked, opened, unread
 from shroff.events.mapping import LABEL, Dispatcher, Mapper, Row, Unmatched
 from shroff.events.settings import Settings
 from shroff.events.unique import Named
@@ -72,7 +72,7 @@ class _Reading:
     format: str
     dispatcher: Dispatcher
     mappers: Mapping[str, Mapper]
-    keeper: Keeper | None
+    keeper: LineRedactor | None
     seals: Seals | None
     is_default: bool
 
@@ -137,7 +137,7 @@ class Intake:
             self._check_columns(mappers[as_type], lines.columns, source, as_type)
         keeper = None
         if self._hasher is not None:
-            keeper = Keeper(self._events, self._keeping_door, self._hasher, mappers, lines.format)
+            keeper = LineRedactor(self._events, self._keeping_door, self._hasher, mappers, lines.format)
         reading = _Reading(source, lines.format, dispatcher, mappers, keeper, seals, is_default)
         return self._read(lines, as_type, reading, self._own(as_type, reading) if is_live_avro else {})
 
@@ -276,7 +276,7 @@ class Intake:
         mappers = {name: Mapper(replace(one, mappings={}), "avro", self._secret[name]) for name, one in types.items()}
         keeper = None
         if self._hasher is not None:
-            keeper = Keeper(self._events, self._keeping_door, self._hasher, mappers, "avro")
+            keeper = LineRedactor(self._events, self._keeping_door, self._hasher, mappers, "avro")
         own = replace(reading, mappers=mappers, keeper=keeper)
         wanted = types if as_type is None else [as_type]
         return {schema_name_of(name, self.settings): self._own_taker(name, own) for name in wanted}
@@ -350,14 +350,14 @@ class Intake:
         named = columns.get(type_name) if len(columns) == 1 else None
         return keeper.line(line, row, type_name, named if isinstance(named, dict) else None)
 
-    def _keeper_of_objects(self, mapped: EventType | None = None) -> Keeper:
+    def _keeper_of_objects(self, mapped: EventType | None = None) -> LineRedactor:
         """What keeps objects that came by themselves: read by no mapping, but for those of `mapped`."""
         assert self._hasher is not None
         types = {**self._events.types, LABEL: self._events.label_input}
         plain = {name: replace(one, mappings={}) for name, one in types.items()}
         plain |= {} if mapped is None else {mapped.name: mapped}
         mappers = {name: Mapper(one, "jsonl", self._secret[name]) for name, one in plain.items()}
-        return Keeper(self._events, self._keeping_door, self._hasher, mappers, "jsonl")
+        return LineRedactor(self._events, self._keeping_door, self._hasher, mappers, "jsonl")
 
 
 def _event_of(error: InputError) -> Event | None:

@@ -24,7 +24,7 @@ from shroff.errors import InputError
 from shroff.events.definitions import Events
 from shroff.events.door import Door
 from shroff.events.formats.lines import Line
-from shroff.events.given import Refused, canonical_json, kept_bytes, text_of
+from shroff.events.given import RefusedValue, canonical_json, kept_bytes, text_of
 from shroff.events.mapping import LABEL, Mapper, Path, Row, overlap, parsed
 
 MARK: Final = "shroff:hashed"
@@ -70,7 +70,7 @@ def keeping_hashed(hasher: Callable[[str], str]) -> Callable[[str], str]:
     return lambda value: value if HASHED.fullmatch(value) else hasher(value)
 
 
-class Keeper:
+class LineRedactor:
     """Writes the lines of one format for quarantine, without a clear value of a hashed field.
 
     The secrets of every type are replaced in every line, since one file may hold the lines
@@ -272,11 +272,11 @@ def opened(
     for name in mapper.names:
         words, seal = mapper.words(name), seals.get(f"{type_name}.{name}")
         if name in mapper.secret and seal is not None and seal.of == words:
-            found[name] = Refused(_GONE) if seal.is_refused else seal.value
+            found[name] = RefusedValue(_GONE) if seal.is_refused else seal.value
         elif any(is_sealed(columns, path) for path in mapper.paths(name)):
             is_whole = name in mapper.secret and mapper.is_column(name) and _is_hash(fields.get(name))
             if not is_whole:
-                found[name] = Refused(_GONE)
+                found[name] = RefusedValue(_GONE)
     return found
 
 

@@ -1,7 +1,7 @@
 """How a line of a file becomes the fields of an event: the mappings under `from`, and which type a line is.
 
 A mapping is typed when the project is loaded; here its expressions are compiled once and
-asked line by line. What a mapping cannot make goes to the door as a `Refused`, so that
+asked line by line. What a mapping cannot make goes to the door as a `RefusedValue`, so that
 the line's mistakes are all named together.
 """
 
@@ -16,7 +16,7 @@ import msgspec
 from shroff.errors import InputError, nearest
 from shroff.events.definitions import LABEL_NAMES, Events, EventType, FileMapping
 from shroff.events.door import HIDDEN
-from shroff.events.given import Exact, Instant, Number, Refused, Span, shown, text_of
+from shroff.events.given import Exact, Instant, Number, RawDuration, RefusedValue, shown, text_of
 from shroff.language.expression import Else, IsMissing, Logic, Node, RowValue, When, walk
 from shroff.language.printing import text_of as expression_text
 from shroff.language.row import compile_row
@@ -79,7 +79,7 @@ class Mapper:
         self.is_plain = not self._mapping.fields and not self._typed_columns
 
     def fields(self, row: Row) -> Mapping[str, object]:
-        """Give the fields of a line for `Door.admit`; what could not be made is a `Refused` there.
+        """Give the fields of a line for `Door.admit`; what could not be made is a `RefusedValue` there.
 
         Cost: nothing without a mapping, else about a microsecond for each mapped field.
         """
@@ -326,7 +326,7 @@ def _form(type_: Type) -> Callable[[Any], object] | None:
         case "time":
             return Instant
         case "duration":
-            return Span
+            return RawDuration
         case _:
             return None
 
@@ -336,7 +336,7 @@ def _made(evaluate: Read, form: Callable[[Any], object] | None, *, is_secret: bo
         try:
             value = evaluate(row)
         except (ValueError, OverflowError) as error:
-            return Refused(HIDDEN if is_secret else _reason(error))
+            return RefusedValue(HIDDEN if is_secret else _reason(error))
         return value if value is None or form is None else form(value)
 
     return read

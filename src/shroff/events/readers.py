@@ -14,7 +14,17 @@ from typing import Any, Final
 
 from shroff.errors import nearest
 from shroff.events.event import read_time
-from shroff.events.given import Exact, Instant, Number, Refused, Span, instant_of, shortest_decimal, shown, text_of
+from shroff.events.given import (
+    Exact,
+    Instant,
+    Number,
+    RawDuration,
+    RefusedValue,
+    instant_of,
+    shortest_decimal,
+    shown,
+    text_of,
+)
 from shroff.language.types import UNITS_MAX, Type
 from shroff.language.values import (
     check_integer,
@@ -221,7 +231,7 @@ def _in_calendar(value_ms: int, value: object) -> int:
 def _read_span(value: object) -> int:
     if type(value) is str:
         span_ms = parse_duration(value) if len(value) <= DECIMAL_LENGTH_MAX else SPAN_MS_MAX + 1
-    elif type(value) is Span:
+    elif type(value) is RawDuration:
         span_ms = int(value)
     elif isinstance(value, timedelta):
         span_ms = value // timedelta(milliseconds=1)
@@ -260,4 +270,4 @@ def _fitting(units: int, value: object) -> int:
 
 
 def _wrong(value: object) -> ValueError:
-    return ValueError(value.words if isinstance(value, Refused) else f"found {shown(value)}")
+    return ValueError(value.words if isinstance(value, RefusedValue) else f"found {shown(value)}")

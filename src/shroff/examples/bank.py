@@ -85,14 +85,14 @@ def bank(events: int, seed: int, start_ms: int = START_MS) -> Iterator[Payment]:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class BankPeriod:
     """Where in its time a bank is shown: from its first instant, a Monday, without so many payments at first."""
 
     start_ms: int
     skipped: int
 
 
-def stretch_upto(events: int, seed: int, now_ms: int) -> Stretch:
+def stretch_upto(events: int, seed: int, now_ms: int) -> BankPeriod:
     """The stretch of which so many payments have arrived by a moment, the last of them just then.
 
     Raises: UsageError if `events` is below 0.
@@ -104,10 +104,10 @@ def stretch_upto(events: int, seed: int, now_ms: int) -> Stretch:
     while arrived < events:  # mostly once
         start_ms -= _WEEKS * _WEEK_MS
         arrived = _arrived(events, seed, start_ms, now_ms)
-    return Stretch(start_ms, arrived - events)
+    return BankPeriod(start_ms, arrived - events)
 
 
-def bank_from(events: int, seed: int, stretch: Stretch) -> Iterator[Payment]:
+def bank_from(events: int, seed: int, stretch: BankPeriod) -> Iterator[Payment]:
     """Give the payments of a stretch of a bank that is made for so many, and go on for ever."""
     return _payments_of(events, seed, stretch.start_ms, stretch.skipped)
 

@@ -122,7 +122,7 @@ class RuleFigures:
 
 
 @dataclass(slots=True)
-class Figures:
+class DemoFigures:
     """What one way to decide came to: rules with the model, or rules alone."""
 
     frauds: Caught = field(default_factory=Caught)
@@ -176,8 +176,8 @@ class Tally:
 
     def __init__(self, truth: Truth, effects: Mapping[str, str]) -> None:
         self._truth = truth
-        self.all = Figures()
-        self.rules_alone = Figures()
+        self.all = DemoFigures()
+        self.rules_alone = DemoFigures()
         self.frauds_by_outcome: Counter[str] = Counter()
         self.kinds: dict[str, Caught] = {}
         self.rules = {rule: RuleFigures(effect) for rule, effect in effects.items()}

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from shroff.errors import UsageError
 from shroff.examples.bank import ASKED_RATE, NEVER_REPORTED_RATE, START_MS, WRONG_RATE
 from shroff.examples.days import DAY_MS
-from shroff.examples.shop import Order, Shop
+from shroff.examples.shop import Shop, ShopOrder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,7 +50,7 @@ class Label:
 class Period:
     """A week: its orders, each with its id, and the labels that came to be known in it."""
 
-    orders: tuple[tuple[str, Order], ...]
+    orders: tuple[tuple[str, ShopOrder], ...]
     labels: tuple[Label, ...]
 
 
@@ -66,7 +66,7 @@ def periods(count: int, orders: int, seed: int) -> Iterator[Period]:
     if count < 1 or orders < 1:
         raise UsageError(f"periods and orders are 1 at least, got {count} and {orders}.")
     shop, chance = Shop(max(50, round(orders / ORDERS_A_CUSTOMER)), seed), Random(seed)  # noqa: S311 - made-up data
-    waiting: list[Order] = []  # orders that an episode of fraud has set for later days
+    waiting: list[ShopOrder] = []  # orders that an episode of fraud has set for later days
     known: list[tuple[int, int, Label]] = []
     given = 0
     for number in range(count):
@@ -142,7 +142,7 @@ def labels_table(period: Period) -> pa.Table:
     return pa.Table.from_pylist(rows, pa.schema([*texts, pa.field("known_at", pa.timestamp("ms", "UTC"))]))
 
 
-def _label(id_: str, order: Order, chance: Random) -> Label | None:
+def _label(id_: str, order: ShopOrder, chance: Random) -> Label | None:
     """What somebody finds out about an order; None where nobody does."""
     draw = chance.random()
     if draw >= ASKED_RATE if order.fraud is None else draw < NEVER_REPORTED_RATE:

@@ -47,7 +47,7 @@ class Customer:
     has_relay: bool  # hides behind an address that many share
 
 
-class Order(NamedTuple):
+class ShopOrder(NamedTuple):
     """One order. `fraud` is the truth: None, or one of FRAUDS."""
 
     at_ms: int
@@ -71,7 +71,7 @@ class Shop:
         for _ in range(customers):
             self.customers.append(self._newcomer())
 
-    def day(self, number: int) -> Iterator[Order]:
+    def day(self, number: int) -> Iterator[ShopOrder]:
         """The orders of one day, 0 being 2026-01-05, a Monday, by their time."""
         start_ms = START_MS + number * DAY_MS
         orders = [*self._honest(start_ms), *self._frauds(start_ms)]
@@ -79,7 +79,7 @@ class Shop:
 
     # ---- honest life
 
-    def _honest(self, start_ms: int) -> Iterator[Order]:
+    def _honest(self, start_ms: int) -> Iterator[ShopOrder]:
         chance = self.chance
         for _ in range(self._how_many(_NEW_A_DAY * len(self.customers))):
             new = self._newcomer()
@@ -93,7 +93,7 @@ class Shop:
         for _ in range(self._how_many(0.0004 * len(self.customers))):
             yield from self._office(self._moment(start_ms))
 
-    def _orders(self, one: Customer, at_ms: int) -> Iterator[Order]:
+    def _orders(self, one: Customer, at_ms: int) -> Iterator[ShopOrder]:
         """Mostly one; now and then a basket in parts, from the sofa and from the train."""
         chance = self.chance
         dear = chance.uniform(2.0, 7.0) if chance.random() < 0.02 else 1.0
@@ -103,7 +103,7 @@ class Shop:
                 at_ms += chance.randrange(3 * MINUTE_MS, 50 * MINUTE_MS)
                 yield self._order(one, at_ms, factor=0.7)
 
-    def _office(self, at_ms: int) -> Iterator[Order]:
+    def _office(self, at_ms: int) -> Iterator[ShopOrder]:
         """Colleagues order together: one address on the net, one domain, one place, each with an account."""
         chance = self.chance
         domain, ip, town = chance.choice(self._domains), self._address("10.64"), chance.choice(TOWNS)
@@ -113,13 +113,13 @@ class Shop:
             yield order._replace(email=f"{one.id}@{domain}", ip=ip, town=town)
             at_ms += chance.randrange(MINUTE_MS, 15 * MINUTE_MS)
 
-    def _order(self, one: Customer, at_ms: int, factor: float = 1.0) -> Order:
+    def _order(self, one: Customer, at_ms: int, factor: float = 1.0) -> ShopOrder:
         chance = self.chance
         # A present goes elsewhere; what is fetched at the counter goes nowhere.
         town = chance.choice(TOWNS) if chance.random() < 0.06 else None if chance.random() < 0.05 else one.town
         email = None if chance.random() < 0.04 else one.email
         cents = max(199, round(one.cents * factor * exp(chance.gauss(0.0, 0.55))))
-        return Order(at_ms, one.id, email, self._ip(one), town, cents)
+        return ShopOrder(at_ms, one.id, email, self._ip(one), town, cents)
 
     def _ip(self, one: Customer) -> str | None:
         draw = self.chance.random()
@@ -131,14 +131,14 @@ class Shop:
 
     # ---- fraud
 
-    def _frauds(self, start_ms: int) -> Iterator[Order]:
+    def _frauds(self, start_ms: int) -> Iterator[ShopOrder]:
         for kind, rate in _EPISODES_A_DAY.items():
             for _ in range(self._how_many(rate * len(self.customers))):
                 episode = {"takeover": self._takeover, "stolen_cards": self._stolen_cards, "ring": self._ring}[kind]
                 for order in episode(self._moment(start_ms)):
                     yield order._replace(fraud=kind)
 
-    def _takeover(self, at_ms: int) -> Iterator[Order]:
+    def _takeover(self, at_ms: int) -> Iterator[ShopOrder]:
         """Somebody else has the password: some orders before it is noticed, to where they can be fetched."""
         chance, victim = self.chance, self.chance.choice(self.customers)
         careful = chance.random() < 0.4
@@ -150,12 +150,12 @@ class Shop:
             ip = self._address("10.64") if hops else ip
             factor = chance.uniform(0.7, 2.0) if careful else chance.uniform(1.0, 5.0)
             cents = max(199, round(victim.cents * factor * exp(chance.gauss(0.0, 0.4))))
-            yield Order(at_ms, victim.id, email, ip, town, cents)
+            yield ShopOrder(at_ms, victim.id, email, ip, town, cents)
             at_ms += (
                 chance.randrange(4 * HOUR_MS, 40 * HOUR_MS) if careful else chance.randrange(MINUTE_MS, 3 * HOUR_MS)
             )
 
-    def _stolen_cards(self, at_ms: int) -> Iterator[Order]:
+    def _stolen_cards(self, at_ms: int) -> Iterator[ShopOrder]:
         """New accounts that pay with bought card numbers: like any newcomer, in something of a hurry."""
         chance = self.chance
         town = chance.choice(TOWNS)
@@ -164,10 +164,10 @@ class Shop:
             ip = self._ip(new) if chance.random() < 0.5 else chance.choice(self._relays)
             for _ in range(chance.choice((1, 1, 2, 3))):
                 cents = max(199, round(new.cents * chance.uniform(0.8, 4.0)))
-                yield Order(at_ms, new.id, new.email, ip, town if chance.random() < 0.7 else new.town, cents)
+                yield ShopOrder(at_ms, new.id, new.email, ip, town if chance.random() < 0.7 else new.town, cents)
                 at_ms += chance.randrange(2 * MINUTE_MS, 9 * HOUR_MS)
 
-    def _ring(self, at_ms: int) -> Iterator[Order]:
+    def _ring(self, at_ms: int) -> Iterator[ShopOrder]:
         """One person with many accounts, for vouchers and for goods that are never paid, over some days."""
         chance = self.chance
         town, ips = chance.choice(TOWNS), [self._address("10.64"), *chance.sample(self._relays, 2)]
@@ -178,7 +178,7 @@ class Shop:
             email = shared or f"{new.id}@{domain}"
             for _ in range(chance.choice((1, 1, 2))):
                 cents = max(199, round(new.cents * chance.uniform(0.6, 2.2)))
-                yield Order(at_ms, new.id, email, chance.choice(ips), town, cents)
+                yield ShopOrder(at_ms, new.id, email, chance.choice(ips), town, cents)
                 at_ms += chance.randrange(5 * MINUTE_MS, 20 * HOUR_MS)
 
     # ---- chance

@@ -44,7 +44,7 @@ Variable = FeatureValue | ThisField
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Counterfactual:
     """One value that would give another outcome, the nearest one.
 
     Args:
@@ -90,14 +90,14 @@ class Changes:
     seen: Seen
     effective: frozenset[str]
 
-    def nearest(self, decided: str) -> list[Change]:
+    def nearest(self, decided: str) -> list[Counterfactual]:
         """For each feature and field, and each outcome other than the one decided, the nearest value that gives it.
 
         Nearest first, by how many of its steps lie between.
         Cost: one row to score for each cut of each input, some thousand at most.
         """
         cuts = None if self.model is None else self.model.cuts()
-        found: list[Change] = []
+        found: list[Counterfactual] = []
         for variable in self._variables():
             now = self._now(variable)
             if now is not None:
@@ -159,7 +159,7 @@ class Changes:
 
     def _of_one(
         self, variable: Variable, now: float, tried: tuple[list[float], list[float]], decided: str
-    ) -> Iterator[Change]:
+    ) -> Iterator[Counterfactual]:
         count = max(len(tried[0]) + len(tried[1]), 1)
         name, is_real = name_of(variable, self.event), variable.type.kind == "real"
         for values in tried:
@@ -171,7 +171,7 @@ class Changes:
                 # The next step begins right behind the last value of this one.
                 until = None if end is None else values[end] + (0 if is_real else 1 if value < now else -1)
                 ends = [one if is_real or one is None else int(one) for one in (value, until)]
-                yield Change(name, variable, ends[0], now, ends[1], found, (place + 1) / count)
+                yield Counterfactual(name, variable, ends[0], now, ends[1], found, (place + 1) / count)
 
     def _outcomes(self, variable: Variable, values: Sequence[float]) -> list[str]:
         rows = [self._with(variable, value) for value in values]

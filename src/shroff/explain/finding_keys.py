@@ -24,7 +24,7 @@ _FIRST_BLOCK: Final = 2_048
 Wanted = Mapping[str, Sequence[Key]]  # keys by entity
 
 
-class Keyed:
+class KeyFinder:
     """Finds out whose event a record is."""
 
     def __init__(self, definitions: Definitions, records: Records) -> None:
@@ -67,7 +67,7 @@ class KeyEvents:
 
     def __init__(self, log: Log, definitions: Definitions, records: Records, index: KeyIndex | None = None) -> None:
         self._log, self._definitions = log, definitions
-        self.keyed = Keyed(definitions, records)
+        self.keyed = KeyFinder(definitions, records)
         self._runs = [] if index is None else index.runs(log)
 
     def backwards(self, end: int, wanted: Wanted) -> Iterator[tuple[int, list[Record]]]:

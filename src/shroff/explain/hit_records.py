@@ -33,13 +33,13 @@ _MONEY: Final = "money"
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class LabelOfHit:
     """What a label says of an event."""
 
     standing: Standing
     reason: str | None
 
-    def later(self, other: Said | None) -> Said:
+    def later(self, other: LabelOfHit | None) -> LabelOfHit:
         """What holds of the two, where `other` comes later in the log."""
         return self if other is None or not self.standing.gives_way_to(other.standing) else other
 
@@ -54,7 +54,7 @@ class HitEvent:
     time_ms: int
     amount_minor: int | None
     rules: dict[str, bool]
-    said: Said | None = None
+    said: LabelOfHit | None = None
     verdict: str = ""
 
     @property
@@ -111,7 +111,7 @@ class HitRecords:
     _upto: int = -1
     _floor: int = 0  # to which it goes back
     _named: dict[str, int] = field(default_factory=dict)
-    _unplaced: dict[str, Said] = field(default_factory=dict)  # of events that may stand further back
+    _unplaced: dict[str, LabelOfHit] = field(default_factory=dict)  # of events that may stand further back
     _made: dict[str, RuleRecord] = field(default_factory=dict)
     _made_by: Definitions | None = None
     _lock: Lock = field(default_factory=Lock)
@@ -278,9 +278,9 @@ class HitRecords:
             at = 0 if is_older else len(self.by_rule[rule])
             self.by_rule[rule][at:at] = seqs
 
-    def _labels(self, log: Log, after: int, upto: int) -> dict[str, Said]:
+    def _labels(self, log: Log, after: int, upto: int) -> dict[str, LabelOfHit]:
         """What the labels of some places say in the end, by the names of their events."""
-        decoder, found = msgspec.json.Decoder(_Label), dict[str, Said]()
+        decoder, found = msgspec.json.Decoder(_Label), dict[str, LabelOfHit]()
         limit_ms = None if self._clock_ms is None else max(self._clock_ms, log.watermark_ms() or 0)
         for records in log.labels_after(after, upto):
             for record in records:
@@ -288,7 +288,7 @@ class HitRecords:
                 known_at_ms = parse_time(label.known_at)
                 if limit_ms is None or known_at_ms <= limit_ms:
                     self.now_ms = max(self.now_ms, known_at_ms)
-                said = Said(Standing(label.verdict, label.source, known_at_ms), label.reason)
+                said = LabelOfHit(Standing(label.verdict, label.source, known_at_ms), label.reason)
                 before = found.get(label.event)
                 found[label.event] = said if before is None else before.later(said)
         return found
@@ -322,7 +322,7 @@ def _hit_event(record: Record, rows: Sequence[HitRow], definitions: Definitions)
     return HitEvent(record.seq, record.type, record.id, record.time_ms, amount, rules)
 
 
-def _judge(event: HitEvent, said: Said, definitions: Definitions) -> None:
+def _judge(event: HitEvent, said: LabelOfHit, definitions: Definitions) -> None:
     """Have an event known as what its labels say in the end."""
     model = definitions.models.get(event.event)
     friendly = model.friendly_reasons if model is not None else ()

@@ -16,7 +16,7 @@ import msgspec
 
 from shroff.errors import StateError, UsageError
 from shroff.events.event import Scalar, canonical_value
-from shroff.explain.changes import Change, Changes, score_outcome
+from shroff.explain.changes import Changes, Counterfactual, score_outcome
 from shroff.explain.past import Seen, reader_of
 from shroff.language.columns import column_of
 from shroff.language.expression import FeatureValue, Node, walk
@@ -281,7 +281,7 @@ class Story:
         decided = self.document.get("exploration", {}).get("would_be", self.document["outcome"])
         return [self._change(one) for one in changes.nearest(decided)]
 
-    def _change(self, change: Change) -> ChangeLine:
+    def _change(self, change: Counterfactual) -> ChangeLine:
         teller, type_ = self._teller, change.variable.type
         wording = teller.wording(change.variable)
         given = (change.value, change.until, change.now)

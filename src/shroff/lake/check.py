@@ -15,7 +15,7 @@ from shroff.errors import StorageError
 from shroff.lake.check_documents import check_documents
 from shroff.lake.files import data_of
 from shroff.lake.reader import RECORDS, LakeReader
-from shroff.streams.lake import Patient
+from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import File, LakeState
 from shroff.streams.log import Log
 
@@ -78,7 +78,7 @@ def _more(count: int) -> str:
 
 
 def check(
-    objects: Patient,
+    objects: RetriedObjects,
     state: LakeState,
     progress: Callable[[int], None] | None = None,
     log: Log | None = None,
@@ -106,7 +106,7 @@ def check(
     return found
 
 
-def _look_at(objects: Patient, file: File, places: _Places, found: LakeCheck) -> None:
+def _look_at(objects: RetriedObjects, file: File, places: _Places, found: LakeCheck) -> None:
     try:
         data = data_of(objects, file)
     except StorageError as error:

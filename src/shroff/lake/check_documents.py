@@ -16,8 +16,8 @@ from typing import Final
 from shroff.errors import StorageError
 from shroff.lake.documents import documents
 from shroff.lake.reader import LakeReader
-from shroff.lake.rows import Span, read_span
-from shroff.streams.lake import Patient
+from shroff.lake.rows import SeqRange, read_span
+from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import LakeState, Write, manifest_name, read_manifest
 from shroff.streams.log import Log
 
@@ -37,7 +37,7 @@ class DocumentCheck:
 
 
 def check_documents(
-    objects: Patient,
+    objects: RetriedObjects,
     state: LakeState,
     rows: LakeReader | Log | None,
     progress: Callable[[int], None] | None = None,
@@ -71,11 +71,11 @@ def check_documents(
     return found
 
 
-def _span(rows: LakeReader | Log, after: int, upto: int) -> Span | None:
+def _span(rows: LakeReader | Log, after: int, upto: int) -> SeqRange | None:
     """The rows of a commit; None where the log does not have them any more."""
     if not isinstance(rows, LakeReader):
         return None if after < rows.pruned_to() else read_span(rows, after, upto)
-    return Span(
+    return SeqRange(
         after,
         upto,
         list(chain.from_iterable(rows.records(after, upto))),
@@ -84,7 +84,7 @@ def _span(rows: LakeReader | Log, after: int, upto: int) -> Span | None:
     )
 
 
-def _batches(span: Span, plan: Write) -> Iterator[list[_Wanted]]:
+def _batches(span: SeqRange, plan: Write) -> Iterator[list[_Wanted]]:
     all_of_them = chain.from_iterable(
         documents(span, name, kind) for name, kind in sorted(plan.layout.documents.items())
     )
@@ -93,7 +93,7 @@ def _batches(span: Span, plan: Write) -> Iterator[list[_Wanted]]:
 
 
 def _look_at(
-    objects: Patient, wanted: list[_Wanted], found: DocumentCheck, progress: Callable[[int], None] | None
+    objects: RetriedObjects, wanted: list[_Wanted], found: DocumentCheck, progress: Callable[[int], None] | None
 ) -> None:
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="documents") as pool:
         there = list(pool.map(lambda one: objects.get(one[0]), wanted))

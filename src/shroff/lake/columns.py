@@ -45,7 +45,7 @@ Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
-class Texts:
+class TextArrays:
     """Texts one behind the other in memory, [begin, end) each."""
 
     data: Bytes
@@ -53,7 +53,7 @@ class Texts:
     ends: Words
 
     @classmethod
-    def of(cls, texts: Sequence[bytes]) -> Texts:
+    def of(cls, texts: Sequence[bytes]) -> TextArrays:
         """Texts of UTF-8, copied once."""
         ends = np.fromiter(map(len, texts), np.int64, len(texts)).cumsum()
         data = np.frombuffer(bytearray().join(texts) or bytearray(1), np.uint8)
@@ -67,16 +67,16 @@ class Texts:
             pa.string(), len(self.ends), [None, pa.py_buffer(offsets), pa.py_buffer(self.data)]
         )
 
-    def part(self, begin: int, end: int) -> Texts:
+    def part(self, begin: int, end: int) -> TextArrays:
         """Some of them, in the same memory."""
-        return Texts(self.data, self.begins[begin:end].copy(), self.ends[begin:end].copy())
+        return TextArrays(self.data, self.begins[begin:end].copy(), self.ends[begin:end].copy())
 
     def bytes(self, row: int) -> bytes:
         return self.data[self.begins[row] : self.ends[row]].tobytes()
 
 
 def columns_of(
-    objects: Texts, fields: Sequence[tuple[str, Type]], money_places: int, what: Callable[[int], str]
+    objects: TextArrays, fields: Sequence[tuple[str, Type]], money_places: int, what: Callable[[int], str]
 ) -> dict[str, pa.ChunkedArray]:
     """The columns of all fields of some objects, by name (see `JsonColumns`)."""
     found: dict[str, list[pa.Array]] = {name: [] for name, _ in fields}
@@ -102,7 +102,7 @@ class JsonColumns:
     """
 
     def __init__(
-        self, objects: Texts, fields: Sequence[tuple[str, Type]], money_places: int, what: Callable[[int], str]
+        self, objects: TextArrays, fields: Sequence[tuple[str, Type]], money_places: int, what: Callable[[int], str]
     ) -> None:
         self._objects, self._what, self._money_places = objects, what, money_places
         self._numbers = {name: (number, type_) for number, (name, type_) in enumerate(fields)}
@@ -194,7 +194,7 @@ _MODEL: Final = np.frombuffer(bytearray(b'"model":"'), np.uint8)
 _EMPTY_LIST: Final = 2  # bytes
 
 
-def document_columns(documents: Texts, what: Callable[[int], str]) -> tuple[dict[str, pa.Array], Texts]:
+def document_columns(documents: TextArrays, what: Callable[[int], str]) -> tuple[dict[str, pa.Array], TextArrays]:
     """Of recorded decisions score, rules and model as columns, and their features as objects.
 
     Raises: StorageError where a document is none.
@@ -211,10 +211,10 @@ def document_columns(documents: Texts, what: Callable[[int], str]) -> tuple[dict
     columns["model"], _ = gathered(documents.data, *model)
     has_features = firsts[3] > 0
     features = np.where(has_features, firsts[3], documents.ends), np.where(has_features, lasts[3], documents.ends)
-    return columns, Texts(documents.data, *features)
+    return columns, TextArrays(documents.data, *features)
 
 
-def _scores(documents: Texts, firsts: Words, lasts: Words, what: Callable[[int], str]) -> pa.Array:
+def _scores(documents: TextArrays, firsts: Words, lasts: Words, what: Callable[[int], str]) -> pa.Array:
     kinds = np.where(documents.data[firsts] == LETTER_N, MISSING, TEXT).astype(np.uint8)
     kinds[firsts == 0] = MISSING
     texts, _ = gathered(documents.data, firsts, lasts, kinds)
@@ -224,7 +224,7 @@ def _scores(documents: Texts, firsts: Words, lasts: Words, what: Callable[[int],
         raise damaged(f"{what(0)} or one behind it", error) from None
 
 
-def _lists(documents: Texts, firsts: Words, lasts: Words, what: Callable[[int], str]) -> pa.Array:
+def _lists(documents: TextArrays, firsts: Words, lasts: Words, what: Callable[[int], str]) -> pa.Array:
     """Lists of texts, most of them empty."""
     listed: list[list[str]] = [[]] * len(firsts)
     for row in np.flatnonzero(lasts - firsts > _EMPTY_LIST).tolist():

@@ -17,7 +17,7 @@ from msgspec import structs
 from shroff.errors import StorageError
 from shroff.lake.files import opened, put_table, sorted_by_place, written_for
 from shroff.lake.rows import KINDS
-from shroff.streams.lake import Patient
+from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import CHECKPOINTS_KEPT, Compact, File, LakeState, Manifest
 
 FILES_MIN: Final = 4  # small files of one folder that are worth one: fewer cost a reader little
@@ -61,7 +61,7 @@ def forgettable(state: LakeState, before_ms: int) -> list[str]:
 
 
 def compacted(
-    objects: Patient, state: LakeState, manifest: Manifest, told: Compaction, on_file: Callable[[], None]
+    objects: RetriedObjects, state: LakeState, manifest: Manifest, told: Compaction, on_file: Callable[[], None]
 ) -> Manifest:
     """Carry out a plan to compact; a group that has a damaged file stays as it is."""
     assert isinstance(manifest.plan, Compact)
@@ -87,7 +87,7 @@ def compacted(
     return structs.replace(manifest, added=added, removed=removed)
 
 
-def sweep(objects: Patient, state: LakeState) -> int:
+def sweep(objects: RetriedObjects, state: LakeState) -> int:
     """Remove files that are nobody's, and old checkpoints; gives how many files."""
     gone = 0
     for kind in KINDS:

@@ -15,8 +15,8 @@ from typing import Any, Final
 import msgspec
 
 from shroff.engine.stored import stored
-from shroff.lake.rows import Span
-from shroff.log.flags import Flag
+from shroff.lake.rows import SeqRange
+from shroff.log.flags import JudgedFlag
 from shroff.replay.exports import KINDS
 from shroff.streams.lake_manifest import DocumentFolder
 
@@ -49,7 +49,7 @@ def file_name(id_: str) -> str:
     return f"{name[: ID_BYTES_MAX // 2]}=-{sha256(data).hexdigest()}"
 
 
-def documents(span: Span, folder: str, wanted: DocumentFolder) -> Iterator[tuple[str, bytes, int]]:
+def documents(span: SeqRange, folder: str, wanted: DocumentFolder) -> Iterator[tuple[str, bytes, int]]:
     """The objects of one folder: their names, their bytes, and how many documents each has."""
     rows = _rows(span, wanted)
     if not wanted.lines:
@@ -65,7 +65,7 @@ class _Said(msgspec.Struct):
     source: str = ""
 
 
-def _rows(span: Span, wanted: DocumentFolder) -> Iterator[tuple[int, str, bytes]]:
+def _rows(span: SeqRange, wanted: DocumentFolder) -> Iterator[tuple[int, str, bytes]]:
     """Places, names and documents, in the order of places. Decisions of each event type have a folder of their own."""
     if wanted.of == "decisions":
         for row in span.decisions:
@@ -74,7 +74,7 @@ def _rows(span: Span, wanted: DocumentFolder) -> Iterator[tuple[int, str, bytes]
         line: Any = KINDS["flags"].line
         for seq, rows in groupby(span.flags, lambda one: one.seq):
             for number, flag in enumerate(rows):
-                yield seq, f"{seq}-{number}", line(Flag(flag, flag.accuracy, flag.time_ms))
+                yield seq, f"{seq}-{number}", line(JudgedFlag(flag, flag.accuracy, flag.time_ms))
     elif wanted.of == "labels":
         for one in span.records:
             if one.kind == "label" and _is_wanted(one.seq, one.body, wanted):

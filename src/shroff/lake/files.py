@@ -9,7 +9,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shroff.streams.lake import Patient, damaged, digest
+from shroff.streams.lake import RetriedObjects, damaged, digest
 from shroff.streams.lake_manifest import File
 
 GROUP_ROWS: Final = 32_768  # of a row group: what a reader of a few places has to decode
@@ -42,7 +42,7 @@ def parquet(table: pa.Table) -> bytes:
     return found
 
 
-def put_table(objects: Patient, lane: int, number: int, folder: str, table: pa.Table) -> File:
+def put_table(objects: RetriedObjects, lane: int, number: int, folder: str, table: pa.Table) -> File:
     """Write a table, in the order of places, as a file for the manifest of this number.
 
     Its name has lane, number and a hash of its bytes. So nobody ever needs to write over a file, and one whose
@@ -69,12 +69,12 @@ def written_for(path: str) -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
-def opened(objects: Patient, file: File) -> pq.ParquetFile:
+def opened(objects: RetriedObjects, file: File) -> pq.ParquetFile:
     """A file, its bytes checked. Raises: StorageError where it is gone or not as it was written."""
     return pq.ParquetFile(pa.BufferReader(data_of(objects, file)))
 
 
-def data_of(objects: Patient, file: File) -> bytes:
+def data_of(objects: RetriedObjects, file: File) -> bytes:
     """The bytes of a file. Raises: StorageError where it is gone or not as it was written."""
     found = objects.get(file.path)
     if found is None:

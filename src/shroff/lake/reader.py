@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from shroff.errors import StateError
 from shroff.lake.files import opened
-from shroff.streams.lake import Patient, damaged
+from shroff.streams.lake import RetriedObjects, damaged
 from shroff.streams.lake_manifest import File, LakeState, read_state
 from shroff.streams.log import DecisionRow, FlagRow, HitRow, Kind, Record
 
@@ -35,7 +35,7 @@ class LakeReader:
     Raises: StateError where there is no lake, or not all rows are in it, since some were written as documents alone.
     """
 
-    def __init__(self, objects: Patient, lane: int = 0, state: LakeState | None = None) -> None:
+    def __init__(self, objects: RetriedObjects, lane: int = 0, state: LakeState | None = None) -> None:
         self.objects = objects
         self._files: dict[str, list[File]] = {}
         self._held: OrderedDict[str, pq.ParquetFile] = OrderedDict()

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from shroff.engine.stored import damaged, telling_damage
 from shroff.events.definitions import EventType
 from shroff.events.event import by_canonical_key
-from shroff.lake.columns import Texts, columns_of, document_columns
+from shroff.lake.columns import TextArrays, columns_of, document_columns
 from shroff.language.types import Type
 from shroff.project.definitions import Definitions
 from shroff.replay.compare import Segment
@@ -33,7 +33,7 @@ Row = TypeVar("Row")
 
 
 @dataclass(slots=True)
-class Span:
+class SeqRange:
     """All rows of the places (after, upto] of a log."""
 
     after: int
@@ -58,9 +58,9 @@ class _Said(msgspec.Struct, gc=False):
     amount: str | None = None
 
 
-def read_span(log: LogReader, after: int, upto: int) -> Span:
+def read_span(log: LogReader, after: int, upto: int) -> SeqRange:
     """The rows of a stretch. Raises: StorageError where the log lacks a place of it."""
-    span = Span(after, upto)
+    span = SeqRange(after, upto)
     for into, batches in (
         (span.records, log.read(after, upto, SLICE)),
         (span.decisions, log.decisions_after(after, upto, SLICE)),
@@ -74,7 +74,7 @@ def read_span(log: LogReader, after: int, upto: int) -> Span:
     return span
 
 
-class Versions:
+class VersionsBySeq:
     """The definitions in force by place, each read when it is first asked for.
 
     Args:
@@ -104,7 +104,7 @@ class Versions:
         return self._read[segment.start]
 
 
-def tables_of(span: Span, versions: Versions, lane: int) -> Iterator[tuple[str, pa.Table]]:
+def tables_of(span: SeqRange, versions: VersionsBySeq, lane: int) -> Iterator[tuple[str, pa.Table]]:
     """The rows of a stretch by their folder, in the order of places; each folder as often as its columns change."""
     yield from _by_day("controls", *_controls([one for one in span.records if one.kind == "control"], lane))
     yield from _by_day("labels", *_labels([one for one in span.records if one.kind == "label"], lane))
@@ -163,8 +163,8 @@ def _times(records: Sequence[Record]) -> Words:
     return np.fromiter((one.time_ms for one in records), np.int64, len(records))
 
 
-def _bodies(records: Sequence[Record]) -> Texts:
-    return Texts.of([one.body for one in records])
+def _bodies(records: Sequence[Record]) -> TextArrays:
+    return TextArrays.of([one.body for one in records])
 
 
 def _events(name: str, records: list[Record], definitions: Definitions | None, lane: int) -> tuple[Words, pa.Table]:
@@ -229,7 +229,7 @@ def _flags(rows: list[FlagRow], lane: int) -> tuple[Words, pa.Table]:
     return times, pa.table(columns)
 
 
-def _hits(span: Span, lane: int) -> tuple[Words, pa.Table]:
+def _hits(span: SeqRange, lane: int) -> tuple[Words, pa.Table]:
     rows = span.hits
     times = np.fromiter((span.time_at(one.seq) for one in rows), np.int64, len(rows))
     columns = _base(rows, lane, None, times) | {"number": _numbers(rows)}
@@ -250,7 +250,7 @@ def _numbers(rows: Sequence[FlagRow] | Sequence[HitRow]) -> pa.Array:
 
 
 def _decisions(
-    name: str, rows: list[DecisionRow], span: Span, definitions: Definitions | None, lane: int
+    name: str, rows: list[DecisionRow], span: SeqRange, definitions: Definitions | None, lane: int
 ) -> Iterator[tuple[str, pa.Table]]:
     """Decisions, and their features as rows of their own."""
 
@@ -259,7 +259,7 @@ def _decisions(
 
     times = np.fromiter((span.time_at(one.seq) for one in rows), np.int64, len(rows))
     base = _base(rows, lane, [one.id for one in rows], times)
-    documents = Texts.of([one.document for one in rows])
+    documents = TextArrays.of([one.document for one in rows])
     parts, features = document_columns(documents, what)
     columns = base | {"outcome": pa.array([one.outcome for one in rows], pa.string())} | parts
     columns["receipt"] = pa.array([one.receipt for one in rows], pa.binary())

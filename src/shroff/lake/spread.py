@@ -30,7 +30,7 @@ from shroff.log.history import Records
 from shroff.models.registry import Registry
 from shroff.project.definitions import Definitions, computed_of, load_definitions
 from shroff.replay.compare import Segment, segments_of
-from shroff.streams.lake import Objects, Patient
+from shroff.streams.lake import Objects, RetriedObjects
 from shroff.streams.log import PENDING, DecisionRow, FlagRow, HitRow, Kind, Record
 
 STEP: Final = 4_096  # events that are folded or decided at once
@@ -158,7 +158,7 @@ def _folds(found: Sequence[Definitions], lateness_ms: int) -> list[int]:
     ]
 
 
-class Work:
+class SpreadProcess:
     """What a process needs to do its part: all of it is made when it is first asked for, and kept."""
 
     def __init__(self, spread: Spread) -> None:
@@ -172,7 +172,7 @@ class Work:
     def reader(self, upto: int) -> LakeReader:
         """The lake, which has to have come to a place."""
         if self._reader is None:
-            self._reader = LakeReader(Patient(self.spread.opened()))
+            self._reader = LakeReader(RetriedObjects(self.spread.opened()))
         elif self._reader.last_seq < upto:
             self._reader.refresh()
         if self._reader.last_seq < upto:
@@ -214,28 +214,28 @@ class Work:
         return bisect_left(self.spread.starts, seq) - 1
 
 
-_WORK: Final[dict[str, Work]] = {}
+_WORK: Final[dict[str, SpreadProcess]] = {}
 
 
-def work_of(spread: Spread) -> Work:
+def work_of(spread: Spread) -> SpreadProcess:
     """What this process has for a spread log; it keeps that of one."""
     if spread.name not in _WORK:
         _WORK.clear()
-        _WORK[spread.name] = Work(spread)
+        _WORK[spread.name] = SpreadProcess(spread)
     return _WORK[spread.name]
 
 
 # ---- the three kinds of work
 
 
-def rows_of(work: Work, after: int, upto: int) -> Iterator[Seen]:
+def rows_of(work: SpreadProcess, after: int, upto: int) -> Iterator[Seen]:
     """What the partitions must see of the places (after, upto]."""
     for records in work.reader(upto).records(after, upto, STEP):
         for fold, end in work.spread.ends.items():  # what came later its version need not be able to read
             yield from _rows(work, fold, [one for one in records if one.seq <= end])
 
 
-def _rows(work: Work, fold: int, records: Sequence[Record]) -> Iterator[Seen]:
+def _rows(work: SpreadProcess, fold: int, records: Sequence[Record]) -> Iterator[Seen]:
     decoded = [(record, work.decode(fold, record)) for record in records]
     known = [(record, event) for record, event in decoded if event is not None]
     definitions, spread = work.definitions(fold), work.spread
@@ -255,7 +255,7 @@ def _rows(work: Work, fold: int, records: Sequence[Record]) -> Iterator[Seen]:
 
 
 def answers_of(
-    work: Work, stage: int, state: bytes | None, seen: Iterable[Seen]
+    work: SpreadProcess, stage: int, state: bytes | None, seen: Iterable[Seen]
 ) -> tuple[bytes, list[tuple[int, Answer]]]:
     """The state of a partition moved on over what it sees, and its answers by place.
 
@@ -277,7 +277,7 @@ def answers_of(
     return partition.state(), found
 
 
-def decided(work: Work, after: int, upto: int, answers: Mapping[int, Mapping[int, Answer]]) -> Decided:
+def decided(work: SpreadProcess, after: int, upto: int, answers: Mapping[int, Mapping[int, Answer]]) -> Decided:
     """The places (after, upto] decided, by the answers of each stage at each place, and compared with the lake.
 
     Raises: StateError where a stage left an event without an answer.
@@ -291,7 +291,11 @@ def decided(work: Work, after: int, upto: int, answers: Mapping[int, Mapping[int
 
 
 def _decide(
-    work: Work, version: int, records: Sequence[Record], answers: Mapping[int, Mapping[int, Answer]], into: Effects
+    work: SpreadProcess,
+    version: int,
+    records: Sequence[Record],
+    answers: Mapping[int, Mapping[int, Answer]],
+    into: Effects,
 ) -> None:
     engine, online = work.engine(version)
     batch = [

@@ -21,7 +21,7 @@ from shroff.features.cluster.partitioned import Cluster
 from shroff.lake.reader import LakeReader
 from shroff.lake.spread import Spread, spread_of
 from shroff.runtime.whole_files import whole_file
-from shroff.streams.lake import Objects, Patient
+from shroff.streams.lake import Objects, RetriedObjects
 from shroff.streams.log import DecisionRow
 
 PLACES: Final = 65_536  # of a micro-batch: each writes the state of every partition that it touches
@@ -83,7 +83,7 @@ class _Plan(msgspec.Struct):
 
 
 def decide_spread(
-    objects: Patient,
+    objects: RetriedObjects,
     opened: Callable[[], Objects],
     models: Path,
     cluster: Cluster,

@@ -21,11 +21,11 @@ from shroff.errors import StateError
 from shroff.lake.compaction import Compaction, compacted, forgettable, groups_of, sweep
 from shroff.lake.documents import documents
 from shroff.lake.files import put_table
-from shroff.lake.rows import Span, Versions, read_span, tables_of
+from shroff.lake.rows import SeqRange, VersionsBySeq, read_span, tables_of
 from shroff.replay.compare import segments
 from shroff.runtime.process_wide import calm_collector
 from shroff.runtime.progress import Progress
-from shroff.streams.lake import Patient
+from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import (
     Compact,
     File,
@@ -84,7 +84,7 @@ class LakeWriter:
 
     def __init__(
         self,
-        objects: Patient,
+        objects: RetriedObjects,
         log: Log,
         now_ms: Callable[[], int],
         *,
@@ -95,7 +95,7 @@ class LakeWriter:
         self.objects, self._log, self._now_ms, self.lane = objects, log, now_ms, lane
         self._on_step, self._places_max = on_step, places_max
         self._known: LakeState | None = None
-        self._versions: tuple[int, Versions] = (-1, Versions([]))
+        self._versions: tuple[int, VersionsBySeq] = (-1, VersionsBySeq([]))
 
     def state(self) -> LakeState:
         """The lake as it is now."""
@@ -202,9 +202,9 @@ class LakeWriter:
             documents=dict(sorted(counts.items())),
         )
 
-    def _tables(self, span: Span) -> Iterator[tuple[str, object]]:
+    def _tables(self, span: SeqRange) -> Iterator[tuple[str, object]]:
         if self._versions[0] < span.upto:
-            self._versions = self._log.last_seq(), Versions(segments(self._log))
+            self._versions = self._log.last_seq(), VersionsBySeq(segments(self._log))
         return tables_of(span, self._versions[1], self.lane)
 
     def _put(self, number: int, folder: str, table: object) -> File:

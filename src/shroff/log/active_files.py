@@ -36,7 +36,7 @@ _YAML_NAMES: Final = {"keep_ms": "keep"}
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FileDifference:
     """A file, or a setting of shroff.yaml, that is not active as it is. A text is None where nothing is kept of it.
 
     `takes` is `now` for what `shroff apply` makes active in a running service, else `restart`.
@@ -109,14 +109,14 @@ def taken_up(log: Outbox, now: Mapping[str, str], *, is_running: bool) -> list[O
 
 def changes(
     log: Log, definitions: Definitions, now: Mapping[str, str], load: Callable[[Mapping[str, str]], Definitions]
-) -> list[Change]:
+) -> list[FileDifference]:
     """What the files of a project have that is not active, by their names.
 
     Args:
         now: What `beside` gives for the files.
         load: Gives the definitions of files that were active.
     """
-    control, found = control_at(log), list[Change]()
+    control, found = control_at(log), list[FileDifference]()
     if control.versions != asdict(definitions.versions):
         before, after = (
             {name: text for name, text in one.items() if not name.startswith(NOTICES)}
@@ -141,11 +141,11 @@ def active_seq(log: LogReader) -> int:
 
 
 def _by_meaning(
-    found: Sequence[Change],
+    found: Sequence[FileDifference],
     files: Mapping[str, str],
     now: Definitions,
     load: Callable[[Mapping[str, str]], Definitions],
-) -> list[Change]:
+) -> list[FileDifference]:
     """The same, all with a restart where input would be read in another way; shroff.yaml where it says something else.
 
     What of it decides nothing, and comments, are no part of what is compared.
@@ -163,18 +163,18 @@ def _by_meaning(
     return found
 
 
-def _compared(before: Mapping[str, str], after: Mapping[str, str], takes: str) -> list[Change]:
+def _compared(before: Mapping[str, str], after: Mapping[str, str], takes: str) -> list[FileDifference]:
     found = []
     for name in sorted({*before, *after}):
         old, new = before.get(name), after.get(name)
         if old != new:
             kind = "added" if old is None else "removed" if new is None else "changed"
             is_text = not name.startswith(SETTING) and name != CALLS
-            found.append(Change(name, kind, takes, *((old, new) if is_text else ())))
+            found.append(FileDifference(name, kind, takes, *((old, new) if is_text else ())))
     return found
 
 
-def names_of(found: Sequence[Change], takes: str) -> list[str]:
+def names_of(found: Sequence[FileDifference], takes: str) -> list[str]:
     """The files of those changes that take effect now, or with a restart."""
     return [one.file for one in found if one.takes == takes]
 

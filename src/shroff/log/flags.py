@@ -23,7 +23,7 @@ ACCURACY: Final = {"fraud": ACCURATE, "genuine": FALSE_ALARM}
 
 
 @dataclass(frozen=True, slots=True)
-class Flag:
+class JudgedFlag:
     """A flag, its accuracy, and when that was last said: when the label in force was known, else when it was raised."""
 
     row: FlagRow
@@ -45,7 +45,7 @@ class _Said(msgspec.Struct):
     source: str
 
 
-def with_fields(log: LogReader, batch: Sequence[Flag]) -> list[Flag]:
+def with_fields(log: LogReader, batch: Sequence[JudgedFlag]) -> list[JudgedFlag]:
     """The flags with the fields of their events: whatever else the event says of whom it is about."""
     ids: dict[str, list[str]] = {}
     for one in batch:
@@ -59,7 +59,7 @@ def with_fields(log: LogReader, batch: Sequence[Flag]) -> list[Flag]:
     return [replace(one, fields=bodies.get(one.row.event)) for one in batch]
 
 
-def flags(log: LogReader, as_of_ms: int | None = None, size: int = 4_096) -> Iterator[list[Flag]]:
+def flags(log: LogReader, as_of_ms: int | None = None, size: int = 4_096) -> Iterator[list[JudgedFlag]]:
     """All flags in log order, in lists, by the labels that were known at a moment, or are known.
 
     Cost: a pass over the log's labels before the first flag; 3 µs a label. Memory: the verdict in force of each
@@ -82,7 +82,7 @@ def verdicts(log: LogReader, as_of_ms: int | None = None, after: int = 0) -> dic
     return found
 
 
-class Verdicts:
+class VerdictsInForce:
     """The verdicts in force, followed along a log that this process does not lead. Any thread may ask.
 
     Cost: 3 µs for each label since it was asked last. Memory: the verdict in force of each labelled event.
@@ -117,7 +117,7 @@ def _take(found: dict[str, Standing], records: Iterable[Record], as_of_ms: int |
             found[said.event] = new
 
 
-def _judged(row: FlagRow, standing: Standing | None) -> Flag:
+def _judged(row: FlagRow, standing: Standing | None) -> JudgedFlag:
     if standing is None:
-        return Flag(row, PENDING, row.time_ms)
-    return Flag(row, ACCURACY.get(standing.verdict, PENDING), standing.known_at_ms)
+        return JudgedFlag(row, PENDING, row.time_ms)
+    return JudgedFlag(row, ACCURACY.get(standing.verdict, PENDING), standing.known_at_ms)

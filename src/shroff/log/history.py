@@ -23,7 +23,7 @@ from shroff.language.yaml import text as yamltext
 from shroff.streams.log import DecisionRow, Log, LogReader, Record, WaitingLabel
 
 if TYPE_CHECKING:
-    from shroff.project.checked_files import Rows
+    from shroff.project.checked_files import ListRows
     from shroff.project.definitions import Definitions
 
 _Verdict = Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(VERDICTS)})$")]
@@ -224,7 +224,7 @@ def waiting_label(body: bytes, money_places: int) -> LabelInput:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class ListedWaiting:
     """A waiting label for a list. `event` is only a type where it waits for an event with the values of `unique`."""
 
     event: str
@@ -234,11 +234,11 @@ class Waiting:
     known_at_ms: int
 
 
-def waiting_row(waiting: WaitingLabel) -> Waiting:
+def waiting_row(waiting: WaitingLabel) -> ListedWaiting:
     """A waiting label for a list. Raises: StorageError where it is damaged."""
     found = stored(waiting.body, _WaitingLabel, "a waiting label")
     event = f"{found.event_type}/{found.event_id}" if found.event_id else found.event_type
-    return Waiting(event, found.unique, found.verdict, found.source, found.known_at_ms)
+    return ListedWaiting(event, found.unique, found.verdict, found.source, found.known_at_ms)
 
 
 def _units(text: str, money_places: int) -> int:
@@ -377,7 +377,7 @@ def changed_by(record: Record) -> set[str]:
     return {*change.files, *change.edits, *change.removed}
 
 
-def control_of(control: Control, now: Definitions | Rows, seq: int, now_ms: int) -> Record | None:
+def control_of(control: Control, now: Definitions | ListRows, seq: int, now_ms: int) -> Record | None:
     """The control event that puts definitions in force behind these, at a place; None where they are that already."""
     versions = asdict(now.versions)
     if control.versions == versions:

@@ -18,7 +18,7 @@ CORRECT: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Later:
+class LaterLabel:
     """How many labels become known only after a moment; the last, with its event."""
 
     count: int
@@ -72,7 +72,7 @@ class LaterLabels:
     _upto: int = 0
     _held: list[tuple[int, str]] = field(default_factory=list)
 
-    def follow(self, log: Log, now_ms: int) -> Later:
+    def follow(self, log: Log, now_ms: int) -> LaterLabel:
         """Those of now. Cost: the first time a pass over the log, then over what came since, for its labels."""
         last = log.last_seq()
         if last < self._upto:  # it is another log
@@ -84,14 +84,14 @@ class LaterLabels:
         self._upto = last
         later = [one for one in self._held if one[0] > now_ms]
         last_ms, event = max(later, key=lambda one: one[0], default=(0, ""))
-        return Later(len(later), last_ms, event)
+        return LaterLabel(len(later), last_ms, event)
 
 
-def labels_after(log: Log, now_ms: int) -> Later:
+def labels_after(log: Log, now_ms: int) -> LaterLabel:
     """The labels of a log that become known only after a moment. Cost: as the first look of `LaterLabels`."""
     return LaterLabels().follow(log, now_ms)
 
 
-def told_of(later: Later) -> list[str]:
+def told_of(later: LaterLabel) -> list[str]:
     """What a training says of them; nothing where there are none."""
     return [f"{later.words}. {CORRECT}"] if later.count else []

@@ -14,7 +14,7 @@ FOLDER: Final = "rules/"
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class VersionOfRule:
     """A rule from a place of the log on. Its text is empty where it was taken out there.
 
     `file` and `file_tag` say in which file it stood, and which text that had: so is found who wrote it.
@@ -31,7 +31,7 @@ class Version:
 class Histories:
     """The versions of every rule, oldest first, up to a place; it goes on where it ended. For one thread."""
 
-    of: dict[str, list[Version]] = field(default_factory=dict)
+    of: dict[str, list[VersionOfRule]] = field(default_factory=dict)
     _control: Control = field(default_factory=Control)
     _seen: int = 0
 
@@ -45,7 +45,7 @@ class Histories:
                 self._take(record.seq, record.time_ms, after)
             self._seen = record.seq
 
-    def versions(self, id: str) -> Sequence[Version]:
+    def versions(self, id: str) -> Sequence[VersionOfRule]:
         """The versions of a rule, newest first."""
         return list(reversed(self.of.get(id, ())))
 
@@ -59,7 +59,7 @@ class Histories:
 
     def _take(self, seq: int, at_ms: int, files: Mapping[str, str]) -> None:
         now = {
-            id: Version(seq, at_ms, name.removeprefix(FOLDER), tag_of(text), rule.text)
+            id: VersionOfRule(seq, at_ms, name.removeprefix(FOLDER), tag_of(text), rule.text)
             for name, text in files.items()
             for id, rule in rule_texts(text).items()
         }
@@ -69,5 +69,5 @@ class Histories:
         for id in self.of.keys() - now.keys():
             last = self.of[id][-1]
             if last.text:
-                gone = Version(seq, at_ms, last.file, tag_of(files.get(f"{FOLDER}{last.file}", "")), "")
+                gone = VersionOfRule(seq, at_ms, last.file, tag_of(files.get(f"{FOLDER}{last.file}", "")), "")
                 self.of[id].append(gone)

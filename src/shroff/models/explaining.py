@@ -58,7 +58,7 @@ def shares(contributions: Sequence[float], names: Sequence[str], nodes: Sequence
 
 
 @dataclass(frozen=True, slots=True)
-class Steps:
+class ValueSteps:
     """Values on both sides of cuts, in the units of a type, nearest to the present value first.
 
     `below` are the greatest values under the present one that lie left of a cut, `above` the least ones over it that
@@ -69,7 +69,7 @@ class Steps:
     above: list[float]
 
 
-def steps(cuts: Floats, now: float, type_: Type, *, is_single: bool) -> Steps:
+def steps(cuts: Floats, now: float, type_: Type, *, is_single: bool) -> ValueSteps:
     """Where a value would have to go for any of these cuts to be crossed.
 
     Args:
@@ -79,7 +79,7 @@ def steps(cuts: Floats, now: float, type_: Type, *, is_single: bool) -> Steps:
     pairs = [_sides(float(cut), type_, is_single=is_single) for cut in cuts]
     below = {low for low, _ in pairs if low < now}
     above = {high for _, high in pairs if high > now}
-    return Steps(sorted(below, reverse=True), sorted(above))
+    return ValueSteps(sorted(below, reverse=True), sorted(above))
 
 
 def units_of(type_: Type) -> int:

@@ -226,7 +226,7 @@ GATES: Final = Keys(
 
 
 @dataclass(frozen=True, slots=True)
-class Parameter:
+class LearnerParameter:
     """A number that a learner takes. `low` and `high` are both in, unless `is_above`: then `low` is not."""
 
     name: str
@@ -242,21 +242,21 @@ class Parameter:
 _TREES: Final = ("xgboost", "forest", "lightgbm")
 _BOOSTED: Final = ("xgboost", "lightgbm")
 PARAMETERS: Final = (
-    Parameter("trees", "How many trees.", (*_TREES, "isolation"), 1, 10_000, is_whole=True, example="300"),
-    Parameter("depth", "How many questions deep a tree is at most.", _TREES, 1, 32, is_whole=True, example="6"),
-    Parameter("leaves", "How many leaves a tree has at most.", _TREES, 2, 65_536, is_whole=True, example="63"),
-    Parameter("learning_rate", "How much of each tree counts.", _BOOSTED, 0, 1, is_above=True, example="0.05"),
-    Parameter(
+    LearnerParameter("trees", "How many trees.", (*_TREES, "isolation"), 1, 10_000, is_whole=True, example="300"),
+    LearnerParameter("depth", "How many questions deep a tree is at most.", _TREES, 1, 32, is_whole=True, example="6"),
+    LearnerParameter("leaves", "How many leaves a tree has at most.", _TREES, 2, 65_536, is_whole=True, example="63"),
+    LearnerParameter("learning_rate", "How much of each tree counts.", _BOOSTED, 0, 1, is_above=True, example="0.05"),
+    LearnerParameter(
         "min_weight",
         "The least weight of events in a leaf: of a forest their number, of boosting the sum of the Hessian.",
         _TREES,
         example="5",
     ),
-    Parameter("min_gain", "The least gain for which a leaf is split.", _TREES, example="0.1"),
-    Parameter(
+    LearnerParameter("min_gain", "The least gain for which a leaf is split.", _TREES, example="0.1"),
+    LearnerParameter(
         "rows", "The share of events that each tree sees.", (*_TREES, "isolation"), 0, 1, is_above=True, example="0.8"
     ),
-    Parameter(
+    LearnerParameter(
         "columns",
         "The share of inputs that each tree sees.",
         (*_TREES, "isolation"),
@@ -265,7 +265,7 @@ PARAMETERS: Final = (
         is_above=True,
         example="0.8",
     ),
-    Parameter(
+    LearnerParameter(
         "bins",
         "Into how many steps a number is cut; a forest cuts half of them by frauds.",
         _TREES,
@@ -274,9 +274,9 @@ PARAMETERS: Final = (
         is_whole=True,
         example="256",
     ),
-    Parameter("l1", "How strongly weights are drawn to 0 (L1).", _BOOSTED, example="0.5"),
-    Parameter("l2", "How strongly weights are kept small (L2).", (*_TREES, "logistic"), example="1"),
-    Parameter(
+    LearnerParameter("l1", "How strongly weights are drawn to 0 (L1).", _BOOSTED, example="0.5"),
+    LearnerParameter("l2", "How strongly weights are kept small (L2).", (*_TREES, "logistic"), example="1"),
+    LearnerParameter(
         "positive_weight",
         "How many genuine events one fraud weighs as much as; calibration corrects the score back.",
         (*_TREES, "logistic"),
@@ -287,7 +287,7 @@ PARAMETERS: Final = (
 )
 
 
-def parameters_of(learner: str) -> dict[str, Parameter]:
+def parameters_of(learner: str) -> dict[str, LearnerParameter]:
     """What a learner can be told, by name."""
     return {one.name: one for one in PARAMETERS if learner in one.learners}
 

@@ -21,7 +21,7 @@ from shroff.errors import DefinitionError, Problem, ShroffError, StateError
 from shroff.events.event import time_text
 from shroff.features.batch.remarks import LEFT_OUT, SUM_OUTSIDE
 from shroff.language.values import DAY_MS, HOUR_MS, show_duration
-from shroff.log.active_files import NOW, RESTART, Change, names_of
+from shroff.log.active_files import NOW, RESTART, FileDifference, names_of
 from shroff.log.history import waiting_row
 from shroff.log.later_labels import CORRECT, LaterLabels, now_of
 from shroff.log.passed_over import unmatched_of
@@ -86,7 +86,7 @@ def look(
     now_ms: int,
     sinks: Mapping[str, System],
     seen: Seen,
-    unapplied: Callable[[Log], Sequence[Change]],
+    unapplied: Callable[[Log], Sequence[FileDifference]],
 ) -> list[Finding]:
     """Look at everything; what cannot be had is a finding too. `seen` is what earlier looks leave to this one.
 
@@ -381,7 +381,7 @@ def _clock(newest_ms: int | None, now_ms: int) -> Finding:
     return Finding("clock", OK, words)
 
 
-def look_at_active(unapplied: Callable[[Log], Sequence[Change]], log: Log) -> Finding:
+def look_at_active(unapplied: Callable[[Log], Sequence[FileDifference]], log: Log) -> Finding:
     """Whether the project's files are the active version."""
     try:
         found = unapplied(log)

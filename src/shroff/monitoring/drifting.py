@@ -27,7 +27,7 @@ from shroff.monitoring.drift import Drift, drift_of, drifts
 from shroff.project.definitions import Definitions
 from shroff.project.scoring import Scorer, redefined_words
 from shroff.training.sets.rows import build_set
-from shroff.training.sets.sources import Source
+from shroff.training.sets.sources import HistorySource
 from shroff.training.train import plain_settings
 
 MODEL: Final = "model"  # the reference that is what the champion has learnt from
@@ -42,7 +42,7 @@ LABEL_DELAY: Final = "label delay"  # in days
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class DriftPeriod:
     """A stretch of event time, (start, end] in UTC milliseconds, its events, and what it is in words."""
 
     start_ms: int
@@ -73,8 +73,8 @@ class DriftReport:
     event: str
     as_of_ms: int
     model: str
-    reference: Stretch
-    recent: Stretch
+    reference: DriftPeriod
+    recent: DriftPeriod
     found: tuple[Drift, ...]
     label_delay_days: tuple[float | None, float | None]
     remarks: tuple[str, ...]
@@ -92,7 +92,7 @@ class DriftReport:
 
 def look_for_drift(
     definitions: Definitions,
-    source: Source,
+    source: HistorySource,
     event: str,
     read: Callable[[str, str], Stored],
     *,
@@ -121,8 +121,8 @@ def look_for_drift(
     recent_start_ms = as_of_ms - recent_ms
     start_ms, end_ms, about = _reference(stored, reference_ms, recent_start_ms)
     before, now = (_between(given.times_ms, *ends) for ends in ((start_ms, end_ms), (recent_start_ms, as_of_ms)))
-    reference = Stretch(start_ms, end_ms, len(before), about)
-    recent = Stretch(recent_start_ms, as_of_ms, len(now), f"the last {show_duration(recent_ms)}")
+    reference = DriftPeriod(start_ms, end_ms, len(before), about)
+    recent = DriftPeriod(recent_start_ms, as_of_ms, len(now), f"the last {show_duration(recent_ms)}")
     for one, what in ((reference, "reference"), (recent, "recent stretch")):
         if not one.rows:
             words = f"the {what}, {time_text(one.start_ms)} to {time_text(one.end_ms)}, has no {event} events"
@@ -214,7 +214,7 @@ def _scores(
     given: TrainingSet,
     scorer: Scorer | None,
     learnt_until_ms: int | None,
-    recent: Stretch,
+    recent: DriftPeriod,
     before: Words,
     now: Words,
 ) -> tuple[Input, Input] | str:
@@ -242,7 +242,7 @@ def _scores(
     return Input(SCORE, NUMBER, scores[before]), Input(SCORE, NUMBER, scores[now])
 
 
-def _label_delays(given: TrainingSet, stretch: Stretch) -> Floats:
+def _label_delays(given: TrainingSet, stretch: DriftPeriod) -> Floats:
     """Days from the event to its first label, of those labels that became known in a stretch.
 
     By when they were known, and not by the event: of recent events only quick labels are there yet.

@@ -85,7 +85,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class LiveFigures:
     """A period up to the newest event, (start, end] in whole minutes.
 
     `money` holds, by outcome, the sum of the first field of money of each event. Verdicts are those of labels that
@@ -198,7 +198,7 @@ class Pulse:
         amount = fields.get(name) if name is not None else None
         known[record.seq] = minute, record.time_ms, "" if amount is None else str(amount)
 
-    def figures(self, length_ms: int, step_ms: int) -> Figures:
+    def figures(self, length_ms: int, step_ms: int) -> LiveFigures:
         """The period of this length up to the newest event, in steps."""
         end = -(-(self._end_ms + 1) // MINUTE_MS)
         start = end - length_ms // MINUTE_MS
@@ -214,7 +214,7 @@ class Pulse:
                 for outcome, sum_ in minute.money.items():
                     money[outcome] += sum_
         first = numbers[0] if numbers else end
-        return Figures(
+        return LiveFigures(
             start * MINUTE_MS,
             end * MINUTE_MS,
             came,

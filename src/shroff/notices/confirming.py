@@ -11,7 +11,7 @@ from typing import Any, Final
 from shroff.log.flags import verdicts
 from shroff.notices.facts import Facts, Told
 from shroff.notices.office import Office
-from shroff.notices.questions import Effect, Found, State, answer, label_of, look_up
+from shroff.notices.questions import Effect, LinkedQuestion, State, answer, label_of, look_up
 from shroff.notices.raising import answered
 from shroff.notices.store import NoticeStore, Question
 from shroff.notices.texts.letters import Letters
@@ -90,7 +90,7 @@ class Confirming:
         kind, body = self._request(label_of(question))
         return Effect(is_released, kind, body, answered(office.notices, question, now_ms))
 
-    def _shown(self, office: Office, found: Found, language: str, *, is_new: bool = False) -> Page:
+    def _shown(self, office: Office, found: LinkedQuestion, language: str, *, is_new: bool = False) -> Page:
         if found.state is State.FORGED:
             return Page("forged", self._common(office, language or LANGUAGES[0]))
         question = found.question

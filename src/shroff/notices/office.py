@@ -15,17 +15,17 @@ from shroff.log.history import Control
 from shroff.notices.definitions import Notice
 from shroff.notices.mailer import Mailer
 from shroff.notices.store import NoticeStore
-from shroff.notices.texts.letters import Letters, Sender
-from shroff.notices.texts.templates import Texts
+from shroff.notices.texts.letters import Letters, LetterSender
+from shroff.notices.texts.templates import NoticeTemplates
 from shroff.project.definitions import Definitions
-from shroff.streams.lake import Patient
+from shroff.streams.lake import RetriedObjects
 from shroff.streams.log import Log
 from shroff.streams.sink import Sink
 
 READ: Final = ("definitions", "policy", "lists", "tables")  # of a version, what notices read
 
 
-class Backlog(Protocol):
+class CaseBacklog(Protocol):
     """What waits for people: cases that are not closed, money in smallest units, time in milliseconds."""
 
     @property
@@ -67,8 +67,8 @@ class Office:
 
     definitions: Definitions
     notices: Mapping[str, Notice]
-    texts: Texts
-    sender: Sender
+    texts: NoticeTemplates
+    sender: LetterSender
     mail_from: str
     key: bytes = field(repr=False)
     now_ms: Callable[[], int]
@@ -77,9 +77,9 @@ class Office:
     open_mailer: Callable[[], Mailer]
     users: Callable[[str], Sequence[str]]
     hook: Callable[[Notice], Sink]
-    lake: Callable[[], AbstractContextManager[Patient]]
+    lake: Callable[[], AbstractContextManager[RetriedObjects]]
     known_by: Callable[[Sequence[int]], Mapping[int, float]]
-    backlog: Callable[[], Backlog]
+    backlog: Callable[[], CaseBacklog]
     sweep_mails: Callable[[], int]
     remove_mail: Callable[[str], None]
     load: Callable[[Mapping[str, str]], Definitions]

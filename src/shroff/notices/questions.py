@@ -44,7 +44,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LinkedQuestion:
     """What stands behind a link. The question is there unless the link is forged."""
 
     state: State
@@ -61,11 +61,11 @@ def _signature(key: bytes, question: Question) -> bytes:
     return hmac.new(key, msgspec.json.encode(signed), hashlib.sha256).digest()
 
 
-def look_up(store: NoticeStore, key: bytes, token: str, now_ms: int) -> Found:
+def look_up(store: NoticeStore, key: bytes, token: str, now_ms: int) -> LinkedQuestion:
     """What stands behind a link. Changes nothing. Takes the same steps for a forged link and for one never made."""
     parts = _parts(token)
     if parts is None:
-        return Found(State.FORGED)
+        return LinkedQuestion(State.FORGED)
     with store.look() as look:
         return _judged(key, look.question(parts[0]), parts[1], now_ms)
 
@@ -78,13 +78,13 @@ def _parts(token: str) -> tuple[str, bytes] | None:
     return data[:ID_BYTES].hex(), data[ID_BYTES:]
 
 
-def _judged(key: bytes, question: Question | None, signature: bytes, now_ms: int) -> Found:
+def _judged(key: bytes, question: Question | None, signature: bytes, now_ms: int) -> LinkedQuestion:
     is_ours = hmac.compare_digest(_signature(key, question or _NOBODY), signature)
     if question is None or not is_ours:
-        return Found(State.FORGED)
+        return LinkedQuestion(State.FORGED)
     if question.answer:
-        return Found(State.ANSWERED, question)
-    return Found(State.ENDED if now_ms >= question.ends_ms else State.OPEN, question)
+        return LinkedQuestion(State.ANSWERED, question)
+    return LinkedQuestion(State.ENDED if now_ms >= question.ends_ms else State.OPEN, question)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Effect:
 
 def answer(
     store: NoticeStore, key: bytes, token: str, said: str, now_ms: int, effect: Callable[[Question], Effect]
-) -> Found:
+) -> LinkedQuestion:
     """Answer a question, once. One transaction has the answer, the request to the log to take its label, the record of
     who did what, and its notification: a kill leaves all of that or nothing.
 
@@ -128,7 +128,7 @@ def answer(
         change.people.ask(does.kind, does.body, now_ms)
         for due in does.dues:
             change.add_due(due)
-    return Found(State.OPEN, answered)
+    return LinkedQuestion(State.OPEN, answered)
 
 
 def _note_late(store: NoticeStore, question: Question, said: str, now_ms: int) -> None:

@@ -53,7 +53,7 @@ class Away:
     times: int
 
 
-class GoneError(ShroffError):
+class LetterGoneError(ShroffError):
     """A letter has nothing to say any more; says why."""
 
 
@@ -121,7 +121,7 @@ class Sending:
             return False
         try:
             reason = self._handed_over(notice, claimed)
-        except GoneError as gone:
+        except LetterGoneError as gone:
             self._keep(claimed, DROPPED, str(gone))
             return False
         except AnsweredError:
@@ -231,7 +231,7 @@ class Sending:
         due = self._dues(letter)[0]
         document = self._letters.document(notice, due, self._log)
         if document is None:
-            raise GoneError("its event is no longer there")
+            raise LetterGoneError("its event is no longer there")
         id_, body = document
         if notice.channel == "lake":
             self._put(notice, id_, body)
@@ -275,7 +275,7 @@ class Sending:
         told = self._letters.facts.told(self._log, dues[0].event) if dues[0].event else None
         addresses = addresses_of(self._office, self._letters.facts, notice, told)
         if not addresses:
-            raise GoneError("nobody is named who could be told; an address may have been erased")
+            raise LetterGoneError("nobody is named who could be told; an address may have been erased")
         written = self._written(notice, letter, dues, told, addresses)
         mail = mail_of(
             written,
@@ -300,13 +300,13 @@ class Sending:
     def _question(self, notice: Notice, letter: Letter, told: Told | None, who: bytes) -> Written:
         """The question with its link. Where its address is another one by now, a link that left before is forged."""
         if told is None:
-            raise GoneError("its event is no longer there")
+            raise LetterGoneError("its event is no longer there")
         with self._store.change() as change:
             question = next((one for one in change.questions_of(told.name) if one.letter == letter.id), None)
             if question is not None and question.answer:
                 raise AnsweredError("its question has been answered")
             if question is None or self._office.now_ms() > question.ends_ms - MINUTE_MS:
-                raise GoneError("its link has ended before it could leave")
+                raise LetterGoneError("its link has ended before it could leave")
             if question.who != who:
                 question = replace(question, who=who)
                 change.put_question(question)
@@ -317,7 +317,7 @@ class Sending:
         with self._store.look() as look:
             found = [due for key in keys_of(letter) if (due := look.due(key)) is not None]
         if not found:
-            raise GoneError("what it tells of is no longer kept")
+            raise LetterGoneError("what it tells of is no longer kept")
         return found
 
 

@@ -9,7 +9,7 @@ import msgspec
 from shroff.events.event import TimeText, time_text
 from shroff.people.audit import Row
 from shroff.people.sessions import Open
-from shroff.people.store import Key, User
+from shroff.people.store import ApiKey, User
 from shroff.people.users import UserShown, shown
 
 _Value = Annotated[object, msgspec.Meta(description="Any JSON: what was there before or after, null for nothing.")]
@@ -72,7 +72,7 @@ def of_user(user: User) -> UserDocument:
     return {"id": user.id, **shown(user), "made_at": made_at, "last_login_at": last}
 
 
-def of_key(key: Key) -> KeyDocument:
+def of_key(key: ApiKey) -> KeyDocument:
     """A key, without its text."""
     return {
         "id": key.id,

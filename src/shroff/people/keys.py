@@ -18,7 +18,7 @@ from shroff.errors import NotAllowedError, ShroffError, SignInError, UsageError,
 from shroff.people.access import RIGHTS, Right, Role, Who
 from shroff.people.audit import Act
 from shroff.people.desk import Desk, token_hash
-from shroff.people.store import Key
+from shroff.people.store import ApiKey
 
 PATTERN: Final = re.compile(r"shroff_([a-z0-9]{12})_([0-9a-f]{64})")
 WRONG: Final = "this key is not known, has expired or was revoked"
@@ -33,7 +33,7 @@ _AS_WHO: Final = "key-"  # before its id, where it stands beside ids of users
 
 def create(
     desk: Desk, who: Who, name: str, role: Role, *, scopes: Collection[Right] = (), lasts_ms: int | None = None
-) -> tuple[Key, str]:
+) -> tuple[ApiKey, str]:
     """Make a key; gives it and its text, which nobody can ever show again.
 
     Args:
@@ -49,7 +49,7 @@ def create(
     secret, now_ms = desk.token(), desk.now_ms()
     ends_at_ms = None if lasts_ms is None else now_ms + lasts_ms
     made_by = f"key {who.name}" if who.kind == "key" else who.name  # no user is called so
-    key = Key(id_, name.strip(), token_hash(secret), role, tuple(sorted(set(scopes))), now_ms, made_by, ends_at_ms)
+    key = ApiKey(id_, name.strip(), token_hash(secret), role, tuple(sorted(set(scopes))), now_ms, made_by, ends_at_ms)
     with desk.store.change() as change:
         change.put_key(key)
         change.audit(Act(who, "key.create", f"key {key.id}", None, shown(key)), now_ms)
@@ -88,13 +88,13 @@ def known_role(text: str) -> Role:
     return Role(text)
 
 
-def all_keys(desk: Desk) -> list[Key]:
+def all_keys(desk: Desk) -> list[ApiKey]:
     """All keys, revoked ones too, by when they were made."""
     with desk.store.look() as look:
         return look.keys()
 
 
-def revoke(desk: Desk, who: Who, id_or_name: str) -> Key:
+def revoke(desk: Desk, who: Who, id_or_name: str) -> ApiKey:
     """End a key, named by its id, its name, or its whole text. Raises: NotAllowedError, UsageError."""
     who.require(Right.MANAGE_KEYS)
     with desk.store.change() as change:
@@ -107,7 +107,7 @@ def revoke(desk: Desk, who: Who, id_or_name: str) -> Key:
     return now
 
 
-def _named(keys: list[Key], text: str) -> Key:
+def _named(keys: list[ApiKey], text: str) -> ApiKey:
     whole = PATTERN.fullmatch(text)
     wanted = whole[1] if whole else text
     by_id = [key for key in keys if key.id == wanted]
@@ -122,7 +122,7 @@ def _named(keys: list[Key], text: str) -> Key:
     return found[0]
 
 
-def shown(key: Key) -> dict[str, Any]:
+def shown(key: ApiKey) -> dict[str, Any]:
     """What people and the audit may see of a key."""
     return {"id": key.id, "name": key.name, "role": key.role.value, "scopes": [one.value for one in key.scopes]} | {
         "expires_at_ms": key.ends_at_ms,
@@ -135,7 +135,7 @@ def key_of(who: Who) -> str:
     return who.id.removeprefix(_AS_WHO)
 
 
-def as_who(key: Key) -> Who:
+def as_who(key: ApiKey) -> Who:
     """Who a program with this key is."""
     rights = RIGHTS[key.role]
     return Who("key", f"{_AS_WHO}{key.id}", key.name, key.role, rights & set(key.scopes) if key.scopes else rights)
@@ -145,7 +145,7 @@ def as_who(key: Key) -> Who:
 class _Known:
     """What was read of a key, and when the reading began; None where there is none of this id."""
 
-    key: Key | None
+    key: ApiKey | None
     read_s: float
     who: Who | None
     is_due: bool = False

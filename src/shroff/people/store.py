@@ -57,7 +57,7 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class ApiKey:
     """A key of a program. `hash` is the SHA-256 of its secret; `scopes` narrow its role, none leave it whole."""
 
     id: str
@@ -135,10 +135,10 @@ class Look(Protocol):
     def sessions(self) -> list[Session]:
         """All sessions, also those that have ended and were not swept away yet; the one that was used last first."""
 
-    def keys(self) -> list[Key]:
+    def keys(self) -> list[ApiKey]:
         """All keys, revoked ones too, by when they were made."""
 
-    def key(self, id: str) -> Key | None:
+    def key(self, id: str) -> ApiKey | None:
         """The key of this id."""
 
     def link(self, hash: bytes) -> Link | None:
@@ -193,7 +193,7 @@ class Change(Look, Protocol):
     def end_sessions(self, user: int) -> int:
         """Let go of all sessions of a user; gives how many there were."""
 
-    def put_key(self, key: Key) -> None:
+    def put_key(self, key: ApiKey) -> None:
         """Keep a key, new or changed."""
 
     def put_link(self, link: Link) -> None:

@@ -21,15 +21,15 @@ FORGOTTEN_MS: Final = 24 * 3_600_000  # after so long without an attempt, those 
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class AttemptLimit:
     """So many attempts are free; each one behind them doubles the pause, which begins with a second."""
 
     kind: str
     free: int
 
 
-BY_NAME: Final = Limit("name", 5)
-BY_ADDRESS: Final = Limit("address", 30)  # an office has one address
+BY_NAME: Final = AttemptLimit("name", 5)
+BY_ADDRESS: Final = AttemptLimit("address", 30)  # an office has one address
 _NOBODY: Final = Who("program", "nobody", "nobody", Role.VIEWER, RIGHTS[Role.VIEWER] - RIGHTS[Role.VIEWER])
 
 
@@ -63,13 +63,13 @@ def succeed(change: Change, name: str, address: str) -> None:
             change.put_attempts(Attempts(hash_, max(found.count - 1, 0), found.last_at_ms, 0))
 
 
-def pause_ms(limit: Limit, count: int) -> int:
+def pause_ms(limit: AttemptLimit, count: int) -> int:
     """How long to wait behind so many attempts."""
     over = count - limit.free
     return 0 if over < 0 else min(1_000 << min(over, 20), PAUSE_MS_MAX)
 
 
-def _limits(name: str, address: str) -> tuple[tuple[Limit, str], tuple[Limit, str]]:
+def _limits(name: str, address: str) -> tuple[tuple[AttemptLimit, str], tuple[AttemptLimit, str]]:
     return (BY_NAME, name), (BY_ADDRESS, network_of(address))
 
 
@@ -90,7 +90,7 @@ def network_of(address: str) -> str:
     return str(ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))
 
 
-def _counted(change: Change, limit: Limit, text: str, now_ms: int) -> tuple[Limit, Attempts, Attempts]:
+def _counted(change: Change, limit: AttemptLimit, text: str, now_ms: int) -> tuple[AttemptLimit, Attempts, Attempts]:
     """What is known of attempts, and the same with one more."""
     hash_ = _hash(limit, text)
     before = change.attempts(hash_) or Attempts(hash_, 0, now_ms, 0)
@@ -100,5 +100,5 @@ def _counted(change: Change, limit: Limit, text: str, now_ms: int) -> tuple[Limi
     return limit, before, Attempts(hash_, count, now_ms, now_ms + pause_ms(limit, count))
 
 
-def _hash(limit: Limit, text: str) -> bytes:
+def _hash(limit: AttemptLimit, text: str) -> bytes:
     return hashlib.sha256(f"{limit.kind} {text}".encode("utf-8", "surrogatepass")).digest()

@@ -57,7 +57,7 @@ def contents_of(files: Mapping[str, str]) -> Contents:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class ListRows:
     """What a project is with some rows in its lists, for the control event that puts those in force."""
 
     versions: Versions
@@ -86,7 +86,7 @@ class CheckedFiles:
         lists = {**self._kept.lists, file: sha256(text.encode()).hexdigest()}
         return replace(self, texts={**self.texts, file: text}, _kept=msgspec.structs.replace(self._kept, lists=lists))
 
-    def rows(self, in_force: Mapping[str, str], stands_for: Callable[[str], str]) -> Rows:
+    def rows(self, in_force: Mapping[str, str], stands_for: Callable[[str], str]) -> ListRows:
         """What comes into force with the lists: beside them, what the log has of files that say the same.
 
         Args:
@@ -98,7 +98,7 @@ class CheckedFiles:
             read = load_list(file, text, []) if is_hashed else ListFile(_name(file), text.removeprefix("\ufeff"), {})
             texts[file] = (read.mapped(stands_for) if is_hashed else read).text
         versions = Versions(**{**self._kept.versions, "lists": text_version(texts)})
-        return Rows(
+        return ListRows(
             versions, {**{name: in_force[name] for name in in_force if not is_list(name)}, **texts}, self.look_ups
         )
 

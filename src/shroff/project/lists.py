@@ -44,7 +44,7 @@ class ListSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ListOutcome:
     """What became of a list: `what` is ADDED, CHANGED, REMOVED or SAME.
 
     `in_force` says whether the log's events are decided by it from here on; `why_not` says what that waits for.

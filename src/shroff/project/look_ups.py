@@ -22,7 +22,7 @@ from shroff.language.expression import (
 )
 
 if TYPE_CHECKING:
-    from shroff.project.checked_files import Rows
+    from shroff.project.checked_files import ListRows
     from shroff.project.definitions import Definitions
 
 
@@ -73,7 +73,7 @@ def _asked(node: InList | Lookup) -> tuple[str, str]:
     return ("list", node.list) if isinstance(node, InList) else ("table", node.table)
 
 
-def differs_in_rows(versions: Mapping[str, str], files: Mapping[str, str], now: Definitions | Rows) -> bool:
+def differs_in_rows(versions: Mapping[str, str], files: Mapping[str, str], now: Definitions | ListRows) -> bool:
     """Whether a version differs from these in rows of lists alone, and state holds nothing of those."""
     if {**versions, "lists": now.versions.lists} != asdict(now.versions):
         return False

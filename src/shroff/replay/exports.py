@@ -12,7 +12,7 @@ from shroff.engine.stored import decision_document, stored
 from shroff.errors import UsageError, nearest
 from shroff.events.definitions import Events
 from shroff.events.event import canonical_text, time_text
-from shroff.log.flags import Flag, flags, with_fields
+from shroff.log.flags import JudgedFlag, flags, with_fields
 from shroff.runtime.whole_files import csv_line
 from shroff.streams.delivering_rows import flag_document
 from shroff.streams.log import DecisionRow, LateEvent, Log, LogBeside, LogReader, Record
@@ -24,7 +24,7 @@ FORMATS: Final = ("jsonl", "csv", "parquet")
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ExportKind:
     """One thing that can be exported: how to read it, its line of JSON, and its columns in tables."""
 
     name: str
@@ -34,14 +34,14 @@ class Kind:
     row: Callable[[Any], dict[str, Any]]
 
 
-def kind_of(name: str) -> Kind:
+def kind_of(name: str) -> ExportKind:
     """The kind of this name. Raises: UsageError with those there are."""
     if name not in KINDS:
         raise UsageError(f"{name!r} cannot be exported. {nearest(name, KINDS) or 'There is ' + ', '.join(KINDS) + '.'}")
     return KINDS[name]
 
 
-def known_by(kind: Kind, as_of_ms: int | None) -> Kind:
+def known_by(kind: ExportKind, as_of_ms: int | None) -> ExportKind:
     """The same without what happened, or was known, after a moment. Raises: UsageError where rows have no time."""
     if as_of_ms is None:
         return kind
@@ -57,7 +57,7 @@ def known_by(kind: Kind, as_of_ms: int | None) -> Kind:
     return replace(kind, batches=batches)
 
 
-def with_personal(kind: Kind, events: Events, names: Sequence[str]) -> Kind:
+def with_personal(kind: ExportKind, events: Events, names: Sequence[str]) -> ExportKind:
     """Events with these of their personal fields, where they lie beside them.
 
     Raises: UsageError for another kind, and for what is no personal field of any event type.
@@ -89,7 +89,7 @@ def _with(record: Record, values: Mapping[str, str], names: Sequence[str]) -> Re
     return msgspec.structs.replace(record, body=record.body[:-1] + b"," + msgspec.json.encode(shown)[1:])
 
 
-def lines(log: Log, kind: Kind, format: str) -> Iterator[list[bytes]]:
+def lines(log: Log, kind: ExportKind, format: str) -> Iterator[list[bytes]]:
     """The rows as lines of JSON or CSV, line ends included, batch by batch; a CSV begins with its columns."""
     if format == "csv":
         yield [csv_line(kind.columns)]
@@ -100,7 +100,7 @@ def lines(log: Log, kind: Kind, format: str) -> Iterator[list[bytes]]:
             yield [kind.line(one) + b"\n" for one in batch]
 
 
-def schema(kind: Kind) -> pa.Schema:
+def schema(kind: ExportKind) -> pa.Schema:
     """The columns of a Parquet file; what is nested stands as JSON text."""
     import pyarrow as pa
 
@@ -116,7 +116,7 @@ def schema(kind: Kind) -> pa.Schema:
     return pa.schema([pa.field(name, types.get(name, pa.string())) for name in kind.columns])
 
 
-def tables(log: Log, kind: Kind) -> Iterator[pa.Table]:
+def tables(log: Log, kind: ExportKind) -> Iterator[pa.Table]:
     """The rows as Arrow tables, batch by batch."""
     import pyarrow as pa
 
@@ -251,34 +251,36 @@ _FLAG_COLUMNS: Final = (
 )
 
 
-def _flags(log: LogReader, as_of_ms: int | None = None) -> Iterator[list[Flag]]:
+def _flags(log: LogReader, as_of_ms: int | None = None) -> Iterator[list[JudgedFlag]]:
     for batch in flags(log, as_of_ms):
         yield with_fields(log, batch)
 
 
-def _flag_row(flag: Flag) -> dict[str, Any]:
+def _flag_row(flag: JudgedFlag) -> dict[str, Any]:
     created, fields = _Time(flag.time_ms), None if flag.fields is None else flag.fields.decode()
     document = flag_document(flag.row, flag.accuracy, flag.updated_ms)
     return document | {"created": created, "time": created, "updated": _Time(flag.updated_ms), "fields": fields}
 
 
-def _flag_line(flag: Flag) -> bytes:
+def _flag_line(flag: JudgedFlag) -> bytes:
     document = flag_document(flag.row, flag.accuracy, flag.updated_ms)
     return msgspec.json.encode(document if flag.fields is None else document | {"fields": msgspec.Raw(flag.fields)})
 
 
 KINDS: Final = {
-    "decisions": Kind(
+    "decisions": ExportKind(
         "decisions", lambda log: log.decisions_after(), lambda row: row.document, _DECISION_COLUMNS, _decision_row
     ),
-    "events": Kind("events", _records("event"), _event_line, ("seq", "event", "id", "time", "fields"), _event_row),
-    "late": Kind("late", _late, _event_line, ("event", "id", "time", "arrived", "fields"), _late_row),
-    "flags": Kind(
+    "events": ExportKind(
+        "events", _records("event"), _event_line, ("seq", "event", "id", "time", "fields"), _event_row
+    ),
+    "late": ExportKind("late", _late, _event_line, ("event", "id", "time", "arrived", "fields"), _late_row),
+    "flags": ExportKind(
         "flags",
         _flags,
         _flag_line,
         _FLAG_COLUMNS,
         _flag_row,
     ),
-    "labels": Kind("labels", _records("label"), _label_line, ("seq", *_LABEL_COLUMNS), _label_row),
+    "labels": ExportKind("labels", _records("label"), _label_line, ("seq", *_LABEL_COLUMNS), _label_row),
 }

@@ -1,7 +1,7 @@
 """Delivery to one sink: from the place where it is, in order, again and again until the sink has it.
 
-What comes of it is told as `Moved`, and the process that writes the log puts that into the store. Whatever was
-delivered and not put there yet is delivered again after a crash: see `streams.sink` for what that means to a sink,
+What comes of it is told as `DeliveryProgress`, and the process that writes the log puts that into the store. What was
+delivered and is not there yet is delivered again after a crash: see `streams.sink` for what that means to a sink,
 and docs/decisions/0030 for why it is so.
 """
 
@@ -53,7 +53,7 @@ class Trouble(msgspec.Struct, frozen=True):
     since_ms: int
 
 
-class Moved(msgspec.Struct, frozen=True):
+class DeliveryProgress(msgspec.Struct, frozen=True):
     """What came of delivery since the store was last told. `before` is where the store had the sink then."""
 
     sink: str
@@ -65,7 +65,7 @@ class Moved(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class SinkRoute:
     """What goes to which sink: decisions, or flags, of some outcomes or of all.
 
     `from_now` begins a sink that the log does not know with what comes from then on, else it begins at the first place.
@@ -105,7 +105,7 @@ def first_offsets(log: Log, starts: Mapping[str, bool], token: Callable[[], str]
     return [*places, *(Offset(source_of(name), ORIGIN, token()) for name in unknown)]
 
 
-def moved_offsets(log: Outbox, moved: Moved) -> list[Offset]:
+def moved_offsets(log: Outbox, moved: DeliveryProgress) -> list[Offset]:
     """What changes of a sink's offsets; its place never goes back."""
     source = source_of(moved.sink)
     known = log.offsets(source)
@@ -140,7 +140,7 @@ class Courier:
         draw: A number in [0, 1), so that several sinks that wait do not keep in step.
     """
 
-    route: Route
+    route: SinkRoute
     opened: Callable[[], Log]
     now_ms: Callable[[], int]
     clock: Callable[[], float] = time.monotonic
@@ -188,7 +188,7 @@ class Courier:
         lag = max(last_seq - through, 0)
         return SinkHealth(self.route.name, through, lag, self.sent, self.attempts, self.trouble)
 
-    def moved(self) -> Moved | None:
+    def moved(self) -> DeliveryProgress | None:
         """What the store has to be told; None where there is nothing new. For any thread."""
         with self._lock:
             if self.through < 0 and self.trouble == self._told:
@@ -197,9 +197,9 @@ class Courier:
             rows, keys = list(self._stuck.values()), sorted(self._unstuck)
             if through == self._recorded and self.trouble == self._told and not rows and not keys:
                 return None
-            return Moved(self.route.name, self._recorded, through, self.trouble, rows, keys)
+            return DeliveryProgress(self.route.name, self._recorded, through, self.trouble, rows, keys)
 
-    def recorded(self, moved: Moved) -> None:
+    def recorded(self, moved: DeliveryProgress) -> None:
         """The store was told. For any thread."""
         with self._lock:
             self._recorded, self._told = moved.through, moved.trouble

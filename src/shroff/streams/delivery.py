@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import Final
 
-from shroff.streams.delivering import Courier, Moved, Route, SinkHealth, first_offsets, moved_offsets
+from shroff.streams.delivering import Courier, DeliveryProgress, SinkHealth, SinkRoute, first_offsets, moved_offsets
 from shroff.streams.log import Batch, Log, Outbox
 
 TELL_EVERY_S: Final = 1.0
 DRAIN_S: Final = 5.0  # how long an end waits for sinks that are at work
 _END_S: Final = 1.0  # how long a thread may take to end behind that
 
-Record = Callable[[Sequence[Moved]], None]
+Record = Callable[[Sequence[DeliveryProgress]], None]
 
 
 @dataclass(slots=True)
@@ -139,7 +139,7 @@ class Delivery:
         return courier.is_waiting or courier.through >= self._target or self._clock() >= self._end_at
 
 
-def begin(routes: Sequence[Route], log: Log) -> None:
+def begin(routes: Sequence[SinkRoute], log: Log) -> None:
     """Note in the log where each sink begins that it does not know yet. Raises: as the log's `append`."""
     offsets = first_offsets(log, {route.name: route.from_now for route in routes}, lambda: secrets.token_hex(8))
     if offsets:
@@ -147,7 +147,7 @@ def begin(routes: Sequence[Route], log: Log) -> None:
 
 
 def couriers_of(
-    routes: Sequence[Route], log: Log, opened: Callable[[], Log], now_ms: Callable[[], int]
+    routes: Sequence[SinkRoute], log: Log, opened: Callable[[], Log], now_ms: Callable[[], int]
 ) -> list[Courier]:
     """What carries by these routes, once the log knows where each begins.
 
@@ -162,7 +162,7 @@ def couriers_of(
 
 @contextmanager
 def delivering(
-    routes: Sequence[Route],
+    routes: Sequence[SinkRoute],
     log: Log,
     opened: Callable[[], Log],
     now_ms: Callable[[], int],
@@ -184,7 +184,7 @@ def delivering(
     delivery.finish(log.last_seq())
 
 
-def batch_of(log: Outbox, moved: Sequence[Moved]) -> Batch:
+def batch_of(log: Outbox, moved: Sequence[DeliveryProgress]) -> Batch:
     """What the store has to be told of a delivery, all of it in one batch."""
     batch = Batch()
     for one in moved:
@@ -194,7 +194,7 @@ def batch_of(log: Outbox, moved: Sequence[Moved]) -> Batch:
     return batch
 
 
-def record(log: Log, moved: Sequence[Moved]) -> None:
+def record(log: Log, moved: Sequence[DeliveryProgress]) -> None:
     """Put into the store what came of delivery."""
     batch = batch_of(log, moved)
     if not batch.is_empty():

@@ -106,7 +106,7 @@ def bucket_and_prefix(address: str, scheme: str, bucket: re.Pattern[str]) -> tup
 
 
 @dataclass(frozen=True, slots=True)
-class Patient:
+class RetriedObjects:
     """Objects that are asked again where the network fails, for some eight seconds.
 
     Every call is harmless to repeat. A `put` or `replace` whose answer was lost is decided by reading the object:

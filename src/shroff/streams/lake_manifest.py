@@ -18,7 +18,7 @@ from typing import Final, Literal, TypeVar
 import msgspec
 
 from shroff.errors import StateError
-from shroff.streams.lake import Found, Objects, Patient, damaged
+from shroff.streams.lake import Found, Objects, RetriedObjects, damaged
 
 FORMAT: Final = 1
 CHECKPOINT_EVERY: Final = 32  # manifests that a reader reads one by one at most, and some more behind a kill
@@ -184,7 +184,7 @@ def checkpoint_name(lane: int, number: int) -> str:
     return f"checkpoint/lane={lane}/{number:012d}.json"
 
 
-def read_manifest(objects: Patient, lane: int, number: int) -> tuple[Manifest, str] | None:
+def read_manifest(objects: RetriedObjects, lane: int, number: int) -> tuple[Manifest, str] | None:
     """A manifest and its version; None where there is none. Raises: StorageError where it cannot be read."""
     name = manifest_name(lane, number)
     found = objects.get(name)
@@ -196,7 +196,7 @@ def read_manifest(objects: Patient, lane: int, number: int) -> tuple[Manifest, s
     return read, found.version
 
 
-def read_state(objects: Patient, lane: int = 0, known: LakeState | None = None) -> LakeState:
+def read_state(objects: RetriedObjects, lane: int = 0, known: LakeState | None = None) -> LakeState:
     """A lane as it is, from its newest checkpoint or from a state that is known, and the manifests behind it.
 
     Raises: StorageError where one of them cannot be read.
@@ -211,7 +211,7 @@ def read_state(objects: Patient, lane: int = 0, known: LakeState | None = None) 
     return state
 
 
-def _from_checkpoint(objects: Patient, lane: int) -> LakeState:
+def _from_checkpoint(objects: RetriedObjects, lane: int) -> LakeState:
     names = [one.name for one in objects.list(f"checkpoint/lane={lane}")]
     for name in reversed(names):
         found = objects.get(name)
@@ -234,7 +234,7 @@ def _read(objects: Objects, name: str, found: Found, type_: type[Stored]) -> Sto
     return read
 
 
-def plan(objects: Patient, manifest: Manifest) -> tuple[Manifest, str] | None:
+def plan(objects: RetriedObjects, manifest: Manifest) -> tuple[Manifest, str] | None:
     """Put a plan; gives what stands under its number then, ours or another writer's.
 
     None where the lake went on meanwhile: look at its state again.
@@ -244,12 +244,12 @@ def plan(objects: Patient, manifest: Manifest) -> tuple[Manifest, str] | None:
     return None if found is None or found[0].state == "finished" else found
 
 
-def finish(objects: Patient, manifest: Manifest, version: str) -> bool:
+def finish(objects: RetriedObjects, manifest: Manifest, version: str) -> bool:
     """Put the finished manifest in the place of its plan; False where another writer has put another one."""
     return objects.replace(manifest_name(manifest.lane, manifest.number), encoded(manifest), version)
 
 
-def keep_checkpoint(objects: Patient, state: LakeState) -> LakeState:
+def keep_checkpoint(objects: RetriedObjects, state: LakeState) -> LakeState:
     """Put a checkpoint where one is due; gives the state that knows of it. Equal states give equal bytes."""
     if state.number < state.checkpoint + CHECKPOINT_EVERY:
         return state

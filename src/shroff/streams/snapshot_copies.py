@@ -20,7 +20,7 @@ import msgspec
 from shroff.config import FILE_MODE, make_folder
 from shroff.errors import StateError, StorageError
 from shroff.runtime.whole_files import whole_file
-from shroff.streams.lake import Patient, damaged
+from shroff.streams.lake import RetriedObjects, damaged
 from shroff.streams.snapshots import SUFFIX, Snapshots
 
 PART_BYTES: Final = 32 * 1024 * 1024  # what is held in memory at once
@@ -46,7 +46,7 @@ class SnapshotCopies:
         kept: How many are left when one is written.
     """
 
-    def __init__(self, objects: Patient, log: str, *, kept: int) -> None:
+    def __init__(self, objects: RetriedObjects, log: str, *, kept: int) -> None:
         self.objects, self.log, self._kept = objects, log, max(kept, 1)
 
     @property

@@ -20,7 +20,7 @@ from shroff.language.values import DAY_MS, show_duration
 from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.estimates import Estimates, difference, estimate
 from shroff.models.evaluation.intervals import key_blocks
-from shroff.models.evaluation.metrics import Rows, Terms, judge
+from shroff.models.evaluation.metrics import RowsOfFold, Terms, judge
 from shroff.models.evaluation.windows import known_rows
 from shroff.models.registry import Stored
 from shroff.models.sets import FRAUD, Floats, Words
@@ -103,7 +103,7 @@ class Comparison:
 class _Rows:
     """Rows as metrics read them, with the scores of the champion and the challenger."""
 
-    read: Rows
+    read: RowsOfFold
     scores: tuple[Floats, Floats]
     entity: str
 
@@ -135,7 +135,7 @@ def compare_tried(
     young = int(np.count_nonzero(is_both & (given.times_ms > mature_ms)))
     both = int(np.count_nonzero(is_both))
     scores = _scores(log, definitions, event, (champion, challenger), after, given.seqs[rows], reading)
-    read = Rows(
+    read = RowsOfFold(
         verdicts == FRAUD,
         given.amounts_minor[rows] / 10.0**definitions.settings.money_places,
         given.times_ms[rows] // DAY_MS,
@@ -173,7 +173,7 @@ def compare_tested(definitions: Definitions, champion: Stored, challenger: Store
         )
     scores = [one["score"][np.searchsorted(one["seq"], seqs)] for one in tables]
     at, places = np.searchsorted(newer["seq"], seqs), definitions.settings.money_places
-    read = Rows(
+    read = RowsOfFold(
         newer["fraud"][at],
         newer["amount_minor"][at] / 10.0**places,
         newer["time"][at] // DAY_MS,

@@ -11,7 +11,7 @@ from shroff.errors import UsageError
 from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.cost_table import Cuts, Point
 from shroff.models.evaluation.metrics import Terms
-from shroff.models.evaluation.thresholds import Elsewhere, Thresholds, point_at, thresholds
+from shroff.models.evaluation.thresholds import OutOfFold, Thresholds, point_at, thresholds
 from shroff.models.registry import Stored
 from shroff.project.definitions import Definitions
 from shroff.training.measured import money_text
@@ -172,7 +172,7 @@ class Cutoffs:
         }
 
 
-def _elsewhere(found: Elsewhere, places: int) -> CutoffsElsewhere:
+def _elsewhere(found: OutOfFold, places: int) -> CutoffsElsewhere:
     return {
         "cost": money_text(found.cost, places),
         "low": money_text(found.low, places),

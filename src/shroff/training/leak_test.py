@@ -27,7 +27,7 @@ from shroff.models.evaluation.windows import Fold, FoldRows, rows_of, windows_of
 from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, TrainingSet, Words
 from shroff.project.definitions import Definitions
 from shroff.training.sets.rows import build_set
-from shroff.training.sets.sources import Source, known_at, rows_between
+from shroff.training.sets.sources import HistorySource, known_at, rows_between
 from shroff.training.sets.wanted import wanted_of
 
 CUT_AT_MOMENT: Final = "cut_at_moment"
@@ -36,7 +36,7 @@ LATER_LABELS: Final = "later_labels"
 SAMPLE: Final = 1_000
 _VERDICT_CODES: Final = (NOT_KNOWN, GENUINE, FRAUD)
 
-Build = Callable[[Definitions, ModelSettings, Source, int], TrainingSet]
+Build = Callable[[Definitions, ModelSettings, HistorySource, int], TrainingSet]
 RowsOf = Callable[[TrainingSet, Fold, int], FoldRows]
 
 
@@ -72,7 +72,7 @@ class LeakReport:
 def leak_test(
     definitions: Definitions,
     settings: ModelSettings,
-    source: Source,
+    source: HistorySource,
     as_of_ms: int,
     *,
     sample: int = SAMPLE,
@@ -174,7 +174,7 @@ def _at(given: TrainingSet, what: str, place: int) -> str:
 # ---- the log cut at a moment
 
 
-def _cut(definitions: Definitions, settings: ModelSettings, source: Source, at_ms: int) -> Source:
+def _cut(definitions: Definitions, settings: ModelSettings, source: HistorySource, at_ms: int) -> HistorySource:
     """The source without all records of after a moment."""
 
     def taken() -> Iterator[Taken]:
@@ -213,7 +213,7 @@ def _train_after_test(
 def _cut_at_rows(
     definitions: Definitions,
     settings: ModelSettings,
-    source: Source,
+    source: HistorySource,
     whole: TrainingSet,
     rng: np.random.Generator,
     sample: int,
@@ -236,7 +236,7 @@ def _cut_at_rows(
 
 
 def _read_at(
-    definitions: Definitions, settings: ModelSettings, source: Source, whole: TrainingSet, rows: Words
+    definitions: Definitions, settings: ModelSettings, source: HistorySource, whole: TrainingSet, rows: Words
 ) -> Iterator[tuple[int, list[Any]]]:
     """What a model reads of some rows, each computed when nothing of the history behind it was given yet."""
     wanted = wanted_of(definitions, settings)
@@ -288,14 +288,14 @@ class _Turned:
     seed: int
     at_ms: int
 
-    def source(self, definitions: Definitions, source: Source) -> Source:
+    def source(self, definitions: Definitions, source: HistorySource) -> HistorySource:
         return replace(
             source,
             taken=lambda: self._taken(definitions, source),
             labels=lambda: self._inputs(source.labels()),
         )
 
-    def _taken(self, definitions: Definitions, source: Source) -> Iterator[Taken]:
+    def _taken(self, definitions: Definitions, source: HistorySource) -> Iterator[Taken]:
         rng = np.random.default_rng(self.seed)
         for one in source.taken():
             if "label" not in one.frames:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from shroff.language.values import DAY_MS
 from shroff.models.evaluation.cost_table import Fixed, Weighed
 from shroff.models.evaluation.folds import Evaluation
-from shroff.models.evaluation.metrics import Rows
+from shroff.models.evaluation.metrics import RowsOfFold
 from shroff.models.registry import TESTED, Stored
 from shroff.models.sets import Flags, Floats, TrainingSet, Words
 from shroff.project.policy import OUTCOMES
@@ -92,7 +92,7 @@ def weighed_of(table: pa.Table, money_places: int, entity: str) -> Weighed:
     keys = keys_of(table)
     return Weighed(
         scores=table["score"].to_numpy(),
-        rows=Rows(table["fraud"].to_numpy(), amounts, table["day"].to_numpy(), keys, counts_of(table)),
+        rows=RowsOfFold(table["fraud"].to_numpy(), amounts, table["day"].to_numpy(), keys, counts_of(table)),
         fixed=Fixed(rules == "decline", table["allowed"].to_numpy(), rules == "review"),
         folds=table["fold"].to_numpy(),
         share=float((table.schema.metadata or {}).get(SHARE, b"1")),

@@ -26,7 +26,7 @@ from shroff.models.evaluation.metrics import Terms
 from shroff.models.evaluation.windows import Fold, Known, final_window, known_rows, rows_of, windows_of
 from shroff.models.learners.cluster import Growing
 from shroff.models.learners.learner import columns_for
-from shroff.models.learners.search import Bounds, Trial, search
+from shroff.models.learners.search import SearchRange, Trial, search
 from shroff.models.learners.training import Trained, learn_by, loaded, train
 from shroff.models.loading import DEFAULT_GATES, FOLDS, LABEL_DELAY_MS, TEST_MS, TRAIN_MS
 from shroff.models.registry import TESTED, GateResult, Registry, Stored
@@ -40,7 +40,7 @@ from shroff.training.leak_test import LeakReport, leak_test
 from shroff.training.measured import metrics_document
 from shroff.training.report import Told
 from shroff.training.sets.rows import build_set
-from shroff.training.sets.sources import Source
+from shroff.training.sets.sources import HistorySource
 from shroff.training.tested_rows import file_of, judged_rows
 
 NOT_DECIDED: Final = "Files are not decided, so no rule stands beside: 'shroff ingest' them and train on the log."
@@ -116,7 +116,7 @@ class TrainReport:
 def train_model(
     definitions: Definitions,
     settings: ModelSettings,
-    source: Source,
+    source: HistorySource,
     registry: Registry,
     *,
     as_of_ms: int,
@@ -306,7 +306,7 @@ def rule_outcomes(definitions: Definitions, event: str, recorded: Recorded) -> N
     return found
 
 
-def _check_happened(given: TrainingSet, source: Source) -> None:
+def _check_happened(given: TrainingSet, source: HistorySource) -> None:
     """Raises: UsageError where nothing had happened by then, with when it began."""
     if len(given):
         return
@@ -360,14 +360,14 @@ def _searched(
     if not settings.search:
         return settings.parameters
     trials, limit = settings.search.get("trials"), settings.search.get("time")
-    bounds = Bounds(int(Decimal(trials)) if trials else None, parse_duration(limit) / 1_000 if limit else None)
+    bounds = SearchRange(int(Decimal(trials)) if trials else None, parse_duration(limit) / 1_000 if limit else None)
     first = windows_of(settings.split, settings.label_delay_ms, given.as_of_ms)[0]
     train_rows = rows_of(given, first, settings.label_delay_ms).train
     return search(given, train_rows, settings, bounds, threads, steps.trials, growing).parameters
 
 
 def _champion(
-    definitions: Definitions, settings: ModelSettings, source: Source, given: TrainingSet, way: Way
+    definitions: Definitions, settings: ModelSettings, source: HistorySource, given: TrainingSet, way: Way
 ) -> baselines.Baseline | None:
     """The model in force on the rows of the set; None where there is none that can be loaded."""
     scorer = definitions.scoring_of(settings.event).champion
@@ -392,13 +392,13 @@ def _asks(settings: ModelSettings, metric: str) -> bool:
 
 
 def _leaks(
-    definitions: Definitions, settings: ModelSettings, source: Source, as_of_ms: int, way: Way, steps: Steps
+    definitions: Definitions, settings: ModelSettings, source: HistorySource, as_of_ms: int, way: Way, steps: Steps
 ) -> LeakReport | None:
     if not _asks(settings, LEAK_TEST):
         return None
     sets = 0
 
-    def build(definitions: Definitions, settings: ModelSettings, source: Source, as_of_ms: int) -> TrainingSet:
+    def build(definitions: Definitions, settings: ModelSettings, source: HistorySource, as_of_ms: int) -> TrainingSet:
         nonlocal sets
         sets += 1
         at_stage(steps, f"leak test, set {sets} of {LEAK_SETS}")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Self, TypeAlias, TypeVar
 import msgspec
 
 from shroff.errors import ShroffError, TransientError, UsageError
-from shroff.log.flags import Verdicts
+from shroff.log.flags import VerdictsInForce
 from shroff.runtime.progress import unheard
 from shroff.web.api.cases.labels import LabelBoard
 from shroff.web.api.health import HealthBoard
@@ -37,7 +37,7 @@ from shroff.worker.errands import LATER, Errands, answers_of, asking
 from shroff.worker.inbox import ADOPT, LEFT, result_of
 from shroff.worker.posted import PostReader
 from shroff.worker.posts import Post, Posts, TurnedAwayError
-from shroff.worker.serving.counts import LEADING, RESTORING, Work
+from shroff.worker.serving.counts import LEADING, RESTORING, WorkerCounts
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -155,8 +155,8 @@ class Service:
             self.posts.close("this service is standing by while another one leads the log; send it there")
         self.reader: PostReader | None = None
         self._label_reader: PostReader | None = None
-        self.work = Work()
-        self.streams, self.verdicts = Streams(), Verdicts()
+        self.work = WorkerCounts()
+        self.streams, self.verdicts = Streams(), VerdictsInForce()
         self.health = HealthBoard(project)
         self.board = Board(project, lambda: self.work, self.cases)
         self.weighings, self.label_board = Weighings(project), LabelBoard(project)

@@ -19,14 +19,14 @@ from shroff.log.writer import Writer
 from shroff.runtime.process_wide import short_collector
 from shroff.runtime.progress import unheard
 from shroff.streams.log import Log
-from shroff.worker.inbox import Inbox
+from shroff.worker.inbox import InboxServer
 from shroff.worker.ingest import short_turns
 from shroff.worker.posts import Part, Posts
 from shroff.worker.serving.careful import Careful, RequestError, SuspectError, is_meant
-from shroff.worker.serving.counts import Work
+from shroff.worker.serving.counts import WorkerCounts
 from shroff.worker.serving.delivery import Outflow, Tended
-from shroff.worker.serving.feeding import Feed, Feeding
-from shroff.worker.serving.options import Options
+from shroff.worker.serving.feeding import Feeding, SourceFeed
+from shroff.worker.serving.options import WorkerOptions
 from shroff.worker.serving.savings import Savings
 from shroff.worker.serving.worker import Leader, Leading, Workplace
 
@@ -53,16 +53,16 @@ class Answering:
         self,
         log: Log,
         writer: Writer,
-        inbox: Inbox,
+        inbox: InboxServer,
         posts: Posts,
         begun: Callable[[Writer], object],
         between: Asked,
         delivering: Callable[[Log], AbstractContextManager[Tended]],
-        work: Work,
+        work: WorkerCounts,
         careful: Careful,
-        options: Options,
+        options: WorkerOptions,
         tell: Callable[[str], None],
-        feed: Feed | None = None,
+        feed: SourceFeed | None = None,
     ) -> None:
         self._log, self._writer, self._inbox, self._posts, self._begun = log, writer, inbox, posts, begun
         self._between = between
@@ -181,17 +181,17 @@ class Answerer(Leader):
         posts: Posts,
         begun: Callable[[Writer], object],
         between: Asked,
-        options: Options | None = None,
+        options: WorkerOptions | None = None,
         *,
         stands_by: bool = False,
         stop: Event | None = None,
         tell: Callable[[str], None] = unheard,
-        feed: Feed | None = None,
+        feed: SourceFeed | None = None,
     ) -> None:
         super().__init__(place, options, stands_by=stands_by, stop=stop, tell=tell)
         self._posts, self._begun, self._between, self._feed = posts, begun, between, feed
 
-    def _leading(self, log: Log, writer: Writer, inbox: Inbox) -> Leading:
+    def _leading(self, log: Log, writer: Writer, inbox: InboxServer) -> Leading:
         doing = self.work, self._careful, self._options, self._tell, self._feed
         return Answering(log, writer, inbox, self._posts, self._begun, self._between, self._place.delivering, *doing)
 

@@ -14,7 +14,7 @@ from shroff.events.definitions import EventType
 from shroff.events.door import undeclared
 from shroff.events.event import Event, canonical_value, stored_reader
 from shroff.events.formats.encodings import json_columns
-from shroff.events.given import Instant, Refused, Span, canonical_json, text_of
+from shroff.events.given import Instant, RawDuration, RefusedValue, canonical_json, text_of
 from shroff.events.mapping import Mapper, Row
 from shroff.language.expression import FeatureValue, Node, Score, ThisField
 from shroff.language.row import Evaluate, compile_row
@@ -74,10 +74,12 @@ class CallReader:
         row = Row("", 0, self._laid_out(columns))
         mapped = self._mapper.fields(row)
         fields = {name: value for name in self._mapper.names if (value := mapped.get(name)) is not None and value != ""}
-        refused = [(name, one.words) for name, one in fields.items() if isinstance(one, Refused)]
+        refused = [(name, one.words) for name, one in fields.items() if isinstance(one, RefusedValue)]
         if not self.call.writes:
             self._complete(fields, raw, now_ms)
-        written = ",".join(f'"{name}":{_json(value)}' for name, value in fields.items() if type(value) is not Refused)
+        written = ",".join(
+            f'"{name}":{_json(value)}' for name, value in fields.items() if type(value) is not RefusedValue
+        )
         return f"{{{written}}}".encode("utf-8", "surrogatepass"), refused
 
     def values_of(self, raw: bytes) -> Mapping[str, object] | None:
@@ -193,7 +195,7 @@ def _read(read: Callable[[Any], Any] | None, value: Any) -> Any:
 
 def _json(value: object) -> str:
     """A value of a field in the form in which it is posted: durations are seconds."""
-    return text_of(value) or "null" if type(value) is Span else canonical_json(value)
+    return text_of(value) or "null" if type(value) is RawDuration else canonical_json(value)
 
 
 def _shown(names: tuple[str, ...]) -> str:

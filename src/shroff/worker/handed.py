@@ -26,7 +26,7 @@ _NOTHING: Final = msgspec.Raw(b"null")
 _NONE: Final[Mapping[str, EventType]] = MappingProxyType({})
 
 
-class Given(msgspec.Struct, omit_defaults=True):
+class HandedLine(msgspec.Struct, omit_defaults=True):
     """A line as the door of the process that asks let it in, or as it refused it.
 
     `event` is the canonical body of an event of the type; with a refusal, of one that is refused only if it is new.
@@ -42,7 +42,7 @@ class Given(msgspec.Struct, omit_defaults=True):
     personal: tuple[Named, ...] = ()
 
 
-class Lines(msgspec.Struct):
+class HandedLines(msgspec.Struct):
     """The next lines of a source, with how far it is read with them.
 
     Args:
@@ -50,7 +50,7 @@ class Lines(msgspec.Struct):
         is_first: Whether to refuse them all where too many are too late.
     """
 
-    given: list[Given]
+    given: list[HandedLine]
     source: str
     part: str
     offset: str
@@ -59,20 +59,22 @@ class Lines(msgspec.Struct):
     is_first: bool
 
 
-def given(submissions: Iterable[Submission], money_places: int, types: Mapping[str, EventType] = _NONE) -> list[Given]:
+def given(
+    submissions: Iterable[Submission], money_places: int, types: Mapping[str, EventType] = _NONE
+) -> list[HandedLine]:
     """Submissions as a request has them; the types are those of the project whose door they passed."""
     codecs = {name: Codec(type_) for name, type_ in types.items()}
     return [_given(one, money_places, codecs) for one in submissions]
 
 
-def _given(one: Submission, money_places: int, codecs: Mapping[str, Codec]) -> Given:
+def _given(one: Submission, money_places: int, codecs: Mapping[str, Codec]) -> HandedLine:
     label = _NOTHING if one.label is None else msgspec.Raw(waiting_body(one.label, money_places))
     sent = one.sent
     event = _NOTHING if sent is None else msgspec.Raw(one.body or codecs[sent.type].encode(sent))
-    return Given(one.source, one.place, one.raw(), one.refusal, label, one.type, event, one.personal)
+    return HandedLine(one.source, one.place, one.raw(), one.refusal, label, one.type, event, one.personal)
 
 
-def submissions(asked: Sequence[Given], definitions: Definitions) -> list[Submission]:
+def submissions(asked: Sequence[HandedLine], definitions: Definitions) -> list[Submission]:
     """What is asked, for the version in force: it may lack a type, or have other fields or places of money.
 
     Raises: ValueError where it is nothing that `given` gave.
@@ -82,7 +84,7 @@ def submissions(asked: Sequence[Given], definitions: Definitions) -> list[Submis
     return [_submission(one, definitions, codecs) for one in asked]
 
 
-def _submission(one: Given, definitions: Definitions, codecs: dict[str, Codec]) -> Submission:
+def _submission(one: HandedLine, definitions: Definitions, codecs: dict[str, Codec]) -> Submission:
     found = Submission(one.source, one.place, lambda: one.raw, one.type, refusal=one.refusal, personal=one.personal)
     if bytes(one.event) != b"null":
         if one.type not in codecs:

@@ -178,7 +178,7 @@ def result_of(reply: bytes) -> msgspec.Raw:
 # ---- what is answered
 
 
-class Inbox:
+class InboxServer:
     """Carries out what waits in the inbox of a log, for the process that writes it.
 
     Args:
@@ -288,7 +288,7 @@ class Inbox:
         rows = 0
         for request in requests:
             try:
-                given = msgspec.json.decode(request.body, type=list[handed.Given])
+                given = msgspec.json.decode(request.body, type=list[handed.HandedLine])
                 submissions = handed.submissions(given, self._writer.definitions)
             except ValueError as error:
                 self._refuse(request, _unknown(request, str(error)))
@@ -324,7 +324,7 @@ class Inbox:
             elif request.kind == SNAPSHOT:
                 self._log.append(Batch(replies=[_reply(request.number, self._saved())]))
             elif request.kind == LINES:
-                self._take(request, msgspec.json.decode(request.body, type=handed.Lines))
+                self._take(request, msgspec.json.decode(request.body, type=handed.HandedLines))
             elif request.kind == ADOPT:
                 self._log.append(Batch(replies=[_reply(request.number, None)], offsets=list(self._took_up())))
             else:
@@ -351,7 +351,7 @@ class Inbox:
             return _Saved(failure=str(error))
         return _Saved(str(saved.file), saved.seq, saved.bytes, saved.seconds)
 
-    def _take(self, request: Request, asked: handed.Lines) -> None:
+    def _take(self, request: Request, asked: handed.HandedLines) -> None:
         """Take lines of a file, and how far it is read with them, in one batch; nothing where somebody else read on."""
         if self._log.offset(asked.source, asked.part) != asked.before:
             self._log.append(Batch(replies=[_reply(request.number, None)]))

@@ -16,7 +16,7 @@ from shroff.log.draft import LATE
 from shroff.log.writer import DECIDED, DUPLICATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Prepared, Writer
 from shroff.runtime.process_wide import ProcessWide, calm_collector
 from shroff.streams.log import Offset
-from shroff.worker.inbox import Inbox
+from shroff.worker.inbox import InboxServer
 
 BATCH_SIZE: Final = 4_096
 TURN_S: Final = 0.0002  # at the usual 5 ms a commit waited longer for its turns than deciding the next batch takes
@@ -25,7 +25,7 @@ One = TypeVar("One")
 
 
 @dataclass(slots=True)
-class Counts:
+class IngestCounts:
     """How many submissions of a kind came and what became of them."""
 
     read: int = 0
@@ -46,8 +46,8 @@ class IngestReport:
     had waited before and does not fit its event is `quarantined`, though it was not read now.
     """
 
-    events: Counts = field(default_factory=Counts)
-    labels: Counts = field(default_factory=Counts)
+    events: IngestCounts = field(default_factory=IngestCounts)
+    labels: IngestCounts = field(default_factory=IngestCounts)
     untaken: int = 0
     unmatched: list[Unmatched] = field(default_factory=list)
     by_outcome: Counter[str] = field(default_factory=Counter)
@@ -100,7 +100,7 @@ def ingest(
     batch_size: int = BATCH_SIZE,
     on_batch: Callable[[Sequence[Answer]], None] | None = None,
     between: Callable[[], None] | None = None,
-    inbox: Inbox | None = None,
+    inbox: InboxServer | None = None,
     offsets: Callable[[Sequence[Submission]], Sequence[Offset]] | None = None,
 ) -> IngestReport:
     """Take all submissions, in order.

@@ -15,7 +15,7 @@ import msgspec
 
 from shroff.errors import UsageError
 from shroff.project.settings.systems import System
-from shroff.streams.delivering import THROUGH, Moved, Trouble, first_offsets, source_of, trouble_of
+from shroff.streams.delivering import THROUGH, DeliveryProgress, Trouble, first_offsets, source_of, trouble_of
 from shroff.streams.delivery import batch_of
 from shroff.streams.log import Batch, Log, Outbox, StuckKey, StuckRow
 
@@ -27,7 +27,7 @@ class _Asked(msgspec.Struct, omit_defaults=True):
     """What is asked: sinks that begin, what came of delivery, rows that are put back, rows that go."""
 
     begin: dict[str, bool] = {}
-    moved: list[Moved] = []
+    moved: list[DeliveryProgress] = []
     retry: list[StuckKey] = []
     drop: list[StuckKey] = []
 
@@ -53,7 +53,7 @@ def begin_request(starts: Mapping[str, bool]) -> bytes:
     return msgspec.json.encode(_Asked(begin=dict(starts)))
 
 
-def moved_request(moved: Sequence[Moved]) -> bytes:
+def moved_request(moved: Sequence[DeliveryProgress]) -> bytes:
     """The body of a request to put into the store what came of delivery by another process."""
     return msgspec.json.encode(_Asked(moved=list(moved)))
 

@@ -57,7 +57,7 @@ class Production:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class SendingPace:
     """When events are due: so many a second, or by their own times, so much quicker; without either at once.
 
     Schedules are fixed beforehand: what was sent late does not make all behind it late.
@@ -80,7 +80,7 @@ class Pace:
         return None if self.speed is None else (time_ms - first_ms) / 1_000 / self.speed
 
 
-class Outgoing:
+class MessageMaker:
     """Makes messages of submissions: where they go, by which key, and their bytes.
 
     Args:
@@ -214,9 +214,9 @@ def _keyed(type_: EventType, parts: tuple[Node, ...], settings: Settings, refere
 def produce(
     submissions: Iterable[Submission],
     sender: Sender,
-    outgoing: Outgoing,
+    outgoing: MessageMaker,
     keys: Mapping[str, Key],
-    pace: Pace,
+    pace: SendingPace,
     done: Production,
     *,
     lateness_ms: int = DAY_MS,
@@ -244,7 +244,7 @@ def produce(
 class _Waits:
     """Waits until an event is due."""
 
-    pace: Pace
+    pace: SendingPace
     done: Production
     clock: Callable[[], float]
     sleep: Callable[[float], None]
@@ -263,9 +263,9 @@ class _Waits:
 
 
 def _send_all(
-    submissions: Iterable[Submission], sender: Sender, outgoing: Outgoing, keys: Mapping[str, Key], waits: _Waits
+    submissions: Iterable[Submission], sender: Sender, outgoing: MessageMaker, keys: Mapping[str, Key], waits: _Waits
 ) -> None:
-    done, is_paced = waits.done, waits.pace != Pace()
+    done, is_paced = waits.done, waits.pace != SendingPace()
     send, value = sender.send, outgoing.value
     certain = CERTAIN_EVERY
     for one in submissions:

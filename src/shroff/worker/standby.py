@@ -26,7 +26,7 @@ STEP_S: Final = 0.25  # so long, so that a free lead is seen however far behind 
 Start = tuple[Folded, int]  # state at some place of the log, and the place of the newest snapshot
 
 
-class Followed(Protocol):
+class FollowedProject(Protocol):
     """A project whose log can be followed, and led."""
 
     @property
@@ -52,7 +52,7 @@ class Standby:
 
     def __init__(
         self,
-        place: Followed,
+        place: FollowedProject,
         stop: Event,
         tell: Callable[[str], None] = unheard,
         restoring: Progress | None = None,

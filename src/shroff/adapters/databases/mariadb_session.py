@@ -19,7 +19,7 @@ from pymysql.constants import CLIENT
 from shroff.adapters.databases.deadline import ANSWER_S
 from shroff.adapters.databases.mariadb_errors import AWAY, mariadb_error, number_of
 from shroff.adapters.databases.server_url import ServerUrl
-from shroff.adapters.log.rows import Table
+from shroff.adapters.log.rows import RowTable
 from shroff.adapters.log.server_wording import About, ServerWording, server_wording
 from shroff.adapters.log.session import Session
 from shroff.adapters.log.wording import Dialect
@@ -99,11 +99,11 @@ class MariadbSession(Session):
             cursor.nextset()
             return list(cursor.fetchall())
 
-    def put(self, table: Table, rows: Iterable[Any], *, newest_wins: Sequence[str] = (), adds: str = "") -> None:
+    def put(self, table: RowTable, rows: Iterable[Any], *, newest_wins: Sequence[str] = (), adds: str = "") -> None:
         head, tail = _put_sql(self._prefix + table.name, table.columns, tuple(newest_wins), adds)
         self._many(head, tail, _tuples(table, rows))
 
-    def take_out(self, table: Table, rows: Iterable[Any]) -> None:
+    def take_out(self, table: RowTable, rows: Iterable[Any]) -> None:
         names = ", ".join(f"`{name}`" for name in table.columns)
         head = f"DELETE FROM `{self._prefix}{table.name}` WHERE ({names}) IN ("
         self._many(head.encode(), b")", _tuples(table, rows))
@@ -368,7 +368,7 @@ _ENCODERS: Final[dict[str, Callable[[Sequence[Any]], list[bytes]]]] = {
 }
 
 
-def _tuples(table: Table, rows: Iterable[Any]) -> Iterator[bytes]:
+def _tuples(table: RowTable, rows: Iterable[Any]) -> Iterator[bytes]:
     """The rows as SQL, made column by column, some at a time."""
     found = list(map(table.of, rows))
     for start in range(0, len(found), _ENCODED_AT_ONCE):

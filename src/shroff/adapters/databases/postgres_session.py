@@ -20,7 +20,7 @@ from shroff.adapters.databases.postgres_errors import postgres_error
 from shroff.adapters.databases.postgres_values import column, copy_lines, register
 from shroff.adapters.databases.server_url import VERIFIED, ServerUrl
 from shroff.adapters.databases.text_signs import ESCAPE, escaped, unescaped
-from shroff.adapters.log.rows import Table
+from shroff.adapters.log.rows import RowTable
 from shroff.adapters.log.server_wording import About, server_wording
 from shroff.adapters.log.session import Session
 from shroff.adapters.log.wording import Dialect
@@ -135,7 +135,7 @@ class PostgresSession(Session):
         rows: list[Any] = cursor.fetchall()
         return rows
 
-    def put(self, table: Table, rows: Iterable[Any], *, newest_wins: Sequence[str] = (), adds: str = "") -> None:
+    def put(self, table: RowTable, rows: Iterable[Any], *, newest_wins: Sequence[str] = (), adds: str = "") -> None:
         found = list(map(table.of, rows))
         self._written += len(found)
         if len(found) >= _COPY_FROM and not newest_wins:
@@ -143,7 +143,7 @@ class PostgresSession(Session):
         elif found:
             self._put(_put_sql(table, tuple(newest_wins), adds), table.kinds, list(zip(*found, strict=True)))
 
-    def take_out(self, table: Table, rows: Iterable[Any]) -> None:
+    def take_out(self, table: RowTable, rows: Iterable[Any]) -> None:
         found = list(map(table.of, rows))
         if found:
             sql = f"DELETE FROM {table.name} WHERE ({_names(table)}) IN (SELECT * FROM unnest({_marks(table)}))"
@@ -255,7 +255,7 @@ class PostgresSession(Session):
         else:
             self.do(sql, [column(kind, one) for kind, one in zip(kinds, columns, strict=True)])
 
-    def _copy(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+    def _copy(self, table: RowTable, rows: Sequence[tuple[Any, ...]]) -> None:
         """Write many new rows."""
         self.flush()
         sql = _query(f"COPY {table.name} ({_names(table)}) FROM STDIN")
@@ -331,16 +331,16 @@ def _query(sql: str) -> Any:
     return sql
 
 
-def _names(table: Table) -> str:
+def _names(table: RowTable) -> str:
     return ", ".join(f'"{name}"' for name in table.columns)
 
 
-def _marks(table: Table) -> str:
+def _marks(table: RowTable) -> str:
     return ", ".join(["%s"] * len(table.columns))
 
 
 @cache
-def _put_sql(table: Table, newest_wins: tuple[str, ...], adds: str) -> str:
+def _put_sql(table: RowTable, newest_wins: tuple[str, ...], adds: str) -> str:
     sql = f"INSERT INTO {table.name} AS there ({_names(table)}) SELECT * FROM unnest({_marks(table)})"
     if not newest_wins:
         return sql

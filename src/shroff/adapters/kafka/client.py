@@ -73,7 +73,7 @@ def library(what: str) -> Any:
     return confluent_kafka
 
 
-class Cluster:
+class KafkaCluster:
     """What clients of one cluster share: how they are made, and what went wrong lately.
 
     Args:
@@ -234,7 +234,7 @@ def _is_unknown(found: Any) -> bool:
     return found is None or (found.error is not None and found.error.name() in _UNKNOWN)
 
 
-def topic_error(cluster: Cluster, topic: str, found: Any, known: Callable[[], list[str]]) -> ShroffError | None:
+def topic_error(cluster: KafkaCluster, topic: str, found: Any, known: Callable[[], list[str]]) -> ShroffError | None:
     """What is wrong with the metadata of a topic that was asked for; None where it is there."""
     from shroff.errors import nearest
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from shroff.adapters.kafka.client import (
     ANSWER_S,
     NEW_S,
-    Cluster,
+    KafkaCluster,
     NoTopicError,
     known_topic,
     let_go,
@@ -39,7 +39,7 @@ class KafkaControls:
     """
 
     def __init__(self, system: System, *, project: str, lane: int) -> None:
-        self._cluster = Cluster(system, "source")
+        self._cluster = KafkaCluster(system, "source")
         self._group = system.text("group", f"shroff-{project}")
         self._topic, self._lane = f"{project}.control", lane
         self._consumer: Any = None
@@ -99,7 +99,7 @@ class KafkaPost:
     """Sends what all lanes are to be told, or one of them; whole or not at all."""
 
     def __init__(self, system: System, *, project: str) -> None:
-        self._cluster = Cluster(system, "source")
+        self._cluster = KafkaCluster(system, "source")
         self._control, self._labels = f"{project}.control", system.text("labels", f"{project}.labels")
         self._project = project
 

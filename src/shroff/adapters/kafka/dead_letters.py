@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from shroff.adapters.kafka.client import ANSWER_S, Cluster
+from shroff.adapters.kafka.client import ANSWER_S, KafkaCluster
 from shroff.errors import TransientError
 from shroff.events.event import time_text
 from shroff.streams.log import Refused
@@ -16,7 +16,7 @@ HEADER_BYTES_MAX: Final = 4_096
 class KafkaDeadLetters:
     """The topic of dead letters; none where it has no name."""
 
-    def __init__(self, cluster: Cluster, topic: str) -> None:
+    def __init__(self, cluster: KafkaCluster, topic: str) -> None:
         self._cluster, self.topic = cluster, topic
         self._producer: Any = None
 

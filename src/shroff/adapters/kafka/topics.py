@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from shroff.adapters.kafka.client import ANSWER_S, NEW_S, Cluster, NoTopicError, known_topic, library, topic_error
+from shroff.adapters.kafka.client import ANSWER_S, NEW_S, KafkaCluster, NoTopicError, known_topic, library, topic_error
 from shroff.errors import UsageError
 
 MAKES: Final = "'shroff produce --create-topics' makes"
@@ -20,7 +20,7 @@ def no_topics(lacking: Sequence[NoTopicError], cure: str = MAKES) -> UsageError:
 
 
 def prepared(
-    cluster: Cluster,
+    cluster: KafkaCluster,
     names: Sequence[str],
     partitions: int | None,
     *,
@@ -53,7 +53,7 @@ def prepared(
     return made
 
 
-def _make(cluster: Cluster, admin: Any, name: str, partitions: int) -> None:
+def _make(cluster: KafkaCluster, admin: Any, name: str, partitions: int) -> None:
     from confluent_kafka.cimpl import NewTopic
 
     future = admin.create_topics([NewTopic(name, partitions)])[name]

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from shroff.adapters.log.rows import id_digest
 from shroff.adapters.log.sums import NOT_AS_WRITTEN, decision_sum, flag_sum, hit_sum, is_changed, record_sum
-from shroff.adapters.log.wording import Wording
+from shroff.adapters.log.wording import SqlWording
 from shroff.errors import PrunedError, StateError, StorageError
 from shroff.streams.batch_check import taken_id, taken_key, taken_value, taken_waiting
 from shroff.streams.log import (
@@ -46,10 +46,10 @@ REQUEST_SHAPE: Final = "itji"
 STUCK_SHAPE: Final = "tiittttjjtiii"
 
 
-class Questions(ABC):
+class LogQuestions(ABC):
     """The reading half of a log; an adapter says in which words it asks (`wording`), and how."""
 
-    wording: Wording
+    wording: SqlWording
     place: str
     _has_sums = True  # rows of tables that an older version made have none
 

@@ -141,7 +141,7 @@ def added_up(remarks: Iterable[Remark]) -> list[Remark]:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class RowTable:
     """A table by its columns, their kinds (as in `log_questions`), and how a row becomes their values.
 
     Where rows take the place of others, `key` says by which columns.
@@ -171,30 +171,30 @@ def _of_offset(row: Offset) -> tuple[Any, ...]:
     return (row.source, row.part, row.offset, digest(row.source.encode(), row.part.encode()))
 
 
-EVENTS: Final = Table("events", (*_RECORD, "crc", "chain"), "itttijiii", tuple)
-DECISIONS: Final = Table("decisions", (*_DECISION, "crc"), "itbji", of_decision)
-FLAGS: Final = Table("flags", (*_FLAG, "crc", "number"), "itttttitii", of_flag)
-HITS: Final = Table("hits", (*_HIT, "crc", "number"), "itTiii", of_hit)
-REFUSED: Final = Table(
+EVENTS: Final = RowTable("events", (*_RECORD, "crc", "chain"), "itttijiii", tuple)
+DECISIONS: Final = RowTable("decisions", (*_DECISION, "crc"), "itbji", of_decision)
+FLAGS: Final = RowTable("flags", (*_FLAG, "crc", "number"), "itttttitii", of_flag)
+HITS: Final = RowTable("hits", (*_HIT, "crc", "number"), "itTiii", of_hit)
+REFUSED: Final = RowTable(
     "quarantine", ("source", "place", "type", "reason", "raw", "at_ms", "digest"), "ttttbib", _of_refused, ("digest",)
 )
-WAITING: Final = Table("waiting_labels", (*_WAITING, "digest"), "tttjttbtb", _of_waiting)
-UNIQUE: Final = Table("unique_values", (*_UNIQUE, "digest"), "tttib", _of_unique)
-INDEXED: Final = Table("unique_fields", _INDEXED, "ttt", of_indexed)
-OUTBOX: Final = Table("outbox", _OUTBOX, "iitj", of_outbox)
-OFFSETS: Final = Table("offsets", (*_OFFSET, "digest"), "tttb", _of_offset, ("digest",))
-REMARKS: Final = Table("remarks", _REMARK, "ttiiiii", of_remark, ("what", "asker"))
-STUCK: Final = Table("stuck", (*_STUCK, "at_ms", "is_due"), "tiittttjjtiii", of_stuck, ("sink", "seq", "number"))
-PERSONAL: Final = Table("personal", _PERSONAL, "tttt", of_personal)
-PRUNED: Final = Table("pruned_ids", ("digest", "seq"), "bi", tuple)
-LATE: Final = Table("late_events", _LATE, "ttiji", of_late)
+WAITING: Final = RowTable("waiting_labels", (*_WAITING, "digest"), "tttjttbtb", _of_waiting)
+UNIQUE: Final = RowTable("unique_values", (*_UNIQUE, "digest"), "tttib", _of_unique)
+INDEXED: Final = RowTable("unique_fields", _INDEXED, "ttt", of_indexed)
+OUTBOX: Final = RowTable("outbox", _OUTBOX, "iitj", of_outbox)
+OFFSETS: Final = RowTable("offsets", (*_OFFSET, "digest"), "tttb", _of_offset, ("digest",))
+REMARKS: Final = RowTable("remarks", _REMARK, "ttiiiii", of_remark, ("what", "asker"))
+STUCK: Final = RowTable("stuck", (*_STUCK, "at_ms", "is_due"), "tiittttjjtiii", of_stuck, ("sink", "seq", "number"))
+PERSONAL: Final = RowTable("personal", _PERSONAL, "tttt", of_personal)
+PRUNED: Final = RowTable("pruned_ids", ("digest", "seq"), "bi", tuple)
+LATE: Final = RowTable("late_events", _LATE, "ttiji", of_late)
 
 # What leaves a table is named by these columns.
-JOINED: Final = Table("waiting_labels", ("id",), "t", lambda id_: (id_,))
-DROPPED: Final = Table("quarantine", ("number",), "i", lambda number: (number,))
-DONE: Final = Table("outbox", ("seq", "number"), "ii", tuple)
-UNSTUCK: Final = Table("stuck", ("sink", "seq", "number"), "tii", tuple)
-ERASED: Final = Table("personal", ("type", "id"), "tt", tuple)
+JOINED: Final = RowTable("waiting_labels", ("id",), "t", lambda id_: (id_,))
+DROPPED: Final = RowTable("quarantine", ("number",), "i", lambda number: (number,))
+DONE: Final = RowTable("outbox", ("seq", "number"), "ii", tuple)
+UNSTUCK: Final = RowTable("stuck", ("sink", "seq", "number"), "tii", tuple)
+ERASED: Final = RowTable("personal", ("type", "id"), "tt", tuple)
 
 
 def numbered(rows: Sequence[_Row]) -> list[tuple[_Row, int]]:

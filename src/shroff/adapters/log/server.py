@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from shroff.adapters.log.lease import Heart, Lease
-from shroff.adapters.log.questions import Questions
+from shroff.adapters.log.questions import LogQuestions
 from shroff.adapters.log.rows import (
     APPEND_STEPS,
     DECISIONS,
@@ -69,7 +69,7 @@ def no_step(_step: str) -> None:
     """Take no notice of a step."""
 
 
-class ServerLog(Questions):
+class ServerLog(LogQuestions):
     """The log in a database on a server; its adapter says how a session is opened, and which tables there are.
 
     Calls may come from any thread, one at a time: the caller sees to that.

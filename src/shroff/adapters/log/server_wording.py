@@ -10,7 +10,7 @@ from typing import Any
 from shroff.adapters.log.wording import (
     REFUSED_COLUMNS,
     Dialect,
-    Wording,
+    SqlWording,
     decision_columns,
     event_columns,
     late_columns,
@@ -20,7 +20,7 @@ from shroff.adapters.log.wording import (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServerWording(Wording):
+class ServerWording(SqlWording):
     """Every statement of a log on a server but those that write many rows."""
 
     end: str

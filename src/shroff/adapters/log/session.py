@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
-from shroff.adapters.log.rows import Table
+from shroff.adapters.log.rows import RowTable
 from shroff.adapters.log.server_wording import ServerWording
 from shroff.errors import StateError
 
@@ -53,7 +53,7 @@ class Session(ABC):
         """Begin a transaction, with its first question."""
 
     @abstractmethod
-    def put(self, table: Table, rows: Iterable[Any], *, newest_wins: Sequence[str] = (), adds: str = "") -> None:
+    def put(self, table: RowTable, rows: Iterable[Any], *, newest_wins: Sequence[str] = (), adds: str = "") -> None:
         """Write rows.
 
         Args:
@@ -62,7 +62,7 @@ class Session(ABC):
         """
 
     @abstractmethod
-    def take_out(self, table: Table, rows: Iterable[Any]) -> None:
+    def take_out(self, table: RowTable, rows: Iterable[Any]) -> None:
         """Remove the rows that have these keys; those that are not there are passed over."""
 
     @abstractmethod

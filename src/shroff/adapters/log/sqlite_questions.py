@@ -10,7 +10,7 @@ from threading import Lock
 from typing import Any, Final
 
 from shroff.adapters.databases.sqlite_file import NO_UTF8, damaged, storage_error
-from shroff.adapters.log.questions import Questions
+from shroff.adapters.log.questions import LogQuestions
 from shroff.adapters.log.sqlite_statements import (
     EARLIER_COUNTS,
     LINES,
@@ -21,7 +21,7 @@ from shroff.adapters.log.sqlite_statements import (
     parts,
     text,
 )
-from shroff.adapters.log.wording import Wording
+from shroff.adapters.log.wording import SqlWording
 from shroff.errors import StorageError
 from shroff.streams.log import Counts, Indexed, LateEvent, Record, Remark, Request, StuckKey, StuckRow
 
@@ -32,11 +32,11 @@ SUMS_SINCE: Final = 6
 _STEPS: Final = 10_000  # of SQLite between two looks at the clock: some 0.1 ms
 
 
-class SqliteQuestions(Questions):
+class SqliteQuestions(LogQuestions):
     """The reading half of `SqliteLog`, which opens the connection."""
 
     path: Path
-    wording: Wording = WORDING
+    wording: SqlWording = WORDING
     _connection: sqlite3.Connection
     _asking: Lock
     _unusable: str

@@ -13,7 +13,7 @@ from shroff.adapters.databases.sqlite_file import NO_UTF8
 from shroff.adapters.log.wording import (
     REFUSED_COLUMNS,
     Dialect,
-    Wording,
+    SqlWording,
     decision_columns,
     event_columns,
     late_columns,
@@ -156,7 +156,7 @@ _UNIQUE_PLACES: Final = Statement(
 )
 
 
-def _wording(dialect: Dialect) -> Wording:
+def _wording(dialect: Dialect) -> SqlWording:
     """The questions; those about a list of ids join it to the index.
 
     0.1 to 1.2 µs an id that is not there at a million events (IN: 0.3 to 1.5, json_each 0.4 to 2.1, a temporary table

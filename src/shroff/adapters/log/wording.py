@@ -37,7 +37,7 @@ class Dialect:
 
 
 @dataclass(frozen=True, slots=True)
-class Wording:
+class SqlWording:
     """Every question as the SQL of one database; of those about a list of ids, what its adapter makes of them."""
 
     last_seq: str
@@ -104,7 +104,7 @@ def late_columns(dialect: Dialect) -> str:
     return f"type, id, time_ms, {dialect.bytes_of('body')}, at_ms"
 
 
-def wording(dialect: Dialect, **about_ids: Any) -> Wording:
+def wording(dialect: Dialect, **about_ids: Any) -> SqlWording:
     """The questions in a dialect; `about_ids` are those about a list of ids."""
     table, mark, quote, as_bytes = dialect.table, dialect.mark, dialect.quote, dialect.bytes_of
     events, decisions, inbox = table("events"), table("decisions"), table("inbox")
@@ -117,7 +117,7 @@ def wording(dialect: Dialect, **about_ids: Any) -> Wording:
         f"seq >= {mark} AND (seq > {mark} OR number > {mark}) AND seq <= {mark} ORDER BY seq, number LIMIT {mark}"
     )
     offset = f"{quote}offset{quote}"
-    return Wording(
+    return SqlWording(
         last_seq=f"SELECT max(seq) FROM {events}",
         watermark=f"SELECT time_ms FROM {table('watermark')}",
         epoch=f"SELECT epoch FROM {table('lead')}",

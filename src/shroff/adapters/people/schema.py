@@ -73,7 +73,7 @@ _GUARDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True)
-class Tables:
+class PeopleTables:
     """The tables of people, whose names begin with a prefix."""
 
     users: Table
@@ -108,9 +108,9 @@ _KINDS: Final[Mapping[str, Any]] = MappingProxyType({"i": BigInteger, "t": Text,
 
 
 @cache
-def tables(prefix: str) -> Tables:
+def tables(prefix: str) -> PeopleTables:
     """The tables whose names begin with this prefix; the first column of each is its key."""
-    return Tables(**tables_of(_COLUMNS, prefix), inbox=f"{prefix}inbox", inbox_number=f"{prefix}inbox_number")
+    return PeopleTables(**tables_of(_COLUMNS, prefix), inbox=f"{prefix}inbox", inbox_number=f"{prefix}inbox_number")
 
 
 def tables_of(described: Mapping[str, str], prefix: str) -> dict[str, Table]:

@@ -12,12 +12,12 @@ from sqlalchemy import Connection, Select, Table, delete, func, insert, or_, sel
 
 from shroff.adapters.log.sqlite import VERSION as LOG_VERSION
 from shroff.adapters.people.database import Database, database
-from shroff.adapters.people.schema import Tables, tables
+from shroff.adapters.people.schema import PeopleTables, tables
 from shroff.errors import StorageError, UsageError
 from shroff.people.access import Right, Role
 from shroff.people.audit import FIRST, Act, Head, Seal, row_of, sealing
 from shroff.people.audit import Row as AuditRow
-from shroff.people.store import Attempts, Change, Key, Link, Look, Session, User, Visit, Wanted
+from shroff.people.store import ApiKey, Attempts, Change, Link, Look, Session, User, Visit, Wanted
 
 _NO_HEAD: Final = (
     "the head of the audit is gone from the database, so nothing can be recorded, and what cannot be recorded is not "
@@ -100,7 +100,7 @@ def connection_of(change: Change) -> Connection:
 class _Looking:
     """Questions on one connection."""
 
-    def __init__(self, connection: Connection, found: Tables) -> None:
+    def __init__(self, connection: Connection, found: PeopleTables) -> None:
         self._connection, self._tables = connection, found
 
     def users(self) -> list[User]:
@@ -125,12 +125,12 @@ class _Looking:
         asked = select(table).order_by(table.c.seen_at_ms.desc(), table.c.hash)
         return [Session(*row) for row in self._connection.execute(asked)]
 
-    def keys(self) -> list[Key]:
+    def keys(self) -> list[ApiKey]:
         table = self._tables.api_keys
         asked = select(table).order_by(table.c.made_at_ms, table.c.id)
         return [_key(row) for row in self._connection.execute(asked)]
 
-    def key(self, id: str) -> Key | None:
+    def key(self, id: str) -> ApiKey | None:
         row = self._row(self._tables.api_keys, id)
         return None if row is None else _key(row)
 
@@ -179,7 +179,7 @@ class _Looking:
 class _Changing(_Looking):
     """One transaction that changes something."""
 
-    def __init__(self, connection: Connection, found: Tables, seal: Seal, place: str) -> None:
+    def __init__(self, connection: Connection, found: PeopleTables, seal: Seal, place: str) -> None:
         super().__init__(connection, found)
         self._seal, self._place = seal, place
 
@@ -220,7 +220,7 @@ class _Changing(_Looking):
         table = self._tables.sessions
         return self._connection.execute(delete(table).where(table.c.user_ == user)).rowcount
 
-    def put_key(self, key: Key) -> None:
+    def put_key(self, key: ApiKey) -> None:
         id_, name, hash_, role, scopes, *rest = _parts(key)
         self._put(self._tables.api_keys, (id_, name, hash_, role.value, " ".join(scopes), *rest))
 
@@ -331,9 +331,9 @@ def _user(row: Any) -> User:
     return User(number, name, display_name, email, Role(role), *rest)
 
 
-def _key(row: Any) -> Key:
+def _key(row: Any) -> ApiKey:
     id_, name, hash_, role, scopes, *rest = row
-    return Key(id_, name, bytes(hash_), Role(role), tuple(map(Right, scopes.split())), *rest)
+    return ApiKey(id_, name, bytes(hash_), Role(role), tuple(map(Right, scopes.split())), *rest)
 
 
 def _narrowed(asked: Select[Any], table: Table, wanted: Wanted) -> Select[Any]:

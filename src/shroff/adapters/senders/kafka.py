@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from shroff.adapters.kafka.client import Cluster, library
+from shroff.adapters.kafka.client import KafkaCluster, library
 from shroff.adapters.kafka.topics import prepared
 from shroff.errors import TransientError, UsageError
 from shroff.project.settings.systems import System
@@ -39,7 +39,7 @@ class KafkaSender:
 
     def __init__(self, system: System, *, project: str) -> None:
         self._lanes, self._control = system.lanes, f"{project}.control"
-        self._cluster = Cluster(system, "source")
+        self._cluster = KafkaCluster(system, "source")
         self._targets, self._letters = _targets(system, project), system.text("dead_letters")
         self._partitions_of: dict[str, str] = {}
         self._producer = self._cluster.producer(**_SETTINGS, on_delivery=self._undelivered)

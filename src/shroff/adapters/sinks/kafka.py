@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from shroff.adapters.kafka.client import Cluster, let_go
+from shroff.adapters.kafka.client import KafkaCluster, let_go
 from shroff.adapters.kafka.topics import prepared
 from shroff.adapters.sinks import route_mistake
 from shroff.errors import ShroffError, TransientError, UsageError
@@ -88,7 +88,7 @@ class KafkaSink:
         self._topics, self._home = sorted(topics), min(topics)  # the mark stands under the home
         self._failed: list[Any] = []  # errors of messages since the transaction began
         self._lacking: set[str] = set()  # topics that are not there
-        self._cluster = Cluster(System("kafka", options), f"sink {name}")
+        self._cluster = KafkaCluster(System("kafka", options), f"sink {name}")
         own = f"shroff-{name}"
         self._producer = self._cluster.producer(
             transactional__id=own, delivery__report__only__error=True, on_delivery=self._note, **_CLIENT

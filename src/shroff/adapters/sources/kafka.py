@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from shroff.adapters.kafka.client import ANSWER_S, Cluster, let_go
+from shroff.adapters.kafka.client import ANSWER_S, KafkaCluster, let_go
 from shroff.adapters.kafka.dead_letters import KafkaDeadLetters
-from shroff.adapters.sources.kafka_marks import Mark
+from shroff.adapters.sources.kafka_marks import KafkaMark
 from shroff.adapters.sources.kafka_part import Part
 from shroff.adapters.sources.kafka_parts import LOOKED_S, Partitions, gone
 from shroff.errors import SchemasAwayError, ShroffError, StateError, TransientError, UsageError
@@ -55,7 +55,7 @@ class KafkaSource:
     name = "kafka"
 
     def __init__(self, system: System, decoder: Decoder, *, project: str, merge: Merge) -> None:
-        self._cluster = Cluster(system, "source")
+        self._cluster = KafkaCluster(system, "source")
         self._decoder, self._merge = decoder, merge
         self._partitions = Partitions(system, self._cluster, project)
         self._is_keyed = bool(system.text("lane"))
@@ -339,7 +339,7 @@ class KafkaSource:
         self._committed_s = time.monotonic()
         hints, self._hints = self._hints, {}
         positions = [
-            self._partitions.by_name[name].at(Mark.parse(name, offset).offset)
+            self._partitions.by_name[name].at(KafkaMark.parse(name, offset).offset)
             for name, offset in hints.items()
             if name in self._partitions.by_name
         ]

@@ -16,7 +16,7 @@ import re
 from collections.abc import Collection
 from typing import Any, Final, NamedTuple, Self
 
-from shroff.adapters.kafka.client import Cluster, library
+from shroff.adapters.kafka.client import KafkaCluster, library
 from shroff.errors import StateError
 from shroff.streams.source import split_offset, stored_offset
 
@@ -27,7 +27,7 @@ _NO_ID: Final = "A" * 22  # of brokers that give topics none
 _PASSES: Final = {"_TIMED_OUT", "_TRANSPORT", "_ALL_BROKERS_DOWN", "REQUEST_TIMED_OUT", "NOT_CONTROLLER", "_RESOLVE"}
 
 
-class Mark(NamedTuple):
+class KafkaMark(NamedTuple):
     """How far a partition was read; `before` is what the merge is to know of the messages before."""
 
     offset: int
@@ -75,7 +75,7 @@ class Epochs:
         return self._changes[0][1] if self._changes and self._changes[0][0] <= offset else NO_EPOCH
 
 
-def topic_ids(cluster: Cluster, admin: Any, topics: Collection[str], within_s: float) -> dict[str, str]:
+def topic_ids(cluster: KafkaCluster, admin: Any, topics: Collection[str], within_s: float) -> dict[str, str]:
     """The ids of topics, without those that have none or are not shown to this user.
 
     Raises: TransientError where nobody answers.

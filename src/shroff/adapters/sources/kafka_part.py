@@ -6,7 +6,7 @@ import time
 from typing import Any, Final
 
 from shroff.adapters.kafka.client import library
-from shroff.adapters.sources.kafka_marks import NO_EPOCH, Epochs, Mark
+from shroff.adapters.sources.kafka_marks import NO_EPOCH, Epochs, KafkaMark
 
 UNKNOWN: Final = -1
 BEGINNING: Final = -2  # as the library writes it in place of an offset
@@ -43,7 +43,7 @@ class Part:
         "type",
     )
 
-    def __init__(self, key: Key, type_name: str | None, start: Mark, end: int, *, is_new: bool) -> None:
+    def __init__(self, key: Key, type_name: str | None, start: KafkaMark, end: int, *, is_new: bool) -> None:
         self._partition_class = library("source").TopicPartition
         self.topic, self.partition = key
         self.name, self.type, self.is_new = f"{self.topic}/{self.partition}", type_name, is_new
@@ -75,7 +75,7 @@ class Part:
         The epoch of that message says nothing of what lies between it and a later offset.
         """
         epoch = self.epochs.of(last) if last is not None and offset == last + 1 else NO_EPOCH
-        return str(Mark(offset, self.topic_id, epoch, before))
+        return str(KafkaMark(offset, self.topic_id, epoch, before))
 
     @property
     def is_at_end(self) -> bool:

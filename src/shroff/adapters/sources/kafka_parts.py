@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from shroff.adapters.kafka.client import NEW_S, Cluster, NoTopicError, known_topic, library, topic_error
+from shroff.adapters.kafka.client import NEW_S, KafkaCluster, NoTopicError, known_topic, library, topic_error
 from shroff.adapters.kafka.topics import no_topics
-from shroff.adapters.sources.kafka_marks import NO_EPOCH, Mark, topic_ids
+from shroff.adapters.sources.kafka_marks import NO_EPOCH, KafkaMark, topic_ids
 from shroff.adapters.sources.kafka_part import BEGINNING, UNKNOWN, Key, Part
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.project.settings.systems import System
@@ -46,7 +46,7 @@ class Partitions:
     Raises: UsageError where a topic is named twice.
     """
 
-    def __init__(self, system: System, cluster: Cluster, project: str) -> None:
+    def __init__(self, system: System, cluster: KafkaCluster, project: str) -> None:
         self._cluster = cluster
         self._starts_at_end = system.text("start", "earliest") == "latest"
         self.skips = system.text("gone", "stop") == "skip"
@@ -141,7 +141,7 @@ class Partitions:
             stored = offsets.get(f"{key[0]}/{key[1]}")
             is_last = self._starts_at_end and key[0] not in known and not is_running
             at, id_ = end if is_last else begin, ids.get(key[0], "")
-            read = Mark(at, id_) if stored is None else Mark.parse(f"{key[0]}/{key[1]}", stored)
+            read = KafkaMark(at, id_) if stored is None else KafkaMark.parse(f"{key[0]}/{key[1]}", stored)
             part = Part(key, type_name, read._replace(topic_id=id_ or read.topic_id), end, is_new=stored is None)
             if not read.is_of(id_):
                 part = self._behind(part, begin, end, anew(part.name, read))
@@ -180,7 +180,7 @@ class Partitions:
         if bounds is None:
             return Standing(name, None)
         begin, end = bounds
-        read = Mark(end if self._starts_at_end else begin) if stored is None else Mark.parse(name, stored)
+        read = KafkaMark(end if self._starts_at_end else begin) if stored is None else KafkaMark.parse(name, stored)
         if not read.is_of(id_):
             return Standing(name, end - begin, str(anew(name, read)))
         if begin <= read.offset <= end:
@@ -198,7 +198,7 @@ class Partitions:
     def replaced(self, ids: Mapping[str, str]) -> StateError | None:
         """The error for a topic that was made anew while it is read, by the ids that topics have now."""
         for part in self.by_name.values():
-            read = Mark(part.next, part.topic_id)
+            read = KafkaMark(part.next, part.topic_id)
             if not read.is_of(ids.get(part.topic, "")):
                 return anew(part.name, read)
         return None
@@ -207,7 +207,7 @@ class Partitions:
         """A part that is read from its beginning. Raises: StateError where what is gone is not to be skipped."""
         if not self.skips:
             raise error
-        start = Mark(begin, part.topic_id)
+        start = KafkaMark(begin, part.topic_id)
         found = Part((part.topic, part.partition), part.type, start, end, is_new=True)
         found.gap = str(error).partition(". ")[0]
         return found
@@ -279,7 +279,7 @@ class Partitions:
         return list(consumer.list_topics(timeout=within_s).topics)
 
 
-def anew(name: str, read: Mark) -> StateError:
+def anew(name: str, read: KafkaMark) -> StateError:
     """The error for a partition whose topic is another one than was read."""
     return StateError(
         f"{name} is not the partition that was read up to offset {read.offset}: its topic was deleted since, and one "

@@ -18,9 +18,9 @@ from typing import Any, Final
 from shroff.adapters.redis_server import RedisServer, Words
 from shroff.adapters.sources.redis_reading import (
     FIRST,
-    Entry,
+    PendingSummary,
     Position,
-    Summary,
+    StreamEntry,
     check_read,
     entries,
     fields_json,
@@ -64,7 +64,7 @@ class _Part:
         waiting = merge.lines(self.stream)
         return merge.needs(self.stream) or (waiting < limit and waiting * self.entry_bytes < READ_BYTES)
 
-    def learn(self, came: Sequence[Entry]) -> None:
+    def learn(self, came: Sequence[StreamEntry]) -> None:
         """Make the next read a good size: more where entries are small, few where they are not."""
         self.entry_bytes = sum(len(one) for entry in came for one in entry.fields) // len(came) or 1
         most = max(READ_BYTES // self.entry_bytes, 1)
@@ -125,7 +125,7 @@ class RedisSource:
         each = zip(streams.items(), replies[::3], replies[1::3], replies[2::3], strict=True)
         found = []
         for (stream, at), read, told, there in each:
-            summary = Summary.of(told, stream)
+            summary = PendingSummary.of(told, stream)
             self._parts[stream].added = 0 if summary is None else summary.added
             found.append(_standing(stream, at, read, summary, is_there=bool(there)))
         return sorted(found)
@@ -205,7 +205,7 @@ class RedisSource:
             self._take_in(part, *read[part.stream])
         return self._taken(self._merge.take(limit))
 
-    def _read(self, counts: Mapping[str, int]) -> dict[str, tuple[list[Entry], Position]]:
+    def _read(self, counts: Mapping[str, int]) -> dict[str, tuple[list[StreamEntry], Position]]:
         """The next entries of streams, and where each was read to then; seen in one moment with what the stream says.
 
         With a count of 0 the stream is only looked at.
@@ -216,7 +216,7 @@ class RedisSource:
         replies = iter(self._server.ask_all(asked, in_one_moment=True))
         found = {}
         for (stream, count), read, told, there in zip(counts.items(), replies, replies, replies, strict=True):
-            part, summary = self._parts[stream], Summary.of(told, stream)
+            part, summary = self._parts[stream], PendingSummary.of(told, stream)
             if isinstance(read, Exception):
                 raise read
             came = entries(read).get(stream, [])
@@ -226,7 +226,7 @@ class RedisSource:
             found[stream] = came, to
         return found
 
-    def _take_in(self, part: _Part, came: Sequence[Entry], to: Position) -> None:
+    def _take_in(self, part: _Part, came: Sequence[StreamEntry], to: Position) -> None:
         """Entries as lines that wait for their turn, up to the first whose schema is away."""
         lines: list[Line] = []
         is_all = len(came) < part.count
@@ -258,7 +258,7 @@ class RedisSource:
             found.append(Taken(stream, part.type, self._decoder.format, lines, stored_offset(str(at), before)))
         return found[::-1]
 
-    def _line(self, entry: Entry) -> Line:
+    def _line(self, entry: StreamEntry) -> Line:
         number, fields = number_of_entry(entry.id), entry.fields
         if len(fields) == 2 and fields[0] == self._field:
             line = self._decoder.line(number, fields[1])
@@ -323,7 +323,7 @@ def _asked(stream: str, at: str, count: int) -> list[Words]:
     ]
 
 
-def _standing(stream: str, at: Position, read: Any, summary: Summary | None, *, is_there: bool) -> Standing:
+def _standing(stream: str, at: Position, read: Any, summary: PendingSummary | None, *, is_there: bool) -> Standing:
     """How a stream stands, by the answers to `_asked`."""
     if isinstance(read, Exception):
         raise read

@@ -45,7 +45,7 @@ def order_of(id_: str) -> tuple[int, int]:
     return int(ms), int(at or 0)
 
 
-class Entry(NamedTuple):
+class StreamEntry(NamedTuple):
     """One entry as Redis has it: its id, and names and values in turn."""
 
     id: str
@@ -53,7 +53,7 @@ class Entry(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class PendingSummary:
     """What a stream says of itself: entries that are there, entries ever added, and three ids."""
 
     length: int
@@ -63,7 +63,7 @@ class Summary:
     deleted: str  # the last one that was taken out by itself
 
     @classmethod
-    def of(cls, reply: Any, stream: str) -> Summary | None:
+    def of(cls, reply: Any, stream: str) -> PendingSummary | None:
         """The answer of XINFO STREAM; None where there is no such stream.
 
         Raises: UsageError where that is no stream, or the server is too old to count what was added.
@@ -84,7 +84,13 @@ class Summary:
 
 
 def check_read(
-    stream: str, at: Position, read: Sequence[Entry], summary: Summary | None, *, is_all: bool, is_there: bool
+    stream: str,
+    at: Position,
+    read: Sequence[StreamEntry],
+    summary: PendingSummary | None,
+    *,
+    is_all: bool,
+    is_there: bool,
 ) -> Position:
     """Where a stream is read to, after entries that came together with its summary, in one moment.
 
@@ -120,7 +126,7 @@ def check_read(
     return Position(last, before + len(read))
 
 
-def _counted_before(at: Position, read: int, summary: Summary, *, is_all: bool) -> int | None:
+def _counted_before(at: Position, read: int, summary: PendingSummary, *, is_all: bool) -> int | None:
     """How many entries had been added up to `at`; where nobody counted so far, what can be known of that."""
     if at.count is not None:
         return at.count
@@ -162,6 +168,8 @@ def _told(value: bytes) -> object:
         return {"base64": base64.b64encode(value).decode()}
 
 
-def entries(reply: Any) -> dict[str, list[Entry]]:
+def entries(reply: Any) -> dict[str, list[StreamEntry]]:
     """The answer of XREAD by stream. An entry that is deleted meanwhile has no fields."""
-    return {name.decode(): [Entry(id_.decode(), fields or ()) for id_, fields in found] for name, found in reply or ()}
+    return {
+        name.decode(): [StreamEntry(id_.decode(), fields or ()) for id_, fields in found] for name, found in reply or ()
+    }

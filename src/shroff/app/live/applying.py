@@ -10,7 +10,7 @@ from shroff.app.live.versions import FileVersions
 from shroff.app.people import ProjectPeople
 from shroff.errors import ShroffError
 from shroff.log.active_files import (
-    Change,
+    FileDifference,
     is_beside,
 )
 from shroff.log.deeds import Deed
@@ -32,7 +32,7 @@ class Applied:
     `why_not` says why it is not yet, and is empty else.
     """
 
-    changed: Sequence[Change]
+    changed: Sequence[FileDifference]
     seq: int
     why_not: str = ""
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import msgspec
 
     from shroff.app.opened import Opened
-    from shroff.streams.delivering import Courier, Moved, SinkHealth
+    from shroff.streams.delivering import Courier, DeliveryProgress, SinkHealth
     from shroff.streams.delivery import Delivery
     from shroff.streams.log import StuckKey, StuckRow
     from shroff.worker.outbox import SinkState
@@ -146,7 +146,7 @@ class Sinks:
         if not routes:
             raise UsageError("this project has no sinks. Name one in shroff.yaml under 'sinks:'.")
 
-        def record(moved: Sequence[Moved]) -> None:
+        def record(moved: Sequence[DeliveryProgress]) -> None:
             self._ask_outbox(moved_request(moved), waits)
 
         with config.delivering(self._opened.places):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from shroff.app.opened import Opened
     from shroff.log.writer import Writer
     from shroff.project.settings.systems import Systems
-    from shroff.worker.inbox import Inbox
+    from shroff.worker.inbox import InboxServer
 
 
 class Inboxes:
@@ -38,16 +38,16 @@ class Inboxes:
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
 
-    def brief(self, writer: Writer, log: Log) -> Inbox:
+    def brief(self, writer: Writer, log: Log) -> InboxServer:
         """The inbox of a log that this process writes, for as long as a call lasts."""
         return self._inbox(writer, log, is_running=False)
 
-    def running(self, writer: Writer, log: Log) -> Inbox:
+    def running(self, writer: Writer, log: Log) -> InboxServer:
         """The same for a worker or a service, which keeps what it can only take up with a restart."""
         return self._inbox(writer, log, is_running=True)
 
-    def _inbox(self, writer: Writer, log: Log, *, is_running: bool) -> Inbox:
-        from shroff.worker.inbox import Inbox
+    def _inbox(self, writer: Writer, log: Log, *, is_running: bool) -> InboxServer:
+        from shroff.worker.inbox import InboxServer
 
         loaded: list[_Afresh] = []
 
@@ -62,7 +62,7 @@ class Inboxes:
         def took_up() -> list[Offset]:
             return self._took_up(loaded[0], log, is_running=is_running) if loaded else []
 
-        return Inbox(
+        return InboxServer(
             log,
             writer,
             self._opened.hasher,

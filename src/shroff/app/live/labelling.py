@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from shroff.project.settings.systems import System, Systems
     from shroff.streams.controls import LanePost
     from shroff.streams.sender import Sender
-    from shroff.worker.handed import Lines
+    from shroff.worker.handed import HandedLines
     from shroff.worker.ingest import IngestReport
 
 
@@ -162,7 +162,7 @@ class Labelling:
 
         return send_labels(LabelledLanes(self._opened), labels)
 
-    def hand(self, lines: Lines) -> list[Answer] | None:
+    def hand(self, lines: HandedLines) -> list[Answer] | None:
         """Have the process that writes the log take lines of a file, and give what became of each; None where it knows
         another process to have read on.
 

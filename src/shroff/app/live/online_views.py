@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from shroff.app.opened import Opened
     from shroff.language.values import Value
     from shroff.project.definitions import Definitions
-    from shroff.streams.delivering import Route
+    from shroff.streams.delivering import SinkRoute
     from shroff.worker.online_features import EntityFeatures, OnlineSink, OnlineStore
 
 ROUTE = "online features"  # no sink of a project has such a name
@@ -83,15 +83,15 @@ class OnlineFeatures:
                 sink.send(decisions(log, after, min(after + sink.places_max, last), wants_fields=True))
         return last
 
-    def route(self) -> Route | None:
+    def route(self) -> SinkRoute | None:
         """What carries features to where other services read them; None where the project names no such place."""
-        from shroff.streams.delivering import Route
+        from shroff.streams.delivering import SinkRoute
 
         online = self._opened.systems.online
         return (
             None
             if online is None
-            else Route(ROUTE, self._opened_sink, settings=(self._opened.definitions.settings.name, online))
+            else SinkRoute(ROUTE, self._opened_sink, settings=(self._opened.definitions.settings.name, online))
         )
 
     def _opened_sink(self) -> OnlineSink:

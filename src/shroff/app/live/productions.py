@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from shroff.events.formats.lines import Lines
     from shroff.events.intake import Intake
     from shroff.streams.sender import Sender
-    from shroff.worker.producing import Pace, Production
+    from shroff.worker.producing import Production, SendingPace
 
 
 LABELS_TO_LANES: Final = (
@@ -48,7 +48,7 @@ class Productions:
         labels: str | Path | None = None,
         to: str | None = None,
         order: str = "file",
-        pace: Pace | None = None,
+        pace: SendingPace | None = None,
         key: str | None = None,
         format: str | None = None,
         first_row: int = 1,
@@ -76,7 +76,7 @@ class Productions:
         """
         from shroff.events.formats.sorting import in_order_of_time
         from shroff.worker.file_order import with_labels
-        from shroff.worker.producing import Outgoing, Pace, Production, keys_of, produce
+        from shroff.worker.producing import MessageMaker, Production, SendingPace, keys_of, produce
 
         if order not in {"file", "time"} or (order == "time" and first_row > 1):
             raise UsageError("the order is file or time; one begins behind the first line in file order only.")
@@ -110,9 +110,9 @@ class Productions:
             done.made = sender.prepare(sorted({*wanted, *({LABEL} if labels is not None else ())}), partitions)
             watch(sender, meter)
             is_json = system.options.get("format", "json") == "json"
-            outgoing = Outgoing(events, settings, sender, encoder, is_json=is_json)
+            outgoing = MessageMaker(events, settings, sender, encoder, is_json=is_json)
             lateness_ms = settings.lateness_ms
-            produce(submissions, sender, outgoing, keys, pace or Pace(), done, lateness_ms=lateness_ms)
+            produce(submissions, sender, outgoing, keys, pace or SendingPace(), done, lateness_ms=lateness_ms)
         done.unmatched = intake.unmatched
         return done
 

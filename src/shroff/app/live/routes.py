@@ -14,7 +14,7 @@ from shroff.project.settings.systems import System
 
 if TYPE_CHECKING:
     from shroff.app.opened import Opened
-    from shroff.streams.delivering import Route
+    from shroff.streams.delivering import SinkRoute
     from shroff.streams.sink import Sink
 
 
@@ -27,12 +27,12 @@ class Routes:
     if not TYPE_CHECKING:
         __call__ = called("routes", "all")
 
-    def all(self) -> list[Route]:
+    def all(self) -> list[SinkRoute]:
         """What goes to which sink, by shroff.yaml. Nothing outside is asked.
 
         Raises: UsageError where the settings of a sink contradict each other, or a variable is not set.
         """
-        from shroff.streams.delivering import Route
+        from shroff.streams.delivering import SinkRoute
 
         found = []
         for name, system in self._opened.systems.sinks.items():
@@ -48,7 +48,7 @@ class Routes:
             from_now = system.starts_now
             outcomes = frozenset(system.options.get("outcomes", ()))
             by = outside, system, self._opened.systems.http if is_called else None
-            found.append(Route(name, opened, system.text("take", "decisions"), outcomes, from_now, by))
+            found.append(SinkRoute(name, opened, system.text("take", "decisions"), outcomes, from_now, by))
         online = OnlineFeatures(self._opened).route()
         return [*found, *([] if online is None else [online]), *NoticeViews(self._opened).routes()]
 

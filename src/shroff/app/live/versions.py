@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from shroff import config
 from shroff.log.active_files import (
     BESIDE,
-    Change,
+    FileDifference,
     active_seq,
     beside,
     changes,
@@ -37,20 +37,20 @@ class FileVersions:
             else self._opened.at(config.Places(self._opened.places.folder)).afresh()
         )
 
-    def unapplied(self) -> list[Change]:
+    def unapplied(self) -> list[FileDifference]:
         """What the project's files have that is not active, in whichever lane.
 
         Raises: DefinitionError; UsageError without a log.
         """
         fresh, lanes = self._opened.afresh(), self._opened.lanes.each()
-        definitions, found = fresh.definitions, dict[str, Change]()
+        definitions, found = fresh.definitions, dict[str, FileDifference]()
         for lane in [one for one in lanes if one.has_log()] or lanes[:1]:
             with lane.reading() as log:
                 for one in FileVersions(fresh).changes_in(log, definitions):
                     found.setdefault(one.file, one)
         return list(found.values())
 
-    def changes_in(self, log: Log, definitions: Definitions) -> list[Change]:
+    def changes_in(self, log: Log, definitions: Definitions) -> list[FileDifference]:
         """What these definitions, and the files beside them, have that is not active."""
         return changes(log, definitions, self.beside(), self.load_active)
 

@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from shroff.streams.log import Log
     from shroff.streams.snapshot_copies import SnapshotCopies
     from shroff.worker.answering import Answerer
-    from shroff.worker.inbox import Inbox
+    from shroff.worker.inbox import InboxServer
     from shroff.worker.posts import Posts
     from shroff.worker.serving.beside import Chore
-    from shroff.worker.serving.counts import Work
+    from shroff.worker.serving.counts import WorkerCounts
     from shroff.worker.serving.delivery import Tended
-    from shroff.worker.serving.feeding import Feed
-    from shroff.worker.serving.options import Options
+    from shroff.worker.serving.feeding import SourceFeed
+    from shroff.worker.serving.options import WorkerOptions
     from shroff.worker.serving.worker import Leader, Worker
 
 NO_SOURCE: Final = (
@@ -160,9 +160,9 @@ class LiveWork:
             held.enter_context(Beside(self._chores(snapshots, answerer), tell))
             yield answerer
 
-    def _feed(self, place: _Workplace, held: ExitStack) -> Feed | None:
+    def _feed(self, place: _Workplace, held: ExitStack) -> SourceFeed | None:
         """The live source of shroff.yaml, opened for as long as `held` is; None where there is none."""
-        from shroff.worker.serving.feeding import Feed
+        from shroff.worker.serving.feeding import SourceFeed
         from shroff.worker.serving.lines import Inflow
 
         system = self._opened.systems.source
@@ -173,7 +173,7 @@ class LiveWork:
             return Inflow(place.intake(), writer.definitions, place.now_ms, is_live=True)
 
         source = held.enter_context(closing(OutsideSystems(self._opened).open_source(system)))
-        return Feed(source, opened, keeps_late=system.text("late") == "keep")
+        return SourceFeed(source, opened, keeps_late=system.text("late") == "keep")
 
     def take_up_told(self, sources: Sequence[str | Path], tell: Callable[[str], None]) -> None:
         """In a lane, have the version at hand that waits for it, so that the worker begins with that.
@@ -194,7 +194,7 @@ class LiveWork:
         as_type: str | None = None,
         until_idle_s: float | None = None,
         limit: int | None = None,
-    ) -> Work:
+    ) -> WorkerCounts:
         """Take live input into the log, as `worker`, until it ends by itself; gives what was done."""
         with self.worker(sources, as_type=as_type, until_idle_s=until_idle_s, limit=limit) as worker:
             return worker.run()
@@ -225,11 +225,11 @@ class LiveWork:
             raise UsageError(f"{as_type!r} is no event type. {nearest(as_type, types) or ', '.join(types)}")
         return [], _at_address(live[0], as_type)
 
-    def _options(self, until_idle_s: float | None, limit: int | None) -> Options:
-        from shroff.worker.serving.options import Options
+    def _options(self, until_idle_s: float | None, limit: int | None) -> WorkerOptions:
+        from shroff.worker.serving.options import WorkerOptions
 
         saved = self._opened.systems.snapshots
-        return Options(
+        return WorkerOptions(
             until_idle_s=until_idle_s,
             limit=limit,
             snapshot_s=saved.duration_ms("every", "10m") / 1_000,
@@ -238,7 +238,7 @@ class LiveWork:
 
     def _chores(self, snapshots: Snapshots, leader: Leader) -> list[Chore]:
         """What goes on beside the work."""
-        from shroff.worker.serving.beside import PRUNE_EVERY_S, PRUNE_FIRST_S, Copying, Running
+        from shroff.worker.serving.beside import PRUNE_EVERY_S, PRUNE_FIRST_S, BesideCommand, Copying
         from shroff.worker.serving.counts import LEADING
 
         def leads() -> bool:
@@ -255,10 +255,12 @@ class LiveWork:
         if lake is not None:
             every_s, words = lake.duration_ms("every", "1m") / 1_000, "the lake is behind the log"
             command = (*shroff, "lake", "write", "--json")
-            found.append(Running(command, leads, every_s=every_s, first_s=every_s, otherwise=words, at_the_end=True))
+            found.append(
+                BesideCommand(command, leads, every_s=every_s, first_s=every_s, otherwise=words, at_the_end=True)
+            )
         if self._opened.systems.keep_ms is not None and not self._opened.places.is_elsewhere:
             prune, words = (*shroff, "prune", "--json"), "old events stay in the store"
-            found.append(Running(prune, leads, every_s=PRUNE_EVERY_S, first_s=PRUNE_FIRST_S, otherwise=words))
+            found.append(BesideCommand(prune, leads, every_s=PRUNE_EVERY_S, first_s=PRUNE_FIRST_S, otherwise=words))
         return found
 
     def _copies(self, held: ExitStack) -> SnapshotCopies | None:
@@ -312,7 +314,7 @@ class _Workplace:
     def intake(self) -> Intake:
         return intake_of(self.project, keeps_hashes=False)
 
-    def inbox(self, writer: Writer, log: Log) -> Inbox:
+    def inbox(self, writer: Writer, log: Log) -> InboxServer:
         Inboxes(self.project).begin_active(log)
         return Inboxes(self.project).running(writer, log)
 

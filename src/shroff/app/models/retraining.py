@@ -28,7 +28,7 @@ from shroff.log.draft import Prepared
 from shroff.streams.log import Batch, Log, Offset
 from shroff.training.sets.wanted import settings_of
 from shroff.worker.file_order import arranged, with_labels
-from shroff.worker.handed import Lines, given
+from shroff.worker.handed import HandedLines, given
 from shroff.worker.inbox import ROWS_MAX
 from shroff.worker.ingest import IngestReport, batches, ingest
 from shroff.worker.serving.watched import SETTLED_MS, Stamp, Watched
@@ -231,7 +231,7 @@ class Watch:
         """Have the process that writes the log take lines of a file. Raises: _ReadOnError where another one did."""
         definitions = self._opened.definitions
         answers = Labelling(self._opened).hand(
-            Lines(
+            HandedLines(
                 given(submissions, definitions.settings.money_places, definitions.events.types),
                 self._given.source,
                 name,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from shroff.models.definitions import ModelSettings
     from shroff.replay.notebook import Moment
     from shroff.training.sets.manifest import SetManifest
-    from shroff.training.sets.sources import Source
+    from shroff.training.sets.sources import HistorySource
 
 NO_EVENTS: Final = "There is nothing to make a set of: bring events and labels in with 'shroff ingest FILE'."
 
@@ -147,7 +147,7 @@ class TrainingSets:
         self,
         out: Path,
         settings: ModelSettings,
-        source: Source,
+        source: HistorySource,
         as_of_ms: int,
         fold: int | str | None,
         way: Way | None,
@@ -176,7 +176,7 @@ class TrainingSets:
         labels: Path | None,
         order: str,
         then: SetManifest | None = None,
-    ) -> Iterator[tuple[Source, LeftOut, tuple[str, ...]]]:
+    ) -> Iterator[tuple[HistorySource, LeftOut, tuple[str, ...]]]:
         """The log, or files: by columns, or by a log of their own where labels have to stand among the events."""
         from shroff.app.models.trainings import left_out
         from shroff.log.state.histories import LeftOut

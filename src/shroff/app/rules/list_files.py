@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from shroff.app.live.requests import Waits
     from shroff.app.opened import Opened
     from shroff.project.checked_files import CheckedFiles
-    from shroff.project.lists import Change, Edited, Entry, ListSummary
+    from shroff.project.lists import Edited, Entry, ListOutcome, ListSummary
     from shroff.project.look_ups import LookUps
 
 FOLDER: Final = "lists/"
@@ -94,25 +94,25 @@ class ListFiles:
             self._write_list(name, EMPTY)
         self._opened.reload()
 
-    def add(self, name: str, entry: Entry, waits: Waits = unheard) -> Change:
+    def add(self, name: str, entry: Entry, waits: Waits = unheard) -> ListOutcome:
         """Write an entry into lists/NAME.csv and put it in force; one of the same value is replaced.
 
         Raises: as `write_list`; NotAllowedError where a second person approves that.
         """
         return self.change(name, entry.value, [entry], waits=waits)
 
-    def remove(self, name: str, value: str, waits: Waits = unheard) -> Change:
+    def remove(self, name: str, value: str, waits: Waits = unheard) -> ListOutcome:
         """Take every line of a value out of lists/NAME.csv, and put that in force. Raises: as `write_list`."""
         return self.change(name, value, waits=waits)
 
     def change(
         self, name: str, value: str, put: Sequence[Entry] = (), *, makes: bool = False, waits: Waits = unheard
-    ) -> Change:
+    ) -> ListOutcome:
         """Put one value into a list, or take it out where nothing is put, and have that in force.
 
         Raises: as `write_list`; NotAllowedError where a second person approves that.
         """
-        from shroff.project.lists import Change, file_of
+        from shroff.project.lists import ListOutcome, file_of
 
         if put or rule_of(name) is None:
             refuse_alone(self._opened.systems, name)
@@ -128,7 +128,7 @@ class ListFiles:
         in_force, why_not = WriterRequests(self._opened).put_in_force(waits, WRITTEN, known=known)
         others = WriterRequests(self._opened).changed_behind(end) - {file_of(name)} if in_force and end else ()
         stands = self._stands_for(name, (known or self._opened.definitions).look_ups)(value)
-        return Change(name, stands, found.what, found.entries, in_force, why_not, tuple(sorted(others)))
+        return ListOutcome(name, stands, found.what, found.entries, in_force, why_not, tuple(sorted(others)))
 
     def write(
         self,

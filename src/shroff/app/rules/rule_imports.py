@@ -11,8 +11,8 @@ from shroff.errors import DefinitionError, Problem, UsageError
 from shroff.language.yaml.slips import in_quotes
 from shroff.project.definitions import load_definitions
 from shroff.project.laid_over import RULES, DraftFile
-from shroff.rules.radar.attributes import Mapped, Target
-from shroff.rules.radar.carrying import Carried, Options, Outcome, Refused, carry_over
+from shroff.rules.radar.attributes import Mapped, RadarTarget
+from shroff.rules.radar.carrying import Carried, Outcome, RadarOptions, RefusedRule, carry_over
 from shroff.rules.radar.mapping import load_mapping
 from shroff.rules.radar.syntax import read_rules
 
@@ -68,14 +68,14 @@ class RuleImports:
         target = self._target(event, by, mapping)
         rules, unread = read_rules(_text(path), path.name)
         taken = frozenset(rule.id for rule in self._opened.definitions.rules)
-        outcome = carry_over(rules, target, Options(path.name, by, taken))
-        outcome.refused += [Refused(text, "", problem) for text, problem in unread]
+        outcome = carry_over(rules, target, RadarOptions(path.name, by, taken))
+        outcome.refused += [RefusedRule(text, "", problem) for text, problem in unread]
         outcome.refused.sort(key=lambda one: (one.problem.line, one.problem.column))
         files = _files(path, target.event, outcome, is_shadow=shadow, apart=apart) if outcome.carried else {}
         self._check(files)
         return Imported(target.event, outcome, files)
 
-    def _target(self, event: str, by: str, mapping: str | Path | None) -> Target:
+    def _target(self, event: str, by: str, mapping: str | Path | None) -> RadarTarget:
         definitions = self._opened.definitions
         events = definitions.events
         if not event and len(events.decided) != 1:
@@ -88,7 +88,7 @@ class RuleImports:
             raise UsageError(f"{by!r} is no entity with a key in {chosen}. There is {', '.join(keyed) or 'none'}.")
         names = events.names(frozenset(definitions.reference.lists), definitions.settings.money_places)
         mapped = Mapped() if mapping is None else _mapped(Path(mapping))
-        return Target(chosen, events, definitions.features, names, definitions.settings.currency, mapped)
+        return RadarTarget(chosen, events, definitions.features, names, definitions.settings.currency, mapped)
 
     def _check(self, files: dict[str, str]) -> None:
         """Raises: DefinitionError where the project and these files would have mistakes, which is ours then."""

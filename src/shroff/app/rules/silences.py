@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from shroff.app.live.requests import Waits
     from shroff.app.opened import Opened
-    from shroff.project.lists import Change, Edited, Entry
+    from shroff.project.lists import Edited, Entry, ListOutcome
     from shroff.rules.definitions import Rule
 
 THE_WAY: Final = SILENCE_WAY  # for who may not silence a rule alone
@@ -69,7 +69,9 @@ class Silences:
             for one in ListFiles(self._opened).entries(name)
         ]
 
-    def add(self, rule: str, key: str, until: str, *, note: str = "", by: str = "", waits: Waits = unheard) -> Change:
+    def add(
+        self, rule: str, key: str, until: str, *, note: str = "", by: str = "", waits: Waits = unheard
+    ) -> ListOutcome:
         """Let a rule be silent for a key, for events before `until`; what was said of the key before is replaced.
 
         Raises: UsageError where there is no such rule, its key has several parts or is no text, or `until` is no time
@@ -79,7 +81,7 @@ class Silences:
         entry = self.entry(rule, key, until, note, by)
         return ListFiles(self._opened).change(list_of(rule), entry.value, [entry], makes=True, waits=waits)
 
-    def end(self, rule: str, key: str, waits: Waits = unheard) -> Change:
+    def end(self, rule: str, key: str, waits: Waits = unheard) -> ListOutcome:
         """Let a rule speak for a key again. Raises: UsageError where it was not silent for it."""
         self._known_silence(rule)
         return ListFiles(self._opened).remove(list_of(rule), key, waits)

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Final
 from shroff.errors import UsageError
 from shroff.events.avro.schema import as_tree, bare
 from shroff.events.avro.values import DAMAGED, AvroLine, Shape
-from shroff.events.formats.lines import Extent, Line, Lines
+from shroff.events.formats.lines import FileExtent, Line, Lines
 
 MAGIC: Final = b"Obj\x01"
 MARKER_BYTES: Final = 16
@@ -38,7 +38,7 @@ def read_avro(path: Path) -> Lines:
         is not installed.
     """
     file = _Blocks(path)
-    extent = Extent(path.stat().st_size, file.read_bytes)
+    extent = FileExtent(path.stat().st_size, file.read_bytes)
     return Lines("avro", file.shape.schema.names, file.lines(), file.close, extent)
 
 

@@ -38,7 +38,7 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FieldChange:
     """One field in two schemas. `is_readable` says whether what the others send can be read by ours."""
 
     field: str
@@ -50,22 +50,22 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class SchemaComparison:
     """An event type beside a schema of others. `ours` and `theirs` are the texts of both."""
 
     type: str
     theirs: str
     ours: str
     fit: Fit
-    changes: tuple[Change, ...]
+    changes: tuple[FieldChange, ...]
 
 
-def compared(theirs: str, event_type: EventType, settings: Settings) -> Compared:
+def compared(theirs: str, event_type: EventType, settings: Settings) -> SchemaComparison:
     """Look at what the writers of a schema send as an event type. Raises: ValueError where it is not read."""
     schema = read_schema(theirs)
     found = fit(schema, event_type, settings)
     ours = schema_text(schema_of(event_type, settings))
-    return Compared(event_type.name, theirs, ours, found, tuple(changes(schema, event_type, found, settings)))
+    return SchemaComparison(event_type.name, theirs, ours, found, tuple(changes(schema, event_type, found, settings)))
 
 
 def subject_of(topic: str) -> str:
@@ -120,7 +120,7 @@ def is_same(one: str, other: str) -> bool:
         return False
 
 
-def changes(schema: Avro, event_type: EventType, found: Fit, settings: Settings) -> list[Change]:
+def changes(schema: Avro, event_type: EventType, found: Fit, settings: Settings) -> list[FieldChange]:
     """Field by field what differs between a schema and ours: our fields first, then what only they have."""
     if schema.name == schema_name_of(event_type.name, settings):
         event_type = replace(event_type, mappings={})
@@ -136,9 +136,9 @@ def changes(schema: Avro, event_type: EventType, found: Fit, settings: Settings)
         theirs = ", ".join(str(one) if is_own else f"{name}: {one}" for name, one in there.items())
         kind = MAPPED if not is_own else ONLY_OURS if not there else SAME if theirs == ours else CHANGED
         words = misfits.get(field.name, "")
-        listed.append(Change(field.name, theirs, ours, kind, field.name not in misfits, words))
+        listed.append(FieldChange(field.name, theirs, ours, kind, field.name not in misfits, words))
     others = [(name, one) for name, one in schema.fields.items() if name not in used]
-    return listed + [Change(name, str(one), "", ONLY_THEIRS, is_readable=True) for name, one in others]
+    return listed + [FieldChange(name, str(one), "", ONLY_THEIRS, is_readable=True) for name, one in others]
 
 
 def _meaning(found: Any) -> Any:

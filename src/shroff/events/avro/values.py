@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Final
 from shroff.errors import UsageError
 from shroff.events.avro.schema import DURATION_MS, Avro, bare, read_schema
 from shroff.events.formats.lines import Line
-from shroff.events.given import Exact, Float32, Instant, Span
+from shroff.events.given import Exact, Float32, Instant, RawDuration
 
 DAMAGED: Final = (ValueError, LookupError, TypeError, EOFError, OverflowError, MemoryError, struct.error, StopIteration)
 _PER_MS: Final = {"millis": 1, "micros": 1_000, "nanos": 1_000_000}
@@ -180,7 +180,7 @@ _LOGICAL: Final[Mapping[str, Callable[[Avro], Convert]]] = {
     "local-timestamp-millis": _timestamp,
     "local-timestamp-micros": _timestamp,
     "local-timestamp-nanos": _timestamp,
-    DURATION_MS: lambda one: Span,
+    DURATION_MS: lambda one: RawDuration,
 }
 
 

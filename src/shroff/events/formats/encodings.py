@@ -27,7 +27,7 @@ import msgspec
 
 from shroff.errors import UsageError, nearest
 from shroff.events.formats.doubled import doubled_key, may_double
-from shroff.events.formats.lines import Extent, Line, Lines
+from shroff.events.formats.lines import FileExtent, Line, Lines
 from shroff.events.given import Number, canonical_json, shown
 
 FORMATS: Final = ("csv", "jsonl", "parquet", "avro")
@@ -107,7 +107,7 @@ def read_lines(path: Path, format: str | None = None) -> Lines:
     return lines
 
 
-def _open(path: Path) -> tuple[BinaryIO, Extent]:
+def _open(path: Path) -> tuple[BinaryIO, FileExtent]:
     """A file's bytes, uncompressed, and how much of the file they are."""
     size_bytes = path.stat().st_size
 
@@ -116,10 +116,10 @@ def _open(path: Path) -> tuple[BinaryIO, Extent]:
 
     if not path.name.lower().endswith(".gz"):
         stored = path.open("rb")
-        return stored, Extent(size_bytes, read_bytes)
+        return stored, FileExtent(size_bytes, read_bytes)
     compressed = gzip.GzipFile(path)
     stored = cast("BufferedReader", compressed.fileobj)
-    return cast("BinaryIO", compressed), Extent(size_bytes, read_bytes)
+    return cast("BinaryIO", compressed), FileExtent(size_bytes, read_bytes)
 
 
 def read_stream(stream: BinaryIO, format: str, *, name: str = "-") -> Lines:

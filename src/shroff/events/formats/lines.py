@@ -96,7 +96,7 @@ def number_of_entry(id_: str) -> int:
     return int(ms) * _ENTRIES_A_MS + int(at)
 
 
-class Extent(NamedTuple):
+class FileExtent(NamedTuple):
     """The size of a file, and what says how much of it was read; both in bytes as they are stored."""
 
     size_bytes: int
@@ -118,7 +118,7 @@ class Lines:
         columns: tuple[str, ...] | None,
         lines: Iterator[Line],
         close: Callable[[], None],
-        extent: Extent | None = None,
+        extent: FileExtent | None = None,
     ) -> None:
         self.format = format
         self.extent = extent

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from shroff.errors import UsageError
-from shroff.events.formats.lines import Extent, Line, Lines
-from shroff.events.given import Float32, Instant, Number, Span
+from shroff.events.formats.lines import FileExtent, Line, Lines
+from shroff.events.given import Float32, Instant, Number, RawDuration
 
 BATCH_ROWS: Final = 8_192  # a few megabytes of Python values at a time
 _UNITS_NS: Final = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
@@ -39,7 +39,7 @@ def read_parquet(path: Path) -> Lines:
             given = line.number
             yield line
 
-    extent = Extent(size_bytes, lambda: size_bytes * given // rows)
+    extent = FileExtent(size_bytes, lambda: size_bytes * given // rows)
     return Lines("parquet", tuple(file.schema_arrow.names), counted(), file.close, extent)
 
 
@@ -99,7 +99,7 @@ def row_values(column: Any) -> list[Any]:
     if pa.types.is_timestamp(type_):
         return _whole_ms(column, Instant)
     if pa.types.is_duration(type_):
-        return _whole_ms(column, Span)
+        return _whole_ms(column, RawDuration)
     if pa.types.is_float32(type_) or pa.types.is_float16(type_):
         return _each(column.cast(pa.float32()).to_pylist(), Float32)
     if pa.types.is_decimal(type_):

@@ -117,7 +117,7 @@ def score_of_margin(margin: float, calibration: Calibration, negatives_kept: flo
 
 
 @dataclass(frozen=True, slots=True)
-class Scorer:
+class CalibrationKernel:
     """A calibration as the kernel takes it."""
 
     kind: int
@@ -140,7 +140,7 @@ class Scorer:
         )
 
 
-def scorer_of(calibration: Calibration, negatives_kept: float = 1.0) -> Scorer:
+def scorer_of(calibration: Calibration, negatives_kept: float = 1.0) -> CalibrationKernel:
     """What makes the scores of many margins at once.
 
     Raises: RegistryError where the share is not within (0, 1].
@@ -148,7 +148,7 @@ def scorer_of(calibration: Calibration, negatives_kept: float = 1.0) -> Scorer:
     if not 0.0 < negatives_kept <= 1.0:
         raise RegistryError(f"the manifest's negatives_kept is {negatives_kept}, and a share is above 0 and at most 1")
     points = _STRAIGHT if calibration.kind == IDENTITY else (calibration.margins, calibration.probabilities)
-    return Scorer(
+    return CalibrationKernel(
         KINDS[calibration.kind],
         calibration.slope,
         calibration.intercept,

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.models.evaluation.metrics import DECLINE, REVIEW, Rows, Terms
+from shroff.models.evaluation.metrics import DECLINE, REVIEW, RowsOfFold, Terms
 from shroff.models.sets import Flags, Floats, Words
 
 CURVE_POINTS: Final = 60
@@ -71,7 +71,7 @@ class Weighed:
     """
 
     scores: Floats
-    rows: Rows
+    rows: RowsOfFold
     fixed: Fixed
     folds: Words
     share: float = 1.0
@@ -82,25 +82,25 @@ class Weighed:
 
 
 @dataclass(frozen=True, slots=True)
-class Steps:
+class CutOffSteps:
     """Scores that can be cut-offs, from high to low, and the step on which each row is."""
 
     scores: Floats
     of_rows: Words
 
 
-def steps_of(scores: Floats, most: int | None = None) -> Steps:
+def steps_of(scores: Floats, most: int | None = None) -> CutOffSteps:
     """A step for each score that occurs; with `most` about as many at most.
 
     Those are then chosen so that the numbers of rows above grow by an equal share from one to the next.
     """
     negated, of_rows, counts = np.unique(-scores, return_inverse=True, return_counts=True)
     if most is None or len(negated) <= most:
-        return Steps(-negated, of_rows)
+        return CutOffSteps(-negated, of_rows)
     above = np.cumsum(counts)
     last = np.searchsorted(above, np.geomspace(above[0], above[-1], most)[:-1])
     last = np.unique(np.append(last, len(above) - 1))
-    return Steps(-negated[last], np.searchsorted(last, of_rows))
+    return CutOffSteps(-negated[last], np.searchsorted(last, of_rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +222,7 @@ def columns_of(weighed: Weighed, terms: Terms) -> dict[str, Floats]:
     return found if rows.counts is None else {name: column * rows.counts for name, column in found.items()}
 
 
-def table_of(columns: Columns, steps: Steps, terms: Terms, weights: Floats | None = None) -> CostTable:
+def table_of(columns: Columns, steps: CutOffSteps, terms: Terms, weights: Floats | None = None) -> CostTable:
     """Running totals of rows, each counted as often as its weight says; once where they are left out."""
     totals = {}
     for name, column in columns.items():

@@ -19,7 +19,7 @@ from shroff.models.evaluation import baselines as beside
 from shroff.models.evaluation.baselines import Baseline
 from shroff.models.evaluation.estimates import Difference, Estimate, Estimates, difference, estimate
 from shroff.models.evaluation.intervals import Blocks, key_blocks
-from shroff.models.evaluation.metrics import DECLINE, Bin, Judged, Rows, Terms, calibration_curve, judge
+from shroff.models.evaluation.metrics import DECLINE, Bin, Judged, RowsOfFold, Terms, calibration_curve, judge
 from shroff.models.evaluation.slices import Pooled, Slice, columns_of, slices_of
 from shroff.models.evaluation.windows import Fold, FoldRows, Known, days_of, rows_of, windows_of
 from shroff.models.sets import FRAUD, Floats, Recorded, TrainingSet, Words
@@ -109,7 +109,7 @@ class _Part:
 
     number: int
     rows: Words
-    as_read: Rows
+    as_read: RowsOfFold
     scores: Floats
 
 
@@ -205,7 +205,7 @@ def _learnt(
     except UsageError as error:
         return None, str(error)
     picked = rows.test.rows
-    as_read = Rows(
+    as_read = RowsOfFold(
         rows.test.verdicts == FRAUD,
         given.amounts_minor[picked] / 10.0**terms.money_places,
         days_of(given, fold)[picked],
@@ -283,9 +283,9 @@ def _curve(judging: _Judging, tested: Tested) -> list[Bin]:
     return calibration_curve(judge(_pooled_rows(judging.parts), scores, judging.terms.outcomes(scores)))
 
 
-def _pooled_rows(parts: Sequence[_Part]) -> Rows:
+def _pooled_rows(parts: Sequence[_Part]) -> RowsOfFold:
     read = [part.as_read for part in parts]
-    return Rows(
+    return RowsOfFold(
         np.concatenate([one.frauds for one in read]),
         np.concatenate([one.amounts for one in read]),
         np.concatenate([one.days for one in read]),

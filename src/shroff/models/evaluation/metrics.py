@@ -49,7 +49,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class RowsOfFold:
     """Test rows of a fold as metrics read them.
 
     Args:
@@ -66,10 +66,10 @@ class Rows:
     keys: Words
     counts: Floats | None = None
 
-    def take(self, rows: Words | Flags) -> Rows:
+    def take(self, rows: Words | Flags) -> RowsOfFold:
         """Some of them."""
         counts = None if self.counts is None else self.counts[rows]
-        return Rows(self.frauds[rows], self.amounts[rows], self.days[rows], self.keys[rows], counts)
+        return RowsOfFold(self.frauds[rows], self.amounts[rows], self.days[rows], self.keys[rows], counts)
 
     def times(self, weights: Floats | None) -> Floats:
         """How often each counts where they are weighed so."""
@@ -91,7 +91,7 @@ class Judged:
         are_probabilities: Whether scores are. Of rules and outcomes they only rank.
     """
 
-    rows: Rows
+    rows: RowsOfFold
     scores: Floats
     outcomes: NDArray[np.int8]
     order: Words
@@ -108,7 +108,7 @@ class Bin:
     count: float
 
 
-def judge(rows: Rows, scores: Floats, outcomes: NDArray[np.int8], *, are_probabilities: bool = True) -> Judged:
+def judge(rows: RowsOfFold, scores: Floats, outcomes: NDArray[np.int8], *, are_probabilities: bool = True) -> Judged:
     """Sort scores for `measure`. Cost: O(n log n)."""
     order = np.argsort(-scores, kind="stable")
     ordered = scores[order]
@@ -235,7 +235,7 @@ def _running(judged: Judged, weights: Floats) -> tuple[Floats, Floats]:
 
 def _running_of(scores: Floats, frauds: Flags, weights: Floats | None) -> tuple[Floats, Floats]:
     nothing = np.zeros(len(scores), np.int64)
-    judged = judge(Rows(frauds, nothing.astype(np.float64), nothing, nothing), scores, nothing.astype(np.int8))
+    judged = judge(RowsOfFold(frauds, nothing.astype(np.float64), nothing, nothing), scores, nothing.astype(np.int8))
     return _running(judged, np.ones(len(scores)) if weights is None else weights)
 
 

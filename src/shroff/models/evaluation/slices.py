@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shroff.models.evaluation.intervals import TIMES_MIN, drawings
-from shroff.models.evaluation.metrics import Judged, Rows, Terms, judge, measure
+from shroff.models.evaluation.metrics import Judged, RowsOfFold, Terms, judge, measure
 from shroff.models.sets import Floats, TrainingSet, Words
 
 SLICES_MAX: Final = 20  # values of one column; the rarest together are `others`
@@ -55,7 +55,7 @@ class Pooled:
     `champion` is NaN where the champion is no fair judge, since it learnt from the row.
     """
 
-    rows: Rows
+    rows: RowsOfFold
     scores: Floats
     champion: Floats | None
     blocks: Words

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from shroff.models.evaluation.cost_table import (
     DECIDING,
     Columns,
+    CutOffSteps,
     Cuts,
     Point,
-    Steps,
     Weighed,
     columns_of,
     costs_at,
@@ -41,7 +41,7 @@ DRAWINGS: Final = 100  # of cut-offs: each chooses anew
 
 
 @dataclass(frozen=True, slots=True)
-class Elsewhere:
+class OutOfFold:
     """What cut-offs cost that were chosen in the same way on other events, a day.
 
     Args:
@@ -81,7 +81,7 @@ class Thresholds:
     best: Point
     cost_low: float | None
     cost_high: float | None
-    elsewhere: Elsewhere | None
+    elsewhere: OutOfFold | None
     why_not: str
     reviews_at: Cuts | None
     declines_at: Cuts | None
@@ -199,7 +199,7 @@ def _drawn_cuts(weighed: Weighed, columns: Columns, terms: Terms, blocks: Blocks
     for lots in drawings(blocks.count, seed, min(DRAWINGS, times_for(len(pairs)))):
         weights = lots[block_of]
         if weights.any():
-            table = table_of(summed, Steps(steps.scores, step_of), terms, weights)
+            table = table_of(summed, CutOffSteps(steps.scores, step_of), terms, weights)
             found.append(table.cuts(*table.cheapest(_room(terms, days))))
     return found
 
@@ -216,7 +216,7 @@ def _ends(cuts: Sequence[float | None]) -> Cuts | None:
 # ---- chosen here, held against what lies elsewhere
 
 
-def _elsewhere(weighed: Weighed, columns: Columns, terms: Terms, blocks: Blocks, seed: int) -> Elsewhere | None:
+def _elsewhere(weighed: Weighed, columns: Columns, terms: Terms, blocks: Blocks, seed: int) -> OutOfFold | None:
     """Each fold by the cut-offs that are cheapest on all others; None where there is only one."""
     folds = np.unique(weighed.folds).tolist()
     if len(folds) < 2:
@@ -233,7 +233,7 @@ def _elsewhere(weighed: Weighed, columns: Columns, terms: Terms, blocks: Blocks,
     days = _span(weighed.rows.days) * weighed.share
     frauds = float(columns["frauds"].sum())
     low, high = _interval(costs, blocks, days, seed)
-    return Elsewhere(
+    return OutOfFold(
         cost=float(costs.sum()) / days,
         low=low,
         high=high,

@@ -44,14 +44,14 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class GraphPath:
     """How a column comes from an input: its place among all, and the steps in their order."""
 
     place: int
     type: int
     steps: tuple[Step, ...] = ()
 
-    def after(self, kind: str, by: float) -> Way:
+    def after(self, kind: str, by: float) -> GraphPath:
         return replace(self, type=_FLOAT, steps=(*self.steps, Step(kind, np.float32(by))))
 
     def values(self, given: Singles) -> Singles:
@@ -112,7 +112,7 @@ class Around:
         is_normalized: Whether the scores of both classes are made to sum to 1 behind it.
     """
 
-    ways: tuple[Way, ...]
+    ways: tuple[GraphPath, ...]
     names: tuple[str, ...]
     count: int
     has_sigmoid: bool
@@ -198,13 +198,13 @@ class _Reading:
     def constant(self, name: str) -> NDArray[Any] | None:
         return self._constants.get(name)
 
-    def ways(self, name: str, depth: int = 0) -> list[Way]:
+    def ways(self, name: str, depth: int = 0) -> list[GraphPath]:
         """The columns of a tensor."""
         if name in self.widths:
             first = 0
             for other, width in self.widths.items():
                 if other == name:
-                    return [Way(first + place, self._types[name]) for place in range(width)]
+                    return [GraphPath(first + place, self._types[name]) for place in range(width)]
                 first += width
         node = self._makers.get(name)
         if node is None or depth > len(self._makers):
@@ -216,7 +216,7 @@ class _Reading:
             node.input[0], node.input[1] = node.input[1], node.input[0]
         return self._after(node, told, self.ways(node.input[0], depth + 1))
 
-    def _after(self, node: NodeProto, told: dict[str, Any], ways: list[Way]) -> list[Way]:
+    def _after(self, node: NodeProto, told: dict[str, Any], ways: list[GraphPath]) -> list[GraphPath]:
         kind = node.op_type
         if kind == "Identity":
             return ways
@@ -239,7 +239,7 @@ class _Reading:
             return [self._by(way, operations[kind], one) for way, one in zip(ways, each, strict=True)]
         raise UsageError(f"its operator {kind} before the model cannot be folded into it. {_WAY_OUT}")
 
-    def _by(self, way: Way, kind: str, by: float) -> Way:
+    def _by(self, way: GraphPath, kind: str, by: float) -> GraphPath:
         if way.type == _DOUBLE:
             raise UsageError(
                 "it computes in double precision before its model, which is not scored here to the bit; convert it"
@@ -249,13 +249,13 @@ class _Reading:
             raise UsageError(f"it would {kind} a column by {by}, which leaves nothing of it; take the column away")
         return way.after(kind, by)
 
-    def _imputed(self, told: dict[str, Any], ways: list[Way]) -> list[Way]:
+    def _imputed(self, told: dict[str, Any], ways: list[GraphPath]) -> list[GraphPath]:
         if not np.isnan(told.get("replaced_value_float", 0.0)) or "imputed_value_floats" not in told:
             raise UsageError(f"its operator Imputer replaces another value than a missing one. {_WAY_OUT}")
         each = self._each(told["imputed_value_floats"], ways, "Imputer")
         return [way.after("impute", by) for way, by in zip(ways, each, strict=True)]
 
-    def _each(self, values: Sequence[float], ways: list[Way], kind: str) -> list[float]:
+    def _each(self, values: Sequence[float], ways: list[GraphPath], kind: str) -> list[float]:
         found = [float(one) for one in values]
         if len(found) not in {1, len(ways)}:
             raise UsageError(f"its operator {kind} has {len(found)} values for {len(ways)} columns; convert it again")
@@ -284,7 +284,7 @@ def _behind(graph: GraphProto, model: NodeProto, reading: _Reading) -> tuple[boo
 # ---- thresholds
 
 
-def last_passing(way: Way, thresholds: Singles, *, is_strict: bool, is_down: bool) -> Singles:
+def last_passing(way: GraphPath, thresholds: Singles, *, is_strict: bool, is_down: bool) -> Singles:
     """For each finite threshold the last input value, in rising order, that passes.
 
     A value passes where what becomes of it is below the threshold (or at it, unless `is_strict`); where it is not,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from shroff.errors import UsageError
 from shroff.models.columns import NUMBER as NUMBER_KIND
 from shroff.models.foreign.foreign import Foreign, refuse_width
-from shroff.models.foreign.onnx_graph import LINEAR, Around, Way, around, attributes, last_passing, model_of
+from shroff.models.foreign.onnx_graph import LINEAR, Around, GraphPath, around, attributes, last_passing, model_of
 from shroff.models.foreign.onnx_trees import OnnxTree, trees_of, trees_of_5
 from shroff.models.foreign.trees_written import WrittenTree, written
 from shroff.models.loaded import LOGISTIC, XGBOOST
@@ -179,7 +179,7 @@ def _labels(told: Mapping[str, Any]) -> list[Any]:
     return labels
 
 
-def _sets_of(given: Sequence[OnnxTree], ways: Sequence[Way]) -> frozenset[int]:
+def _sets_of(given: Sequence[OnnxTree], ways: Sequence[GraphPath]) -> frozenset[int]:
     """The columns that are compared for equality: their inputs are categories."""
     is_set = {column for tree in given for column, mode in zip(tree.columns, tree.modes, strict=True) if mode in _SETS}
     is_cut = {column for tree in given for column, mode in zip(tree.columns, tree.modes, strict=True) if mode in _CUTS}
@@ -196,7 +196,7 @@ _SETS: Final = frozenset(["BRANCH_EQ", "BRANCH_NEQ", "BRANCH_MEMBER"])
 _CUTS: Final = frozenset(["BRANCH_LEQ", "BRANCH_LT", "BRANCH_GT", "BRANCH_GTE"])
 
 
-def _written(tree: OnnxTree, scores: _Scores, ways: Sequence[Way], sets: frozenset[int]) -> WrittenTree:
+def _written(tree: OnnxTree, scores: _Scores, ways: Sequence[GraphPath], sets: frozenset[int]) -> WrittenTree:
     """A tree as XGBoost means it: below its condition a row goes left."""
     size = len(tree.modes)
     left, right = np.full(size, LEAF), np.full(size, LEAF)
@@ -227,7 +227,7 @@ def _written(tree: OnnxTree, scores: _Scores, ways: Sequence[Way], sets: frozens
 
 
 def _cut(
-    way: Way, tree: OnnxTree, nodes: NDArray[np.int64], mode: str
+    way: GraphPath, tree: OnnxTree, nodes: NDArray[np.int64], mode: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]:
     """The nodes of one column and mode as left, right, condition and whether what is missing goes left."""
     thresholds = np.array([tree.values[at] for at in nodes.tolist()], np.float32)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from shroff.errors import StateError, StorageError
 from shroff.models.learners.filed import spans
-from shroff.models.learners.learned import Learned, Plan, Rows
+from shroff.models.learners.learned import Learned, Plan, TrainingRows
 from shroff.models.learners.xgboost import (
     BOOSTED,
     FILE,
@@ -94,7 +94,7 @@ class Growing:
     folder: Path
 
 
-def learn(rows: Rows, plan: Plan, growing: Growing) -> Learned:
+def learn(rows: TrainingRows, plan: Plan, growing: Growing) -> Learned:
     """Boosted trees as `learners_xgboost.learn` makes them, grown by a cluster.
 
     Where nothing says how many, all that there may be are grown, and those stay that tell the rows from `stop` on best.
@@ -135,7 +135,7 @@ def learn(rows: Rows, plan: Plan, growing: Growing) -> Learned:
     )
 
 
-def _written(folder: Path, rows: Rows, weights: Floats, count: int) -> TrainingFiles:
+def _written(folder: Path, rows: TrainingRows, weights: Floats, count: int) -> TrainingFiles:
     """The rows before `stop`, a file for each process: those that follow each other, as many in each."""
     size = max(-(-rows.stop // count), 1)
     parts = list(spans(rows.stop, size))
@@ -149,7 +149,7 @@ def _written(folder: Path, rows: Rows, weights: Floats, count: int) -> TrainingF
     )
 
 
-def _write(path: Path, rows: Rows, weights: Floats, part: slice) -> None:
+def _write(path: Path, rows: TrainingRows, weights: Floats, part: slice) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -163,7 +163,7 @@ def _write(path: Path, rows: Rows, weights: Floats, part: slice) -> None:
             file.write_table(pa.table([pa.array(one, pa.float32()) for one in columns], schema=schema))
 
 
-def _best(booster: Any, rows: Rows, weights: Floats, wanted: int) -> int:
+def _best(booster: Any, rows: TrainingRows, weights: Floats, wanted: int) -> int:
     """How many of the trees tell the later rows best, before there were `PATIENCE` without a better loss."""
     losses = np.zeros(wanted)
     for margins, now in _margins(booster, rows, wanted):
@@ -178,7 +178,7 @@ def _best(booster: Any, rows: Rows, weights: Floats, wanted: int) -> int:
     return best + 1
 
 
-def _margins(booster: Any, rows: Rows, wanted: int) -> Iterator[tuple[Iterator[Any], slice]]:
+def _margins(booster: Any, rows: TrainingRows, wanted: int) -> Iterator[tuple[Iterator[Any], slice]]:
     """The margins of the later rows by the first tree, by the first two and so on, some rows at a time."""
     import xgboost
 

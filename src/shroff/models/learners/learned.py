@@ -13,7 +13,7 @@ from shroff.models.sets import Floats
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class TrainingRows:
     """What a learner gets: a row for each event, a column for each input, by time.
 
     Args:

@@ -19,7 +19,7 @@ from shroff.errors import UsageError
 from shroff.models.columns import CATEGORY
 from shroff.models.definitions import LEARNERS
 from shroff.models.learners.filed import Filed, Values, coded_by
-from shroff.models.learners.learned import Fitted, Learned, Plan, Rows
+from shroff.models.learners.learned import Fitted, Learned, Plan, TrainingRows
 from shroff.models.model import InputColumn
 from shroff.models.sets import FRAUD, GENUINE, Floats, Input
 
@@ -64,7 +64,7 @@ def fit(
     stop = count if stop is None else stop
     check_rows(learner, inputs, verdicts[:stop])
     known = tuple(known_column(one, stop) for one in inputs)
-    rows = Rows(
+    rows = TrainingRows(
         tuple(columns_for(known, inputs)),
         known,
         (verdicts == FRAUD).astype(np.float64),
@@ -160,7 +160,7 @@ def remarks_of(inputs: Sequence[Input], known: Sequence[InputColumn], stop: int)
     return remarks
 
 
-def _learn(learner: str, rows: Rows, plan: Plan) -> Learned:
+def _learn(learner: str, rows: TrainingRows, plan: Plan) -> Learned:
     # Their libraries take up to two seconds to load, so each is loaded by who needs it.
     if learner in {"xgboost", "forest"}:
         from shroff.models.learners import xgboost as learners_xgboost
@@ -179,7 +179,7 @@ def _learn(learner: str, rows: Rows, plan: Plan) -> Learned:
     return learners_isolation.learn(rows, plan)
 
 
-def _learn_on(growing: Growing, learner: str, rows: Rows, plan: Plan) -> Learned:
+def _learn_on(growing: Growing, learner: str, rows: TrainingRows, plan: Plan) -> Learned:
     from shroff.models.learners import cluster as learners_cluster
 
     check_grown(learner)

@@ -10,7 +10,7 @@ import numpy as np
 
 from shroff.errors import UsageError
 from shroff.models.columns import CATEGORY
-from shroff.models.learners.learned import Learned, Plan, Rows
+from shroff.models.learners.learned import Learned, Plan, TrainingRows
 
 FILE: Final = "model.txt"
 _NAMES: Final = {
@@ -43,7 +43,7 @@ _TREES_WITHOUT_STOP: Final = 200
 _THREADS: Final = re.compile(r"^\[num_threads: \d+\]\n", re.MULTILINE)
 
 
-def learn(rows: Rows, plan: Plan) -> Learned:
+def learn(rows: TrainingRows, plan: Plan) -> Learned:
     """Trees by LightGBM. Without `trees` it adds them while rows from `stop` on are told better.
 
     Raises: UsageError where LightGBM is not installed.
@@ -89,7 +89,7 @@ def _settings(plan: Plan, told: Mapping[str, float]) -> dict[str, Any]:
     }
 
 
-def _set(library: Any, rows: Rows, part: slice, told: Mapping[str, float], like: Any = None) -> Any:
+def _set(library: Any, rows: TrainingRows, part: slice, told: Mapping[str, float], like: Any = None) -> Any:
     weights = rows.weights * np.where(rows.frauds > 0, told.get("positive_weight", 1.0), 1.0)
     return library.Dataset(
         np.asfortranarray(rows.matrix(part)),

@@ -69,7 +69,7 @@ RANGES: Final[Mapping[str, Mapping[str, Range]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class SearchRange:
     """When a search ends: after so many trials, or begun no further one after so many seconds."""
 
     trials: int | None
@@ -89,7 +89,7 @@ Proposals = Generator[dict[str, str], Trial, None]  # parameters out, the trial 
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchResult:
     """What a search found.
 
     Args:
@@ -111,11 +111,11 @@ def search(
     given: TrainingSet,
     known: Known,
     settings: ModelSettings,
-    bounds: Bounds,
+    bounds: SearchRange,
     threads: int = 1,
     progress: Callable[[Trial], None] | None = None,
     growing: Growing | None = None,
-) -> Found:
+) -> SearchResult:
     """Search for parameters on the rows of one window; the first trial is the learner's own choice.
 
     Args:
@@ -147,7 +147,7 @@ def search(
         if len(trials) >= limit or time.monotonic() >= end_s:
             break
         told = proposals.send(trials[-1])
-    return Found(best_of(trials).parameters, tuple(trials), method)
+    return SearchResult(best_of(trials).parameters, tuple(trials), method)
 
 
 def best_of(trials: tuple[Trial, ...] | list[Trial]) -> Trial:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from shroff.models.columns import CATEGORY
 from shroff.models.learners.filed import spans
-from shroff.models.learners.learned import Learned, Plan, Rows
+from shroff.models.learners.learned import Learned, Plan, TrainingRows
 from shroff.models.model import LOG_ODDS, PROBABILITY
 from shroff.models.sets import Floats
 
@@ -62,7 +62,7 @@ PATIENCE: Final = 40  # trees without a better log loss after which boosting sto
 TREES_WITHOUT_STOP: Final = 200
 
 
-def learn(rows: Rows, plan: Plan, *, is_forest: bool) -> Learned:
+def learn(rows: TrainingRows, plan: Plan, *, is_forest: bool) -> Learned:
     """Trees by XGBoost. Without `trees`, boosting adds them while rows from `stop` on are told better."""
     import xgboost
 
@@ -92,7 +92,7 @@ def learn(rows: Rows, plan: Plan, *, is_forest: bool) -> Learned:
     )
 
 
-def settings_of(rows: Rows, plan: Plan, told: Mapping[str, float], *, is_forest: bool) -> dict[str, Any]:
+def settings_of(rows: TrainingRows, plan: Plan, told: Mapping[str, float], *, is_forest: bool) -> dict[str, Any]:
     """What the library is told, by its own names."""
     settings: dict[str, Any] = {
         "objective": "binary:logistic",
@@ -113,23 +113,23 @@ def settings_of(rows: Rows, plan: Plan, told: Mapping[str, float], *, is_forest:
     return settings
 
 
-def _base_score(rows: Rows, told: Mapping[str, float]) -> float:
+def _base_score(rows: TrainingRows, told: Mapping[str, float]) -> float:
     """The share of frauds by weight: XGBoost would sum it up thread by thread."""
     weights, frauds = weights_of(rows, told)[: rows.stop], rows.frauds[: rows.stop]
     return float(np.clip((weights * frauds).sum() / weights.sum(), 1e-6, 1 - 1e-6))
 
 
-def weights_of(rows: Rows, told: Mapping[str, float]) -> Floats:
+def weights_of(rows: TrainingRows, told: Mapping[str, float]) -> Floats:
     """How much each row counts, frauds by their own weight."""
     return rows.weights * np.where(rows.frauds > 0, told.get("positive_weight", 1.0), 1.0)
 
 
-def kinds_of(rows: Rows) -> list[str]:
+def kinds_of(rows: TrainingRows) -> list[str]:
     """What XGBoost calls the kinds of inputs: `c` for a category, `q` for a number."""
     return ["c" if one.kind == CATEGORY else "q" for one in rows.inputs]
 
 
-def _alike(rows: Rows) -> Floats:
+def _alike(rows: TrainingRows) -> Floats:
     """Weights by which frauds and genuine rows count alike where bins are bounded.
 
     Bins that hold as many rows each part the few frauds badly: of the largest amounts, which
@@ -142,7 +142,7 @@ def _alike(rows: Rows) -> Floats:
 
 
 def _matrix(
-    rows: Rows, part: slice, settings: Mapping[str, Any], *, like: Any = None, counts: Floats | None = None
+    rows: TrainingRows, part: slice, settings: Mapping[str, Any], *, like: Any = None, counts: Floats | None = None
 ) -> Any:
     import xgboost
 
@@ -157,7 +157,7 @@ def _matrix(
     )
 
 
-def _gradients(rows: Rows, weights: Floats) -> Any:
+def _gradients(rows: TrainingRows, weights: Floats) -> Any:
     """Slope and bend of the loss at each row. Memory: 8 bytes for each row, whatever it takes on the way."""
     frauds, weight = rows.frauds[: rows.stop], weights[: rows.stop]
 
@@ -173,7 +173,7 @@ def _gradients(rows: Rows, weights: Floats) -> Any:
     return of
 
 
-def _shares(rows: Rows, weights: Floats) -> Any:
+def _shares(rows: TrainingRows, weights: Floats) -> Any:
     """Slope and bend of the squared error at 0: with them a leaf is the share of frauds in it, by weight."""
     frauds, weight = rows.frauds[: rows.stop], weights[: rows.stop]
 
@@ -184,7 +184,7 @@ def _shares(rows: Rows, weights: Floats) -> Any:
     return of
 
 
-def _boost(booster: Any, train: Any, later: Any, rows: Rows, weights: Floats, told: Mapping[str, float]) -> int:
+def _boost(booster: Any, train: Any, later: Any, rows: TrainingRows, weights: Floats, told: Mapping[str, float]) -> int:
     """Add trees, and say how many of them are the best; all where `trees` stands or there are no rows to stop by."""
     wanted = int(told["trees"]) if "trees" in told else (TREES_WITHOUT_STOP if later is None else TREES_MAX)
     gradients = _gradients(rows, weights)

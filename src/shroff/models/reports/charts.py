@@ -35,7 +35,7 @@ _NAME_MAX: Final = 36  # characters of a name beside a bar
 
 
 @dataclass(frozen=True, slots=True)
-class Axis:
+class ChartAxis:
     """One axis. A logarithmic one shows 0 and less at its beginning."""
 
     name: str
@@ -89,7 +89,7 @@ class Column:
     is_empty: bool = False
 
 
-def lines(title: str, x: Axis, y: Axis, drawn: Sequence[Line], *, under: str = "") -> str:
+def lines(title: str, x: ChartAxis, y: ChartAxis, drawn: Sequence[Line], *, under: str = "") -> str:
     """Lines over two axes, named below where there are several.
 
     Args:
@@ -105,7 +105,7 @@ def lines(title: str, x: Axis, y: Axis, drawn: Sequence[Line], *, under: str = "
     return _figure(title, f"{y.name} by {x.name}", parts, _key(drawn) if len(drawn) > 1 else "", under)
 
 
-def dots(title: str, x: Axis, y: Axis, at: tuple[Floats, Floats], middle: Line, *, under: str = "") -> str:
+def dots(title: str, x: ChartAxis, y: ChartAxis, at: tuple[Floats, Floats], middle: Line, *, under: str = "") -> str:
     """A dot for each pair of values, and a line through their middle."""
     points = _points(x, y, *_thinned(*at))
     parts = [_axes(x, y), f'<path class="dots" d="{"".join(f"M{point}h0" for point in points)}"/>']
@@ -135,8 +135,8 @@ def bars(title: str, rows: Sequence[tuple[str, float, str]], *, under: str = "")
 
 def columns(title: str, unit: str, drawn: Sequence[Column], *, under: str = "") -> str:
     """A column for each step of time over the whole width of a page, up or down from zero, with amounts and names."""
-    y = Axis(unit, min(0.0, *(one.value for one in drawn), 0.0), max(0.0, *(one.value for one in drawn), 0.0))
-    y = y if y.high > y.low else Axis(unit, 0.0, 1.0)
+    y = ChartAxis(unit, min(0.0, *(one.value for one in drawn), 0.0), max(0.0, *(one.value for one in drawn), 0.0))
+    y = y if y.high > y.low else ChartAxis(unit, 0.0, 1.0)
     wide, high = _WIDE - _LEFT_WIDE - _RIGHT, _HEIGHT - _TOP - _BOTTOM
     each = wide / max(len(drawn), 1)
     zero = _TOP + high * (1 - float(y.share(0.0)))
@@ -182,7 +182,7 @@ def short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
 
 
-def _axes(x: Axis, y: Axis) -> str:
+def _axes(x: ChartAxis, y: ChartAxis) -> str:
     wide, high = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
     parts = []
     for at in y.ticks():
@@ -200,7 +200,7 @@ def _axes(x: Axis, y: Axis) -> str:
     return "".join(parts)
 
 
-def _points(x: Axis, y: Axis, xs: Sequence[float] | Floats, ys: Sequence[float] | Floats) -> list[str]:
+def _points(x: ChartAxis, y: ChartAxis, xs: Sequence[float] | Floats, ys: Sequence[float] | Floats) -> list[str]:
     wide, high = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
     across, up = _LEFT + wide * x.share(xs), _TOP + high * (1 - y.share(ys))
     return [f"{one:.1f} {other:.1f}" for one, other in zip(across.tolist(), up.tolist(), strict=True)]

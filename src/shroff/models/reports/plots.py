@@ -12,7 +12,7 @@ from shroff.models.evaluation.folds import Evaluation
 from shroff.models.evaluation.metrics import Bin, precision_by_recall
 from shroff.models.evaluation.thresholds import Thresholds
 from shroff.models.model import LOG_ODDS, Floats
-from shroff.models.reports.charts import FRAUD, MARK, REF, Axis, Line, bars, dots, lines, short, steps_of
+from shroff.models.reports.charts import FRAUD, MARK, REF, ChartAxis, Line, bars, dots, lines, short, steps_of
 from shroff.models.sets import Flags
 
 INPUTS_SHOWN: Final = 15
@@ -31,11 +31,11 @@ def curves(evaluation: Evaluation) -> str:
     points = zip(*precision_by_recall(tested.scores, tested.frauds), strict=True)
     found = [(recall, precision) for recall, precision in points if recall]  # from the first fraud that is caught on
     recall, precision = [one for one, _ in found], [one for _, one in found]
-    share = Axis("recall", 0, 1)
+    share = ChartAxis("recall", 0, 1)
     base = float(tested.frauds.mean()) if len(tested.frauds) else 0.0
     drawn = [Line("model", recall, precision), Line("by lot", [0, 1], [base, base], REF)]
     return (
-        lines("Precision by recall", share, Axis("precision", 0, 1), drawn)
+        lines("Precision by recall", share, ChartAxis("precision", 0, 1), drawn)
         + _calibration(evaluation.curve)
         + _distribution(tested.scores, tested.frauds)
     )
@@ -53,8 +53,8 @@ def cost_chart(found: Thresholds | None, currency: str) -> str:
     shown = [one for one in points if one.cost <= most] or points
     at = [max(one.review_at or 0.0, _SCORE_LEAST) for one in shown]
     costs = [one.cost for one in shown]
-    x = Axis("reviewed from this score", min(at), max(*at, 2 * min(at)), is_log=True)
-    y = Axis(f"{currency} a day".strip(), 0, max(*costs, found.without.cost) * 1.05)
+    x = ChartAxis("reviewed from this score", min(at), max(*at, 2 * min(at)), is_log=True)
+    y = ChartAxis(f"{currency} a day".strip(), 0, max(*costs, found.without.cost) * 1.05)
     without = [found.without.cost] * 2
     drawn = [Line("with the score", at, costs), Line("without it", [min(at), max(at)], without, REF)]
     under = f"Cheapest: {found.best.cost:,.2f} a day"
@@ -102,7 +102,7 @@ def _calibration(curve: Sequence[Bin]) -> str:
     scores, rates = [one.score for one in curve], [one.fraud_rate for one in curve]
     top = max([*scores, *rates, 1e-6]) * 1.05
     drawn = [Line("model", scores, rates, has_dots=True), Line("as it should be", [0.0, top], [0.0, top], REF)]
-    return lines("Calibration", Axis("mean score", 0, top), Axis("share of frauds", 0, top), drawn)
+    return lines("Calibration", ChartAxis("mean score", 0, top), ChartAxis("share of frauds", 0, top), drawn)
 
 
 def _distribution(scores: Floats, frauds: Flags) -> str:
@@ -114,8 +114,8 @@ def _distribution(scores: Floats, frauds: Flags) -> str:
         shares = 100.0 * counts / max(int(np.count_nonzero(mine)), 1)
         top = max(top, float(shares.max()))
         drawn.append(Line(name, *steps_of(edges, shares), kind))
-    y = Axis("% of its kind", 0, top * 1.05 or 1.0)
-    return lines("Where scores lie", Axis("score", _SCORE_LEAST, 1.0, is_log=True), y, drawn)
+    y = ChartAxis("% of its kind", 0, top * 1.05 or 1.0)
+    return lines("Where scores lie", ChartAxis("score", _SCORE_LEAST, 1.0, is_log=True), y, drawn)
 
 
 def _dependence(one: Dependence) -> str:
@@ -136,16 +136,16 @@ def _dependence(one: Dependence) -> str:
     is_skewed = low >= 0 and high > _SKEWED * max(middle, 1e-9) and high > 0
     if is_skewed:
         least = float(values[values > 0].min())
-        x = Axis("value", least, max(high, least * 10), is_log=True)
+        x = ChartAxis("value", least, max(high, least * 10), is_log=True)
         under = f"{under} 0 stands at the left end.".strip() if low == 0 else under
     else:
-        x = Axis("value", low, high if high > low else low + 1)
+        x = ChartAxis("value", low, high if high > low else low + 1)
     edge = max(0.05 if one.gives == LOG_ODDS else 1e-4, float(np.abs(moved).max())) * 1.1
     parts = [part for part in np.array_split(np.arange(len(values)), _PARTS) if len(part)]
     through = Line(
         "mean", [float(values[part].mean()) for part in parts], [float(moved[part].mean()) for part in parts], REF
     )
-    return dots(one.name, x, Axis(f"adds to the {one.gives}", -edge, edge), (values, moved), through, under=under)
+    return dots(one.name, x, ChartAxis(f"adds to the {one.gives}", -edge, edge), (values, moved), through, under=under)
 
 
 def _places(one: Dependence) -> int:

@@ -65,7 +65,7 @@ class Tree:
 
 
 @dataclass(frozen=True, slots=True)
-class Arithmetic:
+class Precision:
     """How a library computes: where it rounds to single precision, and what counts as zero."""
 
     is_single_input: bool
@@ -91,7 +91,7 @@ class Forest:
     is_single_input: bool
 
 
-def forest_of(trees: Sequence[Tree], start: float, arithmetic: Arithmetic, inputs: Sequence[InputColumn]) -> Forest:
+def forest_of(trees: Sequence[Tree], start: float, arithmetic: Precision, inputs: Sequence[InputColumn]) -> Forest:
     """Trees laid out for the walk.
 
     Args:

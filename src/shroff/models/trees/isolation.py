@@ -10,11 +10,11 @@ import numpy as np
 
 from shroff.errors import RegistryError
 from shroff.models.model import InputColumn
-from shroff.models.trees.forest import Arithmetic, CategorySet, Forest, Tree, forest_of
+from shroff.models.trees.forest import CategorySet, Forest, Precision, Tree, forest_of
 from shroff.models.trees.layout import ABSENT_LEFT, ABSENT_RIGHT
 
 _VERSION: Final = 1
-_ARITHMETIC: Final = Arithmetic(is_single_input=False, is_single_sum=False)
+_ARITHMETIC: Final = Precision(is_single_input=False, is_single_sum=False)
 
 
 def forest_of_isolation(data: bytes, inputs: Sequence[InputColumn]) -> Forest:

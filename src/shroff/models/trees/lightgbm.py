@@ -14,13 +14,13 @@ import numpy as np
 
 from shroff.errors import RegistryError
 from shroff.models.model import InputColumn
-from shroff.models.trees.forest import Arithmetic, CategorySet, Forest, Tree, Words, check_inputs, forest_of
+from shroff.models.trees.forest import CategorySet, Forest, Precision, Tree, Words, check_inputs, forest_of
 from shroff.models.trees.layout import ABSENT_LEFT, ABSENT_RIGHT, ABSENT_ZERO, ZERO_LEFT, ZERO_RIGHT
 
 _SAVE: Final = 'save it with booster.save_model("model.txt")'
 _OBJECTIVES: Final = ("binary sigmoid:1", "cross_entropy")
 # What counts as 0 there: 1e-35 in single precision.
-_ARITHMETIC: Final = Arithmetic(is_single_input=False, is_single_sum=False, zero_below=float(np.float32(1e-35)))
+_ARITHMETIC: Final = Precision(is_single_input=False, is_single_sum=False, zero_below=float(np.float32(1e-35)))
 # Bits of a node's `decision_type`.
 _IS_SET: Final = 1
 _DEFAULT_LEFT: Final = 2

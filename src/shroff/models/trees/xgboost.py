@@ -19,14 +19,14 @@ import numpy as np
 
 from shroff.errors import RegistryError
 from shroff.models.model import InputColumn
-from shroff.models.trees.forest import LEAF, Arithmetic, CategorySet, Forest, Tree, check_inputs, forest_of
+from shroff.models.trees.forest import LEAF, CategorySet, Forest, Precision, Tree, check_inputs, forest_of
 from shroff.models.trees.layout import ABSENT_LEFT, ABSENT_RIGHT
 
 # Objectives whose base score is a probability, and those where it is a margin.
 _PROBABLE: Final = ("binary:logistic", "reg:logistic")
 _PLAIN: Final = ("binary:logitraw", "reg:squarederror", "rank:pairwise", "rank:ndcg", "rank:map")
 _SAVE: Final = 'save it with booster.save_model("model.json")'
-_ARITHMETIC: Final = Arithmetic(is_single_input=True, is_single_sum=True)
+_ARITHMETIC: Final = Precision(is_single_input=True, is_single_sum=True)
 _NEAREST_TO_CERTAIN: Final = np.float32(1e-6)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from shroff.errors import nearest
 from shroff.notices.definitions import OF_EVENTS, RECEIPT, Notice
-from shroff.notices.texts.templates import TextError, Texts
+from shroff.notices.texts.templates import NoticeTemplates, TextError
 from shroff.notices.texts.words import LANGUAGES, WORDS
 
 _ALL: Final = {
@@ -73,7 +73,7 @@ _FACTS: Final = [("Amount", _AMOUNT), ("When", "Monday 5 January 2026, 14:32, UT
 _NAMED: Final = {"event": "payment/p-1", "rule": "a_rule", "entity": "card", "key": "c-1", "reason": "9 payments"}
 
 
-def check_texts(texts: Texts, notices: Mapping[str, Notice]) -> list[TextError]:
+def check_texts(texts: NoticeTemplates, notices: Mapping[str, Notice]) -> list[TextError]:
     """What is wrong with the texts of a project, each mistake once."""
     found, used = texts.check(), set[str]()
     broken = {error.name for error in found}
@@ -93,7 +93,7 @@ def names_for(notice: Notice) -> frozenset[str]:
     return frozenset([*NAMES_OF[notice.text_kind], *notice.show])
 
 
-def _of_notice(texts: Texts, notice: Notice, used: set[str]) -> Iterator[TextError]:
+def _of_notice(texts: NoticeTemplates, notice: Notice, used: set[str]) -> Iterator[TextError]:
     """What is wrong with the texts of one notice; `used` gets the names of these."""
     what = f"a {notice.text_kind} (notice {notice.name})"
     known = names_for(notice)
@@ -106,7 +106,7 @@ def _of_notice(texts: Texts, notice: Notice, used: set[str]) -> Iterator[TextErr
             yield from _tried(texts, notice, language)
 
 
-def unknown_in(texts: Texts, name: str, known: Collection[str], what: str) -> Iterator[TextError]:
+def unknown_in(texts: NoticeTemplates, name: str, known: Collection[str], what: str) -> Iterator[TextError]:
     """What a text of the project names that it is not given."""
     for one, line in texts.named_in(name):
         if one not in known:
@@ -119,7 +119,7 @@ def languages_of(notice: Notice) -> tuple[str, ...]:
     return (notice.language,) if isinstance(notice.language, str) else LANGUAGES
 
 
-def _tried(texts: Texts, notice: Notice, language: str) -> Iterator[TextError]:
+def _tried(texts: NoticeTemplates, notice: Notice, language: str) -> Iterator[TextError]:
     """The first mistake that shows where a text is written with samples."""
     for values in samples(notice, language):
         try:

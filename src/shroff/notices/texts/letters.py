@@ -12,7 +12,7 @@ from shroff.notices.definitions import RECEIPT, Notice
 from shroff.notices.facts import Facts, Told, plain
 from shroff.notices.store import Due, Question
 from shroff.notices.texts.mails import Written
-from shroff.notices.texts.templates import Texts
+from shroff.notices.texts.templates import NoticeTemplates
 from shroff.notices.texts.wording import day_text, moment_text, until_text
 from shroff.notices.texts.words import WORDS
 from shroff.project.definitions import Definitions
@@ -23,7 +23,7 @@ PLACES: Final = ("amount", "merchant", "card")  # of `show`, in the order of the
 
 
 @dataclass(frozen=True, slots=True)
-class Sender:
+class LetterSender:
     """Who a mail is from: the name that it shows, what one can do without a link, and where links lead.
 
     Without `help` it is that of the language.
@@ -40,7 +40,7 @@ class Sender:
 class Letters:
     """Writes letters for the notices of a project as it is now."""
 
-    def __init__(self, definitions: Definitions, texts: Texts, sender: Sender) -> None:
+    def __init__(self, definitions: Definitions, texts: NoticeTemplates, sender: LetterSender) -> None:
         self._definitions, self._texts, self._sender = definitions, texts, sender
         self.facts = Facts(definitions)
 

@@ -47,7 +47,7 @@ class TextError(UsageError):
     __hash__ = UsageError.__hash__
 
 
-class Texts:
+class NoticeTemplates:
     """The templates of a project, by the names of files: `notices/customer.de.txt.j2`."""
 
     def __init__(self, files: Mapping[str, str]) -> None:
@@ -75,7 +75,7 @@ class Texts:
         except TextError as error:
             if not (falls_back and error.is_own) or _shipped(f"{names[-1]}.txt.j2") is None:
                 raise
-            return replace(Texts({}).render(names[-1:], language, values), trouble=str(error))
+            return replace(NoticeTemplates({}).render(names[-1:], language, values), trouble=str(error))
 
     def _rendered(self, names: tuple[str, ...], language: str, values: Mapping[str, Any]) -> Written:
         name, plain = self._found(names, language, ".txt.j2")

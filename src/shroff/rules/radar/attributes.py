@@ -135,7 +135,7 @@ class Added:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class RadarTarget:
     """The project, as far as rules are carried over to one of its event types."""
 
     event: str
@@ -149,7 +149,7 @@ class Target:
 class Attributes:
     """Finds what attributes are in a project. `added` are features that they need and the project lacks."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: RadarTarget) -> None:
         self.target = target
         self.added: dict[str, Added] = {}
         self.notes: list[str] = []

@@ -21,23 +21,23 @@ from shroff.language.printing import text_of
 from shroff.language.syntax import ExpressionError
 from shroff.language.types import BOOLEAN
 from shroff.language.values import show_duration
-from shroff.rules.radar.attributes import COUNTRY, EXACT, Added, Attributes, Meaning, Target
+from shroff.rules.radar.attributes import COUNTRY, EXACT, Added, Attributes, Meaning, RadarTarget
 from shroff.rules.radar.syntax import (
     Attribute,
-    Compare,
     Condition,
     Joined,
     ListName,
     Missing,
-    Not,
-    Number,
     Pattern,
     Place,
+    RadarCompare,
     RadarError,
+    RadarNot,
+    RadarNumber,
     RadarRule,
+    RadarTruth,
+    RadarWithin,
     Text,
-    Truth,
-    Within,
     attributes_of,
 )
 
@@ -61,7 +61,7 @@ class Carried:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedRule:
     """A rule that was not carried over; `attribute` is what is missing, empty where it is something else."""
 
     text: str
@@ -74,7 +74,7 @@ class Outcome:
     """What became of the rules of a file, each list in its order."""
 
     carried: list[Carried] = field(default_factory=list)
-    refused: list[Refused] = field(default_factory=list)
+    refused: list[RefusedRule] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -84,7 +84,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class RadarOptions:
     """How rules are carried over.
 
     Args:
@@ -98,7 +98,7 @@ class Options:
     taken: frozenset[str] = frozenset()
 
 
-def carry_over(rules: Sequence[RadarRule], target: Target, options: Options) -> Outcome:
+def carry_over(rules: Sequence[RadarRule], target: RadarTarget, options: RadarOptions) -> Outcome:
     """Each rule in our language, or the reason why not."""
     carrier = _Carrier(target, options)
     allowed = [one for one in rules if one.action == "allow"]
@@ -121,7 +121,7 @@ def carry_over(rules: Sequence[RadarRule], target: Target, options: Options) -> 
 class _Carrier:
     """Carries rules over, one after the other."""
 
-    def __init__(self, target: Target, options: Options) -> None:
+    def __init__(self, target: RadarTarget, options: RadarOptions) -> None:
         self._target, self._options, self._ids = target, options, set(options.taken)
         self._attributes = Attributes(target)
         self.outcome = Outcome()
@@ -134,7 +134,7 @@ class _Carrier:
         except RadarError as error:
             place = error.place
             problem = Problem(self._options.file, place.line, place.column, "", error.message, error.hint)
-            self.outcome.refused.append(Refused(rule.text, self._now, problem))
+            self.outcome.refused.append(RefusedRule(rule.text, self._now, problem))
 
     def _carried(self, rule: RadarRule, allows: str) -> Carried:
         text = self._condition(rule.condition)
@@ -193,17 +193,17 @@ class _Carrier:
         match condition:
             case Joined(operator, parts):
                 return f" {operator} ".join(f"({self._condition(part)})" for part in parts)
-            case Not(operand):
+            case RadarNot(operand):
                 return f"not ({self._condition(operand)})"
             case Missing(attribute):
                 return f"{self._meaning(attribute).text} is missing"
-            case Truth(attribute):
+            case RadarTruth(attribute):
                 return self._truth(attribute)
-            case Within():
+            case RadarWithin():
                 return self._within(condition)
             case Pattern():
                 return self._pattern(condition)
-            case Compare():
+            case RadarCompare():
                 return self._compare(condition)
 
     def _meaning(self, attribute: Attribute) -> Meaning:
@@ -219,7 +219,7 @@ class _Carrier:
             raise RadarError(f"{attribute.shown} is {meaning.type}, no truth.", attribute.place, hint)
         return meaning.text
 
-    def _compare(self, condition: Compare) -> str:
+    def _compare(self, condition: RadarCompare) -> str:
         left, operator = self._meaning(condition.left), _SIGNS.get(condition.operator, condition.operator)
         self._check_operator(condition.left, left, condition.operator)
         right = condition.right
@@ -241,14 +241,14 @@ class _Carrier:
         if meaning.type.is_text and operator not in {"=", "!="}:
             raise RadarError(f"{attribute.shown} is a text, which takes = and != only.", attribute.place)
 
-    def _literal(self, attribute: Attribute, meaning: Meaning, value: Text | Number) -> str:
+    def _literal(self, attribute: Attribute, meaning: Meaning, value: Text | RadarNumber) -> str:
         """A value as it stands beside an attribute."""
         kind = meaning.type.kind
         if not meaning.type.is_text:
             if isinstance(value, Text):
                 raise RadarError(f"{attribute.shown} is {meaning.type}, and {value.value!r} is a text.", value.place)
             return _duration(value, meaning.unit_ms) if kind == "duration" else value.text
-        if isinstance(value, Number):
+        if isinstance(value, RadarNumber):
             hint = "Quote it for the text; for a number declare the field so."
             raise RadarError(f"{attribute.shown} is a text, and {value.text} is a number.", value.place, hint)
         if meaning.is_hashed:
@@ -269,7 +269,7 @@ class _Carrier:
         hint = nearest(value.value, meaning.type.choices) or f"It is one of {', '.join(meaning.type.choices)}."
         raise RadarError(f"{attribute.shown} is never {value.value!r} here.", value.place, hint)
 
-    def _within(self, condition: Within) -> str:
+    def _within(self, condition: RadarWithin) -> str:
         attribute, meaning = condition.left, self._meaning(condition.left)
         if meaning.type.kind == "boolean":
             self._check_operator(attribute, meaning, "in")
@@ -338,7 +338,7 @@ def _quoted(text: str) -> str:
     return f"'{doubled}'"
 
 
-def _duration(value: Number, unit_ms: int) -> str:
+def _duration(value: RadarNumber, unit_ms: int) -> str:
     span_ms = Fraction(value.text) * unit_ms if len(value.text) <= _SPAN_MAX else Fraction(-1)
     if span_ms < 0 or span_ms.denominator != 1:
         raise RadarError(f"{value.text[:_SPAN_MAX]} is no span of whole milliseconds.", value.place)

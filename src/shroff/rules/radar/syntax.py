@@ -67,7 +67,7 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
+class RadarNumber:
     text: str
     place: Place
 
@@ -81,18 +81,18 @@ class ListName:
 
 
 @dataclass(frozen=True, slots=True)
-class Compare:
+class RadarCompare:
     operator: str
     left: Attribute
-    right: Attribute | Text | Number
+    right: Attribute | Text | RadarNumber
 
 
 @dataclass(frozen=True, slots=True)
-class Within:
+class RadarWithin:
     """`x in ('a', 'b')`, or `x in @list`."""
 
     left: Attribute
-    values: tuple[Text | Number, ...] | ListName
+    values: tuple[Text | RadarNumber, ...] | ListName
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +110,14 @@ class Missing:
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
+class RadarTruth:
     """An attribute that stands by itself: whether it is so."""
 
     left: Attribute
 
 
 @dataclass(frozen=True, slots=True)
-class Not:
+class RadarNot:
     operand: Condition
 
 
@@ -129,7 +129,7 @@ class Joined:
     parts: tuple[Condition, ...]
 
 
-Condition = Compare | Within | Pattern | Missing | Truth | Not | Joined
+Condition = RadarCompare | RadarWithin | Pattern | Missing | RadarTruth | RadarNot | Joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +153,14 @@ class RadarError(Exception):
 def attributes_of(condition: Condition) -> Iterator[Attribute]:
     """The attributes that a condition reads, from left to right."""
     match condition:
-        case Not(operand):
+        case RadarNot(operand):
             yield from attributes_of(operand)
         case Joined(_, parts):
             for part in parts:
                 yield from attributes_of(part)
         case _:
             yield condition.left
-            if isinstance(condition, Compare) and isinstance(condition.right, Attribute):
+            if isinstance(condition, RadarCompare) and isinstance(condition.right, Attribute):
                 yield condition.right
 
 
@@ -278,7 +278,7 @@ class _Reader:
 
     def _inner(self) -> Condition:
         if self._takes("not"):
-            return Not(self._one())
+            return RadarNot(self._one())
         if self._takes("("):
             found = self._any()
             self._expect(")")
@@ -295,7 +295,7 @@ class _Reader:
         if self._takes("not"):
             if not self._takes("in"):
                 self._fail("expected in behind not.", self._peek().at, f"Write not {left.shown} … for the opposite.")
-            return Not(self._within(left))
+            return RadarNot(self._within(left))
         word = token.text.lower()
         if word == "in":
             self._next += 1
@@ -308,23 +308,23 @@ class _Reader:
             return Pattern(word, left, value)
         if token.kind == "sign" and word in _OPERATORS:
             self._next += 1
-            return Compare(word, left, self._attribute() if self._is_attribute() else self._value())
+            return RadarCompare(word, left, self._attribute() if self._is_attribute() else self._value())
         if token.text == "==":
             self._fail("'==' is no operator.", token.at, "Write =.")
-        return Truth(left)
+        return RadarTruth(left)
 
-    def _within(self, left: Attribute) -> Within:
+    def _within(self, left: Attribute) -> RadarWithin:
         token = self._peek()
         if token.kind == "list":
             self._next += 1
-            return Within(left, ListName(token.text[1:], self._place(token.at)))
+            return RadarWithin(left, ListName(token.text[1:], self._place(token.at)))
         if not self._takes("("):
             self._fail("expected a list.", token.at, "Write ('a', 'b'), or @name for a saved list.")
         values = [self._value()]
         while self._takes(","):
             values.append(self._value())
         self._expect(")")
-        return Within(left, tuple(values))
+        return RadarWithin(left, tuple(values))
 
     # ---- parts
 
@@ -340,13 +340,13 @@ class _Reader:
         is_plain = token.kind == "attribute"
         return Attribute(token.text[1:-1].lower() if is_plain else token.text, self._place(token.at))
 
-    def _value(self) -> Text | Number:
+    def _value(self) -> Text | RadarNumber:
         token = self._peek()
         self._next += 1
         if token.kind == "text":
             return Text(token.text[1:-1], self._place(token.at))
         if token.kind == "number":
-            return Number(token.text, self._place(token.at))
+            return RadarNumber(token.text, self._place(token.at))
         hint = f"Write '{token.text}' for the text." if token.kind == "word" else ""
         return self._fail(f"expected a text in quotes or a number, found {token.text!r}.", token.at, hint)
 

@@ -11,7 +11,7 @@ import pytest
 
 from shroff.people.access import RIGHTS, Right, Role, Who, local
 from shroff.people.audit import Act
-from shroff.people.store import Attempts, Key, Link, PeopleStore, Session, Visit, Wanted
+from shroff.people.store import ApiKey, Attempts, Link, PeopleStore, Session, Visit, Wanted
 from shroff.testing.contracts.promises import Contract, promise
 from shroff.testing.rows import NOW_MS
 
@@ -54,8 +54,8 @@ class PeopleRowsContract(Contract):
 
     def test_keys_are_kept_and_changed(self, tmp_path: Path) -> None:
         store = self.make_store(tmp_path)
-        key = Key("k2", "till 1", _hash("a"), Role.SERVICE, (Right.SCORE, Right.SUBMIT_EVENTS), NOW_MS, "ann")
-        later = Key("k1", "till 1", _hash("b"), Role.ADMIN, (), NOW_MS + 1, "ann", NOW_MS + 9, None, NOW_MS + 2)
+        key = ApiKey("k2", "till 1", _hash("a"), Role.SERVICE, (Right.SCORE, Right.SUBMIT_EVENTS), NOW_MS, "ann")
+        later = ApiKey("k1", "till 1", _hash("b"), Role.ADMIN, (), NOW_MS + 1, "ann", NOW_MS + 9, None, NOW_MS + 2)
         revoked = replace(key, revoked_at_ms=NOW_MS + 3)
         with store.change() as change:
             for one in (later, key, revoked):

@@ -25,7 +25,7 @@ from shroff.examples.bank import bank, with_labels
 from shroff.lake.reader import LakeReader
 from shroff.lake.spread import Spread, spread_of
 from shroff.lake.spread_files import Part, Streaming
-from shroff.streams.lake import Patient
+from shroff.streams.lake import RetriedObjects
 from shroff.streams.log import DecisionRow
 from shroff.testing.contracts.promises import Contract
 
@@ -58,7 +58,7 @@ class Recorded:
     def spread(self) -> Spread:
         """All that is recorded so far, for an engine."""
         opened = partial(FolderObjects, str(self._lake))
-        reader = LakeReader(Patient(opened()))
+        reader = LakeReader(RetriedObjects(opened()))
         return spread_of(uuid4().hex, opened, reader, self.project.opened.places.models, PARTITIONS)
 
     def decisions(self) -> list[Row]:

@@ -31,15 +31,15 @@ from shroff.models.loaded import FILES, LIGHTGBM, LOGISTIC, XGBOOST, LoadedModel
 from shroff.models.model import NUMBER, PROBABILITY
 from shroff.models.sets import FRAUD, Floats, TrainingSet
 from shroff.project.definitions import Definitions
-from shroff.training.foreign.inputs import Read
-from shroff.training.foreign.rows import Checked, check_rows, read_rows
+from shroff.training.foreign.inputs import ForeignInputs
+from shroff.training.foreign.rows import CheckedScores, check_rows, read_rows
 from shroff.training.train import Maker, plain_settings
 
 IMPORTED: Final = "imported"  # in a manifest: where a model comes from that was not trained here
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class ImportedModel:
     """A model from elsewhere that was checked.
 
     Args:
@@ -52,8 +52,8 @@ class Imported:
     file: str
     digest: str
     foreign: Foreign
-    read: Read
-    checked: Checked
+    read: ForeignInputs
+    checked: CheckedScores
     until_ms: int | None
     calibrate: bool
     by: str
@@ -159,7 +159,7 @@ _LEARNERS: Final = {XGBOOST: "xgboost", LIGHTGBM: "lightgbm", LOGISTIC: "logisti
 
 def imported(
     path: Path,
-    read: Read,
+    read: ForeignInputs,
     foreign: Foreign,
     rows: Path,
     *,
@@ -169,7 +169,7 @@ def imported(
     tolerance: float | None = None,
     by: str = "",
     said: Sequence[str] = (),
-) -> Imported:
+) -> ImportedModel:
     """A model from elsewhere, checked on rows.
 
     Raises: UsageError where a row is not reproduced, and where the model gives no probability and is not calibrated.
@@ -181,10 +181,10 @@ def imported(
         )
     answers = read_rows(rows, read.columns, foreign.names)
     checked = check_rows(answers, foreign, _model_of(foreign, read, path.name), path.name, tolerance=tolerance)
-    return Imported(path.name, digest, foreign, read, checked, until_ms, calibrate, by, tuple(said))
+    return ImportedModel(path.name, digest, foreign, read, checked, until_ms, calibrate, by, tuple(said))
 
 
-def _model_of(foreign: Foreign, read: Read, file: str) -> LoadedModel:
+def _model_of(foreign: Foreign, read: ForeignInputs, file: str) -> LoadedModel:
     """The model with its margins as its file has them.
 
     Raises: UsageError where it cannot be walked.
@@ -219,7 +219,7 @@ def foreign_file(path: Path, rounds: int | None) -> tuple[Foreign, str]:
     return read_foreign(path.name, data, rounds), sha256(data).hexdigest()
 
 
-def settings_for(definitions: Definitions, event: str, read: Read) -> tuple[ModelSettings, list[str]]:
+def settings_for(definitions: Definitions, event: str, read: ForeignInputs) -> tuple[ModelSettings, list[str]]:
     """What model.yaml asks, of this model's inputs, and what cannot be asked of it."""
     settings = definitions.models.get(event) or plain_settings(definitions, event, read.inputs)
     names = {one.name for one in read.inputs}
@@ -233,7 +233,7 @@ def settings_for(definitions: Definitions, event: str, read: Read) -> tuple[Mode
     return replace(settings, inputs=read.inputs, give_away=(), search={}), said
 
 
-def _with_covers(foreign: Foreign, read: Read, given: TrainingSet, seed: int) -> bytes:
+def _with_covers(foreign: Foreign, read: ForeignInputs, given: TrainingSet, seed: int) -> bytes:
     """The model, with how many rows of the set come to each node where its file does not say how many came."""
     if not foreign.lacks_covers or not len(given):
         return foreign.data

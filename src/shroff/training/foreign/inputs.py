@@ -41,7 +41,7 @@ class Declared:
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class ForeignInputs:
     """What a model reads, in the order of its features: as the project computes it, and as it goes to the model."""
 
     inputs: tuple[ModelInput, ...]
@@ -157,7 +157,7 @@ def read_by(
     event: str,
     listed: Sequence[Declared] | None,
     categories: Mapping[str, Sequence[str]],
-) -> Read:
+) -> ForeignInputs:
     """What a model reads, in the order of its features.
 
     Args:
@@ -195,7 +195,7 @@ def read_by(
     columns = [
         one if name in {"", one.name} else replace(one, feature=name) for one, name in zip(columns, called, strict=True)
     ]
-    return Read(tuple(inputs), tuple(columns))
+    return ForeignInputs(tuple(inputs), tuple(columns))
 
 
 def _typed(definitions: Definitions, event: str, listed: Sequence[Declared]) -> list[ModelInput]:

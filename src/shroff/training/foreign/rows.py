@@ -13,7 +13,7 @@ import numpy as np
 
 from shroff.errors import UsageError, nearest
 from shroff.events.formats.encodings import read_lines
-from shroff.events.given import Span
+from shroff.events.given import RawDuration
 from shroff.models.columns import CATEGORY
 from shroff.models.foreign.foreign import Foreign
 from shroff.models.loaded import LoadedModel
@@ -31,7 +31,7 @@ _SWAPS_ROWS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class CheckRows:
     """Rows to check by: their places in the file, a column for each input, and the answers.
 
     Args:
@@ -48,7 +48,7 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckedScores:
     """What was shown: how many rows agree, the largest difference, and what they do not show, in sentences."""
 
     file: str
@@ -63,7 +63,7 @@ class Checked:
         return {**found, "worst": self.worst}
 
 
-def read_rows(path: Path, columns: Sequence[InputColumn], names: Sequence[str]) -> Rows:
+def read_rows(path: Path, columns: Sequence[InputColumn], names: Sequence[str]) -> CheckRows:
     """Rows of a CSV, JSON lines or Parquet file, with a column for each input and `score` or `margin`.
 
     A text that is none of an input's categories counts as missing, as it does when events are scored.
@@ -94,7 +94,7 @@ def read_rows(path: Path, columns: Sequence[InputColumn], names: Sequence[str]) 
     if not places:
         raise UsageError(f"{path.name} has no rows; make some with the model itself: {SNIPPET}.")
     told = tuple(_unknown_words(one, unknown[one.name]) for one in columns if one.name in unknown)
-    return Rows(path.name, tuple(places), np.array(values, np.float64).T.copy(), answer, np.array(expected), told)
+    return CheckRows(path.name, tuple(places), np.array(values, np.float64).T.copy(), answer, np.array(expected), told)
 
 
 def _keys(
@@ -144,7 +144,7 @@ def _unknown_words(column: InputColumn, found: Counter[str]) -> str:
 def _number(value: object, where: str) -> float:
     if value is None:
         return np.nan
-    if isinstance(value, Span):
+    if isinstance(value, RawDuration):
         return value / 1_000.0
     text = str(value).strip().lower()
     if text in _MISSING:
@@ -158,8 +158,8 @@ def _number(value: object, where: str) -> float:
 
 
 def check_rows(
-    rows: Rows, foreign: Foreign, model: LoadedModel, file: str, *, tolerance: float | None = None
-) -> Checked:
+    rows: CheckRows, foreign: Foreign, model: LoadedModel, file: str, *, tolerance: float | None = None
+) -> CheckedScores:
     """Hold a model against rows: each must be reproduced.
 
     Args:
@@ -184,7 +184,7 @@ def check_rows(
             f" {rows.expected[at]:.9g} was expected: off by {off[at]:.3g}, and {allowed:g} is allowed"
             f" ({wrong:,} of {len(off):,} rows are off). {reasons}"
         )
-    return Checked(
+    return CheckedScores(
         rows.file, len(off), rows.answer, allowed, float(off.max()), (*rows.unknown, *_not_shown(rows, model.inputs))
     )
 
@@ -196,15 +196,15 @@ def _answers(columns: Floats, answer: str, foreign: Foreign, model: LoadedModel)
     return 1.0 / (1.0 + np.exp(-margins))
 
 
-def _off(found: Floats, rows: Rows) -> Floats:
+def _off(found: Floats, rows: CheckRows) -> Floats:
     size = np.maximum(1.0, np.abs(rows.expected)) if rows.answer == MARGIN else 1.0
     return np.asarray(np.abs(found - rows.expected) / size)
 
 
-def _reason(rows: Rows, foreign: Foreign, model: LoadedModel, allowed: float) -> str:
+def _reason(rows: CheckRows, foreign: Foreign, model: LoadedModel, allowed: float) -> str:
     """What may be the reason: two inputs that are swapped, else the order as it was taken."""
     some = slice(0, _SWAPS_ROWS)
-    part = Rows(rows.file, rows.places[some], rows.columns[:, some], rows.answer, rows.expected[some])
+    part = CheckRows(rows.file, rows.places[some], rows.columns[:, some], rows.answer, rows.expected[some])
     names = [one.name for one in model.inputs]
     numbers = [at for at, one in enumerate(model.inputs) if one.kind != CATEGORY]
     for one, other in combinations(numbers if len(names) <= _SWAPS_INPUTS_MAX else [], 2):
@@ -217,7 +217,7 @@ def _reason(rows: Rows, foreign: Foreign, model: LoadedModel, allowed: float) ->
     return f"Its features were taken as {order}; name them with --inputs if they stand otherwise.{stops}"
 
 
-def _not_shown(rows: Rows, columns: Sequence[InputColumn]) -> list[str]:
+def _not_shown(rows: CheckRows, columns: Sequence[InputColumn]) -> list[str]:
     """Inputs that are alike in every row: of them the rows say nothing."""
     alike = [
         one.name

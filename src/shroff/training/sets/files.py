@@ -35,8 +35,8 @@ from shroff.training.sets.manifest import (
     SetSource,
     read_manifest,
 )
-from shroff.training.sets.rows import VERDICT_TEXTS, Made, SetShape, making
-from shroff.training.sets.sources import Source
+from shroff.training.sets.rows import VERDICT_TEXTS, SetInProgress, SetShape, making
+from shroff.training.sets.sources import HistorySource
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -70,7 +70,7 @@ def write_set(
     folder: Path,
     definitions: Definitions,
     settings: ModelSettings,
-    source: Source,
+    source: HistorySource,
     as_of_ms: int,
     way: Way | None = None,
     fold: int | str | None = None,
@@ -130,8 +130,8 @@ def _manifest(
     folder: Path,
     definitions: Definitions,
     settings: ModelSettings,
-    source: Source,
-    made: Made,
+    source: HistorySource,
+    made: SetInProgress,
     roles: Roles,
     rows: int,
     seen: _Seen,
@@ -171,7 +171,7 @@ def _manifest(
     )
 
 
-def _made_of(source: Source) -> SetSource:
+def _made_of(source: HistorySource) -> SetSource:
     """What a source reads, so that it is known again."""
     if source.log is not None:
         return SetSource(source.log.last_seq() if source.upto is None else source.upto)

@@ -40,7 +40,7 @@ from shroff.training.roles import Roles, Wanted, role_columns, role_types, roles
 from shroff.training.sets.gathered import SLICE, gathered
 from shroff.training.sets.labels import VERDICT_CODES, GatheredLabels
 from shroff.training.sets.recorded import RecordedRows, recorded_types
-from shroff.training.sets.sources import Source, known_at
+from shroff.training.sets.sources import HistorySource, known_at
 from shroff.training.sets.wanted import wanted_of
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class SetShape:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class SetInProgress:
     """A set in the making: what was known of its rows, and its `tables` in log order, to be taken once."""
 
     shape: SetShape
@@ -95,11 +95,11 @@ class Made:
 def making(
     definitions: Definitions,
     settings: ModelSettings,
-    source: Source,
+    source: HistorySource,
     as_of_ms: int,
     way: Way | None = None,
     fold: Wanted | None = None,
-) -> Iterator[Made]:
+) -> Iterator[SetInProgress]:
     """Read a source and begin a set; with a fold, its rows have their roles in it.
 
     Raises: UsageError where there is no such event type or engine.
@@ -117,7 +117,7 @@ def making(
 
 
 def build_set(
-    definitions: Definitions, settings: ModelSettings, source: Source, as_of_ms: int, way: Way | None = None
+    definitions: Definitions, settings: ModelSettings, source: HistorySource, as_of_ms: int, way: Way | None = None
 ) -> TrainingSet:
     """The set of a model's settings as of a moment.
 
@@ -133,7 +133,12 @@ class _Maker:
     """What is kept of each event of the type until its features are there."""
 
     def __init__(
-        self, definitions: Definitions, settings: ModelSettings, as_of_ms: int, source: Source, fold: Wanted | None
+        self,
+        definitions: Definitions,
+        settings: ModelSettings,
+        as_of_ms: int,
+        source: HistorySource,
+        fold: Wanted | None,
     ) -> None:
         self._definitions, self._settings, self._as_of_ms = definitions, settings, as_of_ms
         self._wanted = wanted_of(definitions, settings)
@@ -148,7 +153,7 @@ class _Maker:
         kinds = tuple((one.name, kind_of(computed.node.type)) for one, computed in inputs)
         self._shape = SetShape(settings.event, as_of_ms, kinds, tuple(one.name for one in settings.slices), fold)
 
-    def batch(self, source: Source, way: Way, opened: ExitStack) -> Iterator[dict[str, pa.Array]]:
+    def batch(self, source: HistorySource, way: Way, opened: ExitStack) -> Iterator[dict[str, pa.Array]]:
         """All of the source into the batch engine; then its answers."""
         definitions, event = self._definitions, self._settings.event
         engine = opened.enter_context(
@@ -158,7 +163,7 @@ class _Maker:
             engine.add(one.frames, one.size)
         return (self._columns(frames[event], way) for frames in engine.answers() if event in frames)
 
-    def online(self, source: Source, way: Way) -> Iterator[dict[str, pa.Array]]:
+    def online(self, source: HistorySource, way: Way) -> Iterator[dict[str, pa.Array]]:
         """The same by the online engine, whose answers are there at once."""
         definitions, event = self._definitions, self._settings.event
         engine = Online(definitions.events, self._wanted.all(), definitions.reference, source.lateness_ms)
@@ -169,7 +174,7 @@ class _Maker:
                 found.append(self._columns(one.frames[event], way))
         return iter(found)
 
-    def _read(self, source: Source, way: Way) -> Iterator[Taken]:
+    def _read(self, source: HistorySource, way: Way) -> Iterator[Taken]:
         event = self._settings.event
         for whole in batched(iter(source.taken()), way.reading):
             one = known_at(whole, self._as_of_ms, self._definitions, event)
@@ -221,7 +226,7 @@ class _Maker:
             way.computing(len(frame))
         return found
 
-    def made(self, pieces: Iterator[dict[str, pa.Array]]) -> Made:
+    def made(self, pieces: Iterator[dict[str, pa.Array]]) -> SetInProgress:
         """The set, all of the source being read."""
         import pyarrow as pa
 
@@ -232,7 +237,7 @@ class _Maker:
         if fold is not None:
             roles = roles_of(self._settings, self._as_of_ms, fold, times_ms, keys, labels, drawn)
         tables = self._tables(pieces, ids, times_ms, keys, labels, roles)
-        return Made(self._shape, times_ms, labels, roles, drawn, tables)
+        return SetInProgress(self._shape, times_ms, labels, roles, drawn, tables)
 
     def _tables(
         self,

@@ -31,7 +31,7 @@ Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class HistorySource:
     """A history that can be read again and again.
 
     Args:
@@ -55,14 +55,14 @@ class Source:
     newest: Callable[[int], int | None] = lambda _now_ms: None
 
 
-def log_source(log: Log, definitions: Definitions, event: str, upto: int | None = None) -> Source:
+def log_source(log: Log, definitions: Definitions, event: str, upto: int | None = None) -> HistorySource:
     """What a log has, up to and with a place."""
     lateness_ms = lateness_of(log, definitions)
 
     def frames() -> Iterator[Taken]:
         return _log_frames(log, definitions, event, upto)
 
-    return Source(frames, lateness_ms, log=log, upto=upto, newest=lambda now_ms: last_moment(log, now_ms))
+    return HistorySource(frames, lateness_ms, log=log, upto=upto, newest=lambda now_ms: last_moment(log, now_ms))
 
 
 def _log_frames(log: LogReader, definitions: Definitions, event: str, upto: int | None) -> Iterator[Taken]:
@@ -90,7 +90,7 @@ def file_source(
     settings: ModelSettings,
     hasher: Hasher | None = None,
     left: LeftOut | None = None,
-) -> Source:
+) -> HistorySource:
     """What files would give by columns: events in file order, and labels beside them, which no feature may read.
 
     Places count the events that are taken. `left` is told of the lines that give no event.
@@ -115,7 +115,7 @@ def file_source(
 
     lateness_ms = definitions.settings.lateness_ms
     given = tuple(files)
-    return Source(lambda: columns(left), lateness_ms, label_rows, files=given, labels_file=labels, newest=newest)
+    return HistorySource(lambda: columns(left), lateness_ms, label_rows, files=given, labels_file=labels, newest=newest)
 
 
 def _label_rows(labels: Path, definitions: Definitions, hasher: Hasher | None) -> list[LabelInput]:

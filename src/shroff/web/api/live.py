@@ -13,13 +13,13 @@ from shroff.cases.case import Wanted
 from shroff.errors import UsageError
 from shroff.events.event import TimeText, time_text
 from shroff.language.values import DAY_MS, show_decimal
-from shroff.monitoring.pulse import HOUR_MS, MINUTE_MS, Figures, Pulse
+from shroff.monitoring.pulse import HOUR_MS, MINUTE_MS, LiveFigures, Pulse
 from shroff.people.access import Right
 from shroff.streams.log import Counts
 from shroff.web.http.messages import Json, Request, json_response
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import API, Route, Told
-from shroff.worker.serving.counts import Latencies, Work
+from shroff.worker.serving.counts import Latencies, WorkerCounts
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -86,7 +86,7 @@ class Look:
     """All that the screen shows; the same one for all who look within a second. `cases` are of no period."""
 
     period: Period
-    figures: Figures
+    figures: LiveFigures
     answers: Answers
     counts: Counts
     waiting: int
@@ -100,7 +100,7 @@ class Board:
     def __init__(
         self,
         project: Project,
-        work: Callable[[], Work],
+        work: Callable[[], WorkerCounts],
         cases: CaseDesk,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -108,7 +108,7 @@ class Board:
         self._pulse, self._lock = Pulse(), Lock()
         self._samples: deque[_Sample] = deque()
         self._counts, self._cases = Counts(0, 0, 0), OpenCases()
-        self._figures: dict[str, tuple[tuple[int, int], Figures]] = {}
+        self._figures: dict[str, tuple[tuple[int, int], LiveFigures]] = {}
         self._looks: dict[str, Look] = {}
         self._looked_s = self._cases_s = float("-inf")
 

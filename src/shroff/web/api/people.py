@@ -12,7 +12,7 @@ from shroff.language.values import parse_duration
 from shroff.people import documents, keys, links, sessions, users
 from shroff.people.access import Right, Who
 from shroff.people.desk import Desk
-from shroff.people.store import Key, User, Wanted
+from shroff.people.store import ApiKey, User, Wanted
 from shroff.web.http.messages import Json, Request, decoded, json_response
 from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
 from shroff.web.http.routes import API, PAGED, Route, Told
@@ -215,7 +215,7 @@ async def revoke_key(service: Service, request: Request) -> Json[documents.KeyDo
     return json_response(documents.of_key(found))
 
 
-def made_key(desk: Desk, who: Who, given: NewKey) -> tuple[Key, str]:
+def made_key(desk: Desk, who: Who, given: NewKey) -> tuple[ApiKey, str]:
     """Make a key. Raises: as `keys.create`."""
     scopes = [keys.known_scope(one) for one in given.scopes]
     try:

@@ -33,7 +33,7 @@ BY_FIELD: Final = "with several lanes a label names its event by type and id, no
 SENT: Final = "it is sent to lane {}, which did not take it up yet: a lane does when its worker comes to it"
 
 
-class Lane(Protocol):
+class ReadableLane(Protocol):
     """One lane of a project: its log can be read."""
 
     def has_log(self) -> bool:
@@ -54,7 +54,7 @@ class Labelled(Protocol):
     def systems(self) -> Systems:
         """The outside systems of the project."""
 
-    def each_lane(self) -> Sequence[Lane]:
+    def each_lane(self) -> Sequence[ReadableLane]:
         """The lanes."""
 
     def open_post(self) -> LanePost:
@@ -119,7 +119,7 @@ def _lanes_of(project: Labelled, labels: Sequence[Submission]) -> dict[int, _The
 
 def _bodies(project: Labelled, labels: Sequence[Submission], lanes: Mapping[int, _There]) -> dict[int, bytes]:
     """The messages of the labels that have a lane, as the source reads them."""
-    from shroff.worker.producing import Outgoing
+    from shroff.worker.producing import MessageMaker
 
     if not lanes:
         return {}
@@ -128,7 +128,7 @@ def _bodies(project: Labelled, labels: Sequence[Submission], lanes: Mapping[int,
     sender, encoder = project.open_sender(system)
     with closing(sender):
         is_json = system.text("format", "json") == "json"
-        outgoing = Outgoing(definitions.events, definitions.settings, sender, encoder, is_json=is_json)
+        outgoing = MessageMaker(definitions.events, definitions.settings, sender, encoder, is_json=is_json)
         sent = {at: replace(labels[at], label=_dated(labels[at], lanes[at].time_ms)) for at in sorted(lanes)}
         return {at: outgoing.value(one) for at, one in sent.items()}
 
@@ -138,7 +138,7 @@ def _dated(one: Submission, event_ms: int) -> LabelInput:
     return one.label.dated(event_ms)
 
 
-def _await(lanes: Sequence[Lane], sent: Mapping[str, int]) -> None:
+def _await(lanes: Sequence[ReadableLane], sent: Mapping[str, int]) -> None:
     """Wait until lanes have read what was sent to them. Raises: UsageError where one does not in time."""
     until_s = time.monotonic() + TAKEN_WITHIN_S
     for part, offset in sent.items():
@@ -168,7 +168,7 @@ def _place(
             answers[at].lane, answers[at].seq = number, found[id_].seq if id_ in found else 0
 
 
-def _has_read(lane: Lane, part: str, offset: int) -> bool:
+def _has_read(lane: ReadableLane, part: str, offset: int) -> bool:
     with closing(lane.open_log(read_only=True)) as log:
         reached = log.offset("kafka", part)
         return reached is not None and int(shown(reached)) > offset

@@ -21,7 +21,7 @@ from shroff.project.definitions import Definitions
 from shroff.streams.controls import Controls, Message
 from shroff.streams.log import Batch, Log, Offset, Refused
 from shroff.streams.source import Taken
-from shroff.worker.inbox import Inbox
+from shroff.worker.inbox import InboxServer
 from shroff.worker.lanes.lanes import Home
 
 CONTROLS: Final = "control"  # among the offsets of a lane's log: how far versions were read
@@ -77,7 +77,7 @@ class Lane:
     now_ms: Callable[[], int]
     tell: Callable[[str], None]
 
-    def leading(self, log: Log, writer: Writer, inbox: Inbox) -> LaneLead:
+    def leading(self, log: Log, writer: Writer, inbox: InboxServer) -> LaneLead:
         """What is done while this process leads the lane's log."""
         return LaneLead(self, log, writer, inbox)
 
@@ -85,7 +85,7 @@ class Lane:
 class LaneLead:
     """One time of leading the log of a lane. Raises: StateError where it was begun as one of other lanes."""
 
-    def __init__(self, lane: Lane, log: Log, writer: Writer, inbox: Inbox) -> None:
+    def __init__(self, lane: Lane, log: Log, writer: Writer, inbox: InboxServer) -> None:
         self._lane, self._log, self._writer, self._inbox = lane, log, writer, inbox
         self._home = lane.home(writer.definitions)
         self._shape = log.offsets(SHAPE)

@@ -108,7 +108,7 @@ class Copying:
         self.attend(Event())
 
 
-class Running:
+class BesideCommand:
     """Runs a command every now and then: `shroff prune`, `shroff lake write`.
 
     It is a process, since it computes for long, and ending it at any moment harms nothing.

@@ -57,7 +57,7 @@ class Latencies:
 
 
 @dataclass(slots=True)
-class Work:
+class WorkerCounts:
     """What a worker has done so far; read it from any thread.
 
     Args:

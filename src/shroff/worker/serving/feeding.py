@@ -18,7 +18,7 @@ from shroff.log.writer import Writer
 from shroff.streams.log import Log, Offset
 from shroff.streams.source import Source
 from shroff.worker.serving.careful import Careful, SuspectError, is_meant
-from shroff.worker.serving.counts import Work
+from shroff.worker.serving.counts import WorkerCounts
 from shroff.worker.serving.lead import HEALTH_S
 from shroff.worker.serving.letters import DeadLetters
 from shroff.worker.serving.lines import Inflow
@@ -28,7 +28,7 @@ AT_ONCE: Final = 512  # messages of a batch: what a post waits for at most, some
 
 
 @dataclass(frozen=True, slots=True)
-class Feed:
+class SourceFeed:
     """A source and how it is read, for all times of leading; `opened` gives a door for the definitions in force."""
 
     source: Source
@@ -53,7 +53,13 @@ class Feeding:
     """
 
     def __init__(
-        self, feed: Feed, log: Log, writer: Writer, work: Work, careful: Careful, tell: Callable[[str], None]
+        self,
+        feed: SourceFeed,
+        log: Log,
+        writer: Writer,
+        work: WorkerCounts,
+        careful: Careful,
+        tell: Callable[[str], None],
     ) -> None:
         self._source, self._keeps_late = feed.source, feed.keeps_late
         self._log, self._writer, self._work, self._careful = log, writer, work, careful

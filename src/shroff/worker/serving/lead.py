@@ -18,15 +18,15 @@ from shroff.log.passed_over import PassingOver
 from shroff.log.writer import Prepared, Writer
 from shroff.streams.log import Log, Offset
 from shroff.streams.source import Parted, Source
-from shroff.worker.inbox import Inbox
+from shroff.worker.inbox import InboxServer
 from shroff.worker.ingest import Committer, short_turns
 from shroff.worker.lanes.work import LaneLead
 from shroff.worker.serving.careful import Careful, RequestError, SuspectError, is_meant
-from shroff.worker.serving.counts import Work
+from shroff.worker.serving.counts import WorkerCounts
 from shroff.worker.serving.delivery import Outflow, Tended
 from shroff.worker.serving.letters import DeadLetters
 from shroff.worker.serving.lines import Inflow
-from shroff.worker.serving.options import Options
+from shroff.worker.serving.options import WorkerOptions
 from shroff.worker.serving.savings import Savings
 from shroff.worker.serving.source_reading import SourceReading
 
@@ -47,7 +47,7 @@ class _Round:
         return bool(self.submissions or self.offsets)
 
 
-class Lead:
+class SourceLoop:
     """Works as long as the log is led by this process and nothing fails.
 
     Args:
@@ -63,13 +63,13 @@ class Lead:
         self,
         log: Log,
         writer: Writer,
-        inbox: Inbox,
+        inbox: InboxServer,
         inflow: Inflow,
         source: Source,
         delivering: Callable[[Log], AbstractContextManager[Tended]],
-        work: Work,
+        work: WorkerCounts,
         careful: Careful,
-        options: Options,
+        options: WorkerOptions,
         tell: Callable[[str], None],
         lane: LaneLead | None = None,
         passing_over: PassingOver | None = None,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class WorkerOptions:
     """How a worker goes on, and when it ends by itself.
 
     Args:

@@ -11,8 +11,8 @@ from shroff.log.state.saving import Saving
 from shroff.log.state.snapshots import EVERY
 from shroff.log.writer import Writer
 from shroff.streams.source import Trimming
-from shroff.worker.serving.counts import Work
-from shroff.worker.serving.options import Options
+from shroff.worker.serving.counts import WorkerCounts
+from shroff.worker.serving.options import WorkerOptions
 
 AGAIN_S: Final = 60.0  # after one that could not be written
 
@@ -21,7 +21,7 @@ class Savings:
     """The snapshots of a worker while it leads. That one cannot be written is told, and harms nothing else."""
 
     def __init__(
-        self, writer: Writer, source: object, work: Work, options: Options, tell: Callable[[str], None]
+        self, writer: Writer, source: object, work: WorkerCounts, options: WorkerOptions, tell: Callable[[str], None]
     ) -> None:
         self._writer, self._source, self._work, self._options, self._tell = writer, source, work, options, tell
         self._under_way: tuple[Saving, dict[str, str]] | None = None  # with how far the source was read then

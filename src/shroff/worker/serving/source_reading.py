@@ -10,7 +10,7 @@ from shroff.errors import ShroffError
 from shroff.log.forgetting import known
 from shroff.streams.log import Offset
 from shroff.streams.source import Source, Taken
-from shroff.worker.serving.counts import Work
+from shroff.worker.serving.counts import WorkerCounts
 
 PAUSES_S: Final = (0.1, 5.0)  # before a source that is away is tried again: the first, and the longest
 
@@ -24,7 +24,9 @@ class SourceReading:
         tell: Told that the source is away.
     """
 
-    def __init__(self, source: Source, reached: dict[str, str], work: Work, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, source: Source, reached: dict[str, str], work: WorkerCounts, tell: Callable[[str], None]
+    ) -> None:
         self._source, self.reached, self._work, self._tell = source, reached, work, tell
         work.offsets = known(reached)
         self.is_begun, self._next_try_s, self._pause_s = False, 0.0, PAUSES_S[0]

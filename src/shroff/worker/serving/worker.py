@@ -23,15 +23,15 @@ from shroff.runtime.process_wide import calm_collector
 from shroff.runtime.progress import unheard
 from shroff.streams.log import Log
 from shroff.streams.source import Source
-from shroff.worker.inbox import Inbox
+from shroff.worker.inbox import InboxServer
 from shroff.worker.lanes.work import Lane
 from shroff.worker.serving.careful import Careful, RequestError, SuspectError
-from shroff.worker.serving.counts import LEADING, RESTORING, STANDING_BY, Work
+from shroff.worker.serving.counts import LEADING, RESTORING, STANDING_BY, WorkerCounts
 from shroff.worker.serving.delivery import Tended
-from shroff.worker.serving.lead import Lead
+from shroff.worker.serving.lead import SourceLoop
 from shroff.worker.serving.lines import Inflow, reason_of
-from shroff.worker.serving.options import Options
-from shroff.worker.standby import Followed, Standby, Start
+from shroff.worker.serving.options import WorkerOptions
+from shroff.worker.standby import FollowedProject, Standby, Start
 
 PAUSES_S: Final = (0.1, 5.0)  # before the log is tried again: the first, and the longest after doublings
 BUSY_TRIES: Final = 8  # some 20 s: a store whose connection broke may believe for a while that the old one still writes
@@ -40,13 +40,13 @@ BUSY_TRIES: Final = 8  # some 20 s: a store whose connection broke may believe f
 HOW_TO_WAIT: Final = "'shroff {} --standby' waits beside it, and takes over when it is gone"
 
 
-class Workplace(Followed, Protocol):
+class Workplace(FollowedProject, Protocol):
     """Where a worker works: a project with its log."""
 
     def intake(self) -> Intake:
         """The door, for the definitions that were given last."""
 
-    def inbox(self, writer: Writer, log: Log) -> Inbox:
+    def inbox(self, writer: Writer, log: Log) -> InboxServer:
         """What other processes ask of the one that writes."""
 
     def delivering(self, log: Log) -> AbstractContextManager[Tended]:
@@ -90,25 +90,25 @@ class Leader(ABC):
     def __init__(
         self,
         place: Workplace,
-        options: Options | None = None,
+        options: WorkerOptions | None = None,
         *,
         stands_by: bool = False,
         stop: Event | None = None,
         tell: Callable[[str], None] = unheard,
     ) -> None:
-        self._place, self._options = place, options or Options()
+        self._place, self._options = place, options or WorkerOptions()
         self._stands_by, self._tell = stands_by, tell
-        self.work, self.stop = Work(), stop or Event()
+        self.work, self.stop = WorkerCounts(), stop or Event()
         self._careful = Careful(self._options.batch_size)
         self._shows_words = self._has_led = False
         self._failures, self._taken_then, self._told = 0, 0, ""
         self._refusal = ""  # of the request that waits longest
 
     @abstractmethod
-    def _leading(self, log: Log, writer: Writer, inbox: Inbox) -> Leading:
+    def _leading(self, log: Log, writer: Writer, inbox: InboxServer) -> Leading:
         """What is done now that this process leads the log, with state at its end."""
 
-    def run(self) -> Work:
+    def run(self) -> WorkerCounts:
         """Work until it is stopped, or has come to the end that its options say.
 
         Raises: LogBusyError where another process leads the log and this one does not stand by; OvertakenError where
@@ -213,7 +213,7 @@ class Worker(Leader):
         self,
         place: Workplace,
         source: Source,
-        options: Options | None = None,
+        options: WorkerOptions | None = None,
         *,
         is_live: bool = True,
         stands_by: bool = False,
@@ -225,17 +225,17 @@ class Worker(Leader):
         self._source, self._is_live, self._lane = source, is_live, lane
         self._intake: Intake | None = None
 
-    def run(self) -> Work:
+    def run(self) -> WorkerCounts:
         work = super().run()
         if self._intake is not None and not self._is_live:
             work.counts.unmatched = self._intake.unmatched
         return work
 
-    def _leading(self, log: Log, writer: Writer, inbox: Inbox) -> Leading:
+    def _leading(self, log: Log, writer: Writer, inbox: InboxServer) -> Leading:
         place, self._intake = self._place, self._place.intake()
         inflow = Inflow(self._intake, writer.definitions, place.now_ms, is_live=self._is_live)
         inflow.unwanted = self._careful.unwanted
         doing = self.work, self._careful, self._options, self._tell
         lane = None if self._lane is None else self._lane.leading(log, writer, inbox)
         passing_over = None if self._is_live else PassingOver(log, self._intake, place.now_ms)
-        return Lead(log, writer, inbox, inflow, self._source, place.delivering, *doing, lane, passing_over)
+        return SourceLoop(log, writer, inbox, inflow, self._source, place.delivering, *doing, lane, passing_over)

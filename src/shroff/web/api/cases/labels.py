@@ -13,7 +13,7 @@ from shroff.cases.labels import (
     Came,
     Conflict,
     Held,
-    Labels,
+    LabelsInMemory,
     Maturity,
     came_since,
     conflicts_in,
@@ -23,7 +23,7 @@ from shroff.cases.labels import (
 from shroff.errors import UsageError
 from shroff.events.event import TimeText, time_text
 from shroff.language.values import DAY_MS
-from shroff.log.history import Waiting, waiting_row
+from shroff.log.history import ListedWaiting, waiting_row
 from shroff.log.later_labels import latest
 from shroff.notices.store import Asked
 from shroff.people.access import Right
@@ -77,7 +77,7 @@ class LabelLook:
     by_day: Sequence[tuple[int, int]]
     asked: Asked
     waits: int
-    waiting: Sequence[Waiting]
+    waiting: Sequence[ListedWaiting]
 
 
 @dataclass(slots=True)
@@ -85,7 +85,7 @@ class LabelBoard:
     """Follows the labels of a log while somebody looks; what they say together is kept until more come."""
 
     project: Project
-    _labels: Labels | None = None
+    _labels: LabelsInMemory | None = None
     _known: tuple[int, Together] = (-1, _NONE)
     _lock: Lock = field(default_factory=Lock)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -124,14 +124,14 @@ class LabelBoard:
                 [waiting_row(one) for one in rows],
             )
 
-    def _followed(self, log: Log) -> Labels:
+    def _followed(self, log: Log) -> LabelsInMemory:
         last = log.last_seq()
         if self._labels is None or last - self._labels.to > LOOK_BACK:
-            self._labels = Labels(max(0, last - LOOK_BACK))
+            self._labels = LabelsInMemory(max(0, last - LOOK_BACK))
         self._labels.follow(log, self.project.definitions)
         return self._labels
 
-    def _together(self, labels: Labels, as_of_ms: int) -> Together:
+    def _together(self, labels: LabelsInMemory, as_of_ms: int) -> Together:
         if self._known[0] != labels.count:
             histories = labels.histories
             friendly = {name: one.friendly_reasons for name, one in self.project.definitions.models.items()}
@@ -147,7 +147,7 @@ class LabelBoard:
         return self._known[1]
 
 
-def _days(labels: Labels, since_ms: int, newest_ms: int) -> tuple[int, list[tuple[int, int]]]:
+def _days(labels: LabelsInMemory, since_ms: int, newest_ms: int) -> tuple[int, list[tuple[int, int]]]:
     """The first day on which a label came after a moment, and how many came on it and each later one, with frauds."""
     every, frauds = Counter[int](), Counter[int]()
     for history in labels.histories.values():

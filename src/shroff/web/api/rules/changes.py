@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypedDict
 import msgspec
 
 from shroff.errors import DefinitionError, NotAllowedError, ShroffError
-from shroff.log.active_files import NOTICES, SETTING, Change
+from shroff.log.active_files import NOTICES, SETTING, FileDifference
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
 from shroff.web.http.messages import Json, Request, decoded, json_response
@@ -42,19 +42,19 @@ class ChangesStep(msgspec.Struct, forbid_unknown_fields=True):
     etag: str
 
 
-def tag_of(found: Sequence[Change]) -> str:
+def tag_of(found: Sequence[FileDifference]) -> str:
     """What stands for changes, and differs with them."""
     return sha256(msgspec.json.encode(found)).hexdigest()[:32]
 
 
-def needed(found: Sequence[Change]) -> frozenset[Right]:
+def needed(found: Sequence[FileDifference]) -> frozenset[Right]:
     """The rights that it takes to make these active."""
     return frozenset(
         next((right for start, right in RIGHTS if one.file.startswith(start)), Right.EDIT_RULES) for one in found
     )
 
 
-def why_refused(service: Service, who: Who | None, found: Sequence[Change]) -> str:
+def why_refused(service: Service, who: Who | None, found: Sequence[FileDifference]) -> str:
     """Why somebody, or the service by itself, does not make these active; empty where it may."""
     if service.project.drafts.need_second_person and any(one.file.startswith(RULES) for one in found):
         return "a second person approves rules here, so rules that were changed in files wait for a restart"
@@ -62,7 +62,7 @@ def why_refused(service: Service, who: Who | None, found: Sequence[Change]) -> s
     return f"it takes {' and '.join(missing)} as well" if missing else ""
 
 
-async def applied(service: Service, who: Who | None, found: Sequence[Change]) -> str:
+async def applied(service: Service, who: Who | None, found: Sequence[FileDifference]) -> str:
     """Have the log take these up, recorded as an act of who asks; why it does not yet, empty where it does.
 
     Raises: NotAllowedError.
@@ -123,7 +123,7 @@ async def apply(service: Service, request: Request) -> Json[AppliedChanges]:
     return json_response({"changed": changed, "seq": seq, "applied": not why_not, "why_not": why_not or None})
 
 
-async def meant(service: Service, tag: str) -> list[Change]:
+async def meant(service: Service, tag: str) -> list[FileDifference]:
     """The changes that somebody saw. Raises: ProblemError where they are others by now."""
     found = await service.in_thread(service.project.versions.unapplied)
     if tag_of(found) != tag:
@@ -132,7 +132,7 @@ async def meant(service: Service, tag: str) -> list[Change]:
     return found
 
 
-def document(one: Change) -> FileChange:
+def document(one: FileDifference) -> FileChange:
     return {"file": one.file, "change": one.change, "takes": one.takes}
 
 
@@ -204,5 +204,5 @@ async def _apply_now(service: Service) -> tuple[str, bool]:
     return words, not why_not
 
 
-def _named(found: Sequence[Change]) -> str:
+def _named(found: Sequence[FileDifference]) -> str:
     return ", ".join(one.file for one in found)

@@ -17,7 +17,7 @@ from shroff.app.rules.rule_files import Standing
 from shroff.errors import DefinitionError, UsageError
 from shroff.explain.hit_records import HitRecords, RuleRecord
 from shroff.language.wording import Teller
-from shroff.log.rule_history import Histories, Version
+from shroff.log.rule_history import Histories, VersionOfRule
 from shroff.log.ruletests import TestResult, run_tests_of
 from shroff.people.store import Wanted, rows_of
 from shroff.rules.silences import trial_of
@@ -96,7 +96,7 @@ class RuleLook:
     standing: Standing | None
     draft: Draft | None
     record: RuleRecord
-    versions: Sequence[Version]
+    versions: Sequence[VersionOfRule]
     says: str = ""
     has_all_hits: bool = True
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from shroff.cases.labels import Conflict, Maturity, Said
+from shroff.cases.labels import Conflict, LabelSaid, Maturity
 from shroff.events.definitions import SOURCES
 from shroff.language.values import DAY_MS
 from shroff.models.loading import LABEL_DELAY_MS
@@ -53,9 +53,9 @@ class Contradiction:
     """A conflict as a row: the first of its words, the last that contradicts, and why which of them holds."""
 
     found: Conflict
-    first: Said
-    then: Said
-    won: Said
+    first: LabelSaid
+    then: LabelSaid
+    won: LabelSaid
     why: str
 
 
