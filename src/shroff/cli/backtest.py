@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from shroff.cli import completion
+from shroff.cli.options import gathered
 from shroff.cli.progress import bars, said_if_compiling
 from shroff.cli.session import Session, argument, command, many, one_line, table
 from shroff.errors import UsageError
@@ -16,6 +18,24 @@ if TYPE_CHECKING:
     from shroff.backtest.judge import Report
 
 _FILE = click.Path(path_type=Path)
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestArguments:
+    """Options of `shroff backtest`."""
+
+    rules: Path | None
+    policy: Path | None
+    model: str | None
+    start: str | None
+    end: str | None
+    as_of: str | None
+    as_type: str | None
+    labels: Path | None
+    order: str
+    page: Path | None
+    out: Path | None
+    rows: int
 
 
 @command(
@@ -51,22 +71,8 @@ _FILE = click.Path(path_type=Path)
 @click.option("--report", "page", metavar="FILE", type=_FILE, help="Write the report as one HTML page.")
 @click.option("--out", metavar="FILE", type=_FILE, help="Write all events that change, as .csv or .parquet.")
 @click.option("--rows", type=click.IntRange(min=0), default=20, show_default=True, help="How many of them to show.")
-def backtest(
-    session: Session,
-    files: tuple[Path, ...],
-    rules: Path | None,
-    policy: Path | None,
-    model: str | None,
-    start: str | None,
-    end: str | None,
-    as_of: str | None,
-    as_type: str | None,
-    labels: Path | None,
-    order: str,
-    page: Path | None,
-    out: Path | None,
-    rows: int,
-) -> None:
+@gathered(BacktestArguments)
+def backtest(session: Session, files: tuple[Path, ...], options: BacktestArguments) -> None:
     """Judge the log's events by a draft of rules, policy or model, and compare with what was decided.
 
     With FILEs their events are judged alone, against what the project as it is decides of them; the log is left out.
@@ -75,34 +81,35 @@ def backtest(
     from shroff.backtest.report import page as written
     from shroff.runtime.whole_files import write_lines
 
-    if not files and (as_type or labels or order != "file"):
+    if not files and (options.as_type or options.labels or options.order != "file"):
         raise UsageError("--as, --labels and --order are for FILEs; without them the events of the log are judged.")
-    if page is not None and page.suffix != ".html":
-        raise UsageError(f"{page} should end with .html.")
+    if options.page is not None and options.page.suffix != ".html":
+        raise UsageError(f"{options.page} should end with .html.")
     with said_if_compiling(), bars("reading, records", "computing, events") as (reading, computing):
         report = session.project.backtest(
-            rules=rules,
-            policy=policy,
-            model=model,
-            start=start,
-            end=end,
-            as_of=as_of,
+            rules=options.rules,
+            policy=options.policy,
+            model=options.model,
+            start=options.start,
+            end=options.end,
+            as_of=options.as_of,
             files=files,
-            as_type=as_type,
-            labels=labels,
-            order=order,
+            as_type=options.as_type,
+            labels=options.labels,
+            order=options.order,
             reading=reading,
             computing=computing,
         )
-    if page is not None:
-        write_lines(page, [[written(report).encode()]])
-    if out is not None:
-        write_changed(report, out)
-    session.answer(report.document(rows), _text(report, rows))
-    if page is None:
-        draft = {"--rules": rules, "--policy": policy, "--model": model}
-        span = {"--from": start, "--to": end, "--as-of": as_of, "--as": as_type, "--labels": labels}
-        span["--order"] = order if order != "file" else None
+    if options.page is not None:
+        write_lines(options.page, [[written(report).encode()]])
+    if options.out is not None:
+        write_changed(report, options.out)
+    session.answer(report.document(options.rows), _text(report, options.rows))
+    if options.page is None:
+        draft = {"--rules": options.rules, "--policy": options.policy, "--model": options.model}
+        span: dict[str, object] = {"--from": options.start, "--to": options.end, "--as-of": options.as_of}
+        span |= {"--as": options.as_type, "--labels": options.labels}
+        span["--order"] = options.order if options.order != "file" else None
         given = [word for one in (draft | span).items() if one[1] is not None for word in one]
         session.next(" ".join(["shroff backtest", *map(argument, (*files, *given)), "--report backtest.html"]))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,24 @@ import click
 
 from shroff.cli import completion
 from shroff.cli.ingest import QUARANTINED
-from shroff.cli.options import cluster_options
+from shroff.cli.options import cluster_options, gathered
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many, table
 
 if TYPE_CHECKING:
     from shroff.log.state.histories import LeftOut
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturesArguments:
+    """Options of `shroff features`."""
+
+    as_type: str
+    out: Path
+    engine: str
+    backend: str
+    cluster: str | None
+    partitions: int | None
 
 
 @command(
@@ -44,16 +57,8 @@ if TYPE_CHECKING:
     help="batch: all events at once. online: as the stream does. naive: slow, by the definition itself.",
 )
 @cluster_options("local: in this process. dask, spark: by partitions of each entity's keys, in processes of a cluster.")
-def features(
-    session: Session,
-    files: tuple[Path, ...],
-    as_type: str,
-    out: Path,
-    engine: str,
-    backend: str,
-    cluster: str | None,
-    partitions: int | None,
-) -> int:
+@gathered(FeaturesArguments)
+def features(session: Session, files: tuple[Path, ...], options: FeaturesArguments) -> int:
     """Compute the features of one event type, of the log's events or of files, one row per event.
 
     A line of a file that tells its type, as {"login": {...}} or by a mapping's 'when', is of that type, so that
@@ -66,11 +71,11 @@ def features(
 
     pa.set_memory_pool(pa.system_memory_pool())  # the others give pages back, which the system clears anew
     with (
-        session.project.history.cluster(backend, cluster, partitions) as processes,
+        session.project.history.cluster(options.backend, options.cluster, options.partitions) as processes,
         bars("reading, events", "computing, events") as (progress, computing),
     ):
-        way = Way(engine, progress, computing, cluster=processes)
-        report = session.project.tables.write_features(as_type, files, out, way)
+        way = Way(options.engine, progress, computing, cluster=processes)
+        report = session.project.tables.write_features(options.as_type, files, options.out, way)
     document = {
         "rows": report.rows,
         "columns": list(report.columns),
@@ -82,7 +87,7 @@ def features(
         "untaken": report.left.untaken,
         "left_out": [{"file": one.source, "line": one.place, "reason": one.reason} for one in report.left.first],
     }
-    text = f"{out}: {many(report.rows, 'row')} of {len(report.columns)} columns in {report.seconds:.1f} s."
+    text = f"{options.out}: {many(report.rows, 'row')} of {len(report.columns)} columns in {report.seconds:.1f} s."
     session.answer(document, text + _left_out(report.left))
     session.next("shroff verify")
     return QUARANTINED if report.left.is_quarantined else 0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from shroff.cli import completion
+from shroff.cli.options import gathered
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many
 from shroff.errors import UsageError
@@ -19,6 +21,18 @@ if TYPE_CHECKING:
     from shroff.worker.ingest import IngestCounts, IngestReport
 
 QUARANTINED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class IngestArguments:
+    """Options of `shroff ingest`."""
+
+    as_type: str | None
+    labels: Path | None
+    order: str | None
+    format_: str | None
+    decide: bool
+    is_hashed: bool
 
 
 @command(
@@ -60,16 +74,8 @@ QUARANTINED = 4
     is_flag=True,
     help="Hashed fields hold hashes already, as 'shroff export events' writes them.",
 )
-def ingest(
-    session: Session,
-    files: tuple[Path, ...],
-    as_type: str | None,
-    labels: Path | None,
-    order: str | None,
-    format_: str | None,
-    decide: bool,
-    is_hashed: bool,
-) -> int:
+@gathered(IngestArguments)
+def ingest(session: Session, files: tuple[Path, ...], options: IngestArguments) -> int:
     """Append events to the log in the order of the files, deciding on the way.
 
     An event that is there already adds nothing. What is refused goes to quarantine, and the rest goes on.
@@ -83,7 +89,7 @@ def ingest(
 
     from shroff.runtime.progress import Meter
 
-    if any(str(path) == "-" and not path.exists() for path in (*files, *([labels] if labels else ()))):
+    if any(str(path) == "-" and not path.exists() for path in (*files, *([options.labels] if options.labels else ()))):
         raise UsageError("'shroff ingest' takes files; 'shroff decide -' takes lines from standard input.")
     session.stopped = "Nothing was taken yet."
     meter = Meter()
@@ -91,12 +97,12 @@ def ingest(
     with bars(*phases) as (restoring, sorting, progress):
         report = session.project.ingest(
             files,
-            as_type=as_type,
-            labels=labels,
-            order=order,
-            format=format_,
-            decide=decide,
-            is_hashed=is_hashed,
+            as_type=options.as_type,
+            labels=options.labels,
+            order=options.order,
+            format=options.format_,
+            decide=options.decide,
+            is_hashed=options.is_hashed,
             progress=progress,
             sorting=sorting,
             meter=meter,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,6 +11,7 @@ import click
 
 from shroff.cli import completion
 from shroff.cli.ingest import QUARANTINED, counts_text, document_of
+from shroff.cli.options import gathered
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, argument, command, many, one_line, table
 from shroff.errors import ended, nearest
@@ -21,8 +23,25 @@ if TYPE_CHECKING:
     from shroff.log.writer import Answer
 
 
+FIELDS: Final = ("source", "known_at", "reason", "amount")  # of one label
+LISTS: Final = ("pending", "conflicts", "maturity")
 BAR: Final = 30  # characters of a whole bar
 DAYS_SHOWN: Final = frozenset([0, 1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60, 90, 120, 180, 270, 365, 730])
+
+
+@dataclass(frozen=True, slots=True)
+class LabelArguments:
+    """Options of `shroff label`."""
+
+    source: str | None
+    known_at: str | None
+    reason: str | None
+    amount: str | None
+    pending: bool
+    conflicts: bool
+    maturity: bool
+    as_of: str | None
+    days: int | None
 
 
 @command(
@@ -51,19 +70,8 @@ DAYS_SHOWN: Final = frozenset([0, 1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60, 90, 120
 @click.option("--maturity", is_flag=True, help="Show how many frauds are known n days after their event, by source.")
 @click.option("--as-of", metavar="TIME", help="For the lists: what was known by then; a day is its start, UTC.")
 @click.option("--days", type=int, metavar="N", help="How far --maturity goes.  [default: as far as the labels say]")
-def label(
-    session: Session,
-    what: tuple[str, ...],
-    source: str | None,
-    known_at: str | None,
-    reason: str | None,
-    amount: str | None,
-    pending: bool,
-    conflicts: bool,
-    maturity: bool,
-    as_of: str | None,
-    days: int | None,
-) -> int:
+@gathered(LabelArguments)
+def label(session: Session, what: tuple[str, ...], options: LabelArguments) -> int:
     """Record labels: a file with event, verdict, source and known_at, or one by hand; or list what labels say.
 
     Verdicts are fraud, genuine and unclear. In a file a column of a field declared unique may name the event too.
@@ -72,20 +80,17 @@ def label(
     Where another process writes, such as a long 'shroff ingest', that one takes the labels in, and this command
     ends when they are committed.
     """
-    given = {"source": source, "known_at": known_at, "reason": reason, "amount": amount}
-    fields = {name: value for name, value in given.items() if value is not None}
-    asked = [
-        name for name, is_set in (("pending", pending), ("conflicts", conflicts), ("maturity", maturity)) if is_set
-    ]
+    fields = {name: value for name in FIELDS if (value := getattr(options, name)) is not None}
+    asked = [name for name in LISTS if getattr(options, name)]
     if len(asked) > 1 or (asked and (what or fields)):
         raise click.UsageError(f"--{asked[0]} is a list by itself; beside it --as-of may stand.")
-    if days is not None and not maturity:
+    if options.days is not None and not options.maturity:
         raise click.UsageError("--days is for --maturity.")
-    if maturity:
-        return _maturity(session, as_of, days)
+    if options.maturity:
+        return _maturity(session, options.as_of, options.days)
     if asked:
-        return _pending(session, as_of) if pending else _conflicts(session, as_of)
-    if as_of is not None:
+        return _pending(session, options.as_of) if options.pending else _conflicts(session, options.as_of)
+    if options.as_of is not None:
         raise click.UsageError(
             "--as-of is for --pending, --conflicts and --maturity; when a label became known is --known-at."
         )

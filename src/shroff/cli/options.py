@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
+from functools import wraps
 from pathlib import Path
+from typing import Any, cast
 
 import click
 
@@ -63,6 +66,21 @@ def source_options(function: Function) -> Function:
         ),
     )
     return add(function)
+
+
+def gathered(kind: type[Any]) -> Callable[[Function], Function]:
+    """The options of a command as one value: `options`, a dataclass whose fields have the options' names."""
+    names = [field.name for field in fields(kind)]
+
+    def decorate(function: Function) -> Function:
+        @wraps(function)
+        def run(*args: Any, **values: Any) -> Any:
+            options = kind(**{name: values.pop(name) for name in names})
+            return function(*args, options=options, **values)
+
+        return cast("Function", run)
+
+    return decorate
 
 
 def _with(*options: Callable[[Function], Function]) -> Callable[[Function], Function]:

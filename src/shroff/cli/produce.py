@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Final
@@ -15,6 +16,7 @@ import click
 
 from shroff.cli import completion
 from shroff.cli.ingest import QUARANTINED, unmatched_document, unmatched_text
+from shroff.cli.options import gathered
 from shroff.cli.progress import drawing
 from shroff.cli.session import Session, command, many, one_line
 from shroff.errors import TransientError, UsageError
@@ -26,6 +28,23 @@ if TYPE_CHECKING:
 
 NOT_TAKEN: Final = 3
 DRAWN_S: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class ProduceArguments:
+    """Options of `shroff produce`."""
+
+    as_type: str | None
+    labels: Path | None
+    order: str
+    rate: float | None
+    speed: float | None
+    key: str | None
+    first_row: int
+    to: str | None
+    makes_topics: bool
+    partitions: int | None
+    format_: str | None
 
 
 @command(
@@ -61,21 +80,8 @@ DRAWN_S: Final = 0.5
     shell_complete=completion.words("csv", "jsonl", "parquet"),
     help="csv, jsonl or parquet, where a file's ending does not say it.",
 )
-def produce(
-    session: Session,
-    file: Path | None,
-    as_type: str | None,
-    labels: Path | None,
-    order: str,
-    rate: float | None,
-    speed: float | None,
-    key: str | None,
-    first_row: int,
-    to: str | None,
-    makes_topics: bool,
-    partitions: int | None,
-    format_: str | None,
-) -> int:
+@gathered(ProduceArguments)
+def produce(session: Session, file: Path | None, options: ProduceArguments) -> int:
     """Send the events of a file to the live source, as quickly as it takes them or at a pace.
 
     Lines are read as 'shroff ingest' reads them; one that is no event is told and not sent. Events with the same key
@@ -84,33 +90,33 @@ def produce(
     """
     from shroff.worker.producing import Production, SendingPace
 
-    if partitions is not None and not makes_topics:
+    if options.partitions is not None and not options.makes_topics:
         raise UsageError("--partitions is for topics that --create-topics makes.")
     if file is None:
-        return _made(session, partitions or 1, is_asked=makes_topics and to is None)
-    done, began_s = Production(next_row=first_row), time.monotonic()
+        return _made(session, options.partitions or 1, is_asked=options.makes_topics and options.to is None)
+    done, began_s = Production(next_row=options.first_row), time.monotonic()
     session.stopped = "Nothing was sent yet."
     try:
         with _watched(done, session) as watch:
             session.project.production.produce(
                 file,
-                as_type=as_type,
-                labels=labels,
-                to=to,
-                order=order,
-                pace=SendingPace(rate, speed),
-                key=key,
-                format=format_,
-                first_row=first_row,
-                partitions=(partitions or 1) if makes_topics else None,
+                as_type=options.as_type,
+                labels=options.labels,
+                to=options.to,
+                order=options.order,
+                pace=SendingPace(options.rate, options.speed),
+                key=options.key,
+                format=options.format_,
+                first_row=options.first_row,
+                partitions=(options.partitions or 1) if options.makes_topics else None,
                 done=done,
                 watch=watch,
             )
     except KeyboardInterrupt:
-        session.stopped = _went_on(done, file, as_type, order)
+        session.stopped = _went_on(done, file, options.as_type, options.order)
         raise
     except TransientError:
-        session.say(f"shroff: {_went_on(done, file, as_type, order)}")
+        session.say(f"shroff: {_went_on(done, file, options.as_type, options.order)}")
         raise
     done.seconds = done.seconds or time.monotonic() - began_s
     _tell(done, session)

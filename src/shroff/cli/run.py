@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import click
 
 from shroff.cli import completion
 from shroff.cli.ingest import QUARANTINED, document_of, next_steps, text_of
+from shroff.cli.options import gathered
 from shroff.cli.run_lanes import end_with
 from shroff.cli.session import Session, command, many, one_line
 from shroff.cli.watched_work import watched
@@ -26,6 +28,18 @@ if TYPE_CHECKING:
 
 PARTS_SHOWN = 8
 UNSENT_MAX = 10_000  # of which the number is told
+
+
+@dataclass(frozen=True, slots=True)
+class RunArguments:
+    """Options of `shroff run`."""
+
+    as_type: str | None
+    format_: str | None
+    stands_by: bool
+    until_idle: str | None
+    limit: int | None
+    ends_with: int | None
 
 
 @command(
@@ -66,16 +80,8 @@ UNSENT_MAX = 10_000  # of which the number is told
 @click.option("--until-idle", metavar="DURATION", help="End when nothing has come for so long, such as 5s.")
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), help="End when so many messages are done.")
 @click.option("--ends-with", type=int, hidden=True, help="A pipe of the process that started this one.")
-def run(
-    session: Session,
-    sources: tuple[str, ...],
-    as_type: str | None,
-    format_: str | None,
-    stands_by: bool,
-    until_idle: str | None,
-    limit: int | None,
-    ends_with: int | None,
-) -> int:
+@gathered(RunArguments)
+def run(session: Session, sources: tuple[str, ...], options: RunArguments) -> int:
     """Take events from a live source as they come, decide them, and keep all that came of it, until it is stopped.
 
     Every message is decided once or is in quarantine, whatever fails meanwhile: what is away is waited for. Ctrl-C
@@ -84,27 +90,30 @@ def run(
     With several lanes each has a worker of its own: --lane N starts one, and without it each is started, as a process.
     """
     session.stopped = "What was committed is safe; the next run goes on behind it."
-    idle_s = None if until_idle is None else _duration_s(until_idle)
+    idle_s = None if options.until_idle is None else _duration_s(options.until_idle)
     if session.project.lanes.is_parted and not sources:
         from shroff.cli.run_lanes import run_lanes
 
-        ends = [*(["--until-idle", until_idle] if until_idle else []), *(["--standby"] if stands_by else [])]
-        for name, value in (("--as", as_type), ("--format", format_), ("--limit", limit)):
+        ends = [
+            *(["--until-idle", options.until_idle] if options.until_idle else []),
+            *(["--standby"] if options.stands_by else []),
+        ]
+        for name, value in (("--as", options.as_type), ("--format", options.format_), ("--limit", options.limit)):
             if value is not None:
                 raise UsageError(f"{name} is for one lane: name it with --lane.")
         return run_lanes(session, ends)
     stop = Event()
-    if ends_with is not None:
-        end_with(ends_with)
+    if options.ends_with is not None:
+        end_with(options.ends_with)
     with (
         _ended_cleanly(stop),
         session.project.live.worker(
             sources,
-            as_type=as_type,
-            format=format_,
+            as_type=options.as_type,
+            format=options.format_,
             until_idle_s=idle_s,
-            limit=limit,
-            stands_by=stands_by,
+            limit=options.limit,
+            stands_by=options.stands_by,
             stop=stop,
             tell=lambda words: session.say(f"shroff: {one_line(words)}"),
         ) as worker,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,7 +10,7 @@ import click
 from msgspec import structs
 
 from shroff.cli.ingest import QUARANTINED
-from shroff.cli.options import cluster_options, source_options
+from shroff.cli.options import cluster_options, gathered, source_options
 from shroff.cli.session import Session, argument, command, many, one_line, table
 from shroff.cli.stages import stages
 from shroff.errors import UsageError
@@ -33,6 +33,28 @@ SHOWN: Final = (  # of the metrics
     "money_saved",
     "cost_per_thousand",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class TrainArguments:
+    """Options of `shroff train`."""
+
+    event: str | None
+    labels: Path | None
+    order: str
+    as_of: str | None
+    promote: bool
+    by: str
+    watch: str | None
+    once: bool
+    settled: str | None
+    markers: bool
+    poll: str | None
+    labels_inside: bool
+    no_decide: bool
+    backend: str
+    cluster: str | None
+    partitions: int | None
 
 
 @command(
@@ -68,26 +90,8 @@ SHOWN: Final = (  # of the metrics
 @cluster_options(
     "local: in this process. dask, spark: features and trees in processes of a cluster, for learner xgboost."
 )
-def train(
-    session: Session,
-    files: tuple[Path, ...],
-    event: str | None,
-    labels: Path | None,
-    order: str,
-    as_of: str | None,
-    promote: bool,
-    by: str,
-    watch: str | None,
-    once: bool,
-    settled: str | None,
-    markers: bool,
-    poll: str | None,
-    labels_inside: bool,
-    no_decide: bool,
-    backend: str,
-    cluster: str | None,
-    partitions: int | None,
-) -> int:
+@gathered(TrainArguments)
+def train(session: Session, files: tuple[Path, ...], options: TrainArguments) -> int:
     """Train a model on the log, or on FILEs, as model.yaml says; judge it on folds of time, and keep it.
 
     Each fold learns from the labels that were known when its test began, and is judged on what came after. The model
@@ -100,36 +104,41 @@ def train(
     """
     from shroff.training.train import Steps
 
-    if watch is not None:
+    if options.watch is not None:
         from shroff.cli.watching import watching, watching_options
 
-        if files or labels is not None or as_of is not None or order != "file":
+        if files or options.labels is not None or options.as_of is not None or options.order != "file":
             what = "FILEs, --labels, --order and --as-of"
             raise UsageError(
                 f"--watch takes its files from where it watches: leave out {what}. Labels come as files with the word "
                 "labels in their names, or in the files themselves with --labels-inside."
             )
-        options = watching_options(event, settled, poll, promote=promote, by=by, once=once)
-        with session.project.history.cluster(backend, cluster, partitions) as processes:
-            options = replace(
-                options,
-                has_markers=markers,
-                labels_inside=labels_inside,
-                decide=not no_decide,
+        watched = watching_options(
+            options.event, options.settled, options.poll, promote=options.promote, by=options.by, once=options.once
+        )
+        with session.project.history.cluster(options.backend, options.cluster, options.partitions) as processes:
+            watched = replace(
+                watched,
+                has_markers=options.markers,
+                labels_inside=options.labels_inside,
+                decide=not options.no_decide,
                 cluster=processes,
             )
-            return watching(session, watch, options)
-    if once or settled or markers or poll or labels_inside or no_decide:
+            return watching(session, options.watch, watched)
+    if options.once or options.settled or options.markers or options.poll or options.labels_inside or options.no_decide:
         raise UsageError("--once, --settled, --markers, --poll, --labels-inside and --no-decide go with --watch.")
-    with session.project.history.cluster(backend, cluster, partitions) as processes, stages() as shown:
+    with (
+        session.project.history.cluster(options.backend, options.cluster, options.partitions) as processes,
+        stages() as shown,
+    ):
         report = session.project.train(
-            event,
-            as_of=as_of,
+            options.event,
+            as_of=options.as_of,
             files=files,
-            labels=labels,
-            order=order,
-            promote=promote,
-            by=by,
+            labels=options.labels,
+            order=options.order,
+            promote=options.promote,
+            by=options.by,
             steps=Steps(shown.count, trials=lambda _trial: shown.count(1), stage=shown.begin),
             cluster=processes,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from shroff.cli.ingest import QUARANTINED
-from shroff.cli.options import source_options
+from shroff.cli.options import gathered, source_options
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, argument, command, many, one_line, table
 from shroff.errors import UsageError
@@ -19,6 +20,19 @@ if TYPE_CHECKING:
     from shroff.training.sets.manifest import SetManifest
 
 OTHERWISE: Final = 1  # it was made again, and is not what it was
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSetArguments:
+    """Options of `shroff training-set`."""
+
+    event: str | None
+    labels: Path | None
+    order: str
+    as_of: str | None
+    fold: str | None
+    out: Path | None
+    again: Path | None
 
 
 @command(
@@ -42,17 +56,8 @@ OTHERWISE: Final = 1  # it was made again, and is not what it was
     type=click.Path(path_type=Path),
     help="Make a set again by its folder or manifest.json, and say whether its bytes are the same.",
 )
-def training_set(
-    session: Session,
-    files: tuple[Path, ...],
-    event: str | None,
-    labels: Path | None,
-    order: str,
-    as_of: str | None,
-    fold: str | None,
-    out: Path | None,
-    again: Path | None,
-) -> int:
+@gathered(TrainingSetArguments)
+def training_set(session: Session, files: tuple[Path, ...], options: TrainingSetArguments) -> int:
     """Write what train would learn from, of the log or of FILEs: rows.parquet, labels.parquet and manifest.json.
 
     A row is an event as of a moment: what the model reads, the verdict in force and when it was known, what was
@@ -67,17 +72,26 @@ def training_set(
     pa.set_memory_pool(pa.system_memory_pool())  # the others give pages back, which the system clears anew
     with bars("reading, events", "computing, events") as (reading, computing):
         way = Way(reading=reading, computing=computing)
-        if again is not None:
-            if event is not None or as_of is not None or fold is not None or order != "file":
+        if options.again is not None:
+            if options.order != "file" or any(one is not None for one in (options.event, options.as_of, options.fold)):
                 raise UsageError("--again takes event, order, moment and fold from the manifest: leave them out.")
-            found = session.project.training_sets.again(again, files=files, labels=labels, out=out, way=way)
-            return _answer_again(session, again, found)
-        if out is None:
+            found = session.project.training_sets.again(
+                options.again, files=files, labels=options.labels, out=options.out, way=way
+            )
+            return _answer_again(session, options.again, found)
+        if options.out is None:
             raise UsageError("a training set needs a folder: add --out FOLDER.")
-        make = partial(session.project.training_sets.write, out, event, as_of=as_of, fold=fold, way=way)
-        report = make(files=files, labels=labels, order=order)
+        make = partial(
+            session.project.training_sets.write,
+            options.out,
+            options.event,
+            as_of=options.as_of,
+            fold=options.fold,
+            way=way,
+        )
+        report = make(files=files, labels=options.labels, order=options.order)
     session.answer(document_of(report), _text(report))
-    session.next(f"shroff training-set --again {argument(str(out))}")
+    session.next(f"shroff training-set --again {argument(str(options.out))}")
     return QUARANTINED if report.left.is_quarantined or report.remarks else 0
 
 
