@@ -1,0 +1,175 @@
+"""What the sink of tables promises beside the contract: the tables it makes, and servers that break in the middle."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+import uuid
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import pytest
+
+from shroff.adapters.databases import deadline, mariadb_session
+from shroff.adapters.sinks.sql import SqlSink
+from shroff.errors import UsageError
+from shroff.streams.sink import AwayError
+from shroff.testing.contracts.sink import row
+from tests.contracts.cutting import Wire
+
+CHOSEN = {"paid": "event_time", "all_of_it": "fields", "amount": "fields.amount"}
+SHAPES = {
+    "postgres": "event text NO, id text NO, seq bigint NO, outcome text NO, score double precision YES, rules json NO, "
+    "receipt text NO, document json NO, paid timestamp with time zone YES, all_of_it json YES, amount text YES",
+    "mariadb": "event varchar(100) NO, id varchar(600) NO, seq bigint(20) NO, outcome varchar(600) NO, "
+    "score double YES, rules longtext NO, receipt longtext NO, document longtext NO, paid datetime(3) YES, "
+    "all_of_it longtext YES, amount longtext YES",
+    "sqlite": "event TEXT NO, id TEXT NO, seq INTEGER NO, outcome TEXT NO, score REAL YES, rules TEXT NO, "
+    "receipt TEXT NO, document TEXT NO, paid TEXT YES, all_of_it TEXT YES, amount TEXT YES",
+}
+
+
+@pytest.fixture
+def table() -> str:
+    return f"decisions_{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(params=["postgres", "mariadb"])
+def address(request: pytest.FixtureRequest) -> str:
+    return str(request.getfixturevalue(request.param).address)
+
+
+def asked(address: str, sql: str) -> list[tuple[Any, ...]]:
+    parts = urlsplit(address)
+    if parts.scheme == "sqlite":
+        with closing(sqlite3.connect(parts.path[1:])) as file:
+            return file.execute(sql).fetchall()
+    if parts.scheme == "postgresql":
+        import psycopg
+
+        with psycopg.connect(address) as connection:
+            return connection.execute(sql).fetchall()
+    import pymysql
+
+    login = {"user": parts.username, "password": parts.password or "", "database": parts.path[1:]}
+    with pymysql.connect(host=parts.hostname, port=parts.port, **login) as connection, connection.cursor() as cursor:
+        cursor.execute(sql)
+        return list(cursor.fetchall())
+
+
+def through(wire: Wire, address: str, table: str) -> SqlSink:
+    parts = urlsplit(address)
+    netloc = f"{parts.username}:{parts.password}@127.0.0.1:{wire.own_port}"
+    return SqlSink("s", {"url": parts._replace(netloc=netloc).geturl(), "table": table})
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_a_new_table_has_the_columns_and_the_key_that_it_always_had(kind, request, tmp_path, table):
+    address = f"sqlite:///{tmp_path}/d.db" if kind == "sqlite" else request.getfixturevalue(kind).address
+    with closing(SqlSink("s", {"url": address, "table": table, "columns": CHOSEN})) as sink:
+        sink.send([])
+
+    if kind == "sqlite":
+        found = asked(address, f"PRAGMA table_info({table})")
+        shape = [f"{name} {type_} {'NO' if is_there else 'YES'}" for _, name, type_, is_there, _, _ in found]
+        keys = [name for _, name, _, _, _, at in sorted(found, key=lambda one: one[5]) if at]
+    else:
+        type_ = "data_type" if kind == "postgres" else "column_type"
+        columns = "information_schema.columns"
+        sql = f"SELECT column_name, {type_}, is_nullable FROM {columns} WHERE table_name = '{table}'"
+        shape = [" ".join(one) for one in asked(address, f"{sql} ORDER BY ordinal_position")]
+        sql = f"SELECT column_name FROM information_schema.key_column_usage WHERE table_name = '{table}'"
+        keys = [name for (name,) in asked(address, f"{sql} ORDER BY ordinal_position")]
+    assert ", ".join(shape) == SHAPES[kind]
+    assert keys == ["event", "id"]
+
+
+def test_texts_of_mariadb_are_compared_byte_by_byte(mariadb, table):
+    with closing(SqlSink("s", {"url": mariadb.address, "table": table})) as sink:
+        assert sink.send([row(1, "a"), row(2, "A"), row(3, "a "), row(4, "á")]) == []
+
+    assert asked(mariadb.address, f"SELECT count(*) FROM {table}") == [(4,)]
+    assert set(
+        asked(
+            mariadb.address,
+            "SELECT collation_name, engine FROM information_schema.columns JOIN information_schema.tables "
+            f"USING (table_schema, table_name) WHERE table_name = '{table}' AND column_name IN ('event', 'receipt')",
+        )
+    ) == {("utf8mb4_nopad_bin", "InnoDB")}
+
+
+def test_a_table_that_lacks_a_column_is_named_and_rows_wait(address, table):
+    with closing(SqlSink("s", {"url": address, "table": table})) as sink:
+        sink.send([])
+    words = r"^(PostgreSQL cannot use the table|MariaDB:).*more"
+    sink = SqlSink("s", {"url": address, "table": table, "columns": {"more": "fields"}})
+    with closing(sink), pytest.raises((UsageError, AwayError), match=words) as raised:
+        sink.send([row(1)])
+
+    assert "sha256" not in str(raised.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["while SQLAlchemy asks what the server is", "while rows are written"])
+def test_a_server_that_takes_everything_and_says_nothing_is_given_up(address, table, moment, monkeypatch, caplog):
+    monkeypatch.setattr(deadline, "ANSWER_S", 1.0)
+    monkeypatch.setattr(mariadb_session, "ANSWER_S", 1.0)
+    parts = urlsplit(address)
+    with Wire("127.0.0.1", parts.port, how="mute") as wire, closing(through(wire, address, table)) as sink:
+        if moment == "while rows are written":
+            sink.send([row(1)])
+            wire.cut_at = b"late-4"
+        else:
+            wire.cut_at = b"ersion()" if parts.scheme == "postgresql" else b"VERSION()"
+        began_s = time.monotonic()
+        with pytest.raises(AwayError) as raised:
+            sink.send([row(4, "late-4")])
+
+        assert wire.cuts == 1
+        assert time.monotonic() - began_s < 10
+        assert str(parts.password) not in str(raised.value)
+        wire.cut_at = b""
+        assert sink.send([row(4, "late-4"), row(4, "late-4")]) == []
+    assert asked(address, f"SELECT id FROM {table} WHERE id LIKE 'late%'") == [("late-4",)]
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("how", ["before", "behind"])
+def test_a_connection_that_breaks_in_a_write_is_told_and_made_anew(address, table, how, caplog):
+    port = urlsplit(address).port
+    with Wire("127.0.0.1", port, how=how) as wire, closing(through(wire, address, table)) as sink:
+        assert sink.send([row(1)]) == []
+        wire.cut_at = b"late-4"
+        with pytest.raises(AwayError):
+            sink.send([row(4, "late-4")])
+        wire.cut_at = b""
+
+        assert sink.send([row(1), row(4, "late-4")]) == []
+    assert asked(address, f"SELECT count(*) FROM {table}") == [(2,)]
+    assert not caplog.records
+
+
+def test_a_file_that_another_program_holds_is_told_by_its_name(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("shroff.adapters.sinks.sql._BUSY_S", 0.05)
+    path = tmp_path / "d.db"
+    with closing(SqlSink("s", {"url": f"sqlite:///{path}", "table": "d"})) as sink:
+        sink.send([row(1)])
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(AwayError, match=rf"^{path}: database is locked$"):
+                sink.send([row(2)])
+        second = msgspec.structs.replace(row(2), outcome="approve")
+
+        assert sink.send([row(2), second]) == []
+    assert asked(f"sqlite:///{path}", "SELECT seq, outcome FROM d") == [(1, "review"), (2, "approve")]
+
+
+def test_a_table_and_a_column_may_have_a_word_of_sql_as_their_name(tmp_path: Path):
+    address = f"sqlite:///{tmp_path}/d.db"
+    with closing(SqlSink("s", {"url": address, "table": "order", "columns": {"group": "fields.amount"}})) as sink:
+        assert sink.send([row(1)]) == []
+
+    assert asked(address, 'SELECT seq, "group" FROM "order"') == [(1, "12.00")]
