@@ -152,7 +152,7 @@ def project(tmp_path, monkeypatch):
     (tmp_path / "bank" / "rules" / "all.yaml").write_text(rule)
     event = json.loads((tmp_path / "bank" / "examples" / "payment.json").read_text()) | {"payment_id": "p-1"}
     (tmp_path / "payment.jsonl").write_text(json.dumps(event))
-    opened.reload()
+    opened.opened.reload()
     opened.ingest([tmp_path / "payment.jsonl"], as_type="payment")
     monkeypatch.chdir(tmp_path / "bank")
     yield opened

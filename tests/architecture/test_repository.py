@@ -20,6 +20,38 @@ LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 NAMES_A_MACHINE = re.compile(r"://|--(extra-)?index-url|--find-links|--trusted-host|(?<![\w.])/\w|file:")
 
 
+NAMED = re.compile(
+    r"(?<![\w/.-])(?:(src/shroff|tests|bench|docs|tools)/|(shroff)/)([\w./-]*\w\.(?:py|md|toml|sql|yaml))\b"
+)
+MADE_UP = {
+    "tests/tools/test_suite.py",
+    "tests/architecture/test_repository.py",
+}  # paths of tests that there are not, to be judged
+WRITTEN_WHEN_ASKED = {"bench/results/few.md"}
+
+
+def missing_paths(text: str) -> list[str]:
+    """Paths of the repository that a text names and that lead nowhere."""
+    named = {f"{'src/' * bool(package)}{folder or package}/{rest}" for folder, package, rest in NAMED.findall(text)}
+    return sorted(path for path in named - WRITTEN_WHEN_ASKED if not (ROOT / path).exists())
+
+
+def test_every_path_that_code_and_docs_name_leads_somewhere():
+    files = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "pyproject.toml", ROOT / "Makefile"]
+    files += [file for folder in ("src", "tests", "bench", "tools", "docs") for file in (ROOT / folder).rglob("*.py")]
+    kept = [file for file in files if file.name != "CHANGELOG.md" and str(file.relative_to(ROOT)) not in MADE_UP]
+    wrong = {file: missing_paths(file.read_text(encoding="utf-8")) for file in kept}
+
+    assert {str(file): paths for file, paths in wrong.items() if paths} == {}
+
+
+def test_a_path_that_leads_nowhere_is_found():
+    named = "src/" + "shroff/features/attic.py", "shroff" + "/features/attic.py", "docs" + "/explain/attic.md"
+
+    assert [bool(missing_paths(f"see `{path}`")) for path in named] == [True, True, True]
+    assert missing_paths("src/shroff/features/naive.py, shroff/features/naive.py and docs/index.md") == []
+
+
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
 def test_a_lock_names_no_index_and_no_folder(lock):
     lines = lock.read_text(encoding="utf-8").splitlines()

@@ -380,8 +380,10 @@ def test_files_in_any_order_are_judged_by_time_where_that_is_asked(project: app.
 
 def test_a_model_takes_the_champions_place(project: app.Project):
     folder = project.opened.places.folder
-    registry(project.opened.places.models)
-    put(project.opened.registry, "m-20260301-aaaa", {"payment.amount": 1.0})
+    models = registry(project.opened.places.models)
+    project.opened.models_kept.forget()
+    project.opened.models_kept.get(lambda: models)
+    put(models, "m-20260301-aaaa", {"payment.amount": 1.0})
     (folder / "score.yaml").write_text("payment: { score: { decline_at: 0.9975 } }\n", encoding="utf-8")
     report = project.backtest(model="m-20260301-aaaa", policy=folder / "score.yaml", as_of="2026-03-20")
 

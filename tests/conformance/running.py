@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from shroff import config
 from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.adapters.log.sqlite import SqliteLog
+from shroff.app.opened import Opened
 from shroff.app.project import Project
 from shroff.engine.step import is_rolled_out
 from shroff.events import hash_keys
@@ -97,7 +98,7 @@ def write_project(folder: Path, files: Mapping[str, str]) -> Project:
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    return Project(places, lambda: NOW_MS)
+    return Project(Opened(places, lambda: NOW_MS))
 
 
 def run_case(case: Case, folder: Path, batch_size: int) -> Run:
@@ -182,7 +183,7 @@ def by_definition(log: Log, project: Project) -> dict[int, dict[str, Any]]:
     versions = [(dict(files), place) for files, place in _versions(log)]
     for number, (files, start) in enumerate(versions):
         write_project(project.opened.places.folder, files)
-        definitions = Project(project.opened.places).definitions
+        definitions = Project(Opened(project.opened.places)).definitions
         end = versions[number + 1][1] if number + 1 < len(versions) else log.last_seq()
         naive = Naive(definitions.events, computed_of(definitions), definitions.reference)
         records = Records(definitions.events, definitions.settings.money_places)
@@ -212,7 +213,7 @@ def by_batch(log: Log, project: Project) -> dict[int, dict[str, Any]]:
     versions = [(dict(files), place) for files, place in _versions(log)]
     for number, (files, start) in enumerate(versions):
         write_project(project.opened.places.folder, files)
-        definitions = Project(project.opened.places).definitions
+        definitions = Project(Opened(project.opened.places)).definitions
         end = versions[number + 1][1] if number + 1 < len(versions) else log.last_seq()
         late_ms = lateness_of(log, definitions)
         records = Records(definitions.events, definitions.settings.money_places)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from shroff.app.project import CheckReport
 from shroff.errors import Problem
+from shroff.log.ruletests import CheckReport
 from shroff.log.writer import DECIDED
 from tests.conformance.cases import Case, all_cases, read_cases
 from tests.conformance.running import ALL, Outcome, Run, mismatches, run_case, same, write_project

@@ -91,7 +91,7 @@ class SmtpContract(MailerContract):
             yield str(urlsplit(server.address).port)
 
     def made(self, place: str) -> Mailer:
-        return self.kind(f"smtp://localhost:{place}", ca=self.ca, timeout_ms=20_000)
+        return self.kind({"smtp": f"smtp://localhost:{place}", "ca": self.ca, "timeout": "20s"})
 
     def arrived(self, place: str) -> list[bytes]:
         return self.server.arrived()
@@ -99,7 +99,7 @@ class SmtpContract(MailerContract):
     @contextmanager
     def away(self, place: str) -> Iterator[Mailer]:
         self.server.children()[0].kill()
-        yield self.kind(f"smtp://shroff:{PASSWORD}@localhost:{place}", ca=self.ca, timeout_ms=20_000)
+        yield self.kind({"smtp": f"smtp://shroff:{PASSWORD}@localhost:{place}", "ca": self.ca, "timeout": "20s"})
 
 
 @pytest.mark.slow
@@ -114,7 +114,7 @@ class TestTlsFromTheStart(SmtpContract):
     options: ClassVar[tuple[str, ...]] = FROM_START
 
     def made(self, place: str) -> Mailer:
-        return self.kind(f"smtps://localhost:{place}", ca=self.ca, timeout_ms=20_000)
+        return self.kind({"smtp": f"smtps://localhost:{place}", "ca": self.ca, "timeout": "20s"})
 
 
 @pytest.mark.slow
@@ -122,7 +122,7 @@ class TestInClear(SmtpContract):
     __test__ = True
 
     def made(self, place: str) -> Mailer:
-        return self.kind(f"smtp://127.0.0.1:{place}", is_plain=True, timeout_ms=20_000)
+        return self.kind({"smtp": f"smtp://127.0.0.1:{place}", "security": "plain", "timeout": "20s"})
 
 
 @pytest.mark.slow

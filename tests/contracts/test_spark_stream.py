@@ -79,13 +79,13 @@ def made_of(folder: Path, file: Path, template: str) -> app.Project:
         settings.write(f"\nahead: 3650d\nlake: {json.dumps(str(folder / 'lake'))}\n")
     made = app.open(folder / "project")
     made.ingest(file, as_type="payment")
-    with made.lake() as lake:
+    with made.lake.open() as lake:
         lake.write()
     return made
 
 
 def decide(made: app.Project, backend: Any, out: Path, partitions: int, places: int) -> SpreadRun:
-    with made.lake() as lake:
+    with made.lake.open() as lake:
         return lake.decide(out, Cluster(backend, partitions), places=places)
 
 

@@ -156,7 +156,7 @@ def test_two_lanes_of_which_one_dies_decide_as_one_does(bank: Bank, start: Any, 
     file = payments(tmp_path / "payments.jsonl")
     bank.send(file)
     first, second = (start(bank, "run", "--lane", str(lane), "--until-idle", "3s") for lane in (0, 1))
-    wait_until(lambda: bank.opened.taken(1) > 50)
+    wait_until(lambda: bank.taken(1) > 50)
     second.send_signal(signal.SIGKILL)
     second.stderr.read()  # until it is closed: then it has let go of the log
     again = start(bank, "run", "--lane", "1", "--until-idle", "3s")
@@ -183,7 +183,7 @@ def test_workers_end_with_the_process_that_started_them_also_where_it_is_killed(
     file = payments(tmp_path / "payments.jsonl")
     bank.send(file)
     parent = start(bank, "run")
-    wait_until(lambda: min(bank.opened.taken(0), bank.opened.taken(1)) > 50)
+    wait_until(lambda: min(bank.taken(0), bank.taken(1)) > 50)
     workers = processes_below(forks.pid_of(parent))
     assert len(workers) == 2
     try:
@@ -205,7 +205,7 @@ def test_workers_end_with_the_process_that_started_them_also_where_it_is_killed(
 def test_what_is_changed_reaches_both_lanes_and_a_label_the_one_of_its_event(bank: Bank, start: Any, tmp_path: Path):
     bank.send(payments(tmp_path / "payments.jsonl", 300))
     workers = [start(bank, "run", "--lane", str(lane)) for lane in (0, 1)]
-    wait_until(lambda: bank.opened.taken(0) + bank.opened.taken(1) == 302)
+    wait_until(lambda: bank.taken(0) + bank.taken(1) == 302)
 
     cards = {partition_of(f"card-{at}".encode(), PARTITIONS) % 2: f"card-{at}" for at in range(20)}
     for card in cards.values():

@@ -225,7 +225,7 @@ def test_the_lake_of_another_log_is_not_taken_for_this_one(bank, tmp_path):
     other, _ = app.make_project(tmp_path / "other", "payments")
     (tmp_path / "p.csv").write_text(csv(range(COUNT)))
     other.ingest(tmp_path / "p.csv", as_type="payment")
-    with other.lake(str(tmp_path / "lake")) as lake:
+    with other.lake.open(str(tmp_path / "lake")) as lake:
         lake.write()
     (bank / "lake").rename(tmp_path / "gone")
     (tmp_path / "lake").rename(bank / "lake")

@@ -118,7 +118,7 @@ def topics(kafka: Any, sent: Sent, tmp_path_factory: pytest.TempPathFactory) -> 
         if partitions not in made:
             made[partitions] = {"kafka": {"brokers": kafka.address, "topics": {"payment": next(NAMES)}}}
             sender = opened(tmp_path_factory.mktemp("sender") / "paysim", source=made[partitions])
-            done = sender.produce(sent.file, as_type="payment", partitions=partitions)
+            done = sender.production.produce(sent.file, as_type="payment", partitions=partitions)
             assert (done.sent, done.refused) == (sent.count, 0)
         return made[partitions]
 

@@ -16,6 +16,7 @@ from unittest.mock import patch
 
 from shroff.adapters.log import sqlite as log_sqlite
 from shroff.adapters.log.sqlite import SqliteLog
+from shroff.app import opened, wiring
 from shroff.app import project as app
 from shroff.errors import ShroffError
 from shroff.log.state import snapshots
@@ -125,8 +126,8 @@ def take_in(
 ) -> None:
     """Ingest the parts in one start, with frequent checkpoints and snapshots."""
     with ExitStack() as changed:
-        changed.enter_context(patch.object(app, "load_adapter", lambda _name: open_log))
-        changed.enter_context(patch.object(app, "Snapshots", open_snapshots))
+        changed.enter_context(patch.object(wiring, "load_adapter", lambda _name: open_log))
+        changed.enter_context(patch.object(opened, "Snapshots", open_snapshots))
         changed.enter_context(patch.object(snapshots, "EVERY", SAVED_EVERY))
         changed.enter_context(patch.object(log_sqlite, "_CHECKPOINT_PAGES", CHECKPOINT_PAGES))
         changed.enter_context(patch.dict(ingest.__kwdefaults__, batch_size=batch_size))

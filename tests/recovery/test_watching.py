@@ -128,7 +128,7 @@ def test_kills_between_commits_change_nothing(folder: Path, tmp_path: Path, mome
     assert sorted(models.values()) == ["before", "before", "champion"], "each was promoted once"
     [champion] = [id_ for id_, role in models.items() if role == "champion"]
     assert found.opened.registry.read(champion).manifest["brought_by"]["file"] == NAMES[-1]
-    assert len(found.model(champion).promotions) == 1
+    assert len(found.models.one(champion).promotions) == 1
     events = Counter(found.events("payment")["id"].to_pylist())
     assert len(events) == 9 * 150
     assert set(events.values()) == {1}

@@ -75,7 +75,8 @@ def test_the_index_by_key_is_made_in_a_session_of_its_own(tmp_path: Path, monkey
     program.write_text(f"#!{sys.executable}\nimport os, pathlib\n{says}\n")
     program.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(program))
-    place = SimpleNamespace(project=SimpleNamespace(places=SimpleNamespace(folder=tmp_path)))
+    opened = SimpleNamespace(places=SimpleNamespace(folder=tmp_path))
+    place = SimpleNamespace(project=SimpleNamespace(opened=opened))
 
     asyncio.run(indexing._index(place))
 

@@ -415,8 +415,8 @@ def test_dropping_from_quarantine_puts_no_new_version_in_force(project: app.Proj
     rules = project.opened.places.folder / "rules" / "large.yaml"
     rules.write_text(rules.read_text(encoding="utf-8").replace("100", "200"), encoding="utf-8")
     changed = app.open_exactly(project.opened.places.folder)
-    dropped = changed.drop([])
-    with changed.reading() as log:
+    dropped = changed.quarantine.drop([])
+    with changed.opened.reading() as log:
         left, versions = log.refused_list(), len(log.controls())
 
     assert (dropped, left, versions) == (1, [], 1)
