@@ -98,11 +98,16 @@ def test_what_is_said_once_holds_for_all_that_is_called_and_its_own_settings_com
     registry = systems.called(System("registry", {"url": "http://b.example"}), tmp_path)
     sign_in = {"issuer": "https://c.example", "client_id": "shroff", "roles": {}, "proxy": "none"}
     provider = provider_of(systems.called(System("oidc", sign_in), tmp_path))
-    made = WebhookSink("hook", hook.options)._made(), HttpRegistry("http://b.example", Calls.of(registry.options))
+    made = [
+        one._client._made()
+        for one in (
+            WebhookSink("hook", hook.options),
+            HttpRegistry("http://b.example", Calls.of(registry.options)),
+        )
+    ]
 
     assert (way(made[0]), made[0].timeout) == ("proxy.bank:3128 a.example", 1.0)
-    assert made[1]._calls.timeout_s == 3.0
-    assert way(made[1]._calls.connection("http", "b.example", None)) == "proxy.bank:3128"
+    assert (way(made[1]), made[1].timeout) == ("proxy.bank:3128", 3.0)
     assert way(provider._calls.connection("https", "c.example", None)) == "c.example:443"
 
 
@@ -125,6 +130,50 @@ def test_an_answer_that_drips_ends_when_its_time_is_over():
             registry.register("payments", "{}")
         with pytest.raises(TransientError, match=r"no answer within 0\.2 s"):
             provider_of(System("oidc", told))._fetch("POST", received.url, {}, b"{}")
+
+
+def client(received, **options):
+    port = int(received.url.rpartition(":")[2].partition("/")[0])
+    return closing(Calls(timeout_s=0.3).client("http", "127.0.0.1", port, **{"answer_bytes_max": 100, **options}))
+
+
+def test_a_call_is_made_again_on_a_new_connection_but_not_where_its_time_was_over():
+    with receiver() as received, client(received) as one:
+        received.answers = [200, "reset", 200, "hang"]
+        taken = [one.call("POST", "/", body).body for body in (b"1", b"2")]
+        with pytest.raises(TimeoutError):
+            one.call("POST", "/", b"3")
+        later = one.call("POST", "/", b"4")
+
+    assert (taken, later.body) == ([b"ok", b"ok"], b"ok")
+    assert [body for _, body in received.calls] == [b"1", b"2", b"2", b"3", b"4"]
+
+
+def test_a_redirect_is_an_answer_like_any_other():
+    with receiver() as received, client(received) as one:
+        received.answers = [(307, {"Location": received.url})]
+        answer = one.call("POST", "/", b"1")
+
+    assert (answer.status, answer.headers["Location"], len(received.calls)) == (307, received.url, 1)
+
+
+def test_an_answer_is_read_up_to_its_limit_and_a_body_that_nobody_wants_is_no_reason():
+    with receiver() as received:
+        with client(received, answer_bytes_max=1) as one:
+            for _ in range(2):
+                with pytest.raises(OSError, match="its answer is longer than 1 bytes"):
+                    one.call("POST", "/", b"1")
+        with client(received, answer_bytes_max=1, wants_body=False) as one:
+            assert [one.call("POST", "/", b"2").status for _ in range(2)] == [200, 200]
+
+    assert [body for _, body in received.calls] == [b"1", b"1", b"2", b"2"]
+
+
+def test_a_provider_whose_answer_is_too_long_is_away(monkeypatch):
+    monkeypatch.setattr("shroff.adapters.people.oidc.ANSWER_BYTES_MAX", 1)
+    told = {"issuer": "http://127.0.0.1", "client_id": "shroff", "roles": {}}
+    with receiver() as received, pytest.raises(TransientError, match="reached: its answer is longer than 1 bytes"):
+        provider_of(System("oidc", told))._fetch("POST", received.url, {}, b"{}")
 
 
 def test_requests_of_a_lake_in_a_bucket_go_through_the_proxy_of_the_project(monkeypatch, tmp_path):

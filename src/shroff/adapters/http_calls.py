@@ -1,20 +1,22 @@
-"""HTTP calls that leave, of webhooks, the schema registry and OpenID providers: proxy, trust and time in one place.
+"""The HTTP transport of webhooks, the schema registry and OpenID providers: proxy, trust, time and size in one place.
 
 What `http:` of shroff.yaml leaves open the environment says, as it does for other programs: `HTTPS_PROXY`, `HTTP_PROXY`
 and `NO_PROXY` (small letters, too), `SSL_CERT_FILE` and `SSL_CERT_DIR`. Addresses of this machine go through no proxy.
-Redirects are nobody's business here: a call is answered by the address that was called.
+Redirects are never followed: a call is answered by the address that was called.
 """
 
 from __future__ import annotations
 
 import base64
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from http.client import HTTPConnection, HTTPSConnection
+from email.message import Message
+from functools import partial
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from threading import Timer
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from shroff.adapters.databases.server_url import is_loopback
@@ -72,11 +74,85 @@ class Calls:
         origin = f"http://{named}" if port is None else f"http://{named}:{port}"
         return _Forwarded(at, proxy.port or 80, self.timeout_s, origin, headers)
 
+    def client(
+        self, scheme: str, host: str, port: int | None, *, answer_bytes_max: int, wants_body: bool = True
+    ) -> HttpClient:
+        """A client of one server. Where it wants no body, a status is an answer however the body goes on."""
+        made = partial(self.connection, scheme, host, port)
+        return HttpClient(made, self.timeout_s, answer_bytes_max=answer_bytes_max, wants_body=wants_body)
+
     def _proxy_of(self, scheme: str, host: str) -> SplitResult | None:
         if self._proxy == NO_PROXY or is_loopback(host):
             return None
         found = self._proxy or _by_environment(scheme, host)
         return _proxy_at(found) if found else None
+
+
+class Answer(NamedTuple):
+    """An answer, whatever its status; without a body where none is wanted."""
+
+    status: int
+    headers: Message
+    body: bytes
+
+
+class HttpClient:
+    """Calls of one server over a connection that is kept between them. For one thread at a time."""
+
+    def __init__(
+        self, made: Callable[[], HTTPConnection], timeout_s: float, *, answer_bytes_max: int, wants_body: bool
+    ) -> None:
+        self._made, self._timeout_s = made, timeout_s
+        self._answer_bytes_max, self._wants_body = answer_bytes_max, wants_body
+        self._connection: HTTPConnection | None = None
+
+    def call(
+        self, method: str, target: str, body: bytes | None = None, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> Answer:
+        """Call once; again on a new connection where the server had closed the kept one.
+
+        Args:
+            target: Path and query.
+
+        Raises: OSError where no answer comes, or it is too long; TimeoutError where it does not end in time. `reason`
+            says why, without addresses.
+        """
+        while True:
+            is_kept = self._connection is not None
+            try:
+                found = self._called(method, target, body, headers)
+            except (OSError, HTTPException) as error:
+                self.close()
+                if not is_kept or isinstance(error, TimeoutError):
+                    raise error if isinstance(error, OSError) else OSError(reason(error)) from None
+            else:
+                if len(found.body) > self._answer_bytes_max:
+                    raise OSError(f"its answer is longer than {self._answer_bytes_max:,} bytes")
+                return found
+
+    def close(self) -> None:
+        """Let go of the connection. Closing twice does nothing."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+    def _called(self, method: str, target: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
+        connection = self._connection = self._connection or self._made()
+        with Deadline(connection, self._timeout_s):
+            connection.request(method, target, body, dict(headers))
+            answer = connection.getresponse()
+            data = answer.read(self._answer_bytes_max + 1) if self._wants_body else self._read_away(answer)
+        if not answer.isclosed():
+            answer.close()
+            self.close()
+        return Answer(answer.status, answer.headers, data)
+
+    def _read_away(self, answer: HTTPResponse) -> bytes:
+        """Read the body so that the connection can be used again; what ends it anyway is not waited for."""
+        with suppress(OSError, HTTPException):  # the status is known
+            if not answer.will_close:
+                answer.read(self._answer_bytes_max)
+        return b""
 
 
 class _Forwarded(HTTPConnection):
@@ -153,11 +229,20 @@ def _by_environment(scheme: str, host: str) -> str:
     return "" if bypassed(host, proxies) else proxies.get(scheme, proxies.get("all", ""))
 
 
+def basic(user: str, password: str) -> str:
+    """The value of a header that logs in by user and password."""
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
+
+
+def target_of(parts: SplitResult) -> str:
+    """What of an address is asked for: its path and query."""
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
 def _login(proxy: SplitResult) -> dict[str, str]:
     if proxy.username is None:
         return {}
-    known = base64.b64encode(f"{unquote(proxy.username)}:{unquote(proxy.password or '')}".encode()).decode()
-    return {"Proxy-Authorization": f"Basic {known}"}
+    return {"Proxy-Authorization": basic(unquote(proxy.username), unquote(proxy.password or ""))}
 
 
 def _trust(ca: str, cert: str, key: str) -> ssl.SSLContext:

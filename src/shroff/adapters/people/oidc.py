@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import time
 from collections.abc import Callable, Mapping
-from http.client import HTTPException
+from contextlib import closing
 from threading import Lock
 from typing import Any, Final
 from urllib.parse import quote_plus, urlencode, urlsplit
 
 from shroff.adapters.databases.server_url import is_loopback
-from shroff.adapters.http_calls import Calls, Deadline, reason
+from shroff.adapters.http_calls import Calls, basic, reason, target_of
 from shroff.errors import SignInError, TransientError, UsageError
 from shroff.people.access import Role
 from shroff.people.oidc import Claims, known_roles, texts_of
@@ -115,8 +114,7 @@ class OidcProvider:
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         known = self._about().get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
         if self._secret and "client_secret_basic" in known:
-            pair = f"{quote_plus(self._client_id)}:{quote_plus(self._secret)}"
-            headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+            headers["Authorization"] = basic(quote_plus(self._client_id), quote_plus(self._secret))
         else:
             form |= {"client_id": self._client_id, **({"client_secret": self._secret} if self._secret else {})}
         status, found = self._fetch("POST", self._endpoint("token_endpoint"), headers, urlencode(form).encode())
@@ -210,22 +208,18 @@ class OidcProvider:
     def _fetch(self, method: str, url: str, headers: dict[str, str], body: bytes = b"") -> tuple[int, dict[str, Any]]:
         """An answer that is JSON, with its status; an empty one where it is something else. Raises: TransientError."""
         parts = urlsplit(url)
-        connection = self._calls.connection(parts.scheme, parts.hostname or "", parts.port)
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        client = self._calls.client(parts.scheme, parts.hostname or "", parts.port, answer_bytes_max=ANSWER_BYTES_MAX)
         try:
-            with Deadline(connection, self._calls.timeout_s):
-                connection.request(method, path, body or None, {"Accept": "application/json", **headers})
-                answer = connection.getresponse()
-                data = answer.read(ANSWER_BYTES_MAX + 1)
-        except (OSError, HTTPException) as error:
+            with closing(client):
+                headers = {"Accept": "application/json", **headers}
+                answer = client.call(method, target_of(parts), body or None, headers)
+        except OSError as error:
             words = f"the OpenID provider {self.issuer} cannot be reached: {reason(error)}. Try again"
             raise TransientError(words) from None
-        finally:
-            connection.close()
         if answer.status == _TOO_MANY or answer.status >= _FAILS_FROM:
             raise TransientError(f"the OpenID provider {self.issuer} answers with status {answer.status}. Try again")
         try:
-            found = json.loads(data) if len(data) <= ANSWER_BYTES_MAX else None
+            found = json.loads(answer.body)
         except ValueError:
             found = None
         return answer.status, found if isinstance(found, dict) else {}

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from http.client import HTTPConnection, HTTPException
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
-from shroff.adapters.http_calls import Calls, Deadline, reason
+from shroff.adapters.http_calls import Calls, basic, reason
 from shroff.errors import SchemasAwayError, UsageError
 from shroff.events.formats.schemas import Registered
 
@@ -43,11 +41,11 @@ class HttpRegistry:
     def __init__(self, address: str, calls: Calls | None = None) -> None:
         where = _where(address)
         self.address = f"{where.scheme}://{where.host_and_port}{where.path}"
-        self._where, self._calls = where, calls or Calls()
-        if where.scheme == "http" and self._calls.has_certificates:
+        self._path, calls = where.path, calls or Calls()
+        if where.scheme == "http" and calls.has_certificates:
             raise UsageError(f"certificates are for https://, and the schema registry is at {self.address}.")
         self._headers = {"Accept": f"{_KIND}, application/json", "Content-Type": _KIND, **_login(where)}
-        self._connection: HTTPConnection | None = None
+        self._client = calls.client(where.scheme, where.host, where.port, answer_bytes_max=ANSWER_BYTES_MAX)
 
     def __repr__(self) -> str:
         return f"HttpRegistry({self.address})"
@@ -88,9 +86,7 @@ class HttpRegistry:
         return str(found.get("compatibilityLevel", "NONE"))
 
     def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        self._client.close()
 
     def _ask(
         self,
@@ -126,34 +122,13 @@ class HttpRegistry:
         return found
 
     def _answer(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
-        is_new = self._connection is None
         try:
-            return self._once(method, path, body)
-        except (OSError, HTTPException) as error:
-            self.close()
-            if is_new or isinstance(error, TimeoutError):
-                raise self._away(error) from None
-        try:  # the server may have closed a connection that was idle
-            return self._once(method, path, body)
-        except (OSError, HTTPException) as error:
-            self.close()
-            raise self._away(error) from None
-
-    def _once(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
-        if self._connection is None:
-            self._connection = self._calls.connection(self._where.scheme, self._where.host, self._where.port)
-        with Deadline(self._connection, self._calls.timeout_s):
-            self._connection.request(method, f"{self._where.path}{path}", body, self._headers)
-            answer = self._connection.getresponse()
-            raw = answer.read(ANSWER_BYTES_MAX + 1)
-        if len(raw) > ANSWER_BYTES_MAX:
-            raise OSError(f"its answer is longer than {ANSWER_BYTES_MAX:,} bytes")
-        return answer.status, raw
-
-    def _away(self, error: Exception) -> SchemasAwayError:
-        why = "it does not answer in time" if isinstance(error, TimeoutError) else reason(error)
-        words = f"the schema registry at {self.address} cannot be reached: {why}. Is it running, and the address right?"
-        return SchemasAwayError(words)
+            found = self._client.call(method, f"{self._path}{path}", body, self._headers)
+        except OSError as error:
+            why = "it does not answer in time" if isinstance(error, TimeoutError) else reason(error)
+            cure = "Is it running, and the address right?"
+            raise SchemasAwayError(f"the schema registry at {self.address} cannot be reached: {why}. {cure}") from None
+        return found.status, found.body
 
     def _whole(self, found: Any, name: str) -> int:
         value = found.get(name) if isinstance(found, dict) else None
@@ -191,8 +166,7 @@ def _where(address: str) -> _Where:
 def _login(where: _Where) -> dict[str, str]:
     if not where.user and not where.password:
         return {}
-    known = base64.b64encode(f"{where.user}:{where.password}".encode()).decode()
-    return {"Authorization": f"Basic {known}"}
+    return {"Authorization": basic(where.user, where.password)}
 
 
 def _quoted(subject: str) -> str:

@@ -1,8 +1,8 @@
-"""Decisions and flags as signed calls of an address, one after the other, by Python's own HTTP client.
+"""Decisions and flags as signed calls of an address, one after the other.
 
 The body is the decision's document, or the flag as JSON; headers are those of Standard Webhooks (see
 `shroff.webhooks`). The address is the project's own and may be in a private network; redirects are not followed.
-Certificates are checked. Proxy, trust and time are those of `http_calls`.
+Certificates are checked. Proxy, trust and time are those of the one HTTP transport, `http_calls`.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
-from functools import partial
-from http.client import HTTPConnection, HTTPException, HTTPResponse, responses
+from http.client import responses
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import shroff
 from shroff import webhooks
-from shroff.adapters.http_calls import Calls, Deadline, reason
+from shroff.adapters.http_calls import Calls, reason, target_of
 from shroff.errors import UsageError
 from shroff.streams.sink import AwayError, Outgoing, Undelivered
 
@@ -60,12 +59,10 @@ class WebhookSink:
             raise UsageError("the address of a webhook holds no password: receivers know shroff by its signature.")
         self._name, self._secret, self._now_s = name, str(options["secret"]), now_s
         webhooks.keys_of(self._secret)
-        calls = Calls.of(options)
-        self._timeout_s = calls.timeout_s
         self._where = f"{url.scheme}://{host}" + (f":{port}" if port else "")  # for messages: paths may hold keys
-        self._target = (url.path or "/") + (f"?{url.query}" if url.query else "")
-        self._made = partial(calls.connection, url.scheme, host, port)
-        self._connection: HTTPConnection | None = None
+        self._target = target_of(url)
+        calls = Calls.of(options)
+        self._client = calls.client(url.scheme, host, port, answer_bytes_max=READ_MAX, wants_body=False)
 
     def send(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
         """Call for each row, in order, as far as they are taken.
@@ -82,9 +79,7 @@ class WebhookSink:
 
     def close(self) -> None:
         """Let go of the connection. Closing twice does nothing."""
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = None
+        self._client.close()
 
     # Below: one call
 
@@ -99,35 +94,11 @@ class WebhookSink:
             "Shroff-Kind": row.kind,
             **webhooks.headers(self._secret, f"{self._name}-{row.key}", int(self._now_s()), row.body),
         }
-        is_kept = self._connection is not None
         try:
-            return self._answered(row.body, sent)
-        except (OSError, HTTPException) as error:
-            self.close()
-            if not is_kept:
-                raise AwayError(f"{self._where}: {reason(error)}") from None
-        try:  # the receiver may have closed a connection that was kept
-            return self._answered(row.body, sent)
-        except (OSError, HTTPException) as error:
-            self.close()
+            answer = self._client.call("POST", self._target, row.body, sent)
+        except OSError as error:
             raise AwayError(f"{self._where}: {reason(error)}") from None
-
-    def _answered(self, body: bytes, sent: Mapping[str, str]) -> tuple[int, str]:
-        connection = self._connection = self._connection or self._made()
-        with Deadline(connection, self._timeout_s):
-            connection.request("POST", self._target, body, dict(sent))
-            answer = connection.getresponse()
-            self._read(answer)
         return answer.status, answer.headers.get("Retry-After", "")
-
-    def _read(self, answer: HTTPResponse) -> None:
-        """Read the answer away, so that its connection can be used again; what ends it anyway is not waited for."""
-        with suppress(OSError, HTTPException):  # its status is known
-            if not answer.will_close:
-                answer.read(READ_MAX)
-        if not answer.isclosed():
-            answer.close()
-            self.close()
 
     def _judged(self, row: Outgoing, status: int, retry_after: str) -> Undelivered | None:
         """What an answer says of the row; None where it was taken.
