@@ -22,7 +22,7 @@ from shroff.streams.log import Log
 from shroff.worker.inbox import InboxServer
 from shroff.worker.ingest import short_turns
 from shroff.worker.posts import Part, Posts
-from shroff.worker.serving.careful import Careful, RequestError, SuspectError, is_meant
+from shroff.worker.serving.careful import Careful, RequestError, unmeant_as
 from shroff.worker.serving.counts import WorkerCounts
 from shroff.worker.serving.delivery import Outflow, Tended
 from shroff.worker.serving.feeding import Feeding, SourceFeed
@@ -112,23 +112,12 @@ class Answering:
         parts = self._posts.take(self._careful.size, wait_s)
         if not parts:
             return False
-        submissions = self._submissions(parts)
-        writer = self._writer
-        try:
-            prepared = writer.prepare(submissions, known=writer.look_up(submissions))
-            writer.commit(prepared)
-        except Exception as error:
-            if is_meant(error):
-                raise
-            raise SuspectError(submissions, error) from error
-        committed_s, work = time.monotonic(), self._work
-        work.counts.add(prepared)  # before the answers: whoever has one finds it counted
-        work.batches += 1
-        work.seq += len(prepared.batch.records)
+        # Counted before the answers: whoever has one finds it counted.
+        prepared = self._careful.take(self._writer, self._work, self._submissions(parts))
+        committed_s = time.monotonic()
         self._posts.answer(parts, prepared.answers)
         for post, start, stop in parts:
-            work.latencies.add(committed_s - post.arrived_s, stop - start)
-        self._careful.passed(submissions, has_taken=bool(prepared.batch.records))
+            self._work.latencies.add(committed_s - post.arrived_s, stop - start)
         self._log.maintain()
         return True
 
@@ -147,21 +136,14 @@ class Answering:
         if not is_busy or now_s - self._looked_s >= IDLE_S:
             self._looked_s = now_s
             if self._inbox.has_requests():
-                self._serve()
+                with unmeant_as(RequestError):
+                    self._inbox.serve()
             self._outflow.attend(now_s)
             if self._feeding is not None:
                 self._feeding.attend(now_s)
             self._saving.attend(now_s, _nothing, is_careful=self._careful.is_on)
         self._between(self._writer, self._log)
         self._work.seq = self._writer.seq  # also what the inbox and others brought
-
-    def _serve(self) -> None:
-        try:
-            self._inbox.serve()
-        except Exception as error:
-            if is_meant(error):
-                raise
-            raise RequestError(error) from error
 
 
 class Answerer(Leader):

@@ -6,11 +6,16 @@ others: it is looked for, refused, and told of loudly.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 from shroff.errors import ShroffError
 from shroff.events.intake import Submission
+from shroff.log.writer import Prepared, Writer
+from shroff.streams.log import Offset
+from shroff.worker.serving.counts import WorkerCounts
 from shroff.worker.serving.lines import reason_of
 
 SHARE: Final = 16  # a batch of 4,096 has its message found after three more failures, each a restore of state
@@ -33,9 +38,15 @@ class RequestError(Exception):
         self.error = error
 
 
-def is_meant(error: Exception) -> bool:
-    """Whether an error says something of the outside or of what is stored, and nothing of a message."""
-    return isinstance(error, ShroffError | OSError | MemoryError)
+@contextmanager
+def unmeant_as(kind: Callable[[Exception], Exception]) -> Iterator[None]:
+    """Raises: an error of this kind in place of one that says nothing of the outside or of what is stored."""
+    try:
+        yield
+    except (ShroffError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise kind(error) from error
 
 
 class Careful:
@@ -77,6 +88,19 @@ class Careful:
         self._in_a_row += 1
         self.found += 1
         return f"{one.source}, {one.place}: {reason}. It goes to quarantine, and the others go on"
+
+    def take(
+        self, writer: Writer, work: WorkerCounts, submissions: Sequence[Submission], offsets: Sequence[Offset] = ()
+    ) -> Prepared:
+        """Decide, commit and count a batch at once. Raises: SuspectError; whatever the log raises."""
+        with unmeant_as(partial(SuspectError, submissions)):
+            prepared = writer.prepare(submissions, offsets=offsets, known=writer.look_up(submissions))
+            writer.commit(prepared)
+        work.counts.add(prepared)
+        work.batches += 1
+        work.seq += len(prepared.batch.records)
+        self.passed(submissions, has_taken=bool(prepared.batch.records))
+        return prepared
 
     def passed(self, submissions: Collection[Submission], *, has_taken: bool) -> None:
         """Take note that these are done."""

@@ -17,7 +17,7 @@ from shroff.events.intake import Submission
 from shroff.log.writer import Writer
 from shroff.streams.log import Log, Offset
 from shroff.streams.source import Source
-from shroff.worker.serving.careful import Careful, SuspectError, is_meant
+from shroff.worker.serving.careful import Careful
 from shroff.worker.serving.counts import WorkerCounts
 from shroff.worker.serving.lead import HEALTH_S
 from shroff.worker.serving.letters import DeadLetters
@@ -81,21 +81,13 @@ class Feeding:
         self.is_flowing = bool(gathered.submissions)
         if not gathered.offsets:
             return False
-        writer, work, submissions = self._writer, self._work, gathered.submissions
+        work, submissions = self._work, gathered.submissions
         offsets = list(gathered.offsets.values())
-        writer.keeps_late = self._keeps_late
+        self._writer.keeps_late = self._keeps_late
         try:
-            prepared = writer.prepare(submissions, offsets=offsets, known=writer.look_up(submissions))
-            writer.commit(prepared)
-        except Exception as error:
-            if is_meant(error):
-                raise
-            raise SuspectError(submissions, error) from error
+            prepared = self._careful.take(self._writer, work, submissions, offsets)
         finally:
-            writer.keeps_late = False  # a post that comes too late is refused: its sender is told
-        work.counts.add(prepared)
-        work.batches += 1
-        work.seq += len(prepared.batch.records)
+            self._writer.keeps_late = False  # a post that comes too late is refused: its sender is told
         work.done_s = time.monotonic()
         work.latencies.add(work.done_s - arrived_s, len(submissions))
         reached = {one.part: one.offset for one in offsets}
@@ -103,7 +95,6 @@ class Feeding:
         work.offsets.update(reached)
         self._source.passed(reached)
         self._letters.note(len(prepared.batch.refused))
-        self._careful.passed(submissions, has_taken=bool(prepared.batch.records))
         self._log.maintain()
         return True
 

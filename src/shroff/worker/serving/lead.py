@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Event
 from typing import Final
 
@@ -21,7 +22,7 @@ from shroff.streams.source import Parted, Source
 from shroff.worker.inbox import InboxServer
 from shroff.worker.ingest import Committer, short_turns
 from shroff.worker.lanes.work import LaneLead
-from shroff.worker.serving.careful import Careful, RequestError, SuspectError, is_meant
+from shroff.worker.serving.careful import Careful, RequestError, SuspectError, unmeant_as
 from shroff.worker.serving.counts import WorkerCounts
 from shroff.worker.serving.delivery import Outflow, Tended
 from shroff.worker.serving.letters import DeadLetters
@@ -215,15 +216,11 @@ class SourceLoop:
             self._drain()
         offsets = list(gathered.offsets.values())
         self._reading.reached.update({one.part: one.offset for one in offsets})
-        try:
+        with unmeant_as(partial(SuspectError, gathered.submissions)):
             known = writer.look_up(gathered.submissions)
             committer.start()
             kept = [*offsets, *gathered.passed_over.values()]
             prepared = writer.prepare(gathered.submissions, offsets=kept, known=known)
-        except Exception as error:
-            if is_meant(error):
-                raise
-            raise SuspectError(gathered.submissions, error) from error
         self._rounds.append(gathered)
         committer.prepared = prepared
         if self._careful.is_on:
@@ -237,12 +234,8 @@ class SourceLoop:
 
     def _finish(self) -> None:
         """Wait for the commit that is under way, if one is."""
-        try:
+        with unmeant_as(lambda error: SuspectError(self._rounds[0].submissions, error)):
             self._committer.finish()
-        except Exception as error:
-            if is_meant(error):
-                raise
-            raise SuspectError(self._rounds[0].submissions, error) from error
 
     def _behind_commit(self) -> None:
         """On the thread that commits: when it was done, and what keeps the log fast."""
@@ -274,7 +267,8 @@ class SourceLoop:
             self._looked_s = now_s
             if self._inbox.has_requests():
                 self._drain()
-                self._serve()
+                with unmeant_as(RequestError):
+                    self._inbox.serve()
         if self._lane is not None:
             self._lane.attend(now_s, self._drain)
         self._outflow.attend(now_s)
@@ -283,11 +277,3 @@ class SourceLoop:
             self._drain()
             self._letters.send(self._reading.reached.keys())
         self._saving.attend(now_s, self._drain, is_careful=self._careful.is_on)
-
-    def _serve(self) -> None:
-        try:
-            self._inbox.serve()
-        except Exception as error:
-            if is_meant(error):
-                raise
-            raise RequestError(error) from error
