@@ -39,6 +39,7 @@ SUITES = {
     "notices.store.NoticeStore": "NoticesContract",
     "notices.mailer.Mailer": "MailerContract",
 }
+SUITE_FOLDERS = ("src/shroff/testing/contracts", "tests/support/contracts")
 TREES = "models.learners.cluster.TreeCluster"  # a half of a backend, tried in tests/contracts/test_training_backends.py
 # What the first word of an entry point's name is a contract for.
 KINDS = {
@@ -154,12 +155,10 @@ def unbound(kind: str, contract: str, among: Iterable[File]) -> bool:
 
 
 def suites() -> set[str]:
-    """The suites that are shipped, without those that are a part of another one."""
+    """The suites, shipped or of this project alone, without those that are a part of another one."""
+    files = [path for folder in SUITE_FOLDERS for path in (ROOT / folder).rglob("*.py")]
     above = {
-        name: names
-        for source in all_modules()
-        if source.name.startswith("shroff.testing.contracts.")
-        for name, names in _above(source.tree).items()
+        name: names for path in files for name, names in _above(ast.parse(path.read_text(encoding="utf-8"))).items()
     }
     parts = {name for names in above.values() for name in names}
     return {name for name in above if name.endswith("Contract") and name not in parts}

@@ -15,8 +15,8 @@ from shroff.adapters.log.mariadb import MariadbLog
 from shroff.adapters.log.postgresql import PostgresLog
 from shroff.adapters.people.sql import SqlPeople
 from shroff.streams.log import Log
-from shroff.testing.contracts.cases import SEAL, CaseContract
 from tests.contracts.test_people_servers import in_mariadb, name_of
+from tests.support.contracts.cases import SEAL, CaseContract
 from tools.servers.keep import Kept
 
 pytestmark = pytest.mark.slow

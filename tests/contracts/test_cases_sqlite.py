@@ -16,8 +16,8 @@ from shroff.adapters.people.sql import SqlPeople, _Changing
 from shroff.cases.case import Alert, Attached, Case, Done, Happened, Pending, View, Wanted
 from shroff.cases.store import CaseChange, CaseLook, Cursor
 from shroff.errors import ShroffError
-from shroff.testing.contracts.cases import SEAL, CaseContract
 from tests.contracts.broken_stores import changing
+from tests.support.contracts.cases import SEAL, CaseContract
 
 
 class TestSqliteCases(CaseContract):

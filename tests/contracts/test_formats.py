@@ -10,8 +10,8 @@ from shroff.adapters.registry.memory import MemoryRegistry
 from shroff.events.avro.wire import AvroDecoder, AvroEncoder
 from shroff.events.formats.lines import Line
 from shroff.events.formats.wire import JsonDecoder, JsonEncoder
-from shroff.testing.contracts import wire
-from shroff.testing.contracts.wire import FormatContract
+from tests.support.contracts import wire
+from tests.support.contracts.wire import FormatContract
 
 
 class TestJson(FormatContract):

@@ -14,9 +14,9 @@ from shroff.adapters.sources import kafka as source_kafka
 from shroff.errors import StateError, UsageError
 from shroff.project.settings.systems import System
 from shroff.streams.controls import Controls, LanePost, Message
-from shroff.testing.contracts.controls import LANES, ControlsContract
 from shroff.testing.contracts.source import message, read
 from tests.contracts.test_source_kafka import NAMES, Topics, source_of
+from tests.support.contracts.controls import LANES, ControlsContract
 from tests.support.controls_memory import MemoryControls, MemoryPost, Told
 
 

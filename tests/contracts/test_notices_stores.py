@@ -18,12 +18,12 @@ from shroff.adapters.notices.sql import SqlNotices, _Changing, _tables
 from shroff.adapters.people.sql import SqlPeople
 from shroff.notices.store import Due, Letter, NoticeChange, Question
 from shroff.streams.log import Log
-from shroff.testing.contracts.notices import NoticesContract
-from shroff.testing.contracts.people import SEAL
 from tests.contracts.broken_stores import changing
 from tests.contracts.test_people_servers import TestMariadbPeople as MariadbPlaces
 from tests.contracts.test_people_servers import TestPostgresPeople as PostgresPlaces
 from tests.contracts.test_people_servers import in_mariadb, name_of
+from tests.support.contracts.notices import NoticesContract
+from tests.support.contracts.people import SEAL
 from tools.servers.keep import Kept
 
 

@@ -22,15 +22,15 @@ from shroff.adapters.people.schema import VERSION, tables
 from shroff.adapters.people.sql import SqlPeople
 from shroff.errors import StorageError, TransientError, UsageError
 from shroff.streams.log import Log
-from shroff.testing.contracts.people import SEAL, PeopleContract, append
 from tests.support import forks
+from tests.support.contracts.people import SEAL, PeopleContract, append
 from tools.servers.keep import Kept
 
 pytestmark = pytest.mark.slow
 APPEND = """
 import sys
 from shroff.adapters.people.sql import SqlPeople
-from shroff.testing.contracts.people import SEAL, append
+from tests.support.contracts.people import SEAL, append
 append(SqlPeople(sys.argv[1], SEAL), sys.argv[2], 25)
 """
 

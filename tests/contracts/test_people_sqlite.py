@@ -16,14 +16,14 @@ from shroff.errors import ShroffError
 from shroff.people.access import Role
 from shroff.people.audit import FIRST, Act, Row, Seal, row_of
 from shroff.people.store import Attempts, Change, Link, User
-from shroff.testing.contracts.people import SEAL, PeopleContract
 from tests.contracts.broken_stores import changing
 from tests.support import forks
+from tests.support.contracts.people import SEAL, PeopleContract
 
 APPEND = """
 import pathlib, sys
 from shroff.adapters.people.sql import SqlPeople
-from shroff.testing.contracts.people import SEAL, append
+from tests.support.contracts.people import SEAL, append
 append(SqlPeople(pathlib.Path(sys.argv[1]), SEAL), sys.argv[2], 25)
 """
 

@@ -11,7 +11,7 @@ import pytest
 from shroff.adapters.registry.http import HttpRegistry
 from shroff.adapters.registry.memory import MemoryRegistry
 from shroff.errors import SchemasAwayError, UsageError
-from shroff.testing.contracts.schemas import SchemaRegistryContract
+from tests.support.contracts.schemas import SchemaRegistryContract
 
 
 class TestMemoryRegistry(SchemaRegistryContract):

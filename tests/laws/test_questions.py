@@ -17,7 +17,7 @@ from shroff.adapters.notices.sql import SqlNotices
 from shroff.adapters.people.sql import SqlPeople
 from shroff.notices.questions import Effect, State, answer, look_up, token_of
 from shroff.notices.store import NoticeStore, Question
-from shroff.testing.contracts.people import SEAL
+from tests.support.contracts.people import SEAL
 
 KEY = bytes(range(32))
 MADE_MS, ENDS_MS = 1_000_000, 2_000_000

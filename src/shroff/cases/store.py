@@ -124,7 +124,7 @@ class CaseChange(CaseLook, Protocol):
 
 
 class CaseStore(Protocol):
-    """Where cases are kept: a contract, which `testing.contracts.cases` holds an adapter to.
+    """Where cases are kept: a contract, which `tests.support.contracts.cases` holds an adapter to.
 
     As of `people.store.PeopleStore`: durable when `change` has ended, one change after the other, from any thread.
     """

@@ -190,7 +190,7 @@ class NoticeChange(NoticeLook, Protocol):
 
 
 class NoticeStore(Protocol):
-    """Where notices are kept: a contract, which `testing.contracts.notices` holds an adapter to.
+    """Where notices are kept: a contract, which `tests.support.contracts.notices` holds an adapter to.
 
     Durable when `change` has ended; changes follow each other, those of people included. Calls may come from any
     thread. Raises: as `people.store.PeopleStore`.

@@ -228,7 +228,7 @@ class Change(Look, Protocol):
 
 
 class PeopleStore(Protocol):
-    """Where people are kept: a contract, which `testing.contracts.people` holds an adapter to.
+    """Where people are kept: a contract, which `tests.support.contracts.people` holds an adapter to.
 
     Durable when `change` has ended. Calls may come from any thread, many at a time. An adapter that cannot reach its
     database raises TransientError; one whose disk or server refuses raises StorageError; neither shows a password.

@@ -10,8 +10,6 @@ import pytest
 # So that a broken promise shows both sides of its comparison, as tests of one's own do.
 pytest.register_assert_rewrite(
     "shroff.testing.contracts.backend",
-    "shroff.testing.contracts.cases",
-    "shroff.testing.contracts.controls",
     "shroff.testing.contracts.lake",
     "shroff.testing.contracts.log.basics",
     "shroff.testing.contracts.log.inbox",
@@ -20,9 +18,7 @@ pytest.register_assert_rewrite(
     "shroff.testing.contracts.log.stuck",
     "shroff.testing.contracts.log.unique",
     "shroff.testing.contracts.online",
-    "shroff.testing.contracts.schemas",
     "shroff.testing.contracts.sender",
-    "shroff.testing.contracts.wire",
     "shroff.testing.contracts.sink",
     "shroff.testing.contracts.source",
     "shroff.testing.contracts.streaming",

@@ -18,8 +18,8 @@ from shroff.people.access import Role, Who, local
 from shroff.people.audit import Act, sealing
 from shroff.people.store import Attempts, Change, Link, PeopleStore, Session, User, Visit, rows_of
 from shroff.streams.log import Log
-from shroff.testing.contracts.people_rows import PeopleRowsContract
 from shroff.testing.rows import NOW_MS, payments
+from tests.support.contracts.people_rows import PeopleRowsContract
 
 SEAL = sealing(b"a key that only this project has")
 ANN = local("ann", "command")
@@ -100,7 +100,7 @@ class PeopleContract(PeopleRowsContract):
                 display_name="Anna",
                 email="a@b.org",
                 role=Role.ADMIN,
-                password="hash",  # noqa: S106 - nobody's
+                password="hash",
                 stamp=7,
                 is_disabled=True,
                 last_login_ms=NOW_MS,
@@ -244,7 +244,7 @@ class PeopleContract(PeopleRowsContract):
         store = self.make_store(tmp_path)
         append(store, "before", 1)
         command = self.appending_program(tmp_path)
-        others = [subprocess.Popen([*command, name]) for name in ("one", "two")]  # noqa: S603 - ours
+        others = [subprocess.Popen([*command, name]) for name in ("one", "two")]
         append(store, "here", 10)
 
         assert [other.wait(120) for other in others] == [0, 0]
