@@ -429,5 +429,5 @@ class _Meeting(CaseStore):
                     self.two.wait(ALONE_S)
                 return found
 
-            change.queue = met  # type: ignore[method-assign]  # for this change alone
+            change.queue = met  # for this change alone
             yield change

@@ -30,7 +30,7 @@ TEXTS = ("", "a'b", 'a"b', "a%b_", "A ", "é", "e\u0301", "\U0001f4b6", "{name}"
 def user(name: str, **more: object) -> User:
     """A user whom nothing is known of but the name."""
     made = User(0, name, "", "", Role.VIEWER, "", 1, is_disabled=False, made_at_ms=NOW_MS)
-    return replace(made, **more)  # type: ignore[arg-type]  # fields by name
+    return replace(made, **more)  # fields by name
 
 
 def hash_of(text: str) -> bytes:
@@ -191,7 +191,7 @@ class PeopleContract(PeopleRowsContract):
                         two.wait(ALONE_S)
                     change.put_attempts(Attempts(hash_, 1 if found is None else found.count + 1, NOW_MS, 0))
 
-        _at_once([lambda store=store: count(store) for store in stores])  # type: ignore[misc]  # a lambda
+        _at_once([lambda store=store: count(store) for store in stores])  # a lambda
         with stores[0].look() as look:
             assert look.attempts(hash_) == Attempts(hash_, 45, NOW_MS, 0)
         for store in stores:
@@ -234,7 +234,7 @@ class PeopleContract(PeopleRowsContract):
 
     def test_threads_that_record_at_once_make_one_chain(self, tmp_path: Path) -> None:
         stores = [self.make_store(tmp_path) for _ in range(3)]
-        _at_once([lambda at=at: append(stores[at], f"thread {at}", 10) for at in range(3)])  # type: ignore[misc]  # a lambda
+        _at_once([lambda at=at: append(stores[at], f"thread {at}", 10) for at in range(3)])  # a lambda
 
         self._check_whole(stores[0], 30)
         for store in stores:

@@ -126,7 +126,7 @@ class PeopleRowsContract(Contract):
 
         def numbers(wanted: Wanted, **more: int) -> list[int]:
             with store.look() as look:
-                return [row.number for row in look.record(wanted, **more)]  # type: ignore[arg-type]  # by name
+                return [row.number for row in look.record(wanted, **more)]  # by name
 
         assert numbers(Wanted()) == [1, 2, 3, 4]
         assert numbers(Wanted(who="os-ann")) == numbers(Wanted(who="ann")) == [1, 4]
