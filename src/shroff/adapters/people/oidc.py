@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from threading import Lock
 from typing import Any, Final
 from urllib.parse import quote_plus, urlencode, urlsplit
 
@@ -16,6 +15,7 @@ from shroff.errors import SignInError, TransientError, UsageError
 from shroff.people.access import Role
 from shroff.people.oidc import Claims, known_roles, texts_of
 from shroff.project.settings.systems import System
+from shroff.runtime.fresh import Fresh
 
 try:
     from joserfc import jwt
@@ -64,10 +64,9 @@ class OidcProvider:
         """
         self.issuer, self.roles = issuer, roles
         self._client_id, self._secret, self._claim = client_id, secret, claim
-        self._now_s, self._clock_s = now_s, clock_s
-        self._turn = Lock()
-        self._metadata: tuple[float, dict[str, Any]] | None = None
-        self._keys: tuple[float, KeySet] | None = None
+        self._now_s = now_s
+        self._metadata = Fresh[dict[str, Any]](clock_s=clock_s)
+        self._keys = Fresh[KeySet](clock_s=clock_s)
         _check_secure(issuer)
         self._calls = calls or Calls()
 
@@ -155,25 +154,19 @@ class OidcProvider:
         """The claims of a token with a right signature; keys are read anew where its key is not known."""
         for is_again in (False, True):
             try:
-                return dict(jwt.decode(token, self._key_set(is_again=is_again), algorithms=list(ALGORITHMS)).claims)
+                keys = self._keys.get("", self._read_keys, KEYS_EVERY_S if is_again else KEPT_S)
+                return dict(jwt.decode(token, keys, algorithms=list(ALGORITHMS)).claims)
             except (JoseError, ValueError) as error:
                 if is_again:
                     raise SignInError(_NOT_FOR_US.format(why="its signature is not the provider's")) from error
         raise AssertionError
 
-    def _key_set(self, *, is_again: bool) -> KeySet:
-        with self._turn:
-            now_s = self._clock_s()
-            kept = self._keys
-            if kept is not None and now_s - kept[0] < (KEYS_EVERY_S if is_again else KEPT_S):
-                return kept[1]
-            status, found = self._fetch("GET", self._endpoint("jwks_uri"), {})
-            try:
-                keys = KeySet.import_key_set(found)  # type: ignore[arg-type]  # it looks at the shape itself
-            except (JoseError, KeyError, TypeError, ValueError):
-                raise TransientError(f"{self.issuer} gives no keys (status {status}). Try again") from None
-            self._keys = now_s, keys
-            return keys
+    def _read_keys(self) -> KeySet:
+        status, found = self._fetch("GET", self._endpoint("jwks_uri"), {})
+        try:
+            return KeySet.import_key_set(found)  # type: ignore[arg-type]  # it looks at the shape itself
+        except (JoseError, KeyError, TypeError, ValueError):
+            raise TransientError(f"{self.issuer} gives no keys (status {status}). Try again") from None
 
     def _user(self, access_token: str, subject: str) -> dict[str, Any]:
         """What the provider tells beside the ID token; nothing where it tells of somebody else, or not at all."""
@@ -185,17 +178,15 @@ class OidcProvider:
 
     def _about(self) -> dict[str, Any]:
         """What the provider says of itself. Raises: TransientError, UsageError where it is another one."""
-        now_s = self._clock_s()
-        kept = self._metadata
-        if kept is not None and now_s - kept[0] < KEPT_S:
-            return kept[1]
+        return self._metadata.get("", self._read_metadata, KEPT_S)
+
+    def _read_metadata(self) -> dict[str, Any]:
         status, found = self._fetch("GET", f"{self.issuer.rstrip('/')}/.well-known/openid-configuration", {})
         if status != 200:
             raise TransientError(f"{self.issuer} does not say what it offers (status {status}). Look at its address")
         if found.get("issuer") != self.issuer:
             told = _text(found.get("issuer"))[:200]
             raise UsageError(f"sign_in: at {self.issuer} there is the issuer {told!r}. Write it as it calls itself.")
-        self._metadata = now_s, found
         return found
 
     def _endpoint(self, name: str) -> str:

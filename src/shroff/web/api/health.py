@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from threading import Lock
 from typing import TYPE_CHECKING, Final, TypeAlias, TypedDict
 
 import msgspec
@@ -17,6 +16,7 @@ from shroff.monitoring.doctor import NOTE, WRONG, Finding, Seen
 from shroff.monitoring.drift_record import DriftLook, DriftRecord, read_record
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
+from shroff.runtime.fresh import Fresh
 from shroff.streams.log import Refused
 from shroff.web.http.messages import Json, Request, decoded, json_response
 from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
@@ -86,10 +86,8 @@ class HealthBoard:
     """
 
     def __init__(self, project: Project, clock_s: Callable[[], float] = time.monotonic) -> None:
-        self._project, self._clock_s = project, clock_s
-        self._lock = Lock()
-        self._looked_s = float("-inf")
-        self._found: Look | None = None
+        self._project = project
+        self._looks = Fresh[Look](clock_s=clock_s)
         self._seen = Seen()
         self._beside: asyncio.Task[Look] | None = None
 
@@ -104,17 +102,11 @@ class HealthBoard:
         if (await asyncio.wait({task}, timeout=PATIENCE_S))[0]:
             self._beside = None if self._beside is task else self._beside
             return Known(task.result(), is_looking=False)
-        is_old = self._clock_s() - self._looked_s >= OLD_S
-        return Known(None if is_old else self._found, is_looking=True)
+        return Known(self._looks.peek("", OLD_S), is_looking=True)
 
     def look(self, *, is_now: bool = False) -> Look:
         """How all is; from any thread. `is_now`: no older than a few seconds."""
-        with self._lock:
-            age_s = self._clock_s() - self._looked_s
-            if self._found is None or age_s >= (AGAIN_S if is_now else FRESH_S):
-                self._found = self._look()
-                self._looked_s = self._clock_s()
-            return self._found
+        return self._looks.get("", self._look, AGAIN_S if is_now else FRESH_S)
 
     def _look(self) -> Look:
         project = self._project

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Final, NotRequired, TypedDict
@@ -15,6 +16,7 @@ from shroff.events.event import TimeText, time_text
 from shroff.language.values import DAY_MS, show_decimal
 from shroff.monitoring.pulse import HOUR_MS, MINUTE_MS, LiveFigures, Pulse
 from shroff.people.access import Right
+from shroff.runtime.fresh import Fresh
 from shroff.streams.log import Counts
 from shroff.web.http.messages import Json, Request, json_response
 from shroff.web.http.problems import ProblemError
@@ -108,37 +110,32 @@ class Board:
         self._pulse, self._lock = Pulse(), Lock()
         self._samples: deque[_Sample] = deque()
         self._counts, self._cases = Counts(0, 0, 0), OpenCases()
-        self._figures: dict[str, tuple[tuple[int, int], LiveFigures]] = {}
-        self._looks: dict[str, Look] = {}
-        self._looked_s = self._cases_s = float("-inf")
+        self._followed = Fresh[float](clock_s=clock_s)
+        self._open_cases = Fresh[OpenCases](clock_s=clock_s)
+        self._figures = Fresh[LiveFigures](len(PERIODS))
+        self._looks = Fresh[Look](len(PERIODS))
 
     def look(self, period: Period, waiting: int, waiting_age_s: float) -> Look:
         """The figures of now; from any thread. Raises: as reading the log does."""
         with self._lock:
             now_s = self._clock_s()
-            if now_s - self._looked_s >= FRESH_S:
-                self._follow(now_s)
-                self._looks, self._looked_s = {}, now_s
-            if period.code in self._looks:
-                return self._looks[period.code]
-            counted, figures = self._figures.get(period.code, (None, None))
-            if figures is None or counted != self._pulse.counted:
-                figures = self._pulse.figures(period.length_ms, period.step_ms)
-                self._figures[period.code] = self._pulse.counted, figures
-            answers = self._answers(now_s)
-            found = Look(period, figures, answers, self._counts, waiting, waiting_age_s, self._cases)
-            self._looks[period.code] = found
-            return found
+            followed_s = self._followed.get("", lambda: self._follow(now_s), FRESH_S)
+            figures = self._figures.get(
+                (period.code, self._pulse.counted), lambda: self._pulse.figures(period.length_ms, period.step_ms)
+            )
+            return self._looks.get(
+                (period.code, followed_s),
+                lambda: Look(period, figures, self._answers(now_s), self._counts, waiting, waiting_age_s, self._cases),
+            )
 
-    def _follow(self, now_s: float) -> None:
-        try:
+    def _follow(self, now_s: float) -> float:
+        """Read the log on; gives the moment."""
+        with suppress(UsageError):  # there is no log yet
             with self._project.opened.reading() as log:
                 self._pulse.follow(log, self._project.definitions)
                 self._counts = log.counts()
-            if now_s - self._cases_s >= CASES_FRESH_S:
-                self._cases, self._cases_s = _open_cases(self._desk), now_s
-        except UsageError:  # there is no log yet
-            return
+            self._cases = self._open_cases.get("", lambda: _open_cases(self._desk), CASES_FRESH_S)
+        return now_s
 
     def _answers(self, now_s: float) -> Answers:
         work = self._work()

@@ -27,6 +27,7 @@ from shroff.log.history import ListedWaiting, waiting_row
 from shroff.log.later_labels import latest
 from shroff.notices.store import Asked
 from shroff.people.access import Right
+from shroff.runtime.fresh import Fresh
 from shroff.web.http.messages import Json, Request, json_response
 from shroff.web.http.routes import API, Route, Told
 
@@ -86,7 +87,7 @@ class LabelBoard:
 
     project: Project
     _labels: LabelsInMemory | None = None
-    _known: tuple[int, Together] = (-1, _NONE)
+    _known: Fresh[Together] = field(default_factory=Fresh)
     _lock: Lock = field(default_factory=Lock)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -109,7 +110,7 @@ class LabelBoard:
                     asked = look.asked_between(now_ms - ASKED_MS, now_ms + 1, now_ms)
             except UsageError:  # there is no log yet
                 return LabelLook(0, 0, 0, _NONE, came_since({}, 0), 0, (), Asked(), 0, ())
-            together = self._together(labels, as_of_ms)
+            together = self._known.get(labels.count, lambda: self._together(labels, as_of_ms))
             newest_ms = max((one for one in labels.known_at_ms() if one <= as_of_ms), default=0)
             since_ms = -1 if period_ms is None else newest_ms - period_ms
             return LabelLook(
@@ -132,19 +133,16 @@ class LabelBoard:
         return self._labels
 
     def _together(self, labels: LabelsInMemory, as_of_ms: int) -> Together:
-        if self._known[0] != labels.count:
-            histories = labels.histories
-            friendly = {name: one.friendly_reasons for name, one in self.project.definitions.models.items()}
-            found = Together(
-                len(histories),
-                Counter(one.said[one.force].verdict for one in histories.values()),
-                came_since(histories, -1),
-                conflicts_in(histories)[::-1],
-                maturity_in(histories, as_of_ms, friendly=friendly),
-                held_of(histories, CUSTOMER),
-            )
-            self._known = labels.count, found
-        return self._known[1]
+        histories = labels.histories
+        friendly = {name: one.friendly_reasons for name, one in self.project.definitions.models.items()}
+        return Together(
+            len(histories),
+            Counter(one.said[one.force].verdict for one in histories.values()),
+            came_since(histories, -1),
+            conflicts_in(histories)[::-1],
+            maturity_in(histories, as_of_ms, friendly=friendly),
+            held_of(histories, CUSTOMER),
+        )
 
 
 def _days(labels: LabelsInMemory, since_ms: int, newest_ms: int) -> tuple[int, list[tuple[int, int]]]:

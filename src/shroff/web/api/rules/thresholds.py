@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from threading import Lock
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
@@ -19,6 +16,7 @@ from shroff.people.access import Right
 from shroff.people.audit import Row
 from shroff.people.store import PeopleStore
 from shroff.people.store import Wanted as Acts
+from shroff.runtime.fresh import Fresh
 from shroff.training.cutoffs import AS_IT_IS, Cutoffs, CutoffsDocument, WhatIf
 from shroff.web.api.models import checked_reason
 from shroff.web.http.messages import Headers, Json, Request, decoded, json_response
@@ -66,23 +64,20 @@ class Weighings:
     """Weighs for everybody who looks, one at a time, and keeps what it found: a large model takes seconds."""
 
     def __init__(self, project: Project) -> None:
-        self._project, self._lock = project, Lock()
-        self._turn = asyncio.Lock()
-        self._acts: dict[str, tuple[float, str, Sequence[Row]]] = {}
-        self._kept: OrderedDict[tuple[str, str, str, WhatIf], Cutoffs] = OrderedDict()
+        self._project, self._turn = project, asyncio.Lock()
+        self._acts = Fresh[Sequence[Row]](KEPT)
+        self._kept = Fresh[Cutoffs](KEPT)
 
     def look(self, event: str, model: str, what_if: WhatIf) -> Look:
         """The cut-offs as policy.yaml is now; from any thread. Raises: UsageError as `Project.thresholds`."""
-        with self._lock:
-            tag = self._project.cutoffs.policy_tag
-            in_force = ",".join(sorted(one.summary.id for one in self._project.models.all() if one.role))
-            key = (tag, f"{event} {in_force}", model, what_if)
-            found = self._kept.get(key)
-            if found is None:
-                found = self._kept[key] = self._project.cutoffs.thresholds(event, model=model, what_if=what_if)[0]
-                while len(self._kept) > KEPT:
-                    self._kept.popitem(last=False)
-            return Look(found, tag, what_if)
+        cutoffs = self._project.cutoffs
+        tag = cutoffs.policy_tag
+        in_force = ",".join(sorted(one.summary.id for one in self._project.models.all() if one.role))
+        found = self._kept.get(
+            (tag, event, in_force, model, what_if),
+            lambda: cutoffs.thresholds(event, model=model, what_if=what_if)[0],
+        )
+        return Look(found, tag, what_if)
 
     async def weighed(self, service: Service, query: Mapping[str, str]) -> Look:
         """The cut-offs that a query asks for; who waits for them waits in no thread."""
@@ -95,17 +90,17 @@ class Weighings:
 
         They are kept for a minute of the same policy.yaml: the record is asked by an act, and so read as a whole.
         """
-        found = self._acts.get(event)
-        if found is None or found[1] != tag or time.monotonic() - found[0] > ACTS_FRESH_S:
+
+        def recorded() -> Sequence[Row]:
             wanted = Acts(action=APPLY, subject=f"policy of {event}")
             with store.look() as look:
-                rows = look.record(wanted, before=None, limit=ACTS_SHOWN, is_newest_first=True)
-            found = self._acts[event] = time.monotonic(), tag, rows
-        return found[2]
+                return look.record(wanted, before=None, limit=ACTS_SHOWN, is_newest_first=True)
 
-    def forget_applied(self, event: str) -> None:
+        return self._acts.get((event, tag), recorded, ACTS_FRESH_S)
+
+    def forget_applied(self) -> None:
         """Ask the record again."""
-        self._acts.pop(event, None)
+        self._acts.forget()
 
 
 # ---- for programs
@@ -149,7 +144,7 @@ async def put(
         raise UsageError("a cut-off is a score, from 0 to 1.")
     project = service.project.acting_as(request.who)
     found = await service.in_thread(lambda: project.cutoffs.write(event, cuts, model=model, reason=why, tag=tag))
-    service.weighings.forget_applied(event)
+    service.weighings.forget_applied()
     return found
 
 

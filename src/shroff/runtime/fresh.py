@@ -1,0 +1,48 @@
+"""Answers that cost something, made once for all who ask for them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Hashable
+from threading import RLock
+from typing import Generic, TypeVar
+
+Value = TypeVar("Value")
+
+
+class Fresh(Generic[Value]):
+    """Cache of the newest `keys_max` values. One thread at a time makes one.
+
+    Where values do not age, the key says what they are of: a text in force, or how far the log was read.
+    """
+
+    def __init__(self, keys_max: int = 1, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._keys_max, self._clock_s = keys_max, clock_s
+        self._kept: dict[Hashable, tuple[float, Value]] = {}
+        self._lock = RLock()
+
+    def get(self, key: Hashable, make: Callable[[], Value], fresh_s: float = math.inf) -> Value:
+        """The value of a key, made where there is none as fresh as that; who waits for another thread gets its value.
+
+        Raises: what `make` raises; nothing is kept then.
+        """
+        with self._lock:
+            found = self.peek(key, fresh_s)
+            if found is None:
+                found = make()
+                self._kept.pop(key, None)
+                self._kept[key] = self._clock_s(), found
+                if len(self._kept) > self._keys_max:
+                    del self._kept[next(iter(self._kept))]
+            return found
+
+    def peek(self, key: Hashable, fresh_s: float) -> Value | None:
+        """The value that was made last, if it is as fresh as that. Waits for nobody."""
+        made_s, found = self._kept.get(key, (-math.inf, None))
+        return found if self._clock_s() - made_s < fresh_s else None
+
+    def forget(self) -> None:
+        """Make all anew when they are asked for next."""
+        with self._lock:
+            self._kept.clear()
