@@ -58,8 +58,6 @@ ELSEWHERE = {
     "shroff.adapters.sources.files": ("FileSource", "tests/adapters/test_source_files.py"),  # they end: no live source
     "shroff.adapters.people.oidc": ("OidcProvider", "tests/contracts/test_people_oidc.py"),  # the only one there is
 }
-# No adapters: what finds them, and what asks for doctor whether somebody is there.
-BESIDE = {"shroff.adapters.finding", "shroff.adapters.reach"}
 # What the table of adapters names as tried against, and the fixture that starts it.
 SERVERS = {
     "Apache Kafka": "kafka",
@@ -189,7 +187,7 @@ def test_every_module_of_an_adapter_is_a_part_of_one_that_is_bound():
     while more := {name for one in reached for name in uses if is_used(name, uses[one])} - reached:
         reached |= more
 
-    assert uses.keys() - reached == {*ELSEWHERE, *BESIDE}
+    assert uses.keys() - reached == set(ELSEWHERE)
 
 
 @pytest.mark.parametrize(("kind", "path"), ELSEWHERE.values())

@@ -25,7 +25,7 @@ from shroff.streams.merge import merge_of
 from shroff.worker.ingest import ingest
 from shroff.worker.serving import lead as working_lead
 from shroff.worker.serving import worker as working
-from shroff.worker.serving.options import WorkerOptions
+from shroff.worker.serving.counts import WorkerOptions
 from shroff.worker.serving.worker import Worker
 from tests.laws.projects import SEEDS
 from tests.support.projects import definitions

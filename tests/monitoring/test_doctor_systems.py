@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.adapters.reach import reach
 from shroff.app import project as app
 from shroff.app.opened import Opened
-from shroff.app.wiring import OutsideSystems
+from shroff.app.wiring import OutsideSystems, reached
 from shroff.cli.main import run
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.monitoring import doctor_systems
@@ -189,18 +188,18 @@ def test_a_lake_that_nobody_wrote_yet_is_a_note_and_one_that_cannot_be_had_is_wr
 def test_a_server_is_reached_by_any_of_its_hosts_and_shown_without_a_password(listening):
     url = f"mongodb://u:{SECRET}@127.0.0.1:9,127.0.0.1:{listening}/?replicaSet=x"
 
-    assert reach(url, 2.0, {}) == f"127.0.0.1:{listening}"
+    assert reached(url, 2.0, {}) == f"127.0.0.1:{listening}"
 
 
 @pytest.mark.parametrize("url", [f"mongodb://u:{SECRET}@127.0.0.1:9/", f"http://u:{SECRET}@127.0.0.1:9/{SECRET}"])
 def test_nobody_there_is_told_by_host_and_port(url):
     with pytest.raises(TransientError, match=r"^127\.0\.0\.1:9 does not take connections: connection refused$"):
-        reach(url, 2.0, {})
+        reached(url, 2.0, {})
 
 
 @pytest.mark.parametrize("url", ["unknown://h", f"http://:{SECRET}", f"http://u:{SECRET}@h:x/", "redis://"])
 def test_what_is_no_address_of_a_server_is_told_without_it(url):
     with pytest.raises(UsageError, match="no host and port") as refused:
-        reach(url, 2.0, {})
+        reached(url, 2.0, {})
 
     assert SECRET not in str(refused.value)

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import socket
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from shroff import config
-from shroff.adapters.finding import load_adapter, store_adapter
-from shroff.errors import LogBusyError, StorageError, UsageError
+from shroff.errors import LogBusyError, StorageError, TransientError, UsageError
 from shroff.events import hash_keys
 from shroff.events.mapping import LABEL
 from shroff.project.definitions import Definitions
-from shroff.project.settings.installed import kind_at, online_mistake, settings_of
+from shroff.project.settings.installed import (
+    adapter_point,
+    adapters,
+    first_schemes,
+    kind_at,
+    online_mistake,
+    settings_of,
+)
 from shroff.project.settings.systems import System, filled
 from shroff.worker.lanes.lanes import in_lane, url_of_lane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from shroff.app.opened import Opened
     from shroff.cases.store import CaseStore
@@ -76,9 +84,7 @@ class OutsideSystems:
 
     def reach(self, system: System, limit_s: float, contract: str = "sink") -> str:
         """Connect to a system's server and let go of it; gives host and port. Raises: TransientError, UsageError."""
-        from shroff.adapters.reach import reach
-
-        return reach(filled(system).text("url"), limit_s, settings_of(contract, system.kind).schemes)
+        return reached(filled(system).text("url"), limit_s, settings_of(contract, system.kind).schemes)
 
     def open_store(self, *, read_only: bool) -> Log:
         if (store := self._store()) is None:
@@ -262,3 +268,49 @@ def targets(sender: Sender, events: Events) -> dict[str, str]:
         except UsageError:
             continue
     return found
+
+
+def load_adapter(name: str) -> Any:
+    """The adapter of this name. Raises: UsageError where no installed package has it."""
+    found = adapter_point(name)
+    if found is None:
+        raise UsageError(f"no adapter {name!r} is installed; there is {', '.join(sorted(adapters())) or 'none'}.")
+    return found.load()
+
+
+def store_adapter(url: str) -> Any:
+    """The adapter of a log at an address. Raises: UsageError where there is none of its kind; shows the kind alone."""
+    kind = kind_at("log", url.partition(":")[0])
+    if not kind:
+        raise UsageError(f"a store is {first_schemes('log')}, and this address is neither.")
+    return load_adapter(f"log.{kind}")
+
+
+def reached(url: str, limit_s: float, ports: Mapping[str, int | None]) -> str:
+    """Have a connection to the server at an address, and let go of it; gives its host and port.
+
+    `ports` has the default port of each scheme. Of several hosts, as of MongoDB, the first that answers will do.
+    Raises: TransientError where nobody takes it in time, without a credential; UsageError where this is no address.
+    """
+    scheme, _, rest = url.partition("://")
+    hosts = rest.partition("/")[0].partition("?")[0].rpartition("@")[2].split(",")
+    reasons = []
+    for one in hosts:
+        host, port = None, None
+        with suppress(ValueError):
+            parts = urlsplit(f"//{one}")
+            host, port = parts.hostname, parts.port or ports.get(scheme)
+        if not host or port is None:
+            raise UsageError("its address has no host and port that can be read.")
+        shown = f"{f'[{host}]' if ':' in host else host}:{port}"
+        try:
+            socket.create_connection((host, port), limit_s / len(hosts)).close()
+        except OSError as error:
+            reasons.append(f"{shown} does not take connections: {_reason(error)}")
+        else:
+            return shown
+    raise TransientError("; ".join(reasons))
+
+
+def _reason(error: OSError) -> str:
+    return "no answer in time" if isinstance(error, TimeoutError) else str(error.strerror or error).lower()

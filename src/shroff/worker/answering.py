@@ -23,10 +23,9 @@ from shroff.worker.inbox import InboxServer
 from shroff.worker.ingest import short_turns
 from shroff.worker.posts import Part, Posts
 from shroff.worker.serving.careful import Careful, RequestError, unmeant_as
-from shroff.worker.serving.counts import WorkerCounts
+from shroff.worker.serving.counts import WorkerCounts, WorkerOptions
 from shroff.worker.serving.delivery import Outflow, Tended
 from shroff.worker.serving.feeding import Feeding, SourceFeed
-from shroff.worker.serving.options import WorkerOptions
 from shroff.worker.serving.savings import Savings
 from shroff.worker.serving.worker import Leader, Leading, Workplace
 

@@ -36,10 +36,9 @@ if TYPE_CHECKING:
     from shroff.worker.inbox import InboxServer
     from shroff.worker.posts import Posts
     from shroff.worker.serving.beside import Chore
-    from shroff.worker.serving.counts import WorkerCounts
+    from shroff.worker.serving.counts import WorkerCounts, WorkerOptions
     from shroff.worker.serving.delivery import Tended
     from shroff.worker.serving.feeding import SourceFeed
-    from shroff.worker.serving.options import WorkerOptions
     from shroff.worker.serving.worker import Leader, Worker
 
 NO_SOURCE: Final = (
@@ -226,7 +225,7 @@ class LiveWork:
         return [], _at_address(live[0], as_type)
 
     def _options(self, until_idle_s: float | None, limit: int | None) -> WorkerOptions:
-        from shroff.worker.serving.options import WorkerOptions
+        from shroff.worker.serving.counts import WorkerOptions
 
         saved = self._opened.systems.snapshots
         return WorkerOptions(

@@ -1,4 +1,4 @@
-"""How a worker is doing: what it has done since it began, how quickly, and what it waits for."""
+"""How a worker goes on, and how it is doing: what it has done since it began, how quickly, and what it waits for."""
 
 from __future__ import annotations
 
@@ -54,6 +54,25 @@ class Latencies:
     def since(self, earlier: Latencies) -> Latencies:
         """Those that are not among earlier ones."""
         return Latencies([now - then for now, then in zip(self.copy().counts, earlier.counts, strict=True)])
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """How a worker goes on, and when it ends by itself.
+
+    Args:
+        until_idle_s: It ends when nothing has come for so long; None for never.
+        limit: It ends when so many messages are done.
+        keeps_late: What comes too late is kept beside the log, and not refused.
+        snapshot_s: State is saved after so long, or after so many places of the log (`snapshot_places`).
+    """
+
+    batch_size: int = 4_096
+    until_idle_s: float | None = None
+    limit: int | None = None
+    keeps_late: bool = False
+    snapshot_s: float = 600.0
+    snapshot_places: int = 1_000_000
 
 
 @dataclass(slots=True)

@@ -23,11 +23,10 @@ from shroff.worker.inbox import InboxServer
 from shroff.worker.ingest import Committer, short_turns
 from shroff.worker.lanes.work import LaneLead
 from shroff.worker.serving.careful import Careful, RequestError, SuspectError, unmeant_as
-from shroff.worker.serving.counts import WorkerCounts
+from shroff.worker.serving.counts import WorkerCounts, WorkerOptions
 from shroff.worker.serving.delivery import Outflow, Tended
 from shroff.worker.serving.letters import DeadLetters
 from shroff.worker.serving.lines import Inflow
-from shroff.worker.serving.options import WorkerOptions
 from shroff.worker.serving.savings import Savings
 from shroff.worker.serving.source_reading import SourceReading
 

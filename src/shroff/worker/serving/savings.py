@@ -11,8 +11,7 @@ from shroff.log.state.saving import Saving
 from shroff.log.state.snapshots import EVERY
 from shroff.log.writer import Writer
 from shroff.streams.source import Trimming
-from shroff.worker.serving.counts import WorkerCounts
-from shroff.worker.serving.options import WorkerOptions
+from shroff.worker.serving.counts import WorkerCounts, WorkerOptions
 
 AGAIN_S: Final = 60.0  # after one that could not be written
 

@@ -26,11 +26,10 @@ from shroff.streams.source import Source
 from shroff.worker.inbox import InboxServer
 from shroff.worker.lanes.work import Lane
 from shroff.worker.serving.careful import Careful, RequestError, SuspectError
-from shroff.worker.serving.counts import LEADING, RESTORING, STANDING_BY, WorkerCounts
+from shroff.worker.serving.counts import LEADING, RESTORING, STANDING_BY, WorkerCounts, WorkerOptions
 from shroff.worker.serving.delivery import Tended
 from shroff.worker.serving.lead import SourceLoop
 from shroff.worker.serving.lines import Inflow, reason_of
-from shroff.worker.serving.options import WorkerOptions
 from shroff.worker.standby import FollowedProject, Standby, Start
 
 PAUSES_S: Final = (0.1, 5.0)  # before the log is tried again: the first, and the longest after doublings
