@@ -24,8 +24,8 @@ from shroff.cli.main import run
 from shroff.cli.session import Session
 from shroff.errors import LogBusyError, StateError, StorageError, UsageError
 from shroff.log import adopting
-from shroff.log.deeds import Deed
 from shroff.log.writer import Answer, Writer
+from shroff.people.audit import Deed
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.streams.log import Batch, Log, Refused, Reply
 from shroff.worker import inbox

@@ -18,8 +18,8 @@ from shroff.app.people import ProjectPeople
 from shroff.errors import UsageError, nearest
 from shroff.explain.finding_keys import KeyFinder
 from shroff.features.key_texts import read_key, stored_key
-from shroff.log.deeds import Deed
 from shroff.log.history import Records
+from shroff.people.audit import Deed
 from shroff.runtime.progress import unheard
 from shroff.streams.log import LateEvent, Log, Record, Request
 

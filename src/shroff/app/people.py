@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from shroff.app.opened import Opened
-    from shroff.log.deeds import Deed
-    from shroff.people.audit import Act, Verified
+    from shroff.people.audit import Act, Deed, Verified
     from shroff.people.desk import Desk
     from shroff.streams.log import Log
 

@@ -19,7 +19,7 @@ from shroff.app.live.requests import WriterRequests
 from shroff.app.opened import FIRST_EVENTS
 from shroff.app.people import ProjectPeople
 from shroff.errors import LogBusyError, StateError, UsageError
-from shroff.log.deeds import Deed
+from shroff.people.audit import Deed
 from shroff.runtime.progress import Progress, unheard
 from shroff.streams.delivering import THROUGH, source_of
 from shroff.streams.log import PRUNED_AT_ONCE, Log

@@ -27,6 +27,23 @@ Seal = Callable[[int, bytes], bytes]
 
 
 @dataclass(frozen=True, slots=True)
+class Deed:
+    """What somebody does to the log of a project, before it is known who.
+
+    Args:
+        action: What, as `object.verb`: `label.add`, `list.change`.
+        subject: On what: `payment/p-1`, `list blocked_cards`.
+        before: What it was, as plain values.
+        after: What it is to be; the same. Nothing personal: the record is never erased.
+    """
+
+    action: str
+    subject: str
+    before: Any = None
+    after: Any = None
+
+
+@dataclass(frozen=True, slots=True)
 class Act:
     """What somebody does: to be recorded in the transaction that does it.
 

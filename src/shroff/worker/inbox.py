@@ -22,7 +22,6 @@ from shroff.errors import DefinitionError, LogBusyError, StateError, StorageErro
 from shroff.events.intake import Intake, Submission
 from shroff.events.kept import keeping_hashed
 from shroff.log.adopting import Adoption, carried, check_door
-from shroff.log.deeds import Put
 from shroff.log.state.snapshots import Saved
 from shroff.log.writer import Answer, Prepared, Writer
 from shroff.project.definitions import Definitions, Hasher
@@ -102,7 +101,7 @@ def drop_request(numbers: Sequence[int], *, is_all: bool = False) -> bytes:
 
 
 def ask(
-    put: Put,
+    put: Callable[[Log], int],
     alone: Callable[[int | None], bytes],
     reading: Callable[[], AbstractContextManager[Log]],
     waits: Callable[[str], None],
@@ -111,7 +110,7 @@ def ask(
     """Have a request carried out, and give what came of it.
 
     Args:
-        put: Puts it into the inbox, where another process writes.
+        put: Puts it into the inbox, where another process writes, and gives its number.
         alone: Takes the log for this process and carries out the request of this number, or this one; gives the
             reply. Raises LogBusyError where another process writes.
         waits: Told in words, once, what holds if nobody waits for the reply any longer.

@@ -13,7 +13,7 @@ from shroff.log.active_files import (
     FileDifference,
     is_beside,
 )
-from shroff.log.deeds import Deed
+from shroff.people.audit import Deed
 from shroff.runtime.progress import unheard
 
 if TYPE_CHECKING:

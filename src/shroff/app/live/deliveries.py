@@ -14,7 +14,7 @@ from shroff.app.notice_files import NoticeFiles
 from shroff.app.notices import NoticeViews
 from shroff.app.people import ProjectPeople
 from shroff.errors import UsageError
-from shroff.log.deeds import Deed
+from shroff.people.audit import Deed
 from shroff.runtime.progress import unheard
 from shroff.streams.log import Log, Request
 

@@ -13,7 +13,7 @@ from shroff.app.wiring import OutsideSystems
 from shroff.errors import LogBusyError, UsageError
 from shroff.events.event import time_text
 from shroff.events.formats.encodings import read_lines
-from shroff.log.deeds import Deed
+from shroff.people.audit import Deed
 from shroff.runtime.progress import Progress, counted, unheard
 from shroff.streams.log import Batch
 

@@ -10,7 +10,7 @@ from shroff.app.live.requests import Waits, WriterRequests
 from shroff.app.people import ProjectPeople
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import format_by_name, read_lines
-from shroff.log.deeds import Deed
+from shroff.people.audit import Deed
 from shroff.runtime.progress import unheard
 from shroff.streams.log import Log, Request
 

@@ -12,7 +12,7 @@ from shroff.app.live.inboxes import Inboxes
 from shroff.app.live.lane_views import ONLY_ALL, behind
 from shroff.app.people import ProjectPeople
 from shroff.errors import DefinitionError, LogBusyError, ShroffError, UsageError, ended
-from shroff.log.deeds import Deed
+from shroff.people.audit import Deed
 from shroff.project.definitions import HASHED
 from shroff.streams.log import Batch, Log
 

@@ -60,8 +60,8 @@ class SourceParts:
         The next worker reads it from its beginning, or from where `start` says; what is in the log already changes
         nothing. Raises: UsageError where no such part was read; LogBusyError where a worker leads the log.
         """
-        from shroff.log.deeds import Deed
         from shroff.log.forgetting import forget, known
+        from shroff.people.audit import Deed
 
         if not self._opened.has_log():
             raise UsageError("this project has no log yet, so nothing of its source was read.")

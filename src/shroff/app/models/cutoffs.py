@@ -11,7 +11,7 @@ from shroff.app.live.requests import WriterRequests
 from shroff.app.models.promoting import Promotions
 from shroff.app.people import ProjectPeople
 from shroff.app.rules.rule_files import ChangedMeanwhileError
-from shroff.log.deeds import Deed
+from shroff.people.audit import Deed
 from shroff.runtime.progress import unheard
 
 if TYPE_CHECKING:

@@ -22,7 +22,6 @@ from shroff.app.models.role_changes import (
 from shroff.app.people import ProjectPeople
 from shroff.errors import DefinitionError, Problem, UsageError, nearest
 from shroff.events.event import time_text
-from shroff.log.deeds import Deed
 from shroff.models.in_force import (
     FILE,
     Challenger,
@@ -35,6 +34,7 @@ from shroff.models.in_force import (
     text_of,
 )
 from shroff.models.registry import GateResult, Stored, Summary
+from shroff.people.audit import Deed
 from shroff.runtime.progress import unheard
 
 if TYPE_CHECKING:

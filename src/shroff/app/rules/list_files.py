@@ -13,7 +13,7 @@ from shroff.app.live.requests import WriterRequests
 from shroff.app.people import ProjectPeople
 from shroff.errors import DefinitionError, NotAllowedError, UsageError
 from shroff.language.yaml import text as yamltext
-from shroff.log.deeds import Deed
+from shroff.people.audit import Deed
 from shroff.project.loading import files_of
 from shroff.project.settings.systems import Systems, load_systems
 from shroff.rules.silences import rule_of
