@@ -42,22 +42,27 @@ def address(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue(request.param).address)
 
 
-def asked(address: str, sql: str) -> list[tuple[Any, ...]]:
+def connected(address: str) -> Any:
     parts = urlsplit(address)
     if parts.scheme == "sqlite":
-        with closing(sqlite3.connect(parts.path[1:])) as file:
-            return file.execute(sql).fetchall()
+        return sqlite3.connect(parts.path[1:])
     if parts.scheme == "postgresql":
         import psycopg
 
-        with psycopg.connect(address) as connection:
-            return connection.execute(sql).fetchall()
+        return psycopg.connect(address, autocommit=True)
     import pymysql
 
     login = {"user": parts.username, "password": parts.password or "", "database": parts.path[1:]}
-    with pymysql.connect(host=parts.hostname, port=parts.port, **login) as connection, connection.cursor() as cursor:
-        cursor.execute(sql)
-        return list(cursor.fetchall())
+    return pymysql.connect(host=parts.hostname, port=parts.port, autocommit=True, **login)
+
+
+def run(address: str, *statements: str) -> list[tuple[Any, ...]]:
+    """Run statements by hand; gives the rows of the last one."""
+    with closing(connected(address)) as connection:
+        cursor = connection.cursor()
+        for sql in statements:
+            cursor.execute(sql)
+        return list(cursor.fetchall()) if cursor.description else []
 
 
 def through(wire: Wire, address: str, table: str) -> SqlSink:
@@ -73,16 +78,16 @@ def test_a_new_table_has_the_columns_and_the_key_that_it_always_had(kind, reques
         sink.send([])
 
     if kind == "sqlite":
-        found = asked(address, f"PRAGMA table_info({table})")
+        found = run(address, f"PRAGMA table_info({table})")
         shape = [f"{name} {type_} {'NO' if is_there else 'YES'}" for _, name, type_, is_there, _, _ in found]
         keys = [name for _, name, _, _, _, at in sorted(found, key=lambda one: one[5]) if at]
     else:
         type_ = "data_type" if kind == "postgres" else "column_type"
         columns = "information_schema.columns"
         sql = f"SELECT column_name, {type_}, is_nullable FROM {columns} WHERE table_name = '{table}'"
-        shape = [" ".join(one) for one in asked(address, f"{sql} ORDER BY ordinal_position")]
+        shape = [" ".join(one) for one in run(address, f"{sql} ORDER BY ordinal_position")]
         sql = f"SELECT column_name FROM information_schema.key_column_usage WHERE table_name = '{table}'"
-        keys = [name for (name,) in asked(address, f"{sql} ORDER BY ordinal_position")]
+        keys = [name for (name,) in run(address, f"{sql} ORDER BY ordinal_position")]
     assert ", ".join(shape) == SHAPES[kind]
     assert keys == ["event", "id"]
 
@@ -91,9 +96,9 @@ def test_texts_of_mariadb_are_compared_byte_by_byte(mariadb, table):
     with closing(SqlSink("s", {"url": mariadb.address, "table": table})) as sink:
         assert sink.send([row(1, "a"), row(2, "A"), row(3, "a "), row(4, "á")]) == []
 
-    assert asked(mariadb.address, f"SELECT count(*) FROM {table}") == [(4,)]
+    assert run(mariadb.address, f"SELECT count(*) FROM {table}") == [(4,)]
     assert set(
-        asked(
+        run(
             mariadb.address,
             "SELECT collation_name, engine FROM information_schema.columns JOIN information_schema.tables "
             f"USING (table_schema, table_name) WHERE table_name = '{table}' AND column_name IN ('event', 'receipt')",
@@ -133,7 +138,7 @@ def test_a_server_that_takes_everything_and_says_nothing_is_given_up(address, ta
         assert str(parts.password) not in str(raised.value)
         wire.cut_at = b""
         assert sink.send([row(4, "late-4"), row(4, "late-4")]) == []
-    assert asked(address, f"SELECT id FROM {table} WHERE id LIKE 'late%'") == [("late-4",)]
+    assert run(address, f"SELECT id FROM {table} WHERE id LIKE 'late%'") == [("late-4",)]
     assert not caplog.records
 
 
@@ -148,7 +153,7 @@ def test_a_connection_that_breaks_in_a_write_is_told_and_made_anew(address, tabl
         wire.cut_at = b""
 
         assert sink.send([row(1), row(4, "late-4")]) == []
-    assert asked(address, f"SELECT count(*) FROM {table}") == [(2,)]
+    assert run(address, f"SELECT count(*) FROM {table}") == [(2,)]
     assert not caplog.records
 
 
@@ -164,7 +169,7 @@ def test_a_file_that_another_program_holds_is_told_by_its_name(tmp_path: Path, m
         second = msgspec.structs.replace(row(2), outcome="approve")
 
         assert sink.send([row(2), second]) == []
-    assert asked(f"sqlite:///{path}", "SELECT seq, outcome FROM d") == [(1, "review"), (2, "approve")]
+    assert run(f"sqlite:///{path}", "SELECT seq, outcome FROM d") == [(1, "review"), (2, "approve")]
 
 
 def test_a_table_and_a_column_may_have_a_word_of_sql_as_their_name(tmp_path: Path):
@@ -172,4 +177,33 @@ def test_a_table_and_a_column_may_have_a_word_of_sql_as_their_name(tmp_path: Pat
     with closing(SqlSink("s", {"url": address, "table": "order", "columns": {"group": "fields.amount"}})) as sink:
         assert sink.send([row(1)]) == []
 
-    assert asked(address, 'SELECT seq, "group" FROM "order"') == [(1, "12.00")]
+    assert run(address, 'SELECT seq, "group" FROM "order"') == [(1, "12.00")]
+
+
+def test_rows_of_mariadb_leave_in_statements_of_many(mariadb, table):
+    from pymysql.cursors import RE_INSERT_VALUES
+
+    with closing(SqlSink("s", {"url": mariadb.address, "table": table})) as sink:
+        statement = str(sink._replacing.compile(sink._engine))
+
+        assert RE_INSERT_VALUES.match(statement), "else PyMySQL sends a statement for each row"
+
+
+def test_who_may_only_write_into_the_table_needs_no_right_to_make_one(postgres, table):
+    with closing(SqlSink("s", {"url": postgres.address, "table": table})) as sink:
+        sink.send([row(1)])
+    parts, who = urlsplit(postgres.address), table.replace("decisions", "writer")
+    narrow = parts._replace(netloc=f"{who}:narrow@{parts.hostname}:{parts.port}").geturl()
+    may = f"GRANT SELECT, INSERT, UPDATE ON {table} TO {who}"
+    run(postgres.address, f"CREATE ROLE {who} LOGIN PASSWORD 'narrow'", may)
+    try:
+        with closing(SqlSink("s", {"url": narrow, "table": table})) as sink:
+            assert sink.send([row(1), row(2)]) == []
+        sink = SqlSink("s", {"url": narrow, "table": f"{table}_2"})
+        with closing(sink), pytest.raises(UsageError, match=r"cannot use the table .* permission denied") as raised:
+            sink.send([row(1)])
+    finally:
+        run(postgres.address, f"REVOKE ALL ON {table} FROM {who}", f"DROP ROLE {who}")
+
+    assert "narrow" not in str(raised.value)
+    assert run(postgres.address, f"SELECT count(*) FROM {table}") == [(2,)]
