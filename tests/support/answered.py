@@ -29,9 +29,8 @@ class Schemas:
 
     def check(self, method: str, path: str, answered: Answered) -> None:
         """Raises: AssertionError where an answer is not what the document says of its operation and status."""
-        params: dict[str, str] = {}
         try:
-            route = self._table.find(method, path.split("/")[1:], params)
+            route, params = self._table.find(method, path.split("/")[1:])
         except ProblemError:
             return
         operation = self._operation(route, params)
@@ -41,7 +40,7 @@ class Schemas:
         what = f"{method} {route.path} {answered.status}"
         told = operation["responses"].get(str(answered.status))
         assert told is not None, f"{what}: the document has no such status"
-        are_lines = kind == LINES.decode()
+        are_lines = kind == LINES
         content = told["content"].get(JSON if are_lines else kind)
         if content is None:  # bytes of any kind, such as a file of a case
             assert "application/octet-stream" in told["content"], f"{what}: the document does not know {kind}"

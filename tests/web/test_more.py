@@ -18,7 +18,7 @@ from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.events.intake import Intake
 from shroff.people.store import Wanted, rows_of
-from shroff.web.http.messages import json_response
+from shroff.web.http.messages import Json
 from shroff.web.http.openapi import openapi
 from shroff.web.http.routes import Route
 from shroff.web.http.schemas import event_schema
@@ -484,9 +484,11 @@ def test_every_answer_has_a_type(bank):
 
 
 def test_an_answer_that_is_not_as_the_document_says_is_seen(bank, monkeypatch):
+    make = Json.__init__
+
     async def steps(asks: Asker) -> None:
         for wrong in ({}, {"live": 1}, {"live": True, "since": 1}):
-            monkeypatch.setattr("shroff.web.api.operating.json_response", lambda _, wrong=wrong: json_response(wrong))
+            monkeypatch.setattr(Json, "__init__", lambda self, _, wrong=wrong: make(self, wrong))
             with pytest.raises(AssertionError, match="GET /health/live 200: "):
                 await asks.ask("GET", "/health/live", key="")
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 BOUNDS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 METHODS: Final = frozenset("GET HEAD POST PUT PATCH DELETE OPTIONS".split())
-TEXT: Final = b"text/plain; version=0.0.4; charset=utf-8"
+TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 QUANTILES: Final = (0.5, 0.99, 0.999)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from starlette.responses import Response
 
 from shroff.errors import InputError
 from shroff.events.door import secret_fields
@@ -14,7 +15,7 @@ from shroff.language.types import Type
 from shroff.people.access import Right
 from shroff.project.calls import Call
 from shroff.web.api.events import JSON_TYPES, ONE_BYTES_MAX, READ_AT_ONCE, check_rate, shown
-from shroff.web.http.messages import JSON, PROBLEM, Request, Response
+from shroff.web.http.messages import JSON, PROBLEM, Request
 from shroff.web.http.problems import ProblemError, at_paths
 from shroff.web.http.routes import Handle, Route, Told
 from shroff.web.http.schemas import field_schema
@@ -94,11 +95,11 @@ async def _answered(service: Service, request: Request, reader: PostReader, call
     (answer,) = await (service.decided((one,), reader) if call.writes else service.foreseen((one,)))
     status, body = shown(answer, mistakes)
     if status != 200:
-        return Response(body, status, PROBLEM)
+        return Response(body, status, media_type=PROBLEM)
     if answer.document is None or one.sent is None:
         words = f"{answer.type} {answer.id!r} is in the log and was not decided"
         raise ProblemError(404, "no-decision", "There is no such decision", words)
-    return Response(calls.answer(one.sent, answer.document))
+    return Response(calls.answer(one.sent, answer.document), media_type=JSON)
 
 
 def _read(
@@ -123,7 +124,7 @@ def _read(
 
 async def _body(request: Request) -> bytes:
     if request.media_type not in JSON_TYPES:
-        accepted = ((b"accept-post", JSON),)
+        accepted = {"accept-post": JSON}
         words = "send one JSON object as application/json"
         raise ProblemError(415, "wrong-media-type", "This kind of body is not read here", words, accepted)
     return await request.body(ONE_BYTES_MAX)

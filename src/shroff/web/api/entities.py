@@ -10,7 +10,7 @@ from shroff.people.access import Right
 from shroff.streams.delivering_rows import Flag
 from shroff.streams.log import FlagRow
 from shroff.web.api.cases.flags import document, known_key, verdicts
-from shroff.web.http.messages import Json, Request, json_response
+from shroff.web.http.messages import Json, Request
 from shroff.web.http.paging import cursor_of, limit_of, next_of
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import API, PAGED, Route, Told
@@ -66,11 +66,11 @@ class EntityView(EntityKey):
 async def entity(service: Service, request: Request) -> Json[EntityView]:
     """Timeline, features as of the last decision, flags and neighbours of one key."""
     name = known_entity(service, request)
-    key = await service.in_thread(known_key, service.project, name, request.params["key"])
-    limit, before = limit_of(request.query), cursor_of(request.query, int)
+    key = await service.in_thread(known_key, service.project, name, request.path_params["key"])
+    limit, before = limit_of(request.query_params), cursor_of(request.query_params, int)
     timeline, flags, neighbours = await service.in_thread(looked, service.project, name, key, before, limit)
     standings = await verdicts(service, [row.event for row in flags])
-    return json_response(
+    return Json(
         {
             "entity": name,
             "key": key,
@@ -100,7 +100,7 @@ async def entity(service: Service, request: Request) -> Json[EntityView]:
 
 def known_entity(service: Service, request: Request) -> str:
     """The entity that is asked for. Raises: ProblemError with 404."""
-    name, entities = request.params["entity"], service.project.definitions.events.entities
+    name, entities = request.path_params["entity"], service.project.definitions.events.entities
     if name not in entities:
         raise ProblemError(404, "no-entity", "There is no such entity", f"entities are {', '.join(entities)}")
     return name

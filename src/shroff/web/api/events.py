@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final, NotRequired, TypedDict, TypeVar
 
 import msgspec
+from starlette.responses import Response
 
 from shroff.events.intake import undated
 from shroff.events.mapping import LABEL
@@ -17,7 +18,7 @@ from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.project.policy import OUTCOMES
 from shroff.web.api import standing_in
-from shroff.web.http.messages import JSON, LINES, PROBLEM, Request, Response
+from shroff.web.http.messages import JSON, LINES, PROBLEM, Request
 from shroff.web.http.openapi import EVENT
 from shroff.web.http.problems import Problem, ProblemError, at_paths
 from shroff.web.http.routes import API, Route, Told
@@ -36,10 +37,10 @@ if TYPE_CHECKING:
 
 One = TypeVar("One")
 
-JSON_TYPES: Final = frozenset([JSON, b"", b"text/json"])
-LINE_TYPES: Final = frozenset([LINES, b"application/jsonl", b"application/json-lines", b"application/x-jsonlines"])
-ANSWERED: Final = b"shroff-answered"
-KNOWN_AT: Final = b"shroff-known-at"
+JSON_TYPES: Final = frozenset([JSON, "", "text/json"])
+LINE_TYPES: Final = frozenset([LINES, "application/jsonl", "application/json-lines", "application/x-jsonlines"])
+ANSWERED: Final = "shroff-answered"
+KNOWN_AT: Final = "shroff-known-at"
 SENT: Final = "sent"
 LABELS_TOLD: Final = 20  # of those of one request that the record shows
 READ_AT_ONCE: Final = 16 * 1024  # bytes that are read on the event loop; what is longer would hold up the others
@@ -70,20 +71,22 @@ class Labelled(TypedDict):
 async def post_events(service: Service, request: Request) -> Response:
     """One event, a list or JSON lines: decided, durable, answered."""
     reader = service.reader_now()
-    type_name = request.params["event"]
+    type_name = request.path_params["event"]
     if type_name not in reader.definitions.events.types:
         there = ", ".join(reader.types)
         raise ProblemError(404, "no-event-type", "There is no such event type", f"event types are {there}")
-    answered = request.header(ANSWERED).decode("latin-1")
+    answered = request.headers.get(ANSWERED, "")
     if answered and answered not in OUTCOMES:
         raise ProblemError(
             400, "bad-header", "A header cannot be read", f"Shroff-Answered: one of {', '.join(OUTCOMES)}"
         )
     is_explained = is_explanation_asked(request)
     response = await _taken(service, request, reader, type_name, is_explained=is_explained)
-    if answered and response.status == 200 and response.body[:1] == b"{" and response.media_type == JSON:
-        response = Response(await standing_in.kept(service, request.who, response.body, answered))
-    if is_explained and response.status == 200:
+    if answered and response.status_code == 200 and response.body[:1] == b"{" and response.media_type == JSON:
+        response = Response(
+            await standing_in.kept(service, request.who, bytes(response.body), answered), media_type=JSON
+        )
+    if is_explained and response.status_code == 200:
         return await _explained(service, response)
     return response
 
@@ -104,7 +107,7 @@ async def post_labels(service: Service, request: Request) -> Response:
 
 def _is_known_as_sent(request: Request) -> bool:
     """Whether `known_at` is when the labels were sent, since nobody said when they became known."""
-    said = request.header(KNOWN_AT).decode("latin-1")
+    said = request.headers.get(KNOWN_AT, "")
     if said not in {"", SENT}:
         raise ProblemError(400, "bad-header", "A header cannot be read", f"Shroff-Known-At: {SENT}")
     return said == SENT
@@ -134,7 +137,7 @@ def _labelled(one: LabelInput) -> str:
 async def score(service: Service, request: Request) -> Response:
     """What would be decided of one event or of each of a list, if it came alone now."""
     reader = service.reader_now()
-    type_name = request.params["event"]
+    type_name = request.path_params["event"]
     if type_name not in reader.definitions.events.types:
         there = ", ".join(reader.types)
         raise ProblemError(404, "no-event-type", "There is no such event type", f"event types are {there}")
@@ -159,7 +162,7 @@ async def score(service: Service, request: Request) -> Response:
 
 def is_explanation_asked(request: Request) -> bool:
     """Whether the decision is to come with its explanation: `?explain=1`. Raises: ProblemError where it says else."""
-    found = request.query.get("explain", "")
+    found = request.query_params.get("explain", "")
     if found not in {"", "0", "1"}:
         raise ProblemError(400, "bad-query", "The query cannot be read", "explain: it is 1, or left out")
     return found == "1"
@@ -212,7 +215,7 @@ async def _body(request: Request) -> tuple[bytes, bool, bool]:
     media_type = request.media_type
     are_lines = media_type in LINE_TYPES
     if not are_lines and media_type not in JSON_TYPES:
-        accepted = ((b"accept-post", b"application/json, application/x-ndjson"),)
+        accepted = {"accept-post": f"{JSON}, {LINES}"}
         words = "send one event or a list as application/json, or JSON lines as application/x-ndjson"
         raise ProblemError(415, "wrong-media-type", "This kind of body is not read here", words, accepted)
     raw = await request.body()
@@ -242,7 +245,7 @@ def check_rate(service: Service, request: Request, events: int) -> None:
     """Raises: ProblemError with 429 where this key has sent too much."""
     wait_s = service.pace.wait_s(request.who, events)
     if wait_s > 0:
-        headers = ((b"retry-after", b"%d" % max(1, round(wait_s + 0.5))),)
+        headers = {"retry-after": str(max(1, round(wait_s + 0.5)))}
         words = f"this key may send {service.limits.rate:,.0f} events a second; nothing of this was taken"
         raise ProblemError(429, "too-fast", "This key sends too much", words, headers)
 
@@ -299,10 +302,10 @@ def _foreseen(status: int, body: bytes) -> tuple[int, bytes]:
 def _response(found: Sequence[tuple[int, bytes]], *, is_list: bool, are_lines: bool) -> Response:
     if not is_list:
         status, body = found[0]
-        return Response(body, status, JSON if status == 200 else PROBLEM)
+        return Response(body, status, media_type=JSON if status == 200 else PROBLEM)
     if are_lines:
-        return Response(b"".join(body + b"\n" for _, body in found), 200, LINES)
-    return Response(b"[" + b",".join([body for _, body in found]) + b"]")
+        return Response(b"".join(body + b"\n" for _, body in found), media_type=LINES)
+    return Response(b"[" + b",".join([body for _, body in found]) + b"]", media_type=JSON)
 
 
 async def _explained(service: Service, response: Response) -> Response:
@@ -312,7 +315,7 @@ async def _explained(service: Service, response: Response) -> Response:
         return response
     event, id_ = document["event"], document["id"]
     found = await service.in_thread(service.project.explain, f"{event}/{id_}")
-    return Response(await service.in_thread(standing_in.told, service, event, id_, found.json()))
+    return Response(await service.in_thread(standing_in.told, service, event, id_, found.json()), media_type=JSON)
 
 
 _SENT: Final = {

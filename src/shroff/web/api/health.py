@@ -18,7 +18,7 @@ from shroff.people.access import Right, Who
 from shroff.people.audit import Act
 from shroff.runtime.fresh import Fresh
 from shroff.streams.log import Refused
-from shroff.web.http.messages import Json, Request, decoded, json_response
+from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
 from shroff.web.http.routes import API, PAGED, Route, Told
 from shroff.worker.inbox import DROP, RETRY, drop_request, dropped_of, retried_of, retry_request
@@ -189,7 +189,7 @@ class DroppedEntries(TypedDict):
 async def health(service: Service, request: Request) -> Json[Health]:
     """How all is."""
     found = await service.in_thread(service.health.look)
-    return json_response(
+    return Json(
         {
             "at": time_text(found.at_ms),
             "ok": not found.wrong,
@@ -216,7 +216,7 @@ class QuarantineNumbers(msgspec.Struct, forbid_unknown_fields=True):
 
 async def quarantine(service: Service, request: Request) -> Json[Quarantine]:
     """What was refused, the newest first."""
-    limit, before = limit_of(request.query), cursor_of(request.query, int)
+    limit, before = limit_of(request.query_params), cursor_of(request.query_params, int)
     found, last = parted(await service.in_thread(entries, service.project, request.who, limit + 1, before), limit)
     shown: list[QuarantineEntry] = [
         {
@@ -230,13 +230,13 @@ async def quarantine(service: Service, request: Request) -> Json[Quarantine]:
         }
         for one in found
     ]
-    return json_response({"entries": shown, "next": None if last is None else next_of(last.number)})
+    return Json({"entries": shown, "next": None if last is None else next_of(last.number)})
 
 
 async def retry(service: Service, request: Request) -> Json[RetriedEntries]:
     """Bring entries back in."""
     found = await retried(service, request, await _numbers(request))
-    return json_response(
+    return Json(
         {
             "read": len(found),
             "taken": sum(not one.stays for one in found),
@@ -248,7 +248,7 @@ async def retry(service: Service, request: Request) -> Json[RetriedEntries]:
 
 async def drop(service: Service, request: Request) -> Json[DroppedEntries]:
     """Remove entries for ever."""
-    return json_response({"dropped": await dropped(service, request, await _numbers(request))})
+    return Json({"dropped": await dropped(service, request, await _numbers(request))})
 
 
 async def retried(service: Service, request: Request, numbers: Sequence[int]) -> list[Retried]:

@@ -18,7 +18,7 @@ from shroff.monitoring.pulse import HOUR_MS, MINUTE_MS, LiveFigures, Pulse
 from shroff.people.access import Right
 from shroff.runtime.fresh import Fresh
 from shroff.streams.log import Counts
-from shroff.web.http.messages import Json, Request, json_response
+from shroff.web.http.messages import Json, Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import API, Route, Told
 from shroff.worker.serving.counts import Latencies, WorkerCounts
@@ -237,10 +237,10 @@ Live = TypedDict(
 
 async def live(service: Service, request: Request) -> Json[Live]:
     """The same figures as the screen has them."""
-    found = document(await look(service, period_of(request.query)))
+    found = document(await look(service, period_of(request.query_params)))
     if not request.who.may(Right.READ_CASES):
         del found["cases"]
-    return json_response(found)
+    return Json(found)
 
 
 def document(found: Look) -> Live:

@@ -13,7 +13,7 @@ from shroff.models.in_force import Promotion
 from shroff.models.registry import GateResult
 from shroff.people.access import Right
 from shroff.people.audit import Act
-from shroff.web.http.messages import Json, Request, decoded, json_response
+from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import API, Route, Told
 
@@ -52,8 +52,8 @@ class Model(TypedDict):
 
 async def one_model(service: Service, request: Request) -> Json[Model]:
     """Everything that is known of one model."""
-    found = await service.in_thread(shown, service.project, request.params["id"])
-    return json_response(
+    found = await service.in_thread(shown, service.project, request.path_params["id"])
+    return Json(
         {
             "id": found.stored.id,
             "event": found.stored.event,
@@ -72,7 +72,7 @@ async def change_model(service: Service, request: Request) -> Json[Deployment]:
     """Another role for a model."""
     given = decoded(await request.body(BODY_BYTES_MAX), ModelChange)
     found = await changed(service, request, given)
-    return json_response(found, 409 if found.failed else 200)
+    return Json(found, 409 if found.failed else 200)
 
 
 def shown(project: Project, id_: str) -> Shown:
@@ -92,7 +92,7 @@ def checked_reason(text: str) -> str:
 
 async def changed(service: Service, request: Request, given: ModelChange) -> Deployment:
     """Do it as who asks, with the reason in the record. Raises: UsageError where it cannot be done."""
-    reason, id_ = checked_reason(given.reason), request.params["id"]
+    reason, id_ = checked_reason(given.reason), request.path_params["id"]
     found = await service.in_thread(shown, service.project, id_)
     project = service.project.acting_as(request.who)
     do = _deed(project, given.do, found, reason, given.waive, request.who.name)

@@ -13,7 +13,7 @@ from shroff.notices.store import OPEN, REFUSED, SENT, STATES, UNKNOWN, Letter, Q
 from shroff.notices.texts.mails import one_line
 from shroff.people.access import Right
 from shroff.people.audit import Act
-from shroff.web.http.messages import Json, Request, decoded, json_response
+from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import API, Route, Told
@@ -133,30 +133,30 @@ class Questions(TypedDict):
 async def all_notices(service: Service, request: Request) -> Json[Notices]:
     """The notices of the project."""
     found = await service.in_thread(lambda: service.project.notice_files.declared)
-    return json_response({"notices": [notice_shown(one) for one in found.values()]})
+    return Json({"notices": [notice_shown(one) for one in found.values()]})
 
 
 async def preview(service: Service, request: Request) -> Json[MailPreview]:
     """The mail that a notice would send."""
-    name, event = request.params["name"], request.query.get("event", "")
+    name, event = request.path_params["name"], request.query_params.get("event", "")
     await _known(service, name)
     mail = await service.in_thread(service.project.notices.preview, name, event)
-    return json_response(mail_shown(mail))
+    return Json(mail_shown(mail))
 
 
 async def test(service: Service, request: Request) -> Json[TestSent]:
     """Send that mail to an address, now."""
     given = decoded(await request.body(BODY_BYTES_MAX), NoticeTest)
-    name = request.params["name"]
+    name = request.path_params["name"]
     await _known(service, name)
     await service.recorded(Act(request.who, "notice.test", f"notice {name}", None, {"event": given.event}))
     refused = await service.in_thread(service.project.notices.test, name, given.to, given.event)
-    return json_response({"sent": not refused, "refused": refused})
+    return Json({"sent": not refused, "refused": refused})
 
 
 async def outbox(service: Service, request: Request) -> Json[Outbox]:
     """What waits to be told, and letters in a state."""
-    query = request.query
+    query = request.query_params
     states = [one for one in query.get("state", "").split(",") if one]
     if any(one not in STATES for one in states):
         raise ProblemError(400, "bad-query", "The query cannot be read", f"state: of {', '.join(STATES)}")
@@ -165,7 +165,7 @@ async def outbox(service: Service, request: Request) -> Json[Outbox]:
     letters, last = parted(found, limit)
     cursor = None if last is None else next_of((last.made_ms, last.id))
     trouble = [one.trouble.words for one in service.work.sinks if one.trouble is not None and one.name == "notices"]
-    return json_response(
+    return Json(
         {
             "waiting": waiting,
             "trouble": trouble[0] if trouble else None,
@@ -177,31 +177,31 @@ async def outbox(service: Service, request: Request) -> Json[Outbox]:
 
 async def retry(service: Service, request: Request) -> Json[LetterShown]:
     """Have a letter leave again that was refused."""
-    id_ = request.params["id"]
+    id_ = request.path_params["id"]
     await service.recorded(Act(request.who, "notice.retry", f"letter {one_line(id_)}"))
-    return json_response(letter_shown(await service.in_thread(service.project.letters.retry, id_)))
+    return Json(letter_shown(await service.in_thread(service.project.letters.retry, id_)))
 
 
 async def mailbox(service: Service, request: Request) -> Json[Mailbox]:
     """The mails that lie as files, where no server takes them."""
-    limit = limit_of(request.query)
+    limit = limit_of(request.query_params)
     found = await service.in_thread(kept_mails, service.project.opened.places.mail, limit)
-    return json_response({"mails": [_kept_shown(one, is_whole=False) for one in found]})
+    return Json({"mails": [_kept_shown(one, is_whole=False) for one in found]})
 
 
 async def mailbox_mail(service: Service, request: Request) -> Json[KeptMail]:
     """One of them, with its texts."""
-    found = await service.in_thread(kept_mail, service.project.opened.places.mail, request.params["name"])
+    found = await service.in_thread(kept_mail, service.project.opened.places.mail, request.path_params["name"])
     if found is None:
         raise ProblemError(404, "no-mail", "There is no such mail", "the mailbox has no mail of this name")
-    return json_response(_kept_shown(found, is_whole=True))
+    return Json(_kept_shown(found, is_whole=True))
 
 
 async def questions(service: Service, request: Request) -> Json[Questions]:
     """What customers were asked about a decision, and what they said."""
-    event = f"{request.params['event']}/{request.params['id']}"
+    event = f"{request.path_params['event']}/{request.path_params['id']}"
     found = await service.in_thread(_questions, service.project, event)
-    return json_response({"questions": [question_shown(one) for one in found]})
+    return Json({"questions": [question_shown(one) for one in found]})
 
 
 # ---- how it is shown

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypedDict
 
+from starlette.responses import Response
+
 from shroff.people.access import Right
-from shroff.web.http.messages import Json, Request, Response, json_response
+from shroff.web.http.messages import Json, Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Told
 from shroff.web.metrics import TEXT, ServiceMetrics, text
@@ -30,17 +32,17 @@ class Readiness(TypedDict):
 
 async def live(service: Service, request: Request) -> Json[Liveness]:
     """That it answers at all."""
-    return json_response({"live": True})
+    return Json({"live": True})
 
 
 async def ready(service: Service, request: Request) -> Json[Readiness]:
     """Whether posts are taken now. Raises: ProblemError with 503 where not, with what it does instead."""
     state = service.state
     if not service.is_ready:
-        retry = ((b"retry-after", b"%d" % RETRY_S),)
+        retry = {"retry-after": str(RETRY_S)}
         words = f"this service takes no events now; it is {state}"
         raise ProblemError(503, "not-ready", "Nothing is decided here now", words, retry, ready=False, state=state)
-    return json_response({"ready": True, "state": state})
+    return Json({"ready": True, "state": state})
 
 
 async def metrics(service: Service, request: Request) -> Response:

@@ -13,7 +13,7 @@ from shroff.people import documents, keys, links, sessions, users
 from shroff.people.access import Right, Who
 from shroff.people.desk import Desk
 from shroff.people.store import ApiKey, User, Wanted
-from shroff.web.http.messages import Json, Request, decoded, json_response
+from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
 from shroff.web.http.routes import API, PAGED, Route, Told
 
@@ -124,34 +124,34 @@ class AuditCheck(TypedDict):
 async def all_users(service: Service, request: Request) -> Json[Users]:
     """All users."""
     found = await service.in_thread(users.all_users, service.desk)
-    return json_response({"users": [documents.of_user(one) for one in found]})
+    return Json({"users": [documents.of_user(one) for one in found]})
 
 
 async def add_user(service: Service, request: Request) -> Json[NewUserAnswer]:
     """A user, and the link by which they set a password."""
     given = decoded(await request.body(BODY_BYTES_MAX), NewUser)
     user, link = await service.in_thread(made_user, service.desk, request.who, given)
-    return json_response({"user": documents.of_user(user), "link": link, "url": service.address.of(request) + link})
+    return Json({"user": documents.of_user(user), "link": link, "url": service.address.of(request) + link})
 
 
 async def change_user(service: Service, request: Request) -> Json[UserAnswer]:
     """Another role, another name to show, or let in no more."""
     given = decoded(await request.body(BODY_BYTES_MAX), UserChange)
-    name = request.params["name"]
+    name = request.path_params["name"]
     user = await service.in_thread(changed_user, service.desk, request.who, name, given)
-    return json_response({"user": documents.of_user(user)})
+    return Json({"user": documents.of_user(user)})
 
 
 async def delete_user(service: Service, request: Request) -> Json[UserAnswer]:
     """Remove a user."""
-    user = await service.in_thread(users.delete, service.desk, request.who, request.params["name"])
-    return json_response({"user": documents.of_user(user)})
+    user = await service.in_thread(users.delete, service.desk, request.who, request.path_params["name"])
+    return Json({"user": documents.of_user(user)})
 
 
 async def link_user(service: Service, request: Request) -> Json[UserLink]:
     """A link by which a user sets the password, once."""
-    link = await service.in_thread(links.for_password, service.desk, request.who, request.params["name"])
-    return json_response({"link": link, "url": service.address.of(request) + link})
+    link = await service.in_thread(links.for_password, service.desk, request.who, request.path_params["name"])
+    return Json({"link": link, "url": service.address.of(request) + link})
 
 
 def made_user(desk: Desk, who: Who, given: NewUser) -> tuple[User, str]:
@@ -184,13 +184,13 @@ def changed_user(desk: Desk, who: Who, name: str, given: UserChange) -> User:
 async def all_sessions(service: Service, request: Request) -> Json[Sessions]:
     """The sessions that are open."""
     found = await service.in_thread(sessions.open_sessions, service.desk)
-    return json_response({"sessions": [documents.of_session(one) for one in found]})
+    return Json({"sessions": [documents.of_session(one) for one in found]})
 
 
 async def end_session(service: Service, request: Request) -> Json[SessionAnswer]:
     """End a session."""
-    found = await service.in_thread(sessions.end_named, service.desk, request.who, request.params["id"])
-    return json_response({"session": documents.of_session(found)})
+    found = await service.in_thread(sessions.end_named, service.desk, request.who, request.path_params["id"])
+    return Json({"session": documents.of_session(found)})
 
 
 # ---- keys
@@ -199,20 +199,20 @@ async def end_session(service: Service, request: Request) -> Json[SessionAnswer]
 async def all_keys(service: Service, request: Request) -> Json[Keys]:
     """All keys, those that were revoked too."""
     found = await service.in_thread(keys.all_keys, service.desk)
-    return json_response({"keys": [documents.of_key(one) for one in found]})
+    return Json({"keys": [documents.of_key(one) for one in found]})
 
 
 async def make_key(service: Service, request: Request) -> Json[NewKeyAnswer]:
     """A key, with its text this one time."""
     given = decoded(await request.body(BODY_BYTES_MAX), NewKey)
     key, text = await service.in_thread(made_key, service.desk, request.who, given)
-    return json_response({**documents.of_key(key), "key": text})
+    return Json({**documents.of_key(key), "key": text})
 
 
 async def revoke_key(service: Service, request: Request) -> Json[documents.KeyDocument]:
     """End a key."""
-    found = await service.in_thread(keys.revoke, service.desk, request.who, request.params["id"])
-    return json_response(documents.of_key(found))
+    found = await service.in_thread(keys.revoke, service.desk, request.who, request.path_params["id"])
+    return Json(documents.of_key(found))
 
 
 def made_key(desk: Desk, who: Who, given: NewKey) -> tuple[ApiKey, str]:
@@ -232,18 +232,18 @@ def made_key(desk: Desk, who: Who, given: NewKey) -> tuple[ApiKey, str]:
 
 async def audit(service: Service, request: Request) -> Json[AuditRows]:
     """Rows of the record, the newest first."""
-    limit, before = limit_of(request.query), cursor_of(request.query, int)
-    found = await service.in_thread(rows_of, service.desk, wanted_of(request.query), before, limit + 1)
+    limit, before = limit_of(request.query_params), cursor_of(request.query_params, int)
+    found = await service.in_thread(rows_of, service.desk, wanted_of(request.query_params), before, limit + 1)
     rows, last = parted(found, limit)
     cursor = None if last is None else next_of(last.number)
-    return json_response({"rows": [documents.of_row(one) for one in rows], "next": cursor})
+    return Json({"rows": [documents.of_row(one) for one in rows], "next": cursor})
 
 
 async def verify_audit(service: Service, request: Request) -> Json[AuditCheck]:
     """Hold every row against the one before it, and the last one against its head."""
     found = await service.in_thread(service.project.people.verify_audit)
     broken_at, why = found.broken_at or None, found.why or None
-    return json_response({"ok": found.is_whole, "rows": found.rows, "broken_at": broken_at, "why": why})
+    return Json({"ok": found.is_whole, "rows": found.rows, "broken_at": broken_at, "why": why})
 
 
 def rows_of(desk: Desk, wanted: Wanted, before: int | None, limit: int) -> Sequence[Row]:

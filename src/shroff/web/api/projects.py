@@ -16,8 +16,8 @@ from shroff.explain.hit_records import RuleRecord
 from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.web.api.rules.backtests import BacktestRun, BacktestRuns, Draft, Kept, act_of, computed, document, new_id
-from shroff.web.http.messages import Headers, Json, Request, decoded, json_response
-from shroff.web.http.preconditions import seen, tags_of
+from shroff.web.http.messages import Json, Request, decoded
+from shroff.web.http.preconditions import seen, tagged, tags_of
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import API, Route, Told
 from shroff.web.http.schemas import Adopted
@@ -61,7 +61,7 @@ class Models(TypedDict):
 async def models(service: Service, request: Request) -> Json[Models]:
     """The models of the registry, the newest first, with what each is now."""
     found = await service.in_thread(service.project.models.all)
-    return json_response({"models": [_model(one) for one in found]})
+    return Json({"models": [_model(one) for one in found]})
 
 
 def _model(one: Listed) -> ModelSummary:
@@ -131,7 +131,7 @@ async def rules(service: Service, request: Request) -> Json[RuleFiles]:
 
     def answer() -> Json[RuleFiles]:
         _count_hits(service)
-        return json_response({"files": [_shown(one, service) for one in service.project.rules.files()]})
+        return Json({"files": [_shown(one, service) for one in service.project.rules.files()]})
 
     return await service.in_thread(answer)
 
@@ -140,12 +140,12 @@ async def rule_file(service: Service, request: Request) -> Json[RuleFileText]:
     """One file of rules, with its text; its ETag is asked for by who changes it."""
 
     def answer() -> Json[RuleFileText]:
-        found = service.project.rules.file(request.params["file"])
+        found = service.project.rules.file(request.path_params["file"])
         if found is None:
-            words = f"there is no file rules/{request.params['file']}"
+            words = f"there is no file rules/{request.path_params['file']}"
             raise ProblemError(404, "no-rules", "There is no such file of rules", words)
         _count_hits(service)
-        return json_response({**_shown(found, service), "text": found.text}, headers=_tag(found))
+        return Json({**_shown(found, service), "text": found.text}, headers=tagged(found.tag))
 
     return await service.in_thread(answer)
 
@@ -158,8 +158,8 @@ class NewRuleFile(msgspec.Struct, forbid_unknown_fields=True):
 
 async def put_rules(service: Service, request: Request) -> Json[RuleFileWritten]:
     """A new text for a file of rules: checked with its tests, written, and put in force."""
-    name, matched = request.params["file"], tags_of(request)
-    is_new = request.header(b"if-none-match").strip() == b"*"
+    name, matched = request.path_params["file"], tags_of(request)
+    is_new = request.headers.get("if-none-match", "").strip() == "*"
     if not matched and not is_new:
         words = "send the ETag of what you read as If-Match, or If-None-Match: * for a file that is not there yet"
         raise ProblemError(428, "no-precondition", "It is not said what is changed", words)
@@ -182,13 +182,13 @@ async def put_rules(service: Service, request: Request) -> Json[RuleFileWritten]
     try:
         await service.checked(request.who, project.rules.write, name, given.text, tag, recorded)
     except ChangedMeanwhileError as error:
-        headers = () if before is None else _tag(before)
+        headers = None if before is None else tagged(before.tag)
         raise ProblemError(412, "changed-meanwhile", "It is not what it was", str(error), headers) from None
     now = await service.in_thread(project.rules.file, name)
     assert now is not None
     why_not = await service.adopted()
     shown = await service.in_thread(_shown, now, service)
-    return json_response({**shown, "in_force": not why_not, "why_not": why_not or None}, headers=_tag(now))
+    return Json({**shown, "in_force": not why_not, "why_not": why_not or None}, headers=tagged(now.tag))
 
 
 def _count_hits(service: Service) -> None:
@@ -219,10 +219,6 @@ def _shown(one: RuleFile, service: Service) -> RuleFileShown:
     return {"file": one.name, "etag": one.tag, "rules": [shown(rule) for rule in one.rules]}
 
 
-def _tag(one: RuleFile) -> Headers:
-    return ((b"etag", f'"{one.tag}"'.encode()),)
-
-
 # ---- backtests
 
 
@@ -247,16 +243,16 @@ async def backtest(service: Service, request: Request) -> Json[ReportDocument] |
     kept.name = " ".join(asked.rules) or asked.model or "the project as it is"
     if not asked.wait:
         begun = await service.backtests.begin(service, request.who, asked, kept)
-        return json_response(document(begun), 202, ((b"location", f"{API}/backtests/{begun.id}".encode()),))
+        return Json(document(begun), 202, {"location": f"{API}/backtests/{begun.id}"})
     try:
         async with asyncio.timeout(WAITS_S):
             await service.backtests.turn.acquire()
     except TimeoutError:
-        headers = ((b"retry-after", b"30"),)
+        headers = {"retry-after": "30"}
         raise ProblemError(503, "busy", "Another backtest runs", "try again when it is done", headers) from None
     try:
         await service.recorded(act_of(request.who, kept, asked))
-        return json_response((await computed(service, asked, kept))["report"])
+        return Json((await computed(service, asked, kept))["report"])
     finally:
         service.backtests.turn.release()
 
@@ -283,12 +279,12 @@ def _check(asked: BacktestRequest) -> None:
 async def backtests(service: Service, request: Request) -> Json[BacktestRuns]:
     """All that were begun without waiting for them, the newest first."""
     found = await service.in_thread(service.backtests.listed)
-    return json_response({"backtests": [document(one) for one in found]})
+    return Json({"backtests": [document(one) for one in found]})
 
 
 async def one_backtest(service: Service, request: Request) -> Json[BacktestRun]:
     """How far one is, and its report once it is done."""
-    return json_response(document(await service.in_thread(service.backtests.one, request.params["id"])))
+    return Json(document(await service.in_thread(service.backtests.one, request.path_params["id"])))
 
 
 ROUTES: Final = (

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NotRequired, TypedDict
 
+import msgspec
+
 from shroff.errors import UsageError
 from shroff.people.access import Right
 from shroff.web.api import standing_in
 from shroff.web.api.events import is_explanation_asked
-from shroff.web.http.messages import Json, Request, json_response
+from shroff.web.http.messages import Json, Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import API, Route, Told
 from shroff.web.http.schemas import Decision
@@ -37,25 +39,25 @@ async def decision(service: Service, request: Request) -> Json[Decision]:
     """
     if is_explanation_asked(request):
         return await explain(service, request)
-    row = await service.in_thread(row_of, service.project, request.params["event"], request.params["id"])
-    return Json(await service.in_thread(standing_in.told, service, row.event, row.id, row.document))
+    row = await service.in_thread(row_of, service.project, request.path_params["event"], request.path_params["id"])
+    return Json(msgspec.Raw(await service.in_thread(standing_in.told, service, row.event, row.id, row.document)))
 
 
 async def explain(service: Service, request: Request) -> Json[Decision]:
     """A decision with its explanation."""
-    row = await service.in_thread(row_of, service.project, request.params["event"], request.params["id"])
+    row = await service.in_thread(row_of, service.project, request.path_params["event"], request.path_params["id"])
     found = await service.in_thread(service.project.explain, f"{row.event}/{row.id}")
-    return Json(await service.in_thread(standing_in.told, service, row.event, row.id, found.json()))
+    return Json(msgspec.Raw(await service.in_thread(standing_in.told, service, row.event, row.id, found.json())))
 
 
 async def replay(service: Service, request: Request) -> Json[Replay]:
     """The same decision computed again from the log."""
-    row = await service.in_thread(row_of, service.project, request.params["event"], request.params["id"])
+    row = await service.in_thread(row_of, service.project, request.path_params["event"], request.path_params["id"])
     found = await service.in_thread(service.project.replay, f"{row.event}/{row.id}")
     document: Replay = {"match": found.match, "receipt": found.receipt, "event": row.event, "id": row.id}
     if not found.match:
         document["recorded"], document["computed"] = row.document.decode(), found.computed.document.decode()
-    return json_response(document)
+    return Json(document)
 
 
 def row_of(project: Project, event: str, id_: str) -> DecisionRow:

@@ -27,7 +27,7 @@ class Address:
         if self.public:
             return self.public
         scheme = "https" if request.is_encrypted else "http"
-        return f"{scheme}://{request.header(b'host').decode('latin-1')}"
+        return f"{scheme}://{request.headers.get('host', '')}"
 
     def is_encrypted(self, request: Request) -> bool:
         """Whether browsers speak TLS, so that a cookie is for TLS only."""
@@ -35,8 +35,8 @@ class Address:
 
     def check_origin(self, request: Request) -> None:
         """Refuse a form that another site sent: browsers say from where. Raises: ProblemError."""
-        site, origin = request.header(b"sec-fetch-site"), request.header(b"origin").decode("latin-1")
-        is_own = site == b"same-origin" or (site in {b"", b"none"} and (not origin or origin in self._origins(request)))
+        site, origin = request.headers.get("sec-fetch-site", ""), request.headers.get("origin", "")
+        is_own = site == "same-origin" or (site in {"", "none"} and (not origin or origin in self._origins(request)))
         if not is_own:
             words = f"sign in at {self.public}/login" if self.public else "sign in at its own page"
             raise ProblemError(403, "no-csrf", "This was not sent by a page of this service", words)
@@ -45,7 +45,7 @@ class Address:
         """What browsers may call this service: as they write it, with small letters and without a usual port."""
         if self.public:
             return {origin_of(self.public)}
-        host = request.header(b"host").decode("latin-1")
+        host = request.headers.get("host", "")
         return {f"http://{host}", f"https://{host}"}
 
 

@@ -12,13 +12,17 @@ from secrets import token_hex
 from typing import Final, TypeVar
 from urllib.parse import unquote
 
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
 from shroff.errors import ShroffError, SignInError, trace_of
 from shroff.people.access import Who
 from shroff.people.desk import TOKEN_LENGTH
 from shroff.people.throttle import network_of
 from shroff.web.http.connections import Connections
 from shroff.web.http.gate import COOKIE
-from shroff.web.http.messages import FORM, FORM_BYTES_MAX, GoneError, Receive, Request, Response, Scope, Send, refused
+from shroff.web.http.messages import FORM, FORM_BYTES_MAX, Request, refused
 from shroff.web.http.problems import ProblemError, of_error
 from shroff.web.http.routes import OPEN_BELOW, Route, Table
 from shroff.web.http.streaming import EVENTS
@@ -32,7 +36,7 @@ One = TypeVar("One")
 PATH_LENGTH_MAX: Final = 8_192
 OF_SENDER_MAX: Final = 1_000  # requests at once, also of clients that are gone: they are answered all the same
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-CSRF: Final = b"x-csrf-token"
+CSRF: Final = "x-csrf-token"
 SIGN_IN: Final = Route("GET", "/login", None, signing.ask, is_page=True)
 _OPEN: Final = [one.split("/") for one in OPEN_BELOW]
 STANDING: Final = (
@@ -73,18 +77,20 @@ class Application:
             route = await self._route(request)
             name = route.path
             if request.method not in SAFE:
-                _ = request.query  # one that cannot be read is refused before anything is taken
+                _ = request.query_params  # one that cannot be read is refused before anything is taken
             with self._counted(SENDER.get()):
                 response = await route.handle(self.service, request)
-        except GoneError:
+        except ClientDisconnect:
             return
         except Exception as error:  # noqa: BLE001 - the outermost of a request: the service goes on
             response = self._refused(request, problem_of(error, name, self.tell))
         if request.leaves_body:
-            response.headers = (*response.headers, (b"connection", b"close"))
+            response.headers["connection"] = "close"
+        if request.method == "HEAD":
+            response.body = b""
         seconds = time.perf_counter() - began_s
-        self.service.requests.add(request.method, name, response.status, seconds)
-        await with_standing(response, seconds).send(send, is_head=request.method == "HEAD")
+        self.service.requests.add(request.method, name, response.status_code, seconds)
+        await with_standing(response, seconds)(scope, receive, send)
 
     @contextmanager
     def _counted(self, sender: str) -> Iterator[None]:
@@ -112,13 +118,13 @@ class Application:
             try:
                 request.who = await self._who(request)
             except ProblemError as error:
-                has_key = bool(request.header(b"authorization"))
+                has_key = bool(request.headers.get("authorization"))
                 if error.status == 401:
                     await asyncio.sleep(self.service.unknown.wait_s_of(network_of(request.address), 1))
                 if error.status == 401 and not has_key and self._table.is_page(request.method, segments):
                     return SIGN_IN
                 raise
-        route = self._table.find(request.method, segments, request.params)
+        route, request.scope["path_params"] = self._table.find(request.method, segments)
         SENDER.set(network_of(request.address) if route.right is None else request.who.id)
         if route.right is not None:
             request.who.require(route.right)
@@ -128,19 +134,19 @@ class Application:
 
     async def _who(self, request: Request) -> Who:
         service = self.service
-        authorization = request.header(b"authorization")
+        authorization = request.headers.get("authorization", "")
         if authorization:
-            scheme, _, text = authorization.partition(b" ")
-            if scheme.lower() != b"bearer":
+            scheme, _, text = authorization.partition(" ")
+            if scheme.lower() != "bearer":
                 raise unknown("send a key as 'Authorization: Bearer KEY'")
-            key = text.strip().decode("latin-1")
+            key = text.strip()
             try:
                 at_hand = service.gate.at_hand(key)
                 return at_hand if at_hand is not None else await self._looked_up(request, service.gate.who, key)
             except SignInError as error:
                 raise unknown(str(error)) from None
-        token = request.cookie(COOKIE)
-        is_token, is_use = len(token) == TOKEN_LENGTH, request.header(b"accept") != EVENTS
+        token = request.cookies.get(COOKIE, "")
+        is_token, is_use = len(token) == TOKEN_LENGTH, request.headers.get("accept") != EVENTS
         look = partial(service.gate.signed_in, is_use=is_use)
         signed_in = await self._looked_up(request, look, token) if is_token else None
         if signed_in is None:
@@ -160,7 +166,7 @@ class Application:
 
 async def _csrf(request: Request) -> str:
     """The token that a page sends along: in a header, or in a field of a form."""
-    sent = request.header(CSRF).decode("latin-1")
+    sent = request.headers.get(CSRF, "")
     if sent or request.media_type != FORM:
         return sent
     return (await request.form()).get("csrf", "")
@@ -190,11 +196,8 @@ def problem_of(error: Exception, name: str, tell: Callable[[str], None]) -> Prob
 def with_standing(response: Response, seconds: float) -> Response:
     """The answer with the headers that all have, and how long it took."""
     timing = (b"server-timing", b"total;dur=%.3f" % (1_000 * seconds))
-    if response.headers:
-        own = {header for header, _ in response.headers}
-        response.headers = (*response.headers, *(one for one in STANDING if one[0] not in own), timing)
-    else:
-        response.headers = (*STANDING, timing)
+    own = {name for name, _ in response.raw_headers}
+    response.raw_headers += [*(one for one in STANDING if one[0] not in own), timing]
     return response
 
 
@@ -218,12 +221,12 @@ def _segments(path: str) -> list[str]:
 
 def unknown(detail: str) -> ProblemError:
     """The problem of a request of which nobody knows whose it is."""
-    headers = ((b"www-authenticate", b'Bearer realm="shroff"'),)
+    headers = {"www-authenticate": 'Bearer realm="shroff"'}
     return ProblemError(401, "who-asks", "It is not known who asks", detail, headers)
 
 
 def turned_away(error: TurnedAwayError) -> ProblemError:
     """The problem of a post that was not taken: nothing of it was written, and it may come again."""
-    headers = ((b"retry-after", b"%d" % RETRY_S),)
+    headers = {"retry-after": str(RETRY_S)}
     title = "There is too much to decide" if error.is_overload else "Nothing is decided here now"
     return ProblemError(503, "overload" if error.is_overload else "not-ready", title, str(error), headers)

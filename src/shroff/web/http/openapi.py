@@ -12,10 +12,11 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, Final, Union, get_args, get_origin
 
 import msgspec
+from starlette.responses import HTMLResponse, Response
 
 import shroff
 from shroff.events.definitions import Events
-from shroff.web.http.messages import Request, Response, json_response
+from shroff.web.http.messages import Json, Request
 from shroff.web.http.problems import Problem
 from shroff.web.http.routes import Route
 from shroff.web.http.schemas import event_schema, ref
@@ -37,7 +38,6 @@ COMMON: Final = {
 }
 OF_ALL: Final = frozenset({401, 403, 500, 503})  # of routes that take a right
 WITH_BODY: Final = frozenset({400, 408, 413, 422})
-HTML: Final = b"text/html; charset=utf-8"
 STYLE: Final = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1f24}"
     "h2{margin-top:2.5rem;border-top:1px solid #d0d7de;padding-top:1rem;font-size:1.1rem}"
@@ -51,16 +51,15 @@ STYLE: Final = (
 
 async def document(service: Service, request: Request) -> Response:
     """The document itself."""
-    return json_response(openapi(service.routes, service.project.definitions.events))
+    return Json(openapi(service.routes, service.project.definitions.events))
 
 
 async def page(service: Service, request: Request) -> Response:
     """The document as a page, for people: no script, nothing from anywhere else."""
     digest = b64encode(sha256(STYLE.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; frame-ancestors 'none'; base-uri 'none'"
-    headers = ((b"content-security-policy", policy.encode()),)
     text = "".join(_page(openapi(service.routes, service.project.definitions.events)))
-    return Response(text.encode(), media_type=HTML, headers=headers)
+    return HTMLResponse(text, headers={"content-security-policy": policy})
 
 
 def openapi(routes: Sequence[Route], events: Events) -> dict[str, Any]:

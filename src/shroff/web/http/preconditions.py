@@ -15,7 +15,7 @@ _TAG: Final = re.compile(r'(?:W/)?"([^"]*)"|([^\s,"]+)')
 
 def tags_of(request: Request) -> list[str]:
     """The tags of If-Match, bare, as many as there are: weak ones count as strong, and quotes may be left out."""
-    text = request.header(b"if-match").decode("latin-1")
+    text = request.headers.get("if-match", "")
     return [quoted or plain for quoted, plain in _TAG.findall(text)]
 
 
@@ -30,3 +30,8 @@ async def seen(request: Request, now: Callable[[], Awaitable[str]]) -> str:
         return tags[0] if tags else ""
     there = await now()
     return there if there in tags or (there and ANY in tags) else tags[0]
+
+
+def tagged(tag: str) -> dict[str, str]:
+    """The header that names the version of what is shown: a change sends it back in If-Match."""
+    return {"etag": f'"{tag}"'}

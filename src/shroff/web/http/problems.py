@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Final, NotRequired, TypedDict, Unpack
 
 from shroff.app.rules.rule_files import ChangedMeanwhileError
@@ -17,7 +17,7 @@ from shroff.errors import (
 )
 
 PROBLEMS_MAX: Final = 100  # mistakes of definitions in one answer
-RETRY_AFTER: Final = ((b"retry-after", b"1"),)
+RETRY_AFTER: Final = {"retry-after": "1"}
 
 Path = tuple[str, str]
 
@@ -70,7 +70,7 @@ class ProblemError(Exception):
         code: str,
         title: str,
         detail: str,
-        headers: Sequence[tuple[bytes, bytes]] = (),
+        headers: Mapping[str, str] | None = None,
         **more: Unpack[ProblemMore],
     ) -> None:
         super().__init__(detail)

@@ -10,12 +10,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from starlette.responses import Response
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from shroff.people.throttle import network_of
 from shroff.web.http.asgi import Application
-from shroff.web.http.messages import BODY_S_MAX, Response, refused
+from shroff.web.http.messages import BODY_S_MAX, refused
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.short import ShortWay, wire
 

@@ -8,8 +8,10 @@ from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args, get_origin, get_type_hints
 
+from starlette.responses import Response
+
 from shroff.people.access import Right
-from shroff.web.http.messages import Json, Request, Response
+from shroff.web.http.messages import Json, Request
 from shroff.web.http.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -126,12 +128,12 @@ class Table:
     def is_page(self, method: str, segments: Sequence[str]) -> bool:
         """Whether this is what people look at."""
         try:
-            return self.find(method, segments, {}).is_page
+            return self.find(method, segments)[0].is_page
         except ProblemError:
             return False
 
-    def find(self, method: str, segments: Sequence[str], params: dict[str, str]) -> Route:
-        """The route, its parameters put into `params`. Raises: ProblemError with 404 or 405."""
+    def find(self, method: str, segments: Sequence[str]) -> tuple[Route, dict[str, str]]:
+        """The route and its parameters. Raises: ProblemError with 404 or 405."""
         node, taken = self._root, list[str]()
         for segment in segments:
             inner = node.get(f"={segment}")
@@ -147,16 +149,10 @@ class Table:
         route = found.get("GET" if method == "HEAD" else method)
         if route is None:
             allowed = ", ".join(sorted({*found, *(["HEAD"] if "GET" in found else [])}))
-            raise ProblemError(
-                405,
-                "wrong-method",
-                "This cannot be done there",
-                f"there is {allowed}",
-                ((b"allow", allowed.encode()),),
-            )
+            title = "This cannot be done there"
+            raise ProblemError(405, "wrong-method", title, f"there is {allowed}", {"allow": allowed})
         names = [segment[1:-1] for segment in route.segments if segment.startswith("{")]
-        params.update(zip(names, taken, strict=True))
-        return route
+        return route, dict(zip(names, taken, strict=True))
 
 
 def _nothing_there() -> ProblemError:

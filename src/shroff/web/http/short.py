@@ -13,11 +13,13 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
+from starlette.responses import Response
+
 from shroff.errors import SignInError, TransientError
 from shroff.people.access import Right
 from shroff.web.api.events import JSON_TYPES, READ_AT_ONCE, event_response
 from shroff.web.http.asgi import problem_of, with_standing
-from shroff.web.http.messages import Response, refused
+from shroff.web.http.messages import refused
 from shroff.web.http.routes import API
 from shroff.worker.answering import AWAY, PATIENCE_S
 from shroff.worker.posts import Post, TurnedAwayError
@@ -84,7 +86,7 @@ class ShortWay:
                 media_type = value
             elif name in _LONG:
                 return None
-        if media_type not in JSON_TYPES or not key:
+        if media_type.decode("latin-1") not in JSON_TYPES or not key:
             return None
         try:
             who = self._service.gate.at_hand(key.strip().decode("latin-1"))
@@ -127,7 +129,7 @@ class _Waiting:
 
     def _say(self, response: Response) -> None:
         seconds = time.perf_counter() - self._began_s
-        self._application.service.requests.add("POST", _ROUTE, response.status, seconds)
+        self._application.service.requests.add("POST", _ROUTE, response.status_code, seconds)
         self._told(with_standing(response, seconds))
 
 
@@ -138,9 +140,9 @@ def wire(response: Response, more: Headers, *, is_kept: bool) -> bytes:
         more: Headers that the server itself has.
         is_kept: Whether the connection stays.
     """
-    status = HTTPStatus(response.status)
+    status = HTTPStatus(response.status_code)
     parts = [b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode())]
-    parts += [b"%s: %s\r\n" % header for header in (*more, *response.head())]
+    parts += [b"%s: %s\r\n" % header for header in (*more, *response.raw_headers)]
     if not is_kept:
         parts.append(b"connection: close\r\n")
     return b"".join((*parts, b"\r\n", response.body))

@@ -9,7 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from shroff.web.http.messages import Request, Response
+from starlette.responses import Response
+
+from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route
 
@@ -18,14 +20,14 @@ if TYPE_CHECKING:
 
 FOLDER: Final = Path(__file__).parents[1] / "pages" / "static"
 TYPES: Final = {
-    ".css": b"text/css; charset=utf-8",
-    ".js": b"text/javascript; charset=utf-8",
-    ".svg": b"image/svg+xml",
-    ".txt": b"text/plain; charset=utf-8",
-    ".woff2": b"font/woff2",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+    ".woff2": "font/woff2",
 }
 _PACKED: Final = frozenset({".css", ".js", ".svg", ".txt"})
-FOR_EVER: Final = b"public, max-age=31536000, immutable"
+FOR_EVER: Final = "public, max-age=31536000, immutable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class StaticFile:
 
     raw: bytes
     packed: bytes
-    media_type: bytes
+    media_type: str
 
 
 @cache
@@ -67,14 +69,14 @@ def static(name: str) -> str:
 
 async def file(service: Service, request: Request) -> Response:
     """One file. Of another version it is not kept, as that may be one of a service that is being replaced."""
-    found = static_files().get(request.params["name"])
+    found = static_files().get(request.path_params["name"])
     if found is None:
         raise ProblemError(404, "not-found", "Nothing is there", "there is no such file")
-    is_current = request.params["version"] == version()
-    headers = [(b"cache-control", FOR_EVER if is_current else b"no-cache"), (b"vary", b"accept-encoding")]
-    if found.packed and b"gzip" in request.header(b"accept-encoding"):
-        return Response(found.packed, 200, found.media_type, (*headers, (b"content-encoding", b"gzip")))
-    return Response(found.raw, 200, found.media_type, headers)
+    is_current = request.path_params["version"] == version()
+    headers = {"cache-control": FOR_EVER if is_current else "no-cache", "vary": "accept-encoding"}
+    if found.packed and "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(found.packed, 200, headers | {"content-encoding": "gzip"}, found.media_type)
+    return Response(found.raw, 200, headers, found.media_type)
 
 
 ROUTES: Final = (Route("GET", "/static/{version}/{name}", None, file),)

@@ -5,26 +5,27 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
 
 from shroff.errors import ShroffError
 from shroff.web.http.gate import COOKIE
-from shroff.web.http.messages import Request, Response, Send
+from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 
 if TYPE_CHECKING:
     from shroff.web.service import Service
 
-EVENTS: Final = b"text/event-stream"
+EVENTS: Final = "text/event-stream"
 OF_SESSION_MAX: Final = 4  # browsers open six connections to a host at most, and pages need some
 OF_ALL_MAX: Final = 500
 STILL_HERE_S: Final = 15.0  # a word in between, so that nothing on the way takes the connection for a dead one
 LASTS_S: Final = 3_600.0
-AGAIN_S: Final = 0.1  # between two looks at a body that nobody asked for
 STUCK_S: Final = 30.0  # for which one who listens may take nothing
 
 
@@ -56,63 +57,48 @@ class Streams:
         return self._open.total()
 
 
-class Stream(Response):
+class Stream(StreamingResponse):
     """Parts of a text, each sent as it comes; where the log cannot be read it ends, and browsers come again.
 
-    Raises, when it is made: ProblemError where there are too many.
+    It ends as well where who listens takes nothing for `STUCK_S`. Raises, when it is made: ProblemError where there
+    are too many.
     """
 
-    def __init__(self, service: Service, request: Request, parts: AsyncGenerator[bytes]) -> None:
-        super().__init__(b"", 200, EVENTS, ((b"x-accel-buffering", b"no"),))
-        self._service, self._token, self._receive = service, request.cookie(COOKIE), request.receive
-        self._parts = parts
-        service.streams.take(self._token)
+    def __init__(self, service: Service, request: Request, parts: AsyncIterator[bytes]) -> None:
+        super().__init__(_readable(parts), headers={"content-type": EVENTS, "x-accel-buffering": "no"})
+        self._streams, self._token = service.streams, request.cookies.get(COOKIE, "")
+        self._streams.take(self._token)
 
-    async def send(self, send: Send, *, is_head: bool = False) -> None:
-        """Say it until it ends, or until nobody listens any more."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_in_time(message: Message) -> None:
+            async with asyncio.timeout(STUCK_S):
+                await send(message)
+
         try:
-            head = [(b"content-type", self.media_type), *self.headers]
-            await send({"type": "http.response.start", "status": self.status, "headers": head})
-            if not is_head:
-                await self._say(send)
-            await send({"type": "http.response.body", "body": b""})
+            if scope["method"] == "HEAD":
+                await Response.__call__(self, scope, receive, send)
+            else:
+                with suppress(TimeoutError):
+                    await super().__call__(scope, receive, send_in_time)
         finally:
-            self._service.streams.let_go(self._token)
+            self._streams.let_go(self._token)
 
-    async def _say(self, send: Send) -> None:
-        gone = asyncio.ensure_future(self._gone())
-        saying = asyncio.ensure_future(self._all(send))
-        try:
-            await asyncio.wait({gone, saying}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for one in (gone, saying):
-                one.cancel()
-            _, failure = await asyncio.gather(gone, saying, return_exceptions=True)
-        if isinstance(failure, Exception) and not isinstance(failure, ShroffError):
-            raise failure
 
-    async def _all(self, send: Send) -> None:
-        with suppress(TimeoutError):
-            async with aclosing(self._parts) as parts:
-                async for part in parts:
-                    async with asyncio.timeout(STUCK_S):
-                        await send({"type": "http.response.body", "body": part, "more_body": True})
-
-    async def _gone(self) -> None:
-        while True:
-            if (await self._receive())["type"] == "http.disconnect":
-                return
-            await asyncio.sleep(AGAIN_S)
+async def _readable(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """All parts, up to where the log cannot be read."""
+    with suppress(ShroffError):
+        async for part in parts:
+            yield part
 
 
 async def updates(
     service: Service, request: Request, changed: Callable[[], Awaitable[bytes | None]], every_s: float
-) -> AsyncGenerator[bytes]:
+) -> AsyncIterator[bytes]:
     """The text of a stream: what `changed` gives, which is asked every so often and gives None where nothing did.
 
     It ends with the service, with the session, and after an hour; browsers then come again.
     """
-    token = request.cookie(COOKIE)
+    token = request.cookies.get(COOKIE, "")
     said_s = looked_s = began_s = time.monotonic()
     yield b"retry: 3000\n\n"
     while not service.is_ending and time.monotonic() - began_s < LASTS_S:

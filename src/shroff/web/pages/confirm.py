@@ -6,19 +6,21 @@ that the mail did not say, no other page learns where it came from, and nobody m
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
+
+from starlette.responses import HTMLResponse, Response
 
 from shroff.errors import ShroffError, TransientError
 from shroff.notices.texts.words import LANGUAGES, WORDS
 from shroff.people.throttle import network_of
-from shroff.web.http.messages import Request, Response
+from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route
-from shroff.web.pages.rendering import HTML, environment
+from shroff.web.pages.rendering import environment
 
 if TYPE_CHECKING:
     from shroff.notices.confirming import Page
-    from shroff.web.http.messages import Headers
     from shroff.web.service import Service
 
 BODY_BYTES_MAX: Final = 1_024
@@ -26,11 +28,11 @@ STATUS: Final = {"forged": 404, "late": 410}
 POLICY: Final = (
     "default-src 'none'; style-src 'self'; font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-HEADERS: Final = (
-    (b"content-security-policy", POLICY.encode()),
-    (b"x-robots-tag", b"noindex, nofollow"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-)
+HEADERS: Final = {
+    "content-security-policy": POLICY,
+    "x-robots-tag": "noindex, nofollow",
+    "cross-origin-opener-policy": "same-origin",
+}
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -38,7 +40,7 @@ async def show(service: Service, request: Request) -> Response:
     if _is_too_much(service, request):
         return _busy(request, 429)
     try:
-        page = await service.in_thread(service.confirming.page, request.params["token"], _language(request))
+        page = await service.in_thread(service.confirming.page, request.path_params["token"], _language(request))
     except ShroffError as error:
         return _away(service, request, error)
     return _page(page, request)
@@ -49,7 +51,7 @@ async def answer(service: Service, request: Request) -> Response:
     if _is_too_much(service, request):
         return _busy(request, 429)
     said = _answer(await request.body(BODY_BYTES_MAX))
-    token, language = request.params["token"], _language(request)
+    token, language = request.path_params["token"], _language(request)
     try:
         if not said:
             page = await service.in_thread(service.confirming.page, token, language)
@@ -80,7 +82,7 @@ def _answer(body: bytes) -> str:
 
 def _language(request: Request) -> str:
     """The language that the page was asked for in; nothing where none was chosen."""
-    found = request.query.get("language", "")
+    found = request.query_params.get("language", "")
     return found if found in LANGUAGES else ""
 
 
@@ -92,7 +94,7 @@ def _busy(request: Request, status: int) -> Response:
     """To be tried again: too many came from there, or what is kept cannot be reached. Nothing was changed."""
     language = _language(request) or LANGUAGES[0]
     values: dict[str, Any] = {"words": WORDS[language], "language": language, "sender": "", "others": []}
-    return _rendered("busy", values, status, ((b"retry-after", b"60"),))
+    return _rendered("busy", values, status, HEADERS | {"retry-after": "60"})
 
 
 def _page(page: Page, request: Request, status: int = 0) -> Response:
@@ -104,7 +106,7 @@ def _page(page: Page, request: Request, status: int = 0) -> Response:
 
 def _as_asked(request: Request, values: dict[str, Any]) -> dict[str, Any]:
     """In the language of who asks, where no notice says another."""
-    wanted = request.header(b"accept-language").decode("latin-1")[:2].lower()
+    wanted = request.headers.get("accept-language", "")[:2].lower()
     if wanted not in LANGUAGES or wanted == values["language"]:
         return {}
     others = [(one, WORDS[one]["language"]) for one in LANGUAGES if one != wanted]
@@ -113,10 +115,10 @@ def _as_asked(request: Request, values: dict[str, Any]) -> dict[str, Any]:
     return {"words": WORDS[wanted], "language": wanted, "others": others, "help": help_}
 
 
-def _rendered(kind: str, values: dict[str, Any], status: int, headers: Headers = ()) -> Response:
+def _rendered(kind: str, values: dict[str, Any], status: int, headers: Mapping[str, str] = HEADERS) -> Response:
     name = "confirm_question.html" if kind == "question" else "confirm_end.html"
     text = environment().get_template(name).render(**values, kind=kind)
-    return Response(text.encode(), status, HTML, (*HEADERS, *headers))
+    return HTMLResponse(text, status, headers)
 
 
 ROUTES: Final = (

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from starlette.responses import Response
+
 from shroff.explain.entities import fields_of
 from shroff.explain.explanation import Explained, FeatureLine, RuleLine
 from shroff.people.access import Right
 from shroff.web.api import standing_in
 from shroff.web.api.reading import row_of
-from shroff.web.http.messages import Request, Response
+from shroff.web.http.messages import Request
 from shroff.web.http.routes import API, Route
 from shroff.web.pages.charts.strips import Strip, strip_between, strip_of
 from shroff.web.pages.rendering import page
@@ -71,7 +73,7 @@ class Looked:
 
 async def show(service: Service, request: Request) -> Response:
     """The page of a decision."""
-    row = await service.in_thread(row_of, service.project, request.params["event"], request.params["id"])
+    row = await service.in_thread(row_of, service.project, request.path_params["event"], request.path_params["id"])
     found = await service.in_thread(looked, service.project, row.event, row.id)
     answered = await service.in_thread(standing_in.answer, service, row.event, row.id)
     document, api = found.explained.document, API + decision_path(row.event, row.id)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from starlette.responses import Response
 
 from shroff.errors import UsageError
 from shroff.explain.entities import EntityLook
 from shroff.people.access import Right
 from shroff.project.policy import OUTCOMES
-from shroff.web.http.messages import Request, Response
+from shroff.web.http.messages import Request
 from shroff.web.http.paging import cursor_of, next_of
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
@@ -56,10 +57,10 @@ class Part:
 
 async def show(service: Service, request: Request) -> Response:
     """The newest decisions, by outcome."""
-    which = request.query.get("outcome", NOT_APPROVED)
+    which = request.query_params.get("outcome", NOT_APPROVED)
     if which not in WHICH:
         raise ProblemError(400, "bad-query", "The query cannot be read", f"outcome: one of {', '.join(WHICH)}")
-    before = cursor_of(request.query, int)
+    before = cursor_of(request.query_params, int)
     part = await service.in_thread(_part, service.project, which, before)
     older = next_of(part.looked_to) if part.looked_to else None
     return page(service, request, "decisions.html", part=part, which=which, all_which=WHICH, older=older, before=before)
@@ -67,7 +68,7 @@ async def show(service: Service, request: Request) -> Response:
 
 async def find(service: Service, request: Request) -> Response:
     """What is called so: the one thing there is, or all of them to choose from."""
-    text = request.query.get("q", "").strip()
+    text = request.query_params.get("q", "").strip()
     found, looked_to = await service.in_thread(_found, service.project, text) if text else ([], 0)
     if len(found) == 1:
         return see_other(found[0][2])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from starlette.responses import Response
+
 from shroff.people.access import Right
 from shroff.web.api.cases.flags import document, known_key, verdicts
 from shroff.web.api.entities import known_entity, looked
-from shroff.web.http.messages import Request, Response
+from shroff.web.http.messages import Request
 from shroff.web.http.paging import cursor_of, limit_of, next_of
 from shroff.web.http.routes import Route
 from shroff.web.pages.charts.windows import windows_of
@@ -24,8 +26,8 @@ IN_TABLE: Final = 20  # decisions whose features stand in a table, too: of more 
 async def show(service: Service, request: Request) -> Response:
     """The page of a key."""
     name = known_entity(service, request)
-    key = await service.in_thread(known_key, service.project, name, request.params["key"])
-    limit, before = limit_of(request.query), cursor_of(request.query, int)
+    key = await service.in_thread(known_key, service.project, name, request.path_params["key"])
+    limit, before = limit_of(request.query_params), cursor_of(request.query_params, int)
     timeline, flags, neighbours = await service.in_thread(looked, service.project, name, key, before, limit)
     standings = await verdicts(service, [row.event for row in flags])
     in_lists = await service.in_thread(lists.standings, service.project, name, key)

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
+from starlette.responses import Response
+
 from shroff.errors import UsageError
 from shroff.monitoring.drift_record import DriftFigure, DriftLook
 from shroff.people.access import Right
 from shroff.web.api.health import Look, dropped, entries, retried
 from shroff.web.api.live import look as look_live
 from shroff.web.api.live import period_of
-from shroff.web.http.messages import Request, Response
+from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.words import sentence
@@ -87,7 +89,7 @@ async def _page(service: Service, request: Request, mistake: str = "") -> Respon
 
 def _said(request: Request) -> str:
     """What the change before came to; empty where there was none."""
-    query = request.query
+    query = request.query_params
     counts = [f"{query[word]} {word}" for word in _COUNTED if query.get(word, "").isdecimal()]
     return sentence(", ".join(counts)) if counts else ""
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from starlette.responses import Response
+
 from shroff.monitoring.pulse import RuleHits
 from shroff.people.access import Right
 from shroff.web.api.live import PERIODS, Look, look, period_of
-from shroff.web.http.messages import Request, Response
+from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.http.streaming import Stream, told, updates
 from shroff.web.pages.charts.lines import Bar, Chart, bars_of, line_of
@@ -54,7 +56,7 @@ class LiveScreen:
 
 async def show(service: Service, request: Request) -> Response:
     """The page, whole without a script."""
-    found = await look(service, period_of(request.query))
+    found = await look(service, period_of(request.query_params))
     shown = screen_of(found, service.project.definitions.settings.currency)
     return page(service, request, "live.html", live=shown, periods=PERIODS.values(), decision_path=decision_path)
 
@@ -79,7 +81,7 @@ def screen_of(found: Look, currency: str) -> LiveScreen:
 
 async def stream(service: Service, request: Request) -> Response:
     """The parts of the page as they change, as server-sent events."""
-    period, shown = period_of(request.query), dict[str, str]()
+    period, shown = period_of(request.query_params), dict[str, str]()
     currency = service.project.definitions.settings.currency
 
     async def changed() -> bytes | None:

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from starlette.responses import HTMLResponse, Response
+
 from shroff.errors import TransientError, UsageError
 from shroff.notices.definitions import OF_EVENTS
 from shroff.notices.mailbox import Kept, kept_mail, kept_mails
@@ -19,11 +21,11 @@ from shroff.notices.texts.mails import one_line
 from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.web.api.notices import MailPreview, letters_of, mail_shown, notice_shown
-from shroff.web.http.messages import Request, Response
+from shroff.web.http.messages import Request
 from shroff.web.http.paging import cursor_of, next_of, parted
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
-from shroff.web.pages.rendering import HTML, POLICY, page, see_other
+from shroff.web.pages.rendering import POLICY, page, see_other
 
 if TYPE_CHECKING:
     from shroff.notices.definitions import Notice
@@ -35,7 +37,7 @@ IN_FRAME: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'; frame-ancestors 'self'; "
     "sandbox allow-popups allow-popups-to-escape-sandbox"
 )
-_FRAMING: Final = (b"content-security-policy", f"{POLICY}; frame-src 'self'".encode())
+_FRAMING: Final = f"{POLICY}; frame-src 'self'"
 _LINK: Final = re.compile(re.escape(PATH) + r"[A-Za-z0-9_-]{64}(?![A-Za-z0-9_-])")
 
 
@@ -67,7 +69,7 @@ async def mail_html(service: Service, request: Request) -> Response:
 
 
 async def _kept(service: Service, request: Request) -> Kept:
-    found = await service.in_thread(kept_mail, service.project.opened.places.mail, request.params["name"])
+    found = await service.in_thread(kept_mail, service.project.opened.places.mail, request.path_params["name"])
     if found is None:
         raise ProblemError(404, "no-mail", "There is no such mail", "the mailbox has no mail of this name")
     return found
@@ -78,10 +80,10 @@ async def _kept(service: Service, request: Request) -> Kept:
 
 async def letters(service: Service, request: Request) -> Response:
     """What left, waits or was refused, the newest first."""
-    state = request.query.get("state", "")
+    state = request.query_params.get("state", "")
     if state and state not in STATES:
         raise ProblemError(400, "bad-query", "The query cannot be read", f"state: of {', '.join(STATES)}")
-    before = cursor_of(request.query, tuple[int, str])
+    before = cursor_of(request.query_params, tuple[int, str])
     states = [state] if state else []
     waiting, letters = await service.in_thread(letters_of, service.project, states, before, SHOWN + 1)
     found, last = parted(letters, SHOWN)
@@ -94,7 +96,7 @@ async def letters(service: Service, request: Request) -> Response:
 
 async def retry(service: Service, request: Request) -> Response:
     """Have a letter leave again."""
-    id_ = request.params["id"]
+    id_ = request.path_params["id"]
     await service.recorded(Act(request.who, "notice.retry", f"letter {one_line(id_)}"))
     await service.in_thread(service.project.letters.retry, id_)
     return see_other("/mails/letters")
@@ -111,12 +113,12 @@ async def notices(service: Service, request: Request) -> Response:
 
 async def notice(service: Service, request: Request) -> Response:
     """The mail that a notice would send."""
-    return await _notice(service, request, request.query.get("event", ""))
+    return await _notice(service, request, request.query_params.get("event", ""))
 
 
 async def notice_html(service: Service, request: Request) -> Response:
     """Its HTML, for the frame of that page."""
-    return _in_frame((await _previewed(service, request, request.query.get("event", "")))["html"])
+    return _in_frame((await _previewed(service, request, request.query_params.get("event", "")))["html"])
 
 
 async def test(service: Service, request: Request) -> Response:
@@ -152,7 +154,7 @@ async def _previewed(service: Service, request: Request, event: str) -> MailPrev
 
 async def _declared(service: Service, request: Request) -> Notice:
     """The notice of a path. Raises: ProblemError with 404 where there is none."""
-    name = request.params["name"]
+    name = request.path_params["name"]
     found = (await service.in_thread(lambda: service.project.notice_files.declared)).get(name)
     if found is None:
         raise ProblemError(404, "no-notice", "There is no such notice", f"notices/{one_line(name)}.yaml is not there")
@@ -169,7 +171,7 @@ def _own_address(request: Request) -> str:
 
 def _framing(found: Response) -> Response:
     """The same page, which may show another page of this service in a frame."""
-    found.headers = (*(one for one in found.headers if one[0] != _FRAMING[0]), _FRAMING)
+    found.headers["content-security-policy"] = _FRAMING
     return found
 
 
@@ -177,7 +179,7 @@ def _in_frame(html: str) -> Response:
     """The HTML of a mail: its links open beside, and nothing of it runs or loads."""
     head, found, rest = html.partition("<head>")
     text = f'{head}{found}<base target="_blank">{rest}' if found else html
-    return Response(text.encode(), 200, HTML, ((b"content-security-policy", IN_FRAME.encode()),))
+    return HTMLResponse(text, headers={"content-security-policy": IN_FRAME})
 
 
 ROUTES: Final = (

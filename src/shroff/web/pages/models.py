@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from starlette.responses import Response
+
 from shroff.errors import DefinitionError, StateError, UsageError
 from shroff.people.access import Right
 from shroff.web.api.models import ModelChange, changed, shown
-from shroff.web.http.messages import Request, Response
+from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.words import sentence
@@ -54,11 +56,11 @@ async def change(service: Service, request: Request) -> Response:
     if found.failed:
         return await _model(service, request, f"Not promoted: {found.failure}.", form)
     said = "done" if found.in_force else "waits"
-    return see_other(f"/models/{quote(request.params['id'], safe='')}?said={said}")
+    return see_other(f"/models/{quote(request.path_params['id'], safe='')}?said={said}")
 
 
 async def _model(service: Service, request: Request, mistake: str = "", form: Mapping[str, str] = NOTHING) -> Response:
-    found = await service.in_thread(shown, service.project, request.params["id"])
+    found = await service.in_thread(shown, service.project, request.path_params["id"])
     stored = found.stored
     return page(
         service,
@@ -74,7 +76,7 @@ async def _model(service: Service, request: Request, mistake: str = "", form: Ma
         may_read_audit=request.who.may(Right.READ_AUDIT),
         mistake=mistake,
         reason=form.get("reason", ""),
-        said=DONE.get(request.query.get("said", ""), ""),
+        said=DONE.get(request.query_params.get("said", ""), ""),
     )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from starlette.responses import Response
+
 from shroff.errors import PausedError, SignInError, UsageError
 from shroff.people import sessions
 from shroff.people.access import Right
-from shroff.web.http.messages import Request, Response
+from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route
 from shroff.web.pages.rendering import page, screens_of, see_other
 from shroff.web.pages.signing import let_in
@@ -51,7 +53,7 @@ async def change_password(service: Service, request: Request) -> Response:
 
 
 def _me(service: Service, request: Request, mistake: str = "", status: int = 422) -> Response:
-    said = request.query.get("said") == "changed"
+    said = request.query_params.get("said") == "changed"
     shown = {"signed_in": request.signed_in, "mistake": mistake, "is_changed": said and not mistake}
     return page(service, request, "me.html", status if mistake else 200, **shown)
 

@@ -8,9 +8,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from shroff.people.access import Right, Who
-from shroff.web.http.messages import Headers, Request, Response
+from shroff.web.http.messages import Request
 from shroff.web.http.static import static
 from shroff.web.pages.words import FILTERS
 
@@ -19,17 +20,17 @@ if TYPE_CHECKING:
     from shroff.web.http.routes import Route
     from shroff.web.service import Service
 
-HTML: Final = b"text/html; charset=utf-8"
+HTML: Final = "text/html; charset=utf-8"
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-STANDING: Final = (
-    (b"content-security-policy", POLICY.encode()),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"referrer-policy", b"same-origin"),  # under no-referrer browsers send forms with 'Origin: null'
-    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
-)
+STANDING: Final = {
+    "content-security-policy": POLICY,
+    "cross-origin-opener-policy": "same-origin",
+    "referrer-policy": "same-origin",  # under no-referrer browsers send forms with 'Origin: null'
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+}
 
 
 class Tab(NamedTuple):
@@ -91,17 +92,16 @@ def page(service: Service, request: Request, template: str, status: int = 200, /
 
 def alone(template: str, status: int = 200, /, **shown: Any) -> Response:
     """A page for anybody, which shows nothing of the project."""
-    body = environment().get_template(template).render(shown).encode()
-    return Response(body, status, HTML, STANDING)
+    return HTMLResponse(environment().get_template(template).render(shown), status, STANDING)
 
 
-def see_other(path: str, headers: Headers = ()) -> Response:
+def see_other(path: str) -> Response:
     """Go on with this page."""
-    return Response(b"", 303, HTML, ((b"location", path.encode()), *headers))
+    return RedirectResponse(path, 303, {"content-type": HTML})
 
 
 def problem_page(service: Service, request: Request, error: ProblemError) -> Response:
     """What cannot be done, for somebody who is signed in."""
     found = page(service, request, "problem.html", error.status, error=error, path=request.path)
-    found.headers = (*found.headers, *error.headers)
+    found.headers.update(error.headers or {})
     return found

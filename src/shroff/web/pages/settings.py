@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 import msgspec
+from starlette.responses import Response
 
 from shroff.errors import NotAllowedError, UsageError
 from shroff.people import keys, links, sessions, users
 from shroff.people.access import RIGHTS, Right, Role
 from shroff.people.audit import Row, Verified
 from shroff.web.api.people import NewKey, NewUser, UserChange, changed_user, made_key, made_user, rows_of, wanted_of
-from shroff.web.http.messages import Request, Response
+from shroff.web.http.messages import Request
 from shroff.web.http.paging import cursor_of, next_of, parted
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
@@ -69,7 +70,7 @@ async def verify(service: Service, request: Request) -> Response:
 
 
 async def _audit(service: Service, request: Request, verified: Verified | None = None) -> Response:
-    query = request.query
+    query = request.query_params
     try:
         wanted = wanted_of(query)
     except UsageError as error:
@@ -138,7 +139,7 @@ async def add_user(service: Service, request: Request) -> Response:
 
 async def change_user(service: Service, request: Request) -> Response:
     """What a button beside a user does: another role, in or out, a new link, gone."""
-    form, name = await request.form(), request.params["name"]
+    form, name = await request.form(), request.path_params["name"]
     desk, who, link = service.desk, request.who, ""
     try:
         match form.get("do"):
@@ -160,7 +161,7 @@ async def change_user(service: Service, request: Request) -> Response:
 async def end_session(service: Service, request: Request) -> Response:
     """End a session."""
     try:
-        await service.in_thread(sessions.end_named, service.desk, request.who, request.params["id"])
+        await service.in_thread(sessions.end_named, service.desk, request.who, request.path_params["id"])
     except UsageError as error:
         return await _users(service, request, mistake=sentence(str(error)))
     return see_other(USERS)
@@ -229,7 +230,7 @@ async def make_key(service: Service, request: Request) -> Response:
 async def revoke_key(service: Service, request: Request) -> Response:
     """End a key."""
     try:
-        await service.in_thread(keys.revoke, service.desk, request.who, request.params["id"])
+        await service.in_thread(keys.revoke, service.desk, request.who, request.path_params["id"])
     except UsageError as error:
         return await _keys(service, request, mistake=sentence(str(error)))
     return see_other(KEYS)

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
+from starlette.responses import Response
+
 from shroff.errors import PausedError, SignInError, TransientError, UsageError
 from shroff.people import links, oidc, sessions
 from shroff.people.sessions import SignedIn
 from shroff.people.throttle import network_of
 from shroff.web.http.gate import COOKIE
-from shroff.web.http.messages import Request, Response
+from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route
 from shroff.web.pages.rendering import alone, see_other
@@ -38,7 +40,7 @@ async def ask(service: Service, request: Request) -> Response:
 
 async def show(service: Service, request: Request) -> Response:
     """The page to sign in by."""
-    return _login(service, oidc.back_of(request.query.get("back", "")))
+    return _login(service, oidc.back_of(request.query_params.get("back", "")))
 
 
 async def sign_in(service: Service, request: Request) -> Response:
@@ -46,7 +48,7 @@ async def sign_in(service: Service, request: Request) -> Response:
     service.address.check_origin(request)
     form = await request.form()
     name, back = form.get("name", ""), oidc.back_of(form.get("back", ""))
-    password, before = form.get("password", ""), request.cookie(COOKIE)
+    password, before = form.get("password", ""), request.cookies.get(COOKIE, "")
     try:
         found = await service.signing.run(
             network_of(request.address), sessions.sign_in, service.desk, name, password, request.address, before
@@ -62,24 +64,24 @@ async def sign_in(service: Service, request: Request) -> Response:
 
 async def sign_out(service: Service, request: Request) -> Response:
     """End the session of a browser, which shows that it means it."""
-    token, form = request.cookie(COOKIE), await request.form()
+    token, form = request.cookies.get(COOKIE, ""), await request.form()
     found = await service.known(service.gate.signed_in, token) if token else None
     if found is not None:
         if not found.is_own(form.get("csrf", "")):
             raise ProblemError(403, "no-csrf", "This was not sent by a page of this service", "press Sign out there")
         await service.in_thread(sessions.sign_out, service.desk, token)
-    return see_other("/login", (_cookie(service, request, COOKIE, "", 0),))
+    return _with_cookie(service, request, see_other("/login"), COOKIE, "", 0)
 
 
 async def show_link(service: Service, request: Request) -> Response:
     """What a link that works once is for. Opening it changes nothing: what opens links is not always people."""
-    return await _link_page(service, request.params["token"])
+    return await _link_page(service, request.path_params["token"])
 
 
 async def use_link(service: Service, request: Request) -> Response:
     """Use a link up: it makes the first admin, or sets a password."""
     service.address.check_origin(request)
-    form, token, before = await request.form(), request.params["token"], request.cookie(COOKIE)
+    form, token, before = await request.form(), request.path_params["token"], request.cookies.get(COOKIE, "")
     try:
         found = await service.signing.run(
             network_of(request.address), _used, service.desk, token, form, request.address, before
@@ -94,9 +96,9 @@ async def use_link(service: Service, request: Request) -> Response:
 async def show_once(service: Service, request: Request) -> Response:
     """Whom a link signs in that works once; who came in by it before and is still there goes on."""
     try:
-        user = await service.in_thread(links.signs_in, service.desk, request.params["token"])
+        user = await service.in_thread(links.signs_in, service.desk, request.path_params["token"])
     except SignInError as error:
-        token = request.cookie(COOKIE)
+        token = request.cookies.get(COOKIE, "")
         is_in = bool(token) and await service.known(service.gate.signed_in, token) is not None
         return see_other(WORK) if is_in else _link_gone(error)
     return alone("once.html", user=user)
@@ -105,7 +107,7 @@ async def show_once(service: Service, request: Request) -> Response:
 async def use_once(service: Service, request: Request) -> Response:
     """Use that link up, and begin where work is."""
     service.address.check_origin(request)
-    token, before = request.params["token"], request.cookie(COOKIE)
+    token, before = request.path_params["token"], request.cookies.get(COOKIE, "")
     try:
         found = await service.in_thread(links.sign_in, service.desk, token, request.address, before)
     except SignInError as error:
@@ -141,17 +143,17 @@ async def begin_visit(service: Service, request: Request) -> Response:
     provider = service.provider
     if provider is None:
         raise ProblemError(404, "not-found", "Nothing is there", "no provider is set, by which people would sign in")
-    back = request.query.get("back", FIRST)
+    back = request.query_params.get("back", FIRST)
     try:
         begun = await service.in_thread(oidc.begin, service.desk, provider, _redirect_uri(service, request), back)
     except (TransientError, UsageError) as error:
         return _login(service, oidc.back_of(back), mistake=sentence(str(error)), status=503)
-    return see_other(begun.url, (_cookie(service, request, VISIT, begun.token, oidc.LASTS_MS // 1_000),))
+    return _with_cookie(service, request, see_other(begun.url), VISIT, begun.token, oidc.LASTS_MS // 1_000)
 
 
 async def end_visit(service: Service, request: Request) -> Response:
     """Come back from the OpenID provider."""
-    provider, query = service.provider, request.query
+    provider, query = service.provider, request.query_params
     if provider is None:
         raise ProblemError(404, "not-found", "Nothing is there", "no provider is set, by which people would sign in")
     if "error" in query:
@@ -162,12 +164,12 @@ async def end_visit(service: Service, request: Request) -> Response:
             service.desk,
             provider,
             _redirect_uri(service, request),
-            token=request.cookie(VISIT),
+            token=request.cookies.get(VISIT, ""),
             state=query.get("state", ""),
             code=query.get("code", ""),
             address=request.address,
             issuer=query.get("iss", ""),
-            before=request.cookie(COOKIE),
+            before=request.cookies.get(COOKIE, ""),
         )
 
     try:
@@ -175,10 +177,7 @@ async def end_visit(service: Service, request: Request) -> Response:
     except (SignInError, TransientError, UsageError) as error:
         status = 403 if isinstance(error, SignInError) else 503
         return _login(service, FIRST, mistake=sentence(str(error)), status=status)
-    gone = _cookie(service, request, VISIT, "", 0)
-    response = let_in(service, request, found, back)
-    response.headers = (*response.headers, gone)
-    return response
+    return _with_cookie(service, request, let_in(service, request, found, back), VISIT, "", 0)
 
 
 def _login(service: Service, back: str, name: str = "", mistake: str = "", status: int = 200) -> Response:
@@ -191,14 +190,18 @@ def _login(service: Service, back: str, name: str = "", mistake: str = "", statu
 
 def let_in(service: Service, request: Request, found: SignedIn, back: str) -> Response:
     """Go on as somebody who is signed in from now on."""
-    return see_other(back, (_cookie(service, request, COOKIE, found.token, service.desk.times.lasts_ms // 1_000),))
+    seconds = service.desk.times.lasts_ms // 1_000
+    return _with_cookie(service, request, see_other(back), COOKIE, found.token, seconds)
 
 
-def _cookie(service: Service, request: Request, name: str, value: str, seconds: int) -> tuple[bytes, bytes]:
-    """A cookie that no script reads, and that comes along from other sites with links only."""
+def _with_cookie(
+    service: Service, request: Request, response: Response, name: str, value: str, seconds: int
+) -> Response:
+    """A response with a cookie that no script reads, and that comes along from other sites with links only."""
     secure = "; Secure" if service.address.is_encrypted(request) else ""
     text = f"{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
-    return b"set-cookie", text.encode()
+    response.headers.append("set-cookie", text)
+    return response
 
 
 def _redirect_uri(service: Service, request: Request) -> str:

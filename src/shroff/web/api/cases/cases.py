@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 from urllib.parse import quote
 
 import msgspec
+from starlette.responses import Response
 
 from shroff.cases import deciding, reading, working
 from shroff.cases.case import CLOSED, Case
@@ -19,9 +20,9 @@ from shroff.people.access import Right
 from shroff.web.api.cases import case_documents as documents
 from shroff.web.api.cases.asked import asked_about, shown
 from shroff.web.api.cases.case_documents import Verdict
-from shroff.web.http.messages import Headers, Json, Request, Response, decoded, json_response
+from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.paging import cursor_of, limit_of, next_of
-from shroff.web.http.preconditions import ANY, seen, tags_of
+from shroff.web.http.preconditions import ANY, seen, tagged, tags_of
 from shroff.web.http.problems import ProblemError, ProblemMore
 from shroff.web.http.routes import API, PAGED, Handle, Route, Told
 
@@ -98,14 +99,14 @@ class CasesAction(msgspec.Struct, forbid_unknown_fields=True):
 
 async def cases(service: Service, request: Request) -> Json[documents.CaseList]:
     """Cases that a filter finds, a part of them."""
-    desk, query = service.cases, request.query
+    desk, query = service.cases, request.query_params
     wanted = wanted_of(query, request.who, desk.now_ms(), desk.money_places)
     order, after = order_of(query), cursor_of(query, tuple[int, int])
     if after is not None and any(abs(part) > LARGEST for part in after):
         raise ProblemError(400, "bad-query", "The query cannot be read", "cursor: nobody gave this one")
     found = await service.in_thread(reading.listed, desk, request.who, wanted, order, after, limit_of(query))
     totals = await service.in_thread(reading.totals, desk, request.who, wanted)
-    return json_response(
+    return Json(
         {
             "cases": [documents.case(desk, one) for one in found.cases],
             "totals": documents.totals(desk, totals),
@@ -120,21 +121,22 @@ async def case(service: Service, request: Request) -> Json[documents.CaseWhole]:
     found = await done(service, reading.detail, desk, request.who, number_of(request))
     asked = await service.in_thread(asked_about, service, found.alerts)
     document: documents.CaseWhole = {**documents.detail(desk, found), "questions": [shown(one) for one in asked]}
-    return json_response(document, headers=_tagged(found.case))
+    return Json(document, headers=tagged(found.case.tag))
 
 
 async def file(service: Service, request: Request) -> Response:
     """A file of a case, to be saved: no browser shows it as a page."""
-    number, wanted = number_of(request), request.params["file"]
+    number, wanted = number_of(request), request.path_params["file"]
     if not _is_number(wanted):
         raise ProblemError(404, "no-file", "There is no such file", f"case {number} has no file {wanted[:40]!r}")
     found, content = await done(service, working.file_of, service.cases, request.who, number, int(wanted))
     name = named_for(found.name, found.media_type)  # one that was attached earlier may have any ending
-    headers: Headers = (
-        (b"content-disposition", f"attachment; filename*=UTF-8''{quote(name, safe='')}".encode()),
-        (b"content-security-policy", b"default-src 'none'; sandbox"),
-    )
-    return Response(content, 200, found.media_type.encode(), headers)
+    headers = {
+        "content-type": found.media_type,
+        "content-disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+        "content-security-policy": "default-src 'none'; sandbox",
+    }
+    return Response(content, headers=headers)
 
 
 # ---- one case
@@ -172,15 +174,15 @@ async def note(service: Service, request: Request) -> Json[documents.Case]:
     """Write something down."""
     given = await body_of(request, CaseText)
     found = await done(service, working.note, service.cases, request.who, number_of(request), given.text)
-    return json_response(documents.case(service.cases, reading.shown(found)), headers=_tagged(found))
+    return Json(documents.case(service.cases, reading.shown(found)), headers=tagged(found.tag))
 
 
 async def attach(service: Service, request: Request) -> Json[documents.CaseFile]:
     """Add a file: its bytes as they are, its kind in Content-Type, its name in the query."""
-    kind = request.header(b"content-type").decode("latin-1")
-    content, name = await request.body(SIZE_MAX + 1), request.query.get("name", "")
+    kind = request.headers.get("content-type", "")
+    content, name = await request.body(SIZE_MAX + 1), request.query_params.get("name", "")
     found = await done(service, working.attach, service.cases, request.who, number_of(request), name, kind, content)
-    return json_response(documents.attached(found))
+    return Json(documents.attached(found))
 
 
 async def decide(service: Service, request: Request) -> Json[documents.CaseActed]:
@@ -218,9 +220,9 @@ async def undo(service: Service, request: Request) -> Json[documents.CasesUndone
     if not 0 < given.undo <= LARGEST:
         raise ProblemError(409, "too-late", "It cannot be undone any more", "there is nothing of this number")
     desk = service.cases
-    case = number_of(request) if "id" in request.params else 0
+    case = number_of(request) if "id" in request.path_params else 0
     found = await done(service, deciding.undo, desk, request.who, given.undo, case)
-    return json_response(
+    return Json(
         {
             "cases": [documents.case(desk, reading.shown(one)) for one in found.restored],
             "changed": [documents.case(desk, reading.shown(one)) for one in found.changed],
@@ -235,10 +237,10 @@ async def claim_next(service: Service, request: Request) -> Json[documents.CaseC
     """The free case with the least time left, of those that a filter finds: claimed. Null where there is none."""
     await body_of(request, NoBody, may_be_empty=True)
     desk = service.cases
-    wanted = wanted_of(request.query, request.who, desk.now_ms(), desk.money_places)
+    wanted = wanted_of(request.query_params, request.who, desk.now_ms(), desk.money_places)
     found = await done(service, working.claim_next, desk, request.who, wanted)
     shown = None if found is None else documents.case(desk, reading.shown(found))
-    return json_response({"case": shown}, headers=() if found is None else _tagged(found))
+    return Json({"case": shown}, headers=None if found is None else tagged(found.tag))
 
 
 async def bulk(service: Service, request: Request) -> Json[documents.CasesActed]:
@@ -258,7 +260,7 @@ async def bulk(service: Service, request: Request) -> Json[documents.CasesActed]
             until_ms=until_ms,
         )
 
-    return json_response(documents.many(service.cases, *await done(service, run)))
+    return Json(documents.many(service.cases, *await done(service, run)))
 
 
 # ---- below: what all of them do
@@ -269,11 +271,11 @@ async def _changed(
 ) -> Json[documents.Case]:
     tag = await _tag(service, request)
     found = await done(service, function, service.cases, request.who, number_of(request), *more, tag)
-    return json_response(documents.case(service.cases, reading.shown(found)), headers=_tagged(found))
+    return Json(documents.case(service.cases, reading.shown(found)), headers=tagged(found.tag))
 
 
 def _acted(service: Service, found: deciding.Acted) -> Json[documents.CaseActed]:
-    return json_response(documents.acted(service.cases, found), headers=_tagged(found.cases[0]))
+    return Json(documents.acted(service.cases, found), headers=tagged(found.cases[0].tag))
 
 
 async def done(service: Service, function: Callable[..., One], *arguments: object) -> One:
@@ -309,12 +311,12 @@ def _was_first(error: CaseChangedError) -> ProblemError:
         "saved": False,
     }
     title = "The case is not as it was read" if now.is_untouched else "Somebody else was first"
-    return ProblemError(409, "case-changed", title, str(error), _tagged(now), **more)
+    return ProblemError(409, "case-changed", title, str(error), tagged(now.tag), **more)
 
 
 def number_of(request: Request) -> int:
     """The number of the case that is asked for. Raises: ProblemError where it is none."""
-    text = request.params["id"]
+    text = request.path_params["id"]
     if not _is_number(text):
         raise ProblemError(404, "no-case", "There is no such case", f"there is no case {text[:40]!r}")
     return int(text)
@@ -331,10 +333,6 @@ async def _tag(service: Service, request: Request) -> str:
         return (await done(service, reading.detail, service.cases, request.who, number_of(request))).case.tag
 
     return "" if tags_of(request) == [ANY] else await seen(request, there)
-
-
-def _tagged(one: Case) -> Headers:
-    return ((b"etag", f'"{one.tag}"'.encode()),)
 
 
 def time_of(text: str, what: str) -> int:

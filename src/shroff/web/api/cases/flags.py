@@ -18,7 +18,7 @@ from shroff.people.audit import Act
 from shroff.streams.delivering_rows import Flag, flag_document
 from shroff.streams.log import PENDING, FlagRow
 from shroff.web.api.events import label_shown
-from shroff.web.http.messages import PROBLEM, Json, Request, decoded, json_response
+from shroff.web.http.messages import PROBLEM, Json, Request, decoded
 from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import API, PAGED, Route, Told
@@ -54,7 +54,7 @@ class Flags(TypedDict):
 
 async def flags(service: Service, request: Request) -> Json[Flags]:
     """Flags of one key of an entity, newest first."""
-    query = request.query
+    query = request.query_params
     entity, key = query.get("entity", ""), query.get("key", "")
     if not entity or not key:
         raise ProblemError(400, "bad-query", "It is not said whose flags", "write ?entity=card&key=c-1")
@@ -64,7 +64,7 @@ async def flags(service: Service, request: Request) -> Json[Flags]:
     standings = await verdicts(service, [row.event for row in rows])
     found = [document(row, standings.get(row.event)) for row in rows]
     cursor = None if last is None else next_of((last.seq, last.rule))
-    return json_response({"flags": found, "next": cursor})
+    return Json({"flags": found, "next": cursor})
 
 
 async def judge(service: Service, request: Request) -> Json[Flag]:
@@ -76,11 +76,11 @@ async def judge(service: Service, request: Request) -> Json[Flag]:
     if given.accuracy not in VERDICTS:
         words = f"accuracy: it is {' or '.join(VERDICTS)}"
         raise ProblemError(422, "bad-body", "The body cannot be read", words)
-    row = await service.in_thread(_flag, service.project, request.params["id"])
+    row = await service.in_thread(_flag, service.project, request.path_params["id"])
     before = (await verdicts(service, [row.event])).get(row.event)
     said = Said(VERDICTS[given.accuracy], ANALYST, given.reason or None)
     if before is not None and await service.in_thread(_said_last, service.project, row) == said:
-        return json_response(document(row, before))
+        return Json(document(row, before))
     label = {
         "event": row.event,
         "verdict": said.verdict,
@@ -96,8 +96,8 @@ async def judge(service: Service, request: Request) -> Json[Flag]:
     (result,) = await service.asked_of_log(act, LABELS, [labels_request([one], places)])
     status, body = label_shown(answers_of(result)[0])
     if status != 200:
-        return Json(body, status, PROBLEM)
-    return json_response(document(row, (await verdicts(service, [row.event])).get(row.event)))
+        return Json(msgspec.Raw(body), status, media_type=PROBLEM)
+    return Json(document(row, (await verdicts(service, [row.event])).get(row.event)))
 
 
 async def verdicts(service: Service, events: Sequence[str]) -> Mapping[str, Standing]:

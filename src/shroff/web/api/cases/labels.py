@@ -28,7 +28,7 @@ from shroff.log.later_labels import latest
 from shroff.notices.store import Asked
 from shroff.people.access import Right
 from shroff.runtime.fresh import Fresh
-from shroff.web.http.messages import Json, Request, json_response
+from shroff.web.http.messages import Json, Request
 from shroff.web.http.routes import API, Route, Told
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ class LabelsTogether(TypedDict):
 
 async def labels(service: Service, request: Request) -> Json[LabelsTogether]:
     """The same as the screen has it."""
-    return json_response(document(await service.label_board.asked(service, None)))
+    return Json(document(await service.label_board.asked(service, None)))
 
 
 def document(found: LabelLook) -> LabelsTogether:

@@ -18,7 +18,7 @@ from shroff.people.audit import Act
 from shroff.web.api.cases import case_documents as documents
 from shroff.web.api.cases.cases import act, body_of, done, number_of
 from shroff.web.api.rules.drafts import author_of, authors_of
-from shroff.web.http.messages import Json, Request, json_response
+from shroff.web.http.messages import Json, Request
 
 if TYPE_CHECKING:
     from shroff.app.rules.silence_wishes import Wish
@@ -58,7 +58,7 @@ async def silence(service: Service, request: Request) -> Json[documents.CaseSile
 
 def _answer(service: Service, found: Case, why_not: str) -> Json[documents.CaseSilenced]:
     case = documents.case(service.cases, found)
-    return json_response({**case, "in_force": not why_not, "why_not": why_not or None})
+    return Json({**case, "in_force": not why_not, "why_not": why_not or None})
 
 
 async def silence_for(service: Service, request: Request, rule: str, until: str, why: str) -> tuple[Case, str]:

@@ -10,7 +10,7 @@ from shroff.cases import reading
 from shroff.people.access import Right
 from shroff.web.api.cases import case_documents as documents
 from shroff.web.api.cases.cases import body_of, done, time_of
-from shroff.web.http.messages import Json, Request, json_response
+from shroff.web.http.messages import Json, Request
 from shroff.web.http.routes import API, Route, Told
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class ViewQuery(msgspec.Struct, forbid_unknown_fields=True):
 async def views(service: Service, request: Request) -> Json[documents.CaseViews]:
     """Views with their counts."""
     found = await service.in_thread(reading.views, service.cases, request.who)
-    return json_response({"views": [documents.view(one) for one in found]})
+    return Json({"views": [documents.view(one) for one in found]})
 
 
 async def put_view(service: Service, request: Request) -> Json[documents.CaseView]:
@@ -36,24 +36,24 @@ async def put_view(service: Service, request: Request) -> Json[documents.CaseVie
 
     def run() -> reading.Counted:
         desk = service.cases
-        kept = reading.put_view(desk, request.who, request.params["name"], given.query, is_shared=given.shared)
+        kept = reading.put_view(desk, request.who, request.path_params["name"], given.query, is_shared=given.shared)
         return next(one for one in reading.views(desk, request.who) if one.view == kept)
 
-    return json_response(documents.view(await done(service, run)))
+    return Json(documents.view(await done(service, run)))
 
 
 async def remove_view(service: Service, request: Request) -> Json[documents.RemovedView]:
     """Let go of a view of one's own."""
-    await done(service, reading.remove_view, service.cases, request.who, request.params["name"])
-    return json_response({"removed": request.params["name"]})
+    await done(service, reading.remove_view, service.cases, request.who, request.path_params["name"])
+    return Json({"removed": request.path_params["name"]})
 
 
 async def capacity(service: Service, request: Request) -> Json[documents.Capacity]:
     """How the day goes, since midnight UTC or the time in `since`."""
-    text = request.query.get("since", "")
+    text = request.query_params.get("since", "")
     since_ms = time_of(text, "since") if text else None
     found = await service.in_thread(reading.capacity, service.cases, request.who, since_ms)
-    return json_response(documents.capacity(service.cases, found))
+    return Json(documents.capacity(service.cases, found))
 
 
 ROUTES: Final = (

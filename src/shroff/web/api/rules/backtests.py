@@ -128,7 +128,7 @@ class Backtests:
     async def begin(self, service: Service, who: Who, draft: Draft, kept: Kept) -> Kept:
         """Begin one, once it stands in the record; it goes on by itself. Raises: ProblemError where too many wait."""
         if len(self.going) >= WAITING_MAX:
-            headers = ((b"retry-after", b"30"),)
+            headers = {"retry-after": "30"}
             raise ProblemError(503, "busy", "Too many backtests wait", "try again when one is done", headers)
         self.going[kept.id] = kept
         try:

@@ -13,7 +13,7 @@ from shroff.errors import DefinitionError, NotAllowedError, ShroffError
 from shroff.log.active_files import NOTICES, SETTING, FileDifference
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
-from shroff.web.http.messages import Json, Request, decoded, json_response
+from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import API, Route, Told
 from shroff.worker.inbox import ADOPT
@@ -110,7 +110,7 @@ class AppliedChanges(TypedDict):
 async def changes(service: Service, request: Request) -> Json[FileChanges]:
     """What is only in files."""
     found = await service.in_thread(service.project.versions.unapplied)
-    return json_response({"changes": [document(one) for one in found], "etag": tag_of(found)})
+    return Json({"changes": [document(one) for one in found], "etag": tag_of(found)})
 
 
 async def apply(service: Service, request: Request) -> Json[AppliedChanges]:
@@ -120,7 +120,7 @@ async def apply(service: Service, request: Request) -> Json[AppliedChanges]:
     why_not = await applied(service, request.who, found)
     seq = await service.in_thread(service.project.versions.active_seq)
     changed = [document(one) for one in found]
-    return json_response({"changed": changed, "seq": seq, "applied": not why_not, "why_not": why_not or None})
+    return Json({"changed": changed, "seq": seq, "applied": not why_not, "why_not": why_not or None})
 
 
 async def meant(service: Service, tag: str) -> list[FileDifference]:

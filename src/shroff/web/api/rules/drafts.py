@@ -16,8 +16,8 @@ from shroff.people.keys import key_of
 from shroff.rules.texts import tag_of
 from shroff.web.api.rules.draft_checks import DraftCheck
 from shroff.web.api.rules.rule_looks import OFF, RuleLook, one_rule, subject_of
-from shroff.web.http.messages import Headers, Json, Request, decoded, json_response
-from shroff.web.http.preconditions import seen, tags_of
+from shroff.web.http.messages import Json, Request, decoded
+from shroff.web.http.preconditions import seen, tagged, tags_of
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import API, Route, Told
 from shroff.web.http.schemas import Adopted
@@ -98,72 +98,72 @@ class AdoptedFile(Adopted):
 async def drafts(service: Service, request: Request) -> Json[RuleDrafts]:
     """All drafts."""
     found = await service.in_thread(service.project.drafts.all)
-    return json_response({"drafts": [shown(one) for one in found]})
+    return Json({"drafts": [shown(one) for one in found]})
 
 
 async def draft(service: Service, request: Request) -> Json[RuleDraftText]:
     """One draft, with its text; its ETag is asked for by who changes it."""
-    found = await service.in_thread(service.project.drafts.one, request.params["rule"])
+    found = await service.in_thread(service.project.drafts.one, request.path_params["rule"])
     if found is None:
-        raise no_draft(request.params["rule"])
-    return json_response({**shown(found), "text": found.text}, headers=_tag(found))
+        raise no_draft(request.path_params["rule"])
+    return Json({**shown(found), "text": found.text}, headers=tagged(found.tag))
 
 
 async def put_draft(service: Service, request: Request) -> Json[RuleDraftChecked]:
     """Keep a text as a draft, mistakes and all; says what they are."""
-    is_new = request.header(b"if-none-match").strip() == b"*"
+    is_new = request.headers.get("if-none-match", "").strip() == "*"
     if not tags_of(request) and not is_new:
         words = "send the ETag of what you read as If-Match, or If-None-Match: * for a draft that is not there yet"
         raise ProblemError(428, "no-precondition", "It is not said what is changed", words)
     given = decoded(await request.body(BODY_BYTES_MAX), DraftBody)
-    id_ = request.params["rule"]
+    id_ = request.path_params["rule"]
     found = await save(service, request, id_, given.text, "" if is_new else await _seen(service, request))
     said = await service.checked(request.who, service.check_draft, id_, found.text)
-    return json_response({**shown(found), "text": found.text, "check": said}, headers=_tag(found))
+    return Json({**shown(found), "text": found.text, "check": said}, headers=tagged(found.tag))
 
 
 async def delete_draft(service: Service, request: Request) -> Json[DroppedDraft]:
     """Throw a draft away, and its trial."""
     if not tags_of(request):
         raise ProblemError(428, "no-precondition", "It is not said what is meant", "send its ETag as If-Match")
-    await drop(service, request, request.params["rule"], await _seen(service, request))
-    return json_response({"dropped": request.params["rule"]})
+    await drop(service, request, request.path_params["rule"], await _seen(service, request))
+    return Json({"dropped": request.path_params["rule"]})
 
 
 async def check(service: Service, request: Request) -> Json[DraftCheck]:
     """What is to be said of a text that nobody kept yet: mistakes with their places, tests, and it read back."""
     given = decoded(await request.body(BODY_BYTES_MAX), DraftBody)
-    return json_response(await service.checked(request.who, service.check_draft, request.params["rule"], given.text))
+    return Json(await service.checked(request.who, service.check_draft, request.path_params["rule"], given.text))
 
 
 async def post_shadow(service: Service, request: Request) -> Json[AdoptedFile]:
     """Put a draft in shadow."""
     given = decoded(await request.body(BODY_BYTES_MAX), DraftStep)
-    return _put(*await shadow(service, request, request.params["rule"], given.etag, given.file))
+    return _put(*await shadow(service, request, request.path_params["rule"], given.etag, given.file))
 
 
 async def post_approve(service: Service, request: Request) -> Json[RuleDraft]:
     """Approve a draft as a second person."""
     given = decoded(await request.body(BODY_BYTES_MAX), DraftStep)
-    return json_response(shown(await approve(service, request, request.params["rule"], given.etag)))
+    return Json(shown(await approve(service, request, request.path_params["rule"], given.etag)))
 
 
 async def post_activate(service: Service, request: Request) -> Json[AdoptedFile]:
     """Put a draft in force."""
     given = decoded(await request.body(BODY_BYTES_MAX), DraftStep)
-    return _put(*await activate(service, request, request.params["rule"], given.etag, given.file))
+    return _put(*await activate(service, request, request.path_params["rule"], given.etag, given.file))
 
 
 async def _seen(service: Service, request: Request) -> str:
     async def there() -> str:
-        found = await service.in_thread(service.project.drafts.one, request.params["rule"])
+        found = await service.in_thread(service.project.drafts.one, request.path_params["rule"])
         return "" if found is None else found.tag
 
     return await seen(request, there)
 
 
 def _put(file: str, why_not: str) -> Json[AdoptedFile]:
-    return json_response({"file": file, "in_force": not why_not, "why_not": why_not or None})
+    return Json({"file": file, "in_force": not why_not, "why_not": why_not or None})
 
 
 # ---- what pages do as well
@@ -334,10 +334,6 @@ def shown(one: Draft) -> RuleDraft:
 def no_draft(id_: str) -> ProblemError:
     """The problem of a draft that is not there."""
     return ProblemError(404, "no-draft", "There is no such draft", f"nobody has a draft of {id_!r}")
-
-
-def _tag(one: Draft) -> Headers:
-    return ((b"etag", f'"{one.tag}"'.encode()),)
 
 
 def _draft(method: str, path: str, handle: Any, told: Told, right: Right = Right.EDIT_RULES) -> Route:

@@ -16,7 +16,7 @@ from shroff.project.lists import ADDED, CHANGED, REMOVED, Edited, Entry, ListSum
 from shroff.rules.silences import rule_of
 from shroff.web.api.rules import list_csv
 from shroff.web.api.rules.drafts import WAITS, ChangeAsked, agreed, asked_document
-from shroff.web.http.messages import Json, Request, decoded, json_response
+from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import API, Route, Told
 from shroff.web.http.schemas import Adopted
@@ -82,7 +82,7 @@ class ListChange(Adopted):
 
 async def all_lists(service: Service, request: Request) -> Json[Lists]:
     """All lists by their names."""
-    return json_response({"lists": await service.in_thread(service.project.lists.all)})
+    return Json({"lists": await service.in_thread(service.project.lists.all)})
 
 
 async def one_list(service: Service, request: Request) -> Json[ListEntries]:
@@ -92,7 +92,7 @@ async def one_list(service: Service, request: Request) -> Json[ListEntries]:
     def answer() -> Json[ListEntries]:
         entries = service.project.lists.entries(name)
         asked = [asked_document(one) for one in service.project.agreements.asked(f"list {name}")]
-        return json_response({"name": name, "entries": entries, "asked": asked})
+        return Json({"name": name, "entries": entries, "asked": asked})
 
     return await service.in_thread(answer)  # a list may have a million entries
 
@@ -101,19 +101,19 @@ async def put_entry(service: Service, request: Request) -> Json[ListChange]:
     """An entry in place of the one of its value, or beside all others."""
     given = await service.in_thread(decoded, await request.body(BODY_BYTES_MAX), NewListEntry)
     entry = Entry(given.value, given.note, request.who.name, given.expires_at)
-    return json_response(await change(service, request, known(service, request), [entry]))
+    return Json(await change(service, request, known(service, request), [entry]))
 
 
 async def remove_entry(service: Service, request: Request) -> Json[ListChange]:
     """Take a value out."""
-    return json_response(await change(service, request, known(service, request), out=[request.params["value"]]))
+    return Json(await change(service, request, known(service, request), out=[request.path_params["value"]]))
 
 
 async def put_sheet(service: Service, request: Request) -> Json[ListChange]:
     """Many entries as CSV."""
     given = await service.in_thread(decoded, await request.body(BODY_BYTES_MAX), ListSheet)
     name, entries = known(service, request), await service.in_thread(list_csv.read, given.csv, request.who.name)
-    return json_response(await change(service, request, name, entries, is_whole=given.is_whole))
+    return Json(await change(service, request, name, entries, is_whole=given.is_whole))
 
 
 async def change(
@@ -143,7 +143,7 @@ async def change(
 async def approve(service: Service, request: Request) -> Json[ListChange]:
     """Make a change of a list that somebody else asked for."""
     given = decoded(await request.body(BODY_BYTES_MAX), ListApproval)
-    return json_response(await approve_for(service, request, known(service, request), given.etag))
+    return Json(await approve_for(service, request, known(service, request), given.etag))
 
 
 async def approve_for(service: Service, request: Request, name: str, tag: str) -> ListChange:
@@ -215,7 +215,7 @@ async def make(service: Service, request: Request, name: str) -> None:
 
 def known(service: Service, request: Request) -> str:
     """The list that is asked for. Raises: ProblemError with 404."""
-    name, lists = request.params["list"], service.project.definitions.reference.lists
+    name, lists = request.path_params["list"], service.project.definitions.reference.lists
     if name not in lists:
         raise ProblemError(404, "no-list", "There is no such list", f"there are {', '.join(sorted(lists)) or 'none'}")
     return name

@@ -10,7 +10,7 @@ from shroff.language.functions import FUNCTIONS
 from shroff.people.access import Right
 from shroff.rules.keys import EFFECTS, RULE
 from shroff.web.api.rules.rule_looks import teller_of
-from shroff.web.http.messages import Json, Request, json_response
+from shroff.web.http.messages import Json, Request
 from shroff.web.http.routes import API, Route, Told
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ async def names(service: Service, request: Request) -> Json[Names]:
     """All of them, by kind."""
     definitions = service.project.definitions
     keys: list[RuleKey] = [{"name": one.name, "says": one.meaning} for one in RULE.keys]
-    return json_response({"names": list(_names(definitions)), "keys": keys, "effects": list(EFFECTS)})
+    return Json({"names": list(_names(definitions)), "keys": keys, "effects": list(EFFECTS)})
 
 
 def _names(definitions: Definitions) -> Iterator[Name]:

@@ -12,7 +12,7 @@ from shroff.language.values import show_decimal
 from shroff.people.access import Right
 from shroff.web.api.rules.drafts import AdoptedFile, ChangeAsked, asked_document, put_back
 from shroff.web.api.rules.rule_looks import RuleLook, all_rules, one_rule, subject_of, who_changed
-from shroff.web.http.messages import Json, Request, decoded, json_response
+from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
 from shroff.web.http.routes import API, PAGED, Route, Told
 
@@ -113,7 +113,7 @@ async def records(service: Service, request: Request) -> Json[RuleStates]:
     """Every rule with what it did."""
     found = await service.in_thread(lambda: all_rules(service, is_whole=True))
     since_ms = service.rule_looks.records.since_ms
-    return json_response(
+    return Json(
         {
             "since": None if since_ms is None else time_text(since_ms),
             "rules": [_shown(one, service.project) for one in found],
@@ -123,10 +123,10 @@ async def records(service: Service, request: Request) -> Json[RuleStates]:
 
 async def record(service: Service, request: Request) -> Json[RuleWhole]:
     """One rule: its text, read back, and what it did."""
-    id_ = request.params["rule"]
+    id_ = request.path_params["rule"]
     found = await service.in_thread(lambda: one_rule(service, id_, is_whole=True))
     asked = await service.in_thread(service.project.agreements.asked, subject_of(id_))
-    return json_response(
+    return Json(
         {
             **_shown(found, service.project),
             "text": found.text,
@@ -138,20 +138,20 @@ async def record(service: Service, request: Request) -> Json[RuleWhole]:
 
 async def hits(service: Service, request: Request) -> Json[RuleHits]:
     """The newest events at which a rule hit."""
-    id_ = request.params["rule"]
+    id_ = request.path_params["rule"]
     await service.in_thread(lambda: one_rule(service, id_, is_whole=True))
-    limit, before = limit_of(request.query), cursor_of(request.query, int)
+    limit, before = limit_of(request.query_params), cursor_of(request.query_params, int)
     found, last = parted(service.rule_looks.records.newest(id_, before, limit + 1), limit)
     shown = [_hit(one, id_, service) for one in found]
-    return json_response({"hits": shown, "next": None if last is None else next_of(last.seq)})
+    return Json({"hits": shown, "next": None if last is None else next_of(last.seq)})
 
 
 async def history(service: Service, request: Request) -> Json[RuleVersions]:
     """What a rule said, newest first, and who put it in force, where that is in the record."""
-    id_ = request.params["rule"]
+    id_ = request.path_params["rule"]
     found = await service.in_thread(one_rule, service, id_)
     who = await service.in_thread(who_changed, service.desk, found)
-    return json_response(
+    return Json(
         {
             "versions": [
                 {
@@ -170,8 +170,8 @@ async def history(service: Service, request: Request) -> Json[RuleVersions]:
 async def back(service: Service, request: Request) -> Json[AdoptedFile]:
     """Put a rule back to an earlier version, or take it out."""
     given = decoded(await request.body(BODY_BYTES_MAX), RuleReturn)
-    file, why_not = await put_back(service, request, request.params["rule"], given.seq, given.reason)
-    return json_response({"file": file, "in_force": not why_not, "why_not": why_not or None})
+    file, why_not = await put_back(service, request, request.path_params["rule"], given.seq, given.reason)
+    return Json({"file": file, "in_force": not why_not, "why_not": why_not or None})
 
 
 def _shown(one: RuleLook, project: Project) -> RuleState:

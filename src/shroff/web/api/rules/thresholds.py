@@ -19,8 +19,8 @@ from shroff.people.store import Wanted as Acts
 from shroff.runtime.fresh import Fresh
 from shroff.training.cutoffs import AS_IT_IS, Cutoffs, CutoffsDocument, WhatIf
 from shroff.web.api.models import checked_reason
-from shroff.web.http.messages import Headers, Json, Request, decoded, json_response
-from shroff.web.http.preconditions import seen
+from shroff.web.http.messages import Json, Request, decoded
+from shroff.web.http.preconditions import seen, tagged
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import API, Route, Told
 from shroff.web.http.schemas import Adopted
@@ -109,12 +109,12 @@ class Weighings:
 async def thresholds(service: Service, request: Request) -> Json[CutoffsDocument]:
     """The cheapest cut-offs, what they cost, and the curve."""
     try:
-        found = await service.weighings.weighed(service, request.query)
+        found = await service.weighings.weighed(service, request.query_params)
     except NoChampionError as error:
         known = ", ".join(await service.in_thread(ids_of, service.project))
         cure = f"Name one of the registry as ?model=ID: {known}." if known else "There is none: train one first."
         raise UsageError(f"{error} {cure}") from None
-    return json_response(found.found.as_document(), headers=_tag(found.tag))
+    return Json(found.found.as_document(), headers=tagged(found.tag))
 
 
 async def put_thresholds(service: Service, request: Request) -> Json[Adopted]:
@@ -123,14 +123,14 @@ async def put_thresholds(service: Service, request: Request) -> Json[Adopted]:
     async def there() -> str:
         return await service.in_thread(lambda: service.project.cutoffs.policy_tag)
 
-    event, tag = request.params["event"], await seen(request, there)
+    event, tag = request.path_params["event"], await seen(request, there)
     if not tag:
         words = "send the ETag of GET /api/v1/thresholds as If-Match"
         raise ProblemError(428, "no-precondition", "It is not said what is changed", words)
     given = decoded(await request.body(BODY_BYTES_MAX), NewCutoffs)
     found = await put(service, request, event, (given.review_at, given.decline_at), given.reason, tag)
     now = await there()
-    return json_response({"in_force": found.in_force, "why_not": found.why_not or None}, headers=_tag(now))
+    return Json({"in_force": found.in_force, "why_not": found.why_not or None}, headers=tagged(now))
 
 
 async def put(
@@ -186,10 +186,6 @@ def _number(query: Mapping[str, str], name: str, most: float) -> float | None:
 
 def _unreadable(words: str) -> ProblemError:
     return ProblemError(400, "bad-query", "The query cannot be read", words)
-
-
-def _tag(tag: str) -> Headers:
-    return ((b"etag", f'"{tag}"'.encode()),)
 
 
 ROUTES: Final = (

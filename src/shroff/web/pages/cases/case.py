@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from starlette.responses import Response
+
 from shroff.cases import deciding, working
 from shroff.cases.desk import CaseChangedError
 from shroff.cases.files import TYPES
@@ -18,7 +20,7 @@ from shroff.rules.silences import key_of
 from shroff.rules.wording import sentence
 from shroff.web.api.cases.cases import number_of, tried
 from shroff.web.api.cases.silencing import WAITS, approve_for, end_for, silence_for, silences_of, wishes_of
-from shroff.web.http.messages import Request, Response
+from shroff.web.http.messages import Request
 from shroff.web.http.routes import API, Route
 from shroff.web.pages.cases.casework import Opened, Where, opened, toast, where_from, where_of
 from shroff.web.pages.rendering import page, see_other
@@ -36,7 +38,7 @@ REASONS_SHOWN: Final = 6
 
 async def show(service: Service, request: Request) -> Response:
     """The page of a case."""
-    return await _page(service, request, where_of(request.query))
+    return await _page(service, request, where_of(request.query_params))
 
 
 async def _page(

@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from starlette.responses import Response
+
 from shroff.cases.labels import Conflict, LabelSaid, Maturity
 from shroff.events.definitions import SOURCES
 from shroff.language.values import DAY_MS
 from shroff.models.loading import LABEL_DELAY_MS
 from shroff.people.access import Right
 from shroff.web.api.cases.labels import ASKED_MS, SHOWN, LabelLook
-from shroff.web.http.messages import Request, Response
+from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.bars import bars_of, day_text
@@ -61,7 +63,7 @@ class Contradiction:
 
 async def show(service: Service, request: Request) -> Response:
     """The page."""
-    code = request.query.get("period", FIRST)
+    code = request.query_params.get("period", FIRST)
     if code not in PERIODS:
         raise ProblemError(400, "bad-query", "The query cannot be read", f"period: one of {', '.join(PERIODS)}")
     found = await service.label_board.asked(service, PERIODS[code][1])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
+from starlette.responses import Response
 
 from shroff.cases import deciding, reading, working
 from shroff.cases.case import STATES, Wanted
@@ -15,7 +16,7 @@ from shroff.language.values import DAY_MS
 from shroff.people.access import Right
 from shroff.web.api.cases.asked import asked_in
 from shroff.web.api.cases.cases import done, number_of
-from shroff.web.http.messages import Request, Response
+from shroff.web.http.messages import Request
 from shroff.web.http.paging import cursor_of, next_of
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
@@ -71,7 +72,9 @@ class Seen:
 
 async def show(service: Service, request: Request) -> Response:
     """The page of the queue."""
-    return await _page(service, request, where_of(request.query), cursor_of(request.query, tuple[int, int]))
+    return await _page(
+        service, request, where_of(request.query_params), cursor_of(request.query_params, tuple[int, int])
+    )
 
 
 async def _page(
@@ -136,7 +139,7 @@ def _seen(service: Service, signed_in: SignedIn, where: Where, cursor: Cursor | 
 
 async def stream(service: Service, request: Request) -> Response:
     """How many cases opened since the page was made that its filter finds, told as that changes."""
-    where, after = where_of(request.query), _whole(request.query.get("after", ""))
+    where, after = where_of(request.query_params), _whole(request.query_params.get("after", ""))
     query, desk, said = query_of(where.filter), service.cases, [0]
     wanted_of(query, request.who, desk.now_ms(), desk.money_places)  # what is no filter is refused before all
 
@@ -154,7 +157,7 @@ async def stream(service: Service, request: Request) -> Response:
 
 async def peek(service: Service, request: Request) -> Response:
     """What the queue shows beside it of one case, to be put there."""
-    where, number = where_of(request.query), number_of(request)
+    where, number = where_of(request.query_params), number_of(request)
     found = await done(service, opened, service, request.who, number)
     currency, may_work = service.cases.currency, request.who.may(Right.WORK_CASES)
     return page(service, request, "peek.html", found=found, where=where, currency=currency, may_work=may_work)

@@ -10,11 +10,13 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
+from starlette.responses import Response
+
 from shroff.people.access import Right
 from shroff.project.policy import OUTCOMES
 from shroff.web.api.rules.backtests import DONE, Draft, Kept, new_id
 from shroff.web.api.rules.rule_looks import one_rule
-from shroff.web.http.messages import Request, Response
+from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.bars import Bars, day_text, signed_bars
@@ -74,7 +76,7 @@ async def listed(service: Service, request: Request) -> Response:
         "backtests.html",
         backtests=found,
         drafts=drafts,
-        chosen=request.query.get("of", f"draft {drafts[0].id}" if drafts else AS_IT_IS),
+        chosen=request.query_params.get("of", f"draft {drafts[0].id}" if drafts else AS_IT_IS),
         may_judge=request.who.may(Right.RUN_BACKTESTS),
         is_going=any(one.state != DONE for one in service.backtests.going.values()),
     )
@@ -94,12 +96,12 @@ async def begin(service: Service, request: Request) -> Response:
 
 async def show(service: Service, request: Request) -> Response:
     """How far one is; and what came of it, once it is done."""
-    found = await service.in_thread(service.backtests.one, request.params["id"])
+    found = await service.in_thread(service.backtests.one, request.path_params["id"])
     if found.result is None:
         share = found.done / found.total if found.total else 0.0
         return page(service, request, "backtest_wait.html", one=found, share=share, rule_path=rule_path)
     report = found.result["report"]
-    which = (request.query.get("old", ""), request.query.get("new", ""))
+    which = (request.query_params.get("old", ""), request.query_params.get("new", ""))
     rows = [one for one in report["changed_rows"] if which in {("", ""), (one["old"], one["new"])}]
     cells = _matrix(report)
     return page(

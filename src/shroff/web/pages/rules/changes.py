@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from starlette.responses import Response
+
 from shroff.errors import DefinitionError
 from shroff.people.access import Right
 from shroff.web.api.rules.changes import applied, meant, tag_of, why_refused
-from shroff.web.http.messages import Request, Response
+from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.rules.diffs import diff

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from starlette.responses import Response
+
 from shroff.app.rules.rule_drafts import TOO_LONG, Draft, is_short
 from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.errors import DefinitionError, NotAllowedError, UsageError
@@ -25,7 +27,7 @@ from shroff.web.api.rules.drafts import (
     shadow,
 )
 from shroff.web.api.rules.rule_looks import RuleLook, one_rule
-from shroff.web.http.messages import Request, Response
+from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route
 from shroff.web.pages.rendering import page, see_other
@@ -85,7 +87,7 @@ class _LookedAt:
 
 async def show(service: Service, request: Request) -> Response:
     """The editor."""
-    id_ = request.params["rule"]
+    id_ = request.path_params["rule"]
     look = await service.in_thread(_look, service, id_)
     if trial_of(id_):
         return see_other(f"{rule_path(trial_of(id_))}/draft")
@@ -100,7 +102,7 @@ async def show(service: Service, request: Request) -> Response:
 
 async def keep(service: Service, request: Request) -> Response:
     """Save the draft."""
-    form, id_ = await request.form(), request.params["rule"]
+    form, id_ = await request.form(), request.path_params["rule"]
     text = form.get("text", "").replace("\r\n", "\n")
     try:
         await save(service, request, id_, text, form.get("tag", ""))
@@ -162,7 +164,7 @@ async def to_active(service: Service, request: Request) -> Response:
 
 async def _stepped(service: Service, request: Request, step: Callable[[str, str, str], Awaitable[str]]) -> Response:
     """Do a step of the way and go on where it leads; what keeps it from being done is told in the editor."""
-    form, id_ = await request.form(), request.params["rule"]
+    form, id_ = await request.form(), request.path_params["rule"]
     try:
         return see_other(await step(id_, form.get("tag", ""), form.get("file", "")))
     except ChangedMeanwhileError:

@@ -9,6 +9,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
+from starlette.responses import Response
+
 from shroff.errors import DefinitionError, UsageError
 from shroff.language.expression import InList, ItemField, ThisField, walk
 from shroff.language.values import parse_time
@@ -19,7 +21,7 @@ from shroff.rules.silences import rule_of
 from shroff.web.api.rules import list_csv
 from shroff.web.api.rules.drafts import WAITS
 from shroff.web.api.rules.lists import approve_for, change, known, make
-from shroff.web.http.messages import Request, Response
+from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.decision import entity_path
 from shroff.web.pages.rendering import page, see_other
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from shroff.project.lists import ListSummary
     from shroff.web.service import Service
 
-CSV: Final = b"text/csv; charset=utf-8"
+CSV: Final = "text/csv; charset=utf-8"
 SHOWN: Final = 500
 COUNTED: Final = ("added", "changed", "removed", "repeated")  # what an address says of the change before
 NOTHING: Final[Mapping[str, str]] = {}
@@ -81,12 +83,12 @@ async def show_one(service: Service, request: Request) -> Response:
 async def download(service: Service, request: Request) -> Response:
     """A list as CSV, of which no cell is a formula."""
     name = known(service, request)
-    headers = ((b"content-disposition", f'attachment; filename="{name}.csv"'.encode()),)
+    headers = {"content-disposition": f'attachment; filename="{name}.csv"'}
 
     def written() -> bytes:
         return list_csv.written(service.project.lists.entries(name)).encode()
 
-    return Response(await service.in_thread(written), 200, CSV, headers)
+    return Response(await service.in_thread(written), 200, headers, CSV)
 
 
 # ---- changing
@@ -185,7 +187,7 @@ async def _overview(service: Service, request: Request, mistake: str = "", name:
 
 
 async def _list(service: Service, request: Request, mistake: str = "", form: Mapping[str, str] = NOTHING) -> Response:
-    name, text = known(service, request), request.query.get("q", "").strip()
+    name, text = known(service, request), request.query_params.get("q", "").strip()
     look = await service.in_thread(_look, service.project, name, text)
     return page(
         service,
@@ -222,7 +224,7 @@ def _look(project: Project, name: str, text: str) -> Look:
 
 def said_of(request: Request) -> str:
     """What the change before came to, in words; empty where there was none."""
-    query = request.query
+    query = request.query_params
     counts = [f"{query[word]} {word}" for word in ("added", "changed", "removed") if query.get(word, "").isdecimal()]
     done = ", ".join(counts) or "nothing changed"
     repeated = query.get("repeated", "")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import msgspec
+from starlette.responses import Response
 
 from shroff.errors import ShroffError
 from shroff.language.values import show_decimal
@@ -17,7 +18,7 @@ from shroff.people.access import Right
 from shroff.rules.silences import list_of
 from shroff.web.api.rules.drafts import WAITS, may_edit, put_back
 from shroff.web.api.rules.rule_looks import OFF, STATES, RuleLook, all_rules, one_rule, subject_of, who_changed
-from shroff.web.http.messages import Request, Response
+from shroff.web.http.messages import Request
 from shroff.web.http.paging import cursor_of, next_of, parted
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
@@ -50,7 +51,7 @@ class Earlier:
 
 async def show(service: Service, request: Request) -> Response:
     """The table."""
-    which = request.query.get("state", EVERY)
+    which = request.query_params.get("state", EVERY)
     if which not in {EVERY, *STATES}:
         words = f"state: one of {', '.join((EVERY, *STATES))}"
         raise ProblemError(400, "bad-query", "The query cannot be read", words)
@@ -83,7 +84,7 @@ async def one(service: Service, request: Request) -> Response:
 
 async def rule_page(service: Service, request: Request, mistake: str = "", status: int = 200) -> Response:
     """The page of a rule, with a mistake that was made on it."""
-    id_ = request.params["rule"]
+    id_ = request.path_params["rule"]
     look = await service.in_thread(one_rule, service, id_)
     tests = await service.checked(request.who, service.rule_looks.tests_of, service.project, look.rule)
     earlier = await service.in_thread(_earlier, service, look)
@@ -121,7 +122,7 @@ async def rule_page(service: Service, request: Request, mistake: str = "", statu
 
 async def hits(service: Service, request: Request) -> Response:
     """The events at which a rule hit."""
-    id_, before = request.params["rule"], cursor_of(request.query, int)
+    id_, before = request.path_params["rule"], cursor_of(request.query_params, int)
     look = await service.in_thread(one_rule, service, id_)
     records, definitions = service.rule_looks.records, service.project.definitions
     found, last = parted(records.newest(id_, before, HITS_SHOWN + 1), HITS_SHOWN)
@@ -141,7 +142,7 @@ async def hits(service: Service, request: Request) -> Response:
 
 async def back(service: Service, request: Request) -> Response:
     """Put a rule back to an earlier version, or take it out."""
-    form, id_ = await request.form(), request.params["rule"]
+    form, id_ = await request.form(), request.path_params["rule"]
     seq = form.get("seq", "")
     number = int(seq) if seq.isdecimal() and seq.isascii() and len(seq) < 19 else -1
     try:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 import msgspec
+from starlette.responses import Response
 
 from shroff.app.models.promoting import NoChampionError
 from shroff.errors import DefinitionError, UsageError
 from shroff.people.access import Right
 from shroff.training.measured import money_text
 from shroff.web.api.rules.thresholds import Look, ids_of, put
-from shroff.web.http.messages import Request, Response
+from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.plots import Axis, Plot, plot_of
 from shroff.web.pages.rendering import page, see_other
@@ -95,7 +96,7 @@ class Shown:
 
 async def show(service: Service, request: Request) -> Response:
     """The page: recommended cut-offs for the costs that the query names."""
-    return await _page(service, request, request.query)
+    return await _page(service, request, request.query_params)
 
 
 async def apply(service: Service, request: Request) -> Response:
