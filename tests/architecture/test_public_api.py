@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import shroff
 from shroff import config
@@ -57,12 +60,27 @@ def members(name: str, owner: type) -> Iterator[str]:
         value = inspect.getattr_static(owner, member)
         if member.startswith("_"):
             continue
-        is_call = inspect.isfunction(value)
-        yield (
-            f"{name}.{member}({', '.join(list(inspect.signature(value).parameters)[1:])})"
-            if is_call
-            else f"{name}.{member}"
-        )
+        yield f"{name}.{member}({', '.join(arguments(value))})" if inspect.isfunction(value) else f"{name}.{member}"
+
+
+def arguments(call: Callable[..., object]) -> Iterator[str]:
+    """The names that a call of a part takes, in order; those of `**options: Unpack[...]` one by one."""
+    for parameter in list(inspect.signature(call).parameters.values())[1:]:
+        if parameter.kind is not parameter.VAR_KEYWORD or "Unpack[" not in str(parameter.annotation):
+            yield parameter.name
+        else:
+            known = vars(sys.modules[call.__module__])
+            yield from typed_names(str(parameter.annotation).removeprefix("Unpack[").removesuffix("]"), known)
+
+
+def typed_names(name: str, known: Mapping[str, Any]) -> Iterator[str]:
+    """The keys of a TypedDict that a module defines, or imports for type checkers alone."""
+    if name not in known:
+        tree = ast.parse(Path(known["__file__"]).read_text(encoding="utf-8"))
+        imported = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+        module = next(node.module for node in imported if name in {alias.name for alias in node.names})
+        known = vars(import_module(module))
+    yield from known[name].__annotations__
 
 
 def test_the_public_names_are_those_of_the_golden_file():

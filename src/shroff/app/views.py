@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
+from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_lines
 
 if TYPE_CHECKING:
@@ -34,6 +35,39 @@ class FeatureReport:
 def paths(files: Files) -> list[Path]:
     """The files that are meant: one by its name, or several."""
     return [Path(files)] if isinstance(files, str | Path) else [Path(one) for one in files]
+
+
+class FileOptions(TypedDict, total=False):
+    """Input files by name, as `InputFiles` has them."""
+
+    files: Files
+    labels: str | Path | None
+    order: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputFiles:
+    """Input files that are read in place of the log.
+
+    Args:
+        labels: Rows of labels, merged in by when they were known.
+        order: `file`, or `time` to sort by event time first.
+    """
+
+    files: Files = ()
+    labels: str | Path | None = None
+    order: str = "file"
+
+    @property
+    def paths(self) -> list[Path]:
+        return paths(self.files)
+
+    def check(self) -> None:
+        """Raises: UsageError where no files are named and something is asked of them."""
+        if self.labels is not None and not self.paths:
+            raise UsageError("labels go with files; those of the log are in it, by 'shroff label FILE'.")
+        if self.order != "file" and not self.paths:
+            raise UsageError("the log has its order; one by time is for files.")
 
 
 class WholeTables:

@@ -66,6 +66,23 @@ def at_stage(steps: Steps | None, what: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingRun:
+    """One run of a training: when and by what means, and where its model goes.
+
+    Args:
+        way: Where features are computed, and where what memory does not hold lies.
+        growing: Where trees are grown; None: in this process.
+    """
+
+    registry: Registry
+    now_ms: int
+    threads: int
+    steps: Steps
+    way: Way
+    growing: Growing | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Maker:
     """How a model comes about: of a fold's rows, to be judged, and of the newest window's, to be kept.
 
@@ -117,33 +134,27 @@ def train_model(
     definitions: Definitions,
     settings: ModelSettings,
     source: HistorySource,
-    registry: Registry,
+    run: TrainingRun,
     *,
     as_of_ms: int,
-    now_ms: int,
-    threads: int,
-    steps: Steps | None = None,
     brought_by: Mapping[str, str] | None = None,
     making: Callable[[TrainingSet], Maker] | None = None,
-    way: Way | None = None,
-    growing: Growing | None = None,
 ) -> TrainReport:
     """Train a model of what was known at a moment, judge it on folds before, and put it into the registry.
 
     It is not put in force. `brought_by` stands in its manifest: what it was trained for, where nobody asked.
-    With `making` it comes about otherwise, and is judged alike. `way` says where features are computed and where what
-    memory does not hold lies, `growing` where trees are grown.
+    With `making` it comes about otherwise, and is judged alike.
 
     Raises: UsageError where there is nothing to learn from, with what is missing.
     """
-    started, steps = time.monotonic(), steps or Steps()
-    way = replace(way or Way(), reading=steps.reading)
+    started, steps, growing = time.monotonic(), run.steps, run.growing
+    way = replace(run.way, reading=steps.reading)
     at_stage(steps, "reading events, computing features")
     given = build_set(definitions, settings, source, as_of_ms, way)
     _check_happened(given, source)
     policy, terms = definitions.policy(settings.event), terms_of(definitions, settings.event)
     ruled = rule_outcomes(definitions, settings.event, given.recorded)
-    maker = _trainer(given, settings, threads, steps, growing) if making is None else making(given)
+    maker = _trainer(given, settings, run.threads, steps, growing) if making is None else making(given)
     said = [*_ran_on(growing), *_windows_too_late(given, settings)]
     champion = _champion(definitions, settings, source, given, way)
     at_stage(steps, _fold_words(0, settings.split.folds))
@@ -177,7 +188,7 @@ def train_model(
     )
     manifest = {
         "event": settings.event,
-        "made_at": time_text(now_ms),
+        "made_at": time_text(run.now_ms),
         "shroff": shroff.__version__,
         "definitions": definitions.versions.definitions,
         "as_of": time_text(as_of_ms),
@@ -192,7 +203,7 @@ def train_model(
     at_stage(steps, "writing the report")
     tested = judged_rows(given, evaluation, ruled, _allowed(definitions, given))
     told = Told(definitions, settings, given, evaluation, trained, gates, leak, terms, tested)
-    stored, is_new = registry.add(
+    stored, is_new = run.registry.add(
         as_of_ms,
         manifest,
         {**trained.fitted.files, TESTED: file_of(tested)},

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 from shroff.app.wiring import OutsideSystems, targets
 from shroff.errors import UsageError
@@ -34,6 +35,41 @@ LABELS_TO_LANES: Final = (
 )
 
 
+class SendingOptions(TypedDict, total=False):
+    """What `Productions.produce` takes by name of how events are sent, as `Sending` has it."""
+
+    to: str | None
+    pace: SendingPace | None
+    key: str | None
+    first_row: int
+    partitions: int | None
+    done: Production | None
+    watch: Callable[[Sender, Meter], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sending:
+    """How the events of a file are sent.
+
+    Args:
+        to: An address of a source, in place of the one in shroff.yaml.
+        pace: When events are due; without it at once.
+        key: The field that chooses the partition; without it the first entity of each event type.
+        first_row: The data line to begin with.
+        partitions: Make topics that are not there, with so many.
+        done: Says at any time how far it came.
+        watch: Told before the first event what sends, and what knows which share of the file is read.
+    """
+
+    to: str | None = None
+    pace: SendingPace | None = None
+    key: str | None = None
+    first_row: int = 1
+    partitions: int | None = None
+    done: Production | None = None
+    watch: Callable[[Sender, Meter], None] = lambda _sender, _meter: None
+
+
 class Productions:
     """The calls of a project that send events."""
 
@@ -46,15 +82,9 @@ class Productions:
         *,
         as_type: str | None = None,
         labels: str | Path | None = None,
-        to: str | None = None,
         order: str = "file",
-        pace: SendingPace | None = None,
-        key: str | None = None,
         format: str | None = None,
-        first_row: int = 1,
-        partitions: int | None = None,
-        done: Production | None = None,
-        watch: Callable[[Sender, Meter], None] = lambda _sender, _meter: None,
+        **options: Unpack[SendingOptions],
     ) -> Production:
         """Send the events of a file to the project's live source, in the order of the file.
 
@@ -63,14 +93,8 @@ class Productions:
 
         Args:
             labels: Rows of labels, merged in by when they were known; it may be the same file.
-            to: An address of a source, in place of the one in shroff.yaml.
             order: `file`, or `time` to sort by event time first.
-            pace: When events are due; without it at once.
-            key: The field that chooses the partition; without it the first entity of each event type.
-            first_row: The data line to begin with.
-            partitions: Make topics that are not there, with so many.
-            done: Says at any time how far it came.
-            watch: Told before the first event what sends, and what knows which share of the file is read.
+            options: `to`, `pace`, `key`, `first_row`, `partitions`, `done` and `watch`, as `Sending` has them.
 
         Raises: UsageError; TransientError where nothing more can be sent.
         """
@@ -78,23 +102,24 @@ class Productions:
         from shroff.worker.file_order import with_labels
         from shroff.worker.producing import MessageMaker, Production, SendingPace, keys_of, produce
 
-        if order not in {"file", "time"} or (order == "time" and first_row > 1):
+        sending = Sending(**options)
+        if order not in {"file", "time"} or (order == "time" and sending.first_row > 1):
             raise UsageError("the order is file or time; one begins behind the first line in file order only.")
-        done, meter = done or Production(), Meter()
-        done.next_row = first_row
+        done, meter = sending.done or Production(), Meter()
+        done.next_row = sending.first_row
         definitions = self._opened.definitions
         events, settings = definitions.events, definitions.settings
-        system = (
-            self._opened.systems.source if to is None else source_at(to, "--to", None if as_type == LABEL else as_type)
-        )
+        system = self._opened.systems.source
+        if sending.to is not None:
+            system = source_at(sending.to, "--to", None if as_type == LABEL else as_type)
         if system is None:
             raise UsageError("this project has no live source to send to. Name one under 'source' in shroff.yaml.")
         entity = system.text("key") if system.lanes > 1 else ""
         if entity and labels is not None:
             raise UsageError(LABELS_TO_LANES)
-        keys = keys_of(events, settings, definitions.reference, key, entity)
+        keys = keys_of(events, settings, definitions.reference, sending.key, entity)
         with ExitStack() as opened:
-            lines = _from_row(meter.opened(opened.enter_context(read_lines(Path(file), format))), first_row)
+            lines = _from_row(meter.opened(opened.enter_context(read_lines(Path(file), format))), sending.first_row)
             intake = self._intake()
             submissions = intake.submissions(lines, Path(file).name, as_type)
             if order == "time":
@@ -105,14 +130,14 @@ class Productions:
             sender, encoder = OutsideSystems(self._opened).open_sender(system)
             opened.enter_context(closing(sender))
             wanted = {as_type} if as_type else targets(sender, events).keys() - {LABEL}
-            if partitions is not None:  # a worker needs all that the settings name
+            if sending.partitions is not None:  # a worker needs all that the settings name
                 wanted = _read_by_a_worker(sender, events, system)
-            done.made = sender.prepare(sorted({*wanted, *({LABEL} if labels is not None else ())}), partitions)
-            watch(sender, meter)
+            done.made = sender.prepare(sorted({*wanted, *({LABEL} if labels is not None else ())}), sending.partitions)
+            sending.watch(sender, meter)
             is_json = system.options.get("format", "json") == "json"
             outgoing = MessageMaker(events, settings, sender, encoder, is_json=is_json)
             lateness_ms = settings.lateness_ms
-            produce(submissions, sender, outgoing, keys, pace or SendingPace(), done, lateness_ms=lateness_ms)
+            produce(submissions, sender, outgoing, keys, sending.pace or SendingPace(), done, lateness_ms=lateness_ms)
         done.unmatched = intake.unmatched
         return done
 

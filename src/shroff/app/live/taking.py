@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from shroff.app.live.inboxes import Inboxes
 from shroff.app.opened import intake_of
@@ -25,7 +26,17 @@ if TYPE_CHECKING:
     from shroff.worker.ingest import IngestReport
 
 
-class IngestOptions(TypedDict, total=False):
+class IngestHooks(TypedDict, total=False):
+    """What `Taking.ingest` takes by name to report its progress, as `IngestProgress` has it."""
+
+    progress: Progress | None
+    sorting: Progress | None
+    meter: Meter | None
+    restoring: Progress | None
+    on_batch: Callable[[Sequence[Answer]], None] | None
+
+
+class IngestOptions(IngestHooks, total=False):
     """What `Taking.ingest` takes by name."""
 
     as_type: str | None
@@ -34,11 +45,25 @@ class IngestOptions(TypedDict, total=False):
     format: str | None
     decide: bool
     is_hashed: bool
-    progress: Progress | None
-    sorting: Progress | None
-    meter: Meter | None
-    restoring: Progress | None
-    on_batch: Callable[[Sequence[Answer]], None] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestProgress:
+    """Progress of an ingest, reported while it runs.
+
+    Args:
+        progress: Is told how many lines were read.
+        sorting: Is told how many lines there are to be sorted.
+        meter: Knows which share of the files that is.
+        restoring: Is told how many events of the log were read.
+        on_batch: Is given the answers of each batch that is committed.
+    """
+
+    progress: Progress | None = None
+    sorting: Progress | None = None
+    meter: Meter | None = None
+    restoring: Progress | None = None
+    on_batch: Callable[[Sequence[Answer]], None] | None = None
 
 
 class Taking:
@@ -57,11 +82,7 @@ class Taking:
         format: str | None = None,
         decide: bool = True,
         is_hashed: bool = False,
-        progress: Progress | None = None,
-        sorting: Progress | None = None,
-        meter: Meter | None = None,
-        restoring: Progress | None = None,
-        on_batch: Callable[[Sequence[Answer]], None] | None = None,
+        **hooks: Unpack[IngestHooks],
     ) -> IngestReport:
         """Append files to the log, deciding on the way.
 
@@ -75,26 +96,28 @@ class Taking:
             order: `time` sorts by event time first. `file` takes files in disorder as they are, with a warning, where
                 None, which is the same else, stops before writing.
             is_hashed: Values of hashed fields that look like hashes are ones, as in what `shroff export` wrote.
-            progress: Is told how many lines were read.
-            sorting: Is told how many lines there are to be sorted.
-            meter: Knows which share of the files that is.
-            restoring: Is told how many events of the log were read.
+            hooks: `progress`, `sorting`, `meter`, `restoring` and `on_batch`, as `IngestProgress` has them.
         """
         from shroff.log.passed_over import note_unmatched
         from shroff.worker.file_order import Overlaps, arranged, with_labels
         from shroff.worker.ingest import ingest
 
+        shown = IngestProgress(**hooks)
         self._opened.lanes.refuse("a file says nothing of lanes; 'shroff produce' sends its events")
         if order not in {None, "file", "time"}:
             raise UsageError(f"there is no order {order!r}. There are file and time.")
-        intake, by_time, meter = intake_of(self._opened, keeps_hashes=is_hashed), order == "time", meter or Meter()
+        intake, by_time, meter = (
+            intake_of(self._opened, keeps_hashes=is_hashed),
+            order == "time",
+            shown.meter or Meter(),
+        )
         overlaps = Overlaps() if order is None and len(paths(files)) > 1 else None
 
         def told(answers: Sequence[Answer]) -> None:
             if overlaps is not None:
                 overlaps.count(answers)
-            if on_batch is not None:
-                on_batch(answers)
+            if shown.on_batch is not None:
+                shown.on_batch(answers)
 
         with ExitStack() as opened:
 
@@ -103,11 +126,11 @@ class Taking:
                 return intake.submissions(lines, path.name, type_name)
 
             def sort(rows: Iterator[Submission]) -> Iterator[Submission]:
-                return meter.taken(counted(rows, sorting))
+                return meter.taken(counted(rows, shown.sorting))
 
             inputs = [(path.name, read(path, as_type)) for path in paths(files)]
             rows = None if labels is None else read(Path(labels), "label")
-            writer, log = opened.enter_context(self._opened.writing(restoring))
+            writer, log = opened.enter_context(self._opened.writing(shown.restoring))
             if decide and as_type != "label":
                 writer.definitions.require_models()
                 self._opened.warnings += writer.definitions.remarks()
@@ -119,13 +142,13 @@ class Taking:
                 warn = self._opened.warnings.append if order == "file" else None
                 submissions = arranged(inputs, writer, warn=warn, overlaps=overlaps)
             if rows is not None:
-                submissions = with_labels(submissions, counted(rows, sorting))
+                submissions = with_labels(submissions, counted(rows, shown.sorting))
             if overlaps is not None:
                 submissions = overlaps.noted(submissions)
             inbox = opened.enter_context(closing(Inboxes(self._opened).brief(writer, log)))
             report = ingest(
                 writer,
-                counted(submissions, progress),
+                counted(submissions, shown.progress),
                 decide=decide,
                 on_batch=told,
                 between=log.maintain,

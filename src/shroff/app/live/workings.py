@@ -6,7 +6,7 @@ import sys
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 from shroff.app.lakes import Lakes
@@ -47,6 +47,29 @@ NO_SOURCE: Final = (
 )
 
 
+class EndOptions(TypedDict, total=False):
+    """What `LiveWork.worker` takes by name of its end, as `WorkEnd` has it."""
+
+    until_idle_s: float | None
+    limit: int | None
+    stop: Event | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkEnd:
+    """When a worker ends.
+
+    Args:
+        until_idle_s: When nothing has come for so long.
+        limit: When so many messages are done.
+        stop: When this is set, from any thread: what was polled is committed first.
+    """
+
+    until_idle_s: float | None = None
+    limit: int | None = None
+    stop: Event | None = None
+
+
 class LiveWork:
     """The calls of a project that work on live input."""
 
@@ -60,11 +83,9 @@ class LiveWork:
         *,
         as_type: str | None = None,
         format: str | None = None,
-        until_idle_s: float | None = None,
-        limit: int | None = None,
         stands_by: bool = False,
-        stop: Event | None = None,
         tell: Callable[[str], None] = unheard,
+        **ends: Unpack[EndOptions],
     ) -> Iterator[Worker]:
         """A worker that takes live input into the log; `run` of it does the work, and its `work` says how that goes.
 
@@ -72,17 +93,16 @@ class LiveWork:
             sources: An address of a live source, or files, which are read to their end and no further; by default the
                 source of shroff.yaml.
             as_type: The event type of every line of files, or of what is at an address; without it lines name theirs.
-            until_idle_s: It ends when nothing has come for so long.
-            limit: It ends when so many messages are done.
             stands_by: It waits while another process leads the log, folds along, and takes over when that one is gone.
-            stop: Ends it, from any thread: what was polled is committed first.
             tell: Told what is waited for, and what else somebody should know.
+            ends: `until_idle_s`, `limit` and `stop`, as `WorkEnd` has them.
 
         Raises: UsageError where there is no such source.
         """
         from shroff.worker.serving.beside import Beside
         from shroff.worker.serving.worker import Worker
 
+        end = WorkEnd(**ends)
         self.take_up_told(sources, tell)
         definitions = self._opened.checked()  # a project with mistakes does not ask anybody outside
         files, system = self._chosen(sources, as_type, format)
@@ -98,7 +118,7 @@ class LiveWork:
             Routes(self._opened).all()  # what is wrong with a sink is told before anything is taken
             OutsideSystems(self._opened).prepare_state()
             options = replace(
-                self._options(until_idle_s if is_live or until_idle_s is not None else 0.0, limit),
+                self._options(0.0 if end.until_idle_s is None and not is_live else end.until_idle_s, end.limit),
                 keeps_late=system is not None and system.text("late") == "keep",
             )
             snapshots = self._snapshots()
@@ -114,7 +134,7 @@ class LiveWork:
                         ),
                         tell,
                     )
-                worker = Worker(place, source, options, **how, stop=stop, tell=tell, lane=lane)
+                worker = Worker(place, source, options, **how, stop=end.stop, tell=tell, lane=lane)
                 held.enter_context(Beside(self._chores(snapshots, worker), tell))
                 yield worker
 

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, Unpack
 
 from shroff.app.elsewhere import scratch_log
-from shroff.app.views import Files, paths
+from shroff.app.views import FileOptions, Files, InputFiles
 from shroff.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,6 +61,14 @@ class SetAgain:
     why: tuple[str, ...]
 
 
+class SetSource(NamedTuple):
+    """The events and labels that a training set is made of, and what of the files is none of them."""
+
+    history: HistorySource
+    left: LeftOut
+    remarks: tuple[str, ...] = ()
+
+
 class TrainingSets:
     """The calls of a project that write training sets."""
 
@@ -73,11 +81,9 @@ class TrainingSets:
         event: str | None = None,
         *,
         as_of: Moment | None = None,
-        files: Files = (),
-        labels: str | Path | None = None,
-        order: str = "file",
         fold: int | str | None = None,
         way: Way | None = None,
+        **given: Unpack[FileOptions],
     ) -> SetReport:
         """Write what `train` would learn from as Parquet, with a manifest by which it can be made again bit for bit.
 
@@ -85,10 +91,10 @@ class TrainingSets:
             out: A new or empty folder: `rows.parquet`, `labels.parquet` and `manifest.json`.
             event: The event type; may be left out where model.yaml has one.
             as_of: Events that happened and labels that were known by then; by default all that the log or files have.
-            files: Of these files instead of the log, with `labels` beside; nothing of them goes into the log.
-            order: `time` sorts the files first, as `ingest` does.
             fold: The fold of model.yaml's split that `role`, `label` and `weight` are of, from 1 for the oldest, by
                 default the newest; or `final`, the window that trains the model of the registry.
+            given: Input `files` to make it of instead of the log, with `labels` beside; nothing of them goes into the
+                log. With the `order` `time` they are sorted first.
 
         Raises: UsageError where there is nothing to make it of, or something stands in `out`; StorageError.
         """
@@ -97,13 +103,12 @@ class TrainingSets:
 
         settings = settings_of(self._opened.definitions, event)
         _check_new(Path(out))
-        given = paths(files), None if labels is None else Path(labels)
-        with self._source(settings, *given, order) as (source, left, remarks):
+        with self._source(settings, InputFiles(**given)) as found:
             as_of_ms = moment_ms(as_of)
-            as_of_ms = source.newest(self._opened.now_ms()) if as_of_ms is None else as_of_ms
+            as_of_ms = found.history.newest(self._opened.now_ms()) if as_of_ms is None else as_of_ms
             if as_of_ms is None:
                 raise UsageError(NO_EVENTS)
-            return self._write(Path(out), settings, source, as_of_ms, fold, way, left, remarks)
+            return self._write(Path(out), settings, found, as_of_ms, fold, way)
 
     def again(
         self,
@@ -128,17 +133,16 @@ class TrainingSets:
 
         then = read_manifest(Path(manifest))
         settings = settings_of(self._opened.definitions, then.event)
-        given = paths(files), None if labels is None else Path(labels)
-        _check_given(Path(manifest), then, *given)
+        given = InputFiles(files=files, labels=labels, order=then.source.order)
+        _check_given(Path(manifest), then, given)
         if out is not None:
             _check_new(Path(out))
         with (
             TemporaryDirectory(prefix="shroff-") as folder,
-            self._source(settings, *given, then.source.order, then) as found,
+            self._source(settings, given, then) as found,
         ):
-            source, left, remarks = found
             place = Path(folder) / "set" if out is None else Path(out)
-            report = self._write(place, settings, source, then.as_of_ms, then.fold.fold, way, left, remarks)
+            report = self._write(place, settings, found, then.as_of_ms, then.fold.fold, way)
         now = report.manifest
         differing = tuple(name for name, digest in then.files.items() if now.files.get(name) != digest)
         return SetAgain(report, not differing, differing, tuple(differences(then, now)))
@@ -147,12 +151,10 @@ class TrainingSets:
         self,
         out: Path,
         settings: ModelSettings,
-        source: HistorySource,
+        found: SetSource,
         as_of_ms: int,
         fold: int | str | None,
         way: Way | None,
-        left: LeftOut,
-        remarks: tuple[str, ...],
     ) -> SetReport:
         from shroff.log.columns.tables import Way
         from shroff.training.sets.files import write_set
@@ -161,32 +163,25 @@ class TrainingSets:
         is_new = not out.exists()
         way = replace(way or Way(), spill=out.parent)
         try:
-            manifest = write_set(out, self._opened.definitions, settings, source, as_of_ms, way, fold)
+            manifest = write_set(out, self._opened.definitions, settings, found.history, as_of_ms, way, fold)
         except BaseException:
             if is_new:  # what was begun is no set
                 shutil.rmtree(out, ignore_errors=True)
             raise
-        return SetReport(out, manifest, time.monotonic() - started, left, remarks)
+        return SetReport(out, manifest, time.monotonic() - started, found.left, found.remarks)
 
     @contextmanager
     def _source(
-        self,
-        settings: ModelSettings,
-        files: list[Path],
-        labels: Path | None,
-        order: str,
-        then: SetManifest | None = None,
-    ) -> Iterator[tuple[HistorySource, LeftOut, tuple[str, ...]]]:
+        self, settings: ModelSettings, given: InputFiles, then: SetManifest | None = None
+    ) -> Iterator[SetSource]:
         """The log, or files: by columns, or by a log of their own where labels have to stand among the events."""
         from shroff.app.models.trainings import left_out
         from shroff.log.state.histories import LeftOut
         from shroff.training.sets.sources import file_source, log_source, reads_labels
 
         definitions, event, left = self._opened.definitions, settings.event, LeftOut()
-        if labels is not None and not files:
-            raise UsageError("labels go with files; those of the log are in it, by 'shroff label FILE'.")
-        if order != "file" and not files:
-            raise UsageError("the log has its order; one by time is for files.")
+        given.check()
+        files, order, labels = given.paths, given.order, None if given.labels is None else Path(given.labels)
         is_by_columns = order == "file" and not reads_labels(definitions, settings)
         if not files:
             with self._opened.reading() as log:
@@ -194,13 +189,13 @@ class TrainingSets:
                 if end > log.last_seq():
                     words = f"this log ends with the place {log.last_seq():,}, and the set was made of {end:,} places"
                     raise UsageError(f"{words}: it is of another log, or of one that has lost its end.")
-                yield log_source(log, definitions, event, end), left, ()
+                yield SetSource(log_source(log, definitions, event, end), left)
         elif not is_by_columns or any(map(definitions.events.has_unique, definitions.events.types)):
             with scratch_log(self._opened, files, event, labels, decide=False, order=order) as (log, taken):
                 source = replace(log_source(log, definitions, event), log=None, files=tuple(files), labels_file=labels)
-                yield replace(source, order=order), left, tuple(left_out(taken, log))
+                yield SetSource(replace(source, order=order), left, tuple(left_out(taken, log)))
         else:
-            yield file_source(files, labels, definitions, settings, self._opened.hasher, left), left, ()
+            yield SetSource(file_source(files, labels, definitions, settings, self._opened.hasher, left), left)
 
 
 def _check_new(out: Path) -> None:
@@ -217,16 +212,16 @@ def _check_new(out: Path) -> None:
         raise UsageError(f"{out} is not empty. Name a new or an empty folder.")
 
 
-def _check_given(manifest: Path, then: SetManifest, files: list[Path], labels: Path | None) -> None:
+def _check_given(manifest: Path, then: SetManifest, given: InputFiles) -> None:
     """Raises: UsageError where a set was made of files and these are not given, or of the log and some are."""
     if then.source.log_seq is not None:
-        if files or labels is not None:
+        if given.paths or given.labels is not None:
             raise UsageError(f"{manifest} is of the log up to place {then.source.log_seq:,}: leave the files out.")
         return
     names = " ".join(one.name for one in then.source.files)
-    if not files:
+    if not given.paths:
         raise UsageError(f"{manifest} is of the files {names}: name them.")
-    if (labels is None) != (then.source.labels is None):
+    if (given.labels is None) != (then.source.labels is None):
         if then.source.labels is not None:
             raise UsageError(f"{manifest} is of the labels {then.source.labels.name} too: add --labels FILE.")
         raise UsageError(f"{manifest} is of files without labels: leave --labels out.")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 from shroff import config
 from shroff.app.elsewhere import scratch_log
 from shroff.app.models.promoting import Promotions
-from shroff.app.views import Files, paths
+from shroff.app.views import FileOptions, InputFiles, paths
 from shroff.errors import UsageError, nearest
 from shroff.events.formats.encodings import format_by_name
 from shroff.runtime.progress import unheard
@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from shroff.app.models.retraining import FileReport, Options, Said, Watch
     from shroff.app.opened import Opened
     from shroff.features.cluster.partitioned import Cluster
+    from shroff.log.columns.tables import Way
+    from shroff.models.learners.cluster import Growing
     from shroff.replay.notebook import Moment
     from shroff.streams.log import Log
     from shroff.training.foreign.inputs import Declared
-    from shroff.training.train import Steps, TrainReport
+    from shroff.training.train import Steps, TrainingRun, TrainReport
     from shroff.worker.ingest import IngestReport
 
 Inputs = str | Path | Sequence[str] | Mapping[str, str]
@@ -34,18 +36,49 @@ NO_EVENTS: Final = "There is nothing to train on: bring events and labels in wit
 NO_EVENTS_IN_FILES: Final = "No line of the files gives an event to train on."
 
 
-class TrainOptions(TypedDict, total=False):
+class TrainOptions(FileOptions, total=False):
     """What `Training.train` takes by name."""
 
     as_of: Moment | None
-    files: Files
-    labels: str | Path | None
-    order: str
     promote: bool
     by: str
     steps: Steps | None
     brought_by: Mapping[str, str] | None
     cluster: Cluster | None
+
+
+class ImportOptions(TypedDict, total=False):
+    """What `Training.import_model` takes by name of what a model's file does not say, as `ModelImport` has it."""
+
+    inputs: Inputs | None
+    categories: Mapping[str, Sequence[str]] | None
+    trained_until: Moment | None
+    calibrate: bool
+    rounds: int | None
+    tolerance: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelImport:
+    """What the file of a foreign model does not say.
+
+    Args:
+        inputs: What it reads, in the order of its features: expressions, one text with commas between them, or the
+            names of its features with an expression each; or a YAML file of these. By default the inputs of model.yaml
+            in their order.
+        categories: Texts in the order of their codes, by input, where the file does not say them.
+        trained_until: When its training data ended; folds whose test begins before are left out.
+        calibrate: Fit a calibration to labelled events, as models that are trained here get one.
+        rounds: How many rounds of boosting count; by default as the file says.
+        tolerance: How far a row may be off; by default 1e-6 of a score, and relatively 1e-5 of a margin.
+    """
+
+    inputs: Inputs | None = None
+    categories: Mapping[str, Sequence[str]] | None = None
+    trained_until: Moment | None = None
+    calibrate: bool = False
+    rounds: int | None = None
+    tolerance: float | None = None
 
 
 class Training:
@@ -64,14 +97,12 @@ class Training:
         event: str | None = None,
         *,
         as_of: Moment | None = None,
-        files: Files = (),
-        labels: str | Path | None = None,
-        order: str = "file",
         promote: bool = False,
         by: str = "",
         steps: Steps | None = None,
         brought_by: Mapping[str, str] | None = None,
         cluster: Cluster | None = None,
+        **given: Unpack[FileOptions],
     ) -> TrainReport:
         """Train a model of what was known at a moment, judge it, and put it into the registry.
 
@@ -79,9 +110,9 @@ class Training:
             event: The event type; may be left out where model.yaml has one.
             as_of: By default the time of the last record of the log or of the files: of an event when it happened, of
                 a label when it became known. A label that becomes known only after now is passed over.
-            files: Train on these files instead of the log, with `labels` merged in by when they were known: they are
-                taken in by the same door, into a log of their own that goes afterwards.
-            order: `time` sorts the files first, as `ingest` does.
+            given: Input `files` to train on instead of the log, with `labels` merged in by when they were known: they
+                are validated as `ingest` does it, into a log of their own that goes afterwards. With the `order`
+                `time` they are sorted first.
             promote: Put it in force if its gates passed.
             brought_by: What it is trained for, for its manifest, where nobody asked.
             cluster: Where features are computed and trees grown; without it in this process.
@@ -98,51 +129,50 @@ class Training:
         from shroff.training.train import at_stage, train_model
 
         settings = settings_of(self._opened.definitions, event)
-        given = paths(files)
-        if labels is not None and not given:
-            raise UsageError("labels go with files; those of the log are in it, by 'shroff label FILE'.")
-        if order != "file" and not given:
-            raise UsageError("the log has its order; one by time is for files.")
-        for path in (*given, *(paths(labels) if labels is not None else ())):
+        inputs = InputFiles(**given)
+        inputs.check()
+        files, labels = inputs.paths, inputs.labels
+        for path in (*files, *(paths(labels) if labels is not None else ())):
             _check_readable(path)
         folder = self._spill_folder()
         growing = growing_on(cluster, settings.learner, folder)
         said: list[str] = []
         with ExitStack() as opened:
-            if given:
+            if files:
                 at_stage(steps, "reading files")
                 reading = None if steps is None else steps.reading
                 taking = scratch_log(
-                    self._opened, given, settings.event, labels, decide=False, order=order, progress=reading
+                    self._opened, files, settings.event, labels, decide=False, order=inputs.order, progress=reading
                 )
                 log, taken = opened.enter_context(taking)
                 said = left_out(taken, log)
             else:
                 log = opened.enter_context(self._opened.reading())
             source = log_source(log, self._opened.definitions, settings.event)
-            source = replace(source, log=None) if given else source  # nothing of the files was decided
+            source = replace(source, log=None) if files else source  # nothing of the files was decided
             as_of_ms = moment_ms(as_of)
             told: list[str] = []
             if as_of_ms is None:
                 as_of_ms = last_moment(log, self._opened.now_ms())
                 told = told_of(labels_after(log, now_of(log, self._opened.now_ms())))
             if as_of_ms is None:
-                raise UsageError(" ".join([NO_EVENTS_IN_FILES, *said]) if given else NO_EVENTS)
+                raise UsageError(" ".join([NO_EVENTS_IN_FILES, *said]) if files else NO_EVENTS)
             report = train_model(
                 self._opened.definitions,
                 settings,
                 source,
-                self._opened.registry,
+                self._run(steps, Way(spill=folder, cluster=cluster), growing),
                 as_of_ms=as_of_ms,
-                now_ms=self._opened.now_ms(),
-                threads=config.threads(),
-                steps=steps,
                 brought_by=brought_by,
-                way=Way(spill=folder, cluster=cluster),
-                growing=growing,
             )
         report = replace(report, remarks=(*said, *told, *report.remarks), is_incomplete=bool(said))
         return self._promoted(report, by) if promote else replace(report, why_not=NOT_ASKED)
+
+    def _run(self, steps: Steps | None, way: Way, growing: Growing | None = None) -> TrainingRun:
+        from shroff.training.train import Steps, TrainingRun
+
+        registry, now_ms = self._opened.registry, self._opened.now_ms()
+        return TrainingRun(registry, now_ms, config.threads(), steps or Steps(), way, growing)
 
     def _spill_folder(self) -> Path:
         """Where what memory does not hold lies: beside the log, where the room is, and not on a small disk."""
@@ -164,16 +194,11 @@ class Training:
         event: str | None = None,
         *,
         check: str | Path,
-        inputs: Inputs | None = None,
-        categories: Mapping[str, Sequence[str]] | None = None,
-        trained_until: Moment | None = None,
-        calibrate: bool = False,
-        rounds: int | None = None,
-        tolerance: float | None = None,
         as_of: Moment | None = None,
         promote: bool = False,
         by: str = "",
         steps: Steps | None = None,
+        **about: Unpack[ImportOptions],
     ) -> TrainReport:
         """Take a model in that was trained elsewhere: check it on rows, judge it as one of ours, and keep it.
 
@@ -181,16 +206,10 @@ class Training:
             file: XGBoost's JSON or UBJSON, LightGBM's text, or ONNX.
             event: The event type; may be left out where model.yaml has one.
             check: Rows (CSV, JSON lines, Parquet) with the inputs' values and the model's own `score` or `margin`.
-            inputs: What it reads, in the order of its features: expressions, one text with commas between them, or
-                the names of its features with an expression each; or a YAML file of these. By default the inputs of
-                model.yaml in their order.
-            categories: Texts in the order of their codes, by input, where the file does not say them.
-            trained_until: When its training data ended; folds whose test begins before are left out.
-            calibrate: Fit a calibration to labelled events, as models that are trained here get one.
-            rounds: How many rounds of boosting count; by default as the file says.
-            tolerance: How far a row may be off; by default 1e-6 of a score, and relatively 1e-5 of a margin.
             as_of: Judged by what was known then; by default at the time of the log's last record.
             promote: Put it in force if its gates passed.
+            about: `inputs`, `categories`, `trained_until`, `calibrate`, `rounds` and `tolerance`, as `ModelImport`
+                has them.
 
         Raises: UsageError for a file that cannot be brought in, for rows that it does not reproduce, and where there
             are no labelled events to judge it on.
@@ -198,27 +217,34 @@ class Training:
         from shroff.log.columns.tables import Way
         from shroff.log.later_labels import last_moment
         from shroff.replay.notebook import moment_ms
-        from shroff.training.foreign.importing import foreign_file, imported, settings_for
+        from shroff.training.foreign.importing import (
+            ImportedModel,
+            checked_scores,
+            foreign_file,
+            refuse_numbers,
+            settings_for,
+        )
         from shroff.training.foreign.inputs import read_by
         from shroff.training.sets.sources import log_source
         from shroff.training.train import train_model
 
         path, definitions = Path(file), self._opened.definitions
         event = self._event_of(event)
-        foreign, digest = foreign_file(path, rounds)
-        read = read_by(foreign, path.name, definitions, event, _declared(inputs), dict(categories or {}))
+        told = ModelImport(**about)
+        foreign, digest = foreign_file(path, told.rounds)
+        read = read_by(foreign, path.name, definitions, event, _declared(told.inputs), dict(told.categories or {}))
         settings, said = settings_for(definitions, event, read)
-        found = imported(
-            path,
-            read,
+        refuse_numbers(path.name, foreign, calibrate=told.calibrate)
+        found = ImportedModel(
+            path.name,
+            digest,
             foreign,
-            Path(check),
-            digest=digest,
-            until_ms=moment_ms(trained_until, "trained_until"),
-            calibrate=calibrate,
-            tolerance=tolerance,
-            by=by,
-            said=said,
+            read,
+            checked_scores(path.name, foreign, read, Path(check), told.tolerance),
+            moment_ms(told.trained_until, "trained_until"),
+            told.calibrate,
+            by,
+            tuple(said),
         )
         with self._opened.reading() as log:
             as_of_ms = moment_ms(as_of)
@@ -229,12 +255,8 @@ class Training:
                 definitions,
                 settings,
                 log_source(log, definitions, event),
-                self._opened.registry,
+                self._run(steps, Way(spill=self._spill_folder())),
                 as_of_ms=as_of_ms,
-                now_ms=self._opened.now_ms(),
-                threads=config.threads(),
-                steps=steps,
-                way=Way(spill=self._spill_folder()),
                 making=lambda given: found.maker(given, settings),
             )
         return self._promoted(report, by) if promote else replace(report, why_not=NOT_ASKED)

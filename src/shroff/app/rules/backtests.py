@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Final, Unpack
 
 from msgspec import structs
 
 from shroff import config
 from shroff.app.elsewhere import scratch_log
-from shroff.app.views import Files, paths
+from shroff.app.views import FileOptions, InputFiles
 from shroff.errors import Problem, UsageError
 from shroff.models import in_force
 from shroff.models.in_force import InForce, Promotion
@@ -27,21 +28,40 @@ OVER: Final = ("features.yaml", "policy.yaml")
 NO_DRAFTS: Final = ("shroff.yaml", "events.yaml", "model.yaml")
 
 
-class BacktestOptions(TypedDict, total=False):
+class JudgedOptions(FileOptions, total=False):
+    """What `Backtests.run` takes by name of what is judged, as `JudgedInput` has it."""
+
+    as_type: str | None
+    start: Moment | None
+    end: Moment | None
+    as_of: Moment | None
+
+
+class BacktestOptions(JudgedOptions, total=False):
     """What `Backtests.run` takes by name."""
 
     rules: str | Path | None
     policy: str | Path | None
     model: str | None
-    start: Moment | None
-    end: Moment | None
-    as_of: Moment | None
-    files: Files
-    as_type: str | None
-    labels: str | Path | None
-    order: str
     reading: Progress | None
     computing: Progress | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedInput(InputFiles):
+    """The events that a backtest judges: of the log, or of files alone.
+
+    Args:
+        as_type: The event type of every line of the files, as `ingest` takes it.
+        start: The draft is in force from the first event at or after this moment on; a day is its start in UTC.
+        end: What is judged ends before the first event at or after this moment.
+        as_of: Labels that were known then count; by default those known at the time of the log's last record.
+    """
+
+    as_type: str | None = None
+    start: Moment | None = None
+    end: Moment | None = None
+    as_of: Moment | None = None
 
 
 class Backtests:
@@ -56,49 +76,42 @@ class Backtests:
         rules: str | Path | None = None,
         policy: str | Path | None = None,
         model: str | None = None,
-        start: Moment | None = None,
-        end: Moment | None = None,
-        as_of: Moment | None = None,
-        files: Files = (),
-        as_type: str | None = None,
-        labels: str | Path | None = None,
-        order: str = "file",
         reading: Progress | None = None,
         computing: Progress | None = None,
+        **judged: Unpack[JudgedOptions],
     ) -> Report:
         """What a draft would have decided, against what was really decided, over the log.
 
         Without a draft the project's files are held against the log as they are.
 
         Args:
-            files: Judge the events of these files instead, against what the project as it is decides of them alone.
-            as_type: The event type of every line of them, and `labels` a file of labels, as `ingest` takes both.
-            order: `time` sorts the files first, as `ingest` does.
             rules: A folder whose rules, and features.yaml and policy.yaml where they are there, are laid over the
                 project's: a rule takes the place of that of its id.
             policy: A file laid over policy.yaml.
             model: A model of the registry, in the champion's place.
-            start: The draft is in force from the first event at or after this moment on; a day is its start in UTC.
-            end: What is judged ends before the first event at or after this moment.
-            as_of: Labels that were known then count; by default those known at the time of the log's last record.
+            judged: `start`, `end` and `as_of`, as `JudgedInput` has them. With `files`, `as_type`, `labels` and
+                `order`, which `ingest` takes, the events of these files are judged instead, against what the project
+                as it is decides of them alone.
         """
         from shroff.backtest.judge import backtest
         from shroff.log.later_labels import last_moment
         from shroff.replay.notebook import moment_ms
 
+        given = JudgedInput(**judged)
         names = [str(one) for one in (rules, policy, model) if one is not None]
         definitions, files_laid = self._draft(rules=rules, policy=policy, model=model)
         # Who tries a rule beside the model in force asks what the rule is worth, not the model.
         judges_models = model is not None or not names or "policy.yaml" in files_laid or definitions.reads_score()
-        span = {"start_ms": moment_ms(start, "start"), "end_ms": moment_ms(end, "end")}
+        span = {"start_ms": moment_ms(given.start, "start"), "end_ms": moment_ms(given.end, "end")}
         with ExitStack() as opened:
-            if paths(files):
-                log, _ = opened.enter_context(
-                    scratch_log(self._opened, files, as_type, labels, decide=True, order=order)
+            if given.paths:
+                taking = scratch_log(
+                    self._opened, given.paths, given.as_type, given.labels, decide=True, order=given.order
                 )
+                log, _ = opened.enter_context(taking)
             else:
                 log = opened.enter_context(self._opened.reading())
-            as_of_ms = moment_ms(as_of)
+            as_of_ms = moment_ms(given.as_of)
             as_of_ms = last_moment(log, self._opened.now_ms()) if as_of_ms is None else as_of_ms
             return backtest(
                 log,

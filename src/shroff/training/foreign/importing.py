@@ -6,7 +6,6 @@ nobody here can see; report and manifest say so, and where the end of that train
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -157,31 +156,21 @@ class ImportedModel:
 _LEARNERS: Final = {XGBOOST: "xgboost", LIGHTGBM: "lightgbm", LOGISTIC: "logistic"}  # what the list of models shows
 
 
-def imported(
-    path: Path,
-    read: ForeignInputs,
-    foreign: Foreign,
-    rows: Path,
-    *,
-    digest: str,
-    until_ms: int | None = None,
-    calibrate: bool = False,
-    tolerance: float | None = None,
-    by: str = "",
-    said: Sequence[str] = (),
-) -> ImportedModel:
-    """A model from elsewhere, checked on rows.
-
-    Raises: UsageError where a row is not reproduced, and where the model gives no probability and is not calibrated.
-    """
+def refuse_numbers(file: str, foreign: Foreign, *, calibrate: bool) -> None:
+    """Raises: UsageError where the model gives no probability and is not calibrated."""
     if foreign.gives == NUMBER and not calibrate:
         raise UsageError(
-            f"{path.name} gives a number and no probability ({foreign.parameters.get('objective')}). Let it be"
+            f"{file} gives a number and no probability ({foreign.parameters.get('objective')}). Let it be"
             " calibrated on labelled events, with --calibrate."
         )
+
+
+def checked_scores(
+    file: str, foreign: Foreign, read: ForeignInputs, rows: Path, tolerance: float | None = None
+) -> CheckedScores:
+    """The scores of a foreign model on given rows, checked. Raises: UsageError where a row is not reproduced."""
     answers = read_rows(rows, read.columns, foreign.names)
-    checked = check_rows(answers, foreign, _model_of(foreign, read, path.name), path.name, tolerance=tolerance)
-    return ImportedModel(path.name, digest, foreign, read, checked, until_ms, calibrate, by, tuple(said))
+    return check_rows(answers, foreign, _model_of(foreign, read, file), file, tolerance=tolerance)
 
 
 def _model_of(foreign: Foreign, read: ForeignInputs, file: str) -> LoadedModel:
