@@ -21,7 +21,7 @@ import pytest
 from shroff.adapters.log.memory import MemoryLog
 from shroff.app import project as app
 from shroff.backtest.fold import RuleMatches
-from shroff.backtest.judge import UNKNOWABLE, Report, backtest, first_place, write_changed
+from shroff.backtest.judge import UNKNOWABLE, JudgedPeriod, Report, backtest, first_place, write_changed
 from shroff.backtest.judged import outcomes_by_columns
 from shroff.backtest.report import page, sentence
 from shroff.backtest.tally import exact_sums
@@ -93,7 +93,7 @@ def changes(report: Report) -> dict[str, tuple[str, str, str]]:
 
 
 def test_a_draft_is_held_against_what_was_decided(log: MemoryLog):
-    report = backtest(log, draft(), as_of_ms=LATER)
+    report = backtest(log, draft(), period=JudgedPeriod(LATER))
 
     assert report.events == 6
     assert changes(report) == {
@@ -106,7 +106,7 @@ def test_a_draft_is_held_against_what_was_decided(log: MemoryLog):
 
 
 def test_the_matrix_adds_up_in_counts_and_money(log: MemoryLog):
-    found = backtest(log, draft(), as_of_ms=LATER).document()
+    found = backtest(log, draft(), period=JudgedPeriod(LATER)).document()
 
     assert sum(cell["count"] for cell in found["outcomes"]) == found["events"] == 6
     assert sum(round(100 * float(cell["money"])) for cell in found["outcomes"]) == 123_000
@@ -117,7 +117,7 @@ def test_the_matrix_adds_up_in_counts_and_money(log: MemoryLog):
 
 
 def test_the_balance_counts_frauds_reviews_and_false_declines_at_their_costs(log: MemoryLog):
-    balance = backtest(log, draft(), as_of_ms=LATER).document()["balance"]
+    balance = backtest(log, draft(), period=JudgedPeriod(LATER)).document()["balance"]
 
     assert balance["old"] == {
         "frauds_stopped": 2,
@@ -130,7 +130,7 @@ def test_the_balance_counts_frauds_reviews_and_false_declines_at_their_costs(log
 
 
 def test_rules_are_counted_by_label_with_what_only_they_find(log: MemoryLog):
-    rules = {one["id"]: one for one in backtest(log, draft(), as_of_ms=LATER).document()["rules"]}
+    rules = {one["id"]: one for one in backtest(log, draft(), period=JudgedPeriod(LATER)).document()["rules"]}
 
     large = rules["large"]
     assert (large["hits"], large["fraud"], large["none"], large["precision"]) == (3, 2, 1, 0.6667)
@@ -141,7 +141,7 @@ def test_rules_are_counted_by_label_with_what_only_they_find(log: MemoryLog):
 
 
 def test_an_event_younger_than_the_label_delay_is_immature(log: MemoryLog):
-    report = backtest(log, draft(), as_of_ms=read_time("2026-03-03T00:00:00Z"))
+    report = backtest(log, draft(), period=JudgedPeriod(read_time("2026-03-03T00:00:00Z")))
     rules = {one["id"]: one for one in report.document()["rules"]}
 
     assert report.immature == 6
@@ -150,14 +150,14 @@ def test_an_event_younger_than_the_label_delay_is_immature(log: MemoryLog):
 
 
 def test_labels_count_as_they_were_known_then(log: MemoryLog):
-    before = backtest(log, draft(), as_of_ms=read_time("2026-03-02T11:59:59Z"))
+    before = backtest(log, draft(), period=JudgedPeriod(read_time("2026-03-02T11:59:59Z")))
 
     assert {label for _, _, label in changes(before).values()} == {"none"}
 
 
 def test_from_and_to_end_what_is_judged_at_the_first_event_from_them_on(log: MemoryLog):
     start, end = (read_time(f"2026-03-01T12:0{minute}:00Z") for minute in (1, 4))
-    report = backtest(log, draft(), start_ms=start, end_ms=end, as_of_ms=LATER)
+    report = backtest(log, draft(), period=JudgedPeriod(LATER, start, end))
 
     assert report.events == 3
     assert list(changes(report)) == ["p1", "p3"]
@@ -182,14 +182,14 @@ def test_events_that_were_only_taken_are_not_judged_and_count_in_windows():
     first = writer(log)
     first.write([payment(1, 0)], decide=False)
     first.write([payment(2, 1)])
-    report = backtest(log, draft(), as_of_ms=LATER)
+    report = backtest(log, draft(), period=JudgedPeriod(LATER))
 
     assert (report.events, report.verdicts.undecided) == (1, 1)
     assert changes(report) == {"p2": ("approve", "review", "none")}
 
 
 def test_without_a_draft_the_project_is_held_against_the_log(log: MemoryLog):
-    report = backtest(log, definitions(), as_of_ms=LATER)
+    report = backtest(log, definitions(), period=JudgedPeriod(LATER))
 
     assert changes(report) == {}
     assert all(one.is_kept for one in report.rules)
@@ -197,12 +197,12 @@ def test_without_a_draft_the_project_is_held_against_the_log(log: MemoryLog):
 
 def test_an_empty_log_cannot_be_judged():
     with pytest.raises(UsageError, match="no events to judge"):
-        backtest(MemoryLog(), definitions(), as_of_ms=None)
+        backtest(MemoryLog(), definitions(), period=JudgedPeriod(None))
 
 
 def test_an_end_before_the_start_is_refused(log: MemoryLog):
     with pytest.raises(UsageError, match="is not after"):
-        backtest(log, definitions(), start_ms=2, end_ms=1, as_of_ms=LATER)
+        backtest(log, definitions(), period=JudgedPeriod(LATER, 2, 1))
 
 
 # ---- outcomes and sums
@@ -298,7 +298,7 @@ class Tags(HTMLParser):
 
 def test_the_page_stands_alone_and_shows_no_text_of_an_event_as_markup(log: MemoryLog):
     writer(log).write([payment(77, 62, amount="700.00", card="c9", id_="<script>alert(1)</script>")])
-    report = backtest(log, draft(), ["drafts/"], as_of_ms=LATER)
+    report = backtest(log, draft(), ["drafts/"], period=JudgedPeriod(LATER))
     text = page(report)
     tags = Tags()
     tags.feed(text)
@@ -310,7 +310,7 @@ def test_the_page_stands_alone_and_shows_no_text_of_an_event_as_markup(log: Memo
 
 
 def test_the_sentence_says_where_costs_are_not_known(log: MemoryLog):
-    words = sentence(backtest(log, draft(policy=""), as_of_ms=LATER))
+    words = sentence(backtest(log, draft(policy=""), period=JudgedPeriod(LATER)))
 
     assert "0 more frauds" in words
     assert "names no costs" in words
@@ -448,7 +448,7 @@ def test_without_a_label_no_worth_is_told(project: app.Project):
 
 
 def test_what_is_too_young_to_be_known_has_no_worth_either(log: MemoryLog):
-    report = backtest(log, draft(), as_of_ms=read_time("2026-03-03T00:00:00Z"))
+    report = backtest(log, draft(), period=JudgedPeriod(read_time("2026-03-03T00:00:00Z")))
 
     assert ["younger than the label delay" in one for one in report.remarks] == [True]
     assert "NOT ONE HAS A LABEL" not in report.remarks[0]
@@ -467,7 +467,7 @@ def test_of_files_without_labels_it_is_told_however_young_they_are(project: app.
 @pytest.mark.parametrize("span", [{"start_ms": LATER}, {"end_ms": read_time("2026-02-01T00:00:00Z")}])
 def test_a_stretch_without_events_is_refused_with_the_span_of_the_log(log: MemoryLog, span: dict[str, int]):
     with pytest.raises(UsageError, match="of 2026-03-01T12:00:00Z to 2026-03-01T23:00:00Z") as raised:
-        backtest(log, draft(), **span, as_of_ms=LATER)
+        backtest(log, draft(), period=JudgedPeriod(LATER, **span))
 
     assert "no event of the log that is decided lies from" in str(raised.value)
 
@@ -476,7 +476,7 @@ def test_what_was_only_taken_is_told_apart():
     log = MemoryLog()
     writer(log).write([payment(1, 0)], decide=False)
     with pytest.raises(UsageError, match="1 event there was taken without a decision"):
-        backtest(log, draft(), as_of_ms=LATER)
+        backtest(log, draft(), period=JudgedPeriod(LATER))
 
 
 def test_the_command_tells_people_the_answer_first(project: app.Project, capsys: pytest.CaptureFixture[str]):

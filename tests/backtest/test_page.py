@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shroff.backtest.judge import backtest
+from shroff.backtest.judge import JudgedPeriod, backtest
 from shroff.backtest.report import page
 from shroff.events.event import read_time
 from shroff.models.reports import pages
@@ -14,7 +14,7 @@ def test_the_weeks_of_the_page_have_amounts_and_dates_and_say_where_nothing_coun
     log = log_of()
     late = {"id": "p90", "at": "2026-03-31T12:00:00Z", "card": "c", "amount": "400.00"}
     writer(log).write([submission("payment", 90, late)])
-    text = page(backtest(log, draft(), as_of_ms=read_time("2026-04-02T00:00:00Z")))
+    text = page(backtest(log, draft(), period=JudgedPeriod(read_time("2026-04-02T00:00:00Z"))))
     chart = text[text.index("Net money a week") : text.index("As a table")]
 
     assert [f">{day}</text>" in chart for day in ("2026-03-01", "2026-03-08", "2026-03-29")] == [True] * 3
@@ -24,7 +24,7 @@ def test_the_weeks_of_the_page_have_amounts_and_dates_and_say_where_nothing_coun
 
 
 def test_long_rule_names_may_break_so_that_the_table_fits():
-    text = page(backtest(log_of(), draft(), as_of_ms=LATER))
+    text = page(backtest(log_of(), draft(), period=JudgedPeriod(LATER)))
 
     assert '<td class="wide">second' in text
     assert "thead th{color:var(--ink-2);font-size:13px;white-space:normal" in text

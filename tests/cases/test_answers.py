@@ -10,7 +10,7 @@ import pytest
 
 from shroff.cases import deciding, raising
 from shroff.cases.carrying import carry_out
-from shroff.cases.desk import NoCaseError
+from shroff.cases.desk import UNDO_MS, NoCaseError
 from shroff.cases.raising import Raiser
 from shroff.people.store import rows_of
 from shroff.project.lists import Entry
@@ -28,7 +28,7 @@ def answered(folder: Path, broken: str) -> tuple[Bank, list[Refused], list[str]]
         with closing(sqlite3.connect(bank.project.opened.places.log)) as shell:
             shell.execute(f"UPDATE case_pending SET {broken} WHERE number = (SELECT min(number) FROM case_pending)")
             shell.commit()
-        bank.clock_ms += deciding.UNDO_MS
+        bank.clock_ms += UNDO_MS
         assert carry_out(desk) == 3
         assert carry_out(desk) == 0
         acts = [row.action for row in rows_of(desk.people)]

@@ -256,7 +256,7 @@ def test_a_closed_case_that_a_customer_opens_again_is_told_again(tmp_path):
     begun(bank)
     bank.pay(payment("p-1"))
     with bank.project.cases.open() as desk:
-        deciding.decide(desk, bank.project.opened.who, 1, "genuine", undo_ms=0)
+        deciding.decide(dataclasses.replace(desk, undo_ms=0), bank.project.opened.who, 1, "genuine")
     assert [one.state for one in cases(bank)] == [CLOSED]
     bank.clock_ms += 2 * DAY_MS  # the event is no news any more, and what the customer says is
     denied(bank, "p-1")

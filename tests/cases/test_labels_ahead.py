@@ -10,6 +10,7 @@ import pytest
 
 from shroff.cases import deciding
 from shroff.cases.carrying import carry_out
+from shroff.cases.desk import UNDO_MS
 from shroff.client import calls
 from shroff.events.event import time_text
 from shroff.events.intake import undated
@@ -44,7 +45,7 @@ def test_an_answer_about_an_event_ahead_of_the_clock_is_known_when_that_happens(
     bank = bank_with(tmp_path, payment("p-1", at=NOW_MS + AHEAD_MS), payment("p-2"))
     with bank.project.cases.open() as desk:
         deciding.decide(desk, bank.project.opened.who, 1, "fraud")
-        bank.clock_ms += deciding.UNDO_MS
+        bank.clock_ms += UNDO_MS
         assert carry_out(desk) == 1
     assert [label[:2] for label in bank.labels()] == [("payment/p-1", "fraud"), ("payment/p-2", "fraud")]
 

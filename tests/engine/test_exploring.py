@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from shroff.adapters.log.memory import MemoryLog, MemoryStore
-from shroff.backtest.judge import Report, backtest
+from shroff.backtest.judge import JudgedPeriod, Report, backtest
 from shroff.backtest.report import page
 from shroff.engine.decision import Decision, DrawnDecision
 from shroff.engine.let_through import LET_THROUGH
@@ -346,7 +346,7 @@ def test_another_seed_is_another_version_of_the_policy(load):
 
 
 def report_of(log: MemoryLog, definitions: Definitions, as_of: str = "2026-06-01T00:00:00Z") -> Report:
-    return backtest(log, definitions, as_of_ms=read_time(as_of))
+    return backtest(log, definitions, period=JudgedPeriod(read_time(as_of)))
 
 
 def known(number: int, verdict: str) -> Submission:

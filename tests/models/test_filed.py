@@ -13,6 +13,7 @@ import xgboost
 from shroff.models.evaluation.calibration import Calibration
 from shroff.models.learners import filed
 from shroff.models.learners.filed import ColumnsFile, Filed, spans
+from shroff.models.learners.learned import LearningPlan
 from shroff.models.learners.learner import columns_for, fit
 from shroff.models.learners.training import loaded
 from shroff.models.learners.xgboost_batches import Batches
@@ -89,11 +90,11 @@ def test_what_there_is_no_room_for_is_an_error(tmp_path):
 def test_a_model_of_columns_in_a_file_has_the_same_bytes(tmp_path, monkeypatch, learner, told, threads):
     """Also where rows are handed over in parts: XGBoost's bins do not hang on them."""
     inputs, verdicts = rows_to_learn_from()
-    here = fit(learner, inputs, verdicts, None, told, seed=3, threads=threads, stop=1_200)
+    here = fit(learner, inputs, verdicts, None, LearningPlan.of(told, 3, threads), stop=1_200)
     monkeypatch.setattr(filed.spans, "__defaults__", (170,))
     there = [Input(one.name, one.kind, in_file(tmp_path, one), one.categories) for one in inputs]
 
-    found = fit(learner, there, verdicts, None, told, seed=3, threads=threads, stop=1_200)
+    found = fit(learner, there, verdicts, None, LearningPlan.of(told, 3, threads), stop=1_200)
 
     assert found.files == here.files
     assert found == here
@@ -119,7 +120,7 @@ def test_parts_are_the_rows_that_are_meant(monkeypatch, first):
 
 def test_scores_of_columns_in_a_file_are_the_same_whatever_the_parts(tmp_path, monkeypatch):
     inputs, verdicts = rows_to_learn_from()
-    model = loaded(fit("xgboost", inputs, verdicts, None, {"trees": "12"}, seed=3), Calibration(), 0.5)
+    model = loaded(fit("xgboost", inputs, verdicts, None, LearningPlan.of({"trees": "12"}, 3)), Calibration(), 0.5)
     whole = model.scores(columns_for(model.inputs, inputs))
     monkeypatch.setattr("shroff.models.loaded.ROWS_TOGETHER", 100)
     monkeypatch.setattr(filed.spans, "__defaults__", (100,))
@@ -139,11 +140,13 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from shroff.models.learners.filed import ColumnsFile, spans
+from shroff.models.learners.learned import LearningPlan
 from shroff.models.learners.learner import fit
 from shroff.models.sets import Input
 
 ROWS, WIDTH = 1_000_000, 40
-fit("xgboost", [Input("x", "number", np.arange(100.0))], (np.arange(100) % 2).astype(np.int8), None, {"trees": "1"}, 1)
+rows = [Input("x", "number", np.arange(100.0))]
+fit("xgboost", rows, (np.arange(100) % 2).astype(np.int8), None, LearningPlan.of({"trees": "1"}, 1))
 held = int(next(line for line in open("/proc/self/status") if line.startswith("VmData")).split()[1]) * 1024
 resource.setrlimit(resource.RLIMIT_DATA, (held + int(sys.argv[2]), held + int(sys.argv[2])))
 random, verdicts = np.random.default_rng(1), np.zeros(ROWS, np.int8)
@@ -155,7 +158,7 @@ for column in range(WIDTH):
 inputs = [Input(f"n{column}", "number", file.column(column)) for column in range(WIDTH)]
 if sys.argv[3] == "held":
     inputs = [Input(one.name, one.kind, one.values[:]) for one in inputs]
-print(fit("xgboost", inputs, verdicts, None, {"trees": "3", "depth": "3"}, 1).trees)
+print(fit("xgboost", inputs, verdicts, None, LearningPlan.of({"trees": "3", "depth": "3"}, 1)).trees)
 """
 SET_BYTES = 1_000_000 * 40 * 8
 

@@ -15,6 +15,7 @@ from shroff.models.evaluation.calibration import ISOLATION, PLATT, Calibration, 
 from shroff.models.evaluation.metrics import auc_roc, average_precision
 from shroff.models.evaluation.windows import Known
 from shroff.models.learners.isolation import usual_depth
+from shroff.models.learners.learned import LearningPlan
 from shroff.models.learners.learner import CATEGORIES_MAX, columns_for, fit, known_column
 from shroff.models.learners.search import SearchRange, best_of, search
 from shroff.models.learners.training import LAST_SHARE, last_part, loaded, scores_of, thinned, train
@@ -44,8 +45,8 @@ def test_the_same_rows_give_the_same_bytes_for_any_number_of_threads(learner):
     given = noisy_set()
     weights = np.random.default_rng(1).random(len(given)) + 0.5
     made = [
-        fit(learner, given.inputs, verdicts_of(given), weights, SMALL.get(learner, {}), 7, threads, stop=2_000)
-        for threads in (1, 2, 1)
+        fit(learner, given.inputs, verdicts_of(given), weights, plan, stop=2_000)
+        for plan in (LearningPlan.of(SMALL.get(learner, {}), 7, threads) for threads in (1, 2, 1))
     ]
 
     assert made[0].files == made[1].files == made[2].files
@@ -55,7 +56,10 @@ def test_the_same_rows_give_the_same_bytes_for_any_number_of_threads(learner):
 @pytest.mark.parametrize("learner", ["xgboost", "forest", "lightgbm", "isolation"])
 def test_another_seed_gives_another_model(learner):
     given = noisy_set()
-    one, other = (fit(learner, given.inputs, verdicts_of(given), None, SMALL[learner], seed).files for seed in (1, 2))
+    one, other = (
+        fit(learner, given.inputs, verdicts_of(given), None, LearningPlan.of(SMALL[learner], seed)).files
+        for seed in (1, 2)
+    )
 
     assert one != other
 
@@ -84,7 +88,7 @@ def test_a_forest_is_as_good_as_scikit_learns():
     given = [number(f"x{place}", columns[:10_000, place]) for place in range(4)]
     later = [number(f"x{place}", columns[10_000:, place]) for place in range(4)]
     told = {"trees": "60", "columns": "0.5", "bins": "256"}
-    fitted = fit("forest", given, frauds[:10_000].astype(np.int8), None, told, 1)
+    fitted = fit("forest", given, frauds[:10_000].astype(np.int8), None, LearningPlan.of(told, 1))
     scores = loaded(fitted, uncalibrated(fitted.gives), 1.0).scores(columns_for(fitted.inputs, later))
     theirs = RandomForestClassifier(60, max_depth=12, max_features=2, random_state=1)
     theirs.fit(columns[:10_000], frauds[:10_000])

@@ -14,6 +14,7 @@ import xgboost
 
 from shroff.errors import RegistryError, UsageError
 from shroff.models.evaluation.calibration import KINDS
+from shroff.models.learners.learned import LearningPlan
 from shroff.models.learners.learner import fit
 from shroff.models.loaded import FILES, ISOLATION, LIGHTGBM, LOGISTIC, XGBOOST, load_model
 from shroff.models.model import InputColumn, Model
@@ -39,7 +40,7 @@ def learned(format):
     verdicts = (np.nan_to_num(amounts) + (channels == 1) + random.normal(size=400) > 1).astype(np.int8)
     inputs = [Input("amount", "number", amounts), Input("channel", "category", channels, ("app", "shop", "web"))]
     parameters = {} if format == LOGISTIC else {"trees": "20"}
-    return fit(format, inputs, verdicts, None, parameters, 1).files[FILES[format]]
+    return fit(format, inputs, verdicts, None, LearningPlan.of(parameters, 1)).files[FILES[format]]
 
 
 @cache

@@ -207,7 +207,7 @@ def test_the_log_is_never_called_beside_a_commit():
     log = WatchedLog()
     one = writer(log)
     files = [("a.csv", [on_day(5, at, at) for at in range(64)]), ("b.csv", read_slowly([on_day(1, 100)]))]
-    report = ingest(one, arranged(files, one), batch_size=8, between=log.maintain)
+    report = ingest(one, arranged(files, one), batch_size=8)
 
     assert report.events.read == 65
     assert log.clashes == []

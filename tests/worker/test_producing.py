@@ -14,7 +14,7 @@ from shroff.events.formats.wire import JsonDecoder, JsonEncoder
 from shroff.events.intake import Intake
 from shroff.streams.sender import Target
 from shroff.worker.file_order import with_labels
-from shroff.worker.producing import MessageMaker, Production, SendingPace, keys_of, produce
+from shroff.worker.producing import DueTimes, MessageMaker, Production, SendingPace, keys_of, produce
 from tests.support.projects import FILES, definitions
 
 EVENTS = """
@@ -96,9 +96,8 @@ def sent(path: Path, as_type=None, *, sender=None, pace=None, field=None, labels
         )
         keys = keys_of(project.events, project.settings, project.reference, field)
         try:
-            produce(
-                submissions, sender, outgoing, keys, pace or SendingPace(), done, clock=moment.clock, sleep=moment.sleep
-            )
+            waits = DueTimes(pace or SendingPace(), done, moment.clock, moment.sleep)
+            produce(submissions, sender, outgoing, keys, waits)
         except (TransientError, KeyboardInterrupt) as error:
             return sender, done, error
     return sender, done, None

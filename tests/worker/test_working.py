@@ -599,8 +599,8 @@ def test_a_request_that_the_program_fails_at_is_refused_and_the_work_goes_on(pla
 
 
 def standing_by(place: Place, feed: MemoryTopic, told: list[str], stop: Event) -> tuple[Worker, Thread]:
-    options = WorkerOptions(until_idle_s=0.05)
-    worker = Worker(place, MemorySource(feed), options, stands_by=True, stop=stop, tell=told.append)
+    options = WorkerOptions(until_idle_s=0.05, stands_by=True)
+    worker = Worker(place, MemorySource(feed), options, stop=stop, tell=told.append)
     thread = Thread(target=worker.run)
     thread.start()
     return worker, thread

@@ -69,7 +69,7 @@ class HealthChecks:
         Args:
             seen: What earlier looks of this process found: the same is not read again, and what is found goes there.
         """
-        from shroff.monitoring.doctor import Seen, look
+        from shroff.monitoring.doctor import ExaminedProject, Seen, look
 
         seen = Seen() if seen is None else seen
         if self._opened.lanes.is_parted:
@@ -97,18 +97,17 @@ class HealthChecks:
             fresh = FileVersions(self._opened).as_in_files()  # a service works with the files that it took up
             return FileVersions(fresh).changes_in(log, fresh.definitions)
 
-        now_ms = self._opened.now_ms()
-        found = look(
+        project = ExaminedProject(
             self._opened.places,
             definitions,
             errors,
             has_log,
             self._opened.reading,
-            now_ms,
+            self._opened.now_ms(),
             systems.sinks,
-            seen,
             unapplied,
         )
+        found = look(project, seen)
         tried = asked([*self._tries(can_read=definitions is not None and not errors, has_log=is_there)])
         known = {one.subject: one.state for one in found}
         found += [
@@ -219,7 +218,7 @@ class HealthChecks:
         Raises: UsageError where one of the stretches has no events.
         """
         from shroff.monitoring.drift_record import keep_look
-        from shroff.monitoring.drifting import MODEL, look_for_drift
+        from shroff.monitoring.drifting import MODEL, ComparedPeriods, look_for_drift
         from shroff.replay.notebook import moment_ms
         from shroff.training.sets.sources import log_source
 
@@ -237,9 +236,7 @@ class HealthChecks:
                 name,
                 self._opened.registry.read,
                 as_of_ms=end_ms,
-                to_newest=as_of_ms is None,
-                reference_ms=lengths[0],
-                recent_ms=lengths[1],
+                compared=ComparedPeriods(*lengths, to_newest=as_of_ms is None),
                 reading=reading,
             )
         try:

@@ -258,14 +258,27 @@ class Report:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class JudgedPeriod:
+    """The period of a backtest.
+
+    Args:
+        as_of_ms: Labels that were known then count; None where the log has no events.
+        start_ms: The draft is in force from the first event at or after this moment on; by default from the beginning.
+        end_ms: What is judged ends before the first event at or after this moment.
+    """
+
+    as_of_ms: int | None
+    start_ms: int | None = None
+    end_ms: int | None = None
+
+
 def backtest(
     log: Log,
     draft: Definitions,
     names: Iterable[str] = (),
     *,
-    start_ms: int | None = None,
-    end_ms: int | None = None,
-    as_of_ms: int | None,
+    period: JudgedPeriod,
     judges_models: bool = True,
     reading: Progress | None = None,
     computing: Progress | None = None,
@@ -273,9 +286,6 @@ def backtest(
     """Hold a draft against what a log says was decided.
 
     Args:
-        start_ms: The draft is in force from the first event at or after this moment on; by default from the beginning.
-        end_ms: What is judged ends before the first event at or after this moment.
-        as_of_ms: Labels that were known then count; None where the log has no events.
         judges_models: Whether the draft is about models or what is done by their scores. Events that its models have
             learnt from are then judged apart.
 
@@ -283,6 +293,7 @@ def backtest(
         start.
     """
     began = time.monotonic()
+    start_ms, end_ms, as_of_ms = period.start_ms, period.end_ms, period.as_of_ms
     if as_of_ms is None:
         raise UsageError("the log has no events to judge. Bring some in with 'shroff ingest FILE --as EVENT'.")
     if start_ms is not None and end_ms is not None and end_ms <= start_ms:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from shroff.cases.case import CLOSED, SNOOZED, Alert, Case, Pending
 from shroff.cases.desk import (
+    UNDO_MS,
     CaseChangedError,
     CaseDesk,
     Hand,
@@ -29,7 +30,6 @@ from shroff.cases.working import FREED, claimed
 from shroff.errors import ShroffError, UsageError
 from shroff.people.access import Who
 
-UNDO_MS: Final = 8_000  # for which something can be undone
 BULK_MAX: Final = 500  # cases in one go
 SNOOZE_MS_MAX: Final = 90 * 86_400_000
 _RESTORED: Final = (
@@ -72,7 +72,6 @@ def decide(
     tag: str = "",
     event: str = "",
     reason: str = "",
-    undo_ms: int = UNDO_MS,
 ) -> Acted:
     """Answer a case: all of its alerts that nobody answered yet, or that of one event.
 
@@ -83,7 +82,6 @@ def decide(
         verdict: fraud, genuine or unclear.
         event: Answers only this one, such as `payment/p-1`.
         reason: The label's reason, such as `friendly`.
-        undo_ms: For how long it can be undone, before the labels are written.
 
     Raises: NotAllowedError; NoCaseError; CaseChangedError where somebody else was first, and nothing is saved;
         UsageError for what is no verdict, or where there is nothing to answer.
@@ -93,7 +91,7 @@ def decide(
     with desk.store.change() as change:
         hand = Hand(change, who, desk.now_ms())
         done = _decided(hand, number, verdict, tag, event)
-        return _kept(hand, "decide", [done], verdict, reason, undo_ms)
+        return _kept(hand, "decide", [done], verdict, reason, desk.undo_ms)
 
 
 def snooze(desk: CaseDesk, who: Who, number: int, until_ms: int, *, tag: str = "") -> Acted:

@@ -20,6 +20,7 @@ from shroff.people.store import PeopleStore
 from shroff.project.settings.casework import CaseSettings
 
 TEXT_MAX: Final = 4_000  # characters of a note or a reason
+UNDO_MS: Final = 8_000  # for which something can be undone
 
 
 class NoCaseError(UsageError):
@@ -70,6 +71,7 @@ class CaseDesk:
 
     Args:
         people: Where people are, in the same database; it seals what second looks are drawn by.
+        undo_ms: For how long an answer can be undone, before its labels are written.
         reviews_a_day: How many events people can look at in a day; None where no policy says.
     """
 
@@ -80,6 +82,7 @@ class CaseDesk:
     currency: str = "EUR"
     money_places: int = 2
     reviews_a_day: int | None = None
+    undo_ms: int = UNDO_MS
 
     @property
     def seal(self) -> Seal:

@@ -24,8 +24,7 @@ from shroff.cases.case import (
     View,
     Wanted,
 )
-from shroff.cases.deciding import UNDO_MS
-from shroff.cases.desk import CaseDesk, NoCaseError, NoViewError
+from shroff.cases.desk import UNDO_MS, CaseDesk, NoCaseError, NoViewError
 from shroff.cases.filters import BUILT_IN, order_of, query_of, query_text, wanted_of
 from shroff.cases.store import Cursor
 from shroff.errors import UsageError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -105,7 +106,8 @@ def decide(session: Session, number: int, verdict: str, event: str, reason: str)
     from shroff.web.api.cases import case_documents as documents
 
     with session.project.cases.open() as desk:
-        done = deciding.decide(desk, session.project.opened.who, number, verdict, event=event, reason=reason, undo_ms=0)
+        at_once, who = replace(desk, undo_ms=0), session.project.opened.who
+        done = deciding.decide(at_once, who, number, verdict, event=event, reason=reason)
         carrying.carry_out(desk)
         one = done.cases[0]
         document = {"case": documents.case(desk, one)}

@@ -211,7 +211,7 @@ def _decide(
         going = with_labels(bank_from(events, seed, stretch), seed)
         submissions = submitted(intake, known_at_the_end(going, events), truth)
     with project.opened.writing() as (writer, log):
-        report = ingest(writer, submissions, on_batch=on_batch, between=log.maintain)
+        report = ingest(writer, submissions, on_batch=on_batch)
         asked = demo_served.leave_questions(log) if is_served else 0
     return _Decided(report, tally, reviewed, asked, going)
 

@@ -80,9 +80,9 @@ def learn_from_past(
         tally.add(answers)
         progress.decided(tally)
 
-    with project.opened.writing() as (writer, log):
+    with project.opened.writing() as (writer, _):
         past = stream(intake, EVENTS, seed, truth, upto_ms - BEFORE_MS, ends_at_once=True)
-        taken = ingest(writer, past, on_batch=on_batch, between=log.maintain)
+        taken = ingest(writer, past, on_batch=on_batch)
     wait()
     progress.phase("training a model on what was known then")
     steps = Steps(folds=lambda number, of: progress.phase(f"training a model: test {number} of {of} is done"))

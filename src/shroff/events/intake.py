@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import msgspec
@@ -82,6 +82,18 @@ class _Reading:
         return self.keeper is None and self.seals is None and not (self.is_default and self.dispatcher.has_conditions)
 
 
+@dataclass(slots=True)
+class FieldMistakes:
+    """The mistakes in the fields of one submission, each with its path and its words.
+
+    Args:
+        hidden: Fields whose value no message repeats, beside the hashed ones.
+    """
+
+    hidden: frozenset[str] = frozenset()
+    found: list[tuple[str, str]] = field(default_factory=list)
+
+
 class Intake:
     """Turns lines into submissions, for one project.
 
@@ -150,15 +162,11 @@ class Intake:
         place: str,
         raw: bytes,
         is_strict: bool,
-        mistakes: list[tuple[str, str]] | None = None,
-        hidden: frozenset[str] = frozenset(),
+        mistakes: FieldMistakes | None = None,
     ) -> Submission:
-        """One event or label from its fields; `mistakes` is given the path and the words of each that is in them.
-
-        Args:
-            hidden: Fields whose value no message repeats, beside the hashed ones.
-        """
+        """One event or label from its fields; `mistakes` is given those that are in them."""
         kept = partial(self._kept_fields, raw, type_name)
+        hidden: frozenset[str] = frozenset() if mistakes is None else mistakes.hidden
         try:
             if type_name == LABEL:
                 return Submission(source, place, kept, LABEL, label=self._door.admit_label(fields, is_strict=is_strict))
@@ -166,7 +174,7 @@ class Intake:
             return Submission(source, place, kept, type_name, event, personal=personal)
         except InputError as error:
             if mistakes is not None:
-                mistakes += error.mistakes
+                mistakes.found += error.mistakes
             return Submission(source, place, kept, type_name, refusal=str(error), refused=_event_of(error))
 
     def unreadable(self, line: Line, source: str, type_name: str, words: str) -> Submission:

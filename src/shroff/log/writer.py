@@ -126,6 +126,10 @@ class Writer:
         self._beside = Saving(self._snapshots, self._log, state)
         return self._beside
 
+    def maintain(self) -> None:
+        """Do what keeps the log fast; between batches, as `Log.maintain`."""
+        self._log.maintain()
+
     def give_up_snapshot(self) -> None:
         """Leave the one that is being written beside, if one is."""
         if self._beside is not None:

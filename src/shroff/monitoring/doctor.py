@@ -77,25 +77,31 @@ class Finding:
     cure: str = ""
 
 
-def look(
-    places: Places,
-    definitions: Definitions | None,
-    errors: tuple[Problem, ...],
-    has_log: Callable[[], bool],
-    reading: Callable[[], AbstractContextManager[Log]],
-    now_ms: int,
-    sinks: Mapping[str, System],
-    seen: Seen,
-    unapplied: Callable[[Log], Sequence[FileDifference]],
-) -> list[Finding]:
-    """Look at everything; what cannot be had is a finding too. `seen` is what earlier looks leave to this one.
+@dataclass(frozen=True, slots=True)
+class ExaminedProject:
+    """What `doctor` examines of a project.
 
-    `unapplied` says what the project's files have that is not active.
+    Args:
+        unapplied: What its files have that is not active.
     """
-    found = [*look_at_project(places.folder, definitions, errors), look_at_versions()]
+
+    places: Places
+    definitions: Definitions | None
+    errors: tuple[Problem, ...]
+    has_log: Callable[[], bool]
+    reading: Callable[[], AbstractContextManager[Log]]
+    now_ms: int
+    sinks: Mapping[str, System]
+    unapplied: Callable[[Log], Sequence[FileDifference]]
+
+
+def look(project: ExaminedProject, seen: Seen) -> list[Finding]:
+    """Look at everything; what cannot be had is a finding too. `seen` is what earlier looks leave to this one."""
+    places, definitions, now_ms = project.places, project.definitions, project.now_ms
+    found = [*look_at_project(places.folder, definitions, project.errors), look_at_versions()]
     found.append(look_at_folder("folder", places.state))
     try:
-        is_there = has_log()
+        is_there = project.has_log()
     except ShroffError as error:
         return [*found, Finding("log", WRONG, str(error), "Until then nothing can be read or written.")]
     key = look_at_key(places.hash_key, definitions, has_log=is_there)
@@ -105,11 +111,11 @@ def look(
     if not is_there:
         return [*found, Finding("log", OK, "not there yet; the first 'shroff ingest' makes it")]
     try:
-        with reading() as log:
+        with project.reading() as log:
             found.append(look_at_rows(log, now_ms))
             found += look_at_log(log, definitions, now_ms, seen)
-            found += [look_at_active(unapplied, log)] if definitions is not None and not errors else []
-            found += look_at_sinks(log, sinks)
+            found += [look_at_active(project.unapplied, log)] if definitions is not None and not project.errors else []
+            found += look_at_sinks(log, project.sinks)
             found.append(look_at_snapshots(Snapshots(places.snapshots), log.last_seq(), now_ms, seen))
     except ShroffError as error:
         found.append(Finding("log", WRONG, str(error), "Until then nothing can be read or written."))

@@ -90,6 +90,21 @@ class DriftReport:
         return tuple(one for one in self.found if one.is_unclear)
 
 
+@dataclass(frozen=True, slots=True)
+class ComparedPeriods:
+    """The two periods that a drift check compares.
+
+    Args:
+        reference_ms: The length of the one right before the recent one; None for what the champion has learnt from, as
+            far as it lies before the recent one.
+        to_newest: Whether the recent one ends at the newest event of the type, where that is before the moment.
+    """
+
+    reference_ms: int | None = None
+    recent_ms: int = RECENT_MS
+    to_newest: bool = False
+
+
 def look_for_drift(
     definitions: Definitions,
     source: HistorySource,
@@ -97,18 +112,13 @@ def look_for_drift(
     read: Callable[[str, str], Stored],
     *,
     as_of_ms: int,
-    to_newest: bool = False,
-    reference_ms: int | None = None,
-    recent_ms: int = RECENT_MS,
+    compared: ComparedPeriods,
     reading: Callable[[int], None] | None = None,
 ) -> DriftReport:
     """Compare the last stretch before a moment with a reference.
 
     Args:
         read: A model's files, by id and digest.
-        to_newest: Whether it ends at the newest event of the type instead, where that is before the moment.
-        reference_ms: The length of the stretch right before the recent one; None for what the champion has learnt
-            from, as far as it lies before the recent stretch.
 
     Raises: UsageError where one of the stretches has no events, or no model is in force and no reference is named.
     Cost: one training set over the whole history.
@@ -116,7 +126,8 @@ def look_for_drift(
     scorer = _champion(definitions, event)
     stored = None if scorer is None else read(scorer.id, scorer.digest)
     given = build_set(definitions, _settings(definitions, event, scorer), source, as_of_ms, Way(reading=reading))
-    if to_newest and len(given.times_ms):
+    reference_ms, recent_ms = compared.reference_ms, compared.recent_ms
+    if compared.to_newest and len(given.times_ms):
         as_of_ms = int(given.times_ms.max())
     recent_start_ms = as_of_ms - recent_ms
     start_ms, end_ms, about = _reference(stored, reference_ms, recent_start_ms)

@@ -13,7 +13,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from shroff.errors import SignInError, UsageError
 from shroff.people.access import Role
@@ -97,22 +97,28 @@ def begin(desk: Desk, provider: Provider, redirect_uri: str, back: str = "/") ->
     return Begun(url, token)
 
 
+class ProviderAnswer(NamedTuple):
+    """The provider's answer, from the address that it sent the browser to; `issuer` (`iss`) where it is sent."""
+
+    state: str
+    code: str
+    issuer: str = ""
+
+
 def finish(
     desk: Desk,
     provider: Provider,
     redirect_uri: str,
     *,
     token: str,
-    state: str,
-    code: str,
+    answer: ProviderAnswer,
     address: str,
-    issuer: str = "",
     before: str = "",
 ) -> tuple[SignedIn, str]:
     """End a visit: the user is signed in, made where they come for the first time; and the page to show.
 
     Args:
-        token: From the cookie; `state`, `code` and `issuer` (`iss`, where it is sent) from the address.
+        token: From the cookie.
         address: From where, for the record.
         before: The token of the session that the browser had, which ends.
 
@@ -122,11 +128,11 @@ def finish(
         visit = change.take_visit(token_hash(token))
     if visit is None or desk.now_ms() >= visit.ends_at_ms:
         raise SignInError("this visit has ended, or was begun in another browser. Sign in again")
-    if not hmac.compare_digest(visit.state.encode(), state.encode("utf-8", "surrogatepass")):
+    if not hmac.compare_digest(visit.state.encode(), answer.state.encode("utf-8", "surrogatepass")):
         raise SignInError("the answer is not to the question that this browser asked. Sign in again")
-    if issuer and issuer != provider.issuer:
+    if answer.issuer and answer.issuer != provider.issuer:
         raise SignInError("another provider answered than was asked. Sign in again")
-    claims = provider.claims(code=code, redirect_uri=redirect_uri, verifier=visit.verifier, nonce=visit.nonce)
+    claims = provider.claims(code=answer.code, redirect_uri=redirect_uri, verifier=visit.verifier, nonce=visit.nonce)
     subject = f"{provider.issuer} {claims.subject}"
     try:
         role = role_of(claims, provider.roles)

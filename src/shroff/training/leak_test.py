@@ -76,7 +76,6 @@ def leak_test(
     as_of_ms: int,
     *,
     sample: int = SAMPLE,
-    seed: int = 1,
     build: Build = build_set,
     rows_of: RowsOf = rows_of,
 ) -> LeakReport:
@@ -86,8 +85,8 @@ def leak_test(
     set's events are all younger it is the middle one of their times.
 
     Args:
+        settings: Their seed is that of the choice of rows, and of the verdicts that labels are given.
         sample: How many rows are held against the log that ends with them.
-        seed: Of their choice, and of the verdicts that labels are given.
         build: Makes a set; what is tested.
         rows_of: Parts a set into folds; what is tested.
 
@@ -97,7 +96,7 @@ def leak_test(
     whole = build(definitions, settings, source, as_of_ms)
     folds = windows_of(settings.split, settings.label_delay_ms, as_of_ms)
     at_ms = _moment(whole, folds)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(settings.seed)
     as_of = build(definitions, settings, source, at_ms)
     cut = build(definitions, settings, _cut(definitions, settings, source, at_ms), at_ms)
     first = difference_of(cut, as_of)

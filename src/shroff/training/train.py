@@ -415,7 +415,7 @@ def _leaks(
         at_stage(steps, f"leak test, set {sets} of {LEAK_SETS}")
         return build_set(definitions, settings, source, as_of_ms, way)
 
-    return leak_test(definitions, settings, source, as_of_ms, seed=settings.seed, build=build)
+    return leak_test(definitions, settings, source, as_of_ms, build=build)
 
 
 def _latency_ms(trained: Trained, given: TrainingSet) -> float:

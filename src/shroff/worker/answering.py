@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from threading import Event
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -19,13 +19,13 @@ from shroff.log.writer import Writer
 from shroff.runtime.process_wide import short_collector
 from shroff.runtime.progress import unheard
 from shroff.streams.log import Log
-from shroff.worker.inbox import InboxServer
 from shroff.worker.ingest import short_turns
 from shroff.worker.posts import Part, Posts
-from shroff.worker.serving.careful import Careful, RequestError, unmeant_as
-from shroff.worker.serving.counts import WorkerCounts, WorkerOptions
-from shroff.worker.serving.delivery import Outflow, Tended
+from shroff.worker.serving.careful import RequestError, unmeant_as
+from shroff.worker.serving.counts import WorkerOptions
+from shroff.worker.serving.delivery import Outflow
 from shroff.worker.serving.feeding import Feeding, SourceFeed
+from shroff.worker.serving.lead import LeaderTerm
 from shroff.worker.serving.savings import Savings
 from shroff.worker.serving.worker import Leader, Leading, Workplace
 
@@ -38,38 +38,34 @@ RESTARTS: Final = "the service restores its state"
 Asked = Callable[[Writer, Log], None]  # something to be done between two batches, by the thread of the log
 
 
+class ServiceHooks(NamedTuple):
+    """Hooks of the service into the work of its log.
+
+    Args:
+        begun: Told of the writer when this process begins to lead; gives what reads posts from then on.
+        between: Called between batches and some twenty times a second, on the thread of the log.
+    """
+
+    begun: Callable[[Writer], object]
+    between: Asked
+
+
 class Answering:
     """One time of leading a log and deciding what is posted.
 
     Args:
-        delivering: Delivers from the log to sinks.
-        asked: What other threads want of the writer, between batches.
-        work: Is kept up to date, from this thread.
+        hooks: What the service does when this begins, and between batches.
         feed: The project's live source, which is read between posts; None where there is none.
     """
 
-    def __init__(
-        self,
-        log: Log,
-        writer: Writer,
-        inbox: InboxServer,
-        posts: Posts,
-        begun: Callable[[Writer], object],
-        between: Asked,
-        delivering: Callable[[Log], AbstractContextManager[Tended]],
-        work: WorkerCounts,
-        careful: Careful,
-        options: WorkerOptions,
-        tell: Callable[[str], None],
-        feed: SourceFeed | None = None,
-    ) -> None:
-        self._log, self._writer, self._inbox, self._posts, self._begun = log, writer, inbox, posts, begun
-        self._between = between
-        inbox.count = work.counts.add
+    def __init__(self, term: LeaderTerm, posts: Posts, hooks: ServiceHooks, feed: SourceFeed | None = None) -> None:
+        log, writer, work, careful, tell = term.log, term.writer, term.work, term.careful, term.tell
+        self._log, self._writer, self._inbox, self._posts, self._hooks = log, writer, term.inbox, posts, hooks
+        term.inbox.count = work.counts.add
         self._work, self._careful = work, careful
         self._held = ExitStack()
-        self._outflow = Outflow(log, delivering, self._held, tell)
-        self._saving = Savings(writer, None if feed is None else feed.source, work, options, tell)
+        self._outflow = Outflow(log, term.delivering, self._held, tell)
+        self._saving = Savings(writer, None if feed is None else feed.source, work, term.options, tell)
         self._feeding = None if feed is None else Feeding(feed, log, writer, work, careful, tell)
         self._looked_s = 0.0
 
@@ -81,7 +77,7 @@ class Answering:
         with short_turns(), short_collector(), self._held:
             self._work.seq = self._log.last_seq()
             self._outflow.attend(time.monotonic())  # before anything is taken, so that the first of it is delivered
-            self._posts.open(self._begun(self._writer))
+            self._posts.open(self._hooks.begun(self._writer))
             try:
                 is_ending = is_busy = False
                 while is_busy or not is_ending:
@@ -141,7 +137,7 @@ class Answering:
             if self._feeding is not None:
                 self._feeding.attend(now_s)
             self._saving.attend(now_s, _nothing, is_careful=self._careful.is_on)
-        self._between(self._writer, self._log)
+        self._hooks.between(self._writer, self._log)
         self._work.seq = self._writer.seq  # also what the inbox and others brought
 
 
@@ -149,8 +145,6 @@ class Answerer(Leader):
     """Leads a log and decides what is posted; while the log is away, posts that wait for too long are answered so.
 
     Args:
-        begun: Told of the writer when this process begins to lead; gives what reads posts from then on.
-        between: Called between batches and some twenty times a second, on the thread of the log.
         feed: The project's live source, where there is one.
     """
 
@@ -160,21 +154,18 @@ class Answerer(Leader):
         self,
         place: Workplace,
         posts: Posts,
-        begun: Callable[[Writer], object],
-        between: Asked,
+        hooks: ServiceHooks,
         options: WorkerOptions | None = None,
         *,
-        stands_by: bool = False,
         stop: Event | None = None,
         tell: Callable[[str], None] = unheard,
         feed: SourceFeed | None = None,
     ) -> None:
-        super().__init__(place, options, stands_by=stands_by, stop=stop, tell=tell)
-        self._posts, self._begun, self._between, self._feed = posts, begun, between, feed
+        super().__init__(place, options, stop=stop, tell=tell)
+        self._posts, self._hooks, self._feed = posts, hooks, feed
 
-    def _leading(self, log: Log, writer: Writer, inbox: InboxServer) -> Leading:
-        doing = self.work, self._careful, self._options, self._tell, self._feed
-        return Answering(log, writer, inbox, self._posts, self._begun, self._between, self._place.delivering, *doing)
+    def _leading(self, term: LeaderTerm) -> Leading:
+        return Answering(term, self._posts, self._hooks, self._feed)
 
 
 def _nothing() -> None:

@@ -99,7 +99,6 @@ def ingest(
     decide: bool = True,
     batch_size: int = BATCH_SIZE,
     on_batch: Callable[[Sequence[Answer]], None] | None = None,
-    between: Callable[[], None] | None = None,
     inbox: InboxServer | None = None,
     offsets: Callable[[Sequence[Submission]], Sequence[Offset]] | None = None,
 ) -> IngestReport:
@@ -107,7 +106,7 @@ def ingest(
 
     A batch is committed on a thread of its own while the next one is decided and the one
     after it is read; `on_batch` is told the answers of a batch once it is durable, and
-    `between` is called on that thread behind each commit. When this returns or raises, no
+    the log is maintained on that thread behind each commit. When this returns or raises, no
     commit is under way, and what was answered is there. What waits in the `inbox` is
     carried out where no batch is open. `offsets` is asked for each batch, in order, how far
     their source is read with it, which is committed with it.
@@ -123,7 +122,7 @@ def ingest(
             on_batch(prepared.answers)
 
     with calm_collector(), short_turns(), ThreadPoolExecutor(1, thread_name_prefix="commit") as thread:
-        committer = Committer(writer, thread, told, between)
+        committer = Committer(writer, thread, told, writer.maintain)
         try:
             for batch in batches(submissions, batch_size):
                 committer.finish()

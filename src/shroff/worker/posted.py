@@ -15,7 +15,7 @@ from shroff.events.event import Event
 from shroff.events.formats.encodings import json_columns
 from shroff.events.formats.lines import Line
 from shroff.events.formats.plain import plain_reader
-from shroff.events.intake import Intake, Submission
+from shroff.events.intake import FieldMistakes, Intake, Submission
 from shroff.events.mapping import LABEL
 from shroff.project.definitions import Definitions
 from shroff.worker.serving.lines import timely
@@ -65,7 +65,7 @@ class PostReader:
         """One event or label. Its source is `http`, its place who sent it; `mistakes` gets those of its fields.
 
         Args:
-            hidden: As `Intake.submit`.
+            hidden: Fields whose value no message repeats, beside the hashed ones.
         """
         plain = self._plain.get(type_name)
         if plain is not None and (found := plain.read(raw)) is not None:
@@ -79,9 +79,12 @@ class PostReader:
             if mistakes is not None:
                 mistakes.append(("", told))
             return self._intake.unreadable(line, SOURCE, type_name, told)
+        own = FieldMistakes(hidden)
         read = self._intake.submit(
-            type_name, columns, source=SOURCE, place=place, raw=raw, is_strict=True, mistakes=mistakes, hidden=hidden
+            type_name, columns, source=SOURCE, place=place, raw=raw, is_strict=True, mistakes=own
         )
+        if mistakes is not None:
+            mistakes += own.found
         return read if type_name == LABEL else timely(read, self.definitions, self._now_ms())
 
     def refused(

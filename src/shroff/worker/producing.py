@@ -211,43 +211,14 @@ def _keyed(type_: EventType, parts: tuple[Node, ...], settings: Settings, refere
     return key
 
 
-def produce(
-    submissions: Iterable[Submission],
-    sender: Sender,
-    outgoing: MessageMaker,
-    keys: Mapping[str, Key],
-    pace: SendingPace,
-    done: Production,
-    *,
-    lateness_ms: int = DAY_MS,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> None:
-    """Send all submissions, in order; `done` says how far it came at any time, from any thread.
-
-    Where it is interrupted, what was handed over is waited for as long as it takes, within bounds.
-    """
-    began_s = clock()
-    try:
-        with calm_collector():
-            sent = _told(submissions, done, lateness_ms)
-            _send_all(sent, sender, outgoing, keys, _Waits(pace, done, clock, sleep))
-        while sender.flush(NAP_S):
-            done.failed = sender.failed
-    finally:
-        if not sender.flush(ENDS_WITHIN_S):
-            _all_there(sender, done)
-        done.seconds, done.failed = clock() - began_s, sender.failed
-
-
 @dataclass(slots=True)
-class _Waits:
-    """Waits until an event is due."""
+class DueTimes:
+    """When each event of a production is due, and the wait until then."""
 
     pace: SendingPace
     done: Production
-    clock: Callable[[], float]
-    sleep: Callable[[float], None]
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
     first_ms: int | None = None
     began_s: float = 0.0
 
@@ -262,8 +233,34 @@ class _Waits:
         self.done.behind_s = -left_s
 
 
+def produce(
+    submissions: Iterable[Submission],
+    sender: Sender,
+    outgoing: MessageMaker,
+    keys: Mapping[str, Key],
+    waits: DueTimes,
+    *,
+    lateness_ms: int = DAY_MS,
+) -> None:
+    """Send all submissions, in order; the production of `waits` says how far it came at any time, from any thread.
+
+    Where it is interrupted, what was handed over is waited for as long as it takes, within bounds.
+    """
+    done, began_s = waits.done, waits.clock()
+    try:
+        with calm_collector():
+            sent = _told(submissions, done, lateness_ms)
+            _send_all(sent, sender, outgoing, keys, waits)
+        while sender.flush(NAP_S):
+            done.failed = sender.failed
+    finally:
+        if not sender.flush(ENDS_WITHIN_S):
+            _all_there(sender, done)
+        done.seconds, done.failed = waits.clock() - began_s, sender.failed
+
+
 def _send_all(
-    submissions: Iterable[Submission], sender: Sender, outgoing: MessageMaker, keys: Mapping[str, Key], waits: _Waits
+    submissions: Iterable[Submission], sender: Sender, outgoing: MessageMaker, keys: Mapping[str, Key], waits: DueTimes
 ) -> None:
     done, is_paced = waits.done, waits.pace != SendingPace()
     send, value = sender.send, outgoing.value

@@ -100,7 +100,7 @@ class Productions:
         """
         from shroff.events.formats.sorting import in_order_of_time
         from shroff.worker.file_order import with_labels
-        from shroff.worker.producing import MessageMaker, Production, SendingPace, keys_of, produce
+        from shroff.worker.producing import DueTimes, MessageMaker, Production, SendingPace, keys_of, produce
 
         sending = Sending(**options)
         if order not in {"file", "time"} or (order == "time" and sending.first_row > 1):
@@ -137,7 +137,8 @@ class Productions:
             is_json = system.options.get("format", "json") == "json"
             outgoing = MessageMaker(events, settings, sender, encoder, is_json=is_json)
             lateness_ms = settings.lateness_ms
-            produce(submissions, sender, outgoing, keys, sending.pace or SendingPace(), done, lateness_ms=lateness_ms)
+            waits = DueTimes(sending.pace or SendingPace(), done)
+            produce(submissions, sender, outgoing, keys, waits, lateness_ms=lateness_ms)
         done.unmatched = intake.unmatched
         return done
 

@@ -151,7 +151,6 @@ class Taking:
                 counted(submissions, shown.progress),
                 decide=decide,
                 on_batch=told,
-                between=log.maintain,
                 inbox=inbox,
             )
             note_unmatched(log, [name for name, _ in inputs], intake.unmatched, self._opened.now_ms())

@@ -120,11 +120,11 @@ class LiveWork:
             options = replace(
                 self._options(0.0 if end.until_idle_s is None and not is_live else end.until_idle_s, end.limit),
                 keeps_late=system is not None and system.text("late") == "keep",
+                stands_by=stands_by,
             )
             snapshots = self._snapshots()
             self._fetch_snapshot(snapshots, tell)
             place = _Workplace(self._opened, snapshots)
-            how = {"is_live": is_live, "stands_by": stands_by}
             with ExitStack() as held:
                 lane = None
                 if self._opened.places.lane is not None:
@@ -134,7 +134,7 @@ class LiveWork:
                         ),
                         tell,
                     )
-                worker = Worker(place, source, options, **how, stop=end.stop, tell=tell, lane=lane)
+                worker = Worker(place, source, options, is_live=is_live, stop=end.stop, tell=tell, lane=lane)
                 held.enter_context(Beside(self._chores(snapshots, worker), tell))
                 yield worker
 
@@ -154,12 +154,12 @@ class LiveWork:
 
         Where the project has a live source, that is read between posts, as its log has no other writer.
 
-        Args: as `worker.answering.Answerer`.
+        Args: as `worker.answering.Answerer` and its `ServiceHooks`.
             reads_source: Read the live source; else it stays unread.
 
         Raises: UsageError for a source or a sink that cannot be as it is set.
         """
-        from shroff.worker.answering import Answerer
+        from shroff.worker.answering import Answerer, ServiceHooks
         from shroff.worker.serving.beside import Beside
 
         self._opened.lanes.refuse("a service has one log")
@@ -168,14 +168,13 @@ class LiveWork:
         OutsideSystems(self._opened).prepare_state()
         snapshots = self._snapshots()
         self._fetch_snapshot(snapshots, tell)
-        place, options = _Workplace(self._opened, snapshots), self._options(None, None)
+        place, options = _Workplace(self._opened, snapshots), replace(self._options(None, None), stands_by=stands_by)
         with ExitStack() as held:
             feed = self._feed(place, held) if reads_source else None
             for words in remarks(definitions, self._opened.systems.source if feed else None):
                 tell(words)
-            answerer = Answerer(
-                place, posts, begun, between, options, stands_by=stands_by, stop=stop, tell=tell, feed=feed
-            )
+            hooks = ServiceHooks(begun, between)
+            answerer = Answerer(place, posts, hooks, options, stop=stop, tell=tell, feed=feed)
             held.enter_context(Beside(self._chores(snapshots, answerer), tell))
             yield answerer
 

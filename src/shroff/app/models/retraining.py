@@ -342,7 +342,6 @@ class Watch:
                 writer,
                 arranged([(name, submissions)], writer),
                 decide=self._options.decide,
-                between=log.maintain,
                 inbox=inbox,
                 offsets=offsets,
             )

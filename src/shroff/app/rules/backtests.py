@@ -93,7 +93,7 @@ class Backtests:
                 `order`, which `ingest` takes, the events of these files are judged instead, against what the project
                 as it is decides of them alone.
         """
-        from shroff.backtest.judge import backtest
+        from shroff.backtest.judge import JudgedPeriod, backtest
         from shroff.log.later_labels import last_moment
         from shroff.replay.notebook import moment_ms
 
@@ -102,7 +102,7 @@ class Backtests:
         definitions, files_laid = self._draft(rules=rules, policy=policy, model=model)
         # Who tries a rule beside the model in force asks what the rule is worth, not the model.
         judges_models = model is not None or not names or "policy.yaml" in files_laid or definitions.reads_score()
-        span = {"start_ms": moment_ms(given.start, "start"), "end_ms": moment_ms(given.end, "end")}
+        start_ms, end_ms = moment_ms(given.start, "start"), moment_ms(given.end, "end")
         with ExitStack() as opened:
             if given.paths:
                 taking = scratch_log(
@@ -117,8 +117,7 @@ class Backtests:
                 log,
                 definitions,
                 names,
-                **span,
-                as_of_ms=as_of_ms,
+                period=JudgedPeriod(as_of_ms, start_ms, end_ms),
                 judges_models=judges_models,
                 reading=reading,
                 computing=computing,

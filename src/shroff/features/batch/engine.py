@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,9 @@ from shroff.features.batch.columns import Piece, Stretch
 from shroff.features.batch.feed import GroupFeed
 from shroff.features.batch.rounds import Rounds
 from shroff.features.computed import Computed
-from shroff.features.frames import Codes, Frame
+from shroff.features.frames import Frame
 from shroff.features.online.engine import SWEEP_A_BATCH, SWEEP_A_ROW
-from shroff.features.online.running import Running
+from shroff.features.online.running import Running, SharedCodes
 from shroff.language.row import Reference
 
 # What the groups of a stage may take while they wait to be asked; others write their answers to a file.
@@ -59,10 +59,9 @@ class Batch(Rounds):
         spill: Path | None = None,
     ) -> None:
         super().__init__(events, computed, reference, also)
-        keys: dict[Any, Codes] = {}
-        texts = Codes()
+        codes = SharedCodes()
         self._groups = [
-            Running(group, lateness_ms, keys, texts, events, reference, is_fed_only=not group.key.is_look)
+            Running(group, lateness_ms, codes, events, reference, is_fed_only=not group.key.is_look)
             for group in self._plan.groups
         ]
         self._feeds = [GroupFeed(group, lateness_ms, threads, spill) for group in self._groups if not group.key.is_look]

@@ -42,12 +42,12 @@ from shroff.features.cluster.exchange import (
 )
 from shroff.features.cluster.spilled import Spilled
 from shroff.features.computed import Computed
-from shroff.features.frames import Codes, Frame
+from shroff.features.frames import Frame
 from shroff.features.online.engine import SWEEP_A_BATCH, SWEEP_A_ROW
 from shroff.features.online.histories import History, HistoryPlan
 from shroff.features.online.looks import LookHistory
 from shroff.features.online.packing import pack, unpack
-from shroff.features.online.running import Running
+from shroff.features.online.running import Running, SharedCodes
 from shroff.language.expression import Aggregate
 from shroff.language.row import Reference
 
@@ -147,11 +147,10 @@ class Partitioned(Rounds):
         self._folder = tempfile.TemporaryDirectory(prefix="shroff-exchange-", dir=spill)
         self._queues = ExitStack()
         super().__init__(events, computed, reference, also)
-        keys: dict[Any, Codes] = {}
-        texts = Codes()
+        codes = SharedCodes()
         self._feeds = [
             _Exchanged(
-                Running(group, lateness_ms, keys, texts, events, reference, is_fed_only=True),
+                Running(group, lateness_ms, codes, events, reference, is_fed_only=True),
                 Path(self._folder.name) / f"group-{number}",
                 cluster.partitions,
                 lateness_ms,

@@ -11,20 +11,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import Any, Final
+from typing import Final
 
 from shroff.errors import StateError
 from shroff.events.definitions import Events
 from shroff.events.labels import LogEvent
 from shroff.features.batch.remarks import Remarks
 from shroff.features.computed import Computed
-from shroff.features.frames import Codes, Frame, frames_of, masked, times_of
+from shroff.features.frames import Frame, frames_of, masked, times_of
 from shroff.features.kernels.layout import VERSION
 from shroff.features.key_texts import Hits
 from shroff.features.online.packing import pack, unpack
 from shroff.features.online.row_engine import RowEngine
 from shroff.features.online.row_reads import Row, RowReads
-from shroff.features.online.running import Running
+from shroff.features.online.running import Running, SharedCodes
 from shroff.features.online.since_flag import SinceFlag
 from shroff.features.plan import Plan, kept_of, make_plan
 from shroff.language.row import Reference
@@ -56,12 +56,11 @@ class Online:
     ) -> None:
         self._events, self._reference, self._lateness_ms = events, reference, lateness_ms
         self._plan = make_plan(computed) if plan is None else plan
-        self._keys: dict[Any, Codes] = {}
-        self._texts = Codes()
+        codes = SharedCodes()
+        self._keys, self._texts = codes.keys, codes.texts
         self.remarks = Remarks()  # on the batch that was taken last
         self.groups = [
-            Running(group, lateness_ms, self._keys, self._texts, events, reference, remarks=self.remarks)
-            for group in self._plan.groups
+            Running(group, lateness_ms, codes, events, reference, remarks=self.remarks) for group in self._plan.groups
         ]
         self._after: dict[str, list[Computed]] = {}
         for _, one in self._plan.computed:

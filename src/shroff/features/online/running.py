@@ -42,6 +42,14 @@ class Feed:
     kept: NDArray[np.uint8]
 
 
+@dataclass(frozen=True, slots=True)
+class SharedCodes:
+    """Codes that the groups of an engine share: of keys, by entity and names of a pair, and of texts."""
+
+    keys: dict[Any, Codes] = field(default_factory=dict[Any, Codes])
+    texts: Codes = field(default_factory=Codes)
+
+
 class Running:
     """One group of aggregates with its history.
 
@@ -53,8 +61,7 @@ class Running:
         self,
         group: Group,
         lateness_ms: int,
-        keys: dict[Any, Codes],
-        texts: Codes,
+        codes: SharedCodes,
         events: Events,
         reference: Reference,
         *,
@@ -62,9 +69,9 @@ class Running:
         remarks: Remarks | None = None,
     ) -> None:
         self.group, self.key = group, group.key
-        self.texts, self.events = texts, events
+        self.texts, self.events = codes.texts, events
         space = (group.key.entity, tuple(item for item, _ in group.key.pairs))
-        self.codes = keys.setdefault(space, Codes())
+        self.codes = codes.keys.setdefault(space, Codes())
         self.kernel = look_plan(group) if group.key.is_look else kernel_plan(group)
         is_kept = self.kernel is not None and not is_fed_only
         self.history = History(self.kernel.plan, lateness_ms=lateness_ms) if self.kernel and is_kept else None
@@ -76,7 +83,7 @@ class Running:
         self.looked_at = {whole_series_of(one) for one in exact} if self.look is not None else set()
         self.links: Links | None = None
         if group.key.rule is not None:
-            self.entity_codes = keys.setdefault((group.key.entity, ()), Codes())
+            self.entity_codes = codes.keys.setdefault((group.key.entity, ()), Codes())
             self.links = Links(self.codes, self.entity_codes) if group.key.pairs else None
 
     @property

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from shroff.errors import StateError, StorageError
 from shroff.models.learners.filed import spans
-from shroff.models.learners.learned import Learned, Plan, TrainingRows
+from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows
 from shroff.models.learners.xgboost import (
     BOOSTED,
     FILE,
@@ -94,7 +94,7 @@ class Growing:
     folder: Path
 
 
-def learn(rows: TrainingRows, plan: Plan, growing: Growing) -> Learned:
+def learn(rows: TrainingRows, plan: LearningPlan, growing: Growing) -> Learned:
     """Boosted trees as `learners_xgboost.learn` makes them, grown by a cluster.
 
     Where nothing says how many, all that there may be are grown, and those stay that tell the rows from `stop` on best.

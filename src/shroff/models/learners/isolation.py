@@ -23,7 +23,7 @@ import numpy as np
 
 from shroff.models.columns import CATEGORY
 from shroff.models.learners.filed import Values
-from shroff.models.learners.learned import Learned, Plan, TrainingRows
+from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows
 from shroff.models.sets import Words
 
 FILE: Final = "isolation.json"
@@ -107,7 +107,7 @@ class _Grower:
         return None
 
 
-def learn(rows: TrainingRows, plan: Plan) -> Learned:
+def learn(rows: TrainingRows, plan: LearningPlan) -> Learned:
     """Random trees over small samples; verdicts are not read."""
     lots = np.random.default_rng(plan.seed)
     count, trees = rows.stop, int(plan.parameters.get("trees", TREES))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 
@@ -33,12 +34,17 @@ class TrainingRows:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class LearningPlan:
     """How a learner is to learn; parameters are numbers by their names in model.yaml."""
 
     parameters: Mapping[str, float]
     seed: int
     threads: int = 1
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, str], seed: int, threads: int = 1) -> Self:
+        """The plan with parameters as model.yaml has them."""
+        return cls({name: float(text) for name, text in parameters.items()}, seed, threads)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ runs on one thread.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -19,7 +19,7 @@ from shroff.errors import UsageError
 from shroff.models.columns import CATEGORY
 from shroff.models.definitions import LEARNERS
 from shroff.models.learners.filed import Filed, Values, coded_by
-from shroff.models.learners.learned import Fitted, Learned, Plan, TrainingRows
+from shroff.models.learners.learned import Fitted, Learned, LearningPlan, TrainingRows
 from shroff.models.model import InputColumn
 from shroff.models.sets import FRAUD, GENUINE, Floats, Input
 
@@ -39,9 +39,7 @@ def fit(
     inputs: Sequence[Input],
     verdicts: NDArray[np.int8],
     weights: Floats | None,
-    parameters: Mapping[str, str],
-    seed: int,
-    threads: int = 1,
+    plan: LearningPlan,
     *,
     stop: int | None = None,
     growing: Growing | None = None,
@@ -51,7 +49,6 @@ def fit(
     Args:
         verdicts: FRAUD or GENUINE for each row; an unsupervised learner does not read them.
         weights: How much each row counts; all alike where left out.
-        parameters: As model.yaml has them.
         stop: From this row on rows only say when there are trees enough (boosting without `trees`), and train nothing.
         growing: Where the trees of learner xgboost are grown; without it in this process.
 
@@ -71,7 +68,6 @@ def fit(
         np.ones(count) if weights is None else weights.astype(np.float64),
         stop,
     )
-    plan = Plan({name: float(text) for name, text in parameters.items()}, seed, threads)
     with threads_asleep():
         learned = _learn(learner, rows, plan) if growing is None else _learn_on(growing, learner, rows, plan)
     total = float(learned.gains.sum())
@@ -82,7 +78,7 @@ def fit(
         known,
         {one.name: round(float(share), 6) for one, share in zip(known, shares, strict=True)},
         learned.trees,
-        {"learner": learner, "seed": seed, **learned.parameters},
+        {"learner": learner, "seed": plan.seed, **learned.parameters},
         learned.libraries,
         (*remarks_of(inputs, known, stop), *learned.remarks),
         gives=learned.gives,
@@ -160,7 +156,7 @@ def remarks_of(inputs: Sequence[Input], known: Sequence[InputColumn], stop: int)
     return remarks
 
 
-def _learn(learner: str, rows: TrainingRows, plan: Plan) -> Learned:
+def _learn(learner: str, rows: TrainingRows, plan: LearningPlan) -> Learned:
     # Their libraries take up to two seconds to load, so each is loaded by who needs it.
     if learner in {"xgboost", "forest"}:
         from shroff.models.learners import xgboost as learners_xgboost
@@ -179,7 +175,7 @@ def _learn(learner: str, rows: TrainingRows, plan: Plan) -> Learned:
     return learners_isolation.learn(rows, plan)
 
 
-def _learn_on(growing: Growing, learner: str, rows: TrainingRows, plan: Plan) -> Learned:
+def _learn_on(growing: Growing, learner: str, rows: TrainingRows, plan: LearningPlan) -> Learned:
     from shroff.models.learners import cluster as learners_cluster
 
     check_grown(learner)

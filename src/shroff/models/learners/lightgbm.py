@@ -10,7 +10,7 @@ import numpy as np
 
 from shroff.errors import UsageError
 from shroff.models.columns import CATEGORY
-from shroff.models.learners.learned import Learned, Plan, TrainingRows
+from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows
 
 FILE: Final = "model.txt"
 _NAMES: Final = {
@@ -43,7 +43,7 @@ _TREES_WITHOUT_STOP: Final = 200
 _THREADS: Final = re.compile(r"^\[num_threads: \d+\]\n", re.MULTILINE)
 
 
-def learn(rows: TrainingRows, plan: Plan) -> Learned:
+def learn(rows: TrainingRows, plan: LearningPlan) -> Learned:
     """Trees by LightGBM. Without `trees` it adds them while rows from `stop` on are told better.
 
     Raises: UsageError where LightGBM is not installed.
@@ -75,7 +75,7 @@ def learn(rows: TrainingRows, plan: Plan) -> Learned:
     )
 
 
-def _settings(plan: Plan, told: Mapping[str, float]) -> dict[str, Any]:
+def _settings(plan: LearningPlan, told: Mapping[str, float]) -> dict[str, Any]:
     return {
         "objective": "binary",
         "metric": "binary_logloss",

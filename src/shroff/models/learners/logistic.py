@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from shroff.models.columns import CATEGORY
-from shroff.models.learners.learned import Learned, Plan, TrainingRows
+from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows
 from shroff.models.sets import Floats
 
 FILE: Final = "logistic.json"
@@ -27,7 +27,7 @@ CATEGORIES_MAX: Final = 100
 _STEPS_MAX: Final = 100
 
 
-def learn(rows: TrainingRows, plan: Plan) -> Learned:
+def learn(rows: TrainingRows, plan: LearningPlan) -> Learned:
     """Weights of standardised numbers and of each frequent category, missing values told apart."""
     import sklearn
     from sklearn.linear_model import LogisticRegression

@@ -20,6 +20,7 @@ from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.calibration import Calibration
 from shroff.models.evaluation.metrics import average_precision
 from shroff.models.evaluation.windows import Known
+from shroff.models.learners.learned import LearningPlan
 from shroff.models.learners.learner import UNSUPERVISED, columns_for, fit
 from shroff.models.learners.training import in_time_order, loaded, thinned
 from shroff.models.sets import FRAUD, TrainingSet
@@ -172,8 +173,8 @@ def _judge(
         )
 
     def value(parameters: Mapping[str, str]) -> float:
-        told = settings.learner, early, verdicts[kept], None, parameters, settings.seed, threads
-        fitted = fit(*told, stop=stop, growing=growing)
+        plan = LearningPlan.of(parameters, settings.seed, threads)
+        fitted = fit(settings.learner, early, verdicts[kept], None, plan, stop=stop, growing=growing)
         margins = loaded(fitted, Calibration(), 1.0).margins(columns_for(fitted.inputs, late))
         return average_precision(margins, frauds)
 

@@ -21,7 +21,7 @@ from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.calibration import ISOLATION, NONE, Calibration, fit_calibration, uncalibrated
 from shroff.models.evaluation.folds import Learn, Score
 from shroff.models.evaluation.windows import Known
-from shroff.models.learners.learned import Fitted
+from shroff.models.learners.learned import Fitted, LearningPlan
 from shroff.models.learners.learner import FRAUDS_MIN, UNSUPERVISED, check_rows, columns_for, fit
 from shroff.models.loaded import FILES, XGBOOST, LoadedModel, load_model
 from shroff.models.model import LOG_ODDS
@@ -111,7 +111,8 @@ def train(
     calibration = Calibration(ISOLATION) if settings.learner in UNSUPERVISED else Calibration()
     remarks: list[str] = []
     if stop < len(rows):
-        early = fit(settings.learner, inputs, verdicts, None, told, settings.seed, threads, stop=stop, growing=growing)
+        plan = LearningPlan.of(told, settings.seed, threads)
+        early = fit(settings.learner, inputs, verdicts, None, plan, stop=stop, growing=growing)
         last = [one.take(np.arange(stop, len(rows))) for one in inputs]
         margins = loaded(early, calibration, 1.0).margins(columns_for(early.inputs, last))
         if settings.calibration != "none":
@@ -124,7 +125,8 @@ def train(
         remarks.append("The last rows hold too few frauds to calibrate by: scores are as the learner gives them.")
     else:
         remarks.append("There are too few labels: the score is how strange an event is, from 0 to 1, no probability.")
-    fitted = fit(settings.learner, inputs, verdicts, None, told, settings.seed, threads, growing=growing)
+    plan = LearningPlan.of(told, settings.seed, threads)
+    fitted = fit(settings.learner, inputs, verdicts, None, plan, growing=growing)
     if calibration.kind == NONE:
         calibration = uncalibrated(fitted.gives)
     kept_share = 1.0 if settings.learner in UNSUPERVISED and calibration.kind == ISOLATION else share

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from shroff.models.columns import CATEGORY
 from shroff.models.learners.filed import spans
-from shroff.models.learners.learned import Learned, Plan, TrainingRows
+from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows
 from shroff.models.model import LOG_ODDS, PROBABILITY
 from shroff.models.sets import Floats
 
@@ -62,7 +62,7 @@ PATIENCE: Final = 40  # trees without a better log loss after which boosting sto
 TREES_WITHOUT_STOP: Final = 200
 
 
-def learn(rows: TrainingRows, plan: Plan, *, is_forest: bool) -> Learned:
+def learn(rows: TrainingRows, plan: LearningPlan, *, is_forest: bool) -> Learned:
     """Trees by XGBoost. Without `trees`, boosting adds them while rows from `stop` on are told better."""
     import xgboost
 
@@ -92,7 +92,9 @@ def learn(rows: TrainingRows, plan: Plan, *, is_forest: bool) -> Learned:
     )
 
 
-def settings_of(rows: TrainingRows, plan: Plan, told: Mapping[str, float], *, is_forest: bool) -> dict[str, Any]:
+def settings_of(
+    rows: TrainingRows, plan: LearningPlan, told: Mapping[str, float], *, is_forest: bool
+) -> dict[str, Any]:
     """What the library is told, by its own names."""
     settings: dict[str, Any] = {
         "objective": "binary:logistic",

@@ -23,7 +23,7 @@ from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, TrainingSet, l
 from shroff.project.definitions import Definitions
 from shroff.project.meaning import meaning_of
 from shroff.runtime.whole_files import GROUP_ROWS, unfinished, write_tables
-from shroff.training.roles import Roles, wanted_fold
+from shroff.training.roles import SetFold, wanted_fold
 from shroff.training.sets.gathered import gathered
 from shroff.training.sets.manifest import (
     FORMAT,
@@ -51,6 +51,7 @@ class _Seen:
 
     first: int = 0
     last: int = 0
+    rows: int = 0
     texts: dict[str, set[str]] = field(default_factory=dict)
 
     def through(self, tables: Iterable[pa.Table], categories: Iterable[str]) -> Iterator[pa.Table]:
@@ -95,10 +96,10 @@ def write_set(
         assert made.roles is not None, "a fold was asked for"
         seen = _Seen()
         categories = [name for name, kind in made.shape.inputs if kind == CATEGORY]
-        rows = write_tables(folder / ROWS, made.shape.schema, seen.through(_even(made.tables), categories))
+        seen.rows = write_tables(folder / ROWS, made.shape.schema, seen.through(_even(made.tables), categories))
         table = _labels_table(made.labels)
         write_tables(folder / LABELS, table.schema, _even([table]))
-        manifest = _manifest(folder, definitions, settings, source, made, made.roles, rows, seen)
+        manifest = _manifest(folder, definitions, settings, source, made, made.roles.fold, seen)
     with unfinished(folder / MANIFEST) as part:
         part.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
     return manifest
@@ -132,10 +133,10 @@ def _manifest(
     settings: ModelSettings,
     source: HistorySource,
     made: SetInProgress,
-    roles: Roles,
-    rows: int,
+    fold: SetFold,
     seen: _Seen,
 ) -> SetManifest:
+    rows = seen.rows
     in_force = labels_in_force(made.labels, made.shape.as_of_ms, rows)
     verdicts = made.labels.verdicts[in_force[in_force >= 0]]
     is_young = made.times_ms > made.shape.as_of_ms - settings.label_delay_ms
@@ -160,7 +161,7 @@ def _manifest(
         immature=immature,
         unlabelled=rows - len(verdicts) - immature,
         label_rows=len(made.labels.rows),
-        fold=roles.fold,
+        fold=fold,
         inputs=[
             SetInput(name, kind, meanings[name], sorted(seen.texts.get(name, ()))) for name, kind in made.shape.inputs
         ],

@@ -165,10 +165,8 @@ async def end_visit(service: Service, request: Request) -> Response:
             provider,
             _redirect_uri(service, request),
             token=request.cookies.get(VISIT, ""),
-            state=query.get("state", ""),
-            code=query.get("code", ""),
+            answer=oidc.ProviderAnswer(query.get("state", ""), query.get("code", ""), query.get("iss", "")),
             address=request.address,
-            issuer=query.get("iss", ""),
             before=request.cookies.get(COOKIE, ""),
         )
 

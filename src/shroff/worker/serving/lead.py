@@ -34,6 +34,27 @@ IDLE_S: Final = 0.05  # how long a poll waits where nothing is there, and how of
 HEALTH_S: Final = 0.25
 
 
+@dataclass(frozen=True, slots=True)
+class LeaderTerm:
+    """One term of leading a log, as a leader gives it to the loop that does its work.
+
+    Args:
+        log: Opened for writing; the writer's.
+        delivering: Delivers from it to sinks.
+        work: Is kept up to date, from the thread of the loop.
+        tell: Told in words what somebody should know.
+    """
+
+    log: Log
+    writer: Writer
+    inbox: InboxServer
+    delivering: Callable[[Log], AbstractContextManager[Tended]]
+    work: WorkerCounts
+    careful: Careful
+    options: WorkerOptions
+    tell: Callable[[str], None]
+
+
 @dataclass(slots=True)
 class _Round:
     """A batch on its way: its submissions, how far its source is read with it, and when how many of them came."""
@@ -51,34 +72,24 @@ class SourceLoop:
     """Works as long as the log is led by this process and nothing fails.
 
     Args:
-        log: Opened for writing; the writer's.
-        delivering: Delivers from it to sinks.
-        work: Is kept up to date, from this thread.
-        tell: Told in words what somebody should know.
         lane: Where there are several lanes, what this one has to do beside its source.
         passing_over: Where files are read, what notes which of them are passed over.
     """
 
     def __init__(
         self,
-        log: Log,
-        writer: Writer,
-        inbox: InboxServer,
+        term: LeaderTerm,
         inflow: Inflow,
         source: Source,
-        delivering: Callable[[Log], AbstractContextManager[Tended]],
-        work: WorkerCounts,
-        careful: Careful,
-        options: WorkerOptions,
-        tell: Callable[[str], None],
         lane: LaneLead | None = None,
         passing_over: PassingOver | None = None,
     ) -> None:
-        self._log, self._writer, self._inbox, self._inflow, self._source = log, writer, inbox, inflow, source
-        self._work, self._careful, self._options, self._lane = work, careful, options, lane
+        log, writer, work, options, tell = term.log, term.writer, term.work, term.options, term.tell
+        self._log, self._writer, self._inbox, self._inflow, self._source = log, writer, term.inbox, inflow, source
+        self._work, self._careful, self._options, self._lane = work, term.careful, options, lane
         self._passing_over = passing_over
         self._held = ExitStack()
-        self._outflow = Outflow(log, delivering, self._held, tell)
+        self._outflow = Outflow(log, term.delivering, self._held, tell)
         self._letters = DeadLetters(log, source, tell)
         self._saving = Savings(writer, source, work, options, tell)
         self._reading = SourceReading(source, log.offsets(source.name), work, tell)

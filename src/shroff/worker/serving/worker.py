@@ -28,7 +28,7 @@ from shroff.worker.lanes.work import Lane
 from shroff.worker.serving.careful import Careful, RequestError, SuspectError
 from shroff.worker.serving.counts import LEADING, RESTORING, STANDING_BY, WorkerCounts, WorkerOptions
 from shroff.worker.serving.delivery import Tended
-from shroff.worker.serving.lead import SourceLoop
+from shroff.worker.serving.lead import LeaderTerm, SourceLoop
 from shroff.worker.serving.lines import Inflow, reason_of
 from shroff.worker.standby import FollowedProject, Standby, Start
 
@@ -77,7 +77,6 @@ class Leader(ABC):
     """Leads a log, or stands by until it can; what it does while it leads is for others to say.
 
     Args:
-        stands_by: Wait while another process leads, and fold along; else that is an error.
         stop: Ends it from any thread: what was polled is committed first.
         tell: Told in words what somebody should know: what is waited for, which message was refused by itself.
 
@@ -91,12 +90,11 @@ class Leader(ABC):
         place: Workplace,
         options: WorkerOptions | None = None,
         *,
-        stands_by: bool = False,
         stop: Event | None = None,
         tell: Callable[[str], None] = unheard,
     ) -> None:
         self._place, self._options = place, options or WorkerOptions()
-        self._stands_by, self._tell = stands_by, tell
+        self._tell = tell
         self.work, self.stop = WorkerCounts(), stop or Event()
         self._careful = Careful(self._options.batch_size)
         self._shows_words = self._has_led = False
@@ -104,7 +102,7 @@ class Leader(ABC):
         self._refusal = ""  # of the request that waits longest
 
     @abstractmethod
-    def _leading(self, log: Log, writer: Writer, inbox: InboxServer) -> Leading:
+    def _leading(self, term: LeaderTerm) -> Leading:
         """What is done now that this process leads the log, with state at its end."""
 
     def run(self) -> WorkerCounts:
@@ -183,13 +181,14 @@ class Leader(ABC):
                 if self._refusal and inbox.has_requests():
                     inbox.refuse_next(self._refusal)
                 self._refusal = ""
-                leading = self._leading(log, writer, inbox)
+                doing = place.delivering, self.work, self._careful, self._options, self._tell
+                leading = self._leading(LeaderTerm(log, writer, inbox, *doing))
                 self.work.state, self.work.waits_for, self._has_led = LEADING, "", True
                 leading.run(self.stop)
 
     def _opened(self) -> tuple[Log, Start | None] | None:
         """The log, opened for writing, and state to go on from; nothing where it was stopped before it could be had."""
-        if not self._stands_by:
+        if not self._options.stands_by:
             try:
                 return self._place.open_log(read_only=False), None
             except LogBusyError as busy:
@@ -215,12 +214,11 @@ class Worker(Leader):
         options: WorkerOptions | None = None,
         *,
         is_live: bool = True,
-        stands_by: bool = False,
         stop: Event | None = None,
         tell: Callable[[str], None] = unheard,
         lane: Lane | None = None,
     ) -> None:
-        super().__init__(place, options, stands_by=stands_by, stop=stop, tell=tell)
+        super().__init__(place, options, stop=stop, tell=tell)
         self._source, self._is_live, self._lane = source, is_live, lane
         self._intake: Intake | None = None
 
@@ -230,11 +228,10 @@ class Worker(Leader):
             work.counts.unmatched = self._intake.unmatched
         return work
 
-    def _leading(self, log: Log, writer: Writer, inbox: InboxServer) -> Leading:
+    def _leading(self, term: LeaderTerm) -> Leading:
         place, self._intake = self._place, self._place.intake()
-        inflow = Inflow(self._intake, writer.definitions, place.now_ms, is_live=self._is_live)
+        inflow = Inflow(self._intake, term.writer.definitions, place.now_ms, is_live=self._is_live)
         inflow.unwanted = self._careful.unwanted
-        doing = self.work, self._careful, self._options, self._tell
-        lane = None if self._lane is None else self._lane.leading(log, writer, inbox)
-        passing_over = None if self._is_live else PassingOver(log, self._intake, place.now_ms)
-        return SourceLoop(log, writer, inbox, inflow, self._source, place.delivering, *doing, lane, passing_over)
+        lane = None if self._lane is None else self._lane.leading(term.log, term.writer, term.inbox)
+        passing_over = None if self._is_live else PassingOver(term.log, self._intake, place.now_ms)
+        return SourceLoop(term, inflow, self._source, lane, passing_over)
