@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -213,12 +215,26 @@ def public_calls() -> list[str]:
 
 
 def call_part(name: str, member: Callable[..., object], head: str = "###") -> str:
-    signature = inspect.signature(member)
+    signature, options = inspect.signature(member), options_of(member)
+    parameters = {key: one for key, one in signature.parameters.items() if options is None or key != options[0]}
+    if options is not None:
+        parameters |= inspect.signature(options[1]).parameters
     # A function that is the default would show its address.
-    named = [one for key, one in signature.parameters.items() if key not in HIDDEN]
+    named = [one for key, one in parameters.items() if key not in HIDDEN]
     shown = [one.replace(annotation=one.empty) for one in named if not inspect.isfunction(one.default)]
     text = f"{name}{signature.replace(parameters=shown, return_annotation=signature.empty)}"
-    return f"{head} {name}\n\n`project.{text}`\n\n{prose(member)}\n"
+    return f"{head} {name}\n\n`project.{text}`\n\n{prose(member, options)}\n"
+
+
+def options_of(member: Callable[..., object]) -> tuple[str, type] | None:
+    """The name of `**options: Unpack[...]`, and the dataclass with the same fields, which has defaults and meaning."""
+    last = [*inspect.signature(member).parameters.values()][-1]
+    if last.kind is not last.VAR_KEYWORD or not str(last.annotation).startswith("Unpack["):
+        return None
+    known = vars(sys.modules[member.__module__])
+    keys = known[str(last.annotation)[7:-1]].__annotations__.keys() if str(last.annotation)[7:-1] in known else ()
+    found = (one for one in known.values() if inspect.isclass(one) and is_dataclass(one))
+    return next(((last.name, one) for one in found if {item.name for item in fields(one)} == {*keys}), None)
 
 
 HIDDEN: Final = {
@@ -239,9 +255,17 @@ def value_part(name: str) -> str:
     return f"### {name}\n\n{prose(getattr(shroff, name))}\nFields: {fields}.\n\n"
 
 
-def prose(member: object) -> str:
-    """A docstring as markdown: `Args:` and its like as lists, what hidden arguments mean left out."""
+def prose(member: object, options: tuple[str, type] | None = None) -> str:
+    """A docstring as markdown: `Args:` and its like as lists, what hidden arguments mean left out.
+
+    The item of `**options` is replaced by those of the dataclass that says what they are.
+    """
     text = inspect.getdoc(member) or ""
+    if options is not None:
+        items = (inspect.getdoc(options[1]) or "").partition("Args:\n")[2].rstrip() + "\n"
+        text = re.sub(
+            rf"^    {options[0]}: .*\n(?:     .*\n)*", lambda _: items, f"{text}\n", flags=re.MULTILINE
+        ).rstrip()
     lines: list[str] = []
     is_hidden = False
     for line in text.splitlines():

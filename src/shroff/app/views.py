@@ -50,7 +50,8 @@ class InputFiles:
     """Input files that are read in place of the log.
 
     Args:
-        labels: Rows of labels, merged in by when they were known.
+        files: One, or several in their order; nothing of them goes into the log.
+        labels: Rows of labels of their events, merged in by when they were known.
         order: `file`, or `time` to sort by event time first.
     """
 

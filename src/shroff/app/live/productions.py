@@ -36,7 +36,7 @@ LABELS_TO_LANES: Final = (
 
 
 class SendingOptions(TypedDict, total=False):
-    """What `Productions.produce` takes by name of how events are sent, as `Sending` has it."""
+    """What `Productions.produce` takes by name of how events are sent, as `FileSending` has it."""
 
     to: str | None
     pace: SendingPace | None
@@ -48,7 +48,7 @@ class SendingOptions(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sending:
+class FileSending:
     """How the events of a file are sent.
 
     Args:
@@ -94,7 +94,7 @@ class Productions:
         Args:
             labels: Rows of labels, merged in by when they were known; it may be the same file.
             order: `file`, or `time` to sort by event time first.
-            options: `to`, `pace`, `key`, `first_row`, `partitions`, `done` and `watch`, as `Sending` has them.
+            options: `to`, `pace`, `key`, `first_row`, `partitions`, `done` and `watch`, as `FileSending` has them.
 
         Raises: UsageError; TransientError where nothing more can be sent.
         """
@@ -102,7 +102,7 @@ class Productions:
         from shroff.worker.file_order import with_labels
         from shroff.worker.producing import DueTimes, MessageMaker, Production, SendingPace, keys_of, produce
 
-        sending = Sending(**options)
+        sending = FileSending(**options)
         if order not in {"file", "time"} or (order == "time" and sending.first_row > 1):
             raise UsageError("the order is file or time; one begins behind the first line in file order only.")
         done, meter = sending.done or Production(), Meter()

@@ -60,9 +60,9 @@ class WorkEnd:
     """When a worker ends.
 
     Args:
-        until_idle_s: When nothing has come for so long.
-        limit: When so many messages are done.
-        stop: When this is set, from any thread: what was polled is committed first.
+        until_idle_s: It ends when nothing has come for so long.
+        limit: It ends when so many messages are done.
+        stop: Ends it, from any thread: what was polled is committed first.
     """
 
     until_idle_s: float | None = None

@@ -61,7 +61,7 @@ class SetAgain:
     why: tuple[str, ...]
 
 
-class SetSource(NamedTuple):
+class SetInputs(NamedTuple):
     """The events and labels that a training set is made of, and what of the files is none of them."""
 
     history: HistorySource
@@ -93,8 +93,7 @@ class TrainingSets:
             as_of: Events that happened and labels that were known by then; by default all that the log or files have.
             fold: The fold of model.yaml's split that `role`, `label` and `weight` are of, from 1 for the oldest, by
                 default the newest; or `final`, the window that trains the model of the registry.
-            given: Input `files` to make it of instead of the log, with `labels` beside; nothing of them goes into the
-                log. With the `order` `time` they are sorted first.
+            given: Input `files`, `labels` and `order`, as `InputFiles` has them, to make it of instead of the log.
 
         Raises: UsageError where there is nothing to make it of, or something stands in `out`; StorageError.
         """
@@ -151,7 +150,7 @@ class TrainingSets:
         self,
         out: Path,
         settings: ModelSettings,
-        found: SetSource,
+        found: SetInputs,
         as_of_ms: int,
         fold: int | str | None,
         way: Way | None,
@@ -173,7 +172,7 @@ class TrainingSets:
     @contextmanager
     def _source(
         self, settings: ModelSettings, given: InputFiles, then: SetManifest | None = None
-    ) -> Iterator[SetSource]:
+    ) -> Iterator[SetInputs]:
         """The log, or files: by columns, or by a log of their own where labels have to stand among the events."""
         from shroff.app.models.trainings import left_out
         from shroff.log.state.histories import LeftOut
@@ -189,13 +188,13 @@ class TrainingSets:
                 if end > log.last_seq():
                     words = f"this log ends with the place {log.last_seq():,}, and the set was made of {end:,} places"
                     raise UsageError(f"{words}: it is of another log, or of one that has lost its end.")
-                yield SetSource(log_source(log, definitions, event, end), left)
+                yield SetInputs(log_source(log, definitions, event, end), left)
         elif not is_by_columns or any(map(definitions.events.has_unique, definitions.events.types)):
             with scratch_log(self._opened, files, event, labels, decide=False, order=order) as (log, taken):
                 source = replace(log_source(log, definitions, event), log=None, files=tuple(files), labels_file=labels)
-                yield SetSource(replace(source, order=order), left, tuple(left_out(taken, log)))
+                yield SetInputs(replace(source, order=order), left, tuple(left_out(taken, log)))
         else:
-            yield SetSource(file_source(files, labels, definitions, settings, self._opened.hasher, left), left)
+            yield SetInputs(file_source(files, labels, definitions, settings, self._opened.hasher, left), left)
 
 
 def _check_new(out: Path) -> None:

@@ -110,9 +110,7 @@ class Training:
             event: The event type; may be left out where model.yaml has one.
             as_of: By default the time of the last record of the log or of the files: of an event when it happened, of
                 a label when it became known. A label that becomes known only after now is passed over.
-            given: Input `files` to train on instead of the log, with `labels` merged in by when they were known: they
-                are validated as `ingest` does it, into a log of their own that goes afterwards. With the `order`
-                `time` they are sorted first.
+            given: Input `files`, `labels` and `order`, as `InputFiles` has them, to train on instead of the log.
             promote: Put it in force if its gates passed.
             brought_by: What it is trained for, for its manifest, where nobody asked.
             cluster: Where features are computed and trees grown; without it in this process.

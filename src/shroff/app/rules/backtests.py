@@ -52,6 +52,9 @@ class JudgedInput(InputFiles):
     """The events that a backtest judges: of the log, or of files alone.
 
     Args:
+        files: Judge the events of these files instead, against what the project as it is decides of them alone.
+        labels: Rows of labels of their events, as `ingest` takes them.
+        order: `time` sorts the files first, as `ingest` does.
         as_type: The event type of every line of the files, as `ingest` takes it.
         start: The draft is in force from the first event at or after this moment on; a day is its start in UTC.
         end: What is judged ends before the first event at or after this moment.
@@ -89,9 +92,7 @@ class Backtests:
                 project's: a rule takes the place of that of its id.
             policy: A file laid over policy.yaml.
             model: A model of the registry, in the champion's place.
-            judged: `start`, `end` and `as_of`, as `JudgedInput` has them. With `files`, `as_type`, `labels` and
-                `order`, which `ingest` takes, the events of these files are judged instead, against what the project
-                as it is decides of them alone.
+            judged: `start`, `end`, `as_of`, `files`, `as_type`, `labels` and `order`, as `JudgedInput` has them.
         """
         from shroff.backtest.judge import JudgedPeriod, backtest
         from shroff.log.later_labels import last_moment
