@@ -26,7 +26,7 @@ from shroff.features.cluster.partitioned import Backend, Cluster, Done, Partitio
 from shroff.log.columns.tables import Way
 from shroff.models.learners import cluster as learners_cluster
 from shroff.models.learners.cluster import Growing
-from shroff.models.learners.learned import Fitted
+from shroff.models.learners.learned import Fitted, LearningPlan
 from shroff.models.learners.learner import columns_for, fit
 from shroff.models.sets import Input
 from shroff.models.trees.forest import margins_of
@@ -138,9 +138,9 @@ class Trees:
     def test_models_are_within_a_bound_of_the_local_one(self, backend: Any, tmp_path: Path) -> None:
         inputs, verdicts = payments_to_learn_from(20_000)
         told = {"trees": "60", "rows": "1", "columns": "1"}
-        here = fit("xgboost", inputs, verdicts, None, told, seed=1)
+        here = fit("xgboost", inputs, verdicts, None, LearningPlan.of(told, 1))
 
-        there = fit("xgboost", inputs, verdicts, None, told, seed=1, growing=Growing(backend, tmp_path))
+        there = fit("xgboost", inputs, verdicts, None, LearningPlan.of(told, 1), growing=Growing(backend, tmp_path))
 
         mine, other = (scores_of(one, inputs) for one in (here, there))
         assert there.trees == 60
@@ -155,9 +155,11 @@ class Trees:
         monkeypatch.setattr(learners_cluster, "TREES_MAX", 60)
         inputs, verdicts = payments_to_learn_from(4_000)
         told = {"learning_rate": "0.5", "depth": "3"}
-        here = fit("xgboost", inputs, verdicts, None, told, seed=1, stop=3_000)
+        here = fit("xgboost", inputs, verdicts, None, LearningPlan.of(told, 1), stop=3_000)
 
-        there = fit("xgboost", inputs, verdicts, None, told, seed=1, stop=3_000, growing=Growing(backend, tmp_path))
+        there = fit(
+            "xgboost", inputs, verdicts, None, LearningPlan.of(told, 1), stop=3_000, growing=Growing(backend, tmp_path)
+        )
 
         assert 1 <= there.trees < 60
         mine, other = (scores_of(one, inputs)[3_000:] for one in (here, there))
@@ -168,7 +170,7 @@ class Trees:
 
         for learner in ("forest", "lightgbm", "logistic", "isolation"):
             with pytest.raises(UsageError, match=f"learner {learner} is for --backend local"):
-                fit(learner, inputs, verdicts, None, {}, seed=1, growing=Growing(backend, tmp_path))
+                fit(learner, inputs, verdicts, None, LearningPlan.of({}, 1), growing=Growing(backend, tmp_path))
 
 
 class TestProcesses(Backends):

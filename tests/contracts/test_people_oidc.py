@@ -19,7 +19,7 @@ import pytest
 from joserfc import jwk, jwt
 
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.adapters.people.oidc import OidcProvider
+from shroff.adapters.people.oidc import Clocks, OidcProvider
 from shroff.adapters.people.sql import SqlPeople
 from shroff.errors import SignInError, TransientError, UsageError
 from shroff.people import oidc, sessions, users
@@ -355,7 +355,7 @@ def test_a_token_that_the_provider_did_not_sign_opens_nothing(desk: Desk, bad: B
 
 def test_keys_that_the_provider_changes_are_read_again_but_not_for_every_forged_one(desk: Desk, bad: Bad) -> None:
     clock = [100.0]
-    found = provider(bad.issuer, clock_s=lambda: clock[0])
+    found = provider(bad.issuer, clocks=Clocks(monotonic_s=lambda: clock[0]))
     assert through(desk, bad, found).user.name == "ann"
     bad.keys = {"two": jwk.generate_key("EC", "P-256", {"kid": "two"})}
     bad.header, bad.signer = {"alg": "ES256", "kid": "two"}, bad.keys["two"]

@@ -101,7 +101,9 @@ def test_a_forest_is_as_good_as_scikit_learns():
 
 def test_a_leaf_of_a_forest_is_the_share_of_frauds_in_it():
     values, verdicts = np.repeat([0.0, 1.0], 50), np.array([1] * 10 + [0] * 40 + [1] * 40 + [0] * 10, np.int8)
-    fitted = fit("forest", [number("x", values)], verdicts, None, {"trees": "1", "rows": "1", "columns": "1"}, 1)
+    fitted = fit(
+        "forest", [number("x", values)], verdicts, None, LearningPlan.of({"trees": "1", "rows": "1", "columns": "1"}, 1)
+    )
     model = loaded(fitted, uncalibrated(fitted.gives), 1.0)
 
     assert model.margins([np.array([0.0, 1.0])]).tolist() == pytest.approx([0.2, 0.8])
@@ -160,8 +162,8 @@ def test_thinning_keeps_every_fraud_and_the_order():
 
 def test_boosting_ends_when_later_rows_are_told_no_better():
     given = noisy_set()
-    free = fit("xgboost", given.inputs, verdicts_of(given), None, {}, 1, stop=1_900)
-    told = fit("xgboost", given.inputs, verdicts_of(given), None, {"trees": "12"}, 1, stop=1_900)
+    free = fit("xgboost", given.inputs, verdicts_of(given), None, LearningPlan.of({}, 1), stop=1_900)
+    told = fit("xgboost", given.inputs, verdicts_of(given), None, LearningPlan.of({"trees": "12"}, 1), stop=1_900)
 
     assert 10 < free.trees < 600
     assert told.trees == 12
@@ -221,7 +223,7 @@ def test_odd_inputs_are_learnt_around(learner):
     many = [f"text{place:05}" for place in np.random.default_rng(1).integers(0, 12_000, 800)]
     odd = [*given.inputs, number("constant", np.ones(800)), number("nothing", np.full(800, np.nan))]
     odd += [category("many", many), category("no_text", [None] * 800)]
-    fitted = fit(learner, odd, verdicts_of(given), None, SMALL.get(learner, {}), 1, stop=700)
+    fitted = fit(learner, odd, verdicts_of(given), None, LearningPlan.of(SMALL.get(learner, {}), 1), stop=700)
     unseen = [Input(one.name, one.kind, np.full(3, np.nan), one.categories) for one in odd]
     margins = loaded(fitted, Calibration(), 1.0).margins(columns_for(fitted.inputs, unseen))
 
@@ -239,7 +241,7 @@ def test_of_very_many_texts_the_most_frequent_are_known():
 
     assert len(known.categories) == CATEGORIES_MAX
     assert set(texts[::20]) <= set(known.categories)
-    fitted = fit("xgboost", [given], (codes % 2).astype(np.int8), None, {"trees": "2"}, 1)
+    fitted = fit("xgboost", [given], (codes % 2).astype(np.int8), None, LearningPlan.of({"trees": "2"}, 1))
     assert fitted.remarks == (
         "many has 12,000 texts; the model knows the 1,000 most frequent, and takes all others for missing.",
     )
@@ -262,13 +264,13 @@ def test_of_very_many_texts_the_most_frequent_are_known():
 @pytest.mark.parametrize("learner", [one for one in LEARNERS if one != "isolation"])
 def test_what_nothing_can_be_learnt_from_is_refused(learner, verdicts, words):
     with pytest.raises(UsageError, match=words):
-        fit(learner, [number("x", np.arange(len(verdicts)))], np.array(verdicts, np.int8), None, {}, 1)
+        fit(learner, [number("x", np.arange(len(verdicts)))], np.array(verdicts, np.int8), None, LearningPlan.of({}, 1))
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_twenty_rows_are_enough(learner):
     verdicts = np.array([FRAUD, GENUINE] * 10, np.int8)
-    fitted = fit(learner, [number("x", np.arange(20))], verdicts, None, SMALL.get(learner, {}), 1)
+    fitted = fit(learner, [number("x", np.arange(20))], verdicts, None, LearningPlan.of(SMALL.get(learner, {}), 1))
 
     assert fitted.files
 
@@ -278,12 +280,12 @@ def test_a_learner_that_is_not_installed_says_how_to_get_it(monkeypatch):
     given = noisy_set(100)
 
     with pytest.raises(UsageError, match=r"pip install 'shroff\[lightgbm\]'"):
-        fit("lightgbm", given.inputs, verdicts_of(given), None, {}, 1)
+        fit("lightgbm", given.inputs, verdicts_of(given), None, LearningPlan.of({}, 1))
 
 
 def test_without_inputs_there_is_nothing_to_learn_from():
     with pytest.raises(UsageError, match="no inputs"):
-        fit("xgboost", [], np.array([0, 1] * 20, np.int8), None, {}, 1)
+        fit("xgboost", [], np.array([0, 1] * 20, np.int8), None, LearningPlan.of({}, 1))
 
 
 def test_the_manifest_holds_what_scoring_needs():

@@ -117,11 +117,12 @@ class Watch(MetaPathFinder):
 
 sys.meta_path.insert(0, Watch())
 import numpy as np
+from shroff.models.learners.learned import LearningPlan
 from shroff.models.learners.learner import fit
 from shroff.models.sets import Input
 
 verdicts = np.array([0, 1] * 20, np.int8)
-fit("xgboost", [Input("x", "number", np.arange(40.0), ())], verdicts, None, {"trees": "1"}, 1)
+fit("xgboost", [Input("x", "number", np.arange(40.0), ())], verdicts, None, LearningPlan.of({"trees": "1"}, 1))
 print("then", os.environ.get("OMP_WAIT_POLICY"), os.environ.get("OPENBLAS_NUM_THREADS"))
 """
 

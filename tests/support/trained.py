@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from shroff.models.learners.learned import Fitted
+from shroff.models.learners.learned import Fitted, LearningPlan
 from shroff.models.learners.learner import fit
 from shroff.models.registry import GateResult, Registry, Stored
 from shroff.models.sets import Input
@@ -52,4 +52,4 @@ def fitted_to(shapes: tuple[tuple[str, tuple[str, ...]], ...], seed: int) -> Fit
         values[:: random.integers(5, 20)] = np.nan
         columns.append(Input(name, kind, values, categories))
     verdicts = (total > np.median(total)).astype(np.int8)
-    return fit("xgboost", columns, verdicts, None, {"trees": "20"}, seed)
+    return fit("xgboost", columns, verdicts, None, LearningPlan.of({"trees": "20"}, seed))

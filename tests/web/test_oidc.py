@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import pytest
 
-from shroff.adapters.people.oidc import OidcProvider
+from shroff.adapters.people.oidc import Clocks, OidcProvider
 from shroff.config import TEMPLATE_FOLDER
 from shroff.people import oidc, users
 from shroff.people.access import Role
@@ -172,7 +172,7 @@ def test_clocks_may_differ_by_a_minute_and_no_more(bank, issuer, ahead_s, is_let
     told = {"issuer": issuer, "client_id": "shroff", "secret": "s3cret", "claim": "groups", "roles": roles}
 
     async def steps(asks: Asker, browser: Browser) -> None:
-        use(asks, OidcProvider(**told, now_s=lambda: time.time() + ahead_s))
+        use(asks, OidcProvider(**told, clocks=Clocks(lambda: time.time() + ahead_s)))
         found = await browser.get(await at_provider(await begun(browser), "ann"))
         assert found.status == (303 if is_let_in else 403)
         assert await signed_in(browser) == is_let_in

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote_plus, urlencode, urlsplit
 
 from shroff.adapters.databases.server_url import is_loopback
@@ -35,6 +35,13 @@ _FAILS_FROM: Final = 500
 _NOT_FOR_US: Final = "what the provider says of this person is not for this visit ({why}). Sign in again"
 
 
+class Clocks(NamedTuple):
+    """The clocks of a provider, in seconds: of the world, and one that is never set."""
+
+    now_s: Callable[[], float] = time.time
+    monotonic_s: Callable[[], float] = time.monotonic
+
+
 class OidcProvider:
     """Keeps the promises of `people.oidc.Provider`. Calls may come from any thread.
 
@@ -50,8 +57,7 @@ class OidcProvider:
         claim: str,
         roles: Mapping[str, Role],
         calls: Calls | None = None,
-        now_s: Callable[[], float] = time.time,
-        clock_s: Callable[[], float] = time.monotonic,
+        clocks: Clocks | None = None,
     ) -> None:
         """Prepare; nothing is asked yet.
 
@@ -64,9 +70,9 @@ class OidcProvider:
         """
         self.issuer, self.roles = issuer, roles
         self._client_id, self._secret, self._claim = client_id, secret, claim
-        self._now_s = now_s
-        self._metadata = Fresh[dict[str, Any]](clock_s=clock_s)
-        self._keys = Fresh[KeySet](clock_s=clock_s)
+        self._clocks = clocks or Clocks()
+        self._metadata = Fresh[dict[str, Any]](clock_s=self._clocks.monotonic_s)
+        self._keys = Fresh[KeySet](clock_s=self._clocks.monotonic_s)
         _check_secure(issuer)
         self._calls = calls or Calls()
 
@@ -130,7 +136,7 @@ class OidcProvider:
             raise SignInError(_NOT_FOR_US.format(why="there is no id_token"))
         claims = self._signed(token)
         registry = jwt.JWTClaimsRegistry(
-            now=int(self._now_s()),
+            now=int(self._clocks.now_s()),
             leeway=SKEW_S,
             iss={"essential": True, "value": self.issuer},
             aud={"essential": True, "value": self._client_id},
