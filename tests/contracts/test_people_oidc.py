@@ -83,8 +83,8 @@ def authorized(url: str, subject: str) -> dict[str, str]:
 def visited(desk: Desk, found: OidcProvider, subject: str) -> sessions.SignedIn:
     begun = oidc.begin(desk, found, HERE)
     back = authorized(begun.url, subject)
-    told = {"token": begun.token, "state": back["state"], "code": back["code"], "address": "1.2.3.4"}
-    return oidc.finish(desk, found, HERE, **told)[0]
+    answer = oidc.ProviderAnswer(back["state"], back["code"])
+    return oidc.finish(desk, found, HERE, token=begun.token, answer=answer, address="1.2.3.4")[0]
 
 
 def test_somebody_signs_in_and_is_a_user_with_the_role_of_the_claim(desk: Desk, issuer: str) -> None:
@@ -154,21 +154,22 @@ def test_a_visit_is_ended_once_in_its_own_browser_and_in_time(desk: Desk, issuer
     found = provider(issuer)
     mine, other = oidc.begin(desk, found, HERE, "/queue?x=1"), oidc.begin(desk, found, HERE)
     back = authorized(mine.url, "u-6")
-    told = {"state": back["state"], "code": back["code"], "address": ""}
+    answer = oidc.ProviderAnswer(back["state"], back["code"])
 
     for token in ("", "made up", other.token):
         with pytest.raises(SignInError):
-            oidc.finish(desk, found, HERE, token=token, **told)
-    signed, page = oidc.finish(desk, found, HERE, token=mine.token, issuer=issuer, **told)
+            oidc.finish(desk, found, HERE, token=token, answer=answer, address="")
+    signed, page = oidc.finish(desk, found, HERE, token=mine.token, answer=answer._replace(issuer=issuer), address="")
     assert (signed.user.name, page) == ("gil", "/queue?x=1")
     with pytest.raises(SignInError):
-        oidc.finish(desk, found, HERE, token=mine.token, **told)
+        oidc.finish(desk, found, HERE, token=mine.token, answer=answer, address="")
 
     late = oidc.begin(desk, found, HERE)
     back = authorized(late.url, "u-6")
     clock.now_ms += oidc.LASTS_MS
     with pytest.raises(SignInError, match="has ended"):
-        oidc.finish(desk, found, HERE, token=late.token, state=back["state"], code=back["code"], address="")
+        answer = oidc.ProviderAnswer(back["state"], back["code"])
+        oidc.finish(desk, found, HERE, token=late.token, answer=answer, address="")
 
 
 @pytest.mark.parametrize("back", ["//evil.org", "https://evil.org/", "/\\evil.org", "", "evil", "/a\r\nSet-Cookie: x"])
@@ -177,9 +178,9 @@ def test_a_visit_never_ends_on_another_host(desk: Desk, issuer: str, back: str) 
     found = provider(issuer)
     begun = oidc.begin(desk, found, HERE, back)
     answer = authorized(begun.url, "u-7")
-    told = {"token": begun.token, "state": answer["state"], "code": answer["code"], "address": ""}
+    told = oidc.ProviderAnswer(answer["state"], answer["code"])
 
-    assert oidc.finish(desk, found, HERE, **told)[1] == "/"
+    assert oidc.finish(desk, found, HERE, token=begun.token, answer=told, address="")[1] == "/"
 
 
 # ---- a provider that is told what to do
@@ -261,8 +262,8 @@ def through(desk: Desk, bad: Bad, found: OidcProvider) -> sessions.SignedIn:
     begun = oidc.begin(desk, found, HERE)
     asked = answered(begun.url)
     bad.nonce, bad.challenge = asked["nonce"], asked["code_challenge"]
-    told = {"token": begun.token, "state": asked["state"], "code": "c", "address": ""}
-    return oidc.finish(desk, found, HERE, **told)[0]
+    answer = oidc.ProviderAnswer(asked["state"], "c")
+    return oidc.finish(desk, found, HERE, token=begun.token, answer=answer, address="")[0]
 
 
 def test_the_visit_asks_with_pkce_state_and_nonce(desk: Desk, bad: Bad) -> None:
@@ -283,7 +284,7 @@ def test_a_code_without_its_verifier_opens_nothing(desk: Desk, bad: Bad) -> None
     bad.nonce, bad.challenge = asked["nonce"], "another"
 
     with pytest.raises(SignInError, match="invalid_grant"):
-        oidc.finish(desk, found, HERE, token=begun.token, state=asked["state"], code="c", address="")
+        oidc.finish(desk, found, HERE, token=begun.token, answer=oidc.ProviderAnswer(asked["state"], "c"), address="")
 
 
 NOW_S = int(time.time())
