@@ -167,8 +167,8 @@ def test_a_visit_is_ended_once_in_its_own_browser_and_in_time(desk: Desk, issuer
     late = oidc.begin(desk, found, HERE)
     back = authorized(late.url, "u-6")
     clock.now_ms += oidc.LASTS_MS
+    answer = oidc.ProviderAnswer(back["state"], back["code"])
     with pytest.raises(SignInError, match="has ended"):
-        answer = oidc.ProviderAnswer(back["state"], back["code"])
         oidc.finish(desk, found, HERE, token=late.token, answer=answer, address="")
 
 
