@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from shroff.errors import StateError, TransientError, UsageError
-from shroff.events.intake import Submission
 from shroff.log.writer import Writer
-from shroff.streams.log import Log, Offset
+from shroff.streams.log import Log
 from shroff.streams.source import Source
 from shroff.worker.serving.careful import Careful
 from shroff.worker.serving.counts import WorkerCounts
-from shroff.worker.serving.lead import HEALTH_S
-from shroff.worker.serving.letters import DeadLetters
 from shroff.worker.serving.lines import Inflow
-from shroff.worker.serving.source_reading import SourceReading
+from shroff.worker.serving.source_reading import SourceBatch, SourceReading
 
 AT_ONCE: Final = 512  # messages of a batch: what a post waits for at most, some ten milliseconds
 
@@ -34,14 +31,6 @@ class SourceFeed:
     source: Source
     opened: Callable[[Writer], Inflow]
     keeps_late: bool = False
-
-
-@dataclass(slots=True)
-class _Gathered:
-    """Messages that were polled: their submissions, and how far their parts are read with them."""
-
-    submissions: list[Submission] = field(default_factory=list)
-    offsets: dict[str, Offset] = field(default_factory=dict)
 
 
 class Feeding:
@@ -65,9 +54,7 @@ class Feeding:
         self._log, self._writer, self._work, self._careful = log, writer, work, careful
         self._inflow = feed.opened(writer)
         self._inflow.unwanted = careful.unwanted
-        self._letters = DeadLetters(log, self._source, tell)
-        self._reading = SourceReading(self._source, log.offsets(self._source.name), work, tell)
-        self._asked_s = 0.0
+        self._reading = SourceReading(self._source, log, work, tell)
         self.is_flowing = False  # whether more may be there at once
 
     def turn(self) -> bool:
@@ -76,49 +63,38 @@ class Feeding:
         Raises: SuspectError where the program fails at a message; whatever the log raises. State is to be thrown away
             then, and the source begun again.
         """
-        arrived_s = time.monotonic()
         gathered = self._polled(min(self._careful.size, AT_ONCE))
         self.is_flowing = bool(gathered.submissions)
         if not gathered.offsets:
             return False
-        work, submissions = self._work, gathered.submissions
-        offsets = list(gathered.offsets.values())
         self._writer.keeps_late = self._keeps_late
         try:
-            prepared = self._careful.take(self._writer, work, submissions, offsets)
+            prepared = self._careful.take(self._writer, self._work, gathered.submissions, gathered.kept)
         finally:
             self._writer.keeps_late = False  # a post that comes too late is refused: its sender is told
-        work.done_s = time.monotonic()
-        work.latencies.add(work.done_s - arrived_s, len(submissions))
-        reached = {one.part: one.offset for one in offsets}
-        self._reading.reached.update(reached)
-        work.offsets.update(reached)
-        self._source.passed(reached)
-        self._letters.note(len(prepared.batch.refused))
+        self._reading.done(gathered, prepared, time.monotonic())
         self._log.maintain()
         return True
 
     def attend(self, now_s: float) -> None:
         """What is due beside: how the source is doing, and dead letters. Raises: as the log's `append`."""
-        if now_s - self._asked_s >= HEALTH_S:
-            self._asked_s = now_s
-            self._work.health = self._source.health()
-        if self._letters.is_due:
-            self._letters.send(self._reading.reached.keys())
+        self._reading.attend(now_s)
+        if self._reading.letters.is_due:
+            self._reading.send_letters()
 
     def end(self) -> None:
         """Send what there is of dead letters, no batch being open. Raises: as the log's `append`."""
-        self._letters.send_all(self._reading.reached.keys())
+        self._reading.end()
 
     # ---- reading
 
-    def _polled(self, size: int) -> _Gathered:
+    def _polled(self, size: int) -> SourceBatch:
         """What the source has; where it cannot be had it is begun again later, and posts go on meanwhile.
 
         So it is where somebody has to do something, as for a topic that is gone: a worker ends then, which has nothing
         else to do.
         """
-        gathered, reading = _Gathered(), self._reading
+        gathered, reading, arrived_s = SourceBatch(), self._reading, time.monotonic()
         if not reading.is_due:
             return gathered
         try:
@@ -128,6 +104,5 @@ class Feeding:
         except (TransientError, UsageError, StateError) as error:
             reading.is_away(error, is_lasting=not isinstance(error, TransientError))
             return gathered
-        gathered.submissions += self._inflow.submissions(found)
-        reading.add(gathered.offsets, found)
+        reading.add(gathered, found, self._inflow.submissions(found), arrived_s)
         return gathered

@@ -7,17 +7,16 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from threading import Event
 from typing import Final
 
 from shroff.errors import ShroffError, TransientError
-from shroff.events.intake import Submission
 from shroff.log.forgetting import known
 from shroff.log.passed_over import PassingOver
 from shroff.log.writer import Prepared, Writer
-from shroff.streams.log import Log, Offset
+from shroff.streams.log import Log
 from shroff.streams.source import Parted, Source
 from shroff.worker.inbox import InboxServer
 from shroff.worker.ingest import Committer, short_turns
@@ -25,13 +24,11 @@ from shroff.worker.lanes.work import LaneLead
 from shroff.worker.serving.careful import Careful, RequestError, SuspectError, unmeant_as
 from shroff.worker.serving.counts import WorkerCounts, WorkerOptions
 from shroff.worker.serving.delivery import Outflow, Tended
-from shroff.worker.serving.letters import DeadLetters
 from shroff.worker.serving.lines import Inflow
 from shroff.worker.serving.savings import Savings
-from shroff.worker.serving.source_reading import SourceReading
+from shroff.worker.serving.source_reading import SourceBatch, SourceReading
 
 IDLE_S: Final = 0.05  # how long a poll waits where nothing is there, and how often the inbox is looked into
-HEALTH_S: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +50,6 @@ class LeaderTerm:
     careful: Careful
     options: WorkerOptions
     tell: Callable[[str], None]
-
-
-@dataclass(slots=True)
-class _Round:
-    """A batch on its way: its submissions, how far its source is read with it, and when how many of them came."""
-
-    submissions: list[Submission] = field(default_factory=list)
-    offsets: dict[str, Offset] = field(default_factory=dict)
-    passed_over: dict[str, Offset] = field(default_factory=dict)
-    arrived: list[tuple[float, int]] = field(default_factory=list)
-
-    def __bool__(self) -> bool:
-        return bool(self.submissions or self.offsets)
 
 
 class SourceLoop:
@@ -90,16 +74,15 @@ class SourceLoop:
         self._passing_over = passing_over
         self._held = ExitStack()
         self._outflow = Outflow(log, term.delivering, self._held, tell)
-        self._letters = DeadLetters(log, source, tell)
         self._saving = Savings(writer, source, work, options, tell)
-        self._reading = SourceReading(source, log.offsets(source.name), work, tell)
-        self._rounds: deque[_Round] = deque()
+        self._reading = SourceReading(source, log, work, tell)
+        self._rounds: deque[SourceBatch] = deque()
         self._is_empty = False  # the source, when it was last asked
         self._failure: ShroffError | None = None
         self._committed_s = 0.0
         now_s = time.monotonic()
         self._came_s = self._saved_s = now_s
-        self._looked_s = self._asked_s = 0.0
+        self._looked_s = 0.0
 
     def run(self, stop: Event) -> None:
         """Go on until somebody stops it, or it is to end by itself; what was polled is then committed.
@@ -113,7 +96,7 @@ class SourceLoop:
                 while not stop.is_set() and not self._is_over():
                     self._turn()
                 self._drain()
-                self._letters.send_all(self._reading.reached.keys())
+                self._reading.end()
                 self._saving.end()
                 self._work.health = self._source.health()
                 if not stop.is_set():  # whoever stops it does not wait for mails
@@ -148,7 +131,7 @@ class SourceLoop:
 
     def _turn(self) -> None:
         """One poll, and what can be done after it: nothing that is there waits for more to come."""
-        gathered = self._polled(_Round(), 0.0 if self._committer.prepared is not None else IDLE_S)
+        gathered = self._polled(SourceBatch(), 0.0 if self._committer.prepared is not None else IDLE_S)
         if gathered or self._committer.is_done:
             self._finish()
             self._attend()
@@ -165,7 +148,7 @@ class SourceLoop:
         limit = self._options.limit
         return self._careful.size if limit is None else limit - self._work.taken - on_their_way
 
-    def _polled(self, gathered: _Round, wait_s: float) -> _Round:
+    def _polled(self, gathered: SourceBatch, wait_s: float) -> SourceBatch:
         """What was gathered, and what the source gives beside it."""
         room = min(self._careful.size, self._left()) - len(gathered.submissions)
         if room <= 0 or not self._reads():
@@ -188,9 +171,7 @@ class SourceLoop:
             submissions = self._inflow.submissions(found)
             if self._lane is not None:
                 submissions = self._lane.checked(found, submissions)
-            gathered.submissions += submissions
-            gathered.arrived.append((self._came_s, len(submissions)))
-            self._reading.add(gathered.offsets, found)
+            self._reading.add(gathered, found, submissions, self._came_s)
             if self._passing_over is not None:
                 gathered.passed_over.update({one.part: one for one in self._passing_over.offsets(found)})
         return gathered
@@ -219,18 +200,15 @@ class SourceLoop:
 
     # ---- deciding and committing
 
-    def _decide(self, gathered: _Round) -> None:
+    def _decide(self, gathered: SourceBatch) -> None:
         """Decide a batch beside the commit of the one before, and leave it to be committed."""
         committer, writer = self._committer, self._writer
         if not writer.looks_ahead:
             self._drain()
-        offsets = list(gathered.offsets.values())
-        self._reading.reached.update({one.part: one.offset for one in offsets})
         with unmeant_as(partial(SuspectError, gathered.submissions)):
             known = writer.look_up(gathered.submissions)
             committer.start()
-            kept = [*offsets, *gathered.passed_over.values()]
-            prepared = writer.prepare(gathered.submissions, offsets=kept, known=known)
+            prepared = writer.prepare(gathered.submissions, offsets=gathered.kept, known=known)
         self._rounds.append(gathered)
         committer.prepared = prepared
         if self._careful.is_on:
@@ -254,15 +232,9 @@ class SourceLoop:
 
     def _done(self, prepared: Prepared) -> None:
         """A batch is durable."""
-        done, work = self._rounds.popleft(), self._work
-        work.counts.add(prepared)
-        work.done_s = self._committed_s
-        for came_s, count in done.arrived:
-            work.latencies.add(self._committed_s - came_s, count)
-        offsets = {one.part: one.offset for one in done.offsets.values()}
-        work.offsets.update(offsets)
-        self._source.passed(offsets)
-        self._letters.note(len(prepared.batch.refused))
+        done = self._rounds.popleft()
+        self._work.counts.add(prepared)
+        self._reading.done(done, prepared, self._committed_s)
         self._careful.passed(done.submissions, has_taken=bool(prepared.batch.records))
 
     # ---- between batches
@@ -270,9 +242,7 @@ class SourceLoop:
     def _attend(self) -> None:
         """What is due beside the messages, no commit being under way: the inbox, dead letters, a snapshot."""
         now_s = time.monotonic()
-        if now_s - self._asked_s >= HEALTH_S:
-            self._asked_s = now_s
-            self._work.health = self._source.health()
+        self._reading.attend(now_s)
         if now_s - self._looked_s >= IDLE_S:
             self._looked_s = now_s
             if self._inbox.has_requests():
@@ -283,7 +253,7 @@ class SourceLoop:
             self._lane.attend(now_s, self._drain)
         self._outflow.attend(now_s)
         self._work.sinks = self._outflow.health
-        if self._letters.is_due:
+        if self._reading.letters.is_due:
             self._drain()
-            self._letters.send(self._reading.reached.keys())
+            self._reading.send_letters()
         self._saving.attend(now_s, self._drain, is_careful=self._careful.is_on)

@@ -4,32 +4,57 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from shroff.errors import ShroffError
+from shroff.events.intake import Submission
 from shroff.log.forgetting import known
-from shroff.streams.log import Offset
+from shroff.log.writer import Prepared
+from shroff.streams.log import Log, Offset
 from shroff.streams.source import Source, Taken
 from shroff.worker.serving.counts import WorkerCounts
+from shroff.worker.serving.letters import DeadLetters
 
+HEALTH_S: Final = 0.25
 PAUSES_S: Final = (0.1, 5.0)  # before a source that is away is tried again: the first, and the longest
 
 
+@dataclass(slots=True)
+class SourceBatch:
+    """A batch on its way: its submissions, how far its source is read with it, and when how many of them came.
+
+    `passed_over` are offsets that are kept beside, of files that are not read.
+    """
+
+    submissions: list[Submission] = field(default_factory=list)
+    offsets: dict[str, Offset] = field(default_factory=dict)
+    passed_over: dict[str, Offset] = field(default_factory=dict)
+    arrived: list[tuple[float, int]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.submissions or self.offsets)
+
+    @property
+    def kept(self) -> list[Offset]:
+        """All offsets that are committed with it."""
+        return [*self.offsets.values(), *self.passed_over.values()]
+
+
 class SourceReading:
-    """A source for one time of leading. `reached` is how far each part was read with what was decided.
+    """A source for one time of leading, with its dead letters. `reached` is how far each part was gathered from.
 
     Args:
-        reached: As the log has it.
-        work: Is kept up to date: the offsets, and what is waited for.
+        work: Is kept up to date: offsets, latencies, health, and what is waited for.
         tell: Told that the source is away.
     """
 
-    def __init__(
-        self, source: Source, reached: dict[str, str], work: WorkerCounts, tell: Callable[[str], None]
-    ) -> None:
-        self._source, self.reached, self._work, self._tell = source, reached, work, tell
-        work.offsets = known(reached)
-        self.is_begun, self._next_try_s, self._pause_s = False, 0.0, PAUSES_S[0]
+    def __init__(self, source: Source, log: Log, work: WorkerCounts, tell: Callable[[str], None]) -> None:
+        self._source, self._work, self._tell = source, work, tell
+        self.letters = DeadLetters(log, source, tell)
+        self.reached = log.offsets(source.name)
+        work.offsets = known(self.reached)
+        self.is_begun, self._next_try_s, self._pause_s, self._asked_s = False, 0.0, PAUSES_S[0], 0.0
 
     @property
     def is_due(self) -> bool:
@@ -58,9 +83,38 @@ class SourceReading:
             self._work.waits_for = words
             self._tell(words)
 
-    def add(self, offsets: dict[str, Offset], found: Sequence[Taken]) -> None:
-        """Add to the offsets of a batch how far parts are read with these messages, and how far they were before it."""
+    def add(
+        self, gathered: SourceBatch, found: Sequence[Taken], submissions: Sequence[Submission], came_s: float
+    ) -> None:
+        """Add messages to a batch: how far parts are read with them, and how far they were before it."""
+        gathered.submissions += submissions
+        gathered.arrived.append((came_s, len(submissions)))
         for part, offset in {taken.part: taken.offset for taken in found}.items():
-            before = offsets.get(part)
+            before = gathered.offsets.get(part)
             then = self.reached.get(part) if before is None else before.before
-            offsets[part] = Offset(self._source.name, part, offset, then)
+            gathered.offsets[part] = Offset(self._source.name, part, offset, then)
+            self.reached[part] = offset
+
+    def done(self, gathered: SourceBatch, prepared: Prepared, committed_s: float) -> None:
+        """A batch is durable."""
+        work, offsets = self._work, {one.part: one.offset for one in gathered.offsets.values()}
+        work.done_s = committed_s
+        for came_s, count in gathered.arrived:
+            work.latencies.add(committed_s - came_s, count)
+        work.offsets.update(offsets)
+        self._source.passed(offsets)
+        self.letters.note(len(prepared.batch.refused))
+
+    def attend(self, now_s: float) -> None:
+        """Look now and then how the source is doing."""
+        if now_s - self._asked_s >= HEALTH_S:
+            self._asked_s = now_s
+            self._work.health = self._source.health()
+
+    def send_letters(self) -> None:
+        """Send some dead letters, no batch being open. Raises: as the log's `append`."""
+        self.letters.send(self.reached.keys())
+
+    def end(self) -> None:
+        """Send what there is of dead letters, no batch being open. Raises: as the log's `append`."""
+        self.letters.send_all(self.reached.keys())
