@@ -23,7 +23,7 @@ from shroff.language.aggregates import AGGREGATES, AggregateRow
 from shroff.language.checker import check
 from shroff.language.expression import Node
 from shroff.language.functions import FUNCTIONS
-from shroff.language.names import Names, Scope
+from shroff.language.names import DeclaredNames, Scope
 from shroff.language.row import compile_row
 from shroff.language.syntax import ExpressionError
 from shroff.language.types import BOOLEAN, DURATION, INTEGER, REAL, TEXT, TIME, Type, money, number
@@ -80,7 +80,7 @@ def functions_page() -> str:
 
 def value_of(text: str) -> str:
     """The value of an expression that reads nothing, as a person would be shown it."""
-    node = check(text, Scope(Names(), "an example"))
+    node = check(text, Scope(DeclaredNames(), "an example"))
     return shown(compile_row(node, reads_nothing)(None), node.type)
 
 
@@ -137,7 +137,7 @@ def takes_of(row: AggregateRow) -> list[str]:
     if row.takes is None:
         return ["an event type"]
     scope = Scope(
-        Names({"payment": TYPES}, {"card": frozenset(["payment"])}, frozenset(["payment"])),
+        DeclaredNames({"payment": TYPES}, {"card": frozenset(["payment"])}, frozenset(["payment"])),
         this=("payment",),
         entity="card",
     )

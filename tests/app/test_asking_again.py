@@ -17,7 +17,7 @@ from shroff.app.models import promoting
 from shroff.app.models.retraining import Options
 from shroff.cli.main import run
 from shroff.errors import UsageError
-from shroff.models.definitions import Gate
+from shroff.models.definitions import ModelGate
 from shroff.models.evaluation.estimates import Difference, Estimate
 from shroff.models.evaluation.gates import asked_again, beside_champion
 from shroff.models.in_force import FILE, Promotion, text_of
@@ -108,7 +108,7 @@ def test_a_folder_without_gates_was_judged_by_nobody(tmp_path: Path):
 
 def test_no_gates_are_too_few_where_model_yaml_asks_some(tmp_path: Path):
     model = stored(tmp_path)
-    first, *rest = asked_again(model, [Gate("auc_roc", at_least=0.5)])
+    first, *rest = asked_again(model, [ModelGate("auc_roc", at_least=0.5)])
 
     assert (first.words, first.passed) == ("gates judged", False)
     assert "none was judged when it was trained" in first.note
@@ -122,24 +122,24 @@ def test_no_gates_are_too_few_where_model_yaml_asks_some(tmp_path: Path):
 @pytest.mark.parametrize(
     "gate, value, passed, note",
     [
-        (Gate("auc_roc", at_least=0.75), 0.8, True, ""),
-        (Gate("auc_roc", at_least=0.85), 0.8, False, ""),
-        (Gate("auc_roc", at_most=0.75), 0.8, False, ""),
-        (Gate("recall_at_review", at_least=0.1), None, False, "policy.yaml has no review_at"),
-        (Gate("money_saved", at_least=1.0), None, False, "it is not measured"),
-        (Gate("latency_p99", at_most=1.0), None, False, "it was not measured"),
-        (Gate("auc_roc", above_champion_by="noise"), 0.05, True, "95 % interval +0.0100 to +0.0900"),
-        (Gate("auc_roc", above_champion_by=0.06), 0.05, False, "95 % interval"),
-        (Gate("brier", above_champion_by="noise"), 0.1, False, "95 % interval"),
-        (Gate("money_saved", above_champion_by="noise"), None, False, "cannot be compared"),
-        (Gate("slice_collapse", is_required=True), 0.2, False, "channel web falls by more than noise"),
-        (Gate("slice_collapse", at_most=0.3), 0.2, True, "furthest behind: channel web"),
-        (Gate("leak_test", is_required=True), 1.0, True, ""),
+        (ModelGate("auc_roc", at_least=0.75), 0.8, True, ""),
+        (ModelGate("auc_roc", at_least=0.85), 0.8, False, ""),
+        (ModelGate("auc_roc", at_most=0.75), 0.8, False, ""),
+        (ModelGate("recall_at_review", at_least=0.1), None, False, "policy.yaml has no review_at"),
+        (ModelGate("money_saved", at_least=1.0), None, False, "it is not measured"),
+        (ModelGate("latency_p99", at_most=1.0), None, False, "it was not measured"),
+        (ModelGate("auc_roc", above_champion_by="noise"), 0.05, True, "95 % interval +0.0100 to +0.0900"),
+        (ModelGate("auc_roc", above_champion_by=0.06), 0.05, False, "95 % interval"),
+        (ModelGate("brier", above_champion_by="noise"), 0.1, False, "95 % interval"),
+        (ModelGate("money_saved", above_champion_by="noise"), None, False, "cannot be compared"),
+        (ModelGate("slice_collapse", is_required=True), 0.2, False, "channel web falls by more than noise"),
+        (ModelGate("slice_collapse", at_most=0.3), 0.2, True, "furthest behind: channel web"),
+        (ModelGate("leak_test", is_required=True), 1.0, True, ""),
     ],
-    ids=lambda value: f"{value.metric}" if isinstance(value, Gate) else None,
+    ids=lambda value: f"{value.metric}" if isinstance(value, ModelGate) else None,
 )
 def test_a_gate_that_nobody_judged_is_held_against_what_was_measured(
-    tmp_path: Path, gate: Gate, value: float | None, passed: bool, note: str
+    tmp_path: Path, gate: ModelGate, value: float | None, passed: bool, note: str
 ):
     model = stored(tmp_path, LEAST, compared_with=M1)
     before, found = asked_again(model, [gate])
@@ -153,15 +153,15 @@ def test_a_gate_that_nobody_judged_is_held_against_what_was_measured(
 @pytest.mark.parametrize(
     "gate",
     [
-        Gate("auc_roc", at_least=0.1),
-        Gate("auc_roc", above_champion_by="noise"),
-        Gate("slice_collapse", is_required=True),
-        Gate("leak_test", is_required=True),
+        ModelGate("auc_roc", at_least=0.1),
+        ModelGate("auc_roc", above_champion_by="noise"),
+        ModelGate("slice_collapse", is_required=True),
+        ModelGate("leak_test", is_required=True),
     ],
     ids=lambda gate: gate.metric,
 )
 @pytest.mark.parametrize("metrics", [{"auc_roc": {"mean": 0.9}}, {"metrics": [], "slices": 1}])
-def test_what_was_not_measured_does_not_pass(tmp_path: Path, gate: Gate, metrics: Mapping[str, Any]):
+def test_what_was_not_measured_does_not_pass(tmp_path: Path, gate: ModelGate, metrics: Mapping[str, Any]):
     model = stored(tmp_path, LEAST, metrics=metrics, compared_with=M1)
 
     assert not asked_again(model, [gate])[1].passed
@@ -170,16 +170,16 @@ def test_what_was_not_measured_does_not_pass(tmp_path: Path, gate: Gate, metrics
 def test_the_latency_that_was_judged_is_held_against_another_limit(tmp_path: Path):
     model = stored(tmp_path, GateResult("latency_p99", 0.8, "at most 1 ms", passed=True))
 
-    assert [one.passed for one in asked_again(model, [Gate("latency_p99", at_most=0.5)])] == [True, False]
-    assert [one.passed for one in asked_again(model, [Gate("latency_p99", at_most=1.0)])] == [True]
+    assert [one.passed for one in asked_again(model, [ModelGate("latency_p99", at_most=0.5)])] == [True, False]
+    assert [one.passed for one in asked_again(model, [ModelGate("latency_p99", at_most=1.0)])] == [True]
 
 
 def test_a_gate_that_was_judged_is_not_judged_twice_and_a_failed_one_stays_failed(tmp_path: Path):
     failed = GateResult("auc_roc", 0.8, "at least 0.9", passed=False)
     model = stored(tmp_path, failed)
 
-    assert asked_again(model, [Gate("auc_roc", at_least=0.9)]) == [failed]
-    assert [one.passed for one in asked_again(model, [Gate("auc_roc", at_least=0.7)])] == [False, True]
+    assert asked_again(model, [ModelGate("auc_roc", at_least=0.9)]) == [failed]
+    assert [one.passed for one in asked_again(model, [ModelGate("auc_roc", at_least=0.7)])] == [False, True]
 
 
 # ---- in a project

@@ -16,7 +16,7 @@ from shroff.app.rules.rule_drafts import Author
 from shroff.cli.main import run
 from shroff.errors import LogBusyError, StorageError, UsageError
 from shroff.models.registry import Registry
-from shroff.people.audit import Row
+from shroff.people.audit import AuditEntry
 from shroff.people.store import rows_of
 from shroff.project.lists import Entry
 from shroff.worker import inbox
@@ -43,7 +43,7 @@ def shop(tmp_path: Path) -> Project:
     return made
 
 
-def record(project: Project) -> list[Row]:
+def record(project: Project) -> list[AuditEntry]:
     with project.people.open() as desk:
         return list(rows_of(desk.store))
 

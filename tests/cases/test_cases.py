@@ -9,11 +9,11 @@ from msgspec.structs import replace
 
 from shroff.cases import deciding, filters, reading, working
 from shroff.cases.carrying import carry_out
-from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, SNOOZED, STATES, Wanted
+from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, SNOOZED, STATES, CaseFilter
 from shroff.cases.desk import CaseChangedError, NoCaseError, TooLateError
 from shroff.cases.files import TYPES
 from shroff.cases.following import begin_behind
-from shroff.cases.hearing import Label
+from shroff.cases.hearing import FeedLabel
 from shroff.errors import NotAllowedError, UsageError
 from shroff.people.access import Role
 from shroff.testing.rows import NOW_MS
@@ -95,7 +95,7 @@ def test_claim_next_gives_the_least_time_left_of_what_is_free_or_ones_own(tmp_pa
         got = [working.claim_next(at.desk, ANN) for _ in range(4)]
 
         assert [case and case.number for case in got] == [3, 4, 5, None]
-        assert [case and case.number for case in (working.claim_next(at.desk, BEN, Wanted(entity="card")),)] == [1]
+        assert [case and case.number for case in (working.claim_next(at.desk, BEN, CaseFilter(entity="card")),)] == [1]
 
 
 def test_claim_next_gives_nothing_that_the_filter_does_not_find(tmp_path):
@@ -385,7 +385,7 @@ def test_an_undone_answer_to_what_a_chargeback_settled_meanwhile_closes_the_case
     with office(tmp_path) as at:
         at.raised(alert(1))
         done = deciding.decide(at.desk, ANN, 1, "genuine")
-        at.heard(labels=[Label(2, "payment/p-1", "fraud", "chargeback", at.now_ms + 1)])
+        at.heard(labels=[FeedLabel(2, "payment/p-1", "fraud", "chargeback", at.now_ms + 1)])
         (case,) = deciding.undo(at.desk, ANN, done.undo).restored
         assert (case.state, case.verdict, case.closed_name) == (CLOSED, "fraud", "labels from chargeback")
         at.now_ms += 8_000
@@ -403,7 +403,7 @@ def test_a_weak_word_and_what_was_known_before_a_new_answer_was_asked_settle_not
         deciding.decide(at.desk, BEN, 1, "unclear")
         working.reopen(at.desk, BEN, 1, "she rang")
         working.claim(at.desk, ANN, 1)
-        at.heard(labels=[Label(2, "payment/p-1", "genuine", source, at.now_ms + later_ms)])
+        at.heard(labels=[FeedLabel(2, "payment/p-1", "genuine", source, at.now_ms + later_ms)])
         done = deciding.decide(at.desk, ANN, 1, "genuine")
         (case,) = deciding.undo(at.desk, ANN, done.undo).restored
 
@@ -463,9 +463,9 @@ def test_an_answer_that_was_given_before_the_denial_came_does_not_close_it_again
         at.raised(alert(1))
         deciding.decide(at.desk, ANN, 1, "genuine")
         at.denied(2, of=1, known_ms=NOW_MS + 3_000)
-        at.heard(labels=[Label(3, "payment/p-1", "genuine", "analyst", NOW_MS)])
+        at.heard(labels=[FeedLabel(3, "payment/p-1", "genuine", "analyst", NOW_MS)])
         assert (at.case().state, at.case().customer) == (OPEN, "fraud")
-        at.heard(labels=[Label(4, "payment/p-1", "fraud", "chargeback", NOW_MS + 9_000)])
+        at.heard(labels=[FeedLabel(4, "payment/p-1", "fraud", "chargeback", NOW_MS + 9_000)])
 
         assert (at.case().state, at.case().verdict) == (CLOSED, "fraud")
 
@@ -483,10 +483,10 @@ def test_a_denial_of_what_was_answered_as_fraud_opens_nothing(tmp_path):
 def test_one_denial_says_more_of_a_case_than_what_customers_confirm(tmp_path):
     with office(tmp_path) as at:
         at.raised(alert(1), alert(2))
-        at.heard(labels=[Label(3, "payment/p-1", "genuine", "customer", NOW_MS)])
+        at.heard(labels=[FeedLabel(3, "payment/p-1", "genuine", "customer", NOW_MS)])
         assert at.case().customer == "genuine"
         at.denied(4, of=1)
-        at.heard(labels=[Label(5, "payment/p-2", "genuine", "customer", NOW_MS)])
+        at.heard(labels=[FeedLabel(5, "payment/p-2", "genuine", "customer", NOW_MS)])
 
         assert at.case().customer == "fraud"
 
@@ -598,7 +598,7 @@ def test_a_second_look_is_for_another_analyst_who_does_not_see_the_first_answer(
 def test_what_two_have_answered_is_not_looked_at_a_second_time(tmp_path, second, look):
     with office(tmp_path, second_look=1.0) as at:
         at.raised(alert(1), alert(2), alert(3))
-        at.heard(labels=[Label(4, "payment/p-3", "fraud", "chargeback", at.now_ms)])
+        at.heard(labels=[FeedLabel(4, "payment/p-3", "fraud", "chargeback", at.now_ms)])
         deciding.decide(at.desk, ANN, 1, "fraud", event="payment/p-1")
         deciding.decide(at.desk, second, 1, "fraud", event="payment/p-2")
         at.now_ms += 8_000
@@ -738,7 +738,7 @@ def test_who_may_only_look_changes_nothing(tmp_path):
             lambda: deciding.snooze(at.desk, VIEWER, 1, NOW_MS + 1),
             lambda: deciding.bulk(at.desk, VIEWER, {1: ""}, "claim"),
             lambda: deciding.undo(at.desk, VIEWER, 1),
-            lambda: reading.listed(at.desk, user(9, "till", Role.SERVICE), Wanted()),
+            lambda: reading.listed(at.desk, user(9, "till", Role.SERVICE), CaseFilter()),
             lambda: reading.detail(at.desk, user(9, "till", Role.SERVICE), 1),
         )
         for call in calls:
@@ -754,10 +754,10 @@ def test_who_may_only_look_changes_nothing(tmp_path):
 def test_an_address_says_which_cases():
     query = {"state": "open,closed", "assignee": "me", "min_stake": "12.50", "due_within": "1h", "nonsense": "x"}
 
-    assert filters.wanted_of(query, ANN, NOW_MS, 2) == Wanted(
+    assert filters.wanted_of(query, ANN, NOW_MS, 2) == CaseFilter(
         states=(OPEN, CLOSED), assignees=(ANN.id,), stake_from=1_250, due_before_ms=NOW_MS + 3_600_000
     )
-    assert filters.wanted_of({"state": "all", "assignee": "free"}, ANN, NOW_MS, 2) == Wanted(
+    assert filters.wanted_of({"state": "all", "assignee": "free"}, ANN, NOW_MS, 2) == CaseFilter(
         states=STATES, assignees=("",)
     )
     assert filters.wanted_of({"min_stake": "9" * 60}, ANN, NOW_MS, 2).stake_from == 2**62

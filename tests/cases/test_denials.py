@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from shroff.adapters.cases.sql import SqlCases, beside
 from shroff.adapters.people.sql import SqlPeople
 from shroff.cases import deciding, following
-from shroff.cases.case import CLOSED, OPEN, STATES, Alert, Case, Wanted
+from shroff.cases.case import CLOSED, OPEN, STATES, Alert, Case, CaseFilter
 from shroff.cases.following import Follower
 from shroff.cases.raising import NOT_THEM
 from shroff.cases.store import CaseChange
@@ -34,7 +34,7 @@ def denied(bank: Bank, *names: str) -> None:
 def cases(bank: Bank) -> list[Case]:
     """All cases, by their numbers, as of now."""
     with bank.project.cases.open() as desk, desk.store.look() as look:
-        return look.queue(Wanted(states=STATES), "newest")[::-1]
+        return look.queue(CaseFilter(states=STATES), "newest")[::-1]
 
 
 def alerts(bank: Bank, number: int = 1) -> list[Alert]:

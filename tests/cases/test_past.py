@@ -9,7 +9,7 @@ import pytest
 from shroff.cases import deciding, working
 from shroff.cases.carrying import carry_out
 from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, Happened
-from shroff.cases.hearing import Label
+from shroff.cases.hearing import FeedLabel
 from shroff.cases.past import CaseHistory, told_by
 from shroff.testing.rows import NOW_MS
 from tests.support.cased import ANN, BEN, alert, denial, office
@@ -158,7 +158,7 @@ def test_a_history_from_before_assignments_always_said_whom_is_read_by_who_had_t
 
 
 def chargeback(seq, of, known_ms):
-    return Label(seq, f"payment/p-{of}", "fraud", "chargeback", known_ms)
+    return FeedLabel(seq, f"payment/p-{of}", "fraud", "chargeback", known_ms)
 
 
 TOUCHES = {
@@ -256,7 +256,7 @@ def test_a_denial_asks_for_a_new_answer_about_its_own_event_alone(tmp_path, is_o
     with office(tmp_path) as at:
         at.raised(alert(1, stake=150), alert(2, stake=200))
         said = ("genuine", "analyst", NOW_MS + 1_000)
-        labels = [denial(3, of=1, known_ms=NOW_MS + 2_000), Label(4, "payment/p-2", *said)]
+        labels = [denial(3, of=1, known_ms=NOW_MS + 2_000), FeedLabel(4, "payment/p-2", *said)]
         if not is_denied_first:
             labels = [replace(one, seq=seq) for seq, one in enumerate(reversed(labels), 3)]
         for part in [labels] if is_one_step else [labels[:1], labels[1:]]:

@@ -11,14 +11,14 @@ from shroff.models.evaluation.baselines import best_rule
 from shroff.models.evaluation.estimates import estimate
 from shroff.models.evaluation.intervals import key_blocks
 from shroff.models.evaluation.metrics import RowsOfFold, Terms, judge
-from shroff.models.sets import Flags, Recorded
+from shroff.models.sets import Flags, RecordedDecisions
 
 FRAUDS = np.arange(60) % 6 == 0
 
 
 def told(hits: Flags) -> str:
     """What is told where one rule hit so."""
-    recorded = Recorded(np.zeros(60, np.int8), np.full(60, np.nan), {"large": hits})
+    recorded = RecordedDecisions(np.zeros(60, np.int8), np.full(60, np.nan), {"large": hits})
     found = best_rule(recorded, np.arange(60), FRAUDS)
     assert found is not None
     assert found.outcomes is not None

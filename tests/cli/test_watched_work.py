@@ -10,8 +10,8 @@ import pytest
 
 from shroff.cli import watched_work
 from shroff.cli.session import Session
-from shroff.cli.watched_work import Look, watched
-from shroff.streams.delivering import SinkHealth, Trouble
+from shroff.cli.watched_work import WorkFigures, watched
+from shroff.streams.delivering import DeliveryHealth, Trouble
 from shroff.streams.source import Health
 from shroff.worker.serving.counts import LEADING, RESTORING, STANDING_BY, WorkerCounts
 
@@ -25,7 +25,7 @@ def work() -> WorkerCounts:
 
 def test_rates_and_latencies_are_those_since_the_last_look(work):
     work.latencies.add(5.0, 100)
-    look = Look(work)
+    look = WorkFigures(work)
     work.counts.events.read += 300
     work.latencies.add(0.010, 300)
     time.sleep(0.02)
@@ -41,19 +41,19 @@ def test_rates_and_latencies_are_those_since_the_last_look(work):
 def test_what_waits_what_was_refused_and_what_is_away_are_told(work):
     work.health = Health(lag=7_000, words=("broker 2 is away",))
     work.counts.events.quarantined = 3
-    words = Look(work).words()
+    words = WorkFigures(work).words()
 
     assert "7,000 wait" in words
     assert "3 quarantined" in words
     assert words.endswith("broker 2 is away")
     work.waits_for = "waiting: the log\x1b is away"
-    assert Look(work).words().endswith("waiting: the log\\x1b is away")
+    assert WorkFigures(work).words().endswith("waiting: the log\\x1b is away")
 
 
 def test_a_sink_that_takes_nothing_is_told_with_since_when_and_why_and_others_are_not(work):
     trouble = Trouble("no answer from the bank: " + "a" * 200, 1_790_000_000_000)
-    work.sinks = [SinkHealth("hook", 0, 9, 0, 3, trouble), SinkHealth("table", 9, 0, 9, 0, None)]
-    words = Look(work).words()
+    work.sinks = [DeliveryHealth("hook", 0, 9, 0, 3, trouble), DeliveryHealth("table", 9, 0, 9, 0, None)]
+    words = WorkFigures(work).words()
 
     assert "; sink hook takes nothing since 2026-09-21T14:13:20Z: no answer from the bank: a" in words
     assert len(words) < 180, "it stays one line"
@@ -67,7 +67,7 @@ def test_a_sink_that_takes_nothing_is_told_with_since_when_and_why_and_others_ar
 def test_a_worker_that_does_not_lead_yet_tells_how_far_it_has_folded(work, state, words):
     work.state, work.read_back = state, 5_000
 
-    assert Look(work).words() == words
+    assert WorkFigures(work).words() == words
 
 
 def test_without_a_terminal_a_line_comes_now_and_then(work, monkeypatch, capfd):

@@ -23,7 +23,7 @@ from shroff.events import hash_keys
 from shroff.events.event import canonical_value
 from shroff.events.formats.encodings import read_lines
 from shroff.events.intake import Intake, Submission
-from shroff.features.batch.engine import Batch
+from shroff.features.batch.engine import BatchEngine
 from shroff.features.frames import frames_of
 from shroff.features.key_texts import Hits
 from shroff.features.naive import Naive
@@ -220,7 +220,7 @@ def by_batch(log: Log, project: Project) -> dict[int, dict[str, Any]]:
         read = [(one.seq, records.decode(one)) for batch in log.read(0, end) for one in batch]
         events = [(seq, event) for seq, event in read if event is not None]
         with closing(
-            Batch(definitions.events, computed_of(definitions), definitions.reference, late_ms, threads=1)
+            BatchEngine(definitions.events, computed_of(definitions), definitions.reference, late_ms, threads=1)
         ) as engine:
             for at in range(0, len(events), 3):
                 part = [event for _, event in events[at : at + 3]]

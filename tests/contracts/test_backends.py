@@ -22,7 +22,7 @@ import shroff
 from shroff.adapters.backfill.dask import DaskBackend
 from shroff.adapters.backfill.spark import SparkBackend
 from shroff.errors import UsageError
-from shroff.features.cluster.partitioned import Backend, Cluster, Done, Partitioned
+from shroff.features.cluster.partitioned import AnsweredPartition, Backend, Cluster, Partitioned
 from shroff.log.columns.tables import Way
 from shroff.models.learners import cluster as learners_cluster
 from shroff.models.learners.cluster import Growing
@@ -266,7 +266,7 @@ def bits(column: pa.ChunkedArray) -> list[object]:
     return list(zip(whole.is_valid().to_pylist(), words.tolist(), strict=True))
 
 
-def assert_all_elsewhere(done: Sequence[Done]) -> None:
+def assert_all_elsewhere(done: Sequence[AnsweredPartition]) -> None:
     assert done
     assert os.getpid() not in {one.process for one in done}
 

@@ -13,7 +13,7 @@ from shroff.adapters.cases.sql import CaseChanging, SqlCases
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.people.schema import tables
 from shroff.adapters.people.sql import SqlPeople, _Changing
-from shroff.cases.case import Alert, Attached, Case, Done, Happened, Pending, View, Wanted
+from shroff.cases.case import Alert, Attached, Case, CaseActivity, CaseFilter, Happened, Pending, View
 from shroff.cases.store import CaseChange, CaseLook, Cursor
 from shroff.errors import ShroffError
 from tests.contracts.broken_stores import changing
@@ -85,15 +85,15 @@ class ChangesReasons(CaseChanging):
 
 @changing(Broken)
 class SkipsEqualOnes(CaseChanging):
-    def queue(self, wanted: Wanted, order: str = "due", after: Cursor | None = None, limit: int = 50) -> list[Case]:
+    def queue(self, wanted: CaseFilter, order: str = "due", after: Cursor | None = None, limit: int = 50) -> list[Case]:
         return super().queue(wanted, order, after and (after[0], 2**60), limit)
 
 
 @changing(Broken)
 class TakesSignsForWildcards(CaseChanging):
-    def queue(self, wanted: Wanted, order: str = "due", after: Cursor | None = None, limit: int = 50) -> list[Case]:
+    def queue(self, wanted: CaseFilter, order: str = "due", after: Cursor | None = None, limit: int = 50) -> list[Case]:
         found = super().queue(wanted, order, after, limit)
-        return found or super().queue(Wanted(), order, after, limit) if wanted.text == "'" else found
+        return found or super().queue(CaseFilter(), order, after, limit) if wanted.text == "'" else found
 
 
 @changing(Broken)
@@ -148,9 +148,9 @@ class SharesAll(CaseChanging):
 
 @changing(Broken)
 class CountsWhatLabelsClosed(CaseChanging):
-    def done_since(self, start_ms: int) -> Done:
+    def done_since(self, start_ms: int) -> CaseActivity:
         found = super().done_since(start_ms)
-        return Done(found.answered, found.closed + 1, found.opened)
+        return CaseActivity(found.answered, found.closed + 1, found.opened)
 
 
 @changing(Broken)

@@ -14,7 +14,7 @@ from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.people.sql import SqlPeople, _Changing
 from shroff.errors import ShroffError
 from shroff.people.access import Role
-from shroff.people.audit import FIRST, Act, Row, Seal, row_of
+from shroff.people.audit import FIRST, Act, AuditEntry, Seal, row_of
 from shroff.people.store import Attempts, Change, Link, User
 from tests.contracts.broken_stores import changing
 from tests.support import forks
@@ -85,7 +85,7 @@ class LeavesLinks(_Changing):
 
 @changing(Broken)
 class ForgetsTheRowBefore(_Changing):
-    def audit(self, act: Act, at_ms: int) -> Row:
+    def audit(self, act: Act, at_ms: int) -> AuditEntry:
         row = super().audit(act, at_ms)
         alone = row_of(act, row.number, at_ms, FIRST)
         sql = "UPDATE audit_head SET hash = ?"

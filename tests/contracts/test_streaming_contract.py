@@ -10,7 +10,7 @@ import pytest
 
 from shroff.errors import StateError
 from shroff.lake.spread import Spread
-from shroff.lake.spread_files import Part, Streaming
+from shroff.lake.spread_files import DecidedPart, Streaming
 from shroff.testing.contracts.streaming import EVENTS, Recorded, StreamingContract
 from tests.support.folding import FoldingBackend, States
 
@@ -28,7 +28,9 @@ class Forgetting(FoldingBackend):
 
     started_at = -1
 
-    def stream(self, spread: Spread, checkpoint: Path, places: int, write: Any, done: Callable[[Part], None]) -> None:
+    def stream(
+        self, spread: Spread, checkpoint: Path, places: int, write: Any, done: Callable[[DecidedPart], None]
+    ) -> None:
         self.started_at = self.done_upto(checkpoint) if checkpoint.exists() else 0
         super().stream(spread, checkpoint, places, write, done)
 
@@ -62,7 +64,9 @@ class Recut(FoldingBackend):
 class Silent(FoldingBackend):
     """Ends as if all were well when a process fails."""
 
-    def stream(self, spread: Spread, checkpoint: Path, places: int, write: Any, done: Callable[[Part], None]) -> None:
+    def stream(
+        self, spread: Spread, checkpoint: Path, places: int, write: Any, done: Callable[[DecidedPart], None]
+    ) -> None:
         try:
             super().stream(spread, checkpoint, places, write, done)
         except StateError:
@@ -109,7 +113,9 @@ class Lossy(FoldingBackend):
 class Half(FoldingBackend):
     """Decides what is there to half of it, and says nothing."""
 
-    def stream(self, spread: Spread, checkpoint: Path, places: int, write: Any, done: Callable[[Part], None]) -> None:
+    def stream(
+        self, spread: Spread, checkpoint: Path, places: int, write: Any, done: Callable[[DecidedPart], None]
+    ) -> None:
         def half(after: int, upto: int, decisions: Any) -> None:
             write(after, upto, decisions[::2])
 

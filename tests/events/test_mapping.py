@@ -16,7 +16,7 @@ from shroff.events.event import Event
 from shroff.events.formats.encodings import read_lines
 from shroff.events.given import Float32, Instant, Number
 from shroff.events.intake import Intake, Submission
-from shroff.events.mapping import Dispatcher, Mapper, Picked, Row
+from shroff.events.mapping import Dispatcher, MappedRow, Mapper, Picked
 from shroff.events.settings import Settings
 from shroff.project.definitions import load_definitions
 from tests.support.avros import avro_file, record
@@ -107,7 +107,7 @@ def admit(
     text: str, columns: dict[str, object], *, format: str = "csv", file: str = "march.csv", number: int = 1
 ) -> Event:
     events = declare(text)
-    fields = Mapper(events.types["payment"], format).fields(Row(file, number, columns))
+    fields = Mapper(events.types["payment"], format).fields(MappedRow(file, number, columns))
     return Door(events, Settings()).admit("payment", fields, is_strict=False)
 
 
@@ -125,7 +125,7 @@ def test_the_mapping_of_the_languages_page_reads_a_line_of_card_data():
 
 def test_the_same_line_gives_a_label():
     events = declare(CARDS)
-    fields = Mapper(events.label, "csv").fields(Row("march.csv", 7, {**CARD_LINE, "Fraud": "1"}))
+    fields = Mapper(events.label, "csv").fields(MappedRow("march.csv", 7, {**CARD_LINE, "Fraud": "1"}))
     label = Door(events, Settings()).admit_label(fields)
 
     assert (label.event_type, label.event_id, label.verdict, label.source) == (
@@ -235,7 +235,7 @@ def test_columns_that_the_type_cannot_do_without_are_named_before_the_first_line
 
 
 def pick(text: str, columns: dict[str, object], format: str = "jsonl") -> Picked | None:
-    return Dispatcher(declare(text), format).pick(Row("lines", 1, columns))
+    return Dispatcher(declare(text), format).pick(MappedRow("lines", 1, columns))
 
 
 def test_a_line_goes_to_the_first_type_whose_when_is_true():

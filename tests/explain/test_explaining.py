@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.explain.changes import Changes
-from shroff.explain.past import Seen
+from shroff.explain.past import PastDecision
 from shroff.language.types import DURATION, INTEGER, money, number
 from shroff.language.values import HOUR_MS
 from shroff.models.explaining import SUM_ERROR, steps, units_of
@@ -210,7 +210,7 @@ def test_each_change_is_the_nearest_amount_that_gives_the_outcome(bank):
         now, count, hour, spent = (int(one) for one in draws.integers(0, [40_000, 9, 24, 90_000]))
         at_ms = hour * HOUR_MS
         features = {"card.payments_1h": count, "card.spent_1d": spent}
-        seen = Seen({"amount": now, "at": at_ms, "card": "c", "id": "p"}, features, {}, at_ms)
+        seen = PastDecision({"amount": now, "at": at_ms, "card": "c", "id": "p"}, features, {}, at_ms)
         columns = [np.arange(GRID) / 100, *(np.full(GRID, one) for one in (count, hour, 4.0, spent / 100))]
         scores = champion.model.scores(columns)
         # Cut-offs among the scores of neighbouring stretches, so that those are told apart.

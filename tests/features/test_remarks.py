@@ -12,7 +12,7 @@ import pytest
 from shroff.adapters.log.memory import MemoryLog
 from shroff.engine.step import Engine, Placed
 from shroff.events.event import Event
-from shroff.features.batch.engine import Batch as ByColumns
+from shroff.features.batch.engine import BatchEngine as ByColumns
 from shroff.features.batch.remarks import LEFT_OUT, SUM_OUTSIDE
 from shroff.features.frames import frames_of
 from shroff.features.key_texts import Hits

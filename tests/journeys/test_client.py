@@ -29,7 +29,7 @@ from shroff.client import (
     UnavailableError,
 )
 from shroff.config import TEMPLATE_FOLDER
-from shroff.people.store import Wanted
+from shroff.people.store import AuditFilter
 from tests.support import forks
 from tests.support.served import Served, served
 
@@ -107,7 +107,7 @@ def test_an_answer_comes_in_time_and_the_decision_later(service):
             assert asked.get(f"{path}/explain").json()["answered"] == "review"
         assert late.outcome == "approve"
         with app.open_exactly(service.folder).people.open() as desk, desk.store.look() as look:
-            (act,) = look.record(Wanted(action="event.answered"))
+            (act,) = look.record(AuditFilter(action="event.answered"))
         assert act.subject == "payment/p/2 ü"
         assert "review" in str(act.after)
         with pytest.raises(ValueError, match="otherwise"):

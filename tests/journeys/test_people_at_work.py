@@ -18,7 +18,7 @@ from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.language.values import DAY_MS
 from shroff.models.registry import GateResult
-from shroff.notices.telling import Teller
+from shroff.notices.telling import NoticeWorker
 from shroff.people import users
 from shroff.people.access import Role
 from shroff.web.pages.rendering import tabs
@@ -62,7 +62,7 @@ def ask_long_ago(folder: Path) -> None:
     project.opened.now_ms, project.opened.served_at = lambda: then_ms, "http://127.0.0.1:1"
     long_ago = datetime.fromtimestamp(then_ms / 1_000, UTC)
     project.decide([{"payment": payment("p-late", "c-late", "180.00", long_ago)}])
-    teller = Teller(project.notices.office(), 0)
+    teller = NoticeWorker(project.notices.office(), 0)
     for _ in range(4):
         teller.step()
     with closing(project.opened.open_log(read_only=False)) as log:

@@ -24,7 +24,7 @@ from shroff.lake.compaction import Compaction
 from shroff.lake.documents import file_name
 from shroff.lake.reader import LakeReader
 from shroff.lake.rows import field_columns
-from shroff.lake.writer import LakeWriter, Written
+from shroff.lake.writer import LakeReport, LakeWriter
 from shroff.log.writer import Writer
 from shroff.streams.lake import PART_BYTES_MAX, WAITS_S, RetriedObjects, check_name
 from shroff.streams.lake_manifest import CHECKPOINT_EVERY, DocumentFolder, Layout, manifest_name, read_state
@@ -39,7 +39,7 @@ HOUR_MS = 3_600_000
 
 def write(
     objects: Any, log: Log, layout: Layout | None = None, *, at_ms: int = NOW_MS, places: int = 1 << 15
-) -> Written:
+) -> LakeReport:
     return LakeWriter(patient(objects), log, lambda: at_ms, places_max=places).write(layout)
 
 

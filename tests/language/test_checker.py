@@ -10,7 +10,7 @@ from shroff.language.aggregates import AGGREGATES
 from shroff.language.checker import check
 from shroff.language.expression import Aggregate, Arithmetic, Convert, InValues, Literal, Logic, Node, Not, aggregates
 from shroff.language.functions import FUNCTIONS
-from shroff.language.names import Names, Scope, TableShape
+from shroff.language.names import DeclaredNames, Scope, TableShape
 from shroff.language.syntax import ExpressionError
 from shroff.language.types import BOOLEAN, DURATION, INTEGER, REAL, TEXT, TIME, Type, money, number
 
@@ -26,7 +26,7 @@ PAYMENT = {
     "wait": DURATION,
 }
 LOGIN = {"card": TEXT, "at": TIME, "amount": money(2), "points": TEXT}
-NAMES = Names(
+NAMES = DeclaredNames(
     events={"payment": PAYMENT, "login": LOGIN, "label": {"verdict": TEXT, "source": TEXT}},
     entities={"card": frozenset(["payment"])},
     decided=frozenset(["payment"]),

@@ -15,11 +15,11 @@ from shroff.language.checker import check
 from shroff.language.columns import ColumnSource, column_of, evaluate_columns, values_of
 from shroff.language.expression import Node, RowValue
 from shroff.language.functions import FUNCTIONS
-from shroff.language.names import Names, Scope
+from shroff.language.names import DeclaredNames, Scope
 from shroff.language.row import Evaluate, Reference, compile_row
 from shroff.language.values import Value
 
-SCOPE = Scope(Names(), "a test", reads_row=True)
+SCOPE = Scope(DeclaredNames(), "a test", reads_row=True)
 
 
 def value(text: str, **row: str | None) -> Value:

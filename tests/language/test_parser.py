@@ -9,15 +9,15 @@ import pytest
 from shroff.language.parser import DEPTH_MAX, LENGTH_MAX, parse, tokens
 from shroff.language.syntax import (
     Binary,
-    Call,
+    DottedName,
     DurationLiteral,
     ExpressionError,
-    IsMissing,
-    Lookup,
-    Name,
+    FunctionCall,
+    MissingTest,
     NumberLiteral,
     Of,
     Syntax,
+    TableLookup,
     TextLiteral,
     Unary,
     Within,
@@ -35,22 +35,22 @@ def shape(tree: Syntax) -> str:
             return f"({shape(tree.left)} {tree.operator} {shape(tree.right)})"
         case Unary():
             return f"({tree.operator} {shape(tree.operand)})"
-        case IsMissing():
+        case MissingTest():
             return f"({shape(tree.operand)} is missing)"
         case Within():
             ends = f"{shape(tree.low)} .. {shape(tree.high)}" if tree.low and tree.high else str(tree.list)
             if tree.values is not None:
                 ends = f"[{', '.join(map(shape, tree.values))}]"
             return f"({shape(tree.operand)} {'not in' if tree.negated else 'in'} {ends})"
-        case Call():
+        case FunctionCall():
             words = "".join(f" {modifier.word}" for modifier in tree.modifiers)
             where = f" where {shape(tree.where)}" if tree.where else ""
             return f"{tree.name}({', '.join(map(shape, tree.arguments))}{where}){words}"
-        case Lookup():
+        case TableLookup():
             return f"{tree.table}[{shape(tree.key)}].{tree.column}"
         case Of():
             return f"({tree.feature} of {tree.event})"
-        case Name():
+        case DottedName():
             return str(tree)
         case NumberLiteral():
             return tree.text

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 
 from shroff.language.checker import check
-from shroff.language.names import Names, Scope
+from shroff.language.names import DeclaredNames, Scope
 from shroff.language.printing import text_of
 from shroff.language.types import BOOLEAN, INTEGER, REAL, TEXT, TIME, Type, money, number
 from shroff.rules.definitions import Rule
@@ -26,7 +26,9 @@ PAYMENT = {
     "channel": Type("choice", choices=("pos", "web")),
 }
 RULE = Scope(
-    Names({"payment": PAYMENT}, {"card": frozenset(["payment"])}, frozenset(["payment"]), frozenset(["blocked"])),
+    DeclaredNames(
+        {"payment": PAYMENT}, {"card": frozenset(["payment"])}, frozenset(["payment"]), frozenset(["blocked"])
+    ),
     what="a rule",
     this=("payment",),
     entity="card",

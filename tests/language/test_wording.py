@@ -6,7 +6,7 @@ import pytest
 
 from shroff.language.checker import check
 from shroff.language.names import Scope
-from shroff.language.wording import Teller
+from shroff.language.wording import ValueWording
 from tests.support.declare import PAYMENT, declare
 
 EVENTS = declare(PAYMENT + "entities: { card: { payment: card } }\n")
@@ -24,7 +24,7 @@ def typed(text, features=None):
 
 def told(text, value, features=None):
     known = features or {}
-    return Teller(known.get, "EUR", 2).told(typed(text, known), value)
+    return ValueWording(known.get, "EUR", 2).told(typed(text, known), value)
 
 
 @pytest.mark.parametrize(
@@ -95,12 +95,12 @@ def test_a_feature_is_told_by_its_definition():
 def test_a_feature_without_a_definition_is_told_by_its_name():
     node = typed("card.spent_24h", {"card.spent_24h": typed("payment.amount")})
 
-    assert Teller(lambda name: None, "EUR", 2).told(node, 100) == "spent 24h: 1.00 EUR"
+    assert ValueWording(lambda name: None, "EUR", 2).told(node, 100) == "spent 24h: 1.00 EUR"
 
 
 def test_durations_have_their_two_largest_units():
     node = typed("payment.wait")
-    teller = Teller(lambda name: None, "EUR", 2)
+    teller = ValueWording(lambda name: None, "EUR", 2)
 
     shown = [teller.value(node.type, value) for value in (0, 1_500, DAY_MS, 3 * DAY_MS + 7_200_000, -60_000)]
 

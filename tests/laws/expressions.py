@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from shroff.language.checker import check
 from shroff.language.expression import Node
-from shroff.language.names import Names, Scope, TableShape
+from shroff.language.names import DeclaredNames, Scope, TableShape
 from shroff.language.row import Reference
 from shroff.language.syntax import ExpressionError
 from shroff.language.types import BOOLEAN, DURATION, INTEGER, REAL, TEXT, TIME, Type, money, number
@@ -44,7 +44,7 @@ TABLES = {
     "bins": TableShape(TEXT, {"country": TEXT, "level": INTEGER, "share": REAL, "cost": money(2), "open": BOOLEAN}),
     "levels": TableShape(INTEGER, {"weight": number(2), "since": TIME, "length": DURATION}),
 }
-NAMES = Names(
+NAMES = DeclaredNames(
     events={"payment": FIELDS},
     entities={"card": frozenset(["payment"])},
     decided=frozenset(["payment"]),

@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from shroff.features.online.histories import NEEDS, HistoryPlan, Query, Series
-from shroff.language.aggregates import AGGREGATES, COUNT, Seen
+from shroff.language.aggregates import AGGREGATES, COUNT, WindowView
 from tests.support.effort import examples
 
 LATENESS_MS = 12
@@ -90,7 +90,7 @@ def one_answer(plan: HistoryPlan, query: Query, log: list[Row]) -> int | None:
 def aggregate(query: Query, series: Series, kept: list[int], events: int) -> int | None:
     values = [as_real(bits) for bits in kept] if series.real else kept
     rank = query.numerator, query.denominator
-    found = AGGREGATES[query.function].of(Seen(values, events, series.scale, rank))
+    found = AGGREGATES[query.function].of(WindowView(values, events, series.scale, rank))
     assert not isinstance(found, str)
     return as_bits(found) if isinstance(found, float) else found
 

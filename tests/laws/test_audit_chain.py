@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from shroff.people.access import local
-from shroff.people.audit import FIRST, Act, Head, Row, hash_of, row_of, sealing, verify
+from shroff.people.audit import FIRST, Act, AuditEntry, Head, hash_of, row_of, sealing, verify
 
 SEAL = sealing(b"the project's key")
 TEXTS = st.text(max_size=20)
@@ -28,34 +28,34 @@ ACTS = st.builds(
 
 
 @st.composite
-def records(draw: st.DrawFn, least: int = 1) -> list[Row]:
-    rows: list[Row] = []
+def records(draw: st.DrawFn, least: int = 1) -> list[AuditEntry]:
+    rows: list[AuditEntry] = []
     for number, act in enumerate(draw(st.lists(ACTS, min_size=least, max_size=8)), 1):
         rows.append(row_of(act, number, draw(st.integers(0, 2**45)), rows[-1].hash if rows else FIRST))
     return rows
 
 
-def head_of(rows: list[Row]) -> Head:
+def head_of(rows: list[AuditEntry]) -> Head:
     number, hash = (rows[-1].number, rows[-1].hash) if rows else (0, FIRST)
     return Head(number, hash, SEAL(number, hash))
 
 
-def rehashed(row: Row, previous: bytes) -> Row:
+def rehashed(row: AuditEntry, previous: bytes) -> AuditEntry:
     """The row as one would write it who knows how hashes are made."""
-    values = [getattr(row, one.name) for one in fields(Row)][:-2]
+    values = [getattr(row, one.name) for one in fields(AuditEntry)][:-2]
     return replace(row, previous=previous, hash=hash_of(*values, previous))
 
 
 @given(records(least=0))
-def test_a_record_that_nobody_touched_is_whole(rows: list[Row]) -> None:
+def test_a_record_that_nobody_touched_is_whole(rows: list[AuditEntry]) -> None:
     assert verify(rows, head_of(rows), SEAL).is_whole
     assert verify(rows, head_of(rows), SEAL).rows == len(rows)
 
 
 @given(records(), st.data())
-def test_any_change_of_any_column_is_found_at_its_row(rows: list[Row], data: st.DataObject) -> None:
+def test_any_change_of_any_column_is_found_at_its_row(rows: list[AuditEntry], data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(rows) - 1))
-    name = data.draw(st.sampled_from([one.name for one in fields(Row)]))
+    name = data.draw(st.sampled_from([one.name for one in fields(AuditEntry)]))
     was = getattr(rows[at], name)
     other = {int: st.integers(0, 2**45), str: TEXTS, bytes: st.binary(min_size=32, max_size=32)}[type(was)]
     now = data.draw(other)
@@ -66,7 +66,7 @@ def test_any_change_of_any_column_is_found_at_its_row(rows: list[Row], data: st.
 
 
 @given(records(), st.data())
-def test_a_row_that_is_taken_out_is_found(rows: list[Row], data: st.DataObject) -> None:
+def test_a_row_that_is_taken_out_is_found(rows: list[AuditEntry], data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(rows) - 1))
     found = verify([*rows[:at], *rows[at + 1 :]], head_of(rows), SEAL)
 
@@ -74,7 +74,7 @@ def test_a_row_that_is_taken_out_is_found(rows: list[Row], data: st.DataObject) 
 
 
 @given(records(), st.integers(1, 8))
-def test_rows_that_are_cut_off_at_the_end_are_found(rows: list[Row], count: int) -> None:
+def test_rows_that_are_cut_off_at_the_end_are_found(rows: list[AuditEntry], count: int) -> None:
     left = rows[: max(0, len(rows) - count)]
 
     assert "cut off" in verify(left, head_of(rows), SEAL).why
@@ -82,7 +82,7 @@ def test_rows_that_are_cut_off_at_the_end_are_found(rows: list[Row], count: int)
 
 
 @given(records(least=2), st.data())
-def test_rows_that_change_places_are_found(rows: list[Row], data: st.DataObject) -> None:
+def test_rows_that_change_places_are_found(rows: list[AuditEntry], data: st.DataObject) -> None:
     one, two = sorted(data.draw(st.lists(st.integers(0, len(rows) - 1), min_size=2, max_size=2, unique=True)))
     moved = list(rows)
     moved[one], moved[two] = moved[two], moved[one]
@@ -91,7 +91,7 @@ def test_rows_that_change_places_are_found(rows: list[Row], data: st.DataObject)
 
 
 @given(records(), ACTS, st.data())
-def test_a_row_that_is_put_in_is_found(rows: list[Row], act: Act, data: st.DataObject) -> None:
+def test_a_row_that_is_put_in_is_found(rows: list[AuditEntry], act: Act, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(rows)))
     made = row_of(act, at + 1, 0, rows[at - 1].hash if at else FIRST)
 
@@ -99,7 +99,7 @@ def test_a_row_that_is_put_in_is_found(rows: list[Row], act: Act, data: st.DataO
 
 
 @given(records(), st.data())
-def test_a_chain_that_is_written_anew_lacks_the_seal(rows: list[Row], data: st.DataObject) -> None:
+def test_a_chain_that_is_written_anew_lacks_the_seal(rows: list[AuditEntry], data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(rows) - 1))
     made = [*rows[:at], replace(rows[at], subject=rows[at].subject + "x"), *rows[at + 1 :]]
     for place in range(at, len(made)):
@@ -113,7 +113,7 @@ def test_a_chain_that_is_written_anew_lacks_the_seal(rows: list[Row], data: st.D
 
 
 @given(records(least=2), st.data())
-def test_an_older_copy_that_is_whole_is_found_by_what_was_noted(rows: list[Row], data: st.DataObject) -> None:
+def test_an_older_copy_that_is_whole_is_found_by_what_was_noted(rows: list[AuditEntry], data: st.DataObject) -> None:
     upto = data.draw(st.integers(0, len(rows) - 1))
     older = rows[:upto]
     noted = rows[-1].number, rows[-1].hash

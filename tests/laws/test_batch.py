@@ -16,7 +16,7 @@ from shroff.events.labels import LogEvent
 from shroff.features.batch import columns as batch_columns
 from shroff.features.batch import engine as batch
 from shroff.features.batch import feed as batch_feed
-from shroff.features.batch.engine import Batch
+from shroff.features.batch.engine import BatchEngine
 from shroff.features.frames import Coded, Codes, ColumnFrame, Dictionary, Frame, frames_of
 from shroff.features.online.running import Feed
 from shroff.language.columns import Column, values_of
@@ -63,7 +63,7 @@ def by_batch(
     computed = changed_all(asked, change)
     found: Values = [{} for _ in history]
     late_ms = definitions.settings.lateness_ms
-    with closing(Batch(definitions.events, computed, definitions.reference, late_ms, threads=threads)) as engine:
+    with closing(BatchEngine(definitions.events, computed, definitions.reference, late_ms, threads=threads)) as engine:
         for part in parts_of(history, sizes):
             frames = frames_of(part, definitions.events, definitions.reference)
             if as_columns:

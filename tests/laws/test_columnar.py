@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shroff.events.definitions import Events, EventType, Field, FileMapping
-from shroff.events.formats.column_readers import Wanted, column_reader
+from shroff.events.formats.column_readers import WantedField, column_reader
 from shroff.events.formats.columns import ColumnDoor
 from shroff.events.formats.lines import Lines
 from shroff.events.formats.parquet import lines_of, row_values
@@ -24,7 +24,7 @@ from shroff.events.settings import Settings
 from shroff.language.checker import check
 from shroff.language.columns import Column, values_of
 from shroff.language.field_types import parse_field_type
-from shroff.language.names import Names, Scope
+from shroff.language.names import DeclaredNames, Scope
 from tests.support.effort import examples
 
 LAW = settings(max_examples=examples(600))
@@ -196,7 +196,7 @@ def cases(draw: st.DrawFn) -> Case:
     chosen = draw(st.sampled_from([*[""] * 6, "renamed", *MAPPINGS]))
     mappings = {}
     if chosen:
-        scope = Scope(Names(money_places=2), what="a mapping", reads_row=True)
+        scope = Scope(DeclaredNames(money_places=2), what="a mapping", reads_row=True)
         mappings["parquet"] = FileMapping(None, {"x": check(MAPPINGS[chosen], scope)})
     names = ["id", "at", "y", "other", "z"] if chosen else ["id", "at", "x", "y"]
     if "?" in kinds[1] and draw(st.booleans()):
@@ -256,7 +256,7 @@ def test_both_doors_admit_the_same_events_and_refuse_the_same_rows(case: Case) -
 def test_a_column_is_read_as_its_rows_are_wherever_its_reader_is_sure(data: st.DataObject, kind: str) -> None:
     type_ = parse_field_type(kind, money_places=2).type
     column = data.draw(columns(fitting(kind), data.draw(st.integers(0, 12))))
-    wanted = Wanted(type_, "EUR", is_id=False, hasher=None)
+    wanted = WantedField(type_, "EUR", is_id=False, hasher=None)
 
     agrees(column, wanted)
 
@@ -280,11 +280,12 @@ NOT_FINITE = [float("nan"), float("inf"), float("-inf")]
 )
 def test_ties_and_edges_are_read_as_rows_read_them(type_: Any, values: list[Any], kind: str) -> None:
     agrees(
-        pa.array(values, type_), Wanted(parse_field_type(kind, money_places=2).type, "EUR", is_id=False, hasher=None)
+        pa.array(values, type_),
+        WantedField(parse_field_type(kind, money_places=2).type, "EUR", is_id=False, hasher=None),
     )
 
 
-def agrees(column: Any, wanted: Wanted) -> None:
+def agrees(column: Any, wanted: WantedField) -> None:
     """The reader of columns gives what the reader of rows gives, wherever it is sure."""
     fast, slow = column_reader(column.type, wanted)(column), by_rows_only(column, wanted)
 
@@ -301,7 +302,7 @@ def agrees(column: Any, wanted: Wanted) -> None:
 REFUSED = object()
 
 
-def by_rows_only(column: Any, wanted: Wanted) -> list[Any]:
+def by_rows_only(column: Any, wanted: WantedField) -> list[Any]:
     read = reader(wanted.type, currency=wanted.currency)
     found: list[Any] = []
     for given_value in row_values(column):
@@ -328,7 +329,7 @@ def by_rows_only(column: Any, wanted: Wanted) -> list[Any]:
     ],
 )
 def test_what_people_have_is_read_without_a_look_at_rows(type_: Any, values: list[Any], kind: str) -> None:
-    wanted = Wanted(parse_field_type(kind, money_places=2).type, "EUR", is_id=False, hasher=None)
+    wanted = WantedField(parse_field_type(kind, money_places=2).type, "EUR", is_id=False, hasher=None)
     read = column_reader(type_, wanted)(array_of(type_, values))
 
     assert read.sure is None or read.sure.all()

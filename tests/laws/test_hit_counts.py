@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from shroff.adapters.log.memory import MemoryLog
 from shroff.events.definitions import SOURCES
 from shroff.events.event import time_text
-from shroff.events.labels import Standing, in_force
+from shroff.events.labels import VerdictInForce, in_force
 from shroff.explain import hit_records
 from shroff.explain.hit_records import HitRecords
 from shroff.streams.log import Batch, HitRow, Record
@@ -30,7 +30,7 @@ class Step:
 
     hits: Sequence[tuple[str, bool]]
     about: int | None
-    said: Standing
+    said: VerdictInForce
     is_looked_at: bool
 
 
@@ -39,7 +39,7 @@ steps = st.builds(
     st.dictionaries(st.sampled_from(RULES), st.booleans()).map(lambda found: list(found.items())),
     st.sampled_from([None, 1, 2, 3, 8]),
     st.builds(
-        Standing,
+        VerdictInForce,
         st.sampled_from(["fraud", "genuine", "unclear"]),
         st.sampled_from(SOURCES),
         st.sampled_from([NOW_MS, NOW_MS + 1_000, NOW_MS + 2_000]),
@@ -74,11 +74,11 @@ def naive(log: MemoryLog, after: int) -> dict[int, tuple[dict[str, bool], str]]:
     for hits in log.hits_after(after):
         for hit in hits:
             rules[hit.seq][hit.rule] = hit.shadow
-    said: dict[str, list[Standing]] = {}
+    said: dict[str, list[VerdictInForce]] = {}
     for records in log.labels_after(after):
         for record in records:
             one = msgspec.json.decode(record.body)
-            said.setdefault(one["event"], []).append(Standing(one["verdict"], one["source"], record.time_ms))
+            said.setdefault(one["event"], []).append(VerdictInForce(one["verdict"], one["source"], record.time_ms))
     there = {}
     for seq, hit_by in rules.items():
         held = in_force(said.get(f"payment/p-{seq}", []))
@@ -131,7 +131,7 @@ def test_one_look_counts_no_more_than_a_block_where_there_is_no_time(monkeypatch
     monkeypatch.setattr(hit_records, "_BLOCK", 10)
     log, records = MemoryLog(), HitRecords()
     for _ in range(35):
-        appended(log, Step([("large", False)], None, Standing("fraud", SOURCES[0], NOW_MS), is_looked_at=False))
+        appended(log, Step([("large", False)], None, VerdictInForce("fraud", SOURCES[0], NOW_MS), is_looked_at=False))
 
     counted = []
     while not records.is_whole:

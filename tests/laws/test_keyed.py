@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 
 from shroff.errors import StateError, UsageError
 from shroff.events.labels import LogEvent
-from shroff.features.cluster.keyed import Answer, Answered, Keyed, Partition, check_keyed, entities_of, partition_of
+from shroff.features.cluster.keyed import (
+    Answered,
+    EntityAnswer,
+    Keyed,
+    Partition,
+    check_keyed,
+    entities_of,
+    partition_of,
+)
 from shroff.features.frames import frames_of
 from shroff.features.online.engine import Online
 from shroff.features.plan import make_plan
@@ -56,7 +64,7 @@ def parted(
     states: dict[tuple[str, int], bytes] = {}
     engine, found = Answered(events, computed, reference), Found()
     for part in parts_of(history, sizes):
-        given: dict[str, list[Answer | None]] = {}
+        given: dict[str, list[EntityAnswer | None]] = {}
         for entity, stage in stages.items():
             given[entity] = answers_of(stage, part, states, (entity, count), definitions)
         engine.given = given
@@ -66,12 +74,12 @@ def parted(
 
 def answers_of(
     stage: Keyed, part: Sequence[LogEvent], states: dict[Any, bytes], of: tuple[str, int], definitions: Definitions
-) -> list[Answer | None]:
+) -> list[EntityAnswer | None]:
     places: dict[int, tuple[int, frozenset[int]]] = {}
     for name, frame in frames_of(part, definitions.events, definitions.reference).items():
         if name in stage.events:
             places |= zip(frame.rows.tolist(), stage.partitions(frame, of[1]), strict=True)
-    found: list[Answer | None] = [None] * len(part)
+    found: list[EntityAnswer | None] = [None] * len(part)
     for number in range(of[1]):
         rows = [row for row, (_, seen) in sorted(places.items()) if number in seen]
         if rows:

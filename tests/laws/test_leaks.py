@@ -16,7 +16,7 @@ from shroff.events.labels import LabelEvent, LogEvent
 from shroff.language.values import DAY_MS, HOUR_MS
 from shroff.log.columns.tables import Way
 from shroff.log.state.histories import History, taken
-from shroff.models.definitions import Capacity, ModelInput, ModelSettings, Split
+from shroff.models.definitions import DailyCapacity, ModelInput, ModelSettings, Split
 from shroff.models.evaluation.windows import Fold, FoldRows, in_window, known_rows, rows_of, windows_of
 from shroff.models.sets import FRAUD, TrainingSet
 from shroff.project.definitions import Definitions
@@ -56,7 +56,7 @@ merchant:
 
 def settings_of(definitions: Definitions, texts: list[str], split: Split, delay_ms: int) -> ModelSettings:
     inputs: tuple[ModelInput, ...] = inputs_of(definitions, "payment", texts)
-    return ModelSettings("payment", inputs, delay_ms, "xgboost", split, Capacity("card", 5), ())
+    return ModelSettings("payment", inputs, delay_ms, "xgboost", split, DailyCapacity("card", 5), ())
 
 
 def source(definitions: Definitions, history: list[LogEvent], size: int = 64) -> HistorySource:

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from shroff.errors import StateError, StorageError, UsageError
 from shroff.events.labels import LogEvent
-from shroff.features.batch.engine import Batch
+from shroff.features.batch.engine import BatchEngine
 from shroff.features.batch.rounds import Rounds
 from shroff.features.cluster import exchange, partitioned
 from shroff.features.cluster.exchange import Rows, parted
-from shroff.features.cluster.partitioned import Cluster, Part, Partitioned, Work, answer_part
+from shroff.features.cluster.partitioned import Cluster, GroupPartition, Partitioned, Work, answer_part
 from shroff.features.frames import frames_of
 from shroff.features.online.histories import HistoryPlan
 from shroff.project.definitions import Definitions, computed_of
@@ -64,7 +64,7 @@ def bits_by(engine: Rounds, definitions: Definitions, history: Sequence[LogEvent
 
 
 def whole(definitions: Definitions, history: Sequence[LogEvent], sizes: Sequence[int] = (16,)) -> Found:
-    engine = Batch(
+    engine = BatchEngine(
         definitions.events,
         computed_of(definitions),
         definitions.reference,
@@ -215,17 +215,19 @@ def test_a_partition_that_is_not_answered_stops_everything(monkeypatch: pytest.M
 
 def test_a_process_of_another_version_refuses():
     with pytest.raises(StateError, match=r"was asked by 0\.0\.0: install the same version on every machine"):
-        answer_part(Part("/", (), 0, 1, "0.0.0"))
+        answer_part(GroupPartition("/", (), 0, 1, "0.0.0"))
 
 
 def test_a_process_that_does_not_see_the_folder_says_so(tmp_path: Path):
     with pytest.raises(StateError, match=r"does not see .*gone: write --out to a folder that every machine sees"):
-        answer_part(Part(str(tmp_path / "gone"), (), 0, 1, partitioned._VERSION))
+        answer_part(GroupPartition(str(tmp_path / "gone"), (), 0, 1, partitioned._VERSION))
 
 
 def test_a_process_that_cannot_read_there_says_so(tmp_path: Path):
     with pytest.raises(StorageError, match=r"cannot read and write in .*No such file or directory; look for room"):
-        answer_part(Part(str(tmp_path), (("group-0", Work(1, 0, HistoryPlan((), ()))),), 0, 1, partitioned._VERSION))
+        answer_part(
+            GroupPartition(str(tmp_path), (("group-0", Work(1, 0, HistoryPlan((), ()))),), 0, 1, partitioned._VERSION)
+        )
 
 
 def test_answers_that_the_asking_process_does_not_see_are_missed(tmp_path: Path):

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from shroff.adapters.log.memory import MemoryLog
 from shroff.errors import StateError, UsageError
-from shroff.features.cluster.keyed import Answer
+from shroff.features.cluster.keyed import EntityAnswer
 from shroff.lake import spread as spreading
 from shroff.lake.reader import LakeReader
-from shroff.lake.spread import Seen, Spread, SpreadProcess, answers_of, decided, rows_of, spread_of
+from shroff.lake.spread import PartitionEvent, Spread, SpreadProcess, answers_of, decided, rows_of, spread_of
 from shroff.log.writer import Writer
 from shroff.project.definitions import load_definitions
 from shroff.streams.lake import Objects, RetriedObjects
@@ -53,10 +53,10 @@ def run(spread: Spread, places: int, states: dict[tuple[int, int], bytes] | None
     found = Run({} if states is None else states)
     while after < spread.upto:
         upto = min(after + places, spread.upto)
-        parts: dict[tuple[int, int], list[Seen]] = defaultdict(list)
+        parts: dict[tuple[int, int], list[PartitionEvent]] = defaultdict(list)
         for one in rows_of(SpreadProcess(spread), after, upto):
             parts[one.stage, one.partition].append(one)
-        answers: dict[int, dict[int, Answer]] = defaultdict(dict)
+        answers: dict[int, dict[int, EntityAnswer]] = defaultdict(dict)
         for at, seen in parts.items():
             Random(after).shuffle(seen)
             found.states[at], mine = answers_of(SpreadProcess(spread), at[0], found.states.get(at), seen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shroff.language.values import DAY_MS
-from shroff.models.definitions import Capacity, Gate, Split
+from shroff.models.definitions import DailyCapacity, ModelGate, Split
 from shroff.models.keys import METRICS, PARAMETERS, parameters_of
 from shroff.project.definitions import load_definitions
 from shroff.project.policy import Policy
@@ -107,7 +107,10 @@ def test_a_model_without_settings_reads_what_can_be_read_and_has_the_defaults():
     ]
     assert model.split == Split(28 * DAY_MS, 7 * DAY_MS, 7 * DAY_MS, 4)
     assert (model.label_delay_ms, model.learner, model.capacity) == (7 * DAY_MS, "xgboost", None)
-    assert model.gates == (Gate("average_precision", above_champion_by="noise"), Gate("leak_test", is_required=True))
+    assert model.gates == (
+        ModelGate("average_precision", above_champion_by="noise"),
+        ModelGate("leak_test", is_required=True),
+    )
     assert (model.parameters, model.search, model.calibration) == ({}, {}, "auto")
     assert (model.negatives_kept, model.friendly_reasons, model.give_away) == (1.0, frozenset(), ())
     assert (names(model.slices), model.seed) == (["payment.is_new", "payment.channel"], 1)
@@ -299,7 +302,7 @@ def test_every_setting_is_read():
 
     assert (model.label_delay_ms, model.learner) == (30 * DAY_MS, "lightgbm")
     assert model.split == Split(60 * DAY_MS, 30 * DAY_MS, 14 * DAY_MS, 2)
-    assert model.capacity == Capacity("card", 50)
+    assert model.capacity == DailyCapacity("card", 50)
     assert model.parameters == {"trees": "200", "learning_rate": "0.05"}
     assert model.search == {"trials": "20", "time": "10m"}
     assert (model.calibration, model.negatives_kept, model.seed) == ("platt", 0.125, 7)
@@ -413,12 +416,12 @@ def test_gates_are_read_in_their_order():
     ).gates
 
     assert gates == (
-        Gate("latency_p99", at_most=2.0),
-        Gate("average_precision", at_least=0.5, above_champion_by="noise"),
-        Gate("auc_roc", at_most=0.999, above_champion_by=0.01),
-        Gate("f1", at_least=0.5, at=0.3),
-        Gate("slice_collapse", is_required=True),
-        Gate("leak_test", is_required=True),
+        ModelGate("latency_p99", at_most=2.0),
+        ModelGate("average_precision", at_least=0.5, above_champion_by="noise"),
+        ModelGate("auc_roc", at_most=0.999, above_champion_by=0.01),
+        ModelGate("f1", at_least=0.5, at=0.3),
+        ModelGate("slice_collapse", is_required=True),
+        ModelGate("leak_test", is_required=True),
     )
 
 

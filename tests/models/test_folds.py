@@ -16,7 +16,7 @@ from shroff.models.evaluation.windows import (
     rows_of,
     windows_of,
 )
-from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, Recorded, TrainingSet
+from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, RecordedDecisions, TrainingSet
 
 CHARGEBACK, CUSTOMER = 0, 2
 DELAY_MS = 2 * DAY_MS
@@ -49,7 +49,7 @@ def made(
         np.zeros(count, np.int64),
         (),
         found,
-        Recorded(np.full(count, -1, np.int8), np.full(count, np.nan), {}),
+        RecordedDecisions(np.full(count, -1, np.int8), np.full(count, np.nan), {}),
         {},
     )
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from shroff.models.definitions import Gate
+from shroff.models.definitions import ModelGate
 from shroff.models.evaluation import baselines
 from shroff.models.evaluation.folds import evaluate
 from shroff.models.evaluation.gates import judge_gates
@@ -32,7 +32,7 @@ def one(gate, evaluation=ALONE, **more):
     "at_least, at_most, passed", [(0.1, None, True), (0.99, None, False), (None, 0.99, True), (None, 0.1, False)]
 )
 def test_a_limit_is_held_or_not(at_least, at_most, passed):
-    result = one(Gate("auc_roc", at_least, at_most))
+    result = one(ModelGate("auc_roc", at_least, at_most))
 
     assert result.passed is passed
     assert result.value == pytest.approx(ALONE.metrics["auc_roc"].mean, abs=1e-6)
@@ -42,12 +42,12 @@ def test_a_limit_is_held_or_not(at_least, at_most, passed):
 def test_a_limit_that_is_met_exactly_is_held():
     mean = ALONE.metrics["auc_roc"].mean
 
-    assert one(Gate("auc_roc", at_least=mean)).passed
-    assert one(Gate("auc_roc", at_most=mean)).passed
+    assert one(ModelGate("auc_roc", at_least=mean)).passed
+    assert one(ModelGate("auc_roc", at_most=mean)).passed
 
 
 def test_each_limit_of_a_gate_is_a_line():
-    results = judge_gates([Gate("auc_roc", 0.1, 0.2, "noise"), Gate("leak_test", is_required=True)], ALONE)
+    results = judge_gates([ModelGate("auc_roc", 0.1, 0.2, "noise"), ModelGate("leak_test", is_required=True)], ALONE)
 
     assert [(gate.name, gate.passed) for gate in results] == [
         ("auc_roc", True),
@@ -63,7 +63,12 @@ def test_a_gate_at_a_cut_off_names_it_and_is_held_against_that_one_alone():
     against = baselines.champion(scores_by_input(GIVEN), None)
     evaluation = evaluate(GIVEN, settings(), terms, by_input(), champion=against)
     limits = judge_gates(
-        [Gate("f1", 0.01, at=0.5), Gate("recall", 0.99, at=0.25), Gate("f1", None, None, "noise", at=0.5)], evaluation
+        [
+            ModelGate("f1", 0.01, at=0.5),
+            ModelGate("recall", 0.99, at=0.25),
+            ModelGate("f1", None, None, "noise", at=0.5),
+        ],
+        evaluation,
     )
 
     assert [(gate.name, gate.limit, gate.passed) for gate in limits] == [
@@ -77,28 +82,28 @@ def test_a_gate_at_a_cut_off_names_it_and_is_held_against_that_one_alone():
 
 def test_what_was_not_measured_does_not_pass():
     bare = evaluate(GIVEN, settings(capacity=None), Terms(), by_input())
-    result = one(Gate("recall_at_review", at_least=0.0), bare)
+    result = one(ModelGate("recall_at_review", at_least=0.0), bare)
 
     assert (result.value, result.passed, result.note) == (None, False, "policy.yaml has no review_at")
-    assert not one(Gate("latency_p99", at_most=1.0)).passed
-    assert not one(Gate("leak_test", is_required=True)).passed
+    assert not one(ModelGate("latency_p99", at_most=1.0)).passed
+    assert not one(ModelGate("leak_test", is_required=True)).passed
 
 
 @pytest.mark.parametrize("latency_ms, passed", [(0.4, True), (1.0, True), (1.2, False)])
 def test_latency_is_in_milliseconds(latency_ms, passed):
-    result = one(Gate("latency_p99", at_most=1.0), latency_p99_ms=latency_ms)
+    result = one(ModelGate("latency_p99", at_most=1.0), latency_p99_ms=latency_ms)
 
     assert (result.passed, result.limit, result.note) == (passed, "at most 1 ms", "")
 
 
 @pytest.mark.parametrize("passed", [True, False])
 def test_the_leak_test_passes_or_does_not(passed):
-    assert one(Gate("leak_test", is_required=True), leak_test_passed=passed).passed is passed
+    assert one(ModelGate("leak_test", is_required=True), leak_test_passed=passed).passed is passed
 
 
 @pytest.mark.slow
 def test_a_better_model_is_above_the_champion_by_more_than_noise():
-    result = one(Gate("average_precision", above_champion_by="noise"), beside(scores_by_input(GIVEN, "weak")))
+    result = one(ModelGate("average_precision", above_champion_by="noise"), beside(scores_by_input(GIVEN, "weak")))
 
     assert result.passed
     assert result.value > 0.1
@@ -109,8 +114,8 @@ def test_a_better_model_is_above_the_champion_by_more_than_noise():
 def test_noise_is_not_above_the_champion():
     lots = np.random.default_rng(1).normal(size=3_000)
     alike = np.clip(scores_by_input(GIVEN) + 0.02 * lots, 0, 1)
-    result = one(Gate("average_precision", above_champion_by="noise"), beside(alike))
-    same = one(Gate("average_precision", above_champion_by="noise"), beside(scores_by_input(GIVEN)))
+    result = one(ModelGate("average_precision", above_champion_by="noise"), beside(alike))
+    same = one(ModelGate("average_precision", above_champion_by="noise"), beside(scores_by_input(GIVEN)))
 
     assert not result.passed
     assert not same.passed
@@ -121,14 +126,14 @@ def test_noise_is_not_above_the_champion():
 def test_a_champion_is_beaten_by_a_number(by, passed):
     champion = beside(scores_by_input(GIVEN, "weak"))
 
-    assert one(Gate("average_precision", above_champion_by=by), champion).passed is passed
+    assert one(ModelGate("average_precision", above_champion_by=by), champion).passed is passed
 
 
 @pytest.mark.slow
 def test_of_what_should_be_small_less_is_better():
     # brier is no metric of keys.py's gates; cost is, and a useless champion costs more.
     champion = beside(np.full(3_000, 0.9))
-    result = one(Gate("cost_per_thousand", above_champion_by="noise"), champion)
+    result = one(ModelGate("cost_per_thousand", above_champion_by="noise"), champion)
 
     assert result.value < 0
     assert result.passed
@@ -136,7 +141,7 @@ def test_of_what_should_be_small_less_is_better():
 
 @pytest.mark.slow
 def test_without_a_champion_it_is_held_against_what_is_in_force_then():
-    gate = Gate("average_precision", above_champion_by="noise")
+    gate = ModelGate("average_precision", above_champion_by="noise")
     strong = one(gate)
     lots = evaluate(GIVEN, settings(), TERMS, lambda *_: lambda rows: np.random.default_rng(7).random(len(rows)))
 
@@ -146,14 +151,14 @@ def test_without_a_champion_it_is_held_against_what_is_in_force_then():
     )
     assert strong.note.startswith("there is no champion, so against rules alone: 95 % interval +")
     assert not one(gate, lots).passed
-    assert not one(Gate("average_precision", above_champion_by=0.99)).passed
+    assert not one(ModelGate("average_precision", above_champion_by=0.99)).passed
 
 
 def test_where_nothing_was_decided_it_is_held_against_approving_all():
     compared = {name: one for name, one in ALONE.compared.items() if name == baselines.APPROVE_ALL}
 
-    found = one(Gate("average_precision", above_champion_by="noise"), replace(ALONE, compared=compared))
-    alone = one(Gate("average_precision", above_champion_by="noise"), replace(ALONE, compared={}))
+    found = one(ModelGate("average_precision", above_champion_by="noise"), replace(ALONE, compared=compared))
+    alone = one(ModelGate("average_precision", above_champion_by="noise"), replace(ALONE, compared={}))
 
     assert found.passed
     assert found.note.startswith("there is no champion, so against approving all: ")
@@ -162,7 +167,9 @@ def test_where_nothing_was_decided_it_is_held_against_approving_all():
 
 @pytest.mark.slow
 def test_a_champion_that_knows_every_test_row_cannot_be_beaten():
-    result = one(Gate("average_precision", above_champion_by="noise"), beside(scores_by_input(GIVEN), GIVEN.as_of_ms))
+    result = one(
+        ModelGate("average_precision", above_champion_by="noise"), beside(scores_by_input(GIVEN), GIVEN.as_of_ms)
+    )
 
     assert not result.passed
     assert "learnt from every test row" in result.note
@@ -175,7 +182,7 @@ def test_a_slice_that_collapses_does_not_pass():
     blind = replace(GIVEN.inputs[0], values=np.where(web, 0.0, GIVEN.inputs[0].values))
     given = replace(GIVEN, inputs=(blind, *GIVEN.inputs[1:]))
     fallen = evaluate(given, settings(), TERMS, by_input(), champion=baselines.champion(strong))
-    required, limit = Gate("slice_collapse", is_required=True), Gate("slice_collapse", at_most=0.1)
+    required, limit = ModelGate("slice_collapse", is_required=True), ModelGate("slice_collapse", at_most=0.1)
 
     assert not one(required, fallen).passed
     assert "channel web falls by more than noise" in one(required, fallen).note

@@ -13,7 +13,7 @@ from shroff.errors import UsageError
 from shroff.models.definitions import LEARNERS
 from shroff.models.evaluation.calibration import ISOLATION, PLATT, Calibration, uncalibrated
 from shroff.models.evaluation.metrics import auc_roc, average_precision
-from shroff.models.evaluation.windows import Known
+from shroff.models.evaluation.windows import KnownRows
 from shroff.models.learners.isolation import usual_depth
 from shroff.models.learners.learned import LearningPlan
 from shroff.models.learners.learner import CATEGORIES_MAX, columns_for, fit, known_column
@@ -35,8 +35,8 @@ def verdicts_of(given):
     return given.verdicts_at(given.as_of_ms)
 
 
-def known_of(given) -> Known:
-    return Known(np.arange(len(given)), verdicts_of(given), 0, 0)
+def known_of(given) -> KnownRows:
+    return KnownRows(np.arange(len(given)), verdicts_of(given), 0, 0)
 
 
 @pytest.mark.slow
@@ -179,7 +179,7 @@ def test_the_last_rows_stop_nothing_where_they_hold_too_few_frauds():
 
 def test_an_isolation_forest_needs_no_labels():
     given = noisy_set()
-    nothing = Known(np.arange(len(given)), np.full(len(given), GENUINE, np.int8), 0, 0)
+    nothing = KnownRows(np.arange(len(given)), np.full(len(given), GENUINE, np.int8), 0, 0)
     trained = train(given, nothing, settings(learner="isolation"), {"trees": "50"})
     scores = scores_of(loaded(trained.fitted, trained.calibration, trained.negatives_kept), given.inputs)
     outlier = number("strong", [9.0]), number("weak", [-9.0]), number("none", [9.0]), category("channel", ["none"])
@@ -335,6 +335,6 @@ def test_a_search_says_what_it_cannot_do():
         search(given, known_of(given), settings(), SearchRange(None, None))
     with pytest.raises(UsageError, match="nothing says which parameters"):
         search(given, known_of(given), settings(learner="isolation"), SearchRange(3, None))
-    early = Known(np.arange(600), np.array([FRAUD] * 50 + [GENUINE] * 550, np.int8), 0, 0)
+    early = KnownRows(np.arange(600), np.array([FRAUD] * 50 + [GENUINE] * 550, np.int8), 0, 0)
     with pytest.raises(UsageError, match="holds no fraud"):
         search(given, early, settings(), SearchRange(3, None))

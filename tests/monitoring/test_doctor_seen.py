@@ -14,7 +14,7 @@ from shroff.app import project as app
 from shroff.errors import StateError
 from shroff.language.values import HOUR_MS
 from shroff.log.later_labels import LaterLabels, labels_after
-from shroff.monitoring.doctor import CHECKED_MS, Seen
+from shroff.monitoring.doctor import CHECKED_MS, EarlierFindings
 from shroff.streams.log import Batch, Record
 from shroff.streams.snapshots import Header, Snapshots
 from tests.support.projects import FILES, NOW_MS
@@ -80,7 +80,7 @@ def test_another_log_in_its_place_is_read_anew():
 
 
 def test_the_bytes_of_a_snapshot_are_read_once_an_hour(folder):
-    file, seen = folder.write(HEADER, [b"part"]), Seen()
+    file, seen = folder.write(HEADER, [b"part"]), EarlierFindings()
 
     assert seen.checked(folder, file, NOW_MS) == (HEADER, NOW_MS)
     assert seen.checked(folder, file, NOW_MS + CHECKED_MS - 1) == (HEADER, NOW_MS)
@@ -90,7 +90,7 @@ def test_the_bytes_of_a_snapshot_are_read_once_an_hour(folder):
 
 
 def test_a_snapshot_that_changed_is_read_again_and_a_damaged_one_each_time(folder):
-    file, seen = folder.write(HEADER, [b"part"]), Seen()
+    file, seen = folder.write(HEADER, [b"part"]), EarlierFindings()
     seen.checked(folder, file, NOW_MS)
     other = folder.write(Header(9, "layout", "log"), [])
     assert seen.checked(folder, other, NOW_MS)[0] == Header(9, "layout", "log")
@@ -110,7 +110,7 @@ def test_the_doctor_says_when_a_snapshot_was_read(tmp_path):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    project, seen = app.open_exactly(tmp_path), Seen()
+    project, seen = app.open_exactly(tmp_path), EarlierFindings()
     project.decide([{"id": "p1", "at": "2026-03-01T12:00:00Z", "amount": "1.00"}], as_type="payment")
     project.retention.snapshot()
     begun_ms = project.opened.now_ms()

@@ -14,7 +14,7 @@ from shroff.cli.main import run
 from shroff.language.values import DAY_MS
 from shroff.notices.mailer import Mail, Unmailed
 from shroff.notices.store import NO_ONE, SENT
-from shroff.people.store import Wanted
+from shroff.people.store import AuditFilter
 from tests.support.telling import FILES, Bank, payment
 
 
@@ -74,7 +74,7 @@ def test_what_is_erased_of_mails_is_told_and_recorded_without_whom(tmp_path, cap
     assert run(["-C", str(tmp_path), "erase", "card", "c-1"]) == 0
     assert "1 mail in the mailbox, and for whom 1 letter was: removed." in capsys.readouterr().out
     with bank.project.people.open() as desk, desk.store.look() as look:
-        (row,) = look.record(Wanted(action="mail.erase"))
+        (row,) = look.record(AuditFilter(action="mail.erase"))
 
     assert row.after == '{"letters":1,"mails":1}'
     assert "c-1" not in row.subject

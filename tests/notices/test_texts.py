@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from shroff.errors import UsageError
 from shroff.notices.texts.checking import NAMES_OF, names_for
-from shroff.notices.texts.mails import Written, mail_of
+from shroff.notices.texts.mails import RenderedText, mail_of
 from shroff.notices.texts.templates import LENGTH_MAX, NoticeTemplates, TextError
 from shroff.notices.texts.wording import covered, last_four, moment_text, money_text
 from shroff.notices.texts.words import LANGUAGES, MARKS, WORDS
@@ -22,7 +22,7 @@ from tests.support.telling import Bank
 VALUES = {"words": WORDS["en"], "show": {"merchant": "<b>&"}, "subject": "s"}
 
 
-def rendered(text: str, html: str = "") -> Written:
+def rendered(text: str, html: str = "") -> RenderedText:
     files = {"notices/own.txt.j2": f"Subject: x\n\n{text}", "notices/own.html.j2": html}
     return NoticeTemplates(files).render(("own",), "en", VALUES)
 
@@ -71,7 +71,7 @@ def test_an_address_is_shown_without_its_name_and_known_again_by_its_key():
 @given(st.text(max_size=300), st.text(max_size=100))
 def test_whatever_a_text_says_a_mail_has_the_headers_of_one_mail(subject, body):
     mail = mail_of(
-        Written(subject, body, f"<p>{body.encode('utf-16', 'surrogatepass')!r}</p>"),
+        RenderedText(subject, body, f"<p>{body.encode('utf-16', 'surrogatepass')!r}</p>"),
         id="m-1",
         sender="Bank <a@bank.example>",
         recipients=["ann@x.example"],
@@ -86,7 +86,7 @@ def test_whatever_a_text_says_a_mail_has_the_headers_of_one_mail(subject, body):
 
 
 def test_the_same_mail_has_the_same_bytes():
-    written = Written("s", "t", "<p>h</p>")
+    written = RenderedText("s", "t", "<p>h</p>")
     one, other = (
         mail_of(written, id="m-1", sender="a@b.example", recipients=["c@d.example"], made_ms=1_000) for _ in range(2)
     )
@@ -97,7 +97,7 @@ def test_the_same_mail_has_the_same_bytes():
 @pytest.mark.parametrize("sender", ["", "Bank", "Bank <x>", "a@b.example, c@d.example"])
 def test_a_sender_that_is_none_is_told(sender):
     with pytest.raises(UsageError, match="mail: 'from'"):
-        mail_of(Written("s", "t", ""), id="m", sender=sender, recipients=["c@d.example"], made_ms=0)
+        mail_of(RenderedText("s", "t", ""), id="m", sender=sender, recipients=["c@d.example"], made_ms=0)
 
 
 # ---- templates
@@ -238,7 +238,9 @@ def test_whatever_a_notice_gives_its_template_may_be_named(tmp_path, monkeypatch
     given: dict[str, set[str]] = {}
     render = NoticeTemplates.render
 
-    def noted(self: NoticeTemplates, names: tuple[str, ...], language: str, values: Mapping[str, object]) -> Written:
+    def noted(
+        self: NoticeTemplates, names: tuple[str, ...], language: str, values: Mapping[str, object]
+    ) -> RenderedText:
         given[names[0]] = set(values)
         return render(self, names, language, values)
 

@@ -18,9 +18,9 @@ from shroff.events.event import time_text
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
 from shroff.notices.reports.daily import report_due
 from shroff.notices.store import REFUSED, SENT
-from shroff.notices.telling import Teller
+from shroff.notices.telling import NoticeWorker
 from shroff.notices.watching import Watching
-from shroff.streams.delivering import SinkHealth, Trouble
+from shroff.streams.delivering import DeliveryHealth, Trouble
 from shroff.streams.log import Record
 from tests.support.telling import NOW_MS, Bank, notice, payment, text_of, token_in
 
@@ -248,9 +248,9 @@ def test_a_sink_that_fails_for_a_minute_is_told_once(tmp_path):
     bank = Bank(tmp_path, notice(f"{TEAM}on: failure\n", "failing") | {"notices/customer.yaml": None})
     bank.pay(payment(amount="1.00"))
     trouble = Trouble("its server does not answer", NOW_MS)
-    health = [SinkHealth("decided", 0, 5, 0, 3, trouble)]
+    health = [DeliveryHealth("decided", 0, 5, 0, 3, trouble)]
     seconds = iter(range(10_000))
-    teller = Teller(bank.office, 0, lambda: health, clock=lambda: 100.0 * next(seconds))
+    teller = NoticeWorker(bank.office, 0, lambda: health, clock=lambda: 100.0 * next(seconds))
     told = []
     for later_ms in (0, MINUTE_MS - 1, 1, HOUR_MS):
         bank.clock_ms += later_ms

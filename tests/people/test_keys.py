@@ -20,7 +20,7 @@ from shroff.people.access import RIGHTS, Right, Role, Who, local
 from shroff.people.audit import sealing
 from shroff.people.desk import Desk, token_hash
 from shroff.people.keys import KeyRing
-from shroff.people.store import Look, rows_of
+from shroff.people.store import PeopleQueries, rows_of
 
 NOW_MS = 1_700_000_000_000
 ROOT = local("root", "command")
@@ -33,7 +33,7 @@ class CountedStore(SqlPeople):
     is_away = False
 
     @contextmanager
-    def look(self) -> Iterator[Look]:
+    def look(self) -> Iterator[PeopleQueries]:
         self.asked += 1
         if self.is_away:
             raise TransientError("the store is away")

@@ -20,7 +20,7 @@ import msgspec
 import pytest
 
 from shroff.app import project as app
-from shroff.cases.case import STATES, Wanted
+from shroff.cases.case import STATES, CaseFilter
 from shroff.notices.sending import CLAIM_MS
 from shroff.notices.store import OPEN, SENT, UNKNOWN
 from shroff.people.store import rows_of
@@ -154,7 +154,7 @@ def _hold(bank: Bank, server: Mail, answers: dict[str, tuple[str, int]]) -> None
     with closing(project.outside.open_people()) as people:
         record = Counter(one.subject for one in rows_of(people) if one.action == "confirmation.answer")
     with project.cases.open() as desk, desk.store.look() as cases:
-        numbers = [one.number for one in cases.queue(Wanted(states=STATES), limit=500)]
+        numbers = [one.number for one in cases.queue(CaseFilter(states=STATES), limit=500)]
         alerts = Counter(alert.named for number in numbers for alert in cases.alerts(number))
     said = {one.event: one.answer for one in questions if one.answer}
     labels = Counter((one["event"], one["verdict"]) for one in bodies if one["source"] == "customer")

@@ -15,7 +15,7 @@ import pyarrow.csv
 import pytest
 import xgboost
 
-from shroff.runtime.process_copy import Asked
+from shroff.runtime.process_copy import CopyAnswers
 
 PATIENCE_S = 60.0
 
@@ -27,7 +27,7 @@ def test_each_question_is_answered_by_a_copy_of_its_own():
         said.append(1)
         return str(len(said)).encode() * 100_000
 
-    found = Asked([add, add]).answers(PATIENCE_S)
+    found = CopyAnswers([add, add]).answers(PATIENCE_S)
 
     assert found == [b"1" * 100_000] * 2
     assert said == []
@@ -40,8 +40,8 @@ def test_one_that_fails_ends_the_row_and_one_that_hangs_is_ended_with_all_its_co
         time.sleep(3_600)
         return b""
 
-    assert Asked([lambda: b"a", lambda: str(1 / 0).encode(), lambda: b"c"]).answers(PATIENCE_S) == [b"a"]
-    assert Asked([lambda: b"a", hangs]).answers(3.0) == [b"a"]
+    assert CopyAnswers([lambda: b"a", lambda: str(1 / 0).encode(), lambda: b"c"]).answers(PATIENCE_S) == [b"a"]
+    assert CopyAnswers([lambda: b"a", hangs]).answers(3.0) == [b"a"]
     process = (tmp_path / "process").read_text()
     end_s = time.monotonic() + PATIENCE_S
     while Path(f"/proc/{process}").exists() and "Z" not in Path(f"/proc/{process}/stat").read_text().split(") ")[1][:1]:
@@ -51,14 +51,14 @@ def test_one_that_fails_ends_the_row_and_one_that_hangs_is_ended_with_all_its_co
 
 def test_a_copy_collects_no_garbage_whose_end_could_wait_for_threads_that_it_lacks():
     assert gc.isenabled()
-    assert Asked([lambda: str(gc.isenabled()).encode()]).answers(PATIENCE_S) == [b"False"]
+    assert CopyAnswers([lambda: str(gc.isenabled()).encode()]).answers(PATIENCE_S) == [b"False"]
 
 
 def test_copies_answer_where_a_library_wants_its_own_pipe_back_at_each_copy():
     read = pyarrow.csv.read_csv(io.BytesIO(b"a\n1\n"))  # from then on Arrow has a pipe for signals, and renews it
 
     assert read.num_rows == 1
-    assert Asked([lambda: b"a", lambda: b"b"]).answers(PATIENCE_S) == [b"a", b"b"]
+    assert CopyAnswers([lambda: b"a", lambda: b"b"]).answers(PATIENCE_S) == [b"a", b"b"]
 
 
 def test_a_copy_holds_no_file_of_the_process_that_was_open(tmp_path: Path):
@@ -69,7 +69,7 @@ def test_a_copy_holds_no_file_of_the_process_that_was_open(tmp_path: Path):
         def opened() -> bytes:
             return " ".join(os.path.realpath(f"/dev/fd/{number}") for number in numbers).encode()
 
-        found = Asked([opened]).answers(PATIENCE_S)
+        found = CopyAnswers([opened]).answers(PATIENCE_S)
     os.close(numbers[1])
 
     assert found == [b"/dev/null /dev/null"]
@@ -84,7 +84,7 @@ def test_a_process_that_has_grown_trees_has_copies_that_score_whoever_grew_them(
         """In a thread that grows trees itself, so that libraries keep threads for it."""
         grown = xgboost.train({"nthread": 2, "objective": "binary:logistic"}, matrix, 3)
         expected = grown.inplace_predict(rows).tobytes()
-        found.append(Asked([lambda: grown.inplace_predict(rows).tobytes()]).answers(PATIENCE_S) == [expected])
+        found.append(CopyAnswers([lambda: grown.inplace_predict(rows).tobytes()]).answers(PATIENCE_S) == [expected])
 
     thread = threading.Thread(target=decide)
     thread.start()

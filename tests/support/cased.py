@@ -14,10 +14,10 @@ from msgspec.structs import replace
 from shroff.adapters.cases.sql import SqlCases
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.people.sql import SqlPeople
-from shroff.cases.case import STATES, Alert, Case, Wanted
+from shroff.cases.case import STATES, Alert, Case, CaseFilter
 from shroff.cases.desk import CaseDesk
 from shroff.cases.following import Opening, take_in
-from shroff.cases.hearing import Label
+from shroff.cases.hearing import FeedLabel
 from shroff.people.access import RIGHTS, Role, Who
 from shroff.people.audit import sealing, verify
 from shroff.people.store import User, rows_of
@@ -43,9 +43,9 @@ def alert(seq: int, key: str = "c-1", **more: Any) -> Alert:
     return replace(made, **more)
 
 
-def denial(seq: int, of: int, known_ms: int = NOW_MS) -> Label:
+def denial(seq: int, of: int, known_ms: int = NOW_MS) -> FeedLabel:
     """A customer's "no" at a place of the log, to the event `payment/p-OF`."""
-    return Label(seq, f"payment/p-{of}", "fraud", "customer", known_ms)
+    return FeedLabel(seq, f"payment/p-{of}", "fraud", "customer", known_ms)
 
 
 @dataclass(slots=True)
@@ -61,7 +61,7 @@ class Office:
         """Alerts came."""
         self.heard(*alerts)
 
-    def heard(self, *alerts: Alert, labels: Sequence[Label] = ()) -> list[Opening]:
+    def heard(self, *alerts: Alert, labels: Sequence[FeedLabel] = ()) -> list[Opening]:
         """Alerts came, with labels; gives the cases that opened."""
         with self.desk.store.change() as change:
             upto = max(one.seq for one in (*alerts, *labels))
@@ -79,7 +79,7 @@ class Office:
 
     def cases(self) -> list[Case]:
         with self.desk.store.look() as look:
-            return look.queue(Wanted(states=STATES), "newest", limit=1_000)[::-1]
+            return look.queue(CaseFilter(states=STATES), "newest", limit=1_000)[::-1]
 
     def alerts(self, number: int = 1) -> list[Alert]:
         with self.desk.store.look() as look:

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from shroff.config import make_folder
-from shroff.features.cluster.keyed import Answer
-from shroff.lake.spread import Seen, Spread, SpreadProcess, answers_of, decided, rows_of
-from shroff.lake.spread_files import Part
+from shroff.features.cluster.keyed import EntityAnswer
+from shroff.lake.spread import PartitionEvent, Spread, SpreadProcess, answers_of, decided, rows_of
+from shroff.lake.spread_files import DecidedPart
 from tests.support.backends import HereBackend
 
 States = dict[str, bytes]  # by stage and partition
@@ -43,7 +43,7 @@ class FoldingBackend(HereBackend):
         checkpoint: Path,
         places: int,
         write: Callable[[int, int, Any], None],
-        done: Callable[[Part], None],
+        done: Callable[[DecidedPart], None],
     ) -> None:
         make_folder(checkpoint)
         work = SpreadProcess(spread)
@@ -82,12 +82,12 @@ class FoldingBackend(HereBackend):
         """Keep what the states are at a place."""
         (checkpoint / f"states-{upto}").write_bytes(msgspec.msgpack.encode(states))
 
-    def fold(self, work: SpreadProcess, after: int, upto: int, states: States) -> dict[int, dict[int, Answer]]:
+    def fold(self, work: SpreadProcess, after: int, upto: int, states: States) -> dict[int, dict[int, EntityAnswer]]:
         """Move the states on over a stretch; gives their answers by stage and place."""
-        parts: dict[tuple[int, int], list[Seen]] = defaultdict(list)
+        parts: dict[tuple[int, int], list[PartitionEvent]] = defaultdict(list)
         for one in rows_of(work, after, upto):
             parts[one.stage, one.partition].append(one)
-        answers: dict[int, dict[int, Answer]] = defaultdict(dict)
+        answers: dict[int, dict[int, EntityAnswer]] = defaultdict(dict)
         for (stage, partition), seen in parts.items():
             name = f"{stage}-{partition}"
             states[name], mine = answers_of(work, stage, states.get(name), seen)

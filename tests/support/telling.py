@@ -16,7 +16,7 @@ from shroff.app import project as app
 from shroff.notices.mailer import Mail, Unmailed
 from shroff.notices.office import Office
 from shroff.notices.store import Letter
-from shroff.notices.telling import Teller
+from shroff.notices.telling import NoticeWorker
 
 NOW_MS = 1_780_000_000_000  # Thursday 28 May 2026, 20:26:40 UTC
 FILES = {
@@ -140,7 +140,7 @@ class Bank:
         """Let what is due by now, or later, be told by a new process; gives what was mailed so far."""
         self.clock_ms += later_ms
         seconds = iter(range(10_000_000))
-        teller = Teller(self.office, 0, clock=lambda: 100.0 * next(seconds), draw=lambda: 0.0)
+        teller = NoticeWorker(self.office, 0, clock=lambda: 100.0 * next(seconds), draw=lambda: 0.0)
         for _ in range(steps):
             teller.step()
         with closing(self.project.opened.open_log(read_only=False)) as log:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from shroff.models.definitions import Capacity, ModelSettings, Split
-from shroff.models.sets import Input, Labels, Recorded, TrainingSet
+from shroff.models.definitions import DailyCapacity, ModelSettings, Split
+from shroff.models.sets import Input, Labels, RecordedDecisions, TrainingSet
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -41,7 +41,7 @@ def training_set(
         np.full(count, 1_000) if amounts_minor is None else np.array(amounts_minor, np.int64),
         tuple(inputs),
         Labels(rows, np.array(frauds, np.int8), np.zeros(count, np.int8), times + known_after_ms, np.full(count, -1)),
-        Recorded(
+        RecordedDecisions(
             np.full(count, -1, np.int8) if outcomes is None else np.array(outcomes, np.int8),
             np.full(count, np.nan),
             {name: np.array(hit, np.bool_) for name, hit in (hits or {}).items()},
@@ -85,7 +85,7 @@ def settings(**more: Any) -> ModelSettings:
         "label_delay_ms": DAY_MS,
         "learner": "logistic",
         "split": Split(40 * DAY_MS, DAY_MS, 10 * DAY_MS, 4),
-        "capacity": Capacity("card", 3),
+        "capacity": DailyCapacity("card", 3),
         "gates": (),
     }
     return ModelSettings(**{**told, **more})

@@ -17,9 +17,9 @@ from shroff.events.intake import Submission
 from shroff.language.values import DAY_MS, HOUR_MS, parse_time
 from shroff.log.columns.tables import Way
 from shroff.log.later_labels import last_moment
-from shroff.log.state.histories import Taken, log_batches, taken
+from shroff.log.state.histories import HistoryEvents, log_batches, taken
 from shroff.log.writer import Writer
-from shroff.models.definitions import Capacity, ModelSettings, Split
+from shroff.models.definitions import DailyCapacity, ModelSettings, Split
 from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, TrainingSet
 from shroff.project.definitions import Definitions
 from shroff.runtime import whole_files as outfiles
@@ -49,7 +49,7 @@ def settings(*inputs: str, slices: tuple[str, ...] = (), capacity: bool = True, 
         7 * DAY_MS,
         "xgboost",
         split,
-        Capacity("card", 10) if capacity else None,
+        DailyCapacity("card", 10) if capacity else None,
         (),
         slices=inputs_of(definitions, "payment", slices),
     )
@@ -288,7 +288,7 @@ def test_the_batches_in_which_a_history_comes_do_not_matter_for_the_bytes(
     assert (tmp_path / "whole" / ROWS).read_bytes() == (tmp_path / "parts" / ROWS).read_bytes()
 
 
-def _singly(log: MemoryLog, definitions: Definitions) -> Iterator[Taken]:
+def _singly(log: MemoryLog, definitions: Definitions) -> Iterator[HistoryEvents]:
     singles = ([one] for batch in log_batches(log, definitions) for one in batch)
     return taken(singles, definitions, "payment")
 

@@ -19,7 +19,7 @@ from shroff.errors import StorageError
 from shroff.monitoring.doctor import OK, WRONG, Finding
 from shroff.people import users
 from shroff.people.access import Role
-from shroff.people.store import Wanted
+from shroff.people.store import AuditFilter
 from shroff.web.api.health import HealthBoard, Known
 from tests.support.webs import PASSWORD, Answered, Asker, Browser, run
 
@@ -63,7 +63,7 @@ async def looked(browser: Browser) -> str:
 
 def acts(asks: Asker, action: str) -> list[Any]:
     with asks.service.desk.store.look() as look:
-        return look.record(Wanted(action=action))
+        return look.record(AuditFilter(action=action))
 
 
 def test_what_the_doctor_says_is_on_the_page_and_for_programs(bank):

@@ -17,7 +17,7 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import LogBusyError, NotAllowedError, UsageError
 from shroff.people import users
 from shroff.people.access import Role
-from shroff.people.store import Wanted, rows_of
+from shroff.people.store import AuditFilter, rows_of
 from shroff.project.lists import ADDED, CHANGED, REMOVED, Entry, edited
 from shroff.web.api.rules import list_csv
 from shroff.web.pages.rules.lists import instant
@@ -65,7 +65,7 @@ async def call(browser: Browser, method: str, path: str, body: object = None) ->
 
 def acts(asks: Asker, action: str) -> list[Any]:
     with asks.service.desk.store.look() as look:
-        return look.record(Wanted(action=action))
+        return look.record(AuditFilter(action=action))
 
 
 def lines(folder: Path) -> list[str]:
@@ -339,7 +339,7 @@ def test_where_a_second_person_approves_lists_nobody_changes_one_alone(bank):
             asks.service.project.lists.add(LIST, Entry("c-9"))
         with pytest.raises(NotAllowedError, match="only the service knows two people"):
             asks.service.project.lists.remove(LIST, "c-2")
-        acts = [(row.name, row.action) for row in rows_of(asks.service.desk.store, Wanted(subject=f"list {LIST}"))]
+        acts = [(row.name, row.action) for row in rows_of(asks.service.desk.store, AuditFilter(subject=f"list {LIST}"))]
         assert acts.count(("ann", "list.change")) == 2
         assert acts.count(("ben", "list.change")) == 1
 

@@ -12,7 +12,7 @@ from shroff.app import project as app
 from shroff.app.models.promoting import Deployment, Promotions
 from shroff.config import TEMPLATE_FOLDER
 from shroff.models.registry import GateResult, Stored
-from shroff.people.store import Wanted
+from shroff.people.store import AuditFilter
 from shroff.web.api import models as web_models
 from tests.support.webs import Answered, Asker, Browser, run
 
@@ -37,8 +37,8 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, tuple[str, ...
     files = {"metrics.json": msgspec.json.encode(metrics), "gates.json": msgspec.json.encode([gate])}
     stored = Stored("m-1", "d", "payment", msgspec.json.encode(manifest), files)
 
-    def shown(project: app.Project, id_: str) -> web_models.Shown:
-        return web_models.Shown(stored)
+    def shown(project: app.Project, id_: str) -> web_models.ModelDetails:
+        return web_models.ModelDetails(stored)
 
     def promote(self: Promotions, id_: str, *, waive: tuple[str, ...], reason: str, by: str) -> Deployment:
         deeds.append(("promote", self._opened.who.name, tuple(waive)))
@@ -110,7 +110,7 @@ def test_a_role_is_changed_with_a_reason_as_who_asks(bank, told):
             ("unshadow", "ann", ()),
         ]
         with asks.service.desk.store.look() as look:
-            reasons = [msgspec.json.decode(row.after)["reason"] for row in look.record(Wanted(action="model.ask"))]
+            reasons = [msgspec.json.decode(row.after)["reason"] for row in look.record(AuditFilter(action="model.ask"))]
         assert reasons[:3] == ["better", "better", "to see"]
         assert (await asks.ask("POST", "/api/v1/models/m-1", b"{}", key="viewer")).status == 401
 

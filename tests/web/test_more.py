@@ -17,7 +17,7 @@ import pytest
 from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.events.intake import Intake
-from shroff.people.store import Wanted, rows_of
+from shroff.people.store import AuditFilter, rows_of
 from shroff.web.http.messages import Json
 from shroff.web.http.openapi import openapi
 from shroff.web.http.routes import Route
@@ -72,7 +72,7 @@ def payment(number: int, **fields: object) -> dict[str, object]:
 
 def acts(asks: Asker) -> list[tuple[str, str, str]]:
     with asks.service.desk.store.look() as look:
-        return [(row.who, row.action, row.subject) for row in look.record(Wanted())]
+        return [(row.who, row.action, row.subject) for row in look.record(AuditFilter())]
 
 
 def test_flags_are_read_in_parts_and_judged(bank):
@@ -540,7 +540,7 @@ def test_what_was_answered_before_a_decision_came_is_told_with_it_ever_after(ban
         assert (await asks.ask("GET", f"{path}/replay")).json()["match"] is True
         assert "answered" not in (await asks.ask("GET", "/api/v1/decisions/payment/p-3")).json()
         with asks.service.desk.store.look() as look:
-            (act,) = look.record(Wanted(action="event.answered"))
+            (act,) = look.record(AuditFilter(action="event.answered"))
         assert (act.subject, '"decided":"approve"' in str(act.after)) == ("payment/p-1", True)
 
     run(bank, steps)

@@ -159,7 +159,7 @@ def test_cases_of_nobody_are_refused_and_those_of_a_user_without_any_are_none(ba
 def test_that_more_comes_than_is_closed_is_said_only_where_its_figures_say_so(bank, monkeypatch, pace, is_told):
     whole = reading.capacity
 
-    def paced(*given: Any) -> reading.Capacity:
+    def paced(*given: Any) -> reading.ReviewCapacity:
         return dataclasses.replace(whole(*given), pace=pace, clear_at_ms=None)
 
     async def steps(asks: Asker, browser: Browser) -> None:

@@ -20,7 +20,7 @@ from shroff.errors import LogBusyError
 from shroff.explain import hit_records
 from shroff.people import links, users
 from shroff.people.access import Role
-from shroff.people.store import Wanted, rows_of
+from shroff.people.store import AuditFilter, rows_of
 from shroff.rules.texts import in_shadow
 from shroff.web.api.rules import rule_looks
 from shroff.web.http.gate import gate_of
@@ -80,7 +80,7 @@ async def written(asks: Asker, text: str = RULE, path: str = DRAFT, key: str = "
 
 
 def acts(asks: Asker) -> list[tuple[str, str]]:
-    rows = rows_of(asks.service.desk.store, Wanted(subject="rule dear_one"))
+    rows = rows_of(asks.service.desk.store, AuditFilter(subject="rule dear_one"))
     return [(row.name, row.action) for row in rows]
 
 

@@ -17,7 +17,7 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.models.registry import TESTED
 from shroff.people import users
 from shroff.people.access import Role
-from shroff.people.store import Wanted
+from shroff.people.store import AuditFilter
 from shroff.training.tested_rows import file_of
 from shroff.web.pages.rules.thresholds import nice
 from tests.support.trained import fitted_to
@@ -83,7 +83,7 @@ async def put(browser: Browser, body: object, tag: str, event: str = "payment") 
 
 def acts(asks: Asker) -> list[tuple[str, object, object]]:
     with asks.service.desk.store.look() as look:
-        rows = look.record(Wanted(action="thresholds.apply"))
+        rows = look.record(AuditFilter(action="thresholds.apply"))
     return [(row.name, msgspec.json.decode(row.before), msgspec.json.decode(row.after)) for row in rows]
 
 

@@ -18,7 +18,7 @@ import pytest
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import StorageError
-from shroff.log.draft import Draft
+from shroff.log.draft import BatchInProgress
 from shroff.log.writer import Writer
 from shroff.people.access import RIGHTS, Role
 from shroff.people.desk import TOKEN_LENGTH
@@ -399,7 +399,7 @@ def test_a_commit_that_fails_is_done_again_and_then_answered(bank, monkeypatch):
 
 @pytest.mark.slow
 def test_the_one_event_that_the_program_fails_at_is_found_and_the_others_go_on(bank, monkeypatch):
-    take = Draft._event
+    take = BatchInProgress._event
 
     def fails(self, one, event):
         if event.id == "p-17":
@@ -407,7 +407,7 @@ def test_the_one_event_that_the_program_fails_at_is_found_and_the_others_go_on(b
         return take(self, one, event)
 
     async def steps(asks: Asker) -> None:
-        monkeypatch.setattr(Draft, "_event", fails)
+        monkeypatch.setattr(BatchInProgress, "_event", fails)
         posts = [asyncio.create_task(asks.ask("POST", "/api/v1/events/payment", payment(n))) for n in range(30)]
         found = [await one for one in posts]
 

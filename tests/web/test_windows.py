@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from shroff.explain.entities import Seen
+from shroff.explain.entities import KeyEvent
 from shroff.streams.log import Record
 from shroff.web.pages.charts.plots import Axis, plot_of
 from shroff.web.pages.charts.windows import Window, windows_of
 
 
-def seen(seq: int, time_ms: int, **features: Any) -> Seen:
+def seen(seq: int, time_ms: int, **features: Any) -> KeyEvent:
     """A decided event; its features are those of card."""
     record = Record(seq, "event", "payment", f"p-{seq}", time_ms, b"{}", True)
-    return Seen(record, "approve", None, (), {f"card.{name}": value for name, value in features.items()})
+    return KeyEvent(record, "approve", None, (), {f"card.{name}": value for name, value in features.items()})
 
 
 def chart_of(*values: Any) -> Window:
@@ -33,7 +33,7 @@ def ys(one: Window) -> list[float]:
 
 
 def test_a_key_without_decisions_has_no_windows():
-    assert windows_of([Seen(Record(1, "event", "login", "l-1", 5, b"{}", False))]) is None
+    assert windows_of([KeyEvent(Record(1, "event", "login", "l-1", 5, b"{}", False))]) is None
 
 
 def test_a_feature_is_a_line_over_the_time_of_its_decisions_oldest_first():

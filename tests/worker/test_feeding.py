@@ -16,7 +16,7 @@ from shroff.app import project as app
 from shroff.app.wiring import OutsideSystems
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import UsageError
-from shroff.log.draft import Draft
+from shroff.log.draft import BatchInProgress
 from shroff.worker.posts import Posts
 from shroff.worker.serving import source_reading
 from tests.support.source_memory import MemorySource, MemoryTopic
@@ -152,14 +152,14 @@ def test_a_source_that_is_away_holds_up_no_post_and_is_read_when_it_is_back(bank
 
 
 def test_a_message_that_the_program_fails_at_is_found_and_all_others_are_decided(bank, topic, monkeypatch):
-    take = Draft._event
+    take = BatchInProgress._event
 
-    def fails(draft: Draft, one, event):
+    def fails(draft: BatchInProgress, one, event):
         if event.id == "p-17":
             raise ZeroDivisionError
         return take(draft, one, event)
 
-    monkeypatch.setattr(Draft, "_event", fails)
+    monkeypatch.setattr(BatchInProgress, "_event", fails)
     topic.send(PARTS[0], *messages(0, 40))
     run(bank, lambda asks: reached(asks, 39))
     ids, offsets, refused = stored(bank)

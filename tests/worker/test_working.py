@@ -23,7 +23,7 @@ from shroff.log.state.snapshots import restore
 from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions
 from shroff.replay.compare import verify_online
-from shroff.streams.delivering import SinkHealth, Trouble
+from shroff.streams.delivering import DeliveryHealth, Trouble
 from shroff.streams.log import Batch, Log
 from shroff.streams.snapshots import Snapshots
 from shroff.streams.source import Standing, Taken
@@ -54,7 +54,7 @@ class Place:
         self.on_open: Callable[[], None] = lambda: None
         self.deliveries: list[str] = []
         self.is_delivered_elsewhere = False
-        self.sinks: Sequence[SinkHealth] = ()
+        self.sinks: Sequence[DeliveryHealth] = ()
 
     def open_log(self, *, read_only: bool) -> Log:
         if not read_only:
@@ -88,7 +88,7 @@ class Place:
     def tend(self) -> None:
         self.deliveries.append("tended")
 
-    def health(self, last_seq: int) -> Sequence[SinkHealth]:
+    def health(self, last_seq: int) -> Sequence[DeliveryHealth]:
         return self.sinks
 
     def now_ms(self) -> int:
@@ -694,7 +694,7 @@ def test_a_sink_that_takes_nothing_is_told_with_since_when_and_why_and_again_whe
     trouble = Trouble("no answer from the bank.", NOW_MS)
     states = iter([health(), health(trouble, attempts=1), *[health(trouble, attempts=n) for n in (2, 3)], health()])
 
-    def next_one(last_seq: int) -> Sequence[SinkHealth]:
+    def next_one(last_seq: int) -> Sequence[DeliveryHealth]:
         found = next(states, None)
         if found is None:
             stop.set()
@@ -712,8 +712,8 @@ def test_a_sink_that_takes_nothing_is_told_with_since_when_and_why_and_again_whe
     assert worker.work.sinks == ()
 
 
-def health(trouble: Trouble | None = None, attempts: int = 0) -> SinkHealth:
-    return SinkHealth("hook", through=0, lag=1, sent=0, attempts=attempts, trouble=trouble)
+def health(trouble: Trouble | None = None, attempts: int = 0) -> DeliveryHealth:
+    return DeliveryHealth("hook", through=0, lag=1, sent=0, attempts=attempts, trouble=trouble)
 
 
 # ---- saving state

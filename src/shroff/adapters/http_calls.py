@@ -88,7 +88,7 @@ class Calls:
         return _proxy_at(found) if found else None
 
 
-class Answer(NamedTuple):
+class HttpAnswer(NamedTuple):
     """An answer, whatever its status; without a body where none is wanted."""
 
     status: int
@@ -108,7 +108,7 @@ class HttpClient:
 
     def call(
         self, method: str, target: str, body: bytes | None = None, headers: Mapping[str, str] = MappingProxyType({})
-    ) -> Answer:
+    ) -> HttpAnswer:
         """Call once; again on a new connection where the server had closed the kept one.
 
         Args:
@@ -136,16 +136,16 @@ class HttpClient:
             self._connection.close()
         self._connection = None
 
-    def _called(self, method: str, target: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
+    def _called(self, method: str, target: str, body: bytes | None, headers: Mapping[str, str]) -> HttpAnswer:
         connection = self._connection = self._connection or self._made()
-        with Deadline(connection, self._timeout_s):
+        with CallDeadline(connection, self._timeout_s):
             connection.request(method, target, body, dict(headers))
             answer = connection.getresponse()
             data = answer.read(self._answer_bytes_max + 1) if self._wants_body else self._read_away(answer)
         if not answer.isclosed():
             answer.close()
             self.close()
-        return Answer(answer.status, answer.headers, data)
+        return HttpAnswer(answer.status, answer.headers, data)
 
     def _read_away(self, answer: HTTPResponse) -> bytes:
         """Read the body so that the connection can be used again; what ends it anyway is not waited for."""
@@ -175,7 +175,7 @@ class _Forwarded(HTTPConnection):
         super().request(method, whole, body, {**headers, **self._own}, encode_chunked=encode_chunked)
 
 
-class Deadline:
+class CallDeadline:
     """Ends a call that is not over in time, however slowly an answer drips: the client's timeout is for each read."""
 
     def __init__(self, connection: HTTPConnection, within_s: float) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from shroff.app.opened import Opened
     from shroff.cases.desk import CaseDesk
-    from shroff.cases.erasing import Written
+    from shroff.cases.erasing import WrittenNotes
     from shroff.cases.following import Follower
     from shroff.cases.reading import Backlog
     from shroff.people.desk import Desk
@@ -67,14 +67,14 @@ class ProjectCases:
                 carry_out(desk)
             yield desk
 
-    def written_about(self, events: Sequence[str]) -> Written:
+    def written_about(self, events: Sequence[str]) -> WrittenNotes:
         """What people wrote and attached in cases about these events."""
         from shroff.cases.erasing import written_about
 
         with ProjectPeople(self._opened).open() as people:
             return written_about(self.desk(people), events)
 
-    def forget_written(self, found: Written, of: str) -> None:
+    def forget_written(self, found: WrittenNotes, of: str) -> None:
         """Remove it. `of` names in the record whose it was."""
         from shroff.cases.erasing import forget
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from shroff.app.live.requests import Waits
     from shroff.app.opened import Opened
-    from shroff.cases.erasing import Written
+    from shroff.cases.erasing import WrittenNotes
     from shroff.features.naive import Key
     from shroff.project.definitions import Definitions
 
@@ -51,7 +51,7 @@ class Erased:
     quarantined: tuple[int, ...]
     mails: int = 0
     letters: int = 0
-    written: Written | None = None
+    written: WrittenNotes | None = None
     of: str = ""
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from shroff.app.opened import Opened
     from shroff.log.active_files import FileDifference
-    from shroff.monitoring.doctor import Finding, Seen
+    from shroff.monitoring.doctor import EarlierFindings, Finding
     from shroff.monitoring.doctor_systems import Try
     from shroff.monitoring.drifting import DriftReport
     from shroff.project.definitions import Definitions
@@ -60,7 +60,7 @@ class HealthChecks:
         kind = self._opened.systems.lake.text("layout", "parquet")
         return [*found, SinkState("lake", kind, "log", through, max(last - through, 0), trouble, 0)]
 
-    def doctor(self, seen: Seen | None = None) -> list[Finding]:
+    def doctor(self, seen: EarlierFindings | None = None) -> list[Finding]:
         """Everything that was looked at, with how it stands. What cannot be had is a finding, not an error.
 
         Each system outside is asked once, for 5 seconds at most, and nothing is changed there; with several lanes
@@ -69,9 +69,9 @@ class HealthChecks:
         Args:
             seen: What earlier looks of this process found: the same is not read again, and what is found goes there.
         """
-        from shroff.monitoring.doctor import ExaminedProject, Seen, look
+        from shroff.monitoring.doctor import EarlierFindings, ExaminedProject, look
 
-        seen = Seen() if seen is None else seen
+        seen = EarlierFindings() if seen is None else seen
         if self._opened.lanes.is_parted:
             return _together([HealthChecks(one).doctor(seen.of(one.places.state)) for one in self._opened.lanes.each()])
         from shroff.monitoring.doctor_systems import LIMIT_S, asked, look_at_variables, within

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from shroff.lake.compaction import Compaction
     from shroff.lake.reader import LakeReader
     from shroff.lake.spread_files import SpreadRun
-    from shroff.lake.writer import Written
+    from shroff.lake.writer import LakeReport
     from shroff.runtime.progress import Progress
     from shroff.streams.lake_manifest import File, LakeState, Layout
 
@@ -64,7 +64,7 @@ class Lake:
 
         return read_state(self.objects, self.lane)
 
-    def write(self, progress: Progress | None = None) -> Written:
+    def write(self, progress: Progress | None = None) -> LakeReport:
         """Write what the log has and the lake has not (see `lake_writer`)."""
         from shroff.lake.writer import LakeWriter
 
@@ -194,7 +194,7 @@ class Lakes:
             told |= {name: called.text(name) for name in ("proxy", "ca") if called.text(name)}
         return partial(adapter, at, **told)
 
-    def write(self, progress: Progress | None = None) -> Written:
+    def write(self, progress: Progress | None = None) -> LakeReport:
         """Write what the log has and the lake of shroff.yaml has not."""
         with self.open() as lake:
             return lake.write(progress)

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from shroff.notices.definitions import Notice
     from shroff.notices.mailer import Mail
     from shroff.notices.office import Office
-    from shroff.notices.telling import Teller
-    from shroff.streams.delivering import SinkHealth, SinkRoute
+    from shroff.notices.telling import NoticeWorker
+    from shroff.streams.delivering import DeliveryHealth, SinkRoute
     from shroff.streams.lake import RetriedObjects
     from shroff.streams.log import Log
     from shroff.streams.sink import Sink
@@ -123,7 +123,9 @@ class NoticeViews:
 
             begun_at(log)
 
-    def telling(self, log: Log, others: Callable[[], Sequence[SinkHealth]]) -> AbstractContextManager[Teller | None]:
+    def telling(
+        self, log: Log, others: Callable[[], Sequence[DeliveryHealth]]
+    ) -> AbstractContextManager[NoticeWorker | None]:
         """Tell while this process writes the log (see `notices.telling.telling`)."""
         if not NoticeFiles(self._opened).tells():
             return nullcontext(None)

@@ -13,7 +13,7 @@ from shroff.app.system_names import name_problems
 from shroff.app.wiring import OutsideSystems, make_state_folder
 from shroff.errors import DefinitionError, StorageError, UsageError
 from shroff.events import hash_keys
-from shroff.log.active_files import Taken
+from shroff.log.active_files import ActiveFilesInUse
 from shroff.log.ruletests import CheckReport, check
 from shroff.models.registry import Registry
 from shroff.monitoring.live_order import warnings_of
@@ -55,7 +55,7 @@ class Opened:
     served_at: str = ""  # the address of the service that this process is, once it listens
     asked_by: Who | None = None
     read_once: ReadOnce = field(default_factory=ReadOnce)  # shared by all that this process opens of the project
-    taken: Taken = field(default_factory=Taken)  # shared as well
+    taken: ActiveFilesInUse = field(default_factory=ActiveFilesInUse)  # shared as well
     files_read: MadeOnce[Loaded] = field(default_factory=MadeOnce)
     systems_read: MadeOnce[Systems] = field(default_factory=MadeOnce)
     models_kept: MadeOnce[Registry] = field(default_factory=MadeOnce)  # shared as well
@@ -123,7 +123,7 @@ class Opened:
 
     def afresh(self) -> Opened:
         """The same project, its files read anew."""
-        return replace(self, taken=Taken(), files_read=MadeOnce(), systems_read=MadeOnce(), told=None)
+        return replace(self, taken=ActiveFilesInUse(), files_read=MadeOnce(), systems_read=MadeOnce(), told=None)
 
     def at(self, places: config.Places) -> Opened:
         """The same project with its log at another place."""

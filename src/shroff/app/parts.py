@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from shroff.app.project import Project
     from shroff.app.pruning import Retention
     from shroff.app.rules.agreements import Agreements
-    from shroff.app.rules.backtests import Backtests
+    from shroff.app.rules.backtests import LogBacktests
     from shroff.app.rules.list_files import ListFiles
-    from shroff.app.rules.rule_drafts import RuleDrafts
+    from shroff.app.rules.rule_drafts import RuleDraftFiles
     from shroff.app.rules.rule_files import Rules
     from shroff.app.rules.silence_wishes import SilenceWishes
     from shroff.app.rules.silences import Silences
@@ -58,10 +58,10 @@ def applying(project: Project) -> Applying:
     return Applying(project.opened)
 
 
-def backtests(project: Project) -> Backtests:
-    from shroff.app.rules.backtests import Backtests
+def backtests(project: Project) -> LogBacktests:
+    from shroff.app.rules.backtests import LogBacktests
 
-    return Backtests(project.opened)
+    return LogBacktests(project.opened)
 
 
 def cases(project: Project) -> ProjectCases:
@@ -76,10 +76,10 @@ def cutoffs(project: Project) -> ScoreCutoffs:
     return ScoreCutoffs(project.opened)
 
 
-def drafts(project: Project) -> RuleDrafts:
-    from shroff.app.rules.rule_drafts import RuleDrafts
+def drafts(project: Project) -> RuleDraftFiles:
+    from shroff.app.rules.rule_drafts import RuleDraftFiles
 
-    return RuleDrafts(project.opened)
+    return RuleDraftFiles(project.opened)
 
 
 def erasing(project: Project) -> Erasing:

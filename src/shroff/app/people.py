@@ -69,7 +69,7 @@ class ProjectPeople:
         Raises: StorageError where what was noted on this machine cannot be read or written.
         """
         from shroff.people.audit import note_head, noted_head, verify
-        from shroff.people.store import Wanted, rows_of
+        from shroff.people.store import AuditFilter, rows_of
 
         with self.open() as desk:
             noted = noted_head(self._opened.places)
@@ -79,7 +79,7 @@ class ProjectPeople:
             rows = takewhile(lambda row: row.number <= upto, rows_of(desk.store))
             found = verify(rows, head, desk.store.seal, noted)
             with desk.store.look() as look:  # rows behind the head: they came meanwhile, or nobody recorded them
-                if look.record(Wanted(), after=upto, limit=1) and look.head() == head:
+                if look.record(AuditFilter(), after=upto, limit=1) and look.head() == head:
                     found = verify(rows_of(desk.store), head, desk.store.seal, noted)
             if found.is_whole and head is not None and head.number and noted != (head.number, head.hash):
                 try:

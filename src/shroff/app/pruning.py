@@ -38,7 +38,7 @@ NO_KEEP: Final = "shroff.yaml does not say how long the store keeps events. Writ
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PruningPlan:
     """The places (pruned, upto] may go. `kept_by` says why those behind them stay."""
 
     pruned: int
@@ -102,7 +102,7 @@ class Retention:
                 self._prune(log, lake.reader(), plan, pruning, waits)
             return Pruned(plan.upto - plan.pruned, plan.upto, plan.last, plan.kept_by, lake.address)
 
-    def _prune(self, log: Log, lake: LakeReader, plan: Plan, progress: Progress | None, waits: Waits) -> None:
+    def _prune(self, log: Log, lake: LakeReader, plan: PruningPlan, progress: Progress | None, waits: Waits) -> None:
         for after in range(plan.pruned, plan.upto, COMPARED):
             stop = min(after + COMPARED, plan.upto)
             compare(log, lake, after, stop)
@@ -157,7 +157,7 @@ class Retention:
             return saved_of(WriterRequests(self._opened).ask(SNAPSHOT, b"null", waits))
 
 
-def planned(log: Log, keep_ms: int, upto: int, sinks: Iterable[str]) -> Plan:
+def planned(log: Log, keep_ms: int, upto: int, sinks: Iterable[str]) -> PruningPlan:
     """What may go: all up to the first event that is not older than so long before the watermark.
 
     Labels go with the events among which they came, whenever they became known: a date that is wrong holds up nothing.
@@ -177,12 +177,12 @@ def planned(log: Log, keep_ms: int, upto: int, sinks: Iterable[str]) -> Plan:
         if through < end:
             end, kept_by = through, f"the sink {name} is at place {through:,}"
     if watermark_ms is None or end <= pruned:
-        return Plan(pruned, pruned, last, kept_by)
+        return PruningPlan(pruned, pruned, last, kept_by)
     for records in log.read(pruned, end):
         for one in records:
             if one.kind == "event" and one.time_ms >= watermark_ms - keep_ms:
-                return Plan(pruned, one.seq - 1, last, f"the {one.type} at place {one.seq:,} is not old enough")
-    return Plan(pruned, end, last, kept_by)
+                return PruningPlan(pruned, one.seq - 1, last, f"the {one.type} at place {one.seq:,} is not old enough")
+    return PruningPlan(pruned, end, last, kept_by)
 
 
 def compare(log: Log, lake: LakeReader, after: int, upto: int) -> None:

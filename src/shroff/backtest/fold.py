@@ -16,7 +16,7 @@ from shroff import config
 from shroff.backtest.plan import work_of
 from shroff.engine.let_through import LET_THROUGH, Days, explorable
 from shroff.engine.step import is_rolled_out
-from shroff.features.batch.engine import Batch
+from shroff.features.batch.engine import BatchEngine
 from shroff.features.computed import Computed, score_name
 from shroff.features.frames import Frame, joined_key
 from shroff.features.key_texts import Hits
@@ -119,7 +119,9 @@ class BacktestFold:
         by_rows = Online(draft.events, work.by_rows, draft.reference, self._late_ms) if work.by_rows else None
         threads = config.threads()
         with closing(
-            Batch(draft.events, work.by_columns, draft.reference, self._late_ms, threads=threads, also=self._types)
+            BatchEngine(
+                draft.events, work.by_columns, draft.reference, self._late_ms, threads=threads, also=self._types
+            )
         ) as batch:
             for piece in pieces:
                 if piece.after >= self._upto:

@@ -15,7 +15,7 @@ from shroff.backtest.judged import LABELS
 from shroff.backtest.tally import Balance, TallyCell
 from shroff.events.event import time_text
 from shroff.models.reports import pages
-from shroff.models.reports.charts import Column, columns
+from shroff.models.reports.charts import ChartColumn, columns
 from shroff.project.policy import OUTCOMES
 
 MINUS: Final = "\u2212"
@@ -172,7 +172,7 @@ def _weeks(report: Report) -> str:
     days = [date.fromordinal(EPOCH + balance.first_day + 7 * at).isoformat() for at in range(len(sums))]
     shown = [_signed(report, value) if count else "no events" for value, count in zip(sums, counts, strict=True)]
     units = [value / 10**report.definitions.settings.money_places for value in sums]
-    drawn = [Column(*one) for one in zip(days, units, (count == 0 for count in counts), strict=True)]
+    drawn = [ChartColumn(*one) for one in zip(days, units, (count == 0 for count in counts), strict=True)]
     under = "By the first day of each week. A grey week has no event that counts: none, or all are immature."
     table = pages.table(("Week from", f"Net, {currency}", "Events"), _week_rows(days, shown, counts), numbers={1, 2})
     chart = columns("The draft less what was decided", currency, drawn, under=under)

@@ -211,7 +211,7 @@ class View(msgspec.Struct, frozen=True, gc=False):
     changed_ms: int
 
 
-class Wanted(msgspec.Struct, frozen=True, gc=False):
+class CaseFilter(msgspec.Struct, frozen=True, gc=False):
     """Which cases are asked for. Empty and None ask for nothing.
 
     Args:
@@ -244,7 +244,7 @@ class Totals(msgspec.Struct, frozen=True, gc=False):
     stake: int | None
 
 
-class Done(msgspec.Struct, frozen=True, gc=False):
+class CaseActivity(msgspec.Struct, frozen=True, gc=False):
     """What was done since a moment: alerts that were answered, cases closed and opened."""
 
     answered: int

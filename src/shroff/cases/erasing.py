@@ -13,7 +13,7 @@ from shroff.people.audit import Act
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenNotes:
     """Cases with alerts of some events in which people wrote or attached something, and how much that is."""
 
     cases: tuple[int, ...] = ()
@@ -21,7 +21,7 @@ class Written:
     files: int = 0
 
 
-def written_about(desk: CaseDesk, events: Sequence[str]) -> Written:
+def written_about(desk: CaseDesk, events: Sequence[str]) -> WrittenNotes:
     """What stands in cases about these events, such as `payment/p-1`; it may be about other events of the case, too."""
     cases, notes, files = [], 0, 0
     with desk.store.look() as look:
@@ -31,10 +31,10 @@ def written_about(desk: CaseDesk, events: Sequence[str]) -> Written:
             attached = len(look.attached(number))
             cases += [number] if said or attached else []
             notes, files = notes + said, files + attached
-    return Written(tuple(cases), notes, files)
+    return WrittenNotes(tuple(cases), notes, files)
 
 
-def forget(desk: CaseDesk, who: Who, found: Written, of: str) -> None:
+def forget(desk: CaseDesk, who: Who, found: WrittenNotes, of: str) -> None:
     """Remove it; the record says that it was, about whom, and how much."""
     with desk.store.change() as change:
         told = {"cases": len(found.cases), "notes": found.notes, "files": found.files}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
-from shroff.cases.case import ORDERS, STATES, UNCLOSED, VERDICTS, Wanted
+from shroff.cases.case import ORDERS, STATES, UNCLOSED, VERDICTS, CaseFilter
 from shroff.errors import UsageError, nearest
 from shroff.language.values import parse_decimal, parse_duration, rescale_half_even
 from shroff.people.access import Who
@@ -39,14 +39,14 @@ BUILT_IN: Final[Mapping[str, str]] = {
 }
 
 
-def wanted_of(query: Mapping[str, str], who: Who, now_ms: int, money_places: int) -> Wanted:
+def wanted_of(query: Mapping[str, str], who: Who, now_ms: int, money_places: int) -> CaseFilter:
     """The filter that an address asks for; keys that are none of a filter are passed over.
 
     Raises: UsageError for a value that cannot be one.
     """
     given = {name: query.get(name, "")[:TEXT_MAX] for name in MEANINGS}
     within = given["due_within"]
-    return Wanted(
+    return CaseFilter(
         states=_states(given["state"]),
         entity=given["entity"],
         key=query.get("key", ""),

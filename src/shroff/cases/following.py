@@ -14,7 +14,7 @@ from typing import Final, Protocol, TypeAlias
 
 from shroff.cases.case import SNOOZED, Alert, Case
 from shroff.cases.gathering import gather
-from shroff.cases.hearing import Label, heard
+from shroff.cases.hearing import FeedLabel, heard
 from shroff.cases.labelled import followed, write_labels
 from shroff.cases.past import past_of
 from shroff.cases.raising import NOT_THEM, Raiser
@@ -28,7 +28,7 @@ ALERTS: Final = 32  # in one transaction: some 3 ms, for which a log in the same
 LAZY: Final = 200_000  # places without an alert before how far it was read is written: a second's reading
 
 
-_Part: TypeAlias = tuple[int, Sequence[Alert], Sequence[Label]]  # up to which place, and what is written of it
+_Part: TypeAlias = tuple[int, Sequence[Alert], Sequence[FeedLabel]]  # up to which place, and what is written of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Tells(Protocol):
 
 
 def take_in(
-    change: CaseChange, alerts: Sequence[Alert], labels: Sequence[Label], now_ms: int, upto: int, last_case: int
+    change: CaseChange, alerts: Sequence[Alert], labels: Sequence[FeedLabel], now_ms: int, upto: int, last_case: int
 ) -> list[Opening]:
     """Gather alerts and hear labels, in the order of the log; gives the cases that opened.
 
@@ -151,7 +151,7 @@ class Follower:
         while self.step():
             pass
 
-    def _take(self, end: int, alerts: Sequence[Alert], labels: Sequence[Label]) -> bool:
+    def _take(self, end: int, alerts: Sequence[Alert], labels: Sequence[FeedLabel]) -> bool:
         """Write what lies between, where there is something; False where another follower was there first."""
         found = followed(self._store, labels, alerts)
         raised = sorted((*alerts, *self._raiser.denied(found.denials)), key=lambda alert: alert.place)
@@ -172,7 +172,7 @@ class Follower:
             self._tells(change.people, case=one.case, seq=one.seq, at_ms=one.at_ms, event=one.event, why=one.why)
 
 
-def _parts(alerts: Sequence[Alert], labels: Sequence[Label], upto: int) -> Iterator[_Part]:
+def _parts(alerts: Sequence[Alert], labels: Sequence[FeedLabel], upto: int) -> Iterator[_Part]:
     """What is written in a transaction each, with the place up to which it goes; what is of one place stays together.
 
     Denials count as alerts, since they may become some.

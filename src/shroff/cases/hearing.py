@@ -10,14 +10,14 @@ import msgspec
 
 from shroff.cases.case import FRAUD
 from shroff.engine.stored import stored
-from shroff.events.labels import Standing
+from shroff.events.labels import VerdictInForce
 from shroff.streams.log import LogReader
 
 CUSTOMER: Final = "customer"  # the source whose word is weak: it settles nothing
 
 
 @dataclass(frozen=True, slots=True)
-class Label:
+class FeedLabel:
     """One label of the log. `event` is as labels name it, such as `payment/p-1`."""
 
     seq: int
@@ -38,9 +38,9 @@ class Label:
         return self.source == CUSTOMER and self.verdict == FRAUD
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> VerdictInForce:
         """What decides whether it is in force."""
-        return Standing(self.verdict, self.source, self.known_ms)
+        return VerdictInForce(self.verdict, self.source, self.known_ms)
 
 
 class _Said(msgspec.Struct, frozen=True):
@@ -51,7 +51,7 @@ class _Said(msgspec.Struct, frozen=True):
     source: str
 
 
-def heard(log: LogReader, after: int, upto: int) -> Iterator[Label]:
+def heard(log: LogReader, after: int, upto: int) -> Iterator[FeedLabel]:
     """The labels of `after < seq <= upto`, in their order. Cost: 0.1 µs for a place without a label, 5 µs for a label.
 
     Raises: StorageError where the log is damaged.
@@ -59,16 +59,16 @@ def heard(log: LogReader, after: int, upto: int) -> Iterator[Label]:
     for records in log.labels_after(after, upto):
         for record in records:
             said = stored(record.body, _Said, f"the label at place {record.seq}")
-            yield Label(record.seq, said.event, said.verdict, said.source, record.time_ms)
+            yield FeedLabel(record.seq, said.event, said.verdict, said.source, record.time_ms)
 
 
-def standings_before(log: LogReader, labels: Collection[Label], after: int) -> dict[str, Standing]:
+def standings_before(log: LogReader, labels: Collection[FeedLabel], after: int) -> dict[str, VerdictInForce]:
     """What is in force of the events of some labels before these, by the labels behind a place, by events.
 
     Events without a label before are left out. Cost: as `heard`, of all in between.
     """
     until = {one.event: one.seq for one in labels}
-    found: dict[str, Standing] = {}
+    found: dict[str, VerdictInForce] = {}
     for one in heard(log, after, max(until.values(), default=0)):
         if one.seq < until.get(one.event, 0):
             before = found.get(one.event)

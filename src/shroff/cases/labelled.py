@@ -10,11 +10,11 @@ from msgspec.structs import replace
 
 from shroff.cases.case import CLOSED, FRAUD, SNOOZED, THE_CUSTOMER, Alert, Case, Happened
 from shroff.cases.gathering import recounted
-from shroff.cases.hearing import CUSTOMER, Label
+from shroff.cases.hearing import CUSTOMER, FeedLabel
 from shroff.cases.past import ALL, DENIED, RAISING, SETTLED, past_of
 from shroff.cases.store import CaseChange, CaseStore
 from shroff.cases.working import FREED, OPENED
-from shroff.events.labels import Standing
+from shroff.events.labels import VerdictInForce
 
 _SETTLING: Final = ("fraud", "genuine")
 
@@ -23,8 +23,8 @@ _SETTLING: Final = ("fraud", "genuine")
 class Followed:
     """Labels that cases listen to, in their order: of events that have an alert, and the first denial of each other."""
 
-    labels: Sequence[Label]
-    denials: Sequence[Label]
+    labels: Sequence[FeedLabel]
+    denials: Sequence[FeedLabel]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,10 @@ class Reopened:
     """A closed case that a customer's "no" has opened again, as it is now."""
 
     case: Case
-    label: Label
+    label: FeedLabel
 
 
-def followed(store: CaseStore, labels: Sequence[Label], raised: Iterable[Alert]) -> Followed:
+def followed(store: CaseStore, labels: Sequence[FeedLabel], raised: Iterable[Alert]) -> Followed:
     """Of some labels those that matter, where these alerts are raised with them.
 
     A denial of an event without an alert stands in both: it is the first label that its new alert hears.
@@ -45,8 +45,8 @@ def followed(store: CaseStore, labels: Sequence[Label], raised: Iterable[Alert])
     with store.look() as look:
         known = look.alerts_of({label.named for label in labels})
     alerted = {alert.named for alert in (*known, *raised)}
-    heard: list[Label] = []
-    denials: list[Label] = []
+    heard: list[FeedLabel] = []
+    denials: list[FeedLabel] = []
     for label in labels:
         if label.event not in alerted and label.is_denial:
             denials.append(label)
@@ -56,7 +56,7 @@ def followed(store: CaseStore, labels: Sequence[Label], raised: Iterable[Alert])
     return Followed(heard, denials)
 
 
-def write_labels(change: CaseChange, labels: Sequence[Label]) -> list[Reopened]:
+def write_labels(change: CaseChange, labels: Sequence[FeedLabel]) -> list[Reopened]:
     """Note labels at the alerts of their events, close the cases that are settled by them, and open those again about
     whose answer a customer says otherwise.
     """
@@ -67,7 +67,7 @@ def write_labels(change: CaseChange, labels: Sequence[Label]) -> list[Reopened]:
         by_event.setdefault(alert.named, []).append(alert)
     cases = change.cases({alert.case for alerts in by_event.values() for alert in alerts})
     raised = {alert.seq for alerts in by_event.values() for alert in alerts}
-    denied: dict[int, list[Label]] = {}
+    denied: dict[int, list[FeedLabel]] = {}
     for label in labels:
         if label.event not in by_event:  # no alert could be made of it
             continue
@@ -102,7 +102,7 @@ def settle_again(change: CaseChange, case: Case, places: Collection[tuple[int, s
     return _follow_up(change, case, ())
 
 
-def _labelled(change: CaseChange, alert: Alert, case: Case, label: Label, denials: Sequence[Label]) -> Alert:
+def _labelled(change: CaseChange, alert: Alert, case: Case, label: FeedLabel, denials: Sequence[FeedLabel]) -> Alert:
     """An alert that hears a label of its event, after denials of that event."""
     if alert.label_ms is None or _standing(alert).gives_way_to(label.standing):
         alert = replace(alert, label=label.verdict, label_source=label.source, label_ms=label.known_ms)
@@ -117,7 +117,7 @@ def _labelled(change: CaseChange, alert: Alert, case: Case, label: Label, denial
     return alert
 
 
-def _settles(change: CaseChange, case: Case, event: str, known_ms: int, denials: Sequence[Label]) -> bool:
+def _settles(change: CaseChange, case: Case, event: str, known_ms: int, denials: Sequence[FeedLabel]) -> bool:
     """Whether a label that became known at a moment settles an open alert about an event: nobody asked for a new answer
     about it since. Whatever else was done with the case changes nothing; its history is read only where something was.
 
@@ -129,11 +129,11 @@ def _settles(change: CaseChange, case: Case, event: str, known_ms: int, denials:
     return known_ms > case.changed_ms or known_ms > past_of(change, case, event).asked_ms
 
 
-def _standing(alert: Alert) -> Standing:
-    return Standing(alert.label, alert.label_source, alert.label_ms or 0)
+def _standing(alert: Alert) -> VerdictInForce:
+    return VerdictInForce(alert.label, alert.label_source, alert.label_ms or 0)
 
 
-def _denied(alerts: Sequence[Alert], label: Label, denied: dict[int, list[Label]]) -> list[Alert]:
+def _denied(alerts: Sequence[Alert], label: FeedLabel, denied: dict[int, list[FeedLabel]]) -> list[Alert]:
     """The alerts of an event that a customer denies: where nobody is about to answer it, and it was not answered as
     fraud, the newest one wants an answer again. `denied` gets the denial for each case that is to show it.
     """
@@ -149,7 +149,7 @@ def _denied(alerts: Sequence[Alert], label: Label, denied: dict[int, list[Label]
     return list(alerts)
 
 
-def _follow_up(change: CaseChange, case: Case, denials: Sequence[Label]) -> Case:
+def _follow_up(change: CaseChange, case: Case, denials: Sequence[FeedLabel]) -> Case:
     """What follows for a case from its alerts as they are now; gives it as it is then."""
     alerts = change.alerts(case.number, ALL)
     raised = {alert.seq for alert in alerts}
@@ -162,13 +162,13 @@ def _follow_up(change: CaseChange, case: Case, denials: Sequence[Label]) -> Case
     return now
 
 
-def _told(case: Case, denial: Label, raised: Collection[int]) -> Happened:
+def _told(case: Case, denial: FeedLabel, raised: Collection[int]) -> Happened:
     """A denial in the history of a case; of one that raised its alert that says so, since it asks for no new answer."""
     more = RAISING if denial.seq in raised else "{}"
     return Happened(0, case.number, denial.known_ms, "", THE_CUSTOMER, DENIED, denial.event, more)
 
 
-def _looked_at_again(change: CaseChange, case: Case, denials: Sequence[Label]) -> Case:
+def _looked_at_again(change: CaseChange, case: Case, denials: Sequence[FeedLabel]) -> Case:
     """A case after denials of events that it had already: whoever has looked at it before has not seen them, so what
     they answer now is refused once.
     """

@@ -9,7 +9,7 @@ from typing import Final
 
 from shroff.errors import UsageError
 from shroff.events.definitions import SOURCES
-from shroff.events.labels import LabelEvent, Standing, counted_verdict
+from shroff.events.labels import LabelEvent, VerdictInForce, counted_verdict
 from shroff.language.values import DAY_MS
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
@@ -258,10 +258,10 @@ def held_of(histories: Histories, source: str) -> list[Held]:
 
 def _in_force(said: Sequence[LabelSaid]) -> int:
     """Which of an event's labels is in force."""
-    current: Standing | None = None
+    current: VerdictInForce | None = None
     found = 0
     for at, one in enumerate(said):
-        new = Standing(one.verdict, one.source, one.known_at_ms)
+        new = VerdictInForce(one.verdict, one.source, one.known_at_ms)
         if current is None or current.gives_way_to(new):
             current, found = new, at
     return found

@@ -17,10 +17,10 @@ import msgspec
 from msgspec.structs import replace
 
 from shroff.cases.case import FRAUD, SCORE_PARTS, Alert
-from shroff.cases.hearing import CUSTOMER, Label, standings_before
+from shroff.cases.hearing import CUSTOMER, FeedLabel, standings_before
 from shroff.engine.stored import damaged, stored, telling_damage
 from shroff.events.event import Event
-from shroff.events.labels import Standing
+from shroff.events.labels import VerdictInForce
 from shroff.explain.finding_keys import KeyFinder
 from shroff.language.values import key_text, rescale_half_even
 from shroff.log.history import Control, Records
@@ -155,7 +155,7 @@ class Raiser:
                 found += self._at(record, places[seq], rows.get((record.type, record.id)))
         return found
 
-    def denied(self, labels: Sequence[Label]) -> list[Alert]:
+    def denied(self, labels: Sequence[FeedLabel]) -> list[Alert]:
         """The alerts of events that have none and that customers deny, at the places of their labels.
 
         There is none of an event that is known as a fraud by a stronger source, that the log does not have, or whose
@@ -171,7 +171,7 @@ class Raiser:
         found = [(one, records[one.event], before.get(one.event)) for one in labels if one.event in records]
         return [alert for one in found if (alert := self._denied(*one)) is not None]
 
-    def _denied_records(self, labels: Sequence[Label]) -> dict[str, Record]:
+    def _denied_records(self, labels: Sequence[FeedLabel]) -> dict[str, Record]:
         ids: dict[str, list[str]] = {}
         for label in labels:
             type_, id_ = label.named
@@ -179,7 +179,7 @@ class Raiser:
         found = [record for type_, wanted in ids.items() for record in self._log.find(type_, wanted).values()]
         return {f"{record.type}/{record.id}": record for record in found}
 
-    def _denied(self, label: Label, record: Record, before: Standing | None) -> Alert | None:
+    def _denied(self, label: FeedLabel, record: Record, before: VerdictInForce | None) -> Alert | None:
         if before is not None and before.verdict == FRAUD and before.source != CUSTOMER:
             return None
         version = self._versions.at(record.seq)
@@ -262,7 +262,7 @@ class _Made:
                 found[whose] = replace(before, rules=(*before.rules, rule.id))
         return [alert for _, alert in sorted(found.items())]
 
-    def denied(self, label: Label) -> Alert:
+    def denied(self, label: FeedLabel) -> Alert:
         """The alert that a customer's "no" is. What was to be answered before they spoke has its time from then on."""
         base, decided = self._base()
         whose = self._whose(self.event.type, self._rules(decided))

@@ -17,12 +17,12 @@ from shroff.cases.case import (
     Alert,
     Attached,
     Case,
-    Done,
+    CaseActivity,
+    CaseFilter,
     Happened,
     Pending,
     Totals,
     View,
-    Wanted,
 )
 from shroff.cases.desk import UNDO_MS, CaseDesk, NoCaseError, NoViewError
 from shroff.cases.filters import BUILT_IN, order_of, query_of, query_text, wanted_of
@@ -67,7 +67,7 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
-class Capacity:
+class ReviewCapacity:
     """How the day goes.
 
     Args:
@@ -78,7 +78,7 @@ class Capacity:
     """
 
     reviews_a_day: int | None
-    today: Done
+    today: CaseActivity
     open: Totals
     pace: tuple[float, float]
     clear_at_ms: int | None
@@ -106,28 +106,28 @@ def backlog(desk: CaseDesk) -> Backlog:
     """What waits for people now. For what tells it; whoever asks for themselves asks `listed` and `capacity`."""
     now_ms = desk.now_ms()
     with desk.store.look() as look:
-        waiting = look.totals(Wanted())
-        late = look.totals(Wanted(due_before_ms=now_ms))
-        escalated = look.totals(Wanted(states=(ESCALATED,)))
-        first = look.queue(Wanted(), "due", limit=1)
+        waiting = look.totals(CaseFilter())
+        late = look.totals(CaseFilter(due_before_ms=now_ms))
+        escalated = look.totals(CaseFilter(states=(ESCALATED,)))
+        first = look.queue(CaseFilter(), "due", limit=1)
     left_ms = first[0].due_ms - now_ms if first else None
     return Backlog(waiting.count, late.count, escalated.count, waiting.stake, left_ms)
 
 
 def listed(
-    desk: CaseDesk, who: Who, wanted: Wanted, order: str = "due", after: Cursor | None = None, limit: int = 50
+    desk: CaseDesk, who: Who, wanted: CaseFilter, order: str = "due", after: Cursor | None = None, limit: int = 50
 ) -> QueuePage:
     """Cases that a filter finds. Raises: NotAllowedError; UsageError for cases of somebody whom nobody knows."""
     who.require(Right.READ_CASES)
     with desk.store.look() as look:
         found = [shown(case) for case in look.queue(wanted, order, after, limit + 1)]
         if not found and (unknown := set(wanted.assignees) - {"", who.id}):
-            had = look.totals(Wanted(states=STATES, assignees=wanted.assignees)).count
+            had = look.totals(CaseFilter(states=STATES, assignees=wanted.assignees)).count
             _require_known(desk, set() if had else unknown)
     return QueuePage(found[:limit], _cursor(found[limit - 1], order) if len(found) > limit else None)
 
 
-def totals(desk: CaseDesk, who: Who, wanted: Wanted) -> Totals:
+def totals(desk: CaseDesk, who: Who, wanted: CaseFilter) -> Totals:
     """How many cases a filter finds, and what they have at stake. Raises: NotAllowedError."""
     who.require(Right.READ_CASES)
     with desk.store.look() as look:
@@ -252,18 +252,18 @@ def _told(view: View) -> dict[str, str | bool]:
 # ---- how the day goes
 
 
-def capacity(desk: CaseDesk, who: Who, day_start_ms: int | None = None) -> Capacity:
+def capacity(desk: CaseDesk, who: Who, day_start_ms: int | None = None) -> ReviewCapacity:
     """How the day goes, since its start or midnight UTC. Raises: NotAllowedError."""
     who.require(Right.READ_CASES)
     now_ms = desk.now_ms()
     start_ms = now_ms - now_ms % DAY_MS if day_start_ms is None else day_start_ms
     with desk.store.look() as look:
         today, lately = look.done_since(start_ms), look.done_since(now_ms - PACE_MS)
-        waiting = look.totals(Wanted(states=tuple(state for state in UNCLOSED if state != ESCALATED)))
+        waiting = look.totals(CaseFilter(states=tuple(state for state in UNCLOSED if state != ESCALATED)))
         agreement = look.agreement()
     hours = PACE_MS / HOUR_MS
     pace = lately.closed / hours, lately.opened / hours
-    return Capacity(
+    return ReviewCapacity(
         desk.reviews_a_day, today, waiting, pace, _clear_at_ms(now_ms, waiting.count, pace[0] - pace[1]), agreement
     )
 

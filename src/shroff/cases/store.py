@@ -6,7 +6,18 @@ from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from shroff.cases.case import Agreement, Alert, Attached, Case, Done, Happened, Pending, Totals, View, Wanted
+from shroff.cases.case import (
+    Agreement,
+    Alert,
+    Attached,
+    Case,
+    CaseActivity,
+    CaseFilter,
+    Happened,
+    Pending,
+    Totals,
+    View,
+)
 from shroff.people.store import Change
 
 Cursor = tuple[int, int]  # the value that a list is ordered by, and the number, of the last case of the part before
@@ -24,13 +35,13 @@ class CaseLook(Protocol):
     def cases(self, numbers: Collection[int]) -> dict[int, Case]:
         """Those of these numbers that are there."""
 
-    def queue(self, wanted: Wanted, order: str = "due", after: Cursor | None = None, limit: int = 50) -> list[Case]:
+    def queue(self, wanted: CaseFilter, order: str = "due", after: Cursor | None = None, limit: int = 50) -> list[Case]:
         """Cases in an order of `case.ORDERS`: least time left, most money, greatest score, or newest first.
 
         Equal ones by their number, except that of the newest the greatest is first.
         """
 
-    def totals(self, wanted: Wanted) -> Totals:
+    def totals(self, wanted: CaseFilter) -> Totals:
         """How many cases a filter finds."""
 
     def open_about(self, abouts: Collection[bytes]) -> dict[bytes, Case]:
@@ -63,7 +74,7 @@ class CaseLook(Protocol):
     def views(self, owner: str) -> list[View]:
         """Somebody's own views and those that all share, by name."""
 
-    def done_since(self, start_ms: int) -> Done:
+    def done_since(self, start_ms: int) -> CaseActivity:
         """What people answered and closed since a moment, by the clock, and what opened, by the time of events.
 
         What was closed by labels from elsewhere does not count.

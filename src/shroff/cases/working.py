@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, SNOOZED, UNCLOSED, Alert, Attached, Case, Wanted
+from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, SNOOZED, UNCLOSED, Alert, Attached, Case, CaseFilter
 from shroff.cases.desk import CaseChangedError, CaseDesk, Hand, NoFileError, require_work, text_of
 from shroff.cases.files import checked_name, checked_type
 from shroff.cases.gathering import recounted
@@ -62,14 +62,14 @@ def claimed(hand: Hand, case: Case, desk: CaseDesk) -> Case:
     return hand.put(case, "claimed", **whose, state=CLAIMED, snoozed_ms=None)
 
 
-def claim_next(desk: CaseDesk, who: Who, wanted: Wanted | None = None) -> Case | None:
+def claim_next(desk: CaseDesk, who: Who, wanted: CaseFilter | None = None) -> Case | None:
     """Take the case with the least time left of those that a filter finds, and that are free or assigned to who asks.
 
     Those are open ones, and where the filter names states those of them that can be claimed: open, snoozed, escalated.
     Two who ask at once never get the same. None where there is none.
     """
     require_work(who)
-    asked = _claimable(wanted or Wanted(), who)
+    asked = _claimable(wanted or CaseFilter(), who)
     with desk.store.change() as change:
         hand = Hand(change, who, desk.now_ms())
         free_lapsed(hand)
@@ -77,7 +77,7 @@ def claim_next(desk: CaseDesk, who: Who, wanted: Wanted | None = None) -> Case |
         return claimed(hand, found[0], desk) if found else None
 
 
-def _claimable(wanted: Wanted, who: Who) -> Wanted | None:
+def _claimable(wanted: CaseFilter, who: Who) -> CaseFilter | None:
     """Of what a filter finds that which somebody may be given next; None where that can be nothing."""
     named = (OPEN,) if wanted.states == UNCLOSED else wanted.states
     states = tuple(state for state in named if state in _CLAIMABLE)

@@ -27,12 +27,12 @@ def apply(session: Session, only_looks: bool) -> int:
 
     Exit status 1 where something is not active afterwards.
     """
-    from shroff.app.live.applying import Applied
+    from shroff.app.live.applying import AppliedFiles
     from shroff.log.active_files import NOW, RESTART, names_of
 
     project = session.project
     if only_looks:
-        done = Applied(project.versions.unapplied(), project.versions.active_seq())
+        done = AppliedFiles(project.versions.unapplied(), project.versions.active_seq())
     else:
         done = project.applying.apply(session.waits)
     later = names_of(done.changed, RESTART)

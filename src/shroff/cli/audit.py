@@ -10,7 +10,7 @@ from shroff.cli.session import ExampleGroup, Session, command, cut, json_option,
 from shroff.cli.users import at_desk, moment_text
 
 if TYPE_CHECKING:
-    from shroff.people.audit import Row
+    from shroff.people.audit import AuditEntry
 
 SHOWN = 100
 WIDTH = 60
@@ -70,10 +70,10 @@ def list_(
 ) -> None:
     """Show rows of the record, newest first."""
     from shroff.people.documents import of_row
-    from shroff.people.store import Wanted
+    from shroff.people.store import AuditFilter
     from shroff.replay.notebook import moment_ms
 
-    wanted = Wanted(who, action, subject, moment_ms(start, "start"), moment_ms(end, "end"))
+    wanted = AuditFilter(who, action, subject, moment_ms(start, "start"), moment_ms(end, "end"))
     with at_desk(session) as (desk, _), desk.store.look() as look:
         rows = look.record(wanted, limit=limit, is_newest_first=True)
     text = f"{many(len(rows), 'row')}, newest first."
@@ -84,6 +84,6 @@ def list_(
     session.next("shroff audit verify")
 
 
-def _cells(row: Row) -> tuple[object, ...]:
+def _cells(row: AuditEntry) -> tuple[object, ...]:
     after = "" if row.after == "null" else row.after
     return row.number, moment_text(row.at_ms), row.name, row.via, row.action, cut(row.subject, WIDTH), cut(after, WIDTH)

@@ -14,7 +14,7 @@ import msgspec
 
 from shroff import config
 from shroff.cases import following, reading
-from shroff.cases.case import Wanted
+from shroff.cases.case import CaseFilter
 from shroff.examples.bank import Payment
 from shroff.language.values import parse_time
 from shroff.notices import telling
@@ -68,7 +68,7 @@ def raise_cases(project: Project, reviewed: Sequence[int]) -> int:
         if reviewed:
             following.begin_behind(desk.store, reviewed[0] - 1)
         project.cases.follower(desk, log).follow()
-        return reading.totals(desk, project.opened.who, Wanted()).count
+        return reading.totals(desk, project.opened.who, CaseFilter()).count
 
 
 # ---- served

@@ -13,7 +13,7 @@ from shroff.cli.session import Session, command, many
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
-    from shroff.cases.erasing import Written
+    from shroff.cases.erasing import WrittenNotes
 
 
 @command("erase", "shroff erase card 4111111111111111", "shroff erase user u-17 --dry-run")
@@ -96,12 +96,12 @@ def _erased(session: Session, project: Project, asked: _Options) -> tuple[dict[s
     return document, text, hint
 
 
-def _told(written: Written) -> str:
+def _told(written: WrittenNotes) -> str:
     parts = many(written.notes, "note"), many(written.files, "file")
     numbers = " ".join(map(str, written.cases[:20]))
     return f"{' and '.join(parts)} in {many(len(written.cases), 'case')} about these events ({numbers})"
 
 
-def _is_wanted(session: Session, written: Written) -> bool:
+def _is_wanted(session: Session, written: WrittenNotes) -> bool:
     """Ask whoever sits at a terminal."""
     return not session.is_json and sys.stdin.isatty() and click.confirm(f"{_told(written)}. Remove them?", err=True)

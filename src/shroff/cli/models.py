@@ -17,7 +17,7 @@ from shroff.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shroff.app.models.promoting import Deployment, Listed
+    from shroff.app.models.promoting import Deployment, ListedModel
     from shroff.models.in_force import Promotion, Waiver
     from shroff.models.registry import GateResult, Stored
 
@@ -71,7 +71,7 @@ def _list(session: Session) -> None:
     session.next(f"shroff models show {argument(found[0].summary.id)}" if found else "shroff train")
 
 
-def _minute(one: Listed) -> str:
+def _minute(one: ListedModel) -> str:
     """When a model was made, to the minute of UTC."""
     return one_line(one.summary.made_at[:16].replace("T", " ")) or "-"
 
@@ -81,7 +81,7 @@ def _redefined_words(names: Sequence[str]) -> str:
     return f"{one_line(', '.join(names))} {means} something else now than when it was trained"
 
 
-def _state(one: Listed) -> str:
+def _state(one: ListedModel) -> str:
     if one.summary.problem:
         return one.summary.problem
     if not one.summary.is_judged:

@@ -10,7 +10,7 @@ from shroff.cli.progress import bars
 from shroff.cli.session import ExampleGroup, Session, command, cut, json_option, many, one_line, table
 
 if TYPE_CHECKING:
-    from shroff.streams.delivering import SinkHealth, Trouble
+    from shroff.streams.delivering import DeliveryHealth, Trouble
     from shroff.streams.log import StuckKey, StuckRow
     from shroff.worker.outbox import SinkState
 
@@ -111,7 +111,7 @@ def deliver(session: Session) -> int:
     with bars("delivering, rows") as (progress,):
         sent = 0
 
-        def told(found: list[SinkHealth]) -> None:
+        def told(found: list[DeliveryHealth]) -> None:
             nonlocal sent
             now = sum(one.sent for one in found)
             progress(now - sent)
@@ -156,7 +156,7 @@ def state_document(one: SinkState) -> dict[str, Any]:
     }
 
 
-def _health(one: SinkHealth) -> dict[str, Any]:
+def _health(one: DeliveryHealth) -> dict[str, Any]:
     return {
         "name": one.name,
         "sent": one.sent,
@@ -207,7 +207,7 @@ def _list_text(states: list[SinkState], rows: list[StuckRow]) -> str:
     return "\n".join(lines)
 
 
-def _delivered_text(found: list[SinkHealth], stuck: int) -> str:
+def _delivered_text(found: list[DeliveryHealth], stuck: int) -> str:
     lines = []
     for one in found:
         words = f"{one.name}: {many(one.sent, 'row')} delivered"

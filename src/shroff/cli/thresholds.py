@@ -12,7 +12,7 @@ from shroff.cli.session import Session, command, many, one_line, table
 from shroff.errors import UsageError
 
 if TYPE_CHECKING:
-    from shroff.app.models.cutoffs import Applied
+    from shroff.app.models.cutoffs import AppliedCutoffs
     from shroff.models.evaluation.cost_table import Cuts, Point
     from shroff.training.cutoffs import Cutoffs
 
@@ -58,7 +58,7 @@ def thresholds(session: Session, event: str, model: str, apply: bool) -> None:
     session.next("shroff doctor" if apply else "shroff thresholds --apply")
 
 
-def _text(cutoffs: Cutoffs, applied: Applied | None) -> str:
+def _text(cutoffs: Cutoffs, applied: AppliedCutoffs | None) -> str:
     found, best = cutoffs.found, cutoffs.found.best
     other = "." if found.now is None else f", with the policy as it is {found.now.cost:,.2f}."
     cost = f"{best.cost:,.2f}{_money(cutoffs)} a day{_interval(found.cost_low, found.cost_high)}"

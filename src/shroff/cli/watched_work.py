@@ -22,7 +22,7 @@ SAID_S: Final = 30.0
 SILENCE_MAX: Final = 120  # characters of why a sink takes nothing: the line is to stay one
 
 
-class Look:
+class WorkFigures:
     """What is told of a worker each time one looks: rates and latencies are those since the last look."""
 
     def __init__(self, work: WorkerCounts) -> None:
@@ -57,7 +57,7 @@ class Look:
 @contextmanager
 def watched(work: WorkerCounts, session: Session) -> Iterator[None]:
     """Tell on standard error how a worker is doing, as long as this lasts."""
-    done, look = Event(), Look(work)
+    done, look = Event(), WorkFigures(work)
 
     def draw() -> None:
         drawn = drawing(look.words())

@@ -143,10 +143,10 @@ class AsyncClient:
 
     # ---- sending
 
-    async def _document(self, call: calls.Call) -> dict[str, Any]:
+    async def _document(self, call: calls.ClientCall) -> dict[str, Any]:
         return msgspec.json.decode(await self.send(call), type=dict[str, Any])
 
-    async def send(self, call: calls.Call, timeout: float | None = None) -> bytes:
+    async def send(self, call: calls.ClientCall, timeout: float | None = None) -> bytes:
         """The body of the answer; what is not taken now is tried again until there is no more time."""
         end_s, tries = time.monotonic() + (self._timeout if timeout is None else timeout), 0
         while True:
@@ -175,7 +175,7 @@ class AsyncClient:
             await asyncio.sleep(wait_s)
             tries += 1
 
-    async def send_again(self, call: calls.Call) -> Answer:
+    async def send_again(self, call: calls.ClientCall) -> Answer:
         """Send an event until it is taken; a refusal ends that, too."""
         async with self._senders:
             end_s = time.monotonic() + AGAIN_S

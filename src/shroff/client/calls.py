@@ -18,7 +18,7 @@ LINES: Final = "application/x-ndjson"
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ClientCall:
     """One request."""
 
     method: str
@@ -27,38 +27,40 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
 
-    def answered(self, outcome: str) -> Call:
+    def answered(self, outcome: str) -> ClientCall:
         """The same, which says what was answered in the decision's place."""
-        return Call(self.method, self.path, self.body, {**self.headers, "shroff-answered": outcome}, self.query)
+        return ClientCall(self.method, self.path, self.body, {**self.headers, "shroff-answered": outcome}, self.query)
 
 
-def event(name: str, fields: Mapping[str, Any], *, verb: str = "events") -> Call:
+def event(name: str, fields: Mapping[str, Any], *, verb: str = "events") -> ClientCall:
     """One event."""
-    return Call("POST", f"{API}/{verb}/{quoted(name)}", encoded(fields), {"content-type": JSON})
+    return ClientCall("POST", f"{API}/{verb}/{quoted(name)}", encoded(fields), {"content-type": JSON})
 
 
-def events(name: str, many: Iterable[Mapping[str, Any]]) -> Call:
+def events(name: str, many: Iterable[Mapping[str, Any]]) -> ClientCall:
     """Many events, as JSON lines."""
     body = b"\n".join(map(encoded, many))
-    return Call("POST", f"{API}/events/{quoted(name)}", body, {"content-type": LINES})
+    return ClientCall("POST", f"{API}/events/{quoted(name)}", body, {"content-type": LINES})
 
 
-def label(named: str, verdict: str, known_at: datetime | str | None, more: Mapping[str, Any]) -> Call:
+def label(named: str, verdict: str, known_at: datetime | str | None, more: Mapping[str, Any]) -> ClientCall:
     """One label. Where it is not said when it became known, `known_at` is when it is sent, and a header says so."""
     at = datetime.now(UTC) if known_at is None else known_at
     headers = {"content-type": JSON, **({"shroff-known-at": "sent"} if known_at is None else {})}
     fields = {"event": named, "verdict": verdict, "known_at": at, **{k: v for k, v in more.items() if v is not None}}
-    return Call("POST", f"{API}/labels", encoded(fields), headers)
+    return ClientCall("POST", f"{API}/labels", encoded(fields), headers)
 
 
-def decision(name: str, id_: str, more: str = "") -> Call:
+def decision(name: str, id_: str, more: str = "") -> ClientCall:
     """A decision, or what is asked about one."""
-    return Call("GET", f"{API}/decisions/{quoted(name)}/{quoted(id_)}{more}")
+    return ClientCall("GET", f"{API}/decisions/{quoted(name)}/{quoted(id_)}{more}")
 
 
-def get(path: str, **query: object) -> Call:
+def get(path: str, **query: object) -> ClientCall:
     """Something to read, its query without what is None."""
-    return Call("GET", f"{API}/{path}", query={name: str(value) for name, value in query.items() if value is not None})
+    return ClientCall(
+        "GET", f"{API}/{path}", query={name: str(value) for name, value in query.items() if value is not None}
+    )
 
 
 def quoted(text: str) -> str:

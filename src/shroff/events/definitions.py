@@ -16,7 +16,7 @@ from shroff.language import loading
 from shroff.language.expression import Node as Expression
 from shroff.language.expression import ThisField
 from shroff.language.field_types import FieldType, TypeTextError, parse_field_type
-from shroff.language.names import Names, Scope, TableShape
+from shroff.language.names import DeclaredNames, Scope, TableShape
 from shroff.language.types import BOOLEAN, TEXT, TIME, Type, money
 from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence
 
@@ -156,10 +156,10 @@ class Events:
         """Whether any field is hashed."""
         return any(one.shape.is_hashed for type_ in self.types.values() for one in type_.fields)
 
-    def names(self, lists: frozenset[str], money_places: int) -> Names:
+    def names(self, lists: frozenset[str], money_places: int) -> DeclaredNames:
         """What expressions see of it."""
         types = {**self.types, "label": self.label}
-        return Names(
+        return DeclaredNames(
             events={name: {one.name: one.type for one in type_.fields} for name, type_ in types.items()},
             entities={name: frozenset(entity.keys) for name, entity in self.entities.items()},
             decided=frozenset(self.decided),
@@ -182,7 +182,7 @@ def load_events(node: Node | None, lists: frozenset[str], money_places: int, pro
     top = loading.mapping(node, problems, "events.yaml")
     if top is None:
         return Events(label=label_type(money_places, {}))
-    row_scope = Scope(Names(money_places=money_places), what="a mapping", reads_row=True)
+    row_scope = Scope(DeclaredNames(money_places=money_places), what="a mapping", reads_row=True)
     types: dict[str, EventType] = {}
     label_node: Node | None = None
     for key, value in top.entries:
@@ -323,7 +323,7 @@ def _tables(node: Node | None, places: int, problems: list[Problem]) -> tuple[di
 
 
 def _entities(
-    node: Node | None, names: Names, types: MappingOf[str, EventType], problems: list[Problem]
+    node: Node | None, names: DeclaredNames, types: MappingOf[str, EventType], problems: list[Problem]
 ) -> dict[str, Entity]:
     top = loading.mapping(node, problems, "entities")
     entities: dict[str, Entity] = {}
@@ -345,7 +345,7 @@ def _entities(
     return entities
 
 
-def _key_part(node: Node, event: str, names: Names, problems: list[Problem]) -> Expression | None:
+def _key_part(node: Node, event: str, names: DeclaredNames, problems: list[Problem]) -> Expression | None:
     """A field's name, or an expression over the event."""
     fields = names.events.get(event, {})
     if isinstance(node, Scalar) and node.text in fields:

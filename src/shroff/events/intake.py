@@ -19,7 +19,7 @@ from shroff.events.formats.lines import Line, Lines
 from shroff.events.formats.plain import PlainReader, plain_reader
 from shroff.events.given import Number
 from shroff.events.kept import LineRedactor, Seals, keeping_hashed, masked, opened, unread
-from shroff.events.mapping import LABEL, Dispatcher, Mapper, Row, Unmatched
+from shroff.events.mapping import LABEL, Dispatcher, MappedRow, Mapper, Unmatched
 from shroff.events.settings import Settings
 from shroff.events.unique import Named
 
@@ -191,7 +191,7 @@ class Intake:
         kept: Callable[[], bytes] = partial(bytes, raw)
         if self._hasher is not None:
             keeper = self._keeper_of_objects(mapped)
-            kept = partial(keeper.line, Line(0, raw, dict(columns)), Row("", 0, columns), mapped.name, None)
+            kept = partial(keeper.line, Line(0, raw, dict(columns)), MappedRow("", 0, columns), mapped.name, None)
         return Submission(source, place, kept, mapped.name, refusal=words)
 
     def _check_type(self, as_type: str | None) -> None:
@@ -240,7 +240,7 @@ class Intake:
             if line.columns is None:
                 yield self.unreadable(line, source, as_type or "", "")
                 continue
-            row = Row(source, line.number, line.columns)
+            row = MappedRow(source, line.number, line.columns)
             if only is not None and not (may_tell and _tells_type(as_type or "", row, reading)):
                 if as_type == LABEL and dispatcher.leaves(LABEL, row):
                     yield Submission(source, line.place, _untaken_bytes(line, row, reading))
@@ -298,11 +298,11 @@ class Intake:
                 return Submission(reading.source, line.place, line.original, event.type, event)
             if line.columns is None:
                 return self.unreadable(line, reading.source, type_name, "")
-            return taker(line, Row(reading.source, line.number, line.columns), None)
+            return taker(line, MappedRow(reading.source, line.number, line.columns), None)
 
         return take
 
-    def _note(self, line: Line, row: Row, reading: _Reading) -> None:
+    def _note(self, line: Line, row: MappedRow, reading: _Reading) -> None:
         """Keep that a source has a line that no type takes, while it has none that one does."""
         if reading.source not in self._unmatched:
             secret = [path for one in reading.mappers.values() for path in one.secret_paths]
@@ -310,26 +310,26 @@ class Intake:
             self._unmatched[reading.source] = Unmatched(reading.source, line.number, asked)
         self._unmatched[reading.source].lines += 1
 
-    def _untaken(self, line: Line, row: Row, reading: _Reading) -> Submission:
+    def _untaken(self, line: Line, row: MappedRow, reading: _Reading) -> Submission:
         keeps = self.settings.untaken == "quarantine"
         refusal = "no event type's 'when' takes this line" if keeps else None
         return Submission(row.file, line.place, _untaken_bytes(line, row, reading), refusal=refusal)
 
     def _taker(
         self, type_name: str, reading: _Reading
-    ) -> Callable[[Line, Row, Mapping[str, object] | None], Submission]:
+    ) -> Callable[[Line, MappedRow, Mapping[str, object] | None], Submission]:
         """What makes a submission of a line of one type; with fields where the line names its type itself."""
         door, source, keeper, seals = self._door, reading.source, reading.keeper, reading.seals
         mapper, is_label = reading.mappers[type_name], type_name == LABEL
         hidden = mapper.hidden
 
-        def take(line: Line, row: Row, named: Mapping[str, object] | None) -> Submission:
+        def take(line: Line, row: MappedRow, named: Mapping[str, object] | None) -> Submission:
             kept = line.original if keeper is None else partial(keeper.line, line, row, type_name, named)
             try:
                 if named is None:
                     fields = mapper.fields(row)
                 else:
-                    fields = mapper.fields(Row(row.file, row.number, named)) if mapper.is_mapped else named
+                    fields = mapper.fields(MappedRow(row.file, row.number, named)) if mapper.is_mapped else named
                 if seals is not None and keeper is not None:
                     fields = opened(type_name, mapper, row.columns if named is None else named, fields, seals)
                 if is_label:
@@ -352,7 +352,7 @@ class Intake:
         except (ValueError, RecursionError):
             return masked(raw, self._hasher)
         keeper = self._keeper_of_objects()
-        line, row = Line(0, raw, columns), Row("", 0, columns)
+        line, row = Line(0, raw, columns), MappedRow("", 0, columns)
         if type_name not in self._secret:
             return keeper.untaken(line, row)
         named = columns.get(type_name) if len(columns) == 1 else None
@@ -381,12 +381,12 @@ def source_name(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _tells_type(type_name: str, row: Row, reading: _Reading) -> bool:
+def _tells_type(type_name: str, row: MappedRow, reading: _Reading) -> bool:
     """Whether a line says of itself which type it is, though this one was given for all."""
     return _names_itself(type_name, row, reading) or (reading.is_default and reading.dispatcher.takes(row))
 
 
-def _names_itself(type_name: str, row: Row, reading: _Reading) -> bool:
+def _names_itself(type_name: str, row: MappedRow, reading: _Reading) -> bool:
     """Whether a line for which this type was given has its fields under the name of a type.
 
     Not where the type reads a column of that name, so that an ordinary line may have that one only.
@@ -398,6 +398,6 @@ def _names_itself(type_name: str, row: Row, reading: _Reading) -> bool:
     return all(path[0] != picked.type for name in mapper.names for path in mapper.paths(name))
 
 
-def _untaken_bytes(line: Line, row: Row, reading: _Reading) -> Callable[[], bytes]:
+def _untaken_bytes(line: Line, row: MappedRow, reading: _Reading) -> Callable[[], bytes]:
     keeper = reading.keeper
     return line.original if keeper is None else partial(keeper.untaken, line, row)

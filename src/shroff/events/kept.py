@@ -25,7 +25,7 @@ from shroff.events.definitions import Events
 from shroff.events.door import Door
 from shroff.events.formats.lines import Line
 from shroff.events.given import RefusedValue, canonical_json, kept_bytes, text_of
-from shroff.events.mapping import LABEL, Mapper, Path, Row, overlap, parsed
+from shroff.events.mapping import LABEL, MappedRow, Mapper, Path, overlap, parsed
 
 MARK: Final = "shroff:hashed"
 HASHED: Final = re.compile(r"hashed:[0-9a-f]{32}:.{0,4}", re.DOTALL)
@@ -100,16 +100,16 @@ class LineRedactor:
         is_column = "event" in label.secret and label.paths("event") == {("event",)}
         self._event_column = ("event",) if is_column else None
 
-    def line(self, line: Line, row: Row, type_name: str, named: Mapping[str, object] | None) -> bytes:
+    def line(self, line: Line, row: MappedRow, type_name: str, named: Mapping[str, object] | None) -> bytes:
         """The line of a type; with its fields in `named` where it names its type itself."""
         columns = row.columns if named is None else named
         sealed = self._sealed(columns, self._paths[type_name], is_label=type_name == LABEL)
-        seals = self._seals([type_name], Row(row.file, row.number, columns), sealed)
+        seals = self._seals([type_name], MappedRow(row.file, row.number, columns), sealed)
         if type_name in self._declared:
             sealed = self._covered(sealed, self._declared[type_name])
         return self._written(sealed if named is None else {type_name: sealed}, seals)
 
-    def untaken(self, line: Line, row: Row) -> bytes:
+    def untaken(self, line: Line, row: MappedRow) -> bytes:
         """A line that was read and that no type took: what any type hashes is hashed."""
         columns = row.columns
         sealed = self._sealed(columns, self._untaken)
@@ -118,7 +118,7 @@ class LineRedactor:
             ((name, inside),) = sealed.items()
             if isinstance(inside, Mapping):
                 within = self._sealed(inside, self._inside, is_label=True)
-                seals = {**self._seals(self._mappers, Row(row.file, row.number, inside), within), **seals}
+                seals = {**self._seals(self._mappers, MappedRow(row.file, row.number, inside), within), **seals}
                 return self._written({self._name(name): self._covered(within, self._any)}, seals)
         return self._written(self._covered(sealed, self._any), seals)
 
@@ -175,7 +175,7 @@ class LineRedactor:
         except (ValueError, InputError):
             return self._hash(value)
 
-    def _seals(self, types: Iterable[str], row: Row, sealed: Mapping[str, object]) -> dict[str, Sealed]:
+    def _seals(self, types: Iterable[str], row: MappedRow, sealed: Mapping[str, object]) -> dict[str, Sealed]:
         """The marks of the hashed fields that cannot be read again from the sealed columns."""
         found: dict[str, Sealed] = {}
         for type_name in types:
@@ -183,7 +183,7 @@ class LineRedactor:
             names = [name for name in mapper.secret if any(is_sealed(sealed, path) for path in mapper.paths(name))]
             if not names:
                 continue
-            fields, again = mapper.fields(row), mapper.fields(Row(row.file, row.number, sealed))
+            fields, again = mapper.fields(row), mapper.fields(MappedRow(row.file, row.number, sealed))
             for name in sorted(names):
                 seal = self._seal(type_name, name, fields, mapper.words(name))
                 if seal != self._seal(type_name, name, again, mapper.words(name)):

@@ -34,22 +34,22 @@ class LabelEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class VerdictInForce:
     """A verdict with what decides whether another one takes its place."""
 
     verdict: str
     source: str
     known_at_ms: int
 
-    def gives_way_to(self, other: Standing) -> bool:
+    def gives_way_to(self, other: VerdictInForce) -> bool:
         """Whether `other`, which comes later in the log, is in force from its place on."""
         ours, theirs = SOURCES.index(self.source), SOURCES.index(other.source)
         return theirs < ours or (theirs == ours and other.known_at_ms >= self.known_at_ms)
 
 
-def in_force(standings: Iterable[Standing]) -> Standing | None:
+def in_force(standings: Iterable[VerdictInForce]) -> VerdictInForce | None:
     """The verdict in force after these, in the order of the log."""
-    current: Standing | None = None
+    current: VerdictInForce | None = None
     for standing in standings:
         if current is None or current.gives_way_to(standing):
             current = standing

@@ -22,7 +22,7 @@ from shroff.language.printing import text_of as expression_text
 from shroff.language.row import compile_row
 from shroff.language.types import Type
 
-Read = Callable[["Row"], Any]
+Read = Callable[["MappedRow"], Any]
 Path = tuple[str, ...]
 
 MAPPING_OF: Final = {"csv": "csv", "jsonl": "json", "json": "json", "parquet": "parquet", "avro": "avro"}
@@ -32,7 +32,7 @@ _TAKES_MISSING: Final = (Else, When, Logic, IsMissing)  # give a value even wher
 _NO_MAPPING: Final = FileMapping(None, {})
 
 
-class Row(msgspec.Struct, frozen=True, gc=False):
+class MappedRow(msgspec.Struct, frozen=True, gc=False):
     """One line of a file: the file's name, the line's number among the data lines from 1, its columns."""
 
     file: str
@@ -78,7 +78,7 @@ class Mapper:
         self._plan = tuple((field.name, self._field_reader(field.name, field.type)) for field in fields)
         self.is_plain = not self._mapping.fields and not self._typed_columns
 
-    def fields(self, row: Row) -> Mapping[str, object]:
+    def fields(self, row: MappedRow) -> Mapping[str, object]:
         """Give the fields of a line for `Door.admit`; what could not be made is a `RefusedValue` there.
 
         Cost: nothing without a mapping, else about a microsecond for each mapped field.
@@ -191,7 +191,7 @@ class Dispatcher:
         """Whether a mapping of lines of this format has a `when`."""
         return bool(self._conditions)
 
-    def asked(self, row: Row, secret: Collection[Path]) -> list[Asked]:
+    def asked(self, row: MappedRow, secret: Collection[Path]) -> list[UnmetCondition]:
         """What each `when` is, and the values of a line that it reads; not those at secret paths."""
         found = []
         for name, type_ in self._all.items():
@@ -199,18 +199,18 @@ class Dispatcher:
             if when is not None:
                 paths = dict.fromkeys(_paths_of(when))
                 values = (f"{'.'.join(path)} {_told(path, row, secret)}" for path in paths)
-                found.append(Asked(name, expression_text(when), ", ".join(values)))
+                found.append(UnmetCondition(name, expression_text(when), ", ".join(values)))
         return found
 
-    def leaves(self, type_name: str, row: Row) -> bool:
+    def leaves(self, type_name: str, row: MappedRow) -> bool:
         """Whether the mapping of a type has a `when`, and it is not true of a line."""
         return any(name == type_name and not condition(row) for name, condition in self._conditions)
 
-    def takes(self, row: Row) -> bool:
+    def takes(self, row: MappedRow) -> bool:
         """Whether the `when` of a type is true of a line."""
         return any(condition(row) for _, condition in self._conditions)
 
-    def pick(self, row: Row) -> Picked | None:
+    def pick(self, row: MappedRow) -> Picked | None:
         """Give the type of a line: the one that it names in its single key, else the first whose `when` is true.
 
         Returns: None where no type takes the line.
@@ -233,7 +233,7 @@ class Dispatcher:
                 return Picked(type_name)
         return None
 
-    def named(self, row: Row) -> Picked | None:
+    def named(self, row: MappedRow) -> Picked | None:
         """Give the type that a line of one key names, and its fields; None where it names none."""
         if not self._names_itself or len(row.columns) != 1:
             return None
@@ -246,7 +246,7 @@ def overlap(one: Path, two: Path) -> bool:
     return all(a == b for a, b in zip(one, two, strict=False))
 
 
-def _told(path: Path, row: Row, secret: Collection[Path]) -> str:
+def _told(path: Path, row: MappedRow, secret: Collection[Path]) -> str:
     if any(overlap(path, one) for one in secret):
         return "is not shown"
     value = _value_at(path)(row)
@@ -291,7 +291,7 @@ def _value_at(path: tuple[str, ...]) -> Read:
     if not rest:
         return _column(first)
 
-    def read(row: Row) -> object:
+    def read(row: MappedRow) -> object:
         value = row.columns.get(first)
         for key in rest:
             if type(value) is str:
@@ -332,7 +332,7 @@ def _form(type_: Type) -> Callable[[Any], object] | None:
 
 
 def _made(evaluate: Read, form: Callable[[Any], object] | None, *, is_secret: bool) -> Read:
-    def read(row: Row) -> object:
+    def read(row: MappedRow) -> object:
         try:
             value = evaluate(row)
         except (ValueError, OverflowError) as error:
@@ -348,7 +348,7 @@ def _reason(error: Exception) -> str:
     return words if len(words) <= 300 else f"found {shown(words)}"
 
 
-class Asked(NamedTuple):
+class UnmetCondition(NamedTuple):
     """One `when` that was not true: its event type, its expression, and the values that it read."""
 
     event: str
@@ -367,5 +367,5 @@ class Unmatched:
 
     source: str
     line: int
-    asked: Callable[[], list[Asked]]
+    asked: Callable[[], list[UnmetCondition]]
     lines: int = 0

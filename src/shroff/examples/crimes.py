@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from shroff.examples.days import DAY_MS, HOUR_MS, MINUTE_MS, NONE, SECOND_MS, Life, Row, waking_moment
+from shroff.examples.days import DAY_MS, HOUR_MS, MINUTE_MS, NONE, SECOND_MS, Life, PaymentRow, waking_moment
 from shroff.examples.town import COUNTRIES, MERCHANT_WEIGHTS, shop
 
 FRAUDS = ("stolen_card", "card_testing", "account_takeover", "compromised_terminal", "mule", "bad_merchant")
@@ -31,9 +31,9 @@ class Crimes:
         self._life = life
         self._due = [life.chance.random() for _ in FRAUDS]
 
-    def begin(self, start_ms: int) -> list[Row]:
+    def begin(self, start_ms: int) -> list[PaymentRow]:
         """Draw the episodes that begin on the day that begins at `start_ms`."""
-        rows: list[Row] = []
+        rows: list[PaymentRow] = []
         payments_a_day = float(self._life.town.customers.payments_a_day.sum())
         for kind, episode in enumerate(_EPISODES):
             self._due[kind] += payments_a_day * FRAUD_SHARE * _SHARE_OF_FRAUDS[kind] / _ROWS_AN_EPISODE[kind]
@@ -55,7 +55,7 @@ def _anywhere(chance: Random) -> int:
     return chance.choices(range(len(COUNTRIES)), MERCHANT_WEIGHTS)[0]
 
 
-def _stolen_card(life: Life, start_ms: int) -> list[Row]:
+def _stolen_card(life: Life, start_ms: int) -> list[PaymentRow]:
     """A purse is gone: the thief buys until the card stops, near where the customer is or a border away."""
     chance, rows, customer = life.chance, [], _victim(life)
     place = int(life.place[customer]) if chance.random() < 0.75 else _anywhere(chance)
@@ -69,7 +69,7 @@ def _stolen_card(life: Life, start_ms: int) -> list[Row]:
     return rows
 
 
-def _card_testing(life: Life, start_ms: int) -> list[Row]:
+def _card_testing(life: Life, start_ms: int) -> list[PaymentRow]:
     """A list of numbers was bought: tiny payments show which are alive, and those buy something dear."""
     chance, rows = life.chance, []
     merchant = shop(life.town, _anywhere(chance), chance.choice(("games", "services", "marketplace")), chance)
@@ -88,7 +88,7 @@ def _card_testing(life: Life, start_ms: int) -> list[Row]:
     return rows
 
 
-def _account_takeover(life: Life, start_ms: int) -> list[Row]:
+def _account_takeover(life: Life, start_ms: int) -> list[PaymentRow]:
     """A password was phished: somebody else shops on the net, mostly from a device of his own."""
     chance, rows, customer = life.chance, [], _victim(life)
     device = life.new_device() if chance.random() < 0.8 else int(life.device[customer])
@@ -101,7 +101,7 @@ def _account_takeover(life: Life, start_ms: int) -> list[Row]:
     return rows
 
 
-def _compromised_terminal(life: Life, start_ms: int) -> list[Row]:
+def _compromised_terminal(life: Life, start_ms: int) -> list[PaymentRow]:
     """A till copies cards; days later the copies are used, a few times each, far from one another."""
     chance, rows = life.chance, []
     country = int(life.town.customers.home[_victim(life)])
@@ -116,7 +116,7 @@ def _compromised_terminal(life: Life, start_ms: int) -> list[Row]:
     return rows
 
 
-def _mule(life: Life, start_ms: int) -> list[Row]:
+def _mule(life: Life, start_ms: int) -> list[PaymentRow]:
     """An account lent to thieves: what came in leaves as cash, some days in a row."""
     chance, rows, customer = life.chance, [], _victim(life)
     machines = [shop(life.town, int(life.place[customer]), "cash", chance) for _ in range(3)]
@@ -128,7 +128,7 @@ def _mule(life: Life, start_ms: int) -> list[Row]:
     return rows
 
 
-def _bad_merchant(life: Life, start_ms: int) -> list[Row]:
+def _bad_merchant(life: Life, start_ms: int) -> list[PaymentRow]:
     """A shop about to close charges the cards it knows once more, over some days, nothing out of the way."""
     chance = life.chance
     merchant = shop(life.town, int(life.town.customers.home[_victim(life)]), chance.choice(_GOODS), chance)
@@ -148,7 +148,7 @@ def _regulars(life: Life, merchant: int, count: int) -> list[int]:
     return known[:count] + [_victim(life) for _ in range(count - len(known))]
 
 
-_EPISODES: tuple[Callable[[Life, int], list[Row]], ...] = (
+_EPISODES: tuple[Callable[[Life, int], list[PaymentRow]], ...] = (
     _stolen_card,
     _card_testing,
     _account_takeover,

@@ -36,7 +36,7 @@ _SALES_A_DAY = 0.25
 _HABIT_SHARE = 0.80
 
 
-class Row(NamedTuple):
+class PaymentRow(NamedTuple):
     """One payment as numbers: instant in UTC milliseconds, indexes into the town, cents, kind of fraud (0: none)."""
 
     paid_ms: int
@@ -76,13 +76,15 @@ class Life:
         count = int(self.town.merchants.terminals[merchant])
         return int(self.town.merchants.terminals_from[merchant]) + self.chance.randrange(count) if count else NONE
 
-    def pay(self, at_ms: int, customer: int, merchant: int, *, factor: float = 1.0, device: int | None = None) -> Row:
+    def pay(
+        self, at_ms: int, customer: int, merchant: int, *, factor: float = 1.0, device: int | None = None
+    ) -> PaymentRow:
         """One payment of this customer; the device is its own where one is used and none is named."""
         terminal = self.terminal(merchant)
         if device is None:
             device = int(self.device[customer]) if terminal == NONE else NONE
         cents = amount(self.town, customer, merchant, self.chance, factor=factor)
-        return Row(at_ms, customer, merchant, terminal, cents, device)
+        return PaymentRow(at_ms, customer, merchant, terminal, cents, device)
 
     def move_on(self, day: int) -> None:
         """Let people leave and come back."""
@@ -96,7 +98,7 @@ class Life:
 
 
 def ordinary_payments(life: Life, day: int, start_ms: int) -> Numbers:
-    """Draw the day's unremarkable payments, one line for each, with the columns of `Row`.
+    """Draw the day's unremarkable payments, one line for each, with the columns of `PaymentRow`.
 
     Args:
         life: The customers as they are on this day.
@@ -130,9 +132,9 @@ def ordinary_payments(life: Life, day: int, start_ms: int) -> Numbers:
     )
 
 
-def bursts(life: Life, start_ms: int) -> list[Row]:
+def bursts(life: Life, start_ms: int) -> list[PaymentRow]:
     """Draw what honest people do in bursts on the day that begins at `start_ms`."""
-    rows: list[Row] = []
+    rows: list[PaymentRow] = []
     for rate, burst in (
         (_SHOPPING_TRIPS_A_DAY, _shopping_trip),
         (_SMALL_BURSTS_A_DAY, _small_purchases),
@@ -180,7 +182,7 @@ def _instants(hour_reach: Reals, rng: np.random.Generator) -> Numbers:
     return drawn
 
 
-def _shopping_trip(life: Life, customer: int, at_ms: int) -> list[Row]:
+def _shopping_trip(life: Life, customer: int, at_ms: int) -> list[PaymentRow]:
     chance, rows = life.chance, []
     place = int(life.place[customer])
     kinds = ("marketplace", "electronics", "services") if chance.random() < 0.3 else ("fashion", "kiosk", "restaurant")
@@ -191,7 +193,7 @@ def _shopping_trip(life: Life, customer: int, at_ms: int) -> list[Row]:
     return rows
 
 
-def _small_purchases(life: Life, customer: int, at_ms: int) -> list[Row]:
+def _small_purchases(life: Life, customer: int, at_ms: int) -> list[PaymentRow]:
     """Lives in a game, songs, rides: many small payments within minutes, and sometimes a large one after."""
     chance, rows = life.chance, []
     place = int(life.place[customer])
@@ -205,7 +207,7 @@ def _small_purchases(life: Life, customer: int, at_ms: int) -> list[Row]:
     return rows
 
 
-def _new_device(life: Life, customer: int, at_ms: int) -> list[Row]:
+def _new_device(life: Life, customer: int, at_ms: int) -> list[PaymentRow]:
     """The old telephone is gone; what comes first with the new one is often large."""
     chance = life.chance
     life.device[customer] = life.new_device()
@@ -215,7 +217,7 @@ def _new_device(life: Life, customer: int, at_ms: int) -> list[Row]:
     return [life.pay(at_ms, customer, shop(life.town, int(life.town.customers.home[customer]), kind, chance))]
 
 
-def _group_order(life: Life, customer: int, at_ms: int) -> list[Row]:
+def _group_order(life: Life, customer: int, at_ms: int) -> list[PaymentRow]:
     """Tickets for the team: each pays with the own card on the telephone of the one who orders."""
     chance, rows = life.chance, []
     merchant = shop(life.town, int(life.place[customer]), chance.choice(("travel", "services", "marketplace")), chance)
@@ -226,7 +228,7 @@ def _group_order(life: Life, customer: int, at_ms: int) -> list[Row]:
     return rows
 
 
-def _sale(life: Life, start_ms: int) -> list[Row]:
+def _sale(life: Life, start_ms: int) -> list[PaymentRow]:
     """A shop on the net sells off: strangers come within two hours."""
     chance = life.chance
     kind = chance.choice([kind.name for kind in KINDS if kind.channel == "web"])

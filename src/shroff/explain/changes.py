@@ -17,7 +17,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from shroff.explain.past import Seen, reader_of
+from shroff.explain.past import PastDecision, reader_of
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.columns import column_of
 from shroff.language.expression import (
@@ -87,7 +87,7 @@ class Changes:
     event: str
     model: Explainable | None
     inputs: Sequence[Node]
-    seen: Seen
+    seen: PastDecision
     effective: frozenset[str]
 
     def nearest(self, decided: str) -> list[Counterfactual]:
@@ -191,13 +191,13 @@ class Changes:
             found.append(outcome(effects, policy, score, has_model=score is not None))
         return found
 
-    def _with(self, variable: Variable, value: float) -> Seen:
+    def _with(self, variable: Variable, value: float) -> PastDecision:
         changed: Mapping[str, Value] = {variable.name: value if variable.type.kind == "real" else int(value)}
         if isinstance(variable, FeatureValue):
             return replace(self.seen, features={**self.seen.features, **changed})
         return replace(self.seen, fields={**self.seen.fields, **changed})
 
-    def _scores(self, rows: Sequence[Seen], variable: Variable) -> Sequence[float | None]:
+    def _scores(self, rows: Sequence[PastDecision], variable: Variable) -> Sequence[float | None]:
         if self.model is None or not rows:
             return [self.seen.score] * len(rows)
         columns = []

@@ -30,7 +30,7 @@ NEIGHBOURS_IN: Final = 4_096  # events of shared keys that are looked at, the ne
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class KeyEvent:
     """An event of a key, and what was decided of it, where it was: by which features of this entity, too."""
 
     record: Record
@@ -47,7 +47,7 @@ class Timeline:
     `is_cut` says that there may be more before that. `features` are those of its entity at its newest decided event.
     """
 
-    events: Sequence[Seen]
+    events: Sequence[KeyEvent]
     looked_to: int
     is_cut: bool
     features: Mapping[str, Any] = field(default_factory=dict)
@@ -196,13 +196,13 @@ class EntityLook:
 
     # ---- decisions
 
-    def _seen(self, record: Record, entity: str) -> Seen:
+    def _seen(self, record: Record, entity: str) -> KeyEvent:
         row = self._log.decisions(record.type, [record.id]).get(record.id) if record.decided else None
         if row is None:
-            return Seen(record)
+            return KeyEvent(record)
         document, prefix = decision_document(row), f"{entity}."
         features = {name: value for name, value in document["features"].items() if name.startswith(prefix)}
-        return Seen(record, row.outcome, document["score"], tuple(document["rules"]), features)
+        return KeyEvent(record, row.outcome, document["score"], tuple(document["rules"]), features)
 
 
 def fields_of(record: Record) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from shroff.events.labels import Standing, counted_verdict
+from shroff.events.labels import VerdictInForce, counted_verdict
 from shroff.language.values import DAY_MS, parse_decimal, parse_time, rescale_half_even
 from shroff.models.loading import LABEL_DELAY_MS
 
@@ -36,7 +36,7 @@ _MONEY: Final = "money"
 class LabelOfHit:
     """What a label says of an event."""
 
-    standing: Standing
+    standing: VerdictInForce
     reason: str | None
 
     def later(self, other: LabelOfHit | None) -> LabelOfHit:
@@ -288,7 +288,7 @@ class HitRecords:
                 known_at_ms = parse_time(label.known_at)
                 if limit_ms is None or known_at_ms <= limit_ms:
                     self.now_ms = max(self.now_ms, known_at_ms)
-                said = LabelOfHit(Standing(label.verdict, label.source, known_at_ms), label.reason)
+                said = LabelOfHit(VerdictInForce(label.verdict, label.source, known_at_ms), label.reason)
                 before = found.get(label.event)
                 found[label.event] = said if before is None else before.later(said)
         return found

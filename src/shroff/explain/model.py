@@ -17,11 +17,11 @@ import msgspec
 from shroff.errors import StateError, UsageError
 from shroff.events.event import Scalar, canonical_value
 from shroff.explain.changes import Changes, Counterfactual, score_outcome
-from shroff.explain.past import Seen, reader_of
+from shroff.explain.past import PastDecision, reader_of
 from shroff.language.columns import column_of
 from shroff.language.expression import FeatureValue, Node, walk
 from shroff.language.values import Value
-from shroff.language.wording import Teller
+from shroff.language.wording import ValueWording
 from shroff.models.columns import model_column
 from shroff.models.explaining import Share, shares, source_of
 from shroff.models.model import LOG_ODDS, Explainable
@@ -38,7 +38,7 @@ ONE_AT_A_TIME: Final = (
 )
 TREES_ONLY: Final = "The model is no forest of trees, so only what rules compare was looked at."
 
-Earlier = Mapping[str, Sequence[Seen]]
+Earlier = Mapping[str, Sequence[PastDecision]]
 
 
 class InputPart(msgspec.Struct, frozen=True):
@@ -135,11 +135,11 @@ class Story:
     definitions: Definitions
     event: str
     document: Mapping[str, Any]
-    seen: Seen
+    seen: PastDecision
     earlier: Earlier
-    of_all: Callable[[], Sequence[Seen]]
+    of_all: Callable[[], Sequence[PastDecision]]
     entity: str
-    _all: list[Sequence[Seen]] = field(default_factory=list)
+    _all: list[Sequence[PastDecision]] = field(default_factory=list)
 
     def told(self) -> ModelStory:
         """The model's part of a decision that has a score."""
@@ -191,13 +191,13 @@ class Story:
         return reader_of(node, self.definitions.reference)(self.seen)
 
     @property
-    def _teller(self) -> Teller:
+    def _teller(self) -> ValueWording:
         settings, features = self.definitions.settings, self.definitions.features
 
         def definition_of(name: str) -> Node | None:
             return features[name].node if name in features else None
 
-        return Teller(definition_of, settings.currency, settings.money_places)
+        return ValueWording(definition_of, settings.currency, settings.money_places)
 
     # ---- reasons
 
@@ -232,7 +232,7 @@ class Story:
         features = [self.definitions.features[part.name] for part in named if isinstance(part, FeatureValue)]
         return features[0].entity if features else self.entity
 
-    def _values(self, node: Node, past: Sequence[Seen]) -> list[Value]:
+    def _values(self, node: Node, past: Sequence[PastDecision]) -> list[Value]:
         read = reader_of(node, self.definitions.reference)
         return [value for one in past if (value := read(one)) is not None]
 

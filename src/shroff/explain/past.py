@@ -28,7 +28,7 @@ _OF_ALL_BLOCK: Final = 4_096
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class PastDecision:
     """A decided event: its fields, and the features that its decision shows, as values and as shown."""
 
     fields: Mapping[str, Value]
@@ -38,7 +38,7 @@ class Seen:
     score: float | None = None
 
 
-def reader_of(node: Node, reference: Reference) -> Callable[[Seen], Value]:
+def reader_of(node: Node, reference: Reference) -> Callable[[PastDecision], Value]:
     """The function that gives the value of an expression over `this` for a decided event."""
 
     def leaf(part: Node) -> Evaluate:
@@ -49,7 +49,7 @@ def reader_of(node: Node, reference: Reference) -> Callable[[Seen], Value]:
         assert isinstance(part, ThisField), f"{type(part).__name__} is not read from a decision"
         return lambda seen: seen.fields.get(part.name)
 
-    evaluate: Callable[[Seen], Value] = compile_row(node, leaf, reference, time=lambda seen: seen.time_ms)
+    evaluate: Callable[[PastDecision], Value] = compile_row(node, leaf, reference, time=lambda seen: seen.time_ms)
     return evaluate
 
 
@@ -71,7 +71,7 @@ class Past:
         assert isinstance(event, Event)
         return event
 
-    def seen(self, record: Record, document: Mapping[str, Any]) -> Seen:
+    def seen(self, record: Record, document: Mapping[str, Any]) -> PastDecision:
         """A record with its decision, as values; of an earlier version what is of another type now counts as missing.
 
         Raises: StorageError where a value cannot be read.
@@ -86,11 +86,11 @@ class Past:
             if name in self._definitions.features
         }
         fields = dict(zip(type_.field_names, event.values, strict=True))
-        return Seen(fields, features, shown, event.time_ms, document["score"])
+        return PastDecision(fields, features, shown, event.time_ms, document["score"])
 
     def earlier(
         self, keys: Mapping[str, Key], before: int, progress: Callable[[int], None] | None
-    ) -> dict[str, list[Seen]]:
+    ) -> dict[str, list[PastDecision]]:
         """For each entity the latest earlier decisions of its key, in the order of the log.
 
         Cost: see `KeyEvents.backwards`.
@@ -109,7 +109,7 @@ class Past:
                 break
         return {entity: self._decided(records[::-1]) for entity, records in found.items()}
 
-    def of_all(self, event: str, before: int) -> list[Seen]:
+    def of_all(self, event: str, before: int) -> list[PastDecision]:
         """The latest earlier decisions of a type, whosever they are; of the last few thousand places only."""
         found: list[Record] = []
         end = before - 1
@@ -120,7 +120,7 @@ class Past:
             end = start
         return self._decided(found[-OF_ALL_MAX:])
 
-    def _decided(self, records: Sequence[Record]) -> list[Seen]:
+    def _decided(self, records: Sequence[Record]) -> list[PastDecision]:
         ids: dict[str, list[str]] = {}
         for record in records:
             ids.setdefault(record.type, []).append(record.id)

@@ -19,7 +19,7 @@ from shroff.language.expression import (
     looks_at_each,
     walk,
 )
-from shroff.language.names import Names, Scope
+from shroff.language.names import DeclaredNames, Scope
 from shroff.language.types import NOTHING, Type
 from shroff.language.yaml.text import Node as YamlNode
 from shroff.language.yaml.text import Scalar
@@ -95,7 +95,7 @@ class FeatureTypes:
     A circle is refused where it closes.
     """
 
-    def __init__(self, node: YamlNode | None, events: Events, names: Names, problems: list[Problem]) -> None:
+    def __init__(self, node: YamlNode | None, events: Events, names: DeclaredNames, problems: list[Problem]) -> None:
         self._events, self._names, self._problems = events, names, problems
         self._written: dict[str, tuple[str, YamlNode]] = {}
         self._done: dict[str, Feature | None] = {}
@@ -175,7 +175,7 @@ class FeatureTypes:
 
 
 def load_features(
-    node: YamlNode | None, events: Events, names: Names, problems: list[Problem]
+    node: YamlNode | None, events: Events, names: DeclaredNames, problems: list[Problem]
 ) -> tuple[dict[str, Feature], FeatureTypes]:
     """Read features.yaml: the features in an order that has each after what it reads, and their types for rules."""
     types = FeatureTypes(node, events, names, problems)

@@ -14,7 +14,7 @@ from shroff.events.definitions import Events
 from shroff.events.labels import LabelEvent, LogEvent
 from shroff.features.computed import Computed, score_name
 from shroff.features.key_texts import Hits, read_key
-from shroff.language.aggregates import AGGREGATES, Seen
+from shroff.language.aggregates import AGGREGATES, WindowView
 from shroff.language.expression import (
     Aggregate,
     FeatureValue,
@@ -180,7 +180,7 @@ class Naive:
 def aggregate_values(node: Aggregate, values: Sequence[Any], events: int) -> Value:
     """What an aggregate makes of the values that are there, in the order (time, place), in a window of `events`."""
     scale = 1 if node.argument is None else 10**node.argument.type.places
-    return AGGREGATES[node.function].of(Seen(values, events, scale, node.rank or (0, 1)))
+    return AGGREGATES[node.function].of(WindowView(values, events, scale, node.rank or (0, 1)))
 
 
 def _seen_by(node: Aggregate) -> _SeenBy:

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 from shroff.engine.step import Effects, Engine, Placed
 from shroff.errors import StateError, UsageError
 from shroff.events.labels import LogEvent
-from shroff.features.cluster.keyed import Answer, Answered, Keyed, Partition, check_keyed, entities_of
+from shroff.features.cluster.keyed import Answered, EntityAnswer, Keyed, Partition, check_keyed, entities_of
 from shroff.features.frames import frames_of
 from shroff.features.online.engine import Online
 from shroff.features.plan import make_plan
@@ -72,7 +72,7 @@ class Spread:
     partitions: int
 
 
-class Seen(NamedTuple):
+class PartitionEvent(NamedTuple):
     """An event for a partition of a stage that must see it; `is_asked` where its answers are needed."""
 
     stage: int
@@ -228,14 +228,14 @@ def work_of(spread: Spread) -> SpreadProcess:
 # ---- the three kinds of work
 
 
-def rows_of(work: SpreadProcess, after: int, upto: int) -> Iterator[Seen]:
+def rows_of(work: SpreadProcess, after: int, upto: int) -> Iterator[PartitionEvent]:
     """What the partitions must see of the places (after, upto]."""
     for records in work.reader(upto).records(after, upto, STEP):
         for fold, end in work.spread.ends.items():  # what came later its version need not be able to read
             yield from _rows(work, fold, [one for one in records if one.seq <= end])
 
 
-def _rows(work: SpreadProcess, fold: int, records: Sequence[Record]) -> Iterator[Seen]:
+def _rows(work: SpreadProcess, fold: int, records: Sequence[Record]) -> Iterator[PartitionEvent]:
     decoded = [(record, work.decode(fold, record)) for record in records]
     known = [(record, event) for record, event in decoded if event is not None]
     definitions, spread = work.definitions(fold), work.spread
@@ -251,12 +251,12 @@ def _rows(work: SpreadProcess, fold: int, records: Sequence[Record]) -> Iterator
                 is_asked = has_answers and one.decided and spread.folds[work.version_at(one.seq)] == fold
                 for partition in sorted(seen):
                     told = one.seq, one.kind, one.type, one.id, one.time_ms, one.body
-                    yield Seen(number, partition, *told, is_asked and partition == home)
+                    yield PartitionEvent(number, partition, *told, is_asked and partition == home)
 
 
 def answers_of(
-    work: SpreadProcess, stage: int, state: bytes | None, seen: Iterable[Seen]
-) -> tuple[bytes, list[tuple[int, Answer]]]:
+    work: SpreadProcess, stage: int, state: bytes | None, seen: Iterable[PartitionEvent]
+) -> tuple[bytes, list[tuple[int, EntityAnswer]]]:
     """The state of a partition moved on over what it sees, and its answers by place.
 
     Args:
@@ -266,7 +266,7 @@ def answers_of(
     rows = sorted(seen, key=lambda one: one.seq)
     partition = Partition(work.keyed(stage), state)
     version = work.spread.stages[stage].version
-    found: list[tuple[int, Answer]] = []
+    found: list[tuple[int, EntityAnswer]] = []
     for begin in range(0, len(rows), STEP):
         part = rows[begin : begin + STEP]
         records = (Record(one.seq, one.kind, one.type, one.id, one.time_ms, one.body, decided=False) for one in part)
@@ -277,7 +277,7 @@ def answers_of(
     return partition.state(), found
 
 
-def decided(work: SpreadProcess, after: int, upto: int, answers: Mapping[int, Mapping[int, Answer]]) -> Decided:
+def decided(work: SpreadProcess, after: int, upto: int, answers: Mapping[int, Mapping[int, EntityAnswer]]) -> Decided:
     """The places (after, upto] decided, by the answers of each stage at each place, and compared with the lake.
 
     Raises: StateError where a stage left an event without an answer.
@@ -294,7 +294,7 @@ def _decide(
     work: SpreadProcess,
     version: int,
     records: Sequence[Record],
-    answers: Mapping[int, Mapping[int, Answer]],
+    answers: Mapping[int, Mapping[int, EntityAnswer]],
     into: Effects,
 ) -> None:
     engine, online = work.engine(version)

@@ -30,7 +30,7 @@ CHECKPOINT: Final = "checkpoint"
 DECISIONS: Final = "decisions"
 
 
-class Part(Protocol):
+class DecidedPart(Protocol):
     """A stretch of places that is decided, as `stream` tells of it."""
 
     first: int
@@ -56,7 +56,7 @@ class Streaming(Protocol):
         checkpoint: Path,
         places: int,
         write: Callable[[int, int, Any], None],
-        done: Callable[[Part], None],
+        done: Callable[[DecidedPart], None],
     ) -> None:
         """Decide what is not decided yet (see `adapters.backfill.spark_stream.stream`)."""
 
@@ -109,7 +109,7 @@ def decide_spread(
     _begin(out / PLAN, reader, spread)
     run = SpreadRun(spread.upto, spread.upto)
 
-    def done(part: Part) -> None:
+    def done(part: DecidedPart) -> None:
         run.after = min(run.after, part.first)
         run.decisions += part.decisions
         run.differing += part.differing

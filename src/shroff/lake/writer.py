@@ -46,7 +46,7 @@ STEPS: Final = ("planned", "file", "document", "before finish", "finished", "che
 
 
 @dataclass(slots=True)
-class Written:
+class LakeReport:
     """What was written.
 
     Args:
@@ -102,12 +102,12 @@ class LakeWriter:
         self._known = read_state(self.objects, self.lane, self._known)
         return self._known
 
-    def write(self, layout: Layout | None = None, progress: Progress | None = None) -> Written:
+    def write(self, layout: Layout | None = None, progress: Progress | None = None) -> LakeReport:
         """Write what the log has and the lake has not, up to the place that is the log's last one now.
 
         Raises: StateError where the lake is of another log, or has places that this log has lost.
         """
-        started, found, end = time.monotonic(), Written(), self._log.last_seq()
+        started, found, end = time.monotonic(), LakeReport(), self._log.last_seq()
         state = self.state()
         self._check_log(state, state.log, end)
         with calm_collector():
@@ -124,7 +124,7 @@ class LakeWriter:
 
     def compact(self, *, files_min: int, target_bytes: int, grace_ms: int) -> Compaction:
         """Put small files together, and remove what no reader can want any more (see `lake_compaction`)."""
-        found, written, left = Compaction(), Written(), frozenset[str]()
+        found, written, left = Compaction(), LakeReport(), frozenset[str]()
         state = self.state()
         while True:
             groups = groups_of(state, files_min, target_bytes, left)
@@ -148,7 +148,7 @@ class LakeWriter:
         self,
         state: LakeState,
         wanted: Write | Compact,
-        found: Written,
+        found: LakeReport,
         more: Compaction | None = None,
     ) -> LakeState:
         """Carry out the plan that the lake has, else the one that is wanted; gives the state behind it."""
@@ -174,7 +174,7 @@ class LakeWriter:
         self._on_step("checkpoint")
         return self._known
 
-    def _written(self, state: LakeState, manifest: Manifest, wanted: Write, found: Written) -> Manifest:
+    def _written(self, state: LakeState, manifest: Manifest, wanted: Write, found: LakeReport) -> Manifest:
         self._check_log(state, manifest.log, wanted.upto)
         span = read_span(self._log, wanted.after, wanted.upto)
         files: list[Future[File]] = []

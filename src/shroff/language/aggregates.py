@@ -20,7 +20,7 @@ State = Literal["counts", "events", "sums", "squares", "extremes", "ends", "valu
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class WindowView:
     """What an aggregate sees of a window."""
 
     values: Sequence[Any]  # those of its argument that are there, in the order (time, place); without one the events
@@ -35,7 +35,7 @@ class AggregateRow:
 
     name: str
     gives: str  # as the reference says it
-    meaning: Callable[[Seen], Value]
+    meaning: Callable[[WindowView], Value]
     state: State
     takes: frozenset[str] | None  # types of its argument; None: it takes an event type
     type: Type | None  # of its value; None: that of its argument
@@ -64,24 +64,24 @@ class AggregateRow:
         """Whether it is missing for no other reason than that it does not fit 64 bits, which is reported."""
         return self.is_summed and self.is_tally
 
-    def of(self, seen: Seen) -> Value:
+    def of(self, seen: WindowView) -> Value:
         """The value of a window. Whole numbers that are too large for the aggregate are left out."""
         low, high = (-UNITS_MAX, UNITS_MAX) if self.is_summed else (INTEGER_MIN, INTEGER_MAX)
         fitting = [one for one in seen.values if not isinstance(one, int) or low <= one <= high]
         return self.meaning(replace(seen, values=fitting))
 
 
-def _sum(seen: Seen) -> int | None:
+def _sum(seen: WindowView) -> int | None:
     total: int = sum(seen.values)
     return total if INTEGER_MIN <= total <= INTEGER_MAX else None
 
 
-def _mean(seen: Seen) -> Value:
+def _mean(seen: WindowView) -> Value:
     total = _sum(seen)
     return None if total is None or not seen.values else float(total) / float(len(seen.values) * seen.scale)
 
 
-def _std(seen: Seen) -> Value:
+def _std(seen: WindowView) -> Value:
     count, total = len(seen.values), sum(seen.values)
     if count < 2:
         return None
@@ -89,12 +89,12 @@ def _std(seen: Seen) -> Value:
     return math.sqrt(float(count * squares - total * total) / float(count * (count - 1) * seen.scale**2))
 
 
-def _quantile(seen: Seen) -> Value:
+def _quantile(seen: WindowView) -> Value:
     rank = max(-(-seen.rank[0] * len(seen.values) // seen.rank[1]), 1)
     return sorted(seen.values)[rank - 1] if seen.values else None
 
 
-def _median(seen: Seen) -> Value:
+def _median(seen: WindowView) -> Value:
     ordered, count = sorted(seen.values), len(seen.values)
     twice = ordered[(count + 1) // 2 - 1] + ordered[count // 2] if ordered else math.nan
     middle = float(twice) / float(2 * seen.scale)

@@ -18,12 +18,12 @@ from shroff.language.types import Type
 CheckTree = Callable[[Syntax, Scope, str | None], Node]
 
 
-def is_aggregate(call: syntax.Call) -> bool:
+def is_aggregate(call: syntax.FunctionCall) -> bool:
     """A name that functions have too, as `min` and `max`, is an aggregate with one argument, a function with more."""
     return call.name in AGGREGATES and not (call.name in FUNCTIONS and len(call.arguments) > 1)
 
 
-def check_aggregate(call: syntax.Call, scope: Scope, check_tree: CheckTree) -> Aggregate:
+def check_aggregate(call: syntax.FunctionCall, scope: Scope, check_tree: CheckTree) -> Aggregate:
     """Type one aggregate. Raises: ExpressionError with its place and a hint."""
     if scope.entity is None:
         _fail(call, f"aggregates stand in features and rules, not in {scope.what}")
@@ -59,12 +59,12 @@ def check_aggregate(call: syntax.Call, scope: Scope, check_tree: CheckTree) -> A
     return aggregate
 
 
-def _event_type(call: syntax.Call, row: AggregateRow, scope: Scope) -> str:
+def _event_type(call: syntax.FunctionCall, row: AggregateRow, scope: Scope) -> str:
     """The one event type that the brackets read."""
     if row.takes is None:
         if (
             len(call.arguments) != 1
-            or not isinstance(call.arguments[0], syntax.Name)
+            or not isinstance(call.arguments[0], syntax.DottedName)
             or len(call.arguments[0].parts) != 1
         ):
             at = call.arguments[0] if call.arguments else call
@@ -77,7 +77,7 @@ def _event_type(call: syntax.Call, row: AggregateRow, scope: Scope) -> str:
     wanted = 2 if row.has_rank else 1
     if len(call.arguments) != wanted:
         _fail(call, f"{call.name} takes {wanted} argument{'s' if wanted > 1 else ''}, not {len(call.arguments)}")
-    found: dict[str, syntax.Name] = {}
+    found: dict[str, syntax.DottedName] = {}
     for name in _names(call.arguments[0]):
         if name.parts[0] == "this":
             _fail(name, "'this' stands in an aggregate's 'where' only")
@@ -94,21 +94,21 @@ def _event_type(call: syntax.Call, row: AggregateRow, scope: Scope) -> str:
     return next(iter(found))
 
 
-def _known_event(name: syntax.Name, event: str, scope: Scope) -> None:
+def _known_event(name: syntax.DottedName, event: str, scope: Scope) -> None:
     known = {*scope.names.events, "label"}
     if event not in known:
         _fail(name, f"{event!r} is no event type.", nearest(event, known))
 
 
-def _names(tree: Syntax) -> Iterator[syntax.Name]:
+def _names(tree: Syntax) -> Iterator[syntax.DottedName]:
     """The names of an expression; of `feature of event` the event, of a look-up those of its key."""
-    if isinstance(tree, syntax.Name):
+    if isinstance(tree, syntax.DottedName):
         yield tree
         return
     if isinstance(tree, syntax.Of):
         yield tree.event
         return
-    if isinstance(tree, syntax.Lookup):
+    if isinstance(tree, syntax.TableLookup):
         yield from _names(tree.key)
         return
     for field in fields(tree):
@@ -118,7 +118,7 @@ def _names(tree: Syntax) -> Iterator[syntax.Name]:
                 yield from _names(part)  # type: ignore[arg-type]  # every Span but Modifier is Syntax
 
 
-def _check_argument(call: syntax.Call, takes: frozenset[str], type_: Type) -> None:
+def _check_argument(call: syntax.FunctionCall, takes: frozenset[str], type_: Type) -> None:
     if type_.kind in takes:
         return
     if type_.kind == "real":
@@ -135,14 +135,14 @@ def _result_type(row: AggregateRow, argument: Node | None) -> Type:
     return row.type
 
 
-def _rank(call: syntax.Call, scope: Scope, check_tree: CheckTree) -> tuple[int, int]:
+def _rank(call: syntax.FunctionCall, scope: Scope, check_tree: CheckTree) -> tuple[int, int]:
     q = check_tree(call.arguments[1], scope, None)
     if not isinstance(q, Literal) or not q.type.is_exact or not 0 <= int(q.value or 0) <= 10**q.type.places:
         _fail(call.arguments[1], f"the second argument of {call.name} is a number from 0 to 1, written out")
     return int(q.value or 0), 10**q.type.places
 
 
-def _modifiers(call: syntax.Call, scope: Scope, event: str) -> dict[str, syntax.Modifier]:
+def _modifiers(call: syntax.FunctionCall, scope: Scope, event: str) -> dict[str, syntax.Modifier]:
     """The modifiers by word, each once, in a combination that means something."""
     found: dict[str, syntax.Modifier] = {}
     for modifier in call.modifiers:
@@ -171,7 +171,7 @@ def _modifiers(call: syntax.Call, scope: Scope, event: str) -> dict[str, syntax.
     return found
 
 
-def _matched_field(matching: syntax.Modifier | None, scope: Scope, event: str, call: syntax.Call) -> str | None:
+def _matched_field(matching: syntax.Modifier | None, scope: Scope, event: str, call: syntax.FunctionCall) -> str | None:
     names, entity = scope.names, scope.entity or ""
     if matching is None or matching.name is None:
         if event == "label":
@@ -197,7 +197,7 @@ def _matched_field(matching: syntax.Modifier | None, scope: Scope, event: str, c
     return field
 
 
-def _check_needs(call: syntax.Call, aggregate: Aggregate) -> None:
+def _check_needs(call: syntax.FunctionCall, aggregate: Aggregate) -> None:
     if aggregate.over_ms is not None or aggregate.last_n is not None or not looks_at_each(aggregate):
         return
     if AGGREGATES[call.name].scans:

@@ -88,21 +88,21 @@ class _Checker:
             case syntax.WordLiteral():
                 is_missing = tree.word == "missing"
                 return typed.Literal(NOTHING, None) if is_missing else typed.Literal(BOOLEAN, tree.word == "true")
-            case syntax.Name():
+            case syntax.DottedName():
                 return self.name(tree)
             case syntax.Of():
                 return self.of(tree)
-            case syntax.Lookup():
+            case syntax.TableLookup():
                 return self.lookup(tree)
             case syntax.Unary():
                 return self.unary(tree)
             case syntax.Binary():
                 return self.binary(tree)
-            case syntax.IsMissing():
+            case syntax.MissingTest():
                 return typed.IsMissing(BOOLEAN, self.check(tree.operand))
             case syntax.Within():
                 return self.within(tree)
-            case syntax.Call():
+            case syntax.FunctionCall():
                 return self.call(tree)
 
     # ---- literals and names
@@ -118,7 +118,7 @@ class _Checker:
             self.fail(tree, "the number is too large")
         return typed.Literal(number(places) if "." in tree.text else INTEGER, digits)
 
-    def name(self, name: syntax.Name) -> Node:
+    def name(self, name: syntax.DottedName) -> Node:
         first, names = name.parts[0], self.scope.names
         if first == "this":
             return self.this_field(name)
@@ -149,14 +149,14 @@ class _Checker:
             known += self.scope.feature_names()
         return known
 
-    def this_field(self, name: syntax.Name) -> Node:
+    def this_field(self, name: syntax.DottedName) -> Node:
         if not self.scope.this:
             self.fail(name, f"there is no event 'this' in {self.scope.what}")
         if len(name.parts) != 2:
             self.fail(name, "'this' is the event being decided; name one of its fields, as this.amount")
         return self.field_of(name, self.scope.this, name.parts[1])
 
-    def field_of(self, name: syntax.Name, events: tuple[str, ...], field: str) -> typed.ThisField:
+    def field_of(self, name: syntax.DottedName, events: tuple[str, ...], field: str) -> typed.ThisField:
         """A field of `this`, in whichever of these event types have it; they must agree on its type."""
         shapes = [self.scope.names.events[event] for event in events]
         types = {shape[field] for shape in shapes if field in shape}
@@ -170,19 +170,19 @@ class _Checker:
             self.fail(name, f"{name} has several types: {listed}")
         return typed.ThisField(types.pop(), field)
 
-    def row(self, name: syntax.Name) -> Node:
+    def row(self, name: syntax.DottedName) -> Node:
         if not self.scope.reads_row:
             self.fail(name, f"'row' is the line of a file; it cannot be read in {self.scope.what}")
         if len(name.parts) == 1:
             self.fail(name, "name a column: row.Date or row['Amount paid']")
         return typed.RowValue(INTEGER if name.parts == ("row", "number") else TEXT, name.parts[1:])
 
-    def score(self, name: syntax.Name) -> Node:
+    def score(self, name: syntax.DottedName) -> Node:
         if not self.scope.reads_score or self.item is not None:
             self.fail(name, f"score is read by rules and the policy, not by {self.scope.what}")
         return typed.Score(REAL)
 
-    def event_field(self, name: syntax.Name) -> Node:
+    def event_field(self, name: syntax.DottedName) -> Node:
         event, fields = name.parts[0], name.parts[1:]
         if not fields:
             self.fail(name, f"{event} is an event type; name one of its fields, or count({event})")
@@ -201,7 +201,7 @@ class _Checker:
             )
         return replace(self.field_of(name, (event,), fields[0]), event=event)
 
-    def item_field(self, name: syntax.Name, event: str, field: str) -> Node:
+    def item_field(self, name: syntax.DottedName, event: str, field: str) -> Node:
         shape = dict(self.scope.names.events.get(event, {}))
         if event == "label":
             shape.update(self.labelled_fields())
@@ -217,14 +217,14 @@ class _Checker:
                 found.setdefault(field, set()).add(type_)
         return {f"of.{field}": next(iter(types)) for field, types in found.items() if len(types) == 1}
 
-    def feature(self, name: syntax.Name) -> Node:
+    def feature(self, name: syntax.DottedName) -> Node:
         if self.scope.feature is None:
             self.fail(name, f"features cannot be read in {self.scope.what}")
         if self.item is not None:
             self.fail(name, f"inside an aggregate a feature is read as it was: write {name} of {self.item}")
         return typed.FeatureValue(self.feature_type(name), str(name))
 
-    def feature_type(self, name: syntax.Name) -> Type:
+    def feature_type(self, name: syntax.DottedName) -> Type:
         found = self.scope.feature(str(name)) if self.scope.feature and len(name.parts) == 2 else None
         if found is None:
             self.fail(
@@ -241,7 +241,7 @@ class _Checker:
             self.fail(tree.event, f"an aggregate is over one event type; this one reads {self.item} and {tree.event}")
         return typed.ItemFeature(self.feature_type(tree.feature), str(tree.feature))
 
-    def lookup(self, tree: syntax.Lookup) -> Node:
+    def lookup(self, tree: syntax.TableLookup) -> Node:
         tables = self.scope.names.tables
         table = ".".join(tree.table.parts[1:])
         if table not in tables:
@@ -364,7 +364,7 @@ class _Checker:
             self.fail(tree, "the values of a list have one type")
         return typed.InValues(BOOLEAN, convert(operand, type_), tuple(convert(value, type_) for value in values))
 
-    def project_list(self, name: syntax.Name, operand: Node, written: Syntax) -> Node:
+    def project_list(self, name: syntax.DottedName, operand: Node, written: Syntax) -> Node:
         lists, list_ = self.scope.names.lists, ".".join(name.parts[1:])
         if list_ not in lists:
             self.fail(
@@ -388,7 +388,7 @@ class _Checker:
 
     # ---- calls
 
-    def call(self, tree: syntax.Call) -> Node:
+    def call(self, tree: syntax.FunctionCall) -> Node:
         if is_aggregate(tree):
             if self.item is not None:
                 self.fail(
@@ -406,7 +406,7 @@ class _Checker:
             )
         return self.function(tree)
 
-    def function(self, tree: syntax.Call) -> Node:
+    def function(self, tree: syntax.FunctionCall) -> Node:
         arguments = tuple(self.check(argument) for argument in tree.arguments)
         known = tuple(
             Argument(node.type, node.value, is_literal=True) if isinstance(node, typed.Literal) else Argument(node.type)

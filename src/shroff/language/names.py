@@ -17,7 +17,7 @@ class TableShape:
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class DeclaredNames:
     """What a project declares, as far as expressions see it.
 
     `events` has each event type with its fields; `entities` the event types that have a
@@ -50,7 +50,7 @@ class Scope:
     itself None where features cannot be read. `feature_names` serves hints.
     """
 
-    names: Names
+    names: DeclaredNames
     what: str = "an expression"
     this: tuple[str, ...] = ()
     entity: str | None = None

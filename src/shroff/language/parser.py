@@ -17,17 +17,17 @@ from typing import Final
 
 from shroff.language.syntax import (
     Binary,
-    Call,
+    DottedName,
     DurationLiteral,
     ExpressionError,
-    IsMissing,
-    Lookup,
+    FunctionCall,
+    MissingTest,
     Modifier,
-    Name,
     NumberLiteral,
     Of,
     Span,
     Syntax,
+    TableLookup,
     TextLiteral,
     Unary,
     Within,
@@ -215,7 +215,7 @@ class _Parser:
             self.next()
             if not self.is_word("missing"):
                 raise self.unexpected("'missing' after 'is'")
-            return IsMissing(left.start, self.next().end, left)
+            return MissingTest(left.start, self.next().end, left)
         if self.is_not_in():
             self.next()
             return self.within(left, negated=True)
@@ -236,7 +236,7 @@ class _Parser:
             self.next()
             high = self.sum()
             return Within(operand.start, high.end, negated, operand, low=low, high=high)
-        if isinstance(low, Name) and low.parts[0] == "lists":
+        if isinstance(low, DottedName) and low.parts[0] == "lists":
             return Within(operand.start, low.end, negated, operand, list=low)
         raise ExpressionError(
             "'in' takes a list, a range or a list of the project",
@@ -317,12 +317,12 @@ class _Parser:
             return Of(name.start, event.end, name, event)
         return name
 
-    def name(self, wanted: str) -> Name:
+    def name(self, wanted: str) -> DottedName:
         if self.token.kind != "name":
             raise self.unexpected(wanted)
         return self.dotted(self.next())
 
-    def dotted(self, first: Token) -> Name:
+    def dotted(self, first: Token) -> DottedName:
         parts, end = [first.text], first.end
         while self.is_sign(".") or (first.text == "row" and self.is_sign("[")):
             if self.next().text == "[":
@@ -336,9 +336,9 @@ class _Parser:
             token = self.next()
             parts.append(token.text)
             end = token.end
-        return Name(first.start, end, tuple(parts))
+        return DottedName(first.start, end, tuple(parts))
 
-    def lookup(self, table: Name) -> Syntax:
+    def lookup(self, table: DottedName) -> Syntax:
         self.next()
         key = self.expression()
         self.expect_sign("]")
@@ -346,7 +346,7 @@ class _Parser:
         if self.token.kind not in {"name", "word"}:
             raise self.unexpected("a column's name")
         column = self.next()
-        return Lookup(table.start, column.end, table, key, Name(column.start, column.end, (column.text,)))
+        return TableLookup(table.start, column.end, table, key, DottedName(column.start, column.end, (column.text,)))
 
     def listed(self, closing: str) -> tuple[Syntax, ...]:
         items: list[Syntax] = []
@@ -369,7 +369,7 @@ class _Parser:
         while self.is_word(*_MODIFIERS):
             modifiers.append(self.modifier())
             end = modifiers[-1].end
-        return Call(name.start, end, name.text, name.end, arguments, where, tuple(modifiers))
+        return FunctionCall(name.start, end, name.text, name.end, arguments, where, tuple(modifiers))
 
     def modifier(self) -> Modifier:
         word = self.next()

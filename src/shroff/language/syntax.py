@@ -48,7 +48,7 @@ class WordLiteral(Span):
 
 
 @dataclass(frozen=True, slots=True)
-class Name(Span):
+class DottedName(Span):
     """A dotted name. `row['a b']` is a name too; its part is taken as it stands."""
 
     parts: tuple[str, ...]
@@ -61,17 +61,17 @@ class Name(Span):
 class Of(Span):
     """`feature of event`."""
 
-    feature: Name
-    event: Name
+    feature: DottedName
+    event: DottedName
 
 
 @dataclass(frozen=True, slots=True)
-class Lookup(Span):
+class TableLookup(Span):
     """`tables.bins[key].column`."""
 
-    table: Name
+    table: DottedName
     key: Syntax
-    column: Name
+    column: DottedName
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Binary(Span):
 
 
 @dataclass(frozen=True, slots=True)
-class IsMissing(Span):
+class MissingTest(Span):
     operand: Syntax
 
 
@@ -105,7 +105,7 @@ class Within(Span):
     values: tuple[Syntax, ...] | None = None
     low: Syntax | None = None
     high: Syntax | None = None
-    list: Name | None = None
+    list: DottedName | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +114,11 @@ class Modifier(Span):
 
     word: str
     amount: int = 0  # milliseconds, or n of `over last n`
-    name: Name | None = None
+    name: DottedName | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Call(Span):
+class FunctionCall(Span):
     """A function or an aggregate; which of them the checker finds out."""
 
     name: str
@@ -133,12 +133,12 @@ Syntax = (
     | TextLiteral
     | DurationLiteral
     | WordLiteral
-    | Name
+    | DottedName
     | Of
-    | Lookup
+    | TableLookup
     | Unary
     | Binary
-    | IsMissing
+    | MissingTest
     | Within
-    | Call
+    | FunctionCall
 )

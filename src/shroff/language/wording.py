@@ -73,7 +73,7 @@ class Wording:
 
 
 @dataclass(frozen=True, slots=True)
-class Teller:
+class ValueWording:
     """Tells values of expressions to people.
 
     Args:

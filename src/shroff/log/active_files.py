@@ -50,7 +50,7 @@ class FileDifference:
 
 
 @dataclass(slots=True)
-class Taken:
+class ActiveFilesInUse:
     """The notices and texts that this process works with, and how often it took up others, or other settings.
 
     None: those of the files.

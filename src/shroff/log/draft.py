@@ -18,12 +18,12 @@ from shroff.engine.step import Effects, Placed
 from shroff.events.door import LabelInput, label_refusal
 from shroff.events.event import Event, time_text
 from shroff.events.intake import Submission
-from shroff.events.labels import Standing
+from shroff.events.labels import VerdictInForce
 from shroff.events.unique import Named
 from shroff.features.key_texts import Hits
 from shroff.language.values import show_duration
 from shroff.log.history import label_id, label_key, waiting_body, waiting_label
-from shroff.log.known import Key, Known, NameKey
+from shroff.log.known import Key, KnownRecords, NameKey
 from shroff.log.state.fold import Folded
 from shroff.streams.log import Batch, LateEvent, Offset, PersonalValue, Record, Refused, UniqueValue, WaitingLabel
 
@@ -80,7 +80,7 @@ class _Early:
     waiting: WaitingLabel
 
 
-class Draft:
+class BatchInProgress:
     """Takes the submissions of one batch.
 
     Args:
@@ -91,7 +91,7 @@ class Draft:
     """
 
     def __init__(
-        self, state: Folded, known: Known, now_ms: Callable[[], int], *, decide: bool, keeps_late: bool = False
+        self, state: Folded, known: KnownRecords, now_ms: Callable[[], int], *, decide: bool, keeps_late: bool = False
     ) -> None:
         self._state, self._known, self._now_ms, self._decide = state, known, now_ms, decide
         self._keeps_late = keeps_late
@@ -362,7 +362,7 @@ class Draft:
         state = self._state
         named = f"{event.type}/{event.id}"
         current = state.standings.get(named)
-        new = Standing(label.verdict, label.source, label.known_at_ms)
+        new = VerdictInForce(label.verdict, label.source, label.known_at_ms)
         takes_over = current is None or current.gives_way_to(new)
         changes = takes_over and (current is None or current.verdict != new.verdict)
         joined, stored = state.records.join(label, id_, event, body, changes=changes)

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from shroff.engine.stored import stored
-from shroff.events.labels import Standing
+from shroff.events.labels import VerdictInForce
 from shroff.streams.log import PENDING, FlagRow, Log, LogReader, Record
 
 ACCURATE: Final = "ACCURATE_PREDICTION"
@@ -65,18 +65,18 @@ def flags(log: LogReader, as_of_ms: int | None = None, size: int = 4_096) -> Ite
     Cost: a pass over the log's labels before the first flag; 3 µs a label. Memory: the verdict in force of each
     labelled event.
     """
-    in_force: dict[str, Standing] | None = None
+    in_force: dict[str, VerdictInForce] | None = None
     for rows in log.flags_after(size=size):
         in_force = verdicts(log, as_of_ms) if in_force is None else in_force
         yield [_judged(row, in_force.get(row.event)) for row in rows]
 
 
-def verdicts(log: LogReader, as_of_ms: int | None = None, after: int = 0) -> dict[str, Standing]:
+def verdicts(log: LogReader, as_of_ms: int | None = None, after: int = 0) -> dict[str, VerdictInForce]:
     """The verdict in force of each event with a label behind a place, by its name such as `payment/p-1`.
 
     The labels of an event all stand behind it.
     """
-    found: dict[str, Standing] = {}
+    found: dict[str, VerdictInForce] = {}
     for records in log.labels_after(after):
         _take(found, records, as_of_ms)
     return found
@@ -90,10 +90,10 @@ class VerdictsInForce:
 
     def __init__(self) -> None:
         self._seq = 0
-        self._found: dict[str, Standing] = {}
+        self._found: dict[str, VerdictInForce] = {}
         self._lock = Lock()
 
-    def of(self, log: Log, events: Collection[str]) -> dict[str, Standing]:
+    def of(self, log: Log, events: Collection[str]) -> dict[str, VerdictInForce]:
         """The verdicts of these events as the log has them now; an event without one is left out."""
         with self._lock:
             last = log.last_seq()
@@ -105,19 +105,19 @@ class VerdictsInForce:
             return {name: self._found[name] for name in events if name in self._found}
 
 
-def _take(found: dict[str, Standing], records: Iterable[Record], as_of_ms: int | None = None) -> None:
+def _take(found: dict[str, VerdictInForce], records: Iterable[Record], as_of_ms: int | None = None) -> None:
     """Put into force what these labels say, in the order of the log."""
     for record in records:
         if as_of_ms is not None and record.time_ms > as_of_ms:
             continue
         said = stored(record.body, _Said, f"the label at place {record.seq}")
-        new = Standing(said.verdict, said.source, record.time_ms)
+        new = VerdictInForce(said.verdict, said.source, record.time_ms)
         before = found.get(said.event)
         if before is None or before.gives_way_to(new):
             found[said.event] = new
 
 
-def _judged(row: FlagRow, standing: Standing | None) -> JudgedFlag:
+def _judged(row: FlagRow, standing: VerdictInForce | None) -> JudgedFlag:
     if standing is None:
         return JudgedFlag(row, PENDING, row.time_ms)
     return JudgedFlag(row, ACCURACY.get(standing.verdict, PENDING), standing.known_at_ms)

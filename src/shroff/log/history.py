@@ -15,7 +15,7 @@ from shroff.errors import DefinitionError, Problem, StateError, UsageError
 from shroff.events.definitions import SOURCES, VERDICTS, Events, EventType, load_events
 from shroff.events.door import LabelInput
 from shroff.events.event import Codec, Event, time_text
-from shroff.events.labels import LabelEvent, LogEvent, Standing
+from shroff.events.labels import LabelEvent, LogEvent, VerdictInForce
 from shroff.events.unique import UniqueFields
 from shroff.features.key_texts import Hits
 from shroff.language.values import parse_decimal, parse_time, rescale_half_even, show_decimal, show_number
@@ -443,8 +443,8 @@ def has_hashed(log: LogReader) -> bool:
     return any(events.has_hashed for events in events_of(log))
 
 
-def standing_of(event: LabelEvent) -> Standing:
-    return Standing(str(event.values[1]), str(event.values[2]), event.time_ms)
+def standing_of(event: LabelEvent) -> VerdictInForce:
+    return VerdictInForce(str(event.values[1]), str(event.values[2]), event.time_ms)
 
 
 # ---- the decision that is meant by `payment/p-1`, or by `p-1` alone

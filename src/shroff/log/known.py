@@ -20,7 +20,7 @@ NameKey = tuple[str, str, str]  # a type, a unique field and a value; without a 
 
 
 @dataclass(slots=True)
-class Known:
+class KnownRecords:
     """What submissions meet: records with the ids that they have or name, decisions of those that come again, labels,
     and events of their ids that were too late and are kept.
 
@@ -44,7 +44,7 @@ def look_up(
     *,
     has_waiting: bool,
     has_late: bool,
-) -> Known:
+) -> KnownRecords:
     """What the log has, and what a batch brings that it does not have yet: some queries for each type.
 
     Args:
@@ -54,7 +54,7 @@ def look_up(
     """
     events: dict[str, list[str]] = defaultdict(list)
     named: dict[str, set[str]] = defaultdict(set)
-    found = Known()
+    found = KnownRecords()
     values = _unique(found, submissions, log, coming, types) if types.unique else {}
     labels: list[str] = []
     undated: list[LabelInput] = []
@@ -99,7 +99,9 @@ def look_up(
     return found
 
 
-def _dated_ids(found: Known, undated: Sequence[LabelInput], coming: Batch | None, money_places: int) -> list[str]:
+def _dated_ids(
+    found: KnownRecords, undated: Sequence[LabelInput], coming: Batch | None, money_places: int
+) -> list[str]:
     """The ids that labels have which nobody dated, where their event is later than they were sent."""
     if not undated:
         return []
@@ -114,7 +116,7 @@ def _dated_ids(found: Known, undated: Sequence[LabelInput], coming: Batch | None
 
 
 def _unique(
-    found: Known, submissions: Sequence[Submission], log: LogReader, coming: Batch | None, types: Records
+    found: KnownRecords, submissions: Sequence[Submission], log: LogReader, coming: Batch | None, types: Records
 ) -> dict[Key, dict[str, None]]:
     """Look up the events that have the unique values of submissions; gives the values that events bring."""
     brought: dict[Key, dict[str, None]] = defaultdict(dict)
@@ -139,7 +141,7 @@ def _unique(
     return brought
 
 
-def _add(found: Known, wanted: dict[str, set[str]], coming: Batch) -> None:
+def _add(found: KnownRecords, wanted: dict[str, set[str]], coming: Batch) -> None:
     """Add what a batch brings of what is wanted."""
     found.late.update({(one.type, one.id): one for one in coming.late if one.id in wanted.get(one.type, ())})
     records = [record for record in coming.records if record.id in wanted.get(record.type, ())]

@@ -10,7 +10,7 @@ from typing import Final
 
 from shroff.errors import InputError, Problem
 from shroff.events.door import Door
-from shroff.events.labels import LabelEvent, LogEvent, Standing, in_force
+from shroff.events.labels import LabelEvent, LogEvent, VerdictInForce, in_force
 from shroff.features.computed import needed
 from shroff.features.naive import Naive
 from shroff.log.history import standing_of
@@ -229,7 +229,7 @@ def _label(fields: Mapping[str, str], number: int, door: Door, history: list[Log
             named = f"{found.event_type}/{found.event_id}"
             values = (named, found.verdict, found.source, found.known_at_ms, found.reason, found.amount)
             before = in_force(standing_of(one) for one in history if isinstance(one, LabelEvent) and one.of is event)
-            new = Standing(found.verdict, found.source, found.known_at_ms)
+            new = VerdictInForce(found.verdict, found.source, found.known_at_ms)
             takes_over = before is None or before.gives_way_to(new)
             changes = takes_over and (before is None or before.verdict != new.verdict)
             return LabelEvent(f"test-{number}", found.known_at_ms, values, event, changes)

@@ -16,10 +16,10 @@ from shroff.errors import StateError
 from shroff.events.event import Event
 from shroff.events.intake import Submission
 from shroff.log.activation import check_change
-from shroff.log.draft import DECIDED, DUPLICATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Draft, Prepared
+from shroff.log.draft import DECIDED, DUPLICATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, BatchInProgress, Prepared
 from shroff.log.history import control_of
 from shroff.log.indexing import index
-from shroff.log.known import Known, look_up
+from shroff.log.known import KnownRecords, look_up
 from shroff.log.state.fold import Folded, Progress, fold
 from shroff.log.state.saving import Saving
 from shroff.log.state.snapshots import Saved, restore, save
@@ -199,7 +199,7 @@ class Writer:
         """Whether the next batch can be looked up before the open one is in the log."""
         return all(not one.batch.waiting and not one.batch.joined for one in self._open)
 
-    def look_up(self, submissions: Sequence[Submission]) -> Known:
+    def look_up(self, submissions: Sequence[Submission]) -> KnownRecords:
         """What the log and the open batch have already of these submissions.
 
         Not beside a commit: it asks the log. Where a batch is open, only if `looks_ahead`.
@@ -216,7 +216,7 @@ class Writer:
         *,
         decide: bool = True,
         offsets: Sequence[Offset] = (),
-        known: Known | None = None,
+        known: KnownRecords | None = None,
     ) -> Prepared:
         """Decide a batch without committing it.
 
@@ -233,7 +233,7 @@ class Writer:
         if known.seq != self._seq or len(self._open) > 1:
             raise StateError("these submissions were looked up at another place of the log; look them up again")
         state, self._state = self._drafted(), None
-        draft = Draft(state, known, self._now_ms, decide=decide, keeps_late=self.keeps_late)
+        draft = BatchInProgress(state, known, self._now_ms, decide=decide, keeps_late=self.keeps_late)
         prepared = draft.prepared(submissions, offsets)
         self._seq += len(prepared.batch.records)
         self._has_waiting = self._has_waiting or bool(prepared.batch.waiting)

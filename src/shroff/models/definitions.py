@@ -30,7 +30,7 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True)
-class Capacity:
+class DailyCapacity:
     """How many keys of an entity a day people can look at."""
 
     entity: str
@@ -38,7 +38,7 @@ class Capacity:
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class ModelGate:
     """What a metric must hold before a model is promoted. None: not asked."""
 
     metric: str
@@ -58,8 +58,8 @@ class ModelSettings:
     label_delay_ms: int
     learner: str
     split: Split
-    capacity: Capacity | None
-    gates: tuple[Gate, ...]
+    capacity: DailyCapacity | None
+    gates: tuple[ModelGate, ...]
     parameters: Mapping[str, str] = field(default_factory=dict)  # of the learner, as written
     search: Mapping[str, str] = field(default_factory=dict)  # trials, time, of a search for parameters
     calibration: str = "auto"  # auto | isotonic | platt | none

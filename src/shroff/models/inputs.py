@@ -29,7 +29,7 @@ from shroff.language.expression import (
     children,
     walk,
 )
-from shroff.language.names import Names, Scope
+from shroff.language.names import DeclaredNames, Scope
 from shroff.language.printing import text_of
 from shroff.language.types import NOTHING, Type
 from shroff.language.yaml.text import Node as YamlNode
@@ -44,7 +44,7 @@ _SLICED: Final = frozenset(["text", "choice", "boolean", "integer"])
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class InputSource:
     """Where an input of a model stands in the file, and whether a pattern brought it."""
 
     place: Scalar
@@ -59,7 +59,7 @@ class InputLoader:
         event: EventType,
         events: Events,
         features: FeatureTypes,
-        names: Names,
+        names: DeclaredNames,
         problems: list[Problem],
         warnings: list[Problem],
     ) -> None:
@@ -84,7 +84,7 @@ class InputLoader:
             return tuple(found)
         listed = loading.sequence(node, self._problems, "inputs")
         read: dict[str, ModelInput] = {}
-        places: dict[str, Written] = {}
+        places: dict[str, InputSource] = {}
         for item in listed.items if listed else ():
             for one, written in self._item(item):
                 if self._is_new(one.name, written, places):
@@ -94,19 +94,19 @@ class InputLoader:
             self._problems.append(listed.problem("inputs is empty", "Left out, it is all that a model can read."))
         return tuple(read.values())
 
-    def _item(self, item: YamlNode) -> Iterator[tuple[ModelInput, Written]]:
+    def _item(self, item: YamlNode) -> Iterator[tuple[ModelInput, InputSource]]:
         """What one line of `inputs` stands for."""
         pattern = _pattern(item)
         if pattern is not None:
             assert isinstance(item, Scalar)
             found = self._matches(item, *pattern)
-            yield from ((one, Written(item, is_pattern=True)) for one in found)
+            yield from ((one, InputSource(item, is_pattern=True)) for one in found)
             return
         one = self.expression(item, f"an input of {self._event.name}")
         if one is not None and isinstance(item, Scalar):
-            yield one, Written(item, is_pattern=False)
+            yield one, InputSource(item, is_pattern=False)
 
-    def _is_new(self, name: str, written: Written, places: dict[str, Written]) -> bool:
+    def _is_new(self, name: str, written: InputSource, places: dict[str, InputSource]) -> bool:
         """Whether an input is not listed yet. Patterns may overlap; all else that stands twice is a mistake."""
         first = places.get(name)
         if first is not None and not (first.is_pattern and written.is_pattern):

@@ -11,12 +11,12 @@ from shroff.events.definitions import Events, EventType
 from shroff.features.definitions import FeatureTypes
 from shroff.language import loading
 from shroff.language.keys import Keys
-from shroff.language.names import Names
+from shroff.language.names import DeclaredNames
 from shroff.language.values import DAY_MS, show_duration
 from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node as YamlNode
 from shroff.language.yaml.text import Scalar
-from shroff.models.definitions import LEARNERS, Capacity, Gate, ModelInput, ModelSettings, Split
+from shroff.models.definitions import LEARNERS, DailyCapacity, ModelGate, ModelInput, ModelSettings, Split
 from shroff.models.inputs import InputLoader
 from shroff.models.keys import (
     CALIBRATIONS,
@@ -40,7 +40,10 @@ TEST_MS: Final = 7 * DAY_MS
 FOLDS: Final = 4
 FOLDS_MAX: Final = 1_000
 SEED_MAX: Final = 2**31 - 1  # what every library takes
-DEFAULT_GATES: Final = (Gate("average_precision", above_champion_by=NOISE), Gate("leak_test", is_required=True))
+DEFAULT_GATES: Final = (
+    ModelGate("average_precision", above_champion_by=NOISE),
+    ModelGate("leak_test", is_required=True),
+)
 
 # What a metric needs, as `keys.Metric` has it: in words, and what to write.
 _NEEDS: Final = {
@@ -58,7 +61,7 @@ _NEEDS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ModelContext:
     """What model.yaml is read against.
 
     Args:
@@ -67,12 +70,12 @@ class Known:
 
     events: Events
     features: FeatureTypes
-    names: Names
+    names: DeclaredNames
     policies: Mapping[str, frozenset[str]]
 
 
 def load_models(
-    node: YamlNode | None, known: Known, problems: list[Problem], warnings: list[Problem]
+    node: YamlNode | None, known: ModelContext, problems: list[Problem], warnings: list[Problem]
 ) -> dict[str, ModelSettings]:
     """Read model.yaml: the settings of the model of each event type that it names."""
     top = loading.mapping(node, problems, "model.yaml")
@@ -105,7 +108,7 @@ class _ModelLoader:
     def __init__(
         self,
         event: EventType,
-        known: Known,
+        known: ModelContext,
         inputs: InputLoader,
         problems: list[Problem],
         warnings: list[Problem],
@@ -173,7 +176,7 @@ class _ModelLoader:
             loading.check_keys(found, keys, self._problems, what)
         return found
 
-    def _capacity(self, node: YamlNode | None) -> Capacity | None:
+    def _capacity(self, node: YamlNode | None) -> DailyCapacity | None:
         found = self._mapping(node, CAPACITY, "capacity")
         if found is None:
             return None
@@ -188,7 +191,7 @@ class _ModelLoader:
             hint = nearest(by.text, keyed) or (f"There is {', '.join(keyed)}." if keyed else "None is declared.")
             self._problems.append(by.problem(f"{by.text!r} {words}.", hint))
             return None
-        return None if k is None else Capacity(by.text, int(k))
+        return None if k is None else DailyCapacity(by.text, int(k))
 
     # ---- gates
 
@@ -201,7 +204,7 @@ class _ModelLoader:
         there |= {"amount"} if has_amount else set()
         return frozenset(there | ({"cut_off"} if there & {"review_at", "decline_at"} else set()))
 
-    def _gates(self, node: YamlNode | None, there: frozenset[str]) -> tuple[Gate, ...]:
+    def _gates(self, node: YamlNode | None, there: frozenset[str]) -> tuple[ModelGate, ...]:
         if node is None:
             return DEFAULT_GATES
         if isinstance(node, Scalar) and node.text == NO_GATES:
@@ -210,7 +213,7 @@ class _ModelLoader:
         if found is not None and not found.entries:
             hint = f"Leave gates out for those that hold by default, or write 'gates: {NO_GATES}' to ask nothing."
             self._problems.append(found.problem("gates asks nothing.", hint))
-        gates: list[Gate] = []
+        gates: list[ModelGate] = []
         for key, value in found.entries if found else ():
             metric = METRICS_BY_NAME.get(key.text)
             gate = self._gate(metric, value) if metric is not None else None
@@ -219,11 +222,11 @@ class _ModelLoader:
                 self._check_needs(key, metric, there)
         return tuple(gates)
 
-    def _gate(self, metric: Metric, value: YamlNode) -> Gate | None:
+    def _gate(self, metric: Metric, value: YamlNode) -> ModelGate | None:
         limits = limits_of(metric)
         if isinstance(value, Scalar) and (limits is None or metric.is_also_test):
             word = loading.one_of(value, (REQUIRED,), self._problems, metric.name)
-            return None if word is None else Gate(metric.name, is_required=True)
+            return None if word is None else ModelGate(metric.name, is_required=True)
         if limits is None or isinstance(value, Scalar):
             example = REQUIRED if limits is None else f"{{ {limits.keys[0].name}: {limits.keys[0].examples[0]} }}"
             words = f"{metric.name} passes or does not" if limits is None else f"{metric.name} has limits"
@@ -241,7 +244,7 @@ class _ModelLoader:
             self._problems.append(found.problem(f"at_least {at_least:g} is above at_most {at_most:g}."))
         above = found.get("above_champion_by")
         by = None if above is None else self._above(metric, above)
-        return Gate(metric.name, at_least, at_most, by, at=None if at is None else float(at))
+        return ModelGate(metric.name, at_least, at_most, by, at=None if at is None else float(at))
 
     def _limit(self, metric: Metric, found: YamlMapping, name: str) -> float | None:
         node, what = found.get(name), f"{name} of {metric.name}"

@@ -88,7 +88,7 @@ class Labels:
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedDecisions:
     """What the system itself did with each event; codes are -1 where it did not decide.
 
     Args:
@@ -131,7 +131,7 @@ class TrainingSet:
     amounts_minor: Words
     inputs: tuple[Input, ...]
     labels: Labels
-    recorded: Recorded
+    recorded: RecordedDecisions
     slices: dict[str, NDArray[Any]]
 
     def __len__(self) -> int:
@@ -175,7 +175,7 @@ class TrainingSet:
                 labels.reasons[mine],
                 labels.reason_texts,
             ),
-            Recorded(
+            RecordedDecisions(
                 self.recorded.outcomes[rows],
                 self.recorded.scores[rows],
                 {rule: hit[rows] for rule, hit in self.recorded.hits.items()},

@@ -95,7 +95,7 @@ class ExaminedProject:
     unapplied: Callable[[Log], Sequence[FileDifference]]
 
 
-def look(project: ExaminedProject, seen: Seen) -> list[Finding]:
+def look(project: ExaminedProject, seen: EarlierFindings) -> list[Finding]:
     """Look at everything; what cannot be had is a finding too. `seen` is what earlier looks leave to this one."""
     places, definitions, now_ms = project.places, project.definitions, project.now_ms
     found = [*look_at_project(places.folder, definitions, project.errors), look_at_versions()]
@@ -207,7 +207,7 @@ def look_at_models(definitions: Definitions, registry: Registry) -> Iterator[Fin
         yield Finding("models", OK, words)
 
 
-def look_at_log(log: Log, definitions: Definitions | None, now_ms: int, seen: Seen) -> Iterator[Finding]:
+def look_at_log(log: Log, definitions: Definitions | None, now_ms: int, seen: EarlierFindings) -> Iterator[Finding]:
     """The log: whether it answers, what it holds, what waits in it, and what it has in force."""
     yield Finding(
         "log", OK, f"{log.place} answers: {_counted(log.last_seq(), 'place')}, {bytes_text(log.size_bytes())}"
@@ -350,7 +350,7 @@ def look_at_lake(opened: Callable[[], AbstractContextManager[LakeReader]], keep_
         return Finding("lake", NOTE if is_new else WRONG, str(error), cure or ("" if is_new else LAKE_CURE))
 
 
-def look_at_snapshots(snapshots: Snapshots, last_seq: int, now_ms: int, seen: Seen) -> Finding:
+def look_at_snapshots(snapshots: Snapshots, last_seq: int, now_ms: int, seen: EarlierFindings) -> Finding:
     """The newest snapshot: whether it is whole, and how much of the log came after it."""
     files = snapshots.files()
     if not files:
@@ -417,7 +417,7 @@ CHECKED_MS: Final = HOUR_MS  # after which a snapshot's bytes are read again: di
 
 
 @dataclass(slots=True)
-class Seen:
+class EarlierFindings:
     """What earlier looks of this process found, so that none reads again what has not changed. For one look at a time.
 
     A program that looks each minute would else read all labels and the whole newest snapshot each minute.
@@ -425,11 +425,11 @@ class Seen:
 
     labels: LaterLabels = field(default_factory=LaterLabels)
     _checked: tuple[Hashable, Header | None, int] | None = None
-    _lanes: dict[Path, Seen] = field(default_factory=dict)
+    _lanes: dict[Path, EarlierFindings] = field(default_factory=dict)
 
-    def of(self, state: Path) -> Seen:
+    def of(self, state: Path) -> EarlierFindings:
         """What they found in one of several lanes, by its folder of state."""
-        return self._lanes.setdefault(state, Seen())
+        return self._lanes.setdefault(state, EarlierFindings())
 
     def checked(self, snapshots: Snapshots, path: Path, now_ms: int) -> tuple[Header | None, int]:
         """The header of a snapshot, as `Snapshots.check`, and when its bytes were read: now, or within the last hour.

@@ -60,7 +60,7 @@ class Stopped:
 
 
 @dataclass(frozen=True, slots=True)
-class RuleHits:
+class RuleHitRate:
     """How often a rule was true in the last hour, and in the hours before it. `usual` is None where those are few."""
 
     rule: str
@@ -76,7 +76,7 @@ class RuleHits:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PulseStep:
     """A stretch of the period, from `start_ms` on."""
 
     start_ms: int
@@ -99,8 +99,8 @@ class LiveFigures:
     outcomes: Mapping[str, int]
     money: Mapping[str, Decimal]
     verdicts: Mapping[str, int]
-    steps: Sequence[Step]
-    rules: Sequence[RuleHits]
+    steps: Sequence[PulseStep]
+    rules: Sequence[RuleHitRate]
     newest: Sequence[Stopped]
     counted_from: int
     is_whole: bool
@@ -228,7 +228,7 @@ class Pulse:
             first < start or self._from <= self._floor,
         )
 
-    def _steps(self, start: int, end: int, size: int) -> list[Step]:
+    def _steps(self, start: int, end: int, size: int) -> list[PulseStep]:
         decided, stopped = Counter[int](), Counter[int]()
         for number in range(start, end):
             minute = self._minutes.get(number)
@@ -237,11 +237,11 @@ class Pulse:
                 decided[(number - start) // size] += count
                 stopped[(number - start) // size] += count - minute.outcomes[APPROVE]
         return [
-            Step((start + place * size) * MINUTE_MS, decided[place], stopped[place])
+            PulseStep((start + place * size) * MINUTE_MS, decided[place], stopped[place])
             for place in range(-(-(end - start) // size))
         ]
 
-    def _rules(self, end: int, numbers: Sequence[int]) -> list[RuleHits]:
+    def _rules(self, end: int, numbers: Sequence[int]) -> list[RuleHitRate]:
         """The last hour of each rule that hit at all, furthest from normal first."""
         hours: defaultdict[int, Counter[str]] = defaultdict(Counter)
         for number in numbers:
@@ -251,7 +251,7 @@ class Pulse:
         names = sorted({name for counted in hours.values() for name in counted})
         earlier = [hours.get(hour, Counter[str]()) for hour in range(1, whole)]
         found = [
-            RuleHits(name, hours[0][name], name in self._shadow, usual_of([one[name] for one in earlier]))
+            RuleHitRate(name, hours[0][name], name in self._shadow, usual_of([one[name] for one in earlier]))
             for name in names
         ]
         return sorted(found, key=lambda one: (-_distance(one), -one.hits, one.rule))
@@ -280,7 +280,7 @@ def usual_of(values: Iterable[int]) -> Usual | None:
     return Usual(len(found), found[low], found[len(found) // 2], found[-1 - cut])
 
 
-def _distance(one: RuleHits) -> float:
+def _distance(one: RuleHitRate) -> float:
     """How many times the usual most the hits are."""
     most = 0 if one.usual is None else int(str(one.usual.highest))
     return one.hits / max(most, 1)

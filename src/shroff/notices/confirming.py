@@ -9,7 +9,7 @@ from threading import Lock
 from typing import Any, Final
 
 from shroff.log.flags import verdicts
-from shroff.notices.facts import Facts, Told
+from shroff.notices.facts import Facts, NoticeEvent
 from shroff.notices.office import Office
 from shroff.notices.questions import Effect, LinkedQuestion, State, answer, label_of, look_up
 from shroff.notices.raising import answered
@@ -124,7 +124,7 @@ class Confirming:
         }
 
 
-def is_released_by_yes(log: LogReader, definitions: Definitions, facts: Facts, told: Told) -> bool:
+def is_released_by_yes(log: LogReader, definitions: Definitions, facts: Facts, told: NoticeEvent) -> bool:
     """Whether a customer's yes lets this event go: it is held, not declined, below the amount of its policy, and no
     label says anything else than genuine. Cost: the labels behind the event.
     """
@@ -136,6 +136,6 @@ def is_released_by_yes(log: LogReader, definitions: Definitions, facts: Facts, t
     return known is None or known.verdict == GENUINE
 
 
-def _language(letters: Letters, question: Question, told: Told | None, office: Office) -> str:
+def _language(letters: Letters, question: Question, told: NoticeEvent | None, office: Office) -> str:
     notice = office.notices.get(question.notice)
     return LANGUAGES[0] if notice is None else letters.facts.language(notice, told)

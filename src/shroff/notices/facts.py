@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from shroff.engine.stored import decision_document
 from shroff.events.event import Event, canonical_value
-from shroff.explain.past import Past, Seen, reader_of
+from shroff.explain.past import Past, PastDecision, reader_of
 from shroff.language.expression import Node, ThisField
 from shroff.language.types import Type
 from shroff.language.values import Value, rescale_half_even, show
@@ -23,18 +23,18 @@ from shroff.project.definitions import Definitions
 from shroff.streams.log import FlagRow, Log, Record
 
 CARD: Final = "card"  # the name under which `show` has what only its end may be shown of
-_Read: TypeAlias = tuple[Callable[[Seen], Value], Type]  # what reads an amount, and its type
+_Read: TypeAlias = tuple[Callable[[PastDecision], Value], Type]  # what reads an amount, and its type
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class NoticeEvent:
     """An event of a notice: its values, what lies beside it, what was decided, and its flags."""
 
     type: str
     id: str
     seq: int
     time_ms: int
-    seen: Seen
+    seen: PastDecision
     personal: Mapping[str, str]
     outcome: str
     receipt: str
@@ -58,7 +58,7 @@ class Facts:
         """The same by other definitions; itself where they are its own."""
         return self if definitions is self.definitions else Facts(definitions)
 
-    def told(self, log: Log, name: str) -> Told | None:
+    def told(self, log: Log, name: str) -> NoticeEvent | None:
         """The event of a name such as `payment/p-1`; None where it is not there, or its type is gone."""
         type_, _, id_ = name.partition("/")
         record = log.find(type_, [id_]).get(id_) if type_ in self.definitions.events.types else None
@@ -69,7 +69,7 @@ class Facts:
         document = None if row is None else decision_document(row)
         flags = [one for rows in log.flags_after(record.seq - 1, record.seq) for one in rows]
         personal = log.personal(type_, [id_]).get(id_, {}) if self.definitions.events.types[type_].personal else {}
-        return Told(
+        return NoticeEvent(
             type_,
             id_,
             record.seq,
@@ -82,23 +82,23 @@ class Facts:
             flags,
         )
 
-    def _seen(self, log: Log, record: Record, event: Event, document: Mapping[str, Any] | None) -> Seen:
+    def _seen(self, log: Log, record: Record, event: Event, document: Mapping[str, Any] | None) -> PastDecision:
         if document is not None:
             return Past(log, self.definitions, self._records).seen(record, document)
         fields = dict(zip(self.definitions.events.types[event.type].field_names, event.values, strict=True))
-        return Seen(fields, {}, {}, event.time_ms)
+        return PastDecision(fields, {}, {}, event.time_ms)
 
     # ---- what a notice reads
 
-    def value(self, node: Node, told: Told) -> Value:
+    def value(self, node: Node, told: NoticeEvent) -> Value:
         """The value of an expression of the event."""
         return reader_of(node, self.definitions.reference)(told.seen)
 
-    def holds(self, notice: Notice, told: Told) -> bool:
+    def holds(self, notice: Notice, told: NoticeEvent) -> bool:
         """Whether a notice is about this event."""
         return notice.when is None or self.value(notice.when, told) is True
 
-    def said(self, of: str | FromEvent, told: Told | None) -> str:
+    def said(self, of: str | FromEvent, told: NoticeEvent | None) -> str:
         """A setting, or what the event says in its place; nothing where it says nothing."""
         if isinstance(of, str):
             return of
@@ -112,26 +112,26 @@ class Facts:
         value = told.seen.fields.get(of.field)
         return value if isinstance(value, str) else ""
 
-    def zone(self, notice: Notice, told: Told | None) -> str:
+    def zone(self, notice: Notice, told: NoticeEvent | None) -> str:
         """Whose clock times are shown by; UTC where what the event says is no zone."""
         found = self.said(notice.zone, told)
         return found if found and is_zone(found) else "UTC"
 
-    def language(self, notice: Notice, told: Told | None) -> str:
+    def language(self, notice: Notice, told: NoticeEvent | None) -> str:
         """The language of a text; English where the event's is none of those there are."""
         found = self.said(notice.language, told)[:2].lower()
         return found if found in LANGUAGES else LANGUAGES[0]
 
-    def address(self, notice: Notice, told: Told | None) -> str:
+    def address(self, notice: Notice, told: NoticeEvent | None) -> str:
         """Where an event says that it is told; empty where it says no address, or one with a card's number in it."""
         found = "" if notice.to.of_event is None else self.said(notice.to.of_event, told)
         return found if is_address(found) and not has_card(found) else ""
 
-    def shown(self, notice: Notice, told: Told, language: str) -> dict[str, str]:
+    def shown(self, notice: Notice, told: NoticeEvent, language: str) -> dict[str, str]:
         """What `show` names, as people may see it."""
         return {name: self._shown(name, node, told, language) for name, node in notice.show.items()}
 
-    def _shown(self, name: str, node: Node, told: Told, language: str) -> str:
+    def _shown(self, name: str, node: Node, told: NoticeEvent, language: str) -> str:
         value, type_ = self.value(node, told), node.type
         settings = self.definitions.settings
         if value is None:
@@ -144,20 +144,20 @@ class Facts:
             return WORDS[language]["card_ending"].format(last=one_line(covered(last_four(text))))
         return plain(text)
 
-    def document(self, notice: Notice, told: Told) -> dict[str, str]:
+    def document(self, notice: Notice, told: NoticeEvent) -> dict[str, str]:
         """What `document` names, each as JSON of a decision would have it."""
         return {name: self._json(self.value(node, told), node.type) for name, node in notice.document.items()}
 
     def _json(self, value: Value, type_: Type) -> str:
         return canonical_value(value, type_, self.definitions.settings.money_places)
 
-    def amount_minor(self, told: Told) -> int | None:
+    def amount_minor(self, told: NoticeEvent) -> int | None:
         """What is at stake, in the smallest units of money: what a missed fraud costs by the policy, else the first
         money field; None where neither is there.
         """
         return self._amount(told.type, told.seen)
 
-    def paid_minor(self, told: Told) -> int | None:
+    def paid_minor(self, told: NoticeEvent) -> int | None:
         """The first money field, in the smallest units of money, else what a missed fraud costs; None as above."""
         read = self._field(told.type)
         return self._amount(told.type, told.seen) if read is None else self._units(read, told.seen)
@@ -168,15 +168,15 @@ class Facts:
         if not isinstance(event, Event):
             return None
         fields = dict(zip(self.definitions.events.types[event.type].field_names, event.values, strict=True))
-        return self._amount(event.type, Seen(fields, {}, {}, event.time_ms))
+        return self._amount(event.type, PastDecision(fields, {}, {}, event.time_ms))
 
-    def _amount(self, type_name: str, seen: Seen) -> int | None:
+    def _amount(self, type_name: str, seen: PastDecision) -> int | None:
         if type_name not in self._costs:
             self._costs[type_name] = self._cost(type_name)
         read = self._costs[type_name]
         return None if read is None else self._units(read, seen)
 
-    def _units(self, read: _Read, seen: Seen) -> int | None:
+    def _units(self, read: _Read, seen: PastDecision) -> int | None:
         value, of, places = read[0](seen), read[1], self.definitions.settings.money_places
         if value is None:
             return None

@@ -18,7 +18,7 @@ BYTES_MAX: Final = 4 * 1024 * 1024  # of a file that is looked at
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredMail:
     """One mail of the mailbox; `name` is that of its file, without the ending."""
 
     name: str
@@ -30,13 +30,13 @@ class Kept:
     html: str
 
 
-def kept_mails(folder: Path, limit: int = 100) -> list[Kept]:
+def kept_mails(folder: Path, limit: int = 100) -> list[StoredMail]:
     """The newest mails by their dates, the newest first; what is no mail of ours is passed over."""
     found = [one for path in _newest(folder, limit) if (one := _read(path)) is not None]
     return sorted(found, key=lambda one: (-one.at_ms, one.name))
 
 
-def kept_mail(folder: Path, name: str) -> Kept | None:
+def kept_mail(folder: Path, name: str) -> StoredMail | None:
     """One mail; None where there is none of this name."""
     return _read(folder / f"{name}{ENDING}") if NAME.fullmatch(name) else None
 
@@ -73,14 +73,14 @@ def _written(folder: Path) -> Iterator[tuple[float, Path]]:
                 continue
 
 
-def _read(path: Path) -> Kept | None:
+def _read(path: Path) -> StoredMail | None:
     try:
         if path.stat().st_size > BYTES_MAX:
             return None
         message = message_from_bytes(path.read_bytes(), policy=SMTP)
         at_ms = round(parsedate_to_datetime(str(message["Date"])).timestamp() * 1_000)
         plain, html = (message.get_body((kind,)) for kind in ("plain", "html"))
-        return Kept(
+        return StoredMail(
             path.stem,
             str(message["Subject"]),
             str(message["From"]),

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from shroff.engine.stored import telling_damage
 from shroff.errors import StorageError
-from shroff.log.active_files import Taken
+from shroff.log.active_files import ActiveFilesInUse
 from shroff.log.history import Control
 from shroff.notices.definitions import Notice
 from shroff.notices.mailer import Mailer
@@ -83,7 +83,7 @@ class Office:
     sweep_mails: Callable[[], int]
     remove_mail: Callable[[str], None]
     load: Callable[[Mapping[str, str]], Definitions]
-    taken: Taken
+    taken: ActiveFilesInUse
     again: Callable[[], Office]
     inactive: Callable[[Log], Sequence[str]]
     file_stamps: Callable[[], Sequence[Hashable]]

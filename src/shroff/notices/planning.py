@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from shroff.notices.definitions import Notice, Quiet
-from shroff.notices.facts import Facts, Told
+from shroff.notices.facts import Facts, NoticeEvent
 from shroff.notices.office import Office
 from shroff.notices.questions import ID_BYTES
 from shroff.notices.store import DROPPED, NO_ONE, PASSED, REFUSED, Due, Letter, NoticeChange, NoticeStore, Question
@@ -29,7 +29,7 @@ class _Addressed:
     """Something to be told, its event where that says who gets it, and who does."""
 
     due: Due
-    told: Told | None
+    told: NoticeEvent | None
     addresses: tuple[str, ...]
     why_nobody: str = NOBODY
 
@@ -72,7 +72,7 @@ def _addressed(office: Office, facts: Facts, notice: Notice, due: Due, log: Log)
     return _Addressed(due, told, addresses_of(office, facts, notice, told), NO_ADDRESS if is_said else NOBODY)
 
 
-def addresses_of(office: Office, facts: Facts, notice: Notice, told: Told | None) -> tuple[str, ...]:
+def addresses_of(office: Office, facts: Facts, notice: Notice, told: NoticeEvent | None) -> tuple[str, ...]:
     """Who gets what a notice tells of an event."""
     if notice.channel != "mail":
         return ()

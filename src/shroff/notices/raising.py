@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from shroff.notices.definitions import Notice
-from shroff.notices.facts import Facts, Told
+from shroff.notices.facts import Facts, NoticeEvent
 from shroff.notices.office import Office
 from shroff.notices.store import Due, Letter, NoticeStore, Question
 from shroff.streams.log import Log, OutboxRow
@@ -50,7 +50,7 @@ def flagged(office: Office, facts: Facts, log: Log, rows: Sequence[OutboxRow], b
             yield due_of(notice, "flag", row.key, now_ms, event=found.event, rule=found.rule, told=more)
 
 
-def is_news(notice: Notice, facts: Facts, told: Told, now_ms: int) -> bool:
+def is_news(notice: Notice, facts: Facts, told: NoticeEvent, now_ms: int) -> bool:
     """Whether a notice tells of this event: it is its type, not too old, and what `when` says is true."""
     is_of_type = not notice.event or told.type == notice.event
     return is_of_type and now_ms - told.time_ms <= notice.within_ms and facts.holds(notice, told)

@@ -15,7 +15,7 @@ from typing import Final
 from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
 from shroff.notices.definitions import Notice
-from shroff.notices.facts import Told
+from shroff.notices.facts import NoticeEvent
 from shroff.notices.mailer import DoubtError, Mail, Mailer
 from shroff.notices.office import Office
 from shroff.notices.planning import addresses_of, keys_of, quiet_end_ms
@@ -23,7 +23,7 @@ from shroff.notices.questions import PATH, token_of
 from shroff.notices.raising import done
 from shroff.notices.reports.daily import report_values
 from shroff.notices.store import DROPPED, NO_ONE, OPEN, REFUSED, SENT, UNKNOWN, Due, Letter, NoticeStore
-from shroff.notices.texts.mails import Written, mail_of
+from shroff.notices.texts.mails import RenderedText, mail_of
 from shroff.notices.texts.templates import TextError
 from shroff.notices.texts.wording import covered
 from shroff.people.addresses import who_of, with_masked
@@ -288,8 +288,8 @@ class Sending:
         return mail, written.trouble
 
     def _written(
-        self, notice: Notice, letter: Letter, dues: list[Due], told: Told | None, addresses: Sequence[str]
-    ) -> Written:
+        self, notice: Notice, letter: Letter, dues: list[Due], told: NoticeEvent | None, addresses: Sequence[str]
+    ) -> RenderedText:
         if notice.asks:
             return self._question(notice, letter, told, who_of(self._office.key, addresses))
         if dues[0].kind == "report":
@@ -297,7 +297,7 @@ class Sending:
             return self._letters.report(notice, values)
         return self._letters.notice(notice, dues, self._log)
 
-    def _question(self, notice: Notice, letter: Letter, told: Told | None, who: bytes) -> Written:
+    def _question(self, notice: Notice, letter: Letter, told: NoticeEvent | None, who: bytes) -> RenderedText:
         """The question with its link. Where its address is another one by now, a link that left before is forged."""
         if told is None:
             raise LetterGoneError("its event is no longer there")

@@ -86,7 +86,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class QuestionCounts:
     """What came of some questions: an answer, none until the link ended, or none yet."""
 
     yes: int = 0
@@ -144,7 +144,7 @@ class NoticeLook(Protocol):
     def answered_between(self, start_ms: int, end_ms: int) -> list[Question]:
         """The questions that were answered in [start, end)."""
 
-    def asked_between(self, start_ms: int, end_ms: int, now_ms: int) -> Asked:
+    def asked_between(self, start_ms: int, end_ms: int, now_ms: int) -> QuestionCounts:
         """What came by now of the questions that were asked in [start, end)."""
 
     def last_made_ms(self, notice: str) -> int:

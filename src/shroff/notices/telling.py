@@ -23,7 +23,7 @@ from shroff.notices.sending import CLAIM_MS, Away, Sending
 from shroff.notices.store import NoticeStore
 from shroff.notices.watching import Watching
 from shroff.project.settings.systems import TOLD_KEPT_MS
-from shroff.streams.delivering import SinkHealth, Trouble
+from shroff.streams.delivering import DeliveryHealth, Trouble
 from shroff.streams.log import Batch, Log, Offset
 from shroff.streams.sink import AwayError
 
@@ -38,7 +38,7 @@ END_S: Final = 5.0
 FINISH_S: Final = 60.0  # for which an end waits where all that is due is to be tried first
 
 
-class Teller:
+class NoticeWorker:
     """Tells what is to be told, on a thread of its own; `tend` and `health` are for the log's.
 
     Args:
@@ -50,7 +50,7 @@ class Teller:
         self,
         office: Office,
         begun: int,
-        others: Callable[[], Sequence[SinkHealth]] = tuple,
+        others: Callable[[], Sequence[DeliveryHealth]] = tuple,
         *,
         claim_ms: int = CLAIM_MS,
         clock: Callable[[], float] = time.monotonic,
@@ -83,12 +83,12 @@ class Teller:
             with self._lock:
                 self._copied.difference_update(keys)
 
-    def health(self) -> SinkHealth:
+    def health(self) -> DeliveryHealth:
         """How telling is doing. `lag` is how much waits to become letters."""
         attempts, trouble, away = self._attempts, self._trouble, self._away
         if trouble is None and away is not None:
             attempts, trouble = away.times, Trouble(away.words, away.since_ms)
-        return SinkHealth(SOURCE, 0, self._waiting, self._sent, attempts, trouble)
+        return DeliveryHealth(SOURCE, 0, self._waiting, self._sent, attempts, trouble)
 
     def finish_all(self) -> None:
         """Have all that is due tried once before it ends, for as long as `FINISH_S`."""
@@ -215,13 +215,13 @@ def begin_behind(log: Log, seq: int) -> None:
 
 
 @contextmanager
-def telling(office: Office, log: Log, others: Callable[[], Sequence[SinkHealth]] = tuple) -> Iterator[Teller]:
+def telling(office: Office, log: Log, others: Callable[[], Sequence[DeliveryHealth]] = tuple) -> Iterator[NoticeWorker]:
     """Tell while a process writes this log; `tend` is to be called between its batches.
 
     At the end what is under way is finished, within five seconds; all that is due after `finish_all`.
     Raises: as the log's `append`.
     """
-    teller, stop = Teller(office, begun_at(log), others), Event()
+    teller, stop = NoticeWorker(office, begun_at(log), others), Event()
     end_s: float | None = None
 
     def run() -> None:

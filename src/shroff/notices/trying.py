@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from shroff.errors import UsageError
 from shroff.notices.definitions import OF_EVENTS, Notice
-from shroff.notices.facts import Told
+from shroff.notices.facts import NoticeEvent
 from shroff.notices.mailer import Mail
 from shroff.notices.office import Office
 from shroff.notices.planning import addresses_of
@@ -19,7 +19,7 @@ from shroff.notices.raising import due_of
 from shroff.notices.reports.daily import report_due, report_values
 from shroff.notices.store import DROPPED, NO_ONE, OPEN, REFUSED, UNKNOWN, Due, Letter, NoticeStore, Question
 from shroff.notices.texts.letters import Letters
-from shroff.notices.texts.mails import Written, mail_of
+from shroff.notices.texts.mails import RenderedText, mail_of
 from shroff.people.addresses import is_address
 from shroff.streams.log import Log
 
@@ -58,7 +58,7 @@ def preview_id(notice: str) -> str:
     return f"preview-{notice}"
 
 
-def _event(letters: Letters, notice: Notice, log: Log, event: str) -> Told:
+def _event(letters: Letters, notice: Notice, log: Log, event: str) -> NoticeEvent:
     """The event that is asked for, or the newest of the notice's type."""
     if event:
         found = letters.facts.told(log, event)
@@ -74,7 +74,7 @@ def _event(letters: Letters, notice: Notice, log: Log, event: str) -> Told:
     raise UsageError(f"the log has no {notice.event or 'event'} yet that notice {notice.name} could show.")
 
 
-def _written(office: Office, letters: Letters, notice: Notice, told: Told | None, log: Log) -> Written:
+def _written(office: Office, letters: Letters, notice: Notice, told: NoticeEvent | None, log: Log) -> RenderedText:
     now_ms = office.now_ms()
     if notice.asks and told is not None:
         question = Question("", "", notice.name, told.name, told.receipt, NO_ONE, now_ms, now_ms + notice.lasts_ms)

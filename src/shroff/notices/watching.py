@@ -18,7 +18,7 @@ from shroff.notices.reports.daily import report_due
 from shroff.notices.reports.reckoning import reckoned
 from shroff.notices.sending import SHIPPED
 from shroff.notices.store import REFUSED, SENT, UNKNOWN, Due, NoticeStore
-from shroff.streams.delivering import SinkHealth
+from shroff.streams.delivering import DeliveryHealth
 from shroff.streams.log import Log
 
 HOURS: Final = 7 * 24  # that say what is usual
@@ -37,7 +37,7 @@ class Watching:
     """
 
     def __init__(
-        self, office: Office, store: NoticeStore, log: Log, health: Callable[[], Sequence[SinkHealth]]
+        self, office: Office, store: NoticeStore, log: Log, health: Callable[[], Sequence[DeliveryHealth]]
     ) -> None:
         self._office, self._store, self._log, self._health = office, store, log, health
         self._hours: dict[str, Counter[int]] = {}  # of each rule, by hours since 1970 of the flags' events

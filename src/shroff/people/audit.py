@@ -62,7 +62,7 @@ class Act:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class AuditEntry:
     """One row of the record. `before` and `after` are JSON; `previous` is the hash of the row before it."""
 
     number: int
@@ -101,16 +101,16 @@ class Verified:
         return not self.why
 
 
-def row_of(act: Act, number: int, at_ms: int, previous: bytes) -> Row:
+def row_of(act: Act, number: int, at_ms: int, previous: bytes) -> AuditEntry:
     """The row that follows one with this hash."""
     who, name = plain_text(act.who.id), plain_text(act.who.name)
     before, after = value_text(act.before), value_text(act.after)
     parts = (number, at_ms, who, name, act.who.via, act.action, plain_text(act.subject), before, after)
-    return Row(*parts, previous, hash_of(*parts, previous))
+    return AuditEntry(*parts, previous, hash_of(*parts, previous))
 
 
 def hash_of(*parts: int | str | bytes) -> bytes:
-    """The SHA-256 of a row's columns and of the hash before it, in the order in which `Row` has them.
+    """The SHA-256 of a row's columns and of the hash before it, in the order in which `AuditEntry` has them.
 
     As a list of JSON, so that no two different rows have the same bytes.
     """
@@ -158,7 +158,9 @@ def sealing_by(key: Callable[[], bytes]) -> Seal:
     return refuse
 
 
-def verify(rows: Iterable[Row], head: Head | None, seal: Seal, seen: tuple[int, bytes] | None = None) -> Verified:
+def verify(
+    rows: Iterable[AuditEntry], head: Head | None, seal: Seal, seen: tuple[int, bytes] | None = None
+) -> Verified:
     """Hold every row against the one before it, and the last one against the head.
 
     Args:
@@ -183,7 +185,7 @@ def verify(rows: Iterable[Row], head: Head | None, seal: Seal, seen: tuple[int, 
     return Verified(count, last + 1 if why else 0, why)
 
 
-def _misfit(row: Row, number: int, previous: bytes) -> str:
+def _misfit(row: AuditEntry, number: int, previous: bytes) -> str:
     if row.number != number:
         return f"row {number:,} is missing: the next one there is {row.number:,}"
     if row.previous != previous:

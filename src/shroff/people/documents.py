@@ -7,7 +7,7 @@ from typing import Annotated, TypedDict
 import msgspec
 
 from shroff.events.event import TimeText, time_text
-from shroff.people.audit import Row
+from shroff.people.audit import AuditEntry
 from shroff.people.sessions import Open
 from shroff.people.store import ApiKey, User
 from shroff.people.users import UserShown, shown
@@ -99,7 +99,7 @@ def of_session(one: Open) -> SessionDocument:
     }
 
 
-def of_row(row: Row) -> AuditRow:
+def of_row(row: AuditEntry) -> AuditRow:
     """A row of the record."""
     return {
         "number": row.number,

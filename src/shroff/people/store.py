@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from shroff.people.access import Right, Role
-from shroff.people.audit import Act, Head, Row, Seal
+from shroff.people.audit import Act, AuditEntry, Head, Seal
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Visit:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class AuditFilter:
     """Which rows of the record are asked for; times are [start, end)."""
 
     who: str = ""
@@ -114,7 +114,7 @@ class Wanted:
     end_ms: int | None = None
 
 
-class Look(Protocol):
+class PeopleQueries(Protocol):
     """Questions to the store."""
 
     def users(self) -> list[User]:
@@ -155,17 +155,17 @@ class Look(Protocol):
 
     def record(
         self,
-        wanted: Wanted,
+        wanted: AuditFilter,
         *,
         after: int = 0,
         before: int | None = None,
         limit: int = 100,
         is_newest_first: bool = False,
-    ) -> list[Row]:
+    ) -> list[AuditEntry]:
         """Rows of the record with numbers in (after, before), in order of their numbers or the other way round."""
 
 
-class Change(Look, Protocol):
+class Change(PeopleQueries, Protocol):
     """One transaction: what is changed in it is there with its end, all of it or nothing.
 
     It sees what it has changed itself. Changes of one store follow each other: none begins before the one ahead of it
@@ -220,7 +220,7 @@ class Change(Look, Protocol):
     def sweep(self, now_ms: int, unseen_since_ms: int, quiet_since_ms: int) -> None:
         """Let go of sessions, links and visits that have ended, of sessions that nobody used, and of old attempts."""
 
-    def audit(self, act: Act, at_ms: int) -> Row:
+    def audit(self, act: Act, at_ms: int) -> AuditEntry:
         """Put a row at the end of the record and seal its head; gives the row."""
 
     def ask(self, kind: str, body: bytes, at_ms: int) -> int:
@@ -242,7 +242,7 @@ class PeopleStore(Protocol):
     def seal(self) -> Seal:
         """What seals the head of the record."""
 
-    def look(self) -> AbstractContextManager[Look]:
+    def look(self) -> AbstractContextManager[PeopleQueries]:
         """Questions, each answered as of its own moment."""
 
     def change(self) -> AbstractContextManager[Change]:
@@ -255,12 +255,12 @@ class PeopleStore(Protocol):
         """Let go of all connections. Closing twice does nothing."""
 
 
-def rows_of(store: PeopleStore, wanted: Wanted | None = None, size: int = 1_000) -> Iterator[Row]:
+def rows_of(store: PeopleStore, wanted: AuditFilter | None = None, size: int = 1_000) -> Iterator[AuditEntry]:
     """All rows of the record that are wanted, in order of their numbers."""
     after = 0
     while True:
         with store.look() as look:
-            rows: Sequence[Row] = look.record(wanted or Wanted(), after=after, limit=size)
+            rows: Sequence[AuditEntry] = look.record(wanted or AuditFilter(), after=after, limit=size)
         yield from rows
         if len(rows) < size:
             return

@@ -13,7 +13,7 @@ from shroff.people import passwords
 from shroff.people.access import RIGHTS, Right, Role, Who
 from shroff.people.audit import Act
 from shroff.people.desk import Desk
-from shroff.people.store import Change, Look, User
+from shroff.people.store import Change, PeopleQueries, User
 
 PEOPLE: Final = (Role.ADMIN, Role.ANALYST, Role.AUTHOR, Role.VIEWER)  # roles that people have; services have keys
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}")
@@ -205,7 +205,7 @@ def signs_in_by(user: User) -> str:
     return "oidc" if user.subject else "password" if user.password else "nothing"
 
 
-def in_look(look: Look, name: str) -> User:
+def in_look(look: PeopleQueries, name: str) -> User:
     """The user of this name, as a look or a change sees them. Raises: UsageError where there is none."""
     user = look.user_named(name)
     if user is None:

@@ -17,7 +17,7 @@ from shroff.features.definitions import FeatureTypes
 from shroff.language import loading
 from shroff.language.expression import Node, RowValue, walk
 from shroff.language.keys import ANY, EXPRESSION, NAME, SWITCH, Either, Key, Keys, Many, own_names
-from shroff.language.names import Names, Scope
+from shroff.language.names import DeclaredNames, Scope
 from shroff.language.types import INTEGER, NOTHING, TEXT, Type
 from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node as YamlNode
@@ -129,7 +129,7 @@ Answered = Node | tuple[str, ...]  # a value, or the features of an object
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class MappedCall:
     """One call.
 
     Args:
@@ -152,12 +152,12 @@ def load_calls(
     node: YamlNode | None,
     events: Events,
     features: FeatureTypes,
-    names: Names,
+    names: DeclaredNames,
     problems: list[Problem],
-) -> dict[str, Call]:
+) -> dict[str, MappedCall]:
     """Read calls.yaml: each call by its path."""
     top = loading.mapping(node, problems, FILE)
-    calls: dict[str, Call] = {}
+    calls: dict[str, MappedCall] = {}
     for key, value in top.entries if top else ():
         if not _is_path(key, calls, problems):
             continue
@@ -172,7 +172,7 @@ def load_calls(
     return calls
 
 
-def _is_path(key: Scalar, calls: Mapping[str, Call], problems: list[Problem]) -> bool:
+def _is_path(key: Scalar, calls: Mapping[str, MappedCall], problems: list[Problem]) -> bool:
     path = key.text
     if not _PATH.fullmatch(path):
         hint = "It begins with / and has letters, digits and - . _ ~ between, such as /predict/."
@@ -211,7 +211,7 @@ class _CallLoader:
         event: EventType,
         events: Events,
         features: FeatureTypes,
-        names: Names,
+        names: DeclaredNames,
         problems: list[Problem],
     ) -> None:
         self._event, self._problems, self._has_mistake = event, problems, False
@@ -227,19 +227,19 @@ class _CallLoader:
             tables={},
         )
 
-    def load(self, path: str, found: YamlMapping) -> Call:
+    def load(self, path: str, found: YamlMapping) -> MappedCall:
         writes = loading.boolean(found.get("write"), self._problems, "write")
         expressions = self._fields(found.get("fields"))
         lists = self._lists(found.get("lists"), expressions)
         answer = self._answer(found.get("answer"))
         mapping, may_lack = FileMapping(None, expressions), frozenset(self._may_lack)
-        return Call(path, self._event.name, bool(writes), lists, mapping, answer, may_lack)
+        return MappedCall(path, self._event.name, bool(writes), lists, mapping, answer, may_lack)
 
     # ---- what comes in
 
     def _fields(self, node: YamlNode | None) -> dict[str, Node]:
         top = loading.mapping(node, self._problems, "fields")
-        scope = Scope(Names(money_places=self._names.money_places), what="a call", reads_row=True)
+        scope = Scope(DeclaredNames(money_places=self._names.money_places), what="a call", reads_row=True)
         known = [one.name for one in self._event.declared]
         expressions: dict[str, Node] = {}
         for key, value in top.entries if top else ():

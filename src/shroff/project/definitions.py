@@ -23,7 +23,7 @@ from shroff.features.computed import Computed
 from shroff.features.definitions import Feature, FeatureTypes, load_features, stacked, wanted_features
 from shroff.language.checker import check
 from shroff.language.expression import ItemField, Node, ThisField, aggregates, walk
-from shroff.language.names import Names, Scope
+from shroff.language.names import DeclaredNames, Scope
 from shroff.language.row import Reference, Tables
 from shroff.language.syntax import ExpressionError
 from shroff.language.values import Value
@@ -33,8 +33,8 @@ from shroff.language.yaml.text import Scalar
 from shroff.language.yaml.text import Sequence as YamlSequence
 from shroff.models import in_force
 from shroff.models.definitions import ModelInput, ModelSettings
-from shroff.models.loading import Known, load_models
-from shroff.project.calls import Call, load_calls
+from shroff.models.loading import ModelContext, load_models
+from shroff.project.calls import MappedCall, load_calls
 from shroff.project.laid_over import DraftFile, laid_over
 from shroff.project.look_ups import LookUps, look_ups
 from shroff.project.meaning import meaning_of, read_by, redefined
@@ -98,7 +98,7 @@ class Definitions:
     versions: Versions
     files: Mapping[str, str]
     scoring: Mapping[str, Scoring] = field(default_factory=dict)  # the models in force
-    calls: Mapping[str, Call] = field(default_factory=dict)  # of earlier services, by path
+    calls: Mapping[str, MappedCall] = field(default_factory=dict)  # of earlier services, by path
     look_ups: LookUps = field(default_factory=LookUps)
 
     def policy(self, event: str) -> Policy:
@@ -262,7 +262,7 @@ class _Declared:
     top: yamltext.Node | None
     settings: Settings
     events: Events
-    names: Names
+    names: DeclaredNames
     features: Mapping[str, Feature]
     types: FeatureTypes
     tables: Tables
@@ -270,7 +270,7 @@ class _Declared:
     policies: Mapping[str, Policy]
     models: Mapping[str, ModelSettings]
     named: Mapping[str, in_force.InForce]
-    calls: Mapping[str, Call]
+    calls: Mapping[str, MappedCall]
     look_ups: LookUps  # by all but the models in force
     versions: Versions
     files: Mapping[str, str]
@@ -298,7 +298,7 @@ def _declared(
     rules = _rules(rule_files, trees, RuleLoader(events, names, types, problems, warnings, notices))
     warnings += _idle_silences(list_names, rules)
     policies = load_policy(trees.get("policy.yaml"), events, names, problems)
-    known = Known(events, types, names, {event: policy.given for event, policy in policies.items()})
+    known = ModelContext(events, types, names, {event: policy.given for event, policy in policies.items()})
     models = load_models(trees.get("model.yaml"), known, problems, warnings)
     named = in_force.read_in_force(files.get(in_force.FILE), problems)
     calls = load_calls(trees.get("calls.yaml"), events, types, names, problems)

@@ -11,7 +11,7 @@ from shroff.events.definitions import Events, EventType
 from shroff.language import loading
 from shroff.language.expression import Node
 from shroff.language.keys import DECIMAL, EXPRESSION, SCORE, WHOLE, Key, Keys, choice, own_names
-from shroff.language.names import Names, Scope
+from shroff.language.names import DeclaredNames, Scope
 from shroff.language.types import UNITS_MAX
 from shroff.language.values import parse_decimal, to_real
 from shroff.language.yaml.text import Mapping as YamlMapping
@@ -150,7 +150,9 @@ def outcome(effects: Collection[str], policy: Policy, score: float | None = None
     return "challenge" if "challenge" in effects else "approve"
 
 
-def load_policy(node: YamlNode | None, events: Events, names: Names, problems: list[Problem]) -> dict[str, Policy]:
+def load_policy(
+    node: YamlNode | None, events: Events, names: DeclaredNames, problems: list[Problem]
+) -> dict[str, Policy]:
     """Read policy.yaml: a policy for each event type that it names."""
     top = loading.mapping(node, problems, "policy.yaml")
     policies: dict[str, Policy] = {}

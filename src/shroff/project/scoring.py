@@ -23,7 +23,7 @@ from shroff.features.frames import Frame
 from shroff.language.checker import check
 from shroff.language.columns import Column, values_of
 from shroff.language.expression import Else, FeatureValue, InShare, ModelScore, Node, When
-from shroff.language.names import Names, Scope
+from shroff.language.names import DeclaredNames, Scope
 from shroff.language.row import Evaluate
 from shroff.language.syntax import ExpressionError
 from shroff.language.types import BOOLEAN, REAL
@@ -143,7 +143,7 @@ def load_scoring(
     in_force: Mapping[str, InForce],
     load: LoadModel | None,
     events: Events,
-    names: Names,
+    names: DeclaredNames,
     types: FeatureTypes,
     problems: list[Problem],
     warnings: list[Problem],
@@ -160,7 +160,7 @@ def load_scoring(
 class _Loader:
     load: LoadModel | None
     events: Events
-    names: Names
+    names: DeclaredNames
     types: FeatureTypes
     problems: list[Problem]
     warnings: list[Problem]

@@ -10,7 +10,7 @@ from shroff.errors import UsageError
 from shroff.events.definitions import Field
 from shroff.events.event import Event
 from shroff.events.given import instant_of
-from shroff.events.labels import LabelEvent, Standing
+from shroff.events.labels import LabelEvent, VerdictInForce
 from shroff.language.columns import column_of
 from shroff.language.values import Value, parse_time
 from shroff.log.columns.tables import array_of, arrow_type, known_type
@@ -95,7 +95,7 @@ def labels_table(log: LogReader, definitions: Definitions, as_of: Moment | None)
     `event` and `id` name the labelled event as decisions do; the rest is of the label in force.
     Memory: what is in force, and one batch of the log.
     """
-    in_force: dict[tuple[str, str], tuple[Standing, int, tuple[Value, ...]]] = {}
+    in_force: dict[tuple[str, str], tuple[VerdictInForce, int, tuple[Value, ...]]] = {}
     for batch in known_by(log_batches(log, definitions), moment_ms(as_of)):
         for seq, one in batch:
             if isinstance(one, LabelEvent):

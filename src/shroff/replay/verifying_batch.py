@@ -16,7 +16,7 @@ from shroff import config
 from shroff.engine.documents import DocumentWriter
 from shroff.engine.step import Placed
 from shroff.engine.stored import telling_damage
-from shroff.features.batch.engine import Batch
+from shroff.features.batch.engine import BatchEngine
 from shroff.features.computed import Computed
 from shroff.features.frames import Frame, frames_of
 from shroff.log.adopting import means_the_same
@@ -92,7 +92,7 @@ class _Proof:
         rows = (row for rows in self._log.decisions_after(self._start, self._end) for row in rows)
         recorded = _Recorded(rows)
         with closing(
-            Batch(
+            BatchEngine(
                 definitions.events,
                 self._versions[0].computed,
                 definitions.reference,
@@ -115,7 +115,7 @@ class _Proof:
             self._differ(row.event, row.id, row.seq, row.outcome, "no decision")
         self._compare_hits()
 
-    def _add(self, batch: Batch, placed: Sequence[Placed], definitions: Definitions) -> None:
+    def _add(self, batch: BatchEngine, placed: Sequence[Placed], definitions: Definitions) -> None:
         frames = frames_of([one.event for one in placed], definitions.events, definitions.reference)
         batch.add(frames, len(placed))
         for name, frame in frames.items():

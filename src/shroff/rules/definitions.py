@@ -14,7 +14,7 @@ from shroff.features.definitions import FeatureTypes
 from shroff.language import loading
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.expression import Aggregate, Compare, Convert, Literal, Node, walk
-from shroff.language.names import Names, Scope
+from shroff.language.names import DeclaredNames, Scope
 from shroff.language.types import BOOLEAN
 from shroff.language.yaml import text as yamltext
 from shroff.language.yaml.text import Scalar, whole_text
@@ -87,7 +87,7 @@ class RuleLoader:
     def __init__(
         self,
         events: Events,
-        names: Names,
+        names: DeclaredNames,
         features: FeatureTypes,
         problems: list[Problem],
         warnings: list[Problem],

@@ -20,7 +20,7 @@ from shroff.language.expression import (
     ThisField,
 )
 from shroff.language.values import show_time
-from shroff.language.wording import Teller
+from shroff.language.wording import ValueWording
 from shroff.rules.definitions import Rule
 from shroff.rules.silences import without_silence
 
@@ -50,7 +50,7 @@ _IS: Final = {
 _TURNED: Final = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "==": "==", "!=": "!="}
 
 
-def spoken(rule: Rule, teller: Teller) -> str:
+def spoken(rule: Rule, teller: ValueWording) -> str:
     """What a rule does, when, and to whom, in plain words; for whom it is silent stands elsewhere."""
     when = _Speaker(rule, teller).said(without_silence(rule.when))
     words = f"When {_a(rule.on)} comes with {when}: {_DOES[rule.effect]}"
@@ -69,7 +69,7 @@ def spoken(rule: Rule, teller: Teller) -> str:
 class _Speaker:
     """Says the condition of one rule."""
 
-    def __init__(self, rule: Rule, teller: Teller) -> None:
+    def __init__(self, rule: Rule, teller: ValueWording) -> None:
         self._rule, self._teller = rule, teller
 
     def said(self, node: Node) -> str:

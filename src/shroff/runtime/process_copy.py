@@ -45,7 +45,7 @@ def let_go(kept: int) -> None:
             os.dup2(nowhere, number, inheritable=False)
 
 
-class Asked:
+class CopyAnswers:
     """Answers that copies of this process give, one copy for each question, so that none sees what another one did.
 
     Raises: StorageError where no process can be made.

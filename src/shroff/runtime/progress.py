@@ -23,7 +23,7 @@ class Extent(Protocol):
         """What was read so far."""
 
 
-class Measured(Protocol):
+class SizedInput(Protocol):
     """What is read, and knows its extent; None where that is not known, as of a pipe."""
 
     @property
@@ -31,7 +31,7 @@ class Measured(Protocol):
         """Its size, and how far it was read."""
 
 
-Read = TypeVar("Read", bound=Measured)
+Read = TypeVar("Read", bound=SizedInput)
 
 
 def counted(items: Iterable[One], progress: Progress | None) -> Iterator[One]:
@@ -61,7 +61,7 @@ class Meter:
     """
 
     def __init__(self) -> None:
-        self._files: list[Measured] = []
+        self._files: list[SizedInput] = []
         self._taken = self._given = 0
 
     def opened(self, lines: Read) -> Read:

@@ -81,7 +81,7 @@ class SinkRoute:
 
 
 @dataclass(frozen=True, slots=True)
-class SinkHealth:
+class DeliveryHealth:
     """How delivery to a sink is doing. `lag` is how many places of the log it is behind."""
 
     name: str
@@ -182,11 +182,11 @@ class Courier:
         """Whether the last attempt failed, and the next one is not due."""
         return self.attempts > 0
 
-    def health(self, last_seq: int) -> SinkHealth:
+    def health(self, last_seq: int) -> DeliveryHealth:
         """How it is doing, by what is known without asking anybody."""
         through = max(self.through, 0)
         lag = max(last_seq - through, 0)
-        return SinkHealth(self.route.name, through, lag, self.sent, self.attempts, self.trouble)
+        return DeliveryHealth(self.route.name, through, lag, self.sent, self.attempts, self.trouble)
 
     def moved(self) -> DeliveryProgress | None:
         """What the store has to be told; None where there is nothing new. For any thread."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import Final
 
-from shroff.streams.delivering import Courier, DeliveryProgress, SinkHealth, SinkRoute, first_offsets, moved_offsets
+from shroff.streams.delivering import Courier, DeliveryHealth, DeliveryProgress, SinkRoute, first_offsets, moved_offsets
 from shroff.streams.log import Batch, Log, Outbox
 
 TELL_EVERY_S: Final = 1.0
@@ -80,7 +80,7 @@ class Delivery:
         if self._clock() - self._told_at >= TELL_EVERY_S:
             self._tell()
 
-    def health(self, last_seq: int) -> list[SinkHealth]:
+    def health(self, last_seq: int) -> list[DeliveryHealth]:
         """How delivery to each sink is doing, where the log ends at this place."""
         return [courier.health(last_seq) for courier in self.couriers]
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.models.definitions import ModelSettings
-from shroff.models.evaluation.windows import Fold, Known, final_window, in_window, rows_of, windows_of
-from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Floats, Labels, Recorded, TrainingSet, Words
+from shroff.models.evaluation.windows import Fold, KnownRows, final_window, in_window, rows_of, windows_of
+from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Floats, Labels, RecordedDecisions, TrainingSet, Words
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,7 +53,7 @@ class SetFold(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedFold:
     """The fold that is wanted of a split: its number or `final`, and its windows."""
 
     fold: int | str
@@ -70,10 +70,10 @@ class Roles:
     fold: SetFold
 
 
-def wanted_fold(settings: ModelSettings, as_of_ms: int, fold: int | str | None = None) -> Wanted:
+def wanted_fold(settings: ModelSettings, as_of_ms: int, fold: int | str | None = None) -> WantedFold:
     """The fold of this number, by default the newest, or `final`. Raises: UsageError where there is none such."""
     if fold == FINAL:
-        return Wanted(FINAL, final_window(settings.split, as_of_ms))
+        return WantedFold(FINAL, final_window(settings.split, as_of_ms))
     folds = windows_of(settings.split, settings.label_delay_ms, as_of_ms)
     try:
         number = len(folds) if fold is None else int(fold)
@@ -82,13 +82,13 @@ def wanted_fold(settings: ModelSettings, as_of_ms: int, fold: int | str | None =
     if not 1 <= number <= len(folds):
         there = "is 1" if len(folds) == 1 else f"are 1 to {len(folds)}"
         raise UsageError(f"there is no fold {fold} of {settings.event}: by model.yaml there {there}, and {FINAL}.")
-    return Wanted(number, folds[number - 1])
+    return WantedFold(number, folds[number - 1])
 
 
 def roles_of(
     settings: ModelSettings,
     as_of_ms: int,
-    wanted: Wanted,
+    wanted: WantedFold,
     times_ms: Words,
     keys: Words,
     labels: Labels,
@@ -97,7 +97,7 @@ def roles_of(
     """The roles of rows by what was known of them: as training itself takes them, so that both learn from the same.
 
     Args:
-        stands_for: As `sets.Recorded` has it; test rows have it as their weight.
+        stands_for: As `sets.RecordedDecisions` has it; test rows have it as their weight.
 
     Cost: a few passes over the rows, and one more for each day of the test where `capacity` names an entity.
     """
@@ -160,11 +160,11 @@ def texts_of(codes: NDArray[np.int8], texts: tuple[str, ...]) -> pa.Array:
     return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), pa.array(texts)).cast(pa.string())
 
 
-def _frauds(known: Known) -> int:
+def _frauds(known: KnownRows) -> int:
     return int(np.count_nonzero(known.verdicts == FRAUD))
 
 
-def _weigh(rows: TrainingSet, known: Known, settings: ModelSettings, weights: Floats) -> None:
+def _weigh(rows: TrainingSet, known: KnownRows, settings: ModelSettings, weights: Floats) -> None:
     """0 for the genuine training rows that the lot leaves out, and for the others what makes up for them."""
     from shroff.models.learners.training import in_time_order, thinned
 
@@ -181,5 +181,5 @@ def _bare(
 ) -> TrainingSet:
     """A set of these rows without anything that a model reads."""
     nothing = np.zeros(0, np.int64)
-    recorded = Recorded(np.zeros(0, np.int8), np.zeros(0), {}, stands_for)
+    recorded = RecordedDecisions(np.zeros(0, np.int8), np.zeros(0), {}, stands_for)
     return TrainingSet(event, as_of_ms, nothing, nothing, times_ms, keys, nothing, (), labels, recorded, {})

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shroff import config
-from shroff.features.batch.engine import Batch
+from shroff.features.batch.engine import BatchEngine
 from shroff.features.computed import Computed
 from shroff.models.in_force import FILE, TRIED, InForce, read_in_force, role_of
 from shroff.models.model import Floats
@@ -81,7 +81,7 @@ def scores_of(
     with (
         calm_collector(),
         closing(
-            Batch(
+            BatchEngine(
                 definitions.events,
                 computed,
                 definitions.reference,
@@ -101,7 +101,7 @@ def scores_of(
 
 
 def _answers(
-    batch: Batch, event: str, names: Mapping[str, str], seqs: NDArray[np.int64], after: int
+    batch: BatchEngine, event: str, names: Mapping[str, str], seqs: NDArray[np.int64], after: int
 ) -> Iterator[Scores]:
     first = 0
     for frames in batch.answers(PIECE_ROWS):

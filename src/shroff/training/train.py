@@ -23,14 +23,14 @@ from shroff.models.evaluation import baselines
 from shroff.models.evaluation.folds import Evaluation, Learn, evaluate
 from shroff.models.evaluation.gates import COMPARED_WITH, LATENCY, LEAK_TEST, judge_gates
 from shroff.models.evaluation.metrics import Terms
-from shroff.models.evaluation.windows import Fold, Known, final_window, known_rows, rows_of, windows_of
+from shroff.models.evaluation.windows import Fold, KnownRows, final_window, known_rows, rows_of, windows_of
 from shroff.models.learners.cluster import Growing
 from shroff.models.learners.learner import columns_for
 from shroff.models.learners.search import SearchRange, Trial, search
 from shroff.models.learners.training import Trained, learn_by, loaded, train
 from shroff.models.loading import DEFAULT_GATES, FOLDS, LABEL_DELAY_MS, TEST_MS, TRAIN_MS
 from shroff.models.registry import TESTED, GateResult, Registry, Stored
-from shroff.models.sets import Flags, Recorded, TrainingSet
+from shroff.models.sets import Flags, RecordedDecisions, TrainingSet
 from shroff.project.definitions import Definitions
 from shroff.project.meaning import MEANINGS
 from shroff.project.policy import OUTCOMES, Policy, outcome
@@ -38,7 +38,7 @@ from shroff.project.scoring import unavailable
 from shroff.rules.keys import EFFECTS
 from shroff.training.leak_test import LeakReport, leak_test
 from shroff.training.measured import metrics_document
-from shroff.training.report import Told
+from shroff.training.report import ReportFacts
 from shroff.training.sets.rows import build_set
 from shroff.training.sets.sources import HistorySource
 from shroff.training.tested_rows import file_of, judged_rows
@@ -92,7 +92,7 @@ class Maker:
     """
 
     learn: Learn
-    keep: Callable[[Known], Trained]
+    keep: Callable[[KnownRows], Trained]
     data: Mapping[str, Any] | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
 
@@ -202,7 +202,7 @@ def train_model(
     }
     at_stage(steps, "writing the report")
     tested = judged_rows(given, evaluation, ruled, _allowed(definitions, given))
-    told = Told(definitions, settings, given, evaluation, trained, gates, leak, terms, tested)
+    told = ReportFacts(definitions, settings, given, evaluation, trained, gates, leak, terms, tested)
     stored, is_new = run.registry.add(
         as_of_ms,
         manifest,
@@ -256,7 +256,7 @@ def _ran_on(growing: Growing | None) -> list[str]:
     return [f"Features were computed and trees grown by {words} of {name}, all else by the command's own."]
 
 
-def _data_of(given: TrainingSet, window: Fold, known: Known) -> dict[str, Any]:
+def _data_of(given: TrainingSet, window: Fold, known: KnownRows) -> dict[str, Any]:
     """What the manifest says of the rows that a model has learnt from."""
     return {
         "from": time_text(window.train_start_ms),
@@ -300,7 +300,7 @@ def cut_offs_of(settings: ModelSettings | None) -> tuple[float, ...]:
     return tuple(sorted({gate.at for gate in (settings.gates if settings else ()) if gate.at is not None}))
 
 
-def rule_outcomes(definitions: Definitions, event: str, recorded: Recorded) -> NDArray[np.int8]:
+def rule_outcomes(definitions: Definitions, event: str, recorded: RecordedDecisions) -> NDArray[np.int8]:
     """What the hits alone come to for each row by today's effects, those in shadow aside: codes of OUTCOMES.
 
     By a recorded hit it cannot be told whether the rule's rollout took in its key, so it counts as if.

@@ -15,10 +15,10 @@ from shroff.events.door import undeclared
 from shroff.events.event import Event, canonical_value, stored_reader
 from shroff.events.formats.encodings import json_columns
 from shroff.events.given import Instant, RawDuration, RefusedValue, canonical_json, text_of
-from shroff.events.mapping import Mapper, Row
+from shroff.events.mapping import MappedRow, Mapper
 from shroff.language.expression import FeatureValue, Node, Score, ThisField
 from shroff.language.row import Evaluate, compile_row
-from shroff.project.calls import OF_DECISION, UNREAD, Answered, Call
+from shroff.project.calls import OF_DECISION, UNREAD, Answered, MappedCall
 from shroff.worker.posted import Mistakes, is_too_deep
 
 MADE_ID: Final = "call:"  # how an id begins that was made
@@ -47,7 +47,7 @@ class CallReader:
     `mapped` is the event type with the mapping of the call, `hidden` what reads a value that a secret field is made of.
     """
 
-    def __init__(self, call: Call, event_type: EventType, secret: frozenset[str], money_places: int) -> None:
+    def __init__(self, call: MappedCall, event_type: EventType, secret: frozenset[str], money_places: int) -> None:
         self.call, self._type = call, event_type
         self.mapped = replace(event_type, mappings={"json": call.mapping})
         self._mapper = Mapper(self.mapped, "jsonl", secret)
@@ -71,7 +71,7 @@ class CallReader:
         columns, words = _columns(raw)
         if columns is None:
             raise InputError([("", words.replace("the line", "it", 1))])
-        row = Row("", 0, self._laid_out(columns))
+        row = MappedRow("", 0, self._laid_out(columns))
         mapped = self._mapper.fields(row)
         fields = {name: value for name in self._mapper.names if (value := mapped.get(name)) is not None and value != ""}
         refused = [(name, one.words) for name, one in fields.items() if isinstance(one, RefusedValue)]

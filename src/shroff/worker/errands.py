@@ -17,9 +17,9 @@ import msgspec
 
 from shroff.errors import TransientError
 from shroff.events.intake import Submission
-from shroff.log.known import Known
+from shroff.log.known import KnownRecords
 from shroff.log.writer import Answer, Writer
-from shroff.runtime.process_copy import Asked
+from shroff.runtime.process_copy import CopyAnswers
 from shroff.streams.log import Log
 
 One = TypeVar("One")
@@ -57,20 +57,20 @@ AT_ONCE_MAX: Final = 100  # events of one request: each takes a copy of the proc
 LATER: Final = "what would be decided could not be computed in time; try again"
 
 
-def asking(submissions: Sequence[Submission]) -> Callable[[Writer, Log], Asked]:
+def asking(submissions: Sequence[Submission]) -> Callable[[Writer, Log], CopyAnswers]:
     """An errand that begins to find out what would come of each of these, if it came alone.
 
     It raises StorageError where the system gives no copy of the process.
     """
 
-    def begin(writer: Writer, log: Log) -> Asked:
+    def begin(writer: Writer, log: Log) -> CopyAnswers:
         alone = [[one] for one in submissions]
-        return Asked([partial(_decided, writer, one, writer.look_up(one)) for one in alone])
+        return CopyAnswers([partial(_decided, writer, one, writer.look_up(one)) for one in alone])
 
     return begin
 
 
-def answers_of(asked: Asked, count: int) -> list[Answer]:
+def answers_of(asked: CopyAnswers, count: int) -> list[Answer]:
     """What would come of each; waits for it. Raises: TransientError where it does not come."""
     found = asked.answers(PATIENCE_S)
     if len(found) < count:
@@ -78,6 +78,6 @@ def answers_of(asked: Asked, count: int) -> list[Answer]:
     return [msgspec.msgpack.decode(one, type=Answer) for one in found]
 
 
-def _decided(writer: Writer, submissions: Sequence[Submission], known: Known) -> bytes:
+def _decided(writer: Writer, submissions: Sequence[Submission], known: KnownRecords) -> bytes:
     """In a copy of the process: what its draft gives."""
     return msgspec.msgpack.encode(writer.prepare(submissions, known=known).answers[0])

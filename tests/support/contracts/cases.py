@@ -25,12 +25,12 @@ from shroff.cases.case import (
     Alert,
     Attached,
     Case,
-    Done,
+    CaseActivity,
+    CaseFilter,
     Happened,
     Pending,
     Totals,
     View,
-    Wanted,
     about_of,
 )
 from shroff.cases.desk import CaseDesk
@@ -90,7 +90,7 @@ class CaseContract(Contract):
     def test_a_new_store_has_read_nothing(self, tmp_path: Path) -> None:
         with self.opened(tmp_path) as store, store.look() as look:
             assert look.place() == (0, 0)
-            assert look.totals(Wanted(states=STATES)) == Totals(0, None)
+            assert look.totals(CaseFilter(states=STATES)) == Totals(0, None)
             assert look.case(1) is None
 
     def test_cases_are_kept_as_they_are(self, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ class CaseContract(Contract):
             assert [look.case(one.number) for one in given] == given
             assert look.cases([2, 1, 99]) == {1: given[0], 2: given[1]}
             for one in given:
-                assert look.queue(Wanted(key=one.key)) == ([one] if one.key else given[:50])
+                assert look.queue(CaseFilter(key=one.key)) == ([one] if one.key else given[:50])
 
     def test_a_changed_case_is_another_one_in_all_columns(self, tmp_path: Path) -> None:
         parts: tuple[Any, ...] = (
@@ -155,11 +155,11 @@ class CaseContract(Contract):
             self._fail_half_way(store)
 
         with store.look() as look:
-            assert look.queue(Wanted(states=STATES)) == [case(1)]
+            assert look.queue(CaseFilter(states=STATES)) == [case(1)]
             assert look.place() == (0, 0)
             assert (look.alerts(2), look.history(2), look.due(2**60)) == ([], [], [])
         with people.look() as rows:
-            assert rows.record(people_store.Wanted()) == []
+            assert rows.record(people_store.AuditFilter()) == []
         people.close()
         with closing(self.make_log(tmp_path)) as log:
             assert log.asked() == []
@@ -196,9 +196,9 @@ class CaseContract(Contract):
             with store.change() as change:
                 change.add_cases(given)
             with store.look() as look:
-                whole = look.queue(Wanted(), order, limit=100)
+                whole = look.queue(CaseFilter(), order, limit=100)
                 parts: list[Case] = []
-                while part := look.queue(Wanted(), order, _cursor(parts[-1], order) if parts else None, 5):
+                while part := look.queue(CaseFilter(), order, _cursor(parts[-1], order) if parts else None, 5):
                     parts += part
 
         assert parts == whole
@@ -218,25 +218,25 @@ class CaseContract(Contract):
             alert(3, case=5, rules=("burst",)),
         ]
         wanted = {
-            Wanted(): [1, 2, 3, 5],
-            Wanted(states=(CLOSED,)): [4],
-            Wanted(states=(CLAIMED, SNOOZED)): [1, 3],
-            Wanted(entity="device"): [2],
-            Wanted(key="c-1"): [1],
-            Wanted(assignees=("u-1",)): [1],
-            Wanted(assignees=("", "u-2")): [2, 3, 5],
-            Wanted(rule="burst"): [1, 5],
-            Wanted(stake_from=250): [2, 5],
-            Wanted(due_before_ms=NOW_MS + 3): [1, 2],
-            Wanted(text="b_c"): [5],
-            Wanted(text="order-7"): [2],
-            Wanted(text="50%_OFF/"): [2],
-            Wanted(text="%"): [2],
-            Wanted(text="'"): [],
-            Wanted(customer="fraud"): [3],
-            Wanted(not_for="u-1"): [1, 2, 3],
-            Wanted(after=2): [3, 5],
-            Wanted(entity="card", rule="burst", stake_from=200): [5],
+            CaseFilter(): [1, 2, 3, 5],
+            CaseFilter(states=(CLOSED,)): [4],
+            CaseFilter(states=(CLAIMED, SNOOZED)): [1, 3],
+            CaseFilter(entity="device"): [2],
+            CaseFilter(key="c-1"): [1],
+            CaseFilter(assignees=("u-1",)): [1],
+            CaseFilter(assignees=("", "u-2")): [2, 3, 5],
+            CaseFilter(rule="burst"): [1, 5],
+            CaseFilter(stake_from=250): [2, 5],
+            CaseFilter(due_before_ms=NOW_MS + 3): [1, 2],
+            CaseFilter(text="b_c"): [5],
+            CaseFilter(text="order-7"): [2],
+            CaseFilter(text="50%_OFF/"): [2],
+            CaseFilter(text="%"): [2],
+            CaseFilter(text="'"): [],
+            CaseFilter(customer="fraud"): [3],
+            CaseFilter(not_for="u-1"): [1, 2, 3],
+            CaseFilter(after=2): [3, 5],
+            CaseFilter(entity="card", rule="burst", stake_from=200): [5],
         }
         with self.opened(tmp_path) as store:
             with store.change() as change:
@@ -370,8 +370,8 @@ class CaseContract(Contract):
             change.add_cases(cases)
             change.add_alerts(alerts)
 
-            assert change.done_since(NOW_MS) == Done(answered=1, closed=2, opened=3)
-            assert change.done_since(NOW_MS - 1) == Done(answered=2, closed=2, opened=4)
+            assert change.done_since(NOW_MS) == CaseActivity(answered=1, closed=2, opened=3)
+            assert change.done_since(NOW_MS - 1) == CaseActivity(answered=2, closed=2, opened=4)
             assert change.agreement() == Agreement(waiting=1, decided=2, agreed=1)
 
     def test_who_answered_since_a_moment_is_known(self, tmp_path: Path) -> None:

@@ -9,7 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from shroff.notices.store import DROPPED, NO_ONE, OPEN, PASSED, REFUSED, SENT, Asked, Due, Letter, NoticeStore, Question
+from shroff.notices.store import (
+    DROPPED,
+    NO_ONE,
+    OPEN,
+    PASSED,
+    REFUSED,
+    SENT,
+    Due,
+    Letter,
+    NoticeStore,
+    Question,
+    QuestionCounts,
+)
 from shroff.people.access import Role, Who
 from shroff.people.audit import Act
 from shroff.people.store import PeopleStore
@@ -262,7 +274,7 @@ class NoticesContract(Contract):
             found, none = look.asked_between(1_000, 1_005, 5_000), look.asked_between(0, 1_000, 5_000)
         store.close()
 
-        assert found == Asked(yes=1, no=2, ended=1, open=1)
+        assert found == QuestionCounts(yes=1, no=2, ended=1, open=1)
         assert (found.count, none.count) == (5, 0)
 
     def test_a_change_that_fails_leaves_nothing_of_it_nor_of_people(self, tmp_path: Path) -> None:

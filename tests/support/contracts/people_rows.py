@@ -11,7 +11,7 @@ import pytest
 
 from shroff.people.access import RIGHTS, Right, Role, Who, local
 from shroff.people.audit import Act
-from shroff.people.store import ApiKey, Attempts, Link, PeopleStore, Session, Visit, Wanted
+from shroff.people.store import ApiKey, Attempts, AuditFilter, Link, PeopleStore, Session, Visit
 from shroff.testing.contracts.promises import Contract, promise
 from shroff.testing.rows import NOW_MS
 
@@ -124,19 +124,19 @@ class PeopleRowsContract(Contract):
             for one, at_ms in acts:
                 change.audit(one, at_ms)
 
-        def numbers(wanted: Wanted, **more: int) -> list[int]:
+        def numbers(wanted: AuditFilter, **more: int) -> list[int]:
             with store.look() as look:
                 return [row.number for row in look.record(wanted, **more)]  # by name
 
-        assert numbers(Wanted()) == [1, 2, 3, 4]
-        assert numbers(Wanted(who="os-ann")) == numbers(Wanted(who="ann")) == [1, 4]
-        assert numbers(Wanted(who="ben", action="user")) == [2]
-        assert numbers(Wanted(action="user.add")) == [1]
-        assert numbers(Wanted(action="sign_in")) == [4]
-        assert numbers(Wanted(subject="user ben")) == [1, 2]
-        assert numbers(Wanted(start_ms=NOW_MS + 1, end_ms=NOW_MS + 3)) == [2, 3]
-        assert numbers(Wanted(), after=1, limit=2) == [2, 3]
-        assert numbers(Wanted(), before=4, limit=2, is_newest_first=True) == [3, 2]
+        assert numbers(AuditFilter()) == [1, 2, 3, 4]
+        assert numbers(AuditFilter(who="os-ann")) == numbers(AuditFilter(who="ann")) == [1, 4]
+        assert numbers(AuditFilter(who="ben", action="user")) == [2]
+        assert numbers(AuditFilter(action="user.add")) == [1]
+        assert numbers(AuditFilter(action="sign_in")) == [4]
+        assert numbers(AuditFilter(subject="user ben")) == [1, 2]
+        assert numbers(AuditFilter(start_ms=NOW_MS + 1, end_ms=NOW_MS + 3)) == [2, 3]
+        assert numbers(AuditFilter(), after=1, limit=2) == [2, 3]
+        assert numbers(AuditFilter(), before=4, limit=2, is_newest_first=True) == [3, 2]
         store.close()
 
     @promise("rows of the record stay")
@@ -150,4 +150,4 @@ class PeopleRowsContract(Contract):
             with pytest.raises(Exception, match="stay as they are"):
                 self.run_sql(tmp_path, sql)
         with closing(self.make_store(tmp_path)) as again, again.look() as look:
-            assert [row.subject for row in look.record(Wanted())] == ["user ann"]
+            assert [row.subject for row in look.record(AuditFilter())] == ["user ann"]

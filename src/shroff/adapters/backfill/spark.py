@@ -16,7 +16,7 @@ from shroff.models.learners.cluster import FRAUD, GREW_NOTHING, WEIGHT, Training
 
 if TYPE_CHECKING:
     from shroff.lake.spread import Spread
-    from shroff.lake.spread_files import Part
+    from shroff.lake.spread_files import DecidedPart
 
 TASKS_A_CORE: Final = 2
 # Settings of XGBoost that its Spark estimator knows by another name, or sets itself.
@@ -120,7 +120,7 @@ class SparkBackend:
         checkpoint: Path,
         places: int,
         write: Callable[[int, int, Any], None],
-        done: Callable[[Part], None],
+        done: Callable[[DecidedPart], None],
     ) -> None:
         """As `lake.spread_files.Streaming` says, by structured streaming."""
         from shroff.adapters.backfill.spark_stream import stream

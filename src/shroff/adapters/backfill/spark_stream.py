@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from shroff.errors import StateError, UsageError
-from shroff.features.cluster.keyed import Answer
-from shroff.lake.spread import Seen, Spread, answers_of, decided, rows_of, work_of
+from shroff.features.cluster.keyed import EntityAnswer
+from shroff.lake.spread import PartitionEvent, Spread, answers_of, decided, rows_of, work_of
 
 if TYPE_CHECKING:
-    from shroff.lake.spread_files import Part
+    from shroff.lake.spread_files import DecidedPart
 
 SLICE: Final = 8_192  # places that one task reads, and that one task decides
 WHOLE: Final = -1  # stands where a stage's number does, in the row that says which places a slice has
@@ -38,7 +38,7 @@ def stream(
     checkpoint: Path,
     places: int,
     write: Callable[[int, int, Any], None],
-    done: Callable[[Part], None],
+    done: Callable[[DecidedPart], None],
 ) -> None:
     """Decide the places that are not decided yet, so many at a time.
 
@@ -105,7 +105,7 @@ def _source(spread: Spread, places: int) -> type:
     from pyspark.sql.datasource import DataSource, DataSourceStreamReader, InputPartition
     from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadMaxRows, SupportsTriggerAvailableNow
 
-    class Slice(InputPartition):  # type: ignore[misc, unused-ignore]  # as said above
+    class StreamSlice(InputPartition):  # type: ignore[misc, unused-ignore]  # as said above
         def __init__(self, after: int, upto: int) -> None:
             self.after, self.upto = after, upto
 
@@ -123,14 +123,14 @@ def _source(spread: Spread, places: int) -> type:
             most = spread.upto if isinstance(limit, ReadAllAvailable) else limit.max_rows
             return {"place": max(start["place"], min(start["place"] + most, spread.upto))}
 
-        def partitions(self, start: dict[str, int], end: dict[str, int]) -> list[Slice]:
-            return [Slice(*one) for one in slices(start["place"], end["place"])]
+        def partitions(self, start: dict[str, int], end: dict[str, int]) -> list[StreamSlice]:
+            return [StreamSlice(*one) for one in slices(start["place"], end["place"])]
 
         def read(self, partition: Any) -> Iterator[tuple[Any, ...]]:
             yield (WHOLE, slice_of(partition.upto), partition.upto, "", "", "", partition.after, b"", False)
             yield from (tuple(one) for one in rows_of(work_of(spread), partition.after, partition.upto))
 
-    class Lake(DataSource):  # type: ignore[misc, unused-ignore]  # as said above
+    class SparkLake(DataSource):  # type: ignore[misc, unused-ignore]  # as said above
         @classmethod
         def name(cls) -> str:
             return "shroff_lake"
@@ -141,7 +141,7 @@ def _source(spread: Spread, places: int) -> type:
         def streamReader(self, schema: Any) -> Reader:  # noqa: N802 (Spark's names)
             return Reader()
 
-    return Lake
+    return SparkLake
 
 
 def slice_of(seq: int) -> int:
@@ -171,7 +171,9 @@ def _folding(spread: Spread) -> Callable[[Any, Iterator[Any], Any], Iterator[Any
             yield pd.DataFrame(rows, columns=names)
             return
         seen = [
-            Seen(stage, number, int(row.seq), row.kind, row.type, row.id, int(row.time_ms), row.body, row.is_asked)
+            PartitionEvent(
+                stage, number, int(row.seq), row.kind, row.type, row.id, int(row.time_ms), row.body, row.is_asked
+            )
             for frame in frames
             for row in frame.itertuples()
         ]
@@ -190,13 +192,13 @@ def _deciding(spread: Spread, write: Callable[[int, int, Any], None]) -> Callabl
     def decide(frame: Any) -> Any:
         import pandas as pd
 
-        answers: dict[int, dict[int, Answer]] = {}
+        answers: dict[int, dict[int, EntityAnswer]] = {}
         bounds: list[tuple[int, int]] = []
         for row in frame.itertuples():
             if row.stage == WHOLE:
                 bounds.append((int.from_bytes(row.words), int(row.seq)))
             else:
-                answers.setdefault(row.stage, {})[int(row.seq)] = Answer(row.words, row.others)
+                answers.setdefault(row.stage, {})[int(row.seq)] = EntityAnswer(row.words, row.others)
         rows = []
         for after, upto in sorted(bounds):
             found = decided(work_of(spread), after, upto, answers)

@@ -20,12 +20,12 @@ from shroff.cases.case import (
     Alert,
     Attached,
     Case,
-    Done,
+    CaseActivity,
+    CaseFilter,
     Happened,
     Pending,
     Totals,
     View,
-    Wanted,
 )
 from shroff.cases.store import Cursor
 
@@ -58,7 +58,7 @@ class CaseLooking:
         found = (self._rows(select(table).where(table.c.number.in_(part))) for part in _parts(numbers))
         return {row[0]: Case(*row) for rows in found for row in rows}
 
-    def queue(self, wanted: Wanted, order: str = "due", after: Cursor | None = None, limit: int = 50) -> list[Case]:
+    def queue(self, wanted: CaseFilter, order: str = "due", after: Cursor | None = None, limit: int = 50) -> list[Case]:
         table = self._tables.cases
         asked = self._narrowed(select(table), wanted)
         if order == "newest":
@@ -76,7 +76,7 @@ class CaseLooking:
             asked = asked.order_by(value.desc(), table.c.number)
         return [Case(*row) for row in self._rows(asked.limit(limit))]
 
-    def totals(self, wanted: Wanted) -> Totals:
+    def totals(self, wanted: CaseFilter) -> Totals:
         table = self._tables.cases
         asked = select(func.count(), func.sum(table.c.stake)).select_from(table).where(*self._conditions(wanted))
         ((count, stake),) = self._rows(asked)
@@ -142,14 +142,14 @@ class CaseLooking:
         rows = self._rows(asked.order_by(table.c.name, table.c.owner))
         return [View(row[0], row[2], row[1], bool(row[3]), *row[4:]) for row in rows]
 
-    def done_since(self, start_ms: int) -> Done:
+    def done_since(self, start_ms: int) -> CaseActivity:
         cases, alerts = self._tables.cases, self._tables.case_alerts
 
         def count(column: ColumnElement[Any], *more: ColumnElement[bool]) -> int:
             return int(self._rows(select(func.count()).where(column >= start_ms, *more))[0][0])
 
         closed = count(cases.c.closed_ms, cases.c.closed_by != "")
-        return Done(count(alerts.c.decided_ms), closed, count(cases.c.opened_ms))
+        return CaseActivity(count(alerts.c.decided_ms), closed, count(cases.c.opened_ms))
 
     def has_answered(self, who: str, start_ms: int) -> bool:
         alerts = self._tables.case_alerts
@@ -174,10 +174,10 @@ class CaseLooking:
     def _rows(self, asked: Executable) -> Sequence[Any]:
         return self._connection.execute(asked).fetchall()
 
-    def _narrowed(self, asked: Select[Any], wanted: Wanted) -> Select[Any]:
+    def _narrowed(self, asked: Select[Any], wanted: CaseFilter) -> Select[Any]:
         return asked.select_from(self._tables.cases).where(*self._conditions(wanted))
 
-    def _conditions(self, wanted: Wanted) -> Iterator[ColumnElement[bool]]:
+    def _conditions(self, wanted: CaseFilter) -> Iterator[ColumnElement[bool]]:
         table = self._tables.cases
         yield table.c.state.in_(wanted.states)
         for column, value in ((table.c.entity, wanted.entity), (table.c.customer, wanted.customer)):

@@ -22,28 +22,28 @@ _NULL: Final = _LENGTH.pack(-1)
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ArrayColumn:
     """An array in PostgreSQL's binary form."""
 
     data: bytes
 
 
-class TextColumn(Column):
+class TextColumn(ArrayColumn):
     """An array of texts."""
 
 
-class BytesColumn(Column):
+class BytesColumn(ArrayColumn):
     """An array of bytes."""
 
 
-class WholeColumn(Column):
+class WholeColumn(ArrayColumn):
     """An array of integers of 64 bits."""
 
 
 class _TextDumper(Dumper):  # type: ignore[misc, unused-ignore]  # psycopg need not be installed
     format, oid = Format.BINARY, _TEXT[1]
 
-    def dump(self, obj: Column) -> bytes:
+    def dump(self, obj: ArrayColumn) -> bytes:
         return obj.data
 
 
@@ -61,7 +61,7 @@ def register(connection: Connection[Any]) -> None:
         connection.adapters.register_dumper(of, dumper)
 
 
-def column(kind: str, values: Sequence[Any]) -> Column:
+def column(kind: str, values: Sequence[Any]) -> ArrayColumn:
     """The values of one column; `kind` as `log_questions` has them."""
     return _MAKERS[kind](values)
 
@@ -93,7 +93,7 @@ def _array(element: int, values: Iterable[bytes | None]) -> bytes:
     return _HEAD.pack(1, 1, element, count, 1) + b"".join(found)
 
 
-_MAKERS: Final[dict[str, Callable[[Sequence[Any]], Column]]] = {
+_MAKERS: Final[dict[str, Callable[[Sequence[Any]], ArrayColumn]]] = {
     "i": _wholes,
     "t": _texts,
     "T": _texts,

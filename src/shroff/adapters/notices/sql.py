@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Table, and_, delete, func, insert, or_, select, update
 
-from shroff.adapters.people.database import Part
+from shroff.adapters.people.database import SchemaPart
 from shroff.adapters.people.schema import scripted, tables_of
 from shroff.adapters.people.sql import SqlPeople, connection_of
 from shroff.notices.store import (
@@ -19,12 +19,12 @@ from shroff.notices.store import (
     OPEN,
     PASSED,
     WAITING,
-    Asked,
     Due,
     Letter,
     NoticeChange,
     NoticeLook,
     Question,
+    QuestionCounts,
 )
 from shroff.people.store import Change as PeopleChange
 
@@ -77,7 +77,7 @@ class SqlNotices:
 
     def _prepare(self) -> None:
         if not self._is_prepared:
-            self._database.prepare(Part("notices", VERSION, partial(scripted, "migrations_notices", VERSION)))
+            self._database.prepare(SchemaPart("notices", VERSION, partial(scripted, "migrations_notices", VERSION)))
             self._is_prepared = True
 
 
@@ -163,14 +163,14 @@ class _Looking:
         asked = select(table).where(table.c.answered_ms >= start_ms, table.c.answered_ms < end_ms, table.c.answer != "")
         return [_question(row) for row in self._connection.execute(asked.order_by(table.c.answered_ms, table.c.id))]
 
-    def asked_between(self, start_ms: int, end_ms: int, now_ms: int) -> Asked:
+    def asked_between(self, start_ms: int, end_ms: int, now_ms: int) -> QuestionCounts:
         table = self._questions
         asked = and_(table.c.made_ms >= start_ms, table.c.made_ms < end_ms)
         by_answer = select(table.c.answer, func.count()).where(asked).group_by(table.c.answer)
         counts = {str(answer): int(count) for answer, count in self._connection.execute(by_answer)}
         over = select(func.count()).select_from(table).where(asked, table.c.answer == "", table.c.ends_ms <= now_ms)
         ended = int(self._connection.execute(over).scalar() or 0)
-        return Asked(counts.get("yes", 0), counts.get("no", 0), ended, counts.get("", 0) - ended)
+        return QuestionCounts(counts.get("yes", 0), counts.get("no", 0), ended, counts.get("", 0) - ended)
 
     def last_made_ms(self, notice: str) -> int:
         table = self._letters

@@ -28,7 +28,7 @@ _WAIT_S: Final = 10.0  # for a connection of the pool
 _IS_CHANGE: Final = "shroff_change"
 
 
-class Part(NamedTuple):
+class SchemaPart(NamedTuple):
     """Tables that belong together, with scripts of their own.
 
     Args:
@@ -54,7 +54,7 @@ class Database(ABC):
 
     def __init__(self, url: str, connect: Callable[[], Any], first: Callable[[Connection], None]) -> None:
         """`first` is called in the transaction that makes people's tables, behind them."""
-        self._people = Part("people", VERSION, statements, first)
+        self._people = SchemaPart("people", VERSION, statements, first)
         self.engine: Engine = create_engine(
             url,
             creator=connect,
@@ -78,7 +78,7 @@ class Database(ABC):
         with self._begun(is_change=is_change) as connection:
             yield connection
 
-    def prepare(self, part: Part) -> None:
+    def prepare(self, part: SchemaPart) -> None:
         """See that further tables are there, up to date."""
         self._prepare()
         self._prepare_part(part)
@@ -109,7 +109,7 @@ class Database(ABC):
         self._prepare_part(self._people)
         self._has_tables = True
 
-    def _prepare_part(self, part: Part) -> None:
+    def _prepare_part(self, part: SchemaPart) -> None:
         """Run all scripts that are missing; where several processes do, one after the other does."""
         with self._begun(is_change=False) as connection:
             found = version(connection, self.prefix, part.name)
@@ -119,7 +119,7 @@ class Database(ABC):
             with self._making() as connection:
                 self._run(connection, part, version(connection, self.prefix, part.name))
 
-    def _run(self, connection: Connection, part: Part, found: int, table: str = "CREATE TABLE") -> None:
+    def _run(self, connection: Connection, part: SchemaPart, found: int, table: str = "CREATE TABLE") -> None:
         """Make a part's tables behind a version, in these words."""
         for sql in part.statements(self.kind, self.prefix, found):
             connection.exec_driver_sql(sql.replace("CREATE TABLE", table, 1))
@@ -164,7 +164,7 @@ class SqliteDatabase(Database):
 
     def __init__(self, path: Path, log_version: int, first: Callable[[Connection], None]) -> None:
         self._path, self._turn, self.place = path, turn_of(path), str(path)
-        self._stood_in: list[Part] = []
+        self._stood_in: list[SchemaPart] = []
 
         def connect() -> sqlite3.Connection:
             connection = connect_beside(path, log_version, may_read=True)
@@ -190,7 +190,7 @@ class SqliteDatabase(Database):
             yield
         check_unchanged(_driver_of(connection))
 
-    def _prepare_part(self, part: Part) -> None:
+    def _prepare_part(self, part: SchemaPart) -> None:
         try:
             super()._prepare_part(part)
         except ReadOnlyError:

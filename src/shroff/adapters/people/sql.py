@@ -16,8 +16,8 @@ from shroff.adapters.people.schema import PeopleTables, tables
 from shroff.errors import StorageError, UsageError
 from shroff.people.access import Right, Role
 from shroff.people.audit import FIRST, Act, Head, Seal, row_of, sealing
-from shroff.people.audit import Row as AuditRow
-from shroff.people.store import ApiKey, Attempts, Change, Link, Look, Session, User, Visit, Wanted
+from shroff.people.audit import AuditEntry as AuditRow
+from shroff.people.store import ApiKey, Attempts, AuditFilter, Change, Link, PeopleQueries, Session, User, Visit
 
 _NO_HEAD: Final = (
     "the head of the audit is gone from the database, so nothing can be recorded, and what cannot be recorded is not "
@@ -63,7 +63,7 @@ class SqlPeople:
         return made
 
     @contextmanager
-    def look(self) -> Iterator[Look]:
+    def look(self) -> Iterator[PeopleQueries]:
         with self._database.transaction(is_change=False) as connection:
             yield _Looking(connection, self._tables)
 
@@ -152,7 +152,7 @@ class _Looking:
 
     def record(
         self,
-        wanted: Wanted,
+        wanted: AuditFilter,
         *,
         after: int = 0,
         before: int | None = None,
@@ -336,7 +336,7 @@ def _key(row: Any) -> ApiKey:
     return ApiKey(id_, name, bytes(hash_), Role(role), tuple(map(Right, scopes.split())), *rest)
 
 
-def _narrowed(asked: Select[Any], table: Table, wanted: Wanted) -> Select[Any]:
+def _narrowed(asked: Select[Any], table: Table, wanted: AuditFilter) -> Select[Any]:
     """Who by the id or the name, an action whole or by what stands before its dot."""
     if wanted.who:
         asked = asked.where(or_(table.c.who == wanted.who, table.c.name == wanted.who))

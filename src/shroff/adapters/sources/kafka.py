@@ -14,7 +14,7 @@ from typing import Any, Final
 from shroff.adapters.kafka.client import ANSWER_S, KafkaCluster, let_go
 from shroff.adapters.kafka.dead_letters import KafkaDeadLetters
 from shroff.adapters.sources.kafka_marks import KafkaMark
-from shroff.adapters.sources.kafka_part import Part
+from shroff.adapters.sources.kafka_part import KafkaPartition
 from shroff.adapters.sources.kafka_parts import LOOKED_S, Partitions, gone
 from shroff.errors import SchemasAwayError, ShroffError, StateError, TransientError, UsageError
 from shroff.events.formats.lines import Line
@@ -62,7 +62,7 @@ class KafkaSource:
         self._letters = KafkaDeadLetters(self._cluster, system.text("dead_letters"))
         self._group = system.text("group", f"shroff-{project}")
         self._consumer: Any = None
-        self._parts: dict[tuple[str, int], Part] = {}
+        self._parts: dict[tuple[str, int], KafkaPartition] = {}
         self._begun: list[Taken] = []
         self._pending: Sequence[Any] = ()  # messages whose schemas could not be had yet
         self._rebalances = 0
@@ -156,7 +156,7 @@ class KafkaSource:
                 **_SIZES,
             )
 
-    def _take_on(self, parts: Iterable[Part]) -> None:
+    def _take_on(self, parts: Iterable[KafkaPartition]) -> None:
         """Read these parts from now on."""
         for part in parts:
             self._parts[part.topic, part.partition] = part
@@ -184,7 +184,7 @@ class KafkaSource:
 
     def _take_in(self, messages: Sequence[Any]) -> None:
         """Make lines of messages, and let them wait for their turn; stop at the first whose schema is away."""
-        made: dict[Part, tuple[list[Line], list[int]]] = {}
+        made: dict[KafkaPartition, tuple[list[Line], list[int]]] = {}
         parts, line_of = self._parts, self._decoder.line
         self._pending = ()
         for at, message in enumerate(messages):
@@ -225,7 +225,7 @@ class KafkaSource:
             self._cluster.failed(error)
             part.trouble = self._cluster.words_of(error)
 
-    def _gone(self, part: Part) -> ShroffError:
+    def _gone(self, part: KafkaPartition) -> ShroffError:
         """The error for messages that are gone."""
         bounds = self._partitions.bounds(self._consumer, [part])
         begin, end = bounds.get((part.topic, part.partition), (part.next, part.next))
@@ -238,7 +238,7 @@ class KafkaSource:
         """The same, so that it ends reading; or so that it begins again, where what is gone is to be skipped."""
         return TransientError(str(error)) if self._partitions.skips else error
 
-    def _hold(self, part: Part) -> None:
+    def _hold(self, part: KafkaPartition) -> None:
         """Do not fetch a part that has enough here; fetch it again when half of that is gone, or the others need it."""
         lines, n = self._merge.lines(part.name), len(self._parts)
         share = max(lines * n / max(LINES_MAX, n * PART_LINES_MIN), part.bytes * n / max(BYTES_MAX, n * PART_BYTES_MIN))
@@ -304,7 +304,7 @@ class KafkaSource:
             self._merge.pass_by(part.name)
         return len(passed) == len(waits_for)
 
-    def _is_left(self, part: Part, now_s: float) -> bool:
+    def _is_left(self, part: KafkaPartition, now_s: float) -> bool:
         """Whether the others have waited long enough; what waits for a schema here is not the brokers' fault."""
         return not self._pending and part.is_left(now_s, PATIENCE_S)
 
@@ -346,7 +346,7 @@ class KafkaSource:
         if positions and self._consumer is not None:
             self._partitions.commit(self._consumer, positions)
 
-    def _lag(self, part: Part) -> int:
+    def _lag(self, part: KafkaPartition) -> int:
         waiting = self._merge.lines(part.name)
         if part.is_at_end:
             return waiting

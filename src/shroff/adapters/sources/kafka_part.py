@@ -14,7 +14,7 @@ BEGINNING: Final = -2  # as the library writes it in place of an offset
 Key = tuple[str, int]  # topic and partition
 
 
-class Part:
+class KafkaPartition:
     """One partition and how far it was taken over.
 
     `next` is the offset behind the last message that came, `end` the one behind the last that there was when somebody

@@ -11,7 +11,7 @@ from typing import Any, Final
 from shroff.adapters.kafka.client import NEW_S, KafkaCluster, NoTopicError, known_topic, library, topic_error
 from shroff.adapters.kafka.topics import no_topics
 from shroff.adapters.sources.kafka_marks import NO_EPOCH, KafkaMark, topic_ids
-from shroff.adapters.sources.kafka_part import BEGINNING, UNKNOWN, Key, Part
+from shroff.adapters.sources.kafka_part import BEGINNING, UNKNOWN, KafkaPartition, Key
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.project.settings.systems import System
 from shroff.streams.settings import TOPIC
@@ -58,7 +58,7 @@ class Partitions:
         self._leaderless: set[Key] = set()  # partitions of which all brokers are away
         self._admin: Any = None
         self.cut: dict[str, StateError] = {}  # parts that brokers have lost messages of: they are read anew
-        self.by_name: dict[str, Part] = {}
+        self.by_name: dict[str, KafkaPartition] = {}
 
     def found(
         self, consumer: Any, within_s: float, letters: str = "", patience_s: float = NEW_S
@@ -124,7 +124,7 @@ class Partitions:
         ids: Mapping[str, str],
         *,
         is_running: bool = False,
-    ) -> list[Part]:
+    ) -> list[KafkaPartition]:
         """These partitions, each from its offset; without one from its beginning, or its end, as the settings say.
 
         `ids` are those of their topics.
@@ -142,7 +142,9 @@ class Partitions:
             is_last = self._starts_at_end and key[0] not in known and not is_running
             at, id_ = end if is_last else begin, ids.get(key[0], "")
             read = KafkaMark(at, id_) if stored is None else KafkaMark.parse(f"{key[0]}/{key[1]}", stored)
-            part = Part(key, type_name, read._replace(topic_id=id_ or read.topic_id), end, is_new=stored is None)
+            part = KafkaPartition(
+                key, type_name, read._replace(topic_id=id_ or read.topic_id), end, is_new=stored is None
+            )
             if not read.is_of(id_):
                 part = self._behind(part, begin, end, anew(part.name, read))
             elif part.name in self.cut:
@@ -185,7 +187,7 @@ class Partitions:
             return Standing(name, end - begin, str(anew(name, read)))
         if begin <= read.offset <= end:
             return Standing(name, end - read.offset)
-        return Standing(name, end - begin, str(gone(Part(key, None, read, end, is_new=False), begin, end)))
+        return Standing(name, end - begin, str(gone(KafkaPartition(key, None, read, end, is_new=False), begin, end)))
 
     def ids(self, found: Iterable[Key], within_s: float) -> dict[str, str]:
         """The ids of the topics of partitions, as far as brokers have and show them.
@@ -203,16 +205,16 @@ class Partitions:
                 return anew(part.name, read)
         return None
 
-    def _behind(self, part: Part, begin: int, end: int, error: StateError) -> Part:
+    def _behind(self, part: KafkaPartition, begin: int, end: int, error: StateError) -> KafkaPartition:
         """A part that is read from its beginning. Raises: StateError where what is gone is not to be skipped."""
         if not self.skips:
             raise error
         start = KafkaMark(begin, part.topic_id)
-        found = Part((part.topic, part.partition), part.type, start, end, is_new=True)
+        found = KafkaPartition((part.topic, part.partition), part.type, start, end, is_new=True)
         found.gap = str(error).partition(". ")[0]
         return found
 
-    def have_checked(self, consumer: Any, parts: Iterable[Part]) -> None:
+    def have_checked(self, consumer: Any, parts: Iterable[KafkaPartition]) -> None:
         """Have the library ask brokers whether they still have what was read of these parts, which are just assigned.
 
         It does so where it is told to go to an offset with an epoch, and not where it begins at one. What it finds
@@ -230,11 +232,11 @@ class Partitions:
                         raise self._cluster.raised(error, f"{part.name} cannot be read") from None
                 time.sleep(ASSIGNED_LOOK_S)
 
-    def bounds(self, consumer: Any, parts: Iterable[Part]) -> dict[Key, tuple[int, int]]:
+    def bounds(self, consumer: Any, parts: Iterable[KafkaPartition]) -> dict[Key, tuple[int, int]]:
         """The first offset of each and the one behind its last message, as far as the brokers say so at once."""
         return self._bounds(consumer, [(part.topic, part.partition) for part in parts], is_needed=False)
 
-    def ends(self, consumer: Any, parts: Iterable[Part]) -> dict[Key, int]:
+    def ends(self, consumer: Any, parts: Iterable[KafkaPartition]) -> dict[Key, int]:
         """The offset behind the last message of each, as far as the brokers say so at once."""
         try:
             return self._offsets(consumer, [(part.topic, part.partition) for part in parts], _END, AT_ONCE_S)
@@ -287,7 +289,7 @@ def anew(name: str, read: KafkaMark) -> StateError:
     )
 
 
-def gone(part: Part, begin: int, end: int) -> StateError:
+def gone(part: KafkaPartition, begin: int, end: int) -> StateError:
     """The error for a partition that cannot be read on where it was read to."""
     again = AGAIN.format(part.name)
     if part.next < begin:

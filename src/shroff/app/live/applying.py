@@ -26,7 +26,7 @@ WAITS: Final = "The files are unchanged; the process that writes the log makes t
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class AppliedFiles:
     """What was to become active, and where the log has it, 0 with several lanes.
 
     `why_not` says why it is not yet, and is empty else.
@@ -43,7 +43,7 @@ class Applying:
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
 
-    def apply(self, waits: Waits = unheard) -> Applied:
+    def apply(self, waits: Waits = unheard) -> AppliedFiles:
         """Make the project's files the active version: by the process that writes the log, or here where none does.
 
         Raises: DefinitionError for mistakes in the files; UsageError where there is no log yet.
@@ -61,7 +61,7 @@ class Applying:
                 _, why_not = WriterRequests(self._opened).put_in_force(waits, WAITS, rows_alone=False)
             if self._opened.lanes.is_parted and not why_not:
                 why_not = self._take_up_in_lanes(waits)  # which were told a version alone
-        return Applied(found, FileVersions(self._opened).active_seq(), why_not)
+        return AppliedFiles(found, FileVersions(self._opened).active_seq(), why_not)
 
     def _take_up_in_lanes(self, waits: Waits) -> str:
         """Have each lane take up settings and notices; gives why one did not, empty where all did.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import msgspec
 
     from shroff.app.opened import Opened
-    from shroff.streams.delivering import Courier, DeliveryProgress, SinkHealth
+    from shroff.streams.delivering import Courier, DeliveryHealth, DeliveryProgress
     from shroff.streams.delivery import Delivery
     from shroff.streams.log import StuckKey, StuckRow
     from shroff.worker.outbox import SinkState
@@ -36,7 +36,7 @@ class Telling(Protocol):
     def tend(self, log: Log) -> None:
         """For the thread of the log, between two batches."""
 
-    def health(self) -> SinkHealth:
+    def health(self) -> DeliveryHealth:
         """How it is doing."""
 
     def finish_all(self) -> None:
@@ -80,7 +80,7 @@ class Outgo:
         if self._telling is not None:
             self._telling.finish_all()
 
-    def health(self, last_seq: int) -> list[SinkHealth]:
+    def health(self, last_seq: int) -> list[DeliveryHealth]:
         """How each is doing, where the log ends at this place."""
         told = [] if self._telling is None else [self._telling.health()]
         return [*self._delivery.health(last_seq), *told]
@@ -128,8 +128,8 @@ class Sinks:
             yield Outgo(self._opened, log, delivery, couriers, held)
 
     def deliver(
-        self, waits: Waits = unheard, told: Callable[[list[SinkHealth]], None] | None = None
-    ) -> list[SinkHealth]:
+        self, waits: Waits = unheard, told: Callable[[list[DeliveryHealth]], None] | None = None
+    ) -> list[DeliveryHealth]:
         """Deliver what the log has by now and what was put back, as far as sinks take it; gives how that went.
 
         For projects without a worker, and beside a process that writes and does not deliver. A sink that fails

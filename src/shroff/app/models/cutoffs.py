@@ -25,7 +25,7 @@ CUT: Final = "The cut-offs are written; they come into force with the next comma
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class AppliedCutoffs:
     """What became of new cut-offs: whether they are in force, and why they are not."""
 
     in_force: bool
@@ -46,7 +46,7 @@ class ScoreCutoffs:
         apply: bool = False,
         waits: Waits = unheard,
         what_if: WhatIf | None = None,
-    ) -> tuple[Cutoffs, Applied | None]:
+    ) -> tuple[Cutoffs, AppliedCutoffs | None]:
         """The cheapest cut-offs of the score by the policy's costs and capacity; with `apply`, put in force.
 
         Args:
@@ -73,7 +73,7 @@ class ScoreCutoffs:
 
     def write(
         self, event: str, cuts: Cuts, *, model: str = "", reason: str = "", tag: str = "", waits: Waits = unheard
-    ) -> Applied:
+    ) -> AppliedCutoffs:
         """Write cut-offs of the score of an event type into policy.yaml, and put them in force.
 
         They stand in the record first, and are not written where that fails.
@@ -100,7 +100,7 @@ class ScoreCutoffs:
             ProjectPeople(self._opened).record(Deed("thresholds.apply", f"policy of {event}", before, after | more))
             config.write_text(self._opened.places.folder / POLICY, changed)
         self._opened.reload()
-        return Applied(*WriterRequests(self._opened).put_in_force(waits, CUT))
+        return AppliedCutoffs(*WriterRequests(self._opened).put_in_force(waits, CUT))
 
     def _policy_text(self) -> str:
         from shroff.project.policy_text import POLICY

@@ -89,7 +89,7 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedModel:
     """A model of the registry with what it is now: champion, challenger, in shadow, before; nothing.
 
     `redefined` names the inputs of one that scores which mean something else now than when it was trained; `unused`
@@ -103,7 +103,7 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ModelDetails:
     """Everything that is known of one model. `promotions` are those that in_force.json still has.
 
     `redefined` names the inputs that mean something else now than when it was trained.
@@ -135,7 +135,7 @@ class Promotions:
     if not TYPE_CHECKING:
         __call__ = called("models", "all")
 
-    def all(self) -> list[Listed]:
+    def all(self) -> list[ListedModel]:
         """The models of the registry, the newest first, with what each is now."""
         in_force = self.in_force()
         changed: dict[str, tuple[str, ...]] = {}
@@ -148,10 +148,11 @@ class Promotions:
             self._opened.registry.summaries(), key=lambda one: one.made_at, reverse=True
         )  # of equal ones by id
         return [
-            Listed(one, _role(in_force, one.id), changed.get(one.id, ()), _words(unused.get(one.id))) for one in found
+            ListedModel(one, _role(in_force, one.id), changed.get(one.id, ()), _words(unused.get(one.id)))
+            for one in found
         ]
 
-    def one(self, id_: str) -> Shown:
+    def one(self, id_: str) -> ModelDetails:
         """One model. Raises: UsageError where there is none; RegistryError where it is damaged."""
         stored, in_force = self._opened.registry.read(id_), self.in_force()
         found = in_force.get(stored.event, InForce())
@@ -160,7 +161,7 @@ class Promotions:
         changed: tuple[str, ...] = ()
         with suppress(DefinitionError):
             changed = self._opened.definitions.redefined(stored.event, stored.manifest)
-        return Shown(stored, role_of(found, id_), promotions, changed)
+        return ModelDetails(stored, role_of(found, id_), promotions, changed)
 
     def promote(
         self, id_: str, *, waive: Sequence[str] = (), reason: str = "", by: str = "", waits: Waits = unheard

@@ -27,7 +27,7 @@ LASTS_MS: Final = 7 * DAY_MS  # what nobody approved by then is to be asked for 
 KEPT: Final = 100  # the newest: each may be a whole list
 
 
-class Asked(msgspec.Struct, frozen=True):
+class PendingApproval(msgspec.Struct, frozen=True):
     """What waits for a second person. `subject` is what it changes, `authors` are all who asked for it.
 
     `change` is how, as JSON; `says` the same in words.
@@ -55,7 +55,7 @@ class Agreements:
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
 
-    def asked(self, subject: str) -> list[Asked]:
+    def asked(self, subject: str) -> list[PendingApproval]:
         """What waits about one thing, the oldest first."""
         return [one for one in self._asked() if one.subject == subject]
 
@@ -74,7 +74,7 @@ class Agreements:
         `before` is told what is about to be kept; where it raises, nothing is. What is approved is let go of by
         `forget_asked`, once it is done.
         """
-        wanted = Asked(subject, change, says, [*authors], self._opened.now_ms())
+        wanted = PendingApproval(subject, change, says, [*authors], self._opened.now_ms())
         known = next((one for one in self.asked(subject) if one.tag == wanted.tag), None)
         earlier = [] if known is None else [one for one in known.authors if one not in authors]
         if known is not None and may_approve and len(earlier) == len(known.authors):
@@ -87,16 +87,16 @@ class Agreements:
 
     def forget(self, subject: str, change: object | None = None) -> None:
         """Let go of what was asked for about one thing: a change that is made, or all of them."""
-        tag = None if change is None else Asked(subject, change, "", [], 0).tag
+        tag = None if change is None else PendingApproval(subject, change, "", [], 0).tag
         with config.editing(self._opened.places):
             left = [one for one in self._asked() if one.subject != subject or tag not in {None, one.tag}]
             self._put_asked(left)
 
-    def _asked(self) -> list[Asked]:
+    def _asked(self) -> list[PendingApproval]:
         if not self._asked_file.exists():
             return []
         try:
-            found = msgspec.json.decode(config.read_text(self._asked_file), type=list[Asked])
+            found = msgspec.json.decode(config.read_text(self._asked_file), type=list[PendingApproval])
         except msgspec.MsgspecError:
             words = "Delete it: what waits for a second person is then to be asked for again"
             raise StorageError(f"{self._asked_file} cannot be read. {words}.") from None
@@ -106,6 +106,6 @@ class Agreements:
     def _asked_file(self) -> Path:
         return self._opened.places.state / LEDGER
 
-    def _put_asked(self, asked: Sequence[Asked]) -> None:
+    def _put_asked(self, asked: Sequence[PendingApproval]) -> None:
         config.make_folder(self._opened.places.state)
         config.write_text(self._asked_file, msgspec.json.encode([*asked]).decode())

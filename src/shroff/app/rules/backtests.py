@@ -29,7 +29,7 @@ NO_DRAFTS: Final = ("shroff.yaml", "events.yaml", "model.yaml")
 
 
 class JudgedOptions(FileOptions, total=False):
-    """What `Backtests.run` takes by name of what is judged, as `JudgedInput` has it."""
+    """What `LogBacktests.run` takes by name of what is judged, as `JudgedInput` has it."""
 
     as_type: str | None
     start: Moment | None
@@ -38,7 +38,7 @@ class JudgedOptions(FileOptions, total=False):
 
 
 class BacktestOptions(JudgedOptions, total=False):
-    """What `Backtests.run` takes by name."""
+    """What `LogBacktests.run` takes by name."""
 
     rules: str | Path | None
     policy: str | Path | None
@@ -67,7 +67,7 @@ class JudgedInput(InputFiles):
     as_of: Moment | None = None
 
 
-class Backtests:
+class LogBacktests:
     """The backtests of a project, which knows its folder, its models and its log."""
 
     def __init__(self, opened: Opened) -> None:

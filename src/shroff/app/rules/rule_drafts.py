@@ -57,7 +57,7 @@ class Note(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class StoredDraft:
     """A rule in the making. `is_approved` holds for this very text."""
 
     id: str
@@ -91,7 +91,7 @@ class Checked:
         return not self.mistakes and not self.elsewhere and all(one.problem is None for one in self.tests)
 
 
-class RuleDrafts:
+class RuleDraftFiles:
     """The drafts of an opened project."""
 
     def __init__(self, opened: Opened) -> None:
@@ -117,17 +117,19 @@ class RuleDrafts:
 
     # ---- drafts as texts
 
-    def all(self) -> list[Draft]:
+    def all(self) -> list[StoredDraft]:
         """All drafts, by their ids."""
         notes = self._notes()
         found = sorted(one for one in self._folder.glob("*.yaml") if _can_be_id(one.stem))
-        return [Draft(one.stem, config.read_text(one), notes.get(one.stem, Note())) for one in found]
+        return [StoredDraft(one.stem, config.read_text(one), notes.get(one.stem, Note())) for one in found]
 
-    def one(self, id: str) -> Draft | None:
+    def one(self, id: str) -> StoredDraft | None:
         """The draft of a rule; None where there is none."""
         return next((one for one in self.all() if one.id == id), None)
 
-    def write(self, id: str, text: str, tag: str, authors: Sequence[Author], before: Before = unrecorded) -> Draft:
+    def write(
+        self, id: str, text: str, tag: str, authors: Sequence[Author], before: Before = unrecorded
+    ) -> StoredDraft:
         """Keep a draft, mistakes and all, if it is still what `tag` says; empty for one that is not there yet.
 
         Whoever wrote it is known before it is there, so that nobody approves what they wrote themselves. Where `before`
@@ -148,7 +150,7 @@ class RuleDrafts:
             config.make_folder(self._folder)
             self._put_notes({**notes, id: note})
             config.write_text(self._folder / f"{id}.yaml", text)
-        return Draft(id, text, note)
+        return StoredDraft(id, text, note)
 
     def drop(self, id: str, tag: str, before: Before = unrecorded) -> None:
         """Throw a draft away, and take its trial out of the project's files. Raises: ChangedMeanwhileError."""
@@ -163,7 +165,7 @@ class RuleDrafts:
                 before("", "")
             self._forget(id)
 
-    def approve(self, id: str, tag: str, author: Author, before: Before = unrecorded) -> Draft:
+    def approve(self, id: str, tag: str, author: Author, before: Before = unrecorded) -> StoredDraft:
         """Say, as a second person, that this text may come into force; `before` as `write_draft` tells it.
 
         Raises: ChangedMeanwhileError; NotAllowedError for who wrote some of it; DefinitionError for one with mistakes.
@@ -178,7 +180,7 @@ class RuleDrafts:
             )
             before("", draft.tag)
             self._put_notes({**self._notes(), id: note})
-        return Draft(id, draft.text, note)
+        return StoredDraft(id, draft.text, note)
 
     # ---- what is to be said of one
 
@@ -282,19 +284,19 @@ class RuleDrafts:
         self._put_notes(notes)
         (self._folder / f"{id}.yaml").unlink(missing_ok=True)
 
-    def _require(self, id: str, tag: str) -> Draft | None:
+    def _require(self, id: str, tag: str) -> StoredDraft | None:
         found = self.one(id)
         if ("" if found is None else found.tag) != tag:
             raise ChangedMeanwhileError(f"the draft of {id} was changed meanwhile; read it again, and change that.")
         return found
 
-    def _there(self, id: str, tag: str) -> Draft:
+    def _there(self, id: str, tag: str) -> StoredDraft:
         found = self._require(id, tag)
         if found is None:
             raise UsageError(f"there is no draft of {id}.")
         return found
 
-    def _require_ok(self, draft: Draft) -> None:
+    def _require_ok(self, draft: StoredDraft) -> None:
         checked = self.check(draft.id, draft.text)
         failed = [one.problem for one in checked.tests if one.problem is not None]
         problems = [*checked.mistakes, *checked.elsewhere, *failed]

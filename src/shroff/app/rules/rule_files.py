@@ -45,7 +45,7 @@ class RuleFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RuleLocation:
     """Where a rule stands in the project's files: the file, its text there, and the trial that runs beside it."""
 
     file: RuleFile
@@ -116,20 +116,20 @@ class Rules:
         config.write_text(self._opened.places.folder / FOLDER / name, text)
         self._opened.reload()
 
-    def standing(self, id: str) -> Standing | None:
+    def standing(self, id: str) -> RuleLocation | None:
         """Where a rule stands in the project's files; None where no file has it."""
         return self.standings().get(id)
 
-    def standings(self) -> dict[str, Standing]:
+    def standings(self) -> dict[str, RuleLocation]:
         """Where each rule stands, by their ids. Cost: reading all files of rules."""
-        found: dict[str, Standing] = {}
+        found: dict[str, RuleLocation] = {}
         for file in self.files():
             there = texts.rule_texts(file.text)
             trials = {trial_of(one): one for one in sorted(there, key=trial_number) if trial_of(one)}
             for id, rule in there.items():
                 trial = trials.get(id, "")
                 trial_text = there[trial].text if trial else ""
-                found[id] = Standing(file, rule.text, texts.is_in_shadow(rule.text), trial, trial_text)
+                found[id] = RuleLocation(file, rule.text, texts.is_in_shadow(rule.text), trial, trial_text)
         return found
 
     def put_back(self, id: str, text: str, file: str, before: Before = unrecorded) -> str:

@@ -16,7 +16,7 @@ from shroff.events.definitions import EventType, Field
 from shroff.events.event import Event
 from shroff.events.formats.lines import Line
 from shroff.events.given import text_of
-from shroff.events.mapping import Mapper, Row
+from shroff.events.mapping import MappedRow, Mapper
 from shroff.events.readers import ID_LENGTH_MAX, SPAN_MS_MAX, TEXT_BYTES_MAX, YEAR_1_MS, reader
 from shroff.language.types import UNITS_MAX
 from shroff.language.values import check_time
@@ -28,7 +28,7 @@ _FLOAT32: Final = Struct("<f")
 Read = Callable[[Any], Any]
 
 
-class Step(NamedTuple):
+class FieldStep(NamedTuple):
     """How a field is read: from the record's value of a name, or with `is_of_row` from the line as mappings see it."""
 
     name: str
@@ -44,7 +44,9 @@ class AvroReader:
         self._event_type, self._mapper, self._currency, self._source = event_type, mapper, currency, source
         self._id_at, self._time_at = event_type.at(event_type.id_field), event_type.at(event_type.time_field)
         self._bounded = [(at, one.shape.bounds) for at, one in enumerate(event_type.fields) if one.shape.bounds]
-        self._plans: dict[int, tuple[Shape, list[Step] | None]] = {}  # the shape is kept, so that its id stays its own
+        self._plans: dict[
+            int, tuple[Shape, list[FieldStep] | None]
+        ] = {}  # the shape is kept, so that its id stays its own
 
     def read(self, line: Line) -> Event | None:
         """The event of a line; None where it has to go through the door."""
@@ -55,7 +57,7 @@ class AvroReader:
         if steps is None:
             return None
         values: list[Any] = []
-        row = Row(self._source, line.number, record)
+        row = MappedRow(self._source, line.number, record)
         try:
             for name, read, is_optional, is_of_row in steps:
                 value = row if is_of_row else record[name] if name else None
@@ -73,8 +75,8 @@ class AvroReader:
                 return None
         return Event(self._event_type.name, values[self._id_at], values[self._time_at], tuple(values))
 
-    def _planned(self, shape: Shape) -> list[Step] | None:
-        found: list[Step] | None = []
+    def _planned(self, shape: Shape) -> list[FieldStep] | None:
+        found: list[FieldStep] | None = []
         for field in self._event_type.fields:
             step = self._step(field, shape.schema)
             if step is None or found is None:
@@ -84,7 +86,7 @@ class AvroReader:
         self._plans[id(shape)] = shape, found
         return found
 
-    def _step(self, field: Field, schema: Avro) -> Step | None:
+    def _step(self, field: Field, schema: Avro) -> FieldStep | None:
         """How a field is read; None where only the door can."""
         if not self._mapper.is_column(field.name):
             return self._by_expression(field, schema)
@@ -93,15 +95,15 @@ class AvroReader:
             return None
         one = schema.fields.get(path[0])
         if one is None:
-            return Step("", None, is_optional=True) if field.shape.is_optional else None
+            return FieldStep("", None, is_optional=True) if field.shape.is_optional else None
         if len(one.values) != 1:
             return None
         is_id = field.name == self._event_type.id_field
         read = _quick(field, one.values[0], is_id=is_id)
         read = read or self._by_the_door(field, one.values[0], is_id=is_id)
-        return Step(path[0], read, field.shape.is_optional)
+        return FieldStep(path[0], read, field.shape.is_optional)
 
-    def _by_expression(self, field: Field, schema: Avro) -> Step | None:
+    def _by_expression(self, field: Field, schema: Avro) -> FieldStep | None:
         """A field made of values that expressions see as they are stored."""
         given = [schema.fields[path[0]] for path in self._mapper.paths(field.name) if path[0] in schema.fields]
         if any(conversion(one) is not None for one in given):
@@ -109,11 +111,11 @@ class AvroReader:
         evaluate = self._mapper.reader_of(field.name)
         read = reader(field.type, currency=self._currency, is_id=field.name == self._event_type.id_field)
 
-        def made(row: Row) -> Any:
+        def made(row: MappedRow) -> Any:
             value = evaluate(row)
             return None if value is None or value == "" else read(value)
 
-        return Step("", made, field.shape.is_optional, is_of_row=True)
+        return FieldStep("", made, field.shape.is_optional, is_of_row=True)
 
     def _by_the_door(self, field: Field, one: Avro, *, is_id: bool) -> Read:
         """What the door makes of a value, without the rest of the door."""

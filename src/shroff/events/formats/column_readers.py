@@ -62,7 +62,7 @@ ColumnReader = Callable[[Any], Read]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedField:
     """What a field makes of a value. `hasher` is set where it is hashed."""
 
     type: Type
@@ -71,7 +71,7 @@ class Wanted:
     hasher: Callable[[str], str] | None
 
 
-def column_reader(found: Any, wanted: Wanted) -> ColumnReader:
+def column_reader(found: Any, wanted: WantedField) -> ColumnReader:
     """Give what reads Arrow arrays of the type `found` as a field's values."""
     if pa.types.is_dictionary(found):
         inside = column_reader(found.value_type, wanted)
@@ -79,7 +79,7 @@ def column_reader(found: Any, wanted: Wanted) -> ColumnReader:
     return _short_way(found, wanted) or (lambda column: _by_value(column, wanted))
 
 
-def _short_way(found: Any, wanted: Wanted) -> ColumnReader | None:
+def _short_way(found: Any, wanted: WantedField) -> ColumnReader | None:
     type_ = wanted.type
     if type_.is_text:
         return None if wanted.hasher is not None else _text_reader(found, type_, is_id=wanted.is_id)
@@ -284,7 +284,7 @@ def _by_dictionary(column: Any, inside: ColumnReader) -> Read:
     return inside(_with_missing(column)).take(_places(column))
 
 
-def _by_value(column: Any, wanted: Wanted) -> Read:
+def _by_value(column: Any, wanted: WantedField) -> Read:
     """Each different value once by the reader of rows; one that it refuses is not sure."""
     try:
         coded = column.dictionary_encode()
@@ -303,7 +303,7 @@ def _places(coded: Any) -> NDArray[np.int64]:
     return _filled(coded.indices.cast(pa.int64()), fill=len(coded.dictionary))
 
 
-def _by_rows(column: Any, wanted: Wanted) -> Read:
+def _by_rows(column: Any, wanted: WantedField) -> Read:
     read = reader(wanted.type, currency=wanted.currency, is_id=wanted.is_id)
     values: list[Any] = []
     sure = np.ones(len(column), np.bool_)

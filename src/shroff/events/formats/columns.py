@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from shroff.events.definitions import Events, EventType, Field
 from shroff.events.event import Event
-from shroff.events.formats.column_readers import ColumnReader, Flags, Read, Wanted, column_reader
+from shroff.events.formats.column_readers import ColumnReader, Flags, Read, WantedField, column_reader
 from shroff.events.formats.lines import Line, Lines
 from shroff.events.formats.parquet import lines_of, plain_column, plain_type
 from shroff.events.intake import Intake
@@ -146,7 +146,7 @@ def _reader(
     field: Field, type_: EventType, currency: str, hasher: Callable[[str], str] | None, found: Any
 ) -> ColumnReader:
     hashes = hasher if field.shape.is_hashed else None
-    return column_reader(found, Wanted(field.type, currency, field.name == type_.id_field, hashes))
+    return column_reader(found, WantedField(field.type, currency, field.name == type_.id_field, hashes))
 
 
 def _path(mapper: Mapper, name: str) -> tuple[str, ...]:

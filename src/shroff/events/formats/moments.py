@@ -13,7 +13,7 @@ from shroff.events.avro.schema import schema_name_of
 from shroff.events.avro.values import schema_name
 from shroff.events.definitions import Events
 from shroff.events.formats.lines import Line
-from shroff.events.mapping import LABEL, Dispatcher, Mapper, Row
+from shroff.events.mapping import LABEL, Dispatcher, MappedRow, Mapper
 from shroff.events.readers import reader
 from shroff.events.settings import Settings
 from shroff.language.types import TIME
@@ -47,14 +47,14 @@ def moment_reader(events: Events, settings: Settings, type_name: str | None, for
         columns = line.columns
         if columns is None:
             return None
-        row, read = Row("", line.number, columns), own.get(schema_name(line)) if own else None
+        row, read = MappedRow("", line.number, columns), own.get(schema_name(line)) if own else None
         try:
             if read is None and type_name is None:
                 picked = dispatcher.pick(row)
                 if picked is None:
                     return None
                 read = reads[picked.type]
-                row = row if picked.fields is None else Row("", line.number, picked.fields)
+                row = row if picked.fields is None else MappedRow("", line.number, picked.fields)
             return _time((read or reads[type_name or ""])(row), read_time)
         except (InputError, ValueError, OverflowError):
             return None

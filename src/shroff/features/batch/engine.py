@@ -29,7 +29,7 @@ from shroff.language.row import Reference
 HELD_BYTES: Final = 1 << 30
 
 
-class Batch(Rounds):
+class BatchEngine(Rounds):
     """A whole history in the memory of this process.
 
     Args:

@@ -170,7 +170,7 @@ def read_rows(path: Path, part: int, partitions: int) -> Iterator[Rows]:
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class PartitionAnswers:
     """The answers at some rows of a partition: of kernels, or as values."""
 
     rows: Words
@@ -179,7 +179,7 @@ class Answers:
     values: tuple[bytes, ...] | None = None
 
 
-def write_answers(path: Path, width: int, answers: Iterator[Answers], *, is_looked: bool) -> int:
+def write_answers(path: Path, width: int, answers: Iterator[PartitionAnswers], *, is_looked: bool) -> int:
     """Write the answers of a partition, whole under their name or not there; gives how many rows have one.
 
     A cluster may compute a partition twice: both write the same, and one of the files stays.
@@ -204,7 +204,7 @@ class JoinedAnswers:
         self._parts = [_read_answers(path) for path in paths]
         self._next = [next(part, None) for part in self._parts]
 
-    def take(self, begin: int, end: int) -> Iterator[Answers]:
+    def take(self, begin: int, end: int) -> Iterator[PartitionAnswers]:
         """The answers at the rows [begin, end), each once; pieces follow each other."""
         for at, part in enumerate(self._parts):
             while (waiting := self._next[at]) is not None:
@@ -236,14 +236,14 @@ def _read_answers(path: Path) -> Any:
             rows = _numbers(batch.column(0))
             if file.schema.names[-1] == "looked":
                 nothing = np.zeros((0, len(rows)), np.int64)
-                yield Answers(rows, nothing, nothing.astype(np.uint8), tuple(batch.column(1).to_pylist()))
+                yield PartitionAnswers(rows, nothing, nothing.astype(np.uint8), tuple(batch.column(1).to_pylist()))
             else:
-                yield Answers(rows, *_matrices(batch.columns[1:], len(rows)))
+                yield PartitionAnswers(rows, *_matrices(batch.columns[1:], len(rows)))
 
 
-def _some(answers: Answers, some: slice) -> Answers:
+def _some(answers: PartitionAnswers, some: slice) -> PartitionAnswers:
     values = None if answers.values is None else answers.values[some]
-    return Answers(answers.rows[some], answers.out[:, some], answers.valid[:, some], values)
+    return PartitionAnswers(answers.rows[some], answers.out[:, some], answers.valid[:, some], values)
 
 
 def _packed_fields(item: dict[str, Value], this: dict[str, Value]) -> bytes:

@@ -41,7 +41,7 @@ WORD_BYTES: Final = 9  # of an answer: a number or the bits of a float, and whet
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class EntityAnswer:
     """What the aggregates of an entity are at one event, in the order of `Keyed.asked`.
 
     Args:
@@ -114,12 +114,12 @@ class Partition:
         """All of it."""
         return pack(list(self._online.state()))
 
-    def take(self, batch: Sequence[LogEvent]) -> list[Answer | None]:
+    def take(self, batch: Sequence[LogEvent]) -> list[EntityAnswer | None]:
         """Take events that this partition has to see, in log order; gives the answers at each that has any.
 
         Answers count at the events whose home is here; at others they are of no use.
         """
-        found: list[Answer | None] = [None] * len(batch)
+        found: list[EntityAnswer | None] = [None] * len(batch)
         for name, frame in self._online.compute(batch).items():
             asked = self._keyed.asked(name)
             if asked:
@@ -140,7 +140,7 @@ class Answered(Online):
         plan = make_plan(computed)
         super().__init__(events, computed, reference, 0, Plan((), plan.computed, plan.stages))
         self._asked_by = {entity: _plan_of(plan, entity) for entity in entities_of(plan)}
-        self.given: Mapping[str, Sequence[Answer | None]] = {}
+        self.given: Mapping[str, Sequence[EntityAnswer | None]] = {}
 
     def takes_few(self, batch: Sequence[LogEvent]) -> bool:
         """Never: what is given is given by columns."""
@@ -232,7 +232,7 @@ def _read_within(nodes: Sequence[Node], features: Mapping[str, Computed]) -> set
 # ---- answers as bytes
 
 
-def _answers(columns: Sequence[Column], count: int) -> Iterator[Answer]:
+def _answers(columns: Sequence[Column], count: int) -> Iterator[EntityAnswer]:
     """The values of some columns, row by row."""
     words, valid = np.zeros((count, len(columns)), np.int64), np.zeros((count, len(columns)), np.uint8)
     values: list[list[Any]] = [[] for _ in range(count)]
@@ -246,14 +246,14 @@ def _answers(columns: Sequence[Column], count: int) -> Iterator[Answer]:
             words[:, at] = _as_words(column.values)
     rows = np.concatenate([words.view(np.uint8).reshape(count, -1), valid], axis=1)
     for row, others in zip(rows, values, strict=True):
-        yield Answer(row.tobytes(), pack(others) if others else b"")
+        yield EntityAnswer(row.tobytes(), pack(others) if others else b"")
 
 
 def _as_words(values: NDArray[Any]) -> NDArray[np.int64]:
     return values.view(np.int64) if values.dtype == np.float64 else values.astype(np.int64)
 
 
-def _columns(asked: Sequence[Aggregate], frame: Frame, given: Sequence[Answer | None]) -> list[Column]:
+def _columns(asked: Sequence[Aggregate], frame: Frame, given: Sequence[EntityAnswer | None]) -> list[Column]:
     """The columns of the aggregates at the events of a type, from the answers at those of a batch."""
     answers = [given[row] if row < len(given) else None for row in frame.rows.tolist()]
     found = [one for one in answers if one is not None]

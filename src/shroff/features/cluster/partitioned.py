@@ -29,8 +29,8 @@ from shroff.features.batch.backfill import ROWS_MAX, Backfill
 from shroff.features.batch.columns import Piece, Stretch
 from shroff.features.batch.rounds import Rounds, Waiting
 from shroff.features.cluster.exchange import (
-    Answers,
     JoinedAnswers,
+    PartitionAnswers,
     Rows,
     RowsWriter,
     fed_rows,
@@ -97,7 +97,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class GroupPartition:
     """One partition of the groups of an entity, to be answered from their files in the folder."""
 
     folder: str
@@ -108,7 +108,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class AnsweredPartition:
     """A partition that is answered: at how many rows, and by which process."""
 
     rows: int
@@ -158,7 +158,7 @@ class Partitioned(Rounds):
             )
             for number, group in enumerate(self._plan.groups)
         ]
-        self.done: list[Done] = []
+        self.done: list[AnsweredPartition] = []
 
     def waiting(self) -> Waiting[Any]:
         queue: Spilled[Any] = Spilled(Path(self._folder.name))
@@ -185,7 +185,7 @@ class Partitioned(Rounds):
             feed.end()
         given = sorted((feed for feed in feeds if feed.has_rows), key=_entity)
         parts = [
-            Part(
+            GroupPartition(
                 self._folder.name,
                 tuple((feed.path.name, feed.work) for feed in mine),
                 number,
@@ -292,7 +292,7 @@ def _answers_of(path: Path, part: int) -> Path:
 _VERSION: Final = shroff.__version__
 
 
-def answer_part(part: Part) -> Done:
+def answer_part(part: GroupPartition) -> AnsweredPartition:
     """Answer one partition of the groups of an entity, group by group. Called in a process of a cluster.
 
     Raises: StateError where this process has another version of shroff or does not see the folder; StorageError where
@@ -311,16 +311,16 @@ def answer_part(part: Part) -> Done:
         raise StorageError(
             f"{here} cannot read and write in {part.folder}: {error.strerror or error}; look for room and for the right"
         ) from None
-    return Done(rows, here, os.getpid())
+    return AnsweredPartition(rows, here, os.getpid())
 
 
-def _answer_group(path: Path, work: Work, part: Part) -> int:
+def _answer_group(path: Path, work: Work, part: GroupPartition) -> int:
     given = read_rows(_rows_of(path), part.number, part.partitions)
     answers = _by_look(work, given) if work.plan is None else _by_kernel(work, work.plan, given)
     return write_answers(_answers_of(path, part.number), work.width, answers, is_looked=work.plan is None)
 
 
-def _by_kernel(work: Work, plan: HistoryPlan, given: Iterable[Rows]) -> Iterator[Answers]:
+def _by_kernel(work: Work, plan: HistoryPlan, given: Iterable[Rows]) -> Iterator[PartitionAnswers]:
     """The answers at the rows that ask; all at once where no event is looked at, else one after the other."""
     if plan.looks:
         history = History(plan, lateness_ms=work.lateness_ms)
@@ -344,12 +344,12 @@ def _by_kernel(work: Work, plan: HistoryPlan, given: Iterable[Rows]) -> Iterator
         yield _asked(some, *backfill.answer(len(some)))
 
 
-def _asked(rows: Rows, out: NDArray[np.int64], valid: NDArray[np.uint8]) -> Answers:
+def _asked(rows: Rows, out: NDArray[np.int64], valid: NDArray[np.uint8]) -> PartitionAnswers:
     asking = rows.asks >= 0
-    return Answers(rows.rows[asking], out[:, asking], valid[:, asking])
+    return PartitionAnswers(rows.rows[asking], out[:, asking], valid[:, asking])
 
 
-def _by_look(work: Work, given: Iterable[Rows]) -> Iterator[Answers]:
+def _by_look(work: Work, given: Iterable[Rows]) -> Iterator[PartitionAnswers]:
     assert work.reference is not None
     look = LookHistory(work.aggregates, work.lateness_ms, work.reference)
     for rows, watermark_ms in _with_watermarks(given):
@@ -361,7 +361,7 @@ def _by_look(work: Work, given: Iterable[Rows]) -> Iterator[Answers]:
             if ask >= 0:
                 found.append(pack(answers))
         nothing = np.zeros((0, len(found)), np.int64)
-        yield Answers(rows.rows[rows.asks >= 0], nothing, nothing.astype(np.uint8), tuple(found))
+        yield PartitionAnswers(rows.rows[rows.asks >= 0], nothing, nothing.astype(np.uint8), tuple(found))
         if watermark_ms is not None:
             look.trim(watermark_ms, SWEEP_A_ROW * len(rows) + SWEEP_A_BATCH)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from shroff.errors import Problem
 from shroff.language.yaml.nodes import Mapping, Node, Scalar, Sequence
-from shroff.language.yaml.slips import Draft, Edit, Slip, in_quotes, is_cut, values_in_flow
+from shroff.language.yaml.slips import Edit, EditedText, Slip, in_quotes, is_cut, values_in_flow
 
 # The limit that the language has for expressions, taken for files too.
 DEPTH_MAX = 40
@@ -54,7 +54,7 @@ class Reading:
     `broken` says where the parser gave up, if it did; `node` is None then.
     """
 
-    def __init__(self, draft: Draft, file: str) -> None:
+    def __init__(self, draft: EditedText, file: str) -> None:
         self.draft, self.file = draft, file
         self.problems: list[Problem] = []
         self.said: list[Edit] = []

@@ -124,7 +124,7 @@ class Edit:
     message: str
 
 
-class Draft:
+class EditedText:
     """A file with some stretches replaced, as YAML reads it; places go back to the file as written.
 
     No edit adds or takes a line end, so lines are the same in both.
@@ -169,7 +169,7 @@ class Draft:
         """The line (from 0) of a place of `text`; of the first line where there is none (-1)."""
         return self.text.count("\n", 0, max(index, 0))
 
-    def quoted(self, slips: Iterable[Slip]) -> Draft:
+    def quoted(self, slips: Iterable[Slip]) -> EditedText:
         """With double quotes around these stretches of `text`; edits inside them go, and so do slips inside edits."""
         more = []
         for slip in slips:
@@ -180,7 +180,7 @@ class Draft:
             message = f"{why_misread(raw, in_flow=slip.in_flow)}; write it in double quotes: {in_quotes(raw)}"
             more.append(Edit(start, end, f'"{escaped(raw)}"', message))
         kept = (edit for edit in self.edits if not any(new.start <= edit.start < new.end for new in more))
-        return Draft(self.written, (*kept, *more))
+        return EditedText(self.written, (*kept, *more))
 
     def _is_inside(self, index: int) -> bool:
         """Whether a place of `text` is within a replacement."""

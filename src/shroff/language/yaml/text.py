@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from shroff.errors import Problem
 from shroff.language.yaml.nodes import Mapping, Node, Scalar, Sequence
 from shroff.language.yaml.reading import CONTROL, PROBLEMS_MAX, Break, Reading
-from shroff.language.yaml.slips import Draft, Slip, in_quotes, is_whole, value_of_line, values_in_flow
+from shroff.language.yaml.slips import EditedText, Slip, in_quotes, is_whole, value_of_line, values_in_flow
 
 __all__ = ["Mapping", "Node", "Scalar", "Sequence", "read", "whole_text"]
 
@@ -94,7 +94,7 @@ def _refused(text: str, file: str) -> Problem | None:
 
 def _read_mending(written: str, file: str, found: list[Problem]) -> Node | None:
     """Read, and where YAML breaks or cuts a value, mend it and read again."""
-    reading = Reading(Draft(written), file)
+    reading = Reading(EditedText(written), file)
     left = _REREAD_MAX
     has_tabs = False
     while left > 0:
@@ -149,12 +149,12 @@ def _tries(reading: Reading) -> Iterator[tuple[list[Slip], int]]:
         yield [value], draft.line_of(value.end if first in "'\"[{|>" else broken.at)
 
 
-def _without_tabs(reading: Reading) -> Draft:
+def _without_tabs(reading: Reading) -> EditedText:
     """With a space for the tab at the break and for each that begins a line: no place moves."""
     assert reading.broken is not None
     at, written = reading.draft.back(reading.broken.at), reading.draft.written
     written = written[:at] + " " + written[at + 1 :]
-    return Draft(_LEADING_TABS.sub(lambda found: " " * len(found[0]), written), reading.draft.edits)
+    return EditedText(_LEADING_TABS.sub(lambda found: " " * len(found[0]), written), reading.draft.edits)
 
 
 def _tab_problem(reading: Reading) -> Problem:

@@ -35,9 +35,9 @@ from shroff.language.columns import Column
 from shroff.log.state.histories import (
     DOUBLED,
     FIRST_MAX,
+    HistoryEvents,
     Left,
     LeftOut,
-    Taken,
     file_batches,
     known_by,
     late_words,
@@ -57,7 +57,7 @@ Key = tuple[np.uint64, np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class FilePart:
     """What was read of a file at a time.
 
     Args:
@@ -81,7 +81,7 @@ def file_columns(
     event: str,
     as_of_ms: int | None = None,
     left: LeftOut | None = None,
-) -> Iterator[Taken]:
+) -> Iterator[HistoryEvents]:
     """The events of files in file order, with the places that this order would give; ids and places of one type.
 
     A line that tells its type is of that one, all others are of `event`. An event whose id came before, or a unique
@@ -123,7 +123,7 @@ class _Frames:
         self._key = _key()
         self._before = 0
 
-    def taken(self, part: Part, event: str, as_of_ms: int | None) -> Taken | None:
+    def taken(self, part: FilePart, event: str, as_of_ms: int | None) -> HistoryEvents | None:
         """The frames of a part; None where nothing of it is taken, or known by then."""
         from shroff.log.columns.ids import TAKEN
 
@@ -155,9 +155,9 @@ class _Frames:
             frames[name] = ColumnFrame(type_, columns, taken_at, rows[at], *given)
             if name == event:
                 ids, places = columns.text(type_.id_field).cast(pa.string()), seqs[at]
-        return Taken(frames, len(kept), ids, places)
+        return HistoryEvents(frames, len(kept), ids, places)
 
-    def _fates(self, part: Part) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
+    def _fates(self, part: FilePart) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
         """The places of a part's events in their order, their times, and what becomes of each."""
         types = self._definitions.events.types
         given = [(name, one) for name, one in part.admitted.items() if len(one.rows)]
@@ -174,7 +174,7 @@ class _Frames:
         self._count(part, order, fates)
         return order, when, fates
 
-    def _count(self, part: Part, order: NDArray[np.int64], fates: NDArray[np.uint8]) -> None:
+    def _count(self, part: FilePart, order: NDArray[np.int64], fates: NDArray[np.uint8]) -> None:
         from shroff.log.columns import ids as columnar_ids
 
         late = late_words(self._definitions.settings.lateness_ms)
@@ -291,7 +291,7 @@ def _read(
     hasher: Callable[[str], str] | None,
     event: str,
     expect: Callable[[int], None],
-) -> Iterator[Part]:
+) -> Iterator[FilePart]:
     """What the door makes of a file, part by part. `expect` is told how many rows there are, where the file says."""
     events, settings = definitions.events, definitions.settings
     lines = read_lines(path)
@@ -310,7 +310,7 @@ def _read(
         found = door.admit(batch, before)
         place = partial(_row_number, before)
         left = [("refused", Left(path.name, place(at), words)) for at, words in found.refused]
-        yield Part({event: found}, batch.num_rows, path.name, place, left)
+        yield FilePart({event: found}, batch.num_rows, path.name, place, left)
         before += batch.num_rows
 
 
@@ -318,7 +318,7 @@ def _row_number(before: int, at: int) -> str:
     return str(before + at + 1)
 
 
-def _part(submissions: Sequence[Submission], definitions: Definitions, source: str) -> Part:
+def _part(submissions: Sequence[Submission], definitions: Definitions, source: str) -> FilePart:
     """Submissions of a file as columns of each type."""
     by_type: dict[str, dict[int, Event]] = {}
     left: list[tuple[str, Left]] = []
@@ -328,7 +328,7 @@ def _part(submissions: Sequence[Submission], definitions: Definitions, source: s
         else:
             by_type.setdefault(one.type, {})[at] = one.event
     found = {name: admitted(events, definitions.events.types[name]) for name, events in by_type.items()}
-    return Part(found, len(submissions), source, lambda at: submissions[at].place, left)
+    return FilePart(found, len(submissions), source, lambda at: submissions[at].place, left)
 
 
 def _rows_of_a_batch(metadata: Any) -> int:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from shroff import config
 from shroff.errors import UsageError, nearest
-from shroff.features.batch.engine import Batch
+from shroff.features.batch.engine import BatchEngine
 from shroff.features.batch.rounds import Rounds, Waiting
 from shroff.features.cluster.partitioned import Cluster, Partitioned
 from shroff.features.computed import Computed, known_engines
@@ -23,7 +23,7 @@ from shroff.features.online.engine import Online
 from shroff.language.columns import Column, column_of
 from shroff.language.types import INTEGER_MAX, INTEGER_MIN, Type
 from shroff.language.values import rescale_half_even
-from shroff.log.state.histories import History, Taken, taken
+from shroff.log.state.histories import History, HistoryEvents, taken
 from shroff.project.definitions import Definitions, computed_of
 from shroff.runtime.progress import Progress, batched
 
@@ -54,7 +54,7 @@ def rounds_of(definitions: Definitions, computed: Sequence[Computed], lateness_m
     """The batch engine, to be given a history and closed: here, or on the cluster of the way."""
     given = definitions.events, computed, definitions.reference, lateness_ms
     if way.cluster is None:
-        return Batch(*given, threads=config.threads(), also=[event], spill=way.spill)
+        return BatchEngine(*given, threads=config.threads(), also=[event], spill=way.spill)
     return Partitioned(*given, cluster=way.cluster, also=[event], spill=way.spill)
 
 
@@ -124,7 +124,7 @@ def feature_tables(
 
 
 def tables_of(
-    definitions: Definitions, event: str, history: Iterable[Taken], lateness_ms: int, way: Way
+    definitions: Definitions, event: str, history: Iterable[HistoryEvents], lateness_ms: int, way: Way
 ) -> Iterator[pa.Table]:
     """The same of a history that has come as frames, by the batch or the online engine."""
     known_way(way)
@@ -147,7 +147,7 @@ def _computed(definitions: Definitions, event: str) -> list[Computed]:
 def _by_batch(
     definitions: Definitions,
     event: str,
-    history: Iterable[Taken],
+    history: Iterable[HistoryEvents],
     computed: Sequence[Computed],
     lateness_ms: int,
     way: Way,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from shroff.engine.step import Engine, Placed
 from shroff.errors import PrunedError
 from shroff.events.event import time_text
-from shroff.events.labels import LabelEvent, Standing
+from shroff.events.labels import LabelEvent, VerdictInForce
 from shroff.features.key_texts import Hits
 from shroff.language.expression import Aggregate, ItemFeature, Node, aggregates, walk
 from shroff.language.values import DAY_MS
@@ -42,7 +42,7 @@ class Folded:
     engine: Engine
     records: Records
     control: Control
-    standings: dict[str, Standing] = field(default_factory=dict)
+    standings: dict[str, VerdictInForce] = field(default_factory=dict)
     watermark_ms: int | None = None
     seq: int = 0
 

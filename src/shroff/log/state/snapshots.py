@@ -18,7 +18,7 @@ import msgspec
 import shroff
 from shroff.engine.let_through import LetThrough
 from shroff.errors import PrunedError, StateError, StorageError
-from shroff.events.labels import Standing
+from shroff.events.labels import VerdictInForce
 from shroff.log.history import Control
 from shroff.log.state.fold import Folded, Progress, empty, fold, lateness_of
 from shroff.project.definitions import Definitions
@@ -184,7 +184,7 @@ def _taken_up(folded: Folded, seq: int, parts: Iterator[bytes]) -> Folded:
     folded.control = Control(head.versions, head.files)
     folded.watermark_ms = head.watermark_ms
     folded.standings = {
-        name: Standing(verdict, source, known_at_ms) for name, verdict, source, known_at_ms in head.standings
+        name: VerdictInForce(verdict, source, known_at_ms) for name, verdict, source, known_at_ms in head.standings
     }
     folded.engine.let_through = LetThrough(head.let_through)
     folded.engine.online.restore(parts)

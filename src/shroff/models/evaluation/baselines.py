@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shroff.models.evaluation.metrics import REVIEW, average_precision
-from shroff.models.sets import Flags, Floats, Recorded, Words
+from shroff.models.sets import Flags, Floats, RecordedDecisions, Words
 
 CHAMPION: Final = "champion"
 RULES_ONLY: Final = "rules_only"
@@ -58,7 +58,7 @@ def approve_all(count: int) -> Baseline:
     return Baseline(APPROVE_ALL, np.zeros(count), nothing, are_probabilities=False, about="every event is approved")
 
 
-def best_rule(recorded: Recorded, rows: Words, frauds: Flags) -> Baseline | None:
+def best_rule(recorded: RecordedDecisions, rows: Words, frauds: Flags) -> Baseline | None:
     """The rule whose hits find frauds best by average precision, as if each hit were reviewed; None without hits.
 
     It is chosen on the very rows on which it is measured, which flatters it: what beats it beats every single rule.

@@ -21,11 +21,11 @@ from shroff.models.evaluation.estimates import Difference, Estimate, Estimates, 
 from shroff.models.evaluation.intervals import Blocks, key_blocks
 from shroff.models.evaluation.metrics import DECLINE, Bin, Judged, RowsOfFold, Terms, calibration_curve, judge
 from shroff.models.evaluation.slices import Pooled, Slice, columns_of, slices_of
-from shroff.models.evaluation.windows import Fold, FoldRows, Known, days_of, rows_of, windows_of
-from shroff.models.sets import FRAUD, Floats, Recorded, TrainingSet, Words
+from shroff.models.evaluation.windows import Fold, FoldRows, KnownRows, days_of, rows_of, windows_of
+from shroff.models.sets import FRAUD, Floats, RecordedDecisions, TrainingSet, Words
 
 Score = Callable[[TrainingSet], Floats]
-Learn = Callable[[TrainingSet, Known], Score]
+Learn = Callable[[TrainingSet, KnownRows], Score]
 Progress = Callable[[int, int], None]  # folds done, of how many
 
 
@@ -215,7 +215,7 @@ def _learnt(
     return _Part(number, picked, as_read, scores), ""
 
 
-def _report(recorded: Recorded, fold: Fold, rows: FoldRows, why: str) -> FoldReport:
+def _report(recorded: RecordedDecisions, fold: Fold, rows: FoldRows, why: str) -> FoldReport:
     return FoldReport(
         fold,
         len(rows.train.rows),

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from shroff.models.definitions import Gate
+from shroff.models.definitions import ModelGate
 from shroff.models.evaluation.baselines import APPROVE_ALL, CHAMPION, RULES_ONLY
 from shroff.models.evaluation.estimates import Difference, Estimate
 from shroff.models.evaluation.folds import Compared, Evaluation
@@ -37,7 +37,7 @@ _SINCE: Final = "model.yaml asks it only since the model was trained"
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class GateFigures:
     """What gates are held against.
 
     Args:
@@ -58,7 +58,7 @@ class Measured:
 
 
 def judge_gates(
-    gates: Sequence[Gate],
+    gates: Sequence[ModelGate],
     evaluation: Evaluation,
     *,
     leak_test_passed: bool | None = None,
@@ -71,7 +71,7 @@ def judge_gates(
         latency_p99_ms: Of one score; None where it was not measured.
     """
     champion, without = evaluation.compared.get(CHAMPION), _without(evaluation.compared)
-    measured = Measured(evaluation.metrics, champion, evaluation.slices, leak_test_passed, latency_p99_ms, without)
+    measured = GateFigures(evaluation.metrics, champion, evaluation.slices, leak_test_passed, latency_p99_ms, without)
     return [result for gate in gates for result in _judged(gate, measured)]
 
 
@@ -88,7 +88,7 @@ def value_text(gate: GateResult) -> str:
     return f"{gate.value:.3g} ms" if gate.name == LATENCY else f"{gate.value:.4g}"
 
 
-def asked_again(stored: Stored, gates: Sequence[Gate]) -> list[GateResult]:
+def asked_again(stored: Stored, gates: Sequence[ModelGate]) -> list[GateResult]:
     """How the gates of a model stand when it is to decide: those that were judged, and then what is new.
 
     A model that nobody judged does not pass. What model.yaml asks only since is held against what was measured then.
@@ -124,7 +124,7 @@ def beside_champion(results: Sequence[GateResult], stored: Stored, champion: Pro
     return [msgspec.structs.replace(one, passed=False, note=note) if _compares(one) else one for one in results]
 
 
-def _judged(gate: Gate, measured: Measured) -> list[GateResult]:
+def _judged(gate: ModelGate, measured: GateFigures) -> list[GateResult]:
     """Each limit of a gate."""
     if gate.metric == LEAK_TEST:
         return [_leak_test(has_passed=measured.leak_test_passed)]
@@ -142,7 +142,7 @@ def _judged(gate: Gate, measured: Measured) -> list[GateResult]:
     return results
 
 
-def _limits(gate: Gate, value: float | None, why: str, unit: str) -> list[GateResult]:
+def _limits(gate: ModelGate, value: float | None, why: str, unit: str) -> list[GateResult]:
     found, note = [], why if value is None else ""
     if gate.at_least is not None:
         passed = value is not None and value >= gate.at_least
@@ -153,7 +153,7 @@ def _limits(gate: Gate, value: float | None, why: str, unit: str) -> list[GateRe
     return found
 
 
-def _above_champion(metric: str, by: str | float, measured: Measured) -> GateResult:
+def _above_champion(metric: str, by: str | float, measured: GateFigures) -> GateResult:
     """Whether it beats what is in force on identical rows: by a number, or with the whole interval on the good side."""
     words = "more than noise" if by == NOISE else f"{float(by):g}"
     limit = f"{_ABOVE}{words}"
@@ -190,7 +190,7 @@ def _without(compared: Mapping[str, Compared]) -> tuple[str, Compared] | None:
     return next(((words, one) for words, one in found if one is not None), None)
 
 
-def _slice_collapse(at_most: float | None, measured: Measured) -> GateResult:
+def _slice_collapse(at_most: float | None, measured: GateFigures) -> GateResult:
     """The largest fall of average precision behind the champion in any slice."""
     compared = [one for one in measured.slices or () if one.fall is not None]
     limit = "no slice falls by more than noise" if at_most is None else f"at most {at_most:g}"
@@ -254,7 +254,7 @@ class _Metrics(msgspec.Struct, frozen=True):
     leak_test: list[_Part] = []
 
 
-def _measured_of(stored: Stored) -> Measured:
+def _measured_of(stored: Stored) -> GateFigures:
     """What the folder of a model says was measured; what it says in another form was not."""
     try:
         found = msgspec.convert(stored.metrics, _Metrics)
@@ -265,7 +265,7 @@ def _measured_of(stored: Stored) -> Measured:
     if champion is None and stored.manifest.get(COMPARED_WITH) is not None:
         champion = _compared(_Beside(-1, 0, {}))  # there was a champion, and nothing of it is known
     latency = next((one.value for one in stored.gates if one.name == LATENCY), None)
-    return Measured(
+    return GateFigures(
         found.metrics,
         champion,
         [Slice(one.name, one.value, 0, 0, 0.0, {}, one.fall, one.falls_by_more_than_noise) for one in found.slices]

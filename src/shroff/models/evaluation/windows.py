@@ -27,7 +27,7 @@ class Fold:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownRows:
     """Rows of a window with what was known of each.
 
     Args:
@@ -50,8 +50,8 @@ class Known:
 class FoldRows:
     """The rows of a fold: what trains its model, what tests it, and how many a known fraud's key took from the test."""
 
-    train: Known
-    test: Known
+    train: KnownRows
+    test: KnownRows
     compromised: int
 
 
@@ -88,7 +88,7 @@ def rows_of(given: TrainingSet, fold: Fold, label_delay_ms: int, compromised_sin
     return FoldRows(train, test, int(np.count_nonzero(leave)))
 
 
-def known_rows(given: TrainingSet, start_ms: int, end_ms: int, known_ms: int, label_delay_ms: int) -> Known:
+def known_rows(given: TrainingSet, start_ms: int, end_ms: int, known_ms: int, label_delay_ms: int) -> KnownRows:
     """The rows of [start, end) by the labels known up to a moment.
 
     A row that is younger than the label delay by then is immature, with a label or without: frauds are known before
@@ -103,7 +103,7 @@ def in_window(given: TrainingSet, start_ms: int, end_ms: int) -> Words:
     return np.flatnonzero((given.times_ms >= start_ms) & (given.times_ms < end_ms))
 
 
-def _known(given: TrainingSet, rows: Words, known_ms: int, label_delay_ms: int) -> Known:
+def _known(given: TrainingSet, rows: Words, known_ms: int, label_delay_ms: int) -> KnownRows:
     verdicts = given.verdicts_at(known_ms)[rows]
     has_label = labels_in_force(given.labels, known_ms, len(given))[rows] >= 0
     is_open = verdicts == NOT_KNOWN
@@ -114,9 +114,9 @@ def _known(given: TrainingSet, rows: Words, known_ms: int, label_delay_ms: int) 
     counts = int(np.count_nonzero(is_immature)), int(np.count_nonzero(is_unclear))
     drawn = given.recorded.stands_for
     if drawn is None:
-        return Known(rows[kept], verdicts[kept], *counts)
+        return KnownRows(rows[kept], verdicts[kept], *counts)
     is_seen = drawn[rows] != 0
-    return Known(rows[kept & is_seen], verdicts[kept & is_seen], *counts, int(np.count_nonzero(kept & ~is_seen)))
+    return KnownRows(rows[kept & is_seen], verdicts[kept & is_seen], *counts, int(np.count_nonzero(kept & ~is_seen)))
 
 
 def days_of(given: TrainingSet, fold: Fold) -> Words:

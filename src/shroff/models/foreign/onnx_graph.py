@@ -36,7 +36,7 @@ _FLOAT, _DOUBLE, _TEXT = 1, 11, 8  # TensorProto.DataType
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class OnnxStep:
     """One operation in single precision: `add`, `subtract`, `multiply` or `divide` by a constant, or `impute`."""
 
     kind: str
@@ -49,10 +49,10 @@ class GraphPath:
 
     place: int
     type: int
-    steps: tuple[Step, ...] = ()
+    steps: tuple[OnnxStep, ...] = ()
 
     def after(self, kind: str, by: float) -> GraphPath:
-        return replace(self, type=_FLOAT, steps=(*self.steps, Step(kind, np.float32(by))))
+        return replace(self, type=_FLOAT, steps=(*self.steps, OnnxStep(kind, np.float32(by))))
 
     def values(self, given: Singles) -> Singles:
         """What becomes of values that are there."""
@@ -85,7 +85,7 @@ class GraphPath:
         return factor, addend
 
 
-def _values(given: Singles, steps: Sequence[Step]) -> Singles:
+def _values(given: Singles, steps: Sequence[OnnxStep]) -> Singles:
     found = given
     with np.errstate(over="ignore", under="ignore"):
         for one in steps:

@@ -19,7 +19,7 @@ from shroff.errors import UsageError
 from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.calibration import Calibration
 from shroff.models.evaluation.metrics import average_precision
-from shroff.models.evaluation.windows import Known
+from shroff.models.evaluation.windows import KnownRows
 from shroff.models.learners.learned import LearningPlan
 from shroff.models.learners.learner import UNSUPERVISED, columns_for, fit
 from shroff.models.learners.training import in_time_order, loaded, thinned
@@ -110,7 +110,7 @@ class SearchResult:
 
 def search(
     given: TrainingSet,
-    known: Known,
+    known: KnownRows,
     settings: ModelSettings,
     bounds: SearchRange,
     threads: int = 1,
@@ -157,7 +157,7 @@ def best_of(trials: tuple[Trial, ...] | list[Trial]) -> Trial:
 
 
 def _judge(
-    given: TrainingSet, known: Known, settings: ModelSettings, threads: int, growing: Growing | None
+    given: TrainingSet, known: KnownRows, settings: ModelSettings, threads: int, growing: Growing | None
 ) -> Callable[[Mapping[str, str]], float]:
     rows, verdicts = in_time_order(given, known)
     tried, stopped = round(len(rows) * TRIED_SHARE), round(len(rows) * STOPPED_SHARE)

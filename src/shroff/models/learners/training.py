@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.calibration import ISOLATION, NONE, Calibration, fit_calibration, uncalibrated
 from shroff.models.evaluation.folds import Learn, Score
-from shroff.models.evaluation.windows import Known
+from shroff.models.evaluation.windows import KnownRows
 from shroff.models.learners.learned import Fitted, LearningPlan
 from shroff.models.learners.learner import FRAUDS_MIN, UNSUPERVISED, check_rows, columns_for, fit
 from shroff.models.loaded import FILES, XGBOOST, LoadedModel, load_model
@@ -84,7 +84,7 @@ class Trained:
 
 def train(
     given: TrainingSet,
-    known: Known,
+    known: KnownRows,
     settings: ModelSettings,
     parameters: Mapping[str, str],
     threads: int = 1,
@@ -138,7 +138,7 @@ def learn_by(
 ) -> Learn:
     """How `evaluation.evaluate` gets a model from the rows of a fold."""
 
-    def learn(given: TrainingSet, known: Known) -> Score:
+    def learn(given: TrainingSet, known: KnownRows) -> Score:
         trained = train(given, known, settings, parameters, threads, growing)
         model = loaded(trained.fitted, trained.calibration, trained.negatives_kept)
         return lambda rows: scores_of(model, rows.inputs)
@@ -159,7 +159,7 @@ def loaded(fitted: Fitted, calibration: Calibration, negatives_kept: float) -> L
     return load_model(msgspec.json.encode(manifest), fitted.files)
 
 
-def in_time_order(given: TrainingSet, known: Known) -> tuple[Words, NDArray[np.int8]]:
+def in_time_order(given: TrainingSet, known: KnownRows) -> tuple[Words, NDArray[np.int8]]:
     """Rows and verdicts by time; of one time in the order of the log."""
     order = np.argsort(given.times_ms[known.rows], kind="stable")
     return known.rows[order], known.verdicts[order]

@@ -70,7 +70,7 @@ class ChartAxis:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ChartLine:
     """One line of a chart; with `has_dots` a dot stands at each point."""
 
     name: str
@@ -81,7 +81,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ChartColumn:
     """One step of time and what it comes to; an empty one has nothing to count."""
 
     name: str
@@ -89,7 +89,7 @@ class Column:
     is_empty: bool = False
 
 
-def lines(title: str, x: ChartAxis, y: ChartAxis, drawn: Sequence[Line], *, under: str = "") -> str:
+def lines(title: str, x: ChartAxis, y: ChartAxis, drawn: Sequence[ChartLine], *, under: str = "") -> str:
     """Lines over two axes, named below where there are several.
 
     Args:
@@ -105,7 +105,9 @@ def lines(title: str, x: ChartAxis, y: ChartAxis, drawn: Sequence[Line], *, unde
     return _figure(title, f"{y.name} by {x.name}", parts, _key(drawn) if len(drawn) > 1 else "", under)
 
 
-def dots(title: str, x: ChartAxis, y: ChartAxis, at: tuple[Floats, Floats], middle: Line, *, under: str = "") -> str:
+def dots(
+    title: str, x: ChartAxis, y: ChartAxis, at: tuple[Floats, Floats], middle: ChartLine, *, under: str = ""
+) -> str:
     """A dot for each pair of values, and a line through their middle."""
     points = _points(x, y, *_thinned(*at))
     parts = [_axes(x, y), f'<path class="dots" d="{"".join(f"M{point}h0" for point in points)}"/>']
@@ -133,7 +135,7 @@ def bars(title: str, rows: Sequence[tuple[str, float, str]], *, under: str = "")
     return _figure(title, words, parts, "", under, height=max(len(rows), 1) * (_BAR + 8) + 4)
 
 
-def columns(title: str, unit: str, drawn: Sequence[Column], *, under: str = "") -> str:
+def columns(title: str, unit: str, drawn: Sequence[ChartColumn], *, under: str = "") -> str:
     """A column for each step of time over the whole width of a page, up or down from zero, with amounts and names."""
     y = ChartAxis(unit, min(0.0, *(one.value for one in drawn), 0.0), max(0.0, *(one.value for one in drawn), 0.0))
     y = y if y.high > y.low else ChartAxis(unit, 0.0, 1.0)
@@ -215,7 +217,7 @@ def _thinned(x: Sequence[float] | Floats, y: Sequence[float] | Floats) -> tuple[
     return xs[kept], ys[kept]
 
 
-def _key(drawn: Iterable[Line]) -> str:
+def _key(drawn: Iterable[ChartLine]) -> str:
     sign = '<svg viewBox="0 0 20 8" aria-hidden="true"><path class="{}" d="M0 4H20"/></svg>'
     entries = "".join(f"<span>{sign.format(one.kind)}{escape(one.name)}</span>" for one in drawn)
     return f'<p class="key">{entries}</p>'

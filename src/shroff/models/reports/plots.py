@@ -12,7 +12,7 @@ from shroff.models.evaluation.folds import Evaluation
 from shroff.models.evaluation.metrics import Bin, precision_by_recall
 from shroff.models.evaluation.thresholds import Thresholds
 from shroff.models.model import LOG_ODDS, Floats
-from shroff.models.reports.charts import FRAUD, MARK, REF, ChartAxis, Line, bars, dots, lines, short, steps_of
+from shroff.models.reports.charts import FRAUD, MARK, REF, ChartAxis, ChartLine, bars, dots, lines, short, steps_of
 from shroff.models.sets import Flags
 
 INPUTS_SHOWN: Final = 15
@@ -33,7 +33,7 @@ def curves(evaluation: Evaluation) -> str:
     recall, precision = [one for one, _ in found], [one for _, one in found]
     share = ChartAxis("recall", 0, 1)
     base = float(tested.frauds.mean()) if len(tested.frauds) else 0.0
-    drawn = [Line("model", recall, precision), Line("by lot", [0, 1], [base, base], REF)]
+    drawn = [ChartLine("model", recall, precision), ChartLine("by lot", [0, 1], [base, base], REF)]
     return (
         lines("Precision by recall", share, ChartAxis("precision", 0, 1), drawn)
         + _calibration(evaluation.curve)
@@ -56,7 +56,7 @@ def cost_chart(found: Thresholds | None, currency: str) -> str:
     x = ChartAxis("reviewed from this score", min(at), max(*at, 2 * min(at)), is_log=True)
     y = ChartAxis(f"{currency} a day".strip(), 0, max(*costs, found.without.cost) * 1.05)
     without = [found.without.cost] * 2
-    drawn = [Line("with the score", at, costs), Line("without it", [min(at), max(at)], without, REF)]
+    drawn = [ChartLine("with the score", at, costs), ChartLine("without it", [min(at), max(at)], without, REF)]
     under = f"Cheapest: {found.best.cost:,.2f} a day"
     under += "" if found.best.review_at is None else f", reviewing from {found.best.review_at:.6g}"
     under += "" if found.best.decline_at is None else f", declining from {found.best.decline_at:.6g}"
@@ -101,7 +101,10 @@ def dependence_plots(found: Sequence[Dependence]) -> str:
 def _calibration(curve: Sequence[Bin]) -> str:
     scores, rates = [one.score for one in curve], [one.fraud_rate for one in curve]
     top = max([*scores, *rates, 1e-6]) * 1.05
-    drawn = [Line("model", scores, rates, has_dots=True), Line("as it should be", [0.0, top], [0.0, top], REF)]
+    drawn = [
+        ChartLine("model", scores, rates, has_dots=True),
+        ChartLine("as it should be", [0.0, top], [0.0, top], REF),
+    ]
     return lines("Calibration", ChartAxis("mean score", 0, top), ChartAxis("share of frauds", 0, top), drawn)
 
 
@@ -113,7 +116,7 @@ def _distribution(scores: Floats, frauds: Flags) -> str:
         counts, _ = np.histogram(np.clip(scores[mine], _SCORE_LEAST, 1.0), edges)
         shares = 100.0 * counts / max(int(np.count_nonzero(mine)), 1)
         top = max(top, float(shares.max()))
-        drawn.append(Line(name, *steps_of(edges, shares), kind))
+        drawn.append(ChartLine(name, *steps_of(edges, shares), kind))
     y = ChartAxis("% of its kind", 0, top * 1.05 or 1.0)
     return lines("Where scores lie", ChartAxis("score", _SCORE_LEAST, 1.0, is_log=True), y, drawn)
 
@@ -142,7 +145,7 @@ def _dependence(one: Dependence) -> str:
         x = ChartAxis("value", low, high if high > low else low + 1)
     edge = max(0.05 if one.gives == LOG_ODDS else 1e-4, float(np.abs(moved).max())) * 1.1
     parts = [part for part in np.array_split(np.arange(len(values)), _PARTS) if len(part)]
-    through = Line(
+    through = ChartLine(
         "mean", [float(values[part].mean()) for part in parts], [float(moved[part].mean()) for part in parts], REF
     )
     return dots(one.name, x, ChartAxis(f"adds to the {one.gives}", -edge, edge), (values, moved), through, under=under)

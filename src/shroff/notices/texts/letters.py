@@ -9,9 +9,9 @@ from typing import Any, Final
 import msgspec
 
 from shroff.notices.definitions import RECEIPT, Notice
-from shroff.notices.facts import Facts, Told, plain
+from shroff.notices.facts import Facts, NoticeEvent, plain
 from shroff.notices.store import Due, Question
-from shroff.notices.texts.mails import Written
+from shroff.notices.texts.mails import RenderedText
 from shroff.notices.texts.templates import NoticeTemplates
 from shroff.notices.texts.wording import day_text, moment_text, until_text
 from shroff.notices.texts.words import WORDS
@@ -46,11 +46,13 @@ class Letters:
 
     # ---- mails
 
-    def question(self, notice: Notice, told: Told, question: Question, link: str) -> Written:
+    def question(self, notice: Notice, told: NoticeEvent, question: Question, link: str) -> RenderedText:
         """The mail that asks a customer."""
         return self._rendered(notice, {**self.question_values(notice, told, question), "link": link})
 
-    def question_values(self, notice: Notice, told: Told, question: Question, language: str = "") -> dict[str, Any]:
+    def question_values(
+        self, notice: Notice, told: NoticeEvent, question: Question, language: str = ""
+    ) -> dict[str, Any]:
         """What a question's mail and page show: nothing of it names a person, or a card beyond its end.
 
         In a language, or in that which the notice says.
@@ -72,13 +74,13 @@ class Letters:
             "show": shown,
         }
 
-    def _rendered(self, notice: Notice, values: Mapping[str, Any]) -> Written:
+    def _rendered(self, notice: Notice, values: Mapping[str, Any]) -> RenderedText:
         """A mail by the texts of a notice; what `show` names has its own names too, where nothing else has them."""
         shown = {**dict.fromkeys(notice.show, values["words"]["none"]), **values.get("show", {})}
         names = notice.texts or notice.name, notice.text_kind
         return self._texts.render(names, str(values["language"]), {**shown, **values})
 
-    def notice(self, notice: Notice, dues: Sequence[Due], log: Log) -> Written:
+    def notice(self, notice: Notice, dues: Sequence[Due], log: Log) -> RenderedText:
         """A mail of one thing or of many: to people who work here, or a receipt to whom the event names."""
         first = self._told(dues[0], log)
         language, zone = self.facts.language(notice, first), self.facts.zone(notice, first)
@@ -111,7 +113,7 @@ class Letters:
             values |= {"subject": subject, "title": title, "project": project, "notice": notice.name}
         return self._rendered(notice, values)
 
-    def report(self, notice: Notice, values: Mapping[str, Any]) -> Written:
+    def report(self, notice: Notice, values: Mapping[str, Any]) -> RenderedText:
         """The daily report, of what `report.values` gives."""
         return self._rendered(notice, {**values, "notice": notice.name, "sender": self._sender.name})
 
@@ -134,10 +136,10 @@ class Letters:
 
     # Below: one notification
 
-    def _told(self, due: Due, log: Log) -> Told | None:
+    def _told(self, due: Due, log: Log) -> NoticeEvent | None:
         return self.facts.told(log, due.event) if due.event else None
 
-    def _item(self, notice: Notice, due: Due, told: Told | None, language: str, zone: str) -> dict[str, Any]:
+    def _item(self, notice: Notice, due: Due, told: NoticeEvent | None, language: str, zone: str) -> dict[str, Any]:
         words, named = WORDS[language], _named(due, told)
         outcome = str(named.get("outcome", ""))
         named["outcome"] = words.get(outcome, outcome)
@@ -158,7 +160,7 @@ class Letters:
         found = {"sentence": sentence, "title": title, "facts": facts, "reasons": reasons}
         return found | {"named": named, "show": shown}
 
-    def _facts(self, notice: Notice, told: Told, language: str, zone: str) -> list[tuple[str, str]]:
+    def _facts(self, notice: Notice, told: NoticeEvent, language: str, zone: str) -> list[tuple[str, str]]:
         """Labels with what stands behind them: the amount first, then whom it went to, when, the card, and the rest."""
         words, shown = WORDS[language], self.facts.shown(notice, told, language)
         found = [(words[name], shown[name]) for name in PLACES[:2] if name in shown]
@@ -189,7 +191,7 @@ def _receipt_heads(
     return {"amount": amount, "subject": subject, "title": title}
 
 
-def _named(due: Due, told: Told | None) -> dict[str, Any]:
+def _named(due: Due, told: NoticeEvent | None) -> dict[str, Any]:
     """What the sentences of a notification name, all as it may stand in a mail."""
     own: dict[str, Any] = msgspec.json.decode(due.told) if due.told else {}
     found = {name: plain(value) if isinstance(value, str) else value for name, value in own.items()}

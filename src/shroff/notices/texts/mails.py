@@ -22,7 +22,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class RenderedText:
     """What a text came to. `trouble` says why another text stands here than the project's own."""
 
     subject: str
@@ -32,7 +32,7 @@ class Written:
 
 
 def mail_of(
-    written: Written, *, id: str, sender: str, recipients: Sequence[str], made_ms: int, may_part: bool = False
+    written: RenderedText, *, id: str, sender: str, recipients: Sequence[str], made_ms: int, may_part: bool = False
 ) -> Mail:
     """A mail; the same arguments give the same bytes. Addresses are plain ones (`is_address`), `sender` may be named.
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 from jinja2 import BaseLoader, Template, TemplateError, TemplateNotFound, TemplateSyntaxError, meta, nodes
 
 from shroff.errors import UsageError
-from shroff.notices.texts.mails import Written
+from shroff.notices.texts.mails import RenderedText
 from shroff.notices.texts.sandbox import Sandbox, check_own
 
 FOLDER: Final = "notices/"
@@ -63,7 +63,7 @@ class NoticeTemplates:
 
     def render(
         self, names: tuple[str, ...], language: str, values: Mapping[str, Any], *, falls_back: bool = True
-    ) -> Written:
+    ) -> RenderedText:
         """What the first template that there is, of these names, makes of some values.
 
         Where a project has only the plain text, there is no HTML: the words of another text would stand beside it.
@@ -77,7 +77,7 @@ class NoticeTemplates:
                 raise
             return replace(NoticeTemplates({}).render(names[-1:], language, values), trouble=str(error))
 
-    def _rendered(self, names: tuple[str, ...], language: str, values: Mapping[str, Any]) -> Written:
+    def _rendered(self, names: tuple[str, ...], language: str, values: Mapping[str, Any]) -> RenderedText:
         name, plain = self._found(names, language, ".txt.j2")
         text = self._text(plain, values)
         head = _SUBJECT.match(text)
@@ -87,7 +87,7 @@ class NoticeTemplates:
         beside = self._beside(name, plain, language)
         if beside:
             html = self._text(beside, values)
-        return Written(head[1].strip(), text[head.end() :], html)
+        return RenderedText(head[1].strip(), text[head.end() :], html)
 
     def _beside(self, name: str, plain: str, language: str) -> str:
         """The HTML beside a plain text; empty where there is none."""

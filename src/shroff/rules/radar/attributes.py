@@ -16,7 +16,7 @@ from shroff.events.definitions import Events, Field
 from shroff.features.definitions import Feature
 from shroff.language.checker import check
 from shroff.language.expression import Call, Else, FeatureValue, Literal, Node, ThisField
-from shroff.language.names import Names, Scope
+from shroff.language.names import DeclaredNames, Scope
 from shroff.language.printing import text_of
 from shroff.language.syntax import ExpressionError
 from shroff.language.types import Type
@@ -141,7 +141,7 @@ class RadarTarget:
     event: str
     events: Events
     features: Mapping[str, Feature]
-    names: Names
+    names: DeclaredNames
     currency: str
     mapped: Mapped = field(default_factory=Mapped)
 

@@ -13,7 +13,7 @@ import pytest
 
 from shroff.errors import TransientError
 from shroff.notices.mailer import Mail, Mailer
-from shroff.notices.texts.mails import Written, mail_of
+from shroff.notices.texts.mails import RenderedText, mail_of
 from shroff.testing.contracts.promises import Contract, promise
 
 PASSWORD = "not-to-be-seen"  # noqa: S105 - which an adapter puts into the address of `away`, where it has one
@@ -22,7 +22,7 @@ TEXT = "Grüße,\n.\n..\nFrom here on: 389.90 EUR\n" + 300 * "x" + "\n"
 
 def mail(id: str = "m-1", *recipients: str) -> Mail:
     """A mail with what servers and formats stumble over: dots alone on a line, long lines, other letters."""
-    written = Written(f"Was this you? {id}", TEXT, "<p>Grüße</p>\n")
+    written = RenderedText(f"Was this you? {id}", TEXT, "<p>Grüße</p>\n")
     return mail_of(
         written,
         id=id,

@@ -24,7 +24,7 @@ from shroff.errors import StateError
 from shroff.examples.bank import bank, with_labels
 from shroff.lake.reader import LakeReader
 from shroff.lake.spread import Spread, spread_of
-from shroff.lake.spread_files import Part, Streaming
+from shroff.lake.spread_files import DecidedPart, Streaming
 from shroff.streams.lake import RetriedObjects
 from shroff.streams.log import DecisionRow
 from shroff.testing.contracts.promises import Contract
@@ -129,9 +129,9 @@ class StreamingContract(Contract):
         assert (again, written) == ([], len(list(out.glob("*.json"))))
 
 
-def run(streaming: Streaming, recorded: Recorded, checkpoint: Path, places: int, write: Keeping) -> list[Part]:
+def run(streaming: Streaming, recorded: Recorded, checkpoint: Path, places: int, write: Keeping) -> list[DecidedPart]:
     """Let an engine decide what is recorded, so many places at a time; gives what it told of."""
-    told: list[Part] = []
+    told: list[DecidedPart] = []
     streaming.stream(recorded.spread(), checkpoint, places, write, told.append)
     return told
 

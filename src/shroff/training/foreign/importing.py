@@ -19,7 +19,7 @@ from shroff.events.event import time_text
 from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.calibration import Calibration, fit_calibration, uncalibrated
 from shroff.models.evaluation.dependence import drawn_rows
-from shroff.models.evaluation.windows import Known, windows_of
+from shroff.models.evaluation.windows import KnownRows, windows_of
 from shroff.models.foreign.files import BYTES_MAX, read_foreign
 from shroff.models.foreign.foreign import BROKEN, Foreign, broken
 from shroff.models.foreign.trees_written import covered
@@ -64,10 +64,10 @@ class ImportedModel:
         fitted = self._fitted(_with_covers(self.foreign, self.read, given, settings.seed))
         plain = loaded(fitted, self._plain(), 1.0)
 
-        def calibration(rows: TrainingSet, known: Known) -> Calibration:
+        def calibration(rows: TrainingSet, known: KnownRows) -> Calibration:
             return self._calibrated(rows, known, plain, settings) if self.calibrate else self._plain()
 
-        def learn(rows: TrainingSet, known: Known) -> Any:
+        def learn(rows: TrainingSet, known: KnownRows) -> Any:
             model = loaded(fitted, calibration(rows, known), 1.0) if self.calibrate else plain
 
             def score(test: TrainingSet) -> Floats:
@@ -76,7 +76,7 @@ class ImportedModel:
 
             return score
 
-        def keep(known: Known) -> Trained:
+        def keep(known: KnownRows) -> Trained:
             return Trained(fitted, calibration(given, known), 1.0, 0, 0, tuple(self.remarks))
 
         until = {} if self.until_ms is None else {"to": time_text(self.until_ms)}
@@ -134,7 +134,9 @@ class ImportedModel:
         if self.until_ms is not None and len(test) and int(test.times_ms.min()) < self.until_ms:
             raise UsageError(f"its test begins before {time_text(self.until_ms)}, up to which it was trained")
 
-    def _calibrated(self, rows: TrainingSet, known: Known, model: LoadedModel, settings: ModelSettings) -> Calibration:
+    def _calibrated(
+        self, rows: TrainingSet, known: KnownRows, model: LoadedModel, settings: ModelSettings
+    ) -> Calibration:
         """A calibration on the rows that would train a model of ours, those that it has seen left out."""
         places, verdicts = in_time_order(rows, known)
         if self.until_ms is not None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from shroff.errors import StorageError
 from shroff.models.columns import CATEGORY
 from shroff.models.learners.filed import ColumnsFile, Values
-from shroff.models.sets import Flags, Floats, Input, Labels, Recorded, Texts, TrainingSet, Words
+from shroff.models.sets import Flags, Floats, Input, Labels, RecordedDecisions, Texts, TrainingSet, Words
 from shroff.project.policy import OUTCOMES
 
 if TYPE_CHECKING:
@@ -138,9 +138,9 @@ class _Recorded:
             flags = self._hits.setdefault(rule, np.zeros(len(self._scores), np.bool_))
             flags[rows][at[hit == code]] = True
 
-    def all(self) -> Recorded:
+    def all(self) -> RecordedDecisions:
         outcomes = self._outcomes.decoded({text: code for code, text in enumerate(OUTCOMES)}, _NONE, np.int8)
-        return Recorded(outcomes, self._scores, dict(sorted(self._hits.items())))
+        return RecordedDecisions(outcomes, self._scores, dict(sorted(self._hits.items())))
 
 
 class _Coded:

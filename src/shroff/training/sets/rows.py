@@ -28,7 +28,7 @@ from shroff.language.types import INTEGER_MAX, INTEGER_MIN, TEXT, Type
 from shroff.language.values import rescale_half_even, show
 from shroff.log.columns.tables import Way, known_type, rounds_of
 from shroff.log.history import Control
-from shroff.log.state.histories import Taken
+from shroff.log.state.histories import HistoryEvents
 from shroff.models.columns import CATEGORY, kind_of, model_column
 from shroff.models.definitions import ModelSettings
 from shroff.models.sets import Floats, Labels, TrainingSet, Words, labels_in_force
@@ -36,7 +36,7 @@ from shroff.project.definitions import Definitions
 from shroff.runtime.process_wide import calm_collector
 from shroff.runtime.progress import batched
 from shroff.streams.log import LogReader
-from shroff.training.roles import Roles, Wanted, role_columns, role_types, roles_of, texts_of
+from shroff.training.roles import Roles, WantedFold, role_columns, role_types, roles_of, texts_of
 from shroff.training.sets.gathered import SLICE, gathered
 from shroff.training.sets.labels import VERDICT_CODES, GatheredLabels
 from shroff.training.sets.recorded import RecordedRows, recorded_types
@@ -60,7 +60,7 @@ class SetShape:
     as_of_ms: int
     inputs: tuple[tuple[str, str], ...]
     slices: tuple[str, ...]
-    fold: Wanted | None = None
+    fold: WantedFold | None = None
 
     @property
     def schema(self) -> pa.Schema:
@@ -98,7 +98,7 @@ def making(
     source: HistorySource,
     as_of_ms: int,
     way: Way | None = None,
-    fold: Wanted | None = None,
+    fold: WantedFold | None = None,
 ) -> Iterator[SetInProgress]:
     """Read a source and begin a set; with a fold, its rows have their roles in it.
 
@@ -138,7 +138,7 @@ class _Maker:
         settings: ModelSettings,
         as_of_ms: int,
         source: HistorySource,
-        fold: Wanted | None,
+        fold: WantedFold | None,
     ) -> None:
         self._definitions, self._settings, self._as_of_ms = definitions, settings, as_of_ms
         self._wanted = wanted_of(definitions, settings)
@@ -174,7 +174,7 @@ class _Maker:
                 found.append(self._columns(one.frames[event], way))
         return iter(found)
 
-    def _read(self, source: HistorySource, way: Way) -> Iterator[Taken]:
+    def _read(self, source: HistorySource, way: Way) -> Iterator[HistoryEvents]:
         event = self._settings.event
         for whole in batched(iter(source.taken()), way.reading):
             one = known_at(whole, self._as_of_ms, self._definitions, event)

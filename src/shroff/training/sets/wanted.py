@@ -19,7 +19,7 @@ _AMOUNT: Final = "cost of a missed fraud"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class SetContents:
     """What is computed for a set: the features that are read, then inputs, slices and what a missed fraud costs."""
 
     features: tuple[Computed, ...]
@@ -50,7 +50,7 @@ def settings_of(definitions: Definitions, event: str | None) -> ModelSettings:
     return next(iter(models.values()))
 
 
-def wanted_of(definitions: Definitions, settings: ModelSettings) -> Wanted:
+def wanted_of(definitions: Definitions, settings: ModelSettings) -> SetContents:
     """What the settings of a model ask for."""
     event = settings.event
     at = frozenset([event])
@@ -59,7 +59,7 @@ def wanted_of(definitions: Definitions, settings: ModelSettings) -> Wanted:
     missed = definitions.missed_fraud(event)
     amount = None if missed is None else Computed(_AMOUNT, missed, "", at, needs_key=False)
     nodes = [one.node for one in (*inputs, *slices)] + ([] if missed is None else [missed])
-    return Wanted(features_read(definitions, event, nodes), inputs, slices, amount)
+    return SetContents(features_read(definitions, event, nodes), inputs, slices, amount)
 
 
 def _named(prefix: str, wanted: Iterable[ModelInput], at: frozenset[str]) -> tuple[Computed, ...]:

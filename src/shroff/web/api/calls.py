@@ -13,7 +13,7 @@ from shroff.events.door import secret_fields
 from shroff.language.expression import RowValue, walk
 from shroff.language.types import Type
 from shroff.people.access import Right
-from shroff.project.calls import Call
+from shroff.project.calls import MappedCall
 from shroff.web.api.events import JSON_TYPES, ONE_BYTES_MAX, READ_AT_ONCE, check_rate, shown
 from shroff.web.http.messages import JSON, PROBLEM, Request
 from shroff.web.http.problems import ProblemError, at_paths
@@ -133,7 +133,7 @@ async def _body(request: Request) -> bytes:
 # ---- for the OpenAPI document
 
 
-def _told(call: Call, event_type: EventType, features: Mapping[str, Feature]) -> Told:
+def _told(call: MappedCall, event_type: EventType, features: Mapping[str, Feature]) -> Told:
     summary = (
         f"A {call.event} as an earlier service took it: decided, durable, answered as that service answered."
         if call.writes
@@ -156,7 +156,7 @@ def _of_type(type_: Type) -> dict[str, Any]:
     return {"type": [*_JSON_TYPES.get(type_.kind, ("string",)), "null"]}
 
 
-def _body_schema(call: Call, event_type: EventType) -> dict[str, Any]:
+def _body_schema(call: MappedCall, event_type: EventType) -> dict[str, Any]:
     in_lists = {name for names in call.lists.values() for name in names}
     made = set() if call.writes else {event_type.id_field, event_type.time_field}
     plain = [one for one in event_type.declared if one.name not in call.mapping.fields and one.name not in in_lists]

@@ -12,7 +12,7 @@ import msgspec
 
 from shroff.errors import StorageError, UsageError
 from shroff.events.event import TimeText, time_text
-from shroff.monitoring.doctor import NOTE, WRONG, Finding, Seen
+from shroff.monitoring.doctor import NOTE, WRONG, EarlierFindings, Finding
 from shroff.monitoring.drift_record import DriftLook, DriftRecord, read_record
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
@@ -88,7 +88,7 @@ class HealthBoard:
     def __init__(self, project: Project, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._project = project
         self._looks = Fresh[Look](clock_s=clock_s)
-        self._seen = Seen()
+        self._seen = EarlierFindings()
         self._beside: asyncio.Task[Look] | None = None
 
     async def known(self, in_thread: InThread, *, is_now: bool = False) -> Known:

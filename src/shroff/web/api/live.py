@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Final, NotRequired, TypedDict
 
-from shroff.cases.case import Wanted
+from shroff.cases.case import CaseFilter
 from shroff.errors import UsageError
 from shroff.events.event import TimeText, time_text
 from shroff.language.values import DAY_MS, show_decimal
@@ -152,7 +152,7 @@ class Board:
 
 def _open_cases(desk: CaseDesk) -> OpenCases:
     with desk.store.look() as look:
-        totals, first = look.totals(Wanted()), look.queue(Wanted(), limit=1)
+        totals, first = look.totals(CaseFilter()), look.queue(CaseFilter(), limit=1)
     stake = None if totals.stake is None else show_decimal(totals.stake, desk.money_places)
     return OpenCases(totals.count, stake, first[0].due_ms if first else None)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict
 
 import msgspec
 
-from shroff.app.models.promoting import Deployment, Shown
+from shroff.app.models.promoting import Deployment, ModelDetails
 from shroff.errors import UsageError
 from shroff.models.in_force import Promotion
 from shroff.models.registry import GateResult
@@ -75,7 +75,7 @@ async def change_model(service: Service, request: Request) -> Json[Deployment]:
     return Json(found, 409 if found.failed else 200)
 
 
-def shown(project: Project, id_: str) -> Shown:
+def shown(project: Project, id_: str) -> ModelDetails:
     """A model. Raises: ProblemError with 404 where there is none."""
     if id_ not in {one.summary.id for one in project.models.all()}:
         raise ProblemError(404, "no-model", "There is no such model", f"there is no model {id_!r}")
@@ -101,7 +101,7 @@ async def changed(service: Service, request: Request, given: ModelChange) -> Dep
 
 
 def _deed(
-    project: Project, what: str, found: Shown, reason: str, waive: Sequence[str], by: str
+    project: Project, what: str, found: ModelDetails, reason: str, waive: Sequence[str], by: str
 ) -> Callable[[], Deployment]:
     id_ = found.stored.id
     match what:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NotRequired, TypedDict
 import msgspec
 
 from shroff.events.event import TimeText, time_text
-from shroff.notices.mailbox import Kept, kept_mail, kept_mails
+from shroff.notices.mailbox import StoredMail, kept_mail, kept_mails
 from shroff.notices.store import OPEN, REFUSED, SENT, STATES, UNKNOWN, Letter, Question
 from shroff.notices.texts.mails import one_line
 from shroff.people.access import Right
@@ -265,7 +265,7 @@ def mail_shown(mail: Mail) -> MailPreview:
     }
 
 
-def _kept_shown(one: Kept, *, is_whole: bool) -> KeptMail:
+def _kept_shown(one: StoredMail, *, is_whole: bool) -> KeptMail:
     head: KeptMail = {
         "name": one.name,
         "subject": one.subject,

@@ -12,7 +12,7 @@ from shroff.language.values import parse_duration
 from shroff.people import documents, keys, links, sessions, users
 from shroff.people.access import Right, Who
 from shroff.people.desk import Desk
-from shroff.people.store import ApiKey, User, Wanted
+from shroff.people.store import ApiKey, AuditFilter, User
 from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
 from shroff.web.http.routes import API, PAGED, Route, Told
@@ -20,7 +20,7 @@ from shroff.web.http.routes import API, PAGED, Route, Told
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shroff.people.audit import Row
+    from shroff.people.audit import AuditEntry
     from shroff.web.service import Service
 
 BODY_BYTES_MAX: Final = 64 * 1024
@@ -246,13 +246,13 @@ async def verify_audit(service: Service, request: Request) -> Json[AuditCheck]:
     return Json({"ok": found.is_whole, "rows": found.rows, "broken_at": broken_at, "why": why})
 
 
-def rows_of(desk: Desk, wanted: Wanted, before: int | None, limit: int) -> Sequence[Row]:
+def rows_of(desk: Desk, wanted: AuditFilter, before: int | None, limit: int) -> Sequence[AuditEntry]:
     """Rows of the record before a number, the newest first."""
     with desk.store.look() as look:
         return look.record(wanted, before=before, limit=limit, is_newest_first=True)
 
 
-def wanted_of(query: Mapping[str, str]) -> Wanted:
+def wanted_of(query: Mapping[str, str]) -> AuditFilter:
     """Which rows are asked for. Raises: UsageError for what is no time."""
     from shroff.replay.notebook import moment_ms
 
@@ -261,7 +261,7 @@ def wanted_of(query: Mapping[str, str]) -> Wanted:
 
     action = given("action").removesuffix(".")
     times = moment_ms(given("from") or None, "from"), moment_ms(given("to") or None, "to")
-    return Wanted(given("who"), action, given("subject"), *times)
+    return AuditFilter(given("who"), action, given("subject"), *times)
 
 
 _DONE: Final = {400: "There is none, or it may not be."}

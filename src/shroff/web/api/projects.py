@@ -23,7 +23,7 @@ from shroff.web.http.routes import API, Route, Told
 from shroff.web.http.schemas import Adopted
 
 if TYPE_CHECKING:
-    from shroff.app.models.promoting import Listed
+    from shroff.app.models.promoting import ListedModel
     from shroff.rules.definitions import Rule
     from shroff.web.service import Service
 
@@ -64,7 +64,7 @@ async def models(service: Service, request: Request) -> Json[Models]:
     return Json({"models": [_model(one) for one in found]})
 
 
-def _model(one: Listed) -> ModelSummary:
+def _model(one: ListedModel) -> ModelSummary:
     found = one.summary
     return {
         "id": found.id,

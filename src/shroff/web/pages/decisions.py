@@ -48,7 +48,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class DecisionsPart:
     """A part of the list; `looked_to` is the place down to which all were looked at, 0 for the first of the log."""
 
     lines: Sequence[Line]
@@ -75,15 +75,15 @@ async def find(service: Service, request: Request) -> Response:
     return page(service, request, "find.html", text=text, found=found, looked_to=looked_to)
 
 
-def _part(project: Project, which: str, before: int | None) -> Part:
+def _part(project: Project, which: str, before: int | None) -> DecisionsPart:
     try:
         with project.opened.reading() as log:
             return _read(log, which, log.last_seq() + 1 if before is None else before)
     except UsageError:  # there is no log yet
-        return Part([], 0)
+        return DecisionsPart([], 0)
 
 
-def _read(log: Log, which: str, before: int) -> Part:
+def _read(log: Log, which: str, before: int) -> DecisionsPart:
     rows: list[DecisionRow] = []
     end, least = before - 1, max(0, before - 1 - LOOKED_AT)
     while end > least and len(rows) < SHOWN:
@@ -94,7 +94,7 @@ def _read(log: Log, which: str, before: int) -> Part:
     if len(rows) > SHOWN:
         rows = rows[:SHOWN]
         end = rows[-1].seq
-    return Part([_line(log, row) for row in rows], end)
+    return DecisionsPart([_line(log, row) for row in rows], end)
 
 
 def _is_wanted(row: DecisionRow, which: str) -> bool:

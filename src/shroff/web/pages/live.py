@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
-from shroff.monitoring.pulse import RuleHits
+from shroff.monitoring.pulse import RuleHitRate
 from shroff.people.access import Right
 from shroff.web.api.live import PERIODS, Look, look, period_of
 from shroff.web.http.messages import Request
@@ -35,7 +35,7 @@ SAID: Final = {"approve": "Approved", "challenge": "Challenged", "review": "Revi
 class RuleLine:
     """A rule of the last hour, with the strip of its hours before."""
 
-    found: RuleHits
+    found: RuleHitRate
     strip: Strip | None
 
 
@@ -51,7 +51,7 @@ class LiveScreen:
     bars_most: int
     rules: list[RuleLine]
     rules_more: int
-    spikes: list[RuleHits]
+    spikes: list[RuleHitRate]
 
 
 async def show(service: Service, request: Request) -> Response:

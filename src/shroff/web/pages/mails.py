@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, Response
 
 from shroff.errors import TransientError, UsageError
 from shroff.notices.definitions import OF_EVENTS
-from shroff.notices.mailbox import Kept, kept_mail, kept_mails
+from shroff.notices.mailbox import StoredMail, kept_mail, kept_mails
 from shroff.notices.questions import PATH
 from shroff.notices.store import OPEN, REFUSED, STATES, UNKNOWN
 from shroff.notices.texts.mails import one_line
@@ -68,7 +68,7 @@ async def mail_html(service: Service, request: Request) -> Response:
     return _in_frame((await _kept(service, request)).html)
 
 
-async def _kept(service: Service, request: Request) -> Kept:
+async def _kept(service: Service, request: Request) -> StoredMail:
     found = await service.in_thread(kept_mail, service.project.opened.places.mail, request.path_params["name"])
     if found is None:
         raise ProblemError(404, "no-mail", "There is no such mail", "the mailbox has no mail of this name")

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from shroff.errors import NotAllowedError, UsageError
 from shroff.people import keys, links, sessions, users
 from shroff.people.access import RIGHTS, Right, Role
-from shroff.people.audit import Row, Verified
+from shroff.people.audit import AuditEntry, Verified
 from shroff.web.api.people import NewKey, NewUser, UserChange, changed_user, made_key, made_user, rows_of, wanted_of
 from shroff.web.http.messages import Request
 from shroff.web.http.paging import cursor_of, next_of, parted
@@ -35,7 +35,7 @@ NOTHING: Final[Mapping[str, str]] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class Tab:
+class SettingsTab:
     """A part of the settings, shown to whoever may see it."""
 
     name: str
@@ -44,9 +44,9 @@ class Tab:
 
 
 TABS: Final = (
-    Tab("Who did what", AUDIT, Right.READ_AUDIT),
-    Tab("Users", USERS, Right.MANAGE_USERS),
-    Tab("Keys for programs", KEYS, Right.MANAGE_KEYS),
+    SettingsTab("Who did what", AUDIT, Right.READ_AUDIT),
+    SettingsTab("Users", USERS, Right.MANAGE_USERS),
+    SettingsTab("Keys for programs", KEYS, Right.MANAGE_KEYS),
 )
 
 
@@ -92,7 +92,7 @@ async def _audit(service: Service, request: Request, verified: Verified | None =
     )
 
 
-def _changes(row: Row) -> list[tuple[str, str, str]]:
+def _changes(row: AuditEntry) -> list[tuple[str, str, str]]:
     """What was changed from what to what: name by name where both are records, else as a whole."""
     before, after = msgspec.json.decode(row.before), msgspec.json.decode(row.after)
     if isinstance(before, dict) and isinstance(after, dict):
@@ -269,7 +269,7 @@ def _page(service: Service, request: Request, template: str, status: int = 200, 
     return page(service, request, template, status, tabs=_tabs(request), path=request.path, **shown)
 
 
-def _tabs(request: Request) -> list[Tab]:
+def _tabs(request: Request) -> list[SettingsTab]:
     return [one for one in TABS if request.who.may(one.right)]
 
 

@@ -43,7 +43,7 @@ class ReadableLane(Protocol):
         """The log of the lane."""
 
 
-class Labelled(Protocol):
+class LaneLabels(Protocol):
     """A project with several lanes."""
 
     @property
@@ -64,7 +64,7 @@ class Labelled(Protocol):
         """What makes messages of the live source."""
 
 
-def send_labels(project: Labelled, labels: Sequence[Submission]) -> list[Answer]:
+def send_labels(project: LaneLabels, labels: Sequence[Submission]) -> list[Answer]:
     """Send labels in one transaction, and wait for a while until their lanes have them.
 
     What names no event of any lane is refused, and not sent: it would wait in a lane for an event of another. What
@@ -100,7 +100,7 @@ def _answer(one: Submission, there: _There | None) -> Answer:
     return Answer(TAKEN, "label", id_, is_label=True)
 
 
-def _lanes_of(project: Labelled, labels: Sequence[Submission]) -> dict[int, _There]:
+def _lanes_of(project: LaneLabels, labels: Sequence[Submission]) -> dict[int, _There]:
     """Where the event of each label is that is in a lane, by the label's number among them."""
     wanted: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for at, one in enumerate(labels):
@@ -117,7 +117,7 @@ def _lanes_of(project: Labelled, labels: Sequence[Submission]) -> dict[int, _The
     return found
 
 
-def _bodies(project: Labelled, labels: Sequence[Submission], lanes: Mapping[int, _There]) -> dict[int, bytes]:
+def _bodies(project: LaneLabels, labels: Sequence[Submission], lanes: Mapping[int, _There]) -> dict[int, bytes]:
     """The messages of the labels that have a lane, as the source reads them."""
     from shroff.worker.producing import MessageMaker
 
@@ -150,7 +150,7 @@ def _await(lanes: Sequence[ReadableLane], sent: Mapping[str, int]) -> None:
 
 
 def _place(
-    project: Labelled, labels: Sequence[Submission], lanes: Mapping[int, _There], answers: Sequence[Answer]
+    project: LaneLabels, labels: Sequence[Submission], lanes: Mapping[int, _There], answers: Sequence[Answer]
 ) -> None:
     """Note where each label stands now, in the log of its lane."""
     from shroff.log.history import label_id

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from shroff.streams.delivering import SinkHealth
+from shroff.streams.delivering import DeliveryHealth
 from shroff.streams.source import Health
 from shroff.worker.ingest import IngestReport
 
@@ -108,7 +108,7 @@ class WorkerCounts:
     batches: int = 0
     seq: int = 0
     done_s: float | None = None
-    sinks: Sequence[SinkHealth] = ()
+    sinks: Sequence[DeliveryHealth] = ()
 
     @property
     def taken(self) -> int:

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from shroff.errors import DefinitionError, LogBusyError
 from shroff.events.event import time_text
-from shroff.streams.delivering import SinkHealth
+from shroff.streams.delivering import DeliveryHealth
 from shroff.streams.log import Log
 
 AGAIN_S: Final = 5.0  # before it is tried again to deliver, where another process does
@@ -22,7 +22,7 @@ class Tended(Protocol):
     def tend(self) -> None:
         """For the thread of the log, between two batches and while it is idle. Raises: as the log's `append`."""
 
-    def health(self, last_seq: int) -> Sequence[SinkHealth]:
+    def health(self, last_seq: int) -> Sequence[DeliveryHealth]:
         """How delivery to each sink is doing, where the log ends at this place. Quick: nobody is asked."""
 
     def finish_all(self) -> None:
@@ -54,7 +54,7 @@ class Outflow:
         self._told = ""
         self._next_s = self._looked_s = 0.0
         self._silent: set[str] = set()  # sinks that somebody was told of
-        self.health: Sequence[SinkHealth] = ()
+        self.health: Sequence[DeliveryHealth] = ()
 
     def attend(self, now_s: float) -> None:
         """Between two batches, no commit being under way. Raises: UsageError for a sink that cannot be as it is set."""
@@ -91,7 +91,7 @@ class Outflow:
                 self._tell(f"{silence_words(one)}. It is tried again")
 
 
-def silence_words(one: SinkHealth) -> str:
+def silence_words(one: DeliveryHealth) -> str:
     """That a sink takes nothing, since when and why; nothing where it is well."""
     if one.trouble is None:
         return ""

@@ -10,8 +10,8 @@ from shroff.cases.case import SCORE_PARTS, STATES, VERDICTS, Alert, Attached, Ha
 from shroff.cases.case import Case as StoredCase
 from shroff.cases.deciding import Acted, Failed
 from shroff.cases.desk import CaseChangedError, CaseDesk
-from shroff.cases.reading import Capacity as Day
 from shroff.cases.reading import Counted, Detail
+from shroff.cases.reading import ReviewCapacity as Day
 from shroff.events.event import TimeText, time_text
 from shroff.language.values import show_decimal
 from shroff.web.api.cases.asked import CaseQuestion

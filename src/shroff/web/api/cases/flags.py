@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from shroff.app.project import Project
-    from shroff.events.labels import Standing
+    from shroff.events.labels import VerdictInForce
     from shroff.log.writer import Writer
     from shroff.streams.log import Log
     from shroff.web.service import Service
@@ -100,15 +100,15 @@ async def judge(service: Service, request: Request) -> Json[Flag]:
     return Json(document(row, (await verdicts(service, [row.event])).get(row.event)))
 
 
-async def verdicts(service: Service, events: Sequence[str]) -> Mapping[str, Standing]:
+async def verdicts(service: Service, events: Sequence[str]) -> Mapping[str, VerdictInForce]:
     """The verdicts in force of these events: as the state of the writer has them, else as the log has."""
     wanted = frozenset(events)
 
-    def standing(writer: Writer, log: Log) -> dict[str, Standing]:
+    def standing(writer: Writer, log: Log) -> dict[str, VerdictInForce]:
         known = writer.state.standings
         return {name: known[name] for name in wanted if name in known}
 
-    def read() -> dict[str, Standing]:
+    def read() -> dict[str, VerdictInForce]:
         with service.project.opened.reading() as log:
             return service.verdicts.of(log, wanted)
 
@@ -122,7 +122,7 @@ def known_key(project: Project, entity: str, key: str) -> str:
     return stored_text(project.definitions.events, project.opened.hasher, entity, key)
 
 
-def document(row: FlagRow, standing: Standing | None) -> Flag:
+def document(row: FlagRow, standing: VerdictInForce | None) -> Flag:
     """A flag for who asks. Its id is its place and rule."""
     updated_ms = row.time_ms if standing is None else standing.known_at_ms
     return flag_document(row, PENDING if standing is None else ACCURACY.get(standing.verdict, PENDING), updated_ms)

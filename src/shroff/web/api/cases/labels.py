@@ -25,7 +25,7 @@ from shroff.events.event import TimeText, time_text
 from shroff.language.values import DAY_MS
 from shroff.log.history import ListedWaiting, waiting_row
 from shroff.log.later_labels import latest
-from shroff.notices.store import Asked
+from shroff.notices.store import QuestionCounts
 from shroff.people.access import Right
 from shroff.runtime.fresh import Fresh
 from shroff.web.http.messages import Json, Request
@@ -76,7 +76,7 @@ class LabelLook:
     came: Sequence[Came]
     first_day: int
     by_day: Sequence[tuple[int, int]]
-    asked: Asked
+    asked: QuestionCounts
     waits: int
     waiting: Sequence[ListedWaiting]
 
@@ -109,7 +109,7 @@ class LabelBoard:
                 with self.project.notice_files.told() as store, store.look() as look:
                     asked = look.asked_between(now_ms - ASKED_MS, now_ms + 1, now_ms)
             except UsageError:  # there is no log yet
-                return LabelLook(0, 0, 0, _NONE, came_since({}, 0), 0, (), Asked(), 0, ())
+                return LabelLook(0, 0, 0, _NONE, came_since({}, 0), 0, (), QuestionCounts(), 0, ())
             together = self._known.get(labels.count, lambda: self._together(labels, as_of_ms))
             newest_ms = max((one for one in labels.known_at_ms() if one <= as_of_ms), default=0)
             since_ms = -1 if period_ms is None else newest_ms - period_ms

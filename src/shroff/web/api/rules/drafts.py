@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import msgspec
 
-from shroff.app.rules.rule_drafts import Author, Draft
+from shroff.app.rules.rule_drafts import Author, StoredDraft
 from shroff.app.rules.rule_files import Before
 from shroff.errors import NotAllowedError
 from shroff.events.event import TimeText, time_text
@@ -23,7 +23,7 @@ from shroff.web.http.routes import API, Route, Told
 from shroff.web.http.schemas import Adopted
 
 if TYPE_CHECKING:
-    from shroff.app.rules.agreements import Asked
+    from shroff.app.rules.agreements import PendingApproval
     from shroff.web.service import Service
 
 BODY_BYTES_MAX: Final = 512 * 1024  # a draft's text as JSON, with its escapes
@@ -169,7 +169,7 @@ def _put(file: str, why_not: str) -> Json[AdoptedFile]:
 # ---- what pages do as well
 
 
-async def save(service: Service, request: Request, id_: str, text: str, tag: str) -> Draft:
+async def save(service: Service, request: Request, id_: str, text: str, tag: str) -> StoredDraft:
     """Keep a draft. Raises: ChangedMeanwhileError, UsageError."""
     authors = await authors_of(service, request, of_two=service.project.drafts.need_second_person)
 
@@ -186,7 +186,7 @@ async def drop(service: Service, request: Request, id_: str, tag: str) -> None:
     await service.adopted()
 
 
-async def approve(service: Service, request: Request, id_: str, tag: str) -> Draft:
+async def approve(service: Service, request: Request, id_: str, tag: str) -> StoredDraft:
     """Approve a draft. Raises: NotAllowedError for its own author, and for a key, which is nobody's second person."""
     if request.who.kind != "user":
         raise NotAllowedError("a second person signs in to approve a draft; a key cannot do it")
@@ -314,12 +314,12 @@ def may_edit(request: Request) -> bool:
 # ---- documents
 
 
-def asked_document(one: Asked) -> ChangeAsked:
+def asked_document(one: PendingApproval) -> ChangeAsked:
     """What waits for a second person."""
     return {"etag": one.tag, "says": one.says, "by": one.by, "at": time_text(one.at_ms)}
 
 
-def shown(one: Draft) -> RuleDraft:
+def shown(one: StoredDraft) -> RuleDraft:
     """A draft for who asks, without its text."""
     approved = one.note.approved_by if one.is_approved else None
     return {

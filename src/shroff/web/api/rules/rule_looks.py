@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shroff.app.rules.rule_drafts import Draft
-from shroff.app.rules.rule_files import Standing
+from shroff.app.rules.rule_drafts import StoredDraft
+from shroff.app.rules.rule_files import RuleLocation
 from shroff.errors import DefinitionError, UsageError
 from shroff.explain.hit_records import HitRecords, RuleRecord
-from shroff.language.wording import Teller
+from shroff.language.wording import ValueWording
 from shroff.log.rule_history import Histories, VersionOfRule
 from shroff.log.ruletests import TestResult, run_tests_of
-from shroff.people.store import Wanted, rows_of
+from shroff.people.store import AuditFilter, rows_of
 from shroff.rules.silences import trial_of
 from shroff.rules.spoken import spoken
 from shroff.web.http.problems import ProblemError
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
-    from shroff.people.audit import Row
+    from shroff.people.audit import AuditEntry
     from shroff.people.desk import Desk
     from shroff.project.definitions import Definitions
     from shroff.rules.definitions import Rule
@@ -93,8 +93,8 @@ class RuleLook:
 
     id: str
     rule: Rule | None
-    standing: Standing | None
-    draft: Draft | None
+    standing: RuleLocation | None
+    draft: StoredDraft | None
     record: RuleRecord
     versions: Sequence[VersionOfRule]
     says: str = ""
@@ -159,7 +159,13 @@ def one_rule(service: Service, id_: str, *, is_whole: bool = False) -> RuleLook:
 
 
 def _look(
-    project: Project, looks: RuleLooks, id_: str, draft: Draft | None, standing: Standing | None, *, has_all: bool
+    project: Project,
+    looks: RuleLooks,
+    id_: str,
+    draft: StoredDraft | None,
+    standing: RuleLocation | None,
+    *,
+    has_all: bool,
 ) -> RuleLook:
     rule = next((one for one in _rules(project) if one.id == id_), None)
     try:
@@ -170,10 +176,10 @@ def _look(
     return RuleLook(id_, rule, standing, draft, record, looks.histories.versions(id_), says, has_all)
 
 
-def teller_of(definitions: Definitions) -> Teller:
+def teller_of(definitions: Definitions) -> ValueWording:
     """What tells values of a project to people."""
     features, settings = definitions.features, definitions.settings
-    return Teller(
+    return ValueWording(
         lambda name: features[name].node if name in features else None, settings.currency, settings.money_places
     )
 
@@ -185,13 +191,13 @@ def _rules(project: Project) -> Sequence[Rule]:
         return ()
 
 
-def who_changed(desk: Desk, look: RuleLook) -> dict[int, Row]:
+def who_changed(desk: Desk, look: RuleLook) -> dict[int, AuditEntry]:
     """Who put each version of a rule in force, by its place, where the record knows. May wait.
 
     The same text may come into force twice, so each act stands for the newest version that has its text and no act yet.
     """
-    acts: defaultdict[str, list[Row]] = defaultdict(list)
-    for row in rows_of(desk.store, Wanted(subject=subject_of(look.id))):
+    acts: defaultdict[str, list[AuditEntry]] = defaultdict(list)
+    for row in rows_of(desk.store, AuditFilter(subject=subject_of(look.id))):
         acts[_file_tag(row)].append(row)
     return {one.seq: acts[one.file_tag].pop() for one in look.versions if acts[one.file_tag]}
 
@@ -201,6 +207,6 @@ def subject_of(id_: str) -> str:
     return f"rule {id_}"
 
 
-def _file_tag(row: Row) -> str:
+def _file_tag(row: AuditEntry) -> str:
     after = msgspec.json.decode(row.after)
     return str(after.get("file_tag", "")) if isinstance(after, dict) else ""

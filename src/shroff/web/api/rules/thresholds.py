@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
-from shroff.app.models.cutoffs import Applied
+from shroff.app.models.cutoffs import AppliedCutoffs
 from shroff.app.models.promoting import NoChampionError
 from shroff.errors import UsageError
 from shroff.people.access import Right
-from shroff.people.audit import Row
+from shroff.people.audit import AuditEntry
+from shroff.people.store import AuditFilter as Acts
 from shroff.people.store import PeopleStore
-from shroff.people.store import Wanted as Acts
 from shroff.runtime.fresh import Fresh
 from shroff.training.cutoffs import AS_IT_IS, Cutoffs, CutoffsDocument, WhatIf
 from shroff.web.api.models import checked_reason
@@ -65,7 +65,7 @@ class Weighings:
 
     def __init__(self, project: Project) -> None:
         self._project, self._turn = project, asyncio.Lock()
-        self._acts = Fresh[Sequence[Row]](KEPT)
+        self._acts = Fresh[Sequence[AuditEntry]](KEPT)
         self._kept = Fresh[Cutoffs](KEPT)
 
     def look(self, event: str, model: str, what_if: WhatIf) -> Look:
@@ -85,13 +85,13 @@ class Weighings:
         async with self._turn:
             return await service.in_thread(self.look, query.get("event", ""), query.get("model", ""), what_if)
 
-    def applied(self, store: PeopleStore, event: str, tag: str) -> Sequence[Row]:
+    def applied(self, store: PeopleStore, event: str, tag: str) -> Sequence[AuditEntry]:
         """The acts by which cut-offs were put in force last, newest first.
 
         They are kept for a minute of the same policy.yaml: the record is asked by an act, and so read as a whole.
         """
 
-        def recorded() -> Sequence[Row]:
+        def recorded() -> Sequence[AuditEntry]:
             wanted = Acts(action=APPLY, subject=f"policy of {event}")
             with store.look() as look:
                 return look.record(wanted, before=None, limit=ACTS_SHOWN, is_newest_first=True)
@@ -135,7 +135,7 @@ async def put_thresholds(service: Service, request: Request) -> Json[Adopted]:
 
 async def put(
     service: Service, request: Request, event: str, cuts: Cuts, reason: str, tag: str, model: str = ""
-) -> Applied:
+) -> AppliedCutoffs:
     """Write cut-offs as who asks. Raises: ProblemError with 404; UsageError, DefinitionError as `set_cutoffs`."""
     why = checked_reason(reason)
     if event not in service.project.definitions.events.decided:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from starlette.responses import Response
 
 from shroff.cases import deciding, reading, working
-from shroff.cases.case import STATES, Wanted
+from shroff.cases.case import STATES, CaseFilter
 from shroff.cases.filters import LARGEST, order_of, query_of, wanted_of
 from shroff.language.values import DAY_MS
 from shroff.people.access import Right
@@ -61,7 +61,7 @@ class Seen:
     count: int
     stake: str | None
     views: Sequence[reading.Counted]
-    capacity: reading.Capacity
+    capacity: reading.ReviewCapacity
     toast: Toast | None
     peek: Opened | None
     after: Cursor | None
@@ -132,7 +132,7 @@ def _seen(service: Service, signed_in: SignedIn, where: Where, cursor: Cursor | 
         opened(service, who, focused.case.number) if focused else None,
         listed.after,
         newest,
-        is_new=not lines and reading.totals(desk, who, Wanted(states=STATES)).count == 0,
+        is_new=not lines and reading.totals(desk, who, CaseFilter(states=STATES)).count == 0,
         is_first=bool(lines) and reading.is_first(desk, who, signed_in.user.made_at_ms),
     )
 

@@ -16,7 +16,7 @@ _NUMBERS: Final = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "sev
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class ChartBar:
     """One column, from `x` on, `width` wide; `top` and `height` of all of it, `part` of the height that is marked.
 
     `is_below` is for a value below zero, `is_unknown` for one that nobody knows yet.
@@ -33,7 +33,7 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
+class BarTick:
     """A line across, at `y`, with its value."""
 
     y: float
@@ -44,8 +44,8 @@ class Tick:
 class Bars:
     """A chart of columns. `first` and `last` say what stands below its ends, `zero` is where nothing stands."""
 
-    bars: Sequence[Bar]
-    ticks: Sequence[Tick]
+    bars: Sequence[ChartBar]
+    ticks: Sequence[BarTick]
     zero: float
     first: str
     last: str
@@ -61,7 +61,7 @@ def bars_of(first_day: int, whole: Sequence[int], part: Sequence[int]) -> Bars |
     most = _ceiling(max(one for one, _ in sums))
     width = 100 / len(sums)
     bars = [
-        Bar(
+        ChartBar(
             round(width * (number + _GAP / 2), 3),
             round(width * (1 - _GAP), 3),
             round(100 - 100 * one / most, 2),
@@ -71,7 +71,7 @@ def bars_of(first_day: int, whole: Sequence[int], part: Sequence[int]) -> Bars |
         )
         for number, (one, marked) in enumerate(sums)
     ]
-    ticks = [Tick(100 - 100 * value / most, f"{value:,}") for value in (most // 2, most) if value and most > 1]
+    ticks = [BarTick(100 - 100 * value / most, f"{value:,}") for value in (most // 2, most) if value and most > 1]
     each = "day" if size == 1 else f"{_NUMBERS.get(size, size)} days"
     return Bars(bars, ticks, 100, day_text(first_day), day_text(first_day + len(whole) - 1), each)
 
@@ -90,7 +90,7 @@ def signed_bars(labels: Sequence[str], values: Sequence[Decimal], unknown: Seque
     for number, (label, value, is_unknown) in enumerate(zip(labels, values, unknown, strict=True)):
         height = float(100 * abs(value) / span)
         bars.append(
-            Bar(
+            ChartBar(
                 round(width * (number + _GAP / 2), 3),
                 round(width * (1 - _GAP), 3),
                 round(zero if value < 0 else zero - height, 2),
@@ -101,7 +101,7 @@ def signed_bars(labels: Sequence[str], values: Sequence[Decimal], unknown: Seque
                 is_unknown,
             )
         )
-    ticks = [Tick(float(100 * (high - one) / span), f"{one:,}") for one in {high, high / 2, -low} if one]
+    ticks = [BarTick(float(100 * (high - one) / span), f"{one:,}") for one in {high, high / 2, -low} if one]
     return Bars(bars, ticks, zero, labels[0], labels[-1], "week")
 
 

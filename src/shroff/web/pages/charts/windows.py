@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from shroff.explain.entities import Seen
+from shroff.explain.entities import KeyEvent
 from shroff.web.pages.charts.plots import Axis, Plot, plot_of
 from shroff.web.pages.charts.strips import ENOUGH, number_of
 
@@ -39,11 +39,11 @@ class Windows:
     charts: Sequence[Window]
     start_ms: int
     end_ms: int
-    decisions: Sequence[Seen]
+    decisions: Sequence[KeyEvent]
     others: Mapping[str, Any]  # features of which there is no line, with their newest values
 
 
-def windows_of(events: Sequence[Seen]) -> Windows | None:
+def windows_of(events: Sequence[KeyEvent]) -> Windows | None:
     """What the newest decisions of a key say of it; None where none was decided.
 
     Time on the axis is that of the events; of those at one time the later one in the log is the later point.

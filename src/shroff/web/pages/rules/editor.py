@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
 
-from shroff.app.rules.rule_drafts import TOO_LONG, Draft, is_short
+from shroff.app.rules.rule_drafts import TOO_LONG, StoredDraft, is_short
 from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.errors import DefinitionError, NotAllowedError, UsageError
 from shroff.explain.hit_records import RuleRecord
@@ -67,7 +67,7 @@ class Typed:
 
     text: str
     tag: str
-    kept: Draft | None
+    kept: StoredDraft | None
 
     @property
     def is_kept(self) -> bool:
