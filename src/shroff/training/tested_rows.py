@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ROWS_MAX: Final = 5_000_000  # 80 bytes each at most, without ids: two fifths of the GiB that a file of a model may have
 ID_CHARACTERS_MAX: Final = 1 << 27  # of four bytes at most: half of that GiB
-COUNTS: Final = "counts"  # where rows stand for others: see `sets.Recorded.stands_for`
+COUNTS: Final = "counts"  # where rows stand for others: see `sets.RecordedDecisions.stands_for`
 SHARE: Final = b"share"  # in the file's metadata, where rows were drawn
 
 

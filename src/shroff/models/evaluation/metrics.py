@@ -18,7 +18,7 @@ from shroff.models.evaluation.daily import found_in_budget
 from shroff.models.keys import at_cut_off
 from shroff.models.sets import Flags, Floats, Words
 
-REVIEW: Final = 2  # codes of outcomes, as `sets.Recorded` has them: their places in `project.policy.OUTCOMES`
+REVIEW: Final = 2  # codes of outcomes, as `sets.RecordedDecisions` has them: their places in `project.policy.OUTCOMES`
 DECLINE: Final = 3
 BINS: Final = 10  # of the calibration error, each with equally many rows
 
@@ -57,7 +57,7 @@ class RowsOfFold:
         amounts: What missing each would cost, in whole units of money.
         days: Days from the beginning of the test.
         keys: Codes of the entity that `capacity` names, -1 for none.
-        counts: How often each counts, where some stand for others (`sets.Recorded.stands_for`); once where left out.
+        counts: How often each counts, where some stand for others (`sets.RecordedDecisions.stands_for`); once where left out.
     """
 
     frauds: Flags
