@@ -91,7 +91,7 @@ class ValueWording:
 
         >>> from shroff.language.types import money
         >>> spent = Aggregate(money(2), "sum", "card", "payment", ItemField(money(2), "amount"), over_ms=DAY_MS)
-        >>> Teller(lambda name: None, "EUR", 2).told(spent, 41_200)
+        >>> ValueWording(lambda name: None, "EUR", 2).told(spent, 41_200)
         '412.00 EUR spent in 24 h'
         """
         wording = self.wording(node)

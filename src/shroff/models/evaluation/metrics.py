@@ -57,7 +57,8 @@ class RowsOfFold:
         amounts: What missing each would cost, in whole units of money.
         days: Days from the beginning of the test.
         keys: Codes of the entity that `capacity` names, -1 for none.
-        counts: How often each counts, where some stand for others (`sets.RecordedDecisions.stands_for`); once where left out.
+        counts: How often each counts, where some stand for others (`sets.RecordedDecisions.stands_for`); once where
+            left out.
     """
 
     frauds: Flags
