@@ -48,7 +48,7 @@ from shroff.web.api.events import shown
 from shroff.web.http.asgi import STANDING, Application
 from shroff.web.http.gate import gate_of
 from shroff.web.http.protocol import Patient
-from shroff.web.service import Limits, Service
+from shroff.web.service import Limits, Service, ServiceOptions
 from shroff.web.table import table
 
 WAYS = ("short", "long", "starlette")
@@ -105,7 +105,7 @@ async def serve(folder: Path) -> None:
     """Serve the three ways until the process is ended."""
     project, routes = app.open_exactly(folder), table()
     with ThreadPoolExecutor(4) as threads, project.people.open() as desk, gate_of(desk) as gate:
-        service = Service(project, gate, desk, threads, LIMITS, routes=routes.routes)
+        service = Service(project, gate, desk, threads, ServiceOptions(LIMITS), routes=routes.routes)
         service.begin(lambda: None)
         for _ in range(2_400):
             if service.is_ready:

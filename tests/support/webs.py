@@ -24,7 +24,7 @@ from shroff.web.http.address import origin_of
 from shroff.web.http.asgi import Application
 from shroff.web.http.gate import Gate as GateContract
 from shroff.web.http.gate import gate_of
-from shroff.web.service import Limits, Service
+from shroff.web.service import Limits, Service, ServiceOptions
 from shroff.web.table import table
 from tests.support.answered import Schemas
 
@@ -188,8 +188,8 @@ async def asker(
     with ThreadPoolExecutor(4) as threads, project.people.open() as desk, gate(desk) as at_gate:
         project.opened.now_ms = now_ms or project.opened.now_ms
         routes = table(project.definitions).routes
-        provider = project.outside.open_provider()
-        service = Service(project, at_gate, desk, threads, limits, routes=routes, provider=provider, tell=told.append)
+        options = ServiceOptions(limits or Limits())
+        service = Service(project, at_gate, desk, threads, options, routes=routes, tell=told.append)
         service.begin(lambda: None)
         try:
             for _ in range(1_200):

@@ -55,7 +55,7 @@ def serve(
     from shroff.streams.source import shown
     from shroff.web.http.gate import gate_of
     from shroff.web.server import At, bound, serve
-    from shroff.web.service import Limits
+    from shroff.web.service import Limits, ServiceOptions
 
     project = session.project
     project.opened.checked()
@@ -75,8 +75,8 @@ def serve(
         def tell(words: str) -> None:
             session.say(f"shroff: {one_line(words)}")
 
-        how = {"stands_by": stands_by, "reads_source": reads_source, "watches": watches}
-        service = serve(project, gate, desk, listening, Limits(rate=rate), **how, tell=tell, begun=begun)
+        options = ServiceOptions(Limits(rate=rate), stands_by=stands_by, reads_source=reads_source, watches=watches)
+        service = serve(project, gate, desk, listening, options, tell=tell, begun=begun)
     work, requests = service.work, sum(service.requests.counts.values())
     document = {
         "url": where,

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
@@ -23,7 +23,7 @@ from shroff.web.http.asgi import Application
 from shroff.web.http.connections import CONNECTIONS_MAX
 from shroff.web.http.gate import Gate
 from shroff.web.http.protocol import Patient
-from shroff.web.service import THREADS, Limits, Service
+from shroff.web.service import THREADS, Service, ServiceOptions
 from shroff.web.table import table
 from shroff.web.work.checking import Checkers
 from shroff.web.work.indexing import keep_indexed
@@ -75,26 +75,20 @@ def serve(
     gate: Gate,
     desk: Desk,
     listening: socket.socket,
-    limits: Limits | None = None,
+    options: ServiceOptions | None = None,
     *,
-    stands_by: bool = False,
-    reads_source: bool = True,
-    watches: bool = False,
     tell: Callable[[str], None],
     begun: Callable[[], None],
 ) -> Service:
     """Serve until somebody ends it by Ctrl-C or SIGTERM; what was taken is answered first. Gives what was done.
 
     Args:
-        watches: Apply changes of the project's files by itself.
         begun: Told when requests are answered; not where the log cannot be had, which ends this.
 
     Raises: whatever ended the work by itself.
     """
-    files_max = _many_files()
-    how = {"stands_by": stands_by, "reads_source": reads_source, "watches": watches}
     with short_turns(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(project, gate, desk, listening, limits, files_max, **how, tell=tell, begun=begun))
+        return runner.run(_serve(project, gate, desk, listening, options or ServiceOptions(), tell=tell, begun=begun))
 
 
 async def _serve(
@@ -102,33 +96,18 @@ async def _serve(
     gate: Gate,
     desk: Desk,
     listening: socket.socket,
-    limits: Limits | None,
-    files_max: int,
+    options: ServiceOptions,
     *,
-    stands_by: bool,
-    reads_source: bool,
-    watches: bool,
     tell: Callable[[str], None],
     begun: Callable[[], None],
 ) -> Service:
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # what it would say holds bytes of requests
     with ThreadPoolExecutor(THREADS, thread_name_prefix="read") as threads, closing(Checkers(project)) as checkers:
         routes = table(project.definitions)
-        service = Service(
-            project,
-            gate,
-            desk,
-            threads,
-            limits,
-            routes=routes.routes,
-            provider=project.outside.open_provider(),
-            stands_by=stands_by,
-            reads_source=reads_source,
-            check=checkers.check,
-            tell=tell,
-        )
+        options = replace(options, check=checkers.check)
+        service = Service(project, gate, desk, threads, options, routes=routes.routes, tell=tell)
         application = Application(service, routes, tell)
-        application.connections.most = max(1, min(CONNECTIONS_MAX, files_max - OWN_FILES))
+        application.connections.most = max(1, min(CONNECTIONS_MAX, _many_files() - OWN_FILES))
         config = uvicorn.Config(
             application,
             http=Patient,
@@ -165,7 +144,7 @@ async def _serve(
             listening.listen(BACKLOG)  # whoever is told of it finds it
             begun()
         chores = [asyncio.create_task(keep_indexed(service))]
-        chores += [asyncio.create_task(keep_applied(service))] if watches else []
+        chores += [asyncio.create_task(keep_applied(service))] if options.watches else []
         try:
             await server.serve([listening])
         finally:

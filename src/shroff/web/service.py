@@ -91,6 +91,24 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceOptions:
+    """How a service runs.
+
+    Args:
+        stands_by: It waits while another process leads the log.
+        reads_source: It reads the project's live source between posts.
+        watches: It applies changes of the project's files by itself.
+        check: What checks a draft of a rule; left out, this process does.
+    """
+
+    limits: Limits = Limits()
+    stands_by: bool = False
+    reads_source: bool = True
+    watches: bool = False
+    check: Check | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _BySettings:
     """What is made of the settings of shroff.yaml; made anew where others are active."""
 
@@ -125,33 +143,30 @@ class Service:
         gate: Gate,
         desk: Desk,
         threads: Executor,
-        limits: Limits | None = None,
+        options: ServiceOptions | None = None,
         *,
         routes: Sequence[Route] = (),
-        provider: Provider | None = None,
-        stands_by: bool = False,
-        reads_source: bool = True,
-        check: Check | None = None,
         tell: Callable[[str], None] = unheard,
     ) -> None:
-        self.check_draft = check or partial(check_of, project)
+        options = options or ServiceOptions()
+        self.check_draft = options.check or partial(check_of, project)
         self.project, self.gate, self.desk = project, gate, desk
         self.cases, self.notices = project.cases.desk(desk), project.notice_files.store_beside(desk.store)
-        self.by_settings = _BySettings.of(project.opened.systems, provider)
+        self.by_settings = _BySettings.of(project.opened.systems, project.outside.open_provider())
         self._threads = Shares(threads, THREADS_OF_SENDER_MAX)
         self._readers = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="body")
-        self._long, self.limits = Shares(self._readers, 1), limits or Limits()
+        self._long, self.limits = Shares(self._readers, 1), options.limits
         self._askers = ThreadPoolExecutor(IDENTITY_THREADS, thread_name_prefix="who")
         self._identities = Shares(self._askers, 1)
         self.checks = Turns("a check of rules", CHECK_THREADS, CHECK_S_MAX, CHECKS_OF_SENDER_MAX)
         self.signing = Turns("signing in", SIGN_IN_THREADS, SIGN_IN_S_MAX, SIGN_INS_OF_SENDER_MAX)
-        self._stands_by, self.tell, self.routes = stands_by, tell, routes
-        self._reads_source = reads_source
+        self._stands_by, self._reads_source = options.stands_by, options.reads_source
+        self.tell, self.routes = tell, routes
         self.confirming = project.notices.confirming()
         self.strangers, self.unknown = Pace(STRANGERS_RATE), Pace(UNKNOWN_RATE)
         self.pace, self.requests = Pace(self.limits.rate), Requests()
         self.posts = Posts(self._answered, waiting_max=self.limits.waiting_max, age_s_max=self.limits.age_s_max)
-        if stands_by:
+        if self._stands_by:
             self.posts.close("this service is standing by while another one leads the log; send it there")
         self.reader: PostReader | None = None
         self._label_reader: PostReader | None = None
