@@ -233,10 +233,12 @@ def test_the_law_catches_scores_that_are_not_looked_at(monkeypatch: pytest.Monke
 
 # What is broken, how, and the number of a history that shows it. Where the generator has changed, one soon after does.
 BREAKS = [
-    pytest.param("Fold._past_of", lambda old: lambda self, piece: None, 15, id="what was only taken is decided"),
+    pytest.param(
+        "BacktestFold._past_of", lambda old: lambda self, piece: None, 15, id="what was only taken is decided"
+    ),
     pytest.param("backtest_plan._meaning", lambda old: lambda rule, *_: rule.id, 3, id="a rule of that id is kept"),
     pytest.param(
-        "Fold._hits_of",
+        "BacktestFold._hits_of",
         lambda old: lambda self, rule, seqs, decided: all_of(old(self, rule, seqs, decided)),
         2,
         id="shadow has effect",
