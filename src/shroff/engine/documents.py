@@ -120,9 +120,10 @@ class DocumentWriter:
 
 @dataclass(frozen=True, slots=True)
 class _Pieces:
-    """What a verdict gives before the score and behind it: in the sealed content behind the id, and in the document.
+    """Pieces of JSON that a verdict gives: of the text that the receipt is made of (`sealed_`), and of the document.
 
-    And between event and features in the sealed content, and at the end of the document.
+    `sealed_middle` stands between event and features, `sealed_head` before the score and `sealed_tail` behind it;
+    `shown_end` ends the document.
     """
 
     sealed_middle: bytes
