@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from shroff.adapters.http_calls import Calls
 from shroff.adapters.registry.http import HttpRegistry
 from shroff.errors import SchemasAwayError, UsageError
 from shroff.events.avro.subjects import settle, subject_of
@@ -164,7 +165,7 @@ def test_a_registry_that_is_away_stops_what_needs_it_and_nothing_that_is_known(s
     decoder = AvroDecoder(schemas, events, "payment", settings=settings)
     assert decoder.line(1, whole).error is None
     schemas.close()
-    schemas._where = schemas._where._replace(port=1)
+    schemas._client = Calls().client("http", "127.0.0.1", 1, answer_bytes_max=1)
 
     assert decoder.line(2, whole).error is None
     with pytest.raises(SchemasAwayError, match="cannot be reached"):

@@ -114,7 +114,7 @@ class Training:
         both = [one.evaluation.metrics["average_precision"].mean for one in (local, there)]
         assert abs(both[0] - both[1]) < PRECISION_DIFFERENCE
         scored = [rows_judged(bank, one.stored.id) for one in (local, there)]
-        assert scored[0].quarantine.drop(["score"]).equals(scored[1].quarantine.drop(["score"]))
+        assert scored[0].drop(["score"]).equals(scored[1].drop(["score"]))
         scores = [one["score"].to_numpy() for one in scored]
         assert float(np.abs(scores[0] - scores[1]).mean()) < SCORE_DIFFERENCE
         assert (bank / "models" / there.stored.id / "model.json").read_bytes() != (

@@ -36,7 +36,7 @@ from pathlib import Path
 from shroff.adapters.lake.folder import STEPS as FOLDER_STEPS, FolderObjects
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.lake.writer import STEPS, LakeWriter
-from shroff.streams.lake import Patient
+from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import DocumentFolder, Layout
 from tests.support.kill import kill_at
 
@@ -45,7 +45,7 @@ silent = lambda _step: None
 above = silent if below == "folder" else kill_at(switch, STEPS)
 objects = FolderObjects(lake, on_step=kill_at(switch, FOLDER_STEPS) if below == "folder" else silent)
 source = SqliteLog(Path(log), read_only=True)
-writer = LakeWriter(Patient(objects), source, lambda: 1, on_step=above, places_max={PLACES})
+writer = LakeWriter(RetriedObjects(objects), source, lambda: 1, on_step=above, places_max={PLACES})
 if work == "write":
     folders = {{"transaction": DocumentFolder("payment"), "decided": DocumentFolder("decisions", lines=25)}}
     writer.write(Layout(documents=folders))
