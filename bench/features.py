@@ -37,7 +37,7 @@ COMPARED_ROWS = 1 << 20
 THREADS = 2
 BOUNDS = """
 What bounds it: 5 million events take 0.6 s of start-up (libraries and kernels from their caches, on one core), 0.55 s
-until all are read, through the door and coded, 0.2 s to sort them by key, 1.4 s for windows on both cores while one
+until all are read, through validation and coded, 0.2 s to sort them by key, 1.4 s for windows on both cores while one
 writes Parquet beside, 0.2 s to end. By samples of the processor (`perf record`): 30 % kernels, 26 % Parquet read and
 written (11 % of all is compression; a decimal has 16 bytes), 15 % Python, nearly all of it start-up, 13 % the system,
 mostly for fresh pages, 5 % numpy. The peer writes its sums as 64-bit integers and starts in 0.2 s.

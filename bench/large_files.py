@@ -1,7 +1,7 @@
 """Large files: peak memory and lines a second, by the number of lines, to see that memory does not follow it.
 
 Three kinds of work, each in a process of its own over a file made for it: *read* takes the
-lines through the door; *sort* does the same and brings them into the order of their
+lines through validation; *sort* does the same and brings them into the order of their
 times (`--order time`), which the file does not have at all; *ingest* is the command
 `shroff ingest --no-decide` over a file in order, into windows of an hour, with durable
 commits. Prints a table and writes it to `bench/results/large_files.md`.

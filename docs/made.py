@@ -16,7 +16,7 @@ from docs.made_api import api_page
 from docs.made_files import MADE, REFERENCE, made_file_pages, markdown_table
 from docs.made_limits import limits_page
 from shroff.cli.main import COMMANDS, CommandGroup, program
-from shroff.events.door import Door
+from shroff.events.validation import EventValidator
 from shroff.features.definitions import cost
 from shroff.features.naive import Naive
 from shroff.language.aggregates import AGGREGATES, AggregateRow
@@ -162,12 +162,12 @@ def values_of_amounts(text: str) -> tuple[str, str]:
     """What an aggregate gives of no event, and of a payment of each amount, by the naive engine."""
     definitions = example_definitions(text)
     naive = Naive(definitions.events, computed_of(definitions), definitions.reference)
-    door = Door(definitions.events, definitions.settings)
+    validator = EventValidator(definitions.events, definitions.settings)
     type_ = definitions.features["card.x"].type
     values = []
     for minute, amount in enumerate((*AMOUNTS, "1.00")):
         given = {"id": f"p{minute}", "at": f"2026-01-01T10:0{minute}:00Z", "card": "c", "amount": amount}
-        values.append(shown(naive.add(door.admit("payment", given, is_strict=False))["card.x"], type_))
+        values.append(shown(naive.add(validator.admit("payment", given, is_strict=False))["card.x"], type_))
     return values[0], values[-1]
 
 

@@ -16,7 +16,7 @@ from shroff.errors import UsageError
 from shroff.events.formats import encodings
 from shroff.events.formats.encodings import file_format, read_lines, read_stream
 from shroff.events.formats.lines import Lines, line_and_row
-from shroff.events.given import Float32, Instant, Number, RawDuration, text_of
+from shroff.events.raw_values import Float32, Instant, Number, RawDuration, text_of
 from shroff.events.readers import read_text
 
 PAYSIM = (  # the first lines of paysim_first19998.csv

@@ -11,13 +11,13 @@ import pytest
 from shroff import config
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import InputError
-from shroff.events.door import Door
 from shroff.events.event import Event
 from shroff.events.formats.encodings import read_lines
-from shroff.events.given import Float32, Instant, Number
 from shroff.events.intake import Intake, Submission
 from shroff.events.mapping import Dispatcher, MappedRow, Mapper, Picked
+from shroff.events.raw_values import Float32, Instant, Number
 from shroff.events.settings import Settings
+from shroff.events.validation import EventValidator
 from shroff.project.definitions import load_definitions
 from tests.support.avros import avro_file, record
 from tests.support.declare import PAYMENT, declare
@@ -108,7 +108,7 @@ def admit(
 ) -> Event:
     events = declare(text)
     fields = Mapper(events.types["payment"], format).fields(MappedRow(file, number, columns))
-    return Door(events, Settings()).admit("payment", fields, is_strict=False)
+    return EventValidator(events, Settings()).admit("payment", fields, is_strict=False)
 
 
 def mistakes_of(text: str, columns: dict[str, object], *, format: str = "csv") -> dict[str, str]:
@@ -126,7 +126,7 @@ def test_the_mapping_of_the_languages_page_reads_a_line_of_card_data():
 def test_the_same_line_gives_a_label():
     events = declare(CARDS)
     fields = Mapper(events.label, "csv").fields(MappedRow("march.csv", 7, {**CARD_LINE, "Fraud": "1"}))
-    label = Door(events, Settings()).admit_label(fields)
+    label = EventValidator(events, Settings()).admit_label(fields)
 
     assert (label.event_type, label.event_id, label.verdict, label.source) == (
         "payment",

@@ -1,4 +1,4 @@
-"""When a line happened, as the door would read it, for lines of any form."""
+"""When a line happened, as validation would read it, for lines of any form."""
 
 from __future__ import annotations
 

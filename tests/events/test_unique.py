@@ -19,7 +19,7 @@ from shroff.app import project as app
 from shroff.errors import DefinitionError, UsageError
 from shroff.events.formats.encodings import read_stream
 from shroff.events.intake import Intake, Submission
-from shroff.events.kept import keeping_hashed
+from shroff.events.redaction import keeping_hashed
 from shroff.log.activation import check_change
 from shroff.log.columns.files import file_columns
 from shroff.log.writer import Answer, Writer

@@ -1,4 +1,4 @@
-"""What is sent as Avro arrives as the event that it was, by any writer's schema, and no bytes break the door."""
+"""What is sent as Avro arrives as the event that it was, by any writer's schema, and no bytes break validation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shroff.events.avro.wire import AvroDecoder, AvroEncoder
 from shroff.events.definitions import Events, EventType, Field
 from shroff.events.event import YEAR_10000_MS, Codec
 from shroff.events.formats.wire import JsonDecoder, JsonEncoder
-from shroff.events.given import Float32
+from shroff.events.raw_values import Float32
 from shroff.events.readers import SPAN_MS_MAX, YEAR_1_MS, reader
 from shroff.events.settings import Settings
 from shroff.language.field_types import Bounds, FieldType

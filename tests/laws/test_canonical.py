@@ -8,12 +8,12 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shroff.events.door import Door
 from shroff.events.event import Codec, Event, canonical_real, canonical_text, read_time, time_text
 from shroff.events.formats.encodings import read_stream
-from shroff.events.given import Float32, canonical_json, shortest_decimal
 from shroff.events.intake import Intake
+from shroff.events.raw_values import Float32, canonical_json, shortest_decimal
 from shroff.events.settings import Settings
+from shroff.events.validation import EventValidator
 from shroff.language.values import parse_time
 from shroff.replay.exports import kind_of
 from shroff.streams.log import Record
@@ -27,7 +27,7 @@ INTEGERS = st.integers(-(2**63), 2**63 - 1).filter(lambda value: abs(value) != 2
 UNITS = st.integers(-(10**15), 10**15)
 EVENTS = declare()
 CODEC = Codec(EVENTS.types["payment"])
-DOOR = Door(EVENTS, Settings())
+VALIDATOR = EventValidator(EVENTS, Settings())
 
 
 def optional(values: st.SearchStrategy) -> st.SearchStrategy:
@@ -90,7 +90,7 @@ def test_a_time_is_read_as_it_was_written(time_ms):
 
 @given(st.integers(-13_107_199, 13_107_199))
 def test_cents_survive_a_column_of_32_bit_floats_below_131072(cents):
-    event = DOOR.admit("payment", {"id": "p", "at": 0, "amount": _narrow(cents / 100)}, is_strict=True)
+    event = VALIDATOR.admit("payment", {"id": "p", "at": 0, "amount": _narrow(cents / 100)}, is_strict=True)
 
     assert event.values[3] == cents
 
@@ -101,7 +101,9 @@ def test_money_is_read_alike_from_text_token_object_and_integer(units):
     forms = [written, {"amount": written, "currency": "EUR"}]
     if units % 100 == 0:
         forms.append(units // 100)
-    found = {DOOR.admit("payment", {"id": "p", "at": 0, "amount": form}, is_strict=True).values[3] for form in forms}
+    found = {
+        VALIDATOR.admit("payment", {"id": "p", "at": 0, "amount": form}, is_strict=True).values[3] for form in forms
+    }
 
     assert found == {units}
 

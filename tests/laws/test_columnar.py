@@ -1,4 +1,4 @@
-"""The law of the door for columns: of any table it admits the rows that the door for rows admits, and as the same."""
+"""The law of validation for columns: of any table it admits the rows that row validation admits, and as the same."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from shroff.events.definitions import Events, EventType, Field, FileMapping
 from shroff.events.formats.column_readers import WantedField, column_reader
-from shroff.events.formats.columns import ColumnDoor
+from shroff.events.formats.columns import ColumnValidator
 from shroff.events.formats.lines import Lines
 from shroff.events.formats.parquet import lines_of, row_values
-from shroff.events.given import text_of
 from shroff.events.intake import Intake
+from shroff.events.raw_values import text_of
 from shroff.events.readers import reader
 from shroff.events.settings import Settings
 from shroff.language.checker import check
@@ -214,7 +214,7 @@ def hasher(value: str) -> str:
 
 
 def by_rows(case: Case) -> Rows:
-    """What the door for rows admits, by place, and what it refuses."""
+    """What row validation admits, by place, and what it refuses."""
     lines = Lines("parquet", tuple(case.batch.schema.names), lines_of(case.batch, range(1, 100)), lambda: None)
     intake = Intake(Events({"payment": case.type}), Settings(), hasher)
     admitted, refused = [], []
@@ -227,8 +227,10 @@ def by_rows(case: Case) -> Rows:
 
 
 def by_columns(case: Case) -> Rows:
-    door = ColumnDoor(Events({"payment": case.type}), Settings(), hasher, "payment", case.batch.schema, "f.parquet")
-    found = door.admit(case.batch.select(door.columns), 0)
+    validator = ColumnValidator(
+        Events({"payment": case.type}), Settings(), hasher, "payment", case.batch.schema, "f.parquet"
+    )
+    found = validator.admit(case.batch.select(validator.columns), 0)
     values = [column_values(found.columns[name]) for name in case.type.field_names]
     return list(zip(found.rows.tolist(), zip(*values, strict=True), strict=True)), list(found.refused)
 

@@ -20,10 +20,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from shroff.adapters.log.memory import MemoryLog, MemoryStore
-from shroff.events.door import LabelInput
 from shroff.events.event import Event, canonical_value
 from shroff.events.intake import Submission
 from shroff.events.labels import LabelEvent, LogEvent
+from shroff.events.validation import LabelInput
 from shroff.features import naive
 from shroff.features.computed import Computed
 from shroff.features.kernels import rules as kernel_rule
@@ -386,7 +386,7 @@ def written_by(some: Sequence[Version], history: Sequence[LogEvent], data: st.Da
 
 
 def submission(event: LogEvent) -> Submission:
-    """The event as it came through the door."""
+    """The event as it came through validation."""
     if not isinstance(event, LabelEvent):
         return Submission("law", event.id, lambda: b"", event.type, event)
     named, verdict, source, known_at_ms, reason, amount = event.values

@@ -1,4 +1,4 @@
-"""A line that goes the short way becomes the event, and the bytes, that the door and the codec make of it."""
+"""A line that goes the short way becomes the event, and the bytes, that validation and the codec make of it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shroff.events.door import Door
 from shroff.events.event import Codec
 from shroff.events.formats import plain
 from shroff.events.formats.encodings import read_stream
 from shroff.events.formats.plain import plain_reader
+from shroff.events.validation import EventValidator
 from tests.support.projects import definitions
 
 EVENTS = """
@@ -87,7 +87,7 @@ def by_the_door(raw: bytes) -> tuple[object, bytes]:
     with read_stream(BytesIO(raw), "jsonl", name="x") as opened:
         (line,) = opened
     assert line.columns is not None, line.error
-    event = Door(PROJECT.events, PROJECT.settings).admit("payment", line.columns, is_strict=False)
+    event = EventValidator(PROJECT.events, PROJECT.settings).admit("payment", line.columns, is_strict=False)
     return event, Codec(TYPE).encode(event)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from shroff.errors import InputError
-from shroff.events.door import secret_fields
 from shroff.events.event import Event
+from shroff.events.validation import secret_fields
 from shroff.language.types import INTEGER, REAL, TEXT
 from shroff.project.calls import API_TAKEN, CALLS, TAKEN
 from shroff.project.definitions import Loaded, load_definitions

@@ -16,8 +16,8 @@ from shroff.cli.main import run
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import InputError
 from shroff.events.avro.schema import schema_of as schema_of_avro
-from shroff.events.door import Door
 from shroff.events.keys import FIELD_EXAMPLES, FIELD_TYPE
+from shroff.events.validation import EventValidator
 from shroff.language.field_types import TypeTextError, parse_field_type
 from shroff.language.keys import Either, Key, Keys, Many, Shape
 from shroff.language.yaml import text as yamltext
@@ -546,16 +546,16 @@ def test_the_schemas_of_others_say_the_bounds_of_a_field():
 @pytest.mark.parametrize("name", config.TEMPLATES)
 def test_no_template_takes_a_negative_amount(name):
     found = load_definitions(config.read_files(TEMPLATE_FOLDER / name, [])).or_raise()
-    door = Door(found.events, found.settings)
+    validator = EventValidator(found.events, found.settings)
     for type_ in found.events.types:
         fields = json.loads((TEMPLATE_FOLDER / name / "examples" / f"{type_}.json").read_bytes())
         with pytest.raises(InputError) as caught:
-            door.admit(type_, fields | {"amount": "-0.01"}, is_strict=True)
+            validator.admit(type_, fields | {"amount": "-0.01"}, is_strict=True)
 
         assert [path for path, _ in caught.value.mistakes] == ["amount"]
         if name == "savings":
             with pytest.raises(InputError, match=r"above 0; found 0\.0"):
-                door.admit(type_, fields | {"amount": 0}, is_strict=True)
+                validator.admit(type_, fields | {"amount": 0}, is_strict=True)
 
 
 @pytest.mark.parametrize("name", ["cards", "orders", "payments", "paysim"])

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from shroff.events.given import canonical_json
+from shroff.events.raw_values import canonical_json
 from shroff.examples.bank import bank, with_labels
 from shroff.streams.log import Record
 

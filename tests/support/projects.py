@@ -78,7 +78,7 @@ def label(number: int, event: str, verdict: str, source: str, known_at: str) -> 
 
 
 def submission(type_name: str, number: int, fields: Mapping[str, object]) -> Submission:
-    """What the door makes of an event or label of the small project."""
+    """What validation makes of an event or label of the small project."""
     project = definitions()
     intake = Intake(project.events, project.settings, None)
     return intake.submit(

@@ -1,4 +1,4 @@
-"""Users, sessions, keys and the record, as pages and for programs; what opens a door is told once."""
+"""Users, sessions, keys and the record, as pages and for programs; a credential is shown once."""
 
 from __future__ import annotations
 

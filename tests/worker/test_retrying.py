@@ -1,4 +1,4 @@
-"""Entries of quarantine that come back to the door: each by itself, whatever its bytes are."""
+"""Entries of quarantine that come back to validation: each by itself, whatever its bytes are."""
 
 from __future__ import annotations
 

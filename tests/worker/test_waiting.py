@@ -1,4 +1,4 @@
-"""Labels that wait for their event: what becomes of one that does not fit it, or could not have come by the door."""
+"""Labels that wait for their event: what becomes of one that does not fit it, or could not have come by validation."""
 
 from __future__ import annotations
 

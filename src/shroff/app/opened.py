@@ -225,13 +225,13 @@ class Opened:
 
 
 def intake_of(opened: Opened, *, keeps_hashes: bool) -> Intake:
-    """The door for files and lines.
+    """The validator of files and lines.
 
     With `keeps_hashes` values that look like hashes are kept, as exports and quarantine have them; without, a
     sender could write a hash that was seen somewhere and so into the history of somebody else's card.
     """
     from shroff.events.intake import Intake
-    from shroff.events.kept import keeping_hashed
+    from shroff.events.redaction import keeping_hashed
 
     definitions = opened.definitions
     hasher = keeping_hashed(opened.hasher) if keeps_hashes else opened.hasher

@@ -15,9 +15,9 @@ from shroff.cases.pending import Body, body_of
 from shroff.cases.store import CaseChange
 from shroff.cases.working import FREED, OPENED, free_lapsed
 from shroff.errors import UsageError
-from shroff.events.door import LabelInput
 from shroff.events.intake import Submission
 from shroff.events.mapping import LABEL
+from shroff.events.validation import LabelInput
 from shroff.people.access import RIGHTS, Right, Role, Who
 from shroff.people.audit import Act
 from shroff.worker.inbox import LABELS, ROWS_MAX, labels_request

@@ -78,7 +78,7 @@ def _used(key: ApiKey) -> str:
 
 
 def document(key: ApiKey) -> KeyDocument:
-    """A key as JSON, with nothing that opens a door."""
+    """A key as JSON, without a credential."""
     from shroff.people.documents import of_key
 
     return of_key(key)

@@ -88,7 +88,7 @@ def moment_text(moment_ms: int) -> str:
 
 
 def document(user: User) -> UserDocument:
-    """A user as JSON, with nothing that opens a door."""
+    """A user as JSON, without a credential."""
     from shroff.people.documents import of_user
 
     return of_user(user)

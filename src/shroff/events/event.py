@@ -244,8 +244,8 @@ def stored_reader(type_: Type) -> Callable[[Any], Any] | None:
 def _decimal_reader(places: int) -> Callable[[str], int]:
     """Read stored decimals; one written with other places, before the definition changed, is brought to these.
 
-    Where these are more, a value may be beyond what the door lets in: it is refused then, so
-    that what the door says of values holds for those of the log.
+    Where these are more, a value may be beyond what validation lets in: it is refused then, so
+    that what validation says of values holds for those of the log.
     """
 
     def read(text: str) -> int:

@@ -13,22 +13,22 @@ from shroff.events.avro.plain import AvroReader, avro_reader
 from shroff.events.avro.schema import schema_name_of
 from shroff.events.avro.values import schema_name
 from shroff.events.definitions import Events, EventType
-from shroff.events.door import Door, LabelInput, OutOfBoundsError, secret_fields
 from shroff.events.event import Event
 from shroff.events.formats.lines import Line, Lines
 from shroff.events.formats.plain import PlainReader, plain_reader
-from shroff.events.given import Number
-from shroff.events.kept import LineRedactor, Seals, keeping_hashed, masked, opened, unread
 from shroff.events.mapping import LABEL, Dispatcher, MappedRow, Mapper, Unmatched
+from shroff.events.raw_values import Number
+from shroff.events.redaction import LineRedactor, RedactedValues, keeping_hashed, masked, opened, unread
 from shroff.events.settings import Settings
 from shroff.events.unique import Named
+from shroff.events.validation import EventValidator, LabelInput, OutOfBoundsError, secret_fields
 
 
 class Submission(msgspec.Struct, frozen=True, gc=False):
-    """One input as it came, and what the door made of it: an event, a label, or the words of a refusal.
+    """One input as it came, and what validation made of it: an event, a label, or the words of a refusal.
 
     `source` and `place` say where it stood; `raw` gives what is kept if it is refused: its
-    bytes, or in a project that hashes what `events.kept` makes of it. Without event, label and refusal no event
+    bytes, or in a project that hashes what `events.redaction` makes of it. Without event, label and refusal no event
     type took the line. `body` is the event's canonical body, where reading it gave that too. `personal` are the
     fields that lie beside the log, by their names. `refused` is an event whose types are right, and whose time or
     values are not: it is refused only if its id is new, since one that the log has is a duplicate, whatever the
@@ -73,12 +73,12 @@ class _Reading:
     dispatcher: Dispatcher
     mappers: Mapping[str, Mapper]
     keeper: LineRedactor | None
-    seals: Seals | None
+    seals: RedactedValues | None
     is_default: bool
 
     @property
     def is_short(self) -> bool:
-        """Whether a short way past the door may be open: nothing is hashed, and no line is of another type."""
+        """Whether a short way past validation may be open: nothing is hashed, and no line is of another type."""
         return self.keeper is None and self.seals is None and not (self.is_default and self.dispatcher.has_conditions)
 
 
@@ -105,12 +105,12 @@ class Intake:
         self._events, self.settings = events, settings
         self.money_places = settings.money_places
         self._unmatched: dict[str, Unmatched] = {}
-        self._door = Door(events, settings, hasher)
+        self._validator = EventValidator(events, settings, hasher)
         self._secret = {name: secret_fields(events, name) for name in (*events.types, LABEL)}
         self._hasher: Callable[[str], str] | None = None  # for what is kept: set where the project hashes
         if hasher is not None and any(self._secret.values()):
             self._hasher = keeping_hashed(hasher)
-            self._keeping_door = Door(events, settings, self._hasher)
+            self._keeping_validator = EventValidator(events, settings, self._hasher)
 
     @property
     def unmatched(self) -> list[Unmatched]:
@@ -123,7 +123,7 @@ class Intake:
         source: str,
         as_type: str | None = None,
         *,
-        seals: Seals | None = None,
+        seals: RedactedValues | None = None,
         is_default: bool = False,
     ) -> Iterator[Submission]:
         """Read lines as events of one type, or of the type that each line is found to be.
@@ -131,7 +131,7 @@ class Intake:
         Args:
             is_default: A line that names its type, or that a mapping's `when` takes, is of that type; `as_type` is
                 for the others.
-            seals: For a line that comes from quarantine, what its mark says (`events.kept`).
+            seals: For a line that comes from quarantine, what its mark says (`events.redaction`).
                 Such a line may name its type itself though `as_type` is given.
 
         Raises: UsageError, before the first line, where the type is not known, where lines
@@ -149,7 +149,7 @@ class Intake:
             self._check_columns(mappers[as_type], lines.columns, source, as_type)
         keeper = None
         if self._hasher is not None:
-            keeper = LineRedactor(self._events, self._keeping_door, self._hasher, mappers, lines.format)
+            keeper = LineRedactor(self._events, self._keeping_validator, self._hasher, mappers, lines.format)
         reading = _Reading(source, lines.format, dispatcher, mappers, keeper, seals, is_default)
         return self._read(lines, as_type, reading, self._own(as_type, reading) if is_live_avro else {})
 
@@ -169,8 +169,10 @@ class Intake:
         hidden: frozenset[str] = frozenset() if mistakes is None else mistakes.hidden
         try:
             if type_name == LABEL:
-                return Submission(source, place, kept, LABEL, label=self._door.admit_label(fields, is_strict=is_strict))
-            event, personal = self._door.admit_with_personal(type_name, fields, is_strict=is_strict, hidden=hidden)
+                return Submission(
+                    source, place, kept, LABEL, label=self._validator.admit_label(fields, is_strict=is_strict)
+                )
+            event, personal = self._validator.admit_with_personal(type_name, fields, is_strict=is_strict, hidden=hidden)
             return Submission(source, place, kept, type_name, event, personal=personal)
         except InputError as error:
             if mistakes is not None:
@@ -284,7 +286,7 @@ class Intake:
         mappers = {name: Mapper(replace(one, mappings={}), "avro", self._secret[name]) for name, one in types.items()}
         keeper = None
         if self._hasher is not None:
-            keeper = LineRedactor(self._events, self._keeping_door, self._hasher, mappers, "avro")
+            keeper = LineRedactor(self._events, self._keeping_validator, self._hasher, mappers, "avro")
         own = replace(reading, mappers=mappers, keeper=keeper)
         wanted = types if as_type is None else [as_type]
         return {schema_name_of(name, self.settings): self._own_taker(name, own) for name in wanted}
@@ -319,7 +321,7 @@ class Intake:
         self, type_name: str, reading: _Reading
     ) -> Callable[[Line, MappedRow, Mapping[str, object] | None], Submission]:
         """What makes a submission of a line of one type; with fields where the line names its type itself."""
-        door, source, keeper, seals = self._door, reading.source, reading.keeper, reading.seals
+        validator, source, keeper, seals = self._validator, reading.source, reading.keeper, reading.seals
         mapper, is_label = reading.mappers[type_name], type_name == LABEL
         hidden = mapper.hidden
 
@@ -333,9 +335,9 @@ class Intake:
                 if seals is not None and keeper is not None:
                     fields = opened(type_name, mapper, row.columns if named is None else named, fields, seals)
                 if is_label:
-                    label = door.admit_label(fields, hidden=hidden)
+                    label = validator.admit_label(fields, hidden=hidden)
                     return Submission(source, line.place, kept, LABEL, None, label)
-                event, personal = door.admit_with_personal(type_name, fields, is_strict=False, hidden=hidden)
+                event, personal = validator.admit_with_personal(type_name, fields, is_strict=False, hidden=hidden)
                 return Submission(source, line.place, kept, type_name, event, None, None, None, personal)
             except InputError as error:
                 refused = _event_of(error)
@@ -365,7 +367,7 @@ class Intake:
         plain = {name: replace(one, mappings={}) for name, one in types.items()}
         plain |= {} if mapped is None else {mapped.name: mapped}
         mappers = {name: Mapper(one, "jsonl", self._secret[name]) for name, one in plain.items()}
-        return LineRedactor(self._events, self._keeping_door, self._hasher, mappers, "jsonl")
+        return LineRedactor(self._events, self._keeping_validator, self._hasher, mappers, "jsonl")
 
 
 def _event_of(error: InputError) -> Event | None:

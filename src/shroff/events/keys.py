@@ -89,7 +89,7 @@ EVENT_TYPE: Final = Keys(
         Key("decide", "Whether each event of this type gets a decision.", SWITCH, default="false", examples=("true",)),
         Key(
             "fields",
-            "The fields, each with its type. A question mark: may be missing. `hashed`: replaced at the door by a "
+            "The fields, each with its type. A question mark: may be missing. `hashed`: replaced on input by a "
             "keyed hash and its last four characters. `unique`: may name the event in a label file. `personal`: kept "
             "beside the log, where no rule and no model reads it, until `shroff erase` removes it; an event that is "
             "sent again keeps the values of the first time. Bounds stand last: "

@@ -1,7 +1,7 @@
 """How a line of a file becomes the fields of an event: the mappings under `from`, and which type a line is.
 
 A mapping is typed when the project is loaded; here its expressions are compiled once and
-asked line by line. What a mapping cannot make goes to the door as a `RefusedValue`, so that
+asked line by line. What a mapping cannot make goes to validation as a `RefusedValue`, so that
 the line's mistakes are all named together.
 """
 
@@ -15,8 +15,8 @@ import msgspec
 
 from shroff.errors import InputError, nearest
 from shroff.events.definitions import LABEL_NAMES, Events, EventType, FileMapping
-from shroff.events.door import HIDDEN
-from shroff.events.given import Exact, Instant, Number, RawDuration, RefusedValue, shown, text_of
+from shroff.events.raw_values import Exact, Instant, Number, RawDuration, RefusedValue, shown, text_of
+from shroff.events.validation import HIDDEN
 from shroff.language.expression import Else, IsMissing, Logic, Node, RowValue, When, walk
 from shroff.language.printing import text_of as expression_text
 from shroff.language.row import compile_row
@@ -79,7 +79,7 @@ class Mapper:
         self.is_plain = not self._mapping.fields and not self._typed_columns
 
     def fields(self, row: MappedRow) -> Mapping[str, object]:
-        """Give the fields of a line for `Door.admit`; what could not be made is a `RefusedValue` there.
+        """Give the fields of a line for `EventValidator.admit`; what could not be made is a `RefusedValue` there.
 
         Cost: nothing without a mapping, else about a microsecond for each mapped field.
         """
@@ -156,7 +156,7 @@ class Mapper:
         return node is None or (isinstance(node, RowValue) and not _of_line(node))
 
     def reader_of(self, name: str) -> Read:
-        """What gives a field of a line, in a form for the door."""
+        """What gives a field of a line, in a form for validation."""
         return next(read for field, read in self._plan if field == name)
 
     def _field_reader(self, name: str, wanted: Type) -> Read:
@@ -319,7 +319,7 @@ def _as_text(read: Read) -> Read:
 
 
 def _form(type_: Type) -> Callable[[Any], object] | None:
-    """What brings a typed result into a form that the door knows; None where it is one."""
+    """What brings a typed result into a form that validation knows; None where it is one."""
     match type_.kind:
         case "money" | "number":
             return lambda units: Exact(units, type_.places)

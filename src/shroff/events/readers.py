@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from shroff.errors import nearest
 from shroff.events.event import read_time
-from shroff.events.given import (
+from shroff.events.raw_values import (
     Exact,
     Instant,
     Number,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from shroff.events.definitions import Entity
-from shroff.events.kept import HASHED
+from shroff.events.redaction import HASHED
 from shroff.language.expression import ThisField
 from shroff.language.values import key_text
 

@@ -18,7 +18,7 @@ _UNITS: Final = (-UNITS_MAX, UNITS_MAX)
 _TIME_MAX: Final = 253_402_300_800_000
 _TIMES: Final = (-_TIME_MAX, _TIME_MAX)
 _FEW: Final = (-(1 << 32), 1 << 32)
-# What the door lets in, and what the log holds: no version reads stored values that are beyond (`events.event`).
+# What validation lets in, and what the log holds: no version reads stored values that are beyond (`events.event`).
 _KINDS: Final[Mapping[str, Bounds]] = {
     "integer": _WORD,
     "number": _UNITS,

@@ -22,7 +22,7 @@ from typing import Final
 
 PLACES_MAX: Final = 12
 NUMBER_PLACES: Final = 6
-UNITS_MAX: Final = 10**15  # largest money or number value at the door, in smallest units
+UNITS_MAX: Final = 10**15  # largest valid money or number, in smallest units
 INTEGER_MIN: Final = -(2**63)
 INTEGER_MAX: Final = 2**63 - 1
 WIDE_MIN: Final = -(2**127)

@@ -15,7 +15,7 @@ import msgspec
 
 from shroff.config import PROJECT_FILE
 from shroff.errors import ShroffError, UsageError
-from shroff.log.adopting import check_door
+from shroff.log.adopting import check_inputs_unchanged
 from shroff.log.history import control_at
 from shroff.project.definitions import Definitions
 from shroff.project.settings.systems import Systems
@@ -157,7 +157,7 @@ def _by_meaning(
     is_same = before.settings == now.settings
     found = [one for one in found if one.file != PROJECT_FILE or not is_same]
     try:
-        check_door(before, now)
+        check_inputs_unchanged(before, now)
     except UsageError:
         return [replace(one, takes=RESTART) for one in found]
     return found

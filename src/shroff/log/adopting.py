@@ -27,7 +27,7 @@ from shroff.streams.log import Log
 NEAR: Final = 4_096  # places that may be left to fold between two batches: 50 ms
 
 
-def check_door(before: Definitions, now: Definitions) -> None:
+def check_inputs_unchanged(before: Definitions, now: Definitions) -> None:
     """Raises: UsageError where events would be read in another way: those on their way were read in the old one."""
     settings = replace(now.settings, lateness_ms=before.settings.lateness_ms)
     if before.events != now.events or before.settings != settings:

@@ -1,6 +1,6 @@
 """A batch in the making: what becomes of each submission, on state that moves along with it.
 
-It checks what the door cannot see (ids, lateness, labels and their events), gives places
+It checks what validation cannot see (ids, lateness, labels and their events), gives places
 and lets the engine decide. Nothing is written here, and a draft that is not committed
 takes its state with it: see `log.writer`.
 """
@@ -15,11 +15,11 @@ from typing import Final
 import msgspec
 
 from shroff.engine.step import Effects, Placed
-from shroff.events.door import LabelInput, label_refusal
 from shroff.events.event import Event, time_text
 from shroff.events.intake import Submission
 from shroff.events.labels import VerdictInForce
 from shroff.events.unique import Named
+from shroff.events.validation import LabelInput, label_refusal
 from shroff.features.key_texts import Hits
 from shroff.language.values import show_duration
 from shroff.log.history import label_id, label_key, waiting_body, waiting_label
@@ -329,7 +329,7 @@ class BatchInProgress:
         sent = waiting_label(waiting.body, settings.money_places)
         label = sent.dated(event.time_ms)
         self._batch.joined.append(waiting.id)
-        # Past the door's limits are those of a program that did not keep them, and amounts under other places of money.
+        # Beyond the limits are those of a program that did not keep them, and amounts under other places of money.
         reason = label_refusal(label, settings) or self._misfit(label, event) or _too_early(label, event)
         if reason:
             self._met[waiting.id] = 0

@@ -13,10 +13,10 @@ import msgspec
 from shroff.engine.stored import damaged, stored
 from shroff.errors import DefinitionError, Problem, StateError, UsageError
 from shroff.events.definitions import SOURCES, VERDICTS, Events, EventType, load_events
-from shroff.events.door import LabelInput
 from shroff.events.event import Codec, Event, time_text
 from shroff.events.labels import LabelEvent, LogEvent, VerdictInForce
 from shroff.events.unique import UniqueFields
+from shroff.events.validation import LabelInput
 from shroff.features.key_texts import Hits
 from shroff.language.values import parse_decimal, parse_time, rescale_half_even, show_decimal, show_number
 from shroff.language.yaml import text as yamltext
@@ -208,7 +208,7 @@ def waiting_body(label: LabelInput, money_places: int) -> bytes:
 
 
 def label_of(body: bytes, money_places: int) -> LabelInput:
-    """The label of such a body, which the door may not have seen. Raises: ValueError where it is none."""
+    """The label of such a body, which validation may not have seen. Raises: ValueError where it is none."""
     found = msgspec.json.decode(body, type=_WaitingLabel)
     amount = None if found.amount is None else _units(found.amount, money_places)
     known = (found.verdict, found.source, found.known_at_ms, found.reason)

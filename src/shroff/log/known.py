@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from shroff.events.door import LabelInput
 from shroff.events.intake import Submission
+from shroff.events.validation import LabelInput
 from shroff.log.history import Records, label_id, label_key
 from shroff.streams.log import Batch, DecisionRow, LateEvent, Log, LogReader, Record, WaitingLabel
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from shroff.errors import InputError, Problem
-from shroff.events.door import Door
 from shroff.events.labels import LabelEvent, LogEvent, VerdictInForce, in_force
+from shroff.events.validation import EventValidator
 from shroff.features.computed import needed
 from shroff.features.naive import Naive
 from shroff.log.history import standing_of
@@ -175,7 +175,7 @@ class _Runner:
         spoken = ((name, one) for name, one in definitions.reference.lists.items() if rule_of(name) is None)
         self.lists = {name: _Watched(one) for name, one in spoken}
         self._reference = replace(definitions.reference, lists=self.lists)
-        self._door = Door(definitions.events, definitions.settings, hasher)
+        self._validator = EventValidator(definitions.events, definitions.settings, hasher)
 
     def run(self, rule: Rule, test: RuleTest, is_over: Callable[[], bool] = _never) -> Problem | None:
         """What is wrong where it fails. Raises: _OverError as soon as the time is over."""
@@ -186,7 +186,7 @@ class _Runner:
             if is_over():
                 raise _OverError
             try:
-                event = _event(type_name, fields, number, self._door, definitions, naive.history)
+                event = _event(type_name, fields, number, self._validator, definitions, naive.history)
             except InputError as error:
                 return test.place.problem(f"test {test.name!r} of rule {rule.id}: event {number}: {error}.")
             values = naive.add(event)
@@ -204,24 +204,24 @@ def _event(
     type_name: str,
     fields: Mapping[str, str],
     number: int,
-    door: Door,
+    validator: EventValidator,
     definitions: Definitions,
     history: list[LogEvent],
 ) -> LogEvent:
     """An event of a test: `at` stands for the time field, and a left-out id is the event's number."""
     if type_name == "label":
-        return _label(fields, number, door, history)
+        return _label(fields, number, validator, history)
     type_ = definitions.events.types[type_name]
     given: dict[str, object] = dict(fields)
     if "at" in given and type_.time_field not in given:
         given[type_.time_field] = given.pop("at")
     given.setdefault(type_.id_field, f"test-{number}")
-    return door.admit(type_name, given, is_strict=False)
+    return validator.admit(type_name, given, is_strict=False)
 
 
-def _label(fields: Mapping[str, str], number: int, door: Door, history: list[LogEvent]) -> LogEvent:
+def _label(fields: Mapping[str, str], number: int, validator: EventValidator, history: list[LogEvent]) -> LogEvent:
     given = {"known_at" if name == "at" else name: value for name, value in fields.items()}
-    found = door.admit_label(given)
+    found = validator.admit_label(given)
     if not found.event_id:
         raise InputError([("event", "it is missing; in a test a label names its event by the id")])
     for event in history:

@@ -1,4 +1,4 @@
-"""What all functions about people work with, and how they make and hash what opens doors."""
+"""What all functions about people work with, and how they make and hash credentials."""
 
 from __future__ import annotations
 

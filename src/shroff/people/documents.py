@@ -1,4 +1,4 @@
-"""Users, keys, sessions and rows of the record as JSON, with nothing that opens a door."""
+"""Users, keys, sessions and rows of the record as JSON, without a credential."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What is kept of people, and the contract of a store for it: users, sessions, keys, links, and the record of acts.
 
-Everything that opens a door is kept as a hash. Read access to the store lets nobody sign in as another user.
+Every credential is kept as a hash. Read access to the store lets nobody sign in as another user.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from shroff.errors import DefinitionError, Problem, nearest
-from shroff.events import kept
+from shroff.events import redaction
 from shroff.events.definitions import Events, load_events
 from shroff.events.settings import Settings
 from shroff.features.computed import Computed
@@ -57,7 +57,7 @@ from shroff.rules.definitions import Rule, RuleLoader
 from shroff.rules.silences import rule_of
 
 Hasher = Callable[[str], str]
-HASHED: Final = kept.HASHED
+HASHED: Final = redaction.HASHED
 YAML_FILES: Final = ("shroff.yaml", "events.yaml", "features.yaml", "policy.yaml", "model.yaml", "calls.yaml")
 NOT_CARRIED: Final = ("model.yaml", "calls.yaml")  # decide nothing
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from shroff.errors import UsageError
 from shroff.events.definitions import Field
 from shroff.events.event import Event
-from shroff.events.given import instant_of
 from shroff.events.labels import LabelEvent, VerdictInForce
+from shroff.events.raw_values import instant_of
 from shroff.language.columns import column_of
 from shroff.language.values import Value, parse_time
 from shroff.log.columns.tables import array_of, arrow_type, known_type

@@ -15,9 +15,9 @@ from typing import Any, Final
 import numpy as np
 
 from shroff.events.definitions import VERDICTS
-from shroff.events.door import LabelInput
 from shroff.events.event import time_text
 from shroff.events.labels import LabelEvent, LogEvent
+from shroff.events.validation import LabelInput
 from shroff.features.frames import Frame
 from shroff.features.online.engine import Online
 from shroff.log.state.histories import HistoryEvents

@@ -11,11 +11,11 @@ import msgspec
 
 from shroff.errors import InputError
 from shroff.events.definitions import EventType
-from shroff.events.door import undeclared
 from shroff.events.event import Event, canonical_value, stored_reader
 from shroff.events.formats.encodings import json_columns
-from shroff.events.given import Instant, RawDuration, RefusedValue, canonical_json, text_of
 from shroff.events.mapping import MappedRow, Mapper
+from shroff.events.raw_values import Instant, RawDuration, RefusedValue, canonical_json, text_of
+from shroff.events.validation import undeclared
 from shroff.language.expression import FeatureValue, Node, Score, ThisField
 from shroff.language.row import Evaluate, compile_row
 from shroff.project.calls import OF_DECISION, UNREAD, Answered, MappedCall
@@ -41,7 +41,7 @@ class CallReader:
     """Reads the bodies of one call, and answers them.
 
     Args:
-        secret: The fields whose clear value no message may repeat (see `events.door.secret_fields`).
+        secret: The fields whose clear value no message may repeat (see `events.validation.secret_fields`).
         money_places: As the project's currency has them.
 
     `mapped` is the event type with the mapping of the call, `hidden` what reads a value that a secret field is made of.

@@ -1,4 +1,4 @@
-"""Input that a process hands to the one that writes the log, by its inbox: lines as a door let them in or refused them.
+"""Input that a process hands to the one that writes the log, by its inbox: lines that validation let in or refused.
 
 What is checked and hashed stays so: the writer reads typed events and labels, and never what a sender wrote.
 """
@@ -13,10 +13,10 @@ import msgspec
 
 from shroff.errors import StateError
 from shroff.events.definitions import EventType
-from shroff.events.door import label_refusal
 from shroff.events.event import Codec
 from shroff.events.intake import Submission
 from shroff.events.unique import Named
+from shroff.events.validation import label_refusal
 from shroff.log.history import label_of, waiting_body
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _NONE: Final[Mapping[str, EventType]] = MappingProxyType({})
 
 
 class HandedLine(msgspec.Struct, omit_defaults=True):
-    """A line as the door of the process that asks let it in, or as it refused it.
+    """A line as the process that asks validated it, or as it refused it.
 
     `event` is the canonical body of an event of the type; with a refusal, of one that is refused only if it is new.
     """
@@ -62,7 +62,7 @@ class HandedLines(msgspec.Struct):
 def given(
     submissions: Iterable[Submission], money_places: int, types: Mapping[str, EventType] = _NONE
 ) -> list[HandedLine]:
-    """Submissions as a request has them; the types are those of the project whose door they passed."""
+    """Submissions as a request has them; the types are those of the project that validated them."""
     codecs = {name: Codec(type_) for name, type_ in types.items()}
     return [_given(one, money_places, codecs) for one in submissions]
 

@@ -20,8 +20,8 @@ import msgspec
 import shroff
 from shroff.errors import DefinitionError, LogBusyError, StateError, StorageError, TransientError, UsageError
 from shroff.events.intake import Intake, Submission
-from shroff.events.kept import keeping_hashed
-from shroff.log.adopting import Adoption, carried, check_door
+from shroff.events.redaction import keeping_hashed
+from shroff.log.adopting import Adoption, carried, check_inputs_unchanged
 from shroff.log.state.snapshots import Saved
 from shroff.log.writer import Answer, Prepared, Writer
 from shroff.project.definitions import Definitions, Hasher
@@ -393,7 +393,7 @@ class InboxServer:
                 if offsets:
                     self._log.append(Batch(offsets=list(offsets)))
                 return True
-            check_door(self._writer.definitions, definitions)
+            check_inputs_unchanged(self._writer.definitions, definitions)
             same = carried(self._writer.state, definitions)
             if same is not None:
                 self._writer.adopt(same, offsets)

@@ -1,4 +1,4 @@
-"""Quarantined input brought to the door again, after the project was mended."""
+"""Quarantined input validated again, after the project was mended."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import msgspec
 
 from shroff.errors import SchemasAwayError, UsageError
 from shroff.events.avro.wire import AvroDecoder
-from shroff.events.door import label_refusal
 from shroff.events.formats.encodings import format_by_name, read_stream
 from shroff.events.formats.lines import Line, Lines, line_and_row
 from shroff.events.intake import Intake, Submission, source_name
-from shroff.events.kept import Seals, unmarked
+from shroff.events.redaction import RedactedValues, unmarked
+from shroff.events.validation import label_refusal
 from shroff.log.history import label_of
 from shroff.log.writer import REFUSED, UNTAKEN, Answer, Writer
 from shroff.streams.log import EARLIER_LABELS, Quarantine, Refused, Reply
@@ -134,7 +134,7 @@ class _Live:
         self._made = decoder
         self._decoder: AvroDecoder | None = None
 
-    def lines(self, entry: Refused) -> tuple[Lines, Seals] | None:
+    def lines(self, entry: Refused) -> tuple[Lines, RedactedValues] | None:
         """The line of an Avro message; None of an entry that is none.
 
         Raises: UsageError where nothing says where its schema is; SchemasAwayError.
@@ -182,7 +182,7 @@ def _submission(entry: Refused, intake: Intake, headers: Mapping[str, tuple[str,
     return found[0]
 
 
-def _read(entry: Refused, headers: Mapping[str, tuple[str, ...]]) -> tuple[Lines, Seals]:
+def _read(entry: Refused, headers: Mapping[str, tuple[str, ...]]) -> tuple[Lines, RedactedValues]:
     """An entry as the only line of its file. Raises: UsageError where its columns are not known."""
     if entry.source not in headers and not _is_csv(entry):
         raw, seals = unmarked(entry.raw, "jsonl")

@@ -31,7 +31,7 @@ class MariadbLog(ServerLog):
     seconds. Durable on return where the server flushes at each commit (`innodb_flush_log_at_trx_commit`), which is
     looked at when a writer opens it.
 
-    An id may have up to 2,000 bytes, which is more than ids that come in by the door.
+    An id may have up to 2,000 bytes, which is more than ids that come in by validation.
     """
 
     def __init__(

@@ -30,7 +30,7 @@ class PostgresLog(ServerLog):
     seconds. It needs a session of its own for as long as the log is open: connect to the server, or to a pooler that
     keeps sessions apart.
 
-    An id may have up to 2,000 bytes, which is more than ids that come in by the door.
+    An id may have up to 2,000 bytes, which is more than ids that come in by validation.
     """
 
     def __init__(

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shroff.app.opened import Opened
-    from shroff.events.door import LabelInput
     from shroff.events.formats.wire import Encoder
     from shroff.events.intake import Submission
+    from shroff.events.validation import LabelInput
     from shroff.log.writer import Answer
     from shroff.project.definitions import Definitions
     from shroff.project.settings.systems import System, Systems
@@ -82,8 +82,8 @@ class Labelling:
         """
         import msgspec
 
-        from shroff.events.given import text_of
         from shroff.events.intake import undated
+        from shroff.events.raw_values import text_of
         from shroff.log.draft import DUPLICATE, Answer
         from shroff.worker.inbox import LABELS, answers_of, labels_request
 

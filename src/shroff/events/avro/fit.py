@@ -22,7 +22,7 @@ _DIGITS: Final = frozenset(["int", "long", "float", "double", "decimal", "string
 _SCALARS: Final = frozenset(
     [*_DIGITS, *_TIMES, "boolean", "enum", "bytes", "fixed", "date", "time-millis", "time-micros", DURATION_MS]
 )
-_TAKEN: Final = {  # what the door reads a field from, by the name of the logical type or else of the kind
+_TAKEN: Final = {  # what validation reads a field from, by the name of the logical type or else of the kind
     "text": _SCALARS,
     "choice": _SCALARS,
     "integer": _DIGITS,

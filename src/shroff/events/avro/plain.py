@@ -1,7 +1,7 @@
 """The short way from a record of Avro to its event.
 
-What is not quite as the door would take it without a word (a mistake, an empty text, a float that needs a look) gives
-nothing here and goes through the door, which has the last word on every line.
+What is not quite as validation would take it without a word (a mistake, an empty text, a float that needs a look) gives
+nothing here and goes through validation, which has the last word on every line.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from shroff.events.avro.values import AvroLine, Shape, conversion, divisor
 from shroff.events.definitions import EventType, Field
 from shroff.events.event import Event
 from shroff.events.formats.lines import Line
-from shroff.events.given import text_of
 from shroff.events.mapping import MappedRow, Mapper
+from shroff.events.raw_values import text_of
 from shroff.events.readers import ID_LENGTH_MAX, SPAN_MS_MAX, TEXT_BYTES_MAX, YEAR_1_MS, reader
 from shroff.language.types import UNITS_MAX
 from shroff.language.values import check_time
@@ -38,7 +38,7 @@ class FieldStep(NamedTuple):
 
 
 class AvroReader:
-    """Reads records as events of one type. Cost: 4 µs for twelve fields; columns, mapping and door take 10."""
+    """Reads records as events of one type. Cost: 4 µs for twelve fields; columns, mapping and validation take 10."""
 
     def __init__(self, event_type: EventType, mapper: Mapper, currency: str, source: str) -> None:
         self._event_type, self._mapper, self._currency, self._source = event_type, mapper, currency, source
@@ -49,7 +49,7 @@ class AvroReader:
         ] = {}  # the shape is kept, so that its id stays its own
 
     def read(self, line: Line) -> Event | None:
-        """The event of a line; None where it has to go through the door."""
+        """The event of a line; None where it has to go through validation."""
         if type(line) is not AvroLine or (shape := line.shape) is None or (record := line.record) is None:
             return None
         found = self._plans.get(id(shape))
@@ -87,7 +87,7 @@ class AvroReader:
         return found
 
     def _step(self, field: Field, schema: Avro) -> FieldStep | None:
-        """How a field is read; None where only the door can."""
+        """How a field is read; None where only validation can."""
         if not self._mapper.is_column(field.name):
             return self._by_expression(field, schema)
         (path, *more) = self._mapper.paths(field.name)
@@ -118,7 +118,7 @@ class AvroReader:
         return FieldStep("", made, field.shape.is_optional, is_of_row=True)
 
     def _by_the_door(self, field: Field, one: Avro, *, is_id: bool) -> Read:
-        """What the door makes of a value, without the rest of the door."""
+        """What validation makes of a value, without the rest of validation."""
         convert, read = conversion(one), reader(field.type, currency=self._currency, is_id=is_id)
         is_text = field.type.is_text
 
@@ -185,7 +185,7 @@ def _cents(value: float) -> int | None:
     """The cents of a 32-bit float that is the one nearest to them.
 
     Below the limit no other cents have this float. Its shortest decimal has at most as many digits as they, so it is
-    theirs, and what the door would make of it.
+    theirs, and what validation would make of it.
     """
     if -EXACT_BELOW < value < EXACT_BELOW:
         cents = round(value * 100)

@@ -20,7 +20,7 @@ from shroff.language.types import UNITS_MAX, Type
 SCHEMA_BYTES_MAX: Final = 1024 * 1024
 TYPES_MAX: Final = 5_000  # of one schema, each named type counted wherever it is used
 DEPTH_MAX: Final = 32
-PRECISION: Final = len(str(UNITS_MAX))  # digits of the largest value at the door
+PRECISION: Final = len(str(UNITS_MAX))  # digits of the largest valid value
 _DIGITS_MAX: Final = 400  # of a writer's decimals; no amount needs more
 DURATION_MS: Final = "duration-millis"  # our own logical type, which other readers pass over
 PRIMITIVES: Final = ("null", "boolean", "int", "long", "float", "double", "bytes", "string")

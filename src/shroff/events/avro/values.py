@@ -1,4 +1,4 @@
-"""Values of Avro in the forms that the door takes, by the schema of whoever wrote them.
+"""Values of Avro in the forms that validation takes, by the schema of whoever wrote them.
 
 Decimals come by their digits, floats with their width, timestamps as instants, long milliseconds of a duration as such.
 The library (fastavro) reads bytes by a schema without logical types, and what they mean is made of that here: exactly,
@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Final
 from shroff.errors import UsageError
 from shroff.events.avro.schema import DURATION_MS, Avro, bare, read_schema
 from shroff.events.formats.lines import Line
-from shroff.events.given import Exact, Float32, Instant, RawDuration
+from shroff.events.raw_values import Exact, Float32, Instant, RawDuration
 
 DAMAGED: Final = (ValueError, LookupError, TypeError, EOFError, OverflowError, MemoryError, struct.error, StopIteration)
 _PER_MS: Final = {"millis": 1, "micros": 1_000, "nanos": 1_000_000}
@@ -68,7 +68,7 @@ class Shape:
         return found
 
     def columns(self, record: Mapping[str, Any]) -> dict[str, object]:
-        """A record's values in the forms of the door. Raises: ValueError for a date or a time that there is not."""
+        """A record's values in the forms that validation reads. Raises: ValueError for an impossible date or time."""
         found = dict(record)
         for name, convert in self._converts:
             value = found[name]
@@ -81,7 +81,7 @@ class Shape:
 
 
 class AvroLine(Line):
-    """A line that was one record: its values are brought into the forms of the door when somebody asks for columns."""
+    """A line that was one record, whose values are brought into forms for validation when somebody asks for columns."""
 
     record: dict[str, Any] | None = None
     shape: Shape | None = None
@@ -113,7 +113,7 @@ def schema_name(line: Line) -> str:
 
 
 def conversion(one: Avro) -> Convert | None:
-    """What brings a value of this type, not null, into its form for the door; None where it has it."""
+    """What brings a value of this type, not null, into its form for validation; None where it has it."""
     match one.kind:
         case "union":
             return _of_union(one)

@@ -30,7 +30,7 @@ class AvroDecoder:
     """Reads each message by the schema of its writer, which the registry has by the id in front of it.
 
     A schema is looked at once: one from which no event type can be read has all its messages refused, with both
-    schemas in the words; any other gives lines, whose values the door looks at one by one. So a writer may add
+    schemas in the words; any other gives lines, whose values validation looks at one by one. So a writer may add
     fields, leave optional ones out and widen or narrow types without a word to anybody.
 
     Args:

@@ -1,7 +1,7 @@
 """How a whole Arrow column becomes the values of a field: the readers of `events.readers`, by columns.
 
 Each pair of a column's type and a field's type that has a proven short way is read by it,
-and each row that the short way is not sure of is marked: the row door reads that one. For
+and each row that the short way is not sure of is marked: row validation reads that one. For
 all other pairs the reader of rows reads each different value once.
 """
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from shroff.events.event import YEAR_10000_MS
 from shroff.events.formats.parquet import row_values, whole_ms
-from shroff.events.given import text_of
+from shroff.events.raw_values import text_of
 from shroff.events.readers import ID_LENGTH_MAX, SPAN_MS_MAX, TEXT_BYTES_MAX, YEAR_1_MS, reader
 from shroff.language.columns import column_of
 from shroff.language.types import INTEGER_MAX, UNITS_MAX, Type
@@ -40,7 +40,7 @@ class Read:
         values: As `language.columns` holds them, of a text field an Arrow array. Where a value is not
             there, or not sure, anything may stand.
         there: Which are not missing, those that are not sure among them.
-        sure: Which of them the row door would give as well; others it may refuse or read differently.
+        sure: Which of them row validation would give as well; others it may refuse or read differently.
     """
 
     values: Any

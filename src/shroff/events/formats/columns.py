@@ -1,7 +1,7 @@
-"""The door for columns: record batches of a Parquet file become typed columns, as `events.door` would make events.
+"""Validation by columns: record batches of a Parquet file become typed columns, as `events.validation` makes events.
 
 Rows that `columnar_reads` is not sure of, and all rows of a file whose mapping computes a
-field, go through the row door one by one; so both doors admit the same events.
+field, go through row validation one by one; so both admit the same events.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LINES: Final = 8_192  # that are there as Python objects at a time
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """The events of one record batch that the door admits, as columns in the order of their rows.
+    """The events of one record batch that validation admits, as columns in the order of their rows.
 
     Args:
         rows: Their places in the batch.
@@ -44,7 +44,7 @@ class Admitted:
     refused: tuple[tuple[int, str], ...]
 
 
-class ColumnDoor:
+class ColumnValidator:
     """Admits the rows of one Parquet file as events of one type.
 
     Args:
@@ -84,13 +84,13 @@ class ColumnDoor:
             )
 
     def admit(self, batch: Any, before: int) -> Admitted:
-        """Read a record batch that has the `columns` of this door; `before` counts the rows of the file before it.
+        """Read a record batch that has the `columns` of this validator; `before` counts the rows of the file before it.
 
-        Cost: some 10 nanoseconds a value; 5 microseconds for each row that goes through the row door.
+        Cost: some 10 nanoseconds a value; 5 microseconds for each row that goes through row validation.
         """
         batch = pa.RecordBatch.from_arrays([plain_column(column) for column in batch.columns], batch.schema.names)
         if self.is_by_rows:
-            events, refused = self._row_door(batch, before, np.arange(batch.num_rows))
+            events, refused = self._by_rows(batch, before, np.arange(batch.num_rows))
             return admitted(events, self._type, refused)
         count, kept, unsure = batch.num_rows, {}, np.zeros(batch.num_rows, np.bool_)
         for field, name, reader in self._readers:
@@ -102,15 +102,15 @@ class ColumnDoor:
         return self._with_rows(batch, before, kept, np.flatnonzero(unsure))
 
     def _with_rows(self, batch: Any, before: int, kept: Mapping[str, Read], rows: NDArray[np.int64]) -> Admitted:
-        """The columns, with what the row door makes of these rows in their places."""
-        events, refused = self._row_door(batch.take(pa.array(rows)), before, rows)
+        """The columns, with what row validation makes of these rows in their places."""
+        events, refused = self._by_rows(batch.take(pa.array(rows)), before, rows)
         is_there = np.ones(batch.num_rows, np.bool_)
         is_there[[at for at, _ in refused]] = False
         there, extra = np.flatnonzero(is_there), admitted(events, self._type)
         columns = {name: _put(_column(read), extra.rows, extra.columns[name], there) for name, read in kept.items()}
         return Admitted(there, columns, refused)
 
-    def _row_door(
+    def _by_rows(
         self, batch: Any, before: int, rows: NDArray[np.int64]
     ) -> tuple[dict[int, Event], tuple[tuple[int, str], ...]]:
         """The events of rows by their places in the batch, and what was refused."""
@@ -129,7 +129,7 @@ class ColumnDoor:
 
 
 def admitted(events: Mapping[int, Event], type_: EventType, refused: tuple[tuple[int, str], ...] = ()) -> Admitted:
-    """The columns of events that the row door admitted, by their places."""
+    """The columns of events that row validation admitted, by their places."""
     values = [list(column) for column in zip(*(event.values for event in events.values()), strict=True)]
     fields = zip(type_.fields, values or [[] for _ in type_.fields], strict=True)
     columns = {field.name: _as_column(column, field) for field, column in fields}
@@ -166,7 +166,7 @@ def _nothing(field: Field, count: int) -> Read:
 
 
 def _mark(unsure: Flags, read: Read, field: Field) -> None:
-    """Mark the rows that only the row door can read, or refuse."""
+    """Mark the rows that only row validation can read, or refuse."""
     if read.sure is not None:
         unsure |= ~read.sure if read.there is None else ~read.sure & read.there
     if read.there is not None and not field.shape.is_optional:

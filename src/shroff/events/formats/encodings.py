@@ -28,7 +28,7 @@ import msgspec
 from shroff.errors import UsageError, nearest
 from shroff.events.formats.doubled import doubled_key, may_double
 from shroff.events.formats.lines import FileExtent, Line, Lines
-from shroff.events.given import Number, canonical_json, shown
+from shroff.events.raw_values import Number, canonical_json, shown
 
 FORMATS: Final = ("csv", "jsonl", "parquet", "avro")
 RECORD_LINES_MAX: Final = 200  # of a CSV record with line ends inside quotes; beyond it the quote is a stray one

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, Self
 
 import msgspec
 
-from shroff.events.given import canonical_json, kept_bytes
+from shroff.events.raw_values import canonical_json, kept_bytes
 
 _PLACE: Final = re.compile(r"([0-9]+)(?: \(row ([0-9]+)\))?")
 _ENTRY: Final = re.compile(r"[0-9]+-[0-9]+")

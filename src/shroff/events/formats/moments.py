@@ -1,4 +1,4 @@
-"""When a line happened, before the door has read it: what lines of several parts are put in order by."""
+"""When a line happened, before validation has read it: what lines of several parts are put in order by."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Moment = Callable[[Line], int | None]
 def moment_reader(events: Events, settings: Settings, type_name: str | None, format: str) -> Moment:
     """What gives the event time of a line in UTC milliseconds, of a label when it was known; None where it has none.
 
-    It has none where it cannot be read, or its time not: the door says so when its turn comes.
+    It has none where it cannot be read, or its time not: validation says so when its turn comes.
 
     Args:
         type_name: The event type of the lines, `label` for labels; None where each tells its own.

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from shroff.errors import UsageError
 from shroff.events.formats.lines import FileExtent, Line, Lines
-from shroff.events.given import Float32, Instant, Number, RawDuration
+from shroff.events.raw_values import Float32, Instant, Number, RawDuration
 
 BATCH_ROWS: Final = 8_192  # a few megabytes of Python values at a time
 _UNITS_NS: Final = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
@@ -94,7 +94,7 @@ def lines_of(batch: Any, numbers: Iterable[int]) -> Iterator[Line]:
 
 
 def row_values(column: Any) -> list[Any]:
-    """The values of a column in the forms that the door for rows takes, nulls as None."""
+    """The values of a column in the forms that row validation takes, nulls as None."""
     type_ = column.type
     if pa.types.is_timestamp(type_):
         return _whole_ms(column, Instant)

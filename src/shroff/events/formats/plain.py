@@ -2,7 +2,7 @@
 
 Such a line becomes its event and its canonical body at once. Whatever is not quite so (a
 further field, an amount as a number, an empty text, a time with an offset, a mistake)
-gives nothing here and goes through the door, which has the last word on every line.
+gives nothing here and goes through validation, which has the last word on every line.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Read = Callable[[str], Any]
 class PlainReader:
     """Reads the lines of one event type that have its fields in their stored form.
 
-    Cost: 1.5 µs for nine fields; the door and the codec take 6.
+    Cost: 1.5 µs for nine fields; validation and the codec take 6.
     """
 
     def __init__(self, event_type: EventType) -> None:
@@ -63,7 +63,7 @@ class PlainReader:
         self._longer_max = -_LENGTH_MAX if has_integers else _LINE_END  # 1e15 is shorter than its canonical form
 
     def read(self, raw: bytes) -> tuple[Event, bytes] | None:
-        """The event of a line and its canonical body; None where the line has to go through the door."""
+        """The event of a line and its canonical body; None where the line has to go through validation."""
         try:
             stored = self._decode(raw)
         except (ValueError, RecursionError):
@@ -77,7 +77,7 @@ class PlainReader:
         return event, body
 
     def read_list(self, raw: bytes) -> list[tuple[Event, bytes] | None] | None:
-        """The events of a JSON list and their bodies, None for each that has to go through the door; None for all.
+        """The events of a JSON list and their bodies, None for each that has to go through validation; None for all.
 
         Cost: 0.7 of reading them one by one, which also needs to know where each begins.
         """
@@ -131,7 +131,7 @@ def _shape_of(event_type: EventType, at: int) -> tuple[str, Any] | tuple[str, An
 
 
 def _shape(field: Field, *, is_id: bool) -> Any:
-    """What the decoder takes for a field: no more than the door does."""
+    """What the decoder takes for a field: no more than validation does."""
     match field.type.kind:
         case "integer":
             return Annotated[int, msgspec.Meta(ge=-SAFE_INTEGER_MAX, le=SAFE_INTEGER_MAX)]
@@ -158,7 +158,7 @@ def _text_reader(type_: Type) -> Read | None:
 class _Remembered(dict[str, Any], ABC):
     """Values by their texts; None for a text that is not as it would be stored.
 
-    While there is room a short text is read once. Those that give None are read again: they go through the door
+    While there is room a short text is read once. Those that give None are read again: they go through validation
     anyway, and would take the room of others.
     """
 

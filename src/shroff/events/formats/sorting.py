@@ -13,10 +13,10 @@ from typing import IO, Any, Final, Self
 import msgspec
 
 from shroff.errors import UsageError
-from shroff.events.door import LabelInput
 from shroff.events.event import Event
 from shroff.events.intake import Submission
 from shroff.events.unique import Named
+from shroff.events.validation import LabelInput
 
 RUN_BYTES: Final = 64 * 1024 * 1024  # of packed submissions in memory; Python's objects around them take as much
 BLOCK_BYTES: Final = 64 * 1024  # what of each run is in memory while runs are merged; unpacked about six times that

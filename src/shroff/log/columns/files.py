@@ -1,6 +1,6 @@
 """Files as columns: what `histories.file_batches` gives, event by event, without an event for each.
 
-Rows come through the door for columns; which of them are taken and what their texts are
+Rows come through validation for columns; which of them are taken and what their texts are
 numbered by is for compiled code. Beside one batch only the hashes of ids and the different
 values of the columns that features read are held.
 """
@@ -24,12 +24,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from shroff.events.event import Event
-from shroff.events.formats.columns import Admitted, ColumnDoor, admitted
+from shroff.events.formats.columns import Admitted, ColumnValidator, admitted
 from shroff.events.formats.encodings import file_format, read_lines
 from shroff.events.formats.parquet import open_parquet, read_batches
 from shroff.events.intake import Intake, Submission
-from shroff.events.kept import keeping_hashed
 from shroff.events.mapping import Dispatcher
+from shroff.events.redaction import keeping_hashed
 from shroff.features.frames import Coded, ColumnFrame, Dictionary
 from shroff.language.columns import Column
 from shroff.log.state.histories import (
@@ -85,7 +85,7 @@ def file_columns(
     """The events of files in file order, with the places that this order would give; ids and places of one type.
 
     A line that tells its type is of that one, all others are of `event`. An event whose id came before, or a unique
-    value of it, or that comes too late has no place, as a line that the door refuses; `left` is told of them. With
+    value of it, or that comes too late has no place, as a line that validation refuses; `left` is told of them. With
     `as_of_ms` those that happened later are left out.
 
     Raises: UsageError where a file cannot be read or lacks a column.
@@ -94,7 +94,7 @@ def file_columns(
     kinds = {file_format(path) for path in files}
     may_mix = any(Dispatcher(definitions.events, kind).is_possible for kind in kinds)
     types = definitions.events.types if may_mix else [event]
-    if any(map(definitions.events.has_unique, types)):  # which of two that share a value is taken: for the row door
+    if any(map(definitions.events.has_unique, types)):  # which of two that share a value is taken: for row validation
         lines = ((path.name, read_lines(path)) for path in files)
         batches = known_by(file_batches(lines, definitions, hasher, event, left), as_of_ms)
         yield from taken(batches, definitions, event)
@@ -292,7 +292,7 @@ def _read(
     event: str,
     expect: Callable[[int], None],
 ) -> Iterator[FilePart]:
-    """What the door makes of a file, part by part. `expect` is told how many rows there are, where the file says."""
+    """What validation makes of a file, part by part. `expect` is told how many rows there are, where the file says."""
     events, settings = definitions.events, definitions.settings
     lines = read_lines(path)
     if lines.format != "parquet" or Dispatcher(events, lines.format).has_conditions:
@@ -302,12 +302,12 @@ def _read(
         return
     lines.close()
     file = open_parquet(path)
-    door = ColumnDoor(events, settings, hasher, event, file.schema_arrow, path.name)
-    rows = EVENTS if door.is_by_rows else _rows_of_a_batch(file.metadata)
+    validator = ColumnValidator(events, settings, hasher, event, file.schema_arrow, path.name)
+    rows = EVENTS if validator.is_by_rows else _rows_of_a_batch(file.metadata)
     expect(file.metadata.num_rows)
     before = 0
-    for batch in read_batches(file, path, rows, door.columns):
-        found = door.admit(batch, before)
+    for batch in read_batches(file, path, rows, validator.columns):
+        found = validator.admit(batch, before)
         place = partial(_row_number, before)
         left = [("refused", Left(path.name, place(at), words)) for at, words in found.refused]
         yield FilePart({event: found}, batch.num_rows, path.name, place, left)

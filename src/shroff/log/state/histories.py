@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from shroff.events.formats.lines import Lines
 from shroff.events.intake import Intake, Submission
-from shroff.events.kept import keeping_hashed
 from shroff.events.labels import LogEvent
+from shroff.events.redaction import keeping_hashed
 from shroff.events.unique import UniqueFields
 from shroff.features.frames import Frame, frames_of
 from shroff.language.values import show_duration
@@ -43,7 +43,7 @@ class Left:
 class LeftOut:
     """How many lines of files gave no event, by why, and the first of them.
 
-    `refused` by the door, or for a unique value that another event has; `too_late`; `doubled`, an id that came before;
+    `refused` by validation, or for a unique value that another event has; `too_late`; `doubled`, a known id;
     `untaken`, labels and lines that no type takes.
     """
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from shroff.errors import UsageError, nearest
 from shroff.events.formats.encodings import read_lines
-from shroff.events.given import RawDuration
+from shroff.events.raw_values import RawDuration
 from shroff.models.columns import CATEGORY
 from shroff.models.foreign.foreign import Foreign
 from shroff.models.loaded import LoadedModel

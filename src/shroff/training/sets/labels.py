@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from shroff.events.definitions import SOURCES
-from shroff.events.door import LabelInput
 from shroff.events.labels import LabelEvent, LogEvent, counted_verdict
+from shroff.events.validation import LabelInput
 from shroff.log.history import label_id
 from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, Words
 
@@ -51,7 +51,7 @@ class GatheredLabels:
     def of_rows(self, ids: pa.ChunkedArray, times_ms: Words) -> Labels:
         """The labels of events with these ids and times, by row.
 
-        Labels of other events are left out, and so is one that was known before its event happened, which the door
+        Labels of other events are left out, and so is one that was known before its event happened, which validation
         refuses. Cost: a look at each id; memory for the labels alone.
         """
         import pyarrow as pa

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shroff.errors import UsageError
-from shroff.events.door import LabelInput
 from shroff.events.formats.encodings import read_lines
 from shroff.events.intake import Intake
-from shroff.events.kept import keeping_hashed
+from shroff.events.redaction import keeping_hashed
+from shroff.events.validation import LabelInput
 from shroff.features.frames import Coded, ColumnFrame, Frame
 from shroff.language.columns import Column
 from shroff.language.expression import aggregates

@@ -9,7 +9,7 @@ import msgspec
 from starlette.responses import Response
 
 from shroff.errors import InputError
-from shroff.events.door import secret_fields
+from shroff.events.validation import secret_fields
 from shroff.language.expression import RowValue, walk
 from shroff.language.types import Type
 from shroff.people.access import Right

@@ -30,8 +30,8 @@ from shroff.worker.ingest import batches
 from shroff.worker.posted import Mistakes, PostReader, TooMuchError
 
 if TYPE_CHECKING:
-    from shroff.events.door import LabelInput
     from shroff.events.intake import Submission
+    from shroff.events.validation import LabelInput
     from shroff.people.access import Who
     from shroff.web.service import Service
 

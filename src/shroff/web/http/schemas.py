@@ -20,7 +20,7 @@ Schema = Mapping[str, Any]
 
 TEXT: Final[Schema] = {"type": "string"}
 _DECIMAL: Final[Schema] = {"type": ["string", "number"], "description": "A decimal; as a string it loses nothing."}
-# What is sent, where the door takes more than what is answered.
+# What is sent, where validation takes more than what is answered.
 _MONEY: Final[Schema] = {
     "type": ["string", "number", "object"],
     "description": "A decimal, as a string it loses nothing; or one with the currency, which must be the project's.",
@@ -132,7 +132,7 @@ def field_schema(one: Field, type_: EventType) -> dict[str, Any]:
             "description": "The event's id: sent again, it is answered again.",
         }
     elif one.shape.is_hashed:
-        found["description"] = "Hashed at the door: the clear value is kept nowhere."
+        found["description"] = "Hashed on input: the clear value is kept nowhere."
     elif one.shape.is_personal:
         found["description"] = "Personal: it lies beside the event, and can be erased."
     if one.shape.bounds is not None:

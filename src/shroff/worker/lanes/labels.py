@@ -17,9 +17,9 @@ from shroff.streams.source import shown
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shroff.events.door import LabelInput
     from shroff.events.formats.wire import Encoder
     from shroff.events.intake import Submission
+    from shroff.events.validation import LabelInput
     from shroff.project.definitions import Definitions
     from shroff.project.settings.systems import System, Systems
     from shroff.streams.controls import LanePost

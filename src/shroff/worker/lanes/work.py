@@ -15,7 +15,7 @@ import msgspec
 
 from shroff.errors import DefinitionError, StateError, TransientError, UsageError
 from shroff.events.intake import Submission
-from shroff.log.adopting import check_door
+from shroff.log.adopting import check_inputs_unchanged
 from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions
 from shroff.streams.controls import Controls, Message
@@ -180,7 +180,7 @@ class LaneLead:
                 self._say(f"a version came to this lane, and cannot come into force yet: {error}")
                 return None
             try:
-                check_door(self._writer.definitions, found)
+                check_inputs_unchanged(self._writer.definitions, found)
             except UsageError:
                 raise _AnewError(OTHER_EVENTS) from None
             self._definitions = found

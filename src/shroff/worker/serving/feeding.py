@@ -26,7 +26,7 @@ AT_ONCE: Final = 512  # messages of a batch: what a post waits for at most, some
 
 @dataclass(frozen=True, slots=True)
 class SourceFeed:
-    """A source and how it is read, for all times of leading; `opened` gives a door for the definitions in force."""
+    """A source and how it is read, whoever leads; `opened` gives a validator of the definitions in force."""
 
     source: Source
     opened: Callable[[Writer], Inflow]

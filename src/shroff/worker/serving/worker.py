@@ -43,7 +43,7 @@ class Workplace(FollowedProject, Protocol):
     """Where a worker works: a project with its log."""
 
     def intake(self) -> Intake:
-        """The door, for the definitions that were given last."""
+        """The validator, for the definitions that were given last."""
 
     def inbox(self, writer: Writer, log: Log) -> InboxServer:
         """What other processes ask of the one that writes."""

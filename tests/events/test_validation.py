@@ -1,4 +1,4 @@
-"""The door: what is admitted as which value, and what is refused in which words."""
+"""Validation: what is admitted as which value, and what is refused in which words."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from decimal import Decimal
 import pytest
 
 from shroff.errors import InputError
-from shroff.events.door import Door, LabelInput
-from shroff.events.given import Exact, Float32, Instant, Number, RawDuration, RefusedValue
+from shroff.events.raw_values import Exact, Float32, Instant, Number, RawDuration, RefusedValue
 from shroff.events.settings import Settings
+from shroff.events.validation import EventValidator, LabelInput
 from tests.support.declare import PAYMENT, declare
 
 T0 = 1_772_359_200_000  # 2026-03-01T10:00:00Z
@@ -36,14 +36,14 @@ withdrawal:
 """
 
 
-def door(text: str = PAYMENT, hasher=None, **settings) -> Door:
+def validator(text: str = PAYMENT, hasher=None, **settings) -> EventValidator:
     money_places = settings.get("money_places", 2)
-    return Door(declare(text, money_places=money_places), Settings(**settings), hasher)
+    return EventValidator(declare(text, money_places=money_places), Settings(**settings), hasher)
 
 
 def value_of(field: str, value: object, **settings) -> object:
     events = declare(money_places=settings.get("money_places", 2))
-    event = Door(events, Settings(**settings)).admit("payment", {**NEED, field: value}, is_strict=True)
+    event = EventValidator(events, Settings(**settings)).admit("payment", {**NEED, field: value}, is_strict=True)
     return event.values[events.types["payment"].at(field)]
 
 
@@ -51,7 +51,7 @@ def mistakes_of(
     fields: dict[str, object], *, text: str = PAYMENT, is_strict: bool = True, hasher=None
 ) -> dict[str, str]:
     with pytest.raises(InputError) as caught:
-        door(text, hasher).admit("payment", fields, is_strict=is_strict)
+        validator(text, hasher).admit("payment", fields, is_strict=is_strict)
     return dict(caught.value.mistakes)
 
 
@@ -63,7 +63,7 @@ def mistake(field: str, value: object) -> str:
 
 
 def test_an_event_has_its_id_its_time_and_its_values_in_the_order_of_the_fields():
-    event = door().admit("payment", {"amount": "1.10", "at": "2026-03-01T10:00:00Z", "id": "p1"}, is_strict=True)
+    event = validator().admit("payment", {"amount": "1.10", "at": "2026-03-01T10:00:00Z", "id": "p1"}, is_strict=True)
 
     assert (event.type, event.id, event.time_ms) == ("payment", "p1", T0)
     assert event.values[:4] == ("p1", T0, None, 110)
@@ -139,7 +139,7 @@ def test_a_value_outside_of_its_bounds_is_refused_with_them(given, words):
     assert found.keys() == words.keys()
     assert all(words[name] in found[name] for name in words), found
     if not words:
-        door(BOUNDED).admit("payment", fields, is_strict=True)
+        validator(BOUNDED).admit("payment", fields, is_strict=True)
 
 
 def test_money_keeps_the_places_of_its_currency():
@@ -264,7 +264,7 @@ def test_a_value_of_the_wrong_type_is_refused_in_words(field, given, words):
 
 
 def test_empty_text_null_and_left_out_are_missing():
-    event = door().admit("payment", {**NEED, "card": "", "points": "", "ok": None}, is_strict=True)
+    event = validator().admit("payment", {**NEED, "card": "", "points": "", "ok": None}, is_strict=True)
 
     assert event.values[2:] == (None,) * 10
 
@@ -279,7 +279,7 @@ def test_every_mistake_of_an_event_is_named():
 
 def test_of_many_fields_that_nothing_declares_a_few_are_named_and_none_at_length():
     with pytest.raises(InputError) as raised:
-        door().admit("payment", {**NEED, **{f"x{'y' * 5_000}{n}": n for n in range(1_000)}}, is_strict=True)
+        validator().admit("payment", {**NEED, **{f"x{'y' * 5_000}{n}": n for n in range(1_000)}}, is_strict=True)
 
     assert len(raised.value.mistakes) == 11
     assert raised.value.mistakes[-1] == ("", "990 more names that nothing declares")
@@ -287,16 +287,16 @@ def test_of_many_fields_that_nothing_declares_a_few_are_named_and_none_at_length
 
 
 def test_fields_that_the_type_does_not_declare_are_ignored_where_it_is_not_strict():
-    assert door().admit("payment", {**NEED, "chanel": "web"}, is_strict=False).values[4] is None
+    assert validator().admit("payment", {**NEED, "chanel": "web"}, is_strict=False).values[4] is None
 
 
 def test_an_unknown_event_type_is_refused_with_the_nearest_name():
     with pytest.raises(InputError, match=r"payments: is no event type\. Did you mean payment\?"):
-        door().admit("payments", NEED, is_strict=True)
+        validator().admit("payments", NEED, is_strict=True)
 
 
 def test_hashed_fields_are_replaced():
-    event = door(HASHED, hasher=lambda text: f"#{len(text)}").admit(
+    event = validator(HASHED, hasher=lambda text: f"#{len(text)}").admit(
         "payment", {"id": "p1", "at": 0, "card": "4111111111111111"}, is_strict=True
     )
 
@@ -304,7 +304,7 @@ def test_hashed_fields_are_replaced():
 
 
 def test_without_a_hasher_the_clear_value_stays():
-    event = door(HASHED).admit("payment", {"id": "p1", "at": 0, "card": "4111"}, is_strict=True)
+    event = validator(HASHED).admit("payment", {"id": "p1", "at": 0, "card": "4111"}, is_strict=True)
 
     assert event.values[2] == "4111"
 
@@ -328,10 +328,10 @@ LABEL = {"event": "payment/p-1", "verdict": "fraud", "known_at": "2026-03-01T10:
 
 
 def test_a_label_names_its_event_and_comes_from_an_import_unless_it_says_so():
-    label = door().admit_label({**LABEL, "reason": "stolen", "amount": "5.00"})
+    label = validator().admit_label({**LABEL, "reason": "stolen", "amount": "5.00"})
 
     assert label == LabelInput("payment", "p-1", "fraud", "import", T0, "stolen", 500)
-    assert door().admit_label({**LABEL, "source": "analyst"}).source == "analyst"
+    assert validator().admit_label({**LABEL, "source": "analyst"}).source == "analyst"
 
 
 @pytest.mark.parametrize(
@@ -339,7 +339,7 @@ def test_a_label_names_its_event_and_comes_from_an_import_unless_it_says_so():
     [("p-1", "p-1"), ("march.csv:1", "march.csv:1"), ("payment/a/b", "a/b"), ("2026/03/p-1", "2026/03/p-1")],
 )
 def test_a_bare_id_stands_for_the_one_decided_type_and_may_hold_slashes(event, id_):
-    label = door().admit_label({**LABEL, "event": event})
+    label = validator().admit_label({**LABEL, "event": event})
 
     assert (label.event_type, label.event_id) == ("payment", id_)
 
@@ -347,11 +347,11 @@ def test_a_bare_id_stands_for_the_one_decided_type_and_may_hold_slashes(event, i
 @pytest.mark.parametrize("event", ["s-1", "savings/s-1"])
 def test_a_bare_id_needs_one_decided_type(event):
     with pytest.raises(InputError, match=r"event: expected TYPE/ID, such as saving/p-1, since 2 event types"):
-        door(SAVINGS).admit_label({**LABEL, "event": event})
+        validator(SAVINGS).admit_label({**LABEL, "event": event})
 
 
 def test_the_id_of_a_label_is_hashed_where_its_events_id_is():
-    assert door(HASHED, hasher=lambda text: f"#{text}").admit_label(LABEL).event_id == "#p-1"
+    assert validator(HASHED, hasher=lambda text: f"#{text}").admit_label(LABEL).event_id == "#p-1"
 
 
 @pytest.mark.parametrize(
@@ -367,9 +367,9 @@ def test_the_id_of_a_label_is_hashed_where_its_events_id_is():
 )
 def test_a_label_that_is_none_is_refused_in_words(field, value, words):
     with pytest.raises(InputError, match=words):
-        door().admit_label({**LABEL, field: value})
+        validator().admit_label({**LABEL, field: value})
 
 
 def test_a_label_over_http_has_no_other_fields():
     with pytest.raises(InputError, match=r"verdikt: the event type declares no such field\. Did you mean verdict\?"):
-        door().admit_label({**LABEL, "verdikt": "fraud"}, is_strict=True)
+        validator().admit_label({**LABEL, "verdikt": "fraud"}, is_strict=True)

@@ -1,4 +1,4 @@
-"""The door: fields as they were sent become a typed event, or every mistake in them is named.
+"""Validation: fields as they were sent become a typed event, or every mistake in them is named.
 
 What it checks is the event by itself: types, missing fields, sizes. A known id and a late
 event are found by `log.draft`, an event too far ahead of the clock where it arrives.
@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 from shroff.errors import InputError, nearest
 from shroff.events.definitions import Events, EventType, Field
 from shroff.events.event import Event
-from shroff.events.given import Exact, RefusedValue, shown
+from shroff.events.raw_values import Exact, RefusedValue, shown
 from shroff.events.readers import ID_LENGTH_MAX, expectation, reader
 from shroff.events.settings import Settings
 from shroff.events.unique import Named, unique_text
@@ -37,7 +37,7 @@ class LabelInput:
     """A label as it was sent: its event by name, what was found out, by whom and when.
 
     `event_type` is None where the label names a bare id and no decided type stands for
-    it alone, which the door refuses; a label that it admits has one. `event_id` is empty
+    it alone, which validation refuses; a label that it admits has one. `event_id` is empty
     where only `unique` fields name the event, by the texts of their values (see
     `events.unique`). `amount` is in smallest units. Where `is_undated` nobody said when it became known:
     `known_at_ms` is when it was sent, until the writer sees its event (`dated`).
@@ -95,7 +95,7 @@ class _Plan:
     bounded: tuple[tuple[int, Bounds, Type], ...] = ()  # which of the steps have bounds
 
 
-class Door:
+class EventValidator:
     """Admits events and labels by the types that events.yaml declares.
 
     Args:
@@ -119,7 +119,7 @@ class Door:
         """Give the typed event of these fields.
 
         A value may be a JSON value, a Parquet column's, or a result of a mapping (see
-        `events.given`). Empty text and None are missing.
+        `events.raw_values`). Empty text and None are missing.
 
         Args:
             is_strict: A field that the type does not declare is a mistake (HTTP); else it is ignored (files).
@@ -184,7 +184,7 @@ class Door:
     def hashed(self, type_name: str, name: str, value: object) -> str | None:
         """What stands for the clear value of a hashed field, or for what a label names; None where it is missing.
 
-        Raises: ValueError or InputError where the door refuses the value.
+        Raises: ValueError or InputError where validation refuses the value.
         """
         plan = self._label_plan if type_name == self._events.label.name else self._plans[type_name]
         if value is None or value == "":
@@ -280,7 +280,7 @@ class Door:
 
 
 def label_refusal(label: LabelInput, settings: Settings) -> str:
-    """Why the door would refuse a label that came past it, as one from the log's inbox; nothing where it would not."""
+    """Why validation would refuse a label that came past it, as one from the inbox; nothing where it would not."""
     amount = None if label.amount is None else Exact(label.amount, settings.money_places)
     given: tuple[tuple[str, Type, object], ...] = (
         ("event", TEXT, label.event_id or None),

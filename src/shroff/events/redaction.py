@@ -1,4 +1,4 @@
-"""What quarantine keeps in a project that hashes, and how that comes back to the door.
+"""What quarantine keeps in a project that hashes, and how that comes back to validation.
 
 A line that was read is written again from its columns, with every value that a hashed
 field is made of replaced by its hash; so no spelling of a secret (an escape, a doubled
@@ -22,10 +22,10 @@ import msgspec
 
 from shroff.errors import InputError
 from shroff.events.definitions import Events
-from shroff.events.door import Door
 from shroff.events.formats.lines import Line
-from shroff.events.given import RefusedValue, canonical_json, kept_bytes, text_of
 from shroff.events.mapping import LABEL, MappedRow, Mapper, Path, overlap, parsed
+from shroff.events.raw_values import RefusedValue, canonical_json, kept_bytes, text_of
+from shroff.events.validation import EventValidator
 
 MARK: Final = "shroff:hashed"
 HASHED: Final = re.compile(r"hashed:[0-9a-f]{32}:.{0,4}", re.DOTALL)
@@ -47,7 +47,7 @@ _TELLING: Final = re.compile(
 )
 
 
-class Sealed(msgspec.Struct, frozen=True, omit_defaults=True):
+class RedactedValue(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a hashed field of a kept line holds: its hash, or nothing; or it was refused by itself.
 
     `of` is the expression that made it, as it was then; where the project has another one
@@ -59,7 +59,7 @@ class Sealed(msgspec.Struct, frozen=True, omit_defaults=True):
     is_refused: bool = False
 
 
-Seals = Mapping[str, Sealed]  # by TYPE.FIELD
+RedactedValues = Mapping[str, RedactedValue]  # by TYPE.FIELD
 
 
 def keeping_hashed(hasher: Callable[[str], str]) -> Callable[[str], str]:
@@ -78,9 +78,14 @@ class LineRedactor:
     """
 
     def __init__(
-        self, events: Events, door: Door, hasher: Callable[[str], str], mappers: Mapping[str, Mapper], format: str
+        self,
+        events: Events,
+        validator: EventValidator,
+        hasher: Callable[[str], str],
+        mappers: Mapping[str, Mapper],
+        format: str,
     ) -> None:
-        self._door, self._hasher, self._mappers, self._format = door, hasher, mappers, format
+        self._validator, self._hasher, self._mappers, self._format = validator, hasher, mappers, format
         conditions = frozenset(path for mapper in mappers.values() for path in mapper.condition_paths)
         label, others = mappers[LABEL], [mappers[name] for name in events.types]
         declared = frozenset(path for mapper in others for path in mapper.secret_paths)
@@ -171,16 +176,16 @@ class LineRedactor:
     def _event_hash(self, value: object) -> str:
         """What a label names, its id hashed and its type left readable."""
         try:
-            return self._door.hashed(LABEL, "event", value) or ""
+            return self._validator.hashed(LABEL, "event", value) or ""
         except (ValueError, InputError):
             return self._hash(value)
 
-    def _seals(self, types: Iterable[str], row: MappedRow, sealed: Mapping[str, object]) -> dict[str, Sealed]:
+    def _seals(self, types: Iterable[str], row: MappedRow, sealed: Mapping[str, object]) -> dict[str, RedactedValue]:
         """The marks of the hashed fields that cannot be read again from the sealed columns."""
-        found: dict[str, Sealed] = {}
+        found: dict[str, RedactedValue] = {}
         for type_name in types:
             mapper = self._mappers[type_name]
-            names = [name for name in mapper.secret if any(is_sealed(sealed, path) for path in mapper.paths(name))]
+            names = [name for name in mapper.secret if any(is_redacted(sealed, path) for path in mapper.paths(name))]
             if not names:
                 continue
             fields, again = mapper.fields(row), mapper.fields(MappedRow(row.file, row.number, sealed))
@@ -190,13 +195,13 @@ class LineRedactor:
                     found[f"{type_name}.{name}"] = seal
         return found
 
-    def _seal(self, type_name: str, name: str, fields: Mapping[str, object], words: str) -> Sealed:
+    def _seal(self, type_name: str, name: str, fields: Mapping[str, object], words: str) -> RedactedValue:
         try:
-            return Sealed(words, self._door.hashed(type_name, name, fields.get(name)))
+            return RedactedValue(words, self._validator.hashed(type_name, name, fields.get(name)))
         except (ValueError, OverflowError, InputError):
-            return Sealed(words, is_refused=True)
+            return RedactedValue(words, is_refused=True)
 
-    def _written(self, columns: Mapping[str, object], seals: Seals) -> bytes:
+    def _written(self, columns: Mapping[str, object], seals: RedactedValues) -> bytes:
         if self._format == "csv":
             cells = [*columns.values(), *([MARK + msgspec.json.encode(seals).decode()] if seals else [])]
             out = io.StringIO()
@@ -236,7 +241,7 @@ def unread(line: Line, hasher: Callable[[str], str], words: str = "") -> tuple[b
 # ---- the way back
 
 
-def unmarked(raw: bytes, format: str) -> tuple[bytes, Seals]:
+def unmarked(raw: bytes, format: str) -> tuple[bytes, RedactedValues]:
     """A kept line without its mark, and what the mark says."""
     if MARK.encode() not in raw:
         return raw, {}
@@ -247,18 +252,20 @@ def unmarked(raw: bytes, format: str) -> tuple[bytes, Seals]:
                 return raw, {}
             out = io.StringIO()
             csv.writer(out, lineterminator="\n").writerow(cells[:-1])
-            return out.getvalue().encode(), msgspec.json.decode(cells[-1].removeprefix(MARK), type=dict[str, Sealed])
+            return out.getvalue().encode(), msgspec.json.decode(
+                cells[-1].removeprefix(MARK), type=dict[str, RedactedValue]
+            )
         columns = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
         mark = columns.pop(MARK, None)
         if mark is None:
             return raw, {}
-        return msgspec.json.encode(columns), msgspec.json.decode(mark, type=dict[str, Sealed])
+        return msgspec.json.encode(columns), msgspec.json.decode(mark, type=dict[str, RedactedValue])
     except (ValueError, RecursionError, StopIteration, csv.Error):
         return raw, {}
 
 
 def opened(
-    type_name: str, mapper: Mapper, columns: Mapping[str, object], fields: Mapping[str, object], seals: Seals
+    type_name: str, mapper: Mapper, columns: Mapping[str, object], fields: Mapping[str, object], seals: RedactedValues
 ) -> dict[str, object]:
     """The fields of a kept line: as the line's clear columns would have given them, or refused.
 
@@ -273,14 +280,14 @@ def opened(
         words, seal = mapper.words(name), seals.get(f"{type_name}.{name}")
         if name in mapper.secret and seal is not None and seal.of == words:
             found[name] = RefusedValue(_GONE) if seal.is_refused else seal.value
-        elif any(is_sealed(columns, path) for path in mapper.paths(name)):
+        elif any(is_redacted(columns, path) for path in mapper.paths(name)):
             is_whole = name in mapper.secret and mapper.is_column(name) and _is_hash(fields.get(name))
             if not is_whole:
                 found[name] = RefusedValue(_GONE)
     return found
 
 
-def is_sealed(columns: Mapping[str, object], path: Path) -> bool:
+def is_redacted(columns: Mapping[str, object], path: Path) -> bool:
     """Whether what stands at a path, or stops the way to it, holds a hash."""
     value: object = columns
     for key in path:

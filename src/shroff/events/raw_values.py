@@ -1,4 +1,4 @@
-"""The forms in which a value may come to the door, beside plain text, integer, boolean and object.
+"""The forms in which a value may come to validation, beside plain text, integer, boolean and object.
 
 Each says more than its Python type would: which digits a number was written with, how
 wide a float was, that an integer is an instant.
@@ -57,7 +57,7 @@ class Exact:
 
 @dataclass(frozen=True, slots=True)
 class RefusedValue:
-    """What a mapping could not make, and why; the door reports it with the event's other mistakes."""
+    """What a mapping could not make, and why; validation reports it with the event's other mistakes."""
 
     words: str
 
