@@ -30,7 +30,7 @@ from shroff.events.intake import Submission
 from shroff.examples.bank import bank
 from shroff.features.online import engine as online
 from shroff.log.writer import Writer
-from shroff.worker.posted import PostReader
+from shroff.worker.request_bodies import RequestReader
 
 SIZES = (1, 2, 4, 8, 12, 16, 24, 32, 64)
 WARM = 2_000
@@ -69,7 +69,7 @@ def measured(folder: Path, rounds: int, seconds: float) -> dict[tuple[int, bool]
     """The times by size, and by whether events went one by one."""
     found: dict[tuple[int, bool], Times] = defaultdict(Times)
     project = app.open_exactly(folder)
-    reader = PostReader(project.definitions, project.taking.intake(keeps_hashes=False), project.opened.now_ms)
+    reader = RequestReader(project.definitions, project.taking.intake(keeps_hashes=False), project.opened.now_ms)
     encode = msgspec.json.Encoder().encode
     events = (encode(one.event) for one in islice(bank(3_000_000, seed=1), LEARNED_FROM, None))
     given = (reader.one("payment", event, "bench") for event in events)

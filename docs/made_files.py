@@ -191,7 +191,7 @@ def python_page() -> str:
 
 def part_section(name: str) -> str:
     """One part of a project: what it is for, and its calls."""
-    part = getattr(shroff.Project(Opened(config.Places(Path("nowhere")))), name)
+    part = getattr(shroff.Project(Opened(config.ProjectPaths(Path("nowhere")))), name)
     calls = inspect.getmembers(type(part), inspect.isfunction)
     found = [call_part(f"{name}.{call}", member, "####") for call, member in calls if not call.startswith("_")]
     return f"### {name}\n\n{prose(type(part))}\n{''.join(found)}"

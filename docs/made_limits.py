@@ -18,7 +18,7 @@ from shroff.web.http import asgi, connections, paging, problems, protocol, proxi
 from shroff.web.http import messages as http
 from shroff.web.http.gate import SENDERS_MAX
 from shroff.web.work import check_work, checking
-from shroff.worker import answering, errands, posted
+from shroff.worker import request_bodies, request_loop, writer_tasks
 
 Row = tuple[str, str, str]
 
@@ -120,15 +120,15 @@ def _events() -> list[Row]:
     limits = service.Limits()
     return [
         ("one event", _bytes(events.ONE_BYTES_MAX), "413"),
-        ("events or labels of one request", f"{posted.COUNT_MAX:,}", "422"),
-        ("nested lists and objects", f"{posted.DEPTH_MAX} levels", "422"),
+        ("events or labels of one request", f"{request_bodies.COUNT_MAX:,}", "422"),
+        ("nested lists and objects", f"{request_bodies.DEPTH_MAX} levels", "422"),
         ("text field", _bytes(readers.TEXT_BYTES_MAX), "422"),
         ("id", f"{readers.ID_LENGTH_MAX} characters", "422"),
-        ("events of one request to score", f"{errands.AT_ONCE_MAX}", "413"),
+        ("events of one request to score", f"{writer_tasks.AT_ONCE_MAX}", "413"),
         ("events a second of one key", f"{limits.rate:,.0f}, or `serve --rate`", f"429 {RETRY}"),
         ("events waiting for a decision", f"{limits.waiting_max:,}", f"503 {RETRY}"),
         ("age of the first event that waits", _s(limits.age_s_max), f"503 {RETRY}"),
-        ("time that a post waits while the log is away", _s(answering.PATIENCE_S), "503: send the same ids again"),
+        ("time that a post waits while the log is away", _s(request_loop.PATIENCE_S), "503: send the same ids again"),
     ]
 
 

@@ -33,7 +33,7 @@ _FILES: Final = (*map("{}.yaml".format, "shroff events features policy model cal
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class ProjectPaths:
     """The files of one project."""
 
     folder: Path
@@ -153,7 +153,7 @@ def completion_asked() -> str:
     return os.environ.get(COMPLETION_VARIABLE, "")
 
 
-def find_project(start: Path) -> Places:
+def find_project(start: Path) -> ProjectPaths:
     """The nearest parent folder, `start` itself included, that has a shroff.yaml.
 
     Raises: UsageError where there is none, or no such folder.
@@ -163,7 +163,7 @@ def find_project(start: Path) -> Places:
         raise UsageError(f"there is no folder {start}.")
     for folder in (start, *start.parents):
         if (folder / PROJECT_FILE).is_file():
-            return Places(folder)
+            return ProjectPaths(folder)
     raise UsageError(
         f"there is no {PROJECT_FILE} in {start} or above it. "
         "Make a project with 'shroff init DIR --template payments', or name one with 'shroff -C DIR'."
@@ -334,7 +334,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def editing(places: Places) -> Iterator[None]:
+def editing(places: ProjectPaths) -> Iterator[None]:
     """The project's files for this process alone among those that change them; others wait.
 
     Raises: StorageError where the folder of the log cannot be written.
@@ -351,7 +351,7 @@ def editing(places: Places) -> Iterator[None]:
 
 
 @contextmanager
-def watching(places: Places) -> Iterator[None]:
+def watching(places: ProjectPaths) -> Iterator[None]:
     """A project for this process alone among those that watch a folder for it. The lock ends with the process.
 
     Raises: LogBusyError where another one does; StorageError where the folder of the log cannot be written.
@@ -362,7 +362,7 @@ def watching(places: Places) -> Iterator[None]:
 
 
 @contextmanager
-def delivering(places: Places) -> Iterator[None]:
+def delivering(places: ProjectPaths) -> Iterator[None]:
     """A project for this process alone among those on this machine that deliver to its sinks.
 
     Raises: LogBusyError where another one does; StorageError where the folder of the log cannot be written.

@@ -44,7 +44,7 @@ def test_apply_makes_files_active_in_a_process_that_runs(tmp_path):
     bank = Bank(tmp_path, notice("on: decision\nto: [a@b.example]\n", "gone"))
     bank.pay()
     with running(bank) as writer:
-        office = bank.project.notices.office()
+        services = bank.project.notices.services()
         assert active(bank) == (OK, "the project's files, as they are")
         write(bank, "rules/large.yaml", RULE.replace("> 100", "> 500"))
         write(bank, "notices/customer.txt.j2", "Subject: own\n\n{{ link }}")
@@ -52,7 +52,7 @@ def test_apply_makes_files_active_in_a_process_that_runs(tmp_path):
         write(bank, "shroff.yaml", FILES["shroff.yaml"].replace("Small Bank <notices", "New Bank <new") + "lake: ./l\n")
         names = "rules/large.yaml, notices/customer.txt.j2, notices/gone.yaml, shroff.yaml: mail, shroff.yaml: lake"
         assert active(bank) == (WRONG, f"5 changes in files only: {names}")
-        assert not office.renew()
+        assert not services.renew()
         found = app.open_exactly(tmp_path).applying.apply()
 
         assert changed(found) == [
@@ -64,9 +64,9 @@ def test_apply_makes_files_active_in_a_process_that_runs(tmp_path):
         ]
         assert (found.seq, found.why_not) == (3, "")
         assert "> 500" in writer.definitions.files["rules/large.yaml"]
-        assert office.renew()
-        assert (list(office.notices), office.mail_from) == (["customer"], "New Bank <new@bank.example>")
-        assert office.texts.names == ["customer.txt.j2"]
+        assert services.renew()
+        assert (list(services.notices), services.mail_from) == (["customer"], "New Bank <new@bank.example>")
+        assert services.texts.names == ["customer.txt.j2"]
         assert active(bank) == (WRONG, "1 change in files only: shroff.yaml: lake")
         assert bank.project.opened.systems.lake is None
 
@@ -110,7 +110,7 @@ def test_a_setting_by_which_nobody_could_be_told_is_refused(tmp_path):
         found = app.open_exactly(tmp_path).applying.apply()
 
         assert "NO_SUCH_NAME" in found.why_not
-        assert not bank.project.notices.office().renew()
+        assert not bank.project.notices.services().renew()
 
 
 TABLE = "{ sql: { url: 'sqlite:///%s.db', table: decisions } }"

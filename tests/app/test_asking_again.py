@@ -244,7 +244,7 @@ def test_the_champion_is_looked_at_where_the_file_is_changed(bank: Path, monkeyp
     editing = config.editing
 
     @contextmanager
-    def late(places: config.Places) -> Iterator[None]:
+    def late(places: config.ProjectPaths) -> Iterator[None]:
         monkeypatch.setattr(config, "editing", editing)
         app.open(bank).models.promote("m-2")
         with editing(places):

@@ -11,7 +11,7 @@ import pytest
 from shroff import config
 from shroff.app import project as app
 from shroff.cli.main import run
-from shroff.config import Places
+from shroff.config import ProjectPaths
 from shroff.errors import StorageError
 from shroff.events.hash_keys import hasher
 from tests.support.projects import FILES
@@ -36,7 +36,7 @@ def ingest(folder: Path, name: str) -> int:
 
 
 def test_a_key_is_for_its_owner_only_and_stays(tmp_path):
-    places = Places(tmp_path)
+    places = ProjectPaths(tmp_path)
     first = hasher(places)("4111111111111111")
 
     assert stat.S_IMODE(places.hash_key.stat().st_mode) == 0o600
@@ -51,14 +51,14 @@ def test_a_stop_while_the_key_is_written_leaves_none(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(config.os, "fsync", stop)
         with pytest.raises(KeyboardInterrupt):
-            hasher(Places(tmp_path))("x")
+            hasher(ProjectPaths(tmp_path))("x")
 
-    assert not Places(tmp_path).hash_key.exists()
-    assert hasher(Places(tmp_path))("x").startswith("hashed:")
+    assert not ProjectPaths(tmp_path).hash_key.exists()
+    assert hasher(ProjectPaths(tmp_path))("x").startswith("hashed:")
 
 
 def test_what_a_kill_leaves_beside_the_key_goes_an_hour_later(tmp_path, monkeypatch):
-    places = Places(tmp_path)
+    places = ProjectPaths(tmp_path)
     with monkeypatch.context() as patched:
         patched.setattr(Path, "unlink", lambda *_, **__: None)
         hasher(places)("x")
@@ -73,7 +73,7 @@ def test_what_a_kill_leaves_beside_the_key_goes_an_hour_later(tmp_path, monkeypa
 
 
 def test_of_two_processes_that_make_the_key_the_first_one_holds(tmp_path, monkeypatch):
-    places, link = Places(tmp_path), os.link
+    places, link = ProjectPaths(tmp_path), os.link
 
     def late(source, target):
         Path(target).write_text("ab" * 32 + "\n")
@@ -90,14 +90,14 @@ def test_a_key_is_made_where_the_file_system_has_no_links(tmp_path, monkeypatch)
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(config.os, "link", unable)
-    hasher(Places(tmp_path))("x")
+    hasher(ProjectPaths(tmp_path))("x")
 
-    assert [one.name for one in Places(tmp_path).state.iterdir()] == ["hash.key"]
+    assert [one.name for one in ProjectPaths(tmp_path).state.iterdir()] == ["hash.key"]
 
 
 @pytest.mark.parametrize("content", [b"", b"zz\n", b"ab\n", b"\xff\xfe", "schlüssel".encode()])
 def test_a_file_that_holds_no_key_is_a_clear_error(tmp_path, content):
-    places = Places(tmp_path)
+    places = ProjectPaths(tmp_path)
     places.state.mkdir()
     places.hash_key.write_bytes(content)
 
@@ -106,10 +106,10 @@ def test_a_file_that_holds_no_key_is_a_clear_error(tmp_path, content):
 
 
 def test_a_key_that_cannot_be_read_is_a_clear_error(tmp_path):
-    Places(tmp_path).hash_key.mkdir(parents=True)
+    ProjectPaths(tmp_path).hash_key.mkdir(parents=True)
 
     with pytest.raises(StorageError, match="cannot be read"):
-        hasher(Places(tmp_path))("x")
+        hasher(ProjectPaths(tmp_path))("x")
 
 
 def test_a_lost_key_is_not_replaced(project, capsys):

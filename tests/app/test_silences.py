@@ -213,33 +213,33 @@ def test_a_key_of_several_parts_cannot_be_silenced(tmp_path):
 
 def test_who_asked_for_a_silence_before_somebody_else_did_has_a_hand_in_it_and_cannot_approve(tmp_path):
     bank, (ann, ben, cem) = project(tmp_path / "small", FILES), [Author(f"user-{one}", one) for one in ("a", "b", "c")]
-    bank.silence_wishes.ask("large", "c2", UNTIL, "another card", [ann], lambda: None)
+    bank.silence_requests.ask("large", "c2", UNTIL, "another card", [ann], lambda: None)
     for author in (ann, ben):
-        wish = bank.silence_wishes.ask("large", "c1", UNTIL, f"says {author.name}", [author], lambda: None)
+        wish = bank.silence_requests.ask("large", "c1", UNTIL, f"says {author.name}", [author], lambda: None)
     for author in (ann, ben):
         with pytest.raises(NotAllowedError):
-            bank.silence_wishes.approve("large", "c1", wish.tag, author, lambda: None)
-    assert [(one.key, one.note) for one in bank.silence_wishes.all()] == [("c1", "says b"), ("c2", "another card")]
-    bank.silence_wishes.approve("large", "c1", wish.tag, cem, lambda: None)
+            bank.silence_requests.approve("large", "c1", wish.tag, author, lambda: None)
+    assert [(one.key, one.note) for one in bank.silence_requests.all()] == [("c1", "says b"), ("c2", "another card")]
+    bank.silence_requests.approve("large", "c1", wish.tag, cem, lambda: None)
 
     assert [(one.key, one.by) for one in bank.silences.all()] == [("c1", "b")]
-    assert [one.key for one in bank.silence_wishes.all()] == ["c2"]
+    assert [one.key for one in bank.silence_requests.all()] == ["c2"]
 
 
 def test_a_silence_that_is_taken_back_while_somebody_approves_it_does_not_begin(tmp_path, monkeypatch):
     bank, (ann, ben) = project(tmp_path / "small", FILES), [Author(f"user-{one}", one) for one in ("a", "b")]
-    wish = bank.silence_wishes.ask("large", "c1", UNTIL, "a wedding", [ann], lambda: None)
+    wish = bank.silence_requests.ask("large", "c1", UNTIL, "a wedding", [ann], lambda: None)
     write = bank.silences.write
 
     def meanwhile(_: object, *words: str, **more: object) -> None:
-        bank.silence_wishes.drop("large", "c1", lambda: None)
+        bank.silence_requests.drop("large", "c1", lambda: None)
         write(*words, **more)
 
     monkeypatch.setattr(type(bank.silences), "write", meanwhile)
     with pytest.raises(UsageError, match="nobody asks any more"):
-        bank.silence_wishes.approve("large", "c1", wish.tag, ben, lambda: pytest.fail("it was recorded"))
+        bank.silence_requests.approve("large", "c1", wish.tag, ben, lambda: pytest.fail("it was recorded"))
 
-    assert bank.silences.all() == bank.silence_wishes.all() == []
+    assert bank.silences.all() == bank.silence_requests.all() == []
 
 
 def test_a_rule_read_back_leaves_out_for_whom_it_is_silent(bank):

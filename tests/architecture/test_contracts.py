@@ -28,7 +28,7 @@ SUITES = {
     "streams.sink.Sink": "SinkContract",
     "streams.lake.Objects": "ObjectsContract",
     "streams.controls.Controls": "ControlsContract",
-    "streams.controls.LanePost": "ControlsContract",
+    "streams.controls.ControlTopic": "ControlsContract",
     "events.formats.schemas.SchemaRegistry": "SchemaRegistryContract",
     "events.formats.wire.Decoder": "FormatContract",
     "features.cluster.partitioned.Backend": "BackendContract",

@@ -9,7 +9,7 @@ import pytest
 from shroff.app.forwarded import FORWARDED
 from tests.architecture.test_public_api import made, parts_of
 
-CALLED = ("drafts", "lists", "models", "silence_wishes", "silences")  # parts whose names were calls
+CALLED = ("drafts", "lists", "models", "silences")  # parts whose names were calls
 
 
 def test_each_old_name_leads_to_a_call_of_a_part_and_none_hides_one_of_today():

@@ -47,7 +47,7 @@ def public_names() -> Iterator[str]:
 
 def made() -> Project:
     """A project of a folder that is not there: neither it nor its parts open anything."""
-    return Project(Opened(config.Places(Path("nowhere"))))
+    return Project(Opened(config.ProjectPaths(Path("nowhere"))))
 
 
 def parts_of(project: Project) -> dict[str, object]:

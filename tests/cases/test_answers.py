@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from shroff.cases import deciding, raising
-from shroff.cases.carrying import carry_out
 from shroff.cases.desk import UNDO_MS, NoCaseError
 from shroff.cases.raising import Raiser
+from shroff.cases.timers import carry_out
 from shroff.people.store import rows_of
 from shroff.project.lists import Entry
 from shroff.streams.log import Refused

@@ -8,16 +8,16 @@ import pytest
 from msgspec.structs import replace
 
 from shroff.cases import deciding, filters, reading, working
-from shroff.cases.carrying import carry_out
 from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, SNOOZED, STATES, CaseFilter
 from shroff.cases.desk import CaseChangedError, NoCaseError, TooLateError
 from shroff.cases.files import TYPES
 from shroff.cases.following import begin_behind
-from shroff.cases.hearing import FeedLabel
+from shroff.cases.label_feed import FeedLabel
+from shroff.cases.timers import carry_out
 from shroff.errors import NotAllowedError, UsageError
 from shroff.people.access import Role
 from shroff.testing.rows import NOW_MS
-from tests.support.cased import ANN, BEN, VIEWER, alert, denial, office, user
+from tests.support.cased import ANN, BEN, VIEWER, alert, denial, services, user
 
 MINUTE_MS = 60_000
 PNG = b"\x89PNG\r\n\x1a\n...."
@@ -27,7 +27,7 @@ PNG = b"\x89PNG\r\n\x1a\n...."
 
 
 def test_alerts_about_one_key_gather_in_the_case_that_is_open(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1, stake=250), alert(2, "c-2"), alert(3, stake=300, due_ms=NOW_MS - 5))
         at.raised(alert(4, stake=None, score=400_000), alert(5, outcome="approve", stake=99, score=900_000))
         case, other = at.cases()
@@ -38,7 +38,7 @@ def test_alerts_about_one_key_gather_in_the_case_that_is_open(tmp_path):
 
 
 def test_the_top_reason_is_that_of_the_strongest_outcome_and_then_the_greatest_score(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1, rule="told", reason="a", outcome=""), alert(2, rule="large", reason="b"))
         assert (at.case().rule, at.case().reason) == ("large", "b")
         at.raised(alert(3, reason="c", score=1), alert(4, reason="d", score=1), alert(5, reason="e", outcome="approve"))
@@ -48,7 +48,7 @@ def test_the_top_reason_is_that_of_the_strongest_outcome_and_then_the_greatest_s
 
 
 def test_behind_a_closed_case_a_new_one_begins(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1))
         deciding.decide(at.desk, ANN, 1, "fraud")
         at.raised(alert(2))
@@ -57,7 +57,7 @@ def test_behind_a_closed_case_a_new_one_begins(tmp_path):
 
 
 def test_another_alert_wakes_a_snoozed_case(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1))
         deciding.snooze(at.desk, ANN, 1, NOW_MS + MINUTE_MS)
         at.raised(alert(2))
@@ -70,7 +70,7 @@ def test_another_alert_wakes_a_snoozed_case(tmp_path):
 
 
 def test_a_claim_holds_until_its_lock_ends(tmp_path):
-    with office(tmp_path, lock_ms=10 * MINUTE_MS) as at:
+    with services(tmp_path, lock_ms=10 * MINUTE_MS) as at:
         at.raised(alert(1))
         claimed = working.claim(at.desk, ANN, 1)
         assert (claimed.state, claimed.assignee, claimed.lock_ms) == (CLAIMED, ANN.id, NOW_MS + 10 * MINUTE_MS)
@@ -87,7 +87,7 @@ def test_a_claim_holds_until_its_lock_ends(tmp_path):
 
 
 def test_claim_next_gives_the_least_time_left_of_what_is_free_or_ones_own(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1, "a"), alert(2, "b", due_ms=NOW_MS), alert(3, "c"), alert(4, "d"), alert(5, "e"))
         working.escalate(at.desk, ANN, 2, "hard")
         working.assign(at.desk, ANN, 1, "ben")
@@ -103,7 +103,7 @@ def test_claim_next_gives_nothing_that_the_filter_does_not_find(tmp_path):
         found = working.claim_next(at.desk, BEN, filters.wanted_of(wanted, BEN, at.now_ms, 2))
         return found and found.number
 
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(*(alert(seq, f"c-{seq}") for seq in range(1, 9)))
         working.escalate(at.desk, ANN, 3, "hard")
         working.assign(at.desk, ANN, 4, "ben")
@@ -120,7 +120,7 @@ def test_claim_next_gives_nothing_that_the_filter_does_not_find(tmp_path):
 
 
 def test_what_lapsed_is_free_for_claim_next_at_once(tmp_path):
-    with office(tmp_path, lock_ms=MINUTE_MS) as at:
+    with services(tmp_path, lock_ms=MINUTE_MS) as at:
         at.raised(alert(1))
         working.claim(at.desk, ANN, 1)
         assert working.claim_next(at.desk, BEN) is None
@@ -133,7 +133,7 @@ def test_what_lapsed_is_free_for_claim_next_at_once(tmp_path):
 
 @pytest.mark.slow
 def test_releasing_assigning_and_escalating_change_who_has_it(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1))
         working.claim(at.desk, ANN, 1)
         assert (working.release(at.desk, ANN, 1).state, at.case().assignee) == (OPEN, "")
@@ -153,7 +153,7 @@ def test_releasing_assigning_and_escalating_change_who_has_it(tmp_path):
 
 
 def test_an_answer_acts_at_once_and_its_labels_are_written_eight_seconds_later(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1), alert(2), alert(3, "c-2"), alert(4, id="p-1", event="login"))
         done = deciding.decide(at.desk, ANN, 1, "fraud", tag=at.case().tag, reason="account_taken_over")
         assert (at.case().state, at.case().verdict, at.case().closed_by) == (CLOSED, "fraud", ANN.id)
@@ -170,7 +170,7 @@ def test_an_answer_acts_at_once_and_its_labels_are_written_eight_seconds_later(t
 
 
 def test_what_is_undone_in_time_is_as_it_was_and_writes_no_label(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1), alert(2))
         claimed = working.claim(at.desk, ANN, 1)
         done = deciding.decide(at.desk, ANN, 1, "genuine", tag=claimed.tag)
@@ -189,7 +189,7 @@ def test_what_is_undone_in_time_is_as_it_was_and_writes_no_label(tmp_path):
 
 
 def test_too_late_to_undo_is_said_and_changes_nothing(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1))
         done = deciding.decide(at.desk, ANN, 1, "fraud")
         at.now_ms += 8_000
@@ -201,7 +201,7 @@ def test_too_late_to_undo_is_said_and_changes_nothing(tmp_path):
 
 
 def test_one_event_is_answered_by_itself_and_the_last_one_closes_the_case(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1, stake=100), alert(2, stake=30), alert(3, stake=7))
         first = deciding.decide(at.desk, ANN, 1, "genuine", event="payment/p-1").cases[0]
         assert (first.state, first.stake, first.due_ms) == (OPEN, 37, NOW_MS + 1_002)
@@ -223,7 +223,7 @@ def test_one_event_is_answered_by_itself_and_the_last_one_closes_the_case(tmp_pa
 
 
 def test_what_came_after_it_was_read_is_not_answered(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1))
         read = at.case().tag
         at.raised(alert(2))
@@ -236,7 +236,7 @@ def test_what_came_after_it_was_read_is_not_answered(tmp_path):
 
 
 def test_the_second_of_two_analysts_is_told_and_nothing_is_overwritten(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1))
         read = at.case().tag
         deciding.decide(at.desk, ANN, 1, "fraud", tag=read)
@@ -252,7 +252,7 @@ def test_the_second_of_two_analysts_is_told_and_nothing_is_overwritten(tmp_path)
 
 
 def test_a_case_that_is_opened_again_wants_an_answer_once_more(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1), alert(2))
         deciding.decide(at.desk, ANN, 1, "fraud")
         with pytest.raises(UsageError, match="1 to 4,000"):
@@ -270,7 +270,7 @@ def test_a_case_that_is_opened_again_wants_an_answer_once_more(tmp_path):
 
 
 def test_what_is_opened_again_before_its_labels_are_written_writes_none_and_others_of_the_same_answer_do(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(*(alert(seq, f"c-{seq}") for seq in (1, 2)))
         done, _ = deciding.bulk(at.desk, ANN, {1: "", 2: ""}, "decide", verdict="fraud")
         assert done is not None
@@ -285,7 +285,7 @@ def test_what_is_opened_again_before_its_labels_are_written_writes_none_and_othe
 
 
 def test_of_a_case_that_is_opened_again_nothing_is_left_to_undo(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1), alert(2))
         by_two = [
             (who, deciding.decide(at.desk, who, 1, "fraud", event=event))
@@ -304,7 +304,7 @@ def test_of_a_case_that_is_opened_again_nothing_is_left_to_undo(tmp_path):
 
 @pytest.mark.parametrize("tag", ["7.1", "1.0"])
 def test_of_a_case_that_nobody_changed_is_said_that_it_is_not_as_it_was_read(tmp_path, tag):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1))
         with pytest.raises(CaseChangedError) as raised:
             deciding.decide(at.desk, ANN, 1, "fraud", tag=tag)
@@ -313,7 +313,7 @@ def test_of_a_case_that_nobody_changed_is_said_that_it_is_not_as_it_was_read(tmp
 
 
 def test_words_that_are_no_answer_are_refused(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1))
         for verdict, reason in (("maybe", ""), ("fraud", "x" * 201), ("fraud", "a\nb")):
             with pytest.raises(UsageError):
@@ -331,7 +331,7 @@ def test_words_that_are_no_answer_are_refused(tmp_path):
 
 
 def test_a_snoozed_case_comes_back_by_itself(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1))
         done = deciding.snooze(at.desk, ANN, 1, NOW_MS + MINUTE_MS)
         assert at.case().state == SNOOZED
@@ -345,7 +345,7 @@ def test_a_snoozed_case_comes_back_by_itself(tmp_path):
 
 
 def test_answers_to_one_case_are_undone_one_after_the_other(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1), alert(2), alert(3, "c-2"))
         first, _ = deciding.bulk(at.desk, ANN, {2: ""}, "decide", verdict="fraud")
         assert first is not None
@@ -361,7 +361,7 @@ def test_answers_to_one_case_are_undone_one_after_the_other(tmp_path):
 
 
 def test_an_answer_behind_which_somebody_else_went_on_is_not_undone_though_they_undid_that(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1), alert(2))
         hers = deciding.decide(at.desk, ANN, 1, "fraud", event="payment/p-1")
         his = deciding.decide(at.desk, BEN, 1, "fraud", event="payment/p-2")
@@ -372,7 +372,7 @@ def test_an_answer_behind_which_somebody_else_went_on_is_not_undone_though_they_
 
 
 def test_what_came_meanwhile_stays_when_something_is_undone(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1), alert(2, due_ms=NOW_MS + 50))
         done = deciding.decide(at.desk, ANN, 1, "fraud", event="payment/p-2")
         at.raised(alert(3, stake=30, due_ms=NOW_MS + 20))
@@ -382,7 +382,7 @@ def test_what_came_meanwhile_stays_when_something_is_undone(tmp_path):
 
 
 def test_an_undone_answer_to_what_a_chargeback_settled_meanwhile_closes_the_case_by_that(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1))
         done = deciding.decide(at.desk, ANN, 1, "genuine")
         at.heard(labels=[FeedLabel(2, "payment/p-1", "fraud", "chargeback", at.now_ms + 1)])
@@ -398,7 +398,7 @@ def test_an_undone_answer_to_what_a_chargeback_settled_meanwhile_closes_the_case
 def test_a_weak_word_and_what_was_known_before_a_new_answer_was_asked_settle_nothing_when_that_is_undone(
     tmp_path, source, later_ms
 ):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1))
         deciding.decide(at.desk, BEN, 1, "unclear")
         working.reopen(at.desk, BEN, 1, "she rang")
@@ -414,7 +414,7 @@ def test_a_weak_word_and_what_was_known_before_a_new_answer_was_asked_settle_not
 
 
 def test_a_denial_of_what_waits_for_an_answer_is_shown_and_doubles_nothing(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1), alert(2))
         assert at.denied(3, of=1, known_ms=NOW_MS + 5) == []
         found = reading.detail(at.desk, ANN, 1)
@@ -427,7 +427,7 @@ def test_a_denial_of_what_waits_for_an_answer_is_shown_and_doubles_nothing(tmp_p
 
 
 def test_who_has_not_seen_the_denial_is_told_before_they_answer(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1))
         read = working.claim(at.desk, ANN, 1)
         at.denied(2, of=1)
@@ -439,7 +439,7 @@ def test_who_has_not_seen_the_denial_is_told_before_they_answer(tmp_path):
 
 
 def test_a_closed_case_opens_again_for_the_event_that_is_denied_alone(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1), alert(2), alert(3))
         deciding.decide(at.desk, ANN, 1, "genuine")
         at.now_ms += 60_000
@@ -459,7 +459,7 @@ def test_a_closed_case_opens_again_for_the_event_that_is_denied_alone(tmp_path):
 
 
 def test_an_answer_that_was_given_before_the_denial_came_does_not_close_it_again(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1))
         deciding.decide(at.desk, ANN, 1, "genuine")
         at.denied(2, of=1, known_ms=NOW_MS + 3_000)
@@ -471,7 +471,7 @@ def test_an_answer_that_was_given_before_the_denial_came_does_not_close_it_again
 
 
 def test_a_denial_of_what_was_answered_as_fraud_opens_nothing(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1))
         deciding.decide(at.desk, ANN, 1, "fraud")
         before = at.case()
@@ -481,7 +481,7 @@ def test_a_denial_of_what_was_answered_as_fraud_opens_nothing(tmp_path):
 
 
 def test_one_denial_says_more_of_a_case_than_what_customers_confirm(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1), alert(2))
         at.heard(labels=[FeedLabel(3, "payment/p-1", "genuine", "customer", NOW_MS)])
         assert at.case().customer == "genuine"
@@ -492,7 +492,7 @@ def test_one_denial_says_more_of_a_case_than_what_customers_confirm(tmp_path):
 
 
 def test_a_denial_wakes_a_snoozed_case(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1))
         deciding.snooze(at.desk, ANN, 1, NOW_MS + MINUTE_MS)
         at.denied(2, of=1)
@@ -501,7 +501,7 @@ def test_a_denial_wakes_a_snoozed_case(tmp_path):
 
 
 def test_an_event_in_two_cases_wants_an_answer_again_in_the_newest_alone(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1, "a"), replace(alert(1, "d-1"), entity="device"))
         deciding.bulk(at.desk, ANN, {1: "", 2: ""}, "decide", verdict="genuine")
         assert [one.case for one in at.denied(2, of=1)] == [2]
@@ -512,7 +512,7 @@ def test_an_event_in_two_cases_wants_an_answer_again_in_the_newest_alone(tmp_pat
 
 
 def test_a_denied_event_of_which_nothing_was_known_joins_the_open_case(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1))
         read = at.case().tag
         assert at.heard(alert(3, id="p-2"), labels=[denial(3, of=2)]) == []
@@ -526,7 +526,7 @@ def test_a_denied_event_of_which_nothing_was_known_joins_the_open_case(tmp_path)
 
 
 def test_many_are_answered_at_once_and_undone_at_once(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(*(alert(seq, f"c-{seq}") for seq in range(1, 6)))
         working.claim(at.desk, BEN, 2)
         tags = {1: "", 2: "", 3: at.case(3).tag, 4: "9.9", 99: ""}
@@ -549,7 +549,7 @@ def test_many_are_answered_at_once_and_undone_at_once(tmp_path):
 
 
 def test_many_are_claimed_and_snoozed(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1, "a"), alert(2, "b"))
         claimed, _ = deciding.bulk(at.desk, ANN, {1: "", 2: ""}, "claim")
         snoozed, _ = deciding.bulk(at.desk, ANN, {1: "", 2: ""}, "snooze", until_ms=NOW_MS + 1)
@@ -567,7 +567,7 @@ def test_many_are_claimed_and_snoozed(tmp_path):
 
 
 def test_a_second_look_is_for_another_analyst_who_does_not_see_the_first_answer(tmp_path):
-    with office(tmp_path, second_look=1.0) as at:
+    with services(tmp_path, second_look=1.0) as at:
         at.raised(alert(1))
         deciding.decide(at.desk, ANN, 1, "fraud")
         at.now_ms += 8_000
@@ -596,7 +596,7 @@ def test_a_second_look_is_for_another_analyst_who_does_not_see_the_first_answer(
 
 @pytest.mark.parametrize(("second", "look"), [(BEN, 0), (ANN, 1)])
 def test_what_two_have_answered_is_not_looked_at_a_second_time(tmp_path, second, look):
-    with office(tmp_path, second_look=1.0) as at:
+    with services(tmp_path, second_look=1.0) as at:
         at.raised(alert(1), alert(2), alert(3))
         at.heard(labels=[FeedLabel(4, "payment/p-3", "fraud", "chargeback", at.now_ms)])
         deciding.decide(at.desk, ANN, 1, "fraud", event="payment/p-1")
@@ -608,7 +608,7 @@ def test_what_two_have_answered_is_not_looked_at_a_second_time(tmp_path, second,
 
 
 def test_where_nobody_else_may_decide_no_second_look_is_drawn(tmp_path):
-    with office(tmp_path, second_look=1.0) as at:
+    with services(tmp_path, second_look=1.0) as at:
         with at.people.change() as change:
             change.remove_user(2)
         at.raised(alert(1))
@@ -621,7 +621,7 @@ def test_where_nobody_else_may_decide_no_second_look_is_drawn(tmp_path):
 
 @pytest.mark.slow
 def test_about_the_share_that_is_set_is_looked_at_twice(tmp_path):
-    with office(tmp_path, second_look=0.2) as at:
+    with services(tmp_path, second_look=0.2) as at:
         at.raised(*(alert(seq, f"c-{seq}") for seq in range(1, 201)))
         deciding.bulk(at.desk, ANN, dict.fromkeys(range(1, 201), ""), "decide", verdict="genuine")
         at.now_ms += 8_000
@@ -636,7 +636,7 @@ def test_about_the_share_that_is_set_is_looked_at_twice(tmp_path):
 
 
 def test_notes_and_files_belong_to_a_case(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1))
         tag = at.case().tag
         working.note(at.desk, ANN, 1, " she rang <b>twice</b> ")
@@ -672,14 +672,14 @@ def test_notes_and_files_belong_to_a_case(tmp_path):
     ],
 )
 def test_files_of_other_kinds_and_sizes_are_refused(tmp_path, name, kind, content):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1))
         with pytest.raises(UsageError):
             working.attach(at.desk, ANN, 1, name, kind, content)
 
 
 def test_a_case_has_only_so_many_files(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1))
         for _ in range(working.FILES_MAX):
             working.attach(at.desk, ANN, 1, "a.txt", "text/plain", b"x")
@@ -690,7 +690,7 @@ def test_a_case_has_only_so_many_files(tmp_path):
 
 
 def test_a_view_is_a_filter_under_a_name(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1, stake=500), alert(2, "c-2", stake=90_000))
         working.claim(at.desk, BEN, 2)
         view = reading.put_view(at.desk, ANN, "Large", "min_stake=100&order=stake", is_shared=True)
@@ -710,7 +710,7 @@ def test_a_view_is_a_filter_under_a_name(tmp_path):
 
 
 def test_capacity_says_when_the_queue_is_clear(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(*(alert(seq, f"c-{seq}") for seq in range(1, 11)))
         at.now_ms = NOW_MS + 3 * 3_600_000
         assert reading.capacity(at.desk, ANN).clear_at_ms is None
@@ -723,7 +723,7 @@ def test_capacity_says_when_the_queue_is_clear(tmp_path):
 
 
 def test_who_may_only_look_changes_nothing(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1))
         calls = (
             lambda: working.claim(at.desk, VIEWER, 1),
@@ -772,7 +772,7 @@ def test_an_address_says_which_cases():
 
 
 def test_who_is_new_and_may_answer_is_here_for_the_first_time_until_they_answer(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1), alert(2, "c-2"))
         assert reading.is_first(at.desk, ANN, NOW_MS)
         assert not reading.is_first(at.desk, VIEWER, NOW_MS)
@@ -787,7 +787,7 @@ def test_who_is_new_and_may_answer_is_here_for_the_first_time_until_they_answer(
 
 
 def test_what_a_log_has_up_to_a_place_raises_nothing_where_somebody_else_looked_after_it(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         begin_behind(at.desk.store, 7)
         with at.desk.store.look() as look:
             assert look.place() == (7, 0)

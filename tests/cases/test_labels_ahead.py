@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from shroff.cases import deciding
-from shroff.cases.carrying import carry_out
 from shroff.cases.desk import UNDO_MS
+from shroff.cases.timers import carry_out
 from shroff.client import calls
 from shroff.events.event import time_text
 from shroff.events.intake import undated

@@ -91,7 +91,7 @@ def write_project(folder: Path, files: Mapping[str, str]) -> Project:
     folder.mkdir(parents=True, exist_ok=True)
     for path in [path for path in folder.rglob("*") if path.is_file() and ".shroff" not in path.parts]:
         path.unlink()
-    places = config.Places(folder)
+    places = config.ProjectPaths(folder)
     places.state.mkdir(exist_ok=True)
     places.hash_key.write_text(HASH_KEY, encoding="ascii")
     for name, text in files.items():

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import NewTopic
 
-from shroff.adapters.kafka.control import KafkaControls, KafkaPost
+from shroff.adapters.kafka.control import KafkaControl, KafkaControls
 from shroff.adapters.sources import kafka as source_kafka
 from shroff.errors import StateError, UsageError
 from shroff.project.settings.systems import System
-from shroff.streams.controls import Controls, LanePost, Message
+from shroff.streams.controls import Controls, ControlTopic, Message
 from shroff.testing.contracts.source import message, read
 from tests.contracts.test_source_kafka import NAMES, Topics, source_of
 from tests.support.contracts.controls import LANES, ControlsContract
@@ -29,7 +29,7 @@ class TestMemoryControls(ControlsContract):
     def make_controls(self, place: str, lane: int) -> Controls:
         return MemoryControls(self.told, lane)
 
-    def make_post(self, place: str) -> LanePost:
+    def make_post(self, place: str) -> ControlTopic:
         return MemoryPost(self.told)
 
 
@@ -48,8 +48,8 @@ class TestKafkaControls(ControlsContract):
     def make_controls(self, place: str, lane: int) -> Controls:
         return KafkaControls(System("kafka", self.settings), project=place, lane=lane)
 
-    def make_post(self, place: str) -> LanePost:
-        return KafkaPost(System("kafka", self.settings), project=place)
+    def make_post(self, place: str) -> ControlTopic:
+        return KafkaControl(System("kafka", self.settings), project=place)
 
     def test_topics_that_are_not_there_are_named(self, place: str) -> None:
         with pytest.raises(UsageError, match=r"no-such\.control"):
@@ -85,7 +85,7 @@ class TestTheContract:
 
     def test_the_contract_rejects_one_that_tells_one_lane_of_what_the_other_cannot_be_told(self) -> None:
         class Broken(TestMemoryControls):
-            def make_post(self, place: str) -> LanePost:
+            def make_post(self, place: str) -> ControlTopic:
                 return TestTheContract.One(self.told)
 
         with pytest.raises(AssertionError):

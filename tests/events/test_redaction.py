@@ -15,7 +15,7 @@ from shroff.app.project import make_project
 from shroff.events.formats.encodings import read_stream
 from shroff.events.intake import Intake, Submission, source_name
 from shroff.events.redaction import MARK, keeping_hashed, masked
-from shroff.log.state.histories import file_batches
+from shroff.log.state.feature_events import file_batches
 from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.streams.log import Log

@@ -62,7 +62,7 @@ def ask_long_ago(folder: Path) -> None:
     project.opened.now_ms, project.opened.served_at = lambda: then_ms, "http://127.0.0.1:1"
     long_ago = datetime.fromtimestamp(then_ms / 1_000, UTC)
     project.decide([{"payment": payment("p-late", "c-late", "180.00", long_ago)}])
-    teller = NoticeWorker(project.notices.office(), 0)
+    teller = NoticeWorker(project.notices.services(), 0)
     for _ in range(4):
         teller.step()
     with closing(project.opened.open_log(read_only=False)) as log:

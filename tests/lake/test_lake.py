@@ -133,7 +133,7 @@ def test_plain_tools_read_the_files(tmp_path: Path):
 
 def test_features_are_typed_as_the_command_features_types_them():
     from shroff.log.columns.tables import Way, feature_tables
-    from shroff.log.state.histories import log_batches
+    from shroff.log.state.feature_events import log_batches
 
     objects, log = MemoryObjects(), small_log()
     write(objects, log)

@@ -17,14 +17,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from shroff.adapters.cases.sql import SqlCases
 from shroff.cases import deciding, working
-from shroff.cases.carrying import carry_out
+from shroff.cases.case_history import DENIED
 from shroff.cases.desk import CaseChangedError, NoCaseError, TooLateError
-from shroff.cases.past import DENIED
 from shroff.cases.store import CaseChange
+from shroff.cases.timers import carry_out
 from shroff.errors import UsageError
 from shroff.people.access import Who
 from shroff.testing.rows import NOW_MS
-from tests.support.cased import ANN, BEN, Office, alert, denial, office
+from tests.support.cased import ANN, BEN, NoticeServices, alert, denial, services
 from tests.support.effort import examples
 
 LOCK_MS, UNDO_MS = 60_000, 8_000
@@ -96,7 +96,7 @@ class Cases(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.at: Office = self.opened.enter_context(office(self.folder, lock_ms=LOCK_MS))
+        self.at: NoticeServices = self.opened.enter_context(services(self.folder, lock_ms=LOCK_MS))
         self.at.desk = replace(self.at.desk, store=Mortal(self.at.people))
         self.at.now_ms = self.now_ms
 

@@ -82,7 +82,7 @@ def by_engine(
     while at < len(history):
         batch = history[at : at + sizes[turn % len(sizes)]]
         at, turn = at + len(batch), turn + 1
-        found += one_by_one(online, asked, batch) if online.takes_few(batch) else by_columns(online, asked, batch)
+        found += one_by_one(online, asked, batch) if online.takes_rows(batch) else by_columns(online, asked, batch)
     return found
 
 

@@ -24,7 +24,7 @@ from shroff.language.columns import values_of
 from shroff.log.columns import files as columnar
 from shroff.log.columns.files import Arrivals, Coder, ahead, file_columns
 from shroff.log.columns.ids import TAKEN, hash_texts
-from shroff.log.state.histories import LeftOut, file_batches
+from shroff.log.state.feature_events import LeftOut, file_batches
 from shroff.project.definitions import load_definitions
 from tests.support.effort import examples
 

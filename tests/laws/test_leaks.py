@@ -15,7 +15,7 @@ from shroff.events.event import Event
 from shroff.events.labels import LabelEvent, LogEvent
 from shroff.language.values import DAY_MS, HOUR_MS
 from shroff.log.columns.tables import Way
-from shroff.log.state.histories import History, taken
+from shroff.log.state.feature_events import History, taken
 from shroff.models.definitions import DailyCapacity, ModelInput, ModelSettings, Split
 from shroff.models.evaluation.windows import Fold, FoldRows, in_window, known_rows, rows_of, windows_of
 from shroff.models.sets import FRAUD, TrainingSet

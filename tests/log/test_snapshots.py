@@ -17,7 +17,7 @@ from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.errors import StateError, StorageError
 from shroff.features.online.packing import pack, unpack
-from shroff.log.state import snapshots as saving
+from shroff.log.state import snapshots as snapshot_writer
 from shroff.log.state.snapshots import layout
 from shroff.log.writer import Writer
 from shroff.replay.compare import replay, verify_online
@@ -154,7 +154,7 @@ def test_a_start_reads_only_what_came_after_the_snapshot(folder, store):
     first.write([payment(20, 20)])
     read = []
     log = MemoryLog(store, read_only=True)
-    _, seq, warnings = saving.restore(folder, log, definitions(), read.append)
+    _, seq, warnings = snapshot_writer.restore(folder, log, definitions(), read.append)
 
     assert (saved.seq, seq, sum(read), warnings) == (21, 21, 1, [])
 
@@ -340,7 +340,7 @@ def test_the_layout_is_the_same_in_every_process():
         for seed in ("1", "2", "3")
     }
 
-    assert found == {layout(saving.empty(definitions())) + "\n"}
+    assert found == {layout(snapshot_writer.empty(definitions())) + "\n"}
 
 
 # ---- the command
@@ -377,7 +377,7 @@ def test_a_long_ingest_saves_state_at_its_end_and_a_short_one_does_not(bank, mon
     app.open(bank).ingest([payments], as_type="payment")
     assert snapshots.files() == []
 
-    monkeypatch.setattr(saving, "EVERY", 1)
+    monkeypatch.setattr(snapshot_writer, "EVERY", 1)
     app.open(bank).ingest([payments], as_type="payment")
 
     assert [file.name for file in snapshots.files()] == ["000000000002.snapshot"]
@@ -394,7 +394,7 @@ def test_a_command_says_which_snapshot_it_could_not_use(bank, capsys):
 @pytest.mark.slow
 def test_a_folder_that_cannot_be_written_costs_the_snapshot_and_nothing_else(bank, monkeypatch, capsys):
     (bank / ".shroff" / "snapshots").write_text("no folder", encoding="utf-8")
-    monkeypatch.setattr(saving, "EVERY", 1)
+    monkeypatch.setattr(snapshot_writer, "EVERY", 1)
 
     assert run(["-C", str(bank), "label", "payment/p-1", "fraud"]) == 0
     assert "cannot be written" in capsys.readouterr().err

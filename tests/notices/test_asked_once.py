@@ -97,9 +97,9 @@ def test_a_running_service_asks_at_the_address_of_the_table_that_is_in_force(tmp
     bank = Bank(tmp_path, CONTACTS)
     bank.pay(payment("p-1"))
     bank.tell()
-    office = bank.office
+    services = bank.services
     bank.write({"tables/contacts.csv": "key,email\nc-1,new@customers.example\n"})
-    bank._office = office  # the process has run since
+    bank._services = services  # the process has run since
     bank.pay(payment("p-2"))
     bank.tell()
 
@@ -109,15 +109,15 @@ def test_a_running_service_asks_at_the_address_of_the_table_that_is_in_force(tmp
 def test_a_version_without_a_field_that_a_notice_names_changes_no_address(tmp_path):
     bank = Bank(tmp_path)
     bank.pay(payment("p-1"))
-    office = bank.office
-    before = office.definitions
+    services = bank.services
+    before = services.definitions
     bank.write({"events.yaml": FILES["events.yaml"].replace(", zone: text?", ""), "notices/customer.yaml": None})
     bank.write({"rules/large.yaml": FILES["rules/large.yaml"].replace("  notify: customer\n", "")})
     bank.pay({name: value for name, value in payment("p-2").items() if name != "zone"})
     with bank.project.opened.reading() as log:
-        office.follow(log)
+        services.follow(log)
 
-    assert office.definitions is before
+    assert services.definitions is before
 
 
 def test_a_link_is_that_of_the_address_to_which_it_leaves(tmp_path):

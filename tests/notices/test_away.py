@@ -47,7 +47,7 @@ def test_of_a_way_that_is_away_one_letter_is_tried_each_time_and_less_and_less_o
     bank.tell(steps=1)
     tries = []
     with bank.project.notice_files.told() as store, bank.project.opened.reading() as log:
-        sending = Sending(bank.office, store, log)
+        sending = Sending(bank.services, store, log)
         for _ in range(600):
             bank.clock_ms += 1_000
             before = sum(one.attempts for one in bank.letters())

@@ -21,7 +21,7 @@ from tests.support.telling import FILES, Bank, payment
 def mailed(tmp_path: Path, *cards: str) -> tuple[Bank, list[Path]]:
     """A bank whose customers' mails lie in the mailbox, and the files in the order of these cards."""
     bank = Bank(tmp_path)
-    bank.office.open_mailer = bank.project.letters.open_mailer
+    bank.services.open_mailer = bank.project.letters.open_mailer
     files: list[Path] = []
     for number, card in enumerate(cards):
         bank.pay(payment(f"p-{number}", card=card, email=f"{card}@customers.example"))
@@ -61,7 +61,7 @@ class Erases(FolderMailer):
 
 def test_who_is_forgotten_while_a_mail_is_on_its_way_stays_forgotten(tmp_path):
     bank = Bank(tmp_path)
-    bank.office.open_mailer = lambda: Erases(bank)
+    bank.services.open_mailer = lambda: Erases(bank)
     bank.pay(payment("p-1"))
     bank.tell()
 

@@ -73,7 +73,7 @@ def test_doctor_is_not_well_and_somebody_is_told(tmp_path, loses: Callable[[Bank
     if loses in {message_refused, text_failed}:
         bank.pay()
     seconds = iter(range(10_000_000))
-    teller = NoticeWorker(bank.office, 0, clock=lambda: 100.0 * next(seconds), draw=lambda: 0.0)
+    teller = NoticeWorker(bank.services, 0, clock=lambda: 100.0 * next(seconds), draw=lambda: 0.0)
     with closing(teller):
         for later_ms in (0, 11 * MINUTE_MS, HOUR_MS):
             bank.clock_ms += later_ms

@@ -21,7 +21,7 @@ from shroff.notices.sending import CLAIM_MS, PATIENCE_MS, Sending
 from shroff.notices.store import DROPPED, OPEN, REFUSED, SENT, UNKNOWN
 from shroff.notices.telling import begin_behind, begun_at, telling
 from shroff.streams.sink import AwayError
-from tests.support.telling import Bank, Post, notice, payment, text_of, token_in
+from tests.support.telling import Bank, PendingRequest, notice, payment, text_of, token_in
 
 TEAM = "to: [team@bank.example]\n"
 REFUSAL = (Unmailed("ann@customers.example", "550 <ann@customers.example>: no such mailbox"),)
@@ -55,7 +55,7 @@ def test_what_was_there_before_is_told_from_a_place_on_where_somebody_says_so(tm
         begin_behind(log, places[0])
         begin_behind(log, places[2])  # too late, there is a place already
         assert begun_at(log) == places[0]
-        with telling(bank.office, log) as teller:
+        with telling(bank.services, log) as teller:
             end_s = time.monotonic() + 60
             while len(bank.post.mails) < 2 and time.monotonic() < end_s:
                 teller.tend(log)
@@ -72,7 +72,7 @@ def test_an_end_that_is_to_finish_all_tries_what_is_due_once(tmp_path, is_away):
         bank.post.failing = [AwayError("connection refused")]
     with closing(bank.project.opened.open_log(read_only=False)) as log:
         begin_behind(log, 0)
-        with telling(bank.office, log) as teller:
+        with telling(bank.services, log) as teller:
             teller.finish_all()
         assert not list(log.outbox())
 
@@ -337,7 +337,7 @@ def test_a_process_that_is_killed_while_it_sends_leaves_the_mail_to_the_next_onc
 
     def killed() -> None:
         with closing(bank.project.opened.open_log(read_only=True)) as log, bank.project.notice_files.told() as store:
-            Sending(bank.office, store, log).send()
+            Sending(bank.services, store, log).send()
 
     bank.post.failing = [AwayError("later")]
     bank.tell()
@@ -359,20 +359,20 @@ def test_a_process_that_is_killed_while_it_sends_leaves_the_mail_to_the_next_onc
 def test_a_question_that_was_answered_before_anybody_knew_that_it_had_left_counts_as_sent(tmp_path):
     bank = Bank(tmp_path)
     bank.pay()
-    taken = Post()
+    taken = PendingRequest()
 
-    class Told(Post):
+    class Told(PendingRequest):
         """Takes a mail, of which whoever sent it hears nothing."""
 
         def send(self, mail: Mail) -> Sequence[Unmailed]:
             taken.send(mail)
             raise DoubtError("the connection ended")
 
-    bank.office.open_mailer = Told
+    bank.services.open_mailer = Told
     bank.tell()
     with closing(bank.project.notices.confirming()) as confirming:
         confirming.answer(token_in(taken.read[0]), "no")
-    bank.office.open_mailer = lambda: bank.post
+    bank.services.open_mailer = lambda: bank.post
     bank.tell(later_ms=HOUR_MS)
 
     assert bank.post.mails == []
@@ -499,7 +499,7 @@ def test_two_processes_hand_a_letter_over_once(tmp_path):
     bank.tell()
     bank.clock_ms += HOUR_MS
     with closing(bank.project.opened.open_log(read_only=True)) as log, bank.project.notice_files.told() as store:
-        one, other = Sending(bank.office, store, log), Sending(bank.office, store, log)
+        one, other = Sending(bank.services, store, log), Sending(bank.services, store, log)
         (letter,) = bank.letters()
         claimed = one._claimed(letter)
         assert claimed is not None

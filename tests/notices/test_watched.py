@@ -250,7 +250,7 @@ def test_a_sink_that_fails_for_a_minute_is_told_once(tmp_path):
     trouble = Trouble("its server does not answer", NOW_MS)
     health = [DeliveryHealth("decided", 0, 5, 0, 3, trouble)]
     seconds = iter(range(10_000))
-    teller = NoticeWorker(bank.office, 0, lambda: health, clock=lambda: 100.0 * next(seconds))
+    teller = NoticeWorker(bank.services, 0, lambda: health, clock=lambda: 100.0 * next(seconds))
     told = []
     for later_ms in (0, MINUTE_MS - 1, 1, HOUR_MS):
         bank.clock_ms += later_ms
@@ -274,7 +274,7 @@ def test_input_that_is_refused_is_told(tmp_path):
     bank = Bank(tmp_path, notice(f"{TEAM}on: failure\n", "failing") | {"notices/customer.yaml": None})
     bank.pay(payment(amount="1.00"))
     with closing(bank.project.opened.open_log(read_only=True)) as log, bank.project.notice_files.told() as store:
-        watching = Watching(bank.office, store, log, tuple)
+        watching = Watching(bank.services, store, log, tuple)
         assert watching.look() == 0
         bank.pay(payment("p-2", amount="1.005"), payment("p-3", amount="none"))
         assert watching.look() == 1

@@ -129,7 +129,7 @@ def _tell_what_was_in_doubt(bank: Bank, server: Mail, answers: dict[str, tuple[s
     project = app.open_exactly(bank.folder)
     offset_ms = 0
     project.opened.now_ms = lambda: time.time_ns() // 1_000_000 + offset_ms
-    bank.project, bank._office = project, project.notices.office()
+    bank.project, bank._services = project, project.notices.services()
     for _ in range(3):
         offset_ms += CLAIM_MS
         bank.tell()

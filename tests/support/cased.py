@@ -17,7 +17,7 @@ from shroff.adapters.people.sql import SqlPeople
 from shroff.cases.case import STATES, Alert, Case, CaseFilter
 from shroff.cases.desk import CaseDesk
 from shroff.cases.following import Opening, take_in
-from shroff.cases.hearing import FeedLabel
+from shroff.cases.label_feed import FeedLabel
 from shroff.people.access import RIGHTS, Role, Who
 from shroff.people.audit import sealing, verify
 from shroff.people.store import User, rows_of
@@ -49,7 +49,7 @@ def denial(seq: int, of: int, known_ms: int = NOW_MS) -> FeedLabel:
 
 
 @dataclass(slots=True)
-class Office:
+class NoticeServices:
     """A desk, its clock, and what a test asks of both."""
 
     folder: Path
@@ -108,16 +108,16 @@ class Office:
 
 
 @contextmanager
-def office(folder: Path, **settings: Any) -> Iterator[Office]:
+def services(folder: Path, **settings: Any) -> Iterator[NoticeServices]:
     """An office whose settings are these; two analysts and a viewer work there."""
     path = folder / "log.db"
     is_new = not path.exists()
     if is_new:
         SqliteLog(path).close()
     people = SqlPeople(path, SEAL)
-    made: list[Office] = []
+    made: list[NoticeServices] = []
     chosen = CaseSettings(**{"second_look": 0.0, **settings})
-    made.append(Office(folder, people, CaseDesk(SqlCases(people), people, lambda: made[0].now_ms, chosen)))
+    made.append(NoticeServices(folder, people, CaseDesk(SqlCases(people), people, lambda: made[0].now_ms, chosen)))
     if is_new:
         with people.change() as change:
             for who in (ANN, BEN, VIEWER):

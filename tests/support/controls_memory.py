@@ -45,7 +45,7 @@ class MemoryControls:
 
 @dataclass(slots=True)
 class MemoryPost:
-    """Keeps every promise of `streams.controls.LanePost` in one process."""
+    """Keeps every promise of `streams.controls.ControlTopic` in one process."""
 
     told: Told
 

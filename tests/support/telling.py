@@ -14,7 +14,7 @@ import msgspec
 
 from shroff.app import project as app
 from shroff.notices.mailer import Mail, Unmailed
-from shroff.notices.office import Office
+from shroff.notices.services import NoticeServices
 from shroff.notices.store import Letter
 from shroff.notices.telling import NoticeWorker
 
@@ -66,7 +66,7 @@ def payment(id: str = "p-1", amount: str = "189.90", **more: object) -> dict[str
     return {"id": id, "at": NOW_MS - 60_000, "amount": amount, **usual, **more}
 
 
-class Post:
+class PendingRequest:
     """A mailer that keeps what it is given; of `failing` each is raised, or given back as refusals, for one mail."""
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class Bank:
     """The bank in a folder; `changes` replace its files."""
 
     def __init__(self, folder: Path, changes: Mapping[str, str | None] | None = None) -> None:
-        self.folder, self.clock_ms, self.post = folder, NOW_MS, Post()
+        self.folder, self.clock_ms, self.post = folder, NOW_MS, PendingRequest()
         self.write({**FILES, **(changes or {})})
 
     def write(self, files: Mapping[str, str | None]) -> None:
@@ -121,14 +121,14 @@ class Bank:
                 path.write_text(text, encoding="utf-8")
         self.project = app.open_exactly(self.folder)
         self.project.opened.now_ms = lambda: self.clock_ms
-        self._office: Office | None = None
+        self._services: NoticeServices | None = None
 
     @property
-    def office(self) -> Office:
-        if self._office is None:
-            self._office = self.project.notices.office()
-            self._office.open_mailer = lambda: self.post
-        return self._office
+    def services(self) -> NoticeServices:
+        if self._services is None:
+            self._services = self.project.notices.services()
+            self._services.open_mailer = lambda: self.post
+        return self._services
 
     def pay(self, *payments: Mapping[str, object]) -> list[str]:
         """Decide payments; gives the outcomes."""
@@ -136,11 +136,11 @@ class Bank:
         found = self.project.decide([{"payment": one} for one in lines])
         return [getattr(one, "outcome", "") for one in found]
 
-    def tell(self, steps: int = 4, later_ms: int = 0) -> Post:
+    def tell(self, steps: int = 4, later_ms: int = 0) -> PendingRequest:
         """Let what is due by now, or later, be told by a new process; gives what was mailed so far."""
         self.clock_ms += later_ms
         seconds = iter(range(10_000_000))
-        teller = NoticeWorker(self.office, 0, clock=lambda: 100.0 * next(seconds), draw=lambda: 0.0)
+        teller = NoticeWorker(self.services, 0, clock=lambda: 100.0 * next(seconds), draw=lambda: 0.0)
         for _ in range(steps):
             teller.step()
         with closing(self.project.opened.open_log(read_only=False)) as log:

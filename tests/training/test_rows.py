@@ -17,7 +17,7 @@ from shroff.events.intake import Submission
 from shroff.language.values import DAY_MS, HOUR_MS, parse_time
 from shroff.log.columns.tables import Way
 from shroff.log.later_labels import last_moment
-from shroff.log.state.histories import HistoryEvents, log_batches, taken
+from shroff.log.state.feature_events import FeatureEvents, log_batches, taken
 from shroff.log.writer import Writer
 from shroff.models.definitions import DailyCapacity, ModelSettings, Split
 from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, TrainingSet
@@ -288,7 +288,7 @@ def test_the_batches_in_which_a_history_comes_do_not_matter_for_the_bytes(
     assert (tmp_path / "whole" / ROWS).read_bytes() == (tmp_path / "parts" / ROWS).read_bytes()
 
 
-def _singly(log: MemoryLog, definitions: Definitions) -> Iterator[HistoryEvents]:
+def _singly(log: MemoryLog, definitions: Definitions) -> Iterator[FeatureEvents]:
     singles = ([one] for batch in log_batches(log, definitions) for one in batch)
     return taken(singles, definitions, "payment")
 

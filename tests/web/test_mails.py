@@ -32,7 +32,7 @@ def run(bank: Bank, steps: Steps) -> None:
 
 def kept(bank: Bank) -> None:
     """What is to be told lies in the built-in mailbox, as where no server is set."""
-    bank.office.open_mailer = bank.project.letters.open_mailer
+    bank.services.open_mailer = bank.project.letters.open_mailer
     bank.tell()
 
 

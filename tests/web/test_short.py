@@ -202,14 +202,14 @@ def test_who_goes_away_gets_no_answer_and_the_event_is_decided(bank):
 
 def test_what_is_turned_away_says_so_in_the_same_words(bank, long):
     async def steps(asks: Asker, spoken: Spoken) -> None:
-        asks.service.posts.close("it is not taken now")
+        asks.service.queue.close("it is not taken now")
         found = await spoken.ask(request(PAYMENT))
         assert long == []
         raw = request(PAYMENT)
         assert told(found) == told(await spoken.ask(raw[:-9], raw[-9:]))
         assert found[0] == 503
         assert found[1]["retry-after"] == "1"
-        assert asks.service.posts.turned_away == 2
+        assert asks.service.queue.turned_away == 2
 
     run(bank, steps)
 

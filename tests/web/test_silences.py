@@ -92,7 +92,7 @@ def test_what_was_asked_for_is_taken_back_and_no_list_goes_past_a_second_person(
         assert (asked.status, asked.json()["in_force"]) == (200, False)
         assert "second person" in asked.json()["why_not"]
         assert (await post(browser, "/api/v1/cases/1/end-silence", {"rule": "any_payment"})).status == 200
-        assert asks.service.project.silence_wishes.all() == []
+        assert asks.service.project.silence_requests.all() == []
         assert (await post(browser, "/api/v1/cases/1/end-silence", {"rule": "any_payment"})).status == 400
         done = [row["what"] for row in (await browser.get("/api/v1/cases/1")).json()["history"]]
         assert done == ["silence_asked", "silence_dropped"]
@@ -124,7 +124,7 @@ def test_a_key_may_ask_for_a_silence_and_approves_none(bank):
             await owned(asks, "analyst", "cem")
             asked = await asks.ask("POST", "/api/v1/cases/1/silence", wish, key="analyst")
             assert (asked.status, asked.json()["in_force"]) == (200, False)
-            (kept,) = asks.service.project.silence_wishes.all()
+            (kept,) = asks.service.project.silence_requests.all()
             approved = {"rule": "any_payment", "etag": kept.tag}
             path = "/api/v1/cases/1/approve-silence"
             assert (await asks.ask("POST", path, approved, key="admin")).status == 403, "a key is no second person"

@@ -18,7 +18,7 @@ import pytest
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import StorageError
-from shroff.log.draft import BatchInProgress
+from shroff.log.batch_in_progress import BatchInProgress
 from shroff.log.writer import Writer
 from shroff.people.access import RIGHTS, Role
 from shroff.people.desk import TOKEN_LENGTH
@@ -27,8 +27,8 @@ from shroff.web.http.routes import OPEN_BELOW
 from shroff.web.metrics import BOUNDS_S
 from shroff.web.service import Limits, Service
 from shroff.web.table import PAGES, ROUTES
-from shroff.worker import answering
-from shroff.worker.posted import PostReader
+from shroff.worker import request_loop
+from shroff.worker.request_bodies import RequestReader
 from tests.support.webs import Answered, Asker, asker
 
 pytestmark = pytest.mark.slow
@@ -51,7 +51,7 @@ Steps = Callable[[Asker], Awaitable[None]]
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answering, "PATIENCE_S", 30.0)
+    monkeypatch.setattr(request_loop, "PATIENCE_S", 30.0)
 
 
 @pytest.fixture
@@ -466,7 +466,7 @@ def test_health_and_metrics_say_how_it_is(bank):
 
 def test_a_service_that_is_not_ready_says_so_in_a_problem_document(bank):
     async def steps(asks: Asker) -> None:
-        asks.service.posts.pause("this service restores its state")
+        asks.service.queue.pause("this service restores its state")
         found = await asks.ask("GET", "/health/ready", key="")
 
         assert found.status == 503
@@ -485,7 +485,7 @@ def test_a_service_that_is_not_ready_says_so_in_a_problem_document(bank):
 def test_it_is_not_ready_before_it_takes_posts(bank, monkeypatch):
     begun = Service._begun
 
-    def slowly(service: Service, writer: Writer) -> PostReader:
+    def slowly(service: Service, writer: Writer) -> RequestReader:
         time.sleep(0.5)  # it leads the log already
         return begun(service, writer)
 

@@ -16,8 +16,8 @@ from shroff.app import project as app
 from shroff.app.wiring import OutsideSystems
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import UsageError
-from shroff.log.draft import BatchInProgress
-from shroff.worker.posts import Posts
+from shroff.log.batch_in_progress import BatchInProgress
+from shroff.worker.request_queue import RequestQueue
 from shroff.worker.serving import source_reading
 from tests.support.source_memory import MemorySource, MemoryTopic
 from tests.support.webs import Asker, asker
@@ -187,7 +187,7 @@ def test_a_source_is_left_where_that_was_asked_for(bank, topic, monkeypatch):
         raise UsageError("it was opened")
 
     monkeypatch.setattr(OutsideSystems, "open_source", opened)
-    project, asked = app.open_exactly(bank), (Posts(lambda _: None), lambda _: None, lambda *_: None)
+    project, asked = app.open_exactly(bank), (RequestQueue(lambda _: None), lambda _: None, lambda *_: None)
     with project.live.answerer(*asked, reads_source=False) as answerer:
         assert answerer.work.offsets == {}
     with pytest.raises(UsageError, match="it was opened"), project.live.answerer(*asked):

@@ -22,7 +22,7 @@ from shroff.engine.step import Effects, Placed
 from shroff.errors import StateError, StorageError, UsageError
 from shroff.events.event import Event
 from shroff.events.intake import Submission
-from shroff.log import draft as draft_module
+from shroff.log import batch_in_progress as draft_module
 from shroff.log import writer as writer_module
 from shroff.log.passed_over import unmatched_of
 from shroff.log.writer import Answer, Writer

@@ -15,10 +15,10 @@ from shroff.errors import DefinitionError, UsageError
 from shroff.events.event import Event
 from shroff.events.intake import Submission
 from shroff.log.active_files import ACTIVE, NOW
-from shroff.log.draft import REFUSED, TAKEN, Answer
+from shroff.log.batch_in_progress import REFUSED, TAKEN, Answer
 from shroff.project.definitions import load_definitions
 from shroff.project.settings.systems import System, Systems
-from shroff.worker.lanes.lanes import Home, LanePlaces, lane_problems, murmur2, partition_of, url_of_lane
+from shroff.worker.lanes.lanes import Home, LanePaths, lane_problems, murmur2, partition_of, url_of_lane
 from shroff.worker.lanes.work import told
 from tests.support.controls_memory import MemoryControls, MemoryPost, Told
 
@@ -166,7 +166,7 @@ def test_an_event_without_the_key_belongs_to_no_entity_and_may_be_anywhere():
 
 
 def test_a_lane_has_a_log_of_its_own_and_the_projects_key_of_hashed_fields(tmp_path: Path):
-    places, project = LanePlaces(tmp_path, 3), config.Places(tmp_path)
+    places, project = LanePaths(tmp_path, 3), config.ProjectPaths(tmp_path)
 
     assert places.log == tmp_path / ".shroff" / "lane-3" / "log.db"
     assert places.snapshots == tmp_path / ".shroff" / "lane-3" / "snapshots"

@@ -21,7 +21,7 @@ from shroff.streams.delivering import THROUGH, DeliveryProgress, source_of
 from shroff.streams.log import Request
 from shroff.worker.inbox import ADOPT, tend_outbox
 from shroff.worker.outbox import OUTBOX, key_of, moved_request
-from shroff.worker.posts import Posts
+from shroff.worker.request_queue import RequestQueue
 from tests.contracts.receivers import receiver
 from tests.support.projects import FILES
 
@@ -258,7 +258,7 @@ def test_a_service_notes_from_where_on_is_delivered_and_told_before_it_takes_any
         stop.set()
 
     elsewhere = config.delivering(project.opened.places) if is_delivered_elsewhere else nullcontext()
-    with elsewhere, project.live.answerer(Posts(print), begun, lambda writer, log: None, stop=stop) as answerer:
+    with elsewhere, project.live.answerer(RequestQueue(print), begun, lambda writer, log: None, stop=stop) as answerer:
         answerer.run()
 
     assert noted == {"table": "0", "hook": "4", "told": "4"}

@@ -32,8 +32,8 @@ from shroff.worker.serving import delivery as working_delivery
 from shroff.worker.serving import lead as working_lead
 from shroff.worker.serving import source_reading
 from shroff.worker.serving import worker as working
-from shroff.worker.serving.careful import IN_A_ROW_MAX
 from shroff.worker.serving.counts import Latencies, WorkerOptions
+from shroff.worker.serving.poison_messages import IN_A_ROW_MAX
 from shroff.worker.serving.worker import Worker
 from tests.support.projects import NOW_MS, definitions, label
 from tests.support.source_memory import MemorySource, MemoryTopic

@@ -60,7 +60,7 @@ class ProjectCases:
     @contextmanager
     def open(self) -> Iterator[CaseDesk]:
         """Cases as of now: what the log has is raised first, and what is due is carried out."""
-        from shroff.cases.carrying import carry_out
+        from shroff.cases.timers import carry_out
 
         with self._raised() as desk:
             with self._as_far_as_written("what is due now was not carried out"):

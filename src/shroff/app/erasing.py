@@ -19,7 +19,7 @@ from shroff.errors import UsageError, nearest
 from shroff.explain.finding_keys import KeyFinder
 from shroff.features.key_texts import read_key, stored_key
 from shroff.log.history import Records
-from shroff.people.audit import Deed
+from shroff.people.audit import Action
 from shroff.runtime.progress import unheard
 from shroff.streams.log import LateEvent, Log, Record, Request
 
@@ -91,7 +91,7 @@ class Erasing:
                 there = _with_personal(log, named)
                 erased += len(there)
                 if there and not is_dry:
-                    self._erase(there, waits, Deed("personal.erase", of, None, {"events": len(there)}))
+                    self._erase(there, waits, Action("personal.erase", of, None, {"events": len(there)}))
                 names += (f"{type_}/{id_}" for type_, id_ in named)
             mentioned = _mentioned(log, key, wanted)
         if names:  # no new mail finds an address by now
@@ -106,13 +106,13 @@ class Erasing:
             of,
         )
 
-    def _erase(self, named: Sequence[Named], waits: Waits, deed: Deed) -> None:
+    def _erase(self, named: Sequence[Named], waits: Waits, action: Action) -> None:
         from shroff.worker.inbox import ERASE, ask, erase, staying
 
         body, now_ms = msgspec.json.encode(named), self._opened.now_ms()
 
         def put(log: Log) -> int:
-            return ProjectPeople(self._opened).put_request(log, ERASE, body, now_ms, deed)
+            return ProjectPeople(self._opened).put_request(log, ERASE, body, now_ms, action)
 
         def alone(number: int | None) -> bytes:
             with closing(self._opened.open_log(read_only=False)) as log:

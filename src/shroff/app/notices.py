@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from shroff.notices.confirming import Confirming
     from shroff.notices.definitions import Notice
     from shroff.notices.mailer import Mail
-    from shroff.notices.office import Office
+    from shroff.notices.services import NoticeServices
     from shroff.notices.telling import NoticeWorker
     from shroff.streams.delivering import DeliveryHealth, SinkRoute
     from shroff.streams.lake import RetriedObjects
@@ -49,12 +49,12 @@ class NoticeViews:
 
     # ---- what telling takes
 
-    def office(self) -> Office:
+    def services(self) -> NoticeServices:
         """The project as notices see it, by the notices that are active, or its files. Nothing is opened yet.
 
         Raises: UsageError where shroff.yaml names a variable that is not set.
         """
-        from shroff.notices.office import Office
+        from shroff.notices.services import NoticeServices
         from shroff.notices.texts.letters import LetterSender
         from shroff.notices.texts.templates import NoticeTemplates
         from shroff.project.definitions import load_definitions
@@ -67,7 +67,7 @@ class NoticeViews:
             systems.public_url or self._opened.served_at or URL,
             web.text("help"),
         )
-        return Office(
+        return NoticeServices(
             definitions,
             NoticeFiles(self._opened).declared,
             NoticeTemplates(files),
@@ -87,7 +87,7 @@ class NoticeViews:
             SentLetters(self._opened).remove,
             lambda files: load_definitions(files, self._opened.hasher, read=self._opened.read_once).or_raise(),
             self._opened.taken,
-            self.office,
+            self.services,
             self.inactive,
             FileVersions(self._opened).file_stamps,
         )
@@ -131,7 +131,7 @@ class NoticeViews:
             return nullcontext(None)
         from shroff.notices.telling import telling
 
-        return telling(self.office(), log, others)
+        return telling(self.services(), log, others)
 
     def routes(self) -> list[SinkRoute]:
         """What carries decisions to notices on them; they begin with what comes from then on."""
@@ -139,13 +139,13 @@ class NoticeViews:
         from shroff.streams.delivering import SinkRoute
 
         on = self._on_decisions()
-        office = self.office() if on else None
+        services = self.services() if on else None
         found = []
         for notice in on:
 
             def opened(notice: Notice = notice) -> Sink:
-                assert office is not None
-                return DecisionsTold(office, notice)
+                assert services is not None
+                return DecisionsTold(services, notice)
 
             found.append(SinkRoute(f"notice {notice.name}", opened, "decisions", notice.outcomes, from_now=True))
         return found
@@ -153,7 +153,7 @@ class NoticeViews:
     def check(self) -> None:
         """Raises: UsageError where nobody can be told by these files: a variable that they name is not set."""
         if NoticeFiles(self._opened).tells():
-            self.office()
+            self.services()
 
     def _on_decisions(self) -> list[Notice]:
         return [one for one in NoticeFiles(self._opened).declared.values() if one.on == "decision"]
@@ -162,17 +162,17 @@ class NoticeViews:
         """What answers customers, to be closed by the caller. Nothing is opened before it is first asked."""
         from shroff.notices.confirming import Confirming
 
-        return Confirming(self.office, self._label_request)
+        return Confirming(self.services, self._label_request)
 
     def _label_request(self, label: bytes) -> tuple[str, bytes]:
         """The kind and body of a request to the log to take a label, by its JSON; it is no older than its event."""
         from shroff.events.intake import undated
         from shroff.events.mapping import LABEL
         from shroff.worker.inbox import LABELS, labels_request
-        from shroff.worker.posted import PostReader
+        from shroff.worker.request_bodies import RequestReader
 
         definitions = self._opened.definitions
-        reader = PostReader(definitions, intake_of(self._opened, keeps_hashes=True), self._opened.now_ms)
+        reader = RequestReader(definitions, intake_of(self._opened, keeps_hashes=True), self._opened.now_ms)
         submission = undated(reader.one(LABEL, label, "confirm"))
         return LABELS, labels_request([submission], definitions.settings.money_places)
 
@@ -209,7 +209,7 @@ class NoticeViews:
         from shroff.notices.trying import preview
 
         with closing(self._opened.open_log(read_only=True)) as log:
-            return preview(self.office(), NoticeFiles(self._opened).one(name), log, event)
+            return preview(self.services(), NoticeFiles(self._opened).one(name), log, event)
 
     def test(self, name: str, to: str, event: str = "") -> list[str]:
         """Send what `preview` gives to an address; gives why it was refused, nothing where it was taken.

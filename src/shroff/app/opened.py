@@ -47,7 +47,7 @@ class Opened:
     somebody should be told of a call that went well; `waiting` is told for whom one waits, after a second.
     """
 
-    places: config.Places
+    places: config.ProjectPaths
     now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
     warnings: list[str] = field(default_factory=list)
     waiting: Callable[[str], None] = unheard
@@ -125,7 +125,7 @@ class Opened:
         """The same project, its files read anew."""
         return replace(self, taken=ActiveFilesInUse(), files_read=MadeOnce(), systems_read=MadeOnce(), told=None)
 
-    def at(self, places: config.Places) -> Opened:
+    def at(self, places: config.ProjectPaths) -> Opened:
         """The same project with its log at another place."""
         return replace(self, places=places, files_read=MadeOnce(), told=None)
 

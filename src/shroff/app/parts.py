@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from shroff.app.rules.list_files import ListFiles
     from shroff.app.rules.rule_drafts import RuleDraftFiles
     from shroff.app.rules.rule_files import Rules
-    from shroff.app.rules.silence_wishes import SilenceWishes
+    from shroff.app.rules.silence_requests import PendingSilences
     from shroff.app.rules.silences import Silences
     from shroff.app.views import WholeTables
     from shroff.app.wiring import OutsideSystems
@@ -214,10 +214,10 @@ def rules(project: Project) -> Rules:
     return Rules(project.opened)
 
 
-def silence_wishes(project: Project) -> SilenceWishes:
-    from shroff.app.rules.silence_wishes import SilenceWishes
+def silence_requests(project: Project) -> PendingSilences:
+    from shroff.app.rules.silence_requests import PendingSilences
 
-    return SilenceWishes(project.opened)
+    return PendingSilences(project.opened)
 
 
 def silences(project: Project) -> Silences:

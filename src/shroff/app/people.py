@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from shroff.app.opened import Opened
-    from shroff.people.audit import Act, Deed, Verified
+    from shroff.people.audit import Act, Action, Verified
     from shroff.people.desk import Desk
     from shroff.streams.log import Log
 
@@ -38,27 +38,27 @@ class ProjectPeople:
         with closing(OutsideSystems(self._opened).open_people()) as store:
             yield Desk(store, self._opened.now_ms, times_now=lambda: self._opened.systems.sessions)
 
-    def put_request(self, log: Log, kind: str, body: bytes, at_ms: int, deed: Deed | None) -> int:
+    def put_request(self, log: Log, kind: str, body: bytes, at_ms: int, action: Action | None) -> int:
         """Put a request into the inbox of the log, and what it does into the record, in one transaction.
 
         Without a deed nothing is recorded. Raises: StorageError where nothing can be recorded; nothing is asked then.
         """
-        if deed is None:
+        if action is None:
             return log.ask(kind, body, at_ms)
         with self.open() as desk, desk.store.change() as change:
-            change.audit(self._act(deed), at_ms)
+            change.audit(self._act(action), at_ms)
             return change.ask(kind, body, at_ms)
 
-    def record(self, deed: Deed) -> None:
+    def record(self, action: Action) -> None:
         """Put into the record what is done without a request; nothing where the project has no log yet."""
         if self._opened.has_log():
             with self.open() as desk, desk.store.change() as change:
-                change.audit(self._act(deed), self._opened.now_ms())
+                change.audit(self._act(action), self._opened.now_ms())
 
-    def _act(self, deed: Deed) -> Act:
+    def _act(self, action: Action) -> Act:
         from shroff.people.audit import Act
 
-        return Act(self._opened.who, deed.action, deed.subject, deed.before, deed.after)
+        return Act(self._opened.who, action.action, action.subject, action.before, action.after)
 
     def verify_audit(self) -> Verified:
         """Hold every row of the record of who did what against the one before it, and the last against its head.

@@ -83,7 +83,7 @@ class Project:
     retention = cached_property(parts.retention)
     routes = cached_property(parts.routes)
     rules = cached_property(parts.rules)
-    silence_wishes = cached_property(parts.silence_wishes)
+    silence_requests = cached_property(parts.silence_requests)
     silences = cached_property(parts.silences)
     sinks = cached_property(parts.sinks)
     source = cached_property(parts.source)
@@ -234,7 +234,7 @@ def open_exactly(folder: Path) -> Project:
     if not (folder / config.PROJECT_FILE).is_file():
         what = f"there is no {config.PROJECT_FILE} in {folder}" if folder.is_dir() else f"there is no folder {folder}"
         raise UsageError(f"{what}. Make a project with 'shroff init {folder} --template payments'.")
-    return Project(Opened(config.Places(folder.resolve())))
+    return Project(Opened(config.ProjectPaths(folder.resolve())))
 
 
 def make_project(folder: Path, template: str) -> tuple[Project, list[str]]:
@@ -244,7 +244,7 @@ def make_project(folder: Path, template: str) -> tuple[Project, list[str]]:
     Raises: UsageError where the folder holds something; StorageError where it cannot be written, which leaves nothing.
     """
     files = config.copy_template(template, folder)
-    project = Project(Opened(config.Places(folder.resolve())))
+    project = Project(Opened(config.ProjectPaths(folder.resolve())))
     if project.definitions.events.has_hashed:
         project.opened.hasher("")
         files.append(project.opened.places.hash_key.relative_to(project.opened.places.folder).as_posix())

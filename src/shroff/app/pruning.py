@@ -19,7 +19,7 @@ from shroff.app.live.requests import WriterRequests
 from shroff.app.opened import FIRST_EVENTS
 from shroff.app.people import ProjectPeople
 from shroff.errors import LogBusyError, StateError, UsageError
-from shroff.people.audit import Deed
+from shroff.people.audit import Action
 from shroff.runtime.progress import Progress, unheard
 from shroff.streams.delivering import THROUGH, source_of
 from shroff.streams.log import PRUNED_AT_ONCE, Log
@@ -97,7 +97,7 @@ class Retention:
                 if not _has_snapshot(Snapshots(self._opened.places.snapshots), plan.upto):
                     self.snapshot(waits=waits)
                 ProjectPeople(self._opened).record(
-                    Deed("log.prune", "log", {"from": plan.pruned + 1}, {"upto": plan.upto})
+                    Action("log.prune", "log", {"from": plan.pruned + 1}, {"upto": plan.upto})
                 )
                 self._prune(log, lake.reader(), plan, pruning, waits)
             return Pruned(plan.upto - plan.pruned, plan.upto, plan.last, plan.kept_by, lake.address)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from shroff.app.opened import Opened
     from shroff.log.columns.tables import Way
-    from shroff.log.state.histories import LeftOut
+    from shroff.log.state.feature_events import LeftOut
     from shroff.replay.notebook import Moment
 
 Files = str | Path | Sequence[str | Path]
@@ -95,7 +95,7 @@ class WholeTables:
     def write_features(self, event: str, files: Files, out: str | Path, way: Way | None = None) -> FeatureReport:
         """Write the features of the log's or the files' events as Parquet, by default by the batch engine."""
         from shroff.log.columns.tables import Way, feature_schema
-        from shroff.log.state.histories import LeftOut
+        from shroff.log.state.feature_events import LeftOut
         from shroff.runtime.process_wide import calm_collector
         from shroff.runtime.whole_files import check_out, check_parquet, write_tables
 
@@ -163,8 +163,8 @@ class WholeTables:
         `left` is told of the lines that gave no event; without it they are a warning.
         """
         from shroff.log.columns.tables import feature_tables, tables_of
+        from shroff.log.state.feature_events import LeftOut, file_batches, known_by, log_batches
         from shroff.log.state.fold import lateness_of
-        from shroff.log.state.histories import LeftOut, file_batches, known_by, log_batches
 
         told = LeftOut() if left is None else left
         definitions = self._opened.definitions

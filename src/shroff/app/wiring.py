@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from shroff.people.oidc import Provider
     from shroff.people.store import PeopleStore
     from shroff.project.definitions import Definitions
-    from shroff.streams.controls import Controls, LanePost
+    from shroff.streams.controls import Controls, ControlTopic
     from shroff.streams.log import Log
     from shroff.streams.sender import Sender
     from shroff.streams.sink import Sink
@@ -159,12 +159,12 @@ class OutsideSystems:
             filled(self._opened.systems.source), project=self._opened.definitions.settings.name, lane=lane
         )
 
-    def open_post(self) -> LanePost:
+    def open_post(self) -> ControlTopic:
         """What tells lanes."""
-        from shroff.adapters.kafka.control import KafkaPost
+        from shroff.adapters.kafka.control import KafkaControl
 
         assert self._opened.systems.source is not None, "a project with lanes has a source"
-        return KafkaPost(filled(self._opened.systems.source), project=self._opened.definitions.settings.name)
+        return KafkaControl(filled(self._opened.systems.source), project=self._opened.definitions.settings.name)
 
     def open_online(self, log: Log | None) -> OnlineStore:
         """Where features for other services are. Raises: UsageError where the project names no place."""
@@ -221,7 +221,7 @@ class OutsideSystems:
             self._opened.hasher("")
 
 
-def make_state_folder(places: config.Places) -> None:
+def make_state_folder(places: config.ProjectPaths) -> None:
     """Make the folder of state. Raises: StorageError where it cannot be made."""
     try:
         config.make_folder(places.state)

@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from shroff.cases.case import CLOSED, SNOOZED, Alert, Case, Pending
+from shroff.cases.case_history import ALL
 from shroff.cases.desk import (
     UNDO_MS,
     CaseChangedError,
@@ -24,7 +25,6 @@ from shroff.cases.desk import (
 )
 from shroff.cases.gathering import recounted
 from shroff.cases.labelled import settle_again
-from shroff.cases.past import ALL
 from shroff.cases.pending import Body, Undoable, body_of, check_answer, follow
 from shroff.cases.working import FREED, claimed
 from shroff.errors import ShroffError, UsageError

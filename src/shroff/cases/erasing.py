@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shroff.cases.case import WRITTEN
+from shroff.cases.case_history import ALL
 from shroff.cases.desk import CaseDesk
-from shroff.cases.past import ALL
 from shroff.people.access import Who
 from shroff.people.audit import Act
 

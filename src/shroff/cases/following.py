@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
 from shroff.cases.case import SNOOZED, Alert, Case
+from shroff.cases.case_history import past_of
 from shroff.cases.gathering import gather
-from shroff.cases.hearing import FeedLabel, heard
+from shroff.cases.label_feed import FeedLabel, heard
 from shroff.cases.labelled import followed, write_labels
-from shroff.cases.past import past_of
 from shroff.cases.raising import NOT_THEM, Raiser
 from shroff.cases.store import CaseChange, CaseStore
 from shroff.people.store import Change

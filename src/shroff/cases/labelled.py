@@ -9,9 +9,9 @@ from typing import Final
 from msgspec.structs import replace
 
 from shroff.cases.case import CLOSED, FRAUD, SNOOZED, THE_CUSTOMER, Alert, Case, Happened
+from shroff.cases.case_history import ALL, DENIED, RAISING, SETTLED, past_of
 from shroff.cases.gathering import recounted
-from shroff.cases.hearing import CUSTOMER, FeedLabel
-from shroff.cases.past import ALL, DENIED, RAISING, SETTLED, past_of
+from shroff.cases.label_feed import CUSTOMER, FeedLabel
 from shroff.cases.store import CaseChange, CaseStore
 from shroff.cases.working import FREED, OPENED
 from shroff.events.labels import VerdictInForce

@@ -9,8 +9,8 @@ import msgspec
 from msgspec.structs import replace
 
 from shroff.cases.case import VERDICTS, Case, Pending
+from shroff.cases.case_history import ALL
 from shroff.cases.desk import text_of
-from shroff.cases.past import ALL
 from shroff.cases.store import CaseChange
 from shroff.errors import UsageError
 from shroff.people.access import Who

@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import replace
 
 from shroff.cases.case import FRAUD, SCORE_PARTS, Alert
-from shroff.cases.hearing import CUSTOMER, FeedLabel, standings_before
+from shroff.cases.label_feed import CUSTOMER, FeedLabel, standings_before
 from shroff.engine.stored import damaged, stored, telling_damage
 from shroff.events.event import Event
 from shroff.events.labels import VerdictInForce

@@ -10,10 +10,10 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, SNOOZED, UNCLOSED, Alert, Attached, Case, CaseFilter
+from shroff.cases.case_history import ALL, past_of
 from shroff.cases.desk import CaseChangedError, CaseDesk, Hand, NoFileError, require_work, text_of
 from shroff.cases.files import checked_name, checked_type
 from shroff.cases.gathering import recounted
-from shroff.cases.past import ALL, past_of
 from shroff.cases.pending import withdraw
 from shroff.errors import UsageError
 from shroff.people.access import RIGHTS, Right, Who

@@ -102,13 +102,13 @@ def show(session: Session, number: int) -> None:
 @click.option("--reason", default="", help="The reason of the labels.")
 def decide(session: Session, number: int, verdict: str, event: str, reason: str) -> None:
     """Answer a case. The labels of its events are written at once: this cannot be undone, but the case be reopened."""
-    from shroff.cases import carrying, deciding
+    from shroff.cases import deciding, timers
     from shroff.web.api.cases import case_documents as documents
 
     with session.project.cases.open() as desk:
         at_once, who = replace(desk, undo_ms=0), session.project.opened.who
         done = deciding.decide(at_once, who, number, verdict, event=event, reason=reason)
-        carrying.carry_out(desk)
+        timers.carry_out(desk)
         one = done.cases[0]
         document = {"case": documents.case(desk, one)}
     _write_now(session.project)

@@ -116,7 +116,7 @@ def _items(options: Iterable[str], begun: str) -> list[CompletionItem]:
     return [CompletionItem(word) for word in options if word.startswith(begun)]
 
 
-def _project(context: click.Context) -> config.Places | None:
+def _project(context: click.Context) -> config.ProjectPaths | None:
     """Where the project is that the line means."""
     named: Path | None = context.find_root().params.get("folder")
     try:

@@ -17,7 +17,7 @@ from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many, table
 
 if TYPE_CHECKING:
-    from shroff.log.state.histories import LeftOut
+    from shroff.log.state.feature_events import LeftOut
 
 
 @dataclass(frozen=True, slots=True)

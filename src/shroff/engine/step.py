@@ -13,8 +13,8 @@ from dataclasses import replace
 import numpy as np
 
 from shroff.engine.documents import NO_SCORE, DocumentWriter, Verdict
-from shroff.engine.few import FewDecider
 from shroff.engine.let_through import LET_THROUGH, LetThrough, explorable
+from shroff.engine.row_decider import RowDecider
 from shroff.engine.verdicts import Effects, Hit, Placed, Verdicts, explored, is_rolled_out, record_hits
 from shroff.features.batch.remarks import SUM_OUTSIDE, Remarks
 from shroff.features.frames import Frame
@@ -57,7 +57,7 @@ class Engine:
         self._rules_on: dict[str, list[Rule]] = defaultdict(list)
         for rule in sorted(definitions.rules, key=lambda rule: rule.id):
             self._rules_on[rule.on].append(rule)
-        self._few: dict[str, FewDecider] = {}
+        self._few: dict[str, RowDecider] = {}
 
     def take_rows(self, definitions: Definitions) -> None:
         """Go on with other rows of lists, of which no state is made; all else is what it was, and stays compiled."""
@@ -70,7 +70,7 @@ class Engine:
         """Take events in log order and decide those that are decided now."""
         past = [placed.past_hits for placed in batch]
         events, is_new, effects = [placed.event for placed in batch], _all_new(past), Effects()
-        if is_new and self.online.takes_few(events):
+        if is_new and self.online.takes_rows(events):
             deciders = [self._decider(event.type) for event in events]
             for decider, placed, row in zip(deciders, batch, self.online.few(events), strict=True):
                 decider.decide(placed, row, self.let_through, effects)
@@ -100,12 +100,12 @@ class Engine:
         """No more is passed over by these columns."""
         self.online.passed()
 
-    def _decider(self, name: str) -> FewDecider:
+    def _decider(self, name: str) -> RowDecider:
         """What decides events of a type one by one."""
         if name not in self._few:
             rules, writer = self._rules_on.get(name, ()), self._writers.get(name)
             reads, exploring = self.online.reads(name), self._explored.get(name)
-            self._few[name] = FewDecider(name, self.definitions, reads, rules, writer, exploring)
+            self._few[name] = RowDecider(name, self.definitions, reads, rules, writer, exploring)
         return self._few[name]
 
     def _step_by_columns(self, batch: Sequence[Placed], frames: Mapping[str, Frame], effects: Effects) -> None:

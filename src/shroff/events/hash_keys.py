@@ -11,14 +11,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from shroff.config import Places, make_folder
+from shroff.config import ProjectPaths, make_folder
 from shroff.errors import StorageError, refused
 from shroff.runtime.whole_files import remove_unfinished, whole_file
 
 _KEY_BYTES_MIN: Final = 16
 
 
-def hasher(places: Places, may_make: Callable[[], None] = lambda: None) -> Callable[[str], str]:
+def hasher(places: ProjectPaths, may_make: Callable[[], None] = lambda: None) -> Callable[[str], str]:
     """What stands for the clear value of a hashed field: a keyed hash (HMAC-SHA-256) and the last four characters.
 
     The key is made on first use, readable by its owner only, and read once.
@@ -60,7 +60,7 @@ def _hash_key(path: Path, may_make: Callable[[], None]) -> bytes:
     return key
 
 
-def key_for(places: Places, what: str, may_make: Callable[[], None] = lambda: None) -> bytes:
+def key_for(places: ProjectPaths, what: str, may_make: Callable[[], None] = lambda: None) -> bytes:
     """A key for one purpose, made from that of hashed fields and not leading back to it. Raises: as `hasher`."""
     return hmac.new(_hash_key(places.hash_key, may_make), what.encode(), hashlib.sha256).digest()
 

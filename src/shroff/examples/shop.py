@@ -91,7 +91,7 @@ class Shop:
             if chance.random() < one.orders_a_day:
                 yield from self._orders(one, self._moment(start_ms))
         for _ in range(self._how_many(0.0004 * len(self.customers))):
-            yield from self._office(self._moment(start_ms))
+            yield from self._services(self._moment(start_ms))
 
     def _orders(self, one: Customer, at_ms: int) -> Iterator[ShopOrder]:
         """Mostly one; now and then a basket in parts, from the sofa and from the train."""
@@ -103,7 +103,7 @@ class Shop:
                 at_ms += chance.randrange(3 * MINUTE_MS, 50 * MINUTE_MS)
                 yield self._order(one, at_ms, factor=0.7)
 
-    def _office(self, at_ms: int) -> Iterator[ShopOrder]:
+    def _services(self, at_ms: int) -> Iterator[ShopOrder]:
         """Colleagues order together: one address on the net, one domain, one place, each with an account."""
         chance = self.chance
         domain, ip, town = chance.choice(self._domains), self._address("10.64"), chance.choice(TOWNS)

@@ -16,12 +16,22 @@ from shroff.errors import StateError
 from shroff.events.event import Event
 from shroff.events.intake import Submission
 from shroff.log.activation import check_change
-from shroff.log.draft import DECIDED, DUPLICATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, BatchInProgress, Prepared
+from shroff.log.batch_in_progress import (
+    DECIDED,
+    DUPLICATE,
+    REFUSED,
+    TAKEN,
+    UNTAKEN,
+    WAITING,
+    Answer,
+    BatchInProgress,
+    Prepared,
+)
 from shroff.log.history import control_of
 from shroff.log.indexing import index
 from shroff.log.known import KnownRecords, look_up
 from shroff.log.state.fold import Folded, Progress, fold
-from shroff.log.state.saving import Saving
+from shroff.log.state.snapshot_writer import SnapshotWriter
 from shroff.log.state.snapshots import Saved, restore, save
 from shroff.models.in_force import FILE, read_in_force
 from shroff.project.definitions import Definitions
@@ -61,7 +71,7 @@ class Writer:
         self.warnings: list[str] = []
         self.keeps_late = False  # what comes too late is stored beside the log, and not refused
         self._saved_seq = 0
-        self._beside: Saving | None = None
+        self._beside: SnapshotWriter | None = None
         self._state: Folded | None = None  # as the last draft left it; None while one is made
         self._open: list[Prepared] = []  # not committed yet
         self._is_lost = False
@@ -114,7 +124,7 @@ class Writer:
         self._saved_seq = saved.seq
         return saved
 
-    def snapshot_beside(self) -> Saving:
+    def snapshot_beside(self) -> SnapshotWriter:
         """Save state while batches go on, every one so far committed; tell `saved` when it is there.
 
         Raises: StorageError where that cannot be begun.
@@ -123,7 +133,7 @@ class Writer:
         state = self.state
         state.seq = self._seq
         self.give_up_snapshot()
-        self._beside = Saving(self._snapshots, self._log, state)
+        self._beside = SnapshotWriter(self._snapshots, self._log, state)
         return self._beside
 
     def maintain(self) -> None:

@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from shroff.config import Places
+from shroff.config import ProjectPaths
 from shroff.engine.let_through import LET_THROUGH, Days, LetThrough
 from shroff.errors import DefinitionError, Problem, ShroffError, StateError
 from shroff.events.event import time_text
@@ -85,7 +85,7 @@ class ExaminedProject:
         unapplied: What its files have that is not active.
     """
 
-    places: Places
+    places: ProjectPaths
     definitions: Definitions | None
     errors: tuple[Problem, ...]
     has_log: Callable[[], bool]
@@ -132,7 +132,7 @@ def look_at_project(folder: Path, definitions: Definitions | None, errors: tuple
     yield Finding("project", OK, f"{folder / 'shroff.yaml'}: {definitions.settings.name}, {counts}")
 
 
-def look_at_unfinished(places: Places, now_ms: int) -> Iterator[Finding]:
+def look_at_unfinished(places: ProjectPaths, now_ms: int) -> Iterator[Finding]:
     """What processes that were killed while they wrote a file of the project or a model left behind."""
     files = [path for folder in (places.folder, *places.folder.glob("*/")) for path in unfinished_files(folder)]
     files = [path for path in files if now_ms / 1_000 - path.stat().st_mtime > UNFINISHED_S]

@@ -102,7 +102,7 @@ def with_look(record: DriftRecord, report: DriftReport, looked_at: str) -> Drift
     return DriftRecord(record.version, {**record.looks, report.event: look}, alerts[-ALERTS_KEPT:])
 
 
-def read_record(places: config.Places) -> DriftRecord:
+def read_record(places: config.ProjectPaths) -> DriftRecord:
     """What the file has; nothing where there is none. Raises: StorageError where it cannot be read."""
     path = places.drift
     if not path.exists():
@@ -114,14 +114,14 @@ def read_record(places: config.Places) -> DriftRecord:
         raise StorageError(f"{path} cannot be read: {str(error).rstrip('.')}. {words}") from None
 
 
-def keep_look(places: config.Places, report: DriftReport, looked_at: str) -> None:
+def keep_look(places: config.ProjectPaths, report: DriftReport, looked_at: str) -> None:
     """Write what a report says into the file. Raises: StorageError where that fails; the file is as it was then."""
     with config.editing(places):
         record = with_look(read_record(places), report, looked_at)
         config.write_text(places.drift, msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n")
 
 
-def findings(places: config.Places) -> list[Finding]:
+def findings(places: config.ProjectPaths) -> list[Finding]:
     """What `doctor` says of drift: nothing where nobody has looked."""
     try:
         record = read_record(places)

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from shroff.log.flags import verdicts
 from shroff.notices.facts import Facts, NoticeEvent
-from shroff.notices.office import Office
 from shroff.notices.questions import Effect, LinkedQuestion, State, answer, label_of, look_up
 from shroff.notices.raising import answered
+from shroff.notices.services import NoticeServices
 from shroff.notices.store import NoticeStore, Question
 from shroff.notices.texts.letters import Letters
 from shroff.notices.texts.wording import until_text
@@ -40,23 +40,23 @@ class Confirming:
         request: The kind and body of a request to the log to take a label, by its JSON.
     """
 
-    def __init__(self, office: Callable[[], Office], request: Callable[[bytes], tuple[str, bytes]]) -> None:
-        self._opened, self._request = office, request
+    def __init__(self, services: Callable[[], NoticeServices], request: Callable[[bytes], tuple[str, bytes]]) -> None:
+        self._opened, self._request = services, request
         self._lock = Lock()
-        self._office: Office | None = None
+        self._services: NoticeServices | None = None
         self._store: NoticeStore | None = None
 
     def page(self, token: str, language: str = "") -> Page:
         """What a link shows. Changes nothing."""
-        office, store = self._at_hand()
-        found = look_up(store, office.key, token, office.now_ms())
-        return self._shown(office, found, language)
+        services, store = self._at_hand()
+        found = look_up(store, services.key, token, services.now_ms())
+        return self._shown(services, found, language)
 
     def answer(self, token: str, said: str, language: str = "") -> Page:
         """Answer by a link, once; gives the page that comes of it."""
-        office, store = self._at_hand()
-        found = answer(store, office.key, token, said, office.now_ms(), lambda one: self._effect(office, one))
-        return self._shown(office, found, language, is_new=True)
+        services, store = self._at_hand()
+        found = answer(store, services.key, token, said, services.now_ms(), lambda one: self._effect(services, one))
+        return self._shown(services, found, language, is_new=True)
 
     def close(self) -> None:
         """Let go of the store. Closing twice does nothing."""
@@ -64,22 +64,22 @@ class Confirming:
             if self._store is not None:
                 with suppress(Exception):  # what is broken may not close either
                     self._store.close()
-            self._store = self._office = None
+            self._store = self._services = None
 
     # Below: what comes of an answer, and how it is shown
 
-    def _at_hand(self) -> tuple[Office, NoticeStore]:
+    def _at_hand(self) -> tuple[NoticeServices, NoticeStore]:
         with self._lock:
-            if self._office is None or self._store is None:
-                self._office = self._opened()
-                self._store = self._office.open_store()
-            self._office.renew()
-            return self._office, self._store
+            if self._services is None or self._store is None:
+                self._services = self._opened()
+                self._store = self._services.open_store()
+            self._services.renew()
+            return self._services, self._store
 
-    def _effect(self, office: Office, question: Question) -> Effect:
-        log = office.open_log()
+    def _effect(self, services: NoticeServices, question: Question) -> Effect:
+        log = services.open_log()
         try:
-            definitions = office.in_force(log)  # a policy may have changed since this was opened
+            definitions = services.in_force(log)  # a policy may have changed since this was opened
             facts = Facts(definitions)
             told = facts.told(log, question.event)
             is_yes = question.answer == "yes"
@@ -88,20 +88,20 @@ class Confirming:
             log.close()
         now_ms = question.answered_ms
         kind, body = self._request(label_of(question))
-        return Effect(is_released, kind, body, answered(office.notices, question, now_ms))
+        return Effect(is_released, kind, body, answered(services.notices, question, now_ms))
 
-    def _shown(self, office: Office, found: LinkedQuestion, language: str, *, is_new: bool = False) -> Page:
+    def _shown(self, services: NoticeServices, found: LinkedQuestion, language: str, *, is_new: bool = False) -> Page:
         if found.state is State.FORGED:
-            return Page("forged", self._common(office, language or LANGUAGES[0]))
+            return Page("forged", self._common(services, language or LANGUAGES[0]))
         question = found.question
-        log: Log = office.open_log()
+        log: Log = services.open_log()
         try:
-            letters = office.letters
+            letters = services.letters
             told = letters.facts.told(log, question.event)
         finally:
             log.close()
-        notice = office.notices.get(question.notice)
-        values = self._common(office, language or _language(letters, question, told, office))
+        notice = services.notices.get(question.notice)
+        values = self._common(services, language or _language(letters, question, told, services))
         zone = letters.facts.zone(notice, told) if notice is not None else "UTC"
         values |= {"until": until_text(question.ends_ms, zone, values["language"]), "question": question}
         if found.state is State.ENDED or notice is None or told is None:
@@ -112,8 +112,8 @@ class Confirming:
             return Page(question.answer, values)
         return Page("question", values | letters.question_values(notice, told, question, values["language"]))
 
-    def _common(self, office: Office, language: str) -> dict[str, Any]:
-        sender = office.sender
+    def _common(self, services: NoticeServices, language: str) -> dict[str, Any]:
+        sender = services.sender
         others = [(one, WORDS[one]["language"]) for one in LANGUAGES if one != language]
         return {
             "words": WORDS[language],
@@ -136,6 +136,6 @@ def is_released_by_yes(log: LogReader, definitions: Definitions, facts: Facts, t
     return known is None or known.verdict == GENUINE
 
 
-def _language(letters: Letters, question: Question, told: NoticeEvent | None, office: Office) -> str:
-    notice = office.notices.get(question.notice)
+def _language(letters: Letters, question: Question, told: NoticeEvent | None, services: NoticeServices) -> str:
+    notice = services.notices.get(question.notice)
     return LANGUAGES[0] if notice is None else letters.facts.language(notice, told)

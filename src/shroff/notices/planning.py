@@ -13,8 +13,8 @@ import msgspec
 
 from shroff.notices.definitions import Notice, Quiet
 from shroff.notices.facts import Facts, NoticeEvent
-from shroff.notices.office import Office
 from shroff.notices.questions import ID_BYTES
+from shroff.notices.services import NoticeServices
 from shroff.notices.store import DROPPED, NO_ONE, PASSED, REFUSED, Due, Letter, NoticeChange, NoticeStore, Question
 from shroff.people.addresses import masked, who_of
 from shroff.streams.log import Log
@@ -34,7 +34,7 @@ class _Addressed:
     why_nobody: str = NOBODY
 
 
-def plan(office: Office, facts: Facts, store: NoticeStore, log: Log, now_ms: int) -> int:
+def plan(services: NoticeServices, facts: Facts, store: NoticeStore, log: Log, now_ms: int) -> int:
     """Make letters of what is due; gives how many. Each notice's are made in one transaction."""
     with store.look() as look:
         due = look.dues(now_ms)
@@ -42,20 +42,20 @@ def plan(office: Office, facts: Facts, store: NoticeStore, log: Log, now_ms: int
         for one in due:
             by_notice.setdefault(one.notice, []).append(one)
         for name, dues in list(by_notice.items()):
-            notice = office.notices.get(name)
+            notice = services.notices.get(name)
             if notice is not None and notice.digest_ms:
                 by_notice[name] = look.waiting(name, AT_ONCE)  # what came later goes with it
             elif any(one.is_held for one in dues):
                 by_notice[name] = [one for one in look.waiting(name, AT_ONCE) if one.due_ms <= now_ms]
     made = 0
     for name, dues in by_notice.items():
-        notice = office.notices.get(name)
+        notice = services.notices.get(name)
         if notice is None:
             _pass(store, dues)
             continue
-        found = [_addressed(office, facts, notice, one, log) for one in dues]
+        found = [_addressed(services, facts, notice, one, log) for one in dues]
         with store.change() as change:
-            made += _Plan(office, notice, change, now_ms).letters(found)
+            made += _Plan(services, notice, change, now_ms).letters(found)
     return made
 
 
@@ -65,19 +65,19 @@ def _pass(store: NoticeStore, dues: Sequence[Due]) -> None:
         change.take([one.key for one in dues], PASSED)
 
 
-def _addressed(office: Office, facts: Facts, notice: Notice, due: Due, log: Log) -> _Addressed:
+def _addressed(services: NoticeServices, facts: Facts, notice: Notice, due: Due, log: Log) -> _Addressed:
     is_read = notice.asks or notice.to.of_event is not None
     told = facts.told(log, due.event) if is_read and due.event else None
     is_said = notice.to.of_event is not None and bool(facts.said(notice.to.of_event, told))
-    return _Addressed(due, told, addresses_of(office, facts, notice, told), NO_ADDRESS if is_said else NOBODY)
+    return _Addressed(due, told, addresses_of(services, facts, notice, told), NO_ADDRESS if is_said else NOBODY)
 
 
-def addresses_of(office: Office, facts: Facts, notice: Notice, told: NoticeEvent | None) -> tuple[str, ...]:
+def addresses_of(services: NoticeServices, facts: Facts, notice: Notice, told: NoticeEvent | None) -> tuple[str, ...]:
     """Who gets what a notice tells of an event."""
     if notice.channel != "mail":
         return ()
     if notice.to.role:
-        return tuple(office.users(notice.to.role))
+        return tuple(services.users(notice.to.role))
     if notice.to.of_event is not None:
         found = facts.address(notice, told)
         return (found,) if found else ()
@@ -87,8 +87,8 @@ def addresses_of(office: Office, facts: Facts, notice: Notice, told: NoticeEvent
 class _Plan:
     """The letters of one notice, in one transaction."""
 
-    def __init__(self, office: Office, notice: Notice, change: NoticeChange, now_ms: int) -> None:
-        self._office, self._notice, self._change, self._now_ms = office, notice, change, now_ms
+    def __init__(self, services: NoticeServices, notice: Notice, change: NoticeChange, now_ms: int) -> None:
+        self._services, self._notice, self._change, self._now_ms = services, notice, change, now_ms
 
     def letters(self, found: Sequence[_Addressed]) -> int:
         notice = self._notice
@@ -119,7 +119,7 @@ class _Plan:
         keys = _keys(group)
         rule = "" if notice.digest_ms else first.due.rule  # a limit is that of a digest, whatever rules it tells of
         is_mail = notice.channel == "mail"
-        who = who_of(self._office.key, first.addresses) if is_mail else NO_ONE
+        who = who_of(self._services.key, first.addresses) if is_mail else NO_ONE
         shown = ", ".join(map(masked, first.addresses[:3])) if is_mail else notice.channel
         due_ms = min(first.due.due_ms, now_ms)  # so of letters that are made at once the earlier leaves first
         letter = Letter(_random(12), notice.name, rule, who, now_ms, due_ms, _listed(keys), shown=shown)

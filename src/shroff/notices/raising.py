@@ -9,7 +9,7 @@ import msgspec
 
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import Facts, NoticeEvent
-from shroff.notices.office import Office
+from shroff.notices.services import NoticeServices
 from shroff.notices.store import Due, Letter, NoticeStore, Question
 from shroff.streams.log import Log, OutboxRow
 from shroff.streams.sink import Outgoing, Undelivered
@@ -36,11 +36,11 @@ def due_of(
     return Due(f"{notice.name}/{key}", notice.name, kind, event, rule, words, now_ms, now_ms + notice.digest_ms)
 
 
-def flagged(office: Office, facts: Facts, log: Log, rows: Sequence[OutboxRow], begun: int) -> Iterator[Due]:
+def flagged(services: NoticeServices, facts: Facts, log: Log, rows: Sequence[OutboxRow], begun: int) -> Iterator[Due]:
     """What is told of rows of the log's outbox, of those that are still news to a notice that there is."""
-    now_ms = office.now_ms()
+    now_ms = services.now_ms()
     for row in rows:
-        notice = office.notices.get(row.kind.removeprefix(KIND)) if row.kind.startswith(KIND) else None
+        notice = services.notices.get(row.kind.removeprefix(KIND)) if row.kind.startswith(KIND) else None
         if notice is None or notice.on != "flag" or row.seq <= begun:
             continue
         found = msgspec.json.decode(row.body, type=_Flagged)
@@ -62,19 +62,19 @@ class DecisionsTold:
     wants_fields: bool = False
     places_max: int = KEYS_MAX
 
-    def __init__(self, office: Office, notice: Notice) -> None:
-        self._office, self._notice = office, notice
-        self._facts = Facts(office.definitions)
+    def __init__(self, services: NoticeServices, notice: Notice) -> None:
+        self._services, self._notice = services, notice
+        self._facts = Facts(services.definitions)
         self._log: Log | None = None
         self._store: NoticeStore | None = None
 
     def send(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
         """Keep the notifications of these decisions."""
-        self._log = log = self._log or self._office.open_log()
-        self._office.renew()
-        self._office.follow(log)
-        self._facts = self._facts.of(self._office.definitions)
-        notice, now_ms = self._office.notices.get(self._notice.name), self._office.now_ms()
+        self._log = log = self._log or self._services.open_log()
+        self._services.renew()
+        self._services.follow(log)
+        self._facts = self._facts.of(self._services.definitions)
+        notice, now_ms = self._services.notices.get(self._notice.name), self._services.now_ms()
         if notice is None or notice.on != "decision":
             return []
         found = []
@@ -83,7 +83,7 @@ class DecisionsTold:
             if told is not None and is_news(notice, self._facts, told, now_ms):
                 found.append(due_of(notice, "decision", row.key, now_ms, event=told.name))
         if found:
-            self._store = store = self._store or self._office.open_store()
+            self._store = store = self._store or self._services.open_store()
             with store.change() as change:
                 for due in found:
                     change.add_due(due)

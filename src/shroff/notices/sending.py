@@ -17,11 +17,11 @@ from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import NoticeEvent
 from shroff.notices.mailer import DoubtError, Mail, Mailer
-from shroff.notices.office import Office
 from shroff.notices.planning import addresses_of, keys_of, quiet_end_ms
 from shroff.notices.questions import PATH, token_of
 from shroff.notices.raising import done
 from shroff.notices.reports.daily import report_values
+from shroff.notices.services import NoticeServices
 from shroff.notices.store import DROPPED, NO_ONE, OPEN, REFUSED, SENT, UNKNOWN, Due, Letter, NoticeStore
 from shroff.notices.texts.mails import RenderedText, mail_of
 from shroff.notices.texts.templates import TextError
@@ -68,9 +68,9 @@ class Sending:
     less often, by one letter each time; the others go on.
     """
 
-    def __init__(self, office: Office, store: NoticeStore, log: Log, claim_ms: int = CLAIM_MS) -> None:
-        self._office, self._store, self._log, self._claim_ms = office, store, log, claim_ms
-        self._letters = office.letters
+    def __init__(self, services: NoticeServices, store: NoticeStore, log: Log, claim_ms: int = CLAIM_MS) -> None:
+        self._services, self._store, self._log, self._claim_ms = services, store, log, claim_ms
+        self._letters = services.letters
         self._mailer: Mailer | None = None
         self._hooks: dict[str, Sink] = {}
         self._away: dict[str, Away] = {}
@@ -82,16 +82,16 @@ class Sending:
 
     def send(self, limit: int = 20) -> int:
         """Hand over what is due by the ways that are there; gives how many letters left."""
-        now_ms = self._office.now_ms()
-        if self._letters.facts.definitions is not self._office.definitions:
-            self._letters = self._office.letters
+        now_ms = self._services.now_ms()
+        if self._letters.facts.definitions is not self._services.definitions:
+            self._letters = self._services.letters
         shut = {way for way, one in self._away.items() if now_ms < one.until_ms}
-        without = [name for name, notice in self._office.notices.items() if _way(notice) in shut]
+        without = [name for name, notice in self._services.notices.items() if _way(notice) in shut]
         with self._store.look() as look:
             found = look.open_letters(now_ms, limit, without)
         sent, tried = 0, set[str]()
         for letter in found:
-            notice = self._office.notices.get(letter.notice)
+            notice = self._services.notices.get(letter.notice)
             way = "" if notice is None else _way(notice)
             if way not in tried:
                 sent += self._sent(letter, notice, way)
@@ -150,7 +150,7 @@ class Sending:
 
     def _is_held(self, letter: Letter, notice: Notice) -> bool:
         """Whether its notice tells nothing at this hour: a letter that was put off may have come into one."""
-        end_ms = None if notice.quiet is None else quiet_end_ms(notice.quiet, self._office.now_ms())
+        end_ms = None if notice.quiet is None else quiet_end_ms(notice.quiet, self._services.now_ms())
         if end_ms is None:
             return False
         with self._store.change() as change:
@@ -161,7 +161,7 @@ class Sending:
 
     def _shut(self, way: str, error: Exception) -> None:
         """Let go of a way that is away, and leave it alone for a while."""
-        now_ms, before = self._office.now_ms(), self._away.get(way)
+        now_ms, before = self._services.now_ms(), self._away.get(way)
         since_ms, times = (now_ms, 0) if before is None else (before.since_ms, before.times)
         wait_ms = min(AWAY_MS << min(times, 20), AWAY_MS_MAX)
         if isinstance(error, AwayError):
@@ -176,7 +176,7 @@ class Sending:
 
     def _claimed(self, letter: Letter) -> Letter | None:
         """The letter, for this process alone; None where another one has it, or it is known to be in doubt twice."""
-        now_ms = self._office.now_ms()
+        now_ms = self._services.now_ms()
         with self._store.change() as change:
             now = change.letter(letter.id)
             if now is None or now.state != OPEN or now.claimed_ms > now_ms:
@@ -190,7 +190,9 @@ class Sending:
             return claimed
 
     def _keep(self, letter: Letter, state: str, reason: str) -> None:
-        self._put_back(replace(letter, state=state, claimed_ms=0, done_ms=self._office.now_ms(), reason=_short(reason)))
+        self._put_back(
+            replace(letter, state=state, claimed_ms=0, done_ms=self._services.now_ms(), reason=_short(reason))
+        )
 
     def _put_back(self, letter: Letter) -> None:
         """Keep what became of a letter. Whoever was forgotten while it was being sent stays so, its text included."""
@@ -200,10 +202,10 @@ class Sending:
             change.put_letter(replace(letter, who=NO_ONE, shown="", reason="") if is_forgotten else letter)
             if letter.state in {SENT, REFUSED}:
                 dues = [due for key in keys_of(letter) if (due := change.due(key)) is not None]
-                for due in done(self._office.notices, letter, dues, letter.done_ms):
+                for due in done(self._services.notices, letter, dues, letter.done_ms):
                     change.add_due(due)
         if is_forgotten:
-            self._office.remove_mail(letter.id)
+            self._services.remove_mail(letter.id)
 
     def _doubted(self, letter: Letter, reason: str) -> None:
         """Nobody knows whether it left: once more, and then people look."""
@@ -213,7 +215,7 @@ class Sending:
             self._put_off(replace(letter, doubts=1), reason)
 
     def _put_off(self, letter: Letter, reason: str) -> None:
-        now_ms = self._office.now_ms()
+        now_ms = self._services.now_ms()
         if now_ms - letter.made_ms > PATIENCE_MS:
             self._keep(letter, REFUSED, f"{reason}; it was tried for {PATIENCE_MS // DAY_MS} days")
             return
@@ -240,7 +242,7 @@ class Sending:
         return ""
 
     def _mailed(self, mail: Mail) -> str:
-        self._mailer = self._mailer or self._office.open_mailer()
+        self._mailer = self._mailer or self._services.open_mailer()
         refused = self._mailer.send(mail)
         words = "; ".join(f"{one.address}: {one.reason}" for one in refused)
         if len(refused) == len(mail.recipients):
@@ -251,7 +253,7 @@ class Sending:
         """Put a document into the lake; the same one comes to lie at the same place, whoever puts it."""
         from shroff.lake.documents import file_name
 
-        with self._office.lake() as objects:
+        with self._services.lake() as objects:
             name = f"{notice.folder}/{file_name(id_)}.json"
             if not objects.put(name, body + b"\n"):
                 raise _AllRefusedError(f"{name} is in the lake already, with other content")
@@ -259,7 +261,7 @@ class Sending:
     def _called(self, notice: Notice, due: Due, body: bytes) -> None:
         hook = self._hooks.get(notice.name)
         if hook is None:
-            hook = self._hooks[notice.name] = self._office.hook(notice)
+            hook = self._hooks[notice.name] = self._services.hook(notice)
         row = _Keyed(0, 0, due.kind, *_parted(due.event), "", body, due=due.key)
         for one in hook.send([row]):
             if one.may_pass:
@@ -273,17 +275,17 @@ class Sending:
         """
         dues = self._dues(letter)
         told = self._letters.facts.told(self._log, dues[0].event) if dues[0].event else None
-        addresses = addresses_of(self._office, self._letters.facts, notice, told)
+        addresses = addresses_of(self._services, self._letters.facts, notice, told)
         if not addresses:
             raise LetterGoneError("nobody is named who could be told; an address may have been erased")
         written = self._written(notice, letter, dues, told, addresses)
         mail = mail_of(
             written,
             id=letter.id,
-            sender=self._office.mail_from,
+            sender=self._services.mail_from,
             recipients=addresses,
             made_ms=letter.made_ms,
-            may_part=self._office.now_ms() - letter.made_ms > PARTS_MS,
+            may_part=self._services.now_ms() - letter.made_ms > PARTS_MS,
         )
         return mail, written.trouble
 
@@ -291,9 +293,9 @@ class Sending:
         self, notice: Notice, letter: Letter, dues: list[Due], told: NoticeEvent | None, addresses: Sequence[str]
     ) -> RenderedText:
         if notice.asks:
-            return self._question(notice, letter, told, who_of(self._office.key, addresses))
+            return self._question(notice, letter, told, who_of(self._services.key, addresses))
         if dues[0].kind == "report":
-            values = report_values(self._office, notice, dues[0], self._log, self._store)
+            values = report_values(self._services, notice, dues[0], self._log, self._store)
             return self._letters.report(notice, values)
         return self._letters.notice(notice, dues, self._log)
 
@@ -305,12 +307,12 @@ class Sending:
             question = next((one for one in change.questions_of(told.name) if one.letter == letter.id), None)
             if question is not None and question.answer:
                 raise AnsweredError("its question has been answered")
-            if question is None or self._office.now_ms() > question.ends_ms - MINUTE_MS:
+            if question is None or self._services.now_ms() > question.ends_ms - MINUTE_MS:
                 raise LetterGoneError("its link has ended before it could leave")
             if question.who != who:
                 question = replace(question, who=who)
                 change.put_question(question)
-        link = self._office.sender.url.rstrip("/") + PATH + token_of(self._office.key, question)
+        link = self._services.sender.url.rstrip("/") + PATH + token_of(self._services.key, question)
         return self._letters.question(notice, told, question, link)
 
     def _dues(self, letter: Letter) -> list[Due]:

@@ -16,10 +16,10 @@ from typing import Final
 
 from shroff.errors import ShroffError
 from shroff.notices.facts import Facts
-from shroff.notices.office import Office
 from shroff.notices.planning import plan
 from shroff.notices.raising import BEGUN, SOURCE, flagged
 from shroff.notices.sending import CLAIM_MS, Away, Sending
+from shroff.notices.services import NoticeServices
 from shroff.notices.store import NoticeStore
 from shroff.notices.watching import Watching
 from shroff.project.settings.systems import TOLD_KEPT_MS
@@ -48,7 +48,7 @@ class NoticeWorker:
 
     def __init__(
         self,
-        office: Office,
+        services: NoticeServices,
         begun: int,
         others: Callable[[], Sequence[DeliveryHealth]] = tuple,
         *,
@@ -56,9 +56,9 @@ class NoticeWorker:
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        self._office, self._begun, self._others, self._claim_ms = office, begun, others, claim_ms
+        self._services, self._begun, self._others, self._claim_ms = services, begun, others, claim_ms
         self._clock, self._draw = clock, draw
-        self._facts = Facts(office.definitions)
+        self._facts = Facts(services.definitions)
         self._log: Log | None = None
         self._store: NoticeStore | None = None
         self._sending: Sending | None = None
@@ -126,22 +126,22 @@ class NoticeWorker:
         self._log = self._store = self._sending = None
 
     def _work(self) -> bool:
-        log = self._log = self._log or self._office.open_log()
-        if self._office.renew() and self._sending is not None:
+        log = self._log = self._log or self._services.open_log()
+        if self._services.renew() and self._sending is not None:
             self._sending.close()  # whose mailer has the settings of before
             self._sending = None
-        self._facts = self._facts.of(self._office.definitions)
+        self._facts = self._facts.of(self._services.definitions)
         copied = self._copy(log)
-        if not self._office.notices or not (copied or self._clock() >= self._store_s):
+        if not self._services.notices or not (copied or self._clock() >= self._store_s):
             return copied
         self._store_s = self._clock() + STORE_EVERY_S
-        store = self._store = self._store or self._office.open_store()
-        self._office.follow(log)
-        self._facts = self._facts.of(self._office.definitions)
+        store = self._store = self._store or self._services.open_store()
+        self._services.follow(log)
+        self._facts = self._facts.of(self._services.definitions)
         self._watch(store, log)
-        planned = plan(self._office, self._facts, store, log, self._office.now_ms())
+        planned = plan(self._services, self._facts, store, log, self._services.now_ms())
         if self._sending is None:
-            self._sending = Sending(self._office, store, log, self._claim_ms)
+            self._sending = Sending(self._services, store, log, self._claim_ms)
         sent = self._sending.send()
         self._sent += sent
         if planned or sent or copied:
@@ -158,9 +158,9 @@ class NoticeWorker:
         rows = [one for one in log.outbox(limit=ROWS + len(copied)) if one.key not in copied]
         if not rows:
             return False
-        dues = list(flagged(self._office, self._facts, log, rows, self._begun))
+        dues = list(flagged(self._services, self._facts, log, rows, self._begun))
         if dues:
-            store = self._store = self._store or self._office.open_store()
+            store = self._store = self._store or self._services.open_store()
             with store.change() as change:
                 for due in dues:
                     change.add_due(due)
@@ -171,7 +171,7 @@ class NoticeWorker:
     def _watch(self, store: NoticeStore, log: Log) -> None:
         now_s = self._clock()
         if self._watching is None:
-            self._watching = Watching(self._office, store, log, self._others)
+            self._watching = Watching(self._services, store, log, self._others)
         self._watching.go_on(store, log)
         if now_s >= self._look_s:
             self._look_s = now_s + LOOK_EVERY_S
@@ -179,14 +179,14 @@ class NoticeWorker:
         if now_s >= self._sweep_s:
             self._sweep_s = now_s + SWEEP_EVERY_S
             with store.change() as change:
-                change.sweep(self._office.now_ms() - TOLD_KEPT_MS)
-            self._office.sweep_mails()
+                change.sweep(self._services.now_ms() - TOLD_KEPT_MS)
+            self._services.sweep_mails()
 
     def _fail(self, error: Exception) -> None:
         """Wait, and begin anew with new connections."""
         self.close()
         words = str(error) if isinstance(error, ShroffError) else f"a mistake in the program ({type(error).__name__})"
-        since_ms = self._trouble.since_ms if self._trouble is not None else self._office.now_ms()
+        since_ms = self._trouble.since_ms if self._trouble is not None else self._services.now_ms()
         self._trouble = Trouble(words, since_ms)
         wait_s = min(WAIT_S * 2.0 ** min(self._attempts, 20), WAIT_S_MAX) * (0.5 + self._draw() / 2)
         if isinstance(error, AwayError):
@@ -215,13 +215,15 @@ def begin_behind(log: Log, seq: int) -> None:
 
 
 @contextmanager
-def telling(office: Office, log: Log, others: Callable[[], Sequence[DeliveryHealth]] = tuple) -> Iterator[NoticeWorker]:
+def telling(
+    services: NoticeServices, log: Log, others: Callable[[], Sequence[DeliveryHealth]] = tuple
+) -> Iterator[NoticeWorker]:
     """Tell while a process writes this log; `tend` is to be called between its batches.
 
     At the end what is under way is finished, within five seconds; all that is due after `finish_all`.
     Raises: as the log's `append`.
     """
-    teller, stop = NoticeWorker(office, begun_at(log), others), Event()
+    teller, stop = NoticeWorker(services, begun_at(log), others), Event()
     end_s: float | None = None
 
     def run() -> None:

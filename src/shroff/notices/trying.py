@@ -12,11 +12,11 @@ from shroff.errors import UsageError
 from shroff.notices.definitions import OF_EVENTS, Notice
 from shroff.notices.facts import NoticeEvent
 from shroff.notices.mailer import Mail
-from shroff.notices.office import Office
 from shroff.notices.planning import addresses_of
 from shroff.notices.questions import PATH
 from shroff.notices.raising import due_of
 from shroff.notices.reports.daily import report_due, report_values
+from shroff.notices.services import NoticeServices
 from shroff.notices.store import DROPPED, NO_ONE, OPEN, REFUSED, UNKNOWN, Due, Letter, NoticeStore, Question
 from shroff.notices.texts.letters import Letters
 from shroff.notices.texts.mails import RenderedText, mail_of
@@ -37,19 +37,19 @@ _SAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 
 
-def preview(office: Office, notice: Notice, log: Log, event: str = "") -> Mail:
+def preview(services: NoticeServices, notice: Notice, log: Log, event: str = "") -> Mail:
     """The mail that a notice would send of an event. Raises: UsageError where it sends none, or none can be shown."""
     if notice.channel != "mail":
         raise UsageError(f"notice {notice.name} sends no mail: it is for a {notice.channel}.")
-    letters, told = office.letters, None
+    letters, told = services.letters, None
     if notice.on in OF_EVENTS:
         told = _event(letters, notice, log, event)
-    written = _written(office, letters, notice, told, log)
+    written = _written(services, letters, notice, told, log)
     if written.trouble:
         raise UsageError(written.trouble)
-    addresses = addresses_of(office, letters.facts, notice, told) or (NOWHERE,)
+    addresses = addresses_of(services, letters.facts, notice, told) or (NOWHERE,)
     return mail_of(
-        written, id=preview_id(notice.name), sender=office.mail_from, recipients=addresses, made_ms=office.now_ms()
+        written, id=preview_id(notice.name), sender=services.mail_from, recipients=addresses, made_ms=services.now_ms()
     )
 
 
@@ -74,16 +74,18 @@ def _event(letters: Letters, notice: Notice, log: Log, event: str) -> NoticeEven
     raise UsageError(f"the log has no {notice.event or 'event'} yet that notice {notice.name} could show.")
 
 
-def _written(office: Office, letters: Letters, notice: Notice, told: NoticeEvent | None, log: Log) -> RenderedText:
-    now_ms = office.now_ms()
+def _written(
+    services: NoticeServices, letters: Letters, notice: Notice, told: NoticeEvent | None, log: Log
+) -> RenderedText:
+    now_ms = services.now_ms()
     if notice.asks and told is not None:
         question = Question("", "", notice.name, told.name, told.receipt, NO_ONE, now_ms, now_ms + notice.lasts_ms)
-        return letters.question(notice, told, question, office.sender.url.rstrip("/") + PATH + NO_LINK)
+        return letters.question(notice, told, question, services.sender.url.rstrip("/") + PATH + NO_LINK)
     if notice.on == "report":
         due = report_due(notice, now_ms) or _yesterday(notice, now_ms)
-        store = office.open_store()
+        store = services.open_store()
         try:
-            return letters.report(notice, report_values(office, notice, due, log, store))
+            return letters.report(notice, report_values(services, notice, due, log, store))
         finally:
             store.close()
     event = "" if told is None else told.name

@@ -12,11 +12,11 @@ from shroff.log.passed_over import unmatched_of
 from shroff.monitoring.doctor import WRONG, look_at_waiting
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import plain
-from shroff.notices.office import Office
 from shroff.notices.raising import due_of
 from shroff.notices.reports.daily import report_due
 from shroff.notices.reports.reckoning import reckoned
 from shroff.notices.sending import SHIPPED
+from shroff.notices.services import NoticeServices
 from shroff.notices.store import REFUSED, SENT, UNKNOWN, Due, NoticeStore
 from shroff.streams.delivering import DeliveryHealth
 from shroff.streams.log import Log
@@ -37,9 +37,9 @@ class Watching:
     """
 
     def __init__(
-        self, office: Office, store: NoticeStore, log: Log, health: Callable[[], Sequence[DeliveryHealth]]
+        self, services: NoticeServices, store: NoticeStore, log: Log, health: Callable[[], Sequence[DeliveryHealth]]
     ) -> None:
-        self._office, self._store, self._log, self._health = office, store, log, health
+        self._services, self._store, self._log, self._health = services, store, log, health
         self._hours: dict[str, Counter[int]] = {}  # of each rule, by hours since 1970 of the flags' events
         self._recent: dict[str, deque[int]] = {}
         self._flags_to = -1
@@ -69,11 +69,11 @@ class Watching:
         return added
 
     def _reports(self) -> Iterator[Due]:
-        now_ms = self._office.now_ms()
-        for notice in self._office.of_kind("report"):
+        now_ms = self._services.now_ms()
+        for notice in self._services.of_kind("report"):
             due = report_due(notice, now_ms)
             if due is not None and not self._is_known(due):
-                yield reckoned(self._office, notice, due, self._log, self._store)
+                yield reckoned(self._services, notice, due, self._log, self._store)
 
     def _is_known(self, due: Due) -> bool:
         with self._store.look() as look:
@@ -81,8 +81,8 @@ class Watching:
 
     def _silence(self) -> Iterator[Due]:
         """That there was nothing, where a notice says so: that the rules ran all the same."""
-        now_ms = self._office.now_ms()
-        for notice in self._office.notices.values():
+        now_ms = self._services.now_ms()
+        for notice in self._services.notices.values():
             if not notice.is_verbose or not notice.digest_ms:
                 continue
             with self._store.look() as look:
@@ -96,11 +96,11 @@ class Watching:
     # ---- spikes
 
     def _spikes(self) -> Iterator[Due]:
-        notices = self._office.of_kind("spike")
+        notices = self._services.of_kind("spike")
         if not notices:
             return
         self._count_flags()
-        now_ms = self._office.now_ms()
+        now_ms = self._services.now_ms()
         for rule, recent in self._recent.items():
             while recent and recent[0] <= now_ms - HOUR_MS:
                 recent.popleft()
@@ -132,10 +132,10 @@ class Watching:
     # ---- failures
 
     def _failures(self) -> Iterator[Due]:
-        notices = self._office.of_kind("failure")
+        notices = self._services.of_kind("failure")
         if not notices:
             return
-        now_ms = self._office.now_ms()
+        now_ms = self._services.now_ms()
         for key, words in self._failing(now_ms):
             for notice in notices:
                 yield due_of(notice, "failure", f"failure-{key}", now_ms, told={"words": words})
@@ -167,10 +167,10 @@ class Watching:
 
     def _inactive(self, now_ms: int) -> Iterator[tuple[str, str]]:
         """Files that have not been active for a while, once for each set of them."""
-        office = self._office
-        stamp = office.file_stamps(), office.taken.number, office.version_seq
+        services = self._services
+        stamp = services.file_stamps(), services.taken.number, services.version_seq
         if stamp != self._stamp:
-            self._stamp, before, self._files = stamp, self._files, list(office.inactive(self._log))
+            self._stamp, before, self._files = stamp, self._files, list(services.inactive(self._log))
             if self._files != before:
                 self._since_ms = now_ms
         if self._files and now_ms - self._since_ms >= INACTIVE_MS:

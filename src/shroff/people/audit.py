@@ -27,7 +27,7 @@ Seal = Callable[[int, bytes], bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
+class Action:
     """What somebody does to the log of a project, before it is known who.
 
     Args:
@@ -213,7 +213,7 @@ def _misfit_of_head(head: Head | None, last: int, hash: bytes, seal: Seal) -> st
 # An older copy of the whole database is whole in itself, and only who remembers can tell.
 
 
-def noted_head(places: config.Places) -> tuple[int, bytes] | None:
+def noted_head(places: config.ProjectPaths) -> tuple[int, bytes] | None:
     """The number and hash of the last row then; None where this machine never looked.
 
     Raises: StorageError where what was noted cannot be read.
@@ -228,6 +228,6 @@ def noted_head(places: config.Places) -> tuple[int, bytes] | None:
         raise StorageError(f"{places.audit_head} cannot be read: {words}. Restore it from a backup") from None
 
 
-def note_head(places: config.Places, number: int, hash: bytes) -> None:
+def note_head(places: config.ProjectPaths, number: int, hash: bytes) -> None:
     """Note how far it is. Raises: StorageError."""
     config.write_text(places.audit_head, f"{number} {hash.hex()}\n")

@@ -15,7 +15,7 @@ from shroff.language.columns import column_of
 from shroff.language.values import Value, parse_time
 from shroff.log.columns.tables import array_of, arrow_type, known_type
 from shroff.log.history import standing_of
-from shroff.log.state.histories import known_by, log_batches
+from shroff.log.state.feature_events import known_by, log_batches
 from shroff.project.definitions import Definitions
 from shroff.replay import exports
 from shroff.streams.log import Log, LogReader

@@ -29,7 +29,7 @@ from shroff.streams.log import DecisionRow, Log
 
 PIECE_ROWS: Final = 1 << 16  # whose features stand as text at the same time
 AT_ONCE: Final = 32  # versions of one pass: each holds all lists
-Places = NDArray[np.int64]
+ProjectPaths = NDArray[np.int64]
 _Shown: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -83,7 +83,9 @@ class _Proof:
         self._log, self._versions, self._result = log, versions, result
         self._start, self._end = versions[0].start, versions[-1].end
         self._rules = [one for one in versions[0].definitions.rules if not one.computed.looks_since_flag]
-        self._places: dict[str, list[Places]] = defaultdict(list)  # of each type's events; below 0: not decided now
+        self._places: dict[str, list[ProjectPaths]] = defaultdict(
+            list
+        )  # of each type's events; below 0: not decided now
         self._hits: list[tuple[int, str]] = []
 
     def run(self, progress: Progress | None) -> None:
@@ -147,7 +149,7 @@ class _Proof:
         for place, (name, _) in found.items():
             self._differ(name, "", place, "no decision", "features")
 
-    def _next_places(self, name: str, count: int) -> Places:
+    def _next_places(self, name: str, count: int) -> ProjectPaths:
         """The places of the next events of a type; a piece has whole batches."""
         given = self._places[name]
         taken = 0
@@ -159,7 +161,7 @@ class _Proof:
                 return found
         raise AssertionError(f"the batch engine gives {count} events of {name}, and {taken} are left")
 
-    def _note_hits(self, name: str, frame: Frame, places: Places) -> None:
+    def _note_hits(self, name: str, frame: Frame, places: ProjectPaths) -> None:
         for rule in self._rules:
             if rule.on == name:
                 hit = places[frame.computed[rule.computed.name].values.astype(np.bool_)]
@@ -175,7 +177,7 @@ class _Proof:
         self._result.differ(Mismatch(event, id_, seq, "batch", recorded, computed))
 
 
-def _by_place(places: Places, given: Scored | None) -> dict[int, tuple[str, str]]:
+def _by_place(places: ProjectPaths, given: Scored | None) -> dict[int, tuple[str, str]]:
     """The scores as JSON, each with its model, by place."""
     if given is None:
         return {}

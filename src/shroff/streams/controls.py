@@ -37,7 +37,7 @@ class Controls(Protocol):
         """Let go. Closing twice does nothing."""
 
 
-class LanePost(Protocol):
+class ControlTopic(Protocol):
     """Tells lanes: all of them the same, or each what concerns it; whole or not at all.
 
     Both give the offset of the last message of each part. Raises: TransientError where nobody answers in time: nothing

@@ -20,7 +20,7 @@ from shroff.events.labels import LabelEvent, LogEvent
 from shroff.events.validation import LabelInput
 from shroff.features.frames import Frame
 from shroff.features.online.engine import Online
-from shroff.log.state.histories import HistoryEvents
+from shroff.log.state.feature_events import FeatureEvents
 from shroff.models.columns import CATEGORY, model_column
 from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.windows import Fold, FoldRows, rows_of, windows_of
@@ -176,7 +176,7 @@ def _at(given: TrainingSet, what: str, place: int) -> str:
 def _cut(definitions: Definitions, settings: ModelSettings, source: HistorySource, at_ms: int) -> HistorySource:
     """The source without all records of after a moment."""
 
-    def taken() -> Iterator[HistoryEvents]:
+    def taken() -> Iterator[FeatureEvents]:
         return (known_at(one, at_ms, definitions, settings.event) for one in source.taken())
 
     return replace(source, taken=taken, labels=lambda: [one for one in source.labels() if one.known_at_ms <= at_ms])
@@ -260,8 +260,8 @@ def _read_at(
 
 
 def _ending_at(
-    history: Iterable[HistoryEvents], definitions: Definitions, event: str, ends: dict[int, int]
-) -> Iterator[tuple[HistoryEvents, int | None]]:
+    history: Iterable[FeatureEvents], definitions: Definitions, event: str, ends: dict[int, int]
+) -> Iterator[tuple[FeatureEvents, int | None]]:
     """A history in parts, one of which ends at each event of `ends`, by place, with its row; up to the last of them."""
     left = len(ends)
     for one in history:
@@ -294,7 +294,7 @@ class _Turned:
             labels=lambda: self._inputs(source.labels()),
         )
 
-    def _taken(self, definitions: Definitions, source: HistorySource) -> Iterator[HistoryEvents]:
+    def _taken(self, definitions: Definitions, source: HistorySource) -> Iterator[FeatureEvents]:
         rng = np.random.default_rng(self.seed)
         for one in source.taken():
             if "label" not in one.frames:

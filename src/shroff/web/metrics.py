@@ -58,12 +58,12 @@ class ServiceMetrics(Collector):
         self._service = service
 
     def collect(self) -> Iterator[Metric]:
-        work, posts, health = self._service.work, self._service.posts, self._service.work.health
+        work, queue, health = self._service.work, self._service.queue, self._service.work.health
         yield _gauge("shroff_ready", "1 where events are taken now.", self._service.is_ready)
-        yield _gauge("shroff_waiting", "Events that wait to be decided.", posts.waiting)
-        yield _gauge("shroff_waiting_age_seconds", "For how long the first of them has waited.", posts.age_s)
+        yield _gauge("shroff_waiting", "Events that wait to be decided.", queue.waiting)
+        yield _gauge("shroff_waiting_age_seconds", "For how long the first of them has waited.", queue.age_s)
         words = "Requests that were turned away: they would have waited too long."
-        yield _counter("shroff_turned_away_total", words, posts.turned_away)
+        yield _counter("shroff_turned_away_total", words, queue.turned_away)
         yield _counter("shroff_batches_total", "Commits with events.", work.batches)
         decided = CounterMetricFamily("shroff_decisions_total", "Decisions, by outcome.", labels=("outcome",))
         for outcome, count in sorted(work.counts.by_outcome.copy().items()):

@@ -32,12 +32,12 @@ from shroff.web.http.turns import Shares, Turns, too_many
 from shroff.web.metrics import Requests
 from shroff.web.work.casekeeping import CaseKeeper
 from shroff.web.work.checking import SECONDS_MAX as CHECK_S_MAX
-from shroff.worker.answering import AWAY, PATIENCE_S
-from shroff.worker.errands import LATER, Errands, answers_of, asking
 from shroff.worker.inbox import ADOPT, LEFT, result_of
-from shroff.worker.posted import PostReader
-from shroff.worker.posts import Post, Posts, TurnedAwayError
+from shroff.worker.request_bodies import RequestReader
+from shroff.worker.request_loop import AWAY, PATIENCE_S
+from shroff.worker.request_queue import PendingRequest, RequestQueue, TurnedAwayError
 from shroff.worker.serving.counts import LEADING, RESTORING, WorkerCounts
+from shroff.worker.writer_tasks import LATER, WriterTasks, answers_of, asking
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from shroff.project.settings.systems import Systems
     from shroff.streams.log import Log
     from shroff.web.http.routes import Route
-    from shroff.worker.answering import Answerer
+    from shroff.worker.request_loop import RequestLeader
 
 THREADS: Final = 16  # they mostly wait: for disks, databases, servers of mail
 THREADS_OF_SENDER_MAX: Final = 8
@@ -165,25 +165,25 @@ class Service:
         self.confirming = project.notices.confirming()
         self.strangers, self.unknown = Pace(STRANGERS_RATE), Pace(UNKNOWN_RATE)
         self.pace, self.requests = Pace(self.limits.rate), Requests()
-        self.posts = Posts(self._answered, waiting_max=self.limits.waiting_max, age_s_max=self.limits.age_s_max)
+        self.queue = RequestQueue(self._answered, waiting_max=self.limits.waiting_max, age_s_max=self.limits.age_s_max)
         if self._stands_by:
-            self.posts.close("this service is standing by while another one leads the log; send it there")
-        self.reader: PostReader | None = None
-        self._label_reader: PostReader | None = None
+            self.queue.close("this service is standing by while another one leads the log; send it there")
+        self.reader: RequestReader | None = None
+        self._label_reader: RequestReader | None = None
         self.work = WorkerCounts()
         self.streams, self.verdicts = Streams(), VerdictsInForce()
         self.health = HealthBoard(project)
         self.board = Board(project, lambda: self.work, self.cases)
         self.weighings, self.label_board = Weighings(project), LabelBoard(project)
         self.is_ending = False
-        self._errands = Errands()
+        self._writer_tasks = WriterTasks()
         self._copies = asyncio.Semaphore(COPIES_MAX)
         self.backtests, self.rule_looks = Backtests(project.opened.places.state), RuleLooks()
         self._steps: list[tuple[Step, asyncio.Future[None]]] = []
         self._recording: asyncio.Future[None] | None = None
         self._stop = Event()
         self._thread: Thread | None = None
-        self._keeper = CaseKeeper(project, self.cases, self.posts.wake, tell)
+        self._keeper = CaseKeeper(project, self.cases, self.queue.wake, tell)
         self._error: Exception | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._held = ExitStack()
@@ -227,9 +227,9 @@ class Service:
         self._loop = loop = asyncio.get_running_loop()
         answerer = self._held.enter_context(
             self.project.live.answerer(
-                self.posts,
+                self.queue,
                 self._begun,
-                self._errands.attend,
+                self._writer_tasks.attend,
                 stands_by=self._stands_by,
                 stop=self._stop,
                 tell=self.tell,
@@ -256,12 +256,12 @@ class Service:
             await asyncio.sleep(LOOK_S)
         return False
 
-    def _lead(self, answerer: Answerer) -> None:
+    def _lead(self, answerer: RequestLeader) -> None:
         try:
             answerer.run()
         except Exception as error:  # noqa: BLE001 - it ends the service, which raises it
             self._error = error
-        self.posts.end("the service is ending" if self._error is None else "the service cannot go on")
+        self.queue.end("the service is ending" if self._error is None else "the service cannot go on")
 
     def hand_over(self) -> None:
         """Decide what is in line, and let go of the log soon; whoever stands by has it then. For any thread.
@@ -269,7 +269,7 @@ class Service:
         What comes later is turned away.
         """
         self._stop.set()
-        self.posts.wake()
+        self.queue.wake()
 
     def end(self) -> None:
         """Decide what is in line, and let go of the log and all else. Raises: what ended the work before."""
@@ -286,11 +286,11 @@ class Service:
         if self._error is not None:
             raise self._error
 
-    def _begun(self, writer: Writer) -> PostReader:
+    def _begun(self, writer: Writer) -> RequestReader:
         """On the thread of the log: this process leads. What was read before counts where events are read as then."""
         now, before = writer.definitions, self.reader
         if before is None or (before.definitions.events, before.definitions.settings) != (now.events, now.settings):
-            self.reader = PostReader(now, self.project.taking.intake(keeps_hashes=False), self.project.opened.now_ms)
+            self.reader = RequestReader(now, self.project.taking.intake(keeps_hashes=False), self.project.opened.now_ms)
         assert self.reader is not None
         return self.reader
 
@@ -302,7 +302,7 @@ class Service:
     @property
     def is_ready(self) -> bool:
         """Whether posts are taken now."""
-        is_leading = self.work.state == LEADING and self.posts.is_open
+        is_leading = self.work.state == LEADING and self.queue.is_open
         return is_leading and not self.is_ending and self._error is None
 
     # ---- for routes
@@ -337,7 +337,7 @@ class Service:
             with suppress(ShroffError):
                 _ = self.project.opened.loaded
 
-    async def decided(self, submissions: Sequence[Submission], reader: PostReader) -> list[Answer]:
+    async def decided(self, submissions: Sequence[Submission], reader: RequestReader) -> list[Answer]:
         """What became of these, once they are durable; if nobody waits for it any more, it is done all the same.
 
         Raises: TurnedAwayError where nothing was taken; TransientError where nobody knows for now.
@@ -348,8 +348,8 @@ class Service:
             if not waiter.done():
                 waiter.set_result(None)
 
-        post = Post(submissions, reader, told)
-        self.posts.put(post)
+        post = PendingRequest(submissions, reader, told)
+        self.queue.put(post)
         late = asyncio.get_running_loop().call_later(PATIENCE_S, told)
         try:
             await waiter
@@ -362,35 +362,35 @@ class Service:
     async def foreseen(self, submissions: Sequence[Submission]) -> list[Answer]:
         """What would become of each of these if it came alone now. Raises: TransientError where that takes too long."""
         async with self._copies:
-            asked = await self.run_errand(asking(submissions))
+            asked = await self.run_writer_task(asking(submissions))
             return await self.in_thread(answers_of, asked, len(submissions))
 
-    async def run_errand(self, errand: Callable[[Writer, Log], One]) -> One:
+    async def run_writer_task(self, task: Callable[[Writer, Log], One]) -> One:
         """What comes of something that the thread of the log does between two batches.
 
         Raises: TurnedAwayError where this service does not lead the log; TransientError where it takes too long.
         """
         if not self.is_ready:
-            raise TurnedAwayError(self.posts.why_closed, is_overload=False)
-        done = self._errands.put(errand)
-        self.posts.wake()
+            raise TurnedAwayError(self.queue.why_closed, is_overload=False)
+        done = self._writer_tasks.put(task)
+        self.queue.wake()
         try:
             async with asyncio.timeout(PATIENCE_S):
                 return await asyncio.wrap_future(done)
         except TimeoutError:
             raise TransientError(LATER) from None
 
-    def reader_now(self) -> PostReader:
+    def reader_now(self) -> RequestReader:
         """What reads what is posted. Raises: TurnedAwayError where this service has not led the log yet."""
         if self.reader is None:
-            raise TurnedAwayError(self.posts.why_closed, is_overload=False)
+            raise TurnedAwayError(self.queue.why_closed, is_overload=False)
         return self.reader
 
-    def label_reader(self) -> PostReader:
+    def label_reader(self) -> RequestReader:
         """What reads labels: values that look like hashes are ones, as decisions and exports show them."""
         definitions = self.project.definitions
         if self._label_reader is None or self._label_reader.definitions is not definitions:
-            self._label_reader = PostReader(
+            self._label_reader = RequestReader(
                 definitions, self.project.taking.intake(keeps_hashes=True), self.project.opened.now_ms
             )
         return self._label_reader
@@ -401,7 +401,7 @@ class Service:
         Raises: UsageError where one was refused; TransientError where it takes too long, and is done later.
         """
         numbers = await self.in_thread(self._ask, act, kind, bodies)
-        self.posts.wake()
+        self.queue.wake()
         end_s, wait_s = time.monotonic() + PATIENCE_S, LOOK_S
         while (replies := await self.in_thread(self._replies, numbers)) is None:
             if time.monotonic() > end_s:
@@ -473,15 +473,15 @@ class Service:
         there = [one for one in found if one is not None]
         return None if len(there) < len(found) else [result_of(one) for one in there]
 
-    def _answered(self, posts: list[Post]) -> None:
+    def _answered(self, requests: list[PendingRequest]) -> None:
         """On the thread of the log: one call tells the loop of all posts of a batch."""
         assert self._loop is not None
         try:
-            self._loop.call_soon_threadsafe(_tell_all, posts)
+            self._loop.call_soon_threadsafe(_tell_all, requests)
         except RuntimeError:  # the loop has ended: nobody waits any more
             return
 
 
-def _tell_all(posts: list[Post]) -> None:
-    for post in posts:
+def _tell_all(requests: list[PendingRequest]) -> None:
+    for post in requests:
         post.told()

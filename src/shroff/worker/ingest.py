@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from shroff.events.intake import Submission
 from shroff.events.mapping import Unmatched
-from shroff.log.draft import LATE
+from shroff.log.batch_in_progress import LATE
 from shroff.log.writer import DECIDED, DUPLICATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Prepared, Writer
 from shroff.runtime.process_wide import ProcessWide, calm_collector
 from shroff.streams.log import Offset

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from shroff.errors import ShroffError
-from shroff.streams.controls import Controls, LanePost
+from shroff.streams.controls import Controls, ControlTopic
 from shroff.testing.contracts.promises import Contract
 
 LANES = 2
@@ -16,14 +16,14 @@ WITHIN_S = 20.0
 
 
 class ControlsContract(Contract):
-    """The promises of `streams.controls.Controls` and `LanePost`. Bind it by a subclass that makes yours."""
+    """The promises of `streams.controls.Controls` and `ControlTopic`. Bind it by a subclass that makes yours."""
 
     @abstractmethod
     def make_controls(self, place: str, lane: int) -> Controls:
         """What one of two lanes reads at this place."""
 
     @abstractmethod
-    def make_post(self, place: str) -> LanePost:
+    def make_post(self, place: str) -> ControlTopic:
         """What tells the two lanes of this place; there is no third."""
 
     @pytest.fixture

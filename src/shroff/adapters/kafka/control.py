@@ -95,7 +95,7 @@ class KafkaControls:
             let_go(consumer)
 
 
-class KafkaPost:
+class KafkaControl:
     """Sends what all lanes are to be told, or one of them; whole or not at all."""
 
     def __init__(self, system: System, *, project: str) -> None:

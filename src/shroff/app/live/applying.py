@@ -13,7 +13,7 @@ from shroff.log.active_files import (
     FileDifference,
     is_beside,
 )
-from shroff.people.audit import Deed
+from shroff.people.audit import Action
 from shroff.runtime.progress import unheard
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Applying:
         why_not = ""
         if found:
             ProjectPeople(self._opened).record(
-                Deed("project.apply", "project", None, {"files": [one.file for one in found]})
+                Action("project.apply", "project", None, {"files": [one.file for one in found]})
             )
             if not self._opened.lanes.is_parted or any(not is_beside(one.file) for one in found):
                 _, why_not = WriterRequests(self._opened).put_in_force(waits, WAITS, rows_alone=False)

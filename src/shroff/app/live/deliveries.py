@@ -14,7 +14,7 @@ from shroff.app.notice_files import NoticeFiles
 from shroff.app.notices import NoticeViews
 from shroff.app.people import ProjectPeople
 from shroff.errors import UsageError
-from shroff.people.audit import Deed
+from shroff.people.audit import Action
 from shroff.runtime.progress import unheard
 from shroff.streams.log import Log, Request
 
@@ -194,8 +194,8 @@ class Sinks:
 
         WriterRequests(self._opened).needs_log("so nothing is stuck")
         chosen = keys or [row.key for row in self.stuck(sink)]
-        deed = Deed("outbox.retry", f"sink {sink}" if sink else "outbox", None, {"rows": len(chosen)})
-        ProjectPeople(self._opened).record(deed)
+        action = Action("outbox.retry", f"sink {sink}" if sink else "outbox", None, {"rows": len(chosen)})
+        ProjectPeople(self._opened).record(action)
         return sum(int(done_of(self._ask_outbox(retry_request(page), waits))["retry"]) for page in pages(chosen))
 
     def drop(self, keys: Sequence[StuckKey] = (), sink: str = "", waits: Waits = unheard) -> int:
@@ -204,8 +204,8 @@ class Sinks:
 
         WriterRequests(self._opened).needs_log("so nothing is stuck")
         chosen = keys or [row.key for row in self.stuck(sink)]
-        deed = Deed("outbox.drop", f"sink {sink}" if sink else "outbox", None, {"rows": len(chosen)})
-        ProjectPeople(self._opened).record(deed)
+        action = Action("outbox.drop", f"sink {sink}" if sink else "outbox", None, {"rows": len(chosen)})
+        ProjectPeople(self._opened).record(action)
         return sum(int(done_of(self._ask_outbox(drop_request(page), waits))["drop"]) for page in pages(chosen))
 
     def _reader(self) -> Log:

@@ -13,7 +13,7 @@ from shroff.app.wiring import OutsideSystems
 from shroff.errors import LogBusyError, UsageError
 from shroff.events.event import time_text
 from shroff.events.formats.encodings import read_lines
-from shroff.people.audit import Deed
+from shroff.people.audit import Action
 from shroff.runtime.progress import Progress, counted, unheard
 from shroff.streams.log import Batch
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from shroff.log.writer import Answer
     from shroff.project.definitions import Definitions
     from shroff.project.settings.systems import System, Systems
-    from shroff.streams.controls import LanePost
+    from shroff.streams.controls import ControlTopic
     from shroff.streams.sender import Sender
     from shroff.worker.handed import HandedLines
     from shroff.worker.ingest import IngestReport
@@ -84,7 +84,7 @@ class Labelling:
 
         from shroff.events.intake import undated
         from shroff.events.raw_values import text_of
-        from shroff.log.draft import DUPLICATE, Answer
+        from shroff.log.batch_in_progress import DUPLICATE, Answer
         from shroff.worker.inbox import LABELS, answers_of, labels_request
 
         more = {"source": source, "known_at": known_at, "reason": reason, "amount": amount}
@@ -98,12 +98,12 @@ class Labelling:
             WriterRequests(self._opened).needs_log(f"and what is no label makes none: {one.refusal}")
         if known_at is None and one.label is not None and self._is_said(one.label):
             return Answer(DUPLICATE, "label", event, is_label=True)
-        deed = Deed("label.add", event, None, {"verdict": verdict, "source": source})
+        action = Action("label.add", event, None, {"verdict": verdict, "source": source})
         if self._opened.lanes.is_parted:
-            ProjectPeople(self._opened).record(deed)
+            ProjectPeople(self._opened).record(action)
             return self._labels_to_lanes([one])[0]
         return answers_of(
-            WriterRequests(self._opened).ask(LABELS, labels_request([one], intake.money_places), waits, deed)
+            WriterRequests(self._opened).ask(LABELS, labels_request([one], intake.money_places), waits, action)
         )[0]
 
     def _is_said(self, label: LabelInput) -> bool:
@@ -119,7 +119,7 @@ class Labelling:
     def add_file(self, file: Path, progress: Progress | None = None, waits: Waits = unheard) -> IngestReport:
         """Record the labels of a file, as `ingest` does; beside a writer through the inbox, many at a time."""
         if file.is_file():
-            ProjectPeople(self._opened).record(Deed("label.file", f"file {file.name}"))
+            ProjectPeople(self._opened).record(Action("label.file", f"file {file.name}"))
         if self._opened.lanes.count > 1:
             return self._label_file_to_lanes(file, progress)
         try:
@@ -128,7 +128,7 @@ class Labelling:
             return self._label_file_beside(file, progress, waits)
 
     def _label_file_beside(self, file: Path, progress: Progress | None, waits: Waits) -> IngestReport:
-        from shroff.log.draft import Prepared
+        from shroff.log.batch_in_progress import Prepared
         from shroff.worker.inbox import LABELS, ROWS_MAX, answers_of, labels_request
         from shroff.worker.ingest import IngestReport, batches
 
@@ -143,7 +143,7 @@ class Labelling:
         return report
 
     def _label_file_to_lanes(self, file: Path, progress: Progress | None) -> IngestReport:
-        from shroff.log.draft import Prepared
+        from shroff.log.batch_in_progress import Prepared
         from shroff.worker.inbox import ROWS_MAX
         from shroff.worker.ingest import IngestReport, batches
 
@@ -196,7 +196,7 @@ class LabelledLanes:
     def each_lane(self) -> list[Opened]:
         return self._opened.lanes.each()
 
-    def open_post(self) -> LanePost:
+    def open_post(self) -> ControlTopic:
         return self._outside.open_post()
 
     def open_sender(self, system: System) -> tuple[Sender, Callable[[bool], Encoder]]:

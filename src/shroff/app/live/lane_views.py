@@ -66,13 +66,13 @@ class Lanes:
 
     def one(self, number: int) -> Opened:
         """A lane of the project: the same files, and a log of its own. Raises: UsageError where there is none."""
-        from shroff.worker.lanes.lanes import LanePlaces
+        from shroff.worker.lanes.lanes import LanePaths
 
         if self.count == 1:
             raise UsageError(NO_LANES)
         if not 0 <= number < self.count:
             raise UsageError(f"there are {self.count} lanes, 0 to {self.count - 1}, and no lane {number}.")
-        return self._opened.at(LanePlaces(self._opened.places.folder, number))
+        return self._opened.at(LanePaths(self._opened.places.folder, number))
 
     def each(self) -> list[Opened]:
         """The lanes, or where there is one log this project."""

@@ -10,7 +10,7 @@ from shroff.app.live.requests import Waits, WriterRequests
 from shroff.app.people import ProjectPeople
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import format_by_name, read_lines
-from shroff.people.audit import Deed
+from shroff.people.audit import Action
 from shroff.runtime.progress import unheard
 from shroff.streams.log import Log, Request
 
@@ -40,8 +40,8 @@ class QuarantineEntries:
         WriterRequests(self._opened).needs_log("so nothing is in quarantine")
         _check_numbers(numbers)
         headers = {path.name: columns for path in files if (columns := _columns(path)) is not None}
-        deed = Deed("quarantine.retry", "quarantine", None, list(numbers) or "all")
-        return retried_of(WriterRequests(self._opened).ask(RETRY, retry_request(numbers, headers), waits, deed))
+        action = Action("quarantine.retry", "quarantine", None, list(numbers) or "all")
+        return retried_of(WriterRequests(self._opened).ask(RETRY, retry_request(numbers, headers), waits, action))
 
     def drop(self, numbers: Sequence[int], waits: Waits = unheard) -> int:
         """Remove entries from quarantine for ever, all of them without numbers; gives how many there were.
@@ -57,10 +57,10 @@ class QuarantineEntries:
             with self._opened.reading() as log:
                 body = drop_request(log.refused_numbers(), is_all=True)
 
-        deed = Deed("quarantine.drop", "quarantine", None, list(numbers) or "all")
+        action = Action("quarantine.drop", "quarantine", None, list(numbers) or "all")
 
         def put(log: Log) -> int:
-            return ProjectPeople(self._opened).put_request(log, DROP, body, now_ms, deed)
+            return ProjectPeople(self._opened).put_request(log, DROP, body, now_ms, action)
 
         def alone(number: int | None) -> bytes:
             """Without a writer: it would put the project's files in force, and they may have mistakes."""

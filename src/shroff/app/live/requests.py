@@ -12,7 +12,7 @@ from shroff.app.live.inboxes import Inboxes
 from shroff.app.live.lane_views import ONLY_ALL, behind
 from shroff.app.people import ProjectPeople
 from shroff.errors import DefinitionError, LogBusyError, ShroffError, UsageError, ended
-from shroff.people.audit import Deed
+from shroff.people.audit import Action
 from shroff.project.definitions import HASHED
 from shroff.streams.log import Batch, Log
 
@@ -34,14 +34,14 @@ class WriterRequests:
         if not self._opened.has_log():
             raise UsageError(ended(f"this project has no log yet, {why}"))
 
-    def ask(self, kind: str, body: bytes, waits: Waits, deed: Deed | None = None) -> msgspec.Raw:
+    def ask(self, kind: str, body: bytes, waits: Waits, action: Action | None = None) -> msgspec.Raw:
         """What came of a request, carried out by the process that writes the log, or by this one where none does."""
         from shroff.worker.inbox import ask, staying
 
         now_ms = self._opened.now_ms()
 
         def put(log: Log) -> int:
-            return ProjectPeople(self._opened).put_request(log, kind, body, now_ms, deed)
+            return ProjectPeople(self._opened).put_request(log, kind, body, now_ms, action)
 
         def alone(number: int | None) -> bytes:
             with self._opened.writing() as (writer, log), closing(Inboxes(self._opened).brief(writer, log)) as inbox:

@@ -61,7 +61,7 @@ class SourceParts:
         nothing. Raises: UsageError where no such part was read; LogBusyError where a worker leads the log.
         """
         from shroff.log.forgetting import forget, known
-        from shroff.people.audit import Deed
+        from shroff.people.audit import Action
 
         if not self._opened.has_log():
             raise UsageError("this project has no log yet, so nothing of its source was read.")
@@ -77,7 +77,7 @@ class SourceParts:
             before = known(log.offsets(owner)).get(part)
             if before is not None:
                 ProjectPeople(self._opened).record(
-                    Deed("source.forget", f"part {part}", {"source": owner, "offset": before})
+                    Action("source.forget", f"part {part}", {"source": owner, "offset": before})
                 )
             return forget(log, owner, part, self._opened.now_ms())
 

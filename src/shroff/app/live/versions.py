@@ -34,7 +34,7 @@ class FileVersions:
         return (
             self._opened.afresh()
             if self._opened.places.lane is None
-            else self._opened.at(config.Places(self._opened.places.folder)).afresh()
+            else self._opened.at(config.ProjectPaths(self._opened.places.folder)).afresh()
         )
 
     def unapplied(self) -> list[FileDifference]:

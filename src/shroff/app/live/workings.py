@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
     from shroff.streams.log import Log
     from shroff.streams.snapshot_copies import SnapshotCopies
-    from shroff.worker.answering import Answerer
     from shroff.worker.inbox import InboxServer
-    from shroff.worker.posts import Posts
+    from shroff.worker.request_loop import RequestLeader
+    from shroff.worker.request_queue import RequestQueue
     from shroff.worker.serving.beside import Chore
     from shroff.worker.serving.counts import WorkerCounts, WorkerOptions
     from shroff.worker.serving.delivery import Tended
@@ -141,7 +141,7 @@ class LiveWork:
     @contextmanager
     def answerer(
         self,
-        posts: Posts,
+        posts: RequestQueue,
         begun: Callable[[Writer], object],
         between: Callable[[Writer, Log], None],
         *,
@@ -149,17 +149,17 @@ class LiveWork:
         stop: Event | None = None,
         tell: Callable[[str], None] = unheard,
         reads_source: bool = True,
-    ) -> Iterator[Answerer]:
+    ) -> Iterator[RequestLeader]:
         """What decides posts; `run` of it does the work, with all that a worker has beside it.
 
         Where the project has a live source, that is read between posts, as its log has no other writer.
 
-        Args: as `worker.answering.Answerer` and its `ServiceHooks`.
+        Args: as `worker.request_loop.RequestLeader` and its `ServiceHooks`.
             reads_source: Read the live source; else it stays unread.
 
         Raises: UsageError for a source or a sink that cannot be as it is set.
         """
-        from shroff.worker.answering import Answerer, ServiceHooks
+        from shroff.worker.request_loop import RequestLeader, ServiceHooks
         from shroff.worker.serving.beside import Beside
 
         self._opened.lanes.refuse("a service has one log")
@@ -174,7 +174,7 @@ class LiveWork:
             for words in remarks(definitions, self._opened.systems.source if feed else None):
                 tell(words)
             hooks = ServiceHooks(begun, between)
-            answerer = Answerer(place, posts, hooks, options, stop=stop, tell=tell, feed=feed)
+            answerer = RequestLeader(place, posts, hooks, options, stop=stop, tell=tell, feed=feed)
             held.enter_context(Beside(self._chores(snapshots, answerer), tell))
             yield answerer
 

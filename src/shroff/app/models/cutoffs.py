@@ -11,7 +11,7 @@ from shroff.app.live.requests import WriterRequests
 from shroff.app.models.promoting import Promotions
 from shroff.app.people import ProjectPeople
 from shroff.app.rules.rule_files import ChangedMeanwhileError
-from shroff.people.audit import Deed
+from shroff.people.audit import Action
 from shroff.runtime.progress import unheard
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class ScoreCutoffs:
             self._opened.check_with({POLICY: changed})
             before, after = _cuts_told((policy.review_at, policy.decline_at)), _cuts_told(cuts)
             more = {name: text for name, text in (("model", model), ("reason", reason)) if text}
-            ProjectPeople(self._opened).record(Deed("thresholds.apply", f"policy of {event}", before, after | more))
+            ProjectPeople(self._opened).record(Action("thresholds.apply", f"policy of {event}", before, after | more))
             config.write_text(self._opened.places.folder / POLICY, changed)
         self._opened.reload()
         return AppliedCutoffs(*WriterRequests(self._opened).put_in_force(waits, CUT))

@@ -34,7 +34,7 @@ from shroff.models.in_force import (
     text_of,
 )
 from shroff.models.registry import GateResult, Stored, Summary
-from shroff.people.audit import Deed
+from shroff.people.audit import Action
 from shroff.runtime.progress import unheard
 
 if TYPE_CHECKING:
@@ -360,7 +360,7 @@ class Promotions:
             if is_new:
                 told = {"champion": now, "what": what, **({"by": by} if by else {})}
                 ProjectPeople(self._opened).record(
-                    Deed("model.change", f"model {id_ or now or then}", {"champion": then}, told)
+                    Action("model.change", f"model {id_ or now or then}", {"champion": then}, told)
                 )
             if after != found:
                 config.write_text(self._opened.places.folder / FILE, text)

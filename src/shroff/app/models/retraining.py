@@ -24,7 +24,7 @@ from shroff.app.models.promoting import Deployment, Promotions, failure_of
 from shroff.app.opened import intake_of
 from shroff.errors import LogBusyError, NotThereYetError, TransientError, UsageError
 from shroff.events.formats.encodings import read_lines
-from shroff.log.draft import Prepared
+from shroff.log.batch_in_progress import Prepared
 from shroff.streams.log import Batch, Log, Offset
 from shroff.training.sets.wanted import settings_of
 from shroff.worker.file_order import arranged, with_labels

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final, NamedTuple, Unpack
 
-from shroff.app.elsewhere import scratch_log
+from shroff.app.scratch_log import scratch_log
 from shroff.app.views import FileOptions, Files, InputFiles
 from shroff.errors import UsageError
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from shroff.app.opened import Opened
     from shroff.log.columns.tables import Way
-    from shroff.log.state.histories import LeftOut
+    from shroff.log.state.feature_events import LeftOut
     from shroff.models.definitions import ModelSettings
     from shroff.replay.notebook import Moment
     from shroff.training.sets.manifest import SetManifest
@@ -175,7 +175,7 @@ class TrainingSets:
     ) -> Iterator[SetInputs]:
         """The log, or files: by columns, or by a log of their own where labels have to stand among the events."""
         from shroff.app.models.trainings import left_out
-        from shroff.log.state.histories import LeftOut
+        from shroff.log.state.feature_events import LeftOut
         from shroff.training.sets.sources import file_source, log_source, reads_labels
 
         definitions, event, left = self._opened.definitions, settings.event, LeftOut()

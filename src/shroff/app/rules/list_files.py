@@ -13,7 +13,7 @@ from shroff.app.live.requests import WriterRequests
 from shroff.app.people import ProjectPeople
 from shroff.errors import DefinitionError, NotAllowedError, UsageError
 from shroff.language.yaml import text as yamltext
-from shroff.people.audit import Deed
+from shroff.people.audit import Action
 from shroff.project.loading import files_of
 from shroff.project.settings.systems import Systems, load_systems
 from shroff.rules.silences import rule_of
@@ -120,7 +120,7 @@ class ListFiles:
         def recorded(found: Edited) -> None:
             changed = (*found.after, *found.before)[0].value  # hashed where it must be
             ProjectPeople(self._opened).record(
-                Deed("list.change", f"list {name}", None, {"value": changed, "what": found.what})
+                Action("list.change", f"list {name}", None, {"value": changed, "what": found.what})
             )
 
         found, known = self._written(name, put, () if put else (value,), makes=makes, before=recorded)

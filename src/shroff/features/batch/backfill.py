@@ -22,7 +22,7 @@ from shroff.features.batch.backfill_plan import tables_of
 from shroff.features.online.histories import HistoryPlan, check_plan, own
 
 Words = NDArray[np.int64]
-Places = NDArray[np.int32]
+ProjectPaths = NDArray[np.int32]
 Flags = NDArray[np.uint8]
 Answers = tuple[Words, Flags]
 

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from shroff.features.batch.backfill_kernels import Flags, Places, Words
+from shroff.features.batch.backfill_kernels import Flags, ProjectPaths, Words
 from shroff.features.batch.backfill_numbers import narrow_spread, pairs_of
 from shroff.features.batch.backfill_plan import (
     EVENTS_WORD,
@@ -36,7 +36,7 @@ STRIDE = BLOCK + 8  # so that the words of one record do not compete for the sam
 
 
 @compiled
-def turn_records(begin: Word, rows: Word, record_of: Places, records: Words, block: Words) -> None:
+def turn_records(begin: Word, rows: Word, record_of: ProjectPaths, records: Words, block: Words) -> None:
     """Bring the records of a block together, one line per word."""
     numbers = record_of[begin : begin + rows]
     for i in range(rows):
@@ -135,7 +135,7 @@ def answer_rows(
     first: Word,
     last: Word,
     shift: Word,
-    record_of: Places,
+    record_of: ProjectPaths,
     nowhere: Word,
     records: Words,
     groups: Words,

@@ -28,7 +28,7 @@ from shroff.features.online.histories import HistoryPlan
 from shroff.language.aggregates import State
 
 Words = NDArray[np.int64]
-Places = NDArray[np.int32]
+ProjectPaths = NDArray[np.int32]
 Flags = NDArray[np.uint8]
 # Calls a function with each of the given arguments, on several threads, and gives the results in order.
 Run = Callable[[Callable[..., Any], Iterable[tuple[Any, ...]]], list[Any]]
@@ -55,8 +55,8 @@ class Order:
     ranges: tuple[Span, ...]
     starts: Words
     ends: Words
-    rows: Places
-    slot_of: Places
+    rows: ProjectPaths
+    slot_of: ProjectPaths
 
     @property
     def nowhere(self) -> int:
@@ -171,10 +171,10 @@ class Kept:
     """What is kept of the series, in slots; `series` says which rows of the arrays are whose."""
 
     series: Words
-    maps: Places
+    maps: ProjectPaths
     cells: Words
-    links: Places
-    ranks: Places
+    links: ProjectPaths
+    ranks: ProjectPaths
 
 
 def keep_series(

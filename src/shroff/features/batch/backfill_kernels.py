@@ -16,12 +16,12 @@ from shroff.features.kernels.native import native
 from shroff.features.kernels.numbers import Word, compiled, in_order, product
 
 Words = NDArray[np.int64]
-Places = NDArray[np.int32]
+ProjectPaths = NDArray[np.int32]
 Flags = NDArray[np.uint8]
 
 
 @native("int64(int64[::1], int32[::1], int64[::1])")
-def find_keys(keys: Words, numbers: Places, found: Words) -> Word:
+def find_keys(keys: Words, numbers: ProjectPaths, found: Words) -> Word:
     """Find the different keys of rows; gives how many. `numbers` has -1 for every key, and 0 for these then."""
     count = np.int64(0)
     for row in range(keys.size):
@@ -34,7 +34,7 @@ def find_keys(keys: Words, numbers: Places, found: Words) -> Word:
 
 
 @native("void(int64[::1], int32[::1], int64[::1], int64[::1])")
-def number_keys(keys: Words, numbers: Places, found: Words, numbered: Words) -> None:
+def number_keys(keys: Words, numbers: ProjectPaths, found: Words, numbered: Words) -> None:
     """Number the keys of rows by their places in `found`; `numbers` has -1 for every key again in the end."""
     for i in range(found.size):
         numbers[found[i]] = i
@@ -54,7 +54,14 @@ def count_keys(keys: Words, begin: Word, end: Word, counts: Words) -> None:
 
 @native("void(int64[::1], int64, int64, int64[::1], int32[::1], int32[::1], int64, int64)")
 def sort_rows(
-    keys: Words, begin: Word, end: Word, slots: Words, rows: Places, slot_of: Places, base: Word, nowhere: Word
+    keys: Words,
+    begin: Word,
+    end: Word,
+    slots: Words,
+    rows: ProjectPaths,
+    slot_of: ProjectPaths,
+    base: Word,
+    nowhere: Word,
 ) -> None:
     """Give each of the rows [begin, end) the next slot of its key; rows without a key get `nowhere`."""
     for row in range(begin, end):
@@ -69,7 +76,7 @@ def sort_rows(
 
 
 @native("void(int64[::1], int32[::1], int64, int64, int64, int64[::1])")
-def scatter(source: Words, slot_of: Places, begin: Word, end: Word, nowhere: Word, target: Words) -> None:
+def scatter(source: Words, slot_of: ProjectPaths, begin: Word, end: Word, nowhere: Word, target: Words) -> None:
     """Put what stands at the rows [begin, end) into their slots.
 
     By row: a key's slots are written one after the other, so what is written next is mostly near; read by slot,
@@ -82,7 +89,7 @@ def scatter(source: Words, slot_of: Places, begin: Word, end: Word, nowhere: Wor
 
 
 @native("void(uint8[::1], int32[::1], int64, int64, int64, uint8[::1])")
-def scatter_flags(source: Flags, slot_of: Places, begin: Word, end: Word, nowhere: Word, target: Flags) -> None:
+def scatter_flags(source: Flags, slot_of: ProjectPaths, begin: Word, end: Word, nowhere: Word, target: Flags) -> None:
     """The same for flags."""
     for row in range(begin, end):
         slot = slot_of[row]
@@ -138,7 +145,9 @@ def clear(cells: Words, cell: Word, words: Word) -> None:
 
 
 @native("void(int64, int64, int64[::1], uint8[::1], int64[::1], int32[:, ::1], int64[::1])")
-def fill_series(begin: Word, end: Word, values: Words, kept: Flags, series: Words, maps: Places, cells: Words) -> None:
+def fill_series(
+    begin: Word, end: Word, values: Words, kept: Flags, series: Words, maps: ProjectPaths, cells: Words
+) -> None:
     """Keep a series of the slots [begin, end): values without the missing ones, and totals before each.
 
     `values` and `kept` stand by slot; the latter is not read where no value is missing.

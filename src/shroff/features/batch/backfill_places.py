@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from shroff.features.batch.backfill_kernels import Places, Words
+from shroff.features.batch.backfill_kernels import ProjectPaths, Words
 from shroff.features.batch.backfill_plan import (
     AFTER,
     BASE,
@@ -32,7 +32,7 @@ AHEAD = 3
 
 
 @compiled
-def first_row(rows: Places, low: Word, high: Word, row: Word) -> Word:
+def first_row(rows: ProjectPaths, low: Word, high: Word, row: Word) -> Word:
     """The first slot in [low, high] whose row is not before `row`."""
     while low < high:
         middle = (low + high) >> 1
@@ -65,7 +65,7 @@ def steps_to(times: Words, place: Word, cut_ms: Word) -> Word:
 
 
 @compiled
-def begin_of(places: Places, i: Word, left: Word, last_n: Word, end: Word) -> Word:
+def begin_of(places: ProjectPaths, i: Word, left: Word, last_n: Word, end: Word) -> Word:
     """The first cell of a window that ends before `end`."""
     if left >= 0:
         return np.int64(places[left, i])
@@ -74,7 +74,7 @@ def begin_of(places: Places, i: Word, left: Word, last_n: Word, end: Word) -> Wo
 
 
 @compiled
-def mapped(maps: Places, of_map: Word, slot: Word) -> Word:
+def mapped(maps: ProjectPaths, of_map: Word, slot: Word) -> Word:
     """The place of a slot among the cells that have a value."""
     return np.int64(maps[of_map, slot]) if of_map >= 0 else slot
 
@@ -83,15 +83,15 @@ def mapped(maps: Places, of_map: Word, slot: Word) -> Word:
 def place_edges(
     start: Word,
     stop: Word,
-    rows: Places,
+    rows: ProjectPaths,
     times: Words,
     begin: Word,
     end: Word,
-    ask_rows: Places,
+    ask_rows: ProjectPaths,
     ask_times: Words,
     edges: Words,
     base: Word,
-    places: Places,
+    places: ProjectPaths,
 ) -> None:
     """Place the present and all edges for the rows [begin, end) that ask about the key with cells [start, stop).
 
@@ -143,7 +143,7 @@ def place_extremes(
     begin: Word,
     end: Word,
     series: Words,
-    maps: Places,
+    maps: ProjectPaths,
     cells: Words,
     track: Words,
     lanes: Words,
@@ -151,7 +151,7 @@ def place_extremes(
     at: Words,
     keys: Words,
     base: Word,
-    places: Places,
+    places: ProjectPaths,
 ) -> None:
     """Place the extremes of one track for the rows [begin, end) of a key, -1 where a window is empty.
 

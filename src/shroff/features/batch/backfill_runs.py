@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from shroff.features.batch.backfill_kernels import Flags, Places, Words
+from shroff.features.batch.backfill_kernels import Flags, ProjectPaths, Words
 from shroff.features.batch.backfill_places import begin_of, first_stack, first_younger, mapped
 from shroff.features.batch.backfill_plan import (
     AFTER,
@@ -63,7 +63,7 @@ def move_total(cells: Words, base: Word, words: Word, wide: Word, target: Word, 
 
 
 @compiled
-def move_cell(position: Word, slot: Word, times: Words, series: Words, maps: Places, cells: Words) -> None:
+def move_cell(position: Word, slot: Word, times: Words, series: Words, maps: ProjectPaths, cells: Words) -> None:
     """Move the cell of a slot to a position before it, in every series."""
     time_ms = times[slot]
     for i in range(slot, position, -1):
@@ -130,7 +130,7 @@ def insert_in_stack(
 def insert_in_stacks(
     position: Word,
     series: Words,
-    maps: Places,
+    maps: ProjectPaths,
     cells: Words,
     tracks: Words,
     heads: Words,
@@ -197,7 +197,7 @@ def place_run_extremes(
     count: Word,
     is_late: Word,
     series: Words,
-    maps: Places,
+    maps: ProjectPaths,
     cells: Words,
     track: Words,
     lanes: Words,
@@ -205,7 +205,7 @@ def place_run_extremes(
     stack: Words,
     at: Words,
     keys: Words,
-    places: Places,
+    places: ProjectPaths,
 ) -> None:
     """Place the extremes of one track for the first `count` rows of a run, -1 where a window is empty.
 
@@ -251,7 +251,14 @@ def place_run_extremes(
 
 @compiled
 def place_run_edges(
-    start: Word, stop: Word, times: Words, begin: Word, count: Word, ask_times: Words, edges: Words, places: Places
+    start: Word,
+    stop: Word,
+    times: Words,
+    begin: Word,
+    count: Word,
+    ask_times: Words,
+    edges: Words,
+    places: ProjectPaths,
 ) -> None:
     """Place all edges for the rows of a run among the cells [start, stop) that have come. Times ascend."""
     for e in range(edges.shape[0]):
@@ -277,12 +284,12 @@ def take_late_records(
     late: Flags,
     starts: Words,
     ends: Words,
-    rows: Places,
+    rows: ProjectPaths,
     times: Words,
     come: Words,
     ask_starts: Words,
     ask_ends: Words,
-    ask_rows: Places,
+    ask_rows: ProjectPaths,
     ask_times: Words,
     edges: Words,
     tracks: Words,
@@ -290,9 +297,9 @@ def take_late_records(
     groups: Words,
     queries: Words,
     series: Words,
-    maps: Places,
+    maps: ProjectPaths,
     cells: Words,
-    places: Places,
+    places: ProjectPaths,
     heads: Words,
     stacks: Words,
     at: Words,

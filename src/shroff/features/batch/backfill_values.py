@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from shroff.features.batch.backfill_kernels import Flags, Places, Words
+from shroff.features.batch.backfill_kernels import Flags, ProjectPaths, Words
 from shroff.features.batch.backfill_places import begin_of, mapped
 from shroff.features.batch.backfill_plan import (
     BASE,
@@ -41,10 +41,10 @@ def link_values(
     starts: Words,
     ends: Words,
     series: Words,
-    maps: Places,
+    maps: ProjectPaths,
     cells: Words,
-    links: Places,
-    table: Places,
+    links: ProjectPaths,
+    table: ProjectPaths,
 ) -> None:
     """Tell each cell where its key had this value before, -1 if nowhere, and where it has it next.
 
@@ -78,11 +78,11 @@ def place_distinct(
     begin: Word,
     end: Word,
     series: Words,
-    maps: Places,
-    links: Places,
+    maps: ProjectPaths,
+    links: ProjectPaths,
     part: Words,
     base: Word,
-    places: Places,
+    places: ProjectPaths,
 ) -> None:
     """Say how many values differ in the window of one set, for the rows [begin, end) of a key.
 
@@ -111,12 +111,12 @@ def merge(
     cells: Words,
     of_value: Word,
     words: Word,
-    ranks: Places,
+    ranks: ProjectPaths,
     of_cell: Word,
     low: Word,
     middle: Word,
     high: Word,
-    spare: Places,
+    spare: ProjectPaths,
 ) -> None:
     """Merge the sorted runs [low, middle) and [middle, high)."""
     for i in range(low, middle):
@@ -145,10 +145,10 @@ def rank_values(
     starts: Words,
     ends: Words,
     series: Words,
-    maps: Places,
+    maps: ProjectPaths,
     cells: Words,
-    ranks: Places,
-    spare: Places,
+    ranks: ProjectPaths,
+    spare: ProjectPaths,
 ) -> None:
     """Sort the cells of each key by value: two rows, the rank of each cell from 0, and the cell at each rank.
 
@@ -172,7 +172,7 @@ def rank_values(
 
 
 @compiled
-def add(tree: Places, size: Word, rank: Word, change: Word) -> None:
+def add(tree: ProjectPaths, size: Word, rank: Word, change: Word) -> None:
     """Count one cell more or less of this rank."""
     node = rank + 1
     while node <= size:
@@ -181,7 +181,7 @@ def add(tree: Places, size: Word, rank: Word, change: Word) -> None:
 
 
 @compiled
-def rank_at(tree: Places, size: Word, top: Word, wanted: Word) -> Word:
+def rank_at(tree: ProjectPaths, size: Word, top: Word, wanted: Word) -> Word:
     """The rank of the counted cell number `wanted`, from 1; `top` is the greatest power of two up to `size`."""
     node, step = np.int64(0), top
     while step > 0:
@@ -199,12 +199,12 @@ def place_ranks(
     begin: Word,
     end: Word,
     series: Words,
-    maps: Places,
-    ranks: Places,
+    maps: ProjectPaths,
+    ranks: ProjectPaths,
     part: Words,
-    tree: Places,
+    tree: ProjectPaths,
     base: Word,
-    places: Places,
+    places: ProjectPaths,
 ) -> None:
     """Place one quantile for the rows [begin, end) of the key with cells [start, stop), -1 for an empty window.
 

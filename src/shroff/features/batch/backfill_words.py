@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from shroff.features.batch.backfill_kernels import Flags, Places, Words
+from shroff.features.batch.backfill_kernels import Flags, ProjectPaths, Words
 from shroff.features.batch.backfill_places import begin_of, place_edges, place_extremes
 from shroff.features.batch.backfill_plan import (
     BASE,
@@ -69,7 +69,14 @@ def take_total(
 
 @compiled
 def take_value(
-    rows: Word, begins: Words, ends: Words, query: Words, series: Words, cells: Words, places: Places, records: Words
+    rows: Word,
+    begins: Words,
+    ends: Words,
+    query: Words,
+    series: Words,
+    cells: Words,
+    places: ProjectPaths,
+    records: Words,
 ) -> None:
     """Take the value that a query asks for, or anything where its window is empty."""
     function, word = query[QUERY_FUNCTION], query[QUERY_WORD]
@@ -100,9 +107,9 @@ def take_words(
     groups: Words,
     queries: Words,
     series: Words,
-    maps: Places,
+    maps: ProjectPaths,
     cells: Words,
-    places: Places,
+    places: ProjectPaths,
     windows: Words,
     records: Words,
 ) -> None:
@@ -148,11 +155,11 @@ def take_records(
     late: Flags,
     starts: Words,
     ends: Words,
-    rows: Places,
+    rows: ProjectPaths,
     times: Words,
     ask_starts: Words,
     ask_ends: Words,
-    ask_rows: Places,
+    ask_rows: ProjectPaths,
     ask_times: Words,
     edges: Words,
     tracks: Words,
@@ -162,15 +169,15 @@ def take_records(
     groups: Words,
     queries: Words,
     series: Words,
-    maps: Places,
+    maps: ProjectPaths,
     cells: Words,
-    links: Places,
-    ranks: Places,
-    places: Places,
+    links: ProjectPaths,
+    ranks: ProjectPaths,
+    places: ProjectPaths,
     heads: Words,
     at: Words,
     keys: Words,
-    tree: Places,
+    tree: ProjectPaths,
     windows: Words,
     records: Words,
 ) -> None:

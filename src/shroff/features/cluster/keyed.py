@@ -142,7 +142,7 @@ class Answered(Online):
         self._asked_by = {entity: _plan_of(plan, entity) for entity in entities_of(plan)}
         self.given: Mapping[str, Sequence[EntityAnswer | None]] = {}
 
-    def takes_few(self, batch: Sequence[LogEvent]) -> bool:
+    def takes_rows(self, batch: Sequence[LogEvent]) -> bool:
         """Never: what is given is given by columns."""
         return False
 

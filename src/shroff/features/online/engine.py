@@ -129,7 +129,7 @@ class Online:
         for codes in (self._texts, *self._keys.values()):
             codes.forget_columns()
 
-    def takes_few(self, batch: Sequence[LogEvent]) -> bool:
+    def takes_rows(self, batch: Sequence[LogEvent]) -> bool:
         """Whether `few` is to take a batch that is decided now."""
         return len(batch) <= FEW and self._rows.takes(batch)
 

@@ -32,10 +32,10 @@ from shroff.events.mapping import Dispatcher
 from shroff.events.redaction import keeping_hashed
 from shroff.features.frames import Coded, ColumnFrame, Dictionary
 from shroff.language.columns import Column
-from shroff.log.state.histories import (
+from shroff.log.state.feature_events import (
     DOUBLED,
     FIRST_MAX,
-    HistoryEvents,
+    FeatureEvents,
     Left,
     LeftOut,
     file_batches,
@@ -81,7 +81,7 @@ def file_columns(
     event: str,
     as_of_ms: int | None = None,
     left: LeftOut | None = None,
-) -> Iterator[HistoryEvents]:
+) -> Iterator[FeatureEvents]:
     """The events of files in file order, with the places that this order would give; ids and places of one type.
 
     A line that tells its type is of that one, all others are of `event`. An event whose id came before, or a unique
@@ -123,7 +123,7 @@ class _Frames:
         self._key = _key()
         self._before = 0
 
-    def taken(self, part: FilePart, event: str, as_of_ms: int | None) -> HistoryEvents | None:
+    def taken(self, part: FilePart, event: str, as_of_ms: int | None) -> FeatureEvents | None:
         """The frames of a part; None where nothing of it is taken, or known by then."""
         from shroff.log.columns.ids import TAKEN
 
@@ -155,7 +155,7 @@ class _Frames:
             frames[name] = ColumnFrame(type_, columns, taken_at, rows[at], *given)
             if name == event:
                 ids, places = columns.text(type_.id_field).cast(pa.string()), seqs[at]
-        return HistoryEvents(frames, len(kept), ids, places)
+        return FeatureEvents(frames, len(kept), ids, places)
 
     def _fates(self, part: FilePart) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
         """The places of a part's events in their order, their times, and what becomes of each."""

@@ -23,7 +23,7 @@ from shroff.features.online.engine import Online
 from shroff.language.columns import Column, column_of
 from shroff.language.types import INTEGER_MAX, INTEGER_MIN, Type
 from shroff.language.values import rescale_half_even
-from shroff.log.state.histories import History, HistoryEvents, taken
+from shroff.log.state.feature_events import FeatureEvents, History, taken
 from shroff.project.definitions import Definitions, computed_of
 from shroff.runtime.progress import Progress, batched
 
@@ -124,7 +124,7 @@ def feature_tables(
 
 
 def tables_of(
-    definitions: Definitions, event: str, history: Iterable[HistoryEvents], lateness_ms: int, way: Way
+    definitions: Definitions, event: str, history: Iterable[FeatureEvents], lateness_ms: int, way: Way
 ) -> Iterator[pa.Table]:
     """The same of a history that has come as frames, by the batch or the online engine."""
     known_way(way)
@@ -147,7 +147,7 @@ def _computed(definitions: Definitions, event: str) -> list[Computed]:
 def _by_batch(
     definitions: Definitions,
     event: str,
-    history: Iterable[HistoryEvents],
+    history: Iterable[FeatureEvents],
     computed: Sequence[Computed],
     lateness_ms: int,
     way: Way,

@@ -9,9 +9,9 @@ from typing import Any, Final
 from shroff.language.values import DAY_MS, HOUR_MS
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import plain
-from shroff.notices.office import Office
 from shroff.notices.raising import due_of
 from shroff.notices.reports.reckoning import Figures, day_of, figures_of, start_of, zone_of
+from shroff.notices.services import NoticeServices
 from shroff.notices.store import Due, NoticeStore
 from shroff.notices.texts.wording import count_text, day_text, lasting_text, money_text, share_text
 from shroff.notices.texts.words import WORDS
@@ -35,12 +35,14 @@ def report_due(notice: Notice, now_ms: int) -> Due | None:
     return due_of(notice, "report", f"report-{of:%Y-%m-%d}", now_ms, told={"day": f"{of:%Y-%m-%d}"})
 
 
-def report_values(office: Office, notice: Notice, due: Due, log: LogReader, store: NoticeStore) -> dict[str, Any]:
+def report_values(
+    services: NoticeServices, notice: Notice, due: Due, log: LogReader, store: NoticeStore
+) -> dict[str, Any]:
     """What a report shows."""
-    day, found = day_of(notice, due), figures_of(office, notice, due, log, store)
+    day, found = day_of(notice, due), figures_of(services, notice, due, log, store)
     language = notice.language if isinstance(notice.language, str) else "en"
     words = WORDS[language]
-    project, shown = plain(office.definitions.settings.name), day_text(day.start_ms, day.zone.key, language)
+    project, shown = plain(services.definitions.settings.name), day_text(day.start_ms, day.zone.key, language)
     return {
         "words": words,
         "language": language,
@@ -48,17 +50,17 @@ def report_values(office: Office, notice: Notice, due: Due, log: LogReader, stor
         "title": words["report"].format(day=shown),
         "project": project,
         "zone": day.zone.key,
-        "outcomes": _outcomes(office, found, language),
+        "outcomes": _outcomes(services, found, language),
         "is_quiet": not any(found.counts.values()),
         "findings": _findings(found, language),
-        "waiting": _waiting(office, found, due.at_ms, language),
+        "waiting": _waiting(services, found, due.at_ms, language),
         "maturity": _maturity(found, language),
         "hours": _hours(found, language),
     }
 
 
-def _outcomes(office: Office, found: Figures, language: str) -> list[dict[str, str]]:
-    settings, words = office.definitions.settings, WORDS[language]
+def _outcomes(services: NoticeServices, found: Figures, language: str) -> list[dict[str, str]]:
+    settings, words = services.definitions.settings, WORDS[language]
 
     def row(name: str, count: int, units: int) -> dict[str, str]:
         money = money_text(units, settings.money_places, settings.currency, language)
@@ -80,9 +82,9 @@ def _findings(found: Figures, language: str) -> list[tuple[str, str]]:
     return [(words[name], count_text(count, language)) for name, count in counts.items()]
 
 
-def _waiting(office: Office, found: Figures, at_ms: int, language: str) -> list[tuple[str, str]]:
+def _waiting(services: NoticeServices, found: Figures, at_ms: int, language: str) -> list[tuple[str, str]]:
     """The open cases when the report was due: how many, their money, and the earliest deadline."""
-    words, settings = WORDS[language], office.definitions.settings
+    words, settings = WORDS[language], services.definitions.settings
     rows = [(words["open_cases"], count_text(found.open, language))]
     if found.stake is not None:
         money = money_text(found.stake, settings.money_places, settings.currency, language)

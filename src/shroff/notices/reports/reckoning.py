@@ -15,7 +15,7 @@ import msgspec
 from shroff.language.values import MINUTE_MS
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import Facts
-from shroff.notices.office import Office
+from shroff.notices.services import NoticeServices
 from shroff.notices.store import Due, NoticeStore
 from shroff.streams.log import LogReader, Record
 
@@ -87,29 +87,29 @@ def start_of(day: date, zone: ZoneInfo) -> int:
     return round(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp() * 1_000)
 
 
-def reckoned(office: Office, notice: Notice, due: Due, log: LogReader, store: NoticeStore) -> Due:
+def reckoned(services: NoticeServices, notice: Notice, due: Due, log: LogReader, store: NoticeStore) -> Due:
     """The due of a report with its figures as they are now."""
     told = msgspec.json.decode(due.told, type=_Told)
-    found = _Told(told.day, _figures(office, day_of(notice, due), log, store))
+    found = _Told(told.day, _figures(services, day_of(notice, due), log, store))
     return replace(due, told=msgspec.json.encode(found).decode())
 
 
-def figures_of(office: Office, notice: Notice, due: Due, log: LogReader, store: NoticeStore) -> Figures:
+def figures_of(services: NoticeServices, notice: Notice, due: Due, log: LogReader, store: NoticeStore) -> Figures:
     """The figures of a report as they were when it was due; as they are now where that was not reckoned."""
     told = msgspec.json.decode(due.told, type=_Told)
-    return told.figures or _figures(office, day_of(notice, due), log, store)
+    return told.figures or _figures(services, day_of(notice, due), log, store)
 
 
-def _figures(office: Office, day: Day, log: LogReader, store: NoticeStore) -> Figures:
+def _figures(services: NoticeServices, day: Day, log: LogReader, store: NoticeStore) -> Figures:
     """Cost: 10 µs an event of the day, 0.1 µs a place since it began, 20 looks; whatever the log has before."""
-    upto, lateness_ms = log.last_seq(), office.definitions.settings.lateness_ms
+    upto, lateness_ms = log.last_seq(), services.definitions.settings.lateness_ms
     start, _ = _turn(log, day.start_ms - lateness_ms, _floor(log, day.start_ms - lateness_ms, upto), upto)
     _, stop = _turn(log, day.end_ms + lateness_ms, start, upto)
-    counts, money, hours = _decided(log, Facts(office.definitions), day, start, min(stop, upto))
+    counts, money, hours = _decided(log, Facts(services.definitions), day, start, min(stop, upto))
     frauds, genuine = _became_known(log, day, start, upto)
     with store.look() as look:
         answers = Counter(one.answer for one in look.answered_between(day.start_ms, day.end_ms))
-    waits = office.backlog()
+    waits = services.backlog()
     return Figures(
         counts=counts,
         money=money,
@@ -124,7 +124,7 @@ def _figures(office: Office, day: Day, log: LogReader, store: NoticeStore) -> Fi
         escalated=waits.escalated,
         stake=waits.stake,
         left_ms=waits.left_ms,
-        known=dict(office.known_by(AGES_DAYS)),
+        known=dict(services.known_by(AGES_DAYS)),
     )
 
 

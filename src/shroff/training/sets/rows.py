@@ -28,7 +28,7 @@ from shroff.language.types import INTEGER_MAX, INTEGER_MIN, TEXT, Type
 from shroff.language.values import rescale_half_even, show
 from shroff.log.columns.tables import Way, known_type, rounds_of
 from shroff.log.history import Control
-from shroff.log.state.histories import HistoryEvents
+from shroff.log.state.feature_events import FeatureEvents
 from shroff.models.columns import CATEGORY, kind_of, model_column
 from shroff.models.definitions import ModelSettings
 from shroff.models.sets import Floats, Labels, TrainingSet, Words, labels_in_force
@@ -174,7 +174,7 @@ class _Maker:
                 found.append(self._columns(one.frames[event], way))
         return iter(found)
 
-    def _read(self, source: HistorySource, way: Way) -> Iterator[HistoryEvents]:
+    def _read(self, source: HistorySource, way: Way) -> Iterator[FeatureEvents]:
         event = self._settings.event
         for whole in batched(iter(source.taken()), way.reading):
             one = known_at(whole, self._as_of_ms, self._definitions, event)

@@ -18,8 +18,8 @@ from shroff.features.frames import Coded, ColumnFrame, Frame
 from shroff.language.columns import Column
 from shroff.language.expression import aggregates
 from shroff.log.later_labels import last_moment, latest
+from shroff.log.state.feature_events import FeatureEvents, LeftOut
 from shroff.log.state.fold import lateness_of
-from shroff.log.state.histories import HistoryEvents, LeftOut
 from shroff.models.definitions import ModelSettings
 from shroff.project.definitions import Definitions
 from shroff.streams.log import Log, LogReader
@@ -44,7 +44,7 @@ class HistorySource:
         newest: The time of its last record, by now; None without events (see `last_moment`).
     """
 
-    taken: Callable[[], Iterable[HistoryEvents]]
+    taken: Callable[[], Iterable[FeatureEvents]]
     lateness_ms: int
     labels: Callable[[], Iterable[LabelInput]] = tuple
     log: Log | None = None
@@ -59,13 +59,13 @@ def log_source(log: Log, definitions: Definitions, event: str, upto: int | None 
     """What a log has, up to and with a place."""
     lateness_ms = lateness_of(log, definitions)
 
-    def frames() -> Iterator[HistoryEvents]:
+    def frames() -> Iterator[FeatureEvents]:
         return _log_frames(log, definitions, event, upto)
 
     return HistorySource(frames, lateness_ms, log=log, upto=upto, newest=lambda now_ms: last_moment(log, now_ms))
 
 
-def _log_frames(log: LogReader, definitions: Definitions, event: str, upto: int | None) -> Iterator[HistoryEvents]:
+def _log_frames(log: LogReader, definitions: Definitions, event: str, upto: int | None) -> Iterator[FeatureEvents]:
     import pyarrow as pa
 
     from shroff.log.columns.stored import ids_of, log_columns
@@ -74,7 +74,7 @@ def _log_frames(log: LogReader, definitions: Definitions, event: str, upto: int 
         frame = piece.frames.get(event)
         ids = pa.array([], pa.string()) if frame is None else ids_of(frame).cast(pa.string())
         seqs = np.zeros(0, np.int64) if frame is None else piece.after + frame.rows + 1
-        yield HistoryEvents(piece.frames, piece.size, ids, seqs)
+        yield FeatureEvents(piece.frames, piece.size, ids, seqs)
 
 
 def reads_labels(definitions: Definitions, settings: ModelSettings) -> bool:
@@ -104,7 +104,7 @@ def file_source(
     def label_rows() -> list[LabelInput]:
         return [] if labels is None else _label_rows(labels, definitions, hasher)
 
-    def columns(left: LeftOut | None) -> Iterator[HistoryEvents]:
+    def columns(left: LeftOut | None) -> Iterator[FeatureEvents]:
         from shroff.log.columns.files import file_columns
 
         return file_columns(files, definitions, hasher, settings.event, left=left)
@@ -133,7 +133,7 @@ def _label_rows(labels: Path, definitions: Definitions, hasher: Hasher | None) -
 # ---- parts of what was taken
 
 
-def known_at(one: HistoryEvents, as_of_ms: int, definitions: Definitions, event: str) -> HistoryEvents:
+def known_at(one: FeatureEvents, as_of_ms: int, definitions: Definitions, event: str) -> FeatureEvents:
     """The same without what happened, or was known, after a moment."""
     kept = {name: frame.times <= as_of_ms for name, frame in one.frames.items()}
     if all(is_kept.all() for is_kept in kept.values()):
@@ -143,7 +143,7 @@ def known_at(one: HistoryEvents, as_of_ms: int, definitions: Definitions, event:
     )
 
 
-def rows_between(one: HistoryEvents, first: int, end: int, definitions: Definitions, event: str) -> HistoryEvents:
+def rows_between(one: FeatureEvents, first: int, end: int, definitions: Definitions, event: str) -> FeatureEvents:
     """The events of [first, end) alone."""
     if (first, end) == (0, one.size):
         return one
@@ -152,8 +152,8 @@ def rows_between(one: HistoryEvents, first: int, end: int, definitions: Definiti
 
 
 def _some(
-    one: HistoryEvents, places: Mapping[str, Rows], first: int, size: int, definitions: Definitions, event: str
-) -> HistoryEvents:
+    one: FeatureEvents, places: Mapping[str, Rows], first: int, size: int, definitions: Definitions, event: str
+) -> FeatureEvents:
     """Some events of each type, their rows counted from the row `first`."""
     import pyarrow as pa
 
@@ -161,7 +161,7 @@ def _some(
         name: _part(frame, places[name], first, definitions) for name, frame in one.frames.items() if len(places[name])
     }
     mine = places.get(event, np.zeros(0, np.int64))
-    return HistoryEvents(frames, size, one.ids.take(pa.array(mine)), one.seqs[mine])
+    return FeatureEvents(frames, size, one.ids.take(pa.array(mine)), one.seqs[mine])
 
 
 def _part(frame: Frame, places: Rows, first: int, definitions: Definitions) -> Frame:

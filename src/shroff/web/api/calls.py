@@ -21,7 +21,7 @@ from shroff.web.http.routes import Handle, Route, Told
 from shroff.web.http.schemas import field_schema
 from shroff.worker.answers import UNPROCESSABLE
 from shroff.worker.called import CallReader
-from shroff.worker.posted import PostReader
+from shroff.worker.request_bodies import RequestReader
 
 if TYPE_CHECKING:
     from shroff.events.definitions import EventType
@@ -58,7 +58,7 @@ def call_routes(definitions: Definitions) -> Iterator[Route]:
 
 def _handle(path: str) -> Handle:
     """What answers the call at a path, by the definitions that events are read by."""
-    made: list[tuple[PostReader, CallReader]] = []
+    made: list[tuple[RequestReader, CallReader]] = []
 
     async def handle(service: Service, request: Request) -> Response:
         reader = service.reader_now()
@@ -78,7 +78,7 @@ def _call_reader(path: str, definitions: Definitions) -> CallReader:
     return CallReader(call, definitions.events.types[call.event], secret, definitions.settings.money_places)
 
 
-async def _answered(service: Service, request: Request, reader: PostReader, calls: CallReader) -> Response:
+async def _answered(service: Service, request: Request, reader: RequestReader, calls: CallReader) -> Response:
     call, raw = calls.call, await _body(request)
     check_rate(service, request, 1)
     place, now_ms = request.who.id, service.project.opened.now_ms()
@@ -103,7 +103,7 @@ async def _answered(service: Service, request: Request, reader: PostReader, call
 
 
 def _read(
-    reader: PostReader, calls: CallReader, raw: bytes, place: str, now_ms: int
+    reader: RequestReader, calls: CallReader, raw: bytes, place: str, now_ms: int
 ) -> tuple[Submission, list[tuple[str, str]]]:
     """What a body stands for, and its mistakes by their places in it; with any it is refused as it came."""
     event: Event | None = None  # where nothing but bounds is wrong with it

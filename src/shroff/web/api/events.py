@@ -13,21 +13,21 @@ from starlette.responses import Response
 from shroff.events.intake import undated
 from shroff.events.mapping import LABEL
 from shroff.events.readers import ID_LENGTH_MAX
-from shroff.log.draft import DUPLICATE, REFUSED, UNTAKEN, WAITING, Answer
+from shroff.log.batch_in_progress import DUPLICATE, REFUSED, UNTAKEN, WAITING, Answer
 from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.project.policy import OUTCOMES
-from shroff.web.api import standing_in
+from shroff.web.api import override
 from shroff.web.http.messages import JSON, LINES, PROBLEM, Request
 from shroff.web.http.openapi import EVENT
 from shroff.web.http.problems import Problem, ProblemError, at_paths
 from shroff.web.http.routes import API, Route, Told
 from shroff.web.http.schemas import Decision, Label, Undecided
 from shroff.worker.answers import CONFLICT, UNPROCESSABLE, problem_of
-from shroff.worker.errands import AT_ONCE_MAX
 from shroff.worker.inbox import LABELS, ROWS_MAX, answers_of, labels_request
 from shroff.worker.ingest import batches
-from shroff.worker.posted import Mistakes, PostReader, TooMuchError
+from shroff.worker.request_bodies import Mistakes, RequestReader, TooMuchError
+from shroff.worker.writer_tasks import AT_ONCE_MAX
 
 if TYPE_CHECKING:
     from shroff.events.intake import Submission
@@ -83,9 +83,7 @@ async def post_events(service: Service, request: Request) -> Response:
     is_explained = is_explanation_asked(request)
     response = await _taken(service, request, reader, type_name, is_explained=is_explained)
     if answered and response.status_code == 200 and response.body[:1] == b"{" and response.media_type == JSON:
-        response = Response(
-            await standing_in.kept(service, request.who, bytes(response.body), answered), media_type=JSON
-        )
+        response = Response(await override.kept(service, request.who, bytes(response.body), answered), media_type=JSON)
     if is_explained and response.status_code == 200:
         return await _explained(service, response)
     return response
@@ -169,7 +167,7 @@ def is_explanation_asked(request: Request) -> bool:
 
 
 async def _taken(
-    service: Service, request: Request, reader: PostReader, type_name: str, *, is_explained: bool
+    service: Service, request: Request, reader: RequestReader, type_name: str, *, is_explained: bool
 ) -> Response:
     raw, is_list, are_lines = await _body(request)
     if is_list and is_explained:
@@ -227,7 +225,7 @@ async def _body(request: Request) -> tuple[bytes, bool, bool]:
 
 
 async def _read(
-    service: Service, reader: PostReader, type_name: str, raw: bytes, place: str, *, is_list: bool, are_lines: bool
+    service: Service, reader: RequestReader, type_name: str, raw: bytes, place: str, *, is_list: bool, are_lines: bool
 ) -> tuple[Sequence[Submission], Sequence[Mistakes]]:
     if not is_list:
         own: list[tuple[str, str]] = []
@@ -315,7 +313,7 @@ async def _explained(service: Service, response: Response) -> Response:
         return response
     event, id_ = document["event"], document["id"]
     found = await service.in_thread(service.project.explain, f"{event}/{id_}")
-    return Response(await service.in_thread(standing_in.told, service, event, id_, found.json()), media_type=JSON)
+    return Response(await service.in_thread(override.told, service, event, id_, found.json()), media_type=JSON)
 
 
 _SENT: Final = {

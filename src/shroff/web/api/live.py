@@ -171,7 +171,7 @@ def period_of(query: Mapping[str, str]) -> Period:
 
 async def look(service: Service, period: Period) -> Look:
     """What there is to see now."""
-    return await service.in_thread(service.board.look, period, service.posts.waiting, service.posts.age_s)
+    return await service.in_thread(service.board.look, period, service.queue.waiting, service.queue.age_s)
 
 
 class OutcomeCount(TypedDict):

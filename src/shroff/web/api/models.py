@@ -95,12 +95,12 @@ async def changed(service: Service, request: Request, given: ModelChange) -> Dep
     reason, id_ = checked_reason(given.reason), request.path_params["id"]
     found = await service.in_thread(shown, service.project, id_)
     project = service.project.acting_as(request.who)
-    do = _deed(project, given.do, found, reason, given.waive, request.who.name)
+    do = _action(project, given.do, found, reason, given.waive, request.who.name)
     await service.recorded(Act(request.who, "model.ask", f"model {id_}", None, {"do": given.do, "reason": reason}))
     return await service.in_thread(do)
 
 
-def _deed(
+def _action(
     project: Project, what: str, found: ModelDetails, reason: str, waive: Sequence[str], by: str
 ) -> Callable[[], Deployment]:
     id_ = found.stored.id

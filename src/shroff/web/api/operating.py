@@ -11,7 +11,7 @@ from shroff.web.http.messages import Json, Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Told
 from shroff.web.metrics import TEXT, ServiceMetrics, text
-from shroff.worker.posts import RETRY_S
+from shroff.worker.request_queue import RETRY_S
 
 if TYPE_CHECKING:
     from shroff.web.service import Service

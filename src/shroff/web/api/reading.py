@@ -8,7 +8,7 @@ import msgspec
 
 from shroff.errors import UsageError
 from shroff.people.access import Right
-from shroff.web.api import standing_in
+from shroff.web.api import override
 from shroff.web.api.events import is_explanation_asked
 from shroff.web.http.messages import Json, Request
 from shroff.web.http.problems import ProblemError
@@ -40,14 +40,14 @@ async def decision(service: Service, request: Request) -> Json[Decision]:
     if is_explanation_asked(request):
         return await explain(service, request)
     row = await service.in_thread(row_of, service.project, request.path_params["event"], request.path_params["id"])
-    return Json(msgspec.Raw(await service.in_thread(standing_in.told, service, row.event, row.id, row.document)))
+    return Json(msgspec.Raw(await service.in_thread(override.told, service, row.event, row.id, row.document)))
 
 
 async def explain(service: Service, request: Request) -> Json[Decision]:
     """A decision with its explanation."""
     row = await service.in_thread(row_of, service.project, request.path_params["event"], request.path_params["id"])
     found = await service.in_thread(service.project.explain, f"{row.event}/{row.id}")
-    return Json(msgspec.Raw(await service.in_thread(standing_in.told, service, row.event, row.id, found.json())))
+    return Json(msgspec.Raw(await service.in_thread(override.told, service, row.event, row.id, found.json())))
 
 
 async def replay(service: Service, request: Request) -> Json[Replay]:

@@ -30,7 +30,7 @@ from shroff.web.http.turns import SENDER, too_many
 from shroff.web.pages import signing
 from shroff.web.pages.rendering import problem_page
 from shroff.web.service import Service
-from shroff.worker.posts import RETRY_S, TurnedAwayError
+from shroff.worker.request_queue import RETRY_S, TurnedAwayError
 
 One = TypeVar("One")
 PATH_LENGTH_MAX: Final = 8_192

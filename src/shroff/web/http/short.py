@@ -21,8 +21,8 @@ from shroff.web.api.events import JSON_TYPES, READ_AT_ONCE, event_response
 from shroff.web.http.asgi import problem_of, with_standing
 from shroff.web.http.messages import refused
 from shroff.web.http.routes import API
-from shroff.worker.answering import AWAY, PATIENCE_S
-from shroff.worker.posts import Post, TurnedAwayError
+from shroff.worker.request_loop import AWAY, PATIENCE_S
+from shroff.worker.request_queue import PendingRequest, TurnedAwayError
 
 if TYPE_CHECKING:
     from shroff.people.access import Who
@@ -64,10 +64,10 @@ class ShortWay:
         if one.event is None or service.pace.wait_s(who, 1) > 0:
             return False
         waiting = _Waiting(self._application, told, began_s)
-        post = Post((one,), reader, waiting.answer)
+        post = PendingRequest((one,), reader, waiting.answer)
         waiting.post = post
         try:
-            service.posts.put(post)
+            service.queue.put(post)
         except TurnedAwayError as error:
             waiting.refuse(error)
         else:
@@ -103,7 +103,7 @@ class _Waiting:
     def __init__(self, application: Application, told: Told, began_s: float) -> None:
         self._application, self._told, self._began_s = application, told, began_s
         self.late: asyncio.TimerHandle | None = None
-        self.post: Post | None = None
+        self.post: PendingRequest | None = None
 
     def answer(self) -> None:
         """Say what came of it: called when that is known, and when it was waited for long enough."""

@@ -59,7 +59,7 @@ async def answer(service: Service, request: Request) -> Response:
         page = await service.in_thread(service.confirming.answer, token, said, language)
     except ShroffError as error:
         return _away(service, request, error)
-    service.posts.wake()  # the label waits in the log's inbox
+    service.queue.wake()  # the label waits in the log's inbox
     return _page(page, request, status=409 if page.kind == "again" else 0)
 
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from shroff.explain.entities import fields_of
 from shroff.explain.explanation import Explained, FeatureLine, RuleLine
 from shroff.people.access import Right
-from shroff.web.api import standing_in
+from shroff.web.api import override
 from shroff.web.api.reading import row_of
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import API, Route
@@ -75,7 +75,7 @@ async def show(service: Service, request: Request) -> Response:
     """The page of a decision."""
     row = await service.in_thread(row_of, service.project, request.path_params["event"], request.path_params["id"])
     found = await service.in_thread(looked, service.project, row.event, row.id)
-    answered = await service.in_thread(standing_in.answer, service, row.event, row.id)
+    answered = await service.in_thread(override.answer, service, row.event, row.id)
     document, api = found.explained.document, API + decision_path(row.event, row.id)
     return page(service, request, "decision.html", found=found, document=document, row=row, api=api, answered=answered)
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Final
 
-from shroff.cases.carrying import carry_out
+from shroff.cases.timers import carry_out
 from shroff.errors import ShroffError, trace_of
 
 if TYPE_CHECKING:

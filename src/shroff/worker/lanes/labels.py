@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from msgspec.structs import replace
 
 from shroff.errors import UsageError
-from shroff.log.draft import REFUSED, TAKEN, UNTAKEN, Answer
+from shroff.log.batch_in_progress import REFUSED, TAKEN, UNTAKEN, Answer
 from shroff.streams.source import shown
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shroff.events.validation import LabelInput
     from shroff.project.definitions import Definitions
     from shroff.project.settings.systems import System, Systems
-    from shroff.streams.controls import LanePost
+    from shroff.streams.controls import ControlTopic
     from shroff.streams.log import Log
     from shroff.streams.sender import Sender
 
@@ -57,7 +57,7 @@ class LaneLabels(Protocol):
     def each_lane(self) -> Sequence[ReadableLane]:
         """The lanes."""
 
-    def open_post(self) -> LanePost:
+    def open_post(self) -> ControlTopic:
         """What tells lanes."""
 
     def open_sender(self, system: System) -> tuple[Sender, Callable[[bool], Encoder]]:

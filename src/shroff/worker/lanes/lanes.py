@@ -40,7 +40,7 @@ _WORD: Final = 0xFFFFFFFF
 
 
 @dataclass(frozen=True, slots=True)
-class LanePlaces(config.Places):
+class LanePaths(config.ProjectPaths):
     """The files of one lane of a project: its log and saved state are its own, the key of hashed fields is not."""
 
     number: int
@@ -51,11 +51,11 @@ class LanePlaces(config.Places):
 
     @property
     def state(self) -> Path:
-        return config.Places(self.folder).state / f"lane-{self.number}"
+        return config.ProjectPaths(self.folder).state / f"lane-{self.number}"
 
     @property
     def hash_key(self) -> Path:
-        return config.Places(self.folder).hash_key
+        return config.ProjectPaths(self.folder).hash_key
 
 
 def lanes_of(systems: Systems) -> int:
@@ -74,7 +74,7 @@ def url_of_lane(url: str, lane: int) -> str:
     return urlunsplit(parts._replace(query=urlencode(options)))
 
 
-def in_lane(system: System, places: config.Places) -> System:
+def in_lane(system: System, places: config.ProjectPaths) -> System:
     """The source as the worker of these places reads it."""
     if places.lane is None:
         return system

@@ -16,9 +16,9 @@ from shroff.errors import StateError, TransientError, UsageError
 from shroff.log.writer import Writer
 from shroff.streams.log import Log
 from shroff.streams.source import Source
-from shroff.worker.serving.careful import Careful
 from shroff.worker.serving.counts import WorkerCounts
 from shroff.worker.serving.lines import Inflow
+from shroff.worker.serving.poison_messages import PoisonSearch
 from shroff.worker.serving.source_reading import SourceBatch, SourceReading
 
 AT_ONCE: Final = 512  # messages of a batch: what a post waits for at most, some ten milliseconds
@@ -47,11 +47,11 @@ class Feeding:
         log: Log,
         writer: Writer,
         work: WorkerCounts,
-        careful: Careful,
+        careful: PoisonSearch,
         tell: Callable[[str], None],
     ) -> None:
         self._source, self._keeps_late = feed.source, feed.keeps_late
-        self._log, self._writer, self._work, self._careful = log, writer, work, careful
+        self._log, self._writer, self._work, self._poison = log, writer, work, careful
         self._inflow = feed.opened(writer)
         self._inflow.unwanted = careful.unwanted
         self._reading = SourceReading(self._source, log, work, tell)
@@ -63,13 +63,13 @@ class Feeding:
         Raises: SuspectError where the program fails at a message; whatever the log raises. State is to be thrown away
             then, and the source begun again.
         """
-        gathered = self._polled(min(self._careful.size, AT_ONCE))
+        gathered = self._polled(min(self._poison.size, AT_ONCE))
         self.is_flowing = bool(gathered.submissions)
         if not gathered.offsets:
             return False
         self._writer.keeps_late = self._keeps_late
         try:
-            prepared = self._careful.take(self._writer, self._work, gathered.submissions, gathered.kept)
+            prepared = self._poison.take(self._writer, self._work, gathered.submissions, gathered.kept)
         finally:
             self._writer.keeps_late = False  # a post that comes too late is refused: its sender is told
         self._reading.done(gathered, prepared, time.monotonic())

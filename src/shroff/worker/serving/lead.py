@@ -21,11 +21,11 @@ from shroff.streams.source import Parted, Source
 from shroff.worker.inbox import InboxServer
 from shroff.worker.ingest import Committer, short_turns
 from shroff.worker.lanes.work import LaneLead
-from shroff.worker.serving.careful import Careful, RequestError, SuspectError, unmeant_as
 from shroff.worker.serving.counts import WorkerCounts, WorkerOptions
 from shroff.worker.serving.delivery import Outflow, Tended
 from shroff.worker.serving.lines import Inflow
-from shroff.worker.serving.savings import Savings
+from shroff.worker.serving.poison_messages import PoisonSearch, RequestError, SuspectError, unmeant_as
+from shroff.worker.serving.snapshot_schedule import SnapshotSchedule
 from shroff.worker.serving.source_reading import SourceBatch, SourceReading
 
 IDLE_S: Final = 0.05  # how long a poll waits where nothing is there, and how often the inbox is looked into
@@ -47,7 +47,7 @@ class LeaderTerm:
     inbox: InboxServer
     delivering: Callable[[Log], AbstractContextManager[Tended]]
     work: WorkerCounts
-    careful: Careful
+    careful: PoisonSearch
     options: WorkerOptions
     tell: Callable[[str], None]
 
@@ -70,11 +70,11 @@ class SourceLoop:
     ) -> None:
         log, writer, work, options, tell = term.log, term.writer, term.work, term.options, term.tell
         self._log, self._writer, self._inbox, self._inflow, self._source = log, writer, term.inbox, inflow, source
-        self._work, self._careful, self._options, self._lane = work, term.careful, options, lane
+        self._work, self._poison, self._options, self._lane = work, term.careful, options, lane
         self._passing_over = passing_over
         self._held = ExitStack()
         self._outflow = Outflow(log, term.delivering, self._held, tell)
-        self._saving = Savings(writer, source, work, options, tell)
+        self._saving = SnapshotSchedule(writer, source, work, options, tell)
         self._reading = SourceReading(source, log, work, tell)
         self._rounds: deque[SourceBatch] = deque()
         self._is_empty = False  # the source, when it was last asked
@@ -146,11 +146,11 @@ class SourceLoop:
         """How many messages may still be polled, by the limit."""
         on_their_way = sum(len(one.submissions) for one in self._rounds)
         limit = self._options.limit
-        return self._careful.size if limit is None else limit - self._work.taken - on_their_way
+        return self._poison.size if limit is None else limit - self._work.taken - on_their_way
 
     def _polled(self, gathered: SourceBatch, wait_s: float) -> SourceBatch:
         """What was gathered, and what the source gives beside it."""
-        room = min(self._careful.size, self._left()) - len(gathered.submissions)
+        room = min(self._poison.size, self._left()) - len(gathered.submissions)
         if room <= 0 or not self._reads():
             return gathered
         try:
@@ -211,7 +211,7 @@ class SourceLoop:
             prepared = writer.prepare(gathered.submissions, offsets=gathered.kept, known=known)
         self._rounds.append(gathered)
         committer.prepared = prepared
-        if self._careful.is_on:
+        if self._poison.is_on:
             self._drain()
 
     def _drain(self) -> None:
@@ -235,7 +235,7 @@ class SourceLoop:
         done = self._rounds.popleft()
         self._work.counts.add(prepared)
         self._reading.done(done, prepared, self._committed_s)
-        self._careful.passed(done.submissions, has_taken=bool(prepared.batch.records))
+        self._poison.passed(done.submissions, has_taken=bool(prepared.batch.records))
 
     # ---- between batches
 
@@ -256,4 +256,4 @@ class SourceLoop:
         if self._reading.letters.is_due:
             self._drain()
             self._reading.send_letters()
-        self._saving.attend(now_s, self._drain, is_careful=self._careful.is_on)
+        self._saving.attend(now_s, self._drain, is_searching=self._poison.is_on)

@@ -14,7 +14,7 @@ from shroff.log.writer import Prepared
 from shroff.streams.log import Log, Offset
 from shroff.streams.source import Source, Taken
 from shroff.worker.serving.counts import WorkerCounts
-from shroff.worker.serving.letters import DeadLetters
+from shroff.worker.serving.dead_letters import DeadLetters
 
 HEALTH_S: Final = 0.25
 PAUSES_S: Final = (0.1, 5.0)  # before a source that is away is tried again: the first, and the longest

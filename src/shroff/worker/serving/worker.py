@@ -25,11 +25,11 @@ from shroff.streams.log import Log
 from shroff.streams.source import Source
 from shroff.worker.inbox import InboxServer
 from shroff.worker.lanes.work import Lane
-from shroff.worker.serving.careful import Careful, RequestError, SuspectError
 from shroff.worker.serving.counts import LEADING, RESTORING, STANDING_BY, WorkerCounts, WorkerOptions
 from shroff.worker.serving.delivery import Tended
 from shroff.worker.serving.lead import LeaderTerm, SourceLoop
 from shroff.worker.serving.lines import Inflow, reason_of
+from shroff.worker.serving.poison_messages import PoisonSearch, RequestError, SuspectError
 from shroff.worker.standby import FollowedProject, Standby, Start
 
 PAUSES_S: Final = (0.1, 5.0)  # before the log is tried again: the first, and the longest after doublings
@@ -96,7 +96,7 @@ class Leader(ABC):
         self._place, self._options = place, options or WorkerOptions()
         self._tell = tell
         self.work, self.stop = WorkerCounts(), stop or Event()
-        self._careful = Careful(self._options.batch_size)
+        self._poison = PoisonSearch(self._options.batch_size)
         self._shows_words = self._has_led = False
         self._failures, self._taken_then, self._told = 0, 0, ""
         self._refusal = ""  # of the request that waits longest
@@ -128,8 +128,8 @@ class Leader(ABC):
             except _StoppedError:
                 break
             except SuspectError as suspect:
-                self._tell(self._careful.suspect(suspect, shows_words=self._shows_words))
-                self.work.unbearable = self._careful.found
+                self._tell(self._poison.suspect(suspect, shows_words=self._shows_words))
+                self.work.unbearable = self._poison.found
             except RequestError as failed:
                 self._refusal = reason_of(failed.error, shows_words=self._shows_words)
                 self._tell(f"what was asked of this worker: {self._refusal}. It is refused")
@@ -181,7 +181,7 @@ class Leader(ABC):
                 if self._refusal and inbox.has_requests():
                     inbox.refuse_next(self._refusal)
                 self._refusal = ""
-                doing = place.delivering, self.work, self._careful, self._options, self._tell
+                doing = place.delivering, self.work, self._poison, self._options, self._tell
                 leading = self._leading(LeaderTerm(log, writer, inbox, *doing))
                 self.work.state, self.work.waits_for, self._has_led = LEADING, "", True
                 leading.run(self.stop)
@@ -231,7 +231,7 @@ class Worker(Leader):
     def _leading(self, term: LeaderTerm) -> Leading:
         place, self._intake = self._place, self._place.intake()
         inflow = Inflow(self._intake, term.writer.definitions, place.now_ms, is_live=self._is_live)
-        inflow.unwanted = self._careful.unwanted
+        inflow.unwanted = self._poison.unwanted
         lane = None if self._lane is None else self._lane.leading(term.log, term.writer, term.inbox)
         passing_over = None if self._is_live else PassingOver(term.log, self._intake, place.now_ms)
         return SourceLoop(term, inflow, self._source, lane, passing_over)

@@ -114,7 +114,7 @@ async def verdicts(service: Service, events: Sequence[str]) -> Mapping[str, Verd
 
     if not wanted:
         return {}
-    return await (service.run_errand(standing) if service.is_ready else service.in_thread(read))
+    return await (service.run_writer_task(standing) if service.is_ready else service.in_thread(read))
 
 
 def known_key(project: Project, entity: str, key: str) -> str:

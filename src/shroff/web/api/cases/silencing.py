@@ -21,7 +21,7 @@ from shroff.web.api.rules.drafts import author_of, authors_of
 from shroff.web.http.messages import Json, Request
 
 if TYPE_CHECKING:
-    from shroff.app.rules.silence_wishes import Wish
+    from shroff.app.rules.silence_requests import PendingSilence
     from shroff.app.rules.silences import Silence
     from shroff.project.lists import Edited
     from shroff.web.service import Service
@@ -99,7 +99,7 @@ async def _asked_for(
     def recorded() -> None:
         working.silenced(service.cases, act, case.number, f"{rule}, {why}", working.SILENCE_ASKED)
 
-    await done(service, service.project.silence_wishes.ask, rule, case.key, until, why, authors[::-1], recorded)
+    await done(service, service.project.silence_requests.ask, rule, case.key, until, why, authors[::-1], recorded)
     return WAITS
 
 
@@ -121,7 +121,7 @@ async def approve_for(service: Service, request: Request, rule: str, tag: str) -
     def recorded() -> None:
         working.silenced(service.cases, act, number, rule)
 
-    await done(service, service.project.silence_wishes.approve, rule, case.key, tag, author_of(request), recorded)
+    await done(service, service.project.silence_requests.approve, rule, case.key, tag, author_of(request), recorded)
     return case, await service.adopted()
 
 
@@ -136,10 +136,10 @@ async def end_for(service: Service, request: Request, rule: str) -> tuple[Case, 
     case = (await done(service, reading.detail, service.cases, who, number)).case
     before = (await service.in_thread(silences_of, service, case)).get(rule)
     if before is None:
-        wishes = await service.in_thread(wishes_of, service, case)
-        if rule not in wishes:
+        pending = await service.in_thread(pending_silences, service, case)
+        if rule not in pending:
             raise UsageError(f"rule {rule[:100]!r} is not silent for this {case.entity}.")
-        return await _dropped(service, request, case, rule, wishes[rule])
+        return await _dropped(service, request, case, rule, pending[rule])
     told = {"entity": case.entity, "key": case.key, "until": before.until, "case": number}
     act = Act(who, "rule.silence_end", f"rule {rule}", told, None)
 
@@ -150,21 +150,23 @@ async def end_for(service: Service, request: Request, rule: str) -> tuple[Case, 
     return case, await service.adopted()
 
 
-async def _dropped(service: Service, request: Request, case: Case, rule: str, wish: Wish) -> tuple[Case, str]:
-    told = {"entity": case.entity, "key": case.key, "until": wish.until, "case": case.number}
+async def _dropped(
+    service: Service, request: Request, case: Case, rule: str, pending: PendingSilence
+) -> tuple[Case, str]:
+    told = {"entity": case.entity, "key": case.key, "until": pending.until, "case": case.number}
     act = Act(request.who, "rule.silence_drop", f"rule {rule}", told, None)
 
     def recorded() -> None:
         working.silenced(service.cases, act, case.number, rule, working.SILENCE_DROPPED)
 
-    await done(service, service.project.silence_wishes.drop, rule, case.key, recorded)
+    await done(service, service.project.silence_requests.drop, rule, case.key, recorded)
     return case, ""
 
 
-def wishes_of(service: Service, case: Case) -> dict[str, Wish]:
+def pending_silences(service: Service, case: Case) -> dict[str, PendingSilence]:
     """What was asked for, for whom a case is about, and waits for a second person: by the ids of the rules."""
     whose = (case.entity, case.key)
-    return {one.rule: one for one in service.project.silence_wishes.all() if (one.entity, one.key) == whose}
+    return {one.rule: one for one in service.project.silence_requests.all() if (one.entity, one.key) == whose}
 
 
 def silences_of(service: Service, case: Case) -> dict[str, Silence]:

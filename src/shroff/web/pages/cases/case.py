@@ -19,14 +19,14 @@ from shroff.people.access import RIGHTS, Right
 from shroff.rules.silences import key_of
 from shroff.rules.wording import sentence
 from shroff.web.api.cases.cases import number_of, tried
-from shroff.web.api.cases.silencing import WAITS, approve_for, end_for, silence_for, silences_of, wishes_of
+from shroff.web.api.cases.silencing import WAITS, approve_for, end_for, pending_silences, silence_for, silences_of
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import API, Route
 from shroff.web.pages.cases.casework import Opened, Where, opened, toast, where_from, where_of
 from shroff.web.pages.rendering import page, see_other
 
 if TYPE_CHECKING:
-    from shroff.app.rules.silence_wishes import Wish
+    from shroff.app.rules.silence_requests import PendingSilence
     from shroff.app.rules.silences import Silence
     from shroff.cases.case import Case
     from shroff.web.service import Service
@@ -70,7 +70,7 @@ async def _page(
 
 @dataclass(frozen=True, slots=True)
 class RuleLine:
-    """A rule that raised one of its alerts; `silence` where it is silent for whom the case is about, `wish` where
+    """A rule that raised one of its alerts; `silence` where it is silent for whom the case is about, `pending` where
     somebody asked for that and a second person has to approve it.
     """
 
@@ -78,14 +78,14 @@ class RuleLine:
     text: str
     can_be_silent: bool
     silence: Silence | None
-    wish: Wish | None = None
+    pending: PendingSilence | None = None
 
 
 def _rules(service: Service, found: Opened) -> list[RuleLine]:
     """The rules that raised it, those that are asked most first."""
     case, definitions = found.line.case, service.project.definitions
     raised = Counter(name for event in found.events for name in event.alert.rules)
-    silent, wishes = silences_of(service, case), wishes_of(service, case)
+    silent, pending = silences_of(service, case), pending_silences(service, case)
     known = {rule.id: rule for rule in definitions.rules}
     return [
         RuleLine(
@@ -93,7 +93,7 @@ def _rules(service: Service, found: Opened) -> list[RuleLine]:
             sentence(rule),
             rule.by == case.entity and key_of(definitions.events.entities, rule.by, rule.on) is not None,
             silent.get(name),
-            wishes.get(name),
+            pending.get(name),
         )
         for name, _ in raised.most_common()
         if (rule := known.get(name)) is not None

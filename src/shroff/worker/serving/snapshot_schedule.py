@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from shroff.errors import StorageError
-from shroff.log.state.saving import Saving
+from shroff.log.state.snapshot_writer import SnapshotWriter
 from shroff.log.state.snapshots import EVERY
 from shroff.log.writer import Writer
 from shroff.streams.source import Trimming
@@ -16,17 +16,17 @@ from shroff.worker.serving.counts import WorkerCounts, WorkerOptions
 AGAIN_S: Final = 60.0  # after one that could not be written
 
 
-class Savings:
+class SnapshotSchedule:
     """The snapshots of a worker while it leads. That one cannot be written is told, and harms nothing else."""
 
     def __init__(
         self, writer: Writer, source: object, work: WorkerCounts, options: WorkerOptions, tell: Callable[[str], None]
     ) -> None:
         self._writer, self._source, self._work, self._options, self._tell = writer, source, work, options, tell
-        self._under_way: tuple[Saving, dict[str, str]] | None = None  # with how far the source was read then
+        self._under_way: tuple[SnapshotWriter, dict[str, str]] | None = None  # with how far the source was read then
         self._begun_s, self._next_s = time.monotonic(), 0.0
 
-    def attend(self, now_s: float, drain: Callable[[], None], *, is_careful: bool) -> None:
+    def attend(self, now_s: float, drain: Callable[[], None], *, is_searching: bool) -> None:
         """Begin to save where that is due, and take note of what was saved.
 
         Args:
@@ -36,7 +36,7 @@ class Savings:
         if self._under_way is not None:
             if self._under_way[0].is_over:
                 self._note()
-        elif is_careful and self._writer.unsaved > EVERY:
+        elif is_searching and self._writer.unsaved > EVERY:
             drain()
             self.end()
         elif self._is_due(now_s):

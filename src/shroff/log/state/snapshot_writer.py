@@ -36,7 +36,7 @@ class _Told(msgspec.Struct):
     failure: str = ""
 
 
-class Saving:
+class SnapshotWriter:
     """A snapshot that is being written.
 
     Args:

@@ -20,13 +20,13 @@ from shroff.runtime.process_wide import short_collector
 from shroff.runtime.progress import unheard
 from shroff.streams.log import Log
 from shroff.worker.ingest import short_turns
-from shroff.worker.posts import Part, Posts
-from shroff.worker.serving.careful import RequestError, unmeant_as
+from shroff.worker.request_queue import Part, RequestQueue
 from shroff.worker.serving.counts import WorkerOptions
 from shroff.worker.serving.delivery import Outflow
 from shroff.worker.serving.feeding import Feeding, SourceFeed
 from shroff.worker.serving.lead import LeaderTerm
-from shroff.worker.serving.savings import Savings
+from shroff.worker.serving.poison_messages import RequestError, unmeant_as
+from shroff.worker.serving.snapshot_schedule import SnapshotSchedule
 from shroff.worker.serving.worker import Leader, Leading, Workplace
 
 IDLE_S: Final = 0.05  # how long one waits for a post, and how often the inbox is looked into
@@ -50,7 +50,7 @@ class ServiceHooks(NamedTuple):
     between: Asked
 
 
-class Answering:
+class RequestLoop:
     """One time of leading a log and deciding what is posted.
 
     Args:
@@ -58,14 +58,16 @@ class Answering:
         feed: The project's live source, which is read between posts; None where there is none.
     """
 
-    def __init__(self, term: LeaderTerm, posts: Posts, hooks: ServiceHooks, feed: SourceFeed | None = None) -> None:
+    def __init__(
+        self, term: LeaderTerm, queue: RequestQueue, hooks: ServiceHooks, feed: SourceFeed | None = None
+    ) -> None:
         log, writer, work, careful, tell = term.log, term.writer, term.work, term.careful, term.tell
-        self._log, self._writer, self._inbox, self._posts, self._hooks = log, writer, term.inbox, posts, hooks
+        self._log, self._writer, self._inbox, self._queue, self._hooks = log, writer, term.inbox, queue, hooks
         term.inbox.count = work.counts.add
-        self._work, self._careful = work, careful
+        self._work, self._poison = work, careful
         self._held = ExitStack()
         self._outflow = Outflow(log, term.delivering, self._held, tell)
-        self._saving = Savings(writer, None if feed is None else feed.source, work, term.options, tell)
+        self._saving = SnapshotSchedule(writer, None if feed is None else feed.source, work, term.options, tell)
         self._feeding = None if feed is None else Feeding(feed, log, writer, work, careful, tell)
         self._looked_s = 0.0
 
@@ -77,7 +79,7 @@ class Answering:
         with short_turns(), short_collector(), self._held:
             self._work.seq = self._log.last_seq()
             self._outflow.attend(time.monotonic())  # before anything is taken, so that the first of it is delivered
-            self._posts.open(self._hooks.begun(self._writer))
+            self._queue.open(self._hooks.begun(self._writer))
             try:
                 is_ending = is_busy = False
                 while is_busy or not is_ending:
@@ -88,7 +90,7 @@ class Answering:
                     self._feeding.end()
                 self._saving.end()
             finally:
-                self._posts.pause(RESTARTS)
+                self._queue.pause(RESTARTS)
                 self._writer.give_up_snapshot()
 
     def _turn(self, *, is_ending: bool) -> bool:
@@ -104,23 +106,23 @@ class Answering:
 
     def _decides(self, wait_s: float) -> bool:
         """Decide, commit and answer what is in line; whether there was something."""
-        parts = self._posts.take(self._careful.size, wait_s)
+        parts = self._queue.take(self._poison.size, wait_s)
         if not parts:
             return False
         # Counted before the answers: whoever has one finds it counted.
-        prepared = self._careful.take(self._writer, self._work, self._submissions(parts))
+        prepared = self._poison.take(self._writer, self._work, self._submissions(parts))
         committed_s = time.monotonic()
-        self._posts.answer(parts, prepared.answers)
-        for post, start, stop in parts:
-            self._work.latencies.add(committed_s - post.arrived_s, stop - start)
+        self._queue.answer(parts, prepared.answers)
+        for request, start, stop in parts:
+            self._work.latencies.add(committed_s - request.arrived_s, stop - start)
         self._log.maintain()
         return True
 
     def _submissions(self, parts: Sequence[Part]) -> list[Submission]:
         """What the parts hold; the one that is looked for, refused."""
-        found = [one for post, start, stop in parts for one in post.submissions[start:stop]]
-        if self._careful.unwanted:
-            reason = self._careful.unwanted.get((found[0].source, found[0].place))
+        found = [one for request, start, stop in parts for one in request.submissions[start:stop]]
+        if self._poison.unwanted:
+            reason = self._poison.unwanted.get((found[0].source, found[0].place))
             if reason is not None:
                 found[0] = msgspec.structs.replace(found[0], event=None, refused=None, label=None, refusal=reason)
         return found
@@ -136,12 +138,12 @@ class Answering:
             self._outflow.attend(now_s)
             if self._feeding is not None:
                 self._feeding.attend(now_s)
-            self._saving.attend(now_s, _nothing, is_careful=self._careful.is_on)
+            self._saving.attend(now_s, _nothing, is_searching=self._poison.is_on)
         self._hooks.between(self._writer, self._log)
         self._work.seq = self._writer.seq  # also what the inbox and others brought
 
 
-class Answerer(Leader):
+class RequestLeader(Leader):
     """Leads a log and decides what is posted; while the log is away, posts that wait for too long are answered so.
 
     Args:
@@ -153,7 +155,7 @@ class Answerer(Leader):
     def __init__(
         self,
         place: Workplace,
-        posts: Posts,
+        queue: RequestQueue,
         hooks: ServiceHooks,
         options: WorkerOptions | None = None,
         *,
@@ -162,10 +164,10 @@ class Answerer(Leader):
         feed: SourceFeed | None = None,
     ) -> None:
         super().__init__(place, options, stop=stop, tell=tell)
-        self._posts, self._hooks, self._feed = posts, hooks, feed
+        self._queue, self._hooks, self._feed = queue, hooks, feed
 
     def _leading(self, term: LeaderTerm) -> Leading:
-        return Answering(term, self._posts, self._hooks, self._feed)
+        return RequestLoop(term, self._queue, self._hooks, self._feed)
 
 
 def _nothing() -> None:

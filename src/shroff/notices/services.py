@@ -45,7 +45,7 @@ class CaseBacklog(Protocol):
 
 
 @dataclass(slots=True)
-class Office:
+class NoticeServices:
     """A project as notices see it. Whatever is opened is closed by whoever opened it.
 
     Args:
@@ -84,7 +84,7 @@ class Office:
     remove_mail: Callable[[str], None]
     load: Callable[[Mapping[str, str]], Definitions]
     taken: ActiveFilesInUse
-    again: Callable[[], Office]
+    again: Callable[[], NoticeServices]
     inactive: Callable[[Log], Sequence[str]]
     file_stamps: Callable[[], Sequence[Hashable]]
     _taken: int = field(default=0, init=False)

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from shroff.cases import deciding, working
-from shroff.cases.carrying import carry_out
 from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, Happened
-from shroff.cases.hearing import FeedLabel
-from shroff.cases.past import CaseHistory, told_by
+from shroff.cases.case_history import CaseHistory, told_by
+from shroff.cases.label_feed import FeedLabel
+from shroff.cases.timers import carry_out
 from shroff.testing.rows import NOW_MS
-from tests.support.cased import ANN, BEN, alert, denial, office
+from tests.support.cased import ANN, BEN, alert, denial, services
 
 LOCK_MS = 60_000
 
@@ -32,7 +32,7 @@ def whose(at, number=1):
 
 @pytest.mark.parametrize("is_given_back", [True, False])
 def test_what_is_escalated_is_so_again_when_who_claimed_it_gives_it_back_or_the_lock_ends(tmp_path, is_given_back):
-    with office(tmp_path, lock_ms=LOCK_MS) as at:
+    with services(tmp_path, lock_ms=LOCK_MS) as at:
         at.raised(alert(1))
         working.escalate(at.desk, ANN, 1, "hard")
         working.claim(at.desk, BEN, 1)
@@ -46,7 +46,7 @@ def test_what_is_escalated_is_so_again_when_who_claimed_it_gives_it_back_or_the_
 
 
 def test_an_escalated_case_that_is_answered_in_part_undone_or_given_to_somebody_stays_escalated(tmp_path):
-    with office(tmp_path, lock_ms=LOCK_MS) as at:
+    with services(tmp_path, lock_ms=LOCK_MS) as at:
         at.raised(alert(1), alert(2))
         working.escalate(at.desk, ANN, 1, "hard")
         working.claim(at.desk, BEN, 1)
@@ -65,7 +65,7 @@ def test_an_escalated_case_that_is_answered_in_part_undone_or_given_to_somebody_
 
 @pytest.mark.parametrize("wakes", ["by itself", "by an alert", "by a customer"])
 def test_an_escalated_case_that_was_snoozed_wakes_escalated(tmp_path, wakes):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1))
         working.escalate(at.desk, ANN, 1, "hard")
         deciding.snooze(at.desk, ANN, 1, NOW_MS + LOCK_MS)
@@ -80,7 +80,7 @@ def test_an_escalated_case_that_was_snoozed_wakes_escalated(tmp_path, wakes):
 
 
 def test_what_was_closed_and_opened_again_is_not_escalated_any_more(tmp_path):
-    with office(tmp_path, lock_ms=LOCK_MS) as at:
+    with services(tmp_path, lock_ms=LOCK_MS) as at:
         at.raised(alert(1))
         working.escalate(at.desk, ANN, 1, "hard")
         deciding.decide(at.desk, BEN, 1, "genuine")
@@ -96,7 +96,7 @@ def test_what_was_closed_and_opened_again_is_not_escalated_any_more(tmp_path):
 
 @pytest.mark.parametrize("by", [ANN, BEN])
 def test_a_case_is_theirs_to_whom_it_was_assigned_when_a_lock_ends(tmp_path, by):
-    with office(tmp_path, lock_ms=LOCK_MS) as at:
+    with services(tmp_path, lock_ms=LOCK_MS) as at:
         at.raised(alert(1))
         working.assign(at.desk, BEN, 1, "ann")
         working.claim(at.desk, by, 1)
@@ -110,7 +110,7 @@ def test_a_case_is_theirs_to_whom_it_was_assigned_when_a_lock_ends(tmp_path, by)
 
 
 def test_who_gives_back_what_was_assigned_to_them_frees_it_and_another_gives_it_back_to_them(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1))
         working.assign(at.desk, BEN, 1, "ann")
         working.claim(at.desk, BEN, 1)
@@ -123,7 +123,7 @@ def test_who_gives_back_what_was_assigned_to_them_frees_it_and_another_gives_it_
 
 
 def test_what_is_assigned_while_it_is_snoozed_is_theirs_when_it_wakes(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1))
         deciding.snooze(at.desk, BEN, 1, NOW_MS + LOCK_MS)
         working.assign(at.desk, BEN, 1, "ann")
@@ -133,7 +133,7 @@ def test_what_is_assigned_while_it_is_snoozed_is_theirs_when_it_wakes(tmp_path):
 
 
 def test_who_is_given_what_they_have_claimed_has_it_when_another_lock_ends(tmp_path):
-    with office(tmp_path, lock_ms=LOCK_MS) as at:
+    with services(tmp_path, lock_ms=LOCK_MS) as at:
         at.raised(alert(1))
         working.claim(at.desk, ANN, 1)
         working.assign(at.desk, BEN, 1, "ann")
@@ -174,7 +174,7 @@ TOUCHES = {
 
 @pytest.mark.parametrize("touch", TOUCHES)
 def test_a_chargeback_closes_a_case_though_somebody_had_it_in_hand_after_that_was_known(tmp_path, touch):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1))
         at.now_ms += 7_200_000
         TOUCHES[touch](at)
@@ -188,7 +188,7 @@ def test_a_chargeback_closes_a_case_though_somebody_had_it_in_hand_after_that_wa
 
 
 def test_a_chargeback_that_comes_late_takes_the_place_of_an_answer_that_is_undone(tmp_path):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1))
         at.now_ms += 7_200_000
         done = deciding.decide(at.desk, ANN, 1, "genuine")
@@ -214,7 +214,7 @@ ASKS = {"reopened": reopened, "denied": lambda at: at.denied(2, of=1), "a second
 
 @pytest.mark.parametrize("asks", ASKS)
 def test_what_was_known_before_a_new_answer_was_asked_for_settles_nothing(tmp_path, asks):
-    with office(tmp_path, second_look=float(asks == "a second look")) as at:
+    with services(tmp_path, second_look=float(asks == "a second look")) as at:
         at.raised(alert(1))
         at.now_ms += 7_200_000
         ASKS[asks](at)
@@ -229,7 +229,7 @@ def test_what_was_known_before_a_new_answer_was_asked_for_settles_nothing(tmp_pa
 
 @pytest.mark.parametrize("is_touched", [True, False])
 def test_a_denial_that_raised_a_case_asks_for_no_new_answer(tmp_path, is_touched):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.now_ms += 7_200_000
         at.heard(alert(1), labels=[denial(1, of=1, known_ms=at.now_ms)])
         if is_touched:
@@ -241,7 +241,7 @@ def test_a_denial_that_raised_a_case_asks_for_no_new_answer(tmp_path, is_touched
 
 @pytest.mark.parametrize("is_one_step", [True, False])
 def test_a_chargeback_behind_a_denial_settles_the_same_in_one_step_and_in_two(tmp_path, is_one_step):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1))
         labels = [denial(2, of=1, known_ms=NOW_MS + 2_000), chargeback(3, of=1, known_ms=NOW_MS + 1_000)]
         for part in [labels] if is_one_step else [labels[:1], labels[1:]]:
@@ -253,7 +253,7 @@ def test_a_chargeback_behind_a_denial_settles_the_same_in_one_step_and_in_two(tm
 @pytest.mark.parametrize("is_one_step", [True, False])
 @pytest.mark.parametrize("is_denied_first", [True, False])
 def test_a_denial_asks_for_a_new_answer_about_its_own_event_alone(tmp_path, is_one_step, is_denied_first):
-    with office(tmp_path) as at:
+    with services(tmp_path) as at:
         at.raised(alert(1, stake=150), alert(2, stake=200))
         said = ("genuine", "analyst", NOW_MS + 1_000)
         labels = [denial(3, of=1, known_ms=NOW_MS + 2_000), FeedLabel(4, "payment/p-2", *said)]

@@ -38,7 +38,7 @@ class TooMuchError(InputError):
         super().__init__([("", words)])
 
 
-class PostReader:
+class RequestReader:
     """Reads what is posted, for one version of a project.
 
     Cost: 2 µs for an event of nine fields in the form in which the log stores it, 10 for any other.

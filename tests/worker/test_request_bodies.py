@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shroff.adapters.log.memory import MemoryLog
 from shroff.events.intake import Intake
 from shroff.replay.compare import verify_online
-from shroff.worker.posted import COUNT_MAX, DEPTH_MAX, PostReader, TooMuchError, depth, is_too_deep
+from shroff.worker.request_bodies import COUNT_MAX, DEPTH_MAX, RequestReader, TooMuchError, depth, is_too_deep
 from tests.support.projects import FILES, NOW_MS, definitions, writer
 
 FIELDS = {"id": "p1", "at": "2026-03-01T12:00:00Z", "card": "c", "amount": "5.00"}
@@ -21,9 +21,9 @@ BOUNDED = {"events.yaml": FILES["events.yaml"].replace("amount: money", "amount:
 JSON = st.recursive(st.none() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
 
 
-def reader(now_ms: int = NOW_MS, changes: Mapping[str, str] | None = None) -> PostReader:
+def reader(now_ms: int = NOW_MS, changes: Mapping[str, str] | None = None) -> RequestReader:
     found = definitions(changes)
-    return PostReader(found, Intake(found.events, found.settings, str), lambda: now_ms)
+    return RequestReader(found, Intake(found.events, found.settings, str), lambda: now_ms)
 
 
 def raw(**fields: object) -> bytes:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class LogElsewhere(config.Places):
+class ScratchPaths(config.ProjectPaths):
     """A project whose log and saved state are in another folder."""
 
     state_folder: Path
@@ -58,7 +58,7 @@ def scratch_log(
     Raises: what `ingest` raises. Cost: that of an ingest; the log is in the system's temporary folder.
     """
     with TemporaryDirectory(prefix="shroff-") as folder:
-        held = opened.at(LogElsewhere(opened.places.folder, Path(folder)))
+        held = opened.at(ScratchPaths(opened.places.folder, Path(folder)))
         order = None if order == "file" else order
         report = Taking(held).ingest(
             files, as_type=as_type, labels=labels, order=order, decide=decide, progress=progress

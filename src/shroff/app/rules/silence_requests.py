@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shroff import config
-from shroff.app.forwarded import called
 from shroff.app.rules.rule_drafts import Author
 from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.app.rules.silences import Silences
@@ -28,7 +27,7 @@ LEDGER: Final = "silences.json"
 Recorded = Callable[[], None]  # tells what is about to be done; where it raises, nothing is
 
 
-class Wish(msgspec.Struct, frozen=True):
+class PendingSilence(msgspec.Struct, frozen=True):
     """A silence that waits for a second person. `authors` are all who had a hand in it; the last one asked for it."""
 
     rule: str
@@ -48,23 +47,22 @@ class Wish(msgspec.Struct, frozen=True):
         return tag_of(f"{self.rule}\n{self.key}\n{self.until}\n{self.note}")
 
 
-class SilenceWishes:
+class PendingSilences:
     """The silences of an opened project that wait for a second person."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
 
-    if not TYPE_CHECKING:
-        __call__ = called("silence_wishes", "all")
-
-    def all(self) -> list[Wish]:
+    def all(self) -> list[PendingSilence]:
         """Those whose time is not over, by their rules and keys."""
         now_ms = self._opened.now_ms()
         return sorted(
-            (one for one in self._wishes() if parse_time(one.until) > now_ms), key=lambda one: (one.rule, one.key)
+            (one for one in self._requests() if parse_time(one.until) > now_ms), key=lambda one: (one.rule, one.key)
         )
 
-    def ask(self, rule: str, key: str, until: str, note: str, authors: Sequence[Author], before: Recorded) -> Wish:
+    def ask(
+        self, rule: str, key: str, until: str, note: str, authors: Sequence[Author], before: Recorded
+    ) -> PendingSilence:
         """Keep what somebody asks for, in place of what was asked before of this rule and key.
 
         Raises: as `silence`.
@@ -72,13 +70,13 @@ class SilenceWishes:
         entry = Silences(self._opened).entry(rule, key, until, note, authors[-1].name)
         entity = next(one.by for one in self._opened.definitions.rules if one.id == rule)
         with config.editing(self._opened.places):
-            wishes = self.all()
-            was = next((one for one in wishes if (one.rule, one.key) == (rule, key)), None)
+            requests = self.all()
+            was = next((one for one in requests if (one.rule, one.key) == (rule, key)), None)
             hands = [] if was is None else [one for one in was.authors if one not in authors]
-            wish = Wish(rule, entity, key, entry.expires_at, note, [*hands, *authors])
+            request = PendingSilence(rule, entity, key, entry.expires_at, note, [*hands, *authors])
             before()
-            self._put([one for one in wishes if one != was], wish)
-        return wish
+            self._put([one for one in requests if one != was], request)
+        return request
 
     def approve(self, rule: str, key: str, tag: str, author: Author, before: Recorded) -> None:
         """Let a rule be silent as somebody else asked for, written alone: as `write_silence`.
@@ -86,39 +84,39 @@ class SilenceWishes:
         Raises: UsageError where nobody asked; ChangedMeanwhileError where something else is asked for now;
             NotAllowedError for who had a hand in it.
         """
-        wish = self._known_wish(rule, key, tag)
-        if author.id in {one.id for one in wish.authors}:
+        request = self._known_request(rule, key, tag)
+        if author.id in {one.id for one in request.authors}:
             raise NotAllowedError(f"{author.name} asked for this silence; somebody else has to approve it")
 
         def still_asked(_: object) -> None:
-            self._known_wish(rule, key, tag)  # nobody took it back meanwhile
+            self._known_request(rule, key, tag)  # nobody took it back meanwhile
             before()
 
-        Silences(self._opened).write(rule, key, wish.until, note=wish.note, by=wish.by, before=still_asked)
-        self._drop(wish)
+        Silences(self._opened).write(rule, key, request.until, note=request.note, by=request.by, before=still_asked)
+        self._drop(request)
 
     def drop(self, rule: str, key: str, before: Recorded) -> None:
         """Let nobody approve it any more. Raises: UsageError where nobody asked."""
-        wish = self._known_wish(rule, key)
+        request = self._known_request(rule, key)
         before()
-        self._drop(wish)
+        self._drop(request)
 
     # ---- inside
 
     @property
-    def _wishes_file(self) -> Path:
+    def _requests_file(self) -> Path:
         return self._opened.places.state / LEDGER
 
-    def _wishes(self) -> list[Wish]:
-        if not self._wishes_file.exists():
+    def _requests(self) -> list[PendingSilence]:
+        if not self._requests_file.exists():
             return []
         try:
-            return msgspec.json.decode(config.read_text(self._wishes_file), type=list[Wish])
+            return msgspec.json.decode(config.read_text(self._requests_file), type=list[PendingSilence])
         except msgspec.MsgspecError:
             words = "Delete it: silences that wait for a second person are then to be asked for again"
-            raise StorageError(f"{self._wishes_file} cannot be read. {words}.") from None
+            raise StorageError(f"{self._requests_file} cannot be read. {words}.") from None
 
-    def _known_wish(self, rule: str, key: str, tag: str | None = None) -> Wish:
+    def _known_request(self, rule: str, key: str, tag: str | None = None) -> PendingSilence:
         found = next((one for one in self.all() if (one.rule, one.key) == (rule, key)), None)
         if found is None:
             raise UsageError(f"nobody asks any more for rule {rule[:100]!r} to be silent there.")
@@ -126,10 +124,10 @@ class SilenceWishes:
             raise ChangedMeanwhileError(f"another silence of {rule} is asked for now; look again, and approve that.")
         return found
 
-    def _drop(self, wish: Wish) -> None:
+    def _drop(self, request: PendingSilence) -> None:
         with config.editing(self._opened.places):
-            self._put([one for one in self.all() if one != wish])
+            self._put([one for one in self.all() if one != request])
 
-    def _put(self, wishes: Sequence[Wish], *more: Wish) -> None:
+    def _put(self, requests: Sequence[PendingSilence], *more: PendingSilence) -> None:
         config.make_folder(self._opened.places.state)
-        config.write_text(self._wishes_file, msgspec.json.encode([*wishes, *more]).decode())
+        config.write_text(self._requests_file, msgspec.json.encode([*requests, *more]).decode())

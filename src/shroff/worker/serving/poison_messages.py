@@ -49,7 +49,7 @@ def unmeant_as(kind: Callable[[Exception], Exception]) -> Iterator[None]:
         raise kind(error) from error
 
 
-class Careful:
+class PoisonSearch:
     """How large batches are, and which messages are refused whatever they say.
 
     Args:

@@ -36,7 +36,7 @@ class _Asked:
     words: Callable[[Row], str]
 
 
-class FewDecider:
+class RowDecider:
     """Decides events of one type.
 
     Args:

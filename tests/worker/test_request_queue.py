@@ -8,8 +8,8 @@ import pytest
 
 from shroff.events.intake import Submission
 from shroff.log.writer import Answer
-from shroff.worker import posts
-from shroff.worker.posts import Post, Posts, TurnedAwayError
+from shroff.worker import request_queue
+from shroff.worker.request_queue import PendingRequest, RequestQueue, TurnedAwayError
 
 READER = object()
 
@@ -26,13 +26,13 @@ class Line:
     """A line of posts whose answers are collected."""
 
     def __init__(self, **limits) -> None:
-        self.told: list[Post] = []
-        self.posts = Posts(self.told.extend, **limits)
-        self.posts.open(READER)
+        self.told: list[PendingRequest] = []
+        self.queue = RequestQueue(self.told.extend, **limits)
+        self.queue.open(READER)
 
-    def put(self, *ids: str) -> Post:
-        post = Post(submissions(*ids), READER, lambda: None)
-        self.posts.put(post)
+    def put(self, *ids: str) -> PendingRequest:
+        post = PendingRequest(submissions(*ids), READER, lambda: None)
+        self.queue.put(post)
         return post
 
 
@@ -45,7 +45,7 @@ def test_posts_are_taken_in_their_order_and_all_that_wait_at_once():
     line.put("a", "b")
     line.put("c")
 
-    assert ids(line.posts.take(10, 0.0)) == ["a", "b", "c"]
+    assert ids(line.queue.take(10, 0.0)) == ["a", "b", "c"]
 
 
 def test_a_long_post_is_taken_in_parts_and_answered_once():
@@ -53,25 +53,25 @@ def test_a_long_post_is_taken_in_parts_and_answered_once():
     post = line.put("a", "b", "c", "d", "e")
     line.put("f")
 
-    first = line.posts.take(3, 0.0)
-    line.posts.answer(first, answers(3))
+    first = line.queue.take(3, 0.0)
+    line.queue.answer(first, answers(3))
 
     assert ids(first) == ["a", "b", "c"]
     assert line.told == []
 
-    second = line.posts.take(3, 0.0)
-    line.posts.answer(second, answers(3))
+    second = line.queue.take(3, 0.0)
+    line.queue.answer(second, answers(3))
 
     assert ids(second) == ["d", "e", "f"]
     assert [len(one.answers) for one in line.told] == [5, 1]
     assert line.told[0] is post
-    assert line.posts.waiting == 0
+    assert line.queue.waiting == 0
 
 
 def test_few_of_long_posts_are_taken_at_a_time_and_short_ones_between(monkeypatch):
-    monkeypatch.setattr(posts, "LONG", 3)
-    monkeypatch.setattr(posts, "LONG_AT_ONCE", 2)
-    monkeypatch.setattr(posts, "LONG_BESIDE", 1)
+    monkeypatch.setattr(request_queue, "LONG", 3)
+    monkeypatch.setattr(request_queue, "LONG_AT_ONCE", 2)
+    monkeypatch.setattr(request_queue, "LONG_BESIDE", 1)
     line = Line(waiting_max=5)
     long = line.put("a", "b", "c", "d", "e")
     with pytest.raises(TurnedAwayError):
@@ -79,35 +79,35 @@ def test_few_of_long_posts_are_taken_at_a_time_and_short_ones_between(monkeypatc
     short = line.put("f", "g")
 
     found = []
-    while parts := line.posts.take(10, 0.0):
+    while parts := line.queue.take(10, 0.0):
         found.append(ids(parts))
-        line.posts.answer(parts, answers(len(found[-1])))
+        line.queue.answer(parts, answers(len(found[-1])))
 
     assert found == [["a", "f", "g"], ["b", "c"], ["d", "e"]]
     assert line.told == [short, long]
-    assert (len(long.answers), line.posts.waiting) == (5, 0)
+    assert (len(long.answers), line.queue.waiting) == (5, 0)
 
 
 def test_short_posts_are_not_turned_away_for_a_long_one_that_has_waited_for_long(monkeypatch):
-    monkeypatch.setattr(posts, "LONG", 1)
+    monkeypatch.setattr(request_queue, "LONG", 1)
     line = Line(age_s_max=0.0)
     long = line.put("a", "b")
     long.arrived_s -= 1
-    line.posts.take(1, 0.0)
+    line.queue.take(1, 0.0)
     with pytest.raises(TurnedAwayError):
         line.put("c", "d")
     line.put("e")
 
-    assert line.posts.waiting == 3
+    assert line.queue.waiting == 3
 
 
 def test_what_was_taken_and_not_answered_is_taken_again():
     line = Line()
     line.put("a")
-    line.posts.take(10, 0.0)
+    line.queue.take(10, 0.0)
     line.put("b")
 
-    assert ids(line.posts.take(10, 0.0)) == ["a", "b"]
+    assert ids(line.queue.take(10, 0.0)) == ["a", "b"]
 
 
 def test_more_than_may_wait_is_turned_away_and_later_taken():
@@ -118,24 +118,24 @@ def test_more_than_may_wait_is_turned_away_and_later_taken():
         line.put("d")
 
     assert turned_away.value.is_overload
-    assert line.posts.turned_away == 1
+    assert line.queue.turned_away == 1
 
-    line.posts.answer(line.posts.take(10, 0.0), answers(3))
+    line.queue.answer(line.queue.take(10, 0.0), answers(3))
 
-    assert line.put("d") in [post for post, _, _ in line.posts.take(10, 0.0)]
+    assert line.put("d") in [post for post, _, _ in line.queue.take(10, 0.0)]
 
 
 def test_a_post_that_is_longer_than_the_line_is_taken_when_nothing_waits():
     line = Line(waiting_max=3)
     line.put("a", "b", "c", "d", "e")
 
-    assert len(ids(line.posts.take(10, 0.0))) == 5
+    assert len(ids(line.queue.take(10, 0.0))) == 5
 
 
 def test_a_post_is_turned_away_where_the_first_has_waited_for_long():
     line = Line(age_s_max=0.0)
     line.put("a")
-    line.posts.take(10, 0.0)
+    line.queue.take(10, 0.0)
 
     with pytest.raises(TurnedAwayError):
         line.put("b")
@@ -144,56 +144,56 @@ def test_a_post_is_turned_away_where_the_first_has_waited_for_long():
 def test_a_closed_line_turns_away_and_says_why():
     line = Line()
     line.put("a")
-    line.posts.close("another one leads")
+    line.queue.close("another one leads")
 
     with pytest.raises(TurnedAwayError, match="another one leads") as turned_away:
         line.put("b")
 
     assert not turned_away.value.is_overload
-    assert ids(line.posts.take(10, 0.0)) == ["a"]
+    assert ids(line.queue.take(10, 0.0)) == ["a"]
 
 
 def test_a_pause_is_waited_for_and_a_long_one_turns_away():
     line = Line(age_s_max=0.05)
-    line.posts.pause("begun again")
+    line.queue.pause("begun again")
     line.put("a")
     time.sleep(0.1)
 
     with pytest.raises(TurnedAwayError, match="begun again"):
         line.put("b")
 
-    line.posts.open(READER)
+    line.queue.open(READER)
 
-    assert ids(line.posts.take(10, 0.0)) == ["a"]
+    assert ids(line.queue.take(10, 0.0)) == ["a"]
 
 
 def test_what_was_read_by_other_types_is_answered_as_failed():
     line = Line()
     post = line.put("a")
-    line.posts.close("begun again")
-    line.posts.open(object())
+    line.queue.close("begun again")
+    line.queue.open(object())
 
     assert line.told == [post]
     assert post.failure
-    assert line.posts.take(10, 0.0) == []
-    assert line.posts.waiting == 0
+    assert line.queue.take(10, 0.0) == []
+    assert line.queue.waiting == 0
 
 
 def test_a_wait_ends_when_it_is_woken():
     line = Line()
-    line.posts.wake()
+    line.queue.wake()
 
-    assert line.posts.take(10, 60.0) == []
+    assert line.queue.take(10, 60.0) == []
 
 
 def test_what_is_in_line_at_the_end_is_answered_and_what_comes_later_turned_away():
     line = Line()
     post = line.put("a", "b")
 
-    line.posts.end("the service is ending")
+    line.queue.end("the service is ending")
 
     assert line.told == [post]
     assert post.failure == "the service is ending; send it again, by the same ids"
-    assert line.posts.waiting == 0
+    assert line.queue.waiting == 0
     with pytest.raises(TurnedAwayError, match="is ending"):
         line.put("c")

@@ -33,7 +33,7 @@ class TurnedAwayError(TransientError):
         self.is_overload = is_overload
 
 
-class Post:
+class PendingRequest:
     """Submissions of one request; `answers` has one for each, in their order, once all are there.
 
     `told` is called then, on the thread that speaks, and may be called for one that nobody waits for any more.
@@ -53,10 +53,10 @@ class Post:
         return len(self.submissions) > LONG
 
 
-Part = tuple[Post, int, int]  # a post, and which of its submissions
+Part = tuple[PendingRequest, int, int]  # a post, and which of its submissions
 
 
-class Posts:
+class RequestQueue:
     """A line of posts: `put` is for one thread, all else for another one.
 
     Args:
@@ -64,11 +64,15 @@ class Posts:
     """
 
     def __init__(
-        self, told: Callable[[list[Post]], None], *, waiting_max: int = WAITING_MAX, age_s_max: float = AGE_S_MAX
+        self,
+        told: Callable[[list[PendingRequest]], None],
+        *,
+        waiting_max: int = WAITING_MAX,
+        age_s_max: float = AGE_S_MAX,
     ) -> None:
         self._told, self._waiting_max, self._age_s_max = told, waiting_max, age_s_max
-        self._given: SimpleQueue[Post | None] = SimpleQueue()
-        self._line: deque[Post] = deque()  # of those that were given and are not answered
+        self._given: SimpleQueue[PendingRequest | None] = SimpleQueue()
+        self._line: deque[PendingRequest] = deque()  # of those that were given and are not answered
         self._put, self._answered, self._turned_away = [0, 0], [0, 0], 0  # of short posts, and of long ones
         self._reader: object = None
         self._paused_s: float | None = None
@@ -104,19 +108,19 @@ class Posts:
             return 0.0
         return time.monotonic() - first.arrived_s if first.is_long == kind else 0.0
 
-    def put(self, post: Post) -> None:
+    def put(self, request: PendingRequest) -> None:
         """Put a post at the end of the line. Raises: TurnedAwayError where it would wait for too long."""
         paused_s = self._paused_s
         if self._reader is None or (paused_s is not None and time.monotonic() - paused_s > self._age_s_max):
             self._turned_away += 1
             raise TurnedAwayError(self.why_closed, is_overload=False)
-        count, kind = len(post.submissions), post.is_long
+        count, kind = len(request.submissions), request.is_long
         waiting = self._put[kind] - self._answered[kind]
         if (waiting and waiting + count > self._waiting_max) or self._age_s(kind) > self._age_s_max:
             self._turned_away += 1
             raise TurnedAwayError("more is sent than can be decided now; nothing of this was taken", is_overload=True)
         self._put[kind] += count
-        self._given.put(post)
+        self._given.put(request)
 
     def wake(self) -> None:
         """End a wait in `take`."""
@@ -128,7 +132,7 @@ class Posts:
         """Take posts from now on, made by this reader. What another reader made is answered as failed."""
         self._reader, self._paused_s = reader, None
         self._gather(0.0)
-        old = [post for post in self._line if post.reader is not reader]
+        old = [request for request in self._line if request.reader is not reader]
         self.fail(old, "the project's event types were changed meanwhile")
 
     def pause(self, why: str) -> None:
@@ -150,40 +154,40 @@ class Posts:
         self._gather(wait_s)
         is_beside = self._put[False] > self._answered[False]
         parts, of_long = list[Part](), LONG_BESIDE if is_beside else LONG_AT_ONCE
-        for post in self._line:
-            start = len(post.answers)
-            count = min(len(post.submissions) - start, size, of_long if post.is_long else size)
+        for request in self._line:
+            start = len(request.answers)
+            count = min(len(request.submissions) - start, size, of_long if request.is_long else size)
             if not count:
                 continue
-            parts.append((post, start, start + count))
+            parts.append((request, start, start + count))
             size -= count
-            of_long -= count if post.is_long else 0
+            of_long -= count if request.is_long else 0
             if size <= 0:
                 break
         return parts
 
     def answer(self, parts: Sequence[Part], answers: Sequence[Answer]) -> None:
         """Give what came of these parts, which were taken last."""
-        at, done, answered = 0, list[Post](), self._answered
-        for post, start, stop in parts:
+        at, done, answered = 0, list[PendingRequest](), self._answered
+        for request, start, stop in parts:
             count = stop - start
-            post.answers += answers[at : at + count]
+            request.answers += answers[at : at + count]
             at += count
-            answered[post.is_long] += count
-            if stop == len(post.submissions):
-                done.append(post)
-                self._line.remove(post)  # at the front, but for long ones that it passed
+            answered[request.is_long] += count
+            if stop == len(request.submissions):
+                done.append(request)
+                self._line.remove(request)  # at the front, but for long ones that it passed
         if done:
             self._told(done)
 
-    def fail(self, posts: Sequence[Post], why: str) -> None:
+    def fail(self, requests: Sequence[PendingRequest], why: str) -> None:
         """Answer these, wherever they stand in line, with a failure."""
-        for post in posts:
-            self._line.remove(post)
-            self._answered[post.is_long] += len(post.submissions) - len(post.answers)
-            post.failure = why
-        if posts:
-            self._told(list(posts))
+        for request in requests:
+            self._line.remove(request)
+            self._answered[request.is_long] += len(request.submissions) - len(request.answers)
+            request.failure = why
+        if requests:
+            self._told(list(requests))
 
     def _gather(self, wait_s: float) -> None:
         """Put what was given into line; where the line is empty, wait for it."""

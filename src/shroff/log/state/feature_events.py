@@ -95,7 +95,7 @@ def left_submission(one: Submission) -> tuple[str, Left]:
 
 
 @dataclass(frozen=True, slots=True)
-class HistoryEvents:
+class FeatureEvents:
     """The next events of a history by type, and of those whose features are wanted the ids and places.
 
     `size` is how many events there are; the rows of the frames are below it.
@@ -110,7 +110,7 @@ class HistoryEvents:
         return self.size
 
 
-def taken(history: History, definitions: Definitions, event: str) -> Iterator[HistoryEvents]:
+def taken(history: History, definitions: Definitions, event: str) -> Iterator[FeatureEvents]:
     """A history as frames; the features of one type are wanted."""
     import pyarrow as pa
 
@@ -118,7 +118,7 @@ def taken(history: History, definitions: Definitions, event: str) -> Iterator[Hi
         frames = frames_of([one for _, one in batch], definitions.events, definitions.reference)
         wanted = [] if event not in frames else frames[event].rows.tolist()
         ids = pa.array([batch[row][1].id for row in wanted], pa.string())
-        yield HistoryEvents(frames, len(batch), ids, np.array([batch[row][0] for row in wanted], np.int64))
+        yield FeatureEvents(frames, len(batch), ids, np.array([batch[row][0] for row in wanted], np.int64))
 
 
 def log_batches(log: LogReader, definitions: Definitions) -> History:

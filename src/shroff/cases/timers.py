@@ -8,9 +8,9 @@ import msgspec
 from msgspec.structs import replace
 
 from shroff.cases.case import CLOSED, Alert, Case, Pending
+from shroff.cases.case_history import ALL, SECOND_LOOK
 from shroff.cases.desk import CaseDesk, Hand
 from shroff.cases.gathering import recounted
-from shroff.cases.past import ALL, SECOND_LOOK
 from shroff.cases.pending import Body, body_of
 from shroff.cases.store import CaseChange
 from shroff.cases.working import FREED, OPENED, free_lapsed
