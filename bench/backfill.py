@@ -29,7 +29,7 @@ from bench.machine import describe, write_result
 from shroff.features.batch import backfill as backfill_module
 from shroff.features.batch.backfill import backfill
 from shroff.features.batch.backfill_cells import Run
-from shroff.features.online.histories import HistoryPlan, Query, Series
+from shroff.features.online.window_state import HistoryPlan, Query, Series
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS

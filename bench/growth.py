@@ -24,7 +24,7 @@ from bench.machine import describe, first_touch_ms, keep_memory, spread, write_r
 from bench.online import columns_of, feed, histories
 from shroff.features.batch.backfill import Backfill
 from shroff.features.kernels.operations import AT_MOST
-from shroff.features.online.histories import History, HistoryPlan, Look, Query, Series
+from shroff.features.online.window_state import HistoryPlan, Look, Query, Series, WindowState
 from shroff.features.programs.compiler import Program
 
 PIECE = 1_000_000
@@ -56,7 +56,7 @@ def looking(payments: Payments) -> None:
     kept = np.ones(amounts.shape, np.uint8)
     watermarks = np.maximum.accumulate(payments.times)
     for key in payments.keys.values():
-        history = History(LOOKING, lateness_ms=DAY_MS)
+        history = WindowState(LOOKING, lateness_ms=DAY_MS)
         for low in range(0, len(payments.times), CALL):
             rows = slice(low, low + CALL)
             mine = (payments.times[rows], key[rows], key[rows], amounts[:, rows].copy(), kept[:, rows].copy())

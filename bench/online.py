@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from bench.backfill import DAY_MS, KEYS, LENGTHS_MS, PLAN, SCALE, Payments, made_up, with_late
 from bench.machine import describe, write_result
-from shroff.features.online.histories import History, HistoryPlan, Query, Series
+from shroff.features.online.window_state import HistoryPlan, Query, Series, WindowState
 
 RIVER_PLAN = HistoryPlan(
     (Series(sums=True, squares=True, scale=SCALE),),
@@ -64,7 +64,7 @@ def columns_of(payments: Payments) -> Columns:
 
 
 def feed(
-    columns: Columns, histories: list[History], batch: int, begin: int, end: int
+    columns: Columns, histories: list[WindowState], batch: int, begin: int, end: int
 ) -> tuple[NDArray[np.float64], list[NDArray[Any]]]:
     """Feed the rows [begin, end); microseconds per event of each batch, and the last answers of each history."""
     micros, answers = [], []
@@ -83,8 +83,8 @@ def feed(
     return np.array(micros), [np.where(valid[:, -1] == 1, out[:, -1], 0) for out, valid in answers]
 
 
-def histories(plan: HistoryPlan) -> list[History]:
-    return [History(plan, lateness_ms=DAY_MS) for _ in KEYS]
+def histories(plan: HistoryPlan) -> list[WindowState]:
+    return [WindowState(plan, lateness_ms=DAY_MS) for _ in KEYS]
 
 
 def per_event(take: Callable[..., Any], rows: Sequence[tuple[Any, ...]]) -> NDArray[np.float64]:

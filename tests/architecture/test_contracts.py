@@ -32,7 +32,7 @@ SUITES = {
     "events.formats.schemas.SchemaRegistry": "SchemaRegistryContract",
     "events.formats.wire.Decoder": "FormatContract",
     "features.cluster.partitioned.Backend": "BackendContract",
-    "lake.spread_files.Streaming": "StreamingContract",
+    "lake.cluster_replay_files.Streaming": "StreamingContract",
     "worker.online_features.OnlineStore": "OnlineContract",
     "people.store.PeopleStore": "PeopleContract",
     "cases.store.CaseStore": "CaseContract",

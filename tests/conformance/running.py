@@ -44,7 +44,7 @@ ALL = 1_000_000
 
 
 @dataclass
-class Stretch:
+class Chunk:
     """Input between two changes of the project."""
 
     files: dict[str, str]
@@ -75,12 +75,12 @@ class Run:
     by_batch: dict[int, dict[str, Any]] = field(default_factory=dict)
 
 
-def stretches(case: Case) -> list[Stretch]:
+def stretches(case: Case) -> list[Chunk]:
     """The input cut at the changes of the project."""
-    found = [Stretch(case.files())]
+    found = [Chunk(case.files())]
     for kind, fields in case.lines or ():
         if kind == CHANGE:
-            found.append(Stretch(laid_over(found[-1].files, fields)))
+            found.append(Chunk(laid_over(found[-1].files, fields)))
         else:
             found[-1].lines.append((kind, fields))
     return found
@@ -124,7 +124,7 @@ def run_case(case: Case, folder: Path, batch_size: int) -> Run:
         return Run(outcomes(answers, log), documents, kept + said, by_definition(log, project), by_batch(log, project))
 
 
-def submissions(case: Case, stretch: Stretch, project: Project, folder: Path) -> Iterator[Submission]:
+def submissions(case: Case, stretch: Chunk, project: Project, folder: Path) -> Iterator[Submission]:
     """What the project's reading makes of a stretch of input or of the case's file."""
     definitions = project.definitions
     intake = Intake(definitions.events, definitions.settings, hash_keys.hasher(project.opened.places))

@@ -17,13 +17,13 @@ from shroff.streams.controls import Controls, ControlTopic, Message
 from shroff.testing.contracts.source import message, read
 from tests.contracts.test_source_kafka import NAMES, Topics, source_of
 from tests.support.contracts.controls import LANES, ControlsContract
-from tests.support.controls_memory import MemoryControls, MemoryPost, Told
+from tests.support.controls_memory import MemoryControls, MemoryPost, RouteDoc
 
 
 class TestMemoryControls(ControlsContract):
     @pytest.fixture
     def place(self) -> str:
-        self.told = Told()
+        self.told = RouteDoc()
         return "memory"
 
     def make_controls(self, place: str, lane: int) -> Controls:
@@ -107,7 +107,7 @@ class TestTheContract:
             self._ask(Broken(), test)
 
     def _ask(self, broken: TestMemoryControls, test: str) -> None:
-        broken.told = Told()
+        broken.told = RouteDoc()
 
         def read_(lane: int, offset: str = "") -> bytes | None:
             controls = broken.make_controls("memory", lane)

@@ -23,7 +23,7 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import StateError, UsageError
 from shroff.examples.bank import bank
 from shroff.features.cluster.partitioned import Cluster
-from shroff.lake.spread_files import SpreadRun, decide_spread, write_decisions
+from shroff.lake.cluster_replay_files import ReplayRun, decide_on_cluster, write_decisions
 from shroff.lake.writer import LakeWriter
 from shroff.log.writer import Writer
 from shroff.streams.lake import RetriedObjects
@@ -33,8 +33,8 @@ from shroff.testing.contracts.streaming import StreamingContract
 from tests.contracts.test_backends import started
 from tests.journeys.test_same_bytes import HEAD, PAYSIM, in_order_of_time, made_up
 from tests.laws.projects import history_of, project
+from tests.laws.test_cluster_replay import FEATURES, MANY, RULES
 from tests.laws.test_engines import NOW_MS, submission
-from tests.laws.test_spread import FEATURES, MANY, RULES
 from tests.support.backends import HereBackend
 
 Rows = list[tuple[Any, ...]]
@@ -84,7 +84,7 @@ def made_of(folder: Path, file: Path, template: str) -> app.Project:
     return made
 
 
-def decide(made: app.Project, backend: Any, out: Path, partitions: int, places: int) -> SpreadRun:
+def decide(made: app.Project, backend: Any, out: Path, partitions: int, places: int) -> ReplayRun:
     with made.lake.open() as lake:
         return lake.decide(out, Cluster(backend, partitions), places=places)
 
@@ -122,7 +122,7 @@ def made_up_lake(folder: Path, log: MemoryLog) -> RetriedObjects:
 def test_a_log_that_grew_is_decided_on_and_a_version_with_other_features_is_refused(spark: Any, tmp_path: Path):
     log, history = MemoryLog(), [submission(event) for event in history_of(7, 80)]
     opening = partial(FolderObjects, str(tmp_path / "lake"))
-    run = partial(decide_spread, opened=opening, models=tmp_path, cluster=Cluster(spark, 2), out=tmp_path / "out")
+    run = partial(decide_on_cluster, opened=opening, models=tmp_path, cluster=Cluster(spark, 2), out=tmp_path / "out")
 
     Writer(log, project(FEATURES, RULES), lambda: NOW_MS).write(history[:50])
     first = run(made_up_lake(tmp_path / "lake", log), places=20)
@@ -198,12 +198,12 @@ class Idle(HereBackend):
         pass
 
 
-def begun(folder: Path, partitions: int = 2, seed: int = 7, out: str = "out") -> SpreadRun:
+def begun(folder: Path, partitions: int = 2, seed: int = 7, out: str = "out") -> ReplayRun:
     log = MemoryLog()
     Writer(log, project(FEATURES, RULES), lambda: NOW_MS).write([submission(event) for event in history_of(seed, 30)])
     lake = folder / f"lake-{seed}"
     cluster = Cluster(Idle(), partitions)
-    return decide_spread(made_up_lake(lake, log), partial(FolderObjects, str(lake)), folder, cluster, folder / out)
+    return decide_on_cluster(made_up_lake(lake, log), partial(FolderObjects, str(lake)), folder, cluster, folder / out)
 
 
 def test_a_folder_goes_on_only_with_what_it_was_begun_with(tmp_path: Path):

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from shroff.errors import StateError
-from shroff.lake.spread import Spread
-from shroff.lake.spread_files import DecidedPart, Streaming
+from shroff.lake.cluster_replay import ReplayPlan
+from shroff.lake.cluster_replay_files import DecidedPart, Streaming
 from shroff.testing.contracts.streaming import EVENTS, Recorded, StreamingContract
 from tests.support.folding import FoldingBackend, States
 
@@ -29,7 +29,7 @@ class Forgetting(FoldingBackend):
     started_at = -1
 
     def stream(
-        self, spread: Spread, checkpoint: Path, places: int, write: Any, done: Callable[[DecidedPart], None]
+        self, spread: ReplayPlan, checkpoint: Path, places: int, write: Any, done: Callable[[DecidedPart], None]
     ) -> None:
         self.started_at = self.done_upto(checkpoint) if checkpoint.exists() else 0
         super().stream(spread, checkpoint, places, write, done)
@@ -65,7 +65,7 @@ class Silent(FoldingBackend):
     """Ends as if all were well when a process fails."""
 
     def stream(
-        self, spread: Spread, checkpoint: Path, places: int, write: Any, done: Callable[[DecidedPart], None]
+        self, spread: ReplayPlan, checkpoint: Path, places: int, write: Any, done: Callable[[DecidedPart], None]
     ) -> None:
         try:
             super().stream(spread, checkpoint, places, write, done)
@@ -114,7 +114,7 @@ class Half(FoldingBackend):
     """Decides what is there to half of it, and says nothing."""
 
     def stream(
-        self, spread: Spread, checkpoint: Path, places: int, write: Any, done: Callable[[DecidedPart], None]
+        self, spread: ReplayPlan, checkpoint: Path, places: int, write: Any, done: Callable[[DecidedPart], None]
     ) -> None:
         def half(after: int, upto: int, decisions: Any) -> None:
             write(after, upto, decisions[::2])

@@ -14,7 +14,7 @@ import pytest
 from shroff.features.batch import backfill as module
 from shroff.features.batch.backfill import Backfill, backfill
 from shroff.features.batch.backfill_cells import Order, sort_by_key
-from shroff.features.online.histories import History, HistoryPlan, Query, Series
+from shroff.features.online.window_state import HistoryPlan, Query, Series, WindowState
 from shroff.language.aggregates import AGGREGATES
 
 MONEY = Series(sums=True, squares=True, order=True, ends=True, values=True, scale=100)
@@ -132,7 +132,7 @@ def test_sums_of_a_hot_key_stay_exact_beyond_the_integers_of_floats():
     columns = (times, keys, keys, values, np.ones((1, count), np.uint8))
 
     found = backfill(plan, *columns, lateness_ms=0, threads=2)
-    expected = History(plan, lateness_ms=0).run(*columns, None)
+    expected = WindowState(plan, lateness_ms=0).run(*columns, None)
     assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
@@ -172,7 +172,7 @@ def test_arrays_that_may_not_be_written_and_truths_are_taken_as_they_are():
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_rows_held_together_change_nothing(monkeypatch: pytest.MonkeyPatch, threads: int):
     columns = payments(5_000, 40)
-    expected = History(PLAN, lateness_ms=0).run(*columns, None)
+    expected = WindowState(PLAN, lateness_ms=0).run(*columns, None)
     monkeypatch.setattr(module, "ROWS_TOGETHER", 700)
     monkeypatch.setattr(module, "ROWS_PER_TASK", 90)
 
@@ -188,7 +188,7 @@ def test_a_key_that_has_nearly_all_rows_is_cut_for_several_threads(
     times, keys, _, values, kept = payments(3_000, 4)
     keys[keys < 2] = 0
     columns = (times, keys, keys, values, kept)
-    expected = History(PLAN, lateness_ms=0).run(*columns, None)
+    expected = WindowState(PLAN, lateness_ms=0).run(*columns, None)
     monkeypatch.setattr(module, "ROWS_TOGETHER", together)
     cuts = 0
     uncut = Order.cut
@@ -215,15 +215,15 @@ def test_pieces_end_with_the_history():
 def test_only_keys_with_a_late_row_go_through_a_history(monkeypatch: pytest.MonkeyPatch):
     times, keys, _, values, kept = payments(1_000, 10)
     times[500:][keys[500:] == 7] -= 900
-    expected = History(PLAN, lateness_ms=LATENESS_MS).run(times, keys, keys, values, kept, None)
+    expected = WindowState(PLAN, lateness_ms=LATENESS_MS).run(times, keys, keys, values, kept, None)
     given: list[int] = []
-    plain_run = History.run
+    plain_run = WindowState.run
 
-    def counted(self: History, *columns: object) -> object:
+    def counted(self: WindowState, *columns: object) -> object:
         given.append(len(columns[0]))
         return plain_run(self, *columns)
 
-    monkeypatch.setattr(History, "run", counted)
+    monkeypatch.setattr(WindowState, "run", counted)
     found = backfill(PLAN, times, keys, keys, values, kept, lateness_ms=LATENESS_MS, threads=2)
     assert sum(given) == np.count_nonzero(keys == 7)
     assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))

@@ -13,7 +13,7 @@ from shroff.features.frames import Codes
 from shroff.features.key_texts import read_key
 from shroff.features.naive import Naive
 from shroff.features.online.engine import FEW, Online
-from shroff.features.online.running import Links
+from shroff.features.online.group_state import Links
 from shroff.language.columns import values_of
 from shroff.language.values import key_text
 from shroff.log.writer import Writer

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shroff.features.batch.columns import KeptFrame, Stretch
+from shroff.features.batch.columns import Chunk, ChunkFrame
 from shroff.features.cluster.exchange import looked_rows, unpacked_fields
 from shroff.features.cluster.spilled import Spilled
 from shroff.features.frames import Coded, Dictionary
@@ -46,7 +46,7 @@ def test_numbers_come_back_with_their_bits_kinds_and_shapes(queue: Spilled):
 def test_a_stretch_keeps_the_dictionary_that_still_grows(queue: Spilled):
     texts = Dictionary(["x"])
     columns = {"amount": Column(np.array([1, 2]), np.array([True, False])), "card": Coded(np.array([0, 1]), texts)}
-    queue.append(Stretch(2, np.array([5, 6]), {"payment": KeptFrame(None, columns, {}, {}, {})}))
+    queue.append(Chunk(2, np.array([5, 6]), {"payment": ChunkFrame(None, columns, {}, {}, {})}))
     texts.values.append("y")
 
     frame = queue.popleft().frames["payment"]

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from shroff.features.online import running, since_flag
+from shroff.features.online import group_state, since_flag
 
 
 @contextmanager
 def without_programs() -> Iterator[None]:
     """Engines made inside ask every condition in Python that could be a program."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(running, "look_plan", lambda group: None)
+        patch.setattr(group_state, "scan_plan", lambda group: None)
         patch.setattr(since_flag, "rule_program", lambda wanted, groups: None)
         yield

@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from shroff.features.online.histories import NEEDS, HistoryPlan, Query, Series
+from shroff.features.online.window_state import NEEDS, HistoryPlan, Query, Series
 from shroff.language.aggregates import AGGREGATES, COUNT, WindowView
 from tests.support.effort import examples
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shroff.features.batch.backfill import Backfill, backfill
-from shroff.features.online.histories import History, HistoryPlan, Query
+from shroff.features.online.window_state import HistoryPlan, Query, WindowState
 from shroff.language.aggregates import AGGREGATES, State
 from tests.laws.rows import (
     KINDS,
@@ -38,7 +38,7 @@ WINDOWS = [
 
 
 def run_whole(plan: HistoryPlan, rows: list[Row]) -> tuple[np.ndarray, np.ndarray]:
-    return History(plan, lateness_ms=LATENESS_MS).run(*as_arrays(plan, rows), None)
+    return WindowState(plan, lateness_ms=LATENESS_MS).run(*as_arrays(plan, rows), None)
 
 
 def by_backfill(plan: HistoryPlan, rows: list[Row], threads: int) -> Results:

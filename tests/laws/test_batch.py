@@ -18,7 +18,7 @@ from shroff.features.batch import engine as batch
 from shroff.features.batch import feed as batch_feed
 from shroff.features.batch.engine import BatchEngine
 from shroff.features.frames import Coded, Codes, ColumnFrame, Dictionary, Frame, frames_of
-from shroff.features.online.running import Feed
+from shroff.features.online.group_state import Feed
 from shroff.language.columns import Column, values_of
 from shroff.project.definitions import Definitions, computed_of
 from shroff.replay.verifying import verify

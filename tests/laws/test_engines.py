@@ -31,12 +31,12 @@ from shroff.features.kernels.operations import BELOW, OR
 from shroff.features.naive import Key, Naive, aggregate_values
 from shroff.features.online import row_engine, row_groups
 from shroff.features.online.engine import FEW, Online
-from shroff.features.online.histories import Query
+from shroff.features.online.group_state import GroupState
 from shroff.features.online.row_groups import RowGroup
-from shroff.features.online.running import Running
+from shroff.features.online.window_state import Query
 from shroff.features.plan import query_of
 from shroff.features.programs import compiler as program_compiler
-from shroff.features.programs import look_plan
+from shroff.features.programs import scan_plan
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.columns import values_of
 from shroff.language.expression import Aggregate, Node
@@ -299,7 +299,7 @@ def no_fill(self: RowGroup, *asked: Any) -> Any:
         pytest.param(RowGroup, "_words_fill", no_fill, id="nothing is told to a look"),
         pytest.param(row_engine, "_with_key", lambda evaluate, key: evaluate, id="nobody has features"),
         pytest.param(row_engine, "_before", lambda evaluate, time, expires_ms: evaluate, id="nothing expires"),
-        pytest.param(Running, "clear", lambda self, key: None, id="a hit empties nothing"),
+        pytest.param(GroupState, "clear", lambda self, key: None, id="a hit empties nothing"),
     ],
 )
 def test_the_law_catches_rows_that_are_wrong(owner: Any, name: str, replacement: Any, monkeypatch: pytest.MonkeyPatch):
@@ -475,7 +475,7 @@ def one_too_long(aggregate: Aggregate, series: int) -> Query:
         pytest.param(kernel_rule, "run_rule", never_empties(kernel_rule.run_rule), id="a hit empties nothing"),
         pytest.param(program_compiler, "_COMPARE", dict.fromkeys(program_compiler._COMPARE, BELOW), id="only below"),
         pytest.param(program_compiler, "_LOGIC", {"and": OR, "or": OR}, id="and is or"),
-        pytest.param(look_plan, "query_of", one_too_long, id="a window too long"),
+        pytest.param(scan_plan, "query_of", one_too_long, id="a window too long"),
     ],
 )
 def test_the_law_catches_a_kernel_that_is_told_wrong(module: Any, name: str, replacement: Any, monkeypatch):

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from shroff.errors import StateError, UsageError
 from shroff.events.labels import LogEvent
-from shroff.features.cluster.keyed import (
+from shroff.features.cluster.partition_state import (
     Answered,
     EntityAnswer,
-    Keyed,
     Partition,
+    PartitionPlan,
     check_keyed,
     entities_of,
     partition_of,
@@ -55,7 +55,7 @@ def whole(definitions: Definitions, history: Sequence[LogEvent]) -> Found:
 
 
 def parted(
-    definitions: Definitions, history: Sequence[LogEvent], count: int, sizes: Sequence[int], made: Any = Keyed
+    definitions: Definitions, history: Sequence[LogEvent], count: int, sizes: Sequence[int], made: Any = PartitionPlan
 ) -> Found:
     """Each batch by the partitions of each entity, whose state goes through bytes between the batches."""
     events, reference, late_ms = definitions.events, definitions.reference, definitions.settings.lateness_ms
@@ -73,7 +73,11 @@ def parted(
 
 
 def answers_of(
-    stage: Keyed, part: Sequence[LogEvent], states: dict[Any, bytes], of: tuple[str, int], definitions: Definitions
+    stage: PartitionPlan,
+    part: Sequence[LogEvent],
+    states: dict[Any, bytes],
+    of: tuple[str, int],
+    definitions: Definitions,
 ) -> list[EntityAnswer | None]:
     places: dict[int, tuple[int, frozenset[int]]] = {}
     for name, frame in frames_of(part, definitions.events, definitions.reference).items():
@@ -130,7 +134,7 @@ def test_an_event_that_enters_by_another_field_is_seen_by_the_partition_of_that_
     text = 'merchant:\n  as_card: "count(payment) over 100d matching payment.card"\n'
     definitions, history = computing_project(text), history_of(5, 60)
 
-    class Blind(Keyed):
+    class Blind(PartitionPlan):
         def partitions(self, frame: Any, count: int) -> list[tuple[int, frozenset[int]]]:
             return [(home, frozenset([home])) for home, _ in super().partitions(frame, count)]
 

@@ -22,7 +22,7 @@ from shroff.features.cluster import exchange, partitioned
 from shroff.features.cluster.exchange import Rows, parted
 from shroff.features.cluster.partitioned import Cluster, GroupPartition, Partitioned, Work, answer_part
 from shroff.features.frames import frames_of
-from shroff.features.online.histories import HistoryPlan
+from shroff.features.online.window_state import HistoryPlan
 from shroff.project.definitions import Definitions, computed_of
 from tests.laws.projects import computing_project, histories, history_of, texts
 from tests.laws.test_batch import SIZES, columns_of, parts_of

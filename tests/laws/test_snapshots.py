@@ -14,8 +14,8 @@ from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.events.labels import LogEvent
 from shroff.features.frames import Codes
 from shroff.features.online.engine import Online
+from shroff.features.online.group_state import Links
 from shroff.features.online.packing import pack, unpack
-from shroff.features.online.running import Links
 from shroff.language.columns import values_of
 from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions, computed_of

@@ -361,14 +361,14 @@ def test_a_question_that_was_answered_before_anybody_knew_that_it_had_left_count
     bank.pay()
     taken = PendingRequest()
 
-    class Told(PendingRequest):
+    class RouteDoc(PendingRequest):
         """Takes a mail, of which whoever sent it hears nothing."""
 
         def send(self, mail: Mail) -> Sequence[Unmailed]:
             taken.send(mail)
             raise DoubtError("the connection ended")
 
-    bank.services.open_mailer = Told
+    bank.services.open_mailer = RouteDoc
     bank.tell()
     with closing(bank.project.notices.confirming()) as confirming:
         confirming.answer(token_in(taken.read[0]), "no")

@@ -23,7 +23,7 @@ from shroff.log.state import snapshots
 from shroff.streams.snapshots import Snapshots
 from shroff.worker.ingest import BATCH_SIZE as USUAL_BATCH_SIZE
 from shroff.worker.ingest import ingest
-from tests.support.power import Disk, Operation, Told
+from tests.support.power import Disk, Operation, RouteDoc
 from tests.support.recording import files_in, put_files, recording
 
 from .harness import Contents, contents, contents_of
@@ -61,9 +61,9 @@ class Run:
             yield Moment(number, disk, stored, saved)
             disk.take(operation)
             match operation:
-                case Told(words, count) if words == STORED:
+                case RouteDoc(words, count) if words == STORED:
                     stored = count
-                case Told(words, place) if words == SAVED:
+                case RouteDoc(words, place) if words == SAVED:
                     saved = place
         yield Moment(len(self.operations), disk, stored, saved)
 

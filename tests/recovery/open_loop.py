@@ -37,7 +37,7 @@ class Moment:
 
 
 @dataclass(slots=True)
-class Told:
+class RouteDoc:
     """What came of it. Events have the numbers in which they were due."""
 
     events: list[bytes] = field(default_factory=list)
@@ -63,7 +63,7 @@ class OpenLoop:
     """Sends on a thread of its own, from `with` to its end; there it waits until everything is answered."""
 
     def __init__(self, urls: Sequence[str], key: str, events: Iterator[bytes], rate: float) -> None:
-        self.told = Told()
+        self.told = RouteDoc()
         self._ports = [urlsplit(url).port or 0 for url in urls]
         self._port = self._ports[0]
         self._key, self._events, self._rate = key, events, rate

@@ -25,7 +25,7 @@ from shroff.errors import ShroffError
 from shroff.streams.log import Request
 from shroff.testing.rows import contents
 from shroff.worker.inbox import DROP, LABELS, drop_request, labels_request
-from tests.support.power import Disk, Operation, Told
+from tests.support.power import Disk, Operation, RouteDoc
 from tests.support.recording import files_in, put_files, recording
 
 from .blackout import Files
@@ -50,7 +50,7 @@ class Run:
     def images(self, seed: int = 1) -> Iterator[tuple[str, dict[str, int], Files]]:
         """For each moment what was told until then, and files that the disk may hold; the same ones only once."""
         disk, told, seen = Disk(self.start), {ASKED: 0, REPLIED: 0, OPENED: 0}, set()
-        for number, operation in enumerate([*self.operations, Told("end")]):
+        for number, operation in enumerate([*self.operations, RouteDoc("end")]):
             torn = disk.torn(Random(f"{seed} {number}"))
             for kind, image in (("safe", disk.safe()), ("named", disk.named()), ("torn", torn)):
                 key = (*told.values(), hash(tuple(sorted(image.items()))))
@@ -58,7 +58,7 @@ class Run:
                     seen.add(key)
                     yield f"{kind} files before operation {number}", dict(told), image
             disk.take(operation)
-            if isinstance(operation, Told):
+            if isinstance(operation, RouteDoc):
                 told[operation.words] = operation.number
 
 

@@ -18,7 +18,7 @@ from shroff.app import project as app
 from shroff.examples.bank import bank
 from tests.recovery.faults_stores import named
 from tests.recovery.harness import make_project
-from tests.recovery.open_loop import OpenLoop, Told
+from tests.recovery.open_loop import OpenLoop, RouteDoc
 from tests.support import forks
 from tests.support.served import ENDS_S, Served, started
 
@@ -81,7 +81,7 @@ def port_of(service: Served) -> int:
     return int(service.url.rpartition(":")[2])
 
 
-def check(folder: Path, told: Told) -> None:
+def check(folder: Path, told: RouteDoc) -> None:
     """Every event that was sent has exactly one decision, as it was answered; and the log gives the same again."""
     project = app.open_exactly(folder)
     with project.opened.reading() as log:
@@ -95,7 +95,9 @@ def check(folder: Path, told: Told) -> None:
     assert project.verify(["online"]).mismatches == 0
 
 
-def show(capsys: pytest.CaptureFixture[str], what: str, told: Told, asked: list[tuple[float, Served]]) -> list[float]:
+def show(
+    capsys: pytest.CaptureFixture[str], what: str, told: RouteDoc, asked: list[tuple[float, Served]]
+) -> list[float]:
     """How long each of these had to be waited for; for a person, too, however the test ends."""
     took_s = [told.took_s(since_s, port_of(service)) for since_s, service in asked]
     took = " and ".join(f"{one:.2f} s" for one in took_s)

@@ -13,7 +13,7 @@ LANES = 2
 
 
 @dataclass(slots=True)
-class Told:
+class RouteDoc:
     """All that two lanes were told, by part."""
 
     parts: dict[str, list[bytes]] = field(default_factory=lambda: defaultdict(list))
@@ -23,7 +23,7 @@ class Told:
 class MemoryControls:
     """Keeps every promise of `streams.controls.Controls` in one process."""
 
-    told: Told
+    told: RouteDoc
     lane: int
     _at: int = 0
 
@@ -47,7 +47,7 @@ class MemoryControls:
 class MemoryPost:
     """Keeps every promise of `streams.controls.ControlTopic` in one process."""
 
-    told: Told
+    told: RouteDoc
 
     def publish(self, body: bytes, lanes: int) -> Mapping[str, int]:
         if lanes > LANES:

@@ -11,16 +11,16 @@ from typing import Any
 import msgspec
 
 from shroff.config import make_folder
-from shroff.features.cluster.keyed import EntityAnswer
-from shroff.lake.spread import PartitionEvent, Spread, SpreadProcess, answers_of, decided, rows_of
-from shroff.lake.spread_files import DecidedPart
+from shroff.features.cluster.partition_state import EntityAnswer
+from shroff.lake.cluster_replay import PartitionEvent, ReplayPlan, ReplayProcess, answers_of, decided, rows_of
+from shroff.lake.cluster_replay_files import DecidedPart
 from tests.support.backends import HereBackend
 
 States = dict[str, bytes]  # by stage and partition
 
 
 @dataclass(slots=True)
-class Told:
+class RouteDoc:
     """A stretch of places that is decided."""
 
     first: int
@@ -31,7 +31,7 @@ class Told:
 
 
 class FoldingBackend(HereBackend):
-    """Keeps every promise of `lake.spread_files.Streaming`, one stretch after the other.
+    """Keeps every promise of `lake.cluster_replay_files.Streaming`, one stretch after the other.
 
     A stretch is written down before it is computed, and done when it is written; between them are its states,
     by the place that they belong to. So one that was cut off is computed again from where it began.
@@ -39,14 +39,14 @@ class FoldingBackend(HereBackend):
 
     def stream(
         self,
-        spread: Spread,
+        spread: ReplayPlan,
         checkpoint: Path,
         places: int,
         write: Callable[[int, int, Any], None],
         done: Callable[[DecidedPart], None],
     ) -> None:
         make_folder(checkpoint)
-        work = SpreadProcess(spread)
+        work = ReplayProcess(spread)
         after = self.done_upto(checkpoint)
         while after < spread.upto:
             upto = self.planned(checkpoint, after, min(after + places, spread.upto))
@@ -56,7 +56,7 @@ class FoldingBackend(HereBackend):
             found = decided(work, after, upto, answers)
             write(after, upto, found.decisions)
             (checkpoint / f"done-{upto}").touch()
-            done(Told(after, upto, len(found.decisions), found.differing, found.first))
+            done(RouteDoc(after, upto, len(found.decisions), found.differing, found.first))
             after = upto
 
     def done_upto(self, checkpoint: Path) -> int:
@@ -82,7 +82,7 @@ class FoldingBackend(HereBackend):
         """Keep what the states are at a place."""
         (checkpoint / f"states-{upto}").write_bytes(msgspec.msgpack.encode(states))
 
-    def fold(self, work: SpreadProcess, after: int, upto: int, states: States) -> dict[int, dict[int, EntityAnswer]]:
+    def fold(self, work: ReplayProcess, after: int, upto: int, states: States) -> dict[int, dict[int, EntityAnswer]]:
         """Move the states on over a stretch; gives their answers by stage and place."""
         parts: dict[tuple[int, int], list[PartitionEvent]] = defaultdict(list)
         for one in rows_of(work, after, upto):

@@ -79,14 +79,14 @@ class FolderSynced:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class RouteDoc:
     """No operation: the program told somebody something here, for instance that a batch is stored."""
 
     words: str
     number: int = 0
 
 
-Operation: TypeAlias = Written | Cut | Synced | Named | Made | Dropped | Moved | FolderSynced | Told
+Operation: TypeAlias = Written | Cut | Synced | Named | Made | Dropped | Moved | FolderSynced | RouteDoc
 _Change: TypeAlias = Written | Cut
 _Naming: TypeAlias = Named | Made | Dropped | Moved
 
@@ -116,7 +116,7 @@ class Disk:
                 self._safe[file] = _changed(self._safe.get(file, b""), self._changes.pop(file, []))
             case FolderSynced(folder):
                 self._settle([one for one in self._namings if folder in _folders(one)])
-            case Told():
+            case RouteDoc():
                 return
 
     def safe(self) -> dict[str, bytes]:

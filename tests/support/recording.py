@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 import apsw
 
-from tests.support.power import Cut, Dropped, FolderSynced, Made, Moved, Named, Operation, Synced, Told, Written
+from tests.support.power import Cut, Dropped, FolderSynced, Made, Moved, Named, Operation, RouteDoc, Synced, Written
 
 UNKEPT: Final = "-shm"  # SQLite's index of its write-ahead log lies in memory and is made anew after a start
 _NEW_FOLDER_ENTRY: Final = apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_MAIN_JOURNAL | apsw.SQLITE_OPEN_SUPER_JOURNAL
@@ -42,7 +42,7 @@ class Recording:
 
     def told(self, words: str, number: int = 0) -> None:
         """Note that the program told somebody something."""
-        self.operations.append(Told(words, number))
+        self.operations.append(RouteDoc(words, number))
 
     def look(self) -> None:
         """See what Python has made and written since the last look."""

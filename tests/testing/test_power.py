@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from random import Random
 
-from tests.support.power import Cut, Disk, Dropped, FolderSynced, Made, Moved, Named, Operation, Synced, Told, Written
+from tests.support.power import (
+    Cut,
+    Disk,
+    Dropped,
+    FolderSynced,
+    Made,
+    Moved,
+    Named,
+    Operation,
+    RouteDoc,
+    Synced,
+    Written,
+)
 
 
 def disk(*operations: Operation, **files: bytes) -> Disk:
@@ -127,4 +139,4 @@ def test_a_second_file_of_a_name_takes_the_place_of_the_first_for_good():
 
 
 def test_telling_changes_nothing():
-    assert disk(Told("stored", 1), a=b"x").whole() == {"a": b"x"}
+    assert disk(RouteDoc("stored", 1), a=b"x").whole() == {"a": b"x"}

@@ -33,7 +33,7 @@ ONE_DAY = "withdrawals_within_one_day_of_saving_events_during_one_week"
 
 
 @dataclass(frozen=True)
-class Told:
+class RouteDoc:
     """What came of one event: the rules that hit, and the savings that a withdrawal matched."""
 
     rules: frozenset[str]
@@ -69,7 +69,7 @@ def play(*events):
         document = msgspec.json.decode(answer.document)
         features = document["features"]
         rules = frozenset(document["rules"])
-        told.append(Told(rules, features["user.matched_savings_48h"], features["user.matched_savings_24h"]))
+        told.append(RouteDoc(rules, features["user.matched_savings_48h"], features["user.matched_savings_24h"]))
     assert verify_online(log).mismatches == 0
     assert verify(log, ["naive"], len(events)).mismatches == 0
     return told

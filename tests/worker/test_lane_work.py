@@ -14,7 +14,7 @@ from shroff.project.definitions import Definitions, load_definitions
 from shroff.worker.inbox import InboxServer
 from shroff.worker.lanes.lanes import Home
 from shroff.worker.lanes.work import CONTROLS, SHAPE, Lane, LaneLead, files_of, told
-from tests.support.controls_memory import MemoryControls, MemoryPost, Told
+from tests.support.controls_memory import MemoryControls, MemoryPost, RouteDoc
 from tests.worker.test_lanes import EVENTS, FEATURES, SHROFF
 
 NOW_S = 1_000.0
@@ -30,7 +30,7 @@ class Worker:
     """A lane's worker as far as it takes up versions, over a log in memory."""
 
     def __init__(self, lane: int = 1, log: MemoryLog | None = None) -> None:
-        self.log, self.told, self.said = log or MemoryLog(), Told(), list[str]()
+        self.log, self.told, self.said = log or MemoryLog(), RouteDoc(), list[str]()
         self.post = MemoryPost(self.told)
         self.lane, self.writer = lane, Writer(self.log, version(1), lambda: 5)
 

@@ -20,7 +20,7 @@ from shroff.project.definitions import load_definitions
 from shroff.project.settings.systems import System, Systems
 from shroff.worker.lanes.lanes import Home, LanePaths, lane_problems, murmur2, partition_of, url_of_lane
 from shroff.worker.lanes.work import told
-from tests.support.controls_memory import MemoryControls, MemoryPost, Told
+from tests.support.controls_memory import MemoryControls, MemoryPost, RouteDoc
 
 SHROFF = "shroff: 1\nname: lanes\nmoney: EUR\n"
 EVENTS = """
@@ -274,7 +274,7 @@ def test_what_is_for_one_worker_is_not_for_a_worker_for_each_lane(
 def test_a_lane_begins_with_the_version_that_waits_for_it_if_that_is_fit(
     project: app.Project, monkeypatch: pytest.MonkeyPatch
 ):
-    waiting, said = Told(), list[str]()
+    waiting, said = RouteDoc(), list[str]()
     monkeypatch.setattr(OutsideSystems, "open_controls", lambda _, lane: MemoryControls(waiting, lane))
     lane, post = project.lane(1), MemoryPost(waiting)
     assert lane.lanes.waiting(said.append) is None

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from shroff.app.opened import Opened
     from shroff.features.cluster.partitioned import Cluster
     from shroff.lake.check import LakeCheck
+    from shroff.lake.cluster_replay_files import ReplayRun
     from shroff.lake.compaction import Compaction
     from shroff.lake.reader import LakeReader
-    from shroff.lake.spread_files import SpreadRun
     from shroff.lake.writer import LakeReport
     from shroff.runtime.progress import Progress
     from shroff.streams.lake_manifest import File, LakeState, Layout
@@ -110,13 +110,13 @@ class Lake:
 
     def decide(
         self, out: Path, cluster: Cluster, *, places: int | None = None, progress: Progress | None = None
-    ) -> SpreadRun:
+    ) -> ReplayRun:
         """Decide its recorded log by a cluster, into a folder of files (see `spread_files`)."""
-        from shroff.lake.spread_files import decide_spread
+        from shroff.lake.cluster_replay_files import decide_on_cluster
 
         self.project.lanes.refuse("Spark decides the log of a project that has one")
         models = self.project.places.models
-        return decide_spread(
+        return decide_on_cluster(
             self.objects, self.opened, models, cluster, out.absolute(), places=places, progress=progress
         )
 

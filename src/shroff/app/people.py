@@ -41,7 +41,7 @@ class ProjectPeople:
     def put_request(self, log: Log, kind: str, body: bytes, at_ms: int, action: Action | None) -> int:
         """Put a request into the inbox of the log, and what it does into the record, in one transaction.
 
-        Without a deed nothing is recorded. Raises: StorageError where nothing can be recorded; nothing is asked then.
+        Without an action nothing is recorded. Raises: StorageError where it cannot be recorded; nothing is asked then.
         """
         if action is None:
             return log.ask(kind, body, at_ms)

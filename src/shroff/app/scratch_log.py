@@ -1,4 +1,4 @@
-"""A log of some files alone, beside the project's own: what they would give is asked of it, and it goes."""
+"""Scratch log: a log of some files alone, beside the project's own, which is asked once and removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a case only its history says: whose it is, whether it is escalated, since when an answer is wanted."""
+"""Case history: whose a case is, whether it is escalated, since when an answer is wanted, from its changes."""
 
 from __future__ import annotations
 

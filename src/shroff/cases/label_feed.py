@@ -1,4 +1,4 @@
-"""What labels say, as far as cases listen: of which event, which verdict, who says so, and when it became known."""
+"""Label feed: the labels that cases follow: of which event, which verdict, by whom, and known since when."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is carried out by the clock: labels of answers that nobody undid, second looks, locks that have ended."""
+"""Timers of cases: labels of answers that nobody undid, second looks, locks that have ended."""
 
 from __future__ import annotations
 

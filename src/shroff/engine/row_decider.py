@@ -1,4 +1,4 @@
-"""Deciding a few events, one by one: hits, score and document from the rows of the online engine.
+"""Row decider: events decided one by one: hits, score and document from the rows of the online engine.
 
 What it gives is what `engine.Engine` gives for the same events by columns; a law holds them together.
 """

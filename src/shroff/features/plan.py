@@ -13,7 +13,7 @@ from itertools import chain
 from typing import Any
 
 from shroff.features.computed import Computed, score_name
-from shroff.features.online.histories import NEEDS, HistoryPlan, Query, Series
+from shroff.features.online.window_state import NEEDS, HistoryPlan, Query, Series
 from shroff.features.value_bounds import Bounds, bounds_of, field_bounds
 from shroff.language.aggregates import AGGREGATES, COUNT
 from shroff.language.expression import (

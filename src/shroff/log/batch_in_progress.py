@@ -1,4 +1,4 @@
-"""A batch in the making: what becomes of each submission, on state that moves along with it.
+"""Batch in progress: what becomes of each submission, on state that moves along with it.
 
 It checks what validation cannot see (ids, lateness, labels and their events), gives places
 and lets the engine decide. Nothing is written here, and a draft that is not committed

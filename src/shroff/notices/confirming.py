@@ -36,7 +36,7 @@ class Confirming:
     """Answers customers, from any thread. It is opened when the first of them comes.
 
     Args:
-        office: Gives the project as notices see it.
+        services: Gives the project as notices see it.
         request: The kind and body of a request to the log to take a label, by its JSON.
     """
 

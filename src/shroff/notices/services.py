@@ -1,4 +1,4 @@
-"""What telling takes: the notices of a project, their texts, and what opens the ways by which they leave."""
+"""Notice services: the notices of a project, their texts, and what opens the ways by which they leave."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the bytes that a program posts to submissions: one event, a list of them, or JSON lines; labels the same."""
+"""Request bodies: the bytes that a program sends become submissions: an event, a list, or JSON lines; labels too."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ Mistakes = Sequence[tuple[str, str]]  # path and words of each
 
 
 class TooMuchError(InputError):
-    """What was posted is more than one request may hold, or no list where one was announced."""
+    """What was sent is more than one request may hold, or no list where one was announced."""
 
     def __init__(self, words: str) -> None:
         super().__init__([("", words)])
 
 
 class RequestReader:
-    """Reads what is posted, for one version of a project.
+    """Reads what is requested, for one version of a project.
 
     Cost: 2 µs for an event of nine fields in the form in which the log stores it, 10 for any other.
     """
@@ -51,7 +51,7 @@ class RequestReader:
 
     @property
     def types(self) -> Sequence[str]:
-        """The event types that can be posted."""
+        """The event types that can be sent."""
         return list(self.definitions.events.types)
 
     def one(

@@ -1,4 +1,4 @@
-"""Deciding what is posted: all that waits becomes a batch, is committed, and then every post of it is answered.
+"""Request loop: all requests that wait become a batch, which is committed before any of them is answered.
 
 One event alone is decided and committed at once; while that lasts, others gather and are the next batch. So there is
 no time to choose for which one waits, and under load batches grow by themselves (docs/decisions/0035).
@@ -29,9 +29,9 @@ from shroff.worker.serving.poison_messages import RequestError, unmeant_as
 from shroff.worker.serving.snapshot_schedule import SnapshotSchedule
 from shroff.worker.serving.worker import Leader, Leading, Workplace
 
-IDLE_S: Final = 0.05  # how long one waits for a post, and how often the inbox is looked into
-POLL_S: Final = 0.01  # how long one waits for a post where there is a source to be asked as well
-PATIENCE_S: Final = 15.0  # for which a post waits while the log is away
+IDLE_S: Final = 0.05  # how long one waits for a request, and how often the inbox is looked into
+POLL_S: Final = 0.01  # how long one waits for a request where there is a source to be asked as well
+PATIENCE_S: Final = 15.0  # for which a request waits while the log is away
 AWAY: Final = "the log could not be had for too long; what was sent may be in it or not: send it again, by the same ids"
 RESTARTS: Final = "the service restores its state"
 
@@ -42,7 +42,7 @@ class ServiceHooks(NamedTuple):
     """Hooks of the service into the work of its log.
 
     Args:
-        begun: Told of the writer when this process begins to lead; gives what reads posts from then on.
+        begun: Told of the writer when this process begins to lead; gives what reads requests from then on.
         between: Called between batches and some twenty times a second, on the thread of the log.
     """
 
@@ -51,11 +51,11 @@ class ServiceHooks(NamedTuple):
 
 
 class RequestLoop:
-    """One time of leading a log and deciding what is posted.
+    """One time of leading a log and deciding what is requested.
 
     Args:
         hooks: What the service does when this begins, and between batches.
-        feed: The project's live source, which is read between posts; None where there is none.
+        feed: The project's live source, which is read between requests; None where there is none.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class RequestLoop:
 
 
 class RequestLeader(Leader):
-    """Leads a log and decides what is posted; while the log is away, posts that wait for too long are answered so.
+    """Leads a log and decides requests; while the log is away, those that wait for too long are answered so.
 
     Args:
         feed: The project's live source, where there is one.

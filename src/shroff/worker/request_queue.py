@@ -1,8 +1,8 @@
-"""Posts: what programs give over HTTP and wait for, between the thread that speaks with them and the one that decides.
+"""Request queue: what programs send over HTTP and wait for, between the network's thread and the one that decides.
 
 The line is bounded by the number of submissions in it and by how long the first of it has waited: beyond either a new
-post is turned away at once, since it would wait for longer still. Long posts are decided by and by between short ones,
-and turned away by what waits of long ones alone: who sends much at once holds up nobody else.
+request is turned away at once, since it would wait for longer still. Long requests are decided by and by between
+short ones, and turned away by what waits of long ones alone: who sends much at once holds up nobody else.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from shroff.events.intake import Submission
 from shroff.log.writer import Answer
 
 WAITING_MAX: Final = 20_000  # submissions; at 40,000 a second they are half a second
-AGE_S_MAX: Final = 0.5  # of the first post in line
-LONG: Final = 500  # submissions of a post beyond which it is long
-LONG_AT_ONCE: Final = 100  # submissions of all long posts that are decided at a time: a short one waits 5 ms for them,
+AGE_S_MAX: Final = 0.5  # of the first request in line
+LONG: Final = 500  # submissions of a request beyond which it is long
+LONG_AT_ONCE: Final = 100  # submissions of long requests that are decided at a time: a short one waits 5 ms for them,
 LONG_BESIDE: Final = 25  # and so many with a short one that waits
 RETRY_S: Final = 1  # what one who is turned away is told to wait
 
 
 class TurnedAwayError(TransientError):
-    """A post was not taken: nothing of it is written. `is_overload` says that there is too much, else not ready."""
+    """A request was not taken: nothing of it is written. `is_overload` says that there is too much, else not ready."""
 
     def __init__(self, words: str, *, is_overload: bool) -> None:
         super().__init__(words)
@@ -53,14 +53,14 @@ class PendingRequest:
         return len(self.submissions) > LONG
 
 
-Part = tuple[PendingRequest, int, int]  # a post, and which of its submissions
+Part = tuple[PendingRequest, int, int]  # a request, and which of its submissions
 
 
 class RequestQueue:
-    """A line of posts: `put` is for one thread, all else for another one.
+    """A line of requests: `put` is for one thread, all else for another one.
 
     Args:
-        told: Is given the posts that are answered, of one batch at once, on the thread that decides.
+        told: Is given the requests that are answered, of one batch at once, on the thread that decides.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class RequestQueue:
         self._told, self._waiting_max, self._age_s_max = told, waiting_max, age_s_max
         self._given: SimpleQueue[PendingRequest | None] = SimpleQueue()
         self._line: deque[PendingRequest] = deque()  # of those that were given and are not answered
-        self._put, self._answered, self._turned_away = [0, 0], [0, 0], 0  # of short posts, and of long ones
+        self._put, self._answered, self._turned_away = [0, 0], [0, 0], 0  # of short requests, and of long ones
         self._reader: object = None
         self._paused_s: float | None = None
         self.why_closed = "the service has just begun, and reads its log first"
@@ -92,16 +92,16 @@ class RequestQueue:
 
     @property
     def turned_away(self) -> int:
-        """Posts that were turned away since the start."""
+        """Requests that were turned away since the start."""
         return self._turned_away
 
     @property
     def age_s(self) -> float:
-        """For how long the first post in line has waited."""
+        """For how long the first request in line has waited."""
         return max(self._age_s(kind) for kind in (False, True))
 
     def _age_s(self, kind: int) -> float:
-        """The same, where that post is of this kind; else 0, since those of the other kind do not wait for it."""
+        """The same, where that request is of this kind; else 0, since those of the other kind do not wait for it."""
         try:
             first = self._line[0]
         except IndexError:
@@ -109,7 +109,7 @@ class RequestQueue:
         return time.monotonic() - first.arrived_s if first.is_long == kind else 0.0
 
     def put(self, request: PendingRequest) -> None:
-        """Put a post at the end of the line. Raises: TurnedAwayError where it would wait for too long."""
+        """Put a request at the end of the line. Raises: TurnedAwayError where it would wait for too long."""
         paused_s = self._paused_s
         if self._reader is None or (paused_s is not None and time.monotonic() - paused_s > self._age_s_max):
             self._turned_away += 1
@@ -129,7 +129,7 @@ class RequestQueue:
     # ---- for the thread that decides
 
     def open(self, reader: object) -> None:
-        """Take posts from now on, made by this reader. What another reader made is answered as failed."""
+        """Take requests from now on, made by this reader. What another reader made is answered as failed."""
         self._reader, self._paused_s = reader, None
         self._gather(0.0)
         old = [request for request in self._line if request.reader is not reader]
@@ -150,7 +150,7 @@ class RequestQueue:
         self.fail(list(self._line), f"{why}; send it again, by the same ids")
 
     def take(self, size: int, wait_s: float) -> list[Part]:
-        """The next submissions in line, up to so many, few of long posts among them. None where none came in time."""
+        """The next submissions in line, up to so many, few of them of long requests. None where none came in time."""
         self._gather(wait_s)
         is_beside = self._put[False] > self._answered[False]
         parts, of_long = list[Part](), LONG_BESIDE if is_beside else LONG_AT_ONCE

@@ -1,4 +1,4 @@
-"""What other threads want of the log's writer: done by the thread of the log, between two batches.
+"""Writer tasks: what other threads want of the log's writer, done by the log's thread between two batches.
 
 One of them asks what would be decided of an event if it came now, without anything being written. The engine decides on
 a state that moves along with it. So a copy of this process decides the event, on its copy of the state, and ends: the
@@ -26,7 +26,7 @@ One = TypeVar("One")
 
 
 class WriterTasks:
-    """Takes errands from any thread. Each is short, as everything else waits for it, and moves no state."""
+    """Takes tasks from any thread. Each is short, as everything else waits for it, and moves no state."""
 
     def __init__(self) -> None:
         self._asked: SimpleQueue[tuple[Callable[[Writer, Log], Any], Future[Any]]] = SimpleQueue()
@@ -58,7 +58,7 @@ LATER: Final = "what would be decided could not be computed in time; try again"
 
 
 def asking(submissions: Sequence[Submission]) -> Callable[[Writer, Log], CopyAnswers]:
-    """An errand that begins to find out what would come of each of these, if it came alone.
+    """A task that begins to find out what would come of each of these, if it came alone.
 
     It raises StorageError where the system gives no copy of the process.
     """

@@ -15,8 +15,8 @@ from shroff.features.cluster.partitioned import TOO_SMALL
 from shroff.models.learners.cluster import FRAUD, GREW_NOTHING, WEIGHT, TrainingFiles
 
 if TYPE_CHECKING:
-    from shroff.lake.spread import Spread
-    from shroff.lake.spread_files import DecidedPart
+    from shroff.lake.cluster_replay import ReplayPlan
+    from shroff.lake.cluster_replay_files import DecidedPart
 
 TASKS_A_CORE: Final = 2
 # Settings of XGBoost that its Spark estimator knows by another name, or sets itself.
@@ -116,16 +116,16 @@ class SparkBackend:
 
     def stream(
         self,
-        spread: Spread,
+        replay: ReplayPlan,
         checkpoint: Path,
         places: int,
         write: Callable[[int, int, Any], None],
         done: Callable[[DecidedPart], None],
     ) -> None:
-        """As `lake.spread_files.Streaming` says, by structured streaming."""
+        """As `lake.cluster_replay_files.Streaming` says, by structured streaming."""
         from shroff.adapters.backfill.spark_stream import stream
 
-        stream(self.context, spread, checkpoint, places, write, done)
+        stream(self.context, replay, checkpoint, places, write, done)
 
     def close(self) -> None:
         with suppress(ConnectionError):

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from shroff.errors import StateError, UsageError
-from shroff.features.cluster.keyed import EntityAnswer
-from shroff.lake.spread import PartitionEvent, Spread, answers_of, decided, rows_of, work_of
+from shroff.features.cluster.partition_state import EntityAnswer
+from shroff.lake.cluster_replay import PartitionEvent, ReplayPlan, answers_of, decided, rows_of, work_of
 
 if TYPE_CHECKING:
-    from shroff.lake.spread_files import DecidedPart
+    from shroff.lake.cluster_replay_files import DecidedPart
 
 SLICE: Final = 8_192  # places that one task reads, and that one task decides
 WHOLE: Final = -1  # stands where a stage's number does, in the row that says which places a slice has
@@ -34,7 +34,7 @@ PARTS: Final = "first bigint, last bigint, decisions bigint, differing bigint, e
 
 def stream(
     context: Any,
-    spread: Spread,
+    replay: ReplayPlan,
     checkpoint: Path,
     places: int,
     write: Callable[[int, int, Any], None],
@@ -61,16 +61,16 @@ def stream(
         raise UsageError(f"deciding a log needs PySpark 4.2 or newer, and this is {pyspark.__version__}.")
     session = SparkSession(context).newSession()
     session.conf.set("spark.sql.streaming.stateStore.providerClass", ROCKS_DB)
-    session.conf.set("spark.sql.shuffle.partitions", str(spread.partitions))
+    session.conf.set("spark.sql.shuffle.partitions", str(replay.partitions))
     session.conf.set("spark.sql.adaptive.enabled", "false")
-    session.dataSource.register(_source(spread, places))
+    session.dataSource.register(_source(replay, places))
     seen = session.readStream.format("shroff_lake").load()
     answers = seen.groupBy("stage", "partition").applyInPandasWithState(
-        _folding(spread), ANSWERS, STATE, "append", "NoTimeout"
+        _folding(replay), ANSWERS, STATE, "append", "NoTimeout"
     )
 
     def decide(batch: Any, _number: int) -> None:
-        for row in batch.groupBy("slice").applyInPandas(_deciding(spread, write), PARTS).collect():
+        for row in batch.groupBy("slice").applyInPandas(_deciding(replay, write), PARTS).collect():
             done(row)
 
     query = (
@@ -99,7 +99,7 @@ def _cause(words: str) -> str:
     return ours[-1].partition(": ")[2] if ours else lines[0]
 
 
-def _source(spread: Spread, places: int) -> type:
+def _source(replay: ReplayPlan, places: int) -> type:
     """The data source, made where PySpark is at hand. Its class goes to other processes by value."""
     # PySpark ships types that some installations lack, so the marks are needed or not.
     from pyspark.sql.datasource import DataSource, DataSourceStreamReader, InputPartition
@@ -120,15 +120,15 @@ def _source(spread: Spread, places: int) -> type:
             return ReadMaxRows(places)
 
         def latestOffset(self, start: dict[str, int], limit: Any) -> dict[str, int]:  # noqa: N802 (Spark's names)
-            most = spread.upto if isinstance(limit, ReadAllAvailable) else limit.max_rows
-            return {"place": max(start["place"], min(start["place"] + most, spread.upto))}
+            most = replay.upto if isinstance(limit, ReadAllAvailable) else limit.max_rows
+            return {"place": max(start["place"], min(start["place"] + most, replay.upto))}
 
         def partitions(self, start: dict[str, int], end: dict[str, int]) -> list[StreamSlice]:
             return [StreamSlice(*one) for one in slices(start["place"], end["place"])]
 
         def read(self, partition: Any) -> Iterator[tuple[Any, ...]]:
             yield (WHOLE, slice_of(partition.upto), partition.upto, "", "", "", partition.after, b"", False)
-            yield from (tuple(one) for one in rows_of(work_of(spread), partition.after, partition.upto))
+            yield from (tuple(one) for one in rows_of(work_of(replay), partition.after, partition.upto))
 
     class SparkLake(DataSource):  # type: ignore[misc, unused-ignore]  # as said above
         @classmethod
@@ -157,7 +157,7 @@ def slices(after: int, upto: int) -> Iterator[tuple[int, int]]:
         after = end
 
 
-def _folding(spread: Spread) -> Callable[[Any, Iterator[Any], Any], Iterator[Any]]:
+def _folding(replay: ReplayPlan) -> Callable[[Any, Iterator[Any], Any], Iterator[Any]]:
     """What a partition of a stage does with the rows of a micro-batch."""
 
     def fold(key: Any, frames: Iterator[Any], state: Any) -> Iterator[Any]:
@@ -178,7 +178,7 @@ def _folding(spread: Spread) -> Callable[[Any, Iterator[Any], Any], Iterator[Any
             for row in frame.itertuples()
         ]
         before = bytes(state.get[0]) if state.exists else None
-        after, found = answers_of(work_of(spread), stage, before, seen)
+        after, found = answers_of(work_of(replay), stage, before, seen)
         state.update((after,))
         rows = [(slice_of(seq), stage, seq, answer.words, answer.others) for seq, answer in found]
         yield pd.DataFrame(rows, columns=names)
@@ -186,7 +186,7 @@ def _folding(spread: Spread) -> Callable[[Any, Iterator[Any], Any], Iterator[Any
     return fold
 
 
-def _deciding(spread: Spread, write: Callable[[int, int, Any], None]) -> Callable[[Any], Any]:
+def _deciding(replay: ReplayPlan, write: Callable[[int, int, Any], None]) -> Callable[[Any], Any]:
     """What a slice does with the answers of all stages."""
 
     def decide(frame: Any) -> Any:
@@ -201,7 +201,7 @@ def _deciding(spread: Spread, write: Callable[[int, int, Any], None]) -> Callabl
                 answers.setdefault(row.stage, {})[int(row.seq)] = EntityAnswer(row.words, row.others)
         rows = []
         for after, upto in sorted(bounds):
-            found = decided(work_of(spread), after, upto, answers)
+            found = decided(work_of(replay), after, upto, answers)
             write(after, upto, found.decisions)
             rows.append((after, upto, len(found.decisions), found.differing, found.first))
         return pd.DataFrame(rows, columns=["first", "last", "decisions", "differing", "example"])

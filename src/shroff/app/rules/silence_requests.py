@@ -1,4 +1,4 @@
-"""Silences that somebody asked for and nobody has approved yet, where shroff.yaml wants a second person for them.
+"""Silence requests: silences that wait for the second person whom shroff.yaml asks for.
 
 They lie in a file beside the log, as what is known of drafts does: nothing of it is in force.
 """

@@ -1,9 +1,9 @@
 """Back-fill: every answer of a plan over a whole history at once; the third engine.
 
-What `History.run` computes row by row is computed here by columns, and to the same bit, in
+What `WindowState.run` computes row by row is computed here by columns, and to the same bit, in
 two passes: key by key the places of all windows, row by row the answers. Keys that have a
 late row go run by run (`backfill_runs`); where a plan asks for different values or quantiles,
-whose links a late cell would break, they go through a `History` instead.
+whose links a late cell would break, they go through a `WindowState` instead.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from shroff.features.batch.backfill_cells import Asked, Order, Run, Span, keep_series, put_by_slot, sort_by_key
 from shroff.features.batch.backfill_late import LateKeys
 from shroff.features.batch.backfill_plan import tables_of
-from shroff.features.online.histories import HistoryPlan, check_plan, own
+from shroff.features.online.window_state import HistoryPlan, check_plan, own
 
 Words = NDArray[np.int64]
 ProjectPaths = NDArray[np.int32]
@@ -46,7 +46,7 @@ def backfill(
 ) -> Answers:
     """Answer the queries at each row of a history that starts from nothing: rows in log order.
 
-    The columns and the results are those of one `History.run` over all rows.
+    The columns and the results are those of one `WindowState.run` over all rows.
 
     Args:
         lateness_ms: How far a row that asks may be behind the greatest time of those before
@@ -56,7 +56,7 @@ def backfill(
 
     Cost: amortised O(1) per row and query, whatever the number of cells in a window; quantile
     O(log n) for n cells of a key; a late row a step for each younger cell of its key, and with
-    distinct or quantile all rows of its key what `History.run` costs. Memory
+    distinct or quantile all rows of its key what `WindowState.run` costs. Memory
     beside the result: 20 bytes per row, 29 per key, 8 to 56 per row and series, 8 for each of a window's
     values (count, sum, ...) of a million rows at a time, and per thread 4 for each window
     and extreme of each row of its largest key.

@@ -24,7 +24,7 @@ from shroff.features.batch.backfill_plan import (
     SERIES_WORDS,
     WORDS,
 )
-from shroff.features.online.histories import HistoryPlan
+from shroff.features.online.window_state import HistoryPlan
 from shroff.language.aggregates import State
 
 Words = NDArray[np.int64]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shroff.features.kernels.layout import NEVER_MS
-from shroff.features.online.histories import History, HistoryPlan
+from shroff.features.online.window_state import HistoryPlan, WindowState
 
 Words = NDArray[np.int64]
 Flags = NDArray[np.uint8]
@@ -49,7 +49,7 @@ class LateKeys:
         self._codes = np.full((used, len(late)), -1, np.int64)
         for part in range(used):
             self._codes[part, keys[deal == part]] = np.arange(np.count_nonzero(deal == part))
-        self._histories = [History(plan, lateness_ms=lateness_ms) for _ in range(used)]
+        self._histories = [WindowState(plan, lateness_ms=lateness_ms) for _ in range(used)]
         self._watermarks_ms = [NEVER_MS if watermark_ms is None else watermark_ms] * used
 
     @property

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shroff.features.kernels.layout import MEDIAN, MIN
-from shroff.features.online.histories import FUNCTIONS, HistoryPlan, Query
+from shroff.features.online.window_state import FUNCTIONS, HistoryPlan, Query
 from shroff.language.aggregates import State
 
 # Places; those of edges, tracks, sets and ranks follow.

@@ -22,7 +22,7 @@ Kept = Column | Coded
 
 
 @dataclass(frozen=True, slots=True)
-class KeptFrame:
+class ChunkFrame:
     """What is kept of the events of one type in a stretch."""
 
     rows: NDArray[Any] | None  # its places in the stretch; None: all of them
@@ -33,12 +33,12 @@ class KeptFrame:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class Chunk:
     """What is kept of some events that follow each other in the log. `version` is that of lists and tables."""
 
     size: int
     times: Words
-    frames: dict[str, KeptFrame]
+    frames: dict[str, ChunkFrame]
     version: int = 0
 
 
@@ -68,30 +68,30 @@ class Keeper:
             for aggregate in group.aggregates
         }
 
-    def keep(self, stage: int, frames: Mapping[str, Frame], size: int, times: Words) -> Stretch:
+    def keep(self, stage: int, frames: Mapping[str, Frame], size: int, times: Words) -> Chunk:
         """Keep what is read after the round of a stage."""
         fields = self._fields[stage]
         kept = {name: self._kept(stage, frame, fields[name], size) for name, frame in frames.items() if name in fields}
-        return Stretch(size, times, kept, len(self.versions) - 1)
+        return Chunk(size, times, kept, len(self.versions) - 1)
 
-    def piece(self, stretches: Sequence[Stretch]) -> Piece:
+    def piece(self, chunks: Sequence[Chunk]) -> Piece:
         """Put stretches together, which are of one version of lists and tables."""
-        version = stretches[0].version
-        sizes = [one.size for one in stretches]
+        version = chunks[0].version
+        sizes = [one.size for one in chunks]
         starts = np.cumsum([0, *sizes[:-1]]).tolist()
-        times = np.concatenate([one.times for one in stretches])
-        names = dict.fromkeys(name for one in stretches for name in one.frames)
+        times = np.concatenate([one.times for one in chunks])
+        names = dict.fromkeys(name for one in chunks for name in one.frames)
         frames: dict[str, Frame] = {}
         for name in names:
-            parts = [one.frames[name] for one in stretches if name in one.frames]
-            places = [(start, one.size) for one, start in zip(stretches, starts, strict=True) if name in one.frames]
+            parts = [one.frames[name] for one in chunks if name in one.frames]
+            places = [(start, one.size) for one, start in zip(chunks, starts, strict=True) if name in one.frames]
             frames[name] = self._frame(name, parts, places, times, self.versions[version])
         return Piece(sum(sizes), times, frames, version)
 
-    def _kept(self, stage: int, frame: Frame, fields: Mapping[str, Type], size: int) -> KeptFrame:
+    def _kept(self, stage: int, frame: Frame, fields: Mapping[str, Type], size: int) -> ChunkFrame:
         name = frame.type.name
         entities = {one.entity for _, one in self._plan.computed if one.needs_key and name in one.events}
-        return KeptFrame(
+        return ChunkFrame(
             None if len(frame) == size else small(frame.rows),
             {field: self._field(frame, field, type_) for field, type_ in fields.items()},
             {entity: frame.has_key(entity) for entity in sorted(entities)},
@@ -126,7 +126,7 @@ class Keeper:
     def _frame(
         self,
         name: str,
-        parts: Sequence[KeptFrame],
+        parts: Sequence[ChunkFrame],
         places: Sequence[tuple[int, int]],
         times: Words,
         reference: Reference,

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shroff.events.definitions import Events
-from shroff.features.batch.columns import Piece, Stretch
+from shroff.features.batch.columns import Chunk, Piece
 from shroff.features.batch.feed import GroupFeed
 from shroff.features.batch.rounds import Rounds
 from shroff.features.computed import Computed
 from shroff.features.frames import Frame
 from shroff.features.online.engine import SWEEP_A_BATCH, SWEEP_A_ROW
-from shroff.features.online.running import Running, SharedCodes
+from shroff.features.online.group_state import GroupState, SharedCodes
 from shroff.language.row import Reference
 
 # What the groups of a stage may take while they wait to be asked; others write their answers to a file.
@@ -61,7 +61,7 @@ class BatchEngine(Rounds):
         super().__init__(events, computed, reference, also)
         codes = SharedCodes()
         self._groups = [
-            Running(group, lateness_ms, codes, events, reference, is_fed_only=not group.key.is_look)
+            GroupState(group, lateness_ms, codes, events, reference, is_fed_only=not group.key.is_look)
             for group in self._plan.groups
         ]
         self._feeds = [GroupFeed(group, lateness_ms, threads, spill) for group in self._groups if not group.key.is_look]
@@ -71,7 +71,7 @@ class BatchEngine(Rounds):
         for feed in self._feeds:
             feed.close()
 
-    def _take(self, stage: int, frames: Mapping[str, Frame], size: int, times: NDArray[np.int64]) -> Stretch:
+    def _take(self, stage: int, frames: Mapping[str, Frame], size: int, times: NDArray[np.int64]) -> Chunk:
         for feed in self._feeds:
             if feed.group.key.stage == stage:
                 feed.add(feed.group.feed(frames, size))
@@ -115,11 +115,11 @@ class BatchEngine(Rounds):
 
     def _one_of_times(self) -> NDArray[np.int64]:
         """All times as one array, which the stretches then share."""
-        assert isinstance(self._stretches, deque)
-        times = np.concatenate([np.zeros(0, np.int64), *(one.times for one in self._stretches)])
-        ends = np.cumsum([one.size for one in self._stretches]).tolist()
-        self._stretches = deque(
-            replace(one, times=times[end - one.size : end]) for one, end in zip(self._stretches, ends, strict=True)
+        assert isinstance(self._chunks, deque)
+        times = np.concatenate([np.zeros(0, np.int64), *(one.times for one in self._chunks)])
+        ends = np.cumsum([one.size for one in self._chunks]).tolist()
+        self._chunks = deque(
+            replace(one, times=times[end - one.size : end]) for one, end in zip(self._chunks, ends, strict=True)
         )
         return times
 

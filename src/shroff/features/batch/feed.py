@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from shroff.errors import UsageError
 from shroff.features.batch.backfill import ROWS_MAX, Backfill
 from shroff.features.batch.columns import small
-from shroff.features.online.running import Feed, Running
+from shroff.features.online.group_state import Feed, GroupState
 
 Words = NDArray[np.int64]
 Flags = NDArray[np.uint8]
@@ -38,7 +38,7 @@ class _Columns:
 class GroupFeed:
     """The feed of a group over a whole history, of those rows that it has to do with; then its answers."""
 
-    def __init__(self, group: Running, lateness_ms: int, threads: int, spill: Path | None) -> None:
+    def __init__(self, group: GroupState, lateness_ms: int, threads: int, spill: Path | None) -> None:
         assert group.kernel is not None
         self.group, self._plan = group, group.kernel.plan
         self._lateness_ms, self._threads, self._spill = lateness_ms, threads, spill

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shroff.events.definitions import Events
-from shroff.features.batch.columns import Keeper, Piece, Stretch
+from shroff.features.batch.columns import Chunk, Keeper, Piece
 from shroff.features.computed import Computed
 from shroff.features.frames import Frame, times_of
 from shroff.features.online.engine import compute
@@ -57,11 +57,11 @@ class Rounds(ABC):
     ) -> None:
         self._plan = make_plan([one for one in computed if not one.looks_since_flag])
         self._keeper = Keeper(self._plan, also, events, reference)
-        self._stretches: Waiting[Stretch] = self.waiting()
+        self._chunks: Waiting[Chunk] = self.waiting()
 
     def add(self, frames: Mapping[str, Frame], size: int) -> None:
         """Take the next events in log order, by type; `size` counts those whose types are left out as well."""
-        self._stretches.append(self._take(0, frames, size, times_of(frames, size)))
+        self._chunks.append(self._take(0, frames, size, times_of(frames, size)))
 
     def refer(self, reference: Reference) -> None:
         """From here on lists and tables are these, and a piece ends here; what is aggregated asks no other than before.
@@ -78,14 +78,14 @@ class Rounds(ABC):
         for stage in range(self._plan.stages):
             self._end_stage(stage)
             if stage + 1 < self._plan.stages:
-                given = self._stretches
-                self._stretches = self.waiting()
+                given = self._chunks
+                self._chunks = self.waiting()
                 for piece in self._pieces(given, rows):
                     frames = self._answered(stage, piece)
                     kept = self._take(stage + 1, frames, piece.size, piece.times)
-                    self._stretches.append(replace(kept, version=piece.version))
+                    self._chunks.append(replace(kept, version=piece.version))
                 self._close_stage(stage)
-        for piece in self._pieces(self._stretches, rows):
+        for piece in self._pieces(self._chunks, rows):
             yield self._answered(self._plan.stages - 1, piece)
         self._close_stage(self._plan.stages - 1)
 
@@ -98,7 +98,7 @@ class Rounds(ABC):
         """Remove what was spilled."""
 
     @abstractmethod
-    def _take(self, stage: int, frames: Mapping[str, Frame], size: int, times: NDArray[np.int64]) -> Stretch:
+    def _take(self, stage: int, frames: Mapping[str, Frame], size: int, times: NDArray[np.int64]) -> Chunk:
         """Feed the groups of a stage, and keep what the stages from it on need."""
 
     @abstractmethod
@@ -121,14 +121,14 @@ class Rounds(ABC):
                 compute(wanted, piece.frames)
         return piece.frames
 
-    def _pieces(self, stretches: Waiting[Stretch], rows: int) -> Iterator[Piece]:
+    def _pieces(self, chunks: Waiting[Chunk], rows: int) -> Iterator[Piece]:
         """Stretches put together; what is read is let go of."""
-        while len(stretches):
-            taken = [stretches.popleft()]
+        while len(chunks):
+            taken = [chunks.popleft()]
             while (
-                len(stretches)
-                and stretches[0].version == taken[0].version
-                and sum(one.size for one in taken) + stretches[0].size <= rows
+                len(chunks)
+                and chunks[0].version == taken[0].version
+                and sum(one.size for one in taken) + chunks[0].size <= rows
             ):
-                taken.append(stretches.popleft())
+                taken.append(chunks.popleft())
             yield self._keeper.piece(taken)

@@ -26,7 +26,7 @@ import shroff
 from shroff.errors import StateError, StorageError, UsageError
 from shroff.events.definitions import Events
 from shroff.features.batch.backfill import ROWS_MAX, Backfill
-from shroff.features.batch.columns import Piece, Stretch
+from shroff.features.batch.columns import Chunk, Piece
 from shroff.features.batch.rounds import Rounds, Waiting
 from shroff.features.cluster.exchange import (
     JoinedAnswers,
@@ -44,10 +44,10 @@ from shroff.features.cluster.spilled import Spilled
 from shroff.features.computed import Computed
 from shroff.features.frames import Frame
 from shroff.features.online.engine import SWEEP_A_BATCH, SWEEP_A_ROW
-from shroff.features.online.histories import History, HistoryPlan
-from shroff.features.online.looks import LookHistory
+from shroff.features.online.group_state import GroupState, SharedCodes
 from shroff.features.online.packing import pack, unpack
-from shroff.features.online.running import Running, SharedCodes
+from shroff.features.online.scan_state import ScanState
+from shroff.features.online.window_state import HistoryPlan, WindowState
 from shroff.language.expression import Aggregate
 from shroff.language.row import Reference
 
@@ -150,7 +150,7 @@ class Partitioned(Rounds):
         codes = SharedCodes()
         self._feeds = [
             _Exchanged(
-                Running(group, lateness_ms, codes, events, reference, is_fed_only=True),
+                GroupState(group, lateness_ms, codes, events, reference, is_fed_only=True),
                 Path(self._folder.name) / f"group-{number}",
                 cluster.partitions,
                 lateness_ms,
@@ -174,7 +174,7 @@ class Partitioned(Rounds):
     def _of_stage(self, stage: int) -> list[_Exchanged]:
         return [feed for feed in self._feeds if feed.group.key.stage == stage]
 
-    def _take(self, stage: int, frames: Mapping[str, Frame], size: int, times: NDArray[np.int64]) -> Stretch:
+    def _take(self, stage: int, frames: Mapping[str, Frame], size: int, times: NDArray[np.int64]) -> Chunk:
         for feed in self._of_stage(stage):
             feed.add(times, frames, size)
         return self._keeper.keep(stage, frames, size, times)
@@ -214,7 +214,7 @@ class Partitioned(Rounds):
 class _Exchanged:
     """A group whose rows go to the cluster, and whose answers come back."""
 
-    def __init__(self, group: Running, path: Path, partitions: int, lateness_ms: int, reference: Reference) -> None:
+    def __init__(self, group: GroupState, path: Path, partitions: int, lateness_ms: int, reference: Reference) -> None:
         self.group, self.path, self._partitions = group, path, partitions
         kernel = group.kernel
         aggregates = group.group.aggregates
@@ -323,7 +323,7 @@ def _answer_group(path: Path, work: Work, part: GroupPartition) -> int:
 def _by_kernel(work: Work, plan: HistoryPlan, given: Iterable[Rows]) -> Iterator[PartitionAnswers]:
     """The answers at the rows that ask; all at once where no event is looked at, else one after the other."""
     if plan.looks:
-        history = History(plan, lateness_ms=work.lateness_ms)
+        history = WindowState(plan, lateness_ms=work.lateness_ms)
         for rows, watermark_ms in _with_watermarks(given):
             columns = rows.times, rows.inserts, rows.asks, rows.values, rows.kept
             yield _asked(rows, *history.run(*columns, watermark_ms))
@@ -351,7 +351,7 @@ def _asked(rows: Rows, out: NDArray[np.int64], valid: NDArray[np.uint8]) -> Part
 
 def _by_look(work: Work, given: Iterable[Rows]) -> Iterator[PartitionAnswers]:
     assert work.reference is not None
-    look = LookHistory(work.aggregates, work.lateness_ms, work.reference)
+    look = ScanState(work.aggregates, work.lateness_ms, work.reference)
     for rows, watermark_ms in _with_watermarks(given):
         found: list[bytes] = []
         listed = zip(rows.times.tolist(), rows.inserts.tolist(), rows.asks.tolist(), rows.looked or (), strict=True)

@@ -21,10 +21,10 @@ from shroff.features.computed import Computed
 from shroff.features.frames import Frame, frames_of, masked, times_of
 from shroff.features.kernels.layout import VERSION
 from shroff.features.key_texts import Hits
+from shroff.features.online.group_state import GroupState, SharedCodes
 from shroff.features.online.packing import pack, unpack
 from shroff.features.online.row_engine import RowEngine
 from shroff.features.online.row_reads import Row, RowReads
-from shroff.features.online.running import Running, SharedCodes
 from shroff.features.online.since_flag import SinceFlag
 from shroff.features.plan import Plan, kept_of, make_plan
 from shroff.language.row import Reference
@@ -60,7 +60,8 @@ class Online:
         self._keys, self._texts = codes.keys, codes.texts
         self.remarks = Remarks()  # on the batch that was taken last
         self.groups = [
-            Running(group, lateness_ms, codes, events, reference, remarks=self.remarks) for group in self._plan.groups
+            GroupState(group, lateness_ms, codes, events, reference, remarks=self.remarks)
+            for group in self._plan.groups
         ]
         self._after: dict[str, list[Computed]] = {}
         for _, one in self._plan.computed:

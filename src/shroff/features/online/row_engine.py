@@ -14,9 +14,9 @@ from shroff.events.event import Event
 from shroff.events.labels import LogEvent
 from shroff.features.batch.remarks import Remarks
 from shroff.features.computed import Computed
+from shroff.features.online.group_state import GroupState
 from shroff.features.online.row_groups import Now, RowGroup
 from shroff.features.online.row_reads import Row, RowReads, Step
-from shroff.features.online.running import Running
 from shroff.features.online.since_flag import SinceFlag
 from shroff.features.plan import Plan
 from shroff.language.expression import Aggregate
@@ -33,7 +33,7 @@ class RowEngine:
     def __init__(
         self,
         plan: Plan,
-        groups: Sequence[Running],
+        groups: Sequence[GroupState],
         rules: Sequence[SinceFlag],
         after: Mapping[str, Sequence[Computed]],
         events: Events,

@@ -1,4 +1,4 @@
-"""A group of aggregates at one event alone: what `running.Running` does with columns, by functions made once.
+"""A group of aggregates at one event alone: what `group_state.GroupState` does with columns, by functions made once.
 
 The history is the same one, so a batch may go either way whatever the one before it did.
 """
@@ -12,8 +12,8 @@ from typing import Any, Final
 import numpy as np
 
 from shroff.features.batch.remarks import LEFT_OUT, SUM_OUTSIDE, Remarks
+from shroff.features.online.group_state import GroupState, largest_of, leaf_name, leaves_of_item, leaves_of_this
 from shroff.features.online.row_reads import Row, RowReads, joined
-from shroff.features.online.running import Running, largest_of, leaf_name, leaves_of_item, leaves_of_this
 from shroff.features.plan import SeriesKey, series_of
 from shroff.language.expression import ItemField, Node, ThisField, fields_of_this, walk
 from shroff.language.row import Evaluate
@@ -35,7 +35,7 @@ class Now:
 class RowGroup:
     """A group with room for one event, which all event types share."""
 
-    def __init__(self, group: Running, remarks: Remarks, now: Now) -> None:
+    def __init__(self, group: GroupState, remarks: Remarks, now: Now) -> None:
         self.group, self._remarks, self._now = group, remarks, now
         rows = 0 if group.kernel is None else len(group.kernel.series) + len(group.kernel.operands)
         self._times, self._inserts, self._asks = (np.zeros(1, np.int64) for _ in range(3))
@@ -137,7 +137,7 @@ class RowGroup:
         return self._filled(at, fitting, where, is_real=False)
 
     def _words_fill(self, at: int, node: Node, reads: RowReads) -> Fill:
-        """The same of what a program reads; see `Running`."""
+        """The same of what a program reads; see `GroupState`."""
         value = reads.evaluate(node)
         if node.type.is_text:
             return self._filled(at, self._coded(value), None, is_real=False)

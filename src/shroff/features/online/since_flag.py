@@ -17,7 +17,7 @@ from shroff.features.computed import Computed
 from shroff.features.frames import Frame
 from shroff.features.kernels.rule_layout import ASKED, HIT, NO_HIT, UNKNOWN
 from shroff.features.key_texts import Hits, read_key
-from shroff.features.online.running import Running
+from shroff.features.online.group_state import GroupState
 from shroff.features.online.since_flag_kernel import RuleByKernel, rule_program
 from shroff.features.online.since_flag_rows import RuleByRows
 from shroff.language.columns import Column
@@ -26,7 +26,7 @@ from shroff.language.columns import Column
 class SinceFlag:
     """A rule that looks `since flag`, with its histories, which a hit empties for a key."""
 
-    def __init__(self, wanted: Computed, groups: list[Running], entity: Entity, *, is_told: bool) -> None:
+    def __init__(self, wanted: Computed, groups: list[GroupState], entity: Entity, *, is_told: bool) -> None:
         self.wanted, self.groups, self._entity = wanted, groups, entity
         self._is_told = is_told  # the histories' answers too, for the reason of the rule
         self.keys = groups[0].entity_codes

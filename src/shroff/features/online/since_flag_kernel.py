@@ -15,7 +15,7 @@ from shroff.features.frames import Codes, Frame
 from shroff.features.kernels import rule_layout as layout
 from shroff.features.kernels.layout import NEVER_MS
 from shroff.features.kernels.operations import OUTSIDE
-from shroff.features.online.running import Feed, Running, encode, this_fields
+from shroff.features.online.group_state import Feed, GroupState, encode, this_fields
 from shroff.features.online.since_flag_rows import Values, condition, values_at
 from shroff.features.programs.compiler import NoProgramError, Program, compile_program
 from shroff.language.expression import Aggregate, IsMissing, Literal, Logic, Node, Not, When, aggregates
@@ -25,7 +25,7 @@ Words = NDArray[np.int64]
 Flags = NDArray[np.uint8]
 
 
-def rule_program(wanted: Computed, groups: Sequence[Running]) -> tuple[Program, tuple[Node, ...]] | None:
+def rule_program(wanted: Computed, groups: Sequence[GroupState]) -> tuple[Program, tuple[Node, ...]] | None:
     """The program of a rule's condition and its operands; None where a kernel cannot take the rule."""
     if any(group.kernel is None for group in groups):
         return None
@@ -73,7 +73,7 @@ class RuleByKernel:
     """The rule with its histories, its program, and where the program's operands come from."""
 
     def __init__(
-        self, wanted: Computed, groups: Sequence[Running], program: Program, operands: tuple[Node, ...]
+        self, wanted: Computed, groups: Sequence[GroupState], program: Program, operands: tuple[Node, ...]
     ) -> None:
         self.wanted, self.groups = wanted, groups
         self._program = np.array(program.words(0), np.int64)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from shroff.features.computed import Computed
 from shroff.features.frames import Frame
 from shroff.features.kernels.rule_layout import ASKED, HIT, NO_HIT, UNKNOWN
-from shroff.features.online.running import Feed, LookRows, Running, decode, this_fields
+from shroff.features.online.group_state import Feed, GroupState, LookRows, decode, this_fields
 from shroff.language.columns import values_of
 from shroff.language.expression import Aggregate, Node
 from shroff.language.row import Evaluate, compile_row
@@ -25,7 +25,7 @@ class RuleByRows:
     """The rule with its histories, of which any may be in Python."""
 
     wanted: Computed
-    groups: Sequence[Running]
+    groups: Sequence[GroupState]
 
     def run(
         self,
@@ -85,7 +85,7 @@ def condition(wanted: Computed, frames: Mapping[str, Frame], now: Values) -> Cal
 
 
 def _step(
-    group: Running,
+    group: GroupState,
     fed: Feed | None,
     looked: LookRows | None,
     times: NDArray[np.int64],
@@ -123,11 +123,11 @@ def _step(
     return step
 
 
-def _answers(group: Running, seen: Sequence[Values]) -> list[list[Value]]:
+def _answers(group: GroupState, seen: Sequence[Values]) -> list[list[Value]]:
     return [[values[aggregate] for aggregate in group.group.aggregates] for values in seen]
 
 
-def values_at(group: Running, out: NDArray[np.int64], valid: NDArray[np.uint8], row: int) -> Values:
+def values_at(group: GroupState, out: NDArray[np.int64], valid: NDArray[np.uint8], row: int) -> Values:
     """What a kernel answered at a row, as values."""
     found: Values = {}
     for query, aggregate in enumerate(group.group.aggregates):

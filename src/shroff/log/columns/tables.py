@@ -23,7 +23,7 @@ from shroff.features.online.engine import Online
 from shroff.language.columns import Column, column_of
 from shroff.language.types import INTEGER_MAX, INTEGER_MIN, Type
 from shroff.language.values import rescale_half_even
-from shroff.log.state.feature_events import FeatureEvents, History, taken
+from shroff.log.state.feature_events import FeatureEvents, WindowState, taken
 from shroff.project.definitions import Definitions, computed_of
 from shroff.runtime.progress import Progress, batched
 
@@ -106,7 +106,7 @@ def arrow_type(type_: Type, money_places: int) -> pa.DataType:
 
 
 def feature_tables(
-    definitions: Definitions, event: str, history: History, lateness_ms: int, way: Way
+    definitions: Definitions, event: str, history: WindowState, lateness_ms: int, way: Way
 ) -> Iterator[pa.Table]:
     """Compute the features of one type from a history in log order, as tables that follow each other.
 
@@ -174,7 +174,7 @@ def _by_batch(
                 way.computing(len(frame))
 
 
-def _by_definition(definitions: Definitions, event: str, history: History) -> Iterator[pa.Table]:
+def _by_definition(definitions: Definitions, event: str, history: WindowState) -> Iterator[pa.Table]:
     naive = Naive(definitions.events, _computed(definitions, event), definitions.reference)
     for batch in history:
         values = [naive.add(one) for _, one in batch]

@@ -1,4 +1,4 @@
-"""Histories to compute features from: what the log has, or what files would give alone."""
+"""Events to compute features from: those of the log, or those that files alone would give."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 BATCH_SIZE: Final = 4_096
 FIRST_MAX: Final = 10  # of what was left out, that are named
 DOUBLED: Final = "its id came before"
-History = Iterator[list[tuple[int, LogEvent]]]
+WindowState = Iterator[list[tuple[int, LogEvent]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class FeatureEvents:
         return self.size
 
 
-def taken(history: History, definitions: Definitions, event: str) -> Iterator[FeatureEvents]:
+def taken(history: WindowState, definitions: Definitions, event: str) -> Iterator[FeatureEvents]:
     """A history as frames; the features of one type are wanted."""
     import pyarrow as pa
 
@@ -121,7 +121,7 @@ def taken(history: History, definitions: Definitions, event: str) -> Iterator[Fe
         yield FeatureEvents(frames, len(batch), ids, np.array([batch[row][0] for row in wanted], np.int64))
 
 
-def log_batches(log: LogReader, definitions: Definitions) -> History:
+def log_batches(log: LogReader, definitions: Definitions) -> WindowState:
     """The events and labels of a log with their places."""
     records = Records(definitions.events, definitions.settings.money_places)
     for batch in log.read():
@@ -136,7 +136,7 @@ def file_batches(
     hasher: Callable[[str], str] | None,
     as_type: str | None,
     left: LeftOut | None = None,
-) -> History:
+) -> WindowState:
     """The events of files in file order, with the places that this order would give; refused lines have none.
 
     A line that tells its type is of that one, all others are of `as_type`. `left` is told of what is left out.
@@ -179,7 +179,7 @@ def file_batches(
         yield batch
 
 
-def known_by(batches: History, as_of_ms: int | None) -> History:
+def known_by(batches: WindowState, as_of_ms: int | None) -> WindowState:
     """A history without what happened, or was known, after a moment.
 
     No feature of an event up to it could see what is left out: an aggregate looks at nothing later than its own event.

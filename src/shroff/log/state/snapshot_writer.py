@@ -1,4 +1,4 @@
-"""State saved beside the work: a process of its own writes it, from the memory as it was when it began.
+"""Snapshot writer: a process of its own that saves state as it was when it began, beside the work.
 
 The system shares the pages of both processes until one of them writes, so nothing waits for the disk, and nothing is
 there twice. A snapshot is a cache: whatever becomes of that process harms nothing else.

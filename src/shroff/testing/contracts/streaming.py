@@ -22,9 +22,9 @@ from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import StateError
 from shroff.examples.bank import bank, with_labels
+from shroff.lake.cluster_replay import ReplayPlan, replay_plan
+from shroff.lake.cluster_replay_files import DecidedPart, Streaming
 from shroff.lake.reader import LakeReader
-from shroff.lake.spread import Spread, spread_of
-from shroff.lake.spread_files import DecidedPart, Streaming
 from shroff.streams.lake import RetriedObjects
 from shroff.streams.log import DecisionRow
 from shroff.testing.contracts.promises import Contract
@@ -55,11 +55,11 @@ class Recorded:
         with self.project.lake.open() as lake:
             lake.write()
 
-    def spread(self) -> Spread:
+    def spread(self) -> ReplayPlan:
         """All that is recorded so far, for an engine."""
         opened = partial(FolderObjects, str(self._lake))
         reader = LakeReader(RetriedObjects(opened()))
-        return spread_of(uuid4().hex, opened, reader, self.project.opened.places.models, PARTITIONS)
+        return replay_plan(uuid4().hex, opened, reader, self.project.opened.places.models, PARTITIONS)
 
     def decisions(self) -> list[Row]:
         """What the process that took the events decided."""
@@ -87,7 +87,7 @@ class Keeping:
 
 
 class StreamingContract(Contract):
-    """The promises of `lake.spread_files.Streaming`. Bind it with a fixture `streaming`."""
+    """The promises of `lake.cluster_replay_files.Streaming`. Bind it with a fixture `streaming`."""
 
     @pytest.fixture
     def recorded(self, tmp_path: Path) -> Recorded:

@@ -17,7 +17,7 @@ from shroff.project.calls import MappedCall
 from shroff.web.api.events import JSON_TYPES, ONE_BYTES_MAX, READ_AT_ONCE, check_rate, shown
 from shroff.web.http.messages import JSON, PROBLEM, Request
 from shroff.web.http.problems import ProblemError, at_paths
-from shroff.web.http.routes import Handle, Route, Told
+from shroff.web.http.routes import Handle, Route, RouteDoc
 from shroff.web.http.schemas import field_schema
 from shroff.worker.answers import UNPROCESSABLE
 from shroff.worker.called import CallReader
@@ -133,7 +133,7 @@ async def _body(request: Request) -> bytes:
 # ---- for the OpenAPI document
 
 
-def _told(call: MappedCall, event_type: EventType, features: Mapping[str, Feature]) -> Told:
+def _told(call: MappedCall, event_type: EventType, features: Mapping[str, Feature]) -> RouteDoc:
     summary = (
         f"A {call.event} as an earlier service took it: decided, durable, answered as that service answered."
         if call.writes
@@ -149,7 +149,7 @@ def _told(call: MappedCall, event_type: EventType, features: Mapping[str, Featur
             for name, part in call.answer.items()
         },
     }
-    return Told(summary, "The answer of that service.", _body_schema(call, event_type), PROBLEMS, answer=answer)
+    return RouteDoc(summary, "The answer of that service.", _body_schema(call, event_type), PROBLEMS, answer=answer)
 
 
 def _of_type(type_: Type) -> dict[str, Any]:

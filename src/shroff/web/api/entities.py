@@ -13,7 +13,7 @@ from shroff.web.api.cases.flags import document, known_key, verdicts
 from shroff.web.http.messages import Json, Request
 from shroff.web.http.paging import cursor_of, limit_of, next_of
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, PAGED, Route, Told
+from shroff.web.http.routes import API, PAGED, Route, RouteDoc
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -129,7 +129,7 @@ ROUTES: Final = (
         f"{API}/entities/{{entity}}/{{key}}",
         Right.READ_DECISIONS,
         entity,
-        Told(
+        RouteDoc(
             "One key of an entity: events, features as of the last decision, flags, and whom it shares something with.",
             "Of the newest million places of the log; `next` goes on before them.",
             problems={400: "", 404: ""},

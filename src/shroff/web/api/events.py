@@ -21,7 +21,7 @@ from shroff.web.api import override
 from shroff.web.http.messages import JSON, LINES, PROBLEM, Request
 from shroff.web.http.openapi import EVENT
 from shroff.web.http.problems import Problem, ProblemError, at_paths
-from shroff.web.http.routes import API, Route, Told
+from shroff.web.http.routes import API, Route, RouteDoc
 from shroff.web.http.schemas import Decision, Label, Undecided
 from shroff.worker.answers import CONFLICT, UNPROCESSABLE, problem_of
 from shroff.worker.inbox import LABELS, ROWS_MAX, answers_of, labels_request
@@ -329,7 +329,7 @@ ROUTES: Final = (
         f"{API}/events/{{event}}",
         Right.SUBMIT_EVENTS,
         post_events,
-        Told(
+        RouteDoc(
             "Events in, decisions out: one event, a list, or JSON lines. Each is durable before it is answered.",
             "The decision of one event; of several, for each place what one would have got, problems included.",
             EVENT,
@@ -346,7 +346,7 @@ ROUTES: Final = (
         f"{API}/score/{{event}}",
         Right.SCORE,
         score,
-        Told(
+        RouteDoc(
             "What would be decided of an event, or of each of a list, if it came alone now. Nothing is written.",
             "The decision, without a place in the log.",
             EVENT,
@@ -361,7 +361,7 @@ ROUTES: Final = (
         f"{API}/labels",
         Right.WRITE_LABELS,
         post_labels,
-        Told(
+        RouteDoc(
             "What was found out about events: one label, a list, or JSON lines.",
             "What became of it; of several, for each place.",
             Label,

@@ -20,7 +20,7 @@ from shroff.runtime.fresh import Fresh
 from shroff.streams.log import Refused
 from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
-from shroff.web.http.routes import API, PAGED, Route, Told
+from shroff.web.http.routes import API, PAGED, Route, RouteDoc
 from shroff.worker.inbox import DROP, RETRY, drop_request, dropped_of, retried_of, retry_request
 from shroff.worker.outbox import SinkState
 from shroff.worker.retrying import Retried, known_numbers
@@ -302,7 +302,7 @@ ROUTES: Final = (
         f"{API}/health",
         Right.READ_METRICS,
         health,
-        Told(
+        RouteDoc(
             "What `shroff doctor` says of this project, at most a minute old; its sinks; what has drifted.",
             "Each finding with what to do.",
         ),
@@ -312,7 +312,7 @@ ROUTES: Final = (
         f"{API}/quarantine",
         Right.MEND_INPUT,
         quarantine,
-        Told(
+        RouteDoc(
             "Input that was refused, the newest first.",
             "Each with its reason, and its bytes unless they may hold what is personal.",
             problems={400: ""},
@@ -324,7 +324,7 @@ ROUTES: Final = (
         f"{API}/quarantine/retry",
         Right.MEND_INPUT,
         retry,
-        Told(
+        RouteDoc(
             "Bring entries of quarantine back in, as the project is now.",
             "What became of each.",
             QuarantineNumbers,
@@ -336,6 +336,6 @@ ROUTES: Final = (
         f"{API}/quarantine/drop",
         Right.MEND_INPUT,
         drop,
-        Told("Remove entries of quarantine for ever.", "How many there were.", QuarantineNumbers, _MENDED),
+        RouteDoc("Remove entries of quarantine for ever.", "How many there were.", QuarantineNumbers, _MENDED),
     ),
 )

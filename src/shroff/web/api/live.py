@@ -20,7 +20,7 @@ from shroff.runtime.fresh import Fresh
 from shroff.streams.log import Counts
 from shroff.web.http.messages import Json, Request
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, Route, Told
+from shroff.web.http.routes import API, Route, RouteDoc
 from shroff.worker.serving.counts import Latencies, WorkerCounts
 
 if TYPE_CHECKING:
@@ -298,7 +298,7 @@ ROUTES: Final = (
         f"{API}/live",
         Right.READ_DECISIONS,
         live,
-        Told(
+        RouteDoc(
             "What was taken and decided in a period up to the newest event, how quickly, and what waits.",
             "Its figures, as the screen Live shows them.",
             problems={400: ""},

@@ -15,7 +15,7 @@ from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, Route, Told
+from shroff.web.http.routes import API, Route, RouteDoc
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -122,7 +122,7 @@ ROUTES: Final = (
         f"{API}/models/{{id}}",
         Right.READ_DEFINITIONS,
         one_model,
-        Told(
+        RouteDoc(
             "One model: its gates, what was measured, its promotions, its manifest.",
             "Everything that is known of it.",
             problems={404: ""},
@@ -133,7 +133,7 @@ ROUTES: Final = (
         f"{API}/models/{{id}}",
         Right.PROMOTE_MODELS,
         change_model,
-        Told(
+        RouteDoc(
             "Promote a model, go back from it, put it in shadow or take it out; with a reason, which is recorded.",
             "What became of it, and whether the log has it in force by now.",
             ModelChange,

@@ -16,7 +16,7 @@ from shroff.people.audit import Act
 from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, Route, Told
+from shroff.web.http.routes import API, Route, RouteDoc
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -301,14 +301,14 @@ ROUTES: Final = (
         f"{API}/notices",
         Right.SEND_NOTICES,
         all_notices,
-        Told("The notices of the project.", "Each, without secrets."),
+        RouteDoc("The notices of the project.", "Each, without secrets."),
     ),
     Route(
         "GET",
         f"{API}/notices/{{name}}/preview",
         Right.SEND_NOTICES,
         preview,
-        Told(
+        RouteDoc(
             "The mail that a notice would send. Nothing is sent, and its link answers nothing.",
             "Subject, plain text and HTML.",
             problems={400: "", 404: "There is no such notice."},
@@ -320,7 +320,7 @@ ROUTES: Final = (
         f"{API}/notices/{{name}}/test",
         Right.SEND_NOTICES,
         test,
-        Told(
+        RouteDoc(
             "Send that mail to an address, marked as a test.",
             "Whether the server took it, else why not.",
             NoticeTest,
@@ -335,7 +335,7 @@ ROUTES: Final = (
         f"{API}/outbox",
         Right.SEND_NOTICES,
         outbox,
-        Told(
+        RouteDoc(
             "What notices have to tell and have told: mails, calls and documents, the newest first.",
             "How much waits to become a letter, what keeps all from leaving, and a part of the letters.",
             problems={400: ""},
@@ -351,14 +351,14 @@ ROUTES: Final = (
         f"{API}/outbox/{{id}}/retry",
         Right.SEND_NOTICES,
         retry,
-        Told("Have a letter leave again that was refused, or of which nobody knows.", "It.", problems={400: ""}),
+        RouteDoc("Have a letter leave again that was refused, or of which nobody knows.", "It.", problems={400: ""}),
     ),
     Route(
         "GET",
         f"{API}/mailbox",
         Right.SEND_NOTICES,
         mailbox,
-        Told(
+        RouteDoc(
             "The built-in mailbox: mails that lie as files, where no server takes them.",
             "The newest, without their texts.",
             problems={400: ""},
@@ -370,14 +370,14 @@ ROUTES: Final = (
         f"{API}/mailbox/{{name}}",
         Right.SEND_NOTICES,
         mailbox_mail,
-        Told("One mail of the built-in mailbox.", "It, with its texts.", problems={400: "", 404: ""}),
+        RouteDoc("One mail of the built-in mailbox.", "It, with its texts.", problems={400: "", 404: ""}),
     ),
     Route(
         "GET",
         f"{API}/decisions/{{event}}/{{id}}/questions",
         Right.READ_DECISIONS,
         questions,
-        Told(
+        RouteDoc(
             "What customers were asked about a decision, and what they said.",
             "The questions, the oldest first.",
             problems={400: ""},

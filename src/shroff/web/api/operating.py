@@ -9,7 +9,7 @@ from starlette.responses import Response
 from shroff.people.access import Right
 from shroff.web.http.messages import Json, Request
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import Route, Told
+from shroff.web.http.routes import Route, RouteDoc
 from shroff.web.metrics import TEXT, ServiceMetrics, text
 from shroff.worker.request_queue import RETRY_S
 
@@ -51,13 +51,13 @@ async def metrics(service: Service, request: Request) -> Response:
 
 
 ROUTES: Final = (
-    Route("GET", "/health/live", None, live, Told("Whether the process answers at all.", "It does.")),
+    Route("GET", "/health/live", None, live, RouteDoc("Whether the process answers at all.", "It does.")),
     Route(
         "GET",
         "/health/ready",
         None,
         ready,
-        Told(
+        RouteDoc(
             "Whether events are taken now.",
             "They are.",
             problems={503: "They are not: `state` says what it does instead, and `ready` is false."},
@@ -68,6 +68,6 @@ ROUTES: Final = (
         "/metrics",
         Right.READ_METRICS,
         metrics,
-        Told("All that is counted, for Prometheus.", "In Prometheus' text form."),
+        RouteDoc("All that is counted, for Prometheus.", "In Prometheus' text form."),
     ),
 )

@@ -1,4 +1,4 @@
-"""What who sent an event answered in the place of its decision, before that came: kept, recorded, and told with it."""
+"""Override: the outcome that a caller had given its customer before the decision came; kept and shown with it."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from shroff.people.desk import Desk
 from shroff.people.store import ApiKey, AuditFilter, User
 from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
-from shroff.web.http.routes import API, PAGED, Route, Told
+from shroff.web.http.routes import API, PAGED, Route, RouteDoc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -272,14 +272,14 @@ ROUTES: Final = (
         f"{API}/users",
         Right.MANAGE_USERS,
         all_users,
-        Told("The people who may sign in.", "Each with the role."),
+        RouteDoc("The people who may sign in.", "Each with the role."),
     ),
     Route(
         "POST",
         f"{API}/users",
         Right.MANAGE_USERS,
         add_user,
-        Told(
+        RouteDoc(
             "Let somebody sign in.",
             "The user, and a link by which they set their password, once and within three days.",
             NewUser,
@@ -290,7 +290,7 @@ ROUTES: Final = (
         f"{API}/users/{{name}}",
         Right.MANAGE_USERS,
         change_user,
-        Told(
+        RouteDoc(
             "Change a user. With another role, or disabled, what is open of theirs ends.",
             "The user.",
             UserChange,
@@ -301,14 +301,14 @@ ROUTES: Final = (
         f"{API}/users/{{name}}",
         Right.MANAGE_USERS,
         delete_user,
-        Told("Remove a user; the record keeps the name.", "Who it was.", problems=_DONE),
+        RouteDoc("Remove a user; the record keeps the name.", "Who it was.", problems=_DONE),
     ),
     Route(
         "POST",
         f"{API}/users/{{name}}/link",
         Right.MANAGE_USERS,
         link_user,
-        Told(
+        RouteDoc(
             "A link by which a user sets the password, once and within three days.",
             "Its path, and the whole address.",
             problems=_DONE,
@@ -319,40 +319,40 @@ ROUTES: Final = (
         f"{API}/sessions",
         Right.MANAGE_USERS,
         all_sessions,
-        Told("Who is signed in.", "The session that was used last first."),
+        RouteDoc("Who is signed in.", "The session that was used last first."),
     ),
     Route(
         "DELETE",
         f"{API}/sessions/{{id}}",
         Right.MANAGE_USERS,
         end_session,
-        Told("End a session.", "Whose it was.", problems=_DONE),
+        RouteDoc("End a session.", "Whose it was.", problems=_DONE),
     ),
     Route(
         "GET",
         f"{API}/keys",
         Right.MANAGE_KEYS,
         all_keys,
-        Told("The keys of programs.", "Without their texts."),
+        RouteDoc("The keys of programs.", "Without their texts."),
     ),
     Route(
         "POST",
         f"{API}/keys",
         Right.MANAGE_KEYS,
         make_key,
-        Told(
+        RouteDoc(
             "Make a key, which can do no more than who makes it.",
             "It, with its text: that is told this one time.",
             NewKey,
         ),
     ),
-    Route("DELETE", f"{API}/keys/{{id}}", Right.MANAGE_KEYS, revoke_key, Told("End a key.", "It.", problems=_DONE)),
+    Route("DELETE", f"{API}/keys/{{id}}", Right.MANAGE_KEYS, revoke_key, RouteDoc("End a key.", "It.", problems=_DONE)),
     Route(
         "GET",
         f"{API}/audit",
         Right.READ_AUDIT,
         audit,
-        Told(
+        RouteDoc(
             "Who did what, from what to what; the newest first.",
             "A part of the record.",
             problems={400: ""},
@@ -371,6 +371,6 @@ ROUTES: Final = (
         f"{API}/audit/verify",
         Right.READ_AUDIT,
         verify_audit,
-        Told("Whether the record is whole.", "What was found."),
+        RouteDoc("Whether the record is whole.", "What was found."),
     ),
 )

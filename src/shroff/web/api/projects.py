@@ -19,7 +19,7 @@ from shroff.web.api.rules.backtests import BacktestRun, BacktestRuns, Draft, Kep
 from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.preconditions import seen, tagged, tags_of
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, Route, Told
+from shroff.web.http.routes import API, Route, RouteDoc
 from shroff.web.http.schemas import Adopted
 
 if TYPE_CHECKING:
@@ -293,28 +293,28 @@ ROUTES: Final = (
         f"{API}/models",
         Right.READ_DEFINITIONS,
         models,
-        Told("The models of the registry, the newest first.", "Each with what it is now."),
+        RouteDoc("The models of the registry, the newest first.", "Each with what it is now."),
     ),
     Route(
         "GET",
         f"{API}/rules",
         Right.READ_DEFINITIONS,
         rules,
-        Told("The files of rules.", "Each with its rules."),
+        RouteDoc("The files of rules.", "Each with its rules."),
     ),
     Route(
         "GET",
         f"{API}/rules/{{file}}",
         Right.READ_DEFINITIONS,
         rule_file,
-        Told("One file of rules, with its text.", "It, and its ETag.", problems={404: ""}),
+        RouteDoc("One file of rules, with its text.", "It, and its ETag.", problems={404: ""}),
     ),
     Route(
         "PUT",
         f"{API}/rules/{{file}}",
         Right.EDIT_RULES,
         put_rules,
-        Told(
+        RouteDoc(
             "A new text for a file of rules: checked with its tests, written, and put in force.",
             "It; `in_force` says whether the log has it in force by now.",
             NewRuleFile,
@@ -332,7 +332,7 @@ ROUTES: Final = (
         f"{API}/backtests",
         Right.RUN_BACKTESTS,
         backtest,
-        Told(
+        RouteDoc(
             "What a draft of rules, a policy or a model would have decided, against what was decided.",
             "The report, as `shroff backtest --json` gives it.",
             BacktestRequest,
@@ -350,7 +350,7 @@ ROUTES: Final = (
         f"{API}/backtests",
         Right.READ_DEFINITIONS,
         backtests,
-        Told(
+        RouteDoc(
             "Backtests that were begun without waiting for them.",
             "The newest first, without their reports.",
         ),
@@ -360,6 +360,6 @@ ROUTES: Final = (
         f"{API}/backtests/{{id}}",
         Right.READ_DEFINITIONS,
         one_backtest,
-        Told("How far a backtest is, and its report once it is done.", "It.", problems={404: ""}),
+        RouteDoc("How far a backtest is, and its report once it is done.", "It.", problems={404: ""}),
     ),
 )

@@ -12,7 +12,7 @@ from shroff.web.api import override
 from shroff.web.api.events import is_explanation_asked
 from shroff.web.http.messages import Json, Request
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, Route, Told
+from shroff.web.http.routes import API, Route, RouteDoc
 from shroff.web.http.schemas import Decision
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ ROUTES: Final = (
         f"{API}/decisions/{{event}}/{{id}}",
         Right.READ_DECISIONS,
         decision,
-        Told(
+        RouteDoc(
             "A decision.",
             "The bytes as they were answered; and `answered`, what was answered before it came.",
             problems={400: "", 404: ""},
@@ -92,7 +92,7 @@ ROUTES: Final = (
         f"{API}/decisions/{{event}}/{{id}}/explain",
         Right.READ_DECISIONS,
         explain,
-        Told(
+        RouteDoc(
             "A decision with the model's reasons, its features beside earlier ones, and its rules in words.",
             "The decision, with `explanation`.",
             problems={400: "", 404: ""},
@@ -103,7 +103,7 @@ ROUTES: Final = (
         f"{API}/decisions/{{event}}/{{id}}/replay",
         Right.READ_DECISIONS,
         replay,
-        Told(
+        RouteDoc(
             "The same decision computed again from the log.",
             "Whether every byte is the same.",
             problems={400: "", 404: ""},

@@ -25,7 +25,7 @@ OPEN_BELOW: Final = ("health", "login", "confirm", "static", "api/openapi.json",
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class RouteDoc:
     """What the OpenAPI document says of a route beside its path.
 
     Args:
@@ -88,7 +88,7 @@ class Route:
     path: str
     right: Right | None
     handle: Handle
-    told: Told | None = None
+    told: RouteDoc | None = None
     is_page: bool = False
     screen: Screen | None = None
 

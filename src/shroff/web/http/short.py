@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from shroff.web.http.asgi import Application
 
 Headers = Sequence[tuple[bytes, bytes]]
-Told = Callable[[Response], None]
+RouteDoc = Callable[[Response], None]
 
 _ROUTE: Final = f"{API}/events/{{event}}"
 _BELOW: Final = f"{API}/events/".encode()
@@ -48,7 +48,7 @@ class ShortWay:
         """Whether a request might go this way, by its first line."""
         return method == b"POST" and url.startswith(_BELOW)
 
-    def take(self, url: bytes, headers: Headers, body: bytes, told: Told) -> bool:
+    def take(self, url: bytes, headers: Headers, body: bytes, told: RouteDoc) -> bool:
         """Take a whole request; False, and nothing done, where it goes the long way.
 
         `told` is given the answer later, on this thread.
@@ -100,7 +100,7 @@ class _Waiting:
 
     __slots__ = ("_application", "_began_s", "_told", "late", "post")
 
-    def __init__(self, application: Application, told: Told, began_s: float) -> None:
+    def __init__(self, application: Application, told: RouteDoc, began_s: float) -> None:
         self._application, self._told, self._began_s = application, told, began_s
         self.late: asyncio.TimerHandle | None = None
         self.post: PendingRequest | None = None

@@ -1,4 +1,4 @@
-"""Dead letters: what a source's messages left in quarantine, sent on behind the commit.
+"""Dead letters: what a source's messages left in quarantine, sent on after the commit.
 
 How far that has come is the number of an entry, kept among the log's offsets. What was sent and not yet noted there is
 sent again by the next process.

@@ -1,8 +1,8 @@
-"""What a service takes from the project's live source, between the posts of programs.
+"""What a service takes from the project's live source, between the requests of programs.
 
-The log has one writer, so whoever serves a project with a source reads that source, too: a batch of posts, then a batch
-of messages, each in a commit of its own. Messages carry how far the source was read and how far it was before, as a
-worker's do (docs/decisions/0028). A source that is away is tried again, and holds up no post.
+The log has one writer, so whoever serves a project with a source reads that source, too: a batch of requests, then
+a batch of messages, each in a commit of its own. Messages carry how far the source was read and how far it was before,
+as a worker's do (docs/decisions/0028). A source that is away is tried again, and holds up no request.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from shroff.worker.serving.lines import Inflow
 from shroff.worker.serving.poison_messages import PoisonSearch
 from shroff.worker.serving.source_reading import SourceBatch, SourceReading
 
-AT_ONCE: Final = 512  # messages of a batch: what a post waits for at most, some ten milliseconds
+AT_ONCE: Final = 512  # messages of a batch: what a request waits for at most, some ten milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Feeding:
         try:
             prepared = self._poison.take(self._writer, self._work, gathered.submissions, gathered.kept)
         finally:
-            self._writer.keeps_late = False  # a post that comes too late is refused: its sender is told
+            self._writer.keeps_late = False  # a request that comes too late is refused: its sender is told
         self._reading.done(gathered, prepared, time.monotonic())
         self._log.maintain()
         return True
@@ -89,7 +89,7 @@ class Feeding:
     # ---- reading
 
     def _polled(self, size: int) -> SourceBatch:
-        """What the source has; where it cannot be had it is begun again later, and posts go on meanwhile.
+        """What the source has; where it cannot be had it is begun again later, and requests go on meanwhile.
 
         So it is where somebody has to do something, as for a topic that is gone: a worker ends then, which has nothing
         else to do.

@@ -1,4 +1,4 @@
-"""Finding the one message that the program fails at, among those of a batch: smaller and smaller batches.
+"""Poison messages: the search for the one message of a batch that the program fails at, by smaller batches.
 
 Such an error is a mistake of this program, and takes the state of its batch with it. The message must not stop all
 others: it is looked for, refused, and told of loudly.

@@ -1,4 +1,4 @@
-"""When a worker saves state: after so long, or so many places; beside its work, and once more at its end."""
+"""Snapshot schedule: when a worker saves state: after so long or so many places, beside its work, and at its end."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.paging import cursor_of, limit_of, next_of
 from shroff.web.http.preconditions import ANY, seen, tagged, tags_of
 from shroff.web.http.problems import ProblemError, ProblemMore
-from shroff.web.http.routes import API, PAGED, Handle, Route, Told
+from shroff.web.http.routes import API, PAGED, Handle, Route, RouteDoc
 
 if TYPE_CHECKING:
     from shroff.web.service import Service
@@ -364,7 +364,7 @@ _SEEN: Final = {"If-Match": "The tag that the case was read with; left out, the 
 def act(verb: str, handle: Handle, summary: str, body: type[Any]) -> Route:
     """Something that is done with one case."""
     may_lack = body is NoBody
-    told = Told(summary, "The case as it is now.", body, _CHANGE, headers=_SEEN, may_lack_body=may_lack)
+    told = RouteDoc(summary, "The case as it is now.", body, _CHANGE, headers=_SEEN, may_lack_body=may_lack)
     return Route("POST", f"{_ONE}/{verb}", Right.WORK_CASES, handle, told)
 
 
@@ -374,7 +374,7 @@ ROUTES: Final = (
         f"{API}/cases",
         Right.READ_CASES,
         cases,
-        Told(
+        RouteDoc(
             "The queue: cases that a filter finds, least time left first.",
             "A part of them, and how many there are.",
             problems={400: ""},
@@ -386,7 +386,7 @@ ROUTES: Final = (
         _ONE,
         Right.READ_CASES,
         case,
-        Told(
+        RouteDoc(
             "One case with its alerts, notes, history and files.",
             "It, and its ETag.",
             problems={400: "", 404: ""},
@@ -397,7 +397,7 @@ ROUTES: Final = (
         f"{_ONE}/files/{{file}}",
         Right.READ_CASES,
         file,
-        Told("A file of a case.", "Its bytes.", problems={400: "", 404: ""}, media_type="application/octet-stream"),
+        RouteDoc("A file of a case.", "Its bytes.", problems={400: "", 404: ""}, media_type="application/octet-stream"),
     ),
     act("claim", claim, "Take a case; it stays with who took it until the lock ends.", NoBody),
     act("release", release, "Give a case back.", NoBody),
@@ -408,7 +408,7 @@ ROUTES: Final = (
         f"{_ONE}/attach",
         Right.WORK_CASES,
         attach,
-        Told(
+        RouteDoc(
             "Attach a file to a case: its bytes as they are, of one of the kinds that are allowed.",
             "What is kept of it.",
             {"type": "string", "format": "binary"},
@@ -433,7 +433,7 @@ ROUTES: Final = (
         f"{API}/cases/claim-next",
         Right.WORK_CASES,
         claim_next,
-        Told(
+        RouteDoc(
             "Claim the case with the least time left of those that a filter finds, and that are free or one's own; two "
             "who ask never get the same.",
             "It, or null where there is none.",
@@ -451,7 +451,7 @@ ROUTES: Final = (
         f"{API}/cases/bulk",
         Right.WORK_CASES,
         bulk,
-        Told(
+        RouteDoc(
             "Decide, claim or snooze many cases at once; all that can be done is.",
             "What came of each, and the number that takes all of it back.",
             CasesAction,
@@ -462,7 +462,7 @@ ROUTES: Final = (
         f"{API}/cases/undo",
         Right.WORK_CASES,
         undo,
-        Told(
+        RouteDoc(
             "Take back what was done with one or many cases a moment ago.",
             "The cases as they are now; those that somebody changed meanwhile stay as they are.",
             CaseUndo,

@@ -21,7 +21,7 @@ from shroff.web.api.events import label_shown
 from shroff.web.http.messages import PROBLEM, Json, Request, decoded
 from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, PAGED, Route, Told
+from shroff.web.http.routes import API, PAGED, Route, RouteDoc
 from shroff.worker.inbox import LABELS, answers_of, labels_request
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ ROUTES: Final = (
         f"{API}/flags",
         Right.READ_DECISIONS,
         flags,
-        Told(
+        RouteDoc(
             "Flags of one key of an entity, the newest first.",
             "A part of them.",
             problems={400: ""},
@@ -175,7 +175,7 @@ ROUTES: Final = (
         f"{API}/flags/{{id}}",
         Right.WRITE_LABELS,
         judge,
-        Told(
+        RouteDoc(
             "Say whether a flag was right. It becomes the label fraud or genuine of its event, by an analyst.",
             "The flag.",
             FlagJudgement,

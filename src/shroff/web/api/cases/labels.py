@@ -29,7 +29,7 @@ from shroff.notices.store import QuestionCounts
 from shroff.people.access import Right
 from shroff.runtime.fresh import Fresh
 from shroff.web.http.messages import Json, Request
-from shroff.web.http.routes import API, Route, Told
+from shroff.web.http.routes import API, Route, RouteDoc
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -302,7 +302,7 @@ ROUTES: Final = (
         f"{API}/labels",
         Right.READ_DECISIONS,
         labels,
-        Told(
+        RouteDoc(
             "What labels say together: how many came, how fast, contradictions, those that wait, customers' answers.",
             "Of the log up to `counted_to`.",
         ),

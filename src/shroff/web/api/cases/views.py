@@ -11,7 +11,7 @@ from shroff.people.access import Right
 from shroff.web.api.cases import case_documents as documents
 from shroff.web.api.cases.cases import body_of, done, time_of
 from shroff.web.http.messages import Json, Request
-from shroff.web.http.routes import API, Route, Told
+from shroff.web.http.routes import API, Route, RouteDoc
 
 if TYPE_CHECKING:
     from shroff.web.service import Service
@@ -62,7 +62,7 @@ ROUTES: Final = (
         f"{API}/views",
         Right.READ_CASES,
         views,
-        Told(
+        RouteDoc(
             "Filters that are kept: those that everybody has, one's own, and those that others share.",
             "Each with how many cases it finds now.",
         ),
@@ -72,7 +72,7 @@ ROUTES: Final = (
         f"{API}/views/{{name}}",
         Right.READ_CASES,
         put_view,
-        Told(
+        RouteDoc(
             "Keep a filter under a name of one's own, new or changed.",
             "It, with its count.",
             ViewQuery,
@@ -83,14 +83,14 @@ ROUTES: Final = (
         f"{API}/views/{{name}}",
         Right.READ_CASES,
         remove_view,
-        Told("Let go of a view of one's own.", "Its name.", problems={400: "", 404: ""}),
+        RouteDoc("Let go of a view of one's own.", "Its name.", problems={400: "", 404: ""}),
     ),
     Route(
         "GET",
         f"{API}/capacity",
         Right.READ_CASES,
         capacity,
-        Told(
+        RouteDoc(
             "How the day goes: what people can look at, what was done, when the queue is clear, second looks.",
             "By the clock of the service.",
             problems={400: "", 422: "The query cannot be read.", 500: "", 503: ""},

@@ -15,7 +15,7 @@ from shroff.people.access import Right, Who
 from shroff.people.audit import Act
 from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, Route, Told
+from shroff.web.http.routes import API, Route, RouteDoc
 from shroff.worker.inbox import ADOPT
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ ROUTES: Final = (
         f"{API}/changes",
         Right.READ_DEFINITIONS,
         changes,
-        Told(
+        RouteDoc(
             "What the project's files have that is not active: files, and settings of shroff.yaml.",
             "`takes` is `now` for what can be applied to a running service, else `restart`.",
             problems={422: "The files have mistakes: each with file, line and column."},
@@ -153,7 +153,7 @@ ROUTES: Final = (
         f"{API}/changes/apply",
         Right.EDIT_RULES,
         apply,
-        Told(
+        RouteDoc(
             "Make the project's files the active version, from the next event on. Policy, lists, models and notices "
             "take the right to change them as well; sinks take `mend:input`, and who may sign in and from where "
             "`manage:users`.",

@@ -19,7 +19,7 @@ from shroff.web.api.rules.rule_looks import OFF, RuleLook, one_rule, subject_of
 from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.preconditions import seen, tagged, tags_of
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, Route, Told
+from shroff.web.http.routes import API, Route, RouteDoc
 from shroff.web.http.schemas import Adopted
 
 if TYPE_CHECKING:
@@ -251,7 +251,7 @@ async def agreed(
 
 
 def _before(service: Service, request: Request, action: str, id_: str, after: dict[str, Any]) -> Before:
-    """What records a deed to a rule before it is done.
+    """What records an action on a rule before it is done.
 
     With it stands what stands for the text that its file will have: by that its version is found again.
     """
@@ -336,7 +336,7 @@ def no_draft(id_: str) -> ProblemError:
     return ProblemError(404, "no-draft", "There is no such draft", f"nobody has a draft of {id_!r}")
 
 
-def _draft(method: str, path: str, handle: Any, told: Told, right: Right = Right.EDIT_RULES) -> Route:
+def _draft(method: str, path: str, handle: Any, told: RouteDoc, right: Right = Right.EDIT_RULES) -> Route:
     return Route(method, f"{API}/rules/{{rule}}/draft{path}", right, handle, told)
 
 
@@ -356,20 +356,20 @@ ROUTES: Final = (
         f"{API}/drafts",
         Right.READ_DEFINITIONS,
         drafts,
-        Told("All drafts of rules.", "Without their texts.", problems={404: ""}),
+        RouteDoc("All drafts of rules.", "Without their texts.", problems={404: ""}),
     ),
     _draft(
         "GET",
         "",
         draft,
-        Told("One draft, with its text.", "It, and its ETag.", problems={404: ""}),
+        RouteDoc("One draft, with its text.", "It, and its ETag.", problems={404: ""}),
         Right.READ_DEFINITIONS,
     ),
     _draft(
         "PUT",
         "",
         put_draft,
-        Told(
+        RouteDoc(
             "Keep a text as the draft of a rule, mistakes and all. Nothing comes into force.",
             "It, its ETag, and what is to be said of it.",
             DraftBody,
@@ -381,7 +381,7 @@ ROUTES: Final = (
         "DELETE",
         "",
         delete_draft,
-        Told(
+        RouteDoc(
             "Throw a draft away, and its trial.",
             "Which it was.",
             problems={400: "", 404: "", 412: "It was changed meanwhile.", 422: "", 428: "If-Match is missing."},
@@ -392,7 +392,7 @@ ROUTES: Final = (
         "POST",
         "/check",
         check,
-        Told(
+        RouteDoc(
             "What is to be said of a text that nobody kept yet: mistakes with their places, tests, and it in words.",
             "`ok` says whether it could come into force.",
             DraftBody,
@@ -403,7 +403,7 @@ ROUTES: Final = (
         "POST",
         "/shadow",
         post_shadow,
-        Told(
+        RouteDoc(
             "Put a draft in shadow: a new rule as it is, a change of one as a trial under an id of its own.",
             "In which file it stands, and whether the log has it in force by now.",
             DraftStep,
@@ -414,14 +414,14 @@ ROUTES: Final = (
         "POST",
         "/approve",
         post_approve,
-        Told("Approve a draft that others wrote.", "The draft.", DraftStep, _STEP),
+        RouteDoc("Approve a draft that others wrote.", "The draft.", DraftStep, _STEP),
         Right.APPROVE_RULES,
     ),
     _draft(
         "POST",
         "/activate",
         post_activate,
-        Told(
+        RouteDoc(
             "Put a draft in force, in the place of the rule and of its trial.",
             "In which file it stands, and whether the log has it in force by now.",
             DraftStep,

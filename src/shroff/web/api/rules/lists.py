@@ -18,7 +18,7 @@ from shroff.web.api.rules import list_csv
 from shroff.web.api.rules.drafts import WAITS, ChangeAsked, agreed, asked_document
 from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, Route, Told
+from shroff.web.http.routes import API, Route, RouteDoc
 from shroff.web.http.schemas import Adopted
 
 if TYPE_CHECKING:
@@ -237,21 +237,21 @@ ROUTES: Final = (
         f"{API}/lists",
         Right.READ_DEFINITIONS,
         all_lists,
-        Told("The lists that rules and features read.", "Each with what reads it."),
+        RouteDoc("The lists that rules and features read.", "Each with what reads it."),
     ),
     Route(
         "GET",
         f"{API}/lists/{{list}}",
         Right.READ_DEFINITIONS,
         one_list,
-        Told("The entries of a list.", "In the order of its file.", problems={404: ""}),
+        RouteDoc("The entries of a list.", "In the order of its file.", problems={404: ""}),
     ),
     Route(
         "PUT",
         f"{API}/lists/{{list}}",
         Right.EDIT_LISTS,
         put_sheet,
-        Told(
+        RouteDoc(
             "Many entries of a list as CSV, in place of those of the same value; `is_whole` for all there are to be.",
             "How many were added, changed and removed, and whether the log has it in force by now.",
             ListSheet,
@@ -263,7 +263,7 @@ ROUTES: Final = (
         f"{API}/lists/{{list}}/entries",
         Right.EDIT_LISTS,
         put_entry,
-        Told(
+        RouteDoc(
             "An entry of a list, in place of the one of its value. Who added it is who asks.",
             "How many were added and changed, and whether the log has it in force by now.",
             NewListEntry,
@@ -275,7 +275,7 @@ ROUTES: Final = (
         f"{API}/lists/{{list}}/approve",
         Right.EDIT_LISTS,
         approve,
-        Told(
+        RouteDoc(
             "Approve, as a second person, a change of a list that somebody else asked for.",
             "How many were added, changed and removed, and whether the log has it in force by now.",
             ListApproval,
@@ -287,7 +287,7 @@ ROUTES: Final = (
         f"{API}/lists/{{list}}/entries/{{value}}",
         Right.EDIT_LISTS,
         remove_entry,
-        Told(
+        RouteDoc(
             "Take a value out of a list.",
             "How many were removed, and whether the log has it in force by now.",
             problems={400: "The value is not in the list.", 404: "", 409: _SECOND, 422: ""},

@@ -11,7 +11,7 @@ from shroff.people.access import Right
 from shroff.rules.keys import EFFECTS, RULE
 from shroff.web.api.rules.rule_looks import teller_of
 from shroff.web.http.messages import Json, Request
-from shroff.web.http.routes import API, Route, Told
+from shroff.web.http.routes import API, Route, RouteDoc
 
 if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
@@ -79,7 +79,7 @@ ROUTES: Final = (
         f"{API}/names",
         Right.READ_DEFINITIONS,
         names,
-        Told(
+        RouteDoc(
             "What an expression of a rule may name: features, fields, functions, lists and tables, with their types.",
             "Each with what it means.",
         ),

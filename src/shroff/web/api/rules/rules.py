@@ -14,7 +14,7 @@ from shroff.web.api.rules.drafts import AdoptedFile, ChangeAsked, asked_document
 from shroff.web.api.rules.rule_looks import RuleLook, all_rules, one_rule, subject_of, who_changed
 from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
-from shroff.web.http.routes import API, PAGED, Route, Told
+from shroff.web.http.routes import API, PAGED, Route, RouteDoc
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -223,7 +223,7 @@ ROUTES: Final = (
         f"{API}/records",
         Right.READ_DEFINITIONS,
         records,
-        Told(
+        RouteDoc(
             "Every rule with its state, and what it did in the newest part of the log.",
             "Those that were taken out stand last.",
         ),
@@ -233,14 +233,14 @@ ROUTES: Final = (
         f"{API}/rules/{{rule}}/record",
         Right.READ_DEFINITIONS,
         record,
-        Told("One rule, read back in words, and what it did.", "It.", problems={404: ""}),
+        RouteDoc("One rule, read back in words, and what it did.", "It.", problems={404: ""}),
     ),
     Route(
         "GET",
         f"{API}/rules/{{rule}}/hits",
         Right.READ_DECISIONS,
         hits,
-        Told(
+        RouteDoc(
             "The newest events at which a rule hit, and what was found out about them.",
             "A part of them.",
             problems={400: "", 404: ""},
@@ -252,7 +252,7 @@ ROUTES: Final = (
         f"{API}/rules/{{rule}}/history",
         Right.READ_DEFINITIONS,
         history,
-        Told(
+        RouteDoc(
             "What a rule said at each time, and who put it in force.",
             "Newest first; the text is null where the rule was taken out.",
             problems={404: ""},
@@ -263,7 +263,7 @@ ROUTES: Final = (
         f"{API}/rules/{{rule}}/back",
         Right.EDIT_RULES,
         back,
-        Told(
+        RouteDoc(
             "Put a rule back to what it said from a place of the log on; 0 takes it out.",
             "In which file it stands, and whether the log has it in force by now.",
             RuleReturn,

@@ -22,7 +22,7 @@ from shroff.web.api.models import checked_reason
 from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.preconditions import seen, tagged
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, Route, Told
+from shroff.web.http.routes import API, Route, RouteDoc
 from shroff.web.http.schemas import Adopted
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ ROUTES: Final = (
         f"{API}/thresholds",
         Right.READ_DEFINITIONS,
         thresholds,
-        Told(
+        RouteDoc(
             "Cut-offs of the score that cost least, as `shroff thresholds` gives them; by other costs, too.",
             "What they cost, and the curve. The ETag is that of policy.yaml.",
             problems={400: "There is no model, or no costs, to weigh by.", 404: "", 500: "", 503: ""},
@@ -215,7 +215,7 @@ ROUTES: Final = (
         f"{API}/thresholds/{{event}}",
         Right.SET_THRESHOLDS,
         put_thresholds,
-        Told(
+        RouteDoc(
             "Other cut-offs of the score of an event type, written into policy.yaml; with a reason, which is recorded.",
             "Whether the log has them in force by now.",
             NewCutoffs,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shroff.adapters.log.memory import MemoryLog
-from shroff.features.online.looks import LookHistory
+from shroff.features.online.scan_state import ScanState
 from shroff.language.expression import Aggregate, Compare, ItemField, ThisField
 from shroff.language.row import Reference
 from shroff.language.types import BOOLEAN, INTEGER
@@ -39,7 +39,7 @@ def larger(**window: int) -> Aggregate:
 
 
 def test_what_no_event_can_reach_any_more_is_let_go_key_by_key():
-    history = LookHistory([larger(over_ms=1_000), larger(last_n=2)], 500, Reference())
+    history = ScanState([larger(over_ms=1_000), larger(last_n=2)], 500, Reference())
     for key in range(10):
         for time_ms in (0, 100, 200, 300):
             history.row(time_ms, (key, {"x": time_ms}), None)

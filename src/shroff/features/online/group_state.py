@@ -1,7 +1,7 @@
-"""A group of aggregates with its history: what it is fed of a batch, and the columns that it gives.
+"""Group state: one group of aggregates with its window state, what it is fed of a batch, and the columns it gives.
 
 A group keeps its events in a kernel's history, or, where a condition must look at each of
-them, in a `LookHistory`.
+them, in a `ScanState`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from shroff.events.labels import LabelEvent
 from shroff.features.batch.remarks import Remarks
 from shroff.features.frames import Codes, Frame, joined_key, masked
 from shroff.features.kernels.layout import UNREAD
-from shroff.features.online.histories import History
-from shroff.features.online.looks import LookHistory
+from shroff.features.online.scan_state import ScanState
+from shroff.features.online.window_state import WindowState
 from shroff.features.plan import Group, SeriesKey, kernel_plan, series_of, whole_series_of
-from shroff.features.programs.look_plan import look_plan
+from shroff.features.programs.scan_plan import scan_plan
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.columns import Column, column_of, values_of
 from shroff.language.expression import Aggregate, ItemFeature, ItemField, Node, ThisField, walk
@@ -50,7 +50,7 @@ class SharedCodes:
     texts: Codes = field(default_factory=Codes)
 
 
-class Running:
+class GroupState:
     """One group of aggregates with its history.
 
     With `is_fed_only` it has none, and what `feed` gives goes to a history elsewhere. `remarks`
@@ -72,10 +72,10 @@ class Running:
         self.texts, self.events = codes.texts, events
         space = (group.key.entity, tuple(item for item, _ in group.key.pairs))
         self.codes = codes.keys.setdefault(space, Codes())
-        self.kernel = look_plan(group) if group.key.is_look else kernel_plan(group)
+        self.kernel = scan_plan(group) if group.key.is_look else kernel_plan(group)
         is_kept = self.kernel is not None and not is_fed_only
-        self.history = History(self.kernel.plan, lateness_ms=lateness_ms) if self.kernel and is_kept else None
-        self.look = LookHistory(group.aggregates, lateness_ms, reference) if self.kernel is None else None
+        self.history = WindowState(self.kernel.plan, lateness_ms=lateness_ms) if self.kernel and is_kept else None
+        self.look = ScanState(group.aggregates, lateness_ms, reference) if self.kernel is None else None
         self.this_fields = {one: this_fields(one) for one in group.aggregates}
         self.sums = [at for at, one in enumerate(group.aggregates) if AGGREGATES[one.function].is_total]
         self._remarks, self._sum_rows = remarks, np.array(self.sums, np.int64)

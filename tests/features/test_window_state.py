@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from shroff.errors import StateError
-from shroff.features.online.histories import History, HistoryPlan, Query, Series
+from shroff.features.online.window_state import HistoryPlan, Query, Series, WindowState
 
 MONEY = Series(sums=True, squares=True, order=True, ends=True, values=True, scale=100)
 CODES = Series(order=True, ends=True, values=True)
@@ -21,12 +21,12 @@ LARGEST = 10**15
 LATENESS_MS = 1_000
 
 
-def history(*queries: Query, series: Series = MONEY) -> History:
-    return History(HistoryPlan((series,), queries), lateness_ms=LATENESS_MS)
+def history(*queries: Query, series: Series = MONEY) -> WindowState:
+    return WindowState(HistoryPlan((series,), queries), lateness_ms=LATENESS_MS)
 
 
 def feed(
-    kept_events: History,
+    kept_events: WindowState,
     rows: list[tuple[int, int | None]],
     *,
     key: int = 0,
@@ -284,7 +284,7 @@ def test_a_restored_history_goes_on_as_the_first_and_apart_from_it():
     "other",
     [history(Query("sum", 0, length_ms=11)), history(Query("sum", 0, length_ms=10), series=replace(MONEY, scale=1))],
 )
-def test_a_snapshot_of_another_plan_is_refused(other: History):
+def test_a_snapshot_of_another_plan_is_refused(other: WindowState):
     with pytest.raises(StateError, match="another plan"):
         history(Query("sum", 0, length_ms=10)).restore(other.snapshot())
 
@@ -330,7 +330,7 @@ def test_no_rows_give_no_answers():
 )
 def test_a_plan_that_the_kernel_cannot_keep_is_refused(plan: HistoryPlan):
     with pytest.raises(AssertionError):
-        History(plan, lateness_ms=0)
+        WindowState(plan, lateness_ms=0)
 
 
 def test_every_plan_runs_by_the_same_compiled_kernel():
@@ -343,6 +343,6 @@ def test_every_plan_runs_by_the_same_compiled_kernel():
 
 
 def test_importing_histories_does_not_load_the_compiler():
-    script = "import sys, shroff.features.online.histories; sys.exit('numba' in sys.modules)"
+    script = "import sys, shroff.features.online.window_state; sys.exit('numba' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

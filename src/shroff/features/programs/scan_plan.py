@@ -1,4 +1,4 @@
-"""Histories for conditions that compare with `this`, as far as a kernel can ask them.
+"""Scan plan: conditions that compare with `this` as programs, as far as a kernel can run them.
 
 The condition of an aggregate becomes a program. What it reads of the aggregated event alone
 is a series: worked out once, when the event comes in. What it reads of the event that asks
@@ -7,14 +7,14 @@ is an operand, worked out once for that event. Only what mixes both is asked for
 
 from __future__ import annotations
 
-from shroff.features.online.histories import HistoryPlan, Look, Series
+from shroff.features.online.window_state import HistoryPlan, Look, Series
 from shroff.features.plan import Group, KernelPlan, SeriesKey, query_of, value_bounds, whole_series_of
 from shroff.features.programs.compiler import NoProgramError, compile_program, surely_fits
 from shroff.features.value_bounds import Bounds
 from shroff.language.expression import Aggregate, ItemField, Literal, Node, reads_item, reads_this
 
 
-def look_plan(group: Group) -> KernelPlan | None:
+def scan_plan(group: Group) -> KernelPlan | None:
     """The kernel's plan for a group that looks at each event; None where a condition has no program.
 
     A program has no way out in the middle of a window, so what might leave 64 bits has none.

@@ -13,10 +13,18 @@ from hypothesis import strategies as st
 
 from shroff.adapters.log.memory import MemoryLog
 from shroff.errors import StateError, UsageError
-from shroff.features.cluster.keyed import EntityAnswer
-from shroff.lake import spread as spreading
+from shroff.features.cluster.partition_state import EntityAnswer
+from shroff.lake import cluster_replay as spreading
+from shroff.lake.cluster_replay import (
+    PartitionEvent,
+    ReplayPlan,
+    ReplayProcess,
+    answers_of,
+    decided,
+    replay_plan,
+    rows_of,
+)
 from shroff.lake.reader import LakeReader
-from shroff.lake.spread import PartitionEvent, Spread, SpreadProcess, answers_of, decided, rows_of, spread_of
 from shroff.log.writer import Writer
 from shroff.project.definitions import load_definitions
 from shroff.streams.lake import Objects, RetriedObjects
@@ -44,24 +52,24 @@ def lake_of(log: Log) -> MemoryObjects:
     return objects
 
 
-def spread_over(objects: Objects, partitions: int, models: Path = NO_MODELS) -> Spread:
-    return spread_of("test", lambda: objects, LakeReader(RetriedObjects(objects)), models, partitions)
+def spread_over(objects: Objects, partitions: int, models: Path = NO_MODELS) -> ReplayPlan:
+    return replay_plan("test", lambda: objects, LakeReader(RetriedObjects(objects)), models, partitions)
 
 
-def run(spread: Spread, places: int, states: dict[tuple[int, int], bytes] | None = None, after: int = 0) -> Run:
+def run(spread: ReplayPlan, places: int, states: dict[tuple[int, int], bytes] | None = None, after: int = 0) -> Run:
     """All places, so many at a time, each kind of work in a process that has nothing but what it is told."""
     found = Run({} if states is None else states)
     while after < spread.upto:
         upto = min(after + places, spread.upto)
         parts: dict[tuple[int, int], list[PartitionEvent]] = defaultdict(list)
-        for one in rows_of(SpreadProcess(spread), after, upto):
+        for one in rows_of(ReplayProcess(spread), after, upto):
             parts[one.stage, one.partition].append(one)
         answers: dict[int, dict[int, EntityAnswer]] = defaultdict(dict)
         for at, seen in parts.items():
             Random(after).shuffle(seen)
-            found.states[at], mine = answers_of(SpreadProcess(spread), at[0], found.states.get(at), seen)
+            found.states[at], mine = answers_of(ReplayProcess(spread), at[0], found.states.get(at), seen)
             answers[at[0]] |= dict(mine)
-        part = decided(SpreadProcess(spread), after, upto, answers)
+        part = decided(ReplayProcess(spread), after, upto, answers)
         found.decisions += part.decisions
         found.differing += part.differing
         found.first = found.first or part.first
@@ -242,4 +250,4 @@ def test_a_lake_that_ends_before_what_is_wanted_is_an_error():
     spread = spread_over(lake_of(log), 2)
 
     with pytest.raises(StateError, match="before"):
-        list(rows_of(SpreadProcess(spread), 0, spread.upto + 1))
+        list(rows_of(ReplayProcess(spread), 0, spread.upto + 1))

@@ -1,4 +1,4 @@
-"""A recorded log decided by many processes: what each of them does, with nothing of how they are told.
+"""Cluster replay: a recorded log decided by many processes; what each of them does, whatever tells them to.
 
 The log is a lake's. Three kinds of work follow each other over a stretch of places: `rows_of`
 reads it and says which partition of which stage must see which event; `answers_of` moves the
@@ -20,7 +20,14 @@ from typing import Final, NamedTuple
 from shroff.engine.step import Effects, Engine, Placed
 from shroff.errors import StateError, UsageError
 from shroff.events.labels import LogEvent
-from shroff.features.cluster.keyed import Answered, EntityAnswer, Keyed, Partition, check_keyed, entities_of
+from shroff.features.cluster.partition_state import (
+    Answered,
+    EntityAnswer,
+    Partition,
+    PartitionPlan,
+    check_keyed,
+    entities_of,
+)
 from shroff.features.frames import frames_of
 from shroff.features.online.engine import Online
 from shroff.features.plan import make_plan
@@ -45,7 +52,7 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class ReplayPlan:
     """What every process is told: where the log is, and what is made of it. A value, which can be pickled.
 
     Args:
@@ -98,7 +105,9 @@ class Decided:
     first: str = ""
 
 
-def spread_of(name: str, opened: Callable[[], Objects], reader: LakeReader, models: Path, partitions: int) -> Spread:
+def replay_plan(
+    name: str, opened: Callable[[], Objects], reader: LakeReader, models: Path, partitions: int
+) -> ReplayPlan:
     """How the log of a lake is decided by many processes.
 
     Raises: UsageError for a version that keys cannot part; StateError where a model that decided cannot be loaded.
@@ -115,7 +124,7 @@ def spread_of(name: str, opened: Callable[[], Objects], reader: LakeReader, mode
         for fold in sorted(set(folds))
         for entity in entities_of(make_plan(computed_of(found[fold])))
     ]
-    return Spread(
+    return ReplayPlan(
         name,
         opened,
         models,
@@ -158,21 +167,21 @@ def _folds(found: Sequence[Definitions], lateness_ms: int) -> list[int]:
     ]
 
 
-class SpreadProcess:
+class ReplayProcess:
     """What a process needs to do its part: all of it is made when it is first asked for, and kept."""
 
-    def __init__(self, spread: Spread) -> None:
-        self.spread = spread
+    def __init__(self, replay: ReplayPlan) -> None:
+        self.replay = replay
         self._definitions: dict[int, Definitions] = {}
         self._records: dict[int, Records] = {}
-        self._keyed: dict[int, Keyed] = {}
+        self._keyed: dict[int, PartitionPlan] = {}
         self._engines: dict[int, tuple[Engine, Answered]] = {}
         self._reader: LakeReader | None = None
 
     def reader(self, upto: int) -> LakeReader:
         """The lake, which has to have come to a place."""
         if self._reader is None:
-            self._reader = LakeReader(RetriedObjects(self.spread.opened()))
+            self._reader = LakeReader(RetriedObjects(self.replay.opened()))
         elif self._reader.last_seq < upto:
             self._reader.refresh()
         if self._reader.last_seq < upto:
@@ -181,8 +190,8 @@ class SpreadProcess:
 
     def definitions(self, version: int) -> Definitions:
         if version not in self._definitions:
-            load_model = Registry(self.spread.models).load
-            loaded = load_definitions(self.spread.versions[version], load_model=load_model)
+            load_model = Registry(self.replay.models).load
+            loaded = load_definitions(self.replay.versions[version], load_model=load_model)
             self._definitions[version] = loaded.or_raise()
         return self._definitions[version]
 
@@ -193,12 +202,12 @@ class SpreadProcess:
             self._records[version] = Records(definitions.events, definitions.settings.money_places)
         return self._records[version].decode(record)
 
-    def keyed(self, stage: int) -> Keyed:
+    def keyed(self, stage: int) -> PartitionPlan:
         if stage not in self._keyed:
-            told = self.spread.stages[stage]
+            told = self.replay.stages[stage]
             of = self.definitions(told.version)
-            late_ms = self.spread.lateness_ms
-            self._keyed[stage] = Keyed(of.events, computed_of(of), of.reference, late_ms, told.entity)
+            late_ms = self.replay.lateness_ms
+            self._keyed[stage] = PartitionPlan(of.events, computed_of(of), of.reference, late_ms, told.entity)
         return self._keyed[stage]
 
     def engine(self, version: int) -> tuple[Engine, Answered]:
@@ -211,51 +220,51 @@ class SpreadProcess:
 
     def version_at(self, seq: int) -> int:
         """Which version decides at a place."""
-        return bisect_left(self.spread.starts, seq) - 1
+        return bisect_left(self.replay.starts, seq) - 1
 
 
-_WORK: Final[dict[str, SpreadProcess]] = {}
+_WORK: Final[dict[str, ReplayProcess]] = {}
 
 
-def work_of(spread: Spread) -> SpreadProcess:
+def work_of(replay: ReplayPlan) -> ReplayProcess:
     """What this process has for a spread log; it keeps that of one."""
-    if spread.name not in _WORK:
+    if replay.name not in _WORK:
         _WORK.clear()
-        _WORK[spread.name] = SpreadProcess(spread)
-    return _WORK[spread.name]
+        _WORK[replay.name] = ReplayProcess(replay)
+    return _WORK[replay.name]
 
 
 # ---- the three kinds of work
 
 
-def rows_of(work: SpreadProcess, after: int, upto: int) -> Iterator[PartitionEvent]:
+def rows_of(work: ReplayProcess, after: int, upto: int) -> Iterator[PartitionEvent]:
     """What the partitions must see of the places (after, upto]."""
     for records in work.reader(upto).records(after, upto, STEP):
-        for fold, end in work.spread.ends.items():  # what came later its version need not be able to read
+        for fold, end in work.replay.ends.items():  # what came later its version need not be able to read
             yield from _rows(work, fold, [one for one in records if one.seq <= end])
 
 
-def _rows(work: SpreadProcess, fold: int, records: Sequence[Record]) -> Iterator[PartitionEvent]:
+def _rows(work: ReplayProcess, fold: int, records: Sequence[Record]) -> Iterator[PartitionEvent]:
     decoded = [(record, work.decode(fold, record)) for record in records]
     known = [(record, event) for record, event in decoded if event is not None]
-    definitions, spread = work.definitions(fold), work.spread
+    definitions, replay = work.definitions(fold), work.replay
     frames = frames_of([event for _, event in known], definitions.events, definitions.reference) if known else {}
-    for number, stage in enumerate(spread.stages):
+    for number, stage in enumerate(replay.stages):
         if stage.version != fold:
             continue
         keyed = work.keyed(number)
         for frame in (frames[name] for name in sorted(keyed.events & frames.keys())):
             has_answers = bool(keyed.asked(frame.type.name))
-            for row, (home, seen) in zip(frame.rows.tolist(), keyed.partitions(frame, spread.partitions), strict=True):
+            for row, (home, seen) in zip(frame.rows.tolist(), keyed.partitions(frame, replay.partitions), strict=True):
                 one = known[row][0]
-                is_asked = has_answers and one.decided and spread.folds[work.version_at(one.seq)] == fold
+                is_asked = has_answers and one.decided and replay.folds[work.version_at(one.seq)] == fold
                 for partition in sorted(seen):
                     told = one.seq, one.kind, one.type, one.id, one.time_ms, one.body
                     yield PartitionEvent(number, partition, *told, is_asked and partition == home)
 
 
 def answers_of(
-    work: SpreadProcess, stage: int, state: bytes | None, seen: Iterable[PartitionEvent]
+    work: ReplayProcess, stage: int, state: bytes | None, seen: Iterable[PartitionEvent]
 ) -> tuple[bytes, list[tuple[int, EntityAnswer]]]:
     """The state of a partition moved on over what it sees, and its answers by place.
 
@@ -265,7 +274,7 @@ def answers_of(
     """
     rows = sorted(seen, key=lambda one: one.seq)
     partition = Partition(work.keyed(stage), state)
-    version = work.spread.stages[stage].version
+    version = work.replay.stages[stage].version
     found: list[tuple[int, EntityAnswer]] = []
     for begin in range(0, len(rows), STEP):
         part = rows[begin : begin + STEP]
@@ -277,7 +286,7 @@ def answers_of(
     return partition.state(), found
 
 
-def decided(work: SpreadProcess, after: int, upto: int, answers: Mapping[int, Mapping[int, EntityAnswer]]) -> Decided:
+def decided(work: ReplayProcess, after: int, upto: int, answers: Mapping[int, Mapping[int, EntityAnswer]]) -> Decided:
     """The places (after, upto] decided, by the answers of each stage at each place, and compared with the lake.
 
     Raises: StateError where a stage left an event without an answer.
@@ -291,7 +300,7 @@ def decided(work: SpreadProcess, after: int, upto: int, answers: Mapping[int, Ma
 
 
 def _decide(
-    work: SpreadProcess,
+    work: ReplayProcess,
     version: int,
     records: Sequence[Record],
     answers: Mapping[int, Mapping[int, EntityAnswer]],
@@ -303,10 +312,10 @@ def _decide(
         for record in records
         if (event := work.decode(version, record)) is not None
     ]
-    fold = work.spread.folds[version]
+    fold = work.replay.folds[version]
     online.given = {
         stage.entity: [answers.get(number, {}).get(one.seq) for one in batch]
-        for number, stage in enumerate(work.spread.stages)
+        for number, stage in enumerate(work.replay.stages)
         if stage.version == fold
     }
     found = engine.step(batch)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shroff.features.online import histories
-from shroff.features.online.histories import History, HistoryPlan, Query
+from shroff.features.online import window_state
+from shroff.features.online.window_state import HistoryPlan, Query, WindowState
 from shroff.language.aggregates import AGGREGATES
 from tests.laws.rows import (
     LATENESS_MS,
@@ -26,7 +26,7 @@ from tests.laws.rows import (
 )
 
 
-def by_history(history: History, rows: list[Row], batch: int, *, disturb: bool = False) -> Results:
+def by_history(history: WindowState, rows: list[Row], batch: int, *, disturb: bool = False) -> Results:
     """The answers of a history in batches; `disturb`: sweep, and restore a snapshot, between any two."""
     results: Results = []
     watermark_ms = None
@@ -41,7 +41,7 @@ def by_history(history: History, rows: list[Row], batch: int, *, disturb: bool =
         if disturb:
             if watermark_ms is not None:
                 history.sweep(3, watermark_ms)
-            other = History(history.plan, lateness_ms=LATENESS_MS)
+            other = WindowState(history.plan, lateness_ms=LATENESS_MS)
             other.restore(history.snapshot())
             history = other
     return results
@@ -54,7 +54,7 @@ def test_history_and_definition_agree_in_batches_of_any_size(case: tuple[History
     truth = by_definition(plan, rows)
 
     for batch in (1, 3, 16, 4_096):
-        assert by_history(History(plan, lateness_ms=LATENESS_MS), rows, batch) == truth
+        assert by_history(WindowState(plan, lateness_ms=LATENESS_MS), rows, batch) == truth
 
 
 @LAW
@@ -62,15 +62,15 @@ def test_history_and_definition_agree_in_batches_of_any_size(case: tuple[History
 def test_sweeps_and_restores_change_nothing(case: tuple[HistoryPlan, list[Row]], batch: int) -> None:
     plan, rows = case
 
-    undisturbed = by_history(History(plan, lateness_ms=LATENESS_MS), rows, batch)
-    assert by_history(History(plan, lateness_ms=LATENESS_MS), rows, batch, disturb=True) == undisturbed
+    undisturbed = by_history(WindowState(plan, lateness_ms=LATENESS_MS), rows, batch)
+    assert by_history(WindowState(plan, lateness_ms=LATENESS_MS), rows, batch, disturb=True) == undisturbed
 
 
 @pytest.fixture
 def tight_heap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Heaps that have to grow by a few words at almost every request."""
-    monkeypatch.setattr(histories, "FIRST_WORDS", 1)
-    monkeypatch.setattr(histories, "GROWTH_PART", 1 << 40)
+    monkeypatch.setattr(window_state, "FIRST_WORDS", 1)
+    monkeypatch.setattr(window_state, "GROWTH_PART", 1 << 40)
 
 
 @settings(LAW, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -80,7 +80,7 @@ def test_running_out_of_room_at_any_step_changes_nothing(
 ) -> None:
     plan, rows = case
 
-    assert by_history(History(plan, lateness_ms=LATENESS_MS), rows, batch) == by_definition(plan, rows)
+    assert by_history(WindowState(plan, lateness_ms=LATENESS_MS), rows, batch) == by_definition(plan, rows)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -106,7 +106,7 @@ def test_long_histories_agree_with_the_definition(seed: int) -> None:
     truth = by_definition(plan, rows)
 
     for batch in (1, 64, 4_096):
-        assert by_history(History(plan, lateness_ms=LATENESS_MS), rows, batch, disturb=batch > 1) == truth
+        assert by_history(WindowState(plan, lateness_ms=LATENESS_MS), rows, batch, disturb=batch > 1) == truth
 
 
 @pytest.mark.parametrize("window", [{"length_ms": 10}, {"length_ms": 10, "delay_ms": 3}, {"last_n": 2}, {}])
@@ -121,5 +121,5 @@ def test_the_law_catches_a_window_that_is_off_by_one(function: str, window: dict
     rows = made_up_rows(7, 400, LATENESS_MS)
 
     truth = by_definition(right, rows)
-    assert by_history(History(right, lateness_ms=LATENESS_MS), rows, 16) == truth
-    assert by_history(History(wrong, lateness_ms=LATENESS_MS), rows, 16) != truth
+    assert by_history(WindowState(right, lateness_ms=LATENESS_MS), rows, 16) == truth
+    assert by_history(WindowState(wrong, lateness_ms=LATENESS_MS), rows, 16) != truth

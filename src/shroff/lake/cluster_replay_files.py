@@ -1,4 +1,4 @@
-"""What a cluster made of a recorded log, as files: decisions by stretches of places, and what the run was told.
+"""Files of a cluster replay: decisions by segments of the log, and the plan that the run was started with.
 
 A run that was stopped goes on from its folder. So the folder says what the states in it were
 made of, and a run that would be told something else is refused before it begins.
@@ -18,8 +18,8 @@ import msgspec
 from shroff.config import make_folder
 from shroff.errors import StateError, UsageError
 from shroff.features.cluster.partitioned import Cluster
+from shroff.lake.cluster_replay import ReplayPlan, replay_plan
 from shroff.lake.reader import LakeReader
-from shroff.lake.spread import Spread, spread_of
 from shroff.runtime.whole_files import whole_file
 from shroff.streams.lake import Objects, RetriedObjects
 from shroff.streams.log import DecisionRow
@@ -52,7 +52,7 @@ class Streaming(Protocol):
 
     def stream(
         self,
-        spread: Spread,
+        replay: ReplayPlan,
         checkpoint: Path,
         places: int,
         write: Callable[[int, int, Any], None],
@@ -62,7 +62,7 @@ class Streaming(Protocol):
 
 
 @dataclass(slots=True)
-class SpreadRun:
+class ReplayRun:
     """What a run did: the places (after, upto], and how they compare with the recorded log."""
 
     after: int = 0
@@ -73,7 +73,7 @@ class SpreadRun:
 
 
 class _Plan(msgspec.Struct):
-    """What the states in a folder were made of: see `Spread`. `log` is the hash of the log's first record."""
+    """What the states in a folder were made of: see `ReplayPlan`. `log` is the hash of the log's first record."""
 
     log: str
     partitions: int
@@ -82,7 +82,7 @@ class _Plan(msgspec.Struct):
     folds: tuple[int, ...]
 
 
-def decide_spread(
+def decide_on_cluster(
     objects: RetriedObjects,
     opened: Callable[[], Objects],
     models: Path,
@@ -91,7 +91,7 @@ def decide_spread(
     *,
     places: int | None = None,
     progress: Callable[[int], None] | None = None,
-) -> SpreadRun:
+) -> ReplayRun:
     """Decide the recorded log of a lake by a cluster, from where the folder `out` has come to.
 
     Raises: UsageError where backend, project or folder is not fit for it; StateError where the lake or a process fails.
@@ -104,10 +104,10 @@ def decide_spread(
         raise UsageError(f"a micro-batch has 1 place at least, not {most}.")
     reader = LakeReader(objects)
     name = sha256(repr((objects.address, reader.state.number, str(out))).encode()).hexdigest()[:16]
-    spread = spread_of(name, opened, reader, models, cluster.partitions)
+    replay = replay_plan(name, opened, reader, models, cluster.partitions)
     make_folder(out / DECISIONS)
-    _begin(out / PLAN, reader, spread)
-    run = SpreadRun(spread.upto, spread.upto)
+    _begin(out / PLAN, reader, replay)
+    run = ReplayRun(replay.upto, replay.upto)
 
     def done(part: DecidedPart) -> None:
         run.after = min(run.after, part.first)
@@ -117,13 +117,13 @@ def decide_spread(
         if progress is not None:
             progress(part.last - part.first)
 
-    backend.stream(spread, out / CHECKPOINT, most, partial(write_decisions, out / DECISIONS), done)
+    backend.stream(replay, out / CHECKPOINT, most, partial(write_decisions, out / DECISIONS), done)
     return run
 
 
-def _begin(path: Path, reader: LakeReader, spread: Spread) -> None:
+def _begin(path: Path, reader: LakeReader, replay: ReplayPlan) -> None:
     """Note what is told, or hold it to what the states in this folder were made of."""
-    plan = _Plan(reader.state.log, spread.partitions, spread.lateness_ms, spread.starts, spread.folds)
+    plan = _Plan(reader.state.log, replay.partitions, replay.lateness_ms, replay.starts, replay.folds)
     if path.exists():
         try:
             before = msgspec.json.decode(path.read_bytes(), type=_Plan)

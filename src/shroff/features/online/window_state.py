@@ -1,4 +1,4 @@
-"""Histories: the events of one type by key, and exact aggregates over them; the state of the online engine.
+"""Window state: the events of one type by key, and the exact aggregates over them that the online engine answers.
 
 A history knows nothing of the language but the table of aggregates. Its plan is values, `Series` and `Query`, which
 become arrays of numbers for kernels that are compiled once for all plans.
@@ -115,7 +115,7 @@ class HistoryPlan:
         return (*self.queries, *(look.query for look in self.looks))
 
 
-class History:
+class WindowState:
     """The events of one type by key code, and what every row asks about them.
 
     Key codes are dense integers from 0. All state is one array, so a snapshot is a copy.

@@ -1,4 +1,4 @@
-"""Histories whose aggregates must look at each event of the window: conditions that compare with `this`.
+"""Scan state: windows whose every event is looked at, for conditions that compare with `this`.
 
 In plain Python, for what `look_plan` has no program: an order of texts, functions of both
 events at once, numbers that might leave 64 bits.
@@ -24,21 +24,21 @@ _THIS_TIME = itemgetter(2)
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _Scan:
     aggregate: Aggregate
     keeps: Evaluate | None
     reads: Evaluate | None
 
 
 @dataclass(slots=True)
-class LookHistory:
+class ScanState:
     """The events of one type by key, each with the fields that the aggregates read, by (time, arrival)."""
 
     aggregates: Sequence[Aggregate]
     lateness_ms: int
     reference: Reference
     cells: dict[int, list[Cell]] = field(default_factory=dict)
-    _looks: list[_Look] = field(default_factory=list)
+    _looks: list[_Scan] = field(default_factory=list)
     _round: list[int] = field(default_factory=list)  # keys that this round of trimming has yet to look at
 
     def __post_init__(self) -> None:
@@ -47,7 +47,7 @@ class LookHistory:
                 compile_row(node, _leaf, self.reference, time=_TIME, this_time=_THIS_TIME) if node is not None else None
                 for node in (aggregate.condition, aggregate.argument)
             )
-            self._looks.append(_Look(aggregate, keeps, reads))
+            self._looks.append(_Scan(aggregate, keeps, reads))
 
     def row(
         self, time_ms: int, insert: tuple[int, dict[str, Value]] | None, asked: tuple[int, dict[str, Value]] | None
@@ -128,7 +128,7 @@ def _over(aggregate: Aggregate, cells: list[Cell], oldest_ms: int) -> int:
     return 0
 
 
-def _evaluate(look: _Look, seen: list[Cell], this: Cell) -> Value:
+def _evaluate(look: _Scan, seen: list[Cell], this: Cell) -> Value:
     kept = [cell for cell in seen if look.keeps is None or look.keeps((*cell, *this)) is True]
     if look.reads is None:
         return aggregate_values(look.aggregate, kept, len(seen))

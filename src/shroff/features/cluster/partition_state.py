@@ -1,4 +1,4 @@
-"""Running state by partitions of an entity's keys, and engines that are given what such partitions answer.
+"""Partition state: running state by partitions of an entity's keys, and engines that are given their answers.
 
 A window of a key needs the events of that key in log order, and nothing else. So the keys of
 an entity can be parted: each partition folds the events that have to do with its keys, by the
@@ -42,7 +42,7 @@ WORD_BYTES: Final = 9  # of an answer: a number or the bits of a float, and whet
 
 @dataclass(frozen=True, slots=True)
 class EntityAnswer:
-    """What the aggregates of an entity are at one event, in the order of `Keyed.asked`.
+    """What the aggregates of an entity are at one event, in the order of `PartitionPlan.asked`.
 
     Args:
         words: A 64-bit word for each, then a byte for each that says whether it is there.
@@ -53,7 +53,7 @@ class EntityAnswer:
     others: bytes = b""
 
 
-class Keyed:
+class PartitionPlan:
     """What an entity's partitions have in common: the plan, and which partitions an event has to do with."""
 
     def __init__(
@@ -105,7 +105,7 @@ class Partition:
         state: What `state` gave; None for a partition that has seen nothing.
     """
 
-    def __init__(self, keyed: Keyed, state: bytes | None = None) -> None:
+    def __init__(self, keyed: PartitionPlan, state: bytes | None = None) -> None:
         self._keyed, self._online = keyed, keyed.online()
         if state is not None:
             self._online.restore(iter(unpack(state)))
