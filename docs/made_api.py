@@ -100,7 +100,7 @@ def _rights() -> str:
 
 def _metrics() -> str:
     idle: Any = SimpleNamespace(
-        work=WorkerCounts(), posts=SimpleNamespace(waiting=0, age_s=0.0, turned_away=0), is_ready=False
+        work=WorkerCounts(), queue=SimpleNamespace(waiting=0, age_s=0.0, turned_away=0), is_ready=False
     )
     families = (*Requests().collect(), *ServiceMetrics(idle).collect())
     rows = [(f"`{one.name}{'_total' * (one.type == 'counter')}`", one.type, one.documentation) for one in families]
