@@ -1,6 +1,6 @@
 # What a developer calls; CI calls the same names. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup lint secure check test test-long fix docs demo example bench faults servers lock wheels build clean
+.PHONY: help setup lint secure quick check test test-long fix docs demo example bench faults servers lock wheels build clean
 
 # The first Python on the path that runs and is new enough. Another one: make setup PYTHON=/path/to/python
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -38,8 +38,11 @@ lint: $(READY)  ## format, lint, layers, types
 secure: $(READY)  ## what is dangerous in our code, and known holes of dependencies where that can be asked
 	$(BIN)/python -m tools.secure
 
-check: lint secure  ## the same, layers and the tests that need no server and no patience
+quick: $(READY)  ## the tests that need no server and no patience
 	$(BIN)/python -m tools.suite --quick
+
+check: $(READY)  ## lint, secure and quick, beside each other
+	@$(MAKE) --no-print-directory -j3 lint secure quick
 
 test: $(READY)  ## all that a change needs, with real servers and a browser; some 20 minutes on 2 cores
 	$(BIN)/python -m tools.suite

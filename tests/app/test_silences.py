@@ -18,7 +18,7 @@ from shroff.log import adopting
 from shroff.project.definitions import load_definitions
 from shroff.project.lists import Entry
 from shroff.rules.silences import rule_of
-from shroff.rules.spoken import spoken
+from shroff.rules.wording import in_words
 from shroff.web.api.rules.rule_looks import teller_of
 from tests.support.projects import FILES
 
@@ -245,7 +245,7 @@ def test_a_silence_that_is_taken_back_while_somebody_approves_it_does_not_begin(
 def test_a_rule_read_back_leaves_out_for_whom_it_is_silent(bank):
     def read_back() -> str:
         rule = next(one for one in bank.definitions.rules if one.id == "large")
-        return spoken(rule, teller_of(bank.definitions))
+        return in_words(rule, teller_of(bank.definitions))
 
     before = read_back()
     bank.silences.add("large", "c1", UNTIL)

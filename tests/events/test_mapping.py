@@ -11,12 +11,12 @@ import pytest
 from shroff import config
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import InputError
+from shroff.events.definitions import Settings
 from shroff.events.event import Event
 from shroff.events.formats.encodings import read_lines
 from shroff.events.intake import Intake, Submission
 from shroff.events.mapping import Dispatcher, MappedRow, Mapper, Picked
 from shroff.events.raw_values import Float32, Instant, Number
-from shroff.events.settings import Settings
 from shroff.events.validation import EventValidator
 from shroff.project.definitions import load_definitions
 from tests.support.avros import avro_file, record

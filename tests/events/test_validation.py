@@ -8,8 +8,8 @@ from decimal import Decimal
 import pytest
 
 from shroff.errors import InputError
+from shroff.events.definitions import Settings
 from shroff.events.raw_values import Exact, Float32, Instant, Number, RawDuration, RefusedValue
-from shroff.events.settings import Settings
 from shroff.events.validation import EventValidator, LabelInput
 from tests.support.declare import PAYMENT, declare
 

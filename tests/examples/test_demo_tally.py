@@ -6,8 +6,8 @@ from importlib.resources import files
 
 import msgspec
 
+from shroff.events.definitions import Settings
 from shroff.events.intake import Intake
-from shroff.events.settings import Settings
 from shroff.examples.bank import START_MS, bank, labels
 from shroff.examples.days import DAY_MS
 from shroff.examples.demo import Fraud, Tally, Truth, stream

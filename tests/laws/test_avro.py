@@ -15,12 +15,11 @@ from shroff.adapters.registry.memory import MemoryRegistry
 from shroff.events import intake as intake_module
 from shroff.events.avro.plain import _cents
 from shroff.events.avro.wire import AvroDecoder, AvroEncoder
-from shroff.events.definitions import Events, EventType, Field
+from shroff.events.definitions import Events, EventType, Field, Settings
 from shroff.events.event import YEAR_10000_MS, Codec
 from shroff.events.formats.wire import JsonDecoder, JsonEncoder
 from shroff.events.raw_values import Float32
 from shroff.events.readers import SPAN_MS_MAX, YEAR_1_MS, reader
-from shroff.events.settings import Settings
 from shroff.language.field_types import Bounds, FieldType
 from shroff.language.types import (
     BOOLEAN,

@@ -8,11 +8,11 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shroff.events.definitions import Settings
 from shroff.events.event import Codec, Event, canonical_real, canonical_text, read_time, time_text
 from shroff.events.formats.encodings import read_stream
 from shroff.events.intake import Intake
 from shroff.events.raw_values import Float32, canonical_json, shortest_decimal
-from shroff.events.settings import Settings
 from shroff.events.validation import EventValidator
 from shroff.language.values import parse_time
 from shroff.replay.exports import kind_of

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shroff.events.definitions import Events, EventType, Field, FileMapping
+from shroff.events.definitions import Events, EventType, Field, FileMapping, Settings
 from shroff.events.formats.column_readers import WantedField, column_reader
 from shroff.events.formats.columns import ColumnValidator
 from shroff.events.formats.lines import Lines
@@ -20,7 +20,6 @@ from shroff.events.formats.parquet import lines_of, row_values
 from shroff.events.intake import Intake
 from shroff.events.raw_values import text_of
 from shroff.events.readers import reader
-from shroff.events.settings import Settings
 from shroff.language.checker import check
 from shroff.language.columns import Column, values_of
 from shroff.language.field_types import parse_field_type

@@ -11,13 +11,12 @@ import pytest
 
 from shroff.models.evaluation import folds as evaluation
 from shroff.models.evaluation.cost_table import Fixed, Weighed
-from shroff.models.evaluation.dependence import ROWS_MAX, Dependence, dependences, drawn_rows
 from shroff.models.evaluation.estimates import Estimate
 from shroff.models.evaluation.folds import evaluate
 from shroff.models.evaluation.metrics import RowsOfFold, Terms
 from shroff.models.evaluation.thresholds import thresholds
 from shroff.models.evaluation.windows import final_window, known_rows
-from shroff.models.explaining import SUM_ERROR
+from shroff.models.explaining import ROWS_MAX, SUM_ERROR, Dependence, dependences, drawn_rows
 from shroff.models.keys import METRICS_BY_NAME
 from shroff.models.learners.learner import columns_for
 from shroff.models.learners.training import learn_by, loaded, train

@@ -11,11 +11,10 @@ from typing import Any
 import fastavro
 
 from shroff.events.avro.wire import AvroDecoder
-from shroff.events.definitions import Events
+from shroff.events.definitions import Events, Settings
 from shroff.events.formats.lines import Line, Lines
 from shroff.events.formats.schemas import SchemaRegistry
 from shroff.events.intake import Intake, Submission
-from shroff.events.settings import Settings
 from tests.support.projects import definitions
 
 OTHERS = {"features.yaml": None, "rules/large.yaml": None}

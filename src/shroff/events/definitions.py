@@ -18,6 +18,7 @@ from shroff.language.expression import ThisField
 from shroff.language.field_types import FieldType, TypeTextError, parse_field_type
 from shroff.language.names import DeclaredNames, Scope, TableShape
 from shroff.language.types import BOOLEAN, TEXT, TIME, Type, money
+from shroff.language.values import DAY_MS
 from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence
 
 VERDICTS: Final = ("fraud", "genuine", "unclear")
@@ -358,3 +359,15 @@ def _key_part(node: Node, event: str, names: DeclaredNames, problems: list[Probl
             problems.append(node.problem(f"{node.text!r} is no field of {event}.", nearest(node.text, fields)))
         return None
     return loading.expression(node, Scope(names, what="a key", this=(event,)), problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A project's settings. Durations in milliseconds."""
+
+    name: str = "project"
+    currency: str = "EUR"
+    money_places: int = 2
+    lateness_ms: int = DAY_MS
+    ahead_ms: int = DAY_MS
+    untaken: str = ""  # skip | quarantine; empty: skip, and a file of which no line is taken is told

@@ -12,14 +12,13 @@ from shroff.errors import InputError, UsageError, nearest
 from shroff.events.avro.plain import AvroReader, avro_reader
 from shroff.events.avro.schema import schema_name_of
 from shroff.events.avro.values import schema_name
-from shroff.events.definitions import Events, EventType
+from shroff.events.definitions import Events, EventType, Settings
 from shroff.events.event import Event
 from shroff.events.formats.lines import Line, Lines
 from shroff.events.formats.plain import PlainReader, plain_reader
 from shroff.events.mapping import LABEL, Dispatcher, MappedRow, Mapper, Unmatched
 from shroff.events.raw_values import Number
 from shroff.events.redaction import LineRedactor, RedactedValues, keeping_hashed, masked, opened, unread
-from shroff.events.settings import Settings
 from shroff.events.unique import Named
 from shroff.events.validation import EventValidator, LabelInput, OutOfBoundsError, secret_fields
 

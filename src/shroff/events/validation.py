@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 from shroff.errors import InputError, nearest
-from shroff.events.definitions import Events, EventType, Field
+from shroff.events.definitions import Events, EventType, Field, Settings
 from shroff.events.event import Event
 from shroff.events.raw_values import Exact, RefusedValue, shown
 from shroff.events.readers import ID_LENGTH_MAX, expectation, reader
-from shroff.events.settings import Settings
 from shroff.events.unique import Named, unique_text
 from shroff.language.field_types import Bounds
 from shroff.language.types import TEXT, TIME, Type, money

@@ -17,8 +17,7 @@ import msgspec
 
 from shroff.errors import DefinitionError, Problem, nearest
 from shroff.events import redaction
-from shroff.events.definitions import Events, load_events
-from shroff.events.settings import Settings
+from shroff.events.definitions import Events, Settings, load_events
 from shroff.features.computed import Computed
 from shroff.features.definitions import Feature, FeatureTypes, load_features, stacked, wanted_features
 from shroff.language.checker import check

@@ -17,11 +17,10 @@ from operator import le
 from typing import Final
 
 from shroff.errors import StateError
-from shroff.events.definitions import Events
+from shroff.events.definitions import Events, Settings
 from shroff.events.formats.lines import Line
 from shroff.events.formats.moments import Moment, moment_reader
 from shroff.events.mapping import LABEL
-from shroff.events.settings import Settings
 
 AHEAD: Final = 8  # lines behind one that say whether its clock is wrong
 WITNESSES: Final = 2  # of them at least must say so

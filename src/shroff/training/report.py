@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from shroff.errors import UsageError
 from shroff.models.definitions import ModelSettings
-from shroff.models.evaluation.dependence import Dependence, dependences, drawn_rows
 from shroff.models.evaluation.folds import Evaluation
 from shroff.models.evaluation.metrics import Terms
 from shroff.models.evaluation.thresholds import Thresholds, thresholds
+from shroff.models.explaining import Dependence, dependences, drawn_rows
 from shroff.models.learners.learner import columns_for
 from shroff.models.learners.training import Trained, loaded
 from shroff.models.registry import GateResult

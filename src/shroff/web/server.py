@@ -26,7 +26,7 @@ from shroff.web.http.protocol import Patient
 from shroff.web.service import THREADS, Service, ServiceOptions
 from shroff.web.table import table
 from shroff.web.work.checking import Checkers
-from shroff.web.work.indexing import keep_indexed
+from shroff.web.work.keepers import keep_indexed
 from shroff.worker.ingest import short_turns
 
 if TYPE_CHECKING:

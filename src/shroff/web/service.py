@@ -30,8 +30,8 @@ from shroff.web.http.proxies import Proxies, proxies_of
 from shroff.web.http.streaming import Streams
 from shroff.web.http.turns import Shares, Turns, too_many
 from shroff.web.metrics import Requests
-from shroff.web.work.casekeeping import CaseKeeper
 from shroff.web.work.checking import SECONDS_MAX as CHECK_S_MAX
+from shroff.web.work.keepers import CaseKeeper
 from shroff.worker.inbox import ADOPT, LEFT, result_of
 from shroff.worker.request_bodies import RequestReader
 from shroff.worker.request_loop import AWAY, PATIENCE_S

@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from shroff.errors import UsageError, nearest
-from shroff.events.definitions import Events, EventType
+from shroff.events.definitions import Events, EventType, Settings
 from shroff.events.event import Codec, Event, canonical_value
 from shroff.events.formats.lines import line_and_row
 from shroff.events.formats.wire import Encoder
 from shroff.events.intake import Submission
 from shroff.events.mapping import LABEL, Unmatched
 from shroff.events.readers import reader
-from shroff.events.settings import Settings
 from shroff.events.validation import LabelInput
 from shroff.language.expression import Node, ThisField
 from shroff.language.row import Evaluate, Reference, compile_row

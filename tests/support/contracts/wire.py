@@ -7,12 +7,11 @@ from typing import Any, Final
 
 import pytest
 
-from shroff.events.definitions import Events, EventType, Field
+from shroff.events.definitions import Events, EventType, Field, Settings
 from shroff.events.formats.lines import Line, Lines
 from shroff.events.formats.wire import MESSAGE_BYTES_MAX, Decoder, Encoder
 from shroff.events.intake import Intake, Submission
 from shroff.events.mapping import MAPPING_OF
-from shroff.events.settings import Settings
 from shroff.language.field_types import FieldType
 from shroff.language.types import BOOLEAN, DURATION, INTEGER, REAL, TEXT, TIME, Type, money, number
 from shroff.testing.contracts.promises import Contract, promise

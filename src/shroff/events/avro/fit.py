@@ -8,9 +8,8 @@ from typing import Final
 
 from shroff.events.avro.schema import DURATION_MS, Avro, as_tree, avro_type, schema_name_of, schema_of, schema_text
 from shroff.events.avro.values import alike
-from shroff.events.definitions import EventType, Field
+from shroff.events.definitions import EventType, Field, Settings
 from shroff.events.mapping import LABEL, Mapper, Path
-from shroff.events.settings import Settings
 from shroff.language.types import UNITS_MAX, Type
 from shroff.language.values import show_decimal
 

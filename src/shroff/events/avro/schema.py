@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from shroff.events.definitions import EventType, Field
-from shroff.events.settings import Settings
+from shroff.events.definitions import EventType, Field, Settings
 from shroff.language.types import UNITS_MAX, Type
 
 SCHEMA_BYTES_MAX: Final = 1024 * 1024

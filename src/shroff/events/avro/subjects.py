@@ -10,10 +10,9 @@ from typing import Any, Final
 
 from shroff.events.avro.fit import Fit, fit, found_at, refusal
 from shroff.events.avro.schema import Avro, as_tree, avro_type, read_schema, schema_name_of, schema_of, schema_text
-from shroff.events.definitions import EventType
+from shroff.events.definitions import EventType, Settings
 from shroff.events.formats.schemas import Registered, SchemaRegistry
 from shroff.events.mapping import Mapper
-from shroff.events.settings import Settings
 
 UNCHANGED: Final = "unchanged"
 REGISTERED: Final = "registered"

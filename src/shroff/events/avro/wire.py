@@ -12,12 +12,11 @@ from shroff.events.avro.fit import fit, refusal
 from shroff.events.avro.schema import as_tree, bare, schema_of
 from shroff.events.avro.subjects import REFUSED, settle, subjects_of
 from shroff.events.avro.values import DAMAGED, AvroLine, Shape, TrailingBytesError, library
-from shroff.events.definitions import Events, EventType
+from shroff.events.definitions import Events, EventType, Settings
 from shroff.events.formats.lines import Line
 from shroff.events.formats.schemas import SchemaRegistry
 from shroff.events.formats.wire import MESSAGE_BYTES_MAX, oversize
 from shroff.events.mapping import LABEL
-from shroff.events.settings import Settings
 from shroff.language.types import Type
 from shroff.language.values import Value
 

@@ -16,14 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from shroff.events.definitions import Events, EventType, Field
+from shroff.events.definitions import Events, EventType, Field, Settings
 from shroff.events.event import Event
 from shroff.events.formats.column_readers import ColumnReader, Flags, Read, WantedField, column_reader
 from shroff.events.formats.lines import Line, Lines
 from shroff.events.formats.parquet import lines_of, plain_column, plain_type
 from shroff.events.intake import Intake
 from shroff.events.mapping import Mapper
-from shroff.events.settings import Settings
 from shroff.language.columns import Column, column_of
 
 LINES: Final = 8_192  # that are there as Python objects at a time

@@ -11,11 +11,10 @@ import msgspec
 from shroff.errors import InputError
 from shroff.events.avro.schema import schema_name_of
 from shroff.events.avro.values import schema_name
-from shroff.events.definitions import Events
+from shroff.events.definitions import Events, Settings
 from shroff.events.formats.lines import Line
 from shroff.events.mapping import LABEL, Dispatcher, MappedRow, Mapper
 from shroff.events.readers import reader
-from shroff.events.settings import Settings
 from shroff.language.types import TIME
 
 Moment = Callable[[Line], int | None]

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Final
 
-from shroff.models.evaluation.dependence import Dependence
 from shroff.models.evaluation.estimates import Difference, Estimate
 from shroff.models.evaluation.folds import Compared, Evaluation, FoldReport
 from shroff.models.evaluation.gates import value_text
 from shroff.models.evaluation.slices import Slice
 from shroff.models.evaluation.thresholds import Thresholds
+from shroff.models.explaining import Dependence
 from shroff.models.keys import metric_of, metric_words
 from shroff.models.registry import GateResult
 from shroff.models.reports.pages import note, page, section, table

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from shroff.errors import Problem
-from shroff.events.settings import Settings
+from shroff.events.definitions import Settings
 from shroff.language import loading
 from shroff.language.values import DAY_MS
 from shroff.language.yaml.text import Mapping, Node, Scalar

@@ -18,8 +18,8 @@ from shroff.errors import RegistryError, UsageError
 from shroff.events.event import time_text
 from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.calibration import Calibration, fit_calibration, uncalibrated
-from shroff.models.evaluation.dependence import drawn_rows
 from shroff.models.evaluation.windows import KnownRows, windows_of
+from shroff.models.explaining import drawn_rows
 from shroff.models.foreign.files import BYTES_MAX, read_foreign
 from shroff.models.foreign.foreign import BROKEN, Foreign, broken
 from shroff.models.foreign.trees_written import covered

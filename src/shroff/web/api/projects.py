@@ -16,8 +16,7 @@ from shroff.explain.hit_records import RuleRecord
 from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.web.api.rules.backtests import BacktestRun, BacktestRuns, Draft, Kept, act_of, computed, document, new_id
-from shroff.web.http.messages import Json, Request, decoded
-from shroff.web.http.preconditions import seen, tagged, tags_of
+from shroff.web.http.messages import Json, Request, decoded, seen, tagged, tags_of
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import API, Route, RouteDoc
 from shroff.web.http.schemas import Adopted

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import re
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from urllib.parse import parse_qsl
 
@@ -19,6 +20,9 @@ from shroff.web.http.proxies import Proxies
 if TYPE_CHECKING:
     from shroff.people.access import Who
     from shroff.people.sessions import SignedIn
+
+ANY: Final = "*"
+_TAG: Final = re.compile(r'(?:W/)?"([^"]*)"|([^\s,"]+)')
 
 Document = TypeVar("Document")
 
@@ -204,3 +208,27 @@ def refused(error: ProblemError) -> Response:
     """What a `ProblemError` is answered by."""
     document = problem(error.status, error.code, error.title, error.detail, **error.more)
     return Json(document, error.status, error.headers, PROBLEM)
+
+
+def tags_of(request: Request) -> list[str]:
+    """The tags of If-Match, bare, as many as there are: weak ones count as strong, and quotes may be left out."""
+    text = request.headers.get("if-match", "")
+    return [quoted or plain for quoted, plain in _TAG.findall(text)]
+
+
+async def seen(request: Request, now: Callable[[], Awaitable[str]]) -> str:
+    """The one tag to hold a change against; empty where If-Match is not sent.
+
+    Args:
+        now: Gives the tag of what is there, or nothing; asked for several tags, and for `*`: whatever is there.
+    """
+    tags = tags_of(request)
+    if not tags or (len(tags) == 1 and tags[0] != ANY):
+        return tags[0] if tags else ""
+    there = await now()
+    return there if there in tags or (there and ANY in tags) else tags[0]
+
+
+def tagged(tag: str) -> dict[str, str]:
+    """The header that names the version of what is shown: a change sends it back in If-Match."""
+    return {"etag": f'"{tag}"'}

@@ -25,8 +25,7 @@ from shroff.streams.log import (
     Request,
     UniqueValue,
 )
-from shroff.testing.contracts.log.beside import LogBesideContract
-from shroff.testing.contracts.log.flags import LogFlagsContract
+from shroff.testing.contracts.log.beside import LogBesideContract, LogFlagsContract
 from shroff.testing.contracts.log.inbox import LogInboxContract
 from shroff.testing.contracts.log.lead import LogLeadContract
 from shroff.testing.contracts.log.pruning import LogPruningContract

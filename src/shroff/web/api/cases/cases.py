@@ -20,9 +20,8 @@ from shroff.people.access import Right
 from shroff.web.api.cases import case_documents as documents
 from shroff.web.api.cases.asked import asked_about, shown
 from shroff.web.api.cases.case_documents import Verdict
-from shroff.web.http.messages import Json, Request, decoded
+from shroff.web.http.messages import ANY, Json, Request, decoded, seen, tagged, tags_of
 from shroff.web.http.paging import cursor_of, limit_of, next_of
-from shroff.web.http.preconditions import ANY, seen, tagged, tags_of
 from shroff.web.http.problems import ProblemError, ProblemMore
 from shroff.web.http.routes import API, PAGED, Handle, Route, RouteDoc
 

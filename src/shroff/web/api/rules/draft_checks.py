@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from shroff.app.rules.rule_drafts import Checked
 from shroff.errors import Problem
-from shroff.rules.spoken import spoken
 from shroff.rules.texts import tag_of
+from shroff.rules.wording import in_words
 from shroff.web.api.rules.rule_looks import teller_of
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def checked_document(checked: Checked, text: str) -> DraftCheck:
 def _says(checked: Checked) -> str | None:
     if checked.rule is None or checked.definitions is None or checked.mistakes:
         return None
-    return spoken(checked.rule, teller_of(checked.definitions))
+    return in_words(checked.rule, teller_of(checked.definitions))
 
 
 def mistake(one: Problem, lines: Sequence[str]) -> DraftMistake:

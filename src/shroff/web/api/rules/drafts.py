@@ -16,8 +16,7 @@ from shroff.people.keys import key_of
 from shroff.rules.texts import tag_of
 from shroff.web.api.rules.draft_checks import DraftCheck
 from shroff.web.api.rules.rule_looks import OFF, RuleLook, one_rule, subject_of
-from shroff.web.http.messages import Json, Request, decoded
-from shroff.web.http.preconditions import seen, tagged, tags_of
+from shroff.web.http.messages import Json, Request, decoded, seen, tagged, tags_of
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import API, Route, RouteDoc
 from shroff.web.http.schemas import Adopted

@@ -21,7 +21,7 @@ from shroff.log.rule_history import Histories, VersionOfRule
 from shroff.log.ruletests import TestResult, run_tests_of
 from shroff.people.store import AuditFilter, rows_of
 from shroff.rules.silences import trial_of
-from shroff.rules.spoken import spoken
+from shroff.rules.wording import in_words
 from shroff.web.http.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def _look(
         record = looks.records.record(id_, project.definitions)
     except DefinitionError:
         record = RuleRecord()
-    says = "" if rule is None else spoken(rule, teller_of(project.definitions))
+    says = "" if rule is None else in_words(rule, teller_of(project.definitions))
     return RuleLook(id_, rule, standing, draft, record, looks.histories.versions(id_), says, has_all)
 
 

@@ -19,8 +19,7 @@ from shroff.people.store import PeopleStore
 from shroff.runtime.fresh import Fresh
 from shroff.training.cutoffs import AS_IT_IS, Cutoffs, CutoffsDocument, WhatIf
 from shroff.web.api.models import checked_reason
-from shroff.web.http.messages import Json, Request, decoded
-from shroff.web.http.preconditions import seen, tagged
+from shroff.web.http.messages import Json, Request, decoded, seen, tagged
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import API, Route, RouteDoc
 from shroff.web.http.schemas import Adopted

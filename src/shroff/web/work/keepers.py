@@ -1,20 +1,30 @@
-"""What is done for cases beside requests: alerts are raised as the log grows, and what is due is carried out."""
+"""Work beside requests: alerts are raised as the log grows, what is due is carried out, and the key index follows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from subprocess import DEVNULL
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Final
 
 from shroff.cases.timers import carry_out
 from shroff.errors import ShroffError, trace_of
+from shroff.explain.key_index import PLACES
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
     from shroff.cases.desk import CaseDesk
     from shroff.cases.following import Follower
     from shroff.streams.log import Log
+    from shroff.web.service import Service
+
+EVERY_S: Final = 15.0
+DUE: Final = 2 * PLACES  # so many have to lack: a process that indexes takes half a second to start
+PAUSE: Final = 40  # times as long where a try led to nothing: a disk is full, say
 
 LOOK_S: Final = 0.5  # between two looks at the log and the clock: where alerts came, events wait some 3 ms for each
 GAP_S: Final = 0.01  # between two steps through a log that is far ahead, so that others get their turn
@@ -24,7 +34,7 @@ AFTER_FAILURE_S: Final = 5.0
 class CaseKeeper:
     """A thread that follows the log and the clock for one service.
 
-    Several services of one project may each have one: what is done is done once (see `cases.following`, `carrying`).
+    Several services of one project may each have one: what is done is done once (see `cases.following`, `timers`).
 
     Args:
         asked: Called where labels were put into the log's inbox.
@@ -90,3 +100,40 @@ class CaseKeeper:
         if log is not None:
             with suppress(ShroffError, OSError):
                 log.close()
+
+
+async def keep_indexed(service: Service, every_s: float = EVERY_S) -> None:
+    """Have the index follow the log, until it is cancelled."""
+    wait_s = every_s
+    while True:
+        await asyncio.sleep(wait_s)
+        wait_s = every_s
+        if service.is_ready and (before := await service.in_thread(_lacks, service)) >= DUE:
+            await _index(service)
+            wait_s = every_s if await service.in_thread(_lacks, service) < before else PAUSE * every_s
+
+
+def _lacks(service: Service) -> int:
+    project = service.project
+    try:
+        with project.opened.reading() as log:
+            return project.history.key_index(project.definitions).lacks(log)
+    except ShroffError:  # whoever asks for a page is told
+        return 0
+
+
+async def _index(service: Service) -> None:
+    words = (sys.executable, "-m", "shroff", "-C", str(service.project.opened.places.folder), "index")
+    # Not by the loop: uvloop copies this process to begin another one, for which every event would wait 30 ms.
+    process = await asyncio.to_thread(_begun, words)
+    try:
+        await asyncio.to_thread(process.wait)
+    finally:
+        process.terminate()  # which its thread then sees; nothing, where it has ended
+
+
+def _begun(words: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Begin a program, alone in its session (see `runtime.process_wide`)."""
+    return subprocess.Popen(  # noqa: S603 - this program
+        words, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True
+    )
