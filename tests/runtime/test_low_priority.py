@@ -16,7 +16,7 @@ from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.log.writer import Writer
 from shroff.runtime.process_wide import LOWEST
 from shroff.streams.snapshots import Header, Snapshots
-from shroff.web.work import indexing
+from shroff.web.work import keepers
 from tests.support.projects import NOW_MS, definitions, payment
 
 SHARED = Path("/proc/self/autogroup")  # of a session: "/autogroup-7 nice 0"; empty where nobody began one yet
@@ -78,6 +78,6 @@ def test_the_index_by_key_is_made_in_a_session_of_its_own(tmp_path: Path, monkey
     opened = SimpleNamespace(places=SimpleNamespace(folder=tmp_path))
     place = SimpleNamespace(project=SimpleNamespace(opened=opened))
 
-    asyncio.run(indexing._index(place))
+    asyncio.run(keepers._index(place))
 
     assert said_in.read_text() == "True"
