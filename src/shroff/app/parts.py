@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from shroff.app.analytics import Analytics
     from shroff.app.asking import DecisionHistory
     from shroff.app.cases import ProjectCases
     from shroff.app.erasing import Erasing
@@ -50,6 +51,12 @@ def agreements(project: Project) -> Agreements:
     from shroff.app.rules.agreements import Agreements
 
     return Agreements(project.opened)
+
+
+def analytics(project: Project) -> Analytics:
+    from shroff.app.analytics import Analytics
+
+    return Analytics(project.opened)
 
 
 def applying(project: Project) -> Applying:

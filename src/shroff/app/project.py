@@ -55,6 +55,7 @@ class Project:
     # ---- the parts, each made when it is first asked for
 
     agreements = cached_property(parts.agreements)
+    analytics = cached_property(parts.analytics)
     applying = cached_property(parts.applying)
     backtests = cached_property(parts.backtests)
     cases = cached_property(parts.cases)

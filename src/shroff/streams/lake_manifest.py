@@ -52,8 +52,16 @@ class File(msgspec.Struct, frozen=True):
     @property
     def type(self) -> str:
         """The event type that the folder names; nothing where rows are of any."""
+        return self._said("type") or self._said("event")
+
+    @property
+    def day(self) -> str:
+        """The day in UTC that the folder names, as `2026-01-31`."""
+        return self._said("date")
+
+    def _said(self, name: str) -> str:
         parts = (part.partition("=") for part in self.folder.split("/"))
-        return next((value for name, _, value in parts if name in {"type", "event"}), "")
+        return next((value for key, _, value in parts if key == name), "")
 
 
 class DocumentFolder(msgspec.Struct, frozen=True, omit_defaults=True):

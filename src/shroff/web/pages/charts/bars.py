@@ -52,12 +52,17 @@ class Bars:
     each: str
 
 
-def bars_of(first_day: int, whole: Sequence[int], part: Sequence[int]) -> Bars | None:
-    """Counts of days, those of several days together where there are many; None where there are none."""
+def bars_of(first_day: int, whole: Sequence[int], frauds: Sequence[int] = ()) -> Bars | None:
+    """Counts of days, those of several days together where there are many; None where there are none.
+
+    Args:
+        first_day: As days since 1970-01-01.
+        frauds: How many of each day's are marked as fraud; empty where that is not what is counted.
+    """
     if not whole or not any(whole):
         return None
     size = -(-len(whole) // COLUMNS_MAX)
-    sums = [(sum(whole[at : at + size]), sum(part[at : at + size])) for at in range(0, len(whole), size)]
+    sums = [(sum(whole[at : at + size]), sum(frauds[at : at + size])) for at in range(0, len(whole), size)]
     most = _ceiling(max(one for one, _ in sums))
     width = 100 / len(sums)
     bars = [
@@ -67,7 +72,7 @@ def bars_of(first_day: int, whole: Sequence[int], part: Sequence[int]) -> Bars |
             round(100 - 100 * one / most, 2),
             round(100 * one / most, 2),
             round(100 * marked / most, 2),
-            f"{day_text(first_day + number * size)}: {one:,}, {marked:,} fraud",
+            f"{day_text(first_day + number * size)}: {one:,}{f', {marked:,} fraud' if frauds else ''}",
         )
         for number, (one, marked) in enumerate(sums)
     ]

@@ -1,0 +1,112 @@
+"""Analytics of an opened project: how many events there are, by type, day and field."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from shroff.app.lakes import Lakes
+from shroff.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shroff.analytics.counts import CountedType, EventCount, EventCounts
+    from shroff.app.opened import Opened
+    from shroff.lake.reader import LakeReader
+    from shroff.streams.log import Log
+
+DAYS: Final = 7  # that are counted where nobody names any, up to the newest event
+
+
+class Analytics:
+    """Questions that many ask every morning. Each reads log and lake as they are then, and every event once."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+
+    def event_counts(
+        self,
+        first: date | str | None = None,
+        last: date | str | None = None,
+        *,
+        types: Sequence[str] = (),
+        by: str = "day",
+        zone: str = "UTC",
+        zeros: bool = False,
+        most: int | None = None,
+    ) -> list[EventCount]:
+        """How many events happened, by type and day; the lanes of a project together (see `analytics.counts`).
+
+        Args:
+            first: The first day, as `2026-03-01`; without it the seventh before the last one's end.
+            last: The last day; without it that of the newest event.
+            types: Event types; all where empty.
+            by: `day`, `week`, or a field by whose values each day is split.
+            zone: Whose days these are, as `Europe/Berlin`.
+            zeros: Whether days without an event have a row.
+            most: So many places beyond the lake are read at most.
+
+        Raises: UsageError for what cannot be counted, or where there is no log; StateError where the lake is another
+            log's.
+        """
+        from shroff.analytics.counts import count_events
+
+        definitions = self._opened.definitions
+        with ExitStack() as held:
+            histories = [self._history(lane, held) for lane in self._opened.lanes.each()]
+            beyond = sum(log.last_seq() - (0 if lake is None else lake.last_seq) for log, lake in histories)
+            if most is not None and beyond > most:
+                raise UsageError(
+                    f"the log has {beyond:,} places that the lake has not, and {most:,} are read at once here. Write "
+                    "the lake ('shroff lake write'), or count them by 'shroff counts'."
+                )
+            question = self._question(first, last, histories, (tuple(types), by, zone, zeros))
+            return count_events(question, definitions, histories)
+
+    def _question(
+        self,
+        first: date | str | None,
+        last: date | str | None,
+        histories: Sequence[tuple[Log, LakeReader | None]],
+        rest: tuple[tuple[str, ...], str, str, bool],
+    ) -> EventCounts:
+        from shroff.analytics.counts import EventCounts, zone_named
+
+        end = _day(last, "the last day")
+        if end is None:
+            newest = [ms for log, _ in histories if (ms := log.watermark_ms()) is not None]
+            end = datetime.fromtimestamp(max(newest, default=self._opened.now_ms()) / 1_000, zone_named(rest[2])).date()
+        begin = _day(first, "the first day")
+        return EventCounts(end - timedelta(DAYS - 1) if begin is None else begin, end, *rest)
+
+    def _history(self, lane: Opened, held: ExitStack) -> tuple[Log, LakeReader | None]:
+        from shroff.lake.reader import NoLakeError
+        from shroff.lake.writer import LakeWriter
+
+        log = held.enter_context(lane.reading())
+        if lane.systems.lake is None:
+            return log, None
+        try:
+            lake = held.enter_context(Lakes(lane).reader())
+        except NoLakeError:
+            return log, None
+        LakeWriter(lake.objects, log, lane.now_ms, lane=lane.places.lane or 0).check_log(lake.state)
+        return log, lake
+
+    def event_types(self) -> list[CountedType]:
+        """The event types, and by which of their fields they can be counted."""
+        from shroff.analytics.counts import CountedType, counted_fields
+
+        types = self._opened.definitions.events.types.values()
+        return [CountedType(one.name, one.is_decided, counted_fields(one)) for one in types]
+
+
+def _day(given: date | str | None, name: str) -> date | None:
+    if given is None or isinstance(given, date):
+        return given
+    try:
+        return date.fromisoformat(given)
+    except ValueError:
+        raise UsageError(f"{name}: {given!r} is no day. Write it as 2026-03-01.") from None

@@ -1,0 +1,85 @@
+"""`shroff counts`: events by type and day."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from shroff.cli import completion
+from shroff.cli.options import gathered
+from shroff.cli.session import Session, command, many, one_line, table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shroff.analytics.counts import EventCount
+
+BAR: Final = 30  # signs of the longest bar
+
+
+@dataclass(frozen=True, slots=True)
+class CountOptions:
+    """The options of `shroff counts`."""
+
+    first: str | None
+    last: str | None
+    types: str
+    by: str
+    zone: str
+    zeros: bool
+
+
+@command(
+    "counts",
+    "shroff counts",
+    "shroff counts --from 2026-03-01 --to 2026-03-31 --types payment --by week",
+    "shroff counts --by channel --json",
+)
+@click.option("--from", "first", metavar="DAY", help="The first day.  [default: six days before the last]")
+@click.option("--to", "last", metavar="DAY", help="The last day, counted too.  [default: that of the newest event]")
+@click.option(
+    "--types", metavar="A,B", default="", shell_complete=completion.event_types, help="Event types.  [default: all]"
+)
+@click.option("--by", metavar="day|week|FIELD", default="day", show_default=True, help="What the rows are.")
+@click.option("--zone", metavar="ZONE", default="UTC", show_default=True, help="Whose days, as Europe/Berlin.")
+@click.option("--zeros", is_flag=True, help="Also days without an event.")
+@gathered(CountOptions)
+def counts(session: Session, options: CountOptions) -> None:
+    """Count events by type and day, each event once.
+
+    Days are those on which events happened. What the lake has is counted by its list of files; the rest is read from
+    the log, 3 µs an event. Of a week the day is its Monday. A field splits each day by its values.
+    """
+    from shroff.analytics.counts import rows_of
+
+    found = session.project.analytics.event_counts(
+        options.first,
+        options.last,
+        types=[one for one in options.types.split(",") if one],
+        by=options.by,
+        zone=options.zone,
+        zeros=options.zeros,
+    )
+    session.answer(dict(rows_of(found, options.by)), _text(found, options.by))
+    session.next("shroff counts --by week", "shroff export events")
+
+
+def _text(found: Sequence[EventCount], by: str) -> str:
+    if not found:
+        return "No events on these days."
+    is_split = by not in {"day", "week"}
+    most = max(one.count for one in found) or 1
+    rows = [
+        (
+            one.day.isoformat(),
+            one.type,
+            *([one_line("(missing)" if one.value is None else one.value)] if is_split else []),
+            one.count,
+            "▇" * round(BAR * one.count / most),
+        )
+        for one in found
+    ]
+    heads = ("week of" if by == "week" else "day", "type", *([by] if is_split else []), "events", "")
+    return f"{table(rows, heads)}\n{many(sum(one.count for one in found), 'event')}."

@@ -1,0 +1,103 @@
+"""`/api/v1/analytics/...`: how many events there are, by type and day."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING, Final, TypedDict
+
+import msgspec
+
+from shroff.analytics.counts import NO_SOURCES, CountRows, EventCount, rows_of
+from shroff.errors import UsageError
+from shroff.people.access import Right
+from shroff.web.api.cases.cases import body_of
+from shroff.web.http.messages import Json, Request
+from shroff.web.http.problems import ProblemError
+from shroff.web.http.routes import API, Route, RouteDoc
+
+if TYPE_CHECKING:
+    from shroff.app.project import Project
+    from shroff.web.service import Service
+
+PLACES_MAX: Final = 1_000_000  # beyond the lake: some 3 s
+
+
+class CountQuestion(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """What is to be counted; days as `2026-03-01`, the last one counted too. All event types where none is named."""
+
+    start_date: date | None = None
+    end_date: date | None = None
+    event_types: list[str] = []
+    source: str | None = None
+    by: str = "day"
+    zone: str = "UTC"
+    zeros: bool = False
+
+
+class CountableType(TypedDict):
+    """An event type, whether it is decided, and the fields by which `by` can split its days."""
+
+    type: str
+    decided: bool
+    fields: list[str]
+
+
+class CountableTypes(TypedDict):
+    """The event types of the project."""
+
+    types: list[CountableType]
+
+
+async def event_counts(service: Service, request: Request) -> Json[CountRows]:
+    """How many events of each type happened on each day."""
+    question = await body_of(request, CountQuestion)
+    try:
+        found = await service.in_thread(counted, service.project, question)
+    except UsageError as error:
+        raise ProblemError(422, "bad-question", "This cannot be counted", str(error)) from None
+    return Json(rows_of(found, question.by))
+
+
+def counted(project: Project, question: CountQuestion) -> list[EventCount]:
+    """The counts of a question. Raises: UsageError."""
+    if question.source is not None:
+        raise UsageError(NO_SOURCES)
+    return project.analytics.event_counts(
+        question.start_date,
+        question.end_date,
+        types=question.event_types,
+        by=question.by,
+        zone=question.zone,
+        zeros=question.zeros,
+        most=PLACES_MAX,
+    )
+
+
+async def event_types(service: Service, request: Request) -> Json[CountableTypes]:
+    """The event types, and by what they can be counted."""
+    found = await service.in_thread(service.project.analytics.event_types)
+    return Json({"types": [{"type": one.type, "decided": one.is_decided, "fields": one.fields} for one in found]})
+
+
+ROUTES: Final = (
+    Route(
+        "POST",
+        f"{API}/analytics/event-counts",
+        Right.READ_DECISIONS,
+        event_counts,
+        RouteDoc(
+            "How many events of each type happened on each day, each event once; the last seven days without dates.",
+            "The counts, by day, type and value.",
+            CountQuestion,
+        ),
+    ),
+    Route(
+        "GET",
+        f"{API}/analytics/event-types",
+        Right.READ_DECISIONS,
+        event_types,
+        RouteDoc(
+            "The event types, and the fields by which they can be counted.", "The types, as events.yaml has them."
+        ),
+    ),
+)

@@ -1,0 +1,187 @@
+"""Event counts are those of the plain definition, wherever the events lie: in the log, in the lake, or in both."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+import shroff
+from shroff.app.project import Project
+from shroff.errors import StateError, UsageError
+
+EVENTS = """\
+payment:
+  id: id
+  time: at
+  decide: true
+  fields: {id: text, at: time, amount: money, channel: text?, retry: boolean?, time: text?}
+login:
+  id: id
+  time: at
+  fields: {id: text, at: time, channel: text?}
+"""
+SETTINGS = "shroff: 1\nname: bank\nmoney: EUR\nlateness: 1d\n"
+BEGIN = datetime(2026, 3, 27, 20, tzinfo=UTC)  # before the clocks of Europe change
+
+
+def lines(seed: int, count: int = 400) -> list[dict[str, Any]]:
+    """Events of two types over five days, some at the very ends of days."""
+    chance, found = random.Random(seed), []
+    for number in range(count):
+        at = BEGIN + timedelta(hours=120 * number / count, milliseconds=chance.choice([0, -1, 1]))
+        if chance.random() < 0.2:
+            at = at.replace(hour=chance.choice([0, 22, 23]), minute=0, second=0, microsecond=0)
+        fields: dict[str, Any] = {"id": f"e{number}", "at": at.isoformat().replace("+00:00", "Z")}
+        if chance.random() < 0.8:
+            fields["channel"] = chance.choice(["web", "pos", 'ä, "quoted"'])
+        if (type_ := chance.choice(["payment", "login"])) == "payment":
+            fields |= {"amount": "1.00", "time": chance.choice(["day", "night"])}
+            if chance.random() < 0.8:
+                fields["retry"] = chance.random() < 0.5
+        found.append({type_: fields})
+    return sorted(found, key=lambda one: next(iter(one.values()))["at"])
+
+
+def by_definition(
+    events: list[dict[str, Any]], first: date, last: date, zone: str, field: str = ""
+) -> Counter[tuple[date, str, Any]]:
+    found: Counter[tuple[date, str, Any]] = Counter()
+    for one in events:
+        ((type_, fields),) = one.items()
+        day = datetime.fromisoformat(fields["at"]).astimezone(ZoneInfo(zone)).date()
+        if first <= day <= last and (field != "time" or type_ == "payment"):
+            value = fields.get(field)
+            found[day, type_, str(value).lower() if isinstance(value, bool) else value] += 1
+    return found
+
+
+def counted(project: Project, *days: date, **how: Any) -> Counter[tuple[date, str, Any]]:
+    rows = project.analytics.event_counts(*days, **how)
+    found = Counter({(one.day, one.type, one.value): one.count for one in rows})
+    assert len(found) == len(rows), "each row once"
+    return found
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Path:
+    bank = tmp_path / "bank"
+    bank.mkdir()
+    (bank / "shroff.yaml").write_text(SETTINGS, encoding="utf-8")
+    (bank / "events.yaml").write_text(EVENTS, encoding="utf-8")
+    return bank
+
+
+def ingest(bank: Path, events: list[dict[str, Any]]) -> None:
+    file = bank.parent / "events.jsonl"
+    file.write_text("".join(f"{json.dumps(one)}\n" for one in events), encoding="utf-8")
+    report = shroff.open(bank).ingest([file])
+    assert (report.events.quarantined, report.untaken) == (0, 0)
+
+
+@pytest.mark.parametrize("where", ["log", "lake", "both", "pruned"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_counts_are_those_of_the_definition_wherever_events_lie(bank: Path, seed: int, where: str):
+    events = lines(seed)
+    ingest(bank, events[:250])
+    if where != "log":
+        with (bank / "shroff.yaml").open("a", encoding="utf-8") as file:
+            file.write("lake: ./lake\nkeep: 1h\n")
+    if where in {"lake", "both"}:
+        ingest(bank, events[250:] if where == "lake" else [])
+        shroff.open(bank).lake.write()
+    if where == "pruned":
+        assert shroff.open(bank).retention.prune().upto > 100
+    if where != "lake":
+        ingest(bank, events[250:])
+    project = shroff.open(bank)
+
+    first, last = date(2026, 3, 28), date(2026, 3, 31)
+    for zone in ("UTC", "Europe/Berlin", "Asia/Kathmandu"):
+        assert counted(project, first, last, zone=zone) == by_definition(events, first, last, zone)
+        for field in ("channel", "retry", "time"):
+            wanted = by_definition(events, first, last, zone, field)
+            if field == "retry":
+                wanted = Counter({key: count for key, count in wanted.items() if key[1] == "payment"})
+            assert counted(project, first, last, zone=zone, by=field) == wanted, field
+
+
+def test_a_week_begins_on_its_monday_and_is_cut_at_the_ends(bank: Path):
+    events = lines(3)
+    ingest(bank, events)
+    first, last = date(2026, 3, 29), date(2026, 3, 31)  # a Sunday to a Tuesday
+
+    weeks = counted(shroff.open(bank), first, last, by="week", types=["payment"])
+
+    days = by_definition(events, first, last, "UTC")
+    sunday = days[first, "payment", None]
+    assert weeks == {
+        (date(2026, 3, 23), "payment", None): sunday,
+        (date(2026, 3, 30), "payment", None): sum(n for (_, type_, _), n in days.items() if type_ == "payment")
+        - sunday,
+    }
+
+
+def test_zeros_give_each_type_a_row_on_each_day(bank: Path):
+    ingest(bank, [{"payment": {"id": "p", "at": "2026-03-02T00:00:00Z", "amount": "1.00"}}])
+    rows = shroff.open(bank).analytics.event_counts("2026-03-01", "2026-03-03", zeros=True)
+
+    assert [(one.day.day, one.type, one.count) for one in rows] == [
+        (1, "payment", 0), (1, "login", 0), (2, "payment", 1), (2, "login", 0), (3, "payment", 0), (3, "login", 0),
+    ]  # fmt: skip
+
+
+def test_without_days_the_seven_up_to_the_newest_event_are_counted(bank: Path):
+    at = [f"2026-03-{day:02}T23:30:00Z" for day in (1, 3, 4, 10)]
+    ingest(bank, [{"payment": {"id": f"p{n}", "at": one, "amount": "1.00"}} for n, one in enumerate(at)])
+    project = shroff.open(bank)
+
+    assert [one.day.day for one in project.analytics.event_counts()] == [4, 10]
+    assert [one.day.day for one in project.analytics.event_counts(zone="Europe/Berlin")] == [5, 11]
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"types": ["paymen"]}, "'paymen' is no event type. Did you mean payment?"),
+        ({"by": "chanel"}, "no event type has a field 'chanel'. Did you mean channel?"),
+        ({"by": "amount"}, "payment.amount is of type money: count by a text, choice, boolean or integer."),
+        ({"by": "retry", "types": ["login"]}, "login has no field 'retry'."),
+        ({"by": "source"}, "events do not say by which source they came yet"),
+        ({"zone": "Mars"}, "'Mars' is no time zone"),
+        ({"zone": "../../etc/passwd"}, "'../../etc/passwd' is no time zone"),
+        ({"first": "2026-04-01", "last": "2026-03-01"}, "the last day, 2026-03-01, is before the first, 2026-04-01."),
+        ({"first": "1990-01-01", "last": "2026-03-01"}, "at most 3,700 are counted at once"),
+        ({"first": "soon"}, "the first day: 'soon' is no day"),
+    ],
+)
+def test_what_cannot_be_counted_is_refused_with_its_cure(bank: Path, how: dict[str, Any], words: str):
+    ingest(bank, lines(1, 5))
+    with pytest.raises(UsageError) as raised:
+        shroff.open(bank).analytics.event_counts(**how)
+    assert words in str(raised.value)
+
+
+def test_a_field_of_too_many_values_is_refused(bank: Path):
+    ingest(bank, [{"login": {"id": f"l{n}", "at": "2026-03-02T00:00:00Z", "channel": f"{n}"}} for n in range(1_001)])
+    with pytest.raises(UsageError, match="channel has more than 1,000 values in these days"):
+        shroff.open(bank).analytics.event_counts(by="channel")
+
+
+def test_a_lake_of_another_log_is_refused(bank: Path, tmp_path: Path):
+    ingest(bank, lines(1, 50))
+    with shroff.open(bank).lake.open(str(tmp_path / "lake")) as lake:
+        lake.write()
+    (bank / ".shroff" / "log.db").unlink()
+    ingest(bank, lines(2, 60))
+    with (bank / "shroff.yaml").open("a", encoding="utf-8") as file:
+        file.write(f"lake: {tmp_path / 'lake'}\n")
+
+    with pytest.raises(StateError, match="was written from another log"):
+        shroff.open(bank).analytics.event_counts()

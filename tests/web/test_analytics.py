@@ -1,0 +1,118 @@
+"""Event counts as a page, as CSV and for programs; what is asked wrongly is answered with its cure."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from shroff.config import TEMPLATE_FOLDER
+from shroff.web.api import analytics
+from tests.support.webs import Answered, Asker, Browser, run
+
+COUNTS = "/api/v1/analytics/event-counts"
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Path:
+    shutil.copytree(TEMPLATE_FOLDER / "payments", tmp_path / "bank")
+    return tmp_path / "bank"
+
+
+async def call(browser: Browser, method: str, path: str, body: object = None) -> Answered:
+    headers = {"x-csrf-token": await browser.csrf(), "content-type": "application/json", "accept": "*/*"}
+    return await browser.send(method, path, b"" if body is None else msgspec.json.encode(body), headers)
+
+
+async def fill(browser: Browser) -> None:
+    sent: list[dict[str, Any]] = [
+        {"payment_id": f"p-{n}", "paid_at": f"2026-01-0{1 + n // 3}T08:30:00Z", "card": "c", "merchant": "=1+1",
+         "amount": "1.50", "country": "DE", "channel": "web" if n % 2 else "pos"}
+        for n in range(9)
+    ]  # fmt: skip
+    assert (await call(browser, "POST", "/api/v1/events/payment", sent)).status == 200
+
+
+def test_counts_are_asked_by_programs_and_on_the_screen(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await fill(browser)
+        days = {"startDate": "2026-01-01", "endDate": "2026-01-02", "eventTypes": ["payment"]}
+        found = (await call(browser, "POST", COUNTS, days)).json()
+        assert found == {
+            "rows": [
+                {"day": "2026-01-01", "type": "payment", "count": 3},
+                {"day": "2026-01-02", "type": "payment", "count": 3},
+            ],
+            "total": 6,
+        }
+        split = (await call(browser, "POST", COUNTS, days | {"by": "channel"})).json()
+        assert [(one["value"], one["count"]) for one in split["rows"]] == [
+            ("pos", 2),
+            ("web", 1),
+            ("pos", 1),
+            ("web", 2),
+        ]
+        types = (await call(browser, "GET", "/api/v1/analytics/event-types")).json()["types"]
+        assert types[0]["type"] == "payment"
+        assert {"channel", "merchant"} <= set(types[0]["fields"])
+        assert not {"payment_id", "amount", "paid_at"} & set(types[0]["fields"])
+        page = (await browser.get("/analytics?by=week")).body.decode()
+        assert "<b>9</b> events" in page
+        assert "2025-12-29" in page
+        assert "Week of" in page
+
+    run(bank, steps)
+
+
+def test_a_spreadsheet_gets_every_row_and_carries_out_none(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await fill(browser)
+        found = await browser.get("/analytics/counts.csv?by=merchant&from=2026-01-01&to=2026-01-01")
+        assert found.body == b"day,type,merchant,count\n2026-01-01,payment,'=1+1,3\n"
+
+    run(bank, steps)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"eventTypes": ["paymen"]}, "Did you mean payment?"),
+        ({"by": "amount"}, "payment.amount is of type money"),
+        ({"source": "sns"}, "events do not say by which source they came yet"),
+        ({"startDate": "2026-02-30"}, "startDate"),
+        ({"start_date": "2026-02-03"}, "start_date"),
+    ],
+)
+def test_a_question_that_cannot_be_answered_says_why(bank, body, words):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await fill(browser)
+        found = await call(browser, "POST", COUNTS, body)
+        assert found.status == 422
+        assert words in found.body.decode()
+
+    run(bank, steps)
+
+
+def test_a_long_log_without_its_lake_is_not_read_for_a_screen(bank, monkeypatch):
+    monkeypatch.setattr(analytics, "PLACES_MAX", 5)
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await fill(browser)
+        found = await call(browser, "POST", COUNTS, {})
+        assert found.status == 422
+        assert "the log has 10 places that the lake has not, and 5 are read at once here" in found.body.decode()
+        assert b"are read at once here" in (await browser.get("/analytics")).body
+
+    run(bank, steps)
+
+
+def test_before_the_first_event_the_screen_says_how_to_bring_some_in(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        page = await browser.get("/analytics?from=2026-01-01&to=2026-01-02")
+        assert page.status == 200
+        assert b"No events on these days" in page.body
+
+    run(bank, steps)
