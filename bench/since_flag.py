@@ -94,7 +94,7 @@ def timed(definitions: Definitions, events: Sequence[Event], size: int, way: str
     """Microseconds per event, of the median batch."""
     with ExitStack() as patches:
         if way == "python":
-            patches.enter_context(mock.patch("shroff.features.online.group_state.look_plan", return_value=None))
+            patches.enter_context(mock.patch("shroff.features.online.group_state.scan_plan", return_value=None))
             patches.enter_context(mock.patch("shroff.features.online.since_flag.rule_program", return_value=None))
         online = Online(definitions.events, computed_of(definitions), definitions.reference, 86_400_000)
     micros = []

@@ -1,6 +1,6 @@
 """Scan state: windows whose every event is looked at, for conditions that compare with `this`.
 
-In plain Python, for what `look_plan` has no program: an order of texts, functions of both
+In plain Python, for what `scan_plan` has no program: an order of texts, functions of both
 events at once, numbers that might leave 64 bits.
 """
 
