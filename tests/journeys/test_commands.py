@@ -288,7 +288,8 @@ def test_ctrl_c_ends_after_what_was_answered(bank, printed, start):
     program.stdin.flush()
     program.stdout.readline()
     program.send_signal(signal.SIGINT)
-    out, words = program.communicate(timeout=30)
+    program.wait(timeout=30)  # its input stays open: Ctrl-C is not the end of it, whichever of the two came first
+    out, words = program.stdout.read(), program.stderr.read()
 
     assert (program.returncode, out) == (130, "")
     assert words.strip() == "Stopped. 1 event is answered and safe."

@@ -37,9 +37,11 @@ def through(place: str, prefix: str, request: pytest.FixtureRequest) -> tuple[Ca
     return lambda at: bucket(prefix, endpoint=at), server.address
 
 
-def breaking(proxy: Proxy, chance: random.Random, struck: list[str], is_over: threading.Event) -> None:
-    """Break the network in one way after the other."""
-    while not is_over.is_set() and len(struck) < FAULTS:
+def breaking(
+    proxy: Proxy, chance: random.Random, struck: list[str], tried_again: list[float], is_over: threading.Event
+) -> None:
+    """Break the network in one way after the other, until some of it has hit a request that was on its way."""
+    while not is_over.is_set() and (len(struck) < FAULTS or not tried_again):
         time.sleep(chance.uniform(0.02, 0.3))
         what = chance.choice(["cut", "refuse", "swallow up", "swallow down", "hold"])
         struck.append(what)
@@ -65,7 +67,7 @@ def test_a_lake_behind_a_network_that_breaks_has_each_row_once(
     log = MemoryLog(store, read_only=True)
     started, tried_again = time.monotonic(), list[float]()
     with Proxy(int(address.rpartition(":")[2])) as proxy:
-        striking = threading.Thread(target=breaking, args=(proxy, chance, struck, is_over))
+        striking = threading.Thread(target=breaking, args=(proxy, chance, struck, tried_again, is_over))
         striking.start()
         state = read_state(RetriedObjects(make(address)))
         while (state.upto < log.last_seq() or striking.is_alive()) and time.monotonic() - started < LONGEST_S:
@@ -80,7 +82,7 @@ def test_a_lake_behind_a_network_that_breaks_has_each_row_once(
     direct = RetriedObjects(make(address))
     reader = LakeReader(direct)
 
-    assert len(struck) == FAULTS
+    assert len(struck) >= FAULTS
     assert len(tried_again) > 0
     assert (state.upto, check(direct, state).problems) == (log.last_seq(), [])
     assert list(chain(*reader.records())) == list(chain(*log.read()))
