@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from shroff.app.analytics import Analytics
+    from shroff.app.analytics.event_counts import Analytics
     from shroff.app.asking import DecisionHistory
     from shroff.app.cases import ProjectCases
     from shroff.app.erasing import Erasing
@@ -54,7 +54,7 @@ def agreements(project: Project) -> Agreements:
 
 
 def analytics(project: Project) -> Analytics:
-    from shroff.app.analytics import Analytics
+    from shroff.app.analytics.event_counts import Analytics
 
     return Analytics(project.opened)
 
