@@ -138,6 +138,7 @@ PICTURES: Final = (
     Picture("thresholds", at("/thresholds"), (DESK, PHONE)),
     Picture("labels", at("/labels"), (DESK, PHONE)),
     Picture("lists", at("/lists")),
+    Picture("analytics", at("/analytics"), (DESK, PHONE)),
     Picture("mails", at("/mails")),
     Picture("mail", mail),
     Picture("health", at("/checks")),

@@ -10,6 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import tomllib
 from pathlib import Path
 
@@ -286,6 +287,22 @@ def pipe():
     arrivals = ArrivingLines(reading)
     yield arrivals, writing
     arrivals.close()
+
+
+def test_ctrl_c_ends_the_wait_for_a_line_whichever_thread_the_signal_reaches(pipe):
+    arrivals, writing = pipe
+    late = threading.Timer(10, os.write, (writing, b"late\n"))
+    stopping = threading.Timer(0.2, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        late.start()
+        stopping.start()
+        with pytest.raises(KeyboardInterrupt):
+            arrivals.readline()
+        assert late.is_alive(), "it was the signal that ended the wait, not a line"
+    finally:
+        signal.signal(signal.SIGINT, before)
+        late.cancel()
 
 
 def test_lines_that_came_together_are_there_without_waiting(pipe):

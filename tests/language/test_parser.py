@@ -226,10 +226,13 @@ def test_levels_of_brackets_and_of_operators_cannot_be_multiplied():
     ids=lambda text: f"{text[:4]}x{len(text)}",
 )
 def test_hostile_text_is_refused_at_once(text):
-    start = time.thread_time()
-    error = refused(text)
+    took_s = []
+    for _ in range(3):  # the garbage of other tests may be collected in one of them
+        start = time.thread_time()
+        error = refused(text)
+        took_s.append(time.thread_time() - start)
 
-    assert time.thread_time() - start < REFUSED_WITHIN_S
+    assert min(took_s) < REFUSED_WITHIN_S
     assert len(str(error)) < 3 * LENGTH_MAX
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import select
+import signal
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -96,10 +98,18 @@ CHUNK_BYTES: Final = 1 << 20
 
 
 class ArrivingLines(io.RawIOBase):
-    """Lines of a file descriptor, as they arrive; closes it at the end."""
+    """Lines of a file descriptor, as they arrive; closes it at the end. Made and read by the main thread.
+
+    A signal that comes just before a read would begin is seen by Python after it, which may be never. So this waits
+    for a byte of the signal as well (`signal.set_wakeup_fd`), and Ctrl-C ends it at once.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._signalled, self._wakes = os.pipe()
+        for one in (self._signalled, self._wakes):
+            os.set_blocking(one, False)
+        self._woke_before = signal.set_wakeup_fd(self._wakes, warn_on_full_buffer=False)
         self._bytes = bytearray()
         self._at = 0
         self._is_done = False
@@ -120,7 +130,7 @@ class ArrivingLines(io.RawIOBase):
             if self._is_done or 0 <= limit <= searched - self._at:
                 break
             searched -= self._drop()
-            more = os.read(self._descriptor, CHUNK_BYTES)
+            more = self._read()
             self._is_done = not more
             self._bytes += more
         stop = end + 1 if end >= 0 else len(self._bytes)
@@ -128,6 +138,11 @@ class ArrivingLines(io.RawIOBase):
         line = bytes(self._bytes[self._at : stop])
         self._at = stop
         return line
+
+    def _read(self) -> bytes:
+        while self._descriptor not in (ready := select.select([self._descriptor, self._signalled], [], [])[0]):
+            os.read(ready[0], CHUNK_BYTES)  # the signal's handler ran before this line, or runs behind it
+        return os.read(self._descriptor, CHUNK_BYTES)
 
     def _drop(self) -> int:
         """Forget what was read; gives how many bytes that were."""
@@ -138,5 +153,7 @@ class ArrivingLines(io.RawIOBase):
 
     def close(self) -> None:
         if not self.closed:
-            os.close(self._descriptor)
+            signal.set_wakeup_fd(self._woke_before)
+            for one in (self._descriptor, self._signalled, self._wakes):
+                os.close(one)
         super().close()

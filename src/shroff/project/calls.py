@@ -27,6 +27,7 @@ from shroff.project.policy import OUTCOMES
 FILE: Final = "calls.yaml"
 PATH_PATTERN: Final = r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,99}){1,8}/?$"
 TAKEN: Final = (  # what the service itself has there, its pages among them; see API_TAKEN for what lies below /api
+    "analytics",
     "audit",
     "backtest",
     "backtests",
@@ -60,7 +61,19 @@ TAKEN: Final = (  # what the service itself has there, its pages among them; see
     "users",
 )
 API_TAKEN: Final = (  # below /api/v1
-    *("audit", "backtests", "capacity", "cases", "changes", "decisions", "drafts", "entities", "events", "flags"),
+    *(
+        "analytics",
+        "audit",
+        "backtests",
+        "capacity",
+        "cases",
+        "changes",
+        "decisions",
+        "drafts",
+        "entities",
+        "events",
+        "flags",
+    ),
     *("health", "keys", "labels", "lists", "live", "mailbox", "models", "names", "notices", "outbox", "quarantine"),
     *("records", "rules", "score", "sessions", "thresholds", "users", "views"),
 )
