@@ -50,7 +50,7 @@ def counts(session: Session, options: CountOptions) -> None:
     """Count events by type and day, each event once.
 
     Days are those on which events happened. What the lake has is counted by its list of files; the rest is read from
-    the log, 3 µs an event. Of a week the day is its Monday. A field splits each day by its values.
+    the log, 5 µs an event. Of a week the day is its Monday. A field splits each day by its values.
     """
     from shroff.analytics.counts import rows_of
 
