@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 import shroff
+from shroff.analytics import counts
 from shroff.app.project import Project
 from shroff.errors import StateError, UsageError
 
@@ -158,6 +159,8 @@ def test_without_days_the_seven_up_to_the_newest_event_are_counted(bank: Path):
         ({"zone": "../../etc/passwd"}, "'../../etc/passwd' is no time zone"),
         ({"first": "2026-04-01", "last": "2026-03-01"}, "the last day, 2026-03-01, is before the first, 2026-04-01."),
         ({"first": "1990-01-01", "last": "2026-03-01"}, "at most 3,700 are counted at once"),
+        ({"last": "9999-12-31"}, "the last day: 9999-12-31 is not between the years 1900 and 9000."),
+        ({"last": date(1, 1, 2)}, "the last day: 0001-01-02 is not between the years 1900 and 9000."),
         ({"first": "soon"}, "the first day: 'soon' is no day"),
     ],
 )
@@ -185,3 +188,27 @@ def test_a_lake_of_another_log_is_refused(bank: Path, tmp_path: Path):
 
     with pytest.raises(StateError, match="was written from another log"):
         shroff.open(bank).analytics.event_counts()
+
+
+def test_an_answer_of_very_many_rows_is_refused(bank: Path, monkeypatch: pytest.MonkeyPatch):
+    ingest(bank, lines(1, 50))
+    monkeypatch.setattr(counts, "ROWS_MAX", 9)
+    project = shroff.open(bank)
+
+    assert len(project.analytics.event_counts("2026-03-28", "2026-03-31", zeros=True)) == 8
+    with pytest.raises(UsageError, match="the answer would have 10 rows, and 9 are given: ask for fewer days"):
+        project.analytics.event_counts("2026-03-27", "2026-03-31", zeros=True)
+
+
+def test_files_of_the_lake_that_have_to_be_read_count_towards_what_is_read_at_most(bank: Path):
+    ingest(bank, lines(1, 50))
+    with (bank / "shroff.yaml").open("a", encoding="utf-8") as file:
+        file.write("lake: ./lake\n")
+    shroff.open(bank).lake.write()
+    project = shroff.open(bank)
+    days = "2026-03-27", "2026-04-01"
+
+    assert sum(one.count for one in project.analytics.event_counts(*days, most=0)) == 50
+    for how in ({"by": "channel"}, {"zone": "Europe/Berlin"}):
+        with pytest.raises(UsageError, match="50 events would have to be read, and 49 are read at once here"):
+            project.analytics.event_counts(*days, most=49, **how)

@@ -103,7 +103,7 @@ def test_a_long_log_without_its_lake_is_not_read_for_a_screen(bank, monkeypatch)
         await fill(browser)
         found = await call(browser, "POST", COUNTS, {})
         assert found.status == 422
-        assert "the log has 10 places that the lake has not, and 5 are read at once here" in found.body.decode()
+        assert "10 events would have to be read, and 5 are read at once here" in found.body.decode()
         assert b"are read at once here" in (await browser.get("/analytics")).body
 
     run(bank, steps)

@@ -12,11 +12,12 @@ from shroff.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shroff.analytics.counts import CountedType, EventCount, EventCounts
+    from shroff.analytics.counts import CountedType, EventCount
     from shroff.app.opened import Opened
     from shroff.lake.reader import LakeReader
     from shroff.streams.log import Log
 
+YEARS: Final = (1900, 9000)
 DAYS: Final = 7  # that are counted where nobody names any, up to the newest event
 
 
@@ -46,40 +47,30 @@ class Analytics:
             by: `day`, `week`, or a field by whose values each day is split.
             zone: Whose days these are, as `Europe/Berlin`.
             zeros: Whether days without an event have a row.
-            most: So many places beyond the lake are read at most.
+            most: So many events are read at most.
 
         Raises: UsageError for what cannot be counted, or where there is no log; StateError where the lake is another
             log's.
         """
-        from shroff.analytics.counts import count_events
+        from shroff.analytics.counts import EventCounts, count_events
 
         definitions = self._opened.definitions
         with ExitStack() as held:
             histories = [self._history(lane, held) for lane in self._opened.lanes.each()]
-            beyond = sum(log.last_seq() - (0 if lake is None else lake.last_seq) for log, lake in histories)
-            if most is not None and beyond > most:
-                raise UsageError(
-                    f"the log has {beyond:,} places that the lake has not, and {most:,} are read at once here. Write "
-                    "the lake ('shroff lake write'), or count them by 'shroff counts'."
-                )
-            question = self._question(first, last, histories, (tuple(types), by, zone, zeros))
-            return count_events(question, definitions, histories)
+            begin, end = self._days(first, last, zone, [log for log, _ in histories])
+            return count_events(EventCounts(begin, end, tuple(types), by, zone, zeros), definitions, histories, most)
 
-    def _question(
-        self,
-        first: date | str | None,
-        last: date | str | None,
-        histories: Sequence[tuple[Log, LakeReader | None]],
-        rest: tuple[tuple[str, ...], str, str, bool],
-    ) -> EventCounts:
-        from shroff.analytics.counts import EventCounts, zone_named
+    def _days(
+        self, first: date | str | None, last: date | str | None, zone: str, logs: Sequence[Log]
+    ) -> tuple[date, date]:
+        """The days that are asked for; where they are not named, those up to the newest event."""
+        from shroff.analytics.counts import zone_named
 
-        end = _day(last, "the last day")
+        begin, end = _day(first, "the first day"), _day(last, "the last day")
         if end is None:
-            newest = [ms for log, _ in histories if (ms := log.watermark_ms()) is not None]
-            end = datetime.fromtimestamp(max(newest, default=self._opened.now_ms()) / 1_000, zone_named(rest[2])).date()
-        begin = _day(first, "the first day")
-        return EventCounts(end - timedelta(DAYS - 1) if begin is None else begin, end, *rest)
+            newest = [ms for log in logs if (ms := log.watermark_ms()) is not None]
+            end = datetime.fromtimestamp(max(newest, default=self._opened.now_ms()) / 1_000, zone_named(zone)).date()
+        return end - timedelta(DAYS - 1) if begin is None else begin, end
 
     def _history(self, lane: Opened, held: ExitStack) -> tuple[Log, LakeReader | None]:
         from shroff.lake.reader import NoLakeError
@@ -104,9 +95,10 @@ class Analytics:
 
 
 def _day(given: date | str | None, name: str) -> date | None:
-    if given is None or isinstance(given, date):
-        return given
     try:
-        return date.fromisoformat(given)
+        found = date.fromisoformat(given) if isinstance(given, str) else given
     except ValueError:
         raise UsageError(f"{name}: {given!r} is no day. Write it as 2026-03-01.") from None
+    if found is not None and not YEARS[0] <= found.year <= YEARS[1]:
+        raise UsageError(f"{name}: {found} is not between the years {YEARS[0]} and {YEARS[1]}.")
+    return found

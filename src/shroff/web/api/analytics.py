@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from shroff.app.project import Project
     from shroff.web.service import Service
 
-PLACES_MAX: Final = 500_000  # beyond the lake: some 3 s
+PLACES_MAX: Final = 500_000  # that are read for one question: some 3 s
 
 
 class CountQuestion(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):

@@ -26,7 +26,7 @@ AT_ONCE: Final = 512  # messages of a batch: what a request waits for at most, s
 
 @dataclass(frozen=True, slots=True)
 class SourceFeed:
-    """A source and how it is read, whoever leads; `opened` gives a validator of the definitions in force."""
+    """A source and how it is read; `opened` gives a validator of the definitions in force."""
 
     source: Source
     opened: Callable[[Writer], Inflow]
