@@ -14,6 +14,7 @@ from shroff.web.api import analytics
 from tests.support.webs import Answered, Asker, Browser, run
 
 COUNTS = "/api/v1/analytics/event-counts"
+FACTS = "/api/v1/analytics/facts"
 
 
 @pytest.fixture
@@ -63,6 +64,28 @@ def test_counts_are_asked_by_programs_and_on_the_screen(bank):
         assert "<b>9</b> events" in page
         assert "2025-12-29" in page
         assert "Week of" in page
+
+    run(bank, steps)
+
+
+def test_facts_are_asked_by_programs(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await fill(browser)
+        asked = {"entity": "card", "key": "c", "as_of": "2026-01-03", "features": ["card.spent_30d"]}
+        found = (await call(browser, "POST", FACTS, asked)).json()
+        assert found == {
+            "entity": "card",
+            "key": "c",
+            "as_of": "2026-01-03T00:00:00Z",
+            "events": 6,
+            "features": {"card.spent_30d": "9.00"},
+            "left_out": {},
+        }
+        cut = asked | {"since": {"card.spent_30d": "2026-01-02"}}
+        assert (await call(browser, "POST", FACTS, cut)).json()["features"] == {"card.spent_30d": "4.50"}
+        wrong = await call(browser, "POST", FACTS, asked | {"as_of": "soon"})
+        assert wrong.status == 422
+        assert "as_of: " in wrong.body.decode()
 
     run(bank, steps)
 

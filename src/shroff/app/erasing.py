@@ -15,9 +15,9 @@ from shroff.app.cases import ProjectCases
 from shroff.app.letters import SentLetters
 from shroff.app.live.requests import WriterRequests
 from shroff.app.people import ProjectPeople
-from shroff.errors import UsageError, nearest
+from shroff.errors import UsageError
 from shroff.explain.finding_keys import KeyFinder
-from shroff.features.key_texts import read_key, stored_key
+from shroff.features.key_texts import key_of, stored_key
 from shroff.log.history import Records
 from shroff.people.audit import Action
 from shroff.runtime.progress import unheard
@@ -134,18 +134,10 @@ def _unnamed(hasher: Callable[[str], str], key: str) -> str:
 def _key(definitions: Definitions, hasher: Callable[[str], str], entity: str, text: str) -> Key:
     """The key that is meant. Raises: UsageError."""
     events = definitions.events
-    if entity not in events.entities:
-        hint = nearest(entity, events.entities) or f"There is {', '.join(events.entities) or 'none'}."
-        raise UsageError(f"there is no entity {entity!r}. {hint}")
-    keys = events.entities[entity].keys
-    if not any(events.types[name].personal for name in keys):
+    found = key_of(events, entity, text)
+    if not any(events.types[name].personal for name in events.entities[entity].keys):
         raise UsageError(f"no event type that has a key of {entity} has a personal field.")
-    found = read_key(text, events.entities[entity])
-    if found is None:
-        raise UsageError(
-            f"{text!r} is no key of {entity}. One of several parts is a list as JSON, such as '[\"a\", 1]'."
-        )
-    return stored_key(events, hasher, entity, found if isinstance(found, tuple) else (found,))
+    return stored_key(events, hasher, entity, found)
 
 
 def _events_of(

@@ -55,6 +55,7 @@ COMMANDS: Final = {  # name: (module below shroff.cli, what it does)
     "import-rules": ("import_rules", "carry rules of Stripe Radar over to this project"),
     "backtest": ("backtest", "judge old events by new rules or models"),
     "counts": ("counts", "how many events of each type, by day, week or a field"),
+    "facts": ("facts", "the features of one card, user or other key at a moment"),
     "export": ("export", "decisions, events, flags or labels, in log order"),
     "lake": ("lake", "events, decisions and features as Parquet in a folder or bucket"),
     "prune": ("prune", "move old events from the store to the lake"),

@@ -12,11 +12,11 @@ from typing import Any, Final
 import msgspec
 
 from shroff.engine.stored import decision_document
-from shroff.errors import PrunedError, TransientError, UsageError, nearest
+from shroff.errors import PrunedError, TransientError
 from shroff.events.event import Event
 from shroff.explain.finding_keys import KeyEvents, Wanted
 from shroff.explain.key_index import KeyIndex
-from shroff.features.key_texts import read_key
+from shroff.features.key_texts import key_of, read_key
 from shroff.features.naive import Key
 from shroff.language.values import key_text
 from shroff.log.history import Records
@@ -77,7 +77,7 @@ class EntityLook:
 
         Raises: UsageError where there is no such entity, or the text is no key of it.
         """
-        key = self._key(entity, text)
+        key = key_of(self._definitions.events, entity, text)
         end = self._log.last_seq() if before is None else before - 1
         found: list[Record] = []
         looked_to = end
@@ -103,7 +103,7 @@ class EntityLook:
         Those that share most come first. What is shared by very many (a merchant) says little, and is as good as any
         other here: see `through`.
         """
-        own = self._key(entity, text)
+        own = key_of(self._definitions.events, entity, text)
         shared = self._shared(entity, (one.record for one in timeline.events))
         wanted = {name: [key for other, key in shared if other == name] for name, _ in shared}
         counts: dict[Key, dict[tuple[str, str], int]] = {}
@@ -150,16 +150,6 @@ class EntityLook:
                 raise
 
     # ---- keys
-
-    def _key(self, entity: str, text: str) -> Key:
-        entities = self._definitions.events.entities
-        if entity not in entities:
-            hint = nearest(entity, entities) or f"There is {', '.join(entities)}."
-            raise UsageError(f"there is no entity {entity!r}. {hint}")
-        key = read_key(text, entities[entity])
-        if key is None:
-            raise UsageError(f"{text!r} is no key of {entity}; one of several parts is a JSON list of them.")
-        return key if isinstance(key, tuple) else (key,)
 
     def _shared(self, entity: str, records: Iterable[Record]) -> list[tuple[str, Key]]:
         """The keys of other entities at these events, those that came with most of them first."""

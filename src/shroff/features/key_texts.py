@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from shroff.errors import UsageError, nearest
 from shroff.events.definitions import Entity
 from shroff.events.redaction import HASHED
 from shroff.language.expression import ThisField
@@ -33,6 +34,18 @@ def read_key(text: str | None, entity: Entity) -> Any:
         return None if isinstance(found, list | dict) else found
     is_key = isinstance(found, list) and len(found) == len(parts)
     return tuple(found) if is_key and not any(isinstance(part, list | dict) for part in found) else None
+
+
+def key_of(events: Events, entity: str, text: str) -> Key:
+    """The key that a text stands for. Raises: UsageError where there is no such entity, or the text is no key of it."""
+    if entity not in events.entities:
+        hint = nearest(entity, events.entities) or f"There is {', '.join(events.entities) or 'none'}."
+        raise UsageError(f"there is no entity {entity!r}. {hint}")
+    key = read_key(text, events.entities[entity])
+    if key is None:
+        cure = "One of several parts is a list as JSON, such as '[\"a\", 1]'."
+        raise UsageError(f"{text!r} is no key of {entity}. {cure}")
+    return key if isinstance(key, tuple) else (key,)
 
 
 def stored_key(events: Events, hasher: Callable[[str], str], entity: str, key: Key) -> Key:

@@ -1,7 +1,8 @@
-"""Analytics of an opened project: how many events there are, by type, day and field."""
+"""Analytics of an opened project: event counts, and the features of a key at a moment."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -13,8 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shroff.analytics.counts import CountedType, EventCount
+    from shroff.analytics.facts import KeyFacts
     from shroff.app.opened import Opened
     from shroff.lake.reader import LakeReader
+    from shroff.replay.notebook import Moment
     from shroff.streams.log import Log
 
 YEARS: Final = (1900, 9000)
@@ -85,6 +88,44 @@ class Analytics:
             return log, None
         LakeWriter(lake.objects, log, lane.now_ms, lane=lane.places.lane or 0).check_log(lake.state)
         return log, lake
+
+    def facts(
+        self,
+        entity: str,
+        key: str,
+        *,
+        as_of: Moment | None = None,
+        features: Sequence[str] = (),
+        since: Moment | Mapping[str, Moment] | None = None,
+        most: int | None = None,
+    ) -> KeyFacts:
+        """The features of one key of an entity at a moment (see `analytics.facts`).
+
+        Args:
+            key: As text; one of several parts as a JSON list. A value of a hashed field may be given in clear.
+            as_of: The moment; without it that of the newest event.
+            features: Names such as `card.spent_24h`; all of the entity where empty.
+            since: Events before this moment do not count: for all features, or a moment for each by its name.
+            most: So many events of the key are read at most.
+
+        Raises: UsageError for what has no answer, or where there is no log or it is one of several lanes.
+        """
+        from shroff.analytics.facts import EVENTS_MAX, FactsQuestion, facts_of
+        from shroff.app.asking import DecisionHistory
+        from shroff.features.key_texts import stored_text
+        from shroff.replay.notebook import moment_ms
+
+        definitions = self._opened.definitions
+        key = stored_text(definitions.events, self._opened.hasher, entity, key)
+        cut: int | dict[str, int] | None
+        if isinstance(since, Mapping):
+            cut = {name: ms for name, one in since.items() if (ms := moment_ms(one, f"since {name}")) is not None}
+        else:
+            cut = moment_ms(since, "since")
+        question = FactsQuestion(entity, key, moment_ms(as_of), tuple(features), cut)
+        index = DecisionHistory(self._opened).key_index(definitions)
+        with self._opened.reading() as log:
+            return facts_of(question, definitions, log, self._opened.now_ms(), index, most or EVENTS_MAX)
 
     def event_types(self) -> list[CountedType]:
         """The event types, and by which of their fields they can be counted."""

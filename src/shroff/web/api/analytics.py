@@ -1,4 +1,4 @@
-"""`/api/v1/analytics/...`: how many events there are, by type and day."""
+"""`/api/v1/analytics/...`: event counts by type and day, and the features of a key at a moment."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, TypedDict
 import msgspec
 
 from shroff.analytics.counts import NO_SOURCES, CountRows, EventCount, rows_of
+from shroff.analytics.facts import FactsDocument, document_of
 from shroff.errors import UsageError
 from shroff.people.access import Right
 from shroff.web.api.cases.cases import body_of
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 PLACES_MAX: Final = 500_000  # that are read for one question: some 3 s
+KEY_EVENTS_MAX: Final = 20_000  # of one key: some 2 s
 
 
 class CountQuestion(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
@@ -32,6 +34,19 @@ class CountQuestion(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     by: str = "day"
     zone: str = "UTC"
     zeros: bool = False
+
+
+class KeyAtMoment(msgspec.Struct, forbid_unknown_fields=True):
+    """Whose features, and when; all features of the entity at the newest event's time where nothing more is said.
+
+    Times are as `2026-03-01T12:00:00Z`, or a day. `since` is a time for all features, or one for each by its name.
+    """
+
+    entity: str
+    key: str
+    as_of: str | None = None
+    features: list[str] = []
+    since: str | dict[str, str] | None = None
 
 
 class CountableType(TypedDict):
@@ -79,7 +94,41 @@ async def event_types(service: Service, request: Request) -> Json[CountableTypes
     return Json({"types": [{"type": one.type, "decided": one.is_decided, "fields": one.fields} for one in found]})
 
 
+async def facts(service: Service, request: Request) -> Json[FactsDocument]:
+    """The features of one key of an entity at a moment."""
+    question = await body_of(request, KeyAtMoment)
+
+    def found() -> FactsDocument:
+        return document_of(
+            service.project.analytics.facts(
+                question.entity,
+                question.key,
+                as_of=question.as_of,
+                features=question.features,
+                since=question.since,
+                most=KEY_EVENTS_MAX,
+            )
+        )
+
+    try:
+        return Json(await service.in_thread(found))
+    except UsageError as error:
+        raise ProblemError(422, "bad-question", "This has no answer", str(error)) from None
+
+
 ROUTES: Final = (
+    Route(
+        "POST",
+        f"{API}/analytics/facts",
+        Right.READ_DECISIONS,
+        facts,
+        RouteDoc(
+            "The features of one key of an entity at a moment, computed from the key's events in the log.",
+            "The features by name; `events` says how many events of the key were read, `left_out` what has no value "
+            "between events, and why.",
+            KeyAtMoment,
+        ),
+    ),
     Route(
         "POST",
         f"{API}/analytics/event-counts",

@@ -1,0 +1,307 @@
+"""Facts: the features of one key of an entity at a moment, as the log knows them.
+
+The moment is a probe: an event behind the end of the log that has nothing but this key and this time. Each feature has
+the value that it would have at the probe (`features.naive`), over the events of the key up to that time. Those are
+found by the key index, so the cost is that of the key's own events, and not of the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, TypedDict
+
+import msgspec
+
+from shroff.errors import UsageError, nearest
+from shroff.events.definitions import Entity, Events, EventType, Field
+from shroff.events.event import Event, Scalar, TimeText, canonical_value, time_text
+from shroff.events.labels import LogEvent
+from shroff.explain.finding_keys import KeyEvents
+from shroff.explain.key_index import KeyIndex
+from shroff.features.computed import Computed
+from shroff.features.definitions import Feature, wanted_features
+from shroff.features.key_texts import key_of
+from shroff.features.online.engine import Online
+from shroff.language.columns import values_of
+from shroff.language.expression import (
+    Aggregate,
+    FeatureValue,
+    ItemFeature,
+    Node,
+    ThisField,
+    aggregates,
+    fields_of_this,
+    walk,
+)
+from shroff.language.field_types import FieldType
+from shroff.language.types import TEXT, TIME
+from shroff.language.values import Value
+from shroff.log.history import Records
+from shroff.project.definitions import Definitions
+from shroff.project.meaning import read_by
+from shroff.streams.log import Log, Record
+
+if TYPE_CHECKING:
+    from shroff.features.frames import Frame
+
+EVENTS_MAX: Final = 100_000  # of a key that are read: some 10 s
+_PROBE: Final = "(probe)"  # no event type has such a name
+
+
+@dataclass(frozen=True, slots=True)
+class FactsQuestion:
+    """A question for the features of a key.
+
+    Args:
+        entity: Whose features, such as `card`.
+        key: The key as text, as the log has it; one of several parts as a JSON list.
+        as_of_ms: The moment; the time of the log's newest event where it is None.
+        features: Names such as `card.spent_24h`; all of the entity where empty.
+        since_ms: Events before this time do not count: one time for all, or one for each feature that has a cut-off.
+    """
+
+    entity: str
+    key: str
+    as_of_ms: int | None = None
+    features: tuple[str, ...] = ()
+    since_ms: int | Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFacts:
+    """The features of a key at a moment, in the forms of a decision's JSON.
+
+    `events` is how many events and labels of the key the log has up to the moment; 0 for a key that it never saw.
+    `left_out` are the features that have no value between events, each with the reason.
+    """
+
+    entity: str
+    key: str
+    as_of_ms: int
+    events: int
+    features: Mapping[str, Scalar]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+
+class FactsDocument(TypedDict):
+    """The features of a key at a moment."""
+
+    entity: str
+    key: str
+    as_of: TimeText
+    events: int
+    features: dict[str, Scalar]
+    left_out: dict[str, str]
+
+
+def document_of(found: KeyFacts) -> FactsDocument:
+    """Facts as JSON."""
+    return {
+        "entity": found.entity,
+        "key": found.key,
+        "as_of": time_text(found.as_of_ms),
+        "events": found.events,
+        "features": dict(found.features),
+        "left_out": dict(found.left_out),
+    }
+
+
+def facts_of(
+    question: FactsQuestion,
+    definitions: Definitions,
+    log: Log,
+    now_ms: int,
+    index: KeyIndex | None = None,
+    most: int = EVENTS_MAX,
+) -> KeyFacts:
+    """The features of a key at a moment.
+
+    Args:
+        now_ms: The moment where the log has no event yet.
+        index: Of the log's keys; without it, or behind it, the newest million places are read.
+        most: So many events of the key are read at most.
+
+    Raises: UsageError for what is no entity, key or feature of the project, for a feature that has no value between
+        events, and where there are more events than are read; StateError where a part of the log cannot be reached.
+    Cost: 100 µs an event of the key; see `KeyEvents.backwards` for finding them.
+    """
+    probe = _Probe(definitions, question)
+    as_of_ms = question.as_of_ms
+    if as_of_ms is None:
+        newest_ms = log.watermark_ms()
+        as_of_ms = now_ms if newest_ms is None else newest_ms
+    found = [one for one in _History(log, definitions, index, most).of(probe) if one.time_ms <= as_of_ms]
+    values = probe.values(found, as_of_ms)
+    places = definitions.settings.money_places
+    shown = {
+        name: msgspec.json.decode(canonical_value(values[name], definitions.features[name].type, places))
+        for name in sorted(values)
+    }
+    return KeyFacts(question.entity, question.key, as_of_ms, len(found), shown, probe.left_out)
+
+
+class _Probe:
+    """What is asked, checked, and the event type that stands for the moment."""
+
+    def __init__(self, definitions: Definitions, question: FactsQuestion) -> None:
+        self.definitions, self.entity = definitions, question.entity
+        self.key = key_of(definitions.events, question.entity, question.key)
+        self._type, self.events = _with_probe(definitions.events, question.entity)
+        self._fields = frozenset(self._type.field_names)
+        self._since_ms = question.since_ms
+        own = [name for name, one in definitions.features.items() if one.entity == question.entity]
+        _check_names(question, own)
+        reasons = {name: self._why_not(definitions.features[name].node) for name in question.features or own}
+        self.left_out = {name: reason for name, reason in sorted(reasons.items()) if reason}
+        if question.features and self.left_out:
+            name, reason = next(iter(self.left_out.items()))
+            raise UsageError(f"{name} has no value between events: it {reason}. Leave it out.")
+        self.wanted = [name for name in own if name in reasons and not reasons[name]]
+        reads = read_by((definitions.features[name].node for name in self.wanted), definitions.features.get)
+        asked = reads.features.keys() | set(self.wanted)
+        self.needed = {name: one for name, one in definitions.features.items() if name in asked}
+        self.aggregates = [one for feature in self.needed.values() for one in aggregates(feature.node)]
+
+    def _why_not(self, node: Node) -> str:
+        """Why an expression has no value that the events of this key alone would give; empty where it has one."""
+        lacking = sorted(fields_of_this(node) - self._fields)
+        if lacking:
+            return f"reads this.{lacking[0]}, a field of the event that is decided"
+        features = self.definitions.features
+        for part in walk(node):
+            if isinstance(part, FeatureValue):
+                other = features[part.name]
+                if other.entity != self.entity:
+                    return f"reads {part.name}, and the key of its {other.entity} is known at an event only"
+                if reason := self._why_not(other.node):
+                    return reason
+            elif isinstance(part, Aggregate) and part.matching:
+                if part.event == "label" or any(isinstance(one, ItemFeature) for one in walk(part)):
+                    return f"looks at {part.event} events of other keys of {self.entity}"
+            elif isinstance(part, ItemFeature):
+                read = read_by([part], features.get).features.values()
+                if strange := sorted(one.name for one in read if one.entity != self.entity):
+                    return f"reads what {strange[0]} was at earlier events, which other keys decide"
+        return ""
+
+    def values(self, history: Sequence[LogEvent], as_of_ms: int) -> dict[str, Value]:
+        """The features at the probe behind a history; those of one cut-off together."""
+        cuts: dict[int | None, list[str]] = {}
+        since = self._since_ms
+        for name in self.wanted:
+            cut = since.get(name) if isinstance(since, Mapping) else since
+            cuts.setdefault(cut, []).append(name)
+        found: dict[str, Value] = {}
+        for cut, names in cuts.items():
+            kept = [one for one in history if cut is None or one.time_ms >= cut]
+            frame = self._at_probe(kept, as_of_ms)
+            found |= {name: values_of(frame.computed[name])[0] for name in names}
+        return found
+
+    def _at_probe(self, history: Sequence[LogEvent], as_of_ms: int) -> Frame:
+        read_at = wanted_features(self.needed, [])
+        computed = [
+            Computed(name, one.node, one.entity, self._events_of(one, {at for of, at in read_at if of == name}))
+            for name, one in self.needed.items()
+        ]
+        behind_ms = as_of_ms - min((one.time_ms for one in history), default=as_of_ms)  # nothing is too late here
+        online = Online(self.events, computed, self.definitions.reference, behind_ms)
+        own = iter(self.key)
+        values = tuple(
+            next(own) if name.startswith("(") else as_of_ms if one.type == TIME else ""
+            for name, one in zip(self._type.field_names, self._type.fields, strict=True)
+        )
+        return online.compute([*history, Event(_PROBE, "", as_of_ms, values)])[_PROBE]
+
+    def _events_of(self, feature: Feature, read_at: Iterable[str]) -> frozenset[str]:
+        is_at_probe = fields_of_this(feature.node) <= self._fields
+        return frozenset([*(feature.events & set(read_at)), *([_PROBE] if is_at_probe else [])])
+
+
+class _History:
+    """Reads the events and labels that the features of one key look at."""
+
+    def __init__(self, log: Log, definitions: Definitions, index: KeyIndex | None, most: int) -> None:
+        self._log, self._definitions, self._index, self._most = log, definitions, index, most
+        self._records = Records(definitions.events, definitions.settings.money_places)
+
+    def of(self, probe: _Probe) -> list[LogEvent]:
+        """Every event of the key in log order, its labels among them where a feature looks at labels."""
+        found = self._events(probe)
+        if found and any(one.event == "label" for one in probe.aggregates):
+            found |= self._labels({f"{one.type}/{one.id}" for one in found.values()}, min(found) - 1)
+        return [event for seq in sorted(found) if (event := self._records.decode(found[seq])) is not None]
+
+    def _events(self, probe: _Probe) -> dict[int, Record]:
+        more = _matched(probe)
+        events = replace(self._definitions.events, entities={**self._definitions.events.entities, **more})
+        definitions = replace(self._definitions, events=events) if more else self._definitions
+        seen = KeyEvents(self._log, definitions, self._records, None if more else self._index)
+        found: dict[int, Record] = {}
+        end = looked_to = self._log.last_seq()
+        for start, records in seen.backwards(end, {name: [probe.key] for name in (probe.entity, *more)}):
+            looked_to = start
+            found |= {record.seq: record for record in records}
+            if len(found) > self._most:
+                raise UsageError(
+                    f"this {probe.entity} has more than {self._most:,} events, and so many are read for its facts. "
+                    "'shroff features' computes the features of all events."
+                )
+        if looked_to > 0:
+            cure = "the index of keys does not serve 'matching'" if more else "Run 'shroff index', and ask again"
+            raise UsageError(f"the log was read back to place {looked_to:,}, and no further without an index. {cure}.")
+        return found
+
+    def _labels(self, named: set[str], after: int) -> dict[int, Record]:
+        """The labels of these events. Cost: 3 µs for each label of the log behind the first of them."""
+        return {
+            record.seq: record
+            for records in self._log.labels_after(after)
+            for record in records
+            if record.id.rpartition("#")[0] in named
+        }
+
+
+def _with_probe(events: Events, entity: str) -> tuple[EventType, Events]:
+    """The type of the probe, and all that is declared with it beside.
+
+    It has the time fields of the entity's types, so that `this.paid_at` is the moment, and the parts of the key.
+    """
+    keys = events.entities[entity].keys
+    types = [events.types[name] for name in keys]
+    others = {one.name for type_ in types for one in type_.fields if one.name != type_.time_field}
+    times = dict.fromkeys(type_.time_field for type_ in types if type_.time_field not in others)
+    parts = next(iter(keys.values()), ())
+    own = tuple(ThisField(part.type, f"({number})") for number, part in enumerate(parts))
+    named = [
+        ("[id]", TEXT),
+        ("[time]", TIME),
+        *((name, TIME) for name in times),
+        *((one.name, one.type) for one in own),
+    ]
+    probe = EventType(
+        _PROBE, "[id]", "[time]", is_decided=False, fields=tuple(Field(name, FieldType(type_)) for name, type_ in named)
+    )
+    with_key = replace(events.entities[entity], keys={**keys, _PROBE: own})
+    return probe, replace(events, types={**events.types, _PROBE: probe}, entities={**events.entities, entity: with_key})
+
+
+def _matched(probe: _Probe) -> dict[str, Entity]:
+    """For each field that is `matching` the key, an entity whose key is that field."""
+    found = dict[str, Entity]()
+    for one in probe.aggregates:
+        if one.matching:
+            name, type_ = f"{one.event} {one.matching}", probe.definitions.events.types[one.event]
+            part = ThisField(type_.fields[type_.at(one.matching)].type, one.matching)
+            found[name] = Entity(name, {one.event: (part,)})
+    return found
+
+
+def _check_names(question: FactsQuestion, own: Sequence[str]) -> None:
+    """Raises: UsageError for a name that is no feature of the entity."""
+    cut = question.since_ms if isinstance(question.since_ms, Mapping) else ()
+    for name in (*question.features, *cut):
+        if name not in own:
+            hint = nearest(name, own) or f"There is {', '.join(own) or 'none'}."
+            raise UsageError(f"{question.entity} has no feature {name!r}. {hint}")
