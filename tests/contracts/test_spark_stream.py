@@ -13,9 +13,10 @@ from typing import Any
 import msgspec
 import pyarrow.parquet as pq
 import pytest
+from pyspark.errors import StreamingQueryException
 
 from shroff.adapters.backfill.spark import SparkBackend
-from shroff.adapters.backfill.spark_stream import SLICE, slice_of, slices
+from shroff.adapters.backfill.spark_stream import NOT_CONNECTED, SLICE, STARTS_MAX, run_to_end, slice_of, slices
 from shroff.adapters.lake.folder import FolderObjects
 from shroff.adapters.log.memory import MemoryLog
 from shroff.app import project as app
@@ -233,3 +234,38 @@ def test_a_backend_without_state_and_a_micro_batch_without_places_are_refused(tm
         decide(made, HereBackend(), tmp_path / "out", 1, 100)
     with pytest.raises(UsageError, match="a micro-batch has 1 place at least, not 0"):
         decide(made, Idle(), tmp_path / "out", 1, 0)
+
+
+class _Query:
+    """A query of Spark that ends as it is told."""
+
+    def __init__(self, words: str) -> None:
+        self._words = words
+        self.stopped = 0
+
+    def awaitTermination(self) -> None:  # noqa: N802 (Spark's name)
+        if self._words:
+            raise StreamingQueryException(self._words)
+
+    def stop(self) -> None:
+        self.stopped += 1
+
+
+@pytest.mark.parametrize(
+    ("ends", "started", "words"),
+    [
+        ([f"[STREAM_FAILED] {NOT_CONNECTED}.", ""], 2, ""),
+        ([f"[STREAM_FAILED] {NOT_CONNECTED}."] * 9, STARTS_MAX, NOT_CONNECTED),
+        (["shroff.errors.StateError: no place", ""], 1, "no place"),
+    ],
+)
+def test_only_a_worker_that_did_not_connect_in_time_has_the_query_begin_again(ends, started, words):
+    queries = [_Query(one) for one in ends]
+    given = iter(queries)
+    if words:
+        with pytest.raises(StateError, match=words):
+            run_to_end(lambda: next(given))
+    else:
+        run_to_end(lambda: next(given))
+
+    assert [one.stopped for one in queries] == [1] * started + [0] * (len(queries) - started)

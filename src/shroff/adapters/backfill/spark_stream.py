@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 SLICE: Final = 8_192  # places that one task reads, and that one task decides
 WHOLE: Final = -1  # stands where a stage's number does, in the row that says which places a slice has
 PYSPARK_LEAST: Final = (4, 2)  # its sources are told where a micro-batch starts and how large it may be
+STARTS_MAX: Final = 3
+NOT_CONNECTED: Final = "Python worker failed to connect back"  # within 10 s, which no setting of Spark 4.2 changes
 ROCKS_DB: Final = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
 SEEN: Final = (
     "stage int, partition int, seq bigint, kind string, type string, id string, time_ms bigint, body binary, "
@@ -52,8 +54,6 @@ def stream(
     Raises: UsageError where PySpark is too old; StateError where a process fails.
     """
     import pyspark
-    from py4j.protocol import Py4JError, Py4JJavaError
-    from pyspark.errors import PySparkException, StreamingQueryException
     from pyspark.sql import SparkSession
 
     version = tuple(int(part) for part in pyspark.__version__.split(".")[:2])
@@ -73,23 +73,39 @@ def stream(
         for row in batch.groupBy("slice").applyInPandas(_deciding(replay, write), PARTS).collect():
             done(row)
 
-    query = (
+    writing = (
         answers.writeStream.foreachBatch(decide)
         .option("checkpointLocation", checkpoint.absolute().as_uri())
         .trigger(availableNow=True)
-        .start()
     )
-    try:
-        query.awaitTermination()
-    except (StreamingQueryException, PySparkException, Py4JJavaError) as error:
-        raise StateError(f"Spark stopped: {_cause(str(error))}") from None
-    except (Py4JError, OSError):
-        raise StateError(
-            "Spark stopped: its Java process is gone, most often for want of memory. Run it again; it goes on there."
-        ) from None
-    finally:
-        with suppress(Py4JError, OSError):  # of a Java process that is gone
-            query.stop()
+    run_to_end(writing.start)
+
+
+def run_to_end(start: Callable[[], Any]) -> None:
+    """Run a query until all is decided; again from its checkpoint where a worker of Spark did not connect in time.
+
+    Raises: StateError where it fails otherwise, or too often.
+    """
+    from py4j.protocol import Py4JError, Py4JJavaError
+    from pyspark.errors import PySparkException, StreamingQueryException
+
+    for left in reversed(range(STARTS_MAX)):
+        query = start()
+        try:
+            query.awaitTermination()
+        except (StreamingQueryException, PySparkException, Py4JJavaError) as error:
+            if not (left and NOT_CONNECTED in str(error)):
+                raise StateError(f"Spark stopped: {_cause(str(error))}") from None
+        except (Py4JError, OSError):
+            raise StateError(
+                "Spark stopped: its Java process is gone, most often for want of memory. Run it again; it goes on "
+                "there."
+            ) from None
+        else:
+            return
+        finally:
+            with suppress(Py4JError, OSError):  # of a Java process that is gone
+                query.stop()
 
 
 def _cause(words: str) -> str:
