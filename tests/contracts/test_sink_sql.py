@@ -158,7 +158,7 @@ def test_a_connection_that_breaks_in_a_write_is_told_and_made_anew(address, tabl
 
 
 def test_a_file_that_another_program_holds_is_told_by_its_name(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("shroff.adapters.sinks.sql._BUSY_S", 0.05)
+    monkeypatch.setattr("shroff.adapters.databases.sql_database._BUSY_S", 0.05)
     path = tmp_path / "d.db"
     with closing(SqlSink("s", {"url": f"sqlite:///{path}", "table": "d"})) as sink:
         sink.send([row(1)])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from shroff.app.analytics.event_counts import Analytics
+    from shroff.app.analytics.summaries import Summaries
     from shroff.app.asking import DecisionHistory
     from shroff.app.cases import ProjectCases
     from shroff.app.erasing import Erasing
@@ -243,6 +244,12 @@ def source(project: Project) -> SourceParts:
     from shroff.app.live.source_views import SourceParts
 
     return SourceParts(project.opened)
+
+
+def summaries(project: Project) -> Summaries:
+    from shroff.app.analytics.summaries import Summaries
+
+    return Summaries(project.opened)
 
 
 def tables(project: Project) -> WholeTables:

@@ -88,6 +88,7 @@ class Project:
     silences = cached_property(parts.silences)
     sinks = cached_property(parts.sinks)
     source = cached_property(parts.source)
+    summaries = cached_property(parts.summaries)
     tables = cached_property(parts.tables)
     taking = cached_property(parts.taking)
     training = cached_property(parts.training)

@@ -44,7 +44,7 @@ def watching(session: Session, place: str, options: Options) -> int:
     from shroff.app.models.retraining import ASIDE
 
     found: list[FileReport] = []
-    with _ended_cleanly() as stopped:
+    with ended_cleanly() as stopped:
         for report in session.project.training.watch(
             place, options, say=lambda words: session.say(f"shroff: {words}.")
         ):
@@ -138,7 +138,7 @@ class _Stopped:
 
 
 @contextmanager
-def _ended_cleanly() -> Iterator[_Stopped]:
+def ended_cleanly() -> Iterator[_Stopped]:
     """Ctrl-C and SIGTERM end what is inside, and are no failure: to be ended is how a watch ends."""
 
     def end(_signal: int, _frame: FrameType | None) -> None:

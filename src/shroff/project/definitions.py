@@ -51,6 +51,7 @@ from shroff.project.scoring import (
 )
 from shroff.project.settings.casework import load_case_settings
 from shroff.project.settings.loading import load_settings
+from shroff.project.settings.summaries import load_summary_settings
 from shroff.project.settings.systems import SYSTEM_KEYS, load_systems, without_systems
 from shroff.rules.definitions import Rule, RuleLoader
 from shroff.rules.silences import rule_of
@@ -227,6 +228,7 @@ def load_definitions(
     if isinstance(declared.top, YamlMapping):  # for their mistakes: where things are decides nothing
         load_systems(declared.top, problems, warnings)
     load_case_settings(declared.top, problems, declared.events)
+    load_summary_settings(declared.top, problems, declared.events)
     typed = declared.events, declared.names, declared.types
     scoring = load_scoring(declared.named, load_model, *typed, problems, warnings)
     if problems:

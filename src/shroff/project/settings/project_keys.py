@@ -6,6 +6,7 @@ from typing import Final
 
 from shroff.language.keys import ANY, DURATION, Either, Key, Keys, One, choice
 from shroff.project.settings.casework import CASES
+from shroff.project.settings.summaries import SUMMARIES
 from shroff.project.settings.systems_keys import SYSTEMS
 
 LANGUAGE_VERSION: Final = "1"
@@ -59,6 +60,12 @@ SETTINGS: Final = Keys(
             "How alerts gather in cases for analysts.",
             CASES,
             examples=("{ about: { payment: card }, within: 4h }",),
+        ),
+        Key(
+            "summaries",
+            "Which summaries of five minutes `shroff summaries` writes, and into which SQL tables.",
+            SUMMARIES,
+            examples=("{ url: sqlite:///summaries.db, columns: { country: country } }",),
         ),
     ),
 )

@@ -43,7 +43,7 @@ from shroff.project.settings.systems_keys import (
     store,
 )
 
-SYSTEM_KEYS: Final = frozenset([*(key.name for key in SYSTEMS), "cases"])  # which decide nothing
+SYSTEM_KEYS: Final = frozenset([*(key.name for key in SYSTEMS), "cases", "summaries"])  # which decide nothing
 TOLD_KEPT_MS: Final = 90 * DAY_MS  # for which it is kept what was told, and so of which event a mail is
 ONLINE_KIND: Final = "redis"  # where the environment has the whole address
 SESSION_MS_MIN, SESSION_MS_MAX = 60_000, 30 * DAY_MS

@@ -1,0 +1,295 @@
+"""A database for tables that shroff writes: PostgreSQL (extra `postgres`), MariaDB (extra `mariadb`), SQLite.
+
+SQLAlchemy makes the statements; connections are those of the log's adapters, with their TLS and deadlines. No message
+holds an address with its password, nor a statement with its values.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from sqlalchemy import REAL as SQLITE_REAL
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    DateTime,
+    Dialect,
+    Double,
+    Integer,
+    StaticPool,
+    Table,
+    Text,
+    TypeDecorator,
+    create_engine,
+    inspect,
+)
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import CreateTable
+from sqlalchemy.types import UserDefinedType
+
+from shroff.adapters.databases.deadline import Deadline
+from shroff.adapters.databases.server_url import server_url
+from shroff.errors import UsageError
+from shroff.streams.sink import AwayError
+
+_TABLE: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_ROWS_MAX: Final = 200  # in one statement of PostgreSQL
+_BUSY_S: Final = 10.0  # how long another program may hold an SQLite file
+# MariaDB's numbers for a null, a range, a text, a length and constraints, which PyMySQL calls operational.
+_REFUSING: Final = frozenset([1048, 1264, 1366, 1406, 3819, 4025])
+_BYTEWISE: Final = {"charset": "utf8mb4", "collation": "utf8mb4_nopad_bin"}
+_MARIADB_MODE: Final = "SET autocommit = 0, sql_mode = 'STRICT_ALL_TABLES,NO_BACKSLASH_ESCAPES'"
+
+
+# ---- the columns
+
+
+class _JsonText(UserDefinedType[str]):
+    """JSON given as text, whose bytes PostgreSQL's `json` keeps; SQLAlchemy's own type would write it once more."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        return "JSON"
+
+
+class _SqliteMoment(TypeDecorator[datetime]):
+    """A moment in milliseconds, as the text that SQLite's own functions read."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
+        return None if value is None else value.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+def _name_of(length: int) -> Any:
+    """A text that a key may hold, of so many characters in MariaDB."""
+    return Text().with_variant(mysql.VARCHAR(length, **_BYTEWISE), "mysql")
+
+
+TYPE: Final = _name_of(100)  # of an event
+NAME: Final = _name_of(600)  # as a key of MariaDB is limited to 3,072 bytes
+TEXT: Final = Text().with_variant(mysql.LONGTEXT(**_BYTEWISE), "mysql")
+WHOLE: Final = BigInteger().with_variant(Integer(), "sqlite")
+REAL: Final[Any] = Double().with_variant(SQLITE_REAL(), "sqlite")
+JSON: Final = _JsonText().with_variant(Text(), "sqlite")
+MOMENT: Final = (
+    DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=3), "mysql").with_variant(_SqliteMoment(), "sqlite")
+)
+
+
+def key_column(name: str, type_: Any) -> Column[Any]:
+    """A column of the primary key."""
+    return Column(name, type_, primary_key=True, autoincrement=False)
+
+
+def value_column(name: str, type_: Any) -> Column[Any]:
+    """A column with a value in every row."""
+    return Column(name, type_, nullable=False)
+
+
+# ---- the databases
+
+
+class _Opened(NamedTuple):
+    """A connection, and the time that its server has for an answer. PyMySQL keeps to one by itself."""
+
+    driver: Any
+    deadline: AbstractContextManager[Any] = nullcontext()
+
+
+def _postgres(url: str) -> Callable[[], _Opened]:
+    where = server_url(url, ["postgresql"], 5432, ["sslmode", "sslrootcert", "sslcert", "sslkey"])
+
+    def connect() -> _Opened:
+        import psycopg
+
+        from shroff.adapters.databases.postgres_session import parameters
+
+        driver = psycopg.connect(**{**parameters(where), "autocommit": False, "prepare_threshold": 5})
+        return _Opened(driver, Deadline(driver.fileno()))
+
+    return connect
+
+
+def _mariadb(url: str) -> Callable[[], _Opened]:
+    where = server_url(url, ["mariadb"], 3306, ["sslmode", "ssl_ca", "ssl_cert", "ssl_key"])
+
+    def connect() -> _Opened:
+        from shroff.adapters.databases.mariadb_session import connection
+
+        driver = connection(where)
+        with driver.cursor() as cursor:
+            cursor.execute(_MARIADB_MODE)
+        return _Opened(driver)
+
+    return connect
+
+
+def _sqlite(url: str) -> Callable[[], _Opened]:
+    path = _file_of(url)
+    return lambda: _Opened(sqlite3.connect(path, timeout=_BUSY_S, check_same_thread=False))
+
+
+def _file_of(url: str) -> str:
+    """`sqlite:///decisions.db` is from the project's folder, `sqlite:////var/decisions.db` from /."""
+    path = unquote(urlsplit(url).path).removeprefix("/")
+    if not path:
+        raise UsageError("an address of SQLite names a file, as in sqlite:///decisions.db.")
+    return path
+
+
+class _Kind(NamedTuple):
+    """A kind of database: its name, SQLAlchemy's for it, the extra with its library, and how it is connected to."""
+
+    name: str
+    dialect: str
+    extra: str
+    connects: Callable[[str], Callable[[], _Opened]]
+
+
+_KINDS: Final = {
+    "postgresql": _Kind("PostgreSQL", "postgresql+psycopg", "postgres", _postgres),
+    "mariadb": _Kind("MariaDB", "mysql+pymysql", "mariadb", _mariadb),
+    "sqlite": _Kind("SQLite", "sqlite", "", _sqlite),
+}
+
+
+def adding(table: Table, dialect: str) -> Any:
+    """The statement that adds a row, and changes nothing where its key is there."""
+    if dialect == "mysql":
+        added = mysql.insert(table)
+        return added.on_duplicate_key_update({one.name: one for one in table.primary_key})
+    insert = (postgresql if dialect == "postgresql" else sqlite).insert(table)
+    return insert.on_conflict_do_nothing()
+
+
+def replacing(table: Table, dialect: str) -> Any:
+    """The statement that writes a row in the place of that with its key."""
+    rest = [column.name for column in table.columns if not column.primary_key]
+    if dialect == "mysql":
+        added = mysql.insert(table)
+        return added.on_duplicate_key_update({name: added.inserted[name] for name in rest})
+    insert = (postgresql if dialect == "postgresql" else sqlite).insert(table)
+    return insert.on_conflict_do_update(
+        index_elements=list(table.primary_key), set_={name: insert.excluded[name] for name in rest}
+    )
+
+
+class SqlDatabase:
+    """One connection to a database, made when it is first used and again after it broke.
+
+    Args:
+        url: `postgresql://`, `mariadb://` or `sqlite:///FILE`.
+        owner: Whose it is, for messages: `a sink of kind sql`.
+
+    Raises: UsageError where there is no such kind of database, or its library is not installed.
+    """
+
+    def __init__(self, url: str, owner: str) -> None:
+        kind = url.partition(":")[0]
+        if kind not in _KINDS:
+            raise UsageError(f"{owner} writes to {', '.join(f'{one}://' for one in _KINDS)}, not {kind}://.")
+        self._kind, self._owner = _KINDS[kind], owner
+        self.name = self._kind.name
+        self._place = _file_of(url) if kind == "sqlite" else self._kind.name
+        self._connect = self._kind.connects(url)
+        self._opened: _Opened | None = None
+        try:
+            self._engine = create_engine(
+                f"{self._kind.dialect}://",
+                creator=self._driver,
+                poolclass=StaticPool,
+                hide_parameters=True,
+                insertmanyvalues_page_size=_ROWS_MAX,
+                **({"use_native_hstore": False} if kind == "postgresql" else {}),
+            )
+        except ModuleNotFoundError:
+            raise UsageError(
+                f"{self._kind.name} needs the extra '{self._kind.extra}': pip install 'shroff[{self._kind.extra}]'."
+            ) from None
+
+    @property
+    def dialect(self) -> str:
+        """SQLAlchemy's name of the kind: postgresql, mysql or sqlite."""
+        return self._engine.dialect.name
+
+    @contextmanager
+    def begun(self) -> Iterator[Connection]:
+        """A transaction, over in the time that the server has for its answers.
+
+        Raises: RejectedRowError where the database never takes a row; UsageError for a table that it cannot use;
+            AwayError where it cannot be had, which closes the connection.
+        """
+        with self._failing():
+            if self._opened is None:
+                self._opened = self._connect()
+            with self._opened.deadline, self._engine.begin() as connection:
+                yield connection
+
+    def make_table(self, table: Table) -> bool:
+        """Make a table where there is none; gives whether there was none.
+
+        It is not asked for where it is, since that takes a right. Raises: as `begun`.
+        """
+        with self.begun() as connection:
+            return make_missing(connection, table)
+
+    def close(self) -> None:
+        """Let go of the connection. Closing twice does nothing."""
+        opened, self._opened = self._opened, None
+        with suppress(Exception):  # what is broken may not close either
+            self._engine.dispose()
+        if opened is not None and isinstance(opened.deadline, Deadline):
+            opened.deadline.close()
+
+    def _driver(self) -> Any:
+        """The connection that SQLAlchemy speaks through."""
+        assert self._opened is not None
+        return self._opened.driver
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Raises: what a failure of the database means, instead of it."""
+        dbapi = self._engine.dialect.loaded_dbapi
+        try:
+            yield
+        except (DBAPIError, dbapi.Error, OSError) as error:
+            found = error.orig if isinstance(error, DBAPIError) else error
+            told = found.args if found is not None and found.args else (found,)
+            # Lines behind the first one quote values.
+            words = (str(told[-1]).strip().splitlines() or ["no reason given"])[0]
+            if isinstance(found, (dbapi.DataError, dbapi.IntegrityError)) or told[0] in _REFUSING:
+                raise RejectedRowError(words) from None
+            self.close()
+            if isinstance(found, dbapi.ProgrammingError):
+                raise UsageError(f"{self._kind.name} cannot use the table of {self._owner}: {words}") from None
+            raise AwayError(f"{self._place}: {words}") from None
+
+
+def make_missing(connection: Connection, table: Table) -> bool:
+    """Make a table where there is none, in the transaction of this connection; gives whether there was none."""
+    if inspect(connection).has_table(table.name):
+        return False
+    connection.execute(CreateTable(table, if_not_exists=True))
+    return True
+
+
+class RejectedRowError(Exception):
+    """The database takes none of the rows, for good."""
+
+
+def known_name(table: str) -> str:
+    """The name of a table or column. Raises: UsageError where it is none."""
+    if not _TABLE.fullmatch(table):
+        raise UsageError(f"{table!r} is no table's name: small letters, digits and _, 63 at most.")
+    return table

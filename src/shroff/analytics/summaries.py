@@ -1,0 +1,222 @@
+"""Summaries of short windows: what a row says, and how it is made from the records of a log.
+
+A window is [start, end) in UTC, its ends whole multiples of its length since 1970; so midnight, the end of a month and
+a change of clocks are ends like any other. By ingest time each event is in the window in which the log took it, by
+event time in that in which it happened. A row is a function of the log up to a position (`as_of`): made again from the
+same records it is the same.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any, Final, NamedTuple, Protocol
+
+import msgspec
+
+from shroff.project.settings.summaries import SummarySettings
+from shroff.streams.log import LogReader, Record
+
+VALUES_MAX: Final = 1_000  # of a column in one window; rarer ones are counted together
+MISSING, OTHER = "(missing)", "(other)"
+_PLACES: Final = 2  # that an average has beyond those of money
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryRow:
+    """What one row says of some events of a window.
+
+    Attributes:
+        counts: Events by column and value, columns as in the settings, values sorted.
+        amount: The sum of their amounts.
+        average: Of those that have an amount, rounded half up to two places more; None without any.
+        confirmed: How many of them have the verdict `fraud` in force.
+    """
+
+    counts: Mapping[str, Mapping[str, int]]
+    count: int
+    amount: Decimal
+    average: Decimal | None
+    confirmed: int
+
+
+class WindowSummary(NamedTuple):
+    """The rows of one window: of all its events, and of those that were decided as fraud."""
+
+    start_ms: int
+    end_ms: int
+    all: SummaryRow
+    fraud: SummaryRow
+
+
+class PlacedWindow(NamedTuple):
+    """Places `first` to `last` of a log, whose events are in this window; by event time they say it themselves."""
+
+    first: int
+    last: int
+    start_ms: int | None
+
+
+class Places(Protocol):
+    """Where in a log the events of each window stand."""
+
+    def follow(self, log: LogReader, upto: int, after: int = 0) -> set[int]:
+        """Take note of the records up to a place; gives the windows that have some behind the place `after`."""
+
+    def of(self, starts: Iterable[int]) -> list[PlacedWindow]:
+        """Where events of these windows stand, and perhaps others: in order, each place once."""
+
+    def first_start(self) -> int | None:
+        """The earliest window that has an event; None without any."""
+
+    def starts_of(self, log: LogReader, records: Iterable[Record]) -> set[int]:
+        """The windows of these events."""
+
+
+class _Body(msgspec.Struct):
+    """What of a label's body is asked here."""
+
+    event: str
+    verdict: str
+    changes: bool
+
+
+_label = msgspec.json.Decoder(_Body)
+_fields = msgspec.json.Decoder(dict[str, Any])
+
+
+def window_of(at_ms: int, every_ms: int) -> int:
+    """The start of the window of a moment."""
+    return at_ms - at_ms % every_ms
+
+
+def confirmed_frauds(log: LogReader, after: int, upto: int) -> set[str]:
+    """The events with the verdict `fraud` in force, by the labels behind a place. Cost: 3 µs a label."""
+    found: set[str] = set()
+    for records in log.labels_after(after, upto):
+        for one in records:
+            label = _label.decode(one.body)
+            if label.changes and label.verdict == "fraud":
+                found.add(label.event)
+            elif label.changes:
+                found.discard(label.event)
+    return found
+
+
+def relabelled(log: LogReader, type: str, after: int, upto: int) -> list[Record]:
+    """The events of a type whose verdict in force a label behind a place changed."""
+    prefix, ids = f"{type}/", set[str]()
+    for records in log.labels_after(after, upto):
+        labels = (_label.decode(one.body) for one in records)
+        ids.update(one.event.removeprefix(prefix) for one in labels if one.changes and one.event.startswith(prefix))
+    return list(log.find(type, sorted(ids)).values())
+
+
+class Tallies:
+    """Sums of windows, to which the records of a log are added.
+
+    Args:
+        starts: The windows; records of others are passed over.
+        places: Of the project's money.
+    """
+
+    def __init__(self, settings: SummarySettings, starts: Sequence[int], places: int) -> None:
+        self._settings, self._starts, self._places = settings, starts, places
+        self._all: dict[int, _Tally] = defaultdict(lambda: _Tally(settings))
+        self._fraud: dict[int, _Tally] = defaultdict(lambda: _Tally(settings))
+        self._wanted = frozenset(starts)
+
+    def add(self, log: LogReader, placed: PlacedWindow, frauds: set[str]) -> None:
+        """Add the events of these places. Cost: 10 µs an event."""
+        type_, every_ms = self._settings.event, self._settings.every_ms
+        flagged = _places_with(log, placed, self._settings.fraud)
+        for records in log.read(placed.first - 1, placed.last):
+            by_window: dict[int, list[Record]] = defaultdict(list)
+            for one in records:
+                if one.kind == "event" and one.type == type_:
+                    start = window_of(one.time_ms, every_ms) if placed.start_ms is None else placed.start_ms
+                    by_window[start].append(one)
+            for start in by_window.keys() & self._wanted:
+                some = [
+                    _Counted(_fields.decode(one.body), f"{type_}/{one.id}" in frauds, one.seq)
+                    for one in by_window[start]
+                ]
+                self._all[start].add(some)
+                self._fraud[start].add([one for one in some if one.seq in flagged])
+
+    def rows(self) -> list[WindowSummary]:
+        """The rows of all windows, in their order; those without an event too."""
+        every_ms, none = self._settings.every_ms, _Tally(self._settings)
+        return [
+            WindowSummary(
+                start,
+                start + every_ms,
+                self._all.get(start, none).row(self._places),
+                self._fraud.get(start, none).row(self._places),
+            )
+            for start in self._starts
+        ]
+
+
+class _Counted(NamedTuple):
+    fields: Mapping[str, Any]
+    is_confirmed: bool
+    seq: int
+
+
+class _Tally:
+    """Sums of one row."""
+
+    def __init__(self, settings: SummarySettings) -> None:
+        self._columns, self._amount = settings.columns, settings.amount
+        self._counts = {column: Counter[Any]() for column in settings.columns}
+        self._count = self._priced = self._confirmed = 0
+        self._sum = Decimal(0)
+
+    def add(self, some: Sequence[_Counted]) -> None:
+        for column, field in self._columns.items():
+            self._counts[column].update([one.fields.get(field) for one in some])
+        amounts = [Decimal(amount) for one in some if (amount := one.fields.get(self._amount)) is not None]
+        self._count += len(some)
+        self._priced += len(amounts)
+        self._sum = sum(amounts, self._sum)
+        self._confirmed += sum(one.is_confirmed for one in some)
+
+    def row(self, places: int) -> SummaryRow:
+        average = (
+            (self._sum / self._priced).quantize(Decimal(1).scaleb(-places - _PLACES), ROUND_HALF_UP)
+            if self._priced
+            else None
+        )
+        return SummaryRow(
+            {column: _named(found) for column, found in self._counts.items()},
+            self._count,
+            self._sum.quantize(Decimal(1).scaleb(-places)),
+            average,
+            self._confirmed,
+        )
+
+
+def _named(found: Counter[Any]) -> dict[str, int]:
+    """Counts by value as text, sorted; of more than `VALUES_MAX` values the rarest are one."""
+    named: Counter[str] = Counter()
+    for value, count in found.items():
+        named[MISSING if value is None else value if isinstance(value, str) else str(value).lower()] += count
+    if len(named) > VALUES_MAX:
+        kept = sorted(named.items(), key=lambda one: (-one[1], one[0]))[: VALUES_MAX - 1]
+        rest = named.total() - sum(count for _, count in kept)
+        named = Counter(dict(kept))
+        named[OTHER] += rest
+    return dict(sorted(named.items()))
+
+
+def _places_with(log: LogReader, placed: PlacedWindow, outcomes: Sequence[str]) -> set[int]:
+    """The places among these whose decision has one of the outcomes."""
+    wanted = {one.encode() for one in outcomes}
+    found: set[int] = set()
+    for lines in log.outcome_lines(placed.first - 1, placed.last):
+        pairs = (line.split() for line in lines.splitlines())
+        found.update(int(seq) for seq, outcome in pairs if outcome in wanted)
+    return found

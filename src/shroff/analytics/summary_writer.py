@@ -1,0 +1,213 @@
+"""Summaries written: a range of windows, or each when it is complete; and the contract of where they are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from shroff.analytics.summaries import Places, Tallies, WindowSummary, confirmed_frauds, relabelled, window_of
+from shroff.analytics.summary_places import places_by
+from shroff.errors import UsageError
+from shroff.events.event import time_text
+from shroff.project.settings.summaries import SummarySettings
+from shroff.runtime.progress import Progress
+from shroff.streams.log import LogReader
+
+WINDOWS_MAX: Final = 1_000_000  # of one build: nine years
+COMPUTED: Final = 1_000  # windows that are summed in one reading of the log
+WRITTEN: Final = 100  # windows of one transaction
+Position = tuple[int, ...]  # a sequence number of each lane
+
+
+class SummaryProgress(NamedTuple):
+    """How far summaries follow the log.
+
+    Attributes:
+        position: Events and labels up to there are counted in every row.
+        next_ms: The window that `run` writes next; None before it wrote one.
+    """
+
+    position: Position
+    next_ms: int | None
+
+
+class SummaryStore(Protocol):
+    """Rows of summaries, of events and of frauds, by the start of their window; and how far they follow the log.
+
+    What one call writes is there as a whole or not at all, and is durable when it returns. Several processes may write
+    at once: a row is never replaced by one of an older position. A row that says the same again is not written, and
+    keeps `revision` and `created_at`; otherwise its revision is one more than before, from 0.
+    """
+
+    def begin(self, position: Position) -> SummaryProgress:
+        """Make what is missing, beginning at this position; gives how far it is.
+
+        Raises: UsageError where it holds summaries by other settings, or of another log.
+        """
+
+    def followed(self) -> SummaryProgress | None:
+        """How far it is; None before it began."""
+
+    def write(self, rows: Sequence[WindowSummary], position: Position, next_ms: int | None = None) -> int | None:
+        """Write the rows of windows as of a position, and that `run` goes on at `next_ms`.
+
+        Gives how many rows are new or changed, of both tables; None where it holds rows of a later position, and
+        nothing is written.
+        """
+
+    def settle(self, position: Position) -> None:
+        """Every row counts what the log has up to a position."""
+
+    def written(self, starts: Collection[int]) -> list[int]:
+        """Which of these windows have a row, in order."""
+
+    def close(self) -> None:
+        """Let go of the connection. Closing twice does nothing."""
+
+
+class Built(NamedTuple):
+    """How many windows were written, their rows in both tables, and how many of these are new or changed."""
+
+    windows: int
+    rows: int
+    changed: int
+
+
+class SummaryWriter:
+    """Writes summaries of a log, or of the logs of several lanes. Logs are opened for each call.
+
+    Args:
+        money_places: Of the project.
+        now_ms: The clock by which windows are complete.
+    """
+
+    def __init__(
+        self, settings: SummarySettings, store: SummaryStore, money_places: int, now_ms: Callable[[], int]
+    ) -> None:
+        self._settings, self._store, self._money_places, self._now_ms = settings, store, money_places, now_ms
+        self._places: list[Places] = []
+        self._touched = set[int]()  # windows that got events behind the position of the store
+        self._position: Position = ()
+
+    def build(
+        self, logs: Sequence[LogReader], first_ms: int | None, last_ms: int | None, progress: Progress | None
+    ) -> Built:
+        """Write the windows that begin in [first, last), as the logs have them now.
+
+        Without `first` it is the first of the logs, without `last` the last that has ended; none that has not begun.
+        """
+        self._follow(logs, self._store.begin(_last_of(logs)).position)
+        now_ms, every_ms = self._now_ms(), self._settings.every_ms
+        first_ms = self._first_start() if first_ms is None else first_ms
+        if first_ms is None:
+            return Built(0, 0, 0)
+        if last_ms is not None and last_ms <= first_ms:
+            raise UsageError(f"--to {time_text(last_ms)} is not after --from {time_text(first_ms)}.")
+        end_ms = window_of(now_ms, every_ms) if last_ms is None else min(last_ms, now_ms + 1)
+        starts = range(window_of(first_ms, every_ms), end_ms, every_ms)
+        if len(starts) > WINDOWS_MAX:
+            raise UsageError(f"these are {len(starts):,} windows; at most {WINDOWS_MAX:,} are built at once.")
+        return self._write(logs, starts, progress=progress)
+
+    def complete_ms(self) -> int:
+        """Windows that end until then are complete."""
+        return window_of(self._now_ms() - self._settings.delay_ms, self._settings.every_ms)
+
+    def advance(self, logs: Sequence[LogReader], first_ms: int | None, end_ms: int, progress: Progress | None) -> Built:
+        """Correct the windows that got events or labels since, and write those from the next one to `end_ms`, in order.
+
+        Args:
+            first_ms: The first window of all, where none was written yet; without it the first of the logs.
+        """
+        upto, every_ms = _last_of(logs), self._settings.every_ms
+        before = self._store.begin(upto)
+        self._follow(logs, before.position)
+        first_ms = self._first_start() if first_ms is None else first_ms
+        next_ms = before.next_ms
+        if next_ms is None and first_ms is not None:
+            next_ms = window_of(first_ms, every_ms)
+        touched, self._touched = self._touched, set()
+        try:
+            corrected = self._correct(logs, touched, before)
+            self._store.settle(upto)
+        except BaseException:
+            self._touched |= touched
+            raise
+        if next_ms is None:
+            return corrected
+        built = self._write(logs, range(next_ms, end_ms, every_ms), is_next=True, progress=progress)
+        return Built(*(one + other for one, other in zip(corrected, built, strict=True)))
+
+    # Below: what changed, and one reading of the logs
+
+    def _correct(self, logs: Sequence[LogReader], touched: set[int], before: SummaryProgress) -> Built:
+        """Write the windows that have a row and got events or labels since, and those of events before the first."""
+        relabelled_in = set[int]()
+        for places, log, after, upto in zip(self._places, logs, before.position, self._position, strict=True):
+            relabelled_in |= places.starts_of(log, relabelled(log, self._settings.event, after, upto))
+        there = self._store.written(touched | relabelled_in)
+        earlier = [one for one in touched.difference(there) if before.next_ms is not None and one < before.next_ms]
+        if earlier and before.next_ms is not None:  # no window is missing behind one that has a row
+            every_ms = self._settings.every_ms
+            first_ms = max(min(earlier), before.next_ms - WINDOWS_MAX * every_ms)
+            between = range(first_ms, before.next_ms, every_ms)
+            there = sorted({*there, *between}.difference(self._store.written(between)).union(there))
+        return self._write(logs, there)
+
+    def _first_start(self) -> int | None:
+        return min((at for one in self._places if (at := one.first_start()) is not None), default=None)
+
+    def _follow(self, logs: Sequence[LogReader], after: Position) -> None:
+        """Take up what the logs have by now."""
+        self._places = self._places or [places_by(self._settings) for _ in logs]
+        self._position = _last_of(logs)
+        for places, log, upto, settled in zip(self._places, logs, self._position, after, strict=True):
+            self._touched |= places.follow(log, upto, settled)
+
+    def _write(
+        self,
+        logs: Sequence[LogReader],
+        starts: Sequence[int],
+        *,
+        is_next: bool = False,
+        progress: Progress | None = None,
+    ) -> Built:
+        """Write the rows of windows in order."""
+        changed, done, frauds = 0, 0, self._frauds(logs, starts)
+        while done < len(starts):
+            for rows in _pieces(self._rows(logs, starts[done : done + COMPUTED], frauds), WRITTEN):
+                some = self._store.write(rows, self._position, rows[-1].end_ms if is_next else None)
+                if some is None:  # another process wrote later ones; these are summed again, up to a later position
+                    self._follow(logs, self._position)
+                    frauds = self._frauds(logs, starts[done:])
+                    break
+                changed, done = changed + some, done + len(rows)
+                if progress is not None:
+                    progress(len(rows))
+        return Built(len(starts), 2 * len(starts), changed)
+
+    def _frauds(self, logs: Sequence[LogReader], starts: Sequence[int]) -> list[set[str]]:
+        """The events with the verdict `fraud` in force, as far as they can be in these windows, of each lane."""
+        found = []
+        for places, log, upto in zip(self._places, logs, self._position, strict=True):
+            placed = places.of(starts)
+            found.append(confirmed_frauds(log, placed[0].first, upto) if placed else set[str]())
+        return found
+
+    def _rows(
+        self, logs: Sequence[LogReader], starts: Sequence[int], frauds: Sequence[set[str]]
+    ) -> list[WindowSummary]:
+        tallies = Tallies(self._settings, starts, self._money_places)
+        for places, log, known in zip(self._places, logs, frauds, strict=True):
+            for one in places.of(starts):
+                tallies.add(log, one, known)
+        return tallies.rows()
+
+
+def _last_of(logs: Sequence[LogReader]) -> Position:
+    return tuple(log.last_seq() for log in logs)
+
+
+def _pieces(rows: Sequence[WindowSummary], length: int) -> Iterator[Sequence[WindowSummary]]:
+    for begin in range(0, len(rows), length):
+        yield rows[begin : begin + length]

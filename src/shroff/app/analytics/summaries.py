@@ -1,0 +1,112 @@
+"""Summaries of an opened project: its log followed, and the rows of windows written to tables."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from typing import TYPE_CHECKING, Final
+
+from shroff import config
+from shroff.errors import TransientError, UsageError
+from shroff.language.yaml import text as yamltext
+from shroff.project.settings.summaries import SummarySettings, load_summary_settings
+from shroff.runtime.progress import unheard
+
+if TYPE_CHECKING:
+    from shroff.analytics.summary_writer import Built, SummaryWriter
+    from shroff.app.opened import Opened
+    from shroff.replay.notebook import Moment
+    from shroff.runtime.progress import Progress
+    from shroff.streams.log import Log
+
+EXAMPLE: Final = "summaries: { url: sqlite:///summaries.db, columns: { card_type: card_type } }"
+AGAIN_S: Final = 5.0  # after which something that was away is asked again
+
+
+class Summaries:
+    """Summaries of an opened project."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+
+    @property
+    def settings(self) -> SummarySettings:
+        """What the project says of summaries. Raises: UsageError where it says nothing."""
+        definitions = self._opened.definitions  # which tells its mistakes
+        text = config.read_files(self._opened.places.folder, []).get(config.PROJECT_FILE, "")
+        found = load_summary_settings(yamltext.read(text, config.PROJECT_FILE, []), [], definitions.events)
+        if found is None:
+            raise UsageError(f"this project has no summaries. Add them to {config.PROJECT_FILE}, as in '{EXAMPLE}'.")
+        return found
+
+    def build(self, first: Moment | None = None, last: Moment | None = None, progress: Progress | None = None) -> Built:
+        """Write the rows of all windows that begin in [first, last), as the log has them now.
+
+        Args:
+            first: The window that this moment is in is the first one; without it that of the first event.
+            last: Without it, the last window is the last that has ended. None is written that has not begun.
+
+        Raises: UsageError where there is no log, for too many windows, or tables of other settings; TransientError
+            where the database cannot be had.
+        """
+        from shroff.replay.notebook import moment_ms
+
+        first_ms, last_ms = moment_ms(first, "--from"), moment_ms(last, "--to")
+        with self._writer() as writer, self._logs() as logs:
+            return writer.build(logs, first_ms, last_ms, progress)
+
+    def run(
+        self,
+        first: Moment | None = None,
+        last: Moment | None = None,
+        progress: Progress | None = None,
+        *,
+        say: Callable[[str], None] = unheard,
+        wait: Callable[[float], None] = time.sleep,
+    ) -> Iterator[Built]:
+        """Write each window once it is complete, and correct those that get events or labels later; gives each round.
+
+        Args:
+            first: The first window, where none was written yet; without it that of the first event.
+            last: It ends when the windows before this moment are written; without it never.
+            say: Is told what cannot be had, such as the database; it is tried again.
+            wait: Waits so many seconds.
+        """
+        from shroff.replay.notebook import moment_ms
+
+        first_ms, last_ms = moment_ms(first, "--from"), moment_ms(last, "--to")
+        settings = self.settings
+        complete_ms = 0
+        with self._writer() as writer:
+            while last_ms is None or complete_ms < last_ms:
+                complete_ms = writer.complete_ms()
+                try:
+                    with self._logs() as logs:
+                        built = writer.advance(
+                            logs, first_ms, complete_ms if last_ms is None else min(complete_ms, last_ms), progress
+                        )
+                except TransientError as error:
+                    say(f"{error}; trying again in {AGAIN_S:.0f} s")
+                    complete_ms = 0
+                    wait(AGAIN_S)
+                    continue
+                yield built
+                due_ms = complete_ms + settings.every_ms + settings.delay_ms
+                wait(max(due_ms - self._opened.now_ms(), 0) / 1_000)
+
+    @contextmanager
+    def _writer(self) -> Iterator[SummaryWriter]:
+        from shroff.analytics.summary_writer import SummaryWriter
+        from shroff.app.wiring import open_summaries
+
+        settings = self.settings
+        with closing(open_summaries(self._opened, settings)) as store:
+            places = self._opened.definitions.settings.money_places
+            yield SummaryWriter(settings, store, places, self._opened.now_ms)
+
+    @contextmanager
+    def _logs(self) -> Iterator[list[Log]]:
+        """The log of each lane."""
+        with ExitStack() as held:
+            yield [held.enter_context(lane.reading()) for lane in self._opened.lanes.each()]

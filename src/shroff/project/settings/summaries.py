@@ -1,0 +1,187 @@
+"""The key `summaries` of shroff.yaml: what rows of five minutes are made of, and into which tables they go.
+
+None of it decides anything: like what says where things are, it is in no version, control event or receipt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from shroff.errors import nearest
+from shroff.language.keys import DURATION, NAME, Key, Keys, Many, One, choice, own_names
+from shroff.language.shapes import Plain, read_shape
+from shroff.language.values import DAY_MS, parse_duration
+from shroff.language.yaml import text as yamltext
+from shroff.streams.settings import ADDRESS
+
+if TYPE_CHECKING:
+    from shroff.errors import Problem
+    from shroff.events.definitions import Events, EventType
+
+NAME_OF: Final = "summaries"
+COUNTED: Final = frozenset(["text", "choice", "boolean", "integer"])  # kinds of fields with few values
+INGEST_TIME, EVENT_TIME = "ingest_time", "event_time"
+EVERY_MS, DELAY_MS = 5 * 60_000, 10_000
+TABLE: Final = One("a table's name: small letters, digits and _", r"^[a-z_][a-z0-9_]{0,57}$")  # `_text` fits behind it
+OWN_COLUMNS: Final = (
+    "window_start",
+    "window_end",
+    "revision",
+    "created_at",
+    "transaction_count",
+    "amount_sum",
+    "average_amount",
+    "currency",
+    "fraud_count",
+    "confirmed_fraud_count",
+)
+SUMMARIES: Final = Keys(
+    "summaries in SQL tables",
+    (
+        Key(
+            "url",
+            "The database: sqlite:///FILE (from the project's folder), postgresql:// or mariadb://.",
+            ADDRESS,
+            is_required=True,
+            examples=("sqlite:///summaries.db",),
+        ),
+        Key(
+            "event",
+            "The event type that is summarized. Left out, it is the only decided one.",
+            NAME,
+            examples=("payment",),
+        ),
+        Key(
+            "amount",
+            "The field of type money that is summed.",
+            NAME,
+            default="amount",
+            examples=("total",),
+        ),
+        Key(
+            "columns",
+            "Columns that count events by the values of a field, by names of your own.",
+            own_names(
+                "columns with a field of the event", NAME, reserved=OWN_COLUMNS, pattern=r"^[a-z_][a-z0-9_]{0,62}$"
+            ),
+            examples=("{ card_type: card_type, transaction_country: country }",),
+        ),
+        Key("every", "The length of a window; it divides a day.", DURATION, default="5m", examples=("15m",)),
+        Key(
+            "by",
+            "Which time puts an event into a window: when the log took it, or when it happened.",
+            choice(INGEST_TIME, EVENT_TIME),
+            default=INGEST_TIME,
+            examples=(EVENT_TIME,),
+        ),
+        Key("delay", "How long after its end a window is written by `run`.", DURATION, default="10s", examples=("1m",)),
+        Key(
+            "fraud",
+            "Outcomes that count as fraud.",
+            Many("outcomes", choice("approve", "challenge", "review", "decline")),
+            default="[review, decline]",
+            examples=("[decline]",),
+        ),
+        Key("table", "The table of all events.", TABLE, default="transaction_summaries"),
+        Key("fraud_table", "The table of events decided as fraud.", TABLE, default="fraud_summaries"),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SummarySettings:
+    """What `summaries` says; durations in milliseconds. `columns` names fields by columns."""
+
+    url: str
+    event: str
+    columns: Mapping[str, str]
+    amount: str = "amount"
+    every_ms: int = EVERY_MS
+    by: str = INGEST_TIME
+    delay_ms: int = DELAY_MS
+    fraud: tuple[str, ...] = ("review", "decline")
+    table: str = "transaction_summaries"
+    fraud_table: str = "fraud_summaries"
+
+
+def load_summary_settings(
+    top: yamltext.Node | None, problems: list[Problem], events: Events | None
+) -> SummarySettings | None:
+    """Read the key `summaries` of shroff.yaml; None where it is not there, or has mistakes.
+
+    Args:
+        events: What it names must be among them; None where they have mistakes themselves.
+    """
+    node = top.get(NAME_OF) if isinstance(top, yamltext.Mapping) else None
+    if not isinstance(node, yamltext.Mapping):
+        if node is not None:
+            problems.append(node.problem(f"{NAME_OF} is {SUMMARIES.what}.", "Write 'summaries: { url: ... }'."))
+        return None
+    before = len(problems)
+    read = read_shape(node, SUMMARIES, problems, NAME_OF)
+    if not isinstance(read, dict) or len(problems) > before:
+        return None
+    settings = _settings_of(read, events)
+    problems += _mistakes(node, settings, events)
+    return settings if len(problems) == before else None
+
+
+def _settings_of(read: Mapping[str, Plain], events: Events | None) -> SummarySettings:
+    columns, fraud = read.get("columns"), read.get("fraud")
+    decided = [] if events is None else [one.name for one in events.types.values() if one.is_decided]
+    return SummarySettings(
+        str(read["url"]),
+        str(read.get("event", decided[0] if len(decided) == 1 else "")),
+        {name: str(one) for name, one in columns.items()} if isinstance(columns, dict) else {},
+        str(read.get("amount", "amount")),
+        parse_duration(str(read.get("every", "5m"))),
+        str(read.get("by", INGEST_TIME)),
+        parse_duration(str(read.get("delay", "10s"))),
+        tuple(str(one) for one in fraud) if isinstance(fraud, list) else ("review", "decline"),
+        str(read.get("table", "transaction_summaries")),
+        str(read.get("fraud_table", "fraud_summaries")),
+    )
+
+
+def _mistakes(node: yamltext.Mapping, found: SummarySettings, events: Events | None) -> list[Problem]:
+    problems: list[Problem] = []
+    if found.every_ms < 1_000 or DAY_MS % found.every_ms:
+        problems.append(
+            _at(node, "every").problem("every: a window lasts a whole part of a day, from 1s to 1d, as 5m.")
+        )
+    if found.table == found.fraud_table:
+        problems.append(_at(node, "fraud_table").problem("table and fraud_table are two tables: give them two names."))
+    if events is None:
+        return problems
+    type_ = events.types.get(found.event)
+    if type_ is None:
+        hint = nearest(found.event, events.types) if found.event else "Write 'event: payment', say."
+        words = f"{found.event!r} is no event type." if found.event else "several event types are decided: name one."
+        return [*problems, _at(node, "event").problem(f"event: {words}", hint)]
+    return [*problems, *_mistakes_of_fields(node, found, type_)]
+
+
+def _mistakes_of_fields(node: yamltext.Mapping, found: SummarySettings, type_: EventType) -> list[Problem]:
+    problems: list[Problem] = []
+    kinds = {one.name: one.type.kind for one in type_.fields}
+    money = [name for name, kind in kinds.items() if kind == "money"]
+    if kinds.get(found.amount) != "money":
+        hint = f"Name one of {', '.join(money)}." if money else "Declare one in events.yaml, as 'amount: money'."
+        words = f"amount: {type_.name} has no field {found.amount!r} of type money."
+        problems.append(_at(node, "amount").problem(words, hint))
+    columns = node.get("columns")
+    for column, name in found.columns.items():
+        place = _at(columns, column) if isinstance(columns, yamltext.Mapping) else node
+        if name not in kinds:
+            problems.append(place.problem(f"columns: {type_.name} has no field {name!r}.", nearest(name, kinds)))
+        elif kinds[name] not in COUNTED or name == type_.id_field:
+            words = f"columns: {name} has too many values to count by."
+            problems.append(place.problem(words, "Name a field of type text, choice, boolean or integer."))
+    return problems
+
+
+def _at(node: yamltext.Mapping, key: str) -> yamltext.Node:
+    found = node.get(key)
+    return node if found is None else found
