@@ -22,9 +22,9 @@ from shroff.notices.texts.checking import NAMES_OF
 from shroff.project.schema import FILES, ProjectFile
 
 MADE: Final = "<!-- Made from the program by `make docs`; what is changed here is lost. -->\n"
-PAGES: Final = {kind: f"{kind}-yaml" for kind in ("shroff", "events", "features", "policy", "model", "calls")} | {
-    "notice": "notices"
-}
+PAGES: Final = {
+    kind: f"{kind}-yaml" for kind in ("shroff", "events", "features", "policy", "model", "calls", "funnels")
+} | {"notice": "notices"}
 EXAMPLES: Final = {
     "shroff": "shroff: 1\nname: mybank\nmoney: EUR\nlateness: 1d\n",
     "events": "payment:\n  id: payment_id\n  time: paid_at\n  decide: true\n  fields:\n    payment_id: text\n"
@@ -43,6 +43,8 @@ EXAMPLES: Final = {
     "calls": "/predict/:\n  event: payment\n  lists: { features: [amount, card] }\n  answer:\n"
     "    prediction: 1 when score >= 0.5 or decision.outcome != 'approve' else 0\n    score: score\n"
     "    features: [card.*]\n",
+    "funnels": "growing:\n  user: card\n  steps:\n    - payment\n"
+    "    - { name: large, event: payment, where: this.amount > 100 }\n  within: 7d\n",
 }
 MORE: Final = {
     "shroff": "It is the only file that must exist.\n",
@@ -60,6 +62,8 @@ MORE: Final = {
     "with the next training.\n",
     "calls": "[Answer the calls of an earlier service](../howto/answer-earlier-calls.md) takes you through one. "
     "This file decides nothing, and is read when the service starts.\n",
+    "funnels": "[Count drop-off in funnels](../howto/count-funnels.md) takes you through some. "
+    "This file decides nothing, and is read whenever somebody asks.\n",
 }
 
 

@@ -249,6 +249,14 @@ payment:
   fields: { amount: money(row.amount) }
   answer: { prediction: 1 when decision.outcome != 'approve' else 0 }
 """,
+    "funnels.yaml": """
+large:
+  user: card
+  steps: [payment, { name: large, event: [payment], where: this.amount > 100 }]
+  within: 7d
+  next: ever
+  split: card
+""",
     "tables/bins.csv": "bin,country\n1,DE\n",
 }
 

@@ -165,7 +165,7 @@ class _Asked:
         if days > DAYS_MAX:
             raise UsageError(f"these are {days:,} days; at most {DAYS_MAX:,} are counted at once.")
         self._is_read = bool(self._field) or question.zone != "UTC"
-        self._starts_ms = _starts_ms(question.first, days, question.zone)
+        self._starts_ms = day_starts_ms(question.first, days, question.zone)
 
     def reads(self, log: LogReader, lake: LakeReader | None) -> int:
         """How many events are read, of log and lake, and not counted by the lake's list of files."""
@@ -198,7 +198,7 @@ class _Asked:
         values = table[column] if has_column else pa.nulls(len(days), pa.string())
         rows = pa.table({"day": days, "value": values}).group_by(["day", "value"]).aggregate([([], "count_all")])
         for day, value, count in zip(*(rows[name].to_pylist() for name in ("day", "value", "count_all")), strict=True):
-            self._add(found, day, file.type, _shown(value), count)
+            self._add(found, day, file.type, shown_value(value), count)
 
     def add_log(self, found: Tally, log: LogReader, after: int) -> None:
         """Count what the log has behind a place."""
@@ -215,7 +215,7 @@ class _Asked:
 
     def _values(self, records: Sequence[Record]) -> Iterator[str | None]:
         for one in records:
-            yield _shown(msgspec.json.decode(one.body).get(self._field)) if self._field else None
+            yield shown_value(msgspec.json.decode(one.body).get(self._field)) if self._field else None
 
     def _add(self, found: Tally, day: int, name: str, value: str | None, count: int) -> None:
         if not 0 <= day < len(self._starts_ms) - 1:
@@ -284,14 +284,14 @@ def zone_named(name: str) -> ZoneInfo:
         raise UsageError(f"{name!r} is no time zone: write one as Europe/Berlin.") from None
 
 
-def _starts_ms(first: date, days: int, zone: str) -> Times:
+def day_starts_ms(first: date, days: int, zone: str) -> Times:
     """When each day begins, and when the last one ends. A day has 23 to 25 hours where clocks change."""
     at = zone_named(zone)
     starts = (datetime.combine(first + timedelta(number), datetime.min.time(), at) for number in range(days + 1))
     return np.array([(one - _EPOCH) // _MILLISECOND for one in starts], np.int64)
 
 
-def _shown(value: Any) -> str | None:
+def shown_value(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
     return str(value).lower()

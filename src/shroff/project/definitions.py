@@ -34,6 +34,7 @@ from shroff.models import in_force
 from shroff.models.definitions import ModelInput, ModelSettings
 from shroff.models.loading import ModelContext, load_models
 from shroff.project.calls import MappedCall, load_calls
+from shroff.project.funnels import load_funnels
 from shroff.project.laid_over import DraftFile, laid_over
 from shroff.project.look_ups import LookUps, look_ups
 from shroff.project.meaning import meaning_of, read_by, redefined
@@ -58,8 +59,8 @@ from shroff.rules.silences import rule_of
 
 Hasher = Callable[[str], str]
 HASHED: Final = redaction.HASHED
-YAML_FILES: Final = ("shroff.yaml", "events.yaml", "features.yaml", "policy.yaml", "model.yaml", "calls.yaml")
-NOT_CARRIED: Final = ("model.yaml", "calls.yaml")  # decide nothing
+YAML_FILES: Final = tuple(map("{}.yaml".format, "shroff events features policy model calls funnels".split()))
+NOT_CARRIED: Final = ("model.yaml", "calls.yaml", "funnels.yaml")  # decide nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +304,7 @@ def _declared(
     models = load_models(trees.get("model.yaml"), known, problems, warnings)
     named = in_force.read_in_force(files.get(in_force.FILE), problems)
     calls = load_calls(trees.get("calls.yaml"), events, types, names, problems)
+    load_funnels(trees.get("funnels.yaml"), events, names, problems)  # for its mistakes: it is read when it is asked
     _warn_of_names(events, warnings)
     _warn_of_sources(features, rules, warnings)
     nodes = [feature.node for feature in features.values()] + [node for rule in rules for node in _nodes(rule)]

@@ -13,6 +13,7 @@ from shroff.events.keys import EVENTS, FIELD_EXAMPLES, FIELD_TYPE
 from shroff.language.keys import EXPRESSION, TEXT, Either, Key, Keys, Late, Many, One, Shape, own_names
 from shroff.models.keys import MODELS
 from shroff.project.calls import CALLS
+from shroff.project.funnels import FUNNELS
 from shroff.project.policy import POLICIES
 from shroff.project.settings.project_keys import SETTINGS
 from shroff.rules.keys import RULES
@@ -46,6 +47,7 @@ FILES: Final = (
     ProjectFile("policy", "policy.yaml", "How effects and the score become an outcome.", POLICIES),
     ProjectFile("model", "model.yaml", "What a model reads, how it is split, trained and gated.", MODELS),
     ProjectFile("calls", "calls.yaml", "Calls of earlier services: their bodies and their answers.", CALLS),
+    ProjectFile("funnels", "funnels.yaml", "Steps that users take: drop-off, recovery and time taken.", FUNNELS),
 )
 
 

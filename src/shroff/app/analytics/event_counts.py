@@ -1,4 +1,4 @@
-"""Analytics of an opened project: event counts, and the features of a key at a moment."""
+"""Analytics of an opened project: event counts, the features of a key at a moment, and funnels."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
     from shroff.analytics.counts import CountedType, EventCount
     from shroff.analytics.facts import KeyFacts
+    from shroff.analytics.funnels import FunnelDocument
     from shroff.app.opened import Opened
     from shroff.lake.reader import LakeReader
+    from shroff.project.funnels import Funnel
     from shroff.replay.notebook import Moment
     from shroff.streams.log import Log
 
@@ -126,6 +128,74 @@ class Analytics:
         index = DecisionHistory(self._opened).key_index(definitions)
         with self._opened.reading() as log:
             return facts_of(question, definitions, log, self._opened.now_ms(), index, most or EVENTS_MAX)
+
+    def funnels(self) -> dict[str, Funnel]:
+        """The funnels of funnels.yaml, by name. Raises: DefinitionError with every mistake of the file."""
+        from shroff.app.analytics.funnels import funnels_of
+
+        return funnels_of(self._opened)
+
+    def funnel(
+        self,
+        name: str | None = None,
+        first: date | str | None = None,
+        last: date | str | None = None,
+        *,
+        zone: str = "UTC",
+        split: str | None = None,
+        most: int | None = None,
+    ) -> FunnelDocument:
+        """Drop-off and recovery by day, how far users came and how long they took (see `analytics.funnels`).
+
+        Args:
+            name: The funnel; all of them where it is None.
+            first: The first day, as `2026-03-01`; without it the second before the last one.
+            last: The last day; without it yesterday.
+            zone: Whose days these are, as `Europe/Berlin`.
+            split: A field by whose values all numbers are split; that of the funnel where it is None.
+            most: So many events are read at most, of each funnel.
+
+        Raises: UsageError for what cannot be counted, or where there is no log; DefinitionError for a mistake in
+            funnels.yaml; StateError where the lake is another log's.
+        """
+        from shroff.analytics.funnels import ask_funnel, document_of
+        from shroff.app.analytics.funnels import questions_of
+
+        days = _day(first, "the first day"), _day(last, "the last day")
+        asked = questions_of(self._opened, name, *days, zone, split)
+        with ExitStack() as held:
+            histories = [self._history(lane, held) for lane in self._opened.lanes.each()]
+            return document_of(asked, [ask_funnel(one, self._opened.definitions, histories, most) for one in asked])
+
+    def funnel_users(
+        self,
+        name: str,
+        number: str,
+        day: date | str | None = None,
+        *,
+        first: date | str | None = None,
+        last: date | str | None = None,
+        zone: str = "UTC",
+        most: int | None = None,
+    ) -> list[str]:
+        """The users behind a number of a funnel, sorted.
+
+        Args:
+            number: Such as `still_out:signed_up`: `dropped_off`, `recovered`, `still_out` of a step on a day; `reached`
+                it; `lost`, reached it and not the next one.
+            day: The last day without it.
+
+        Raises: As `funnel`.
+        """
+        from shroff.analytics.funnels import ask_funnel
+        from shroff.app.analytics.funnels import questions_of
+
+        days = _day(first, "the first day"), _day(last, "the last day")
+        asked = questions_of(self._opened, name, *days, zone, "")
+        with ExitStack() as held:
+            histories = [self._history(lane, held) for lane in self._opened.lanes.each()]
+            found = ask_funnel(asked[0], self._opened.definitions, histories, most)
+            return found.users(number, _day(day, "the day"))
 
     def event_types(self) -> list[CountedType]:
         """The event types, and by which of their fields they can be counted."""

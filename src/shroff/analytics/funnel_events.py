@@ -1,0 +1,221 @@
+"""The steps that users took, as columns: from the lake where it has them, and from the log what lies beyond it.
+
+An event counts once: what the lake has up to its last place is read there, by files of the days and types that are
+asked for, and the log behind that place. No event becomes a Python object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from shroff.features.frames import Codes, ColumnFrame, Frame
+from shroff.lake.files import opened
+from shroff.lake.reader import LakeReader
+from shroff.lake.rows import field_columns
+from shroff.language.expression import ThisField, fields_of_this, walk
+from shroff.language.values import DAY_MS
+from shroff.log.columns.stored import LineReader, log_columns
+from shroff.project.definitions import Definitions
+from shroff.project.funnels import Funnel
+from shroff.streams.lake_manifest import File
+from shroff.streams.log import LogReader
+
+GROUPS: Final = 16  # row groups of a file that are read at once: half a million rows
+Words = NDArray[np.int64]
+Histories = Sequence[tuple[LogReader, LakeReader | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class StepEvents:
+    """The events of a funnel's steps, in the order of (time, place in the log).
+
+    Args:
+        users: The number of each event's user, into `keys`.
+        steps: Which steps an event is, a bit for each, the first step the lowest.
+        splits: The number of the field's value that splits, into `values`; -1 where it is missing.
+        keys: The keys of the users.
+    """
+
+    times: Words
+    users: Words
+    steps: Words
+    splits: Words
+    keys: list[Any]
+    values: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTimes:
+    """The times that are read: [start_ms, end_ms); of the later steps from `earliest_ms` on, None for all."""
+
+    earliest_ms: int | None
+    end_ms: int
+
+    def days(self, file: File) -> bool:
+        """Whether a file, which has the events of one day in UTC, has some of them."""
+        began_ms = (date.fromisoformat(file.day) - _EPOCH_DAY).days * DAY_MS
+        return began_ms < self.end_ms and (self.earliest_ms is None or began_ms + DAY_MS > self.earliest_ms)
+
+
+_EPOCH_DAY: Final = datetime(1970, 1, 1, tzinfo=UTC).date()
+
+
+def reads(funnel: Funnel, histories: Histories, times: ReadTimes) -> int:
+    """How many events are read: those of files of the lake, and all that the log has beyond it."""
+    count = 0
+    for log, lake in histories:
+        count += log.last_seq() - (0 if lake is None else lake.last_seq)
+        count += 0 if lake is None else sum(file.rows for file in _files(lake, funnel, times))
+    return count
+
+
+def read_steps(
+    funnel: Funnel, split: str, definitions: Definitions, histories: Histories, times: ReadTimes
+) -> StepEvents:
+    """The events of a funnel's steps, each once.
+
+    Cost: 0.1 to 0.3 µs an event of the lake where users, conditions and split are texts, else 2 µs; 1 to 2 µs an event
+    that only the log has, of whatever type and time.
+    """
+    taken = _Taken(funnel, split, definitions, times, len(histories))
+    for lane, (log, lake) in enumerate(histories):
+        reader = LineReader(definitions)
+        if lake is not None:
+            for file in _files(lake, funnel, times):
+                for frame, seqs in _Stored(lake, file, taken.needs, definitions, reader).frames():
+                    taken.add(frame, seqs, lane)
+        for piece in log_columns(log, definitions, after=0 if lake is None else lake.last_seq):
+            for name in funnel.events:
+                if name in piece.frames:
+                    found = piece.frames[name]
+                    taken.add(found, found.rows + piece.after + 1, lane)
+    return taken.events()
+
+
+def _files(lake: LakeReader, funnel: Funnel, times: ReadTimes) -> Iterator[File]:
+    for file in lake.state.files.values():
+        if file.kind == "events" and file.type in funnel.events and times.days(file):
+            yield file
+
+
+class _Taken:
+    """Gathers the events of steps."""
+
+    def __init__(self, funnel: Funnel, split: str, definitions: Definitions, times: ReadTimes, lanes: int) -> None:
+        self._funnel, self._split, self._times, self._lanes = funnel, split, times, lanes
+        self._entities = definitions.events.entities
+        self._keys, self._values = Codes(), Codes()
+        self._parts: list[tuple[Words, ...]] = [tuple(np.zeros(0, np.int64) for _ in range(5))]
+        self.needs = {name: self._needed(name) for name in funnel.events}
+
+    def _needed(self, name: str) -> set[str]:
+        """The fields of a type that are read."""
+        user = self._funnel.user
+        found = {self._split} if self._split else set()
+        for step in self._funnel.steps:
+            if name in step.events and step.where is not None:
+                found |= fields_of_this(step.where)
+        if user not in self._entities:
+            return {*found, user}
+        parts = [part for node in self._entities[user].keys[name] for part in walk(node)]
+        return found | {part.name for part in parts if isinstance(part, ThisField)}
+
+    def add(self, frame: Frame, seqs: Words, lane: int) -> None:
+        """Take the events of a frame that are steps."""
+        times = self._times
+        kept = frame.times < times.end_ms
+        if times.earliest_ms is not None:
+            kept &= frame.times >= times.earliest_ms
+        if not kept.any():
+            return
+        steps = np.zeros(len(frame), np.int64)
+        for number, step in enumerate(self._funnel.steps):
+            if frame.type.name in step.events:
+                steps |= self._is_step(frame, number) << number
+        users = self._users(frame)
+        kept &= (steps != 0) & (users >= 0)
+        splits = self._coded(frame, self._split, self._values)
+        places = seqs * self._lanes + lane
+        self._parts.append(tuple(one[kept] for one in (frame.times, places, users, steps, splits)))
+
+    def _is_step(self, frame: Frame, number: int) -> Words:
+        where = self._funnel.steps[number].where
+        if where is None:
+            return np.ones(len(frame), np.int64)
+        found = frame.evaluate(where)
+        return (found.values.astype(np.bool_) & found.valid).astype(np.int64)
+
+    def _users(self, frame: Frame) -> Words:
+        if self._funnel.user in self._entities:
+            return frame.key_codes(self._funnel.user, self._keys)
+        return self._coded(frame, self._funnel.user, self._keys)
+
+    @staticmethod
+    def _coded(frame: Frame, name: str, codes: Codes) -> Words:
+        if name not in frame.type.field_names:
+            return np.full(len(frame), -1, np.int64)
+        return frame.value_codes(ThisField(frame.type.fields[frame.type.at(name)].type, name), codes)
+
+    def events(self) -> StepEvents:
+        times, places, users, steps, splits = (np.concatenate(one) for one in zip(*self._parts, strict=True))
+        order = np.lexsort((places, times))
+        values = self._values.values
+        return StepEvents(times[order], users[order], steps[order], splits[order], self._keys.values, values)
+
+
+class _Stored:
+    """One file of a lake as frames: of typed columns where those are texts as they are declared now, else of bodies.
+
+    Args:
+        needs: The fields of each type that are read.
+    """
+
+    def __init__(
+        self,
+        lake: LakeReader,
+        file: File,
+        needs: Mapping[str, set[str]],
+        definitions: Definitions,
+        reader: LineReader,
+    ) -> None:
+        self._definitions, self._reader = definitions, reader
+        self._type = definitions.events.types[file.type]
+        self._source = opened(lake.objects, file)
+        named, schema = field_columns(self._type), self._source.schema_arrow
+        columns = {name: named.get(name, name) for name in sorted(needs[file.type] & set(self._type.field_names))}
+        self._columns = {name: column for name, column in columns.items() if column in schema.names}
+        self._is_typed = all(self._type.fields[self._type.at(name)].type.is_text for name in columns) and all(
+            pa.types.is_string(schema.field(column).type) for column in self._columns.values()
+        )
+
+    def frames(self) -> Iterator[tuple[Frame, Words]]:
+        """The events, each with its place."""
+        count = self._source.num_row_groups
+        for begin in range(0, count, GROUPS):
+            groups = list(range(begin, min(begin + GROUPS, count)))
+            yield self._typed(groups) if self._is_typed else self._of_bodies(groups)
+
+    def _typed(self, groups: list[int]) -> tuple[Frame, Words]:
+        wanted = list(dict.fromkeys(["seq", "time", *self._columns.values()]))
+        table = self._source.read_row_groups(groups, wanted)
+        coded = {
+            name: self._reader.coder(self._type, name).code(table[column].combine_chunks())
+            for name, column in self._columns.items()
+        }
+        times = table["time"].cast(pa.int64()).to_numpy()
+        rows = np.arange(len(times))
+        events, reference = self._definitions.events, self._definitions.reference
+        return ColumnFrame(self._type, coded, times, rows, events, reference), table["seq"].to_numpy()
+
+    def _of_bodies(self, groups: list[int]) -> tuple[Frame, Words]:
+        table = self._source.read_row_groups(groups, ["seq", "body"])
+        head = f"e0{self._type.name} ".encode()
+        lines = b"".join(b"%s%s\n" % (head, body) for body in table["body"].cast(pa.binary()).to_pylist())
+        return self._reader.piece(lines, 0).frames[self._type.name], table["seq"].to_numpy()

@@ -1,0 +1,296 @@
+"""Funnels: who dropped off at a step and who came back, by day; how many came how far, and how long they took.
+
+Of a step S with its next step N, over the days [a, b]: a user has *dropped off* who has an S in [a, b] and no N after
+it until the end of b (with `next: ever`: no N at any time until then). *Recovered* on day d has who had dropped off by
+the end of d - 1 and did N on d; *still out* are the rest of those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import Any, Final, NotRequired, TypedDict
+
+import numpy as np
+
+from shroff.analytics.counts import DAYS_MAX, ROWS_MAX, VALUES_MAX, day_starts_ms, shown_value
+from shroff.analytics.funnel_events import Histories, ReadTimes, StepEvents, Words, read_steps, reads
+from shroff.analytics.funnel_steps import DropOffDay, Reached, Truths, drop_offs, reached
+from shroff.errors import UsageError, nearest
+from shroff.language.values import key_text
+from shroff.project.definitions import Definitions
+from shroff.project.funnels import Funnel, split_mistake
+
+DROPPED_OFF, RECOVERED, STILL_OUT, REACHED, LOST = KINDS = (
+    "dropped_off", "recovered", "still_out", "reached", "lost",
+)  # fmt: skip
+QUARTILES: Final = (0.25, 0.5, 0.75)
+
+
+@dataclass(frozen=True, slots=True)
+class FunnelQuestion:
+    """A question about a funnel.
+
+    Args:
+        first: The first day.
+        last: The last day, which belongs to it.
+        zone: Whose days these are, as `Europe/Berlin`.
+        split: A field by whose values all numbers are split; that of the funnel where it is None, none where empty.
+    """
+
+    funnel: Funnel
+    first: date
+    last: date
+    zone: str = "UTC"
+    split: str | None = None
+
+
+class DropOffRow(TypedDict):
+    """A step on a day. Those dropped off by the end of the day before are the recovered and those still out."""
+
+    funnel: str
+    day: str
+    step: str
+    dropped_off: int
+    dropped_off_before: int
+    recovered: int
+    still_out: int
+    value: NotRequired[str | None]
+
+
+class StepRow(TypedDict):
+    """A step: so many users reached it; the share of those of the first step; seconds from the step before it."""
+
+    funnel: str
+    step: str
+    users: int
+    conversion: float | None
+    lower_quartile_s: float | None
+    median_s: float | None
+    upper_quartile_s: float | None
+    value: NotRequired[str | None]
+
+
+class TrendRow(TypedDict):
+    """So many of the users that came to the first step on a day reached a step until the end of the last day."""
+
+    funnel: str
+    day: str
+    step: str
+    users: int
+
+
+class FunnelDocument(TypedDict):
+    """Funnels over some days: drop-off and recovery by day, how far users came, and the same by day of the first step.
+
+    `dropped_off` of a row counts to the end of its day, from the first day on.
+    """
+
+    first: str
+    last: str
+    zone: str
+    rows: list[DropOffRow]
+    steps: list[StepRow]
+    trend: list[TrendRow]
+
+
+def document_of(questions: Sequence[FunnelQuestion], answers: Sequence[FunnelAnswer]) -> FunnelDocument:
+    """Answers for the same days as one JSON document."""
+    first = questions[0]
+    return {
+        "first": first.first.isoformat(),
+        "last": first.last.isoformat(),
+        "zone": first.zone,
+        "rows": [row for one in answers for row in one.rows()],
+        "steps": [row for one in answers for row in one.steps()],
+        "trend": [row for one in answers for row in one.trend()],
+    }
+
+
+def ask_funnel(
+    question: FunnelQuestion, definitions: Definitions, histories: Histories, most: int | None = None
+) -> FunnelAnswer:
+    """Read what a funnel needs.
+
+    Args:
+        histories: The log of each lane, and the lake where it has one.
+        most: So many events are read at most.
+
+    Raises: UsageError for days or a field that cannot be asked for, and where more events would be read.
+    Cost: see `funnel_events.read_steps`; then 0.5 µs an event.
+    """
+    funnel = question.funnel
+    split = funnel.split if question.split is None else question.split
+    if split and (mistake := split_mistake(definitions.events, funnel.events, split)):
+        raise UsageError(mistake)
+    days = (question.last - question.first).days + 1
+    if days < 1:
+        raise UsageError(f"the last day, {question.last}, is before the first, {question.first}.")
+    if days * (len(funnel.steps) - 1) > min(DAYS_MAX, ROWS_MAX):
+        raise UsageError(f"these are {days:,} days; at most {DAYS_MAX:,} rows of days and steps are counted at once.")
+    starts_ms = day_starts_ms(question.first, days, question.zone)
+    times = ReadTimes(None if funnel.is_ever else int(starts_ms[0]), int(starts_ms[-1]))
+    count = reads(funnel, histories, times)
+    if most is not None and count > most:
+        raise UsageError(
+            f"{count:,} events would have to be read, and {most:,} are read at once here. Ask for fewer days after "
+            "'shroff lake write', or use 'shroff funnel'."
+        )
+    events = read_steps(funnel, split, definitions, histories, times)
+    if len(np.unique(events.splits)) > VALUES_MAX:
+        raise UsageError(f"{split} has more than {VALUES_MAX:,} values: split by a field with fewer.")
+    return FunnelAnswer(replace(question, split=split), starts_ms, events)
+
+
+class FunnelAnswer:
+    """What is made of the events of a funnel's steps."""
+
+    def __init__(self, question: FunnelQuestion, starts_ms: Words, events: StepEvents) -> None:
+        self._question, self._starts_ms, self._events = question, starts_ms, events
+        self._funnel = question.funnel
+        self._reached: list[Reached] | None = None
+
+    def rows(self) -> Iterator[DropOffRow]:
+        """Drop-off and recovery of each step but the last, by day."""
+        for step in range(len(self._funnel.steps) - 1):
+            for day, found in zip(self._days(), self._drop_offs(step), strict=True):
+                yield from self._rows_of(step, day, found)
+
+    def steps(self) -> Iterator[StepRow]:
+        """How many users reached each step, and how long they took."""
+        found = self._all_reached()
+        value_of = np.full(len(self._events.keys), -1, np.int64)
+        value_of[found[0].users] = found[0].splits  # a user counts where they began
+        for number, _ in self._values():
+            began = 0
+            for step, one in zip(self._funnel.steps, found, strict=True):
+                mine = value_of[one.users] == number
+                users = int(mine.sum())
+                began = users if one is found[0] else began
+                taken = [None] * 3 if one is found[0] else [_at_rank(one.taken_ms[mine], q) for q in QUARTILES]
+                row: StepRow = {
+                    "funnel": self._funnel.name,
+                    "step": step.name,
+                    "users": users,
+                    "conversion": users / began if began else None,
+                    "lower_quartile_s": taken[0],
+                    "median_s": taken[1],
+                    "upper_quartile_s": taken[2],
+                }
+                yield self._with_value(row, number)
+
+    def trend(self) -> Iterator[TrendRow]:
+        """The users of each day of the first step, by how far they came."""
+        found = self._all_reached()
+        day_of = np.full(len(self._events.keys), -1, np.int64)
+        day_of[found[0].users] = np.searchsorted(self._starts_ms, found[0].first_ms, side="right") - 1
+        counts = [np.bincount(day_of[one.users], minlength=len(self._starts_ms)).tolist() for one in found]
+        for at, day in enumerate(self._days()):
+            for step, count in zip(self._funnel.steps, counts, strict=True):
+                yield {"funnel": self._funnel.name, "day": day, "step": step.name, "users": count[at]}
+
+    def users(self, number: str, day: date | None = None) -> list[str]:
+        """The users behind a number, sorted.
+
+        Args:
+            number: What is counted, and the step, as `still_out:signed_up`: `dropped_off`, `recovered` or `still_out`
+                on a day; `reached`; `lost`, who reached the step and not the next one.
+            day: Of the first three, the last day where it is None.
+
+        Raises: UsageError where there is no such number, step or day.
+        """
+        kind, _, step = number.partition(":")
+        if kind not in KINDS:
+            raise UsageError(
+                f"{kind!r} is no number of a funnel. {nearest(kind, KINDS) or 'There is ' + ', '.join(KINDS)}."
+            )
+        place = self._step(step, is_last_in=kind == REACHED)
+        if kind in {REACHED, LOST}:
+            found = self._all_reached()
+            codes = found[place].users
+            codes = np.setdiff1d(codes, found[place + 1].users) if kind == LOST else codes
+        else:
+            at = self._day_number(day)
+            mask = next(_kind_of(one, kind) for day_at, one in enumerate(self._drop_offs(place)) if day_at == at)
+            codes = np.flatnonzero(mask)
+        return sorted(key_text(self._events.keys[code]) for code in codes.tolist())
+
+    # ---- parts
+
+    def _rows_of(self, step: int, day: str, found: DropOffDay) -> Iterator[DropOffRow]:
+        size = len(self._events.values) + 1
+
+        def of(users: Truths, values: Words) -> list[int]:
+            counts: list[int] = np.bincount(values[users] + 1, minlength=size).tolist()  # the missing value first
+            return counts
+
+        dropped, before = of(found.dropped, found.splits), of(found.before, found.before_splits)
+        recovered = of(found.recovered, found.before_splits)
+        for number, at in self._values():
+            row: DropOffRow = {
+                "funnel": self._funnel.name,
+                "day": day,
+                "step": self._funnel.steps[step].name,
+                "dropped_off": dropped[at],
+                "dropped_off_before": before[at],
+                "recovered": recovered[at],
+                "still_out": before[at] - recovered[at],
+            }
+            yield self._with_value(row, number)
+
+    def _drop_offs(self, step: int) -> Iterator[DropOffDay]:
+        return drop_offs(self._events, step, self._starts_ms, is_ever=self._funnel.is_ever)
+
+    def _all_reached(self) -> list[Reached]:
+        if self._reached is None:
+            found = reached(self._events, len(self._funnel.steps), int(self._starts_ms[0]), self._funnel.within_ms)
+            self._reached = list(found)
+        return self._reached
+
+    def _values(self) -> list[tuple[int, int]]:
+        """The numbers of the values that split, in the order of the values, each with its place in a list of counts."""
+        if not self._question.split:
+            return [(-1, 0)]
+        there, values = np.unique(self._events.splits).tolist(), self._events.values
+        ordered = sorted(there, key=lambda number: (number < 0, str(shown_value(values[number]))))
+        return [(number, number + 1) for number in ordered]
+
+    def _with_value(self, row: Any, number: int) -> Any:
+        if self._question.split:
+            row["value"] = None if number < 0 else shown_value(self._events.values[number])
+        return row
+
+    def _days(self) -> list[str]:
+        days = (self._question.last - self._question.first).days + 1
+        return [(self._question.first + timedelta(at)).isoformat() for at in range(days)]
+
+    def _day_number(self, day: date | None) -> int:
+        at = ((self._question.last if day is None else day) - self._question.first).days
+        if not 0 <= at < len(self._starts_ms) - 1:
+            raise UsageError(f"{day} is not among the days from {self._question.first} to {self._question.last}.")
+        return at
+
+    def _step(self, name: str, *, is_last_in: bool) -> int:
+        names = [one.name for one in self._funnel.steps]
+        known = names if is_last_in else names[:-1]
+        if name not in known:
+            hint = nearest(name, known) or f"There is {', '.join(known)}."
+            which = "" if is_last_in else " with a step behind it"
+            raise UsageError(f"{name!r} is no step of {self._funnel.name}{which}. {hint}")
+        return names.index(name)
+
+
+def _kind_of(found: DropOffDay, kind: str) -> Truths:
+    if kind == DROPPED_OFF:
+        return found.dropped
+    return found.recovered if kind == RECOVERED else found.before & ~found.recovered
+
+
+def _at_rank(taken_ms: Words, q: float) -> float | None:
+    """The value at rank ⌈q·n⌉, as `quantile` of the rules' language gives it; in seconds."""
+    count = len(taken_ms)
+    if not count:
+        return None
+    rank = max(0, -int(-q * count // 1) - 1)
+    return int(np.partition(taken_ms, rank)[rank]) / 1_000

@@ -1,0 +1,229 @@
+"""funnels.yaml: steps that users take one after the other, whose drop-off and recovery `shroff funnel` counts.
+
+What a funnel says decides nothing, so it is in no version and in no control event: it is read from the file whenever
+somebody asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from shroff.errors import Problem, nearest
+from shroff.events.definitions import Events
+from shroff.language import loading
+from shroff.language.expression import Node
+from shroff.language.keys import DURATION, EXPRESSION, NAME, Either, Key, Keys, Many, choice, own_names
+from shroff.language.names import DeclaredNames, Scope
+from shroff.language.types import BOOLEAN
+from shroff.language.yaml.text import Mapping as YamlMapping
+from shroff.language.yaml.text import Node as YamlNode
+from shroff.language.yaml.text import Scalar
+from shroff.language.yaml.text import Sequence as YamlSequence
+
+FILE: Final = "funnels.yaml"
+STEPS: Final = (2, 20)  # of a funnel
+FUNNELS_MAX: Final = 200
+AFTER, EVER = "after", "ever"
+STEP: Final = Keys(
+    "a step",
+    (
+        Key("name", "What the step is called; its event types where it is left out.", NAME, examples=("logged_in",)),
+        Key(
+            "event",
+            "The event type, or several: an event of any of them is the step.",
+            Either((NAME, Many("event types", NAME))),
+            is_required=True,
+            examples=("app_event", "[login, payment]"),
+        ),
+        Key(
+            "where",
+            "Which of these events are the step: an expression over `this`.",
+            EXPRESSION,
+            examples=("this.name == 'USER_LOGGED_IN'",),
+        ),
+    ),
+)
+FUNNEL: Final = Keys(
+    "a funnel",
+    (
+        Key(
+            "user",
+            "Who takes the steps: an entity with a key at all event types of the steps, or a field that all have.",
+            NAME,
+            is_required=True,
+            examples=("customer",),
+        ),
+        Key(
+            "steps",
+            "The steps in their order, 2 to 20: event types, or mappings with `event`, `where` and `name`.",
+            Many("steps", Either((NAME, STEP))),
+            is_required=True,
+            examples=("[signed_up, { event: payment, where: this.amount > 100 }]",),
+        ),
+        Key("within", "The longest time between a step and the next.", DURATION, examples=("7d",)),
+        Key(
+            "next",
+            "When a user has not dropped off at a step: `after`, where a next step comes after it; `ever`, where there "
+            "is a next step at any time before the end of the last day.",
+            choice(AFTER, EVER),
+            default=AFTER,
+        ),
+        Key("split", "A field by whose values all numbers are split.", NAME, examples=("channel",)),
+    ),
+)
+FUNNELS: Final = own_names("funnels by name", FUNNEL)
+
+
+@dataclass(frozen=True, slots=True)
+class FunnelStep:
+    """An event of one of these types for which the condition is true."""
+
+    name: str
+    events: tuple[str, ...]
+    where: Node | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Funnel:
+    """Steps that users take in this order. `is_ever`: see `next` of `FUNNEL`."""
+
+    name: str
+    user: str
+    steps: tuple[FunnelStep, ...]
+    within_ms: int | None = None
+    is_ever: bool = False
+    split: str = ""
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        """The event types of all steps."""
+        return tuple(dict.fromkeys(name for step in self.steps for name in step.events))
+
+
+def load_funnels(
+    node: YamlNode | None, events: Events, names: DeclaredNames, problems: list[Problem]
+) -> dict[str, Funnel]:
+    """Read funnels.yaml: each funnel by its name. What cannot be read is left out, with a problem for each mistake."""
+    top = loading.mapping(node, problems, FILE)
+    funnels: dict[str, Funnel] = {}
+    if top is not None and len(top.entries) > FUNNELS_MAX:
+        problems.append(top.problem(f"a project has at most {FUNNELS_MAX} funnels, not {len(top.entries)}."))
+        return {}
+    for key, value in top.entries if top else ():
+        name, what = loading.name(key, problems, "a funnel"), f"the funnel {key.text}"
+        found = loading.mapping(value, problems, what)
+        if name is None or found is None:
+            continue
+        before = len(problems)
+        loading.check_keys(found, FUNNEL, problems, what)
+        funnel = _FunnelLoader(events, names, problems).load(name, found)
+        if len(problems) == before:
+            funnels[name] = funnel
+    return funnels
+
+
+class _FunnelLoader:
+    """Reads one funnel."""
+
+    def __init__(self, events: Events, names: DeclaredNames, problems: list[Problem]) -> None:
+        self._events, self._names, self._problems = events, names, problems
+
+    def load(self, name: str, found: YamlMapping) -> Funnel:
+        steps = self._steps(found.get("steps"))
+        user = loading.scalar(found.get("user"), self._problems, "user")
+        split = loading.scalar(found.get("split"), self._problems, "split")
+        types = tuple(dict.fromkeys(one for step in steps for one in step.events))
+        if user is not None:
+            self._check_user(user, types)
+        if split is not None and (mistake := split_mistake(self._events, types, split.text)):
+            self._problems.append(split.problem(mistake))
+        within_ms = loading.duration_ms(found.get("within"), self._problems, "within")
+        word = loading.one_of(found.get("next"), (AFTER, EVER), self._problems, "next")
+        named = "" if user is None else user.text
+        return Funnel(name, named, tuple(steps), within_ms, word == EVER, "" if split is None else split.text)
+
+    def _steps(self, node: YamlNode | None) -> list[FunnelStep]:
+        listed = loading.sequence(node, self._problems, "steps")
+        if listed is None:
+            return []
+        if not STEPS[0] <= len(listed.items) <= STEPS[1]:
+            words = f"a funnel has {STEPS[0]} to {STEPS[1]} steps, not {len(listed.items)}."
+            self._problems.append(listed.problem(words))
+        steps = list[FunnelStep]()
+        for item in listed.items:
+            step = self._step(item)
+            if step is None:
+                continue
+            if step.name in {one.name for one in steps}:
+                hint = "Give one of them another name: { name: again, event: login }."
+                self._problems.append(item.problem(f"the step {step.name!r} stands twice.", hint))
+            steps.append(step)
+        return steps
+
+    def _step(self, item: YamlNode) -> FunnelStep | None:
+        if isinstance(item, Scalar):
+            types = self._types(item)
+            return FunnelStep(item.text, types) if types else None
+        found = loading.mapping(item, self._problems, "a step")
+        if found is None:
+            return None
+        loading.check_keys(found, STEP, self._problems, "a step")
+        types = self._types(found.get("event"))
+        named = found.get("name")
+        name = loading.scalar(named, self._problems, "the name of a step")
+        if name is not None and loading.name(name, self._problems, "a step") is None:
+            return None
+        if not types:
+            return None
+        scope = Scope(self._names, what="a step", this=types)
+        written = found.get("where")
+        where = None if written is None else loading.expression(written, scope, self._problems, BOOLEAN)
+        return FunnelStep("_or_".join(types) if name is None else name.text, types, where)
+
+    def _types(self, node: YamlNode | None) -> tuple[str, ...]:
+        items: Sequence[YamlNode] = node.items if isinstance(node, YamlSequence) else () if node is None else (node,)
+        types = dict[str, None]()
+        for item in items:
+            one = loading.scalar(item, self._problems, "an event type of a step")
+            if one is not None and one.text not in self._events.types:
+                hint = nearest(one.text, self._events.types) or f"There is {', '.join(self._events.types) or 'none'}."
+                self._problems.append(one.problem(f"{one.text!r} is no event type.", hint))
+            elif one is not None:
+                types[one.text] = None
+        if isinstance(node, YamlSequence) and not node.items:
+            self._problems.append(node.problem("a step has at least one event type."))
+        return tuple(types)
+
+    def _check_user(self, user: Scalar, types: Sequence[str]) -> None:
+        """A user is an entity with a key at all types, or a field that all of them have."""
+        entity = self._events.entities.get(user.text)
+        having: Collection[str] = set() if entity is None else entity.keys
+        if entity is None:
+            having = {name for name in types if user.text in self._events.types[name].field_names}
+            if types and not having:
+                known = [*self._events.entities, *(self._events.types[types[0]].field_names)]
+                words = f"{user.text!r} is no entity, and no field of {', '.join(types)}."
+                self._problems.append(user.problem(words, nearest(user.text, known)))
+                return
+        lacking = [name for name in types if name not in having]
+        if lacking:
+            what = f"no key of {user.text}" if entity else f"no field {user.text!r}"
+            hint = f"Add {lacking[0]} to {user.text} under entities in events.yaml." if entity else ""
+            self._problems.append(user.problem(f"{lacking[0]} has {what}, so its users are not known.", hint))
+        elif entity is None and (mistake := split_mistake(self._events, types, user.text)):
+            self._problems.append(user.problem(mistake.replace("split by", "a user is")))
+
+
+def split_mistake(events: Events, types: Sequence[str], field: str) -> str:
+    """Why numbers cannot be split by a field; empty where they can."""
+    found = [one for name in types for one in events.types[name].fields if one.name == field]
+    if types and not found:
+        every = sorted({name for one in types for name in events.types[one].field_names})
+        return f"no event type of the steps has a field {field!r}. {nearest(field, every)}".rstrip()
+    odd = [one for one in found if one.type.kind not in {"text", "choice", "boolean", "integer"}]
+    if odd:
+        return f"{field} is of type {odd[0].type}: split by a text, choice, boolean or integer."
+    kinds = {"text" if one.type.is_text else one.type.kind for one in found}
+    return f"{field} is of several types: {' and '.join(sorted(kinds))}." if len(kinds) > 1 else ""
