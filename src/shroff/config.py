@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from shroff.errors import LogBusyError, Problem, StorageError, UsageError, nearest, refused
+from shroff.errors import DefinitionError, LogBusyError, Problem, StorageError, UsageError, nearest, refused
 from shroff.runtime.whole_files import UnsyncedError, remove_unfinished, sync_folder, whole_file
 
 PROJECT_FILE: Final = "shroff.yaml"
@@ -94,6 +94,11 @@ class ProjectPaths:
     def downloads(self) -> Path:
         """Files of a watched list on their way into the log, which may be removed at any time."""
         return self.state / "downloads"
+
+    @property
+    def marts(self) -> Path:
+        """What the project's SQL made of the lake (see `analytics.marts`); may be removed at any time."""
+        return self.state / "marts"
 
     @property
     def audit_head(self) -> Path:
@@ -183,6 +188,21 @@ def read_files(folder: Path, problems: list[Problem], only: tuple[str, ...] = ("
     """
     names = [name for name in _names(folder) if name.startswith(only)]
     return {name: _text(_bytes(f"{folder}/{name}"), name, problems) for name in names}
+
+
+def read_marts(folder: Path) -> dict[str, str]:
+    """The texts of `marts/**/*.sql` and of the tests beside them, by their names inside the folder.
+
+    Raises: UsageError where one cannot be read; DefinitionError where one is not UTF-8.
+    """
+    problems: list[Problem] = []
+    endings = {".sql", ".yaml", ".yml"}
+    paths = sorted(one for one in (folder / "marts").rglob("*") if one.suffix in endings and one.is_file())
+    names = {one.relative_to(folder).as_posix(): one for one in paths if not one.name.startswith(".")}
+    found = {name: _text(_bytes(path), name, problems) for name, path in names.items()}
+    if problems:
+        raise DefinitionError(problems)
+    return found
 
 
 def file_stamps(folder: Path) -> list[tuple[str, int, int]]:
@@ -372,6 +392,16 @@ def delivering(places: ProjectPaths) -> Iterator[None]:
     """
     words = "another process delivers to the sinks of this project already, such as 'shroff run', and goes on with it"
     with _alone(places.state / "delivery.lock", words):
+        yield
+
+
+@contextmanager
+def building_marts(places: ProjectPaths) -> Iterator[None]:
+    """A project's marts for this process alone among those that build them. The lock ends with the process.
+
+    Raises: LogBusyError where another one does; StorageError where their folder cannot be written.
+    """
+    with _alone(places.marts / "build.lock", "another 'shroff marts build' works for this project; wait for it"):
         yield
 
 

@@ -194,6 +194,14 @@ class Lakes:
             told |= {name: called.text(name) for name in ("proxy", "ca") if called.text(name)}
         return partial(adapter, at, **told)
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the lake that shroff.yaml names; None where that is a bucket."""
+        assert self._opened.systems.lake is not None
+        address = config.filled(str(self._opened.systems.lake.options["to"]), "lake")
+        kind, at = _adapter(address, self._opened.places.folder)
+        return Path(at) if kind == IN_FOLDER else None
+
     def write(self, progress: Progress | None = None) -> LakeReport:
         """Write what the log has and the lake of shroff.yaml has not."""
         with self.open() as lake:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from shroff.app.analytics.event_counts import Analytics
+    from shroff.app.analytics.marts import Marts
     from shroff.app.analytics.summaries import Summaries
     from shroff.app.asking import DecisionHistory
     from shroff.app.cases import ProjectCases
@@ -148,6 +149,12 @@ def live(project: Project) -> LiveWork:
     from shroff.app.live.workings import LiveWork
 
     return LiveWork(project.opened)
+
+
+def marts(project: Project) -> Marts:
+    from shroff.app.analytics.marts import Marts
+
+    return Marts(project.opened)
 
 
 def models(project: Project) -> Promotions:

@@ -72,6 +72,7 @@ class Project:
     letters = cached_property(parts.letters)
     lists = cached_property(parts.lists)
     live = cached_property(parts.live)
+    marts = cached_property(parts.marts)
     models = cached_property(parts.models)
     notice_files = cached_property(parts.notice_files)
     notices = cached_property(parts.notices)

@@ -58,6 +58,7 @@ COMMANDS: Final = {  # name: (module below shroff.cli, what it does)
     "facts": ("facts", "the features of one card, user or other key at a moment"),
     "summaries": ("summaries", "counts and sums of five minutes into SQL tables"),
     "funnel": ("funnel", "drop-off and recovery of users by day, and how far they come"),
+    "marts": ("marts", "tables that SQL of yours makes of the lake, with tests"),
     "export": ("export", "decisions, events, flags or labels, in log order"),
     "lake": ("lake", "events, decisions and features as Parquet in a folder or bucket"),
     "prune": ("prune", "move old events from the store to the lake"),

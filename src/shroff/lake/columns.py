@@ -80,7 +80,7 @@ def columns_of(
 ) -> dict[str, pa.ChunkedArray]:
     """The columns of all fields of some objects, by name (see `JsonColumns`)."""
     found: dict[str, list[pa.Array]] = {name: [] for name, _ in fields}
-    for begin in range(0, len(objects.begins), PART):
+    for begin in range(0, max(1, len(objects.begins)), PART):  # without objects, once for the types
         part = JsonColumns(objects.part(begin, begin + PART), fields, money_places, partial(_behind, what, begin))
         for name, arrays in found.items():
             arrays.append(part.array(name))

@@ -125,7 +125,20 @@ def tables_of(span: SeqRange, versions: VersionsBySeq, lane: int) -> Iterator[tu
             decisions.setdefault(row.event, []).append(row)
             decided += 1
         for name, rows in decisions.items():
-            yield from _decisions(name, rows, span, definitions, lane)
+            times = np.fromiter((span.time_at(one.seq) for one in rows), np.int64, len(rows))
+            for folder, table in _decisions(name, rows, times, definitions, lane):
+                yield from _by_day(folder, times, table)
+
+
+def empty_tables(definitions: Definitions) -> dict[str, pa.Table]:
+    """Tables without rows by their folders, with the columns that files of these definitions have."""
+    none, found = SeqRange(0, 0), {}
+    for name, type_ in definitions.events.types.items():
+        found[f"events/type={name}"] = _events(name, [], definitions, 0)[1]
+        if type_.is_decided:
+            found |= dict(_decisions(name, [], np.empty(0, np.int64), definitions, 0))
+    kinds = {"labels": _labels([], 0), "controls": _controls([], 0), "flags": _flags([], 0), "hits": _hits(none, 0)}
+    return found | {folder: table for folder, (_, table) in kinds.items()}
 
 
 def _by_day(folder: str, times: Words, table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
@@ -250,25 +263,24 @@ def _numbers(rows: Sequence[FlagRow] | Sequence[HitRow]) -> pa.Array:
 
 
 def _decisions(
-    name: str, rows: list[DecisionRow], span: SeqRange, definitions: Definitions | None, lane: int
+    name: str, rows: list[DecisionRow], times: Words, definitions: Definitions | None, lane: int
 ) -> Iterator[tuple[str, pa.Table]]:
-    """Decisions, and their features as rows of their own."""
+    """Decisions, and their features as rows of their own, each with its folder."""
 
     def what(row: int) -> str:
         return f"the decision at place {rows[row].seq}"
 
-    times = np.fromiter((span.time_at(one.seq) for one in rows), np.int64, len(rows))
     base = _base(rows, lane, [one.id for one in rows], times)
     documents = TextArrays.of([one.document for one in rows])
     parts, features = document_columns(documents, what)
     columns = base | {"outcome": pa.array([one.outcome for one in rows], pa.string())} | parts
     columns["receipt"] = pa.array([one.receipt for one in rows], pa.binary())
     columns["document"] = documents.column()
-    yield from _by_day(f"decisions/event={name}", times, pa.table(columns))
+    yield f"decisions/event={name}", pa.table(columns)
     fields = feature_fields(definitions, name)
     if fields and definitions is not None:
         found = columns_of(features, fields, definitions.settings.money_places, what)
-        yield from _by_day(f"features/event={name}", times, pa.table(base | found))
+        yield f"features/event={name}", pa.table(base | found)
 
 
 def feature_fields(definitions: Definitions | None, event: str) -> list[tuple[str, Type]]:

@@ -61,7 +61,7 @@ class Analytics:
 
         definitions = self._opened.definitions
         with ExitStack() as held:
-            histories = [self._history(lane, held) for lane in self._opened.lanes.each()]
+            histories = [history_of(lane, held) for lane in self._opened.lanes.each()]
             begin, end = self._days(first, last, zone, [log for log, _ in histories])
             return count_events(EventCounts(begin, end, tuple(types), by, zone, zeros), definitions, histories, most)
 
@@ -76,20 +76,6 @@ class Analytics:
             newest = [ms for log in logs if (ms := log.watermark_ms()) is not None]
             end = datetime.fromtimestamp(max(newest, default=self._opened.now_ms()) / 1_000, zone_named(zone)).date()
         return end - timedelta(DAYS - 1) if begin is None else begin, end
-
-    def _history(self, lane: Opened, held: ExitStack) -> tuple[Log, LakeReader | None]:
-        from shroff.lake.reader import NoLakeError
-        from shroff.lake.writer import LakeWriter
-
-        log = held.enter_context(lane.reading())
-        if lane.systems.lake is None:
-            return log, None
-        try:
-            lake = held.enter_context(Lakes(lane).reader())
-        except NoLakeError:
-            return log, None
-        LakeWriter(lake.objects, log, lane.now_ms, lane=lane.places.lane or 0).check_log(lake.state)
-        return log, lake
 
     def facts(
         self,
@@ -203,6 +189,22 @@ class Analytics:
 
         types = self._opened.definitions.events.types.values()
         return [CountedType(one.name, one.is_decided, counted_fields(one)) for one in types]
+
+
+def history_of(lane: Opened, held: ExitStack) -> tuple[Log, LakeReader | None]:
+    """The log of a lane, and its lake where one was written. Raises: StateError where the lake is another log's."""
+    from shroff.lake.reader import NoLakeError
+    from shroff.lake.writer import LakeWriter
+
+    log = held.enter_context(lane.reading())
+    if lane.systems.lake is None:
+        return log, None
+    try:
+        lake = held.enter_context(Lakes(lane).reader())
+    except NoLakeError:
+        return log, None
+    LakeWriter(lake.objects, log, lane.now_ms, lane=lane.places.lane or 0).check_log(lake.state)
+    return log, lake
 
 
 def _day(given: date | str | None, name: str) -> date | None:

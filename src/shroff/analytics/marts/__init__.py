@@ -1,0 +1,1 @@
+"""SQL marts: tables that a project's own SQL makes of the lake, with their tests."""

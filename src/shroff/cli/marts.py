@@ -1,0 +1,138 @@
+"""`shroff marts`: tables that SQL of the project makes of the lake."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from shroff.cli.progress import bars
+from shroff.cli.session import ExampleGroup, Session, command, json_option, many, one_line, table
+
+if TYPE_CHECKING:
+    from shroff.analytics.marts.build import BuiltMart, BuiltMarts
+
+
+@click.group("marts", cls=ExampleGroup, no_args_is_help=False)
+@json_option
+def marts() -> None:
+    """Build tables from the lake by SQL: one SELECT in each file of marts/, with its tests beside it.
+
+    A model reads the lake's views (each event type by its name, decisions, labels, flags, hits) and other models by
+    their names. DuckDB runs it inside this process, without access to other files or to the network.
+    """
+
+
+marts.examples = ("shroff marts build", "shroff marts show payments_by_day")
+
+
+@command("build", "shroff marts build", "shroff marts build --memory 4GB --full --json", group=marts)
+@click.option("--memory", metavar="SIZE", help="What queries may use; the rest goes to the disk.  [default: 3GB]")
+@click.option("--full", is_flag=True, help="Build all days of models that are built by day.")
+def build(session: Session, memory: str | None, full: bool) -> int:
+    """Build every model from what the lake has, and run its tests. Exit status 1 where a test fails.
+
+    The file with all tables is replaced when every test has passed; until then the last good one stays.
+    """
+    with bars("building, models") as (progress,):
+        done = session.project.marts.build(memory=memory, is_full=full, progress=progress)
+    built = done.marts
+    document = {**_document(built), "upto": sum(built.upto.values()), "behind": done.behind}
+    text = f"{_text(built)}\nFrom the lake up to place {sum(built.upto.values()):,}."
+    if done.behind:
+        text += f" The log has {many(done.behind, 'place')} more: run 'shroff lake write', then build again."
+    if not built.is_passed:
+        text += "\nThe last good build stays. Look at this one with 'shroff marts show NAME --failed'."
+    session.answer(document, text)
+    session.next("shroff marts show", "shroff marts test")
+    return 0 if built.is_passed else 1
+
+
+@command("test", "shroff marts test", "shroff marts test --json", group=marts)
+def test(session: Session) -> int:
+    """Run the tests over the last build, as they are written now. Exit status 1 where one fails."""
+    built = session.project.marts.test()
+    session.answer(_document(built), _text(built))
+    return 0 if built.is_passed else 1
+
+
+@command("show", "shroff marts show", "shroff marts show customers --rows 50", group=marts)
+@click.argument("name", default="")
+@click.option("--rows", type=int, default=20, show_default=True, metavar="N", help="So many rows at most.")
+@click.option("--failed", is_flag=True, help="Of the build whose tests failed.")
+def show(session: Session, name: str, rows: int, failed: bool) -> None:
+    """Show the marts, or the columns and first rows of the one that is named."""
+    built = session.project.marts.built(failed=failed)
+    if not name:
+        session.answer(_document(built), _text(built))
+        session.next(f"shroff marts show {built.marts[-1].name}")
+        return
+    mart, found = built.named(name), session.project.marts.rows(name, rows, failed=failed)
+    body = [[_plain(value) for value in row] for row in found.rows]
+    named = {
+        **_of(mart),
+        "description": mart.description,
+        "columns": [{"name": one.name, "type": one.type, "description": one.description} for one in mart.columns],
+        "data": [dict(zip(found.columns, row, strict=True)) for row in body],
+    }
+    shown = table([[one_line("" if value is None else value) for value in row] for row in body], found.columns)
+    more = f"\n{len(body):,} of {many(mart.rows, 'row')}; --rows shows more." if len(body) < mart.rows else ""
+    words = f"{mart.name}: {mart.description}\n" if mart.description else ""
+    session.answer({"marts": [named]}, f"{words}{shown}{more}")
+
+
+@command("dbt", "shroff marts dbt --out models/sources.yml", group=marts)
+@click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="[default: standard output]")
+def dbt(session: Session, out: Path | None) -> None:
+    """Write the lake as sources for dbt-duckdb: a sources.yml with the files that count now."""
+    from shroff.analytics.marts.dbt import write_sources
+
+    text = session.project.marts.sources()
+    if out is None and not session.is_json:
+        session.line(text.rstrip("\n"))
+        return
+    if out is not None:
+        write_sources(out, text)
+    tables = text.count("\n      - name: ")
+    session.answer({"file": None if out is None else str(out), "tables": tables}, f"{out}: {many(tables, 'table')}.")
+
+
+def _of(mart: BuiltMart) -> dict[str, Any]:
+    return {
+        "name": mart.name,
+        "kind": mart.kind,
+        "rows": mart.rows,
+        "tests": mart.tests,
+        "failed": len(mart.failures),
+        "failures": [{"test": test, "rows": rows, "example": example} for test, rows, example in mart.failures],
+    }
+
+
+def _document(built: BuiltMarts) -> dict[str, Any]:
+    return {"marts": [_of(one) for one in built.marts]}
+
+
+def _text(built: BuiltMarts) -> str:
+    rows = [(one.name, one.kind, one.rows, one.tests, len(one.failures)) for one in built.marts]
+    failed = "".join(
+        f"\n  {one.name}: {test}: {many(rows, 'row')}{example and f', such as {one_line(example)}'}"
+        for one in built.marts
+        for test, rows, example in one.failures
+    )
+    tests, wrong = sum(one.tests for one in built.marts), sum(len(one.failures) for one in built.marts)
+    words = f"{many(len(rows), 'model')}, {many(tests, 'test')}, {wrong:,} failed{':' if failed else '.'}{failed}"
+    return f"{table(rows, ('model', 'kind', 'rows', 'tests', 'failed'))}\n{words}"
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it: money as text with its places."""
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z") if value.tzinfo else value.isoformat()
+    if isinstance(value, date):
+        return value.isoformat()
+    return value if isinstance(value, str | int | float | bool | type(None)) else str(value)
