@@ -150,7 +150,7 @@ class Analytics:
         days = _day(first, "the first day"), _day(last, "the last day")
         asked = questions_of(self._opened, name, *days, zone, split)
         with ExitStack() as held:
-            histories = [self._history(lane, held) for lane in self._opened.lanes.each()]
+            histories = [history_of(lane, held) for lane in self._opened.lanes.each()]
             return document_of(asked, [ask_funnel(one, self._opened.definitions, histories, most) for one in asked])
 
     def funnel_users(
@@ -179,7 +179,7 @@ class Analytics:
         days = _day(first, "the first day"), _day(last, "the last day")
         asked = questions_of(self._opened, name, *days, zone, "")
         with ExitStack() as held:
-            histories = [self._history(lane, held) for lane in self._opened.lanes.each()]
+            histories = [history_of(lane, held) for lane in self._opened.lanes.each()]
             found = ask_funnel(asked[0], self._opened.definitions, histories, most)
             return found.users(number, _day(day, "the day"))
 
