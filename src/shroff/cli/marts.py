@@ -88,14 +88,14 @@ def show(session: Session, name: str, rows: int, failed: bool) -> None:
 @click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="[default: standard output]")
 def dbt(session: Session, out: Path | None) -> None:
     """Write the lake as sources for dbt-duckdb: a sources.yml with the files that count now."""
-    from shroff.analytics.marts.dbt import write_sources
+    from shroff.runtime.whole_files import write_lines
 
     text = session.project.marts.sources()
     if out is None and not session.is_json:
         session.line(text.rstrip("\n"))
         return
     if out is not None:
-        write_sources(out, text)
+        write_lines(out, [[text.encode()]])
     tables = text.count("\n      - name: ")
     session.answer({"file": None if out is None else str(out), "tables": tables}, f"{out}: {many(tables, 'table')}.")
 

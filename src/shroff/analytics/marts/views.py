@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +106,39 @@ def read_parquet(folder: str, files: Collection[Path | str]) -> str:
         f"read_parquet([{listed}], union_by_name = true, hive_partitioning = true, hive_types_autocast = false, "
         f"hive_types = {{{types}}})"
     )
+
+
+def sources_yml(project: str, address: str, lake: LakeFiles) -> str:
+    """A `sources.yml` with a table for each view of the lake that has rows, for dbt-duckdb.
+
+    The files are those that count now: make it anew whenever the lake was written or compacted.
+
+    Source: https://github.com/duckdb/dbt-duckdb, "External sources".
+    """
+    lines = [
+        "# Made by 'shroff marts dbt': the files of the lake that count. Make it anew before each 'dbt build'.",
+        "version: 2",
+        "sources:",
+        "  - name: shroff",
+        f"    description: {json.dumps(f'The lake of {project}', ensure_ascii=False)}",
+        "    tables:",
+    ]
+    for name, folders in lake.views.items():
+        parts = []
+        for folder in folders:
+            files = [f"{address.rstrip('/')}/{one}" for one in lake.of(folder)]
+            if files:
+                parts.append(read_parquet(folder, files))
+        if not parts:
+            continue
+        query = parts[0] if len(parts) == 1 else "(" + " UNION ALL BY NAME ".join(f"FROM {one}" for one in parts) + ")"
+        location = query.replace("{", "{{").replace("}", "}}")  # dbt-duckdb fills in braces
+        lines += [
+            f"      - name: {json.dumps(name)}",
+            "        config:",
+            f"          external_location: {json.dumps(location, ensure_ascii=False)}",
+        ]
+    return "\n".join(lines) + "\n"
 
 
 def _empty(folder: str) -> str:

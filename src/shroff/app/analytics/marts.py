@@ -137,7 +137,7 @@ class Marts:
 
     def sources(self) -> str:
         """The lake as sources of dbt-duckdb: the text of a `sources.yml`."""
-        from shroff.analytics.marts.dbt import sources_yml
+        from shroff.analytics.marts.views import sources_yml
 
         with ExitStack() as held:
             lakes = [history_of(lane, held)[1] for lane in self._opened.lanes.each()]
