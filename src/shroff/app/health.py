@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from shroff.app.lakes import Lakes
 from shroff.app.letters import SentLetters
 from shroff.app.live.deliveries import Sinks
+from shroff.app.live.pushed import PushedSources
 from shroff.app.live.versions import FileVersions
 from shroff.app.notices import NoticeViews
 from shroff.app.wiring import OutsideSystems
@@ -74,7 +75,7 @@ class HealthChecks:
         seen = EarlierFindings() if seen is None else seen
         if self._opened.lanes.is_parted:
             return _together([HealthChecks(one).doctor(seen.of(one.places.state)) for one in self._opened.lanes.each()])
-        from shroff.monitoring.doctor_systems import LIMIT_S, asked, look_at_variables, within
+        from shroff.monitoring.doctor_systems import LIMIT_S, asked, look_at_pushed, look_at_variables, within
         from shroff.monitoring.drift_record import findings
         from shroff.monitoring.live_order import look_at_order
 
@@ -118,6 +119,7 @@ class HealthChecks:
             if known.get("log") != "wrong":
                 with self._opened.reading() as log:
                     found += look_at_order(log, definitions, systems.source)
+        found += look_at_pushed(systems.sources, PushedSources(self._opened).troubles())
         return [*found, *look_at_variables(systems), *findings(self._opened.places)]
 
     def _tries(self, *, can_read: bool, has_log: bool) -> list[Try]:

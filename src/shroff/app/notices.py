@@ -10,6 +10,7 @@ from shroff.app.cases import ProjectCases
 from shroff.app.label_reports import LabelReports
 from shroff.app.lakes import Lakes
 from shroff.app.letters import LETTERS_SHOWN, SentLetters
+from shroff.app.live.pushed import PushedSources
 from shroff.app.live.versions import FileVersions
 from shroff.app.notice_files import NoticeFiles
 from shroff.app.opened import intake_of
@@ -90,6 +91,7 @@ class NoticeViews:
             self.services,
             self.inactive,
             FileVersions(self._opened).file_stamps,
+            PushedSources(self._opened).troubles,
         )
 
     def _addresses_of(self, role: str) -> list[str]:

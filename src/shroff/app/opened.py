@@ -232,7 +232,8 @@ def intake_of(opened: Opened, *, keeps_hashes: bool) -> Intake:
     """
     from shroff.events.intake import Intake
     from shroff.events.redaction import keeping_hashed
+    from shroff.worker.pushed import own_types
 
     definitions = opened.definitions
     hasher = keeping_hashed(opened.hasher) if keeps_hashes else opened.hasher
-    return Intake(definitions.events, definitions.settings, hasher)
+    return Intake(definitions.events, definitions.settings, hasher, own_types(opened.systems, definitions.events))

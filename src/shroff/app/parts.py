@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from shroff.app.live.lane_views import Lanes
     from shroff.app.live.online_views import OnlineFeatures
     from shroff.app.live.productions import Productions
+    from shroff.app.live.pushed import PushedSources
     from shroff.app.live.quarantine import QuarantineEntries
     from shroff.app.live.requests import WriterRequests
     from shroff.app.live.routes import Routes
@@ -197,6 +198,12 @@ def production(project: Project) -> Productions:
     from shroff.app.live.productions import Productions
 
     return Productions(project.opened)
+
+
+def pushed(project: Project) -> PushedSources:
+    from shroff.app.live.pushed import PushedSources
+
+    return PushedSources(project.opened)
 
 
 def quarantine(project: Project) -> QuarantineEntries:

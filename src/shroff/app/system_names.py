@@ -16,7 +16,7 @@ from shroff.events.mapping import LABEL
 from shroff.language.yaml import text as yamltext
 from shroff.project.policy import OUTCOMES
 from shroff.project.settings.installed import settings_of
-from shroff.project.settings.systems import Systems
+from shroff.project.settings.systems import SKIP, Systems
 
 _Found = Iterator[tuple[tuple[str, ...], str, str, Collection[str]]]  # a path, a name, what it is, and those there are
 
@@ -48,6 +48,10 @@ def _names(events: Events, systems: Systems) -> _Found:
         setting = settings_of("source", systems.source.kind).types
         for name in _mapping(systems.source.options.get(setting)):
             yield ("source", systems.source.kind, setting, name), name, "no event type", {*types, "any"}
+    for name, one in systems.sources.items():
+        for at, event in enumerate(one.events):
+            yield ("sources", name, "events", str(at)), event, "no event type", set(events.types)
+        yield ("sources", name, "others"), one.others, "no event type", {*events.types, SKIP, "quarantine"}
     if systems.online is not None:
         for at, name in enumerate(systems.online.options.get("entities", [])):
             yield ("online", "entities", str(at)), name, "no entity", set(events.entities)

@@ -37,6 +37,7 @@ COMMANDS: Final = {  # name: (module below shroff.cli, what it does)
     "apply": ("apply", "make the project's files the active version, also in a running service"),
     "serve": ("serve", "the service: events posted by programs, decided as they come"),
     "source": ("source", "how far the live source was read; let a part of it begin anew"),
+    "sources": ("sources", "named sources: their messages, subscriptions, and saved messages judged"),
     "produce": ("produce", "send the events of a file to the live source, at any pace"),
     "features": ("features", "compute features of events into a Parquet file"),
     "label": ("label", "record what was found out about events"),

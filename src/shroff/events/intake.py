@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from types import MappingProxyType
 
 import msgspec
 
@@ -64,7 +65,7 @@ class _Reading:
     """What reads the lines of one source.
 
     `seals` is set where they come from quarantine. With `is_default` the type that is given is for those lines only
-    that do not tell theirs.
+    that do not tell theirs. Lines that no type takes are quarantined where `keeps_untaken`.
     """
 
     source: str
@@ -74,6 +75,7 @@ class _Reading:
     keeper: LineRedactor | None
     seals: RedactedValues | None
     is_default: bool
+    keeps_untaken: bool
 
     @property
     def is_short(self) -> bool:
@@ -93,15 +95,43 @@ class FieldMistakes:
     found: list[tuple[str, str]] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class OwnTypes:
+    """The event types that one source brings, with mappings that are its own.
+
+    Args:
+        others: What becomes of lines that none of them accepts: `skip`, `quarantine`, or the type that takes them.
+    """
+
+    events: Events
+    others: str
+
+    @property
+    def default(self) -> tuple[str | None, bool]:
+        """The type of lines that do not tell theirs, and whether any may."""
+        if self.others in self.events.types:
+            return self.others, True
+        (first, *more) = self.events.types.values()
+        mapping = first.mappings.get("json")
+        return (None, False) if more or (mapping is not None and mapping.when is not None) else (first.name, False)
+
+
 class Intake:
     """Turns lines into submissions, for one project.
 
     Args:
         hasher: Gives what stands for the clear value of a hashed field; without one nothing is hashed.
+        own: The sources whose event types are their own, by their names in the log.
     """
 
-    def __init__(self, events: Events, settings: Settings, hasher: Callable[[str], str] | None) -> None:
-        self._events, self.settings = events, settings
+    def __init__(
+        self,
+        events: Events,
+        settings: Settings,
+        hasher: Callable[[str], str] | None,
+        own: Mapping[str, OwnTypes] = MappingProxyType({}),
+    ) -> None:
+        self._events, self.settings, self._own_types = events, settings, own
         self.money_places = settings.money_places
         self._unmatched: dict[str, Unmatched] = {}
         self._validator = EventValidator(events, settings, hasher)
@@ -138,18 +168,23 @@ class Intake:
         """
         self._check_type(as_type)
         source = source_name(source)
-        dispatcher = Dispatcher(self._events, lines.format)
+        own = self._own_types.get(source)
+        if own is not None and as_type is None:
+            as_type, is_default = own.default
+        events = self._events if own is None else own.events
+        dispatcher = Dispatcher(events, lines.format)
         is_live_avro = lines.format == "avro" and lines.columns is None  # whose records have the names of their schemas
         if as_type is None and not dispatcher.is_possible and not is_live_avro:
             types = " or --as ".join(self._events.types)
             raise UsageError(f"{source}: {lines.format} lines do not tell their event type. Add --as {types}.")
-        mappers = self._mappers(lines.format)
+        mappers = self._mappers(lines.format, events)
         if as_type is not None and lines.columns is not None:
             self._check_columns(mappers[as_type], lines.columns, source, as_type)
         keeper = None
         if self._hasher is not None:
             keeper = LineRedactor(self._events, self._keeping_validator, self._hasher, mappers, lines.format)
-        reading = _Reading(source, lines.format, dispatcher, mappers, keeper, seals, is_default)
+        keeps_untaken = (self.settings.untaken if own is None else own.others) == "quarantine"
+        reading = _Reading(source, lines.format, dispatcher, mappers, keeper, seals, is_default, keeps_untaken)
         return self._read(lines, as_type, reading, self._own(as_type, reading) if is_live_avro else {})
 
     def submit(
@@ -214,8 +249,8 @@ class Intake:
             f"Name other columns under {as_type}.from in events.yaml."
         )
 
-    def _mappers(self, format: str) -> dict[str, Mapper]:
-        types = {**self._events.types, LABEL: self._events.label_input}
+    def _mappers(self, format: str, events: Events) -> dict[str, Mapper]:
+        types = {**self._events.types, **events.types, LABEL: self._events.label_input}
         return {name: Mapper(one, format, self._secret[name]) for name, one in types.items()}
 
     def _read(
@@ -254,7 +289,7 @@ class Intake:
                 yield Submission(source, line.place, _untaken_bytes(line, row, reading), refusal=str(error))
                 continue
             if picked is None:
-                if not has_taken:
+                if not has_taken and source not in self._own_types:
                     self._note(line, row, reading)
                 yield self._untaken(line, row, reading)
                 continue
@@ -312,8 +347,7 @@ class Intake:
         self._unmatched[reading.source].lines += 1
 
     def _untaken(self, line: Line, row: MappedRow, reading: _Reading) -> Submission:
-        keeps = self.settings.untaken == "quarantine"
-        refusal = "no event type's 'when' takes this line" if keeps else None
+        refusal = "no event type's 'when' takes this line" if reading.keeps_untaken else None
         return Submission(row.file, line.place, _untaken_bytes(line, row, reading), refusal=refusal)
 
     def _taker(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Thread
 from typing import Any, Final, Generic, TypeVar
@@ -86,6 +86,8 @@ def settings_of(systems: Systems) -> Iterator[tuple[str, System, Mapping[str, An
         if system is not None:
             is_kind = name == "source"
             yield f"{name}.{system.kind}" if is_kind else name, system, system.options
+    for name, one in systems.sources.items():
+        yield f"sources.{name}.{one.system.kind}", one.system, one.system.options
     for name, system in systems.sinks.items():
         yield f"sinks.{name}.{system.kind}", system, system.options
     for name, system in (("online", systems.online), ("snapshots", systems.snapshots)):
@@ -152,6 +154,16 @@ def source_finding(where: str, standings: Sequence[Standing]) -> Finding:
         return Finding("source", NOTE, words, "A worker waits for them. See that all brokers run.")
     waiting = sum(one.waiting or 0 for one in standings)
     return Finding("source", OK, f"{where} answers: {many}, {waiting:,} message{'s' if waiting != 1 else ''} to read")
+
+
+def look_at_pushed(names: Iterable[str], troubles: Iterable[tuple[str, str, int]]) -> Iterator[Finding]:
+    """How pushed sources stand: whether something keeps their messages away."""
+    wrong = {name: words for name, words, _ in troubles}
+    for name in names:
+        if name in wrong:
+            yield Finding(f"source {name}", WRONG, wrong[name], "'shroff sources list' shows all subscriptions.")
+        else:
+            yield Finding(f"source {name}", OK, f"it is called at /hooks/{name}; nothing keeps its messages away")
 
 
 def _without_twice(words: str) -> str:

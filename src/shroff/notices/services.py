@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from threading import Lock
@@ -63,6 +63,7 @@ class NoticeServices:
         again: The project as notices see it now.
         inactive: The names of what the project's files have that is not active. Cost: loading them.
         file_stamps: What shows that one of them has changed.
+        source_troubles: What keeps messages of pushed sources away, with the name of each, and since when.
     """
 
     definitions: Definitions
@@ -87,6 +88,7 @@ class NoticeServices:
     again: Callable[[], NoticeServices]
     inactive: Callable[[Log], Sequence[str]]
     file_stamps: Callable[[], Sequence[Hashable]]
+    source_troubles: Callable[[], Iterable[tuple[str, str, int]]]
     _taken: int = field(default=0, init=False)
     _control: Control = field(default_factory=Control, init=False, repr=False)
     _seen: int = field(default=0, init=False)

@@ -156,6 +156,8 @@ class Watching:
         waiting = look_at_waiting(self._log, counts.waiting, now_ms)
         if waiting.state == WRONG:
             yield f"labels-{now_ms // DAY_MS}", f"labels: {waiting.words}; 'shroff label --pending' lists them"
+        for name, words, at_ms in self._services.source_troubles():
+            yield f"source-{name}-{at_ms}", plain(f"source {name}: {words}")
         yield from self._letters(now_ms)
         yield from self._inactive(now_ms)
         for name, passed in unmatched_of(self._log).items():

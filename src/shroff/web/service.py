@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Self, TypeAlias, TypeVar
 
 import msgspec
 
+from shroff.app.live.pushed import ServedPushes
 from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.log.flags import VerdictsInForce
 from shroff.runtime.progress import unheard
@@ -181,6 +182,7 @@ class Service:
         self.backtests, self.rule_looks = Backtests(project.opened.places.state), RuleLooks()
         self._steps: list[tuple[Step, asyncio.Future[None]]] = []
         self._recording: asyncio.Future[None] | None = None
+        self.pushed = ServedPushes(project.opened)
         self._stop = Event()
         self._thread: Thread | None = None
         self._keeper = CaseKeeper(project, self.cases, self.queue.wake, tell)
@@ -225,6 +227,7 @@ class Service:
         Raises: UsageError for a sink that cannot be as it is set.
         """
         self._loop = loop = asyncio.get_running_loop()
+        self.pushed.open()
         answerer = self._held.enter_context(
             self.project.live.answerer(
                 self.queue,
@@ -277,6 +280,7 @@ class Service:
         if self._thread is not None:
             self._thread.join()
         self._keeper.end()
+        self.pushed.save()
         self._held.close()
         self.confirming.close()
         for threads in (self._askers, self._readers):

@@ -30,6 +30,7 @@ from shroff.project.settings.systems_keys import (
     HTTP_CALLS,
     MAIL_KEYS,
     MAILS_KEPT,
+    NAMED_SOURCE_KEYS,
     SYSTEMS,
     WEB,
     default_of,
@@ -40,6 +41,7 @@ from shroff.project.settings.systems_keys import (
     sinks,
     snapshots,
     source,
+    sources,
     store,
 )
 
@@ -47,6 +49,7 @@ SYSTEM_KEYS: Final = frozenset([*(key.name for key in SYSTEMS), "cases", "summar
 TOLD_KEPT_MS: Final = 90 * DAY_MS  # for which it is kept what was told, and so of which event a mail is
 ONLINE_KIND: Final = "redis"  # where the environment has the whole address
 SESSION_MS_MIN, SESSION_MS_MAX = 60_000, 30 * DAY_MS
+SKIP: Final = "skip"
 _NO_LAKE: Final = "what is older than keep moves to the lake, and there is no 'lake:' in this file."
 _NO_ROWS: Final = "what is older than keep moves to the lake, which needs layout parquet or both to hold whole rows."
 _PASSWORD: Final = re.compile(r"://[^/@\s]*:(?!\$\{)[^/@\s]+@")
@@ -106,6 +109,28 @@ def filled(system: System) -> System:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedSource:
+    """A source under a name of the user's.
+
+    Attributes:
+        events: The event types that it brings; all where empty.
+        others: What becomes of messages of none of these: `skip`, `quarantine`, or the event type that takes them.
+        is_id_of_message: Whether the sender's id of a message is the id of its event.
+    """
+
+    name: str
+    system: System
+    events: tuple[str, ...] = ()
+    others: str = SKIP
+    is_id_of_message: bool = True
+
+    @property
+    def is_pushed(self) -> bool:
+        """Whether its sender calls us. Raises: UsageError where no such adapter is installed."""
+        return settings_of("source", self.system.kind).is_pushed
+
+
+@dataclass(frozen=True, slots=True)
 class SessionTimes:
     """How long somebody stays signed in: without a use of the session, and at most."""
 
@@ -118,6 +143,7 @@ class Systems:
     """The outside systems of a project; without any it is one process and one file."""
 
     source: System | None = None
+    sources: Mapping[str, NamedSource] = field(default_factory=dict)
     store: System | None = None
     lake: System | None = None
     sinks: Mapping[str, System] = field(default_factory=dict)
@@ -196,8 +222,10 @@ def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Probl
         problems.append(keep.problem(_NO_LAKE if lake is None else _NO_ROWS))
     for name in sorted(SYSTEM_KEYS):
         _warn_of_passwords(top.get(name), warnings)
+    named = _sources(top, problems)
     return Systems(
-        _source(top, problems),
+        _read_source(top, named, problems),
+        {name: one for name, one in named.items() if one.is_pushed},
         _store(top, problems),
         lake,
         _sinks(top, problems),
@@ -339,6 +367,58 @@ def _source(top: YamlMapping, problems: list[Problem]) -> System | None:
     if node is None or not isinstance(found, str):
         return None
     return source_of(found, node, problems)
+
+
+def _read_source(top: YamlMapping, named: Mapping[str, NamedSource], problems: list[Problem]) -> System | None:
+    """The one source that is read and does not call us, from `source` or `sources`."""
+    single, read = _source(top, problems), [one for one in named.values() if not one.is_pushed]
+    node = top.get("sources")
+    if node is not None and len(read) + (single is not None) > 1:
+        others = ", ".join(one.name for one in read)
+        problems.append(node.problem(f"one source is read at most, and this names several: {others}."))
+    if single is not None and settings_of("source", single.kind).is_pushed and (node := top.get("source")) is not None:
+        words = f"{single.kind} is a source that calls, and needs a name."
+        problems.append(node.problem(words, f"Write sources: {{ NAME: {{ {single.kind}: ... }} }}."))
+        return None
+    return single or (read[0].system if read else None)
+
+
+def _sources(top: YamlMapping, problems: list[Problem]) -> dict[str, NamedSource]:
+    node = top.get("sources")
+    entries = node.entries if isinstance(node, YamlMapping) else ()
+    own = {key.name for key in NAMED_SOURCE_KEYS}
+    read = _mapping(None)
+    if node is not None:
+        written = frozenset(name for _, one in entries for name in _names(one)) - own
+        read = _mapping(read_shape(node, sources(written), problems, "sources"))
+    found = {}
+    for key, one in entries:
+        options = _mapping(read.get(key.text))
+        kinds = [name for name in options if name not in own]
+        if options and len(kinds) != 1:
+            problems.append(one.problem(f"a source has one kind, and this has {' and '.join(kinds) or 'none'}."))
+        elif kinds:
+            found[key.text] = _named_source(key.text, kinds[0], options, one, problems)
+    return found
+
+
+def _named_source(name: str, kind: str, options: Mapping[str, Any], node: Node, problems: list[Problem]) -> NamedSource:
+    system = System(kind, _mapping(options[kind]))
+    found = NamedSource(
+        name,
+        system,
+        tuple(options.get("events", ())),
+        options.get("others", SKIP),
+        options.get("id", "message") == "message",
+    )
+    _look_for_mistakes("source", system, node, problems)
+    beside = [one.name for one in NAMED_SOURCE_KEYS if one.name in options]
+    if beside and not found.is_pushed:
+        words = f"{' and '.join(beside)}: a source of the kind {kind} says itself which event types it brings."
+        problems.append(node.problem(words))
+    if mistake := registry_mistake(system.registry):
+        problems.append(node.problem(mistake))
+    return found
 
 
 def source_of(url: str, node: Node, problems: list[Problem]) -> System | None:

@@ -142,6 +142,31 @@ WEB: Final = Keys(
 )
 HTTP_CALLS: Final = Keys("how HTTP calls leave", CALLS)
 SOURCE_KEYS: Final = (_FORMAT, _REGISTRY, _LATE, _WAIT)
+NAMED_SOURCE_KEYS: Final = (
+    Key(
+        "events",
+        "The event types that a pushed source brings. Each one's `from.json` in events.yaml reads its messages; where "
+        "there are several, `when` there chooses. Left out: all types.",
+        Many("a list of event types", One("an event type", NAME_PATTERN)),
+        default="all event types",
+        examples=("[saving, withdrawal]",),
+    ),
+    Key(
+        "others",
+        "What becomes of messages that no `when` accepts: `skip` counts them, `quarantine` keeps them for a retry, and "
+        "the name of an event type takes them as events of that type.",
+        One("skip, quarantine or an event type", NAME_PATTERN),
+        default="skip",
+        examples=("quarantine",),
+    ),
+    Key(
+        "id",
+        "Where the id of an event comes from: the sender's id of its message (`message`), so that a message sent twice "
+        "is one event, or the message itself (`row`), as `from.json` says.",
+        choice("message", "row"),
+        default="message",
+    ),
+)
 SINK_KEYS: Final = (TAKE, START)
 STORE_KEYS: Final = (
     Key("url", "The database.", ADDRESS, is_required=True, examples=("postgresql://shroff@localhost/shroff",)),
@@ -245,7 +270,8 @@ def kind_shape(contract: str, kind: str) -> Shape:
     shape = settings_of(contract, kind).shape
     if contract == "sink":
         return _with(shape, before=SINK_KEYS)
-    return _with(shape, behind=SOURCE_KEYS) if contract == "source" else shape
+    is_read = contract == "source" and not settings_of(contract, kind).is_pushed
+    return _with(shape, behind=SOURCE_KEYS) if is_read else shape
 
 
 def default_of(contract: str, kind: str, name: str) -> str:
@@ -278,6 +304,13 @@ def sinks(named: frozenset[str] | None = None) -> Keys:
 def source(named: frozenset[str] | None = None) -> Shape:
     """What stands under `source`."""
     return Either((URL, one_kind("source", named)))
+
+
+@cache
+def sources(named: frozenset[str] | None = None) -> Keys:
+    """What stands under `sources`."""
+    kind = one_kind("source", named)
+    return own_names("where events come from, by names of your own", Keys(kind.what, (*kind.keys, *NAMED_SOURCE_KEYS)))
 
 
 def _addressed(what: str, contract: str, keys: tuple[Key, ...], kind: str | None) -> Keys:
@@ -331,6 +364,13 @@ SYSTEMS: Final = (
         "Where live events come from: an address, or a kind with its settings.",
         Late(source),
         examples=("kafka://localhost:9092/payments",),
+    ),
+    Key(
+        "sources",
+        "Several sources, each with a name. Pushed ones (`sns`, `webhook`) are answered at `/hooks/NAME` by the "
+        "service; of those that are read (`kafka`, `redis`) there is one at most, here or under `source`.",
+        Late(sources),
+        examples=("{ savings: { sns: { topics: ['arn:aws:sns:eu-west-1:123456789012:savings'] } } }",),
     ),
     Key(
         "store",

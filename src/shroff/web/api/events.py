@@ -241,10 +241,15 @@ async def _read(
 
 def check_rate(service: Service, request: Request, events: int) -> None:
     """Raises: ProblemError with 429 where this key has sent too much."""
-    wait_s = service.pace.wait_s(request.who, events)
+    check_rate_of(service, request.who.id, events)
+
+
+def check_rate_of(service: Service, sender: str, events: int) -> None:
+    """The same of a sender by any name."""
+    wait_s = service.pace.wait_s_of(sender, events)
     if wait_s > 0:
         headers = {"retry-after": str(max(1, round(wait_s + 0.5)))}
-        words = f"this key may send {service.limits.rate:,.0f} events a second; nothing of this was taken"
+        words = f"this sender may send {service.limits.rate:,.0f} events a second; nothing of this was taken"
         raise ProblemError(429, "too-fast", "This key sends too much", words, headers)
 
 

@@ -21,7 +21,7 @@ Handle: TypeAlias = "Callable[[Service, Request], Awaitable[Response]]"
 
 API: Final = "/api/v1"
 PAGED: Final = {"limit": "How many, 1 to 500; 50 where it is left out.", "cursor": "The `next` of the answer before."}
-OPEN_BELOW: Final = ("health", "login", "confirm", "static", "api/openapi.json", "api/docs")  # for anybody
+OPEN_BELOW: Final = ("health", "login", "confirm", "hooks", "static", "api/openapi.json", "api/docs")  # for anybody
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,195 @@
+"""Messages of Amazon SNS topics, as SNS posts them to an HTTPS endpoint.
+
+Whatever a request says of itself is believed after its signature is verified over exactly the fields that SNS signs.
+`UnsubscribeURL` and `MessageAttributes` are not signed, and nothing reads them. The format, and what is signed:
+https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+
+from shroff.adapters.http_calls import basic
+from shroff.errors import UsageError
+from shroff.streams.push import (
+    BAD,
+    FORBIDDEN,
+    MESSAGE,
+    SUBSCRIBE,
+    UNSUBSCRIBE,
+    Fetch,
+    FetchNeededError,
+    Push,
+    PushRefusedError,
+)
+
+if TYPE_CHECKING:
+    from shroff.adapters.sources.sns_certificates import Certificates
+
+KINDS: Final = {
+    "Notification": MESSAGE,
+    "SubscriptionConfirmation": SUBSCRIBE,
+    "UnsubscribeConfirmation": UNSUBSCRIBE,
+}
+_SIGNED: Final = ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type")
+_SIGNED_CONFIRMATION: Final = ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
+_CERTIFICATE: Final = re.compile(
+    r"https://sns\.[a-z0-9-]{1,40}\.amazonaws\.com(?:\.cn)?(?::443)?/SimpleNotificationService-[A-Za-z0-9_-]{1,128}\.pem"
+)
+_LINES: Final = re.compile(r"[\x00-\x1f\x7f]")  # in one of these values a text could pass for other fields
+_RAW: Final = "x-amz-sns-rawdelivery"
+_SHOWN_MAX: Final = 200
+
+
+class _Envelope(msgspec.Struct):
+    """The fields of a message that anything reads."""
+
+    Type: str
+    MessageId: str
+    TopicArn: str
+    Timestamp: str
+    Message: str
+    SignatureVersion: str
+    Signature: str
+    SigningCertURL: str
+    Subject: str | None = None
+    Token: str | None = None
+    SubscribeURL: str | None = None
+
+
+_DECODER: Final = msgspec.json.Decoder(_Envelope)
+
+
+class SnsSource:
+    """A `PushSource` of SNS topics.
+
+    Args:
+        options: Its settings: `topics`, `password`.
+        fetch: Gets a certificate, or tells SNS that a subscription is wanted.
+        certificates: Those that are known already.
+    """
+
+    id_name = "MessageId"
+
+    def __init__(self, options: Mapping[str, Any], fetch: Fetch, certificates: Certificates | None = None) -> None:
+        from shroff.adapters.sources.sns_certificates import Certificates
+
+        self._topics = frozenset(options["topics"])
+        self._password = str(options.get("password", ""))
+        self._fetch = fetch
+        self._certificates = Certificates(fetch) if certificates is None else certificates
+
+    def verified(self, headers: Mapping[str, str], body: bytes, now_ms: int) -> Push:
+        if self._password:
+            self._check_password(headers)
+        if headers.get(_RAW, "").lower() == "true":
+            return self._raw(headers, body)
+        found = _read(body)
+        self._check_topic(found.TopicArn)
+        if _CERTIFICATE.fullmatch(found.SigningCertURL) is None:
+            raise PushRefusedError(FORBIDDEN, "SigningCertURL is not the address of a certificate of SNS")
+        if found.SignatureVersion not in {"1", "2"}:
+            raise PushRefusedError(FORBIDDEN, "SignatureVersion is neither 1 nor 2")
+        certificate = self._certificates.known(found.SigningCertURL)
+        if certificate is None:
+            raise FetchNeededError(found.SigningCertURL)
+        certificate.check(_signature(found), _signed(found), found.SignatureVersion, now_ms)
+        if KINDS[found.Type] == SUBSCRIBE:
+            _check_confirmation(found)
+        envelope = {name: getattr(found, name) for name in ("MessageId", "TopicArn", "Timestamp", "Subject")}
+        return Push(
+            KINDS[found.Type],
+            found.MessageId,
+            found.Message.encode(),
+            envelope,
+            found.Type,
+            found.TopicArn,
+            found.SubscribeURL or "",
+        )
+
+    def fetch(self, url: str) -> None:
+        self._certificates.fetch(url)
+
+    def confirm(self, push: Push) -> None:
+        try:
+            self._fetch(push.confirm)
+        except LookupError:
+            raise UsageError(
+                f"SNS refused to confirm the subscription to {push.topic}: a request for it is valid for three days. "
+                "Ask SNS to send it again."
+            ) from None
+
+    def _raw(self, headers: Mapping[str, str], body: bytes) -> Push:
+        """A message in raw delivery, which has no signature: the password in the address is all that is known."""
+        if not self._password:
+            words = "raw delivery is not signed: switch it off in SNS, or set a password for this source"
+            raise PushRefusedError(FORBIDDEN, words)
+        topic, id_ = headers.get("x-amz-sns-topic-arn", ""), headers.get("x-amz-sns-message-id", "")
+        self._check_topic(topic)
+        if headers.get("x-amz-sns-message-type") != "Notification" or not id_:
+            raise PushRefusedError(BAD, "this is not an SNS message: a raw one has its type and id in its headers")
+        return Push(MESSAGE, id_, body, {"MessageId": id_, "TopicArn": topic}, "Notification", topic)
+
+    def _check_topic(self, topic: str) -> None:
+        if topic not in self._topics:
+            raise PushRefusedError(FORBIDDEN, f"the topic {topic[:_SHOWN_MAX]!r} is not one of this source")
+
+    def _check_password(self, headers: Mapping[str, str]) -> None:
+        user, _, password = self._password.partition(":")
+        wanted = basic(user, password).encode()
+        if not hmac.compare_digest(headers.get("authorization", "").encode(), wanted):
+            raise PushRefusedError(FORBIDDEN, "the address does not have the user and password of this source")
+
+
+def _read(body: bytes) -> _Envelope:
+    """The message that a body is. Raises: PushRefusedError with 400 where it is none."""
+    try:
+        found = _DECODER.decode(body)
+    except (ValueError, RecursionError) as error:
+        raise PushRefusedError(BAD, f"this is not an SNS message: {error}") from None
+    if found.Type not in KINDS:
+        raise PushRefusedError(BAD, f"this is not an SNS message: its Type is {found.Type[:_SHOWN_MAX]!r}")
+    if KINDS[found.Type] != MESSAGE and not (found.Token and found.SubscribeURL):
+        raise PushRefusedError(BAD, "this is not an SNS message: it lacks its Token or SubscribeURL")
+    names = (*_SIGNED[1:], *_SIGNED_CONFIRMATION[1:])
+    for name in names:
+        value = getattr(found, name)
+        if value is not None and _LINES.search(value) is not None:
+            raise PushRefusedError(BAD, f"this is not an SNS message: its {name} has more than one line")
+    return found
+
+
+def _signed(found: _Envelope) -> bytes:
+    """What SNS signs: the names and values of its fields in this order, a line each; without the Subject if missing."""
+    names = _SIGNED if KINDS[found.Type] == MESSAGE else _SIGNED_CONFIRMATION
+    values = ((name, getattr(found, name)) for name in names)
+    return "".join(f"{name}\n{value}\n" for name, value in values if value is not None).encode()
+
+
+def _signature(found: _Envelope) -> bytes:
+    try:
+        return base64.b64decode(found.Signature, validate=True)
+    except (binascii.Error, ValueError):
+        raise PushRefusedError(FORBIDDEN, "the Signature is not base64") from None
+
+
+def _check_confirmation(found: _Envelope) -> None:
+    """Raises: PushRefusedError where a subscription would be confirmed anywhere but at SNS of the topic's region."""
+    region = found.TopicArn.split(":")[3]  # configured topics have this form
+    suffix = r"\.cn" if found.TopicArn.startswith("arn:aws-cn:") else ""
+    at = rf"https://sns\.{re.escape(region)}\.amazonaws\.com{suffix}(?::443)?/\?[!-~]{{1,4096}}"
+    url = found.SubscribeURL or ""
+    if re.fullmatch(at, url) is None or "#" in url:
+        raise PushRefusedError(FORBIDDEN, "SubscribeURL is not an address of SNS in the region of the topic")
+    asked = parse_qs(urlsplit(url).query)
+    wanted = {"Action": ["ConfirmSubscription"], "TopicArn": [found.TopicArn], "Token": [found.Token]}
+    if any(asked.get(name) != value for name, value in wanted.items()):
+        raise PushRefusedError(FORBIDDEN, "SubscribeURL does not confirm the subscription that this message is about")

@@ -1,0 +1,145 @@
+"""Certificates by which Amazon SNS signs: fetched once each, checked, and remembered."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from threading import Lock
+from typing import Final, TypeVar
+
+from shroff.errors import TransientError, UsageError
+from shroff.streams.push import FORBIDDEN, Fetch, PushRefusedError
+
+try:
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+    from cryptography.hazmat.primitives.hashes import SHA1, SHA256
+    from cryptography.x509.oid import NameOID
+except ModuleNotFoundError:
+    raise UsageError("SNS messages need the extra 'sns': pip install 'shroff[sns]'.") from None
+
+One = TypeVar("One")
+KNOWN_MAX: Final = 100  # certificates, and as many addresses of refused ones
+FETCHES_A_MINUTE: Final = 20  # of addresses that nobody fetched before: anybody may name one in a message
+REFUSED_S: Final = 600.0  # for which a refused certificate is not fetched again
+BITS_MIN: Final = 2_048  # of a key
+_ONE_PEM: Final = re.compile(rb"\s*-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*")
+_SIGNER: Final = re.compile(r"sns(\.[a-z0-9-]+)?\.amazonaws\.com(\.cn)?")
+_HASHES: Final = {"1": SHA1(), "2": SHA256()}  # noqa: S303 - what SNS signs version 1 with; use version 2 where you can
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate that was issued for SNS."""
+
+    key: RSAPublicKey
+    begins_ms: int
+    ends_ms: int
+
+    def check(self, signature: bytes, signed: bytes, version: str, now_ms: int) -> None:
+        """Raises: PushRefusedError where the certificate is not valid now, or its key did not sign this."""
+        if not self.begins_ms <= now_ms <= self.ends_ms:
+            word = "expired" if now_ms > self.ends_ms else "not valid yet"
+            raise PushRefusedError(FORBIDDEN, f"the certificate is {word}")
+        try:
+            self.key.verify(signature, signed, PKCS1v15(), _HASHES[version])
+        except InvalidSignature:
+            raise PushRefusedError(FORBIDDEN, "the signature is not that of the message") from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    words: str
+    until_s: float
+
+
+class Certificates:
+    """Certificates by their addresses. For several threads.
+
+    Args:
+        fetch: Gets the body at an address.
+    """
+
+    def __init__(self, fetch: Fetch, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._fetch, self._clock_s = fetch, clock_s
+        self._known: dict[str, Certificate] = {}
+        self._refused: dict[str, _Refused] = {}
+        self._fetched_s: list[float] = []
+        self._lock = Lock()
+
+    def known(self, url: str) -> Certificate | None:
+        """The certificate at an address; None where it was not fetched yet. Raises: PushRefusedError for a bad one."""
+        refused = self._refused.get(url)
+        if refused is not None and self._clock_s() < refused.until_s:
+            raise PushRefusedError(FORBIDDEN, refused.words)
+        return self._known.get(url)
+
+    def fetch(self, url: str) -> None:
+        """Get the certificate at an address, one at a time. Raises: TransientError where it cannot be had now."""
+        with self._lock:
+            now_s = self._clock_s()
+            refused = self._refused.get(url)
+            if url in self._known or (refused is not None and now_s < refused.until_s):
+                return  # another thread was first
+            self._fetched_s = [one for one in self._fetched_s if one > now_s - 60]
+            if len(self._fetched_s) >= FETCHES_A_MINUTE:
+                raise TransientError("too many certificates were asked for in the last minute")
+            self._fetched_s.append(now_s)
+            self.add(url, self._read(url))
+
+    def add(self, url: str, found: Certificate | str) -> None:
+        """Remember a certificate, or why there is none."""
+        if isinstance(found, str):
+            _put(self._refused, url, _Refused(found, self._clock_s() + REFUSED_S))
+        else:
+            _put(self._known, url, found)
+
+    def _read(self, url: str) -> Certificate | str:
+        try:
+            return certificate_of(self._fetch(url))
+        except LookupError:
+            return "SNS has no certificate at SigningCertURL"
+        except ValueError as error:
+            return str(error)
+
+
+def _put(known: dict[str, One], url: str, found: One) -> None:
+    """Remember what is at an address in place of the oldest."""
+    while len(known) >= KNOWN_MAX:
+        del known[next(iter(known))]
+    known[url] = found
+
+
+def certificate_of(pem: bytes) -> Certificate:
+    """The certificate in a file. Raises: ValueError where it is not exactly one, or not one of SNS."""
+    if _ONE_PEM.fullmatch(pem) is None:
+        raise ValueError("what is at SigningCertURL is not one certificate in PEM and nothing else")
+    try:
+        found = x509.load_pem_x509_certificate(pem)
+        key, names = found.public_key(), _names(found)
+    except ValueError:
+        raise ValueError("what is at SigningCertURL cannot be read as a certificate") from None
+    if not any(_SIGNER.fullmatch(name) for name in names):
+        raise ValueError("the certificate was not issued for SNS")
+    if not isinstance(key, RSAPublicKey) or key.key_size < BITS_MIN:
+        raise ValueError(f"the key of the certificate is not RSA of at least {BITS_MIN:,} bits")
+    return Certificate(key, _ms(found.not_valid_before_utc), _ms(found.not_valid_after_utc))
+
+
+def _names(found: x509.Certificate) -> list[str]:
+    """Whom a certificate was issued for."""
+    named = [str(one.value) for one in found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    try:
+        more = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return named
+    return [*named, *more.get_values_for_type(x509.DNSName)]
+
+
+def _ms(at: datetime) -> int:
+    return int(at.astimezone(UTC).timestamp() * 1_000)

@@ -1,0 +1,103 @@
+"""Signed webhooks: calls of any program that signs them by Standard Webhooks, or as Stripe or GitHub do."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from shroff import webhooks
+from shroff.errors import InputError
+from shroff.language.values import parse_duration
+from shroff.streams.push import FORBIDDEN, MESSAGE, Fetch, Push, PushRefusedError
+
+FORMS: Final = ("standard", "stripe", "github")
+ID_MAX: Final = 255  # characters
+SIGNATURES_MAX: Final = 20  # of one call that are compared
+_SECONDS: Final = re.compile(r"[0-9]{1,15}")
+_ID: Final = re.compile(r"[!-~]{1,255}")
+
+
+class WebhookSource:
+    """A `PushSource` of signed webhooks.
+
+    Args:
+        options: Its settings: `secrets`, `form`, `tolerance`.
+    """
+
+    id_name = "id"
+
+    def __init__(self, options: Mapping[str, Any], fetch: Fetch) -> None:
+        del fetch  # everything that a signature needs is here
+        self._secrets: Sequence[str] = options["secrets"]
+        self._tolerance_s = parse_duration(str(options.get("tolerance", "5m"))) // 1_000
+        self._form = str(options.get("form", FORMS[0]))
+        for secret in self._secrets:
+            webhooks.keys_of(secret)
+
+    def verified(self, headers: Mapping[str, str], body: bytes, now_ms: int) -> Push:
+        by_form: Mapping[str, Callable[[Mapping[str, str], bytes, int], tuple[str, int | None]]] = {
+            "standard": self._standard,
+            "stripe": self._stripe,
+            "github": self._github,
+        }
+        id_, seconds = by_form[self._form](headers, body, now_ms // 1_000)
+        if id_ and _ID.fullmatch(id_) is None:
+            raise PushRefusedError(FORBIDDEN, f"the id of the call is not of 1 to {ID_MAX} visible ASCII characters")
+        envelope = {"id": id_, "timestamp": seconds, "event": headers.get("x-github-event")}
+        return Push(MESSAGE, id_, body, {name: value for name, value in envelope.items() if value})
+
+    def fetch(self, url: str) -> None:
+        raise AssertionError(f"a webhook needs nothing from {url}")
+
+    def confirm(self, push: Push) -> None:
+        raise AssertionError(f"a webhook has no subscription: {push.kind}")
+
+    def _standard(self, headers: Mapping[str, str], body: bytes, now_s: int) -> tuple[str, int | None]:
+        refused = InputError([("", "")])
+        for secret in self._secrets:
+            try:
+                id_ = webhooks.verify(secret, headers, body, now_s=now_s, tolerance_s=self._tolerance_s)
+                return id_, int(headers[webhooks.TIMESTAMP])
+            except InputError as error:
+                refused = error
+        raise PushRefusedError(FORBIDDEN, str(refused))
+
+    def _stripe(self, headers: Mapping[str, str], body: bytes, now_s: int) -> tuple[str, int | None]:
+        parts = [one.strip().partition("=") for one in headers.get("stripe-signature", "").split(",")]
+        stamps = [value for name, _, value in parts if name == "t"]
+        if len(stamps) != 1 or _SECONDS.fullmatch(stamps[0]) is None:
+            raise PushRefusedError(FORBIDDEN, "the call has no header Stripe-Signature with one t=SECONDS")
+        if abs(now_s - int(stamps[0])) > self._tolerance_s:
+            raise PushRefusedError(FORBIDDEN, f"the call was signed more than {self._tolerance_s} s from now")
+        self._check([value for name, _, value in parts if name == "v1"], stamps[0].encode() + b"." + body)
+        return _id_of(body), int(stamps[0])
+
+    def _github(self, headers: Mapping[str, str], body: bytes, _now_s: int) -> tuple[str, int | None]:
+        algorithm, _, value = headers.get("x-hub-signature-256", "").partition("=")
+        self._check([value] if algorithm == "sha256" else [], body)
+        return headers.get("x-github-delivery", ""), None
+
+    def _check(self, signatures: Sequence[str], signed: bytes) -> None:
+        """Raises: PushRefusedError where none of these is that of a secret; all are compared, in constant time."""
+        found = [one.encode() for one in signatures[:SIGNATURES_MAX]]
+        wanted = [hmac.new(one.encode(), signed, hashlib.sha256).hexdigest().encode() for one in self._secrets]
+        if not any([hmac.compare_digest(one, other) for one in found for other in wanted]):  # noqa: C419 - as `verify`
+            raise PushRefusedError(FORBIDDEN, "the call was not signed with a secret of this source")
+
+
+def _id_of(body: bytes) -> str:
+    """The `id` of a JSON object; empty where it has none."""
+    try:
+        found = msgspec.json.decode(body, type=_Identified).id
+    except (ValueError, RecursionError):
+        return ""
+    return found if _ID.fullmatch(found) else ""
+
+
+class _Identified(msgspec.Struct):
+    id: str = ""

@@ -1,0 +1,312 @@
+"""Pushed sources of an opened project: what their requests bring, their subscriptions, and what came of messages."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from shroff.app.opened import intake_of
+from shroff.app.wiring import load_adapter
+from shroff.errors import InputError, TransientError, UsageError, nearest
+from shroff.runtime.whole_files import whole_file
+from shroff.streams.push import SUBSCRIBE, UNSUBSCRIBE, FetchNeededError, Push, PushRefusedError, PushSource
+from shroff.worker.pushed import PushReader, own_types
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from shroff.app.opened import Opened
+    from shroff.project.settings.systems import NamedSource, Systems
+
+FETCHED_BYTES_MAX: Final = 64 * 1024  # of a certificate, or of the answer to a confirmation
+FETCH_TIMEOUT: Final = "5s"
+REASONS_MAX: Final = 50  # kinds of messages, and reasons, that are counted apart
+PENDING, CONFIRMED, UNSUBSCRIBED = "pending", "confirmed", "unsubscribed"
+
+
+class Subscription(msgspec.Struct):
+    """How a topic stands to a source: its subscription waits to be confirmed, is confirmed, or was ended."""
+
+    topic: str
+    state: str
+    at_ms: int
+    id: str = ""  # of the message that said so
+    confirm: str = ""  # where it is confirmed
+
+
+class SourceCounts(msgspec.Struct):
+    """What came of the messages of a source since its first one; of requests that were refused, by their reasons."""
+
+    appended: int = 0
+    duplicates: int = 0
+    quarantined: int = 0
+    skipped: dict[str, int] = {}
+    refused: dict[str, int] = {}
+    received_ms: int | None = None  # when the last message came
+    event_ms: int | None = None  # when the last new event happened
+
+    def add(self, by: dict[str, int], name: str) -> None:
+        """Count under a name, or under `others` where there are many."""
+        key = name if name in by or len(by) < REASONS_MAX else "others"
+        by[key] = by.get(key, 0) + 1
+
+
+class JudgedMessage(msgspec.Struct):
+    """What would become of a saved message.
+
+    Attributes:
+        type: What its sender calls it; empty where it is no message of this source.
+        reason: Why it is refused; empty where it is accepted.
+        would_fetch: The address from which a certificate would be fetched to judge it.
+        would_confirm: Where its subscription would be confirmed.
+    """
+
+    file: str
+    accepted: bool
+    type: str
+    reason: str
+    would_fetch: str | None
+    would_confirm: str | None = None
+
+
+class SourceFiles:
+    """What is kept of pushed sources beside the log, in `.shroff/sources/`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def counts(self, name: str) -> SourceCounts:
+        """What came of the messages of a source; nothing where its file is not there, or damaged."""
+        return self._read(self._folder / f"{name}.json", SourceCounts) or SourceCounts()
+
+    def keep_counts(self, name: str, counts: SourceCounts) -> None:
+        self._write(self._folder / f"{name}.json", counts)
+
+    def subscriptions(self, name: str) -> list[Subscription]:
+        """The subscriptions of a source, by topic."""
+        found = (self._read(one, Subscription) for one in self._folder.glob(f"{name}-*.json"))
+        return sorted((one for one in found if one is not None), key=lambda one: one.topic)
+
+    def keep_subscription(self, name: str, one: Subscription) -> None:
+        digest = hashlib.sha256(one.topic.encode()).hexdigest()[:16]
+        self._write(self._folder / f"{name}-{digest}.json", one)
+
+    def _read(self, path: Path, type_: type[Any]) -> Any:
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=type_)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    def _write(self, path: Path, found: msgspec.Struct) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as file:
+            file.write(msgspec.json.encode(found))
+
+
+class PushedSources:
+    """The calls of a project about its pushed sources."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+        self.files = SourceFiles(opened.places.state / "sources")
+
+    def all(self) -> list[tuple[NamedSource, SourceCounts, list[Subscription]]]:
+        """Each source with what came of its messages, and its subscriptions."""
+        named = self._opened.systems.sources
+        return [(one, self.files.counts(name), self.files.subscriptions(name)) for name, one in named.items()]
+
+    def named(self, name: str) -> NamedSource:
+        """A source by its name. Raises: UsageError where there is none."""
+        found = self._opened.systems.sources
+        if name not in found:
+            there = f"There is {', '.join(found)}." if found else "shroff.yaml has no pushed source under 'sources:'."
+            raise UsageError(f"there is no pushed source {name!r}. {nearest(name, found) or there}")
+        return found[name]
+
+    def opened(self, source: NamedSource, fetch: Callable[[str], bytes] | None = None) -> PushSource:
+        """The adapter of a source. Raises: UsageError where its library is not installed, or a variable not set."""
+        options = self._opened.systems.settled("source", source.system, self._opened.places.folder)
+        adapter: PushSource = load_adapter(f"source.{source.system.kind}")(options, fetch or fetching(options))
+        return adapter
+
+    def judged(
+        self, name: str, files: Mapping[str, bytes], at_ms: int, certificates: Mapping[str, bytes]
+    ) -> list[JudgedMessage]:
+        """What would become of saved messages that came now, or then. Nothing is taken, and nobody is asked.
+
+        Args:
+            certificates: Files by their names, as in the addresses of certificates.
+        """
+
+        def at_hand(url: str) -> bytes:
+            found = certificates.get(Path(urlsplit(url).path).name)
+            if found is None:
+                raise TransientError("its certificate is not at hand")
+            return found
+
+        source = self.opened(self.named(name), at_hand)
+        return [_judged(source, file, body, at_ms) for file, body in files.items()]
+
+    def confirm(self, name: str, topic: str | None = None) -> list[Subscription]:
+        """Confirm the subscriptions that wait, or that of one topic, at their senders; gives those.
+
+        Raises: UsageError where none waits; TransientError where a sender cannot be asked.
+        """
+        named = self.named(name)
+        waiting = [one for one in self.files.subscriptions(name) if one.state == PENDING]
+        found = [one for one in waiting if topic is None or one.topic == topic]
+        if not found:
+            raise UsageError(f"no subscription of {name} waits to be confirmed. 'shroff sources list' shows them.")
+        source = self.opened(named)
+        for one in found:
+            source.confirm(Push(SUBSCRIBE, one.id, b"", topic=one.topic, confirm=one.confirm))
+            one.state, one.at_ms, one.confirm = CONFIRMED, self._opened.now_ms(), ""
+            self.files.keep_subscription(name, one)
+        return found
+
+    def troubles(self) -> Iterator[tuple[str, str, int]]:
+        """What keeps messages away, with the name of its source, and since when."""
+        for name in self._opened.systems.sources:
+            for one in self.files.subscriptions(name):
+                if one.state == PENDING:
+                    yield name, f"the subscription to {one.topic} waits: 'shroff sources confirm {name}'", one.at_ms
+                elif one.state == UNSUBSCRIBED:
+                    yield name, f"{one.topic} was unsubscribed: subscribe it again if that was not meant", one.at_ms
+
+
+class ServedPushes:
+    """Pushed sources while a service runs. For its event loop, but for `fetch`, `subscribe` and `save`."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened, self._project = opened, PushedSources(opened)
+        self._systems: Systems | None = None
+        self._sources: dict[str, PushSource] = {}
+        self._counts: dict[str, SourceCounts] = {}
+        self._dirty: set[str] = set()
+        self.is_saving = False  # whether `save` is to be called soon
+        self._read_for: object = None
+        self._reader: PushReader | None = None
+
+    def open(self) -> None:
+        """Open all. Raises: UsageError as `PushedSources.opened`."""
+        for name in self._opened.systems.sources:
+            self.of(name)
+
+    def of(self, name: str) -> tuple[NamedSource, PushSource] | None:
+        """A source and its adapter; None where there is none of this name."""
+        systems = self._opened.systems
+        if systems is not self._systems:
+            self._systems, self._sources = systems, {}
+        named = systems.sources.get(name)
+        if named is None:
+            return None
+        if name not in self._sources:
+            self._sources[name] = self._project.opened(named)
+        return named, self._sources[name]
+
+    def reader(self, read_for: object) -> PushReader:
+        """What reads messages. What `read_for` is changes with the definitions by which events are read."""
+        if self._reader is None or self._read_for != (read_for, self._systems):
+            opened = self._opened
+            intake, own = intake_of(opened, keeps_hashes=False), own_types(opened.systems, opened.definitions.events)
+            self._reader = PushReader(opened.definitions, intake, own, opened.now_ms)
+            self._read_for = read_for, self._systems
+        return self._reader
+
+    def subscribe(self, named: NamedSource, source: PushSource, push: Push) -> str:
+        """Keep what a message says of its subscription, confirmed where the settings say so; gives its state."""
+        files, now_ms = self._project.files, self._opened.now_ms()
+        before = next((one for one in files.subscriptions(named.name) if one.topic == push.topic), None)
+        if push.kind == UNSUBSCRIBE:
+            files.keep_subscription(named.name, Subscription(push.topic, UNSUBSCRIBED, now_ms, push.id))
+            return UNSUBSCRIBED
+        if before is not None and before.id == push.id:
+            return before.state  # it came again: what was asked once is not asked twice
+        is_auto = named.system.text("subscribe", "ask") == "auto"
+        if is_auto:
+            source.confirm(push)
+        state = CONFIRMED if is_auto else PENDING
+        confirm = "" if is_auto else push.confirm
+        files.keep_subscription(named.name, Subscription(push.topic, state, now_ms, push.id, confirm))
+        return state
+
+    def counts(self, name: str) -> SourceCounts:
+        """What came of the messages of a source, to be added to."""
+        self._dirty.add(name)
+        if name not in self._counts:
+            self._counts[name] = self._project.files.counts(name)
+        self._counts[name].received_ms = self._opened.now_ms()
+        return self._counts[name]
+
+    def save(self) -> None:
+        """Keep the counts that changed; where that fails it is tried again with the next."""
+        self.is_saving = False
+        for name in list(self._dirty):
+            with suppress(OSError):
+                self._dirty.discard(name)  # first: what is counted meanwhile is kept with the next
+                self._project.files.keep_counts(name, self._counts[name])
+
+
+def _judged(source: PushSource, file: str, body: bytes, at_ms: int) -> JudgedMessage:
+    fetched: str | None = None
+    try:
+        while True:
+            try:
+                push = source.verified({}, body, at_ms)
+                return JudgedMessage(
+                    file,
+                    accepted=True,
+                    type=push.type,
+                    reason="",
+                    would_fetch=fetched,
+                    would_confirm=push.confirm or None,
+                )
+            except FetchNeededError as error:
+                if fetched is not None:
+                    raise
+                fetched = error.url
+                source.fetch(error.url)
+    except (PushRefusedError, TransientError) as error:
+        words = error.mistakes[0][1] if isinstance(error, InputError) else str(error)
+        return JudgedMessage(file, accepted=False, type=_type_in(body), reason=words, would_fetch=fetched)
+
+
+class _Typed(msgspec.Struct):
+    Type: str = ""
+
+
+def _type_in(body: bytes) -> str:
+    """What a message that is refused says that it is; empty where nothing can be read."""
+    try:
+        return msgspec.json.decode(body, type=_Typed).Type[:100]
+    except (ValueError, RecursionError):
+        return ""
+
+
+def fetching(options: Mapping[str, Any]) -> Callable[[str], bytes]:
+    """What fetches by HTTPS, as `http:` of shroff.yaml says; redirects are not followed."""
+    from shroff.adapters.http_calls import Calls, reason, target_of
+
+    calls = Calls.of({**options, "timeout": options.get("timeout", FETCH_TIMEOUT)})
+
+    def fetch(url: str) -> bytes:
+        parts = urlsplit(url)
+        client = calls.client("https", parts.hostname or "", parts.port, answer_bytes_max=FETCHED_BYTES_MAX)
+        try:
+            found = client.call("GET", target_of(parts))
+        except OSError as error:
+            raise TransientError(f"{parts.hostname} cannot be reached: {reason(error)}") from None
+        finally:
+            client.close()
+        if found.status >= 500 or found.status == 429:
+            raise TransientError(f"{parts.hostname} answers {found.status}")
+        if found.status != 200:
+            raise LookupError(found.status)
+        return found.body
+
+    return fetch

@@ -1,0 +1,80 @@
+"""The contract of pushed sources: others call us with a message, and who calls is known by a signature alone.
+
+An adapter `source.KIND` whose settings say `is_pushed` is called with the settings of that kind (each `${NAME}` filled)
+and `fetch=`, by which it gets what it needs to verify a signature. It is asked on the event loop of the service, so it
+waits for nothing but in `fetch` and `confirm`, which are called on threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from shroff.errors import InputError
+
+MESSAGE, SUBSCRIBE, UNSUBSCRIBE = "message", "subscribe", "unsubscribe"
+BAD, FORBIDDEN = 400, 403  # statuses of requests that are refused
+
+Fetch = Callable[[str], bytes]  # the body at an https address. Raises: TransientError; LookupError where there is none
+
+
+class PushRefusedError(InputError):
+    """A request that is not what the source brings (400), or that nobody known signed (403). Nothing of it is kept."""
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__([("", words)])
+        self.status = status
+
+
+class FetchNeededError(Exception):
+    """What verifies a request is not here yet: call `fetch` with this address, then ask again."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.url = url
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """What a verified request brings.
+
+    Attributes:
+        kind: `message`; `subscribe`, whose sender wants to hear that we want its messages; `unsubscribe`.
+        id: Of the message, the same whenever it comes again; empty where the sender gives none.
+        body: The message.
+        envelope: What the sender says of it. Mappings read it under the kind of the source: `row.sns.Timestamp`.
+        type: What the sender calls it.
+        topic: From where it comes, where the source has several.
+        confirm: Where a subscription is confirmed.
+    """
+
+    kind: str
+    id: str
+    body: bytes
+    envelope: Mapping[str, object] = field(default_factory=dict)
+    type: str = ""
+    topic: str = ""
+    confirm: str = ""
+
+
+class PushSource(Protocol):
+    """A source that calls us."""
+
+    id_name: str  # under which the envelope has the message's id
+
+    def verified(self, headers: Mapping[str, str], body: bytes, now_ms: int) -> Push:
+        """What a request brings.
+
+        Args:
+            headers: By their names in lower case.
+            now_ms: When it came.
+
+        Raises: PushRefusedError; FetchNeededError.
+        """
+
+    def fetch(self, url: str) -> None:
+        """Get what `verified` lacked; may take seconds. Raises: TransientError where it cannot be had now."""
+
+    def confirm(self, push: Push) -> None:
+        """Tell the sender that its messages are wanted. Raises: TransientError, UsageError where it refuses."""

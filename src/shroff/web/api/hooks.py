@@ -1,0 +1,141 @@
+"""Requests of pushed sources, at `/hooks/NAME`: who sends them is known by their signatures, and by nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Final, NotRequired, TypedDict
+
+import msgspec
+from starlette.responses import Response
+
+from shroff.log.writer import DUPLICATE, REFUSED
+from shroff.people.throttle import network_of
+from shroff.streams.push import MESSAGE, FetchNeededError, Push, PushRefusedError, PushSource
+from shroff.web.api.events import check_rate_of, shown
+from shroff.web.http.messages import JSON, PROBLEM, Request
+from shroff.web.http.problems import ProblemError
+from shroff.web.http.routes import Route, RouteDoc
+
+if TYPE_CHECKING:
+    from shroff.project.settings.systems import NamedSource
+    from shroff.web.service import Service
+
+BODY_BYTES_MAX: Final = 1024 * 1024  # SNS has 256 KiB at most, and JSON writes some signs as several
+SAVE_S: Final = 1.0  # from a message to its count in the file
+SKIPPED, QUARANTINED, APPENDED = "skipped", "quarantined", "appended"
+
+
+class Received(TypedDict):
+    """What became of a message: of its event; or of a subscription, `pending`, `confirmed` or `unsubscribed`."""
+
+    state: Annotated[
+        str,
+        msgspec.Meta(
+            extra_json_schema={
+                "enum": [APPENDED, DUPLICATE, QUARANTINED, SKIPPED, "pending", "confirmed", "unsubscribed"]
+            }
+        ),
+    ]
+    event: NotRequired[str]
+    id: NotRequired[str]
+    seq: NotRequired[int | None]
+
+
+async def receive(service: Service, request: Request) -> Response:
+    """A message of a pushed source: verified, then durable, then answered."""
+    name = request.path_params["source"]
+    known = service.pushed.of(name)
+    if known is None:
+        raise ProblemError(404, "no-source", "There is no such source", "no source of this name is called here")
+    named, source = known
+    push = await _verified(service, request, named, source)
+    check_rate_of(service, f"hooks/{name}", 1)
+    try:
+        if push.kind != MESSAGE:
+            state = await service.in_thread(service.pushed.subscribe, named, source, push)
+            return _answer({"state": state})
+        return await _taken(service, named, push)
+    finally:
+        _save_soon(service)
+
+
+async def _verified(service: Service, request: Request, named: NamedSource, source: PushSource) -> Push:
+    """What a request brings. Raises: ProblemError where it is refused; its sender waits for that as for a wrong key."""
+    body = await request.body(BODY_BYTES_MAX)
+    headers, now_ms = dict(request.headers), service.project.opened.now_ms()
+    try:
+        try:
+            return source.verified(headers, body, now_ms)
+        except FetchNeededError as needed:
+            await service.in_thread(source.fetch, needed.url)
+            return source.verified(headers, body, now_ms)
+    except PushRefusedError as error:
+        words = error.mistakes[0][1]
+        counts = service.pushed.counts(named.name)
+        counts.add(counts.refused, words)
+        _save_soon(service)
+        await asyncio.sleep(service.unknown.wait_s_of(network_of(request.address), 1))
+        is_bad = error.status == 400
+        title = "This is not a message of this source" if is_bad else "It is not known who sent this"
+        raise ProblemError(error.status, "not-a-message" if is_bad else "not-signed", title, words) from None
+
+
+async def _taken(service: Service, named: NamedSource, push: Push) -> Response:
+    reader = service.reader_now()
+    messages = service.pushed.reader(reader)
+    one = messages.read(named, push)
+    counts = service.pushed.counts(named.name)
+    if one.event is None and one.refusal is None and one.label is None:
+        counts.add(counts.skipped, messages.found_in(named, push))
+        return _answer({"state": SKIPPED})
+    (answer,) = await service.decided((one,), reader)
+    if answer.kind == REFUSED:
+        counts.quarantined += 1
+        if named.system.kind == "webhook":
+            status, body = shown(answer)
+            return Response(body, status, media_type=PROBLEM)
+        return _answer({"state": QUARANTINED})
+    if answer.kind == DUPLICATE:
+        counts.duplicates += 1
+    else:
+        counts.appended += 1
+        counts.event_ms = max(counts.event_ms or 0, one.event.time_ms) if one.event is not None else counts.event_ms
+    state = DUPLICATE if answer.kind == DUPLICATE else APPENDED
+    return _answer({"state": state, "event": answer.type, "id": answer.id, "seq": answer.seq or None})
+
+
+def _answer(found: Received) -> Response:
+    return Response(msgspec.json.encode(found), media_type=JSON)
+
+
+def _save_soon(service: Service) -> None:
+    """Keep what was counted, once for all of a second."""
+    if not service.pushed.is_saving:
+        service.pushed.is_saving = True
+        loop = asyncio.get_running_loop()
+        loop.call_later(SAVE_S, loop.run_in_executor, None, service.pushed.save)
+
+
+ROUTES: Final = (
+    Route(
+        "POST",
+        "/hooks/{source}",
+        None,
+        receive,
+        RouteDoc(
+            "A message of a pushed source (`sns`, `webhook`), by its signature. It is durable before it is answered.",
+            "What became of it: Amazon SNS is answered 200 also where the content is quarantined.",
+            {"type": "object"},
+            {
+                400: "It is not a message of this source.",
+                403: "Its signature, certificate or topic is refused; nothing of it is kept.",
+                404: "No source has this name.",
+                413: f"The body has more than {BODY_BYTES_MAX:,} bytes.",
+                422: "Of a webhook whose signature is valid: the event is refused, with the path of each mistake.",
+                503: "Its certificate cannot be fetched now, or nothing is decided here now: send it again.",
+            },
+            body_types=("text/plain",),
+            answer=Received,
+        ),
+    ),
+)

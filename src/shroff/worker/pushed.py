@@ -1,0 +1,98 @@
+"""Messages of pushed sources (`sns`, `webhook`) become submissions: which types each brings, and their ids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from shroff.events.definitions import Events, EventType, FileMapping, label_type
+from shroff.events.formats.encodings import json_columns
+from shroff.events.formats.lines import Line
+from shroff.events.intake import Intake, OwnTypes, Submission
+from shroff.events.mapping import Dispatcher, MappedRow, Mapper
+from shroff.events.validation import secret_fields
+from shroff.language.expression import RowValue
+from shroff.language.types import TEXT
+from shroff.project.definitions import Definitions
+from shroff.project.settings.systems import NamedSource, Systems
+from shroff.streams.source import Taken
+from shroff.worker.request_bodies import is_too_deep
+from shroff.worker.serving.lines import Inflow
+
+if TYPE_CHECKING:
+    from shroff.streams.push import Push
+
+HOOKS: Final = "hooks"  # before the names of pushed sources, in the log and in addresses
+ID_NAMES: Final = {"sns": "MessageId"}  # under which an envelope has the id of its message; else `id`
+
+
+def part_of(name: str) -> str:
+    """What a pushed source is called in quarantine."""
+    return f"{HOOKS}/{name}"
+
+
+def own_types(systems: Systems, events: Events) -> dict[str, OwnTypes]:
+    """What each pushed source brings."""
+    return {part_of(name): OwnTypes(_types_of(one, events), one.others) for name, one in systems.sources.items()}
+
+
+def _types_of(source: NamedSource, events: Events) -> Events:
+    names = [name for name in events.types if not source.events or name in (*source.events, source.others)]
+    types = {name: _with_id(events.types[name], source) for name in names}
+    if source.others in types and source.events and source.others not in source.events:
+        types[source.others] = _without_condition(types[source.others])
+    money_places = next(one.type.places for one in events.label.fields if one.name == "amount")
+    return Events(types, label=label_type(money_places, {}))
+
+
+def _with_id(type_: EventType, source: NamedSource) -> EventType:
+    """The type, its id that of the message where the settings say so."""
+    if not source.is_id_of_message:
+        return type_
+    kind = source.system.kind
+    id_of_message = RowValue(TEXT, (kind, ID_NAMES.get(kind, "id")))
+    mapping = type_.mappings.get("json", FileMapping(None, {}))
+    fields = {**mapping.fields, type_.id_field: id_of_message}
+    return replace(type_, mappings={"json": replace(mapping, fields=fields)})
+
+
+def _without_condition(type_: EventType) -> EventType:
+    mapping = type_.mappings.get("json")
+    return type_ if mapping is None else replace(type_, mappings={"json": replace(mapping, when=None)})
+
+
+class PushReader:
+    """Reads messages of pushed sources, for one version of a project."""
+
+    def __init__(
+        self, definitions: Definitions, intake: Intake, own: Mapping[str, OwnTypes], now_ms: Callable[[], int]
+    ) -> None:
+        self._inflow = Inflow(intake, definitions, now_ms, is_live=True)
+        self._events, self._own = definitions.events, own
+        self._dispatchers: dict[str, Dispatcher] = {}
+
+    def read(self, source: NamedSource, push: Push) -> Submission:
+        """A message as a submission; without event and refusal where no event type of the source accepts it."""
+        line = _line(push, source.system.kind)
+        (found,) = self._inflow.submissions([Taken(part_of(source.name), None, "jsonl", [line], "")])
+        return found
+
+    def found_in(self, source: NamedSource, push: Push) -> str:
+        """What the `when` of the source's first event type read in a message that none accepts: `row.x is 'y'`."""
+        events = self._own[part_of(source.name)].events
+        dispatcher = self._dispatchers.setdefault(source.name, Dispatcher(events, "jsonl"))
+        row = MappedRow("", 0, _line(push, source.system.kind).columns or {})
+        mappers = (Mapper(one, "jsonl", secret_fields(self._events, name)) for name, one in self._events.types.items())
+        asked = dispatcher.asked(row, {path for one in mappers for path in one.secret_paths})
+        found = next((one.found.split(", ") for one in asked), [])
+        return next((one for one in found if not one.endswith(" is missing")), "nothing that any 'when' reads")
+
+
+def _line(push: Push, kind: str) -> Line:
+    """A message as a line whose columns are its fields, and what its sender says of it under the source's kind."""
+    columns, words = (None, "the message is nested too deep") if is_too_deep(push.body) else json_columns(push.body)
+    if columns is None:
+        told = (words or "").replace("the line", "the message", 1)
+        return Line(0, push.body, None, told, where=push.id)
+    return Line(0, None, {**columns, kind: dict(push.envelope)}, where=push.id)

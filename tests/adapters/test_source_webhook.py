@@ -1,0 +1,107 @@
+"""Signed webhooks that come in: each form's own signature is accepted, changed ones, old ones and foreign ones not."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import Any
+
+import pytest
+
+from shroff import webhooks
+from shroff.adapters.sources.webhook import WebhookSource
+from shroff.streams.push import PushRefusedError
+
+NOW_S = 1_772_366_400
+BODY = b'{"id": "evt_1", "amount": 5}'
+OLD, NEW = "an-older-secret", "a-newer-secret"
+
+
+def _hex(secret: str, signed: bytes) -> str:
+    return hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
+
+
+def _standard(secret: str, at_s: int) -> dict[str, str]:
+    return webhooks.headers(secret, "msg_1", at_s, BODY)
+
+
+def _stripe(secret: str, at_s: int) -> dict[str, str]:
+    return {"stripe-signature": f"t={at_s},v1={_hex(secret, b'%d.%s' % (at_s, BODY))},v0=old"}
+
+
+def _github(secret: str, _at_s: int) -> dict[str, str]:
+    return {"x-hub-signature-256": f"sha256={_hex(secret, BODY)}", "x-github-delivery": "d-1"}
+
+
+FORMS = {"standard": (_standard, "msg_1"), "stripe": (_stripe, "evt_1"), "github": (_github, "d-1")}
+IN_TIME = ["standard", "stripe"]
+
+
+def source(form: str, **options: Any) -> WebhookSource:
+    return WebhookSource({"secrets": [OLD, NEW], "form": form, **options}, lambda _url: b"")
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("secret", [OLD, NEW])
+def test_either_of_two_secrets_is_accepted(form, secret):
+    sign, id_ = FORMS[form]
+    found = source(form).verified(sign(secret, NOW_S), BODY, NOW_S * 1_000)
+
+    assert (found.kind, found.id, found.body) == ("message", id_, BODY)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_was_changed_or_signed_by_others_is_refused(form):
+    sign, _ = FORMS[form]
+    own = sign(NEW, NOW_S)
+    tried = [(sign("another-secret", NOW_S), BODY), (own, BODY + b" "), ({}, BODY)]
+    tried += [({name: value for name, value in own.items() if name != left}, BODY) for left in own if left[0] != "x"]
+    tried += [(other(NEW, NOW_S), BODY) for name, (other, _) in FORMS.items() if name != form]
+    for headers, body in tried:
+        with pytest.raises(PushRefusedError) as error:
+            source(form).verified(headers, body, NOW_S * 1_000)
+        assert error.value.status == 403
+
+
+@pytest.mark.parametrize("form", IN_TIME)
+@pytest.mark.parametrize(("off_s", "is_taken"), [(300, True), (-300, True), (301, False), (-301, False)])
+def test_a_call_is_valid_for_the_tolerance_on_both_sides(form, off_s, is_taken):
+    headers = FORMS[form][0](NEW, NOW_S + off_s)
+    if is_taken:
+        assert source(form, tolerance="5m").verified(headers, BODY, NOW_S * 1_000)
+    else:
+        with pytest.raises(PushRefusedError, match="300 s from now"):
+            source(form, tolerance="5m").verified(headers, BODY, NOW_S * 1_000)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "t=,v1=",
+        "t=1,t=2,v1=a",
+        f"t={NOW_S}",
+        f"t={NOW_S},v1=",
+        "t=-1,v1=a",
+        "t=1e9,v1=a",
+        ",".join(["v1=a"] * 9_999),
+    ],
+)
+def test_a_damaged_header_of_stripe_is_refused(header):
+    with pytest.raises(PushRefusedError):
+        source("stripe").verified({"stripe-signature": header}, BODY, NOW_S * 1_000)
+
+
+def test_many_signatures_of_one_call_are_compared_up_to_a_limit():
+    right = _hex(NEW, b"%d.%s" % (NOW_S, BODY))
+    header = f"t={NOW_S}," + ",".join(["v1=00"] * 20 + [f"v1={right}"])
+
+    with pytest.raises(PushRefusedError):
+        source("stripe").verified({"stripe-signature": header}, BODY, NOW_S * 1_000)
+
+
+def test_an_id_of_other_signs_is_refused():
+    headers = _github(NEW, 0) | {"x-github-delivery": "a b\x00"}
+
+    with pytest.raises(PushRefusedError, match="visible ASCII"):
+        source("github").verified(headers, BODY, NOW_S * 1_000)

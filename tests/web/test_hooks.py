@@ -1,0 +1,212 @@
+"""Pushed sources at `/hooks/NAME`: signed messages are decided once each, all others leave nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shroff import webhooks
+from shroff.app import project as app
+from shroff.app.live import pushed
+from shroff.config import TEMPLATE_FOLDER
+from shroff.errors import TransientError
+from tests.support.sns import CERTIFICATE, CONFIRM, NOW_MS, TOPIC, certificate, posted
+from tests.support.webs import Answered, Asker, asker
+
+SOURCES = f"""
+sources:
+  topic:
+    sns: {{ topics: ["{TOPIC}"], subscribe: ask }}
+    events: [saving, withdrawal]
+  eager:
+    sns: {{ topics: ["{TOPIC}"], subscribe: auto }}
+    events: [saving]
+    others: quarantine
+  partner:
+    webhook: {{ secrets: [s3cret] }}
+    events: [withdrawal]
+"""
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Path:
+    shutil.copytree(TEMPLATE_FOLDER / "savings", tmp_path / "bank")
+    with (tmp_path / "bank/shroff.yaml").open("a") as file:
+        file.write(SOURCES)
+    return tmp_path / "bank"
+
+
+class Outside:
+    """What is at the addresses that a source fetches, and which were."""
+
+    def __init__(self) -> None:
+        self.fetched: list[str] = []
+        self.there: dict[str, bytes | Exception] = {CERTIFICATE: certificate(), CONFIRM: b"<ok/>"}
+
+    def fetch(self, url: str) -> bytes:
+        self.fetched.append(url)
+        found = self.there[url]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+@pytest.fixture
+def outside(monkeypatch: pytest.MonkeyPatch) -> Outside:
+    found = Outside()
+    monkeypatch.setattr(pushed, "fetching", lambda _options: found.fetch)
+    return found
+
+
+def served(bank: Path, steps: Callable[[Asker], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        async with asker(bank, now_ms=lambda: NOW_MS) as asks:
+            await steps(asks)
+
+    asyncio.run(whole())
+
+
+async def post(asks: Asker, name: str, body: bytes, headers: dict[str, str] | None = None) -> Answered:
+    kind = "text/plain; charset=UTF-8"
+    return await asks.ask("POST", f"/hooks/{name}", body, key="", media_type=kind, headers=headers)
+
+
+def saving(amount: str = "2500::HUNDREDTH_CENT::ZAR", **more: Any) -> str:
+    """The app's message; its context is JSON in a text, as some publishers send it."""
+    context = json.dumps({"accountId": "a-1", "savedAmount": amount})
+    found = {"userId": "u-1", "eventType": "SAVING_PAYMENT_SUCCESSFUL", "timestamp": NOW_MS - 1_000, "context": context}
+    return json.dumps(found | more)
+
+
+def stored(bank: Path) -> list[tuple[str, str]]:
+    with app.open(bank).opened.reading() as log:
+        return [(one.type, one.id) for records in log.read(0) for one in records if one.kind == "event"]
+
+
+def refused(bank: Path) -> list[tuple[str, str]]:
+    with app.open(bank).opened.reading() as log:
+        return [(one.source, one.place) for _, one in log.refused(log.refused_numbers())]
+
+
+def test_a_signed_message_is_decided_once_under_its_own_id(bank, outside):
+    async def steps(asks: Asker) -> None:
+        first = await post(asks, "topic", posted(Message=saving()))
+        assert (first.status, first.json()["state"], first.json()["id"]) == (200, "appended", "m-1")
+        for version in "12":  # SNS sends it again, and somebody replays it
+            again = await post(asks, "topic", posted(Message=saving(), SignatureVersion=version))
+            assert (again.status, again.json()["state"]) == (200, "duplicate")
+        decision = (await asks.ask("GET", "/api/v1/decisions/saving/m-1")).json()
+        assert decision["outcome"] == "approve"
+        other = await post(asks, "topic", posted(Message=saving(), MessageId="m-2"))
+        assert other.json()["state"] == "appended"  # the same content under another id is another event
+
+    served(bank, steps)
+    assert stored(bank) == [("saving", "m-1"), ("saving", "m-2")]
+    assert outside.fetched == [CERTIFICATE]
+    counts = app.open(bank).pushed.all()[0][1]
+    assert (counts.appended, counts.duplicates, counts.event_ms) == (2, 2, NOW_MS - 1_000)
+
+
+def test_messages_of_other_types_are_counted_and_skipped_or_kept_as_set(bank, outside):
+    async def steps(asks: Asker) -> None:
+        login = saving(eventType="USER_LOGGED_IN")
+        assert (await post(asks, "topic", posted(Message=login))).json() == {"state": "skipped"}
+        assert (await post(asks, "eager", posted(Message=login))).json() == {"state": "quarantined"}
+        withdrawn = saving(eventType="WITHDRAWAL_EVENT_CONFIRMED")  # which `eager` does not bring
+        assert (await post(asks, "eager", posted(Message=withdrawn))).json() == {"state": "quarantined"}
+
+    served(bank, steps)
+    assert stored(bank) == []
+    sources = {named.name: counts for named, counts, _ in app.open(bank).pushed.all()}
+    assert sources["topic"].skipped == {"eventType is 'USER_LOGGED_IN'": 1}
+    assert sources["eager"].quarantined == 2
+
+
+def test_content_that_cannot_be_read_is_quarantined_and_answered_200_so_that_sns_does_not_repeat_it(bank, outside):
+    messages = [saving("5::POUNDS::ZAR"), saving("5::WHOLE_CENT::EUR"), "no JSON", "[]", "{" * 99]
+
+    async def steps(asks: Asker) -> None:
+        for number, message in enumerate(messages):
+            found = await post(asks, "topic", posted(Message=message, MessageId=f"m-{number}"))
+            assert (found.status, found.json()["state"]) == (200, "quarantined")
+
+    served(bank, steps)
+    assert stored(bank) == []
+    assert refused(bank) == [("hooks/topic", f"m-{number}") for number in range(len(messages))]
+
+
+def test_what_is_refused_is_not_stored_and_says_why(bank, outside):
+    async def steps(asks: Asker) -> None:
+        forged = posted(Message=saving()).replace(b"HUNDREDTH_CENT", b"WHOLE_CURRENCY")
+        for body, status in ((forged, 403), (posted(TopicArn=TOPIC + "x"), 403), (b"{}", 400)):
+            found = await post(asks, "topic", body)
+            assert (found.status, found.headers["content-type"]) == (status, "application/problem+json")
+        assert (await post(asks, "nothing", posted())).status == 404
+        assert (await asks.ask("GET", "/hooks/topic", key="")).status == 405
+        assert (await post(asks, "topic", b"x" * (1024 * 1024 + 1))).status == 413
+
+    served(bank, steps)
+    assert stored(bank) == []
+    assert refused(bank) == []
+    assert sum(app.open(bank).pushed.all()[0][1].refused.values()) == 3
+
+
+def test_a_certificate_that_cannot_be_had_now_makes_sns_try_again(bank, outside):
+    async def steps(asks: Asker) -> None:
+        outside.there[CERTIFICATE] = TransientError("away")
+        found = await post(asks, "topic", posted(Message=saving()))
+        assert found.status == 503
+        assert found.headers["retry-after"]
+        outside.there[CERTIFICATE] = certificate()
+        assert (await post(asks, "topic", posted(Message=saving()))).status == 200
+
+    served(bank, steps)
+    assert stored(bank) == [("saving", "m-1")]
+
+
+def test_a_subscription_waits_for_a_person_or_is_confirmed_once(bank, outside):
+    async def steps(asks: Asker) -> None:
+        asked = posted("SubscriptionConfirmation")
+        assert (await post(asks, "topic", asked)).json() == {"state": "pending"}
+        assert CONFIRM not in outside.fetched
+        for _ in range(2):
+            assert (await post(asks, "eager", asked)).json() == {"state": "confirmed"}
+        assert outside.fetched.count(CONFIRM) == 1
+        assert (await post(asks, "eager", posted("UnsubscribeConfirmation"))).json() == {"state": "unsubscribed"}
+        assert outside.fetched.count(CONFIRM) == 1
+
+    served(bank, steps)
+    project = app.open(bank)
+    assert [(name, words.partition(":")[0]) for name, words, _ in project.pushed.troubles()] == [
+        ("topic", "the subscription to arn"),
+        ("eager", "arn"),
+    ]
+    assert [one.topic for one in project.pushed.confirm("topic")] == [TOPIC]
+    assert outside.fetched.count(CONFIRM) == 2
+    assert [name for name, _, _ in project.pushed.troubles()] == ["eager"]
+
+
+def test_a_webhook_that_is_signed_is_answered_with_the_paths_of_its_mistakes(bank):
+    def call(body: bytes, id_: str = "msg-1", at_s: int = NOW_MS // 1_000) -> dict[str, str]:
+        return webhooks.headers("s3cret", id_, at_s, body)
+
+    async def steps(asks: Asker) -> None:
+        good = saving(eventType="WITHDRAWAL").encode()
+        first = await post(asks, "partner", good, call(good))
+        assert (first.status, first.json()["id"]) == (200, "msg-1")
+        assert (await post(asks, "partner", good, call(good))).json()["state"] == "duplicate"
+        bad = saving("x", eventType="WITHDRAWAL", userId=None).encode()
+        found = await post(asks, "partner", bad, call(bad, "msg-2"))
+        assert (found.status, found.json()["type"]) == (422, "invalid-event")
+        assert {one["path"] for one in found.json()["errors"]} >= {"user"}
+        assert (await post(asks, "partner", good, call(bad))).status == 403
+        assert (await post(asks, "partner", good, call(good, at_s=1))).status == 403
+
+    served(bank, steps)
+    assert stored(bank) == [("withdrawal", "msg-1")]
