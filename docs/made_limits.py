@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from docs.made_files import MADE, markdown_table
+from shroff.adapters.sources import sns_certificates
 from shroff.app.rules import rule_drafts, rule_files
 from shroff.cases import desk, files, working
 from shroff.events import readers
@@ -11,7 +12,7 @@ from shroff.language.yaml import reading as yamlreading
 from shroff.log import ruletests
 from shroff.people import throttle
 from shroff.web import server, service
-from shroff.web.api import events
+from shroff.web.api import events, hooks
 from shroff.web.api.rules import backtests as judged
 from shroff.web.api.rules import draft_checks, list_csv, lists
 from shroff.web.http import asgi, connections, paging, problems, protocol, proxies, streaming, turns
@@ -127,6 +128,17 @@ def _events() -> list[Row]:
         ("events of one request to score", f"{writer_tasks.AT_ONCE_MAX}", "413"),
         ("events a second of one key", f"{limits.rate:,.0f}, or `serve --rate`", f"429 {RETRY}"),
         ("events waiting for a decision", f"{limits.waiting_max:,}", f"503 {RETRY}"),
+        ("message of a pushed source", _bytes(hooks.BODY_BYTES_MAX), "413"),
+        (
+            "certificates of Amazon SNS that are fetched in a minute",
+            f"{sns_certificates.FETCHES_A_MINUTE}",
+            f"503 {RETRY}",
+        ),
+        (
+            "messages a second of one network whose signature is refused",
+            f"{service.UNKNOWN_RATE:,.0f}",
+            "answered at this pace",
+        ),
         ("age of the first event that waits", _s(limits.age_s_max), f"503 {RETRY}"),
         ("time that a post waits while the log is away", _s(request_loop.PATIENCE_S), "503: send the same ids again"),
     ]

@@ -139,6 +139,7 @@ PICTURES: Final = (
     Picture("labels", at("/labels"), (DESK, PHONE)),
     Picture("lists", at("/lists")),
     Picture("analytics", at("/analytics"), (DESK, PHONE)),
+    Picture("sources", at("/sources")),
     Picture("mails", at("/mails")),
     Picture("mail", mail),
     Picture("health", at("/checks")),

@@ -273,3 +273,13 @@ def test_a_certificate_that_cannot_be_had_now_is_asked_for_again():
     source.fetch(CERTIFICATE)
 
     assert source.verified({}, posted(), NOW_MS).id == "m-1"
+
+
+def test_certificates_of_a_folder_are_used_and_nobody_is_asked(tmp_path):
+    sns = Sns(certificates=str(tmp_path))
+    with pytest.raises(TransientError, match="not in the folder"):
+        sns.take(posted())
+    (tmp_path / CERTIFICATE.rpartition("/")[2]).write_bytes(certificate())
+
+    assert sns.take(posted()).id == "m-1"
+    assert sns.asked == []

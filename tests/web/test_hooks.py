@@ -14,10 +14,11 @@ import pytest
 from shroff import webhooks
 from shroff.app import project as app
 from shroff.app.live import pushed
+from shroff.cli.main import run as command
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import TransientError
 from tests.support.sns import CERTIFICATE, CONFIRM, NOW_MS, TOPIC, certificate, posted
-from tests.support.webs import Answered, Asker, asker
+from tests.support.webs import Answered, Asker, Browser, asker, run
 
 SOURCES = f"""
 sources:
@@ -210,3 +211,73 @@ def test_a_webhook_that_is_signed_is_answered_with_the_paths_of_its_mistakes(ban
 
     served(bank, steps)
     assert stored(bank) == [("withdrawal", "msg-1")]
+
+
+def test_the_screen_shows_what_came_and_confirms_a_subscription(bank, outside):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await post(asks, "topic", posted(Message=saving()))
+        await post(asks, "topic", posted(Message=saving(eventType="<b>LOGIN</b>")))
+        await post(asks, "topic", posted("SubscriptionConfirmation"))
+        before = (await browser.get("/sources")).body.decode()
+        assert "<b>1</b> subscription waits" in before
+        assert "&lt;b&gt;LOGIN" in before
+        form = {"csrf": await browser.csrf(), "source": "topic", "topic": TOPIC}
+        outside.there[CONFIRM] = TransientError("sns.eu-west-1.amazonaws.com cannot be reached")
+        assert "cannot be reached" in (await browser.post("/sources/confirm", form)).body.decode()
+        outside.there[CONFIRM] = b"<ok/>"
+        assert (await browser.post("/sources/confirm", form)).headers["location"] == "/sources"
+        assert "Confirmed" in (await browser.get("/sources")).body.decode()
+        assert (await browser.post("/sources/confirm", form | {"source": "nothing"})).status == 404
+
+    run(bank, steps)
+    assert outside.fetched.count(CONFIRM) == 2
+
+
+def test_saved_messages_are_judged_without_a_request(bank, tmp_path, capsys):
+    certificates = tmp_path / "certs"
+    certificates.mkdir()
+    (certificates / CERTIFICATE.rpartition("/")[2]).write_bytes(certificate())
+    saved = {
+        "good": posted(Message=saving()),
+        "forged": posted(Message=saving()).replace(b"u-1", b"u-2"),
+        "foreign": posted(SigningCertURL="https://attacker.example/SimpleNotificationService-a.pem"),
+        "subscribe": posted("SubscriptionConfirmation"),
+        "empty": b"",
+    }
+    for name, body in saved.items():
+        (tmp_path / name).write_bytes(body)
+
+    def judged(*more: str) -> tuple[int, list[Any]]:
+        files = [str(tmp_path / name) for name in saved]
+        at = ("--at", "2026-03-01T12:00:00Z", "--json")
+        code = command(["-C", str(bank), "sources", "test", "topic", *files, *at, *more])
+        return code, json.loads(capsys.readouterr().out)["messages"]
+
+    code, found = judged("--certificates", str(certificates))
+    assert code == 1
+    assert [one["accepted"] for one in found] == [True, False, False, True, False]
+    assert [one["type"] for one in found][:4] == ["Notification"] * 3 + ["SubscriptionConfirmation"]
+    assert [one["would_fetch"] for one in found] == [CERTIFICATE, CERTIFICATE, None, CERTIFICATE, None]
+    assert found[3]["would_confirm"] == CONFIRM
+
+    code, found = judged()
+    assert (code, found[0]["accepted"], found[0]["would_fetch"]) == (1, False, CERTIFICATE)
+    assert "certificate" in found[0]["reason"]
+    assert not (bank / ".shroff").exists()
+
+
+def test_a_source_that_is_written_wrongly_is_told_with_its_place(bank):
+    text = (bank / "shroff.yaml").read_text()
+    for before, after, words in (
+        ("events: [saving, withdrawal]", "events: [saving, withdrawel]", "'withdrawel' is no event type"),
+        ("others: quarantine", "others: keep", "'keep' is no event type"),
+        ("subscribe: ask", "subscribe: never", "ask or auto"),
+        (TOPIC, "arn:aws:sqs:eu-west-1:1:x", "the ARN of a topic"),
+        ("webhook: { secrets: [s3cret] }", "webhok: { secrets: [s3cret] }", "webhook"),
+        ("webhook: { secrets: [s3cret] }", "webhook: { secrets: [s3cret] }\n    kafka: { brokers: x }", "one kind"),
+        ("    webhook: { secrets: [s3cret] }\n", "", "one kind"),
+    ):
+        (bank / "shroff.yaml").write_text(text.replace(before, after))
+        errors = app.open(bank).check().errors
+        assert any(words in f"{one.message} {one.hint}" for one in errors), (after, errors)
+        assert all(one.line > 5 for one in errors), errors

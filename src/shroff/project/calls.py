@@ -56,6 +56,7 @@ TAKEN: Final = (  # what the service itself has there, its pages among them; see
     "queue",
     "rules",
     "settings",
+    "sources",
     "static",
     "thresholds",
     "users",

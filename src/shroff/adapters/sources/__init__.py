@@ -20,7 +20,7 @@ from shroff.language.keys import (
     choice,
     own_names,
 )
-from shroff.streams.settings import ADDRESS, CALLS, OUTSIDE_NAME, TOPIC, VARIABLE, AdapterSettings
+from shroff.streams.settings import ADDRESS, CALLS, FILE, OUTSIDE_NAME, TOPIC, VARIABLE, AdapterSettings
 from shroff.streams.source import CERTAIN_S
 
 TOPIC_ARN: Final = r"arn:aws(-cn|-us-gov)?:sns:[a-z0-9-]{1,40}:[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?"  # of SNS
@@ -148,6 +148,13 @@ SNS: Final = AdapterSettings(
                 "delivery, which is not signed, needs it; with it every request needs it.",
                 One("USER:PASSWORD", rf"^([^:\s]+:\S+|{VARIABLE})$"),
                 examples=("${SNS_PASSWORD}",),
+            ),
+            Key(
+                "certificates",
+                "A folder of the certificates of SNS (`*.pem`, named as in their addresses), for a service that may "
+                "not call outside. Left out, they are fetched.",
+                FILE,
+                examples=("certs/sns",),
             ),
             *CALLS,
         ),

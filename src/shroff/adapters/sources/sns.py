@@ -12,13 +12,15 @@ import binascii
 import hmac
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
 from shroff.adapters.http_calls import basic
-from shroff.errors import UsageError
+from shroff.errors import TransientError, UsageError
 from shroff.streams.push import (
     BAD,
     FORBIDDEN,
@@ -30,9 +32,6 @@ from shroff.streams.push import (
     Push,
     PushRefusedError,
 )
-
-if TYPE_CHECKING:
-    from shroff.adapters.sources.sns_certificates import Certificates
 
 KINDS: Final = {
     "Notification": MESSAGE,
@@ -72,20 +71,20 @@ class SnsSource:
     """A `PushSource` of SNS topics.
 
     Args:
-        options: Its settings: `topics`, `password`.
+        options: Its settings: `topics`, `password`, `certificates`.
         fetch: Gets a certificate, or tells SNS that a subscription is wanted.
-        certificates: Those that are known already.
     """
 
     id_name = "MessageId"
 
-    def __init__(self, options: Mapping[str, Any], fetch: Fetch, certificates: Certificates | None = None) -> None:
+    def __init__(self, options: Mapping[str, Any], fetch: Fetch) -> None:
         from shroff.adapters.sources.sns_certificates import Certificates
 
         self._topics = frozenset(options["topics"])
         self._password = str(options.get("password", ""))
         self._fetch = fetch
-        self._certificates = Certificates(fetch) if certificates is None else certificates
+        folder = options.get("certificates")
+        self._certificates = Certificates(fetch if folder is None else partial(_in_folder, Path(folder)))
 
     def verified(self, headers: Mapping[str, str], body: bytes, now_ms: int) -> Push:
         if self._password:
@@ -147,6 +146,14 @@ class SnsSource:
         wanted = basic(user, password).encode()
         if not hmac.compare_digest(headers.get("authorization", "").encode(), wanted):
             raise PushRefusedError(FORBIDDEN, "the address does not have the user and password of this source")
+
+
+def _in_folder(folder: Path, url: str) -> bytes:
+    """A certificate that lies in a folder, by the last part of its address, which has no slash and no dots."""
+    try:
+        return (folder / url.rpartition("/")[2]).read_bytes()
+    except OSError:
+        raise TransientError("the certificate of this message is not in the folder under 'certificates'") from None
 
 
 def _read(body: bytes) -> _Envelope:

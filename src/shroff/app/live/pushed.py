@@ -131,6 +131,8 @@ class PushedSources:
     def opened(self, source: NamedSource, fetch: Callable[[str], bytes] | None = None) -> PushSource:
         """The adapter of a source. Raises: UsageError where its library is not installed, or a variable not set."""
         options = self._opened.systems.settled("source", source.system, self._opened.places.folder)
+        if fetch is not None:
+            options = {name: value for name, value in options.items() if name != "certificates"}
         adapter: PushSource = load_adapter(f"source.{source.system.kind}")(options, fetch or fetching(options))
         return adapter
 
@@ -149,8 +151,8 @@ class PushedSources:
                 raise TransientError("its certificate is not at hand")
             return found
 
-        source = self.opened(self.named(name), at_hand)
-        return [_judged(source, file, body, at_ms) for file, body in files.items()]
+        named = self.named(name)  # each is judged by itself: an address that is known would not be fetched
+        return [_judged(self.opened(named, at_hand), file, body, at_ms) for file, body in files.items()]
 
     def confirm(self, name: str, topic: str | None = None) -> list[Subscription]:
         """Confirm the subscriptions that wait, or that of one topic, at their senders; gives those.
