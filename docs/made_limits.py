@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from docs.made_files import MADE, markdown_table
-from shroff.adapters.sources import sns_certificates
+from shroff.adapters.push import sns_certificates
 from shroff.app.rules import rule_drafts, rule_files
 from shroff.cases import desk, files, working
 from shroff.events import readers

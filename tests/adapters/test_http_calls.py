@@ -13,7 +13,8 @@ from shroff.adapters.registry.http import HttpRegistry
 from shroff.adapters.sinks.webhook import WebhookSink
 from shroff.app import project as app
 from shroff.errors import SchemasAwayError, StorageError, TransientError, UsageError
-from shroff.project.settings.systems import System, Systems
+from shroff.project.settings.system import System
+from shroff.project.settings.systems import Systems
 from tests.contracts.receivers import receiver
 from tests.support.projects import FILES
 

@@ -15,7 +15,7 @@ from confluent_kafka import KafkaError, KafkaException
 from shroff.adapters.kafka.client import KafkaCluster
 from shroff.adapters.sinks import kafka as sink_kafka
 from shroff.adapters.sinks.kafka import END_S, KafkaSink
-from shroff.project.settings.systems import System
+from shroff.project.settings.system import System
 from shroff.streams.sink import AwayError, Outgoing
 
 ROW = Outgoing(1, 0, "decision", "payment", "p1", "approve", b"{}")

@@ -23,6 +23,7 @@ from tests.architecture.sources import ROOT, Module, all_modules, imports
 # The suite of each contract, by the name that docstrings give it.
 SUITES = {
     "streams.log.Log": "LogContract",
+    "streams.push.PushSource": "PushContract",
     "streams.source.Source": "SourceContract",
     "streams.sender.Sender": "SenderContract",
     "streams.sink.Sink": "SinkContract",
@@ -49,6 +50,7 @@ KINDS = {
     "log": "streams.log.Log",
     "mailer": "notices.mailer.Mailer",
     "notices": "notices.store.NoticeStore",
+    "push": "streams.push.PushSource",
     "sender": "streams.sender.Sender",
     "sink": "streams.sink.Sink",
     "source": "streams.source.Source",
@@ -71,7 +73,15 @@ SERVERS = {
     "aiosmtpd": "mail",
     "moto": "s3",
 }
-HERE = {"Dask", "Spark", "SQLite", "files", "a provider over HTTP", "a receiver over HTTP"}  # made by the tests beside
+HERE = {
+    "Dask",
+    "keys of the tests",
+    "Spark",
+    "SQLite",
+    "files",
+    "a provider over HTTP",
+    "a receiver over HTTP",
+}  # made by the tests beside
 SAYS = re.compile(r"[Kk]eeps\s+every\s+promise\s+of\s+`([a-z_.]+\.[A-Z]\w+)`(?:\s+and\s+of\s+`([a-z_.]+\.[A-Z]\w+)`)?")
 REJECTS = "the_contract_rejects_"
 TABLE = ROOT / "docs" / "reference" / "adapters.md"

@@ -19,7 +19,7 @@ from shroff.events.event import time_text
 from shroff.notices.mailer import Mailer
 from shroff.project.schema import FILES as SCHEMAS
 from shroff.project.schema import schema_of
-from shroff.project.settings.systems import System
+from shroff.project.settings.system import System
 from shroff.streams.sink import Outgoing, Sink
 from shroff.testing.contracts.mailer import MailerContract
 from shroff.testing.contracts.sink import SinkContract, body

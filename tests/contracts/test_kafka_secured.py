@@ -15,7 +15,7 @@ from shroff.adapters.sources import kafka as source_kafka
 from shroff.adapters.sources.kafka import KafkaSource
 from shroff.errors import ShroffError, UsageError
 from shroff.events.formats.wire import JsonDecoder
-from shroff.project.settings.systems import System
+from shroff.project.settings.system import System
 from shroff.streams.merge import Merge
 from shroff.testing.contracts.source import message, moment, numbers, read
 from tools.servers.errors import UnavailableError

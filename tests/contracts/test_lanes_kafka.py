@@ -12,7 +12,7 @@ from confluent_kafka.admin import NewTopic
 from shroff.adapters.kafka.control import KafkaControl, KafkaControls
 from shroff.adapters.sources import kafka as source_kafka
 from shroff.errors import StateError, UsageError
-from shroff.project.settings.systems import System
+from shroff.project.settings.system import System
 from shroff.streams.controls import Controls, ControlTopic, Message
 from shroff.testing.contracts.source import message, read
 from tests.contracts.test_source_kafka import NAMES, Topics, source_of

@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient
 from shroff.adapters.kafka import topics as kafka_topics
 from shroff.adapters.senders.kafka import KafkaSender
 from shroff.errors import TransientError, UsageError
-from shroff.project.settings.systems import System
+from shroff.project.settings.system import System
 from shroff.streams.sender import Sender, Target
 from shroff.testing.contracts.sender import PASSWORD, SenderContract
 from tools.servers.errors import UnavailableError

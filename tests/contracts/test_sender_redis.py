@@ -17,7 +17,7 @@ from shroff.adapters.redis_server import RedisServer
 from shroff.adapters.senders import redis as sender_redis
 from shroff.adapters.senders.redis import RedisSender
 from shroff.errors import TransientError, UsageError
-from shroff.project.settings.systems import System
+from shroff.project.settings.system import System
 from shroff.streams.sender import Sender, Target
 from shroff.testing.contracts.sender import PASSWORD, SenderContract
 from tools.servers.databases import Redis

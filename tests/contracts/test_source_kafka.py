@@ -17,7 +17,7 @@ from shroff.adapters.sources.kafka import KafkaSource
 from shroff.adapters.sources.kafka_marks import KafkaMark
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.events.formats.wire import Decoder, JsonDecoder
-from shroff.project.settings.systems import System
+from shroff.project.settings.system import System
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge
 from shroff.streams.source import shown

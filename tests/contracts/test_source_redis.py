@@ -23,7 +23,7 @@ from shroff.errors import SchemasAwayError, StateError, TransientError, UsageErr
 from shroff.events.formats.lines import Line, line_and_row
 from shroff.events.formats.wire import Decoder, JsonDecoder
 from shroff.project.definitions import load_definitions
-from shroff.project.settings.systems import System
+from shroff.project.settings.system import System
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge
 from shroff.streams.source import Trimming, shown

@@ -11,7 +11,7 @@ from shroff.log.writer import Writer
 from shroff.monitoring.doctor import NOTE, OK
 from shroff.monitoring.live_order import look_at_order, remarks, warnings_of
 from shroff.project.definitions import load_definitions
-from shroff.project.settings.systems import System
+from shroff.project.settings.system import System
 from tests.support.projects import FILES, NOW_MS, payment
 
 KAFKA = System("kafka", {"topics": {"payment": "p"}})

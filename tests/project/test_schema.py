@@ -282,6 +282,32 @@ source:
     trim: true
     late: refuse
     wait: 200ms
+sources:
+  topic:
+    sns:
+      topics: ["arn:aws:sns:eu-west-1:123456789012:savings"]
+      subscribe: auto
+      password: ${SNS_PASSWORD}
+      certificates: certs
+      proxy: none
+    events: [payment]
+    others: quarantine
+    id: row
+  partner:
+    webhook: { secrets: [one, two], form: stripe, tolerance: 1m }
+    others: skip
+    id: message
+summaries:
+  url: sqlite:///summaries.db
+  event: payment
+  amount: amount
+  columns: { country: country }
+  every: 15m
+  by: event
+  delay: 1m
+  fraud: [decline]
+  table: payments_summary
+  fraud_table: frauds_summary
 """
 
 

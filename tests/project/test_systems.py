@@ -9,7 +9,8 @@ from shroff import config
 from shroff.app.system_names import name_problems
 from shroff.errors import UsageError
 from shroff.project.definitions import load_definitions
-from shroff.project.settings.systems import System, Systems
+from shroff.project.settings.system import System
+from shroff.project.settings.systems import Systems
 from tests.support.declare import declare
 from tests.support.projects import systems_of
 

@@ -17,7 +17,8 @@ from shroff.events.intake import Submission
 from shroff.log.active_files import ACTIVE, NOW
 from shroff.log.batch_in_progress import REFUSED, TAKEN, Answer
 from shroff.project.definitions import load_definitions
-from shroff.project.settings.systems import System, Systems
+from shroff.project.settings.system import System
+from shroff.project.settings.systems import Systems
 from shroff.worker.lanes.lanes import Home, LanePaths, lane_problems, murmur2, partition_of, url_of_lane
 from shroff.worker.lanes.work import told
 from tests.support.controls_memory import MemoryControls, MemoryPost, RouteDoc

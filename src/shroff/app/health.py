@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from shroff.monitoring.doctor_systems import Try
     from shroff.monitoring.drifting import DriftReport
     from shroff.project.definitions import Definitions
-    from shroff.project.settings.systems import System
+    from shroff.project.settings.system import System
     from shroff.replay.notebook import Moment
     from shroff.streams.log import Log
     from shroff.worker.outbox import SinkState

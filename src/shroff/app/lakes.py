@@ -15,7 +15,7 @@ from shroff.app.wiring import OutsideSystems
 from shroff.errors import UsageError
 from shroff.language.values import parse_duration
 from shroff.project.settings.installed import first_schemes, kind_at, settings_of
-from shroff.project.settings.systems import System, filled
+from shroff.project.settings.system import System, filled
 from shroff.streams.lake import Objects, RetriedObjects
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from shroff.app.opened import intake_of
 from shroff.app.wiring import OutsideSystems
 from shroff.errors import DefinitionError
 from shroff.events import hash_keys
-from shroff.project.settings.systems import System
+from shroff.project.settings.system import System
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -16,7 +16,8 @@ from shroff.events.mapping import LABEL
 from shroff.language.yaml import text as yamltext
 from shroff.project.policy import OUTCOMES
 from shroff.project.settings.installed import settings_of
-from shroff.project.settings.systems import SKIP, Systems
+from shroff.project.settings.sources import SKIP
+from shroff.project.settings.systems import Systems
 
 _Found = Iterator[tuple[tuple[str, ...], str, str, Collection[str]]]  # a path, a name, what it is, and those there are
 

@@ -21,7 +21,7 @@ from shroff.project.settings.installed import (
     online_mistake,
     settings_of,
 )
-from shroff.project.settings.systems import System, filled
+from shroff.project.settings.system import System, filled
 from shroff.worker.lanes.lanes import in_lane, url_of_lane
 
 if TYPE_CHECKING:

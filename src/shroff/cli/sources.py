@@ -15,7 +15,7 @@ from shroff.language.values import parse_time
 
 if TYPE_CHECKING:
     from shroff.app.live.pushed import JudgedMessage, SourceCounts, Subscription
-    from shroff.project.settings.systems import NamedSource
+    from shroff.project.settings.sources import NamedSource
 
 REFUSED: Final = 1  # exit status: a message is refused, or something keeps messages away
 FILE_BYTES_MAX: Final = 1024 * 1024

@@ -30,7 +30,7 @@ from shroff.models.registry import Registry
 from shroff.monitoring.doctor_rows import read_rows
 from shroff.project.definitions import Definitions
 from shroff.project.scoring import redefined_words
-from shroff.project.settings.systems import System
+from shroff.project.settings.system import System
 from shroff.runtime.whole_files import UNFINISHED_S, unfinished_files
 from shroff.streams.log import Log, LogBeside, LogReader, Remark, Request
 from shroff.streams.snapshots import Header, Snapshots

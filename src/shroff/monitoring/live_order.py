@@ -13,7 +13,7 @@ from shroff.language.values import show_duration
 from shroff.monitoring.doctor import NOTE, OK, Finding
 from shroff.project.definitions import Definitions, computed_of
 from shroff.project.settings.installed import settings_of
-from shroff.project.settings.systems import System
+from shroff.project.settings.system import System
 from shroff.streams.log import LogReader
 
 LOOKED_AT: Final = 10_000  # the newest places of a log

@@ -1,8 +1,8 @@
 """The contract of pushed sources: others call us with a message, and who calls is known by a signature alone.
 
-An adapter `source.KIND` whose settings say `is_pushed` is called with the settings of that kind (each `${NAME}` filled)
-and `fetch=`, by which it gets what it needs to verify a signature. It is asked on the event loop of the service, so it
-waits for nothing but in `fetch` and `confirm`, which are called on threads.
+An adapter `push.KIND` is called with the settings of that kind (each `${NAME}` filled), and with what it fetches by. It
+is asked on the event loop of the service, so it waits for nothing but in `fetch` and `confirm`, which are called on
+threads.
 """
 
 from __future__ import annotations

@@ -87,7 +87,6 @@ class AdapterSettings:
         route: Of a sink: the key that chooses where a row goes, and the key of all places by its values.
         is_flat: Of a mailer: whether its keys stand under `mail:` itself, not under its own name there.
         overtakes_ms: Of a source: by how much a live message may come after later ones of other parts.
-        is_pushed: Of a source: whether its sender calls us; it is a `PushSource` then, and needs a name.
     """
 
     meaning: str
@@ -103,7 +102,6 @@ class AdapterSettings:
     route: tuple[str, str] | None = None
     is_flat: bool = False
     overtakes_ms: int = 0
-    is_pushed: bool = False
 
     @property
     def keys(self) -> tuple[Key, ...]:

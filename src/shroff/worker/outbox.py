@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from shroff.errors import UsageError
-from shroff.project.settings.systems import System
+from shroff.project.settings.system import System
 from shroff.streams.delivering import THROUGH, DeliveryProgress, Trouble, first_offsets, source_of, trouble_of
 from shroff.streams.delivery import batch_of
 from shroff.streams.log import Batch, Log, Outbox, StuckKey, StuckRow

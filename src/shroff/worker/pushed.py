@@ -15,7 +15,8 @@ from shroff.events.validation import secret_fields
 from shroff.language.expression import RowValue
 from shroff.language.types import TEXT
 from shroff.project.definitions import Definitions
-from shroff.project.settings.systems import NamedSource, Systems
+from shroff.project.settings.sources import NamedSource
+from shroff.project.settings.systems import Systems
 from shroff.streams.source import Taken
 from shroff.worker.request_bodies import is_too_deep
 from shroff.worker.serving.lines import Inflow

@@ -11,7 +11,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
 from shroff.errors import ShroffError, TransientError, UsageError
-from shroff.project.settings.systems import System
+from shroff.project.settings.system import System
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError

@@ -22,7 +22,7 @@ from shroff.adapters.kafka.client import (
 )
 from shroff.adapters.kafka.topics import no_topics
 from shroff.errors import TransientError, UsageError
-from shroff.project.settings.systems import System
+from shroff.project.settings.system import System
 from shroff.streams.controls import Message
 
 TAKEN: Final = 100  # messages that are taken over at once

@@ -14,7 +14,7 @@ from shroff.adapters.http_calls import Calls, basic, reason, target_of
 from shroff.errors import SignInError, TransientError, UsageError
 from shroff.people.access import Role
 from shroff.people.oidc import Claims, known_roles, texts_of
-from shroff.project.settings.systems import System
+from shroff.project.settings.system import System
 from shroff.runtime.fresh import Fresh
 
 try:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from shroff.adapters.kafka.client import KafkaCluster, library
 from shroff.adapters.kafka.topics import prepared
 from shroff.errors import TransientError, UsageError
-from shroff.project.settings.systems import System
+from shroff.project.settings.system import System
 from shroff.streams.sender import Target
 
 LABEL: Final = "label"

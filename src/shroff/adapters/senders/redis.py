@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from shroff.adapters.redis_server import RedisServer
 from shroff.errors import TransientError, UsageError
-from shroff.project.settings.systems import System
+from shroff.project.settings.system import System
 from shroff.streams.sender import Target
 
 LABEL: Final = "label"

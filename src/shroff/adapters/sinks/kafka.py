@@ -21,7 +21,7 @@ from shroff.adapters.kafka.client import KafkaCluster, let_go
 from shroff.adapters.kafka.topics import prepared
 from shroff.adapters.sinks import route_mistake
 from shroff.errors import ShroffError, TransientError, UsageError
-from shroff.project.settings.systems import System
+from shroff.project.settings.system import System
 from shroff.streams.sink import AwayError, Outgoing, Undelivered
 
 try:

@@ -1,4 +1,4 @@
-"""Sources: files, Kafka, Redis streams, Amazon SNS, webhooks. Here is what shroff.yaml may say of each."""
+"""Sources: files, Kafka, Redis streams. Here is what shroff.yaml may say of each that is live."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from urllib.parse import SplitResult, unquote
 
 from shroff.adapters.kafka import BROKERS, CLIENT
 from shroff.language.keys import (
-    DURATION,
     NAME_PATTERN,
     NUMBER,
     SWITCH,
@@ -20,10 +19,9 @@ from shroff.language.keys import (
     choice,
     own_names,
 )
-from shroff.streams.settings import ADDRESS, CALLS, FILE, OUTSIDE_NAME, TOPIC, VARIABLE, AdapterSettings
+from shroff.streams.settings import ADDRESS, OUTSIDE_NAME, TOPIC, AdapterSettings
 from shroff.streams.source import CERTAIN_S
 
-TOPIC_ARN: Final = r"arn:aws(-cn|-us-gov)?:sns:[a-z0-9-]{1,40}:[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?"  # of SNS
 _DEAD_LETTERS: Final = "What cannot be read goes there too, with its place and the reason; it is in quarantine anyway."
 
 
@@ -124,70 +122,4 @@ REDIS: Final = AdapterSettings(
     from_address=_redis_at,
     types="streams",
 )
-SNS: Final = AdapterSettings(
-    "Topics of Amazon SNS, which posts their messages to `/hooks/NAME`.",
-    Keys(
-        "topics of Amazon SNS",
-        (
-            Key(
-                "topics",
-                "The topics whose messages are accepted, by their ARNs.",
-                Many("a list of ARNs", One("the ARN of a topic", rf"^({TOPIC_ARN}|{VARIABLE})$")),
-                is_required=True,
-                examples=("['arn:aws:sns:eu-west-1:123456789012:savings']",),
-            ),
-            Key(
-                "subscribe",
-                "Whether a subscription is confirmed by itself (`auto`) or by `shroff sources confirm` (`ask`).",
-                choice("ask", "auto"),
-                default="ask",
-            ),
-            Key(
-                "password",
-                "USER:PASSWORD, as in the address that SNS has (`https://USER:PASSWORD@bank.example/hooks/NAME`). Raw "
-                "delivery, which is not signed, needs it; with it every request needs it.",
-                One("USER:PASSWORD", rf"^([^:\s]+:\S+|{VARIABLE})$"),
-                examples=("${SNS_PASSWORD}",),
-            ),
-            Key(
-                "certificates",
-                "A folder of the certificates of SNS (`*.pem`, named as in their addresses), for a service that may "
-                "not call outside. Left out, they are fetched.",
-                FILE,
-                examples=("certs/sns",),
-            ),
-            *CALLS,
-        ),
-    ),
-    is_called=True,
-    is_pushed=True,
-)
-WEBHOOK: Final = AdapterSettings(
-    "Signed webhooks, posted to `/hooks/NAME`.",
-    Keys(
-        "signed webhooks",
-        (
-            Key(
-                "secrets",
-                "The secrets that calls are signed with: one, or two while the sender changes to another.",
-                Many("a list of secrets", One("a secret", r"^\S+$")),
-                is_required=True,
-                examples=("['${PARTNER_SECRET}']",),
-            ),
-            Key(
-                "form",
-                "How calls are signed: by Standard Webhooks, or with the headers of Stripe or GitHub.",
-                choice("standard", "stripe", "github"),
-                default="standard",
-            ),
-            Key(
-                "tolerance",
-                "How far from now a call may have been signed. GitHub's say nothing of when they were.",
-                DURATION,
-                default="5m",
-            ),
-        ),
-    ),
-    is_pushed=True,
-)
-SETTINGS: Final = {"kafka": KAFKA, "redis": REDIS, "sns": SNS, "webhook": WEBHOOK}
+SETTINGS: Final = {"kafka": KAFKA, "redis": REDIS}

@@ -19,7 +19,7 @@ from shroff.adapters.sources.kafka_parts import LOOKED_S, Partitions, gone
 from shroff.errors import SchemasAwayError, ShroffError, StateError, TransientError, UsageError
 from shroff.events.formats.lines import Line
 from shroff.events.formats.wire import Decoder
-from shroff.project.settings.systems import System
+from shroff.project.settings.system import System
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge, Run
 from shroff.streams.source import CERTAIN_S, Health, Standing, Taken

@@ -13,7 +13,7 @@ from shroff.adapters.kafka.topics import no_topics
 from shroff.adapters.sources.kafka_marks import NO_EPOCH, KafkaMark, topic_ids
 from shroff.adapters.sources.kafka_part import BEGINNING, UNKNOWN, KafkaPartition, Key
 from shroff.errors import StateError, TransientError, UsageError
-from shroff.project.settings.systems import System
+from shroff.project.settings.system import System
 from shroff.streams.settings import TOPIC
 from shroff.streams.source import Standing
 

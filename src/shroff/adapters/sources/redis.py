@@ -30,7 +30,7 @@ from shroff.errors import SchemasAwayError, StateError, TransientError, UsageErr
 from shroff.events.event import time_text
 from shroff.events.formats.lines import Line, number_of_entry
 from shroff.events.formats.wire import Decoder
-from shroff.project.settings.systems import System
+from shroff.project.settings.system import System
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge, Run
 from shroff.streams.source import Health, Standing, Taken, split_offset, stored_offset

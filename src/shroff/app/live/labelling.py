@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from shroff.events.validation import LabelInput
     from shroff.log.writer import Answer
     from shroff.project.definitions import Definitions
-    from shroff.project.settings.systems import System, Systems
+    from shroff.project.settings.system import System
+    from shroff.project.settings.systems import Systems
     from shroff.streams.controls import ControlTopic
     from shroff.streams.sender import Sender
     from shroff.worker.handed import HandedLines

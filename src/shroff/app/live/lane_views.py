@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from shroff.app.opened import Opened
     from shroff.log.ruletests import CheckReport
     from shroff.project.definitions import Definitions
-    from shroff.project.settings.systems import System
+    from shroff.project.settings.system import System
     from shroff.streams.controls import Controls, Message
     from shroff.streams.log import Log
     from shroff.worker.lanes.lanes import Home

@@ -14,7 +14,8 @@ from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_lines
 from shroff.events.mapping import LABEL
 from shroff.project.settings.installed import settings_of
-from shroff.project.settings.systems import System, source_at
+from shroff.project.settings.system import System
+from shroff.project.settings.systems import source_at
 from shroff.runtime.progress import Meter
 from shroff.streams.sink import PreparedSink
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from shroff.app.opened import Opened
-    from shroff.project.settings.systems import NamedSource, Systems
+    from shroff.project.settings.sources import NamedSource
+    from shroff.project.settings.systems import Systems
 
 FETCHED_BYTES_MAX: Final = 64 * 1024  # of a certificate, or of the answer to a confirmation
 FETCH_TIMEOUT: Final = "5s"
@@ -130,10 +131,10 @@ class PushedSources:
 
     def opened(self, source: NamedSource, fetch: Callable[[str], bytes] | None = None) -> PushSource:
         """The adapter of a source. Raises: UsageError where its library is not installed, or a variable not set."""
-        options = self._opened.systems.settled("source", source.system, self._opened.places.folder)
+        options = self._opened.systems.settled("push", source.system, self._opened.places.folder)
         if fetch is not None:
             options = {name: value for name, value in options.items() if name != "certificates"}
-        adapter: PushSource = load_adapter(f"source.{source.system.kind}")(options, fetch or fetching(options))
+        adapter: PushSource = load_adapter(f"push.{source.system.kind}")(options, fetch or fetching(options))
         return adapter
 
     def judged(

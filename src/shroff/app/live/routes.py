@@ -10,7 +10,7 @@ from shroff.app.live.online_views import OnlineFeatures
 from shroff.app.notices import NoticeViews
 from shroff.app.wiring import OutsideSystems
 from shroff.project.settings.installed import settings_of
-from shroff.project.settings.systems import System
+from shroff.project.settings.system import System
 
 if TYPE_CHECKING:
     from shroff.app.opened import Opened

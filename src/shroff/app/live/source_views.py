@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from shroff.app.opened import Opened
     from shroff.log.forgetting import PartRead
-    from shroff.project.settings.systems import System
+    from shroff.project.settings.system import System
     from shroff.streams.source import Standing
 
 FILES: Final = "files"  # the name of those that end, among a log's offsets

@@ -18,7 +18,8 @@ from shroff.app.wiring import OutsideSystems
 from shroff.errors import StorageError, TransientError, UsageError, nearest
 from shroff.monitoring.live_order import remarks
 from shroff.project.settings.installed import each_settings, kind_at
-from shroff.project.settings.systems import System, source_at
+from shroff.project.settings.system import System
+from shroff.project.settings.systems import source_at
 from shroff.runtime.progress import unheard
 from shroff.streams.snapshots import KEPT, Snapshots
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
@@ -25,23 +24,20 @@ from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node, Scalar
 from shroff.project.settings.installed import first_schemes, kind_at, online_mistake, own_settings, settings_of
 from shroff.project.settings.sign_in_keys import SESSIONS, SIGN_IN
+from shroff.project.settings.sources import NamedSource, read_source, read_sources
+from shroff.project.settings.system import System, filled, look_for_mistakes, mapping_of, names_of, single_of
 from shroff.project.settings.systems_keys import (
     DEFAULT_MAILER,
     HTTP_CALLS,
     MAIL_KEYS,
     MAILS_KEPT,
-    NAMED_SOURCE_KEYS,
     SYSTEMS,
     WEB,
-    default_of,
-    kind_shape,
     lake,
     mail,
     online,
     sinks,
     snapshots,
-    source,
-    sources,
     store,
 )
 
@@ -49,85 +45,9 @@ SYSTEM_KEYS: Final = frozenset([*(key.name for key in SYSTEMS), "cases", "summar
 TOLD_KEPT_MS: Final = 90 * DAY_MS  # for which it is kept what was told, and so of which event a mail is
 ONLINE_KIND: Final = "redis"  # where the environment has the whole address
 SESSION_MS_MIN, SESSION_MS_MAX = 60_000, 30 * DAY_MS
-SKIP: Final = "skip"
 _NO_LAKE: Final = "what is older than keep moves to the lake, and there is no 'lake:' in this file."
 _NO_ROWS: Final = "what is older than keep moves to the lake, which needs layout parquet or both to hold whole rows."
 _PASSWORD: Final = re.compile(r"://[^/@\s]*:(?!\$\{)[^/@\s]+@")
-
-
-@dataclass(frozen=True, slots=True)
-class System:
-    """One outside system: its kind, and its settings as they are written, `${NAME}` and all.
-
-    Its text shows the kind alone, since settings may hold credentials.
-    """
-
-    kind: str
-    options: Mapping[str, Any]
-
-    def __repr__(self) -> str:
-        return f"<{self.kind}>"
-
-    def text(self, name: str, default: str = "") -> str:
-        """A setting that is one text."""
-        found = self.options.get(name, default)
-        assert isinstance(found, str)
-        return found
-
-    @property
-    def lanes(self) -> int:
-        """How many lanes a source has, each with a log of its own; only Kafka's topics part into lanes."""
-        return int(self.text("lanes", "1")) if self.kind == "kafka" else 1
-
-    @property
-    def starts_now(self) -> bool:
-        """Whether a sink that the log does not know yet begins with what comes from now on."""
-        return self.text("start", default_of("sink", self.kind, "start")) == "now"
-
-    @property
-    def registry(self) -> Mapping[str, str]:
-        """The settings of the schema registry, its address under `url`; empty where none is named."""
-        found = self.options.get("registry", {})
-        return {"url": found} if isinstance(found, str) else found
-
-    def duration_ms(self, name: str, default: str) -> int:
-        """A setting that is a duration, in milliseconds."""
-        return parse_duration(self.text(name, default))
-
-
-def filled(system: System) -> System:
-    """A system with what the environment has to say of its settings. Raises: UsageError as `config.filled`."""
-
-    def fill(value: Any) -> Any:
-        if isinstance(value, str):
-            return config.filled(value, system.kind)
-        if isinstance(value, Mapping):
-            return {name: fill(one) for name, one in value.items()}
-        return [fill(one) for one in value] if isinstance(value, list) else value
-
-    return System(system.kind, fill(system.options))
-
-
-@dataclass(frozen=True, slots=True)
-class NamedSource:
-    """A source under a name of the user's.
-
-    Attributes:
-        events: The event types that it brings; all where empty.
-        others: What becomes of messages of none of these: `skip`, `quarantine`, or the event type that takes them.
-        is_id_of_message: Whether the sender's id of a message is the id of its event.
-    """
-
-    name: str
-    system: System
-    events: tuple[str, ...] = ()
-    others: str = SKIP
-    is_id_of_message: bool = True
-
-    @property
-    def is_pushed(self) -> bool:
-        """Whether its sender calls us. Raises: UsageError where no such adapter is installed."""
-        return settings_of("source", self.system.kind).is_pushed
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,9 +142,9 @@ def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Probl
         problems.append(keep.problem(_NO_LAKE if lake is None else _NO_ROWS))
     for name in sorted(SYSTEM_KEYS):
         _warn_of_passwords(top.get(name), warnings)
-    named = _sources(top, problems)
+    named = read_sources(top, problems)
     return Systems(
-        _read_source(top, named, problems),
+        read_source(top, named, problems),
         {name: one for name, one in named.items() if one.is_pushed},
         _store(top, problems),
         lake,
@@ -234,7 +154,7 @@ def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Probl
         _online(top, problems),
         _sign_in(top, problems),
         _sessions(top, problems),
-        System("http", _mapping(_read(top, "http", HTTP_CALLS, problems))),
+        System("http", mapping_of(_read(top, "http", HTTP_CALLS, problems))),
         *_mail(top, problems),
         _web(top, problems),
         _second_person(top, problems),
@@ -246,7 +166,7 @@ def _mail(top: YamlMapping, problems: list[Problem]) -> tuple[System, System]:
     node = top.get("mail")
     if node is None:
         return System("mail", {}), System(DEFAULT_MAILER, {})
-    read = _mapping(read_shape(node, mail(_names(node)), problems, "mail"))
+    read = mapping_of(read_shape(node, mail(names_of(node)), problems, "mail"))
     common = {key.name: read[key.name] for key in MAIL_KEYS if key.name in read}
     if "keep" in common and parse_duration(str(common["keep"])) > TOLD_KEPT_MS:
         problems.append(node.problem("mails are kept for at most 90d: for so long it is known of which event one is."))
@@ -256,13 +176,13 @@ def _mail(top: YamlMapping, problems: list[Problem]) -> tuple[System, System]:
     if len(ways) > 1:
         problems.append(node.problem(f"mails leave by one way, and this names {' and '.join(ways)}."))
     kind = ways[0] if ways else DEFAULT_MAILER
-    mailer = System(kind, beside if kind in flat or not ways else _mapping(read[kind]))
-    _look_for_mistakes("mailer", mailer, node, problems)
+    mailer = System(kind, beside if kind in flat or not ways else mapping_of(read[kind]))
+    look_for_mistakes("mailer", mailer, node, problems)
     return System("mail", common), mailer
 
 
 def _web(top: YamlMapping, problems: list[Problem]) -> System:
-    found, node = dict(_mapping(_read(top, "web", WEB, problems))), top.get("web")
+    found, node = dict(mapping_of(_read(top, "web", WEB, problems))), top.get("web")
     for text in found.get("proxies", ()):
         try:
             is_everybody = ip_network(text, strict=False).prefixlen == 0
@@ -294,11 +214,6 @@ def _read(top: YamlMapping, name: str, shape: Any, problems: list[Problem]) -> P
     return None if node is None else read_shape(node, shape, problems, name)
 
 
-def _names(node: Node | None) -> frozenset[str]:
-    """The keys of a mapping; none of anything else."""
-    return frozenset(key.text for key, _ in node.entries) if isinstance(node, YamlMapping) else frozenset()
-
-
 def _read_addressed(
     top: YamlMapping, name: str, place: tuple[str, str], shape: Callable[[str | None], Any], problems: list[Problem]
 ) -> tuple[Mapping[str, Any] | None, str | None]:
@@ -320,7 +235,7 @@ def _read_addressed(
     found = read_shape(node, shape(kind or None), problems, name)
     if found is None:
         return None, kind
-    return {key: found} if isinstance(found, str) else _mapping(found), kind
+    return {key: found} if isinstance(found, str) else mapping_of(found), kind
 
 
 def _kind_at(contract: str, address: str) -> str | None:
@@ -330,128 +245,6 @@ def _kind_at(contract: str, address: str) -> str | None:
     if contract == "lake" and "://" not in address:
         return "folder"
     return kind_at(contract, address.partition(":")[0])
-
-
-def _look_for_mistakes(contract: str, system: System, node: Node, problems: list[Problem]) -> None:
-    """Add what the adapter finds contradictory in its settings."""
-    try:
-        mistake = settings_of(contract, system.kind).mistake(system.options)
-    except UsageError:  # which was told where the settings were read
-        return
-    if mistake:
-        problems.append(node.problem(mistake))
-
-
-def _mapping(found: Plain | None) -> Mapping[str, Any]:
-    return found if isinstance(found, dict) else {}
-
-
-def _single(found: Plain) -> tuple[str, Mapping[str, Any]]:
-    """The one kind of a mapping, with what stands under it."""
-    assert isinstance(found, dict)
-    kind, options = next(iter(found.items()))
-    return kind, _mapping(options)
-
-
-def _source(top: YamlMapping, problems: list[Problem]) -> System | None:
-    node = top.get("source")
-    found = None if node is None else read_shape(node, source(_names(node)), problems, "source")
-    if isinstance(found, dict) and found:
-        system = System(*_single(found))
-        mistake = registry_mistake(system.registry)
-        if node is not None and mistake:
-            problems.append(node.problem(mistake))
-        if node is not None:
-            _look_for_mistakes("source", system, node, problems)
-        return system
-    if node is None or not isinstance(found, str):
-        return None
-    return source_of(found, node, problems)
-
-
-def _read_source(top: YamlMapping, named: Mapping[str, NamedSource], problems: list[Problem]) -> System | None:
-    """The one source that is read and does not call us, from `source` or `sources`."""
-    single, read = _source(top, problems), [one for one in named.values() if not one.is_pushed]
-    node = top.get("sources")
-    if node is not None and len(read) + (single is not None) > 1:
-        others = ", ".join(one.name for one in read)
-        problems.append(node.problem(f"one source is read at most, and this names several: {others}."))
-    if single is not None and settings_of("source", single.kind).is_pushed and (node := top.get("source")) is not None:
-        words = f"{single.kind} is a source that calls, and needs a name."
-        problems.append(node.problem(words, f"Write sources: {{ NAME: {{ {single.kind}: ... }} }}."))
-        return None
-    return single or (read[0].system if read else None)
-
-
-def _sources(top: YamlMapping, problems: list[Problem]) -> dict[str, NamedSource]:
-    node = top.get("sources")
-    entries = node.entries if isinstance(node, YamlMapping) else ()
-    own = {key.name for key in NAMED_SOURCE_KEYS}
-    read = _mapping(None)
-    if node is not None:
-        written = frozenset(name for _, one in entries for name in _names(one)) - own
-        read = _mapping(read_shape(node, sources(written), problems, "sources"))
-    found = {}
-    for key, one in entries:
-        options = _mapping(read.get(key.text))
-        kinds = [name for name in options if name not in own]
-        if options and len(kinds) != 1:
-            problems.append(one.problem(f"a source has one kind, and this has {' and '.join(kinds) or 'none'}."))
-        elif kinds:
-            found[key.text] = _named_source(key.text, kinds[0], options, one, problems)
-    return found
-
-
-def _named_source(name: str, kind: str, options: Mapping[str, Any], node: Node, problems: list[Problem]) -> NamedSource:
-    system = System(kind, _mapping(options[kind]))
-    found = NamedSource(
-        name,
-        system,
-        tuple(options.get("events", ())),
-        options.get("others", SKIP),
-        options.get("id", "message") == "message",
-    )
-    _look_for_mistakes("source", system, node, problems)
-    beside = [one.name for one in NAMED_SOURCE_KEYS if one.name in options]
-    if beside and not found.is_pushed:
-        words = f"{' and '.join(beside)}: a source of the kind {kind} says itself which event types it brings."
-        problems.append(node.problem(words))
-    if mistake := registry_mistake(system.registry):
-        problems.append(node.problem(mistake))
-    return found
-
-
-def source_of(url: str, node: Node, problems: list[Problem]) -> System | None:
-    """The source at an address, such as `kafka://HOST:PORT[,HOST:PORT]/TOPIC`.
-
-    What stands behind a question mark are settings: `?format=avro&registry=http://localhost:8081`. An address that is
-    a variable as a whole (`${SOURCE}`) is read from the environment now, since it says which kind of source it is.
-    """
-    if url.startswith("${"):
-        if lacking := config.unset(url):
-            words = f"the address of the source is in ${{{lacking[0]}}}, and that variable is not set."
-            hint = "Set it, or name the kind here, as in source: { kafka: { brokers: '${BROKERS}', topics: ... } }."
-            problems.append(node.problem(words, hint))
-            return None
-        url = config.filled(url, "source")
-    parts = urlsplit(url)
-    try:
-        kind = kind_at("source", parts.scheme)
-        declared = settings_of("source", kind) if kind else None
-        if declared is None or declared.from_address is None:
-            problems.append(node.problem(f"a source is {first_schemes('source')}, not {parts.scheme}://."))
-            return None
-        options = {**dict(parse_qsl(parts.query)), **declared.from_address(parts)}
-    except (UsageError, ValueError) as error:
-        problems.append(node.problem(str(error)))
-        return None
-    system = System(kind, options)
-    found: list[Problem] = []
-    tree = yamltext.read(msgspec.json.encode(options).decode(), "", found)
-    if tree is not None:
-        read_shape(tree, kind_shape("source", kind), found, "the address")  # as if it had been written out
-    problems += [node.problem(one.message, one.hint) for one in found]
-    return system
 
 
 def source_at(url: str, what: str, as_type: str | None) -> System:
@@ -503,13 +296,13 @@ def _online(top: YamlMapping, problems: list[Problem]) -> System | None:
 
 
 def _sign_in(top: YamlMapping, problems: list[Problem]) -> System | None:
-    found = _mapping(_read(top, "sign_in", SIGN_IN, problems))
-    return System(*_single({"oidc": found["oidc"]})) if found.get("oidc") else None
+    found = mapping_of(_read(top, "sign_in", SIGN_IN, problems))
+    return System(*single_of({"oidc": found["oidc"]})) if found.get("oidc") else None
 
 
 def _sessions(top: YamlMapping, problems: list[Problem]) -> SessionTimes:
     node, usual = top.get("sessions"), SessionTimes()
-    found = _mapping(_read(top, "sessions", SESSIONS, problems))
+    found = mapping_of(_read(top, "sessions", SESSIONS, problems))
     idle_ms, lasts_ms = (
         parse_duration(str(found[name])) if found.get(name) else default
         for name, default in (("idle", usual.idle_ms), ("lasts", usual.lasts_ms))
@@ -523,23 +316,14 @@ def _sessions(top: YamlMapping, problems: list[Problem]) -> SessionTimes:
 def _sinks(top: YamlMapping, problems: list[Problem]) -> dict[str, System]:
     node = top.get("sinks")
     entries = node.entries if isinstance(node, YamlMapping) else ()
-    named = frozenset(name for _, one in entries for name in _names(one))
-    read = _mapping(None if node is None else read_shape(node, sinks(named), problems, "sinks"))
-    found = {name: System(*_single(one)) for name, one in read.items() if one}
+    named = frozenset(name for _, one in entries for name in names_of(one))
+    read = mapping_of(None if node is None else read_shape(node, sinks(named), problems, "sinks"))
+    found = {name: System(*single_of(one)) for name, one in read.items() if one}
     for name, system in found.items():
         own = node.get(name) if isinstance(node, YamlMapping) else None
         if own is not None:
-            _look_for_mistakes("sink", system, own, problems)
+            look_for_mistakes("sink", system, own, problems)
     return found
-
-
-def registry_mistake(settings: Mapping[str, str]) -> str:
-    """What is wrong with the settings of a schema registry, in words; nothing where all is well."""
-    if "key" in settings and "cert" not in settings:
-        return "registry: a key is for the certificate under cert:, and there is none."
-    if len(settings) > 1 and settings.get("url", "").startswith("http://"):
-        return "registry: certificates are for an address that begins with https://."
-    return ""
 
 
 def _warn_of_passwords(node: Node | None, warnings: list[Problem]) -> None:

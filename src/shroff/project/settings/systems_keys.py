@@ -270,8 +270,7 @@ def kind_shape(contract: str, kind: str) -> Shape:
     shape = settings_of(contract, kind).shape
     if contract == "sink":
         return _with(shape, before=SINK_KEYS)
-    is_read = contract == "source" and not settings_of(contract, kind).is_pushed
-    return _with(shape, behind=SOURCE_KEYS) if is_read else shape
+    return _with(shape, behind=SOURCE_KEYS) if contract == "source" else shape
 
 
 def default_of(contract: str, kind: str, name: str) -> str:
@@ -309,8 +308,14 @@ def source(named: frozenset[str] | None = None) -> Shape:
 @cache
 def sources(named: frozenset[str] | None = None) -> Keys:
     """What stands under `sources`."""
-    kind = one_kind("source", named)
-    return own_names("where events come from, by names of your own", Keys(kind.what, (*kind.keys, *NAMED_SOURCE_KEYS)))
+    contracts = ("push", "source")
+    ours = {kind: one for one in contracts for kind in own_settings(one)}
+    keys = [
+        key
+        for one in contracts
+        for key in one_kind(one, named and frozenset(name for name in named if ours.get(name, one) == one)).keys
+    ]
+    return own_names("where events come from, by names of your own", Keys("a source", (*keys, *NAMED_SOURCE_KEYS)))
 
 
 def _addressed(what: str, contract: str, keys: tuple[Key, ...], kind: str | None) -> Keys:

@@ -17,7 +17,7 @@ from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, RouteDoc
 
 if TYPE_CHECKING:
-    from shroff.project.settings.systems import NamedSource
+    from shroff.project.settings.sources import NamedSource
     from shroff.web.service import Service
 
 BODY_BYTES_MAX: Final = 1024 * 1024  # SNS has 256 KiB at most, and JSON writes some signs as several

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from shroff.events.intake import Submission
     from shroff.events.validation import LabelInput
     from shroff.project.definitions import Definitions
-    from shroff.project.settings.systems import System, Systems
+    from shroff.project.settings.system import System
+    from shroff.project.settings.systems import Systems
     from shroff.streams.controls import ControlTopic
     from shroff.streams.log import Log
     from shroff.streams.sender import Sender

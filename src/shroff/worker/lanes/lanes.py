@@ -22,7 +22,8 @@ from shroff.events.intake import Submission
 from shroff.language.expression import ThisField, aggregates
 from shroff.language.yaml.text import Mapping, Node, read
 from shroff.project.definitions import Definitions, computed_of
-from shroff.project.settings.systems import System, Systems
+from shroff.project.settings.system import System
+from shroff.project.settings.systems import Systems
 
 LABELS: Final = "labels"  # the topics of our own, behind the project's name
 CONTROL: Final = "control"

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult
 from shroff.errors import StateError
 from shroff.events.formats.wire import Decoder
 from shroff.language.keys import Key, Keys, own_names
-from shroff.project.settings.systems import System
+from shroff.project.settings.system import System
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge
 from shroff.streams.settings import FILE, OUTSIDE_NAME, AdapterSettings

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shroff import webhooks
-from shroff.adapters.sources.webhook import WebhookSource
+from shroff.adapters.push.webhook import WebhookSource
 from shroff.streams.push import PushRefusedError
 
 NOW_S = 1_772_366_400

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from shroff.adapters.sources import sns_certificates
-from shroff.adapters.sources.sns import SnsSource
-from shroff.adapters.sources.sns_certificates import FETCHES_A_MINUTE, Certificates
+from shroff.adapters.push import sns_certificates
+from shroff.adapters.push.sns import SnsSource
+from shroff.adapters.push.sns_certificates import FETCHES_A_MINUTE, Certificates
 from shroff.errors import TransientError
 from shroff.streams.push import FetchNeededError, Push, PushRefusedError
 from tests.support.sns import CERTIFICATE, CONFIRM, NOW_MS, TOPIC, certificate, message, posted, signed

@@ -78,7 +78,7 @@ class SnsSource:
     id_name = "MessageId"
 
     def __init__(self, options: Mapping[str, Any], fetch: Fetch) -> None:
-        from shroff.adapters.sources.sns_certificates import Certificates
+        from shroff.adapters.push.sns_certificates import Certificates
 
         self._topics = frozenset(options["topics"])
         self._password = str(options.get("password", ""))

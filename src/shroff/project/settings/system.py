@@ -1,0 +1,104 @@
+"""One outside system of shroff.yaml: its kind with its settings, and what reading them takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shroff import config
+from shroff.errors import Problem, UsageError
+from shroff.language.shapes import Plain
+from shroff.language.values import parse_duration
+from shroff.language.yaml.text import Mapping as YamlMapping
+from shroff.language.yaml.text import Node
+from shroff.project.settings.installed import settings_of
+from shroff.project.settings.systems_keys import default_of
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """One outside system: its kind, and its settings as they are written, `${NAME}` and all.
+
+    Its text shows the kind alone, since settings may hold credentials.
+    """
+
+    kind: str
+    options: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        return f"<{self.kind}>"
+
+    def text(self, name: str, default: str = "") -> str:
+        """A setting that is one text."""
+        found = self.options.get(name, default)
+        assert isinstance(found, str)
+        return found
+
+    @property
+    def lanes(self) -> int:
+        """How many lanes a source has, each with a log of its own; only Kafka's topics part into lanes."""
+        return int(self.text("lanes", "1")) if self.kind == "kafka" else 1
+
+    @property
+    def starts_now(self) -> bool:
+        """Whether a sink that the log does not know yet begins with what comes from now on."""
+        return self.text("start", default_of("sink", self.kind, "start")) == "now"
+
+    @property
+    def registry(self) -> Mapping[str, str]:
+        """The settings of the schema registry, its address under `url`; empty where none is named."""
+        found = self.options.get("registry", {})
+        return {"url": found} if isinstance(found, str) else found
+
+    def duration_ms(self, name: str, default: str) -> int:
+        """A setting that is a duration, in milliseconds."""
+        return parse_duration(self.text(name, default))
+
+
+def filled(system: System) -> System:
+    """A system with what the environment has to say of its settings. Raises: UsageError as `config.filled`."""
+
+    def fill(value: Any) -> Any:
+        if isinstance(value, str):
+            return config.filled(value, system.kind)
+        if isinstance(value, Mapping):
+            return {name: fill(one) for name, one in value.items()}
+        return [fill(one) for one in value] if isinstance(value, list) else value
+
+    return System(system.kind, fill(system.options))
+
+
+def names_of(node: Node | None) -> frozenset[str]:
+    """The keys of a mapping; none of anything else."""
+    return frozenset(key.text for key, _ in node.entries) if isinstance(node, YamlMapping) else frozenset()
+
+
+def look_for_mistakes(contract: str, system: System, node: Node, problems: list[Problem]) -> None:
+    """Add what the adapter finds contradictory in its settings."""
+    try:
+        mistake = settings_of(contract, system.kind).mistake(system.options)
+    except UsageError:  # which was told where the settings were read
+        return
+    if mistake:
+        problems.append(node.problem(mistake))
+
+
+def mapping_of(found: Plain | None) -> Mapping[str, Any]:
+    return found if isinstance(found, dict) else {}
+
+
+def single_of(found: Plain) -> tuple[str, Mapping[str, Any]]:
+    """The one kind of a mapping, with what stands under it."""
+    assert isinstance(found, dict)
+    kind, options = next(iter(found.items()))
+    return kind, mapping_of(options)
+
+
+def registry_mistake(settings: Mapping[str, str]) -> str:
+    """What is wrong with the settings of a schema registry, in words; nothing where all is well."""
+    if "key" in settings and "cert" not in settings:
+        return "registry: a key is for the certificate under cert:, and there is none."
+    if len(settings) > 1 and settings.get("url", "").startswith("http://"):
+        return "registry: certificates are for an address that begins with https://."
+    return ""
