@@ -303,7 +303,7 @@ summaries:
   amount: amount
   columns: { country: country }
   every: 15m
-  by: event
+  by: event_time
   delay: 1m
   fraud: [decline]
   table: payments_summary
