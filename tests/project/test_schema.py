@@ -301,7 +301,7 @@ summaries:
   url: sqlite:///summaries.db
   event: payment
   amount: amount
-  columns: { country: country }
+  columns: { cards: card }
   every: 15m
   by: event_time
   delay: 1m
