@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 import msgspec
 import pytest
 
+import shroff
 from shroff.config import TEMPLATE_FOLDER
 from shroff.web.api import analytics
 from tests.support.webs import Answered, Asker, Browser, run
 
 COUNTS = "/api/v1/analytics/event-counts"
 FACTS = "/api/v1/analytics/facts"
+FUNNELS = "/api/v1/analytics/funnels"
 
 
 @pytest.fixture
@@ -139,3 +142,72 @@ def test_before_the_first_event_the_screen_says_how_to_bring_some_in(bank):
         assert b"No events on these days" in page.body
 
     run(bank, steps)
+
+
+# ---- funnels
+
+MARCH = {"startDate": "2026-03-01", "endDate": "2026-03-04"}
+DAYS = "from=2026-03-01&to=2026-03-04"
+
+
+@pytest.fixture
+def app(root: Path, tmp_path: Path) -> Path:
+    folder = shutil.copytree(root / "examples" / "app-funnels", tmp_path / "app")
+    shroff.open(folder).ingest([folder / "app.jsonl"])
+    return folder
+
+
+def test_funnels_are_asked_by_programs(app):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        found = (await call(browser, "POST", FUNNELS, MARCH | {"funnel": "onboard_screen"})).json()
+        assert (found["first"], found["last"], found["zone"]) == ("2026-03-01", "2026-03-04", "UTC")
+        last = found["rows"][-1]
+        assert last == {
+            "funnel": "onboard_screen", "day": "2026-03-04", "step": "entered_onboard_screen",
+            "dropped_off": 23, "dropped_off_before": 24, "recovered": 1, "still_out": 23,
+        }  # fmt: skip
+        assert [one["users"] for one in found["steps"]] == [40, 17]
+        assert len((await call(browser, "POST", FUNNELS, MARCH)).json()["rows"]) == 4 * (1 + 1 + 4 + 2 * 4)
+        declared = (await call(browser, "GET", FUNNELS)).json()["funnels"]
+        assert [one["funnel"] for one in declared] == ["onboard_screen", "referral_code", "onboarding", "savings"]
+
+        asked = MARCH | {"funnel": "onboard_screen", "number": "still_out:entered_onboard_screen", "limit": 20}
+        part = (await call(browser, "POST", f"{FUNNELS}/users", asked)).json()
+        rest = (await call(browser, "POST", f"{FUNNELS}/users", asked | {"after": part["next"]})).json()
+        assert (len(part["users"]), len(rest["users"]), part["total"], rest["next"]) == (20, 3, 23, None)
+        assert sorted({*part["users"], *rest["users"]}) == part["users"] + rest["users"]
+
+        for path, body, words in (
+            (FUNNELS, {"funnel": "savngs"}, "Did you mean savings?"),
+            (FUNNELS, MARCH | {"funnel": "savings", "split": "plat"}, "has a field 'plat'"),
+            (f"{FUNNELS}/users", asked | {"number": "gone:saving"}, "is no number of a funnel"),
+            (f"{FUNNELS}/users", asked | {"limit": 0}, "limit"),
+        ):
+            refused = await call(browser, "POST", path, body)
+            assert refused.status == 422
+            assert words in refused.body.decode()
+
+    run(app, steps)
+
+
+def test_the_screen_shows_a_funnel_and_gives_the_users_behind_each_number(app):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        page = (await browser.get(f"/analytics/funnels?funnel=onboarding&{DAYS}")).body.decode()
+        assert page.count('scope="row"') == 5 + 4 * 4
+        assert "2m45s" in page
+        link = re.search(r'href="(/analytics/funnels/users\.csv[^"]*recovered[^"]*)"', page)
+        assert link is not None
+        users = (await browser.get(link[1].replace("&amp;", "&"))).body.decode()
+        assert re.fullmatch(r"user\n(u-\d\d\n)+", users)
+
+        split = (await browser.get(f"/analytics/funnels?funnel=savings&{DAYS}")).body.decode()
+        assert "android" in split
+        assert "android" not in (await browser.get(f"/analytics/funnels?funnel=savings&{DAYS}&by=")).body.decode()
+        wrong = await browser.get("/analytics/funnels?from=soon")
+        assert (wrong.status, "is no day" in wrong.body.decode()) == (422, True)
+        (app / "funnels.yaml").write_text("one: { user: user }\n", encoding="utf-8")
+        assert "lacks steps" in (await browser.get("/analytics/funnels")).body.decode()
+        (app / "funnels.yaml").unlink()
+        assert "No funnels yet" in (await browser.get("/analytics/funnels")).body.decode()
+
+    run(app, steps)

@@ -81,15 +81,16 @@ def _question(request: Request) -> CountQuestion:
     """What is asked. Raises: UsageError for a day that is none."""
     given = request.query_params
     return CountQuestion(
-        start_date=_day(given.get("from", "")),
-        end_date=_day(given.get("to", "")),
+        start_date=day_of(given.get("from", "")),
+        end_date=day_of(given.get("to", "")),
         event_types=[one for one in given.getlist("type") if one],
         by=given.get("by") or DAY,
         zone=given.get("zone", "").strip() or "UTC",
     )
 
 
-def _day(text: str) -> date | None:
+def day_of(text: str) -> date | None:
+    """A day of a query; None where it is empty. Raises: UsageError where it is none."""
     try:
         return date.fromisoformat(text) if text else None
     except ValueError:

@@ -1,0 +1,128 @@
+"""Funnels: who dropped off at a step, who came back, how far users come; and the users behind each number as CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
+
+from starlette.responses import Response
+
+from shroff.analytics.funnels import DropOffRow, FunnelDocument
+from shroff.errors import DefinitionError, UsageError
+from shroff.language.values import show_duration
+from shroff.people.access import Right
+from shroff.project.funnels import Funnel
+from shroff.runtime.whole_files import csv_line
+from shroff.web.api.funnels import FunnelDays, FunnelUsers, counted, users_of
+from shroff.web.http.messages import Request
+from shroff.web.http.problems import ProblemError
+from shroff.web.http.routes import Route
+from shroff.web.pages.analytics import CSV, day_of
+from shroff.web.pages.charts.bars import Bars, signed_bars
+from shroff.web.pages.rendering import page
+from shroff.web.pages.words import sentence
+
+if TYPE_CHECKING:
+    from shroff.web.service import Service
+
+PATH: Final = "/analytics/funnels"
+SHOWN: Final = 500  # rows of the table by day
+_NOTHING: Final[FunnelDocument] = {"first": "", "last": "", "zone": "UTC", "rows": [], "steps": [], "trend": []}
+
+
+async def show(service: Service, request: Request) -> Response:
+    """The page of one funnel; of the first where none is named."""
+    funnels, found, mistake = dict[str, Funnel](), _NOTHING, ""
+    asked = FunnelDays()
+    try:
+        funnels = await service.in_thread(service.project.analytics.funnels)
+        if funnels:
+            asked = _question(request, next(iter(funnels)))
+            found = await service.in_thread(counted, service.project, asked)
+    except (UsageError, DefinitionError) as error:
+        mistake = sentence(str(error))
+    funnel = funnels.get(asked.funnel or "")
+    days = {"from": found["first"], "to": found["last"], "zone": found["zone"], "funnel": asked.funnel or ""}
+    return page(
+        service,
+        request,
+        "funnels.html",
+        422 if mistake else 200,
+        funnels=list(funnels),
+        funnel=funnel,
+        fields=_fields(service, funnel),
+        asked=asked,
+        found=found,
+        rows=found["rows"][:SHOWN],
+        steps=[{**one, "taken": [_duration(one[name]) for name in _TAKEN]} for one in found["steps"]],
+        chart=_chart(found["rows"], funnel),
+        mistake=mistake,
+        users=lambda number, day="": f"{PATH}/users.csv?{urlencode({**days, 'number': number, 'day': day})}",
+        path=PATH,
+    )
+
+
+_TAKEN: Final = ("lower_quartile_s", "median_s", "upper_quartile_s")
+
+
+async def download(service: Service, request: Request) -> Response:
+    """The users behind a number as CSV, of which no cell is a formula."""
+    given = request.query_params
+    try:
+        days = _question(request, given.get("funnel", ""))
+        asked = FunnelUsers(
+            days.funnel or "",
+            given.get("number", ""),
+            day_of(given.get("day", "")),
+            days.start_date,
+            days.end_date,
+            days.zone,
+        )
+        found = await service.in_thread(users_of, service.project, asked)
+    except (UsageError, DefinitionError) as error:
+        raise ProblemError(422, "bad-question", "This cannot be counted", str(error)) from None
+    headers = {"content-disposition": 'attachment; filename="users.csv"'}
+    return Response(b"".join(csv_line([one]) for one in ["user", *found]), 200, headers, CSV)
+
+
+def _question(request: Request, name: str) -> FunnelDays:
+    """What is asked. Raises: UsageError for a day that is none."""
+    given = request.query_params
+    return FunnelDays(
+        funnel=given.get("funnel") or name,
+        start_date=day_of(given.get("from", "")),
+        end_date=day_of(given.get("to", "")),
+        zone=given.get("zone", "").strip() or "UTC",
+        split=given.get("by"),
+    )
+
+
+def _fields(service: Service, funnel: Funnel | None) -> list[str]:
+    """The fields that numbers can be split by."""
+    types = service.project.analytics.event_types()
+    return sorted({name for one in types if funnel and one.type in funnel.events for name in one.fields})
+
+
+def _chart(rows: Sequence[DropOffRow], funnel: Funnel | None) -> Bars | None:
+    """Who had dropped off at the first step by the end of each day."""
+    days: dict[str, int] = {}
+    for one in rows:
+        if funnel is not None and one["step"] == funnel.steps[0].name:
+            days[one["day"]] = days.get(one["day"], 0) + one["dropped_off"]
+    if not any(days.values()):
+        return None
+    labels = [date.fromisoformat(day).strftime("%-d %b") for day in days]
+    return signed_bars(labels, [Decimal(count) for count in days.values()], [False] * len(days))
+
+
+def _duration(seconds: float | None) -> str:
+    return "" if seconds is None else show_duration(round(1_000 * seconds))
+
+
+ROUTES: Final = (
+    Route("GET", PATH, Right.READ_DECISIONS, show, is_page=True),
+    Route("GET", f"{PATH}/users.csv", Right.READ_DECISIONS, download, is_page=True),
+)
