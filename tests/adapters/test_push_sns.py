@@ -12,7 +12,7 @@ from shroff.adapters.push.sns import SnsSource
 from shroff.adapters.push.sns_certificates import FETCHES_A_MINUTE, Certificates
 from shroff.errors import TransientError
 from shroff.streams.push import FetchNeededError, Push, PushRefusedError
-from tests.support.sns import CERTIFICATE, CONFIRM, NOW_MS, TOPIC, certificate, message, posted, signed
+from tools.sns import CERTIFICATE, CONFIRM, NOW_MS, TOPIC, certificate, message, posted, signed
 
 KINDS = {
     "Notification": "message",

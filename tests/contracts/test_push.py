@@ -12,7 +12,7 @@ from shroff.adapters.push.sns import SnsSource
 from shroff.adapters.push.webhook import WebhookSource
 from shroff.streams.push import MESSAGE, Push, PushRefusedError, PushSource
 from shroff.testing.contracts.push import NOW_MS, PushContract, Request
-from tests.support.sns import TOPIC, certificate, message, signed
+from tools.sns import TOPIC, certificate, message, signed
 
 
 class TestSns(PushContract):

@@ -68,6 +68,15 @@ def brokers(kafka: Any) -> Any:
         gone.result()
 
 
+def test_messages_of_sns_are_decided_once_each_and_forged_ones_refused(root, tmp_path):
+    shown = played(root, "savings-sns", tmp_path / "savings")
+
+    assert "     500  200 appended" in shown
+    assert "      50  200 duplicate" in shown
+    assert "      10  403 the signature is not that of the message" in shown
+    assert "0 mismatches" in shown
+
+
 def test_paysim_leaves_for_its_topics_the_webhook_and_the_lake(root, tmp_path, brokers, registry):
     folder = tmp_path / "paysim"
     shown = played(root, "kafka-paysim", folder, KAFKA_BROKERS=brokers, REGISTRY=urlsplit(registry.address).netloc)

@@ -17,8 +17,8 @@ from shroff.app.live import pushed
 from shroff.cli.main import run as command
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import TransientError
-from tests.support.sns import CERTIFICATE, CONFIRM, NOW_MS, TOPIC, certificate, posted
 from tests.support.webs import Answered, Asker, Browser, asker, run
+from tools.sns import CERTIFICATE, CONFIRM, NOW_MS, TOPIC, certificate, posted
 
 SOURCES = f"""
 sources:

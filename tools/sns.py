@@ -1,4 +1,4 @@
-"""Messages as Amazon SNS posts them, signed by keys of the tests."""
+"""A stand-in for Amazon SNS: messages as it posts them, signed by keys of our own."""
 
 from __future__ import annotations
 
@@ -27,16 +27,18 @@ CONFIRM: Final = (
 
 @cache
 def key(bits: int = 2_048) -> rsa.RSAPrivateKey:
-    """A key of SNS in these tests; each size has one."""
+    """A key of SNS; each size has one."""
     return rsa.generate_private_key(65_537, bits)
 
 
 @cache
-def certificate(name: str = "sns.amazonaws.com", days: tuple[int, int] = (-1, 300), bits: int = 2_048) -> bytes:
-    """A certificate as PEM, valid from and to so many days from `NOW`."""
+def certificate(
+    name: str = "sns.amazonaws.com", days: tuple[int, int] = (-1, 300), bits: int = 2_048, now: datetime = NOW
+) -> bytes:
+    """A certificate as PEM, valid from and to so many days from a moment."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     built = x509.CertificateBuilder(subject, subject, key(bits).public_key(), x509.random_serial_number())
-    built = built.not_valid_before(NOW + timedelta(days[0])).not_valid_after(NOW + timedelta(days[1]))
+    built = built.not_valid_before(now + timedelta(days[0])).not_valid_after(now + timedelta(days[1]))
     return built.sign(key(bits), SHA256()).public_bytes(Encoding.PEM)
 
 
@@ -64,7 +66,7 @@ def signed(found: dict[str, Any], bits: int = 2_048) -> dict[str, Any]:
     if found["Type"] != "Notification":
         names = ["Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"]
     text = "".join(f"{name}\n{found[name]}\n" for name in names if name in found)
-    hashed = SHA1() if found["SignatureVersion"] == "1" else SHA256()
+    hashed = SHA1() if found["SignatureVersion"] == "1" else SHA256()  # noqa: S303 - as SNS does
     return found | {"Signature": base64.b64encode(key(bits).sign(text.encode(), PKCS1v15(), hashed)).decode()}
 
 
