@@ -40,6 +40,7 @@ SMALLER: dict[str, dict[str, object]] = {
     "scoring": {"bench.scoring.TREES": (3,), "bench.scoring.LEARNED": 500, "bench.scoring.BATCHES": (1, 256)},
     "service": {"bench.service.WARM_S": 0.1},
     "short_way": {"bench.short_way.WARM": 5},
+    "sns": {"bench.sns.WARM_S": 0.1, "bench.sns.LOOPED": 10},
 }
 LONG = {
     "backends": "--events 500 --rounds 1 --large 0 --train 0",
@@ -49,6 +50,7 @@ LONG = {
     "pages": "--decisions 500 --loads 2",
     "service": "--rates 20 --seconds 2",
     "short_way": "--rate 50 --seconds 0.2 --rush 20 --rounds 1",
+    "sns": "--rates 20 --seconds 1",
     "soak": "--rate 50 --minutes 0.1",
     "spark_stream": "--few 100 --events 200 --rounds 1",
     "streams": "--events 500 --runs 1 --peer-events 100",
