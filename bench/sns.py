@@ -127,7 +127,7 @@ def main() -> None:
     )
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--scratch", type=Path, default=None)
-    parser.add_argument("--keep", action="store_true", help="write bench/results/sns.md")
+    parser.add_argument("--keep", action="store_true", help="keep the table")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
         run(options, Path(scratch))
