@@ -29,7 +29,7 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "paysim-marts"
 # the payer has.
 GENERATED = """
     SELECT 1 + i * 743 // {rows} AS step,
-        ['PAYMENT', 'CASH_OUT', 'CASH_IN', 'TRANSFER', 'DEBIT'][1 + hash(i) % 5] AS type,
+        ['PAYMENT', 'CASH_OUT', 'CASH_IN', 'TRANSFER', 'DEBIT'][(1 + hash(i) % 5)::INTEGER] AS type,
         (hash(i + 7) % 50000000 / 100)::DECIMAL(18, 2) AS amount, concat('C', i) AS nameOrig,
         CASE WHEN hash(i + 3) % 800 = 0 THEN amount ELSE (hash(i + 1) % 90000000 / 100)::DECIMAL(18, 2) END
             oldbalanceOrg, greatest(oldbalanceOrg - amount, 0)::DECIMAL(18, 2) AS newbalanceOrig,

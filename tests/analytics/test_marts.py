@@ -82,7 +82,7 @@ SAMPLE = {
     "overview": [
         (
             *(51_392, "9392592295.59", 1_392, "1661644102.03", 8_303, 5_476, 94_500, 51_389, 43_112, 1),
-            *(1_381, 1_392, 11, 22, 350, 0),
+            *(1_381, 1_392, 11, 22, 350, 0, 0, 0, 0),
         )
     ],
     "customer_status": [("Fraudster", 1_381), ("Not Affiliated", 91_377), ("Suspect", 350), ("Victim", 1_392)],
@@ -93,7 +93,7 @@ FIRST = {
     "overview": [
         (
             *(19_999, "2519017889.55", 81, "48347524.52", 929, 578, 32_870, 19_999, 12_871, 0),
-            *(80, 81, 1, 2, 376, 0),
+            *(80, 81, 1, 2, 376, 0, 0, 0, 0),
         )
     ],
     "customer_status": [("Fraudster", 80), ("Not Affiliated", 32_333), ("Suspect", 376), ("Victim", 81)],
@@ -113,6 +113,9 @@ def test_the_marts_of_paysim_give_the_known_figures_to_the_cent(file, expected, 
     built = build_example(write_lake(tmp_path, 10**6, data / file), tmp_path / "marts", "2GB")
 
     assert [one.failures for one in built.marts if one.failures] == []
+    assert [
+        f"{one.name}.{column.name}" for one in built.marts for column in one.columns if not column.description
+    ] == []
     with duckdb.connect(str(tmp_path / "marts" / "marts.duckdb"), read_only=True) as marts:
         for name, rows in expected.items():
             found = marts.execute(f"SELECT {SHOWN.get(name, '*')} FROM {name}").fetchall()
@@ -294,7 +297,7 @@ def test_a_mistake_in_a_model_is_told_with_its_place(files, expected):
         ("SELECT id FROM payment", "unique: [it]", "marts/m.yaml:1:10 unique[0]: m has no column 'it'."),
         ("SELECT id FROM payment", "relationships: {id: mm.id}", "marts/m.yaml:1:21 relationships.id: there is no model 'mm'. Did you mean m?"),
         ("SELECT id FROM payment", "equal_sums: [[sum(id), 1]]", "marts/m.yaml:1:15 equal_sums[0][0]: equal_sums: sum(id) = 1: Binder Error"),
-        ("-- idd: What?\nSELECT id FROM payment", "", "marts/m.sql:1:1: 'idd' is described, and is no column of m. Did you mean id?"),
+        ("-- What: it is.\n-- idd: What?\nSELECT id FROM payment", "", "marts/m.sql:1:1: 'idd' is described, and is no column of m. Did you mean id?"),
     ],
 )  # fmt: skip
 def test_what_only_a_build_can_see_has_its_place_too(sql, yaml, expected, tmp_path):

@@ -11,6 +11,10 @@ import msgspec
 import pytest
 
 import shroff
+from shroff.analytics.closed_duckdb import QueryLimits
+from shroff.analytics.marts.build import MartFiles, Origin, build
+from shroff.analytics.marts.models import load_models
+from shroff.analytics.marts.views import LakeFiles
 from shroff.config import TEMPLATE_FOLDER
 from shroff.web.api import analytics
 from tests.support.webs import Answered, Asker, Browser, run
@@ -211,3 +215,29 @@ def test_the_screen_shows_a_funnel_and_gives_the_users_behind_each_number(app):
         assert "No funnels yet" in (await browser.get("/analytics/funnels")).body.decode()
 
     run(app, steps)
+
+
+def test_marts_have_a_page_each_with_chart_rows_and_columns(bank):
+    files = {
+        "marts/by_channel.sql": "-- By channel.\n-- channel: <Where>.\n"
+        "FROM (VALUES ('web', 7), ('<pos>', 1300)) AS t(channel, payments)",
+        "marts/by_channel.yaml": "chart: {labels: channel, values: payments}\nunique: [channel]",
+        "marts/staging/some.sql": "SELECT 1 AS x",
+    }
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        assert "No marts yet" in (await browser.get("/marts")).body.decode()
+        lake = LakeFiles({}, {})
+        (bank / ".shroff/marts/work/spill").mkdir(parents=True)
+        to = MartFiles(bank / ".shroff/marts")
+        build(load_models(files, ()), Origin(lake, {"0": 1}, 0), to, QueryLimits("500MB", 1))
+        listed = (await browser.get("/marts")).body.decode()
+        assert 'href="/marts/by_channel"' in listed
+        page = (await browser.get("/marts/by_channel")).body.decode()
+        assert "<title>&lt;pos&gt;: 1,300</title>" in page, "the chart"
+        assert '<td class="number">1,300</td>' in page
+        assert "&lt;Where&gt;." in page
+        assert "Its rows are not kept" in (await browser.get("/marts/some")).body.decode()
+        assert (await browser.get("/marts/by_chanel")).status == 404
+
+    run(bank, steps)

@@ -1,5 +1,6 @@
 -- By type: for how many payments both balances are what the amount makes of them.
 --
+-- payments: How many there were.
 -- valid: Both are right to one cent.
 -- exact: Both are right.
 -- valid_share: Of the payments, in percent.

@@ -1,4 +1,6 @@
 -- Customers by whether they sent, received, or did both.
+--
+-- customers: How many there are.
 SELECT category, count(*) AS customers
 FROM customers
 GROUP BY category

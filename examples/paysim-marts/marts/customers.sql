@@ -1,5 +1,10 @@
 -- Customers and merchants, one row each: what they sent and received, and how fraud touched them.
 --
+-- sent: How many payments it sent, frauds among them.
+-- received: How many it received.
+-- sent_value: What it sent together.
+-- received_value: What it received together.
+-- first_day: The day of its first payment.
 -- customer: C... a customer, M... a merchant.
 -- category: Sender, Receiver, or Transactor where it did both.
 -- status: Fraudster: received fraud. Victim: fraud was sent from its account. Suspect: had another payment with a

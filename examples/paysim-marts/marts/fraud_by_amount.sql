@@ -1,5 +1,8 @@
 -- Frauds by amount, in steps of a million.
 --
+-- range: The same in words.
+-- frauds: How many there were.
+-- value: Their value together.
 -- millions: From this many millions on; 5 has all from five millions on.
 SELECT
     least(floor(amount / 1000000)::INTEGER, 5) AS millions,

@@ -49,6 +49,7 @@ TAKEN: Final = (  # what the service itself has there, its pages among them; see
     "logout",
     "mail",
     "mails",
+    "marts",
     "me",
     "metrics",
     "models",

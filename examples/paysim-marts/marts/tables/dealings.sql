@@ -1,5 +1,7 @@
 -- Payments that are no fraud and that a fraud receiver sent or received.
 --
+-- fraudster: The fraud receiver.
+-- is_after: Whether it came after the first fraud that the fraudster received.
 -- direction: `in` where a fraud receiver was paid, `out` where it paid.
 -- other: The customer on the other side.
 SELECT 'in' AS direction, p.seq, p.payee AS fraudster, p.payer AS other, p.amount, p.seq > f.first_seq AS is_after

@@ -1,5 +1,6 @@
 -- Customers that received fraud, one row each.
 --
+-- last_seq: The position of the last one.
 -- customer: The payee of at least one fraud.
 -- frauds: How many frauds it received.
 -- fraud_value: Their value together.

@@ -1,5 +1,6 @@
 -- Customers from whom a fraud was sent, one row each.
 --
+-- last_seq: The position of the last one.
 -- customer: The payer of at least one fraud.
 -- frauds: How many frauds were sent from its account.
 -- lost: Their value together.

@@ -270,7 +270,11 @@ def described(
 
     Raises: DefinitionError where tests, comments or a chart name a column that is not there.
     """
-    columns = {model.name: _columns(connection, model.name, model.columns) for model in models}
+    columns: dict[str, list[BuiltColumn]] = {}
+    for model in models:  # a column without words of its own has those of its namesake in what the model reads
+        read = [column for one in model.reads for column in columns.get(one.name, ())]
+        words = {column.name: column.description for column in reversed(read)} | dict(model.columns)
+        columns[model.name] = _columns(connection, model.name, words)
     tested = {model for one in models for test in one.tests for model, _, _ in test.columns}
     names = {name: [one.name for one in found] for name, found in columns.items()}
     names |= {name: [one.name for one in _columns(connection, name)] for name in tested & set(views)}

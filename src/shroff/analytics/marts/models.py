@@ -192,7 +192,7 @@ def place_at(text: str, offset: int) -> tuple[int, int]:
 
 
 def _described(sql: str) -> tuple[str, dict[str, str]]:
-    """What the comments on top say: of the model, and of each column as `-- status: what it means`.
+    """What the comments on top say: of the model first, and then of each column as `-- status: what it means`.
 
     A line that is indented goes on with the one above.
     """
@@ -203,7 +203,7 @@ def _described(sql: str) -> tuple[str, dict[str, str]]:
         if not line.startswith("--"):
             break
         text = line[2:].removeprefix(" ")
-        if (column := _COLUMN.fullmatch(text.rstrip())) is not None:
+        if words and (column := _COLUMN.fullmatch(text.rstrip())) is not None:
             last = column[1]
             columns[last] = column[2]
         elif last and text.startswith(" "):

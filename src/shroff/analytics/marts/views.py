@@ -13,7 +13,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from shroff.analytics.closed_duckdb import identifier, literal
-from shroff.errors import StateError
+from shroff.errors import StateError, UsageError
 
 WHOLE: Final = ("decisions", "labels", "flags", "hits", "controls")  # a view each, whatever the event type
 _PARTS: Final = {"events": "type", "decisions": "event", "features": "event"}  # a folder of the kind says it
@@ -96,16 +96,17 @@ def create_views(connection: Any, lake: LakeFiles, days: Collection[str] | None 
             connection.execute(f"CREATE OR REPLACE TEMP VIEW {identifier(name)} AS {query}")
 
 
-def read_parquet(folder: str, files: Collection[Path | str]) -> str:
-    """The files of a folder as SQL reads them: with columns for its type and the day, files of older columns too."""
+def read_parquet(folder: str, files: Collection[Path | str], *, is_typed: bool = True) -> str:
+    """The files of a folder as SQL reads them: with columns for its type and the day, files of older columns too.
+
+    Without `is_typed` DuckDB finds the types of these two itself.
+    """
     kind = folder.partition("/")[0]
     keys = [*([_PARTS[kind]] if kind in _PARTS else []), "date"]
     types = ", ".join(f"{literal(key)}: {_HIVE[key]}" for key in keys)
     listed = ", ".join(literal(str(one)) for one in files)
-    return (
-        f"read_parquet([{listed}], union_by_name = true, hive_partitioning = true, hive_types_autocast = false, "
-        f"hive_types = {{{types}}})"
-    )
+    typed = f", hive_types_autocast = false, hive_types = {{{types}}}" if is_typed else ""
+    return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = true{typed})"
 
 
 def sources_yml(project: str, address: str, lake: LakeFiles) -> str:
@@ -113,8 +114,11 @@ def sources_yml(project: str, address: str, lake: LakeFiles) -> str:
 
     The files are those that count now: make it anew whenever the lake was written or compacted.
 
+    Raises: UsageError where dbt could not read its address.
     Source: https://github.com/duckdb/dbt-duckdb, "External sources".
     """
+    if "{" in address or "}" in address:
+        raise UsageError(f"{address}: dbt fills in what stands in braces. Give the lake's folder another name.")
     lines = [
         "# Made by 'shroff marts dbt': the files of the lake that count. Make it anew before each 'dbt build'.",
         "version: 2",
@@ -128,15 +132,14 @@ def sources_yml(project: str, address: str, lake: LakeFiles) -> str:
         for folder in folders:
             files = [f"{address.rstrip('/')}/{one}" for one in lake.of(folder)]
             if files:
-                parts.append(read_parquet(folder, files))
+                parts.append(read_parquet(folder, files, is_typed=False))
         if not parts:
             continue
         query = parts[0] if len(parts) == 1 else "(" + " UNION ALL BY NAME ".join(f"FROM {one}" for one in parts) + ")"
-        location = query.replace("{", "{{").replace("}", "}}")  # dbt-duckdb fills in braces
         lines += [
             f"      - name: {json.dumps(name)}",
             "        config:",
-            f"          external_location: {json.dumps(location, ensure_ascii=False)}",
+            f"          external_location: {json.dumps(query, ensure_ascii=False)}",
         ]
     return "\n".join(lines) + "\n"
 

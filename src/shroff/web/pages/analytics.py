@@ -114,6 +114,6 @@ def _chart(found: Sequence[EventCount], by: str) -> Bars | None:
 
 
 ROUTES: Final = (
-    Route("GET", PATH, Right.READ_DECISIONS, show, is_page=True, screen=Screen("Analytics", 95)),
+    Route("GET", PATH, Right.READ_DECISIONS, show, is_page=True, screen=Screen("Analytics", 95, below=("/marts",))),
     Route("GET", f"{PATH}/counts.csv", Right.READ_DECISIONS, download, is_page=True),
 )

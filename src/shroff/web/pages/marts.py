@@ -1,0 +1,86 @@
+"""Marts: what the last build made, and for each a chart, its first rows, its columns and its tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.responses import Response
+
+from shroff.errors import UsageError
+from shroff.people.access import Right
+from shroff.web.http.messages import Request
+from shroff.web.http.problems import ProblemError
+from shroff.web.http.routes import Route
+from shroff.web.pages.charts.bars import COLUMNS_MAX, Bars, signed_bars
+from shroff.web.pages.rendering import page
+from shroff.web.pages.words import sentence
+
+if TYPE_CHECKING:
+    from shroff.analytics.marts.build import BuiltMart, BuiltMarts
+    from shroff.web.service import Service
+
+PATH: Final = "/marts"
+SHOWN: Final = 100  # rows
+
+
+async def show(service: Service, request: Request) -> Response:
+    """All marts; how to build them where there are none."""
+    found: BuiltMarts | None = None
+    mistake = ""
+    try:
+        found = await service.in_thread(service.project.marts.built)
+    except UsageError as error:
+        mistake = sentence(str(error))
+    return page(service, request, "marts.html", built=found, mistake=mistake, path=PATH)
+
+
+async def show_one(service: Service, request: Request) -> Response:
+    """One mart."""
+    marts, name = service.project.marts, request.path_params["name"]
+    try:
+        built = await service.in_thread(marts.built)
+        mart = built.named(name)
+        found = None if mart.kind == "view" else await service.in_thread(marts.rows, name, SHOWN)
+    except UsageError as error:
+        raise ProblemError(404, "no-such-mart", "There is no such mart", str(error)) from None
+    return page(
+        service,
+        request,
+        "mart.html",
+        mart=mart,
+        built=built,
+        columns=[] if found is None else found.columns,
+        numbers=[one.name for one in mart.columns if one.type.startswith(("DECIMAL", "BIGINT", "INTEGER", "DOUBLE"))],
+        rows=[] if found is None else [[_shown(value) for value in row] for row in found.rows],
+        chart=None if found is None else _chart(mart, found.columns, found.rows),
+        path=PATH,
+    )
+
+
+def _chart(mart: BuiltMart, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Bars | None:
+    """The chart that the mart's YAML asks for, of its first rows; none where a value is no number."""
+    if mart.chart is None:
+        return None
+    label, value = (columns.index(one) for one in mart.chart)
+    some = rows[:COLUMNS_MAX]
+    if not all(isinstance(row[value], int | float | Decimal) for row in some):
+        return None
+    return signed_bars([_shown(row[label]) for row in some], [Decimal(row[value]) for row in some], [False] * len(some))
+
+
+def _shown(value: Any) -> str:
+    """A value for people: numbers with commas."""
+    if value is None or isinstance(value, bool):
+        return "" if value is None else str(value).lower()
+    if isinstance(value, int | Decimal):
+        return f"{value:,}"
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+ROUTES: Final = (
+    Route("GET", PATH, Right.READ_DECISIONS, show, is_page=True),
+    Route("GET", f"{PATH}/{{name}}", Right.READ_DECISIONS, show_one, is_page=True),
+)
