@@ -12,7 +12,9 @@ from __future__ import annotations
 import argparse
 import csv
 import shutil
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -61,7 +63,9 @@ def steps(stage: Stage, file: Path | None) -> None:
     stage.shroff("outbox", "deliver")  # what the last seconds left
     stage.shroff("outbox", "list")
     stage.shroff("verify")
+    stage.shroff("summaries", "build", "--to", "2100-01-01")  # in production: shroff summaries run
     show(stage.environment["MONGO"])
+    show_summaries(stage.folder / "summaries.db")
 
 
 def send(brokers: str, message: bytes) -> None:
@@ -89,6 +93,19 @@ def show(mongo: str) -> None:
         where = f"of a holder in {fields['residence']}, paid in {fields['country']}"
         print(f"\nThe first challenge, {found['_id']}: £{fields['amount']} {where}: {', '.join(found['rules'])}")
         print(f"  payments on that route in the 7 days before: {route['payments_7d']}")
+
+
+def show_summaries(file: Path) -> None:
+    """The windows that have payments, asked as a dashboard asks."""
+    wanted = "window_start, transaction_count, amount_sum, average_amount, fraud_count, card_type"
+    with closing(sqlite3.connect(file)) as database:
+        rows = database.execute(
+            f"SELECT {wanted} FROM transaction_summaries_text WHERE transaction_count > 0"  # noqa: S608 - it is ours
+        ).fetchall()
+    print("\nWhat is in summaries.db, by five minutes in which payments came:")
+    for start, count, amount, average, frauds, cards in rows:
+        print(f"  {start[:16]}  {count:6,} payments  {amount:>12}  {average} each  {frauds:,} flagged  {cards}")
+    print(f"  {sum(row[1] for row in rows):,} payments in all")
 
 
 if __name__ == "__main__":

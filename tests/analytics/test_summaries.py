@@ -2,50 +2,71 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
-from contextlib import closing
-from datetime import UTC, datetime
+import itertools
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
-from tests.support.summarized import BEGIN_MS, COLUMNS, EVERY_MS, Bank, bank_in, by_definition, text_of, week
+from shroff.analytics import summaries
+from shroff.errors import UsageError
+from shroff.project.settings.summaries import SummarySettings
+from shroff.streams.log import Record
+from tests.support.summarized import (
+    BEGIN_MS,
+    EVERY_MS,
+    Bank,
+    bank_in,
+    by_definition,
+    rows_of,
+    summarized,
+    text_of,
+    week,
+)
 
 FIRST_MS = BEGIN_MS - BEGIN_MS % EVERY_MS
-TABLES = ("transaction_summaries", "fraud_summaries")
 
 
-def rows_of(bank: Bank, table: str) -> list[dict[str, Any]]:
-    with closing(sqlite3.connect(bank.folder / "summaries.db")) as database:
-        database.row_factory = sqlite3.Row
-        return [dict(row) for row in database.execute(f'SELECT * FROM "{table}" ORDER BY window_start')]
+class KilledError(BaseException):
+    """The process is gone."""
 
 
-def ms_of(text: str) -> int:
-    return round(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1_000)
+def label(name: str, at_ms: int, verdict: str = "fraud") -> tuple[str, dict[str, str]]:
+    return "label", {"event": f"payment/{name}", "verdict": verdict, "source": "analyst", "known_at": text_of(at_ms)}
 
 
-def summarized(bank: Bank) -> list[tuple[Any, ...]]:
-    """The rows that are there, in the form of the definition."""
-    found = []
-    all_, fraud = (rows_of(bank, table) for table in TABLES)
-    for one, other in zip(all_, fraud, strict=True):
-        assert one["window_start"] == other["window_start"]
-        start = ms_of(one["window_start"])
-        assert ms_of(one["window_end"]) == ms_of(other["window_end"]) == start + EVERY_MS
-        found.append((start, _content(one), one["fraud_count"], _content(other)))
-    return found
+def payment(name: str, at_ms: int, amount: str = "1.00") -> tuple[str, dict[str, str]]:
+    return "payment", {"id": name, "at": text_of(at_ms), "amount": amount, "card_type": "Visa"}
 
 
-def _content(row: dict[str, Any]) -> tuple[Any, ...]:
-    counts = {column: json.loads(row[column]) for column in COLUMNS}
-    assert all(list(one) == sorted(one) for one in counts.values())
-    average = row["average_amount"]
-    exact = None if average is None else Decimal(str(average))
-    return counts, row["transaction_count"], Decimal(str(row["amount_sum"])), exact, row["confirmed_fraud_count"]
+def once(bank: Bank) -> int:
+    """One round of `run`, whose process then ends; gives how many rows are new or changed."""
+
+    (built,) = itertools.islice(bank.project.summaries.run(), 1)
+    return built.changed
+
+
+@contextmanager
+def dying_at(number: int) -> Iterator[list[int]]:
+    """What is inside ends at a statement of the database; what it gives is empty where there were that many."""
+    left = list(range(number + 1))
+
+    def count(*_: object) -> None:
+        left.pop()
+        if not left:
+            raise KilledError
+
+    event.listen(Engine, "before_cursor_execute", count)
+    try:
+        with suppress(KilledError):
+            yield left
+    finally:
+        event.remove(Engine, "before_cursor_execute", count)
 
 
 @pytest.mark.parametrize(("by", "seed"), [("ingest_time", 1), ("event_time", 2)])
@@ -63,23 +84,139 @@ def test_every_window_of_a_week_has_the_row_of_the_definition(tmp_path: Path, by
     assert sum(row[1][2] for row in found) == sum(Decimal(one["amount"]) for one in bank.events)
 
 
+@pytest.mark.parametrize(("by", "seed"), [("ingest_time", 3), ("event_time", 4)])
+def test_a_run_with_pauses_and_restarts_misses_no_window_and_doubles_none(tmp_path: Path, by: str, seed: int):
+    bank, chance = bank_in(tmp_path / "bank", by=by), random.Random(seed)
+    batches = week(seed, 40)
+    pieces = [batches[begin : begin + 5] for begin in range(0, len(batches), 5)]
+    bank.write(pieces.pop(0))
+
+    def wait(_: float) -> None:
+        bank.write(pieces.pop(0))
+        if chance.random() < 0.5 or not pieces:
+            raise KilledError
+
+    while pieces:
+        with pytest.raises(KilledError):
+            list(bank.project.summaries.run(wait=wait))
+    bank.now_ms += 4 * EVERY_MS  # also for what the slow clock took
+    once(bank)
+
+    found = summarized(bank)
+    assert found == by_definition(bank, found[0][0], (bank.now_ms - 10_000) // EVERY_MS * EVERY_MS, by)
+    assert sum(row[1][1] for row in found) == len(bank.events) > 50
+    assert max(row["revision"] for row in rows_of(bank.address, bank.tables[0])) > 0
+
+
 def test_a_rebuild_leaves_every_row_as_it_is_and_a_correction_counts(tmp_path: Path):
     bank = bank_in(tmp_path / "bank")
-    batches = week(3, 40)
-    bank.write(batches)
+    bank.write(week(5, 30))
+    bank.now_ms += EVERY_MS
     assert bank.project.summaries.build().changed > 0
-    before = [rows_of(bank, table) for table in TABLES]
+    before = [rows_of(bank.address, table) for table in bank.tables]
     bank.now_ms += 3_600_000
 
-    assert bank.project.summaries.build(text_of(FIRST_MS), before[0][-1]["window_end"] + "Z").changed == 0
-    assert [rows_of(bank, table) for table in TABLES] == before
+    assert bank.project.summaries.build(text_of(FIRST_MS), text_of(before[0][-1]["window_end"])).changed == 0
+    assert [rows_of(bank.address, table) for table in bank.tables] == before
 
     name = next(one["id"] for one in bank.events if bank.verdicts.get(one["id"]) != "fraud")
-    bank.write([(bank.now_ms, [("label", _label(name, bank.now_ms))])])
-    bank.project.summaries.build(text_of(FIRST_MS), before[0][-1]["window_end"] + "Z")
-    (changed,) = [row for row, old in zip(rows_of(bank, TABLES[0]), before[0], strict=True) if row != old]
-    assert (changed["revision"], changed["created_at"]) == (1, text_of(bank.now_ms)[:-1].replace("T", " "))
+    bank.write([(bank.now_ms, [label(name, bank.now_ms)])])
+    once(bank)
+    after = rows_of(bank.address, bank.tables[0])[: len(before[0])]
+    (changed,) = [row for row, old in zip(after, before[0], strict=True) if row != old]
+    assert (changed["revision"], changed["created_at"]) == (1, bank.now_ms)
 
 
-def _label(name: str, at_ms: int) -> dict[str, str]:
-    return {"event": f"payment/{name}", "verdict": "fraud", "source": "analyst", "known_at": text_of(at_ms)}
+def test_a_runner_that_is_killed_between_any_two_statements_does_no_harm(tmp_path: Path):
+    bank = bank_in(tmp_path / "bank")
+    minute = 60_000
+    bank.write([(FIRST_MS + minute, [payment("a", FIRST_MS), payment("b", FIRST_MS, "95.00")])])
+    bank.now_ms = FIRST_MS + EVERY_MS + minute
+    for number in itertools.count():
+        bank.tables = (f"t{number}", f"t{number}_f")
+        bank.settings()
+        bank.now_ms = FIRST_MS + EVERY_MS + minute
+        with dying_at(number) as left:
+            once(bank)
+        bank.now_ms += 2 * EVERY_MS
+        once(bank)
+        assert summarized(bank) == by_definition(bank, FIRST_MS, FIRST_MS + 3 * EVERY_MS), number
+        if left:
+            break
+    assert number > 10
+
+
+@pytest.mark.parametrize(
+    ("more", "path", "words"),
+    [
+        ({"every": "7m"}, "every", "a window lasts a whole part of a day"),
+        ({"every": "500ms"}, "every", "a window lasts a whole part of a day"),
+        ({"event": "paymnt"}, "event", "'paymnt' is no event type. Did you mean payment?"),
+        ({"amount": "country"}, "amount", "no field 'country' of type money. Name one of amount."),
+        ({"columns": {"land": "contry"}}, "columns.land", "no field 'contry'. Did you mean country?"),
+        ({"columns": {"price": "amount"}}, "columns.price", "too many values to count by"),
+        ({"columns": {"revision": "country"}}, "columns", "revision"),
+        ({"fraud_table": "transaction_summaries"}, "fraud_table", "two tables"),
+        ({"fraud_table": "x; DROP"}, "fraud_table", "a table's name"),
+        ({"url": "nowhere"}, "url", "an address"),
+        ({"by": "clock"}, "by", "ingest_time or event_time"),
+    ],
+)
+def test_what_the_settings_have_wrong_is_told_with_its_place_and_its_cure(tmp_path: Path, more, path: str, words: str):
+    bank = bank_in(tmp_path / "bank", **more)
+
+    (problem,) = bank.project.opened.check().errors
+
+    assert problem.path.startswith(f"summaries.{path}")
+    assert words in f"{problem.message} {problem.hint}"
+
+
+def test_values_beyond_the_limit_are_counted_together_and_the_most_frequent_stay(monkeypatch):
+    monkeypatch.setattr(summaries, "VALUES_MAX", 3)
+    settings = SummarySettings("", "payment", {"land": "land"})
+    tallies = summaries.Tallies(settings, [0, EVERY_MS], 2)
+    tallies.add(MemoryReader("a", "b", "b", "c", "c", "d", None), summaries.PlacedWindow(1, 9, 0), set())
+    one, none = tallies.rows()
+
+    assert one.all.counts == {"land": {"(other)": 3, "b": 2, "c": 2}}
+    assert (none.all.count, none.all.average) == (0, None)
+
+
+class MemoryReader:
+    """A log of payments from these lands, none of them decided."""
+
+    def __init__(self, *lands: str | None) -> None:
+        self._bodies = [b"{}" if one is None else f'{{"land": "{one}", "amount": "1.00"}}'.encode() for one in lands]
+
+    def read(self, after: int, upto: int) -> list[list[Record]]:
+        return [
+            [Record(n, "event", "payment", str(n), 0, body, decided=False) for n, body in enumerate(self._bodies, 1)]
+        ]
+
+    def outcome_lines(self, after: int, upto: int) -> list[bytes]:
+        return []
+
+
+def test_a_project_without_summaries_and_tables_of_another_log_are_told_with_the_cure(tmp_path: Path):
+    bank, other = bank_in(tmp_path / "bank"), bank_in(tmp_path / "other", f"sqlite:///{tmp_path}/bank/summaries.db")
+    bank.write(week(6, 9))
+    other.write([(FIRST_MS, [payment("a", FIRST_MS)])])
+    once(bank)
+    with pytest.raises(UsageError, match=r"holds summaries of another log.*Name other tables"):
+        once(other)
+    (other.folder / "shroff.yaml").write_text("shroff: 1\nname: bank\nmoney: GBP\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"no summaries. Add them to shroff.yaml, as in 'summaries: "):
+        once(other)
+
+
+def test_doctor_says_how_far_summaries_are_behind(tmp_path: Path):
+    bank = bank_in(tmp_path / "bank")
+    bank.write([(FIRST_MS, [payment("a", FIRST_MS)])])
+    bank.now_ms = FIRST_MS + EVERY_MS + 10_000
+    assert bank.project.summaries.finding().words == "not there yet; 'shroff summaries run' writes them"
+    once(bank)
+    assert bank.project.summaries.finding().state == "ok"
+
+    bank.now_ms += 3 * EVERY_MS
+    found = bank.project.summaries.finding()
+    assert (found.state, found.words) == ("note", "written up to 2026-03-28T22:00:00Z, 3 windows behind")

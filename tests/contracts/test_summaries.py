@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
+import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from shroff.adapters.databases.sql_database import SqlDatabase
 from shroff.adapters.summaries.sql import SqlSummaries
 from shroff.analytics.summaries import SummaryRow, WindowSummary
+from shroff.analytics.summary_writer import Built
 from shroff.errors import UsageError
 from shroff.project.settings.summaries import SummarySettings
+from tests.support.summarized import bank_in, by_definition, rows_of, summarized, week
 
 START_MS = 1_780_000_200_000
 EVERY_MS = 300_000
@@ -49,30 +52,6 @@ def window(number: int, count: int = 2, confirmed: int = 0) -> WindowSummary:
     return WindowSummary(START_MS + number * EVERY_MS, START_MS + (number + 1) * EVERY_MS, all_, fraud)
 
 
-def rows(address: str, table: str) -> list[tuple[Any, ...]]:
-    """The rows of a table or view by hand, as each driver gives them, made alike."""
-    database = SqlDatabase(address, "a test")
-    with closing(database), database.begun() as connection:
-        found = connection.exec_driver_sql(f"SELECT * FROM {table} ORDER BY window_start").fetchall()
-    return [tuple(map(alike, row)) for row in found]
-
-
-def alike(value: Any) -> Any:
-    if isinstance(value, dict):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, Decimal | float):
-        return Decimal(str(value)).normalize()
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
-    if isinstance(value, str) and value[:4].isdecimal():
-        return datetime.fromisoformat(value)
-    return value
-
-
-def at(number: int) -> datetime:
-    return datetime.fromtimestamp((START_MS + number * EVERY_MS) / 1_000, UTC).replace(tzinfo=None)
-
-
 def test_rows_and_views_are_the_same_in_every_database(address: str, settings: SummarySettings):
     with opened(address, settings) as store:
         store.begin((7,))
@@ -84,15 +63,25 @@ def test_rows_and_views_are_the_same_in_every_database(address: str, settings: S
             START_MS + EVERY_MS,
         ]
         assert store.followed() == ((7,), START_MS + 2 * EVERY_MS)
-    counts = ['{"DE": 2, "ä \\"\'%": 1}', "{}"]
-    one = (at(0), at(1), 0, at(0), *counts, 2, Decimal("20.07"), Decimal("10.035"), "GBP", 0, 0)
-    none = (at(1), at(2), 0, at(0), "{}", "{}", 0, alike(0.0), None, "GBP", 0, 0)
-    assert [tuple(map(alike, row)) for row in rows(address, settings.table)] == [
-        tuple(map(alike, one)),
-        tuple(map(alike, none)),
-    ]
-    assert [row[-1] for row in rows(address, settings.fraud_table)] == [0, 3]
-    assert [row[7:9] for row in rows(address, f"{settings.table}_text")] == [("£20.07", "£10.04"), ("£0.00", None)]
+    one, none = rows_of(address, settings.table)
+    assert one == {
+        "window_start": START_MS,
+        "window_end": START_MS + EVERY_MS,
+        "revision": 0,
+        "created_at": START_MS,
+        "land": '{"DE": 2, "ä \\"\'%": 1}',
+        "order": "{}",
+        "transaction_count": 2,
+        "amount_sum": Decimal("20.07"),
+        "average_amount": Decimal("10.0350"),
+        "currency": "GBP",
+        "fraud_count": 0,
+        "confirmed_fraud_count": 0,
+    }
+    assert (none["land"], none["amount_sum"], none["average_amount"]) == ("{}", 0, None)
+    assert [row["confirmed_fraud_count"] for row in rows_of(address, settings.fraud_table)] == [0, 3]
+    shown = rows_of(address, f"{settings.table}_text")
+    assert [(row["amount_sum"], row["average_amount"]) for row in shown] == [("£20.07", "£10.04"), ("£0.00", None)]
 
 
 def test_an_older_row_never_takes_the_place_of_a_newer_one(address: str, settings: SummarySettings):
@@ -106,16 +95,41 @@ def test_an_older_row_never_takes_the_place_of_a_newer_one(address: str, setting
         one.settle((6, 6))
         other.settle((6, 5))
         assert other.followed() == ((6, 6), None)
-    assert [row[2:4] for row in rows(address, settings.table)] == [(1, at(0))]
+    (row,) = rows_of(address, settings.table)
+    assert (row["revision"], row["created_at"], row["transaction_count"]) == (1, START_MS, 4)
 
 
-def test_tables_of_other_settings_or_of_a_longer_log_are_refused(address: str, settings: SummarySettings):
+def test_tables_of_other_settings_are_refused_with_what_differs(address: str, settings: SummarySettings):
     with opened(address, settings) as store:
         store.begin((9,))
-        with pytest.raises(UsageError, match=r"of a longer log.*Name other tables"):
-            store.begin((8,))
-    settings = SummarySettings(
-        **{**{k: getattr(settings, k) for k in settings.__slots__}, "every_ms": 60_000, "amount": "x"}
-    )
-    with opened(address, settings) as store, pytest.raises(UsageError, match=r"\(amount, every_ms differ\)"):
+    settings = dataclasses.replace(settings, every_ms=60_000, amount="x")
+    with (
+        opened(address, settings) as store,
+        pytest.raises(UsageError, match=r"\(amount, every_ms differ\).*Name other"),
+    ):
         store.begin((9,))
+
+
+def test_two_runners_beside_a_log_that_grows_write_each_row_right(address: str, tmp_path: Path):
+    bank = bank_in(tmp_path / "bank", address, f"transaction_{uuid.uuid4().hex[:12]}")
+    batches, is_over, said = week(7, 30), threading.Event(), list[str]()
+    bank.write(batches[:3])
+
+    def run() -> list[Built]:
+        project, found = bank.project, []
+        while not is_over.is_set():
+            found += islice(
+                project.summaries.run(say=said.append, wait=lambda _: None), 2
+            )  # a new process after two rounds, without waiting
+        return [*found, *islice(project.summaries.run(say=said.append, wait=lambda _: None), 1)]
+
+    with ThreadPoolExecutor(2) as pool:
+        runners = [pool.submit(run) for _ in range(2)]
+        for begin in range(3, len(batches), 3):
+            bank.write(batches[begin : begin + 3])
+        is_over.set()
+        assert all(one.result() for one in runners)
+
+    found = summarized(bank)
+    assert found == by_definition(bank, found[0][0], found[-1][0] + EVERY_MS)
+    assert sum(row[1][1] for row in found) > 50

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
@@ -13,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from shroff.adapters.databases.sql_database import SqlDatabase
 from shroff.app.opened import Opened
 from shroff.app.project import Project
 from shroff.config import ProjectPaths
@@ -48,13 +51,16 @@ class Bank:
     """A project whose clock a test sets, and what was written into its log."""
 
     folder: Path
+    address: str
+    tables: tuple[str, str]
     now_ms: int = BEGIN_MS
     events: list[dict[str, Any]] = field(default_factory=list)
     verdicts: dict[str, str] = field(default_factory=dict)
 
     def settings(self, **more: Any) -> None:
         """Write shroff.yaml: `summaries` with further keys."""
-        said = {"url": "sqlite:///summaries.db", "columns": COLUMNS, **more}
+        tables = dict(zip(("table", "fraud_table"), self.tables, strict=True))
+        said = {"url": self.address, "columns": COLUMNS, **tables, **more}
         text = f"{SETTINGS}summaries: {msgspec.json.encode(said).decode()}\n"
         (self.folder / "shroff.yaml").write_text(text, encoding="utf-8")
 
@@ -81,14 +87,52 @@ class Bank:
                         self.verdicts[fields["event"].removeprefix("payment/")] = fields["verdict"]
 
 
-def bank_in(folder: Path, **more: Any) -> Bank:
-    """A bank without events yet."""
+def bank_in(folder: Path, address: str = "", table: str = "transaction_summaries", **more: Any) -> Bank:
+    """A bank without events yet, with summaries in SQLite where no address is given."""
     (folder / "rules").mkdir(parents=True)
     (folder / "events.yaml").write_text(EVENTS, encoding="utf-8")
     (folder / "rules" / "large.yaml").write_text(RULES, encoding="utf-8")
-    bank = Bank(folder)
+    bank = Bank(
+        folder, address or f"sqlite:///{folder}/summaries.db", (table, table.replace("transaction", "fraud") + "_f")
+    )
     bank.settings(**more)
     return bank
+
+
+def rows_of(address: str, table: str) -> list[dict[str, Any]]:
+    """The rows of a table or view, as each driver gives them, made alike."""
+    database = SqlDatabase(address, "a test")
+    with closing(database), database.begun() as connection:
+        found = connection.exec_driver_sql(f"SELECT * FROM {table} ORDER BY window_start").mappings().all()
+    return [{name: _alike(value) for name, value in row.items()} for row in found]
+
+
+def _alike(value: Any) -> Any:
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False)  # PostgreSQL's driver reads JSON
+    if isinstance(value, Decimal | float):
+        return Decimal(str(value))
+    if isinstance(value, str) and value[:4].isdecimal():
+        value = datetime.fromisoformat(value)  # SQLite's moments are texts
+    if isinstance(value, datetime):
+        return round(value.replace(tzinfo=value.tzinfo or UTC).timestamp() * 1_000)
+    return value
+
+
+def summarized(bank: Bank) -> list[tuple[Any, ...]]:
+    """The rows that are there, in the form of the definition."""
+    found = []
+    for one, other in zip(*(rows_of(bank.address, table) for table in bank.tables), strict=True):
+        assert one["window_start"] == other["window_start"]
+        assert one["window_end"] == other["window_end"] == one["window_start"] + EVERY_MS
+        found.append((one["window_start"], _content(one), one["fraud_count"], _content(other)))
+    return found
+
+
+def _content(row: dict[str, Any]) -> tuple[Any, ...]:
+    counts = {column: json.loads(row[column]) for column in COLUMNS}
+    assert all(list(one) == sorted(one) for one in counts.values())
+    return counts, row["transaction_count"], row["amount_sum"], row["average_amount"], row["confirmed_fraud_count"]
 
 
 def week(seed: int, count: int = 150, begin_ms: int = BEGIN_MS) -> list[tuple[int, list[tuple[str, dict[str, Any]]]]]:

@@ -16,6 +16,7 @@ from shroff.streams.log import LogReader
 WINDOWS_MAX: Final = 1_000_000  # of one build: nine years
 COMPUTED: Final = 1_000  # windows that are summed in one reading of the log
 WRITTEN: Final = 100  # windows of one transaction
+PROGRESS_TABLE: Final = "summaries_followed"
 Position = tuple[int, ...]  # a sequence number of each lane
 
 
@@ -42,7 +43,7 @@ class SummaryStore(Protocol):
     def begin(self, position: Position) -> SummaryProgress:
         """Make what is missing, beginning at this position; gives how far it is.
 
-        Raises: UsageError where it holds summaries by other settings, or of another log.
+        Raises: UsageError where it holds summaries by other settings.
         """
 
     def followed(self) -> SummaryProgress | None:
@@ -96,7 +97,7 @@ class SummaryWriter:
 
         Without `first` it is the first of the logs, without `last` the last that has ended; none that has not begun.
         """
-        self._follow(logs, self._store.begin(_last_of(logs)).position)
+        self._follow(logs, self._begin(logs).position)
         now_ms, every_ms = self._now_ms(), self._settings.every_ms
         first_ms = self._first_start() if first_ms is None else first_ms
         if first_ms is None:
@@ -119,9 +120,9 @@ class SummaryWriter:
         Args:
             first_ms: The first window of all, where none was written yet; without it the first of the logs.
         """
-        upto, every_ms = _last_of(logs), self._settings.every_ms
-        before = self._store.begin(upto)
+        every_ms, before = self._settings.every_ms, self._begin(logs)
         self._follow(logs, before.position)
+        upto = self._position
         first_ms = self._first_start() if first_ms is None else first_ms
         next_ms = before.next_ms
         if next_ms is None and first_ms is not None:
@@ -139,6 +140,15 @@ class SummaryWriter:
         return Built(*(one + other for one, other in zip(corrected, built, strict=True)))
 
     # Below: what changed, and one reading of the logs
+
+    def _begin(self, logs: Sequence[LogReader]) -> SummaryProgress:
+        """How far the store is. Raises: UsageError where it follows another log."""
+        found = self._store.begin(_last_of(logs))
+        last = _last_of(logs)  # behind what another process may have settled meanwhile
+        if len(found.position) != len(last) or any(one > its for one, its in zip(found.position, last, strict=True)):
+            words = f"the table {self._settings.table} holds summaries of another log, or of other lanes"
+            raise UsageError(f"{words}. {other_tables(self._settings)}")
+        return found
 
     def _correct(self, logs: Sequence[LogReader], touched: set[int], before: SummaryProgress) -> Built:
         """Write the windows that have a row and got events or labels since, and those of events before the first."""
@@ -202,6 +212,14 @@ class SummaryWriter:
             for one in places.of(starts):
                 tallies.add(log, one, known)
         return tallies.rows()
+
+
+def other_tables(settings: SummarySettings) -> str:
+    """What to do where tables hold something else."""
+    tables = (
+        f"{settings.table}, {settings.fraud_table}, their views, and the row {settings.table!r} of {PROGRESS_TABLE}"
+    )
+    return f"Name other tables in shroff.yaml ('table' and 'fraud_table' under 'summaries'), or drop {tables}."
 
 
 def _last_of(logs: Sequence[LogReader]) -> Position:

@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from shroff.app.analytics.summaries import Summaries
 from shroff.app.lakes import Lakes
 from shroff.app.letters import SentLetters
 from shroff.app.live.deliveries import Sinks
@@ -109,7 +110,7 @@ class HealthChecks:
             unapplied,
         )
         found = look(project, seen)
-        tried = asked([*self._tries(can_read=definitions is not None and not errors, has_log=is_there)])
+        tried = asked(self._tries(can_read=definitions is not None and not errors, has_log=is_there))
         known = {one.subject: one.state for one in found}
         found += [
             one for one in tried if one.subject not in known or (one.state != "ok" and known[one.subject] != "wrong")
@@ -138,6 +139,8 @@ class HealthChecks:
             tries.append(Try("lake", lambda: look_at_lake(Lakes(self._opened).reader, systems.keep_ms)))
         if systems.snapshots.text("to") and is_set(systems.snapshots):
             tries.append(Try("copies of snapshots", self._look_at_copies))
+        if can_read and (summaries := Summaries(self._opened)).declared is not None:
+            tries.append(Try("summaries", summaries.finding))
         for name, one in systems.sinks.items():
             if is_set(one):
                 tries.append(Try(f"sink {name}", self._sink_try(name, one)))

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -222,6 +223,10 @@ class SqlDatabase:
     def dialect(self) -> str:
         """SQLAlchemy's name of the kind: postgresql, mysql or sqlite."""
         return self._engine.dialect.name
+
+    def is_there(self) -> bool:
+        """Whether a file of SQLite is there; a server is asked when something is wanted of it."""
+        return self.dialect != "sqlite" or Path(self._place).exists()
 
     @contextmanager
     def begun(self) -> Iterator[Connection]:

@@ -27,6 +27,7 @@ from sqlalchemy import (
     case,
     cast,
     func,
+    inspect,
     literal,
     select,
     text,
@@ -50,12 +51,11 @@ from shroff.adapters.databases.sql_database import (
 )
 from shroff.adapters.sinks import SQL as SUMMARIES
 from shroff.analytics.summaries import SummaryRow, WindowSummary
-from shroff.analytics.summary_writer import Position, SummaryProgress
+from shroff.analytics.summary_writer import PROGRESS_TABLE, Position, SummaryProgress, other_tables
 from shroff.errors import StorageError, UsageError
 from shroff.project.settings.summaries import SummarySettings
 
 __all__ = ["SUMMARIES", "SqlSummaries"]
-FOLLOWED: Final = "summaries_followed"
 SIGNS: Final = {"EUR": "€", "GBP": "£", "JPY": "¥", "USD": "$"}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -100,7 +100,7 @@ def _table(name: str, settings: SummarySettings, places: int, *, has_frauds: boo
 
 def _followed_table() -> Table:
     return Table(
-        FOLLOWED,
+        PROGRESS_TABLE,
         MetaData(),
         key_column("name", NAME),
         value_column("settings", TEXT),
@@ -154,14 +154,18 @@ class SqlSummaries:
             connection.execute(adding(self._followed, self._database.dialect), own)
             row = self._lock(connection)
             assert row is not None, "it was just added"
-            self._check(row, position)
+            self._check(row)
             for table in self._tables:
                 if make_missing(connection, table):
                     self._make_view(connection, table)
         return _followed(row)
 
     def followed(self) -> SummaryProgress | None:
+        if not self._database.is_there():
+            return None
         with self._begun() as connection:
+            if not inspect(connection).has_table(PROGRESS_TABLE):
+                return None
             row = connection.execute(select(self._followed).where(self._own)).mappings().first()
         return None if row is None else _followed(row)
 
@@ -261,17 +265,15 @@ class SqlSummaries:
         }
         return json.dumps(said, sort_keys=True)
 
-    def _check(self, row: RowMapping, position: Position) -> None:
-        """Raises: UsageError where the tables hold something else than is written now."""
-        own = self._settings.table
-        cure = f"Name other tables in shroff.yaml ('table' and 'fraud_table' under 'summaries'), or drop {own}, "
-        cure += f"{self._settings.fraud_table}, their views, and the row {own!r} of {FOLLOWED}."
+    def _check(self, row: RowMapping) -> None:
+        """Raises: UsageError where the tables hold rows of other settings than are written now."""
         if row["settings"] != self._definition():
             now, then = json.loads(self._definition()), json.loads(row["settings"])
             names = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
-            raise UsageError(f"the table {own} holds summaries by other settings ({', '.join(names)} differ). {cure}")
-        if _is_behind(position, _position(row["position"])):
-            raise UsageError(f"the table {own} holds summaries of a longer log than this one. {cure}")
+            raise UsageError(
+                f"the table {self._settings.table} holds summaries by other settings "
+                f"({', '.join(names)} differ). {other_tables(self._settings)}"
+            )
 
     def _make_view(self, connection: Connection, table: Table) -> None:
         """Make the view that shows amounts as text with the sign of the currency, `£12.34`."""

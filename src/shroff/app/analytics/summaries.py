@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from shroff import config
 from shroff.errors import TransientError, UsageError
+from shroff.events.event import time_text
 from shroff.language.yaml import text as yamltext
 from shroff.project.settings.summaries import SummarySettings, load_summary_settings
 from shroff.runtime.progress import unheard
@@ -16,11 +17,13 @@ from shroff.runtime.progress import unheard
 if TYPE_CHECKING:
     from shroff.analytics.summary_writer import Built, SummaryWriter
     from shroff.app.opened import Opened
+    from shroff.monitoring.doctor import Finding
     from shroff.replay.notebook import Moment
     from shroff.runtime.progress import Progress
     from shroff.streams.log import Log
 
 EXAMPLE: Final = "summaries: { url: sqlite:///summaries.db, columns: { card_type: card_type } }"
+BEHIND: Final = 2  # windows that doctor does not mention
 AGAIN_S: Final = 5.0  # after which something that was away is asked again
 
 
@@ -33,12 +36,16 @@ class Summaries:
     @property
     def settings(self) -> SummarySettings:
         """What the project says of summaries. Raises: UsageError where it says nothing."""
-        definitions = self._opened.definitions  # which tells its mistakes
-        text = config.read_files(self._opened.places.folder, []).get(config.PROJECT_FILE, "")
-        found = load_summary_settings(yamltext.read(text, config.PROJECT_FILE, []), [], definitions.events)
-        if found is None:
+        if (found := self.declared) is None:
             raise UsageError(f"this project has no summaries. Add them to {config.PROJECT_FILE}, as in '{EXAMPLE}'.")
         return found
+
+    @property
+    def declared(self) -> SummarySettings | None:
+        """The same; None where it says nothing."""
+        definitions = self._opened.definitions  # which tells its mistakes
+        text = config.read_files(self._opened.places.folder, []).get(config.PROJECT_FILE, "")
+        return load_summary_settings(yamltext.read(text, config.PROJECT_FILE, []), [], definitions.events)
 
     def build(self, first: Moment | None = None, last: Moment | None = None, progress: Progress | None = None) -> Built:
         """Write the rows of all windows that begin in [first, last), as the log has them now.
@@ -94,6 +101,25 @@ class Summaries:
                 yield built
                 due_ms = complete_ms + settings.every_ms + settings.delay_ms
                 wait(max(due_ms - self._opened.now_ms(), 0) / 1_000)
+
+    def finding(self) -> Finding:
+        """How far `run` is, for doctor. Raises: as `build`."""
+        from shroff.analytics.summaries import window_of
+        from shroff.app.wiring import open_summaries
+        from shroff.monitoring.doctor import NOTE, OK, Finding
+
+        settings = self.settings
+        with closing(open_summaries(self._opened, settings)) as store:
+            found = store.followed()
+        if found is None or found.next_ms is None:
+            return Finding("summaries", OK, "not there yet; 'shroff summaries run' writes them")
+        due_ms = window_of(self._opened.now_ms() - settings.delay_ms, settings.every_ms)
+        behind = max(due_ms - found.next_ms, 0) // settings.every_ms
+        words = f"written up to {time_text(found.next_ms)}"
+        if behind <= BEHIND:
+            return Finding("summaries", OK, words)
+        cure = "Start 'shroff summaries run' again: it writes those first, in order."
+        return Finding("summaries", NOTE, f"{words}, {behind:,} windows behind", cure)
 
     @contextmanager
     def _writer(self) -> Iterator[SummaryWriter]:

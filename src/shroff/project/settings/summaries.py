@@ -148,9 +148,7 @@ def _settings_of(read: Mapping[str, Plain], events: Events | None) -> SummarySet
 def _mistakes(node: yamltext.Mapping, found: SummarySettings, events: Events | None) -> list[Problem]:
     problems: list[Problem] = []
     if found.every_ms < 1_000 or DAY_MS % found.every_ms:
-        problems.append(
-            _at(node, "every").problem("every: a window lasts a whole part of a day, from 1s to 1d, as 5m.")
-        )
+        problems.append(_at(node, "every").problem("a window lasts a whole part of a day, from 1s to 1d, as 5m."))
     if found.table == found.fraud_table:
         problems.append(_at(node, "fraud_table").problem("table and fraud_table are two tables: give them two names."))
     if events is None:
@@ -159,7 +157,7 @@ def _mistakes(node: yamltext.Mapping, found: SummarySettings, events: Events | N
     if type_ is None:
         hint = nearest(found.event, events.types) if found.event else "Write 'event: payment', say."
         words = f"{found.event!r} is no event type." if found.event else "several event types are decided: name one."
-        return [*problems, _at(node, "event").problem(f"event: {words}", hint)]
+        return [*problems, _at(node, "event").problem(f"{words}", hint)]
     return [*problems, *_mistakes_of_fields(node, found, type_)]
 
 
@@ -169,15 +167,15 @@ def _mistakes_of_fields(node: yamltext.Mapping, found: SummarySettings, type_: E
     money = [name for name, kind in kinds.items() if kind == "money"]
     if kinds.get(found.amount) != "money":
         hint = f"Name one of {', '.join(money)}." if money else "Declare one in events.yaml, as 'amount: money'."
-        words = f"amount: {type_.name} has no field {found.amount!r} of type money."
+        words = f"{type_.name} has no field {found.amount!r} of type money."
         problems.append(_at(node, "amount").problem(words, hint))
     columns = node.get("columns")
     for column, name in found.columns.items():
         place = _at(columns, column) if isinstance(columns, yamltext.Mapping) else node
         if name not in kinds:
-            problems.append(place.problem(f"columns: {type_.name} has no field {name!r}.", nearest(name, kinds)))
+            problems.append(place.problem(f"{type_.name} has no field {name!r}.", nearest(name, kinds)))
         elif kinds[name] not in COUNTED or name == type_.id_field:
-            words = f"columns: {name} has too many values to count by."
+            words = f"{name} has too many values to count by."
             problems.append(place.problem(words, "Name a field of type text, choice, boolean or integer."))
     return problems
 
