@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from shroff import webhooks
+from shroff.adapters.push.pubsub import PubsubSource
 from shroff.adapters.push.sns import SnsSource
 from shroff.adapters.push.webhook import WebhookSource
 from shroff.streams.push import MESSAGE, Push, PushRefusedError, PushSource
 from shroff.testing.contracts.push import NOW_MS, PushContract, Request
+from tests.adapters.test_push_pubsub import ACCOUNT, AUDIENCE, Google, headers, key, token, wrapped
 from tools.sns import TOPIC, certificate, message, signed
 
 
@@ -30,6 +32,18 @@ class TestWebhook(PushContract):
 
     def signed(self, id_: str, body: bytes, *, by_another: bool = False) -> Request:
         return webhooks.headers("another" if by_another else "s3cret", id_, NOW_MS // 1_000, body), body
+
+
+class TestPubsub(PushContract):
+    unsupported: ClassVar[dict[str, str]] = {
+        "knows a changed body": "Google signs who calls, and not what is sent: HTTPS keeps the body as it was"
+    }
+
+    def made(self) -> PushSource:
+        return PubsubSource({"audience": AUDIENCE, "service_account": ACCOUNT}, Google().fetch)
+
+    def signed(self, id_: str, body: bytes, *, by_another: bool = False) -> Request:
+        return headers(token(key("k9") if by_another else key())), wrapped(body, messageId=id_)
 
 
 class _Trusting(WebhookSource):

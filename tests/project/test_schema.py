@@ -293,6 +293,12 @@ sources:
     events: [payment]
     others: quarantine
     id: row
+  app:
+    pubsub:
+      audience: https://bank.example/hooks/app
+      service_account: push@project.iam.gserviceaccount.com
+      subscriptions: [projects/p/subscriptions/s]
+      body: unwrapped
   partner:
     webhook: { secrets: [one, two], form: stripe, tolerance: 1m }
     others: skip

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from shroff.streams.push import Push
 
 HOOKS: Final = "hooks"  # before the names of pushed sources, in the log and in addresses
-ID_NAMES: Final = {"sns": "MessageId"}  # under which an envelope has the id of its message; else `id`
+ID_NAMES: Final = {
+    "pubsub": "messageId",
+    "sns": "MessageId",
+}  # under which an envelope has the id of its message; else `id`
 
 
 def part_of(name: str) -> str:

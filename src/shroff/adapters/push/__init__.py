@@ -1,4 +1,4 @@
-"""Pushed sources: Amazon SNS and webhooks. Here is what shroff.yaml may say of each."""
+"""Pushed sources: Amazon SNS, Google Pub/Sub and webhooks. Here is what shroff.yaml may say of each."""
 
 from __future__ import annotations
 
@@ -72,4 +72,40 @@ WEBHOOK: Final = AdapterSettings(
         ),
     ),
 )
-SETTINGS: Final = {"sns": SNS, "webhook": WEBHOOK}
+PUBSUB: Final = AdapterSettings(
+    "A push subscription of Google Pub/Sub, with authentication, that posts to `/hooks/NAME`.",
+    Keys(
+        "push subscriptions of Google Pub/Sub",
+        (
+            Key(
+                "audience",
+                "The audience of the subscription's tokens.",
+                One("a text", r"^\S+$"),
+                is_required=True,
+                examples=("https://bank.example/hooks/app_events",),
+            ),
+            Key(
+                "service_account",
+                "The service account that the subscription signs its requests as.",
+                One("a mail address", rf"^([^@\s]+@[^@\s]+|{VARIABLE})$"),
+                is_required=True,
+                examples=("push@my-project.iam.gserviceaccount.com",),
+            ),
+            Key(
+                "subscriptions",
+                "Only these subscriptions; left out, every one of the service account with this audience.",
+                Many("a list of subscriptions", One("a subscription", r"^projects/\S+/subscriptions/\S+$")),
+                examples=("[projects/my-project/subscriptions/shroff]",),
+            ),
+            Key(
+                "body",
+                "Whether a request has Pub/Sub's own JSON around the message (`wrapped`), or the message alone.",
+                choice("wrapped", "unwrapped"),
+                default="wrapped",
+            ),
+            *CALLS,
+        ),
+    ),
+    is_called=True,
+)
+SETTINGS: Final = {"sns": SNS, "pubsub": PUBSUB, "webhook": WEBHOOK}

@@ -1,0 +1,170 @@
+"""Messages of Google Pub/Sub, as a push subscription with authentication posts them.
+
+Each request carries an OpenID token that Google signed for one service account and one audience. The format:
+https://cloud.google.com/pubsub/docs/authenticate-push-subscriptions and https://cloud.google.com/pubsub/docs/push
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+from collections.abc import Callable, Mapping
+from threading import Lock
+from typing import Any, Final
+
+import msgspec
+
+from shroff.errors import TransientError, UsageError
+from shroff.streams.push import BAD, FORBIDDEN, MESSAGE, Fetch, FetchNeededError, Push, PushRefusedError
+
+try:
+    from joserfc import jwt
+    from joserfc.errors import JoseError
+    from joserfc.jwk import KeySet
+except ModuleNotFoundError:
+    raise UsageError("Pub/Sub messages need the extra 'sso': pip install 'shroff[sso]'.") from None
+
+ISSUERS: Final = ("https://accounts.google.com", "accounts.google.com")
+KEYS_URL: Final = "https://www.googleapis.com/oauth2/v3/certs"
+ALGORITHMS: Final = ("RS256",)
+SKEW_S: Final = 60  # between Google's clock and ours
+LASTS_S_MAX: Final = 2 * 3_600  # of a token; Google's last an hour
+KEYS_AGAIN_S: Final = 60.0  # between two looks for keys: anybody may name a key that does not exist
+TOKENS_MAX: Final = 100  # that were verified, and come again until they end
+_SCHEME: Final = "bearer "
+_HEADERS: Final = {
+    "messageId": "x-goog-pubsub-message-id",
+    "subscription": "x-goog-pubsub-subscription-name",
+    "publishTime": "x-goog-pubsub-publish-time",
+}
+
+
+class _Message(msgspec.Struct, rename="camel"):
+    message_id: str
+    data: str = ""
+    attributes: dict[str, str] | None = None
+    publish_time: str = ""
+    ordering_key: str = ""
+
+
+class _Wrapped(msgspec.Struct):
+    message: _Message
+    subscription: str = ""
+
+
+_DECODER: Final = msgspec.json.Decoder(_Wrapped)
+
+
+class PubsubSource:
+    """A `PushSource` of push subscriptions.
+
+    Args:
+        options: Its settings: `audience`, `service_account`, `subscriptions`, `body`.
+        fetch: Gets Google's keys.
+    """
+
+    id_name = "messageId"
+
+    def __init__(self, options: Mapping[str, Any], fetch: Fetch, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._audience, self._account = str(options["audience"]), str(options["service_account"])
+        self._subscriptions = frozenset(options.get("subscriptions", ()))
+        self._is_wrapped = options.get("body", "wrapped") == "wrapped"
+        self._fetch, self._clock_s = fetch, clock_s
+        self._keys: KeySet | None = None
+        self._fetched_s = float("-inf")
+        self._tokens: dict[str, int] = {}  # that were verified, and when each ends in seconds
+        self._lock = Lock()
+
+    def verified(self, headers: Mapping[str, str], body: bytes, now_ms: int) -> Push:
+        authorization = headers.get("authorization", "")
+        if authorization[: len(_SCHEME)].lower() != _SCHEME:
+            raise PushRefusedError(FORBIDDEN, "the request has no OpenID token: switch authentication on in Pub/Sub")
+        self._check_token(authorization[len(_SCHEME) :].strip(), now_ms // 1_000)
+        push = _wrapped(body) if self._is_wrapped else _unwrapped(headers, body)
+        if self._subscriptions and push.topic not in self._subscriptions:
+            raise PushRefusedError(FORBIDDEN, f"the subscription {push.topic[:200]!r} is not one of this source")
+        return push
+
+    def fetch(self, url: str) -> None:
+        with self._lock:
+            if self._clock_s() - self._fetched_s < KEYS_AGAIN_S:
+                return  # another thread was first, or nobody has this key
+            try:
+                found = msgspec.json.decode(self._fetch(url))
+                self._keys = KeySet.import_key_set(found)
+            except (LookupError, JoseError, ValueError, TypeError, KeyError) as error:
+                raise TransientError(f"Google's keys cannot be read ({type(error).__name__})") from None
+            self._fetched_s = self._clock_s()
+
+    def confirm(self, push: Push) -> None:
+        raise AssertionError(f"Pub/Sub has no subscription to confirm: {push.kind}")
+
+    def _check_token(self, token: str, now_s: int) -> None:
+        """Raises: PushRefusedError for a token that is not for us; FetchNeededError where its key is not known."""
+        ends_s = self._tokens.get(token)
+        if ends_s is None:
+            ends_s = self._ends_s(token, now_s)
+            while len(self._tokens) >= TOKENS_MAX:
+                del self._tokens[next(iter(self._tokens))]
+            self._tokens[token] = ends_s
+        if now_s > ends_s + SKEW_S:
+            del self._tokens[token]
+            raise PushRefusedError(FORBIDDEN, "the token has expired")
+
+    def _ends_s(self, token: str, now_s: int) -> int:
+        """When a token ends that is for us. Raises: as `_check_token`."""
+        if self._keys is None:
+            raise FetchNeededError(KEYS_URL)
+        try:
+            claims = jwt.decode(token, self._keys, algorithms=list(ALGORITHMS)).claims
+        except (JoseError, ValueError, KeyError, TypeError) as error:
+            if self._may_be_new():
+                raise FetchNeededError(KEYS_URL) from None
+            raise PushRefusedError(FORBIDDEN, f"the token was not signed by Google ({type(error).__name__})") from None
+        if name := self._foreign(claims, now_s):
+            raise PushRefusedError(FORBIDDEN, f"the token is not for this source: its {name} is another one")
+        return int(claims["exp"])
+
+    def _foreign(self, claims: Mapping[str, Any], now_s: int) -> str:
+        """The name of a claim that shows that a token is not for us; empty where none does."""
+        if claims.get("iss") not in ISSUERS:
+            return "iss"
+        if claims.get("aud") != self._audience:
+            return "aud"
+        if claims.get("email") != self._account or claims.get("email_verified") is not True:
+            return "email"
+        begins_s, ends_s = claims.get("iat"), claims.get("exp")
+        if type(begins_s) is not int or begins_s > now_s + SKEW_S:
+            return "iat"
+        return "" if type(ends_s) is int and 0 <= ends_s - begins_s <= LASTS_S_MAX else "exp"
+
+    def _may_be_new(self) -> bool:
+        """Whether keys may have changed since they were fetched, and may be fetched again."""
+        return self._clock_s() - self._fetched_s >= KEYS_AGAIN_S
+
+
+def _wrapped(body: bytes) -> Push:
+    """The message in a body of Pub/Sub's own form. Raises: PushRefusedError with 400 where it is none."""
+    try:
+        found = _DECODER.decode(body)
+        content = base64.b64decode(found.message.data, validate=True)
+    except (ValueError, RecursionError, binascii.Error) as error:
+        raise PushRefusedError(BAD, f"this is not a message of Pub/Sub: {error}") from None
+    one = found.message
+    envelope = {
+        "messageId": one.message_id,
+        "publishTime": one.publish_time,
+        "orderingKey": one.ordering_key,
+        "subscription": found.subscription,
+        "attributes": one.attributes or {},
+    }
+    told = {name: value for name, value in envelope.items() if value}
+    return Push(MESSAGE, one.message_id, content, told, "message", found.subscription)
+
+
+def _unwrapped(headers: Mapping[str, str], body: bytes) -> Push:
+    """A message without a wrapping; its id is there where the subscription writes metadata."""
+    envelope = {name: headers[header] for name, header in _HEADERS.items() if headers.get(header)}
+    topic = envelope.get("subscription", "")
+    return Push(MESSAGE, envelope.get("messageId", ""), body, envelope, "message", topic)
