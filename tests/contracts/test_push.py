@@ -43,7 +43,7 @@ class TestPubsub(PushContract):
         return PubsubSource({"audience": AUDIENCE, "service_account": ACCOUNT}, Google().fetch)
 
     def signed(self, id_: str, body: bytes, *, by_another: bool = False) -> Request:
-        return headers(token(key("k9") if by_another else key())), wrapped(body, messageId=id_)
+        return headers(token(key("k9") if by_another else key("k1"))), wrapped(body, messageId=id_)
 
 
 class _Trusting(WebhookSource):
