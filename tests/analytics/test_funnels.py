@@ -18,8 +18,8 @@ import pyarrow as pa
 import pytest
 
 import shroff
-from shroff.analytics.funnel_events import StepEvents
-from shroff.analytics.funnel_steps import drop_offs, reached
+from shroff.analytics.funnel_events import StepEvents, in_order
+from shroff.analytics.funnel_steps import by_user, drop_offs, reached
 from shroff.errors import UsageError
 from tests.support.effort import times
 
@@ -436,3 +436,17 @@ def test_a_mistake_in_the_file_is_named_by_its_place_and_cure(shop: Path, old: s
     assert [one.file for one in problems] == ["funnels.yaml"]
     assert f"{problems[0].line}:{problems[0].column}".startswith(place)
     assert words in f"{problems[0].message} {problems[0].hint}"
+
+
+# ---- in which order events are looked at
+
+
+@pytest.mark.parametrize("reach", [3, 1 << 20, 1 << 40])
+def test_the_quick_orders_are_those_by_comparison(reach: int):
+    random = np.random.default_rng(reach)
+    at, places = random.integers(-reach, reach, 2_000), random.permutation(2_000)
+    users = random.integers(0, min(reach, 1 << 31), 2_000)
+
+    assert in_order(at, places).tolist() == np.lexsort((places, at)).tolist()
+    assert in_order(at, places * (1 << 30)).tolist() == np.lexsort((places, at)).tolist()
+    assert by_user(users).tolist() == np.argsort(users, kind="stable").tolist()

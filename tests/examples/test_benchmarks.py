@@ -20,6 +20,7 @@ SMALLEST = {
     "backtest": "--events 500 --runs 1",
     "features": "--events 500 --rounds 1 --large 0",
     "few": "--rounds 1 --seconds 0.001",
+    "funnels": "--events 500 --runs 1",
     "growth": "--events 500 --times 2 --rounds 1",
     "ingest": "--events 500 --runs 1",
     "large_files": "--most 0.001",
@@ -33,6 +34,7 @@ SMALLEST = {
 # Sizes that no option makes smaller, by where they stand.
 SMALLER: dict[str, dict[str, object]] = {
     "few": {"bench.few.SIZES": (1, 8), "bench.few.WARM": 8},
+    "funnels": {"bench.funnels.alone": lambda way, folder: import_module("bench.funnels").timed(way, folder)},
     "restart": {
         "shroff.log.state.snapshots.EVERY": 100,
         "bench.restart.start": lambda folder: import_module("bench.restart").seconds_to_start(folder),

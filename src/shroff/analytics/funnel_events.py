@@ -7,8 +7,10 @@ asked for, and the log behind that place. No event becomes a Python object.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +23,7 @@ from shroff.lake.reader import LakeReader
 from shroff.lake.rows import field_columns
 from shroff.language.expression import ThisField, fields_of_this, walk
 from shroff.language.values import DAY_MS
+from shroff.log.columns.files import ahead
 from shroff.log.columns.stored import LineReader, log_columns
 from shroff.project.definitions import Definitions
 from shroff.project.funnels import Funnel
@@ -88,8 +91,9 @@ def read_steps(
     for lane, (log, lake) in enumerate(histories):
         reader = LineReader(definitions)
         if lake is not None:
-            for file in _files(lake, funnel, times):
-                for frame, seqs in _Stored(lake, file, taken.needs, definitions, reader).frames():
+            files = (_Stored(lake, file, taken.needs, definitions, reader) for file in _files(lake, funnel, times))
+            with closing(ahead(chain.from_iterable(file.frames() for file in files))) as frames:
+                for frame, seqs in frames:
                     taken.add(frame, seqs, lane)
         for piece in log_columns(log, definitions, after=0 if lake is None else lake.last_seq):
             for name in funnel.events:
@@ -112,7 +116,7 @@ class _Taken:
         self._funnel, self._split, self._times, self._lanes = funnel, split, times, lanes
         self._entities = definitions.events.entities
         self._keys, self._values = Codes(), Codes()
-        self._parts: list[tuple[Words, ...]] = [tuple(np.zeros(0, np.int64) for _ in range(5))]
+        self._parts: list[tuple[NDArray[Any], ...]] = [tuple(np.zeros(0, np.int32) for _ in range(5))]
         self.needs = {name: self._needed(name) for name in funnel.events}
 
     def _needed(self, name: str) -> set[str]:
@@ -135,22 +139,22 @@ class _Taken:
             kept &= frame.times >= times.earliest_ms
         if not kept.any():
             return
-        steps = np.zeros(len(frame), np.int64)
+        steps = np.zeros(len(frame), np.int32)
         for number, step in enumerate(self._funnel.steps):
             if frame.type.name in step.events:
                 steps |= self._is_step(frame, number) << number
-        users = self._users(frame)
+        users = self._users(frame).astype(np.int32)
         kept &= (steps != 0) & (users >= 0)
-        splits = self._coded(frame, self._split, self._values)
-        places = seqs * self._lanes + lane
-        self._parts.append(tuple(one[kept] for one in (frame.times, places, users, steps, splits)))
+        splits = self._coded(frame, self._split, self._values).astype(np.int32)
+        columns = (frame.times, seqs * self._lanes + lane, users, steps, splits)
+        self._parts.append(columns if kept.all() else tuple(one[kept] for one in columns))
 
     def _is_step(self, frame: Frame, number: int) -> Words:
         where = self._funnel.steps[number].where
         if where is None:
-            return np.ones(len(frame), np.int64)
+            return np.ones(len(frame), np.int32)
         found = frame.evaluate(where)
-        return (found.values.astype(np.bool_) & found.valid).astype(np.int64)
+        return (found.values.astype(np.bool_) & found.valid).astype(np.int32)
 
     def _users(self, frame: Frame) -> Words:
         if self._funnel.user in self._entities:
@@ -165,9 +169,19 @@ class _Taken:
 
     def events(self) -> StepEvents:
         times, places, users, steps, splits = (np.concatenate(one) for one in zip(*self._parts, strict=True))
-        order = np.lexsort((places, times))
+        order = in_order(times, places)
         values = self._values.values
         return StepEvents(times[order], users[order], steps[order], splits[order], self._keys.values, values)
+
+
+def in_order(times: Words, places: Words) -> Words:
+    """The order by (time, place): of one number for both, where they have room in one."""
+    if not len(times):
+        return np.zeros(0, np.int64)
+    first_ms, first, last = int(times.min()), int(places.min()), int(places.max())
+    if (int(times.max()) - first_ms + 1) * (last - first + 1) >= 1 << 63:
+        return np.lexsort((places, times))
+    return np.argsort((times - first_ms) * (last - first + 1) + (places - first), kind="stable")
 
 
 class _Stored:
