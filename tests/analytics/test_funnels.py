@@ -212,15 +212,16 @@ odd:                                # an amount: the lake's bodies
   next: ever
   split: web
 """
-BEGIN = datetime(2026, 3, 27, 20, tzinfo=UTC)  # before the clocks of Europe change
+BEGIN = datetime(2026, 3, 26, 20, tzinfo=UTC)  # before the clocks of Europe change
 Fields = dict[str, Any]
 
 
-def lines(seed: int, count: int = 300) -> list[Fields]:
+def lines(seed: int, count: int = 400) -> list[Fields]:
     chance, found = Random(seed), []
     for number in range(count):
         at = BEGIN + timedelta(minutes=24 * number, milliseconds=chance.choice([0, -1, 1]))
-        at = at.replace(minute=0, second=0, microsecond=0) if chance.random() < 0.3 else at
+        if chance.random() < 0.4:  # many at one time, and at the very ends of days
+            at = at.replace(hour=chance.choice([0, 22]), minute=0, second=0, microsecond=0)
         fields = {
             "id": f"e{number}",
             "at": at.isoformat().replace("+00:00", "Z"),
@@ -247,16 +248,15 @@ def bits_of(funnel: str, type_: str, of: Fields) -> int:
     return (amount < 3) | is_c << 1 | (type_ == "bought") << 2
 
 
-def rows_by_hand(funnel: str, events: Sequence[Fields]) -> tuple[list[Any], list[Any]]:
-    """Users in place of their numbers, and the value of `web` of each event."""
-    rows, webs = [], []
+def rows_by_hand(funnel: str, events: Sequence[Fields]) -> list[Any]:
+    """The events in the order of (time, place), with the names of users in place of their numbers."""
+    rows = []
     for one in events:
         ((type_, of),) = one.items()
         user = of.get("user") if funnel == "typed" else f'["{of["user"]}","{of["shop"]}"]' if "user" in of else None
         if user is not None:
             rows.append((round(datetime.fromisoformat(of["at"]).timestamp() * 1_000), user, bits_of(funnel, type_, of)))
-            webs.append(of.get("web"))
-    return rows, webs
+    return sorted(rows, key=lambda row: row[0])
 
 
 @pytest.fixture
@@ -287,18 +287,18 @@ def starts_of(zone: str) -> list[int]:
 @pytest.mark.parametrize("where", ["log", "lake", "both"])
 def test_funnels_are_those_of_the_definition_wherever_events_lie(shop: Path, where: str):
     events = lines(5)
-    ingest(shop, events[:180])
+    ingest(shop, events[:240])
     if where != "log":
         with (shop / "shroff.yaml").open("a", encoding="utf-8") as file:
             file.write("lake: ./lake\n")
-        ingest(shop, events[180:] if where == "lake" else [])
+        ingest(shop, events[240:] if where == "lake" else [])
         shroff.open(shop).lake.write()
     if where != "lake":
-        ingest(shop, events[180:])
+        ingest(shop, events[240:])
     analytics = shroff.open(shop).analytics
 
     for funnel, zone, steps in (("typed", "UTC", "ab"), ("odd", "Europe/Berlin", ("small", "c", "bought"))):
-        rows, webs = rows_by_hand(funnel, events)
+        rows = rows_by_hand(funnel, events)
         starts, is_ever = starts_of(zone), funnel == "odd"
         found = analytics.funnel(funnel, FIRST, LAST, zone=zone, split="")
         for number, step in enumerate(steps[:-1]):
@@ -323,7 +323,6 @@ def test_funnels_are_those_of_the_definition_wherever_events_lie(shop: Path, whe
         assert [one["value"] for one in day] == ["false", "true", None]
         for name in ("dropped_off", "dropped_off_before", "recovered", "still_out"):
             assert sum(one[name] for one in day) == whole[name]
-    assert len(webs) == len(rows)
 
 
 def group(rows: Sequence[Any]) -> list[list[Any]]:
@@ -331,10 +330,10 @@ def group(rows: Sequence[Any]) -> list[list[Any]]:
 
 
 def test_a_user_counts_for_the_value_of_the_step_at_which_they_dropped_off(shop: Path):
-    #  28 March   09:00 step c, web     10:00 step c, not web     29 March  08:00 bought
-    at = ["2026-03-28T09:00:00Z", "2026-03-28T10:00:00Z"]
+    #  28 March   09:00 step c, web     10:00 step c, not web     29 March  07:00 step c, web    08:00 bought
+    at = ["2026-03-28T09:00:00Z", "2026-03-28T10:00:00Z", "2026-03-29T07:00:00Z"]
     steps = [
-        {"step": {"id": f"s{n}", "at": one, "user": "u", "shop": "s", "name": "c", "amount": "9.00", "web": n == 0}}
+        {"step": {"id": f"s{n}", "at": one, "user": "u", "shop": "s", "name": "c", "amount": "9.00", "web": n != 1}}
         for n, one in enumerate(at)
     ]
     bought = {"bought": {"id": "b", "at": "2026-03-29T08:00:00Z", "user": "u", "shop": "s", "amount": "9.00"}}
@@ -360,6 +359,21 @@ def test_the_shipped_example_has_two_funnels_of_five_steps(root: Path, tmp_path:
     assert sum(one["funnel"] == "savings" for one in found["steps"]) == 10  # five steps by platform
     first = [one for one in found["rows"] if one["funnel"] == "onboard_screen"]
     assert [one["dropped_off"] for one in first[:-1]] == [one["recovered"] + one["still_out"] for one in first[1:]]
+
+
+def test_a_day_has_its_first_moment_and_not_its_last(shop: Path):
+    #  28 March 00:00  ann a     29 March 00:00  ben a     30 March 00:00  cy a
+    at = ["2026-03-28T00:00:00Z", "2026-03-29T00:00:00Z", "2026-03-30T00:00:00Z"]
+    steps = [
+        {"step": {"id": f"s{n}", "at": one, "user": user, "shop": "s", "name": "a", "amount": "9.00"}}
+        for n, (user, one) in enumerate(zip(("ann", "ben", "cy"), at, strict=True))
+    ]
+    ingest(shop, steps)
+    found = shroff.open(shop).analytics.funnel("typed", "2026-03-28", "2026-03-29")
+
+    assert [one["dropped_off"] for one in found["rows"]] == [1, 2]
+    assert [one["users"] for one in found["steps"]] == [2, 0]
+    assert [one["users"] for one in found["trend"] if one["step"] == "a"] == [1, 1]
 
 
 def test_without_days_the_three_up_to_yesterday_are_counted(shop: Path):
@@ -444,7 +458,7 @@ def test_a_mistake_in_the_file_is_named_by_its_place_and_cure(shop: Path, old: s
 @pytest.mark.parametrize("reach", [3, 1 << 20, 1 << 40])
 def test_the_quick_orders_are_those_by_comparison(reach: int):
     random = np.random.default_rng(reach)
-    at, places = random.integers(-reach, reach, 2_000), random.permutation(2_000)
+    at, places = random.integers(-9, 9, 2_000) * reach, random.permutation(2_000)
     users = random.integers(0, min(reach, 1 << 31), 2_000)
 
     assert in_order(at, places).tolist() == np.lexsort((places, at)).tolist()
