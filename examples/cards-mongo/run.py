@@ -104,7 +104,7 @@ def show_summaries(file: Path) -> None:
         ).fetchall()
     print("\nWhat is in summaries.db, by five minutes in which payments came:")
     for start, count, amount, average, frauds, cards in rows:
-        print(f"  {start[:16]}  {count:6,} payments  {amount:>12}  {average} each  {frauds:,} flagged  {cards}")
+        print(f"  {start[:16]}  {count:6,} payments  {amount:>12}  {average} each  {frauds:,} as fraud  {cards}")
     print(f"  {sum(row[1] for row in rows):,} payments in all")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from shroff.analytics import summaries
+from shroff.analytics.summary_writer import SummaryWriter
+from shroff.app.wiring import open_summaries
 from shroff.errors import UsageError
 from shroff.project.settings.summaries import SummarySettings
 from shroff.streams.log import Record
@@ -70,7 +72,9 @@ def dying_at(number: int) -> Iterator[list[int]]:
 
 
 @pytest.mark.parametrize(("by", "seed"), [("ingest_time", 1), ("event_time", 2)])
-def test_every_window_of_a_week_has_the_row_of_the_definition(tmp_path: Path, by: str, seed: int):
+def test_every_window_of_a_week_has_the_row_of_the_definition(tmp_path: Path, by: str, seed: int, monkeypatch):
+    monkeypatch.setattr(summaries, "READ", 17)
+    monkeypatch.setattr(summaries, "NEAR", 3)
     bank = bank_in(tmp_path / "bank", by=by)
     bank.write(week(seed))
     first, last = FIRST_MS - 72 * EVERY_MS, bank.now_ms - bank.now_ms % EVERY_MS + EVERY_MS
@@ -106,6 +110,43 @@ def test_a_run_with_pauses_and_restarts_misses_no_window_and_doubles_none(tmp_pa
     assert found == by_definition(bank, found[0][0], (bank.now_ms - 10_000) // EVERY_MS * EVERY_MS, by)
     assert sum(row[1][1] for row in found) == len(bank.events) > 50
     assert max(row["revision"] for row in rows_of(bank.address, bank.tables[0])) > 0
+
+
+def test_events_that_moved_to_the_lake_and_labels_of_them_are_counted(tmp_path: Path):
+    bank = bank_in(tmp_path / "bank")
+    with (bank.folder / "shroff.yaml").open("a", encoding="utf-8") as file:
+        file.write("lake: ./lake\nkeep: 1h\n")
+    bank.write(week(8, 40))
+    assert bank.project.retention.prune().upto > 50
+    early = next(one["id"] for one in bank.events if bank.verdicts.get(one["id"]) != "fraud")
+    bank.now_ms += 2 * EVERY_MS
+    once(bank)
+    bank.write([(bank.now_ms, [label(early, bank.now_ms)])])
+    once(bank)
+
+    found = summarized(bank)
+    assert found == by_definition(bank, found[0][0], found[-1][0] + EVERY_MS)
+    assert sum(row[1][1] for row in found) == len(bank.events) > 50
+
+
+def test_the_logs_of_several_lanes_are_one(tmp_path: Path):
+    one, other = bank_in(tmp_path / "one"), bank_in(tmp_path / "other")
+    one.write(week(9, 20))
+    other.write(week(10, 20))
+    settings = one.project.summaries.settings
+    last = max(one.now_ms, other.now_ms)
+    with (
+        closing(open_summaries(one.project.opened, settings)) as store,
+        one.project.opened.reading() as first,
+        other.project.opened.reading() as second,
+    ):
+        SummaryWriter(settings, store, 2, lambda: last).build([first, second], None, last + 1, None)
+
+    found = summarized(one)
+    one.events += other.events
+    one.verdicts |= other.verdicts
+    assert found == by_definition(one, found[0][0], last + 1)
+    assert sum(row[1][1] for row in found) == len(one.events)
 
 
 def test_a_rebuild_leaves_every_row_as_it_is_and_a_correction_counts(tmp_path: Path):
@@ -175,7 +216,7 @@ def test_values_beyond_the_limit_are_counted_together_and_the_most_frequent_stay
     monkeypatch.setattr(summaries, "VALUES_MAX", 3)
     settings = SummarySettings("", "payment", {"land": "land"})
     tallies = summaries.Tallies(settings, [0, EVERY_MS], 2)
-    tallies.add(MemoryReader("a", "b", "b", "c", "c", "d", None), summaries.PlacedWindow(1, 9, 0), set())
+    tallies.add(MemoryReader("a", "b", "b", "c", "c", "d", None), [summaries.PlacedWindow(1, 9, 0)], set())
     one, none = tallies.rows()
 
     assert one.all.counts == {"land": {"(other)": 3, "b": 2, "c": 2}}

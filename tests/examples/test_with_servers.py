@@ -6,10 +6,14 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from base64 import b64encode
+from collections import Counter
+from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -45,6 +49,16 @@ def played(root: Path, name: str, folder: Path, **servers: str) -> str:
 
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def summed(file: Path) -> tuple[int, Decimal, int, Counter[str]]:
+    """What all windows of summaries have together: payments, their amount, frauds, and payments by card type."""
+    with closing(sqlite3.connect(file)) as database:
+        columns = "transaction_count, amount_sum, fraud_count, card_type"
+        rows = database.execute(f"SELECT {columns} FROM transaction_summaries").fetchall()
+    counts, amounts, frauds, cards = zip(*rows, strict=True)
+    types: Counter[str] = sum((Counter(json.loads(one)) for one in cards), Counter())
+    return sum(counts), sum(Decimal(str(one)) for one in amounts), sum(frauds), types
 
 
 def counted(shown: str, what: str) -> int:
@@ -133,6 +147,13 @@ def test_cards_become_documents_and_a_bad_message_is_kept(root, tmp_path, broker
     assert counted(shown, "bank.flags") == flags > 10
     assert sum(counted(shown, f"bank.decisions {one}") for one in ("approve", "challenge", "review")) == len(documents)
     assert "paid_at: expected a time with its offset" in shown.partition("quarantine list")[2]
+    assert f"  {len(documents):,} payments in all" in shown
+    assert summed(tmp_path / "cards" / "summaries.db") == (
+        len(documents),
+        sum(Decimal(one["fields"]["amount"]) for one in documents),
+        sum(one["outcome"] in {"review", "decline"} for one in documents),
+        Counter(one["fields"]["card_type"] for one in documents),
+    )
     assert "0 mismatches" in shown
 
 

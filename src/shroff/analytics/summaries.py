@@ -9,7 +9,7 @@ same records it is the same.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final, NamedTuple, Protocol
@@ -21,6 +21,8 @@ from shroff.streams.log import LogReader, Record
 
 VALUES_MAX: Final = 1_000  # of a column in one window; rarer ones are counted together
 MISSING, OTHER = "(missing)", "(other)"
+READ: Final = 65_536  # places at once
+NEAR: Final = 1_024  # places of other windows that are rather read than passed over by another question
 _PLACES: Final = 2  # that an average has beyond those of money
 
 
@@ -128,23 +130,30 @@ class Tallies:
         self._fraud: dict[int, _Tally] = defaultdict(lambda: _Tally(settings))
         self._wanted = frozenset(starts)
 
-    def add(self, log: LogReader, placed: PlacedWindow, frauds: set[str]) -> None:
-        """Add the events of these places. Cost: 10 µs an event."""
-        type_, every_ms = self._settings.event, self._settings.every_ms
-        flagged = _places_with(log, placed, self._settings.fraud)
-        for records in log.read(placed.first - 1, placed.last):
-            by_window: dict[int, list[Record]] = defaultdict(list)
-            for one in records:
-                if one.kind == "event" and one.type == type_:
-                    start = window_of(one.time_ms, every_ms) if placed.start_ms is None else placed.start_ms
-                    by_window[start].append(one)
-            for start in by_window.keys() & self._wanted:
-                some = [
-                    _Counted(_fields.decode(one.body), f"{type_}/{one.id}" in frauds, one.seq)
-                    for one in by_window[start]
-                ]
-                self._all[start].add(some)
-                self._fraud[start].add([one for one in some if one.seq in flagged])
+    def add(self, log: LogReader, placed: Sequence[PlacedWindow], frauds: set[str]) -> None:
+        """Add the events of these places. Cost: 12 µs an event; places that follow each other are read together."""
+        for runs in _together(placed):
+            after, upto = runs[0].first - 1, runs[-1].last
+            flagged = _places_with(log, after, upto, self._settings.fraud)
+            at = 0
+            for records in log.read(after, upto):
+                by_window: dict[int, list[Record]] = defaultdict(list)
+                for one in records:
+                    while runs[at].last < one.seq:
+                        at += 1
+                    if one.kind == "event" and one.type == self._settings.event and runs[at].first <= one.seq:
+                        by_window[self._start_of(one, runs[at])].append(one)
+                self._add(by_window, flagged, frauds)
+
+    def _start_of(self, event: Record, run: PlacedWindow) -> int:
+        return window_of(event.time_ms, self._settings.every_ms) if run.start_ms is None else run.start_ms
+
+    def _add(self, by_window: Mapping[int, Sequence[Record]], flagged: set[int], frauds: set[str]) -> None:
+        prefix = f"{self._settings.event}/"
+        for start in by_window.keys() & self._wanted:
+            some = [_Counted(_fields.decode(one.body), prefix + one.id in frauds, one.seq) for one in by_window[start]]
+            self._all[start].add(some)
+            self._fraud[start].add([one for one in some if one.seq in flagged])
 
     def rows(self) -> list[WindowSummary]:
         """The rows of all windows, in their order; those without an event too."""
@@ -212,11 +221,25 @@ def _named(found: Counter[Any]) -> dict[str, int]:
     return dict(sorted(named.items()))
 
 
-def _places_with(log: LogReader, placed: PlacedWindow, outcomes: Sequence[str]) -> set[int]:
+def _together(placed: Iterable[PlacedWindow]) -> Iterator[list[PlacedWindow]]:
+    """Runs that are read in one go: those near each other, long ones in pieces."""
+    found: list[PlacedWindow] = []
+    for one in placed:
+        for first in range(one.first, one.last + 1, READ):
+            piece = one._replace(first=first, last=min(first + READ - 1, one.last))
+            if found and (first - found[-1].last > NEAR or piece.last - found[0].first >= READ):
+                yield found
+                found = []
+            found.append(piece)
+    if found:
+        yield found
+
+
+def _places_with(log: LogReader, after: int, upto: int, outcomes: Sequence[str]) -> set[int]:
     """The places among these whose decision has one of the outcomes."""
     wanted = {one.encode() for one in outcomes}
     found: set[int] = set()
-    for lines in log.outcome_lines(placed.first - 1, placed.last):
+    for lines in log.outcome_lines(after, upto):
         pairs = (line.split() for line in lines.splitlines())
         found.update(int(seq) for seq, outcome in pairs if outcome in wanted)
     return found

@@ -209,8 +209,7 @@ class SummaryWriter:
     ) -> list[WindowSummary]:
         tallies = Tallies(self._settings, starts, self._money_places)
         for places, log, known in zip(self._places, logs, frauds, strict=True):
-            for one in places.of(starts):
-                tallies.add(log, one, known)
+            tallies.add(log, places.of(starts), known)
         return tallies.rows()
 
 
