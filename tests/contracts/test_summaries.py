@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from shroff.adapters.databases.sql_database import SqlDatabase
 from shroff.adapters.summaries.sql import SqlSummaries
 from shroff.analytics.summaries import SummaryRow, WindowSummary
 from shroff.analytics.summary_writer import Built
@@ -82,6 +83,37 @@ def test_rows_and_views_are_the_same_in_every_database(address: str, settings: S
     assert [row["confirmed_fraud_count"] for row in rows_of(address, settings.fraud_table)] == [0, 3]
     shown = rows_of(address, f"{settings.table}_text")
     assert [(row["amount_sum"], row["average_amount"]) for row in shown] == [("£20.07", "£10.04"), ("£0.00", None)]
+
+
+SHAPES = {
+    "sqlite": "window_start TEXT NO, window_end TEXT NO, revision INTEGER NO, created_at TEXT NO, land TEXT NO, "
+    "order TEXT NO, transaction_count INTEGER NO, amount_sum DECIMAL(20,2) NO, average_amount DECIMAL(20,4) YES, "
+    "currency CHAR(3) NO, fraud_count INTEGER NO, confirmed_fraud_count INTEGER NO",
+    "postgresql": "window_start timestamp with time zone NO, window_end timestamp with time zone NO, "
+    "revision integer NO, created_at timestamp with time zone NO, land json NO, order json NO, "
+    "transaction_count bigint NO, amount_sum numeric NO, average_amount numeric YES, currency character NO, "
+    "fraud_count bigint NO, confirmed_fraud_count bigint NO",
+    "mariadb": "window_start datetime(3) NO, window_end datetime(3) NO, revision int(11) NO, "
+    "created_at datetime(3) NO, land longtext NO, order longtext NO, transaction_count bigint(20) NO, "
+    "amount_sum decimal(20,2) NO, "
+    "average_amount decimal(20,4) YES, currency char(3) NO, fraud_count bigint(20) NO, "
+    "confirmed_fraud_count bigint(20) NO",
+}
+
+
+def test_a_new_table_has_the_columns_that_it_always_had(address: str, settings: SummarySettings):
+    with opened(address, settings) as store:
+        store.begin((1,))
+
+    kind, table = address.partition(":")[0], settings.table
+    type_ = "data_type" if kind == "postgresql" else "column_type"
+    sql = f"SELECT column_name, {type_}, is_nullable FROM information_schema.columns WHERE table_name = '{table}' "
+    if kind == "sqlite":
+        sql = f"SELECT name, type, CASE WHEN \"notnull\" THEN 'NO' ELSE 'YES' END FROM pragma_table_info('{table}') "
+    database = SqlDatabase(address, "a test")
+    with closing(database), database.begun() as connection:
+        rows = connection.exec_driver_sql(sql + ("" if kind == "sqlite" else "ORDER BY ordinal_position")).fetchall()
+    assert ", ".join(" ".join(row) for row in rows) == SHAPES[kind]
 
 
 def test_an_older_row_never_takes_the_place_of_a_newer_one(address: str, settings: SummarySettings):
