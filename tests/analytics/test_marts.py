@@ -21,6 +21,7 @@ from shroff.analytics.closed_duckdb import QueryLimits, closed_duckdb
 from shroff.analytics.marts.build import BuiltMarts, MartFiles, Origin, build
 from shroff.analytics.marts.models import load_models
 from shroff.analytics.marts.views import LakeFiles
+from shroff.app.lakes import Lakes
 from shroff.app.project import Project
 from shroff.cli.main import run
 from shroff.errors import DefinitionError, StateError, UsageError
@@ -225,6 +226,40 @@ def test_built_day_by_day_marts_are_those_that_are_built_whole(bank):
         assert [(str(day), count, int(value * 100)) for day, count, value in by_parts] == [
             (day, len(cents), sum(cents)) for day, cents in sorted(by_definition.items())
         ]
+
+
+def test_files_of_a_bucket_are_fetched_once_and_go_with_it(bank, monkeypatch):
+    """A bucket is a lake without a folder here: its objects are fetched by name, and checked."""
+    monkeypatch.setattr(Lakes, "folder", property(lambda self: None))
+    write(bank, by_day=BY_DAY)
+    brought(bank, payment(1, 1), payment(2, 2)).marts.build()
+    copies = bank / ".shroff" / "marts" / "lake"
+    before = {one.name: one.stat().st_mtime_ns for one in copies.rglob("*.parquet")}
+    project = brought(bank, payment(3, 2))
+    project.marts.build()
+    after = {one.name: one.stat().st_mtime_ns for one in copies.rglob("*.parquet")}
+
+    assert [str(row[2]) for row in project.marts.rows("by_day").rows] == ["1.10", "2.20"]
+    assert before.items() <= after.items()
+    with project.lake.open() as lake:
+        lake.compact(files_min=2, grace="0s")
+    assert project.marts.build(is_full=True).marts.is_passed
+    with project.lake.open() as lake:
+        counted = {Path(one.path).name for one in lake.files()}
+    assert {one.name for one in copies.rglob("*.parquet")} == counted
+
+
+def test_a_build_that_was_killed_leaves_the_last_one_and_nothing_else(bank):
+    write(bank, by_day=BY_DAY)
+    project = brought(bank, payment(1, 1))
+    project.marts.build()
+    part = bank / ".shroff" / "marts" / "work" / "marts.duckdb"
+    part.parent.mkdir()
+    part.write_bytes(b"half of a file")
+    assert [row[1] for row in project.marts.rows("by_day").rows] == [1]
+    project.marts.build()
+
+    assert sorted(one.name for one in part.parent.parent.iterdir()) == ["build.lock", "marts.duckdb"]
 
 
 def test_days_without_new_files_are_copied_and_not_made_again(bank):

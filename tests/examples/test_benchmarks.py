@@ -24,6 +24,7 @@ SMALLEST = {
     "growth": "--events 500 --times 2 --rounds 1",
     "ingest": "--events 500 --runs 1",
     "large_files": "--most 0.001",
+    "marts": "--rows 500",
     "many_rules": "--rules 5 --entries 10 --events 10",
     "online": "--events 500 --peer-events 200 --rounds 1",
     "online_features": "--events 500 --runs 1",

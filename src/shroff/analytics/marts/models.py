@@ -171,11 +171,12 @@ def _tables(node: Any, hidden: frozenset[str]) -> Iterator[dict[str, Any]]:
             yield from _tables(one, hidden)
     if not isinstance(node, dict):
         return
-    if node.get("type") in {"BASE_TABLE", "TABLE_FUNCTION"}:
-        is_named = node["type"] == "BASE_TABLE" and not node.get("schema_name")
+    kind = node.get("type")  # of a constant it is an object
+    if isinstance(kind, str) and kind in {"BASE_TABLE", "TABLE_FUNCTION"}:
+        is_named = kind == "BASE_TABLE" and not node.get("schema_name")
         if not is_named or node["table_name"].lower() not in hidden:
             yield node
-    if node.get("type") == "RECURSIVE_CTE_NODE":
+    if kind == "RECURSIVE_CTE_NODE":
         hidden |= {node["cte_name"].lower()}
     for entry in node.get("cte_map", {}).get("map", []):
         yield from _tables(entry["value"], hidden)
