@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +67,11 @@ def write(bank: Path, **files: str) -> None:
         (bank / "marts" / f"{name.removesuffix('_yaml')}.{kind}").write_text(text, encoding="utf-8")
 
 
-def built_of(folder: Path, files: dict[str, str]) -> BuiltMarts:
+def built_of(folder: Path, files: dict[str, str], memory: str = "500MB") -> BuiltMarts:
     """Models over an empty lake, without a project."""
     lake = LakeFiles({}, {"events/type=payment": pa.table({"id": pa.array([], pa.string())})})
     (folder / "work" / "spill").mkdir(parents=True)
-    return build(load_models(files, lake.views), Origin(lake, {"0": 1}, 0), MartFiles(folder), QueryLimits("500MB", 1))
+    return build(load_models(files, lake.views), Origin(lake, {"0": 1}, 0), MartFiles(folder), QueryLimits(memory, 1))
 
 
 def mistakes(files: dict[str, str]) -> list[str]:
@@ -416,6 +419,19 @@ def test_a_closed_duckdb_reads_the_named_file_and_nothing_else(sql, tmp_path):
 
     assert sorted(tmp_path.iterdir()) == before
     assert local_variable.num_rows == 1
+
+
+def test_a_query_ends_by_ctrl_c_and_by_its_limit_of_memory(tmp_path):
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        built_of(
+            tmp_path / "stopped",
+            {"marts/a.sql": "SELECT sum(a.range * b.range) FROM range(9999999) a, range(9999999) b"},
+        )
+    large = {"marts/a.sql": "SELECT repeat('x', 300) || range AS t FROM range(400000) ORDER BY 1"}
+    with pytest.raises(UsageError, match=r"marts/a.sql needs more memory or disk than it may use"):
+        built_of(tmp_path / "large", large, "5MB")
+    assert list(tmp_path.glob("*/*.duckdb")) == []
 
 
 def test_dbt_gets_the_files_that_count_as_sources(bank, capsys):

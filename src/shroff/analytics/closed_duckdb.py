@@ -17,6 +17,7 @@ from shroff.errors import UsageError
 
 MEMORY: Final = "3GB"
 SPILL: Final = "50GB"  # of a query that does not fit into memory
+INTERRUPTED: Final = "Query interrupted"  # what a Ctrl-C during a query is to DuckDB
 _SIZE: Final = re.compile(r"[1-9][0-9]{0,5}(\.[0-9]+)?\s?([MG]i?B)", re.IGNORECASE)
 
 
@@ -84,7 +85,12 @@ def closed_duckdb(
         connection.execute(f"SET allowed_paths = [{', '.join(literal(str(one)) for one in files)}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
-        yield connection
+        try:
+            yield connection
+        except RuntimeError as error:
+            if str(error) == INTERRUPTED:
+                raise KeyboardInterrupt from None
+            raise
 
 
 def identifier(name: str) -> str:

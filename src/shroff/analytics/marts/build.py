@@ -254,9 +254,15 @@ def _made(model: Model) -> str:
 
 
 def run_model(connection: Any, model: Model, begin: str) -> None:
-    """Make a model's table or view. Raises: DefinitionError in DuckDB's words, with the line."""
+    """Make a model's table or view.
+
+    Raises: DefinitionError in DuckDB's words, with the line;
+    UsageError where it needs more memory.
+    """
     try:
         connection.execute(begin + model.sql)
+    except library().OutOfMemoryException:
+        raise UsageError(f"{model.file} needs more memory or disk than it may use. Give it more by --memory.") from None
     except library().Error as error:
         first, _, rest = str(error).partition("\n")
         line = int(at[1]) if (at := _LINE.search(rest)) else 1
