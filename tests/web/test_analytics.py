@@ -16,7 +16,7 @@ from shroff.analytics.marts.build import MartFiles, Origin, build
 from shroff.analytics.marts.models import load_models
 from shroff.analytics.marts.views import LakeFiles
 from shroff.config import TEMPLATE_FOLDER
-from shroff.web.api import analytics
+from shroff.web.api import analytics, funnels
 from tests.support.webs import Answered, Asker, Browser, run
 
 COUNTS = "/api/v1/analytics/event-counts"
@@ -190,6 +190,18 @@ def test_funnels_are_asked_by_programs(app):
             refused = await call(browser, "POST", path, body)
             assert refused.status == 422
             assert words in refused.body.decode()
+
+    run(app, steps)
+
+
+def test_very_many_events_are_not_read_for_a_funnel(app, monkeypatch):
+    monkeypatch.setattr(funnels, "EVENTS_MAX", 100)
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        found = await call(browser, "POST", FUNNELS, MARCH)
+        assert found.status == 422
+        assert "events would have to be read, and 100 are read at once here" in found.body.decode()
+        assert b"are read at once here" in (await browser.get("/analytics/funnels")).body
 
     run(app, steps)
 
