@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -211,7 +212,8 @@ def report(events: int, runs: int, found: dict[str, list[dict[str, Any]]]) -> st
     words = (
         f"{describe()}, pandas {pd.__version__}. A funnel of four steps within 12 h over {events:,} events of "
         f"{max(1, events // 80):,} users in {DAYS} days, in a lake; {runs} runs of each in turn, each in a process of "
-        "its own. Timed: from the files to the numbers, libraries loaded before. Both found the same numbers."
+        "its own. Timed: from the files to the numbers, libraries loaded before. Both found the same numbers. "
+        f"Load average at the end: {os.getloadavg()[0]:.1f}."
     )
     head = ["| way | seconds, median | range | processor seconds, median | peak memory |", "|---|---|---|---|---|"]
     return "\n".join(["# Funnels", "", words, "", *head, *rows(found), ""])
