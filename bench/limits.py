@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -38,6 +39,7 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.people import keys
 from shroff.people.access import RIGHTS, Role, Who
 from shroff.people.desk import TOKEN_LENGTH
+from tools import sns
 
 SHROFF = Path(sys.executable).parent / "shroff"
 TEMPLATE = TEMPLATE_FOLDER / "payments"
@@ -48,6 +50,11 @@ P99_MS_MAX = 50.0
 PAUSE_S = 0.002
 CALM_S_MAX = 60.0
 NUMBERS = itertools.count()
+SOURCES = f"""
+sources:
+  partner: {{ webhook: {{ secrets: [s3cret] }} }}
+  topic: {{ sns: {{ topics: ["{sns.TOPIC}"], certificates: certs }} }}
+"""
 HEAD = "live p50, p99 ms", "post p50, p99 ms", "processor time of its loop, of its process"
 MIB = 1024 * 1024
 _ADDRESS = re.compile(r"at http://127.0.0.1:(\d+)")
@@ -158,7 +165,15 @@ def draft(text: str) -> Callable[[Target], bytes]:
     return lambda target: target.posted(CHECK, json.dumps({"text": text}).encode(), target.viewer)
 
 
+def called(name: str, body: bytes, *more: str) -> Callable[[Target], bytes]:
+    """A message of a pushed source, which nobody signed."""
+    head = "\r\n".join([f"POST /hooks/{name} HTTP/1.1", "host: x", f"content-length: {len(body)}", *more, "", ""])
+    return lambda _: head.encode() + body
+
+
 CHUNKED = "transfer-encoding: chunked"
+FORGED = sns.posted(Message="x" * 900_000).replace(b'"Message": "x', b'"Message": "y')
+NOW = "webhook-id: a", f"webhook-timestamp: {int(time.time())}", "webhook-signature: v1,AAAA"
 MISTAKES = "".join(f"  k{number}: 1\n" for number in range(60_000))
 LONG_TEST = (
     RULE
@@ -188,6 +203,8 @@ ATTACKS: dict[str, Attack] = {
     "2 senders of 10,000 empty events": again(2, lambda one: one.posted(EVENTS, b"[" + b"{}," * 9_999 + b"{}]")),
     "60,000 mistakes in a draft, 4 at once": again(4, draft(RULE + MISTAKES)),
     "11,000 mistakes in a draft, 4 at once": again(4, draft(RULE + MISTAKES[:130_000].rpartition("\n")[0])),
+    "4 forged webhooks of 1 MiB": again(4, called("partner", b"{" * MIB, *NOW)),
+    "4 forged messages of SNS of 0.9 MiB": again(4, called("topic", FORGED)),
     "48 checks at once of a test of 800 events": again(48, draft(LONG_TEST)),
 }
 
@@ -295,6 +312,11 @@ def main() -> None:
     worst, usual = 0.0, 0.0
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(shutil.copytree(TEMPLATE, Path(scratch) / "bank"))
+        with (folder / "shroff.yaml").open("a", encoding="utf-8") as file:
+            file.write(SOURCES)
+        (folder / "certs").mkdir()
+        pem = sns.certificate(now=datetime.now(UTC))
+        (folder / "certs" / sns.CERTIFICATE.rpartition("/")[2]).write_bytes(pem)
         with served(folder) as target:
             watch(target, asked.seconds, Seen())
             for name, attack in ATTACKS.items():

@@ -37,6 +37,8 @@ RULE = "- id: x\n  on: payment\n  by: card\n  when: this.amount > 1\n  effect: n
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = shutil.copytree(TEMPLATE, tmp_path_factory.mktemp("limits") / "bank")
+    with (folder / "shroff.yaml").open("a", encoding="utf-8") as file:
+        file.write("sources: { partner: { webhook: { secrets: [s3cret] } } }\n")
     viewer = key_of(folder, Role.VIEWER, "viewer")
     with served(folder) as found:
         found.said.append(viewer)
@@ -101,6 +103,12 @@ def posted(service: Served, body: bytes) -> bytes:
     return request(service, EVENTS, f"{JSON}content-length: {len(body)}\r\n") + b"\r\n" + body
 
 
+def called(service: Served, body: bytes) -> bytes:
+    """A webhook that nobody signed."""
+    signed = "webhook-id: a\r\nwebhook-timestamp: 1\r\nwebhook-signature: v1,AAAA\r\n"
+    return request(service, "/hooks/partner", f"{signed}content-length: {len(body)}\r\n", key="") + b"\r\n" + body
+
+
 def chunk(body: bytes, extension: bytes = b"") -> bytes:
     return b"%x%b\r\n%b\r\n" % (len(body), extension, body)
 
@@ -150,6 +158,8 @@ ATTACKS: dict[str, tuple[Attack, int]] = {
     ),
     "many empty events": (lambda one: (posted(one, b"[" + b"{}," * 9_999 + b"{}]"),), 200),
     "a deep event": (lambda one: (posted(one, b'{"card":' + b"[" * 1_000_000),), 422),
+    "a webhook above 1 MiB": (lambda one: (called(one, b"{" * (MIB + 1)),), 413),
+    "a forged webhook of 1 MiB": (lambda one: (called(one, b"{" * MIB),), 403),
     "no HTTP": (lambda one: (b"\x16\x03\x01" + b"\x00" * MIB,), 400),
 }
 
