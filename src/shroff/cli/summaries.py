@@ -86,5 +86,7 @@ def document_of(built: Built) -> dict[str, int]:
 
 
 def _text(built: Built) -> str:
+    if not built.windows:
+        return "No window has ended that is not written. A later --to also writes the one that has begun."
     rows = many(built.rows, "row")
     return f"{many(built.windows, 'window')}, {rows} in two tables; {built.changed:,} of them are new or changed."

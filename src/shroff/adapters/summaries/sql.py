@@ -174,7 +174,8 @@ class SqlSummaries:
             row = self._lock(connection)
             if row is None or _is_behind(position, _position(row["rows_position"])):
                 return None
-            changed = sum(self._write_table(connection, number, rows) for number in range(len(self._tables)))
+            now = _moment(self._now_ms())
+            changed = sum(self._write_table(connection, number, rows, now) for number in range(len(self._tables)))
             said: dict[str, Any] = {"rows_position": _shown(position)}
             if next_ms is not None:
                 before = _ms_of(row["next_window"])
@@ -216,7 +217,7 @@ class SqlSummaries:
         connection.execute(update(self._followed).where(self._own).values(name=self._settings.table))
         return connection.execute(select(self._followed).where(self._own)).mappings().first()
 
-    def _write_table(self, connection: Connection, number: int, rows: Sequence[WindowSummary]) -> int:
+    def _write_table(self, connection: Connection, number: int, rows: Sequence[WindowSummary], now: datetime) -> int:
         """Write what differs from what is there; gives how many rows."""
         table = self._tables[number]
         keys = [_moment(one.start_ms) for one in rows]
@@ -224,7 +225,7 @@ class SqlSummaries:
             _known_ms(row["window_start"]): row
             for row in connection.execute(select(table).where(table.c.window_start.in_(keys))).mappings()
         }
-        now, changed = _moment(self._now_ms()), []
+        changed = []
         for one in rows:
             values, before = self._values(one, number), there.get(one.start_ms)
             if before is not None and all(_is_same(before[name], value) for name, value in values.items()):
