@@ -421,13 +421,16 @@ def test_a_closed_duckdb_reads_the_named_file_and_nothing_else(sql, tmp_path):
     assert local_variable.num_rows == 1
 
 
+def stopped(folder: Path) -> None:
+    """A query that would take a day, and a Ctrl-C."""
+    with closed_duckdb(None, [], spill=folder, limits=QueryLimits("500MB", 1)) as connection:
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        connection.execute("SELECT sum(a.range * b.range) FROM range(9999999) a, range(9999999) b").fetchall()
+
+
 def test_a_query_ends_by_ctrl_c_and_by_its_limit_of_memory(tmp_path):
-    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
-        built_of(
-            tmp_path / "stopped",
-            {"marts/a.sql": "SELECT sum(a.range * b.range) FROM range(9999999) a, range(9999999) b"},
-        )
+        stopped(tmp_path)
     large = {"marts/a.sql": "SELECT repeat('x', 300) || range AS t FROM range(400000) ORDER BY 1"}
     with pytest.raises(UsageError, match=r"marts/a.sql needs more memory or disk than it may use"):
         built_of(tmp_path / "large", large, "5MB")

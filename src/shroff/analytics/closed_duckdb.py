@@ -85,12 +85,19 @@ def closed_duckdb(
         connection.execute(f"SET allowed_paths = [{', '.join(literal(str(one)) for one in files)}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
-        try:
+        with stopped_by_ctrl_c():
             yield connection
-        except RuntimeError as error:
-            if str(error) == INTERRUPTED:
-                raise KeyboardInterrupt from None
-            raise
+
+
+@contextmanager
+def stopped_by_ctrl_c() -> Iterator[None]:
+    """Raises: KeyboardInterrupt where DuckDB gives a Ctrl-C another name."""
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error) == INTERRUPTED:
+            raise KeyboardInterrupt from None
+        raise
 
 
 def identifier(name: str) -> str:

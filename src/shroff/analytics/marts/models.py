@@ -14,7 +14,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import PurePosixPath
 from typing import Any, Final, Literal
 
-from shroff.analytics.closed_duckdb import library
+from shroff.analytics.closed_duckdb import library, stopped_by_ctrl_c
 from shroff.analytics.marts.checks import CHECKS, MartTest, tests_of
 from shroff.errors import DefinitionError, Problem, nearest
 from shroff.language.keys import NAME_PATTERN
@@ -137,7 +137,7 @@ def _with_yaml(model: Model, text: str, problems: list[Problem]) -> Model:
 
 def _references(file: str, sql: str, problems: list[Problem]) -> list[TableRead]:
     """The tables that a SELECT names; adds a problem where it is no single SELECT, or names more than tables."""
-    with library().connect(":memory:") as parser:
+    with stopped_by_ctrl_c(), library().connect(":memory:") as parser:
         query = "SELECT json_serialize_sql(?::VARCHAR, skip_null := true, skip_empty := true)"
         parsed = json.loads(parser.execute(query, [sql]).fetchone()[0])
     if parsed["error"]:
