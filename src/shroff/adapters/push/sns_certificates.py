@@ -30,7 +30,8 @@ REFUSED_S: Final = 600.0  # for which a refused certificate is not fetched again
 BITS_MIN: Final = 2_048  # of a key
 _ONE_PEM: Final = re.compile(rb"\s*-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*")
 _SIGNER: Final = re.compile(r"sns(\.[a-z0-9-]+)?\.amazonaws\.com(\.cn)?")
-_HASHES: Final = {"1": SHA1(), "2": SHA256()}  # noqa: S303 - what SNS signs version 1 with; use version 2 where you can
+# SNS signs version 1 with SHA-1; a topic can be set to version 2.
+_HASHES: Final = {"1": SHA1(), "2": SHA256()}  # nosec B303  # noqa: S303
 
 
 @dataclass(frozen=True, slots=True)
