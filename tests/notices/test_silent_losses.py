@@ -7,16 +7,21 @@ from contextlib import closing
 
 import pytest
 
+from shroff.app.live.pushed import UNSUBSCRIBED, Subscription
 from shroff.language.values import HOUR_MS, MINUTE_MS
 from shroff.monitoring.doctor import WRONG
 from shroff.notices.mailer import Unmailed
 from shroff.notices.telling import NoticeWorker
 from shroff.streams.log import Batch, StuckRow
 from tests.support.telling import FILES, Bank, notice, payment
+from tools.sns import TOPIC
 
 REFUSAL = (Unmailed("ann@customers.example", "550 no such mailbox"),)
 WHEN = "  decide: true\n  from: { csv: { when: row.kind == 'pay' } }\n"
-SINK = {"shroff.yaml": FILES["shroff.yaml"] + "sinks: { table: { sql: { url: sqlite:///x.db, table: t } } }\n"}
+SYSTEMS = f"""sinks: {{ table: {{ sql: {{ url: sqlite:///x.db, table: t }} }} }}
+sources: {{ topic: {{ sns: {{ topics: ["{TOPIC}"] }} }} }}
+"""
+SINK = {"shroff.yaml": FILES["shroff.yaml"] + SYSTEMS}
 
 
 def message_refused(bank: Bank) -> None:
@@ -50,6 +55,10 @@ def row_stuck(bank: Bank) -> None:
         log.append(Batch(stuck=[row]))
 
 
+def topic_unsubscribed(bank: Bank) -> None:
+    bank.project.pushed.files.keep_subscription("topic", Subscription(TOPIC, UNSUBSCRIBED, bank.clock_ms))
+
+
 NOT_SENT = "a message of notice customer was not sent: a…@customers.example: 550 no such mailbox"
 
 
@@ -63,6 +72,7 @@ NOT_SENT = "a message of notice customer was not sent: a…@customers.example: 5
         (label_waits, "labels", "labels: 1 waits for an event that is not in the log"),
         (version_not_active, "active version", "not active: rules/large.yaml"),
         (row_stuck, "sink table", "1 stuck; 'shroff outbox list' says why"),
+        (topic_unsubscribed, "source topic", "savings was unsubscribed"),
     ],
 )
 def test_doctor_is_not_well_and_somebody_is_told(tmp_path, loses: Callable[[Bank], None], subject, told):
