@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from shroff.app import project as app
 from shroff.app.live import pushed
 from shroff.cli.main import run as command
 from shroff.config import TEMPLATE_FOLDER
-from shroff.errors import TransientError
+from shroff.errors import TransientError, UsageError
 from tests.support.webs import Answered, Asker, Browser, asker, run
 from tools.sns import CERTIFICATE, CONFIRM, NOW_MS, TOPIC, certificate, posted
 
@@ -155,7 +156,8 @@ def test_what_is_refused_is_not_stored_and_says_why(bank, outside):
     served(bank, steps)
     assert stored(bank) == []
     assert refused(bank) == []
-    assert sum(app.open(bank).pushed.all()[0][1].refused.values()) == 3
+    counts = app.open(bank).pushed.all()[0][1]
+    assert (sum(counts.refused.values()), counts.received_ms) == (3, None)
 
 
 def test_a_certificate_that_cannot_be_had_now_makes_sns_try_again(bank, outside):
@@ -211,6 +213,27 @@ def test_a_webhook_that_is_signed_is_answered_with_the_paths_of_its_mistakes(ban
 
     served(bank, steps)
     assert stored(bank) == [("withdrawal", "msg-1")]
+
+
+def test_sources_that_change_count_once_they_are_applied(bank, outside):
+    login = saving(eventType="USER_LOGGED_IN")
+
+    async def steps(asks: Asker) -> None:
+        assert (await post(asks, "topic", posted(Message=login))).json() == {"state": "skipped"}
+        settings = bank / "shroff.yaml"
+        settings.write_text(
+            settings.read_text().replace("    events: [saving, withdrawal]\n", "    others: quarantine\n")
+        )
+        assert (await post(asks, "topic", posted(Message=login))).json() == {"state": "skipped"}
+        await asyncio.to_thread(asks.service.project.applying.apply)
+        assert (await post(asks, "topic", posted(Message=login))).json() == {"state": "quarantined"}
+        settings.write_text(settings.read_text().replace(f'"{TOPIC}"', '"${NO_SUCH_TOPIC}"'))
+        with suppress(UsageError):  # or it says so, and nothing changes
+            await asyncio.to_thread(asks.service.project.applying.apply)
+        assert (await post(asks, "topic", posted(Message=login, MessageId="m-2"))).status in {200, 503}
+
+    served(bank, steps)
+    assert refused(bank)[0] == ("hooks/topic", "m-1")
 
 
 def test_the_screen_shows_what_came_and_confirms_a_subscription(bank, outside):

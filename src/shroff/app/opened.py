@@ -224,8 +224,8 @@ class Opened:
         return self.asked_by if self.asked_by is not None else local(config.user_name(), self.via)
 
 
-def intake_of(opened: Opened, *, keeps_hashes: bool) -> Intake:
-    """The validator of files and lines.
+def intake_of(opened: Opened, *, keeps_hashes: bool, definitions: Definitions | None = None) -> Intake:
+    """The validator of files and lines, by the project's definitions or by others.
 
     With `keeps_hashes` values that look like hashes are kept, as exports and quarantine have them; without, a
     sender could write a hash that was seen somewhere and so into the history of somebody else's card.
@@ -234,6 +234,6 @@ def intake_of(opened: Opened, *, keeps_hashes: bool) -> Intake:
     from shroff.events.redaction import keeping_hashed
     from shroff.worker.pushed import own_types
 
-    definitions = opened.definitions
+    definitions = definitions or opened.definitions
     hasher = keeping_hashed(opened.hasher) if keeps_hashes else opened.hasher
     return Intake(definitions.events, definitions.settings, hasher, own_types(opened.systems, definitions.events))

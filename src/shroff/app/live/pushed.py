@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from shroff.app.opened import Opened
+    from shroff.project.definitions import Definitions
     from shroff.project.settings.sources import NamedSource
     from shroff.project.settings.systems import Systems
 
@@ -192,7 +193,7 @@ class ServedPushes:
         self._counts: dict[str, SourceCounts] = {}
         self._dirty: set[str] = set()
         self.is_saving = False  # whether `save` is to be called soon
-        self._read_for: object = None
+        self._read_for: tuple[Definitions | None, Systems | None] = None, None
         self._reader: PushReader | None = None
 
     def open(self) -> None:
@@ -212,13 +213,15 @@ class ServedPushes:
             self._sources[name] = self._project.opened(named)
         return named, self._sources[name]
 
-    def reader(self, read_for: object) -> PushReader:
-        """What reads messages. What `read_for` is changes with the definitions by which events are read."""
-        if self._reader is None or self._read_for != (read_for, self._systems):
+    def reader(self, definitions: Definitions) -> PushReader:
+        """What reads messages by the definitions by which events are read now."""
+        before, systems = self._read_for
+        if self._reader is None or before is not definitions or systems is not self._systems:
             opened = self._opened
-            intake, own = intake_of(opened, keeps_hashes=False), own_types(opened.systems, opened.definitions.events)
-            self._reader = PushReader(opened.definitions, intake, own, opened.now_ms)
-            self._read_for = read_for, self._systems
+            own = own_types(opened.systems, definitions.events)
+            intake = intake_of(opened, keeps_hashes=False, definitions=definitions)
+            self._reader = PushReader(definitions, intake, own, opened.now_ms)
+            self._read_for = definitions, self._systems
         return self._reader
 
     def subscribe(self, named: NamedSource, source: PushSource, push: Push) -> str:
@@ -243,7 +246,6 @@ class ServedPushes:
         self._dirty.add(name)
         if name not in self._counts:
             self._counts[name] = self._project.files.counts(name)
-        self._counts[name].received_ms = self._opened.now_ms()
         return self._counts[name]
 
     def save(self) -> None:

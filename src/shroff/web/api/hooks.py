@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Final, NotRequired, TypedDict
 
 import msgspec
 from starlette.responses import Response
 
+from shroff.errors import UsageError
 from shroff.log.writer import DUPLICATE, REFUSED
 from shroff.people.throttle import network_of
 from shroff.streams.push import MESSAGE, FetchNeededError, Push, PushRefusedError, PushSource
 from shroff.web.api.events import check_rate_of, shown
 from shroff.web.http.messages import JSON, PROBLEM, Request
-from shroff.web.http.problems import ProblemError
+from shroff.web.http.problems import RETRY_AFTER, ProblemError
 from shroff.web.http.routes import Route, RouteDoc
 
 if TYPE_CHECKING:
@@ -44,11 +46,17 @@ class Received(TypedDict):
 async def receive(service: Service, request: Request) -> Response:
     """A message of a pushed source: verified, then durable, then answered."""
     name = request.path_params["source"]
-    known = service.pushed.of(name)
+    try:
+        known = service.pushed.of(name)
+    except UsageError as error:
+        service.tell(f"source {name} cannot be opened: {error}")
+        words = "its settings are not complete; the log of the service has more"
+        raise ProblemError(503, "not-ready", "This source takes nothing now", words, RETRY_AFTER) from None
     if known is None:
         raise ProblemError(404, "no-source", "There is no such source", "no source of this name is called here")
     named, source = known
     push = await _verified(service, request, named, source)
+    service.pushed.counts(name).received_ms = service.project.opened.now_ms()
     check_rate_of(service, f"hooks/{name}", 1)
     try:
         if push.kind != MESSAGE:
@@ -82,7 +90,7 @@ async def _verified(service: Service, request: Request, named: NamedSource, sour
 
 async def _taken(service: Service, named: NamedSource, push: Push) -> Response:
     reader = service.reader_now()
-    messages = service.pushed.reader(reader)
+    messages = service.pushed.reader(reader.definitions)
     one = messages.read(named, push)
     counts = service.pushed.counts(named.name)
     if one.event is None and one.refusal is None and one.label is None:
@@ -109,11 +117,16 @@ def _answer(found: Received) -> Response:
 
 
 def _save_soon(service: Service) -> None:
-    """Keep what was counted, once for all of a second."""
+    """Keep what was counted, once for all of a second. What a service that ends leaves is kept by its end."""
     if not service.pushed.is_saving:
         service.pushed.is_saving = True
         loop = asyncio.get_running_loop()
-        loop.call_later(SAVE_S, loop.run_in_executor, None, service.pushed.save)
+
+        def save() -> None:
+            with suppress(RuntimeError):  # the threads of the loop have ended
+                loop.run_in_executor(None, service.pushed.save)
+
+        loop.call_later(SAVE_S, save)
 
 
 ROUTES: Final = (

@@ -30,7 +30,7 @@ RIGHTS: Final = (  # which right a change needs, by the beginning of its name; e
     ("tables/", Right.EDIT_LISTS),
     ("models/", Right.PROMOTE_MODELS),
     (NOTICES, Right.SEND_NOTICES),
-    *((f"{SETTING}{name}", Right.MANAGE_USERS) for name in ("http", "sessions", "sign_in", "web")),
+    *((f"{SETTING}{name}", Right.MANAGE_USERS) for name in ("http", "sessions", "sign_in", "sources", "web")),
     *((f"{SETTING}{name}", Right.MEND_INPUT) for name in ("online", "sinks")),
     (SETTING, Right.SEND_NOTICES),
 )
