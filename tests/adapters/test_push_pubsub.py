@@ -11,7 +11,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet, OctKey, RSAKey
 
-from shroff.adapters.push.pubsub import KEYS_AGAIN_S, KEYS_URL, PubsubSource
+from shroff.adapters.push.pubsub import FAILED_AGAIN_S, KEYS_AGAIN_S, KEYS_URL, PubsubSource
 from shroff.errors import TransientError
 from shroff.streams.push import FetchNeededError, Push, PushRefusedError
 
@@ -166,6 +166,10 @@ def test_keys_that_cannot_be_had_now_are_asked_for_again():
     with pytest.raises(TransientError):
         google.take(headers(token()))
     google.source._fetch = google.fetch
+    with pytest.raises(TransientError):
+        google.take(headers(token()))  # not at once: every request would wait for the next try
+    assert google.asked == []
+    google.clock += FAILED_AGAIN_S
 
     assert google.take(headers(token()))
 

@@ -9,8 +9,8 @@ import pytest
 
 from shroff.adapters.push import sns_certificates
 from shroff.adapters.push.sns import SnsSource
-from shroff.adapters.push.sns_certificates import FETCHES_A_MINUTE, Certificates
-from shroff.errors import TransientError
+from shroff.adapters.push.sns_certificates import FETCHES_A_MINUTE, MISSING_S, Certificates
+from shroff.errors import TransientError, UsageError
 from shroff.streams.push import FetchNeededError, Push, PushRefusedError
 from tools.sns import CERTIFICATE, CONFIRM, NOW_MS, TOPIC, certificate, message, posted, signed
 
@@ -112,6 +112,10 @@ def test_swapped_and_unknown_versions_are_refused(made, said):
         "https://sns.eu-west-1.amazonaws.com\\.attacker.example/SimpleNotificationService-a.pem",
         "https://sns.eu-west-1.amazonaws.co/SimpleNotificationService-a.pem",
         "https://\u017fns.eu-west-1.amazonaws.com/SimpleNotificationService-a.pem",
+        "https://sns.s3.amazonaws.com/SimpleNotificationService-a.pem",
+        "https://sns.s3-eu-west-1.amazonaws.com/SimpleNotificationService-a.pem",
+        "https://sns.us-east-1.amazonaws.com/SimpleNotificationService-a.pem",
+        "https://sns.eu-west-1.amazonaws.com.cn/SimpleNotificationService-a.pem",
         "file:///etc/SimpleNotificationService-a.pem",
         "",
     ],
@@ -121,6 +125,14 @@ def test_a_certificate_is_asked_for_nowhere_but_at_sns(url):
 
     assert sns.status(posted(SigningCertURL=url)) == 403
     assert sns.asked == []
+
+
+def test_the_port_of_https_may_be_written_and_makes_no_other_address():
+    sns = Sns()
+    sns.take(posted(SigningCertURL=CERTIFICATE.replace(".com/", ".com:443/")))
+    sns.take(posted())
+
+    assert sns.asked == [CERTIFICATE]
 
 
 def test_a_china_region_has_its_own_address():
@@ -191,6 +203,8 @@ def test_only_configured_topics_are_accepted_before_anything_is_fetched(topic):
         json.dumps(signed(message("SubscriptionConfirmation")) | {"Token": ""}).encode(),
         posted(MessageId="m-1\nTimestamp\n2026-03-01T12:00:00.000Z"),
         posted(Timestamp="2026\nTopicArn\nother"),
+        posted(MessageId="m" * 101),
+        posted("SubscriptionConfirmation", Token="t" * 4_097),
     ],
 )
 def test_what_is_no_sns_message_is_told_so(body):
@@ -233,6 +247,12 @@ def test_raw_delivery_needs_the_password_of_the_address():
     assert Sns(password="sns:s3cret").status(posted()) == 403  # a signed one needs it as well then
 
 
+@pytest.mark.parametrize("password", ["", ":", "s3cret"])
+def test_a_password_without_its_user_is_refused_when_the_source_is_opened(password):
+    with pytest.raises(UsageError, match="USER:PASSWORD"):
+        Sns(password=password)
+
+
 def test_addresses_that_anybody_names_are_asked_a_few_times_a_minute_and_the_known_one_stays():
     clock, asked = [0.0], list[str]()
 
@@ -256,6 +276,19 @@ def test_addresses_that_anybody_names_are_asked_a_few_times_a_minute_and_the_kno
         known.fetch(url)
     assert known.known(CERTIFICATE) is not None
     assert len(known._refused) <= sns_certificates.KNOWN_MAX
+
+
+def test_a_certificate_that_is_not_there_is_asked_for_again_after_a_minute():
+    clock, there = [0.0], dict[str, bytes]()
+    known = Certificates(there.__getitem__, lambda: clock[0])
+    known.fetch(CERTIFICATE)
+    with pytest.raises(TransientError):
+        known.known(CERTIFICATE)
+    there[CERTIFICATE] = certificate()
+    clock[0] = MISSING_S
+    known.fetch(CERTIFICATE)
+
+    assert known.known(CERTIFICATE) is not None
 
 
 def test_a_certificate_that_cannot_be_had_now_is_asked_for_again():

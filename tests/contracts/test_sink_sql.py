@@ -184,7 +184,7 @@ def test_rows_of_mariadb_leave_in_statements_of_many(mariadb, table):
     from pymysql.cursors import RE_INSERT_VALUES
 
     with closing(SqlSink("s", {"url": mariadb.address, "table": table})) as sink:
-        statement = str(sink._replacing.compile(sink._engine))
+        statement = str(sink._replacing.compile(dialect=sink._database.dialect))
 
         assert RE_INSERT_VALUES.match(statement), "else PyMySQL sends a statement for each row"
 

@@ -13,14 +13,17 @@ from typing import Any
 import pytest
 
 from shroff import webhooks
+from shroff.adapters.push.sns_certificates import Certificates
 from shroff.app import project as app
 from shroff.app.live import pushed
 from shroff.cli.main import run as command
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import TransientError, UsageError
+from shroff.web.api import hooks
 from tests.support.webs import Answered, Asker, Browser, asker, run
 from tools.sns import CERTIFICATE, CONFIRM, NOW_MS, TOPIC, certificate, posted
 
+LATER = "2026-03-01T12:00:01.000Z"  # than the messages of `posted`
 SOURCES = f"""
 sources:
   topic:
@@ -181,7 +184,11 @@ def test_a_subscription_waits_for_a_person_or_is_confirmed_once(bank, outside):
         for _ in range(2):
             assert (await post(asks, "eager", asked)).json() == {"state": "confirmed"}
         assert outside.fetched.count(CONFIRM) == 1
-        assert (await post(asks, "eager", posted("UnsubscribeConfirmation"))).json() == {"state": "unsubscribed"}
+        ended = posted("UnsubscribeConfirmation", MessageId="m-2", Timestamp=LATER)
+        assert (await post(asks, "eager", ended)).json() == {"state": "unsubscribed"}
+        for version in "12":  # somebody replays what was asked before
+            old = posted("SubscriptionConfirmation", MessageId="m-0", SignatureVersion=version)
+            assert (await post(asks, "eager", old)).json() == {"state": "unsubscribed"}
         assert outside.fetched.count(CONFIRM) == 1
 
     served(bank, steps)
@@ -193,6 +200,67 @@ def test_a_subscription_waits_for_a_person_or_is_confirmed_once(bank, outside):
     assert [one.topic for one in project.pushed.confirm("topic")] == [TOPIC]
     assert outside.fetched.count(CONFIRM) == 2
     assert [name for name, _, _ in project.pushed.troubles()] == ["eager"]
+
+
+def test_a_subscription_that_cannot_be_kept_is_asked_for_again(bank, outside):
+    async def steps(asks: Asker) -> None:
+        folder = bank / ".shroff/sources"
+        folder.parent.mkdir(exist_ok=True)
+        folder.write_text("where the folder should be")
+        assert (await post(asks, "topic", posted("SubscriptionConfirmation"))).status == 503
+        folder.unlink()
+        assert (await post(asks, "topic", posted("SubscriptionConfirmation"))).json() == {"state": "pending"}
+
+    served(bank, steps)
+
+
+def test_subscriptions_of_topics_that_are_not_configured_any_more_trouble_nobody(bank, outside):
+    async def steps(asks: Asker) -> None:
+        await post(asks, "topic", posted("SubscriptionConfirmation"))
+
+    served(bank, steps)
+    settings = bank / "shroff.yaml"
+    settings.write_text(settings.read_text().replace(TOPIC, TOPIC + "-new"))
+    project = app.open(bank)
+    assert not list(project.pushed.troubles())
+    with pytest.raises(UsageError, match="no subscription"):
+        project.pushed.confirm("topic")
+
+
+def test_a_certificate_is_fetched_once_for_all_that_wait_and_seldom_for_one_network(bank, outside):
+    async def steps(asks: Asker) -> None:
+        many = [posted(Message=saving(), MessageId=f"m-{number}") for number in range(20)]
+        found = await asyncio.gather(*(post(asks, "topic", body) for body in many))
+        assert {one.status for one in found} == {200}
+        assert outside.fetched == [CERTIFICATE]
+        others = [CERTIFICATE.replace("Service-", f"Service-{number}") for number in range(10)]
+        outside.there |= dict.fromkeys(others, TransientError("away"))
+        found = [await post(asks, "topic", posted(SigningCertURL=url)) for url in others]
+        assert {one.status for one in found} == {503}
+        assert len(outside.fetched) < 5
+
+    served(bank, steps)
+
+
+def test_what_still_cannot_be_verified_is_asked_for_again(bank, outside, monkeypatch):
+    monkeypatch.setattr(Certificates, "fetch", lambda _self, _url: None)
+
+    async def steps(asks: Asker) -> None:
+        assert (await post(asks, "topic", posted())).status == 503
+
+    served(bank, steps)
+
+
+def test_long_bodies_of_nobody_known_are_held_up_to_a_limit(bank, outside, monkeypatch):
+    monkeypatch.setattr(hooks, "LONG_MAX", 0)
+
+    async def steps(asks: Asker) -> None:
+        long, short = posted(Message="x" * hooks.LONG_BYTES), posted(Message=saving())
+        for body, status in ((long, 503), (short, 200)):
+            assert (await post(asks, "topic", body, {"content-length": str(len(body))})).status == status
+        assert (await post(asks, "topic", short)).status == 503  # nobody knows how long it is
+
+    served(bank, steps)
 
 
 def test_a_webhook_that_is_signed_is_answered_with_the_paths_of_its_mistakes(bank):
@@ -287,6 +355,9 @@ def test_saved_messages_are_judged_without_a_request(bank, tmp_path, capsys):
     assert (code, found[0]["accepted"], found[0]["would_fetch"]) == (1, False, CERTIFICATE)
     assert "certificate" in found[0]["reason"]
     assert not (bank / ".shroff").exists()
+
+    assert command(["-C", str(bank), "sources", "test", "partner", str(tmp_path / "good")]) == 2
+    assert "signed in their headers" in capsys.readouterr().err
 
 
 def test_a_source_that_is_written_wrongly_is_told_with_its_place(bank):

@@ -111,6 +111,8 @@ class OwnTypes:
         """The type of lines that do not tell theirs, and whether any may."""
         if self.others in self.events.types:
             return self.others, True
+        if not self.events.types:
+            return None, False
         (first, *more) = self.events.types.values()
         mapping = first.mappings.get("json")
         return (None, False) if more or (mapping is not None and mapping.when is not None) else (first.name, False)

@@ -28,6 +28,7 @@ Path = tuple[str, ...]
 MAPPING_OF: Final = {"csv": "csv", "jsonl": "json", "json": "json", "parquet": "parquet", "avro": "avro"}
 LABEL: Final = "label"
 _NESTED: Final = msgspec.json.Decoder(float_hook=Number)
+_MISSING: Final = "is missing"
 _TAKES_MISSING: Final = (Else, When, Logic, IsMissing)  # give a value even where a part is missing
 _NO_MAPPING: Final = FileMapping(None, {})
 
@@ -197,10 +198,14 @@ class Dispatcher:
         for name, type_ in self._all.items():
             when = type_.mappings.get(self._format, _NO_MAPPING).when
             if when is not None:
-                paths = dict.fromkeys(_paths_of(when))
-                values = (f"{'.'.join(path)} {_told(path, row, secret)}" for path in paths)
-                found.append(UnmetCondition(name, expression_text(when), ", ".join(values)))
+                found.append(UnmetCondition(name, expression_text(when), ", ".join(_values(when, row, secret))))
         return found
+
+    def first_found(self, row: MappedRow, secret: Collection[Path]) -> str | None:
+        """What the first `when` reads that finds anything in a line, as `row.kind is 'x'`; not at secret paths."""
+        whens = (type_.mappings.get(self._format, _NO_MAPPING).when for type_ in self._all.values())
+        found = next((list(_values(one, row, secret)) for one in whens if one is not None), [])
+        return next((one for one in found if not one.endswith(_MISSING)), None)
 
     def leaves(self, type_name: str, row: MappedRow) -> bool:
         """Whether the mapping of a type has a `when`, and it is not true of a line."""
@@ -246,11 +251,16 @@ def overlap(one: Path, two: Path) -> bool:
     return all(a == b for a, b in zip(one, two, strict=False))
 
 
+def _values(when: Node, row: MappedRow, secret: Collection[Path]) -> Iterator[str]:
+    """What a `when` reads in a line, each with its path."""
+    return (f"{'.'.join(path)} {_told(path, row, secret)}" for path in dict.fromkeys(_paths_of(when)))
+
+
 def _told(path: Path, row: MappedRow, secret: Collection[Path]) -> str:
     if any(overlap(path, one) for one in secret):
         return "is not shown"
     value = _value_at(path)(row)
-    return "is missing" if value is None or value == "" else f"is {shown(value)}"
+    return _MISSING if value is None or value == "" else f"is {shown(value)}"
 
 
 def _condition(event_type: EventType, format: str) -> Read | None:

@@ -20,11 +20,15 @@ Fetch = Callable[[str], bytes]  # the body at an https address. Raises: Transien
 
 
 class PushRefusedError(InputError):
-    """A request that is not what the source brings (400), or that nobody known signed (403). Nothing of it is kept."""
+    """A request that is not what the source brings (400), or that nobody known signed (403). Nothing of it is kept.
 
-    def __init__(self, status: int, words: str) -> None:
+    `kind` says why without anything of the request, so that it can be counted.
+    """
+
+    def __init__(self, status: int, words: str, kind: str = "") -> None:
         super().__init__([("", words)])
         self.status = status
+        self.kind = kind or words
 
 
 class FetchNeededError(Exception):
@@ -47,6 +51,7 @@ class Push:
         type: What the sender calls it.
         topic: From where it comes, where the source has several.
         confirm: Where a subscription is confirmed.
+        sent: When its sender made it, as a text that sorts by time; empty where that was not signed.
     """
 
     kind: str
@@ -56,6 +61,7 @@ class Push:
     type: str = ""
     topic: str = ""
     confirm: str = ""
+    sent: str = ""
 
 
 class PushSource(Protocol):

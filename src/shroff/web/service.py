@@ -68,6 +68,7 @@ COPIES_MAX: Final = 2  # requests that ask what would be decided, at a time: eac
 LOOK_S: Final = 0.005  # between two looks for a reply, longer each time,
 LOOK_S_MAX: Final = 0.1  # up to this
 UNKNOWN_RATE: Final = 100.0  # requests a second of one network that show no key or session; those beyond wait
+FETCH_RATE: Final = 1.0  # a second that requests of one network cause, of what verifies requests
 STRANGERS_RATE: Final = 20.0  # pages a second of one address without a key; those of two seconds may come at once
 RATE: Final = 50_000.0  # events a second of one key
 
@@ -165,6 +166,7 @@ class Service:
         self.tell, self.routes = tell, routes
         self.confirming = project.notices.confirming()
         self.strangers, self.unknown = Pace(STRANGERS_RATE), Pace(UNKNOWN_RATE)
+        self.fetches = Pace(FETCH_RATE)
         self.pace, self.requests = Pace(self.limits.rate), Requests()
         self.queue = RequestQueue(self._answered, waiting_max=self.limits.waiting_max, age_s_max=self.limits.age_s_max)
         if self._stands_by:

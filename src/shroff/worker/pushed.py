@@ -1,4 +1,4 @@
-"""Messages of pushed sources (`sns`, `webhook`) become submissions: which types each brings, and their ids."""
+"""Messages of pushed sources become submissions: which types each source brings, and their ids."""
 
 from __future__ import annotations
 
@@ -87,10 +87,12 @@ class PushReader:
         events = self._own[part_of(source.name)].events
         dispatcher = self._dispatchers.setdefault(source.name, Dispatcher(events, "jsonl"))
         row = MappedRow("", 0, _line(push, source.system.kind).columns or {})
-        mappers = (Mapper(one, "jsonl", secret_fields(self._events, name)) for name, one in self._events.types.items())
-        asked = dispatcher.asked(row, {path for one in mappers for path in one.secret_paths})
-        found = next((one.found.split(", ") for one in asked), [])
-        return next((one for one in found if not one.endswith(" is missing")), "nothing that any 'when' reads")
+        mappers = (Mapper(one, "jsonl", self._hidden(one)) for one in self._events.types.values())
+        secret = {path for one in mappers for path in one.secret_paths}
+        return dispatcher.first_found(row, secret) or "nothing that any 'when' reads"
+
+    def _hidden(self, type_: EventType) -> frozenset[str]:
+        return secret_fields(self._events, type_.name) | {one.name for one in type_.personal}
 
 
 def _line(push: Push, kind: str) -> Line:

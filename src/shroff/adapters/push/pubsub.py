@@ -31,7 +31,10 @@ ALGORITHMS: Final = ("RS256",)
 SKEW_S: Final = 60  # between Google's clock and ours
 LASTS_S_MAX: Final = 2 * 3_600  # of a token; Google's last an hour
 KEYS_AGAIN_S: Final = 60.0  # between two looks for keys: anybody may name a key that does not exist
+FAILED_AGAIN_S: Final = 5.0  # between two tries where the keys cannot be had
 TOKENS_MAX: Final = 100  # that were verified, and come again until they end
+_NO_MESSAGE: Final = "this is not a message of Pub/Sub"
+_NO_SUBSCRIPTION: Final = "the subscription is not one of this source"
 _SCHEME: Final = "bearer "
 _HEADERS: Final = {
     "messageId": "x-goog-pubsub-message-id",
@@ -72,7 +75,7 @@ class PubsubSource:
         self._is_wrapped = options.get("body", "wrapped") == "wrapped"
         self._fetch, self._clock_s = fetch, clock_s
         self._keys: KeySet | None = None
-        self._fetched_s = float("-inf")
+        self._fetched_s = self._failed_s = float("-inf")
         self._tokens: dict[str, int] = {}  # that were verified, and when each ends in seconds
         self._lock = Lock()
 
@@ -83,19 +86,24 @@ class PubsubSource:
         self._check_token(authorization[len(_SCHEME) :].strip(), now_ms // 1_000)
         push = _wrapped(body) if self._is_wrapped else _unwrapped(headers, body)
         if self._subscriptions and push.topic not in self._subscriptions:
-            raise PushRefusedError(FORBIDDEN, f"the subscription {push.topic[:200]!r} is not one of this source")
+            raise PushRefusedError(
+                FORBIDDEN, f"the subscription {push.topic[:200]!r} is not one of this source", _NO_SUBSCRIPTION
+            )
         return push
 
     def fetch(self, url: str) -> None:
         with self._lock:
             if self._clock_s() - self._fetched_s < KEYS_AGAIN_S:
                 return  # another thread was first, or nobody has this key
+            if self._clock_s() - self._failed_s < FAILED_AGAIN_S:
+                raise TransientError("Google's keys could not be had a moment ago")
+            self._failed_s = self._clock_s()  # until they are here
             try:
                 found = msgspec.json.decode(self._fetch(url))
                 self._keys = KeySet.import_key_set(found)
             except (LookupError, JoseError, ValueError, TypeError, KeyError) as error:
                 raise TransientError(f"Google's keys cannot be read ({type(error).__name__})") from None
-            self._fetched_s = self._clock_s()
+            self._fetched_s, self._failed_s = self._clock_s(), float("-inf")
 
     def confirm(self, push: Push) -> None:
         raise AssertionError(f"Pub/Sub has no subscription to confirm: {push.kind}")
@@ -150,7 +158,7 @@ def _wrapped(body: bytes) -> Push:
         found = _DECODER.decode(body)
         content = base64.b64decode(found.message.data, validate=True)
     except (ValueError, RecursionError, binascii.Error) as error:
-        raise PushRefusedError(BAD, f"this is not a message of Pub/Sub: {error}") from None
+        raise PushRefusedError(BAD, f"{_NO_MESSAGE}: {error}", _NO_MESSAGE) from None
     one = found.message
     envelope = {
         "messageId": one.message_id,

@@ -40,10 +40,9 @@ KINDS: Final = {
 }
 _SIGNED: Final = ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type")
 _SIGNED_CONFIRMATION: Final = ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
-_CERTIFICATE: Final = re.compile(
-    r"https://sns\.[a-z0-9-]{1,40}\.amazonaws\.com(?:\.cn)?(?::443)?/SimpleNotificationService-[A-Za-z0-9_-]{1,128}\.pem"
-)
 _LINES: Final = re.compile(r"[\x00-\x1f\x7f]")  # in one of these values a text could pass for other fields
+_NO_MESSAGE: Final = "this is not an SNS message"
+_LENGTHS: Final = {"MessageId": 100, "Timestamp": 40, "Subject": 400, "Token": 4_096, "SubscribeURL": 8_192}
 _RAW: Final = "x-amz-sns-rawdelivery"
 _SHOWN_MAX: Final = 200
 
@@ -82,6 +81,8 @@ class SnsSource:
 
         self._topics = frozenset(options["topics"])
         self._password = str(options.get("password", ""))
+        if "password" in options and ":" not in self._password.strip(":"):
+            raise UsageError("the password of a source of SNS is USER:PASSWORD.")
         self._fetch = fetch
         folder = options.get("certificates")
         self._certificates = Certificates(fetch if folder is None else partial(_in_folder, Path(folder)))
@@ -93,13 +94,13 @@ class SnsSource:
             return self._raw(headers, body)
         found = _read(body)
         self._check_topic(found.TopicArn)
-        if _CERTIFICATE.fullmatch(found.SigningCertURL) is None:
-            raise PushRefusedError(FORBIDDEN, "SigningCertURL is not the address of a certificate of SNS")
+        _check_lines(found)
+        url = _certificate_of(found)
         if found.SignatureVersion not in {"1", "2"}:
             raise PushRefusedError(FORBIDDEN, "SignatureVersion is neither 1 nor 2")
-        certificate = self._certificates.known(found.SigningCertURL)
+        certificate = self._certificates.known(url)
         if certificate is None:
-            raise FetchNeededError(found.SigningCertURL)
+            raise FetchNeededError(url)
         certificate.check(_signature(found), _signed(found), found.SignatureVersion, now_ms)
         if KINDS[found.Type] == SUBSCRIBE:
             _check_confirmation(found)
@@ -111,7 +112,8 @@ class SnsSource:
             envelope,
             found.Type,
             found.TopicArn,
-            found.SubscribeURL or "",
+            found.SubscribeURL or "" if KINDS[found.Type] == SUBSCRIBE else "",
+            found.Timestamp,
         )
 
     def fetch(self, url: str) -> None:
@@ -139,7 +141,8 @@ class SnsSource:
 
     def _check_topic(self, topic: str) -> None:
         if topic not in self._topics:
-            raise PushRefusedError(FORBIDDEN, f"the topic {topic[:_SHOWN_MAX]!r} is not one of this source")
+            words = f"the topic {topic[:_SHOWN_MAX]!r} is not one of this source"
+            raise PushRefusedError(FORBIDDEN, words, "the topic is not one of this source")
 
     def _check_password(self, headers: Mapping[str, str]) -> None:
         user, _, password = self._password.partition(":")
@@ -161,17 +164,43 @@ def _read(body: bytes) -> _Envelope:
     try:
         found = _DECODER.decode(body)
     except (ValueError, RecursionError) as error:
-        raise PushRefusedError(BAD, f"this is not an SNS message: {error}") from None
+        raise PushRefusedError(BAD, f"{_NO_MESSAGE}: {error}", _NO_MESSAGE) from None
     if found.Type not in KINDS:
-        raise PushRefusedError(BAD, f"this is not an SNS message: its Type is {found.Type[:_SHOWN_MAX]!r}")
+        raise PushRefusedError(BAD, f"{_NO_MESSAGE}: its Type is {found.Type[:_SHOWN_MAX]!r}", _NO_MESSAGE)
     if KINDS[found.Type] != MESSAGE and not (found.Token and found.SubscribeURL):
-        raise PushRefusedError(BAD, "this is not an SNS message: it lacks its Token or SubscribeURL")
-    names = (*_SIGNED[1:], *_SIGNED_CONFIRMATION[1:])
-    for name in names:
-        value = getattr(found, name)
-        if value is not None and _LINES.search(value) is not None:
-            raise PushRefusedError(BAD, f"this is not an SNS message: its {name} has more than one line")
+        raise PushRefusedError(BAD, f"{_NO_MESSAGE}: it lacks its Token or SubscribeURL", _NO_MESSAGE)
     return found
+
+
+def _check_lines(found: _Envelope) -> None:
+    """Raises: PushRefusedError with 400 where a signed value but the message is long, or has several lines."""
+    for name, most in _LENGTHS.items():
+        value = getattr(found, name) or ""
+        if len(value) > most or _LINES.search(value) is not None:
+            words = f"{_NO_MESSAGE}: its {name} is too long, or has more than one line"
+            raise PushRefusedError(BAD, words, _NO_MESSAGE)
+
+
+def _certificate_of(found: _Envelope) -> str:
+    """Where the certificate is that signed a message.
+
+    Only SNS in the region of the topic will do: `sns.s3.amazonaws.com` would be a bucket of somebody's.
+
+    Raises: PushRefusedError for any other address.
+    """
+    at = rf"{_host_of(found.TopicArn)}(?::443)?(/SimpleNotificationService-[A-Za-z0-9_-]{{1,128}}\.pem)"
+    there = re.fullmatch(at, found.SigningCertURL, re.ASCII)
+    if there is None:
+        words = "SigningCertURL is not the address of a certificate of SNS in the region of the topic"
+        raise PushRefusedError(FORBIDDEN, words)
+    return found.SigningCertURL.replace(":443/", "/", 1)
+
+
+def _host_of(topic: str) -> str:
+    """The beginning of addresses of SNS in the region of a topic, as an expression."""
+    suffix = r"\.cn" if topic.startswith("arn:aws-cn:") else ""
+    region = re.escape(topic.split(":")[3])  # configured topics have this form
+    return rf"https://sns\.{region}\.amazonaws\.com{suffix}"
 
 
 def _signed(found: _Envelope) -> bytes:
@@ -190,9 +219,7 @@ def _signature(found: _Envelope) -> bytes:
 
 def _check_confirmation(found: _Envelope) -> None:
     """Raises: PushRefusedError where a subscription would be confirmed anywhere but at SNS of the topic's region."""
-    region = found.TopicArn.split(":")[3]  # configured topics have this form
-    suffix = r"\.cn" if found.TopicArn.startswith("arn:aws-cn:") else ""
-    at = rf"https://sns\.{re.escape(region)}\.amazonaws\.com{suffix}(?::443)?/\?[!-~]{{1,4096}}"
+    at = rf"{_host_of(found.TopicArn)}(?::443)?/\?[!-~]{{1,4096}}"
     url = found.SubscribeURL or ""
     if re.fullmatch(at, url) is None or "#" in url:
         raise PushRefusedError(FORBIDDEN, "SubscribeURL is not an address of SNS in the region of the topic")

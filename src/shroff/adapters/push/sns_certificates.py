@@ -15,7 +15,7 @@ from shroff.streams.push import FORBIDDEN, Fetch, PushRefusedError
 
 try:
     from cryptography import x509
-    from cryptography.exceptions import InvalidSignature
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
     from cryptography.hazmat.primitives.hashes import SHA1, SHA256
@@ -27,6 +27,7 @@ One = TypeVar("One")
 KNOWN_MAX: Final = 100  # certificates, and as many addresses of refused ones
 FETCHES_A_MINUTE: Final = 20  # of addresses that nobody fetched before: anybody may name one in a message
 REFUSED_S: Final = 600.0  # for which a refused certificate is not fetched again
+MISSING_S: Final = 60.0  # the same where there is none: it may be a new one that is not everywhere yet
 BITS_MIN: Final = 2_048  # of a key
 _ONE_PEM: Final = re.compile(rb"\s*-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*")
 _SIGNER: Final = re.compile(r"sns(\.[a-z0-9-]+)?\.amazonaws\.com(\.cn)?")
@@ -57,6 +58,7 @@ class Certificate:
 class _Refused:
     words: str
     until_s: float
+    is_missing: bool = False
 
 
 class Certificates:
@@ -74,10 +76,13 @@ class Certificates:
         self._lock = Lock()
 
     def known(self, url: str) -> Certificate | None:
-        """The certificate at an address; None where it was not fetched yet. Raises: PushRefusedError for a bad one."""
+        """The certificate at an address; None where it was not fetched yet.
+
+        Raises: PushRefusedError for a bad one; TransientError where there was none a moment ago.
+        """
         refused = self._refused.get(url)
         if refused is not None and self._clock_s() < refused.until_s:
-            raise PushRefusedError(FORBIDDEN, refused.words)
+            raise TransientError(refused.words) if refused.is_missing else PushRefusedError(FORBIDDEN, refused.words)
         return self._known.get(url)
 
     def fetch(self, url: str) -> None:
@@ -91,22 +96,13 @@ class Certificates:
             if len(self._fetched_s) >= FETCHES_A_MINUTE:
                 raise TransientError("too many certificates were asked for in the last minute")
             self._fetched_s.append(now_s)
-            self.add(url, self._read(url))
-
-    def add(self, url: str, found: Certificate | str) -> None:
-        """Remember a certificate, or why there is none."""
-        if isinstance(found, str):
-            _put(self._refused, url, _Refused(found, self._clock_s() + REFUSED_S))
-        else:
-            _put(self._known, url, found)
-
-    def _read(self, url: str) -> Certificate | str:
-        try:
-            return certificate_of(self._fetch(url))
-        except LookupError:
-            return "SNS has no certificate at SigningCertURL"
-        except ValueError as error:
-            return str(error)
+            try:
+                _put(self._known, url, certificate_of(self._fetch(url)))
+            except LookupError:
+                missing = _Refused("SNS has no certificate at SigningCertURL", now_s + MISSING_S, is_missing=True)
+                _put(self._refused, url, missing)
+            except ValueError as error:
+                _put(self._refused, url, _Refused(str(error), now_s + REFUSED_S))
 
 
 def _put(known: dict[str, One], url: str, found: One) -> None:
@@ -123,7 +119,7 @@ def certificate_of(pem: bytes) -> Certificate:
     try:
         found = x509.load_pem_x509_certificate(pem)
         key, names = found.public_key(), _names(found)
-    except ValueError:
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, UnsupportedAlgorithm):
         raise ValueError("what is at SigningCertURL cannot be read as a certificate") from None
     if not any(_SIGNER.fullmatch(name) for name in names):
         raise ValueError("the certificate was not issued for SNS")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -13,11 +14,13 @@ import msgspec
 from shroff.app.opened import intake_of
 from shroff.app.wiring import load_adapter
 from shroff.errors import InputError, TransientError, UsageError, nearest
+from shroff.project.settings.system import filled
 from shroff.runtime.whole_files import whole_file
 from shroff.streams.push import SUBSCRIBE, UNSUBSCRIBE, FetchNeededError, Push, PushRefusedError, PushSource
 from shroff.worker.pushed import PushReader, own_types
 
 if TYPE_CHECKING:
+    from asyncio import Future
     from collections.abc import Callable, Iterator, Mapping
 
     from shroff.app.opened import Opened
@@ -39,6 +42,7 @@ class Subscription(msgspec.Struct):
     at_ms: int
     id: str = ""  # of the message that said so
     confirm: str = ""  # where it is confirmed
+    sent: str = ""  # when its sender made that message: an older one that comes again changes nothing
 
 
 class SourceCounts(msgspec.Struct):
@@ -120,7 +124,15 @@ class PushedSources:
     def all(self) -> list[tuple[NamedSource, SourceCounts, list[Subscription]]]:
         """Each source with what came of its messages, and its subscriptions."""
         named = self._opened.systems.sources
-        return [(one, self.files.counts(name), self.files.subscriptions(name)) for name, one in named.items()]
+        return [(one, self.files.counts(name), self.subscriptions(one)) for name, one in named.items()]
+
+    def subscriptions(self, source: NamedSource) -> list[Subscription]:
+        """The subscriptions of a source to topics that its settings have, by topic."""
+        found = self.files.subscriptions(source.name)
+        with suppress(UsageError):  # a variable that is not set: nobody knows which topics these are
+            topics = filled(source.system).options.get("topics", ())
+            found = [one for one in found if one.topic in topics]
+        return found
 
     def named(self, name: str) -> NamedSource:
         """A source by its name. Raises: UsageError where there is none."""
@@ -134,7 +146,7 @@ class PushedSources:
         """The adapter of a source. Raises: UsageError where its library is not installed, or a variable not set."""
         options = self._opened.systems.settled("push", source.system, self._opened.places.folder)
         if fetch is not None:
-            options = {name: value for name, value in options.items() if name != "certificates"}
+            options = {name: value for name, value in options.items() if name not in {"certificates", "password"}}
         adapter: PushSource = load_adapter(f"push.{source.system.kind}")(options, fetch or fetching(options))
         return adapter
 
@@ -145,6 +157,8 @@ class PushedSources:
 
         Args:
             certificates: Files by their names, as in the addresses of certificates.
+
+        Raises: UsageError where the source is not of SNS: of others the headers of a request say who signed it.
         """
 
         def at_hand(url: str) -> bytes:
@@ -154,6 +168,11 @@ class PushedSources:
             return found
 
         named = self.named(name)  # each is judged by itself: an address that is known would not be fetched
+        if named.system.kind != "sns":
+            words = (
+                f"{name} is of {named.system.kind}, whose requests are signed in their headers: a body is not enough"
+            )
+            raise UsageError(f"{words}. Only messages of SNS can be tested from files.")
         return [_judged(self.opened(named, at_hand), file, body, at_ms) for file, body in files.items()]
 
     def confirm(self, name: str, topic: str | None = None) -> list[Subscription]:
@@ -162,7 +181,7 @@ class PushedSources:
         Raises: UsageError where none waits; TransientError where a sender cannot be asked.
         """
         named = self.named(name)
-        waiting = [one for one in self.files.subscriptions(name) if one.state == PENDING]
+        waiting = [one for one in self.subscriptions(named) if one.state == PENDING]
         found = [one for one in waiting if topic is None or one.topic == topic]
         if not found:
             raise UsageError(f"no subscription of {name} waits to be confirmed. 'shroff sources list' shows them.")
@@ -175,8 +194,8 @@ class PushedSources:
 
     def troubles(self) -> Iterator[tuple[str, str, int]]:
         """What keeps messages away, with the name of its source, and since when."""
-        for name in self._opened.systems.sources:
-            for one in self.files.subscriptions(name):
+        for name, named in self._opened.systems.sources.items():
+            for one in self.subscriptions(named):
                 if one.state == PENDING:
                     yield name, f"the subscription to {one.topic} waits: 'shroff sources confirm {name}'", one.at_ms
                 elif one.state == UNSUBSCRIBED:
@@ -189,10 +208,13 @@ class ServedPushes:
     def __init__(self, opened: Opened) -> None:
         self._opened, self._project = opened, PushedSources(opened)
         self._systems: Systems | None = None
-        self._sources: dict[str, PushSource] = {}
+        self._sources: dict[str, PushSource | UsageError] = {}
         self._counts: dict[str, SourceCounts] = {}
         self._dirty: set[str] = set()
+        self._lock = Lock()  # around what is written
         self.is_saving = False  # whether `save` is to be called soon
+        self.long_bodies = 0  # that are held, before it is known who sent them
+        self.fetches: dict[tuple[str, str], Future[None]] = {}  # under way, by the source and what it gets
         self._read_for: tuple[Definitions | None, Systems | None] = None, None
         self._reader: PushReader | None = None
 
@@ -202,7 +224,7 @@ class ServedPushes:
             self.of(name)
 
     def of(self, name: str) -> tuple[NamedSource, PushSource] | None:
-        """A source and its adapter; None where there is none of this name."""
+        """A source and its adapter; None where there is none of this name. Raises: as `PushedSources.opened`."""
         systems = self._opened.systems
         if systems is not self._systems:
             self._systems, self._sources = systems, {}
@@ -210,8 +232,14 @@ class ServedPushes:
         if named is None:
             return None
         if name not in self._sources:
-            self._sources[name] = self._project.opened(named)
-        return named, self._sources[name]
+            try:
+                self._sources[name] = self._project.opened(named)
+            except UsageError as error:  # until the settings change: a request must not cost the reading of libraries
+                self._sources[name] = error
+        source = self._sources[name]
+        if isinstance(source, UsageError):
+            raise UsageError(str(source))
+        return named, source
 
     def reader(self, definitions: Definitions) -> PushReader:
         """What reads messages by the definitions by which events are read now."""
@@ -225,34 +253,36 @@ class ServedPushes:
         return self._reader
 
     def subscribe(self, named: NamedSource, source: PushSource, push: Push) -> str:
-        """Keep what a message says of its subscription, confirmed where the settings say so; gives its state."""
+        """Keep what a message says of its subscription, confirmed where the settings say so; gives its state.
+
+        A message that comes again, or is older than the last of its topic, changes nothing, and asks nobody.
+        """
         files, now_ms = self._project.files, self._opened.now_ms()
-        before = next((one for one in files.subscriptions(named.name) if one.topic == push.topic), None)
-        if push.kind == UNSUBSCRIBE:
-            files.keep_subscription(named.name, Subscription(push.topic, UNSUBSCRIBED, now_ms, push.id))
-            return UNSUBSCRIBED
-        if before is not None and before.id == push.id:
-            return before.state  # it came again: what was asked once is not asked twice
-        is_auto = named.system.text("subscribe", "ask") == "auto"
-        if is_auto:
-            source.confirm(push)
-        state = CONFIRMED if is_auto else PENDING
-        confirm = "" if is_auto else push.confirm
-        files.keep_subscription(named.name, Subscription(push.topic, state, now_ms, push.id, confirm))
+        is_auto = push.kind != UNSUBSCRIBE and named.system.text("subscribe", "ask") == "auto"
+        with self._lock:
+            before = next((one for one in files.subscriptions(named.name) if one.topic == push.topic), None)
+            if before is not None and (before.id == push.id or push.sent <= before.sent):
+                return before.state
+            if is_auto:
+                source.confirm(push)
+            state = UNSUBSCRIBED if push.kind == UNSUBSCRIBE else CONFIRMED if is_auto else PENDING
+            confirm = push.confirm if state == PENDING else ""
+            kept = Subscription(push.topic, state, now_ms, push.id, confirm, push.sent)
+            files.keep_subscription(named.name, kept)
         return state
 
     def counts(self, name: str) -> SourceCounts:
         """What came of the messages of a source, to be added to."""
-        self._dirty.add(name)
         if name not in self._counts:
             self._counts[name] = self._project.files.counts(name)
+        self._dirty.add(name)
         return self._counts[name]
 
     def save(self) -> None:
         """Keep the counts that changed; where that fails it is tried again with the next."""
         self.is_saving = False
         for name in list(self._dirty):
-            with suppress(OSError):
+            with suppress(OSError), self._lock:
                 self._dirty.discard(name)  # first: what is counted meanwhile is kept with the next
                 self._project.files.keep_counts(name, self._counts[name])
 

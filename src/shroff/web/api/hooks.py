@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Final, NotRequired, TypedDict
 
 import msgspec
 from starlette.responses import Response
 
-from shroff.errors import UsageError
+from shroff.errors import TransientError, UsageError
 from shroff.log.writer import DUPLICATE, REFUSED
 from shroff.people.throttle import network_of
 from shroff.streams.push import MESSAGE, FetchNeededError, Push, PushRefusedError, PushSource
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 BODY_BYTES_MAX: Final = 1024 * 1024  # SNS has 256 KiB at most, and JSON writes some signs as several
+LONG_BYTES: Final = 64 * 1024  # of bodies above this, and of those that do not say how long they are,
+LONG_MAX: Final = 32  # so many are held at once before it is known who sent them
+FETCHES_MAX: Final = 4  # at once, of what verifies requests
 SAVE_S: Final = 1.0  # from a message to its count in the file
 SKIPPED, QUARANTINED, APPENDED = "skipped", "quarantined", "appended"
 
@@ -55,13 +59,13 @@ async def receive(service: Service, request: Request) -> Response:
     if known is None:
         raise ProblemError(404, "no-source", "There is no such source", "no source of this name is called here")
     named, source = known
-    push = await _verified(service, request, named, source)
+    with _place(service, request):
+        push = await _verified(service, request, named, source)
     service.pushed.counts(name).received_ms = service.project.opened.now_ms()
     check_rate_of(service, f"hooks/{name}", 1)
     try:
         if push.kind != MESSAGE:
-            state = await service.in_thread(service.pushed.subscribe, named, source, push)
-            return _answer({"state": state})
+            return _answer({"state": await _subscribed(service, named, source, push)})
         return await _taken(service, named, push)
     finally:
         _save_soon(service)
@@ -75,17 +79,55 @@ async def _verified(service: Service, request: Request, named: NamedSource, sour
         try:
             return source.verified(headers, body, now_ms)
         except FetchNeededError as needed:
-            await service.in_thread(source.fetch, needed.url)
+            await _fetched(service, request, named, source, needed.url)
             return source.verified(headers, body, now_ms)
+    except FetchNeededError:
+        raise TransientError("what verifies this request cannot be had now") from None
     except PushRefusedError as error:
+        del body  # while its sender waits
         words = error.mistakes[0][1]
         counts = service.pushed.counts(named.name)
-        counts.add(counts.refused, words)
+        counts.add(counts.refused, error.kind)
         _save_soon(service)
         await asyncio.sleep(service.unknown.wait_s_of(network_of(request.address), 1))
         is_bad = error.status == 400
         title = "This is not a message of this source" if is_bad else "It is not known who sent this"
         raise ProblemError(error.status, "not-a-message" if is_bad else "not-signed", title, words) from None
+
+
+@contextmanager
+def _place(service: Service, request: Request) -> Iterator[None]:
+    """A place for a long body, while it is not known who sent it. Raises: ProblemError with 503 where none is free."""
+    length = request.headers.get("content-length", "")
+    is_long = not length.isdecimal() or int(length) > LONG_BYTES
+    if is_long and service.pushed.long_bodies >= LONG_MAX:
+        words = f"{LONG_MAX} long requests of pushed sources are read already"
+        raise ProblemError(503, "not-ready", "This service takes no more long requests now", words, RETRY_AFTER)
+    service.pushed.long_bodies += is_long
+    try:
+        yield
+    finally:
+        service.pushed.long_bodies -= is_long
+
+
+async def _fetched(service: Service, request: Request, named: NamedSource, source: PushSource, url: str) -> None:
+    """Get what verifies a request, once for all that wait for it. Raises: TransientError where that cannot be now."""
+    fetches, key = service.pushed.fetches, (named.name, url)
+    if key not in fetches:
+        if len(fetches) >= FETCHES_MAX or service.fetches.wait_s_of(network_of(request.address), 1):
+            raise TransientError("too much that verifies requests was asked for a moment ago; send it again")
+        fetches[key] = asyncio.ensure_future(service.in_thread(source.fetch, url))
+        fetches[key].add_done_callback(lambda done: (fetches.pop(key), done.cancelled() or done.exception()))
+    await asyncio.shield(fetches[key])
+
+
+async def _subscribed(service: Service, named: NamedSource, source: PushSource, push: Push) -> str:
+    try:
+        return await service.in_thread(service.pushed.subscribe, named, source, push)
+    except OSError as error:
+        service.tell(f"a subscription of source {named.name} cannot be kept: {error.strerror}")
+        words = "the subscription cannot be kept; the log of the service has more"
+        raise ProblemError(503, "not-ready", "This source takes nothing now", words, RETRY_AFTER) from None
 
 
 async def _taken(service: Service, named: NamedSource, push: Push) -> Response:
@@ -136,7 +178,7 @@ ROUTES: Final = (
         None,
         receive,
         RouteDoc(
-            "A message of a pushed source (`sns`, `webhook`), by its signature. It is durable before it is answered.",
+            "A message of a pushed source (`sns`, `pubsub`, `webhook`), by its signature. It is durable when answered.",
             "What became of it: Amazon SNS is answered 200 also where the content is quarantined.",
             {"type": "object"},
             {
@@ -144,6 +186,7 @@ ROUTES: Final = (
                 403: "Its signature, certificate or topic is refused; nothing of it is kept.",
                 404: "No source has this name.",
                 413: f"The body has more than {BODY_BYTES_MAX:,} bytes.",
+                429: "More messages came than this source may send: send it again.",
                 422: "Of a webhook whose signature is valid: the event is refused, with the path of each mistake.",
                 503: "Its certificate cannot be fetched now, or nothing is decided here now: send it again.",
             },
