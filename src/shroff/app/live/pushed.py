@@ -124,9 +124,9 @@ class PushedSources:
     def all(self) -> list[tuple[NamedSource, SourceCounts, list[Subscription]]]:
         """Each source with what came of its messages, and its subscriptions."""
         named = self._opened.systems.sources
-        return [(one, self.files.counts(name), self.subscriptions(one)) for name, one in named.items()]
+        return [(one, self.files.counts(name), self._subscriptions(one)) for name, one in named.items()]
 
-    def subscriptions(self, source: NamedSource) -> list[Subscription]:
+    def _subscriptions(self, source: NamedSource) -> list[Subscription]:
         """The subscriptions of a source to topics that its settings have, by topic."""
         found = self.files.subscriptions(source.name)
         with suppress(UsageError):  # a variable that is not set: nobody knows which topics these are
@@ -181,7 +181,7 @@ class PushedSources:
         Raises: UsageError where none waits; TransientError where a sender cannot be asked.
         """
         named = self.named(name)
-        waiting = [one for one in self.subscriptions(named) if one.state == PENDING]
+        waiting = [one for one in self._subscriptions(named) if one.state == PENDING]
         found = [one for one in waiting if topic is None or one.topic == topic]
         if not found:
             raise UsageError(f"no subscription of {name} waits to be confirmed. 'shroff sources list' shows them.")
@@ -195,7 +195,7 @@ class PushedSources:
     def troubles(self) -> Iterator[tuple[str, str, int]]:
         """What keeps messages away, with the name of its source, and since when."""
         for name, named in self._opened.systems.sources.items():
-            for one in self.subscriptions(named):
+            for one in self._subscriptions(named):
                 if one.state == PENDING:
                     yield name, f"the subscription to {one.topic} waits: 'shroff sources confirm {name}'", one.at_ms
                 elif one.state == UNSUBSCRIBED:
