@@ -48,6 +48,7 @@ CALLS = """
   fields: { amount: money(text(row.amount)), merchant: "'m-1'", country: "'DE'", channel: "'web'" }
   answer: { prediction: 1 when decision.outcome != 'approve' else 0 }
 """
+SOURCES = "\nsources:\n  partner: { webhook: { secrets: [s3cret] } }\n"
 RULE = "- { id: any_payment, on: payment, by: card, when: this.amount > 0, effect: review }\n"
 PER_OPERATION = times(2, 8)  # generated requests of each kind
 FUZZED = settings(
@@ -60,6 +61,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One service for all of these: what one request does to it, the next ones see."""
     folder = shutil.copytree(TEMPLATE, tmp_path_factory.mktemp("abuse") / "bank")
     (folder / "calls.yaml").write_text(CALLS, encoding="utf-8")
+    with (folder / "shroff.yaml").open("a", encoding="utf-8") as file:
+        file.write(SOURCES)
     (folder / "rules" / "any.yaml").write_text(RULE, encoding="utf-8")
     with served(folder) as found:
         with found.client() as client:
@@ -114,6 +117,7 @@ REAL = {"event": "payment", "id": "p-1", "entity": "card", "key": "c-1", "file":
     "value": "c-1",
     "rule": "many_payments",
     "name": "ann",
+    "source": "partner",
 }
 CHECKED = (
     checks.not_a_server_error,
