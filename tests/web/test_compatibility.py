@@ -1,0 +1,101 @@
+"""docs/reference/compatibility.md: each request on it is sent to the example named above it, and its answer compared."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shroff.config import TEMPLATE_FOLDER
+from tests.docs.pages import ROOT
+from tests.support.webs import Asker, asker
+from tests.web.test_web import _quick  # noqa: F401 - the fixture is used by its name
+
+pytestmark = pytest.mark.slow
+
+PAGE = ROOT / "docs" / "reference" / "compatibility.md"
+PROJECT = re.compile(r"^.*Project: (?:\[examples/([a-z-]+)\]|the template `([a-z]+)`)", re.MULTILINE)
+EXCHANGE = re.compile(
+    r"^```http\n(\w+) (\S+)( without a key)?\n(.*?)^```\n+```json\n(.*?)^```$", re.DOTALL | re.MULTILINE
+)
+NOW_MS = 1_773_144_000_000  # 2026-03-10T12:00:00Z
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request and what the page says that it is answered."""
+
+    method: str
+    path: str
+    has_key: bool
+    body: str
+    answer: Any
+
+
+def exchanges() -> dict[str, list[Exchange]]:
+    """The requests of the page by their project, in order; those before the first project go to the first."""
+    text = PAGE.read_text(encoding="utf-8")
+    starts = [
+        (found.start(), f"examples/{found[1]}" if found[1] else str(found[2])) for found in PROJECT.finditer(text)
+    ]
+    by_project: dict[str, list[Exchange]] = {}
+    for found in EXCHANGE.finditer(text):
+        project = next((name for start, name in reversed(starts) if start < found.start()), starts[0][1])
+        one = Exchange(found[1], found[2], not found[3], found[4], json.loads(found[5]))
+        by_project.setdefault(project, []).append(one)
+    return by_project
+
+
+def holds(shown: Any, found: Any) -> bool:
+    """Whether an answer is as shown: `"..."` is anything, and a problem document may say more."""
+    if shown == "...":
+        return True
+    if isinstance(shown, dict) and isinstance(found, dict):
+        names = shown.keys() == found.keys() or shown.get("status") in range(400, 600)
+        return names and all(name in found and holds(value, found[name]) for name, value in shown.items())
+    if isinstance(shown, list) and isinstance(found, list):
+        return len(shown) == len(found) and all(map(holds, shown, found))
+    return bool(shown == found and type(shown) is type(found))
+
+
+ALL = exchanges()
+
+
+@pytest.mark.parametrize("project", ALL)
+def test_an_example_answers_the_requests_of_an_earlier_service_as_the_page_says(project, tmp_path):
+    source = ROOT / project if "/" in project else TEMPLATE_FOLDER / project
+    folder = shutil.copytree(source, tmp_path / "project")
+
+    async def whole() -> None:
+        async with asker(folder, now_ms=lambda: NOW_MS) as asks:
+            for one in ALL[project]:
+                await compared(asks, one)
+
+    asyncio.run(whole())
+
+
+async def compared(asks: Asker, one: Exchange) -> None:
+    """The answer is as shown; the same request again gets it again, and nobody without a key gets any."""
+    key = "admin" if one.has_key else ""
+    found = [await asks.ask(one.method, one.path, one.body.encode(), key=key) for _ in range(2)]
+    nobody = await asks.ask(one.method, one.path, one.body.encode(), key="")
+
+    assert holds(one.answer, found[0].json()), (one.path, found[0].json())
+    assert found[0].status == found[1].status
+    assert found[0].json() == found[1].json()
+    assert nobody.status == 401
+
+
+def test_the_page_has_every_call_of_the_examples():
+    shown = {one.path.partition("?")[0].rstrip("/") for listed in ALL.values() for one in listed}
+    files = [*ROOT.glob("examples/*/calls.yaml"), *TEMPLATE_FOLDER.glob("*/calls.yaml")]
+    paths = {found.rstrip("/") for file in files for found in re.findall(r"^(/\S+):", file.read_text(), re.MULTILINE)}
+
+    assert len(paths) > 1
+    assert paths <= shown
