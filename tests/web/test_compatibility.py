@@ -1,4 +1,4 @@
-"""docs/reference/compatibility.md: each request on it is sent to the example named above it, and its answer compared."""
+"""docs/reference/compatibility.md: each request is sent to the example named above it, and its answer compared."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
