@@ -60,7 +60,7 @@ def _route(route: Route) -> str:
     if told.body is not None:
         many = ", or a list of them, or JSON lines (`application/x-ndjson`)" if told.is_many else ""
         lines.append(f"\nBody: {_named(schema_of(told.body))}{many}.\n")
-    answers = {200: f"{told.meaning} {'' if route.answer is None else _named(schema_of(route.answer))}".strip()}
+    answers = {told.status: f"{told.meaning} {'' if route.answer is None else _named(schema_of(route.answer))}".strip()}
     answers |= {status: f"{words} {_named(schema_of(type_))}" for status, (words, type_) in told.others.items()}
     answers |= {status: words for status, words in told.problems.items() if words}
     rows = [(str(status), words) for status, words in sorted(answers.items())]

@@ -23,7 +23,8 @@ from shroff.project.schema import FILES, ProjectFile
 
 MADE: Final = "<!-- Made from the program by `make docs`; what is changed here is lost. -->\n"
 PAGES: Final = {
-    kind: f"{kind}-yaml" for kind in ("shroff", "events", "features", "policy", "model", "calls", "funnels")
+    kind: f"{kind}-yaml"
+    for kind in ("shroff", "events", "features", "policy", "model", "calls", "funnels", "schedules")
 } | {"notice": "notices"}
 EXAMPLES: Final = {
     "shroff": "shroff: 1\nname: mybank\nmoney: EUR\nlateness: 1d\n",
@@ -45,6 +46,8 @@ EXAMPLES: Final = {
     "    features: [card.*]\n",
     "funnels": "growing:\n  user: card\n  steps:\n    - payment\n"
     "    - { name: large, event: payment, where: this.amount > 100 }\n  within: 7d\n",
+    "schedules": "nightly_marts:\n  kind: marts\n  cron: '0 5 * * *'\n  zone: Europe/Berlin\n"
+    "  params: { full: true }\n  catch_up: last\n  timeout: 1h\n  retries: 2\n  overlap: skip\n",
 }
 MORE: Final = {
     "shroff": "It is the only file that must exist.\n",
@@ -64,6 +67,8 @@ MORE: Final = {
     "This file decides nothing, and is read when the service starts.\n",
     "funnels": "[Count drop-off in funnels](../howto/count-funnels.md) takes you through some. "
     "This file decides nothing, and is read whenever somebody asks.\n",
+    "schedules": "[Run jobs](../howto/run-jobs.md) takes you through it. This file decides nothing; whatever runs jobs "
+    "reads it again when it changes. It needs the extra `jobs`.\n",
 }
 
 

@@ -140,6 +140,7 @@ PICTURES: Final = (
     Picture("lists", at("/lists")),
     Picture("analytics", at("/analytics"), (DESK, PHONE)),
     Picture("sources", at("/sources")),
+    Picture("jobs", at("/jobs")),
     Picture("mails", at("/mails")),
     Picture("mail", mail),
     Picture("health", at("/checks")),

@@ -30,7 +30,7 @@ _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 _FOLDERS: Final = (("rules", ".yaml"), ("lists", ".csv"), ("tables", ".csv"), ("notices", ".yaml"), ("notices", ".j2"))
 _FILES: Final = (
-    *map("{}.yaml".format, "shroff events features policy model calls funnels".split()),
+    *map("{}.yaml".format, "shroff events features policy model calls funnels schedules".split()),
     "models/in_force.json",
 )
 

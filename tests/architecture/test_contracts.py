@@ -59,6 +59,7 @@ KINDS = {
 ELSEWHERE = {
     "shroff.adapters.sources.files": ("FileSource", "tests/adapters/test_source_files.py"),  # they end: no live source
     "shroff.adapters.people.oidc": ("OidcProvider", "tests/contracts/test_people_oidc.py"),  # the only one there is
+    "shroff.adapters.jobs.sql": ("SqlJobs", "tests/contracts/test_jobs_stores.py"),  # the only one there is
     "shroff.adapters.summaries.sql": ("SqlSummaries", "tests/contracts/test_summaries.py"),  # the only one there is
 }
 # What the table of adapters names as tried against, and the fixture that starts it.

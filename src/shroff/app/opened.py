@@ -72,10 +72,12 @@ class Opened:
         return self.files_read.get(self._load)
 
     def _load(self) -> Loaded:
+        from shroff.app.jobs.kinds import with_schedules
         from shroff.app.notice_files import with_notices
 
         files, problems, warnings = files_of(self.places.folder, self.lanes.files())
         loaded = with_notices(files, load_definitions(files, self.hasher, self.registry.load, read=self.read_once))
+        loaded = with_schedules(files, loaded)
         if loaded.definitions is not None and not self.places.is_elsewhere:
             text = files.get(config.PROJECT_FILE, "")
             problems += lane_problems(loaded.definitions, self.systems, text)

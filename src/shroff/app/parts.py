@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from shroff.app.cases import ProjectCases
     from shroff.app.erasing import Erasing
     from shroff.app.health import HealthChecks
+    from shroff.app.jobs.project_jobs import ProjectJobs
     from shroff.app.label_reports import LabelReports
     from shroff.app.lakes import Lakes
     from shroff.app.letters import SentLetters
@@ -114,6 +115,12 @@ def inboxes(project: Project) -> Inboxes:
     from shroff.app.live.inboxes import Inboxes
 
     return Inboxes(project.opened)
+
+
+def jobs(project: Project) -> ProjectJobs:
+    from shroff.app.jobs.project_jobs import ProjectJobs
+
+    return ProjectJobs(project.opened)
 
 
 def label_reports(project: Project) -> LabelReports:

@@ -65,6 +65,7 @@ class Project:
     health = cached_property(parts.health)
     history = cached_property(parts.history)
     inboxes = cached_property(parts.inboxes)
+    jobs = cached_property(parts.jobs)
     label_reports = cached_property(parts.label_reports)
     labelling = cached_property(parts.labelling)
     lake = cached_property(parts.lake)

@@ -26,6 +26,7 @@ class Right(StrEnum):
     EDIT_RULES = "edit:rules"  # drafts, and what needs no second person
     APPROVE_RULES = "approve:rules"  # the second person
     RUN_BACKTESTS = "run:backtests"  # costs the machine's time, changes nothing
+    RUN_JOBS = "run:jobs"  # begin and cancel jobs, run and pause schedules; a kind of job may take more
     TRAIN_MODELS = "train:models"
     PROMOTE_MODELS = "promote:models"  # promote, roll back, shadow, waive a gate
     SET_THRESHOLDS = "set:thresholds"
@@ -63,6 +64,7 @@ _WRITE_RULES: Final = _LOOK | {
     Right.EDIT_RULES,
     Right.APPROVE_RULES,
     Right.RUN_BACKTESTS,
+    Right.RUN_JOBS,
     Right.TRAIN_MODELS,
     Right.PROMOTE_MODELS,
     Right.SET_THRESHOLDS,

@@ -42,6 +42,7 @@ TAKEN: Final = (  # what the service itself has there, its pages among them; see
     "health",
     "home",
     "hooks",
+    "jobs",
     "labels",
     "lists",
     "live",
@@ -76,8 +77,21 @@ API_TAKEN: Final = (  # below /api/v1
         "events",
         "flags",
     ),
-    *("health", "keys", "labels", "lists", "live", "mailbox", "models", "names", "notices", "outbox", "quarantine"),
-    *("records", "rules", "score", "sessions", "thresholds", "users", "views"),
+    *(
+        "health",
+        "jobs",
+        "keys",
+        "labels",
+        "lists",
+        "live",
+        "mailbox",
+        "models",
+        "names",
+        "notices",
+        "outbox",
+        "quarantine",
+    ),
+    *("records", "rules", "schedules", "score", "sessions", "thresholds", "users", "views"),
 )
 _OURS: Final = (
     rf"/({'|'.join(TAKEN)}|api(/docs|/openapi\.json|/v1(/({'|'.join(API_TAKEN)}))?)?(?=/?$)"

@@ -41,6 +41,7 @@ from shroff.project.meaning import meaning_of, read_by, redefined
 from shroff.project.policy import Policy, load_policy
 from shroff.project.read_once import ReadOnce
 from shroff.project.reference import ListFile, load_table
+from shroff.project.schedules import load_schedules
 from shroff.project.scoring import (
     LoadModel,
     Scorer,
@@ -59,8 +60,8 @@ from shroff.rules.silences import rule_of
 
 Hasher = Callable[[str], str]
 HASHED: Final = redaction.HASHED
-YAML_FILES: Final = tuple(map("{}.yaml".format, "shroff events features policy model calls funnels".split()))
-NOT_CARRIED: Final = ("model.yaml", "calls.yaml", "funnels.yaml")  # decide nothing
+YAML_FILES: Final = tuple(map("{}.yaml".format, "shroff events features policy model calls funnels schedules".split()))
+NOT_CARRIED: Final = ("model.yaml", "calls.yaml", "funnels.yaml", "schedules.yaml")  # decide nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +306,7 @@ def _declared(
     named = in_force.read_in_force(files.get(in_force.FILE), problems)
     calls = load_calls(trees.get("calls.yaml"), events, types, names, problems)
     load_funnels(trees.get("funnels.yaml"), events, names, problems)  # for its mistakes: it is read when it is asked
+    load_schedules(trees.get("schedules.yaml"), problems)  # as well
     _warn_of_names(events, warnings)
     _warn_of_sources(features, rules, warnings)
     nodes = [feature.node for feature in features.values()] + [node for rule in rules for node in _nodes(rule)]

@@ -15,6 +15,7 @@ from shroff.models.keys import MODELS
 from shroff.project.calls import CALLS
 from shroff.project.funnels import FUNNELS
 from shroff.project.policy import POLICIES
+from shroff.project.schedules import SCHEDULES
 from shroff.project.settings.project_keys import SETTINGS
 from shroff.rules.keys import RULES
 
@@ -48,6 +49,7 @@ FILES: Final = (
     ProjectFile("model", "model.yaml", "What a model reads, how it is split, trained and gated.", MODELS),
     ProjectFile("calls", "calls.yaml", "Calls of earlier services: their bodies and their answers.", CALLS),
     ProjectFile("funnels", "funnels.yaml", "Steps that users take: drop-off, recovery and time taken.", FUNNELS),
+    ProjectFile("schedules", "schedules.yaml", "Jobs that run by the clock.", SCHEDULES),
 )
 
 

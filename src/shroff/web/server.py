@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import uvicorn
 import uvloop
 
+from shroff.app.jobs.worker import JobWorker, command_of
 from shroff.errors import UsageError, trace_of
 from shroff.web.api.rules.changes import keep_applied
 from shroff.web.http.asgi import Application
@@ -143,6 +144,8 @@ async def _serve(
         if await service.has_begun():
             listening.listen(BACKLOG)  # whoever is told of it finds it
             begun()
+        worker = JobWorker(service.jobs, command_of(str(project.opened.places.folder)), tell)
+        worker.begin()
         chores = [asyncio.create_task(keep_indexed(service))]
         chores += [asyncio.create_task(keep_applied(service))] if options.watches else []
         try:
@@ -150,6 +153,7 @@ async def _serve(
         finally:
             for chore in chores:
                 chore.cancel()
+            await asyncio.to_thread(worker.end)
             await asyncio.to_thread(service.end)
     return service
 

@@ -181,6 +181,7 @@ class Service:
         self.is_ending = False
         self._writer_tasks = WriterTasks()
         self._copies = asyncio.Semaphore(COPIES_MAX)
+        self.jobs = project.jobs.desk(desk.store)
         self.backtests, self.rule_looks = Backtests(project.opened.places.state), RuleLooks()
         self._steps: list[tuple[Step, asyncio.Future[None]]] = []
         self._recording: asyncio.Future[None] | None = None

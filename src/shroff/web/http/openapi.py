@@ -152,7 +152,7 @@ def _operation(route: Route, event: str = "") -> dict[str, Any]:
     names = [
         segment[1:-1] for segment in route.segments if segment.startswith("{") and not (event and segment == "{event}")
     ]
-    statuses = {200, *told.problems, *told.others}
+    statuses = {told.status, *told.problems, *told.others}
     if route.right is not None:
         statuses |= OF_ALL
     if told.body is not None:
@@ -192,7 +192,7 @@ def _parameter(name: str, place: str, words: str, *, is_required: bool = False) 
 def _answer(status: int, route: Route, event: str) -> dict[str, Any]:
     told = route.told
     assert told is not None
-    if status == 200:
+    if status == told.status:
         answer = route.answer
         content = (
             {told.media_type: {"schema": {"type": "string"}}}

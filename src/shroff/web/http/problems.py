@@ -46,13 +46,15 @@ class ProblemMore(TypedDict, total=False):
     verdict: str | None
     tag: str
     saved: bool
+    url: str
 
 
 class Problem(ProblemMore):
     """A problem document (RFC 9457). `type` is stable, for programs.
 
     `ready` and `state` are of a service that takes no events; `by`, `at`, `state`, `verdict`, `tag` and `saved` of a
-    case that somebody else changed first; `instance` of a failure that is in the service's own log.
+    case that somebody else changed first; `instance` of a failure that is in the service's own log;
+    `url` of a job that is in the way.
     """
 
     type: str

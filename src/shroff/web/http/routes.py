@@ -35,6 +35,7 @@ class RouteDoc:
             right have 401, 403, 500 and 503, and all with a body 400, 408, 413 and 422.
         required: The names of the query that must be there.
         may_lack_body: Nothing has to be sent.
+        status: Of the answer where all went well.
         is_many: What is sent, and the answer, may be one or a list.
         is_by_event: There is a path for each event type, with its schema.
         body_types: What the body may be where it is no JSON.
@@ -57,6 +58,7 @@ class RouteDoc:
     others: Mapping[int, tuple[str, Any]] = field(default_factory=dict)
     required: Sequence[str] = ()
     may_lack_body: bool = False
+    status: int = 200
 
 
 @dataclass(frozen=True, slots=True)

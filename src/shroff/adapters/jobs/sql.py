@@ -1,0 +1,137 @@
+"""Jobs in the database of the log, beside people's tables: SQLite, PostgreSQL, MariaDB. See `migrations_jobs/`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache, partial
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, Table, delete, insert, select, update
+
+from shroff.adapters.people.database import SchemaPart
+from shroff.adapters.people.schema import scripted, tables_of
+from shroff.adapters.people.sql import SqlPeople
+from shroff.jobs.job import KEPT, OPEN, Job
+from shroff.jobs.planning import ScheduleMark
+from shroff.people.store import Change, PeopleStore
+
+VERSION: Final = 1  # of the tables: the number of the last script
+_COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
+    {  # as people/schema.py has them
+        "jobs": "id:t kind:t params:t who:t schedule:t due_ms:i state:t attempt:i retries:i timeout_ms:i made_ms:i "
+        "begins_ms:i begun_ms:i ended_ms:i lease_ms:i is_stopping:i step:t done:i total:i lines_:t result:t why:t",
+        "job_schedules": "name:t seen_ms:i is_paused:i",
+    }
+)
+
+
+@cache
+def _tables(prefix: str) -> Mapping[str, Table]:
+    return tables_of(_COLUMNS, prefix)
+
+
+class SqlJobs:
+    """Tables of jobs in the database that has people's, by their connections; made when they are first asked for.
+
+    A change holds every other one, of any process, until its end: so what was read in it still holds when it is
+    written. Cost in SQLite: a millisecond and a flush.
+    """
+
+    def __init__(self, people: SqlPeople) -> None:
+        self._people, self._database = people, people.database
+        self._is_prepared = False
+
+    @contextmanager
+    def look(self) -> Iterator[JobLook]:
+        """Jobs as they are now."""
+        self._prepare()
+        with self._database.transaction(is_change=False) as connection:
+            yield JobLook(connection, _tables(self._database.prefix))
+
+    @contextmanager
+    def change(self) -> Iterator[JobChange]:
+        """One transaction that changes jobs."""
+        self._prepare()
+        with self._people.change_beside() as (people, connection):
+            yield JobChange(connection, _tables(self._database.prefix), people)
+
+    def _prepare(self) -> None:
+        if not self._is_prepared:
+            self._database.prepare(SchemaPart("jobs", VERSION, partial(scripted, "migrations_jobs", VERSION)))
+            self._is_prepared = True
+
+
+def beside(people: PeopleStore) -> SqlJobs:
+    """Jobs in the database that people are kept in."""
+    assert isinstance(people, SqlPeople), "jobs are kept where our own store keeps people"
+    return SqlJobs(people)
+
+
+class JobLook:
+    """Questions on one connection."""
+
+    def __init__(self, connection: Connection, found: Mapping[str, Table]) -> None:
+        self._connection, self._jobs, self._marks = connection, found["jobs"], found["job_schedules"]
+
+    def job(self, id: str) -> Job | None:
+        """One job, with its log and result."""
+        row = self._connection.execute(select(self._jobs).where(self._jobs.c.id == id)).mappings().fetchone()
+        return None if row is None else _job(row)
+
+    def jobs(self, most: int, before: str = "") -> list[Job]:
+        """The newest, or those before one of this id."""
+        asked = select(self._jobs).order_by(self._jobs.c.id.desc()).limit(most)
+        return self._found(asked.where(self._jobs.c.id < before) if before else asked)
+
+    def open_jobs(self) -> list[Job]:
+        """Those that wait or run, oldest first."""
+        return self._found(select(self._jobs).where(self._jobs.c.state.in_(OPEN)).order_by(self._jobs.c.id))
+
+    def marks(self) -> dict[str, ScheduleMark]:
+        """How far each schedule is."""
+        return {row[0]: ScheduleMark(row[1], bool(row[2])) for row in self._connection.execute(select(self._marks))}
+
+    def _found(self, asked: Any) -> list[Job]:
+        return [_job(row) for row in self._connection.execute(asked).mappings()]
+
+
+class JobChange(JobLook):
+    """One transaction that changes jobs. `people` is the same one, for the record of who did what."""
+
+    def __init__(self, connection: Connection, found: Mapping[str, Table], people: Change) -> None:
+        super().__init__(connection, found)
+        self.people = people
+
+    def add(self, job: Job) -> None:
+        """Keep a new job, and let go of the oldest that have ended."""
+        self._connection.execute(insert(self._jobs).values(_values(job)))
+        asked = select(self._jobs.c.id).where(self._jobs.c.state.not_in(OPEN)).order_by(self._jobs.c.id.desc())
+        old = [row[0] for row in self._connection.execute(asked.offset(KEPT).limit(KEPT))]
+        if old:
+            self._connection.execute(delete(self._jobs).where(self._jobs.c.id.in_(old)))
+
+    def put(self, job: Job) -> None:
+        """Keep a job as it is now."""
+        self._connection.execute(update(self._jobs).where(self._jobs.c.id == job.id).values(_values(job)))
+
+    def mark(self, name: str, mark: ScheduleMark) -> None:
+        """Keep how far a schedule is."""
+        values = {"seen_ms": mark.seen_ms, "is_paused": int(mark.is_paused)}
+        changed = self._connection.execute(update(self._marks).where(self._marks.c.name == name).values(values))
+        if changed.rowcount == 0 and name not in self.marks():
+            self._connection.execute(insert(self._marks).values(name=name, **values))
+
+
+def _values(job: Job) -> dict[str, Any]:
+    found = msgspec.structs.asdict(job)
+    found["lines_"] = msgspec.json.encode(found.pop("lines")).decode()
+    return {**found, "is_stopping": int(job.is_stopping)}
+
+
+def _job(row: Mapping[Any, Any]) -> Job:
+    found = dict(row)
+    lines = tuple(msgspec.json.decode(found.pop("lines_"), type=list[str]))
+    return Job(**{**found, "is_stopping": bool(found["is_stopping"])}, lines=lines)

@@ -1,0 +1,268 @@
+"""The desk of jobs: what may be done with them, each in one transaction over the project's database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from shroff.adapters.jobs.sql import JobChange, JobLook, SqlJobs
+from shroff.app.jobs.kinds import kind_named
+from shroff.errors import UsageError, nearest
+from shroff.jobs.job import RUNNING, SKIPPED, Job, begun, ended, lost, new_id, renewed, stopped
+from shroff.jobs.planning import ScheduleMark, next_due_ms, plan
+from shroff.people.access import Right, Who
+from shroff.people.audit import Act
+from shroff.project.schedules import ALL, QUEUE, Schedule
+
+if TYPE_CHECKING:
+    from shroff.app.jobs.work import Seen
+
+AT_ONCE: Final = 2  # jobs that run at a time, of all processes together
+QUEUED_MAX: Final = 100  # of one schedule
+GONE: Final = "its process ended without a word"
+
+
+class JobBusyError(UsageError):
+    """A job of this kind waits or runs already: `job`."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(f"a job {job.kind} is {job.state} already: {job.id}. Wait for it, or cancel it.")
+        self.job = job
+
+
+class NoJobError(UsageError):
+    """There is no such job or schedule."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleState:
+    """A schedule, whether it is paused, when it is due next, and the last of its jobs."""
+
+    schedule: Schedule
+    is_paused: bool
+    next_ms: int | None
+    last: Job | None
+
+
+class JobDesk:
+    """Begins, lists, stops and plans jobs, for people and for what runs them. For any thread."""
+
+    def __init__(
+        self, store: SqlJobs, now_ms: Callable[[], int], schedules: Callable[[], Mapping[str, Schedule]]
+    ) -> None:
+        self._store, self._now_ms, self.schedules = store, now_ms, schedules
+
+    # ---- for people
+
+    def begin(self, who: Who, kind: str, params: Mapping[str, Any]) -> Job:
+        """Queue a job; it is begun by whatever runs jobs of this project.
+
+        Raises: UsageError for no such kind; ParamsError; JobBusyError where one of its kind waits or runs;
+            NotAllowedError.
+        """
+        who.require(Right.RUN_JOBS)
+        for right in kind_named(kind).read(params).rights:
+            who.require(right)
+        text = msgspec.json.encode(params).decode()
+        return self._added(who, Job("", kind, text, _text_of(who)), "job.begin")
+
+    def run_now(self, who: Who, name: str) -> Job:
+        """Run the job of a schedule now, beside its due times. Raises: as `begin`; NoJobError."""
+        who.require(Right.RUN_JOBS)
+        one = self._schedule(name)
+        return self._added(who, _job_of(one, 0), "schedule.run")
+
+    def _added(self, who: Who, job: Job, action: str) -> Job:
+        now_ms = self._now_ms()
+        with self._store.change() as change:
+            there = change.open_jobs()
+            same = next((one for one in there if one.kind == job.kind), None)
+            if same is not None:
+                raise JobBusyError(same)
+            id_ = new_id(now_ms, len(there))
+            job = replace(job, id=id_, made_ms=now_ms, begins_ms=now_ms, due_ms=now_ms)
+            change.add(job)
+            after = {"job": job.id, "params": job.arguments}
+            change.people.audit(Act(who, action, job.schedule or job.kind, None, after), now_ms)
+        return job
+
+    def cancel(self, who: Who, id: str) -> Job:
+        """Ask for the end of a job: one that waits ends at once. Raises: NoJobError; UsageError where it has ended."""
+        who.require(Right.RUN_JOBS)
+        with self._store.change() as change:
+            job = _known(change, id)
+            if not job.is_open:
+                raise UsageError(f"the job {id} has ended: it is {job.state}.")
+            job = stopped(job, self._now_ms())
+            change.put(job)
+            change.people.audit(Act(who, "job.cancel", job.kind, None, {"job": id}), self._now_ms())
+        return job
+
+    def pause(self, who: Who, name: str, *, is_paused: bool) -> None:
+        """Keep a schedule from running by the clock, or let it again: from now on. Raises: NoJobError."""
+        who.require(Right.RUN_JOBS)
+        self._schedule(name)
+        with self._store.change() as change:
+            now_ms = self._now_ms()
+            change.mark(name, ScheduleMark(now_ms, is_paused))
+            change.people.audit(Act(who, f"schedule.{'pause' if is_paused else 'resume'}", name), now_ms)
+
+    def job(self, id: str) -> Job:
+        """One job. Raises: NoJobError."""
+        with self._store.look() as look:
+            return _known(look, id)
+
+    def jobs(self, most: int, before: str = "") -> list[Job]:
+        """The newest jobs, newest first."""
+        with self._store.look() as look:
+            return look.jobs(most, before)
+
+    def states(self) -> list[ScheduleState]:
+        """All schedules, and how they are. Raises: DefinitionError for mistakes in schedules.yaml."""
+        with self._store.look() as look:
+            marks, jobs = look.marks(), look.jobs(1_000)
+        found, now_ms = [], self._now_ms()
+        for one in self.schedules().values():
+            is_paused = one.is_paused or (one.name in marks and marks[one.name].is_paused)
+            last = next((job for job in jobs if job.schedule == one.name), None)
+            found.append(ScheduleState(one, is_paused, None if is_paused else next_due_ms(one, now_ms), last))
+        return found
+
+    def _schedule(self, name: str) -> Schedule:
+        found = self.schedules()
+        if name not in found:
+            hint = nearest(name, found) or f"There is {', '.join(found) or 'none in schedules.yaml'}."
+            raise NoJobError(f"there is no schedule {name!r}. {hint}")
+        return found[name]
+
+    # ---- for what runs jobs
+
+    def tick(self) -> None:
+        """Queue what is due, and let jobs begin again whose process is gone; nothing is written where there is none."""
+        now_ms, schedules = self._now_ms(), self.schedules()
+        with self._store.look() as look:
+            marks = look.marks()
+            is_due = any(_is_due(one, marks.get(one.name), now_ms) for one in schedules.values())
+            if not is_due and not any(job.is_lost(now_ms) for job in look.open_jobs()):
+                return
+        with self._store.change() as change:
+            for job in change.open_jobs():
+                if job.is_lost(now_ms):
+                    change.put(lost(job, now_ms, GONE))
+            marks = change.marks()
+            for one in schedules.values():
+                self._queue_due(change, one, marks.get(one.name), now_ms)
+
+    def _queue_due(self, change: JobChange, one: Schedule, mark: ScheduleMark | None, now_ms: int) -> None:
+        if not _is_due(one, mark, now_ms):
+            return
+        if mark is None or mark.is_paused or one.is_paused:  # what was due before is not made up for
+            change.mark(one.name, ScheduleMark(now_ms, mark is not None and mark.is_paused))
+            return
+        planned = plan(one, mark.seen_ms, now_ms)
+        there = change.open_jobs()
+        waiting = sum(job.schedule == one.name for job in there)
+        for number, due_ms in enumerate(planned.run, len(there)):
+            if (waiting and one.overlap != QUEUE and one.catch_up != ALL) or waiting >= QUEUED_MAX:
+                _leave_out(change, one, due_ms, now_ms, "the run before still waits or runs")
+            else:
+                job = _job_of(one, due_ms)
+                change.add(replace(job, id=new_id(now_ms, number), made_ms=now_ms, begins_ms=now_ms))
+                waiting += 1
+        if planned.missed is not None:
+            _leave_out(change, one, planned.missed, now_ms, "nothing ran jobs then, and catch_up is skip")
+        change.mark(one.name, ScheduleMark(planned.seen_ms))
+
+    def claim(self, only: str = "") -> Job | None:
+        """Take the oldest job that may begin: one at a time of each kind, two at a time of all; its lease begins.
+
+        Args:
+            only: Take no other than this one.
+        """
+        now_ms = self._now_ms()
+        with self._store.look() as look:
+            if _next_of(look, now_ms, only) is None:
+                return None
+        with self._store.change() as change:
+            job = _next_of(change, now_ms, only)
+            if job is not None:
+                job = begun(job, now_ms)
+                change.put(job)
+            return job
+
+    def is_held(self, id: str, attempt: int) -> bool:
+        """Whether a job is still that of this attempt, and runs."""
+        with self._store.look() as look:
+            job = look.job(id)
+        return job is not None and _is_of(job, attempt)
+
+    def renew(self, id: str, attempt: int, seen: Seen) -> Job | None:
+        """Keep how far a job is, and renew its lease; None where it is not this process's any more."""
+        with self._store.change() as change:
+            job = change.job(id)
+            if job is None or not _is_of(job, attempt):
+                return None
+            step, done, total, lines = seen
+            job = renewed(job, self._now_ms(), step, done, total, lines)
+            change.put(job)
+            return job
+
+    def end(self, id: str, attempt: int, end: Callable[[Job, int], Job]) -> None:
+        """End an attempt; nothing where the job is not this process's any more."""
+        with self._store.change() as change:
+            job = change.job(id)
+            if job is not None and _is_of(job, attempt):
+                change.put(end(job, self._now_ms()))
+
+
+def _is_of(job: Job, attempt: int) -> bool:
+    return job.state == RUNNING and job.attempt == attempt
+
+
+def _is_due(one: Schedule, mark: ScheduleMark | None, now_ms: int) -> bool:
+    if mark is None:
+        return True
+    next_ms = next_due_ms(one, mark.seen_ms)
+    return next_ms is not None and next_ms <= now_ms
+
+
+def _next_of(look: JobLook, now_ms: int, only: str) -> Job | None:
+    jobs = look.open_jobs()
+    running = [job.kind for job in jobs if job.state == RUNNING]
+    if len(running) >= AT_ONCE:
+        return None
+    waiting = (job for job in jobs if job.state != RUNNING and job.begins_ms <= now_ms and job.kind not in running)
+    return next((job for job in waiting if only in {"", job.id}), None)
+
+
+def _known(look: JobLook, id: str) -> Job:
+    job = look.job(id) if len(id) <= 50 and id.isascii() else None
+    if job is None:
+        raise NoJobError(f"there is no job {id[:50]!r}; 'shroff jobs list' shows those there are.")
+    return job
+
+
+def _job_of(one: Schedule, due_ms: int) -> Job:
+    """A job of a schedule, its parameters as its kind has them. Raises: UsageError for a kind that there is not."""
+    params = kind_named(one.kind).read(msgspec.json.decode(one.params), is_text=True)
+    text = msgspec.json.encode(params).decode()
+    return Job("", one.kind, text, schedule=one.name, due_ms=due_ms, retries=one.retries, timeout_ms=one.timeout_ms)
+
+
+def _leave_out(change: JobChange, one: Schedule, due_ms: int, now_ms: int, why: str) -> None:
+    job = replace(_job_of(one, due_ms), id=new_id(now_ms), made_ms=now_ms)
+    change.add(ended(job, now_ms, SKIPPED, why=why))
+
+
+def _text_of(who: Who) -> str:
+    document = {"kind": who.kind, "id": who.id, "name": who.name, "role": who.role, "rights": sorted(who.rights)}
+    return msgspec.json.encode(document).decode()
+
+
+def who_of(job: Job) -> Who | None:
+    """Who asked for a job; None for a schedule."""
+    return msgspec.json.decode(job.who, type=Who) if job.who else None

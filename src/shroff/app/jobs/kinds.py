@@ -1,0 +1,195 @@
+"""The kinds of jobs: what each takes, which rights it needs, and the function that does it.
+
+To add one: a `JobParams` with its parameters, a function `run(project, params, run)` that calls what the command of
+that name calls and tells `run` (`app.jobs.work.JobRun`) how far it is, and a row in `KINDS`. The function is named by
+a text, so that listing kinds loads nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import msgspec
+
+from shroff.errors import Problem, UsageError, nearest
+from shroff.language.yaml import text as yamltext
+from shroff.language.yaml.nodes import Mapping as YamlMapping
+from shroff.people.access import Right
+from shroff.project.schedules import FILE, load_schedules
+
+if TYPE_CHECKING:
+    from shroff.app.jobs.work import JobRun
+    from shroff.app.project import Project
+    from shroff.language.yaml.nodes import Node
+    from shroff.project.definitions import Loaded
+    from shroff.project.schedules import Schedule
+
+PATH_MAX: Final = 300
+Path = Annotated[str, msgspec.Meta(min_length=1, max_length=PATH_MAX)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+
+
+class JobParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a kind of job takes; a key that is not there is refused."""
+
+    @property
+    def rights(self) -> tuple[Right, ...]:
+        """Which rights it takes beside `run:jobs`, by what was asked for."""
+        return ()
+
+
+class FeaturesParams(JobParams, frozen=True):
+    """Compute the features of one event type into `out`, a Parquet file of the project's folder."""
+
+    event: Name
+    out: Path = "features.parquet"
+
+
+class TrainParams(JobParams, frozen=True):
+    """Train a model by what was known at `as_of`; with `promote` it is put in force if its gates passed."""
+
+    event: Name | None = None
+    as_of: Name | None = None
+    promote: bool = False
+
+    @property
+    def rights(self) -> tuple[Right, ...]:
+        return (Right.TRAIN_MODELS, *([Right.PROMOTE_MODELS] if self.promote else []))
+
+
+class BacktestParams(JobParams, frozen=True, rename={"start": "from", "end": "to"}):
+    """Judge the log by a draft: `rules` is a folder and `policy` a file of the project's folder, `model` an id."""
+
+    rules: Path | None = None
+    policy: Path | None = None
+    model: Name | None = None
+    start: Name | None = None
+    end: Name | None = None
+    as_of: Name | None = None
+
+    @property
+    def rights(self) -> tuple[Right, ...]:
+        return (Right.RUN_BACKTESTS,)
+
+
+class MartsParams(JobParams, frozen=True):
+    """Build all marts; with `full` also all days of those that are built by day. `memory` is such as 4GB."""
+
+    full: bool = False
+    memory: Annotated[str, msgspec.Meta(pattern="^[0-9]{1,6}(MB|GB)$")] | None = None
+
+
+class SummariesParams(JobParams, frozen=True, rename={"start": "from", "end": "to"}):
+    """Write the summaries of windows that begin in [from, to); all that have ended without them."""
+
+    start: Name | None = None
+    end: Name | None = None
+
+
+Run = Callable[["Project", Any, "JobRun"], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class JobKind:
+    """One kind.
+
+    Args:
+        params: The type of its parameters; its docstring says what it does.
+        function: Module and name of the function that does it.
+    """
+
+    name: str
+    params: type[JobParams]
+    function: str
+
+    @property
+    def meaning(self) -> str:
+        """What it does, in a sentence."""
+        return " ".join((self.params.__doc__ or "").split())
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of what it takes."""
+        return tuple(one.encode_name for one in msgspec.structs.fields(self.params))
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON Schema of what it takes."""
+        components = msgspec.json.schema_components([self.params])[1]
+        found: dict[str, Any] = components[self.params.__name__]
+        return found
+
+    def load(self) -> Run:
+        """The function that does it."""
+        module, _, name = self.function.partition(":")
+        found: Run = getattr(import_module(module), name)
+        return found
+
+    def read(self, given: Mapping[str, Any], *, is_text: bool = False) -> JobParams:
+        """Its parameters. Raises: ParamsError with the path of what is wrong.
+
+        Args:
+            is_text: Numbers and booleans are texts, as YAML has them.
+        """
+        for name in given:
+            if name not in self.parameters:
+                hint = nearest(name, self.parameters) or f"It takes {', '.join(self.parameters) or 'none'}."
+                raise ParamsError(f"params.{name[:100]}", f"{self.name} has no such parameter. {hint}")
+        try:
+            return msgspec.convert(given, self.params, strict=not is_text)
+        except msgspec.ValidationError as error:
+            words, _, path = str(error).partition(" - at `")
+            place = "params" + path.removesuffix("`").removeprefix("$")
+            raise ParamsError(place, f"{words[:1].lower()}{words[1:]}.") from None
+
+
+class ParamsError(UsageError):
+    """Parameters that a kind does not take: where, and what is wrong."""
+
+    def __init__(self, path: str, words: str) -> None:
+        super().__init__(f"{path}: {words}")
+        self.path, self.words = path, words
+
+
+_WORK: Final = "shroff.app.jobs.work"
+KINDS: Final[Mapping[str, JobKind]] = {
+    one.name: one
+    for one in (
+        JobKind("backtest", BacktestParams, f"{_WORK}:backtest"),
+        JobKind("features", FeaturesParams, f"{_WORK}:features"),
+        JobKind("marts", MartsParams, f"{_WORK}:marts"),
+        JobKind("summaries", SummariesParams, f"{_WORK}:summaries"),
+        JobKind("train", TrainParams, f"{_WORK}:train"),
+    )
+}
+
+
+def kind_named(name: str) -> JobKind:
+    """A kind. Raises: UsageError where there is none of this name."""
+    if name not in KINDS:
+        hint = nearest(name, KINDS) or f"There is {', '.join(KINDS)}."
+        raise UsageError(f"there is no kind of job {name!r}. {hint}")
+    return KINDS[name]
+
+
+def schedule_problems(tree: Node | None, schedules: Mapping[str, Schedule]) -> list[Problem]:
+    """What is wrong with the kinds and parameters of schedules."""
+    problems = []
+    for key, _ in tree.entries if isinstance(tree, YamlMapping) else ():
+        if (one := schedules.get(key.text)) is not None:
+            try:
+                kind_named(one.kind).read(msgspec.json.decode(one.params), is_text=True)
+            except UsageError as error:
+                problems.append(key.problem(str(error)))
+    return problems
+
+
+def with_schedules(files: Mapping[str, str], loaded: Loaded) -> Loaded:
+    """What came of reading a project, with what is wrong with the jobs of its schedules."""
+    if loaded.definitions is None or FILE not in files:
+        return loaded
+    tree = yamltext.read(files[FILE], FILE, [])
+    problems = schedule_problems(tree, load_schedules(tree, []))
+    return loaded.beside(problems) if problems else loaded

@@ -1,0 +1,67 @@
+"""Jobs of an opened project: where they are kept, its schedules, and what runs them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Final
+
+from shroff import config
+from shroff.app.wiring import OutsideSystems
+from shroff.errors import DefinitionError, Problem
+from shroff.language.yaml import text as yamltext
+from shroff.project.schedules import FILE, Schedule, load_schedules
+
+if TYPE_CHECKING:
+    from shroff.app.jobs.desk import JobDesk
+    from shroff.app.opened import Opened
+    from shroff.people.store import PeopleStore
+
+READ_EVERY_S: Final = 2.0
+
+
+class ProjectJobs:
+    """Jobs of an opened project."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+        self._read_s, self._text = -READ_EVERY_S, ""
+        self._schedules: Mapping[str, Schedule] = {}
+
+    @contextmanager
+    def open(self) -> Iterator[JobDesk]:
+        """The desk of jobs, by a connection of its own."""
+        with closing(OutsideSystems(self._opened).open_people()) as people:
+            yield self.desk(people)
+
+    def desk(self, people: PeopleStore) -> JobDesk:
+        """The desk of jobs, by the connections of people in the same database."""
+        from shroff.adapters.jobs.sql import beside
+        from shroff.app.jobs.desk import JobDesk
+
+        return JobDesk(beside(people), self._opened.now_ms, self.schedules)
+
+    def schedules(self) -> Mapping[str, Schedule]:
+        """The schedules of schedules.yaml, read again when they change. Raises: DefinitionError."""
+        now_s = time.monotonic()
+        if now_s - self._read_s < READ_EVERY_S:
+            return self._schedules
+        text = config.read_files(self._opened.places.folder, [], (FILE,)).get(FILE, "")
+        if text != self._text:
+            self._schedules = _checked(text)
+            self._text = text
+        self._read_s = now_s
+        return self._schedules
+
+
+def _checked(text: str) -> Mapping[str, Schedule]:
+    from shroff.app.jobs.kinds import schedule_problems
+
+    problems = list[Problem]()
+    tree = yamltext.read(text, FILE, problems)
+    found = load_schedules(tree, problems)
+    problems += schedule_problems(tree, found)
+    if problems:
+        raise DefinitionError(problems)
+    return found

@@ -1,0 +1,148 @@
+"""What jobs do: each calls what the command of its name calls, tells how far it is, and gives plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import structs
+
+from shroff.errors import StateError, UsageError
+from shroff.events.event import time_text
+from shroff.jobs.job import cut
+
+if TYPE_CHECKING:
+    from shroff.app.jobs.kinds import BacktestParams, FeaturesParams, MartsParams, SummariesParams, TrainParams
+    from shroff.app.project import Project
+
+Result = Mapping[str, Any]
+ROWS: Final = 20  # changed events of a back-test
+
+
+Seen = tuple[str, int, int, tuple[str, ...]]
+UNKNOWN: Final = 0
+
+
+class JobRun:
+    """One run of a job: by it the work tells how far it is. For any thread.
+
+    Args:
+        due_ms: For which moment it runs: a schedule's due time, also where it runs later; so a daily job knows its day.
+    """
+
+    def __init__(self, due_ms: int, lines: tuple[str, ...] = ()) -> None:
+        self.due_ms = due_ms
+        self._lock = Lock()
+        self._seen: Seen = ("", 0, UNKNOWN, lines)
+
+    def step(self, name: str, done: int = 0, total: int = UNKNOWN) -> None:
+        """What is done now, and how much of it; `total` 0 where nobody knows. A new step is a line of the log."""
+        with self._lock:
+            before, _, _, lines = self._seen
+            self._seen = (name, done, total, lines if name == before else cut((*lines, name)))
+
+    def count(self, number: int) -> None:
+        """So much more of the step is done."""
+        with self._lock:
+            name, done, total, lines = self._seen
+            self._seen = (name, done + number, total, lines)
+
+    def say(self, text: str) -> None:
+        """A line of the log."""
+        with self._lock:
+            name, done, total, lines = self._seen
+            self._seen = (name, done, total, cut((*lines, text)))
+
+    def counting(self, name: str, total: int = UNKNOWN) -> Callable[[int], None]:
+        """A callback that counts a step, which begins with its first call."""
+
+        def count(number: int) -> None:
+            if self._seen[0] != name:
+                self.step(name, 0, total)
+            self.count(number)
+
+        return count
+
+    def seen(self) -> Seen:
+        """The step, how much of it is done, of how much; and the log."""
+        with self._lock:
+            return self._seen
+
+
+def inside(project: Project, text: str, what: str) -> Path:
+    """A path in the project's folder. Raises: UsageError for any other, and for what the program itself keeps."""
+    places = project.opened.places
+    path, folder = (places.folder / text).resolve(), places.folder.resolve()
+    if not path.is_relative_to(folder) or path == folder or path.is_relative_to(places.state.resolve()):
+        raise UsageError(
+            f"{what}: {text!r} is not in the project's folder. Name a path below it, as 'out/{path.name}'."
+        )
+    return path
+
+
+def features(project: Project, params: FeaturesParams, run: JobRun) -> Result:
+    """As `shroff features`."""
+    from shroff.log.columns.tables import Way
+
+    out = inside(project, params.out, "out")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    way = Way("batch", run.counting("reading events"), run.counting("computing events"))
+    report = project.tables.write_features(params.event, (), out, way)
+    return {"file": params.out, "rows": report.rows, "columns": len(report.columns)}
+
+
+def train(project: Project, params: TrainParams, run: JobRun) -> Result:
+    """As `shroff train`. Gates that do not pass are no failure of the job: `passed` says so."""
+    from shroff.training.train import Steps
+
+    by = project.opened.who.name
+    report = project.train(
+        params.event,
+        as_of=params.as_of,
+        promote=params.promote,
+        by=by,
+        steps=Steps(run.count, trials=lambda _trial: run.count(1), stage=run.step),
+    )
+    return {
+        "model": report.stored.id,
+        "event": report.stored.event,
+        "as_of": time_text(report.as_of_ms),
+        "rows": report.rows,
+        "fraud": report.fraud,
+        "passed": report.passed,
+        "gates": [structs.asdict(gate) for gate in report.gates],
+        "promoted": report.promoted,
+        "why_not": report.why_not or None,
+    }
+
+
+def backtest(project: Project, params: BacktestParams, run: JobRun) -> Result:
+    """As `shroff backtest`."""
+    report = project.backtest(
+        rules=None if params.rules is None else inside(project, params.rules, "rules"),
+        policy=None if params.policy is None else inside(project, params.policy, "policy"),
+        model=params.model,
+        start=params.start,
+        end=params.end,
+        as_of=params.as_of,
+        reading=run.counting("reading records"),
+        computing=run.counting("computing events"),
+    )
+    return report.document(ROWS)
+
+
+def marts(project: Project, params: MartsParams, run: JobRun) -> Result:
+    """As `shroff marts build`. Raises: StateError where a test failed; the last good build stays then."""
+    done = project.marts.build(memory=params.memory, is_full=params.full, progress=run.counting("building models"))
+    failed = [f"{one.name}: {test}" for one in done.marts.marts for test, _, _ in one.failures]
+    if failed:
+        raise StateError(f"tests failed, and the last good build stays: {'; '.join(failed[:5])}")
+    return {"marts": {one.name: one.rows for one in done.marts.marts}, "behind": done.behind}
+
+
+def summaries(project: Project, params: SummariesParams, run: JobRun) -> Result:
+    """As `shroff summaries build`."""
+    built = project.summaries.build(params.start, params.end, run.counting("summarizing windows"))
+    return built._asdict()

@@ -1,0 +1,199 @@
+"""schedules.yaml: jobs that run by the clock.
+
+What a schedule says decides nothing, so it is in no version and in no control event: whatever runs jobs reads the file
+again when it changes. Which kinds of jobs there are, and what they take, is checked by `app.jobs.kinds`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from shroff.errors import Problem
+from shroff.language import loading
+from shroff.language.keys import ANY, DURATION, SWITCH, WHOLE, Either, Key, Keys, Many, One, choice, own_names
+from shroff.language.yaml.nodes import Mapping, Node, Scalar, Sequence
+
+FILE: Final = "schedules.yaml"
+SCHEDULES_MAX: Final = 200
+CRON_FIELDS: Final = 5
+RETRIES_MAX: Final = 10
+TIMEOUT_MS: Final = 3_600_000
+TIMEOUT_MS_MAX: Final = 7 * 86_400_000
+SKIP, LAST, ALL, QUEUE = "skip", "last", "all", "queue"
+NO_LIBRARY: Final = "schedules need the extra 'jobs': pip install 'shroff[jobs]'."
+SCHEDULE: Final = Keys(
+    "a schedule",
+    (
+        Key(
+            "kind",
+            "What is run: a kind of job, as `shroff jobs kinds` lists them.",
+            One("a kind of job", r"^[a-z][a-z0-9-]{0,49}$"),
+            is_required=True,
+            examples=("marts",),
+        ),
+        Key(
+            "cron",
+            "When: minute, hour, day of the month, month and day of the week, as crontab has them.",
+            One("a cron expression"),
+            is_required=True,
+            examples=("'0 5 * * *'", "'*/15 * * * 1-5'"),
+        ),
+        Key(
+            "zone",
+            "Whose clock `cron` means. Where clocks change, a time that is left out runs right after the change, and a "
+            "time that comes twice runs once; `*` in hours or minutes runs in both.",
+            One("a time zone"),
+            default="UTC",
+            examples=("Europe/Berlin",),
+        ),
+        Key(
+            "params",
+            "What the job is given, as `POST /api/v1/jobs` takes it.",
+            own_names("parameters by name", Either((ANY, Many("values", ANY))), pattern="^[a-z][a-z0-9_]{0,99}$"),
+            examples=("{ full: true }",),
+        ),
+        Key(
+            "catch_up",
+            "What becomes of due times that passed while nothing ran jobs: `skip` runs none of them, `last` the "
+            "newest, `all` each, one after the other.",
+            choice(SKIP, LAST, ALL),
+            default=LAST,
+        ),
+        Key("timeout", "After which a run is ended, up to 7d.", DURATION, default="1h", examples=("30m",)),
+        Key(
+            "retries",
+            "How often a run that failed is made again, 30 s later, then 60 s, and so on; 0 to 10.",
+            WHOLE,
+            default="0",
+            examples=("2",),
+        ),
+        Key(
+            "overlap",
+            "What becomes of a due time at which the run before still waits or runs: `skip` leaves it out, `queue` "
+            "runs it afterwards.",
+            choice(SKIP, QUEUE),
+            default=SKIP,
+        ),
+        Key("paused", "true: it does not run by the clock.", SWITCH, default="false"),
+    ),
+)
+SCHEDULES: Final = own_names("schedules by name", SCHEDULE)
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When a job runs; see `SCHEDULE`. `params` is JSON, so that a schedule can be a key of a cache."""
+
+    name: str
+    kind: str
+    cron: str
+    zone: str = "UTC"
+    params: str = "{}"
+    catch_up: str = LAST
+    timeout_ms: int = TIMEOUT_MS
+    retries: int = 0
+    overlap: str = SKIP
+    is_paused: bool = False
+
+
+def load_schedules(node: Node | None, problems: list[Problem]) -> dict[str, Schedule]:
+    """Read schedules.yaml: each by its name. What cannot be read is left out, with a problem for each mistake."""
+    top = loading.mapping(node, problems, FILE)
+    schedules: dict[str, Schedule] = {}
+    if top is not None and len(top.entries) > SCHEDULES_MAX:
+        problems.append(top.problem(f"a project has at most {SCHEDULES_MAX} schedules, not {len(top.entries)}."))
+        return {}
+    for key, value in top.entries if top else ():
+        name, what = loading.name(key, problems, "a schedule"), f"the schedule {key.text}"
+        found = loading.mapping(value, problems, what)
+        if name is None or found is None:
+            continue
+        before = len(problems)
+        loading.check_keys(found, SCHEDULE, problems, what)
+        schedule = _schedule(name, found, problems)
+        if len(problems) == before:
+            schedules[name] = schedule
+    return schedules
+
+
+def _schedule(name: str, found: Mapping, problems: list[Problem]) -> Schedule:
+    kind, params = loading.scalar(found.get("kind"), problems, "kind"), found.get("params")
+    zone = _zone(found.get("zone"), problems)
+    plain = {} if params is None or loading.mapping(params, problems, "params") is None else plain_of(params)
+    return Schedule(
+        name,
+        "" if kind is None else kind.text,
+        _cron(found.get("cron"), zone, problems),
+        zone,
+        msgspec.json.encode(plain).decode(),
+        loading.one_of(found.get("catch_up"), (SKIP, LAST, ALL), problems, "catch_up") or LAST,
+        _timeout_ms(found.get("timeout"), problems),
+        _retries(found.get("retries"), problems),
+        loading.one_of(found.get("overlap"), (SKIP, QUEUE), problems, "overlap") or SKIP,
+        bool(loading.boolean(found.get("paused"), problems, "paused")),
+    )
+
+
+def plain_of(node: Node) -> Any:
+    """What stands there as plain values: texts, lists and mappings."""
+    if isinstance(node, Mapping):
+        return {key.text: plain_of(value) for key, value in node.entries}
+    if isinstance(node, Sequence):
+        return [plain_of(item) for item in node.items]
+    return node.text
+
+
+def _zone(node: Node | None, problems: list[Problem]) -> str:
+    found = loading.scalar(node, problems, "zone")
+    if found is None:
+        return "UTC"
+    try:
+        ZoneInfo(found.text)
+    except (KeyError, ValueError, OSError):  # an unknown name is a KeyError, a path a ValueError, a folder an OSError
+        problems.append(found.problem(f"{found.text!r} is no time zone.", "Write one as Europe/Berlin."))
+        return "UTC"
+    return found.text
+
+
+def _cron(node: Node | None, zone: str, problems: list[Problem]) -> str:
+    found = loading.scalar(node, problems, "cron")
+    if found is None:
+        return ""
+    try:
+        from cronsim import CronSim, CronSimError
+    except ImportError:
+        problems.append(found.problem(NO_LIBRARY))
+        return ""
+    hint = "Write minute, hour, day of the month, month and day of the week: '0 5 * * *' is each day at 05:00."
+    words = "it has not five fields" if len(found.text.split()) != CRON_FIELDS else ""
+    try:
+        next(CronSim(found.text, datetime.now(UTC).astimezone(ZoneInfo(zone))))
+    except (CronSimError, StopIteration) as error:
+        words = words or str(error)[:1].lower() + str(error)[1:] or "it is never due"
+    if words:
+        problems.append(found.problem(f"{found.text!r} is no cron expression: {words}.", hint))
+    return found.text
+
+
+def _timeout_ms(node: Node | None, problems: list[Problem]) -> int:
+    given = loading.duration_ms(node, problems, "timeout")
+    if given is None:
+        return TIMEOUT_MS
+    if not 1_000 <= given <= TIMEOUT_MS_MAX and isinstance(node, Scalar):
+        problems.append(node.problem("timeout is 1s to 7d."))
+    return given
+
+
+def _retries(node: Node | None, problems: list[Problem]) -> int:
+    found = loading.scalar(node, problems, "retries")
+    if found is None:
+        return 0
+    if not found.text.isdecimal() or len(found.text) > 2 or int(found.text) > RETRIES_MAX:
+        problems.append(found.problem(f"retries is a whole number from 0 to {RETRIES_MAX}, not {found.text!r}."))
+        return 0
+    return int(found.text)

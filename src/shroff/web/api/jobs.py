@@ -1,0 +1,218 @@
+"""`/api/v1/jobs` and `/api/v1/schedules`: work in the background, by hand and by the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar
+
+import msgspec
+
+from shroff.app.jobs.desk import JobBusyError, NoJobError
+from shroff.app.jobs.documents import JobDocument, ScheduleDocument, document_of, schedule_document, url_of
+from shroff.app.jobs.kinds import KINDS, ParamsError
+from shroff.errors import DefinitionError, UsageError
+from shroff.people.access import Right
+from shroff.web.api.cases.cases import body_of
+from shroff.web.http.messages import Json, Request
+from shroff.web.http.problems import ProblemError, at_paths
+from shroff.web.http.routes import API, Route, RouteDoc
+
+if TYPE_CHECKING:
+    from shroff.jobs.job import Job
+    from shroff.web.service import Service
+
+LISTED: Final = 50
+LISTED_MAX: Final = 500
+Found = TypeVar("Found")
+
+
+class NewJob(msgspec.Struct, forbid_unknown_fields=True):
+    """Which kind of job, and what it is given: see `GET /api/v1/jobs/kinds`."""
+
+    kind: str
+    params: dict[str, Any] = {}
+
+
+class JobList(TypedDict):
+    """Jobs, newest first; `next` is `before` of the next question where there may be more."""
+
+    jobs: list[JobDocument]
+    next: str | None
+
+
+class JobKindDocument(TypedDict):
+    """A kind of job: what it does, and the schema of its parameters."""
+
+    kind: str
+    meaning: str
+    params: dict[str, Any]
+
+
+class JobKinds(TypedDict):
+    """The kinds of jobs."""
+
+    kinds: list[JobKindDocument]
+
+
+class ScheduleList(TypedDict):
+    """The schedules of schedules.yaml."""
+
+    schedules: list[ScheduleDocument]
+
+
+async def begin(service: Service, request: Request) -> Json[JobDocument]:
+    """Queue a job."""
+    new = await body_of(request, NewJob)
+    return _queued(await asked(service, lambda: service.jobs.begin(request.who, new.kind, new.params)))
+
+
+async def jobs(service: Service, request: Request) -> Json[JobList]:
+    """The newest jobs."""
+    given = request.query_params.get("limit", str(LISTED))
+    if not given.isdecimal() or not 1 <= int(given[:4]) <= LISTED_MAX:
+        raise ProblemError(400, "bad-limit", "The limit is wrong", f"limit is 1 to {LISTED_MAX}, not {given[:20]!r}")
+    most = int(given)
+    found = await asked(service, lambda: service.jobs.jobs(most, request.query_params.get("before", "")))
+    return Json({"jobs": [document_of(one) for one in found], "next": found[-1].id if len(found) == most else None})
+
+
+async def job(service: Service, request: Request) -> Json[JobDocument]:
+    """One job."""
+    return Json(document_of(await asked(service, lambda: service.jobs.job(request.path_params["id"]))))
+
+
+async def cancel(service: Service, request: Request) -> Json[JobDocument]:
+    """Ask for the end of a job."""
+    id_ = request.path_params["id"]
+    return Json(document_of(await asked(service, lambda: service.jobs.cancel(request.who, id_))))
+
+
+async def kinds(service: Service, request: Request) -> Json[JobKinds]:
+    """The kinds that there are."""
+    return Json(
+        {"kinds": [{"kind": one.name, "meaning": one.meaning, "params": one.schema()} for one in KINDS.values()]}
+    )
+
+
+async def schedules(service: Service, request: Request) -> Json[ScheduleList]:
+    """What runs by the clock."""
+    return Json({"schedules": [schedule_document(one) for one in await asked(service, service.jobs.states)]})
+
+
+async def run_now(service: Service, request: Request) -> Json[JobDocument]:
+    """Run the job of a schedule now."""
+    name = request.path_params["name"]
+    return _queued(await asked(service, lambda: service.jobs.run_now(request.who, name)))
+
+
+async def pause(service: Service, request: Request) -> Json[ScheduleList]:
+    """Keep a schedule from running by the clock."""
+    return await _paused(service, request, is_paused=True)
+
+
+async def resume(service: Service, request: Request) -> Json[ScheduleList]:
+    """Let it run again."""
+    return await _paused(service, request, is_paused=False)
+
+
+async def _paused(service: Service, request: Request, *, is_paused: bool) -> Json[ScheduleList]:
+    name = request.path_params["name"]
+    await asked(service, lambda: service.jobs.pause(request.who, name, is_paused=is_paused))
+    return await schedules(service, request)
+
+
+def _queued(one: Job) -> Json[JobDocument]:
+    return Json(document_of(one), 202, {"location": url_of(one)})
+
+
+async def asked(service: Service, ask: Callable[[], Found]) -> Found:
+    """What the desk of jobs says. Raises: ProblemError."""
+    try:
+        return await service.in_thread(ask)
+    except NoJobError as error:
+        raise ProblemError(404, "no-job", "There is no such job or schedule", str(error)) from None
+    except JobBusyError as error:
+        headers, title = {"location": url_of(error.job)}, "A job of this kind is not done yet"
+        raise ProblemError(409, "job-busy", title, str(error), headers, url=url_of(error.job)) from None
+    except ParamsError as error:
+        mistakes = at_paths([(error.path, error.words)])
+        raise ProblemError(422, "bad-params", "The job does not take these", str(error), errors=mistakes) from None
+    except DefinitionError as error:
+        raise ProblemError(422, "bad-schedules", "schedules.yaml has mistakes", str(error)) from None
+    except UsageError as error:
+        raise ProblemError(422, "bad-job", "This job cannot be had", str(error)) from None
+
+
+_BUSY: Final = {403: "", 409: "A job of this kind waits or runs: `url` and Location say which."}
+ROUTES: Final = (
+    Route(
+        "POST",
+        f"{API}/jobs",
+        Right.RUN_JOBS,
+        begin,
+        RouteDoc(
+            "Queue a job: features, train, backtest, marts, summaries. One of a kind waits or runs at a time.",
+            "The job, which waits; Location says where it is looked at.",
+            NewJob,
+            _BUSY,
+            status=202,
+        ),
+    ),
+    Route(
+        "GET",
+        f"{API}/jobs",
+        Right.READ_DECISIONS,
+        jobs,
+        RouteDoc(
+            "The newest jobs, with their states, logs and results.",
+            "Jobs, newest first.",
+            problems={400: ""},
+            query={
+                "limit": f"How many, 1 to {LISTED_MAX}; {LISTED} without it.",
+                "before": "`next` of the answer before.",
+            },
+        ),
+    ),
+    Route(
+        "GET",
+        f"{API}/jobs/kinds",
+        Right.READ_DECISIONS,
+        kinds,
+        RouteDoc("The kinds of jobs, and what each takes.", "Kinds, each with the JSON Schema of its parameters."),
+    ),
+    Route(
+        "GET",
+        f"{API}/jobs/{{id}}",
+        Right.READ_DECISIONS,
+        job,
+        RouteDoc("A job: its progress by step, log and result.", "The job.", problems={404: ""}),
+    ),
+    Route(
+        "POST",
+        f"{API}/jobs/{{id}}/cancel",
+        Right.RUN_JOBS,
+        cancel,
+        RouteDoc("End a job that waits or runs.", "The job; one that runs ends soon.", problems={404: ""}),
+    ),
+    Route(
+        "GET",
+        f"{API}/schedules",
+        Right.READ_DECISIONS,
+        schedules,
+        RouteDoc("The schedules of schedules.yaml.", "Each with its next due time and its last job."),
+    ),
+    *(
+        Route(
+            "POST",
+            f"{API}/schedules/{{name}}/{verb}",
+            Right.RUN_JOBS,
+            handle,
+            RouteDoc(summary, meaning, problems={404: "", **more}, status=status),
+        )
+        for verb, handle, summary, meaning, more, status in (
+            ("run", run_now, "Run the job of a schedule now.", "The job, which waits.", _BUSY, 202),
+            ("pause", pause, "Keep a schedule from running by the clock.", "All schedules.", {}, 200),
+            ("resume", resume, "Let a paused schedule run by the clock again.", "All schedules.", {}, 200),
+        )
+    ),
+)

@@ -1,0 +1,114 @@
+"""Jobs: what runs by the clock and when it is due next, what ran, and for each job its progress, log and result."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from starlette.responses import Response
+
+from shroff.app.jobs.kinds import KINDS
+from shroff.errors import DefinitionError
+from shroff.people.access import Right
+from shroff.web.api.jobs import asked
+from shroff.web.http.messages import Request
+from shroff.web.http.problems import ProblemError
+from shroff.web.http.routes import Route, Screen
+from shroff.web.pages.rendering import page, see_other
+
+if TYPE_CHECKING:
+    from shroff.app.jobs.desk import ScheduleState
+    from shroff.web.service import Service
+
+PATH: Final = "/jobs"
+SHOWN: Final = 100
+PARAMS_MAX: Final = 20_000  # characters
+
+
+async def listed(service: Service, request: Request) -> Response:
+    """Schedules, jobs, and a form to begin one."""
+    return await _listed(service, request)
+
+
+async def _listed(service: Service, request: Request, mistake: str = "") -> Response:
+    found = await service.in_thread(service.jobs.jobs, SHOWN)
+    states: list[ScheduleState] = []
+    try:
+        states = await service.in_thread(service.jobs.states)
+    except DefinitionError as error:
+        mistake = mistake or str(error)
+    return page(
+        service,
+        request,
+        "jobs.html",
+        422 if mistake else 200,
+        jobs=found,
+        schedules=states,
+        kinds=list(KINDS.values()),
+        may_run=request.who.may(Right.RUN_JOBS),
+        is_going=any(one.is_open for one in found),
+        mistake=mistake,
+        path=PATH,
+    )
+
+
+async def begin(service: Service, request: Request) -> Response:
+    """Queue a job, and go on to where it is watched."""
+    form = await request.form()
+    text = form.get("params", "").strip() or "{}"
+    try:
+        params = json.loads(text[:PARAMS_MAX])
+    except (ValueError, RecursionError):
+        params = None
+    if not isinstance(params, dict):
+        return await _listed(service, request, 'Parameters are a JSON object, as {"full": true}.')
+    try:
+        job = await asked(service, lambda: service.jobs.begin(request.who, form.get("kind", ""), params))
+    except ProblemError as error:
+        return await _listed(service, request, error.detail)
+    return see_other(f"{PATH}/{job.id}")
+
+
+async def show(service: Service, request: Request) -> Response:
+    """One job."""
+    found = await asked(service, lambda: service.jobs.job(request.path_params["id"]))
+    return page(
+        service,
+        request,
+        "job.html",
+        job=found,
+        result=json.dumps(json.loads(found.result), indent=2, ensure_ascii=False) if found.result else "",
+        share=found.done / found.total if found.total else None,
+        may_run=request.who.may(Right.RUN_JOBS),
+        path=PATH,
+    )
+
+
+async def cancel(service: Service, request: Request) -> Response:
+    """End a job that waits or runs."""
+    id_ = request.path_params["id"]
+    await asked(service, lambda: service.jobs.cancel(request.who, id_))
+    return see_other(f"{PATH}/{id_}")
+
+
+async def scheduled(service: Service, request: Request) -> Response:
+    """Run a schedule's job now; pause the schedule, or let it run again."""
+    form = await request.form()
+    name, do = form.get("schedule", ""), form.get("do", "")
+    try:
+        if do == "run":
+            job = await asked(service, lambda: service.jobs.run_now(request.who, name))
+            return see_other(f"{PATH}/{job.id}")
+        await asked(service, lambda: service.jobs.pause(request.who, name, is_paused=do == "pause"))
+    except ProblemError as error:
+        return await _listed(service, request, error.detail)
+    return see_other(PATH)
+
+
+ROUTES: Final = (
+    Route("GET", PATH, Right.READ_DECISIONS, listed, is_page=True, screen=Screen("Jobs", 107)),
+    Route("POST", PATH, Right.RUN_JOBS, begin, is_page=True),
+    Route("POST", f"{PATH}/schedules", Right.RUN_JOBS, scheduled, is_page=True),
+    Route("GET", f"{PATH}/{{id}}", Right.READ_DECISIONS, show, is_page=True),
+    Route("POST", f"{PATH}/{{id}}/cancel", Right.RUN_JOBS, cancel, is_page=True),
+)

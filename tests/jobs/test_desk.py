@@ -1,0 +1,359 @@
+"""Jobs of a project: each due time once, one of a kind at a time, and what becomes of one whose process is gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from random import Random
+from threading import Thread
+
+import pytest
+
+from shroff.app import project as app
+from shroff.app.jobs.desk import JobBusyError, JobDesk, NoJobError
+from shroff.app.jobs.kinds import ParamsError, kind_named
+from shroff.app.jobs.worker import JobWorker
+from shroff.errors import DefinitionError, NotAllowedError, UsageError
+from shroff.jobs import job as jobs
+from shroff.people.access import Role
+from tests.support.webs import who
+
+MINUTE = 60_000
+START = 1_780_000_020_000  # a whole minute
+ADMIN = who(Role.ADMIN)
+
+
+class Desks:
+    """A project, and desks that look at it as processes of their own do."""
+
+    def __init__(self, folder: Path, held: ExitStack) -> None:
+        self.folder, self._held, self.now_ms = folder, held, START
+
+    def open(self, now: bool = False) -> JobDesk:
+        project = app.open_exactly(self.folder)
+        if not now:
+            project.opened.now_ms = lambda: self.now_ms
+        return self._held.enter_context(project.jobs.open())
+
+    def schedule(self, text: str) -> None:
+        (self.folder / "schedules.yaml").write_text(text)
+
+
+@pytest.fixture
+def desks(tmp_path) -> Iterator[Desks]:
+    app.make_project(tmp_path / "bank", "blank")
+    with ExitStack() as held:
+        yield Desks(tmp_path / "bank", held)
+
+
+def finish(desk: JobDesk, job: jobs.Job, state: str = jobs.DONE) -> None:
+    desk.end(job.id, job.attempt, partial(jobs.ended, state=state))
+
+
+# ---- due times
+
+
+def test_each_due_time_runs_once_however_many_look(desks):
+    desks.schedule("a: { kind: marts, cron: '* * * * *', overlap: queue, catch_up: all }\n"
+                   "b: { kind: train, cron: '*/3 * * * *', overlap: queue, catch_up: all }\n")  # fmt: skip
+    both = [desks.open() for _ in range(2)]
+    for one in both:
+        one.schedules()
+        one.tick()  # from now on
+    errors = []
+
+    def look(desk: JobDesk, seed: int) -> None:
+        draw = Random(seed)
+        try:
+            for _ in range(25):
+                desks.now_ms += draw.choice([0, 1, 20_000, 90_000])
+                desk.tick()
+                if (job := desk.claim()) is not None:
+                    finish(desk, job)
+        except Exception as error:  # noqa: BLE001 - told at the end
+            errors.append(error)
+
+    threads = [Thread(target=look, args=(desk, seed)) for seed, desk in enumerate(both)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert not errors
+    both[0].tick()
+    found = both[0].jobs(1_000)
+    for name, every in (("a", MINUTE), ("b", 3 * MINUTE)):
+        first = (START // every + 1) * every
+        meant = list(range(first, desks.now_ms + 1, every))
+        assert sorted(one.due_ms for one in found if one.schedule == name) == meant
+        assert meant
+
+
+def test_overlap_says_what_becomes_of_a_due_time_while_the_last_run_goes_on(desks, monkeypatch):
+    monkeypatch.setattr(jobs, "LEASE_MS", 10 * MINUTE)  # as if it were renewed
+    desks.schedule("a: { kind: marts, cron: '* * * * *' }\nb: { kind: train, cron: '* * * * *', overlap: queue }\n")
+    desk = desks.open()
+    desk.tick()
+    for _ in range(3):
+        desks.now_ms += MINUTE
+        desk.tick()
+        desk.claim()
+    states = {name: sorted(one.state for one in desk.jobs(10) if one.schedule == name) for name in "ab"}
+    assert states == {"a": ["running", "skipped", "skipped"], "b": ["queued", "queued", "running"]}
+
+
+def test_what_is_paused_does_not_run_and_is_not_made_up_for(desks):
+    desks.schedule("a: { kind: marts, cron: '* * * * *', catch_up: all }")
+    desk = desks.open()
+    desk.tick()
+    desk.pause(ADMIN, "a", is_paused=True)
+    desks.now_ms += 5 * MINUTE
+    desk.tick()
+    assert desk.states()[0].next_ms is None
+    desk.pause(ADMIN, "a", is_paused=False)
+    desk.tick()
+    assert desk.jobs(10) == []
+    desks.now_ms += MINUTE
+    desk.tick()
+    assert len(desk.jobs(10)) == 1
+    with pytest.raises(NoJobError, match="no schedule 'b'"):
+        desk.pause(ADMIN, "b", is_paused=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: { kind: martz, cron: '* * * * *' }", "no kind of job 'martz'.*marts"),
+        ("a: { kind: marts, cron: '* * * * *', params: { ful: true } }", "params.ful.*full"),
+        ("a: { kind: marts, cron: '* * * * *', params: { full: 3 } }", "params.full: expected"),
+        ("a: { kind: marts, cron: '* * * *' }", "five fields"),
+        ("a: { kind: marts, cron: '0 0 31 2 *' }", "bad day-of-month"),
+        ("a: { kind: marts, cron: '* * * * *', zone: Berlin }", "no time zone"),
+        ("a: { kind: marts, cron: '* * * * *', retries: 11 }", "0 to 10"),
+        ("a: { kind: marts, cron: '* * * * *', timeout: 8d }", "1s to 7d"),
+        ("a: { kind: marts, crom: '* * * * *' }", "crom"),
+    ],
+)
+def test_a_mistake_in_schedules_yaml_has_its_place_and_keeps_the_project_from_being_well(desks, text, words):
+    desks.schedule(text)
+    report = app.open_exactly(desks.folder).check()
+    assert len(report.errors) in {1, 2}
+    with pytest.raises(DefinitionError, match=rf"schedules.yaml:1:(.|\n)*{words}"):
+        desks.open().schedules()
+
+
+# ---- jobs
+
+
+def test_one_of_a_kind_waits_or_runs_at_a_time_and_two_of_all_run(desks):
+    desk = desks.open()
+    first = desk.begin(ADMIN, "marts", {})
+    with pytest.raises(JobBusyError, match=first.id):
+        desk.begin(ADMIN, "marts", {"full": True})
+    desk.begin(ADMIN, "train", {})
+    desk.begin(ADMIN, "backtest", {})
+    assert [desk.claim().kind for _ in range(2)] == ["marts", "train"]
+    assert desk.claim() is None
+    finish(desk, desk.job(first.id))
+    assert desk.claim().kind == "backtest"
+
+
+@pytest.mark.parametrize(
+    ("kind", "params", "path"),
+    [
+        ("features", {}, "params"),
+        ("features", {"event": "payment", "outt": "x"}, "params.outt"),
+        ("marts", {"full": "true"}, "params.full"),
+        ("marts", {"memory": "lots"}, "params.memory"),
+        ("train", {"event": ""}, "params.event"),
+    ],
+)
+def test_parameters_are_strict_and_say_where(kind, params, path):
+    with pytest.raises(ParamsError) as found:
+        kind_named(kind).read(params)
+    assert found.value.path == path
+
+
+def test_who_may_not_do_what_a_kind_does_may_not_queue_it(desks):
+    desk = desks.open()
+    for role, kind, params, right in (
+        (Role.VIEWER, "marts", {}, "run:jobs"),
+        (Role.ANALYST, "train", {}, "run:jobs"),
+    ):
+        with pytest.raises(NotAllowedError, match=right):
+            desk.begin(who(role), kind, params)
+    some = who(Role.AUTHOR, who(Role.AUTHOR).rights - {"promote:models"})
+    desk.begin(some, "train", {})
+    with pytest.raises(NotAllowedError, match="promote:models"):
+        desk.begin(some, "train", {"promote": True})
+
+
+def test_a_lease_that_ends_lets_the_job_begin_again_and_who_lost_it_cannot_end_it(desks):
+    """
+    A ──claim──────────X                        attempt 1, lost
+    B        tick ·    lease ends · tick claim ── done     attempt 2
+    """
+    one, other = desks.open(), desks.open()
+    id_ = one.begin(ADMIN, "marts", {}).id
+    first = one.claim()
+    desks.now_ms += jobs.LEASE_MS - 1
+    other.tick()
+    assert other.claim() is None
+    desks.now_ms += 1
+    other.tick()
+    second = other.claim()
+    assert (second.id, second.attempt) == (id_, 2)
+    assert one.renew(id_, first.attempt, ("late", 1, 2, ())) is None
+    finish(one, first, jobs.FAILED)
+    assert other.job(id_).state == jobs.RUNNING
+    finish(other, second)
+    assert other.job(id_).state == jobs.DONE
+    assert "begins again" in other.job(id_).lines[0]
+
+
+def test_a_job_that_is_lost_too_often_is_not_begun_again(desks):
+    desk = desks.open()
+    id_ = desk.begin(ADMIN, "marts", {}).id
+    for _ in range(jobs.INTERRUPTIONS_MAX + 1):
+        assert desk.claim() is not None
+        desks.now_ms += jobs.LEASE_MS
+        desk.tick()
+    assert desk.claim() is None
+    assert desk.job(id_).state == jobs.INTERRUPTED
+
+
+def test_a_failed_run_is_made_again_after_a_pause_as_often_as_its_schedule_says(desks):
+    desks.schedule("a: { kind: marts, cron: '0 0 1 1 *', retries: 2 }")
+    desk = desks.open()
+    id_ = desk.run_now(ADMIN, "a").id
+    for wait_ms in (30_000, 60_000):
+        job = desk.claim()
+        desk.end(id_, job.attempt, partial(jobs.failed, why="away", may_help=True))
+        desks.now_ms += wait_ms - 1
+        assert desk.claim() is None
+        desks.now_ms += 1
+    desk.end(id_, desk.claim().attempt, partial(jobs.failed, why="away", may_help=True))
+    assert (desk.job(id_).state, desk.job(id_).attempt) == (jobs.FAILED, 3)
+
+
+def test_what_waits_is_cancelled_at_once_and_what_has_ended_is_not(desks):
+    desk = desks.open()
+    id_ = desk.begin(ADMIN, "marts", {}).id
+    assert desk.cancel(ADMIN, id_).state == jobs.CANCELLED
+    with pytest.raises(UsageError, match="has ended"):
+        desk.cancel(ADMIN, id_)
+    with pytest.raises(NoJobError):
+        desk.cancel(ADMIN, "nothing")
+
+
+def test_logs_results_and_the_history_have_limits(desks, monkeypatch):
+    monkeypatch.setattr("shroff.adapters.jobs.sql.KEPT", 3)
+    desk = desks.open()
+    for _ in range(6):
+        desk.begin(ADMIN, "marts", {})
+        job = desk.claim()
+        desk.renew(job.id, 1, ("s" * 9_000, 1, 2, tuple("x" * 9_000 for _ in range(900))))
+        desk.end(job.id, 1, partial(jobs.ended, state=jobs.DONE, result={"rows": "x" * 100_000}))
+        desks.now_ms += 1
+    found = desk.jobs(100)
+    assert len(found) == 4  # three that had ended, and the last
+    assert len(found[0].lines) == jobs.LINES_MAX
+    assert max(map(len, [*found[0].lines, found[0].step])) == jobs.LINE_MAX
+    assert "100," in found[0].why
+    assert found[0].result == ""
+
+
+# ---- processes
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+from shroff.app.jobs import kinds, process
+class NapParams(kinds.JobParams, frozen=True):
+    pass
+def nap(project, params, run):
+    mark = project.opened.places.folder / "naps"
+    with mark.open("a") as file:
+        file.write("x")
+    run.step("sleeping", 1, 2)
+    for _ in range(400 if len(mark.read_text()) == 1 else 0):
+        time.sleep(0.05)
+    return {"naps": len(mark.read_text())}
+kinds.KINDS["nap"] = kinds.JobKind("nap", NapParams, "__main__:nap")
+if __name__ == "__main__":
+    sys.exit(process.main())
+"""
+
+
+def worker(desks: Desks, desk: JobDesk, tmp_path: Path) -> JobWorker:
+    script = tmp_path / "nap.py"
+    script.write_text(SCRIPT)
+    return JobWorker(
+        desk, lambda job: (sys.executable, str(script), str(desks.folder), job.id, str(job.attempt)), print
+    )
+
+
+def until(desk: JobDesk, worker: JobWorker, id_: str, check) -> jobs.Job:
+    end_s = time.monotonic() + 60
+    while not check(desk.job(id_)):
+        worker.step()
+        assert time.monotonic() < end_s, desk.job(id_)
+        time.sleep(0.05)
+    return desk.job(id_)
+
+
+@pytest.mark.slow
+def test_a_job_that_is_killed_begins_again_with_whoever_is_left_and_is_done_once(desks, tmp_path, monkeypatch):
+    """
+    worker A ── begins ── kill -9, of it and of its process
+    worker B ─────────────────────── the lease ends ── begins ── done
+    """
+    add_nap(monkeypatch)
+    one, other = desks.open(now=True), desks.open(now=True)
+    first = worker(desks, one, tmp_path)
+    id_ = one.begin(ADMIN, "nap", {}).id
+    until(one, first, id_, lambda job: job.step)
+    (killed,) = first._running.values()
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    second = worker(desks, other, tmp_path)
+    second.step()
+    assert other.job(id_).state == jobs.RUNNING  # the lease holds
+    other._now_ms = lambda: time.time_ns() // 1_000_000 + jobs.LEASE_MS
+    second.step()
+    assert other.job(id_).attempt == 2
+    other._now_ms = lambda: time.time_ns() // 1_000_000
+    found = until(other, second, id_, lambda job: not job.is_open)
+    second.end_all()
+    assert (found.state, found.arguments, found.result) == (jobs.DONE, {}, '{"naps":2}')
+
+
+@pytest.mark.slow
+def test_a_job_that_runs_is_cancelled_and_one_whose_runner_ends_waits_to_begin_again(desks, tmp_path, monkeypatch):
+    add_nap(monkeypatch)
+    desk = desks.open(now=True)
+    runner = worker(desks, desk, tmp_path)
+    id_ = desk.begin(ADMIN, "nap", {}).id
+    until(desk, runner, id_, lambda job: job.step)
+    runner.end_all()
+    waiting = desk.job(id_)
+    assert (waiting.state, waiting.attempt) == (jobs.QUEUED, 1)
+    assert "interrupted" in waiting.lines[-1]
+    (desks.folder / "naps").unlink()
+    until(desk, runner, id_, lambda job: job.attempt == 2 and job.step)
+    desk.cancel(ADMIN, id_)
+    assert until(desk, runner, id_, lambda job: not job.is_open).state == jobs.CANCELLED
+    runner.end_all()
+
+
+def add_nap(monkeypatch: pytest.MonkeyPatch) -> None:
+    from shroff.app.jobs import kinds
+
+    nap = kinds.JobKind("nap", kinds.MartsParams, "os:getpid")
+    monkeypatch.setitem(kinds.KINDS, "nap", nap)
+    assert os.getpid()

@@ -1,0 +1,103 @@
+"""Jobs by the API and on the screen: queued, looked at, cancelled; schedules run and paused."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from shroff.config import TEMPLATE_FOLDER
+from tests.support.webs import Answered, Asker, Browser, run
+
+JOBS = "/api/v1/jobs"
+SCHEDULES = "/api/v1/schedules"
+NIGHTLY = "nightly: { kind: summaries, cron: '0 5 * * *', zone: Europe/Berlin }\n"
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Path:
+    shutil.copytree(TEMPLATE_FOLDER / "blank", tmp_path / "bank")
+    (tmp_path / "bank" / "schedules.yaml").write_text(NIGHTLY)
+    return tmp_path / "bank"
+
+
+async def call(browser: Browser, method: str, path: str, body: object = None) -> Answered:
+    headers = {"x-csrf-token": await browser.csrf(), "content-type": "application/json", "accept": "*/*"}
+    return await browser.send(method, path, b"" if body is None else msgspec.json.encode(body), headers)
+
+
+def test_a_job_is_queued_once_of_its_kind_watched_and_cancelled(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        new = await call(browser, "POST", JOBS, {"kind": "marts", "params": {"full": True}})
+        assert new.status == 202
+        url = new.headers["location"]
+        assert (new.json()["url"], new.json()["state"], new.json()["by"]) == (url, "queued", "ann")
+        again = await call(browser, "POST", JOBS, {"kind": "marts"})
+        assert (again.status, again.headers["location"], again.json()["url"]) == (409, url, url)
+        job = asks.service.jobs.claim()
+        asks.service.jobs.renew(job.id, 1, ("building models", 2, 5, ("first line",)))
+        found = (await call(browser, "GET", url)).json()
+        assert (found["state"], found["step"], found["done"], found["total"]) == ("running", "building models", 2, 5)
+        page = (await browser.get(f"/jobs/{job.id}")).body.decode()
+        assert "building models: 2 of 5" in page
+        assert "first line" in page
+        assert (await call(browser, "POST", f"{url}/cancel")).status == 200
+        assert asks.service.jobs.job(job.id).is_stopping
+        listed = (await call(browser, "GET", f"{JOBS}?limit=1")).json()
+        assert [one["id"] for one in listed["jobs"]] == [job.id]
+        assert (await call(browser, "GET", f"{JOBS}?limit=1&before={listed['next']}")).json()["jobs"] == []
+
+    run(bank, steps)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "path"),
+    [
+        ({"kind": "martz"}, 422, None),
+        ({"kind": "marts", "param": {}}, 422, None),
+        ({"kind": "marts", "params": {"ful": True}}, 422, "params.ful"),
+        ({"kind": "features", "params": {"event": 3}}, 422, "params.event"),
+    ],
+)
+def test_what_no_kind_takes_is_refused_with_its_path(bank, body, status, path):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        found = await call(browser, "POST", JOBS, body)
+        assert found.status == status
+        assert path is None or [one["path"] for one in found.json()["errors"]] == [path]
+        assert (await call(browser, "GET", f"{JOBS}/nothing")).status == 404
+        assert (await call(browser, "GET", f"{JOBS}?limit=0")).status == 400
+
+    run(bank, steps)
+
+
+def test_schedules_run_now_and_are_paused_on_the_screen_and_by_programs(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        (one,) = (await call(browser, "GET", SCHEDULES)).json()["schedules"]
+        assert (one["schedule"], one["paused"], one["last"]) == ("nightly", False, None)
+        page = (await browser.get("/jobs")).body.decode()
+        assert "nightly" in page
+        assert "No jobs yet" in page
+        token = await browser.csrf()
+        form = {"csrf": token, "schedule": "nightly"}
+        assert (await browser.post("/jobs/schedules", form | {"do": "pause"})).status == 303
+        assert "Resume" in (await browser.get("/jobs")).body.decode()
+        assert (await call(browser, "POST", f"{SCHEDULES}/nightly/resume")).json()["schedules"][0]["paused"] is False
+        assert (await call(browser, "POST", f"{SCHEDULES}/other/pause")).status == 404
+        went = await browser.post("/jobs/schedules", form | {"do": "run"})
+        assert re.fullmatch(r"/jobs/[0-9a-f-]+", went.headers["location"])
+        assert (await call(browser, "POST", f"{SCHEDULES}/nightly/run")).status == 409
+        mistaken = await browser.post("/jobs", {"csrf": token, "kind": "marts", "params": "[1]"})
+        assert mistaken.status == 422
+        refused = await browser.post("/jobs", {"csrf": token, "kind": "marts", "params": '{"ful": 1}'})
+        assert "params.ful" in refused.body.decode()
+        begun = await browser.post("/jobs", {"csrf": token, "kind": "marts", "params": ""})
+        cancelled = await browser.post(f"{begun.headers['location']}/cancel", {"csrf": token})
+        assert cancelled.status == 303
+        assert "cancelled" in (await browser.get(begun.headers["location"])).body.decode()
+        kinds = (await call(browser, "GET", f"{JOBS}/kinds")).json()["kinds"]
+        assert next(one for one in kinds if one["kind"] == "backtest")["params"]["properties"].keys() >= {"from", "to"}
+
+    run(bank, steps)
