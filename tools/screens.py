@@ -30,6 +30,10 @@ PATIENCE_MS: Final = 120_000
 ENDS_S: Final = 60
 ZONE: Final = "Europe/Berlin"
 RULE: Final = "amount_far_above_mean"
+SCHEDULES: Final = """\
+nightly_training: { kind: train, cron: "30 2 * * *", zone: Europe/Berlin, params: { promote: true }, retries: 2 }
+morning_features: { kind: features, cron: "0 5 * * 1-5", zone: Europe/Berlin, params: { event: payment } }
+"""
 QUALITY: Final = 80  # a page is below 100 kB then, and its text still sharp; PNG takes twice as much
 
 
@@ -108,6 +112,13 @@ def model(page: Page) -> None:
     page.wait_for_url("**/models/*")
 
 
+def jobs(page: Page) -> None:
+    page.goto("/jobs")
+    page.get_by_role("row", name="morning_features").get_by_role("button", name="Run now").click()
+    page.get_by_text('"columns"').wait_for()
+    page.goto("/jobs")
+
+
 def mail(page: Page) -> None:
     page.goto("/mails")
     page.get_by_role("link", name="Was this you").first.click()
@@ -140,7 +151,7 @@ PICTURES: Final = (
     Picture("lists", at("/lists")),
     Picture("analytics", at("/analytics"), (DESK, PHONE)),
     Picture("sources", at("/sources")),
-    Picture("jobs", at("/jobs")),
+    Picture("jobs", jobs, (DESK, PHONE)),
     Picture("mails", at("/mails")),
     Picture("mail", mail),
     Picture("health", at("/checks")),
@@ -170,7 +181,9 @@ def demo(events: int) -> Iterator[dict[str, Any]]:
             line = running.stdout.readline()
             if not line:
                 raise SystemExit("the demo did not come to be served; see above")
-            yield json.loads(line)
+            told = json.loads(line)
+            (Path(told["project"]) / "schedules.yaml").write_text(SCHEDULES, encoding="utf-8")
+            yield told
         finally:
             running.send_signal(signal.SIGINT)
             running.wait(ENDS_S)

@@ -257,6 +257,18 @@ large:
   next: ever
   split: card
 """,
+    "schedules.yaml": """
+nightly:
+  kind: marts
+  cron: "0 5 * * *"
+  zone: Europe/Berlin
+  params: { full: true }
+  catch_up: all
+  timeout: 30m
+  retries: 2
+  overlap: queue
+  paused: true
+""",
     "tables/bins.csv": "bin,country\n1,DE\n",
 }
 

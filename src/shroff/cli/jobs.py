@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -179,7 +180,7 @@ def _waited(session: Session, desk: JobDesk, id: str) -> Job:
         while (one := desk.job(id)).is_open:
             worker.step(id)
             words = _now(one)
-            if words != said and words:
+            if words != said and words and sys.stderr.isatty():
                 session.say(words)
                 said = words
             time.sleep(LOOK_S)
