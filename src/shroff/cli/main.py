@@ -55,6 +55,7 @@ COMMANDS: Final = {  # name: (module below shroff.cli, what it does)
     "drift": ("drift", "what a model reads, recently against a reference"),
     "import-rules": ("import_rules", "carry rules of Stripe Radar over to this project"),
     "backtest": ("backtest", "judge old events by new rules or models"),
+    "generate": ("generate", "synthetic data, with fraud: orders of a shop as Parquet"),
     "jobs": ("jobs", "work in the background, by hand and by the clock"),
     "counts": ("counts", "how many events of each type, by day, week or a field"),
     "facts": ("facts", "the features of one card, user or other key at a moment"),

@@ -89,6 +89,26 @@ class SummariesParams(JobParams, frozen=True, rename={"start": "from", "end": "t
     end: Name | None = None
 
 
+class OrdersParams(JobParams, frozen=True):
+    """Generate orders of a synthetic shop, with fraud, into `out`: a Parquet file for each week, and labels."""
+
+    batches: Annotated[int, msgspec.Meta(ge=1, le=520)] = 12
+    size: Annotated[int, msgspec.Meta(ge=1, le=2_000_000)] = 100_000
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 1
+    out: Path = "orders"
+
+
+class PipelineParams(OrdersParams, frozen=True):
+    """Generate orders, write features and a training set, train, check the gates; with `promote` publish the model."""
+
+    size: Annotated[int, msgspec.Meta(ge=1, le=2_000_000)] = 3_000
+    promote: bool = False
+
+    @property
+    def rights(self) -> tuple[Right, ...]:
+        return (Right.TRAIN_MODELS, *([Right.PROMOTE_MODELS] if self.promote else []))
+
+
 Run = Callable[["Project", Any, "JobRun"], Mapping[str, Any]]
 
 
@@ -154,12 +174,15 @@ class ParamsError(UsageError):
 
 
 _WORK: Final = "shroff.app.jobs.work"
+_ORDERS: Final = "shroff.examples.order_jobs"
 KINDS: Final[Mapping[str, JobKind]] = {
     one.name: one
     for one in (
         JobKind("backtest", BacktestParams, f"{_WORK}:backtest"),
         JobKind("features", FeaturesParams, f"{_WORK}:features"),
+        JobKind("make-orders", OrdersParams, f"{_ORDERS}:make_orders"),
         JobKind("marts", MartsParams, f"{_WORK}:marts"),
+        JobKind("orders-pipeline", PipelineParams, f"{_ORDERS}:orders_pipeline"),
         JobKind("summaries", SummariesParams, f"{_WORK}:summaries"),
         JobKind("train", TrainParams, f"{_WORK}:train"),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from msgspec import structs
 
@@ -15,6 +15,7 @@ from shroff.jobs.job import cut
 
 if TYPE_CHECKING:
     from shroff.app.jobs.kinds import BacktestParams, FeaturesParams, MartsParams, SummariesParams, TrainParams
+    from shroff.app.models.trainings import TrainOptions
     from shroff.app.project import Project
 
 Result = Mapping[str, Any]
@@ -95,16 +96,16 @@ def features(project: Project, params: FeaturesParams, run: JobRun) -> Result:
 
 def train(project: Project, params: TrainParams, run: JobRun) -> Result:
     """As `shroff train`. Gates that do not pass are no failure of the job: `passed` says so."""
+    return trained(project, run, params.event, as_of=params.as_of, promote=params.promote)
+
+
+def trained(project: Project, run: JobRun, event: str | None, **how: Unpack[TrainOptions]) -> Result:
+    """What comes of training, by what `Project.train` takes."""
     from shroff.training.train import Steps
 
-    by = project.opened.who.name
-    report = project.train(
-        params.event,
-        as_of=params.as_of,
-        promote=params.promote,
-        by=by,
-        steps=Steps(run.count, trials=lambda _trial: run.count(1), stage=run.step),
-    )
+    how["steps"] = Steps(run.count, trials=lambda _trial: run.count(1), stage=run.step)
+    how["by"] = project.opened.who.name
+    report = project.train(event, **how)
     return {
         "model": report.stored.id,
         "event": report.stored.event,

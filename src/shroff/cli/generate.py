@@ -1,0 +1,60 @@
+"""`shroff generate`: synthetic data, with fraud."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from shroff.cli.progress import bars
+from shroff.cli.session import ExampleGroup, Session, argument, command, json_option, many
+
+
+@click.group("generate", cls=ExampleGroup, no_args_is_help=False)
+@json_option
+def generate() -> None:
+    """Write synthetic data to try things on. The same seed gives the same rows."""
+
+
+generate.examples = ("shroff generate orders --batches 12 --size 100000 --out orders",)
+
+
+@command("orders", "shroff generate orders --batches 12 --size 100000 --seed 1 --out orders", group=generate)
+@click.option("--batches", type=click.IntRange(1, 520), default=12, show_default=True, help="Weeks, a file for each.")
+@click.option(
+    "--size", type=click.IntRange(1, 2_000_000), default=100_000, show_default=True, help="Orders of a week, about."
+)
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Another seed is another shop.")
+@click.option(
+    "--out",
+    metavar="FOLDER",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The folder to write into.",
+)
+def orders(session: Session, batches: int, size: int, seed: int, out: Path) -> None:
+    """Write orders of a synthetic shop: one Parquet file per week, and one of the labels known at the end.
+
+    Customers order as people do: they move, share addresses, hide behind relays. Three kinds of fraud are among them:
+    accounts taken over, stolen cards, and rings of new customers. Labels come days to weeks later, nine frauds in ten
+    are reported, and two labels in a hundred are wrong. The template 'orders' reads the files.
+    """
+    from shroff.examples.orders import generate_orders
+
+    with bars("generating, weeks") as (progress,):
+        made = generate_orders(out, batches, size, seed, progress)
+    document = {
+        "folder": str(out),
+        "files": [str(path) for path in made.files],
+        "labels_file": str(made.labels_file),
+        "orders": made.orders,
+        "fraud": made.fraud,
+        "labels": made.labels,
+    }
+    share = made.fraud / made.orders if made.orders else 0.0
+    text = f"{out}: {many(made.orders, 'order')} in {many(batches, 'file')}, {made.fraud:,} of them fraud ({share:.1%})"
+    session.answer(document, f"{text}; {many(made.labels, 'label')} in {made.labels_file}.")
+    session.next(
+        "shroff init shop --template orders",
+        f"shroff train {argument(out)}/batch-*.parquet --labels {argument(made.labels_file)} --order time",
+    )
