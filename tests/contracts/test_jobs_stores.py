@@ -18,6 +18,7 @@ JOB = Job(
     *("20260601-000000000-0000ab12", "marts", '{"full":true}', '{"id":"ü"}', "nightly", 2**41, RUNNING, 2, 3, 60_000),
     *(2**41, 2**41 + 1, 2**41 + 2, 0, 2**41 + 20_000, True, "building 'models' ☃", 3, 7, ("a", "ö\n"), "{}", "why"),
 )
+LIGHT = replace(JOB, lines=(), result="")  # as lists have it
 
 
 class JobStores:
@@ -37,9 +38,10 @@ class JobStores:
         with SqlJobs(people).look() as look:
             assert look.job(JOB.id) == JOB
             assert look.job("other") is None
-            assert look.open_jobs() == [JOB]
+            assert look.open_jobs() == [LIGHT]
+            assert look.last_of_schedules()["nightly"].id == JOB.id + "9"
             assert [one.id for one in look.jobs(10)] == [JOB.id + "9", JOB.id]
-            assert look.jobs(10, JOB.id + "9") == [JOB]
+            assert look.jobs(10, JOB.id + "9") == [LIGHT]
             assert look.marks() == {"nightly": ScheduleMark(2**41, is_paused=True)}
         people.close()
 

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 from random import Random
 from threading import Thread
 
@@ -18,31 +13,13 @@ import pytest
 from shroff.app import project as app
 from shroff.app.jobs.desk import JobBusyError, JobDesk, NoJobError
 from shroff.app.jobs.kinds import ParamsError, kind_named
-from shroff.app.jobs.worker import JobWorker
 from shroff.errors import DefinitionError, NotAllowedError, UsageError
 from shroff.jobs import job as jobs
 from shroff.people.access import Role
+from tests.support.desks import ADMIN, START, Desks
 from tests.support.webs import who
 
 MINUTE = 60_000
-START = 1_780_000_020_000  # a whole minute
-ADMIN = who(Role.ADMIN)
-
-
-class Desks:
-    """A project, and desks that look at it as processes of their own do."""
-
-    def __init__(self, folder: Path, held: ExitStack) -> None:
-        self.folder, self._held, self.now_ms = folder, held, START
-
-    def open(self, now: bool = False) -> JobDesk:
-        project = app.open_exactly(self.folder)
-        if not now:
-            project.opened.now_ms = lambda: self.now_ms
-        return self._held.enter_context(project.jobs.open())
-
-    def schedule(self, text: str) -> None:
-        (self.folder / "schedules.yaml").write_text(text)
 
 
 @pytest.fixture
@@ -59,7 +36,8 @@ def finish(desk: JobDesk, job: jobs.Job, state: str = jobs.DONE) -> None:
 # ---- due times
 
 
-def test_each_due_time_runs_once_however_many_look(desks):
+def test_each_due_time_runs_once_however_many_look(desks, monkeypatch):
+    monkeypatch.setattr(jobs, "LEASE_MS", 10**9)  # as if it were renewed
     desks.schedule("a: { kind: marts, cron: '* * * * *', overlap: queue, catch_up: all }\n"
                    "b: { kind: train, cron: '*/3 * * * *', overlap: queue, catch_up: all }\n")  # fmt: skip
     both = [desks.open() for _ in range(2)]
@@ -87,6 +65,7 @@ def test_each_due_time_runs_once_however_many_look(desks):
     assert not errors
     both[0].tick()
     found = both[0].jobs(1_000)
+    assert {one.attempt for one in found} == {0, 1}
     for name, every in (("a", MINUTE), ("b", 3 * MINUTE)):
         first = (START // every + 1) * every
         meant = list(range(first, desks.now_ms + 1, every))
@@ -105,6 +84,19 @@ def test_overlap_says_what_becomes_of_a_due_time_while_the_last_run_goes_on(desk
         desk.claim()
     states = {name: sorted(one.state for one in desk.jobs(10) if one.schedule == name) for name in "ab"}
     assert states == {"a": ["running", "skipped", "skipped"], "b": ["queued", "queued", "running"]}
+
+
+def test_a_run_that_was_queued_waits_for_the_one_before(desks):
+    desks.schedule("a: { kind: marts, cron: '* * * * *', overlap: queue }")
+    desk = desks.open()
+    desk.tick()
+    for _ in range(2):
+        desks.now_ms += MINUTE
+        desk.tick()
+    first = desk.claim()
+    assert desk.claim() is None
+    finish(desk, first)
+    assert desk.claim().due_ms == first.due_ms + MINUTE
 
 
 def test_what_is_paused_does_not_run_and_is_not_made_up_for(desks):
@@ -262,98 +254,8 @@ def test_logs_results_and_the_history_have_limits(desks, monkeypatch):
         desks.now_ms += 1
     found = desk.jobs(100)
     assert len(found) == 4  # three that had ended, and the last
-    assert len(found[0].lines) == jobs.LINES_MAX
-    assert max(map(len, [*found[0].lines, found[0].step])) == jobs.LINE_MAX
+    whole = desk.job(found[0].id)
+    assert len(whole.lines) == jobs.LINES_MAX
+    assert max(map(len, [*whole.lines, whole.step])) == jobs.LINE_MAX
     assert "100," in found[0].why
-    assert found[0].result == ""
-
-
-# ---- processes
-
-SCRIPT = """
-import sys, time
-from pathlib import Path
-from shroff.app.jobs import kinds, process
-class NapParams(kinds.JobParams, frozen=True):
-    pass
-def nap(project, params, run):
-    mark = project.opened.places.folder / "naps"
-    with mark.open("a") as file:
-        file.write("x")
-    run.step("sleeping", 1, 2)
-    for _ in range(400 if len(mark.read_text()) == 1 else 0):
-        time.sleep(0.05)
-    return {"naps": len(mark.read_text())}
-kinds.KINDS["nap"] = kinds.JobKind("nap", NapParams, "__main__:nap")
-if __name__ == "__main__":
-    sys.exit(process.main())
-"""
-
-
-def worker(desks: Desks, desk: JobDesk, tmp_path: Path) -> JobWorker:
-    script = tmp_path / "nap.py"
-    script.write_text(SCRIPT)
-    return JobWorker(
-        desk, lambda job: (sys.executable, str(script), str(desks.folder), job.id, str(job.attempt)), print
-    )
-
-
-def until(desk: JobDesk, worker: JobWorker, id_: str, check) -> jobs.Job:
-    end_s = time.monotonic() + 60
-    while not check(desk.job(id_)):
-        worker.step()
-        assert time.monotonic() < end_s, desk.job(id_)
-        time.sleep(0.05)
-    return desk.job(id_)
-
-
-@pytest.mark.slow
-def test_a_job_that_is_killed_begins_again_with_whoever_is_left_and_is_done_once(desks, tmp_path, monkeypatch):
-    """
-    worker A ── begins ── kill -9, of it and of its process
-    worker B ─────────────────────── the lease ends ── begins ── done
-    """
-    add_nap(monkeypatch)
-    one, other = desks.open(now=True), desks.open(now=True)
-    first = worker(desks, one, tmp_path)
-    id_ = one.begin(ADMIN, "nap", {}).id
-    until(one, first, id_, lambda job: job.step)
-    (killed,) = first._running.values()
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
-    second = worker(desks, other, tmp_path)
-    second.step()
-    assert other.job(id_).state == jobs.RUNNING  # the lease holds
-    other._now_ms = lambda: time.time_ns() // 1_000_000 + jobs.LEASE_MS
-    second.step()
-    assert other.job(id_).attempt == 2
-    other._now_ms = lambda: time.time_ns() // 1_000_000
-    found = until(other, second, id_, lambda job: not job.is_open)
-    second.end_all()
-    assert (found.state, found.arguments, found.result) == (jobs.DONE, {}, '{"naps":2}')
-
-
-@pytest.mark.slow
-def test_a_job_that_runs_is_cancelled_and_one_whose_runner_ends_waits_to_begin_again(desks, tmp_path, monkeypatch):
-    add_nap(monkeypatch)
-    desk = desks.open(now=True)
-    runner = worker(desks, desk, tmp_path)
-    id_ = desk.begin(ADMIN, "nap", {}).id
-    until(desk, runner, id_, lambda job: job.step)
-    runner.end_all()
-    waiting = desk.job(id_)
-    assert (waiting.state, waiting.attempt) == (jobs.QUEUED, 1)
-    assert "interrupted" in waiting.lines[-1]
-    (desks.folder / "naps").unlink()
-    until(desk, runner, id_, lambda job: job.attempt == 2 and job.step)
-    desk.cancel(ADMIN, id_)
-    assert until(desk, runner, id_, lambda job: not job.is_open).state == jobs.CANCELLED
-    runner.end_all()
-
-
-def add_nap(monkeypatch: pytest.MonkeyPatch) -> None:
-    from shroff.app.jobs import kinds
-
-    nap = kinds.JobKind("nap", kinds.MartsParams, "os:getpid")
-    monkeypatch.setitem(kinds.KINDS, "nap", nap)
-    assert os.getpid()
+    assert whole.result == ""

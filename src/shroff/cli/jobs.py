@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
 
+from shroff.cli.options import gathered
 from shroff.cli.session import ExampleGroup, Session, command, cut, json_option, one_line, table
 from shroff.errors import UsageError
 from shroff.events.event import time_text
+from shroff.language.values import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +23,18 @@ if TYPE_CHECKING:
     from shroff.jobs.job import Job
 
 FAILED: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunArguments:
+    """Options of `shroff jobs run`."""
+
+    schedule: str | None
+    timeout: str
+    retries: int
+    waits: bool
+
+
 LOOK_S: Final = 0.5
 WIDTH: Final = 60
 
@@ -81,9 +96,15 @@ def kinds(session: Session) -> None:
 @click.argument("kind", required=False)
 @click.argument("params", nargs=-1, metavar="[NAME=VALUE ...]")
 @click.option("--schedule", metavar="NAME", help="Run the job of this schedule now.")
+@click.option(
+    "--timeout", metavar="LENGTH", default="1h", show_default=True, help="A run takes so long at most; up to 7d."
+)
+@click.option("--retries", type=click.IntRange(0, 10), default=0, show_default=True, help="After a failure.")
 @click.option("--wait", "waits", is_flag=True, help="Wait for its end. Where nothing runs jobs, run it here.")
-def run(session: Session, kind: str | None, params: tuple[str, ...], schedule: str | None, waits: bool) -> int:
+@gathered(RunArguments)
+def run(session: Session, kind: str | None, params: tuple[str, ...], options: RunArguments) -> int:
     """Queue a job of a kind, or that of a schedule. Exit status 1 where one that is waited for was not done."""
+    schedule, waits = options.schedule, options.waits
     if (kind is None) == (schedule is None):
         raise UsageError("name either a kind of job, as 'shroff jobs run marts', or a --schedule.")
     with session.project.jobs.open() as desk:
@@ -91,7 +112,8 @@ def run(session: Session, kind: str | None, params: tuple[str, ...], schedule: s
         if schedule is not None:
             one = desk.run_now(who, schedule)
         else:
-            one = desk.begin(who, str(kind), _plain(str(kind), params))
+            given = _plain(str(kind), params)
+            one = desk.begin(who, str(kind), given, timeout_ms=_length_ms(options.timeout), retries=options.retries)
         if waits:
             one = _waited(session, desk, one.id)
     session.answer(_document(one), _text(one) if waits else f"{one.kind} is queued as {one.id}.")
@@ -202,6 +224,13 @@ def _plain(kind: str, params: Sequence[str]) -> dict[str, Any]:
     read = kind_named(kind).read(found, is_text=True)
     plain: dict[str, Any] = {name: value for name, value in msgspec.to_builtins(read).items() if name in found}
     return plain
+
+
+def _length_ms(text: str) -> int:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"--timeout: {error}.") from None
 
 
 def _document(one: Job) -> dict[str, Any]:

@@ -23,6 +23,7 @@ SCHEDULES_MAX: Final = 200
 CRON_FIELDS: Final = 5
 RETRIES_MAX: Final = 10
 TIMEOUT_MS: Final = 3_600_000
+TIMEOUT_MS_MIN: Final = 1_000
 TIMEOUT_MS_MAX: Final = 7 * 86_400_000
 SKIP, LAST, ALL, QUEUE = "skip", "last", "all", "queue"
 NO_LIBRARY: Final = "schedules need the extra 'jobs': pip install 'shroff[jobs]'."
@@ -184,7 +185,7 @@ def _timeout_ms(node: Node | None, problems: list[Problem]) -> int:
     given = loading.duration_ms(node, problems, "timeout")
     if given is None:
         return TIMEOUT_MS
-    if not 1_000 <= given <= TIMEOUT_MS_MAX and isinstance(node, Scalar):
+    if not TIMEOUT_MS_MIN <= given <= TIMEOUT_MS_MAX and isinstance(node, Scalar):
         problems.append(node.problem("timeout is 1s to 7d."))
     return given
 

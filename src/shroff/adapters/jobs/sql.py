@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Table, delete, insert, select, update
+from sqlalchemy import Column, Connection, Table, delete, func, insert, select, update
 
 from shroff.adapters.people.database import SchemaPart
 from shroff.adapters.people.schema import scripted, tables_of
@@ -71,7 +71,7 @@ def beside(people: PeopleStore) -> SqlJobs:
 
 
 class JobLook:
-    """Questions on one connection."""
+    """Questions on one connection. Lists of jobs come without their logs and results."""
 
     def __init__(self, connection: Connection, found: Mapping[str, Table]) -> None:
         self._connection, self._jobs, self._marks = connection, found["jobs"], found["job_schedules"]
@@ -83,16 +83,24 @@ class JobLook:
 
     def jobs(self, most: int, before: str = "") -> list[Job]:
         """The newest, or those before one of this id."""
-        asked = select(self._jobs).order_by(self._jobs.c.id.desc()).limit(most)
+        asked = select(*self._light()).order_by(self._jobs.c.id.desc()).limit(most)
         return self._found(asked.where(self._jobs.c.id < before) if before else asked)
 
     def open_jobs(self) -> list[Job]:
         """Those that wait or run, oldest first."""
-        return self._found(select(self._jobs).where(self._jobs.c.state.in_(OPEN)).order_by(self._jobs.c.id))
+        return self._found(select(*self._light()).where(self._jobs.c.state.in_(OPEN)).order_by(self._jobs.c.id))
+
+    def last_of_schedules(self) -> dict[str, Job]:
+        """The newest job of each schedule, by its name."""
+        newest = select(func.max(self._jobs.c.id)).where(self._jobs.c.schedule != "").group_by(self._jobs.c.schedule)
+        return {job.schedule: job for job in self._found(select(*self._light()).where(self._jobs.c.id.in_(newest)))}
 
     def marks(self) -> dict[str, ScheduleMark]:
         """How far each schedule is."""
         return {row[0]: ScheduleMark(row[1], bool(row[2])) for row in self._connection.execute(select(self._marks))}
+
+    def _light(self) -> list[Column[Any]]:
+        return [one for one in self._jobs.columns if one.name not in {"lines_", "result"}]
 
     def _found(self, asked: Any) -> list[Job]:
         return [_job(row) for row in self._connection.execute(asked).mappings()]
@@ -133,5 +141,5 @@ def _values(job: Job) -> dict[str, Any]:
 
 def _job(row: Mapping[Any, Any]) -> Job:
     found = dict(row)
-    lines = tuple(msgspec.json.decode(found.pop("lines_"), type=list[str]))
+    lines = tuple(msgspec.json.decode(found.pop("lines_", "[]"), type=list[str]))
     return Job(**{**found, "is_stopping": bool(found["is_stopping"])}, lines=lines)

@@ -16,7 +16,15 @@ from shroff.jobs.job import RUNNING, SKIPPED, Job, begun, ended, lost, new_id, r
 from shroff.jobs.planning import ScheduleMark, next_due_ms, plan
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
-from shroff.project.schedules import ALL, QUEUE, Schedule
+from shroff.project.schedules import (
+    ALL,
+    QUEUE,
+    RETRIES_MAX,
+    TIMEOUT_MS,
+    TIMEOUT_MS_MAX,
+    TIMEOUT_MS_MIN,
+    Schedule,
+)
 
 if TYPE_CHECKING:
     from shroff.app.jobs.work import Seen
@@ -58,7 +66,9 @@ class JobDesk:
 
     # ---- for people
 
-    def begin(self, who: Who, kind: str, params: Mapping[str, Any]) -> Job:
+    def begin(
+        self, who: Who, kind: str, params: Mapping[str, Any], *, timeout_ms: int = TIMEOUT_MS, retries: int = 0
+    ) -> Job:
         """Queue a job; it is begun by whatever runs jobs of this project.
 
         Raises: UsageError for no such kind; ParamsError; JobBusyError where one of its kind waits or runs;
@@ -68,7 +78,10 @@ class JobDesk:
         for right in kind_named(kind).read(params).rights:
             who.require(right)
         text = msgspec.json.encode(params).decode()
-        return self._added(who, Job("", kind, text, _text_of(who)), "job.begin")
+        if not (TIMEOUT_MS_MIN <= timeout_ms <= TIMEOUT_MS_MAX and 0 <= retries <= RETRIES_MAX):
+            raise UsageError(f"timeout is 1s to 7d, and retries are 0 to {RETRIES_MAX}.")
+        job = Job("", kind, text, _text_of(who), timeout_ms=timeout_ms, retries=retries)
+        return self._added(who, job, "job.begin")
 
     def run_now(self, who: Who, name: str) -> Job:
         """Run the job of a schedule now, beside its due times. Raises: as `begin`; NoJobError."""
@@ -117,19 +130,19 @@ class JobDesk:
             return _known(look, id)
 
     def jobs(self, most: int, before: str = "") -> list[Job]:
-        """The newest jobs, newest first."""
+        """The newest jobs, newest first, without their logs and results."""
         with self._store.look() as look:
             return look.jobs(most, before)
 
     def states(self) -> list[ScheduleState]:
         """All schedules, and how they are. Raises: DefinitionError for mistakes in schedules.yaml."""
         with self._store.look() as look:
-            marks, jobs = look.marks(), look.jobs(1_000)
+            marks, newest = look.marks(), look.last_of_schedules()
         found, now_ms = [], self._now_ms()
         for one in self.schedules().values():
             is_paused = one.is_paused or (one.name in marks and marks[one.name].is_paused)
-            last = next((job for job in jobs if job.schedule == one.name), None)
-            found.append(ScheduleState(one, is_paused, None if is_paused else next_due_ms(one, now_ms), last))
+            next_ms = None if is_paused else next_due_ms(one, now_ms)
+            found.append(ScheduleState(one, is_paused, next_ms, newest.get(one.name)))
         return found
 
     def _schedule(self, name: str) -> Schedule:
@@ -152,7 +165,7 @@ class JobDesk:
         with self._store.change() as change:
             for job in change.open_jobs():
                 if job.is_lost(now_ms):
-                    change.put(lost(job, now_ms, GONE))
+                    change.put(lost(_known(change, job.id), now_ms, GONE))
             marks = change.marks()
             for one in schedules.values():
                 self._queue_due(change, one, marks.get(one.name), now_ms)
@@ -190,7 +203,7 @@ class JobDesk:
         with self._store.change() as change:
             job = _next_of(change, now_ms, only)
             if job is not None:
-                job = begun(job, now_ms)
+                job = begun(_known(change, job.id), now_ms)
                 change.put(job)
             return job
 

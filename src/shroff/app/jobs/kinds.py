@@ -75,6 +75,10 @@ class BacktestParams(JobParams, frozen=True, rename={"start": "from", "end": "to
         return (Right.RUN_BACKTESTS,)
 
 
+class LakeParams(JobParams, frozen=True):
+    """Write what the log has and the lake has not."""
+
+
 class MartsParams(JobParams, frozen=True):
     """Build all marts; with `full` also all days of those that are built by day. `memory` is such as 4GB."""
 
@@ -181,6 +185,7 @@ KINDS: Final[Mapping[str, JobKind]] = {
         JobKind("backtest", BacktestParams, f"{_WORK}:backtest"),
         JobKind("features", FeaturesParams, f"{_WORK}:features"),
         JobKind("make-orders", OrdersParams, f"{_ORDERS}:make_orders"),
+        JobKind("lake", LakeParams, f"{_WORK}:lake"),
         JobKind("marts", MartsParams, f"{_WORK}:marts"),
         JobKind("orders-pipeline", PipelineParams, f"{_ORDERS}:orders_pipeline"),
         JobKind("summaries", SummariesParams, f"{_WORK}:summaries"),

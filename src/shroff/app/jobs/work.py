@@ -14,7 +14,14 @@ from shroff.events.event import time_text
 from shroff.jobs.job import cut
 
 if TYPE_CHECKING:
-    from shroff.app.jobs.kinds import BacktestParams, FeaturesParams, MartsParams, SummariesParams, TrainParams
+    from shroff.app.jobs.kinds import (
+        BacktestParams,
+        FeaturesParams,
+        LakeParams,
+        MartsParams,
+        SummariesParams,
+        TrainParams,
+    )
     from shroff.app.models.trainings import TrainOptions
     from shroff.app.project import Project
 
@@ -132,6 +139,12 @@ def backtest(project: Project, params: BacktestParams, run: JobRun) -> Result:
         computing=run.counting("computing events"),
     )
     return report.document(ROWS)
+
+
+def lake(project: Project, params: LakeParams, run: JobRun) -> Result:
+    """As `shroff lake write`."""
+    written = project.lake.write(run.counting("writing records"))
+    return {"upto": written.upto, "files": written.files, "bytes": written.bytes}
 
 
 def marts(project: Project, params: MartsParams, run: JobRun) -> Result:

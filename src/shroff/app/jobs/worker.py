@@ -12,7 +12,7 @@ from subprocess import DEVNULL
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Final
 
-from shroff.errors import ShroffError, trace_of
+from shroff.errors import DefinitionError, ShroffError, trace_of
 from shroff.jobs.job import Job, lost
 
 if TYPE_CHECKING:
@@ -74,7 +74,6 @@ class JobWorker:
         except Exception as error:  # noqa: BLE001 - the outermost loop of this thread: the service goes on
             self._failed(f"{trace_of(error)}; please report that")
         else:
-            self._told = ""
             return True
         return False
 
@@ -86,7 +85,10 @@ class JobWorker:
         """
         self._look_after()
         if not only:
-            self._desk.tick()
+            try:
+                self._desk.tick()
+            except DefinitionError as error:  # of schedules.yaml: what is asked for runs all the same
+                self._failed(str(error))
         while (job := self._desk.claim(only)) is not None:
             self._running[job.id, job.attempt] = subprocess.Popen(  # noqa: S603 - this program
                 self._command(job), stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True

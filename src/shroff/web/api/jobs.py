@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict, TypeVar
 
 import msgspec
 
@@ -12,6 +12,7 @@ from shroff.app.jobs.documents import JobDocument, ScheduleDocument, document_of
 from shroff.app.jobs.kinds import KINDS, ParamsError
 from shroff.errors import DefinitionError, UsageError
 from shroff.people.access import Right
+from shroff.project.schedules import RETRIES_MAX, TIMEOUT_MS, TIMEOUT_MS_MAX
 from shroff.web.api.cases.cases import body_of
 from shroff.web.http.messages import Json, Request
 from shroff.web.http.problems import ProblemError, at_paths
@@ -27,14 +28,16 @@ Found = TypeVar("Found")
 
 
 class NewJob(msgspec.Struct, forbid_unknown_fields=True):
-    """Which kind of job, and what it is given: see `GET /api/v1/jobs/kinds`."""
+    """Which kind of job, and its parameters, as `GET /api/v1/jobs/kinds` has them. A run takes `timeout_s` at most."""
 
     kind: str
     params: dict[str, Any] = {}
+    timeout_s: Annotated[int, msgspec.Meta(ge=1, le=TIMEOUT_MS_MAX // 1_000)] = TIMEOUT_MS // 1_000
+    retries: Annotated[int, msgspec.Meta(ge=0, le=RETRIES_MAX)] = 0
 
 
 class JobList(TypedDict):
-    """Jobs, newest first; `next` is `before` of the next question where there may be more."""
+    """Jobs, newest first, without logs and results; `next` is `before` of the next question where there may be more."""
 
     jobs: list[JobDocument]
     next: str | None
@@ -63,7 +66,13 @@ class ScheduleList(TypedDict):
 async def begin(service: Service, request: Request) -> Json[JobDocument]:
     """Queue a job."""
     new = await body_of(request, NewJob)
-    return _queued(await asked(service, lambda: service.jobs.begin(request.who, new.kind, new.params)))
+    timeout_ms = new.timeout_s * 1_000
+    return _queued(
+        await asked(
+            service,
+            lambda: service.jobs.begin(request.who, new.kind, new.params, timeout_ms=timeout_ms, retries=new.retries),
+        )
+    )
 
 
 async def jobs(service: Service, request: Request) -> Json[JobList]:
@@ -151,7 +160,7 @@ ROUTES: Final = (
         Right.RUN_JOBS,
         begin,
         RouteDoc(
-            "Queue a job: features, train, backtest, marts, summaries. One of a kind waits or runs at a time.",
+            "Queue a job: features, train, backtest, lake, marts and others. One of a kind waits or runs at a time.",
             "The job, which waits; Location says where it is looked at.",
             NewJob,
             _BUSY,
@@ -164,7 +173,7 @@ ROUTES: Final = (
         Right.READ_DECISIONS,
         jobs,
         RouteDoc(
-            "The newest jobs, with their states, logs and results.",
+            "The newest jobs, with their states and progress.",
             "Jobs, newest first.",
             problems={400: ""},
             query={

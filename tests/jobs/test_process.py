@@ -1,0 +1,213 @@
+"""Processes of jobs: how the work ends, and what becomes of jobs whose process is killed, cancelled or too slow."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from shroff.app import project as app
+from shroff.app.jobs import kinds, process
+from shroff.app.jobs.desk import JobDesk
+from shroff.app.jobs.worker import JobWorker
+from shroff.errors import DefinitionError, TransientError, UsageError
+from shroff.jobs import job as jobs
+from tests.support.desks import ADMIN, Desks
+
+
+@pytest.fixture
+def desks(tmp_path) -> Iterator[Desks]:
+    app.make_project(tmp_path / "bank", "blank")
+    with ExitStack() as held:
+        yield Desks(tmp_path / "bank", held)
+
+
+# ---- the work, in this process
+
+
+def broken(project, params, run):
+    raise ZeroDivisionError("secret of a card")
+
+
+def away(project, params, run):
+    run.say("trying")
+    raise TransientError("the server is away")
+
+
+def wrong(project, params, run):
+    raise UsageError("this project has no lake")
+
+
+def slow(project, params, run):
+    run.step("sleeping", 1, 2)
+    time.sleep(30)
+
+
+def well(project, params, run):
+    assert project.opened.who.name == ADMIN.name
+    run.step("first", 0, 3)
+    run.count(3)
+    return {"due": run.due_ms, "full": params.full}
+
+
+@pytest.mark.parametrize(
+    ("work", "state", "why"),
+    [
+        (well, jobs.DONE, ""),
+        (wrong, jobs.FAILED, "this project has no lake"),  # trying again is of no use
+        (away, jobs.QUEUED, ""),
+        (broken, jobs.QUEUED, ""),
+        (slow, jobs.QUEUED, ""),
+    ],
+)
+def test_how_the_work_ends_is_how_the_job_does(desks, monkeypatch, work, state, why):
+    monkeypatch.setattr(process, "LOOK_S", 0.05)
+    monkeypatch.setattr(process, "TELL_S", 0.05)
+    desk = desks.open(now=True)
+    id_ = desk.begin(ADMIN, "marts", {"full": True}, retries=1, timeout_ms=1_000).id
+    job = desk.claim()
+    kind = kinds.JobKind("marts", kinds.MartsParams, f"{__name__}:{work.__name__}")
+    monkeypatch.setattr(kinds.JobKind, "load", lambda self: work)
+    process.JobProcess(app.open_exactly(desks.folder), desk, job).work(kind)
+    found = desk.job(id_)
+    assert (found.state, found.why) == (state, why)
+    lines = " ".join(found.lines)
+    assert "secret" not in lines
+    if work is well:
+        assert (found.step, found.done, found.total, found.lines) == ("first", 3, 3, ("first",))
+        assert found.result == f'{{"due":{found.due_ms},"full":true}}'
+    if state == jobs.QUEUED:
+        words = {away: "the server is away", broken: "ZeroDivisionError", slow: "it took longer than 1s"}
+        assert words[work] in lines
+        assert found.begins_ms > time.time_ns() // 1_000_000 + 20_000
+
+
+def test_a_process_that_lost_its_lease_leaves_and_changes_nothing(desks, monkeypatch):
+    monkeypatch.setattr(process, "LOOK_S", 0.02)
+    monkeypatch.setattr(process, "TELL_S", 0.0)
+    left = []
+
+    def late(project, params, run):
+        run.step("late")
+        until_s = time.monotonic() + 5
+        while not left and time.monotonic() < until_s:
+            time.sleep(0.02)
+        return {}
+
+    desk = desks.open(now=True)
+    id_ = desk.begin(ADMIN, "marts", {}).id
+    job = desk.claim()
+    desk.end(id_, 1, lambda one, now_ms: jobs.lost(one, now_ms, "gone"))
+    assert desk.claim().attempt == 2
+    monkeypatch.setattr(kinds.JobKind, "load", lambda self: late)
+    process.JobProcess(app.open_exactly(desks.folder), desk, job, left.append).work(kinds.KINDS["marts"])
+    assert left == [1]
+    assert (desk.job(id_).state, desk.job(id_).attempt, desk.job(id_).step) == (jobs.RUNNING, 2, "")
+
+
+def test_a_mistake_in_schedules_yaml_keeps_no_other_job_from_running(desks, monkeypatch):
+    told = []
+    desk = desks.open(now=True)
+    desks.schedule("a: { kind: martz, cron: '* * * * *' }")
+    id_ = desk.begin(ADMIN, "marts", {}).id
+    runner = JobWorker(desk, lambda job: (sys.executable, "-c", "raise SystemExit(3)"), told.append)
+    found = until(desk, runner, id_, lambda job: job.lines)
+    runner.end_all()
+    assert "its process ended with 3" in found.lines[0]
+    assert len(told) == 1
+    assert "martz" in told[0]
+    with pytest.raises(DefinitionError):
+        desk.states()
+
+
+# ---- processes of their own
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+from shroff.app.jobs import kinds, process
+class NapParams(kinds.JobParams, frozen=True):
+    pass
+def nap(project, params, run):
+    mark = project.opened.places.folder / "naps"
+    with mark.open("a") as file:
+        file.write("x")
+    run.step("sleeping", 1, 2)
+    for _ in range(400 if len(mark.read_text()) == 1 else 0):
+        time.sleep(0.05)
+    return {"naps": len(mark.read_text())}
+kinds.KINDS["nap"] = kinds.JobKind("nap", NapParams, "__main__:nap")
+if __name__ == "__main__":
+    sys.exit(process.main())
+"""
+
+
+def worker(desks: Desks, desk: JobDesk, tmp_path: Path) -> JobWorker:
+    script = tmp_path / "nap.py"
+    script.write_text(SCRIPT)
+    return JobWorker(
+        desk, lambda job: (sys.executable, str(script), str(desks.folder), job.id, str(job.attempt)), print
+    )
+
+
+def until(desk: JobDesk, worker: JobWorker, id_: str, check) -> jobs.Job:
+    end_s = time.monotonic() + 60
+    while not check(desk.job(id_)):
+        worker.step()
+        assert time.monotonic() < end_s, desk.job(id_)
+        time.sleep(0.05)
+    return desk.job(id_)
+
+
+@pytest.mark.slow
+def test_a_job_that_is_killed_begins_again_with_whoever_is_left_and_is_done_once(desks, tmp_path, monkeypatch):
+    """
+    worker A ── begins ── kill -9, of it and of its process
+    worker B ─────────────────────── the lease ends ── begins ── done
+    """
+    add_nap(monkeypatch)
+    one, other = desks.open(now=True), desks.open(now=True)
+    first = worker(desks, one, tmp_path)
+    id_ = one.begin(ADMIN, "nap", {}).id
+    until(one, first, id_, lambda job: job.step)
+    (killed,) = first._running.values()
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    second = worker(desks, other, tmp_path)
+    second.step()
+    assert other.job(id_).state == jobs.RUNNING  # the lease holds
+    other._now_ms = lambda: time.time_ns() // 1_000_000 + jobs.LEASE_MS
+    second.step()
+    assert other.job(id_).attempt == 2
+    other._now_ms = lambda: time.time_ns() // 1_000_000
+    found = until(other, second, id_, lambda job: not job.is_open)
+    second.end_all()
+    assert (found.state, found.arguments, found.result) == (jobs.DONE, {}, '{"naps":2}')
+
+
+@pytest.mark.slow
+def test_a_job_that_runs_is_cancelled_and_one_whose_runner_ends_waits_to_begin_again(desks, tmp_path, monkeypatch):
+    add_nap(monkeypatch)
+    desk = desks.open(now=True)
+    runner = worker(desks, desk, tmp_path)
+    id_ = desk.begin(ADMIN, "nap", {}).id
+    until(desk, runner, id_, lambda job: job.step)
+    runner.end_all()
+    waiting = desk.job(id_)
+    assert (waiting.state, waiting.attempt) == (jobs.QUEUED, 1)
+    assert "interrupted" in waiting.lines[-1]
+    (desks.folder / "naps").unlink()
+    until(desk, runner, id_, lambda job: job.attempt == 2 and job.step)
+    desk.cancel(ADMIN, id_)
+    assert until(desk, runner, id_, lambda job: not job.is_open).state == jobs.CANCELLED
+    runner.end_all()
+
+
+def add_nap(monkeypatch: pytest.MonkeyPatch) -> None:
+    nap = kinds.JobKind("nap", kinds.MartsParams, "os:getpid")
+    monkeypatch.setitem(kinds.KINDS, "nap", nap)
