@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from docs.made_files import MADE, markdown_table
 from shroff.adapters.push import sns_certificates
+from shroff.app.jobs import desk as job_desk
 from shroff.app.rules import rule_drafts, rule_files
 from shroff.cases import desk, files, working
 from shroff.events import readers
+from shroff.jobs import job
 from shroff.language import parser
+from shroff.language.values import show_duration
 from shroff.language.yaml import reading as yamlreading
 from shroff.log import ruletests
 from shroff.people import throttle
+from shroff.project import schedules
 from shroff.web import server, service
 from shroff.web.api import events, hooks
 from shroff.web.api.rules import backtests as judged
@@ -40,6 +44,7 @@ def limits_page() -> str:
         ("Requests", _requests()),
         ("Events and labels", _events()),
         ("Rules and drafts", _rules()),
+        ("Jobs", _jobs()),
         ("Lists, cases, pages", _pages()),
         ("Threads", _threads()),
         ("Signing in", _signing_in()),
@@ -141,6 +146,22 @@ def _events() -> list[Row]:
         ),
         ("age of the first event that waits", _s(limits.age_s_max), f"503 {RETRY}"),
         ("time that a post waits while the log is away", _s(request_loop.PATIENCE_S), "503: send the same ids again"),
+    ]
+
+
+def _jobs() -> list[Row]:
+    return [
+        (
+            "jobs that run at once, of a project",
+            f"{job_desk.AT_ONCE}, one of a kind",
+            "they wait; 409 for a second one",
+        ),
+        ("time of a run", f"{show_duration(schedules.TIMEOUT_MS)}, or what the job says", "it fails"),
+        ("jobs of one schedule that wait", f"{job_desk.QUEUED_MAX}", "the due time is skipped"),
+        ("lines of a job's log", f"{job.LINES_MAX} of {job.LINE_MAX} characters", "the oldest go; the rest is cut"),
+        ("result of a job", _bytes(job.RESULT_BYTES_MAX), "it is not kept, and the job says so"),
+        ("jobs that have ended", f"{job.KEPT:,}", "the oldest go"),
+        ("schedules", f"{schedules.SCHEDULES_MAX}", "`shroff check` refuses the file"),
     ]
 
 

@@ -26,7 +26,7 @@ FAILED: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
-class RunArguments:
+class JobArguments:
     """Options of `shroff jobs run`."""
 
     schedule: str | None
@@ -101,8 +101,8 @@ def kinds(session: Session) -> None:
 )
 @click.option("--retries", type=click.IntRange(0, 10), default=0, show_default=True, help="After a failure.")
 @click.option("--wait", "waits", is_flag=True, help="Wait for its end. Where nothing runs jobs, run it here.")
-@gathered(RunArguments)
-def run(session: Session, kind: str | None, params: tuple[str, ...], options: RunArguments) -> int:
+@gathered(JobArguments)
+def run(session: Session, kind: str | None, params: tuple[str, ...], options: JobArguments) -> int:
     """Queue a job of a kind, or that of a schedule. Exit status 1 where one that is waited for was not done."""
     schedule, waits = options.schedule, options.waits
     if (kind is None) == (schedule is None):
