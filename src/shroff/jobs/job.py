@@ -160,4 +160,5 @@ def cut(lines: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _again(job: Job, begins_ms: int, line: str) -> Job:
-    return replace(job, state=QUEUED, begins_ms=begins_ms, lease_ms=0, lines=cut((*job.lines, line)))
+    lines = cut((*job.lines, line))
+    return replace(job, state=QUEUED, begins_ms=begins_ms, lease_ms=0, step="", done=0, total=0, lines=lines)
