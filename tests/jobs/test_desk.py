@@ -99,6 +99,17 @@ def test_a_run_that_was_queued_waits_for_the_one_before(desks):
     assert desk.claim().due_ms == first.due_ms + MINUTE
 
 
+def test_a_clock_that_was_set_back_a_day_does_not_stop_schedules_for_a_day(desks):
+    desks.schedule("a: { kind: marts, cron: '* * * * *' }")
+    desk = desks.open()
+    desk.tick()
+    desks.now_ms -= 86_400_000
+    desk.tick()
+    desks.now_ms += MINUTE
+    desk.tick()
+    assert [one.due_ms for one in desk.jobs(10)] == [(desks.now_ms // MINUTE) * MINUTE]
+
+
 def test_what_is_paused_does_not_run_and_is_not_made_up_for(desks):
     desks.schedule("a: { kind: marts, cron: '* * * * *', catch_up: all }")
     desk = desks.open()

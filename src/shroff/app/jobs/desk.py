@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from shroff.app.jobs.work import Seen
 
 AT_ONCE: Final = 2  # jobs that run at a time, of all processes together
+SET_BACK_MS: Final = 3_600_000  # a clock that was set back by more than this does not keep schedules from running
 QUEUED_MAX: Final = 100  # of one schedule
 GONE: Final = "its process ended without a word"
 
@@ -173,7 +174,8 @@ class JobDesk:
     def _queue_due(self, change: JobChange, one: Schedule, mark: ScheduleMark | None, now_ms: int) -> None:
         if not _is_due(one, mark, now_ms):
             return
-        if mark is None or mark.is_paused or one.is_paused:  # what was due before is not made up for
+        is_new = mark is None or mark.seen_ms > now_ms
+        if mark is None or is_new or mark.is_paused or one.is_paused:  # what was due before is not made up for
             change.mark(one.name, ScheduleMark(now_ms, mark is not None and mark.is_paused))
             return
         planned = plan(one, mark.seen_ms, now_ms)
@@ -237,7 +239,7 @@ def _is_of(job: Job, attempt: int) -> bool:
 
 
 def _is_due(one: Schedule, mark: ScheduleMark | None, now_ms: int) -> bool:
-    if mark is None:
+    if mark is None or mark.seen_ms > now_ms + SET_BACK_MS:
         return True
     next_ms = next_due_ms(one, mark.seen_ms)
     return next_ms is not None and next_ms <= now_ms
