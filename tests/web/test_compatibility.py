@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
+from shroff.notices.definitions import load_notices
 from tests.docs.pages import ROOT
 from tests.support.webs import Asker, asker
 from tests.web.test_web import _quick  # noqa: F401 - the fixture is used by its name
@@ -98,3 +100,50 @@ def test_the_page_has_every_call_of_the_examples():
 
     assert len(paths) > 1
     assert paths <= shown
+
+
+CARD = json.loads(
+    next(re.finditer(r"^```text\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE))[1]
+)
+
+
+def test_a_message_of_sixteen_texts_is_one_payment_and_its_label_is_known_a_week_later(tmp_path, monkeypatch):
+    for name in ("KAFKA_BROKERS", "MONGO"):
+        monkeypatch.setenv(name, "host:1")
+    project = app.open(shutil.copytree(ROOT / "examples" / "cards-mongo", tmp_path / "cards"))
+    stolen = {**CARD, "Transaction ID": "#1 1", "Amount": "£288", "Bank": "Barlcays", "Fraud": "1"}
+    odd = {**CARD, "Transaction ID": "#2 2", "Amount": ""}
+    own = {"payment_id": "own", "paid_at": "2020-10-14T20:00:00Z", "card_type": "Visa", "entry_mode": "Tap"}
+    own |= {"amount": "7.50", "channel": "POS", "country": "USA"}
+    file = tmp_path / "messages.jsonl"
+    file.write_text("".join(json.dumps(one) + "\n" for one in (CARD, CARD, stolen, odd, own)))
+    labels = tmp_path / "labels.jsonl"
+    labels.write_text("".join(json.dumps(one) + "\n" for one in (CARD, stolen)))
+    report = project.ingest(file, as_type="payment", labels=labels)
+    with project.opened.reading() as log:
+        records = [one for found in log.read() for one in found]
+    found = {one.id: json.loads(one.body) for one in records if one.kind == "event"}
+    said = [json.loads(one.body) for one in records if one.kind == "label"]
+
+    assert (len(CARD), report.events.appended, report.events.duplicates, report.events.quarantined) == (16, 3, 1, 1)
+    assert [one["amount"] for one in found.values()] == ["5.00", "288.00", "7.50"]
+    assert [one.get("bank") for one in found.values()] == ["RBS", "Barclays", None]
+    assert next(iter(found.values()))["paid_at"] == "2020-10-14T19:00:00Z"
+    assert [(one["verdict"], one["known_at"]) for one in said] == [
+        ("genuine", "2020-10-21T19:00:00Z"),
+        ("fraud", "2020-10-21T19:00:00Z"),
+    ]
+
+
+def test_documents_of_frauds_have_the_names_of_the_earlier_system():
+    folder = TEMPLATE_FOLDER / "paysim"
+    files = {f"notices/{one.name}": one.read_text(encoding="utf-8") for one in folder.glob("notices/*.yaml")}
+    notices = load_notices(files, app.open(folder).definitions, [], [])
+    confirmed, sent, refused = (notices[name] for name in ("fraud_confirmation", "email_sent", "email_refused"))
+    restored = {f"{age}Balance{whose}Set" for age in ("old", "new") for whose in ("Origin", "Dest")}
+
+    assert (confirmed.folder, confirmed.file) == ("fraud_confirmation", "{id}_fraud_confirmation")
+    assert len(confirmed.document) == 12 + 3 + 4
+    assert {"confirm", "isTrueFraud", "refund"} | restored <= confirmed.document.keys()
+    assert sent.file == refused.file == "{id}_email_confirmation"
+    assert sent.document.keys() == refused.document.keys() == {"idTransaction", "isSendEmail"}

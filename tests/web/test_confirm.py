@@ -298,6 +298,7 @@ on: answer
 answers: [no]
 channel: lake
 folder: fraud_confirmation
+file: "{id}_fraud_confirmation"
 document: { transaction_id: this.id, confirm: "'no'", isTrueFraud: "1", refund: this.amount }
 """
     bank = Bank(tmp_path, notice(document, "refund"))
@@ -311,7 +312,7 @@ document: { transaction_id: this.id, confirm: "'no'", isTrueFraud: "1", refund: 
     bank.tell(steps=6)
     (file,) = (tmp_path / "lake" / "fraud_confirmation").glob("*.json")
 
-    assert file.name == "p-1.json"
+    assert file.name == "p-1_fraud_confirmation.json"
     wanted = '{"transaction_id":"p-1","confirm":"no","isTrueFraud":1,"refund":"189.90"}\n'
     assert file.read_text() == wanted
 

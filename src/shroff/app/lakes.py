@@ -17,6 +17,7 @@ from shroff.language.values import parse_duration
 from shroff.project.settings.installed import first_schemes, kind_at, settings_of
 from shroff.project.settings.system import System, filled
 from shroff.streams.lake import Objects, RetriedObjects
+from shroff.streams.settings import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -249,8 +250,12 @@ def _layout(options: Mapping[str, Any]) -> Layout:
             raise UsageError(f"lake: documents cannot lie in a folder {name!r}; choose another name.")
         if told.get("sources") and told["of"] != "labels":
             raise UsageError(f"lake: sources are for labels, and {name} is of {told['of']}.")
+        if told.get("file") and (told.get("lines") or told["of"] == "decisions"):
+            raise UsageError(f"lake: file names objects of one document by its id, so {name} has none.")
     folders = {
-        name: DocumentFolder(told["of"], int(told.get("lines", 0)), tuple(told.get("sources", ())))
+        name: DocumentFolder(
+            told["of"], int(told.get("lines", 0)), tuple(told.get("sources", ())), told.get("file", ALONE)
+        )
         for name, told in documents.items()
     }
     return Layout(layout == "both", folders)

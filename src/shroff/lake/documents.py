@@ -19,6 +19,7 @@ from shroff.lake.rows import SeqRange
 from shroff.log.flags import JudgedFlag
 from shroff.replay.exports import KINDS
 from shroff.streams.lake_manifest import DocumentFolder
+from shroff.streams.settings import ALONE
 
 ID_BYTES_MAX: Final = 160  # of an id in a name; a longer one ends with its hash
 TAKEN: Final = frozenset(
@@ -49,6 +50,15 @@ def file_name(id_: str) -> str:
     return f"{name[: ID_BYTES_MAX // 2]}=-{sha256(data).hexdigest()}"
 
 
+def named(pattern: str, id_: str) -> str:
+    """The name of an object by a pattern with `{id}`.
+
+    >>> named("{id}_transaction", "a b")
+    'a=20b_transaction'
+    """
+    return pattern.replace(ALONE, file_name(id_))
+
+
 def documents(span: SeqRange, folder: str, wanted: DocumentFolder) -> Iterator[tuple[str, bytes, int]]:
     """The objects of one folder: their names, their bytes, and how many documents each has."""
     rows = _rows(span, wanted)
@@ -74,15 +84,15 @@ def _rows(span: SeqRange, wanted: DocumentFolder) -> Iterator[tuple[int, str, by
         line: Any = KINDS["flags"].line
         for seq, rows in groupby(span.flags, lambda one: one.seq):
             for number, flag in enumerate(rows):
-                yield seq, f"{seq}-{number}", line(JudgedFlag(flag, flag.accuracy, flag.time_ms))
+                yield seq, named(wanted.file, f"{seq}-{number}"), line(JudgedFlag(flag, flag.accuracy, flag.time_ms))
     elif wanted.of == "labels":
         for one in span.records:
             if one.kind == "label" and _is_wanted(one.seq, one.body, wanted):
-                yield one.seq, file_name(one.id), KINDS["labels"].line(one)
+                yield one.seq, named(wanted.file, one.id), KINDS["labels"].line(one)
     else:
         for one in span.records:
             if one.kind == "event" and one.type == wanted.of:
-                yield one.seq, file_name(one.id), one.body
+                yield one.seq, named(wanted.file, one.id), one.body
 
 
 def _is_wanted(seq: int, body: bytes, wanted: DocumentFolder) -> bool:

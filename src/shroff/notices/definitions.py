@@ -21,6 +21,7 @@ from shroff.language.yaml.text import Node, Scalar
 from shroff.notices.keys import NOTICE
 from shroff.people.addresses import is_address
 from shroff.project.definitions import Definitions
+from shroff.streams.settings import ALONE
 
 FOLDER: Final = "notices/"
 ENDING: Final = ".yaml"
@@ -80,6 +81,7 @@ class Notice:
     url: str = field(default="", repr=False)
     secret: str = field(default="", repr=False)
     folder: str = ""
+    file: str = ALONE
     document: Mapping[str, Expression] = field(default_factory=dict)
     show: Mapping[str, Expression] = field(default_factory=dict)
     asks: bool = False
@@ -197,6 +199,7 @@ class _Loader:
             plain.get("url", ""),
             plain.get("secret", ""),
             plain.get("folder", ""),
+            plain.get("file", ALONE),
             self._expressions(tree.get("document"), "document"),
             self._expressions(tree.get("show"), "show") or self._amount(),
             asks=plain.get("ask") == "true",

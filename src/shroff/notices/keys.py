@@ -21,7 +21,7 @@ from shroff.language.keys import (
 )
 from shroff.notices.texts.words import LANGUAGES
 from shroff.project.schema import ProjectFile
-from shroff.streams.settings import HTTP
+from shroff.streams.settings import ALONE, DOCUMENT_NAME, HTTP
 
 ON: Final = ("flag", "decision", "answer", "case", "sent", "refused", "failure", "spike", "report")
 CHANNELS: Final = ("mail", "webhook", "lake")
@@ -145,6 +145,13 @@ NOTICE: Final = Keys(
             "The folder of the lake into which documents go, one for each event.",
             One("a folder: small letters, digits, _ and -", r"^[a-z][a-z0-9_-]{0,62}$"),
             examples=("fraud_confirmation",),
+        ),
+        Key(
+            "file",
+            "What a document is called in its folder, without `.json`: `{id}` stands for the id of its event.",
+            DOCUMENT_NAME,
+            default=ALONE,
+            examples=("'{id}_fraud_confirmation'",),
         ),
         Key(
             "document",

@@ -251,10 +251,10 @@ class Sending:
 
     def _put(self, notice: Notice, id_: str, body: bytes) -> None:
         """Put a document into the lake; the same one comes to lie at the same place, whoever puts it."""
-        from shroff.lake.documents import file_name
+        from shroff.lake.documents import named
 
         with self._services.lake() as objects:
-            name = f"{notice.folder}/{file_name(id_)}.json"
+            name = f"{notice.folder}/{named(notice.file, id_)}.json"
             if not objects.put(name, body + b"\n"):
                 raise _AllRefusedError(f"{name} is in the lake already, with other content")
 

@@ -19,6 +19,7 @@ import msgspec
 
 from shroff.errors import StateError
 from shroff.streams.lake import Found, Objects, RetriedObjects, damaged
+from shroff.streams.settings import ALONE
 
 FORMAT: Final = 1
 CHECKPOINT_EVERY: Final = 32  # manifests that a reader reads one by one at most, and some more behind a kill
@@ -71,11 +72,13 @@ class DocumentFolder(msgspec.Struct, frozen=True, omit_defaults=True):
         of: `decisions`, `flags`, `labels`, or an event type.
         lines: So many documents in one object, a line each; 0 for an object each.
         sources: Of labels, only those from these sources; all without any.
+        file: What an object is called, with `{id}` for the document's id.
     """
 
     of: str
     lines: int = 0
     sources: tuple[str, ...] = ()
+    file: str = ALONE
 
 
 class Layout(msgspec.Struct, frozen=True):

@@ -26,6 +26,11 @@ HTTP: Final = One("an address that begins with http:// or https://", rf"^(https?
 ADDRESS: Final = One("an address", rf"^([a-z][a-z0-9+.]*://\S+|{VARIABLE})$")
 FILE: Final = One("a file, from the project's folder on", r"^\S.*$")
 TOPIC: Final = One("a name of letters, digits, '.', '_' and '-'", r"^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$")
+ALONE: Final = "{id}"  # in the name of a document, and a name by itself
+DOCUMENT_NAME: Final = One(
+    "a name with {id} in it: letters, digits, '.', '_' and '-'",
+    r"^(?!\.)[A-Za-z0-9._-]{0,60}\{id\}[A-Za-z0-9._-]{0,60}$",
+)
 OUTSIDE_NAME: Final = One("a name of letters, digits, '.', '_', ':' and '-'", r"^[A-Za-z0-9._:-]{1,200}$")
 
 CALLS: Final = (  # of whatever is called over HTTP

@@ -28,7 +28,18 @@ from shroff.language.keys import (
 )
 from shroff.project.settings.installed import each_settings, kinds, own_settings, settings_of
 from shroff.project.settings.sign_in_keys import SESSIONS, SIGN_IN
-from shroff.streams.settings import ADDRESS, CALLS, FILE, HTTP, OUTSIDE_NAME, START, TAKE, VARIABLE
+from shroff.streams.settings import (
+    ADDRESS,
+    ALONE,
+    CALLS,
+    DOCUMENT_NAME,
+    FILE,
+    HTTP,
+    OUTSIDE_NAME,
+    START,
+    TAKE,
+    VARIABLE,
+)
 
 URL: Final = One("an address such as kafka://localhost:9092/payments", rf"^([a-z][a-z0-9+]*:|{VARIABLE}$)")
 STORE_URL: Final = One("an address such as postgresql://shroff@localhost/shroff", rf"^([a-z]+:\S*|{VARIABLE})$")
@@ -196,6 +207,13 @@ DOCUMENTS: Final = own_names(
                 "Of labels, only those from these sources.",
                 Many("sources", choice("chargeback", "analyst", "customer", "import")),
                 examples=("[chargeback]",),
+            ),
+            Key(
+                "file",
+                "What a file of one document is called, without `.json`: `{id}` stands for its id.",
+                DOCUMENT_NAME,
+                default=ALONE,
+                examples=("'{id}_transaction'",),
             ),
         ),
     ),
