@@ -20,7 +20,7 @@ lake:
   to: ./lake
   layout: both
   documents:
-    transaction: { of: payment }
+    transaction: { of: payment, file: '{id}_transaction' }
     fraud_confirmation: { of: labels, sources: [chargeback] }
 """
 
@@ -97,7 +97,7 @@ def test_documents_come_as_shroff_yaml_says(bank: Path, capsys: pytest.CaptureFi
     (bank / "shroff.yaml").write_text(FILES["shroff.yaml"] + DOCUMENTS)
 
     assert answer(capsys, bank, "write")["documents"] == {"transaction": 10, "fraud_confirmation": 1}
-    assert json.loads((bank / "lake" / "transaction" / "p3.json").read_text())["amount"] == "150.00"
+    assert json.loads((bank / "lake" / "transaction" / "p3_transaction.json").read_text())["amount"] == "150.00"
     assert len(list((bank / "lake" / "fraud_confirmation").iterdir())) == 1
     assert answer(capsys, bank, "check")["documents"] == 11
 
@@ -105,10 +105,10 @@ def test_documents_come_as_shroff_yaml_says(bank: Path, capsys: pytest.CaptureFi
 def test_a_document_that_is_gone_is_found_and_the_answer_is_no(bank: Path, capsys: pytest.CaptureFixture[str]):
     (bank / "shroff.yaml").write_text(FILES["shroff.yaml"] + DOCUMENTS)
     answer(capsys, bank, "write")
-    (bank / "lake" / "transaction" / "p3.json").unlink()
+    (bank / "lake" / "transaction" / "p3_transaction.json").unlink()
 
     report = answer(capsys, bank, "check", status=1)
-    assert report["problems"] == ["transaction/p3.json: the document is not there"]
+    assert report["problems"] == ["transaction/p3_transaction.json: the document is not there"]
     run(["-C", str(bank), "lake", "check"])
     assert "11 documents" in capsys.readouterr().out
 
