@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from random import Random
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,12 +29,14 @@ from shroff.backtest.tally import exact_sums
 from shroff.cli.main import run
 from shroff.errors import DefinitionError, UsageError
 from shroff.events.event import read_time
+from shroff.events.intake import Intake
+from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.laid_over import DraftFile
 from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.rules.definitions import Rule
 from tests.support.linear import put, registry
-from tests.support.projects import FILES, definitions, label, payment, writer
+from tests.support.projects import FILES, NOW_MS, definitions, label, payment, writer
 from tests.support.trained import train
 
 DAY_MS = 86_400_000
@@ -186,6 +189,38 @@ def test_events_that_were_only_taken_are_not_judged_and_count_in_windows():
 
     assert (report.events, report.verdicts.undecided) == (1, 1)
     assert changes(report) == {"p2": ("approve", "review", "none")}
+
+
+def test_what_an_event_has_no_field_for_is_missing_where_another_one_asks_with_it():
+    events = """
+payment: { id: id, time: at, decide: true, fields: { id: text, at: time, card: text, amount: money, points: integer } }
+refund: { id: id, time: at, decide: true, fields: { id: text, at: time, card: text, amount: money } }
+entities: { card: { payment: card, refund: card } }
+"""
+    features = """
+card:
+  larger: sum(payment.amount where payment.amount > this.amount) over last 9
+  richer: share(payment where -payment.points < this.points) over 1h
+"""
+    rule = "- { id: large, on: refund, by: card, when: card.larger > 0 or card.richer > 0, effect: review }\n"
+    files = {"events.yaml": events, "features.yaml": features, "rules/large.yaml": rule}
+    made, stricter = (
+        definitions(files),
+        definitions({**files, "rules/large.yaml": rule.replace("0, effect: review", "-1, effect: decline")}),
+    )
+    intake, log = Intake(made.events, made.settings, None), MemoryLog()
+    first = {"id": "a", "at": "2026-03-01T12:00:00Z", "card": "c", "amount": "20.00", "points": 7}
+    second = {"id": "b", "at": "2026-03-01T12:00:05Z", "card": "c", "amount": "10.00"}
+    Writer(log, made, lambda: NOW_MS).write(
+        [
+            intake.submit(name, fields, source="test", place="1", raw=msgspec.json.encode(fields), is_strict=False)
+            for name, fields in (("payment", first), ("refund", second))
+        ]
+    )
+
+    report = backtest(log, stricter, period=JudgedPeriod(LATER))
+
+    assert (report.events, changes(report)) == (2, {"b": ("review", "decline", "none")})
 
 
 def test_without_a_draft_the_project_is_held_against_the_log(log: MemoryLog):

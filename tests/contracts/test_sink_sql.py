@@ -182,9 +182,10 @@ def test_a_table_and_a_column_may_have_a_word_of_sql_as_their_name(tmp_path: Pat
 
 def test_rows_of_mariadb_leave_in_statements_of_many(mariadb, table):
     from pymysql.cursors import RE_INSERT_VALUES
+    from sqlalchemy.dialects import mysql
 
     with closing(SqlSink("s", {"url": mariadb.address, "table": table})) as sink:
-        statement = str(sink._replacing.compile(dialect=sink._database.dialect))
+        statement = str(sink._replacing.compile(dialect=mysql.dialect(paramstyle="format")))
 
         assert RE_INSERT_VALUES.match(statement), "else PyMySQL sends a statement for each row"
 

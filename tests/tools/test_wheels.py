@@ -24,12 +24,19 @@ REFUSED = "error: Failed to fetch\n  cause: client error (Connect)\n  cause: Con
 def test_wheels_are_asked_for_and_the_answer_is_told(monkeypatch, capsys, ended, said, ci, status, told):
     asked = []
     monkeypatch.setattr(wheels, "program", lambda: sys.executable)
-    monkeypatch.setattr(wheels, "ask", lambda *one: asked.append(one[-1]) or (ended, wheels.reason(said)))
+    monkeypatch.setattr(
+        wheels,
+        "ask",
+        lambda *one, **apart: asked.append((one[-1], *one[2][:1], *apart)) or (ended, wheels.reason(said)),
+    )
     monkeypatch.setenv("CI", ci)
 
     assert wheels.main(platforms={"Linux x86-64": "x86_64-manylinux_2_28"}) == status
     assert told in capsys.readouterr().out
-    assert sorted(asked) == ["3.11", "3.12", "3.13", "3.14"]
+    pythons = ["3.11", "3.12", "3.13", "3.14"]
+    assert sorted(asked) == sorted(
+        [(one, "analytics") for one in pythons] + [(one, "dbt", "lock") for one in ("3.11", "3.14")]
+    )
 
 
 def test_without_uv_that_is_told(monkeypatch, capsys):

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from shroff.app.jobs.desk import ScheduleState
 
 
+Params = Annotated[dict[str, Any], msgspec.Meta(description="As `GET /api/v1/jobs/kinds` has them for the kind.")]
+
+
 class JobDocument(TypedDict):
     """A job: how far it is, its log, and its result once it is done.
 
@@ -23,7 +26,7 @@ class JobDocument(TypedDict):
     id: str
     url: str
     kind: str
-    params: dict[str, Any]
+    params: Params
     by: str | None
     schedule: str | None
     state: Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(STATES)})]
@@ -35,7 +38,7 @@ class JobDocument(TypedDict):
     done: int
     total: int
     log: list[str]
-    result: dict[str, Any] | None
+    result: Annotated[dict[str, Any], msgspec.Meta(description="What the job of its kind found or made.")] | None
     why: str | None
 
 
@@ -46,7 +49,7 @@ class ScheduleDocument(TypedDict):
     kind: str
     cron: str
     zone: str
-    params: dict[str, Any]
+    params: Params
     catch_up: str
     overlap: str
     timeout_s: int

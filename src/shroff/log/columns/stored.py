@@ -232,6 +232,8 @@ class _BodyColumns(Mapping[str, Column | Coded]):
         find_values(data, begins, ends, *reader.names(type_), self._firsts, self._lasts, self._kinds)
 
     def __getitem__(self, name: str) -> Column | Coded:
+        if name not in self._numbers:
+            raise KeyError(name)
         if name not in self._made:
             self._made[name] = self._make(name)
         return self._made[name]

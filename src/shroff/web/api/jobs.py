@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict, TypeVar
 import msgspec
 
 from shroff.app.jobs.desk import JobBusyError, NoJobError
-from shroff.app.jobs.documents import JobDocument, ScheduleDocument, document_of, schedule_document, url_of
+from shroff.app.jobs.documents import JobDocument, Params, ScheduleDocument, document_of, schedule_document, url_of
 from shroff.app.jobs.kinds import KINDS, ParamsError
 from shroff.errors import DefinitionError, UsageError
 from shroff.people.access import Right
@@ -31,7 +31,7 @@ class NewJob(msgspec.Struct, forbid_unknown_fields=True):
     """Which kind of job, and its parameters, as `GET /api/v1/jobs/kinds` has them. A run takes `timeout_s` at most."""
 
     kind: str
-    params: dict[str, Any] = {}
+    params: Params = {}
     timeout_s: Annotated[int, msgspec.Meta(ge=1, le=TIMEOUT_MS_MAX // 1_000)] = TIMEOUT_MS // 1_000
     retries: Annotated[int, msgspec.Meta(ge=0, le=RETRIES_MAX)] = 0
 
@@ -48,7 +48,7 @@ class JobKindDocument(TypedDict):
 
     kind: str
     meaning: str
-    params: dict[str, Any]
+    params: Annotated[dict[str, Any], msgspec.Meta(description="The JSON schema of its parameters.")]
 
 
 class JobKinds(TypedDict):
