@@ -52,12 +52,16 @@ class SummaryStore(Protocol):
     def write(self, rows: Sequence[WindowSummary], position: Position, next_ms: int | None = None) -> int | None:
         """Write the rows of windows as of a position, and that `run` goes on at `next_ms`.
 
-        Gives how many rows are new or changed, of both tables; None where it holds rows of a later position, and
-        nothing is written.
+        Gives how many rows are new or changed, of both tables; None where it holds rows of a later position, or is
+        settled at one, and nothing is written.
         """
 
-    def settle(self, position: Position) -> None:
-        """Every row counts what the log has up to a position."""
+    def settle(self, position: Position, absent: Collection[int]) -> bool:
+        """Every row counts what the log has up to a position.
+
+        False, and nothing is settled, where one of the `absent` windows has a row by now: another process wrote it, as
+        of an earlier position maybe.
+        """
 
     def written(self, starts: Collection[int]) -> list[int]:
         """Which of these windows have a row, in order."""
@@ -129,8 +133,7 @@ class SummaryWriter:
             next_ms = window_of(first_ms, every_ms)
         touched, self._touched = self._touched, set()
         try:
-            corrected = self._correct(logs, touched, before)
-            self._store.settle(upto)
+            corrected = self._correct(logs, touched, before, upto)
         except BaseException:
             self._touched |= touched
             raise
@@ -150,19 +153,30 @@ class SummaryWriter:
             raise UsageError(f"{words}. {other_tables(self._settings)}")
         return found
 
-    def _correct(self, logs: Sequence[LogReader], touched: set[int], before: SummaryProgress) -> Built:
-        """Write the windows that have a row and got events or labels since, and those of events before the first."""
-        relabelled_in = set[int]()
-        for places, log, after, upto in zip(self._places, logs, before.position, self._position, strict=True):
-            relabelled_in |= places.starts_of(log, relabelled(log, self._settings.event, after, upto))
-        there = self._store.written(touched | relabelled_in)
+    def _correct(self, logs: Sequence[LogReader], touched: set[int], before: SummaryProgress, upto: Position) -> Built:
+        """Write the windows that have a row and got events or labels up to a position, and settle that."""
+        wanted = set(touched)
+        for places, log, after, last in zip(self._places, logs, before.position, upto, strict=True):
+            wanted |= places.starts_of(log, relabelled(log, self._settings.event, after, last))
+        there = self._to_correct(wanted, touched, before)
+        corrected = self._write(logs, there)
+        while not self._store.settle(upto, wanted.difference(there)):
+            more = self._store.written(wanted.difference(there))
+            there += more
+            again = self._write(logs, more)
+            corrected = Built(*(one + other for one, other in zip(corrected, again, strict=True)))
+        return corrected
+
+    def _to_correct(self, wanted: set[int], touched: set[int], before: SummaryProgress) -> list[int]:
+        """The wanted windows that have a row, and those of events before the first, with all that lie between."""
+        there = self._store.written(wanted)
         earlier = [one for one in touched.difference(there) if before.next_ms is not None and one < before.next_ms]
         if earlier and before.next_ms is not None:  # no window is missing behind one that has a row
             every_ms = self._settings.every_ms
             first_ms = max(min(earlier), before.next_ms - WINDOWS_MAX * every_ms)
             between = range(first_ms, before.next_ms, every_ms)
             there = sorted({*there, *between}.difference(self._store.written(between)).union(there))
-        return self._write(logs, there)
+        return there
 
     def _first_start(self) -> int | None:
         return min((at for one in self._places if (at := one.first_start()) is not None), default=None)

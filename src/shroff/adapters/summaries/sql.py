@@ -172,7 +172,7 @@ class SqlSummaries:
     def write(self, rows: Sequence[WindowSummary], position: Position, next_ms: int | None = None) -> int | None:
         with self._begun() as connection:
             row = self._lock(connection)
-            if row is None or _is_behind(position, _position(row["rows_position"])):
+            if row is None or any(_is_behind(position, _position(row[one])) for one in ("rows_position", "position")):
                 return None
             now = _moment(self._now_ms())
             changed = sum(self._write_table(connection, number, rows, now) for number in range(len(self._tables)))
@@ -183,19 +183,25 @@ class SqlSummaries:
             connection.execute(update(self._followed).where(self._own).values(said))
         return changed
 
-    def settle(self, position: Position) -> None:
+    def settle(self, position: Position, absent: Collection[int]) -> bool:
         with self._begun() as connection:
             row = self._lock(connection)
+            if self._written(connection, absent):
+                return False
             if row is not None and not _is_behind(position, _position(row["position"])):
                 connection.execute(update(self._followed).where(self._own).values(position=_shown(position)))
+        return True
 
     def written(self, starts: Collection[int]) -> list[int]:
+        with self._begun() as connection:
+            return self._written(connection, starts)
+
+    def _written(self, connection: Connection, starts: Collection[int]) -> list[int]:
         key = self._tables[0].c.window_start
         ordered, found = sorted(starts), list[int]()
-        with self._begun() as connection:
-            for begin in range(0, len(ordered), _AT_ONCE):
-                some = [_moment(one) for one in ordered[begin : begin + _AT_ONCE]]
-                found += [_known_ms(one) for (one,) in connection.execute(select(key).where(key.in_(some)))]
+        for begin in range(0, len(ordered), _AT_ONCE):
+            some = [_moment(one) for one in ordered[begin : begin + _AT_ONCE]]
+            found += [_known_ms(one) for (one,) in connection.execute(select(key).where(key.in_(some)))]
         return sorted(found)
 
     def close(self) -> None:
