@@ -20,6 +20,7 @@ from shroff.events.event import Event, canonical_value
 from shroff.events.labels import LogEvent
 from shroff.explain import finding_keys
 from shroff.features.naive import Naive
+from shroff.log.history import Records
 from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions, computed_of, load_definitions
 from tests.laws import projects
@@ -106,9 +107,10 @@ def by_definition(
 def test_facts_are_what_the_definition_gives_at_a_probe(texts: Any, made: tuple[int, int], seed: int, cut: bool):
     random, history = Random(seed), projects.history_of(*made)
     project, with_probe = projects.project(texts[0]), with_probes(texts[0])
-    log = written(project, history)
+    log, reading = written(project, history), Records(project.events, 2)
+    history = [one for records in log.read() for record in records if (one := reading.decode(record)) is not None]
     seen = [one.time_ms for one in history]
-    for entity in {one.entity for one in project.features.values()}:
+    for entity in sorted({one.entity for one in project.features.values()}):
         key = random.choice(KEYS[entity])
         at_ms = random.choice([*seen, max(seen), max(seen) + 5]) + random.choice([0, 0, -1])
         since_ms = random.choice(seen) if cut else None
