@@ -47,6 +47,16 @@ CALLS = """
   lists: { features: [amount, card] }
   fields: { amount: money(text(row.amount)), merchant: "'m-1'", country: "'DE'", channel: "'web'" }
   answer: { prediction: 1 when decision.outcome != 'approve' else 0 }
+/facts:
+  reads: facts
+  many: cards
+  ask: { entity: "'card'", key: row.card, as_of: time(row.at), since: row.since }
+  answer: { card: row.request.card, found: row.features, more: number(row.request.more) }
+/found:
+  reads: events
+  method: get
+  ask: { entity: "'card'", key: row.card, limit: integer(row.limit) }
+  each: { id: row.id, amount: number(row.fields.amount) }
 """
 SOURCES = "\nsources:\n  partner: { webhook: { secrets: [s3cret] } }\n"
 RULE = "- { id: any_payment, on: payment, by: card, when: this.amount > 0, effect: review }\n"

@@ -248,6 +248,18 @@ payment:
   lists: { features: [amount, _] }
   fields: { amount: money(row.amount) }
   answer: { prediction: 1 when decision.outcome != 'approve' else 0 }
+/counts/:
+  reads: counts
+  method: post
+  many: days
+  unread: [who]
+  ask: { event_types: ["'payment'"], start_date: row.from }
+  each: { type: row.type, day: { first: row.request.from } }
+/known:
+  reads: flags
+  method: get
+  ask: { entity: "'card'", key: row.card }
+  answer: "'yes'"
 """,
     "funnels.yaml": """
 large:

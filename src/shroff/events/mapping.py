@@ -163,11 +163,11 @@ class Mapper:
     def _field_reader(self, name: str, wanted: Type) -> Read:
         node = self._mapping.fields.get(name)
         if node is None or (isinstance(node, RowValue) and not _of_line(node)):
-            read = _column(name) if node is None else _value_at(node.path)
+            read = _column(name) if node is None else value_at(node.path)
             if wanted.is_text and (node is not None or self._typed_columns):
                 return _as_text(read)
             return read
-        evaluate = compile_row(node, _leaf, strict=True)
+        evaluate = compile_row(node, row_leaf, strict=True)
         form = str if wanted.is_text and node.type.kind == "integer" else _form(node.type)
         return _made(evaluate, form, is_secret=name in self.hidden)
 
@@ -259,23 +259,23 @@ def _values(when: Node, row: MappedRow, secret: Collection[Path]) -> Iterator[st
 def _told(path: Path, row: MappedRow, secret: Collection[Path]) -> str:
     if any(overlap(path, one) for one in secret):
         return "is not shown"
-    value = _value_at(path)(row)
+    value = value_at(path)(row)
     return _MISSING if value is None or value == "" else f"is {shown(value)}"
 
 
 def _condition(event_type: EventType, format: str) -> Read | None:
     """The `when` of a mapping; a conversion in it that fails is missing, which is not true."""
     when = event_type.mappings.get(format, _NO_MAPPING).when
-    return None if when is None else compile_row(when, _leaf)
+    return None if when is None else compile_row(when, row_leaf)
 
 
-def _leaf(node: Node) -> Read:
+def row_leaf(node: Node) -> Read:
     assert isinstance(node, RowValue), node
     if node.path == ("number",):
         return lambda row: row.number
     if node.path == ("file",):
         return lambda row: row.file
-    return _as_text(_value_at(node.path))
+    return _as_text(value_at(node.path))
 
 
 def _of_line(node: RowValue) -> bool:
@@ -295,7 +295,7 @@ def _column(name: str) -> Read:
     return lambda row: row.columns.get(name)
 
 
-def _value_at(path: tuple[str, ...]) -> Read:
+def value_at(path: tuple[str, ...]) -> Read:
     """Read a value by its path, through objects and through texts that hold JSON; None where it is not there."""
     first, rest = path[0], path[1:]
     if not rest:

@@ -1,7 +1,7 @@
 """calls.yaml: calls of earlier services. Which body stands for which event, and what of its decision is the answer.
 
-What a call says decides nothing: it is another way to post an event, or to ask what would be decided of it. So it is
-in no version and in no control event.
+What a call says decides nothing: it is another way to post an event, to ask what would be decided of it, or to ask the
+analytics (`project.questions`). So it is in no version and in no control event.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node as YamlNode
 from shroff.language.yaml.text import Scalar, Sequence
 from shroff.project.policy import OUTCOMES
+from shroff.project.questions import QUESTION, Question, load_question
 
 FILE: Final = "calls.yaml"
 PATH_PATTERN: Final = r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,99}){1,8}/?$"
@@ -108,7 +109,7 @@ DECISION_TYPES: Final[Mapping[str, Type]] = {
 }
 _ANY_NAME: Final = r"^\S(.{0,98}\S)?$"
 CALL: Final = Keys(
-    "a call",
+    "a call about an event",
     (
         Key(
             "event",
@@ -151,7 +152,9 @@ CALL: Final = Keys(
         ),
     ),
 )
-CALLS: Final = own_names("paths with their calls", CALL, pattern=PATH_PATTERN.replace("^", f"^(?!{_OURS})", 1))
+CALLS: Final = own_names(
+    "paths with their calls", Either((CALL, QUESTION)), pattern=PATH_PATTERN.replace("^", f"^(?!{_OURS})", 1)
+)
 _PATH: Final = re.compile(PATH_PATTERN)
 
 Answered = Node | tuple[str, ...]  # a value, or the features of an object
@@ -177,22 +180,30 @@ class MappedCall:
     may_lack: frozenset[str]
 
 
+Call = MappedCall | Question
+
+
 def load_calls(
     node: YamlNode | None,
     events: Events,
     features: FeatureTypes,
     names: DeclaredNames,
     problems: list[Problem],
-) -> dict[str, MappedCall]:
+) -> dict[str, Call]:
     """Read calls.yaml: each call by its path."""
     top = loading.mapping(node, problems, FILE)
-    calls: dict[str, MappedCall] = {}
+    calls: dict[str, Call] = {}
     for key, value in top.entries if top else ():
         if not _is_path(key, calls, problems):
             continue
         what = f"the call {key.text}"
         found = loading.mapping(value, problems, what)
         if found is None:
+            continue
+        if found.get("event") is None and any(found.get(name) is not None for name in ("reads", "ask", "each")):
+            question = load_question(key.text, found, features, names, problems)
+            if question is not None:
+                calls[key.text] = question
             continue
         loading.check_keys(found, CALL, problems, what)
         event = _event(found.get("event"), events, problems)
@@ -201,7 +212,7 @@ def load_calls(
     return calls
 
 
-def _is_path(key: Scalar, calls: Mapping[str, MappedCall], problems: list[Problem]) -> bool:
+def _is_path(key: Scalar, calls: Mapping[str, Call], problems: list[Problem]) -> bool:
     path = key.text
     if not _PATH.fullmatch(path):
         hint = "It begins with / and has letters, digits and - . _ ~ between, such as /predict/."

@@ -33,7 +33,7 @@ from shroff.language.yaml.text import Sequence as YamlSequence
 from shroff.models import in_force
 from shroff.models.definitions import ModelInput, ModelSettings
 from shroff.models.loading import ModelContext, load_models
-from shroff.project.calls import MappedCall, load_calls
+from shroff.project.calls import Call, load_calls
 from shroff.project.funnels import load_funnels
 from shroff.project.laid_over import DraftFile, laid_over
 from shroff.project.look_ups import LookUps, look_ups
@@ -100,7 +100,7 @@ class Definitions:
     versions: Versions
     files: Mapping[str, str]
     scoring: Mapping[str, Scoring] = field(default_factory=dict)  # the models in force
-    calls: Mapping[str, MappedCall] = field(default_factory=dict)  # of earlier services, by path
+    calls: Mapping[str, Call] = field(default_factory=dict)  # of earlier services, by path
     look_ups: LookUps = field(default_factory=LookUps)
 
     def policy(self, event: str) -> Policy:
@@ -273,7 +273,7 @@ class _Declared:
     policies: Mapping[str, Policy]
     models: Mapping[str, ModelSettings]
     named: Mapping[str, in_force.InForce]
-    calls: Mapping[str, MappedCall]
+    calls: Mapping[str, Call]
     look_ups: LookUps  # by all but the models in force
     versions: Versions
     files: Mapping[str, str]

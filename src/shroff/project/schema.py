@@ -47,7 +47,7 @@ FILES: Final = (
     ProjectFile("rules", "rules/*.yaml", "Rules, with their tests inside.", RULES),
     ProjectFile("policy", "policy.yaml", "How effects and the score become an outcome.", POLICIES),
     ProjectFile("model", "model.yaml", "What a model reads, how it is split, trained and gated.", MODELS),
-    ProjectFile("calls", "calls.yaml", "Calls of earlier services: their bodies and their answers.", CALLS),
+    ProjectFile("calls", "calls.yaml", "Calls of earlier services: their requests and their answers.", CALLS),
     ProjectFile("funnels", "funnels.yaml", "Steps that users take: drop-off, recovery and time taken.", FUNNELS),
     ProjectFile("schedules", "schedules.yaml", "Jobs that run by the clock.", SCHEDULES),
 )

@@ -68,7 +68,7 @@ class CallReader:
 
         Raises: InputError with the path of each mistake, where the body is none of this call's.
         """
-        columns, words = _columns(raw)
+        columns, words = columns_of(raw)
         if columns is None:
             raise InputError([("", words.replace("the line", "it", 1))])
         row = MappedRow("", 0, self._laid_out(columns))
@@ -87,7 +87,7 @@ class CallReader:
 
         A list that has not the length of its names is left out where one of them may stand nowhere in clear.
         """
-        columns, _ = _columns(raw)
+        columns, _ = columns_of(raw)
         if columns is None:
             return None
         secret = {path[0] for path in self._mapper.secret_paths}
@@ -179,7 +179,7 @@ class CallReader:
                 raise AssertionError(f"an answer reads {node}")
 
 
-def _columns(raw: bytes) -> tuple[Mapping[str, object] | None, str]:
+def columns_of(raw: bytes) -> tuple[Mapping[str, object] | None, str]:
     """The values of a body by name, or the words of why it is none."""
     columns, words = (None, "it is nested too deep") if is_too_deep(raw) else json_columns(raw)
     return columns, words or ""

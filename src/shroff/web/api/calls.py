@@ -14,7 +14,9 @@ from shroff.language.expression import RowValue, walk
 from shroff.language.types import Type
 from shroff.people.access import Right
 from shroff.project.calls import MappedCall
-from shroff.web.api.events import JSON_TYPES, ONE_BYTES_MAX, READ_AT_ONCE, check_rate, shown
+from shroff.project.questions import Question
+from shroff.web.api.call_questions import body_of_call, other_path, question_routes
+from shroff.web.api.events import ONE_BYTES_MAX, READ_AT_ONCE, check_rate, shown
 from shroff.web.http.messages import JSON, PROBLEM, Request
 from shroff.web.http.problems import ProblemError, at_paths
 from shroff.web.http.routes import Handle, Route, RouteDoc
@@ -48,12 +50,14 @@ _JSON_TYPES: Final[Mapping[str, Sequence[str]]] = {
 def call_routes(definitions: Definitions) -> Iterator[Route]:
     """The routes of a project's calls, each with a slash at its end and without."""
     for call in definitions.calls.values():
+        if isinstance(call, Question):
+            yield from question_routes(call, definitions.settings.money_places)
+            continue
         event_type = definitions.events.types[call.event]
         right = Right.SUBMIT_EVENTS if call.writes else Right.SCORE
         handle = _handle(call.path)
         yield Route("POST", call.path, right, handle, _told(call, event_type, definitions.features))
-        other = call.path.removesuffix("/") if call.path.endswith("/") else f"{call.path}/"
-        yield Route("POST", other, right, handle)
+        yield Route("POST", other_path(call.path), right, handle)
 
 
 def _handle(path: str) -> Handle:
@@ -71,15 +75,15 @@ def _handle(path: str) -> Handle:
 
 def _call_reader(path: str, definitions: Definitions) -> CallReader:
     call = definitions.calls.get(path)
-    if call is None:
-        words = f"calls.yaml has no {path} any more"
+    if not isinstance(call, MappedCall):
+        words = f"calls.yaml has no {path} about an event any more"
         raise ProblemError(404, "not-found", "Nothing is there", words)
     secret = secret_fields(definitions.events, call.event)
     return CallReader(call, definitions.events.types[call.event], secret, definitions.settings.money_places)
 
 
 async def _answered(service: Service, request: Request, reader: RequestReader, calls: CallReader) -> Response:
-    call, raw = calls.call, await _body(request)
+    call, raw = calls.call, await body_of_call(request, ONE_BYTES_MAX)
     check_rate(service, request, 1)
     place, now_ms = request.who.id, service.project.opened.now_ms()
     is_short = len(raw) <= READ_AT_ONCE
@@ -120,14 +124,6 @@ def _read(
     words = str(InputError(mistakes))
     found = reader.refused(calls.mapped, calls.values_of(raw), raw, place, words)
     return msgspec.structs.replace(found, refused=event), mistakes
-
-
-async def _body(request: Request) -> bytes:
-    if request.media_type not in JSON_TYPES:
-        accepted = {"accept-post": JSON}
-        words = "send one JSON object as application/json"
-        raise ProblemError(415, "wrong-media-type", "This kind of body is not read here", words, accepted)
-    return await request.body(ONE_BYTES_MAX)
 
 
 # ---- for the OpenAPI document

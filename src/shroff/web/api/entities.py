@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypedDict
 
 from shroff.events.event import Scalar, TimeText, time_text
-from shroff.explain.entities import EntityLook, Neighbour, Timeline, fields_of
+from shroff.explain.entities import EntityLook, KeyEvent, Neighbour, Timeline, fields_of
 from shroff.people.access import Right
 from shroff.streams.delivering_rows import Flag
 from shroff.streams.log import FlagRow
@@ -74,20 +74,7 @@ async def entity(service: Service, request: Request) -> Json[EntityView]:
         {
             "entity": name,
             "key": key,
-            "timeline": [
-                {
-                    "event": one.record.type,
-                    "id": one.record.id,
-                    "seq": one.record.seq,
-                    "time": time_text(one.record.time_ms),
-                    "fields": fields_of(one.record),
-                    "outcome": one.outcome,
-                    "score": one.score,
-                    "rules": list(one.rules),
-                    "features": dict(one.features),
-                }
-                for one in timeline.events
-            ],
+            "timeline": [event_shown(one) for one in timeline.events],
             "looked_to": timeline.looked_to,
             "features": dict(timeline.features),
             "features_of": timeline.features_of or None,
@@ -96,6 +83,21 @@ async def entity(service: Service, request: Request) -> Json[EntityView]:
             "next": next_of(timeline.looked_to + 1) if timeline.is_cut else None,
         }
     )
+
+
+def event_shown(one: KeyEvent) -> EntityEvent:
+    """An event of a key for who asks."""
+    return {
+        "event": one.record.type,
+        "id": one.record.id,
+        "seq": one.record.seq,
+        "time": time_text(one.record.time_ms),
+        "fields": fields_of(one.record),
+        "outcome": one.outcome,
+        "score": one.score,
+        "rules": list(one.rules),
+        "features": dict(one.features),
+    }
 
 
 def known_entity(service: Service, request: Request) -> str:

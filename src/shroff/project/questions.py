@@ -1,0 +1,316 @@
+"""Calls of calls.yaml that ask: a request that becomes a question to the analytics, and how what is found is answered.
+
+Such a call writes nothing. What a question may say, and what is found, is the same as in the API; a call has other
+names for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Final
+
+import msgspec
+
+from shroff.errors import Problem, nearest
+from shroff.features.definitions import FeatureTypes
+from shroff.language import loading
+from shroff.language.expression import Node, RowValue, walk
+from shroff.language.keys import ANY, EXPRESSION, Either, Key, Keys, Many, choice, own_names
+from shroff.language.names import DeclaredNames, Scope
+from shroff.language.yaml.text import Mapping as YamlMapping
+from shroff.language.yaml.text import Node as YamlNode
+from shroff.language.yaml.text import Scalar, Sequence
+
+REQUEST: Final = "request"  # what an answer reads of the request: row.request.NAME
+ITEMS_MAX: Final = 20  # of a list each of whose items asks
+ROWS_MAX: Final = 500  # of one answer
+METHODS: Final = ("get", "post")
+Limit = Annotated[int, msgspec.Meta(ge=1, le=ROWS_MAX)]
+
+
+class CountsAsked(msgspec.Struct, forbid_unknown_fields=True):
+    """How many events of each type happened in some days; with `by`, of each value of a field, or of some `values`."""
+
+    event_types: list[str] = []
+    start_date: date | None = None
+    end_date: date | None = None
+    by: str | None = None
+    values: list[str] | None = None
+    zone: str = "UTC"
+
+
+class FactsAsked(msgspec.Struct, forbid_unknown_fields=True):
+    """The features of a key at a moment; `since` has a time before which events do not count, for all or by feature."""
+
+    entity: str
+    key: str
+    as_of: str | None = None
+    features: list[str] = []
+    since: str | dict[str, str] | None = None
+
+
+class FlagsAsked(msgspec.Struct, forbid_unknown_fields=True):
+    """The flags of a key, the newest first."""
+
+    entity: str
+    key: str
+    limit: Limit = 50
+
+
+class FunnelAsked(msgspec.Struct, forbid_unknown_fields=True):
+    """Drop-off and recovery at a step of a funnel, its first one where none is named, on the last of some days."""
+
+    funnel: str
+    step: str | None = None
+    start_date: date | None = None
+    end_date: date | None = None
+    zone: str = "UTC"
+
+
+class EventsAsked(msgspec.Struct, forbid_unknown_fields=True):
+    """The events of a key, the newest first."""
+
+    entity: str
+    key: str
+    limit: Limit = 50
+
+
+Asked = CountsAsked | FactsAsked | FlagsAsked | FunnelAsked | EventsAsked
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """What a call can ask for.
+
+    Args:
+        question: What it may say, each with its name.
+        names: What an `answer` may read of what is found, after `row`.
+        rows: The name of the list that `each` goes over; none where it is empty.
+        of_row: What `each` may read of one of them.
+    """
+
+    question: type[Asked]
+    names: tuple[str, ...]
+    rows: str = ""
+    of_row: tuple[str, ...] = ()
+
+
+READS: Final[Mapping[str, Reads]] = {
+    "counts": Reads(CountsAsked, ("rows", "total"), "rows", ("type", "value", "count")),
+    "facts": Reads(FactsAsked, ("entity", "key", "as_of", "events", "features", "left_out")),
+    "flags": Reads(
+        FlagsAsked,
+        ("flags",),
+        "flags",
+        ("id", "seq", "rule", "entity", "key", "event", "reason", "accuracy", "created", "time", "updated"),
+    ),
+    "funnels": Reads(
+        FunnelAsked, ("funnel", "day", "step", "dropped_off", "dropped_off_before", "recovered", "still_out")
+    ),
+    "events": Reads(
+        EventsAsked,
+        ("events",),
+        "events",
+        ("event", "id", "seq", "time", "fields", "outcome", "score", "rules", "features"),
+    ),
+}
+_ANY_NAME: Final = r"^\S(.{0,98}\S)?$"
+_OBJECT: Final = own_names("expressions by name", EXPRESSION, pattern=_ANY_NAME)
+_ANSWER: Final = own_names("names of the answer", Either((EXPRESSION, _OBJECT)), pattern=_ANY_NAME)
+QUESTION: Final = Keys(
+    "a call that asks",
+    (
+        Key(
+            "reads",
+            "What the call asks for: `counts` of events, `facts` (features of a key at a moment), `flags` of a key, "
+            "drop-off and recovery of `funnels`, or the `events` of a key. Nothing is written. It takes the right "
+            "`read:decisions`.",
+            choice(*READS),
+            is_required=True,
+            examples=("counts",),
+        ),
+        Key(
+            "method",
+            "How it is asked: `post`, by a JSON body; `get`, by the query of the address, whose values are all texts.",
+            choice(*METHODS),
+            default="post",
+            examples=("get",),
+        ),
+        Key(
+            "many",
+            f"The list of the body, of 1 to {ITEMS_MAX} objects, each of which asks; the answer is then a list, too.",
+            ANY,
+            examples=("eventsAndDatesList",),
+        ),
+        Key(
+            "unread",
+            "Names that a request may have and that nothing reads. Any other name is refused, with its path.",
+            Many("names", ANY),
+            examples=("[accountId]",),
+        ),
+        Key(
+            "ask",
+            "The question by its names, each with an expression over `row`, the request; a plain `row.x` is passed on "
+            "as it came, with lists and objects. "
+            + " ".join(
+                f"`{name}` takes {', '.join(f'`{one.encode_name}`' for one in msgspec.structs.fields(reads.question))}."
+                for name, reads in READS.items()
+            )
+            + " What is missing is left out.",
+            own_names(
+                "the question by its names", Either((EXPRESSION, Many("a list of expressions", EXPRESSION), _OBJECT))
+            ),
+            is_required=True,
+            examples=("{ entity: \"'user'\", key: row.userId }",),
+        ),
+        Key(
+            "each",
+            "What a list is answered of: for each row that is found, names with an expression over `row`, and over the "
+            "request as `row.request`. "
+            + " ".join(
+                f"A row of `{name}` has {', '.join(f'`{one}`' for one in reads.of_row)}."
+                for name, reads in READS.items()
+                if reads.rows
+            ),
+            _ANSWER,
+            examples=("{ event_type: row.type, event_count: row.count }",),
+        ),
+        Key(
+            "answer",
+            "In the place of `each`: names, each with an expression, or an object of such; or one expression, which "
+            "is the whole answer. "
+            + " ".join(
+                f"`{name}` has {', '.join(f'`{one}`' for one in reads.names)}." for name, reads in READS.items()
+            ),
+            Either((EXPRESSION, _ANSWER)),
+            examples=("{ matched: row.features['user.matched_48h'] }",),
+        ),
+    ),
+)
+
+Part = Node | tuple["Part", ...] | Mapping[str, "Part"]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One call that asks.
+
+    Args:
+        many: The list of the body whose items ask; empty where the body does.
+        unread: Names that a request may have beside those that are read.
+        ask: The question's values by their names.
+        part: What is answered, of what is found or of each of its rows.
+    """
+
+    path: str
+    reads: str
+    method: str
+    many: str
+    unread: tuple[str, ...]
+    ask: Mapping[str, Part]
+    part: Part
+    is_of_rows: bool
+
+
+def load_question(
+    path: str, found: YamlMapping, features: FeatureTypes, names: DeclaredNames, problems: list[Problem]
+) -> Question | None:
+    """Read one call that asks; None where what it asks for is not clear."""
+    what = f"the call {path}"
+    loading.check_keys(found, QUESTION, problems, what)
+    reads = loading.one_of(found.get("reads"), READS, problems, "reads")
+    method = (
+        loading.one_of(found.get("method"), METHODS, problems, "method") if found.get("method") is not None else None
+    )
+    many = loading.scalar(found.get("many"), problems, "many") if found.get("many") is not None else None
+    each, answer = found.get("each"), found.get("answer")
+    if reads is None:
+        return None
+    kind = READS[reads]
+    loader = _Loader(kind, features if reads == "facts" else None, names.money_places, problems)
+    ask = loader.ask(found.get("ask"))
+    if (each is None) == (answer is None):
+        problems.append(found.problem(f"{what} has either each or answer.", "each is for a list, answer for all else."))
+        return None
+    if each is not None and not kind.rows:
+        problems.append(each.problem(f"{reads} has no rows: write answer."))
+        return None
+    if method == "get" and many is not None:
+        problems.append(many.problem("a query has no list: many goes with method: post."))
+    shown = loader.part(answer, kind.names) if each is None else loader.part(each, kind.of_row)
+    part = {} if shown is None else shown
+    unread = _names(found.get("unread"), problems)
+    return Question(path, reads, method or "post", many.text if many else "", unread, ask, part, each is not None)
+
+
+def _names(node: YamlNode | None, problems: list[Problem]) -> tuple[str, ...]:
+    listed = loading.sequence(node, problems, "unread") if node is not None else None
+    found = (loading.scalar(item, problems, "a name") for item in (listed.items if listed else ()))
+    return tuple(one.text for one in found if one is not None)
+
+
+class _Loader:
+    """Reads the expressions of a call that asks."""
+
+    def __init__(self, kind: Reads, features: FeatureTypes | None, money_places: int, problems: list[Problem]) -> None:
+        self._kind, self._features, self._problems = kind, features, problems
+        self._scope = Scope(DeclaredNames(money_places=money_places), what="a call", reads_row=True)
+
+    def ask(self, node: YamlNode | None) -> dict[str, Part]:
+        known = [one.encode_name for one in msgspec.structs.fields(self._kind.question)]
+        required = [one.encode_name for one in msgspec.structs.fields(self._kind.question) if one.required]
+        top = loading.mapping(node, self._problems, "ask")
+        asked: dict[str, Part] = {}
+        for key, value in top.entries if top else ():
+            if key.text not in known:
+                hint = nearest(key.text, known) or f"It has {', '.join(known)}."
+                self._problems.append(key.problem(f"the question has no {key.text!r}.", hint))
+                continue
+            part = self.part(value)
+            if part is not None:
+                asked[key.text] = part
+        lacking = [name for name in required if top is not None and top.get(name) is None]
+        if top is not None and lacking:
+            self._problems.append(top.problem(f"the question lacks {', '.join(lacking)}."))
+        return asked
+
+    def part(self, node: YamlNode | None, names: Collection[str] | None = None) -> Part | None:
+        """An expression, a list or an object of such. `names` is what they may read; all where it is None."""
+        if isinstance(node, YamlMapping):
+            parts = {key.text: self.part(value, names) for key, value in node.entries}
+            return {name: part for name, part in parts.items() if part is not None}
+        if isinstance(node, Sequence):
+            return tuple(part for item in node.items if (part := self.part(item, names)) is not None)
+        if not isinstance(node, Scalar):
+            return None
+        expression = loading.expression(node, self._scope, self._problems)
+        if expression is None:
+            return None
+        for path in paths_of(expression):
+            self._check(node, path, names)
+        return expression
+
+    def _check(self, node: Scalar, path: tuple[str, ...], names: Collection[str] | None) -> None:
+        if path in {("file",), ("number",)}:
+            self._problems.append(node.problem("row.file and row.number are of a line of a file, and a call has none."))
+        elif names is not None and path[0] not in {*names, REQUEST}:
+            hint = nearest(path[0], names) or f"There is {', '.join(names)} and {REQUEST}."
+            self._problems.append(node.problem(f"nothing that is found has the name {path[0]!r}.", hint))
+        elif self._features is not None and names is not None and path[0] == "features" and len(path) > 1:
+            known = self._features.names()
+            if path[1] not in known:
+                self._problems.append(node.problem(f"{path[1]!r} is no feature.", nearest(path[1], known)))
+
+
+def paths_of(part: Part) -> Iterator[tuple[str, ...]]:
+    """What the expressions of a part read, by its path after `row`."""
+    if isinstance(part, Mapping):
+        for one in part.values():
+            yield from paths_of(one)
+    elif isinstance(part, tuple):
+        for one in part:
+            yield from paths_of(one)
+    else:
+        yield from (one.path for one in walk(part) if isinstance(one, RowValue))

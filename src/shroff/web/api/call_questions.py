@@ -1,0 +1,216 @@
+"""Calls of earlier services (calls.yaml) that ask the analytics: a request in, an answer in the shape it had there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.responses import Response
+
+from shroff.analytics.counts import DAY
+from shroff.analytics.facts import document_of
+from shroff.errors import DefinitionError, InputError, UsageError, nearest
+from shroff.explain.entities import EntityLook
+from shroff.people.access import Right
+from shroff.project.questions import (
+    CountsAsked,
+    EventsAsked,
+    FactsAsked,
+    FlagsAsked,
+    FunnelAsked,
+    Question,
+)
+from shroff.web.api.analytics import KEY_EVENTS_MAX, PLACES_MAX
+from shroff.web.api.cases.flags import document, known_key, verdicts
+from shroff.web.api.entities import event_shown
+from shroff.web.api.events import JSON_TYPES, check_rate
+from shroff.web.api.funnels import EVENTS_MAX
+from shroff.web.http.messages import JSON, Request
+from shroff.web.http.problems import ProblemError, at_paths
+from shroff.web.http.routes import Route, RouteDoc
+from shroff.worker.questions import QuestionReader
+
+if TYPE_CHECKING:
+    from shroff.explain.entities import Timeline
+    from shroff.project.questions import Part
+    from shroff.streams.log import FlagRow
+    from shroff.web.service import Service
+
+BODY_BYTES_MAX: Final = 64 * 1024
+Found = dict[str, Any]
+
+
+def question_routes(call: Question, money_places: int) -> Iterator[Route]:
+    """The routes of one call, with a slash at its end and without."""
+    reader, method = QuestionReader(call, money_places), call.method.upper()
+
+    async def handle(service: Service, request: Request) -> Response:
+        return await _answered(service, request, reader)
+
+    yield Route(method, call.path, Right.READ_DECISIONS, handle, _told(reader))
+    yield Route(method, other_path(call.path), Right.READ_DECISIONS, handle)
+
+
+def other_path(path: str) -> str:
+    """The same path with a slash at its end where it has none, else without."""
+    return path.removesuffix("/") if path.endswith("/") else f"{path}/"
+
+
+async def body_of_call(request: Request, size_max: int) -> bytes:
+    """The JSON that was sent. Raises: ProblemError."""
+    if request.media_type not in JSON_TYPES:
+        accepted = {"accept-post": JSON}
+        words = "send one JSON object as application/json"
+        raise ProblemError(415, "wrong-media-type", "This kind of body is not read here", words, accepted)
+    return await request.body(size_max)
+
+
+async def _answered(service: Service, request: Request, reader: QuestionReader) -> Response:
+    raw = b"" if request.method != "POST" else await body_of_call(request, BODY_BYTES_MAX)
+    try:
+        if request.method == "POST":
+            questions = reader.questions_of(raw)
+        else:
+            query = dict(request.query_params)
+            questions = [(query, reader.asked(query))]
+    except InputError as error:
+        errors = at_paths(error.mistakes)
+        raise ProblemError(422, "bad-question", "The request was refused", str(error), errors=errors) from None
+    check_rate(service, request, len(questions))
+    ask = _ASKS[reader.call.reads]
+    try:
+        texts = [reader.answer(columns, await ask(service, asked)) for columns, asked in questions]
+    except (UsageError, DefinitionError, InputError) as error:  # a value that an expression of the answer cannot read
+        raise ProblemError(422, "bad-question", "This has no answer", str(error)) from None
+    return Response(b"[" + b",".join(texts) + b"]" if reader.call.many else texts[0], media_type=JSON)
+
+
+# ---- what can be asked for
+
+
+async def _counts(service: Service, asked: CountsAsked) -> Found:
+    analytics = service.project.analytics
+    found = await service.in_thread(
+        lambda: analytics.event_counts(
+            asked.start_date,
+            asked.end_date,
+            types=asked.event_types,
+            by=asked.by or DAY,
+            zone=asked.zone,
+            most=PLACES_MAX,
+        )
+    )
+    sums: Counter[tuple[str, str | None]] = Counter()
+    for one in found:
+        if asked.values is None or one.value in asked.values:
+            sums[one.type, one.value] += one.count
+    rows = [{"type": type_, "value": value, "count": count} for (type_, value), count in sums.items()]
+    return {"rows": rows, "total": sum(sums.values())}
+
+
+async def _facts(service: Service, asked: FactsAsked) -> Found:
+    analytics = service.project.analytics
+    found = await service.in_thread(
+        lambda: analytics.facts(
+            asked.entity,
+            asked.key,
+            as_of=asked.as_of,
+            features=asked.features,
+            since=asked.since,
+            most=KEY_EVENTS_MAX,
+        )
+    )
+    return {**document_of(found)}
+
+
+async def _flags(service: Service, asked: FlagsAsked) -> Found:
+    project = service.project
+
+    def read() -> list[FlagRow]:
+        _check_entity(service, asked.entity)
+        key = known_key(project, asked.entity, asked.key)
+        with project.opened.reading() as log:
+            return log.flags_of(asked.entity, key, limit=asked.limit)
+
+    rows = await service.in_thread(read)
+    standings = await verdicts(service, [row.event for row in rows])
+    return {"flags": [document(row, standings.get(row.event)) for row in rows]}
+
+
+async def _funnel(service: Service, asked: FunnelAsked) -> Found:
+    analytics = service.project.analytics
+    found = await service.in_thread(
+        lambda: analytics.funnel(
+            asked.funnel, asked.start_date, asked.end_date, zone=asked.zone, split="", most=EVENTS_MAX
+        )
+    )
+    steps = {row["step"]: row for row in reversed(found["rows"]) if row["day"] == found["last"]}
+    row = steps.get(asked.step) if asked.step is not None else next(reversed(steps.values()), None)
+    if row is None:
+        known = [*reversed(steps)]
+        hint = nearest(asked.step or "", known) or f"There is {', '.join(known)}."
+        raise UsageError(f"{asked.step!r} is no step of {asked.funnel} from which users drop off. {hint}")
+    return {**row}
+
+
+async def _events(service: Service, asked: EventsAsked) -> Found:
+    project = service.project
+
+    def read() -> Timeline:
+        _check_entity(service, asked.entity)
+        key = known_key(project, asked.entity, asked.key)
+        with project.opened.reading() as log:
+            look = EntityLook(log, project.definitions, project.history.key_index(project.definitions))
+            return look.timeline(asked.entity, key, limit=asked.limit)
+
+    return {"events": [event_shown(one) for one in (await service.in_thread(read)).events]}
+
+
+def _check_entity(service: Service, name: str) -> None:
+    entities = service.project.definitions.events.entities
+    if name not in entities:
+        raise UsageError(f"{name!r} is no entity. {nearest(name, entities) or ', '.join(entities)}")
+
+
+_ASKS: Final[Mapping[str, Callable[[Service, Any], Awaitable[Found]]]] = {
+    "counts": _counts,
+    "facts": _facts,
+    "flags": _flags,
+    "funnels": _funnel,
+    "events": _events,
+}
+
+
+# ---- for the OpenAPI document
+
+
+def _told(reader: QuestionReader) -> RouteDoc:
+    call, names = reader.call, sorted(reader.known)
+    summary = f"What an earlier service answered, by {call.reads}. Nothing is written."
+    answer = _shape(call.part)
+    if call.is_of_rows:
+        answer = {"type": "array", "items": answer}
+    if call.method == "get":
+        query = dict.fromkeys(names, "As the earlier service took it.")
+        problems = {400: "", 422: "The query is refused.", 429: ""}
+        return RouteDoc(summary, "The answer of that service.", problems=problems, query=query, answer=answer)
+    body: dict[str, Any] = {"type": "object", "properties": {name: {} for name in names}, "additionalProperties": False}
+    if call.many:
+        answer = {"type": "array", "items": answer}
+        body = {
+            "type": "object",
+            "required": [call.many],
+            "properties": {call.many: {"type": "array", "items": body, "minItems": 1}},
+            "additionalProperties": False,
+        }
+    problems = {415: "The body is no JSON.", 422: "The body is refused, with the path of each mistake in it.", 429: ""}
+    return RouteDoc(summary, "The answer of that service.", body, problems, answer=answer)
+
+
+def _shape(part: Part) -> dict[str, Any]:
+    """The schema of an answer: objects by their names, all else whatever it is."""
+    if not isinstance(part, Mapping):
+        return {}
+    properties = {name: _shape(one) for name, one in part.items()}
+    return {"type": "object", "required": list(part), "properties": properties}

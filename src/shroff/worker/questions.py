@@ -1,0 +1,141 @@
+"""A request of a call read as the question that it stands for, and what is found put into the answer of the call."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import takewhile
+from typing import Any, Final
+
+import msgspec
+
+from shroff.errors import InputError
+from shroff.events.event import canonical_text, canonical_value
+from shroff.events.mapping import MappedRow, row_leaf, value_at
+from shroff.events.raw_values import canonical_json
+from shroff.events.validation import undeclared
+from shroff.language.expression import RowValue
+from shroff.language.row import compile_row
+from shroff.project.questions import ITEMS_MAX, READS, REQUEST, Asked, Part, Question, paths_of
+from shroff.worker.called import columns_of
+
+_LACKS: Final = re.compile(r"missing required field `(\w+)`")
+_AT: Final = re.compile(r" - at `\$\.?(\w*)[^`]*`")
+Columns = Mapping[str, object]
+Write = Callable[[MappedRow], str]
+
+
+class QuestionReader:
+    """Reads the requests of one call that asks, and answers them.
+
+    Args:
+        money_places: As the project's currency has them.
+    """
+
+    def __init__(self, call: Question, money_places: int) -> None:
+        self.call, self._type = call, READS[call.reads].question
+        self._ask = {name: _writer(part, money_places, keeps_null=False) for name, part in call.ask.items()}
+        self._write = _writer(call.part, money_places)
+        read = {path[0] for path in paths_of(call.ask)}
+        self.known = (
+            {*call.unread} | read | {path[1] for path in paths_of(call.part) if path[0] == REQUEST and len(path) > 1}
+        )
+
+    def questions_of(self, raw: bytes) -> list[tuple[Columns, Asked]]:
+        """What a body asks, one or many. Raises: InputError with the path of each mistake."""
+        columns, words = columns_of(raw)
+        if columns is None:
+            raise InputError([("", words.replace("the line", "it", 1))])
+        many = self.call.many
+        if not many:
+            return [(columns, self.asked(columns))]
+        _refuse_unknown(columns, [many])
+        items = columns.get(many)
+        if not isinstance(items, list) or not 0 < len(items) <= ITEMS_MAX:
+            raise InputError([(many, f"expected a list of 1 to {ITEMS_MAX} objects")])
+        return [(item, self._asked_at(item, f"{many}[{at}]")) for at, item in enumerate(items)]
+
+    def _asked_at(self, item: Any, place: str) -> Asked:
+        if not isinstance(item, Mapping):
+            raise InputError([(place, "expected an object")])
+        try:
+            return self.asked(item)
+        except InputError as error:
+            raise InputError([(f"{place}.{path}".rstrip("."), words) for path, words in error.mistakes]) from None
+
+    def asked(self, columns: Columns) -> Asked:
+        """The question of one request. Raises: InputError with the path of each mistake."""
+        _refuse_unknown(columns, sorted(self.known))
+        row, written, mistakes = MappedRow("", 0, columns), list[str](), list[tuple[str, str]]()
+        for name, write in self._ask.items():
+            try:
+                text = write(row)
+            except InputError as error:
+                mistakes += error.mistakes
+                continue
+            if text != "null":
+                written.append(f"{canonical_text(name)}:{text}")
+        if mistakes:
+            raise InputError(mistakes)
+        try:
+            return msgspec.json.decode(f"{{{','.join(written)}}}".encode("utf-8", "replace"), type=self._type)
+        except (ValueError, RecursionError) as error:
+            raise InputError([self._mistake(str(error))]) from None
+
+    def answer(self, columns: Columns, found: Mapping[str, Any]) -> bytes:
+        """What is answered of what was found, as JSON. Raises: InputError where an expression cannot read a value."""
+        rows: Sequence[Columns] = found[READS[self.call.reads].rows] if self.call.is_of_rows else [found]
+        texts = [self._write(MappedRow("", 0, {**row, REQUEST: columns})) for row in rows]
+        text = f"[{','.join(texts)}]" if self.call.is_of_rows else texts[0]
+        return text.encode("utf-8", "replace")
+
+    def _mistake(self, words: str) -> tuple[str, str]:
+        """A mistake of the question at its place in the request."""
+        lacks, at = _LACKS.search(words), _AT.search(words)
+        if lacks is not None:
+            return _place(self.call.ask.get(lacks[1], ())), f"it gives no {lacks[1]} to ask for"
+        return _place(self.call.ask.get(at[1] if at is not None else "", ())), _AT.sub("", words)
+
+
+def _place(part: Part) -> str:
+    """Where in the request stands what a part of the question is made of: the object around it where that is more."""
+    same = takewhile(lambda names: len(set(names)) == 1, zip(*paths_of(part), strict=False))
+    return ".".join(names[0] for names in same)
+
+
+def _refuse_unknown(columns: Columns, known: Sequence[str]) -> None:
+    unknown = [name for name in columns if name not in known]
+    if unknown:
+        raise InputError(undeclared(unknown, known, "this call reads no such value", "It reads"))
+
+
+def _writer(part: Part, money_places: int, *, keeps_null: bool = True) -> Write:
+    """What writes a part as JSON; without nulls in lists and objects where they are not kept."""
+    if isinstance(part, Mapping):
+        named = [
+            (canonical_text(name), _writer(one, money_places, keeps_null=keeps_null)) for name, one in part.items()
+        ]
+        return lambda row: f"{{{','.join(_pairs(row, named, keeps_null=keeps_null))}}}"
+    if isinstance(part, tuple):
+        listed = [_writer(one, money_places, keeps_null=keeps_null) for one in part]
+        return lambda row: f"[{','.join(one for write in listed if (one := write(row)) != 'null' or keeps_null)}]"
+    if isinstance(part, RowValue):
+        read = value_at(part.path)
+        return lambda row: canonical_json(read(row))
+    evaluate, type_ = compile_row(part, row_leaf, strict=True), part.type
+    place = _place(part)
+
+    def write(row: MappedRow) -> str:
+        try:
+            return canonical_value(evaluate(row), type_, money_places)
+        except (ValueError, OverflowError) as error:
+            raise InputError([(place, str(error))]) from None
+
+    return write
+
+
+def _pairs(row: MappedRow, named: Sequence[tuple[str, Write]], *, keeps_null: bool) -> Iterator[str]:
+    for name, write in named:
+        text = write(row)
+        if keeps_null or text != "null":
+            yield f"{name}:{text}"
