@@ -23,7 +23,7 @@ from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node as YamlNode
 from shroff.language.yaml.text import Scalar, Sequence
 from shroff.project.policy import OUTCOMES
-from shroff.project.questions import QUESTION, Question, load_question
+from shroff.project.questions import QUESTION, AskingCall, load_question
 
 FILE: Final = "calls.yaml"
 PATH_PATTERN: Final = r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,99}){1,8}/?$"
@@ -180,7 +180,7 @@ class MappedCall:
     may_lack: frozenset[str]
 
 
-Call = MappedCall | Question
+Call = MappedCall | AskingCall
 
 
 def load_calls(
@@ -244,7 +244,7 @@ def _event(node: YamlNode | None, events: Events, problems: list[Problem]) -> Ev
 
 
 class _CallLoader:
-    """Reads one call of an event type."""
+    """CallKind one call of an event type."""
 
     def __init__(
         self,

@@ -81,7 +81,7 @@ Asked = CountsAsked | FactsAsked | FlagsAsked | FunnelAsked | EventsAsked
 
 
 @dataclass(frozen=True, slots=True)
-class Reads:
+class CallKind:
     """What a call can ask for.
 
     Args:
@@ -97,19 +97,19 @@ class Reads:
     of_row: tuple[str, ...] = ()
 
 
-READS: Final[Mapping[str, Reads]] = {
-    "counts": Reads(CountsAsked, ("rows", "total"), "rows", ("type", "value", "count")),
-    "facts": Reads(FactsAsked, ("entity", "key", "as_of", "events", "features", "left_out")),
-    "flags": Reads(
+READS: Final[Mapping[str, CallKind]] = {
+    "counts": CallKind(CountsAsked, ("rows", "total"), "rows", ("type", "value", "count")),
+    "facts": CallKind(FactsAsked, ("entity", "key", "as_of", "events", "features", "left_out")),
+    "flags": CallKind(
         FlagsAsked,
         ("flags",),
         "flags",
         ("id", "seq", "rule", "entity", "key", "event", "reason", "accuracy", "created", "time", "updated"),
     ),
-    "funnels": Reads(
+    "funnels": CallKind(
         FunnelAsked, ("funnel", "day", "step", "dropped_off", "dropped_off_before", "recovered", "still_out")
     ),
-    "events": Reads(
+    "events": CallKind(
         EventsAsked,
         ("events",),
         "events",
@@ -194,7 +194,7 @@ Part = Node | tuple["Part", ...] | Mapping[str, "Part"]
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class AskingCall:
     """One call that asks.
 
     Args:
@@ -216,7 +216,7 @@ class Question:
 
 def load_question(
     path: str, found: YamlMapping, features: FeatureTypes, names: DeclaredNames, problems: list[Problem]
-) -> Question | None:
+) -> AskingCall | None:
     """Read one call that asks; None where what it asks for is not clear."""
     what = f"the call {path}"
     loading.check_keys(found, QUESTION, problems, what)
@@ -242,7 +242,7 @@ def load_question(
     shown = loader.part(answer, kind.names) if each is None else loader.part(each, kind.of_row)
     part = {} if shown is None else shown
     unread = _names(found.get("unread"), problems)
-    return Question(path, reads, method or "post", many.text if many else "", unread, ask, part, each is not None)
+    return AskingCall(path, reads, method or "post", many.text if many else "", unread, ask, part, each is not None)
 
 
 def _names(node: YamlNode | None, problems: list[Problem]) -> tuple[str, ...]:
@@ -252,9 +252,11 @@ def _names(node: YamlNode | None, problems: list[Problem]) -> tuple[str, ...]:
 
 
 class _Loader:
-    """Reads the expressions of a call that asks."""
+    """CallKind the expressions of a call that asks."""
 
-    def __init__(self, kind: Reads, features: FeatureTypes | None, money_places: int, problems: list[Problem]) -> None:
+    def __init__(
+        self, kind: CallKind, features: FeatureTypes | None, money_places: int, problems: list[Problem]
+    ) -> None:
         self._kind, self._features, self._problems = kind, features, problems
         self._scope = Scope(DeclaredNames(money_places=money_places), what="a call", reads_row=True)
 

@@ -14,22 +14,22 @@ from shroff.errors import DefinitionError, InputError, UsageError, nearest
 from shroff.explain.entities import EntityLook
 from shroff.people.access import Right
 from shroff.project.questions import (
+    AskingCall,
     CountsAsked,
     EventsAsked,
     FactsAsked,
     FlagsAsked,
     FunnelAsked,
-    Question,
 )
 from shroff.web.api.analytics import KEY_EVENTS_MAX, PLACES_MAX
 from shroff.web.api.cases.flags import document, known_key, verdicts
 from shroff.web.api.entities import event_shown
 from shroff.web.api.events import JSON_TYPES, check_rate
 from shroff.web.api.funnels import EVENTS_MAX
+from shroff.web.api.question_reader import QuestionReader
 from shroff.web.http.messages import JSON, Request
 from shroff.web.http.problems import ProblemError, at_paths
 from shroff.web.http.routes import Route, RouteDoc
-from shroff.worker.questions import QuestionReader
 
 if TYPE_CHECKING:
     from shroff.explain.entities import Timeline
@@ -41,7 +41,7 @@ BODY_BYTES_MAX: Final = 64 * 1024
 Found = dict[str, Any]
 
 
-def question_routes(call: Question, money_places: int) -> Iterator[Route]:
+def question_routes(call: AskingCall, money_places: int) -> Iterator[Route]:
     """The routes of one call, with a slash at its end and without."""
     reader, method = QuestionReader(call, money_places), call.method.upper()
 

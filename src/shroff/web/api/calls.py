@@ -14,7 +14,7 @@ from shroff.language.expression import RowValue, walk
 from shroff.language.types import Type
 from shroff.people.access import Right
 from shroff.project.calls import MappedCall
-from shroff.project.questions import Question
+from shroff.project.questions import AskingCall
 from shroff.web.api.call_questions import body_of_call, other_path, question_routes
 from shroff.web.api.events import ONE_BYTES_MAX, READ_AT_ONCE, check_rate, shown
 from shroff.web.http.messages import JSON, PROBLEM, Request
@@ -50,7 +50,7 @@ _JSON_TYPES: Final[Mapping[str, Sequence[str]]] = {
 def call_routes(definitions: Definitions) -> Iterator[Route]:
     """The routes of a project's calls, each with a slash at its end and without."""
     for call in definitions.calls.values():
-        if isinstance(call, Question):
+        if isinstance(call, AskingCall):
             yield from question_routes(call, definitions.settings.money_places)
             continue
         event_type = definitions.events.types[call.event]

@@ -16,7 +16,7 @@ from shroff.events.raw_values import canonical_json
 from shroff.events.validation import undeclared
 from shroff.language.expression import RowValue
 from shroff.language.row import compile_row
-from shroff.project.questions import ITEMS_MAX, READS, REQUEST, Asked, Part, Question, paths_of
+from shroff.project.questions import ITEMS_MAX, READS, REQUEST, Asked, AskingCall, Part, paths_of
 from shroff.worker.called import columns_of
 
 _LACKS: Final = re.compile(r"missing required field `(\w+)`")
@@ -26,13 +26,13 @@ Write = Callable[[MappedRow], str]
 
 
 class QuestionReader:
-    """Reads the requests of one call that asks, and answers them.
+    """CallKind the requests of one call that asks, and answers them.
 
     Args:
         money_places: As the project's currency has them.
     """
 
-    def __init__(self, call: Question, money_places: int) -> None:
+    def __init__(self, call: AskingCall, money_places: int) -> None:
         self.call, self._type = call, READS[call.reads].question
         self._ask = {name: _writer(part, money_places, keeps_null=False) for name, part in call.ask.items()}
         self._write = _writer(call.part, money_places)
