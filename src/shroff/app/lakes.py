@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from shroff.lake.check import LakeCheck
     from shroff.lake.cluster_replay_files import ReplayRun
     from shroff.lake.compaction import Compaction
+    from shroff.lake.delta import Published
     from shroff.lake.reader import LakeReader
-    from shroff.lake.writer import LakeReport
+    from shroff.lake.writer import LakeReport, LakeWriter
     from shroff.runtime.progress import Progress
     from shroff.streams.lake_manifest import File, LakeState, Layout
 
@@ -41,13 +42,14 @@ _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
 class Lake:
     """A lake of a project. Commands and programs write, put together, check and read it by this.
 
-    `opened` opens its objects again, in any process.
+    `opened` opens its objects again, in any process. `is_delta` says that each commit is published as Delta tables.
     """
 
     project: Opened
     objects: RetriedObjects
     layout: Layout
     opened: Callable[[], Objects]
+    is_delta: bool = False
 
     @property
     def address(self) -> str:
@@ -67,15 +69,12 @@ class Lake:
 
     def write(self, progress: Progress | None = None) -> LakeReport:
         """Write what the log has and the lake has not (see `lake_writer`)."""
-        from shroff.lake.writer import LakeWriter
-
-        with self.project.reading() as log:
-            return LakeWriter(self.objects, log, self.project.now_ms, lane=self.lane).write(self.layout, progress)
+        with self._writer() as writer:
+            return writer.write(self.layout, progress)
 
     def compact(self, *, files_min: int | None = None, grace: str = "1d") -> Compaction:
         """Put small files together, and remove those that were replaced longer ago than a duration."""
         from shroff.lake.compaction import FILES_MIN, TARGET_BYTES
-        from shroff.lake.writer import LakeWriter
 
         least = FILES_MIN if files_min is None else files_min
         if least < 2:
@@ -84,9 +83,30 @@ class Lake:
             grace_ms = parse_duration(grace)
         except ValueError as error:
             raise UsageError(f"the time of grace: {error}.") from None
-        with self.project.reading() as log:
-            writer = LakeWriter(self.objects, log, self.project.now_ms, lane=self.lane)
+        with self._writer() as writer:
             return writer.compact(files_min=least, target_bytes=TARGET_BYTES, grace_ms=grace_ms)
+
+    def publish(self) -> Published:
+        """Bring its Delta tables to its manifests; every table is looked at (see `lake.delta`)."""
+        from shroff.lake.delta import publish
+
+        return publish(self.objects, self.state, is_thorough=True)
+
+    @contextmanager
+    def _writer(self) -> Iterator[LakeWriter]:
+        """What writes it; says as warnings which Delta tables could not go on."""
+        from shroff.lake.delta import publish
+        from shroff.lake.writer import LakeWriter, publish_nothing
+
+        problems: dict[str, None] = {}
+
+        def told(state: LakeState) -> None:
+            problems.update(dict.fromkeys(publish(self.objects, state).problems))
+
+        hook = told if self.is_delta else publish_nothing
+        with self.project.reading() as log:
+            yield LakeWriter(self.objects, log, self.project.now_ms, lane=self.lane, publish=hook)
+        self.project.warnings += problems
 
     def check(self, progress: Progress | None = None) -> LakeCheck:
         """Fetch every file and document and look at it (see `lake_check`).
@@ -155,7 +175,8 @@ class Lakes:
             raise UsageError("no lake is named. Add 'lake: ./lake' or 'lake: s3://bucket/prefix' to shroff.yaml.")
         layout = _layout(options)
         with self.objects_at(options, to) as objects:
-            yield Lake(self._opened, objects, layout, self._opening(options, to))
+            is_delta = options.get("delta") == "true"
+            yield Lake(self._opened, objects, layout, self._opening(options, to), is_delta)
 
     @contextmanager
     def reader(self) -> Iterator[LakeReader]:
@@ -239,6 +260,8 @@ def _layout(options: Mapping[str, Any]) -> Layout:
     from shroff.streams.lake_manifest import DocumentFolder, Layout
 
     layout, documents = options.get("layout", LAYOUTS[0]), options.get("documents", {})
+    if layout == "json" and options.get("delta") == "true":
+        raise UsageError("lake: delta publishes Parquet files, so it needs layout parquet or both.")
     if layout == "parquet":
         if documents:
             raise UsageError("lake: documents are for layout json or both, and the layout is parquet.")

@@ -105,6 +105,27 @@ def compact(session: Session, to: str | None, least: int | None, grace: str) -> 
     return 1 if damaged else 0
 
 
+@command("publish", "shroff lake publish", "shroff lake publish --to s3://mybank/shroff --json", group=lake)
+@at
+def publish(session: Session, to: str | None) -> int:
+    """Publish the lake as Delta Lake tables, up to its last manifest. Exit status 1 where a table could not go on.
+
+    'delta: true' under 'lake' in shroff.yaml does this after each commit. Run again, it goes on from where the tables
+    are; several may run at once. Readers of Delta then see each row once, also while files are put together.
+    """
+    with session.project.lake.open(to) as found:
+        done = found.publish()
+        address = found.address
+    document = {"lake": address, "manifest": done.manifest, "commits": done.commits, "problems": done.problems}
+    commits = sum(done.commits.values())
+    text = f"{address}: Delta tables are at manifest {done.manifest:,}, {many(commits, 'new commit')}."
+    text += "".join(f"\n  {table}: version {version:,}" for table, version in done.versions.items())
+    text += "".join(f"\n  {one}" for one in done.problems)
+    session.answer(document | {"versions": done.versions}, text)
+    session.next("shroff lake files")
+    return 1 if done.problems else 0
+
+
 @command("check", "shroff lake check", "shroff lake check --to gs://mybank/shroff --json", group=lake)
 @at
 def check(session: Session, to: str | None) -> int:

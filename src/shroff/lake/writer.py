@@ -69,6 +69,10 @@ def _no_step(_step: str) -> None:
     """Take no notice of a step."""
 
 
+def publish_nothing(_state: LakeState) -> None:
+    """Readers have the manifests."""
+
+
 class LakeWriter:
     """Writes one lane of a lake from its log.
 
@@ -80,6 +84,7 @@ class LakeWriter:
         now_ms: The clock: it decides nothing but when files that were replaced may go.
         on_step: Told each of `STEPS` as it was done; for crash tests.
         places_max: How many places of the log one commit has at most.
+        publish: Told the state after each commit, and before files that were replaced are removed (see `delta`).
     """
 
     def __init__(
@@ -91,8 +96,10 @@ class LakeWriter:
         lane: int = 0,
         on_step: Callable[[str], None] = _no_step,
         places_max: int = PLACES_MAX,
+        publish: Callable[[LakeState], None] = publish_nothing,
     ) -> None:
         self.objects, self._log, self._now_ms, self.lane = objects, log, now_ms, lane
+        self._publish = publish
         self._on_step, self._places_max = on_step, places_max
         self._known: LakeState | None = None
         self._versions: tuple[int, VersionsBySeq] = (-1, VersionsBySeq([]))
@@ -110,6 +117,7 @@ class LakeWriter:
         started, found, end = time.monotonic(), LakeReport(), self._log.last_seq()
         state = self.state()
         self._check_log(state, state.log, end)
+        self._publish(state)
         with calm_collector():
             while state.planned is not None or state.upto < end:
                 before = state.upto
@@ -126,6 +134,7 @@ class LakeWriter:
         """Put small files together, and remove what no reader can want any more (see `lake_compaction`)."""
         found, written, left = Compaction(), LakeReport(), frozenset[str]()
         state = self.state()
+        self._publish(state)
         while True:
             groups = groups_of(state, files_min, target_bytes, left)
             forget = forgettable(state, self._now_ms() - grace_ms)
@@ -172,6 +181,7 @@ class LakeWriter:
         after = state.after(done) if is_ours else self.state()
         self._known = keep_checkpoint(self.objects, after)
         self._on_step("checkpoint")
+        self._publish(self._known)
         return self._known
 
     def _written(self, state: LakeState, manifest: Manifest, wanted: Write, found: LakeReport) -> Manifest:

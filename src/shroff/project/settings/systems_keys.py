@@ -15,6 +15,7 @@ from shroff.language.keys import (
     ANY,
     DURATION,
     NAME_PATTERN,
+    SWITCH,
     WHOLE,
     Either,
     Key,
@@ -229,6 +230,7 @@ LAKE_KEYS: Final = (
     Key("every", "How long rows gather before they are written.", DURATION, default="1m", examples=("10s",)),
     Key("layout", "What is written.", choice("parquet", "json", "both"), default="parquet"),
     Key("documents", "Which folders of JSON documents there are.", DOCUMENTS),
+    Key("delta", "Publish each commit as Delta Lake tables, too.", SWITCH, default="false"),
 )
 ONLINE_KEYS: Final = (
     Key("url", "The server.", ADDRESS, is_required=True, examples=("redis://localhost:6379/1",)),

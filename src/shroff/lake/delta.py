@@ -1,0 +1,347 @@
+"""A lake published as Delta Lake tables, so that plain readers of Delta see each row once.
+
+Each kind of rows of each event type is one table, in the folder where its files lie: `events/type=payment`, `labels`.
+The manifests stay the truth. A Delta commit says what one or more finished manifests changed in one table, and its
+transaction is (lake and lane, number of the last of these manifests). It is put if absent under the next version, so
+of several publishers one wins, and a publisher that was killed is followed by one that reads how far the table is.
+
+    events/type=payment/_delta_log/00000000000000000007.json
+    manifest/lane=0/delta.json      how far all tables are: it spares reading, and losing it does no harm
+
+Format: https://github.com/delta-io/delta/blob/master/PROTOCOL.md, reader version 1, writer version 2.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from shroff.errors import StateError
+from shroff.lake.delta_schema import schema_of, widened
+from shroff.lake.files import opened
+from shroff.streams.lake import RetriedObjects, damaged, digest
+from shroff.streams.lake_manifest import Compact, File, LakeState, Manifest, read_manifest
+
+_COMMIT: Final = re.compile(r"(\d{20})\.json")
+_ENGINE: Final = "shroff"
+
+
+@dataclass(slots=True)
+class Published:
+    """What a publication did.
+
+    Args:
+        manifest: The last manifest that the tables have now.
+        versions: The version of each table that was looked at.
+        commits: How many commits each table got.
+        problems: What could not be published, in sentences.
+    """
+
+    manifest: int = 0
+    versions: dict[str, int] = field(default_factory=dict)
+    commits: dict[str, int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+class _Progress(msgspec.Struct, frozen=True):
+    """How far the tables of a lane are, the version at which each was seen, and why some stay behind."""
+
+    manifest: int = 0
+    versions: Mapping[str, int] = {}
+    problems: Mapping[str, str] = {}
+
+
+class _Note(msgspec.Struct, frozen=True):
+    """What each commit keeps for the next one: which columns the table has, and since which version.
+
+    Args:
+        schemas: The marks of the files' schemas (`File.schema`) that the table's columns cover.
+        schema_at: The version with the newest `metaData`.
+    """
+
+    schemas: Sequence[str] = ()
+    schema_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """The last commit of a table: its version, -1 where there is none, and how far each lane is."""
+
+    version: int = -1
+    transactions: Mapping[str, int] = field(default_factory=dict)
+    note: _Note = field(default_factory=_Note)
+
+
+def table_of(path: str) -> str:
+    """The folder of the Delta table that has a file: `events/type=payment`."""
+    return path.rsplit("/", 2)[0]
+
+
+def partition_of(path: str) -> dict[str, str]:
+    """The columns that the folders of a file name, and their values: its event type and its day.
+
+    The type is one of them although it is the same in all of a table: Polars reads it from the path in any case.
+    """
+    parts = (part.partition("=") for part in path.split("/")[:-1])
+    return {name: value for name, is_named, value in parts if is_named}
+
+
+def publish(objects: RetriedObjects, state: LakeState, *, is_thorough: bool = False) -> Published:
+    """Bring the Delta tables of a lane to the manifests of a state.
+
+    Args:
+        is_thorough: Look at every table, also where all were up to date before: one may have been removed since.
+
+    Raises: StorageError where the lake cannot be read or written.
+    Cost: one small object where nothing is new; else one more for each table and each new manifest, and one new one
+        for each table that changed. A file with columns that the table lacks is fetched once.
+    """
+    progress, version = _progress(objects, state.lane)
+    found = Published(state.number)
+    if state.number <= progress.manifest and not is_thorough:
+        return found
+    manifests = _Manifests(objects, state, progress.manifest)
+    problems: dict[str, str] = {}
+    for table in sorted({table_of(path) for path in state.files} | progress.versions.keys()):
+        try:
+            found.versions[table] = _bring(objects, state, manifests, table, progress, found)
+        except _RefusedError as error:
+            problems[table] = str(error)
+    found.problems += problems.values()
+    after = _Progress(state.number, found.versions, problems)
+    if after != progress:
+        _keep_progress(objects, state.lane, after, version)
+    return found
+
+
+class _RefusedError(StateError):
+    """A table that cannot go on: it stays as it is until somebody removes its log."""
+
+
+class _Manifests:
+    """The finished manifests of a lane behind a number, each read once, when it is first asked for."""
+
+    def __init__(self, objects: RetriedObjects, state: LakeState, since: int) -> None:
+        self._objects, self._state, self._since = objects, state, since
+        self._read: dict[int, Manifest] = {}
+
+    def behind(self, number: int) -> list[Manifest]:
+        """Those behind a number, and behind what all tables have, up to the state's."""
+        return [self.at(one) for one in range(max(number, self._since) + 1, self._state.number + 1)]
+
+    def at(self, number: int) -> Manifest:
+        if number not in self._read:
+            found = read_manifest(self._objects, self._state.lane, number)
+            if found is None:
+                raise damaged(self._objects, f"manifest {number:,}", "it is not there")
+            self._read[number] = found[0]
+        return self._read[number]
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What a commit does to a table; `is_data` says that it is more than putting files together."""
+
+    added: Sequence[File]
+    removed: Sequence[str]
+    is_data: bool
+
+
+def _bring(
+    objects: RetriedObjects,
+    state: LakeState,
+    manifests: _Manifests,
+    table: str,
+    progress: _Progress,
+    found: Published,
+) -> int:
+    """Bring one table to the state; gives its version then."""
+    known = progress.versions.get(table, -1)
+    while True:
+        head = _head(objects, table, known)
+        if head.version >= 0 and table in progress.problems:
+            raise _RefusedError(progress.problems[table])
+        change = _change(state, manifests, table, head.transactions.get(_application(state)))
+        if change is None:
+            return head.version
+        data = _commit(objects, state, table, head, change, manifests.at(state.number).at_ms)
+        if objects.put(_name(table, head.version + 1), data):
+            found.commits[table] = found.commits.get(table, 0) + 1
+            return head.version + 1
+        known = head.version  # another publisher was quicker: look what it did
+
+
+def _change(state: LakeState, manifests: _Manifests, table: str, at: int | None) -> _Change | None:
+    """What a table that has a lane up to a manifest lacks; a table that has nothing of the lane lacks all its files."""
+    if at is None:
+        files = [state.files[path] for path in sorted(state.files) if table_of(path) == table]
+        return _Change(files, (), is_data=True) if files else None
+    added: dict[str, File] = {}
+    removed: list[str] = []
+    is_data = False
+    for manifest in manifests.behind(at):
+        for path in manifest.removed:
+            if path in added:
+                del added[path]
+            elif table_of(path) == table:
+                removed.append(path)
+        for file in manifest.added:
+            if table_of(file.path) == table:
+                added[file.path] = file
+                is_data |= not isinstance(manifest.plan, Compact)
+    return _Change(list(added.values()), removed, is_data) if added or removed else None
+
+
+# ---- a table's log
+
+
+def _name(table: str, version: int) -> str:
+    return f"{table}/_delta_log/{version:020d}.json"
+
+
+def _head(objects: RetriedObjects, table: str, known: int) -> _Head:
+    """The last commit, looked for from a version that was seen.
+
+    Raises: _RefusedError where another program wrote it.
+    """
+    data = objects.get(_name(table, known)) if known >= 0 else None
+    if data is None:
+        named = (_COMMIT.fullmatch(one.name.rpartition("/")[2]) for one in objects.list(f"{table}/_delta_log"))
+        known = max((int(one[1]) for one in named if one), default=-1)
+        data = objects.get(_name(table, known)) if known >= 0 else None
+    if data is None:
+        return _Head()
+    while (later := objects.get(_name(table, known + 1))) is not None:
+        known, data = known + 1, later
+    actions = [json.loads(line) for line in data.data.splitlines() if line]
+    info: dict[str, Any] = next((one["commitInfo"] for one in actions if "commitInfo" in one), {})
+    if info.get("engineInfo") != _ENGINE:
+        raise _RefusedError(
+            f"{table}: version {known} of its Delta table was written by another program "
+            f"({str(info.get('engineInfo', 'unnamed'))[:80]}). Only shroff may write the tables of a lake: remove "
+            f"{table}/_delta_log in {objects.address}, then run 'shroff lake publish'"
+        )
+    transactions = {one["txn"]["appId"]: int(one["txn"]["version"]) for one in actions if "txn" in one}
+    return _Head(known, transactions, msgspec.json.decode(info["userMetadata"], type=_Note))
+
+
+def _application(state: LakeState) -> str:
+    """Who commits, as Delta's transactions name it: this lake's log and lane."""
+    return f"shroff-lake-{state.log}-{state.lane}"
+
+
+def _commit(objects: RetriedObjects, state: LakeState, table: str, head: _Head, change: _Change, at_ms: int) -> bytes:
+    """The bytes of a commit; the same for the same change behind the same head."""
+    actions: list[dict[str, Any]] = []
+    if head.version < 0:
+        actions.append({"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}})
+    note, metadata = _columns(objects, table, head, change.added)
+    if metadata is not None:
+        made = {"id": str(UUID(digest(f"{state.log} {table}".encode())[:32])), "createdTime": at_ms}
+        actions.append({"metaData": made | metadata})
+    transactions = {**head.transactions, _application(state): state.number}
+    actions += [{"txn": {"appId": name, "version": transactions[name]}} for name in sorted(transactions)]
+    actions += [_remove(path, table, at_ms, is_data=change.is_data) for path in change.removed]
+    actions += [_add(file, table, at_ms, is_data=change.is_data) for file in change.added]
+    info: dict[str, Any] = {
+        "timestamp": at_ms,
+        "operation": "WRITE" if change.is_data else "OPTIMIZE",
+        "operationParameters": {},
+        "engineInfo": _ENGINE,
+        "userMetadata": msgspec.json.encode(note).decode(),
+    }
+    return b"".join(msgspec.json.encode(one) + b"\n" for one in [{"commitInfo": info}, *actions])
+
+
+def _columns(
+    objects: RetriedObjects, table: str, head: _Head, added: Iterable[File]
+) -> tuple[_Note, dict[str, Any] | None]:
+    """The note of the next commit, and the table's metadata where files bring columns that it lacks.
+
+    Raises: _RefusedError where a column of these files has another type in the table.
+    """
+    new = {file.schema: file for file in added if file.schema not in head.note.schemas}
+    if not new:
+        return head.note, None
+    fields: list[dict[str, Any]] = []
+    if head.version >= 0:
+        found = objects.get(_name(table, head.note.schema_at))
+        lines = [] if found is None else found.data.splitlines()
+        fields = next(
+            json.loads(one["metaData"]["schemaString"])["fields"] for one in map(json.loads, lines) if "metaData" in one
+        )
+    before = list(fields)
+    for mark in sorted(new):
+        try:
+            fields = widened(fields, schema_of(opened(objects, new[mark]).schema_arrow, partition_of(new[mark].path)))
+        except ValueError as error:
+            raise _RefusedError(
+                f"{table}: {error} A Delta table has one type for each column, so this one stays as it was: read the "
+                "files that 'shroff lake files' names"
+            ) from None
+    schemas = sorted({*head.note.schemas, *new})
+    if fields == before:
+        return msgspec.structs.replace(head.note, schemas=schemas), None
+    metadata = {
+        "format": {"provider": "parquet", "options": {}},
+        "schemaString": json.dumps({"type": "struct", "fields": fields}),
+        "partitionColumns": list(partition_of(new[mark].path)),
+        "configuration": {},
+    }
+    return _Note(schemas, head.version + 1), metadata
+
+
+def _add(file: File, table: str, at_ms: int, *, is_data: bool) -> dict[str, Any]:
+    stats = {
+        "numRecords": file.rows,
+        "minValues": {"seq": file.first},
+        "maxValues": {"seq": file.last},
+        "nullCount": {"seq": 0},
+    }
+    return {
+        "add": {
+            "path": file.path.removeprefix(f"{table}/"),
+            "partitionValues": partition_of(file.path),
+            "size": file.bytes,
+            "modificationTime": at_ms,
+            "dataChange": is_data,
+            "stats": json.dumps(stats),
+        }
+    }
+
+
+def _remove(path: str, table: str, at_ms: int, *, is_data: bool) -> dict[str, Any]:
+    return {"remove": {"path": path.removeprefix(f"{table}/"), "deletionTimestamp": at_ms, "dataChange": is_data}}
+
+
+# ---- how far all tables are
+
+
+def _progress_name(lane: int) -> str:
+    return f"manifest/lane={lane}/delta.json"
+
+
+def _progress(objects: RetriedObjects, lane: int) -> tuple[_Progress, str | None]:
+    """How far all tables are, and the version of the object that says it; nothing where it is damaged."""
+    found = objects.get(_progress_name(lane))
+    if found is None:
+        return _Progress(), None
+    try:
+        return msgspec.json.decode(found.data, type=_Progress), found.version
+    except ValueError:
+        return _Progress(), found.version
+
+
+def _keep_progress(objects: RetriedObjects, lane: int, progress: _Progress, version: str | None) -> None:
+    """Keep how far all tables are. Another publisher may have been quicker, which is fine."""
+    data = msgspec.json.encode(progress) + b"\n"
+    if version is None:
+        objects.put(_progress_name(lane), data)
+    else:
+        objects.replace(_progress_name(lane), data, version)

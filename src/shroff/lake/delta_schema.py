@@ -1,0 +1,56 @@
+"""The columns of a lake's files as the schema of a Delta table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import pyarrow as pa
+
+Fields = list[dict[str, Any]]
+_SIMPLE: Final = {
+    pa.string(): "string",
+    pa.binary(): "binary",
+    pa.bool_(): "boolean",
+    pa.int32(): "integer",
+    pa.int64(): "long",
+    pa.float64(): "double",
+    pa.timestamp("ms", tz="UTC"): "timestamp",
+}
+
+
+def schema_of(schema: pa.Schema, partition: Iterable[str]) -> Fields:
+    """The fields of a Delta schema: a file's columns, and those that its folders name.
+
+    Raises: ValueError where a column has a type that Delta does not know.
+    """
+    fields = [_field(one.name, _type(one.name, one.type)) for one in schema]
+    return [*fields, *(_field(name, "date" if name == "date" else "string") for name in partition)]
+
+
+def widened(fields: Fields, more: Fields) -> Fields:
+    """The fields of both, the new ones behind. Raises: ValueError where one has two types."""
+    known = {one["name"]: one for one in fields}
+    for one in more:
+        before = known.setdefault(one["name"], one)
+        if before["type"] != one["type"]:
+            raise ValueError(f"column {one['name']!r} was {_text(before['type'])} and is {_text(one['type'])} now.")
+    return list(known.values())
+
+
+def _field(name: str, type_: object) -> dict[str, Any]:
+    return {"name": name, "type": type_, "nullable": True, "metadata": {}}
+
+
+def _type(name: str, type_: pa.DataType) -> object:
+    if type_ in _SIMPLE:
+        return _SIMPLE[type_]
+    if pa.types.is_decimal128(type_):
+        return f"decimal({type_.precision},{type_.scale})"
+    if pa.types.is_list(type_):
+        return {"type": "array", "elementType": _type(name, type_.value_type), "containsNull": True}
+    raise ValueError(f"column {name!r} has the type {type_}, which Delta does not know.")
+
+
+def _text(type_: Any) -> str:
+    return f"array of {_text(type_['elementType'])}" if isinstance(type_, dict) else str(type_)
