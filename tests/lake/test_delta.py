@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import deltalake
 import duckdb
 import polars as pl
 import pyarrow as pa
@@ -19,10 +20,12 @@ from shroff.adapters.log.memory import MemoryLog
 from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.events.intake import Intake
-from shroff.lake.delta import publish, table_of
+from shroff.lake.delta import publish, stopped_tables, table_of
 from shroff.lake.delta_schema import schema_of
+from shroff.lake.reader import LakeReader
 from shroff.lake.writer import LakeWriter
 from shroff.log.writer import Writer
+from shroff.monitoring.doctor import WRONG, look_at_lake
 from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import read_state
 from tests.lake.test_lake import small_log
@@ -30,7 +33,6 @@ from tests.support import projects
 from tests.support.objects import FaultyObjects, MemoryObjects
 from tests.support.projects import NOW_MS, label, submission
 
-deltalake = pytest.importorskip("deltalake")
 HISTORIES = 8
 
 
@@ -128,7 +130,10 @@ def seqs(objects: MemoryObjects, paths: Any) -> Counter[tuple[str, int, int]]:
 
 
 @pytest.mark.parametrize("seed", range(HISTORIES))
-def test_a_reader_of_delta_sees_each_row_once_whatever_is_written_compacted_and_killed(seed: int, tmp_path: Path):
+def test_a_reader_of_delta_sees_each_row_once_whatever_is_written_compacted_and_killed(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("shroff.lake.delta.CHECKPOINT_EVERY", 2 + seed % 2)
     chance, objects, log = Random(seed), Killing(), small_log(6)
     paid, is_always = 0, seed % 2 == 0  # a writer that does not publish may remove files that Delta still names
     for _ in range(7):
@@ -158,7 +163,26 @@ def test_a_reader_of_delta_sees_each_row_once_whatever_is_written_compacted_and_
     assert {path for paths in active(objects).values() for path in paths} == set(state.files)
     counted = seqs(objects, state.files)
     assert set(counted.values()) <= {1}
+    if is_always:
+        assert streamed(objects) == sum(counted.values())
+    only_behind_checkpoints(objects)
     assert read_by_deltalake(objects, tmp_path) == Counter(table for table, *_ in counted)
+
+
+def streamed(objects: MemoryObjects) -> int:
+    """The rows that a stream of each table gets: files that are added as data. None is ever removed as data."""
+    logs = [data for name, (data, _) in objects.objects.items() if "/_delta_log/" in name and name.endswith(".json")]
+    actions = [json.loads(line) for data in logs for line in data.splitlines()]
+    assert not any(one["remove"]["dataChange"] for one in actions if "remove" in one)
+    return sum(json.loads(one["add"]["stats"])["numRecords"] for one in actions if one.get("add", {}).get("dataChange"))
+
+
+def only_behind_checkpoints(objects: MemoryObjects) -> None:
+    """Remove the commits that checkpoints have, so that a reader must take those."""
+    for name in [name for name in objects.objects if name.endswith("/_last_checkpoint")]:
+        log, last = name.rpartition("/")[0], json.loads(objects.objects[name][0])["version"]
+        for version in range(last + 1):
+            objects.objects.pop(f"{log}/{version:020d}.json")
 
 
 def read_by_deltalake(objects: MemoryObjects, folder: Path) -> Counter[str]:
@@ -186,8 +210,43 @@ def test_a_commit_says_the_manifest_as_its_transaction_and_is_put_once():
     assert objects.objects == before
     last = max(name for name in before if name.startswith("events/type=payment/_delta_log/"))
     actions = [json.loads(line) for line in before[last][0].splitlines()]
-    [told] = [one["txn"] for one in actions if "txn" in one]
-    assert told == {"appId": f"shroff-lake-{state.log}-0", "version": state.number}
+    told = {one["txn"]["appId"]: one["txn"]["version"] for one in actions if "txn" in one}
+    name = f"shroff-lake-{state.log}-0"
+    assert told == {name: state.number, f"{name}-seq": state.upto}
+
+
+def test_one_that_was_behind_keeps_new_rows_and_compactions_apart():
+    objects, log = MemoryObjects(), small_log(6)
+    lake_writer(objects, log).write()
+    quiet = lake_writer(objects, log, is_delta=False)
+    for first in (0, 9):
+        pay(log, first, 9)
+        quiet.write()
+    quiet.compact(files_min=2, target_bytes=1 << 20, grace_ms=1 << 40)
+    state = read_state(patient(objects))
+
+    assert publish(patient(objects), state).commits["events/type=payment"] == 2
+    assert {path for paths in active(objects).values() for path in paths} == set(state.files)
+    assert streamed(objects) == sum(file.rows for file in state.files.values())
+
+
+def test_a_checkpoint_has_what_the_commits_come_to_and_the_next_one_goes_on_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("shroff.lake.delta.CHECKPOINT_EVERY", 2)
+    objects, log = MemoryObjects(), small_log(6)
+    for first in range(0, 45, 9):
+        lake_writer(objects, log).write()
+        pay(log, first, 9)
+    compact(lake_writer(objects, log))
+    labels = [name.rpartition("/")[2] for name in objects.objects if name.startswith("labels/_delta_log/")]
+    rows = sum(seqs(objects, read_state(patient(objects)).files).values())
+
+    assert {"_last_checkpoint", f"{2:020d}.checkpoint.parquet", f"{4:020d}.checkpoint.parquet"} <= set(labels)
+    only_behind_checkpoints(objects)
+    assert read_by_deltalake(objects, tmp_path).total() == rows
+    table = opened(tmp_path, "labels")
+    assert table.transaction_version(f"shroff-lake-{read_state(patient(objects)).log}-0-seq") > 0
 
 
 def test_of_two_publishers_the_second_finds_what_the_first_did():
@@ -221,7 +280,7 @@ def test_lanes_share_a_table_and_each_has_its_own_transaction():
     }
     last = max(name for name in objects.objects if name.startswith("events/type=payment/_delta_log/"))
     told = [one["txn"]["version"] for one in map(json.loads, objects.objects[last][0].splitlines()) if "txn" in one]
-    assert told == [state.number for state in states]
+    assert told == [number for state in states for number in (state.number, state.upto)]
 
 
 def test_a_version_of_another_program_is_refused_until_its_log_is_removed():
@@ -233,6 +292,8 @@ def test_a_version_of_another_program_is_refused_until_its_log_is_removed():
     objects.put(f"labels/_delta_log/{1:020d}.json", foreign)
 
     [problem] = publish(patient(objects), state, is_thorough=True).problems
+    assert stopped_tables(patient(objects), 0) == [problem]
+    assert look_at_lake(lambda: nullcontext(LakeReader(patient(objects))), None).state == WRONG
     assert problem.startswith("labels: version 1 of its Delta table was written by another program (Apache-Spark/4.0)")
     for name in [name for name in objects.objects if name.startswith("labels/_delta_log/")]:
         objects.delete(name)
@@ -256,9 +317,13 @@ def test_a_column_of_another_type_stops_its_table_alone_and_new_columns_are_adde
     assert publish(patient(objects), read_state(patient(objects)), is_thorough=True).problems == [problem]
 
 
-def test_a_type_that_delta_lacks_is_named():
-    with pytest.raises(ValueError, match="column 'a' has the type uint8"):
-        schema_of(pa.schema([("a", pa.uint8())]), ())
+@pytest.mark.parametrize(
+    ("type_", "partition", "words"),
+    [(pa.uint8(), (), "column 'a' has the type uint8"), (pa.int32(), ("a",), "'a' is in the files and in the names")],
+)
+def test_a_column_that_delta_cannot_have_is_named(type_: pa.DataType, partition: tuple[str, ...], words: str):
+    with pytest.raises(ValueError, match=words):
+        schema_of(pa.schema([("a", type_)]), partition)
 
 
 # ---- the command and the setting

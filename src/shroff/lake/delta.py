@@ -1,9 +1,11 @@
 """A lake published as Delta Lake tables, so that plain readers of Delta see each row once.
 
 Each kind of rows of each event type is one table, in the folder where its files lie: `events/type=payment`, `labels`.
-The manifests stay the truth. A Delta commit says what one or more finished manifests changed in one table, and its
-transaction is (lake and lane, number of the last of these manifests). It is put if absent under the next version, so
-of several publishers one wins, and a publisher that was killed is followed by one that reads how far the table is.
+The manifests stay the truth. A Delta commit says what a finished manifest changed in one table; one that is behind
+takes several at once, but keeps new rows and compactions apart, so a stream of the table gets each row once, too.
+Its transactions are the number of its last manifest, and the sequence number up to which the table has the log.
+It is put if absent under the next version, so of several publishers one wins, and a publisher that was killed is
+followed by one that reads how far the table is.
 
     events/type=payment/_delta_log/00000000000000000007.json
     manifest/lane=0/delta.json      how far all tables are: it spares reading, and losing it does no harm
@@ -23,10 +25,11 @@ from uuid import UUID
 import msgspec
 
 from shroff.errors import StateError
+from shroff.lake.delta_checkpoint import CHECKPOINT_EVERY, commit_name, keep_checkpoint
 from shroff.lake.delta_schema import schema_of, widened
 from shroff.lake.files import opened
 from shroff.streams.lake import RetriedObjects, damaged, digest
-from shroff.streams.lake_manifest import Compact, File, LakeState, Manifest, read_manifest
+from shroff.streams.lake_manifest import File, LakeState, Manifest, Write, read_manifest
 
 _COMMIT: Final = re.compile(r"(\d{20})\.json")
 _ENGINE: Final = "shroff"
@@ -114,10 +117,15 @@ def publish(objects: RetriedObjects, state: LakeState, *, is_thorough: bool = Fa
         except _RefusedError as error:
             problems[table] = str(error)
     found.problems += problems.values()
-    after = _Progress(state.number, found.versions, problems)
+    after = _Progress(max(state.number, progress.manifest), found.versions, problems)
     if after != progress:
         _keep_progress(objects, state.lane, after, version)
     return found
+
+
+def stopped_tables(objects: RetriedObjects, lane: int) -> list[str]:
+    """Which Delta tables of a lane could not go on, and why, in sentences."""
+    return list(_progress(objects, lane)[0].problems.values())
 
 
 class _RefusedError(StateError):
@@ -144,13 +152,30 @@ class _Manifests:
         return self._read[number]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Change:
-    """What a commit does to a table; `is_data` says that it is more than putting files together."""
+    """What a commit does to a table.
 
-    added: Sequence[File]
-    removed: Sequence[str]
-    is_data: bool
+    Args:
+        number: The last manifest that it takes, planned at `at_ms`.
+        upto: The sequence number up to which the table has the log then; 0 where that does not change.
+        is_data: Whether it is more than putting files together.
+    """
+
+    number: int = 0
+    at_ms: int = 0
+    upto: int = 0
+    added: dict[str, File] = field(default_factory=dict)
+    removed: list[str] = field(default_factory=list)
+    is_data: bool = False
+
+    def take(self, manifest: Manifest, added: Sequence[File], removed: Sequence[str]) -> None:
+        """Add what a manifest changes in the table."""
+        self.number, self.at_ms = manifest.number, manifest.at_ms
+        if isinstance(manifest.plan, Write):
+            self.upto, self.is_data = manifest.plan.upto, True
+        self.removed += [path for path in removed if self.added.pop(path, None) is None]
+        self.added |= {file.path: file for file in added}
 
 
 def _bring(
@@ -162,47 +187,49 @@ def _bring(
     found: Published,
 ) -> int:
     """Bring one table to the state; gives its version then."""
-    known = progress.versions.get(table, -1)
+    head = _head(objects, table, progress.versions.get(table, -1))
     while True:
-        head = _head(objects, table, known)
         if head.version >= 0 and table in progress.problems:
             raise _RefusedError(progress.problems[table])
         change = _change(state, manifests, table, head.transactions.get(_application(state)))
         if change is None:
             return head.version
-        data = _commit(objects, state, table, head, change, manifests.at(state.number).at_ms)
-        if objects.put(_name(table, head.version + 1), data):
-            found.commits[table] = found.commits.get(table, 0) + 1
-            return head.version + 1
-        known = head.version  # another publisher was quicker: look what it did
+        after, data = _commit(objects, state, table, head, change)
+        if not objects.put(commit_name(table, after.version), data):
+            head = _head(objects, table, head.version)  # another publisher was quicker: look what it did
+            continue
+        found.commits[table] = found.commits.get(table, 0) + 1
+        head = after
+        if head.version and head.version % CHECKPOINT_EVERY == 0:
+            keep_checkpoint(objects, table, head.version)
 
 
 def _change(state: LakeState, manifests: _Manifests, table: str, at: int | None) -> _Change | None:
-    """What a table that has a lane up to a manifest lacks; a table that has nothing of the lane lacks all its files."""
+    """The next change of a table that has a lane up to a manifest; None where it lacks nothing.
+
+    A table that has nothing of the lane lacks all its files. Else manifests go together as long as all of them bring
+    rows, or none does; and on, where a file that the commit would name may be gone by now.
+    """
+    change = _Change()
     if at is None:
-        files = [state.files[path] for path in sorted(state.files) if table_of(path) == table]
-        return _Change(files, (), is_data=True) if files else None
-    added: dict[str, File] = {}
-    removed: list[str] = []
-    is_data = False
+        change.take(
+            manifests.at(state.number), [one for one in state.files.values() if table_of(one.path) == table], ()
+        )
+        change.upto, change.is_data = state.upto, True
+        return change if change.added else None
     for manifest in manifests.behind(at):
-        for path in manifest.removed:
-            if path in added:
-                del added[path]
-            elif table_of(path) == table:
-                removed.append(path)
-        for file in manifest.added:
-            if table_of(file.path) == table:
-                added[file.path] = file
-                is_data |= not isinstance(manifest.plan, Compact)
-    return _Change(list(added.values()), removed, is_data) if added or removed else None
+        added = [file for file in manifest.added if table_of(file.path) == table]
+        removed = [path for path in manifest.removed if table_of(path) == table]
+        if not added and not removed:
+            continue
+        is_there = all(path in state.files or path in state.replaced for path in change.added)
+        if change.number and change.is_data != isinstance(manifest.plan, Write) and is_there:
+            break
+        change.take(manifest, added, removed)
+    return change if change.number else None
 
 
 # ---- a table's log
-
-
-def _name(table: str, version: int) -> str:
-    return f"{table}/_delta_log/{version:020d}.json"
 
 
 def _head(objects: RetriedObjects, table: str, known: int) -> _Head:
@@ -210,14 +237,14 @@ def _head(objects: RetriedObjects, table: str, known: int) -> _Head:
 
     Raises: _RefusedError where another program wrote it.
     """
-    data = objects.get(_name(table, known)) if known >= 0 else None
+    data = objects.get(commit_name(table, known)) if known >= 0 else None
     if data is None:
         named = (_COMMIT.fullmatch(one.name.rpartition("/")[2]) for one in objects.list(f"{table}/_delta_log"))
         known = max((int(one[1]) for one in named if one), default=-1)
-        data = objects.get(_name(table, known)) if known >= 0 else None
+        data = objects.get(commit_name(table, known)) if known >= 0 else None
     if data is None:
         return _Head()
-    while (later := objects.get(_name(table, known + 1))) is not None:
+    while (later := objects.get(commit_name(table, known + 1))) is not None:
         known, data = known + 1, later
     actions = [json.loads(line) for line in data.data.splitlines() if line]
     info: dict[str, Any] = next((one["commitInfo"] for one in actions if "commitInfo" in one), {})
@@ -236,27 +263,30 @@ def _application(state: LakeState) -> str:
     return f"shroff-lake-{state.log}-{state.lane}"
 
 
-def _commit(objects: RetriedObjects, state: LakeState, table: str, head: _Head, change: _Change, at_ms: int) -> bytes:
-    """The bytes of a commit; the same for the same change behind the same head."""
+def _commit(objects: RetriedObjects, state: LakeState, table: str, head: _Head, change: _Change) -> tuple[_Head, bytes]:
+    """The head with one more commit, and its bytes: the same for the same change behind the same head."""
     actions: list[dict[str, Any]] = []
     if head.version < 0:
         actions.append({"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}})
-    note, metadata = _columns(objects, table, head, change.added)
+    note, metadata = _columns(objects, table, head, change.added.values())
     if metadata is not None:
-        made = {"id": str(UUID(digest(f"{state.log} {table}".encode())[:32])), "createdTime": at_ms}
+        made = {"id": str(UUID(digest(f"{state.log} {table}".encode())[:32])), "createdTime": change.at_ms}
         actions.append({"metaData": made | metadata})
-    transactions = {**head.transactions, _application(state): state.number}
+    transactions = {**head.transactions, _application(state): change.number}
+    if change.upto:
+        transactions[f"{_application(state)}-seq"] = change.upto
     actions += [{"txn": {"appId": name, "version": transactions[name]}} for name in sorted(transactions)]
-    actions += [_remove(path, table, at_ms, is_data=change.is_data) for path in change.removed]
-    actions += [_add(file, table, at_ms, is_data=change.is_data) for file in change.added]
+    actions += [_remove(path, table, change) for path in change.removed]
+    actions += [_add(change.added[path], table, change) for path in sorted(change.added)]
     info: dict[str, Any] = {
-        "timestamp": at_ms,
+        "timestamp": change.at_ms,
         "operation": "WRITE" if change.is_data else "OPTIMIZE",
         "operationParameters": {},
         "engineInfo": _ENGINE,
         "userMetadata": msgspec.json.encode(note).decode(),
     }
-    return b"".join(msgspec.json.encode(one) + b"\n" for one in [{"commitInfo": info}, *actions])
+    data = b"".join(msgspec.json.encode(one) + b"\n" for one in [{"commitInfo": info}, *actions])
+    return _Head(head.version + 1, transactions, note), data
 
 
 def _columns(
@@ -271,11 +301,14 @@ def _columns(
         return head.note, None
     fields: list[dict[str, Any]] = []
     if head.version >= 0:
-        found = objects.get(_name(table, head.note.schema_at))
-        lines = [] if found is None else found.data.splitlines()
-        fields = next(
-            json.loads(one["metaData"]["schemaString"])["fields"] for one in map(json.loads, lines) if "metaData" in one
-        )
+        found = objects.get(commit_name(table, head.note.schema_at))
+        if found is None:
+            raise _RefusedError(
+                f"{table}: version {head.note.schema_at} of its Delta table, with its columns, is not there. Remove "
+                f"{table}/_delta_log in {objects.address}, then run 'shroff lake publish'"
+            )
+        lines = map(json.loads, found.data.splitlines())
+        fields = next(json.loads(one["metaData"]["schemaString"])["fields"] for one in lines if "metaData" in one)
     before = list(fields)
     for mark in sorted(new):
         try:
@@ -297,7 +330,7 @@ def _columns(
     return _Note(schemas, head.version + 1), metadata
 
 
-def _add(file: File, table: str, at_ms: int, *, is_data: bool) -> dict[str, Any]:
+def _add(file: File, table: str, change: _Change) -> dict[str, Any]:
     stats = {
         "numRecords": file.rows,
         "minValues": {"seq": file.first},
@@ -309,15 +342,16 @@ def _add(file: File, table: str, at_ms: int, *, is_data: bool) -> dict[str, Any]
             "path": file.path.removeprefix(f"{table}/"),
             "partitionValues": partition_of(file.path),
             "size": file.bytes,
-            "modificationTime": at_ms,
-            "dataChange": is_data,
+            "modificationTime": change.at_ms,
+            "dataChange": change.is_data,
             "stats": json.dumps(stats),
         }
     }
 
 
-def _remove(path: str, table: str, at_ms: int, *, is_data: bool) -> dict[str, Any]:
-    return {"remove": {"path": path.removeprefix(f"{table}/"), "deletionTimestamp": at_ms, "dataChange": is_data}}
+def _remove(path: str, table: str, change: _Change) -> dict[str, Any]:
+    name = path.removeprefix(f"{table}/")
+    return {"remove": {"path": name, "deletionTimestamp": change.at_ms, "dataChange": change.is_data}}
 
 
 # ---- how far all tables are

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any, Final
 
 import pyarrow as pa
@@ -19,11 +19,13 @@ _SIMPLE: Final = {
 }
 
 
-def schema_of(schema: pa.Schema, partition: Iterable[str]) -> Fields:
+def schema_of(schema: pa.Schema, partition: Collection[str]) -> Fields:
     """The fields of a Delta schema: a file's columns, and those that its folders name.
 
-    Raises: ValueError where a column has a type that Delta does not know.
+    Raises: ValueError where a column has a type that Delta does not know, or is there twice.
     """
+    if taken := sorted(set(partition) & set(schema.names)):
+        raise ValueError(f"column {taken[0]!r} is in the files and in the names of their folders.")
     fields = [_field(one.name, _type(one.name, one.type)) for one in schema]
     return [*fields, *(_field(name, "date" if name == "date" else "string") for name in partition)]
 

@@ -337,10 +337,13 @@ def _days_of(log: LogReader) -> Days:
 
 def look_at_lake(opened: Callable[[], AbstractContextManager[LakeReader]], keep_ms: int | None) -> Finding:
     """The lake that the project names: how far it has the log, and how large it is by its manifests."""
+    from shroff.lake.delta import stopped_tables
     from shroff.lake.reader import NoLakeError
 
     try:
         with opened() as lake:
+            if stopped := stopped_tables(lake.objects, lake.state.lane):
+                return Finding("lake", WRONG, stopped[0], "The files of the lake itself go on, and so do other tables.")
             size = bytes_text(sum(one.bytes for one in lake.state.files.values()))
             words = f"{lake.objects.address} has the log up to place {lake.last_seq:,}: "
             return Finding("lake", OK, f"{words}{_counted(len(lake.state.files), 'file')}, {size}")
