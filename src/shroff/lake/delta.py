@@ -26,7 +26,7 @@ import msgspec
 
 from shroff.errors import StateError
 from shroff.lake.delta_checkpoint import CHECKPOINT_EVERY, commit_name, keep_checkpoint
-from shroff.lake.delta_schema import schema_of, widened
+from shroff.lake.delta_schema import metadata_of, schema_of, widened
 from shroff.lake.files import opened
 from shroff.streams.lake import RetriedObjects, damaged, digest
 from shroff.streams.lake_manifest import File, LakeState, Manifest, Write, read_manifest
@@ -321,13 +321,7 @@ def _columns(
     schemas = sorted({*head.note.schemas, *new})
     if fields == before:
         return msgspec.structs.replace(head.note, schemas=schemas), None
-    metadata = {
-        "format": {"provider": "parquet", "options": {}},
-        "schemaString": json.dumps({"type": "struct", "fields": fields}),
-        "partitionColumns": list(partition_of(new[mark].path)),
-        "configuration": {},
-    }
-    return _Note(schemas, head.version + 1), metadata
+    return _Note(schemas, head.version + 1), metadata_of(fields, partition_of(new[mark].path))
 
 
 def _add(file: File, table: str, change: _Change) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from typing import Any, Final
 
@@ -38,6 +39,16 @@ def widened(fields: Fields, more: Fields) -> Fields:
         if before["type"] != one["type"]:
             raise ValueError(f"column {one['name']!r} was {_text(before['type'])} and is {_text(one['type'])} now.")
     return list(known.values())
+
+
+def metadata_of(fields: Fields, partition: Collection[str]) -> dict[str, Any]:
+    """The `metaData` of a table with these fields, but for its id and its time."""
+    return {
+        "format": {"provider": "parquet", "options": {}},
+        "schemaString": json.dumps({"type": "struct", "fields": fields}),
+        "partitionColumns": list(partition),
+        "configuration": {},
+    }
 
 
 def _field(name: str, type_: object) -> dict[str, Any]:
