@@ -99,6 +99,7 @@ TEXTS: Final = {
     "receipt": "a mail to the address that the event names, such as `to: { field: email }`, without `ask`",
     "notice": "a mail to staff: `to` is an address, several, or a role",
     "report": "`on: report`",
+    "figures": "`on: report` with `figures` or `funnels`",
 }
 
 

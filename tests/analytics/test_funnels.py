@@ -353,7 +353,7 @@ def test_the_shipped_example_has_two_funnels_of_five_steps(root: Path, tmp_path:
     report = project.ingest([folder / "app.jsonl"])
     found = project.analytics.funnel(first="2026-03-01", last="2026-03-04")
 
-    assert (project.check().is_ok, report.events.appended, report.events.quarantined) == (True, 132, 0)
+    assert (project.check().is_ok, report.events.appended, report.events.quarantined) == (True, 169, 0)
     users = [one["users"] for one in found["steps"] if one["funnel"] == "onboarding"]
     assert users == [40, 31, 17, 14, 5]
     assert sum(one["funnel"] == "savings" for one in found["steps"]) == 10  # five steps by platform

@@ -246,6 +246,8 @@ def test_whatever_a_notice_gives_its_template_may_be_named(tmp_path, monkeypatch
 
     monkeypatch.setattr(NoticeTemplates, "render", noted)
     more = {f"notices/{name}.yaml": f"to: [a@b.example]\non: {name}\n" for name in ("report", "failure")}
+    counted = "on: report\nto: [a@b.example]\nfigures: { payments: { event: payment } }\n"
+    more |= {"notices/counted.yaml": counted}
     bank = Bank(tmp_path, more | {"notices/paid.yaml": "on: decision\nto: { field: email }\n"})
     bank.pay()
     notices = bank.project.notice_files.declared

@@ -6,7 +6,7 @@ asked for, and the log behind that place. No event becomes a Python object.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from shroff.events.definitions import Events
 from shroff.features.frames import Codes, ColumnFrame, Frame
 from shroff.lake.files import opened
 from shroff.lake.reader import LakeReader
@@ -70,13 +71,37 @@ class ReadTimes:
 _EPOCH_DAY: Final = datetime(1970, 1, 1, tzinfo=UTC).date()
 
 
-def reads(funnel: Funnel, histories: Histories, times: ReadTimes) -> int:
+def reads(types: Collection[str], histories: Histories, times: ReadTimes) -> int:
     """How many events are read: those of files of the lake, and all that the log has beyond it."""
     count = 0
     for log, lake in histories:
         count += log.last_seq() - (0 if lake is None else lake.last_seq)
-        count += 0 if lake is None else sum(file.rows for file in _files(lake, funnel, times))
+        count += 0 if lake is None else sum(file.rows for file in _files(lake, types, times))
     return count
+
+
+def read_frames(
+    needs: Mapping[str, set[str]], definitions: Definitions, histories: Histories, times: ReadTimes
+) -> Iterator[tuple[Frame, Words, int]]:
+    """The events of some types, each once: frames with the places of their events, and the number of the lane.
+
+    Files of the lake without an event in these times are left out; a frame may have other times all the same.
+
+    Args:
+        needs: The types, each with the fields that are read.
+    """
+    for lane, (log, lake) in enumerate(histories):
+        reader = LineReader(definitions)
+        if lake is not None:
+            files = (_Stored(lake, file, needs, definitions, reader) for file in _files(lake, needs, times))
+            with closing(ahead(chain.from_iterable(file.frames() for file in files))) as frames:
+                for frame, seqs in frames:
+                    yield frame, seqs, lane
+        for piece in log_columns(log, definitions, after=0 if lake is None else lake.last_seq):
+            for name in needs:
+                if name in piece.frames:
+                    found = piece.frames[name]
+                    yield found, found.rows + piece.after + 1, lane
 
 
 def read_steps(
@@ -88,24 +113,14 @@ def read_steps(
     that only the log has, of whatever type and time.
     """
     taken = _Taken(funnel, split, definitions, times, len(histories))
-    for lane, (log, lake) in enumerate(histories):
-        reader = LineReader(definitions)
-        if lake is not None:
-            files = (_Stored(lake, file, taken.needs, definitions, reader) for file in _files(lake, funnel, times))
-            with closing(ahead(chain.from_iterable(file.frames() for file in files))) as frames:
-                for frame, seqs in frames:
-                    taken.add(frame, seqs, lane)
-        for piece in log_columns(log, definitions, after=0 if lake is None else lake.last_seq):
-            for name in funnel.events:
-                if name in piece.frames:
-                    found = piece.frames[name]
-                    taken.add(found, found.rows + piece.after + 1, lane)
+    for frame, seqs, lane in read_frames(taken.needs, definitions, histories, times):
+        taken.add(frame, seqs, lane)
     return taken.events()
 
 
-def _files(lake: LakeReader, funnel: Funnel, times: ReadTimes) -> Iterator[File]:
+def _files(lake: LakeReader, types: Collection[str], times: ReadTimes) -> Iterator[File]:
     for file in lake.state.files.values():
-        if file.kind == "events" and file.type in funnel.events and times.days(file):
+        if file.kind == "events" and file.type in types and times.days(file):
             yield file
 
 
@@ -114,22 +129,18 @@ class _Taken:
 
     def __init__(self, funnel: Funnel, split: str, definitions: Definitions, times: ReadTimes, lanes: int) -> None:
         self._funnel, self._split, self._times, self._lanes = funnel, split, times, lanes
-        self._entities = definitions.events.entities
+        self._events = definitions.events
         self._keys, self._values = Codes(), Codes()
         self._parts: list[tuple[NDArray[Any], ...]] = [tuple(np.zeros(0, np.int32) for _ in range(5))]
         self.needs = {name: self._needed(name) for name in funnel.events}
 
     def _needed(self, name: str) -> set[str]:
         """The fields of a type that are read."""
-        user = self._funnel.user
         found = {self._split} if self._split else set()
         for step in self._funnel.steps:
             if name in step.events and step.where is not None:
                 found |= fields_of_this(step.where)
-        if user not in self._entities:
-            return {*found, user}
-        parts = [part for node in self._entities[user].keys[name] for part in walk(node)]
-        return found | {part.name for part in parts if isinstance(part, ThisField)}
+        return found | user_fields(self._events, self._funnel.user, name)
 
     def add(self, frame: Frame, seqs: Words, lane: int) -> None:
         """Take the events of a frame that are steps."""
@@ -143,9 +154,9 @@ class _Taken:
         for number, step in enumerate(self._funnel.steps):
             if frame.type.name in step.events:
                 steps |= self._is_step(frame, number) << number
-        users = self._users(frame).astype(np.int32)
+        users = user_codes(frame, self._funnel.user, self._events, self._keys).astype(np.int32)
         kept &= (steps != 0) & (users >= 0)
-        splits = self._coded(frame, self._split, self._values).astype(np.int32)
+        splits = _coded(frame, self._split, self._values).astype(np.int32)
         columns = (frame.times, seqs * self._lanes + lane, users, steps, splits)
         self._parts.append(columns if kept.all() else tuple(one[kept] for one in columns))
 
@@ -156,22 +167,30 @@ class _Taken:
         found = frame.evaluate(where)
         return (found.values.astype(np.bool_) & found.valid).astype(np.int32)
 
-    def _users(self, frame: Frame) -> Words:
-        if self._funnel.user in self._entities:
-            return frame.key_codes(self._funnel.user, self._keys)
-        return self._coded(frame, self._funnel.user, self._keys)
-
-    @staticmethod
-    def _coded(frame: Frame, name: str, codes: Codes) -> Words:
-        if name not in frame.type.field_names:
-            return np.full(len(frame), -1, np.int64)
-        return frame.value_codes(ThisField(frame.type.fields[frame.type.at(name)].type, name), codes)
-
     def events(self) -> StepEvents:
         times, places, users, steps, splits = (np.concatenate(one) for one in zip(*self._parts, strict=True))
         order = in_order(times, places)
         values = self._values.values
         return StepEvents(times[order], users[order], steps[order], splits[order], self._keys.values, values)
+
+
+def user_fields(events: Events, user: str, name: str) -> set[str]:
+    """The fields of an event type that say who its user is, an entity or a field."""
+    if user not in events.entities:
+        return {user}
+    parts = (part for node in events.entities[user].keys[name] for part in walk(node))
+    return {part.name for part in parts if isinstance(part, ThisField)}
+
+
+def user_codes(frame: Frame, user: str, events: Events, codes: Codes) -> Words:
+    """The code of each event's user, an entity or a field; -1 where it is missing."""
+    return frame.key_codes(user, codes) if user in events.entities else _coded(frame, user, codes)
+
+
+def _coded(frame: Frame, name: str, codes: Codes) -> Words:
+    if name not in frame.type.field_names:
+        return np.full(len(frame), -1, np.int64)
+    return frame.value_codes(ThisField(frame.type.fields[frame.type.at(name)].type, name), codes)
 
 
 def in_order(times: Words, places: Words) -> Words:

@@ -131,7 +131,7 @@ def ask_funnel(
         raise UsageError(f"these are {days:,} days; at most {DAYS_MAX:,} rows of days and steps are counted at once.")
     starts_ms = day_starts_ms(question.first, days, question.zone)
     times = ReadTimes(None if funnel.is_ever else int(starts_ms[0]), int(starts_ms[-1]))
-    count = reads(funnel, histories, times)
+    count = reads(funnel.events, histories, times)
     if most is not None and count > most:
         raise UsageError(
             f"{count:,} events would have to be read, and {most:,} are read at once here. Ask for fewer days after "
@@ -189,6 +189,12 @@ class FunnelAnswer:
         for at, day in enumerate(self._days()):
             for step, count in zip(self._funnel.steps, counts, strict=True):
                 yield {"funnel": self._funnel.name, "day": day, "step": step.name, "users": count[at]}
+
+    def dropped_by_day(self, step: int) -> list[int]:
+        """How many users of a step dropped off by the end of the day, each day as a question of its own counts it."""
+        starts, is_ever = self._starts_ms, self._funnel.is_ever
+        alone = (starts[at : at + 2] for at in range(len(starts) - 1))
+        return [int(next(drop_offs(self._events, step, one, is_ever=is_ever)).dropped.sum()) for one in alone]
 
     def users(self, number: str, day: date | None = None) -> list[str]:
         """The users behind a number, sorted.

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Final
 from shroff import config
 from shroff.app.wiring import OutsideSystems
 from shroff.errors import Problem, UsageError, nearest
+from shroff.language.yaml import text as yamltext
+from shroff.language.yaml.nodes import Mapping as YamlMapping
+from shroff.project.funnels import FILE as FUNNELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -92,6 +95,7 @@ def with_notices(files: Mapping[str, str], loaded: Loaded) -> Loaded:
     problems: list[Problem] = []
     warnings: list[Problem] = []
     found = load_notices(files, loaded.definitions, problems, warnings)
+    problems += _unknown_funnels(files, found)
     if any(name.startswith(FOLDER) and name.endswith(".j2") for name in files):
         from shroff.notices.texts.checking import check_texts
         from shroff.notices.texts.templates import NoticeTemplates
@@ -99,3 +103,15 @@ def with_notices(files: Mapping[str, str], loaded: Loaded) -> Loaded:
         mistakes = check_texts(NoticeTemplates(files), found)
         problems += [Problem(one.name, one.line, 1 if one.line else 0, "", one.words) for one in mistakes]
     return loaded.beside(problems, warnings) if problems or warnings else loaded
+
+
+def _unknown_funnels(files: Mapping[str, str], notices: Mapping[str, Notice]) -> Iterator[Problem]:
+    """Funnels of reports that funnels.yaml does not have; a version has no such file, and is not held against it."""
+    if FUNNELS in files:
+        tree = yamltext.read(files[FUNNELS], FUNNELS, [])
+        known = [key.text for key, _ in tree.entries] if isinstance(tree, YamlMapping) else []
+        for one in notices.values():
+            for name in one.funnels:
+                if name not in known and one.place is not None:
+                    hint = nearest(name, known) or f"There is {', '.join(known) or 'none'}."
+                    yield one.place.problem(f"there is no funnel {name!r} in {FUNNELS}.", hint)

@@ -21,6 +21,7 @@ from shroff.project.settings.system import System
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import date
 
     from shroff.app.opened import Opened
     from shroff.notices.confirming import Confirming
@@ -55,6 +56,7 @@ class NoticeViews:
 
         Raises: UsageError where shroff.yaml names a variable that is not set.
         """
+        from shroff.app.analytics.figures import ReportFigures
         from shroff.notices.services import NoticeServices
         from shroff.notices.texts.letters import LetterSender
         from shroff.notices.texts.templates import NoticeTemplates
@@ -84,6 +86,7 @@ class NoticeViews:
             self._lake_of_documents,
             LabelReports(self._opened).known_by,
             ProjectCases(self._opened).backlog,
+            ReportFigures(self._opened),
             SentLetters(self._opened).sweep,
             SentLetters(self._opened).remove,
             lambda files: load_definitions(files, self._opened.hasher, read=self._opened.read_once).or_raise(),
@@ -203,23 +206,43 @@ class NoticeViews:
             return [one.file for one in FileVersions(fresh).changes_in(log, fresh.definitions)]
         return []
 
-    def preview(self, name: str, event: str = "") -> Mail:
+    def preview(self, name: str, event: str = "", day: str = "") -> Mail:
         """The mail that a notice would send of an event, `payment/p-1`; left out, the newest that it could be about.
 
+        Of a report it is that of a day, `2026-03-01`; left out, the one that was due last.
         Nothing is sent, and its link answers nothing. Raises: UsageError.
         """
+        from shroff.app.analytics.event_counts import day_named
         from shroff.notices.trying import preview
 
         with closing(self._opened.open_log(read_only=True)) as log:
-            return preview(self.services(), NoticeFiles(self._opened).one(name), log, event)
+            return preview(
+                self.services(), NoticeFiles(self._opened).one(name), log, event, day_named(day or None, "the day")
+            )
 
-    def test(self, name: str, to: str, event: str = "") -> list[str]:
+    def make_report(self, name: str, day: str = "", at_ms: int | None = None) -> tuple[date, bool]:
+        """Count the report of a day, and have it sent once by whatever writes the log; gives the day, and if it is new.
+
+        Args:
+            day: As `2026-03-01`; left out, the day before `at_ms`, which is now where it is None.
+
+        Raises: UsageError where the notice is no report, or `day` is none.
+        """
+        from shroff.app.analytics.event_counts import day_named
+        from shroff.notices.trying import make_report
+
+        notice = NoticeFiles(self._opened).one(name)
+        of, now_ms = day_named(day or None, "the day"), self._opened.now_ms()
+        with closing(self._opened.open_log(read_only=True)) as log:
+            return make_report(self.services(), notice, log, of, now_ms if at_ms is None else at_ms)
+
+    def test(self, name: str, to: str, event: str = "", day: str = "") -> list[str]:
         """Send what `preview` gives to an address; gives why it was refused, nothing where it was taken.
 
         Raises: UsageError, also for what is no address; TransientError where the server cannot be reached.
         """
         from shroff.notices.trying import addressed
 
-        mail = addressed(self.preview(name, event), to)
+        mail = addressed(self.preview(name, event, day), to)
         with closing(SentLetters(self._opened).open_mailer()) as mailer:
             return [one.reason for one in mailer.send(mail)]

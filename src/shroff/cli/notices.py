@@ -47,16 +47,18 @@ def list_(session: Session) -> None:
     "preview",
     "shroff notices preview customer",
     "shroff notices preview customer --event payment/p-1 --html mail.html",
+    "shroff notices preview daily_figures --day 2026-03-04",
     group=notices,
 )
 @click.argument("name")
 @click.option("--event", default="", help="The event that it tells of, as payment/p-1.  [default: the newest]")
+@click.option("--day", default="", help="The day of a report, as 2026-03-01.  [default: the last that was due]")
 @click.option(
     "--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the HTML into this file."
 )
-def preview(session: Session, name: str, event: str, html_file: Path | None) -> None:
+def preview(session: Session, name: str, event: str, day: str, html_file: Path | None) -> None:
     """Show the mail that a notice would send. Nothing is sent, and its link answers nothing."""
-    subject, text, html = _parts(session.project.notices.preview(name, event))
+    subject, text, html = _parts(session.project.notices.preview(name, event, day))
     if html_file is not None:
         html_file.write_text(html, encoding="utf-8")
     session.answer({"subject": subject, "text": text, "html": html}, f"Subject: {subject}\n\n{text}")
@@ -67,9 +69,10 @@ def preview(session: Session, name: str, event: str, html_file: Path | None) -> 
 @click.argument("name")
 @click.argument("to", metavar="ADDRESS")
 @click.option("--event", default="", help="The event that it tells of, as payment/p-1.  [default: the newest]")
-def test(session: Session, name: str, to: str, event: str) -> int:
+@click.option("--day", default="", help="The day of a report, as 2026-03-01.  [default: the last that was due]")
+def test(session: Session, name: str, to: str, event: str, day: str) -> int:
     """Send the mail that a notice would send to an address, marked as a test. Exit status 1 where it is refused."""
-    refused = session.project.notices.test(name, to, event)
+    refused = session.project.notices.test(name, to, event, day)
     opened = session.project.opened
     where = "" if not opened.systems.mails_are_files else f" It is a file in {opened.places.mail}."
     words = f"It was refused: {refused[0]}" if refused else f"It was taken.{where}"

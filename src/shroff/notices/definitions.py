@@ -21,12 +21,14 @@ from shroff.language.yaml.text import Node, Scalar
 from shroff.notices.keys import NOTICE
 from shroff.people.addresses import is_address
 from shroff.project.definitions import Definitions
+from shroff.project.figures import Figure, load_figures
 from shroff.streams.settings import ALONE
 
 FOLDER: Final = "notices/"
 ENDING: Final = ".yaml"
 DONE: Final = ("sent", "refused")  # what becomes of a message of another notice
 OF_EVENTS: Final = frozenset({"flag", "decision", "answer", "case", *DONE})  # what these tell of is an event
+FIGURES: Final = "figures"  # the text of a report of its own figures
 RECEIPT: Final = "receipt"  # the text of a mail to whom the event names, where nothing is asked
 
 
@@ -89,6 +91,8 @@ class Notice:
     digest_ms: int = 0
     limit: Limit | None = None
     quiet: Quiet | None = None
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    funnels: tuple[str, ...] = ()
     at_minute: int = 7 * 60
     zone: str | FromEvent = "UTC"
     language: str | FromEvent = "en"
@@ -108,7 +112,14 @@ class Notice:
             return "question"
         if self.to.of_event is not None:
             return RECEIPT
-        return "report" if self.on == "report" else "notice"
+        if self.on == "report":
+            return FIGURES if self.has_figures else "report"
+        return "notice"
+
+    @property
+    def has_figures(self) -> bool:
+        """Whether it is a report of its own figures, in place of decisions."""
+        return bool(self.figures or self.funnels)
 
     def is_about(self, other: Notice, state: str) -> bool:
         """Whether it tells that a message of another notice came to this state: sent or refused."""
@@ -207,6 +218,8 @@ class _Loader:
             digest_ms=parse_duration(plain["digest"]) if "digest" in plain else 0,
             limit=None if limit is None else Limit(int(float(limit["count"])), parse_duration(limit["per"])),
             quiet=None if quiet is None else self._quiet(tree.get("quiet"), quiet),
+            figures=load_figures(tree.get("figures"), self._definitions, self._problems),
+            funnels=tuple(dict.fromkeys(plain.get("funnels", ()))),
             at_minute=_minute(plain.get("at", "07:00")),
             zone=zone,
             language=self._said(tree, plain, "language", "en"),
@@ -328,6 +341,11 @@ def _misfits(one: Notice) -> Iterable[tuple[str, str]]:
         yield "of", "'of' names notices whose messages are sent or refused: write 'on: sent' or 'on: refused'."
     if one.on in DONE and one.to.of_event is not None:
         yield "to", f"a notice on {one.on} is for people and systems here: an address, or {{ role: … }}."
+    if one.has_figures and one.on != "report":
+        yield (
+            "figures" if one.figures else "funnels",
+            "'figures' and 'funnels' are for a daily mail: write 'on: report'.",
+        )
     if one.asks and one.on not in {"flag", "decision"}:
         yield "ask", "a customer is asked of a flag or a decision."
     if one.asks and one.to.of_event is None:

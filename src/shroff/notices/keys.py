@@ -20,6 +20,7 @@ from shroff.language.keys import (
     own_names,
 )
 from shroff.notices.texts.words import LANGUAGES
+from shroff.project.figures import FIGURES
 from shroff.project.schema import ProjectFile
 from shroff.streams.settings import ALONE, DOCUMENT_NAME, HTTP
 
@@ -183,6 +184,19 @@ NOTICE: Final = Keys(
         ),
         Key("limit", "The most that one recipient is told.", LIMIT, examples=("{ count: 3, per: 1h }",)),
         Key("quiet", "When nothing is told.", QUIET, examples=("{ from: 22:00, to: 07:00, zone: Europe/Berlin }",)),
+        Key(
+            "figures",
+            "What a report counts, in place of decisions: figures by name, in the order of the mail.",
+            FIGURES,
+            examples=("{ savers: { distinct: user, event: saving } }",),
+        ),
+        Key(
+            "funnels",
+            "Of these funnels of funnels.yaml a report shows the drop-off of each step, beside the mean of the three "
+            "days before.",
+            Many("funnels", NAME),
+            examples=("[onboarding]",),
+        ),
         Key("at", "When a report is made, by the clock of `zone`.", TIME_OF_DAY, default="07:00"),
         Key(
             "zone",

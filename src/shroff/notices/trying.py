@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
+from datetime import date
 from email import message_from_bytes
 from email.policy import SMTP
 from typing import Any, Final
@@ -15,7 +17,8 @@ from shroff.notices.mailer import Mail
 from shroff.notices.planning import addresses_of
 from shroff.notices.questions import PATH
 from shroff.notices.raising import due_of
-from shroff.notices.reports.daily import report_due, report_values
+from shroff.notices.reports.daily import day_before, due_for, report_due, report_values
+from shroff.notices.reports.reckoning import reckoned
 from shroff.notices.services import NoticeServices
 from shroff.notices.store import DROPPED, NO_ONE, OPEN, REFUSED, UNKNOWN, Due, Letter, NoticeStore, Question
 from shroff.notices.texts.letters import Letters
@@ -37,14 +40,22 @@ _SAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 
 
-def preview(services: NoticeServices, notice: Notice, log: Log, event: str = "") -> Mail:
-    """The mail that a notice would send of an event. Raises: UsageError where it sends none, or none can be shown."""
+def preview(services: NoticeServices, notice: Notice, log: Log, event: str = "", day: date | None = None) -> Mail:
+    """The mail that a notice would send of an event, or a report of a day, by what is known now.
+
+    Raises: UsageError where it sends none, or none can be shown.
+    """
+    if day is not None and notice.on != "report":
+        raise UsageError(f"notice {notice.name} is no report, so it is of no day. Name an event.")
     if notice.channel != "mail":
         raise UsageError(f"notice {notice.name} sends no mail: it is for a {notice.channel}.")
     letters, told = services.letters, None
     if notice.on in OF_EVENTS:
         told = _event(letters, notice, log, event)
-    written = _written(services, letters, notice, told, log)
+    if notice.on == "report":
+        written = _report(services, letters, notice, day, log)
+    else:
+        written = _written(services, letters, notice, told, log)
     if written.trouble:
         raise UsageError(written.trouble)
     addresses = addresses_of(services, letters.facts, notice, told) or (NOWHERE,)
@@ -81,13 +92,6 @@ def _written(
     if notice.asks and told is not None:
         question = Question("", "", notice.name, told.name, told.receipt, NO_ONE, now_ms, now_ms + notice.lasts_ms)
         return letters.question(notice, told, question, services.sender.url.rstrip("/") + PATH + NO_LINK)
-    if notice.on == "report":
-        due = report_due(notice, now_ms) or _yesterday(notice, now_ms)
-        store = services.open_store()
-        try:
-            return letters.report(notice, report_values(services, notice, due, log, store))
-        finally:
-            store.close()
     event = "" if told is None else told.name
     rule = told.flags[0].rule if told is not None and told.flags else "a_rule"
     return letters.notice(
@@ -97,12 +101,39 @@ def _written(
     )
 
 
+def _report(services: NoticeServices, letters: Letters, notice: Notice, day: date | None, log: Log) -> RenderedText:
+    now_ms = services.now_ms()
+    due = report_due(notice, now_ms) or _yesterday(notice, now_ms) if day is None else due_for(notice, day, now_ms)
+    with closing(services.open_store()) as store:
+        return letters.report(notice, report_values(services, notice, due, log, store))
+
+
 def _yesterday(notice: Notice, now_ms: int) -> Due:
     """The report as it was due last, though it is too late for it now."""
     half_day_ms = 43_200_000
     found = report_due(notice, now_ms - half_day_ms)
     assert found is not None, "of any two moments half a day apart, one is within half a day behind a report"
     return found
+
+
+def make_report(services: NoticeServices, notice: Notice, log: Log, day: date | None, at_ms: int) -> tuple[date, bool]:
+    """Have the report of a day sent by whatever tells notices, unless it was made before; the day, and if it is new.
+
+    Without a day it is the one before `at_ms`. Its figures are counted here, and stay as they are.
+    Raises: UsageError where the notice is no report.
+    """
+    if notice.on != "report":
+        raise UsageError(f"notice {notice.name} is on {notice.on}, and makes no reports: write 'on: report'.")
+    day = day or day_before(notice, at_ms)
+    due = due_for(notice, day, services.now_ms())
+    with closing(services.open_store()) as store:
+        with store.look() as look:
+            is_known = look.due(due.key) is not None
+        if is_known:
+            return day, False
+        due = reckoned(services, notice, due, log, store)
+        with store.change() as change:
+            return day, change.add_due(due)
 
 
 def addressed(mail: Mail, to: str) -> Mail:

@@ -71,7 +71,7 @@ class Analytics:
         """The days that are asked for; where they are not named, those up to the newest event."""
         from shroff.analytics.counts import zone_named
 
-        begin, end = _day(first, "the first day"), _day(last, "the last day")
+        begin, end = day_named(first, "the first day"), day_named(last, "the last day")
         if end is None:
             newest = [ms for log in logs if (ms := log.watermark_ms()) is not None]
             end = datetime.fromtimestamp(max(newest, default=self._opened.now_ms()) / 1_000, zone_named(zone)).date()
@@ -147,7 +147,7 @@ class Analytics:
         from shroff.analytics.funnels import ask_funnel, document_of
         from shroff.app.analytics.funnels import questions_of
 
-        days = _day(first, "the first day"), _day(last, "the last day")
+        days = day_named(first, "the first day"), day_named(last, "the last day")
         asked = questions_of(self._opened, name, *days, zone, split)
         with ExitStack() as held:
             histories = [history_of(lane, held) for lane in self._opened.lanes.each()]
@@ -176,12 +176,12 @@ class Analytics:
         from shroff.analytics.funnels import ask_funnel
         from shroff.app.analytics.funnels import questions_of
 
-        days = _day(first, "the first day"), _day(last, "the last day")
+        days = day_named(first, "the first day"), day_named(last, "the last day")
         asked = questions_of(self._opened, name, *days, zone, "")
         with ExitStack() as held:
             histories = [history_of(lane, held) for lane in self._opened.lanes.each()]
             found = ask_funnel(asked[0], self._opened.definitions, histories, most)
-            return found.users(number, _day(day, "the day"))
+            return found.users(number, day_named(day, "the day"))
 
     def event_types(self) -> list[CountedType]:
         """The event types, and by which of their fields they can be counted."""
@@ -207,7 +207,8 @@ def history_of(lane: Opened, held: ExitStack) -> tuple[Log, LakeReader | None]:
     return log, lake
 
 
-def _day(given: date | str | None, name: str) -> date | None:
+def day_named(given: date | str | None, name: str) -> date | None:
+    """A day that somebody named, None where nobody did. Raises: UsageError for what is none."""
     try:
         found = date.fromisoformat(given) if isinstance(given, str) else given
     except ValueError:

@@ -86,6 +86,17 @@ class MartsParams(JobParams, frozen=True):
     memory: Annotated[str, msgspec.Meta(pattern="^[0-9]{1,6}(MB|GB)$")] | None = None
 
 
+class ReportParams(JobParams, frozen=True):
+    """Make the report of a notice with `on: report` for a day, unless it was made; the day before without one."""
+
+    notice: Name
+    day: Name | None = None
+
+    @property
+    def rights(self) -> tuple[Right, ...]:
+        return (Right.SEND_NOTICES,)
+
+
 class SummariesParams(JobParams, frozen=True, rename={"start": "from", "end": "to"}):
     """Write the summaries of windows that begin in [from, to); all that have ended without them."""
 
@@ -188,6 +199,7 @@ KINDS: Final[Mapping[str, JobKind]] = {
         JobKind("lake", LakeParams, f"{_WORK}:lake"),
         JobKind("marts", MartsParams, f"{_WORK}:marts"),
         JobKind("orders-pipeline", PipelineParams, f"{_ORDERS}:orders_pipeline"),
+        JobKind("report", ReportParams, f"{_WORK}:report"),
         JobKind("summaries", SummariesParams, f"{_WORK}:summaries"),
         JobKind("train", TrainParams, f"{_WORK}:train"),
     )

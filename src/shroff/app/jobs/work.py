@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         FeaturesParams,
         LakeParams,
         MartsParams,
+        ReportParams,
         SummariesParams,
         TrainParams,
     )
@@ -154,6 +155,13 @@ def marts(project: Project, params: MartsParams, run: JobRun) -> Result:
     if failed:
         raise StateError(f"tests failed, and the last good build stays: {'; '.join(failed[:5])}")
     return {"marts": {one.name: one.rows for one in done.marts.marts}, "behind": done.behind}
+
+
+def report(project: Project, params: ReportParams, run: JobRun) -> Result:
+    """The report of a notice, counted here and sent by whatever tells notices, once for each day."""
+    run.step("counting")
+    day, is_new = project.notices.make_report(params.notice, params.day or "", run.due_ms)
+    return {"notice": params.notice, "day": day.isoformat(), "made": is_new}
 
 
 def summaries(project: Project, params: SummariesParams, run: JobRun) -> Result:

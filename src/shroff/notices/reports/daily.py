@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from shroff.language.values import DAY_MS, HOUR_MS
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import plain
 from shroff.notices.raising import due_of
-from shroff.notices.reports.reckoning import Figures, day_of, figures_of, start_of, zone_of
+from shroff.notices.reports.counted import counted_values
+from shroff.notices.reports.reckoning import Figures, counted_of, day_of, figures_of, start_of, zone_of
 from shroff.notices.services import NoticeServices
 from shroff.notices.store import Due, NoticeStore
 from shroff.notices.texts.wording import count_text, day_text, lasting_text, money_text, share_text
@@ -31,14 +32,25 @@ def report_due(notice: Notice, now_ms: int) -> Due | None:
     at_ms = start_of(day, zone) + notice.at_minute * 60_000
     if now_ms - at_ms > LATE_MS:
         return None
-    of = day - timedelta(days=1)
-    return due_of(notice, "report", f"report-{of:%Y-%m-%d}", now_ms, told={"day": f"{of:%Y-%m-%d}"})
+    return due_for(notice, day - timedelta(days=1), now_ms)
+
+
+def day_before(notice: Notice, at_ms: int) -> date:
+    """The day that a report is of which is made at a moment."""
+    return datetime.fromtimestamp(at_ms / 1_000, zone_of(notice)).date() - timedelta(days=1)
+
+
+def due_for(notice: Notice, day: date, now_ms: int) -> Due:
+    """The report of a day. Its key is the same however often it is asked for, so that each day has one."""
+    return due_of(notice, "report", f"report-{day:%Y-%m-%d}", now_ms, told={"day": f"{day:%Y-%m-%d}"})
 
 
 def report_values(
     services: NoticeServices, notice: Notice, due: Due, log: LogReader, store: NoticeStore
 ) -> dict[str, Any]:
     """What a report shows."""
+    if notice.has_figures:
+        return counted_values(services, notice, counted_of(services, notice, due), day_of(notice, due).start_ms)
     day, found = day_of(notice, due), figures_of(services, notice, due, log, store)
     language = notice.language if isinstance(notice.language, str) else "en"
     words = WORDS[language]

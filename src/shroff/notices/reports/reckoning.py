@@ -15,6 +15,7 @@ import msgspec
 from shroff.language.values import MINUTE_MS
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import Facts
+from shroff.notices.reports.counted import CountedReport, counted_report
 from shroff.notices.services import NoticeServices
 from shroff.notices.store import Due, NoticeStore
 from shroff.streams.log import LogReader, Record
@@ -52,10 +53,14 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 class _Told(msgspec.Struct):
-    """What the due of a report has beside. One that was kept by an earlier version has no figures."""
+    """What the due of a report has beside. One that was kept by an earlier version has no figures.
+
+    `counted` are those that a notice names itself.
+    """
 
     day: str
     figures: Figures | None = None
+    counted: CountedReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,10 @@ def start_of(day: date, zone: ZoneInfo) -> int:
 def reckoned(services: NoticeServices, notice: Notice, due: Due, log: LogReader, store: NoticeStore) -> Due:
     """The due of a report with its figures as they are now."""
     told = msgspec.json.decode(due.told, type=_Told)
-    found = _Told(told.day, _figures(services, day_of(notice, due), log, store))
+    if notice.has_figures:
+        found = _Told(told.day, counted=counted_report(services, notice, date.fromisoformat(told.day)))
+    else:
+        found = _Told(told.day, _figures(services, day_of(notice, due), log, store))
     return replace(due, told=msgspec.json.encode(found).decode())
 
 
@@ -98,6 +106,12 @@ def figures_of(services: NoticeServices, notice: Notice, due: Due, log: LogReade
     """The figures of a report as they were when it was due; as they are now where that was not reckoned."""
     told = msgspec.json.decode(due.told, type=_Told)
     return told.figures or _figures(services, day_of(notice, due), log, store)
+
+
+def counted_of(services: NoticeServices, notice: Notice, due: Due) -> CountedReport:
+    """The figures that a notice names, as they were when it was due; as they are now where they were not counted."""
+    told = msgspec.json.decode(due.told, type=_Told)
+    return told.counted or counted_report(services, notice, date.fromisoformat(told.day))
 
 
 def _figures(services: NoticeServices, day: Day, log: LogReader, store: NoticeStore) -> Figures:

@@ -138,6 +138,19 @@ _EN: Final = {
     "maturity_at_one": "{share} after 1 day",
     "by_hour": "Decisions by hour, by the clock of {zone}",
     "no_decisions": "No decision was made on that day.",
+    # a report of figures
+    "figures_subject": "{project}: figures of {day}",
+    "figures": "Figures of {day}",
+    "from_to": "{first} to {last}",
+    "not_available": "not available",
+    "drop_off": "Drop-off: {funnel}",
+    "step": "Step",
+    "mean": "Mean",
+    "mean_before": "The mean, and the pale bars, are of the three days before.",
+    "change": "Change",
+    "no_days_before": "The log has no events of all three days before.",
+    "newest": "The newest event is of {moment}. What happened after it on {day} is not counted.",
+    "no_events": "There are no events yet.",
 }
 _DE: Final = {
     "language": "Deutsch",
@@ -255,6 +268,18 @@ _DE: Final = {
     "maturity_at_one": "{share} nach 1 Tag",
     "by_hour": "Entscheidungen je Stunde, nach der Uhr von {zone}",
     "no_decisions": "An diesem Tag wurde nichts entschieden.",
+    "figures_subject": "{project}: Zahlen vom {day}",
+    "figures": "Zahlen vom {day}",
+    "from_to": "{first} bis {last}",
+    "not_available": "nicht verfügbar",
+    "drop_off": "Abbrüche: {funnel}",
+    "step": "Schritt",
+    "mean": "Mittel",
+    "mean_before": "Das Mittel und die hellen Balken sind von den drei Tagen davor.",
+    "change": "Änderung",
+    "no_days_before": "Nicht von allen drei Tagen davor gibt es Ereignisse.",
+    "newest": "Das neueste Ereignis ist von {moment}. Was am {day} danach geschah, ist nicht gezählt.",
+    "no_events": "Es gibt noch keine Ereignisse.",
 }
 WORDS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType({"en": _EN, "de": _DE})
 LANGUAGES: Final = tuple(WORDS)

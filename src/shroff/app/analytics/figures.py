@@ -1,0 +1,77 @@
+"""The figures of reports of an opened project, over log and lake."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from shroff.analytics.figures import FigureQuestion, answer_figures, drop_offs_of
+from shroff.app.analytics.event_counts import Analytics, history_of
+from shroff.app.analytics.funnels import funnels_of
+from shroff.errors import UsageError, nearest
+from shroff.language.values import parse_decimal, rescale_half_even
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import date
+
+    from shroff.analytics.figures import DropOff, FigureValues
+    from shroff.app.opened import Opened
+    from shroff.events.event import Scalar
+    from shroff.lake.reader import LakeReader
+    from shroff.language.types import Type
+    from shroff.language.values import Value
+    from shroff.project.figures import Figure
+    from shroff.streams.log import Log
+
+
+class ReportFigures:
+    """Counts what reports show; the lanes of a project together."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+
+    def figures(self, figures: Mapping[str, Figure], day: date, zone: str) -> dict[str, FigureValues]:
+        """The values of figures on a day and the days before it (see `analytics.figures`)."""
+        question = FigureQuestion(figures, day, zone)
+        with ExitStack() as held:
+            return answer_figures(question, self._opened.definitions, lambda: self._histories(held), self._fact)
+
+    def drop_offs(self, funnel: str, day: date, zone: str) -> list[DropOff]:
+        """The drop-offs of a funnel's steps on a day, beside those of the three days before.
+
+        Raises: UsageError where there is none of this name; DefinitionError for a mistake in funnels.yaml; others as
+            `Analytics.funnel`.
+        """
+        funnels = funnels_of(self._opened)
+        if funnel not in funnels:
+            hint = nearest(funnel, funnels) or f"There is {', '.join(funnels) or 'none'}."
+            raise UsageError(f"there is no funnel {funnel!r} in funnels.yaml. {hint}")
+        with ExitStack() as held:
+            histories = self._histories(held)
+            return drop_offs_of(funnels[funnel], day, zone, self._opened.definitions, histories)
+
+    def newest_ms(self) -> int | None:
+        """The time of the newest event; None without one."""
+        with ExitStack() as held:
+            newest = [log.watermark_ms() for log, _ in self._histories(held)]
+        return max((one for one in newest if one is not None), default=None)
+
+    def _histories(self, held: ExitStack) -> list[tuple[Log, LakeReader | None]]:
+        return [history_of(lane, held) for lane in self._opened.lanes.each()]
+
+    def _fact(self, figure: Figure, at_ms: int) -> Value:
+        entity, _, _ = figure.fact.partition(".")
+        found = Analytics(self._opened).facts(
+            entity, figure.key, as_of=datetime.fromtimestamp(at_ms / 1_000, UTC), features=[figure.fact]
+        )
+        return _typed(found.features[figure.fact], figure.type)
+
+
+def _typed(value: Scalar, type_: Type) -> Value:
+    """A value of a decision's JSON as the language has it."""
+    if value is None or not type_.is_exact:
+        return value
+    digits, places = parse_decimal(str(value))
+    return rescale_half_even(digits, places, type_.places)

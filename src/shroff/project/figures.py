@@ -1,0 +1,308 @@
+"""Figures of a daily report: what each counts, over events, facts and other figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypedDict
+
+from shroff.errors import Problem, ShroffError, nearest
+from shroff.language import loading
+from shroff.language.expression import FeatureValue, Node, walk
+from shroff.language.keys import ANY, EXPRESSION, NAME, SWITCH, WHOLE, Either, Key, Keys, Many, choice, own_names
+from shroff.language.names import DeclaredNames, Scope
+from shroff.language.types import BOOLEAN, INTEGER, Type
+from shroff.language.yaml.text import Mapping as YamlMapping
+from shroff.language.yaml.text import Node as YamlNode
+from shroff.language.yaml.text import Scalar
+from shroff.language.yaml.text import Sequence as YamlSequence
+from shroff.project.definitions import Definitions
+from shroff.project.funnels import split_mistake
+
+SHOWN: Final = 7  # days of a figure, that of the report the last of them
+BEFORE: Final = 3  # days that a drop-off is held against
+FIGURES_MAX: Final = 50
+DAYS_MAX: Final = 92
+AS: Final = ("number", "percent", "money")
+_SCOPE: Final = "figures"  # before the name of a figure, where another one reads it
+_EVENTS: Final = Either((NAME, Many("event types", NAME)))
+_WHERE: Final = Key(
+    "where",
+    "Which of these events count: an expression over `this`.",
+    EXPRESSION,
+    examples=("this.amount >= 100",),
+)
+FIGURE: Final = Keys(
+    "a figure",
+    (
+        Key("label", "What the mail calls it.", ANY, default="its name", examples=("Money saved",)),
+        Key(
+            "event",
+            "The event type, or several. Alone it counts their events of the day.",
+            _EVENTS,
+            examples=("saving", "[app_event, saving]"),
+        ),
+        _WHERE,
+        Key(
+            "distinct",
+            "Counts users in place of events: an entity with a key at all of these event types, or a field of them.",
+            NAME,
+            examples=("user",),
+        ),
+        Key(
+            "also",
+            "With `distinct`: only those who also had such an event within the same days.",
+            Either((NAME, Keys("events of the same users", (Key("event", "The event types.", _EVENTS), _WHERE)))),
+            examples=("saving", "{ event: app_event, where: this.name == 'OPENED' }"),
+        ),
+        Key(
+            "sum",
+            "Adds up an amount or a number of each event, in place of counting.",
+            EXPRESSION,
+            examples=("this.amount",),
+        ),
+        Key(
+            "days",
+            f"Over how many days, the day of the report the last of them; up to {DAYS_MAX}.",
+            WHOLE,
+            default="1",
+            examples=("7",),
+        ),
+        Key("fact", "A feature of one key, as it is at the end of the day.", ANY, examples=("shop.balance",)),
+        Key("key", "With `fact`: the key; one of several parts as a JSON list.", ANY, examples=("s-1",)),
+        Key(
+            "value",
+            "An expression over figures above it. A quotient with the denominator 0 is missing, and shown as a dash.",
+            EXPRESSION,
+            examples=("figures.opened_and_saved / figures.opened",),
+        ),
+        Key(
+            "as",
+            "How it is shown; `percent` of 0.25 is 25 %.",
+            choice(*AS),
+            default="money where it is money, else number",
+        ),
+        Key("hidden", "true: it is only there for other figures.", SWITCH, default="false"),
+    ),
+)
+FIGURES: Final = own_names("figures by name", FIGURE)
+
+
+@dataclass(frozen=True, slots=True)
+class CountedEvents:
+    """Events of these types for which the condition is true."""
+
+    events: tuple[str, ...]
+    where: Node | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure: of events, a fact, or a value of other figures.
+
+    Args:
+        of: The events that are counted; None for a fact or a value.
+        distinct: The entity or field that is counted in place of events; empty where events are.
+        days: Over so many days up to that of the report.
+        fact: The feature of `key`, `entity.name`.
+        reads: The figures that `value` names.
+    """
+
+    name: str
+    type: Type
+    label: str = ""
+    of: CountedEvents | None = None
+    distinct: str = ""
+    also: CountedEvents | None = None
+    sum: Node | None = None
+    days: int = 1
+    fact: str = ""
+    key: str = ""
+    value: Node | None = None
+    reads: tuple[str, ...] = ()
+    form: str = ""
+    is_hidden: bool = False
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        """The event types that are read for it."""
+        return tuple(name for one in (self.of, self.also) if one is not None for name in one.events)
+
+
+def figure_of(name: str) -> str:
+    """The name of a figure as an expression reads it."""
+    return f"{_SCOPE}.{name}"
+
+
+def why_not(error: Exception) -> str:
+    """Why a figure is not available, for people."""
+    return str(error) if isinstance(error, ShroffError) else f"a mistake in the program ({type(error).__name__})."
+
+
+def load_figures(node: YamlNode | None, definitions: Definitions, problems: list[Problem]) -> dict[str, Figure]:
+    """Read figures whose shape is that of `FIGURES`, each by its name. What is wrong is left out, with a problem."""
+    found: dict[str, Figure] = {}
+    entries = node.entries if isinstance(node, YamlMapping) else ()
+    if len(entries) > FIGURES_MAX and node is not None:
+        problems.append(node.problem(f"a report has at most {FIGURES_MAX} figures, not {len(entries)}."))
+        return {}
+    for key, value in entries:
+        if isinstance(value, YamlMapping):
+            figure = _FigureLoader(definitions, found, problems).load(key.text, value)
+            if figure is not None:
+                found[key.text] = figure
+    return found
+
+
+class _FigureLoader:
+    """Reads one figure; `known` are those above it."""
+
+    def __init__(self, definitions: Definitions, known: Mapping[str, Figure], problems: list[Problem]) -> None:
+        self._definitions, self._events, self._known = definitions, definitions.events, known
+        self._problems = problems
+        self._names = definitions.events.names(
+            frozenset(definitions.reference.lists), definitions.settings.money_places
+        )
+
+    def load(self, name: str, tree: YamlMapping) -> Figure | None:
+        before = len(self._problems)
+        for words in _misfits(tree):
+            self._problems.append(tree.problem(f"{name}: {words}"))
+        if len(self._problems) > before:
+            return None
+        if tree.get("event") is not None:
+            figure = self._of_events(name, tree)
+        else:
+            figure = self._of_fact(name, tree) if tree.get("fact") is not None else self._of_value(name, tree)
+        return figure if len(self._problems) == before else None
+
+    def _of_events(self, name: str, tree: YamlMapping) -> Figure | None:
+        of = self._counted(tree.get("event"), tree.get("where"))
+        distinct, written = _text(tree, "distinct"), tree.get("sum")
+        also = self._also(tree.get("also"))
+        total = None if written is None else self._expression(written, of.events, "the sum of a figure")
+        type_ = INTEGER if total is None else total.type
+        if not type_.is_exact and written is not None:
+            self._problems.append(written.problem(f"a sum is of money, an integer or a number, not of {type_}."))
+        if distinct:
+            self._check_user(tree, distinct, (*of.events, *(() if also is None else also.events)))
+        days = int(float(_text(tree, "days") or "1"))
+        if not 1 <= days <= DAYS_MAX:
+            self._problems.append(tree.problem(f"{name}: days is 1 to {DAYS_MAX}."))
+        return Figure(name, type_, of=of, distinct=distinct, also=also, sum=total, days=days, **_shown(tree))
+
+    def _of_fact(self, name: str, tree: YamlMapping) -> Figure | None:
+        fact, features = _text(tree, "fact"), self._definitions.features
+        if fact not in features:
+            hint = nearest(fact, features) or f"There is {', '.join(features) or 'none'}."
+            self._problems.append(tree.problem(f"{name}: there is no feature {fact!r}.", hint))
+            return None
+        type_ = features[fact].node.type
+        return Figure(name, type_, fact=fact, key=_text(tree, "key"), **_shown(tree))
+
+    def _of_value(self, name: str, tree: YamlMapping) -> Figure | None:
+        types = {figure_of(one.name): one.type for one in self._known.values()}
+        names = DeclaredNames(entities={_SCOPE: frozenset()}, money_places=self._names.money_places)
+        scope = Scope(names, what="the value of a figure", feature=types.get, feature_names=lambda: list(types))
+        written = tree.get("value")
+        node = None if written is None else loading.expression(written, scope, self._problems, None)
+        if node is None or written is None:
+            return None
+        if not node.type.is_numeric:
+            self._problems.append(written.problem(f"the value of a figure is a number, not {node.type}."))
+        reads = tuple(one for one in self._known if figure_of(one) in _names_in(node))
+        return Figure(name, node.type, value=node, reads=reads, **_shown(tree))
+
+    # ---- parts
+
+    def _counted(self, events: YamlNode | None, where: YamlNode | None) -> CountedEvents:
+        items: Sequence[YamlNode] = events.items if isinstance(events, YamlSequence) else [events] if events else []
+        types = dict[str, None]()
+        for one in items:
+            text = one.text if isinstance(one, Scalar) else ""
+            if text in self._events.types:
+                types[text] = None
+            else:
+                hint = nearest(text, self._events.types) or f"There is {', '.join(self._events.types) or 'none'}."
+                self._problems.append(one.problem(f"{text!r} is no event type.", hint))
+        found = tuple(types)
+        if where is None or not found:
+            return CountedEvents(found)
+        return CountedEvents(found, self._expression(where, found, "the condition of a figure", BOOLEAN))
+
+    def _also(self, node: YamlNode | None) -> CountedEvents | None:
+        if isinstance(node, YamlMapping):
+            return self._counted(node.get("event"), node.get("where"))
+        return None if node is None else self._counted(node, None)
+
+    def _expression(self, node: YamlNode, types: tuple[str, ...], what: str, wanted: Type | None = None) -> Node | None:
+        return loading.expression(node, Scope(self._names, what=what, this=types), self._problems, wanted)
+
+    def _check_user(self, tree: YamlMapping, user: str, types: Sequence[str]) -> None:
+        """A user is an entity with a key at all types, or a field that all have."""
+        place = tree.get("distinct") or tree
+        entity = self._events.entities.get(user)
+        having = (
+            entity.keys
+            if entity is not None
+            else [name for name in types if user in self._events.types[name].field_names]
+        )
+        lacking = [name for name in types if name not in having]
+        if lacking:
+            known = [*self._events.entities, *self._events.types[lacking[0]].field_names]
+            words = f"{lacking[0]} has no {'key of' if entity else 'entity or field'} {user!r} to count."
+            self._problems.append(place.problem(words, nearest(user, known)))
+        elif entity is None and (mistake := split_mistake(self._events, types, user)):
+            self._problems.append(place.problem(mistake.replace("split by", "distinct is")))
+
+
+def _misfits(tree: YamlMapping) -> list[str]:
+    """What does not fit together among the keys of a figure."""
+    kinds = [name for name in ("event", "fact", "value") if tree.get(name) is not None]
+    if len(kinds) != 1:
+        return ["a figure has one of 'event', 'fact' and 'value'."]
+    found = [
+        f"{name!r} is for a figure with {wanted!r}."
+        for name, wanted in _BELONGS.items()
+        if tree.get(name) is not None and tree.get(wanted) is None
+    ]
+    if tree.get("distinct") is not None and tree.get("sum") is not None:
+        found.append("it counts with 'distinct' or adds with 'sum', not both.")
+    if kinds == ["fact"] and tree.get("key") is None:
+        found.append("a fact has 'key': whose it is.")
+    return found
+
+
+_BELONGS: Final = {
+    "where": "event",
+    "distinct": "event",
+    "sum": "event",
+    "days": "event",
+    "also": "distinct",
+    "key": "fact",
+}
+
+
+def _shown(tree: YamlMapping) -> _Shown:
+    return {
+        "label": _text(tree, "label"),
+        "form": _text(tree, "as"),
+        "is_hidden": _text(tree, "hidden") == "true",
+    }
+
+
+class _Shown(TypedDict):
+    """How a figure is shown."""
+
+    label: str
+    form: str
+    is_hidden: bool
+
+
+def _text(tree: YamlMapping, name: str) -> str:
+    node = tree.get(name)
+    return node.text if isinstance(node, Scalar) else ""
+
+
+def _names_in(node: Node) -> set[str]:
+    return {part.name for part in walk(node) if isinstance(part, FeatureValue)}

@@ -1,0 +1,219 @@
+"""Figures of reports are what their definition in plain Python gives, wherever the events lie."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+import shroff
+from shroff.app.analytics.figures import ReportFigures
+
+EVENTS = """\
+step:
+  id: id
+  time: at
+  fields: { id: text, at: time, user: text?, shop: text, name: "choice(opened, seen)" }
+bought:
+  id: id
+  time: at
+  decide: true
+  fields: { id: text, at: time, user: text, shop: text, amount: money, points: integer? }
+entities:
+  person: { step: [user, shop], bought: [user, shop] }
+  shop: { bought: shop }
+"""
+REPORT = """\
+on: report
+to: [team@shop.example]
+figures:
+  events: { event: [step, bought] }
+  users: { distinct: user, event: [step, bought] }
+  persons_7d: { distinct: person, event: [step, bought], days: 7 }
+  opened_3d: { distinct: user, event: step, where: this.name == 'opened', days: 3 }
+  opened_and_bought_3d:
+    { distinct: user, event: step, where: this.name == 'opened', days: 3, also: { event: bought, where: amount_ok } }
+  money: { sum: this.amount, event: bought, where: "this.shop == 's'" }
+  points_2d: { sum: this.points, event: bought, days: 2 }
+  share: { value: figures.opened_and_bought_3d / figures.opened_3d, as: percent }
+  twice: { value: figures.money + figures.money }
+  in_shop: { fact: shop.bought_ever, key: s }
+  beside: { value: figures.in_shop * 2, hidden: true }
+""".replace("amount_ok", "this.amount >= 2")
+FILES = {
+    "shroff.yaml": "shroff: 1\nname: shop\nmoney: EUR\nlateness: 1d\n",
+    "events.yaml": EVENTS,
+    "features.yaml": "shop:\n  bought_ever: count(bought) over 92d\n",
+    "notices/kpi.yaml": REPORT,
+    "funnels.yaml": "buying: { user: user, steps: [step, bought] }\n",
+}
+DAY = date(2026, 3, 30)  # on the day before it, clocks of Europe change
+Fields = dict[str, Any]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    for name, text in FILES.items():
+        path = tmp_path / "shop" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return tmp_path / "shop"
+
+
+def ingest(shop: Path, events: Sequence[Fields]) -> None:
+    file = shop.parent / "events.jsonl"
+    file.write_text("".join(f"{json.dumps(one)}\n" for one in events), encoding="utf-8")
+    report = shroff.open(shop).ingest([file])
+    assert (report.events.quarantined, report.untaken) == (0, 0)
+
+
+def lines(seed: int, count: int = 300) -> list[Fields]:
+    """Events of sixteen days up to the day after, many of them at the very ends of days."""
+    chance, found = Random(seed), []
+    for number in range(count):
+        at = datetime(2026, 3, 16, tzinfo=UTC) + timedelta(minutes=16 * 24 * 60 * number // count)
+        if chance.random() < 0.4:
+            at = at.replace(hour=chance.choice([0, 22, 23]), minute=0)
+        of = {"id": f"e{number}", "at": f"{at:%Y-%m-%dT%H:%M:%SZ}", "user": chance.choice("uvwxyz")}
+        of["shop"] = chance.choice("st")
+        if chance.random() < 0.5:
+            of["name"] = chance.choice(["opened", "seen"])
+            if chance.random() < 0.1:
+                del of["user"]
+            found.append({"step": of})
+        else:
+            of["amount"] = f"{chance.randint(1, 3)}.25"
+            found.append({"bought": of | ({"points": chance.randint(0, 9)} if chance.random() < 0.7 else {})})
+    return sorted(found, key=lambda one: next(iter(one.values()))["at"])
+
+
+# ---- by the definition, one event after the other
+
+
+def within(events: Sequence[Fields], last: date, days: int, zone: str) -> Iterator[tuple[str, Fields]]:
+    """The events of so many days up to the last one."""
+    for one in events:
+        ((type_, of),) = one.items()
+        day = datetime.fromisoformat(of["at"]).astimezone(ZoneInfo(zone)).date()
+        if last - timedelta(days) < day <= last:
+            yield type_, of
+
+
+def by_definition(events: Sequence[Fields], day: date, zone: str) -> dict[str, Any]:
+    def of(days: int) -> list[tuple[str, Fields]]:
+        return list(within(events, day, days, zone))
+
+    opened = {one["user"] for type_, one in of(3) if one.get("name") == "opened" and "user" in one}
+    bought = {one["user"] for type_, one in of(3) if type_ == "bought" and float(one["amount"]) >= 2}
+    sums = [float(one["amount"]) for type_, one in of(1) if type_ == "bought" and one["shop"] == "s"]
+    money = round(100 * sum(sums))
+    return {
+        "events": len(of(1)),
+        "users": len({one["user"] for _, one in of(1) if "user" in one}),
+        "persons_7d": len({(one["user"], one["shop"]) for _, one in of(7) if "user" in one}),
+        "opened_3d": len(opened),
+        "opened_and_bought_3d": len(opened & bought),
+        "money": money,
+        "points_2d": sum(one.get("points", 0) for _, one in of(2)),
+        "share": len(opened & bought) / len(opened) if opened else None,
+        "twice": 2 * money,
+    }
+
+
+@pytest.mark.parametrize(("where", "zone"), [("log", "Europe/Berlin"), ("lake", "UTC"), ("both", "Europe/Berlin")])
+def test_figures_are_those_of_the_definition_wherever_events_lie(shop: Path, where: str, zone: str):
+    events = lines(len(where))
+    ingest(shop, events[:200])
+    if where != "log":
+        with (shop / "shroff.yaml").open("a", encoding="utf-8") as file:
+            file.write("lake: ./lake\n")
+        ingest(shop, events[200:] if where == "lake" else [])
+        shroff.open(shop).lake.write()
+    if where != "lake":
+        ingest(shop, events[200:])
+    project = shroff.open(shop)
+    figures = project.notice_files.declared["kpi"].figures
+    found = ReportFigures(project.opened).figures(figures, DAY, zone)
+
+    for back in range(7):
+        truth = by_definition(events, DAY - timedelta(back), zone)
+        assert {name: found[name].values[6 - back] for name in truth} == truth, back
+    end = datetime.combine(DAY + timedelta(1), time(), ZoneInfo(zone))
+    bought = [one["bought"] for one in events if "bought" in one]
+    in_shop = sum(one["shop"] == "s" and datetime.fromisoformat(one["at"]) < end for one in bought)
+    assert (found["in_shop"].value, found["beside"].value) == (in_shop, 2 * in_shop)
+
+
+def test_counts_are_those_of_shroff_counts_and_drop_offs_those_of_shroff_funnel(shop: Path):
+    ingest(shop, lines(9))
+    project, zone = shroff.open(shop), "Europe/Berlin"
+    analytics, figures = project.analytics, project.notice_files.declared["kpi"].figures
+    days = [DAY - timedelta(back) for back in (3, 2, 1, 0)]
+
+    found = ReportFigures(project.opened).figures(figures, DAY, zone)
+    counts = analytics.event_counts(days[0], DAY, zone=zone)
+    assert list(found["events"].values[-4:]) == [sum(one.count for one in counts if one.day == day) for day in days]
+    (step,) = ReportFigures(project.opened).drop_offs("buying", DAY, zone)
+    alone = [analytics.funnel("buying", day, day, zone=zone)["rows"][0]["dropped_off"] for day in days]
+    assert [*step.before, step.count] == alone
+
+
+def test_drop_offs_have_days_before_only_where_the_log_had_begun(shop: Path):
+    #   27 March 12:00  the first event      a report of the 30th has three days before it, one of the 29th has not
+    ingest(shop, [{"step": {"id": "s", "at": "2026-03-27T12:00:00Z", "user": "u", "shop": "s", "name": "seen"}}])
+    figures = ReportFigures(shroff.open(shop).opened)
+
+    assert [figures.drop_offs("buying", day, "UTC")[0].before for day in (DAY, date(2026, 3, 29))] == [(1, 0, 0), ()]
+
+
+def test_a_figure_that_cannot_be_had_says_why_and_the_others_stay(shop: Path):
+    ingest(shop, lines(3, 20))
+    project = shroff.open(shop)
+    figures = dict(project.notice_files.declared["kpi"].figures)
+    with (shop / "shroff.yaml").open("a", encoding="utf-8") as file:
+        file.write("lake: ./lake\n")
+    shroff.open(shop).lake.write()
+    for one in (shop / "lake").rglob("*.parquet"):
+        one.write_bytes(b"cut off")
+    found = ReportFigures(shroff.open(shop).opened).figures(figures, DAY, "UTC")
+
+    assert "Bring it back from a copy of the lake" in found["events"].why
+    assert found["share"].why == "it needs opened_3d, which is not available."
+    assert found["in_shop"].value is not None
+
+
+@pytest.mark.parametrize(
+    ("figure", "words"),
+    [
+        ("{ label: A }", "one: a figure has one of 'event', 'fact' and 'value'."),
+        ("{ event: step, value: figures.x }", "one: a figure has one of 'event', 'fact' and 'value'."),
+        ("{ event: stepp }", "'stepp' is no event type. Did you mean step?"),
+        ("{ event: step, where: this.nam == 'x' }", "reads 'nam', which is no field of step. Did you mean name?"),
+        ("{ event: step, where: this.name }", "must be boolean, this is a choice"),
+        ("{ event: step, also: bought }", "one: 'also' is for a figure with 'distinct'."),
+        ("{ event: bought, sum: this.user }", "a sum is of money, an integer or a number, not of text."),
+        ("{ event: bought, sum: this.amount, distinct: user }", "it counts with 'distinct' or adds with 'sum'"),
+        ("{ event: [step, bought], distinct: name }", "bought has no entity or field 'name' to count."),
+        ("{ event: step, distinct: user, also: { event: step, where: 1 } }", "boolean"),
+        ("{ event: bought, distinct: amount }", "amount is of type money: distinct is a text, choice, boolean"),
+        ("{ event: step, days: 93 }", "one: days is 1 to 92."),
+        ("{ fact: shop.bougt, key: s }", "one: there is no feature 'shop.bougt'. Did you mean shop.bought_ever?"),
+        ("{ fact: shop.bought_ever }", "one: a fact has 'key': whose it is."),
+        ("{ value: figures.two / 2 }", "the value of a figure reads 'figures.two'"),
+        ("{ value: count(step) }", "aggregates stand in features and rules, not in the value of a figure"),
+        ("{ value: 1 > 2 }", "the value of a figure is a number, not boolean."),
+        ("{ event: step, dais: 2 }", "days"),
+    ],
+)
+def test_a_figure_that_makes_no_sense_is_refused_at_its_place(shop: Path, figure: str, words: str):
+    text = f"on: report\nto: [a@b.example]\nfigures:\n  one: {figure}\n  two: {{ event: step }}\n"
+    (shop / "notices/kpi.yaml").write_text(text, encoding="utf-8")
+    (problem, *_) = map(str, shroff.open(shop).check().errors)
+    assert problem.startswith("notices/kpi.yaml:4:")
+    assert words in problem
