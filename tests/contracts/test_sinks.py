@@ -484,6 +484,26 @@ def test_features_of_a_document_can_be_asked_for_by_their_names(mongo, place):
     assert found["features"] == {"card": {"payments_1h": 9, "spent_24h": "412.00"}}
 
 
+def test_a_document_of_a_shape_of_its_own_takes_its_place_again(mongo, place):
+    from pymongo import MongoClient
+
+    shape = {"ID": "row.id", "Type of Card": "row.fields.card", "Fraud": "1 when row.outcome == 'decline' else 0"}
+    options = {"url": mongo.address, "database": "bank", "collection": place, "document": shape}
+    sent = msgspec.structs.replace(row(1), body=b'{"id":"p-1","outcome":"decline"}', fields=b'{"card":"Visa"}')
+    with closing(MongoSink(place, options)) as sink:
+        assert [sink.send([sent]) for _ in range(2)] == [[], []]
+    with MongoClient(mongo.address) as client:
+        found = list(client["bank"][place].find())
+
+    assert found == [{"_id": "payment/p-1", "ID": "p-1", "Type of Card": "Visa", "Fraud": 1}]
+
+
+@pytest.mark.parametrize("shape", [{"a": "row.x +"}, {"a": "money(row.fields.amount)"}, {"a": "this.amount"}])
+def test_a_document_whose_expression_is_none_is_refused(shape):
+    with pytest.raises(UsageError, match=r"^a: "):
+        MongoSink("sink", {"url": "mongodb://a", "database": "b", "collection": "c", "document": shape})
+
+
 @pytest.mark.parametrize("url", ["http://a", "mongodb://shroff:hunter2@", "mongodb://shroff:hunter2@a:port"])
 def test_what_is_no_mongodb_is_refused_and_shows_no_password(url):
     with pytest.raises(UsageError) as raised:

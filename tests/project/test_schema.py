@@ -77,7 +77,13 @@ sinks:
       topics: { decline: fraud_transaction, else: non_fraud_transaction }
       client: { compression.type: lz4 }
   documents:
-    mongodb: { take: decisions, start: first, url: "mongodb://localhost", database: bank, collection: decisions }
+    mongodb:
+      take: decisions
+      start: first
+      url: mongodb://localhost
+      database: bank
+      collection: decisions
+      document: { Type of Card: row.fields.card, ID: row.id }
   rows:
     sql:
       take: decisions

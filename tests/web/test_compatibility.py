@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from shroff.adapters.sinks.documents import document_readers, mapped_document
 from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.notices.definitions import load_notices
+from shroff.streams.sink import Outgoing
 from tests.docs.pages import ROOT
 from tests.support.webs import Asker, asker
 from tests.web.test_web import _quick  # noqa: F401 - the fixture is used by its name
@@ -133,6 +135,30 @@ def test_a_message_of_sixteen_texts_is_one_payment_and_its_label_is_known_a_week
         ("genuine", "2020-10-21T19:00:00Z"),
         ("fraud", "2020-10-21T19:00:00Z"),
     ]
+
+
+def test_a_decision_is_the_document_of_the_earlier_collection(monkeypatch):
+    for name in ("KAFKA_BROKERS", "MONGO"):
+        monkeypatch.setenv(name, "host:1")
+    options = app.open(ROOT / "examples" / "cards-mongo").opened.systems.sinks["cards"].options
+    own = {"transaction_id": "#3577 209", "amount": "5.00", "age": "25.2", "card_type": "Visa"}
+    body, fields = json.dumps({"id": "x", "outcome": "decline"}), json.dumps(own)
+    row = Outgoing(7, 0, "decision", "payment", "x", "decline", body.encode(), fields.encode(), 1_602_702_000_000, None)
+    found = mapped_document(row, document_readers(options["document"]))
+
+    names = ["ID", *(name for name in CARD if name not in {"Transaction ID", "Day of Week"})]
+    assert sorted(found) == sorted(names)
+    assert found == {
+        **dict.fromkeys(names),
+        "_id": "payment/x",
+        "ID": "#3577 209",
+        "Date": "2020-10-14",
+        "Time": 19,
+        "Fraud": 1,
+        "Type of Card": "Visa",
+        "Amount": 5,
+        "Age": 25.2,
+    }
 
 
 def test_documents_of_frauds_have_the_names_of_the_earlier_system():

@@ -10,11 +10,13 @@ import pytest
 
 from shroff.errors import TransientError, UsageError
 from shroff.events.formats.encodings import read_lines
+from shroff.events.formats.sorting import in_order_of_time
 from shroff.events.formats.wire import JsonDecoder, JsonEncoder
 from shroff.events.intake import Intake
+from shroff.project.settings.system import System
 from shroff.streams.sender import Target
 from shroff.worker.file_order import with_labels
-from shroff.worker.producing import DueTimes, MessageMaker, Production, SendingPace, keys_of, produce
+from shroff.worker.producing import DueTimes, MessageMaker, Production, SendingPace, TopicChooser, keys_of, produce
 from tests.support.projects import FILES, definitions
 
 EVENTS = """
@@ -79,11 +81,26 @@ class Time:
         self.now_s += seconds
 
 
-def sent(path: Path, as_type=None, *, sender=None, pace=None, field=None, labels=None, project=PROJECT, moment=None):
+def sent(
+    path: Path,
+    as_type=None,
+    *,
+    sender=None,
+    pace=None,
+    field=None,
+    labels=None,
+    project=PROJECT,
+    moment=None,
+    topics=None,
+    order="file",
+):
     sender, moment = sender or Kept(), moment or Time()
     intake = Intake(project.events, project.settings, None)
     with read_lines(path) as lines:
-        submissions = intake.submissions(lines, path.name, as_type)
+        chosen = lines if topics is None else topics.watched(lines, path.name)
+        submissions = intake.submissions(chosen, path.name, as_type)
+        if order == "time":
+            submissions = in_order_of_time(submissions)
         if labels is not None:
             submissions = with_labels(submissions, intake.submissions(read_lines(labels), labels.name, "label"))
         done = Production()
@@ -93,6 +110,7 @@ def sent(path: Path, as_type=None, *, sender=None, pace=None, field=None, labels
             sender,
             lambda names_type: JsonEncoder(project.events, names_type=names_type),
             is_json=True,
+            topics=topics,
         )
         keys = keys_of(project.events, project.settings, project.reference, field)
         try:
@@ -329,3 +347,59 @@ def replace_bytes(sender: Kept) -> Kept:
 
     sender.send = keep
     return sender
+
+
+BY_FRAUD = "'fraud_transaction' when row.isFraud == '1' else 'non_fraud_transaction' when row.isFraud == '0'"
+
+
+@pytest.mark.parametrize("order", ["file", "time"])
+def test_the_topic_of_an_event_is_chosen_by_its_line(tmp_path, order):
+    # Minutes go down, so sorting turns the order; the third line is no event, the fifth says nothing about its topic.
+    frauds = ["0", "1", "0", "1", "", "0"]
+    rows = [payment(number, minute=9 - number, isFraud=fraud) for number, fraud in enumerate(frauds)]
+    rows[2]["amount"] = "much"
+    file = tmp_path / "payments.csv"
+    lines = [",".join(rows[0]), *(",".join(row.values()) for row in rows)]
+    file.write_text("\n".join(lines).replace("id,", "number_of_payment,", 1) + "\n")
+    chooser = TopicChooser(BY_FRAUD, 2)
+    sender, done, _ = sent(file, "payment", topics=chooser, order=order)
+    wanted = [
+        ("p0", "topic:non_fraud_transaction"),
+        ("p1", "topic:fraud_transaction"),
+        ("p3", "topic:fraud_transaction"),
+        ("p4", "payment"),
+        ("p5", "topic:non_fraud_transaction"),
+    ]
+
+    assert [(body["id"], to) for to, _, body in sender.messages] == (wanted if order == "file" else wanted[::-1])
+    assert done.refused == 1
+    assert all("isFraud" not in body for _, _, body in sender.messages)
+
+
+def test_a_sender_knows_the_topics_that_an_expression_chooses_among():
+    chooser = TopicChooser(BY_FRAUD, 2)
+    kafka = System("kafka", {"topics": {"payment": "paysim"}, "brokers": "b:1"})
+    redis = System("redis", {"streams": {"payment": "paysim"}})
+    named = {"topic:fraud_transaction": "fraud_transaction", "topic:non_fraud_transaction": "non_fraud_transaction"}
+
+    assert chooser.into(kafka).options == {"topics": {"payment": "paysim", **named}, "brokers": "b:1"}
+    assert chooser.into(redis).options == {"streams": {"payment": "paysim", **named}}
+    assert chooser.names == list(named)
+    assert not chooser.is_for_all
+    assert TopicChooser(f"{BY_FRAUD} else 'others'", 2).is_for_all
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("row.isFraud", "gives topics in single quotes and nothing else"),
+        ("'a' when row.x == '1' else join('b', row.x)", "gives topics in single quotes and nothing else"),
+        ("7", "--topic-by: "),
+        ("'a' when", "--topic-by: "),
+        ("this.isFraud", "--topic-by: "),
+        (" else ".join(f"'t{at}' when row.x == '{at}'" for at in range(101)), "at most 2000 are read"),
+    ],
+)
+def test_what_chooses_no_topic_is_refused_before_anything_is_sent(text, words):
+    with pytest.raises(UsageError, match=words):
+        TopicChooser(text, 2)

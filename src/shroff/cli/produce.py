@@ -40,6 +40,7 @@ class ProduceArguments:
     rate: float | None
     speed: float | None
     key: str | None
+    topic_by: str | None
     first_row: int
     to: str | None
     makes_topics: bool
@@ -51,6 +52,8 @@ class ProduceArguments:
     "produce",
     "shroff produce payments.csv --as payment",
     "shroff produce paysim.csv --as payment --labels paysim.csv --speed 60",
+    "shroff produce paysim.csv --as payment --topic-by \"'fraud_transaction' when row.isFraud == '1' else "
+    "'non_fraud_transaction'\"",
     "shroff produce payments.jsonl --as payment --rate 1000 --create-topics --partitions 3",
     "shroff produce --create-topics",
 )
@@ -69,6 +72,11 @@ class ProduceArguments:
 @click.option("--rate", metavar="N", type=float, help="So many events a second.")
 @click.option("--speed", metavar="X", type=float, help="At their own times: 1 as they happened, 60 an hour a minute.")
 @click.option("--key", metavar="FIELD", help="What chooses the partition.  [default: the type's first entity]")
+@click.option(
+    "--topic-by",
+    metavar="EXPRESSION",
+    help="The topic of each event, chosen by its line: \"'fraud' when row.isFraud == '1' else 'genuine'\".",
+)
 @click.option("--from", "first_row", metavar="N", type=click.IntRange(min=1), default=1, help="Begin with line N.")
 @click.option("--to", metavar="SOURCE", help="Where to.  [default: 'source:' of shroff.yaml]")
 @click.option("--create-topics", "makes_topics", is_flag=True, help="Make topics that are not there.")
@@ -106,6 +114,7 @@ def produce(session: Session, file: Path | None, options: ProduceArguments) -> i
                 order=options.order,
                 pace=SendingPace(options.rate, options.speed),
                 key=options.key,
+                topic_by=options.topic_by,
                 format=options.format_,
                 first_row=options.first_row,
                 partitions=(options.partitions or 1) if options.makes_topics else None,
@@ -113,10 +122,10 @@ def produce(session: Session, file: Path | None, options: ProduceArguments) -> i
                 watch=watch,
             )
     except KeyboardInterrupt:
-        session.stopped = _went_on(done, file, options.as_type, options.order)
+        session.stopped = _went_on(done, file, options)
         raise
     except TransientError:
-        session.say(f"shroff: {_went_on(done, file, options.as_type, options.order)}")
+        session.say(f"shroff: {_went_on(done, file, options)}")
         raise
     done.seconds = done.seconds or time.monotonic() - began_s
     _tell(done, session)
@@ -171,12 +180,13 @@ def _tell(done: Production, session: Session) -> None:
         session.next("shroff run")
 
 
-def _went_on(done: Production, file: Path, as_type: str | None, order: str) -> str:
+def _went_on(done: Production, file: Path, options: ProduceArguments) -> str:
     """What is there of what was sent, and how to go on."""
     if not done.sent and not done.labels:
         return "Nothing was sent."
-    named = f" --as {as_type}" if as_type else ""
-    behind = f"--from {done.next_row}" if order == "file" else "--order time"
+    named = f" --as {options.as_type}" if options.as_type else ""
+    named += f" --topic-by {shlex.quote(options.topic_by)}" if options.topic_by else ""
+    behind = f"--from {done.next_row}" if options.order == "file" else "--order time"
     again = f"shroff produce {shlex.quote(str(file))}{named} {behind}"
     return (
         f"{many(done.sent, 'event was', 'events were')} sent; '{again}' goes on, and an event that is there stays one."

@@ -252,7 +252,7 @@ def _names(node: YamlNode | None, problems: list[Problem]) -> tuple[str, ...]:
 
 
 class _Loader:
-    """CallKind the expressions of a call that asks."""
+    """Reads the expressions of a call that asks."""
 
     def __init__(
         self, kind: CallKind, features: FeatureTypes | None, money_places: int, problems: list[Problem]

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from shroff.errors import UsageError, nearest
 from shroff.events.definitions import Events, EventType, Settings
 from shroff.events.event import Codec, Event, canonical_value
-from shroff.events.formats.lines import line_and_row
+from shroff.events.formats.lines import Line, Lines, line_and_row
 from shroff.events.formats.wire import Encoder
 from shroff.events.intake import Submission
-from shroff.events.mapping import LABEL, Unmatched
+from shroff.events.mapping import LABEL, MappedRow, Unmatched, row_leaf
 from shroff.events.readers import reader
 from shroff.events.validation import LabelInput
-from shroff.language.expression import Node, ThisField
+from shroff.language.checker import check
+from shroff.language.expression import Else, Literal, Node, ThisField, When
+from shroff.language.names import DeclaredNames, Scope
 from shroff.language.row import Evaluate, Reference, compile_row
+from shroff.language.syntax import ExpressionError
+from shroff.language.types import TEXT
 from shroff.language.values import DAY_MS, Value
+from shroff.project.settings.system import System
 from shroff.runtime.process_wide import calm_collector
 from shroff.streams.sender import Sender
 
@@ -26,6 +31,7 @@ CERTAIN_EVERY: Final = 200_000  # messages, after which one waits until all are 
 NAP_S: Final = 0.2  # the longest sleep, so that whoever watches sees what goes on
 ENDS_WITHIN_S: Final = 10.0
 SHOWN: Final = 5  # refused lines that are told in words
+_TOPIC: Final = "topic:"  # how the name of a chosen topic begins among those of event types
 
 Key = Callable[[Event], bytes | None]
 Write = Callable[[Submission], bytes]
@@ -79,16 +85,99 @@ class SendingPace:
         return None if self.speed is None else (time_ms - first_ms) / 1_000 / self.speed
 
 
+class TopicChooser:
+    """Chooses the topic or stream of each event by an expression over the line of the file that it came from.
+
+    The expression gives one of some texts in single quotes, so all topics are known before the first event is sent. An
+    event for which it gives nothing goes to the topic of its type.
+
+    Args:
+        text: The expression.
+
+    Raises: UsageError where it is none, or gives anything but such texts.
+    """
+
+    def __init__(self, text: str, money_places: int) -> None:
+        scope = Scope(DeclaredNames(money_places=money_places), what="--topic-by", reads_row=True)
+        try:
+            node = check(text, scope, TEXT)
+        except ExpressionError as error:
+            raise UsageError(f"--topic-by: {error.message}. {error.hint}".rstrip()) from None
+        self.topics = tuple(dict.fromkeys(_results(node)))
+        self.is_for_all = _is_given(node)  # so that nothing goes to the topic of its type
+        self._evaluate = compile_row(node, row_leaf)
+        self._numbers = {name: number for number, name in enumerate(self.topics, 1)}
+        self._chosen = (
+            bytearray()
+        )  # for each data line the number of its topic, below 256 as expressions are short; 0 for that of the type
+
+    def into(self, system: System) -> System:
+        """The settings of a source with these topics as well, each under a name that no event type has."""
+        option = "streams" if system.kind == "redis" else "topics"
+        named = {f"{_TOPIC}{name}": name for name in self.topics}
+        return replace(system, options={**system.options, option: {**system.options.get(option, {}), **named}})
+
+    @property
+    def names(self) -> list[str]:
+        """What a sender with the settings of `into` knows the topics by."""
+        return [f"{_TOPIC}{name}" for name in self.topics]
+
+    def watched(self, lines: Lines, source: str) -> Lines:
+        """The same lines; the topic of each is chosen while it is read."""
+        return Lines(lines.format, lines.columns, self._looked_at(lines, source), lines.close, lines.extent)
+
+    def _looked_at(self, lines: Lines, source: str) -> Iterator[Line]:
+        for line in lines:
+            row = None if line.columns is None else MappedRow(source, line.number, line.columns)
+            self._chosen.extend(bytes(max(0, line.number - len(self._chosen))))
+            self._chosen[line.number - 1] = 0 if row is None else self._numbers.get(self._evaluate(row), 0)
+            yield line
+
+    def target(self, one: Submission) -> str:
+        """What a sender sends an event by: the name of its topic, else its type."""
+        number = line_and_row(one.place)[1] or 0
+        chosen = self._chosen[number - 1] if 0 < number <= len(self._chosen) else 0
+        return f"{_TOPIC}{self.topics[chosen - 1]}" if chosen else one.type
+
+
+def _results(node: Node) -> Iterator[str]:
+    """The texts that an expression may give. Raises: UsageError where it may give others."""
+    match node:
+        case Literal(_, str() as text):
+            yield text
+        case When():
+            yield from _results(node.value)
+        case Else():
+            yield from _results(node.left)
+            yield from _results(node.right)
+        case _:
+            example = "'fraud' when row.isFraud == '1' else 'genuine'"
+            raise UsageError(f"--topic-by gives topics in single quotes and nothing else, such as {example}.")
+
+
+def _is_given(node: Node) -> bool:
+    return isinstance(node, Literal) or (isinstance(node, Else) and (_is_given(node.left) or _is_given(node.right)))
+
+
 class MessageMaker:
     """Makes messages of submissions: where they go, by which key, and their bytes.
 
     Args:
         encoder: By whether messages name their type.
+        topics: Chooses where events go; without it the topic of their type.
     """
 
     def __init__(
-        self, events: Events, settings: Settings, sender: Sender, encoder: Callable[[bool], Encoder], *, is_json: bool
+        self,
+        events: Events,
+        settings: Settings,
+        sender: Sender,
+        encoder: Callable[[bool], Encoder],
+        *,
+        is_json: bool,
+        topics: TopicChooser | None = None,
     ) -> None:
+        self.topics = topics
         self._events, self._settings, self._is_json = events, settings, is_json
         self._sender, self._encoder = sender, encoder
         self._fields = {name: type_.field_names for name, type_ in events.types.items()}
@@ -262,7 +351,7 @@ def _send_all(
     submissions: Iterable[Submission], sender: Sender, outgoing: MessageMaker, keys: Mapping[str, Key], waits: DueTimes
 ) -> None:
     done, is_paced = waits.done, waits.pace != SendingPace()
-    send, value = sender.send, outgoing.value
+    send, value, topics = sender.send, outgoing.value, outgoing.topics
     certain = CERTAIN_EVERY
     for one in submissions:
         event = one.event
@@ -274,7 +363,7 @@ def _send_all(
             continue
         if is_paced:
             waits.until_due(event)
-        send(one.type, keys[one.type](event), value(one))
+        send(one.type if topics is None else topics.target(one), keys[one.type](event), value(one))
         done.sent += 1
         done.place = one.place
         if sender.sent >= certain:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from shroff.adapters.kafka import BROKERS, CLIENT
-from shroff.language.keys import ANY, NAME_PATTERN, Key, Keys, One, choice
+from shroff.adapters.sinks.documents import document_mistake
+from shroff.language.keys import ANY, EXPRESSION, NAME_PATTERN, Key, Keys, One, choice
 from shroff.streams.settings import ADDRESS, BEGIN, CALLS, HTTP, OUTCOMES, OUTSIDE_NAME, TOPIC, AdapterSettings
 
 TABLE: Final = One("a table's name: small letters, digits and _", r"^[a-z_][a-z0-9_]{0,62}$")
@@ -25,6 +26,7 @@ _COLUMNS: Final = Keys(
     ),
     pattern=r"^[a-z_][a-z0-9_]{0,62}$",
 )
+_DOCUMENT: Final = Keys("names with expressions", named=EXPRESSION, pattern=r"^(?!_id$)[^\s.$]([^.]{0,98}[^\s.])?$")
 
 
 def route_mistake(options: Mapping[str, Any]) -> str:
@@ -74,8 +76,17 @@ MONGODB: Final = AdapterSettings(
             Key("url", "The server.", ADDRESS, is_required=True, examples=("mongodb://localhost:27017",)),
             Key("database", "The database.", OUTSIDE_NAME, is_required=True),
             Key("collection", "The collection.", OUTSIDE_NAME, is_required=True),
+            Key(
+                "document",
+                "The document in a shape of your own, beside `_id`: names, each with an expression over `row`, the "
+                "decision or flag, with the event's `row.fields.NAME`, `row.event_time` and `row.ingest_time`. A plain "
+                "`row.x` is kept as it is.",
+                _DOCUMENT,
+                examples=("{ ID: row.id, Amount: row.fields.amount }",),
+            ),
         ),
     ),
+    mistake=document_mistake,
     schemes={"mongodb": 27017},
 )
 SQL: Final = AdapterSettings(

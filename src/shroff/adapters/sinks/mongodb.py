@@ -7,10 +7,12 @@ numbers stay the texts that they are in the decision: they are exact, and say ho
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
 
+from shroff.adapters.sinks.documents import Read, document_readers, mapped_document
 from shroff.errors import ShroffError, UsageError
 from shroff.streams.sink import AwayError, Outgoing, Undelivered
 
@@ -45,10 +47,11 @@ class MongoSink:
 
         Args:
             name: Of the sink.
-            options: `url`, `database` and `collection`.
+            options: `url`, `database`, `collection`, and `document`: expressions by name.
 
-        Raises: UsageError where the address is none.
+        Raises: UsageError where the address is none, or an expression.
         """
+        self._readers = document_readers(options.get("document", {}))
         try:
             url = str(options["url"])
             limits = {"serverSelectionTimeoutMS": ANSWER_MS, "socketTimeoutMS": ANSWER_MS, "connectTimeoutMS": 10_000}
@@ -82,7 +85,7 @@ class MongoSink:
 
     def _written(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
         """Add all documents, and replace those that are there already: few are, and adding is quicker by far."""
-        documents = [document(row) for row in rows]
+        documents = [document(row, self._readers) for row in rows]
         try:
             self._collection.insert_many(documents, ordered=False)
         except BulkWriteError as error:
@@ -109,12 +112,14 @@ class MongoSink:
         return [one for row in rows for one in self.send([row])]
 
 
-def document(row: Outgoing) -> dict[str, Any]:
-    """The document of a row: `_id`, the decision or flag, and the event's fields under `fields`.
+def document(row: Outgoing, readers: Mapping[str, Read] = MappingProxyType({})) -> dict[str, Any]:
+    """The document of a row: `_id`, and what `readers` give; without any the decision or flag, with `fields`.
 
     Feature values stand one in the other (`features.card.payments_1h` is `payments_1h` in `card` in `features`), since
     a dot in a name cannot be asked for.
     """
+    if readers:
+        return {"_id": row.name, **mapped_document(row, readers)}
     found: dict[str, Any] = {"_id": row.name, "kind": row.kind, **msgspec.json.decode(row.body)}
     if "features" in found:
         found["features"] = _nested(found["features"])

@@ -43,6 +43,7 @@ class SendingOptions(TypedDict, total=False):
     pace: SendingPace | None
     key: str | None
     first_row: int
+    topic_by: str | None
     partitions: int | None
     done: Production | None
     watch: Callable[[Sender, Meter], None]
@@ -57,6 +58,7 @@ class FileSending:
         pace: When events are due; without it at once.
         key: The field that chooses the partition; without it the first entity of each event type.
         first_row: The data line to begin with.
+        topic_by: An expression over the line of the file that gives the topic or stream of its event.
         partitions: Make topics that are not there, with so many.
         done: Says at any time how far it came.
         watch: Told before the first event what sends, and what knows which share of the file is read.
@@ -66,6 +68,7 @@ class FileSending:
     pace: SendingPace | None = None
     key: str | None = None
     first_row: int = 1
+    topic_by: str | None = None
     partitions: int | None = None
     done: Production | None = None
     watch: Callable[[Sender, Meter], None] = lambda _sender, _meter: None
@@ -95,13 +98,22 @@ class Productions:
         Args:
             labels: Rows of labels, merged in by when they were known; it may be the same file.
             order: `file`, or `time` to sort by event time first.
-            options: `to`, `pace`, `key`, `first_row`, `partitions`, `done` and `watch`, as `FileSending` has them.
+            options: `to`, `pace`, `key`, `first_row`, `topic_by`, `partitions`, `done` and `watch`, as `FileSending`
+                has them.
 
         Raises: UsageError; TransientError where nothing more can be sent.
         """
         from shroff.events.formats.sorting import in_order_of_time
         from shroff.worker.file_order import with_labels
-        from shroff.worker.producing import DueTimes, MessageMaker, Production, SendingPace, keys_of, produce
+        from shroff.worker.producing import (
+            DueTimes,
+            MessageMaker,
+            Production,
+            SendingPace,
+            TopicChooser,
+            keys_of,
+            produce,
+        )
 
         sending = FileSending(**options)
         if order not in {"file", "time"} or (order == "time" and sending.first_row > 1):
@@ -115,12 +127,17 @@ class Productions:
             system = source_at(sending.to, "--to", None if as_type == LABEL else as_type)
         if system is None:
             raise UsageError("this project has no live source to send to. Name one under 'source' in shroff.yaml.")
+        topics = TopicChooser(sending.topic_by, settings.money_places) if sending.topic_by else None
+        if topics is not None:
+            system = topics.into(system)
         entity = system.text("key") if system.lanes > 1 else ""
         if entity and labels is not None:
             raise UsageError(LABELS_TO_LANES)
         keys = keys_of(events, settings, definitions.reference, sending.key, entity)
         with ExitStack() as opened:
             lines = _from_row(meter.opened(opened.enter_context(read_lines(Path(file), format))), sending.first_row)
+            if topics is not None:
+                lines = topics.watched(lines, Path(file).name)
             intake = self._intake()
             submissions = intake.submissions(lines, Path(file).name, as_type)
             if order == "time":
@@ -131,12 +148,14 @@ class Productions:
             sender, encoder = OutsideSystems(self._opened).open_sender(system)
             opened.enter_context(closing(sender))
             wanted = {as_type} if as_type else targets(sender, events).keys() - {LABEL}
+            if topics is not None:
+                wanted = (set() if topics.is_for_all else wanted) | set(topics.names)
             if sending.partitions is not None:  # a worker needs all that the settings name
-                wanted = _read_by_a_worker(sender, events, system)
+                wanted |= _read_by_a_worker(sender, events, system)
             done.made = sender.prepare(sorted({*wanted, *({LABEL} if labels is not None else ())}), sending.partitions)
             sending.watch(sender, meter)
             is_json = system.options.get("format", "json") == "json"
-            outgoing = MessageMaker(events, settings, sender, encoder, is_json=is_json)
+            outgoing = MessageMaker(events, settings, sender, encoder, is_json=is_json, topics=topics)
             lateness_ms = settings.lateness_ms
             waits = DueTimes(sending.pace or SendingPace(), done)
             produce(submissions, sender, outgoing, keys, waits, lateness_ms=lateness_ms)

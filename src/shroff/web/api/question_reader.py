@@ -26,7 +26,7 @@ Write = Callable[[MappedRow], str]
 
 
 class QuestionReader:
-    """CallKind the requests of one call that asks, and answers them.
+    """Reads the requests of one call that asks, and answers them.
 
     Args:
         money_places: As the project's currency has them.

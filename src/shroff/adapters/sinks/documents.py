@@ -1,0 +1,60 @@
+"""Documents in a shape of somebody's own: names, each with an expression over the decision or flag that leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from shroff.errors import UsageError
+from shroff.events.event import canonical_value, time_text
+from shroff.events.mapping import MappedRow, row_leaf, value_at
+from shroff.language.checker import check
+from shroff.language.expression import RowValue
+from shroff.language.names import DeclaredNames, Scope
+from shroff.language.row import compile_row
+from shroff.language.syntax import ExpressionError
+from shroff.streams.sink import Outgoing
+
+Read = Callable[[MappedRow], Any]
+
+
+def document_readers(document: Mapping[str, str]) -> dict[str, Read]:
+    """What gives each value of a document. Raises: UsageError with the name whose expression is none."""
+    return {name: _reader(name, text) for name, text in document.items()}
+
+
+def document_mistake(options: Mapping[str, Any]) -> str:
+    """What is wrong with a document of `options`, in words; nothing where all is well."""
+    try:
+        document_readers(options.get("document", {}))
+    except UsageError as error:
+        return str(error)
+    return ""
+
+
+def mapped_document(row: Outgoing, readers: Mapping[str, Read]) -> dict[str, Any]:
+    """The values of a row by the names of its document; what is missing is null."""
+    moments = {"event_time": row.time_ms, "ingest_time": row.at_ms}
+    columns = {
+        **msgspec.json.decode(row.body),
+        "fields": msgspec.json.decode(row.fields or b"{}"),
+        **{name: None if at_ms is None else time_text(at_ms) for name, at_ms in moments.items()},
+    }
+    line = MappedRow("", 0, columns)
+    return {name: read(line) for name, read in readers.items()}
+
+
+def _reader(name: str, text: str) -> Read:
+    try:
+        node = check(text, Scope(DeclaredNames(), what="a document", reads_row=True))
+    except ExpressionError as error:
+        raise UsageError(f"{name}: {error.message}. {error.hint}".rstrip()) from None
+    if isinstance(node, RowValue):
+        return value_at(node.path)
+    type_ = node.type
+    if type_.kind == "money":
+        raise UsageError(f"{name}: money has no form of its own in a document: leave money( ) out, or write number( ).")
+    evaluate = compile_row(node, row_leaf)
+    return lambda row: msgspec.json.decode(canonical_value(evaluate(row), type_, 0))
