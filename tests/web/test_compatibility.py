@@ -150,7 +150,6 @@ def test_a_decision_is_the_document_of_the_earlier_collection(monkeypatch):
     assert sorted(found) == sorted(names)
     assert found == {
         **dict.fromkeys(names),
-        "_id": "payment/x",
         "ID": "#3577 209",
         "Date": "2020-10-14",
         "Time": 19,
