@@ -24,7 +24,8 @@ import pytest
 
 from shroff import config
 from shroff.app import project as app
-from shroff.app.models.retraining import ASIDE, DONE, FileReport, Options
+from shroff.app.live.file_taking import ASIDE, DONE
+from shroff.app.models.retraining import FileReport, Options
 from shroff.cli.main import run
 from shroff.errors import LogBusyError, NotThereYetError, TransientError, UsageError
 from shroff.streams.log import Batch, Offset

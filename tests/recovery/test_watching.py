@@ -14,9 +14,10 @@ import pytest
 from shroff.adapters.log.sqlite import STEPS, SqliteLog
 from shroff.app import project as app
 from shroff.app import wiring
+from shroff.app.live.file_taking import DONE, FileTaking, Progress
 from shroff.app.models import trainings
 from shroff.app.models.promoting import Promotions
-from shroff.app.models.retraining import DONE, Options, Progress, Watch
+from shroff.app.models.retraining import Options
 from shroff.models.registry import Registry
 from shroff.worker import ingest
 from tests.support.kill import KillSwitch
@@ -28,8 +29,8 @@ BATCH_SIZE = 64
 SMALL = FILES["model.yaml"].replace("train: 8d", "train: 3d").replace("test: 2d, folds: 2", "test: 1d, folds: 1")
 NAMES = ("0.jsonl", "1.jsonl", "2.jsonl")
 WORK = {  # what a process does between two commits of the log: the call at whose end it is killed
-    "looked": (Watch, "_look_into"),
-    "appended": (Watch, "_append"),
+    "looked": (FileTaking, "_look_into"),
+    "appended": (FileTaking, "_append"),
     "trained": (trainings.Training, "train"),
     "registered": (Registry, "write"),
     "promoted": (Promotions, "promote"),

@@ -10,9 +10,8 @@ from __future__ import annotations
 import shutil
 import urllib.error
 import urllib.request
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -22,6 +21,7 @@ from urllib.response import addinfourl
 from shroff.config import make_folder, private
 from shroff.errors import NotThereYetError, TransientError, UsageError
 from shroff.events.formats.encodings import format_by_name
+from shroff.streams.pull import PulledSource, Stamp
 
 SETTLED_MS: Final = 2_000
 DONE: Final = ".done"  # behind a file's name: a marker that it is complete
@@ -31,35 +31,8 @@ TIMEOUT_S: Final = 60.0
 READ: Final = ("csv", "jsonl", "parquet", "avro")
 _LATER: Final = ("s3", "gs", "gcs", "az", "abfs", "abfss", "hdfs", "ftp", "sftp")
 
-Stamp = tuple[int, int]  # a file's size, and when it was last changed, in nanoseconds
 
-
-class Watched(ABC):
-    """A place where files appear. `source` names it among the offsets of a log."""
-
-    source: str
-
-    @abstractmethod
-    def names(self) -> list[str]:
-        """The files that are there, in the order in which they are taken; those that can be read, by their ending.
-
-        Raises: UsageError where there is no such place; TransientError where it cannot be reached now.
-        """
-
-    @abstractmethod
-    def is_complete(self, name: str) -> bool:
-        """Whether nobody writes this file any more."""
-
-    @abstractmethod
-    def stamp(self, name: str) -> Stamp | None:
-        """What shows that a file has changed; None where that cannot be seen, or the file is gone."""
-
-    @abstractmethod
-    def opened(self, name: str) -> AbstractContextManager[Path]:
-        """The file, while it is read."""
-
-
-class Folder(Watched):
+class Folder(PulledSource):
     """The files of a folder, those of folders inside it left out.
 
     One is complete when its size and its time of change have been the same for `settled_ms`,
@@ -109,7 +82,7 @@ class Folder(Watched):
         yield self._path / name
 
 
-class UrlList(Watched):
+class UrlList(PulledSource):
     """The files that a text behind a URL lists, one name or URL a line, in its order; `#` begins a comment.
 
     Whoever lists a file says that it is complete. Each is downloaded whole before it is
@@ -180,7 +153,7 @@ def watched(
     *,
     settled_ms: int = SETTLED_MS,
     has_markers: bool = False,
-) -> Watched:
+) -> PulledSource:
     """What a folder's path or a URL names.
 
     Raises: UsageError where there is nothing to watch; NotThereYetError for stores that a later version reads.

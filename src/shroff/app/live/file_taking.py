@@ -1,0 +1,331 @@
+"""Files that appear at a place, each appended to the log whole and once.
+
+How far a file is stands among the log's offsets, under the place and the file's name. It is committed with the lines
+of each batch, so a process that is killed anywhere goes on where it was: no line is left out and none comes twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing
+from itertools import islice
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+import msgspec
+
+from shroff.app.live.inboxes import Inboxes
+from shroff.app.live.labelling import Labelling
+from shroff.errors import LogBusyError, NotThereYetError, UsageError
+from shroff.log.batch_in_progress import Prepared
+from shroff.streams.log import Batch, Log, Offset
+from shroff.worker.file_order import arranged
+from shroff.worker.handed import HandedLines, given
+from shroff.worker.inbox import ROWS_MAX
+from shroff.worker.ingest import IngestReport, batches, ingest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shroff.app.opened import Opened
+    from shroff.events.intake import Submission
+    from shroff.log.writer import Answer, Writer
+    from shroff.streams.pull import PulledSource, Stamp
+
+APPENDING: Final = "appending"
+APPENDED: Final = "appended"  # and not learnt from yet
+DONE: Final = "done"
+ASIDE: Final = "set aside"
+_TEXTS: Final = (".csv", ".jsonl", ".ndjson")  # whose last line should be ended
+
+
+class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How far a file is, as the log's offset of it has it.
+
+    Args:
+        state: APPENDING, APPENDED, DONE or ASIDE.
+        lines: So many of it are in the log or in quarantine.
+        after: The log's last place before its first line.
+        why: Of one that is set aside, or done without a model, the reason.
+    """
+
+    state: str
+    size: int
+    changed_ns: int
+    sha256: str
+    lines: int = 0
+    after: int = 0
+    model: str = ""
+    why: str = ""
+
+
+class BrokenFileError(UsageError):
+    """A file that cannot be taken, as a whole."""
+
+
+class ReadOnError(Exception):
+    """What the log knows of a file is no longer what this process read: a request of one before it came through."""
+
+
+class TakenFile(NamedTuple):
+    """What became of a file: how far it is, and what of it was appended now; None where that was before."""
+
+    progress: Progress
+    appended: IngestReport | None
+
+
+class ReadFile(Protocol):
+    """Gives the lines of a file; without the labels of its own events where it is only looked into."""
+
+    def __call__(
+        self, name: str, path: Path, *, is_look: bool = False
+    ) -> AbstractContextManager[Iterator[Submission]]: ...
+
+
+class FileTaking:
+    """Appends the files of a place to a log, beside whoever writes it, too.
+
+    Args:
+        read: Gives the lines of a file.
+        tell: Told, once each, what somebody should know.
+        decide: Whether events are decided on the way.
+        then: The state of a file that is appended: APPENDED where something else is to follow, else DONE.
+        looks: Whether a file is read to its end first, and set aside where it cannot be taken as a whole.
+        takes_changed: Whether a file that changed after it was taken is taken again. What is new of it is appended:
+            the events that the log has already are known by their ids.
+    """
+
+    def __init__(
+        self,
+        opened: Opened,
+        given: PulledSource,
+        read: ReadFile,
+        tell: Callable[[str], None],
+        *,
+        decide: bool = True,
+        then: str = APPENDED,
+        looks: bool = True,
+        takes_changed: bool = False,
+    ) -> None:
+        self._opened, self._given, self._read, self._say = opened, given, read, tell
+        self._decide, self._then, self._looks, self._takes_changed = decide, then, looks, takes_changed
+        self._said: set[str] = set()
+        self._settled: dict[str, Stamp] = {}  # files that need no further look while they stay as they are
+
+    def tell(self, words: str) -> None:
+        """Say something once."""
+        if words not in self._said:
+            self._said.add(words)
+            self._say(words)
+
+    def known(self, names: Sequence[str]) -> dict[str, Progress]:
+        if not self._opened.has_log():
+            return {}
+        with self._opened.reading() as log:
+            offsets = {name: log.offset(self._given.source, name) for name in names}
+        return {name: msgspec.json.decode(text, type=Progress) for name, text in offsets.items() if text is not None}
+
+    def is_over(self, name: str, progress: Progress) -> bool:
+        """Whether nothing is left to do for a file, as it is now."""
+        if progress.state not in {DONE, ASIDE}:
+            return False
+        stamp = self._given.stamp(name)
+        if stamp is None or self._settled.get(name) == stamp:
+            return True
+        if stamp != (progress.size, progress.changed_ns) or not progress.sha256:
+            with self._given.opened(name) as path:
+                digest = _digest(path)
+            if digest != progress.sha256 and (progress.state == ASIDE or self._takes_changed):
+                return False
+            if digest != progress.sha256:
+                self.tell(
+                    f"{name} has changed since it was taken, and is not taken again. Bring what is new as another file"
+                )
+        self._settled[name] = stamp
+        return True
+
+    def record(self, name: str, progress: Progress, before: Progress | None) -> None:
+        """Record how far a file is, by whoever writes the log."""
+        if not self._opened.has_log():
+            with self._opened.writing():  # which makes it
+                pass
+        try:
+            with closing(self._opened.open_log(read_only=False)) as log:
+                log.append(Batch(offsets=[self._offset(name, progress)]))
+        except LogBusyError:
+            self._hand(name, (), progress, before, is_first=False)
+
+    def _offset(self, name: str, progress: Progress) -> Offset:
+        return Offset(self._given.source, name, _text(progress))
+
+    def _hand(
+        self,
+        name: str,
+        submissions: Sequence[Submission],
+        progress: Progress,
+        before: Progress | None,
+        *,
+        is_first: bool,
+    ) -> list[Answer]:
+        """Have the process that writes the log take lines of a file. Raises: ReadOnError where another one did."""
+        definitions = self._opened.definitions
+        answers = Labelling(self._opened).hand(
+            HandedLines(
+                given(submissions, definitions.settings.money_places, definitions.events.types),
+                self._given.source,
+                name,
+                _text(progress),
+                None if before is None else _text(before),
+                self._decide,
+                is_first,
+            )
+        )
+        if answers is None:
+            raise ReadOnError
+        return answers
+
+    def take(self, name: str, before: Progress | None) -> TakenFile | None:
+        """Append a file that is complete; None where it changed, or went away, meanwhile."""
+        stamp = self._given.stamp(name)
+        with self._given.opened(name) as path:
+            if not path.exists():
+                return None
+            progress = self._begun(path, stamp)
+            if before is not None and before.state in {APPENDED, DONE} and before.sha256 == progress.sha256:
+                self.record(name, _with(before, size=progress.size, changed_ns=progress.changed_ns), before)
+                return TakenFile(before, None)
+            try:
+                if self._looks:
+                    self._look_into(name, path)
+            except _UNREADABLE as error:
+                return self._set_aside(name, progress, before, _words(error, path))
+            if self._given.stamp(name) != stamp:
+                return None
+            try:
+                return self._append(name, path, progress, before)
+            except ReadOnError:
+                return None
+
+    def _begun(self, path: Path, stamp: Stamp | None) -> Progress:
+        size, changed_ns = stamp or (path.stat().st_size, 0)
+        return Progress(APPENDING, size, changed_ns, _digest(path))
+
+    def _look_into(self, name: str, path: Path) -> None:
+        """Read a file to its end. Raises: what says that it cannot be taken."""
+        count = untaken = 0
+        last: Submission | None = None
+        with self._read(name, path, is_look=True) as submissions:
+            for last in submissions:
+                count += 1
+                untaken += last.event is None and last.label is None and last.refusal is None
+        if last is None:
+            raise BrokenFileError("it has no lines")
+        if last.refusal is not None and path.suffix.lower() in _TEXTS and not _ends_a_line(path):
+            raise BrokenFileError(f"its last line is cut off: {last.refusal}")
+        if untaken == count:
+            raise BrokenFileError("no event type takes its lines; say with --as what they are")
+
+    def _append(self, name: str, path: Path, progress: Progress, before: Progress | None) -> TakenFile:
+        """Bring a file into the log, from where a process before this one came to."""
+        is_begun = before is not None and before.state == APPENDING
+        skipped = before.lines if before is not None and is_begun and before.sha256 == progress.sha256 else 0
+        with ExitStack() as held:
+            submissions = islice(held.enter_context(self._read(name, path)), skipped, None)
+            now = _with(progress, lines=skipped, after=before.after if before is not None and is_begun else 0)
+            try:
+                try:
+                    writer, log = held.enter_context(self._opened.writing())
+                except LogBusyError as error:
+                    self.tell(f"{error.by} writes the log, and takes the lines of files between its own batches")
+                    return self._append_beside(name, submissions, now, before)
+                return self._append_here(name, submissions, now, writer, log)
+            except UsageError as error:  # too many of its lines are too late; nothing was written
+                why = _words(error, path)
+        return self._set_aside(name, progress, before, why)
+
+    def _append_here(
+        self, name: str, submissions: Iterator[Submission], now: Progress, writer: Writer, log: Log
+    ) -> TakenFile:
+        if self._decide:
+            writer.definitions.require_models()
+            for remark in writer.definitions.remarks():
+                self.tell(remark.rstrip("."))
+        now = _with(now, after=now.after or log.last_seq())
+
+        def offsets(batch: Sequence[Submission]) -> list[Offset]:
+            nonlocal now
+            now = _with(now, lines=now.lines + len(batch))
+            return [self._offset(name, now)]
+
+        with closing(Inboxes(self._opened).brief(writer, log)) as inbox:
+            report = ingest(
+                writer,
+                arranged([(name, submissions)], writer),
+                decide=self._decide,
+                inbox=inbox,
+                offsets=offsets,
+            )
+        now = self._appended(now, is_new=log.last_seq() > now.after)
+        log.append(Batch(offsets=[self._offset(name, now)]))
+        return TakenFile(now, report)
+
+    def _append_beside(
+        self, name: str, submissions: Iterator[Submission], now: Progress, before: Progress | None
+    ) -> TakenFile:
+        """Have the process that writes the log take a file: a thousand lines at a time, each with how far that is."""
+        with self._opened.reading() as log:
+            last_seq = log.last_seq()
+        report, is_first = IngestReport(), True
+        is_new = 0 < now.after < last_seq  # lines that a process before this one brought, or another one's meanwhile
+        now = _with(now, after=now.after or last_seq)
+        for batch in batches(submissions, ROWS_MAX):
+            read = _with(now, lines=now.lines + len(batch))
+            answers = self._hand(name, batch, read, before, is_first=is_first)
+            report.add(Prepared(Batch(), answers))
+            now = before = read
+            is_first = False
+        is_new = is_new or report.events.appended + report.labels.appended > 0
+        now = self._appended(now, is_new=is_new)
+        self.record(name, now, before)
+        return TakenFile(now, report)
+
+    def _set_aside(self, name: str, progress: Progress, before: Progress | None, why: str) -> TakenFile:
+        aside = _with(progress, state=ASIDE, why=why)
+        self.record(name, aside, before)
+        return TakenFile(aside, None)
+
+    def _appended(self, progress: Progress, *, is_new: bool) -> Progress:
+        return _with(progress, state=self._then if is_new else DONE, why="" if is_new else _NOTHING_NEW)
+
+
+_NOTHING_NEW: Final = "it brought no event and no label that the log did not have"
+_UNREADABLE: Final = (UsageError, NotThereYetError, OSError, ValueError)  # the last two: of libraries, in the middle
+
+
+def _text(progress: Progress) -> str:
+    return msgspec.json.encode(progress).decode()
+
+
+def _with(progress: Progress, **changes: object) -> Progress:
+    return msgspec.structs.replace(progress, **changes)
+
+
+def _words(error: Exception, path: Path) -> str:
+    """Why a file is set aside, without the path of a file that is named beside."""
+    text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+    return text.replace(f"{path}", path.name).rstrip(".")
+
+
+def _digest(path: Path) -> str:
+    """The SHA-256 of a file; nothing where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def _ends_a_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        return file.read(1) in b"\r\n"
