@@ -380,7 +380,7 @@ def watching(places: ProjectPaths) -> Iterator[None]:
     Raises: LogBusyError where another one does; StorageError where the folder of the log cannot be written.
     """
     words = "another 'shroff train --watch' works for this project; end that one first"
-    with _alone(places.state / "watch.lock", words):
+    with alone(places.state / "watch.lock", words):
         yield
 
 
@@ -391,7 +391,7 @@ def delivering(places: ProjectPaths) -> Iterator[None]:
     Raises: LogBusyError where another one does; StorageError where the folder of the log cannot be written.
     """
     words = "another process delivers to the sinks of this project already, such as 'shroff run', and goes on with it"
-    with _alone(places.state / "delivery.lock", words):
+    with alone(places.state / "delivery.lock", words):
         yield
 
 
@@ -401,13 +401,13 @@ def building_marts(places: ProjectPaths) -> Iterator[None]:
 
     Raises: LogBusyError where another one does; StorageError where their folder cannot be written.
     """
-    with _alone(places.marts / "build.lock", "another 'shroff marts build' works for this project; wait for it"):
+    with alone(places.marts / "build.lock", "another 'shroff marts build' works for this project; wait for it"):
         yield
 
 
 @contextmanager
-def _alone(path: Path, words: str) -> Iterator[None]:
-    """A lock at this path, which ends with the process."""
+def alone(path: Path, words: str) -> Iterator[None]:
+    """A lock at this path, which ends with the process. Raises: LogBusyError with these words; StorageError."""
     try:
         make_folder(path.parent)
         file = private(path, "a")

@@ -23,14 +23,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from shroff import config
+from shroff.adapters.pull.files import Folder, files_at, is_taken
 from shroff.app import project as app
 from shroff.app.live.file_taking import ASIDE, DONE
 from shroff.app.models.retraining import FileReport, Options
 from shroff.cli.main import run
 from shroff.errors import LogBusyError, NotThereYetError, TransientError, UsageError
 from shroff.streams.log import Batch, Offset
+from shroff.streams.pull import PullPlace
 from shroff.worker.handed import HandedLine, HandedLines
-from shroff.worker.serving.watched import Folder, is_taken, watched
 from tests.support import forks
 from tests.support.learnable import A_DAY, FILES, day, make_project, write_days
 
@@ -48,6 +49,10 @@ def _bank(tmp_path: Path) -> Path:
 def _folder(tmp_path: Path) -> Path:
     (tmp_path / "in").mkdir()
     return tmp_path / "in"
+
+
+def unnamed(now_ms: Any) -> PullPlace:
+    return PullPlace("", Path(), now_ms, list)
 
 
 def take(bank: Path, place: Path | str, options: Options = ONCE) -> dict[str, FileReport]:
@@ -259,7 +264,7 @@ def test_a_file_is_complete_when_it_has_stayed_the_same_for_long_enough(folder: 
     #  written    x         x
     #  asked      n    n    n    n    y      two seconds after the last change
     clock = Clock()
-    place = Folder(folder, clock, settled_ms=2_000)
+    place = Folder(folder, unnamed(clock), settled_ms=2_000)
     file = folder / "0.csv"
     found = []
     for second in range(5):
@@ -274,7 +279,7 @@ def test_a_file_is_complete_when_it_has_stayed_the_same_for_long_enough(folder: 
 
 def test_a_file_from_a_clock_that_is_ahead_is_complete_by_what_was_seen_of_it(folder: Path):
     clock = Clock()
-    place = Folder(folder, clock, settled_ms=2_000)
+    place = Folder(folder, unnamed(clock), settled_ms=2_000)
     file = folder / "0.csv"
     file.write_text("x", encoding="utf-8")
     os.utime(file, ns=((clock.ms + 3_600_000) * 1_000_000,) * 2)
@@ -291,12 +296,12 @@ def test_a_file_that_was_renamed_into_place_is_complete_at_once(folder: Path):
     os.utime(made, ns=((clock.ms - 10_000) * 1_000_000,) * 2)
     made.rename(folder / "0.csv")
 
-    assert Folder(folder, clock, settled_ms=2_000).is_complete("0.csv")
+    assert Folder(folder, unnamed(clock), settled_ms=2_000).is_complete("0.csv")
 
 
 @pytest.mark.parametrize("marker", ["0.csv.done", "_SUCCESS"])
 def test_with_markers_a_file_is_complete_when_its_marker_is_there(folder: Path, marker: str):
-    place = Folder(folder, Clock(), settled_ms=0, has_markers=True)
+    place = Folder(folder, unnamed(Clock()), settled_ms=0, has_markers=True)
     (folder / "0.csv").write_text("x", encoding="utf-8")
     before = place.is_complete("0.csv")
     (folder / marker).touch()
@@ -506,7 +511,7 @@ def test_the_command_tells_of_each_file_and_its_status_says_how_it_went(
     [
         (["--once"], "go with --watch"),
         (["--watch", "nowhere"], "there is no folder nowhere"),
-        (["--watch", "s3://bucket/in"], "--watch s3:// is not there yet"),
+        (["--watch", "hdfs://host/in"], "reading files from hdfs:// is not there yet"),
         (["--watch", "smtp://host/in"], "no smtp://"),
         (["--watch", ".", "--as-of", "2026-01-01"], "leave out FILEs"),
         (["--watch", ".", "--settled", "soon"], "--settled: 'soon' is no duration"),
@@ -571,13 +576,12 @@ def test_lists_that_cannot_be_followed_are_refused(bank: Path, folder: Path, ser
         take(bank, f"{server}/files.txt")
 
 
-def test_a_folder_may_be_named_by_its_url(folder: Path, bank: Path):
-    places = app.open(bank).opened.places
-    found = watched(folder.as_uri(), lambda: 0, places.downloads)
+def test_a_folder_may_be_named_by_its_url(folder: Path):
+    found = files_at({"from": folder.as_uri()}, unnamed(Clock()))
 
-    assert found.source == watched(str(folder), lambda: 0, places.downloads).source
+    assert found.source == files_at({"from": str(folder)}, unnamed(Clock())).source == f"watched {folder}"
     with pytest.raises(NotThereYetError):
-        watched("gs://bucket/in", lambda: 0, places.downloads)
+        files_at({"from": "hdfs://host/in"}, unnamed(Clock()))
 
 
 def test_what_cannot_be_watched_is_told_by_the_call(bank: Path):

@@ -23,6 +23,7 @@ from tests.architecture.sources import ROOT, Module, all_modules, imports
 # The suite of each contract, by the name that docstrings give it.
 SUITES = {
     "streams.log.Log": "LogContract",
+    "streams.pull.PulledSource": "PullContract",
     "streams.push.PushSource": "PushContract",
     "streams.source.Source": "SourceContract",
     "streams.sender.Sender": "SenderContract",
@@ -50,6 +51,7 @@ KINDS = {
     "log": "streams.log.Log",
     "mailer": "notices.mailer.Mailer",
     "notices": "notices.store.NoticeStore",
+    "pull": "streams.pull.PulledSource",
     "push": "streams.push.PushSource",
     "sender": "streams.sender.Sender",
     "sink": "streams.sink.Sink",

@@ -53,7 +53,8 @@ def watch(project: Path, folder: Path, *, promote: bool = False, on_step: Callab
 
     def take_all() -> None:
         options = {} if on_step is None else {"on_step": on_step}
-        wiring.load_adapter = lambda name: partial(SqliteLog, **options)
+        real = wiring.load_adapter
+        wiring.load_adapter = lambda name: partial(SqliteLog, **options) if name == "log.sqlite" else real(name)
         ingest.ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
         list(app.open(project).training.watch(folder, Options(once=True, promote=promote, settled_ms=0)))
 
@@ -146,3 +147,30 @@ def test_the_comparison_sees_a_line_that_is_left_out(folder: Path, undisturbed: 
     assert watch(project, other) == 0
 
     assert contents(project) != undisturbed
+
+
+SYNCED = FILES["shroff.yaml"] + "sources: {{ nightly: {{ files: {{ from: {folder}, settled: 0s }} }} }}\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", STEPS)
+def test_a_sync_that_is_killed_at_a_step_of_a_commit_ends_like_one_that_is_not(
+    folder: Path, tmp_path: Path, step: str
+) -> None:
+    def sync(project: Path, on_step: Callable[[str], None] | None = None) -> int:
+        def take_all() -> None:
+            options = {} if on_step is None else {"on_step": on_step}
+            real = wiring.load_adapter
+            wiring.load_adapter = lambda name: partial(SqliteLog, **options) if name == "log.sqlite" else real(name)
+            ingest.ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
+            list(app.open(project).pulled.sync("nightly", decide=False))
+
+        return in_a_process(take_all)
+
+    banks = [make_project(tmp_path / name, shroff=SYNCED.format(folder=folder)) for name in ("whole", "killed")]
+    assert sync(banks[0]) == 0
+
+    kills = [sync(banks[1], KillSwitch(step, count)) for count in (3, 40, 1)]
+    assert sync(banks[1]) == 0
+    assert signal.SIGKILL in kills
+    assert contents(banks[1]) == contents(banks[0])

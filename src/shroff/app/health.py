@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from shroff.app.analytics.summaries import Summaries
 from shroff.app.lakes import Lakes
 from shroff.app.letters import SentLetters
 from shroff.app.live.deliveries import Sinks
+from shroff.app.live.pulled import PulledSources
 from shroff.app.live.pushed import PushedSources
 from shroff.app.live.versions import FileVersions
 from shroff.app.notices import NoticeViews
@@ -135,6 +137,9 @@ class HealthChecks:
                 tries.append(Try("source", lambda: self._look_at_source(source, has_log=has_log)))
             if source.registry:
                 tries.append(Try("registry", lambda: self._look_at_registry(source)))
+        for name, named in systems.pulled.items():
+            if is_set(named.system):
+                tries.append(Try(f"source {name}", partial(PulledSources(self._opened).look_at, name)))
         if systems.lake is not None and is_set(systems.lake):
             tries.append(Try("lake", lambda: look_at_lake(Lakes(self._opened).reader, systems.keep_ms)))
         if systems.snapshots.text("to") and is_set(systems.snapshots):

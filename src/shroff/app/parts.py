@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from shroff.app.live.lane_views import Lanes
     from shroff.app.live.online_views import OnlineFeatures
     from shroff.app.live.productions import Productions
+    from shroff.app.live.pulled import PulledSources
     from shroff.app.live.pushed import PushedSources
     from shroff.app.live.quarantine import QuarantineEntries
     from shroff.app.live.requests import WriterRequests
@@ -205,6 +206,12 @@ def production(project: Project) -> Productions:
     from shroff.app.live.productions import Productions
 
     return Productions(project.opened)
+
+
+def pulled(project: Project) -> PulledSources:
+    from shroff.app.live.pulled import PulledSources
+
+    return PulledSources(project.opened)
 
 
 def pushed(project: Project) -> PushedSources:

@@ -81,6 +81,7 @@ class Project:
     outside = cached_property(parts.outside)
     people = cached_property(parts.people)
     production = cached_property(parts.production)
+    pulled = cached_property(parts.pulled)
     pushed = cached_property(parts.pushed)
     quarantine = cached_property(parts.quarantine)
     requests = cached_property(parts.requests)

@@ -49,9 +49,10 @@ def _names(events: Events, systems: Systems) -> _Found:
         setting = settings_of("source", systems.source.kind).types
         for name in _mapping(systems.source.options.get(setting)):
             yield ("source", systems.source.kind, setting, name), name, "no event type", {*types, "any"}
-    for name, one in systems.sources.items():
+    for name, one in {**systems.sources, **systems.pulled}.items():
+        known = types if one.events == (LABEL,) and one.contract == "pull" else set(events.types)
         for at, event in enumerate(one.events):
-            yield ("sources", name, "events", str(at)), event, "no event type", set(events.types)
+            yield ("sources", name, "events", str(at)), event, "no event type", known
         yield ("sources", name, "others"), one.others, "no event type", {*events.types, SKIP, "quarantine"}
     if systems.online is not None:
         for at, name in enumerate(systems.online.options.get("entities", [])):

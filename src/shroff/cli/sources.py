@@ -1,23 +1,29 @@
-"""`shroff sources`: the named sources of a project, their subscriptions, and saved messages judged."""
+"""`shroff sources`: the named sources of a project, syncs, subscriptions, and saved messages judged."""
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
 
-from shroff.cli.session import ExampleGroup, Session, command, json_option, one_line, table
+from shroff.cli.session import ExampleGroup, Session, command, json_option, many, one_line, table
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.language.values import parse_time
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shroff.app.live.file_taking import Progress
+    from shroff.app.live.pulled import SyncedFile
     from shroff.app.live.pushed import JudgedMessage, SourceCounts, Subscription
     from shroff.project.settings.sources import NamedSource
 
 REFUSED: Final = 1  # exit status: a message is refused, or something keeps messages away
+QUARANTINED: Final = 4
 FILE_BYTES_MAX: Final = 1024 * 1024
 FILES_MAX: Final = 1_000
 _SIGNS: Final = {True: "accepted", False: "refused"}
@@ -26,36 +32,78 @@ _SIGNS: Final = {True: "accepted", False: "refused"}
 @click.group("sources", cls=ExampleGroup, no_args_is_help=False)
 @json_option
 def sources() -> None:
-    """Look at named sources, confirm their subscriptions, and judge saved messages."""
+    """Look at named sources, sync pulled ones, confirm subscriptions, and judge saved messages."""
 
 
-sources.examples = ("shroff sources list", "shroff sources test savings_topic message.json")
+sources.examples = (
+    "shroff sources list",
+    "shroff sources sync nightly",
+    "shroff sources test savings_topic message.json",
+)
 
 
 @command("list", "shroff sources list", "shroff sources list --json", group=sources)
 def list_(session: Session) -> None:
-    """List the pushed sources: their last message, and what came of their messages.
+    """List pushed and pulled sources: their last message or sync, and what came of what they brought.
 
     Sources that are read (Kafka, Redis) stand in 'shroff source list'.
     """
-    found = session.project.pushed.all()
-    session.answer({"sources": [_document(*one) for one in found]}, _text(found))
-    session.next("shroff sources check")
+    found, pulled = session.project.pushed.all(), session.project.pulled.all()
+    document = [_document(*one) for one in found] + [_document_of_pulled(*one) for one in pulled]
+    session.answer({"sources": document}, _text(found, pulled))
+    session.next(f"shroff sources sync {pulled[0][0].name}" if pulled else "shroff sources check")
 
 
 @command("check", "shroff sources check", group=sources)
 def check(session: Session) -> int:
     """Check that each source can be opened, and that nothing keeps its messages away.
 
-    Exit status 1: a subscription waits to be confirmed, or was ended.
+    Exit status 1: a subscription waits to be confirmed, or was ended; a file is set aside.
     """
     for one, _, _ in session.project.pushed.all():
         session.project.pushed.opened(one)
-    found = list(session.project.pushed.troubles())
+    for pulled in session.project.opened.systems.pulled:
+        with closing(session.project.pulled.opened(pulled)) as source:
+            source.names()
+    found = [*session.project.pushed.troubles(), *session.project.pulled.troubles()]
     troubles = [{"source": name, "since": time_text(at_ms), "message": words} for name, words, at_ms in found]
     text = "\n".join(f"{name}: {words}" for name, words, _ in found) or "All sources are healthy."
     session.answer({"ok": not found, "troubles": troubles}, text)
     return REFUSED if found else 0
+
+
+@command(
+    "sync",
+    "shroff sources sync nightly",
+    "shroff sources sync core --no-decide --json",
+    group=sources,
+)
+@click.argument("name")
+@click.option("--no-decide", is_flag=True, help="Do not decide the events that are taken: they count in windows only.")
+def sync(session: Session, name: str, no_decide: bool) -> int:
+    """Append what is new at the pulled source NAME, each file or stretch of rows whole and once.
+
+    What was taken before is known by the log, so a sync that was ended goes on where it was, and a second one does
+    nothing. Beside a service its process takes the lines. By the clock: a schedule of the kind 'sync'.
+    Exit status 4: lines were quarantined, or a file was set aside.
+    """
+    found = []
+    for one in session.project.pulled.sync(
+        name, decide=not no_decide, say=lambda words: session.say(f"shroff: {words}.")
+    ):
+        found.append(one)
+        if not session.is_json:
+            session.show(_line(one))
+        session.flush()
+    taken = [one for one in found if one.appended is not None]
+    more = "" if found else " Nothing new is there."
+    words = f"{many(len(taken), 'file')} taken.{more}"
+    session.answer({"source": name, "files": [_synced(one) for one in found]}, words)
+    aside = any(one.state == "set aside" for one in found)
+    session.next(
+        "shroff sources check" if aside else "shroff quarantine list" if _refused(taken) else "shroff decisions"
+    )
+    return QUARANTINED if aside or _refused(taken) else 0
 
 
 @command(
@@ -143,9 +191,52 @@ def _document(named: NamedSource, counts: SourceCounts, subscriptions: list[Subs
     }
 
 
-def _text(found: list[tuple[NamedSource, SourceCounts, list[Subscription]]]) -> str:
-    if not found:
-        return "No pushed sources. Name one under 'sources:' in shroff.yaml."
+def _document_of_pulled(named: NamedSource, counts: SourceCounts, aside: Mapping[str, Progress]) -> dict[str, Any]:
+    return {
+        "name": named.name,
+        "kind": named.system.kind,
+        "events": list(named.events),
+        "others": named.others,
+        "last_sync": _time(counts.received_ms),
+        "appended": counts.appended,
+        "duplicates": counts.duplicates,
+        "quarantined": counts.quarantined,
+        "skipped": counts.skipped,
+        "set_aside": [{"file": file, "why": one.why} for file, one in aside.items()],
+    }
+
+
+def _synced(one: SyncedFile) -> dict[str, Any]:
+    from shroff.cli.ingest import document_of
+
+    appended = None if one.appended is None else document_of(one.appended)
+    return {"file": one.name, "state": one.state, "why": one.why, "appended": appended}
+
+
+def _line(one: SyncedFile) -> str:
+    name, why = one_line(one.name), one_line(one.why).rstrip(".")
+    if one.appended is None:
+        return f"{name}: {one.state}{', since ' + why if why else ''}."
+    events, labels = one.appended.events, one.appended.labels
+    parts = [f"{many(events.appended, 'event')} appended"] if events.read or not labels.read else []
+    parts += [f"{many(labels.appended, 'label')} appended"] if labels.read else []
+    duplicates, refused = events.duplicates + labels.duplicates, _refused([one])
+    parts += [f"{many(duplicates, 'duplicate')}"] if duplicates else []
+    parts += [f"{many(refused, 'line')} quarantined"] if refused else []
+    parts += [f"{one.appended.untaken:,} of no event type"] if one.appended.untaken else []
+    return f"{name}: {', '.join(parts)}."
+
+
+def _refused(found: list[SyncedFile]) -> int:
+    return sum(one.appended.events.quarantined + one.appended.labels.quarantined for one in found if one.appended)
+
+
+def _text(
+    found: list[tuple[NamedSource, SourceCounts, list[Subscription]]],
+    pulled: list[tuple[NamedSource, SourceCounts, Mapping[str, Progress]]],
+) -> str:
+    if not found and not pulled:
+        return "No pushed or pulled sources. Name one under 'sources:' in shroff.yaml."
     rows = [
         (
             named.name,
@@ -157,15 +248,17 @@ def _text(found: list[tuple[NamedSource, SourceCounts, list[Subscription]]]) -> 
             sum(counts.skipped.values()),
             sum(counts.refused.values()),
         )
-        for named, counts, _ in found
+        for named, counts, _ in (*found, *pulled)
     ]
-    heads = ("source", "kind", "last message", "new", "duplicates", "quarantined", "skipped", "refused")
+    heads = ("source", "kind", "last came", "new", "duplicates", "quarantined", "skipped", "refused")
     lines = [table(rows, heads)]
     for named, counts, subscriptions in found:
         lines += [f"{named.name}: {one.topic} {one.state} since {time_text(one.at_ms)}" for one in subscriptions]
         lines += [
             f"{named.name}: refused {count:,} times: {one_line(words)}" for words, count in counts.refused.items()
         ]
+    for named, _, aside in pulled:
+        lines += [f"{named.name}: {one_line(file)} is set aside: {one_line(one.why)}" for file, one in aside.items()]
     return "\n".join(lines)
 
 

@@ -27,7 +27,7 @@ def watching_options(
 ) -> Options:
     """What the command was told. Raises: UsageError for what is no length of time."""
     from shroff.app.models.retraining import POLL_S, Options
-    from shroff.worker.serving.watched import SETTLED_MS
+    from shroff.streams.pull import SETTLED_MS
 
     return Options(
         event,

@@ -69,6 +69,7 @@ class _Reading:
     """
 
     source: str
+    file: str  # the same to mappings: of a file of a pulled source, its own name
     format: str
     dispatcher: Dispatcher
     mappers: Mapping[str, Mapper]
@@ -109,13 +110,15 @@ class OwnTypes:
     @property
     def default(self) -> tuple[str | None, bool]:
         """The type of lines that do not tell theirs, and whether any may."""
+        if self.others == LABEL:
+            return LABEL, False
         if self.others in self.events.types:
             return self.others, True
         if not self.events.types:
             return None, False
         (first, *more) = self.events.types.values()
-        mapping = first.mappings.get("json")
-        return (None, False) if more or (mapping is not None and mapping.when is not None) else (first.name, False)
+        has_condition = any(one.when is not None for one in first.mappings.values())
+        return (None, False) if more or has_condition else (first.name, False)
 
 
 class Intake:
@@ -123,7 +126,7 @@ class Intake:
 
     Args:
         hasher: Gives what stands for the clear value of a hashed field; without one nothing is hashed.
-        own: The sources whose event types are their own, by their names in the log.
+        own: The sources whose event types are their own, by their names in the log, as far as the second `/`.
     """
 
     def __init__(
@@ -170,7 +173,7 @@ class Intake:
         """
         self._check_type(as_type)
         source = source_name(source)
-        own = self._own_types.get(source)
+        own = self._own_types.get(_owner(source))
         if own is not None and as_type is None:
             as_type, is_default = own.default
         events = self._events if own is None else own.events
@@ -186,7 +189,8 @@ class Intake:
         if self._hasher is not None:
             keeper = LineRedactor(self._events, self._keeping_validator, self._hasher, mappers, lines.format)
         keeps_untaken = (self.settings.untaken if own is None else own.others) == "quarantine"
-        reading = _Reading(source, lines.format, dispatcher, mappers, keeper, seals, is_default, keeps_untaken)
+        file = source if own is None else source.removeprefix(f"{_owner(source)}/")
+        reading = _Reading(source, file, lines.format, dispatcher, mappers, keeper, seals, is_default, keeps_untaken)
         return self._read(lines, as_type, reading, self._own(as_type, reading) if is_live_avro else {})
 
     def submit(
@@ -278,7 +282,7 @@ class Intake:
             if line.columns is None:
                 yield self.unreadable(line, source, as_type or "", "")
                 continue
-            row = MappedRow(source, line.number, line.columns)
+            row = MappedRow(reading.file, line.number, line.columns)
             if only is not None and not (may_tell and _tells_type(as_type or "", row, reading)):
                 if as_type == LABEL and dispatcher.leaves(LABEL, row):
                     yield Submission(source, line.place, _untaken_bytes(line, row, reading))
@@ -291,7 +295,7 @@ class Intake:
                 yield Submission(source, line.place, _untaken_bytes(line, row, reading), refusal=str(error))
                 continue
             if picked is None:
-                if not has_taken and source not in self._own_types:
+                if not has_taken and _owner(source) not in self._own_types:
                     self._note(line, row, reading)
                 yield self._untaken(line, row, reading)
                 continue
@@ -312,7 +316,7 @@ class Intake:
         mapper, event_type = reading.mappers.get(type_name), self._events.types.get(type_name)
         if reading.format != "avro" or mapper is None or event_type is None or not reading.is_short:
             return None
-        return avro_reader(event_type, mapper, self.settings.currency, reading.source)
+        return avro_reader(event_type, mapper, self.settings.currency, reading.file)
 
     def _own(self, as_type: str | None, reading: _Reading) -> dict[str, Take]:
         """What takes records of our own schemas, by their names: they tell their types, and need no mapping."""
@@ -336,7 +340,7 @@ class Intake:
                 return Submission(reading.source, line.place, line.original, event.type, event)
             if line.columns is None:
                 return self.unreadable(line, reading.source, type_name, "")
-            return taker(line, MappedRow(reading.source, line.number, line.columns), None)
+            return taker(line, MappedRow(reading.file, line.number, line.columns), None)
 
         return take
 
@@ -416,6 +420,11 @@ def source_name(name: str) -> str:
     'b\\xff.jsonl'
     """
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _owner(source: str) -> str:
+    """The source that a file of one belongs to."""
+    return "/".join(source.split("/", 2)[:2])
 
 
 def _tells_type(type_name: str, row: MappedRow, reading: _Reading) -> bool:

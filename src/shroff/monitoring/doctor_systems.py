@@ -87,7 +87,7 @@ def settings_of(systems: Systems) -> Iterator[tuple[str, System, Mapping[str, An
         if system is not None:
             is_kind = name == "source"
             yield f"{name}.{system.kind}" if is_kind else name, system, system.options
-    for name, one in systems.sources.items():
+    for name, one in {**systems.sources, **systems.pulled}.items():
         yield f"sources.{name}.{one.system.kind}", one.system, one.system.options
     for name, system in systems.sinks.items():
         yield f"sinks.{name}.{system.kind}", system, system.options

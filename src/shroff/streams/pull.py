@@ -13,7 +13,10 @@ from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+SETTLED_MS: Final = 2_000  # for which a file of a folder is unchanged before it counts as complete
+PULLED: Final = "pulled"  # before the names of pulled sources, in the log
 Stamp = tuple[int, int]  # a file's size, and when it was last changed, in nanoseconds; or another number for that
 
 
@@ -22,7 +25,7 @@ class PullPlace:
     """What a pulled source is given beside its settings.
 
     Attributes:
-        name: Of the source in shroff.yaml.
+        name: Of the source in shroff.yaml; empty for a place that a command names.
         folder: Its own, for what it downloads.
         now_ms: The clock.
         taken: The names of what the log has of this source, also of what is not whole there yet.
@@ -32,6 +35,10 @@ class PullPlace:
     folder: Path
     now_ms: Callable[[], int]
     taken: Callable[[], Collection[str]]
+
+    def source_of(self, address: str) -> str:
+        """What the log calls the source: by its name in shroff.yaml, else by its address."""
+        return f"{PULLED}/{self.name}" if self.name else f"watched {address}"
 
 
 class PulledSource(ABC):
@@ -61,3 +68,6 @@ class PulledSource(ABC):
 
         Raises: TransientError where it cannot be had now; UsageError where it cannot be what it should be.
         """
+
+    def close(self) -> None:  # noqa: B027 (most have nothing open)
+        """Let go of what is open. Closing twice does nothing."""

@@ -10,13 +10,14 @@ from shroff.events.definitions import Events, EventType, FileMapping, label_type
 from shroff.events.formats.encodings import json_columns
 from shroff.events.formats.lines import Line
 from shroff.events.intake import Intake, OwnTypes, Submission
-from shroff.events.mapping import Dispatcher, MappedRow, Mapper
+from shroff.events.mapping import LABEL, Dispatcher, MappedRow, Mapper
 from shroff.events.validation import secret_fields
 from shroff.language.expression import RowValue
 from shroff.language.types import TEXT
 from shroff.project.definitions import Definitions
 from shroff.project.settings.sources import NamedSource
 from shroff.project.settings.systems import Systems
+from shroff.streams.pull import PULLED
 from shroff.streams.source import Taken
 from shroff.worker.request_bodies import is_too_deep
 from shroff.worker.serving.lines import Inflow
@@ -37,8 +38,16 @@ def part_of(name: str) -> str:
 
 
 def own_types(systems: Systems, events: Events) -> dict[str, OwnTypes]:
-    """What each pushed source brings."""
-    return {part_of(name): OwnTypes(_types_of(one, events), one.others) for name, one in systems.sources.items()}
+    """What each pushed and each pulled source brings."""
+    named = {part_of(name): one for name, one in systems.sources.items()}
+    named |= {f"{PULLED}/{name}": one for name, one in systems.pulled.items()}
+    return {name: _own_of(one, events) for name, one in named.items()}
+
+
+def _own_of(source: NamedSource, events: Events) -> OwnTypes:
+    if source.events == (LABEL,):
+        return OwnTypes(Events({}, label=events.label), LABEL)
+    return OwnTypes(_types_of(source, events), source.others)
 
 
 def _types_of(source: NamedSource, events: Events) -> Events:
@@ -52,7 +61,7 @@ def _types_of(source: NamedSource, events: Events) -> Events:
 
 def _with_id(type_: EventType, source: NamedSource) -> EventType:
     """The type, its id that of the message where the settings say so."""
-    if not source.is_id_of_message:
+    if not source.is_id_of_message or source.contract == "pull":
         return type_
     kind = source.system.kind
     id_of_message = RowValue(TEXT, (kind, ID_NAMES.get(kind, "id")))
@@ -62,8 +71,7 @@ def _with_id(type_: EventType, source: NamedSource) -> EventType:
 
 
 def _without_condition(type_: EventType) -> EventType:
-    mapping = type_.mappings.get("json")
-    return type_ if mapping is None else replace(type_, mappings={"json": replace(mapping, when=None)})
+    return replace(type_, mappings={name: replace(one, when=None) for name, one in type_.mappings.items()})
 
 
 class PushReader:

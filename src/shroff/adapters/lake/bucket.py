@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, BinaryIO, Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from shroff.adapters.databases.server_url import is_loopback
@@ -74,6 +74,14 @@ CLOUDS: Final = {
         "machine a managed identity",
     ),
 }
+
+
+class Entry(NamedTuple):
+    """An object of a bucket: its key behind the prefix, its bytes, and what is another one when they are."""
+
+    name: str
+    size: int
+    version: str
 
 
 class BucketObjects:
@@ -170,6 +178,26 @@ class BucketObjects:
         nothing: list[Listed] = []
         return iter(sorted(self._asked(folder or "the bucket", read, nothing), key=lambda one: one.name))
 
+    def entries(self) -> tuple[Entry, ...]:
+        """The objects that others put here, whatever their names."""
+
+        def read() -> tuple[Entry, ...]:
+            pages = self._obstore.list(self._store, chunk_size=PAGE)
+            return tuple(Entry(one["path"], one["size"], _version_of(one)) for page in pages for one in page)
+
+        return self._asked("the bucket", read, ())
+
+    def download(self, name: str, file: BinaryIO) -> bool:
+        """Write an object that others put here into a file; False where it is gone. Raises: as `get`."""
+
+        def read() -> bool:
+            file.seek(0)
+            file.writelines(self._obstore.get(self._store, name).stream())
+            file.truncate()
+            return True
+
+        return self._asked(name, read, missing=False)
+
     def delete(self, name: str) -> None:
         self._asked(name, lambda: self._obstore.delete(self._store, check_name(name)), None)
 
@@ -262,6 +290,10 @@ def _client(endpoint: str, proxy: str, ca: str) -> dict[str, Any]:
         except OSError as error:
             raise UsageError(f"{ca} cannot be read as certificates: {error.strerror}.") from None
     return told
+
+
+def _version_of(entry: Mapping[str, Any]) -> str:
+    return str(entry.get("e_tag") or entry.get("version") or entry["last_modified"])
 
 
 def _no_credentials() -> dict[str, Any]:

@@ -104,6 +104,16 @@ class SummariesParams(JobParams, frozen=True, rename={"start": "from", "end": "t
     end: Name | None = None
 
 
+class SyncParams(JobParams, frozen=True):
+    """Append what is new at `source`, a pulled source of shroff.yaml."""
+
+    source: Name
+
+    @property
+    def rights(self) -> tuple[Right, ...]:
+        return (Right.SUBMIT_EVENTS,)
+
+
 class OrdersParams(JobParams, frozen=True):
     """Generate orders of a synthetic shop, with fraud, into `out`: a Parquet file for each week, and labels."""
 
@@ -201,6 +211,7 @@ KINDS: Final[Mapping[str, JobKind]] = {
         JobKind("orders-pipeline", PipelineParams, f"{_ORDERS}:orders_pipeline"),
         JobKind("report", ReportParams, f"{_WORK}:report"),
         JobKind("summaries", SummariesParams, f"{_WORK}:summaries"),
+        JobKind("sync", SyncParams, f"{_WORK}:sync"),
         JobKind("train", TrainParams, f"{_WORK}:train"),
     )
 }

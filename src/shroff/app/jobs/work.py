@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         MartsParams,
         ReportParams,
         SummariesParams,
+        SyncParams,
         TrainParams,
     )
     from shroff.app.models.trainings import TrainOptions
@@ -168,3 +169,18 @@ def summaries(project: Project, params: SummariesParams, run: JobRun) -> Result:
     """As `shroff summaries build`."""
     built = project.summaries.build(params.start, params.end, run.counting("summarizing windows"))
     return built._asdict()
+
+
+def sync(project: Project, params: SyncParams, run: JobRun) -> Result:
+    """As `shroff sources sync`."""
+    files = events = duplicates = quarantined = 0
+    for one in project.pulled.sync(params.source, say=run.say):
+        files += one.appended is not None
+        run.step("taking files", files)
+        for counts in () if one.appended is None else (one.appended.events, one.appended.labels):
+            events += counts.appended
+            duplicates += counts.duplicates
+            quarantined += counts.quarantined
+        if one.why:
+            run.say(f"{one.name}: {one.state}, {one.why}")
+    return {"files": files, "appended": events, "duplicates": duplicates, "quarantined": quarantined}

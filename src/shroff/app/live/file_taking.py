@@ -59,6 +59,11 @@ class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
     why: str = ""
 
 
+def read_progress(text: str) -> Progress:
+    """How far a file is, of the log's offset of it."""
+    return msgspec.json.decode(text, type=Progress)
+
+
 class BrokenFileError(UsageError):
     """A file that cannot be taken, as a whole."""
 
@@ -90,7 +95,7 @@ class FileTaking:
         tell: Told, once each, what somebody should know.
         decide: Whether events are decided on the way.
         then: The state of a file that is appended: APPENDED where something else is to follow, else DONE.
-        looks: Whether a file is read to its end first, and set aside where it cannot be taken as a whole.
+        needs_lines: Whether a file none of whose lines can be taken is set aside.
         takes_changed: Whether a file that changed after it was taken is taken again. What is new of it is appended:
             the events that the log has already are known by their ids.
     """
@@ -104,11 +109,12 @@ class FileTaking:
         *,
         decide: bool = True,
         then: str = APPENDED,
-        looks: bool = True,
+        needs_lines: bool = True,
         takes_changed: bool = False,
     ) -> None:
         self._opened, self._given, self._read, self._say = opened, given, read, tell
-        self._decide, self._then, self._looks, self._takes_changed = decide, then, looks, takes_changed
+        self._decide, self._then, self._needs_lines = decide, then, needs_lines
+        self._takes_changed = takes_changed
         self._said: set[str] = set()
         self._settled: dict[str, Stamp] = {}  # files that need no further look while they stay as they are
 
@@ -123,7 +129,7 @@ class FileTaking:
             return {}
         with self._opened.reading() as log:
             offsets = {name: log.offset(self._given.source, name) for name in names}
-        return {name: msgspec.json.decode(text, type=Progress) for name, text in offsets.items() if text is not None}
+        return {name: read_progress(text) for name, text in offsets.items() if text is not None}
 
     def is_over(self, name: str, progress: Progress) -> bool:
         """Whether nothing is left to do for a file, as it is now."""
@@ -195,8 +201,7 @@ class FileTaking:
                 self.record(name, _with(before, size=progress.size, changed_ns=progress.changed_ns), before)
                 return TakenFile(before, None)
             try:
-                if self._looks:
-                    self._look_into(name, path)
+                self._look_into(name, path)
             except _UNREADABLE as error:
                 return self._set_aside(name, progress, before, _words(error, path))
             if self._given.stamp(name) != stamp:
@@ -218,11 +223,11 @@ class FileTaking:
             for last in submissions:
                 count += 1
                 untaken += last.event is None and last.label is None and last.refusal is None
-        if last is None:
+        if last is None and self._needs_lines:
             raise BrokenFileError("it has no lines")
-        if last.refusal is not None and path.suffix.lower() in _TEXTS and not _ends_a_line(path):
+        if last is not None and last.refusal is not None and path.suffix.lower() in _TEXTS and not _ends_a_line(path):
             raise BrokenFileError(f"its last line is cut off: {last.refusal}")
-        if untaken == count:
+        if untaken == count and self._needs_lines:
             raise BrokenFileError("no event type takes its lines; say with --as what they are")
 
     def _append(self, name: str, path: Path, progress: Progress, before: Progress | None) -> TakenFile:

@@ -16,10 +16,10 @@ from shroff.app.models.promoting import Deployment, Promotions, failure_of
 from shroff.app.opened import intake_of
 from shroff.errors import TransientError, UsageError
 from shroff.events.formats.encodings import read_lines
+from shroff.streams.pull import SETTLED_MS
 from shroff.training.sets.wanted import settings_of
 from shroff.worker.file_order import with_labels
 from shroff.worker.ingest import IngestReport
-from shroff.worker.serving.watched import SETTLED_MS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypedDict, Unpack
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from shroff.models.learners.cluster import Growing
     from shroff.replay.notebook import Moment
     from shroff.streams.log import Log
+    from shroff.streams.pull import PulledSource
     from shroff.training.foreign.inputs import Declared
     from shroff.training.train import Steps, TrainingRun, TrainReport
     from shroff.worker.ingest import IngestReport
@@ -283,35 +284,31 @@ class Training:
         again when it has changed.
 
         Args:
-            place: A folder, or the URL of a text that lists files.
+            place: A folder, s3://, gs:// or az:// with bucket and prefix, or the URL of a text that lists files.
             say: Is told what is waited for.
 
         Raises: UsageError at once where there is nothing to watch. While it goes on: LogBusyError where another process
             watches for this project, or, with `once`, the one that writes its log takes nothing up for a minute;
             TransientError, with `once`, where what is watched cannot be reached.
         """
+        from shroff.app.live.pulled import PulledSources
         from shroff.app.models.retraining import Options, Watch
         from shroff.replay.clusters import growing_on
         from shroff.training.sets.wanted import settings_of
-        from shroff.worker.serving.watched import watched
 
         options = options or Options()
         if options.cluster is not None:  # a learner that it has nothing for is told before a file is taken
             growing_on(
                 options.cluster, settings_of(self._opened.definitions, options.event).learner, self._opened.places.state
             )
-        given = watched(
-            str(place),
-            self._opened.now_ms,
-            self._opened.places.downloads,
-            settled_ms=options.settled_ms,
-            has_markers=options.has_markers,
+        given = PulledSources(self._opened).at(
+            str(place), {"settled": f"{options.settled_ms}ms", "markers": "true" if options.has_markers else "false"}
         )
-        return self._watching(Watch(self, given, options, say, steps))
+        return self._watching(given, Watch(self, given, options, say, steps))
 
-    def _watching(self, watch: Watch) -> Iterator[FileReport]:
+    def _watching(self, given: PulledSource, watch: Watch) -> Iterator[FileReport]:
         """The reports of one process that watches for this project, while it goes on."""
-        with config.watching(self._opened.places):
+        with config.watching(self._opened.places), closing(given):
             yield from watch.reports()
 
 

@@ -1,4 +1,4 @@
-"""Sources by shroff.yaml: the one that is read, and those that call us, each under a name."""
+"""Sources by shroff.yaml: the one that is read, those that call us, and those that are pulled, each under a name."""
 
 from __future__ import annotations
 
@@ -46,14 +46,10 @@ class NamedSource:
     is_id_of_message: bool = True
 
     @property
-    def is_pushed(self) -> bool:
-        """Whether its sender calls us."""
-        return self.contract == "push"
-
-    @property
     def contract(self) -> str:
-        """What its adapter keeps."""
-        return "push" if self.system.kind in kinds("push", [self.system.kind]) else "source"
+        """What its adapter keeps: `push`, `pull` or `source`."""
+        kind = self.system.kind
+        return next((one for one in ("push", "pull") if kind in kinds(one, [kind])), "source")
 
 
 def _source(top: YamlMapping, problems: list[Problem]) -> System | None:
@@ -74,7 +70,7 @@ def _source(top: YamlMapping, problems: list[Problem]) -> System | None:
 
 def read_source(top: YamlMapping, named: Mapping[str, NamedSource], problems: list[Problem]) -> System | None:
     """The one source that is read and does not call us, from `source` or `sources`."""
-    single, read = _source(top, problems), [one for one in named.values() if not one.is_pushed]
+    single, read = _source(top, problems), [one for one in named.values() if one.contract == "source"]
     node = top.get("sources")
     if node is not None and len(read) + (single is not None) > 1:
         others = ", ".join(one.name for one in read)
@@ -111,8 +107,9 @@ def _named_source(name: str, kind: str, options: Mapping[str, Any], node: Node, 
         options.get("id", "message") == "message",
     )
     look_for_mistakes(found.contract, system, node, problems)
-    beside = [one.name for one in NAMED_SOURCE_KEYS if one.name in options]
-    if beside and not found.is_pushed:
+    taken = {"push": ("events", "others", "id"), "pull": ("events", "others")}.get(found.contract, ())
+    beside = [one.name for one in NAMED_SOURCE_KEYS if one.name in options and one.name not in taken]
+    if beside:
         words = f"{' and '.join(beside)}: a source of the kind {kind} says itself which event types it brings."
         problems.append(node.problem(words))
     if mistake := registry_mistake(system.registry):

@@ -77,6 +77,7 @@ class Systems:
     mailer: System = field(default_factory=lambda: System(DEFAULT_MAILER, {}))
     web: System = field(default_factory=lambda: System("web", {}))
     second_person: tuple[str, ...] = ()
+    pulled: Mapping[str, NamedSource] = field(default_factory=dict)
 
     def settled(self, contract: str, system: System, folder: Path) -> Mapping[str, Any]:
         """The settings of a system as its adapter takes them: filled, files by their whole paths.
@@ -145,7 +146,7 @@ def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Probl
     named = read_sources(top, problems)
     return Systems(
         read_source(top, named, problems),
-        {name: one for name, one in named.items() if one.is_pushed},
+        {name: one for name, one in named.items() if one.contract == "push"},
         _store(top, problems),
         lake,
         _sinks(top, problems),
@@ -158,6 +159,7 @@ def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Probl
         *_mail(top, problems),
         _web(top, problems),
         _second_person(top, problems),
+        {name: one for name, one in named.items() if one.contract == "pull"},
     )
 
 

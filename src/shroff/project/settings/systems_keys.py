@@ -157,24 +157,24 @@ SOURCE_KEYS: Final = (_FORMAT, _REGISTRY, _LATE, _WAIT)
 NAMED_SOURCE_KEYS: Final = (
     Key(
         "events",
-        "The event types that a pushed source brings. Each one's `from.json` in events.yaml reads its messages; where "
-        "there are several, `when` there chooses. Left out: all types.",
+        "The event types that a pushed or pulled source brings. Each one's `from` in events.yaml reads its messages or "
+        "rows; where there are several, `when` there chooses. Left out: all types.",
         Many("a list of event types", One("an event type", NAME_PATTERN)),
         default="all event types",
         examples=("[saving, withdrawal]",),
     ),
     Key(
         "others",
-        "What becomes of messages that no `when` accepts: `skip` counts them, `quarantine` keeps them for a retry, and "
-        "the name of an event type takes them as events of that type.",
+        "What becomes of messages and rows that no `when` accepts: `skip` counts them, `quarantine` keeps them for a "
+        "retry, and the name of an event type takes them as events of that type.",
         One("skip, quarantine or an event type", NAME_PATTERN),
         default="skip",
         examples=("quarantine",),
     ),
     Key(
         "id",
-        "Where the id of an event comes from: the sender's id of its message (`message`), so that a message sent twice "
-        "is one event, or the message itself (`row`), as `from.json` says.",
+        "Of pushed sources, where the id of an event comes from: the sender's id of its message (`message`), so that a "
+        "message sent twice is one event, or the message itself (`row`), as `from.json` says.",
         choice("message", "row"),
         default="message",
     ),
@@ -328,7 +328,7 @@ def source(named: frozenset[str] | None = None) -> Shape:
 @cache
 def sources(named: frozenset[str] | None = None) -> Keys:
     """What stands under `sources`."""
-    contracts = ("push", "source")
+    contracts = ("push", "pull", "source")
     ours = {kind: one for one in contracts for kind in own_settings(one)}
     keys = [
         key
@@ -393,7 +393,8 @@ SYSTEMS: Final = (
     Key(
         "sources",
         "Several sources, each with a name. Pushed ones (`sns`, `pubsub`, `webhook`) are answered at `/hooks/NAME` by "
-        "the service; of those that are read (`kafka`, `redis`) there is one at most, here or under `source`.",
+        "the service; pulled ones (`files`, `table`) are asked by `shroff sources sync NAME`; of those that are read "
+        "(`kafka`, `redis`) there is one at most, here or under `source`.",
         Late(sources),
         examples=("{ savings: { sns: { topics: ['arn:aws:sns:eu-west-1:123456789012:savings'] } } }",),
     ),

@@ -49,6 +49,7 @@ async def _page(service: Service, request: Request, mistake: str = "") -> Respon
         "sources.html",
         422 if mistake else 200,
         sources=found,
+        pulled=await service.in_thread(service.project.pulled.all),
         waiting=sum(one.state == "pending" for _, _, subscriptions in found for one in subscriptions),
         may_confirm=request.who.may(Right.MEND_INPUT),
         mistake=mistake,

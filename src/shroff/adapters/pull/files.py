@@ -1,4 +1,4 @@
-"""What is watched: a folder of files, or a list of them behind a URL; which of them are complete, and in which order.
+"""Files that appear: in a folder, in a bucket, or in a list behind a URL; which are complete, and in which order.
 
 A file is taken under its name. Names are taken in their order, a list in its own, and one
 that is still being written holds up those behind it, so that no day is learnt before
@@ -7,33 +7,36 @@ the one that it follows.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote, urljoin, urlsplit
 from urllib.response import addinfourl
 
+from shroff.adapters.lake.bucket import BucketObjects, Entry
 from shroff.config import make_folder, private
 from shroff.errors import NotThereYetError, TransientError, UsageError
 from shroff.events.formats.encodings import format_by_name
-from shroff.streams.pull import PulledSource, Stamp
+from shroff.language.values import parse_duration
+from shroff.streams.pull import SETTLED_MS, PulledSource, PullPlace, Stamp
 
-SETTLED_MS: Final = 2_000
 DONE: Final = ".done"  # behind a file's name: a marker that it is complete
 SUCCESS: Final = "_SUCCESS"  # in a folder: all of it is complete, as Spark and Hadoop have it
 LIST_BYTES_MAX: Final = 16 * 1024 * 1024
 TIMEOUT_S: Final = 60.0
 READ: Final = ("csv", "jsonl", "parquet", "avro")
-_LATER: Final = ("s3", "gs", "gcs", "az", "abfs", "abfss", "hdfs", "ftp", "sftp")
+BUCKETS: Final = {"s3": "s3", "gs": "gs", "az": "az", "abfss": "abfss"}
+_LATER: Final = ("gcs", "abfs", "hdfs", "ftp", "sftp")
 
 
 class Folder(PulledSource):
-    """The files of a folder, those of folders inside it left out.
+    """The files of a folder, those of folders inside it left out. Keeps every promise of `streams.pull.PulledSource`.
 
     One is complete when its size and its time of change have been the same for `settled_ms`,
     by that time itself or by what was seen of it. With `has_markers` instead, when a file
@@ -41,14 +44,14 @@ class Folder(PulledSource):
     """
 
     def __init__(
-        self, path: Path, now_ms: Callable[[], int], *, settled_ms: int = SETTLED_MS, has_markers: bool = False
+        self, path: Path, place: PullPlace, *, settled_ms: int = SETTLED_MS, has_markers: bool = False
     ) -> None:
         if not path.is_dir():
-            raise UsageError(f"there is no folder {path} to watch.")
-        self._path, self._now_ms = path.resolve(), now_ms
+            raise UsageError(f"there is no folder {path} to read from.")
+        self._path, self._now_ms = path.resolve(), place.now_ms
         self._settled_ms, self._has_markers = settled_ms, has_markers
         self._seen: dict[str, tuple[Stamp, int]] = {}  # the stamp and since when it is the same
-        self.source = f"watched {self._path}"
+        self.source = place.source_of(f"{self._path}")
 
     def names(self) -> list[str]:
         try:
@@ -82,16 +85,58 @@ class Folder(PulledSource):
         yield self._path / name
 
 
+class BucketFiles(PulledSource):
+    """The files below a prefix of a bucket, by key. Keeps every promise of `streams.pull.PulledSource`.
+
+    An object is there whole or not at all. One is taken again when its ETag and its bytes are others.
+    """
+
+    def __init__(self, objects: BucketObjects, place: PullPlace, *, has_markers: bool = False) -> None:
+        self._objects = objects
+        self._downloads, self._has_markers = place.folder, has_markers
+        self._found: dict[str, Entry] = {}
+        self.source = place.source_of(self._objects.address)
+
+    def names(self) -> list[str]:
+        self._found = {one.name: one for one in self._objects.entries()}
+        return sorted(name for name in self._found if is_taken(PurePosixPath(name).name))
+
+    def is_complete(self, name: str) -> bool:
+        folder = name.rpartition("/")[0]
+        success = f"{folder}/{SUCCESS}" if folder else SUCCESS
+        return not self._has_markers or name + DONE in self._found or success in self._found
+
+    def stamp(self, name: str) -> Stamp | None:
+        found = self._found.get(name)
+        if found is None:
+            return None
+        return found.size, int.from_bytes(hashlib.sha256(found.version.encode()).digest()[:7])
+
+    @contextmanager
+    def opened(self, name: str) -> Iterator[Path]:
+        make_folder(self._downloads)
+        path = self._downloads / PurePosixPath(name).name
+        try:
+            with private(path) as file:
+                is_there = self._objects.download(name, file)
+            if not is_there:
+                path.unlink()
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+
 class UrlList(PulledSource):
     """The files that a text behind a URL lists, one name or URL a line, in its order; `#` begins a comment.
 
+    Keeps every promise of `streams.pull.PulledSource` but that of files that change: it does not look at them again.
     Whoever lists a file says that it is complete. Each is downloaded whole before it is
     looked into, from the server of the list and from no other.
     """
 
-    def __init__(self, url: str, downloads: Path) -> None:
-        self._url, self._downloads = url, downloads
-        self.source = f"watched {url}"
+    def __init__(self, url: str, place: PullPlace) -> None:
+        self._url, self._downloads = url, place.folder
+        self.source = place.source_of(url)
 
     def names(self) -> list[str]:
         with self._reached(self._url) as answer:
@@ -146,27 +191,26 @@ def is_taken(name: str) -> bool:
     return format_by_name(name) in READ
 
 
-def watched(
-    place: str,
-    now_ms: Callable[[], int],
-    downloads: Path,
-    *,
-    settled_ms: int = SETTLED_MS,
-    has_markers: bool = False,
-) -> PulledSource:
-    """What a folder's path or a URL names.
+def files_at(options: Mapping[str, Any], place: PullPlace) -> PulledSource:
+    """The files of a folder, of a bucket, or of a list behind a URL, by `from`.
 
-    Raises: UsageError where there is nothing to watch; NotThereYetError for stores that a later version reads.
+    Raises: UsageError where there is nothing to read; NotThereYetError for stores that a later version reads.
     """
-    scheme = urlsplit(place).scheme if "://" in place else ""
+    address = str(options["from"])
+    scheme = urlsplit(address).scheme if "://" in address else ""
+    has_markers = str(options.get("markers", "false")) == "true"
     if scheme in {"http", "https"}:
-        return UrlList(place, downloads)
+        return UrlList(address, place)
+    if scheme in BUCKETS:
+        told = {name: str(options.get(name, "")) for name in ("endpoint", "region", "account", "proxy", "ca")}
+        return BucketFiles(BucketObjects(address, options=None, **told), place, has_markers=has_markers)
     if scheme in _LATER:
-        raise NotThereYetError(f"--watch {scheme}://")
+        raise NotThereYetError(f"reading files from {scheme}://")
     if scheme not in {"", "file"}:
-        raise UsageError(f"{place}: there is file://, http:// and https://, no {scheme}://.")
-    path = Path(unquote(urlsplit(place).path)) if scheme else Path(place)
-    return Folder(path, now_ms, settled_ms=settled_ms, has_markers=has_markers)
+        raise UsageError(f"{address}: there is file://, http://, https://, s3://, gs:// and az://, no {scheme}://.")
+    path = Path(unquote(urlsplit(address).path)) if scheme else Path(address)
+    settled_ms = parse_duration(str(options["settled"])) if "settled" in options else SETTLED_MS
+    return Folder(path, place, settled_ms=settled_ms, has_markers=has_markers)
 
 
 def _last(name: str) -> str:

@@ -1,0 +1,101 @@
+"""Pulled sources: files that appear, and the rows of a table. Here is what shroff.yaml may say of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from shroff.language.keys import DURATION, WHOLE, Key, Keys, One, choice
+from shroff.streams.settings import ADDRESS, CALLS, HTTP, OUTSIDE_NAME, AdapterSettings
+
+OVERLAP: Final = "1000"  # of a whole number
+OVERLAP_TIME: Final = "5m"  # of a time
+ROWS: Final = "10000"
+
+
+def _placed(options: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+    """A folder is from the project's on."""
+    place = str(options["from"])
+    return options if "://" in place else {**options, "from": str(folder / place)}
+
+
+FILES: Final = AdapterSettings(
+    "Files of a folder, a bucket, or a list behind a URL: CSV, JSON lines, Parquet or Avro. Each is taken once.",
+    Keys(
+        "files that appear",
+        (
+            Key(
+                "from",
+                "A folder, s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, or the URL of a text that "
+                "lists files.",
+                One("a folder or an address", r"^\S+$"),
+                is_required=True,
+                examples=("s3://mybank/exports",),
+            ),
+            Key(
+                "markers",
+                "Whether a file is complete only when one of its name and `.done`, or `_SUCCESS`, stands beside it.",
+                choice("false", "true"),
+                default="false",
+            ),
+            Key(
+                "settled",
+                "How long a file of a folder is unchanged before it counts as complete. An object of a bucket is there "
+                "whole or not at all.",
+                DURATION,
+                default="2s",
+                examples=("1m",),
+            ),
+            Key("endpoint", "The address of a server other than the cloud's.", HTTP),
+            Key("region", "The region of the bucket.", OUTSIDE_NAME),
+            Key(
+                "account",
+                "The storage account, with Azure. Left out, AZURE_STORAGE_ACCOUNT_NAME of the environment.",
+                OUTSIDE_NAME,
+            ),
+            *CALLS,
+        ),
+    ),
+    placed=_placed,
+    is_called=True,
+)
+TABLE: Final = AdapterSettings(
+    "New rows of a table or view of PostgreSQL, MariaDB or SQLite, by a column that grows.",
+    Keys(
+        "a table",
+        (
+            Key(
+                "url",
+                "The database.",
+                ADDRESS,
+                is_required=True,
+                examples=("postgresql://reader:${DB_PASSWORD}@db.bank/core",),
+            ),
+            Key(
+                "table",
+                "The table or view, with its schema before a point where it has one.",
+                One("a name", r"^[A-Za-z_][A-Za-z0-9_$]{0,62}(\.[A-Za-z_][A-Za-z0-9_$]{0,62})?$"),
+                is_required=True,
+                examples=("payments",),
+            ),
+            Key(
+                "by",
+                "The column that grows with each row: a whole number, or a time.",
+                One("a name", r"^[A-Za-z_][A-Za-z0-9_$]{0,62}$"),
+                is_required=True,
+                examples=("id",),
+            ),
+            Key(
+                "overlap",
+                "How far behind the last row it is read again, for rows that were committed late: a whole number of "
+                "the column, or a duration. Rows that are known already are duplicates.",
+                One("a whole number or a duration", r"^[0-9]{1,15}(ms|s|m|h|d)?$"),
+                default=f"{OVERLAP}, of a time {OVERLAP_TIME}",
+                examples=("1h",),
+            ),
+            Key("rows", "How many rows are read at once, more only where they have one value.", WHOLE, default=ROWS),
+        ),
+    ),
+)
+SETTINGS: Final = {"files": FILES, "table": TABLE}

@@ -1,0 +1,173 @@
+"""The new rows of a table: read in stretches of a column that grows, each a file of JSON lines for whoever takes it.
+
+A stretch is named by its ends, `LOWER~UPPER`, so that a process that goes on in the middle reads the same one. It
+begins so much before its lower end as rows may come late. The last stretch is looked at again, by the count of
+its rows, until there is one behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, DateTime, Integer, MetaData, Select, Table, and_, func, inspect, select
+from sqlalchemy.exc import NoSuchTableError
+
+from shroff.adapters.databases.sql_database import RejectedRowError, SqlDatabase
+from shroff.adapters.pull import OVERLAP, OVERLAP_TIME, ROWS
+from shroff.config import make_folder, private
+from shroff.errors import TransientError, UsageError
+from shroff.language.values import parse_duration
+from shroff.streams.pull import PulledSource, PullPlace, Stamp
+from shroff.streams.sink import AwayError
+
+BETWEEN: Final = "~"
+FETCHED: Final = 1_000  # rows that are in memory at once
+Bound = int | datetime | None
+
+
+class TableRows(PulledSource):
+    """The rows of a table or view by a column that grows. Keeps every promise of `streams.pull.PulledSource`.
+
+    A row that is changed later is not taken again: its event is there.
+
+    Raises: UsageError where there is no such kind of database, or its library is not installed.
+    """
+
+    def __init__(self, options: Mapping[str, Any], place: PullPlace) -> None:
+        self._name, self._by = str(options["table"]), str(options["by"])
+        self._database = SqlDatabase(str(options["url"]), f"the source {place.name}")
+        self._overlap = str(options.get("overlap", ""))
+        self._rows = max(1, int(options.get("rows", ROWS)))
+        self._place = place
+        self._table: Table | None = None
+        self.source = place.source_of(self._name)
+
+    def names(self) -> list[str]:
+        with self._connected() as (connection, table):
+            taken = sorted((self._ends(table, name) for name in self._place.taken()), key=_by_upper)
+            last = taken[-1] if taken else None
+            found = [last] if last is not None else []
+            upper = connection.execute(self._next(table, None if last is None else last[1])).scalar()
+            if upper is not None:
+                found.append((None if last is None else last[1], upper))
+        return [_named(*one) for one in found]
+
+    def is_complete(self, name: str) -> bool:
+        return True
+
+    def stamp(self, name: str) -> Stamp | None:
+        with self._connected() as (connection, table):
+            count = select(func.count()).select_from(self._stretch(table, name).subquery())
+            return int(connection.execute(count).scalar_one()), 0
+
+    @contextmanager
+    def opened(self, name: str) -> Iterator[Path]:
+        make_folder(self._place.folder)
+        path = self._place.folder / f"{self._name}.jsonl"
+        try:
+            with private(path) as file, self._connected() as (connection, table):
+                rows = connection.execution_options(yield_per=FETCHED).execute(
+                    self._stretch(table, name).order_by(table.c[self._by])
+                )
+                for row in rows.mappings():
+                    file.write(msgspec.json.encode({key: _plain(value) for key, value in row.items()}) + b"\n")
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        self._database.close()
+
+    # ---- the database
+
+    @contextmanager
+    def _connected(self) -> Iterator[tuple[Connection, Table]]:
+        if not self._database.is_there():
+            raise UsageError(f"there is no file {self._database.name} of the source {self._place.name}.")
+        try:
+            with self._database.begun() as connection:
+                yield connection, self._known(connection)
+        except (AwayError, RejectedRowError) as error:
+            raise TransientError(f"the table {self._name} cannot be read: {error}") from None
+
+    def _known(self, connection: Connection) -> Table:
+        """The table as the database has it."""
+        if self._table is None:
+            schema, _, name = self._name.rpartition(".")
+            try:
+                found = Table(name, MetaData(), schema=schema or None, autoload_with=connection)
+            except NoSuchTableError:
+                there = ", ".join(sorted(inspect(connection).get_table_names(schema or None))[:20])
+                raise UsageError(f"there is no table {self._name}; there is {there or 'none'}.") from None
+            column = found.c.get(self._by)
+            if column is None:
+                raise UsageError(f"{self._name} has no column {self._by}; it has {', '.join(found.c.keys())}.")
+            if not isinstance(column.type, (Integer, DateTime)):
+                raise UsageError(
+                    f"{self._name}.{self._by} is of the type {column.type}: name a column of whole numbers or times."
+                )
+            self._table = found
+        return self._table
+
+    def _is_time(self, table: Table) -> bool:
+        return isinstance(table.c[self._by].type, DateTime)
+
+    def _next(self, table: Table, lower: Bound) -> Select[Any]:
+        """The upper end of the stretch behind `lower`."""
+        column = table.c[self._by]
+        first = select(column.label("at")).where(column.is_not(None) if lower is None else column > lower)
+        return select(func.max(first.order_by(column).limit(self._rows).subquery().c.at))
+
+    def _stretch(self, table: Table, name: str) -> Select[Any]:
+        lower, upper = self._ends(table, name)
+        column = table.c[self._by]
+        if lower is None:
+            return select(table).where(column <= upper)
+        return select(table).where(and_(column > self._before(lower), column <= upper))
+
+    def _before(self, lower: int | datetime) -> int | datetime:
+        """Where a stretch begins, so that rows that came late are in it."""
+        is_time = isinstance(lower, datetime)
+        text = self._overlap or (OVERLAP_TIME if is_time else OVERLAP)
+        if text.isdigit() == is_time:
+            wanted = "a duration such as 5m" if is_time else "a whole number"
+            raise UsageError(f"{self._name}: 'overlap' of {self._by} is {wanted}, not {text}.")
+        if isinstance(lower, datetime):
+            return lower - timedelta(milliseconds=parse_duration(text))
+        return lower - int(text)
+
+    def _ends(self, table: Table, name: str) -> tuple[Bound, Bound]:
+        lower, _, upper = name.partition(BETWEEN)
+        try:
+            read = datetime.fromisoformat if self._is_time(table) else int
+            return read(lower) if lower else None, read(upper)
+        except ValueError:
+            raise UsageError(
+                f"the log knows rows of {self._name} by another column than {self._by}: give the source another name."
+            ) from None
+
+
+def _by_upper(ends: tuple[Bound, Bound]) -> Any:
+    return ends[1]
+
+
+def _named(lower: Bound, upper: Bound) -> str:
+    low, high = (
+        one.isoformat() if isinstance(one, datetime) else "" if one is None else str(one) for one in (lower, upper)
+    )
+    return f"{low}{BETWEEN}{high}"
+
+
+def _plain(value: object) -> object:
+    """A value as JSON has it: decimals as texts, so that no digit is lost; a time without a zone is in UTC."""
+    if isinstance(value, datetime) and value.tzinfo is None:
+        return value.replace(tzinfo=UTC)
+    if isinstance(value, memoryview):
+        return bytes(value)
+    known = (str, int, float, bool, bytes, list, dict, datetime, date, type(None))
+    return value if isinstance(value, known) else str(value)

@@ -1,0 +1,198 @@
+"""Syncs of pulled sources: each row of each file becomes an event, a duplicate or a quarantined line, once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Column, DateTime, Integer, MetaData, Numeric, Table, Text, insert
+
+from shroff import config
+from shroff.adapters.databases.sql_database import SqlDatabase
+from shroff.app import project as app
+from shroff.app.live.file_taking import ASIDE, DONE
+from shroff.app.live.pulled import BEING_WRITTEN, LOCK, SyncedFile
+from shroff.cli.main import run
+from shroff.errors import LogBusyError, UsageError
+from tests.support.learnable import FILES, make_project
+
+SHROFF = FILES["shroff.yaml"] + "sources: { nightly: { files: { from: inbox, settled: 0s } } }\n"
+
+
+@pytest.fixture(name="bank")
+def _bank(tmp_path: Path) -> Path:
+    bank = make_project(tmp_path / "bank", shroff=SHROFF, model="", policy="")
+    (bank / "model.yaml").unlink()
+    (bank / "inbox").mkdir()
+    return bank
+
+
+def row(number: int, **changes: Any) -> dict[str, Any]:
+    own = {"id": f"p{number}", "at": f"2026-03-01T12:{number:02}:00Z", "card": "c", "amount": "10.00", "channel": "web"}
+    return {**own, **changes}
+
+
+def write(bank: Path, name: str, rows: Sequence[dict[str, Any]], end: str = "\n") -> None:
+    text = "\n".join(json.dumps(one) for one in rows) + end
+    (bank / "inbox" / name).write_text(text, encoding="utf-8")
+
+
+def sync(bank: Path, name: str = "nightly") -> list[SyncedFile]:
+    return list(app.open(bank).pulled.sync(name))
+
+
+def counts(found: Sequence[SyncedFile]) -> list[tuple[str, int, int, int]]:
+    """Of each file the events appended, duplicates, and lines in quarantine."""
+    reports = [(one.name, one.appended.events) for one in found if one.appended is not None]
+    return [(name, one.appended, one.duplicates, one.quarantined) for name, one in reports]
+
+
+def test_each_file_is_taken_once_in_order_and_each_row_is_counted(bank: Path, capsys: pytest.CaptureFixture[str]):
+    write(bank, "b.jsonl", [row(2), row(3, amount="1.005")])
+    write(bank, "a.jsonl", [row(1), row(1)])
+
+    assert counts(sync(bank)) == [("a.jsonl", 1, 1, 0), ("b.jsonl", 1, 0, 1)]
+    assert sync(bank) == []
+    assert run(["-C", str(bank), "quarantine", "list", "--json"]) == 0
+    assert '"pulled/nightly/b.jsonl"' in capsys.readouterr().out
+
+
+def test_of_a_file_that_changed_what_is_new_is_appended(bank: Path):
+    write(bank, "a.jsonl", [row(1), row(2)])
+    sync(bank)
+    write(bank, "a.jsonl", [row(1), row(2), row(3)])
+
+    assert counts(sync(bank)) == [("a.jsonl", 1, 2, 0)]
+    assert sync(bank) == []
+
+
+def test_a_file_that_is_cut_off_is_set_aside_and_taken_when_it_is_whole(bank: Path, capsys: pytest.CaptureFixture[str]):
+    write(bank, "a.jsonl", [row(1)], end='\n{"id": "p2", "at"')
+    write(bank, "b.jsonl", [row(3)])
+
+    found = sync(bank)
+    assert [(one.name, one.state) for one in found] == [("a.jsonl", ASIDE), ("b.jsonl", DONE)]
+    assert "its last line is cut off" in found[0].why
+    assert run(["-C", str(bank), "sources", "check", "--json"]) == 1
+    (trouble,) = json.loads(capsys.readouterr().out)["troubles"]
+    assert trouble["message"].startswith("a.jsonl is set aside, since its last line is cut off")
+    write(bank, "a.jsonl", [row(1), row(2)])
+    assert counts(sync(bank)) == [("a.jsonl", 2, 0, 0)]
+    assert run(["-C", str(bank), "sources", "check"]) == 0
+
+
+def test_a_file_that_is_still_written_holds_up_those_behind_it(bank: Path):
+    (bank / "shroff.yaml").write_text(SHROFF.replace("settled: 0s", "markers: true"))
+    write(bank, "a.jsonl", [row(1)])
+    write(bank, "b.jsonl", [row(2)])
+    (bank / "inbox" / "b.jsonl.done").touch()
+
+    assert [(one.name, one.state) for one in sync(bank)] == [("a.jsonl", BEING_WRITTEN)]
+    (bank / "inbox" / "_SUCCESS").touch()
+    assert counts(sync(bank)) == [("a.jsonl", 1, 0, 0), ("b.jsonl", 1, 0, 0)]
+
+
+TABLE = Table(
+    "payments",
+    MetaData(),
+    Column("n", Integer),
+    Column("id", Text),
+    Column("at", DateTime),
+    Column("card", Text),
+    Column("amount", Numeric(12, 2)),
+    Column("channel", Text),
+)
+
+
+def fill(bank: Path, numbers: Sequence[int]) -> None:
+    """Rows of a table whose column `n` grows."""
+    with closing(SqlDatabase(f"sqlite:///{bank}/core.db", "a test")) as database:
+        database.make_table(TABLE)
+        with database.begun() as connection:
+            at = [datetime(2026, 3, 1, 12, number // 60, number % 60, tzinfo=UTC) for number in numbers]
+            found = [
+                {**row(one % 60), "id": f"p{one}", "n": one, "at": at_} for one, at_ in zip(numbers, at, strict=True)
+            ]
+            connection.execute(insert(TABLE), found)
+
+
+def test_new_rows_of_a_table_are_taken_and_those_that_came_late(bank: Path):
+    table = f"{{ url: 'sqlite:///{bank}/core.db', table: payments, by: n, rows: 20, overlap: 30 }}"
+    (bank / "shroff.yaml").write_text(FILES["shroff.yaml"] + f"sources: {{ core: {{ table: {table} }} }}\n")
+    fill(bank, [one for one in range(50) if one != 45])
+
+    assert counts(sync(bank, "core")) == [("~19", 20, 0, 0), ("19~39", 20, 20, 0), ("39~49", 9, 30, 0)]
+    assert sync(bank, "core") == []
+    fill(bank, [45])
+    assert counts(sync(bank, "core")) == [("39~49", 1, 39, 0)], "it came behind rows that were read before"
+    fill(bank, [50])
+    assert counts(sync(bank, "core")) == [("49~50", 1, 30, 0)]
+
+
+def test_rows_of_no_type_are_counted_and_those_of_another_type_are_left(bank: Path):
+    events = FILES["events.yaml"].replace("entities:", "  from: { json: { when: row.kind == 'pay' } }\nentities:")
+    (bank / "events.yaml").write_text(events)
+    write(bank, "a.jsonl", [row(1, kind="pay"), row(2, kind="login"), row(3, kind="login")])
+
+    (found,) = sync(bank)
+    assert found.appended is not None
+    assert (counts([found]), found.appended.untaken) == ([("a.jsonl", 1, 0, 0)], 2)
+
+
+def test_labels_have_a_source_of_their_own_over_the_same_files(bank: Path):
+    own = "verdicts: { files: { from: inbox, settled: 0s }, events: [label] }"
+    (bank / "shroff.yaml").write_text(SHROFF.replace(" } } }\n", f" }} }}, {own} }}\n").replace("} } },", "} },"))
+    mapping = "label: { from: { json: { event: \"'payment/' + row.id\", verdict: row.verdict, known_at: row.at } } }\n"
+    (bank / "events.yaml").write_text(
+        FILES["events.yaml"] + mapping.replace("'payment/' + row.id", "join('payment/', row.id)")
+    )
+    write(bank, "a.jsonl", [row(1, verdict="fraud"), row(2, verdict="genuine")])
+
+    sync(bank)
+    (found,) = sync(bank, "verdicts")
+    assert found.appended is not None
+    assert (found.appended.labels.appended, found.appended.events.read) == (2, 0)
+    assert sync(bank, "verdicts") == []
+
+
+def test_one_process_syncs_at_a_time(bank: Path):
+    write(bank, "a.jsonl", [row(1)])
+
+    with (
+        config.alone(app.open(bank).opened.places.state / LOCK, ""),
+        pytest.raises(LogBusyError, match="another process syncs"),
+    ):
+        sync(bank)
+
+
+def test_a_name_that_is_none_is_told_with_those_there_are(bank: Path):
+    with pytest.raises(UsageError, match=r"there is no pulled source 'nightlly'. .*nightly"):
+        sync(bank, "nightlly")
+
+
+def test_the_command_tells_each_file_and_the_list_has_what_came(bank: Path, capsys: pytest.CaptureFixture[str]):
+    write(bank, "a.jsonl", [row(1), row(2, amount="1.005")])
+
+    assert run(["-C", str(bank), "sources", "sync", "nightly"]) == 4
+    assert "a.jsonl: 1 event appended, 1 line quarantined.\n1 file taken." in capsys.readouterr().out
+    assert run(["-C", str(bank), "sources", "sync", "nightly"]) == 0
+    assert "0 files taken. Nothing new is there." in capsys.readouterr().out
+    assert run(["-C", str(bank), "sources", "list", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["sources"]
+    assert (found["name"], found["kind"], found["appended"], found["quarantined"]) == ("nightly", "files", 1, 1)
+
+
+def test_a_job_syncs_and_says_what_came(bank: Path):
+    from shroff.app.jobs.kinds import KINDS
+    from shroff.app.jobs.work import JobRun
+
+    write(bank, "a.jsonl", [row(1), row(1), row(2)])
+    kind = KINDS["sync"]
+
+    found = kind.load()(app.open(bank), kind.read({"source": "nightly"}), JobRun(0))
+    assert found == {"files": 1, "appended": 2, "duplicates": 1, "quarantined": 0}

@@ -1,0 +1,258 @@
+"""The contract of pulled sources, bound to each place that rows come from; what each says of its mistakes."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any, ClassVar
+
+import pytest
+from sqlalchemy import BigInteger, Column, DateTime, Integer, MetaData, Numeric, Table, Text, delete, insert
+
+from shroff.adapters.databases.sql_database import SqlDatabase
+from shroff.adapters.pull.files import BucketFiles, Folder, UrlList, files_at
+from shroff.adapters.pull.table import TableRows
+from shroff.errors import TransientError, UsageError
+from shroff.streams.pull import PulledSource, PullPlace
+from shroff.testing.contracts.pull import PullContract, Row, numbers, rows
+from tests.contracts.test_lake_places import bucket_of
+
+NOW_MS = 1_780_000_000_000
+
+
+def place(folder: Path, taken: Sequence[str] = ()) -> PullPlace:
+    return PullPlace("nightly", folder / "downloads", lambda: NOW_MS, lambda: taken)
+
+
+def lines(some: Sequence[Row]) -> bytes:
+    return b"".join(json.dumps(one).encode() + b"\n" for one in some)
+
+
+class TestFolder(PullContract):
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path: Path) -> None:
+        self.folder = tmp_path
+        (tmp_path / "in").mkdir()
+
+    def opened(self, taken: Sequence[str]) -> PulledSource:
+        return Folder(self.folder / "in", place(self.folder, taken), settled_ms=0)
+
+    def put(self, number: int, rows: Sequence[Row]) -> None:
+        (self.folder / "in" / f"{number:04}.jsonl").write_bytes(lines(rows))
+
+
+class TestUrlList(TestFolder):
+    unsupported: ClassVar[dict[str, str]] = {
+        "shows that a file has changed": "whoever lists a file says that it is complete"
+    }
+
+    @pytest.fixture(autouse=True)
+    def _server(self, tmp_path: Path) -> Iterator[None]:
+        class Quiet(SimpleHTTPRequestHandler):
+            def log_message(self, *_: object) -> None: ...
+
+        with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as server:
+            thread = Thread(target=server.serve_forever, args=(0.01,))
+            thread.start()
+            self.url = f"http://127.0.0.1:{server.server_port}/files.txt"
+            (tmp_path / "files.txt").touch()
+            yield
+            server.shutdown()
+            thread.join()
+
+    def opened(self, taken: Sequence[str]) -> PulledSource:
+        return UrlList(self.url, place(self.folder, taken))
+
+    def put(self, number: int, rows: Sequence[Row]) -> None:
+        super().put(number, rows)
+        names = sorted(one.name for one in (self.folder / "in").iterdir())
+        (self.folder / "files.txt").write_text("".join(f"in/{name}\n" for name in names))
+
+
+class TestBucket(PullContract):
+    @pytest.fixture(autouse=True, params=["s3", "gcs", "azure"])
+    def _bucket(self, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+        opened = bucket_of(request.getfixturevalue(request.param))
+        self.folder, self.objects = tmp_path, opened(f"pull-{uuid.uuid4().hex[:12]}")
+
+    def opened(self, taken: Sequence[str]) -> PulledSource:
+        return BucketFiles(self.objects, place(self.folder, taken))
+
+    def put(self, number: int, rows: Sequence[Row]) -> None:
+        name = f"day=1/{number:04}.jsonl"
+        self.objects.delete(name)
+        self.objects.put(name, lines(rows))
+
+    def test_a_name_that_a_lake_would_not_have_is_read(self) -> None:
+        self.objects._obstore.put(self.objects._store, "a b/c %2F#.jsonl", lines(rows([7])))
+        source = self.opened([])
+        (name,) = source.names()
+
+        assert (name, numbers(source, name)) == ("a b/c %2F#.jsonl", [7])
+
+    def test_with_markers_an_object_waits_for_its_own(self) -> None:
+        self.put(1, rows([1]))
+        self.put(2, rows([2]))
+        self.objects.put("day=1/0002.jsonl.done", b"")
+        source = BucketFiles(self.objects, place(self.folder), has_markers=True)
+
+        assert {name: source.is_complete(name) for name in source.names()} == {
+            "day=1/0001.jsonl": False,
+            "day=1/0002.jsonl": True,
+        }
+        self.objects.put("day=1/_SUCCESS", b"")
+        assert all(map(source.is_complete, source.names()))
+
+    def test_an_object_that_is_gone_leads_nowhere(self) -> None:
+        self.put(1, rows([1]))
+        source = self.opened([])
+        (name,) = source.names()
+        self.objects.delete(name)
+
+        with source.opened(name) as path:
+            assert not path.exists()
+
+
+class TestTable(PullContract):
+    @pytest.fixture(autouse=True, params=["sqlite", "postgres", "mariadb"])
+    def _table(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
+        self.folder, self.name = tmp_path, f"rows_{uuid.uuid4().hex[:12]}"
+        is_file = request.param == "sqlite"
+        self.url = f"sqlite:///{tmp_path}/t.db" if is_file else request.getfixturevalue(request.param).address
+        self.database = SqlDatabase(self.url, "a test")
+        whole = BigInteger().with_variant(Integer(), "sqlite")
+        columns = [Column("n", whole), Column("file", whole), Column("text", Text), Column("amount", Numeric(12, 2))]
+        self.table = Table(self.name, MetaData(), *columns, Column("at", DateTime))
+        with closing(self.database):
+            self.database.make_table(self.table)
+            yield
+
+    def opened(self, taken: Sequence[str], **options: Any) -> PulledSource:
+        return TableRows({"url": self.url, "table": self.name, "by": "n", **options}, place(self.folder, taken))
+
+    def put(self, number: int, rows: Sequence[Row]) -> None:
+        with self.database.begun() as connection:
+            connection.execute(delete(self.table).where(self.table.c.file == number))
+            beside = {"file": number, "amount": Decimal("12.30")}
+            at = [datetime(2026, 3, 1, 12, tzinfo=UTC) + timedelta(seconds=one["n"]) for one in rows]
+            connection.execute(
+                insert(self.table), [{**one, **beside, "at": at_} for one, at_ in zip(rows, at, strict=True)]
+            )
+
+    def test_stretches_are_so_long_as_asked_but_for_rows_of_one_value(self) -> None:
+        self.put(1, [*rows(range(5)), *rows([4, 4]), *rows([9])])
+        taken: list[str] = []
+        found = []
+        for _ in range(4):
+            with closing(self.opened(taken, rows=3, overlap="0")) as source:
+                name = source.names()[-1]
+                found.append((name, numbers(source, name)))
+                taken.append(name)
+
+        assert found[:3] == [("~2", [0, 1, 2]), ("2~4", [3, 4, 4, 4]), ("4~9", [9])]
+        assert found[3] == found[2], "the last one is looked at again"
+
+    def test_a_column_of_times_grows_as_well_and_rows_that_come_late_are_read(self) -> None:
+        self.put(1, rows([0, 100]))
+        with closing(self.opened([], by="at", overlap="1m")) as source:
+            (first,) = source.names()
+        self.put(2, rows([90, 150]))
+
+        with closing(self.opened([first], by="at", overlap="1m")) as source:
+            _, second = source.names()
+            assert (first, second) == ("~2026-03-01T12:01:40", "2026-03-01T12:01:40~2026-03-01T12:02:30")
+            assert numbers(source, second) == [90, 100, 150]
+
+    def test_values_keep_their_digits_and_times_are_of_utc(self) -> None:
+        self.put(1, rows([5]))
+        with closing(self.opened([])) as source, source.opened("~5") as path:
+            found = json.loads(path.read_bytes())
+
+        assert found == {"n": 5, "file": 1, "text": "row 5", "amount": "12.30", "at": "2026-03-01T12:00:05Z"}
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            ({"table": "nowhere"}, "there is no table nowhere; there is "),
+            ({"by": "m"}, "has no column m; it has n, file, text, amount, at"),
+            ({"by": "text"}, r"text is of the type \w+.*: name a column of whole numbers or times"),
+        ],
+    )
+    def test_what_is_not_there_is_told_with_what_is(self, options: dict[str, str], words: str) -> None:
+        with closing(self.opened([], **options)) as source, pytest.raises(UsageError, match=words):
+            source.names()
+
+    def test_an_overlap_of_the_wrong_kind_is_told(self) -> None:
+        self.put(1, rows([1]))
+
+        words = "'overlap' of n is a whole number, not 5m"
+        with closing(self.opened([], overlap="5m")) as source, pytest.raises(UsageError, match=words):
+            source.stamp("1~2")
+        words = "by another column than n: give the source another name"
+        with closing(self.opened(["~2026-03-01T12:01:40"])) as source, pytest.raises(UsageError, match=words):
+            source.names()
+
+
+def test_a_database_that_is_away_is_worth_another_try(tmp_path: Path):
+    options = {"url": "postgresql://reader:s3cret@127.0.0.1:1/x", "table": "t", "by": "n"}
+
+    with pytest.raises(TransientError, match="the table t cannot be read") as raised:
+        TableRows(options, place(tmp_path)).names()
+    assert "s3cret" not in str(raised.value)
+
+
+class Forgetful(Folder):
+    def stamp(self, name: str) -> Any:
+        return (0, 0)
+
+
+class Backwards(Folder):
+    def names(self) -> list[str]:
+        return super().names()[::-1]
+
+
+class Renaming(Folder):
+    def names(self) -> list[str]:
+        found = super().names()
+        return [f"{len(found)}/{name}" for name in found]
+
+    def opened(self, name: str) -> Any:
+        return super().opened(name.partition("/")[2])
+
+
+BROKEN = {
+    Forgetful: "test_a_file_that_has_changed_has_another_stamp",
+    Backwards: "test_each_row_comes_in_order_and_then_nothing",
+    Renaming: "test_a_process_that_goes_on_finds_the_same_file_with_the_same_rows",
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)
+def test_the_contract_rejects_a_source_that_breaks_it(kind: type[Folder], tmp_path: Path):
+    class Broken(TestFolder):
+        def opened(self, taken: Sequence[str]) -> PulledSource:
+            return kind(self.folder / "in", place(self.folder, taken), settled_ms=0)
+
+    one = Broken()
+    one.folder = tmp_path
+    (tmp_path / "in").mkdir()
+    with pytest.raises(AssertionError):
+        getattr(one, BROKEN[kind])()
+
+
+def test_a_place_that_is_none_is_told(tmp_path: Path):
+    for address, words in {
+        "ftp2://host/in": "no ftp2://",
+        str(tmp_path / "gone"): "there is no folder",
+        "s3://Not A Bucket": "is no name of a bucket",
+    }.items():
+        with pytest.raises(UsageError, match=words):
+            files_at({"from": address}, place(tmp_path))
