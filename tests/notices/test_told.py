@@ -17,10 +17,11 @@ from shroff.monitoring.doctor import WRONG
 from shroff.notices.definitions import Quiet
 from shroff.notices.mailer import DoubtError, Mail, Unmailed
 from shroff.notices.planning import NO_ADDRESS, NOBODY, quiet_end_ms
+from shroff.notices.raising import DecisionsTold
 from shroff.notices.sending import CLAIM_MS, PATIENCE_MS, Sending
 from shroff.notices.store import DROPPED, OPEN, REFUSED, SENT, UNKNOWN
 from shroff.notices.telling import begin_behind, begun_at, telling
-from shroff.streams.sink import AwayError
+from shroff.streams.sink import AwayError, Outgoing
 from tests.support.telling import Bank, PendingRequest, notice, payment, text_of, token_in
 
 TEAM = "to: [team@bank.example]\n"
@@ -553,3 +554,31 @@ def test_links_lead_to_the_service_that_is_one_where_no_address_is_set(tmp_path)
     bank.project.opened.served_at = "http://127.0.0.1:9999"
 
     assert b"http://127.0.0.1:9999/confirm/" in bank.project.notices.preview("customer").data
+
+
+RECEIPT = """
+on: decision
+event: payment
+outcomes: [approve]
+to: { field: email }
+when: not (this.card in lists.no_receipts)
+show: { amount: this.amount, merchant: this.merchant }
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "subjects"),
+    [("", ["Your payment of 20.00 EUR on 28 May", "Your payment of 30.00 EUR on 28 May"]),
+     ("digest: 1d\n", ["2 messages about your payments"])],
+)  # fmt: skip
+def test_a_receipt_of_ordinary_payments_comes_for_each_or_once_a_day_and_not_to_who_opted_out(tmp_path, how, subjects):
+    lists = {"lists/no_receipts.csv": "value\nc-2\n", "notices/customer.yaml": None}
+    bank = Bank(tmp_path, notice(RECEIPT + how, "receipt") | lists)
+    bank.pay(payment("p-1", "20.00"), payment("p-2", "30.00"), payment("p-3", "40.00", card="c-2"))
+    sink = DecisionsTold(bank.services, bank.services.notices["receipt"])
+    sink.send([Outgoing(0, number, "decision", "payment", f"p-{number}", "approve", b"") for number in (1, 2, 3, 1)])
+    sink.close()
+    bank.tell(later_ms=DAY_MS)
+
+    found = [str(mail["Subject"]).replace("\N{NO-BREAK SPACE}", " ") for mail in bank.post.read]
+    assert sorted(found) == subjects

@@ -98,7 +98,8 @@ def test_a_refused_letter_is_shown_with_its_reason_and_sent_again_by_a_button(tm
 
 
 def test_a_notice_is_looked_at_and_sent_as_a_test(tmp_path):
-    bank = Bank(tmp_path, notice("on: report\nto: [team@bank.example]\n", "daily"))
+    figures = "figures: { payments: { event: payment } }\n"
+    bank = Bank(tmp_path, notice(f"on: report\nto: [team@bank.example]\n{figures}", "daily"))
     bank.pay()
 
     async def steps(asks: Asker, browser: Browser) -> None:
@@ -109,7 +110,11 @@ def test_a_notice_is_looked_at_and_sent_as_a_test(tmp_path):
         assert "Its link answers nothing." in says(shown)
         assert (await browser.get("/mails/notices/customer/html?event=payment%2Fp-1")).status == 200
         assert "there is no event" in says(await browser.get("/mails/notices/customer?event=payment%2Fp-none")).lower()
-        assert "Of which event" not in says(await browser.get("/mails/notices/daily"))
+        daily = says(await browser.get("/mails/notices/daily?day=2026-05-03"))
+        assert "Of which event" not in daily
+        assert "figures of 3 May" in daily
+        assert b"Figures of 3 May" in (await browser.get("/mails/notices/daily/html?event=&day=2026-05-03")).body
+        assert "is no day" in says(await browser.get("/mails/notices/daily?day=may"))
         assert (await browser.get("/mails/notices/none")).status == 404
         form = {"csrf": await browser.csrf(), "to": "me@bank.example", "event": "payment/p-1"}
         assert "Sent to me@bank.example." in says(await browser.post("/mails/notices/customer/test", form))

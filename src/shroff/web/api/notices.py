@@ -28,10 +28,11 @@ BODY_BYTES_MAX: Final = 4_096
 
 
 class NoticeTest(msgspec.Struct, forbid_unknown_fields=True):
-    """To whom a test goes, and of which event."""
+    """To whom a test goes, and of which event, or of which day a report."""
 
     to: str
     event: str = ""
+    day: str = ""
 
 
 class NoticeShown(TypedDict):
@@ -138,9 +139,9 @@ async def all_notices(service: Service, request: Request) -> Json[Notices]:
 
 async def preview(service: Service, request: Request) -> Json[MailPreview]:
     """The mail that a notice would send."""
-    name, event = request.path_params["name"], request.query_params.get("event", "")
+    name, query = request.path_params["name"], request.query_params
     await _known(service, name)
-    mail = await service.in_thread(service.project.notices.preview, name, event)
+    mail = await service.in_thread(service.project.notices.preview, name, query.get("event", ""), query.get("day", ""))
     return Json(mail_shown(mail))
 
 
@@ -150,7 +151,7 @@ async def test(service: Service, request: Request) -> Json[TestSent]:
     name = request.path_params["name"]
     await _known(service, name)
     await service.recorded(Act(request.who, "notice.test", f"notice {name}", None, {"event": given.event}))
-    refused = await service.in_thread(service.project.notices.test, name, given.to, given.event)
+    refused = await service.in_thread(service.project.notices.test, name, given.to, given.event, given.day)
     return Json({"sent": not refused, "refused": refused})
 
 
@@ -312,7 +313,10 @@ ROUTES: Final = (
             "The mail that a notice would send. Nothing is sent, and its link answers nothing.",
             "Subject, plain text and HTML.",
             problems={400: "", 404: "There is no such notice."},
-            query={"event": "Such as payment/p-1; left out, the newest that it could be about."},
+            query={
+                "event": "Such as payment/p-1; left out, the newest that it could be about.",
+                "day": "Of a report, such as 2026-03-01; left out, the one that was due last.",
+            },
         ),
     ),
     Route(

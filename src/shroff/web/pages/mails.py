@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from starlette.responses import HTMLResponse, Response
 
@@ -28,6 +28,8 @@ from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.rendering import POLICY, page, see_other
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from shroff.notices.definitions import Notice
     from shroff.web.service import Service
 
@@ -39,6 +41,13 @@ IN_FRAME: Final = (
 )
 _FRAMING: Final = f"{POLICY}; frame-src 'self'"
 _LINK: Final = re.compile(re.escape(PATH) + r"[A-Za-z0-9_-]{64}(?![A-Za-z0-9_-])")
+
+
+class PreviewOf(NamedTuple):
+    """Of which event a mail is shown, or of which day a report; empty for the newest."""
+
+    event: str
+    day: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,43 +122,50 @@ async def notices(service: Service, request: Request) -> Response:
 
 async def notice(service: Service, request: Request) -> Response:
     """The mail that a notice would send."""
-    return await _notice(service, request, request.query_params.get("event", ""))
+    return await _notice(service, request, _of(request.query_params))
 
 
 async def notice_html(service: Service, request: Request) -> Response:
     """Its HTML, for the frame of that page."""
-    return _in_frame((await _previewed(service, request, request.query_params.get("event", "")))["html"])
+    return _in_frame((await _previewed(service, request, _of(request.query_params)))["html"])
 
 
 async def test(service: Service, request: Request) -> Response:
     """Send that mail to an address, now."""
     form, name = await request.form(), (await _declared(service, request)).name
-    to, event = form.get("to", "").strip(), form.get("event", "")
-    await service.recorded(Act(request.who, "notice.test", f"notice {name}", None, {"event": event}))
+    to, of = form.get("to", "").strip(), _of(form)
+    await service.recorded(Act(request.who, "notice.test", f"notice {name}", None, {"event": of.event}))
     try:
-        refused = await service.in_thread(service.project.notices.test, name, to, event)
+        refused = await service.in_thread(service.project.notices.test, name, to, *of)
     except (UsageError, TransientError) as error:
         refused = [str(error)]
     tried = Tried("bad", f"Not sent: {refused[0]}") if refused else Tried("good", f"Sent to {to}.")
-    return await _notice(service, request, event, tried, to)
+    return await _notice(service, request, of, tried, to)
 
 
-async def _notice(service: Service, request: Request, event: str, tried: Tried | None = None, to: str = "") -> Response:
+async def _notice(
+    service: Service, request: Request, of: PreviewOf, tried: Tried | None = None, to: str = ""
+) -> Response:
     one = await _declared(service, request)
     shown: MailPreview | None = None
     why_not = ""
     try:
-        shown = await _previewed(service, request, event)
+        shown = await _previewed(service, request, of)
     except UsageError as error:
         why_not = str(error)
-    values = {"name": one.name, "event": event, "mail": shown, "why_not": why_not, "tried": tried}
-    more = {"is_of_event": one.on in OF_EVENTS, "asks": one.asks, "to": to or _own_address(request)}
-    return _framing(page(service, request, "notice.html", **values, **more))
+    values = {"name": one.name, "of": of, "mail": shown, "why_not": why_not, "tried": tried}
+    kind = {"is_report": one.on == "report", "is_of_event": one.on in OF_EVENTS, "asks": one.asks}
+    to = to or _own_address(request)
+    return _framing(page(service, request, "notice.html", **values, **kind, to=to))
 
 
-async def _previewed(service: Service, request: Request, event: str) -> MailPreview:
+def _of(given: Mapping[str, str]) -> PreviewOf:
+    return PreviewOf(given.get("event", ""), given.get("day", ""))
+
+
+async def _previewed(service: Service, request: Request, of: PreviewOf) -> MailPreview:
     one = await _declared(service, request)
-    return mail_shown(await service.in_thread(service.project.notices.preview, one.name, event))
+    return mail_shown(await service.in_thread(service.project.notices.preview, one.name, *of))
 
 
 async def _declared(service: Service, request: Request) -> Notice:
