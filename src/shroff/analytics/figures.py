@@ -6,6 +6,7 @@ shown it. One that cannot be had says why, and the others do not suffer from it.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -150,7 +151,11 @@ def _counted(
     """The counts and sums of each figure, for each day that is shown."""
     days = SHOWN - 1 + max(one.days for one in figures)
     starts_ms = day_starts_ms(question.day - timedelta(days - 1), days, question.zone)
-    tallies = [_tally_of(one, definitions, days) for one in figures]
+    codes: defaultdict[str, Codes] = defaultdict(Codes)  # of users, by what they are called
+    tallies = [
+        _UserTally(one, definitions, days, codes[one.distinct]) if one.distinct else _Tally(one, definitions, days)
+        for one in figures
+    ]
     needs: dict[str, set[str]] = {}
     for tally in tallies:
         for name, fields in tally.needs():
@@ -202,9 +207,9 @@ class _Tally:
 class _UserTally(_Tally):
     """Which users the events of a figure have on each day."""
 
-    def __init__(self, figure: Figure, definitions: Definitions, days: int) -> None:
+    def __init__(self, figure: Figure, definitions: Definitions, days: int, codes: Codes) -> None:
         super().__init__(figure, definitions, days)
-        self._codes = Codes()
+        self._codes = codes
         self._seen: dict[CountedEvents, list[Words]] = {one: [] for one in (figure.of, figure.also) if one is not None}
         self._found: dict[CountedEvents, Words] = {}
 
@@ -234,10 +239,6 @@ def _users_of(pairs: Words, first: int, last: int) -> Words:
     """The users of some days, of sorted pairs of day and user."""
     begin, end = np.searchsorted(pairs, [first << _CODES, (last + 1) << _CODES])
     return np.unique(pairs[begin:end] & ((1 << _CODES) - 1))
-
-
-def _tally_of(figure: Figure, definitions: Definitions, days: int) -> _Tally:
-    return (_UserTally if figure.distinct else _Tally)(figure, definitions, days)
 
 
 def _fields(node: Node | None) -> set[str]:
