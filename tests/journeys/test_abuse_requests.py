@@ -57,6 +57,11 @@ CALLS = """
   method: get
   ask: { entity: "'card'", key: row.card, limit: integer(row.limit) }
   each: { id: row.id, amount: number(row.fields.amount) }
+/post:
+  sends: mail
+  recipients: [ann@bank.example]
+  ask: { kind: "'mail'", to: row.to, subject: row.subject, text: row.text }
+  answer: { sent: row.sent }
 """
 SOURCES = "\nsources:\n  partner: { webhook: { secrets: [s3cret] } }\n"
 RULE = "- { id: any_payment, on: payment, by: card, when: this.amount > 0, effect: review }\n"

@@ -149,3 +149,31 @@ def test_an_answer_has_what_was_found_and_what_was_asked():
     assert json.loads(reader(MANY).answer({"from": None}, rows)) == [{"name": "payment", "of": None, "n": 2}]
     with pytest.raises(InputError):
         reader().answer(asked, {"features": {"card.spent_1h": "much"}})
+
+
+MAIL = """
+/send:
+  sends: mail
+  recipients: [ann@bank.example]
+  ask: { kind: "'mail'", to: row.to, subject: row.subject, text: row.text }
+  answer: { n: row.sent }
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("sends: mail", "sends: sms", "3:10 sends is mail, not 'sms'"),
+        ("[ann@bank.example]", "[ann]", "4:15 'ann' is no address"),
+        ("[ann@bank.example]", "['ann@bank.example, eve@x.example']", "4:15 'ann@bank.example, eve@x.example' is no"),
+        ("  recipients: [ann@bank.example]\n", "", "3:3 the call /send lacks recipients"),
+        ("to: row.to, ", "", "5:8 the question lacks to"),
+        ("row.sent", "row.send", "6:16 nothing that is found has the name 'send'"),
+    ],
+)
+def test_a_call_that_sends_names_its_recipients(old, new, words):
+    assert loaded(MAIL).problems == []
+    found = [f"{one.line}:{one.column} {one.message}" for one in loaded(MAIL.replace(old, new, 1)).problems]
+
+    assert len(found) == 1
+    assert found[0].startswith(words), found

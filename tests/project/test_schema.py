@@ -266,6 +266,12 @@ payment:
   method: get
   ask: { entity: "'card'", key: row.card }
   answer: "'yes'"
+/send:
+  sends: mail
+  recipients: [ann@bank.example]
+  unread: [html]
+  ask: { kind: "'mail'", to: row.to, subject: row.subject, text: row.text }
+  answer: { sent: row.sent }
 """,
     "funnels.yaml": """
 large:

@@ -10,8 +10,12 @@ from pathlib import Path
 import pytest
 
 from shroff.app import project as app
+from shroff.app.letters import SentLetters
 from shroff.config import TEMPLATE_FOLDER
+from shroff.errors import UsageError
+from shroff.notices.mailer import DoubtError, Unmailed
 from shroff.people.access import RIGHTS, Right, Role
+from shroff.streams.sink import AwayError
 from shroff.web.http.openapi import openapi
 from shroff.web.table import table
 from tests.support.webs import Asker
@@ -237,3 +241,78 @@ def test_the_openapi_document_has_the_calls_of_the_project(tmp_path, root):
         "prediction": {"type": ["integer", "string", "null"]}
     }
     assert "`score`" in found["description"]
+
+
+def test_a_mail_goes_to_named_recipients_alone_and_once_for_each_key(tmp_path):
+    mail = {"notificationType": "EMAIL", "subject": "Alert", "message": "u-1", "contacts": ["analysts@bank.example"]}
+    keyed = {"Idempotency-Key": "k-1"}
+    refused = {
+        "a stranger": (mail | {"contacts": ["analysts@bank.example", "eve@x.example"]}, 422),
+        "no list": (mail | {"contacts": "analysts@bank.example"}, 422),
+        "nobody": (mail | {"contacts": []}, 422),
+        "another channel": (mail | {"notificationType": "SMS"}, 422),
+        "no subject": ({name: mail[name] for name in mail if name != "subject"}, 422),
+        "another name": (mail | {"bcc": ["eve@x.example"]}, 422),
+    }
+
+    async def steps(asks: Asker) -> None:
+        async def kept() -> list[dict[str, str]]:
+            return (await asks.ask("GET", "/api/v1/mailbox")).json()["mails"]
+
+        for body, status in refused.values():
+            assert (await asks.ask("POST", "/notification-service", body)).status == status
+        assert (await asks.ask("POST", "/notification-service", mail, key="service")).status == 403
+        assert await kept() == []
+
+        answers = [await asks.ask("POST", "/notification-service", mail, headers=keyed) for _ in range(3)]
+        other = await asks.ask("POST", "/notification-service", mail | {"message": "u-2"}, headers=keyed)
+
+        assert [one.json() for one in answers] == ["Successfully sent notification request"] * 3
+        assert other.status == 409
+        assert [(one["subject"], one["to"]) for one in await kept()] == [("Alert", "analysts@bank.example")]
+
+        await asks.ask("POST", "/notification-service", mail)
+        await asks.ask(
+            "POST",
+            "/notification-service",
+            mail | {"subject": "A\r\nBcc: eve@x.example"},
+            headers={"Idempotency-Key": "k-2"},
+        )
+        found = await kept()
+
+        assert len(found) == 3
+        assert {one["to"] for one in found} == {"analysts@bank.example"}
+
+    run(project(tmp_path, "savings"), steps)
+
+
+def test_a_mail_that_nobody_has_may_be_sent_again_and_one_of_which_nobody_knows_may_not(tmp_path, monkeypatch):
+    opened = app.open(project(tmp_path, "savings"))
+    opened.ingest(TEMPLATE_FOLDER / "savings" / "examples" / "saving.json", as_type="saving")
+    ways: list[object] = [AwayError("it is away"), [], DoubtError("who knows"), [Unmailed("a@b.example", "550 no")]]
+    told: list[str] = []
+
+    class Scripted:
+        def send(self, mail):
+            told.append(mail.id)
+            way = ways.pop(0)
+            if isinstance(way, Exception):
+                raise way
+            return way
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(SentLetters, "open_mailer", lambda _: Scripted())
+
+    def sent(key: str) -> object:
+        try:
+            return opened.letters.send_once("/mails", ["a@b.example"], "s", "t", key)
+        except (UsageError, AwayError) as error:
+            return str(error)[:12]
+
+    assert [sent("k-1") for _ in range(3)] == ["it is away", [], []]
+    assert [sent("k-2") for _ in range(2)] == ["who knows", "nobody knows"]
+    assert [sent("k-3") for _ in range(2)] == [["550 no"]] * 2
+    assert len(told) == 4
+    assert told[0] == told[1]  # the mail server, too, can tell that it is the same

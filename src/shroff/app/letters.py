@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from dataclasses import replace
+from hashlib import sha256
+from secrets import token_hex
 from typing import TYPE_CHECKING, Final
 
+from shroff import config
 from shroff.app.notice_files import NoticeFiles
 from shroff.app.wiring import OutsideSystems
-from shroff.errors import ShroffError
+from shroff.errors import ShroffError, UsageError
 from shroff.language.values import DAY_MS
 
 if TYPE_CHECKING:
@@ -16,6 +21,8 @@ if TYPE_CHECKING:
     from shroff.monitoring.doctor import Finding
     from shroff.notices.mailer import Mailer
     from shroff.notices.store import Letter
+
+SENDER: Final = "shroff@localhost"
 
 
 class SentLetters:
@@ -115,9 +122,61 @@ class SentLetters:
         with NoticeFiles(self._opened).told() as store:
             return again(store, id, self._opened.now_ms())
 
+    def send_once(self, call: str, to: Sequence[str], subject: str, text: str, key: str = "") -> list[str]:
+        """Hand a mail over now, once for each key; gives why addresses were refused, also of the time before.
+
+        Args:
+            call: On whose behalf, in the place of a notice.
+            to: Plain addresses.
+            key: The same key and mail again sends nothing; without a key each call sends.
+
+        Raises: UsageError for another mail with this key, and where nobody knows whether it was sent; TransientError
+            where nobody has it, so that the same key may be tried again.
+        """
+        from shroff.notices.mailer import DoubtError
+        from shroff.notices.store import DROPPED, REFUSED, SENT, UNKNOWN, Letter
+        from shroff.notices.texts.mails import RenderedText, mail_of
+
+        now_ms, content = self._opened.now_ms(), sha256(repr((call, *to, subject, text)).encode()).digest()
+        id = f"call-{sha256(repr((call, key)).encode()).hexdigest()[:24] if key else token_hex(12)}"
+        sender = config.filled(self._opened.systems.mail.text("from", SENDER), "mail")
+        mail = mail_of(RenderedText(subject, text, ""), id=id, sender=sender, recipients=to, made_ms=now_ms)
+        claimed = Letter(id, call, "", content, now_ms, now_ms, "[]", UNKNOWN, shown=_many(len(to)))
+        with NoticeFiles(self._opened).told() as store:
+            with store.change() as change:
+                before = change.letter(id)
+                if before is not None and before.state != DROPPED:
+                    return _sent_before(before, content, len(to))
+                change.put_letter(claimed)
+            state, refused = DROPPED, list[str]()
+            try:
+                with closing(self.open_mailer()) as mailer:
+                    refused = [one.reason for one in mailer.send(mail)]
+                state = REFUSED if len(refused) >= len(to) else SENT
+            except DoubtError:
+                state = UNKNOWN
+                raise
+            finally:
+                reason = "; ".join(refused)[:REASON_MAX]
+                with store.change() as change:
+                    change.put_letter(replace(claimed, state=state, done_ms=now_ms, attempts=1, reason=reason))
+        return refused
+
+
+def _sent_before(before: Letter, content: bytes, recipients: int) -> list[str]:
+    """Why addresses were refused the time before. Raises: UsageError."""
+    from shroff.notices.store import REFUSED, UNKNOWN
+
+    if before.who != content:
+        raise UsageError("the key stands for another mail: send this one with a key of its own.")
+    if before.state == UNKNOWN:
+        raise UsageError("nobody knows whether the mail of this key was sent, or it is being sent now.")
+    return [before.reason] * recipients if before.state == REFUSED else []
+
 
 def _many(count: int) -> str:
     return f"{count}" if count <= LETTERS_SHOWN else f"more than {LETTERS_SHOWN}"
 
 
 LETTERS_SHOWN: Final = 999  # that are counted
+REASON_MAX: Final = 300  # characters that are kept

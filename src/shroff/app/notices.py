@@ -9,7 +9,7 @@ from shroff import config
 from shroff.app.cases import ProjectCases
 from shroff.app.label_reports import LabelReports
 from shroff.app.lakes import Lakes
-from shroff.app.letters import LETTERS_SHOWN, SentLetters
+from shroff.app.letters import LETTERS_SHOWN, SENDER, SentLetters
 from shroff.app.live.pushed import PushedSources
 from shroff.app.live.versions import FileVersions
 from shroff.app.notice_files import NoticeFiles
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from shroff.streams.sink import Sink
     from shroff.worker.outbox import SinkState
 
-SENDER: Final = "shroff@localhost"
 URL: Final = "http://localhost:8080"
 LAKE: Final = "./lake"  # where documents go, where no lake is named
 KEY: Final = "shroff question 1"  # the purpose of the key that signs links

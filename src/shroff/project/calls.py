@@ -23,7 +23,7 @@ from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node as YamlNode
 from shroff.language.yaml.text import Scalar, Sequence
 from shroff.project.policy import OUTCOMES
-from shroff.project.questions import QUESTION, AskingCall, load_question
+from shroff.project.questions import QUESTION, SENDING, AskingCall, load_question, load_sending
 
 FILE: Final = "calls.yaml"
 PATH_PATTERN: Final = r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,99}){1,8}/?$"
@@ -153,7 +153,7 @@ CALL: Final = Keys(
     ),
 )
 CALLS: Final = own_names(
-    "paths with their calls", Either((CALL, QUESTION)), pattern=PATH_PATTERN.replace("^", f"^(?!{_OURS})", 1)
+    "paths with their calls", Either((CALL, QUESTION, SENDING)), pattern=PATH_PATTERN.replace("^", f"^(?!{_OURS})", 1)
 )
 _PATH: Final = re.compile(PATH_PATTERN)
 
@@ -199,6 +199,11 @@ def load_calls(
         what = f"the call {key.text}"
         found = loading.mapping(value, problems, what)
         if found is None:
+            continue
+        if found.get("event") is None and any(found.get(name) is not None for name in ("sends", "recipients")):
+            sending = load_sending(key.text, found, names, problems)
+            if sending is not None:
+                calls[key.text] = sending
             continue
         if found.get("event") is None and any(found.get(name) is not None for name in ("reads", "ask", "each")):
             question = load_question(key.text, found, features, names, problems)

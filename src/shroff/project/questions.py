@@ -6,10 +6,11 @@ names for it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -26,7 +27,9 @@ from shroff.language.yaml.text import Scalar, Sequence
 REQUEST: Final = "request"  # what an answer reads of the request: row.request.NAME
 ITEMS_MAX: Final = 20  # of a list each of whose items asks
 ROWS_MAX: Final = 500  # of one answer
+RECIPIENTS_MAX: Final = 50
 METHODS: Final = ("get", "post")
+_MAIL: Final = re.compile(r"[^\s@<>,;:\"]+@[^\s@<>,;:\"]+")
 Limit = Annotated[int, msgspec.Meta(ge=1, le=ROWS_MAX)]
 
 
@@ -77,7 +80,16 @@ class EventsAsked(msgspec.Struct, forbid_unknown_fields=True):
     limit: Limit = 50
 
 
-Asked = CountsAsked | FactsAsked | FlagsAsked | FunnelAsked | EventsAsked
+class MailAsked(msgspec.Struct, forbid_unknown_fields=True):
+    """A mail to some of the recipients that the call names."""
+
+    kind: Literal["mail"]
+    to: Annotated[list[str], msgspec.Meta(min_length=1, max_length=RECIPIENTS_MAX)]
+    subject: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    text: Annotated[str, msgspec.Meta(min_length=1, max_length=20_000)]
+
+
+Asked = CountsAsked | FactsAsked | FlagsAsked | FunnelAsked | EventsAsked | MailAsked
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +128,8 @@ READS: Final[Mapping[str, CallKind]] = {
         ("event", "id", "seq", "time", "fields", "outcome", "score", "rules", "features"),
     ),
 }
+SENDS: Final[Mapping[str, CallKind]] = {"mail": CallKind(MailAsked, ("sent",))}
+KINDS: Final[Mapping[str, CallKind]] = {**READS, **SENDS}
 _ANY_NAME: Final = r"^\S(.{0,98}\S)?$"
 _OBJECT: Final = own_names("expressions by name", EXPRESSION, pattern=_ANY_NAME)
 _ANSWER: Final = own_names("names of the answer", Either((EXPRESSION, _OBJECT)), pattern=_ANY_NAME)
@@ -190,6 +204,46 @@ QUESTION: Final = Keys(
     ),
 )
 
+_BY_NAME: Final = {key.name: key for key in QUESTION.keys}
+SENDING: Final = Keys(
+    "a call that sends",
+    (
+        Key(
+            "sends",
+            "What the call sends: a `mail`. It takes the right `send:notices`. A header `Idempotency-Key` makes that "
+            "the same request again sends nothing.",
+            choice(*SENDS),
+            is_required=True,
+            examples=("mail",),
+        ),
+        Key(
+            "recipients",
+            f"The addresses that a request may name, 1 to {RECIPIENTS_MAX}. A request with any other is refused, and "
+            "nothing is sent.",
+            Many("addresses", ANY),
+            is_required=True,
+            examples=("[analysts@bank.example]",),
+        ),
+        _BY_NAME["unread"],
+        Key(
+            "ask",
+            "The mail by its names, each with an expression over `row`, the request: `kind`, which is `mail`, `to`, a "
+            "list of addresses, `subject` and `text`.",
+            _BY_NAME["ask"].shape,
+            is_required=True,
+            examples=("{ kind: \"'mail'\", to: row.contacts, subject: row.subject, text: row.message }",),
+        ),
+        Key(
+            "answer",
+            "What is answered once the mail server has accepted the mail: one expression, or names with expressions, "
+            "over `row.sent` (how many recipients) and `row.request`.",
+            _BY_NAME["answer"].shape,
+            is_required=True,
+            examples=("{ sent: row.sent }",),
+        ),
+    ),
+)
+
 Part = Node | tuple["Part", ...] | Mapping[str, "Part"]
 
 
@@ -200,6 +254,7 @@ class AskingCall:
     Args:
         many: The list of the body whose items ask; empty where the body does.
         unread: Names that a request may have beside those that are read.
+        recipients: Whom a call that sends may send to; empty for one that asks.
         ask: The question's values by their names.
         part: What is answered, of what is found or of each of its rows.
     """
@@ -211,7 +266,8 @@ class AskingCall:
     unread: tuple[str, ...]
     ask: Mapping[str, Part]
     part: Part
-    is_of_rows: bool
+    is_of_rows: bool = False
+    recipients: tuple[str, ...] = ()
 
 
 def load_question(
@@ -245,8 +301,26 @@ def load_question(
     return AskingCall(path, reads, method or "post", many.text if many else "", unread, ask, part, each is not None)
 
 
-def _names(node: YamlNode | None, problems: list[Problem]) -> tuple[str, ...]:
-    listed = loading.sequence(node, problems, "unread") if node is not None else None
+def load_sending(path: str, found: YamlMapping, names: DeclaredNames, problems: list[Problem]) -> AskingCall | None:
+    """Read one call that sends; None where it is not clear what."""
+    loading.check_keys(found, SENDING, problems, f"the call {path}")
+    sends = loading.one_of(found.get("sends"), SENDS, problems, "sends")
+    if sends is None:
+        return None
+    loader = _Loader(SENDS[sends], None, names.money_places, problems)
+    ask, part = loader.ask(found.get("ask")), loader.part(found.get("answer"), SENDS[sends].names)
+    node = found.get("recipients")
+    recipients = _names(node, problems, "recipients")
+    wrong = [one for one in recipients if not _MAIL.fullmatch(one)]
+    if node is not None and (wrong or not 0 < len(recipients) <= RECIPIENTS_MAX):
+        words = f"{wrong[0]!r} is no address." if wrong else f"recipients are 1 to {RECIPIENTS_MAX} addresses."
+        problems.append(node.problem(words, "Write such as [analysts@bank.example]."))
+    unread = _names(found.get("unread"), problems)
+    return AskingCall(path, sends, "post", "", unread, ask, {} if part is None else part, recipients=recipients)
+
+
+def _names(node: YamlNode | None, problems: list[Problem], what: str = "unread") -> tuple[str, ...]:
+    listed = loading.sequence(node, problems, what) if node is not None else None
     found = (loading.scalar(item, problems, "a name") for item in (listed.items if listed else ()))
     return tuple(one.text for one in found if one is not None)
 

@@ -20,8 +20,10 @@ from shroff.project.questions import (
     FactsAsked,
     FlagsAsked,
     FunnelAsked,
+    MailAsked,
 )
 from shroff.web.api.analytics import KEY_EVENTS_MAX, PLACES_MAX
+from shroff.web.api.call_mails import HEADERS, MAIL_PROBLEMS, sent
 from shroff.web.api.cases.flags import document, known_key, verdicts
 from shroff.web.api.entities import event_shown
 from shroff.web.api.events import JSON_TYPES, check_rate
@@ -44,12 +46,13 @@ Found = dict[str, Any]
 def question_routes(call: AskingCall, money_places: int) -> Iterator[Route]:
     """The routes of one call, with a slash at its end and without."""
     reader, method = QuestionReader(call, money_places), call.method.upper()
+    right = Right.SEND_NOTICES if call.recipients else Right.READ_DECISIONS
 
     async def handle(service: Service, request: Request) -> Response:
         return await _answered(service, request, reader)
 
-    yield Route(method, call.path, Right.READ_DECISIONS, handle, _told(reader))
-    yield Route(method, other_path(call.path), Right.READ_DECISIONS, handle)
+    yield Route(method, call.path, right, handle, _told(reader))
+    yield Route(method, other_path(call.path), right, handle)
 
 
 def other_path(path: str) -> str:
@@ -78,6 +81,10 @@ async def _answered(service: Service, request: Request, reader: QuestionReader) 
         errors = at_paths(error.mistakes)
         raise ProblemError(422, "bad-question", "The request was refused", str(error), errors=errors) from None
     check_rate(service, request, len(questions))
+    if reader.call.recipients:
+        ((columns, mail),) = questions
+        assert isinstance(mail, MailAsked)
+        return Response(reader.answer(columns, await sent(service, request, reader.call, mail)), media_type=JSON)
     ask = _ASKS[reader.call.reads]
     try:
         texts = [reader.answer(columns, await ask(service, asked)) for columns, asked in questions]
@@ -204,6 +211,15 @@ def _told(reader: QuestionReader) -> RouteDoc:
             "properties": {call.many: {"type": "array", "items": body, "minItems": 1}},
             "additionalProperties": False,
         }
+    if call.recipients:
+        return RouteDoc(
+            "A mail, as an earlier service sent it.",
+            "It was sent.",
+            body,
+            MAIL_PROBLEMS,
+            headers=HEADERS,
+            answer=answer,
+        )
     problems = {415: "The body is no JSON.", 422: "The body is refused, with the path of each mistake in it.", 429: ""}
     return RouteDoc(summary, "The answer of that service.", body, problems, answer=answer)
 

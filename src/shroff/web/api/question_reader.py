@@ -16,7 +16,7 @@ from shroff.events.raw_values import canonical_json
 from shroff.events.validation import undeclared
 from shroff.language.expression import RowValue
 from shroff.language.row import compile_row
-from shroff.project.questions import ITEMS_MAX, READS, REQUEST, Asked, AskingCall, Part, paths_of
+from shroff.project.questions import ITEMS_MAX, KINDS, REQUEST, Asked, AskingCall, Part, paths_of
 from shroff.worker.called import columns_of
 
 _LACKS: Final = re.compile(r"missing required field `(\w+)`")
@@ -33,7 +33,7 @@ class QuestionReader:
     """
 
     def __init__(self, call: AskingCall, money_places: int) -> None:
-        self.call, self._type = call, READS[call.reads].question
+        self.call, self._type = call, KINDS[call.reads].question
         self._ask = {name: _writer(part, money_places, keeps_null=False) for name, part in call.ask.items()}
         self._write = _writer(call.part, money_places)
         read = {path[0] for path in paths_of(call.ask)}
@@ -84,7 +84,7 @@ class QuestionReader:
 
     def answer(self, columns: Columns, found: Mapping[str, Any]) -> bytes:
         """What is answered of what was found, as JSON. Raises: InputError where an expression cannot read a value."""
-        rows: Sequence[Columns] = found[READS[self.call.reads].rows] if self.call.is_of_rows else [found]
+        rows: Sequence[Columns] = found[KINDS[self.call.reads].rows] if self.call.is_of_rows else [found]
         texts = [self._write(MappedRow("", 0, {**row, REQUEST: columns})) for row in rows]
         text = f"[{','.join(texts)}]" if self.call.is_of_rows else texts[0]
         return text.encode("utf-8", "replace")
