@@ -1,4 +1,4 @@
-"""Calls of earlier services (calls.yaml) that ask the analytics: a request in, an answer in the shape it had there."""
+"""Calls of earlier services (calls.yaml) that ask the analytics or send a mail, in the shapes that those had."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from shroff.analytics.facts import document_of
 from shroff.errors import DefinitionError, InputError, UsageError, nearest
 from shroff.explain.entities import EntityLook
 from shroff.people.access import Right
+from shroff.people.audit import Act
 from shroff.project.questions import (
     AskingCall,
     CountsAsked,
@@ -23,7 +24,6 @@ from shroff.project.questions import (
     MailAsked,
 )
 from shroff.web.api.analytics import KEY_EVENTS_MAX, PLACES_MAX
-from shroff.web.api.call_mails import HEADERS, MAIL_PROBLEMS, sent
 from shroff.web.api.cases.flags import document, known_key, verdicts
 from shroff.web.api.entities import event_shown
 from shroff.web.api.events import JSON_TYPES, check_rate
@@ -40,6 +40,17 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 BODY_BYTES_MAX: Final = 64 * 1024
+KEY: Final = "Idempotency-Key"
+KEY_LENGTH_MAX: Final = 200
+HEADERS: Final = {KEY: "A text of your own for this mail: the same request with the same key sends nothing again."}
+MAIL_PROBLEMS: Final = {
+    400: "",
+    409: "The key was used for another mail, or nobody knows whether its mail was sent.",
+    415: "The body is no JSON.",
+    422: "The body is refused, a recipient is none of the call's, or the mail server accepts none of them.",
+    429: "",
+}
+
 Found = dict[str, Any]
 
 
@@ -84,7 +95,7 @@ async def _answered(service: Service, request: Request, reader: QuestionReader) 
     if reader.call.recipients:
         ((columns, mail),) = questions
         assert isinstance(mail, MailAsked)
-        return Response(reader.answer(columns, await sent(service, request, reader.call, mail)), media_type=JSON)
+        return Response(reader.answer(columns, await _sent(service, request, reader.call, mail)), media_type=JSON)
     ask = _ASKS[reader.call.reads]
     try:
         texts = [reader.answer(columns, await ask(service, asked)) for columns, asked in questions]
@@ -187,6 +198,31 @@ _ASKS: Final[Mapping[str, Callable[[Service, Any], Awaitable[Found]]]] = {
     "funnels": _funnel,
     "events": _events,
 }
+
+
+# ---- what can be sent
+
+
+async def _sent(service: Service, request: Request, call: AskingCall, mail: MailAsked) -> Found:
+    """Send a mail, and say to how many. Raises: ProblemError where nothing is sent; TransientError."""
+    strangers = [one for one in mail.to if one not in call.recipients]
+    if strangers:
+        words = f"{len(strangers)} of the recipients are none of calls.yaml; nothing was sent"
+        raise ProblemError(422, "bad-recipient", "The request was refused", words)
+    key = request.headers.get(KEY, "")
+    if len(key) > KEY_LENGTH_MAX:
+        words = f"{KEY}: it has {KEY_LENGTH_MAX} characters at most"
+        raise ProblemError(400, "bad-header", "A header cannot be read", words)
+    to = list(dict.fromkeys(mail.to))
+    await service.recorded(Act(request.who, "mail.send", f"call {call.path}", None, {"recipients": len(to)}))
+    letters = service.project.letters
+    try:
+        refused = await service.in_thread(letters.send_once, call.path, to, mail.subject, mail.text, key)
+    except UsageError as error:
+        raise ProblemError(409, "not-sent", "The mail was not sent", str(error)) from None
+    if len(refused) >= len(to):
+        raise ProblemError(422, "mail-refused", "The mail server refused the mail", refused[0])
+    return {"sent": len(to) - len(refused)}
 
 
 # ---- for the OpenAPI document
