@@ -188,32 +188,42 @@ def test_a_figure_that_cannot_be_had_says_why_and_the_others_stay(shop: Path):
     assert found["in_shop"].value is not None
 
 
-@pytest.mark.parametrize(
-    ("figure", "words"),
-    [
-        ("{ label: A }", "one: a figure has one of 'event', 'fact' and 'value'."),
-        ("{ event: step, value: figures.x }", "one: a figure has one of 'event', 'fact' and 'value'."),
-        ("{ event: stepp }", "'stepp' is no event type. Did you mean step?"),
-        ("{ event: step, where: this.nam == 'x' }", "reads 'nam', which is no field of step. Did you mean name?"),
-        ("{ event: step, where: this.name }", "must be boolean, this is a choice"),
-        ("{ event: step, also: bought }", "one: 'also' is for a figure with 'distinct'."),
-        ("{ event: bought, sum: this.user }", "a sum is of money, an integer or a number, not of text."),
-        ("{ event: bought, sum: this.amount, distinct: user }", "it counts with 'distinct' or adds with 'sum'"),
-        ("{ event: [step, bought], distinct: name }", "bought has no entity or field 'name' to count."),
-        ("{ event: step, distinct: user, also: { event: step, where: 1 } }", "boolean"),
-        ("{ event: bought, distinct: amount }", "amount is of type money: distinct is a text, choice, boolean"),
-        ("{ event: step, days: 93 }", "one: days is 1 to 92."),
-        ("{ fact: shop.bougt, key: s }", "one: there is no feature 'shop.bougt'. Did you mean shop.bought_ever?"),
-        ("{ fact: shop.bought_ever }", "one: a fact has 'key': whose it is."),
-        ("{ value: figures.two / 2 }", "the value of a figure reads 'figures.two'"),
-        ("{ value: count(step) }", "aggregates stand in features and rules, not in the value of a figure"),
-        ("{ value: 1 > 2 }", "the value of a figure is a number, not boolean."),
-        ("{ event: step, dais: 2 }", "days"),
-    ],
+MISTAKES = (
+    ("{ label: A }", "a figure has one of 'event', 'fact' and 'value'."),
+    ("{ event: step, value: figures.x }", "a figure has one of 'event', 'fact' and 'value'."),
+    ("{ event: stepp }", "'stepp' is no event type. Did you mean step?"),
+    ("{ event: step, where: this.nam == 'x' }", "reads 'nam', which is no field of step. Did you mean name?"),
+    ("{ event: step, where: this.name }", "must be boolean, this is a choice"),
+    ("{ event: step, also: bought }", "'also' is for a figure with 'distinct'."),
+    ("{ event: bought, sum: this.user }", "a sum is of money, an integer or a number, not of text."),
+    ("{ event: bought, sum: this.amount, distinct: user }", "it counts with 'distinct' or adds with 'sum'"),
+    ("{ event: [step, bought], distinct: name }", "bought has no entity or field 'name' to count."),
+    ("{ event: step, distinct: user, also: { event: step, where: 1 } }", "boolean"),
+    ("{ event: bought, distinct: amount }", "amount is of type money: distinct is a text, choice, boolean"),
+    ("{ event: step, days: 93 }", "days is 1 to 92."),
+    ("{ fact: shop.bougt, key: s }", "there is no feature 'shop.bougt'. Did you mean shop.bought_ever?"),
+    ("{ fact: shop.bought_ever }", "a fact has 'key': whose it is."),
+    ("{ value: figures.two / 2 }", "the value of a figure reads 'figures.two'"),
+    ("{ value: count(step) }", "aggregates stand in features and rules, not in the value of a figure"),
+    ("{ value: 1 > 2 }", "the value of a figure is a number, not boolean."),
 )
-def test_a_figure_that_makes_no_sense_is_refused_at_its_place(shop: Path, figure: str, words: str):
-    text = f"on: report\nto: [a@b.example]\nfigures:\n  one: {figure}\n  two: {{ event: step }}\n"
+
+
+def test_a_figure_that_makes_no_sense_is_refused_at_its_place(shop: Path):
+    lines = [f"  one_{number}: {figure}" for number, (figure, _) in enumerate(MISTAKES)]
+    text = "on: report\nto: [a@b.example]\nfigures:\n" + "\n".join([*lines, "  two: { event: step }\n"])
     (shop / "notices/kpi.yaml").write_text(text, encoding="utf-8")
-    (problem, *_) = map(str, shroff.open(shop).check().errors)
+    found = {problem.line: str(problem) for problem in shroff.open(shop).check().errors}
+
+    assert list(found) == [4 + number for number in range(len(MISTAKES))]
+    for number, (_, words) in enumerate(MISTAKES):
+        assert words in found[4 + number]
+
+
+def test_a_key_that_no_figure_has_is_refused(shop: Path):
+    text = "on: report\nto: [a@b.example]\nfigures:\n  one: { event: step, dais: 2 }\n"
+    (shop / "notices/kpi.yaml").write_text(text, encoding="utf-8")
+    (problem,) = map(str, shroff.open(shop).check().errors)
+
     assert problem.startswith("notices/kpi.yaml:4:")
-    assert words in problem
+    assert "Did you mean days?" in problem
