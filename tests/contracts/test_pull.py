@@ -18,10 +18,12 @@ import pytest
 from sqlalchemy import BigInteger, Column, DateTime, Integer, MetaData, Numeric, Table, Text, delete, insert
 
 from shroff.adapters.databases.sql_database import SqlDatabase
+from shroff.adapters.pull.amplitude import AmplitudeExport
 from shroff.adapters.pull.files import BucketFiles, Folder, UrlList, files_at
 from shroff.adapters.pull.table import TableRows
 from shroff.errors import TransientError, UsageError
 from shroff.streams.pull import PulledSource, PullPlace
+from shroff.testing.amplitude import API_KEY, SECRET_KEY, amplitude
 from shroff.testing.contracts.pull import PullContract, Row, numbers, rows
 from tests.contracts.test_lake_places import bucket_of
 
@@ -119,6 +121,27 @@ class TestBucket(PullContract):
 
         with source.opened(name) as path:
             assert not path.exists()
+
+
+class TestAmplitude(PullContract):
+    unsupported: ClassVar[dict[str, str]] = {
+        "shows that a file has changed": "a day that was taken is asked for again only by its name"
+    }
+
+    @pytest.fixture(autouse=True)
+    def _server(self, tmp_path: Path) -> Iterator[None]:
+        self.folder, self.days = tmp_path, 0
+        with amplitude() as self.server:
+            yield
+
+    def opened(self, taken: Sequence[str]) -> PulledSource:
+        now_ms = int(datetime(2026, 3, 1 + self.days, 3, tzinfo=UTC).timestamp() * 1_000)
+        keys = {"api_key": API_KEY, "secret_key": SECRET_KEY, "from": "2026-03-01", "url": self.server.url}
+        return AmplitudeExport(keys, PullPlace("app", self.folder / "downloads", lambda: now_ms, lambda: taken))
+
+    def put(self, number: int, rows: Sequence[Row]) -> None:
+        self.server.events[f"202603{number:02}T07"] = rows
+        self.days = max(self.days, number)
 
 
 class TestTable(PullContract):

@@ -76,20 +76,25 @@ def check(session: Session) -> int:
     "sync",
     "shroff sources sync nightly",
     "shroff sources sync core --no-decide --json",
+    "shroff sources sync app --day 2026-03-01 --to 2026-03-07",
     group=sources,
 )
 @click.argument("name")
+@click.option("--day", default="", metavar="NAME", help="Only this day of an export, or file, also where it was taken.")
+@click.option("--to", default="", metavar="NAME", help="With --day: on to this day, or file.")
 @click.option("--no-decide", is_flag=True, help="Do not decide the events that are taken: they count in windows only.")
-def sync(session: Session, name: str, no_decide: bool) -> int:
+def sync(session: Session, name: str, day: str, to: str, no_decide: bool) -> int:
     """Append what is new at the pulled source NAME, each file or stretch of rows whole and once.
 
     What was taken before is known by the log, so a sync that was ended goes on where it was, and a second one does
     nothing. Beside a service its process takes the lines. By the clock: a schedule of the kind 'sync'.
     Exit status 4: lines were quarantined, or a file was set aside.
     """
+    if to and not day:
+        raise UsageError("--to goes with --day, which is the first one.")
     found = []
     for one in session.project.pulled.sync(
-        name, decide=not no_decide, say=lambda words: session.say(f"shroff: {words}.")
+        name, first=day, last=to, decide=not no_decide, say=lambda words: session.say(f"shroff: {words}.")
     ):
         found.append(one)
         if not session.is_json:

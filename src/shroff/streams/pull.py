@@ -20,6 +20,9 @@ PULLED: Final = "pulled"  # before the names of pulled sources, in the log
 Stamp = tuple[int, int]  # a file's size, and when it was last changed, in nanoseconds; or another number for that
 
 
+def _not_kept(_name: str, _path: Path) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class PullPlace:
     """What a pulled source is given beside its settings.
@@ -29,12 +32,14 @@ class PullPlace:
         folder: Its own, for what it downloads.
         now_ms: The clock.
         taken: The names of what the log has of this source, also of what is not whole there yet.
+        keep: Keeps what was downloaded, under a name and its SHA-256, before it is read.
     """
 
     name: str
     folder: Path
     now_ms: Callable[[], int]
     taken: Callable[[], Collection[str]]
+    keep: Callable[[str, Path], None] = _not_kept
 
     def source_of(self, address: str) -> str:
         """What the log calls the source: by its name in shroff.yaml, else by its address."""

@@ -1,4 +1,4 @@
-"""Pulled sources: files that appear, and the rows of a table. Here is what shroff.yaml may say of each."""
+"""Pulled sources: files, tables, and exports of Amplitude. Here is what shroff.yaml may say of each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shroff.language.keys import DURATION, WHOLE, Key, Keys, One, choice
-from shroff.streams.settings import ADDRESS, CALLS, HTTP, OUTSIDE_NAME, AdapterSettings
+from shroff.streams.settings import ADDRESS, CALLS, HTTP, OUTSIDE_NAME, VARIABLE, AdapterSettings
 
 OVERLAP: Final = "1000"  # of a whole number
 OVERLAP_TIME: Final = "5m"  # of a time
@@ -98,4 +98,39 @@ TABLE: Final = AdapterSettings(
         ),
     ),
 )
-SETTINGS: Final = {"files": FILES, "table": TABLE}
+_SECRET: Final = One("a variable of the environment, as ${AMPLITUDE_API_KEY}", rf"^{VARIABLE}$")
+AMPLITUDE: Final = AdapterSettings(
+    "Days of Amplitude's export API, by the hours in which events were uploaded.",
+    Keys(
+        "exports of Amplitude",
+        (
+            Key("api_key", "The project's API key.", _SECRET, is_required=True, examples=("${AMPLITUDE_API_KEY}",)),
+            Key(
+                "secret_key",
+                "The project's secret key.",
+                _SECRET,
+                is_required=True,
+                examples=("${AMPLITUDE_SECRET_KEY}",),
+            ),
+            Key(
+                "from",
+                "The first day that is taken, in UTC.",
+                One("a day such as 2026-03-01", r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"),
+                is_required=True,
+                examples=("2026-03-01",),
+            ),
+            Key("region", "Where the project's data is.", choice("us", "eu"), default="us"),
+            Key("settled", "How long after its end a day is asked for: events come late.", DURATION, default="3h"),
+            Key("url", "The address of another server than Amplitude's.", HTTP),
+            *CALLS[:-1],
+            Key(
+                "timeout",
+                "How long the answer for a day may take; then half of it is asked for.",
+                DURATION,
+                default="10m",
+            ),
+        ),
+    ),
+    is_called=True,
+)
+SETTINGS: Final = {"files": FILES, "table": TABLE, "amplitude": AMPLITUDE}

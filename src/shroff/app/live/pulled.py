@@ -5,23 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from hashlib import file_digest
+from shutil import copyfileobj
 from typing import TYPE_CHECKING, Any, Final
 
+from shroff.app.lakes import Lakes
 from shroff.app.live.file_taking import ASIDE, DONE, FileTaking, read_progress
 from shroff.app.live.pushed import SourceFiles
 from shroff.app.opened import intake_of
 from shroff.app.wiring import load_adapter
-from shroff.config import alone
+from shroff.config import alone, make_folder
 from shroff.errors import UsageError, nearest
 from shroff.events.formats.encodings import read_lines
 from shroff.runtime.progress import unheard
+from shroff.runtime.whole_files import whole_file
 from shroff.streams.pull import PULLED, PulledSource, PullPlace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from shroff.app.live.file_taking import Progress
+    from shroff.app.live.file_taking import Progress, TakenFile
     from shroff.app.live.pushed import SourceCounts
     from shroff.app.opened import Opened
     from shroff.events.intake import Submission
@@ -108,15 +113,43 @@ class PulledSources:
     def _place(self, name: str) -> PullPlace:
         opened = self._opened
         folder = opened.places.downloads / name if name else opened.places.downloads
-        return PullPlace(name, folder, opened.now_ms, lambda: self._known(f"{PULLED}/{name}"))
+        return PullPlace(
+            name, folder, opened.now_ms, lambda: self._known(f"{PULLED}/{name}"), partial(self._keep, name)
+        )
 
-    def sync(self, name: str, *, decide: bool = True, say: Callable[[str], None] = unheard) -> Iterator[SyncedFile]:
+    def _keep(self, source: str, name: str, path: Path) -> None:
+        """Keep what was downloaded in the lake, under `raw/`; without a lake beside the log."""
+        with path.open("rb") as file:
+            digest = file_digest(file, "sha256").hexdigest()
+        kept = f"raw/{source}/{name}-{digest}{path.suffix}"
+        if self._opened.systems.lake is None:
+            to = self._opened.places.state / kept
+            make_folder(to.parent)
+            with path.open("rb") as file, whole_file(to) as copy:
+                copyfileobj(file, copy)
+            return
+        with Lakes(self._opened).open() as lake:
+            lake.objects.put(kept, path.read_bytes())
+
+    def sync(
+        self,
+        name: str,
+        *,
+        first: str = "",
+        last: str = "",
+        decide: bool = True,
+        say: Callable[[str], None] = unheard,
+    ) -> Iterator[SyncedFile]:
         """Append what is new at a source, file by file, in their order.
 
         A file that is still being written holds up those behind it until the next time.
 
-        Raises: UsageError where there is no such source; TransientError where it cannot be reached; LogBusyError where
-            another process syncs a source of this project.
+        Args:
+            first: Only the files from this name on to `last`, such as the days of an export, also those that were
+                taken: what is new of them is appended.
+
+        Raises: UsageError where there is no such source, or no such file; TransientError where it cannot be reached;
+            LogBusyError where another process syncs a source of this project.
         """
         with alone(self._opened.places.state / LOCK, SYNCING), closing(self.opened(name)) as given:
             taking = FileTaking(
@@ -129,7 +162,23 @@ class PulledSources:
                 needs_lines=False,
                 takes_changed=True,
             )
-            yield from self._sync(name, given, taking)
+            yield from self._sync(name, given, taking) if not first else self._again(name, given, taking, first, last)
+
+    def _again(self, name: str, given: PulledSource, taking: FileTaking, first: str, last: str) -> Iterator[SyncedFile]:
+        """Take files whether or not they were; one of the same bytes brings nothing."""
+        found = [one for one in given.names() if first <= one <= (last or first)]
+        if not found:
+            raise UsageError(f"{name} has nothing from {first} to {last or first}.")
+        known = taking.known(found)
+        for file in found:
+            yield self._counted(name, file, taking.take(file, known.get(file)))
+
+    def _counted(self, name: str, file: str, taken: TakenFile | None) -> SyncedFile:
+        if taken is None:
+            return SyncedFile(file, BEING_WRITTEN)
+        if taken.appended is not None:
+            self._count(name, taken.appended)
+        return SyncedFile(file, taken.progress.state, taken.progress.why, taken.appended)
 
     def _sync(self, name: str, given: PulledSource, taking: FileTaking) -> Iterator[SyncedFile]:
         """Look again until nothing is new: a table gives its rows by the stretch."""
@@ -142,13 +191,11 @@ class PulledSources:
                 if file in known and taking.is_over(file, known[file]):
                     continue
                 taken = taking.take(file, known.get(file)) if given.is_complete(file) else None
-                if taken is None:
-                    yield SyncedFile(file, BEING_WRITTEN)
+                found = self._counted(name, file, taken)
+                yield found
+                if found.state == BEING_WRITTEN:
                     return
-                if taken.appended is not None:
-                    has_new = True
-                    self._count(name, taken.appended)
-                yield SyncedFile(file, taken.progress.state, taken.progress.why, taken.appended)
+                has_new = has_new or found.appended is not None
 
     def _count(self, name: str, report: IngestReport) -> None:
         counts = self._files.counts(name)

@@ -393,8 +393,8 @@ SYSTEMS: Final = (
     Key(
         "sources",
         "Several sources, each with a name. Pushed ones (`sns`, `pubsub`, `webhook`) are answered at `/hooks/NAME` by "
-        "the service; pulled ones (`files`, `table`) are asked by `shroff sources sync NAME`; of those that are read "
-        "(`kafka`, `redis`) there is one at most, here or under `source`.",
+        "the service; pulled ones (`files`, `table`, `amplitude`) are asked by `shroff sources sync NAME`; of those "
+        "that are read (`kafka`, `redis`) there is one at most, here or under `source`.",
         Late(sources),
         examples=("{ savings: { sns: { topics: ['arn:aws:sns:eu-west-1:123456789012:savings'] } } }",),
     ),

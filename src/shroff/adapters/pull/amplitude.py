@@ -1,0 +1,195 @@
+"""Days of Amplitude's export API: a day is the 24 hours in which its events were uploaded, in UTC.
+
+An answer is a zip with a `.json.gz` for each hour and part. It is kept whole before a line of it is read; then its
+lines are written into one file, in the order of the names in it.
+Source: https://amplitude.com/docs/apis/analytics/export
+"""
+
+from __future__ import annotations
+
+import gzip
+import stat
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, date, datetime, timedelta
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+from urllib.parse import urlsplit
+from zipfile import BadZipFile, ZipFile, ZipInfo
+
+from shroff.adapters.http_calls import CallDeadline, Calls, basic, reason
+from shroff.config import make_folder, private
+from shroff.errors import TransientError, UsageError
+from shroff.language.values import parse_duration
+from shroff.streams.pull import PulledSource, PullPlace, Stamp
+
+HOSTS: Final = {"us": "https://amplitude.com", "eu": "https://analytics.eu.amplitude.com"}
+SETTLED: Final = "3h"  # from the end of a day on: events come late, and the export lags
+TIMEOUT: Final = "10m"
+TRIES: Final = 3  # of an answer that is cut off
+CHUNK: Final = 1 << 20
+ZIP_BYTES_MAX: Final = 5 << 30  # the API gives 4 GB at most
+DAY_BYTES_MAX: Final = 200 << 30  # of lines
+RATIO_MAX: Final = 1_000  # of lines to their compressed bytes: JSON comes to 50
+OK, TOO_LARGE, NOTHING, TOO_MANY = 200, 400, 404, 429
+HOURS: Final = 24
+
+
+class _RangeError(Exception):
+    """The hours that were asked for are too many at once."""
+
+
+class AmplitudeExport(PulledSource):
+    """The days of a project of Amplitude, from one day on. Keeps every promise of `streams.pull.PulledSource`.
+
+    A day that was taken is not asked for again by itself; `sources sync NAME --day` does.
+    """
+
+    def __init__(self, options: Mapping[str, Any], place: PullPlace) -> None:
+        self._place = place
+        self._headers = {"Authorization": basic(str(options["api_key"]), str(options["secret_key"]))}
+        self._address = str(options.get("url") or HOSTS[str(options.get("region", "us"))])
+        self._calls = Calls.of({**options, "timeout": options.get("timeout", TIMEOUT)})
+        self._settled = timedelta(milliseconds=parse_duration(str(options.get("settled", SETTLED))))
+        try:
+            self._first = date.fromisoformat(str(options["from"]))
+        except ValueError:
+            raise UsageError(f"{options['from']!r} is no day. Write it as 2026-03-01.") from None
+        self.source = place.source_of(self._address)
+
+    def names(self) -> list[str]:
+        ended = datetime.fromtimestamp(self._place.now_ms() / 1_000, UTC) - self._settled
+        days = (ended.date() - self._first).days
+        return [(self._first + timedelta(days=number)).isoformat() for number in range(days)]
+
+    def is_complete(self, name: str) -> bool:
+        return True
+
+    def stamp(self, name: str) -> Stamp | None:
+        return None
+
+    @contextmanager
+    def opened(self, name: str) -> Iterator[Path]:
+        make_folder(self._place.folder)
+        path = self._place.folder / f"{name}.jsonl"
+        archives: list[Path] = []
+        try:
+            with private(path) as lines:
+                for archive in self._fetched(name, range(HOURS)):
+                    archives.append(archive)
+                    self._place.keep(f"{name}-{len(archives)}", archive)
+                    self._write_lines(archive, lines)
+            yield path
+        finally:
+            for one in (path, *self._place.folder.glob(f"{name}-T*.zip")):
+                one.unlink(missing_ok=True)
+
+    # ---- asking
+
+    def _fetched(self, day: str, hours: Sequence[int]) -> Iterator[Path]:
+        """The archives of some hours: one, or several where one would be too large or takes too long."""
+        try:
+            found = self._fetch(day, hours)
+        except _RangeError as error:
+            if len(hours) == 1:
+                raise TransientError(f"{day} T{hours[0]:02} of Amplitude: {error}") from None
+            half = len(hours) // 2
+            yield from self._fetched(day, hours[:half])
+            yield from self._fetched(day, hours[half:])
+            return
+        if found is not None:
+            yield found
+
+    def _fetch(self, day: str, hours: Sequence[int]) -> Path | None:
+        """The archive of some hours, whole; None where they have no event."""
+        path = self._place.folder / f"{day}-T{hours[0]:02}-T{hours[-1]:02}.zip"
+        words = ""
+        for _ in range(TRIES):
+            if not self._asked(day, hours, path):
+                return None
+            try:
+                with ZipFile(path) as archive:
+                    archive.infolist()
+            except BadZipFile:
+                words = "what came is cut off"
+            else:
+                return path
+        raise TransientError(f"{day} of Amplitude: {words}, {TRIES} times")
+
+    def _asked(self, day: str, hours: Sequence[int], path: Path) -> bool:
+        """Ask once, and write the answer; False where there is nothing. No redirect is followed."""
+        parts = urlsplit(self._address)
+        compact = day.replace("-", "")
+        target = f"{parts.path}/api/2/export?start={compact}T{hours[0]:02}&end={compact}T{hours[-1]:02}"
+        connection = self._calls.connection(parts.scheme, parts.hostname or "", parts.port)
+        try:
+            with CallDeadline(connection, self._calls.timeout_s):
+                return self._answered(connection, target, path)
+        except TimeoutError:
+            raise _RangeError("no answer in time") from None
+        except (OSError, HTTPException) as error:
+            raise TransientError(f"Amplitude cannot be asked: {reason(error)}") from None
+        finally:
+            connection.close()
+
+    def _answered(self, connection: HTTPConnection, target: str, path: Path) -> bool:
+        connection.request("GET", target, headers=self._headers)
+        with connection.getresponse() as answer:
+            if answer.status == NOTHING:
+                return False
+            if answer.status == TOO_LARGE:
+                raise _RangeError("it is larger than 4 GB, and cannot be asked for in parts")
+            if answer.status == TOO_MANY or answer.status >= 500:
+                raise TransientError(f"Amplitude answers {answer.status}: it has too much to do, or does not work now")
+            if answer.status != OK:
+                words = "Look at the keys, and whether 'region' is right"
+                raise UsageError(f"Amplitude refuses the export with {answer.status}. {words}.")
+            with private(path) as file:
+                _copy_answer(answer, file)
+        return True
+
+    # ---- reading
+
+    def _write_lines(self, archive: Path, lines: BinaryIO) -> None:
+        with ZipFile(archive) as opened:
+            for one in sorted(opened.infolist(), key=lambda one: one.filename):
+                if not one.is_dir():
+                    _check(one)
+                    _write_hour(opened, one, lines)
+
+
+def _copy_answer(answer: HTTPResponse, file: BinaryIO) -> None:
+    with suppress(HTTPException):  # cut off: the archive shows it
+        while chunk := answer.read(CHUNK):
+            file.write(chunk)
+            if file.tell() > ZIP_BYTES_MAX:
+                raise UsageError(f"Amplitude's answer is longer than {ZIP_BYTES_MAX >> 30} GiB, which no export is.")
+
+
+def _check(one: ZipInfo) -> None:
+    """Raises: UsageError for what no export has; nothing is ever written under a name of the archive."""
+    is_link = stat.S_ISLNK(one.external_attr >> 16)
+    if is_link or one.filename.startswith("/") or ".." in one.filename.split("/") or "\\" in one.filename:
+        raise UsageError(f"the archive has {one.filename[:100]!r}, a link or a path out of it, and is not read.")
+
+
+def _write_hour(opened: ZipFile, one: ZipInfo, lines: BinaryIO) -> None:
+    """The lines of an hour; where it is damaged, those before that and one that says so, which is quarantined."""
+    begin, last = lines.tell(), b"\n"
+    try:
+        with opened.open(one) as packed, gzip.GzipFile(fileobj=packed) as hour:
+            while chunk := hour.read1(CHUNK):
+                lines.write(chunk)
+                last = chunk[-1:]
+                size = lines.tell()
+                if size > DAY_BYTES_MAX or size - begin > max(RATIO_MAX * one.compress_size, CHUNK):
+                    raise UsageError(f"{one.filename[:100]!r} of the archive is a zip bomb: nothing of it is taken.")
+    except (OSError, EOFError, zlib.error, BadZipFile) as error:
+        words = f"{one.filename[:200]!r} cannot be read to its end: {type(error).__name__}"
+        lines.write(b"" if last == b"\n" else b"\n")
+        lines.write(words.encode() + b"\n")
+        last = b"\n"
+    if last != b"\n":
+        lines.write(b"\n")

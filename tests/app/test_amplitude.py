@@ -1,0 +1,203 @@
+"""Days of Amplitude's export: each event once, whatever the API answers on the way."""
+
+from __future__ import annotations
+
+import io
+import json
+import stat
+import zipfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shroff.app import project as app
+from shroff.app.live import pulled
+from shroff.app.live.file_taking import DONE
+from shroff.app.live.pulled import SyncedFile
+from shroff.cli.main import run
+from shroff.errors import TransientError, UsageError
+from shroff.streams.pull import PullPlace
+from shroff.testing.amplitude import API_KEY, SECRET_KEY, AmplitudeServer, amplitude, packed
+
+NOW_MS = int(datetime(2026, 3, 4, 3, 0, tzinfo=UTC).timestamp() * 1_000)  # three days have ended three hours ago
+EVENTS = """
+activity:
+  id: activity_id
+  time: happened_at
+  fields: { activity_id: text, happened_at: time, name: text }
+  from:
+    json:
+      activity_id: join(row.app, ':', row.device_id, ':', row['$insert_id'] else row.uuid)
+      happened_at: time(row.event_time, '%Y-%m-%d %H:%M:%S.%f')
+      name: row.event_type
+"""
+SHROFF = """shroff: 1
+name: app
+money: EUR
+lateness: 30d
+sources:
+  app:
+    amplitude:
+      api_key: ${{AMPLITUDE_API_KEY}}
+      secret_key: ${{AMPLITUDE_SECRET_KEY}}
+      from: 2026-03-01
+      url: {url}
+"""
+
+
+@pytest.fixture(name="server")
+def _server() -> Iterator[AmplitudeServer]:
+    with amplitude() as server:
+        yield server
+
+
+@pytest.fixture(name="bank")
+def _bank(server: AmplitudeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "shroff.yaml").write_text(SHROFF.format(url=server.url))
+    (tmp_path / "events.yaml").write_text(EVENTS)
+    monkeypatch.setenv("AMPLITUDE_API_KEY", API_KEY)
+    monkeypatch.setenv("AMPLITUDE_SECRET_KEY", SECRET_KEY)
+    then = lambda name, folder, _, *rest: PullPlace(name, folder, lambda: NOW_MS, *rest)  # noqa: E731 (a stand-in)
+    monkeypatch.setattr(pulled, "PullPlace", then)
+    return tmp_path
+
+
+def event(number: int, **changes: Any) -> dict[str, Any]:
+    own = {"app": 1, "device_id": "d", "$insert_id": f"i{number}", "uuid": f"u{number}", "event_type": "Opened"}
+    return {**own, "event_time": f"2026-03-01 07:00:{number:02}.000000", **changes}
+
+
+def sync(bank: Path, **how: Any) -> list[SyncedFile]:
+    return list(app.open(bank).pulled.sync("app", **how))
+
+
+def counts(found: list[SyncedFile]) -> dict[str, tuple[int, int, int]]:
+    """Of each day the events appended, duplicates, and lines in quarantine."""
+    reports = {one.name: one.appended.events for one in found if one.appended is not None}
+    return {name: (one.appended, one.duplicates, one.quarantined) for name, one in reports.items()}
+
+
+def kept(bank: Path) -> list[str]:
+    return sorted(one.name.rpartition("-")[0] for one in (bank / ".shroff" / "raw" / "app").iterdir())
+
+
+def test_each_day_that_has_ended_is_taken_once_and_its_archive_is_kept(bank: Path, server: AmplitudeServer):
+    server.events |= {"20260301T07": [event(1), event(2)], "20260301T23": [event(3)], "20260303T00": [event(4)]}
+
+    assert counts(sync(bank)) == {"2026-03-01": (3, 0, 0), "2026-03-02": (0, 0, 0), "2026-03-03": (1, 0, 0)}
+    assert server.asked[0].endswith("/api/2/export?start=20260301T00&end=20260301T23")
+    assert kept(bank) == ["2026-03-01-1", "2026-03-03-1"]
+    assert sync(bank) == []
+    assert len(server.asked) == 3, "a day that was taken is not asked for again"
+
+
+def test_of_a_day_that_is_asked_for_again_only_the_difference_comes(bank: Path, server: AmplitudeServer):
+    server.events |= {"20260301T07": [event(1), event(2)]}
+    sync(bank)
+
+    (same,) = sync(bank, first="2026-03-01")
+    assert (same.state, same.appended) == (DONE, None)
+    server.events |= {"20260301T09": [event(2, uuid="u9"), event(3)]}
+    assert counts(sync(bank, first="2026-03-01", last="2026-03-02")) == {"2026-03-01": (1, 3, 0)}
+    assert kept(bank) == ["2026-03-01-1", "2026-03-01-1"], "two versions"
+    with pytest.raises(UsageError, match="app has nothing from 2027-01-01 to 2027-01-01"):
+        sync(bank, first="2027-01-01")
+
+
+@pytest.mark.parametrize("hours", [5, 1])
+def test_a_day_that_is_too_large_comes_in_parts(bank: Path, server: AmplitudeServer, hours: int):
+    server.events |= {f"20260301T{hour:02}": [event(hour)] for hour in range(24)}
+    server.hours_max = hours
+
+    assert counts(sync(bank))["2026-03-01"] == (24, 0, 0)
+
+
+def test_what_is_cut_off_is_asked_for_again(bank: Path, server: AmplitudeServer):
+    server.events |= {"20260301T07": [event(1)]}
+    server.failures = [0, 0]
+
+    assert counts(sync(bank))["2026-03-01"] == (1, 0, 0)
+    server.events |= {"20260303T07": [event(2)]}
+    server.failures = [0, 0, 0]
+    with pytest.raises(TransientError, match="what came is cut off, 3 times"):
+        sync(bank, first="2026-03-03")
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_server_that_has_too_much_to_do_loses_no_day(bank: Path, server: AmplitudeServer, status: int):
+    server.events |= {"20260301T07": [event(1)], "20260302T07": [event(2)]}
+    server.failures = [200, status]
+
+    with pytest.raises(TransientError, match=f"Amplitude answers {status}"):
+        sync(bank)
+    assert counts(sync(bank)) == {"2026-03-02": (1, 0, 0), "2026-03-03": (0, 0, 0)}
+
+
+def test_a_wrong_key_is_told_without_it(bank: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AMPLITUDE_SECRET_KEY", "wrong-one")
+
+    with pytest.raises(UsageError, match=r"Amplitude refuses the export with 403\. Look at the keys") as raised:
+        sync(bank)
+    assert "wrong-one" not in str(raised.value)
+
+
+def test_a_damaged_hour_keeps_its_lines_before_that_and_the_other_hours(
+    bank: Path, server: AmplitudeServer, capsys: pytest.CaptureFixture[str]
+):
+    damaged = packed([event(number) for number in range(50)])
+    server.events |= {"20260301T05": b"no gzip", "20260301T06": damaged[:-30], "20260301T07": [event(55)]}
+
+    (appended, duplicates, quarantined) = counts(sync(bank))["2026-03-01"]
+    assert (duplicates, quarantined) == (0, 3), "a line for each damaged file, and one that is cut"
+    assert 1 < appended <= 51
+    assert run(["-C", str(bank), "quarantine", "show", "1"]) == 0
+    assert "1_2026-03-01_5#0.json.gz' cannot be read to its end" in capsys.readouterr().out
+
+
+def archive_of(name: str, content: bytes, mode: int = 0) -> bytes:
+    with io.BytesIO() as made:
+        with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as opened:
+            one = zipfile.ZipInfo(name)
+            one.external_attr = mode << 16
+            opened.writestr(one, content)
+        return made.getvalue()
+
+
+BAD = {
+    "an absolute path": archive_of("/etc/cron.d/x.json.gz", packed([event(1)])),
+    "a path out of it": archive_of("1/../../x.json.gz", packed([event(1)])),
+    "a link": archive_of("1/x.json.gz", b"/etc/passwd", stat.S_IFLNK | 0o777),
+    "a bomb": archive_of("1/x.json.gz", packed([{"a": "0" * 40_000_000}])),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_an_archive_that_is_an_attack_is_refused(
+    kind: str, bank: Path, server: AmplitudeServer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(AmplitudeServer, "archive", lambda *_: BAD[kind])
+
+    with pytest.raises(UsageError, match=r"is not read|zip bomb"):
+        sync(bank)
+    assert not app.open(bank).opened.has_log() or app.open(bank).opened.last_seq() == 0
+    assert sorted((bank / ".shroff" / "downloads" / "app").iterdir()) == []
+
+
+def test_keys_are_variables_of_the_environment(bank: Path, capsys: pytest.CaptureFixture[str]):
+    text = (bank / "shroff.yaml").read_text().replace("${AMPLITUDE_SECRET_KEY}", "s3cret")
+    (bank / "shroff.yaml").write_text(text)
+
+    assert run(["-C", str(bank), "check"]) == 1
+    assert "a variable of the environment" in "".join(capsys.readouterr())
+
+
+def test_the_command_takes_days(bank: Path, server: AmplitudeServer, capsys: pytest.CaptureFixture[str]):
+    server.events |= {"20260302T07": [event(1)]}
+
+    command = ["-C", str(bank), "sources", "sync", "app", "--day", "2026-03-01", "--to", "2026-03-02", "--json"]
+    assert run(command) == 0
+    assert [one["file"] for one in json.loads(capsys.readouterr().out)["files"]] == ["2026-03-01", "2026-03-02"]
+    assert run(["-C", str(bank), "sources", "sync", "app", "--to", "2026-03-02"]) == 2
