@@ -78,7 +78,7 @@ def write_lake(folder: Path, rows: int, csv: Path | None = None) -> LakeFiles:
 
 def build_example(lake: LakeFiles, folder: Path, memory: str) -> BuiltMarts:
     """The marts of the example, in a folder."""
-    models = load_models(config.read_marts(EXAMPLE), lake.views)
+    models = load_models(config.read_sql(EXAMPLE, "marts"), lake.views)
     (folder / "work" / "spill").mkdir(parents=True)
     return build(models, Origin(lake, {"0": 1}, 0), MartFiles(folder), QueryLimits(memory, config.threads()))
 

@@ -190,14 +190,14 @@ def read_files(folder: Path, problems: list[Problem], only: tuple[str, ...] = ("
     return {name: _text(_bytes(f"{folder}/{name}"), name, problems) for name in names}
 
 
-def read_marts(folder: Path) -> dict[str, str]:
-    """The texts of `marts/**/*.sql` and of the tests beside them, by their names inside the folder.
+def read_sql(folder: Path, room: str) -> dict[str, str]:
+    """The texts of `marts/**/*.sql`, where that is the room, and of the tests beside them, by their names inside.
 
     Raises: UsageError where one cannot be read; DefinitionError where one is not UTF-8.
     """
     problems: list[Problem] = []
     endings = {".sql", ".yaml", ".yml"}
-    paths = sorted(one for one in (folder / "marts").rglob("*") if one.suffix in endings and one.is_file())
+    paths = sorted(one for one in (folder / room).rglob("*") if one.suffix in endings and one.is_file())
     names = {one.relative_to(folder).as_posix(): one for one in paths if not one.name.startswith(".")}
     found = {name: _text(_bytes(path), name, problems) for name, path in names.items()}
     if problems:

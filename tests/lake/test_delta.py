@@ -33,7 +33,7 @@ from tests.support import projects
 from tests.support.objects import FaultyObjects, MemoryObjects
 from tests.support.projects import NOW_MS, label, submission
 
-HISTORIES = 8
+HISTORIES = 5
 
 
 class KilledError(Exception):

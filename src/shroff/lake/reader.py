@@ -120,7 +120,7 @@ class LakeReader:
         while after < end:
             last = min(after + WINDOW, end)
             rows = [
-                row for kind in kinds for file, table in self._pieces(kind, after, last) for row in make(file, table)
+                row for kind in kinds for file, table in self.pieces(kind, after, last) for row in make(file, table)
             ]
             rows.sort(key=lambda one: one.seq)  # rows of one place stay in their order: they lie in one file
             yield after, last, rows
@@ -134,13 +134,14 @@ class LakeReader:
         while wanted:
             part = wanted[: bisect_right(wanted, wanted[0] + WINDOW)]
             for kind in kinds:
-                for file, table in self._pieces(kind, part[0] - 1, part[-1]):
+                for file, table in self.pieces(kind, part[0] - 1, part[-1]):
                     rows = table.filter(pc.is_in(table["seq"], value_set=pa.array(part, pa.int64())))
                     found.update((row.seq, row) for row in make(file, rows))
             del wanted[: len(part)]
         return found
 
-    def _pieces(self, kind: str, after: int, last: int) -> Iterator[tuple[File, pa.Table]]:
+    def pieces(self, kind: str, after: int, last: int) -> Iterator[tuple[File, pa.Table]]:
+        """The rows of a kind at the places (after, last] as they lie in each file. Raises: StorageError."""
         for file in self._files.get(kind, ()):
             if file.first <= last and file.last > after:
                 found = self._open(file)

@@ -93,7 +93,7 @@ class Marts:
         from shroff.analytics.marts.models import load_models
 
         lake = lake or self._recorded([])
-        texts = config.read_marts(self._opened.places.folder)
+        texts = config.read_sql(self._opened.places.folder, "marts")
         if not any(name.endswith(".sql") for name in texts):
             raise UsageError(NO_MODELS)
         return load_models(texts, lake.views)

@@ -1,0 +1,180 @@
+"""Loads files into BigQuery over its REST API: one job for each file, whose id says which file it is.
+
+BigQuery takes a job id once, for as long as it remembers the job. So a retry of a job that was accepted is refused
+with status 409, and loads nothing twice. A job that failed has loaded nothing; its file is tried again under the next
+id, with `_2` behind it, and so on.
+
+Source: https://cloud.google.com/bigquery/docs/reference/rest/v2/jobs/insert
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from shroff.adapters.databases.server_url import is_loopback
+from shroff.adapters.http_calls import Calls, HttpAnswer, reason
+from shroff.errors import StateError, TransientError, UsageError
+
+ENDPOINT: Final = "https://bigquery.googleapis.com"
+ANSWER_BYTES_MAX: Final = 1 << 20
+WAITS_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0)  # between tries of one call
+POLL_S: Final = 1.0
+POLLS_MAX: Final = 1_800  # half an hour for one job
+TRIES_MAX: Final = 20  # failed jobs of one file that are passed over
+_AGAIN: Final = frozenset({408, 429, 500, 502, 503, 504})
+_FORMATS: Final = {"parquet": "PARQUET", "ndjson": "NEWLINE_DELIMITED_JSON"}
+_BOUNDARY: Final = "=_shroff"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFile:
+    """A file to load.
+
+    Args:
+        name: Tells it from all others, of letters, digits, `-` and `_`; the job's id is made of it.
+        schema: The columns, as BigQuery names them.
+    """
+
+    path: Path
+    table: str
+    name: str
+    format: str
+    schema: Sequence[Mapping[str, str]]
+
+
+class BigQuery:
+    """Load jobs of one dataset.
+
+    Args:
+        target: `PROJECT.DATASET`; the dataset must be there.
+        token: An access token of OAuth.
+        endpoint: Another server than Google's.
+
+    Raises: UsageError where the target or the endpoint is none.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        token: str,
+        calls: Calls,
+        *,
+        endpoint: str = ENDPOINT,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._project, _, self._dataset = target.rpartition(".")
+        if not self._project or not self._dataset:
+            raise UsageError(f"{target!r} is no dataset. Write it as PROJECT.DATASET.")
+        at = urlsplit(endpoint)
+        if (
+            at.scheme not in {"http", "https"}
+            or not at.hostname
+            or (at.scheme == "http" and not is_loopback(at.hostname))
+        ):
+            raise UsageError(f"{endpoint!r} is no address of BigQuery: it begins with https://, since a token is sent.")
+        self._client = calls.client(at.scheme, at.hostname, at.port, answer_bytes_max=ANSWER_BYTES_MAX)
+        self._token, self._sleep = token, sleep
+        self._at = f"/bigquery/v2/projects/{quote(self._project, safe=':')}"
+        self._location = ""
+
+    def load(self, file: LoadFile) -> bool:
+        """Load a file, unless a job of its name has loaded it before; whether it was loaded now.
+
+        Raises: StateError where BigQuery refuses the job or it fails; TransientError where BigQuery cannot be reached.
+        """
+        if not self._location:  # a job elsewhere than in the US or EU is found only by its location
+            self._location = str(
+                self._read(self._call("GET", f"{self._at}/datasets/{quote(self._dataset)}"))["location"]
+            )
+        for number in range(1, TRIES_MAX + 1):
+            id_ = f"shroff_{self._dataset}_{file.table}_{file.name}" + (f"_{number}" if number > 1 else "")
+            answer = self._call("POST", f"/upload{self._at}/jobs?uploadType=multipart", *self._body(file, id_))
+            is_new = answer.status != HTTPStatus.CONFLICT
+            job = self._read(answer) if is_new else self._job(id_)
+            failure = self._ended(id_, job)
+            if not failure:
+                return is_new
+            if is_new:
+                raise StateError(f"BigQuery could not load {file.path} into {self._dataset}.{file.table}: {failure}")
+        raise StateError(f"{TRIES_MAX} jobs failed to load {file.path}; look at them in BigQuery's job history")
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _body(self, file: LoadFile, id_: str) -> tuple[bytes, dict[str, str]]:
+        """The upload: the job's configuration and the bytes of the file, as `multipart/related`."""
+        load: dict[str, Any] = {
+            "destinationTable": {"projectId": self._project, "datasetId": self._dataset, "tableId": file.table},
+            "sourceFormat": _FORMATS[file.format],
+            "schema": {"fields": file.schema},
+            "createDisposition": "CREATE_IF_NEEDED",
+            "writeDisposition": "WRITE_APPEND",
+            "schemaUpdateOptions": ["ALLOW_FIELD_ADDITION"],
+        }
+        if file.format == "parquet":
+            load["parquetOptions"] = {"enableListInference": True}  # else a list becomes a record of records
+        reference = {"projectId": self._project, "jobId": id_, "location": self._location}
+        job = {"jobReference": reference, "configuration": {"load": load}}
+        body = b"".join(
+            (
+                f"--{_BOUNDARY}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n".encode(),
+                msgspec.json.encode(job),
+                f"\r\n--{_BOUNDARY}\r\nContent-Type: application/octet-stream\r\n\r\n".encode(),
+                file.path.read_bytes(),
+                f"\r\n--{_BOUNDARY}--\r\n".encode(),
+            )
+        )
+        return body, {"Content-Type": f"multipart/related; boundary={_BOUNDARY}"}
+
+    def _ended(self, id_: str, job: Any) -> str:
+        """Wait for the end of a job; why it failed, in BigQuery's words, or nothing."""
+        for _ in range(POLLS_MAX):
+            if job["status"]["state"] == "DONE":
+                return str(job["status"].get("errorResult", {}).get("message", ""))
+            self._sleep(POLL_S)
+            job = self._job(id_)
+        raise TransientError(
+            f"job {id_} of BigQuery did not end within {POLLS_MAX * POLL_S / 60:.0f} minutes; run again"
+        )
+
+    def _job(self, id_: str) -> Any:
+        return self._read(self._call("GET", f"{self._at}/jobs/{id_}?location={quote(self._location)}"))
+
+    def _read(self, answer: HttpAnswer) -> Any:
+        """Raises: StateError where BigQuery refuses."""
+        try:
+            found = msgspec.json.decode(answer.body)
+            if answer.status == HTTPStatus.OK:
+                return found
+            words = str(found["error"]["message"])[:500]
+        except (ValueError, KeyError, TypeError):
+            words = "no more is said"
+        hint = " Is BIGQUERY_TOKEN still valid?" if answer.status == HTTPStatus.UNAUTHORIZED else ""
+        raise StateError(f"BigQuery answers with status {answer.status}: {words}{hint}")
+
+    def _call(
+        self, method: str, target: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> HttpAnswer:
+        """Call until there is an answer that is none of being busy. Raises: TransientError after the last try."""
+        sent = {"Authorization": f"Bearer {self._token}", **(headers or {})}
+        why = ""
+        for wait_s in (*WAITS_S, None):
+            try:
+                answer = self._client.call(method, target, body, sent)
+            except OSError as error:
+                why = reason(error)
+            else:
+                if answer.status not in _AGAIN:
+                    return answer
+                why = f"status {answer.status}"
+            if wait_s is not None:
+                self._sleep(wait_s)
+        raise TransientError(f"BigQuery cannot be reached: {why}. Run the command again; nothing is loaded twice")

@@ -1,0 +1,23 @@
+-- Users whom a rule flagged.
+--
+-- user_id: The user.
+-- account_id: The account of the event; empty where the app named none.
+-- reason: The rule.
+-- accuracy: Whether the flag was right, as it was known when it was raised.
+-- created_at: When the event happened.
+-- updated_at: The same time.
+WITH every AS (
+  SELECT lane, seq, "user", account FROM saving
+  UNION ALL
+  SELECT lane, seq, "user", account FROM withdrawal
+)
+SELECT
+  every."user" AS user_id,
+  coalesce(every.account, '') AS account_id,
+  flags.rule AS reason,
+  flags.accuracy,
+  flags.time AS created_at,
+  flags.time AS updated_at
+FROM flags
+JOIN every ON every.lane = flags.lane AND every.seq = flags.seq
+ORDER BY flags.lane, flags.seq, flags.number

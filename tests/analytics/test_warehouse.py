@@ -1,0 +1,221 @@
+"""Files for BigQuery: each row of the lake once, the published columns, and loads that a retry does not repeat."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import sqlglot
+
+import shroff
+from shroff import config
+from shroff.adapters.bigquery import BigQuery, LoadFile
+from shroff.adapters.http_calls import Calls
+from shroff.analytics.warehouse import _loadable, column_of
+from shroff.app.analytics.warehouse import export_warehouse, load_warehouse
+from shroff.cli.main import run
+from shroff.errors import ShroffError, StateError, TransientError
+from tests.support.bigquery import TOKEN, BigQueryStandIn, bigquery
+
+ROOT = Path(__file__).parents[2]
+PUBLISHED = {  # names and types; all are required but `context`
+    "all_user_events": "user_id STRING, event_type STRING, time_transaction_occurred INTEGER, source_of_event STRING, "
+    "created_at INTEGER, updated_at INTEGER, context STRING",
+    "user_behaviour": "user_id STRING, account_id STRING, transaction_type STRING, amount INTEGER, unit STRING, "
+    "currency STRING, time_transaction_occurred TIMESTAMP",
+    "user_flagged_as_fraudulent": "user_id STRING, account_id STRING, reason STRING, accuracy STRING, "
+    "created_at TIMESTAMP, updated_at TIMESTAMP",
+}
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Savings in three commits of the lake: 30 messages, 21 of them savings."""
+    folder = tmp_path_factory.mktemp("warehouse")
+    assert run(["init", str(folder / "app"), "--template", "savings"]) == 0
+    with (folder / "app" / "shroff.yaml").open("a", encoding="utf-8") as file:
+        file.write("lake: ./lake\n")
+    project = shroff.open(folder / "app")
+    for first in (0, 10, 20):
+        lines = [json.dumps(message(number)) for number in range(first, first + 10)]
+        (folder / "in.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        project.ingest(folder / "in.jsonl")
+        project.lake.write()
+    return folder / "app"
+
+
+def message(number: int) -> dict[str, Any]:
+    return {
+        "eventType": "WITHDRAWAL" if number % 10 > 6 else "SAVING",
+        "transactionId": f"t-{number}",
+        "timestamp": 1_767_225_600_000 + number * 3_600_000,
+        "userId": f"u-{number % 4}",
+        "amount": f"{(number + 1) * 70_000_001}::HUNDREDTH_CENT::ZAR",
+    }
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(one.relative_to(folder)): one.read_bytes() for one in folder.rglob("*.*")}
+
+
+def once_each(rows: dict[str, list[dict[str, Any]]]) -> None:
+    """Each row of the lake that the fixture wrote, and no other."""
+    places = Counter(row["seq"] for row in rows["saving"] + rows["withdrawal"])
+    assert (len(places), set(places.values())) == (30, {1})
+    assert len(rows["all_user_events"]) == len(rows["user_behaviour"]) == len(rows["decisions"]) == 30
+    assert len(rows["user_flagged_as_fraudulent"]) == len(rows["flags"]) > 10
+    assert sum(Decimal(str(row["amount"])) for row in rows["user_behaviour"]) == 70_000_001 * 465
+
+
+@pytest.mark.parametrize("format_", ["parquet", "ndjson"])
+def test_each_row_is_written_once_and_the_same_bytes_come_again_also_behind_a_compaction(format_, app, tmp_path):
+    project = shroff.open(app)
+    done = export_warehouse(project.opened, tmp_path / "one", format_)
+    with project.lake.open() as lake:
+        lake.compact(files_min=2, grace="0s")
+    again = export_warehouse(project.opened, tmp_path / "two", format_)
+    later = export_warehouse(project.opened, tmp_path / "three", format_, behind=2)
+
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert (done.rows, done.files["saving"]) == (again.rows, 3)
+    assert (later.rows["saving"] + later.rows["withdrawal"], later.files["saving"]) == (10, 1)
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for table, _, path in done.paths:
+        lines = path.read_bytes().splitlines() if format_ == "ndjson" else ()
+        rows.setdefault(table, []).extend(map(json.loads, lines) if lines else pq.read_table(path).to_pylist())
+    once_each(rows)
+    assert sum(Decimal(row["amount"]) for row in rows["saving"] + rows["withdrawal"]) == Decimal("7000.0001") * 465
+
+
+def test_the_published_tables_have_their_columns_and_modes(app, tmp_path):
+    assert run(["-C", str(app), "export", "warehouse", "--out", str(tmp_path)]) == 0
+
+    for table, columns in PUBLISHED.items():
+        found = json.loads((tmp_path / "schemas" / f"{table}.json").read_text())
+        assert ", ".join(f"{one['name']} {one['type']}" for one in found) == columns
+        modes = {one["name"]: one["mode"] for one in found}
+        assert modes == dict.fromkeys(modes, "REQUIRED") | ({"context": "NULLABLE"} if "context" in modes else {})
+    saving = {one["name"]: one for one in json.loads((tmp_path / "schemas" / "saving.json").read_text())}
+    assert saving["amount"] == {"name": "amount", "type": "NUMERIC", "mode": "NULLABLE"}
+    assert saving["seq"]["mode"] == "REQUIRED"
+
+
+def load(app: Path, out: Path, there: BigQueryStandIn, **more: Any) -> dict[str, int]:
+    opened = shroff.open(app).opened
+    return load_warehouse(opened, export_warehouse(opened, out), "parquet", "bank.fraud", there.url, **more)
+
+
+def test_a_load_that_is_disturbed_and_repeated_loads_each_row_once(app, tmp_path, monkeypatch):
+    monkeypatch.setenv("BIGQUERY_TOKEN", TOKEN)
+    monkeypatch.setattr("shroff.adapters.bigquery.WAITS_S", (0.0, 0.0))
+    monkeypatch.setattr("shroff.adapters.bigquery.POLL_S", 0.0)
+    with bigquery() as there:
+        there.faults = ["busy", "", "lost", "", "failed"]
+        with pytest.raises(StateError, match=r"could not load .*: no such column"):
+            load(app, tmp_path, there)
+        there.faults = ["busy"] * 3
+        with pytest.raises(TransientError, match="status 503"):
+            load(app, tmp_path, there)
+
+        first = load(app, tmp_path, there)
+        assert sum(first.values()) < len(there.jobs) - 1
+        assert [id_ for id_ in there.jobs if id_.endswith("_2")]
+        assert sum(load(app, tmp_path, there).values()) == 0
+        once_each(there.rows)
+        assert len(there.schemas["user_behaviour"]) == 7
+
+
+def test_a_dataset_that_is_not_there_is_named_in_the_words_of_bigquery(tmp_path):
+    (tmp_path / "a.ndjson").write_bytes(b"{}\n")
+    file = LoadFile(tmp_path / "a.ndjson", "a", "0-1", "ndjson", [])
+    with bigquery() as there, closing(BigQuery("bank.none", TOKEN, Calls(), endpoint=there.url)) as warehouse:
+        with pytest.raises(StateError, match=r"status 404: Not found: .*/datasets/none"):
+            warehouse.load(file)
+        assert there.jobs == {}
+
+
+def test_the_command_loads_and_says_how_much(app, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("BIGQUERY_TOKEN", TOKEN)
+    monkeypatch.setattr("shroff.adapters.bigquery.POLL_S", 0.0)
+    with bigquery() as there:
+        words = ["export", "warehouse", "--out", str(tmp_path), "--format", "ndjson", "--load", "bank.fraud"]
+        for loaded in (True, False):
+            capsys.readouterr()
+            assert run(["-C", str(app), *words, "--endpoint", there.url, "--json"]) == 0
+            assert (sum(json.loads(capsys.readouterr().out)["loaded"].values()) > 0) is loaded
+        once_each(there.rows)
+        monkeypatch.setenv("BIGQUERY_TOKEN", "another")
+        assert run(["-C", str(app), *words, "--endpoint", there.url]) != 0
+        assert "Is BIGQUERY_TOKEN still valid?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["warehouse"], "a warehouse takes --out FOLDER"),
+        (["warehouse", "--out", "x", "--format", "csv"], "there is no format 'csv'"),
+        (["warehouse", "--out", "{out}", "--load", "fraud"], "'fraud' is no dataset"),
+        (
+            ["warehouse", "--out", "{out}", "--load", "b.f", "--endpoint", "http://example.com"],
+            "no address of BigQuery",
+        ),
+        (["warehouse", "--out", "{out}", "--load", "b.f"], "BIGQUERY_TOKEN is not set"),
+        (["events", "--behind", "1"], "--behind, --load and --endpoint are for a warehouse"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_cure(words, said, app, tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("BIGQUERY_TOKEN", raising=False)
+    if "--endpoint" in words or "fraud" in words:
+        monkeypatch.setenv("BIGQUERY_TOKEN", TOKEN)
+    (app / "warehouse").rename(app / "kept")
+    try:
+        assert run(["-C", str(app), "export", *(one.format(out=tmp_path) for one in words)]) == 2
+    finally:
+        (app / "kept").rename(app / "warehouse")
+
+    assert said in capsys.readouterr().err
+
+
+def test_a_row_without_a_required_value_or_one_that_does_not_fit_is_refused(app, tmp_path):
+    file = app / "warehouse" / "user_behaviour.sql"
+    sql = file.read_text()
+    file.write_text(sql.replace("coalesce(account, '')", "account"))
+    try:
+        with pytest.raises(StateError, match=r"user_behaviour, places .*'account_id' has no value in 10 of 10 rows"):
+            export_warehouse(shroff.open(app).opened, tmp_path)
+    finally:
+        file.write_text(sql)
+    with pytest.raises(ShroffError, match="column 'a' does not fit"):
+        _loadable(pa.table({"a": pa.array([Decimal(10) ** 30], pa.decimal128(38, 2))}))
+    with pytest.raises(StateError, match="column 'a' has the type duration"):
+        column_of(pa.field("a", pa.duration("s")), frozenset())
+    assert column_of(pa.field("a", pa.decimal128(38, 12)), frozenset())["type"] == "BIGNUMERIC"
+    assert column_of(pa.field("a", pa.list_(pa.string())), frozenset())["mode"] == "REPEATED"
+
+
+MODELS = {
+    name: text
+    for folder, room in (
+        (config.TEMPLATE_FOLDER / "savings", "warehouse"),
+        (ROOT / "examples" / "paysim-marts", "marts"),
+    )
+    for name, text in config.read_sql(folder, room).items()
+    if name.endswith(".sql")
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_sql_of_models_is_transpiled_to_the_dialect_of_bigquery_and_parsed(name):
+    [made] = sqlglot.transpile(
+        MODELS[name], read="duckdb", write="bigquery", unsupported_level=sqlglot.ErrorLevel.RAISE
+    )
+
+    parsed = sqlglot.parse_one(made, read="bigquery")
+    assert parsed.named_selects == sqlglot.parse_one(MODELS[name], read="duckdb").named_selects

@@ -1,0 +1,115 @@
+"""A stand-in of BigQuery's REST API: load jobs whose ids are taken once, and tables that hold what they loaded."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import pyarrow.parquet as pq
+
+TOKEN = "t0ken"
+AT = "/bigquery/v2/projects/bank"
+PLACE = "europe-west1"
+
+
+class BigQueryStandIn:
+    """What it holds. `faults` are carried out by the next uploads: `busy`, `lost` (done, and no answer), `failed`."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.jobs: dict[str, dict[str, Any]] = {}
+        self.rows: dict[str, list[dict[str, Any]]] = {}
+        self.schemas: dict[str, list[dict[str, str]]] = {}
+        self.faults: list[str] = []
+
+    def insert(self, job: dict[str, Any], data: bytes) -> tuple[int, dict[str, Any]]:
+        fault = self.faults.pop(0) if self.faults else ""
+        if fault == "busy":
+            return 503, {"error": {"message": "try again"}}
+        id_ = job["jobReference"]["jobId"]
+        assert re.fullmatch(r"[A-Za-z0-9_-]{1,1024}", id_)
+        if id_ in self.jobs:
+            return 409, {"error": {"message": f"Already Exists: Job {id_}"}}
+        answer = {"jobReference": job["jobReference"], "status": {"state": "RUNNING"}}
+        self.jobs[id_] = answer | {"status": {"state": "DONE"}}
+        if fault == "failed":
+            self.jobs[id_]["status"]["errorResult"] = {"message": "no such column"}
+        else:
+            self._load(job["configuration"]["load"], data)
+        return (0, {}) if fault == "lost" else (200, answer)
+
+    def _load(self, load: dict[str, Any], data: bytes) -> None:
+        assert (load["writeDisposition"], load["createDisposition"]) == ("WRITE_APPEND", "CREATE_IF_NEEDED")
+        table, fields = load["destinationTable"]["tableId"], load["schema"]["fields"]
+        required = {one["name"] for one in fields if one["mode"] == "REQUIRED"}
+        if load["sourceFormat"] == "PARQUET":
+            found = pq.read_table(io.BytesIO(data))
+            assert {one.name for one in found.schema if not one.nullable} == required & set(found.schema.names)
+            assert load["parquetOptions"] == {"enableListInference": True}
+            rows = found.to_pylist()
+        else:
+            rows = [json.loads(line) for line in data.splitlines()]
+        for row in rows:
+            assert row.keys() <= {one["name"] for one in fields}
+            assert all(row.get(name) is not None for name in required)
+        self.schemas[table] = fields
+        self.rows.setdefault(table, []).extend(rows)
+
+
+@contextmanager
+def bigquery() -> Iterator[BigQueryStandIn]:
+    """A stand-in that answers on loopback."""
+    held = BigQueryStandIn()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # else each answer waits 40 ms
+
+        def do_GET(self) -> None:
+            path, _, query = self.path.partition("?")
+            if path == f"{AT}/datasets/fraud":
+                self.answer(200, {"location": PLACE})
+            elif path.startswith(f"{AT}/jobs/") and query == f"location={PLACE}":
+                self.answer(200, held.jobs[path.rpartition("/")[2]])
+            else:
+                self.answer(404, {"error": {"message": f"Not found: {path}"}})
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            assert self.path == f"/upload{AT}/jobs?uploadType=multipart"
+            mark = self.headers["Content-Type"].partition("boundary=")[2].encode()
+            _, config, rest = body.split(b"--" + mark + b"\r\n")
+            data = rest.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n--" + mark + b"--\r\n")
+            self.answer(*held.insert(json.loads(config.partition(b"\r\n\r\n")[2]), data))
+
+        def answer(self, status: int, document: dict[str, Any]) -> None:
+            if self.headers["Authorization"] != f"Bearer {TOKEN}":
+                status, document = 401, {"error": {"message": "Invalid Credentials"}}
+            if not status:
+                self.close_connection = True
+                return
+            body = json.dumps(document).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    held.url = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        yield held
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
