@@ -61,7 +61,7 @@ demo: $(CORE)  ## a synthetic bank: payments stream in, cases appear; ends with 
 	@$(BIN)/shroff demo
 
 example: NAME ?= kafka-paysim
-example: $(READY)  ## an example by one command: make example NAME=kafka-paysim, savings-sns, cards-mongo or orders
+example: $(READY)  ## an example by one command: make example NAME=kafka-paysim, savings-sns, amplitude, cards-mongo or orders
 	@$(BIN)/python examples/$(NAME)/run.py
 
 bench: NAME ?= ingest

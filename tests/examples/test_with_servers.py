@@ -180,3 +180,11 @@ def test_ctrl_c_ends_an_example_its_servers_and_all_that_it_wrote(root, tmp_path
     assert "Traceback" not in errors
     assert list(tmp_path.iterdir()) == []
     assert not any(map(listens, map(int, re.findall(r"127\.0\.0\.1:(\d+)", errors))))
+
+
+def test_days_of_amplitude_are_taken_once_also_where_the_api_fails(root, tmp_path):
+    shown = played(root, "amplitude", tmp_path / "app")
+
+    assert "2 events appended, 1,032 duplicates" in shown, "what a damaged hour lacked"
+    assert re.search(r"app +amplitude +\S+ +3,000 +1,092 +2 ", shown)
+    assert "0 mismatches" in shown

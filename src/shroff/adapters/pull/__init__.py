@@ -115,7 +115,7 @@ AMPLITUDE: Final = AdapterSettings(
             Key(
                 "from",
                 "The first day that is taken, in UTC.",
-                One("a day such as 2026-03-01", r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"),
+                One("a day such as 2026-03-01", rf"^([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}|{VARIABLE})$"),
                 is_required=True,
                 examples=("2026-03-01",),
             ),
