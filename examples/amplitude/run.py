@@ -21,7 +21,8 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path += [str(HERE.parents[1])]  # tools/, which belongs to the clone
 
-from shroff.testing.amplitude import API_KEY, SECRET_KEY, AmplitudeServer, amplitude, packed  # noqa: E402
+from shroff.testing.amplitude import API_KEY, SECRET_KEY, amplitude, packed  # noqa: E402 - the path is set above
+from shroff.testing.amplitude import AmplitudeServer as Server  # noqa: E402 - the path is set above
 from tools.examples import Stage, play  # noqa: E402 - the path is set above
 
 EVENTS = 3_000
@@ -43,7 +44,7 @@ def main() -> int:
         return play(HERE, {}, asked.folder, lambda stage: steps(stage, server, asked.events))
 
 
-def steps(stage: Stage, server: AmplitudeServer, count: int) -> None:
+def steps(stage: Stage, server: Server, count: int) -> None:
     """What an engineer would type, one after the other."""
     first = (datetime.now(UTC) - timedelta(days=DAYS + 1)).date()
     mend = fill(server, first.isoformat(), count)
@@ -64,7 +65,7 @@ def steps(stage: Stage, server: AmplitudeServer, count: int) -> None:
     stage.shroff("verify")
 
 
-def fill(server: AmplitudeServer, first: str, count: int) -> Callable[[], None]:
+def fill(server: Server, first: str, count: int) -> Callable[[], None]:
     """Give the stand-in its events by the hour of their upload, one in fifty twice; gives what mends a damaged hour."""
     chance, hours = Random(7), defaultdict[datetime, list[dict[str, Any]]](list)  # noqa: S311 - made-up data
     begin = datetime.fromisoformat(f"{first}T00:00:00+00:00")
