@@ -63,7 +63,7 @@ def looks(runs: int) -> list[str]:
     """A row for each length of window: what an event costs, and what each event that it looks at."""
     rows = []
     for length in WINDOWS:
-        definitions = project({"features.yaml": LOOK.format(length), "rules/savings.yaml": None})
+        definitions = project({"features.yaml": LOOK.format(length), "rules/savings.yaml": None, "calls.yaml": None})
         events = made_up(definitions, max(4 * length, 1_000), ("saving",), users=1, step_ms=1_000)
         found = {way: min(timed(definitions, events, 4_096, way) for _ in range(runs)) for way in ("kernel", "python")}
         each = f"{found['python'] / length * 1_000:,.0f} | {found['kernel'] / length * 1_000:,.0f}"
