@@ -97,6 +97,15 @@ def test_a_file_that_is_still_written_holds_up_those_behind_it(bank: Path):
     assert counts(sync(bank)) == [("a.jsonl", 1, 0, 0), ("b.jsonl", 1, 0, 0)]
 
 
+def test_a_line_of_csv_is_tried_again_with_the_columns_of_its_file(bank: Path):
+    (bank / "inbox" / "a.csv").write_text("id,at,card,amount,channel\np1,2026-03-01T12:00:00Z,c,1.00,sms\n")
+    assert counts(sync(bank)) == [("a.csv", 0, 0, 1)]
+    (bank / "events.yaml").write_text(FILES["events.yaml"].replace("shop, web, post", "shop, web, post, sms"))
+
+    (found,) = app.open(bank).quarantine.retry([], [bank / "inbox" / "a.csv"])
+    assert not found.stays, found.reason
+
+
 TABLE = Table(
     "payments",
     MetaData(),

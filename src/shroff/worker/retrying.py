@@ -184,17 +184,18 @@ def _submission(entry: Refused, intake: Intake, headers: Mapping[str, tuple[str,
 
 def _read(entry: Refused, headers: Mapping[str, tuple[str, ...]]) -> tuple[Lines, RedactedValues]:
     """An entry as the only line of its file. Raises: UsageError where its columns are not known."""
-    if entry.source not in headers and not _is_csv(entry):
+    columns = headers.get(entry.source.rpartition("/")[2])  # of a file of a pulled source, by its own name
+    if columns is None and not _is_csv(entry):
         raw, seals = unmarked(entry.raw, "jsonl")
         found = format_by_name(entry.source)
         format = found if found in _TYPED else "jsonl"
         # Behind an empty line, since bytes that mark the encoding of a whole file are read where it begins only.
         return _only(entry, format, read_stream(io.BytesIO(b"\n" + raw), "jsonl")), seals
-    if entry.source not in headers:
+    if columns is None:
         raise UsageError(f"its columns are named in the first line of {entry.source}; add --file with that file")
     raw, seals = unmarked(entry.raw, "csv")
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(headers[entry.source])
+    csv.writer(text, lineterminator="\n").writerow(columns)
     text.write(_decoded(raw))
     return _only(entry, "csv", read_stream(io.BytesIO(text.getvalue().encode()), "csv", name=entry.source)), seals
 
