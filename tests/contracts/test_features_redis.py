@@ -15,6 +15,7 @@ from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -41,6 +42,7 @@ from shroff.testing.contracts.online import OnlineContract, row
 from shroff.worker.online_features import OnlineSink, origin_of, read_features, typed
 from tests.laws.projects import history_of, project, versions
 from tests.laws.test_engines import NOW_MS, QUICK, in_disorder, submission
+from tests.support import projects as small
 from tests.support.projects import systems_of
 from tools.servers.databases import Redis
 
@@ -174,6 +176,18 @@ def last_decided(log: Log) -> dict[tuple[str, str], tuple[int, dict[str, Any]]]:
                 if key is not None and mine:
                     found[entity, key_text(key[0] if len(key) == 1 else key)] = record.seq - 1, mine
     return found
+
+
+def test_a_decision_that_shows_nothing_of_a_key_hides_no_earlier_one_in_the_same_delivery():
+    written: list[Any] = []
+    store, memory = SimpleNamespace(write=written.extend), MemoryStore()
+    for changes, submitted in (({}, small.payment(1)), ({"features.yaml": None}, small.payment(2, 1))):
+        with closing(MemoryLog(memory)) as log:
+            small.writer(log, changes).write([submitted])
+    log = MemoryLog(memory, read_only=True)
+
+    OnlineSink(store, log).send(decisions(log, 0, log.last_seq(), wants_fields=True))
+    assert [(one.entity, one.key, one.event) for one in written] == [("card", "c", "payment/p1")]
 
 
 @settings(QUICK, suppress_health_check=[*QUICK.suppress_health_check, HealthCheck.function_scoped_fixture])

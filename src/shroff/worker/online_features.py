@@ -204,11 +204,13 @@ class _Keys:
         self._events, self._reference = definitions.events, definitions.reference
         told = [f'"{name}":"{getattr(definitions.versions, name)}"' for name in _TOLD]
         self.mark = f'"versions":{{{",".join(told)}'.encode()
+        # Others would hide what an earlier decision of their key showed.
+        shown = {(one.entity, event) for one in definitions.features.values() for event in one.events}
         self._entities = {
             event: [
                 name
                 for name, one in definitions.events.entities.items()
-                if event in one.keys and (name in wanted or not wanted)
+                if event in one.keys and (name, event) in shown and (name in wanted or not wanted)
             ]
             for event in definitions.events.types
         }
