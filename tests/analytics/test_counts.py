@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
@@ -16,6 +15,7 @@ import shroff
 from shroff.analytics import counts
 from shroff.app.project import Project
 from shroff.errors import StateError, UsageError
+from tests.support.spread import ingest, spread
 
 EVENTS = """\
 payment:
@@ -79,28 +79,11 @@ def bank(tmp_path: Path) -> Path:
     return bank
 
 
-def ingest(bank: Path, events: list[dict[str, Any]]) -> None:
-    file = bank.parent / "events.jsonl"
-    file.write_text("".join(f"{json.dumps(one)}\n" for one in events), encoding="utf-8")
-    report = shroff.open(bank).ingest([file])
-    assert (report.events.quarantined, report.untaken) == (0, 0)
-
-
 @pytest.mark.parametrize("where", ["log", "lake", "both", "pruned"])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_counts_are_those_of_the_definition_wherever_events_lie(bank: Path, seed: int, where: str):
     events = lines(seed)
-    ingest(bank, events[:250])
-    if where != "log":
-        with (bank / "shroff.yaml").open("a", encoding="utf-8") as file:
-            file.write("lake: ./lake\nkeep: 1h\n")
-    if where in {"lake", "both"}:
-        ingest(bank, events[250:] if where == "lake" else [])
-        shroff.open(bank).lake.write()
-    if where == "pruned":
-        assert shroff.open(bank).retention.prune().upto > 100
-    if where != "lake":
-        ingest(bank, events[250:])
+    spread(bank, events, 250, where)
     project = shroff.open(bank)
 
     first, last = date(2026, 3, 28), date(2026, 3, 31)

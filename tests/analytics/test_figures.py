@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -14,6 +13,8 @@ import pytest
 
 import shroff
 from shroff.app.analytics.figures import ReportFigures
+from tests.support.projects import write_files
+from tests.support.spread import ingest, spread
 
 EVENTS = """\
 step:
@@ -59,18 +60,7 @@ Fields = dict[str, Any]
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
-    for name, text in FILES.items():
-        path = tmp_path / "shop" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return tmp_path / "shop"
-
-
-def ingest(shop: Path, events: Sequence[Fields]) -> None:
-    file = shop.parent / "events.jsonl"
-    file.write_text("".join(f"{json.dumps(one)}\n" for one in events), encoding="utf-8")
-    report = shroff.open(shop).ingest([file])
-    assert (report.events.quarantined, report.untaken) == (0, 0)
+    return write_files(tmp_path / "shop", FILES)
 
 
 def lines(seed: int, count: int = 300) -> list[Fields]:
@@ -129,14 +119,7 @@ def by_definition(events: Sequence[Fields], day: date, zone: str) -> dict[str, A
 @pytest.mark.parametrize(("where", "zone"), [("log", "Europe/Berlin"), ("lake", "UTC"), ("both", "Europe/Berlin")])
 def test_figures_are_those_of_the_definition_wherever_events_lie(shop: Path, where: str, zone: str):
     events = lines(len(where))
-    ingest(shop, events[:200])
-    if where != "log":
-        with (shop / "shroff.yaml").open("a", encoding="utf-8") as file:
-            file.write("lake: ./lake\n")
-        ingest(shop, events[200:] if where == "lake" else [])
-        shroff.open(shop).lake.write()
-    if where != "lake":
-        ingest(shop, events[200:])
+    spread(shop, events, 200, where)
     project = shroff.open(shop)
     figures = project.notice_files.declared["kpi"].figures
     found = ReportFigures(project.opened).figures(figures, DAY, zone)

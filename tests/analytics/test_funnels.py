@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
@@ -22,6 +21,7 @@ from shroff.analytics.funnel_events import StepEvents, in_order
 from shroff.analytics.funnel_steps import by_user, drop_offs, reached
 from shroff.errors import UsageError
 from tests.support.effort import times
+from tests.support.spread import ingest, spread
 
 DAY = 10  # of a drawn history
 Row = tuple[int, int, int]  # time, user, steps as bits
@@ -269,13 +269,6 @@ def shop(tmp_path: Path) -> Path:
     return folder
 
 
-def ingest(shop: Path, events: Sequence[Fields]) -> None:
-    file = shop.parent / "events.jsonl"
-    file.write_text("".join(f"{json.dumps(one)}\n" for one in events), encoding="utf-8")
-    report = shroff.open(shop).ingest([file])
-    assert (report.events.quarantined, report.untaken) == (0, 0)
-
-
 FIRST, LAST = date(2026, 3, 28), date(2026, 3, 31)
 
 
@@ -287,14 +280,7 @@ def starts_of(zone: str) -> list[int]:
 @pytest.mark.parametrize("where", ["log", "lake", "both"])
 def test_funnels_are_those_of_the_definition_wherever_events_lie(shop: Path, where: str):
     events = lines(5)
-    ingest(shop, events[:240])
-    if where != "log":
-        with (shop / "shroff.yaml").open("a", encoding="utf-8") as file:
-            file.write("lake: ./lake\n")
-        ingest(shop, events[240:] if where == "lake" else [])
-        shroff.open(shop).lake.write()
-    if where != "lake":
-        ingest(shop, events[240:])
+    spread(shop, events, 240, where)
     analytics = shroff.open(shop).analytics
 
     for funnel, zone, steps in (("typed", "UTC", "ab"), ("odd", "Europe/Berlin", ("small", "c", "bought"))):

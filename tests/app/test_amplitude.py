@@ -60,8 +60,9 @@ def _bank(server: AmplitudeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "events.yaml").write_text(EVENTS)
     monkeypatch.setenv("AMPLITUDE_API_KEY", API_KEY)
     monkeypatch.setenv("AMPLITUDE_SECRET_KEY", SECRET_KEY)
-    then = lambda name, folder, _, *rest: PullPlace(name, folder, lambda: NOW_MS, *rest)  # noqa: E731 (a stand-in)
-    monkeypatch.setattr(pulled, "PullPlace", then)
+    monkeypatch.setattr(
+        pulled, "PullPlace", lambda name, folder, _, *rest: PullPlace(name, folder, lambda: NOW_MS, *rest)
+    )
     return tmp_path
 
 

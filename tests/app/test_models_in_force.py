@@ -19,7 +19,7 @@ from shroff.cli.main import run
 from shroff.errors import DefinitionError, Problem, StateError, UsageError
 from shroff.models.in_force import FILE, InForce, read_in_force, text_of, version_of
 from shroff.models.registry import GateResult, Registry
-from tests.support.projects import FILES
+from tests.support.projects import FILES, write_files
 from tests.support.trained import train
 
 DIGEST = "0" * 64
@@ -35,10 +35,7 @@ FAILED = (
 def _bank(tmp_path: Path) -> Path:
     """The small project with a policy that reads the score, and three models in its registry."""
     folder = tmp_path / "small"
-    for name, text in {**FILES, "policy.yaml": POLICY}.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+    write_files(folder, {**FILES, "policy.yaml": POLICY})
     models = Registry(folder / "models")
     for number in (1, 2, 3):
         train(models, f"m-{number}", seed=number)

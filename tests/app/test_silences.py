@@ -20,7 +20,7 @@ from shroff.project.lists import Entry
 from shroff.rules.silences import rule_of
 from shroff.rules.wording import in_words
 from shroff.web.api.rules.rule_looks import teller_of
-from tests.support.projects import FILES
+from tests.support.projects import FILES, write_files
 
 NOW_MS = parse_time("2026-03-01T12:00:00Z")
 UNTIL = "2026-03-01T13:00:00Z"
@@ -42,10 +42,7 @@ def bank(request: pytest.FixtureRequest, tmp_path: Path) -> app.Project:
 
 
 def project(folder: Path, files: dict[str, str]) -> app.Project:
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+    write_files(folder, files)
     bank = app.open(folder)
     bank.opened.now_ms = lambda: NOW_MS
     return bank

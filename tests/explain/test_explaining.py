@@ -25,7 +25,7 @@ from shroff.models.registry import Registry
 from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.web.pages.decision import looked
 from tests.support import learnable
-from tests.support.projects import FILES
+from tests.support.projects import FILES, write_files
 from tests.support.trained import train
 
 pytestmark = pytest.mark.slow  # its tests share trained models
@@ -45,10 +45,7 @@ GRID = 500_000  # cents: all amounts that the small models part
 def _bank(tmp_path: Path) -> Path:
     """The small project whose champion reads an amount, the hour, the weekday and two features."""
     folder = tmp_path / "small"
-    for name, text in {**FILES, "policy.yaml": POLICY_TEXT, "features.yaml": FEATURES}.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+    write_files(folder, {**FILES, "policy.yaml": POLICY_TEXT, "features.yaml": FEATURES})
     train(Registry(folder / "models"), "m-1", INPUTS)
     return folder
 

@@ -17,7 +17,7 @@ from shroff.log.later_labels import LaterLabels, labels_after
 from shroff.monitoring.doctor import CHECKED_MS, EarlierFindings
 from shroff.streams.log import Batch, Record
 from shroff.streams.snapshots import Header, Snapshots
-from tests.support.projects import FILES, NOW_MS
+from tests.support.projects import FILES, NOW_MS, write_files
 
 HEADER = Header(7, "layout", "log")
 
@@ -106,10 +106,7 @@ def test_a_snapshot_that_changed_is_read_again_and_a_damaged_one_each_time(folde
 
 
 def test_the_doctor_says_when_a_snapshot_was_read(tmp_path):
-    for name, text in FILES.items():
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+    write_files(tmp_path, FILES)
     project, seen = app.open_exactly(tmp_path), EarlierFindings()
     project.decide([{"id": "p1", "at": "2026-03-01T12:00:00Z", "amount": "1.00"}], as_type="payment")
     project.retention.snapshot()

@@ -27,7 +27,7 @@ from shroff.project.read_once import ReadOnce
 from shroff.project.reference import load_list
 from shroff.rules.definitions import RuleLoader
 from shroff.streams.log import Log, Record
-from tests.support.projects import FILES
+from tests.support.projects import FILES, write_files
 
 HEADER = "value,note,added_by,expires_at\n"
 EVENTS = FILES["events.yaml"].replace("card: text?", "card: text? hashed")
@@ -38,11 +38,9 @@ NUMBER = "4111111111111111"
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The small project with a list of cards."""
-    for name, text in {**FILES, "rules/listed.yaml": RULE, "lists/blocked.csv": HEADER + "c1,,ann,\n"}.items():
-        path = tmp_path / "small" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return tmp_path / "small"
+    return write_files(
+        tmp_path / "small", {**FILES, "rules/listed.yaml": RULE, "lists/blocked.csv": HEADER + "c1,,ann,\n"}
+    )
 
 
 def ingested(folder: Path, number: int, card: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from shroff.app import project as app
 from shroff.language.yaml import text as yamltext
 from shroff.project import read_once
-from tests.support.projects import FILES
+from tests.support.projects import FILES, write_files
 
 RULE = "- {{ id: small, on: payment, by: card, when: this.amount > {amount}, effect: review }}\n"
 LIST = "lists/blocked.csv"
@@ -17,10 +17,7 @@ LIST = "lists/blocked.csv"
 
 @pytest.fixture
 def project(tmp_path: Path) -> app.Project:
-    for name, text in {**FILES, LIST: "value\nc-1\n"}.items():
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+    write_files(tmp_path, {**FILES, LIST: "value\nc-1\n"})
     return app.open(tmp_path)
 
 

@@ -12,6 +12,7 @@ import pytest
 from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.errors import DefinitionError, UsageError
+from tests.support.projects import write_files
 
 GUIDES = Path(__file__).parent / "radar" / "guides.txt"
 MAPPING = Path(__file__).parent / "radar" / "mapping.yaml"
@@ -66,11 +67,7 @@ FILES = {
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
-    for name, text in FILES.items():
-        path = tmp_path / "shop" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return tmp_path / "shop"
+    return write_files(tmp_path / "shop", FILES)
 
 
 def imported(shop: Path, text: str, capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 
 import msgspec
 
@@ -42,6 +43,15 @@ card:
   notify: analysts
 """,
 }
+
+
+def write_files(folder: Path, files: Mapping[str, str]) -> Path:
+    """Write files of a project into a folder, which is made; gives the folder."""
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return folder
 
 
 def definitions(changes: Mapping[str, str | None] | None = None) -> Definitions:

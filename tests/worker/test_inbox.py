@@ -43,7 +43,7 @@ from shroff.worker.inbox import (
     retried_of,
     retry_request,
 )
-from tests.support.projects import FILES, NOW_MS, label, payment, writer
+from tests.support.projects import FILES, NOW_MS, label, payment, write_files, writer
 
 Changes = Mapping[str, str | None]
 OTHER_TYPE = "\nrefund:\n  id: id\n  time: at\n  fields: { id: text, at: time }\n"
@@ -99,10 +99,7 @@ def desk() -> Desk:
 @pytest.fixture
 def bank(tmp_path: Path) -> Path:
     """The small project in a folder, with two payments in its log."""
-    for name, text in FILES.items():
-        path = tmp_path / "small" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+    write_files(tmp_path / "small", FILES)
     fields = [{"id": f"p{n}", "at": "2026-03-01T12:00:00Z", "card": "c", "amount": "1.00"} for n in (1, 2)]
     app.open(tmp_path / "small").decide(fields, as_type="payment")
     return tmp_path / "small"

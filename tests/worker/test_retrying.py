@@ -18,7 +18,7 @@ from shroff.monitoring import doctor_rows
 from shroff.streams.log import Batch, Refused
 from shroff.worker import retrying
 from shroff.worker.retrying import Retried, retry
-from tests.support.projects import FILES, NOW_MS, definitions, writer
+from tests.support.projects import FILES, NOW_MS, definitions, write_files, writer
 
 GOOD = b'{"id":"p8","at":"2026-03-01T12:00:00Z","card":"c","amount":"1.00"}\n'
 BAD = GOOD.replace(b"1.00", b"much")
@@ -38,10 +38,7 @@ def retried(log: MemoryLog, headers: Mapping[str, tuple[str, ...]] | None = None
 @pytest.fixture
 def bank(tmp_path: Path) -> app.Project:
     """The small project in a folder, without a log."""
-    for name, text in FILES.items():
-        path = tmp_path / "small" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+    write_files(tmp_path / "small", FILES)
     return app.open(tmp_path / "small")
 
 

@@ -123,7 +123,7 @@ def _begins_ms(log: LogReader, lake: LakeReader | None) -> int | None:
 def _fact(figure: Figure, fact: FactOf, at_ms: int) -> FigureValues:
     try:
         return FigureValues((*[None] * (SHOWN - 1), fact(figure, at_ms)))
-    except Exception as error:  # noqa: BLE001 - as above
+    except Exception as error:  # noqa: BLE001 - whatever fails, the report has its other figures
         return FigureValues((), why_not(error))
 
 

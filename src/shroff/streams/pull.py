@@ -59,13 +59,13 @@ class PulledSource(ABC):
         Raises: UsageError where there is no such place; TransientError where it cannot be reached now.
         """
 
-    @abstractmethod
     def is_complete(self, name: str) -> bool:
-        """Whether nobody writes this file any more."""
+        """Whether nobody writes this file any more. By default each name that is there is one of a complete file."""
+        return True
 
-    @abstractmethod
     def stamp(self, name: str) -> Stamp | None:
-        """What shows that a file has changed; None where that cannot be seen, or the file is gone."""
+        """What shows that a file has changed; None where that cannot be seen (the default), or the file is gone."""
+        return None
 
     @abstractmethod
     def opened(self, name: str) -> AbstractContextManager[Path]:

@@ -49,6 +49,16 @@ CALLS: Final = (  # of whatever is called over HTTP
     ),
     Key("timeout", "How long an answer may take, from the first byte that is sent.", DURATION, default="10s"),
 )
+BUCKET: Final = (  # of S3, GCS and Azure
+    Key("endpoint", "The address of a server other than the cloud's.", HTTP),
+    Key("region", "The region of the bucket.", OUTSIDE_NAME),
+    Key(
+        "account",
+        "The storage account, with Azure. Left out, AZURE_STORAGE_ACCOUNT_NAME of the environment.",
+        OUTSIDE_NAME,
+        examples=("mybank",),
+    ),
+)
 TAKE: Final = Key("take", "What leaves.", choice("decisions", "flags"), default="decisions", examples=("flags",))
 BEGIN: Final = (
     "Where a sink begins that the log does not know yet: with the first decision there is, or with what comes from "

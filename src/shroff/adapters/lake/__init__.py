@@ -4,22 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from shroff.language.keys import Key, Keys
-from shroff.streams.settings import HTTP, OUTSIDE_NAME, AdapterSettings
+from shroff.language.keys import Keys
+from shroff.streams.settings import BUCKET, AdapterSettings
 
-_BUCKET: Final = Keys(
-    "a bucket",
-    (
-        Key("endpoint", "The address of a server other than the cloud's.", HTTP),
-        Key("region", "The region of the bucket.", OUTSIDE_NAME),
-        Key(
-            "account",
-            "The storage account, with Azure. Left out, AZURE_STORAGE_ACCOUNT_NAME of the environment.",
-            OUTSIDE_NAME,
-            examples=("mybank",),
-        ),
-    ),
-)
+_BUCKET: Final = Keys("a bucket", BUCKET)
 # A folder takes the settings of a bucket and has no use for them, so that `to: ${LAKE}` may name either.
 FOLDER: Final = AdapterSettings("Files in a folder.", _BUCKET)
 S3: Final = AdapterSettings(

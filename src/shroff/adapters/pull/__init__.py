@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shroff.language.keys import DURATION, WHOLE, Key, Keys, One, choice
-from shroff.streams.settings import ADDRESS, CALLS, HTTP, OUTSIDE_NAME, VARIABLE, AdapterSettings
+from shroff.streams.settings import ADDRESS, BUCKET, CALLS, HTTP, VARIABLE, AdapterSettings
 
 OVERLAP: Final = "1000"  # of a whole number
 OVERLAP_TIME: Final = "5m"  # of a time
@@ -47,13 +47,7 @@ FILES: Final = AdapterSettings(
                 default="2s",
                 examples=("1m",),
             ),
-            Key("endpoint", "The address of a server other than the cloud's.", HTTP),
-            Key("region", "The region of the bucket.", OUTSIDE_NAME),
-            Key(
-                "account",
-                "The storage account, with Azure. Left out, AZURE_STORAGE_ACCOUNT_NAME of the environment.",
-                OUTSIDE_NAME,
-            ),
+            *BUCKET,
             *CALLS,
         ),
     ),

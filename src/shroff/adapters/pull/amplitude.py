@@ -23,7 +23,7 @@ from shroff.adapters.http_calls import CallDeadline, Calls, basic, reason
 from shroff.config import make_folder, private
 from shroff.errors import TransientError, UsageError
 from shroff.language.values import parse_duration
-from shroff.streams.pull import PulledSource, PullPlace, Stamp
+from shroff.streams.pull import PulledSource, PullPlace
 
 HOSTS: Final = {"us": "https://amplitude.com", "eu": "https://analytics.eu.amplitude.com"}
 SETTLED: Final = "3h"  # from the end of a day on: events come late, and the export lags
@@ -63,12 +63,6 @@ class AmplitudeExport(PulledSource):
         ended = datetime.fromtimestamp(self._place.now_ms() / 1_000, UTC) - self._settled
         days = (ended.date() - self._first).days
         return [(self._first + timedelta(days=number)).isoformat() for number in range(days)]
-
-    def is_complete(self, name: str) -> bool:
-        return True
-
-    def stamp(self, name: str) -> Stamp | None:
-        return None
 
     @contextmanager
     def opened(self, name: str) -> Iterator[Path]:

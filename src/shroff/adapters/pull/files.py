@@ -25,13 +25,14 @@ from shroff.errors import NotThereYetError, TransientError, UsageError
 from shroff.events.formats.encodings import format_by_name
 from shroff.language.values import parse_duration
 from shroff.streams.pull import SETTLED_MS, PulledSource, PullPlace, Stamp
+from shroff.streams.settings import BUCKET
 
 DONE: Final = ".done"  # behind a file's name: a marker that it is complete
 SUCCESS: Final = "_SUCCESS"  # in a folder: all of it is complete, as Spark and Hadoop have it
 LIST_BYTES_MAX: Final = 16 * 1024 * 1024
 TIMEOUT_S: Final = 60.0
 READ: Final = ("csv", "jsonl", "parquet", "avro")
-BUCKETS: Final = {"s3": "s3", "gs": "gs", "az": "az", "abfss": "abfss"}
+BUCKETS: Final = ("s3", "gs", "az", "abfss")
 _LATER: Final = ("gcs", "abfs", "hdfs", "ftp", "sftp")
 
 
@@ -153,12 +154,6 @@ class UrlList(PulledSource):
                 raise UsageError(f"{self._url} lists {line}, which is on another server; only its own are read.")
         return [line for line in wanted if is_taken(_last(line))]
 
-    def is_complete(self, name: str) -> bool:
-        return True
-
-    def stamp(self, name: str) -> Stamp | None:
-        return None
-
     @contextmanager
     def opened(self, name: str) -> Iterator[Path]:
         make_folder(self._downloads)
@@ -202,7 +197,7 @@ def files_at(options: Mapping[str, Any], place: PullPlace) -> PulledSource:
     if scheme in {"http", "https"}:
         return UrlList(address, place)
     if scheme in BUCKETS:
-        told = {name: str(options.get(name, "")) for name in ("endpoint", "region", "account", "proxy", "ca")}
+        told = {name: str(options.get(name, "")) for name in (*(key.name for key in BUCKET), "proxy", "ca")}
         return BucketFiles(BucketObjects(address, options=None, **told), place, has_markers=has_markers)
     if scheme in _LATER:
         raise NotThereYetError(f"reading files from {scheme}://")

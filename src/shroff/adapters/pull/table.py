@@ -1,4 +1,4 @@
-"""The new rows of a table: read in stretches of a column that grows, each a file of JSON lines for whoever takes it.
+"""The new rows of a table: read in stretches of a column that grows, each written into a file of JSON lines.
 
 A stretch is named by its ends, `LOWER~UPPER`, so that a process that goes on in the middle reads the same one. It
 begins so much before its lower end as rows may come late. The last stretch is looked at again, by the count of
@@ -56,9 +56,6 @@ class TableRows(PulledSource):
             if upper is not None:
                 found.append((None if last is None else last[1], upper))
         return [_named(*one) for one in found]
-
-    def is_complete(self, name: str) -> bool:
-        return True
 
     def stamp(self, name: str) -> Stamp | None:
         with self._connected() as (connection, table):

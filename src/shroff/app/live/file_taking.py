@@ -88,7 +88,7 @@ class ReadFile(Protocol):
 
 
 class FileTaking:
-    """Appends the files of a place to a log, beside whoever writes it, too.
+    """Appends the files of a source to a log, also while another process writes that log.
 
     Args:
         read: Gives the lines of a file.
@@ -151,7 +151,7 @@ class FileTaking:
         return True
 
     def record(self, name: str, progress: Progress, before: Progress | None) -> None:
-        """Record how far a file is, by whoever writes the log."""
+        """Record how far a file is; where another process writes the log, by a request to it."""
         if not self._opened.has_log():
             with self._opened.writing():  # which makes it
                 pass

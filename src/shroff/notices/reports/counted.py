@@ -70,11 +70,10 @@ def counted_report(services: NoticeServices, notice: Notice, day: date) -> Count
     zone, places = str(notice.zone), services.definitions.settings.money_places
     found = services.counting.figures(notice.figures, day, zone) if notice.figures else {}
     figures = [_counted(one, found[name], places) for name, one in notice.figures.items() if not one.is_hidden]
-    newest_ms = None
     try:
         newest_ms = services.counting.newest_ms()
-    except Exception:  # noqa: BLE001 - it is only said beside
-        newest_ms = _INT64 - 1
+    except Exception:  # noqa: BLE001 - a log that cannot be read is why the figures are not available
+        newest_ms = _INT64 - 1  # so the report does not say besides that events are missing
     return CountedReport(figures, [_funnel(services, name, day, zone) for name in notice.funnels], newest_ms)
 
 

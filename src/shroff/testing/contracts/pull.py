@@ -27,7 +27,7 @@ class PullContract(Contract):
         """Bring rows as a file of this number, in the place of what it had before; lower ones come first."""
 
     def unread(self, taken: dict[str, Stamp | None]) -> list[int]:
-        """The `n` of all rows of files that were not taken yet, or have changed, read as whoever takes them does."""
+        """The `n` of all rows of files that were not taken yet, or have changed, read as `sources sync` reads them."""
         found = list[int]()
         with closing(self.opened(list(taken))) as source:
             for name in source.names():

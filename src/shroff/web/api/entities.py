@@ -86,7 +86,7 @@ async def entity(service: Service, request: Request) -> Json[EntityView]:
 
 
 def event_shown(one: KeyEvent) -> EntityEvent:
-    """An event of a key for who asks."""
+    """An event of a key, as the caller may see it."""
     return {
         "event": one.record.type,
         "id": one.record.id,

@@ -222,7 +222,7 @@ def _segments(path: str) -> list[str]:
 def unknown(detail: str) -> ProblemError:
     """The problem of a request of which nobody knows whose it is."""
     headers = {"www-authenticate": 'Bearer realm="shroff"'}
-    return ProblemError(401, "who-asks", "It is not known who asks", detail, headers)
+    return ProblemError(401, "who-asks", "Sign in, or send a key", detail, headers)
 
 
 def turned_away(error: TurnedAwayError) -> ProblemError:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 COMMON: Final = {
     400: "The request cannot be carried out as asked.",
-    401: "It is not known who asks.",
+    401: "There is no valid session or key.",
     403: "Who asks may not do this.",
     404: "There is no such thing.",
     408: "The body came too slowly.",

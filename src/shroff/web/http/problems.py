@@ -110,7 +110,7 @@ def of_error(error: ShroffError) -> ProblemError:
     words = str(error)
     match error:
         case NotAllowedError():
-            return ProblemError(403, "not-allowed", "This may not be done by who asks", words)
+            return ProblemError(403, "not-allowed", "You may not do this", words)
         case NotThereYetError():
             return ProblemError(501, "not-there-yet", "This is not there yet", words)
         case DefinitionError():
