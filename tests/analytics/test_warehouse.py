@@ -16,7 +16,7 @@ import sqlglot
 
 import shroff
 from shroff import config
-from shroff.adapters.bigquery import BigQuery, LoadFile
+from shroff.adapters.bigquery import WAITS_S, BigQuery, LoadFile
 from shroff.adapters.http_calls import Calls
 from shroff.analytics.warehouse import _loadable, column_of
 from shroff.app.analytics.warehouse import export_warehouse, load_warehouse
@@ -130,6 +130,70 @@ def test_a_load_that_is_disturbed_and_repeated_loads_each_row_once(app, tmp_path
         assert sum(load(app, tmp_path, there).values()) == 0
         once_each(there.rows)
         assert len(there.schemas["user_behaviour"]) == 7
+
+
+PART = 256 * 1024
+
+
+@pytest.mark.parametrize(
+    ("faults", "sessions"),
+    [
+        ([], 1),
+        (["cut", "less", "busy", "none", "", "lost"], 1),
+        (["", "expired", "cut", "", "expired", "less"], 3),
+        (["", "", "", "", "lost"], 1),
+    ],
+)
+def test_a_large_file_goes_in_parts_from_where_its_session_is_whatever_disturbs_it(
+    faults, sessions, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("shroff.adapters.bigquery.PART_BYTES", 2 * PART)
+    monkeypatch.setattr("shroff.adapters.bigquery.POLL_S", 0.0)
+    slept: list[float] = []
+    with (
+        bigquery() as there,
+        closing(BigQuery("bank.fraud", TOKEN, Calls(), endpoint=there.url, sleep=slept.append)) as warehouse,
+    ):
+        there.part_faults = list(faults)
+        assert warehouse.load(large(tmp_path))
+        assert len(there.sessions) + faults.count("expired") == sessions
+        assert (len(there.rows["a"]), list(there.jobs)) == (36, ["shroff_fraud_a_0-1"])
+        assert max(there.parts) == 2 * PART
+        assert faults or len(there.parts) == 5
+        assert not warehouse.load(large(tmp_path))
+        assert len(there.rows["a"]) == 36
+
+
+def test_a_session_that_takes_nothing_or_expires_again_and_again_is_given_up_and_a_failed_job_gets_the_next_id(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("shroff.adapters.bigquery.PART_BYTES", 2 * PART)
+    monkeypatch.setattr("shroff.adapters.bigquery.POLL_S", 0.0)
+    file = large(tmp_path)
+    slept: list[float] = []
+    with (
+        bigquery() as there,
+        closing(BigQuery("bank.fraud", TOKEN, Calls(), endpoint=there.url, sleep=slept.append)) as warehouse,
+    ):
+        there.part_faults = ["", *["none"] * 9]
+        with pytest.raises(TransientError, match=r"takes no more than 524,288 of 2,\d+,\d+ bytes"):
+            warehouse.load(file)
+        assert slept == list(WAITS_S)
+        there.part_faults = ["expired"] * 5
+        with pytest.raises(TransientError, match="5 upload sessions of BigQuery expired"):
+            warehouse.load(file)
+        there.part_faults, there.faults = [], ["failed"]
+        with pytest.raises(StateError, match="no such column"):
+            warehouse.load(file)
+        assert warehouse.load(file)
+        assert list(there.jobs) == ["shroff_fraud_a_0-1", "shroff_fraud_a_0-1_2"]
+
+
+def large(folder: Path) -> LoadFile:
+    """A file of 36 rows, a bit over two megabytes: four parts of half a megabyte and a rest."""
+    row = json.dumps({"a": "x" * 60_000}).encode()
+    (folder / "a.ndjson").write_bytes(b"\n".join([row] * 36))
+    return LoadFile(folder / "a.ndjson", "a", "0-1", "ndjson", [{"name": "a", "type": "STRING", "mode": "NULLABLE"}])
 
 
 def test_a_dataset_that_is_not_there_is_named_in_the_words_of_bigquery(tmp_path):

@@ -4,11 +4,16 @@ BigQuery takes a job id once, for as long as it remembers the job. So a retry of
 with status 409, and loads nothing twice. A job that failed has loaded nothing; its file is tried again under the next
 id, with `_2` behind it, and so on.
 
-Source: https://cloud.google.com/bigquery/docs/reference/rest/v2/jobs/insert
+A file above `PART_BYTES` is uploaded in parts, by a session of BigQuery that says how many bytes it has. So memory is
+bounded by a part, and a cut connection costs a part at most. A session that expired is begun again under the same id.
+
+Sources: https://cloud.google.com/bigquery/docs/reference/rest/v2/jobs/insert
+    https://cloud.google.com/bigquery/docs/reference/api-uploads#resumable
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +25,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from shroff.adapters.databases.server_url import is_loopback
-from shroff.adapters.http_calls import Calls, HttpAnswer, reason
+from shroff.adapters.http_calls import Calls, HttpAnswer, reason, target_of
 from shroff.errors import StateError, TransientError, UsageError
 
 ENDPOINT: Final = "https://bigquery.googleapis.com"
@@ -29,9 +34,15 @@ WAITS_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0)  # between tries of one call
 POLL_S: Final = 1.0
 POLLS_MAX: Final = 1_800  # half an hour for one job
 TRIES_MAX: Final = 20  # failed jobs of one file that are passed over
+PART_BYTES: Final = 8 << 20  # of an upload in parts, a multiple of 256 KiB; a file up to this size is sent at once
+SESSIONS_MAX: Final = 5  # of one file in a row that expire: each lasts a week
+_RANGE: Final = re.compile(r"bytes=0-(\d{1,15})")
+_GONE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 _AGAIN: Final = frozenset({408, 429, 500, 502, 503, 504})
 _FORMATS: Final = {"parquet": "PARQUET", "ndjson": "NEWLINE_DELIMITED_JSON"}
 _BOUNDARY: Final = "=_shroff"
+_JSON: Final = "application/json; charset=UTF-8"
+_BYTES: Final = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +107,7 @@ class BigQuery:
             )
         for number in range(1, TRIES_MAX + 1):
             id_ = f"shroff_{self._dataset}_{file.table}_{file.name}" + (f"_{number}" if number > 1 else "")
-            answer = self._call("POST", f"/upload{self._at}/jobs?uploadType=multipart", *self._body(file, id_))
+            answer = self._upload(file, self._config(file, id_))
             is_new = answer.status != HTTPStatus.CONFLICT
             job = self._read(answer) if is_new else self._job(id_)
             failure = self._ended(id_, job)
@@ -109,8 +120,8 @@ class BigQuery:
     def close(self) -> None:
         self._client.close()
 
-    def _body(self, file: LoadFile, id_: str) -> tuple[bytes, dict[str, str]]:
-        """The upload: the job's configuration and the bytes of the file, as `multipart/related`."""
+    def _config(self, file: LoadFile, id_: str) -> bytes:
+        """The configuration of a job."""
         load: dict[str, Any] = {
             "destinationTable": {"projectId": self._project, "datasetId": self._dataset, "tableId": file.table},
             "sourceFormat": _FORMATS[file.format],
@@ -122,17 +133,64 @@ class BigQuery:
         if file.format == "parquet":
             load["parquetOptions"] = {"enableListInference": True}  # else a list becomes a record of records
         reference = {"projectId": self._project, "jobId": id_, "location": self._location}
-        job = {"jobReference": reference, "configuration": {"load": load}}
-        body = b"".join(
-            (
-                f"--{_BOUNDARY}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n".encode(),
-                msgspec.json.encode(job),
-                f"\r\n--{_BOUNDARY}\r\nContent-Type: application/octet-stream\r\n\r\n".encode(),
-                file.path.read_bytes(),
-                f"\r\n--{_BOUNDARY}--\r\n".encode(),
-            )
+        return msgspec.json.encode({"jobReference": reference, "configuration": {"load": load}})
+
+    def _upload(self, file: LoadFile, config: bytes) -> HttpAnswer:
+        """Send a job and its file; gives the answer that has the job, or that refuses it."""
+        at, size = f"/upload{self._at}/jobs?uploadType=", file.path.stat().st_size
+        if size <= PART_BYTES:
+            return self._call("POST", f"{at}multipart", *_multipart(config, file.path.read_bytes()))
+        headers = {"Content-Type": _JSON, "X-Upload-Content-Type": _BYTES, "X-Upload-Content-Length": str(size)}
+        for _ in range(SESSIONS_MAX):
+            begun = self._call("POST", f"{at}resumable", config, headers)
+            if begun.status != HTTPStatus.OK:
+                return begun
+            # Without its host: the token goes to no other server.
+            session = target_of(urlsplit(begun.headers.get("Location", "")))
+            if (answer := self._parts(session, file.path, size)) is not None:
+                return answer
+        raise TransientError(
+            f"{SESSIONS_MAX} upload sessions of BigQuery expired in a row for {file.path}. Run the command again; "
+            "nothing is loaded twice"
         )
-        return body, {"Content-Type": f"multipart/related; boundary={_BOUNDARY}"}
+
+    def _parts(self, session: str, path: Path, size: int) -> HttpAnswer | None:
+        """Send a file to a session from where the session is; None where the session has expired.
+
+        Raises: TransientError where the session takes no more bytes for as long as a call is tried.
+        """
+        at, waits = 0, iter(WAITS_S)
+        with path.open("rb") as file:
+            while True:
+                file.seek(at)
+                answer = self._part(session, file.read(PART_BYTES), at, size)
+                if answer.status in _GONE:
+                    return None
+                if answer.status != HTTPStatus.PERMANENT_REDIRECT:
+                    return answer
+                found = _RANGE.fullmatch(answer.headers.get("Range", ""))
+                before, at = at, int(found[1]) + 1 if found else 0
+                if at > before:
+                    waits = iter(WAITS_S)
+                elif (wait_s := next(waits, None)) is not None:
+                    self._sleep(wait_s)
+                else:
+                    raise TransientError(f"BigQuery takes no more than {at:,} of {size:,} bytes of {path}. Run again")
+
+    def _part(self, session: str, part: bytes, at: int, size: int) -> HttpAnswer:
+        """Send a part; where that fails, the answer says how far the session is."""
+        ask = {"Content-Range": f"bytes */{size}"}
+        if not part:
+            return self._call("PUT", session, b"", ask)
+        try:
+            sent = {"Content-Range": f"bytes {at}-{at + len(part) - 1}/{size}"}
+            answer = self._client.call("PUT", session, part, self._authorized(sent))
+        except OSError:
+            return self._call("PUT", session, b"", ask)
+        return self._call("PUT", session, b"", ask) if answer.status in _AGAIN else answer
+
+    def _authorized(self, headers: Mapping[str, str] | None) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._token}", **(headers or {})}
 
     def _ended(self, id_: str, job: Any) -> str:
         """Wait for the end of a job; why it failed, in BigQuery's words, or nothing."""
@@ -164,8 +222,7 @@ class BigQuery:
         self, method: str, target: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> HttpAnswer:
         """Call until there is an answer that is none of being busy. Raises: TransientError after the last try."""
-        sent = {"Authorization": f"Bearer {self._token}", **(headers or {})}
-        why = ""
+        sent, why = self._authorized(headers), ""
         for wait_s in (*WAITS_S, None):
             try:
                 answer = self._client.call(method, target, body, sent)
@@ -178,3 +235,12 @@ class BigQuery:
             if wait_s is not None:
                 self._sleep(wait_s)
         raise TransientError(f"BigQuery cannot be reached: {why}. Run the command again; nothing is loaded twice")
+
+
+def _multipart(config: bytes, data: bytes) -> tuple[bytes, dict[str, str]]:
+    """A job's configuration and its bytes as `multipart/related`, and the header that says so."""
+    parts = ((_JSON, config), (_BYTES, data))
+    body = [b"--%s\r\nContent-Type: %s\r\n\r\n%s\r\n" % (_BOUNDARY.encode(), kind.encode(), one) for kind, one in parts]
+    return b"".join([*body, f"--{_BOUNDARY}--\r\n".encode()]), {
+        "Content-Type": f"multipart/related; boundary={_BOUNDARY}"
+    }
