@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
+from shroff.adapters.pull import amplitude as adapter
 from shroff.app import project as app
 from shroff.app.live import pulled
-from shroff.app.live.file_taking import DONE
-from shroff.app.live.pulled import SyncedFile
+from shroff.app.live.pulled import NOT_KEPT, SyncedFile
+from shroff.app.live.pulled_files import DONE
 from shroff.cli.main import run
 from shroff.errors import TransientError, UsageError
 from shroff.streams.pull import PullPlace
@@ -68,7 +69,7 @@ def _bank(server: AmplitudeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def event(number: int, **changes: Any) -> dict[str, Any]:
     own = {"app": 1, "device_id": "d", "$insert_id": f"i{number}", "uuid": f"u{number}", "event_type": "Opened"}
-    return {**own, "event_time": f"2026-03-01 07:00:{number:02}.000000", **changes}
+    return {**own, "event_time": f"2026-03-01 07:{number // 60:02}:{number % 60:02}.000000", **changes}
 
 
 def sync(bank: Path, **how: Any) -> list[SyncedFile]:
@@ -82,7 +83,7 @@ def counts(found: list[SyncedFile]) -> dict[str, tuple[int, int, int]]:
 
 
 def kept(bank: Path) -> list[str]:
-    return sorted(one.name.rpartition("-")[0] for one in (bank / ".shroff" / "raw" / "app").iterdir())
+    return sorted(one.name.rpartition("-")[0] for one in (bank / ".shroff" / "raw" / "app").glob("*.zip"))
 
 
 def test_each_day_that_has_ended_is_taken_once_and_its_archive_is_kept(bank: Path, server: AmplitudeServer):
@@ -158,6 +159,88 @@ def test_a_damaged_hour_keeps_its_lines_before_that_and_the_other_hours(
     assert "1_2026-03-01_5#0.json.gz' cannot be read to its end" in capsys.readouterr().out
 
 
+def test_what_was_kept_is_taken_again_without_asking(bank: Path, server: AmplitudeServer):
+    bad = event(2, event_time="2026-03-01T07:00:02+00:00")
+    server.events |= {"20260301T07": [event(1), bad]}
+    server.events |= {"20260301T08": [event(3)]}
+    server.hours_max = 8
+    sync(bank)
+    asked = len(server.asked)
+    server.events = {}
+
+    (again,) = sync(bank, first="2026-03-01", from_backup=True)
+    assert counts([again]) == {"2026-03-01": (0, 2, 1)}
+    mended = "time(row.event_time) when ends_with(row.event_time, '+00:00') else time(row"
+    (bank / "events.yaml").write_text(EVENTS.replace("time(row", mended))
+    (again,) = sync(bank, first="2026-03-01", from_backup=True)
+    assert counts([again]) == {"2026-03-01": (1, 2, 0)}
+    assert len(server.asked) == asked, "nobody is asked"
+
+
+def test_of_several_downloads_the_newest_is_taken_again(bank: Path, server: AmplitudeServer):
+    server.events |= {"20260301T07": [event(1, event_type="Old")]}
+    sync(bank)
+    server.events |= {"20260301T07": [event(2)], "20260302T07": [event(4)]}
+    sync(bank, first="2026-03-01", last="2026-03-02")
+
+    found = sync(bank, first="2026-03-01", last="2026-03-03", from_backup=True)
+    assert counts(found) == {"2026-03-01": (0, 1, 0), "2026-03-02": (0, 1, 0), "2026-03-03": (0, 0, 0)}
+    (bank / ".shroff" / "raw" / "app" / "2026-03-01.json").unlink()
+    (again,) = sync(bank, first="2026-03-01", from_backup=True)
+    assert counts([again]) == {"2026-03-01": (0, 2, 0)}, "without the list, all that is kept"
+
+
+@pytest.mark.parametrize("place", ["", "lake: ./lake\n"])
+def test_what_is_damaged_or_not_kept_is_told(place: str, bank: Path, server: AmplitudeServer):
+    (bank / "shroff.yaml").write_text((bank / "shroff.yaml").read_text() + place)
+    server.events |= {"20260301T07": [event(1)], "20260302T07": [event(2)]}
+    sync(bank, first="2026-03-01", last="2026-03-02")
+
+    with pytest.raises(UsageError, match="nothing is kept of 2026-03-03 of app"):
+        sync(bank, first="2026-03-03", from_backup=True)
+    found = sync(bank, first="2026-03-01", last="2026-03-03", from_backup=True)
+    assert [one.state for one in found] == [DONE, DONE, NOT_KEPT]
+    folder = bank / ("lake" if place else ".shroff") / "raw" / "app"
+    (archive,) = folder.glob("2026-03-01-1-*.zip")
+    archive.write_bytes(archive.read_bytes()[:-1])
+    with pytest.raises(UsageError, match=r"raw/app/2026-03-01-1-.* is damaged or gone"):
+        sync(bank, first="2026-03-01", from_backup=True)
+
+
+def test_a_day_with_many_bad_lines_is_suspicious_until_it_is_mended(
+    bank: Path, server: AmplitudeServer, capsys: pytest.CaptureFixture[str]
+):
+    lines = [event(number) for number in range(57)]
+    server.events |= {"20260301T07": [*lines, *(event(60 + n, event_time="?") for n in range(3))]}
+    server.events |= {"20260302T07": [*lines, *(event(70 + n, event_time="?") for n in range(4))]}
+    assert [one.suspicious for one in sync(bank)] == ["", "4 of 61 lines cannot be taken", ""]
+
+    project = app.open(bank)
+    ((name, words, since_ms),) = project.notices.services().source_troubles()
+    assert (name, words.partition(":")[0]) == ("app", "2026-03-02 is suspicious")
+    sync(bank, first="2026-03-02", from_backup=True)
+    assert [at_ms for *_, at_ms in app.open(bank).pulled.troubles()] == [since_ms], "it is the same notice"
+    assert run(["-C", str(bank), "sources", "list", "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)["sources"]
+    assert [(one["file"], one["why"]) for one in told["suspicious"]] == [
+        ("2026-03-02", "4 of 61 lines cannot be taken")
+    ]
+    assert run(["-C", str(bank), "sources", "check"]) == 1
+    text = (bank / "shroff.yaml").read_text()
+    (bank / "shroff.yaml").write_text(text.replace("from: 2026-03-01", "from: 2026-03-01\n      suspicious: 7%"))
+    assert [one.suspicious for one in sync(bank, first="2026-03-02", from_backup=True)] == [""]
+    assert run(["-C", str(bank), "sources", "check"]) == 0
+
+
+def test_a_day_with_many_damaged_hours_is_suspicious(bank: Path, server: AmplitudeServer):
+    server.events |= {f"20260301T{hour:02}": [event(hour * 20 + n) for n in range(20)] for hour in range(19)}
+    server.events |= {"20260301T20": b"no gzip"}
+    assert sync(bank)[0].suspicious == ""
+    server.events |= {"20260301T21": b"no gzip"}
+    (again,) = sync(bank, first="2026-03-01")
+    assert again.suspicious == "2 of 21 parts cannot be read to their end"
+
+
 def archive_of(name: str, content: bytes, mode: int = 0) -> bytes:
     with io.BytesIO() as made:
         with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as opened:
@@ -167,10 +250,20 @@ def archive_of(name: str, content: bytes, mode: int = 0) -> bytes:
         return made.getvalue()
 
 
+def archive_of_many(count: int) -> bytes:
+    with io.BytesIO() as made:
+        with zipfile.ZipFile(made, "w") as opened:
+            for number in range(count):
+                opened.writestr(zipfile.ZipInfo(f"{number}.gz"), b"")
+        return made.getvalue()
+
+
 BAD = {
     "an absolute path": archive_of("/etc/cron.d/x.json.gz", packed([event(1)])),
     "a path out of it": archive_of("1/../../x.json.gz", packed([event(1)])),
     "a link": archive_of("1/x.json.gz", b"/etc/passwd", stat.S_IFLNK | 0o777),
+    "many files": archive_of_many(12),
+    "a long directory": archive_of("1/" + "x" * 300, b""),
     "a bomb": archive_of("1/x.json.gz", packed([{"a": "0" * 40_000_000}])),
 }
 
@@ -180,6 +273,9 @@ def test_an_archive_that_is_an_attack_is_refused(
     kind: str, bank: Path, server: AmplitudeServer, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(AmplitudeServer, "archive", lambda *_: BAD[kind])
+    monkeypatch.setattr(adapter, "MEMBERS_MAX", 10)
+    if kind == "a long directory":
+        monkeypatch.setattr(adapter, "DIRECTORY_BYTES_MAX", 300)
 
     with pytest.raises(UsageError, match=r"is not read|zip bomb"):
         sync(bank)

@@ -15,8 +15,8 @@ from sqlalchemy import Column, DateTime, Integer, MetaData, Numeric, Table, Text
 from shroff import config
 from shroff.adapters.databases.sql_database import SqlDatabase
 from shroff.app import project as app
-from shroff.app.live.file_taking import ASIDE, DONE
 from shroff.app.live.pulled import BEING_WRITTEN, LOCK, SyncedFile
+from shroff.app.live.pulled_files import ASIDE, DONE
 from shroff.cli.main import run
 from shroff.errors import LogBusyError, UsageError
 from tests.support.learnable import FILES, make_project

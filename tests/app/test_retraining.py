@@ -25,7 +25,7 @@ import pytest
 from shroff import config
 from shroff.adapters.pull.files import Folder, files_at, is_taken
 from shroff.app import project as app
-from shroff.app.live.file_taking import ASIDE, DONE
+from shroff.app.live.pulled_files import ASIDE, DONE
 from shroff.app.models.retraining import FileReport, Options
 from shroff.cli.main import run
 from shroff.errors import LogBusyError, NotThereYetError, TransientError, UsageError

@@ -14,7 +14,8 @@ import pytest
 from shroff.adapters.log.sqlite import STEPS, SqliteLog
 from shroff.app import project as app
 from shroff.app import wiring
-from shroff.app.live.file_taking import DONE, FileTaking, Progress
+from shroff.app.live.file_taking import FileTaking
+from shroff.app.live.pulled_files import DONE, Progress
 from shroff.app.models import trainings
 from shroff.app.models.promoting import Promotions
 from shroff.app.models.retraining import Options

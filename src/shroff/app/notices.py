@@ -10,6 +10,7 @@ from shroff.app.cases import ProjectCases
 from shroff.app.label_reports import LabelReports
 from shroff.app.lakes import Lakes
 from shroff.app.letters import LETTERS_SHOWN, SENDER, SentLetters
+from shroff.app.live.pulled_files import PulledFiles
 from shroff.app.live.pushed import PushedSources
 from shroff.app.live.versions import FileVersions
 from shroff.app.notice_files import NoticeFiles
@@ -20,7 +21,7 @@ from shroff.events import hash_keys
 from shroff.project.settings.system import System
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import date
 
     from shroff.app.opened import Opened
@@ -93,8 +94,13 @@ class NoticeViews:
             self.services,
             self.inactive,
             FileVersions(self._opened).file_stamps,
-            PushedSources(self._opened).troubles,
+            self._source_troubles,
         )
+
+    def _source_troubles(self) -> Iterator[tuple[str, str, int]]:
+        """What keeps messages of sources away, and files of which more is bad than may be."""
+        yield from PushedSources(self._opened).troubles()
+        yield from PulledFiles(self._opened).suspicions()
 
     def _addresses_of(self, role: str) -> list[str]:
         """The addresses of the users of a role that have one and may sign in."""

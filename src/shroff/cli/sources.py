@@ -15,10 +15,8 @@ from shroff.events.event import time_text
 from shroff.language.values import parse_time
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from shroff.app.live.file_taking import Progress
     from shroff.app.live.pulled import SyncedFile
+    from shroff.app.live.pulled_files import PulledView
     from shroff.app.live.pushed import JudgedMessage, SourceCounts, Subscription
     from shroff.project.settings.sources import NamedSource
 
@@ -49,7 +47,7 @@ def list_(session: Session) -> None:
     Sources that are read (Kafka, Redis) stand in 'shroff source list'.
     """
     found, pulled = session.project.pushed.all(), session.project.pulled.all()
-    document = [_document(*one) for one in found] + [_document_of_pulled(*one) for one in pulled]
+    document = [_document(*one) for one in found] + [_document_of_pulled(one) for one in pulled]
     session.answer({"sources": document}, _text(found, pulled))
     session.next(f"shroff sources sync {pulled[0][0].name}" if pulled else "shroff sources check")
 
@@ -58,7 +56,7 @@ def list_(session: Session) -> None:
 def check(session: Session) -> int:
     """Check that each source can be opened, and that nothing keeps its messages away.
 
-    Exit status 1: a subscription waits to be confirmed, or was ended; a file is set aside.
+    Exit status 1: a subscription waits to be confirmed, or was ended; a file is set aside or suspicious.
     """
     for one, _, _ in session.project.pushed.all():
         session.project.pushed.opened(one)
@@ -77,24 +75,35 @@ def check(session: Session) -> int:
     "shroff sources sync nightly",
     "shroff sources sync core --no-decide --json",
     "shroff sources sync app --day 2026-03-01 --to 2026-03-07",
+    "shroff sources sync app --day 2026-03-01 --from-backup",
     group=sources,
 )
 @click.argument("name")
 @click.option("--day", default="", metavar="NAME", help="Only this day of an export, or file, also where it was taken.")
 @click.option("--to", default="", metavar="NAME", help="With --day: on to this day, or file.")
+@click.option(
+    "--from-backup", is_flag=True, help="With --day: take again what was kept when it was downloaded; ask nobody."
+)
 @click.option("--no-decide", is_flag=True, help="Do not decide the events that are taken: they count in windows only.")
-def sync(session: Session, name: str, day: str, to: str, no_decide: bool) -> int:
+def sync(session: Session, name: str, day: str, to: str, from_backup: bool, no_decide: bool) -> int:
     """Append what is new at the pulled source NAME, each file or stretch of rows whole and once.
 
     What was taken before is known by the log, so a sync that was ended goes on where it was, and a second one does
     nothing. Beside a service its process takes the lines. By the clock: a schedule of the kind 'sync'.
-    Exit status 4: lines were quarantined, or a file was set aside.
+    Exit status 1: of a day nothing is kept; 4: lines were quarantined, or a file was set aside.
     """
+    if from_backup and not day:
+        raise UsageError("--from-backup goes with --day.")
     if to and not day:
         raise UsageError("--to goes with --day, which is the first one.")
     found = []
     for one in session.project.pulled.sync(
-        name, first=day, last=to, decide=not no_decide, say=lambda words: session.say(f"shroff: {words}.")
+        name,
+        first=day,
+        last=to,
+        from_backup=from_backup,
+        decide=not no_decide,
+        say=lambda words: session.say(f"shroff: {words}."),
     ):
         found.append(one)
         if not session.is_json:
@@ -108,6 +117,8 @@ def sync(session: Session, name: str, day: str, to: str, no_decide: bool) -> int
     session.next(
         "shroff sources check" if aside else "shroff quarantine list" if _refused(taken) else "shroff decisions"
     )
+    if any(one.state == "not kept" for one in found):
+        return REFUSED
     return QUARANTINED if aside or _refused(taken) else 0
 
 
@@ -196,7 +207,8 @@ def _document(named: NamedSource, counts: SourceCounts, subscriptions: list[Subs
     }
 
 
-def _document_of_pulled(named: NamedSource, counts: SourceCounts, aside: Mapping[str, Progress]) -> dict[str, Any]:
+def _document_of_pulled(view: PulledView) -> dict[str, Any]:
+    named, counts, aside, suspicious = view
     return {
         "name": named.name,
         "kind": named.system.kind,
@@ -208,6 +220,9 @@ def _document_of_pulled(named: NamedSource, counts: SourceCounts, aside: Mapping
         "quarantined": counts.quarantined,
         "skipped": counts.skipped,
         "set_aside": [{"file": file, "why": one.why} for file, one in aside.items()],
+        "suspicious": [
+            {"file": file, "why": one.suspicious, "since": time_text(one.since_ms)} for file, one in suspicious.items()
+        ],
     }
 
 
@@ -215,7 +230,13 @@ def _synced(one: SyncedFile) -> dict[str, Any]:
     from shroff.cli.ingest import document_of
 
     appended = None if one.appended is None else document_of(one.appended)
-    return {"file": one.name, "state": one.state, "why": one.why, "appended": appended}
+    return {
+        "file": one.name,
+        "state": one.state,
+        "why": one.why,
+        "suspicious": one.suspicious,
+        "appended": appended,
+    }
 
 
 def _line(one: SyncedFile) -> str:
@@ -229,7 +250,8 @@ def _line(one: SyncedFile) -> str:
     parts += [f"{many(duplicates, 'duplicate')}"] if duplicates else []
     parts += [f"{many(refused, 'line')} quarantined"] if refused else []
     parts += [f"{one.appended.untaken:,} of no event type"] if one.appended.untaken else []
-    return f"{name}: {', '.join(parts)}."
+    doubt = f" Suspicious: {one_line(one.suspicious)}." if one.suspicious else ""
+    return f"{name}: {', '.join(parts)}.{doubt}"
 
 
 def _refused(found: list[SyncedFile]) -> int:
@@ -238,7 +260,7 @@ def _refused(found: list[SyncedFile]) -> int:
 
 def _text(
     found: list[tuple[NamedSource, SourceCounts, list[Subscription]]],
-    pulled: list[tuple[NamedSource, SourceCounts, Mapping[str, Progress]]],
+    pulled: list[PulledView],
 ) -> str:
     if not found and not pulled:
         return "No pushed or pulled sources. Name one under 'sources:' in shroff.yaml."
@@ -253,7 +275,7 @@ def _text(
             sum(counts.skipped.values()),
             sum(counts.refused.values()),
         )
-        for named, counts, _ in (*found, *pulled)
+        for named, counts in [(one[0], one[1]) for one in found] + [(one.source, one.counts) for one in pulled]
     ]
     heads = ("source", "kind", "last came", "new", "duplicates", "quarantined", "skipped", "refused")
     lines = [table(rows, heads)]
@@ -262,8 +284,9 @@ def _text(
         lines += [
             f"{named.name}: refused {count:,} times: {one_line(words)}" for words, count in counts.refused.items()
         ]
-    for named, _, aside in pulled:
+    for named, _, aside, suspicious in pulled:
         lines += [f"{named.name}: {one_line(file)} is set aside: {one_line(one.why)}" for file, one in aside.items()]
+        lines += [f"{named.name}: {file} is suspicious: {one_line(one.suspicious)}" for file, one in suspicious.items()]
     return "\n".join(lines)
 
 

@@ -48,6 +48,11 @@ def parse_duration(text: str) -> int:
     return total
 
 
+def parse_share(text: str) -> float:
+    """Read `5%` as 0.05."""
+    return float(text.replace("%", "")) / 100
+
+
 def quoted(text: str) -> str:
     """A text for a message; of a long one the beginning."""
     return repr(text if len(text) <= 60 else text[:60] + "…")

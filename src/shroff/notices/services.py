@@ -82,7 +82,7 @@ class NoticeServices:
         again: The project as notices see it now.
         inactive: The names of what the project's files have that is not active. Cost: loading them.
         file_stamps: What shows that one of them has changed.
-        source_troubles: What keeps messages of pushed sources away, with the name of each, and since when.
+        source_troubles: What keeps messages of sources away or is bad of them, with the name of each, and since when.
     """
 
     definitions: Definitions

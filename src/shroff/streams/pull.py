@@ -9,18 +9,43 @@ An adapter `pull.KIND` is called with the settings of that kind (each `${NAME}` 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
+
+from shroff.errors import UsageError
 
 SETTLED_MS: Final = 2_000  # for which a file of a folder is unchanged before it counts as complete
 PULLED: Final = "pulled"  # before the names of pulled sources, in the log
 Stamp = tuple[int, int]  # a file's size, and when it was last changed, in nanoseconds; or another number for that
 
 
-def _not_kept(_name: str, _path: Path) -> None: ...
+class NotKeptError(UsageError):
+    """Nothing is kept of a file."""
+
+
+class Archives(Protocol):
+    """Keeps what was downloaded, as it came."""
+
+    def keep(self, name: str, paths: Sequence[Path]) -> None:
+        """Keep the parts of a file; those of other bytes that are kept of it already stay."""
+
+    def bring(self, name: str, folder: Path) -> list[Path]:
+        """The parts of a file as they were kept last, written into a folder.
+
+        Raises: NotKeptError where nothing is kept; UsageError where what is kept is damaged.
+        """
+
+
+class NoArchives:
+    """Keeps nothing."""
+
+    def keep(self, name: str, paths: Sequence[Path]) -> None: ...
+
+    def bring(self, name: str, folder: Path) -> list[Path]:
+        raise NotKeptError(f"nothing is kept of {name}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +57,14 @@ class PullPlace:
         folder: Its own, for what it downloads.
         now_ms: The clock.
         taken: The names of what the log has of this source, also of what is not whole there yet.
-        keep: Keeps what was downloaded, under a name and its SHA-256, before it is read.
+        archives: Keep what was downloaded, under a name and its SHA-256, before it is read.
     """
 
     name: str
     folder: Path
     now_ms: Callable[[], int]
     taken: Callable[[], Collection[str]]
-    keep: Callable[[str, Path], None] = _not_kept
+    archives: Archives = field(default_factory=NoArchives)
 
     def source_of(self, address: str) -> str:
         """What the log calls the source: by its name in shroff.yaml, else by its address."""
@@ -47,9 +72,13 @@ class PullPlace:
 
 
 class PulledSource(ABC):
-    """A place where files appear. `source` names it among the offsets of a log."""
+    """A place where files appear. `source` names it among the offsets of a log.
+
+    A file of which more than the share `bad_max` of lines or parts is bad is suspicious.
+    """
 
     source: str
+    bad_max: float = 1.0
 
     @abstractmethod
     def names(self) -> list[str]:
@@ -73,6 +102,17 @@ class PulledSource(ABC):
 
         Raises: TransientError where it cannot be had now; UsageError where it cannot be what it should be.
         """
+
+    def kept(self, name: str) -> AbstractContextManager[Path]:
+        """The same of what was kept of a file when it was brought here; nobody is asked.
+
+        Raises: NotKeptError where nothing is.
+        """
+        raise NotKeptError(f"nothing is kept of {name}: files of this kind are read where they are.")
+
+    def damaged(self) -> tuple[int, int]:
+        """How many parts of the file that was opened last cannot be read to their end, and of how many."""
+        return 0, 0
 
     def close(self) -> None:  # noqa: B027 (most have nothing open)
         """Let go of what is open. Closing twice does nothing."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from shroff.language.keys import DURATION, WHOLE, Key, Keys, One, choice
+from shroff.language.keys import DURATION, PERCENT, WHOLE, Key, Keys, One, choice
 from shroff.streams.settings import ADDRESS, BUCKET, CALLS, HTTP, VARIABLE, AdapterSettings
 
 OVERLAP: Final = "1000"  # of a whole number
@@ -115,6 +115,13 @@ AMPLITUDE: Final = AdapterSettings(
             ),
             Key("region", "Where the project's data is.", choice("us", "eu"), default="us"),
             Key("settled", "How long after its end a day is asked for: events come late.", DURATION, default="3h"),
+            Key(
+                "suspicious",
+                "A day is marked as suspicious, and a notice is sent, where more than this share of its lines, or of "
+                "the hours' files, is bad.",
+                PERCENT,
+                default="5%",
+            ),
             Key("url", "The address of another server than Amplitude's.", HTTP),
             *CALLS[:-1],
             Key(

@@ -10,10 +10,11 @@ from __future__ import annotations
 import gzip
 import stat
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from http.client import HTTPConnection, HTTPException, HTTPResponse
+from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 from urllib.parse import urlsplit
@@ -22,16 +23,19 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 from shroff.adapters.http_calls import CallDeadline, Calls, basic, reason
 from shroff.config import make_folder, private
 from shroff.errors import TransientError, UsageError
-from shroff.language.values import parse_duration
+from shroff.language.values import parse_duration, parse_share
 from shroff.streams.pull import PulledSource, PullPlace
 
 HOSTS: Final = {"us": "https://amplitude.com", "eu": "https://analytics.eu.amplitude.com"}
 SETTLED: Final = "3h"  # from the end of a day on: events come late, and the export lags
 TIMEOUT: Final = "10m"
+SUSPICIOUS: Final = "5%"  # of bad lines, or of hours that are damaged
 TRIES: Final = 3  # of an answer that is cut off
 CHUNK: Final = 1 << 20
 ZIP_BYTES_MAX: Final = 5 << 30  # the API gives 4 GB at most
 DAY_BYTES_MAX: Final = 200 << 30  # of lines
+MEMBERS_MAX: Final = 10_000  # of an archive: an export has some for each hour
+DIRECTORY_BYTES_MAX: Final = 4 << 20  # of their names, read at once
 RATIO_MAX: Final = 1_000  # of lines to their compressed bytes: JSON comes to 50
 OK, TOO_LARGE, NOTHING, TOO_MANY = 200, 400, 404, 429
 HOURS: Final = 24
@@ -53,11 +57,13 @@ class AmplitudeExport(PulledSource):
         self._address = str(options.get("url") or HOSTS[str(options.get("region", "us"))])
         self._calls = Calls.of({**options, "timeout": options.get("timeout", TIMEOUT)})
         self._settled = timedelta(milliseconds=parse_duration(str(options.get("settled", SETTLED))))
+        self.bad_max = parse_share(str(options.get("suspicious", SUSPICIOUS)))
         try:
             self._first = date.fromisoformat(str(options["from"]))
         except ValueError:
             raise UsageError(f"{options['from']!r} is no day. Write it as 2026-03-01.") from None
         self.source = place.source_of(self._address)
+        self._hours = self._damaged = 0  # of the day that was opened last
 
     def names(self) -> list[str]:
         ended = datetime.fromtimestamp(self._place.now_ms() / 1_000, UTC) - self._settled
@@ -66,18 +72,30 @@ class AmplitudeExport(PulledSource):
 
     @contextmanager
     def opened(self, name: str) -> Iterator[Path]:
+        with self._written(name) as path:
+            archives = list(self._fetched(name, range(HOURS)))
+            self._place.archives.keep(name, archives)
+            self._write_lines(archives, path)
+            yield path
+
+    @contextmanager
+    def kept(self, name: str) -> Iterator[Path]:
+        with self._written(name) as path:
+            self._write_lines(self._place.archives.bring(name, self._place.folder), path)
+            yield path
+
+    def damaged(self) -> tuple[int, int]:
+        return self._damaged, self._hours
+
+    @contextmanager
+    def _written(self, name: str) -> Iterator[Path]:
+        """Where the lines of a day are written to; nothing of it stays, archives included."""
         make_folder(self._place.folder)
         path = self._place.folder / f"{name}.jsonl"
-        archives: list[Path] = []
         try:
-            with private(path) as lines:
-                for archive in self._fetched(name, range(HOURS)):
-                    archives.append(archive)
-                    self._place.keep(f"{name}-{len(archives)}", archive)
-                    self._write_lines(archive, lines)
             yield path
         finally:
-            for one in (path, *self._place.folder.glob(f"{name}-T*.zip")):
+            for one in (path, *self._place.folder.glob(f"{name}-*.zip")):
                 one.unlink(missing_ok=True)
 
     # ---- asking
@@ -104,8 +122,8 @@ class AmplitudeExport(PulledSource):
             if not self._asked(day, hours, path):
                 return None
             try:
-                with ZipFile(path) as archive:
-                    archive.infolist()
+                with _opened(path):
+                    pass
             except BadZipFile:
                 words = "what came is cut off"
             else:
@@ -146,12 +164,38 @@ class AmplitudeExport(PulledSource):
 
     # ---- reading
 
-    def _write_lines(self, archive: Path, lines: BinaryIO) -> None:
-        with ZipFile(archive) as opened:
-            for one in sorted(opened.infolist(), key=lambda one: one.filename):
-                if not one.is_dir():
-                    _check(one)
-                    _write_hour(opened, one, lines)
+    def _write_lines(self, archives: Iterable[Path], path: Path) -> None:
+        self._hours = self._damaged = 0
+        with private(path) as lines:
+            for archive in archives:
+                with _opened(archive) as opened:
+                    for one in sorted(opened.infolist(), key=lambda one: one.filename):
+                        if not one.is_dir():
+                            _check(one)
+                            self._hours += 1
+                            self._damaged += not _write_hour(opened, one, lines)
+
+
+class _ArchiveFile(FileIO):
+    """An archive whose directory is refused before it is in memory, where it is longer than that of an export."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > DIRECTORY_BYTES_MAX:
+            raise _too_many()
+        return super().read(size) or b""
+
+
+def _too_many() -> UsageError:
+    return UsageError(f"the archive has more than {MEMBERS_MAX:,} files, which no export has, and is not read.")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[ZipFile]:
+    """An archive. Raises: BadZipFile where it is cut off; UsageError where it has too many files."""
+    with _ArchiveFile(path) as file, ZipFile(file) as archive:
+        if len(archive.infolist()) > MEMBERS_MAX:
+            raise _too_many()
+        yield archive
 
 
 def _copy_answer(answer: HTTPResponse, file: BinaryIO) -> None:
@@ -169,9 +213,9 @@ def _check(one: ZipInfo) -> None:
         raise UsageError(f"the archive has {one.filename[:100]!r}, a link or a path out of it, and is not read.")
 
 
-def _write_hour(opened: ZipFile, one: ZipInfo, lines: BinaryIO) -> None:
-    """The lines of an hour; where it is damaged, those before that and one that says so, which is quarantined."""
-    begin, last = lines.tell(), b"\n"
+def _write_hour(opened: ZipFile, one: ZipInfo, lines: BinaryIO) -> bool:
+    """Write the lines of an hour; where it is damaged, those before that and one that says so, and False."""
+    begin, last, is_whole = lines.tell(), b"\n", True
     try:
         with opened.open(one) as packed, gzip.GzipFile(fileobj=packed) as hour:
             while chunk := hour.read1(CHUNK):
@@ -184,6 +228,7 @@ def _write_hour(opened: ZipFile, one: ZipInfo, lines: BinaryIO) -> None:
         words = f"{one.filename[:200]!r} cannot be read to its end: {type(error).__name__}"
         lines.write(b"" if last == b"\n" else b"\n")
         lines.write(words.encode() + b"\n")
-        last = b"\n"
+        last, is_whole = b"\n", False
     if last != b"\n":
         lines.write(b"\n")
+    return is_whole

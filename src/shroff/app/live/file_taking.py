@@ -16,6 +16,7 @@ import msgspec
 
 from shroff.app.live.inboxes import Inboxes
 from shroff.app.live.labelling import Labelling
+from shroff.app.live.pulled_files import APPENDED, APPENDING, ASIDE, DONE, Progress, read_progress
 from shroff.errors import LogBusyError, NotThereYetError, UsageError
 from shroff.log.batch_in_progress import Prepared
 from shroff.streams.log import Batch, Log, Offset
@@ -32,36 +33,27 @@ if TYPE_CHECKING:
     from shroff.log.writer import Answer, Writer
     from shroff.streams.pull import PulledSource, Stamp
 
-APPENDING: Final = "appending"
-APPENDED: Final = "appended"  # and not learnt from yet
-DONE: Final = "done"
-ASIDE: Final = "set aside"
 _TEXTS: Final = (".csv", ".jsonl", ".ndjson")  # whose last line should be ended
 
 
-class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How far a file is, as the log's offset of it has it.
+class TakingRules(NamedTuple):
+    """How the files of a place are taken.
 
     Args:
-        state: APPENDING, APPENDED, DONE or ASIDE.
-        lines: So many of it are in the log or in quarantine.
-        after: The log's last place before its first line.
-        why: Of one that is set aside, or done without a model, the reason.
+        then: The state of a file that is appended: APPENDED where something else is to follow, else DONE.
+        needs_lines: Whether a file none of whose lines can be taken is set aside.
+        takes_changed: Whether a file that changed after it was taken is taken again. What is new of it is appended:
+            the events that the log has already are known by their ids.
+        takes_same: Whether one that has not changed is taken again as well.
     """
 
-    state: str
-    size: int
-    changed_ns: int
-    sha256: str
-    lines: int = 0
-    after: int = 0
-    model: str = ""
-    why: str = ""
+    then: str = APPENDED
+    needs_lines: bool = True
+    takes_changed: bool = False
+    takes_same: bool = False
 
 
-def read_progress(text: str) -> Progress:
-    """How far a file is, of the log's offset of it."""
-    return msgspec.json.decode(text, type=Progress)
+_FOR_TRAINING: Final = TakingRules()
 
 
 class BrokenFileError(UsageError):
@@ -94,10 +86,6 @@ class FileTaking:
         read: Gives the lines of a file.
         tell: Told, once each, what somebody should know.
         decide: Whether events are decided on the way.
-        then: The state of a file that is appended: APPENDED where something else is to follow, else DONE.
-        needs_lines: Whether a file none of whose lines can be taken is set aside.
-        takes_changed: Whether a file that changed after it was taken is taken again. What is new of it is appended:
-            the events that the log has already are known by their ids.
     """
 
     def __init__(
@@ -106,15 +94,12 @@ class FileTaking:
         given: PulledSource,
         read: ReadFile,
         tell: Callable[[str], None],
+        rules: TakingRules = _FOR_TRAINING,
         *,
         decide: bool = True,
-        then: str = APPENDED,
-        needs_lines: bool = True,
-        takes_changed: bool = False,
     ) -> None:
         self._opened, self._given, self._read, self._say = opened, given, read, tell
-        self._decide, self._then, self._needs_lines = decide, then, needs_lines
-        self._takes_changed = takes_changed
+        self._decide, self._rules = decide, rules
         self._said: set[str] = set()
         self._settled: dict[str, Stamp] = {}  # files that need no further look while they stay as they are
 
@@ -141,7 +126,7 @@ class FileTaking:
         if stamp != (progress.size, progress.changed_ns) or not progress.sha256:
             with self._given.opened(name) as path:
                 digest = _digest(path)
-            if digest != progress.sha256 and (progress.state == ASIDE or self._takes_changed):
+            if digest != progress.sha256 and (progress.state == ASIDE or self._rules.takes_changed):
                 return False
             if digest != progress.sha256:
                 self.tell(
@@ -197,38 +182,52 @@ class FileTaking:
             if not path.exists():
                 return None
             progress = self._begun(path, stamp)
-            if before is not None and before.state in {APPENDED, DONE} and before.sha256 == progress.sha256:
+            is_same = before is not None and before.state in {APPENDED, DONE} and before.sha256 == progress.sha256
+            if before is not None and is_same and not self._rules.takes_same:
                 self.record(name, _with(before, size=progress.size, changed_ns=progress.changed_ns), before)
                 return TakenFile(before, None)
             try:
-                self._look_into(name, path)
+                suspicious = self._look_into(name, path)
             except _UNREADABLE as error:
                 return self._set_aside(name, progress, before, _words(error, path))
             if self._given.stamp(name) != stamp:
                 return None
             try:
-                return self._append(name, path, progress, before)
+                return self._append(name, path, self._marked(progress, suspicious, before), before)
             except ReadOnError:
                 return None
+
+    def _marked(self, progress: Progress, suspicious: str, before: Progress | None) -> Progress:
+        is_known = before is not None and before.suspicious == suspicious
+        since_ms = before.since_ms if before is not None and is_known else self._opened.now_ms()
+        return _with(progress, suspicious=suspicious, since_ms=since_ms if suspicious else 0)
 
     def _begun(self, path: Path, stamp: Stamp | None) -> Progress:
         size, changed_ns = stamp or (path.stat().st_size, 0)
         return Progress(APPENDING, size, changed_ns, _digest(path))
 
-    def _look_into(self, name: str, path: Path) -> None:
-        """Read a file to its end. Raises: what says that it cannot be taken."""
-        count = untaken = 0
+    def _look_into(self, name: str, path: Path) -> str:
+        """Read a file to its end; gives why it is suspicious. Raises: what says that it cannot be taken."""
+        count = untaken = bad = 0
         last: Submission | None = None
         with self._read(name, path, is_look=True) as submissions:
             for last in submissions:
                 count += 1
                 untaken += last.event is None and last.label is None and last.refusal is None
-        if last is None and self._needs_lines:
+                bad += last.refusal is not None
+        if last is None and self._rules.needs_lines:
             raise BrokenFileError("it has no lines")
         if last is not None and last.refusal is not None and path.suffix.lower() in _TEXTS and not _ends_a_line(path):
             raise BrokenFileError(f"its last line is cut off: {last.refusal}")
-        if untaken == count and self._needs_lines:
+        if untaken == count and self._rules.needs_lines:
             raise BrokenFileError("no event type takes its lines; say with --as what they are")
+        shares = ("lines cannot be taken", bad, count), ("parts cannot be read to their end", *self._given.damaged())
+        words = [
+            f"{part:,} of {whole:,} {what}"
+            for what, part, whole in shares
+            if part and part / whole > self._given.bad_max
+        ]
+        return " and ".join(words)
 
     def _append(self, name: str, path: Path, progress: Progress, before: Progress | None) -> TakenFile:
         """Bring a file into the log, from where a process before this one came to."""
@@ -300,7 +299,7 @@ class FileTaking:
         return TakenFile(aside, None)
 
     def _appended(self, progress: Progress, *, is_new: bool) -> Progress:
-        return _with(progress, state=self._then if is_new else DONE, why="" if is_new else _NOTHING_NEW)
+        return _with(progress, state=self._rules.then if is_new else DONE, why="" if is_new else _NOTHING_NEW)
 
 
 _NOTHING_NEW: Final = "it brought no event and no label that the log did not have"

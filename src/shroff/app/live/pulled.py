@@ -5,38 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
-from hashlib import file_digest
-from shutil import copyfileobj
 from typing import TYPE_CHECKING, Any, Final
 
-from shroff.app.lakes import Lakes
-from shroff.app.live.file_taking import ASIDE, DONE, FileTaking, read_progress
+from shroff.app.live.archives import KeptArchives
+from shroff.app.live.file_taking import FileTaking, TakingRules
+from shroff.app.live.pulled_files import DONE, PulledFiles
 from shroff.app.live.pushed import SourceFiles
 from shroff.app.opened import intake_of
 from shroff.app.wiring import load_adapter
-from shroff.config import alone, make_folder
+from shroff.config import alone
 from shroff.errors import UsageError, nearest
 from shroff.events.formats.encodings import read_lines
 from shroff.runtime.progress import unheard
-from shroff.runtime.whole_files import whole_file
-from shroff.streams.pull import PULLED, PulledSource, PullPlace
+from shroff.streams.pull import PULLED, NotKeptError, PulledSource, PullPlace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from shroff.app.live.file_taking import Progress, TakenFile
-    from shroff.app.live.pushed import SourceCounts
+    from shroff.app.live.file_taking import TakenFile
+    from shroff.app.live.pulled_files import PulledView
     from shroff.app.opened import Opened
     from shroff.events.intake import Submission
     from shroff.monitoring.doctor import Finding
-    from shroff.project.settings.sources import NamedSource
     from shroff.worker.ingest import IngestReport
 
 LOCK: Final = "sync.lock"
 SYNCING: Final = "another process syncs a source of this project already; it goes on with it"
 BEING_WRITTEN: Final = "still being written"
+NOT_KEPT: Final = "not kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +42,16 @@ class SyncedFile:
     """What became of a file.
 
     Args:
-        state: DONE, ASIDE or BEING_WRITTEN; `why` is the reason of one that is set aside or brought nothing.
+        state: DONE, ASIDE, BEING_WRITTEN or NOT_KEPT; `why` is the reason of one that is set aside or brought nothing.
         appended: What was appended now; None where that was before.
+        suspicious: More of it is bad than may be, in words.
     """
 
     name: str
     state: str
     why: str = ""
     appended: IngestReport | None = None
+    suspicious: str = ""
 
 
 class PulledSources:
@@ -59,22 +59,15 @@ class PulledSources:
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
-        self._files = SourceFiles(opened.places.state / "sources")
+        self._kept, self._files = PulledFiles(opened), SourceFiles(opened.places.state / "sources")
 
-    def all(self) -> list[tuple[NamedSource, SourceCounts, Mapping[str, Progress]]]:
-        """Each source with what came of its rows on this machine, and its files that are set aside, by name."""
-        return [(one, self._files.counts(name), self._aside(name)) for name, one in self._opened.systems.pulled.items()]
-
-    def _aside(self, name: str) -> Mapping[str, Progress]:
-        found = {file: read_progress(text) for file, text in self._known(f"{PULLED}/{name}").items()}
-        return {file: one for file, one in found.items() if one.state == ASIDE}
+    def all(self) -> list[PulledView]:
+        """Each source, with what came of its files."""
+        return self._kept.all()
 
     def troubles(self) -> Iterator[tuple[str, str, int]]:
-        """The files that are set aside, with the name of their source, and when it was synced last."""
-        for named, counts, aside in self.all():
-            for file, one in aside.items():
-                words = f"{file} is set aside, since {one.why}. Mend it there, then 'shroff sources sync {named.name}'"
-                yield named.name, words, counts.received_ms or self._opened.now_ms()
+        """The files that are set aside, with the name of their source, and when it was synced last; suspicious ones."""
+        return self._kept.troubles()
 
     def look_at(self, name: str) -> Finding:
         """Whether a source can be reached, and whether files of it are set aside. Raises: as `opened` and `names`."""
@@ -86,13 +79,6 @@ class PulledSources:
             if of == name:
                 return Finding(f"source {name}", WRONG, words, "'shroff sources check' shows all.")
         return Finding(f"source {name}", OK, "it can be reached, and no file of it is set aside")
-
-    def _known(self, source: str) -> Mapping[str, str]:
-        """How far each file of a source is, as the log has it."""
-        if not self._opened.has_log():
-            return {}
-        with self._opened.reading() as log:
-            return log.offsets(source)
 
     def opened(self, name: str) -> PulledSource:
         """The adapter of a source. Raises: UsageError where there is none, or it cannot be opened."""
@@ -113,23 +99,8 @@ class PulledSources:
     def _place(self, name: str) -> PullPlace:
         opened = self._opened
         folder = opened.places.downloads / name if name else opened.places.downloads
-        return PullPlace(
-            name, folder, opened.now_ms, lambda: self._known(f"{PULLED}/{name}"), partial(self._keep, name)
-        )
-
-    def _keep(self, source: str, name: str, path: Path) -> None:
-        """Keep what was downloaded in the lake, under `raw/`; without a lake beside the log."""
-        with path.open("rb") as file:
-            digest = file_digest(file, "sha256").hexdigest()
-        kept = f"raw/{source}/{name}-{digest}{path.suffix}"
-        if self._opened.systems.lake is None:
-            to = self._opened.places.state / kept
-            make_folder(to.parent)
-            with path.open("rb") as file, whole_file(to) as copy:
-                copyfileobj(file, copy)
-            return
-        with Lakes(self._opened).open() as lake:
-            lake.objects.put(kept, path.read_bytes())
+        known = lambda: self._kept.known(name)  # noqa: E731 (what is asked for when it is needed)
+        return PullPlace(name, folder, opened.now_ms, known, KeptArchives(opened, name))
 
     def sync(
         self,
@@ -137,6 +108,7 @@ class PulledSources:
         *,
         first: str = "",
         last: str = "",
+        from_backup: bool = False,
         decide: bool = True,
         say: Callable[[str], None] = unheard,
     ) -> Iterator[SyncedFile]:
@@ -147,21 +119,15 @@ class PulledSources:
         Args:
             first: Only the files from this name on to `last`, such as the days of an export, also those that were
                 taken: what is new of them is appended.
+            from_backup: These files are taken as they were kept when they were downloaded; nobody is asked.
 
         Raises: UsageError where there is no such source, or no such file; TransientError where it cannot be reached;
             LogBusyError where another process syncs a source of this project.
         """
-        with alone(self._opened.places.state / LOCK, SYNCING), closing(self.opened(name)) as given:
-            taking = FileTaking(
-                self._opened,
-                given,
-                _Reader(self._opened, name),
-                say,
-                decide=decide,
-                then=DONE,
-                needs_lines=False,
-                takes_changed=True,
-            )
+        with alone(self._opened.places.state / LOCK, SYNCING), closing(self.opened(name)) as source:
+            given = _Kept(source) if from_backup else source
+            rules = TakingRules(DONE, needs_lines=False, takes_changed=True, takes_same=from_backup)
+            taking = FileTaking(self._opened, given, _Reader(self._opened, name), say, rules, decide=decide)
             yield from self._sync(name, given, taking) if not first else self._again(name, given, taking, first, last)
 
     def _again(self, name: str, given: PulledSource, taking: FileTaking, first: str, last: str) -> Iterator[SyncedFile]:
@@ -169,16 +135,24 @@ class PulledSources:
         found = [one for one in given.names() if first <= one <= (last or first)]
         if not found:
             raise UsageError(f"{name} has nothing from {first} to {last or first}.")
-        known = taking.known(found)
+        known, missing = taking.known(found), list[NotKeptError]()
         for file in found:
-            yield self._counted(name, file, taking.take(file, known.get(file)))
+            try:
+                yield self._counted(name, file, taking.take(file, known.get(file)))
+            except NotKeptError as error:
+                missing.append(error)
+                if len(found) > 1:
+                    yield SyncedFile(file, NOT_KEPT, str(error))
+        if len(missing) == len(found):
+            raise missing[0]
 
     def _counted(self, name: str, file: str, taken: TakenFile | None) -> SyncedFile:
         if taken is None:
             return SyncedFile(file, BEING_WRITTEN)
         if taken.appended is not None:
             self._count(name, taken.appended)
-        return SyncedFile(file, taken.progress.state, taken.progress.why, taken.appended)
+        of = taken.progress
+        return SyncedFile(file, of.state, of.why, taken.appended, of.suspicious)
 
     def _sync(self, name: str, given: PulledSource, taking: FileTaking) -> Iterator[SyncedFile]:
         """Look again until nothing is new: a table gives its rows by the stretch."""
@@ -206,6 +180,22 @@ class PulledSources:
         counts.skipped["rows of no event type"] = counts.skipped.get("rows of no event type", 0) + report.untaken
         counts.received_ms = self._opened.now_ms()
         self._files.keep_counts(name, counts)
+
+
+class _Kept(PulledSource):
+    """The files of a source as they were kept when they were downloaded."""
+
+    def __init__(self, given: PulledSource) -> None:
+        self._given, self.source, self.bad_max = given, given.source, given.bad_max
+
+    def names(self) -> list[str]:
+        return self._given.names()
+
+    def opened(self, name: str) -> AbstractContextManager[Path]:
+        return self._given.kept(name)
+
+    def damaged(self) -> tuple[int, int]:
+        return self._given.damaged()
 
 
 class _Reader:

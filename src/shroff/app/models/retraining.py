@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shroff.app.live.file_taking import APPENDED, ASIDE, DONE, FileTaking, Progress, ReadOnError
+from shroff.app.live.file_taking import FileTaking, ReadOnError
+from shroff.app.live.pulled_files import APPENDED, ASIDE, DONE, Progress
 from shroff.app.models.promoting import Deployment, Promotions, failure_of
 from shroff.app.opened import intake_of
 from shroff.errors import TransientError, UsageError

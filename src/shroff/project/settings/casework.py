@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from shroff.language.keys import DURATION, NAME, PERCENT, Key, Keys, Many, choice, own_names
 from shroff.language.shapes import Plain, read_shape
-from shroff.language.values import DAY_MS, parse_duration
+from shroff.language.values import DAY_MS, parse_duration, parse_share
 from shroff.language.yaml import text as yamltext
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _duration(read: Plain | None, default: int) -> int:
 
 
 def _share(read: Plain | None) -> float:
-    return float(read.replace("%", "")) / 100 if isinstance(read, str) else SECOND_LOOK
+    return parse_share(read) if isinstance(read, str) else SECOND_LOOK
 
 
 def _mistakes(found: CaseSettings, events: Events) -> list[str]:

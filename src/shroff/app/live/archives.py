@@ -1,0 +1,146 @@
+"""What pulled sources downloaded, kept as it came: in the lake under `raw/`, without a lake beside the log.
+
+Each part has its SHA-256 in its name, and stays. A list beside them says which ones came last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from hashlib import file_digest
+from shutil import copyfileobj
+from typing import TYPE_CHECKING, Final, Protocol
+
+import msgspec
+
+from shroff.app.lakes import Lakes
+from shroff.config import make_folder, private
+from shroff.errors import UsageError
+from shroff.runtime.whole_files import whole_file
+from shroff.streams.pull import NotKeptError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shroff.app.opened import Opened
+    from shroff.streams.lake import Objects
+
+RAW: Final = "raw"
+
+
+class _Place(Protocol):
+    """Where files are kept."""
+
+    def put(self, name: str, path: Path) -> None: ...
+
+    def write(self, name: str, data: bytes) -> None: ...
+
+    def read(self, name: str) -> bytes | None: ...
+
+    def names(self, folder: str) -> list[str]: ...
+
+
+class _Beside:
+    """A folder beside the log."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def put(self, name: str, path: Path) -> None:
+        to = self._folder / name
+        make_folder(to.parent)
+        with path.open("rb") as file, whole_file(to) as copy:
+            copyfileobj(file, copy)
+
+    def write(self, name: str, data: bytes) -> None:
+        make_folder((self._folder / name).parent)
+        with whole_file(self._folder / name) as file:
+            file.write(data)
+
+    def read(self, name: str) -> bytes | None:
+        path = self._folder / name
+        return path.read_bytes() if path.is_file() else None
+
+    def names(self, folder: str) -> list[str]:
+        return sorted(f"{folder}/{one.name}" for one in (self._folder / folder).glob("*"))
+
+
+class _InLake:
+    """The lake's objects."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+
+    def put(self, name: str, path: Path) -> None:
+        self._objects.put(name, path.read_bytes())
+
+    def write(self, name: str, data: bytes) -> None:
+        is_written = False
+        while not is_written:
+            found = self._objects.get(name)
+            is_written = (
+                self._objects.put(name, data) if found is None else self._objects.replace(name, data, found.version)
+            )
+
+    def read(self, name: str) -> bytes | None:
+        found = self._objects.get(name)
+        return None if found is None else found.data
+
+    def names(self, folder: str) -> list[str]:
+        return [one.name for one in self._objects.list(folder)]
+
+
+class KeptArchives:
+    """The archives of one source, as `streams.pull.Archives`."""
+
+    def __init__(self, opened: Opened, source: str) -> None:
+        self._opened, self._source = opened, source
+
+    def keep(self, name: str, paths: Sequence[Path]) -> None:
+        kept = [f"{name}-{number}-{_digest(path)}{path.suffix}" for number, path in enumerate(paths, 1)]
+        with self._places() as (place, *_):
+            for one, path in zip(kept, paths, strict=True):
+                place.put(self._named(one), path)
+            place.write(self._named(f"{name}.json"), msgspec.json.encode(kept))
+
+    def bring(self, name: str, folder: Path) -> list[Path]:
+        with self._places() as places:
+            for place in places:
+                kept = self._kept(place, name)
+                if kept is not None:
+                    return [self._brought(place, one, folder) for one in kept]
+        raise NotKeptError(f"nothing is kept of {name} of {self._source}. Without --from-backup it is asked for.")
+
+    @contextmanager
+    def _places(self) -> Iterator[list[_Place]]:
+        """Where files are kept, then where they were kept before there was a lake."""
+        beside = _Beside(self._opened.places.state)
+        with ExitStack() as held:
+            if self._opened.systems.lake is None:
+                yield [beside]
+            else:
+                yield [_InLake(held.enter_context(Lakes(self._opened).open()).objects), beside]
+
+    def _named(self, one: str) -> str:
+        return f"{RAW}/{self._source}/{one}"
+
+    def _kept(self, place: _Place, name: str) -> list[str] | None:
+        """The parts that came last, without a list all that are kept; None where nothing is."""
+        listed = place.read(self._named(f"{name}.json"))
+        if listed is not None:
+            return msgspec.json.decode(listed, type=list[str])
+        found = [one.rpartition("/")[2] for one in place.names(f"{RAW}/{self._source}")]
+        return [one for one in found if one.startswith(f"{name}-")] or None
+
+    def _brought(self, place: _Place, one: str, folder: Path) -> Path:
+        path = folder / one
+        with private(path) as file:
+            file.write(place.read(self._named(one)) or b"")
+        if _digest(path) not in one:
+            raise UsageError(f"{self._named(one)} is damaged or gone: its SHA-256 is not the one in its name.")
+        return path
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,98 @@
+"""How far the files of pulled sources are, as the log has it, and which of them need a look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from shroff.app.live.pushed import SourceFiles
+from shroff.streams.pull import PULLED
+
+if TYPE_CHECKING:
+    from shroff.app.live.pushed import SourceCounts
+    from shroff.app.opened import Opened
+    from shroff.project.settings.sources import NamedSource
+
+APPENDING: Final = "appending"
+APPENDED: Final = "appended"  # and not learnt from yet
+DONE: Final = "done"
+ASIDE: Final = "set aside"
+
+
+class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How far a file is, as the log's offset of it has it.
+
+    Args:
+        state: APPENDING, APPENDED, DONE or ASIDE.
+        lines: So many of it are in the log or in quarantine.
+        after: The log's last place before its first line.
+        why: Of one that is set aside, or done without a model, the reason.
+        suspicious: More of it is bad than may be, in words; and since when that is known.
+    """
+
+    state: str
+    size: int
+    changed_ns: int
+    sha256: str
+    lines: int = 0
+    after: int = 0
+    model: str = ""
+    why: str = ""
+    suspicious: str = ""
+    since_ms: int = 0
+
+
+def read_progress(text: str) -> Progress:
+    """How far a file is, of the log's offset of it."""
+    return msgspec.json.decode(text, type=Progress)
+
+
+class PulledView(NamedTuple):
+    """A source, what came of its rows on this machine, and its files that are set aside or suspicious, by name."""
+
+    source: NamedSource
+    counts: SourceCounts
+    aside: Mapping[str, Progress]
+    suspicious: Mapping[str, Progress]
+
+
+class PulledFiles:
+    """The files of a project's pulled sources."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+        self._counts = SourceFiles(opened.places.state / "sources")
+
+    def all(self) -> list[PulledView]:
+        """Each source, with what came of its files."""
+        return [self._view(one) for one in self._opened.systems.pulled.values()]
+
+    def _view(self, one: NamedSource) -> PulledView:
+        found = {file: read_progress(text) for file, text in self.known(one.name).items()}
+        aside = {file: progress for file, progress in found.items() if progress.state == ASIDE}
+        suspicious = {file: progress for file, progress in found.items() if progress.suspicious}
+        return PulledView(one, self._counts.counts(one.name), aside, suspicious)
+
+    def troubles(self) -> Iterator[tuple[str, str, int]]:
+        """The files that are set aside, with the name of their source, and when it was synced last; suspicious ones."""
+        for named, counts, aside, _ in self.all():
+            for file, one in aside.items():
+                words = f"{file} is set aside, since {one.why}. Mend it there, then 'shroff sources sync {named.name}'"
+                yield named.name, words, counts.received_ms or self._opened.now_ms()
+        yield from self.suspicions()
+
+    def suspicions(self) -> Iterator[tuple[str, str, int]]:
+        """The files that are suspicious, with the name of their source, and since when."""
+        for named, _, _, suspicious in self.all():
+            for file, one in suspicious.items():
+                words = f"{file} is suspicious: {one.suspicious}. 'shroff quarantine list' shows them"
+                yield named.name, words, one.since_ms
+
+    def known(self, name: str) -> Mapping[str, str]:
+        """How far each file of a source is, as the log has it."""
+        if not self._opened.has_log():
+            return {}
+        with self._opened.reading() as log:
+            return log.offsets(f"{PULLED}/{name}")
