@@ -28,10 +28,11 @@ EVENTS = """
 activity:
   id: activity_id
   time: happened_at
-  fields: { activity_id: text, happened_at: time, name: text }
+  fields: { activity_id: text, happened_at: time, name: text, insert: text? unique within 7d }
   from:
     json:
-      activity_id: join(row.app, ':', row.device_id, ':', row['$insert_id'] else row.uuid)
+      activity_id: join(row.app, ':', row.uuid)
+      insert: join(row.app, ':', row.device_id, ':', row['$insert_id'])
       happened_at: time(row.event_time, '%Y-%m-%d %H:%M:%S.%f')
       name: row.event_type
 """
@@ -107,6 +108,18 @@ def test_of_a_day_that_is_asked_for_again_only_the_difference_comes(bank: Path, 
     assert kept(bank) == ["2026-03-01-1", "2026-03-01-1"], "two versions"
     with pytest.raises(UsageError, match="app has nothing from 2027-01-01 to 2027-01-01"):
         sync(bank, first="2027-01-01")
+
+
+def test_an_insert_id_is_known_for_seven_days_whichever_day_was_taken_first(bank: Path, server: AmplitudeServer):
+    def sent(uuid: str, at: str, **changes: Any) -> dict[str, Any]:
+        return event(1, uuid=uuid, event_time=f"2026-02-{at}.000000", **changes)
+
+    server.events |= {"20260302T07": [sent("a", "10 00:00:00"), sent("b", "17 00:00:00", device_id="other")]}
+    server.events |= {"20260301T07": [sent("c", "17 00:00:00"), sent("d", "03 00:00:00"), sent("e", "17 00:00:01")]}
+    server.events |= {"20260303T07": [sent("f", "17 00:00:00", **{"$insert_id": None}), sent("a", "10 00:00:00")]}
+
+    assert counts(sync(bank, first="2026-03-02")) == {"2026-03-02": (2, 0, 0)}
+    assert counts(sync(bank)) == {"2026-03-01": (1, 2, 0), "2026-03-03": (1, 1, 0)}
 
 
 @pytest.mark.parametrize("hours", [5, 1])

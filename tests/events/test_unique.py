@@ -49,6 +49,18 @@ def payment(of: Definitions, number: int, hour: int = 12, **more: object) -> Sub
     return submission(of, "payment", {"id": f"p{number}", "at": at, "card": "c", "amount": "5.00", **more})
 
 
+def within(fields: str = "insert: text? unique within 1h") -> Definitions:
+    """The small project with a value that is known for a while, and late events."""
+    text = FILES["shroff.yaml"] + "lateness: 30d\n"
+    return load_definitions({**project(fields).files, "shroff.yaml": text}, str.upper).or_raise()
+
+
+def at_minute(of: Definitions, number: int, minute: float, **more: object) -> Submission:
+    """A payment so many minutes behind noon of a day that is not the latest."""
+    at = 1_772_366_400_000 + round(minute * 60_000)
+    return submission(of, "payment", {"id": f"m{number}", "at": at, "card": "c", "amount": "5.00", **more})
+
+
 def label(of: Definitions, verdict: str = "fraud", **more: object) -> Submission:
     return submission(of, "label", {"verdict": verdict, "known_at": KNOWN_AT, **more})
 
@@ -114,6 +126,79 @@ def test_an_event_that_is_refused_moves_no_watermark_and_leaves_its_value_free()
 
     assert [one.kind for one in answers] == ["decided", "refused", "decided", "decided", "refused", "decided"]
     assert "too late" in answers[4].reason
+
+
+TIMELINES = {
+    "at the end of the hour": ([0, 60], [0]),
+    "a millisecond behind it": ([0, 60 + 1 / 60_000], [0, 1]),
+    "the later one came first": ([60, 0], [0]),
+    "the later one came first, and is too far": ([60 + 1 / 60_000, 0], [0, 1]),
+    "each an hour behind the one before": ([0, 60, 120, 180, 181], [0, 3 - 1, 4]),
+    "across the beginning of an hour": ([59, 61, 121.5], [0, 2]),
+    "between two that are known": ([0, 100, 50], [0, 1]),
+    "before 1970": ([-30_000_000, -29_999_941, -29_999_939], [0, 2]),
+}
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("name", TIMELINES)
+def test_a_value_within_the_duration_is_a_duplicate_of_the_event_that_has_it(name: str, at_once: bool) -> None:
+    minutes, taken = TIMELINES[name]
+    of = within()
+    parts = [at_minute(of, number, minute, insert="A") for number, minute in enumerate(minutes)]
+    answers = written(of, parts) if at_once else written(of, *[[one] for one in parts])
+
+    kinds = ["decided" if number in taken else "duplicate" for number in range(len(minutes))]
+    assert [one.kind for one in answers] == kinds
+
+
+@pytest.mark.slow
+@given(st.lists(st.tuples(st.integers(0, 300), st.sampled_from(["", "A", "B"])), max_size=12), st.integers(1, 4))
+def test_of_events_that_share_a_value_those_further_apart_are_taken(rows: list[tuple[int, str]], size: int) -> None:
+    of, log = within(), MemoryLog()
+    held = writer(log, of)
+    parts = [at_minute(of, number, minute, insert=value) for number, (minute, value) in enumerate(rows)]
+    for at in range(0, len(parts), size):
+        held.write(parts[at : at + size])
+
+    taken: list[int] = []
+    for number, (minute, value) in enumerate(rows):
+        near = [one for one in taken if value and rows[one][1] == value and abs(rows[one][0] - minute) <= 60]
+        taken += [] if near else [number]
+    assert [msgspec.json.decode(body)["id"] for body in bodies(log)] == [f"m{number}" for number in taken]
+
+
+def test_a_repeated_event_is_answered_with_the_decision_of_the_first_one() -> None:
+    of, log = within(), MemoryLog()
+    held = writer(log, of)
+    first = held.prepare([at_minute(of, 1, 0, insert="A")])
+    known = held.look_up([at_minute(of, 2, 5, insert="A")])
+    beside = held.prepare([at_minute(of, 2, 5, insert="A")], known=known)
+    held.commit(first)
+    held.commit(beside)
+    (later,) = written(of, [at_minute(of, 3, 6, insert="A", amount="7.00")], log=again(log))
+
+    (made,) = first.answers
+    assert made.document is not None
+    assert [(one.kind, one.seq, one.document) for one in (*beside.answers, later)] == [
+        ("duplicate", made.seq, made.document)
+    ] * 2
+
+
+def test_the_duration_may_change_and_the_log_is_looked_up_anew() -> None:
+    log = MemoryLog()
+    plain, hour, day = project("insert: text?"), within(), within("insert: text? unique within 1d")
+    written(plain, [at_minute(plain, 1, 0, insert="A"), at_minute(plain, 2, 90, insert="A")], log=log)
+
+    log = again(log)
+    (found,) = written(hour, [at_minute(hour, 3, 100, insert="A")], log=log)
+    assert found.kind == "duplicate"
+    with pytest.raises(DefinitionError, match=r"insert: it is unique now, .*share a value of it: 'm1' and 'm2'"):
+        check_change(again(log), day)
+
+
+def test_a_label_cannot_name_an_event_by_a_value_that_others_may_have_later() -> None:
+    assert within().events.naming == {}
 
 
 @pytest.mark.parametrize(
@@ -342,6 +427,10 @@ def test_features_of_files_leave_out_what_ingest_would_refuse(tmp_path: Path):
     found = list(file_columns([file], of, None, "payment"))
 
     assert [id_ for one in found for id_ in one.ids.to_pylist()] == ["p1", "p3", "p4", "p6"]
+    found = list(file_columns([file], project("arn: text? unique within 1m"), None, "payment"))
+    assert [id_ for one in found for id_ in one.ids.to_pylist()] == ["p1", "p3", "p4", "p6"]
+    found = list(file_columns([file], project("arn: text? unique within 59s"), None, "payment"))
+    assert [id_ for one in found for id_ in one.ids.to_pylist()] == ["p1", "p2", "p3", "p4", "p6"]
 
 
 def test_a_label_line_of_a_hashed_unique_field_keeps_its_hash_in_quarantine_and_comes_back():

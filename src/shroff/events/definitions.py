@@ -126,7 +126,7 @@ class Events:
         found: dict[str, list[EventType]] = {}
         for type_ in self.types.values():
             for one in type_.fields:
-                if one.shape.is_unique:
+                if one.shape.is_unique and not one.shape.within_ms:
                     found.setdefault(one.name, []).append(type_)
         return found
 

@@ -24,17 +24,26 @@ RESERVED: Final = (
     *("over", "last", "delayed", "including", "matching", "since"),
 )
 
-_MARKS: Final = r"\s*\??\s*(personal\b\s*|((hashed|unique)\b\s*)*)"
+_WITHIN: Final = r"(within\s+[0-9][0-9a-z]*\s*)?"
+_UNIQUE: Final = rf"(unique\b\s*{_WITHIN})?"
+_MARKS: Final = rf"\s*\??\s*(personal\b\s*|((hashed|unique)\b\s*)*{_WITHIN})"
 _BOUNDED: Final = "|".join(rf"{name}\b" for name in BOUNDED)
 _BOUND: Final = r"[<>]=?\s*\S+"
 FIELD_TYPE: Final = One(
     "a type, with ? where it may be missing",
-    rf"^\s*(text\b{_MARKS}|(boolean\b|choice\s*\([\s\S]*\S[\s\S]*\))\s*\??\s*(unique\b\s*)?"
-    rf"|({_BOUNDED}|number\s*\(\s*(\d|0\d|1[0-2])\s*\))\s*\??\s*(unique\b\s*)?({_BOUND}(\s+and\s+{_BOUND})?\s*)?)$",
+    rf"^\s*(text\b{_MARKS}|(boolean\b|choice\s*\([\s\S]*\S[\s\S]*\))\s*\??\s*{_UNIQUE}"
+    rf"|({_BOUNDED}|number\s*\(\s*(\d|0\d|1[0-2])\s*\))\s*\??\s*{_UNIQUE}({_BOUND}(\s+and\s+{_BOUND})?\s*)?)$",
 )
 FIELD_EXAMPLES: Final = (
     *("text", "text?", "text hashed", "time", "money", "money?", "integer", "number(2)", "real", "boolean"),
-    *("duration", "choice(pos, web, atm)", "choice(pos, web, ...)", "text? unique", "text? personal"),
+    *(
+        "duration",
+        "choice(pos, web, atm)",
+        "choice(pos, web, ...)",
+        "text? unique",
+        "text? unique within 7d",
+        "text? personal",
+    ),
     *("money > 0", "money? >= 0", "integer >= 0 and < 100", "time >= 2020-01-01"),
 )
 FIELDS: Final = own_names("fields with their types", FIELD_TYPE)
@@ -90,7 +99,8 @@ EVENT_TYPE: Final = Keys(
         Key(
             "fields",
             "The fields, each with its type. A question mark: may be missing. `hashed`: replaced on input by a "
-            "keyed hash and its last four characters. `unique`: may name the event in a label file. `personal`: kept "
+            "keyed hash and its last four characters. `unique`: may name the event in a label file; `unique within "
+            "7d`: an event whose value another one has within 7 days is a duplicate of that. `personal`: kept "
             "beside the log, where no rule and no model reads it, until `shroff erase` removes it; an event that is "
             "sent again keeps the values of the first time. Bounds stand last: "
             "`> 0`, `>= 0 and < 100`. A new event with a value outside is refused; those of the log stay.",

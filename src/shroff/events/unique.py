@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -13,15 +13,21 @@ from shroff.events.event import Event, value_writer
 from shroff.language.types import Type
 
 Named = tuple[str, str]  # a unique field and the text of its value
+Known = TypeVar("Known")
 
 
 class UniqueFields:
-    """The unique fields of event types. Values are compared by their texts: of hashed fields the hashes."""
+    """The unique fields of event types. Values are compared by their texts: of hashed fields the hashes.
+
+    With `unique within 7d` the text begins with the number of the 7 days in which the event happened, since 1970. Two
+    events of one text are then at most 7 days apart, so at most one is taken; another one so near has this number, the
+    one before or the one behind. So a look-up of three texts finds it, whichever came first.
+    """
 
     def __init__(self, types: Collection[EventType]) -> None:
         fields = {
             type_.name: tuple(
-                (field.name, at, unique_text(field.type))
+                (field.name, at, unique_text(field.type), field.shape.within_ms)
                 for at, field in enumerate(type_.fields)
                 if field.shape.is_unique
             )
@@ -29,7 +35,7 @@ class UniqueFields:
         }
         self._fields = {name: unique for name, unique in fields.items() if unique}
         self.forms = {
-            (type_.name, field.name): form_of(field.type)
+            (type_.name, field.name): form_of(field.type, field.shape.within_ms)
             for type_ in types
             for field in type_.fields
             if field.shape.is_unique
@@ -42,8 +48,30 @@ class UniqueFields:
         """The unique fields of an event that are there, with the texts of their values."""
         values = event.values
         return [
-            (name, text(values[at])) for name, at, text in self._fields.get(event.type, ()) if values[at] is not None
+            (name, f"{event.time_ms // within_ms}:{text(values[at])}" if within_ms else text(values[at]))
+            for name, at, text, within_ms in self._fields.get(event.type, ())
+            if values[at] is not None
         ]
+
+    def near(self, event: Event) -> list[tuple[Named, int]]:
+        """The texts under which an event is known that this one repeats, and how far apart they may be."""
+        values = event.values
+        return [
+            ((name, f"{event.time_ms // within_ms + step}:{text(values[at])}"), within_ms)
+            for name, at, text, within_ms in self._fields.get(event.type, ())
+            if within_ms and values[at] is not None
+            for step in (0, -1, 1)
+        ]
+
+    def repeated(
+        self, event: Event, find: Callable[[tuple[str, str, str]], Known | None], time_ms: Callable[[Known], int]
+    ) -> Known | None:
+        """What an event repeats by a value that is unique within a duration, among what `find` gives of a text."""
+        for (name, text), within_ms in self.near(event):
+            found = find((event.type, name, text))
+            if found is not None and abs(time_ms(found) - event.time_ms) <= within_ms:
+                return found
+        return None
 
 
 @cache
@@ -55,6 +83,7 @@ def unique_text(type_: Type) -> Callable[[Any], str]:
     return lambda value: msgspec.json.encode(value if write is None else write(value)).decode().strip('"')
 
 
-def form_of(type_: Type) -> str:
+def form_of(type_: Type, within_ms: int = 0) -> str:
     """What the texts of a type depend on: values of another form are not compared."""
-    return f"{type_.kind}({type_.places})" if type_.kind in {"money", "number"} else type_.kind
+    form = f"{type_.kind}({type_.places})" if type_.kind in {"money", "number"} else type_.kind
+    return f"{form} within {within_ms}" if within_ms else form

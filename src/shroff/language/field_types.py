@@ -15,7 +15,10 @@ MARKS: Final = ("hashed", "unique", "personal")
 BOUNDED: Final = ("integer", "number", "real", "money", "duration", "time")  # types whose fields may have bounds
 SIGNS: Final = (">", ">=", "<", "<=")
 _LENGTH_MAX: Final = 65_536  # characters; a choice may list many texts
-_FIELD_TYPE = re.compile(r"\s*([a-z_]+)\s*(?:\((.*)\))?\s*(\?)?\s*((?:[a-z]++\s*+)*+)([<>].*)?$", re.DOTALL)
+_FIELD_TYPE = re.compile(
+    r"\s*([a-z_]+)\s*(?:\((.*)\))?\s*(\?)?\s*((?:[a-z]++\s*+)*+)(?:(\d[0-9a-z]{0,40})\s*)?([<>].*)?$", re.DOTALL
+)
+_WITHIN: Final = "unique within"
 _BOUND = re.compile(r"([<>]=?)\s*(\S{1,400})")
 _WORDS: Final = {">": "above {}", ">=": "at least {}", "<": "below {}", "<=": "at most {}"}
 _TIME_WORDS: Final = {">": "after {}", ">=": "not before {}", "<": "before {}", "<=": "not after {}"}
@@ -76,6 +79,7 @@ class FieldType:
     is_optional: bool = False
     is_hashed: bool = False
     is_unique: bool = False
+    within_ms: int = 0  # of a unique one: so far apart, values are compared; 0 for ever
     is_personal: bool = False
     bounds: Bounds | None = None
 
@@ -90,8 +94,8 @@ def parse_field_type(text: str, *, money_places: int) -> FieldType:
     found = _FIELD_TYPE.match(text)
     if not found:
         raise TypeTextError(f"{text!r} is no type; types are {', '.join(NAMES)}.")
-    name, inside, mark, words, ends = found.groups()
-    marks = words.split()
+    name, inside, mark, words, duration, ends = found.groups()
+    marks, within_ms = _marks(words.split(), duration)
     for word in marks:
         if word not in MARKS:
             hint = nearest(word, MARKS) or f"Marks are {', '.join(MARKS)}."
@@ -104,7 +108,23 @@ def parse_field_type(text: str, *, money_places: int) -> FieldType:
     if "personal" in marks and (type_.kind != "text" or len(marks) > 1):
         raise TypeTextError("a personal field is text without another mark: text personal, or text? personal.")
     bounds = None if ends is None else _bounds(ends, type_)
-    return FieldType(type_, mark is not None, "hashed" in marks, "unique" in marks, "personal" in marks, bounds)
+    is_unique, is_personal = "unique" in marks, "personal" in marks
+    return FieldType(type_, mark is not None, "hashed" in marks, is_unique, within_ms, is_personal, bounds)
+
+
+def _marks(words: list[str], duration: str | None) -> tuple[list[str], int]:
+    """The marks of a field, and the duration behind `unique within`."""
+    if words[-2:] != _WITHIN.split() and duration is None:
+        return words, 0
+    if words[-2:] != _WITHIN.split() or duration is None:
+        raise TypeTextError("a duration stands behind 'unique within', and nowhere else: text unique within 7d.")
+    try:
+        within_ms = parse_duration(duration)
+    except ValueError as error:
+        raise TypeTextError(f"{_WITHIN}: {error}.") from None
+    if not within_ms:
+        raise TypeTextError(f"{_WITHIN} {duration}: it takes a duration above 0.")
+    return words[:-1], within_ms
 
 
 def _named_type(name: str, inside: str | None, money_places: int) -> Type:

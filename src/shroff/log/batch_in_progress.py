@@ -150,6 +150,8 @@ class BatchInProgress:
             return self._again(one, event, body, earlier)
         if key in self._late:
             return self._late_again(one, event, body, self._late[key])
+        if self._unique and (earlier := self._unique.repeated(event, self._named_record, _time_ms)) is not None:
+            return self._repeat(event, earlier)
         names = self._unique.keys(event) if self._unique else []
         doubled = self._doubled(type_, names) if names else ""
         if doubled or one.refusal is not None:
@@ -178,11 +180,20 @@ class BatchInProgress:
     def _doubled(self, type_: str, names: Iterable[Named]) -> str:
         """Why an event with these unique values cannot be taken; nothing where nobody has them."""
         for name, value in names:
-            key = type_, name, value
-            record = self._named[key][1] if key in self._named else self._known.unique.get(key)
+            record = self._named_record((type_, name, value))
             if record is not None:
                 return f"{name}: it is unique, and {type_} {record.id!r} has the same value already"
         return ""
+
+    def _named_record(self, key: NameKey) -> Record | None:
+        """The event that has this value of a unique field."""
+        return self._named[key][1] if key in self._named else self._known.unique.get(key)
+
+    def _repeat(self, event: Event, earlier: Record) -> Answer:
+        """An event of another id that repeats one: answered from what was decided of that."""
+        answer = Answer(DUPLICATE, event.type, event.id, earlier.seq)
+        self._repeated.append((answer, (earlier.type, earlier.id)))
+        return answer
 
     def _again(self, one: Submission, event: Event, body: bytes, earlier: Record) -> Answer:
         """An id that is taken: the same content is answered from what was decided, other content is refused.
@@ -193,9 +204,7 @@ class BatchInProgress:
         if earlier.body != body and self._state.records.decode(earlier) != event:
             words = f"{event.type} {event.id!r} is in the log with other content; an id names one event"
             return self._refuse(one, words, is_conflict=True)
-        answer = Answer(DUPLICATE, event.type, event.id, earlier.seq)
-        self._repeated.append((answer, (event.type, event.id)))
-        return answer
+        return self._repeat(event, earlier)
 
     def _keep(self, one: Submission, event: Event, body: bytes) -> Answer:
         """Keep an event that is too late: without a place, so that nothing sees it."""
@@ -289,7 +298,7 @@ class BatchInProgress:
         for name, value in label.unique:
             if has.get(name) != value:
                 key = event.type, name, value
-                other = self._named[key][1] if key in self._named else self._known.unique.get(key)
+                other = self._named_record(key)
                 whose = "" if other is None else f"; this is that of {event.type} {other.id!r}"
                 return f"{name}: {event.type} {event.id!r} has {'another one' if name in has else 'none'}{whose}"
         return ""
@@ -390,6 +399,10 @@ class BatchInProgress:
             row = decided.get(answer.seq) or self._known.decisions.get(key)
             if row is not None:
                 answer.outcome, answer.document = row.outcome, row.document
+
+
+def _time_ms(record: Record) -> int:
+    return record.time_ms
 
 
 def _too_early(label: LabelInput, event: Event) -> str:

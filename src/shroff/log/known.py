@@ -56,6 +56,9 @@ def look_up(
     named: dict[str, set[str]] = defaultdict(set)
     found = KnownRecords()
     values = _unique(found, submissions, log, coming, types) if types.unique else {}
+    repeated = _repeated(found, submissions, types) if found.unique else {}
+    for type_, ids in repeated.items():
+        named[type_] |= ids
     labels: list[str] = []
     undated: list[LabelInput] = []
     for one in submissions:
@@ -76,7 +79,11 @@ def look_up(
     for type_, ids in wanted.items():
         records = log.find(type_, list(ids))
         found.records.update({(type_, id_): record for id_, record in records.items()})
-        again = [id_ for id_ in dict.fromkeys(events.get(type_, ())) if id_ in records] if records else []
+        again = (
+            [id_ for id_ in dict.fromkeys((*events.get(type_, ()), *repeated.get(type_, ()))) if id_ in records]
+            if records
+            else []
+        )
         if again:
             found.decisions.update({(type_, id_): row for id_, row in log.decisions(type_, again).items()})
     if labels:
@@ -125,6 +132,8 @@ def _unique(
         if (event := one.event or one.refused) is not None:
             for name, value in types.unique.keys(event):
                 brought[one.type, name][value] = None
+            for (name, value), _ in types.unique.near(event):
+                wanted[one.type, name][value] = None
         elif one.label is not None:
             for name, value in one.label.unique:
                 wanted[one.label.event_type or "", name][value] = None
@@ -139,6 +148,18 @@ def _unique(
             if row.value in wanted.get((row.type, row.field), ()):
                 found.unique[row.type, row.field, row.value] = coming.records[row.seq - first]
     return brought
+
+
+def _repeated(found: KnownRecords, submissions: Sequence[Submission], types: Records) -> dict[str, set[str]]:
+    """The ids of events that submissions repeat by a value that is unique within a duration, by their types."""
+    ids: dict[str, set[str]] = defaultdict(set)
+    for one in submissions:
+        if (event := one.event or one.refused) is not None:
+            for (name, value), _ in types.unique.near(event):
+                record = found.unique.get((one.type, name, value))
+                if record is not None:
+                    ids[one.type].add(record.id)
+    return ids
 
 
 def _add(found: KnownRecords, wanted: dict[str, set[str]], coming: Batch) -> None:

@@ -148,6 +148,7 @@ def file_batches(
     batch: list[tuple[int, LogEvent]] = []
     seen: set[tuple[str, ...]] = set()
     unique = UniqueFields(definitions.events.types.values())
+    times: dict[tuple[str, ...], int] = {}  # of events by their unique values
     watermark_ms: int | None = None
     seq = 0
     for name, lines in files:
@@ -163,6 +164,9 @@ def file_batches(
             if watermark_ms is not None and watermark_ms - event.time_ms > lateness_ms:
                 left.add("too_late", 1, [Left(one.source, one.place, late_words(lateness_ms))])
                 continue
+            if unique and unique.repeated(event, times.get, int) is not None:
+                left.add("doubled", 1, [Left(one.source, one.place, DOUBLED)])
+                continue
             names = [(event.type, name, value) for name, value in unique.keys(event)] if unique else []
             if not seen.isdisjoint(names):
                 shared = next(key[1] for key in names if key in seen)
@@ -170,6 +174,7 @@ def file_batches(
                 continue
             watermark_ms = event.time_ms if watermark_ms is None else max(watermark_ms, event.time_ms)
             seen.update([(event.type, event.id), *names])
+            times.update(dict.fromkeys(names, event.time_ms))
             seq += 1
             batch.append((seq, event))
             if len(batch) == BATCH_SIZE:
