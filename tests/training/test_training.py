@@ -53,6 +53,23 @@ def test_where_no_fold_can_be_judged_the_error_names_that_moment(tmp_path: Path,
         bank(tmp_path, days).train(as_of="2026-05-01")
 
 
+@pytest.mark.parametrize(
+    ("count", "as_of", "had"),
+    [(3, None, "2.9"), (3, "2026-05-01", "3.8"), (16, "2026-03-04", "3.0")],
+    ids=["as the log ends", "long after the newest payment", "soon after the oldest one"],
+)
+def test_too_little_history_is_said_once_with_how_much_is_needed(tmp_path: Path, count: int, as_of: str, had: str):
+    project = bank(tmp_path, write_days(tmp_path / "days.jsonl", range(count)))
+
+    with pytest.raises(UsageError) as raised:
+        project.train(as_of=as_of)
+    assert str(raised.value) == (
+        f"payment has {had} days of history, from 2026-03-01T00:00:00Z on. Training needs more than 4.0 days: "
+        "label_delay 1d + split.test 2d + split.delay 1d, and events before that to learn from. Bring in older ones, "
+        "or shorten split.test in model.yaml."
+    )
+
+
 @pytest.mark.parametrize("trials", ["2", "2.0", "2e0"])
 def test_trials_are_read_as_the_loader_reads_them(tmp_path: Path, days: Path, trials: str):
     model = FILES["model.yaml"] + f"  search: {{ trials: {trials} }}\n"
@@ -242,7 +259,7 @@ def test_what_no_training_can_read_is_told_without_options_that_it_has_not(tmp_p
 
 def test_a_delay_that_leaves_nothing_to_learn_from_is_named(tmp_path: Path, days: Path):
     model = FILES["model.yaml"].replace("delay: 1d, test", "delay: 1000d, test")
-    with pytest.raises(UsageError, match=r"oldest payment is of 2026-03-01T00:0.*Shorten split.delay") as caught:
+    with pytest.raises(UsageError, match=r"from 2026-03-01T00:0.*shorten split.delay") as caught:
         bank(tmp_path, days, model=model).train()
     assert "split.train" not in str(caught.value)
 

@@ -63,7 +63,7 @@ labels = project.labels(as_of=as_of)
 show(labels.group_by(["verdict", "source"]).aggregate([([], "count_all")]))"""
 _TRAIN: Final = """\
 report = project.train("{event}", as_of=as_of)
-print(f"{{report.stored.id}} has learnt from {{report.rows:,}} events with {{report.fraud:,}} frauds.")
+print(f"{{report.stored.id}} was trained on {{report.rows:,}} events with {{report.fraud:,}} frauds.")
 print(*report.remarks, sep="\\n")
 show([{{"gate": one.name, "value": one.value, "limit": one.limit, "passed": one.passed}} for one in report.gates])"""
 _METRICS: Final = """\
@@ -117,7 +117,7 @@ class Cell:
 
 
 def notebook_of(definitions: Definitions, folder: str, event: str | None = None) -> str:
-    """A notebook of a project as JSON (nbformat 4.5): events, features, labels, a model, cut-offs, one decision.
+    """A notebook of a project as JSON (nbformat 4.5): events, features, labels, one decision, a model, cut-offs.
 
     What the project does not have is left out, with a word on how to get it.
 
@@ -142,37 +142,39 @@ def notebook_of(definitions: Definitions, folder: str, event: str | None = None)
 
 def cells_of(definitions: Definitions, folder: str, event: str) -> Iterator[Cell]:
     """The cells in their order."""
-    yield Cell(TEXT, f"# {definitions.settings.name}\n\nEach cell can be run again; nothing here changes what decides.")
+    yield Cell(
+        TEXT, f"# {definitions.settings.name}\n\nYou can run each cell again. No cell changes how events are decided."
+    )
     yield Cell(CODE, _OPEN.format(folder=json.dumps(folder, ensure_ascii=False)))
     yield Cell(CODE, _SHOW)
-    yield Cell(TEXT, "## Events, and their features\n\nEach feature has the value that the stream saw at its event.")
+    yield Cell(TEXT, "## Events and features\n\nEach feature has its value as of the event, the same as in the stream.")
     yield Cell(CODE, _EVENTS.format(event=event))
     yield Cell(CODE, _FEATURES.format(event=event))
-    yield Cell(TEXT, "## Labels, as they were known\n\nWith `as_of` nothing counts that came later.")
+    yield Cell(TEXT, "## Labels\n\n`as_of` leaves out labels that were not known by then.")
     yield Cell(CODE, _LABELS)
-    if event in definitions.models:
-        yield from _model(definitions, event)
-    else:
-        yield Cell(
-            TEXT, f"## A model\n\n`model.yaml` has no model of `{event}` yet; with one, `project.train` makes it."
-        )
     if definitions.events.types[event].is_decided:
-        yield Cell(TEXT, "## Decisions, and one of them explained")
+        yield Cell(TEXT, "## Decisions, and the reasons of one")
         yield Cell(CODE, _OUTCOMES)
         yield Cell(CODE, _EXPLAIN)
         yield Cell(CODE, _REASONS)
+    if event in definitions.models:
+        yield from _model(definitions, event)
+    else:
+        yield Cell(TEXT, f"## A model\n\nAdd a model of `{event}` to `model.yaml`, then train it with `project.train`.")
 
 
 def _model(definitions: Definitions, event: str) -> Iterator[Cell]:
-    yield Cell(TEXT, "## A model\n\nIt goes into the registry, and not into force: `shroff models promote` does that.")
+    yield Cell(TEXT, "## A model\n\nTraining adds it to the registry. `shroff models promote` makes it the champion.")
     yield Cell(CODE, _TRAIN.format(event=event))
-    yield Cell(TEXT, "The model on folds that it had not seen, beside rules and the simplest ways to decide:")
+    yield Cell(TEXT, "Metrics of the model on its test folds, beside the rules and simple baselines:")
     yield Cell(CODE, _METRICS)
     policy = definitions.policy(event)
     if policy.missed_fraud is None or policy.false_decline_minor is None:
-        yield Cell(TEXT, f"With `costs` of `{event}` in `policy.yaml`, `project.thresholds` weighs them into cut-offs.")
+        yield Cell(
+            TEXT, f"Add `costs` of `{event}` to `policy.yaml`; `project.thresholds` then finds the cheapest cut-offs."
+        )
         return
-    yield Cell(TEXT, "What cut-offs of the score would cost; `shroff thresholds --apply` puts the cheapest in force:")
+    yield Cell(TEXT, "Cost of each cut-off of the score. `shroff thresholds --apply` activates the cheapest:")
     yield Cell(CODE, _THRESHOLDS)
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 import shroff
 from shroff.errors import UsageError
 from shroff.events.event import time_text
-from shroff.language.values import parse_duration, show_duration
+from shroff.language.values import DAY_MS, parse_duration, show_duration
 from shroff.log.columns.tables import Way
 from shroff.models.definitions import LEARNERS, ModelInput, ModelSettings, Split
 from shroff.models.evaluation import baselines
@@ -155,7 +155,7 @@ def train_model(
     policy, terms = definitions.policy(settings.event), terms_of(definitions, settings.event)
     ruled = rule_outcomes(definitions, settings.event, given.recorded)
     maker = _trainer(given, settings, run.threads, steps, growing) if making is None else making(given)
-    said = [*_ran_on(growing), *_windows_too_late(given, settings)]
+    said = [*_ran_on(growing), *_tests_too_late(given, settings)]
     champion = _champion(definitions, settings, source, given, way)
     at_stage(steps, _fold_words(0, settings.split.folds))
     try:
@@ -169,7 +169,7 @@ def train_model(
             progress=partial(_fold_done, steps),
         )
     except UsageError as error:
-        raise UsageError(" ".join(_windows_too_early(given, settings) or [str(error), *said])) from None
+        raise UsageError(_history_too_short(given, settings) or " ".join([str(error), *said])) from None
     if source.log is None:
         beside = {name: one for name, one in evaluation.compared.items() if name != baselines.RULES_ONLY}
         evaluation = replace(evaluation, compared=beside)
@@ -329,34 +329,38 @@ def _check_happened(given: TrainingSet, source: HistorySource) -> None:
     raise UsageError(f"{words}: the oldest is of {time_text(oldest_ms)}. Name a later moment, or none.")
 
 
-def _windows_too_early(given: TrainingSet, settings: ModelSettings) -> list[str]:
-    """Why no fold can learn where all of them would have to learn from what lies before the events, and what helps."""
-    oldest_ms = int(given.times_ms.min(initial=2**62))
-    split, event = settings.split, settings.event
-    last = windows_of(split, settings.label_delay_ms, given.as_of_ms)[-1]
-    if not len(given) or last.train_end_ms > oldest_ms:
-        return []
-    behind = {"label_delay": settings.label_delay_ms, "split.test": split.test_ms, "split.delay": split.delay_ms}
-    lengths = ", ".join(f"{name} {show_duration(length)}" for name, length in behind.items())
-    longest = max(behind, key=lambda name: behind[name])
-    why = (
-        f"no fold of {event} gives a model that could be judged: the last one learns from what lies before "
-        f"{time_text(last.train_end_ms)}, and the oldest {event} is of {time_text(oldest_ms)}. Between what it learns "
-        f"from and {time_text(given.as_of_ms)} lie {lengths}. Shorten {longest} in model.yaml, or bring in older ones."
-    )
-    return [why]
+def _history_too_short(given: TrainingSet, settings: ModelSettings) -> str:
+    """How much history there is and how much is needed, where no fold can learn; empty where one can.
 
-
-def _windows_too_late(given: TrainingSet, settings: ModelSettings) -> list[str]:
-    """What to say where more than half of the last test lies behind the newest event.
-
-    So it is where labels came in long after the events: by the language a set is of the log's last time.
+    That is as of the moment asked for, or as of a better one (see `_tests_too_late`).
     """
+    split, event = settings.split, settings.event
+    oldest_ms = int(given.times_ms.min())
+    had_ms = min(given.as_of_ms, _best_as_of_ms(given, settings)) - oldest_ms
+    needed = {"label_delay": settings.label_delay_ms, "split.test": split.test_ms, "split.delay": split.delay_ms}
+    if had_ms > sum(needed.values()):
+        return ""
+    lengths = " + ".join(f"{name} {show_duration(length)}" for name, length in needed.items())
+    longest = max(needed, key=lambda name: needed[name])
+    return (
+        f"{event} has {had_ms / DAY_MS:.1f} days of history, from {time_text(oldest_ms)} on. Training needs more than "
+        f"{sum(needed.values()) / DAY_MS:.1f} days: {lengths}, and events before that to learn from. Bring in older "
+        f"ones, or shorten {longest} in model.yaml."
+    )
+
+
+def _best_as_of_ms(given: TrainingSet, settings: ModelSettings) -> int:
+    """The moment as of which the last test ends at the newest event."""
+    return int(given.times_ms.max()) + settings.label_delay_ms
+
+
+def _tests_too_late(given: TrainingSet, settings: ModelSettings) -> list[str]:
+    """A remark where more than half of the last test is after the newest event, as where labels came long after it."""
     last = windows_of(settings.split, settings.label_delay_ms, given.as_of_ms)[-1]
-    newest_ms = int(given.times_ms.max(initial=0))
-    if not len(given) or last.test_end_ms - newest_ms <= (last.test_end_ms - last.test_start_ms) / 2:
+    newest_ms = int(given.times_ms.max())
+    if last.test_end_ms - newest_ms <= (last.test_end_ms - last.test_start_ms) / 2:
         return []
-    better = time_text(newest_ms + settings.label_delay_ms)
+    better = time_text(_best_as_of_ms(given, settings))
     words = (
         f"The newest {settings.event} is of {time_text(newest_ms)}, the last test ends {time_text(last.test_end_ms)}: "
         f"tests lie behind the events. --as-of {better} puts the end of the last test at the newest {settings.event}."

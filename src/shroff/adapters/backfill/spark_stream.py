@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SLICE: Final = 8_192  # places that one task reads, and that one task decides
 WHOLE: Final = -1  # stands where a stage's number does, in the row that says which places a slice has
 PYSPARK_LEAST: Final = (4, 2)  # its sources are told where a micro-batch starts and how large it may be
-STARTS_MAX: Final = 3
+STARTS_MAX: Final = 6  # a minute of waiting for workers, of a machine that is busy
 NOT_CONNECTED: Final = "Python worker failed to connect back"  # within 10 s, which no setting of Spark 4.2 changes
 ROCKS_DB: Final = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
 SEEN: Final = (
