@@ -19,9 +19,22 @@ from shroff.config import calm_libraries
 from tests.recovery.faults_table import SEED, Row, seed, table
 from tests.support import forks, servers, timing
 from tests.support.effort import IS_LONG, examples
-from tests.support.servers import azure, gcs, kafka, mail, mariadb, mongo, postgres, redis, registry, s3, server
+from tests.support.servers import azure, gcs, kafka, mail, mariadb, mongo, postgres, pubsub, redis, registry, s3, server
 
-SERVERS = (azure, gcs, kafka, mail, mariadb, mongo, postgres, redis, registry, s3, server)  # fixtures of all tests
+SERVERS = (
+    azure,
+    gcs,
+    kafka,
+    mail,
+    mariadb,
+    mongo,
+    postgres,
+    pubsub,
+    redis,
+    registry,
+    s3,
+    server,
+)  # fixtures of all tests
 ROOT = Path(__file__).resolve().parent.parent
 
 # A shell ignores Ctrl-C for what it starts in the background, and so would every program that a test starts and stops.

@@ -76,6 +76,7 @@ SERVERS = {
     "Redis": "redis",
     "aiosmtpd": "mail",
     "moto": "s3",
+    "pstest": "pubsub",
 }
 HERE = {
     "Dask",

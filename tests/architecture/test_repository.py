@@ -78,7 +78,11 @@ def test_every_dependency_is_locked():
 DISTRIBUTIONS = {
     "argon2": "argon2-cffi",
     "bson": "pymongo",
+    "google.api_core": "google-cloud-pubsub",
+    "google.auth": "google-cloud-pubsub",
+    "google.cloud": "google-cloud-pubsub",
     "google.protobuf": "protobuf",
+    "google.pubsub_v1": "google-cloud-pubsub",
     "ruamel": "ruamel-yaml",
     "sklearn": "scikit-learn",
     "xgboost": "xgboost-cpu",

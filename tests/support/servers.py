@@ -56,4 +56,4 @@ def of(kind: str) -> Callable[..., Kept]:
     return pytest.fixture(scope="session", name=kind)(fixture)
 
 
-kafka, registry, redis, postgres, mariadb, mongo, s3, gcs, azure, mail = (of(kind) for kind in KINDS)
+kafka, registry, redis, postgres, mariadb, mongo, s3, gcs, azure, mail, pubsub = (of(kind) for kind in KINDS)

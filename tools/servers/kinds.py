@@ -10,8 +10,9 @@ from tools.servers.kafka import Kafka
 from tools.servers.mail import Mail
 from tools.servers.objects import GCS, S3, Azure
 from tools.servers.process import Server
+from tools.servers.pubsub import Pubsub
 from tools.servers.registry import Registry
 
 KINDS: Final[Mapping[str, Callable[[], Server]]] = {
-    one.kind: one for one in (Kafka, Registry, Redis, Postgres, MariaDB, Mongo, S3, GCS, Azure, Mail)
+    one.kind: one for one in (Kafka, Registry, Redis, Postgres, MariaDB, Mongo, S3, GCS, Azure, Mail, Pubsub)
 }

@@ -143,7 +143,7 @@ def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
 def source_finding(where: str, standings: Sequence[Standing]) -> Finding:
     """How a source stands that answered: what waits, and what cannot be read on."""
     troubles = [f"{one.part}: {one.trouble}" for one in standings if one.trouble]
-    silent = [one.part for one in standings if one.waiting is None and not one.trouble]
+    silent = [one.part for one in standings if one.waiting is None and one.is_counted and not one.trouble]
     many = f"{len(standings):,} part{'s' if len(standings) != 1 else ''}"
     if troubles:
         shown = "; ".join(_without_twice(one) for one in troubles[:TROUBLE_SHOWN])
@@ -153,6 +153,8 @@ def source_finding(where: str, standings: Sequence[Standing]) -> Finding:
     if silent:
         words = f"{where}: nobody answers for {', '.join(silent[:TROUBLE_SHOWN])}"
         return Finding("source", NOTE, words, "A worker waits for them. See that all brokers run.")
+    if not all(one.is_counted for one in standings):
+        return Finding("source", OK, f"{where} answers: {many}; how many messages wait it does not say")
     waiting = sum(one.waiting or 0 for one in standings)
     return Finding("source", OK, f"{where} answers: {many}, {waiting:,} message{'s' if waiting != 1 else ''} to read")
 

@@ -1,4 +1,4 @@
-"""What leaves for sinks, read from the log: decisions, or flags, in log order, each place whole."""
+"""What leaves for sinks, read from the log: decisions, flags, or events, in log order, each place whole."""
 
 from __future__ import annotations
 
@@ -42,22 +42,39 @@ def flags(
     return with_fields(log, found) if wants_fields else found
 
 
+def events(
+    log: LogReader, after: int, upto: int, *, outcomes: Collection[str] = (), wants_fields: bool = False
+) -> list[Outgoing]:
+    """The events at `after < seq <= upto`, decided or not, as the log has them; labels and edits are none."""
+    found = [
+        Outgoing(one.seq, 0, "event", one.type, one.id, "", one.body)
+        for records in log.read(after, upto)
+        for one in records
+        if one.kind == "event"
+    ]
+    return with_fields(log, found) if wants_fields else found
+
+
 def with_fields(log: LogReader, rows: Sequence[Outgoing]) -> list[Outgoing]:
     """Rows, in the order of places, with their events' fields and times. Cost: reads the events between them."""
     if not rows:
         return []
     after, upto = rows[0].seq - 1, rows[-1].seq
-    events = {one.seq: one for records in log.read(after, upto) for one in records if one.kind == "event"}
+    by_seq = {one.seq: one for records in log.read(after, upto) for one in records if one.kind == "event"}
     batches = log.ingested(after, upto)
     firsts, found = [first for first, _ in batches], list[Outgoing]()
     for row in rows:
-        event, at = events.get(row.seq), bisect_right(firsts, row.seq) - 1
+        event, at = by_seq.get(row.seq), bisect_right(firsts, row.seq) - 1
         more = {} if event is None else {"fields": event.body, "time_ms": event.time_ms}
         found.append(replace(row, **more, at_ms=batches[at][1] if at >= 0 else None))
     return found
 
 
-KINDS: Final[Mapping[str, Callable[..., list[Outgoing]]]] = {"decisions": decisions, "flags": flags}
+KINDS: Final[Mapping[str, Callable[..., list[Outgoing]]]] = {
+    "decisions": decisions,
+    "flags": flags,
+    "events": events,
+}
 
 
 def flag_body(row: FlagRow) -> bytes:

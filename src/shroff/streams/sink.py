@@ -19,14 +19,15 @@ from shroff.errors import TransientError
 class Outgoing(msgspec.Struct, frozen=True, gc=False):
     """A row on its way out: its place in the log and its number among the effects there, its kind and its content.
 
-    `body` is the decision's document, or the flag as JSON. `event` and `id` name the event, `outcome` is empty for
-    a flag. Where the sink asked for fields, `fields` is the event's canonical body, `time_ms` its time, and `at_ms` its
-    ingest time, None where the log does not know it. A decision has the number 0, flags count from 1.
+    `body` is the decision's document, the flag as JSON, or the event's canonical body. `event` and `id` name the
+    event, `outcome` is empty for a flag and an event. Where the sink asked for fields, `fields` is that body of the
+    event, `time_ms` its time, and `at_ms` its ingest time, None where the log does not know it. A decision and an event
+    have the number 0, flags count from 1.
     """
 
     seq: int
     number: int
-    kind: str  # decision | flag
+    kind: str  # decision | flag | event
     event: str
     id: str
     outcome: str
@@ -43,7 +44,7 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
     @property
     def name(self) -> str:
         """What the row is about for whoever keeps one of each: the event, of a flag the flag itself."""
-        return f"{self.event}/{self.id}" if self.kind == "decision" else f"{self.event}/{self.id}/{self.key}"
+        return f"{self.event}/{self.id}" if self.kind != "flag" else f"{self.event}/{self.id}/{self.key}"
 
 
 class Undelivered(NamedTuple):

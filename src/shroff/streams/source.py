@@ -58,12 +58,14 @@ class Health:
 class Standing(NamedTuple):
     """How a part stands outside, seen from an offset: so many messages wait behind it, None where nobody says.
 
-    Markers of transactions may be among them. `trouble` says in words why it cannot be read on from there.
+    Markers of transactions may be among them. `trouble` says in words why it cannot be read on from there. Where
+    `is_counted` is false, whoever is outside answers and never says how many wait, as Pub/Sub does not.
     """
 
     part: str
     waiting: int | None
     trouble: str = ""
+    is_counted: bool = True
 
 
 class Source(Protocol):

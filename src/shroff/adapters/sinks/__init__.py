@@ -1,4 +1,4 @@
-"""Sinks: Kafka, MongoDB, SQL databases, webhooks. Here is what shroff.yaml may say of each."""
+"""Sinks: Kafka, MongoDB, Pub/Sub, SQL databases, webhooks. Here is what shroff.yaml may say of each."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shroff.adapters.kafka import BROKERS, CLIENT
+from shroff.adapters.pubsub import TOPIC as PUBSUB_TOPIC
 from shroff.adapters.sinks.documents import document_mistake
 from shroff.language.keys import ANY, EXPRESSION, NAME_PATTERN, Key, Keys, One, choice
 from shroff.streams.settings import ADDRESS, BEGIN, CALLS, HTTP, OUTCOMES, OUTSIDE_NAME, TOPIC, AdapterSettings
@@ -36,6 +37,14 @@ def route_mistake(options: Mapping[str, Any]) -> str:
         return "a Kafka sink has either topic:, or by: with topics:."
     if by == "outcome" and options.get("take") == "flags":
         return "flags have no outcome, so 'by: outcome' chooses nothing. Name a field of the event."
+    return ""
+
+
+def outcomes_mistake(options: Mapping[str, Any]) -> str:
+    """What is wrong with the outcomes of a Pub/Sub sink, in words; nothing where all is well."""
+    take = options.get("take", "decisions")
+    if take != "decisions" and ("outcomes" in options or options.get("ordering_key") == "outcome"):
+        return f"{take} have no outcome. Name a field of the event, or take decisions."
     return ""
 
 
@@ -89,6 +98,27 @@ MONGODB: Final = AdapterSettings(
     mistake=document_mistake,
     schemes={"mongodb": 27017},
 )
+PUBSUB: Final = AdapterSettings(
+    "Messages in a topic of Google Pub/Sub, at least once, each with attributes by which a reader knows it again.",
+    Keys(
+        "a topic of Google Pub/Sub",
+        (
+            Key("take", "What leaves.", choice("decisions", "flags", "events"), default="decisions"),
+            Key("topic", "The topic.", PUBSUB_TOPIC, is_required=True, examples=("projects/bank/topics/decisions",)),
+            Key(
+                "ordering_key",
+                "The field of the event whose value is the ordering key, such as that of a card: messages of one key "
+                "are published in the order of the log.",
+                One("a name", NAME_PATTERN),
+                examples=("card",),
+            ),
+            OUTCOMES,
+        ),
+    ),
+    mistake=outcomes_mistake,
+    is_prepared=True,
+    route=("ordering_key", "topics"),
+)
 SQL: Final = AdapterSettings(
     "Rows of a table, replaced by id. The table is made where there is none.",
     Keys(
@@ -123,4 +153,4 @@ WEBHOOK: Final = AdapterSettings(
     schemes={"http": 80, "https": 443},
     is_called=True,
 )
-SETTINGS: Final = {"kafka": KAFKA, "mongodb": MONGODB, "sql": SQL, "webhook": WEBHOOK}
+SETTINGS: Final = {"kafka": KAFKA, "mongodb": MONGODB, "pubsub": PUBSUB, "sql": SQL, "webhook": WEBHOOK}

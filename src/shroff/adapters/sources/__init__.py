@@ -1,11 +1,14 @@
-"""Sources: files, Kafka, Redis streams. Here is what shroff.yaml may say of each that is live."""
+"""Sources: files, Kafka, Redis streams, Pub/Sub. Here is what shroff.yaml may say of each that is live."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote
 
 from shroff.adapters.kafka import BROKERS, CLIENT
+from shroff.adapters.pubsub import SUBSCRIPTION
+from shroff.adapters.pubsub import TOPIC as PUBSUB_TOPIC
 from shroff.language.keys import (
     NAME_PATTERN,
     NUMBER,
@@ -22,6 +25,7 @@ from shroff.language.keys import (
 from shroff.streams.settings import ADDRESS, OUTSIDE_NAME, TOPIC, AdapterSettings
 from shroff.streams.source import CERTAIN_S
 
+OVERTAKES_MS: Final = 60_000  # as long as a lease lasts of whoever died with a message; Pub/Sub itself names no bound
 _DEAD_LETTERS: Final = "What cannot be read goes there too, with its place and the reason; it is in quarantine anyway."
 
 
@@ -41,6 +45,18 @@ def _kafka_at(parts: SplitResult) -> dict[str, Any]:
 def _redis_at(parts: SplitResult) -> dict[str, Any]:
     before, stream = _last_part(parts, "redis://localhost:6379/0/payments")
     return {"url": f"{parts.scheme}://{parts.netloc}/{'/'.join(before) or '0'}", "streams": {"any": stream}}
+
+
+def _pubsub_at(parts: SplitResult) -> dict[str, Any]:
+    _, name = _last_part(parts, "pubsub://my-project/payments")
+    return {"subscriptions": {"any": f"projects/{parts.netloc}/subscriptions/{name}"}}
+
+
+def pubsub_mistake(options: Mapping[str, Any]) -> str:
+    """What is wrong with the subscriptions of a source, in words; nothing where all is well."""
+    named = [*options.get("subscriptions", {}).values(), *([options["labels"]] if "labels" in options else [])]
+    is_twice = len(set(named)) < len(named)
+    return "a subscription has one type of events. Name it once, under 'any' if it has several." if is_twice else ""
 
 
 KAFKA: Final = AdapterSettings(
@@ -122,4 +138,39 @@ REDIS: Final = AdapterSettings(
     from_address=_redis_at,
     types="streams",
 )
-SETTINGS: Final = {"kafka": KAFKA, "redis": REDIS}
+PUBSUB: Final = AdapterSettings(
+    "Subscriptions of Google Pub/Sub, which a worker pulls.",
+    Keys(
+        "pull subscriptions of Google Pub/Sub",
+        (
+            Key(
+                "subscriptions",
+                "The subscription of each event type. One under `any` has messages that tell their types themselves.",
+                own_names("event types with their subscriptions", SUBSCRIPTION),
+                is_required=True,
+                examples=("{ payment: projects/my-project/subscriptions/payments }",),
+            ),
+            Key("labels", "The subscription of labels.", SUBSCRIPTION),
+            Key("dead_letters", _DEAD_LETTERS, PUBSUB_TOPIC, examples=("projects/my-project/topics/refused",)),
+            Key(
+                "messages",
+                "How many messages of a subscription are here at most without being acknowledged.",
+                One("a whole number from 1 to 100000", r"^([1-9]\d{0,4}|100000)$", kinds=(TEXT, NUMBER)),
+                default="5000",
+            ),
+            Key(
+                "bytes",
+                "How many bytes these have at most, together.",
+                One("a whole number of bytes, of four digits or more", r"^[1-9]\d{3,10}$", kinds=(TEXT, NUMBER)),
+                default=str(64 << 20),
+            ),
+        ),
+    ),
+    schemes={"pubsub": None},
+    form="pubsub://PROJECT/SUBSCRIPTION",
+    from_address=_pubsub_at,
+    types="subscriptions",
+    mistake=pubsub_mistake,
+    overtakes_ms=OVERTAKES_MS,
+)
+SETTINGS: Final = {"kafka": KAFKA, "redis": REDIS, "pubsub_pull": PUBSUB}

@@ -124,7 +124,7 @@ class SourceLoop:
             self._is_away(error)
             return False
         self._came_s = time.monotonic()  # whoever is silent, or has more, is asked again after as long
-        if any(one.waiting is None and not one.trouble for one in standings):
+        if any(one.waiting is None and one.is_counted and not one.trouble for one in standings):
             return False  # nobody answers for it
         are_new = any(one.waiting and one.part not in self._reading.reached for one in standings)
         return not are_new and not self._source.health().lag

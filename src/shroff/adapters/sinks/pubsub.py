@@ -1,0 +1,122 @@
+"""Decisions, flags or events into a topic of Google Pub/Sub (extra `pubsub`), each at least once.
+
+Pub/Sub keeps no mark of ours and replaces nothing, so what was under way when a process died is published again. Each
+message has the attribute `key`, which is the same then, and no other message's: a reader drops what it has seen.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import msgspec
+
+from shroff.adapters.pubsub import MESSAGE_BYTES_MAX, NEEDS, VALUE_BYTES_MAX, Publisher, size_of, told
+from shroff.adapters.sinks import outcomes_mistake
+from shroff.errors import UsageError
+from shroff.streams.sink import AwayError, Outgoing, Undelivered
+
+try:
+    from google.api_core import exceptions as api
+    from google.pubsub_v1 import PubsubMessage
+except ImportError:
+    raise UsageError(NEEDS) from None
+
+AT_A_TIME: Final = 16  # requests of different ordering keys, which have one each
+OUTCOME: Final = "outcome"
+_Sent = tuple[Outgoing, Any]  # a row and its message
+
+
+class PubsubSink:
+    """A topic; a message's data is the decision, the flag or the event as JSON. Durable when `send` returns.
+
+    Attributes: `key` (which no other row has), `seq`, `kind`, `event`, `id`, and of a decision `outcome`.
+    """
+
+    places_max = 2_000
+
+    def __init__(self, name: str, options: Mapping[str, Any]) -> None:
+        """Prepare for a topic; nothing is asked of Pub/Sub yet.
+
+        Args:
+            name: Of the sink.
+            options: `topic`, `take` and `ordering_key`.
+
+        Raises: UsageError where the settings contradict each other.
+        """
+        if mistake := outcomes_mistake(options):
+            raise UsageError(mistake)
+        self._topic, self._ordering = str(options["topic"]), str(options.get("ordering_key", ""))
+        self.wants_fields = bool(self._ordering) and self._ordering != OUTCOME
+        only = msgspec.defstruct("OneField", [("value", Any, None)], rename={"value": self._ordering or "value"})
+        self._decoder: Any = msgspec.json.Decoder(only)
+        self._publisher = Publisher(self._topic)
+
+    def prepare(self, partitions: int | None) -> list[str]:
+        """See that the topic is there (see `streams.sink.PreparedSink`); it is never made."""
+        self._publisher.look()
+        return []
+
+    def send(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
+        """Publish rows, those of one ordering key in their order.
+
+        Raises: as in the contract. Cost: a request for 1,000 rows, and with ordering keys one for each key.
+        """
+        by_key: dict[str, list[_Sent]] = defaultdict(list)
+        refused: list[Undelivered] = []
+        for row in rows:
+            message, why_not = self._message(row)
+            if why_not:
+                refused.append(Undelivered(row, why_not))
+            else:
+                by_key[message.ordering_key].append((row, message))
+        if len(by_key) == 1:
+            refused += self._published(next(iter(by_key.values())))
+        elif by_key:
+            self._publisher.open()
+            with ThreadPoolExecutor(min(AT_A_TIME, len(by_key)), thread_name_prefix="pubsub") as threads:
+                for found in threads.map(self._published, by_key.values()):
+                    refused += found
+        return sorted(refused, key=lambda one: (one.row.seq, one.row.number))
+
+    def close(self) -> None:
+        """Let go of Pub/Sub. Closing twice does nothing."""
+        self._publisher.close()
+
+    def _message(self, row: Outgoing) -> tuple[Any, str]:
+        """A row as a message, or why it can be none."""
+        said = {"key": row.key, "seq": str(row.seq), "kind": row.kind, "event": row.event, "id": row.id}
+        said |= {"outcome": row.outcome} if row.outcome else {}
+        if len(row.id.encode()) > VALUE_BYTES_MAX:
+            del said["id"]  # it is in the data, too
+        key = self._key(row)
+        if len(key.encode()) > VALUE_BYTES_MAX:
+            return None, f"{self._ordering} is longer than {VALUE_BYTES_MAX:,} bytes, and so is no ordering key"
+        message = PubsubMessage(data=row.body, attributes=said, ordering_key=key)
+        size = size_of(message)
+        return (
+            message,
+            "" if size <= MESSAGE_BYTES_MAX else f"the message has {size:,} bytes, which Pub/Sub does not take",
+        )
+
+    def _key(self, row: Outgoing) -> str:
+        if self._ordering == OUTCOME:
+            return row.outcome
+        value = self._decoder.decode(row.fields).value if self.wants_fields and row.fields else None
+        return "" if value is None else value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+    def _published(self, sent: Sequence[_Sent]) -> list[Undelivered]:
+        """Publish rows of one ordering key; those that Pub/Sub will never take are found by halves."""
+        try:
+            self._publisher.publish([message for _, message in sent])
+        except api.InvalidArgument as error:
+            if len(sent) == 1:
+                return [Undelivered(sent[0][0], str(told(error, self._topic)))]
+            middle = len(sent) // 2
+            return [*self._published(sent[:middle]), *self._published(sent[middle:])]
+        except (api.GoogleAPICallError, api.RetryError) as error:
+            found = told(error, self._topic)
+            raise found if isinstance(found, UsageError) else AwayError(str(found)) from None
+        return []

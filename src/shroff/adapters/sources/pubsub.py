@@ -1,0 +1,309 @@
+"""Live events from pull subscriptions of Google Pub/Sub (extra `pubsub`), by the streaming pull of Google's library.
+
+Pub/Sub has no offsets: it sends whatever was not acknowledged. So a message is acknowledged behind the commit that it
+was decided in, and one that comes again is known by its event's id. An offset is how many messages of a subscription
+were given so far, and behind an `@` by which run of this program: by it we know ours again, and nothing else.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as LateError
+from contextlib import suppress
+from threading import Condition
+from typing import Any, Final
+
+from shroff.adapters.pubsub import (
+    ANSWER_S,
+    MESSAGE_BYTES_MAX,
+    NEEDS,
+    Publisher,
+    client_of,
+    shortened,
+    told,
+)
+from shroff.adapters.sources import pubsub_mistake
+from shroff.errors import SchemasAwayError, StateError, TransientError, UsageError
+from shroff.events.event import time_text
+from shroff.events.formats.lines import Line
+from shroff.events.formats.wire import Decoder
+from shroff.project.settings.system import System
+from shroff.streams.log import Refused
+from shroff.streams.merge import Merge
+from shroff.streams.source import Health, Standing, Taken, split_offset, stored_offset
+
+try:
+    from google.api_core import exceptions as api
+    from google.cloud import pubsub_v1
+    from google.pubsub_v1 import PubsubMessage
+except ImportError:
+    raise UsageError(NEEDS) from None
+
+QUIET_S: Final = 0.05  # without a message, and other subscriptions do not wait for this one
+AGAIN_S: Final = 2.0  # between two tries to open a stream, and until one that is open counts as sound
+LEASE_S: Final = 7 * 86_400.0  # for which deadlines are extended: as long as Pub/Sub keeps a message by default
+CLOSE_S: Final = 5.0
+
+
+class _Part:
+    """A subscription: what came, and what of that is not acknowledged, in the order in which it is given.
+
+    `came` is filled by a thread of the library. `held` are the messages behind the first `acked`, which are in the
+    merge or were given; `given` is the number of the last one that was given.
+    """
+
+    def __init__(self, name: str, type_: str | None) -> None:
+        self.name, self.type = name, type_
+        self.came: deque[Any] = deque()
+        self.held: deque[Any] = deque()
+        self.acked = self.given = 0
+        self.came_s = self.opened_s = float("-inf")
+        self.pulling: Any = None
+        self.trouble = ""
+
+    def ack(self, upto: int) -> None:
+        """Acknowledge what was given up to this number."""
+        for _ in range(min(upto, self.given) - self.acked):
+            self.held.popleft().ack()
+            self.acked += 1
+
+    def restart(self, number: int) -> None:
+        """Give again all that is not acknowledged, the first of it under the number behind this one."""
+        self.came.extendleft(reversed(self.held))
+        self.held.clear()
+        self.acked = self.given = number
+
+    def end(self, *, is_away: bool) -> None:
+        """Pull no more, and have what is not acknowledged sent again at once, to whoever pulls then."""
+        for message in () if is_away else (*self.held, *self.came):
+            message.nack()
+        self.held.clear()
+        self.came.clear()
+        pulling, self.pulling = self.pulling, None
+        if pulling is not None:
+            pulling.cancel()
+            with suppress(Exception):  # an end is an end, whatever the stream ended with
+                pulling.result(timeout=CLOSE_S)
+
+
+class PubsubPullSource:
+    """Keeps the promises of `streams.source.Source` over subscriptions, but those that need positions.
+
+    A part is a subscription. Messages with an ordering key come in their order, one after the other: the library gives
+    the next one of a key when the one before is acknowledged.
+
+    Args:
+        system: The settings, filled: `subscriptions`, and what else `shroff.adapters.sources` names.
+        decoder: Of the messages.
+        project: Not needed: Pub/Sub shares messages out among all who pull.
+
+    Raises: UsageError where the settings contradict each other.
+    """
+
+    name = "pubsub_pull"
+
+    def __init__(self, system: System, decoder: Decoder, *, project: str, merge: Merge) -> None:
+        self._decoder, self._merge = decoder, merge
+        self._parts = _parts(system)
+        self._flow = pubsub_v1.types.FlowControl(
+            max_messages=int(system.text("messages", "5000")),
+            max_bytes=int(system.text("bytes", str(64 << 20))),
+            max_lease_duration=LEASE_S,
+        )
+        self._dead_letters = system.text("dead_letters")
+        self._letters = Publisher(self._dead_letters)
+        self._token = secrets.token_hex(4)
+        self._client: Any = None
+        self._arrival = Condition()
+        self._errors, self._trouble, self._away = 0, "", ""
+
+    def __repr__(self) -> str:
+        return f"<PubsubPullSource {', '.join(self._parts)}>"
+
+    @property
+    def takes_refused(self) -> bool:
+        return bool(self._dead_letters)
+
+    # ---- the contract
+
+    def start(self, offsets: Mapping[str, str]) -> None:
+        stored = {name: split_offset(offsets.get(name, "0")) for name in self._parts}
+        read = {name: _number_of(offset) for name, (offset, _) in stored.items()}
+        self._look()
+        self._merge.clear()
+        for name, part in self._parts.items():
+            number, token = read[name]
+            if token == self._token:
+                part.ack(number)  # it was committed, though nobody could say so at the time
+            with self._arrival:
+                part.restart(number)
+            self._merge.open(name, part.type, stored[name][1])
+            if part.pulling is None:
+                self._pull(part)
+
+    def look(self, offsets: Mapping[str, str]) -> list[Standing]:
+        self._look()
+        return [Standing(name, None, is_counted=False) for name in sorted(self._parts)]
+
+    def poll(self, limit: int, timeout_s: float) -> list[Taken]:
+        until_s = time.monotonic() + timeout_s
+        while True:
+            self._mend()
+            found = self._polled(limit)
+            left_s = until_s - time.monotonic()
+            if found or left_s <= 0:
+                return found
+            self._wait(left_s)
+
+    def passed(self, offsets: Mapping[str, str]) -> None:
+        for name in self._parts.keys() & offsets.keys():
+            number, token = _number_of(split_offset(offsets[name])[0])
+            if token == self._token:
+                self._parts[name].ack(number)
+
+    def refuse(self, refused: Sequence[Refused]) -> None:
+        try:
+            self._letters.publish([_dead_letter(one) for one in refused])
+        except (api.GoogleAPICallError, api.RetryError) as error:
+            raise TransientError(str(told(error, self._dead_letters))) from None
+        except UsageError as error:
+            raise TransientError(str(error)) from None
+
+    def health(self) -> Health:
+        here = sum(len(part.came) for part in self._parts.values()) + self._merge.count
+        words = [self._away, self._trouble, *(part.trouble for part in self._parts.values())]
+        merge = self._merge  # Pub/Sub does not say how much waits there: what is here is the least
+        return Health(here or None, self._errors, 0, [one for one in words if one], merge.overtaken, merge.overtaken_ms)
+
+    def close(self) -> None:
+        for part in self._parts.values():
+            part.end(is_away=bool(self._away))
+        client, self._client = self._client, None
+        if client is not None and not self._away:  # else threads of the library still try, and end with the process
+            client.close()
+        self._letters.close()
+
+    # ---- reading
+
+    def _look(self) -> None:
+        """See that all subscriptions are there and can be pulled, where we may ask. Raises: as `look`."""
+        for name in self._parts:
+            try:
+                found = self._opened().get_subscription(subscription=name, retry=None, timeout=ANSWER_S)
+            except api.Forbidden:
+                continue  # a subscriber may pull, and look at nothing
+            except api.GoogleAPICallError as error:
+                raise told(error, name) from None
+            if found.push_config.push_endpoint:
+                raise UsageError(
+                    f"{name} pushes its messages to {found.push_config.push_endpoint}. Make a subscription that is "
+                    "pulled, or take what it pushes with the kind 'pubsub' under sources."
+                )
+
+    def _opened(self) -> Any:
+        if self._client is None:
+            self._client = client_of(pubsub_v1.SubscriberClient)
+            self._client.transport.grpc_channel.subscribe(self._note_channel)
+        return self._client
+
+    def _note_channel(self, state: Any) -> None:
+        """Called by the library when its connection changes."""
+        if state.name == "READY":
+            self._away = ""
+        elif state.name == "TRANSIENT_FAILURE":
+            self._errors, self._away = self._errors + 1, "Pub/Sub cannot be reached; its library tries again"
+
+    def _pull(self, part: _Part) -> None:
+        def arrived(message: Any) -> None:
+            with self._arrival:
+                part.came.append(message)
+                part.came_s = time.monotonic()
+                self._arrival.notify()
+
+        part.opened_s = time.monotonic()
+        threads = ThreadPoolExecutor(1, thread_name_prefix="pubsub")  # one, so that order is kept
+        scheduler = pubsub_v1.subscriber.scheduler.ThreadScheduler(threads)
+        part.pulling = self._opened().subscribe(part.name, arrived, flow_control=self._flow, scheduler=scheduler)
+
+    def _mend(self) -> None:
+        """Open streams again that ended; the library does so itself where that may help."""
+        for part in self._parts.values():
+            if part.pulling is None or time.monotonic() - part.opened_s < AGAIN_S:
+                continue
+            if not part.pulling.done():
+                part.trouble = ""
+                continue
+            try:
+                part.pulling.result(timeout=0)
+            except (Exception, LateError) as error:  # noqa: BLE001 - whatever ended the stream
+                self._errors, part.trouble = self._errors + 1, str(told(error, part.name))
+            self._pull(part)
+
+    def _polled(self, limit: int) -> list[Taken]:
+        self._trouble = ""
+        self._merge.doubt()
+        for part in self._parts.values():
+            self._take_in(part)
+            if time.monotonic() - part.came_s > QUIET_S:
+                self._merge.pass_by(part.name)
+        return [self._taken(*run) for run in self._merge.take(limit)]
+
+    def _take_in(self, part: _Part) -> None:
+        """Messages as lines that wait for their turn, up to the first whose schema is away."""
+        lines: list[Line] = []
+        for message in list(part.came):
+            try:
+                lines.append(self._line(message))
+            except SchemasAwayError as error:
+                self._errors, self._trouble = self._errors + 1, str(error)
+                break
+            part.held.append(part.came.popleft())
+        self._merge.add(part.name, lines)
+
+    def _taken(self, name: str, lines: list[Line], before: str) -> Taken:
+        part = self._parts[name]
+        part.given += len(lines)
+        offset = stored_offset(f"{part.given}@{self._token}", before)
+        return Taken(name, part.type, self._decoder.format, lines, offset)
+
+    def _line(self, message: Any) -> Line:
+        id_ = message.message_id
+        line = self._decoder.line(int("".join(filter(str.isdecimal, id_)) or 0), message.data)
+        line.where = id_
+        return line
+
+    def _wait(self, left_s: float) -> None:
+        """Until a message comes, or for a while."""
+        with self._arrival:
+            if self._trouble or not any(part.came for part in self._parts.values()):
+                self._arrival.wait(min(self._merge.pause_s(left_s), QUIET_S if self._merge.count else AGAIN_S))
+
+
+def _number_of(offset: str) -> tuple[int, str]:
+    """How many messages were given by an offset, and by which run. Raises: StateError where it is none."""
+    number, _, token = offset.partition("@")
+    if not number.isdecimal():
+        raise StateError(f"{offset!r} is no offset in a subscription of Pub/Sub, as 1200@5f3a09c1 would be")
+    return int(number), token
+
+
+def _dead_letter(one: Refused) -> Any:
+    said = {"source": one.source, "place": one.place, "type": one.type, "reason": one.reason}
+    said |= {"at": time_text(one.at_ms)}
+    raw = one.raw
+    if len(raw) > MESSAGE_BYTES_MAX:
+        raw, said["left_out"] = b"", f"{len(one.raw)} bytes, which are in quarantine"
+    return PubsubMessage(data=raw, attributes={name: shortened(value) for name, value in said.items()})
+
+
+def _parts(system: System) -> dict[str, _Part]:
+    """The subscriptions by their names. Raises: UsageError where one is named twice."""
+    if mistake := pubsub_mistake(system.options):
+        raise UsageError(f"source: {mistake}")
+    named = [(name, None if type_ == "any" else type_) for type_, name in system.options["subscriptions"].items()]
+    named += [(labels, "label")] if (labels := system.text("labels")) else []
+    return {name: _Part(name, type_) for name, type_ in named}

@@ -1,0 +1,57 @@
+"""Topics and subscriptions of a Pub/Sub server of tests, made, filled and read by Google's own client."""
+
+from __future__ import annotations
+
+import itertools
+import time
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from google.cloud import pubsub_v1
+from google.pubsub_v1 import PublisherClient, PubsubMessage
+
+_NUMBERS = itertools.count(1)
+
+
+class PubsubDesk:
+    """What a test does at the server; PUBSUB_EMULATOR_HOST leads there."""
+
+    def __init__(self) -> None:
+        self.publisher, self.subscriber = pubsub_v1.PublisherClient(), pubsub_v1.SubscriberClient()
+        self.project = f"projects/test-{uuid.uuid4().hex[:8]}"
+
+    def topic(self) -> str:
+        """A new topic."""
+        name = f"{self.project}/topics/t{next(_NUMBERS)}"
+        self.publisher.create_topic(name=name)
+        return name
+
+    def subscription(self, topic: str, **more: Any) -> str:
+        """A new subscription of a topic."""
+        name = f"{self.project}/subscriptions/s{next(_NUMBERS)}"
+        self.subscriber.create_subscription({"name": name, "topic": topic, "ack_deadline_seconds": 10, **more})
+        return name
+
+    def publish(self, topic: str, values: Sequence[bytes], key: str = "", **said: str) -> None:
+        """Messages with these bytes, there on return."""
+        for at in range(0, len(values), 1_000):
+            messages = [PubsubMessage(data=one, ordering_key=key, attributes=said) for one in values[at : at + 1_000]]
+            PublisherClient.publish(self.publisher, topic=topic, messages=messages)
+
+    def waiting(self, subscription: str, within_s: float = 0.0) -> list[Any]:
+        """All messages that somebody who pulls would get, acknowledged; looked for so long."""
+        found: list[Any] = []
+        until_s = time.monotonic() + within_s
+        while True:
+            some = self.subscriber.pull(subscription=subscription, max_messages=1_000).received_messages
+            found += [one.message for one in some]
+            if some:
+                ids = [one.ack_id for one in some]
+                self.subscriber.acknowledge(subscription=subscription, ack_ids=ids)
+            elif time.monotonic() >= until_s:
+                return found
+
+    def close(self) -> None:
+        self.publisher.transport.close()
+        self.subscriber.close()
