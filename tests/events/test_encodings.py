@@ -86,6 +86,36 @@ def test_quoted_texts_may_hold_commas_quotes_and_line_ends():
     assert (last.number, last.raw) == (2, b"x,y\n")
 
 
+@pytest.mark.parametrize(
+    ("header", "separator", "columns"),
+    [
+        (b"a,b", ",", ("a", "b")),
+        (b"a;b", ";", ("a", "b")),
+        (b"a\tb", "\t", ("a", "b")),
+        (b"a|b", "|", ("a", "b")),
+        (b"only", ",", ("only",)),
+        (b"Amount, net;Amount;Fee", ";", ("Amount, net", "Amount", "Fee")),
+        (b'a,"b;c;d"', ",", ("a", "b;c;d")),
+        (b"a;b,c", ",", ("a;b", "c")),  # as many of both: a comma
+        (b"\xef\xbb\xbfa;b", ";", ("a", "b")),
+        (b"\n\na;b", ";", ("a", "b")),
+    ],
+)
+def test_columns_are_parted_by_the_sign_that_the_header_has_most_often(header, separator, columns):
+    values = [f"{number},5" if separator != "," else f"{number};5" for number in range(len(columns))]
+    lines = csv_of(header + f"\n{separator.join(values)}\n".encode())
+    (line,) = lines
+
+    assert (lines.separator, lines.columns) == (separator, columns)
+    assert line.columns == dict(zip(columns, values, strict=True))
+
+
+def test_after_a_stray_quotation_mark_columns_are_parted_as_before():
+    first, broken, last = csv_of(b'a;b\n1;2\n3;"4"x\n5;6\n')
+
+    assert (first.columns, broken.columns, last.columns) == ({"a": "1", "b": "2"}, None, {"a": "5", "b": "6"})
+
+
 def test_blank_lines_are_no_data_and_a_last_line_needs_no_end():
     assert [(line.number, line.columns) for line in csv_of(b"\na\n\n1\n\r\n2")] == [(1, {"a": "1"}), (2, {"a": "2"})]
 

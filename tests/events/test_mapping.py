@@ -18,6 +18,7 @@ from shroff.events.intake import Intake, Submission
 from shroff.events.mapping import Dispatcher, MappedRow, Mapper, Picked
 from shroff.events.raw_values import Float32, Instant, Number
 from shroff.events.validation import EventValidator
+from shroff.language.values import COMMA_READ
 from shroff.project.definitions import load_definitions
 from tests.support.avros import avro_file, record
 from tests.support.declare import PAYMENT, declare
@@ -142,11 +143,24 @@ def test_a_conversion_of_empty_text_is_missing():
     assert admit(CARDS, {**CARD_LINE, "Age": ""}).values[4] is None
 
 
+@pytest.mark.parametrize("amount", ["1.250,00", "12,5", "-1250,00"])
+def test_a_decimal_comma_is_named_with_the_expression_that_reads_it(amount):
+    assert mistakes_of(CARDS, {**CARD_LINE, "Amount": amount})["amount"].endswith(
+        f"'{amount}' is no decimal number; read a decimal comma by {COMMA_READ}"
+    )
+
+
+def test_a_day_that_is_in_no_calendar_is_not_called_a_wrong_form():
+    found = mistakes_of(CARDS, {**CARD_LINE, "Date": "31-Feb-20"})["at"]
+
+    assert found.startswith("expected a time; '31-Feb-20' is not in the calendar: ")
+
+
 def test_conversions_that_fail_are_named_with_the_doors_mistakes():
     found = mistakes_of(CARDS, {**CARD_LINE, "Date": "2020-10-13", "Amount": "$5", "Type of Transaction": "Cheque"})
 
     assert "'2020-10-13' does not have the form %d-%b-%y" in found["at"]
-    assert "'$5' is no decimal number" in found["amount"]
+    assert found["amount"].endswith("'$5' is no decimal number")
     assert "found 'cheque'" in found["channel"]
     assert len(found) == 3
 

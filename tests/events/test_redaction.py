@@ -13,6 +13,7 @@ import shroff
 from shroff.adapters.log.memory import MemoryLog
 from shroff.app.project import make_project
 from shroff.events.formats.encodings import read_stream
+from shroff.events.formats.lines import CsvHeader
 from shroff.events.intake import Intake, Submission, source_name
 from shroff.events.redaction import MARK, keeping_hashed, masked
 from shroff.log.state.feature_events import file_batches
@@ -79,7 +80,7 @@ def refused_then_retried(
     text: str,
     *,
     as_type: str | None = "payment",
-    headers: Mapping[str, tuple[str, ...]] | None = None,
+    headers: Mapping[str, CsvHeader] | None = None,
     format: str = "jsonl",
 ) -> tuple[Log, list[Retried]]:
     """Lines that one version of a project refuses, tried again under the next."""
@@ -333,11 +334,15 @@ def test_a_retry_gives_the_key_that_the_mapping_gave():
     assert [row["card"] for row in stored(log)] == [mask(NUMBER)]
 
 
-def test_a_retry_of_a_csv_line_gives_the_key_that_the_mapping_gave():
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_retry_of_a_csv_line_gives_the_key_that_the_mapping_gave(separator: str):
     columns = ("id", "at", "card", "amount")
-    text = f"{','.join(columns)}\n1,2026-03-01T12:00:00Z,4111 1111 1111 1111,5.001\n"
+    text = ",".join(columns) + "\n1,2026-03-01T12:00:00Z,4111 1111 1111 1111,5.001\n"
+    header = {"x.csv": CsvHeader(columns, separator)}
     then = hashing(SPACES_OUT, THREE_PLACES)
-    log, (one,) = refused_then_retried(hashing(SPACES_OUT), then, text, headers={"x.csv": columns}, format="csv")
+    log, (one,) = refused_then_retried(
+        hashing(SPACES_OUT), then, text.replace(",", separator), headers=header, format="csv"
+    )
 
     assert one.outcome == "decided"
     assert [row["card"] for row in stored(log)] == [mask(NUMBER)]
@@ -348,7 +353,7 @@ def test_a_retried_line_keeps_its_number_wherever_it_stands():
     text = f"{','.join(columns)}\n\n,2026-03-01T12:00:00Z,a,5.001\n\n,2026-03-01T12:00:00Z,b,5.001\n"
     numbered = "{ id: \"join(row.file, ':', row.number)\" }"
     log, _ = refused_then_retried(
-        hashing(numbered), hashing(numbered, THREE_PLACES), text, headers={"x.csv": columns}, format="csv"
+        hashing(numbered), hashing(numbered, THREE_PLACES), text, headers={"x.csv": CsvHeader(columns)}, format="csv"
     )
 
     assert [row["id"] for row in stored(log)] == ["x.csv:1", "x.csv:2"]

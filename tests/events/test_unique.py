@@ -18,6 +18,7 @@ from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app import project as app
 from shroff.errors import DefinitionError, UsageError
 from shroff.events.formats.encodings import read_stream
+from shroff.events.formats.lines import CsvHeader
 from shroff.events.intake import Intake, Submission
 from shroff.events.redaction import keeping_hashed
 from shroff.log.activation import check_change
@@ -445,6 +446,6 @@ def test_a_label_line_of_a_hashed_unique_field_keeps_its_hash_in_quarantine_and_
     ((number, entry),) = log.refused_list()
     assert "lies before the time of payment" in entry.reason
     assert b"clear-1" not in entry.raw
-    headers = {"l.csv": ("arn", "verdict", "known_at")}
+    headers = {"l.csv": CsvHeader(("arn", "verdict", "known_at"))}
     (again,) = retry(log, held, Intake(of.events, of.settings, keeping_hashed(hasher)), [number], headers)
     assert again.reason == entry.reason

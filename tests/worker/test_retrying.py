@@ -13,6 +13,7 @@ from shroff.app import project as app
 from shroff.app.opened import Opened
 from shroff.cli.main import run
 from shroff.errors import UsageError
+from shroff.events.formats.lines import CsvHeader
 from shroff.events.intake import Intake
 from shroff.monitoring import doctor_rows
 from shroff.streams.log import Batch, Refused
@@ -30,7 +31,7 @@ def entry(raw: bytes, source: str = "a.jsonl", place: str = "1", type_name: str 
     return Refused(source, place, type_name, "because", raw, NOW_MS - 5)
 
 
-def retried(log: MemoryLog, headers: Mapping[str, tuple[str, ...]] | None = None) -> list[Retried]:
+def retried(log: MemoryLog, headers: Mapping[str, CsvHeader] | None = None) -> list[Retried]:
     project = definitions()
     return retry(log, writer(log), Intake(project.events, project.settings, None), [], headers or {})
 
@@ -62,7 +63,7 @@ def bank(tmp_path: Path) -> app.Project:
 def test_an_odd_entry_is_refused_again_and_the_others_come_in(odd, words):
     log = MemoryLog()
     log.append(Batch(refused=[odd, entry(GOOD, "b.jsonl")]))
-    first, second = retried(log, {"a.csv": COLUMNS})
+    first, second = retried(log, {"a.csv": CsvHeader(COLUMNS)})
 
     assert (first.number, first.outcome) == (1, "refused")
     assert words in first.reason
@@ -96,7 +97,7 @@ def test_a_csv_line_comes_back_under_a_header_that_is_no_ascii(card, encoding):
     raw = f"p8,2026-03-01T12:00:00Z,{card},1.00,x\r\n".encode(encoding)
     log = MemoryLog()
     log.append(Batch(refused=[entry(raw, "a.csv")]))
-    (one,) = retried(log, {"a.csv": (*COLUMNS, "Gebühr")})
+    (one,) = retried(log, {"a.csv": CsvHeader((*COLUMNS, "Gebühr"))})
 
     assert (one.outcome, one.reason) == ("decided", "")
     assert card.encode() in log.find("payment", ["p8"])["p8"].body

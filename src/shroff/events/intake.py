@@ -187,7 +187,9 @@ class Intake:
             self._check_columns(mappers[as_type], lines.columns, source, as_type)
         keeper = None
         if self._hasher is not None:
-            keeper = LineRedactor(self._events, self._keeping_validator, self._hasher, mappers, lines.format)
+            keeper = LineRedactor(
+                self._events, self._keeping_validator, self._hasher, mappers, lines.format, separator=lines.separator
+            )
         keeps_untaken = (self.settings.untaken if own is None else own.others) == "quarantine"
         file = source if own is None else source.removeprefix(f"{_owner(source)}/")
         reading = _Reading(source, file, lines.format, dispatcher, mappers, keeper, seals, is_default, keeps_untaken)

@@ -84,8 +84,11 @@ class LineRedactor:
         hasher: Callable[[str], str],
         mappers: Mapping[str, Mapper],
         format: str,
+        *,
+        separator: str = ",",
     ) -> None:
         self._validator, self._hasher, self._mappers, self._format = validator, hasher, mappers, format
+        self._separator = separator
         conditions = frozenset(path for mapper in mappers.values() for path in mapper.condition_paths)
         label, others = mappers[LABEL], [mappers[name] for name in events.types]
         declared = frozenset(path for mapper in others for path in mapper.secret_paths)
@@ -205,7 +208,7 @@ class LineRedactor:
         if self._format == "csv":
             cells = [*columns.values(), *([MARK + msgspec.json.encode(seals).decode()] if seals else [])]
             out = io.StringIO()
-            csv.writer(out, lineterminator="\n").writerow(cells)
+            csv.writer(out, lineterminator="\n", delimiter=self._separator).writerow(cells)
             return out.getvalue().encode()
         whole = {**columns, MARK: msgspec.to_builtins(seals)} if seals else columns
         try:
@@ -241,17 +244,17 @@ def unread(line: Line, hasher: Callable[[str], str], words: str = "") -> tuple[b
 # ---- the way back
 
 
-def unmarked(raw: bytes, format: str) -> tuple[bytes, RedactedValues]:
-    """A kept line without its mark, and what the mark says."""
+def unmarked(raw: bytes, format: str, separator: str = ",") -> tuple[bytes, RedactedValues]:
+    """A kept line without its mark, and what the mark says. `separator` parts the columns of CSV."""
     if MARK.encode() not in raw:
         return raw, {}
     try:
         if format == "csv":
-            cells = next(csv.reader(io.StringIO(raw.decode(), newline="")))
+            cells = next(csv.reader(io.StringIO(raw.decode(), newline=""), delimiter=separator))
             if not cells[-1].startswith(MARK):
                 return raw, {}
             out = io.StringIO()
-            csv.writer(out, lineterminator="\n").writerow(cells[:-1])
+            csv.writer(out, lineterminator="\n", delimiter=separator).writerow(cells[:-1])
             return out.getvalue().encode(), msgspec.json.decode(
                 cells[-1].removeprefix(MARK), type=dict[str, RedactedValue]
             )

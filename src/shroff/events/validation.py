@@ -339,8 +339,8 @@ def _beyond(plan: _Plan, values: Sequence[Any], hidden: frozenset[str]) -> list[
 
 
 def _words(step: _Step, value: object, error: Exception, hidden: frozenset[str]) -> str:
-    if isinstance(value, RefusedValue):
-        return f"expected {step.expected}; {value.words}"
+    if isinstance(value, RefusedValue):  # made by an expression, which says itself what it reads
+        return f"expected {step.expected.partition(' with its offset')[0]}; {value.words}"
     if step.is_secret:
         return f"expected {step.expected}; {_PERSONAL if step.is_personal else _NOT_SHOWN}"
     if step.name in hidden:

@@ -132,8 +132,10 @@ def make_time(types: tuple[Type, ...], signature: Signature) -> Callable[..., An
 def _formatted_time(text: str, form: str, zone: str) -> int:
     try:
         moment = datetime.strptime(text, form)  # noqa: DTZ007 (the zone is an argument)
-    except ValueError:
-        raise ValueError(f"{text!r} does not have the form {form}") from None
+    except ValueError as error:
+        has_form = not any(words in str(error) for words in ("does not match", "unconverted data"))
+        words = f"is not in the calendar: {error}" if has_form else f"does not have the form {form}"
+        raise ValueError(f"{text!r} {words}") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC if zone == "UTC" else ZoneInfo(zone))
     return (moment - _EPOCH) // timedelta(milliseconds=1)

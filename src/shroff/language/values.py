@@ -26,6 +26,8 @@ _DURATION_LENGTH_MAX: Final = 200  # characters
 _DURATION = re.compile(r"(?:[0-9]+(?:ms|s|m|h|d|w))+")
 _DURATION_PART = re.compile(r"([0-9]+)(ms|s|m|h|d|w)")
 _DECIMAL = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,4}))?")
+_DECIMAL_COMMA: Final = re.compile(r"[+-]?[0-9]{1,3}(\.[0-9]{3})*,[0-9]{1,12}|[+-]?[0-9]{1,15},[0-9]{1,12}")
+COMMA_READ: Final = "replace(replace(row.COLUMN, '.', ''), ',', '.')"
 _TIME = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?\s*([Zz]|[+-]\d\d:?\d\d)",
     re.ASCII,
@@ -77,7 +79,8 @@ def parse_decimal(text: str) -> tuple[int, int]:
     """
     found = _DECIMAL.fullmatch(text.strip())
     if not found or not (found[2] or found[3]):
-        raise ValueError(f"{quoted(text)} is no decimal number")
+        hint = f"; read a decimal comma by {COMMA_READ}" if _DECIMAL_COMMA.fullmatch(text.strip()) else ""
+        raise ValueError(f"{quoted(text)} is no decimal number{hint}")
     sign, whole, fraction, exponent = found[1], found[2], found[3] or "", int(found[4] or 0)
     if len(whole) + len(fraction) + abs(exponent) > 400:
         raise ValueError("the number has too many digits")

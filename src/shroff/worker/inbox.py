@@ -19,6 +19,7 @@ import msgspec
 
 import shroff
 from shroff.errors import DefinitionError, LogBusyError, StateError, StorageError, TransientError, UsageError
+from shroff.events.formats.lines import CsvHeader
 from shroff.events.intake import Intake, Submission
 from shroff.events.redaction import keeping_hashed
 from shroff.log.adopting import Adoption, carried, check_inputs_unchanged
@@ -52,10 +53,11 @@ _TURN_S: Final = 0.5  # how often one that waits for a reply tries to have the l
 
 
 class _Retry(msgspec.Struct):
-    """Entries of quarantine, all without numbers, and the columns of the CSV files that they came from."""
+    """Entries of quarantine, all without numbers, and the headers of the CSV files that they came from."""
 
     numbers: list[int]
     headers: dict[str, tuple[str, ...]]
+    separators: dict[str, str] = {}
 
 
 class _Saved(msgspec.Struct):
@@ -90,9 +92,11 @@ def labels_request(submissions: Iterable[Submission], money_places: int) -> byte
     return msgspec.json.encode(handed.given(submissions, money_places))
 
 
-def retry_request(numbers: Sequence[int], headers: Mapping[str, tuple[str, ...]]) -> bytes:
+def retry_request(numbers: Sequence[int], headers: Mapping[str, CsvHeader]) -> bytes:
     """The body of a request to bring entries of quarantine back in."""
-    return msgspec.json.encode(_Retry(list(numbers), dict(headers)))
+    columns = {name: header.columns for name, header in headers.items()}
+    separators = {name: header.separator for name, header in headers.items()}
+    return msgspec.json.encode(_Retry(list(numbers), columns, separators))
 
 
 def drop_request(numbers: Sequence[int], *, is_all: bool = False) -> bytes:
@@ -371,7 +375,9 @@ class InboxServer:
         def reply(found: list[Retried]) -> list[Reply]:
             return [_reply(request.number, found)]
 
-        retry(self._log, self._writer, intake, asked.numbers, asked.headers, reply, self._decoder)
+        separators = asked.separators
+        headers = {name: CsvHeader(one, separators.get(name, ",")) for name, one in asked.headers.items()}
+        retry(self._log, self._writer, intake, asked.numbers, headers, reply, self._decoder)
 
     def adopts(self, load: Callable[[], Definitions], offsets: Sequence[Offset] = ()) -> bool:
         """Put a version in force, such as that of the project's files; False while it is being prepared.

@@ -16,7 +16,7 @@ import msgspec
 from shroff.errors import SchemasAwayError, UsageError
 from shroff.events.avro.wire import AvroDecoder
 from shroff.events.formats.encodings import format_by_name, read_stream
-from shroff.events.formats.lines import Line, Lines, line_and_row
+from shroff.events.formats.lines import CsvHeader, Line, Lines, line_and_row
 from shroff.events.intake import Intake, Submission, source_name
 from shroff.events.redaction import RedactedValues, unmarked
 from shroff.events.validation import label_refusal
@@ -52,7 +52,7 @@ def retry(
     writer: Writer,
     intake: Intake,
     numbers: Sequence[int],
-    headers: Mapping[str, tuple[str, ...]],
+    headers: Mapping[str, CsvHeader],
     reply: Callable[[list[Retried]], list[Reply]] = lambda _found: [],
     decoder: Decoders = lambda: None,
 ) -> list[Retried]:
@@ -91,7 +91,7 @@ def known_numbers(log: Quarantine, numbers: Sequence[int]) -> list[int]:
 def submissions(
     entries: Iterable[Entry],
     intake: Intake,
-    headers: Mapping[str, tuple[str, ...]],
+    headers: Mapping[str, CsvHeader],
     decoder: Decoders = lambda: None,
 ) -> list[Submission]:
     """The entries as they would come from their files: exactly one submission for each, in their order.
@@ -99,9 +99,9 @@ def submissions(
     It stands at the entry's own place and has its bytes, so that a second refusal is the same entry.
 
     Args:
-        headers: The column names of CSV files, by their names; a quarantined line alone does not have them.
+        headers: The headers of CSV files, by their names; a quarantined line alone does not have them.
     """
-    named = {source_name(name): columns for name, columns in headers.items()}
+    named = {source_name(name): header for name, header in headers.items()}
     found = []
     with closing(_Live(decoder)) as live:
         for _, entry in entries:
@@ -160,7 +160,7 @@ class _Live:
             self._decoder.close()
 
 
-def _submission(entry: Refused, intake: Intake, headers: Mapping[str, tuple[str, ...]], live: _Live) -> Submission:
+def _submission(entry: Refused, intake: Intake, headers: Mapping[str, CsvHeader], live: _Live) -> Submission:
     """An entry as a label that began to wait in an earlier log, or as the only line of its file.
 
     Raises: UsageError, ValueError or csv.Error where it is none.
@@ -182,20 +182,20 @@ def _submission(entry: Refused, intake: Intake, headers: Mapping[str, tuple[str,
     return found[0]
 
 
-def _read(entry: Refused, headers: Mapping[str, tuple[str, ...]]) -> tuple[Lines, RedactedValues]:
+def _read(entry: Refused, headers: Mapping[str, CsvHeader]) -> tuple[Lines, RedactedValues]:
     """An entry as the only line of its file. Raises: UsageError where its columns are not known."""
-    columns = headers.get(entry.source.rpartition("/")[2])  # of a file of a pulled source, by its own name
-    if columns is None and not _is_csv(entry):
+    header = headers.get(entry.source.rpartition("/")[2])  # of a file of a pulled source, by its own name
+    if header is None and not _is_csv(entry):
         raw, seals = unmarked(entry.raw, "jsonl")
         found = format_by_name(entry.source)
         format = found if found in _TYPED else "jsonl"
         # Behind an empty line, since bytes that mark the encoding of a whole file are read where it begins only.
         return _only(entry, format, read_stream(io.BytesIO(b"\n" + raw), "jsonl")), seals
-    if columns is None:
+    if header is None:
         raise UsageError(f"its columns are named in the first line of {entry.source}; add --file with that file")
-    raw, seals = unmarked(entry.raw, "csv")
+    raw, seals = unmarked(entry.raw, "csv", header.separator)
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(columns)
+    csv.writer(text, lineterminator="\n", delimiter=header.separator).writerow(header.columns)
     text.write(_decoded(raw))
     return _only(entry, "csv", read_stream(io.BytesIO(text.getvalue().encode()), "csv", name=entry.source)), seals
 

@@ -10,6 +10,7 @@ from shroff.app.live.requests import Waits, WriterRequests
 from shroff.app.people import ProjectPeople
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import format_by_name, read_lines
+from shroff.events.formats.lines import CsvHeader
 from shroff.people.audit import Action
 from shroff.runtime.progress import unheard
 from shroff.streams.log import Log, Request
@@ -39,7 +40,7 @@ class QuarantineEntries:
         self._opened.lanes.refuse(RETRIED)
         WriterRequests(self._opened).needs_log("so nothing is in quarantine")
         _check_numbers(numbers)
-        headers = {path.name: columns for path in files if (columns := _columns(path)) is not None}
+        headers = {path.name: header for path in files if (header := _header(path)) is not None}
         action = Action("quarantine.retry", "quarantine", None, list(numbers) or "all")
         return retried_of(WriterRequests(self._opened).ask(RETRY, retry_request(numbers, headers), waits, action))
 
@@ -82,10 +83,10 @@ def _check_numbers(numbers: Sequence[int]) -> None:
             raise UsageError(f"entries of quarantine are named by their numbers, and {number!r} is none.")
 
 
-def _columns(path: Path) -> tuple[str, ...] | None:
-    """The names of a file's columns, None where it has none; where its ending says nothing, it is CSV."""
+def _header(path: Path) -> CsvHeader | None:
+    """The header of a file, None where it has none; where its ending says nothing, it is CSV."""
     with read_lines(path, format_by_name(path.name) or "csv") as lines:
-        return lines.columns
+        return None if lines.columns is None else CsvHeader(lines.columns, lines.separator)
 
 
 RETRIED: Final = (

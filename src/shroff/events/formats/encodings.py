@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import re
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ import msgspec
 
 from shroff.errors import UsageError, nearest
 from shroff.events.formats.doubled import doubled_key, may_double
-from shroff.events.formats.lines import FileExtent, Line, Lines
+from shroff.events.formats.lines import CsvHeader, FileExtent, Line, Lines
 from shroff.events.raw_values import Number, canonical_json, shown
 
 FORMATS: Final = ("csv", "jsonl", "parquet", "avro")
@@ -270,6 +271,10 @@ def _json_words(raw: bytes, error: Exception) -> str:
 # ---- CSV
 
 
+SEPARATORS: Final = (",", ";", "\t", "|")
+_QUOTED: Final = re.compile(rb'"[^"]*"')
+
+
 class _OpenQuoteError(Exception):
     """A quoted text goes on for more lines than a record has; its quotation mark was meant for something else."""
 
@@ -307,6 +312,18 @@ class _Text:
         self._encoding = "utf-8"
         return text
 
+    def separator(self) -> str:
+        """What parts the columns of the header: the sign of SEPARATORS that is in its first line most often.
+
+        Signs inside quotation marks do not count; where several are there equally often, it is the first of them.
+        """
+        for raw in self._physical:
+            self._again.append(raw)
+            if raw.strip():
+                plain = _QUOTED.sub(b"", raw)
+                return max(SEPARATORS, key=lambda sign: plain.count(sign.encode()))
+        return SEPARATORS[0]
+
     def only_first(self) -> None:
         """Keep the first line of the record being read, and read the others once more."""
         self._again.extendleft(reversed(self.taken[1:]))
@@ -321,7 +338,8 @@ class _Text:
 
 def _csv_lines(physical: Iterator[bytes], name: str, close: Callable[[], None]) -> Lines:
     text = _Text(physical)
-    records = csv.reader(iter(text), strict=True)
+    separator = text.separator()
+    records = csv.reader(iter(text), strict=True, delimiter=separator)
     try:
         header = next((record for record in records if record), None)
     except csv.Error as error:
@@ -334,11 +352,13 @@ def _csv_lines(physical: Iterator[bytes], name: str, close: Callable[[], None]) 
     before = len(text.taken)
     text.take()
     text.words = None
-    return Lines("csv", tuple(header), _records(records, text, tuple(header), before), close)
+    found = CsvHeader(tuple(header), separator)
+    return Lines("csv", found.columns, _records(records, text, found, before), close, separator=separator)
 
 
-def _records(records: Iterator[list[str]], text: _Text, header: tuple[str, ...], before: int) -> Iterator[Line]:
+def _records(records: Iterator[list[str]], text: _Text, found: CsvHeader, before: int) -> Iterator[Line]:
     """The records behind the header; `before` is how many lines that and empty ones before it have."""
+    header = found.columns
     width = len(header)
     following = before + 1
     taken, take = text.taken, text.take
@@ -349,7 +369,7 @@ def _records(records: Iterator[list[str]], text: _Text, header: tuple[str, ...],
         except (csv.Error, _OpenQuoteError) as error:
             # A stray quotation mark would swallow what follows: one line is refused, the rest is read afresh.
             text.only_first()
-            records = csv.reader(iter(text), strict=True)
+            records = csv.reader(iter(text), strict=True, delimiter=found.separator)
             number += 1
             text.words = None
             line, following = following, following + 1

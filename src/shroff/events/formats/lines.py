@@ -103,13 +103,21 @@ class FileExtent(NamedTuple):
     read_bytes: Callable[[], int]
 
 
+class CsvHeader(NamedTuple):
+    """The column names of a CSV file, and what parts its columns."""
+
+    columns: tuple[str, ...]
+    separator: str = ","
+
+
 class Lines:
     """The lines of one file, read as they are asked for.
 
     `format` is what was read (`csv`, `jsonl`, `parquet`, `avro`); `columns` are the names of the
     columns in order, None for JSON lines, where each line has its own. The file is closed
     after its last line; one that is left before needs `close`, or a `with`. `extent` says how
-    much of a file was read, of a compressed one too; None where that is not known.
+    much of a file was read, of a compressed one too; None where that is not known. `separator` parts the
+    columns of CSV.
     """
 
     def __init__(
@@ -119,8 +127,11 @@ class Lines:
         lines: Iterator[Line],
         close: Callable[[], None],
         extent: FileExtent | None = None,
+        *,
+        separator: str = ",",
     ) -> None:
         self.format = format
+        self.separator = separator
         self.extent = extent
         self.columns = columns
         self._lines = lines
