@@ -56,8 +56,7 @@ class _Retry(msgspec.Struct):
     """Entries of quarantine, all without numbers, and the headers of the CSV files that they came from."""
 
     numbers: list[int]
-    headers: dict[str, tuple[str, ...]]
-    separators: dict[str, str] = {}
+    headers: dict[str, CsvHeader]
 
 
 class _Saved(msgspec.Struct):
@@ -94,9 +93,7 @@ def labels_request(submissions: Iterable[Submission], money_places: int) -> byte
 
 def retry_request(numbers: Sequence[int], headers: Mapping[str, CsvHeader]) -> bytes:
     """The body of a request to bring entries of quarantine back in."""
-    columns = {name: header.columns for name, header in headers.items()}
-    separators = {name: header.separator for name, header in headers.items()}
-    return msgspec.json.encode(_Retry(list(numbers), columns, separators))
+    return msgspec.json.encode(_Retry(list(numbers), dict(headers)))
 
 
 def drop_request(numbers: Sequence[int], *, is_all: bool = False) -> bytes:
@@ -375,9 +372,7 @@ class InboxServer:
         def reply(found: list[Retried]) -> list[Reply]:
             return [_reply(request.number, found)]
 
-        separators = asked.separators
-        headers = {name: CsvHeader(one, separators.get(name, ",")) for name, one in asked.headers.items()}
-        retry(self._log, self._writer, intake, asked.numbers, headers, reply, self._decoder)
+        retry(self._log, self._writer, intake, asked.numbers, asked.headers, reply, self._decoder)
 
     def adopts(self, load: Callable[[], Definitions], offsets: Sequence[Offset] = ()) -> bool:
         """Put a version in force, such as that of the project's files; False while it is being prepared.

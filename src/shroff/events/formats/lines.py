@@ -103,7 +103,7 @@ class FileExtent(NamedTuple):
     read_bytes: Callable[[], int]
 
 
-class CsvHeader(NamedTuple):
+class CsvHeader(msgspec.Struct, frozen=True):
     """The column names of a CSV file, and what parts its columns."""
 
     columns: tuple[str, ...]
