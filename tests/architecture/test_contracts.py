@@ -62,6 +62,7 @@ ELSEWHERE = {
     "shroff.adapters.sources.files": ("FileSource", "tests/adapters/test_source_files.py"),  # they end: no live source
     "shroff.adapters.people.oidc": ("OidcProvider", "tests/contracts/test_people_oidc.py"),  # the only one there is
     "shroff.adapters.bigquery": ("BigQuery", "tests/analytics/test_warehouse.py"),  # the only one there is
+    "shroff.adapters.lake.iceberg": ("IcebergTables", "tests/support/lake_tables.py"),  # with Delta's tables
     "shroff.adapters.jobs.sql": ("SqlJobs", "tests/contracts/test_jobs_stores.py"),  # the only one there is
     "shroff.adapters.summaries.sql": ("SqlSummaries", "tests/contracts/test_summaries.py"),  # the only one there is
 }

@@ -127,7 +127,7 @@ class HealthChecks:
 
     def _tries(self, *, can_read: bool, has_log: bool) -> list[Try]:
         """What is to be asked outside; nothing of what reads a variable that is not set."""
-        from shroff.monitoring.doctor import OK, Finding, look_at_lake
+        from shroff.monitoring.doctor import OK, Finding
         from shroff.monitoring.doctor_systems import LIMIT_S, Try, is_set
 
         systems, tries = self._opened.systems, list[Try]()
@@ -141,7 +141,7 @@ class HealthChecks:
             if is_set(named.system):
                 tries.append(Try(f"source {name}", partial(PulledSources(self._opened).look_at, name)))
         if systems.lake is not None and is_set(systems.lake):
-            tries.append(Try("lake", lambda: look_at_lake(Lakes(self._opened).reader, systems.keep_ms)))
+            tries.append(Try("lake", lambda: Lakes(self._opened).look(systems.keep_ms)))
         if systems.snapshots.text("to") and is_set(systems.snapshots):
             tries.append(Try("copies of snapshots", self._look_at_copies))
         if can_read and (summaries := Summaries(self._opened)).declared is not None:

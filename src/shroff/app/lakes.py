@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,16 +21,18 @@ from shroff.streams.lake import Objects, RetriedObjects
 from shroff.streams.settings import ALONE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from shroff.adapters.lake.iceberg import IcebergTables
     from shroff.app.opened import Opened
     from shroff.features.cluster.partitioned import Cluster
     from shroff.lake.check import LakeCheck
     from shroff.lake.cluster_replay_files import ReplayRun
     from shroff.lake.compaction import Compaction
-    from shroff.lake.delta import Published
+    from shroff.lake.publishing import Published, TableFormat
     from shroff.lake.reader import LakeReader
     from shroff.lake.writer import LakeReport, LakeWriter
+    from shroff.monitoring.doctor import Finding
     from shroff.runtime.progress import Progress
     from shroff.streams.lake_manifest import File, LakeState, Layout
 
@@ -42,14 +45,14 @@ _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
 class Lake:
     """A lake of a project. Commands and programs write, put together, check and read it by this.
 
-    `opened` opens its objects again, in any process. `is_delta` says that each commit is published as Delta tables.
+    `opened` opens its objects again, in any process. Each commit is published in the `formats`.
     """
 
     project: Opened
     objects: RetriedObjects
     layout: Layout
     opened: Callable[[], Objects]
-    is_delta: bool = False
+    formats: Sequence[TableFormat] = ()
 
     @property
     def address(self) -> str:
@@ -83,29 +86,47 @@ class Lake:
             grace_ms = parse_duration(grace)
         except ValueError as error:
             raise UsageError(f"the time of grace: {error}.") from None
-        with self._writer() as writer:
+        with self._writer(needs_tables=True) as writer:
             return writer.compact(files_min=least, target_bytes=TARGET_BYTES, grace_ms=grace_ms)
 
-    def publish(self) -> Published:
-        """Bring its Delta tables to its manifests; every table is looked at (see `lake.delta`)."""
-        from shroff.lake.delta import publish
+    def publish(self) -> list[Published]:
+        """Bring its tables to its manifests, Delta's where no format is set; every table is looked at.
 
-        return publish(self.objects, self.state, is_thorough=True)
+        Raises: TablesAwayError where a catalog cannot be reached.
+        """
+        from shroff.lake.delta import DeltaTables
+        from shroff.lake.publishing import publish
+
+        state = self.state
+        formats = self.formats or [DeltaTables(self.objects)]
+        return [publish(self.objects, state, one, is_thorough=True) for one in formats]
 
     @contextmanager
-    def _writer(self) -> Iterator[LakeWriter]:
-        """What writes it; says as warnings which Delta tables could not go on."""
-        from shroff.lake.delta import publish
-        from shroff.lake.writer import LakeWriter, publish_nothing
+    def _writer(self, *, needs_tables: bool = False) -> Iterator[LakeWriter]:
+        """What writes it; says as warnings which tables could not go on.
+
+        Args:
+            needs_tables: Whether tables that cannot be reached stop it. Else they are tried again at the next run;
+                what removes files must not go on, since those tables still name them.
+        """
+        from shroff.lake.publishing import TablesAwayError, publish
+        from shroff.lake.writer import LakeWriter
 
         problems: dict[str, None] = {}
+        formats = list(self.formats)
 
         def told(state: LakeState) -> None:
-            problems.update(dict.fromkeys(publish(self.objects, state).problems))
+            for one in list(formats):
+                try:
+                    problems.update(dict.fromkeys(publish(self.objects, state, one).problems))
+                except (TablesAwayError, UsageError) as error:
+                    if needs_tables:
+                        raise
+                    formats.remove(one)
+                    problems[str(error)] = None
 
-        hook = told if self.is_delta else publish_nothing
         with self.project.reading() as log:
-            yield LakeWriter(self.objects, log, self.project.now_ms, lane=self.lane, publish=hook)
+            yield LakeWriter(self.objects, log, self.project.now_ms, lane=self.lane, publish=told)
         self.project.warnings += problems
 
     def check(self, progress: Progress | None = None) -> LakeCheck:
@@ -174,9 +195,45 @@ class Lakes:
         if to is None and not options:
             raise UsageError("no lake is named. Add 'lake: ./lake' or 'lake: s3://bucket/prefix' to shroff.yaml.")
         layout = _layout(options)
-        with self.objects_at(options, to) as objects:
-            is_delta = options.get("delta") == "true"
-            yield Lake(self._opened, objects, layout, self._opening(options, to), is_delta)
+        with self.objects_at(options, to) as objects, self._formats(objects, options, to) as formats:
+            yield Lake(self._opened, objects, layout, self._opening(options, to), formats)
+
+    @contextmanager
+    def _formats(
+        self, objects: RetriedObjects, options: Mapping[str, Any], to: str | None = None
+    ) -> Iterator[list[TableFormat]]:
+        """The formats in which a lake is published. The catalog has the tables of the lake that shroff.yaml names."""
+        from shroff.lake.delta import DeltaTables
+
+        formats: list[TableFormat] = [DeltaTables(objects)] if options.get("delta") == "true" else []
+        with ExitStack() as held:
+            if "catalog" in options and to is None:
+                formats.append(held.enter_context(self._catalog(objects)))
+            yield formats
+
+    @contextmanager
+    def _catalog(self, objects: RetriedObjects) -> Iterator[IcebergTables]:
+        """The tables of the lake of shroff.yaml in its Iceberg catalog, which is asked when they are used."""
+        from shroff.adapters.lake.iceberg import IcebergTables, location_of, settings_in
+
+        assert self._opened.systems.lake is not None
+        options = filled(self._opened.systems.lake).options
+        settings = settings_in(options["catalog"], self._opened.places.folder, options)
+        account = options.get("account") or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
+        with closing(IcebergTables(objects, settings, location_of(objects.address, account))) as tables:
+            yield tables
+
+    def look(self, keep_ms: int | None) -> Finding:
+        """Whether the lake of shroff.yaml is in order, its tables and their catalog included."""
+        from shroff.monitoring.doctor import look_at_lake
+
+        assert self._opened.systems.lake is not None
+        options = self._opened.systems.lake.options
+
+        def formats(objects: RetriedObjects) -> AbstractContextManager[list[TableFormat]]:
+            return self._formats(objects, options)
+
+        return look_at_lake(self.reader, formats, keep_ms)
 
     @contextmanager
     def reader(self) -> Iterator[LakeReader]:
@@ -260,8 +317,8 @@ def _layout(options: Mapping[str, Any]) -> Layout:
     from shroff.streams.lake_manifest import DocumentFolder, Layout
 
     layout, documents = options.get("layout", LAYOUTS[0]), options.get("documents", {})
-    if layout == "json" and options.get("delta") == "true":
-        raise UsageError("lake: delta publishes Parquet files, so it needs layout parquet or both.")
+    if layout == "json" and (options.get("delta") == "true" or "catalog" in options):
+        raise UsageError("lake: delta and catalog publish Parquet files, so they need layout parquet or both.")
     if layout == "parquet":
         if documents:
             raise UsageError("lake: documents are for layout json or both, and the layout is parquet.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -108,22 +109,25 @@ def compact(session: Session, to: str | None, least: int | None, grace: str) -> 
 @command("publish", "shroff lake publish", "shroff lake publish --to s3://mybank/shroff --json", group=lake)
 @at
 def publish(session: Session, to: str | None) -> int:
-    """Publish the lake as Delta Lake tables, up to its last manifest. Exit status 1 where a table could not go on.
+    """Publish the lake as Delta Lake or Iceberg tables, up to its last manifest. Exit status 1 where one is stuck.
 
-    'delta: true' under 'lake' in shroff.yaml does this after each commit. Run again, it goes on from where the tables
-    are; several may run at once. Readers of Delta then see each row once, also while files are put together.
+    'delta: true' or 'catalog:' under 'lake' in shroff.yaml does this after each commit; without them, this makes Delta
+    tables. Run again, it goes on from where the tables are; several may run at once. Readers of the tables then see
+    each row once, also while files are put together.
     """
     with session.project.lake.open(to) as found:
         done = found.publish()
         address = found.address
-    document = {"lake": address, "manifest": done.manifest, "commits": done.commits, "problems": done.problems}
-    commits = sum(done.commits.values())
-    text = f"{address}: Delta tables are at manifest {done.manifest:,}, {many(commits, 'new commit')}."
-    text += "".join(f"\n  {table}: version {version:,}" for table, version in done.versions.items())
-    text += "".join(f"\n  {one}" for one in done.problems)
-    session.answer(document | {"versions": done.versions}, text)
+    document = {"lake": address, "formats": [asdict(one) for one in done]}
+    lines = [address]
+    for one in done:
+        commits = many(sum(one.commits.values()), "new commit")
+        lines.append(f"{one.tables} are at manifest {one.manifest:,}, {commits}.")
+        lines += [f"  {table}: version {version:,}" for table, version in one.versions.items()]
+        lines += [f"  {problem}" for problem in one.problems]
+    session.answer(document, "\n".join(lines))
     session.next("shroff lake files")
-    return 1 if done.problems else 0
+    return 1 if any(one.problems for one in done) else 0
 
 
 @command("check", "shroff lake check", "shroff lake check --to gs://mybank/shroff --json", group=lake)

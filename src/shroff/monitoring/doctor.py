@@ -37,7 +37,9 @@ from shroff.streams.snapshots import Header, Snapshots
 from shroff.worker.outbox import sink_states
 
 if TYPE_CHECKING:
+    from shroff.lake.publishing import TableFormat
     from shroff.lake.reader import LakeReader
+    from shroff.streams.lake import RetriedObjects
 
 OK: Final = "ok"
 NOTE: Final = "note"
@@ -335,14 +337,20 @@ def _days_of(log: LogReader) -> Days:
     return found.days
 
 
-def look_at_lake(opened: Callable[[], AbstractContextManager[LakeReader]], keep_ms: int | None) -> Finding:
-    """The lake that the project names: how far it has the log, and how large it is by its manifests."""
-    from shroff.lake.delta import stopped_tables
+def look_at_lake(
+    opened: Callable[[], AbstractContextManager[LakeReader]],
+    published: Callable[[RetriedObjects], AbstractContextManager[Sequence[TableFormat]]],
+    keep_ms: int | None,
+) -> Finding:
+    """The lake that the project names: how far it has the log, how large it is, and whether its tables go on."""
+    from shroff.lake.publishing import stopped_tables
     from shroff.lake.reader import NoLakeError
 
     try:
-        with opened() as lake:
-            if stopped := stopped_tables(lake.objects, lake.state.lane):
+        with opened() as lake, published(lake.objects) as formats:
+            stopped = stopped_tables(lake.objects, lake.state.lane, [one.name for one in formats])
+            stopped += [words for one in formats if (words := one.trouble())]
+            if stopped:
                 return Finding("lake", WRONG, stopped[0], "The files of the lake itself go on, and so do other tables.")
             size = bytes_text(sum(one.bytes for one in lake.state.files.values()))
             words = f"{lake.objects.address} has the log up to place {lake.last_seq:,}: "

@@ -219,6 +219,32 @@ DOCUMENTS: Final = own_names(
         ),
     ),
 )
+CATALOG: Final = Keys(
+    "a catalog of Apache Iceberg",
+    (
+        Key(
+            "name",
+            "The name of the catalog, in pyiceberg's own configuration, too.",
+            One("a name", NAME_PATTERN),
+            default="shroff",
+        ),
+        Key(
+            "namespace",
+            "Where in the catalog the tables are; each lake needs its own.",
+            One(
+                "names of letters, digits and '_' with dots between them", r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*){0,5}$"
+            ),
+            default="shroff",
+            examples=("fraud",),
+        ),
+        Key(
+            "properties",
+            "Settings of the catalog and its files by the names that pyiceberg gives them, such as `type` and `uri`.",
+            Keys("settings by their names", named=ANY, pattern=r"^[a-z][a-zA-Z0-9._-]{0,99}$"),
+            examples=("{ type: rest, uri: 'https://catalog.mybank', token: '${CATALOG_TOKEN}' }",),
+        ),
+    ),
+)
 LAKE_KEYS: Final = (
     Key(
         "to",
@@ -231,6 +257,7 @@ LAKE_KEYS: Final = (
     Key("layout", "What is written.", choice("parquet", "json", "both"), default="parquet"),
     Key("documents", "Which folders of JSON documents there are.", DOCUMENTS),
     Key("delta", "Publish each commit as Delta Lake tables, too.", SWITCH, default="false"),
+    Key("catalog", "Publish each commit as tables of an Apache Iceberg catalog, too.", CATALOG),
 )
 ONLINE_KEYS: Final = (
     Key("url", "The server.", ADDRESS, is_required=True, examples=("redis://localhost:6379/1",)),

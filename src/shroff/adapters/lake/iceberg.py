@@ -1,0 +1,335 @@
+"""A lake published as tables of an Apache Iceberg catalog, by pyiceberg.
+
+The files stay where the lake has them; the catalog gets lists of them. A file is described by what its manifest says,
+so it is not read, and the day of its folder is its partition, day(time). A compaction is one snapshot, which removes
+and adds files. How far a table is stands in the properties of its newest snapshot (see `lake.publishing`).
+
+Format: https://iceberg.apache.org/spec/, version 2. Library: pyiceberg, imported when a catalog is first asked, since
+that takes two seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import pyarrow as pa
+
+from shroff.errors import ShroffError, UsageError
+from shroff.lake.publishing import TableChange, TableHead, TableNote, TablesAwayError, TableStoppedError
+from shroff.streams.lake import RetriedObjects
+from shroff.streams.lake_manifest import File, LakeState
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.table import Table, Transaction
+
+DAY: Final = "time_day"  # the partition: the day of `time` is that of a file's folder
+LAKE: Final = "shroff.lake"  # property of a table: the lake whose files it has
+NOTE: Final = "shroff-note"  # property of a snapshot
+METADATA_FOLDER: Final = "iceberg"  # in the lake, where the catalog has no warehouse
+SNAPSHOTS_KEPT: Final = 100  # half as many as may gather: each makes every later commit larger by 1 KiB
+_EPOCH: Final = date(1970, 1, 1)
+_TABLE: Final = {
+    "commit.manifest-merge.enabled": "true",  # else each commit adds one to the list that the next one writes again
+    "write.metadata.delete-after-commit.enabled": "true",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogSettings:
+    """Which catalog, and where in it: `properties` are pyiceberg's own, beside those of its configuration."""
+
+    catalog: str
+    namespace: str
+    properties: Mapping[str, str]
+
+
+class IcebergTables:
+    """The tables of a lake in one namespace of a catalog.
+
+    Args:
+        at: The address of the lake as Iceberg writes it: `file:///srv/lake`, `s3://bucket/prefix`.
+    """
+
+    def __init__(self, objects: RetriedObjects, settings: CatalogSettings, at: str) -> None:
+        self._objects, self._settings, self._at = objects, settings, at
+        self._opened: Catalog | None = None
+        self._tables: dict[str, Table] = {}
+        self._lost: dict[str, int] = {}
+
+    @property
+    def name(self) -> str:
+        return f"iceberg-{self._settings.catalog}-{self._settings.namespace}"
+
+    @property
+    def title(self) -> str:
+        return f"Iceberg tables of {self._settings.catalog}.{self._settings.namespace}"
+
+    def head(self, table: str, known: int) -> TableHead:
+        with self._telling(table):
+            found = self._table(table)
+            if found is None:
+                return TableHead()
+            told = self._told(table, found)
+            lanes = {name: int(value) for name, value in told.items() if name.startswith("shroff-lake-")}
+            return TableHead(
+                found.metadata.last_sequence_number, lanes, msgspec.json.decode(told[NOTE], type=TableNote)
+            )
+
+    def commit(self, state: LakeState, table: str, head: TableHead, change: TableChange) -> TableHead | None:
+        with self._telling(table):
+            from pyiceberg.exceptions import CommitFailedException, TableAlreadyExistsError
+
+            new = head.note.unknown(self._objects, change.added.values())
+            note = TableNote(sorted({*head.note.schemas, *(file.schema for file, _ in new)}))
+            transactions = change.transactions(state, head)
+            told = {name: str(number) for name, number in transactions.items()}
+            try:
+                columns = [pa.schema([one.with_nullable(nullable=True) for one in schema]) for _, schema in new]
+                version = self._commit(table, head, change, columns, told | {NOTE: msgspec.json.encode(note).decode()})
+            except (CommitFailedException, TableAlreadyExistsError) as error:
+                if self._lost.get(table) == head.version:  # nobody was quicker: the catalog does not want it
+                    raise TablesAwayError(f"{table}: {self.title} refuses a commit: {self._words(error)}") from None
+                self._lost[table] = head.version
+                return None
+            return TableHead(version, transactions, note)
+
+    def trouble(self) -> str:
+        try:
+            with self._telling(self._settings.namespace):
+                self._catalog.list_namespaces()
+        except ShroffError as error:
+            return str(error)
+        return ""
+
+    def close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+        self._opened = None
+
+    # ---- the catalog
+
+    @property
+    def _catalog(self) -> Catalog:
+        """Raises: UsageError where pyiceberg is missing, or its settings are none."""
+        if self._opened is None:
+            try:
+                from pyiceberg.catalog import load_catalog
+            except ImportError:
+                raise UsageError(f"{self.title} need pyiceberg: pip install 'shroff[iceberg]'.") from None
+            try:
+                self._opened = load_catalog(self._settings.catalog, **self._settings.properties)
+            except (ValueError, ImportError) as error:  # of NotInstalledError, too
+                raise UsageError(f"lake: catalog: {self._words(error)}.") from None
+        return self._opened
+
+    def _named(self, table: str) -> str:
+        kind, _, of = table.partition("/")
+        return f"{self._settings.namespace}.{kind}" + (f"_{of.partition('=')[2]}" if of else "")
+
+    def _table(self, table: str) -> Table | None:
+        from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
+
+        try:
+            self._tables[table] = found = self._catalog.load_table(self._named(table))
+        except (NoSuchTableError, NoSuchNamespaceError):
+            return None
+        except FileNotFoundError:
+            named = self._named(table)
+            raise TableStoppedError(f"{table}: the metadata of {named} is not there. {self._cure(named)}") from None
+        return found
+
+    def _cure(self, named: str) -> str:
+        return (
+            f"Drop {named} from catalog {self._settings.catalog}, without purging its files, then run "
+            "'shroff lake publish'"
+        )
+
+    def _told(self, table: str, found: Table) -> Mapping[str, str]:
+        """The properties of the newest snapshot. Raises: TableStoppedError where it is of another lake or program."""
+        named = self._named(table)
+        name, cure = f"{table}: the Iceberg table {named}", self._cure(named)
+        lake = found.properties.get(LAKE)
+        if lake != self._at:
+            of = f"has the files of {lake}" if lake else "was made by another program"
+            raise TableStoppedError(f"{name} {of}. {cure}, or name another namespace under 'catalog'")
+        snapshot = found.current_snapshot()
+        told = snapshot.summary.additional_properties if snapshot is not None and snapshot.summary is not None else {}
+        if NOTE not in told:
+            raise TableStoppedError(
+                f"{name} was changed by another program. Only shroff may write the tables of a lake. {cure}"
+            )
+        return told
+
+    # ---- one commit
+
+    def _commit(
+        self, table: str, head: TableHead, change: TableChange, columns: list[pa.Schema], told: dict[str, str]
+    ) -> int:
+        """Carry out a change in one transaction of the catalog; gives the version behind it."""
+        transaction = self._created(table, columns.pop(0)) if head.version < 0 else self._begun(table)
+        for one in columns:
+            _widen(transaction, one, table)
+        update = transaction.update_snapshot(snapshot_properties=told)
+        snapshot = update.overwrite() if change.removed else update.merge_append()
+        for gone in self._gone(table, change.removed):
+            snapshot.delete_data_file(gone)
+        metadata = transaction.table_metadata  # made anew at each call
+        seq = metadata.schema().find_field("seq").field_id
+        for path in sorted(change.added):
+            snapshot.append_data_file(self._data_file(change.added[path], metadata.default_spec_id, seq))
+        snapshot.commit()
+        after = self._tables[table] = transaction.commit_transaction()
+        _expire(after)
+        return int(after.metadata.last_sequence_number)
+
+    def _created(self, table: str, columns: pa.Schema) -> Transaction:
+        """What makes a table with its first snapshot, both or none."""
+        from pyiceberg.transforms import DayTransform
+
+        self._catalog.create_namespace_if_not_exists(self._settings.namespace)
+        named = self._named(table)
+        location = f"{self._at}/{METADATA_FOLDER}/{named.rpartition('.')[2]}"
+        made: Transaction = self._catalog.create_table_transaction(
+            named,
+            columns,
+            None if self._catalog.properties.get("warehouse") else location,
+            properties=_TABLE | {LAKE: self._at},
+        )
+        made.update_spec().add_field("time", DayTransform(), DAY).commit()
+        mapping = made.table_metadata.schema().name_mapping.model_dump_json()
+        made.set_properties({"schema.name-mapping.default": mapping})  # the files have names of columns, and no ids
+        return made
+
+    def _begun(self, table: str) -> Transaction:
+        """A transaction behind the head that was read. The library's own retry would add files that are there."""
+        found = self._tables[table]
+        found.metadata.properties["commit.retry.num-retries"] = "0"  # of this object: the catalog never sees it
+        begun: Transaction = found.transaction()
+        return begun
+
+    def _gone(self, table: str, paths: list[str]) -> Iterator[DataFile]:
+        """The files of a table that a change removes. Raises: TableStoppedError where it lacks one."""
+        wanted = {f"{self._at}/{path}" for path in paths}
+        if not wanted:
+            return
+        found = self._tables[table]
+        snapshot = found.current_snapshot()
+        for manifest in snapshot.manifests(found.io) if snapshot is not None else ():
+            for entry in manifest.fetch_manifest_entry(found.io, discard_deleted=True):
+                if entry.data_file.file_path in wanted:
+                    wanted.remove(entry.data_file.file_path)
+                    yield entry.data_file
+        if wanted:
+            raise TableStoppedError(f"{table}: {self._named(table)} lacks {min(wanted)}, which a compaction replaced")
+
+    def _data_file(self, file: File, spec: int, seq: int) -> DataFile:
+        """A file as Iceberg describes it, by its manifest; `seq` is the id of that column."""
+        from pyiceberg.conversions import to_bytes
+        from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+        from pyiceberg.typedef import Record
+        from pyiceberg.types import LongType
+
+        return DataFile.from_args(
+            content=DataFileContent.DATA,
+            file_path=f"{self._at}/{file.path}",
+            file_format=FileFormat.PARQUET,
+            partition=Record((date.fromisoformat(file.day) - _EPOCH).days),
+            spec_id=spec,
+            record_count=file.rows,
+            file_size_in_bytes=file.bytes,
+            value_counts={seq: file.rows},
+            null_value_counts={seq: 0},
+            lower_bounds={seq: to_bytes(LongType(), file.first)},
+            upper_bounds={seq: to_bytes(LongType(), file.last)},
+        )
+
+    # ---- what goes wrong
+
+    @contextmanager
+    def _telling(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except ShroffError:
+            raise
+        except Exception as error:  # of pyiceberg, its clients and databases, which share no class
+            raise TablesAwayError(
+                f"{what}: {self.title} cannot be reached or written: {self._words(error)}. The files of the lake are "
+                "as they should be; run 'shroff lake publish' when the catalog is back"
+            ) from error
+
+    def _words(self, error: Exception) -> str:
+        """An error in one line, without what the settings say."""
+        first, _, _ = str(error).strip().partition("\n")
+        found = f"{type(error).__name__}: {first}"
+        hidden = [value for name, value in self._settings.properties.items() if name != "type" and len(value) > 3]
+        for value in sorted(hidden, key=len, reverse=True):
+            found = found.replace(value, "...")
+        return found[:300].rstrip(".")
+
+
+def location_of(address: str, account: str) -> str:
+    """The address of a lake as Iceberg writes it. Raises: UsageError where an account of Azure is missing."""
+    scheme, parted, rest = address.partition("://")
+    if not parted:
+        return f"file://{Path(address).absolute()}"
+    if scheme != "az":
+        return address.rstrip("/")
+    if not account:
+        raise UsageError("lake: a catalog needs the account of the Azure container: add 'account' under lake.")
+    container, _, prefix = rest.partition("/")
+    return f"abfss://{container}@{account}.dfs.core.windows.net/{prefix}".rstrip("/")
+
+
+def _widen(transaction: Transaction, columns: pa.Schema, table: str) -> None:
+    """Add the columns that a table lacks. Raises: TableStoppedError where one has a type that it cannot take."""
+    from pyiceberg.exceptions import ValidationError
+    from pyiceberg.io.pyarrow import UnsupportedPyArrowTypeException
+
+    try:
+        transaction.update_schema().union_by_name(columns).commit()
+    except (ValidationError, UnsupportedPyArrowTypeException, TypeError) as error:
+        words = " ".join(str(error).split())
+        raise TableStoppedError(
+            f"{table}: {words}. An Iceberg table has one type for each column, so this one stays as it was: read the "
+            "files that 'shroff lake files' names"
+        ) from None
+
+
+def _expire(table: Table) -> None:
+    """Let go of old snapshots: the metadata that each commit writes again names them all."""
+    from pyiceberg.exceptions import CommitFailedException
+
+    if len(table.metadata.snapshots) <= 2 * SNAPSHOTS_KEPT:
+        return
+    named = {one.snapshot_id for one in table.metadata.refs.values()}
+    old = sorted(table.metadata.snapshots, key=lambda one: one.sequence_number or 0)[:-SNAPSHOTS_KEPT]
+    old = [one for one in old if one.snapshot_id not in named]
+    with suppress(CommitFailedException):  # another publisher was quicker: the next commit tries again
+        table.maintenance.expire_snapshots().by_ids([one.snapshot_id for one in old]).commit()
+        for one in old:
+            with suppress(OSError):
+                table.io.delete(one.manifest_list)
+
+
+def settings_in(options: Mapping[str, Any], folder: Path, lake: Mapping[str, str]) -> CatalogSettings:
+    """Filled settings as they are used: a file of SQLite from the project's folder, and the server of the lake.
+
+    Args:
+        options: What stands under `catalog`.
+        lake: The settings of the lake's bucket.
+    """
+    found = {str(name): str(value) for name, value in options.get("properties", {}).items()}
+    uri = found.get("uri", "")
+    if uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
+        found["uri"] = f"sqlite:///{folder.absolute()}/{uri[10:]}"
+    given = {"s3.endpoint": lake.get("endpoint", ""), "s3.region": lake.get("region", "")}
+    found = {name: value for name, value in given.items() if value} | found
+    return CatalogSettings(str(options.get("name", "shroff")), str(options.get("namespace", "shroff")), found)
