@@ -180,10 +180,10 @@ def commands_page() -> str:
     parts = [command_part(name, command) for name in COMMANDS if (command := commands.get_command(context, name))]
     return (
         f"{MADE}# Commands\n\n"
-        "`shroff [-C DIR] COMMAND`: DIR is the project's folder; without it, the nearest parent with a `shroff.yaml`.\n"
-        "With `--json` a command writes one JSON document on standard output and nothing else there.\n"
-        "With `--lane N` it is about one lane of [a project that has several](../howto/several-lanes.md).\n\n"
-        "[Errors and exit statuses](errors.md) have a page of their own.\n\n"
+        "`shroff [-C DIR] COMMAND`: DIR is the project's folder. The default is the nearest parent folder with a\n"
+        "`shroff.yaml`. Every command also has `--json`: it prints one JSON document on standard output, and nothing\n"
+        "else. `--lane N` selects one lane of [a project with several](../howto/several-lanes.md).\n\n"
+        "See also [errors and exit statuses](errors.md).\n\n"
         f"{''.join(parts).rstrip()}\n"
     )
 

@@ -17,16 +17,16 @@ from shroff.web.table import ROUTES
 from shroff.worker.serving.counts import WorkerCounts
 
 INTRODUCTION = (
-    "What `shroff serve` answers. The service has the same with the schemas of its own event types, at "
-    "`/api/openapi.json` and, to read, at `/api/docs`.\n\n"
-    "Programs send `Authorization: Bearer KEY`, a key of `shroff keys create`; people sign in, and what their pages "
-    "change carries the page's token in `X-CSRF-Token`. Without either only what lies below\n"
-    "{open} answers. All else is 401 or 403 before anything more of a request is looked at.\n"
-    "Errors are problem documents (RFC 9457), `application/problem+json`, with a stable `type`. All routes that take a "
-    "right may answer 401, 403, 500 and 503; all with a body 400, 408 (the body came too slowly), 413 (it is too long) "
-    "and 422 (it cannot be read). Below stands what means more.\n"
+    "The routes of `shroff serve`. A running service has this reference with the schemas of its own event types: "
+    "as OpenAPI at `/api/openapi.json`, and as a page at `/api/docs`.\n\n"
+    "Programs send `Authorization: Bearer KEY` with a key from `shroff keys create`. People sign in; their pages send "
+    "the CSRF token in `X-CSRF-Token` with each change. Without either, only paths below\n"
+    "{open} are available. All other requests get 401 or 403 before anything else is read.\n\n"
+    "Errors are problem documents (RFC 9457), `application/problem+json`, with a stable `type`. All routes that need "
+    "a right may answer 401, 403, 500 and 503. All routes with a body may answer 400, 408 (the body arrived too "
+    "slowly), 413 (too long) and 422 (invalid). Each route below lists only further statuses and special meanings.\n"
 )
-LIMITS = "\nWhat one client may ask for, and what it gets beyond that: [limits](limits.md).\n"
+LIMITS = "\nFor rate limits and other limits of a client see [limits](limits.md).\n"
 
 
 def api_page() -> str:
@@ -42,7 +42,7 @@ def api_page() -> str:
         _rights(),
         "\n## Metrics\n\n",
         _metrics(),
-        "\n## Shapes\n",
+        "\n## Schemas\n",
         *_shapes(),
     ]
     return "".join(parts)
@@ -81,8 +81,8 @@ def _link(name: str) -> str:
 def _client() -> str:
     """The methods of `shroff.client.Client`, as its docstrings have them."""
     words = (
-        "`shroff.client` (extra `client`): `Client(url, key, timeout=10.0)`; the calls of `AsyncClient` are awaited. "
-        "Both are context managers.\n\n"
+        "`shroff.client` (extra `client`) has `Client(url, key, timeout=10.0)`, and `AsyncClient` with the same "
+        "methods as coroutines. Both are context managers.\n\n"
     )
     rows = []
     for name, method in vars(Client).items():
@@ -111,7 +111,7 @@ def _shapes() -> Iterator[str]:
     for name, schema in sorted(shapes(ROUTES).items()):
         rows = []
         for field, one in schema["properties"].items():
-            missing = "" if field in schema.get("required", ()) else "may be missing"
+            missing = "" if field in schema.get("required", ()) else "optional"
             rows.append((f"`{field}`", kind_of(one, _link), missing, one.get("description", "")))
         words = " ".join(schema.get("description", "").split())
         yield f"\n### {name}\n\n{words}\n\n{markdown_table(('field', 'type', '', 'meaning'), rows)}"

@@ -51,24 +51,24 @@ EXAMPLES: Final = {
 }
 MORE: Final = {
     "shroff": "It is the only file that must exist.\n",
-    "events": "The types of fields stand in [the language](language.md#types). Label files and mappings: "
+    "events": "[The language](language.md#types) has the types of fields. For label files and mappings see "
     "[map a CSV](../howto/map-a-csv.md).\n",
-    "features": "An entity is one of `events.yaml`. A feature's full name is `entity.name`. "
-    "The expression is an [aggregate](aggregates.md) or any other one of [the language](language.md).\n",
-    "rules": "A file in `rules/` is a list of rules. [Write a rule with its test](../howto/write-a-rule.md) takes you "
-    "through one.\n",
-    "policy": "Without this file the strongest effect of the rules that hit is the outcome.\n",
-    "notice": "A notice is called as its file is; rules name it by `notify`. [Tell people, and ask customers]"
-    "(../howto/tell-people.md) takes you through some.\n",
-    "model": "Only event types that are decided have a model. All keys may be left out: `payment: {}` is a model, too. "
-    "This file decides nothing: what is in force is a model that was made from it and promoted, so a change here shows "
-    "with the next training.\n",
-    "calls": "[Answer the calls of an earlier service](../howto/answer-earlier-calls.md) takes you through one. "
-    "This file decides nothing, and is read when the service starts.\n",
-    "funnels": "[Count drop-off in funnels](../howto/count-funnels.md) takes you through some. "
-    "This file decides nothing, and is read whenever somebody asks.\n",
-    "schedules": "[Run jobs](../howto/run-jobs.md) takes you through it. This file decides nothing; whatever runs jobs "
-    "reads it again when it changes. It needs the extra `jobs`.\n",
+    "features": "Entities are declared in `events.yaml`. A feature's full name is `entity.name`. "
+    "Its value is an [aggregate](aggregates.md) or another expression of [the language](language.md).\n",
+    "rules": "A file in `rules/` is a list of rules. For a guide see "
+    "[write a rule with its test](../howto/write-a-rule.md).\n",
+    "policy": "Without this file, the outcome is the strongest effect among the rules that hit.\n",
+    "notice": "The name of a notice is its file name; rules refer to it with `notify`. For a guide see "
+    "[notify people, and ask customers](../howto/tell-people.md).\n",
+    "model": "Only event types that are decided have a model. All keys are optional: `payment: {}` is a valid model. "
+    "A change in this file takes effect with the next training. Decisions use only models that were trained and "
+    "promoted.\n",
+    "calls": "For a guide see [answer the calls of an earlier service](../howto/answer-earlier-calls.md). "
+    "The service reads this file when it starts. It does not affect decisions.\n",
+    "funnels": "For a guide see [count drop-off in funnels](../howto/count-funnels.md). "
+    "The file is read again for each query. It does not affect decisions.\n",
+    "schedules": "For a guide see [run jobs](../howto/run-jobs.md). The process that runs jobs reads the file again "
+    "when it changes. It does not affect decisions. It needs the extra `jobs`.\n",
 }
 
 
@@ -89,8 +89,8 @@ def file_page(file: ProjectFile) -> str:
     return (
         f"{MADE}# {file.place}\n\n{file.meaning} {MORE[file.kind]}\n"
         f"```yaml\n{EXAMPLES[file.kind]}```\n\n{sections}"
-        "Keys that do not stand here are refused, with the nearest one that does. "
-        f"[Editors](schema.md) can be told of all this.\n{more}"
+        "Other keys are refused; the error suggests the nearest valid key. "
+        f"[Editors](schema.md) can complete and check these keys.\n{more}"
     )
 
 
@@ -106,14 +106,14 @@ TEXTS: Final = {
 def text_names() -> str:
     """What each kind of mail text may name."""
     head = (
-        "\n## Names in mail texts\n\nA text of your own, such as `notices/customer.txt.j2`, can use the names of its "
-        "kind, and those of the notice's `show` that the table does not have. `shroff check` refuses any other name, "
-        "and writes each text once with sample values.\n"
+        "\n## Names in mail texts\n\nYour own text, such as `notices/customer.txt.j2`, can use the names of its "
+        "kind in the tables below, and the names in the notice's `show`. `shroff check` refuses any other name, "
+        "and renders each text once with sample values.\n"
     )
     parts = [head]
     for kind, names in NAMES_OF.items():
         rows = "".join(f"| `{name}` | {meaning} |\n" for name, meaning in names.items())
-        parts.append(f"\n### `{kind}`: {TEXTS[kind]}\n\n| name | is |\n| --- | --- |\n{rows}")
+        parts.append(f"\n### `{kind}`: {TEXTS[kind]}\n\n| name | meaning |\n| --- | --- |\n{rows}")
     return "".join(parts)
 
 
@@ -140,13 +140,17 @@ def tables_of(shape: Shape, title: str) -> Iterator[tuple[str, Keys]]:
 def section(title: str, keys: Keys) -> str:
     rows = [key_row(key) for key in keys.keys]
     heading = f"## `{title}`: {keys.what}\n\n" if title else ""
-    own = f"Any other name is for {keys.named.what}.\n\n" if keys.named is not None else ""
-    return f"{heading}{markdown_table(('key', 'takes', 'left out', 'means'), rows)}\n{own}"
+    own = (
+        f"Each other key is a name of your choice, with {keys.named.what} as its value.\n\n"
+        if keys.named is not None
+        else ""
+    )
+    return f"{heading}{markdown_table(('key', 'type', 'default', 'meaning'), rows)}\n{own}"
 
 
 def key_row(key: Key) -> Sequence[str]:
-    takes = "nothing yet" if key.shape is None else key.shape.what
-    left_out = "must stand" if key.is_required else f"`{key.default}`" if key.default.isalnum() else key.default
+    takes = "not available yet" if key.shape is None else key.shape.what
+    left_out = "required" if key.is_required else f"`{key.default}`" if key.default.isalnum() else key.default
     example = f" Example: `{key.examples[0]}`" if key.examples else ""
     return f"`{key.name}`", takes, left_out, f"{key.meaning}{example}"
 
@@ -159,23 +163,24 @@ def errors_page() -> str:
     kinds = [*dict.fromkeys(kinds), ("`internal-error`", "A mistake in shroff", str(MISTAKE))]
     return (
         f"{MADE}# Errors and exit statuses\n\n"
-        "A command ends with a number that a script can ask for:\n\n"
+        "Each command ends with an exit status that scripts can check:\n\n"
         f"{markdown_table(('exit status', 'means'), EXIT_STATUS)}\n"
-        "With `--json` an error is a problem document (RFC 9457) on standard output, in place of the answer: `type`,\n"
-        "`title` and `detail`, and for mistakes in the project's files `errors`, each with `file`, `line`, `column`,\n"
-        "`path`, `message` and `hint`. Where lines were written before, it goes to standard error.\n\n"
+        "With `--json`, an error is a problem document (RFC 9457) on standard output, instead of the result. It has\n"
+        "`type`, `title` and `detail`. For errors in the project's files it also has `errors`, each with `file`,\n"
+        "`line`, `column`, `path`, `message` and `hint`. If the command has already written lines, the document goes\n"
+        "to standard error.\n\n"
         f"{markdown_table(('`type`', '`title`', 'exit status'), kinds)}\n"
-        "An event that is refused is no error of the command. `decide` gives a problem document in the place of its\n"
-        "decision, with `status` and `line`; everything else goes on:\n\n"
+        "A refused event is not an error of the command. Instead of its decision, `decide` prints a problem document\n"
+        "with `status` and `line`, and continues with the next event:\n\n"
         f"{markdown_table(('`type`', '`status`', 'means'), REFUSALS)}\n"
-        "In Python an error of the first table is an exception of `shroff.errors`, and a refused event a `Refusal`.\n"
+        "In Python, errors of the second table are exceptions of `shroff.errors`; a refused event is a `Refusal`.\n"
     )
 
 
 REFUSALS: Final = (
     ("`invalid-event`", "422", "a field is missing or wrong, or the event is too late: in [quarantine](quarantine.md)"),
-    ("`id-conflict`", "409", "the id is in the log with other content: in quarantine"),
-    ("`no-event-type`", "422", "no event type takes the line; in quarantine only where `untaken: quarantine`"),
+    ("`id-conflict`", "409", "the log has this id with other content: in quarantine"),
+    ("`no-event-type`", "422", "no event type accepts the line; in quarantine only with `untaken: quarantine`"),
 )
 
 
@@ -188,13 +193,13 @@ def python_page() -> str:
     values = [value_part(name) for name in ("Decision", "Reason", "Undecided", "Refusal")]
     return (
         f"{MADE}# Python\n\n"
-        "`shroff.open(folder)` gives the project in a folder or above it. Its calls are what the commands call; "
-        "[In a notebook](../howto/in-a-notebook.md) shows them at work.\n"
-        "A moment, as in `as_of`, is a text such as `2026-06-30T12:00:00Z`, a `datetime` (in UTC where it has no "
-        "zone), or a day, which is its start in UTC.\n"
-        "Tables are those of pyarrow. Errors are exceptions of `shroff.errors`.\n\n"
+        "`shroff.open(folder)` opens the project in a folder or its parents. The commands use the same methods. For "
+        "examples see [in a notebook](../howto/in-a-notebook.md).\n\n"
+        "A time, as in `as_of`, is a text such as `2026-06-30T12:00:00Z`, a `datetime` (UTC if it has no time zone), "
+        "or a day, which means its start in UTC. Tables are pyarrow tables. Errors are exceptions of "
+        "`shroff.errors`.\n\n"
         f"## Calls of a project\n\n{''.join(calls)}## Parts of a project\n\n"
-        "A project has a part for each subject. Making one opens nothing.\n\n"
+        "A project has a part for each subject. Access to a part opens no files.\n\n"
         f"{''.join(parts)}## Values\n\n{''.join(values)}"
     )
 

@@ -28,9 +28,9 @@ from shroff.worker import request_bodies, request_loop, writer_tasks
 Row = tuple[str, str, str]
 
 INTRODUCTION = (
-    "What one client can ask for of `shroff serve`, and what it gets beyond that. Errors are problem documents "
-    "(RFC 9457). Whatever one client sends, other clients keep their answers: texts that take long to read are read on "
-    "threads of their own, and nothing that a client sends grows without a limit.\n"
+    "Limits of one client of `shroff serve`, and the response above each limit. Errors are problem documents "
+    "(RFC 9457). One client cannot block others: long texts are read on separate threads, and everything that a "
+    "client sends is limited.\n"
 )
 CUT = "the connection is closed"
 RETRY = "with `Retry-After`"
@@ -52,7 +52,7 @@ def limits_page() -> str:
         parts += [f"\n## {title}\n\n", markdown_table(("limit", "value", "beyond it"), rows)]
     parts.append(
         "\nA text field, an id and an expression have the limits of [the language](language.md). "
-        "What a key or a person may do at all is [a right](api.md#rights).\n"
+        "[Rights](api.md#rights) limit what a key or a user may do.\n"
     )
     return "".join(parts)
 
@@ -73,21 +73,21 @@ def _connections() -> list[Row]:
         (
             "open connections",
             f"{connections.CONNECTIONS_MAX:,}, or what `ulimit -n` allows the process less {server.OWN_FILES}",
-            "the connection that has been idle longest is closed; 503 where all are in use",
+            "the longest-idle connection is closed; 503 if all are in use",
         ),
         (
-            "open connections of one address, but for a named proxy",
+            "open connections of one address, except a trusted proxy",
             f"{connections.OF_ADDRESS_MAX:,}",
-            "the one of them that has been idle longest is closed; 503 where all are in use",
+            "its longest-idle connection is closed; 503 where all are in use",
         ),
         ("time for a new connection to send anything", _s(protocol.HEAD_S_MAX), CUT),
-        ("time for the head of a request to arrive", _s(protocol.HEAD_S_MAX), CUT),
+        ("time for the headers of a request to arrive", _s(protocol.HEAD_S_MAX), CUT),
         ("time for a body to arrive", _s(http.BODY_S_MAX), "408"),
         ("time for a body that the service does not read", _s(protocol.UNREAD_S_MAX), CUT),
         ("idle time between two requests", _s(server.KEPT_S), CUT),
-        ("time in which a client takes nothing of an answer", _s(protocol.STALLED_S), CUT),
+        ("time in which a client reads nothing of a response", _s(protocol.STALLED_S), CUT),
         (
-            "rest of a refused request that is discarded, so that its client reads the answer",
+            "discarded rest of a refused request, so that the client reads the response",
             f"{_bytes(protocol.LINGER_BYTES_MAX)}, {_s(protocol.LINGER_S)}",
             CUT,
         ),
@@ -97,12 +97,12 @@ def _connections() -> list[Row]:
 
 def _requests() -> list[Row]:
     return [
-        ("head: address, header names and values", _bytes(protocol.HEAD_BYTES_MAX), "431"),
+        ("headers: URL, header names and values", _bytes(protocol.HEAD_BYTES_MAX), "431"),
         ("header lines", f"{protocol.HEADERS_MAX}", "431"),
         ("address", f"{_bytes(protocol.URL_BYTES_MAX)}; its path {_bytes(asgi.PATH_LENGTH_MAX)}", "414; 404"),
         ("fields of a query", f"{http.QUERY_FIELDS_MAX}", "400"),
         ("cookies", f"{http.COOKIES_MAX}", "not read"),
-        ("`Forwarded` header of a named proxy", _bytes(proxies.READ_MAX), "not read"),
+        ("`Forwarded` header of a trusted proxy", _bytes(proxies.READ_MAX), "not read"),
         ("addresses in `X-Forwarded-For`", f"the last {proxies.HOPS_MAX}", "not read"),
         ("trailers", "none is read", "ignored"),
         (
@@ -118,7 +118,7 @@ def _requests() -> list[Row]:
         ),
         ("fields of a form", f"{http.FORM_FIELDS_MAX:,}", "400"),
         ("requests of one sender at once", f"{asgi.OF_SENDER_MAX:,}", f"429 {RETRY}"),
-        ("entries of one answer", f"{paging.LIMIT_MAX}", "400; go on with `cursor`"),
+        ("entries of one answer", f"{paging.LIMIT_MAX}", "400; continue with `cursor`"),
     ]
 
 
@@ -131,36 +131,44 @@ def _events() -> list[Row]:
         ("text field", _bytes(readers.TEXT_BYTES_MAX), "422"),
         ("id", f"{readers.ID_LENGTH_MAX} characters", "422"),
         ("events of one request to score", f"{writer_tasks.AT_ONCE_MAX}", "413"),
-        ("events a second of one key", f"{limits.rate:,.0f}, or `serve --rate`", f"429 {RETRY}"),
+        ("events per second of one key", f"{limits.rate:,.0f}, or `serve --rate`", f"429 {RETRY}"),
         ("events waiting for a decision", f"{limits.waiting_max:,}", f"503 {RETRY}"),
         ("message of a pushed source", _bytes(hooks.BODY_BYTES_MAX), "413"),
         (
-            "certificates of Amazon SNS that are fetched in a minute",
+            "downloads of Amazon SNS certificates per minute",
             f"{sns_certificates.FETCHES_A_MINUTE}",
             f"503 {RETRY}",
         ),
         (
-            "messages a second of one network whose signature is refused",
+            "messages with an invalid signature per second from one network",
             f"{service.UNKNOWN_RATE:,.0f}",
             "answered at this pace",
         ),
-        ("age of the first event that waits", _s(limits.age_s_max), f"503 {RETRY}"),
-        ("time that a post waits while the log is away", _s(request_loop.PATIENCE_S), "503: send the same ids again"),
+        ("waiting time of the oldest event", _s(limits.age_s_max), f"503 {RETRY}"),
+        (
+            "waiting time of a request while the log is unavailable",
+            _s(request_loop.PATIENCE_S),
+            "503: send the same ids again",
+        ),
     ]
 
 
 def _jobs() -> list[Row]:
     return [
         (
-            "jobs that run at once, of a project",
+            "concurrent jobs of a project",
             f"{job_desk.AT_ONCE}, one of a kind",
             "they wait; 409 for a second one",
         ),
         ("time of a run", f"{show_duration(schedules.TIMEOUT_MS)}, or what the job says", "it fails"),
-        ("jobs of one schedule that wait", f"{job_desk.QUEUED_MAX}", "the due time is skipped"),
-        ("lines of a job's log", f"{job.LINES_MAX} of {job.LINE_MAX} characters", "the oldest go; the rest is cut"),
-        ("result of a job", _bytes(job.RESULT_BYTES_MAX), "it is not kept, and the job says so"),
-        ("jobs that have ended", f"{job.KEPT:,}", "the oldest go"),
+        ("waiting jobs of one schedule", f"{job_desk.QUEUED_MAX}", "the due time is skipped"),
+        (
+            "lines of a job's log",
+            f"{job.LINES_MAX} of {job.LINE_MAX} characters",
+            "the oldest lines are dropped; long lines are cut",
+        ),
+        ("result of a job", _bytes(job.RESULT_BYTES_MAX), "it is not stored; the job says so"),
+        ("finished jobs", f"{job.KEPT:,}", "the oldest are deleted"),
         ("schedules", f"{schedules.SCHEDULES_MAX}", "`shroff check` refuses the file"),
     ]
 
@@ -169,10 +177,10 @@ def _rules() -> list[Row]:
     return [
         ("draft of a rule", _bytes(rule_drafts.DRAFT_BYTES_MAX), "400; 413 for its body"),
         ("file of rules", _bytes(rule_files.TEXT_BYTES_MAX), "400"),
-        ("expression", f"{parser.LENGTH_MAX:,} characters, {parser.DEPTH_MAX} levels", "a mistake of the draft"),
-        ("nested YAML", f"{yamlreading.DEPTH_MAX} levels", "a mistake of the draft"),
-        ("mistakes, warnings and tests in one answer", f"{draft_checks.SAID_MAX}", "`more` has their number"),
-        ("mistakes in a problem document", f"{problems.PROBLEMS_MAX}", "`detail` ends with their number"),
+        ("expression", f"{parser.LENGTH_MAX:,} characters, {parser.DEPTH_MAX} levels", "an error of the draft"),
+        ("nested YAML", f"{yamlreading.DEPTH_MAX} levels", "an error of the draft"),
+        ("errors, warnings and tests in one response", f"{draft_checks.SAID_MAX}", "`more` has their number"),
+        ("errors in a problem document", f"{problems.PROBLEMS_MAX}", "`detail` ends with their number"),
         ("time for the tests of one rule", _s(ruletests.SECONDS_MAX), "the test fails: *was stopped*"),
         (
             "checks of one sender at once",
@@ -190,7 +198,7 @@ def _pages() -> list[Row]:
     return [
         ("lines of a list in one request", f"{list_csv.LINES_MAX:,}, {_bytes(lists.BODY_BYTES_MAX)}", "400; 413"),
         ("attached file", f"{_bytes(files.SIZE_MAX)}, {working.FILES_MAX} of one case", "400; 413"),
-        ("name of an attached file", f"{files.NAME_MAX} characters; its ending is that of its kind", "400"),
+        ("name of an attached file", f"{files.NAME_MAX} characters; with the extension of its type", "400"),
         ("note or reason", f"{desk.TEXT_MAX:,} characters", "400"),
         ("live updates of one session", f"{streaming.OF_SESSION_MAX}", "429"),
         ("live updates of all", f"{streaming.OF_ALL_MAX}", "503"),
@@ -200,33 +208,33 @@ def _pages() -> list[Row]:
 def _threads() -> list[Row]:
     return [
         (
-            "threads for reading, of them for one sender",
+            "threads for reading: all, for one sender",
             f"{service.THREADS}, {service.THREADS_OF_SENDER_MAX}",
             "the request waits",
         ),
         (
-            "threads for long bodies and answers, of them for one sender",
+            "threads for long bodies and responses: all, for one sender",
             f"{service.READ_THREADS}, 1",
             "the request waits",
         ),
         (
-            "long bodies of one sender, the one being read included",
+            "long bodies of one sender, including the current one",
             f"{service.READS_OF_SENDER_MAX}",
             f"429 {RETRY}",
         ),
-        ("threads for keys and sessions alone", f"{service.IDENTITY_THREADS}", "the request waits"),
-        ("keys and sessions of one network that are looked up at once", "1", "the request waits"),
+        ("threads only for keys and sessions", f"{service.IDENTITY_THREADS}", "the request waits"),
+        ("concurrent look-ups of keys and sessions of one network", "1", "the request waits"),
         (
-            "requests of one network that show no key or session that holds",
+            "requests of one network without a valid key or session",
             f"{service.UNKNOWN_RATE:g} a second",
             "the answer waits",
         ),
         (
-            "threads for checks of rules alone, each with a process for drafts",
+            "threads only for rule checks, each with a process for drafts",
             f"{service.CHECK_THREADS}",
             "the request waits",
         ),
-        ("threads for passwords alone", f"{service.SIGN_IN_THREADS}", "the request waits"),
+        ("threads only for passwords", f"{service.SIGN_IN_THREADS}", "the request waits"),
         ("checks, or sign-ins, of all senders", f"{turns.OF_ALL_MAX}", f"503 {RETRY}"),
     ]
 
@@ -234,7 +242,7 @@ def _threads() -> list[Row]:
 def _signing_in() -> list[Row]:
     return [
         (
-            "failed attempts of one name; of one address",
+            "failed sign-ins of one name; of one address",
             f"{throttle.BY_NAME.free}; {throttle.BY_ADDRESS.free}",
             "429; each further attempt waits twice as long",
         ),
@@ -242,9 +250,9 @@ def _signing_in() -> list[Row]:
         ("one address", "of IPv6 its /64", ""),
         ("sign-ins of one address at once", f"{service.SIGN_INS_OF_SENDER_MAX}", "429"),
         (
-            "customers' links opened from one address",
+            "customer links opened from one address",
             f"{service.STRANGERS_RATE:g} a second",
             f"429 {RETRY}",
         ),
-        ("senders whose pace is remembered", f"{SENDERS_MAX:,}", "the one that was silent longest is forgotten"),
+        ("senders with a remembered rate", f"{SENDERS_MAX:,}", "the longest-inactive one is forgotten"),
     ]

@@ -74,7 +74,10 @@ class EventCount:
 
 
 class CountRow(TypedDict):
-    """So many events of a type on a day, of a week its Monday; `value` of the field, null where it is missing."""
+    """The number of events of a type on a day; a week is shown as its Monday.
+
+    `value` is that of the field, null if missing.
+    """
 
     day: str
     type: str
@@ -83,7 +86,7 @@ class CountRow(TypedDict):
 
 
 class CountRows(TypedDict):
-    """Counts by day, type and value, and all of them together."""
+    """Counts by day, type and value, and their total."""
 
     rows: list[CountRow]
     total: int

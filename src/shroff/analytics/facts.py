@@ -85,7 +85,7 @@ class KeyFacts:
 
 
 class FactsDocument(TypedDict):
-    """The features of a key at a moment."""
+    """The features of a key at a point in time."""
 
     entity: str
     key: str

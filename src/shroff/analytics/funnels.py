@@ -47,7 +47,7 @@ class FunnelQuestion:
 
 
 class DropOffRow(TypedDict):
-    """A step on a day. Those dropped off by the end of the day before are the recovered and those still out."""
+    """A step on a day. Users dropped off by the end of the previous day are either recovered or still out."""
 
     funnel: str
     day: str
@@ -60,7 +60,7 @@ class DropOffRow(TypedDict):
 
 
 class StepRow(TypedDict):
-    """A step: so many users reached it; the share of those of the first step; seconds from the step before it."""
+    """A step: the users who reached it, their share of those at the first step, and seconds since the previous step."""
 
     funnel: str
     step: str
@@ -73,7 +73,7 @@ class StepRow(TypedDict):
 
 
 class TrendRow(TypedDict):
-    """So many of the users that came to the first step on a day reached a step until the end of the last day."""
+    """Of the users who came to the first step on a day, the number that reached a step by the end of the last day."""
 
     funnel: str
     day: str
@@ -82,9 +82,8 @@ class TrendRow(TypedDict):
 
 
 class FunnelDocument(TypedDict):
-    """Funnels over some days: drop-off and recovery by day, how far users came, and the same by day of the first step.
-
-    `dropped_off` of a row counts to the end of its day, from the first day on.
+    """Funnels over some days: drop-off and recovery by day, users by step, and the same by day of the first step.
+    `dropped_off` of a row counts from the first day to the end of its day.
     """
 
     first: str

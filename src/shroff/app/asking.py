@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 class DecisionHistory:
-    """Questions to an opened project. Each call reads the log as it is then."""
+    """Explanations, replays and verification of the log. Each call reads the current log."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
 
     def replay(self, reference: str) -> Replayed:
-        """The recorded decision and the same computed again from the log."""
+        """Replay a decision: the recorded one, and the same computed again from the log."""
         from shroff.log.history import find
         from shroff.replay.compare import Replayed, replay
 
@@ -38,7 +38,7 @@ class DecisionHistory:
             return Replayed(row, replay(log, row.seq, self._opened.registry.load))
 
     def explain(self, reference: str, progress: Progress | None = None) -> Explained:
-        """A decision with its features beside this entity's earlier ones, and the words of its rules."""
+        """Explain a decision: its features beside the entity's earlier values, and its rules in words."""
         from shroff.explain.explanation import explain
         from shroff.log.history import find
 
@@ -49,7 +49,7 @@ class DecisionHistory:
             return explain(log, row, progress, self._opened.registry.load, self.key_index)
 
     def index_keys(self, progress: Progress | None = None) -> int:
-        """Have the index cover the log but for its newest events, by the version in force; gives how many places came.
+        """Index the log by key, except for its newest events; gives the number of added log positions.
 
         Raises: UsageError where there is no log; StorageError where the index cannot be written.
         """
@@ -65,7 +65,7 @@ class DecisionHistory:
         sample: int | None = None,
         progress: Progress | None = None,
     ) -> Verification:
-        """Compute the log again through the engines and compare (see `replay.verifying`)."""
+        """Compute the whole log again through the engines and compare (see `replay.verifying`)."""
         from shroff.features.computed import known_engines
         from shroff.replay.verifying import verified_together, verify
 

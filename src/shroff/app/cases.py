@@ -42,7 +42,7 @@ class ProjectCases:
         return load_case_settings(yamltext.read(text, config.PROJECT_FILE, []), [])
 
     def desk(self, people: Desk) -> CaseDesk:
-        """What functions about cases work with, beside people's."""
+        """Get the store of cases with its functions, beside that of people."""
         from shroff.cases.desk import CaseDesk
 
         definitions = self._opened.definitions
@@ -68,28 +68,28 @@ class ProjectCases:
             yield desk
 
     def written_about(self, events: Sequence[str]) -> WrittenNotes:
-        """What people wrote and attached in cases about these events."""
+        """List notes and files in cases about these events."""
         from shroff.cases.erasing import written_about
 
         with ProjectPeople(self._opened).open() as people:
             return written_about(self.desk(people), events)
 
     def forget_written(self, found: WrittenNotes, of: str) -> None:
-        """Remove it. `of` names in the record whose it was."""
+        """Remove notes and files. `of` is their entity key, for the audit log."""
         from shroff.cases.erasing import forget
 
         with ProjectPeople(self._opened).open() as people:
             forget(self.desk(people), self._opened.who, found, of)
 
     def follower(self, desk: CaseDesk, log: Log) -> Follower:
-        """What raises alerts from a log that is open to read."""
+        """Get an object that raises alerts from a log opened for reading."""
         from shroff.cases.following import Follower
 
         tells = NoticeFiles(self._opened).case_notices(desk.people, log)
         return Follower(log, desk.store, desk.settings, desk.money_places, desk.now_ms, tells)
 
     def backlog(self) -> Backlog:
-        """What waits for people now; what the log has is raised first."""
+        """Get the backlog for people, after raising the log's alerts."""
         from shroff.cases.reading import backlog
 
         with self._raised() as desk:

@@ -56,7 +56,7 @@ class Erased:
 
 
 class Erasing:
-    """Erasing in an opened project."""
+    """Erasure of personal data in a project."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
@@ -70,7 +70,7 @@ class Erasing:
         progress: Callable[[int], None] | None = None,
         waits: Waits = unheard,
     ) -> Erased:
-        """Remove the personal values of all events with this key, beside a writer too, and the mails about them.
+        """Erase the personal values of all events with this key, and the mails about them; also works beside a writer.
 
         Args:
             key: As a person writes it; a hashed one in clear, or as the log shows it. Of several parts a list as JSON.

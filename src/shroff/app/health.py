@@ -38,13 +38,13 @@ if TYPE_CHECKING:
 
 
 class HealthChecks:
-    """What an opened project finds wrong with itself."""
+    """Health checks of a project."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
 
     def leaving(self) -> list[SinkState]:
-        """All that leaves: sinks, notices, and the lake, as far as that can be read.
+        """Get the state of all outgoing deliveries that can be read: sinks, notices and the lake.
 
         Raises: UsageError where there is no log yet.
         """
@@ -65,7 +65,7 @@ class HealthChecks:
         return [*found, SinkState("lake", kind, "log", through, max(last - through, 0), trouble, 0)]
 
     def doctor(self, seen: EarlierFindings | None = None) -> list[Finding]:
-        """Everything that was looked at, with how it stands. What cannot be had is a finding, not an error.
+        """Run all checks of `doctor`. Something that cannot be read is a finding, not an error.
 
         Each system outside is asked once, for 5 seconds at most, and nothing is changed there; with several lanes
         once for each.
@@ -216,7 +216,7 @@ class HealthChecks:
         as_of: Moment | None = None,
         reading: Callable[[int], None] | None = None,
     ) -> DriftReport:
-        """How far what the champion reads, its score and the label delay have moved, and keep that for `doctor`.
+        """Measure drift of the champion's inputs, its score and the label delay, and record it for `doctor`.
 
         Args:
             event: The event type; may be left out where one has a model, in force or in model.yaml.

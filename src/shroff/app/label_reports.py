@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 class LabelReports:
-    """What the labels of a project say together. Each call reads the log as it is then."""
+    """Label reports of a project. Each call reads the current log."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
 
     def pending(self, *, as_of: Moment | None = None) -> list[ListedWaiting]:
-        """The labels that wait for their event, in the order of arrival; of a moment, those known by then."""
+        """List unmatched labels in order of arrival; with a time, those known by then."""
         from shroff.log.history import waiting_row
         from shroff.replay.notebook import moment_ms
 
@@ -30,7 +30,7 @@ class LabelReports:
         return [one for one in rows if as_of_ms is None or one.known_at_ms <= as_of_ms]
 
     def conflicts(self, *, as_of: Moment | None = None) -> list[Conflict]:
-        """Events of which fraud and genuine were said by a moment, in the order of the newest label."""
+        """List events with conflicting labels (fraud and genuine) at a time, ordered by their newest label."""
         from shroff.cases.labels import conflicts
         from shroff.replay.notebook import moment_ms
 
@@ -38,7 +38,7 @@ class LabelReports:
             return conflicts(log, self._opened.definitions, moment_ms(as_of))
 
     def maturity(self, *, as_of: Moment | None = None, days: int | None = None) -> Maturity:
-        """How many frauds are known n days after their event (see `cases.labels.maturity`)."""
+        """Get the number of frauds known n days after their event (see `cases.labels.maturity`)."""
         from shroff.cases.labels import maturity
         from shroff.log.later_labels import last_moment
         from shroff.replay.notebook import moment_ms
@@ -51,7 +51,7 @@ class LabelReports:
             return maturity(log, definitions, as_of_ms or 0, days, friendly)
 
     def known_by(self, ages_days: Sequence[int]) -> dict[int, float]:
-        """Which share of the frauds is known after so many days; ages that the curve does not reach are left out.
+        """Get the share of frauds known after given numbers of days; ages beyond the curve are left out.
 
         By the labels of the last `LOOK_BACK` places, so that it takes no longer as the log grows.
         """

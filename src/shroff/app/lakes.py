@@ -170,7 +170,7 @@ class Lake:
 
 
 class Lakes:
-    """The lake of a project, which knows its files, its log and how adapters are found."""
+    """The lake of a project."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
@@ -282,7 +282,7 @@ class Lakes:
         return Path(at) if kind == IN_FOLDER else None
 
     def write(self, progress: Progress | None = None) -> LakeReport:
-        """Write what the log has and the lake of shroff.yaml has not."""
+        """Write new records of the log to the lake of shroff.yaml."""
         with self.open() as lake:
             return lake.write(progress)
 

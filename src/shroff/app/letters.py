@@ -26,13 +26,13 @@ SENDER: Final = "shroff@localhost"
 
 
 class SentLetters:
-    """Letters of notices: how they leave, and what is kept of them."""
+    """Letters of notices: delivery and records."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
 
     def open_mailer(self) -> Mailer:
-        """What hands mails over, to be closed by the caller. Raises: UsageError for settings that cannot be."""
+        """Open the mailer; the caller closes it. Raises: UsageError for invalid settings."""
         system = self._opened.systems.mailer
         adapter = OutsideSystems(self._opened).adapter_named(f"mailer.{system.kind}")
         if self._opened.systems.mails_are_files:
@@ -54,7 +54,7 @@ class SentLetters:
             path.unlink(missing_ok=True)
 
     def forget(self, events: Sequence[str], of: str | None) -> tuple[int, int]:
-        """Remove the mails about these events that lie as files, and what is kept of whom any mail was for.
+        """Delete stored mails about these events, and the records of all recipients.
 
         As `Erasing.forget_mails`. Tests of notices are removed, too: nobody knows of which event one is.
         """
@@ -78,7 +78,7 @@ class SentLetters:
         return len(files), len(letters)
 
     def look_at_mail(self) -> Finding:
-        """What the doctor says of notices: mails, calls and documents that did not leave, or not as they should."""
+        """Check notices for `doctor`: mails, calls and documents that were not sent correctly."""
         from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
         from shroff.notices.sending import SHIPPED
         from shroff.notices.store import OPEN, REFUSED, SENT, UNKNOWN
@@ -109,21 +109,21 @@ class SentLetters:
         return Finding("mail", OK, f"{_many(counts[SENT])} sent to {where}{waits}, none refused")
 
     def drop(self, id: str) -> Letter:
-        """Give up a letter that was refused, or of which nobody knows. Raises: UsageError for any other."""
+        """Drop a letter that was refused, or whose delivery is unknown. Raises: UsageError for any other."""
         from shroff.notices.trying import given_up
 
         with NoticeFiles(self._opened).told() as store:
             return given_up(store, id, self._opened.now_ms())
 
     def retry(self, id: str) -> Letter:
-        """Have a letter that was refused, or of which nobody knows, leave again. Raises: UsageError for any other."""
+        """Send a letter again that was refused, or whose delivery is unknown. Raises: UsageError for any other."""
         from shroff.notices.trying import again
 
         with NoticeFiles(self._opened).told() as store:
             return again(store, id, self._opened.now_ms())
 
     def send_once(self, call: str, to: Sequence[str], subject: str, text: str, key: str = "") -> list[str]:
-        """Hand a mail over now, once for each key; gives why addresses were refused, also of the time before.
+        """Send a mail now, once per key; gives the reasons of refused addresses, also from an earlier attempt.
 
         Args:
             call: On whose behalf, in the place of a notice.

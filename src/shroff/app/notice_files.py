@@ -27,7 +27,7 @@ FOLDER: Final = "notices/"
 
 
 class NoticeFiles:
-    """Which notices there are, and where what is kept of them is."""
+    """Notices of a project, and the location of their records."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
@@ -49,7 +49,7 @@ class NoticeFiles:
         return config.read_files(self._opened.places.folder, [], (NOTICES,)) if active is None else active
 
     def one(self, name: str) -> Notice:
-        """One of them. Raises: UsageError where there is none of this name."""
+        """Get one notice. Raises: UsageError if there is none with this name."""
         found = self.declared
         if name not in found:
             hint = nearest(name, found) or f"There is {', '.join(found) or 'none'}."
@@ -57,11 +57,11 @@ class NoticeFiles:
         return found[name]
 
     def open_store(self) -> NoticeStore:
-        """Where notices are kept, to be closed by the caller."""
+        """Open the store of notices; the caller closes it."""
         return self.store_beside(OutsideSystems(self._opened).open_people())
 
     def case_notices(self, people: PeopleStore, log: Log) -> CasesTold | None:
-        """What keeps notifications of cases that open, in changes of these people; None where no notice is on cases."""
+        """Get the writer of notifications for opened cases; None if no notice is on cases."""
         found = [one for one in self.declared.values() if one.on == "case"]
         if not found:
             return None
@@ -71,12 +71,12 @@ class NoticeFiles:
         return CasesTold(found, Facts(self._opened.definitions), self.store_beside(people), log, self._opened.now_ms)
 
     def store_beside(self, people: PeopleStore) -> NoticeStore:
-        """Where notices are kept, by the connections of people in the same database, whose store closes them."""
+        """Open the store of notices with the database connections of people; that store closes them."""
         store: NoticeStore = OutsideSystems(self._opened).adapter_named("notices.sql")(people)
         return store
 
     def tells(self) -> bool:
-        """Whether there is anything to do beside the log: notices, or rules that name somebody to be told."""
+        """Check whether there are notices, or rules that notify somebody."""
         return bool(self.declared) or any(rule.notify for rule in self._opened.definitions.rules)
 
     @contextmanager

@@ -42,7 +42,7 @@ KEY: Final = "shroff question 1"  # the purpose of the key that signs links
 
 
 class NoticeViews:
-    """What has to do with notices in an opened project."""
+    """Notifications of a project."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
@@ -52,7 +52,7 @@ class NoticeViews:
     # ---- what telling takes
 
     def services(self) -> NoticeServices:
-        """The project as notices see it, by the notices that are active, or its files. Nothing is opened yet.
+        """Get the project's services for notices, by the active version or the files. Nothing is opened yet.
 
         Raises: UsageError where shroff.yaml names a variable that is not set.
         """
@@ -127,7 +127,7 @@ class NoticeViews:
     # ---- telling
 
     def begin_telling(self, log: Log) -> None:
-        """Note in the log where notices begin, where that is not known yet. Raises: as the log's `append`."""
+        """Record in the log where notices begin, if it is not known yet. Raises: as the log's `append`."""
         if NoticeFiles(self._opened).tells():
             from shroff.notices.telling import begun_at
 
@@ -136,7 +136,7 @@ class NoticeViews:
     def telling(
         self, log: Log, others: Callable[[], Sequence[DeliveryHealth]]
     ) -> AbstractContextManager[NoticeWorker | None]:
-        """Tell while this process writes the log (see `notices.telling.telling`)."""
+        """Send notices while this process writes the log (see `notices.telling.telling`)."""
         if not NoticeFiles(self._opened).tells():
             return nullcontext(None)
         from shroff.notices.telling import telling
@@ -144,7 +144,7 @@ class NoticeViews:
         return telling(self.services(), log, others)
 
     def routes(self) -> list[SinkRoute]:
-        """What carries decisions to notices on them; they begin with what comes from then on."""
+        """Get the routes from decisions to notices; they begin with new decisions."""
         from shroff.notices.raising import DecisionsTold
         from shroff.streams.delivering import SinkRoute
 
@@ -161,7 +161,7 @@ class NoticeViews:
         return found
 
     def check(self) -> None:
-        """Raises: UsageError where nobody can be told by these files: a variable that they name is not set."""
+        """Raises: UsageError if these files cannot notify anybody, because a variable is not set."""
         if NoticeFiles(self._opened).tells():
             self.services()
 
@@ -169,7 +169,7 @@ class NoticeViews:
         return [one for one in NoticeFiles(self._opened).declared.values() if one.on == "decision"]
 
     def confirming(self) -> Confirming:
-        """What answers customers, to be closed by the caller. Nothing is opened before it is first asked."""
+        """Get the handler of customers' answers; the caller closes it. It opens nothing before its first use."""
         from shroff.notices.confirming import Confirming
 
         return Confirming(self.services, self._label_request)
@@ -189,7 +189,7 @@ class NoticeViews:
     # ---- for people
 
     def states(self) -> list[SinkState]:
-        """How far notices are: what waits to be sent, and what was refused. Raises: UsageError without a log."""
+        """Get the state of notices: pending and refused messages. Raises: UsageError without a log."""
         from shroff.notices.store import OPEN, REFUSED, UNKNOWN
         from shroff.worker.outbox import SinkState, sink_states
 
@@ -205,14 +205,14 @@ class NoticeViews:
         return [*found, SinkState("notices", kind, "messages", None, rows + waiting, None, lost)]
 
     def inactive(self, log: Log) -> list[str]:
-        """The names of what the project's files have that is not active; none where they have mistakes."""
+        """List inactive notices of the project's files by name; none if the files have errors."""
         with suppress(DefinitionError):
             fresh = FileVersions(self._opened).as_in_files()
             return [one.file for one in FileVersions(fresh).changes_in(log, fresh.definitions)]
         return []
 
     def preview(self, name: str, event: str = "", day: str = "") -> Mail:
-        """The mail that a notice would send of an event, `payment/p-1`; left out, the newest that it could be about.
+        """Preview the mail of a notice for an event, `payment/p-1`; by default the newest that fits.
 
         Of a report it is that of a day, `2026-03-01`; left out, the one that was due last.
         Nothing is sent, and its link answers nothing. Raises: UsageError.
@@ -226,7 +226,8 @@ class NoticeViews:
             )
 
     def make_report(self, name: str, day: str = "", at_ms: int | None = None) -> tuple[date, bool]:
-        """Count the report of a day, and have it sent once by whatever writes the log; gives the day, and if it is new.
+        """Compute the report of a day, and let the process that writes the log send it once; gives the day, and if it
+        is new.
 
         Args:
             day: As `2026-03-01`; left out, the day before `at_ms`, which is now where it is None.
@@ -242,7 +243,7 @@ class NoticeViews:
             return make_report(self.services(), notice, log, of, now_ms if at_ms is None else at_ms)
 
     def test(self, name: str, to: str, event: str = "", day: str = "") -> list[str]:
-        """Send what `preview` gives to an address; gives why it was refused, nothing where it was taken.
+        """Send the mail of `preview` to an address; gives the reason if it was refused.
 
         Raises: UsageError, also for what is no address; TransientError where the server cannot be reached.
         """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ProjectPeople:
-    """What has to do with people in an opened project."""
+    """Users, sessions, API keys and the audit log of a project."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
@@ -39,7 +39,7 @@ class ProjectPeople:
             yield Desk(store, self._opened.now_ms, times_now=lambda: self._opened.systems.sessions)
 
     def put_request(self, log: Log, kind: str, body: bytes, at_ms: int, action: Action | None) -> int:
-        """Put a request into the inbox of the log, and what it does into the record, in one transaction.
+        """Put a request into the log's inbox, and its audit entry into the audit log, in one transaction.
 
         Without an action nothing is recorded. Raises: StorageError where it cannot be recorded; nothing is asked then.
         """
@@ -50,7 +50,7 @@ class ProjectPeople:
             return change.ask(kind, body, at_ms)
 
     def record(self, action: Action) -> None:
-        """Put into the record what is done without a request; nothing where the project has no log yet."""
+        """Record an action in the audit log; nothing happens if the project has no log yet."""
         if self._opened.has_log():
             with self.open() as desk, desk.store.change() as change:
                 change.audit(self._act(action), self._opened.now_ms())
@@ -61,7 +61,7 @@ class ProjectPeople:
         return Act(self._opened.who, action.action, action.subject, action.before, action.after)
 
     def verify_audit(self) -> Verified:
-        """Hold every row of the record of who did what against the one before it, and the last against its head.
+        """Verify the hash chain of the audit log and its sealed end.
 
         A record that is whole is noted on this machine: one that is shorter later, though whole in itself, is found.
         Cost: 10 µs a row.

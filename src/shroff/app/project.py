@@ -118,15 +118,15 @@ class Project:
         return self.opened.warnings
 
     def check(self, *, with_log: bool = True) -> CheckReport:
-        """Load everything, type every expression, run every rule test; where there is a log, hold the types against it.
+        """Check all project files and run the rules' tests; with a log, also compare its event types.
 
-        A log that cannot be read is a warning; a model in force that cannot be loaded is a mistake, though only
-        deciding needs it.
+        A log that cannot be read is a warning. An active model that cannot be loaded is an error, though only
+        decisions need it.
         """
         return self.opened.check(with_log=with_log)
 
     def lane(self, number: int) -> Project:
-        """A lane of the project: the same files, and a log of its own. Raises: UsageError where there is none."""
+        """Get one lane of the project: the same files with its own log. Raises: UsageError if there is none."""
         return Project(self.opened.lanes.one(number))
 
     def acting_as(self, who: Who) -> Project:
@@ -134,70 +134,71 @@ class Project:
         return Project(replace(self.opened, asked_by=who))
 
     def ingest(self, files: Files, **how: Unpack[IngestOptions]) -> IngestReport:
-        """Append files to the log, deciding on the way.
+        """Append the events of files to the log and decide them.
 
-        `taking.ingest` says what it takes: `as_type`, `labels`, `order`, `format`, `decide` and more.
+        For the options see `taking.ingest`: `as_type`, `labels`, `order`, `format`, `decide` and more.
         """
         return self.taking.ingest(files, **how)
 
     def decide(
         self, events: Iterable[Mapping[str, Any]], *, as_type: str | None = None, is_hashed: bool = False
     ) -> list[Decision | Undecided | Refusal]:
-        """Take events and give for each, in order, what `shroff decide` would answer, durable when this returns.
+        """Decide events as `shroff decide` does; all are durable when this returns.
 
         Args:
             events: Mappings of fields, all of `as_type`; or each `{"payment": {...}}`.
 
-        Returns: A `Decision`; `Undecided` where the type is not decided; a `Refusal` for one that is quarantined.
+        Returns: For each event, in order: a `Decision`; `Undecided` if its type is not decided; or a `Refusal` if it
+        is quarantined.
         """
         return self.taking.decide(events, as_type=as_type, is_hashed=is_hashed)
 
     def label(self, event: str, verdict: str, **how: Unpack[LabelOptions]) -> Answer:
-        """Record one label, of `payment/p-1` or of `p-1` while one type is decided.
+        """Record one label of an event: `payment/p-1`, or `p-1` if only one type is decided.
 
-        `labelling.add` says what it takes: `source`, `known_at`, `reason` and `amount`.
+        For the options see `labelling.add`: `source`, `known_at`, `reason` and `amount`.
         """
         return self.labelling.add(event, verdict, **how)
 
     def features(
         self, event: str, *, as_of: Moment | None = None, files: Files = (), engine: str = "batch"
     ) -> pa.Table:
-        """The features of one type's events: `id`, `seq`, then `entity.name` columns.
+        """Compute the features of one type's events, with columns `id`, `seq` and `entity.name`.
 
         Args:
-            as_of: Events up to this moment only; a day is its start in UTC. The values are the same with or without.
-            files: Compute over these files instead of the log, in their order.
+            as_of: Only events up to this time; a day is its start in UTC. The values do not depend on it.
+            files: Files to use instead of the log, in their order.
         """
         return self.tables.features(event, as_of=as_of, files=files, engine=engine)
 
     def events(self, event: str | None = None, *, as_of: Moment | None = None) -> pa.Table:
-        """The events of one type: `seq`, then its fields; up to a moment, as `features` takes it.
+        """Get the events of one type, with columns `seq` and its fields; up to `as_of`, as in `features`.
 
-        Without a type those of all types, their fields as JSON, as `shroff export events --format parquet` writes them.
+        Without a type: events of all types with their fields as JSON, as in `shroff export events --format parquet`.
         """
         return self.tables.events(event, as_of=as_of)
 
     def labels(self, *, as_of: Moment | None = None) -> pa.Table:
-        """One row for each event that had a label at that moment, with the verdict then in force.
+        """Get one row for each event with a label at `as_of`, with its verdict at that time.
 
-        `event` and `id` name the event, as in `features` and `decisions`; a day is its start in UTC.
+        `event` and `id` name the event, as in `features` and `decisions`. A day is its start in UTC.
         """
         return self.tables.labels(as_of=as_of)
 
     def decisions(self) -> pa.Table:
-        """All decisions, as `shroff export decisions --format parquet` writes them."""
+        """Get all decisions, as in `shroff export decisions --format parquet`."""
         return self.tables.decisions()
 
     def flags(self) -> pa.Table:
-        """All flags, as `shroff export flags --format parquet` writes them (see `tables.flags`)."""
+        """Get all flags, as in `shroff export flags --format parquet` (see `tables.flags`)."""
         return self.tables.flags()
 
     def explain(self, reference: str, progress: Progress | None = None) -> Explained:
-        """A decision with its features beside this entity's earlier ones, and the words of its rules."""
+        """Explain a decision: its features beside the entity's earlier values, and its rules in words."""
         return self.history.explain(reference, progress)
 
     def replay(self, reference: str) -> Replayed:
-        """The recorded decision and the same computed again from the log."""
+        """Replay a decision: the recorded one, and the same computed again from the log."""
         return self.history.replay(reference)
 
     def verify(
@@ -206,20 +207,20 @@ class Project:
         sample: int | None = None,
         progress: Progress | None = None,
     ) -> Verification:
-        """Compute the log again through the engines and compare (see `replay.verifying`)."""
+        """Compute the whole log again through the engines and compare (see `replay.verifying`)."""
         return self.history.verify(engines, sample, progress)
 
     def train(self, event: str | None = None, **how: Unpack[TrainOptions]) -> TrainReport:
-        """Train a model of what was known at a moment, judge it, and put it into the registry.
+        """Train a model with the labels known at `as_of`, evaluate it, and store it in the registry.
 
-        `training.train` says what it takes: `as_of`, `files`, `labels`, `order`, `promote`, `by` and more.
+        For the options see `training.train`: `as_of`, `files`, `labels`, `order`, `promote`, `by` and more.
         """
         return self.training.train(event, **how)
 
     def backtest(self, **how: Unpack[BacktestOptions]) -> Report:
-        """What a draft would have decided, against what was really decided, over the log.
+        """Back-test a draft: compare its decisions with the recorded ones over the log.
 
-        `backtests.run` says what it takes: `rules`, `policy`, `model`, `start`, `end`, `as_of`, `files` and more.
+        For the options see `backtests.run`: `rules`, `policy`, `model`, `start`, `end`, `as_of`, `files` and more.
         """
         return self.backtests.run(**how)
 

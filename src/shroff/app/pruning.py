@@ -59,7 +59,7 @@ class Pruned:
 
 
 class Retention:
-    """Letting go of old events in an opened project."""
+    """Retention of old events."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
@@ -72,7 +72,7 @@ class Retention:
         pruning: Progress | None = None,
         waits: Waits = unheard,
     ) -> Pruned:
-        """Move events, labels and decisions that are older than `keep` from the store to the lake; beside a writer too.
+        """Move events, labels and decisions older than `keep` from the store to the lake; also works beside a writer.
 
         The lake is written first, and a snapshot where none stands behind what goes. Each record and decision is read
         back from the lake and held against the store's before it goes.
@@ -142,7 +142,7 @@ class Retention:
         ask(put, alone, WriterRequests(self._opened).beside, waits, self._opened.waiting)
 
     def snapshot(self, progress: Progress | None = None, waits: Waits = unheard) -> Saved:
-        """Save state, so that the next start reads only what comes after it; beside a writer that one saves its own.
+        """Save a snapshot of the state, so that the next start reads only later events; a running writer saves its own.
 
         Raises: UsageError where there is no log yet; StorageError where it cannot be written.
         """

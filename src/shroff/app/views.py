@@ -72,7 +72,7 @@ class InputFiles:
 
 
 class WholeTables:
-    """The tables of a project, which knows its definitions and its log. Each call reads the log as it is then."""
+    """Tables of a project. Each call reads the current log."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
@@ -80,7 +80,7 @@ class WholeTables:
     def features(
         self, event: str, *, as_of: Moment | None = None, files: Files = (), engine: str = "batch"
     ) -> pa.Table:
-        """The features of one type's events: `id`, `seq`, then `entity.name` columns.
+        """Compute the features of one type's events, with columns `id`, `seq` and `entity.name`.
 
         Args:
             as_of: Events up to this moment only; a day is its start in UTC. The values are the same with or without.
@@ -93,7 +93,7 @@ class WholeTables:
         return whole(feature_schema(self._opened.definitions, event), tables)
 
     def write_features(self, event: str, files: Files, out: str | Path, way: Way | None = None) -> FeatureReport:
-        """Write the features of the log's or the files' events as Parquet, by default by the batch engine."""
+        """Write the features of the log's or the files' events as Parquet, by default with the batch engine."""
         from shroff.log.columns.tables import Way, feature_schema
         from shroff.log.state.feature_events import LeftOut
         from shroff.runtime.process_wide import calm_collector
@@ -110,7 +110,7 @@ class WholeTables:
         return FeatureReport(rows, tuple(schema.names), time.monotonic() - started, left)
 
     def events(self, event: str | None = None, *, as_of: Moment | None = None) -> pa.Table:
-        """The events of one type: `seq`, then its fields; up to a moment, as `features` takes it.
+        """Get the events of one type, with columns `seq` and its fields; up to `as_of`, as in `features`.
 
         Without a type those of all types, their fields as JSON, as `shroff export events --format parquet` writes them.
         """
@@ -122,7 +122,7 @@ class WholeTables:
             )
 
     def labels(self, *, as_of: Moment | None = None) -> pa.Table:
-        """One row for each event that had a label at that moment, with the verdict then in force.
+        """Get one row for each event with a label at `as_of`, with its verdict at that time.
 
         `event` and `id` name the event, as in `features` and `decisions`; a day is its start in UTC.
         """
@@ -132,11 +132,11 @@ class WholeTables:
             return labels_table(log, self._opened.definitions, as_of)
 
     def decisions(self) -> pa.Table:
-        """All decisions, as `shroff export decisions --format parquet` writes them."""
+        """Get all decisions, as in `shroff export decisions --format parquet`."""
         return self._exported("decisions")
 
     def flags(self) -> pa.Table:
-        """All flags, as `shroff export flags --format parquet` writes them.
+        """Get all flags, as in `shroff export flags --format parquet`.
 
         `accuracy` follows from the verdict in force of the flag's event, known at `updated`; `fields` are that
         event's fields as JSON, its account for example.
@@ -158,7 +158,7 @@ class WholeTables:
         as_of_ms: int | None = None,
         left: LeftOut | None = None,
     ) -> Iterator[pa.Table]:
-        """The features of one type, as Arrow tables that follow each other in log order or in the files' order.
+        """Compute the features of one type as consecutive Arrow tables, in log order or file order.
 
         `left` is told of the lines that gave no event; without it they are a warning.
         """

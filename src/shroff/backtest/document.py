@@ -8,7 +8,7 @@ from shroff.events.event import TimeText
 
 
 class ReportCell(TypedDict):
-    """Events of one type with the same outcomes and label: how many, and their money."""
+    """Events of one type with the same outcomes and label: their number and amount."""
 
     event: str
     old: str
@@ -34,7 +34,7 @@ class ReportHits(TypedDict):
 
 
 class ReportRule(ReportHits):
-    """A rule of the draft: its hits, those of it alone, and those that were recorded."""
+    """A rule of the draft: its hits, hits of this rule alone, and recorded hits."""
 
     id: str
     on: str
@@ -48,7 +48,7 @@ class ReportRule(ReportHits):
 
 
 class ReportSide(TypedDict):
-    """What was done with mature events, as decided or by the draft."""
+    """Outcomes of mature events, as decided or by the draft."""
 
     frauds_stopped: int
     fraud_money_stopped: str
@@ -70,7 +70,7 @@ class ReportBalance(TypedDict):
 
 
 class ReportLearnt(TypedDict):
-    """Events that models of the draft were trained on."""
+    """Events that the draft's models were trained on."""
 
     models: list[str]
     not_told: list[str]
@@ -97,7 +97,7 @@ class ReportRow(TypedDict):
 
 
 class ExploredDocument(TypedDict):
-    """Exploration of one event type, as JSON has it; numbers of what these events stand for are estimates."""
+    """Exploration of one event type, as JSON; numbers of the events that these stand for are estimates."""
 
     event: str
     explored: int

@@ -17,16 +17,16 @@ FREE: Final = "free"
 TEXT_MAX: Final = 200
 LARGEST: Final = 2**62  # that databases hold as a whole number, with room to spare
 MEANINGS: Final[Mapping[str, str]] = {
-    "state": f"One or more of {', '.join(STATES)}, parted by commas; or all. Left out: all that are not closed.",
-    "entity": "Of this entity.",
-    "key": "About this key.",
-    "assignee": "me, free, or the id of whoever it is assigned to.",
-    "rule": "One of its alerts was raised by this rule.",
-    "min_stake": "At least this amount is at stake.",
+    "state": f"One or more of {', '.join(STATES)}, separated by commas; or all. Default: all that are not closed.",
+    "entity": "Cases of this entity.",
+    "key": "Cases of this key.",
+    "assignee": "me, free, or the id of the assigned user.",
+    "rule": "Cases with an alert of this rule.",
+    "min_stake": "Minimum amount at stake.",
     "due_within": "Due within this time from now, such as 1h.",
-    "text": "Part of its key, its top reason or the id of one of its events.",
-    "customer": "What the customer answered: fraud, genuine or unclear.",
-    "order": f"One of {', '.join(ORDERS)}. Left out: due, least time left first.",
+    "text": "Part of the key, the top reason or the id of an event.",
+    "customer": "The customer's answer: fraud, genuine or unclear.",
+    "order": f"One of {', '.join(ORDERS)}. Default: due, the earliest due time first.",
 }
 BUILT_IN: Final[Mapping[str, str]] = {
     "Open": "",

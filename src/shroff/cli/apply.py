@@ -17,15 +17,16 @@ NOT_ACTIVE: Final = 1
 
 
 @command("apply", "shroff apply", "shroff apply --dry-run")
-@click.option("--dry-run", "only_looks", is_flag=True, help="Show what would change, and change nothing.")
+@click.option("--dry-run", "only_looks", is_flag=True, help="Show what would change; change nothing.")
 def apply(session: Session, only_looks: bool) -> int:
     """Check the project's files, show what changes, and make them the active version.
 
-    Rules, features, policy, lists, tables, notices and their texts become active at once, also in a 'shroff serve' or
-    'shroff run' that runs: from the next event on. So do the settings sinks, online, web, sign_in, sessions, mail and
-    second_person of shroff.yaml. Event types and all other settings take effect when that process is started again.
+    Rules, features, policy, lists, tables, notices and their texts become active at once, from the next event on. This
+    also holds for a running 'shroff serve' or 'shroff run'. The settings sinks, online, web, sign_in, sessions, mail
+    and second_person of shroff.yaml become active at once too. Event types and all other settings take effect when
+    that process restarts.
 
-    Exit status 1 where something is not active afterwards.
+    Exit status 1 if something is not active afterwards.
     """
     from shroff.app.live.applying import AppliedFiles
     from shroff.log.active_files import NOW, RESTART, names_of

@@ -20,9 +20,9 @@ WIDTH = 60
 @json_option
 @click.pass_context
 def audit(context: click.Context) -> None:
-    """The record of who did what, from what to what: every write by a person, a program or a command.
+    """Show and verify the audit log: every write by a person, a program or a command, with old and new values.
 
-    Its rows are chained by hashes and its end is sealed with a key of the project (.shroff/hash.key).
+    Its rows form a hash chain, and its end is sealed with a key of the project (.shroff/hash.key).
     """
     if context.invoked_subcommand is None:
         context.invoke(list_)
@@ -33,11 +33,11 @@ audit.examples = ("shroff audit", "shroff audit verify", "shroff audit list --wh
 
 @command("verify", "shroff audit verify", "shroff audit verify --json", group=audit)
 def verify(session: Session) -> int:
-    """Hold every row against the one before it, and the last one against the sealed head.
+    """Verify the hash chain of the audit log and its sealed end.
 
-    Exit status 1 where a row was changed, removed, put in or moved, or rows were cut off at the end: the answer names
-    the first place that does not fit. A record that is whole is noted in .shroff/audit.head, so that this machine
-    notices if an older copy takes its place.
+    Exit status 1 if a row was changed, removed, inserted or moved, or rows are missing at the end; the output names
+    the first row that does not match. A verified audit log is noted in .shroff/audit.head. With this note, this
+    machine detects an older copy put in its place.
     """
     found = session.project.people.verify_audit()
     told = {"ok": found.is_whole, "rows": found.rows, "broken_at": found.broken_at or None, "why": found.why or None}
@@ -57,18 +57,18 @@ def verify(session: Session) -> int:
     "shroff audit list --subject 'user ann' --json",
     group=audit,
 )
-@click.option("--who", default="", help="By whom: a name, or an id such as user-3.")
-@click.option("--action", default="", help="Which action, or all that begin so: user.role, user.")
-@click.option("--subject", default="", help="On what: 'user ann', payment/p-1.")
-@click.option("--from", "start", metavar="TIME", help="Not before this time; a day is its start, UTC.")
-@click.option("--to", "end", metavar="TIME", help="Before this time.")
+@click.option("--who", default="", help="The user or program: a name, or an id such as user-3.")
+@click.option("--action", default="", help="The action, or all actions with this prefix: user.role, user.")
+@click.option("--subject", default="", help="The object: 'user ann', payment/p-1.")
+@click.option("--from", "start", metavar="TIME", help="Rows from this time on; a day is its start, UTC.")
+@click.option("--to", "end", metavar="TIME", help="Rows before this time.")
 @click.option(
-    "--limit", type=click.IntRange(1, 1_000_000), default=SHOWN, show_default=True, help="So many, newest first."
+    "--limit", type=click.IntRange(1, 1_000_000), default=SHOWN, show_default=True, help="Maximum number, newest first."
 )
 def list_(
     session: Session, who: str, action: str, subject: str, start: str | None, end: str | None, limit: int
 ) -> None:
-    """Show rows of the record, newest first."""
+    """Show rows of the audit log, newest first."""
     from shroff.people.documents import of_row
     from shroff.people.store import AuditFilter
     from shroff.replay.notebook import moment_ms

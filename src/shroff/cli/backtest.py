@@ -46,13 +46,18 @@ class BacktestArguments:
 )
 @click.argument("files", metavar="[FILE...]", nargs=-1, type=_FILE)
 @click.option(
-    "--rules", metavar="DIR", type=_FILE, help="A folder of rules, laid over the project's; features.yaml too."
+    "--rules",
+    metavar="DIR",
+    type=_FILE,
+    help="A folder of draft rules; each replaces the rule with the same id. It may have features.yaml too.",
 )
-@click.option("--policy", metavar="FILE", type=_FILE, help="A policy, laid over policy.yaml.")
-@click.option("--model", metavar="ID", help="A model of the registry, in the champion's place.")
-@click.option("--from", "start", metavar="T", help="The draft is in force from then on.  [default: the beginning]")
-@click.option("--to", "end", metavar="T", help="What is judged ends there.  [default: the end]")
-@click.option("--as-of", metavar="T", help="Labels that were known then count.  [default: the log's last record]")
+@click.option(
+    "--policy", metavar="FILE", type=_FILE, help="A draft policy; it replaces that of the same name in policy.yaml."
+)
+@click.option("--model", metavar="ID", help="A model of the registry, used instead of the champion.")
+@click.option("--from", "start", metavar="T", help="Apply the draft from this time on.  [default: the beginning]")
+@click.option("--to", "end", metavar="T", help="Compare events before this time.  [default: the end]")
+@click.option("--as-of", metavar="T", help="Use the labels known at this time.  [default: the log's last record]")
 @click.option(
     "--as",
     "as_type",
@@ -62,20 +67,18 @@ class BacktestArguments:
 )
 @click.option("--labels", metavar="FILE", type=_FILE, help="Labels of the events of FILEs.")
 @click.option(
-    "--order",
-    type=click.Choice(["file", "time"]),
-    default="file",
-    show_default=True,
-    help="Sort FILEs by event time first.",
+    "--order", type=click.Choice(["file", "time"]), default="file", show_default=True, help="time: sort by event time."
 )
 @click.option("--report", "page", metavar="FILE", type=_FILE, help="Write the report as one HTML page.")
-@click.option("--out", metavar="FILE", type=_FILE, help="Write all events that change, as .csv or .parquet.")
-@click.option("--rows", type=click.IntRange(min=0), default=20, show_default=True, help="How many of them to show.")
+@click.option("--out", metavar="FILE", type=_FILE, help="Write all events whose decision changes, as .csv or .parquet.")
+@click.option(
+    "--rows", type=click.IntRange(min=0), default=20, show_default=True, help="How many changed events to show."
+)
 @gathered(BacktestArguments)
 def backtest(session: Session, files: tuple[Path, ...], options: BacktestArguments) -> None:
-    """Judge the log's events by a draft of rules, policy or model, and compare with what was decided.
+    """Run a draft of rules, policy or model on the log's events, and compare with the recorded decisions.
 
-    With FILEs their events are judged alone, against what the project as it is decides of them; the log is left out.
+    With FILEs, only their events are used, not the log. The draft is compared with what the project decides today.
     """
     from shroff.backtest.judge import write_changed
     from shroff.backtest.report import page as written

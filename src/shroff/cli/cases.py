@@ -25,9 +25,9 @@ WIDTH = 50
 @json_option
 @click.pass_context
 def cases(context: click.Context) -> None:
-    """What people have to look at: alerts of the log, gathered into cases by whom they are about.
+    """Show and answer cases: alerts of the log, grouped by entity.
 
-    The log's alerts are raised first, so these commands need no service. Each answer is in the audit.
+    The log's alerts are raised first, so these commands need no running service. Each answer is in the audit log.
     """
     if context.invoked_subcommand is None:
         context.invoke(list_)
@@ -43,10 +43,10 @@ cases.examples = (
 
 
 @command("list", "shroff cases list", "shroff cases list --filter 'assignee=free&due_within=1h'", group=cases)
-@click.option("--filter", "query", default="", help="As the address of the queue has it: state=open&min_stake=1000.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=SHOWN, show_default=True, help="So many.")
+@click.option("--filter", "query", default="", help="A filter as in the queue's URL: state=open&min_stake=1000.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=SHOWN, show_default=True, help="Maximum number.")
 def list_(session: Session, query: str, limit: int) -> None:
-    """Show cases that are not closed, least time left first."""
+    """List cases that are not closed, those due first at the top."""
     from shroff.cases import filters, reading
     from shroff.web.api.cases import case_documents as documents
 
@@ -70,7 +70,7 @@ def list_(session: Session, query: str, limit: int) -> None:
 @command("show", "shroff cases show 12", "shroff cases show 12 --json", group=cases)
 @click.argument("number", type=click.IntRange(min=1))
 def show(session: Session, number: int) -> None:
-    """Show one case with its alerts and what was done with it."""
+    """Show one case with its alerts and its history."""
     from shroff.cases import reading
     from shroff.web.api.cases import case_documents as documents
 
@@ -98,10 +98,13 @@ def show(session: Session, number: int) -> None:
 @command("decide", "shroff cases decide 12 genuine", "shroff cases decide 12 fraud --event payment/p-1", group=cases)
 @click.argument("number", type=click.IntRange(min=1))
 @click.argument("verdict", type=click.Choice(["fraud", "genuine", "unclear"]))
-@click.option("--event", default="", help="Answer only this one of its events, such as payment/p-1.")
-@click.option("--reason", default="", help="The reason of the labels.")
+@click.option("--event", default="", help="Answer only this event of the case, such as payment/p-1.")
+@click.option("--reason", default="", help="The reason to record with the labels.")
 def decide(session: Session, number: int, verdict: str, event: str, reason: str) -> None:
-    """Answer a case. The labels of its events are written at once: this cannot be undone, but the case be reopened."""
+    """Answer a case: fraud, genuine or unclear.
+
+    The labels of its events are written at once. They cannot be undone, but the case can be reopened.
+    """
     from shroff.cases import deciding, timers
     from shroff.web.api.cases import case_documents as documents
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @command("check", "shroff check", "shroff -C mybank check --json")
 def check(session: Session) -> int:
-    """Load and type all files, run the rules' tests, price the features and read the rules back in words."""
+    """Check all project files, run the rules' tests, estimate feature costs, and print the rules in words."""
     report = session.project.check()
     session.answer(_document(report), _text(report, session))
     if not report.is_ok:

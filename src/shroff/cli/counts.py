@@ -38,19 +38,27 @@ class CountOptions:
     "shroff counts --by channel --json",
 )
 @click.option("--from", "first", metavar="DAY", help="The first day.  [default: six days before the last]")
-@click.option("--to", "last", metavar="DAY", help="The last day, counted too.  [default: that of the newest event]")
+@click.option("--to", "last", metavar="DAY", help="The last day, included.  [default: that of the newest event]")
 @click.option(
     "--types", metavar="A,B", default="", shell_complete=completion.event_types, help="Event types.  [default: all]"
 )
-@click.option("--by", metavar="day|week|FIELD", default="day", show_default=True, help="What the rows are.")
-@click.option("--zone", metavar="ZONE", default="UTC", show_default=True, help="Whose days, as Europe/Berlin.")
-@click.option("--zeros", is_flag=True, help="Also days without an event.")
+@click.option(
+    "--by",
+    metavar="day|week|FIELD",
+    default="day",
+    show_default=True,
+    help="What each row counts: a day, a week, or a day and a value of a field.",
+)
+@click.option(
+    "--zone", metavar="ZONE", default="UTC", show_default=True, help="Time zone of the days, as Europe/Berlin."
+)
+@click.option("--zeros", is_flag=True, help="Include days without an event.")
 @gathered(CountOptions)
 def counts(session: Session, options: CountOptions) -> None:
-    """Count events by type and day, each event once.
+    """Count events by type and day; each event counts once.
 
-    Days are those on which events happened. What the lake has is counted by its list of files; the rest is read from
-    the log, 5 µs an event. Of a week the day is its Monday. A field splits each day by its values.
+    Days are by event time; a week is shown as its Monday. A field splits each day by its values. Events in the lake
+    are counted from its list of files; the rest is read from the log, at 5 µs an event.
     """
     from shroff.analytics.counts import rows_of
 

@@ -33,19 +33,19 @@ if TYPE_CHECKING:
     "as_type",
     metavar="EVENT",
     shell_complete=completion.event_types,
-    help="The event type of every line; without it lines name their own.",
+    help="The event type of every line.  [default: each line names its own]",
 )
 @click.option(
     "--hashed",
     "is_hashed",
     is_flag=True,
-    help="Hashed fields hold hashes already, as 'shroff export events' writes them.",
+    help="The values of hashed fields are hashes already, as 'shroff export events' writes them.",
 )
 def decide(session: Session, file: str, as_type: str | None, is_hashed: bool) -> int:
-    """Take events as JSON lines and give a JSON line for each: its decision, once it is durable.
+    """Read events as JSON lines and write one JSON line for each: its decision, once it is durable.
 
-    An event of a type that is not decided gets `"decided": false`, one that is refused a problem document with its
-    `line`, one that is there already the decision of the first time.
+    An event of a type that is not decided gets `"decided": false`. A refused event gets a problem document with its
+    `line`. An event that the log already has gets its first decision again.
     """
     from shroff.events.formats.lines import line_and_row
     from shroff.log.writer import REFUSED, UNTAKEN

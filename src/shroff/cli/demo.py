@@ -59,7 +59,7 @@ def _at_least(least: int) -> Callable[[click.Context, click.Parameter, int], int
     default=EVENTS,
     show_default=True,
     callback=_at_least(1),
-    help="How many payments.",
+    help="Number of payments.",
 )
 @click.option(
     "--seed",
@@ -68,7 +68,7 @@ def _at_least(least: int) -> Callable[[click.Context, click.Parameter, int], int
     default=SEED,
     show_default=True,
     callback=_at_least(0),
-    help="Another one is another bank.",
+    help="Random seed; a different seed generates a different bank.",
 )
 @click.option(
     "--port",
@@ -76,17 +76,16 @@ def _at_least(least: int) -> Callable[[click.Context, click.Parameter, int], int
     type=click.IntRange(0, 65_535),
     default=PORT,
     show_default=True,
-    help="Where it is served; 0 for any that is free.",
+    help="The port of the service; 0 for any free one.",
 )
-@click.option("--once", is_flag=True, help="End after the summary, and remove the project.")
+@click.option("--once", is_flag=True, help="Exit after the summary, and remove the project.")
 def demo(session: Session, events: int, seed: int, port: int, once: bool) -> None:
-    """Train on one made-up bank, decide another one's payments before your eyes, and serve that bank.
+    """Train a model on one synthetic bank, score the payments of a second one, and serve the result.
 
-    A bank has customers with habits and a few frauds among them; the project is the
-    template `payments`, in a temporary folder. Its model learns from the past of another
-    bank, and neither its rules nor its model have seen the one that is shown. The last
-    lines have the address to open: a queue of cases, mails that ask customers, rules and
-    the model, while payments go on coming. Ctrl-C ends that; the project stays.
+    Each bank has customers with habits and a few frauds. The project is the template `payments`, in a temporary
+    folder. Neither its rules nor its model have seen the second bank. The last lines show the URL to open: a queue of
+    cases, mails to customers, rules and the model, while more payments arrive. Ctrl-C stops the service; the project
+    stays.
     """
     session.stopped = "The demo's project was removed."
     if once:

@@ -9,7 +9,7 @@ from shroff.cli.session import Session, command, many, one_line, table
 
 @command("doctor", "shroff doctor", "shroff -C mybank doctor --json")
 def doctor(session: Session) -> int:
-    """Look at the project, its log, its folders, the clock and the versions, and say what is wrong and what to do."""
+    """Check the project, its log, its folders, the clock and the versions; print each problem and its remedy."""
     found = session.project.health.doctor()
     wrong = [one for one in found if one.state == "wrong"]
     notes = [one for one in found if one.state == "note"]

@@ -22,29 +22,26 @@ MOVED: Final = 1
 
 @command("drift", "shroff drift", "shroff drift --reference 90d --recent 14d", "shroff drift --fail --json")
 @click.option(
-    "--as",
-    "event",
-    metavar="EVENT",
-    shell_complete=completion.event_types,
-    help="The event type, where several have a model.",
+    "--as", "event", metavar="EVENT", shell_complete=completion.event_types, help="Event type, if several have a model."
 )
 @click.option(
     "--reference",
     metavar="model|LENGTH",
     default="model",
     show_default=True,
-    help="What to compare with: what the champion has learnt from, or so long a stretch before the recent one, as 90d.",
+    help="The reference data: model for the champion's training data, or a period before the recent one, as 90d.",
 )
-@click.option("--recent", metavar="LENGTH", default="7d", show_default=True, help="The stretch that is looked at.")
+@click.option("--recent", metavar="LENGTH", default="7d", show_default=True, help="The length of the recent period.")
 @click.option(
-    "--as-of", metavar="TIME", help="Where it ends; a day is its start, UTC.  [default: the newest event of the type]"
+    "--as-of", metavar="TIME", help="End of the recent period; a day is its start, UTC.  [default: the newest event]"
 )
-@click.option("--fail", is_flag=True, help="Exit with 1 if something has moved.")
+@click.option("--fail", is_flag=True, help="Exit with status 1 if something has drifted.")
 def drift(session: Session, event: str | None, reference: str, recent: str, as_of: str | None, fail: bool) -> int:
-    """Say how far what the champion reads, its score and the delay of labels have moved, the farthest first.
+    """Measure drift of the champion's inputs, its score and the label delay, largest first.
 
-    By the population stability index: below 0.1 little has changed, from 0.2 on much has. Something counts as moved
-    from 0.2 on, if that is more than chance gives samples of these sizes. `doctor` repeats it until it is over.
+    The measure is the population stability index (PSI): below 0.1 little has changed, from 0.2 on much has. An item
+    has drifted if its PSI is at least 0.2 and above what chance gives for samples of these sizes. `doctor` reports
+    drift until it ends.
     """
     with bars("reading, events") as (reading,):
         report = session.project.health.drift(event, reference=reference, recent=recent, as_of=as_of, reading=reading)

@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 @command("erase", "shroff erase card 4111111111111111", "shroff erase user u-17 --dry-run")
 @click.argument("entity")
 @click.argument("key")
-@click.option(
-    "--notes", "wants_notes", is_flag=True, help="Remove notes and files of cases about these events as well."
-)
-@click.option("--dry-run", "is_dry", is_flag=True, help="Count what would go, and remove nothing.")
+@click.option("--notes", "wants_notes", is_flag=True, help="Also remove notes and files of cases about these events.")
+@click.option("--dry-run", "is_dry", is_flag=True, help="Count what would be removed; remove nothing.")
 def erase(session: Session, entity: str, key: str, wants_notes: bool, is_dry: bool) -> None:
-    """Remove the personal fields of all events of one entity's KEY, for ever: a card, a user, a device.
+    """Erase the personal fields of all events of one entity's KEY, such as a card, a user or a device, for good.
 
-    Fields are personal that events.yaml declares so (`email: text? personal`). They lie beside the log, so no event,
-    decision or receipt changes, and `replay` and `verify` find the same as before. A hashed key is given in clear, one
-    of several fields as a JSON list. Entries of quarantine in which the key stands are named, and stay until somebody
-    drops them. Mails about these events that lie in the mailbox go, too, with all tests of notices, of which nobody
-    knows whom they showed; links in mails answer nothing any more. Notes and files in cases about these events may name
-    anybody: they are counted, and go with --notes, or where a question about them is answered by yes. With several
-    lanes it is done in each. What was sent to other systems, backups among them, is not reached from here.
+    Personal fields are those that events.yaml declares so (`email: text? personal`). They are stored beside the log.
+    No event, decision or receipt changes, and `replay` and `verify` give the same results as before. Give a hashed key
+    in clear, and a key of several fields as a JSON list.
+
+    Also removed: mails about these events in the mailbox, and all test mails of notices, because their content may be
+    about anybody. Links in mails stop working. Quarantine entries that contain the key are listed; they stay until you
+    drop them. Notes and files in cases about these events are counted. They are removed with --notes, or if you
+    confirm the question. In a project with several lanes, all lanes are erased. Copies in other systems, such as
+    backups, are out of reach.
     """
     from shroff.app.project import Project
 

@@ -26,10 +26,11 @@ _WIDTH: Final = 110  # characters
 @command("explain", "shroff explain p-1", "shroff explain payment/p-1 --json")
 @click.argument("reference", metavar="[TYPE/]ID", shell_complete=completion.references)
 def explain(session: Session, reference: str) -> None:
-    """Show a decision with its reasons, its features beside this entity's earlier ones, and every rule in words.
+    """Show a decision with its reasons, its features beside the entity's earlier values, and all rules.
 
-    Where a model scored the event: what each feature added to the score, beside what is normal for this entity, how
-    the policy came to the outcome, and the nearest value of each feature that would have given another one.
+    If a model scored the event, the output also shows how much each feature added to the score, the entity's typical
+    range, and how the policy reached the outcome. For each feature, it shows the nearest value that would give another
+    outcome.
     """
     with bars("looking back, records") as (progress,):
         found = session.project.explain(reference, progress)

@@ -28,21 +28,23 @@ KINDS: Final = ("decisions", "events", "late", "flags", "labels", WAREHOUSE)
     "format_",
     metavar="FORMAT",
     shell_complete=completion.words("jsonl", "csv", "parquet", "ndjson"),
-    help="jsonl, csv or parquet; of a warehouse parquet or ndjson. The first one without it.",
+    help="jsonl, csv or parquet; for a warehouse parquet or ndjson.  [default: the first one]",
 )
 @click.option(
     "--out",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="A file instead of standard output; of a warehouse a folder.",
+    help="Write to a file instead of standard output; for a warehouse, a folder.",
 )
 @click.option(
-    "--as-of", metavar="TIME", help="Only what happened, or of labels was known, by then; a day is its start."
+    "--as-of",
+    metavar="TIME",
+    help="Only records up to this time; for labels, when they became known. A day is its start.",
 )
-@click.option("--personal", metavar="FIELD,...", help="Of events: these of their personal fields as well.")
-@click.option("--behind", metavar="MANIFEST", type=click.IntRange(0), help="Of a warehouse: only later commits.")
-@click.option("--load", metavar="PROJECT.DATASET", help="Of a warehouse: load the files into BigQuery.")
-@click.option("--endpoint", metavar="URL", help="Of --load: another server than Google's.")
+@click.option("--personal", metavar="FIELD,...", help="For events: include these personal fields.")
+@click.option("--behind", metavar="MANIFEST", type=click.IntRange(0), help="For a warehouse: only later commits.")
+@click.option("--load", metavar="PROJECT.DATASET", help="For a warehouse: load the files into BigQuery.")
+@click.option("--endpoint", metavar="URL", help="For --load: another server than Google's.")
 def export(
     session: Session,
     what: str,
@@ -52,17 +54,19 @@ def export(
     personal: str | None,
     **warehouse: Any,
 ) -> None:
-    """Give decisions, events, flags or labels in log order, beside a writer too; or events kept that came too late.
+    """Export decisions, events, flags or labels in log order, or the stored events that came too late.
 
-    Personal fields (`email: text? personal`) are shown to who names them, and to nobody else. JSON lines of
-    decisions are the documents byte for byte; those of events are as `ingest` takes them, those of
-    labels as `label` does. Flags have the fields of their event (`fields`), and the accuracy that follows
-    from the verdict in force of it, and since when. In CSV a text that a spreadsheet would carry out as a formula has
-    an apostrophe before it. A Parquet file is put together beside its name; lines go into a pipe or a device as well.
+    The export also works beside a running writer. Personal fields (`email: text? personal`) are exported only if
+    --personal names them. In CSV, a text that a spreadsheet would run as a formula gets an apostrophe before it. A
+    Parquet file is written under a temporary name first; JSON lines and CSV can also go to a pipe or device.
 
-    A warehouse is the lake as files that BigQuery loads, one for each table and commit of the lake, and the schemas of
-    the tables. Personal fields are in it as the lake has them. --load sends each file as a load job of BigQuery, with
-    the access token of BIGQUERY_TOKEN; its id is made of table and commit, so that a retry loads nothing twice.
+    Decisions as JSON lines are the original documents, byte for byte. Events have the form that `ingest` reads, labels
+    the form that `label` reads. Flags include the fields of their event (`fields`), the accuracy by its current
+    verdict, and since when that holds.
+
+    A warehouse is the lake as files for BigQuery: one for each table and commit of the lake, and the schemas of the
+    tables. It has the same personal fields as the lake. --load sends each file as a BigQuery load job, with the access
+    token in BIGQUERY_TOKEN. The job id is made from table and commit, so a retry loads nothing twice.
     """
     if what == WAREHOUSE:
         if out is None or as_of is not None or personal is not None:

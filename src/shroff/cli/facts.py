@@ -20,20 +20,19 @@ if TYPE_CHECKING:
 )
 @click.argument("entity", metavar="ENTITY")
 @click.argument("key", metavar="KEY")
-@click.option("--as-of", metavar="T", help="The moment, a time or a day.  [default: that of the newest event]")
-@click.option("--features", metavar="F,G", default="", help="These features.  [default: all of the entity]")
+@click.option("--as-of", metavar="T", help="A time or a day.  [default: the time of the newest event]")
+@click.option("--features", metavar="F,G", default="", help="Only these features.  [default: all of the entity]")
 @click.option(
     "--since",
     metavar="[F=]T",
     multiple=True,
-    help="Events before this time do not count; for all features, or for one. May be repeated.",
+    help="Ignore earlier events, for all features or for one. May be repeated.",
 )
 def facts(session: Session, entity: str, key: str, as_of: str | None, features: str, since: tuple[str, ...]) -> None:
-    """Show the features of one key of an entity at a moment.
+    """Show the features of one key of an entity at a point in time.
 
-    Each feature has the value that the next event of this key would see if it came at that moment, computed from the
-    key's events in the log. What reads a field of the event that is decided (`this.amount`) has no value between events
-    and is left out.
+    Each value is the one that an event of this key would see at that time, computed from the key's events in the log.
+    Features that read a field of the current event (`this.amount`) have no value between events and are left out.
     """
     from shroff.analytics.facts import document_of
 

@@ -44,7 +44,7 @@ class FeaturesArguments:
     metavar="EVENT",
     required=True,
     shell_complete=completion.event_types,
-    help="The event type whose features are wanted.",
+    help="The event type whose features to compute.",
 )
 @click.option(
     "--out", metavar="FILE", required=True, type=click.Path(path_type=Path), help="The Parquet file to write."
@@ -54,16 +54,16 @@ class FeaturesArguments:
     shell_complete=completion.words("batch", "online", "naive"),
     default="batch",
     show_default=True,
-    help="batch: all events at once. online: as the stream does. naive: slow, by the definition itself.",
+    help="batch: all events at once. online: as in live operation. naive: slow, directly by the definition.",
 )
-@cluster_options("local: in this process. dask, spark: by partitions of each entity's keys, in processes of a cluster.")
+@cluster_options("local: in this process. dask, spark: partitioned by each entity's keys, on a cluster.")
 @gathered(FeaturesArguments)
 def features(session: Session, files: tuple[Path, ...], options: FeaturesArguments) -> int:
-    """Compute the features of one event type, of the log's events or of files, one row per event.
+    """Compute the features of one event type, from the log or from files, and write one row per event.
 
-    A line of a file that tells its type, as {"login": {...}} or by a mapping's 'when', is of that type, so that
-    features see the events of all types; any other line is of --as. Lines that are refused, or come too late, give
-    no event: they are counted, and the exit status is 4.
+    A line of a file may name its type, as {"login": {...}} or by the 'when' of a mapping. Other lines have the type of
+    --as. Features see the events of all types. Refused and too late lines are counted and give no row; the exit status
+    is then 4.
     """
     import pyarrow as pa
 

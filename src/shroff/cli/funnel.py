@@ -36,8 +36,10 @@ class FunnelOptions:
 )
 @click.argument("name", metavar="[NAME]", required=False)
 @click.option("--from", "first", metavar="DAY", help="The first day.  [default: two days before the last]")
-@click.option("--to", "last", metavar="DAY", help="The last day, counted too.  [default: yesterday]")
-@click.option("--zone", metavar="ZONE", default="UTC", show_default=True, help="Whose days, as Europe/Berlin.")
+@click.option("--to", "last", metavar="DAY", help="The last day, included.  [default: yesterday]")
+@click.option(
+    "--zone", metavar="ZONE", default="UTC", show_default=True, help="Time zone of the days, as Europe/Berlin."
+)
 @click.option("--by", metavar="FIELD", help="Split all numbers by a field.  [default: `split` of the funnel]")
 @click.option(
     "--users",
@@ -48,11 +50,11 @@ class FunnelOptions:
 @click.option("--day", metavar="DAY", help="The day of --users.  [default: the last]")
 @gathered(FunnelOptions)
 def funnel(session: Session, name: str | None, options: FunnelOptions) -> None:
-    """Count how users go through the steps of a funnel, or of all funnels of funnels.yaml.
+    """Count the users at each step of a funnel, or of all funnels of funnels.yaml.
 
-    By day: who did a step and not the next one by the end of the day (dropped off), who of those dropped off before
-    did it on that day (recovered), and who did not (still out). Over all days: how many users reached each step, and
-    the quartiles of the time from the step before.
+    Per day, the output counts users who did a step but not the next one by the end of the day (dropped off). Of those
+    who dropped off earlier, it counts who did the next step on that day (recovered) and who did not (still out). Over
+    all days, it shows the users who reached each step, and the quartiles of the time since the previous step.
     """
     analytics = session.project.analytics
     if options.users:

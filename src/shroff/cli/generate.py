@@ -13,18 +13,20 @@ from shroff.cli.session import ExampleGroup, Session, argument, command, json_op
 @click.group("generate", cls=ExampleGroup, no_args_is_help=False)
 @json_option
 def generate() -> None:
-    """Write synthetic data to try things on. The same seed gives the same rows."""
+    """Generate synthetic data. The same seed gives the same rows."""
 
 
 generate.examples = ("shroff generate orders --batches 12 --size 100000 --out orders",)
 
 
 @command("orders", "shroff generate orders --batches 12 --size 100000 --seed 1 --out orders", group=generate)
-@click.option("--batches", type=click.IntRange(1, 520), default=12, show_default=True, help="Weeks, a file for each.")
+@click.option("--batches", type=click.IntRange(1, 520), default=12, show_default=True, help="Weeks, one file for each.")
 @click.option(
-    "--size", type=click.IntRange(1, 2_000_000), default=100_000, show_default=True, help="Orders of a week, about."
+    "--size", type=click.IntRange(1, 2_000_000), default=100_000, show_default=True, help="Approximate orders per week."
 )
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Another seed is another shop.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=1, show_default=True, help="Random seed; another gives another shop."
+)
 @click.option(
     "--out",
     metavar="FOLDER",
@@ -33,11 +35,11 @@ generate.examples = ("shroff generate orders --batches 12 --size 100000 --out or
     help="The folder to write into.",
 )
 def orders(session: Session, batches: int, size: int, seed: int, out: Path) -> None:
-    """Write orders of a synthetic shop: one Parquet file per week, and one of the labels known at the end.
+    """Generate orders of a synthetic shop: one Parquet file per week, and one with the labels known at the end.
 
-    Customers order as people do: they move, share addresses, hide behind relays. Three kinds of fraud are among them:
-    accounts taken over, stolen cards, and rings of new customers. Labels come days to weeks later, nine frauds in ten
-    are reported, and two labels in a hundred are wrong. The template 'orders' reads the files.
+    Customers behave as in real data: they move, share addresses and use relays. The orders include three kinds of
+    fraud: account takeover, stolen cards, and rings of new customers. Labels arrive days to weeks later; nine of ten
+    frauds are reported, and two of a hundred labels are wrong. The template 'orders' reads the files.
     """
     from shroff.examples.orders import generate_orders
 

@@ -29,20 +29,20 @@ NAMED_MAX = 5  # files
     "--out",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    help="A folder for the draft: rules, and features that they need. Without it nothing is written.",
+    help="A folder for the draft: rules, and the features that they need.  [default: nothing is written]",
 )
 @click.option("--as", "event", metavar="EVENT", shell_complete=completion.event_types, help="The event type.")
 @click.option(
-    "--by", metavar="ENTITY", help="The entity that the rules flag.  [default: what they count by, or the first]"
+    "--by", metavar="ENTITY", help="The entity to flag.  [default: the entity by which the rules count, or the first]"
 )
 @click.option(
     "--map",
     "mapping",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="What attributes, entities, lists and past charges are in this project.",
+    help="A file that maps attributes, entities, lists and past charges to this project.",
 )
-@click.option("--shadow", is_flag=True, help="The rules are recorded, without effect.")
+@click.option("--shadow", is_flag=True, help="Import the rules in shadow: recorded, without effect.")
 def import_rules(
     session: Session,
     file: Path,
@@ -52,12 +52,11 @@ def import_rules(
     mapping: Path | None,
     shadow: bool,
 ) -> int:
-    """Carry the rules of FILE, in the syntax of Stripe Radar, over to this project's event types.
+    """Import the rules of FILE, in the syntax of Stripe Radar, for this project's event types.
 
-    Each is a rule of the project with the same hits, or it is refused with the attribute that is missing and what to
-    add. What is written loads with the project: it is a draft for 'shroff backtest --rules DIR'. The exit status is 1
-    where a rule was refused. In the folder 'drafts' of the project each rule has a file of its own, as the page of
-    rules shows them.
+    Each becomes a rule with the same hits, or is refused with the missing attribute and what to add. The result loads
+    with the project and is a draft for 'shroff backtest --rules DIR'. With the project's folder 'drafts' as --out,
+    each rule gets a file of its own, as on the page of rules. Exit status 1 if a rule was refused.
     """
     project = session.project
     if out is not None:

@@ -9,12 +9,11 @@ from shroff.runtime.process_wide import give_way
 
 @command("index", "shroff index", "shroff -C mybank index --json")
 def index(session: Session) -> None:
-    """Note where the events of each key of each entity stand in the log, so that 'explain' and pages about one of them
-    do not read it backwards.
+    """Index the log by key, so that 'explain' and pages about one entity find its events quickly.
 
-    'serve' does this by itself, beside its work. The newest events, 65,536 at most, are read from the log. The notes
-    are in .shroff/keys/ and hold no keys, only hashes of them; the folder may be removed at any time. Whatever else
-    wants the processor goes first.
+    'serve' does this by itself in the background. The newest events, 65,536 at most, are read from the log instead.
+    The index is in .shroff/keys/ and holds only hashes of keys. You may delete the folder at any time. The command
+    runs at low processor priority.
     """
     give_way()
     with bars("noting keys, events") as (noting,):

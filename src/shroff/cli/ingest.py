@@ -47,38 +47,39 @@ class IngestArguments:
     "as_type",
     metavar="EVENT",
     shell_complete=completion.event_types_and_labels,
-    help="The event type of every line; without it lines name their own.",
+    help="The event type of every line.  [default: each line names its own]",
 )
 @click.option(
-    "--labels", metavar="FILE", type=click.Path(path_type=Path), help="Labels, merged in by when they were known."
+    "--labels", metavar="FILE", type=click.Path(path_type=Path), help="Labels, merged by when they became known."
 )
 @click.option(
     "--order",
     type=click.Choice(["file", "time"]),
-    help="time: sort by event time first. file: take the lines as they stand, however many of them are too late. "
-    " [default: file, and stop before writing where many are too late]",
+    help="time: sort by event time first. file: keep the order of the lines, however many are too late.  [default: "
+    "file, but stop before writing if many are too late]",
 )
 @click.option(
     "--format",
     "format_",
     metavar="FORMAT",
     shell_complete=completion.words("csv", "jsonl", "parquet", "avro"),
-    help="csv, jsonl, parquet or avro, where a file's ending does not say it.",
+    help="csv, jsonl, parquet or avro.  [default: by the file's extension]",
 )
 @click.option(
-    "--decide/--no-decide", default=True, show_default=True, help="Decide events of decided types, or only take them."
+    "--decide/--no-decide", default=True, show_default=True, help="Decide events of decided types, or just store."
 )
 @click.option(
     "--hashed",
     "is_hashed",
     is_flag=True,
-    help="Hashed fields hold hashes already, as 'shroff export events' writes them.",
+    help="The values of hashed fields are hashes already, as 'shroff export events' writes them.",
 )
 @gathered(IngestArguments)
 def ingest(session: Session, files: tuple[Path, ...], options: IngestArguments) -> int:
-    """Append events to the log in the order of the files, deciding on the way.
+    """Append the events of files to the log and decide them, in the order of the files.
 
-    An event that is there already adds nothing. What is refused goes to quarantine, and the rest goes on.
+    Ingest is idempotent: an event that the log already has is skipped. Refused lines go to quarantine, and the rest
+    continues.
     """
     taken = 0
 

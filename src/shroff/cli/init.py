@@ -21,7 +21,7 @@ from shroff.cli.session import Session, argument, command, table
     help="payments, paysim, savings, orders, cards or blank.",
 )
 def init(session: Session, folder: Path, template: str) -> None:
-    """Write a new project that runs into DIR, a new or an empty folder."""
+    """Create a new project in DIR, a new or an empty folder. It runs without changes."""
     from shroff.app import project as app
 
     if session.folder is not None:

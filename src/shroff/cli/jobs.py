@@ -42,9 +42,9 @@ WIDTH: Final = 60
 @click.group("jobs", cls=ExampleGroup, no_args_is_help=False)
 @json_option
 def jobs() -> None:
-    """Run features, training, back-tests, marts and more in the background, by hand or by the clock.
+    """Run features, training, back-tests, marts and other jobs in the background, by hand or on a schedule.
 
-    'shroff serve' runs them, or 'shroff jobs work' where there is no service. schedules.yaml says what runs when.
+    'shroff serve' runs them; without a service, 'shroff jobs work' does. schedules.yaml lists the schedules.
     """
 
 
@@ -52,7 +52,7 @@ jobs.examples = ("shroff jobs run marts --wait", "shroff jobs list", "shroff job
 
 
 @command("list", "shroff jobs list", "shroff jobs list --most 100 --json", group=jobs)
-@click.option("--most", type=click.IntRange(1, 500), default=20, show_default=True, help="So many at most.")
+@click.option("--most", type=click.IntRange(1, 500), default=20, show_default=True, help="Maximum number of jobs.")
 def list_(session: Session, most: int) -> None:
     """List jobs, newest first."""
     with session.project.jobs.open() as desk:
@@ -77,7 +77,7 @@ def show(session: Session, id: str) -> None:
 
 @command("kinds", "shroff jobs kinds", group=jobs)
 def kinds(session: Session) -> None:
-    """List the kinds of jobs, and their parameters."""
+    """List the kinds of jobs and their parameters."""
     from shroff.app.jobs.kinds import KINDS
 
     rows = [(one.name, " ".join(one.parameters), one.meaning) for one in KINDS.values()]
@@ -96,14 +96,12 @@ def kinds(session: Session) -> None:
 @click.argument("kind", required=False)
 @click.argument("params", nargs=-1, metavar="[NAME=VALUE ...]")
 @click.option("--schedule", metavar="NAME", help="Run the job of this schedule now.")
-@click.option(
-    "--timeout", metavar="LENGTH", default="1h", show_default=True, help="A run takes so long at most; up to 7d."
-)
-@click.option("--retries", type=click.IntRange(0, 10), default=0, show_default=True, help="After a failure.")
-@click.option("--wait", "waits", is_flag=True, help="Wait for its end. Where nothing runs jobs, run it here.")
+@click.option("--timeout", metavar="LENGTH", default="1h", show_default=True, help="Time limit of a run, up to 7d.")
+@click.option("--retries", type=click.IntRange(0, 10), default=0, show_default=True, help="Retries after a failure.")
+@click.option("--wait", "waits", is_flag=True, help="Wait until the job ends. If no process runs jobs, run it here.")
 @gathered(JobArguments)
 def run(session: Session, kind: str | None, params: tuple[str, ...], options: JobArguments) -> int:
-    """Queue a job of a kind, or that of a schedule. Exit status 1 where one that is waited for was not done."""
+    """Queue a job of a kind, or the job of a schedule. With --wait, exit status 1 if it did not succeed."""
     schedule, waits = options.schedule, options.waits
     if (kind is None) == (schedule is None):
         raise UsageError("name either a kind of job, as 'shroff jobs run marts', or a --schedule.")
@@ -124,7 +122,7 @@ def run(session: Session, kind: str | None, params: tuple[str, ...], options: Jo
 @command("cancel", "shroff jobs cancel 20261123-094501123-00ab12", group=jobs)
 @click.argument("id", metavar="JOB")
 def cancel(session: Session, id: str) -> None:
-    """End a job that waits or runs."""
+    """Cancel a job that waits or runs."""
     with session.project.jobs.open() as desk:
         one = desk.cancel(session.project.opened.who, id)
     words = "is cancelled" if not one.is_open else "is asked to end; that takes a second or two"
@@ -134,7 +132,7 @@ def cancel(session: Session, id: str) -> None:
 
 @command("schedules", "shroff jobs schedules", group=jobs)
 def schedules(session: Session) -> None:
-    """List what runs by the clock, when it is due next, and how it went last."""
+    """List the schedules: what they run, when they are due next, and their last result."""
     with session.project.jobs.open() as desk:
         found = desk.states()
     rows, document = [], []
@@ -159,14 +157,14 @@ def schedules(session: Session) -> None:
 @command("pause", "shroff jobs pause nightly_marts", group=jobs)
 @click.argument("name")
 def pause(session: Session, name: str) -> None:
-    """Keep a schedule from running by the clock. What is due meanwhile is not made up for."""
+    """Pause a schedule. Runs that are due during the pause are skipped."""
     _pause(session, name, is_paused=True)
 
 
 @command("resume", "shroff jobs resume nightly_marts", group=jobs)
 @click.argument("name")
 def resume(session: Session, name: str) -> None:
-    """Let a paused schedule run by the clock again, from now on."""
+    """Resume a paused schedule, from now on."""
     _pause(session, name, is_paused=False)
 
 
@@ -179,7 +177,7 @@ def _pause(session: Session, name: str, *, is_paused: bool) -> None:
 
 @command("work", "shroff jobs work", group=jobs)
 def work(session: Session) -> None:
-    """Run jobs and schedules until Ctrl-C, where no service does. Several may work at once: each job runs once."""
+    """Run jobs and schedules until Ctrl-C, if no service does. Several may work at once: each job runs once."""
     from shroff.app.jobs.worker import JobWorker, command_of
     from shroff.cli.watching import ended_cleanly
 

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def keys(context: click.Context) -> None:
-    """Show the keys of programs, make and revoke them.
+    """Show, create and revoke API keys of programs.
 
-    A program sends its key with each call: 'Authorization: Bearer KEY'. The text of a key is shown when it is made, and
-    never again: only its hash is stored. Each change is in the audit ('shroff audit list --action key').
+    A program sends its key with each call: 'Authorization: Bearer KEY'. The key is shown once, when it is created;
+    only its hash is stored. Each change is in the audit log ('shroff audit list --action key').
     """
     if context.invoked_subcommand is None:
         _overview(context.obj)
@@ -38,7 +38,7 @@ keys.examples = (
 
 @command("list", "shroff keys list", "shroff keys list --json", group=keys)
 def list_(session: Session) -> None:
-    """Show all keys, those that were revoked too, without their texts."""
+    """List all API keys, revoked ones included, without their secret text."""
     _overview(session)
 
 
@@ -91,17 +91,11 @@ def document(key: ApiKey) -> KeyDocument:
     group=keys,
 )
 @click.argument("name")
-@click.option(
-    "--role", required=True, metavar="ROLE", help="What it may do: admin, analyst, author, viewer or service."
-)
-@click.option(
-    "--expires", metavar="DURATION", default="", help="It opens nothing after this, as in 90d.  [default: never]"
-)
-@click.option(
-    "--scope", "scopes", metavar="RIGHT", multiple=True, help="The only right of its role that it has; may be repeated."
-)
+@click.option("--role", required=True, metavar="ROLE", help="The role: admin, analyst, author, viewer or service.")
+@click.option("--expires", metavar="DURATION", default="", help="Expire after this time, as in 90d.  [default: never]")
+@click.option("--scope", "scopes", metavar="RIGHT", multiple=True, help="Only this right of the role; may be repeated.")
 def create(session: Session, name: str, role: str, expires: str, scopes: tuple[str, ...]) -> None:
-    """Make a key and show its text, this one time."""
+    """Create an API key and show it, this one time."""
     from shroff.people import keys as people
 
     with at_desk(session) as (desk, who):
@@ -128,7 +122,7 @@ def _duration_ms(text: str) -> int:
 @command("revoke", "shroff keys revoke till", "shroff keys revoke k7m2q9x4ab1c", group=keys)
 @click.argument("key")
 def revoke(session: Session, key: str) -> None:
-    """End a key, named by its id, its name or its text. Services that know it let it in for another second."""
+    """Revoke an API key by its id, its name or its text. Running services may accept it for one more second."""
     from shroff.people import keys as people
 
     with at_desk(session) as (desk, who):

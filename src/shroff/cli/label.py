@@ -56,29 +56,31 @@ class LabelArguments:
 @click.option(
     "--source",
     shell_complete=completion.words("chargeback", "analyst", "customer", "import"),
-    help="chargeback, analyst, customer or import, from strong to weak.  [default: import]",
+    help="chargeback, analyst, customer or import, from strongest to weakest.  [default: import]",
 )
 @click.option(
     "--known-at",
     metavar="TIME",
-    help="When it became known, as 2026-03-01T10:00:00Z.  [default: now, or the time of its event where that is later]",
+    help="When it became known, as 2026-03-01T10:00:00Z.  [default: now, or the time of its event if that is later]",
 )
-@click.option("--reason", help="Why, in words.")
-@click.option("--amount", help="An amount of the project's money, such as what was lost, as 12.34.")
-@click.option("--pending", is_flag=True, help="List the labels that wait for their event.")
-@click.option("--conflicts", is_flag=True, help="List the events of which both fraud and genuine were said.")
+@click.option("--reason", help="The reason, as free text.")
+@click.option("--amount", help="An amount in the project's currency, such as the loss, as 12.34.")
+@click.option("--pending", is_flag=True, help="List unmatched labels: those whose event is not in the log yet.")
+@click.option("--conflicts", is_flag=True, help="List conflicting labels: events labeled both fraud and genuine.")
 @click.option("--maturity", is_flag=True, help="Show how many frauds are known n days after their event, by source.")
-@click.option("--as-of", metavar="TIME", help="For the lists: what was known by then; a day is its start, UTC.")
-@click.option("--days", type=int, metavar="N", help="How far --maturity goes.  [default: as far as the labels say]")
+@click.option("--as-of", metavar="TIME", help="For the lists: labels known at this time; a day is its start, UTC.")
+@click.option("--days", type=int, metavar="N", help="Number of days for --maturity.  [default: as labels allow]")
 @gathered(LabelArguments)
 def label(session: Session, what: tuple[str, ...], options: LabelArguments) -> int:
-    """Record labels: a file with event, verdict, source and known_at, or one by hand; or list what labels say.
+    """Record labels from a file or one by hand, or list unmatched and conflicting labels.
 
-    Verdicts are fraud, genuine and unclear. In a file a column of a field declared unique may name the event too.
-    A label of an event that is not there yet waits for it. The same label again is a duplicate. One label without
-    --known-at is known now, and a duplicate where its source said the same of the event last.
-    Where another process writes, such as a long 'shroff ingest', that one takes the labels in, and this command
-    ends when they are committed.
+    A file has the columns event, verdict, source and known_at. The values of a field declared unique may name the
+    event too. Verdicts are fraud, genuine and unclear. A label whose event is not in the log yet waits for it. The
+    same label again is a duplicate.
+
+    A single label without --known-at is known now. It is a duplicate if the last label of this source for the event
+    says the same. If another process writes the log, such as a long 'shroff ingest', that process writes the labels.
+    This command then ends when they are committed.
     """
     fields = {name: value for name in FIELDS if (value := getattr(options, name)) is not None}
     asked = [name for name in LISTS if getattr(options, name)]

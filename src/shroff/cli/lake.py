@@ -21,11 +21,11 @@ SHOWN: int = 20  # problems that people are shown
 @click.group("lake", cls=ExampleGroup, no_args_is_help=False)
 @json_option
 def lake() -> None:
-    """Events, decisions, features, labels, flags and hits as Parquet, and JSON documents for who needs them.
+    """Write and check the lake: events, decisions, features, labels, flags and hits as Parquet or JSON.
 
-    The lake is in a folder, at s3://bucket/prefix, gs://bucket/prefix or az://container/prefix: 'lake:' in shroff.yaml
-    or --to says where.
-    It follows the log, by manifests of its own. A file that 'shroff lake files' does not name does not count.
+    The lake is a folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix; 'lake:' in shroff.yaml or
+    --to names it. It follows the log and has manifests of its own. Files that 'shroff lake files' does not list are
+    not part of it.
     """
 
 
@@ -43,9 +43,9 @@ def at(function: Function) -> Function:
 @command("write", "shroff lake write", "shroff lake write --to s3://mybank/shroff", group=lake)
 @at
 def write(session: Session, to: str | None) -> None:
-    """Write what the log has and the lake has not, exactly once however often this is stopped and run again.
+    """Write to the lake what the log has and the lake has not, exactly once even if interrupted and repeated.
 
-    Works beside a process that writes the log, and beside others that write the same lake.
+    The command works beside a process that writes the log, and beside others that write the same lake.
     """
     from shroff.monitoring.doctor import bytes_text
 
@@ -77,16 +77,19 @@ def write(session: Session, to: str | None) -> None:
 
 @command("compact", "shroff lake compact", "shroff lake compact --grace 0s", group=lake)
 @at
-@click.option("--least", type=int, metavar="N", help="So many small files of a day are worth one.  [default: 4]")
+@click.option("--least", type=int, metavar="N", help="Compact days with at least this many small files.  [default: 4]")
 @click.option(
     "--grace",
     metavar="DURATION",
     default="1d",
     show_default=True,
-    help="How long files that were replaced stay, for readers who hold an older list.",
+    help="Retention of replaced files, for readers with an older list.",
 )
 def compact(session: Session, to: str | None, least: int | None, grace: str) -> int:
-    """Make one file of many small ones of a day, and remove what was replaced long ago or left by a killed writer."""
+    """Merge the small files of a day, and remove replaced files and those of killed writers.
+
+    Files are removed only after --grace.
+    """
     with session.project.lake.open(to) as found:
         done = found.compact(files_min=least, grace=grace)
         address = found.address
@@ -109,11 +112,13 @@ def compact(session: Session, to: str | None, least: int | None, grace: str) -> 
 @command("publish", "shroff lake publish", "shroff lake publish --to s3://mybank/shroff --json", group=lake)
 @at
 def publish(session: Session, to: str | None) -> int:
-    """Publish the lake as Delta Lake or Iceberg tables, up to its last manifest. Exit status 1 where one is stuck.
+    """Publish the lake as Delta Lake or Iceberg tables, up to its last manifest.
 
-    'delta: true' or 'catalog:' under 'lake' in shroff.yaml does this after each commit; without them, this makes Delta
-    tables. Run again, it goes on from where the tables are; several may run at once. Readers of the tables then see
-    each row once, also while files are put together.
+    Exit status 1 if a table could not continue.
+
+    'delta: true' or 'catalog:' under 'lake' in shroff.yaml does this after each commit; without them, this command
+    makes Delta tables. A repeated run continues from the tables' state, and several may run at once. Readers of the
+    tables see each row once, even during compaction.
     """
     with session.project.lake.open(to) as found:
         done = found.publish()
@@ -133,10 +138,10 @@ def publish(session: Session, to: str | None) -> int:
 @command("check", "shroff lake check", "shroff lake check --to gs://mybank/shroff --json", group=lake)
 @at
 def check(session: Session, to: str | None) -> int:
-    """Fetch every file: its hash must fit, and each place of the log be there once. Exit status 1 where not.
+    """Verify the lake: fetch every file, and compare its hash and sequence numbers. Exit status 1 on a mismatch.
 
-    JSON documents are fetched, too: each must be there as the rows of the lake say, or those of the log where the lake
-    has documents alone.
+    Each position of the log must occur exactly once. JSON documents are checked too: each must match its row in the
+    lake, or in the log if the lake has documents only.
     """
     from shroff.monitoring.doctor import bytes_text
 
@@ -170,7 +175,7 @@ def check(session: Session, to: str | None) -> int:
 @click.argument("folder", default="")
 @at
 def files(session: Session, folder: str, to: str | None) -> None:
-    """Name the files that count, one a line: all, or those of a FOLDER such as events/type=payment."""
+    """List the current files of the lake, one per line: all, or those of a FOLDER such as events/type=payment."""
     with session.project.lake.open(to) as found:
         named = found.files(folder)
         state, address = found.state, found.address
@@ -211,13 +216,11 @@ def files(session: Session, folder: str, to: str | None) -> None:
     metavar="FOLDER",
     required=True,
     type=click.Path(path_type=Path),
-    help="Where decisions and state are kept; every machine must see it. A run that was stopped goes on from it.",
+    help="The folder for decisions and state, visible to every machine. An interrupted run continues from it.",
 )
 @at
-@cluster_options("spark: state by partitions of each entity's keys, in processes of a cluster.", ("spark",))
-@click.option(
-    "--places", metavar="N", type=int, help="So many places of the log are decided before state is saved.  [65536]"
-)
+@cluster_options("spark: state partitioned by each entity's keys, on a cluster.", ("spark",))
+@click.option("--places", metavar="N", type=int, help="Save state after this many log positions.  [65536]")
 def decide(
     session: Session,
     out: Path,
@@ -227,10 +230,11 @@ def decide(
     partitions: int | None,
     places: int | None,
 ) -> int:
-    """Decide the log that a lake has once more, by many processes, and compare. Exit status 1 where it differs.
+    """Decide the log in a lake again with many processes, and compare. Exit status 1 on a difference.
 
-    Receipts are those of one process, to the byte. For a log that one machine cannot fold: up to that, 'shroff verify'
-    is much faster. Rules that look 'since flag', and what else keys cannot part, are refused by name.
+    The receipts equal those of a single process, byte for byte. Use it for a log that is too large for one machine;
+    for smaller logs 'shroff verify' is much faster. Definitions that cannot be split by key, such as rules with 'since
+    flag', are refused by name.
     """
     with (
         session.project.history.cluster(backend, cluster, partitions) as processes,

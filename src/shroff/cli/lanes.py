@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 @click.group("lanes", cls=ExampleGroup, no_args_is_help=False)
 @json_option
 def lanes() -> None:
-    """Several logs over the partitions of a topic, each with a worker of its own.
+    """Manage lanes: several logs over the partitions of one topic, each with its own worker.
 
-    'lanes' and 'key' under 'source: kafka:' in shroff.yaml say how many there are and by which entity messages are
-    parted. What decides is the same in all of them, and they are told of it together.
+    'lanes' and 'key' under 'source: kafka:' in shroff.yaml set their number and the entity that assigns messages to
+    lanes. All lanes use the same definitions, which change together.
     """
 
 
@@ -29,7 +29,7 @@ lanes.examples = ("shroff lanes show", "shroff lanes tell")
 
 @command("show", "shroff lanes show", "shroff lanes show --json", group=lanes)
 def show(session: Session) -> int:
-    """Say for each lane how far its log is, and whether it has the project's files in force."""
+    """Show for each lane how far its log is, and whether the project's files are active in it."""
     states = session.project.lanes.states()
     _answer(session, states)
     is_begun = all(one.versions is not None for one in states)
@@ -39,11 +39,11 @@ def show(session: Session) -> int:
 
 @command("tell", "shroff lanes tell", group=lanes)
 def tell(session: Session) -> int:
-    """Tell all lanes that the project's files are in force: whole, in one transaction.
+    """Make the project's files active in all lanes, in one transaction.
 
-    Each takes them up between two batches. Changed files of several lanes come into force in this way alone; commands
-    that change them, such as 'lists add' and 'models promote', do it by themselves. Exit status 1 where a lane did not
-    take them up in time: it does when its worker comes to it.
+    Each lane switches between two batches. With several lanes, changed files become active only this way; commands
+    that change them, such as 'lists add' and 'models promote', do it themselves. Exit status 1 if a lane has not
+    switched in time; it switches when its worker gets to it.
     """
     states = session.project.lanes.tell()
     _answer(session, states)

@@ -20,10 +20,10 @@ NAMED_MAX = 3  # readers that an overview names
 @json_option
 @click.pass_context
 def lists(context: click.Context) -> None:
-    """Show the lists of the project, or what is in one, and change them.
+    """Show and change the lists of the project.
 
-    A list is the file lists/NAME.csv, which may be edited by hand as well: 'shroff apply' makes it active then. A
-    change by this command is active at once, also in a service that runs.
+    A list is the file lists/NAME.csv. You can also edit it by hand; 'shroff apply' then makes it active. Changes by
+    these commands are active at once, also in a running service.
     """
     if context.invoked_subcommand is None:
         _overview(context.obj)
@@ -59,7 +59,7 @@ def _readers(names: tuple[str, ...]) -> str:
 def show(session: Session, name: str) -> None:
     """Show the entries of a list, in the order of its file.
 
-    Values that are compared with a hashed field stand as they are written, hashed by 'lists add'.
+    Values that are compared with a hashed field are shown as hashes, as 'lists add' writes them.
     """
     entries = session.project.lists.entries(name)
     text = f"{name}: {many(len(entries), 'entry', 'entries')}."
@@ -78,17 +78,13 @@ def show(session: Session, name: str) -> None:
 )
 @click.argument("name", shell_complete=completion.list_names)
 @click.argument("value")
-@click.option("--note", default="", help="Why, in words.")
-@click.option(
-    "--by", default="", help="Who adds it, where the list has a column for that.  [default: who runs this command]"
-)
-@click.option(
-    "--expires", metavar="TIME", default="", help="It holds for events before this time.  [default: for ever]"
-)
+@click.option("--note", default="", help="The reason, as free text.")
+@click.option("--by", default="", help="Who adds it, if the list has that column.  [default: the user of this command]")
+@click.option("--expires", metavar="TIME", default="", help="Expiry: applies to events before this.  [default: never]")
 def add(session: Session, name: str, value: str, note: str, by: str, expires: str) -> None:
-    """Write a value into lists/NAME.csv and put that in force; an entry of the same value is replaced.
+    """Add a value to lists/NAME.csv and make it active; an entry with the same value is replaced.
 
-    Where the list is compared with a hashed field, the value is written hashed.
+    If the list is compared with a hashed field, the value is written as its hash.
     """
     from shroff.language.values import parse_time
     from shroff.project.lists import Entry
@@ -103,7 +99,7 @@ def add(session: Session, name: str, value: str, note: str, by: str, expires: st
 @click.argument("name", shell_complete=completion.list_names)
 @click.argument("value")
 def remove(session: Session, name: str, value: str) -> None:
-    """Take a value out of lists/NAME.csv and put that in force."""
+    """Remove a value from lists/NAME.csv and make that active."""
     _tell(session, session.project.lists.remove(name, value, session.waits))
 
 

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 @click.group("marts", cls=ExampleGroup, no_args_is_help=False)
 @json_option
 def marts() -> None:
-    """Build tables from the lake by SQL: one SELECT in each file of marts/, with its tests beside it.
+    """Build SQL tables from the lake: each file of marts/ has one SELECT, with its tests beside it.
 
-    A model reads the lake's views (each event type by its name, decisions, labels, flags, hits) and other models by
-    their names. DuckDB runs it inside this process, without access to other files or to the network.
+    A mart reads the lake's views (each event type by its name, decisions, labels, flags, hits) and other marts by
+    their names. DuckDB runs the SQL inside this process, without access to other files or the network.
     """
 
 
@@ -30,12 +30,12 @@ marts.examples = ("shroff marts build", "shroff marts show payments_by_day")
 
 
 @command("build", "shroff marts build", "shroff marts build --memory 4GB --full --json", group=marts)
-@click.option("--memory", metavar="SIZE", help="What queries may use; the rest goes to the disk.  [default: 3GB]")
-@click.option("--full", is_flag=True, help="Build all days of models that are built by day.")
+@click.option("--memory", metavar="SIZE", help="Memory limit of queries; the rest spills to disk.  [default: 3GB]")
+@click.option("--full", is_flag=True, help="Rebuild all days of marts that are built by day.")
 def build(session: Session, memory: str | None, full: bool) -> int:
-    """Build every model from what the lake has, and run its tests. Exit status 1 where a test fails.
+    """Build every mart from the lake, and run its tests. Exit status 1 if a test fails.
 
-    The file with all tables is replaced when every test has passed; until then the last good one stays.
+    The file with all tables is replaced only if every test passes; until then the last good one stays.
     """
     with bars("building, models") as (progress,):
         done = session.project.marts.build(memory=memory, is_full=full, progress=progress)
@@ -53,7 +53,7 @@ def build(session: Session, memory: str | None, full: bool) -> int:
 
 @command("test", "shroff marts test", "shroff marts test --json", group=marts)
 def test(session: Session) -> int:
-    """Run the tests over the last build, as they are written now. Exit status 1 where one fails."""
+    """Run the tests, as they are written now, on the last build. Exit status 1 if a test fails."""
     built = session.project.marts.test()
     session.answer(_document(built), _text(built))
     return 0 if built.is_passed else 1
@@ -61,10 +61,10 @@ def test(session: Session) -> int:
 
 @command("show", "shroff marts show", "shroff marts show customers --rows 50", group=marts)
 @click.argument("name", default="")
-@click.option("--rows", type=int, default=20, show_default=True, metavar="N", help="So many rows at most.")
-@click.option("--failed", is_flag=True, help="Of the build whose tests failed.")
+@click.option("--rows", type=int, default=20, show_default=True, metavar="N", help="Maximum number of rows.")
+@click.option("--failed", is_flag=True, help="Show the build whose tests failed.")
 def show(session: Session, name: str, rows: int, failed: bool) -> None:
-    """Show the marts, or the columns and first rows of the one that is named."""
+    """List the marts, or show the columns and first rows of one."""
     built = session.project.marts.built(failed=failed)
     if not name:
         session.answer(_document(built), _text(built))
@@ -85,9 +85,9 @@ def show(session: Session, name: str, rows: int, failed: bool) -> None:
 
 
 @command("dbt", "shroff marts dbt --out models/sources.yml", group=marts)
-@click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="[default: standard output]")
+@click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="Output file.  [default: standard output]")
 def dbt(session: Session, out: Path | None) -> None:
-    """Write the lake as sources for dbt-duckdb: a sources.yml with the files that count now."""
+    """Write a sources.yml for dbt-duckdb with the current files of the lake."""
     from shroff.runtime.whole_files import write_lines
 
     text = session.project.marts.sources()

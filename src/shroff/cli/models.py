@@ -28,11 +28,11 @@ _PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,4})?)\s*%")
 @json_option
 @click.pass_context
 def models(context: click.Context) -> None:
-    """List the models of the registry, and say which of them score.
+    """List the models of the registry, and choose which of them score.
 
-    A model is a folder, models/ID; models/in_force.json says which of them is the champion of an event type, which is
-    in shadow, and which challenges the champion for a share of the keys. A change is in force at once, beside a
-    process that writes too, and the log knows from which event on.
+    A model is a folder, models/ID. For each event type, models/in_force.json names the champion, the models in shadow,
+    and the challenger that scores a share of the keys. A change is active at once, also in another process that
+    writes, and the log records the event from which it applies.
     """
     if context.invoked_subcommand is None:
         _list(context.obj)
@@ -47,7 +47,7 @@ models.examples = (
 
 @command("list", "shroff models list", group=models)
 def list_models(session: Session) -> None:
-    """List the models of the registry with what each is now, the newest first."""
+    """List the models of the registry with their current state, newest first."""
     _list(session)
 
 
@@ -101,10 +101,10 @@ def _state(one: ListedModel) -> str:
     "page",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write its report as one HTML page: figures, curves, what moves the score.",
+    help="Write the model's report as one HTML page: metrics, curves, feature effects.",
 )
 def show(session: Session, model: str, page: Path | None) -> None:
-    """Show what is known of one model: where it comes from, what was measured, its gates."""
+    """Show one model: its origin, its metrics and its gates."""
     from shroff.training.measured import with_money
 
     found = session.project.models.one(model)
@@ -192,44 +192,44 @@ def _gates_text(gates: Sequence[GateResult]) -> str:
     "rows",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Rows with the inputs' values and the model's own score or margin: each must come out again.",
+    help="Rows with input values and the model's own score or margin; each must be reproduced.",
 )
 @click.option(
     "--as",
     "event",
     metavar="EVENT",
     shell_complete=completion.event_types,
-    help="The event type, where model.yaml has models of several.",
+    help="The event type, if model.yaml has models of several.",
 )
 @click.option(
-    "--inputs",
-    metavar="A,B,C|FILE",
-    help="What it reads, in the order of its features.  [default: the inputs of model.yaml]",
+    "--inputs", metavar="A,B,C|FILE", help="Inputs, in the order of the model's features.  [default: as in model.yaml]"
 )
 @click.option(
     "--categories",
     metavar="INPUT=A,B,C",
     multiple=True,
-    help="The texts of an input in the order of their codes; it may stand repeatedly.",
+    help="The categories of an input in the order of their codes; may be repeated.",
 )
+@click.option("--trained-until", metavar="TIME", help="End of its training data; earlier tests are left out.")
+@click.option("--calibrate", is_flag=True, help="Fit a calibration on labeled events, as 'train' does.")
+@click.option("--rounds", metavar="N", type=int, help="Number of boosting rounds to use.  [default: as in the file]")
 @click.option(
-    "--trained-until", metavar="TIME", help="When its training data ended; tests that begin before are left out."
+    "--tolerance",
+    metavar="X",
+    type=float,
+    help="Largest accepted difference for a row of --check.  [default: 1e-6, for margins 1e-5]",
 )
-@click.option("--calibrate", is_flag=True, help="Fit a calibration to labelled events, as 'train' does.")
-@click.option("--rounds", metavar="N", type=int, help="How many rounds of boosting count.  [default: as the file says]")
-@click.option(
-    "--tolerance", metavar="X", type=float, help="How far a row may be off.  [default: 1e-6, of margins 1e-5]"
-)
-@click.option("--as-of", metavar="TIME", help="Judge it by what was known then.  [default: the log's last record]")
-@click.option("--promote", is_flag=True, help="Put it in force if its gates passed.")
-@click.option("--by", metavar="NAME", default="", help="Who brings it.")
+@click.option("--as-of", metavar="TIME", help="Use the labels known at this time.  [default: the log's last record]")
+@click.option("--promote", is_flag=True, help="Make it the champion if its gates passed.")
+@click.option("--by", metavar="NAME", default="", help="Who imports it.")
 def import_model(
     session: Session, file: Path, rows: Path | None, *, categories: tuple[str, ...], **options: Any
 ) -> int:
-    """Take a model in that was trained elsewhere: XGBoost's JSON or UBJSON, LightGBM's text, or ONNX.
+    """Import a model trained elsewhere: XGBoost's JSON or UBJSON, LightGBM's text, or ONNX.
 
-    It is checked on rows, judged on the folds that a model trained here is judged on, held against the same gates, and
-    kept. It is put in force only with --promote and if they passed. A pickle is refused: it runs code when it is read.
+    The model is checked on rows and evaluated on the same folds and gates as a model trained here. It is kept in the
+    registry and becomes the champion only with --promote and if its gates passed. Pickle files are refused, because
+    they run code when they are read.
     """
     from shroff.cli.progress import bars
     from shroff.cli.train import FAILED, tell
@@ -273,17 +273,17 @@ def import_model(
     "--waive",
     metavar="'GATE LIMIT'",
     multiple=True,
-    help="Promote though this gate failed, named with its limit; it may stand repeatedly.",
+    help="Promote although this gate failed; name it with its limit. May be repeated.",
 )
-@click.option("--reason", metavar="TEXT", default="", help="Why a gate is waived.")
+@click.option("--reason", metavar="TEXT", default="", help="Why the gate is waived.")
 @click.option("--by", metavar="NAME", default="", help="Who promotes it.")
 def promote(session: Session, model: str, waive: tuple[str, ...], reason: str, by: str) -> int:
-    """Make a model the champion: from the next event on its score counts.
+    """Promote a model to champion: from the next event on, its score counts.
 
-    Its gates are asked again: with another champion in force than it was compared with, a comparison does not count;
-    what model.yaml asks only since is held against what was measured; and its inputs must mean what they meant. A
-    model that fails a gate is promoted only where that gate is waived, with a reason and a name, which
-    models/in_force.json keeps.
+    Its gates are checked again. A comparison with a champion that has been replaced since does not count. Gates added
+    to model.yaml since training are checked against the recorded metrics. The inputs must have the same meaning as in
+    training. A model that fails a gate is promoted only if you waive that gate, with a reason and a name;
+    models/in_force.json records them.
     """
     found = session.project.models.promote(model, waive=waive, reason=reason, by=by, waits=session.waits)
     return _tell(session, found)
@@ -293,9 +293,9 @@ def promote(session: Session, model: str, waive: tuple[str, ...], reason: str, b
 @click.argument("event", default="", shell_complete=completion.event_types)
 @click.option("--by", metavar="NAME", default="", help="Who rolls it back.")
 def rollback(session: Session, event: str, by: str) -> int:
-    """Go back to the champion before; where there was none, rules alone decide. No gate is asked.
+    """Return to the previous champion, without checking gates. If there was none, rules alone decide.
 
-    EVENT may be left out where models of one event type are in force.
+    EVENT is optional if models of one event type are active.
     """
     return _tell(session, session.project.models.rollback(event, waits=session.waits, by=by))
 
@@ -304,7 +304,7 @@ def rollback(session: Session, event: str, by: str) -> int:
 @click.argument("model", shell_complete=completion.model_ids)
 @click.option("--stop", is_flag=True, help="Take it out of shadow.")
 def shadow(session: Session, model: str, stop: bool) -> int:
-    """Put a model in shadow: it scores every event, and nothing follows from it."""
+    """Put a model in shadow: it scores every event, without effect on decisions."""
     return _tell(session, session.project.models.shadow(model, stop=stop, waits=session.waits))
 
 
@@ -316,10 +316,10 @@ def shadow(session: Session, model: str, stop: bool) -> int:
 )
 @click.argument("model", shell_complete=completion.model_ids)
 @click.option("--share", metavar="PERCENT", help="The share of keys that it scores, such as 10%.")
-@click.option("--of", "entity", metavar="ENTITY", help="The entity whose keys these are.")
-@click.option("--stop", is_flag=True, help="Give its keys back to the champion.")
+@click.option("--of", "entity", metavar="ENTITY", help="The entity whose keys are split.")
+@click.option("--stop", is_flag=True, help="End the challenge; the champion scores these keys again.")
 def challenge(session: Session, model: str, share: str | None, entity: str | None, stop: bool) -> int:
-    """Let a model score a share of the keys in the champion's place, always the same keys, by a hash."""
+    """Let a model score a share of the keys instead of the champion; a hash always picks the same keys."""
     if stop:
         return _tell(session, session.project.models.unchallenge(model, waits=session.waits))
     match = _PERCENT.fullmatch(share or "")
@@ -335,12 +335,13 @@ def challenge(session: Session, model: str, share: str | None, entity: str | Non
     group=models,
 )
 @click.argument("ids", metavar="[CHAMPION] [CHALLENGER]", nargs=-1, shell_complete=completion.model_ids)
-@click.option("--as-of", metavar="TIME", help="Labels that were known then count.  [default: the log's last record]")
+@click.option("--as-of", metavar="TIME", help="Use the labels known at this time.  [default: the log's last record]")
 def compare(session: Session, ids: tuple[str, ...], as_of: str | None) -> None:
-    """Compare two models on the same events: the difference so far, and how small a one could be seen.
+    """Compare two models on the same events: the difference, and the smallest detectable difference.
 
-    Models in force or in shadow are compared on the events that both have scored since, others on events on which
-    folds of both were tested. Without names it is the champion and what is tried beside it.
+    Champion, challengers and models in shadow are compared on the live events that both have scored. Other models are
+    compared on events that are in test folds of both. Without names, the champion is compared with its challengers and
+    the models in shadow.
     """
     from shroff.cli.comparing import answer
 

@@ -23,13 +23,13 @@ FILE: Final = "notebook.ipynb"
     "event",
     metavar="EVENT",
     shell_complete=completion.event_types,
-    help="The event type that it is about.  [default: one with a model]",
+    help="The notebook's event type.  [default: one with a model]",
 )
 def notebook(session: Session, file: Path | None, event: str | None) -> None:
-    """Write a notebook that goes through the project: events, features, labels, a model, cut-offs, one decision.
+    """Write a notebook about the project: events, features, labels, a model, cut-offs, one decision.
 
-    FILE is notebook.ipynb in the project's folder where none is named; nothing is overwritten. Its cells call what the
-    commands call, and nothing in it changes what decides.
+    FILE is notebook.ipynb in the project's folder by default; an existing file is not overwritten. The cells call the
+    same functions as the commands. Nothing in the notebook changes what decides.
     """
     from shroff.app.notebook_file import notebook_of
 

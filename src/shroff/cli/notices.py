@@ -20,7 +20,7 @@ REASON_MAX = 80  # characters of a reason in a list
 @json_option
 @click.pass_context
 def notices(context: click.Context) -> None:
-    """Look at notices and the mails that they send: list and preview them, send a test, send again what was refused."""
+    """List notices, preview their mails, send a test, and resend failed letters."""
     if context.invoked_subcommand is None:
         context.invoke(list_)
 
@@ -34,7 +34,7 @@ notices.examples = (
 
 @command("list", "shroff notices list", group=notices)
 def list_(session: Session) -> None:
-    """List the notices of the project: on what, and how they are told."""
+    """List the notices of the project with their triggers and channels."""
     found = list(session.project.notice_files.declared.values())
     rows = [(one.name, one.on, one.event or "", one.channel, _how(one)) for one in found]
     text = table(rows, ("notice", "on", "event", "by", "how")) if rows else "This project has no notices."
@@ -51,13 +51,13 @@ def list_(session: Session) -> None:
     group=notices,
 )
 @click.argument("name")
-@click.option("--event", default="", help="The event that it tells of, as payment/p-1.  [default: the newest]")
+@click.option("--event", default="", help="The event of the mail, as payment/p-1.  [default: the newest]")
 @click.option("--day", default="", help="The day of a report, as 2026-03-01.  [default: the last that was due]")
 @click.option(
     "--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the HTML into this file."
 )
 def preview(session: Session, name: str, event: str, day: str, html_file: Path | None) -> None:
-    """Show the mail that a notice would send. Nothing is sent, and its link answers nothing."""
+    """Show the mail of a notice. Nothing is sent, and the link in it does not work."""
     subject, text, html = _parts(session.project.notices.preview(name, event, day))
     if html_file is not None:
         html_file.write_text(html, encoding="utf-8")
@@ -68,10 +68,10 @@ def preview(session: Session, name: str, event: str, day: str, html_file: Path |
 @command("test", "shroff notices test customer ann@bank.example", group=notices)
 @click.argument("name")
 @click.argument("to", metavar="ADDRESS")
-@click.option("--event", default="", help="The event that it tells of, as payment/p-1.  [default: the newest]")
+@click.option("--event", default="", help="The event of the mail, as payment/p-1.  [default: the newest]")
 @click.option("--day", default="", help="The day of a report, as 2026-03-01.  [default: the last that was due]")
 def test(session: Session, name: str, to: str, event: str, day: str) -> int:
-    """Send the mail that a notice would send to an address, marked as a test. Exit status 1 where it is refused."""
+    """Send the mail of a notice to an address, marked as a test. Exit status 1 if it is refused."""
     refused = session.project.notices.test(name, to, event, day)
     opened = session.project.opened
     where = "" if not opened.systems.mails_are_files else f" It is a file in {opened.places.mail}."
@@ -81,9 +81,9 @@ def test(session: Session, name: str, to: str, event: str, day: str) -> int:
 
 
 @command("letters", "shroff notices letters", "shroff notices letters --state refused", group=notices)
-@click.option("--state", default="", help="Only those that are open, sent, refused, unknown or dropped.")
+@click.option("--state", default="", help="Only letters in this state: open, sent, refused, unknown or dropped.")
 def letters(session: Session, state: str) -> None:
-    """List the newest letters: mails, calls and documents that left, wait, or were refused."""
+    """List the newest letters (mails, calls and documents): sent, waiting or refused."""
     from shroff.events.event import time_text
 
     with session.project.notice_files.told() as store, store.look() as look:
@@ -105,7 +105,7 @@ def letters(session: Session, state: str) -> None:
 @command("retry", "shroff notices retry 4f2a09c1d7e3b85566aa01fe", group=notices)
 @click.argument("letter")
 def retry(session: Session, letter: str) -> None:
-    """Have a letter leave again that was refused, or of which nobody knows whether it left."""
+    """Send a letter again that was refused, or whose delivery is unknown."""
     found = session.project.letters.retry(letter)
     session.answer({"id": found.id, "state": found.state}, "It leaves again, as soon as a service or a worker runs.")
     session.next("shroff notices letters")
@@ -114,7 +114,7 @@ def retry(session: Session, letter: str) -> None:
 @command("drop", "shroff notices drop 4f2a09c1d7e3b85566aa01fe", group=notices)
 @click.argument("letter")
 def drop(session: Session, letter: str) -> None:
-    """Give up a letter that was refused, or with unknown delivery: 'doctor' counts it no longer."""
+    """Drop a letter that was refused, or whose delivery is unknown: 'doctor' no longer counts it."""
     found = session.project.letters.drop(letter)
     session.answer({"id": found.id, "state": found.state}, "It is not sent again.")
     session.next("shroff notices letters")

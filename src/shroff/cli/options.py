@@ -27,13 +27,14 @@ def cluster_options(words: str, names: Sequence[str] = ("local", "dask", "spark"
         click.option(
             "--cluster",
             metavar="ADDRESS",
-            help="A running cluster, such as tcp://HOST:8786 or spark://HOST:7077. Without it one is started here.",
+            help="Address of a running cluster, such as tcp://HOST:8786 or spark://HOST:7077.  [default: one is "
+            "started here]",
         ),
         click.option(
             "--partitions",
             metavar="N",
             type=int,
-            help="Into how many partitions each entity's keys go (16): each must fit into the memory of one process.",
+            help="Number of partitions of each entity's keys (16); each must fit into the memory of one process.",
         ),
     )
 
@@ -47,7 +48,7 @@ def source_options(function: Function) -> Function:
             "event",
             metavar="EVENT",
             shell_complete=completion.event_types,
-            help="The event type, where model.yaml has models of several.",
+            help="The event type, if model.yaml has models of several.",
         ),
         click.option(
             "--labels", metavar="FILE", type=click.Path(path_type=Path), help="Labels of the events of FILEs."
@@ -57,12 +58,12 @@ def source_options(function: Function) -> Function:
             type=click.Choice(["file", "time"]),
             default="file",
             show_default=True,
-            help="Sort FILEs by event time first.",
+            help="time: sort by event time.",
         ),
         click.option(
             "--as-of",
             metavar="TIME",
-            help="What was known by then; a day is its start, UTC.  [default: the last record]",
+            help="Use what was known at this time; a day is its start, UTC.  [default: the last record]",
         ),
     )
     return add(function)

@@ -18,14 +18,14 @@ SHOWN_MAX: Final = 50  # rows that a list shows to people; --json has all
 REASON_MAX: Final = 140  # characters of a reason in a list; 'show' and --json have all of it
 STUCK: Final = 1  # exit status: done, and some of it is stuck
 AWAY: Final = 3  # exit status: a sink cannot be reached
-_SINK: Final = click.option("--sink", metavar="NAME", default="", help="Only what is stuck before this sink.")
+_SINK: Final = click.option("--sink", metavar="NAME", default="", help="Only rows that are stuck at this sink.")
 _ROWS: Final = click.argument("rows", metavar="[ROW...]", nargs=-1)
 
 
 @click.group("outbox", cls=ExampleGroup, no_args_is_help=False)
 @json_option
 def outbox() -> None:
-    """Look at what leaves for sinks: how far each is, what is wrong, and what is stuck; put that back or drop it."""
+    """Show outgoing deliveries: how far each sink is, its errors and its stuck rows; retry or drop rows."""
 
 
 outbox.examples = ("shroff outbox list", "shroff outbox deliver")
@@ -34,9 +34,9 @@ outbox.examples = ("shroff outbox list", "shroff outbox deliver")
 @command("list", "shroff outbox list", "shroff outbox list --sink decided", group=outbox)
 @_SINK
 def list_(session: Session, sink: str) -> None:
-    """List all that leaves: sinks, notices and the lake, each with what it has not got yet and what it refused.
+    """List all outgoing deliveries: sinks, notices and the lake, each with its backlog and what it refused.
 
-    A sink or the lake is so many sequence numbers of the log behind; of notices so many messages wait.
+    The backlog of a sink or the lake is a number of log positions; that of notices is a number of messages.
     """
     states = [one for one in session.project.health.leaving() if sink in {"", one.name}]
     rows = session.project.sinks.stuck(sink)
@@ -57,7 +57,7 @@ def list_(session: Session, sink: str) -> None:
 @command("show", "shroff outbox show decided/4211-0", group=outbox)
 @click.argument("row")
 def show(session: Session, row: str) -> None:
-    """Show one row that is stuck, with all that was to leave."""
+    """Show one stuck row with its full content."""
     found = next((one for one in session.project.sinks.stuck(_named(row)[0]) if one.key == _named(row)), None)
     if found is None:
         raise click.UsageError(f"nothing is stuck under {row}. 'shroff outbox list' has all.")
@@ -78,9 +78,9 @@ def show(session: Session, row: str) -> None:
 @_ROWS
 @_SINK
 def retry(session: Session, rows: tuple[str, ...], sink: str) -> None:
-    """Put rows back that are stuck, all of them without names: they leave with the next delivery.
+    """Retry stuck rows, all of them if none is named: they are sent with the next delivery.
 
-    A worker that runs delivers them at once; where none does, 'shroff outbox deliver' does.
+    A running worker delivers them at once; without one, use 'shroff outbox deliver'.
     """
     count = session.project.sinks.retry(_chosen(rows, sink), sink, session.waits)
     session.answer({"retried": count}, f"{many(count, 'row')} put back.")
@@ -90,9 +90,9 @@ def retry(session: Session, rows: tuple[str, ...], sink: str) -> None:
 @command("drop", "shroff outbox drop decided/4211-0", "shroff outbox drop --all", group=outbox)
 @_ROWS
 @_SINK
-@click.option("--all", "all_", is_flag=True, help="Drop every row that is stuck.")
+@click.option("--all", "all_", is_flag=True, help="Drop every stuck row.")
 def drop(session: Session, rows: tuple[str, ...], sink: str, all_: bool) -> None:
-    """Remove rows that are stuck for ever. What they say stays in the log."""
+    """Drop stuck rows for good. Their content stays in the log."""
     if bool(rows) + bool(sink) + all_ != 1:
         raise click.UsageError("name the rows to drop, or --sink NAME for all of one sink, or --all for every row.")
     count = session.project.sinks.drop(_chosen(rows, sink), sink, session.waits)
@@ -102,10 +102,10 @@ def drop(session: Session, rows: tuple[str, ...], sink: str, all_: bool) -> None
 
 @command("deliver", "shroff outbox deliver", group=outbox)
 def deliver(session: Session) -> int:
-    """Deliver what the log has by now and what was put back, once, where no worker does.
+    """Deliver all pending and retried rows once, if no worker does.
 
-    A sink that fails three times is left for the next time: exit status 3. Rows that a sink would not take are
-    stuck: exit status 1.
+    Exit status 3: a sink failed three times and is left for the next run. Exit status 1: a sink refused rows, which
+    are now stuck.
     """
     before = {row.key: row.attempts for row in session.project.sinks.stuck()}
     with bars("delivering, rows") as (progress,):

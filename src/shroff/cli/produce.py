@@ -63,38 +63,42 @@ class ProduceArguments:
     "as_type",
     metavar="EVENT",
     shell_complete=completion.event_types_and_labels,
-    help="The event type of every line; without it lines name their own.",
+    help="The event type of every line.  [default: each line names its own]",
 )
-@click.option("--labels", metavar="FILE", type=click.Path(path_type=Path), help="Labels, sent when they were known.")
+@click.option("--labels", metavar="FILE", type=click.Path(path_type=Path), help="Labels, sent when they became known.")
 @click.option(
-    "--order", type=click.Choice(["file", "time"]), default="file", show_default=True, help="Sort by event time first."
+    "--order", type=click.Choice(["file", "time"]), default="file", show_default=True, help="time: sort by event time."
 )
-@click.option("--rate", metavar="N", type=float, help="So many events a second.")
-@click.option("--speed", metavar="X", type=float, help="At their own times: 1 as they happened, 60 an hour a minute.")
-@click.option("--key", metavar="FIELD", help="What chooses the partition.  [default: the type's first entity]")
+@click.option("--rate", metavar="N", type=float, help="Events per second.")
+@click.option("--speed", metavar="X", type=float, help="Send by event time: 1 is real time, 60 an hour per minute.")
+@click.option("--key", metavar="FIELD", help="Field for the partition.  [default: the type's first entity]")
 @click.option(
     "--topic-by",
     metavar="EXPRESSION",
-    help="The topic of each event, chosen by its line: \"'fraud' when row.isFraud == '1' else 'genuine'\".",
+    help=(
+        "The topic of each event, as an expression over its line: \"'fraud' when row.isFraud == '1' else 'genuine'\"."
+    ),
 )
-@click.option("--from", "first_row", metavar="N", type=click.IntRange(min=1), default=1, help="Begin with line N.")
-@click.option("--to", metavar="SOURCE", help="Where to.  [default: 'source:' of shroff.yaml]")
-@click.option("--create-topics", "makes_topics", is_flag=True, help="Make topics that are not there.")
-@click.option("--partitions", metavar="N", type=click.IntRange(min=1), help="With so many partitions.  [default: 1]")
+@click.option("--from", "first_row", metavar="N", type=click.IntRange(min=1), default=1, help="Start at line N.")
+@click.option("--to", metavar="SOURCE", help="The destination.  [default: 'source:' of shroff.yaml]")
+@click.option("--create-topics", "makes_topics", is_flag=True, help="Create missing topics.")
+@click.option(
+    "--partitions", metavar="N", type=click.IntRange(min=1), help="Partitions of created topics.  [default: 1]"
+)
 @click.option(
     "--format",
     "format_",
     metavar="FORMAT",
     shell_complete=completion.words("csv", "jsonl", "parquet"),
-    help="csv, jsonl or parquet, where a file's ending does not say it.",
+    help="csv, jsonl or parquet.  [default: by the file's extension]",
 )
 @gathered(ProduceArguments)
 def produce(session: Session, file: Path | None, options: ProduceArguments) -> int:
-    """Send the events of a file to the live source, as quickly as it takes them or at a pace.
+    """Send the events of a file to the live source, as fast as it accepts them or at a set pace.
 
-    Lines are read as 'shroff ingest' reads them; one that is no event is told and not sent. Events with the same key
-    stay in their order. Ctrl-C waits for what is on its way, and says how to go on. With --create-topics and no FILE
-    nothing is sent: the topics that shroff.yaml names are made, those of dead letters and of sinks too.
+    Lines are read as by 'shroff ingest'; lines that are no event are reported and not sent. Events with the same key
+    keep their order. Ctrl-C waits for messages in flight and shows how to continue. With --create-topics and no FILE,
+    nothing is sent: all topics of shroff.yaml are created, including those of dead letters and sinks.
     """
     from shroff.worker.producing import Production, SendingPace
 

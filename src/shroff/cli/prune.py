@@ -9,14 +9,14 @@ from shroff.cli.session import Session, command, many
 
 
 @command("prune", "shroff prune", "shroff prune --dry-run")
-@click.option("--dry-run", "is_dry", is_flag=True, help="Say what would go, and change nothing.")
+@click.option("--dry-run", "is_dry", is_flag=True, help="Show what would be moved; change nothing.")
 def prune(session: Session, is_dry: bool) -> None:
-    """Move events, labels and decisions that are older than 'keep' in shroff.yaml from the store to the lake.
+    """Move events, labels and decisions older than 'keep' in shroff.yaml from the store to the lake.
 
-    Everything goes on as before: ids are known for ever, an old event that is sent again is answered with its decision,
-    a label for it joins, and 'verify', 'replay', 'explain', 'backtest' and 'export' read the lake and the store as one
+    Nothing else changes. Ids stay known forever, and an old event that is sent again gets its original decision.
+    Labels still join old events, and 'verify', 'replay', 'explain', 'backtest' and 'export' read lake and store as one
     log. Each record is read back from the lake and compared before it leaves the store, and state is saved first. A
-    worker does this by itself about once an hour; beside it, the worker takes the places out between two batches.
+    worker prunes by itself about once an hour; if one runs, it does the work between two batches.
     """
     with bars("writing the lake, places", "pruning, places") as (writing, pruning):
         found = session.project.retention.prune(is_dry=is_dry, writing=writing, pruning=pruning, waits=session.waits)

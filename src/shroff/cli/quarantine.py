@@ -22,7 +22,7 @@ _WITHHELD: Final = "its bytes are not shown, since they may hold values of perso
 @click.group("quarantine", cls=ExampleGroup, no_args_is_help=False)
 @json_option
 def quarantine() -> None:
-    """Look at input that was refused, with its original bytes, bring it back in or drop it."""
+    """Show input that was refused, with its original bytes; retry it or drop it."""
 
 
 quarantine.examples = ("shroff quarantine list", "shroff quarantine retry")
@@ -30,7 +30,7 @@ quarantine.examples = ("shroff quarantine list", "shroff quarantine retry")
 
 @command("list", "shroff quarantine list", group=quarantine)
 def list_(session: Session) -> None:
-    """List what was refused, oldest first, with its reason."""
+    """List refused input with the reason, oldest first."""
     with session.project.opened.reading() as log:
         entries = log.refused_list()
     documents = [_document(number, entry) for number, entry in entries]
@@ -52,12 +52,12 @@ def list_(session: Session) -> None:
 
 @command("show", "shroff quarantine show 3", group=quarantine)
 @click.argument("number", type=int)
-@click.option("--personal", "is_personal", is_flag=True, help="Show bytes that may hold values of personal fields.")
+@click.option("--personal", "is_personal", is_flag=True, help="Show bytes that may contain personal fields.")
 def show(session: Session, number: int, is_personal: bool) -> None:
     """Show one entry with its original bytes.
 
-    Values of hashed fields stand hashed in them. In a project with personal fields its bytes are shown to who asks
-    for them with --personal.
+    Values of hashed fields are shown as hashes. In a project with personal fields, the bytes are shown only with
+    --personal.
     """
     from shroff.worker.retrying import known_numbers
 
@@ -89,12 +89,12 @@ def show(session: Session, number: int, is_personal: bool) -> None:
     metavar="FILE",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="The CSV file that lines came from: its first line names their columns.",
+    help="The CSV file of the lines; its first line names their columns.",
 )
 def retry(session: Session, numbers: tuple[int, ...], files: tuple[Path, ...]) -> int:
-    """Bring entries back in, all of them without numbers.
+    """Retry entries, all of them if no number is given.
 
-    The project as it is now takes them or refuses them again; what is refused stays.
+    The project as it is now accepts or refuses them; refused entries stay.
     """
     found = session.project.quarantine.retry(numbers, files, session.waits)
     stays = [one for one in found if one.stays]
@@ -120,7 +120,7 @@ def retry(session: Session, numbers: tuple[int, ...], files: tuple[Path, ...]) -
 @click.argument("numbers", metavar="[NUMBER...]", nargs=-1, type=int)
 @click.option("--all", "all_", is_flag=True, help="Drop every entry.")
 def drop(session: Session, numbers: tuple[int, ...], all_: bool) -> None:
-    """Remove entries for ever."""
+    """Drop entries for good."""
     if bool(numbers) == all_:
         raise click.UsageError("name the numbers to drop, or --all for every entry.")
     count = session.project.quarantine.drop(numbers, session.waits)

@@ -11,7 +11,7 @@ from shroff.cli.session import Session, command, one_line
 @command("replay", "shroff replay p-1", "shroff replay payment/p-1 --json")
 @click.argument("reference", metavar="[TYPE/]ID", shell_complete=completion.references)
 def replay(session: Session, reference: str) -> int:
-    """Compute one decision again from the log, by what was in force then, and compare every byte."""
+    """Compute one decision again from the log with the definitions active then, and compare every byte."""
     found = session.project.replay(reference)
     recorded, receipt, match = found.recorded, found.receipt, found.match
     document: dict[str, object] = {"match": match, "receipt": receipt, "event": recorded.event, "id": recorded.id}

@@ -55,39 +55,40 @@ class RunArguments:
     metavar="SOURCE",
     multiple=True,
     shell_complete=completion.files,
-    help="An address of a live source, or a file, as often as there are files.  [default: 'source:' of shroff.yaml]",
+    help="The URL of a live source, or a file; repeat it for several files.  [default: 'source:' of shroff.yaml]",
 )
 @click.option(
     "--as",
     "as_type",
     metavar="EVENT",
     shell_complete=completion.event_types_and_labels,
-    help="The event type of every line of files, or of what is at an address; without it lines name their own.",
+    help="The event type of every line or message.  [default: each names its own]",
 )
 @click.option(
     "--format",
     "format_",
     metavar="FORMAT",
     shell_complete=completion.words("csv", "jsonl", "parquet", "avro"),
-    help="csv, jsonl, parquet or avro, where a file's ending does not say it.",
+    help="csv, jsonl, parquet or avro.  [default: by the file's extension]",
 )
 @click.option(
     "--standby",
     "stands_by",
     is_flag=True,
-    help="Wait while another worker leads this log, fold along, and take over when that one is gone.",
+    help="Run as standby: follow the log while another worker writes it, and take over if that one stops.",
 )
-@click.option("--until-idle", metavar="DURATION", help="End when nothing has come for so long, such as 5s.")
-@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="End when so many messages are done.")
+@click.option("--until-idle", metavar="DURATION", help="Stop after this time without messages, such as 5s.")
+@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Stop after this many messages.")
 @click.option("--ends-with", type=int, hidden=True, help="A pipe of the process that started this one.")
 @gathered(RunArguments)
 def run(session: Session, sources: tuple[str, ...], options: RunArguments) -> int:
-    """Take events from a live source as they come, decide them, and keep all that came of it, until it is stopped.
+    """Run a worker: read events from a live source, decide them and store the results, until you stop it.
 
-    Every message is decided once or is in quarantine, whatever fails meanwhile: what is away is waited for. Ctrl-C
-    finishes what was begun; the next run goes on from there. Files are read to their end, and no further; notices that
-    are due are then tried once, for a minute at most.
-    With several lanes each has a worker of its own: --lane N starts one, and without it each is started, as a process.
+    Every message is decided exactly once or goes to quarantine, also across failures; if a system is unavailable, the
+    worker waits for it. Ctrl-C finishes the current batch, and the next run continues from there. Files are read to
+    their end. After that, due notices are tried once, for at most one minute.
+
+    With several lanes, each lane has its own worker: --lane N starts one. Without it, one process per lane is started.
     """
     session.stopped = "What was committed is safe; the next run goes on behind it."
     idle_s = None if options.until_idle is None else _duration_s(options.until_idle)

@@ -16,15 +16,15 @@ from shroff.errors import UsageError
     "--out",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    help="The folder to write the JSON Schema of project files into; it is made where it is not there.",
+    help="The folder for the JSON Schema files; it is created if missing.",
 )
 @json_option
 @click.pass_context
 def schema(context: click.Context, out: Path | None) -> None:
-    """Write the JSON Schema of each kind of project file, so that editors complete, explain and check them.
+    """Write the JSON Schema of each kind of project file, for completion and checks in editors.
 
-    The reference says how an editor is told of them. It needs no project. The commands below are about the schemas of
-    Avro messages.
+    The reference shows how to set up an editor. No project is needed. The subcommands are about Avro schemas of
+    messages.
     """
     if context.invoked_subcommand is not None:
         return

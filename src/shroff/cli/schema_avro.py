@@ -39,13 +39,14 @@ def _options(function: Function) -> Function:
             "topics",
             metavar="EVENT=TOPIC",
             multiple=True,
-            help="The topic of a type; its schemas stand under TOPIC-value.  [default: of source: in shroff.yaml]",
+            help="The topic of a type; its schemas are under TOPIC-value.  [default: of source: in shroff.yaml]",
         ),
         click.option(
             "--registry",
             metavar="URL",
-            help="The schema registry; ${NAME} in it is read from the environment.  "
-            "[default: of source: in shroff.yaml]",
+            help=(
+                "The schema registry; ${NAME} in it is read from the environment.  [default: of source: in shroff.yaml]"
+            ),
         ),
     ):
         function = option(function)
@@ -54,7 +55,7 @@ def _options(function: Function) -> Function:
 
 def _file_options(function: Function) -> Function:
     """The schema that is looked at, where it is not the newest of a type's topic."""
-    subject = click.option("--subject", metavar="SUBJECT", help="Another subject than that of the topic.")
+    subject = click.option("--subject", metavar="SUBJECT", help="The subject.  [default: TOPIC-value]")
     file = click.argument("file", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
     return file(subject(function))
 
@@ -75,9 +76,9 @@ def check(
     topics: tuple[str, ...],
     registry: str | None,
 ) -> int:
-    """Say whether what others send as Avro can be read as the project's events, and what is lost on the way.
+    """Check whether Avro messages of others can be read as the project's events, and what is lost.
 
-    FILE is a schema (.avsc) or an Avro file; without it, the newest schemas that the registry has for the topics.
+    FILE is a schema (.avsc) or an Avro file; without it, the newest schemas of the topics in the registry are checked.
     """
     found = list(_looked(session, file, subject, event, topics, registry))
     is_ok = all(one["readable"] for one, _ in found)
@@ -123,9 +124,9 @@ def diff(
 )
 @_options
 def register(session: Session, event: str | None, topics: tuple[str, ...], registry: str | None) -> int:
-    """Register the schema of each event type under TOPIC-value, the value of its topic.
+    """Register the schema of each event type under TOPIC-value, the subject of its topic's values.
 
-    One by which messages of the version before it could not be read is refused, whatever the registry itself asks for.
+    A schema that cannot read messages of the previous version is refused, whatever compatibility the registry demands.
     """
     from shroff.events.avro.subjects import REFUSED, settle
 
@@ -147,7 +148,7 @@ def register(session: Session, event: str | None, topics: tuple[str, ...], regis
 @command("show", "shroff schema show payment > payment.avsc")
 @click.argument("event", metavar="EVENT", shell_complete=completion.event_types_and_labels)
 def show(session: Session, event: str) -> None:
-    """Print the Avro schema of an event type, for those who send it."""
+    """Print the Avro schema of an event type, for producers."""
     from shroff.events.avro.schema import schema_of
 
     (event_type,) = _wanted(_types(session), event, {})

@@ -11,43 +11,43 @@ PORT = 8080
 
 
 @command("serve", "shroff serve", "shroff serve --host 0.0.0.0 --port 9000", "shroff serve --standby")
-@click.option("--host", default=HOST, show_default=True, help="The address to listen at; 0.0.0.0 for every one.")
+@click.option("--host", default=HOST, show_default=True, help="The address to listen on; 0.0.0.0 for all.")
 @click.option(
-    "--port", default=PORT, show_default=True, type=click.IntRange(0, 65_535), help="The port; 0 for any that is free."
+    "--port", default=PORT, show_default=True, type=click.IntRange(0, 65_535), help="Port; 0 for any free one."
 )
 @click.option(
     "--standby",
     "stands_by",
     is_flag=True,
-    help="Wait while another process leads this log, fold along, and take over when that one is gone.",
+    help="Run as standby: follow the log while another process writes it, and take over if that one stops.",
 )
 @click.option(
     "--rate",
     default=50_000.0,
     show_default=True,
     type=click.FloatRange(min=1),
-    help="Events a second that one key may send; more is answered by 429.",
+    help="Rate limit of one API key in events per second; above it, requests get status 429.",
 )
 @click.option(
     "--source/--no-source",
     "reads_source",
     default=True,
-    help="Read the live source of shroff.yaml between posts, or leave it.  [default: read it]",
+    help="Read the live source of shroff.yaml between requests, or not.  [default: read it]",
 )
 @click.option(
     "--watch",
     "watches",
     is_flag=True,
-    help="Apply changes of the project's files by itself, as 'shroff apply' does.",
+    help="Apply changes of the project's files automatically, as 'shroff apply' does.",
 )
 def serve(
     session: Session, host: str, port: int, stands_by: bool, rate: float, reads_source: bool, watches: bool
 ) -> int:
-    """Answer programs over HTTP: events in, decisions out, each of them durable before it is told.
+    """Run the HTTP service: it takes events and returns decisions, each one durable before it is returned.
 
-    A log has one writer, so where shroff.yaml names a live source it is read here, too, in place of 'shroff run'.
-
-    What is delivered, saved and pruned beside a worker is so here, too. Ctrl-C answers what was taken, and ends.
+    A log has one writer. If shroff.yaml names a live source, the service reads it too, instead of 'shroff run'. Like a
+    worker, the service also delivers to sinks, saves state and prunes. Ctrl-C answers the accepted requests, then
+    stops.
     """
     from shroff.people import links
     from shroff.people.access import Role

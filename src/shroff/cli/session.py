@@ -154,7 +154,7 @@ def json_option(function: Function) -> Function:
         if value:
             context.obj.is_json = True
 
-    words = "One JSON document on standard output, and nothing else there."
+    words = "Print one JSON document on standard output, and nothing else."
     return click.option("--json", is_flag=True, expose_value=False, callback=keep, help=words)(function)
 
 

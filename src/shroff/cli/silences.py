@@ -13,10 +13,10 @@ from shroff.cli.session import ExampleGroup, Session, command, json_option, many
 @json_option
 @click.pass_context
 def silences(context: click.Context) -> None:
-    """Show for which keys rules are silent, and change that.
+    """Show and change silences: rules that do not apply to a key until a time.
 
-    It stands in lists/silence.RULE.csv and comes into force by a control event, so that 'replay', 'verify' and
-    'backtest' obey it. Nothing of the past changes.
+    Silences are stored in lists/silence.RULE.csv. Each change is a control event in the log, so 'replay', 'verify' and
+    'backtest' respect it. Past decisions do not change.
     """
     if context.invoked_subcommand is None:
         _overview(context.obj)
@@ -44,11 +44,11 @@ def _overview(session: Session) -> None:
 )
 @click.argument("rule")
 @click.argument("key")
-@click.option("--until", metavar="TIME", required=True, help="The rule is silent for events before this time.")
-@click.option("--note", default="", help="Why, in words.")
-@click.option("--by", default="", help="Who says so.")
+@click.option("--until", metavar="TIME", required=True, help="The end: the rule is silent for events before this time.")
+@click.option("--note", default="", help="The reason, as free text.")
+@click.option("--by", default="", help="Who silences it.")
 def add(session: Session, rule: str, key: str, until: str, note: str, by: str) -> None:
-    """Let a rule be silent for one key. Where the key's field is hashed, its value is written hashed."""
+    """Silence a rule for one key. If the key's field is hashed, the value is written as its hash."""
     project = session.project
     change = project.silences.add(rule, key, until, note=note, by=by or project.opened.who.name, waits=session.waits)
     when = "from the next event on" if change.in_force else f"once that is in force: {change.why_not.rstrip('.')}"
@@ -60,7 +60,7 @@ def add(session: Session, rule: str, key: str, until: str, note: str, by: str) -
 @click.argument("rule")
 @click.argument("key")
 def end(session: Session, rule: str, key: str) -> None:
-    """Let a rule speak for a key again."""
+    """End the silence of a rule for a key."""
     change = session.project.silences.end(rule, key, session.waits)
     session.answer(asdict(change), f"Rule {rule} speaks for {change.value} again.")
     session.next("shroff silences")

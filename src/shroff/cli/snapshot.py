@@ -8,11 +8,11 @@ from shroff.cli.session import Session, command
 
 @command("snapshot", "shroff snapshot", "shroff -C mybank snapshot --json")
 def snapshot(session: Session) -> None:
-    """Save the state that the log amounts to, so that the next start reads only what comes after it.
+    """Save a snapshot of the state, so that the next start reads only later events.
 
-    Long runs of 'ingest' do this at their end by themselves. The two newest snapshots are kept, in .shroff/snapshots/;
-    the folder may be removed at any time: the next start then reads the whole log. Where another process writes, that
-    one saves its state between two batches.
+    Long runs of 'ingest' save one at their end. The two newest snapshots are kept in .shroff/snapshots/. You may
+    delete the folder at any time: the next start then reads the whole log. If another process writes the log, that
+    process saves its state between two batches.
     """
     from shroff.monitoring.doctor import bytes_text
 

@@ -19,7 +19,7 @@ WRONG: Final = 1  # exit status: a part cannot be read on
 @click.group("source", cls=ExampleGroup, no_args_is_help=False)
 @json_option
 def source() -> None:
-    """Look at how far each part of the live source was read, and let one begin anew."""
+    """Show the read position of each part of the live source, or reset one."""
 
 
 source.examples = ("shroff source list", "shroff source forget payments/0")
@@ -27,9 +27,9 @@ source.examples = ("shroff source list", "shroff source forget payments/0")
 
 @command("list", "shroff source list", group=source)
 def list_(session: Session) -> int:
-    """List the parts (partitions, streams, files): how far each was read, and how many messages wait behind.
+    """List the parts (partitions, streams, files) with their read position and number of waiting messages.
 
-    Exit status 1: one of them cannot be read on from there, and it says why.
+    Exit status 1: a part cannot be read on from its position; the output says why.
     """
     found = session.project.source.all()
     parts = [(kind, one) for kind, parts in found.items() for one in parts]
@@ -45,13 +45,13 @@ def list_(session: Session) -> int:
 
 @command("forget", "shroff source forget payments/0", "shroff source forget payments/0 --yes", group=source)
 @click.argument("part")
-@click.option("--yes", "is_sure", is_flag=True, help="Do not ask.")
+@click.option("--yes", "is_sure", is_flag=True, help="Do not ask for confirmation.")
 def forget(session: Session, part: str, is_sure: bool) -> None:
-    """Forget how far a PART was read, as when its topic was deleted and made anew: the next worker begins it anew.
+    """Reset the read position of a PART, for example after its topic was deleted and created again.
 
-    It is read from its first message, or from where 'start' of the source says. What is in the log is known by its
-    id, so what is read twice changes nothing. Messages that are gone stay gone. No worker may run. When it was
-    forgotten, and where it had been read to, stays in the log: 'shroff source list' shows it.
+    The next worker reads the PART from its first message, or from the source's 'start'. The log knows its events by
+    id, so messages read twice change nothing. Deleted messages stay lost. No worker may run meanwhile. The log keeps
+    the time of the reset and the old position; 'shroff source list' shows them.
     """
     from shroff.streams.source import shown
 

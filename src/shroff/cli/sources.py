@@ -30,7 +30,7 @@ _SIGNS: Final = {True: "accepted", False: "refused"}
 @click.group("sources", cls=ExampleGroup, no_args_is_help=False)
 @json_option
 def sources() -> None:
-    """Look at named sources, sync pulled ones, confirm subscriptions, and judge saved messages."""
+    """Show named sources, sync pulled ones, confirm subscriptions, and verify saved messages."""
 
 
 sources.examples = (
@@ -42,9 +42,9 @@ sources.examples = (
 
 @command("list", "shroff sources list", "shroff sources list --json", group=sources)
 def list_(session: Session) -> None:
-    """List pushed and pulled sources: their last message or sync, and what came of what they brought.
+    """List pushed and pulled sources: their last message or sync, and its results.
 
-    Sources that are read (Kafka, Redis) stand in 'shroff source list'.
+    'shroff source list' lists sources that are read (Kafka, Redis).
     """
     found, pulled = session.project.pushed.all(), session.project.pulled.all()
     document = [_document(*one) for one in found] + [_document_of_pulled(one) for one in pulled]
@@ -54,9 +54,9 @@ def list_(session: Session) -> None:
 
 @command("check", "shroff sources check", group=sources)
 def check(session: Session) -> int:
-    """Check that each source can be opened, and that nothing keeps its messages away.
+    """Check that each source can be opened and that nothing blocks its messages.
 
-    Exit status 1: a subscription waits to be confirmed, or was ended; a file is set aside or suspicious.
+    Exit status 1: a subscription is unconfirmed or ended, or a file is set aside or suspicious.
     """
     for one, _, _ in session.project.pushed.all():
         session.project.pushed.opened(one)
@@ -79,18 +79,19 @@ def check(session: Session) -> int:
     group=sources,
 )
 @click.argument("name")
-@click.option("--day", default="", metavar="NAME", help="Only this day of an export, or file, also where it was taken.")
-@click.option("--to", default="", metavar="NAME", help="With --day: on to this day, or file.")
 @click.option(
-    "--from-backup", is_flag=True, help="With --day: take again what was kept when it was downloaded; ask nobody."
+    "--day", default="", metavar="NAME", help="Only this day of an export, or this file, even if taken before."
 )
-@click.option("--no-decide", is_flag=True, help="Do not decide the events that are taken: they count in windows only.")
+@click.option("--to", default="", metavar="NAME", help="With --day: up to this day or file.")
+@click.option("--from-backup", is_flag=True, help="With --day: take the archive kept at the download again.")
+@click.option("--no-decide", is_flag=True, help="Do not decide the new events; they count only in windows.")
 def sync(session: Session, name: str, day: str, to: str, from_backup: bool, no_decide: bool) -> int:
-    """Append what is new at the pulled source NAME, each file or stretch of rows whole and once.
+    """Append the new data of the pulled source NAME; each file or range of rows is taken whole and once.
 
-    What was taken before is known by the log, so a sync that was ended goes on where it was, and a second one does
-    nothing. Beside a service its process takes the lines. By the clock: a schedule of the kind 'sync'.
-    Exit status 1: of a day nothing is kept; 4: lines were quarantined, or a file was set aside.
+    A sync is idempotent: the log knows what it has. An interrupted sync continues, and a repeated one does nothing. If
+    a service runs, it appends the lines. To sync on a schedule, use a schedule of kind 'sync'.
+
+    Exit status 1: no archive of a day is kept; 4: lines were quarantined, or a file was set aside.
     """
     if from_backup and not day:
         raise UsageError("--from-backup goes with --day.")
@@ -130,17 +131,18 @@ def sync(session: Session, name: str, day: str, to: str, from_backup: bool, no_d
 )
 @click.argument("name")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
-@click.option("--at", metavar="TIME", help="When they came, as 2026-03-01T12:00:00Z.  [default: now]")
+@click.option("--at", metavar="TIME", help="When the messages arrived, as 2026-03-01T12:00:00Z.  [default: now]")
 @click.option(
     "--certificates",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="A folder of certificates (*.pem), named as in their addresses.",
+    help="A folder of certificates (*.pem), named as in their URLs.",
 )
 def test(session: Session, name: str, files: tuple[Path, ...], at: str | None, certificates: Path | None) -> int:
-    """Judge saved messages of source NAME by their signatures. Nothing is taken, and no request leaves.
+    """Verify the signatures of saved messages of source NAME. Nothing is stored, and no request is sent.
 
-    Each FILE holds the body of one request. A certificate is looked up in the folder of '--certificates' under its
-    file name; one that is not there is named under 'would_fetch', and its message is not accepted.
+    Each FILE is the body of one request. Certificates are read from the folder of '--certificates' by file name. A
+    missing one is listed under 'would_fetch', and its message is not accepted.
+
     Exit status 1: a message is refused.
     """
     at_ms = session.project.opened.now_ms() if at is None else _moment(at)
@@ -160,9 +162,9 @@ def test(session: Session, name: str, files: tuple[Path, ...], at: str | None, c
     group=sources,
 )
 @click.argument("name")
-@click.option("--topic", metavar="ARN", help="Only that of this topic.")
+@click.option("--topic", metavar="ARN", help="Only the subscription of this topic.")
 def confirm(session: Session, name: str, topic: str | None) -> None:
-    """Confirm the subscriptions of source NAME that wait: the sender is told that its messages are wanted."""
+    """Confirm the pending subscriptions of source NAME, so that the sender starts to deliver."""
     found = session.project.pushed.confirm(name, topic)
     words = "\n".join(f"{one.topic}: confirmed." for one in found)
     session.answer({"confirmed": [one.topic for one in found]}, words)

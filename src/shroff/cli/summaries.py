@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 @click.group("summaries", cls=ExampleGroup, no_args_is_help=False)
 @json_option
 def summaries() -> None:
-    """Counts and sums of windows of five minutes, as rows of MariaDB, PostgreSQL or SQLite.
+    """Write counts and sums of five-minute windows into tables of MariaDB, PostgreSQL or SQLite.
 
-    'summaries:' in shroff.yaml says which event, fields, tables and database. Every window has a row, also one without
-    an event.
+    'summaries:' in shroff.yaml sets the event, fields, tables and database. Every window has a row, also a window
+    without events.
     """
 
 
@@ -33,13 +33,14 @@ summaries.examples = ("shroff summaries build --from 2026-03-01 --to 2026-03-08"
     "shroff summaries build --json",
     group=summaries,
 )
-@click.option("--from", "first", metavar="T", help="The first window begins there.  [default: the log's first event]")
-@click.option("--to", "last", metavar="T", help="The last window begins before.  [default: the last that has ended]")
+@click.option("--from", "first", metavar="T", help="Start of the first window.  [default: the log's first event]")
+@click.option(
+    "--to", "last", metavar="T", help="The last window starts before this time.  [default: the last complete]"
+)
 def build(session: Session, first: str | None, last: str | None) -> None:
-    """Write the summaries of a range of time, as the log has it now.
+    """Write the summaries of a time range from the current log.
 
-    A row that is there and says the same is left as it is; one that says something else is replaced, and its revision
-    counts that.
+    Rows with the same content stay unchanged. Rows that differ are replaced, and their revision increases by one.
     """
     with bars("summarizing, windows") as (progress,):
         built = session.project.summaries.build(first, last, progress)
@@ -54,14 +55,17 @@ def build(session: Session, first: str | None, last: str | None) -> None:
     group=summaries,
 )
 @click.option(
-    "--from", "first", metavar="T", help="The first window, where none was written.  [default: the first event's]"
+    "--from",
+    "first",
+    metavar="T",
+    help="The first window, if none was written yet.  [default: that of the first event]",
 )
-@click.option("--to", "last", metavar="T", help="End when the windows before are written.  [default: at Ctrl-C]")
+@click.option("--to", "last", metavar="T", help="Stop after the windows before this time.  [default: at Ctrl-C]")
 def run(session: Session, first: str | None, last: str | None) -> None:
-    """Write each window once it is complete, until Ctrl-C; those that were missed first, in order.
+    """Write each window once it is complete, until Ctrl-C; missed windows first, in order.
 
-    A window that gets a label or an event later is written again, and its revision counts that. Several of these may
-    run at once: each row is written by one of them, and is the same.
+    If a window gets a later event or label, its row is written again and its revision increases. Several processes may
+    run at once: each row is written by one of them, with the same content.
     """
     from shroff.analytics.summary_writer import Built
 

@@ -33,19 +33,17 @@ BAR: Final = 24  # characters of its longest bar
     metavar="EVENT",
     default="",
     shell_complete=completion.event_types,
-    help="The event type, where models of several are in force.",
+    help="The event type, if several have a champion.",
 )
-@click.option(
-    "--model", metavar="ID", default="", shell_complete=completion.model_ids, help="A model that is not in force."
-)
-@click.option("--apply", is_flag=True, help="Write the cut-offs into policy.yaml, and put them in force.")
+@click.option("--model", metavar="ID", default="", shell_complete=completion.model_ids, help="An inactive model.")
+@click.option("--apply", is_flag=True, help="Write the cut-offs into policy.yaml and make them active.")
 def thresholds(session: Session, event: str, model: str, apply: bool) -> None:
-    """Weigh what frauds, declines and reviews cost, by policy.yaml, into the cut-offs that cost least.
+    """Choose the cut-offs of the score with the lowest cost of fraud, declines and reviews, by policy.yaml.
 
-    They are weighed on the events that the model was tested on, with scores of models that had not seen them. What
-    rules decline or allow stays so, what they review counts against the reviews that people have time for, in the mean
-    of days (costs.reviews_a_day). Their cost is told of those events, and of folds on which they were not chosen.
-    --apply changes nothing of policy.yaml but `score`.
+    Costs are computed on the events of the model's test folds, with scores of models that were not trained on them.
+    Outcomes that rules decline or allow stay. Reviews raised by rules count toward the review capacity, as a daily
+    average (costs.reviews_a_day). The output gives the cost on these events and on folds that were not used for the
+    choice. --apply changes only `score` in policy.yaml.
     """
     try:
         found, applied = session.project.cutoffs.thresholds(event, model=model, apply=apply, waits=session.waits)

@@ -66,41 +66,37 @@ class TrainArguments:
     "shroff train --backend dask",
 )
 @source_options
-@click.option("--promote", is_flag=True, help="Put it in force if its gates passed.")
+@click.option("--promote", is_flag=True, help="Make it the champion if its gates passed.")
 @click.option("--by", metavar="NAME", default="", help="Who promotes it.")
 @click.option(
     "--watch",
     metavar="DIR|URL",
-    help="Take each complete new file of a folder, or of a list behind a URL, and train again for it.",
+    help="Watch a folder, or a file list behind a URL; take each complete new file and train again.",
 )
-@click.option("--once", is_flag=True, help="With --watch: end when what is there is taken.")
+@click.option("--once", is_flag=True, help="With --watch: exit when all present files are taken.")
 @click.option(
-    "--settled",
-    metavar="LENGTH",
-    help="With --watch: a file is complete when it has been the same for so long.  [default: 2s]",
+    "--settled", metavar="LENGTH", help="With --watch: a file is complete if unchanged for this time.  [default: 2s]"
 )
-@click.option("--markers", is_flag=True, help="With --watch: a file is complete with FILE.done or _SUCCESS beside it.")
-@click.option("--poll", metavar="LENGTH", help="With --watch: how often to look.  [default: 5s]")
+@click.option("--markers", is_flag=True, help="With --watch: a file is complete if FILE.done or _SUCCESS is there.")
+@click.option("--poll", metavar="LENGTH", help="With --watch: polling interval.  [default: 5s]")
 @click.option(
     "--labels-inside",
     is_flag=True,
     help="With --watch: each file also has labels of its events, read by `from` of `label` in events.yaml.",
 )
-@click.option("--no-decide", is_flag=True, help="With --watch: do not decide the events that are taken.")
-@cluster_options(
-    "local: in this process. dask, spark: features and trees in processes of a cluster, for learner xgboost."
-)
+@click.option("--no-decide", is_flag=True, help="With --watch: do not decide the new events.")
+@cluster_options("local: in this process. dask, spark: features and trees on a cluster, for learner xgboost.")
 @gathered(TrainArguments)
 def train(session: Session, files: tuple[Path, ...], options: TrainArguments) -> int:
-    """Train a model on the log, or on FILEs, as model.yaml says; judge it on folds of time, and keep it.
+    """Train a model on the log or on FILEs, evaluate it on time folds, and store it in the registry.
 
-    Each fold learns from the labels that were known when its test began, and is judged on what came after. The model
-    itself learns from the newest window. It is put into the registry whatever its gates say, and into force only with
-    --promote and if they passed.
+    model.yaml sets the inputs, learner and gates. Each fold trains on the labels known at the start of its test
+    period, and is tested on later events. The model itself is trained on the newest window. It is stored whether or
+    not its gates pass, and becomes the champion only with --promote and if they passed.
 
-    With --watch files are appended to the log as they become complete, in the order of their names, and a model is
-    trained for each. A file whose name has the word labels holds labels. Where another process writes the log, such as
-    `shroff serve`, that one takes the lines between its own batches. Ctrl-C ends it; nothing is taken twice.
+    With --watch, files are appended to the log when they are complete, in the order of their names, and each one
+    trains a model. A file with "labels" in its name has labels. If another process writes the log, such as `shroff
+    serve`, it appends the lines between its own batches. Ctrl-C stops the command; nothing is taken twice.
     """
     from shroff.training.train import Steps
 

@@ -46,24 +46,26 @@ class TrainingSetArguments:
 @click.option(
     "--fold",
     metavar="N|final",
-    help="Which fold of model.yaml's split role, label and weight are of, 1 for the oldest; final: the window that "
-    "trains the model of the registry.  [default: the newest]",
+    help="The fold of model.yaml's split for role, label and weight: 1 is the oldest; final is the window of the "
+    "registry's model.  [default: the newest]",
 )
-@click.option("--out", metavar="FOLDER", type=click.Path(path_type=Path), help="A new folder to write it into.")
+@click.option("--out", metavar="FOLDER", type=click.Path(path_type=Path), help="The new folder to write.")
 @click.option(
     "--again",
     metavar="SET",
     type=click.Path(path_type=Path),
-    help="Make a set again by its folder or manifest.json, and say whether its bytes are the same.",
+    help="Build a set again from its folder or manifest.json, and compare the bytes.",
 )
 @gathered(TrainingSetArguments)
 def training_set(session: Session, files: tuple[Path, ...], options: TrainingSetArguments) -> int:
-    """Write what train would learn from, of the log or of FILEs: rows.parquet, labels.parquet and manifest.json.
+    """Write the training data of 'train' to a folder, from the log or from FILEs.
 
-    A row is an event as of a moment: what the model reads, the verdict in force and when it was known, what was
-    decided; and in one fold its role (train, delay or test), its label (1 is fraud) and its weight, null where it is
-    left out, as events are whose label cannot be known yet. The manifest says what it was made of, so that the same
-    bytes can be made again: --again does it and compares, and without --out nothing is kept.
+    The folder gets rows.parquet, labels.parquet and manifest.json.
+
+    A row is an event at a point in time: the model's inputs, its verdict and when it became known, and the
+    decision. For one fold, the row also has its role (train, delay or test), its label (1 is fraud) and its weight.
+    The weight is null for rows that are left out, such as events whose label cannot be known yet. The manifest records
+    all inputs, so the same bytes can be built again: --again does so and compares. Without --out, it keeps nothing.
     """
     import pyarrow as pa
 

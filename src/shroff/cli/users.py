@@ -26,9 +26,10 @@ BEHIND = "behind the address of the service, as in https://shroff.example.org"
 @json_option
 @click.pass_context
 def users(context: click.Context) -> None:
-    """Show the people who may sign in, and change who they are and what they may do.
+    """Show and change the users who may sign in, and their roles.
 
-    Whoever may run this command on the machine acts as an admin. Each change is in the audit ('shroff audit list').
+    Anyone who can run this command on the machine acts as an admin. Each change is in the audit log ('shroff audit
+    list').
     """
     if context.invoked_subcommand is None:
         _overview(context.obj)
@@ -51,7 +52,7 @@ def at_desk(session: Session) -> Iterator[tuple[Desk, Who]]:
 
 @command("list", "shroff users list", "shroff users list --json", group=users)
 def list_(session: Session) -> None:
-    """Show all users with their roles."""
+    """List all users with their roles."""
     _overview(session)
 
 
@@ -101,15 +102,15 @@ def document(user: User) -> UserDocument:
     group=users,
 )
 @click.argument("name")
-@click.option("--role", required=True, metavar="ROLE", help=f"What they may do: {ROLES}.")
-@click.option("--display-name", default="", help="How others see them.  [default: the name]")
-@click.option("--email", default="", help="Where mails go.")
+@click.option("--role", required=True, metavar="ROLE", help=f"The user's role: {ROLES}.")
+@click.option("--display-name", default="", help="The display name.  [default: the name]")
+@click.option("--email", default="", help="The mail address.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from the first line of standard input.")
 def add(session: Session, name: str, role: str, display_name: str, email: str, password_stdin: bool) -> None:
-    """Let somebody sign in. Without a password, the answer has a link by which they set one, once and for three days.
+    """Add a user. Without a password, the output has a one-time link to set one, valid for three days.
 
-    Who signs in by OpenID Connect needs neither: their user is made when they first come, where 'roles' in
-    shroff.yaml says that they may.
+    Users who sign in by OpenID Connect need neither: they are created at their first sign-in if 'roles' in shroff.yaml
+    allows it.
     """
     from shroff.people import links
     from shroff.people import users as people
@@ -132,7 +133,7 @@ def add(session: Session, name: str, role: str, display_name: str, email: str, p
 @click.argument("name")
 @click.argument("role")
 def role(session: Session, name: str, role: str) -> None:
-    """Give a user another role; the sessions of the user end."""
+    """Change a user's role; the user's sessions end."""
     from shroff.people import users as people
 
     with at_desk(session) as (desk, who):
@@ -143,7 +144,7 @@ def role(session: Session, name: str, role: str) -> None:
 @command("disable", "shroff users disable ann", group=users)
 @click.argument("name")
 def disable(session: Session, name: str) -> None:
-    """Let a user sign in no more; what is open of theirs ends at once."""
+    """Disable a user's sign-in; open sessions end at once."""
     from shroff.people import users as people
 
     with at_desk(session) as (desk, who):
@@ -154,7 +155,7 @@ def disable(session: Session, name: str) -> None:
 @command("enable", "shroff users enable ann", group=users)
 @click.argument("name")
 def enable(session: Session, name: str) -> None:
-    """Let a user sign in again who was disabled."""
+    """Enable the sign-in of a disabled user again."""
     from shroff.people import users as people
 
     with at_desk(session) as (desk, who):
@@ -168,7 +169,7 @@ def enable(session: Session, name: str) -> None:
 @click.argument("name")
 @click.option("--password-stdin", is_flag=True, help="Read the password from the first line of standard input.")
 def password(session: Session, name: str, password_stdin: bool) -> None:
-    """Set a user's password; the sessions of the user end. On a terminal it is asked for, and not shown."""
+    """Set a user's password; the user's sessions end. A terminal asks for it without showing it."""
     from shroff.people import users as people
 
     new = _from_stdin() if password_stdin else _from_terminal(name)
@@ -181,7 +182,7 @@ def password(session: Session, name: str, password_stdin: bool) -> None:
 @command("delete", "shroff users delete ann", group=users)
 @click.argument("name")
 def delete(session: Session, name: str) -> None:
-    """Remove a user. The audit keeps the name with what they did; 'disable' keeps the user, too."""
+    """Remove a user. The audit log keeps the name and its actions. To keep the user too, use 'disable'."""
     from shroff.people import users as people
 
     with at_desk(session) as (desk, who):
@@ -192,9 +193,9 @@ def delete(session: Session, name: str) -> None:
 @command("link", "shroff users link", "shroff users link ann", group=users)
 @click.argument("name", required=False)
 def link(session: Session, name: str | None) -> None:
-    """Make a link that works once: with a NAME it sets that user's password, without one it makes an admin.
+    """Create a one-time link: with a NAME it sets that user's password, without one it creates an admin.
 
-    For whoever lost the first link, or a password. Links of admins hold for an hour, others for three days.
+    Use it if the first link or a password was lost. Links for admins are valid for one hour, others for three days.
     """
     from shroff.people import links
 

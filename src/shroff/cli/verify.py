@@ -23,10 +23,13 @@ from shroff.cli.session import Session, command, many, one_line
 @click.option(
     "--sample",
     type=click.IntRange(min=1),
-    help="How many events the naive engine computes.  [default: 200, down to 10 of a long log]",
+    help="Events for the naive engine.  [default: 200, down to 10 for a long log]",
 )
 def verify(session: Session, engines: str, sample: int | None) -> int:
-    """Compute the log again through the engines and compare features, decisions and receipts."""
+    """Compute the whole log again through the engines, and compare features, decisions and receipts.
+
+    Exit status 1 on a mismatch, 3 if a part of the log could not be compared.
+    """
     from shroff.features.computed import known_engines
 
     began, names = time.monotonic(), known_engines(engines)

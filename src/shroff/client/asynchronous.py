@@ -62,7 +62,7 @@ class AsyncClient:
         await self.close()
 
     async def close(self, wait_s: float = 5.0) -> int:
-        """Let go, after what is sent again has arrived, or some seconds; gives how many events did not."""
+        """Close the client after pending retries or `wait_s` seconds; gives the number of undelivered events."""
         pending = set(self._pending)
         _, left = await asyncio.wait(pending, timeout=wait_s) if pending else (pending, pending)
         for one in left:
@@ -75,7 +75,7 @@ class AsyncClient:
     async def decide(
         self, event: str, fields: Mapping[str, Any], *, timeout: float | None = None, otherwise: str | None = None
     ) -> Answer | StandIn:
-        """Have one event decided, and give its decision, durable.
+        """Decide one event and give its durable decision.
 
         Args:
             timeout: Seconds for this call.
@@ -99,24 +99,24 @@ class AsyncClient:
     async def decide_many(
         self, event: str, many: Iterable[Mapping[str, Any]], *, timeout: float | None = None
     ) -> list[Answer | RefusedError]:
-        """Have events decided in their order; for each its decision, or why it was refused, at its place."""
+        """Decide events in order; gives a decision or a refusal for each, in the same order."""
         body = await self.send(calls.events(event, many), timeout)
         return [place_of(line) for line in body.splitlines()]
 
     async def score(self, event: str, fields: Mapping[str, Any], *, timeout: float | None = None) -> Answer:
-        """What would be decided, without anything being written."""
+        """Score an event without writing anything."""
         return answer_of(await self.send(calls.event(event, fields, verb="score"), timeout))
 
     async def decision(self, event: str, id: str) -> Answer:
-        """A decision that was made."""
+        """Get a recorded decision."""
         return answer_of(await self.send(calls.decision(event, id)))
 
     async def explain(self, event: str, id: str) -> dict[str, Any]:
-        """A decision with the model's reasons and its explanation, as the document."""
+        """Explain a decision: the document with the model's reasons and the explanation."""
         return await self._document(calls.decision(event, id, "/explain"))
 
     async def replay(self, event: str, id: str) -> bool:
-        """Whether the decision, computed again from the log, has the same bytes."""
+        """Compute the decision again from the log; gives whether its bytes are equal."""
         return bool((await self._document(calls.decision(event, id, "/replay")))["match"])
 
     async def label(
@@ -128,16 +128,16 @@ class AsyncClient:
         known_at: datetime | str | None = None,
         reason: str | None = None,
     ) -> Labelled:
-        """Say what was found out about an event, such as payment/p-1; left out, `known_at` is now or its later time."""
+        """Record a label of an event, such as payment/p-1; `known_at` is now by default, or the event's later time."""
         found = await self.send(calls.label(event, verdict, known_at, {"source": source, "reason": reason}))
         return msgspec.json.decode(found, type=Labelled)
 
     async def flags(self, entity: str, key: str, *, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
-        """Flags of one key, the newest first: `flags`, and `next` for those behind them."""
+        """List flags of one key, newest first: `flags`, and `next` for the next page."""
         return await self._document(calls.get("flags", entity=entity, key=key, limit=limit, cursor=cursor))
 
     async def entity(self, entity: str, key: str, *, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
-        """What is known of one key: timeline, features, flags, neighbours."""
+        """Get one key: timeline, features, flags, related keys."""
         path = f"entities/{calls.quoted(entity)}/{calls.quoted(key)}"
         return await self._document(calls.get(path, limit=limit, cursor=cursor))
 

@@ -58,7 +58,7 @@ class Client:
         self.close()
 
     def close(self, wait_s: float = CLOSE_S) -> int:
-        """Let go, after what is sent again has arrived, or some seconds; gives how many events did not."""
+        """Close the client after pending retries or `wait_s` seconds; gives the number of undelivered events."""
         wait(set(self._pending), wait_s)
         left = len(self._pending)
         self._end()
@@ -69,7 +69,7 @@ class Client:
     def decide(
         self, event: str, fields: Mapping[str, Any], *, timeout: float | None = None, otherwise: str | None = None
     ) -> Answer | StandIn:
-        """Have one event decided, and give its decision, durable.
+        """Decide one event and give its durable decision.
 
         Args:
             timeout: Seconds for this call.
@@ -93,23 +93,23 @@ class Client:
     def decide_many(
         self, event: str, many: Iterable[Mapping[str, Any]], *, timeout: float | None = None
     ) -> list[Answer | RefusedError]:
-        """Have events decided in their order; for each its decision, or why it was refused, at its place."""
+        """Decide events in order; gives a decision or a refusal for each, in the same order."""
         return self._given(self._client.decide_many(event, many, timeout=timeout))
 
     def score(self, event: str, fields: Mapping[str, Any], *, timeout: float | None = None) -> Answer:
-        """What would be decided, without anything being written."""
+        """Score an event without writing anything."""
         return self._given(self._client.score(event, fields, timeout=timeout))
 
     def decision(self, event: str, id: str) -> Answer:
-        """A decision that was made."""
+        """Get a recorded decision."""
         return self._given(self._client.decision(event, id))
 
     def explain(self, event: str, id: str) -> dict[str, Any]:
-        """A decision with the model's reasons and its explanation, as the document."""
+        """Explain a decision: the document with the model's reasons and the explanation."""
         return self._given(self._client.explain(event, id))
 
     def replay(self, event: str, id: str) -> bool:
-        """Whether the decision, computed again from the log, has the same bytes."""
+        """Compute the decision again from the log; gives whether its bytes are equal."""
         return self._given(self._client.replay(event, id))
 
     def label(
@@ -121,15 +121,15 @@ class Client:
         known_at: datetime | str | None = None,
         reason: str | None = None,
     ) -> Labelled:
-        """Say what was found out about an event, such as payment/p-1; left out, `known_at` is now or its later time."""
+        """Record a label of an event, such as payment/p-1; `known_at` is now by default, or the event's later time."""
         return self._given(self._client.label(event, verdict, source=source, known_at=known_at, reason=reason))
 
     def flags(self, entity: str, key: str, *, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
-        """Flags of one key, the newest first: `flags`, and `next` for those behind them."""
+        """List flags of one key, newest first: `flags`, and `next` for the next page."""
         return self._given(self._client.flags(entity, key, limit=limit, cursor=cursor))
 
     def entity(self, entity: str, key: str, *, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
-        """What is known of one key: timeline, features, flags, neighbours."""
+        """Get one key: timeline, features, flags, related keys."""
         return self._given(self._client.entity(entity, key, limit=limit, cursor=cursor))
 
     # ---- the thread

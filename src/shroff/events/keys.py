@@ -52,7 +52,7 @@ MAPPING: Final = Keys(
     (
         Key(
             "when",
-            "A line is of this type where this is true; the first type whose `when` is true takes it.",
+            "A line has this type if the condition is true; the first type with a true `when` gets it.",
             EXPRESSION,
             examples=("row.eventType == 'SAVING'",),
         ),
@@ -65,7 +65,7 @@ FROM: Final = Keys(
     tuple(
         Key(
             name,
-            f"How a line of {words} becomes the fields. A field that is left out is taken from the column of its name.",
+            f"Maps a line of {words} to the fields. A field without an expression takes the column of the same name.",
             MAPPING,
             examples=(example,),
         )
@@ -82,38 +82,31 @@ EVENT_TYPE: Final = Keys(
     (
         Key(
             "id",
-            "The field that names an event, a text that is always there. The same id with the same content is the same "
-            "event; with other content it is refused.",
+            "The field with the event's id, a required text. The same id with the same content is the same event; "
+            "with other content it is refused.",
             NAME,
             is_required=True,
             examples=("payment_id",),
         ),
-        Key(
-            "time",
-            "The field that says when it happened, a time that is always there.",
-            NAME,
-            is_required=True,
-            examples=("paid_at",),
-        ),
-        Key("decide", "Whether each event of this type gets a decision.", SWITCH, default="false", examples=("true",)),
+        Key("time", "The field with the event time, a required time.", NAME, is_required=True, examples=("paid_at",)),
+        Key("decide", "Whether events of this type get a decision.", SWITCH, default="false", examples=("true",)),
         Key(
             "fields",
-            "The fields, each with its type. A question mark: may be missing. `hashed`: replaced on input by a "
-            "keyed hash and its last four characters. `unique`: may name the event in a label file; `unique within "
-            "7d`: an event whose value another one has within 7 days is a duplicate of that. `personal`: kept "
-            "beside the log, where no rule and no model reads it, until `shroff erase` removes it; an event that is "
-            "sent again keeps the values of the first time. Bounds stand last: "
-            "`> 0`, `>= 0 and < 100`. A new event with a value outside is refused; those of the log stay.",
+            "The fields with their types. `?` after the type: may be missing. `hashed`: replaced on input by a keyed "
+            "hash and its last four characters. `unique`: may identify the event in a label file. `unique within 7d`: "
+            "an event with the same value as another within 7 days is a duplicate of it. `personal`: stored beside "
+            "the log until `shroff erase` removes it; rules and models cannot read it, and a repeated event keeps the "
+            "first values. Limits come last: `> 0`, `>= 0 and < 100`. New events with a value outside the limits are "
+            "refused; those in the log stay.",
             FIELDS,
             is_required=True,
             examples=("{ payment_id: text, paid_at: time, card: text hashed, amount: money > 0 }",),
         ),
-        Key("from", "How the lines of files become events of this type, by format.", FROM),
+        Key("from", "Mappings of file lines to events of this type, by file format.", FROM),
     ),
 )
 LABEL: Final = Keys(
-    "the built-in type of labels",
-    (Key("from", "How the lines of files become labels, by format.", FROM),),
+    "the built-in type of labels", (Key("from", "Mappings of file lines to labels, by file format.", FROM),)
 )
 ENTITY_KEY: Final = Either((EXPRESSION, Many("several of them", EXPRESSION)))
 ENTITIES: Final = own_names(
@@ -127,12 +120,14 @@ EVENTS: Final = Keys(
     (
         Key(
             "label",
-            "Labels: what was found out about events later. Built in; only how files map to it is said here.",
+            "Labels: the outcome of events that became known later. The type is built in; set only its file mappings "
+            "here.",
             LABEL,
         ),
         Key(
             "entities",
-            "Who features are about. An event whose key is missing belongs to no entity.",
+            "Entities, which features are about, with their key fields. An event whose key is missing belongs to no "
+            "entity.",
             ENTITIES,
             examples=("{ card: { payment: card }, device_card: { payment: [device, card] } }",),
         ),

@@ -33,7 +33,7 @@ KEPT: Final = 2  # versions of definitions
 
 
 class Usual(msgspec.Struct, frozen=True):
-    """What a feature was at this entity's earlier decisions; values as a decision shows them."""
+    """A feature's values in earlier decisions of this entity."""
 
     count: int
     lowest: Scalar
@@ -42,7 +42,7 @@ class Usual(msgspec.Struct, frozen=True):
 
 
 class FeatureLine(msgspec.Struct, frozen=True):
-    """One feature of a decision. `key` is None where the event has none of the entity."""
+    """One feature of a decision. `key` is None if the event has no key of the entity."""
 
     name: str
     definition: str
@@ -53,7 +53,7 @@ class FeatureLine(msgspec.Struct, frozen=True):
 
 
 class RuleLine(msgspec.Struct, frozen=True):
-    """One rule that looked at the event. `result`: hit, hit in shadow, or no hit."""
+    """One rule that checked the event. `result`: hit, hit in shadow, or no hit."""
 
     id: str
     effect: str

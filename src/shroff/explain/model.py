@@ -42,7 +42,7 @@ Earlier = Mapping[str, Sequence[PastDecision]]
 
 
 class InputPart(msgspec.Struct, frozen=True):
-    """What one input of several that are made of the same feature or field adds."""
+    """The contribution of one input, where several use the same feature or field."""
 
     input: str
     contribution: float
@@ -72,7 +72,7 @@ class ModelReason(msgspec.Struct, frozen=True, omit_defaults=True):
 class ChangeLine(msgspec.Struct, frozen=True):
     """The nearest value of one feature or field that would give another outcome.
 
-    `until` is the farthest that would without a gap between; None where all values beyond would too.
+    `until` is the farthest value of that range; None if it is open-ended.
     """
 
     code: str
@@ -84,7 +84,7 @@ class ChangeLine(msgspec.Struct, frozen=True):
 
 
 class PolicyLine(msgspec.Struct, frozen=True):
-    """How rules and score came to the outcome; cut-offs are None where policy.yaml has none."""
+    """How rules and score led to the outcome; cut-offs are None if policy.yaml has none."""
 
     review_at: float | None
     decline_at: float | None
@@ -94,12 +94,11 @@ class PolicyLine(msgspec.Struct, frozen=True):
 
 
 class ModelPart(msgspec.Struct, frozen=True):
-    """What the model did, and what would have to change for another outcome.
+    """The model's part of the decision, and the changes that would give another outcome.
 
-    `base` is the mean margin; it and the contributions sum to `margin`, within 1e-5 of the
-    sum of their sizes and half a millionth for each. `problem` says why there is no more
-    than the score; then the numbers are None. `gives` says what they mean: log-odds, or of
-    a forest a probability, before it is calibrated.
+    `base` is the mean margin; it and the contributions sum to `margin`, within 1e-5 of the sum of their sizes plus half
+    a millionth for each. If `problem` is set, only the score is available; the numbers are None. `gives` is the scale:
+    log-odds, or for a forest a probability before calibration.
     """
 
     model: str

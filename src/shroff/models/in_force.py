@@ -37,9 +37,9 @@ class Named(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Waiver(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A gate that failed, and who promoted the model all the same, and why.
+    """A waived gate, with the name of the promoter and the reason.
 
-    `limit` is what it did not hold, in words; files from before waivers named it have none.
+    `limit` is the failed limit, in words; old files have none.
     """
 
     gate: str
@@ -49,7 +49,7 @@ class Waiver(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 
 class Promotion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A model that became champion: when, by whom, and what was waived."""
+    """A promotion to champion: when, by whom, and the waived gates."""
 
     id: Id
     digest: Digest

@@ -64,25 +64,38 @@ class Metric:
 
 
 METRICS: Final = (
-    Metric("auc_roc", "How often a fraud has a higher score than a genuine event, ties half."),
-    Metric("average_precision", "The area under precision by recall, by steps."),
+    Metric("auc_roc", "Area under the ROC curve: how often a fraud scores above a genuine event; ties half."),
+    Metric("average_precision", "Area under the precision-recall curve, as a step function."),
     Metric(
         "card_precision_at_k",
-        "The share of frauds among the k keys a day with the highest scores, of the entity that `capacity` names; "
-        "mean of the days.",
+        "Precision among the k keys with the highest scores of each day, for the entity in `capacity`; mean over days.",
         needs=("capacity",),
     ),
     Metric(
         "recall_at_budget",
-        "The share of frauds among the `reviews_a_day` highest scores of each day.",
+        "The share of all frauds that are among the `reviews_a_day` highest scores of each day.",
         needs=("reviews_a_day",),
     ),
-    Metric("precision_at_review", "The share of frauds among events from `review_at` on.", needs=("review_at",)),
-    Metric("recall_at_review", "The share of frauds that lie from `review_at` on.", needs=("review_at",)),
-    Metric("precision_at_decline", "The share of frauds among events from `decline_at` on.", needs=("decline_at",)),
-    Metric("recall_at_decline", "The share of frauds that lie from `decline_at` on.", needs=("decline_at",)),
-    Metric("precision", "The share of frauds among events with a score from `at` on.", has_cut_off=True),
-    Metric("recall", "The share of frauds that have a score from `at` on.", has_cut_off=True),
+    Metric(
+        "precision_at_review",
+        "Precision at `review_at`: the share of frauds among events with at least this score.",
+        needs=("review_at",),
+    ),
+    Metric(
+        "recall_at_review", "Recall at `review_at`: the share of frauds with at least this score.", needs=("review_at",)
+    ),
+    Metric(
+        "precision_at_decline",
+        "Precision at `decline_at`: the share of frauds among events with at least this score.",
+        needs=("decline_at",),
+    ),
+    Metric(
+        "recall_at_decline",
+        "Recall at `decline_at`: the share of frauds with at least this score.",
+        needs=("decline_at",),
+    ),
+    Metric("precision", "The share of frauds among events with a score of at least `at`.", has_cut_off=True),
+    Metric("recall", "The share of frauds with a score of at least `at`.", has_cut_off=True),
     Metric(
         "f1",
         "The harmonic mean of precision and recall at the cut-off `at`: 2 · precision · recall / (precision + recall).",
@@ -90,40 +103,36 @@ METRICS: Final = (
     ),
     Metric(
         "calibration_error",
-        "How far scores lie from the share of frauds behind them: the mean over bands of scores, by their events.",
+        "Expected calibration error: the mean difference between scores and the share of frauds in bands of scores, "
+        "weighted by events.",
         is_less_better=True,
     ),
-    Metric("brier", "The mean square of the distance from score to truth, 1 for a fraud.", is_less_better=True),
+    Metric("brier", "Brier score: the mean squared difference of score and label (1: fraud).", is_less_better=True),
     Metric(
-        "money_saved",
-        "What the frauds that are stopped would have cost, less what stopping costs.",
-        "money",
-        needs=("amount", "cut_off"),
+        "money_saved", "Cost of the stopped frauds, minus that of stopping them.", "money", needs=("amount", "cut_off")
     ),
-    Metric(
-        "money_lost", "What the frauds that are missed cost.", "money", is_less_better=True, needs=("amount", "cut_off")
-    ),
+    Metric("money_lost", "Cost of missed frauds.", "money", is_less_better=True, needs=("amount", "cut_off")),
     Metric(
         "cost_per_thousand",
-        "What missed frauds, false alarms and reviews cost for a thousand events.",
+        "Cost of missed frauds, false positives and reviews per thousand events.",
         "money",
         is_less_better=True,
         needs=("amount", "cut_off"),
     ),
     Metric(
         "slice_collapse",
-        "The largest fall of average precision behind the champion in any slice; `required`: none by more than noise.",
+        "The largest drop of average precision below the champion's in any slice; `required`: no drop beyond noise.",
         is_less_better=True,
         needs=("slices",),
         is_also_test=True,
     ),
     Metric(
         "latency_p99",
-        "How long one score takes, the 99th of a hundred; in JSON a number of milliseconds.",
+        "Latency: the 99th percentile of the time to score one event; in JSON a number of milliseconds.",
         "duration",
         is_less_better=True,
     ),
-    Metric("leak_test", "Whether the training set holds nothing that was not known then.", "test"),
+    Metric("leak_test", "Whether the training set is free of leakage (nothing that was unknown at the time).", "test"),
 )
 METRICS_BY_NAME: Final[Mapping[str, Metric]] = {metric.name: metric for metric in METRICS}
 AT_CUT_OFF: Final = tuple(metric.name for metric in METRICS if metric.has_cut_off)
@@ -155,13 +164,13 @@ def metric_of(name: str) -> Metric | None:
     return METRICS_BY_NAME.get(name) or (METRICS_BY_NAME[base] if base in AT_CUT_OFF else None)
 
 
-_AT_LEAST: Final = "The least value that passes."
-_AT_MOST: Final = "The largest value that passes."
+_AT_LEAST: Final = "Minimum value to pass."
+_AT_MOST: Final = "Maximum value to pass."
 _ABOVE_CHAMPION: Final = Key(
     "above_champion_by",
-    "By how much the model must beat the champion on the same rows: a number, or `noise`, for which the whole "
-    "interval of the difference must lie above 0. Where there is no champion it is held against what is in force "
-    "without one: rules alone, or approving all where there are none.",
+    "Required lead over the champion on the same rows: a number, or `noise`, which requires the whole confidence "
+    "interval of the difference to be above 0. Without a champion, the baseline is what is active: the rules, or "
+    "approving everything if there are none.",
     Either((choice(NOISE), DECIMAL)),
     examples=(NOISE,),
 )
@@ -175,14 +184,14 @@ def _limits(what: str, value: Shape, at_most: str, at_least: str = "") -> Keys:
     return Keys(what, (Key("at_least", _AT_LEAST, value, examples=(at_least,)), most, _ABOVE_CHAMPION))
 
 
-SHARE_LIMITS: Final = _limits("limits of a share, of which more is better", SCORE, "0.99", "0.5")
+SHARE_LIMITS: Final = _limits("limits of a share; higher is better", SCORE, "0.99", "0.5")
 CUT_SHARE_LIMITS: Final = Keys(
-    "limits of a share at a cut-off, of which more is better",
+    "limits of a share at a cut-off; higher is better",
     (
         Key(
             "at",
-            "The score from which on an event counts as called fraud. Of rules and outcomes: what is reviewed or "
-            "declined.",
+            "The cut-off: events with at least this score count as predicted fraud. For rules and outcomes, reviewed "
+            "or declined events do.",
             SCORE,
             is_required=True,
             examples=("0.5",),
@@ -190,9 +199,9 @@ CUT_SHARE_LIMITS: Final = Keys(
         *SHARE_LIMITS.keys,
     ),
 )
-LEAST_SHARE: Final = _limits("the limit of a share, of which less is better", SCORE, "0.02")
-MONEY_LIMITS: Final = _limits("limits in the project's money, of which more is better", DECIMAL, "100000", "1000")
-LEAST_MONEY: Final = _limits("the limit in the project's money, of which less is better", DECIMAL, "1000")
+LEAST_SHARE: Final = _limits("the limit of a share; lower is better", SCORE, "0.02")
+MONEY_LIMITS: Final = _limits("limits in the project's money; higher is better", DECIMAL, "100000", "1000")
+LEAST_MONEY: Final = _limits("the limit in the project's money; lower is better", DECIMAL, "1000")
 LONGEST: Final = _limits("the limit of a duration", DURATION, "1ms")
 _TEST: Final = choice(REQUIRED)
 
@@ -242,43 +251,39 @@ class LearnerParameter:
 _TREES: Final = ("xgboost", "forest", "lightgbm")
 _BOOSTED: Final = ("xgboost", "lightgbm")
 PARAMETERS: Final = (
-    LearnerParameter("trees", "How many trees.", (*_TREES, "isolation"), 1, 10_000, is_whole=True, example="300"),
-    LearnerParameter("depth", "How many questions deep a tree is at most.", _TREES, 1, 32, is_whole=True, example="6"),
-    LearnerParameter("leaves", "How many leaves a tree has at most.", _TREES, 2, 65_536, is_whole=True, example="63"),
-    LearnerParameter("learning_rate", "How much of each tree counts.", _BOOSTED, 0, 1, is_above=True, example="0.05"),
+    LearnerParameter("trees", "Number of trees.", (*_TREES, "isolation"), 1, 10_000, is_whole=True, example="300"),
+    LearnerParameter("depth", "Maximum depth of a tree.", _TREES, 1, 32, is_whole=True, example="6"),
+    LearnerParameter("leaves", "Maximum number of leaves of a tree.", _TREES, 2, 65_536, is_whole=True, example="63"),
+    LearnerParameter(
+        "learning_rate", "Learning rate: weight of each tree.", _BOOSTED, 0, 1, is_above=True, example="0.05"
+    ),
     LearnerParameter(
         "min_weight",
-        "The least weight of events in a leaf: of a forest their number, of boosting the sum of the Hessian.",
+        "Minimum weight of a leaf: for a forest its number of events, for boosting the sum of the Hessian.",
         _TREES,
         example="5",
     ),
-    LearnerParameter("min_gain", "The least gain for which a leaf is split.", _TREES, example="0.1"),
+    LearnerParameter("min_gain", "Minimum gain to split a leaf.", _TREES, example="0.1"),
     LearnerParameter(
-        "rows", "The share of events that each tree sees.", (*_TREES, "isolation"), 0, 1, is_above=True, example="0.8"
+        "rows", "Share of events used for each tree.", (*_TREES, "isolation"), 0, 1, is_above=True, example="0.8"
     ),
     LearnerParameter(
-        "columns",
-        "The share of inputs that each tree sees.",
-        (*_TREES, "isolation"),
-        0,
-        1,
-        is_above=True,
-        example="0.8",
+        "columns", "Share of inputs used for each tree.", (*_TREES, "isolation"), 0, 1, is_above=True, example="0.8"
     ),
     LearnerParameter(
         "bins",
-        "Into how many steps a number is cut; a forest cuts half of them by frauds.",
+        "Number of bins for a numeric input; a forest sets half of them by the distribution of frauds.",
         _TREES,
         2,
         65_535,
         is_whole=True,
         example="256",
     ),
-    LearnerParameter("l1", "How strongly weights are drawn to 0 (L1).", _BOOSTED, example="0.5"),
-    LearnerParameter("l2", "How strongly weights are kept small (L2).", (*_TREES, "logistic"), example="1"),
+    LearnerParameter("l1", "Strength of L1 regularization.", _BOOSTED, example="0.5"),
+    LearnerParameter("l2", "Strength of L2 regularization.", (*_TREES, "logistic"), example="1"),
     LearnerParameter(
         "positive_weight",
-        "How many genuine events one fraud weighs as much as; calibration corrects the score back.",
+        "Weight of a fraud relative to a genuine event; calibration corrects the score for it.",
         (*_TREES, "logistic"),
         0,
         is_above=True,
@@ -309,32 +314,32 @@ PARAMETER_KEYS: Final = Keys(
 
 INPUT: Final = One("an expression, or a pattern such as card.*", kinds=(TEXT, NUMBER, TRUTH))
 SPLIT: Final = Keys(
-    "how time is cut into folds",
+    "time folds for training and testing",
     (
-        Key("train", "How long a stretch a fold learns from.", DURATION, default="28d", examples=("28d",)),
+        Key("train", "Length of the training period of a fold.", DURATION, default="28d", examples=("28d",)),
         Key(
             "delay",
-            "The gap between train and test, in which labels come.",
+            "Gap between training and test, for labels.",
             DURATION,
             default="as `label_delay`",
             examples=("7d",),
         ),
-        Key("test", "How long a stretch a fold is tested on.", DURATION, default="7d", examples=("7d",)),
-        Key("folds", "How many folds, each one test length before the next.", WHOLE, default="4", examples=("4",)),
+        Key("test", "Length of the test period of a fold.", DURATION, default="7d", examples=("7d",)),
+        Key("folds", "Number of folds, each one test period before the next.", WHOLE, default="4", examples=("4",)),
     ),
 )
 CAPACITY: Final = Keys(
-    "how much people can look at",
+    "review capacity",
     (
-        Key("by", "The entity whose keys are looked at.", NAME, is_required=True, examples=("card",)),
-        Key("k", "How many of its keys a day.", WHOLE, is_required=True, examples=("100",)),
+        Key("by", "The entity whose keys are reviewed.", NAME, is_required=True, examples=("card",)),
+        Key("k", "Number of keys per day.", WHOLE, is_required=True, examples=("100",)),
     ),
 )
 SEARCH: Final = Keys(
-    "the bounds of a search for parameters",
+    "the bounds of a parameter search",
     (
-        Key("trials", "How many sets of parameters are tried at most.", WHOLE, examples=("50",)),
-        Key("time", "After how long no further one is begun.", DURATION, examples=("10m",)),
+        Key("trials", "Maximum number of trials.", WHOLE, examples=("50",)),
+        Key("time", "Time limit for starting trials.", DURATION, examples=("10m",)),
     ),
 )
 MODEL: Final = Keys(
@@ -342,23 +347,24 @@ MODEL: Final = Keys(
     (
         Key(
             "inputs",
-            "What the model reads: expressions over the event and its features, without aggregates. `card.*` is all "
-            "features of an entity, `payment.*` all numbers, durations, truths and choices of the event, `card.*_7d` "
-            "and `card.spent_*` those whose names fit. Texts and choices are categories, a duration its seconds; "
-            "times, hashed texts and what names one event are refused.",
+            "The model's inputs: expressions over the event and its features, without aggregates. `card.*` selects "
+            "all features of an entity. `payment.*` selects all numbers, durations, booleans and choices of the "
+            "event. `card.*_7d` and `card.spent_*` select by name. Texts and choices are categories; a duration is "
+            "its number of seconds. Times, hashed texts and fields that identify one event are refused.",
             Many("expressions and patterns", INPUT),
             default="`payment.*` and `ENTITY.*` for each entity of the event",
             examples=("[payment.amount, hour(payment.paid_at), card.*]",),
         ),
         Key(
             "label_delay",
-            "How old an event must be to be learnt from and tested on: without a label it counts as genuine then. A "
-            "younger one is left out, whatever its label says: frauds are known before it is known what is genuine.",
+            "Minimum age of an event for training and testing; at this age, an event without a label counts as "
+            "genuine. Younger events are left out even if they have a label, because frauds become known earlier than "
+            "genuine events.",
             DURATION,
             default="7d",
             examples=("7d",),
         ),
-        Key("learner", "What learns.", choice(*LEARNERS), default="xgboost", examples=("lightgbm",)),
+        Key("learner", "The learning algorithm.", choice(*LEARNERS), default="xgboost", examples=("lightgbm",)),
         Key(
             "split",
             "The windows in which folds are trained and tested. The last test ends `label_delay` before the newest "
@@ -368,67 +374,68 @@ MODEL: Final = Keys(
         ),
         Key(
             "capacity",
-            "How many keys of an entity people can look at in a day, for card precision at k.",
+            "Review capacity: the number of an entity's keys that people can review per day, for card precision at k.",
             CAPACITY,
             examples=("{ by: card, k: 100 }",),
         ),
         Key(
             "gates",
-            "What must hold before a model is promoted. `none` asks nothing, which the manifest of a model keeps.",
+            "Conditions that a model must meet to be promoted. `none` sets no conditions; the model's manifest "
+            "records that.",
             Either((GATES, choice(NO_GATES))),
             default="`{ average_precision: { above_champion_by: noise }, leak_test: required }`",
             examples=("{ average_precision: { at_least: 0.5, above_champion_by: noise }, leak_test: required }",),
         ),
         Key(
             "parameters",
-            "What the learner is told; the rest is its own choice.",
+            "Parameters of the learner; others keep the learner's defaults.",
             PARAMETER_KEYS,
             examples=("{ trees: 300, depth: 6 }",),
         ),
         Key(
             "search",
-            "Parameters that do not stand are searched for, within these bounds.",
+            "Searches for the best values of parameters that are not set, within these bounds.",
             SEARCH,
             default="no search",
             examples=("{ trials: 50, time: 10m }",),
         ),
         Key(
             "calibration",
-            "How margins become probabilities; `auto` takes the better of the two on a fold.",
+            "Calibration, which turns margins into probabilities; `auto` takes the better of isotonic and platt on a "
+            "fold.",
             choice(*CALIBRATIONS),
             default="auto",
             examples=("isotonic",),
         ),
         Key(
             "negatives",
-            "The share of genuine events that training keeps; the score is corrected back.",
+            "Share of genuine events kept for training (undersampling); the score is corrected for it.",
             PERCENT,
             default="100%",
             examples=("10%",),
         ),
         Key(
             "friendly_fraud",
-            "Reasons of labels whose fraud counts as genuine.",
+            "Reasons of fraud labels that count as genuine (friendly fraud).",
             Many("reasons", ANY),
             default="none",
             examples=("[friendly]",),
         ),
         Key(
             "slices",
-            "By what metrics are parted: fields by their names, or expressions that give a text, a truth or an "
-            "integer.",
+            "Slices for metrics: fields by name, or expressions that give a text, a boolean or an integer.",
             Many("fields and expressions", INPUT),
-            default="all choices and truths of the event",
+            default="all choices and booleans of the event",
             examples=("[channel, payment.amount > 100]",),
         ),
         Key(
             "give_away",
-            "Inputs that give the answer away: results stand with and without them.",
+            "Inputs suspected of leaking the label; results are shown with and without them.",
             Many("inputs and patterns", INPUT),
             default="none",
             examples=("[payment.payer_balance_before]",),
         ),
-        Key("seed", "Where every drawing of lots begins.", WHOLE, default="1", examples=("7",)),
+        Key("seed", "Random seed.", WHOLE, default="1", examples=("7",)),
     ),
 )
 MODELS: Final = own_names("event types with their models", MODEL)

@@ -56,7 +56,7 @@ _CURE: Final = (
 
 
 class GateResult(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of a gate: the number, its limit in words, and whether it passed. `note` says what was compared."""
+    """The result of a gate: the value, its limit in words, and whether it passed. `note` describes the comparison."""
 
     name: str
     value: float | None

@@ -71,7 +71,7 @@ LIBRARIES: Final = ("shroff", "numpy", "numba", "pyarrow", "msgspec")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. `state` is ok, note or wrong; `cure` says what to do."""
+    """One check. `state` is ok, note or wrong; `cure` is the remedy."""
 
     subject: str
     state: str

@@ -26,7 +26,7 @@ SHOWN: Final = 5  # names in a line of `doctor`
 
 
 class DriftFigure(msgspec.Struct, frozen=True):
-    """How far one thing has moved, as metrics show it."""
+    """The drift of one item, as metrics show it."""
 
     name: str
     psi: float
@@ -37,7 +37,7 @@ class DriftFigure(msgspec.Struct, frozen=True):
 
 
 class DriftLook(msgspec.Struct, frozen=True):
-    """What was seen when somebody last looked at an event type."""
+    """The last drift check of an event type."""
 
     looked_at: str
     as_of: str

@@ -12,7 +12,7 @@ from shroff.people.sessions import Open
 from shroff.people.store import ApiKey, User
 from shroff.people.users import UserShown, shown
 
-_Value = Annotated[object, msgspec.Meta(description="Any JSON: what was there before or after, null for nothing.")]
+_Value = Annotated[object, msgspec.Meta(description="The value before or after, as any JSON; null if there was none.")]
 
 
 class UserDocument(UserShown):
@@ -24,7 +24,7 @@ class UserDocument(UserShown):
 
 
 class KeyDocument(TypedDict):
-    """A key, without its text."""
+    """An API key, without its secret text."""
 
     id: str
     name: str

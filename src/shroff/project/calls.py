@@ -111,41 +111,35 @@ _ANY_NAME: Final = r"^\S(.{0,98}\S)?$"
 CALL: Final = Keys(
     "a call about an event",
     (
-        Key(
-            "event",
-            "The event type that a body stands for; one that is decided.",
-            NAME,
-            is_required=True,
-            examples=("payment",),
-        ),
+        Key("event", "The event type of the body, a decided type.", NAME, is_required=True, examples=("payment",)),
         Key(
             "write",
-            "true: the event is taken into the log, as if it had been posted; the body must give its id and its time. "
-            "false: what would be decided is answered, and nothing is written; where the body gives no id or no time, "
-            "they are made.",
+            "true: the event is stored in the log like a posted event; the body must have its id and time. false: the "
+            "answer is the decision that the event would get, and nothing is stored; a missing id or time is "
+            "generated.",
             SWITCH,
             default="false",
             examples=("true",),
         ),
         Key(
             "lists",
-            "The lists of the body, each with a name for every value of it, in order; `_` for one that nothing reads. "
-            "`v1?`: its value may be null. A body whose list has more or fewer values, or null elsewhere, is refused.",
+            "The lists of the body, with a name for each value in order; `_` for a value that is not used. `v1?`: the "
+            "value may be null. A body with more or fewer values, or null elsewhere, is refused.",
             own_names("lists with the names of their values", Many("names", ANY), pattern=_ANY_NAME),
             examples=("{ features: [time, v1, v2, amount] }",),
         ),
         Key(
             "fields",
-            "How the body becomes fields, as under `from` in events.yaml: `row` is the body, with the values of its "
-            "lists by their names. A field that is not here is taken from the value of its own name.",
+            "Maps the body to fields, as `from` does in events.yaml: `row` is the body, with the values of its lists "
+            "by name. A field without an expression takes the value of the same name.",
             own_names("expressions by field", EXPRESSION),
             examples=("{ amount: money(row.Amount) }",),
         ),
         Key(
             "answer",
-            "What is answered: names, each with an expression over `score`, `decision.outcome`, `decision.id`, "
-            "`decision.seq`, `decision.receipt`, `this` and the features of the decision; or with a list of features, "
-            "`card.*` for all of an entity, which gives an object of them.",
+            "The response: names, each with an expression over `score`, `decision.outcome`, `decision.id`, "
+            "`decision.seq`, `decision.receipt`, `this` and the features of the decision. A list of features, such as "
+            "`card.*` for all of an entity, gives an object.",
             own_names("names of the answer", Either((EXPRESSION, Many("features", ANY))), pattern=_ANY_NAME),
             is_required=True,
             examples=("{ prediction: 1 when decision.outcome != 'approve' else 0 }",),

@@ -18,49 +18,49 @@ INSTEAD: Final = ("approve", "challenge", "review")
 SEED_LENGTH_MIN: Final = 16  # letters; what is shorter could be found out by trying, from whom was let through
 _NEW_SEED: Final = "Make one with: python3 -c 'import secrets; print(secrets.token_hex(16))'"
 EXPLORE: Final = Keys(
-    "the share of declines by the score that is let through",
+    "exploration: a share of the score's declines that is approved to get labels",
     (
         Key(
             "share",
-            "The share of the events that are let through, by a hash of seed and id. Only what the score alone "
-            "declines is drawn from, never what a rule declines.",
+            "Share of events to explore, chosen by a hash of seed and id. Only events declined by the score alone are "
+            "candidates, never those declined by a rule.",
             PERCENT,
             is_required=True,
             examples=("2%",),
         ),
         Key(
             "at_most_a_day",
-            "So many events a day at most, by the day of the event, UTC. Behind them all is declined again.",
+            "Maximum number of explored events per day, by event time in UTC. Later ones are declined.",
             WHOLE,
             is_required=True,
             examples=("20",),
         ),
         Key(
             "amount_at_most",
-            "Only events up to this amount, in the project's money, by what `costs.missed_fraud` says; by default the "
-            "first money field.",
+            "Maximum amount of an explored event, in the project's money, by the expression in `costs.missed_fraud`; "
+            "by default the first money field.",
             DECIMAL,
             is_required=True,
             examples=("100.00",),
         ),
         Key(
             "expires",
-            "The last day on which events are let through, by event time, UTC.",
+            "Last day of the exploration, by event time in UTC.",
             One("a day such as 2027-12-31", r"^\d{4}-\d{1,2}-\d{1,2}$"),
             is_required=True,
             examples=("2027-12-31",),
         ),
         Key(
             "seed",
-            f"A text of at least {SEED_LENGTH_MIN} letters that nobody guesses: who knows it knows beforehand whom the "
-            "draw lets through. It is in no answer of the program; it is in policy.yaml, in the log and in snapshots.",
+            f"A secret text of at least {SEED_LENGTH_MIN} letters. Anyone who knows it can predict which events are "
+            "explored. It is stored in policy.yaml, the log and snapshots, and is never part of an answer.",
             One("a text of 16 letters or more", r"^\s*\S.{14,}\S\s*$", kinds=(TEXT, NUMBER)),
             is_required=True,
             examples=("2f1d0c5be49a77c1",),
         ),
         Key(
             "instead",
-            "What an event that is let through gets in place of `decline`; what rules ask of it besides still holds.",
+            "The outcome of an explored event instead of `decline`; other effects of rules still apply.",
             choice(*INSTEAD),
             default="approve",
             examples=("review",),

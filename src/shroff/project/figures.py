@@ -27,62 +27,50 @@ AS: Final = ("number", "percent", "money")
 _SCOPE: Final = "figures"  # before the name of a figure, where another one reads it
 _EVENTS: Final = Either((NAME, Many("event types", NAME)))
 _WHERE: Final = Key(
-    "where",
-    "Which of these events count: an expression over `this`.",
-    EXPRESSION,
-    examples=("this.amount >= 100",),
+    "where", "Only events with this condition, an expression over `this`.", EXPRESSION, examples=("this.amount >= 100",)
 )
 FIGURE: Final = Keys(
     "a figure",
     (
-        Key("label", "What the mail calls it.", ANY, default="its name", examples=("Money saved",)),
+        Key("label", "The label of the figure in the mail.", ANY, default="its name", examples=("Money saved",)),
         Key(
             "event",
-            "The event type, or several. Alone it counts their events of the day.",
+            "The event type, or several. Without other keys, the figure counts their events of the day.",
             _EVENTS,
             examples=("saving", "[app_event, saving]"),
         ),
         _WHERE,
         Key(
             "distinct",
-            "Counts users in place of events: an entity with a key at all of these event types, or a field of them.",
+            "Counts distinct users instead of events: an entity with a key in all of these event types, or a field of "
+            "all.",
             NAME,
             examples=("user",),
         ),
         Key(
             "also",
-            "With `distinct`: only those who also had such an event within the same days.",
+            "With `distinct`: only users who also had such an event within the same days.",
             Either((NAME, Keys("events of the same users", (Key("event", "The event types.", _EVENTS), _WHERE)))),
             examples=("saving", "{ event: app_event, where: this.name == 'OPENED' }"),
         ),
-        Key(
-            "sum",
-            "Adds up an amount or a number of each event, in place of counting.",
-            EXPRESSION,
-            examples=("this.amount",),
-        ),
+        Key("sum", "Sums an amount or number instead of counting.", EXPRESSION, examples=("this.amount",)),
         Key(
             "days",
-            f"Over how many days, the day of the report the last of them; up to {DAYS_MAX}.",
+            f"Number of days, up to {DAYS_MAX}; the last is the day of the report.",
             WHOLE,
             default="1",
             examples=("7",),
         ),
-        Key("fact", "A feature of one key, as it is at the end of the day.", ANY, examples=("shop.balance",)),
-        Key("key", "With `fact`: the key; one of several parts as a JSON list.", ANY, examples=("s-1",)),
+        Key("fact", "A feature of one key at the end of the day.", ANY, examples=("shop.balance",)),
+        Key("key", "With `fact`: the key; a key of several parts as a JSON list.", ANY, examples=("s-1",)),
         Key(
             "value",
-            "An expression over figures above it. A quotient with the denominator 0 is missing, and shown as a dash.",
+            "An expression over figures above it. A division by 0 gives a missing value, shown as a dash.",
             EXPRESSION,
             examples=("figures.opened_and_saved / figures.opened",),
         ),
-        Key(
-            "as",
-            "How it is shown; `percent` of 0.25 is 25 %.",
-            choice(*AS),
-            default="money where it is money, else number",
-        ),
-        Key("hidden", "true: it is only there for other figures.", SWITCH, default="false"),
+        Key("as", "Format; `percent` shows 0.25 as 25 %.", choice(*AS), default="money for amounts, else number"),
+        Key("hidden", "true: not shown; for use in other figures.", SWITCH, default="false"),
     ),
 )
 FIGURES: Final = own_names("figures by name", FIGURE)

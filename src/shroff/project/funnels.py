@@ -29,17 +29,17 @@ AFTER, EVER = "after", "ever"
 STEP: Final = Keys(
     "a step",
     (
-        Key("name", "What the step is called; its event types where it is left out.", NAME, examples=("logged_in",)),
+        Key("name", "The step's name. By default its event types.", NAME, examples=("logged_in",)),
         Key(
             "event",
-            "The event type, or several: an event of any of them is the step.",
+            "The event type, or several; an event of any of them completes the step.",
             Either((NAME, Many("event types", NAME))),
             is_required=True,
             examples=("app_event", "[login, payment]"),
         ),
         Key(
             "where",
-            "Which of these events are the step: an expression over `this`.",
+            "Only events with this condition, an expression over `this`.",
             EXPRESSION,
             examples=("this.name == 'USER_LOGGED_IN'",),
         ),
@@ -50,27 +50,27 @@ FUNNEL: Final = Keys(
     (
         Key(
             "user",
-            "Who takes the steps: an entity with a key at all event types of the steps, or a field that all have.",
+            "The user: an entity with a key in all event types of the steps, or a field of all.",
             NAME,
             is_required=True,
             examples=("customer",),
         ),
         Key(
             "steps",
-            "The steps in their order, 2 to 20: event types, or mappings with `event`, `where` and `name`.",
+            "The steps in order, 2 to 20: event types, or mappings with `event`, `where` and `name`.",
             Many("steps", Either((NAME, STEP))),
             is_required=True,
             examples=("[signed_up, { event: payment, where: this.amount > 100 }]",),
         ),
-        Key("within", "The longest time between a step and the next.", DURATION, examples=("7d",)),
+        Key("within", "Maximum time between a step and the next.", DURATION, examples=("7d",)),
         Key(
             "next",
-            "When a user has not dropped off at a step: `after`, where a next step comes after it; `ever`, where there "
-            "is a next step at any time before the end of the last day.",
+            "Which next step prevents a drop-off: `after`, one that comes later; `ever`, one at any time before the "
+            "end of the last day.",
             choice(AFTER, EVER),
             default=AFTER,
         ),
-        Key("split", "A field by whose values all numbers are split.", NAME, examples=("channel",)),
+        Key("split", "Splits all numbers by the values of this field.", NAME, examples=("channel",)),
     ),
 )
 FUNNELS: Final = own_names("funnels by name", FUNNEL)

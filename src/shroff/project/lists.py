@@ -36,7 +36,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class ListSummary:
-    """A list for an overview: how many lines it has, and the features and rules that ask it."""
+    """A list in an overview: its number of entries, and the features and rules that read it."""
 
     name: str
     entries: int

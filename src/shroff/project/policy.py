@@ -23,26 +23,26 @@ WITHOUT_MODEL: Final = ("rules", "review")
 SCORES: Final = Keys(
     "cut-offs of the score",
     (
-        Key("review_at", "A score from here on is reviewed.", SCORE, examples=("0.60",)),
-        Key("decline_at", "A score from here on is declined; not below `review_at`.", SCORE, examples=("0.92",)),
+        Key("review_at", "Review events with at least this score.", SCORE, examples=("0.60",)),
+        Key("decline_at", "Decline events with at least this score; not below `review_at`.", SCORE, examples=("0.92",)),
     ),
 )
 COSTS: Final = Keys(
-    "what mistakes and reviews cost, in the project's money",
+    "costs of errors and reviews, in the project's money",
     (
         Key(
             "missed_fraud",
-            "What a fraud costs that was approved.",
+            "Cost of a fraud that was approved.",
             EXPRESSION,
             default="the first money field",
             examples=("payment.amount",),
         ),
-        Key("false_decline", "What it costs to decline a genuine event.", DECIMAL, examples=("15",)),
-        Key("review", "What one review costs.", DECIMAL, examples=("4",)),
+        Key("false_decline", "Cost of declining a genuine event.", DECIMAL, examples=("15",)),
+        Key("review", "Cost of one review.", DECIMAL, examples=("4",)),
         Key(
             "reviews_a_day",
-            "How many events people can look at in a day. Cut-offs keep to it in the mean of days; `recall_at_budget` "
-            "takes so many of each day.",
+            "Review capacity in events per day. Cut-offs respect it on the average day; `recall_at_budget` uses it "
+            "for each day.",
             WHOLE,
             examples=("100",),
         ),
@@ -53,26 +53,27 @@ POLICY: Final = Keys(
     (
         Key(
             "score",
-            "What the model's score does. Left out: rules alone decide.",
+            "Cut-offs of the model's score. By default, rules alone decide.",
             SCORES,
             examples=("{ review_at: 0.60, decline_at: 0.92 }",),
         ),
         Key(
             "without_model",
-            "What happens where `score` stands and no model is in force: rules alone decide, or all is reviewed.",
+            "What happens if `score` is set but there is no champion: rules alone decide, or everything is reviewed.",
             choice(*WITHOUT_MODEL),
             default="rules",
             examples=("review",),
         ),
         Key(
             "costs",
-            "What cut-offs are weighed by.",
+            "Costs for choosing cut-offs.",
             COSTS,
             examples=("{ missed_fraud: payment.amount, false_decline: 15, review: 4, reviews_a_day: 100 }",),
         ),
         Key(
             "explore",
-            "Lets a small share of what the score declines through, so that it gets labels. Left out: nothing is.",
+            "Exploration: approves a small share of the score's declines, so that they get labels. By default, none "
+            "is approved.",
             EXPLORE,
             examples=(
                 "{ share: 2%, at_most_a_day: 20, amount_at_most: 100.00, expires: 2027-12-31, seed: 2f1d0c5be49a77c1 }",
@@ -80,8 +81,9 @@ POLICY: Final = Keys(
         ),
         Key(
             "release_below",
-            "A customer who says that it was them lets an event go that was held for challenge or review, where its "
-            "amount is below this, in the project's money. Left out: nothing is let go by that.",
+            "Amount limit for releases, in the project's money: an event held for challenge or review is released "
+            "when its customer confirms it and its amount is below this limit. By default, confirmations release "
+            "nothing.",
             DECIMAL,
             examples=("100.00",),
         ),

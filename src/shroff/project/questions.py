@@ -134,54 +134,54 @@ _ANY_NAME: Final = r"^\S(.{0,98}\S)?$"
 _OBJECT: Final = own_names("expressions by name", EXPRESSION, pattern=_ANY_NAME)
 _ANSWER: Final = own_names("names of the answer", Either((EXPRESSION, _OBJECT)), pattern=_ANY_NAME)
 QUESTION: Final = Keys(
-    "a call that asks",
+    "a call that reads",
     (
         Key(
             "reads",
-            "What the call asks for: `counts` of events, `facts` (features of a key at a moment), `flags` of a key, "
-            "drop-off and recovery of `funnels`, or the `events` of a key. Nothing is written. It takes the right "
-            "`read:decisions`.",
+            "What the call reads: `counts` of events, `facts` (features of a key at a point in time), `flags` of a "
+            "key, drop-off and recovery of `funnels`, or `events` of a key. Nothing is written. The call needs the "
+            "permission `read:decisions`.",
             choice(*READS),
             is_required=True,
             examples=("counts",),
         ),
         Key(
             "method",
-            "How it is asked: `post`, by a JSON body; `get`, by the query of the address, whose values are all texts.",
+            "The HTTP method: `post` with a JSON body, or `get` with query parameters, whose values are all texts.",
             choice(*METHODS),
             default="post",
             examples=("get",),
         ),
         Key(
             "many",
-            f"The list of the body, of 1 to {ITEMS_MAX} objects, each of which asks; the answer is then a list, too.",
+            f"The list in the body, of 1 to {ITEMS_MAX} objects, each one a query; the answer is then a list, too.",
             ANY,
             examples=("eventsAndDatesList",),
         ),
         Key(
             "unread",
-            "Names that a request may have and that nothing reads. Any other name is refused, with its path.",
+            "Names in a request that are ignored. Any other unknown name is refused, with its path.",
             Many("names", ANY),
             examples=("[accountId]",),
         ),
         Key(
             "ask",
-            "The question by its names, each with an expression over `row`, the request; a plain `row.x` is passed on "
-            "as it came, with lists and objects. "
+            "The parameters of the query, each an expression over `row`, the request; a plain `row.x` passes lists "
+            "and objects unchanged. "
             + " ".join(
                 f"`{name}` takes {', '.join(f'`{one.encode_name}`' for one in msgspec.structs.fields(reads.question))}."
                 for name, reads in READS.items()
             )
-            + " What is missing is left out.",
+            + " Missing values are left out.",
             own_names(
-                "the question by its names", Either((EXPRESSION, Many("a list of expressions", EXPRESSION), _OBJECT))
+                "the query by its names", Either((EXPRESSION, Many("a list of expressions", EXPRESSION), _OBJECT))
             ),
             is_required=True,
             examples=("{ entity: \"'user'\", key: row.userId }",),
         ),
         Key(
             "each",
-            "What a list is answered of: for each row that is found, names with an expression over `row`, and over the "
+            "The items of a list response: for each row found, names with an expression over `row`, and over the "
             "request as `row.request`. "
             + " ".join(
                 f"A row of `{name}` has {', '.join(f'`{one}`' for one in reads.of_row)}."
@@ -193,8 +193,8 @@ QUESTION: Final = Keys(
         ),
         Key(
             "answer",
-            "In the place of `each`: names, each with an expression, or an object of such; or one expression, which "
-            "is the whole answer. "
+            "Instead of `each`: names, each with an expression or an object of expressions; or one expression for the "
+            "whole response. "
             + " ".join(
                 f"`{name}` has {', '.join(f'`{one}`' for one in reads.names)}." for name, reads in READS.items()
             ),
@@ -206,19 +206,19 @@ QUESTION: Final = Keys(
 
 _BY_NAME: Final = {key.name: key for key in QUESTION.keys}
 SENDING: Final = Keys(
-    "a call that sends",
+    "a call that sends a mail",
     (
         Key(
             "sends",
-            "What the call sends: a `mail`. It takes the right `send:notices`. A header `Idempotency-Key` makes that "
-            "the same request again sends nothing.",
+            "What the call sends: a `mail`. The call needs the right `send:notices`. With a header `Idempotency-Key`, "
+            "a repeated request sends nothing.",
             choice(*SENDS),
             is_required=True,
             examples=("mail",),
         ),
         Key(
             "recipients",
-            f"The addresses that a request may name, 1 to {RECIPIENTS_MAX}. A request with any other is refused, and "
+            f"The allowed recipients, 1 to {RECIPIENTS_MAX} addresses. A request with any other is refused, and "
             "nothing is sent.",
             Many("addresses", ANY),
             is_required=True,
@@ -227,16 +227,16 @@ SENDING: Final = Keys(
         _BY_NAME["unread"],
         Key(
             "ask",
-            "The mail by its names, each with an expression over `row`, the request: `kind`, which is `mail`, `to`, a "
-            "list of addresses, `subject` and `text`.",
+            "The mail's parts, each an expression over `row`, the request: `kind`, which is `mail`, `to`, a list of "
+            "addresses, `subject` and `text`.",
             _BY_NAME["ask"].shape,
             is_required=True,
             examples=("{ kind: \"'mail'\", to: row.contacts, subject: row.subject, text: row.message }",),
         ),
         Key(
             "answer",
-            "What is answered once the mail server has accepted the mail: one expression, or names with expressions, "
-            "over `row.sent` (how many recipients) and `row.request`.",
+            "The response after the mail server has accepted the mail: one expression, or names with expressions, "
+            "over `row.sent` (number of recipients) and `row.request`.",
             _BY_NAME["answer"].shape,
             is_required=True,
             examples=("{ sent: row.sent }",),

@@ -32,55 +32,55 @@ SCHEDULE: Final = Keys(
     (
         Key(
             "kind",
-            "What is run: a kind of job, as `shroff jobs kinds` lists them.",
+            "The kind of job to run, as listed by `shroff jobs kinds`.",
             One("a kind of job", r"^[a-z][a-z0-9-]{0,49}$"),
             is_required=True,
             examples=("marts",),
         ),
         Key(
             "cron",
-            "When: minute, hour, day of the month, month and day of the week, as crontab has them.",
+            "When to run: minute, hour, day of the month, month and day of the week, as in crontab.",
             One("a cron expression"),
             is_required=True,
             examples=("'0 5 * * *'", "'*/15 * * * 1-5'"),
         ),
         Key(
             "zone",
-            "Whose clock `cron` means. Where clocks change, a time that is left out runs right after the change, and a "
-            "time that comes twice runs once; `*` in hours or minutes runs in both.",
+            "Time zone of `cron`. When clocks change, a skipped time runs right after the change, and a repeated time "
+            "runs once; `*` in hours or minutes runs in both.",
             One("a time zone"),
             default="UTC",
             examples=("Europe/Berlin",),
         ),
         Key(
             "params",
-            "What the job is given, as `POST /api/v1/jobs` takes it.",
+            "Parameters of the job, as in `POST /api/v1/jobs`.",
             own_names("parameters by name", Either((ANY, Many("values", ANY))), pattern="^[a-z][a-z0-9_]{0,99}$"),
             examples=("{ full: true }",),
         ),
         Key(
             "catch_up",
-            "What becomes of due times that passed while nothing ran jobs: `skip` runs none of them, `last` the "
+            "Handling of due times that passed while no process ran jobs: `skip` runs none of them, `last` only the "
             "newest, `all` each, one after the other.",
             choice(SKIP, LAST, ALL),
             default=LAST,
         ),
-        Key("timeout", "After which a run is ended, up to 7d.", DURATION, default="1h", examples=("30m",)),
+        Key("timeout", "Time limit of a run, up to 7d.", DURATION, default="1h", examples=("30m",)),
         Key(
             "retries",
-            "How often a run that failed is made again, 30 s later, then 60 s, and so on; 0 to 10.",
+            "Number of retries after a failed run, 0 to 10: after 30 s, then 60 s, and so on.",
             WHOLE,
             default="0",
             examples=("2",),
         ),
         Key(
             "overlap",
-            "What becomes of a due time at which the run before still waits or runs: `skip` leaves it out, `queue` "
-            "runs it afterwards.",
+            "Handling of a due time while the previous run still waits or runs: `skip` leaves it out, `queue` runs it "
+            "afterwards.",
             choice(SKIP, QUEUE),
             default=SKIP,
         ),
-        Key("paused", "true: it does not run by the clock.", SWITCH, default="false"),
+        Key("paused", "true: the schedule does not run.", SWITCH, default="false"),
     ),
 )
 SCHEDULES: Final = own_names("schedules by name", SCHEDULE)

@@ -41,15 +41,15 @@ FEATURES: Final = own_names(
     own_names("features of this entity: a name, and the expression that computes it", EXPRESSION),
 )
 FILES: Final = (
-    ProjectFile("shroff", "shroff.yaml", "The project: its name, its money, how late events may be.", SETTINGS),
-    ProjectFile("events", "events.yaml", "Event types, how files map to them; entities and tables.", EVENTS),
+    ProjectFile("shroff", "shroff.yaml", "The project: its name, its currency, and the lateness of events.", SETTINGS),
+    ProjectFile("events", "events.yaml", "Event types and their file mappings, entities and tables.", EVENTS),
     ProjectFile("features", "features.yaml", "Features, one line each, under their entity.", FEATURES),
-    ProjectFile("rules", "rules/*.yaml", "Rules, with their tests inside.", RULES),
-    ProjectFile("policy", "policy.yaml", "How effects and the score become an outcome.", POLICIES),
-    ProjectFile("model", "model.yaml", "What a model reads, how it is split, trained and gated.", MODELS),
-    ProjectFile("calls", "calls.yaml", "Calls of earlier services: their requests and their answers.", CALLS),
-    ProjectFile("funnels", "funnels.yaml", "Steps that users take: drop-off, recovery and time taken.", FUNNELS),
-    ProjectFile("schedules", "schedules.yaml", "Jobs that run by the clock.", SCHEDULES),
+    ProjectFile("rules", "rules/*.yaml", "Rules and their tests.", RULES),
+    ProjectFile("policy", "policy.yaml", "How rule effects and the score become an outcome.", POLICIES),
+    ProjectFile("model", "model.yaml", "Models: inputs, time split, training and gates.", MODELS),
+    ProjectFile("calls", "calls.yaml", "Calls of earlier services: their requests and responses.", CALLS),
+    ProjectFile("funnels", "funnels.yaml", "User funnels: steps, drop-off, recovery and time taken.", FUNNELS),
+    ProjectFile("schedules", "schedules.yaml", "Scheduled jobs.", SCHEDULES),
 )
 
 

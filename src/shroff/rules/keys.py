@@ -32,17 +32,17 @@ _TEST_EVENT: Final = Keys(
 TEST: Final = Keys(
     "a test",
     (
-        Key("name", "What the test shows, for people.", ANY, is_required=True, examples=("two quick round trips",)),
+        Key("name", "The test's description, for people.", ANY, is_required=True, examples=("two quick round trips",)),
         Key(
             "events",
-            "The events, in the order of the log.",
+            "The events, in log order.",
             Many("events", _TEST_EVENT),
             is_required=True,
             examples=("[{ payment: { card: c1, at: 2026-03-01T10:00:00Z, amount: 1.00 } }]",),
         ),
         Key(
             "hits",
-            "For each event that the rule looks at, whether it hits.",
+            "For each event of the rule's type, whether the rule hits.",
             Many("true or false, each", SWITCH),
             is_required=True,
             examples=("[false, true]",),
@@ -54,42 +54,42 @@ RULE: Final = Keys(
     (
         Key(
             "id",
-            "The rule's name and the code of its reasons. Unique, and never used again for another thought.",
+            "The rule's id and reason code. It must be unique; never reuse it for a different condition.",
             One("a name", "^[a-z][a-z0-9_]{0,199}$"),
             is_required=True,
             examples=("card_testing",),
         ),
-        Key("on", "The event type that the rule looks at.", NAME, is_required=True, examples=("payment",)),
+        Key("on", "The event type that the rule checks.", NAME, is_required=True, examples=("payment",)),
         Key(
             "by",
-            "The entity that is flagged, whose events `since flag` means and whose key aggregates in `when` use.",
+            "The entity to flag. Aggregates in `when` use its key, and `since flag` refers to its events.",
             NAME,
             is_required=True,
             examples=("card",),
         ),
         Key(
             "when",
-            "The condition. Where it is missing, the rule does not hit.",
+            "The condition. If its value is missing, the rule does not hit.",
             EXPRESSION,
             is_required=True,
             examples=("card.payments_10m >= 5 and card.largest_10m <= 2.50",),
         ),
         Key(
             "reason",
-            "Why, in the reader's words; an expression in braces is shown with its value.",
+            "The reason shown to readers; an expression in braces is replaced by its value.",
             ANY,
             default="the id, in words",
             examples=('"{card.payments_10m} payments in 10 minutes, none above {card.largest_10m}"',),
         ),
         Key(
             "effect",
-            "What a hit does. Decline beats review beats challenge; `allow` cancels review and challenge, a rule's "
-            "decline never; `note` is only recorded.",
+            "The effect of a hit. Decline has priority over review, and review over challenge. `allow` cancels review "
+            "and challenge, but never a rule's decline; `note` is only recorded.",
             choice(*EFFECTS),
             is_required=True,
             examples=("review",),
         ),
-        Key("notify", "Who is told of a hit: analysts, customer, or the name of a notice.", ANY, examples=TOLD),
+        Key("notify", "Who is notified of a hit: analysts, customer, or the name of a notice.", ANY, examples=TOLD),
         Key(
             "shadow",
             "true: evaluated and recorded, without effect.",
@@ -99,13 +99,14 @@ RULE: Final = Keys(
         ),
         Key(
             "expires",
-            "The last day of the rule, by event time, UTC.",
+            "The last day of the rule, by event time in UTC.",
             One("a day such as 2027-12-31", r"^\d{4}-\d{1,2}-\d{1,2}$"),
             examples=("2027-12-31",),
         ),
         Key(
             "rollout",
-            "The share of keys for which the rule has effect, by a hash of the key; for the others it is in shadow.",
+            "The share of keys for which the rule is active, chosen by a hash of the key; for other keys it is in "
+            "shadow.",
             PERCENT,
             default="100%",
             examples=("10%",),

@@ -22,9 +22,9 @@ from urllib.parse import SplitResult
 from shroff.language.keys import DURATION, Key, Keys, Many, One, Shape, choice
 
 VARIABLE: Final = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"  # of the environment, which may stand for a whole address
-HTTP: Final = One("an address that begins with http:// or https://", rf"^(https?://\S+|{VARIABLE})$")
+HTTP: Final = One("a URL that begins with http:// or https://", rf"^(https?://\S+|{VARIABLE})$")
 ADDRESS: Final = One("an address", rf"^([a-z][a-z0-9+.]*://\S+|{VARIABLE})$")
-FILE: Final = One("a file, from the project's folder on", r"^\S.*$")
+FILE: Final = One("a file, relative to the project's folder", r"^\S.*$")
 TOPIC: Final = One("a name of letters, digits, '.', '_' and '-'", r"^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$")
 ALONE: Final = "{id}"  # in the name of a document, and a name by itself
 DOCUMENT_NAME: Final = One(
@@ -36,34 +36,26 @@ OUTSIDE_NAME: Final = One("a name of letters, digits, '.', '_', ':' and '-'", r"
 CALLS: Final = (  # of whatever is called over HTTP
     Key(
         "proxy",
-        "The HTTP proxy that calls go through, or `none`. Left out, the variables HTTPS_PROXY, HTTP_PROXY and NO_PROXY "
-        "of the environment say so.",
+        "The HTTP proxy for calls, or `none`. By default, from the environment variables HTTPS_PROXY, HTTP_PROXY and "
+        "NO_PROXY.",
         One("an address such as http://proxy.bank:3128, or none", rf"^(none|http://\S+|{VARIABLE})$"),
         examples=("http://proxy.bank:3128",),
     ),
-    Key(
-        "ca",
-        "A file of certificates (PEM) that are trusted in place of the system's.",
-        FILE,
-        examples=("certs/ca.pem",),
-    ),
-    Key("timeout", "How long an answer may take, from the first byte that is sent.", DURATION, default="10s"),
+    Key("ca", "A file of trusted certificates (PEM), used instead of the system's.", FILE, examples=("certs/ca.pem",)),
+    Key("timeout", "Time limit of a call, from the first byte to the end of the response.", DURATION, default="10s"),
 )
 BUCKET: Final = (  # of S3, GCS and Azure
-    Key("endpoint", "The address of a server other than the cloud's.", HTTP),
+    Key("endpoint", "The URL of a server other than the cloud's.", HTTP),
     Key("region", "The region of the bucket.", OUTSIDE_NAME),
     Key(
         "account",
-        "The storage account, with Azure. Left out, AZURE_STORAGE_ACCOUNT_NAME of the environment.",
+        "The Azure storage account. By default, from the environment variable AZURE_STORAGE_ACCOUNT_NAME.",
         OUTSIDE_NAME,
         examples=("mybank",),
     ),
 )
-TAKE: Final = Key("take", "What leaves.", choice("decisions", "flags"), default="decisions", examples=("flags",))
-BEGIN: Final = (
-    "Where a sink begins that the log does not know yet: with the first decision there is, or with what comes from "
-    "then on."
-)
+TAKE: Final = Key("take", "Records to send.", choice("decisions", "flags"), default="decisions", examples=("flags",))
+BEGIN: Final = "Start position of a new sink: the first decision of the log, or only decisions from now on."
 START: Final = Key("start", BEGIN, choice("first", "now"), default="first", examples=("now",))
 OUTCOMES: Final = Key(
     "outcomes",

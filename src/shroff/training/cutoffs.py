@@ -43,7 +43,7 @@ AS_IT_IS: Final = WhatIf()
 
 
 class CutoffsPoint(TypedDict):
-    """Two cut-offs and what they come to in a day."""
+    """Two cut-offs and their results per day."""
 
     review_at: float | None
     decline_at: float | None
@@ -56,7 +56,7 @@ class CutoffsPoint(TypedDict):
 
 
 class CutoffsFold(TypedDict):
-    """The cut-offs by which one fold was judged."""
+    """The cut-offs with which one fold was evaluated."""
 
     review_at: float | None
     decline_at: float | None
@@ -64,7 +64,7 @@ class CutoffsFold(TypedDict):
 
 
 class CutoffsElsewhere(TypedDict):
-    """The out-of-fold estimate: what such cut-offs cost on events on which they were not chosen."""
+    """The out-of-fold estimate: the cost of such cut-offs on events that were not used to choose them."""
 
     cost: str | None
     low: str | None
@@ -75,7 +75,7 @@ class CutoffsElsewhere(TypedDict):
 
 
 class CutoffsDocument(TypedDict):
-    """Cut-offs as JSON: `expected_cost` and the curve are a day's."""
+    """Cut-offs as JSON: `expected_cost` and the curve are per day."""
 
     model: str
     event: str

@@ -37,12 +37,12 @@ class Requests(Collector):
         self._seconds[route] += seconds
 
     def collect(self) -> Iterator[Metric]:
-        words = "Requests that were answered, by method, route and status."
+        words = "Answered requests, by method, route and status."
         counted = CounterMetricFamily("shroff_http_requests_total", words, labels=("method", "route", "status"))
         for (method, route, status), count in sorted(self.counts.items()):
             counted.add_metric((method, route, str(status)), count)
         yield counted
-        words = "From a request's head to the end of its answer, by route."
+        words = "Time from the request's headers to the end of the response, by route."
         timed = HistogramMetricFamily("shroff_http_request_seconds", words, labels=("route",))
         for route, buckets in sorted(self._buckets.items()):
             so_far = accumulate(buckets)
@@ -59,37 +59,37 @@ class ServiceMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         work, queue, health = self._service.work, self._service.queue, self._service.work.health
-        yield _gauge("shroff_ready", "1 where events are taken now.", self._service.is_ready)
-        yield _gauge("shroff_waiting", "Events that wait to be decided.", queue.waiting)
-        yield _gauge("shroff_waiting_age_seconds", "For how long the first of them has waited.", queue.age_s)
-        words = "Requests that were turned away: they would have waited too long."
+        yield _gauge("shroff_ready", "1 if the service accepts events (readiness).", self._service.is_ready)
+        yield _gauge("shroff_waiting", "Events that wait for their decision.", queue.waiting)
+        yield _gauge("shroff_waiting_age_seconds", "Waiting time of the oldest of these events.", queue.age_s)
+        words = "Requests rejected because they would have waited too long."
         yield _counter("shroff_turned_away_total", words, queue.turned_away)
         yield _counter("shroff_batches_total", "Commits with events.", work.batches)
         decided = CounterMetricFamily("shroff_decisions_total", "Decisions, by outcome.", labels=("outcome",))
         for outcome, count in sorted(work.counts.by_outcome.copy().items()):
             decided.add_metric((outcome,), count)
         yield decided
-        words = "What became of events that were posted, by kind and what they became."
+        words = "Posted events, by kind and result."
         taken = CounterMetricFamily("shroff_taken_total", words, labels=("kind", "became"))
         for kind, one in (("event", work.counts.events), ("label", work.counts.labels)):
             taken.add_metric((kind, "appended"), one.appended)
             taken.add_metric((kind, "duplicate"), one.duplicates)
             taken.add_metric((kind, "quarantined"), one.quarantined)
         yield taken
-        words = "From a post's arrival to its commit since the start, by quantile."
+        words = "Time from the arrival of a request to its commit since the start, by quantile."
         commits = GaugeMetricFamily("shroff_commit_seconds", words, labels=("quantile",))
         for share in QUANTILES:
             if (ms := work.latencies.quantile_ms(share)) is not None:
                 commits.add_metric((str(share),), ms / 1_000)
         yield commits
-        yield _gauge("shroff_log_place", "The last place of the log that this process wrote.", work.seq)
-        yield _counter("shroff_restored_total", "How often state was restored after a failure.", work.restored)
-        yield _counter("shroff_snapshots_total", "Snapshots that were saved.", work.snapshots)
-        words = "Messages of the live source that wait, where that is known."
+        yield _gauge("shroff_log_place", "The last sequence number of the log that this process wrote.", work.seq)
+        yield _counter("shroff_restored_total", "Restores of the state after a failure.", work.restored)
+        yield _counter("shroff_snapshots_total", "Saved snapshots.", work.snapshots)
+        words = "Backlog of the live source in messages, if known."
         yield _gauge("shroff_source_waiting", words, health.lag)
-        words = "Messages of the live source that were decided after later ones of other partitions."
+        words = "Messages of the live source decided after later messages of other partitions."
         yield _counter("shroff_source_overtaken_total", words, health.overtaken)
-        words = "By how much event time at most, since the start."
+        words = "Largest overtaking in event time, since the start."
         yield _gauge("shroff_source_overtaken_seconds", words, health.overtaken_ms / 1_000)
 
 

@@ -9,14 +9,14 @@ from shroff.language.keys import ANY, Key, Keys, One
 _BROKER: Final = r"([^\s,/]+:\d+|([^\s,/:]+:)?\$\{[A-Za-z_]\w*\})"  # a variable may stand for all of them, or a port
 BROKERS: Final = Key(
     "brokers",
-    "Addresses of brokers, with commas.",
-    One("addresses such as localhost:9092, with commas", rf"^{_BROKER}(\s*,\s*{_BROKER})*$"),
+    "Addresses of the brokers, separated by commas.",
+    One("addresses such as localhost:9092, separated by commas", rf"^{_BROKER}(\s*,\s*{_BROKER})*$"),
     is_required=True,
     examples=("localhost:9092",),
 )
 CLIENT: Final = Key(
     "client",
-    "Settings of the client library (librdkafka), passed through: TLS, SASL, sizes of buffers.",
+    "Settings of the client library (librdkafka), passed through: TLS, SASL, buffer sizes.",
     Keys("settings of the client by their names", named=ANY, pattern=r"^[a-z][a-z0-9._]{0,99}$"),
     examples=("{ security.protocol: SASL_SSL, sasl.username: shroff, sasl.password: '${KAFKA_PASSWORD}' }",),
 )

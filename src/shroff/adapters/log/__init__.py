@@ -7,7 +7,7 @@ from typing import Final
 from shroff.language.keys import Keys
 from shroff.streams.settings import AdapterSettings
 
-SQLITE: Final = AdapterSettings("One file in .shroff/, where no store is named.", Keys("a file"))
+SQLITE: Final = AdapterSettings("One file in .shroff/, the default.", Keys("a file"))
 POSTGRESQL: Final = AdapterSettings(
     "One schema of a PostgreSQL database.", Keys("a database"), schemes={"postgresql": 5432}
 )

@@ -7,7 +7,7 @@ from typing import Final
 from shroff.language.keys import DURATION, Key, Keys, One, choice
 from shroff.streams.settings import FILE, VARIABLE, AdapterSettings
 
-FOLDER: Final = AdapterSettings("Files in .shroff/mail/, where no other way is named.", Keys("a folder"))
+FOLDER: Final = AdapterSettings("Files in .shroff/mail/, the default.", Keys("a folder"))
 SMTP: Final = AdapterSettings(
     "A mail server.",
     Keys(
@@ -15,21 +15,21 @@ SMTP: Final = AdapterSettings(
         (
             Key(
                 "smtp",
-                "The server that takes mails: smtp:// for a connection that is secured by STARTTLS, smtps:// for one "
-                "that is secured from its start. A user and `${NAME}` for the password may stand in it.",
+                "The mail server: smtp:// for a connection with STARTTLS, smtps:// for TLS from the start. The URL "
+                "may contain a user and `${NAME}` for the password.",
                 One("an address such as smtp://mail.bank.org:587", rf"^(smtps?://\S+|{VARIABLE})$"),
                 default="mails are files in .shroff/mail/",
                 examples=("smtp://shroff:${MAIL_PASSWORD}@mail.bank.org:587",),
             ),
             Key(
                 "security",
-                "With `plain` a server that offers no STARTTLS is spoken to in clear, as one on the same machine may "
-                "be. With `tls` no mail leaves and no password is said before the server has shown its certificate.",
+                "`tls` requires TLS: no mail and no password is sent before the server has shown its certificate. "
+                "`plain` also allows a server without STARTTLS, without encryption, for example on the same machine.",
                 choice("tls", "plain"),
                 default="tls",
             ),
-            Key("ca", "A file of certificates (PEM) that are trusted in place of the system's.", FILE),
-            Key("timeout", "How long the server may take for an answer.", DURATION, default="30s"),
+            Key("ca", "A file of trusted certificates (PEM), used instead of the system's.", FILE),
+            Key("timeout", "Time limit for a response of the server.", DURATION, default="30s"),
         ),
     ),
     schemes={"smtp": 587, "smtps": 465},

@@ -21,28 +21,29 @@ def _placed(options: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
 
 
 FILES: Final = AdapterSettings(
-    "Files of a folder, a bucket, or a list behind a URL: CSV, JSON lines, Parquet or Avro. Each is taken once.",
+    "Files of a folder, a bucket, or a list behind a URL: CSV, JSON lines, Parquet or Avro. Each file is taken once.",
     Keys(
-        "files that appear",
+        "new files",
         (
             Key(
                 "from",
-                "A folder, s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, or the URL of a text that "
-                "lists files.",
+                "A folder, s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, or the URL of a text with a "
+                "list of files.",
                 One("a folder or an address", r"^\S+$"),
                 is_required=True,
                 examples=("s3://mybank/exports",),
             ),
             Key(
                 "markers",
-                "Whether a file is complete only when one of its name and `.done`, or `_SUCCESS`, stands beside it.",
+                "Whether a file is complete only if a file with its name and `.done`, or a file `_SUCCESS`, is beside "
+                "it.",
                 choice("false", "true"),
                 default="false",
             ),
             Key(
                 "settled",
-                "How long a file of a folder is unchanged before it counts as complete. An object of a bucket is there "
-                "whole or not at all.",
+                "How long a file of a folder must be unchanged to count as complete. Objects of a bucket are always "
+                "complete.",
                 DURATION,
                 default="2s",
                 examples=("1m",),
@@ -55,7 +56,7 @@ FILES: Final = AdapterSettings(
     is_called=True,
 )
 TABLE: Final = AdapterSettings(
-    "New rows of a table or view of PostgreSQL, MariaDB or SQLite, by a column that grows.",
+    "New rows of a table or view of PostgreSQL, MariaDB or SQLite, found by an increasing column.",
     Keys(
         "a table",
         (
@@ -68,33 +69,33 @@ TABLE: Final = AdapterSettings(
             ),
             Key(
                 "table",
-                "The table or view, with its schema before a point where it has one.",
+                "The table or view; with a schema as SCHEMA.NAME.",
                 One("a name", r"^[A-Za-z_][A-Za-z0-9_$]{0,62}(\.[A-Za-z_][A-Za-z0-9_$]{0,62})?$"),
                 is_required=True,
                 examples=("payments",),
             ),
             Key(
                 "by",
-                "The column that grows with each row: a whole number, or a time.",
+                "The column that increases with each row: a whole number, or a time.",
                 One("a name", r"^[A-Za-z_][A-Za-z0-9_$]{0,62}$"),
                 is_required=True,
                 examples=("id",),
             ),
             Key(
                 "overlap",
-                "How far behind the last row it is read again, for rows that were committed late: a whole number of "
-                "the column, or a duration. Rows that are known already are duplicates.",
+                "How far before the last row each read begins, to catch rows that were committed late: a whole number "
+                "of the column, or a duration. Known rows are duplicates.",
                 One("a whole number or a duration", r"^[0-9]{1,15}(ms|s|m|h|d)?$"),
-                default=f"{OVERLAP}, of a time {OVERLAP_TIME}",
+                default=f"{OVERLAP}, for a time {OVERLAP_TIME}",
                 examples=("1h",),
             ),
-            Key("rows", "How many rows are read at once, more only where they have one value.", WHOLE, default=ROWS),
+            Key("rows", "Number of rows per read; more only if they share one value.", WHOLE, default=ROWS),
         ),
     ),
 )
-_SECRET: Final = One("a variable of the environment, as ${AMPLITUDE_API_KEY}", rf"^{VARIABLE}$")
+_SECRET: Final = One("an environment variable such as ${AMPLITUDE_API_KEY}", rf"^{VARIABLE}$")
 AMPLITUDE: Final = AdapterSettings(
-    "Days of Amplitude's export API, by the hours in which events were uploaded.",
+    "Days of Amplitude's export API, by upload hour.",
     Keys(
         "exports of Amplitude",
         (
@@ -108,28 +109,23 @@ AMPLITUDE: Final = AdapterSettings(
             ),
             Key(
                 "from",
-                "The first day that is taken, in UTC.",
+                "The first day to take, in UTC.",
                 One("a day such as 2026-03-01", rf"^([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}|{VARIABLE})$"),
                 is_required=True,
                 examples=("2026-03-01",),
             ),
-            Key("region", "Where the project's data is.", choice("us", "eu"), default="us"),
-            Key("settled", "How long after its end a day is asked for: events come late.", DURATION, default="3h"),
+            Key("region", "The region of the project's data.", choice("us", "eu"), default="us"),
+            Key("settled", "Delay of the request after a day's end, for late events.", DURATION, default="3h"),
             Key(
                 "suspicious",
-                "A day is marked as suspicious, and a notice is sent, where more than this share of its lines, or of "
-                "the hours' files, is bad.",
+                "Share of bad lines, or of bad hourly files, above which a day is marked as suspicious and a notice "
+                "is sent.",
                 PERCENT,
                 default="5%",
             ),
-            Key("url", "The address of another server than Amplitude's.", HTTP),
+            Key("url", "The URL of a server other than Amplitude's.", HTTP),
             *CALLS[:-1],
-            Key(
-                "timeout",
-                "How long the answer for a day may take; then half of it is asked for.",
-                DURATION,
-                default="10m",
-            ),
+            Key("timeout", "Time limit for a day's response; then half a day is requested.", DURATION, default="10m"),
         ),
     ),
     is_called=True,

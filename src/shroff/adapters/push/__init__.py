@@ -15,28 +15,28 @@ SNS: Final = AdapterSettings(
         (
             Key(
                 "topics",
-                "The topics whose messages are accepted, by their ARNs.",
+                "The ARNs of the accepted topics.",
                 Many("a list of ARNs", One("the ARN of a topic", rf"^({TOPIC_ARN}|{VARIABLE})$")),
                 is_required=True,
                 examples=("['arn:aws:sns:eu-west-1:123456789012:savings']",),
             ),
             Key(
                 "subscribe",
-                "Whether a subscription is confirmed by itself (`auto`) or by `shroff sources confirm` (`ask`).",
+                "How subscriptions are confirmed: automatically (`auto`), or with `shroff sources confirm` (`ask`).",
                 choice("ask", "auto"),
                 default="ask",
             ),
             Key(
                 "password",
-                "USER:PASSWORD, as in the address that SNS has (`https://USER:PASSWORD@bank.example/hooks/NAME`). Raw "
-                "delivery, which is not signed, needs it; with it every request needs it.",
+                "USER:PASSWORD, as in the URL set in SNS (`https://USER:PASSWORD@bank.example/hooks/NAME`). Raw "
+                "delivery requires it, because it is not signed. If set, every request needs it.",
                 One("USER:PASSWORD", rf"^([^:\s]+:\S+|{VARIABLE})$"),
                 examples=("${SNS_PASSWORD}",),
             ),
             Key(
                 "certificates",
-                "A folder of the certificates of SNS (`*.pem`, named as in their addresses), for a service that may "
-                "not call outside. Left out, they are fetched.",
+                "A folder with the certificates of SNS (`*.pem`, named as in their URLs), for a service without "
+                "access to the internet. By default, they are downloaded.",
                 FILE,
                 examples=("certs/sns",),
             ),
@@ -52,20 +52,20 @@ WEBHOOK: Final = AdapterSettings(
         (
             Key(
                 "secrets",
-                "The secrets that calls are signed with: one, or two while the sender changes to another.",
+                "The secrets that sign the calls: one, or two during a change of the secret.",
                 Many("a list of secrets", One("a secret", r"^\S+$")),
                 is_required=True,
                 examples=("['${PARTNER_SECRET}']",),
             ),
             Key(
                 "form",
-                "How calls are signed: by Standard Webhooks, or with the headers of Stripe or GitHub.",
+                "The signature format: Standard Webhooks, or the headers of Stripe or GitHub.",
                 choice("standard", "stripe", "github"),
                 default="standard",
             ),
             Key(
                 "tolerance",
-                "How far from now a call may have been signed. GitHub's say nothing of when they were.",
+                "Maximum difference between the signing time of a call and now. GitHub's calls have no signing time.",
                 DURATION,
                 default="5m",
             ),
@@ -86,20 +86,21 @@ PUBSUB: Final = AdapterSettings(
             ),
             Key(
                 "service_account",
-                "The service account that the subscription signs its requests as.",
+                "The service account that signs the subscription's requests.",
                 One("a mail address", rf"^([^@\s]+@[^@\s]+|{VARIABLE})$"),
                 is_required=True,
                 examples=("push@my-project.iam.gserviceaccount.com",),
             ),
             Key(
                 "subscriptions",
-                "Only these subscriptions; left out, every one of the service account with this audience.",
+                "Only these subscriptions. By default, every one of the service account with this audience.",
                 Many("a list of subscriptions", One("a subscription", r"^projects/\S+/subscriptions/\S+$")),
                 examples=("[projects/my-project/subscriptions/shroff]",),
             ),
             Key(
                 "body",
-                "Whether a request has Pub/Sub's own JSON around the message (`wrapped`), or the message alone.",
+                "The body of a request: the message in Pub/Sub's own JSON (`wrapped`), or the message alone "
+                "(`unwrapped`).",
                 choice("wrapped", "unwrapped"),
                 default="wrapped",
             ),

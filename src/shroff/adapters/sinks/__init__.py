@@ -20,7 +20,7 @@ _ROUTE: Final = Keys(
     pattern=r"^\S{1,200}$",
 )
 _COLUMNS: Final = Keys(
-    "columns with what they hold",
+    "columns with their contents",
     named=One(
         "event_time, ingest_time, fields, features, or one value of the last two, such as fields.amount",
         r"^(event_time|ingest_time|fields|features|fields\.[a-z_][a-z0-9_]*|features\.[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*)$",
@@ -57,16 +57,16 @@ def _in_folder(options: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
 
 
 KAFKA: Final = AdapterSettings(
-    "Messages in topics of a Kafka cluster, the key of each the event's id.",
+    "Messages in topics of a Kafka cluster, with the event's id as the key.",
     Keys(
         "topics of a Kafka cluster",
         (
             BROKERS,
-            Key("topic", "The topic of all.", TOPIC, examples=("decisions",)),
-            Key("by", "What chooses the topic: `outcome`, or a field of the event.", One("a name", NAME_PATTERN)),
+            Key("topic", "The topic of all messages.", TOPIC, examples=("decisions",)),
+            Key("by", "Chooses the topic: `outcome`, or a field of the event.", One("a name", NAME_PATTERN)),
             Key(
                 "topics",
-                "The topic by outcome or value.",
+                "The topic for each outcome or value.",
                 _ROUTE,
                 examples=("{ decline: fraud_transaction, else: non_fraud_transaction }",),
             ),
@@ -78,7 +78,7 @@ KAFKA: Final = AdapterSettings(
     route=("by", "topics"),
 )
 MONGODB: Final = AdapterSettings(
-    "Documents of a collection, replaced by id.",
+    "Documents of a MongoDB collection, replaced by id.",
     Keys(
         "a collection",
         (
@@ -87,9 +87,9 @@ MONGODB: Final = AdapterSettings(
             Key("collection", "The collection.", OUTSIDE_NAME, is_required=True),
             Key(
                 "document",
-                "The document in a shape of your own, beside `_id`: names, each with an expression over `row`, the "
-                "decision or flag, with the event's `row.fields.NAME`, `row.event_time` and `row.ingest_time`. A plain "
-                "`row.x` is kept as it is.",
+                "A document with your own fields, in addition to `_id`: names, each with an expression over `row`. "
+                "`row` is the decision or flag, with the event's `row.fields.NAME`, `row.event_time` and "
+                "`row.ingest_time`. A plain `row.x` is stored unchanged.",
                 _DOCUMENT,
                 examples=("{ ID: row.id, Amount: row.fields.amount }",),
             ),
@@ -120,7 +120,7 @@ PUBSUB: Final = AdapterSettings(
     route=("ordering_key", "topics"),
 )
 SQL: Final = AdapterSettings(
-    "Rows of a table, replaced by id. The table is made where there is none.",
+    "Rows of an SQL table, replaced by id. A missing table is created.",
     Keys(
         "a table",
         (
@@ -128,7 +128,7 @@ SQL: Final = AdapterSettings(
             Key("table", "The table.", TABLE, is_required=True, examples=("decisions",)),
             Key(
                 "columns",
-                "Further columns, by names of your own: `event_time`, `ingest_time` (UTC), `fields` or "
+                "Additional columns, with names of your choice: `event_time`, `ingest_time` (UTC), `fields` or "
                 "`features` as JSON, or one value of these as text, such as `fields.amount`.",
                 _COLUMNS,
                 examples=("{ paid_at: event_time, taken_at: ingest_time, amount: fields.amount }",),
@@ -139,13 +139,13 @@ SQL: Final = AdapterSettings(
     placed=_in_folder,
 )
 WEBHOOK: Final = AdapterSettings(
-    "Signed calls of an address.",
+    "Signed calls to a URL.",
     Keys(
-        "an address that is called",
+        "a URL to call",
         (
             Key("start", BEGIN, choice("first", "now"), default="now", examples=("first",)),
             Key("url", "The address.", HTTP, is_required=True, examples=("https://bank.example/hooks/fraud",)),
-            Key("secret", "What calls are signed with.", ANY, is_required=True, examples=("${HOOK_SECRET}",)),
+            Key("secret", "The secret that signs the calls.", ANY, is_required=True, examples=("${HOOK_SECRET}",)),
             OUTCOMES,
             *CALLS,
         ),

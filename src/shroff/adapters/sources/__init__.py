@@ -26,7 +26,9 @@ from shroff.streams.settings import ADDRESS, OUTSIDE_NAME, TOPIC, AdapterSetting
 from shroff.streams.source import CERTAIN_S
 
 OVERTAKES_MS: Final = 60_000  # as long as a lease lasts of whoever died with a message; Pub/Sub itself names no bound
-_DEAD_LETTERS: Final = "What cannot be read goes there too, with its place and the reason; it is in quarantine anyway."
+_DEAD_LETTERS: Final = (
+    "Destination of unreadable messages (dead letters), with position and reason. They always go to quarantine as well."
+)
 
 
 def _last_part(parts: SplitResult, example: str) -> tuple[list[str], str]:
@@ -67,39 +69,32 @@ KAFKA: Final = AdapterSettings(
             BROKERS,
             Key(
                 "topics",
-                "The topic of each event type. A topic under `any` has lines that tell their types themselves.",
+                "The topic of each event type. In a topic under `any`, each message names its own type.",
                 own_names("event types with their topics", Either((TOPIC, Many("several topics", TOPIC)))),
                 is_required=True,
                 examples=("{ payment: payments }",),
             ),
-            Key("labels", "The topic of labels.", TOPIC, default="NAME.labels, where there is one"),
+            Key("labels", "The topic of labels.", TOPIC, default="NAME.labels, if it exists"),
             Key(
                 "lanes",
-                "How many lanes there are: logs with a worker each, which take the partitions of every topic by turns.",
+                "Number of lanes: logs with a worker each, which share the partitions of every topic in turn.",
                 One("a whole number from 1 to 1024", r"^([1-9]\d{0,2}|10[01]\d|102[0-4])$", kinds=(TEXT, NUMBER)),
                 default="1",
                 examples=("4",),
             ),
             Key(
                 "key",
-                "The entity by whose key producers part messages, where there are several lanes.",
+                "With several lanes: the entity whose key producers use to partition messages.",
                 One("an entity's name", NAME_PATTERN),
                 examples=("card",),
             ),
-            Key(
-                "group", "The group under which offsets are shown to the brokers' tools.", TOPIC, default="shroff-NAME"
-            ),
+            Key("group", "The consumer group whose offsets the brokers' tools show.", TOPIC, default="shroff-NAME"),
             Key("dead_letters", _DEAD_LETTERS, TOPIC, examples=("payments.refused",)),
-            Key(
-                "start",
-                "Where a partition that was never read begins.",
-                choice("earliest", "latest"),
-                default="earliest",
-            ),
+            Key("start", "Start position in a new partition.", choice("earliest", "latest"), default="earliest"),
             Key(
                 "gone",
-                "What a worker does where a topic does not have messages any more that nobody had read: it stops, or "
-                "skips them, and the gap is in quarantine.",
+                "Handling of unread messages that a topic no longer has: the worker stops, or skips them and records "
+                "the gap in quarantine.",
                 choice("stop", "skip"),
                 default="stop",
             ),
@@ -120,17 +115,15 @@ REDIS: Final = AdapterSettings(
             Key("url", "The server.", ADDRESS, is_required=True, examples=("redis://localhost:6379/0",)),
             Key(
                 "streams",
-                "The stream of each event type. One under `any` has entries that tell their types themselves.",
+                "The stream of each event type. In a stream under `any`, each entry names its own type.",
                 own_names("event types with their streams", OUTSIDE_NAME),
                 is_required=True,
                 examples=("{ payment: payments }",),
             ),
             Key("labels", "The stream of labels.", OUTSIDE_NAME),
-            Key("field", "The field of an entry that has the message.", OUTSIDE_NAME, default="event"),
+            Key("field", "The field of an entry with the message.", OUTSIDE_NAME, default="event"),
             Key("dead_letters", _DEAD_LETTERS, OUTSIDE_NAME),
-            Key(
-                "trim", "Whether entries behind a saved snapshot are removed from the streams.", SWITCH, default="false"
-            ),
+            Key("trim", "Whether to delete stream entries that a saved snapshot covers.", SWITCH, default="false"),
         ),
     ),
     schemes={"redis": 6379, "rediss": 6379},
@@ -145,7 +138,7 @@ PUBSUB: Final = AdapterSettings(
         (
             Key(
                 "subscriptions",
-                "The subscription of each event type. One under `any` has messages that tell their types themselves.",
+                "The subscription of each event type. In one under `any`, each message names its own type.",
                 own_names("event types with their subscriptions", SUBSCRIPTION),
                 is_required=True,
                 examples=("{ payment: projects/my-project/subscriptions/payments }",),
@@ -154,13 +147,13 @@ PUBSUB: Final = AdapterSettings(
             Key("dead_letters", _DEAD_LETTERS, PUBSUB_TOPIC, examples=("projects/my-project/topics/refused",)),
             Key(
                 "messages",
-                "How many messages of a subscription are here at most without being acknowledged.",
+                "Maximum number of unacknowledged messages of a subscription.",
                 One("a whole number from 1 to 100000", r"^([1-9]\d{0,4}|100000)$", kinds=(TEXT, NUMBER)),
                 default="5000",
             ),
             Key(
                 "bytes",
-                "How many bytes these have at most, together.",
+                "Maximum total bytes of these messages.",
                 One("a whole number of bytes, of four digits or more", r"^[1-9]\d{3,10}$", kinds=(TEXT, NUMBER)),
                 default=str(64 << 20),
             ),

@@ -20,34 +20,34 @@ _NUMBER: Final = r"-?[0-9]{1,30}(\.[0-9]{1,8})?"
 COLUMN: Final = One("a column", rf"^{_NAME}$")
 SIDE: Final = One("a sum as sum(amount) or payments.count(*), or a number", rf"^({_SUM.pattern}|{_NUMBER})$")
 CHECKS: Final = Keys(
-    "tests of a model",
+    "tests of a mart",
     (
-        Key("not_null", "Columns that have a value in each row.", Many("a list of columns", COLUMN)),
+        Key("not_null", "Columns without missing values.", Many("a list of columns", COLUMN)),
         Key(
             "unique",
-            "Columns in which no value stands twice; a list in the list: these columns together.",
+            "Columns without duplicate values; a list within the list means the combination of these columns.",
             Many("a list of columns", Either((COLUMN, Many("a list of columns", COLUMN)))),
         ),
         Key(
             "accepted_values",
-            "Columns, each with the values that it may have.",
+            "Columns with their allowed values.",
             own_names("columns with their values", Many("a list of values", ANY), pattern=f"^{_NAME}$"),
         ),
         Key(
             "relationships",
-            "Columns whose values stand in a column of another model.",
+            "Columns whose values must occur in a column of another mart (foreign keys).",
             own_names("columns", One("a column as customers.customer", rf"^{_NAME}\.{_NAME}$"), pattern=f"^{_NAME}$"),
         ),
         Key("equal_sums", "Pairs that must be equal.", Many("a list of pairs", Many("a list of two sums", SIDE))),
-        Key("by_day", "The column with the day: then only days with new files are built again.", COLUMN),
+        Key("by_day", "The column with the day. If set, only days with new files are rebuilt.", COLUMN),
         Key(
             "chart",
             "The columns of the chart.",
             Keys(
                 "labels and values",
                 (
-                    Key("labels", "What the bars are.", COLUMN, is_required=True),
-                    Key("values", "How long they are.", COLUMN, is_required=True),
+                    Key("labels", "The labels of the bars.", COLUMN, is_required=True),
+                    Key("values", "The lengths of the bars.", COLUMN, is_required=True),
                 ),
             ),
         ),

@@ -27,7 +27,7 @@ DAYS: Final = 7  # that are counted where nobody names any, up to the newest eve
 
 
 class Analytics:
-    """Questions that many ask every morning. Each reads log and lake as they are then, and every event once."""
+    """Common analytical queries. Each call reads the current log and lake, and counts every event once."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
@@ -43,7 +43,7 @@ class Analytics:
         zeros: bool = False,
         most: int | None = None,
     ) -> list[EventCount]:
-        """How many events happened, by type and day; the lanes of a project together (see `analytics.counts`).
+        """Count events by type and day; the lanes of a project are added up (see `analytics.counts`).
 
         Args:
             first: The first day, as `2026-03-01`; without it the seventh before the last one's end.
@@ -87,7 +87,7 @@ class Analytics:
         since: Moment | Mapping[str, Moment] | None = None,
         most: int | None = None,
     ) -> KeyFacts:
-        """The features of one key of an entity at a moment (see `analytics.facts`).
+        """Compute the features of one key of an entity at a point in time (see `analytics.facts`).
 
         Args:
             key: As text; one of several parts as a JSON list. A value of a hashed field may be given in clear.
@@ -116,7 +116,7 @@ class Analytics:
             return facts_of(question, definitions, log, self._opened.now_ms(), index, most or EVENTS_MAX)
 
     def funnels(self) -> dict[str, Funnel]:
-        """The funnels of funnels.yaml, by name. Raises: DefinitionError with every mistake of the file."""
+        """Get the funnels of funnels.yaml, by name. Raises: DefinitionError with every error of the file."""
         from shroff.app.analytics.funnels import funnels_of
 
         return funnels_of(self._opened)
@@ -131,7 +131,7 @@ class Analytics:
         split: str | None = None,
         most: int | None = None,
     ) -> FunnelDocument:
-        """Drop-off and recovery by day, how far users came and how long they took (see `analytics.funnels`).
+        """Compute drop-off and recovery by day, users per step, and the time they took (see `analytics.funnels`).
 
         Args:
             name: The funnel; all of them where it is None.
@@ -164,7 +164,7 @@ class Analytics:
         zone: str = "UTC",
         most: int | None = None,
     ) -> list[str]:
-        """The users behind a number of a funnel, sorted.
+        """List the users behind a number of a funnel, sorted.
 
         Args:
             number: Such as `still_out:signed_up`: `dropped_off`, `recovered`, `still_out` of a step on a day; `reached`
@@ -184,7 +184,7 @@ class Analytics:
             return found.users(number, day_named(day, "the day"))
 
     def event_types(self) -> list[CountedType]:
-        """The event types, and by which of their fields they can be counted."""
+        """List the event types and the fields by which they can be counted."""
         from shroff.analytics.counts import CountedType, counted_fields
 
         types = self._opened.definitions.events.types.values()

@@ -48,7 +48,7 @@ class MartRows:
 
 
 class Marts:
-    """Tables that the SQL of a project makes of its lake. One process builds them, any number reads them meanwhile."""
+    """SQL tables built from the lake. One process builds them; any number can read them meanwhile."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
@@ -60,7 +60,7 @@ class Marts:
         return MartFiles(self._opened.places.marts)
 
     def build(self, *, memory: str | None = None, is_full: bool = False, progress: Progress | None = None) -> MartBuild:
-        """Build every model from what the lake has, and run its tests (see `analytics.marts.build`).
+        """Build every mart from the lake, and run its tests (see `analytics.marts.build`).
 
         Args:
             memory: What queries may use, as `4GB`; what does not fit goes to the disk.
@@ -89,7 +89,7 @@ class Marts:
             return MartBuild(built, sum(log.last_seq() for log, _ in histories) - sum(one.last_seq for one in lakes))
 
     def models(self, lake: LakeFiles | None = None) -> list[Model]:
-        """The models of the project, in the order in which they are built. Raises: as `build`."""
+        """List the marts in build order. Raises: as `build`."""
         from shroff.analytics.marts.models import load_models
 
         lake = lake or self._recorded([])
@@ -99,7 +99,7 @@ class Marts:
         return load_models(texts, lake.views)
 
     def test(self) -> BuiltMarts:
-        """Run the tests, as they are written now, over the last build.
+        """Run the tests, as they are written now, on the last build.
 
         Raises: UsageError where there is none, or it was not made of these models; StateError where files of the lake
             are gone that it was made of.
@@ -117,7 +117,7 @@ class Marts:
             return described_build(connection, models, built, lake)
 
     def built(self, *, failed: bool = False) -> BuiltMarts:
-        """The last build whose tests passed, or a later one with failed tests. Raises: UsageError without one."""
+        """Get the last build with passed tests, or a later one with failed tests. Raises: UsageError without one."""
         found = self._files.built(failed=failed)
         if found is None and failed:
             raise UsageError("no build has failed tests since the last good one.")
@@ -126,7 +126,7 @@ class Marts:
         return found
 
     def rows(self, name: str, most: int = ROWS, *, failed: bool = False) -> MartRows:
-        """The first rows of a mart. Raises: UsageError where there is none of this name, or it is a view."""
+        """Get the first rows of a mart. Raises: UsageError if there is no such mart, or it is a view."""
         from shroff.analytics.marts.build import rows_of
 
         if self.built(failed=failed).named(name).kind == "view":
@@ -136,7 +136,7 @@ class Marts:
         return MartRows(*rows_of(self._files.failed if failed else self._files.current, name, most))
 
     def sources(self) -> str:
-        """The lake as sources of dbt-duckdb: the text of a `sources.yml`."""
+        """Get the lake as sources for dbt-duckdb: the text of a `sources.yml`."""
         from shroff.analytics.marts.views import sources_yml
 
         with ExitStack() as held:

@@ -28,7 +28,7 @@ AGAIN_S: Final = 5.0  # after which something that was away is asked again
 
 
 class Summaries:
-    """Summaries of an opened project."""
+    """Five-minute summaries of a project."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
@@ -48,7 +48,7 @@ class Summaries:
         return load_summary_settings(yamltext.read(text, config.PROJECT_FILE, []), [], definitions.events)
 
     def build(self, first: Moment | None = None, last: Moment | None = None, progress: Progress | None = None) -> Built:
-        """Write the rows of all windows that begin in [first, last), as the log has them now.
+        """Write the rows of all windows that begin in [first, last), from the current log.
 
         Args:
             first: The window that this moment is in is the first one; without it that of the first event.
@@ -72,7 +72,7 @@ class Summaries:
         say: Callable[[str], None] = unheard,
         wait: Callable[[float], None] = time.sleep,
     ) -> Iterator[Built]:
-        """Write each window once it is complete, and correct those that get events or labels later; gives each round.
+        """Write each window once it is complete, and correct windows with later events or labels; gives each round.
 
         Args:
             first: The first window, where none was written yet; without it that of the first event.
@@ -103,7 +103,7 @@ class Summaries:
                 wait(max(due_ms - self._opened.now_ms(), 0) / 1_000)
 
     def finding(self) -> Finding:
-        """How far `run` is, for doctor. Raises: as `build`."""
+        """Get the progress of `run`, for `doctor`. Raises: as `build`."""
         from shroff.analytics.summaries import window_of
         from shroff.app.wiring import open_summaries
         from shroff.monitoring.doctor import NOTE, OK, Finding

@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     from shroff.app.jobs.desk import ScheduleState
 
 
-Params = Annotated[dict[str, Any], msgspec.Meta(description="As `GET /api/v1/jobs/kinds` has them for the kind.")]
+Params = Annotated[
+    dict[str, Any], msgspec.Meta(description="The parameters that `GET /api/v1/jobs/kinds` lists for this kind.")
+]
 
 
 class JobDocument(TypedDict):
-    """A job: how far it is, its log, and its result once it is done.
+    """A job: its progress, its log, and its result once it is done.
 
-    `step` is done at this time, `done` of `total`; both are 0 where nobody knows. `due_at_ms` is a schedule's due time,
-    also where it ran later.
+    `step` is the current step, `done` of `total`; both are 0 if unknown. `due_at_ms` is a schedule's due time, even if
+    the job ran later.
     """
 
     id: str

@@ -49,7 +49,7 @@ class FeaturesParams(JobParams, frozen=True):
 
 
 class TrainParams(JobParams, frozen=True):
-    """Train a model by what was known at `as_of`; with `promote` it is put in force if its gates passed."""
+    """Train a model with the labels known at `as_of`; with `promote` it becomes champion if its gates passed."""
 
     event: Name | None = None
     as_of: Name | None = None
@@ -61,7 +61,7 @@ class TrainParams(JobParams, frozen=True):
 
 
 class BacktestParams(JobParams, frozen=True, rename={"start": "from", "end": "to"}):
-    """Judge the log by a draft: `rules` is a folder and `policy` a file of the project's folder, `model` an id."""
+    """Back-test a draft on the log: `rules` is a folder and `policy` a file in the project's folder, `model` an id."""
 
     rules: Path | None = None
     policy: Path | None = None
@@ -76,18 +76,18 @@ class BacktestParams(JobParams, frozen=True, rename={"start": "from", "end": "to
 
 
 class LakeParams(JobParams, frozen=True):
-    """Write what the log has and the lake has not."""
+    """Write new records of the log to the lake."""
 
 
 class MartsParams(JobParams, frozen=True):
-    """Build all marts; with `full` also all days of those that are built by day. `memory` is such as 4GB."""
+    """Build all marts; with `full` rebuild all days of those built by day. `memory` is a limit such as 4GB."""
 
     full: bool = False
     memory: Annotated[str, msgspec.Meta(pattern="^[0-9]{1,6}(MB|GB)$")] | None = None
 
 
 class ReportParams(JobParams, frozen=True):
-    """Make the report of a notice with `on: report` for a day, unless it was made; the day before without one."""
+    """Make the report of a notice with `on: report` for a day, by default yesterday, unless it exists."""
 
     notice: Name
     day: Name | None = None
@@ -98,14 +98,14 @@ class ReportParams(JobParams, frozen=True):
 
 
 class SummariesParams(JobParams, frozen=True, rename={"start": "from", "end": "to"}):
-    """Write the summaries of windows that begin in [from, to); all that have ended without them."""
+    """Write the summaries of windows that begin in [from, to); by default of all complete windows."""
 
     start: Name | None = None
     end: Name | None = None
 
 
 class SyncParams(JobParams, frozen=True):
-    """Append what is new at `source`, a pulled source of shroff.yaml."""
+    """Append the new data of `source`, a pulled source of shroff.yaml."""
 
     source: Name
 

@@ -22,7 +22,7 @@ READ_EVERY_S: Final = 2.0
 
 
 class ProjectJobs:
-    """Jobs of an opened project."""
+    """Background jobs of a project."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
@@ -36,14 +36,14 @@ class ProjectJobs:
             yield self.desk(people)
 
     def desk(self, people: PeopleStore) -> JobDesk:
-        """The desk of jobs, by the connections of people in the same database."""
+        """Open the store of jobs with the database connections of people."""
         from shroff.adapters.jobs.sql import beside
         from shroff.app.jobs.desk import JobDesk
 
         return JobDesk(beside(people), self._opened.now_ms, self.schedules)
 
     def schedules(self) -> Mapping[str, Schedule]:
-        """The schedules of schedules.yaml, read again when they change. Raises: DefinitionError."""
+        """Get the schedules of schedules.yaml; the file is read again after changes. Raises: DefinitionError."""
         now_s = time.monotonic()
         if now_s - self._read_s < READ_EVERY_S:
             return self._schedules

@@ -44,7 +44,8 @@ class Applying:
         self._opened = opened
 
     def apply(self, waits: Waits = unheard) -> AppliedFiles:
-        """Make the project's files the active version: by the process that writes the log, or here where none does.
+        """Make the project's files the active version; the process that writes the log does it, or this one if there is
+        none.
 
         Raises: DefinitionError for mistakes in the files; UsageError where there is no log yet.
         """
@@ -77,7 +78,7 @@ class Applying:
         return ""
 
     def take_up(self, waits: Waits = unheard) -> None:
-        """Have the process that writes this log look at the project's files. Raises: UsageError where it refuses."""
+        """Ask the process that writes this log to read the project's files again. Raises: UsageError if it refuses."""
         from shroff.worker.inbox import ADOPT
 
         WriterRequests(self._opened).ask(ADOPT, b"null", waits)

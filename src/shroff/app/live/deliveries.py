@@ -130,7 +130,7 @@ class Sinks:
     def deliver(
         self, waits: Waits = unheard, told: Callable[[list[DeliveryHealth]], None] | None = None
     ) -> list[DeliveryHealth]:
-        """Deliver what the log has by now and what was put back, as far as sinks take it; gives how that went.
+        """Deliver all pending and retried rows, as far as sinks accept them; gives the results.
 
         For projects without a worker, and beside a process that writes and does not deliver. A sink that fails
         three times is left for later. `told` is called some times a second.
@@ -169,7 +169,7 @@ class Sinks:
             return delivery.health(target)
 
     def states(self) -> list[SinkState]:
-        """Where the store has each sink. Raises: UsageError where there is no log yet."""
+        """Get the position of each sink. Raises: UsageError if there is no log yet."""
         from shroff.worker.outbox import sink_states
 
         sinks, online = dict(self._opened.systems.sinks), OnlineFeatures(self._opened).route()
@@ -179,14 +179,14 @@ class Sinks:
             return sink_states(log, sinks)
 
     def stuck(self, sink: str = "") -> list[StuckRow]:
-        """What sinks would not take, of one or of all. Raises: UsageError where there is no log yet."""
+        """List stuck rows, of one sink or of all. Raises: UsageError if there is no log yet."""
         from shroff.worker.outbox import all_stuck
 
         with self._opened.reading() as log:
             return [row for rows in all_stuck(log, sink) for row in rows]
 
     def retry(self, keys: Sequence[StuckKey] = (), sink: str = "", waits: Waits = unheard) -> int:
-        """Put rows back that are stuck, all of a sink or of all without keys; gives how many.
+        """Retry stuck rows, all of a sink or of all sinks without keys; gives their number.
 
         They leave again with the next delivery. Raises: UsageError for a key under which nothing is stuck.
         """
@@ -199,7 +199,7 @@ class Sinks:
         return sum(int(done_of(self._ask_outbox(retry_request(page), waits))["retry"]) for page in pages(chosen))
 
     def drop(self, keys: Sequence[StuckKey] = (), sink: str = "", waits: Waits = unheard) -> int:
-        """Remove rows that are stuck, for ever; as `outbox_retry`. They stay in the log."""
+        """Drop stuck rows for good; as `outbox_retry`. They stay in the log."""
         from shroff.worker.outbox import done_of, drop_request, pages
 
         WriterRequests(self._opened).needs_log("so nothing is stuck")

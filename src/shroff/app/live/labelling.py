@@ -48,7 +48,7 @@ class LabelOptions(TypedDict, total=False):
 
 
 class Labelling:
-    """Single records for the log of a project.
+    """Single labels for the log of a project.
 
     Where another process writes, each goes into the log's inbox, and the call returns when
     that process has committed it; `waits` is told what holds if nobody waits so long, and
@@ -71,7 +71,7 @@ class Labelling:
         amount: str | Decimal | None = None,
         waits: Waits = unheard,
     ) -> Answer:
-        """Record one label, of `payment/p-1` or of `p-1` while one type is decided.
+        """Record one label of an event: `payment/p-1`, or `p-1` if only one type is decided.
 
         Args:
             verdict: `fraud`, `genuine` or `unclear`.
@@ -118,7 +118,7 @@ class Labelling:
         return False
 
     def add_file(self, file: Path, progress: Progress | None = None, waits: Waits = unheard) -> IngestReport:
-        """Record the labels of a file, as `ingest` does; beside a writer through the inbox, many at a time."""
+        """Record the labels of a file, as `ingest` does; beside a writer, through the inbox in batches."""
         if file.is_file():
             ProjectPeople(self._opened).record(Action("label.file", f"file {file.name}"))
         if self._opened.lanes.count > 1:

@@ -41,7 +41,7 @@ class LaneState:
 
 
 class Lanes:
-    """The calls of a project that has several lanes."""
+    """Lanes of a project."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
@@ -65,7 +65,7 @@ class Lanes:
         return self._opened.systems.source
 
     def one(self, number: int) -> Opened:
-        """A lane of the project: the same files, and a log of its own. Raises: UsageError where there is none."""
+        """Get one lane of the project: the same files with its own log. Raises: UsageError if there is none."""
         from shroff.worker.lanes.lanes import LanePaths
 
         if self.count == 1:
@@ -75,7 +75,7 @@ class Lanes:
         return self._opened.at(LanePaths(self._opened.places.folder, number))
 
     def each(self) -> list[Opened]:
-        """The lanes, or where there is one log this project."""
+        """List the lanes; without lanes, the project itself."""
         return [self.one(number) for number in range(self.count)] if self.is_parted else [self._opened]
 
     def refuse(self, what: str) -> None:
@@ -84,14 +84,14 @@ class Lanes:
             raise UsageError(f"a project with several lanes takes events from its topics alone, since {what}.")
 
     def name_one(self) -> UsageError:
-        """The error for a call that needs one log."""
+        """Get the error for a call that needs a single log."""
         return UsageError(
             f"this project has {self.count} lanes, each with a log of its own: name one with --lane 0 to --lane "
             f"{self.count - 1}."
         )
 
     def of(self, reference: str) -> Opened:
-        """The lane of an event as it is named, `payment/p-1` or `p-1`. Raises: UsageError as `finding.find`."""
+        """Get the lane of an event, `payment/p-1` or `p-1`. Raises: UsageError as `finding.find`."""
         from shroff.log.history import find
 
         failure: UsageError | None = None
@@ -109,7 +109,7 @@ class Lanes:
     # ---- what all lanes are told
 
     def tell(self, within_s: float = TAKEN_WITHIN_S) -> list[LaneState]:
-        """Tell all lanes that the project's files are in force, in one transaction, and give how they are then.
+        """Make the project's files active in all lanes, in one transaction; gives the state of the lanes.
 
         A lane takes them up when its worker comes to them; this waits for a while.
         Raises: DefinitionError where a lane could not have them in force; UsageError, TransientError where nothing was
@@ -132,7 +132,7 @@ class Lanes:
             time.sleep(LOOK_S)
 
     def states(self) -> list[LaneState]:
-        """How each lane is."""
+        """Get the state of each lane."""
         if not self.is_parted:
             raise UsageError(NO_LANES if self.count == 1 else ONLY_ALL)
         wanted = asdict(self._opened.definitions.versions)
@@ -141,13 +141,13 @@ class Lanes:
     # ---- what concerns the log of each lane, or the one that there is
 
     def has_hashed(self) -> bool:
-        """Whether a log has values that were hashed."""
+        """Check whether a log has hashed values."""
         from shroff.log.history import has_hashed
 
         return any(has_hashed(log) for log in self._logs())
 
     def check_change(self, report: CheckReport) -> CheckReport:
-        """What `check` found, and where it found no mistake what the log holds against it (see `activation`).
+        """Check the project's files, and compare them with the log (see `activation`).
 
         A log that cannot be read is a warning, also where a variable of its address is not set.
         """
@@ -180,7 +180,7 @@ class Lanes:
     # ---- a lane's own version
 
     def load_files(self, files: Mapping[str, str]) -> Definitions:
-        """The definitions of the files that a lane is told of. Raises: DefinitionError."""
+        """Load the definitions that a lane will switch to. Raises: DefinitionError."""
         from shroff.project.definitions import load_definitions
         from shroff.worker.lanes.lanes import lane_problems
 
@@ -191,7 +191,7 @@ class Lanes:
         return found
 
     def files(self) -> Mapping[str, str] | None:
-        """The files of the version that this lane has in force, or is to begin with; None where it has neither."""
+        """Get the files of this lane's active version, or of its first one; None if it has neither."""
         from shroff.log.history import control_at
         from shroff.worker.lanes.work import CONTROLS
 
@@ -208,7 +208,7 @@ class Lanes:
         return control.files or None
 
     def waiting(self, tell: Callable[[str], None]) -> tuple[Mapping[str, str], int] | None:
-        """The version that waits for this lane, with the offset behind it; None where none does or it is not fit."""
+        """Get the version that waits for this lane, with its offset; None if there is none or it is invalid."""
         from shroff.log.activation import check_change
         from shroff.worker.lanes.work import CONTROLS, files_of
 
@@ -238,7 +238,7 @@ class Lanes:
         return files, int(message.offset) + 1
 
     def work(self, controls: Controls, tell: Callable[[str], None]) -> Lane:
-        """What a worker of this lane has to know."""
+        """Get the data that a worker of this lane needs."""
         from shroff.worker.lanes.lanes import Home
         from shroff.worker.lanes.work import Lane, files_of
 

@@ -51,7 +51,7 @@ class OnlineReader:
 
 
 class OnlineFeatures:
-    """The calls of a project about features in Redis."""
+    """Online features in Redis."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
@@ -66,12 +66,12 @@ class OnlineFeatures:
             yield reader
 
     def get(self, entity: str, key: Value | tuple[Value, ...]) -> EntityFeatures | None:
-        """The features of one key, as `online` gives them to who asks often."""
+        """Get the features of one key from the online store."""
         with self.open() as reader:
             return reader.get(entity, key)
 
     def write(self) -> int:
-        """Write the features of all keys anew, of the whole log; gives the place that it came to.
+        """Write the features of all keys again from the whole log; gives the last log position.
 
         For a server that lost its data. A worker may go on beside this: no older value takes a newer one's place.
         """
@@ -84,7 +84,7 @@ class OnlineFeatures:
         return last
 
     def route(self) -> SinkRoute | None:
-        """What carries features to where other services read them; None where the project names no such place."""
+        """Get the writer of online features; None if the project has no online store."""
         from shroff.streams.delivering import SinkRoute
 
         online = self._opened.systems.online

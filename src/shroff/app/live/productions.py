@@ -75,7 +75,7 @@ class FileSending:
 
 
 class Productions:
-    """The calls of a project that send events."""
+    """Sending of events to the live source."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
@@ -90,7 +90,7 @@ class Productions:
         format: str | None = None,
         **options: Unpack[SendingOptions],
     ) -> Production:
-        """Send the events of a file to the project's live source, in the order of the file.
+        """Send the events of a file to the project's live source, in file order.
 
         Lines are read as `ingest` reads them, and what is no event is counted. Values of hashed fields go as they
         are: who reads the source hashes them.
@@ -163,7 +163,7 @@ class Productions:
         return done
 
     def make_topics(self, partitions: int = 1) -> list[str]:
-        """Make the topics that shroff.yaml names and that are not there; gives their names.
+        """Create the missing topics of shroff.yaml; gives their names.
 
         Those of the source with so many partitions, that of dead letters, and those of sinks. What needs no making,
         such as a stream of Redis, is passed over.

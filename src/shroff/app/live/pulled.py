@@ -55,22 +55,22 @@ class SyncedFile:
 
 
 class PulledSources:
-    """The calls of a project about its pulled sources."""
+    """Pulled sources of a project."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
         self._kept, self._files = PulledFiles(opened), SourceFiles(opened.places.state / "sources")
 
     def all(self) -> list[PulledView]:
-        """Each source, with what came of its files."""
+        """List the sources with the results of their files."""
         return self._kept.all()
 
     def troubles(self) -> Iterator[tuple[str, str, int]]:
-        """The files that are set aside, with the name of their source, and when it was synced last; suspicious ones."""
+        """List files that are set aside or suspicious, with their source and its last sync."""
         return self._kept.troubles()
 
     def look_at(self, name: str) -> Finding:
-        """Whether a source can be reached, and whether files of it are set aside. Raises: as `opened` and `names`."""
+        """Check that a source can be reached and that no files are set aside. Raises: as `opened` and `names`."""
         from shroff.monitoring.doctor import OK, WRONG, Finding
 
         with closing(self.opened(name)) as source:
@@ -81,7 +81,7 @@ class PulledSources:
         return Finding(f"source {name}", OK, "it can be reached, and no file of it is set aside")
 
     def opened(self, name: str) -> PulledSource:
-        """The adapter of a source. Raises: UsageError where there is none, or it cannot be opened."""
+        """Open the adapter of a source. Raises: UsageError if there is none, or it cannot be opened."""
         found = self._opened.systems.pulled
         if name not in found:
             there = f"There is {', '.join(found)}." if found else "shroff.yaml has no pulled source under 'sources:'."
@@ -92,7 +92,7 @@ class PulledSources:
         return adapter
 
     def at(self, address: str, options: Mapping[str, Any]) -> PulledSource:
-        """The files at an address that no source of shroff.yaml names. Raises: UsageError where there is nothing."""
+        """Open the files at a location that is not a source of shroff.yaml. Raises: UsageError if nothing is there."""
         adapter: PulledSource = load_adapter("pull.files")({**options, "from": address}, self._place(""))
         return adapter
 
@@ -112,7 +112,7 @@ class PulledSources:
         decide: bool = True,
         say: Callable[[str], None] = unheard,
     ) -> Iterator[SyncedFile]:
-        """Append what is new at a source, file by file, in their order.
+        """Append the new data of a source, file by file, in order.
 
         A file that is still being written holds up those behind it until the next time.
 

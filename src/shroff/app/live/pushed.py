@@ -115,14 +115,14 @@ class SourceFiles:
 
 
 class PushedSources:
-    """The calls of a project about its pushed sources."""
+    """Pushed sources of a project."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
         self.files = SourceFiles(opened.places.state / "sources")
 
     def all(self) -> list[tuple[NamedSource, SourceCounts, list[Subscription]]]:
-        """Each source with what came of its messages, and its subscriptions."""
+        """List the sources with the results of their messages, and their subscriptions."""
         named = self._opened.systems.sources
         return [(one, self.files.counts(name), self._subscriptions(one)) for name, one in named.items()]
 
@@ -135,7 +135,7 @@ class PushedSources:
         return found
 
     def named(self, name: str) -> NamedSource:
-        """A source by its name. Raises: UsageError where there is none."""
+        """Get a source by its name. Raises: UsageError if there is none."""
         found = self._opened.systems.sources
         if name not in found:
             there = f"There is {', '.join(found)}." if found else "shroff.yaml has no pushed source under 'sources:'."
@@ -143,7 +143,7 @@ class PushedSources:
         return found[name]
 
     def opened(self, source: NamedSource, fetch: Callable[[str], bytes] | None = None) -> PushSource:
-        """The adapter of a source. Raises: UsageError where its library is not installed, or a variable not set."""
+        """Open the adapter of a source. Raises: UsageError if its library or a variable is missing."""
         options = self._opened.systems.settled("push", source.system, self._opened.places.folder)
         if fetch is not None:
             options = {name: value for name, value in options.items() if name not in {"certificates", "password"}}
@@ -153,7 +153,7 @@ class PushedSources:
     def judged(
         self, name: str, files: Mapping[str, bytes], at_ms: int, certificates: Mapping[str, bytes]
     ) -> list[JudgedMessage]:
-        """What would become of saved messages that came now, or then. Nothing is taken, and nobody is asked.
+        """Verify saved messages as if they came now, or at a time. Nothing is stored, and no request is sent.
 
         Args:
             certificates: Files by their names, as in the addresses of certificates.
@@ -176,7 +176,7 @@ class PushedSources:
         return [_judged(self.opened(named, at_hand), file, body, at_ms) for file, body in files.items()]
 
     def confirm(self, name: str, topic: str | None = None) -> list[Subscription]:
-        """Confirm the subscriptions that wait, or that of one topic, at their senders; gives those.
+        """Confirm the pending subscriptions, or that of one topic, at their senders; gives them.
 
         Raises: UsageError where none waits; TransientError where a sender cannot be asked.
         """
@@ -193,7 +193,7 @@ class PushedSources:
         return found
 
     def troubles(self) -> Iterator[tuple[str, str, int]]:
-        """What keeps messages away, with the name of its source, and since when."""
+        """List problems that block messages, with their source and since when."""
         for name, named in self._opened.systems.sources.items():
             for one in self._subscriptions(named):
                 if one.state == PENDING:

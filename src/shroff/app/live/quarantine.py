@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 class QuarantineEntries:
-    """Input that was refused."""
+    """Quarantine: refused input."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
 
     def retry(self, numbers: Sequence[int], files: Sequence[Path] = (), waits: Waits = unheard) -> list[Retried]:
-        """Bring quarantined input back in, all of it without numbers; what is refused again stays.
+        """Retry quarantined entries, all of them without numbers; entries that are refused again stay.
 
         `files` are those that CSV lines came from, or others with the same name and first line.
 
@@ -45,7 +45,7 @@ class QuarantineEntries:
         return retried_of(WriterRequests(self._opened).ask(RETRY, retry_request(numbers, headers), waits, action))
 
     def drop(self, numbers: Sequence[int], waits: Waits = unheard) -> int:
-        """Remove entries from quarantine for ever, all of them without numbers; gives how many there were.
+        """Drop quarantined entries for good, all of them without numbers; gives their number.
 
         Raises: UsageError where there is no log yet.
         """

@@ -23,13 +23,13 @@ LEADS: Final = "A worker that leads the log has in memory how far it is: stop it
 
 
 class SourceParts:
-    """The calls of a project about how far its source was read."""
+    """Read positions of a project's source."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
 
     def all(self) -> dict[str, list[PartRead]]:
-        """The parts that were read or can be, by `kafka`, `redis` and `files`: how far, and how many messages wait.
+        """List the parts of `kafka`, `redis` and `files` with their read position and number of waiting messages.
 
         The source of shroff.yaml is asked what waits; where nobody answers, `warnings` says so and the rest is told.
         """
@@ -55,7 +55,7 @@ class SourceParts:
             return []
 
     def forget(self, part: str) -> str:
-        """Have the log forget how far a part of a source was read; gives where that was.
+        """Reset the read position of a part of a source; gives the old position.
 
         The next worker reads it from its beginning, or from where `start` says; what is in the log already changes
         nothing. Raises: UsageError where no such part was read; LogBusyError where a worker leads the log.

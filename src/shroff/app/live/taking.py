@@ -67,7 +67,7 @@ class IngestProgress:
 
 
 class Taking:
-    """The ways into the log of a project, for the one process that writes it."""
+    """Input into the log of a project, for the one process that writes it."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
@@ -84,7 +84,7 @@ class Taking:
         is_hashed: bool = False,
         **hooks: Unpack[IngestHooks],
     ) -> IngestReport:
-        """Append files to the log, deciding on the way.
+        """Append the events of files to the log and decide them.
 
         All files are opened and looked into first, so that one that cannot be read stops before writing, and so
         does one with too many lines that come too late, unless `order` says otherwise.
@@ -169,7 +169,7 @@ class Taking:
         restoring: Progress | None = None,
         ready: Callable[[], None] = lambda: None,
     ) -> Generator[list[tuple[str, Answer]], None, None]:
-        """Take lines as they come and answer each, with its place, once it is durable.
+        """Take lines as they arrive and answer each one, in order, once it is durable.
 
         Args:
             has_more: Whether a further line is there without waiting; where it is not, what came is answered.
@@ -197,7 +197,7 @@ class Taking:
     def decide(
         self, events: Iterable[Mapping[str, Any]], *, as_type: str | None = None, is_hashed: bool = False
     ) -> list[Decision | Undecided | Refusal]:
-        """Take events and give for each, in order, what `shroff decide` would answer, durable when this returns.
+        """Decide events as `shroff decide` does; all are durable when this returns.
 
         Args:
             events: Mappings of fields, all of `as_type`; or each `{"payment": {...}}`.

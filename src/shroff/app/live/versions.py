@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 class FileVersions:
-    """Which files of a project are active, and what differs."""
+    """Active and inactive versions of the project's files."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
 
     def as_in_files(self) -> Opened:
-        """The whole project with its files as they are now: a lane has the version that it was told of."""
+        """Get the whole project with its current files; a lane itself has the version that it was given."""
         return (
             self._opened.afresh()
             if self._opened.places.lane is None
@@ -38,7 +38,7 @@ class FileVersions:
         )
 
     def unapplied(self) -> list[FileDifference]:
-        """What the project's files have that is not active, in whichever lane.
+        """List the changes in the project's files that are not active, in any lane.
 
         Raises: DefinitionError; UsageError without a log.
         """
@@ -51,28 +51,28 @@ class FileVersions:
         return list(found.values())
 
     def changes_in(self, log: Log, definitions: Definitions) -> list[FileDifference]:
-        """What these definitions, and the files beside them, have that is not active."""
+        """List the changes in these definitions, and the files beside them, that are not active."""
         return changes(log, definitions, self.beside(), self.load_active)
 
     def file_stamps(self) -> list[tuple[str, int, int]]:
-        """What shows that a file of the project has changed."""
+        """Get stamps that show whether a file of the project has changed."""
         return config.file_stamps(self._opened.places.folder)
 
     def beside(self) -> dict[str, str]:
-        """What is kept of the project's files and settings that no version has."""
+        """Get the content of project files and settings that are not part of a version."""
         return beside(config.read_files(self._opened.places.folder, [], BESIDE), self._opened.systems)
 
     def load_active(self, files: Mapping[str, str]) -> Definitions:
-        """The definitions of files that the log has. Raises: DefinitionError."""
+        """Load the definitions from the files in the log. Raises: DefinitionError."""
         return load_definitions(files, self._opened.hasher, read=self._opened.read_once).or_raise()
 
     def active_seq(self) -> int:
-        """The sequence number of the version that decides now; 0 with several lanes, where each has its own."""
+        """Get the sequence number of the active version; 0 with several lanes, where each has its own."""
         if self._opened.lanes.is_parted:
             return 0
         with self._opened.reading() as log:
             return active_seq(log)
 
     def source_line(self, problem: Problem) -> str:
-        """The line that a problem is on, as it is written; nothing where it is on none."""
+        """Get the source line of a problem; empty if it has none."""
         return line_of(self._opened.places.folder, problem)

@@ -72,7 +72,7 @@ class WorkEnd:
 
 
 class LiveWork:
-    """The calls of a project that work on live input."""
+    """Live input of a project."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
@@ -195,7 +195,7 @@ class LiveWork:
         return SourceFeed(source, opened, keeps_late=system.text("late") == "keep")
 
     def take_up_told(self, sources: Sequence[str | Path], tell: Callable[[str], None]) -> None:
-        """In a lane, have the version at hand that waits for it, so that the worker begins with that.
+        """In a lane: load the waiting version, so that the worker begins with it.
 
         Raises: UsageError where a worker of several lanes is to be one of all, or of something else than its topics.
         """
@@ -214,7 +214,7 @@ class LiveWork:
         until_idle_s: float | None = None,
         limit: int | None = None,
     ) -> WorkerCounts:
-        """Take live input into the log, as `worker`, until it ends by itself; gives what was done."""
+        """Read live input into the log, as `worker`, until it ends; gives what was done."""
         with self.worker(sources, as_type=as_type, until_idle_s=until_idle_s, limit=limit) as worker:
             return worker.run()
 

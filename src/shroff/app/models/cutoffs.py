@@ -47,7 +47,7 @@ class ScoreCutoffs:
         waits: Waits = unheard,
         what_if: WhatIf | None = None,
     ) -> tuple[Cutoffs, AppliedCutoffs | None]:
-        """The cheapest cut-offs of the score by the policy's costs and capacity; with `apply`, put in force.
+        """Compute the cut-offs of the score with the lowest cost by the policy; with `apply`, make them active.
 
         Args:
             event: The event type whose champion is meant; may be left out where one has a model in force.
@@ -74,7 +74,7 @@ class ScoreCutoffs:
     def write(
         self, event: str, cuts: Cuts, *, model: str = "", reason: str = "", tag: str = "", waits: Waits = unheard
     ) -> AppliedCutoffs:
-        """Write cut-offs of the score of an event type into policy.yaml, and put them in force.
+        """Write cut-offs of an event type into policy.yaml and make them active.
 
         They stand in the record first, and are not written where that fails.
 

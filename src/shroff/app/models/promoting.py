@@ -64,12 +64,11 @@ class NoChampionError(UsageError):
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What became of a call that changes which models are in force.
+    """The result of a change of the active models.
 
-    `champion` and `before` are the champion's id behind the call and in front of it, empty
-    for none; `failed` are gates that keep a model from being promoted. `why_not` says why a
-    change that is written is not in force yet, and `unused` that the champion's score changes no decision, with the
-    cure.
+    `champion` and `before` are the champion's ids after and before the call, empty for none. `failed` are gates that
+    prevent a promotion. `why_not` says why a written change is not active yet. `unused` says that the champion's score
+    changes no decision, with the remedy.
     """
 
     event: str
@@ -127,7 +126,7 @@ def failure_of(failed: Sequence[GateResult]) -> str:
 
 
 class Promotions:
-    """Which models of the registry are in force: asked, and changed beside a process that writes too."""
+    """Active models of the registry: read and change them, also beside a writer."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
@@ -136,7 +135,7 @@ class Promotions:
         __call__ = called("models", "all")
 
     def all(self) -> list[ListedModel]:
-        """The models of the registry, the newest first, with what each is now."""
+        """List the models of the registry with their state, newest first."""
         in_force = self.in_force()
         changed: dict[str, tuple[str, ...]] = {}
         unused: dict[str, Problem] = {}
@@ -153,7 +152,7 @@ class Promotions:
         ]
 
     def one(self, id_: str) -> ModelDetails:
-        """One model. Raises: UsageError where there is none; RegistryError where it is damaged."""
+        """Get one model. Raises: UsageError if there is none; RegistryError if it is damaged."""
         stored, in_force = self._opened.registry.read(id_), self.in_force()
         found = in_force.get(stored.event, InForce())
         all_of_them = [*found.previous, *([found.champion] if found.champion else [])]
@@ -166,7 +165,7 @@ class Promotions:
     def promote(
         self, id_: str, *, waive: Sequence[str] = (), reason: str = "", by: str = "", waits: Waits = unheard
     ) -> Deployment:
-        """Make a model the champion of its event type, if its gates pass or are waived with reason and name.
+        """Promote a model to champion of its event type, if its gates pass or are waived with reason and name.
 
         Gates are asked again: a comparison with a champion that is not in force any more does not pass, nor does what
         model.yaml asks today and the model does not hold, nor inputs that mean something else now than when it was
@@ -204,7 +203,7 @@ class Promotions:
             return Deployment(stored.event, id_, REFUSED, error.champion, error.champion, error.failed)
 
     def rollback(self, event: str = "", waits: Waits = unheard, *, by: str = "") -> Deployment:
-        """Go back to the champion before; where there was none, rules alone decide. `event` may be left out of one.
+        """Return to the previous champion; without one, rules alone decide. `event` is optional with one model.
 
         `by` names who does it, for the record.
 
@@ -223,7 +222,7 @@ class Promotions:
         return self._change(event, "", ROLLED_BACK, back, waits, by)
 
     def shadow(self, id_: str, *, stop: bool = False, waits: Waits = unheard) -> Deployment:
-        """Put a model in shadow, where it scores every event without effect; with `stop`, take it out."""
+        """Put a model in shadow: it scores every event, without effect. With `stop`, take it out."""
         if stop:
 
             def change(found: InForce, then: InForce) -> InForce:
@@ -236,7 +235,7 @@ class Promotions:
         return self._change(stored.event, id_, IN_SHADOW, lambda found, _then: shadowed(found, named), waits)
 
     def challenge(self, id_: str, share: float, entity: str, waits: Waits = unheard) -> Deployment:
-        """Let a model score a share of an entity's keys in the champion's place, by a hash of model and key.
+        """Let a model score a share of an entity's keys instead of the champion, by a hash of model and key.
 
         With which champion it was compared when it was trained does not matter: now it is compared with this one.
 
@@ -259,7 +258,7 @@ class Promotions:
         return self._change(stored.event, id_, CHALLENGES, lambda found, _then: challenged(found, challenger), waits)
 
     def unchallenge(self, id_: str, waits: Waits = unheard) -> Deployment:
-        """Give the challenger's keys back to the champion."""
+        """End a challenge; the champion scores these keys again."""
 
         def change(found: InForce, then: InForce) -> InForce:
             is_done = found.challenger is None and role_of(then, id_) == "challenger"
@@ -308,7 +307,7 @@ class Promotions:
     def one_event(
         self, event: str, otherwise: str = "so there is nothing to go back from", *, is_logged: bool = False
     ) -> str:
-        """The event type that is meant of those that have a champion; with `is_logged`, in the log too."""
+        """Resolve the event type among those with a champion; with `is_logged`, also those in the log."""
         scored = [self.in_force(), (self._logged() or {}) if is_logged else {}]
         known = list(dict.fromkeys(name for part in scored for name, one in part.items() if one.champion is not None))
         if event in known or (not event and len(known) == 1):
@@ -378,7 +377,7 @@ class Promotions:
         as_of: Moment | None = None,
         reading: Callable[[int], None] | None = None,
     ) -> Comparison:
-        """Two models on the same events: the paired difference so far, and the smallest that could be seen.
+        """Compare two models on the same events: the paired difference, and the smallest detectable one.
 
         Both in force or in shadow: on the events that both scored since. Else on those on which folds of both were
         tested.

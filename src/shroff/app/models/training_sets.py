@@ -70,7 +70,7 @@ class SetInputs(NamedTuple):
 
 
 class TrainingSets:
-    """The calls of a project that write training sets."""
+    """Training sets of a project."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
@@ -85,7 +85,7 @@ class TrainingSets:
         way: Way | None = None,
         **given: Unpack[FileOptions],
     ) -> SetReport:
-        """Write what `train` would learn from as Parquet, with a manifest by which it can be made again bit for bit.
+        """Write the training data of `train` as Parquet, with a manifest to build the same bytes again.
 
         Args:
             out: A new or empty folder: `rows.parquet`, `labels.parquet` and `manifest.json`.
@@ -118,7 +118,7 @@ class TrainingSets:
         out: str | Path | None = None,
         way: Way | None = None,
     ) -> SetAgain:
-        """Make a set again by its manifest: as of the same moment, from the same places of the log or the same files.
+        """Build a set again from its manifest: with the same time and the same log positions or files.
 
         Args:
             manifest: It, or the folder that it is in.

@@ -83,7 +83,7 @@ class ModelImport:
 
 
 class Training:
-    """The calls of a project that make models."""
+    """Training and import of models."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
@@ -105,7 +105,7 @@ class Training:
         cluster: Cluster | None = None,
         **given: Unpack[FileOptions],
     ) -> TrainReport:
-        """Train a model of what was known at a moment, judge it, and put it into the registry.
+        """Train a model with the labels known at `as_of`, evaluate it, and store it in the registry.
 
         Args:
             event: The event type; may be left out where model.yaml has one.
@@ -199,7 +199,7 @@ class Training:
         steps: Steps | None = None,
         **about: Unpack[ImportOptions],
     ) -> TrainReport:
-        """Take a model in that was trained elsewhere: check it on rows, judge it as one of ours, and keep it.
+        """Import a model trained elsewhere: check it on rows, evaluate it like a model trained here, and store it.
 
         Args:
             file: XGBoost's JSON or UBJSON, LightGBM's text, or ONNX.
@@ -277,7 +277,7 @@ class Training:
     def watch(
         self, place: str | Path, options: Options | None = None, *, say: Said = unheard, steps: Steps | None = None
     ) -> Iterator[FileReport]:
-        """Take each complete new file of a folder or list once, in order, train again for each, and tell of it.
+        """Take each complete new file of a folder or list once, in order, and train again for each.
 
         Without `options.once` it goes on until the iteration is left. Files are looked into
         before a line of them is taken; one that is broken, empty or cut off is set aside, and looked at

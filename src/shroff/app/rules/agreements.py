@@ -50,13 +50,13 @@ class PendingApproval(msgspec.Struct, frozen=True):
 
 
 class Agreements:
-    """What waits for a second person in an opened project."""
+    """Changes that wait for approval by a second person."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
 
     def asked(self, subject: str) -> list[PendingApproval]:
-        """What waits about one thing, the oldest first."""
+        """List the waiting requests about one subject, oldest first."""
         return [one for one in self._asked() if one.subject == subject]
 
     def agrees(
@@ -69,7 +69,7 @@ class Agreements:
         *,
         may_approve: bool,
     ) -> bool:
-        """Whether this approves what somebody else asked for; else it is kept that these people ask for it.
+        """Check whether this call approves a requested change; otherwise record the request and its authors.
 
         `before` is told what is about to be kept; where it raises, nothing is. What is approved is let go of by
         `forget_asked`, once it is done.
@@ -86,7 +86,7 @@ class Agreements:
         return False
 
     def forget(self, subject: str, change: object | None = None) -> None:
-        """Let go of what was asked for about one thing: a change that is made, or all of them."""
+        """Delete requests about one subject: those of a completed change, or all."""
         tag = None if change is None else PendingApproval(subject, change, "", [], 0).tag
         with config.editing(self._opened.places):
             left = [one for one in self._asked() if one.subject != subject or tag not in {None, one.tag}]

@@ -68,7 +68,7 @@ class JudgedInput(InputFiles):
 
 
 class LogBacktests:
-    """The backtests of a project, which knows its folder, its models and its log."""
+    """Back-tests of a project."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
@@ -83,7 +83,7 @@ class LogBacktests:
         computing: Progress | None = None,
         **judged: Unpack[JudgedOptions],
     ) -> Report:
-        """What a draft would have decided, against what was really decided, over the log.
+        """Back-test a draft: compare its decisions with the recorded ones over the log.
 
         Without a draft the project's files are held against the log as they are.
 

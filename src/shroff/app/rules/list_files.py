@@ -41,7 +41,7 @@ _TEXT_MAX: Final = 1_000  # characters of a value or a note
 
 
 class ListFiles:
-    """The lists of an opened project, as files."""
+    """Lists of a project, as files."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
@@ -50,7 +50,7 @@ class ListFiles:
         __call__ = called("lists", "all")
 
     def all(self) -> list[ListSummary]:
-        """The project's lists, and what reads them."""
+        """List the project's lists and what reads them."""
         from shroff.project.lists import file_of, summaries
 
         definitions = self._opened.definitions
@@ -58,13 +58,13 @@ class ListFiles:
         return summaries(definitions, texts)
 
     def entries(self, name: str) -> list[Entry]:
-        """The entries of a list, as they are written. Raises: UsageError where there is no such list."""
+        """Get the entries of a list as stored. Raises: UsageError if there is no such list."""
         from shroff.project.lists import entries, known_list
 
         return entries(self._list_text(known_list(name, self._opened.definitions)))
 
     def holding(self, value: str) -> dict[str, Entry]:
-        """The lists that hold a value, by their names, with its entry."""
+        """Find the lists with a value, by name, with its entry."""
         from shroff.project.lists import entries
 
         found, definitions = {}, self._opened.definitions
@@ -77,7 +77,7 @@ class ListFiles:
         return found
 
     def make(self, name: str, before: Callable[[], None] = lambda: None) -> None:
-        """Write a new list without entries; where `before` raises, there is none.
+        """Create a list without entries; if `before` raises, nothing is created.
 
         Raises: UsageError where it is there, or the name cannot be one.
         """
@@ -95,20 +95,20 @@ class ListFiles:
         self._opened.reload()
 
     def add(self, name: str, entry: Entry, waits: Waits = unheard) -> ListOutcome:
-        """Write an entry into lists/NAME.csv and put it in force; one of the same value is replaced.
+        """Add an entry to lists/NAME.csv and make it active; an entry with the same value is replaced.
 
         Raises: as `write_list`; NotAllowedError where a second person approves that.
         """
         return self.change(name, entry.value, [entry], waits=waits)
 
     def remove(self, name: str, value: str, waits: Waits = unheard) -> ListOutcome:
-        """Take every line of a value out of lists/NAME.csv, and put that in force. Raises: as `write_list`."""
+        """Remove every line of a value from lists/NAME.csv, and make that active. Raises: as `write_list`."""
         return self.change(name, value, waits=waits)
 
     def change(
         self, name: str, value: str, put: Sequence[Entry] = (), *, makes: bool = False, waits: Waits = unheard
     ) -> ListOutcome:
-        """Put one value into a list, or take it out where nothing is put, and have that in force.
+        """Set or remove one value of a list, and make that active.
 
         Raises: as `write_list`; NotAllowedError where a second person approves that.
         """
@@ -140,7 +140,7 @@ class ListFiles:
         makes: bool = False,
         before: Callable[[Edited], None] = lambda _: None,
     ) -> Edited:
-        """Change the entries of a list, as `lists.edited`; values that are compared with a hashed field, hashed.
+        """Change the entries of a list, as `lists.edited`; values compared with a hashed field are hashed.
 
         It comes into force when the process that writes the log is asked to look at the files, or starts. `before` is
         told what is about to be written; where it raises, nothing is.
@@ -213,7 +213,7 @@ class ListFiles:
         )
 
     def hashed(self, name: str, values: Sequence[str]) -> list[str]:
-        """Values as the list has them: hashed, where it is asked about a hashed field. Raises: UsageError."""
+        """Get values as the list stores them: hashed if compared with a hashed field. Raises: UsageError."""
         from shroff.project.lists import known_list
 
         return [

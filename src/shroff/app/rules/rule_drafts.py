@@ -92,7 +92,7 @@ class Checked:
 
 
 class RuleDraftFiles:
-    """The drafts of an opened project."""
+    """Rule drafts of a project."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
@@ -112,25 +112,25 @@ class RuleDraftFiles:
             raise NotAllowedError(f"{words}; name another folder, and make drafts of it on the page of rules")
 
     def has_drafts_in(self, folder: Path) -> bool:
-        """Whether this is the folder of the project's drafts, in which each file is one rule's."""
+        """Check whether this is the project's folder of drafts, where each file has one rule."""
         return folder.resolve() == self._folder.resolve()
 
     # ---- drafts as texts
 
     def all(self) -> list[StoredDraft]:
-        """All drafts, by their ids."""
+        """Get all drafts, by id."""
         notes = self._notes()
         found = sorted(one for one in self._folder.glob("*.yaml") if _can_be_id(one.stem))
         return [StoredDraft(one.stem, config.read_text(one), notes.get(one.stem, Note())) for one in found]
 
     def one(self, id: str) -> StoredDraft | None:
-        """The draft of a rule; None where there is none."""
+        """Get the draft of a rule, or None."""
         return next((one for one in self.all() if one.id == id), None)
 
     def write(
         self, id: str, text: str, tag: str, authors: Sequence[Author], before: Before = unrecorded
     ) -> StoredDraft:
-        """Keep a draft, mistakes and all, if it is still what `tag` says; empty for one that is not there yet.
+        """Save a draft, even with errors, if its version is still `tag`; an empty tag is for a new draft.
 
         Whoever wrote it is known before it is there, so that nobody approves what they wrote themselves. Where `before`
         raises, which is told no file and the new tag, nothing is kept.
@@ -153,7 +153,7 @@ class RuleDraftFiles:
         return StoredDraft(id, text, note)
 
     def drop(self, id: str, tag: str, before: Before = unrecorded) -> None:
-        """Throw a draft away, and take its trial out of the project's files. Raises: ChangedMeanwhileError."""
+        """Delete a draft, and remove its trial from the project's files. Raises: ChangedMeanwhileError."""
         with config.editing(self._opened.places):
             self._require(id, tag)
             standing = Rules(self._opened).standing(id)
@@ -166,7 +166,7 @@ class RuleDraftFiles:
             self._forget(id)
 
     def approve(self, id: str, tag: str, author: Author, before: Before = unrecorded) -> StoredDraft:
-        """Say, as a second person, that this text may come into force; `before` as `write_draft` tells it.
+        """Approve a text as the second person; for `before` see `write_draft`.
 
         Raises: ChangedMeanwhileError; NotAllowedError for who wrote some of it; DefinitionError for one with mistakes.
         """
@@ -185,7 +185,7 @@ class RuleDraftFiles:
     # ---- what is to be said of one
 
     def check(self, id: str, text: str) -> Checked:
-        """Hold a text, as the rule of this id, against the project: types, names, tests. Nothing is written.
+        """Check a text as the rule with this id: types, names, tests. Nothing is written.
 
         Raises: UsageError for a text that is too long.
         Cost: reading what was changed of the project's files since somebody read them last, and typing all of it; some
@@ -213,7 +213,7 @@ class RuleDraftFiles:
     # ---- in shadow, in force
 
     def shadow(self, id: str, tag: str, file: str, used: Sequence[str], before: Before = unrecorded) -> str:
-        """Put a draft into the project's files in shadow: recorded, without effect. Gives the name of the file.
+        """Put a draft in shadow in the project's files: recorded, without effect. Gives the file name.
 
         A new rule goes to the end of `file`; one that is in force keeps its place, and its draft stands beside it under
         the next id of its trials. `used` are ids of rules that were ever in force.
@@ -237,7 +237,7 @@ class RuleDraftFiles:
             return Rules(self._opened).put(name, texts.beside_rule(there, id, texts.renamed(text, trial)), before)
 
     def activate(self, id: str, tag: str, file: str, before: Before = unrecorded) -> str:
-        """Put a draft into the project's files as it is, in the place of the rule and of its trial; it is none then.
+        """Make a draft active: it replaces the rule and its trial, and is no longer a draft.
 
         Raises: ChangedMeanwhileError; DefinitionError for mistakes; NotAllowedError where nobody approved it.
         """

@@ -63,13 +63,13 @@ def unrecorded(file: str, tag: str) -> None:
 
 
 class Rules:
-    """The rules of an opened project, as files."""
+    """Rules of a project, as files."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
 
     def files(self) -> list[RuleFile]:
-        """All files of rules, by their names."""
+        """Get all rule files, by name."""
         texts = config.read_files(self._opened.places.folder, [])
         rules: Sequence[Rule] = ()
         with suppress(DefinitionError):
@@ -85,11 +85,11 @@ class Rules:
         ]
 
     def file(self, name: str) -> RuleFile | None:
-        """One file of rules; None where there is none of this name."""
+        """Get one rule file, or None."""
         return next((one for one in self.files() if one.name == name), None)
 
     def write(self, name: str, text: str, tag: str, before: Before = unrecorded) -> None:
-        """Write a file of rules, if it is still what `tag` says; empty for one that is not there yet.
+        """Write a rule file, if its version is still `tag`; an empty tag is for a new file.
 
         It comes into force when the process that writes the log is asked to look at the files, or starts. Nothing is
         written where `before` raises.
@@ -106,7 +106,7 @@ class Rules:
             self.write_held(name, text, before)
 
     def write_held(self, name: str, text: str, before: Before) -> None:
-        """The same where the files are held already, whatever was there before."""
+        """As `write`, but with the files locked already and whatever the previous version."""
         _require_name(name)
         if len(text.encode()) > TEXT_BYTES_MAX:
             raise UsageError(f"a file of rules has at most {TEXT_BYTES_MAX:,} bytes.")
@@ -117,11 +117,11 @@ class Rules:
         self._opened.reload()
 
     def standing(self, id: str) -> RuleLocation | None:
-        """Where a rule stands in the project's files; None where no file has it."""
+        """Find a rule in the project's files; None if no file has it."""
         return self.standings().get(id)
 
     def standings(self) -> dict[str, RuleLocation]:
-        """Where each rule stands, by their ids. Cost: reading all files of rules."""
+        """Find all rules in the project's files, by id. Cost: reads all rule files."""
         found: dict[str, RuleLocation] = {}
         for file in self.files():
             there = texts.rule_texts(file.text)
@@ -133,7 +133,7 @@ class Rules:
         return found
 
     def put_back(self, id: str, text: str, file: str, before: Before = unrecorded) -> str:
-        """Put an earlier text of a rule into the project's files; an empty one takes the rule out.
+        """Restore an earlier text of a rule in the project's files; an empty text removes the rule.
 
         It was in force before, so nobody is asked again. Raises: DefinitionError for what does not fit the project now.
         """
@@ -149,7 +149,7 @@ class Rules:
         return "" if found is None else found.text
 
     def put(self, name: str, text: str, before: Before) -> str:
-        """Write a file of rules that is held already, or take it away where nothing is left of it."""
+        """Write a locked rule file, or delete it if it is empty."""
         if text.strip():
             self.write_held(name, text, before)
         else:
@@ -169,7 +169,7 @@ class Rules:
         shadow: bool = False,
         apart: bool = False,
     ) -> Imported:
-        """Carry rules in the syntax of Stripe Radar over to this project. Nothing is written.
+        """Import rules in the syntax of Stripe Radar. Nothing is written.
 
         As `RuleImports.import_rules` takes and gives it.
         """

@@ -48,13 +48,13 @@ class PendingSilence(msgspec.Struct, frozen=True):
 
 
 class PendingSilences:
-    """The silences of an opened project that wait for a second person."""
+    """Requested silences that wait for a second person."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
 
     def all(self) -> list[PendingSilence]:
-        """Those whose time is not over, by their rules and keys."""
+        """List the requests that have not expired, by rule and key."""
         now_ms = self._opened.now_ms()
         return sorted(
             (one for one in self._requests() if parse_time(one.until) > now_ms), key=lambda one: (one.rule, one.key)
@@ -63,7 +63,7 @@ class PendingSilences:
     def ask(
         self, rule: str, key: str, until: str, note: str, authors: Sequence[Author], before: Recorded
     ) -> PendingSilence:
-        """Keep what somebody asks for, in place of what was asked before of this rule and key.
+        """Request a silence; it replaces an earlier request for this rule and key.
 
         Raises: as `silence`.
         """
@@ -79,7 +79,7 @@ class PendingSilences:
         return request
 
     def approve(self, rule: str, key: str, tag: str, author: Author, before: Recorded) -> None:
-        """Let a rule be silent as somebody else asked for, written alone: as `write_silence`.
+        """Approve a silence that somebody else requested: as `write_silence`.
 
         Raises: UsageError where nobody asked; ChangedMeanwhileError where something else is asked for now;
             NotAllowedError for who had a hand in it.
@@ -96,7 +96,7 @@ class PendingSilences:
         self._drop(request)
 
     def drop(self, rule: str, key: str, before: Recorded) -> None:
-        """Let nobody approve it any more. Raises: UsageError where nobody asked."""
+        """Delete a request. Raises: UsageError if there is none."""
         request = self._known_request(rule, key)
         before()
         self._drop(request)

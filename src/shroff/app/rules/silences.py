@@ -51,7 +51,7 @@ class Silence:
 
 
 class Silences:
-    """What an opened project is silent about."""
+    """Silences of a project."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
@@ -60,7 +60,7 @@ class Silences:
         __call__ = called("silences", "all")
 
     def all(self) -> list[Silence]:
-        """All of them, by rule and in the order of their lines; those that are over stay until somebody ends them."""
+        """List all silences, by rule and line; expired ones stay until they are ended."""
         by = {rule.id: rule.by for rule in self._opened.definitions.rules}
         return [
             Silence(rule, by.get(rule, ""), one.value, one.expires_at, one.note, one.added_by)
@@ -72,7 +72,7 @@ class Silences:
     def add(
         self, rule: str, key: str, until: str, *, note: str = "", by: str = "", waits: Waits = unheard
     ) -> ListOutcome:
-        """Let a rule be silent for a key, for events before `until`; what was said of the key before is replaced.
+        """Silence a rule for a key, for events before `until`; an earlier silence of the key is replaced.
 
         Raises: UsageError where there is no such rule, its key has several parts or is no text, or `until` is no time
             within a year from now; NotAllowedError where a second person approves silences.
@@ -82,7 +82,7 @@ class Silences:
         return ListFiles(self._opened).change(list_of(rule), entry.value, [entry], makes=True, waits=waits)
 
     def end(self, rule: str, key: str, waits: Waits = unheard) -> ListOutcome:
-        """Let a rule speak for a key again. Raises: UsageError where it was not silent for it."""
+        """End the silence of a rule for a key. Raises: UsageError if there is none."""
         self._known_silence(rule)
         return ListFiles(self._opened).remove(list_of(rule), key, waits)
 

@@ -17,39 +17,39 @@ from shroff.notices.texts.templates import NoticeTemplates, TextError
 from shroff.notices.texts.words import LANGUAGES, WORDS
 
 _ALL: Final = {
-    "words": "The texts that come with shroff in the language of the mail, such as `words.none`.",
+    "words": "The built-in texts in the language of the mail, such as `words.none`.",
     "language": "The language of the mail: `en` or `de`.",
     "title": "The heading.",
     "sender": "The name of the sender: `web: { name: ... }` of shroff.yaml.",
-    "zone": "The time zone by which times are shown.",
+    "zone": "The time zone of times in the mail.",
 }
 _EVENT: Final = {
-    "help": "What a customer can do without a link: `web: { help: ... }` of shroff.yaml.",
+    "help": "What customers can do without a link: `web: { help: ... }` of shroff.yaml.",
     "amount": "The amount as `show` names it.",
     "day": "The day of the event, such as `5 January`.",
-    "show": "All that the notice's `show` names: `show.merchant`. Each stands under its own name too: `merchant`.",
+    "show": "The values of the notice's `show`: `show.merchant`. Each is also available by its own name: `merchant`.",
 }
 _ITEMS: Final = {
     "subject": "The subject line.",
     "items": "What the mail tells, in a list. Each has `sentence`, `title`, `facts` (labels and values), `reasons`, "
     "`show`, and `named` with `event`, `rule`, `entity`, `key`, `reason` and `outcome`.",
-    "more": "How many more there are than `items` has.",
+    "more": "Number of messages beyond `items`.",
 }
 NAMES_OF: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
         "question": _ALL
         | _EVENT
         | {
-            "until": "Until when the link can be used.",
-            "is_held": "Whether the payment was stopped.",
+            "until": "The expiry of the link.",
+            "is_held": "Whether the payment is held.",
             "facts": "Labels and values for a table: the amount, the merchant, the time, the card, and the rest.",
-            "link": "The link to the page that asks. A question needs it.",
+            "link": "The link to the question's page; required in a question.",
         },
         RECEIPT: _ALL | _EVENT | _ITEMS,
         "notice": _ALL
         | _ITEMS
         | {
-            "show": "What the notice's `show` names, of the first of `items`. Each stands under its own name too.",
+            "show": "The values of the notice's `show` for the first of `items`. Each also has its own name.",
             "project": "The project's name.",
             "notice": "The notice's name.",
         },
@@ -59,11 +59,11 @@ NAMES_OF: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "project": "The project's name.",
             "notice": "The notice's name.",
             "outcomes": "Rows of the decisions: each has `name`, `count` and `money`.",
-            "findings": "Labels and values: what became known on that day.",
-            "waiting": "Labels and values: what waits for people now.",
-            "maturity": "A sentence on how much of the fraud is known by now; may be empty.",
+            "findings": "Labels and values: labels that became known on that day.",
+            "waiting": "Labels and values: the current backlog for people.",
+            "maturity": "A sentence about the share of fraud that is known by now; may be empty.",
             "hours": "24 rows: each has `hour`, `count`, `percent` and `marks`.",
-            "is_quiet": "Whether nothing was decided on that day.",
+            "is_quiet": "Whether there were no decisions on that day.",
         },
         FIGURES: _ALL
         | {
@@ -72,7 +72,7 @@ NAMES_OF: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "notice": "The notice's name.",
             "day": "The day, such as `5 January`.",
             "span": "The days of the charts, such as `30 December to 5 January`.",
-            "note": "That the newest event is of before the end of the day; empty otherwise.",
+            "note": "A note if the newest event is before the end of the day; otherwise empty.",
             "figures": "Each figure: `name`, `label`, `value`, `is_there` (whether it is available), `why` (it is not; "
             "said once for equal reasons), `marks` (a line of bars), and `bars`, each with `percent`.",
             "funnels": "Each funnel: `name`, `why`, `note`, and `steps`, each with `step`, `count`, `mean`, `change`, "

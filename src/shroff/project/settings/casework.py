@@ -23,39 +23,39 @@ RAISING: Final = ("challenge", "review", "decline")
 LOCK_MS: Final = 15 * 60_000
 SECOND_LOOK: Final = 0.05
 CASES: Final = Keys(
-    "how alerts gather in cases",
+    "case settings",
     (
         Key(
             "outcomes",
-            "Outcomes that raise an alert, beside rules with `notify: analysts`.",
+            "Outcomes that raise an alert, in addition to rules with `notify: analysts`.",
             Many("outcomes", choice(*RAISING)),
             default="[review]",
             examples=("[review, decline]",),
         ),
         Key(
             "about",
-            "For event types the entity that a case is about. Left out, it is that of the first rule that asked for "
-            "the outcome, and without one the first entity of events.yaml that has a key at the event.",
+            "The entity of cases, by event type. By default, it is the entity of the first rule that asked for the "
+            "outcome; without such a rule, the first entity of events.yaml with a key in the event.",
             own_names("event types with an entity", NAME),
             examples=("{ payment: card }",),
         ),
         Key(
             "until",
-            "For event types the field of type time by which it must be answered, such as when the goods ship.",
+            "The time field with the deadline for an answer, by event type, such as the time when goods ship.",
             own_names("event types with a field of them", NAME),
             examples=("{ order: ships_at }",),
         ),
         Key(
             "within",
-            "How long after its event an alert is to be answered where `until` names no time.",
+            "Time limit for alerts, from their event, without `until`.",
             DURATION,
             default="1d",
             examples=("4h",),
         ),
-        Key("lock", "How long a case stays with whoever claimed it.", DURATION, default="15m", examples=("30m",)),
+        Key("lock", "How long a claimed case is locked for its owner.", DURATION, default="15m", examples=("30m",)),
         Key(
             "second_look",
-            "The share of closed cases that another analyst decides again, without being shown the first answer.",
+            "Share of closed cases that another analyst decides again without seeing the first answer (quality check).",
             PERCENT,
             default="5%",
             examples=("10%",),

@@ -13,57 +13,53 @@ LANGUAGE_VERSION: Final = "1"
 UNTAKEN: Final = ("skip", "quarantine")
 CURRENCY: Final = One("a currency such as EUR", "^[A-Z]{3}$")
 MONEY: Final = Keys(
-    "a currency with its places",
+    "a currency with its decimal places",
     (
-        Key("currency", "The currency, in three capital letters.", CURRENCY, is_required=True, examples=("ZAR",)),
-        Key("places", "Decimals of the smallest unit: 4 for hundredths of a cent.", choice(*"012345678"), default="2"),
+        Key("currency", "The currency, as three capital letters.", CURRENCY, is_required=True, examples=("ZAR",)),
+        Key("places", "Decimal places: 4 for hundredths of a cent.", choice(*"012345678"), default="2"),
     ),
 )
 SETTINGS: Final = Keys(
     "the project's settings",
     (
         Key("shroff", "The version of the language.", choice(LANGUAGE_VERSION), is_required=True, examples=("1",)),
-        Key("name", "The project's name, for people.", ANY, is_required=True, examples=("mybank",)),
+        Key("name", "The project's display name.", ANY, is_required=True, examples=("mybank",)),
         Key(
             "money",
-            "The one currency. An amount in another one is an input error.",
+            "The project's only currency. An amount in another currency is an input error.",
             Either((CURRENCY, MONEY)),
             is_required=True,
             examples=("EUR", "{ currency: ZAR, places: 4 }"),
         ),
         Key(
             "lateness",
-            "How far behind the newest event an event may be; an older one is quarantined.",
+            "How much older than the newest event an event may be; older events are quarantined.",
             DURATION,
             default="1d",
             examples=("7d",),
         ),
         Key(
             "ahead",
-            "How far after its arrival an event of a live source may claim to be; one beyond that is quarantined.",
+            "How far in the future, relative to its arrival, the event time of a live event may be; events beyond "
+            "that are quarantined.",
             DURATION,
             default="1d",
             examples=("1h",),
         ),
         Key(
             "untaken",
-            "What becomes of a line that no event type's `when` accepts. Left out, it is skipped, and an input file "
-            "of which no line is accepted is an error: exit status 4, with each condition and what it found. `skip` "
-            "says that such files are expected.",
+            "Handling of unmatched lines, which no event type's `when` accepts. By default they are skipped, but a "
+            "file without any matched line is an error: exit status 4, with each condition and the values found. "
+            "`skip` declares such files as expected.",
             choice(*UNTAKEN),
             default="skip",
             examples=("quarantine",),
         ),
         *SYSTEMS,
-        Key(
-            "cases",
-            "How alerts gather in cases for analysts.",
-            CASES,
-            examples=("{ about: { payment: card }, within: 4h }",),
-        ),
+        Key("cases", "Settings of analysts' cases.", CASES, examples=("{ about: { payment: card }, within: 4h }",)),
         Key(
             "summaries",
-            "Which summaries of five minutes `shroff summaries` writes, and into which SQL tables.",
+            "Five-minute summaries that `shroff summaries` writes into SQL tables.",
             SUMMARIES,
             examples=("{ url: sqlite:///summaries.db, columns: { country: country } }",),
         ),

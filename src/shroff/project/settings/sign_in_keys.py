@@ -8,33 +8,34 @@ from shroff.language.keys import ANY, DURATION, Key, Keys, One, choice, own_name
 from shroff.streams.settings import CALLS, HTTP, VARIABLE
 
 SIGN_IN: Final = Keys(
-    "how people sign in, beside names with passwords",
+    "sign-in with an identity provider, in addition to passwords",
     (
         Key(
             "oidc",
-            "An OpenID provider, to which people are sent to sign in.",
+            "An OpenID Connect provider for sign-in.",
             Keys(
-                "an OpenID provider",
+                "an OpenID Connect provider",
                 (
                     Key(
                         "issuer",
-                        "The provider's address; what it offers is read from /.well-known/openid-configuration there.",
+                        "The provider's issuer URL; its settings are read from /.well-known/openid-configuration "
+                        "there.",
                         HTTP,
                         is_required=True,
                         examples=("https://login.bank.org/realms/bank",),
                     ),
-                    Key("client_id", "The name that the provider has for this service.", ANY, is_required=True),
+                    Key("client_id", "The client id of this service at the provider.", ANY, is_required=True),
                     Key(
                         "client_secret",
-                        "The secret that goes with it, as a variable of the environment. Left out, there is none.",
-                        One("a variable of the environment, such as ${OIDC_SECRET}", f"^{VARIABLE}$"),
+                        "The client secret, as an environment variable. By default there is none.",
+                        One("an environment variable such as ${OIDC_SECRET}", f"^{VARIABLE}$"),
                         examples=("${OIDC_SECRET}",),
                     ),
-                    Key("claim", "The claim that says what somebody may do here.", ANY, default="groups"),
+                    Key("claim", "The claim that determines a user's role.", ANY, default="groups"),
                     Key(
                         "roles",
-                        "Which role each value of that claim gives; of several, the one that may do most. Whoever has "
-                        "none of them is not let in.",
+                        "The role for each value of the claim; if several match, the one with the most rights. Users "
+                        "without a match cannot sign in.",
                         own_names(
                             "values of the claim with their roles",
                             choice("admin", "author", "analyst", "viewer"),
@@ -53,21 +54,15 @@ SIGN_IN: Final = Keys(
 )
 
 SESSIONS: Final = Keys(
-    "how long somebody stays signed in",
+    "session lifetime",
     (
         Key(
             "idle",
-            "A session ends when it was not used for so long. What a page asks for by itself is no use.",
+            "A session expires after this time without activity. Automatic requests of open pages do not count.",
             DURATION,
             default="1h",
             examples=("15m",),
         ),
-        Key(
-            "lasts",
-            "A session ends after so long, however much it is used; not before `idle`.",
-            DURATION,
-            default="12h",
-            examples=("8h",),
-        ),
+        Key("lasts", "Maximum lifetime of a session; at least `idle`.", DURATION, default="12h", examples=("8h",)),
     ),
 )

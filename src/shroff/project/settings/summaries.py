@@ -42,41 +42,30 @@ SUMMARIES: Final = Keys(
     (
         Key(
             "url",
-            "The database: sqlite:///FILE (from the project's folder), postgresql:// or mariadb://.",
+            "The database URL: sqlite:///FILE (relative to the project's folder), postgresql:// or mariadb://.",
             ADDRESS,
             is_required=True,
             examples=("sqlite:///summaries.db",),
         ),
-        Key(
-            "event",
-            "The event type that is summarized. Left out, it is the only decided one.",
-            NAME,
-            examples=("payment",),
-        ),
-        Key(
-            "amount",
-            "The field of type money that is summed.",
-            NAME,
-            default="amount",
-            examples=("total",),
-        ),
+        Key("event", "The event type to summarize. By default, the only decided one.", NAME, examples=("payment",)),
+        Key("amount", "The money field to sum.", NAME, default="amount", examples=("total",)),
         Key(
             "columns",
-            "Columns that count events by the values of a field, by names of your own.",
+            "Columns that count events by the values of a field. You choose their names.",
             own_names(
                 "columns with a field of the event", NAME, reserved=OWN_COLUMNS, pattern=r"^[a-z_][a-z0-9_]{0,62}$"
             ),
             examples=("{ card_type: card_type, transaction_country: country }",),
         ),
-        Key("every", "The length of a window; it divides a day.", DURATION, default="5m", examples=("15m",)),
+        Key("every", "The length of a window; it must divide a day.", DURATION, default="5m", examples=("15m",)),
         Key(
             "by",
-            "Which time puts an event into a window: when the log took it, or when it happened.",
+            "The time that assigns an event to a window: ingest time or event time.",
             choice(INGEST_TIME, EVENT_TIME),
             default=INGEST_TIME,
             examples=(EVENT_TIME,),
         ),
-        Key("delay", "How long after its end a window is written by `run`.", DURATION, default="10s", examples=("1m",)),
+        Key("delay", "How long after its end `run` writes a window.", DURATION, default="10s", examples=("1m",)),
         Key(
             "fraud",
             "Outcomes that count as fraud.",

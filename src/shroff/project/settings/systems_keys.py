@@ -47,27 +47,22 @@ STORE_URL: Final = One("an address such as postgresql://shroff@localhost/shroff"
 LATE: Final = ("refuse", "keep")
 FORMATS: Final = ("json", "avro")
 
-_FORMAT: Final = Key("format", "How messages are written.", choice(*FORMATS), default="json", examples=("avro",))
+_FORMAT: Final = Key("format", "The encoding of messages.", choice(*FORMATS), default="json", examples=("avro",))
 _REGISTRY: Final = Key(
     "registry",
-    "The schema registry of Avro messages, with its Confluent-compatible path: an address, or one with certificates.",
+    "The schema registry for Avro messages, Confluent-compatible: a URL, or a URL with certificates.",
     Either(
         (
             HTTP,
             Keys(
-                "a schema registry by its address",
+                "a schema registry with its URL",
                 (
-                    Key("url", "The registry.", HTTP, is_required=True, examples=("https://registry.bank:8081",)),
+                    Key("url", "The registry's URL.", HTTP, is_required=True, examples=("https://registry.bank:8081",)),
                     *CALLS,
-                    Key(
-                        "cert",
-                        "A file with the certificate (PEM) by which the registry knows this client.",
-                        FILE,
-                        examples=("certs/shroff.pem",),
-                    ),
+                    Key("cert", "Client certificate for the registry (PEM).", FILE, examples=("certs/shroff.pem",)),
                     Key(
                         "key",
-                        "A file with its key, without a password. Left out, the key stands in `cert`.",
+                        "The private key file, without a password. By default, the key is in the `cert` file.",
                         FILE,
                         examples=("certs/shroff.key",),
                     ),
@@ -79,112 +74,114 @@ _REGISTRY: Final = Key(
 )
 _LATE: Final = Key(
     "late",
-    "What becomes of an event that is too late: it is quarantined, or kept: stored and counted, with no decision, and "
-    "in no window.",
+    "Handling of events that are too late: `refuse` quarantines them; `keep` stores and counts them, but without a "
+    "decision and outside all windows.",
     choice(*LATE),
     default="refuse",
     examples=("keep",),
 )
 _WAIT: Final = Key(
     "wait",
-    "How long a live message waits for earlier ones of other partitions, which may be on their way: it is decided so "
-    "much later. What waited outside is in order of time without it.",
+    "How long a live message waits for earlier messages of other partitions. It adds this latency to each decision. A "
+    "backlog is in time order without it.",
     DURATION,
     default="0s",
     examples=("200ms",),
 )
 MAILS_KEPT: Final = "30d"
-_NAMED_ADDRESS: Final = One("an address of mail, with a name before it or without", r"^[^\r\n]+@[^\r\n]+$")
+_NAMED_ADDRESS: Final = One("a mail address, with or without a name", r"^[^\r\n]+@[^\r\n]+$")
 MAIL_KEYS: Final = (
     Key(
         "from",
-        "Who mails are from.",
+        "The sender address of mails.",
         _NAMED_ADDRESS,
         default="shroff@localhost",
         examples=("Penhallow Bank <notices@penhallow.example>",),
     ),
     Key(
         "keep",
-        "How long mails stay that are files: whoever tells (`serve`, `run`) removes older ones each hour. At most "
-        "90d, for which it is known of which event one is.",
+        "Retention of mails in files: `serve` and `run` delete older ones each hour. At most 90d, because the event "
+        "of a mail is known for that long.",
         DURATION,
         default=MAILS_KEPT,
         examples=("7d",),
     ),
 )
 WEB: Final = Keys(
-    "how the service shows itself",
+    "web address and appearance of the service",
     (
         Key(
             "url",
-            "The address at which browsers reach the service: links begin with it, those of customers and of users; a "
-            "provider sends people back to it; forms count from there only, and cookies are for TLS where it is.",
+            "The public URL of the service. Links in mails begin with it, for customers and users, and OpenID Connect "
+            "providers redirect to it. Forms are accepted only from this origin; with https, cookies are marked "
+            "secure.",
             HTTP,
-            default="the address that a browser asked, and in mails the one at which the service listens",
+            default="the URL in the browser's request; in mails, the address that the service listens on",
             examples=("https://answer.penhallow.example",),
         ),
-        Key("name", "The name that mails and pages for customers show.", ANY, default="the name of the project"),
+        Key("name", "The display name in mails and on customer pages.", ANY, default="the name of the project"),
         Key(
             "help",
-            "What a customer can do without a link, in the words of a sentence that ends.",
+            "What customers can do without a link, as a full sentence.",
             ANY,
             default="Call the number on the back of your card.",
         ),
         Key(
             "proxies",
-            "The proxies before the service, by address or network. From where a request comes is then read in its "
-            "head, as far as these wrote it: pauses for who asks too often, failed sign-ins and the record go by it. "
-            "Where there is no url, they say whether they were asked over TLS, too. "
-            "Name none that takes requests from others without saying so: whoever reaches it chooses their address.",
+            "Trusted proxies in front of the service, as addresses or networks. The client's address is then read "
+            "from the header that they write; rate limits, failed sign-ins and the audit log use it. Without `url`, "
+            "they also tell whether the client used TLS. List only proxies that overwrite or append this header: "
+            "otherwise clients can forge their address.",
             Many(
                 "a list of addresses and networks",
                 One("an address or a network such as 10.0.0.0/8", r"^[0-9A-Fa-f.:/]+$"),
             ),
-            default="none: a request comes from whoever connected",
+            default="none: the client is the connected address",
             examples=("[10.0.0.0/8, 127.0.0.1]",),
         ),
         Key(
             "proxy_header",
-            "Where these proxies write it; the other header is not read, since they pass on what a sender wrote there. "
-            "Whether they were asked over TLS stands in x-forwarded-proto beside the one, in the other itself.",
+            "The header in which the proxies write the client's address; the other header is ignored, because senders "
+            "can forge it. The TLS flag is in x-forwarded-proto for the first, and in the header itself for the "
+            "second.",
             choice("x-forwarded-for", "forwarded"),
             default="x-forwarded-for",
         ),
     ),
 )
-HTTP_CALLS: Final = Keys("how HTTP calls leave", CALLS)
+HTTP_CALLS: Final = Keys("settings of outgoing HTTP calls", CALLS)
 SOURCE_KEYS: Final = (_FORMAT, _REGISTRY, _LATE, _WAIT)
 NAMED_SOURCE_KEYS: Final = (
     Key(
         "events",
-        "The event types that a pushed or pulled source brings. Each one's `from` in events.yaml reads its messages or "
-        "rows; where there are several, `when` there chooses. Left out: all types.",
+        "Event types from a pushed or pulled source. Each type's `from` in events.yaml maps the messages or rows; "
+        "with several types, their `when` selects. By default all types.",
         Many("a list of event types", One("an event type", NAME_PATTERN)),
         default="all event types",
         examples=("[saving, withdrawal]",),
     ),
     Key(
         "others",
-        "What becomes of messages and rows that no `when` accepts: `skip` counts them, `quarantine` keeps them for a "
-        "retry, and the name of an event type takes them as events of that type.",
+        "Handling of unmatched messages and rows, which no `when` accepts: `skip` counts them, `quarantine` keeps "
+        "them for a retry, and the name of an event type stores them as events of that type.",
         One("skip, quarantine or an event type", NAME_PATTERN),
         default="skip",
         examples=("quarantine",),
     ),
     Key(
         "id",
-        "Of pushed sources, where the id of an event comes from: the sender's id of its message (`message`), so that a "
-        "message sent twice is one event, or the message itself (`row`), as `from.json` says.",
+        "For pushed sources, the origin of event ids: the sender's message id (`message`), so that a repeated message "
+        "is one event, or the message's content (`row`), by `from.json`.",
         choice("message", "row"),
         default="message",
     ),
 )
 SINK_KEYS: Final = (TAKE, START)
 STORE_KEYS: Final = (
-    Key("url", "The database.", ADDRESS, is_required=True, examples=("postgresql://shroff@localhost/shroff",)),
+    Key("url", "The database URL.", ADDRESS, is_required=True, examples=("postgresql://shroff@localhost/shroff",)),
     Key(
         "lease",
-        "How long a worker that is not heard of keeps its place before another may take over.",
+        "How long the log stays reserved for a worker that no longer responds, before another may take over.",
         DURATION,
         default="3s",
     ),
@@ -196,22 +193,25 @@ DOCUMENTS: Final = own_names(
         (
             Key(
                 "of",
-                "What is in them: `decisions`, `flags`, `labels`, or an event type.",
+                "Content: `decisions`, `flags`, `labels`, or an event type.",
                 One("a name", NAME_PATTERN),
                 is_required=True,
             ),
             Key(
-                "lines", "So many documents in one file, a line each. Left out: one file a document, by its id.", WHOLE
+                "lines",
+                "Number of documents per file, one per line. By default, each document has a file of its own, named "
+                "by its id.",
+                WHOLE,
             ),
             Key(
                 "sources",
-                "Of labels, only those from these sources.",
+                "For labels: only those from these sources.",
                 Many("sources", choice("chargeback", "analyst", "customer", "import")),
                 examples=("[chargeback]",),
             ),
             Key(
                 "file",
-                "What a file of one document is called, without `.json`: `{id}` stands for its id.",
+                "File name of a single document, without `.json`; `{id}` is replaced by its id.",
                 DOCUMENT_NAME,
                 default=ALONE,
                 examples=("'{id}_transaction'",),
@@ -253,40 +253,30 @@ LAKE_KEYS: Final = (
         is_required=True,
         examples=("s3://mybank/shroff",),
     ),
-    Key("every", "How long rows gather before they are written.", DURATION, default="1m", examples=("10s",)),
-    Key("layout", "What is written.", choice("parquet", "json", "both"), default="parquet"),
-    Key("documents", "Which folders of JSON documents there are.", DOCUMENTS),
-    Key("delta", "Publish each commit as Delta Lake tables, too.", SWITCH, default="false"),
-    Key("catalog", "Publish each commit as tables of an Apache Iceberg catalog, too.", CATALOG),
+    Key("every", "How long rows are collected before they are written.", DURATION, default="1m", examples=("10s",)),
+    Key("layout", "The file formats to write.", choice("parquet", "json", "both"), default="parquet"),
+    Key("documents", "The folders of JSON documents.", DOCUMENTS),
+    Key("delta", "Also publish each commit as Delta Lake tables.", SWITCH, default="false"),
+    Key("catalog", "Also publish each commit as tables of an Apache Iceberg catalog.", CATALOG),
 )
 ONLINE_KEYS: Final = (
     Key("url", "The server.", ADDRESS, is_required=True, examples=("redis://localhost:6379/1",)),
-    Key("prefix", "What the keys in Redis begin with.", OUTSIDE_NAME, default="NAME"),
-    Key(
-        "ttl",
-        "A key of which no event was decided for so long is removed. Left out, all are kept.",
-        DURATION,
-        examples=("90d",),
-    ),
+    Key("prefix", "Prefix of the keys in Redis.", OUTSIDE_NAME, default="NAME"),
+    Key("ttl", "Remove keys without a decided event for this time; by default never.", DURATION, examples=("90d",)),
     Key(
         "entities",
-        "Whose features are written; left out, those of all.",
+        "Entities whose features are written; by default all.",
         Many("entities", One("a name", NAME_PATTERN)),
         examples=("[card, device]",),
     ),
 )
 SNAPSHOT_KEYS: Final = (
-    Key("every", "After how long a snapshot is due.", DURATION, default="10m"),
-    Key(
-        "events",
-        "After how many places of the log a snapshot is due, however short the time.",
-        WHOLE,
-        default="1000000",
-    ),
-    Key("kept", "How many are kept.", WHOLE, default="2"),
+    Key("every", "Time between snapshots.", DURATION, default="10m"),
+    Key("events", "Snapshot after this many log positions, regardless of time.", WHOLE, default="1000000"),
+    Key("kept", "Number of snapshots to keep.", WHOLE, default="2"),
     Key(
         "to",
-        "A folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix, where copies go.",
+        "Location for copies: a folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.",
         One("a place", r"^\S+$"),
     ),
 )
@@ -376,13 +366,13 @@ def _addressed(what: str, contract: str, keys: tuple[Key, ...], kind: str | None
 @cache
 def store(kind: str | None = None) -> Shape:
     """What stands under `store`, of one technology or of all."""
-    return Either((STORE_URL, _addressed("a store by its address", "log", STORE_KEYS, kind)))
+    return Either((STORE_URL, _addressed("a store with its URL", "log", STORE_KEYS, kind)))
 
 
 @cache
 def lake(kind: str | None = None) -> Shape:
     """What stands under `lake`."""
-    return Either((LAKE_PLACE, _addressed("a lake by its address", "lake", LAKE_KEYS, kind)))
+    return Either((LAKE_PLACE, _addressed("a lake with its location", "lake", LAKE_KEYS, kind)))
 
 
 @cache
@@ -407,87 +397,83 @@ def mail(named: frozenset[str] | None = None) -> Shape:
         keys += [Key(kind, one.meaning, one.shape) for kind, one in each_settings("mailer") if kind not in own]
     elif named - {key.name for key in (*keys, *MAIL_KEYS)}:
         keys += [_late("mailer", kind) for kind in kinds("mailer") if kind not in own]
-    return Keys("how mails leave", (*keys, *MAIL_KEYS))
+    return Keys("settings of outgoing mails", (*keys, *MAIL_KEYS))
 
 
 SYSTEMS: Final = (
     Key(
         "source",
-        "Where live events come from: an address, or a kind with its settings.",
+        "The source of live events: a URL, or a kind with its settings.",
         Late(source),
         examples=("kafka://localhost:9092/payments",),
     ),
     Key(
         "sources",
-        "Several sources, each with a name. Pushed ones (`sns`, `pubsub`, `webhook`) are answered at `/hooks/NAME` by "
-        "the service; pulled ones (`files`, `table`, `amplitude`) are asked by `shroff sources sync NAME`; of those "
-        "that are read (`kafka`, `redis`) there is one at most, here or under `source`.",
+        "Several named sources. The service receives pushed ones (`sns`, `pubsub`, `webhook`) at `/hooks/NAME`; "
+        "`shroff sources sync NAME` reads pulled ones (`files`, `table`, `amplitude`). Only one streamed source "
+        "(`kafka`, `redis`) is allowed, here or in `source`.",
         Late(sources),
         examples=("{ savings: { sns: { topics: ['arn:aws:sns:eu-west-1:123456789012:savings'] } } }",),
     ),
     Key(
         "store",
-        "Where the log is kept: postgresql:// or mariadb://. Left out, it is one file in .shroff/.",
+        "The database of the log: postgresql:// or mariadb://. By default, the log is a file in .shroff/.",
         Late(store),
         examples=("postgresql://shroff@localhost/shroff",),
     ),
-    Key("lake", "Where files for analysis go.", Late(lake), examples=("s3://mybank/shroff",)),
+    Key("lake", "The location of the lake, files for analytics.", Late(lake), examples=("s3://mybank/shroff",)),
     Key(
         "online",
-        "Where other services read the features of each key as of its last decided event.",
+        "A feature store for other services, with the features of each key as of its last decided event.",
         Late(online),
         examples=("redis://localhost:6379/1",),
     ),
     Key(
         "sinks",
-        "Where decisions and flags go, beside the store.",
+        "Destinations of decisions and flags, in addition to the store.",
         Late(sinks),
         examples=("{ decided: { kafka: { brokers: 'localhost:9092', topic: decisions } } }",),
     ),
     Key(
         "sign_in",
-        "How people sign in to the service, beside names with passwords.",
+        "Sign-in with an identity provider, in addition to passwords.",
         SIGN_IN,
         examples=("{ oidc: { issuer: https://login.bank.org, client_id: shroff, roles: { fraud-team: analyst } } }",),
     ),
-    Key(
-        "sessions",
-        "How long people stay signed in to the service.",
-        SESSIONS,
-        examples=("{ idle: 15m, lasts: 8h }",),
-    ),
+    Key("sessions", "Lifetime of sign-in sessions.", SESSIONS, examples=("{ idle: 15m, lasts: 8h }",)),
     Key(
         "http",
-        "How HTTP calls leave: those of webhooks, the schema registry and OpenID, where they do not say it themselves. "
-        "Requests of a lake in a bucket use its proxy and `ca`.",
+        "Settings of outgoing HTTP calls: webhooks, the schema registry and OpenID Connect, unless they have their "
+        "own. A lake in a bucket uses `proxy` and `ca`.",
         HTTP_CALLS,
         examples=("{ proxy: http://proxy.bank:3128, ca: certs/bank.pem }",),
     ),
     Key(
         "mail",
-        "How mails leave. Left out, they are files in .shroff/mail/.",
+        "Settings of outgoing mails. By default, mails are files in .shroff/mail/.",
         Late(mail),
         examples=("{ smtp: smtp://localhost }",),
     ),
     Key(
         "web",
-        "At which address browsers reach the service, and how it shows itself to customers.",
+        "The public URL of the service, and its appearance for customers.",
         WEB,
         examples=("{ url: https://answer.penhallow.example, name: Penhallow Bank }",),
     ),
     Key(
         "second_person",
-        "What comes into force only when somebody approves it who did not write it. Commands leave it to the service.",
-        Many(
-            "a list of what is approved by a second person: rules, lists, silences",
-            choice("rules", "lists", "silences"),
-        ),
+        "Changes that need approval by a second person (four-eyes principle). They are made in the service, not by "
+        "commands.",
+        Many("a list of changes that need approval: rules, lists, silences", choice("rules", "lists", "silences")),
         examples=("[rules, lists, silences]",),
     ),
-    Key("snapshots", "When state is saved, and where.", Late(snapshots), examples=("{ every: 10m, kept: 2 }",)),
+    Key(
+        "snapshots", "When and where state snapshots are saved.", Late(snapshots), examples=("{ every: 10m, kept: 2 }",)
+    ),
     Key(
         "keep",
-        "How long the store keeps events. Older ones move to the lake behind a snapshot; their ids are known for ever.",
+        "Retention of events in the store. After a snapshot, older ones move to the lake; their ids stay known "
+        "forever.",
         DURATION,
         examples=("400d",),
     ),

@@ -17,27 +17,27 @@ MAPPING: Final = Keys(
     (
         Key(
             "attributes",
-            "What an attribute is: an expression over the event, its features and the score. Metadata by its name with "
+            "Radar attributes as expressions over the event, its features and the score. Name metadata with its "
             "colons.",
             own_names("expressions by attribute", EXPRESSION, pattern=_ANY_NAME),
             examples=("{ is_anonymous_ip: this.ip in lists.proxies, '::Customer Age::': this.customer_age }",),
         ),
         Key(
             "entities",
-            "Which entity charges are counted per: billing_address, card, card_number, customer, email, ip, ip_address "
-            "and shipping_address.",
-            own_names("entities by what Radar calls them", NAME),
+            "The entity for each of Radar's counts: billing_address, card, card_number, customer, email, ip, "
+            "ip_address and shipping_address.",
+            own_names("entities by their Radar names", NAME),
             examples=("{ card_number: card, ip_address: address }",),
         ),
         Key(
             "lists",
-            "Which list a saved list is, where they differ.",
-            own_names("lists by what Radar calls them", NAME, pattern=_ANY_NAME),
+            "The project's list for a Radar list, if their names differ.",
+            own_names("lists by their Radar names", NAME, pattern=_ANY_NAME),
             examples=("{ email_blocklist: blocked_emails }",),
         ),
         Key(
             "charges",
-            "When an earlier event was authorized, declined or blocked: a condition over it, by its type's name.",
+            "Conditions for an authorized, declined or blocked earlier event, using its type's name.",
             own_names("conditions by authorized, declined and blocked", EXPRESSION),
             examples=("{ declined: payment.result == 'declined' }",),
         ),

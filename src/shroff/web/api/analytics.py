@@ -25,7 +25,7 @@ KEY_EVENTS_MAX: Final = 20_000  # of one key: some 2 s
 
 
 class CountQuestion(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    """What is to be counted; days as `2026-03-01`, the last one counted too. All event types where none is named."""
+    """The counts to compute; days as `2026-03-01`, the last one included. All event types by default."""
 
     start_date: date | None = None
     end_date: date | None = None
@@ -37,7 +37,7 @@ class CountQuestion(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
 
 
 class KeyAtMoment(msgspec.Struct, forbid_unknown_fields=True):
-    """Whose features, and when; all features of the entity at the newest event's time where nothing more is said.
+    """The key and the time; by default all features of the entity at the time of the newest event.
 
     Times are as `2026-03-01T12:00:00Z`, or a day. `since` is a time for all features, or one for each by its name.
     """
@@ -50,7 +50,7 @@ class KeyAtMoment(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class CountableType(TypedDict):
-    """An event type, whether it is decided, and the fields by which `by` can split its days."""
+    """An event type, whether it is decided, and the fields that `by` accepts."""
 
     type: str
     decided: bool
@@ -123,9 +123,9 @@ ROUTES: Final = (
         Right.READ_DECISIONS,
         facts,
         RouteDoc(
-            "The features of one key of an entity at a moment, computed from the key's events in the log.",
-            "The features by name; `events` says how many events of the key were read, `left_out` what has no value "
-            "between events, and why.",
+            "Compute the features of one key of an entity at a point in time, from the key's events in the log.",
+            "The features by name. `events` is the number of events read, `left_out` names features without a value "
+            "between events, with the reason.",
             KeyAtMoment,
         ),
     ),
@@ -135,8 +135,8 @@ ROUTES: Final = (
         Right.READ_DECISIONS,
         event_counts,
         RouteDoc(
-            "How many events of each type happened on each day, each event once; the last seven days without dates.",
-            "The counts, by day, type and value.",
+            "Count the events of each type by day, each event once; by default for the last seven days.",
+            "The counts by day, type and value.",
             CountQuestion,
         ),
     ),
@@ -145,8 +145,6 @@ ROUTES: Final = (
         f"{API}/analytics/event-types",
         Right.READ_DECISIONS,
         event_types,
-        RouteDoc(
-            "The event types, and the fields by which they can be counted.", "The types, as events.yaml has them."
-        ),
+        RouteDoc("List the event types and their fields for counts.", "The event types of events.yaml."),
     ),
 )

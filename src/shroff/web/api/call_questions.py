@@ -237,7 +237,7 @@ def _told(reader: QuestionReader) -> RouteDoc:
     if call.method == "get":
         query = dict.fromkeys(names, "As the earlier service took it.")
         problems = {400: "", 422: "The query is refused.", 429: ""}
-        return RouteDoc(summary, "The answer of that service.", problems=problems, query=query, answer=answer)
+        return RouteDoc(summary, "The response that calls.yaml defines.", problems=problems, query=query, answer=answer)
     body: dict[str, Any] = {"type": "object", "properties": {name: {} for name in names}, "additionalProperties": False}
     if call.many:
         answer = {"type": "array", "items": answer}
@@ -249,15 +249,15 @@ def _told(reader: QuestionReader) -> RouteDoc:
         }
     if call.recipients:
         return RouteDoc(
-            "A mail, as an earlier service sent it.",
-            "It was sent.",
+            "A mail, in the format of the earlier service.",
+            "The mail was sent.",
             body,
             MAIL_PROBLEMS,
             headers=HEADERS,
             answer=answer,
         )
     problems = {415: "The body is no JSON.", 422: "The body is refused, with the path of each mistake in it.", 429: ""}
-    return RouteDoc(summary, "The answer of that service.", body, problems, answer=answer)
+    return RouteDoc(summary, "The response that calls.yaml defines.", body, problems, answer=answer)
 
 
 def _shape(part: Part) -> dict[str, Any]:

@@ -145,7 +145,9 @@ def _told(call: MappedCall, event_type: EventType, features: Mapping[str, Featur
             for name, part in call.answer.items()
         },
     }
-    return RouteDoc(summary, "The answer of that service.", _body_schema(call, event_type), PROBLEMS, answer=answer)
+    return RouteDoc(
+        summary, "The response that calls.yaml defines.", _body_schema(call, event_type), PROBLEMS, answer=answer
+    )
 
 
 def _of_type(type_: Type) -> dict[str, Any]:

@@ -23,7 +23,7 @@ FLAGS_SHOWN = 20
 
 
 class EntityEvent(TypedDict):
-    """An event of a key. `features` are those of its entity by which it was decided."""
+    """An event of a key. `features` are the features of its entity in that decision."""
 
     event: str
     id: str
@@ -44,7 +44,7 @@ class EntityKey(TypedDict):
 
 
 class EntityNeighbour(TypedDict):
-    """Another key of the same entity, and the keys that both share, in so many events."""
+    """A related key: another key of the same entity, the keys that both share, and the number of events."""
 
     key: str
     through: list[EntityKey]
@@ -132,8 +132,8 @@ ROUTES: Final = (
         Right.READ_DECISIONS,
         entity,
         RouteDoc(
-            "One key of an entity: events, features as of the last decision, flags, and whom it shares something with.",
-            "Of the newest million places of the log; `next` goes on before them.",
+            "Get one key of an entity: its events, features as of the last decision, flags, and related keys.",
+            "The view of the last million sequence numbers of the log; use `next` to read further back.",
             problems={400: "", 404: ""},
             query=PAGED,
         ),

@@ -53,14 +53,14 @@ _SPACES: Final = b" \t\r\n"
 
 
 class LabelInForce(TypedDict):
-    """The label in force of an event."""
+    """The current label of an event."""
 
     verdict: str
     source: str
 
 
 class Labelled(TypedDict):
-    """What became of a label."""
+    """The result of recording a label."""
 
     label: str
     state: Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["appended", "pending", "duplicate"]})]
@@ -322,9 +322,9 @@ async def _explained(service: Service, response: Response) -> Response:
 
 
 _SENT: Final = {
-    413: "The body is too long, or holds too many.",
+    413: "The body is too long, or has too many items.",
     415: "The body is neither JSON nor JSON lines.",
-    422: "The event is refused, with the path of each mistake.",
+    422: "The event is refused; the problem has the path of each error.",
     429: "",
 }
 _DECIDED: Final = Decision | Undecided | Problem
@@ -335,12 +335,16 @@ ROUTES: Final = (
         Right.SUBMIT_EVENTS,
         post_events,
         RouteDoc(
-            "Events in, decisions out: one event, a list, or JSON lines. Each is durable before it is answered.",
-            "The decision of one event; of several, for each place what one would have got, problems included.",
+            "Send events and get decisions: one event, a list, or JSON lines. Each event is durable before the "
+            "response.",
+            "The decision. For several events, a list in the same order; each item is a decision or a problem.",
             EVENT,
-            _SENT | {409: "The id is taken by an event with other content."},
-            {"explain": "1: with the model's reasons and what is usual for its entities; of one event."},
-            {"Shroff-Answered": "The outcome that who sends it answered already, since the decision came too late."},
+            _SENT | {409: "The log has an event with this id and other content."},
+            {"explain": "1: include the model's reasons and the entity's typical ranges; only for a single event."},
+            {
+                "Shroff-Answered": "Override: the outcome that the sender already gave its customer, because the "
+                "decision came too late."
+            },
             answer=_DECIDED,
             is_many=True,
             is_by_event=True,
@@ -352,10 +356,10 @@ ROUTES: Final = (
         Right.SCORE,
         score,
         RouteDoc(
-            "What would be decided of an event, or of each of a list, if it came alone now. Nothing is written.",
-            "The decision, without a place in the log.",
+            "Score an event, or each of a list, as if it arrived alone now. Nothing is written.",
+            "The decision, without a sequence number.",
             EVENT,
-            _SENT | {409: "The id is taken by an event with other content."},
+            _SENT | {409: "The log has an event with this id and other content."},
             answer=_DECIDED,
             is_many=True,
             is_by_event=True,
@@ -367,13 +371,15 @@ ROUTES: Final = (
         Right.WRITE_LABELS,
         post_labels,
         RouteDoc(
-            "What was found out about events: one label, a list, or JSON lines.",
-            "What became of it; of several, for each place.",
+            "Send labels: one label, a list, or JSON lines.",
+            "The result; for several labels, a list in the same order.",
             Label,
-            _SENT | {422: "The label is refused, with the path of each mistake."},
+            _SENT | {422: "The label is refused; the problem has the path of each error."},
             headers={
-                "Shroff-Known-At": "sent: nobody said when it became known, and known_at is when it was sent. It is "
-                "known at the time of its event then, where that is later."
+                "Shroff-Known-At": (
+                    "sent: known_at is the time of sending, because the actual time is unknown. It counts as known at "
+                    "the time of its event if that is later."
+                )
             },
             answer=Labelled | Problem,
             is_many=True,

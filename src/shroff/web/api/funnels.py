@@ -27,9 +27,8 @@ Found = TypeVar("Found")
 
 
 class FunnelDays(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    """Which funnel, all where none is named, and which days: `2026-03-01`, the last one counted too.
-
-    Without days the three up to yesterday. `split` is a field; without it that of the funnel, and none where empty.
+    """The funnel, all by default, and the days: `2026-03-01`, the last one included; by default the three days up to
+    yesterday. `split` is a field; by default that of the funnel, and none if empty.
     """
 
     funnel: str | None = None
@@ -40,9 +39,8 @@ class FunnelDays(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
 
 
 class FunnelUsers(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    """Whose users: `number` is such as `still_out:signed_up`, `day` the last one where none is named.
-
-    `after` is `next` of the answer before.
+    """The users to list: `number` is such as `still_out:signed_up`, `day` the last one by default. `after` is `next` of
+    the previous page.
     """
 
     funnel: str
@@ -56,7 +54,7 @@ class FunnelUsers(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
 
 
 class UsersPage(TypedDict):
-    """Some of the users behind a number, in order, and how many there are; `next` where there are more."""
+    """A page of the users behind a number, in order, and their total; `next` if there are more."""
 
     users: list[str]
     total: int
@@ -145,8 +143,7 @@ ROUTES: Final = (
         Right.READ_DECISIONS,
         funnels,
         RouteDoc(
-            "Drop-off and recovery of the funnels in funnels.yaml by day, how many users reached each step, and how "
-            "long they took.",
+            "Compute funnels: drop-off and recovery by day, users per step, and the time they took.",
             "`rows` by day and step, `steps` over all days, and `trend` by the day of the first step.",
             FunnelDays,
         ),
@@ -156,13 +153,13 @@ ROUTES: Final = (
         f"{API}/analytics/funnels/users",
         Right.READ_DECISIONS,
         users,
-        RouteDoc("The users behind a number of a funnel.", "At most 1,000 of them, in order.", FunnelUsers),
+        RouteDoc("List the users behind a number of a funnel.", "Up to 1,000 users, in order.", FunnelUsers),
     ),
     Route(
         "GET",
         f"{API}/analytics/funnels",
         Right.READ_DECISIONS,
         declared,
-        RouteDoc("The funnels of funnels.yaml.", "Their names, steps and fields."),
+        RouteDoc("List the funnels of funnels.yaml.", "The funnels, with steps and fields."),
     ),
 )

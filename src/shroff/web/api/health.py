@@ -123,7 +123,7 @@ class HealthBoard:
 
 
 class SinkHealth(TypedDict):
-    """How far a sink is: `through` is null before the first delivery."""
+    """The progress of a sink: `through` is null before the first delivery."""
 
     name: str
     kind: str
@@ -145,7 +145,7 @@ class Health(TypedDict):
 
 
 class QuarantineEntry(TypedDict):
-    """Input that was refused. `raw` is null where it may hold personal data that the caller may not see."""
+    """A refused input. `raw` is null if it may contain personal data that the caller may not see."""
 
     number: int
     source: str
@@ -164,7 +164,7 @@ class Quarantine(TypedDict):
 
 
 class RetriedEntry(TypedDict):
-    """What became of one entry."""
+    """The result of one retried entry."""
 
     number: int
     outcome: str
@@ -172,7 +172,7 @@ class RetriedEntry(TypedDict):
 
 
 class RetriedEntries(TypedDict):
-    """What became of the entries that were retried."""
+    """The results of the retried entries."""
 
     read: int
     taken: int
@@ -181,7 +181,7 @@ class RetriedEntries(TypedDict):
 
 
 class DroppedEntries(TypedDict):
-    """How many entries were removed."""
+    """The number of dropped entries."""
 
     dropped: int
 
@@ -294,7 +294,7 @@ async def _numbers(request: Request) -> list[int]:
     return decoded(await request.body(BODY_BYTES_MAX), QuarantineNumbers).numbers
 
 
-_MENDED: Final = {400: "One of them is not there."}
+_MENDED: Final = {400: "One of them does not exist."}
 
 ROUTES: Final = (
     Route(
@@ -303,8 +303,8 @@ ROUTES: Final = (
         Right.READ_METRICS,
         health,
         RouteDoc(
-            "What `shroff doctor` says of this project, at most a minute old; its sinks; what has drifted.",
-            "Each finding with what to do.",
+            "Get the service's health: the findings of `shroff doctor`, at most a minute old, sinks, and drift.",
+            "Each finding, with its remedy.",
         ),
     ),
     Route(
@@ -313,8 +313,8 @@ ROUTES: Final = (
         Right.MEND_INPUT,
         quarantine,
         RouteDoc(
-            "Input that was refused, the newest first.",
-            "Each with its reason, and its bytes unless they may hold what is personal.",
+            "List quarantined input, newest first.",
+            "Each entry with its reason. Its bytes are included unless they may contain personal data.",
             problems={400: ""},
             query=PAGED,
         ),
@@ -324,18 +324,13 @@ ROUTES: Final = (
         f"{API}/quarantine/retry",
         Right.MEND_INPUT,
         retry,
-        RouteDoc(
-            "Bring entries of quarantine back in, as the project is now.",
-            "What became of each.",
-            QuarantineNumbers,
-            _MENDED,
-        ),
+        RouteDoc("Retry entries with the current project.", "The result for each entry.", QuarantineNumbers, _MENDED),
     ),
     Route(
         "POST",
         f"{API}/quarantine/drop",
         Right.MEND_INPUT,
         drop,
-        RouteDoc("Remove entries of quarantine for ever.", "How many there were.", QuarantineNumbers, _MENDED),
+        RouteDoc("Drop quarantined entries for good.", "The number of dropped entries.", QuarantineNumbers, _MENDED),
     ),
 )

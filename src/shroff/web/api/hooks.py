@@ -32,7 +32,7 @@ SKIPPED, QUARANTINED, APPENDED = "skipped", "quarantined", "appended"
 
 
 class Received(TypedDict):
-    """What became of a message: of its event; or of a subscription, `pending`, `confirmed` or `unsubscribed`."""
+    """The result of a message: of its event; or of a subscription, `pending`, `confirmed` or `unsubscribed`."""
 
     state: Annotated[
         str,
@@ -178,17 +178,18 @@ ROUTES: Final = (
         None,
         receive,
         RouteDoc(
-            "A message of a pushed source (`sns`, `pubsub`, `webhook`), by its signature. It is durable when answered.",
-            "What became of it: Amazon SNS is answered 200 also where the content is quarantined.",
+            "Receive a signed message of a pushed source (`sns`, `pubsub`, `webhook`). It is durable before the "
+            "response.",
+            "The result. Amazon SNS gets 200 even if the content is quarantined.",
             {"type": "object"},
             {
-                400: "It is not a message of this source.",
-                403: "Its signature, certificate or topic is refused; nothing of it is kept.",
+                400: "The request is not a message of this source.",
+                403: "Its signature, certificate or topic is refused; nothing is stored.",
                 404: "No source has this name.",
                 413: f"The body has more than {BODY_BYTES_MAX:,} bytes.",
-                429: "More messages came than this source may send: send it again.",
-                422: "Of a webhook whose signature is valid: the event is refused, with the path of each mistake.",
-                503: "Its certificate cannot be fetched now, or nothing is decided here now: send it again.",
+                429: "Rate limit: this source sends too many messages; send it again later.",
+                422: "A webhook with a valid signature: the event is refused, with the path of each error.",
+                503: "The certificate cannot be fetched now, or no decisions are possible now; send it again.",
             },
             body_types=("text/plain",),
             answer=Received,

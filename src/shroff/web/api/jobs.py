@@ -28,7 +28,10 @@ Found = TypeVar("Found")
 
 
 class NewJob(msgspec.Struct, forbid_unknown_fields=True):
-    """Which kind of job, and its parameters, as `GET /api/v1/jobs/kinds` has them. A run takes `timeout_s` at most."""
+    """A kind of job and its parameters, as listed by `GET /api/v1/jobs/kinds`.
+
+    `timeout_s` is the time limit of a run.
+    """
 
     kind: str
     params: Params = {}
@@ -37,18 +40,18 @@ class NewJob(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class JobList(TypedDict):
-    """Jobs, newest first, without logs and results; `next` is `before` of the next question where there may be more."""
+    """Jobs, newest first, without logs and results; `next` is `before` of the next request if there may be more."""
 
     jobs: list[JobDocument]
     next: str | None
 
 
 class JobKindDocument(TypedDict):
-    """A kind of job: what it does, and the schema of its parameters."""
+    """A kind of job: its purpose, and the schema of its parameters."""
 
     kind: str
     meaning: str
-    params: Annotated[dict[str, Any], msgspec.Meta(description="The JSON schema of its parameters.")]
+    params: Annotated[dict[str, Any], msgspec.Meta(description="The JSON Schema of its parameters.")]
 
 
 class JobKinds(TypedDict):
@@ -115,7 +118,7 @@ async def run_now(service: Service, request: Request) -> Json[JobDocument]:
 
 
 async def pause(service: Service, request: Request) -> Json[ScheduleList]:
-    """Keep a schedule from running by the clock."""
+    """Pause a schedule."""
     return await _paused(service, request, is_paused=True)
 
 
@@ -152,7 +155,7 @@ async def asked(service: Service, ask: Callable[[], Found]) -> Found:
         raise ProblemError(422, "bad-job", "This job cannot be had", str(error)) from None
 
 
-_BUSY: Final = {403: "", 409: "A job of this kind waits or runs: `url` and Location say which."}
+_BUSY: Final = {403: "", 409: "A job of this kind already waits or runs; `url` and Location name it."}
 ROUTES: Final = (
     Route(
         "POST",
@@ -160,8 +163,8 @@ ROUTES: Final = (
         Right.RUN_JOBS,
         begin,
         RouteDoc(
-            "Queue a job: features, train, backtest, lake, marts and others. One of a kind waits or runs at a time.",
-            "The job, which waits; Location says where it is looked at.",
+            "Queue a job: features, train, backtest, lake, marts and others. Only one job of a kind can wait or run.",
+            "The queued job; the header Location has its URL.",
             NewJob,
             _BUSY,
             status=202,
@@ -173,12 +176,12 @@ ROUTES: Final = (
         Right.READ_DECISIONS,
         jobs,
         RouteDoc(
-            "The newest jobs, with their states and progress.",
+            "List the newest jobs with their states and progress.",
             "Jobs, newest first.",
             problems={400: ""},
             query={
-                "limit": f"How many, 1 to {LISTED_MAX}; {LISTED} without it.",
-                "before": "`next` of the answer before.",
+                "limit": f"Maximum number, 1 to {LISTED_MAX}. Default: {LISTED}.",
+                "before": "`next` of the previous page.",
             },
         ),
     ),
@@ -187,28 +190,28 @@ ROUTES: Final = (
         f"{API}/jobs/kinds",
         Right.READ_DECISIONS,
         kinds,
-        RouteDoc("The kinds of jobs, and what each takes.", "Kinds, each with the JSON Schema of its parameters."),
+        RouteDoc("List the kinds of jobs and their parameters.", "Kinds, each with the JSON Schema of its parameters."),
     ),
     Route(
         "GET",
         f"{API}/jobs/{{id}}",
         Right.READ_DECISIONS,
         job,
-        RouteDoc("A job: its progress by step, log and result.", "The job.", problems={404: ""}),
+        RouteDoc("Get a job: progress by step, log and result.", "The job.", problems={404: ""}),
     ),
     Route(
         "POST",
         f"{API}/jobs/{{id}}/cancel",
         Right.RUN_JOBS,
         cancel,
-        RouteDoc("End a job that waits or runs.", "The job; one that runs ends soon.", problems={404: ""}),
+        RouteDoc("Cancel a job that waits or runs.", "The job; a running one stops soon.", problems={404: ""}),
     ),
     Route(
         "GET",
         f"{API}/schedules",
         Right.READ_DECISIONS,
         schedules,
-        RouteDoc("The schedules of schedules.yaml.", "Each with its next due time and its last job."),
+        RouteDoc("List the schedules of schedules.yaml.", "Each schedule with its next due time and its last job."),
     ),
     *(
         Route(
@@ -219,9 +222,9 @@ ROUTES: Final = (
             RouteDoc(summary, meaning, problems={404: "", **more}, status=status),
         )
         for verb, handle, summary, meaning, more, status in (
-            ("run", run_now, "Run the job of a schedule now.", "The job, which waits.", _BUSY, 202),
-            ("pause", pause, "Keep a schedule from running by the clock.", "All schedules.", {}, 200),
-            ("resume", resume, "Let a paused schedule run by the clock again.", "All schedules.", {}, 200),
+            ("run", run_now, "Run the job of a schedule now.", "The queued job.", _BUSY, 202),
+            ("pause", pause, "Pause a schedule.", "All schedules.", {}, 200),
+            ("resume", resume, "Resume a paused schedule.", "All schedules.", {}, 200),
         )
     ),
 )

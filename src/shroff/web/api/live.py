@@ -175,21 +175,21 @@ async def look(service: Service, period: Period) -> Look:
 
 
 class OutcomeCount(TypedDict):
-    """Decisions of one outcome."""
+    """The number of decisions with one outcome."""
 
     count: int
     money: str | None
 
 
 class HitRange(TypedDict):
-    """The typical range of a rule's hits in an hour."""
+    """The typical range of a rule's hits per hour."""
 
     low: int
     high: int
 
 
 class RuleHitCount(TypedDict):
-    """What a rule did in the last hour."""
+    """Statistics of a rule over the last hour."""
 
     rule: str
     hits_1h: int
@@ -299,10 +299,10 @@ ROUTES: Final = (
         Right.READ_DECISIONS,
         live,
         RouteDoc(
-            "What was taken and decided in a period up to the newest event, how quickly, and what waits.",
-            "Its figures, as the screen Live shows them.",
+            "Get live figures: events and decisions in a period up to the newest event, latency, and backlog.",
+            "The figures of the screen Live.",
             problems={400: ""},
-            query={"period": "1h, 24h or 7d; 24h where it is left out."},
+            query={"period": "The period: 1h, 24h or 7d. Default: 24h."},
         ),
     ),
 )

@@ -26,9 +26,8 @@ REASON_MAX: Final = 1_000
 
 
 class ModelChange(msgspec.Struct, forbid_unknown_fields=True):
-    """What is wanted of a model: `promote`, `shadow`, `unshadow` or `rollback`, and why.
-
-    `waive` names gates that failed, each by metric and limit.
+    """A change of a model: `promote`, `shadow`, `unshadow` or `rollback`, and the reason. `waive` lists gates to waive,
+    each by metric and limit.
     """
 
     do: str
@@ -37,14 +36,16 @@ class ModelChange(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Model(TypedDict):
-    """Everything that is known of one model."""
+    """One model with all its details."""
 
     id: str
     event: str
     role: str
     digest: str
     gates: list[GateResult]
-    metrics: Annotated[dict[str, Any], msgspec.Meta(description="`metrics.json`, as the reference of metrics has it.")]
+    metrics: Annotated[
+        dict[str, Any], msgspec.Meta(description="`metrics.json`, as described in the reference of metrics.")
+    ]
     promotions: list[Promotion]
     manifest: Annotated[dict[str, Any], msgspec.Meta(description="`manifest.json`: how the model was made.")]
     redefined: list[str]
@@ -122,11 +123,7 @@ ROUTES: Final = (
         f"{API}/models/{{id}}",
         Right.READ_DEFINITIONS,
         one_model,
-        RouteDoc(
-            "One model: its gates, what was measured, its promotions, its manifest.",
-            "Everything that is known of it.",
-            problems={404: ""},
-        ),
+        RouteDoc("Get one model: its gates, metrics, promotions and manifest.", "The model.", problems={404: ""}),
     ),
     Route(
         "POST",
@@ -134,11 +131,11 @@ ROUTES: Final = (
         Right.PROMOTE_MODELS,
         change_model,
         RouteDoc(
-            "Promote a model, go back from it, put it in shadow or take it out; with a reason, which is recorded.",
-            "What became of it, and whether the log has it in force by now.",
+            "Promote a model, roll it back, put it in shadow or take it out; with a reason, which is recorded.",
+            "The result, and whether it is active in the log yet.",
             ModelChange,
             {404: ""},
-            others={409: ("It failed gates that nobody waives: the answer names them.", Deployment)},
+            others={409: ("The model fails gates that are not waived; the problem names them.", Deployment)},
         ),
     ),
 )

@@ -28,7 +28,7 @@ BODY_BYTES_MAX: Final = 4_096
 
 
 class NoticeTest(msgspec.Struct, forbid_unknown_fields=True):
-    """To whom a test goes, and of which event, or of which day a report."""
+    """The recipient of a test mail, and its event or, for a report, its day."""
 
     to: str
     event: str = ""
@@ -36,7 +36,7 @@ class NoticeTest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class NoticeShown(TypedDict):
-    """A notice: no secret and no address of a recipient."""
+    """A notice, without secrets and recipients' addresses."""
 
     name: str
     on: str
@@ -63,14 +63,14 @@ class MailPreview(TypedDict):
 
 
 class TestSent(TypedDict):
-    """Whether the mail server took a test, and what it refused."""
+    """Whether the mail server accepted a test, and what it refused."""
 
     sent: bool
     refused: list[str]
 
 
 class LetterShown(TypedDict):
-    """A message in the outbox; its recipient only as people may see it."""
+    """A message in the outbox, with its recipient masked as needed."""
 
     id: str
     notice: str
@@ -85,7 +85,7 @@ class LetterShown(TypedDict):
 
 
 class Outbox(TypedDict):
-    """A page of messages, how much waits to become one, and what keeps all of them from leaving."""
+    """A page of letters, the number of pending notices, and what blocks all sending."""
 
     waiting: int
     trouble: str | None
@@ -126,7 +126,7 @@ class QuestionShown(TypedDict):
 
 
 class Questions(TypedDict):
-    """The questions about one decision, the oldest first."""
+    """The questions about one decision, oldest first."""
 
     questions: list[QuestionShown]
 
@@ -302,7 +302,7 @@ ROUTES: Final = (
         f"{API}/notices",
         Right.SEND_NOTICES,
         all_notices,
-        RouteDoc("The notices of the project.", "Each, without secrets."),
+        RouteDoc("List the notices of the project.", "Each notice, without secrets."),
     ),
     Route(
         "GET",
@@ -310,12 +310,12 @@ ROUTES: Final = (
         Right.SEND_NOTICES,
         preview,
         RouteDoc(
-            "The mail that a notice would send. Nothing is sent, and its link answers nothing.",
+            "Preview the mail of a notice. Nothing is sent, and the link in it does not work.",
             "Subject, plain text and HTML.",
-            problems={400: "", 404: "There is no such notice."},
+            problems={400: "", 404: "No notice has this name."},
             query={
-                "event": "Such as payment/p-1; left out, the newest that it could be about.",
-                "day": "Of a report, such as 2026-03-01; left out, the one that was due last.",
+                "event": "The event, such as payment/p-1. Default: the newest that fits.",
+                "day": "The day of a report, such as 2026-03-01. Default: the last that was due.",
             },
         ),
     ),
@@ -325,11 +325,11 @@ ROUTES: Final = (
         Right.SEND_NOTICES,
         test,
         RouteDoc(
-            "Send that mail to an address, marked as a test.",
-            "Whether the server took it, else why not.",
+            "Send the mail of a notice to an address, marked as a test.",
+            "Whether the mail server accepted it, or why not.",
             NoticeTest,
             {
-                404: "There is no such notice.",
+                404: "No notice has this name.",
                 422: "The body is refused.",
             },
         ),
@@ -340,13 +340,13 @@ ROUTES: Final = (
         Right.SEND_NOTICES,
         outbox,
         RouteDoc(
-            "What notices have to tell and have told: mails, calls and documents, the newest first.",
-            "How much waits to become a letter, what keeps all from leaving, and a part of the letters.",
+            "List the messages of notices in the outbox (letters): mails, calls and documents, newest first.",
+            "A page of letters, the number of pending notices, and what blocks all sending.",
             problems={400: ""},
             query={
-                "state": f"Only those that are {OPEN}, {SENT}, {REFUSED}, {UNKNOWN} or dropped; several with commas.",
-                "limit": "How many, 1 to 500; 50 where it is left out.",
-                "cursor": "The `next` of the answer before.",
+                "state": f"Only letters in these states, with commas: {OPEN}, {SENT}, {REFUSED}, {UNKNOWN}, dropped.",
+                "limit": "Maximum number, 1 to 500. Default: 50.",
+                "cursor": "`next` of the previous page.",
             },
         ),
     ),
@@ -355,7 +355,9 @@ ROUTES: Final = (
         f"{API}/outbox/{{id}}/retry",
         Right.SEND_NOTICES,
         retry,
-        RouteDoc("Have a letter leave again that was refused, or of which nobody knows.", "It.", problems={400: ""}),
+        RouteDoc(
+            "Send a letter again that was refused, or whose delivery is unknown.", "The letter.", problems={400: ""}
+        ),
     ),
     Route(
         "GET",
@@ -363,10 +365,10 @@ ROUTES: Final = (
         Right.SEND_NOTICES,
         mailbox,
         RouteDoc(
-            "The built-in mailbox: mails that lie as files, where no server takes them.",
-            "The newest, without their texts.",
+            "List the built-in mailbox: mails stored as files, if no mail server is set.",
+            "The newest mails, without their texts.",
             problems={400: ""},
-            query={"limit": "How many, 1 to 500; 50 where it is left out."},
+            query={"limit": "Maximum number, 1 to 500. Default: 50."},
         ),
     ),
     Route(
@@ -374,7 +376,7 @@ ROUTES: Final = (
         f"{API}/mailbox/{{name}}",
         Right.SEND_NOTICES,
         mailbox_mail,
-        RouteDoc("One mail of the built-in mailbox.", "It, with its texts.", problems={400: "", 404: ""}),
+        RouteDoc("Get one mail of the built-in mailbox.", "The mail with its texts.", problems={400: "", 404: ""}),
     ),
     Route(
         "GET",
@@ -382,8 +384,8 @@ ROUTES: Final = (
         Right.READ_DECISIONS,
         questions,
         RouteDoc(
-            "What customers were asked about a decision, and what they said.",
-            "The questions, the oldest first.",
+            "List the questions to customers about a decision, and their answers.",
+            "The questions, oldest first.",
             problems={400: ""},
         ),
     ),

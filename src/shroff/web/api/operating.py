@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 class Liveness(TypedDict):
-    """The process answers."""
+    """The process responds."""
 
     live: bool
 
 
 class Readiness(TypedDict):
-    """Whether events are taken now, and what the service does."""
+    """Whether the service accepts events, and its state."""
 
     ready: bool
     state: str
@@ -51,16 +51,16 @@ async def metrics(service: Service, request: Request) -> Response:
 
 
 ROUTES: Final = (
-    Route("GET", "/health/live", None, live, RouteDoc("Whether the process answers at all.", "It does.")),
+    Route("GET", "/health/live", None, live, RouteDoc("Check that the process responds (liveness).", "It does.")),
     Route(
         "GET",
         "/health/ready",
         None,
         ready,
         RouteDoc(
-            "Whether events are taken now.",
-            "They are.",
-            problems={503: "They are not: `state` says what it does instead, and `ready` is false."},
+            "Check readiness: whether the service accepts events.",
+            "Ready.",
+            problems={503: "Not ready: `state` says what the service does instead, and `ready` is false."},
         ),
     ),
     Route(
@@ -68,6 +68,6 @@ ROUTES: Final = (
         "/metrics",
         Right.READ_METRICS,
         metrics,
-        RouteDoc("All that is counted, for Prometheus.", "In Prometheus' text form."),
+        RouteDoc("Get all metrics for Prometheus.", "The metrics in Prometheus text format."),
     ),
 )

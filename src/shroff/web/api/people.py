@@ -29,7 +29,7 @@ One = TypeVar("One")
 
 
 class NewUser(msgspec.Struct, forbid_unknown_fields=True):
-    """Somebody who is to sign in; they set their password by a link."""
+    """A user to add; they set their password with a link."""
 
     name: str
     role: str
@@ -38,7 +38,7 @@ class NewUser(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class UserChange(msgspec.Struct, forbid_unknown_fields=True):
-    """What is to be another of a user; what is left out stays."""
+    """The changes of a user; fields left out stay."""
 
     role: str | None = None
     disabled: bool | None = None
@@ -47,7 +47,7 @@ class UserChange(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class NewKey(msgspec.Struct, forbid_unknown_fields=True):
-    """A key that is to be made."""
+    """An API key to create."""
 
     name: str
     role: str
@@ -62,7 +62,7 @@ class Users(TypedDict):
 
 
 class UserLink(TypedDict):
-    """A link to set a password: its path, and the whole address."""
+    """A link to set a password: its path and its full URL."""
 
     link: str
     url: str
@@ -91,13 +91,13 @@ class SessionAnswer(TypedDict):
 
 
 class Keys(TypedDict):
-    """All keys."""
+    """All API keys."""
 
     keys: list[documents.KeyDocument]
 
 
 class NewKeyAnswer(documents.KeyDocument):
-    """A new key, with its text."""
+    """A new API key, with its secret text."""
 
     key: str
 
@@ -264,26 +264,16 @@ def wanted_of(query: Mapping[str, str]) -> AuditFilter:
     return AuditFilter(given("who"), action, given("subject"), *times)
 
 
-_DONE: Final = {400: "There is none, or it may not be."}
+_DONE: Final = {400: "Not found, or not allowed."}
 
 ROUTES: Final = (
-    Route(
-        "GET",
-        f"{API}/users",
-        Right.MANAGE_USERS,
-        all_users,
-        RouteDoc("The people who may sign in.", "Each with the role."),
-    ),
+    Route("GET", f"{API}/users", Right.MANAGE_USERS, all_users, RouteDoc("List the users.", "Users with their roles.")),
     Route(
         "POST",
         f"{API}/users",
         Right.MANAGE_USERS,
         add_user,
-        RouteDoc(
-            "Let somebody sign in.",
-            "The user, and a link by which they set their password, once and within three days.",
-            NewUser,
-        ),
+        RouteDoc("Add a user.", "The user, and a one-time link to set the password, valid for three days.", NewUser),
     ),
     Route(
         "PATCH",
@@ -291,9 +281,7 @@ ROUTES: Final = (
         Right.MANAGE_USERS,
         change_user,
         RouteDoc(
-            "Change a user. With another role, or disabled, what is open of theirs ends.",
-            "The user.",
-            UserChange,
+            "Change a user. A changed role or a disabled sign-in ends the user's sessions.", "The user.", UserChange
         ),
     ),
     Route(
@@ -301,7 +289,7 @@ ROUTES: Final = (
         f"{API}/users/{{name}}",
         Right.MANAGE_USERS,
         delete_user,
-        RouteDoc("Remove a user; the record keeps the name.", "Who it was.", problems=_DONE),
+        RouteDoc("Remove a user; the audit log keeps the name.", "The removed user.", problems=_DONE),
     ),
     Route(
         "POST",
@@ -309,8 +297,8 @@ ROUTES: Final = (
         Right.MANAGE_USERS,
         link_user,
         RouteDoc(
-            "A link by which a user sets the password, once and within three days.",
-            "Its path, and the whole address.",
+            "Create a one-time link for a user to set the password, valid for three days.",
+            "The link's path and full URL.",
             problems=_DONE,
         ),
     ),
@@ -319,21 +307,17 @@ ROUTES: Final = (
         f"{API}/sessions",
         Right.MANAGE_USERS,
         all_sessions,
-        RouteDoc("Who is signed in.", "The session that was used last first."),
+        RouteDoc("List open sessions.", "The sessions, most recently used first."),
     ),
     Route(
         "DELETE",
         f"{API}/sessions/{{id}}",
         Right.MANAGE_USERS,
         end_session,
-        RouteDoc("End a session.", "Whose it was.", problems=_DONE),
+        RouteDoc("End a session.", "The session's user.", problems=_DONE),
     ),
     Route(
-        "GET",
-        f"{API}/keys",
-        Right.MANAGE_KEYS,
-        all_keys,
-        RouteDoc("The keys of programs.", "Without their texts."),
+        "GET", f"{API}/keys", Right.MANAGE_KEYS, all_keys, RouteDoc("List the API keys.", "Keys without their text.")
     ),
     Route(
         "POST",
@@ -341,26 +325,32 @@ ROUTES: Final = (
         Right.MANAGE_KEYS,
         make_key,
         RouteDoc(
-            "Make a key, which can do no more than who makes it.",
-            "It, with its text: that is told this one time.",
+            "Create an API key; it has at most the rights of its creator.",
+            "The key with its secret text, which is shown only once.",
             NewKey,
         ),
     ),
-    Route("DELETE", f"{API}/keys/{{id}}", Right.MANAGE_KEYS, revoke_key, RouteDoc("End a key.", "It.", problems=_DONE)),
+    Route(
+        "DELETE",
+        f"{API}/keys/{{id}}",
+        Right.MANAGE_KEYS,
+        revoke_key,
+        RouteDoc("Revoke an API key.", "The key.", problems=_DONE),
+    ),
     Route(
         "GET",
         f"{API}/audit",
         Right.READ_AUDIT,
         audit,
         RouteDoc(
-            "Who did what, from what to what; the newest first.",
-            "A part of the record.",
+            "List the audit log, newest first: who did what, with old and new values.",
+            "A page of the audit log.",
             problems={400: ""},
             query={
-                "who": "A name, or an id such as user-3.",
-                "action": "Such as user.role, or all that begin so: user.",
-                "subject": "Such as user ann.",
-                "from": "Not before this time.",
+                "who": "The user or program: a name, or an id such as user-3.",
+                "action": "The action, such as user.role, or a prefix: user.",
+                "subject": "The object, such as user ann.",
+                "from": "From this time on.",
                 "to": "Before this time.",
                 **PAGED,
             },
@@ -371,6 +361,6 @@ ROUTES: Final = (
         f"{API}/audit/verify",
         Right.READ_AUDIT,
         verify_audit,
-        RouteDoc("Whether the record is whole.", "What was found."),
+        RouteDoc("Verify the hash chain of the audit log.", "The result."),
     ),
 )

@@ -35,7 +35,7 @@ WAITS_S: Final = 5.0  # for another backtest, of which there is one at a time
 
 
 class ModelSummary(TypedDict):
-    """A model of the registry, and what it is now. Of one that cannot score, `problem` says what is wrong."""
+    """A model of the registry with its state. If it cannot score, `problem` has the reason."""
 
     id: str
     digest: str
@@ -52,7 +52,7 @@ class ModelSummary(TypedDict):
 
 
 class Models(TypedDict):
-    """The models of the registry, the newest first."""
+    """The models of the registry, newest first."""
 
     models: list[ModelSummary]
 
@@ -85,7 +85,7 @@ def _model(one: ListedModel) -> ModelSummary:
 
 
 class RuleOfFile(TypedDict):
-    """A rule, and what it did. `precision` is the share of fraud among the labelled hits."""
+    """A rule and its statistics. `precision` is the share of fraud among the labeled hits."""
 
     id: str
     on: str
@@ -122,7 +122,7 @@ class RuleFileText(RuleFileShown):
 
 
 class RuleFileWritten(RuleFileShown, Adopted):
-    """A file of rules that was written."""
+    """The written rule file."""
 
 
 async def rules(service: Service, request: Request) -> Json[RuleFiles]:
@@ -222,10 +222,10 @@ def _shown(one: RuleFile, service: Service) -> RuleFileShown:
 
 
 class BacktestRequest(Draft, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
-    """The same, and how: `rule` takes the kept draft of that rule, and without `wait` it goes on by itself."""
+    """A back-test to run. `rule` takes the saved draft of that rule; without `wait` it runs in the background."""
 
-    rule: Annotated[str | None, msgspec.Meta(description="The kept draft of this rule.")] = None
-    wait: Annotated[bool, msgspec.Meta(description="false: answered at once by 202, and how to ask.")] = True
+    rule: Annotated[str | None, msgspec.Meta(description="The saved draft of this rule.")] = None
+    wait: Annotated[bool, msgspec.Meta(description="false: respond at once with 202 and the URL of the result.")] = True
 
 
 async def backtest(service: Service, request: Request) -> Json[ReportDocument] | Json[BacktestRun]:
@@ -292,21 +292,21 @@ ROUTES: Final = (
         f"{API}/models",
         Right.READ_DEFINITIONS,
         models,
-        RouteDoc("The models of the registry, the newest first.", "Each with what it is now."),
+        RouteDoc("List the models of the registry, newest first.", "Each model with its current state."),
     ),
     Route(
         "GET",
         f"{API}/rules",
         Right.READ_DEFINITIONS,
         rules,
-        RouteDoc("The files of rules.", "Each with its rules."),
+        RouteDoc("List the rule files.", "Files with their rules."),
     ),
     Route(
         "GET",
         f"{API}/rules/{{file}}",
         Right.READ_DEFINITIONS,
         rule_file,
-        RouteDoc("One file of rules, with its text.", "It, and its ETag.", problems={404: ""}),
+        RouteDoc("Get one rule file with its text.", "The file; the header ETag has its tag.", problems={404: ""}),
     ),
     Route(
         "PUT",
@@ -314,16 +314,16 @@ ROUTES: Final = (
         Right.EDIT_RULES,
         put_rules,
         RouteDoc(
-            "A new text for a file of rules: checked with its tests, written, and put in force.",
-            "It; `in_force` says whether the log has it in force by now.",
+            "Replace the text of a rule file: it is checked with its tests, written, and made active.",
+            "The file; `in_force` says whether it is active in the log yet.",
             NewRuleFile,
             {
-                409: "A second person approves rules here: write a draft.",
-                412: "The file was changed meanwhile.",
-                422: "The project would have mistakes: each with file, line and column.",
+                409: "Changes of rules need a second person here: write a draft instead.",
+                412: "The file has been changed since.",
+                422: "The project would be invalid; each error has file, line and column.",
                 428: "If-Match is missing.",
             },
-            headers={"If-Match": "The ETag of what was read.", "If-None-Match": "*: the file is new."},
+            headers={"If-Match": "The ETag of the version that you read.", "If-None-Match": "*: the file is new."},
         ),
     ),
     Route(
@@ -332,16 +332,21 @@ ROUTES: Final = (
         Right.RUN_BACKTESTS,
         backtest,
         RouteDoc(
-            "What a draft of rules, a policy or a model would have decided, against what was decided.",
-            "The report, as `shroff backtest --json` gives it.",
+            "Back-test a draft of rules, a policy or a model against the recorded decisions.",
+            "The report, as of `shroff backtest --json`.",
             BacktestRequest,
             {
-                404: "There is no draft of that rule.",
-                422: "The draft cannot be judged.",
-                503: "Another backtest runs, or this one takes too long.",
+                404: "That rule has no draft.",
+                422: "The draft cannot be evaluated.",
+                503: "Another back-test is running, or this one takes too long.",
             },
             answer=ReportDocument,
-            others={202: ("It was begun: how far it is. `Location` says where to ask for its report.", BacktestRun)},
+            others={
+                202: (
+                    "The back-test has started: its progress. The header `Location` has the URL of its report.",
+                    BacktestRun,
+                )
+            },
         ),
     ),
     Route(
@@ -349,16 +354,13 @@ ROUTES: Final = (
         f"{API}/backtests",
         Right.READ_DEFINITIONS,
         backtests,
-        RouteDoc(
-            "Backtests that were begun without waiting for them.",
-            "The newest first, without their reports.",
-        ),
+        RouteDoc("List the back-tests that were started without waiting.", "Newest first, without their reports."),
     ),
     Route(
         "GET",
         f"{API}/backtests/{{id}}",
         Right.READ_DEFINITIONS,
         one_backtest,
-        RouteDoc("How far a backtest is, and its report once it is done.", "It.", problems={404: ""}),
+        RouteDoc("Get the progress of a back-test, and its final report.", "The back-test.", problems={404: ""}),
     ),
 )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Replay(TypedDict):
-    """A decision computed again; where it differs, as it was recorded and as it was computed."""
+    """A decision computed again; if it differs, both versions."""
 
     match: bool
     receipt: str
@@ -82,9 +82,9 @@ ROUTES: Final = (
         decision,
         RouteDoc(
             "A decision.",
-            "The bytes as they were answered; and `answered`, what was answered before it came.",
+            "The bytes of the original answer, and `answered` for an override.",
             problems={400: "", 404: ""},
-            query={"explain": "1: as `/explain` gives it."},
+            query={"explain": "1: with the explanation of `/explain`."},
         ),
     ),
     Route(
@@ -93,8 +93,8 @@ ROUTES: Final = (
         Right.READ_DECISIONS,
         explain,
         RouteDoc(
-            "A decision with the model's reasons, its features beside earlier ones, and its rules in words.",
-            "The decision, with `explanation`.",
+            "Explain a decision: the model's reasons, its features beside earlier values, and its rules in words.",
+            "The decision with its `explanation`.",
             problems={400: "", 404: ""},
         ),
     ),
@@ -104,8 +104,8 @@ ROUTES: Final = (
         Right.READ_DECISIONS,
         replay,
         RouteDoc(
-            "The same decision computed again from the log.",
-            "Whether every byte is the same.",
+            "Replay a decision: compute it again from the log and compare.",
+            "Whether every byte is equal.",
             problems={400: "", 404: ""},
         ),
     ),

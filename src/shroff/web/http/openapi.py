@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 COMMON: Final = {
-    400: "The request cannot be carried out as asked.",
-    401: "There is no valid session or key.",
-    403: "Who asks may not do this.",
-    404: "There is no such thing.",
-    408: "The body came too slowly.",
+    400: "The request is not valid.",
+    401: "There is no valid session or API key.",
+    403: "The caller lacks the right.",
+    404: "Not found.",
+    408: "The body arrived too slowly.",
     413: "The body is too long.",
-    422: "The body cannot be read.",
-    429: "This key sends too much; Retry-After says when to go on.",
-    500: "The service failed, or what is stored is damaged.",
-    503: "Not now, and nothing of it was done unless it says otherwise; Retry-After says when.",
+    422: "The body cannot be parsed or validated.",
+    429: "Rate limit of this key; Retry-After says when to retry.",
+    500: "The service failed, or stored data is damaged.",
+    503: "Unavailable now; nothing was done unless the problem says otherwise. Retry-After says when to retry.",
 }
 OF_ALL: Final = frozenset({401, 403, 500, 503})  # of routes that take a right
 WITH_BODY: Final = frozenset({400, 408, 413, 422})
@@ -83,7 +83,7 @@ def openapi(routes: Sequence[Route], events: Events) -> dict[str, Any]:
         "info": {
             "title": "shroff",
             "version": shroff.__version__,
-            "description": "Events go in, decisions with their reasons come out.",
+            "description": "Send events, get decisions with their reasons.",
         },
         "security": [{"key": []}],
         "paths": dict(sorted(paths.items())),

@@ -23,7 +23,7 @@ Path = tuple[str, str]
 
 
 class Mistake(TypedDict):
-    """A mistake: of input its path and `detail`; of a project's files the file and place, a message and a hint."""
+    """An error: for input its path and `detail`; for the project's files the position, a message and a hint."""
 
     path: str
     detail: NotRequired[str]
@@ -50,11 +50,11 @@ class ProblemMore(TypedDict, total=False):
 
 
 class Problem(ProblemMore):
-    """A problem document (RFC 9457). `type` is stable, for programs.
+    """A problem document (RFC 9457).
 
-    `ready` and `state` are of a service that takes no events; `by`, `at`, `state`, `verdict`, `tag` and `saved` of a
-    case that somebody else changed first; `instance` of a failure that is in the service's own log;
-    `url` of a job that is in the way.
+    `type` is stable, for programs. `ready` and `state` come from a service that accepts no events. `by`, `at`, `state`,
+    `verdict`, `tag` and `saved` describe a case that another user changed first. `instance` refers to a failure in the
+    service's own log; `url` to a conflicting job.
     """
 
     type: str

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Handle: TypeAlias = "Callable[[Service, Request], Awaitable[Response]]"
 
 API: Final = "/api/v1"
-PAGED: Final = {"limit": "How many, 1 to 500; 50 where it is left out.", "cursor": "The `next` of the answer before."}
+PAGED: Final = {"limit": "Page size, 1 to 500. Default: 50.", "cursor": "`next` of the previous page."}
 OPEN_BELOW: Final = ("health", "login", "confirm", "hooks", "static", "api/openapi.json", "api/docs")  # for anybody
 
 

@@ -23,7 +23,7 @@ _DECIMAL: Final[Schema] = {"type": ["string", "number"], "description": "A decim
 # What is sent, where validation takes more than what is answered.
 _MONEY: Final[Schema] = {
     "type": ["string", "number", "object"],
-    "description": "A decimal, as a string it loses nothing; or one with the currency, which must be the project's.",
+    "description": "A decimal, preferably as a string; or an object with the currency, which must be the project's.",
     "required": ["amount", "currency"],
     "additionalProperties": False,
     "properties": {"amount": {"type": ["string", "number"]}, "currency": TEXT},
@@ -31,12 +31,12 @@ _MONEY: Final[Schema] = {
 _INSTANT: Final[Schema] = {
     "type": ["string", "integer"],
     "format": "date-time",
-    "description": "RFC 3339; or whole milliseconds since 1970 began in UTC.",
+    "description": "RFC 3339, or Unix time in whole milliseconds.",
 }
 
 
 class Reason(TypedDict):
-    """Why a decision came out as it did. `code` is stable: a rule's id or a feature's name."""
+    """A reason of a decision. `code` is stable: a rule's id or a feature's name."""
 
     code: str
     kind: Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["rule", "model"]})]
@@ -47,7 +47,7 @@ class Reason(TypedDict):
 
 
 class Drawn(TypedDict):
-    """What a draw among would-be declines came to: `explored` says whether the event was approved."""
+    """The result of exploration for a decline by the score: `explored` says whether the event was approved."""
 
     explored: bool
     propensity: float
@@ -55,9 +55,10 @@ class Drawn(TypedDict):
 
 
 class Decision(TypedDict):
-    """A decision. `seq` is its place in the log, null where nothing was written.
+    """A decision.
 
-    `answered` is what the sender answered before this decision came; `explanation` is there where it was asked for.
+    `seq` is its sequence number, null if nothing was written. `answered` is the override: the outcome that the sender
+    gave before this decision. `explanation` is present on request.
     """
 
     event: str
@@ -87,10 +88,10 @@ class Undecided(TypedDict):
 
 
 class Label(TypedDict):
-    """A label as it is sent."""
+    """A label to record."""
 
     event: NotRequired[
-        Annotated[str, msgspec.Meta(description="payment/p-1; or one of the fields declared unique in its place.")]
+        Annotated[str, msgspec.Meta(description="The event, such as payment/p-1; or instead a field declared unique.")]
     ]
     verdict: Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(VERDICTS)})]
     source: NotRequired[Annotated[str | None, msgspec.Meta(extra_json_schema={"enum": [*SOURCES, None]})]]
@@ -100,7 +101,7 @@ class Label(TypedDict):
 
 
 class Adopted(TypedDict):
-    """Whether the log uses a change by now, and if not, why."""
+    """Whether the log uses a change yet, and the reason if not."""
 
     in_force: bool
     why_not: str | None

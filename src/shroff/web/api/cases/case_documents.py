@@ -19,10 +19,10 @@ from shroff.web.http.schemas import Adopted
 
 Verdict = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(VERDICTS)})]
 _State = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(STATES)})]
-_Tag = Annotated[str, msgspec.Meta(description="What was seen of it. Send it back with what is done.")]
-_Left = Annotated[int, msgspec.Meta(description="Seconds until it is due; negative where it is late.")]
-_Query = Annotated[str, msgspec.Meta(description="A filter as its address has it, such as state=open&min_stake=1000.")]
-_More = Annotated[dict[str, Any], msgspec.Meta(description="What else was recorded, by kind of line.")]
+_Tag = Annotated[str, msgspec.Meta(description="Tag of this version. Send it with each action.")]
+_Left = Annotated[int, msgspec.Meta(description="Seconds until it is due; negative if overdue.")]
+_Query = Annotated[str, msgspec.Meta(description="A filter as in the URL, such as state=open&min_stake=1000.")]
+_More = Annotated[dict[str, Any], msgspec.Meta(description="Further data, by kind of line.")]
 
 
 class Money(TypedDict):
@@ -132,13 +132,13 @@ class CaseDetail(CaseBase):
 
 
 class CaseWhole(CaseDetail):
-    """The same, with the questions to the customer."""
+    """A case with the questions to the customer."""
 
     questions: list[CaseQuestion]
 
 
 class CaseTotals(TypedDict):
-    """How many cases there are, and the money at stake."""
+    """The number of cases, and the money at stake."""
 
     count: int
     stake: Money | None
@@ -161,7 +161,7 @@ class CaseActed(TypedDict):
 
 
 class CaseFailed(TypedDict):
-    """A case with which something could not be done; `changed` says whether somebody else was first."""
+    """A case for which an action failed; `changed` says whether another user changed it first."""
 
     id: int
     detail: str
@@ -169,7 +169,7 @@ class CaseFailed(TypedDict):
 
 
 class CasesActed(TypedDict):
-    """What became of many cases, and the number that undoes all of it."""
+    """The results for several cases, and the number that undoes all of them."""
 
     cases: list[Case]
     failed: list[CaseFailed]
@@ -178,18 +178,18 @@ class CasesActed(TypedDict):
 
 
 class CasesUndone(TypedDict):
-    """The cases as they are now, and those that somebody changed meanwhile."""
+    """The updated cases, and those that another user has changed since."""
 
     cases: list[Case]
     changed: list[Case]
 
 
 class CaseSilenced(Case, Adopted):
-    """A case for whose key a rule is silent, or speaks again."""
+    """A case for whose key a rule was silenced, or its silence ended."""
 
 
 class CaseClaimed(TypedDict):
-    """The case that was claimed, null where there is none."""
+    """The claimed case, or null if there is none."""
 
     case: Case | None
 
@@ -211,13 +211,13 @@ class CaseViews(TypedDict):
 
 
 class RemovedView(TypedDict):
-    """The name of a filter that was removed."""
+    """The name of the removed filter."""
 
     removed: str
 
 
 class SecondLooks(TypedDict):
-    """Second reviews: how many wait, were decided, and agreed with the first."""
+    """Second reviews: how many are waiting, done, and equal to the first."""
 
     waiting: int
     decided: int
@@ -226,7 +226,7 @@ class SecondLooks(TypedDict):
 
 
 class Capacity(TypedDict):
-    """How the day goes. `reviews_a_day` is what people can review in a day, by the policy."""
+    """Progress of the day. `reviews_a_day` is the review capacity of the policy."""
 
     reviews_a_day: int | None
     answered_today: int

@@ -41,50 +41,50 @@ One = TypeVar("One")
 
 
 class NoBody(msgspec.Struct, forbid_unknown_fields=True):
-    """A body in which nothing has to stand."""
+    """A body without required content."""
 
 
 class CaseText(msgspec.Struct, forbid_unknown_fields=True):
-    """What somebody wrote: a note, or why something is done."""
+    """A text: a note, or the reason of an action."""
 
     text: str
 
 
 class CaseAssignment(msgspec.Struct, forbid_unknown_fields=True):
-    """To whom: a user's name; null for nobody."""
+    """The new owner: a user's name, or null for nobody."""
 
     to: str | None
 
 
 class CaseVerdict(msgspec.Struct, forbid_unknown_fields=True):
-    """How a case, or one event of it, is answered."""
+    """The verdict for a case, or for one of its events."""
 
     verdict: Verdict
-    event: Annotated[str, msgspec.Meta(description="Answers only this one of its events, such as payment/p-1.")] = ""
-    reason: Annotated[str, msgspec.Meta(description="The reason of the labels.")] = ""
+    event: Annotated[str, msgspec.Meta(description="Answer only this event of the case, such as payment/p-1.")] = ""
+    reason: Annotated[str, msgspec.Meta(description="The reason to record with the labels.")] = ""
 
 
 class CaseSnooze(msgspec.Struct, forbid_unknown_fields=True):
-    """Until when."""
+    """The end of the snooze."""
 
     until: TimeText
 
 
 class CaseUndo(msgspec.Struct, forbid_unknown_fields=True):
-    """What is taken back."""
+    """The action to undo."""
 
     undo: int
 
 
 class CaseTag(msgspec.Struct, forbid_unknown_fields=True):
-    """One of many cases, as it was seen where a tag says how."""
+    """One of several cases; with a tag, the version that the caller read."""
 
     id: int
     tag: str = ""
 
 
 class CasesAction(msgspec.Struct, forbid_unknown_fields=True):
-    """The same for many cases."""
+    """An action on several cases."""
 
     action: Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["decide", "claim", "snooze"]})]
     cases: list[CaseTag]
@@ -355,15 +355,15 @@ async def body_of(request: Request, type_: type[Body], *, may_be_empty: bool = F
 _ONE: Final = f"{API}/cases/{{id}}"
 _CHANGE: Final = {
     404: "",
-    409: "Somebody else was first: the problem says who, when, and that nothing was saved.",
+    409: "Another user changed the case first; nothing was saved. The problem says who and when.",
 }
-_SEEN: Final = {"If-Match": "The tag that the case was read with; left out, the newest is meant."}
+_SEEN: Final = {"If-Match": "The ETag of the version that you read. Default: the current version."}
 
 
 def act(verb: str, handle: Handle, summary: str, body: type[Any]) -> Route:
     """Something that is done with one case."""
     may_lack = body is NoBody
-    told = RouteDoc(summary, "The case as it is now.", body, _CHANGE, headers=_SEEN, may_lack_body=may_lack)
+    told = RouteDoc(summary, "The updated case.", body, _CHANGE, headers=_SEEN, may_lack_body=may_lack)
     return Route("POST", f"{_ONE}/{verb}", Right.WORK_CASES, handle, told)
 
 
@@ -374,8 +374,8 @@ ROUTES: Final = (
         Right.READ_CASES,
         cases,
         RouteDoc(
-            "The queue: cases that a filter finds, least time left first.",
-            "A part of them, and how many there are.",
+            "List the cases that match a filter (the queue), those due first at the top.",
+            "A page of cases, and the totals.",
             problems={400: ""},
             query={**MEANINGS, **PAGED},
         ),
@@ -386,8 +386,8 @@ ROUTES: Final = (
         Right.READ_CASES,
         case,
         RouteDoc(
-            "One case with its alerts, notes, history and files.",
-            "It, and its ETag.",
+            "Get one case with its alerts, notes, history and files.",
+            "The case; the header ETag has its tag.",
             problems={400: "", 404: ""},
         ),
     ),
@@ -396,20 +396,25 @@ ROUTES: Final = (
         f"{_ONE}/files/{{file}}",
         Right.READ_CASES,
         file,
-        RouteDoc("A file of a case.", "Its bytes.", problems={400: "", 404: ""}, media_type="application/octet-stream"),
+        RouteDoc(
+            "Download a file of a case.",
+            "The file's bytes.",
+            problems={400: "", 404: ""},
+            media_type="application/octet-stream",
+        ),
     ),
-    act("claim", claim, "Take a case; it stays with who took it until the lock ends.", NoBody),
-    act("release", release, "Give a case back.", NoBody),
-    act("assign", assign, "Give a case to a user by name, or to nobody.", CaseAssignment),
-    act("note", note, "Write something down in a case.", CaseText),
+    act("claim", claim, "Claim a case; it is locked for you until the lock expires.", NoBody),
+    act("release", release, "Release a case.", NoBody),
+    act("assign", assign, "Assign a case to a user by name, or to nobody.", CaseAssignment),
+    act("note", note, "Add a note to a case.", CaseText),
     Route(
         "POST",
         f"{_ONE}/attach",
         Right.WORK_CASES,
         attach,
         RouteDoc(
-            "Attach a file to a case: its bytes as they are, of one of the kinds that are allowed.",
-            "What is kept of it.",
+            "Attach a file to a case. The body is the file; only allowed file types are accepted.",
+            "The file's metadata.",
             {"type": "string", "format": "binary"},
             _CHANGE,
             query={"name": "The file's name."},
@@ -420,27 +425,27 @@ ROUTES: Final = (
     act(
         "decide",
         decide,
-        "Answer a case: it closes at once, and labels of its events are written 8 s later, unless it is undone.",
+        "Decide a case: it closes at once; labels of its events are written 8 s later unless you undo it.",
         CaseVerdict,
     ),
-    act("escalate", escalate, "Put a case before those who decide what is hard.", CaseText),
-    act("snooze", snooze, "Put a case away until a moment.", CaseSnooze),
-    act("reopen", reopen, "Open a closed case again.", CaseText),
-    act("undo", undo, "Take back what was done a moment ago, by the number it was given.", CaseUndo),
+    act("escalate", escalate, "Escalate a case.", CaseText),
+    act("snooze", snooze, "Snooze a case until a time.", CaseSnooze),
+    act("reopen", reopen, "Reopen a closed case.", CaseText),
+    act("undo", undo, "Undo a recent action, by its number.", CaseUndo),
     Route(
         "POST",
         f"{API}/cases/claim-next",
         Right.WORK_CASES,
         claim_next,
         RouteDoc(
-            "Claim the case with the least time left of those that a filter finds, and that are free or one's own; two "
-            "who ask never get the same.",
-            "It, or null where there is none.",
+            "Claim the case that is due first, of those that match a filter and are free or already yours. Concurrent "
+            "calls never get the same case.",
+            "The case, or null if none matches.",
             NoBody,
             query={
                 **MEANINGS,
-                "state": f"{MEANINGS['state'].partition(' Left out')[0]} Of these, open, snoozed and escalated cases "
-                "can be claimed. Left out: open ones.",
+                "state": f"{MEANINGS['state'].partition(' Default:')[0]} Of these, open, snoozed and escalated cases "
+                "can be claimed. Default: open.",
             },
             may_lack_body=True,
         ),
@@ -451,8 +456,8 @@ ROUTES: Final = (
         Right.WORK_CASES,
         bulk,
         RouteDoc(
-            "Decide, claim or snooze many cases at once; all that can be done is.",
-            "What came of each, and the number that takes all of it back.",
+            "Decide, claim or snooze several cases. Cases that cannot be changed are reported; the others are changed.",
+            "The result for each case, and the number that undoes all changes.",
             CasesAction,
         ),
     ),
@@ -462,8 +467,8 @@ ROUTES: Final = (
         Right.WORK_CASES,
         undo,
         RouteDoc(
-            "Take back what was done with one or many cases a moment ago.",
-            "The cases as they are now; those that somebody changed meanwhile stay as they are.",
+            "Undo a recent action on one or several cases.",
+            "The updated cases; cases that another user has changed since stay unchanged.",
             CaseUndo,
             _CHANGE,
         ),

@@ -39,7 +39,7 @@ BODY_BYTES_MAX: Final = 64 * 1024
 
 
 class FlagJudgement(msgspec.Struct, forbid_unknown_fields=True):
-    """What somebody found out about a flag."""
+    """The verdict on a flag."""
 
     accuracy: Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(VERDICTS)})]
     reason: str | None = None
@@ -163,10 +163,10 @@ ROUTES: Final = (
         Right.READ_DECISIONS,
         flags,
         RouteDoc(
-            "Flags of one key of an entity, the newest first.",
-            "A part of them.",
+            "List the flags of one key of an entity, newest first.",
+            "A page of flags.",
             problems={400: ""},
-            query={"entity": "Such as card.", "key": "Such as c-1.", **PAGED},
+            query={"entity": "The entity, such as card.", "key": "The key, such as c-1.", **PAGED},
             required=("entity", "key"),
         ),
     ),
@@ -176,7 +176,7 @@ ROUTES: Final = (
         Right.WRITE_LABELS,
         judge,
         RouteDoc(
-            "Say whether a flag was right. It becomes the label fraud or genuine of its event, by an analyst.",
+            "Record whether a flag was right. The answer becomes an analyst's label, fraud or genuine, of its event.",
             "The flag.",
             FlagJudgement,
             {404: ""},

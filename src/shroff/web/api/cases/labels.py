@@ -162,7 +162,7 @@ def _days(labels: LabelsInMemory, since_ms: int, newest_ms: int) -> tuple[int, l
 
 
 class LabelsOfSource(TypedDict):
-    """How many labels of a source came, by verdict."""
+    """The number of labels of a source, by verdict."""
 
     source: str
     verdicts: dict[str, int]
@@ -188,7 +188,7 @@ class LabelConflict(TypedDict):
 
 
 class MaturityPoint(TypedDict):
-    """The share of frauds that are known after so many days."""
+    """The share of frauds known after a number of days."""
 
     days: int
     share: float
@@ -205,7 +205,7 @@ class LabelMaturity(TypedDict):
 
 
 class HeldAnswers(TypedDict):
-    """How many answers of customers were judged by stronger sources, and how many of them held."""
+    """The number of customers' answers with a later label of a stronger source, and how many it confirmed."""
 
     verdict: str
     judged: int
@@ -224,7 +224,7 @@ class CustomerAnswers(TypedDict):
 
 
 class LabelsTogether(TypedDict):
-    """What all labels say together, of the log from `counted_from` to `counted_to`."""
+    """Statistics of all labels of the log, from `counted_from` to `counted_to`."""
 
     counted_from: int
     counted_to: int
@@ -303,8 +303,8 @@ ROUTES: Final = (
         Right.READ_DECISIONS,
         labels,
         RouteDoc(
-            "What labels say together: how many came, how fast, contradictions, those that wait, customers' answers.",
-            "Of the log up to `counted_to`.",
+            "Get statistics of labels: how many, how fast, conflicting, unmatched, and customers' answers.",
+            "The statistics, up to sequence number `counted_to` of the log.",
         ),
     ),
 )

@@ -30,7 +30,7 @@ WAITS: Final = "a second person approves silences here, and this one waits for t
 
 
 class SilenceRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """Which rule, until when, and why."""
+    """The rule to silence, the end, and the reason."""
 
     rule: str
     until: TimeText
@@ -38,14 +38,14 @@ class SilenceRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class SilenceApproval(msgspec.Struct, forbid_unknown_fields=True):
-    """Which rule is to be silent, and the etag of what somebody else asked for."""
+    """The rule to silence, and the etag of the requested silence."""
 
     rule: str
     etag: str
 
 
 class SilenceEnd(msgspec.Struct, forbid_unknown_fields=True):
-    """Which rule is to speak again."""
+    """The rule whose silence to end."""
 
     rule: str
 
@@ -180,19 +180,19 @@ ROUTES: Final = (
     act(
         "silence",
         silence,
-        "Let a rule be silent for whom the case is about, for events before a time; says whether that is in force.",
+        "Silence a rule for the key of the case, for events before a time; the answer says whether it is active.",
         SilenceRequest,
     ),
     act(
         "end-silence",
         end,
-        "Let a rule that is silent for whom the case is about speak again; says whether that is in force.",
+        "End the silence of a rule for the key of the case; the answer says whether that is active.",
         SilenceEnd,
     ),
     act(
         "approve-silence",
         approve,
-        "Let a rule be silent as somebody else asked for, where a second person approves that; by who signed in.",
+        "Approve, as the second person, a silence that somebody else requested; needs a signed-in user.",
         SilenceApproval,
     ),
 )

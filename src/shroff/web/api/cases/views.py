@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ViewQuery(msgspec.Struct, forbid_unknown_fields=True):
-    """A filter that is kept."""
+    """A filter to save."""
 
     query: str
     shared: bool = False
@@ -63,8 +63,8 @@ ROUTES: Final = (
         Right.READ_CASES,
         views,
         RouteDoc(
-            "Filters that are kept: those that everybody has, one's own, and those that others share.",
-            "Each with how many cases it finds now.",
+            "List saved filters: built-in ones, your own, and those that others share.",
+            "The filters, each with its current number of cases.",
         ),
     ),
     Route(
@@ -73,8 +73,8 @@ ROUTES: Final = (
         Right.READ_CASES,
         put_view,
         RouteDoc(
-            "Keep a filter under a name of one's own, new or changed.",
-            "It, with its count.",
+            "Save a filter under a name of your own; an existing one is replaced.",
+            "The filter, with its number of cases.",
             ViewQuery,
         ),
     ),
@@ -83,7 +83,7 @@ ROUTES: Final = (
         f"{API}/views/{{name}}",
         Right.READ_CASES,
         remove_view,
-        RouteDoc("Let go of a view of one's own.", "Its name.", problems={400: "", 404: ""}),
+        RouteDoc("Delete one of your saved filters.", "The name of the filter.", problems={400: "", 404: ""}),
     ),
     Route(
         "GET",
@@ -91,10 +91,10 @@ ROUTES: Final = (
         Right.READ_CASES,
         capacity,
         RouteDoc(
-            "How the day goes: what people can look at, what was done, when the queue is clear, second looks.",
-            "By the clock of the service.",
-            problems={400: "", 422: "The query cannot be read.", 500: "", 503: ""},
-            query={"since": "When the day began; midnight UTC where it is left out."},
+            "Get today's review capacity: cases done, expected end of the queue, and second reviews.",
+            "The figures, by the clock of the service.",
+            problems={400: "", 422: "The query is invalid.", 500: "", 503: ""},
+            query={"since": "The start of the day. Default: midnight UTC."},
         ),
     ),
 )

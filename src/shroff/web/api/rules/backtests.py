@@ -48,7 +48,7 @@ class Draft(msgspec.Struct, forbid_unknown_fields=True, rename={"start": "from",
 
 
 class BacktestRun(TypedDict):
-    """One backtest: how far it is, and its report once it is done."""
+    """One back-test: its progress, and its report once it is done."""
 
     id: str
     name: str
@@ -64,7 +64,7 @@ class BacktestRun(TypedDict):
 
 
 class BacktestRuns(TypedDict):
-    """All that were begun without waiting for them, the newest first, without their reports."""
+    """All back-tests started without waiting, newest first, without their reports."""
 
     backtests: list[BacktestRun]
 

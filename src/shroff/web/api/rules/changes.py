@@ -37,7 +37,7 @@ RIGHTS: Final = (  # which right a change needs, by the beginning of its name; e
 
 
 class ChangesStep(msgspec.Struct, forbid_unknown_fields=True):
-    """Which changes are meant: the etag of what was read."""
+    """The changes to apply, by the etag that you read."""
 
     etag: str
 
@@ -81,7 +81,7 @@ async def applied(service: Service, who: Who | None, found: Sequence[FileDiffere
 
 
 class FileChange(TypedDict):
-    """A file, or a setting, that is not active as it is."""
+    """A file or setting whose current content is not active."""
 
     file: str
     change: str
@@ -89,7 +89,7 @@ class FileChange(TypedDict):
 
 
 class FileChanges(TypedDict):
-    """What is only in files; `etag` stands for all of it."""
+    """Changes that are only in files; `etag` identifies them."""
 
     changes: list[FileChange]
     etag: str
@@ -143,9 +143,9 @@ ROUTES: Final = (
         Right.READ_DEFINITIONS,
         changes,
         RouteDoc(
-            "What the project's files have that is not active: files, and settings of shroff.yaml.",
-            "`takes` is `now` for what can be applied to a running service, else `restart`.",
-            problems={422: "The files have mistakes: each with file, line and column."},
+            "List inactive changes in the project's files: files, and settings of shroff.yaml.",
+            "`takes` is `now` for changes that can be applied to a running service, else `restart`.",
+            problems={422: "The files are invalid; each error has file, line and column."},
         ),
     ),
     Route(
@@ -154,16 +154,16 @@ ROUTES: Final = (
         Right.EDIT_RULES,
         apply,
         RouteDoc(
-            "Make the project's files the active version, from the next event on. Policy, lists, models and notices "
-            "take the right to change them as well; sinks take `mend:input`, and who may sign in and from where "
+            "Make the project's files the active version, from the next event on. Changes of policy, lists, models "
+            "and notices also need their own right; sinks need `mend:input`, and settings of sign-in and web need "
             "`manage:users`.",
-            "As `shroff apply --json` gives it.",
+            "The result, as of `shroff apply --json`.",
             ChangesStep,
             {
-                403: "It takes further rights, or a second person.",
-                412: "The files were changed meanwhile.",
-                413: "The body is too long, or holds too many.",
-                422: "The files have mistakes, or the body cannot be read.",
+                403: "Further rights or a second person are needed.",
+                412: "The files have been changed since.",
+                413: "The body is too long, or has too many items.",
+                422: "The files are invalid, or the body cannot be read.",
             },
         ),
     ),

@@ -22,7 +22,7 @@ _WORD: Final = re.compile(r"[A-Za-z0-9_.]+")
 
 
 class DraftMistake(TypedDict):
-    """A mistake or a warning at its place in a text; `instead` is the word that should be there, where it is known."""
+    """An error or warning with its position in a text; `instead` is the suggested word, if known."""
 
     line: int
     column: int
@@ -33,7 +33,7 @@ class DraftMistake(TypedDict):
 
 
 class TestResultShown(TypedDict):
-    """What one test of a rule came to."""
+    """The result of one test of a rule."""
 
     name: str
     events: int
@@ -42,7 +42,7 @@ class TestResultShown(TypedDict):
 
 
 class DraftCheck(TypedDict):
-    """What was found in a text: mistakes, warnings, tests. `more` counts what is not listed."""
+    """The result of checking a text: errors, warnings, tests. `more` counts those not listed."""
 
     ok: bool
     etag: str

@@ -36,7 +36,7 @@ class DraftBody(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class DraftStep(msgspec.Struct, forbid_unknown_fields=True):
-    """Which text of a draft is meant, and to which file a new rule goes."""
+    """The version of a draft, and the file for a new rule."""
 
     etag: str
     file: str = ""
@@ -74,19 +74,19 @@ class RuleDraftText(RuleDraft):
 
 
 class RuleDraftChecked(RuleDraftText):
-    """A draft with its text, and what was found in it."""
+    """A draft with its text, errors and warnings."""
 
     check: DraftCheck
 
 
 class DroppedDraft(TypedDict):
-    """The rule whose draft was thrown away."""
+    """The rule whose draft was deleted."""
 
     dropped: str
 
 
 class AdoptedFile(Adopted):
-    """In which file a rule stands, and whether the log uses it by now."""
+    """The file of a rule, and whether the log uses it yet."""
 
     file: str
 
@@ -339,14 +339,14 @@ def _draft(method: str, path: str, handle: Any, told: RouteDoc, right: Right = R
     return Route(method, f"{API}/rules/{{rule}}/draft{path}", right, handle, told)
 
 
-_MATCH: Final = {"If-Match": "The ETag of what was read.", "If-None-Match": "*: the draft is new."}
+_MATCH: Final = {"If-Match": "The ETag of the version that you read.", "If-None-Match": "*: the draft is new."}
 
 
 _STEP: Final = {
     404: "",
-    403: "A second person has to approve it, or who asks wrote some of it.",
-    412: "The draft was changed meanwhile.",
-    422: "It has mistakes: each with its line and column.",
+    403: "A second person must approve the draft, and that person must not be one of its authors.",
+    412: "The draft has been changed since.",
+    422: "The draft has errors, each with line and column.",
 }
 
 ROUTES: Final = (
@@ -355,13 +355,13 @@ ROUTES: Final = (
         f"{API}/drafts",
         Right.READ_DEFINITIONS,
         drafts,
-        RouteDoc("All drafts of rules.", "Without their texts.", problems={404: ""}),
+        RouteDoc("List all rule drafts.", "The drafts, without their texts.", problems={404: ""}),
     ),
     _draft(
         "GET",
         "",
         draft,
-        RouteDoc("One draft, with its text.", "It, and its ETag.", problems={404: ""}),
+        RouteDoc("Get one draft with its text.", "The draft; the header ETag has its tag.", problems={404: ""}),
         Right.READ_DEFINITIONS,
     ),
     _draft(
@@ -369,10 +369,10 @@ ROUTES: Final = (
         "",
         put_draft,
         RouteDoc(
-            "Keep a text as the draft of a rule, mistakes and all. Nothing comes into force.",
-            "It, its ETag, and what is to be said of it.",
+            "Save the draft of a rule, even if it has errors. Nothing becomes active.",
+            "The draft, its ETag, and its errors and warnings.",
             DraftBody,
-            {412: "It was changed meanwhile.", 428: "If-Match is missing."},
+            {412: "The draft has been changed since.", 428: "If-Match is missing."},
             headers=_MATCH,
         ),
     ),
@@ -381,10 +381,10 @@ ROUTES: Final = (
         "",
         delete_draft,
         RouteDoc(
-            "Throw a draft away, and its trial.",
-            "Which it was.",
-            problems={400: "", 404: "", 412: "It was changed meanwhile.", 422: "", 428: "If-Match is missing."},
-            headers={"If-Match": "The ETag of what was read."},
+            "Delete a draft and its trial.",
+            "The deleted draft's rule.",
+            problems={400: "", 404: "", 412: "The draft has been changed since.", 422: "", 428: "If-Match is missing."},
+            headers={"If-Match": "The ETag of the version that you read."},
         ),
     ),
     _draft(
@@ -392,8 +392,8 @@ ROUTES: Final = (
         "/check",
         check,
         RouteDoc(
-            "What is to be said of a text that nobody kept yet: mistakes with their places, tests, and it in words.",
-            "`ok` says whether it could come into force.",
+            "Check an unsaved text: errors with line and column, test results, and the rule in words.",
+            "`ok` says whether it could become active.",
             DraftBody,
         ),
         Right.READ_DEFINITIONS,
@@ -403,8 +403,8 @@ ROUTES: Final = (
         "/shadow",
         post_shadow,
         RouteDoc(
-            "Put a draft in shadow: a new rule as it is, a change of one as a trial under an id of its own.",
-            "In which file it stands, and whether the log has it in force by now.",
+            "Put a draft in shadow: a new rule under its own id, a changed rule as a trial under another id.",
+            "Its file, and whether it is active in the log yet.",
             DraftStep,
             _STEP,
         ),
@@ -421,8 +421,8 @@ ROUTES: Final = (
         "/activate",
         post_activate,
         RouteDoc(
-            "Put a draft in force, in the place of the rule and of its trial.",
-            "In which file it stands, and whether the log has it in force by now.",
+            "Make a draft active; it replaces the rule and its trial.",
+            "Its file, and whether it is active in the log yet.",
             DraftStep,
             _STEP,
         ),

@@ -29,7 +29,7 @@ TOLD_MAX: Final = 50  # entries of one change that the record holds whole; of mo
 
 
 class NewListEntry(msgspec.Struct, forbid_unknown_fields=True):
-    """An entry as it is sent: who adds it is who sends it."""
+    """A new entry; its author is the caller."""
 
     value: str
     note: str = ""
@@ -37,7 +37,7 @@ class NewListEntry(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ListApproval(msgspec.Struct, forbid_unknown_fields=True):
-    """Which change that somebody asked for is meant."""
+    """The requested change to approve."""
 
     etag: str
 
@@ -51,7 +51,7 @@ class _Wanted(msgspec.Struct):
 
 
 class ListSheet(msgspec.Struct, forbid_unknown_fields=True):
-    """Many entries as CSV. `is_whole`: whatever else is in the list goes."""
+    """Entries as CSV. With `is_whole`, all other entries of the list are removed."""
 
     csv: str
     is_whole: bool = False
@@ -64,7 +64,7 @@ class Lists(TypedDict):
 
 
 class ListEntries(TypedDict):
-    """One list, and the changes of it that wait for a second person."""
+    """One list, and its changes that wait for a second person."""
 
     name: str
     entries: list[Entry]
@@ -72,7 +72,7 @@ class ListEntries(TypedDict):
 
 
 class ListChange(Adopted):
-    """How many entries were added, changed and removed."""
+    """The numbers of added, changed and removed entries."""
 
     list: str
     added: int
@@ -228,8 +228,8 @@ def _told(entries: Sequence[Entry]) -> Any:
     return [asdict(one) for one in entries] if len(entries) <= TOLD_MAX else {"entries": len(entries)}
 
 
-_SECOND: Final = "A second person approves silences here."
-_WRITTEN: Final = {404: "", 409: _SECOND, 422: "The body, or the list as it would be, has mistakes."}
+_SECOND: Final = "Silences need approval by a second person here."
+_WRITTEN: Final = {404: "", 409: _SECOND, 422: "The body or the resulting list is invalid."}
 
 ROUTES: Final = (
     Route(
@@ -237,14 +237,14 @@ ROUTES: Final = (
         f"{API}/lists",
         Right.READ_DEFINITIONS,
         all_lists,
-        RouteDoc("The lists that rules and features read.", "Each with what reads it."),
+        RouteDoc("List the lists that rules and features read.", "Each list with the rules and features that read it."),
     ),
     Route(
         "GET",
         f"{API}/lists/{{list}}",
         Right.READ_DEFINITIONS,
         one_list,
-        RouteDoc("The entries of a list.", "In the order of its file.", problems={404: ""}),
+        RouteDoc("Get the entries of a list.", "The entries, in the order of its file.", problems={404: ""}),
     ),
     Route(
         "PUT",
@@ -252,8 +252,9 @@ ROUTES: Final = (
         Right.EDIT_LISTS,
         put_sheet,
         RouteDoc(
-            "Many entries of a list as CSV, in place of those of the same value; `is_whole` for all there are to be.",
-            "How many were added, changed and removed, and whether the log has it in force by now.",
+            "Upload entries as CSV; entries with the same value are replaced. With `is_whole`, all other entries are "
+            "removed.",
+            "The numbers of added, changed and removed entries, and whether they are active in the log yet.",
             ListSheet,
             _WRITTEN,
         ),
@@ -264,8 +265,8 @@ ROUTES: Final = (
         Right.EDIT_LISTS,
         put_entry,
         RouteDoc(
-            "An entry of a list, in place of the one of its value. Who added it is who asks.",
-            "How many were added and changed, and whether the log has it in force by now.",
+            "Add an entry to a list, or replace the one with the same value. The caller is recorded as its author.",
+            "The numbers of added and changed entries, and whether they are active in the log yet.",
             NewListEntry,
             _WRITTEN,
         ),
@@ -276,10 +277,10 @@ ROUTES: Final = (
         Right.EDIT_LISTS,
         approve,
         RouteDoc(
-            "Approve, as a second person, a change of a list that somebody else asked for.",
-            "How many were added, changed and removed, and whether the log has it in force by now.",
+            "Approve, as the second person, a requested change of a list.",
+            "The numbers of added, changed and removed entries, and whether they are active in the log yet.",
             ListApproval,
-            _WRITTEN | {403: "Who asked for it, or a key.", 404: "Nobody asks for it."},
+            _WRITTEN | {403: "The caller requested the change, or is an API key.", 404: "No such change is requested."},
         ),
     ),
     Route(
@@ -288,9 +289,9 @@ ROUTES: Final = (
         Right.EDIT_LISTS,
         remove_entry,
         RouteDoc(
-            "Take a value out of a list.",
-            "How many were removed, and whether the log has it in force by now.",
-            problems={400: "The value is not in the list.", 404: "", 409: _SECOND, 422: ""},
+            "Remove a value from a list.",
+            "The number of removed entries, and whether that is active in the log yet.",
+            problems={400: "The list has no such value.", 404: "", 409: _SECOND, 422: ""},
         ),
     ),
 )

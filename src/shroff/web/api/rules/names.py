@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Name(TypedDict):
-    """What an expression may name."""
+    """A name that an expression can use."""
 
     name: str
     type: str
@@ -34,7 +34,7 @@ class RuleKey(TypedDict):
 
 
 class Names(TypedDict):
-    """What a rule may name."""
+    """The names that a rule can use."""
 
     names: list[Name]
     keys: list[RuleKey]
@@ -80,8 +80,9 @@ ROUTES: Final = (
         Right.READ_DEFINITIONS,
         names,
         RouteDoc(
-            "What an expression of a rule may name: features, fields, functions, lists and tables, with their types.",
-            "Each with what it means.",
+            "List the names that a rule's expressions can use: features, fields, functions, lists and tables, with "
+            "types.",
+            "Each name with its meaning.",
         ),
     ),
 )

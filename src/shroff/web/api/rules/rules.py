@@ -24,14 +24,17 @@ BODY_BYTES_MAX = 64 * 1024
 
 
 class RuleReturn(msgspec.Struct, forbid_unknown_fields=True):
-    """To which version a rule goes back, 0 for none at all, and why."""
+    """The version to restore, 0 to remove the rule, and the reason."""
 
     seq: Annotated[int, msgspec.Meta(extra_json_schema={"minimum": 0})]
     reason: str
 
 
 class RuleCounts(TypedDict):
-    """What a rule did in the newest part of the log. `precision` is the share of fraud among mature labelled hits."""
+    """Statistics of a rule over the newest part of the log.
+
+    `precision` is the share of fraud among mature labeled hits.
+    """
 
     hits: int
     in_shadow: int
@@ -45,7 +48,7 @@ class RuleCounts(TypedDict):
 
 
 class RuleState(TypedDict):
-    """One rule, and what it did."""
+    """One rule and its statistics."""
 
     id: str
     state: str
@@ -59,14 +62,14 @@ class RuleState(TypedDict):
 
 
 class RuleStates(TypedDict):
-    """Every rule, and what it did since a time."""
+    """All rules with their statistics since a time."""
 
     since: TimeText | None
     rules: list[RuleState]
 
 
 class RuleWhole(RuleState):
-    """One rule with its text, and the changes of it that wait for a second person."""
+    """One rule with its text, and its changes that wait for a second person."""
 
     text: str
     says: str | None
@@ -74,7 +77,7 @@ class RuleWhole(RuleState):
 
 
 class RuleHit(TypedDict):
-    """An event at which a rule hit. `shadow` says whether it was in shadow then."""
+    """An event that a rule hit. `shadow` says whether the rule was in shadow then."""
 
     event: str
     id: str
@@ -94,7 +97,7 @@ class RuleHits(TypedDict):
 
 
 class RuleVersion(TypedDict):
-    """What a rule said from a sequence number of the log on; `text` is null where it was removed."""
+    """The text of a rule from a sequence number of the log on; null if it was removed."""
 
     seq: int
     time: TimeText
@@ -104,7 +107,7 @@ class RuleVersion(TypedDict):
 
 
 class RuleVersions(TypedDict):
-    """All versions of a rule, the newest first."""
+    """All versions of a rule, newest first."""
 
     versions: list[RuleVersion]
 
@@ -224,8 +227,8 @@ ROUTES: Final = (
         Right.READ_DEFINITIONS,
         records,
         RouteDoc(
-            "Every rule with its state, and what it did in the newest part of the log.",
-            "Those that were taken out stand last.",
+            "List every rule with its state and its statistics over the newest part of the log.",
+            "The rules; removed ones come last.",
         ),
     ),
     Route(
@@ -233,7 +236,7 @@ ROUTES: Final = (
         f"{API}/rules/{{rule}}/record",
         Right.READ_DEFINITIONS,
         record,
-        RouteDoc("One rule, read back in words, and what it did.", "It.", problems={404: ""}),
+        RouteDoc("Get one rule in words, with its statistics.", "The rule.", problems={404: ""}),
     ),
     Route(
         "GET",
@@ -241,8 +244,8 @@ ROUTES: Final = (
         Right.READ_DECISIONS,
         hits,
         RouteDoc(
-            "The newest events at which a rule hit, and what was found out about them.",
-            "A part of them.",
+            "List the newest events that a rule hit, with their labels.",
+            "A page of hits.",
             problems={400: "", 404: ""},
             query=PAGED,
         ),
@@ -253,8 +256,8 @@ ROUTES: Final = (
         Right.READ_DEFINITIONS,
         history,
         RouteDoc(
-            "What a rule said at each time, and who put it in force.",
-            "Newest first; the text is null where the rule was taken out.",
+            "List the versions of a rule, with their authors.",
+            "Newest first; the text is null if the rule was removed.",
             problems={404: ""},
         ),
     ),
@@ -264,10 +267,14 @@ ROUTES: Final = (
         Right.EDIT_RULES,
         back,
         RouteDoc(
-            "Put a rule back to what it said from a place of the log on; 0 takes it out.",
-            "In which file it stands, and whether the log has it in force by now.",
+            "Restore a rule's version from a sequence number of the log; 0 removes the rule.",
+            "Its file, and whether it is active in the log yet.",
             RuleReturn,
-            {404: "", 409: "It is taken out already.", 422: "It does not fit the project now, or no reason."},
+            {
+                404: "",
+                409: "The rule is already removed.",
+                422: "The version does not fit the current project, or the reason is missing.",
+            },
         ),
     ),
 )

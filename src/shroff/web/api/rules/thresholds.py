@@ -43,7 +43,7 @@ Cut = Annotated[float, msgspec.Meta(extra_json_schema={"minimum": 0, "maximum": 
 
 
 class NewCutoffs(msgspec.Struct, forbid_unknown_fields=True):
-    """Cut-offs that are to be in force, null for none, and why."""
+    """The new cut-offs, null for none, and the reason."""
 
     reason: str
     review_at: Cut | None = None
@@ -194,18 +194,19 @@ ROUTES: Final = (
         Right.READ_DEFINITIONS,
         thresholds,
         RouteDoc(
-            "Cut-offs of the score that cost least, as `shroff thresholds` gives them; by other costs, too.",
-            "What they cost, and the curve. The ETag is that of policy.yaml.",
-            problems={400: "There is no model, or no costs, to weigh by.", 404: "", 500: "", 503: ""},
+            "Compute the cut-offs of the score with the lowest cost, as `shroff thresholds` does; other costs can be "
+            "tried.",
+            "Their cost, and the curve. The ETag is that of policy.yaml.",
+            problems={400: "There is no model, or policy.yaml has no costs.", 404: "", 500: "", 503: ""},
             query={
-                "event": "The event type, where models of several are in force.",
-                "model": "A model that is not in force.",
-                "missed": "Of what policy.yaml says that a missed fraud costs, so many per cent.",
-                "false_decline": "What a false decline costs.",
-                "review": "What a review costs.",
-                "reviews_a_day": "How many reviews a day people have time for.",
-                "review_at": "A cut-off to try: from here on a score is reviewed.",
-                "decline_at": "The same: declined.",
+                "event": "The event type, if several have a champion.",
+                "model": "An inactive model.",
+                "missed": "Cost of a missed fraud, in percent of the value in policy.yaml.",
+                "false_decline": "Cost of a false decline.",
+                "review": "Cost of a review.",
+                "reviews_a_day": "Review capacity: reviews per day.",
+                "review_at": "A review cut-off to try.",
+                "decline_at": "A decline cut-off to try.",
             },
         ),
     ),
@@ -215,11 +216,11 @@ ROUTES: Final = (
         Right.SET_THRESHOLDS,
         put_thresholds,
         RouteDoc(
-            "Other cut-offs of the score of an event type, written into policy.yaml; with a reason, which is recorded.",
-            "Whether the log has them in force by now.",
+            "Write other cut-offs of an event type into policy.yaml; with a reason, which is recorded.",
+            "Whether they are active in the log yet.",
             NewCutoffs,
-            {404: "", 412: "policy.yaml was changed meanwhile.", 428: "If-Match is missing."},
-            headers={"If-Match": "The ETag of what was read."},
+            {404: "", 412: "policy.yaml has been changed since.", 428: "If-Match is missing."},
+            headers={"If-Match": "The ETag of the version that you read."},
         ),
     ),
 )
