@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyiceberg.catalog import load_catalog
 
-from shroff.adapters.lake.iceberg import location_of, settings_in
+from shroff.adapters.lake.iceberg import CatalogSettings, IcebergTables, location_of, settings_in
 from shroff.adapters.log.memory import MemoryLog
 from shroff.app import project as app
 from shroff.cli.main import run
@@ -447,6 +447,11 @@ def test_settings_of_a_catalog_are_completed_by_those_of_the_lake(tmp_path: Path
         "s3.region": "eu-west-1",
         "s3.endpoint": "http://localhost:9000",
     }
+    uri = "postgresql+psycopg://me:hush%21hush@db/x"
+    tables = IcebergTables(
+        patient(MemoryObjects()), CatalogSettings("a", "b", {"type": "sql", "uri": uri}), "file:///l"
+    )
+    assert tables._words(ValueError(f"no hush!hush at {uri} here\nfor me")) == "ValueError: no ... at ... here"
     assert location_of("s3://bucket/prefix/", "") == "s3://bucket/prefix"
     assert location_of("az://box/lake", "bank") == "abfss://box@bank.dfs.core.windows.net/lake"
     with pytest.raises(UsageError, match="needs the account"):

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 import pyarrow as pa
@@ -269,8 +270,9 @@ class IcebergTables:
         """An error in one line, without what the settings say."""
         first, _, _ = str(error).strip().partition("\n")
         found = f"{type(error).__name__}: {first}"
-        hidden = [value for name, value in self._settings.properties.items() if name != "type" and len(value) > 3]
-        for value in sorted(hidden, key=len, reverse=True):
+        told = [value for name, value in self._settings.properties.items() if name != "type"]
+        hidden = [*told, *(_password(value) for value in told if "@" in value)]
+        for value in sorted({one for one in hidden if len(one) > 3}, key=len, reverse=True):
             found = found.replace(value, "...")
         return found[:300].rstrip(".")
 
@@ -286,6 +288,14 @@ def location_of(address: str, account: str) -> str:
         raise UsageError("lake: a catalog needs the account of the Azure container: add 'account' under lake.")
     container, _, prefix = rest.partition("/")
     return f"abfss://{container}@{account}.dfs.core.windows.net/{prefix}".rstrip("/")
+
+
+def _password(address: str) -> str:
+    """The password of an address; empty where it has none, or is none."""
+    try:
+        return unquote(urlsplit(address).password or "")
+    except ValueError:
+        return ""
 
 
 def _widen(transaction: Transaction, columns: pa.Schema, table: str) -> None:
