@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -13,8 +14,10 @@ import pytest
 
 import shroff
 from shroff.analytics import counts
+from shroff.app.opened import intake_of
 from shroff.app.project import Project
 from shroff.errors import StateError, UsageError
+from shroff.log.event_sources import EVENT_SOURCES, NEWEST
 from tests.support.spread import ingest, spread
 
 EVENTS = """\
@@ -96,6 +99,60 @@ def test_counts_are_those_of_the_definition_wherever_events_lie(bank: Path, seed
             assert counted(project, first, last, zone=zone, by=field) == wanted, field
 
 
+WHERE = {"app": "pulled/app/2026-03-01", "partner": "hooks/partner", "api": "http", "kafka": "payments/0"}
+
+
+def append(bank: Path, events: list[dict[str, Any]], names: list[str], size: int) -> None:
+    """Take events that came by these sources, in batches of a process of their own."""
+    opened = shroff.open(bank).opened
+    intake = intake_of(opened, keeps_hashes=False)
+    given = [
+        intake.submit(type_, fields, source=WHERE[name], place="1", raw=b"", is_strict=True)
+        for one, name in zip(events, names, strict=True)
+        for type_, fields in one.items()
+    ]
+    with opened.writing() as (writer, _):
+        writer.by = "kafka"
+        for at in range(0, len(given), size):
+            writer.write(given[at : at + size])
+
+
+@pytest.mark.parametrize("where", ["log", "lake", "both", "pruned"])
+def test_counts_by_source_are_those_of_the_definition_and_old_events_have_none(bank: Path, where: str) -> None:
+    events, chance = lines(5), random.Random(where)
+    names: list[Any] = [chance.choice(list(WHERE)) if chance.random() < 0.2 else "app" for _ in events]
+    append(bank, events[:100], names[:100], 50)
+    with sqlite3.connect(next((bank / ".shroff").glob("*.db"))) as log:  # as a version before this one left it
+        log.execute("DELETE FROM offsets WHERE source = ?", (EVENT_SOURCES,))
+    names[:100] = [None] * 100
+    append(bank, events[100:200], names[100:200], 7)
+    spread(bank, [], 0, where)
+    append(bank, events[200:], names[200:], 64)
+    project = shroff.open(bank)
+
+    first, last = date(2026, 3, 28), date(2026, 3, 31)
+    told = [
+        {type_: {**fields, "source": name}}
+        for one, name in zip(events, names, strict=True)
+        for type_, fields in one.items()
+    ]
+    for zone in ("UTC", "Europe/Berlin"):
+        assert counted(project, first, last, zone=zone, by="source") == by_definition(told, first, last, zone, "source")
+    for name in WHERE:
+        some = [one for one, of in zip(events, names, strict=True) if of == name]
+        assert counted(project, first, last, source=name) == by_definition(some, first, last, "UTC")
+        by_channel = counted(project, first, last, source=name, by="channel")
+        assert by_channel == by_definition(some, first, last, "UTC", "channel")
+    assert project.analytics.event_sources() == sorted(WHERE)
+
+
+def test_a_log_of_one_source_keeps_one_line_about_it(bank: Path) -> None:
+    for begin in range(0, 60, 20):
+        append(bank, lines(3, 60)[begin : begin + 20], ["app"] * 20, 5)
+    with shroff.open(bank).opened.reading() as log:
+        assert log.offsets(EVENT_SOURCES) == {f"{2:019}": '[[2,"app"]]', NEWEST: "app"}
+
+
 def test_a_week_begins_on_its_monday_and_is_cut_at_the_ends(bank: Path):
     events = lines(3)
     ingest(bank, events)
@@ -137,7 +194,7 @@ def test_without_days_the_seven_up_to_the_newest_event_are_counted(bank: Path):
         ({"by": "chanel"}, "no event type has a field 'chanel'. Did you mean channel?"),
         ({"by": "amount"}, "payment.amount is of type money: count by a text, choice, boolean or integer."),
         ({"by": "retry", "types": ["login"]}, "login has no field 'retry'."),
-        ({"by": "source"}, "events do not say by which source they came yet"),
+        ({"source": "fils"}, "no event came by a source 'fils'. Did you mean files?"),
         ({"zone": "Mars"}, "'Mars' is no time zone"),
         ({"zone": "../../etc/passwd"}, "'../../etc/passwd' is no time zone"),
         ({"first": "2026-04-01", "last": "2026-03-01"}, "the last day, 2026-03-01, is before the first, 2026-04-01."),

@@ -111,7 +111,7 @@ def test_a_spreadsheet_gets_every_row_and_carries_out_none(bank):
     [
         ({"eventTypes": ["paymen"]}, "Did you mean payment?"),
         ({"by": "amount"}, "payment.amount is of type money"),
-        ({"source": "sns"}, "events do not say by which source they came yet"),
+        ({"source": "sns"}, "no event came by a source 'sns'"),
         ({"startDate": "2026-02-30"}, "startDate"),
         ({"start_date": "2026-02-03"}, "start_date"),
     ],

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from shroff.errors import UsageError, nearest
@@ -26,15 +27,15 @@ from shroff.lake.reader import LakeReader
 from shroff.lake.rows import field_columns
 from shroff.language.values import DAY_MS
 from shroff.log.columns.tables import known_type
+from shroff.log.event_sources import sources_of
 from shroff.project.definitions import Definitions
 from shroff.streams.lake_manifest import File
-from shroff.streams.log import LogReader, Record
+from shroff.streams.log import Log, LogReader, Record
 
 DAYS_MAX: Final = 3_700  # of one question
 VALUES_MAX: Final = 1_000  # of the field that is counted by
 ROWS_MAX: Final = 100_000  # of an answer
 DAY, WEEK, SOURCE = "day", "week", "source"
-NO_SOURCES: Final = "events do not say by which source they came yet: count by day, week or a field."
 _COUNTED: Final = frozenset(["text", "choice", "boolean", "integer"])  # kinds of fields with few values
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -50,7 +51,9 @@ class EventCounts:
         first: The first day.
         last: The last day, which belongs to it.
         types: Event types; all of them where empty.
-        by: `day`, `week` (of Monday to Sunday, cut at the ends), or a field: then each day is split by its values.
+        by: `day`, `week` (of Monday to Sunday, cut at the ends), `source`, or a field: then each day is split by its
+            values.
+        source: Only events that came by the source of this name; all where it is None.
         zone: Whose days these are, as `Europe/Berlin`.
         zeros: Whether days without an event of a type have a row.
     """
@@ -61,11 +64,12 @@ class EventCounts:
     by: str = DAY
     zone: str = "UTC"
     zeros: bool = False
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class EventCount:
-    """So many events of a type on a day; of a week `day` is its Monday. `value` is the field's, None where missing."""
+    """So many events of a type on a day; of a week `day` is its Monday. `value` is of the field, or the source."""
 
     day: date
     type: str
@@ -120,7 +124,7 @@ def rows_of(found: Sequence[EventCount], by: str) -> CountRows:
 def count_events(
     question: EventCounts,
     definitions: Definitions,
-    histories: Sequence[tuple[LogReader, LakeReader | None]],
+    histories: Sequence[tuple[Log, LakeReader | None]],
     most: int | None = None,
 ) -> list[EventCount]:
     """Count events.
@@ -142,6 +146,7 @@ def count_events(
         )
     found: Tally = Counter()
     for log, lake in histories:
+        asked.open(log)
         if lake is not None:
             asked.add_lake(found, lake)
         asked.add_log(found, log, 0 if lake is None else lake.last_seq)
@@ -158,16 +163,17 @@ class _Asked:
         types = [name for name in declared if not question.types or name in question.types]
         self._field = "" if question.by in {DAY, WEEK} else question.by
         self._is_weekly, self._zeros = question.by == WEEK, question.zeros
-        if question.by == SOURCE:
-            raise UsageError(NO_SOURCES)
-        self._columns = _columns(self._field, [declared[name] for name in types], is_named=bool(question.types))
+        self._source, self._is_by_source = question.source, question.by == SOURCE
+        of_field = "" if self._is_by_source else self._field
+        self._columns = _columns(of_field, [declared[name] for name in types], is_named=bool(question.types))
+        self._has_sources = self._is_by_source or self._source is not None
         self._seen = set[str | None]()  # values of the field
         self._first, days = question.first.toordinal(), (question.last - question.first).days + 1
         if days < 1:
             raise UsageError(f"the last day, {question.last}, is before the first, {question.first}.")
         if days > DAYS_MAX:
             raise UsageError(f"these are {days:,} days; at most {DAYS_MAX:,} are counted at once.")
-        self._is_read = bool(self._field) or question.zone != "UTC"
+        self._is_read = bool(self._field) or self._has_sources or question.zone != "UTC"
         self._starts_ms = day_starts_ms(question.first, days, question.zone)
 
     def reads(self, log: LogReader, lake: LakeReader | None) -> int:
@@ -175,6 +181,10 @@ class _Asked:
         if lake is None:
             return log.last_seq()
         return log.last_seq() - lake.last_seq + sum(file.rows for file in self._files(lake) if self._is_read)
+
+    def open(self, log: Log) -> None:
+        """Look up by which source the events of a log came, which is its lake's too, where that is asked for."""
+        self._sources = sources_of(log) if self._has_sources else None
 
     def add_lake(self, found: Tally, lake: LakeReader) -> None:
         """Count what the lake has."""
@@ -196,10 +206,16 @@ class _Asked:
         source = opened(lake.objects, file)
         column = self._columns[file.type]
         has_column = column in source.schema_arrow.names
-        table = source.read(["time", column] if has_column else ["time"])
+        seq = ["seq"] if self._sources is not None else []
+        table = source.read([*seq, *(["time", column] if has_column else ["time"])])
         days = pa.array(self._days(table["time"].cast(pa.int64()).to_numpy()))
         values = table[column] if has_column else pa.nulls(len(days), pa.string())
-        rows = pa.table({"day": days, "value": values}).group_by(["day", "value"]).aggregate([([], "count_all")])
+        rows = pa.table({"day": days, "value": values})
+        if self._sources is not None:
+            names = pa.array(self._sources.of(table["seq"].to_numpy()), pa.string())
+            rows = rows.set_column(1, "value", names) if self._is_by_source else rows
+            rows = rows if self._source is None else rows.filter(pc.equal(names, self._source))
+        rows = rows.group_by(["day", "value"]).aggregate([([], "count_all")])
         for day, value, count in zip(*(rows[name].to_pylist() for name in ("day", "value", "count_all")), strict=True):
             self._add(found, day, file.type, shown_value(value), count)
 
@@ -207,9 +223,14 @@ class _Asked:
         """Count what the log has behind a place."""
         for records in log.read(after):
             some = [one for one in records if one.kind == "event" and one.type in self._columns]
+            names_of = None if self._sources is None else self._sources.of([one.seq for one in some])
+            if names_of is not None and self._source is not None:
+                some = [one for one, name in zip(some, names_of, strict=True) if name == self._source]
+                names_of = [self._source] * len(some)
             days = self._days(np.fromiter((one.time_ms for one in some), np.int64, len(some))).tolist()
-            names = (one.type for one in some)
-            for (day, name, value), count in Counter(zip(days, names, self._values(some), strict=True)).items():
+            values = names_of if names_of is not None and self._is_by_source else self._values(some)
+            types = (one.type for one in some)
+            for (day, name, value), count in Counter(zip(days, types, values, strict=True)).items():
                 self._add(found, day, name, value, count)
 
     def _days(self, times_ms: Times) -> Times:

@@ -29,6 +29,7 @@ class CountOptions:
     by: str
     zone: str
     zeros: bool
+    source: str | None
 
 
 @command(
@@ -36,6 +37,7 @@ class CountOptions:
     "shroff counts",
     "shroff counts --from 2026-03-01 --to 2026-03-31 --types payment --by week",
     "shroff counts --by channel --json",
+    "shroff counts --by source",
 )
 @click.option("--from", "first", metavar="DAY", help="The first day.  [default: six days before the last]")
 @click.option("--to", "last", metavar="DAY", help="The last day, included.  [default: that of the newest event]")
@@ -44,21 +46,23 @@ class CountOptions:
 )
 @click.option(
     "--by",
-    metavar="day|week|FIELD",
+    metavar="day|week|source|FIELD",
     default="day",
     show_default=True,
-    help="What each row counts: a day, a week, or a day and a value of a field.",
+    help="What each row counts: a day, a week, or a day and a source or a value of a field.",
 )
 @click.option(
     "--zone", metavar="ZONE", default="UTC", show_default=True, help="Time zone of the days, as Europe/Berlin."
 )
 @click.option("--zeros", is_flag=True, help="Include days without an event.")
+@click.option("--source", metavar="NAME", help="Only events of this source.")
 @gathered(CountOptions)
 def counts(session: Session, options: CountOptions) -> None:
     """Count events by type and day; each event counts once.
 
     Days are by event time; a week is shown as its Monday. A field splits each day by its values. Events in the lake
     are counted from its list of files; the rest is read from the log, at 5 µs an event.
+    A source has its name in shroff.yaml, else 'api', 'files', 'kafka' and the like. Old events have none.
     """
     from shroff.analytics.counts import rows_of
 
@@ -69,6 +73,7 @@ def counts(session: Session, options: CountOptions) -> None:
         by=options.by,
         zone=options.zone,
         zeros=options.zeros,
+        source=options.source,
     )
     session.answer(dict(rows_of(found, options.by)), _text(found, options.by))
     session.next("shroff counts --by week", "shroff export events")
@@ -77,13 +82,13 @@ def counts(session: Session, options: CountOptions) -> None:
 def _text(found: Sequence[EventCount], by: str) -> str:
     if not found:
         return "No events on these days."
-    is_split = by not in {"day", "week"}
+    is_split, lacking = by not in {"day", "week"}, "-" if by == "source" else "(missing)"
     most = max(one.count for one in found) or 1
     rows = [
         (
             one.day.isoformat(),
             one.type,
-            *([one_line("(missing)" if one.value is None else one.value)] if is_split else []),
+            *([one_line(lacking if one.value is None else one.value)] if is_split else []),
             one.count,
             "▇" * round(BAR * one.count / most),
         )

@@ -22,6 +22,7 @@ from shroff.events.unique import Named
 from shroff.events.validation import LabelInput, label_refusal
 from shroff.features.key_texts import Hits
 from shroff.language.values import show_duration
+from shroff.log.event_sources import ComingBy
 from shroff.log.history import label_id, label_key, waiting_body, waiting_label
 from shroff.log.known import Key, KnownRecords, NameKey
 from shroff.log.state.fold import Folded
@@ -87,13 +88,22 @@ class BatchInProgress:
         state: State at the end of the log. It moves on, so it must not be used if this batch is not committed.
         known: What is there already of these submissions.
         decide: Whether events are decided, or only taken.
+        coming: Notes by which source events came.
         keeps_late: Events that are too late are kept beside the log; else they are refused.
     """
 
     def __init__(
-        self, state: Folded, known: KnownRecords, now_ms: Callable[[], int], *, decide: bool, keeps_late: bool = False
+        self,
+        state: Folded,
+        known: KnownRecords,
+        now_ms: Callable[[], int],
+        coming: ComingBy,
+        *,
+        decide: bool,
+        keeps_late: bool = False,
     ) -> None:
         self._state, self._known, self._now_ms, self._decide = state, known, now_ms, decide
+        self._coming = coming
         self._keeps_late = keeps_late
         self._late = known.late
         self._past_hits: Hits | None = None if decide else {}
@@ -117,7 +127,7 @@ class BatchInProgress:
         effects = self._state.engine.step(self._placed)
         batch = self._batch
         batch.decisions, batch.hits, batch.flags = effects.decisions, effects.hits, effects.flags
-        batch.outbox, batch.offsets = effects.outbox, list(offsets)
+        batch.outbox, batch.offsets = effects.outbox, [*offsets, *self._coming.offsets()]
         batch.remarks = effects.remarks
         batch.waiting = [early.waiting for early in self._early.values()]
         self._fill(answers, effects)
@@ -164,6 +174,8 @@ class BatchInProgress:
                 return self._keep(one, event, body)
             return self._refuse(one, self._lateness(event, watermark_ms))
         seq = self._seq = self._seq + 1
+        if one.source != self._coming.where:
+            self._coming.note(seq, one.source)
         record = Record(seq, "event", type_, id_, time_ms, body, self._decide)
         self._batch.records.append(record)
         self._events[key] = event, record

@@ -27,6 +27,7 @@ from shroff.log.batch_in_progress import (
     BatchInProgress,
     Prepared,
 )
+from shroff.log.event_sources import EVENT_SOURCES, FILES, NEWEST, UNKNOWN, ComingBy
 from shroff.log.history import control_of
 from shroff.log.indexing import index
 from shroff.log.known import KnownRecords, look_up
@@ -70,6 +71,8 @@ class Writer:
         self._log, self.definitions, self._now_ms, self._snapshots = log, definitions, now_ms, snapshots
         self.warnings: list[str] = []
         self.keeps_late = False  # what comes too late is stored beside the log, and not refused
+        self.by = FILES  # the source of events that were neither posted, nor pushed, nor pulled
+        self._newest_source = log.offset(EVENT_SOURCES, NEWEST) or UNKNOWN
         self._saved_seq = 0
         self._beside: SnapshotWriter | None = None
         self._state: Folded | None = None  # as the last draft left it; None while one is made
@@ -227,12 +230,14 @@ class Writer:
         decide: bool = True,
         offsets: Sequence[Offset] = (),
         known: KnownRecords | None = None,
+        by: str | None = None,
     ) -> Prepared:
         """Decide a batch without committing it.
 
         Args:
             known: What `look_up` gave for them when the batch before was prepared. With it that one may be under
                 way to the log; without it the log is asked, and nothing may be open.
+            by: The source of events that were neither posted, nor pushed, nor pulled; else that of this writer.
 
         Raises: StateError where a batch before it is not committed, with `known` the last but one. Whatever is
             raised, and wherever, until this batch is committed: state is thrown away.
@@ -243,8 +248,10 @@ class Writer:
         if known.seq != self._seq or len(self._open) > 1:
             raise StateError("these submissions were looked up at another place of the log; look them up again")
         state, self._state = self._drafted(), None
-        draft = BatchInProgress(state, known, self._now_ms, decide=decide, keeps_late=self.keeps_late)
+        coming = ComingBy(self._newest_source, self.by if by is None else by)
+        draft = BatchInProgress(state, known, self._now_ms, coming, decide=decide, keeps_late=self.keeps_late)
         prepared = draft.prepared(submissions, offsets)
+        self._newest_source = coming.newest
         self._seq += len(prepared.batch.records)
         self._has_waiting = self._has_waiting or bool(prepared.batch.waiting)
         self._has_late = self._has_late or bool(prepared.batch.late)

@@ -138,7 +138,11 @@ def check_offsets(offsets: Sequence[Offset], stored: Callable[[str], Mapping[str
     """
     if all(one.before is ANY for one in offsets):
         return
-    known = {(source, part): at for source in {one.source for one in offsets} for part, at in stored(source).items()}
+    known = {
+        (source, part): at
+        for source in {one.source for one in offsets if one.before is not ANY}
+        for part, at in stored(source).items()
+    }
     for one in offsets:
         found = known.get((one.source, one.part))
         if one.before is not ANY and one.before != found:

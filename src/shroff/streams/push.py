@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from shroff.errors import InputError
 
+HOOKS: Final = "hooks"  # before the names of pushed sources, in the log and in addresses
 MESSAGE, SUBSCRIBE, UNSUBSCRIBE = "message", "subscribe", "unsubscribe"
 BAD, FORBIDDEN = 400, 403  # statuses of requests that are refused
 

@@ -23,6 +23,7 @@ from shroff.events.formats.lines import CsvHeader
 from shroff.events.intake import Intake, Submission
 from shroff.events.redaction import keeping_hashed
 from shroff.log.adopting import Adoption, carried, check_inputs_unchanged
+from shroff.log.event_sources import FILES
 from shroff.log.state.snapshots import Saved
 from shroff.log.writer import Answer, Prepared, Writer
 from shroff.project.definitions import Definitions, Hasher
@@ -360,7 +361,7 @@ class InboxServer:
         if asked.is_first:
             arranged([(asked.part, lines)], self._writer)
         offsets = [Offset(asked.source, asked.part, asked.offset)]
-        prepared = self._writer.prepare(lines, decide=asked.decide, offsets=offsets)
+        prepared = self._writer.prepare(lines, decide=asked.decide, offsets=offsets, by=FILES)
         prepared.batch.replies.append(_reply(request.number, prepared.answers))
         self._writer.commit(prepared)
         self.count(prepared)

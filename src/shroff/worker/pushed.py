@@ -18,6 +18,7 @@ from shroff.project.definitions import Definitions
 from shroff.project.settings.sources import NamedSource
 from shroff.project.settings.systems import Systems
 from shroff.streams.pull import PULLED
+from shroff.streams.push import HOOKS
 from shroff.streams.source import Taken
 from shroff.worker.request_bodies import is_too_deep
 from shroff.worker.serving.lines import Inflow
@@ -25,7 +26,6 @@ from shroff.worker.serving.lines import Inflow
 if TYPE_CHECKING:
     from shroff.streams.push import Push
 
-HOOKS: Final = "hooks"  # before the names of pushed sources, in the log and in addresses
 ID_NAMES: Final = {
     "pubsub": "messageId",
     "sns": "MessageId",

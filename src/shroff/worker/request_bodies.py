@@ -17,10 +17,11 @@ from shroff.events.formats.lines import Line
 from shroff.events.formats.plain import plain_reader
 from shroff.events.intake import FieldMistakes, Intake, Submission
 from shroff.events.mapping import LABEL
+from shroff.log.event_sources import POSTED
 from shroff.project.definitions import Definitions
 from shroff.worker.serving.lines import timely
 
-SOURCE: Final = "http"
+SOURCE: Final = POSTED
 DEPTH_MAX: Final = 32  # of lists and objects in one another
 COUNT_MAX: Final = 10_000  # events of one request
 _TEXTS: Final = re.compile(

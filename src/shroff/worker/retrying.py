@@ -20,6 +20,7 @@ from shroff.events.formats.lines import CsvHeader, Line, Lines, line_and_row
 from shroff.events.intake import Intake, Submission, source_name
 from shroff.events.redaction import RedactedValues, unmarked
 from shroff.events.validation import label_refusal
+from shroff.log.event_sources import UNKNOWN
 from shroff.log.history import label_of
 from shroff.log.writer import REFUSED, UNTAKEN, Answer, Writer
 from shroff.streams.log import EARLIER_LABELS, Quarantine, Refused, Reply
@@ -68,7 +69,7 @@ def retry(
     found: list[Retried] = []
     for at in range(0, max(len(wanted), 1), GROUP_MAX):
         entries = log.refused(wanted[at : at + GROUP_MAX])
-        prepared = writer.prepare(submissions(entries, intake, headers, decoder))
+        prepared = writer.prepare(submissions(entries, intake, headers, decoder), by=UNKNOWN)
         tried = outcomes(entries, prepared.answers)
         found += tried
         prepared.batch.dropped = [one.number for one in tried if not one.stays]

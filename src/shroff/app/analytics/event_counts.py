@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from shroff.app.lakes import Lakes
-from shroff.errors import UsageError
+from shroff.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +41,7 @@ class Analytics:
         by: str = "day",
         zone: str = "UTC",
         zeros: bool = False,
+        source: str | None = None,
         most: int | None = None,
     ) -> list[EventCount]:
         """Count events by type and day; the lanes of a project are added up (see `analytics.counts`).
@@ -49,9 +50,10 @@ class Analytics:
             first: The first day, as `2026-03-01`; without it the seventh before the last one's end.
             last: The last day; without it that of the newest event.
             types: Event types; all where empty.
-            by: `day`, `week`, or a field by whose values each day is split.
+            by: `day`, `week`, `source`, or a field by whose values each day is split.
             zone: Whose days these are, as `Europe/Berlin`.
             zeros: Whether days without an event have a row.
+            source: Only events that came by the source of this name.
             most: So many events are read at most.
 
         Raises: UsageError for what cannot be counted, or where there is no log; StateError where the lake is another
@@ -63,7 +65,31 @@ class Analytics:
         with ExitStack() as held:
             histories = [history_of(lane, held) for lane in self._opened.lanes.each()]
             begin, end = self._days(first, last, zone, [log for log, _ in histories])
-            return count_events(EventCounts(begin, end, tuple(types), by, zone, zeros), definitions, histories, most)
+            if source is not None:
+                self._check_source(source, [log for log, _ in histories])
+            question = EventCounts(begin, end, tuple(types), by, zone, zeros, source)
+            return count_events(question, definitions, histories, most)
+
+    def event_sources(self) -> list[str]:
+        """The names of the sources by which events came, and of those that shroff.yaml names."""
+        with ExitStack() as held:
+            logs = [held.enter_context(lane.reading()) for lane in self._opened.lanes.each() if lane.has_log()]
+            return self._sources(logs)
+
+    def _sources(self, logs: Sequence[Log]) -> list[str]:
+        from shroff.log.event_sources import sources_of
+
+        systems = self._opened.systems
+        found = {*systems.sources, *systems.pulled, *systems.read}
+        for log in logs:
+            found.update(name for name in sources_of(log).names if name)
+        return sorted(found)
+
+    def _check_source(self, name: str, logs: Sequence[Log]) -> None:
+        there = self._sources(logs)
+        if name not in there:
+            known = nearest(name, there) or (f"There is {', '.join(there)}." if there else "It knows of no source yet.")
+            raise UsageError(f"no event came by a source {name!r}. {known}")
 
     def _days(
         self, first: date | str | None, last: date | str | None, zone: str, logs: Sequence[Log]

@@ -121,6 +121,7 @@ class LiveWork:
             options = replace(
                 self._options(0.0 if end.until_idle_s is None and not is_live else end.until_idle_s, end.limit),
                 keeps_late=system is not None and system.text("late") == "keep",
+                source_name=self._opened.systems.name_of(system),
                 stands_by=stands_by,
             )
             snapshots = self._snapshots()
@@ -192,7 +193,8 @@ class LiveWork:
             return Inflow(place.intake(), writer.definitions, place.now_ms, is_live=True)
 
         source = held.enter_context(closing(OutsideSystems(self._opened).open_source(system)))
-        return SourceFeed(source, opened, keeps_late=system.text("late") == "keep")
+        name = self._opened.systems.name_of(system)
+        return SourceFeed(source, opened, system.text("late") == "keep", name)
 
     def take_up_told(self, sources: Sequence[str | Path], tell: Callable[[str], None]) -> None:
         """In a lane: load the waiting version, so that the worker begins with it.

@@ -78,6 +78,7 @@ class Systems:
     web: System = field(default_factory=lambda: System("web", {}))
     second_person: tuple[str, ...] = ()
     pulled: Mapping[str, NamedSource] = field(default_factory=dict)
+    read: Mapping[str, NamedSource] = field(default_factory=dict)  # the one that is read, where it has a name
 
     def settled(self, contract: str, system: System, folder: Path) -> Mapping[str, Any]:
         """The settings of a system as its adapter takes them: filled, files by their whole paths.
@@ -87,6 +88,10 @@ class Systems:
         declared = settings_of(contract, system.kind)
         own = self.called(system, folder) if declared.is_called else filled(system)
         return declared.settled(own.options, folder)
+
+    def name_of(self, source: System | None) -> str:
+        """The name that shroff.yaml gives to a source that is read; empty where it gives none."""
+        return next((name for name, one in self.read.items() if one.system is source), "")
 
     def source_in(self, folder: Path, source: System) -> System:
         """The source as its adapter takes it. Raises: as `settled`."""
@@ -160,6 +165,7 @@ def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Probl
         _web(top, problems),
         _second_person(top, problems),
         {name: one for name, one in named.items() if one.contract == "pull"},
+        {name: one for name, one in named.items() if one.contract == "source"},
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, TypedDict
 
 import msgspec
 
-from shroff.analytics.counts import NO_SOURCES, CountRows, EventCount, rows_of
+from shroff.analytics.counts import CountRows, EventCount, rows_of
 from shroff.analytics.facts import FactsDocument, document_of
 from shroff.errors import UsageError
 from shroff.people.access import Right
@@ -25,7 +25,10 @@ KEY_EVENTS_MAX: Final = 20_000  # of one key: some 2 s
 
 
 class CountQuestion(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    """The counts to compute; days as `2026-03-01`, the last one included. All event types by default."""
+    """The counts to compute; days as `2026-03-01`, the last one included. All event types by default.
+
+    `by` is `day`, `week`, `source` or a field. With `source` only events of that source count.
+    """
 
     start_date: date | None = None
     end_date: date | None = None
@@ -58,9 +61,10 @@ class CountableType(TypedDict):
 
 
 class CountableTypes(TypedDict):
-    """The event types of the project."""
+    """The event types of the project, and the sources by which events came."""
 
     types: list[CountableType]
+    sources: list[str]
 
 
 async def event_counts(service: Service, request: Request) -> Json[CountRows]:
@@ -75,8 +79,6 @@ async def event_counts(service: Service, request: Request) -> Json[CountRows]:
 
 def counted(project: Project, question: CountQuestion) -> list[EventCount]:
     """The counts of a question. Raises: UsageError."""
-    if question.source is not None:
-        raise UsageError(NO_SOURCES)
     return project.analytics.event_counts(
         question.start_date,
         question.end_date,
@@ -84,6 +86,7 @@ def counted(project: Project, question: CountQuestion) -> list[EventCount]:
         by=question.by,
         zone=question.zone,
         zeros=question.zeros,
+        source=question.source,
         most=PLACES_MAX,
     )
 
@@ -91,7 +94,8 @@ def counted(project: Project, question: CountQuestion) -> list[EventCount]:
 async def event_types(service: Service, request: Request) -> Json[CountableTypes]:
     """The event types, and by what they can be counted."""
     found = await service.in_thread(service.project.analytics.event_types)
-    return Json({"types": [{"type": one.type, "decided": one.is_decided, "fields": one.fields} for one in found]})
+    types: list[CountableType] = [{"type": one.type, "decided": one.is_decided, "fields": one.fields} for one in found]
+    return Json({"types": types, "sources": await service.in_thread(service.project.analytics.event_sources)})
 
 
 async def facts(service: Service, request: Request) -> Json[FactsDocument]:
@@ -145,6 +149,9 @@ ROUTES: Final = (
         f"{API}/analytics/event-types",
         Right.READ_DECISIONS,
         event_types,
-        RouteDoc("List the event types and their fields for counts.", "The event types of events.yaml."),
+        RouteDoc(
+            "List the event types, their fields for counts, and the sources of events.",
+            "The event types of events.yaml, and the sources by name.",
+        ),
     ),
 )

@@ -55,6 +55,7 @@ async def show(service: Service, request: Request) -> Response:
         first=question.start_date or (found[0].day if found else ""),
         last=question.end_date or (found[-1].day if found else ""),
         types=types,
+        sources=await service.in_thread(service.project.analytics.event_sources),
         fields=sorted({name for one in types for name in one.fields}),
         is_split=question.by not in {DAY, WEEK},
         mistake=mistake,
@@ -86,6 +87,7 @@ def _question(request: Request) -> CountQuestion:
         event_types=[one for one in given.getlist("type") if one],
         by=given.get("by") or DAY,
         zone=given.get("zone", "").strip() or "UTC",
+        source=given.get("source") or None,
     )
 
 

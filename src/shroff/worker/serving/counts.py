@@ -64,6 +64,7 @@ class WorkerOptions:
         until_idle_s: It ends when nothing has come for so long; None for never.
         limit: It ends when so many messages are done.
         keeps_late: What comes too late is kept beside the log, and not refused.
+        source_name: Of what it reads, in the event counts; that of its kind where it is empty.
         stands_by: It waits while another process leads the log, and folds along; else that is an error.
         snapshot_s: State is saved after so long, or after so many places of the log (`snapshot_places`).
     """
@@ -72,6 +73,7 @@ class WorkerOptions:
     until_idle_s: float | None = None
     limit: int | None = None
     keeps_late: bool = False
+    source_name: str = ""
     stands_by: bool = False
     snapshot_s: float = 600.0
     snapshot_places: int = 1_000_000

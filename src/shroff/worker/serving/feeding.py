@@ -31,6 +31,7 @@ class SourceFeed:
     source: Source
     opened: Callable[[Writer], Inflow]
     keeps_late: bool = False
+    name: str = ""  # in the event counts; that of its kind where it is empty
 
 
 class Feeding:
@@ -51,6 +52,7 @@ class Feeding:
         tell: Callable[[str], None],
     ) -> None:
         self._source, self._keeps_late = feed.source, feed.keeps_late
+        writer.by = feed.name or feed.source.name
         self._log, self._writer, self._work, self._poison = log, writer, work, careful
         self._inflow = feed.opened(writer)
         self._inflow.unwanted = careful.unwanted

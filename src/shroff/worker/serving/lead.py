@@ -72,6 +72,7 @@ class SourceLoop:
         self._log, self._writer, self._inbox, self._inflow, self._source = log, writer, term.inbox, inflow, source
         self._work, self._poison, self._options, self._lane = work, term.careful, options, lane
         self._passing_over = passing_over
+        writer.by = options.source_name or source.name
         self._held = ExitStack()
         self._outflow = Outflow(log, term.delivering, self._held, tell)
         self._saving = SnapshotSchedule(writer, source, work, options, tell)
