@@ -15,8 +15,7 @@ from shroff.events.event import time_text
 from shroff.language.values import parse_time
 
 if TYPE_CHECKING:
-    from shroff.app.live.pulled import SyncedFile
-    from shroff.app.live.pulled_files import PulledView
+    from shroff.app.live.pulled import PulledView, SyncedFile
     from shroff.app.live.pushed import JudgedMessage, SourceCounts, Subscription
     from shroff.project.settings.sources import NamedSource
 

@@ -41,7 +41,7 @@ def watching_options(
 
 def watching(session: Session, place: str, options: Options) -> int:
     """Take files until somebody ends it, or with `once` until those that are there are taken; gives the exit code."""
-    from shroff.app.live.pulled_files import ASIDE
+    from shroff.app.live.pulled import ASIDE
 
     found: list[FileReport] = []
     with ended_cleanly() as stopped:
@@ -91,7 +91,7 @@ def document_of(report: FileReport) -> dict[str, Any]:
 
 
 def _line(report: FileReport) -> str:
-    from shroff.app.live.pulled_files import ASIDE
+    from shroff.app.live.pulled import ASIDE
 
     name, why = one_line(report.name), one_line(report.why)
     if report.state == ASIDE:

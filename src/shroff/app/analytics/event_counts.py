@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 from shroff.app.lakes import Lakes
 from shroff.errors import UsageError, nearest
@@ -26,6 +26,20 @@ YEARS: Final = (1900, 9000)
 DAYS: Final = 7  # that are counted where nobody names any, up to the newest event
 
 
+class CountLimits(TypedDict, total=False):
+    """What rows of event counts there are.
+
+    Args:
+        zeros: Whether days without an event have a row.
+        source: Only events that came by the source of this name.
+        most: So many events are read at most.
+    """
+
+    zeros: bool
+    source: str | None
+    most: int | None
+
+
 class Analytics:
     """Common analytical queries. Each call reads the current log and lake, and counts every event once."""
 
@@ -40,9 +54,7 @@ class Analytics:
         types: Sequence[str] = (),
         by: str = "day",
         zone: str = "UTC",
-        zeros: bool = False,
-        source: str | None = None,
-        most: int | None = None,
+        **limits: Unpack[CountLimits],
     ) -> list[EventCount]:
         """Count events by type and day; the lanes of a project are added up (see `analytics.counts`).
 
@@ -52,9 +64,8 @@ class Analytics:
             types: Event types; all where empty.
             by: `day`, `week`, `source`, or a field by whose values each day is split.
             zone: Whose days these are, as `Europe/Berlin`.
-            zeros: Whether days without an event have a row.
-            source: Only events that came by the source of this name.
-            most: So many events are read at most.
+            limits: `zeros`: whether days without an event have a row; `source`: only events that came by the source
+                of this name; `most`: so many events are read at most.
 
         Raises: UsageError for what cannot be counted, or where there is no log; StateError where the lake is another
             log's.
@@ -65,10 +76,11 @@ class Analytics:
         with ExitStack() as held:
             histories = [history_of(lane, held) for lane in self._opened.lanes.each()]
             begin, end = self._days(first, last, zone, [log for log, _ in histories])
+            source = limits.get("source")
             if source is not None:
                 self._check_source(source, [log for log, _ in histories])
-            question = EventCounts(begin, end, tuple(types), by, zone, zeros, source)
-            return count_events(question, definitions, histories, most)
+            question = EventCounts(begin, end, tuple(types), by, zone, limits.get("zeros", False), source)
+            return count_events(question, definitions, histories, limits.get("most"))
 
     def event_sources(self) -> list[str]:
         """The names of the sources by which events came, and of those that shroff.yaml names."""

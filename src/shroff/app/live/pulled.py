@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shroff.app.live.archives import KeptArchives
 from shroff.app.live.file_taking import FileTaking, TakingRules
-from shroff.app.live.pulled_files import DONE, PulledFiles
+from shroff.app.live.pulled_files import ASIDE, DONE, PulledFiles, PulledView
 from shroff.app.live.pushed import SourceFiles
 from shroff.app.opened import intake_of
 from shroff.app.wiring import load_adapter
@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shroff.app.live.file_taking import TakenFile
-    from shroff.app.live.pulled_files import PulledView
     from shroff.app.opened import Opened
     from shroff.events.intake import Submission
     from shroff.monitoring.doctor import Finding
     from shroff.worker.ingest import IngestReport
+
+__all__ = ["ASIDE", "BEING_WRITTEN", "LOCK", "NOT_KEPT", "PulledSources", "PulledView", "SyncedFile"]
 
 LOCK: Final = "sync.lock"
 SYNCING: Final = "another process syncs a source of this project already; it goes on with it"
