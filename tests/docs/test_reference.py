@@ -175,6 +175,6 @@ def test_every_adapter_stands_in_the_table_of_adapters():
     page = (REFERENCE / "adapters.md").read_text(encoding="utf-8")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
-    assert set(re.findall(r"\| `([a-z]+\.[a-z0-9]+)` \|", page)) == set(project["entry-points"]["shroff.adapters"])
+    assert set(re.findall(r"\| `([a-z]+\.[a-z0-9_]+)` \|", page)) == set(project["entry-points"]["shroff.adapters"])
     named = set(re.findall(r"`shroff\[([a-z]+)\]`", page))
     assert named <= set(project["optional-dependencies"])
