@@ -173,6 +173,12 @@ def test_parts_for_which_nobody_answers_are_a_note():
     assert (one.state, one.words) == ("note", "kafka: nobody answers for p/1")
 
 
+def test_a_source_that_counts_nothing_answers_all_the_same():
+    one = source_finding("pubsub_pull", [Standing("payments", None, is_counted=False)])
+
+    assert (one.state, one.words) == ("ok", "pubsub_pull answers: 1 part; how many messages wait it does not say")
+
+
 def test_a_lake_that_nobody_wrote_yet_is_a_note_and_one_that_cannot_be_had_is_wrong(tmp_path):
     new = found(bank(tmp_path / "new", "lake: lake\n"))["lake"]
     settings = 'lake: { to: "s3://bucket/p", endpoint: "http://127.0.0.1:9", region: eu }\n'

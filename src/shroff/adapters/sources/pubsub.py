@@ -14,11 +14,12 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as LateError
 from contextlib import suppress
-from threading import Condition
+from threading import Condition, Thread
 from typing import Any, Final
 
 from shroff.adapters.pubsub import (
     ANSWER_S,
+    AT_ONCE,
     MESSAGE_BYTES_MAX,
     NEEDS,
     Publisher,
@@ -27,7 +28,7 @@ from shroff.adapters.pubsub import (
     told,
 )
 from shroff.adapters.sources import pubsub_mistake
-from shroff.errors import SchemasAwayError, StateError, TransientError, UsageError
+from shroff.errors import SchemasAwayError, ShroffError, StateError, TransientError, UsageError
 from shroff.events.event import time_text
 from shroff.events.formats.lines import Line
 from shroff.events.formats.wire import Decoder
@@ -45,6 +46,7 @@ except ImportError:
 
 QUIET_S: Final = 0.05  # without a message, and other subscriptions do not wait for this one
 AGAIN_S: Final = 2.0  # between two tries to open a stream, and until one that is open counts as sound
+PROBE_S: Final = 10.0  # of silence, until Pub/Sub is asked whether it is there
 LEASE_S: Final = 7 * 86_400.0  # for which deadlines are extended: as long as Pub/Sub keeps a message by default
 CLOSE_S: Final = 5.0
 
@@ -77,17 +79,17 @@ class _Part:
         self.held.clear()
         self.acked = self.given = number
 
-    def end(self, *, is_away: bool) -> None:
-        """Pull no more, and have what is not acknowledged sent again at once, to whoever pulls then."""
-        for message in () if is_away else (*self.held, *self.came):
-            message.nack()
-        self.held.clear()
-        self.came.clear()
+    def end(self) -> list[str]:
+        """Pull no more; gives the ids of what is here and not acknowledged."""
         pulling, self.pulling = self.pulling, None
         if pulling is not None:
             pulling.cancel()
             with suppress(Exception):  # an end is an end, whatever the stream ended with
                 pulling.result(timeout=CLOSE_S)
+        left = [message.ack_id for message in (*self.held, *self.came)]
+        self.held.clear()
+        self.came.clear()
+        return left
 
 
 class PubsubPullSource:
@@ -120,6 +122,7 @@ class PubsubPullSource:
         self._client: Any = None
         self._arrival = Condition()
         self._errors, self._trouble, self._away = 0, "", ""
+        self._probed_s = float("-inf")
 
     def __repr__(self) -> str:
         return f"<PubsubPullSource {', '.join(self._parts)}>"
@@ -134,6 +137,7 @@ class PubsubPullSource:
         stored = {name: split_offset(offsets.get(name, "0")) for name in self._parts}
         read = {name: _number_of(offset) for name, (offset, _) in stored.items()}
         self._look()
+        self._away, self._probed_s = "", time.monotonic()
         self._merge.clear()
         for name, part in self._parts.items():
             number, token = read[name]
@@ -181,11 +185,24 @@ class PubsubPullSource:
 
     def close(self) -> None:
         for part in self._parts.values():
-            part.end(is_away=bool(self._away))
+            left = part.end()
+            with suppress(api.GoogleAPICallError):  # their leases run out
+                self._send_again(part.name, () if self._away else left)
         client, self._client = self._client, None
-        if client is not None and not self._away:  # else threads of the library still try, and end with the process
+        if client is not None:
             client.close()
         self._letters.close()
+
+    def _send_again(self, name: str, ids: Sequence[str]) -> None:
+        """Have Pub/Sub send messages again at once, to whoever pulls then."""
+        for at in range(0, len(ids), AT_ONCE):
+            self._client.modify_ack_deadline(
+                subscription=name,
+                ack_ids=ids[at : at + AT_ONCE],
+                ack_deadline_seconds=0,
+                retry=None,
+                timeout=ANSWER_S,
+            )
 
     # ---- reading
 
@@ -207,15 +224,18 @@ class PubsubPullSource:
     def _opened(self) -> Any:
         if self._client is None:
             self._client = client_of(pubsub_v1.SubscriberClient)
-            self._client.transport.grpc_channel.subscribe(self._note_channel)
         return self._client
 
-    def _note_channel(self, state: Any) -> None:
-        """Called by the library when its connection changes."""
-        if state.name == "READY":
+    def _probe(self) -> None:
+        """On a thread of its own: ask whether Pub/Sub is there, since the library tries again in silence."""
+        try:
+            self._look()
+        except TransientError as error:
+            self._errors, self._away = self._errors + 1, str(error)
+        except (ShroffError, ValueError):  # what a stream ends with says more; a client that was closed says nothing
             self._away = ""
-        elif state.name == "TRANSIENT_FAILURE":
-            self._errors, self._away = self._errors + 1, "Pub/Sub cannot be reached; its library tries again"
+        else:
+            self._away = ""
 
     def _pull(self, part: _Part) -> None:
         def arrived(message: Any) -> None:
@@ -230,7 +250,11 @@ class PubsubPullSource:
         part.pulling = self._opened().subscribe(part.name, arrived, flow_control=self._flow, scheduler=scheduler)
 
     def _mend(self) -> None:
-        """Open streams again that ended; the library does so itself where that may help."""
+        """Open streams again that ended, where the library does not; in silence ask whether Pub/Sub is there."""
+        now_s, came_s = time.monotonic(), max(part.came_s for part in self._parts.values())
+        if now_s - max(came_s, self._probed_s) >= PROBE_S:
+            self._probed_s = now_s
+            Thread(target=self._probe, name="pubsub probe", daemon=True).start()
         for part in self._parts.values():
             if part.pulling is None or time.monotonic() - part.opened_s < AGAIN_S:
                 continue
@@ -257,7 +281,7 @@ class PubsubPullSource:
         lines: list[Line] = []
         for message in list(part.came):
             try:
-                lines.append(self._line(message))
+                lines.append(_line_of(self._decoder, message))
             except SchemasAwayError as error:
                 self._errors, self._trouble = self._errors + 1, str(error)
                 break
@@ -270,17 +294,18 @@ class PubsubPullSource:
         offset = stored_offset(f"{part.given}@{self._token}", before)
         return Taken(name, part.type, self._decoder.format, lines, offset)
 
-    def _line(self, message: Any) -> Line:
-        id_ = message.message_id
-        line = self._decoder.line(int("".join(filter(str.isdecimal, id_)) or 0), message.data)
-        line.where = id_
-        return line
-
     def _wait(self, left_s: float) -> None:
         """Until a message comes, or for a while."""
         with self._arrival:
             if self._trouble or not any(part.came for part in self._parts.values()):
                 self._arrival.wait(min(self._merge.pause_s(left_s), QUIET_S if self._merge.count else AGAIN_S))
+
+
+def _line_of(decoder: Decoder, message: Any) -> Line:
+    id_ = message.message_id
+    line = decoder.line(int("".join(filter(str.isdecimal, id_)) or 0), message.data)
+    line.where = id_
+    return line
 
 
 def _number_of(offset: str) -> tuple[int, str]:
