@@ -116,7 +116,7 @@ TOO_LONG = (("sessions", "idle"), ("mail", "keep"), ("snapshots", "every"))
         ("store: { url: nonsense }\n", "url is an address"),
         ("source: kafka://a:1\n", "ends with its topic"),
         *((f"{key}: {{ {name}: {'9' * 30}d }}\n", "is too long") for key, name in TOO_LONG),
-        ("source: amqp://a:1/x\n", "a source is kafka:// or redis://, not amqp://"),
+        ("source: amqp://a:1/x\n", "a source is kafka://, redis:// or pubsub://, not amqp://"),
         ("source: kafka://a/payments\n", "addresses such as localhost:9092"),
         ("source: kafka://a:1/pay ments\n", "a name of letters, digits"),
         ("source: { kafka: { brokers: a, topics: { payment: p } } }\n", "addresses such as localhost:9092"),
