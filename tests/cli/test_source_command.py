@@ -16,8 +16,10 @@ from shroff.cli.main import run
 from shroff.errors import TransientError
 from shroff.people.store import rows_of
 from shroff.streams.log import Batch, Offset
-from tests.support.projects import FILES
+from tests.support.projects import FILES, write_files
 from tests.support.source_memory import MemorySource, MemoryTopic
+
+WITH_SOURCE = {**FILES, "shroff.yaml": FILES["shroff.yaml"] + "source: kafka://127.0.0.1:9/p\n"}
 
 
 @pytest.fixture
@@ -29,9 +31,7 @@ def feed() -> MemoryTopic:
 def bank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, feed: MemoryTopic) -> Path:
     """A project in the current folder, whose source was read to 3 of 5 in one part, and a file beside it."""
     monkeypatch.setattr(OutsideSystems, "open_source", lambda *_: MemorySource(feed, name="kafka"))
-    for name, text in {**FILES, "shroff.yaml": FILES["shroff.yaml"] + "source: kafka://127.0.0.1:9/p\n"}.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text, encoding="utf-8")
+    write_files(tmp_path, WITH_SOURCE)
     monkeypatch.chdir(tmp_path)
     app.open(tmp_path).decide([], as_type="payment")
     with closing(writer(tmp_path)) as log:
@@ -126,10 +126,22 @@ def test_where_nobody_answers_the_log_is_told_all_the_same(bank, asked, monkeypa
     assert "how many messages wait is not known: no answer from the brokers" in printed.err
 
 
+def test_a_source_that_was_never_read_and_does_not_answer_is_not_called_missing(tmp_path, monkeypatch, capsys):
+    def away(*_: object) -> None:
+        raise TransientError("no answer from the brokers")
+
+    monkeypatch.setattr(
+        OutsideSystems, "open_source", lambda *_: MemorySource(MemoryTopic({}, "payment"), name="kafka")
+    )
+    monkeypatch.setattr(MemorySource, "look", away)
+    monkeypatch.chdir(write_files(tmp_path / "bank", WITH_SOURCE))
+    run(["source", "list"])
+
+    assert capsys.readouterr().out.startswith("Nothing of the source kafka was read yet.")
+
+
 def test_a_project_without_a_log_and_a_source_says_so(tmp_path, monkeypatch, asked, capsys):
-    for name, text in FILES.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text, encoding="utf-8")
+    write_files(tmp_path, FILES)
     monkeypatch.chdir(tmp_path)
 
     assert asked("source", "list") == (0, {"source": None, "parts": []})

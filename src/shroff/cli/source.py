@@ -34,8 +34,9 @@ def list_(session: Session) -> int:
     found = session.project.source.all()
     parts = [(kind, one) for kind, parts in found.items() for one in parts]
     troubles = [one for _, one in parts if one.trouble]
-    document = {"source": _kind(session), "parts": [_document(kind, one) for kind, one in parts]}
-    session.answer(document, _text(parts))
+    named = _kind(session)
+    document = {"source": named, "parts": [_document(kind, one) for kind, one in parts]}
+    session.answer(document, _text(parts, named))
     if troubles:
         session.next(f"shroff source forget {argument(troubles[0].part)}")
     else:
@@ -86,10 +87,12 @@ def _document(kind: str, one: PartRead) -> dict[str, Any]:
     }
 
 
-def _text(parts: list[tuple[str, PartRead]]) -> str:
+def _text(parts: list[tuple[str, PartRead]], named: str | None) -> str:
     from shroff.events.event import time_text
     from shroff.streams.source import shown
 
+    if not parts and named is not None:
+        return f"Nothing of the source {named} was read yet."
     if not parts:
         return "Nothing of a source was read, and shroff.yaml names none."
     rows = [
