@@ -301,7 +301,7 @@ def test_keys_are_variables_of_the_environment(bank: Path, capsys: pytest.Captur
     (bank / "shroff.yaml").write_text(text)
 
     assert run(["-C", str(bank), "check"]) == 1
-    assert "a variable of the environment" in "".join(capsys.readouterr())
+    assert "an environment variable" in "".join(capsys.readouterr())
 
 
 def test_the_command_takes_days(bank: Path, server: AmplitudeServer, capsys: pytest.CaptureFixture[str]):

@@ -127,7 +127,7 @@ def test_history_that_is_too_short_is_appended_and_gives_no_model(bank: Path, fo
 
     assert found.state == DONE
     assert found.model == ""
-    assert "no fold of payment gives a model" in found.why
+    assert "Training needs more than 3.0 days" in found.why
     assert app.open(bank).events("payment").num_rows == A_DAY
 
 

@@ -113,7 +113,7 @@ def mistakes(bank: Path, changed: str = "") -> list[str]:
             "'paymnt' is no event type. Did you mean payment?",
         ),
         ("source: spool:in/\n", "the address of a spool ends with its file, as in spool:in/payments.jsonl."),
-        ("source: amqp://h/x\n", "a source is kafka://, redis:// or spool://, not amqp://."),
+        ("source: amqp://h/x\n", "a source is kafka://, redis://, pubsub:// or spool://, not amqp://."),
         ("mail: { outbox: { folders: x } }\n", "outbox has no key 'folders'. Did you mean folder?"),
         ("mail: { outbx: { folder: x } }\n", "mail has no key 'outbx'. Did you mean outbox?"),
         (
@@ -166,7 +166,7 @@ def test_editors_are_told_of_foreign_settings():
     sinks = shroff["properties"]["sinks"]["patternProperties"]
     (kinds,) = [one["properties"] for one in sinks.values()]
 
-    assert list(kinds) == ["kafka", "mongodb", "sql", "webhook", "spool"]
+    assert list(kinds) == ["kafka", "mongodb", "pubsub", "sql", "webhook", "spool"]
     assert kinds["spool"]["description"].startswith("Lines of a file.")
     assert list(kinds["spool"]["properties"]) == ["take", "start", "file", "longest"]
     assert "outbox" in shroff["properties"]["mail"]["properties"]

@@ -10,6 +10,7 @@ import pytest
 
 from shroff.adapters.log.memory import MemoryLog
 from shroff.events.formats.encodings import read_stream
+from shroff.events.formats.lines import CsvHeader
 from shroff.events.intake import Intake, Submission
 from shroff.streams.log import Batch, Log, WaitingLabel
 from shroff.worker.inbox import LABELS
@@ -62,7 +63,7 @@ def test_a_label_that_waited_and_does_not_fit_is_refused_as_it_was_read_and_stan
     assert (entry.source, entry.place, entry.raw) == ("labels.csv", "2 (row 1)", EARLY)
     assert "lies before the time of payment" in entry.reason
     assert log.refused_list() == first
-    (again,) = retry(log, held, intake(), [], {"labels.csv": tuple(HEADER.decode().strip().split(","))})
+    (again,) = retry(log, held, intake(), [], {"labels.csv": CsvHeader(tuple(HEADER.decode().strip().split(",")))})
     assert (again.number, again.reason) == (number, entry.reason)
 
 
