@@ -119,7 +119,7 @@ def topics(kafka: Any, sent: Sent, tmp_path_factory: pytest.TempPathFactory) -> 
             made[partitions] = {"kafka": {"brokers": kafka.address, "topics": {"payment": next(NAMES)}}}
             sender = opened(tmp_path_factory.mktemp("sender") / "paysim", source=made[partitions])
             done = sender.production.produce(sent.file, as_type="payment", partitions=partitions)
-            assert (done.sent, done.refused) == (sent.count, 0)
+            assert (done.sent, done.refused, done.failed) == (sent.count, 0, 0), done.words
         return made[partitions]
 
     yield source
