@@ -1,4 +1,4 @@
-"""What leaves for sinks, read from the log: decisions, flags, or events, in log order, each place whole."""
+"""Rows for sinks, read from the log: decisions, flags, or events, in log order; those of one `seq` together."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class Standing(NamedTuple):
     """How a part stands outside, seen from an offset: so many messages wait behind it, None where nobody says.
 
     Markers of transactions may be among them. `trouble` says in words why it cannot be read on from there. Where
-    `is_counted` is false, whoever is outside answers and never says how many wait, as Pub/Sub does not.
+    `is_counted` is false, the source answers but cannot say how many messages wait, as Pub/Sub cannot.
     """
 
     part: str

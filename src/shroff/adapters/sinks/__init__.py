@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ from shroff.adapters.kafka import BROKERS, CLIENT
 from shroff.adapters.pubsub import TOPIC as PUBSUB_TOPIC
 from shroff.adapters.sinks.documents import document_mistake
 from shroff.language.keys import ANY, EXPRESSION, NAME_PATTERN, Key, Keys, One, choice
-from shroff.streams.settings import ADDRESS, BEGIN, CALLS, HTTP, OUTCOMES, OUTSIDE_NAME, TOPIC, AdapterSettings
+from shroff.streams.settings import ADDRESS, BEGIN, CALLS, HTTP, OUTCOMES, OUTSIDE_NAME, TAKE, TOPIC, AdapterSettings
 
 TABLE: Final = One("a table's name: small letters, digits and _", r"^[a-z_][a-z0-9_]{0,62}$")
 SQLITE: Final = "sqlite:///"
@@ -103,7 +104,7 @@ PUBSUB: Final = AdapterSettings(
     Keys(
         "a topic of Google Pub/Sub",
         (
-            Key("take", "What leaves.", choice("decisions", "flags", "events"), default="decisions"),
+            replace(TAKE, shape=choice("decisions", "flags", "events")),
             Key("topic", "The topic.", PUBSUB_TOPIC, is_required=True, examples=("projects/bank/topics/decisions",)),
             Key(
                 "ordering_key",

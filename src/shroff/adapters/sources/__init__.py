@@ -25,7 +25,7 @@ from shroff.language.keys import (
 from shroff.streams.settings import ADDRESS, OUTSIDE_NAME, TOPIC, AdapterSettings
 from shroff.streams.source import CERTAIN_S
 
-OVERTAKES_MS: Final = 60_000  # as long as a lease lasts of whoever died with a message; Pub/Sub itself names no bound
+OVERTAKES_MS: Final = 60_000  # the lease of a message whose worker was killed; Pub/Sub itself names no bound
 _DEAD_LETTERS: Final = (
     "Destination of unreadable messages (dead letters), with position and reason. They always go to quarantine as well."
 )

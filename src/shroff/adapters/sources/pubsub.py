@@ -12,7 +12,6 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as LateError
 from contextlib import suppress
 from threading import Condition, Thread
 from typing import Any, Final
@@ -194,7 +193,7 @@ class PubsubPullSource:
         self._letters.close()
 
     def _send_again(self, name: str, ids: Sequence[str]) -> None:
-        """Have Pub/Sub send messages again at once, to whoever pulls then."""
+        """Give messages back: Pub/Sub sends them again at once, to another worker if there is one."""
         for at in range(0, len(ids), AT_ONCE):
             self._client.modify_ack_deadline(
                 subscription=name,
@@ -263,7 +262,7 @@ class PubsubPullSource:
                 continue
             try:
                 part.pulling.result(timeout=0)
-            except (Exception, LateError) as error:  # noqa: BLE001 - whatever ended the stream
+            except Exception as error:  # noqa: BLE001 - the library hands on whatever ended the stream
                 self._errors, part.trouble = self._errors + 1, str(told(error, part.name))
             self._pull(part)
 

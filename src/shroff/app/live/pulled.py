@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from shroff.app.live.archives import KeptArchives
@@ -100,8 +101,7 @@ class PulledSources:
     def _place(self, name: str) -> PullPlace:
         opened = self._opened
         folder = opened.places.downloads / name if name else opened.places.downloads
-        known = lambda: self._kept.known(name)  # noqa: E731 (what is asked for when it is needed)
-        return PullPlace(name, folder, opened.now_ms, known, KeptArchives(opened, name))
+        return PullPlace(name, folder, opened.now_ms, partial(self._kept.known, name), KeptArchives(opened, name))
 
     def sync(
         self,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Routes:
-    """What leaves a project, and by which adapter."""
+    """The sinks of a project, each with its adapter and the records that it receives."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
