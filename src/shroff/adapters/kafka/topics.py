@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-from shroff.adapters.kafka.client import ANSWER_S, NEW_S, KafkaCluster, NoTopicError, known_topic, library, topic_error
+from shroff.adapters.kafka.client import (
+    ANSWER_S,
+    ASKED_AGAIN_S,
+    NEW_S,
+    KafkaCluster,
+    NoTopicError,
+    known_topic,
+    library,
+    topic_error,
+)
 from shroff.errors import UsageError
 
 MAKES: Final = "'shroff produce --create-topics' makes"
@@ -59,6 +69,17 @@ def _make(cluster: KafkaCluster, admin: Any, name: str, partitions: int) -> None
     future = admin.create_topics([NewTopic(name, partitions)])[name]
     try:
         future.result(ANSWER_S)
-        known_topic(admin, name, within_s=ANSWER_S, patience_s=ANSWER_S)
+        wait_for_leaders(admin, name, partitions)
     except library("a topic").KafkaException as error:
         raise UsageError(f"topic {name} cannot be made: {cluster.words_of(error.args[0])}") from None
+
+
+def wait_for_leaders(admin: Any, name: str, partitions: int) -> None:
+    """Wait until each partition of a new topic has a leader, at most `ANSWER_S`: the first messages need one."""
+    until_s = time.monotonic() + ANSWER_S
+    while time.monotonic() < until_s:
+        found = known_topic(admin, name, within_s=ANSWER_S, patience_s=ANSWER_S)
+        led = [] if found is None else [one for one in found.partitions.values() if one.leader >= 0 and not one.error]
+        if len(led) == partitions:
+            return
+        time.sleep(ASKED_AGAIN_S)
