@@ -60,6 +60,22 @@ def made(tmp_path):
     return make
 
 
+@pytest.mark.parametrize("template", config.TEMPLATES)
+def test_a_new_project_is_called_as_its_folder(template, tmp_path):
+    project, _ = app.make_project(tmp_path / "Corner Bank", template)
+
+    assert project.definitions.settings.name == "Corner Bank"
+
+
+@pytest.mark.parametrize(
+    "name", ["bank", "yes", "null", "2026", "~", "a: b # c", "it's", '"q"', "a\\b", "- x", "ÄÖ 銀行"]
+)
+def test_a_display_name_is_any_text(name, tmp_path):
+    project, _ = app.make_project(tmp_path / "bank", "blank", name)
+
+    assert app.open(project.opened.places.folder).definitions.settings.name == name
+
+
 def decisions(project):
     """The decisions of a project's log by id, in its order."""
     with project.opened.reading() as log:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from shroff import config
 from shroff.app import forwarded, parts
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from shroff.training.train import TrainReport
     from shroff.worker.ingest import IngestReport
 
+_NAME_LINE: Final = re.compile("^name: .*$", re.MULTILINE)
+_PLAIN: Final = re.compile(r"[A-Za-z][\w-]*( [\w-]+)*", re.ASCII)
 __all__ = ["Decision", "Project", "Reason", "Refusal", "Undecided", "make_project", "open", "open_exactly"]
 
 
@@ -244,15 +248,27 @@ def open_exactly(folder: Path) -> Project:
     return Project(Opened(config.ProjectPaths(folder.resolve())))
 
 
-def make_project(folder: Path, template: str) -> tuple[Project, list[str]]:
+def make_project(folder: Path, template: str, name: str | None = None) -> tuple[Project, list[str]]:
     """Write a project from a template into a new or empty folder; gives it and its files.
 
-    A key for hashed fields is made where a field is hashed.
+    A key for hashed fields is made where a field is hashed. `name` is the display name; without it, the folder's.
     Raises: UsageError where the folder holds something; StorageError where it cannot be written, which leaves nothing.
     """
     files = config.copy_template(template, folder)
     project = Project(Opened(config.ProjectPaths(folder.resolve())))
+    settings = folder / config.PROJECT_FILE
+    line = f"name: {_yaml_text(name or folder.resolve().name or template)}"
+    settings.write_text(_NAME_LINE.sub(lambda _: line, settings.read_text("utf-8"), count=1), "utf-8")
     if project.definitions.events.has_hashed:
         project.opened.hasher("")
         files.append(project.opened.places.hash_key.relative_to(project.opened.places.folder).as_posix())
     return project, files
+
+
+def _yaml_text(text: str) -> str:
+    """A text on one line of YAML: as it is where it can only be a text, otherwise in quotation marks.
+
+    >>> _yaml_text("Corner Bank"), _yaml_text("yes: no")
+    ('Corner Bank', '"yes: no"')
+    """
+    return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=not text.isprintable())

@@ -32,6 +32,7 @@ EVENTS: Final = 100_000
 SEED: Final = 2  # the template's rules were written looking at seed 1
 TEMPLATE: Final = "payments"
 PAST: Final = "past"  # the project that learns, beside the one that is shown
+NAME: Final = "Demo Bank"
 HOST: Final = "127.0.0.1"
 PORT: Final = 8000
 
@@ -145,7 +146,7 @@ def run_demo(folder: Path, events: int, seed: int, progress: DemoProgress, *, is
 
     with kernels_beside(lambda: progress.phase("compiling the kernels for training")) as wait:
         progress.phase(f"making a project from the template {TEMPLATE}")
-        past, _ = app.make_project(folder.with_name(PAST), TEMPLATE)
+        past, _ = app.make_project(folder.with_name(PAST), TEMPLATE, NAME)
         _load_kernels(progress)
         from shroff.examples.bank import START_MS, BankPeriod, stretch_upto
 

@@ -11,7 +11,7 @@ from shroff.cli import completion
 from shroff.cli.session import Session, argument, command, table
 
 
-@command("init", "shroff init mybank --template payments")
+@command("init", "shroff init mybank --template payments", "shroff init . --name 'Corner Bank'")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
     "--template",
@@ -20,18 +20,25 @@ from shroff.cli.session import Session, argument, command, table
     shell_complete=completion.words(*config.TEMPLATES),
     help="payments, paysim, savings, orders, cards or blank.",
 )
-def init(session: Session, folder: Path, template: str) -> None:
+@click.option("--name", help="Display name, for example in mails to customers. Default: the folder's name.")
+def init(session: Session, folder: Path, template: str, name: str | None) -> None:
     """Create a new project in DIR, a new or an empty folder. It runs without changes."""
     from shroff.app import project as app
 
     if session.folder is not None:
         raise click.UsageError(f"-C names a project that is there; write 'shroff init {argument(folder)}' without it.")
-    project, files = app.make_project(folder, template)
-    lines = [f"{folder}: a project from the template {template}.", table([[name] for name in files])]
+    project, files = app.make_project(folder, template, name)
+    called = project.definitions.settings.name
+    lines = [
+        f"{folder}: a project from the template {template}.",
+        table([[one] for one in files]),
+        f"Mails and reports call it {called}: 'name' in {folder / 'shroff.yaml'} changes that.",
+    ]
     key = project.opened.places.hash_key
     if key.exists():
         lines.append(f"{key} is secret, and hashed values depend on it: keep a copy of it in a safe place.")
     session.answer(
-        {"files": files, "folder": str(project.opened.places.folder), "template": template}, "\n".join(lines)
+        {"files": files, "folder": str(project.opened.places.folder), "template": template, "name": called},
+        "\n".join(lines),
     )
     session.next(f"shroff -C {argument(folder)} check")
