@@ -1,15 +1,19 @@
 """Make `.venv` with the locked requirements and this package in it: those of development, or `core` for the program's.
 
-Runs on any Python 3.11 or newer with nothing installed. Uses uv where it is on the
-path (faster), else venv and pip. Every file that is installed must have a hash of
-`requirements/`. A `.venv` that is there and runs is brought up to date.
+Runs on any Python 3.11 or newer with nothing installed. Uses uv: that of the path, else that of the lock, which pip
+fetches from where pip's settings say. Where uv cannot be had or fails, pip installs, slower. Every file that is
+installed must have a hash of `requirements/`. A `.venv` that is there and runs is brought up to date.
 """
 
 from __future__ import annotations
 
+import ast
+import os
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import venv
 from pathlib import Path
 
@@ -24,17 +28,78 @@ LOCKS = {
 }
 
 
+# What pip is told by its files and its environment, and what uv calls the same; with what uv parts several.
+AS_UV = {
+    "index-url": ("UV_DEFAULT_INDEX", " "),
+    "extra-index-url": ("UV_INDEX", " "),
+    "find-links": ("UV_FIND_LINKS", ","),
+    "trusted-host": ("UV_INSECURE_HOST", " "),
+    "cert": ("SSL_CERT_FILE", " "),
+    "proxy": ("ALL_PROXY", " "),
+}
+SECTIONS = ("global", "install", ":env:")  # of pip's settings; a later one counts more
+
+
 def main() -> int:
     """Make the environment; 0 when it is ready, 3 when the packages could not be had, 1 else."""
-    uv = shutil.which("uv")
+    locks, size = LOCKS[sys.argv[1] if len(sys.argv) > 1 else "dev"]
     try:
-        if not runs(PYTHON):
-            make_environment(uv)
-        install(uv, *LOCKS[sys.argv[1] if len(sys.argv) > 1 else "dev"])
+        with tempfile.TemporaryDirectory(prefix="shroff-setup-") as folder:
+            make(shutil.which("uv"), Path(folder), locks, size)
     except subprocess.CalledProcessError as error:
         # The code of the docs for "something outside is unreachable".
         return explain(error)
     return 0
+
+
+def make(uv: str | None, folder: Path, locks: tuple[str, ...], size: str) -> None:
+    """Make the environment, with the uv that is there, one fetched into the folder, or pip."""
+    is_ours = uv is not None
+    uv = uv or fetch_uv(Path(sys.executable), folder)
+    if not runs(PYTHON):
+        make_environment(uv)
+    uv = uv or fetch_uv(PYTHON, folder)
+    try:
+        install(uv, locks, size)
+    except subprocess.CalledProcessError:
+        if is_ours or not uv:
+            raise
+        install(None, locks, size)
+
+
+def fetch_uv(python: Path, folder: Path) -> str | None:
+    """Put the uv of the lock into a folder by the pip of a Python, and give it pip's settings; None where it fails."""
+    asked = folder / "uv.txt"
+    asked.write_text(locked("uv", (ROOT / "requirements" / "dev.txt").read_text("utf-8")), "utf-8")
+    pip = (str(python), "-m", "pip")
+    options = ("--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes", "--only-binary=:all:")
+    command = (*pip, "install", *options, "--target", str(folder / "uv"), "-r", str(asked))
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        return None
+    listed = subprocess.run((*pip, "config", "list"), check=False, capture_output=True, text=True).stdout
+    for name, value in settings_of(listed).items():
+        os.environ.setdefault(name, value)
+    return str(folder / "uv" / "bin" / "uv")
+
+
+def locked(name: str, lock: str) -> str:
+    """The lines of one package in a lock: its version and its hashes."""
+    found = re.search(rf"^{re.escape(name)}==(?:.*\\\n)*.*\n", lock, re.MULTILINE)
+    assert found, f"{name} is not in the lock"
+    return found[0]
+
+
+def settings_of(listed: str) -> dict[str, str]:
+    """What `pip config list` prints, as the environment of uv: where packages come from, and how to reach it."""
+    found = dict[str, str]()
+    lines = [line.partition("=") for line in listed.splitlines()]
+    for section in SECTIONS:
+        for key, _, value in lines:
+            known = AS_UV.get(key.removeprefix(f"{section}.")) if key.startswith(f"{section}.") else None
+            if known:
+                name, parted_by = known
+                found[name] = parted_by.join(str(ast.literal_eval(value)).split())
+    return found
 
 
 def make_environment(uv: str | None) -> None:
