@@ -55,6 +55,10 @@ def test_the_time_of_a_line_is_the_one_that_the_door_would_read(at, wanted):
     assert moment(None, {"payment": {"id": "p", "at": at, "amount": "1"}}) == wanted
 
 
+def test_a_label_of_a_day_stands_at_its_start():
+    assert moment("label", {"event": "p", "verdict": "fraud", "known_at": "2026-03-01"}) == NOON_MS - 12 * 3_600_000
+
+
 def test_a_time_that_a_mapping_makes_is_made():
     assert moment("login", {"id": "l", "hour": 12}) == NOON_MS
     assert moment("login", {"id": "l", "hour": "noon"}) is None

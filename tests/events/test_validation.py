@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+import re
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
@@ -367,6 +368,34 @@ def test_the_id_of_a_label_is_hashed_where_its_events_id_is():
 )
 def test_a_label_that_is_none_is_refused_in_words(field, value, words):
     with pytest.raises(InputError, match=words):
+        validator().admit_label({**LABEL, field: value})
+
+
+@pytest.mark.parametrize(
+    "field, value, read",
+    [
+        ("verdict", "FRAUD", "fraud"),
+        ("verdict", " Genuine ", "genuine"),
+        ("source", "ChargeBack", "chargeback"),
+        ("known_at", "2026-03-01", T0 - 10 * 3_600_000),
+        ("known_at", date(2026, 3, 1), T0 - 10 * 3_600_000),
+    ],
+)
+def test_a_label_is_written_as_banks_write_it(field, value, read):
+    label = validator().admit_label({**LABEL, field: value})
+
+    assert getattr(label, f"{field}_ms" if field == "known_at" else field) == read
+
+
+@pytest.mark.parametrize(
+    "field, value, cure",
+    [
+        ("verdict", "1", "'fraud' when row.verdict == '1' else 'genuine'"),
+        ("known_at", "20.03.2026", "time(row.known_at, '%d.%m.%Y')"),
+    ],
+)
+def test_another_form_of_a_label_is_refused_with_the_expression_that_reads_it(field, value, cure):
+    with pytest.raises(InputError, match=re.escape(f"found '{value}'. ") + ".*" + re.escape(cure)):
         validator().admit_label({**LABEL, field: value})
 
 

@@ -12,6 +12,7 @@ import rfc8785
 from shroff.adapters.log.memory import MemoryLog
 from shroff.engine.step import Effects, Placed
 from shroff.errors import StateError, StorageError
+from shroff.events.event import time_text
 from shroff.replay.compare import segments, verify_online
 from shroff.streams.log import Batch, WaitingLabel
 from tests.support.projects import NOW_MS, definitions, documents, label, payment, submission, writer
@@ -153,6 +154,31 @@ def test_a_label_and_its_event_may_come_in_one_batch_the_label_first():
     assert [one.seq for one in answers] == [3, 3, 2]
     assert log.last_seq() == 3
     assert log.waiting_all() == []
+
+
+@pytest.mark.parametrize("is_first", [False, True])
+def test_a_label_of_a_day_is_known_at_its_start_or_at_its_event_on_that_day(is_first):
+    #  event p1      2026-03-01T12:10
+    #  2026-03-01                |      on that day: known at the event
+    #  2026-03-02                       |  at the start of the day
+    log = MemoryLog()
+    one = writer(log)
+    labels = [label(2, "p1", "fraud", "analyst", "2026-03-01"), label(3, "p1", "genuine", "chargeback", "2026-03-02")]
+    rows = [*labels, payment(1, 10)] if is_first else [payment(1, 10), *labels]
+    for row in rows:
+        one.write([row])
+
+    known = [time_text(row.time_ms) for rows in log.read() for row in rows if row.type == "label"]
+    assert known == ["2026-03-01T12:10:00Z", "2026-03-02T00:00:00Z"]
+    assert [answer.kind for answer in one.write(labels)] == ["duplicate", "duplicate"]
+
+
+def test_a_label_of_the_day_before_its_event_is_refused():
+    log = MemoryLog()
+    answers = writer(log).write([payment(1, 10), label(2, "p1", "fraud", "analyst", "2026-02-28")])
+
+    assert answers[1].kind == "refused"
+    assert "lies before the time of payment 'p1'" in answers[1].reason
 
 
 def test_a_label_known_before_its_event_is_refused():

@@ -261,7 +261,17 @@ def test_a_model_that_could_read_nothing_is_a_mistake():
     found = loaded("payment: {}\n", events=events, features="", policy="").problems
 
     assert [(one.line, one.message) for one in found] == [(1, "there is nothing that a model of payment could read.")]
-    assert problem("inputs: []") == "inputs is empty Left out, it is all that a model can read."
+    assert problem("inputs: []") == "inputs is empty Write `inputs: all` for all that a model can read."
+
+
+def test_all_inputs_are_those_without_inputs():
+    everything = settings("inputs: all").inputs
+
+    assert everything == model_of("payment: {}\n").inputs
+    assert (
+        problem("inputs: card.*")
+        == "inputs is a list, not a value Write [card.*], or 'all' for all that a model can read."
+    )
 
 
 # ---- whose model

@@ -75,8 +75,8 @@ def label(session: Session, what: tuple[str, ...], options: LabelArguments) -> i
     """Record labels from a file or one by hand, or list unmatched and conflicting labels.
 
     A file has the columns event, verdict, source and known_at. The values of a field declared unique may name the
-    event too. Verdicts are fraud, genuine and unclear. A label whose event is not in the log yet waits for it. The
-    same label again is a duplicate.
+    event too. Verdicts are fraud, genuine and unclear. A day without a time is its start in UTC. A label whose event
+    is not in the log yet waits for it. The same label again is a duplicate.
 
     A single label without --known-at is known now. It is a duplicate if the last label of this source for the event
     says the same. If another process writes the log, such as a long 'shroff ingest', that process writes the labels.
@@ -229,6 +229,7 @@ def _one(session: Session, reference: str, verdict: str, fields: dict[str, str])
     from shroff.events.definitions import SOURCES, VERDICTS
     from shroff.log.writer import DUPLICATE, REFUSED, WAITING
 
+    verdict = verdict.strip().lower()
     _require_one_of(VERDICTS, verdict, "verdict")
     _require_one_of(SOURCES, fields.get("source", SOURCES[-1]), "source")
     answer = session.project.label(reference, verdict, **fields, waits=session.waits)

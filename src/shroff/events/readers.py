@@ -7,8 +7,9 @@ digits, never by way of a float.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -42,6 +43,13 @@ TEXT_BYTES_MAX: Final = 65_536
 DECIMAL_LENGTH_MAX: Final = 400  # characters; no number that fits a field needs more
 YEAR_1_MS: Final = -62_135_596_800_000  # RFC 3339 has no year before
 SPAN_MS_MAX: Final = 10**15  # 31,700 years; below it seconds as a float keep every millisecond
+LABEL_CURES: Final = {
+    "verdict": "Other words are mapped in events.yaml: label: { from: { csv: { verdict: "
+    "\"'fraud' when row.verdict == '1' else 'genuine'\" } } }",
+    "known_at": "Other forms are mapped in events.yaml: label: { from: { csv: { known_at: "
+    "\"time(row.known_at, '%d.%m.%Y')\" } } }",
+}
+_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _EXPECTED: Final = {
     "text": f"a text of at most {TEXT_BYTES_MAX:,} bytes",
     "integer": "a whole number of 64 bits",
@@ -87,6 +95,34 @@ def reader(type_: Type, *, currency: str, is_id: bool = False) -> Callable[[Any]
             return _read_span
         case kind:
             raise AssertionError(f"no field has the type {kind}")
+
+
+def as_of_label(read: Callable[[Any], Any], name: str) -> Callable[[Any], Any]:
+    """Give the reader of a label's field: verdict and source in any case with blanks around, a plain day as its start.
+
+    The messages of what is refused end with the expression that reads such a file.
+    """
+    by_case, is_time = name in {"verdict", "source"}, name == "known_at"
+
+    def read_label(value: object) -> Any:
+        if by_case and type(value) is str:
+            value = value.strip().lower()
+        elif is_time and is_plain_day(value):
+            value = f"{str(value).strip()}T00:00:00Z"
+        try:
+            return read(value)
+        except ValueError as error:
+            words = LABEL_CURES.get(name) if type(value) is str and not str(error).endswith("?") else None
+            raise ValueError(f"{str(error).rstrip('.')}. {words}" if words else str(error)) from None
+
+    return read_label if by_case or is_time else read
+
+
+def is_plain_day(value: object) -> bool:
+    """Whether a value is a day without a time: `2026-03-20`, or a column's date."""
+    if type(value) is str:
+        return _DAY.fullmatch(value.strip()) is not None
+    return type(value) is date
 
 
 def read_text(value: object) -> str:

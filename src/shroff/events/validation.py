@@ -15,11 +15,11 @@ from shroff.errors import InputError, nearest
 from shroff.events.definitions import Events, EventType, Field, Settings
 from shroff.events.event import Event
 from shroff.events.raw_values import Exact, RefusedValue, shown
-from shroff.events.readers import ID_LENGTH_MAX, expectation, reader
+from shroff.events.readers import ID_LENGTH_MAX, as_of_label, expectation, is_plain_day, reader
 from shroff.events.unique import Named, unique_text
 from shroff.language.field_types import Bounds
 from shroff.language.types import TEXT, TIME, Type, money
-from shroff.language.values import show
+from shroff.language.values import DAY_MS, show
 
 DEFAULT_SOURCE: Final = "import"
 UNDECLARED_TOLD: Final = 10  # of the names that an event should not have
@@ -39,7 +39,8 @@ class LabelInput:
     it alone, which validation refuses; a label that it admits has one. `event_id` is empty
     where only `unique` fields name the event, by the texts of their values (see
     `events.unique`). `amount` is in smallest units. Where `is_undated` nobody said when it became known:
-    `known_at_ms` is when it was sent, until the writer sees its event (`dated`).
+    `known_at_ms` is when it was sent, until the writer sees its event (`dated`). `is_day` is one that only names the
+    day on which it became known: `known_at_ms` is the start of that day, or the event's time if that is on it.
     """
 
     event_type: str | None
@@ -51,12 +52,13 @@ class LabelInput:
     amount: int | None = None
     unique: tuple[Named, ...] = ()
     is_undated: bool = False
+    is_day: bool = False
 
     def dated(self, event_ms: int) -> LabelInput:
-        """The label of an event of this time: one that nobody dated is no older than that."""
-        if not self.is_undated:
+        """The label of an event of this time: one without a time, or with that day alone, is no older than that."""
+        if not self.is_undated and not (self.is_day and event_ms < self.known_at_ms + DAY_MS):
             return self
-        return replace(self, known_at_ms=max(self.known_at_ms, event_ms), is_undated=False)
+        return replace(self, known_at_ms=max(self.known_at_ms, event_ms), is_undated=False, is_day=False)
 
 
 class OutOfBoundsError(InputError):
@@ -163,10 +165,11 @@ class EventValidator:
             plan, plan.reads, fields, hidden, is_strict=is_strict
         )
         known = (verdict, source or DEFAULT_SOURCE, known_at_ms, reason, amount)
+        is_day = is_plain_day(fields.get("known_at"))
         named = [one for one, value in zip(self._naming, more, strict=True) if value is not None]
         if not named:
             type_name, event_id = self._named_event(event)
-            return LabelInput(type_name, event_id, *known)
+            return LabelInput(type_name, event_id, *known, is_day=is_day)
         unique = [
             (name, text(value)) for (name, _, text), value in zip(self._naming, more, strict=True) if value is not None
         ]
@@ -178,7 +181,7 @@ class EventValidator:
         if other:
             words = f"it names one of the type {types[other]}, and {first} one of the type {type_name}"
             raise InputError([(other, words)])
-        return LabelInput(type_name, event_id, *known, tuple(unique))
+        return LabelInput(type_name, event_id, *known, tuple(unique), is_day=is_day)
 
     def hashed(self, type_name: str, name: str, value: object) -> str | None:
         """What stands for the clear value of a hashed field, or for what a label names; None where it is missing.
@@ -234,12 +237,16 @@ class EventValidator:
         return _Plan(event_type.name, steps, reads, names, id_at, time_at, personal, bounded)
 
     def _step(self, field: Field, event_type: EventType, optional: frozenset[str]) -> _Step:
-        is_id = field.name == event_type.id_field and event_type.name != self._events.label.name
+        is_label = event_type.name == self._events.label.name
+        is_id = field.name == event_type.id_field and not is_label
         read = reader(field.type, currency=self._currency, is_id=is_id)
+        read = as_of_label(read, field.name) if is_label else read
         if field.shape.is_hashed and self._hasher is not None:
             read = _hashing(cast("Callable[[Any], str]", read), self._hasher)
         is_optional = field.shape.is_optional or field.name in optional
         expected = expectation(field.type, self._currency, is_id=is_id)
+        if is_label and field.type == TIME:
+            expected = expected.replace(", or", ", a day such as 2026-03-01, or")
         expected = expected if field.shape.bounds is None else f"{expected}, {field.shape.bounds}"
         is_secret = field.shape.is_personal or field.name in secret_fields(self._events, event_type.name)
         return _Step(field.name, read, expected, is_optional, is_secret, field.shape.is_personal)

@@ -69,6 +69,7 @@ class _WaitingLabel(msgspec.Struct, omit_defaults=True):
     amount: str | None
     unique: dict[str, str] = {}
     is_undated: bool = False
+    is_day: bool = False
 
 
 class _Edit(msgspec.Struct):
@@ -202,9 +203,8 @@ def waiting_body(label: LabelInput, money_places: int) -> bytes:
     """What the log keeps of a label that waits for its event."""
     amount = None if label.amount is None else show_decimal(label.amount, money_places)
     known = (label.verdict, label.source, label.known_at_ms, label.reason)
-    return msgspec.json.encode(
-        _WaitingLabel(label.event_type or "", label.event_id, *known, amount, dict(label.unique), label.is_undated)
-    )
+    own = (label.event_type or "", label.event_id, *known, amount, dict(label.unique))
+    return msgspec.json.encode(_WaitingLabel(*own, label.is_undated, label.is_day))
 
 
 def label_of(body: bytes, money_places: int) -> LabelInput:
@@ -212,7 +212,8 @@ def label_of(body: bytes, money_places: int) -> LabelInput:
     found = msgspec.json.decode(body, type=_WaitingLabel)
     amount = None if found.amount is None else _units(found.amount, money_places)
     known = (found.verdict, found.source, found.known_at_ms, found.reason)
-    return LabelInput(found.event_type, found.event_id, *known, amount, tuple(found.unique.items()), found.is_undated)
+    own = (found.event_type, found.event_id, *known, amount, tuple(found.unique.items()))
+    return LabelInput(*own, found.is_undated, found.is_day)
 
 
 def waiting_label(body: bytes, money_places: int) -> LabelInput:

@@ -70,7 +70,7 @@ def look_up(
             if label.event_id:
                 named[label.event_type or ""].add(label.event_id)
             labels.append(label_id(label, places))
-            if label.is_undated:
+            if label.is_undated or label.is_day:
                 undated.append(label)
             record = found.unique.get(label_key(label)) if label.unique else None
             if record is not None:
@@ -109,7 +109,7 @@ def look_up(
 def _dated_ids(
     found: KnownRecords, undated: Sequence[LabelInput], coming: Batch | None, money_places: int
 ) -> list[str]:
-    """The ids that labels have which nobody dated, where their event is later than they were sent."""
+    """The ids that labels have without a time of their own, where their event is later than they were sent."""
     if not undated:
         return []
     brought = {} if coming is None else {(one.type, one.id): one for one in coming.records if one.kind == "event"}

@@ -35,6 +35,7 @@ from shroff.language.types import NOTHING, Type
 from shroff.language.yaml.text import Node as YamlNode
 from shroff.language.yaml.text import Scalar
 from shroff.models.definitions import ModelInput
+from shroff.models.keys import ALL
 
 # What no expression looks like: a star right after the point, or at the end.
 _PATTERN: Final = re.compile(r"([a-z][a-z0-9_]*)\.(\*[a-z0-9_]*|[a-z0-9_]+\*)")
@@ -68,13 +69,13 @@ class InputLoader:
         self._entities = [name for name, entity in events.entities.items() if event.name in entity.keys]
 
     def inputs(self, node: YamlNode | None, place: Scalar) -> tuple[ModelInput, ...]:
-        """What `inputs` lists; without it, all that patterns find in the event and its entities.
+        """What `inputs` lists; with `all` or without it, all that patterns find in the event and its entities.
 
         Args:
             node: The value of `inputs`.
             place: Where the event type is named, for what is wrong without `inputs`.
         """
-        if node is None:
+        if node is None or (isinstance(node, Scalar) and node.text == ALL):
             found = [one for name in (self._event.name, *self._entities) for one in self._matching(name, "*")]
             if not found:
                 hint = f"Give {self._event.name} features, or name its fields under inputs."
@@ -82,6 +83,10 @@ class InputLoader:
                     place.problem(f"there is nothing that a model of {self._event.name} could read.", hint)
                 )
             return tuple(found)
+        if isinstance(node, Scalar):
+            hint = f"Write [{node.text}], or 'all' for all that a model can read."
+            self._problems.append(node.problem("inputs is a list, not a value", hint))
+            return ()
         listed = loading.sequence(node, self._problems, "inputs")
         read: dict[str, ModelInput] = {}
         places: dict[str, InputSource] = {}
@@ -91,7 +96,9 @@ class InputLoader:
                     read[one.name] = one
                     places[one.name] = written
         if listed is not None and not listed.items:
-            self._problems.append(listed.problem("inputs is empty", "Left out, it is all that a model can read."))
+            self._problems.append(
+                listed.problem("inputs is empty", "Write `inputs: all` for all that a model can read.")
+            )
         return tuple(read.values())
 
     def _item(self, item: YamlNode) -> Iterator[tuple[ModelInput, InputSource]]:

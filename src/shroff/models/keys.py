@@ -312,6 +312,7 @@ PARAMETER_KEYS: Final = Keys(
 
 # ---- the rest of model.yaml
 
+ALL: Final = "all"  # inputs that a model can read
 INPUT: Final = One("an expression, or a pattern such as card.*", kinds=(TEXT, NUMBER, TRUTH))
 SPLIT: Final = Keys(
     "time folds for training and testing",
@@ -351,9 +352,9 @@ MODEL: Final = Keys(
             "all features of an entity. `payment.*` selects all numbers, durations, booleans and choices of the "
             "event. `card.*_7d` and `card.spent_*` select by name. Texts and choices are categories; a duration is "
             "its number of seconds. Times, hashed texts and fields that identify one event are refused.",
-            Many("expressions and patterns", INPUT),
-            default="`payment.*` and `ENTITY.*` for each entity of the event",
-            examples=("[payment.amount, hour(payment.paid_at), card.*]",),
+            Either((choice(ALL), Many("expressions and patterns", INPUT))),
+            default="`all`: `payment.*` and `ENTITY.*` for each entity of the event",
+            examples=("all", "[payment.amount, hour(payment.paid_at), card.*]"),
         ),
         Key(
             "label_delay",

@@ -14,7 +14,7 @@ from shroff.events.avro.values import schema_name
 from shroff.events.definitions import Events, Settings
 from shroff.events.formats.lines import Line
 from shroff.events.mapping import LABEL, Dispatcher, MappedRow, Mapper
-from shroff.events.readers import reader
+from shroff.events.readers import as_of_label, reader
 from shroff.language.types import TIME
 
 Moment = Callable[[Line], int | None]
@@ -40,7 +40,7 @@ def moment_reader(events: Events, settings: Settings, type_name: str | None, for
         for name, one in asked.items():
             bare = replace(one, mappings={})
             own[schema_name_of(name, settings)] = Mapper(bare, format).reader_of(one.time_field)
-    dispatcher, read_time = Dispatcher(events, format), reader(TIME, currency="")
+    dispatcher, read_time = Dispatcher(events, format), as_of_label(reader(TIME, currency=""), "known_at")
 
     def moment(line: Line) -> int | None:
         columns = line.columns
@@ -64,7 +64,7 @@ def moment_reader(events: Events, settings: Settings, type_name: str | None, for
 def _plain(name: str) -> Moment:
     """The short way for lines that have their fields as columns of their names: only one of them is looked at."""
     shape = msgspec.defstruct("Moment", [("at", str | int | None, None)], rename={"at": name}, gc=False)
-    decode, read_time = msgspec.json.Decoder(shape).decode, reader(TIME, currency="")
+    decode, read_time = msgspec.json.Decoder(shape).decode, as_of_label(reader(TIME, currency=""), "known_at")
 
     def moment(line: Line) -> int | None:
         try:
