@@ -151,6 +151,7 @@ payment:
   time: at
   decide: true
   fields: { id: text, at: time, card: text? hashed, amount: money, kind: text?, due: time? }
+  summary: [amount, kind]
   from:
     csv: { id: row.Nr, when: row.kind == 'p' }
     json: { amount: money(row.price), when: row.kind == 'p' }

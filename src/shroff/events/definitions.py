@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from shroff.errors import Problem, nearest
-from shroff.events.keys import EVENT_TYPE, EVENTS, FROM, LABEL, RESERVED
+from shroff.events.keys import EVENT_TYPE, EVENTS, FROM, LABEL, RESERVED, SUMMARY
+from shroff.events.summary import load_summary
 from shroff.language import loading
 from shroff.language.expression import Node as Expression
 from shroff.language.expression import ThisField
@@ -57,7 +58,8 @@ class FileMapping:
 class EventType:
     """One event type. `id_field` and `time_field` name two of its fields.
 
-    `personal` are the fields that lie beside the log: no event has them among its values.
+    `personal` are the fields that lie beside the log: no event has them among its values. `summary` are those that
+    describe an event to people, in order of showing; it decides nothing, so types that differ in it are equal.
     """
 
     name: str
@@ -67,6 +69,7 @@ class EventType:
     fields: tuple[Field, ...]
     mappings: MappingOf[str, FileMapping] = field(default_factory=dict)
     personal: tuple[Field, ...] = ()
+    summary: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def declared(self) -> tuple[Field, ...]:
@@ -215,10 +218,11 @@ def _event_type(key: Scalar, node: Node, scope: Scope, places: int, problems: li
     time_field = _named_field(found.get("time"), fields, ("time",), problems, f"time of {name}")
     decided = loading.boolean(found.get("decide"), problems, "decide")
     mappings = _mappings(found.get("from"), {one.name for one in declared}, scope, problems, name)
+    personal = tuple(one for one in declared if one.shape.is_personal)
+    summary = load_summary(found.get(SUMMARY), fields, personal, problems, name)
     if id_field is None or time_field is None:
         return None
-    personal = tuple(one for one in declared if one.shape.is_personal)
-    return EventType(name, id_field, time_field, bool(decided), fields, mappings, personal)
+    return EventType(name, id_field, time_field, bool(decided), fields, mappings, personal, summary)
 
 
 def _fields(node: Node | None, places: int, problems: list[Problem], event: str) -> tuple[Field, ...]:

@@ -24,6 +24,8 @@ RESERVED: Final = (
     *("over", "last", "delayed", "including", "matching", "since"),
 )
 
+SUMMARY: Final = "summary"  # the one key of an event type that is in no version
+
 _WITHIN: Final = r"(within\s+[0-9][0-9a-z]*\s*)?"
 _UNIQUE: Final = rf"(unique\b\s*{_WITHIN})?"
 _MARKS: Final = rf"\s*\??\s*(personal\b\s*|((hashed|unique)\b\s*)*{_WITHIN})"
@@ -103,6 +105,16 @@ EVENT_TYPE: Final = Keys(
             examples=("{ payment_id: text, paid_at: time, card: text hashed, amount: money > 0 }",),
         ),
         Key("from", "Mappings of file lines to events of this type, by file format.", FROM),
+        Key(
+            SUMMARY,
+            "The fields that describe an event to people, in order of showing: in the queue, in cases and wherever "
+            "else screens list events. The first money field is the amount. It decides nothing and is in no version; "
+            "a running service reads a change when it restarts. Personal fields are not allowed.",
+            Many("fields", NAME),
+            default="the first money field, then fields whose names contain merchant, country, city, channel or "
+            "device; five at most",
+            examples=("[amount, merchant, country, channel, device]",),
+        ),
     ),
 )
 LABEL: Final = Keys(

@@ -18,6 +18,7 @@ import msgspec
 from shroff.errors import DefinitionError, Problem, nearest
 from shroff.events import redaction
 from shroff.events.definitions import Events, Settings, load_events
+from shroff.events.summary import without_summaries
 from shroff.features.computed import Computed
 from shroff.features.definitions import Feature, FeatureTypes, load_features, stacked, wanted_features
 from shroff.language.checker import check
@@ -312,7 +313,7 @@ def _declared(
     nodes = [feature.node for feature in features.values()] + [node for rule in rules for node in _nodes(rule)]
     nodes += [one.node for model in models.values() for one in (*model.inputs, *model.slices)]
     versions = Versions(
-        _version([_deciding(top), trees.get("events.yaml"), trees.get("features.yaml")]),
+        _version([_deciding(top), without_summaries(trees.get("events.yaml")), trees.get("features.yaml")]),
         _rules_version(trees[name] for name in rule_files),
         _version([trees.get("policy.yaml")]),
         tables=text_version({name: files[name] for name in files if _is(name, "tables")}),

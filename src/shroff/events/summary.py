@@ -1,0 +1,186 @@
+"""The summary of an event: the few fields that tell a person who was paid, how much, where and how.
+
+It is for screens only. It decides nothing, so it is in no version, snapshot or receipt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingOf
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from shroff.errors import Problem, nearest
+from shroff.events.keys import EVENTS, SUMMARY
+from shroff.language import loading
+from shroff.language.yaml.text import Mapping, Node, Scalar
+
+if TYPE_CHECKING:
+    from shroff.events.definitions import EventType, Field
+
+USUAL: Final = ("merchant", "country", "city", "channel", "device")  # parts of names, in order of showing
+USUAL_MAX: Final = 5
+PAID: Final = ("merchant", "payee", "recipient", "beneficiary", "receiver", "shop")
+TEXT_MAX: Final = 120
+_BARE: Final = ("text", "choice")  # kinds whose values are understood without the field's name
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryPart:
+    """One field of a summary. `is_bare`: its text is understood without its label."""
+
+    field: str
+    label: str
+    text: str
+    is_bare: bool = True
+
+    @property
+    def says(self) -> str:
+        """The text, with the label where it needs one: `web`, but `installments 12`."""
+        return self.text if self.is_bare else f"{self.label} {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class EventSummary:
+    """What an event says to people.
+
+    Args:
+        amount: Its amount as decimal text with all places (`1661.90`); empty without one.
+        currency: That of the amount.
+        parts: Its other fields that have a value, in order of showing.
+    """
+
+    amount: str
+    currency: str
+    parts: tuple[SummaryPart, ...]
+
+    @property
+    def money(self) -> str:
+        """Such as `1,661.90 EUR`; empty without an amount."""
+        return amount_text(self.amount, self.currency) if self.amount else ""
+
+    @property
+    def payee(self) -> str:
+        """Who was paid: the first part whose field is named like one; empty without one."""
+        return next((one.text for one in self.parts if _kind(one.field, PAID) and not _kind(one.field, USUAL[1:])), "")
+
+    @property
+    def title(self) -> str:
+        """Such as `389.90 EUR to Corvane Electronics`; empty where nothing is known."""
+        to = self.payee
+        if not self.amount:
+            return to or (self.parts[0].says if self.parts else "")
+        return f"{self.money} to {to}" if to else self.money
+
+    @property
+    def rest(self) -> tuple[str, ...]:
+        """What `title` does not say, such as `web`, `Germany`."""
+        to = self.payee
+        shown = [one.says for one in self.parts if not to or one.text != to]
+        return tuple(shown if self.amount or to else shown[1:])
+
+    @property
+    def line(self) -> str:
+        """All of it in one line, such as `389.90 EUR to Corvane Electronics, web`."""
+        return ", ".join(one for one in (self.title, *self.rest) if one)
+
+
+NOTHING: Final = EventSummary("", "", ())
+
+
+def summary_of(type_: EventType | None, fields: MappingOf[str, Any], currency: str) -> EventSummary:
+    """The summary of an event, by its fields as the log stores them."""
+    if type_ is None:
+        return NOTHING
+    by_name = {one.name: one for one in type_.fields}
+    shown = [by_name[name] for name in type_.summary if fields.get(name) is not None]
+    amount = next((one for one in shown if one.type.kind == "money"), None)
+    parts = tuple(
+        SummaryPart(one.name, label_of(one.name), _text(one, fields[one.name], currency), one.type.kind in _BARE)
+        for one in shown
+        if one is not amount
+    )
+    return EventSummary("" if amount is None else str(fields[amount.name]), currency, parts)
+
+
+def label_of(field: str) -> str:
+    """A field's name as people read it."""
+    return field.replace("_", " ")
+
+
+def amount_text(value: str | Decimal, currency: str) -> str:
+    """Such as `1,661.90 EUR`."""
+    return f"{Decimal(value):,f} {currency}".rstrip()
+
+
+def load_summary(
+    node: Node | None, fields: Sequence[Field], personal: Sequence[Field], problems: list[Problem], event: str
+) -> tuple[str, ...]:
+    """The names of the fields that describe an event, in order of showing: as written, else the usual ones."""
+    if node is None:
+        return usual(fields)
+    found = list[str]()
+    known, hidden = [one.name for one in fields], {one.name for one in personal}
+    listed = loading.sequence(node, problems, f"{SUMMARY} of {event}")
+    for item in listed.items if listed is not None else ():
+        name = loading.scalar(item, problems, f"a field in {SUMMARY} of {event}")
+        if name is None:
+            continue
+        if name.text in hidden:
+            problems.append(
+                name.problem(f"{SUMMARY} of {event}: {name.text} is personal, and screens do not show personal fields.")
+            )
+        elif name.text not in known:
+            hint = nearest(name.text, known)
+            problems.append(name.problem(f"{SUMMARY} of {event}: {event} has no field {name.text!r}.", hint))
+        elif name.text in found:
+            problems.append(name.problem(f"{SUMMARY} of {event} names {name.text} twice."))
+        else:
+            found.append(name.text)
+    return tuple(found)
+
+
+def without_summaries(events: Node | None) -> Node | None:
+    """What of events.yaml decides: all but which fields describe an event to people."""
+    if not isinstance(events, Mapping):
+        return events
+    return replace(events, entries=tuple((key, _without_summary(key, of)) for key, of in events.entries))
+
+
+def _without_summary(key: Scalar, of: Node) -> Node:
+    if key.text in EVENTS.names or not isinstance(of, Mapping):
+        return of
+    return replace(of, entries=tuple(entry for entry in of.entries if entry[0].text != SUMMARY))
+
+
+def usual(fields: Sequence[Field]) -> tuple[str, ...]:
+    """Without a `summary`: the first money field, then fields named like a merchant, country, city, channel, device."""
+    money = [one.name for one in fields if one.type.kind == "money"][:1]
+    named = [one.name for word in USUAL for one in fields if _kind(one.name) == word and one.type.kind != "money"]
+    return tuple(dict.fromkeys([*money, *named]))[:USUAL_MAX]
+
+
+def _kind(field: str, words: Sequence[str] = USUAL) -> str:
+    """What a field is named like, the last of these words where it has several: `merchant_city` is a city."""
+    return next((word for word in reversed(words) if word in field), "")
+
+
+def _text(field: Field, value: Any, currency: str) -> str:
+    kind = field.type.kind
+    if kind == "money":
+        return amount_text(str(value), currency)
+    if kind in ("integer", "number"):
+        return f"{Decimal(str(value)):,f}"
+    if kind == "boolean":
+        return "yes" if value else "no"
+    if kind == "time":
+        return f"{str(value)[:16].replace('T', ' ')} UTC"
+    if kind == "real":
+        return f"{value:.6g}"
+    if kind == "duration":
+        return f"{value:,.6g} s"
+    text = str(value)
+    if field.shape.is_hashed:
+        return f"•••• {text.split(':', 2)[-1]}".rstrip()
+    return text if len(text) <= TEXT_MAX else f"{text[: TEXT_MAX - 1]}…"
