@@ -54,8 +54,9 @@ fix: $(READY)  ## format and mend what ruff can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(READY)  ## write the reference that is made from the program, check the links of all pages
+docs: $(READY)  ## write the reference that is made from the program, and build the documentation site in dist/site
 	$(BIN)/python docs/build.py
+	$(BIN)/python docs/site.py
 
 demo: $(CORE)  ## a synthetic bank: payments stream in, cases appear; ends with a URL to open (installs the program alone)
 	@$(BIN)/shroff demo
