@@ -18,6 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from tools.servers.process import DATA
+
 ROOT: Final = Path(__file__).parent.parent
 TIMES: Final = Path(".pytest_cache") / "times.jsonl"
 NOT_QUICK: Final = ("conformance", "examples", "journeys", "laws", "recovery")  # folders that `make check` leaves out
@@ -61,6 +63,8 @@ def main() -> int:
     if folder := in_memory(asked.size or "usual"):
         command.append(f"--basetemp={folder}")
     env = environment(ROOT / times, asked.size, is_part=bool(asked.paths))
+    if folder:
+        env.setdefault(DATA, str(folder.parent))
     compile_kernels(env)
     status = subprocess.run(command, cwd=ROOT, env=env, check=False)
     print(f"{(time.monotonic() - began_s) / MINUTE_S:.1f} minutes; what each test cost: {times}", flush=True)

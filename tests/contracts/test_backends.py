@@ -180,12 +180,26 @@ class TestProcesses(Backends):
 
 
 class TestDask(Backends, Trees):
+    """In `make test` a smoke of each library; processes of ours keep the whole contract there."""
+
+    smoke = (
+        "test_nothing_is_computed_in_the_asking_process",
+        "test_an_error_is_raised_where_results_are_taken",
+        "test_features_of_made_up_projects_are_equal_to_the_bit",
+        "test_later_rows_say_how_many_trees_are_enough",
+    )
+
     @pytest.fixture
     def backend(self, dask: Backend) -> Backend:
         return dask
 
 
 class TestSpark(Backends, Trees):
+    smoke = (
+        "test_an_error_is_raised_where_results_are_taken",
+        "test_features_of_made_up_projects_are_equal_to_the_bit",
+    )
+
     @pytest.fixture
     def backend(self, spark: Backend) -> Backend:
         return spark

@@ -64,6 +64,12 @@ class TestPostgresNotices(NoticesContract):
 
 @pytest.mark.slow
 class TestMariadbNotices(NoticesContract):
+    smoke = (  # PostgreSQL and SQLite keep the whole contract in `make test`
+        "test_what_is_kept_is_there_for_another_opening",
+        "test_a_due_whose_key_is_known_is_not_taken_twice",
+        "test_a_change_that_fails_leaves_nothing_of_it_nor_of_people",
+    )
+
     @pytest.fixture(autouse=True)
     def _server(self, mariadb: Kept, tmp_path: Path) -> Iterator[None]:
         self.places = MariadbPlaces()

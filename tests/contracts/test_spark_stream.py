@@ -90,8 +90,9 @@ def decide(made: app.Project, backend: Any, out: Path, partitions: int, places: 
         return lake.decide(out, Cluster(backend, partitions), places=places)
 
 
+@pytest.mark.long
 @pytest.mark.slow
-@pytest.mark.parametrize(("partitions", "places"), [(3, 700), pytest.param(1, 5_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("partitions", "places"), [(3, 700), (1, 5_000)])
 def test_receipts_are_those_of_one_process(spark: Any, tmp_path: Path, partitions: int, places: int):
     made = paysim(tmp_path, list(made_up(1_500)))
 
@@ -163,6 +164,7 @@ def test_what_a_process_cannot_do_is_told_in_its_words(spark: Any, tmp_path: Pat
         decide(made, spark, tmp_path / "out", 1, 100)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 class TestSparkStreaming(StreamingContract):
     @pytest.fixture

@@ -12,6 +12,7 @@ from shroff.errors import StateError
 from shroff.lake.cluster_replay import ReplayPlan
 from shroff.lake.cluster_replay_files import DecidedPart, Streaming
 from shroff.testing.contracts.streaming import EVENTS, Recorded, StreamingContract
+from tests.support.effort import some
 from tests.support.folding import FoldingBackend, States
 
 pytestmark = pytest.mark.slow  # each test starts processes of its own
@@ -91,7 +92,7 @@ def grown(folder: Path) -> Recorded:
     return made
 
 
-@pytest.mark.parametrize("broken", [Forgetting, Newest, Ahead, Recut, Silent, Again])
+@pytest.mark.parametrize("broken", some([Forgetting, Newest, Ahead, Recut, Silent, Again], 2))
 def test_the_contract_rejects_an_engine_that_breaks_a_promise_at_a_new_start(
     broken: type[FoldingBackend], tmp_path: Path
 ):

@@ -178,6 +178,8 @@ class Training:
 
 
 class TestDask(Training):
+    smoke = ("test_a_model_is_within_a_bound_of_the_local_one", "test_the_command_trains_by_a_running_cluster")
+
     @pytest.fixture
     def backend(self, dask: Any) -> Any:
         return dask

@@ -213,7 +213,7 @@ SUMS = {
 @pytest.mark.slow
 @WAYS
 @pytest.mark.parametrize("told", SUMS.values(), ids=SUMS.keys())
-@pytest.mark.parametrize("size", [12, 4096, 20_000])
+@pytest.mark.parametrize("size", [12, pytest.param(4096, marks=pytest.mark.long), 20_000])
 def test_sums_outside_64_bits_are_remarked_where_they_are_asked(way, told, size):
     #  place            1 .. 9,223   9,224   9,225   9,226   9,227 (no card)   9,228   9,229 (no limit)
     #  type             sale         pay     sale    pay     pay               pay     pay

@@ -65,7 +65,7 @@ CALLS = """
 """
 SOURCES = "\nsources:\n  partner: { webhook: { secrets: [s3cret] } }\n"
 RULE = "- { id: any_payment, on: payment, by: card, when: this.amount > 0, effect: review }\n"
-PER_OPERATION = times(2, 8)  # generated requests of each kind
+PER_OPERATION = times(1, 8)  # generated requests of each kind
 FUZZED = settings(
     deadline=None, database=None, phases=[Phase.generate, Phase.shrink], suppress_health_check=list(HealthCheck)
 )

@@ -167,6 +167,7 @@ def test_people_get_a_table_and_the_folder_is_gone_after_once(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_without_once_it_is_served_until_ctrl_c_and_the_project_stays(tmp_path):
     import shroff
 

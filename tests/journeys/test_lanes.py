@@ -234,6 +234,7 @@ def test_what_is_changed_reaches_both_lanes_and_a_label_the_one_of_its_event(ban
     assert bank.asked("verify")[1]["mismatches"] == 0
 
 
+@pytest.mark.long
 def test_a_version_that_waits_is_what_a_worker_begins_with_though_events_are_read_otherwise(bank: Bank, tmp_path: Path):
     bank.send(payments(tmp_path / "payments.jsonl", 100))
     assert bank.asked("run", "--until-idle", "2s")[0] == 0
@@ -279,6 +280,7 @@ def test_lanes_that_are_changed_are_refused(bank: Bank, tmp_path: Path, kafka: K
     assert "lane 0 was begun with key card, lanes 2, partitions 4" in json.dumps(found)
 
 
+@pytest.mark.long
 def test_lanes_are_kept_in_a_database_with_tables_of_their_own(
     tmp_path: Path, kafka: Kept, postgres: Kept, capfd: pytest.CaptureFixture[str]
 ):

@@ -197,6 +197,7 @@ def test_one_partition_and_postgresql_give_the_receipts_of_the_file(sent, topics
     verifies(project, sent)
 
 
+@pytest.mark.long
 def test_one_partition_and_mariadb_give_the_receipts_of_the_file(sent, topics, mariadb_store, tmp_path):
     project = opened(tmp_path / "paysim", source=topics(1), store=mariadb_store)
     taken(project, sent.count)

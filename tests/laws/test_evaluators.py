@@ -19,7 +19,7 @@ from shroff.language.expression import Node
 from shroff.language.row import Evaluate, compile_row
 from shroff.language.types import REAL, WIDE_MAX, WIDE_MIN, number
 from tests.laws.expressions import COUNT_OF_ROWS, REFERENCE, SEEDS, Row, rows_of, texts, typed
-from tests.support.effort import examples
+from tests.support.effort import examples, some
 
 
 def path(leaf: Node) -> str:
@@ -128,7 +128,7 @@ BREAKS = {
 }
 
 
-@pytest.mark.parametrize("broken", BREAKS.values(), ids=BREAKS)
+@pytest.mark.parametrize("broken", some([pytest.param(broken, id=name) for name, broken in BREAKS.items()], 2))
 def test_an_evaluator_broken_on_purpose_is_caught(broken, monkeypatch):
     module, name, replacement = broken
     monkeypatch.setattr(module, name, replacement)

@@ -15,6 +15,7 @@ from shroff.events.formats import plain
 from shroff.events.formats.encodings import read_stream
 from shroff.events.formats.plain import plain_reader
 from shroff.events.validation import EventValidator
+from tests.support.effort import examples, times
 from tests.support.projects import definitions
 
 EVENTS = """
@@ -95,7 +96,7 @@ def law(outcomes: Counter[bool]) -> None:
     reader = plain_reader(TYPE)
     assert reader is not None
 
-    @settings(max_examples=2_000, database=None, derandomize=True)
+    @settings(max_examples=examples(2_000, usual=600), database=None, derandomize=True)
     @given(lines())
     def same(raw: bytes) -> None:
         found = reader.read(raw)
@@ -110,14 +111,14 @@ def test_a_line_that_goes_the_short_way_is_what_the_door_makes_of_it():
     outcomes: Counter[bool] = Counter()
     law(outcomes)
 
-    assert min(outcomes[True], outcomes[False]) > 200
+    assert min(outcomes[True], outcomes[False]) > times(60, 200)
 
 
 def test_a_list_that_goes_the_short_way_is_what_the_door_makes_of_each():
     reader, outcomes = plain_reader(TYPE), Counter[bool]()
     assert reader is not None
 
-    @settings(max_examples=1_000, database=None, derandomize=True)
+    @settings(max_examples=examples(1_000, usual=400), database=None, derandomize=True)
     @given(st.lists(lines(), max_size=3), st.sampled_from([b",", b" , "]))
     def same(ones: list[bytes], comma: bytes) -> None:
         found = reader.read_list(b"[" + comma.join(ones) + b"]")

@@ -6,7 +6,6 @@ import random
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -17,14 +16,15 @@ from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.sinks.sql import SqlSink
 from tests.contracts.test_sinks import read_topic
 from tests.recovery.delivering_process import POISON, TOTAL
+from tests.support import forks
 from tests.support.effort import times
 
-KILLS = times(8, 50)
+KILLS = times(6, 50)
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def started(folder: Path, brokers: str, topic: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.recovery.delivering_process", str(folder), brokers, topic]
+    command = [str(forks.PYTHON), "-m", "tests.recovery.delivering_process", str(folder), brokers, topic]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "begun\n"
     return process

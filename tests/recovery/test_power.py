@@ -20,7 +20,7 @@ from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app import project as app
 from shroff.errors import ShroffError
 from shroff.monitoring.doctor import WRONG
-from tests.support.effort import times
+from tests.support.effort import some, times
 from tests.support.power import Named, Written
 from tests.support.recording import Recording
 
@@ -221,12 +221,14 @@ def test_a_batch_in_two_transactions_is_found(parts: list[Path], project: app.Pr
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "careless",
-    [
-        lambda: patch.object(Recording, "synced", lambda _recording, _descriptor: None),
-        lambda: patch("shroff.runtime.whole_files.sync_folder", lambda _folder: None),
-        lambda: patch("shroff.config.sync_folder", lambda _folder: None),
-    ],
-    ids=["no file synced", "no folder synced", "no new folder synced"],
+    some(
+        [
+            pytest.param(lambda: patch.object(Recording, "synced", lambda *_: None), id="no file synced"),
+            pytest.param(lambda: patch("shroff.runtime.whole_files.sync_folder", bool), id="no folder synced"),
+            pytest.param(lambda: patch("shroff.config.sync_folder", bool), id="no new folder synced"),
+        ],
+        1,
+    ),
 )
 def test_a_snapshot_that_was_not_synced_is_missed_and_harms_nothing(
     parts: list[Path],

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 EVENTS = 3_000
 SENDERS = 8
-ROUNDS = times(2, 4)
+ROUNDS = times(1, 4)
 
 
 @pytest.fixture

@@ -35,6 +35,7 @@ from shroff.worker.serving import worker as working
 from shroff.worker.serving.counts import Latencies, WorkerOptions
 from shroff.worker.serving.poison_messages import IN_A_ROW_MAX
 from shroff.worker.serving.worker import Worker
+from tests.support.effort import times
 from tests.support.projects import NOW_MS, definitions, label
 from tests.support.source_memory import MemorySource, MemoryTopic
 
@@ -426,7 +427,7 @@ def place_offset(place: Place, offset: str) -> Iterator[None]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(times(4, 12)))
 def test_whatever_fails_and_whoever_takes_over_each_message_is_taken_once_in_the_order_of_its_part(tmp_path, seed):
     """Commits that fail, sources that go away, stops, overtakings and poison, at random moments; then to the end."""
     place, drawn, feed = Place(tmp_path), Random(seed), topic(400, parts=1 + seed % 3)

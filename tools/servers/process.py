@@ -19,6 +19,7 @@ from tools.servers.errors import ServerError
 from tools.servers.ports import Port
 from tools.servers.web import listens
 
+DATA: Final = "SHROFF_SERVERS_DATA"  # the folder for their data, where it is not that of temporary files
 READY_WITHIN_S: Final = 90.0
 STOPS_WITHIN_S: Final = 20.0
 DIES_WITH_PARENT: Final = ("setpriv", "--pdeathsig", "KILL")  # the kernel ends the child, however its parent went
@@ -135,7 +136,7 @@ class Server(Started):
     kind: str
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix=f"shroff-{self.kind}-"))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"shroff-{self.kind}-", dir=os.environ.get(DATA)))
         self.folder.chmod(0o711)  # servers that run as another user get through
         self._ports: list[Port] = []
 
