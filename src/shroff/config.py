@@ -18,7 +18,7 @@ from shroff.errors import DefinitionError, LogBusyError, Problem, StorageError, 
 from shroff.runtime.whole_files import UnsyncedError, remove_unfinished, sync_folder, whole_file
 
 PROJECT_FILE: Final = "shroff.yaml"
-TEMPLATES: Final = ("payments", "paysim", "savings", "orders", "cards", "blank")
+TEMPLATES: Final = ("payments", "paysim", "savings", "orders", "cards", "cookbook", "blank")
 TEMPLATE_FOLDER: Final = Path(__file__).parent / "templates"
 STATE_FOLDER: Final = ".shroff"
 FILE_BYTES_MAX: Final = 256 * 1024 * 1024
@@ -468,7 +468,8 @@ def copy_template(name: str, folder: Path) -> list[str]:
     if folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty, and init overwrites nothing. Name a new or an empty folder.")
     source = TEMPLATE_FOLDER / name
-    names = sorted(path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file())
+    found = (path for path in source.rglob("*") if path.is_file() and path.parent.name != "__pycache__")
+    names = sorted(path.relative_to(source).as_posix() for path in found)
     is_new = not folder.exists()
     try:
         for one in names:

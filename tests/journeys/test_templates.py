@@ -97,7 +97,7 @@ def assert_computed_again(project, events, sample=60):
 
 
 @pytest.mark.parametrize("template", config.TEMPLATES)
-def test_a_template_has_an_example_of_each_type_that_is_decided_at_once(template, made):
+def test_a_template_has_an_example_of_each_type_that_is_answered_at_once(template, made):
     project = made(template)
     types = list(project.definitions.events.types)
     examples = sorted((project.opened.places.folder / "examples").glob("*.json"))
@@ -111,7 +111,8 @@ def test_a_template_has_an_example_of_each_type_that_is_decided_at_once(template
             answers += writer.write([one])
 
     assert [path.stem for path in examples] == sorted(types)
-    assert [answer.kind for answer in answers] == ["decided"] * len(types), answers
+    kinds = ["decided" if project.definitions.events.types[name].is_decided else "taken" for name in sorted(types)]
+    assert [answer.kind for answer in answers] == kinds, answers
 
 
 @pytest.mark.parametrize("template", config.TEMPLATES)
@@ -140,7 +141,18 @@ def test_an_example_on_one_line_is_read_as_the_readme_shows_it(template, made, t
 
         report = project.ingest([line], as_type=path.stem)
 
-        assert (report.events.quarantined, report.decisions) == (0, 1), refused(project)
+        is_decided = project.definitions.events.types[path.stem].is_decided
+        assert (report.events.quarantined, report.decisions) == (0, int(is_decided)), refused(project)
+
+
+def test_bytecode_beside_a_script_of_a_template_is_not_copied(tmp_path, monkeypatch):
+    cache = tmp_path / "templates" / "blank" / "__pycache__" / "generate.pyc"
+    cache.parent.mkdir(parents=True)
+    cache.write_bytes(b"")
+    (cache.parents[1] / "shroff.yaml").write_text("shroff: 1\n", encoding="utf-8")
+    monkeypatch.setattr(config, "TEMPLATE_FOLDER", tmp_path / "templates")
+
+    assert config.copy_template("blank", tmp_path / "bank") == ["shroff.yaml"]
 
 
 def test_every_template_is_there_by_name():

@@ -79,7 +79,7 @@ def _what_it_comes_to(report: Report, balance: Balance) -> str:
     if balance.interval_minor is None:
         return text + "."
     low, high = (_signed(report, end) for end in balance.interval_minor)
-    return f"{text}, likely {low} to {high}."
+    return f"{text} (95 % confidence interval {low} to {high})."
 
 
 def _more(count: int, one: str, many: str) -> str:
@@ -111,7 +111,11 @@ def _sides(report: Report, parts: Balance) -> str:
     currency = report.definitions.settings.currency
     rows = [
         ("Frauds reviewed or declined", f"{parts.old.frauds_stopped:,}", f"{parts.new.frauds_stopped:,}"),
-        (f"Fraud stopped, {currency}", _money(report, parts.old.fraud_minor), _money(report, parts.new.fraud_minor)),
+        (
+            f"Fraud stopped, {currency}",
+            shown_money(report, parts.old.fraud_minor),
+            shown_money(report, parts.new.fraud_minor),
+        ),
         ("Reviews", f"{parts.old.reviews:,}", f"{parts.new.reviews:,}"),
         ("Declined and no known fraud", f"{parts.old.false_declines:,}", f"{parts.new.false_declines:,}"),
     ]
@@ -131,7 +135,7 @@ def _matrix(report: Report, event: str) -> str:
             count, amount = sums.get((old, new), (0, 0))
             kind = "same" if old == new else "up" if new_number > old_number else "down"
             arrow = "" if old == new else "▲ " if new_number > old_number else "▼ "
-            money = f'<br><span class="ink3">{_money(report, amount)}</span>' if count else ""
+            money = f'<br><span class="ink3">{shown_money(report, amount)}</span>' if count else ""
             cells.append(f'<td class="num {kind if count else ""}">{arrow if count else ""}{count:,}{money}</td>')
         rows.append(f'<tr><th scope="row">{old}</th>{"".join(cells)}</tr>')
     heads = "".join(f'<th scope="col" class="num">{new}</th>' for new in OUTCOMES)
@@ -151,7 +155,9 @@ def _changes(report: Report) -> str:
         counts = [sum(one.count for one in cells if one.label == label and not one.is_immature) for label in LABELS]
         immature = sum(one.count for one in cells if one.is_immature)
         fraud = sum(one.amount_minor for one in cells if one.label == "fraud" and not one.is_immature)
-        rows.append((event, f"{old} to {new}", *(f"{count:,}" for count in (*counts, immature)), _money(report, fraud)))
+        rows.append(
+            (event, f"{old} to {new}", *(f"{count:,}" for count in (*counts, immature)), shown_money(report, fraud))
+        )
     if not rows:
         return "<p>No outcome changes.</p>"
     heads = (
@@ -196,14 +202,14 @@ def _rules(report: Report) -> str:
         shared = ", ".join(f"{other} {count:,}" for other, count in one.overlap.items())
         precision = "missing" if new.precision is None else f"{100 * new.precision:.1f}{SPACE}%"
         counts = (one.old.count, new.count, new.by_label["fraud"], new.by_label["genuine"], new.immature)
-        found = (f"{only.count:,}, {only.by_label['fraud']:,} fraud", _money(report, only.fraud_minor), shared)
+        found = (f"{only.count:,}, {only.by_label['fraud']:,} fraud", shown_money(report, only.fraud_minor), shared)
         rows.append(
             (
                 one.rule.id,
                 mode,
                 *(f"{count:,}" for count in counts),
                 precision,
-                _money(report, new.amount_minor),
+                shown_money(report, new.amount_minor),
                 *found,
             )
         )
@@ -246,12 +252,12 @@ def _explorations(report: Report) -> str:
     return f'{texts}<p class="ink3">{note}</p>'
 
 
-def _money(report: Report, minor: int) -> str:
+def shown_money(report: Report, minor: int) -> str:
     """An amount with its thousands, as pages show it."""
     whole, point, rest = report.money(abs(minor)).partition(".")
     return f"{MINUS if minor < 0 else ''}{int(whole):,}{point}{rest}"
 
 
 def _signed(report: Report, minor: float) -> str:
-    shown = _money(report, round(minor))
+    shown = shown_money(report, round(minor))
     return shown if round(minor) <= 0 else f"+{shown}"

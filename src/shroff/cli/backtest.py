@@ -120,7 +120,7 @@ def backtest(session: Session, files: tuple[Path, ...], options: BacktestArgumen
 def _text(report: Report, rows: int) -> str:
     """The answer for people: the sentence, the matrix, the rules, some rows."""
     from shroff.backtest.judge import UNKNOWABLE
-    from shroff.backtest.report import learnt_sentence, sentence
+    from shroff.backtest.report import learnt_sentence, sentence, shown_money
     from shroff.project.policy import OUTCOMES
 
     lines = [f"{many(report.events, 'event')} judged again in {report.seconds:.1f} s. {sentence(report)}"]
@@ -132,11 +132,27 @@ def _text(report: Report, rows: int) -> str:
     matrix = [(old, *(counts[old, new] for new in OUTCOMES)) for old in OUTCOMES]
     lines += ["", "As decided, against the draft:", table(matrix, ("", *OUTCOMES))]
     tallies = [
-        (one.rule.id, one.old.count, one.new.count, one.new.by_label["fraud"], one.only.by_label["fraud"])
+        (
+            one.rule.id,
+            one.old.count,
+            one.new.count,
+            one.new.by_label["fraud"],
+            "" if one.new.precision is None else round(100 * one.new.precision),
+            shown_money(report, one.new.fraud_minor),
+            one.only.by_label["fraud"],
+        )
         for one in report.rules
     ]
-    if tallies:
-        lines += ["", "Rules:", table(tallies, ("rule", "hits then", "hits", "fraud", "only it finds"))]
+    heads = (
+        "rule",
+        "hits then",
+        "hits",
+        "fraud",
+        "precision, %",
+        f"fraud, {report.definitions.settings.currency}",
+        "only it finds",
+    )
+    lines += ["", "Rules:", table(tallies, heads)] if tallies else []
     changed = [
         (f"{one['event']}/{one['id']}", one["old"], one["new"], one["label"], one["money"])
         for one in report.changed(rows)

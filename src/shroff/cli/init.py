@@ -18,7 +18,7 @@ from shroff.cli.session import Session, argument, command, table
     default="payments",
     show_default=True,
     shell_complete=completion.words(*config.TEMPLATES),
-    help="payments, paysim, savings, orders, cards or blank.",
+    help="payments, paysim, savings, orders, cards, cookbook or blank.",
 )
 @click.option("--name", help="Display name, for example in mails to customers. Default: the folder's name.")
 def init(session: Session, folder: Path, template: str, name: str | None) -> None:
