@@ -17,6 +17,7 @@ import httpx2
 import pytest
 
 from shroff.examples.bank import bank
+from shroff.examples.demo import BANK
 from tests.support import forks
 from tests.support.effort import times
 
@@ -192,6 +193,12 @@ def test_without_once_it_is_served_until_ctrl_c_and_the_project_stays(tmp_path):
     assert found["events"] == found["decisions"] == EVENTS
     assert found["cases"] > 5
     assert found["asked"] > 0
+    assert project.definitions.settings.name == BANK
+    id_ = found["example"]["id"]
+    with project.opened.reading() as log:
+        body, personal = log.find("payment", [id_])[id_].body, log.personal("payment", [id_])[id_]
+    assert {"merchant_name", "category", "city", "card_label"} <= json.loads(body).keys()
+    assert personal["email"].endswith(".example")
     assert Path(found["project"]).is_relative_to(tmp_path)
     assert recorded.document == computed.document
     assert json.loads(project.explain(found["example"]["id"]).json()) == found["example"]

@@ -155,7 +155,7 @@ def run_demo(folder: Path, events: int, seed: int, progress: DemoProgress, *, is
     project = _copied(past, folder)
     shutil.rmtree(past.opened.places.folder, ignore_errors=True)
     if is_served:
-        demo_served.ask_of_old_ones(project)
+        demo_served.declare_names(project)
     progress.phase(f"deciding {events:,} payments of a made-up bank, seed {seed}", events)
     decided = _decide(project, events, seed, stretch, progress, is_served=is_served)
     progress.phase("explaining one decision")
@@ -193,7 +193,7 @@ def _decide(
 ) -> _Decided:
     from shroff.cli import demo_served
     from shroff.examples.bank import bank_from, known_at_the_end, with_labels
-    from shroff.examples.demo import REVIEW, Tally, Truth, stream, submitted
+    from shroff.examples.demo import REVIEW, Tally, Truth, named, stream, submitted
     from shroff.worker.ingest import ingest
 
     definitions, truth = project.definitions, Truth()
@@ -208,7 +208,7 @@ def _decide(
     going: Iterator[Payment | Label] = iter(())
     submissions = stream(intake, events, seed, truth)
     if is_served:
-        going = with_labels(bank_from(events, seed, stretch), seed)
+        going = named(with_labels(bank_from(events, seed, stretch), seed), events, seed)
         submissions = submitted(intake, known_at_the_end(going, events), truth)
     with project.opened.writing() as (writer, log):
         report = ingest(writer, submissions, on_batch=on_batch)

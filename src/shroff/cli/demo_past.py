@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from shroff import config
-from shroff.examples.days import DAY_MS
+from shroff.language.values import DAY_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -16,6 +16,7 @@ from shroff import config
 from shroff.cases import following, reading
 from shroff.cases.case import CaseFilter
 from shroff.examples.bank import Payment
+from shroff.examples.demo import BANK, FIELDS, SUMMARY
 from shroff.language.values import parse_time
 from shroff.notices import telling
 from shroff.people import keys, links, users
@@ -23,6 +24,7 @@ from shroff.people.access import Role
 
 if TYPE_CHECKING:
     import socket
+    from pathlib import Path
 
     from shroff.app.project import Project
     from shroff.examples.bank import Label
@@ -44,13 +46,23 @@ API: Final = "/api/v1"
 # ---- before it is served
 
 
-def ask_of_old_ones(project: Project) -> None:
-    """Have customers be asked of payments of some weeks ago, too."""
-    path = project.opened.places.folder / QUESTIONS_FILE
-    text, found = re.subn(r"(?m)^(when: .*\n)", rf"\1{WITHIN}", config.read_text(path))
-    assert found == 1, "the template says once who is asked"
-    config.write_text(path, text)
+def declare_names(project: Project) -> None:
+    """Name the bank and declare the names in its payments. Customers get mails, also about payments of weeks ago."""
+    folder = project.opened.places.folder
+    _edit(folder / "shroff.yaml", r"(?m)^name: .*$", f"name: {BANK}")
+    _edit(folder / "events.yaml", r"(?m)^(    device: .*\n)", rf"\1{FIELDS}")
+    _edit(folder / "events.yaml", r"(?m)^  summary: .*$", f"  summary: [{', '.join(SUMMARY)}]")
+    _edit(folder / QUESTIONS_FILE, r"(?m)(^# An address.*\n)(^#.*\n)*^to: .*$", "to: { field: email }")
+    shown = "show: { amount: this.amount, merchant: this.merchant_name, card: this.card_label }"
+    _edit(folder / QUESTIONS_FILE, r"(?m)^show: .*$", shown)
+    _edit(folder / QUESTIONS_FILE, r"(?m)^(when: .*\n)", rf"\1{WITHIN}")
     project.opened.reload()
+
+
+def _edit(path: Path, pattern: str, replacement: str) -> None:
+    text, found = re.subn(pattern, replacement, config.read_text(path))
+    assert found == 1, f"the template's {path.name} has this once: {pattern}"
+    config.write_text(path, text)
 
 
 def leave_questions(log: Log) -> int:

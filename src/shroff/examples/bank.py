@@ -117,6 +117,11 @@ def _check(events: int) -> None:
         raise UsageError(f"the number of payments must not be below 0, got {events}")
 
 
+def town_of(events: int, seed: int) -> Town:
+    """Draw the town of a bank for so many payments again: the one whose payments `bank` gives."""
+    return _life(events, seed).town
+
+
 def _life(events: int, seed: int) -> Life:
     import numpy as np
 

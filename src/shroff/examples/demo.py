@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shroff.examples.bank import START_MS, Label, Payment, bank, known_at_the_end, with_labels
+from shroff.examples.names import BankNames
 from shroff.language.values import parse_money
 from shroff.project.policy import Policy, outcome
 
@@ -31,6 +32,18 @@ SOURCE: Final = "made-up bank"
 MONEY_PLACES: Final = 2  # of the bank's amounts
 APPROVE, REVIEW, DECLINE = "approve", "review", "decline"
 NO_RULES: Final = b'"rules":[],'
+BANK: Final = "Halmwick Bank"
+FIELDS: Final = """\
+    merchant_name: text?            # what people read of the merchant
+    category: text?
+    city: text?                     # where the merchant is
+    card_label: text?               # the last four digits, for people
+    device_name: text?
+    customer: text? personal        # personal: kept beside the log, shroff erase removes it
+    email: text? personal
+"""
+"""The names as fields of events.yaml."""
+SUMMARY: Final = ("amount", "merchant_name", "city", "country", "channel", "device_name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +76,11 @@ def stream(
     """
     items = with_labels(bank(events, seed, start_ms), seed)
     return submitted(intake, known_at_the_end(items, events) if ends_at_once else items, truth)
+
+
+def named(items: Iterable[Payment | Label], events: int, seed: int) -> Iterator[Payment | Label]:
+    """Payments of a bank made for so many, with the names of `FIELDS`; labels as they are."""
+    return BankNames(events, seed).named(items)
 
 
 def submitted(intake: Intake, items: Iterable[Payment | Label], truth: Truth) -> Iterator[Submission]:

@@ -1,0 +1,158 @@
+"""What people read about the synthetic bank's payments: names of merchants, customers, cards and devices.
+
+    for item in BankNames(events=100_000, seed=2).named(with_labels(payments, 2)):
+        item.event  # {..., "merchant_name": "Corvane Markt", "city": "Leipzig", "card_label": "•••• 4821", ...}
+
+All names are invented: each is a combination that follows from an id, so that no amount and no fraud of a bank depends
+on them. Mail addresses end in `.example`, which nobody can own (RFC 2606).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from shroff.examples.bank import Label, Payment, town_of
+from shroff.examples.town import COUNTRIES, KINDS
+
+if TYPE_CHECKING:
+    from shroff.examples.town import Town
+
+_STEMS: Final = (
+    "Corvane Pellmark Tarnwick Millhurn Ostervale Brindlow Quillmar Lindquel Veltora Morrowin Saltmere Fennholt "
+    "Aldersee Kestrow Zandrup Wexholm Tillmora Orsanne Belvarin Hollenau Irmstede Jorvane Kaldenau Mandelau Nettlow "
+    "Ovenhal Petravel Rosbrunn Silbrook Thornquay Ullstrand Varnholt Wiesmere Yarrowen Zellbrook Ambervil Drosselau "
+    "Eskwater Grellinge Hasselmoor"
+).split()
+_IN_GERMAN: Final = {
+    "groceries": ("Markt", "Feinkost", "Lebensmittel"),
+    "restaurant": ("Gasthaus", "Wirtshaus", "Café"),
+    "fuel": ("Tankstelle", "Tankhof"),
+    "transport": ("Verkehrsbetriebe", "Taxi"),
+    "kiosk": ("Kiosk", "Bäckerei"),
+    "fashion": ("Moden", "Schuhe"),
+    "cash": ("Geldautomat",),
+}
+_IN_ENGLISH: Final = {
+    "groceries": ("Grocers", "Market", "Fine Foods"),
+    "restaurant": ("Kitchen", "Tavern", "Café"),
+    "fuel": ("Fuel", "Filling Station"),
+    "transport": ("Transit", "Cabs"),
+    "kiosk": ("Kiosk", "Bakery"),
+    "fashion": ("Clothing", "Shoes"),
+    "cash": ("Cash Machine",),
+    "electronics": ("Electronics", "Audio", "Computers"),
+    "marketplace": ("Marketplace", "Bazaar", "Outlet"),
+    "games": ("Games", "Play"),
+    "travel": ("Travel", "Hotels", "Flights"),
+    "services": ("Streaming", "Cloud", "Learning"),
+}
+_CITIES: Final = {
+    "DE": ("Berlin", "Hamburg", "München", "Köln", "Leipzig", "Bremen", "Dresden", "Mainz", "Kassel", "Rostock"),
+    "AT": ("Wien", "Graz", "Linz", "Salzburg", "Innsbruck"),
+    "NL": ("Utrecht", "Rotterdam", "Groningen", "Eindhoven", "Leiden"),
+    "FR": ("Lyon", "Nantes", "Lille", "Bordeaux", "Dijon"),
+    "PL": ("Kraków", "Gdańsk", "Poznań", "Łódź", "Lublin"),
+    "IT": ("Torino", "Bologna", "Verona", "Bari"),
+    "ES": ("Valencia", "Sevilla", "Bilbao", "Málaga"),
+    "GB": ("Leeds", "Bristol", "Glasgow", "York"),
+    "TR": ("Izmir", "Antalya", "Bursa"),
+    "US": ("Portland", "Austin", "Boston"),
+    "TH": ("Bangkok", "Chiang Mai", "Phuket"),
+}
+_FIRST: Final = (
+    "Jana Milan Leonie Tomasz Ada Henrik Sofia Emil Marta Jonas Clara Pieter Nora Luca Hanna Oskar Lea Mateusz Elif "
+    "Bruno Ida Felix Amelie Karol Mila Anton Greta Sander Julia Theo Paula Moritz Agata Noah Yara Simon Alma Rafael "
+    "Edda Levi Romy"
+).split()
+_LAST: Final = tuple(
+    first + last
+    for first in "Alt Bren Dorn Eber Falk Grun Hasel Immer Korn Lind Moos Nord Oster Rosen Sand Tal Ulm Weid".split()
+    for last in "auer bach dal feld gaard hoff kamp land mark rup stede wick".split()
+)
+_MAIL_DOMAINS: Final = ("mail.example", "post.example", "inbox.example")
+_DEVICES: Final = tuple(
+    f"{make}, {browser}"
+    for makes, browsers in (
+        (("iPhone 14", "iPhone 12", "iPad", "MacBook"), ("Safari", "Chrome")),
+        (("Pixel 8", "Galaxy S23", "Xperia 5", "Galaxy A54", "Moto G84", "Pixel 6a"), ("Chrome", "Firefox")),
+        (("Windows PC", "Linux PC"), ("Chrome", "Edge", "Firefox")),
+    )
+    for make in makes
+    for browser in browsers
+)
+_SCATTERED: Final = 2_654_435_761  # an odd prime: neighbors in number come far from each other
+
+
+class MerchantNames(NamedTuple):
+    """What people read of a merchant."""
+
+    name: str
+    category: str
+    city: str
+
+
+class BankNames:
+    """The names in a bank that was made for so many payments by a seed."""
+
+    def __init__(self, events: int, seed: int) -> None:
+        self._town: Town = town_of(events, seed)
+        self._merchants: dict[str, MerchantNames] = {}
+
+    def named(self, items: Iterable[Payment | Label]) -> Iterator[Payment | Label]:
+        """The same payments with names added; labels as they are. Cost: about 3 us a payment."""
+        merchants = self._merchants
+        for item in items:
+            if isinstance(item, Payment):
+                event = item.event
+                merchant = merchants.get(event["merchant"])
+                if merchant is None:
+                    merchant = merchants[event["merchant"]] = self.merchant(int(event["merchant"][2:]))
+                customer = int(event["card"][2:])
+                event["merchant_name"], event["category"], event["city"] = merchant
+                event["card_label"] = card_label(customer)
+                event["customer"], event["email"] = person(customer)
+                if (device := event.get("device")) is not None:
+                    event["device_name"] = device_name(int(device.removeprefix("d-"), 16))
+            yield item
+
+    def merchant(self, number: int) -> MerchantNames:
+        """The name, category and city of a merchant: by its kind and country, as its amounts are."""
+        merchants = self._town.merchants
+        kind, country = KINDS[merchants.kind[number]], COUNTRIES[merchants.country[number]]
+        words = _IN_GERMAN if country in {"DE", "AT"} and kind.name in _IN_GERMAN else _IN_ENGLISH
+        draw = number * _SCATTERED >> 7
+        stem, draw = _STEMS[draw % len(_STEMS)], draw // len(_STEMS)
+        word, draw = words[kind.name][draw % len(words[kind.name])], draw // len(words[kind.name])
+        return MerchantNames(f"{stem} {word}", kind.name, _CITIES[country][draw % len(_CITIES[country])])
+
+
+def card_label(customer: int) -> str:
+    """The masked number of a customer's card.
+
+    >>> card_label(31)
+    '•••• 3412'
+    """
+    return f"•••• {(customer * _SCATTERED + 4_821) % 10_000:04d}"
+
+
+def person(customer: int) -> tuple[str, str]:
+    """The name and the mail address of a customer; no two customers have the same address.
+
+    >>> person(31)
+    ('Sander Brenmark', 'sander.brenmark@post.example')
+    """
+    again, drawn = divmod(customer, len(_FIRST) * len(_LAST))
+    drawn = drawn * _SCATTERED % (len(_FIRST) * len(_LAST))
+    first, last = _FIRST[drawn % len(_FIRST)], _LAST[drawn // len(_FIRST)]
+    number = again + 1 if again else ""
+    return f"{first} {last}", f"{first}.{last}{number}@{_MAIL_DOMAINS[drawn % len(_MAIL_DOMAINS)]}".lower()
+
+
+def device_name(number: int) -> str:
+    """The make and the browser of a device.
+
+    >>> device_name(0x9E3779B1)
+    'Galaxy A54, Firefox'
+    """
+    return _DEVICES[(number >> 5) % len(_DEVICES)]

@@ -1,0 +1,53 @@
+"""The names in the synthetic bank: beside what was drawn, enough of them, and nobody's."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import yaml
+
+from shroff.examples.bank import Label, Payment, bank, with_labels
+from shroff.examples.demo import FIELDS
+from shroff.examples.names import BankNames, card_label, person
+from shroff.examples.town import COUNTRIES, KINDS
+
+EVENTS = 2_000
+
+
+def test_names_change_nothing_that_was_drawn_and_are_the_declared_fields():
+    plain = list(with_labels(bank(EVENTS, 3), 3))
+    named = list(BankNames(EVENTS, 3).named(with_labels(bank(EVENTS, 3), 3)))
+    added = yaml.safe_load(FIELDS)
+
+    assert [_without(one, added) for one in named] == plain
+    payments = [one.event for one in named if isinstance(one, Payment)]
+    for event in payments:
+        assert added.keys() - event.keys() == (set() if "device" in event else {"device_name"})
+    assert {name for name, type_ in added.items() if "personal" in type_} == {"customer", "email"}
+
+
+def test_a_merchant_is_named_for_its_kind_and_lies_in_its_country():
+    names = BankNames(100_000, 2)
+    events = [one.event for one in islice(names.named(bank(100_000, 2)), EVENTS)]
+    channels = {kind.name: kind.channel for kind in KINDS}
+    cities: dict[str, str] = {}
+
+    assert len({names.merchant(number).name for number in range(240)}) >= 200
+    assert {event["country"] for event in events} == set(COUNTRIES)
+    for event in events:
+        assert channels[event["category"]] == event["channel"]
+        assert cities.setdefault(event["city"], event["country"]) == event["country"]
+
+
+def test_each_customer_has_an_address_that_nobody_can_own():
+    addresses = [person(number)[1] for number in range(20_000)]
+
+    assert len(set(addresses)) == len(addresses)
+    assert all(address.endswith(".example") for address in addresses)
+    assert card_label(0) == "•••• 4821"
+
+
+def _without(item: Payment | Label, added: dict[str, str]) -> Payment | Label:
+    if isinstance(item, Label):
+        return item
+    return Payment({name: value for name, value in item.event.items() if name not in added}, item.fraud)
