@@ -179,7 +179,7 @@ def test_the_interval_is_of_what_these_same_cut_offs_cost(days: int):
     assert by_day.sum() / days == pytest.approx(found.best.cost)
     assert (found.cost_low, found.cost_high) == pytest.approx(tuple(np.percentile(drawn, [2.5, 97.5])))
     assert found.cost_low < found.best.cost < found.cost_high
-    assert found.drawn == f"{days} days: events of one day hang together, so whole days are drawn"
+    assert found.drawn == f"{days} days: events of one day are related, so whole days are resampled"
 
 
 def test_where_days_are_too_few_keys_are_drawn_and_without_keys_events():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shroff.errors import DefinitionError, Problem, UsageError
 from shroff.language.yaml.text import read
 from shroff.project.policy import Policy, load_policy
-from shroff.project.policy_text import with_cutoffs
+from shroff.project.policy_text import costs_of, with_costs, with_cutoffs
 from tests.support.declare import declare
 
 TYPES = ("payment", "withdrawal", "login")
@@ -181,3 +181,20 @@ def test_of_a_score_with_the_same_cut_offs_only_the_numbers_change():
     text = "payment:\n  score:\n    decline_at:   '0.92'   # lawyers\n    # people\n    review_at: 0.60\n"
 
     assert with_cutoffs(text, "payment", 0.25, 0.9) == text.replace("'0.92'", "0.9").replace("0.60", "0.25")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "payment:\n  costs:\n    missed_fraud: payment.amount   # all\n    review: 4\n  without_model: rules\n",
+        "payment: {costs: {missed_fraud: payment.amount, review: '4'}, without_model: rules} # one line\n",
+    ],
+)
+def test_costs_change_in_place_and_new_ones_join_them(text):
+    changed = with_costs(text, "payment", {"review": "10", "reviews_a_day": "50"})
+
+    assert costs_of(changed, "payment") == {"missed_fraud": "payment.amount", "review": "10", "reviews_a_day": "50"}
+    assert with_costs(changed, "payment", {"review": "4"}).partition("#")[2] == text.partition("#")[2]
+    assert with_costs(text, "payment", {}) == text
+    with pytest.raises(UsageError, match="no costs of login"):
+        with_costs(text, "login", {"review": "1"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+from html import unescape
 from pathlib import Path
 
 import msgspec
@@ -65,6 +66,13 @@ def field(page: Answered, id_: str) -> str:
     return found[1]
 
 
+def used(page: Answered) -> str:
+    """Where "Use these cut-offs" leads."""
+    found = re.search(r'href="([^"]*)"[^>]*>Use these cut-offs', page.body.decode())
+    assert found is not None
+    return unescape(found[1]).removesuffix("#apply")
+
+
 def hidden(page: Answered, name: str) -> str:
     found = re.search(rf'<input type="hidden" name="{name}" value="([^"]*)"', page.body.decode())
     assert found is not None, name
@@ -118,7 +126,11 @@ def test_the_page_gives_what_the_command_gives_and_a_form_without_a_script_weigh
         assert told == msgspec.json.decode(msgspec.json.encode(command.as_document()))
         page = await browser.get(f"/thresholds?{WHICH}")
         shown = page.body.decode()
-        assert (float(field(page, "review-at")), float(field(page, "decline-at"))) == (
+        assert 'id="review-at"' not in shown, "nothing is proposed before somebody asks for it"
+        used = await browser.get(
+            f"/thresholds?{WHICH}&review_at={told['review_at']}&decline_at={told['decline_at']}&use=1"
+        )
+        assert (float(field(used, "review-at")), float(field(used, "decline-at"))) == (
             told["review_at"],
             told["decline_at"],
         )
@@ -134,7 +146,7 @@ def test_the_page_gives_what_the_command_gives_and_a_form_without_a_script_weigh
         tried = await browser.get(f"/thresholds?{dear}")
         assert field(tried, "false_decline") == "90.0"
         assert "policy.yaml says 15" in tried.body.decode()
-        assert (field(tried, "review-at"), field(tried, "decline-at")) == ("0.5", "0.9")
+        assert (field(tried, "try-review"), field(tried, "try-decline")) == ("0.5", "0.9")
         half = (await browser.get(f"/api/v1/thresholds?{WHICH}&missed=50&review_at=0.5")).json()
         whole = (await browser.get(f"/api/v1/thresholds?{WHICH}&review_at=0.5")).json()
         assert float(half["tried"]["missed"]) == pytest.approx(float(whole["tried"]["missed"]) / 2, abs=0.01)
@@ -165,7 +177,7 @@ def test_what_cannot_be_weighed_by_is_refused_in_words(bank, query):
 
 def test_cut_offs_are_applied_with_a_reason_as_who_asks(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
-        tag = hidden(await browser.get(f"/thresholds?{WHICH}"), "tag")
+        tag = hidden(await browser.get(f"/thresholds?{WHICH}&use=1"), "tag")
         silent = await send(browser, tag=tag, review_at="0.4", decline_at="0.8")
         assert (silent.status, b"Say why" in silent.body) == (422, True)
         for wrong in ({"review_at": "0.9", "decline_at": "0.5"}, {"review_at": "2"}, {"review_at": "soon"}):
@@ -180,11 +192,9 @@ def test_cut_offs_are_applied_with_a_reason_as_who_asks(bank):
         late = await send(browser, tag=tag, review_at="0.1", reason="more")
         assert (late.status, b"changed meanwhile" in late.body) == (422, True)
         page = await browser.get(done.headers["location"])
-        assert b"In force</th>" in page.body
+        assert b"Active</th>" in page.body
         assert b"two more analysts" in page.body
-        assert b'/thresholds?model=m-1&amp;review_at=0.4&amp;decline_at=0.8"' in page.body.replace(
-            b"event=payment&amp;", b""
-        )
+        assert b'name="undo"' in page.body
         cleared = await send(browser, tag=hidden(page, "tag"), review_at="0.3", decline_at="", reason="none <b>")
         assert cleared.status == 303
         assert b"none &lt;b&gt;" in (await browser.get(cleared.headers["location"])).body
@@ -193,6 +203,59 @@ def test_cut_offs_are_applied_with_a_reason_as_who_asks(bank):
             ("ann", {}, {**after, "model": "m-1", "reason": "two more analysts"}),
             ("ann", after, {"review_at": "0.3", "model": "m-1", "reason": "none <b>"}),
         ]
+
+    run(bank, steps)
+
+
+def test_a_what_if_changes_nothing_until_its_cut_offs_are_used_and_its_costs_are_saved_with_them(bank):
+    policy = bank / "policy.yaml"
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        tag = hidden(await browser.get(f"/thresholds?{WHICH}&review_at=0.4&decline_at=0.8&use=1"), "tag")
+        await send(browser, tag=tag, review_at="0.4", decline_at="0.8", reason="first")
+        active = policy.read_text()
+
+        page = await browser.get(f"/thresholds?{WHICH}&review=10&false_decline=15&missed=50&reviews_a_day=100")
+        assert b'id="review-at"' not in page.body
+        assert b"<dt>Review from</dt><dd>0.4000</dd>" in page.body, "what is active, whatever is tried"
+        cuts = re.findall(r"_at=([0-9.]+)", used(page))
+        assert cuts, used(page)
+        assert all(len(one.partition(".")[2]) <= 4 for one in cuts)
+
+        proposed = await browser.get(f"/thresholds?{WHICH}&review=10&missed=50&decline_at=0.9&use=1")
+        shown = proposed.body.decode()
+        assert "No payment will be reviewed by its score." in shown
+        assert re.search(r"<del>.*?review_at", shown), "the change of policy.yaml is shown before it is made"
+        costs = {"review": field(proposed, "review"), "missed": field(proposed, "missed")}
+        form = {"tag": hidden(proposed, "tag"), "review_at": "", "decline_at": "0.9", **costs}
+        assert re.search(r'name="costs" value="1" checked', shown)
+        silent = await send(browser, **form, costs="1")
+        assert (silent.status, b"No payment will be reviewed" in silent.body) == (422, True)
+        assert policy.read_text() == active
+
+        done = await send(browser, **form, costs="1", reason="reviews are dear")
+        assert done.status == 303
+        saved = policy.read_text()
+        assert "    review: 10\n" in saved
+        assert "    missed_fraud: payment.amount * 0.5\n" in saved
+        assert "score: { decline_at: 0.9 }" in saved
+        assert asks.service.project.definitions.policy("payment").review_at is None
+        page = await browser.get(done.headers["location"])
+        assert b"policy.yaml says" not in page.body, "its sliders stand where policy.yaml does"
+
+        undone = await send(browser, tag=hidden(page, "tag"), undo="1")
+        assert undone.status == 303
+        assert policy.read_text() == active
+        told = acts(asks)[-1]
+        assert told[1] == {"decline_at": "0.9", "review": "10", "missed_fraud": "payment.amount * 0.5"}
+        assert (told[2]["review"], told[2]["reason"]) == ("4", "Undo: reviews are dear")
+
+        policy.write_text(active.replace("0.8", "0.7"))
+        asks.service.project.opened.reload()
+        late = await browser.get(f"/thresholds?{WHICH}")
+        assert b'name="undo"' not in late.body, "somebody wrote others by hand"
+        refused = await send(browser, tag=hidden(await browser.get(f"/thresholds?{WHICH}&use=1"), "tag"), undo="1")
+        assert (refused.status, b"cannot be undone" in refused.body) == (422, True)
 
     run(bank, steps)
 
@@ -209,6 +272,9 @@ def test_programs_apply_what_they_read(bank):
         found = await put(browser, wish, tag)
         assert (found.status, found.json()["in_force"]) == (200, True)
         assert found.headers["etag"] == (await browser.get(f"/api/v1/thresholds?{WHICH}")).headers["etag"] != tag
+        dearer = await put(browser, {**wish, "costs": {"review": 9}}, found.headers["etag"])
+        assert dearer.status == 200
+        assert "    review: 9\n" in (bank / "policy.yaml").read_text()
 
     run(bank, steps)
 
@@ -226,13 +292,13 @@ def test_without_a_name_the_champion_is_weighed(bank):
         assert page.status == 200
         assert b'href="/models/m-1"' in page.body
         named = await browser.get(f"/thresholds?{WHICH}")
-        assert field(page, "review-at") == field(named, "review-at")
+        assert used(page) == used(named).replace("model=m-1&", "")
         applied = await browser.post(
             "/thresholds",
             {
                 "csrf": await browser.csrf(),
                 "event": "payment",
-                "tag": hidden(page, "tag"),
+                "tag": hidden(await browser.get("/thresholds?use=1"), "tag"),
                 "review_at": "0.4",
                 "reason": "a",
             },
@@ -252,6 +318,7 @@ def test_who_may_not_set_cut_offs_sees_them_and_no_form(bank):
         page = await vera.get(f"/thresholds?{WHICH}")
         assert page.status == 200
         assert b'id="reason"' not in page.body
+        assert b"Use these" not in page.body
         assert (await send(vera, tag="x", review_at="0.1", reason="mine")).status == 403
 
     run(bank, steps)

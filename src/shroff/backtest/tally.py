@@ -258,7 +258,7 @@ def _sum(sides: Sequence[Side]) -> Side:
 
 
 def _interval(by_day: NDArray[np.float64]) -> tuple[float, float] | None:
-    """Days are drawn again, since events of one day hang together."""
+    """Days are drawn again, since events of one day are related."""
     if len(by_day) < BLOCKS_MIN:
         return None
     sums = [float(by_day @ drawn) for drawn in drawings(len(by_day), SEED)]

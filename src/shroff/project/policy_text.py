@@ -1,8 +1,9 @@
-"""policy.yaml with other cut-offs: only the text of `score` changes, all else stays as somebody wrote it."""
+"""policy.yaml with other cut-offs or costs: only their text changes, all else stays as somebody wrote it."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,6 +13,7 @@ from shroff.language.yaml.text import Mapping, Node, Scalar, read
 
 POLICY: Final = "policy.yaml"
 SCORE: Final = "score"
+COSTS: Final = "costs"
 CUTS: Final = ("review_at", "decline_at")
 INDENT: Final = "  "
 
@@ -42,18 +44,73 @@ def with_cutoffs(text: str, event: str, review_at: float | None, decline_at: flo
     'payment:\n  score: {review_at: 0.25} # by ann\n'
     """
     cuts = {name: _number(cut) for name, cut in zip(CUTS, (review_at, decline_at), strict=True) if cut is not None}
+    cure = f"Write it by hand: {SCORE}: {_flow(cuts)}" if cuts else f"Take {SCORE} out by hand"
+    return _changed(
+        text,
+        lambda written, node: _edits(written, node, event, cuts),
+        lambda meaning: _wanted(meaning, event, cuts),
+        f"for {event}. {cure}",
+    )
+
+
+def with_costs(text: str, event: str, costs: MappingOf[str, str]) -> str:
+    r"""The text of policy.yaml with other costs of an event type that has some.
+
+    Raises: DefinitionError and UsageError as `with_cutoffs`.
+
+    >>> with_costs("payment:\n  costs: { review: 4 } # each\n", "payment", {"review": "10"})
+    'payment:\n  costs: { review: 10 } # each\n'
+    """
+
+    def edits(written: _Written, node: Node | None) -> list[_Edit]:
+        there = _costs(node, event)
+        now = dict(zip(there.keys(), (value for _, value in there.entries), strict=True))
+        changed = [_Edit(written.start(now[one]), written.end(now[one]), costs[one]) for one in costs if one in now]
+        return [*changed, *(_in_front(written, there, f"{one}: {costs[one]}") for one in costs if one not in now)]
+
+    def wanted(meaning: Any) -> Any:
+        policy = meaning[event]
+        return {**meaning, event: {**policy, COSTS: {**policy[COSTS], **costs}}}
+
+    return _changed(text, edits, wanted, f"for {event}. Write its {COSTS} by hand") if costs else text
+
+
+def costs_of(text: str, event: str) -> dict[str, str]:
+    """What policy.yaml says of the costs of an event type, as it is written."""
+    costs = _meaning(_costs(_node(text), event))
+    return {name: str(value) for name, value in costs.items()}
+
+
+def _costs(node: Node | None, event: str) -> Mapping:
+    policy = _mapping(node, "it").get(event) if node is not None else None
+    costs = None if policy is None else _mapping(policy, event).get(COSTS)
+    if costs is None:
+        raise UsageError(f"{POLICY} has no {COSTS} of {event}.")
+    return _mapping(costs, COSTS)
+
+
+def _changed(
+    text: str,
+    edits: Callable[[_Written, Node | None], list[_Edit]],
+    wanted: Callable[[Any], Any],
+    cure: str,
+) -> str:
+    """A text with edits, if it then says what is wanted and nothing else."""
+    node, changed = _node(text), text
+    for edit in sorted(edits(_Written(text), node), key=lambda one: one.start, reverse=True):
+        changed = changed[: edit.start] + edit.text + changed[edit.end :]
+    problems: list[Problem] = []
+    if _meaning(read(changed, POLICY, problems)) != wanted(_meaning(node)) or problems:
+        raise UsageError(f"{POLICY} is written in a way that cannot be changed here {cure}.")
+    return changed
+
+
+def _node(text: str) -> Node | None:
     problems: list[Problem] = []
     node = read(text, POLICY, problems)
     if problems:
         raise DefinitionError(problems)
-    written = _Written(text)
-    changed = text
-    for edit in sorted(_edits(written, node, event, cuts), key=lambda one: one.start, reverse=True):
-        changed = changed[: edit.start] + edit.text + changed[edit.end :]
-    if _meaning(read(changed, POLICY, problems)) != _wanted(_meaning(node), event, cuts) or problems:
-        cure = f"Write it by hand: {SCORE}: {_flow(cuts)}" if cuts else f"Take {SCORE} out by hand"
-        raise UsageError(f"{POLICY} is written in a way that cannot be changed here for {event}. {cure}.")
-    return changed
+    return node
 
 
 class _Written:

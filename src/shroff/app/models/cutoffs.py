@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from shroff.models.registry import Stored
     from shroff.training.cutoffs import Cutoffs, WhatIf
 
+Costs = Mapping[str, str]
+NO_COSTS: Final[Costs] = {}
 CUT: Final = "The cut-offs are written; they come into force with the next command that writes."
 
 
@@ -72,7 +76,15 @@ class ScoreCutoffs:
         return sha256(self._policy_text().encode()).hexdigest()[:32]
 
     def write(
-        self, event: str, cuts: Cuts, *, model: str = "", reason: str = "", tag: str = "", waits: Waits = unheard
+        self,
+        event: str,
+        cuts: Cuts,
+        costs: Costs = NO_COSTS,
+        *,
+        model: str = "",
+        reason: str = "",
+        tag: str = "",
+        waits: Waits = unheard,
     ) -> AppliedCutoffs:
         """Write cut-offs of an event type into policy.yaml and make them active.
 
@@ -80,27 +92,49 @@ class ScoreCutoffs:
 
         Args:
             cuts: Where to review and where to decline; None for nowhere.
+            costs: Other costs to write beside them, as policy.yaml spells them.
             model: On whose test rows they were chosen, for the record.
             tag: The `policy_tag` that they were chosen by; left out, they are written whatever stands there.
 
         Raises: ChangedMeanwhileError; UsageError where policy.yaml cannot be changed; DefinitionError where they fit
             nothing.
         """
-        from shroff.project.policy_text import POLICY, with_cutoffs
+        from shroff.project.policy_text import POLICY, costs_of
 
         with config.editing(self._opened.places):
             if tag and tag != self.policy_tag:
                 raise ChangedMeanwhileError(f"{POLICY} was changed meanwhile; look again, and choose by that.")
             self._opened.reload()
             policy = self._opened.definitions.policy(event)
-            changed = with_cutoffs(self._policy_text(), event, *cuts)
+            text, changed = self.proposed(event, cuts, costs)
             self._opened.check_with({POLICY: changed})
-            before, after = _cuts_told((policy.review_at, policy.decline_at)), _cuts_told(cuts)
+            before, after = _cuts_told((policy.review_at, policy.decline_at)), _cuts_told(cuts) | dict(costs)
+            there = costs_of(text, event) if costs else {}
+            before |= {name: there[name] for name in costs if name in there}
             more = {name: text for name, text in (("model", model), ("reason", reason)) if text}
             ProjectPeople(self._opened).record(Action("thresholds.apply", f"policy of {event}", before, after | more))
             config.write_text(self._opened.places.folder / POLICY, changed)
         self._opened.reload()
         return AppliedCutoffs(*WriterRequests(self._opened).put_in_force(waits, CUT))
+
+    def proposed(self, event: str, cuts: Cuts, costs: Costs = NO_COSTS) -> tuple[str, str]:
+        """The text of policy.yaml, and what `write` would make of it. Raises: UsageError as `write`."""
+        from shroff.project.policy_text import with_costs, with_cutoffs
+
+        text = self._policy_text()
+        return text, with_costs(with_cutoffs(text, event, *cuts), event, costs)
+
+    def costs(self, event: str, what_if: WhatIf) -> dict[str, str]:
+        """Those costs of a what-if that differ from policy.yaml, as it would spell them."""
+        from shroff.project.policy_text import costs_of
+
+        there = costs_of(self._policy_text(), event)
+        given = {name: getattr(what_if, name) for name in ("false_decline", "review", "reviews_a_day")}
+        found = {name: f"{value:.10g}" for name, value in given.items() if value is not None}
+        if what_if.missed_share != 1:
+            now = there["missed_fraud"]
+            found["missed_fraud"] = f"{f'({now})' if ' ' in now else now} * {what_if.missed_share:.10g}"
+        return {name: text for name, text in found.items() if not _is_same(text, there.get(name, ""))}
 
     def _policy_text(self) -> str:
         from shroff.project.policy_text import POLICY
@@ -118,3 +152,9 @@ class ScoreCutoffs:
 def _cuts_told(cuts: Cuts) -> dict[str, str]:
     named = zip(("review_at", "decline_at"), cuts, strict=True)
     return {name: str(cut) for name, cut in named if cut is not None}
+
+
+def _is_same(text: str, other: str) -> bool:
+    with suppress(ValueError):
+        return float(text) == float(other.replace("_", ""))
+    return text == other

@@ -169,7 +169,7 @@ def _blocks(weighed: Weighed, days: int) -> Blocks:
     """What is drawn together: days; where they are too few, keys or events."""
     if days >= BLOCKS_MIN:
         of_rows = weighed.rows.days - weighed.rows.days.min()
-        return Blocks("day", "events of one day hang together, so whole days are drawn", (of_rows,), days)
+        return Blocks("day", "events of one day are related, so whole days are resampled", (of_rows,), days)
     return key_blocks([weighed.rows.keys], weighed.entity)
 
 

@@ -18,7 +18,7 @@ from shroff.people.store import AuditFilter as Acts
 from shroff.people.store import PeopleStore
 from shroff.runtime.fresh import Fresh
 from shroff.training.cutoffs import AS_IT_IS, Cutoffs, CutoffsDocument, WhatIf
-from shroff.web.api.models import checked_reason
+from shroff.web.api.models import REASON_MAX, checked_reason
 from shroff.web.http.messages import Json, Request, decoded, seen, tagged
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import API, Route, RouteDoc
@@ -27,6 +27,7 @@ from shroff.web.http.schemas import Adopted
 if TYPE_CHECKING:
     from shroff.app.project import Project
     from shroff.models.evaluation.cost_table import Cuts
+    from shroff.project.policy import Policy
     from shroff.web.service import Service
 
 BODY_BYTES_MAX: Final = 64 * 1024
@@ -42,12 +43,22 @@ _CUTS: Final = ("review_at", "decline_at")
 Cut = Annotated[float, msgspec.Meta(extra_json_schema={"minimum": 0, "maximum": 1})]
 
 
+class NewCosts(msgspec.Struct, forbid_unknown_fields=True):
+    """Costs to write beside the cut-offs; `missed` is a percentage of what policy.yaml says now."""
+
+    missed: float = 100
+    false_decline: float | None = None
+    review: float | None = None
+    reviews_a_day: float | None = None
+
+
 class NewCutoffs(msgspec.Struct, forbid_unknown_fields=True):
-    """The new cut-offs, null for none, and the reason."""
+    """The new cut-offs, null for none, the reason, and other costs to save in the same change."""
 
     reason: str
     review_at: Cut | None = None
     decline_at: Cut | None = None
+    costs: NewCosts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,24 +138,93 @@ async def put_thresholds(service: Service, request: Request) -> Json[Adopted]:
         words = "send the ETag of GET /api/v1/thresholds as If-Match"
         raise ProblemError(428, "no-precondition", "It is not said what is changed", words)
     given = decoded(await request.body(BODY_BYTES_MAX), NewCutoffs)
-    found = await put(service, request, event, (given.review_at, given.decline_at), given.reason, tag)
+    costs = {} if given.costs is None else msgspec.structs.asdict(given.costs)
+    what_if = what_if_of({name: str(value) for name, value in costs.items() if value is not None})
+    found = await put(service, request, event, (given.review_at, given.decline_at), given.reason, tag, what_if=what_if)
     now = await there()
     return Json({"in_force": found.in_force, "why_not": found.why_not or None}, headers=tagged(now))
 
 
 async def put(
-    service: Service, request: Request, event: str, cuts: Cuts, reason: str, tag: str, model: str = ""
+    service: Service,
+    request: Request,
+    event: str,
+    cuts: Cuts,
+    reason: str,
+    tag: str,
+    model: str = "",
+    what_if: WhatIf = AS_IT_IS,
 ) -> AppliedCutoffs:
-    """Write cut-offs as who asks. Raises: ProblemError with 404; UsageError, DefinitionError as `set_cutoffs`."""
+    """Write cut-offs, and the costs of a what-if, as who asks.
+
+    Raises: ProblemError with 404; UsageError, DefinitionError as `ScoreCutoffs.write`.
+    """
     why = checked_reason(reason)
     if event not in service.project.definitions.events.decided:
         raise ProblemError(404, "no-event", "No such event type is decided", f"there is no decision of {event!r}")
     if any(cut is not None and not 0 <= cut <= 1 for cut in cuts):
         raise UsageError("a cut-off is a score, from 0 to 1.")
+    costs = {} if what_if == AS_IT_IS else await service.in_thread(service.project.cutoffs.costs, event, what_if)
+    return await _write(service, request, event, cuts, costs, model, why, tag)
+
+
+async def put_back(service: Service, request: Request, event: str, tag: str) -> AppliedCutoffs:
+    """Undo the last change of cut-offs, with its costs. Raises: UsageError where it is not what is active."""
+    last = next(iter(await service.in_thread(service.weighings.applied, service.desk.store, event, tag)), None)
+    if last is None or not (told := Change.of(last)).can_be_undone(service.project.definitions.policy(event)):
+        raise UsageError("the last change of cut-offs cannot be undone: policy.yaml has others now.")
+    why = f"Undo: {told.after.get('reason', '')}"[:REASON_MAX]
+    return await _write(service, request, event, told.cuts(told.before), told.costs(told.before), "", why, tag)
+
+
+async def _write(
+    service: Service,
+    request: Request,
+    event: str,
+    cuts: Cuts,
+    costs: Mapping[str, str],
+    model: str,
+    why: str,
+    tag: str,
+) -> AppliedCutoffs:
     project = service.project.acting_as(request.who)
-    found = await service.in_thread(lambda: project.cutoffs.write(event, cuts, model=model, reason=why, tag=tag))
+    found = await service.in_thread(lambda: project.cutoffs.write(event, cuts, costs, model=model, reason=why, tag=tag))
     service.weighings.forget_applied()
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of cut-offs and costs as the audit log has it; older programs wrote `None` for no cut-off."""
+
+    before: Mapping[str, str]
+    after: Mapping[str, str]
+
+    @classmethod
+    def of(cls, row: AuditEntry) -> Change:
+        """As a row has it."""
+        before, after = (msgspec.json.decode(one or "{}", type=dict[str, str]) for one in (row.before, row.after))
+        return cls(before, after)
+
+    @staticmethod
+    def cuts(told: Mapping[str, str]) -> Cuts:
+        """The cut-offs of one side."""
+        review_at, decline_at = (told.get(name, "None") for name in _CUTS)
+        return _score(review_at), _score(decline_at)
+
+    @staticmethod
+    def costs(told: Mapping[str, str]) -> dict[str, str]:
+        """The costs of one side that changed."""
+        return {name: told[name] for name in ("missed_fraud", *_AMOUNTS) if name in told}
+
+    def can_be_undone(self, policy: Policy) -> bool:
+        """Whether its cut-offs are active, and each of its costs stood there before."""
+        is_active = self.cuts(self.after) == (policy.review_at, policy.decline_at)
+        return is_active and self.costs(self.after).keys() == self.costs(self.before).keys()
+
+
+def _score(text: str) -> float | None:
+    return None if text in {"", "None"} else float(text)
 
 
 def ids_of(project: Project) -> list[str]:
@@ -160,7 +240,7 @@ def what_if_of(query: Mapping[str, str]) -> WhatIf:
     missed = _number(query, "missed", 1_000)
     amounts = {name: _number(query, name, COST_MAX) for name in _AMOUNTS}
     cuts: Cuts | None = None
-    if any(query.get(name, "").strip() for name in _CUTS):
+    if query.get("use") or any(query.get(name, "").strip() for name in _CUTS):
         review_at, decline_at = (_number(query, name, 1) for name in _CUTS)
         if review_at is not None and decline_at is not None and review_at > decline_at:
             raise _unreadable("write review_at no higher than decline_at")
@@ -216,7 +296,7 @@ ROUTES: Final = (
         Right.SET_THRESHOLDS,
         put_thresholds,
         RouteDoc(
-            "Write other cut-offs of an event type into policy.yaml; with a reason, which is recorded.",
+            "Write other cut-offs, and costs, of an event type into policy.yaml; with a reason, which is recorded.",
             "Whether they are active in the log yet.",
             NewCutoffs,
             {404: "", 412: "policy.yaml has been changed since.", 428: "If-Match is missing."},

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import log10
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
-import msgspec
 from starlette.responses import Response
 
 from shroff.app.models.promoting import NoChampionError
 from shroff.errors import DefinitionError, UsageError
 from shroff.people.access import Right
 from shroff.training.measured import money_text
-from shroff.web.api.rules.thresholds import Look, ids_of, put
+from shroff.web.api.rules.thresholds import Change, Look, ids_of, put, put_back, what_if_of
 from shroff.web.http.messages import Request
+from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.plots import Axis, Plot, plot_of
 from shroff.web.pages.rendering import page, see_other
+from shroff.web.pages.rules.diffs import DiffLine, diff
 from shroff.web.pages.words import money, sentence
 
 if TYPE_CHECKING:
@@ -33,10 +35,15 @@ HEIGHT: Final = 220
 REVIEWS_HEIGHT: Final = 80
 TIMES_THE_BEST: Final = 3  # what costs more would make the rest of the curve look flat
 LEAST_SCORE: Final = 1e-4  # on the axis, which goes by factors: most scores are small
+LEAST_SHORT: Final = 1e-3
 CUTS: Final = ("review_at", "decline_at")
+COSTS: Final = ("missed", "false_decline", "review", "reviews_a_day")
 WHICH: Final = ("event", "model")
 NOTHING: Final[Mapping[str, str]] = {}
-DONE: Final = {"done": "In force from the next event on.", "waits": "Written; it comes into force later."}
+DONE: Final = {
+    "done": "The new cut-offs are active from the next event on.",
+    "waits": "Written to policy.yaml. The new cut-offs become active later.",
+}
 _SCALES: Final = (1, 2, 5)
 _STEPS: Final = 200  # of a slider, at most
 
@@ -68,13 +75,24 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """Cut-offs that somebody put in force, as they stand in the record; `path` weighs them again."""
+    """Cut-offs that somebody made active, as they stand in the audit log; `path` weighs them again."""
 
     at_ms: int
     by: str
     reason: str
     cuts: Cuts
     path: str
+    can_be_undone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A change that may be applied next: the cut-offs, what it makes of policy.yaml, and what to be warned of."""
+
+    cuts: Cuts
+    changed: Sequence[DiffLine]
+    costs: Mapping[str, str]
+    warnings: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +107,11 @@ class Shown:
     costs: Plot
     reviews: Plot
     curve: Sequence[Point]
-    chosen: Cuts
+    active: Cuts
+    use_path: str
     is_tried: bool
     saves: float | None
+    moved: Mapping[str, float]  # the costs that are not those of policy.yaml, as a query has them
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -100,15 +120,24 @@ async def show(service: Service, request: Request) -> Response:
 
 
 async def apply(service: Service, request: Request) -> Response:
-    """Put cut-offs in force."""
+    """Make cut-offs active, or undo the last change."""
     form = await request.form()
-    event, model = form.get("event", ""), form.get("model", "")
+    event, tag = form.get("event", ""), form.get("tag", "")
     which = {name: form[name] for name in WHICH if form.get(name)}
+    costs = {name: form[name] for name in COSTS if form.get(name)}
     try:
-        review_at, decline_at = (_cut(form, name) for name in CUTS)
-        cuts = review_at, decline_at
-        found = await put(service, request, event, cuts, form.get("reason", ""), form.get("tag", ""), model)
+        if form.get("undo"):
+            found = await put_back(service, request, event, tag)
+        else:
+            review_at, decline_at = (_cut(form, name) for name in CUTS)
+            what_if = what_if_of(costs if form.get("costs") else NOTHING)
+            cuts, reason, model = (review_at, decline_at), form.get("reason", ""), form.get("model", "")
+            found = await put(service, request, event, cuts, reason, tag, model, what_if)
     except (UsageError, DefinitionError) as error:
+        asked = {**which, **costs, **{name: form.get(name, "") for name in CUTS}, "use": "1"}
+        with suppress(ProblemError):
+            what_if_of(asked)
+            which = asked
         return await _page(service, request, which, sentence(str(error)), form)
     return see_other(f"{PATH}?{urlencode(which | {'said': 'done' if found.in_force else 'waits'})}")
 
@@ -116,11 +145,12 @@ async def apply(service: Service, request: Request) -> Response:
 async def _page(
     service: Service, request: Request, query: Mapping[str, str], mistake: str = "", typed: Mapping[str, str] = NOTHING
 ) -> Response:
-    why_not, shown, others = "", None, list[str]()
+    why_not, shown, others, proposal = "", None, list[str](), None
     event = query.get("event", "")
     try:
         look = await service.weighings.weighed(service, query)
         shown = shown_of(look, {name: query[name] for name in WHICH if query.get(name)})
+        proposal = await service.in_thread(_proposal, service, look, shown) if query.get("use") else None
     except NoChampionError as error:
         why_not, others = str(error), await service.in_thread(ids_of, service.project)
     except UsageError as error:
@@ -131,6 +161,7 @@ async def _page(
         "thresholds.html",
         422 if mistake else 200,
         shown=shown,
+        proposal=proposal,
         applied=[] if shown is None else await service.in_thread(_applied, service, shown),
         why_not=sentence(why_not),
         others=others,
@@ -143,6 +174,19 @@ async def _page(
         path=PATH,
         amount=_amount(service),
     )
+
+
+def _proposal(service: Service, look: Look, shown: Shown) -> Proposal:
+    """The cut-offs that somebody wants to use, as a change of policy.yaml. Raises: UsageError."""
+    cutoffs, tried, event = service.project.cutoffs, look.found.tried, look.found.event
+    cuts = (tried.review_at, tried.decline_at) if tried is not None else (None, None)
+    costs = cutoffs.costs(event, what_if_of({name: str(value) for name, value in shown.moved.items()}))
+    warnings = [
+        f"No {event} will be {done} by its score."
+        for done, now, new in zip(("reviewed", "declined"), shown.active, cuts, strict=True)
+        if now is not None and new is None
+    ]
+    return Proposal(cuts, diff(*cutoffs.proposed(event, cuts, costs)), costs, warnings)
 
 
 def _amount(service: Service) -> Callable[..., str]:
@@ -162,26 +206,29 @@ def _scored(service: Service) -> list[str]:
 
 def _applied(service: Service, shown: Shown) -> list[Applied]:
     """The cut-offs that were applied last, newest first."""
-    found = []
+    found, policy = list[Applied](), service.project.definitions.policy(shown.found.event)
     for row in service.weighings.applied(service.desk.store, shown.found.event, shown.tag):
-        after = msgspec.json.decode(row.after, type=_After)
-        cuts = _score(after.review_at), _score(after.decline_at)
-        named = {name: str(cut) for name, cut in zip(CUTS, cuts, strict=True) if cut is not None}
-        path = f"{PATH}?{urlencode({**shown.which, **named})}" if named else ""
-        found.append(Applied(row.at_ms, row.name, after.reason, cuts, path))
+        change = Change.of(row)
+        cuts = change.cuts(change.after)
+        path = _use_path(shown.which, cuts) if any(cut is not None for cut in cuts) else ""
+        can_be_undone = not found and change.can_be_undone(policy)
+        found.append(Applied(row.at_ms, row.name, change.after.get("reason", ""), cuts, path, can_be_undone))
     return found
 
 
-class _After(msgspec.Struct):
-    """What the record has of cut-offs that were applied; those of older programs have `None` as a text."""
-
-    review_at: str = ""
-    decline_at: str = ""
-    reason: str = ""
+def _use_path(query: Mapping[str, object], cuts: Cuts) -> str:
+    """Where some cut-offs can be seen as a change, and then applied."""
+    named = {name: short(cut) for name, cut in zip(CUTS, cuts, strict=True) if cut is not None}
+    return f"{PATH}?{urlencode({**query, **named, 'use': 1})}#apply"
 
 
-def _score(text: str) -> float | None:
-    return None if text in {"", "None"} else float(text)
+def short(cut: float) -> float:
+    """A cut-off as people read and apply it: with four places, and six where that would leave little of it.
+
+    >>> short(0.017918), short(0.000123)
+    (0.0179, 0.000123)
+    """
+    return round(cut, 4 if cut >= LEAST_SHORT else 6)
 
 
 def _cut(form: Mapping[str, str], name: str) -> float | None:
@@ -201,24 +248,27 @@ def _cut(form: Mapping[str, str], name: str) -> float | None:
 def shown_of(look: Look, which: Mapping[str, str]) -> Shown:
     """What the page shows of cut-offs."""
     found, what_if = look.found, look.what_if
+    sliders = sliders_of(found, _declared(found), found.terms, what_if.missed_share)
     best, now, tried = found.found.best, in_force(found), found.tried
-    rows = [Row("in force", now)] if now is not None else [Row("rules alone", found.found.without)]
+    rows = [Row("active", now)] if now is not None else [Row("rules alone", found.found.without)]
     rows.append(Row("recommended", best))
     if tried is not None:
         rows.append(Row("tried", tried))
-    points = _near(found)
-    chosen = tried or best
+    points, chosen, declared = _near(found), tried or best, _declared(found)
+    moved = {one.name: one.value for one in sliders if one.is_moved}
     return Shown(
         found,
         which,
         look.tag,
-        sliders_of(found, _declared(found), found.terms, what_if.missed_share),
+        sliders,
         rows,
         *_charts(found, points),
         points,
-        (chosen.review_at, chosen.decline_at),
+        (declared.review_at, declared.decline_at),
+        _use_path({**which, **moved}, (chosen.review_at, chosen.decline_at)),
         tried is not None,
         None if now is None else now.cost - chosen.cost,
+        moved,
     )
 
 
@@ -307,7 +357,7 @@ def place_of(point: Point) -> float:
 def _charts(found: Cutoffs, points: Sequence[Point]) -> tuple[Plot, Plot]:
     """Cost over the lower cut-off, and the reviews that go with it beside the most that people have time for."""
     best, now, tried = found.found.best, in_force(found), found.tried
-    marked = _marked([("dot-ref", "in force", now), ("dot-now", "recommended", best), ("dot-warn", "tried", tried)])
+    marked = _marked([("dot-ref", "active", now), ("dot-now", "recommended", best), ("dot-warn", "tried", tried)])
     every = [*points, *(one for _, _, one in marked)]
     ends = min(map(place_of, every)), max(map(place_of, every))
     x = Axis(_along(ends[0]), _along(ends[1]))
