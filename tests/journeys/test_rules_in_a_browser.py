@@ -106,12 +106,15 @@ def test_a_rule_from_a_typo_to_being_in_force_and_back(service: Served, page: Pa
     # what it would have done
     page.get_by_role("button", name="Backtest").click()
     expect(page.get_by_role("heading", name="From old outcome to new")).to_be_visible()
+    says = page.locator(".answer .lead").inner_text()
     page.get_by_role("link", name="Back to the draft").click()
+    expect(page.get_by_text(f"Backtest: {says}")).to_be_visible()
 
     # in shadow, in force
     page.get_by_role("button", name="Put in shadow").click()
     expect(page.get_by_role("button", name="Is in shadow")).to_be_disabled()
     assert "  shadow: true\n" in (files / "dear_at_night.yaml").read_text(encoding="utf-8")
+    page.get_by_label("Reason to activate it").fill("a wave of them")
     page.get_by_role("button", name="Activate").click()
     expect(page.locator(".state-active")).to_be_visible()
     assert (files / "dear_at_night.yaml").read_text(encoding="utf-8") == draft

@@ -23,7 +23,9 @@ from shroff.people.access import Role
 from shroff.people.store import AuditFilter, rows_of
 from shroff.rules.texts import in_shadow
 from shroff.web.api.rules import rule_looks
+from shroff.web.api.rules.backtests import Kept
 from shroff.web.http.gate import gate_of
+from shroff.web.pages.rules.backtests import worth
 from tests.support.served import ME
 from tests.support.webs import Answered, Asker, Browser, asker, owned
 
@@ -109,13 +111,15 @@ def test_a_rule_goes_from_a_typo_to_being_in_force_and_back(bank):
         assert await outcome(asks, 2) == ("approve", [], ["dear_one"])
         assert "shadow: true" in (bank / "rules" / "dear.yaml").read_text(encoding="utf-8")
 
-        assert (await asks.ask("POST", f"{DRAFT}/activate", which)).json()["in_force"] is True
+        why = {**which, "reason": "it found three"}
+        assert (await asks.ask("POST", f"{DRAFT}/activate", why)).json()["in_force"] is True
         assert (await outcome(asks, 3))[:2] == ("review", ["dear_one"])
         assert (bank / "rules" / "dear.yaml").read_text(encoding="utf-8") == RULE
         assert (await asks.ask("GET", DRAFT)).status == 404
 
         versions = (await asks.ask("GET", "/api/v1/rules/dear_one/history")).json()["versions"]
         assert [("shadow" in one["text"], one["by"]) for one in versions] == [(False, "admin"), (True, "admin")]
+        assert versions[0]["reason"] == "it found three"
         back = {"seq": versions[1]["seq"], "reason": "too many reviews"}
         assert (await asks.ask("POST", "/api/v1/rules/dear_one/back", back)).json()["in_force"] is True
         assert (await outcome(asks, 4))[0] == "approve"
@@ -425,18 +429,22 @@ def test_a_rule_is_written_mended_and_put_in_force_without_scripts(bank):
             assert b"Line 4, column 9:" in page.body
             assert b"Did you mean " in page.body
             assert b"<script>alert" not in page.body
-            early = await sent(browser, "/rules/dear_one/draft/activate", tag=tag_in(page.body))
+            early = await sent(browser, "/rules/dear_one/draft/activate", tag=tag_in(page.body), reason="soon")
             assert early.status == 422
-            assert b"Mend them first." in early.body
+            assert b"Fix them first." in early.body
 
             await sent(browser, "/rules/dear_one/draft", text=evil, tag=tag_in(page.body))
             stale = await sent(browser, "/rules/dear_one/draft", text="mine", tag=tag_in(page.body))
             assert stale.status == 412
             assert b"ann changed this draft meanwhile" in stale.body
             page = await browser.get("/rules/dear_one/draft")
+            silent = await sent(browser, "/rules/dear_one/draft/activate", tag=tag_in(page.body), file="dear.yaml")
+            assert (silent.status, b"Say why" in silent.body) == (422, True)
+            why = {"file": "dear.yaml", "reason": "a <b>wave"}
             for step in ("shadow", "activate"):
-                moved = await sent(browser, f"/rules/dear_one/draft/{step}", tag=tag_in(page.body), file="dear.yaml")
+                moved = await sent(browser, f"/rules/dear_one/draft/{step}", tag=tag_in(page.body), **why)
                 assert moved.status == 303, moved.body
+            assert b"a &lt;b&gt;wave" in (await browser.get("/rules/dear_one")).body, "the reason stands in its history"
             assert (bank / "rules" / "dear.yaml").read_text(encoding="utf-8") == evil
 
             shown = await browser.get("/rules/dear_one")
@@ -525,6 +533,25 @@ def test_an_earlier_version_is_judged_against_what_was_decided(bank):
     asyncio.run(steps())
 
 
+@pytest.mark.parametrize(
+    "net, low, high, advice",
+    [
+        ("-34.01", "-616.20", "766.58", "Not worth it: the draft costs money. The difference is within chance."),
+        ("-90.00", "-120.00", "-60.00", "Not worth it: the draft costs money."),
+        ("90.00", "-10.00", "190.00", "Not proven: the gain is within chance."),
+        ("90.00", None, None, "Not proven: the gain is within chance."),
+        ("90.00", "60.00", "120.00", "Worth it: the gain is beyond chance."),
+        (None, None, None, ""),
+    ],
+)
+def test_a_backtest_says_whether_its_draft_is_worth_activating(net, low, high, advice):
+    result = {"sentence": "It would have.", "report": {"balance": {"net": net, "low": low, "high": high}}}
+    found = worth(Kept("b-1", "", "ann", 0, result=result))
+
+    assert (found.says, found.advice) == ("It would have.", advice)
+    assert worth(Kept("b-1", "", "ann", 0)) is None
+
+
 def test_a_backtest_is_begun_watched_and_shown(bank):
     async def steps() -> None:
         async with signed_in(bank) as browser:
@@ -544,6 +571,13 @@ def test_a_backtest_is_begun_watched_and_shown(bank):
                 page = await browser.get(path)
 
             assert b"From old outcome to new" in page.body
+            sentence = re.search(r'<p class="lead">(.*?)</p>', page.body.decode())
+            assert sentence is not None
+            for place in (page, await browser.get("/rules/dear_one/draft")):
+                shown = place.body.decode()
+                assert f"Backtest: {sentence[1]}" in shown, "where it can be activated, too"
+                assert 'button main" data-key="s"' in shown, "shadow is the first choice"
+                assert re.search(r'<button class="button">Activate|<button class="button" data-step>Activate', shown)
             assert b"1,800.00" in page.body
             assert b"/decisions/payment/p-1" in page.body
             assert b"/rules/dear_one" in page.body
@@ -574,7 +608,9 @@ def test_rules_in_braces_are_shown_and_left_alone(bank):
                 text = RULE.replace("dear", id_.partition("_")[0])
                 await sent(browser, f"/rules/{id_}/draft", text=text, tag="")
                 page = await browser.get(f"/rules/{id_}/draft")
-                moved = await sent(browser, f"/rules/{id_}/draft/activate", tag=tag_in(page.body), file="dear.yaml")
+                moved = await sent(
+                    browser, f"/rules/{id_}/draft/activate", tag=tag_in(page.body), file="dear.yaml", reason="x"
+                )
                 assert (id_, moved.status) in {("dear_one", 422), ("near_one", 303)}
             assert (bank / "rules" / "dear.yaml").read_text(encoding="utf-8") == braced
 

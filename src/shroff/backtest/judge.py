@@ -27,6 +27,7 @@ from shroff.backtest.explored import Explored, explored_in, words_of
 from shroff.backtest.judged import LABELS, NONE, DraftVerdicts, JudgedEvents, JudgedRange, judge
 from shroff.backtest.learnt import Learnt, learnt_of, learnt_rows
 from shroff.backtest.tally import (
+    SEED,
     Balance,
     Hits,
     RuleTally,
@@ -140,11 +141,14 @@ class Report:
         return [words_of(one, settings.money_places, settings.currency) for one in self.explored]
 
     def changed(self, count: int) -> list[ReportRow]:
-        """The first events whose outcome is another one, type by type in log order."""
-        found: list[ReportRow] = []
-        for judged in self.verdicts.types.values():
-            if len(found) < count:
-                found += self._rows(judged, changed_rows(judged)[: count - len(found)])
+        """Some events whose outcome is another one, drawn at random (seeded), type by type in log order."""
+        types = [(judged, changed_rows(judged)) for judged in self.verdicts.types.values()]
+        total, first, found = sum(len(rows) for _, rows in types), 0, list[ReportRow]()
+        drawn = np.random.default_rng(SEED).permutation(total)[:count]
+        for judged, rows in types:
+            here = drawn[(drawn >= first) & (drawn < first + len(rows))] - first
+            found += self._rows(judged, rows[np.sort(here)])
+            first += len(rows)
         return found
 
     def all_changed(self) -> Iterator[list[ReportRow]]:

@@ -14,6 +14,7 @@ from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.people.keys import key_of
 from shroff.rules.texts import tag_of
+from shroff.web.api.models import checked_reason
 from shroff.web.api.rules.draft_checks import DraftCheck
 from shroff.web.api.rules.rule_looks import OFF, RuleLook, one_rule, subject_of
 from shroff.web.http.messages import Json, Request, decoded, seen, tagged, tags_of
@@ -36,10 +37,11 @@ class DraftBody(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class DraftStep(msgspec.Struct, forbid_unknown_fields=True):
-    """The version of a draft, and the file for a new rule."""
+    """The version of a draft, the file for a new rule, and why: the reason is kept in the audit log."""
 
     etag: str
     file: str = ""
+    reason: str = ""
 
 
 class ChangeAsked(TypedDict):
@@ -150,7 +152,7 @@ async def post_approve(service: Service, request: Request) -> Json[RuleDraft]:
 async def post_activate(service: Service, request: Request) -> Json[AdoptedFile]:
     """Put a draft in force."""
     given = decoded(await request.body(BODY_BYTES_MAX), DraftStep)
-    return _put(*await activate(service, request, request.path_params["rule"], given.etag, given.file))
+    return _put(*await activate(service, request, request.path_params["rule"], given.etag, given.file, given.reason))
 
 
 async def _seen(service: Service, request: Request) -> str:
@@ -206,10 +208,13 @@ async def shadow(service: Service, request: Request, id_: str, tag: str, file: s
     return put, await service.adopted()
 
 
-async def activate(service: Service, request: Request, id_: str, tag: str, file: str) -> tuple[str, str]:
-    """Put a draft in force; gives the same."""
+async def activate(
+    service: Service, request: Request, id_: str, tag: str, file: str, reason: str = ""
+) -> tuple[str, str]:
+    """Put a draft in force, with the reason in the audit log where one is given; gives the same."""
     look = await service.in_thread(one_rule, service, id_)
-    before = _before(service, request, "rule.activate", id_, {"draft": tag})
+    told = {"draft": tag, **({"reason": checked_reason(reason)} if reason.strip() else {})}
+    before = _before(service, request, "rule.activate", id_, told)
     put = await service.checked(request.who, service.project.drafts.activate, id_, tag, file or file_for(look), before)
     return put, await service.adopted()
 

@@ -191,6 +191,11 @@ def _rules(project: Project) -> Sequence[Rule]:
         return ()
 
 
+def reason_of(row: AuditEntry | None) -> str:
+    """Why somebody changed a rule, as the audit log has it; empty where nothing was said."""
+    return "" if row is None else str(msgspec.json.decode(row.after).get("reason", ""))
+
+
 def who_changed(desk: Desk, look: RuleLook) -> dict[int, AuditEntry]:
     """Who put each version of a rule in force, by its place, where the record knows. May wait.
 

@@ -11,7 +11,7 @@ from shroff.explain.hit_records import HitEvent, RuleRecord
 from shroff.language.values import show_decimal
 from shroff.people.access import Right
 from shroff.web.api.rules.drafts import AdoptedFile, ChangeAsked, asked_document, put_back
-from shroff.web.api.rules.rule_looks import RuleLook, all_rules, one_rule, subject_of, who_changed
+from shroff.web.api.rules.rule_looks import RuleLook, all_rules, one_rule, reason_of, subject_of, who_changed
 from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
 from shroff.web.http.routes import API, PAGED, Route, RouteDoc
@@ -104,6 +104,7 @@ class RuleVersion(TypedDict):
     file: str
     text: str | None
     by: str | None
+    reason: str | None
 
 
 class RuleVersions(TypedDict):
@@ -163,6 +164,7 @@ async def history(service: Service, request: Request) -> Json[RuleVersions]:
                     "file": one.file,
                     "text": one.text or None,
                     "by": who[one.seq].name if one.seq in who else None,
+                    "reason": reason_of(who.get(one.seq)) or None,
                 }
                 for one in found.versions
             ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
@@ -140,68 +140,71 @@ async def put_thresholds(service: Service, request: Request) -> Json[Adopted]:
     given = decoded(await request.body(BODY_BYTES_MAX), NewCutoffs)
     costs = {} if given.costs is None else msgspec.structs.asdict(given.costs)
     what_if = what_if_of({name: str(value) for name, value in costs.items() if value is not None})
-    found = await put(service, request, event, (given.review_at, given.decline_at), given.reason, tag, what_if=what_if)
+    found = await put(
+        service,
+        request,
+        AskedCutoffs(event, (given.review_at, given.decline_at), given.reason, tag, what_if=what_if),
+    )
     now = await there()
     return Json({"in_force": found.in_force, "why_not": found.why_not or None}, headers=tagged(now))
 
 
-async def put(
-    service: Service,
-    request: Request,
-    event: str,
-    cuts: Cuts,
-    reason: str,
-    tag: str,
-    model: str = "",
-    what_if: WhatIf = AS_IT_IS,
-) -> AppliedCutoffs:
+@dataclass(frozen=True, slots=True)
+class AskedCutoffs:
+    """Cut-offs that somebody wants active, by the text of policy.yaml that `tag` stands for, and costs with them."""
+
+    event: str
+    cuts: Cuts
+    reason: str
+    tag: str
+    model: str = ""
+    what_if: WhatIf = AS_IT_IS
+
+
+async def put(service: Service, request: Request, asked: AskedCutoffs) -> AppliedCutoffs:
     """Write cut-offs, and the costs of a what-if, as who asks.
 
     Raises: ProblemError with 404; UsageError, DefinitionError as `ScoreCutoffs.write`.
     """
-    why = checked_reason(reason)
-    if event not in service.project.definitions.events.decided:
-        raise ProblemError(404, "no-event", "No such event type is decided", f"there is no decision of {event!r}")
-    if any(cut is not None and not 0 <= cut <= 1 for cut in cuts):
+    asked = replace(asked, reason=checked_reason(asked.reason))
+    if asked.event not in service.project.definitions.events.decided:
+        raise ProblemError(404, "no-event", "No such event type is decided", f"there is no decision of {asked.event!r}")
+    if any(cut is not None and not 0 <= cut <= 1 for cut in asked.cuts):
         raise UsageError("a cut-off is a score, from 0 to 1.")
-    costs = {} if what_if == AS_IT_IS else await service.in_thread(service.project.cutoffs.costs, event, what_if)
-    return await _write(service, request, event, cuts, costs, model, why, tag)
+    costs = service.project.cutoffs.costs
+    given = {} if asked.what_if == AS_IT_IS else await service.in_thread(costs, asked.event, asked.what_if)
+    return await _write(service, request, asked, given)
 
 
 async def put_back(service: Service, request: Request, event: str, tag: str) -> AppliedCutoffs:
     """Undo the last change of cut-offs, with its costs. Raises: UsageError where it is not what is active."""
     last = next(iter(await service.in_thread(service.weighings.applied, service.desk.store, event, tag)), None)
-    if last is None or not (told := Change.of(last)).can_be_undone(service.project.definitions.policy(event)):
+    if last is None or not (told := CutoffsChange.of(last)).can_be_undone(service.project.definitions.policy(event)):
         raise UsageError("the last change of cut-offs cannot be undone: policy.yaml has others now.")
     why = f"Undo: {told.after.get('reason', '')}"[:REASON_MAX]
-    return await _write(service, request, event, told.cuts(told.before), told.costs(told.before), "", why, tag)
+    return await _write(
+        service, request, AskedCutoffs(event, told.cuts(told.before), why, tag), told.costs(told.before)
+    )
 
 
-async def _write(
-    service: Service,
-    request: Request,
-    event: str,
-    cuts: Cuts,
-    costs: Mapping[str, str],
-    model: str,
-    why: str,
-    tag: str,
-) -> AppliedCutoffs:
-    project = service.project.acting_as(request.who)
-    found = await service.in_thread(lambda: project.cutoffs.write(event, cuts, costs, model=model, reason=why, tag=tag))
+async def _write(service: Service, request: Request, asked: AskedCutoffs, costs: Mapping[str, str]) -> AppliedCutoffs:
+    write = service.project.acting_as(request.who).cutoffs.write
+    found = await service.in_thread(
+        lambda: write(asked.event, asked.cuts, costs, model=asked.model, reason=asked.reason, tag=asked.tag)
+    )
     service.weighings.forget_applied()
     return found
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class CutoffsChange:
     """A change of cut-offs and costs as the audit log has it; older programs wrote `None` for no cut-off."""
 
     before: Mapping[str, str]
     after: Mapping[str, str]
 
     @classmethod
-    def of(cls, row: AuditEntry) -> Change:
+    def of(cls, row: AuditEntry) -> CutoffsChange:
         """As a row has it."""
         before, after = (msgspec.json.decode(one or "{}", type=dict[str, str]) for one in (row.before, row.after))
         return cls(before, after)

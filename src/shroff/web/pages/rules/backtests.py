@@ -15,6 +15,7 @@ from starlette.responses import Response
 from shroff.people.access import Right
 from shroff.project.policy import OUTCOMES
 from shroff.web.api.rules.backtests import DONE, Draft, Kept, new_id
+from shroff.web.api.rules.drafts import may_edit
 from shroff.web.api.rules.rule_looks import one_rule
 from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
@@ -23,6 +24,7 @@ from shroff.web.pages.charts.bars import Bars, day_text, signed_bars
 from shroff.web.pages.decision import decision_path
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.rules.table import rule_path
+from shroff.web.pages.words import MINUS
 
 if TYPE_CHECKING:
     from shroff.web.service import Service
@@ -64,6 +66,32 @@ class Part:
     money: Decimal | None
     says: str
     note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """What a backtest says about activating its draft; `advice` is empty where no money is known."""
+
+    says: str
+    kind: str = "good"
+    advice: str = ""
+
+
+def worth(kept: Kept) -> Worth | None:
+    """What is repeated where the draft can be activated; None while the backtest runs."""
+    if kept.result is None:
+        return None
+    says, balance = kept.result["sentence"], kept.result["report"]["balance"]
+    if balance["net"] is None:
+        return Worth(says)
+    net, low, high = (None if balance[one] is None else Decimal(balance[one]) for one in ("net", "low", "high"))
+    assert net is not None
+    if net < 0:
+        chance = " The difference is within chance." if high is not None and high >= 0 else ""
+        return Worth(says, "bad", f"Not worth it: the draft costs money.{chance}")
+    if net == 0 or low is None or low <= 0:
+        return Worth(says, "warn", "Not proven: the gain is within chance.")
+    return Worth(says, "good", "Worth it: the gain is beyond chance.")
 
 
 async def listed(service: Service, request: Request) -> Response:
@@ -110,7 +138,8 @@ async def show(service: Service, request: Request) -> Response:
         "backtest.html",
         one=found,
         report=report,
-        said=found.result["sentence"],
+        worth=worth(found),
+        may_edit=may_edit(request),
         learnt=found.result["learnt_sentence"],
         parts_of_sum=_sum(report, found.result["costs"]),
         outcomes=OUTCOMES,
@@ -249,9 +278,14 @@ def _sum(report: Mapping[str, Any], costs: Mapping[str, str | None]) -> list[Par
         Part(
             Decimal(balance["net"]),
             "together",
-            "" if low is None else f"likely {Decimal(low):,} to {Decimal(high):,}",
+            "" if low is None else f"95 % confidence interval {_money(low)} to {_money(high)}",
         ),
     ]
+
+
+def _money(text: str) -> str:
+    value = Decimal(text)
+    return f"{value:+,}".replace("-", MINUS)
 
 
 def _worth(more: int, cost: str | None) -> Decimal | None:

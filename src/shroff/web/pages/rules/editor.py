@@ -15,6 +15,7 @@ from shroff.explain.hit_records import RuleRecord
 from shroff.people.access import Right
 from shroff.rules.silences import trial_of
 from shroff.rules.texts import in_shadow, renamed
+from shroff.web.api.models import checked_reason
 from shroff.web.api.rules.backtests import DONE, Kept
 from shroff.web.api.rules.drafts import (
     activate,
@@ -31,6 +32,7 @@ from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route
 from shroff.web.pages.rendering import page, see_other
+from shroff.web.pages.rules.backtests import worth
 from shroff.web.pages.rules.diffs import DiffLine, diff
 from shroff.web.pages.rules.table import common, rule_path
 from shroff.web.pages.words import sentence
@@ -153,10 +155,10 @@ async def to_approved(service: Service, request: Request) -> Response:
 
 
 async def to_active(service: Service, request: Request) -> Response:
-    """Put the draft in force."""
+    """Make the draft active, with a reason."""
 
     async def step(id_: str, tag: str, file: str) -> str:
-        await activate(service, request, id_, tag, file)
+        await activate(service, request, id_, tag, file, checked_reason((await request.form()).get("reason", "")))
         return rule_path(id_)
 
     return await _stepped(service, request, step)
@@ -172,7 +174,7 @@ async def _stepped(service: Service, request: Request, step: Callable[[str, str,
     except NotAllowedError as error:
         words, status = sentence(str(error)), 403
     except DefinitionError:
-        words, status = "It has mistakes, or its tests fail. Mend them first.", 422
+        words, status = "The draft has errors, or its tests fail. Fix them first.", 422
     except UsageError as error:
         words, status = sentence(str(error)), 422
     look = await service.in_thread(_look, service, id_)
@@ -218,6 +220,7 @@ async def _editor(
         theirs=found.theirs,
         mistake=mistake,
         judged=judged,
+        worth=None if judged is None else worth(await service.in_thread(service.backtests.one, judged.id)),
         is_shadowed=found.is_shadowed,
         files=[one.name for one in await service.in_thread(project.rules.files)],
         file=file_for(look),

@@ -9,7 +9,6 @@ from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-import msgspec
 from starlette.responses import Response
 
 from shroff.errors import ShroffError
@@ -17,7 +16,16 @@ from shroff.language.values import show_decimal
 from shroff.people.access import Right
 from shroff.rules.silences import list_of
 from shroff.web.api.rules.drafts import WAITS, may_edit, put_back
-from shroff.web.api.rules.rule_looks import OFF, STATES, RuleLook, all_rules, one_rule, subject_of, who_changed
+from shroff.web.api.rules.rule_looks import (
+    OFF,
+    STATES,
+    RuleLook,
+    all_rules,
+    one_rule,
+    reason_of,
+    subject_of,
+    who_changed,
+)
 from shroff.web.http.messages import Request
 from shroff.web.http.paging import cursor_of, next_of, parted
 from shroff.web.http.problems import ProblemError
@@ -189,13 +197,12 @@ def _earlier(service: Service, look: RuleLook) -> list[Earlier]:
     who, found = who_changed(service.desk, look), []
     for version, before in islice(zip_longest(look.versions, look.versions[1:]), VERSIONS_SHOWN):
         row = who.get(version.seq)
-        after = msgspec.json.decode(row.after) if row is not None else {}
         found.append(
             Earlier(
                 version.seq,
                 version.at_ms,
                 "" if row is None else row.name,
-                str(after.get("reason", "")),
+                reason_of(row),
                 not version.text,
                 version is look.versions[0],
                 () if before is None else diff(before.text, version.text),

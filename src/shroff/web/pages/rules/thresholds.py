@@ -15,7 +15,7 @@ from shroff.app.models.promoting import NoChampionError
 from shroff.errors import DefinitionError, UsageError
 from shroff.people.access import Right
 from shroff.training.measured import money_text
-from shroff.web.api.rules.thresholds import Change, Look, ids_of, put, put_back, what_if_of
+from shroff.web.api.rules.thresholds import AskedCutoffs, CutoffsChange, Look, ids_of, put, put_back, what_if_of
 from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
@@ -86,7 +86,7 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
+class CutoffsProposal:
     """A change that may be applied next: the cut-offs, what it makes of policy.yaml, and what to be warned of."""
 
     cuts: Cuts
@@ -132,7 +132,7 @@ async def apply(service: Service, request: Request) -> Response:
             review_at, decline_at = (_cut(form, name) for name in CUTS)
             what_if = what_if_of(costs if form.get("costs") else NOTHING)
             cuts, reason, model = (review_at, decline_at), form.get("reason", ""), form.get("model", "")
-            found = await put(service, request, event, cuts, reason, tag, model, what_if)
+            found = await put(service, request, AskedCutoffs(event, cuts, reason, tag, model, what_if))
     except (UsageError, DefinitionError) as error:
         asked = {**which, **costs, **{name: form.get(name, "") for name in CUTS}, "use": "1"}
         with suppress(ProblemError):
@@ -176,7 +176,7 @@ async def _page(
     )
 
 
-def _proposal(service: Service, look: Look, shown: Shown) -> Proposal:
+def _proposal(service: Service, look: Look, shown: Shown) -> CutoffsProposal:
     """The cut-offs that somebody wants to use, as a change of policy.yaml. Raises: UsageError."""
     cutoffs, tried, event = service.project.cutoffs, look.found.tried, look.found.event
     cuts = (tried.review_at, tried.decline_at) if tried is not None else (None, None)
@@ -186,7 +186,7 @@ def _proposal(service: Service, look: Look, shown: Shown) -> Proposal:
         for done, now, new in zip(("reviewed", "declined"), shown.active, cuts, strict=True)
         if now is not None and new is None
     ]
-    return Proposal(cuts, diff(*cutoffs.proposed(event, cuts, costs)), costs, warnings)
+    return CutoffsProposal(cuts, diff(*cutoffs.proposed(event, cuts, costs)), costs, warnings)
 
 
 def _amount(service: Service) -> Callable[..., str]:
@@ -208,7 +208,7 @@ def _applied(service: Service, shown: Shown) -> list[Applied]:
     """The cut-offs that were applied last, newest first."""
     found, policy = list[Applied](), service.project.definitions.policy(shown.found.event)
     for row in service.weighings.applied(service.desk.store, shown.found.event, shown.tag):
-        change = Change.of(row)
+        change = CutoffsChange.of(row)
         cuts = change.cuts(change.after)
         path = _use_path(shown.which, cuts) if any(cut is not None for cut in cuts) else ""
         can_be_undone = not found and change.can_be_undone(policy)
