@@ -15,6 +15,7 @@ from shroff.cases.following import begin_behind
 from shroff.cases.label_feed import FeedLabel
 from shroff.cases.timers import carry_out
 from shroff.errors import NotAllowedError, UsageError
+from shroff.language.values import DAY_MS
 from shroff.people.access import Role
 from shroff.testing.rows import NOW_MS
 from tests.support.cased import ANN, BEN, VIEWER, alert, denial, services, user
@@ -592,6 +593,47 @@ def test_a_second_look_is_for_another_analyst_who_does_not_see_the_first_answer(
         assert (at.case().state, at.case().verdict, at.case().first_verdict) == (CLOSED, "genuine", "fraud")
         assert (looks.decided, looks.agreed, looks.rate) == (1, 0, 0.0)
         assert [label[1] for label in at.labels()] == ["fraud", "genuine"]
+
+
+def test_a_disagreement_goes_to_a_third_person_with_time_anew_and_the_later_answer_holds_until_then(tmp_path):
+    with services(tmp_path, second_look=1.0) as at:
+        with at.people.change() as change:
+            third = change.add_user(dataclasses.replace(change.users()[0], number=0, name="cleo", display_name="Cleo"))
+        cleo = user(third.number, "Cleo")
+        at.raised(alert(1))
+        at.now_ms += 3 * DAY_MS
+        for who, verdict in ((ANN, "fraud"), (BEN, "genuine")):
+            deciding.decide(at.desk, who, 1, verdict)
+            at.now_ms += 8_000
+            carry_out(at.desk)
+            assert at.case().due_ms == at.now_ms + DAY_MS, "as long as a case that has just opened"
+
+        assert (at.case().state, at.case().look, at.case().verdict) == (ESCALATED, 3, "")
+        assert [label[1] for label in at.labels()] == ["fraud", "genuine"], "the later one holds until the third"
+        at.heard(labels=[FeedLabel(2, "payment/p-1", "genuine", "analyst", at.now_ms - 8_000)])
+        assert at.case().state == ESCALATED, "an answer from before settles nothing"
+        found = reading.detail(at.desk, cleo, 1)
+        assert [row.words for row in found.history if row.what == "disagreed"] == ["fraud by Ann, genuine by Ben"]
+        escalated = CaseFilter(states=(ESCALATED,))
+        for who in (ANN, BEN):
+            assert working.claim_next(at.desk, who, escalated) is None
+            with pytest.raises(UsageError, match="another analyst"):
+                deciding.decide(at.desk, who, 1, "fraud")
+            with pytest.raises(UsageError, match="another analyst"):
+                working.assign(at.desk, cleo, 1, who.name.lower())
+        looks = reading.capacity(at.desk, ANN).second_looks
+        assert (looks.waiting, looks.decided, looks.agreed, looks.disputed) == (0, 1, 0, 1)
+
+        assert working.claim_next(at.desk, cleo, escalated) is not None
+        assert working.release(at.desk, cleo, 1).state == ESCALATED
+        deciding.decide(at.desk, cleo, 1, "fraud")
+        at.now_ms += 8_000
+        carry_out(at.desk)
+        looks = reading.capacity(at.desk, ANN).second_looks
+        assert (at.case().state, at.case().look, at.case().verdict) == (CLOSED, 4, "fraud")
+        assert (looks.decided, looks.agreed, looks.disputed) == (1, 0, 0)
+        team = {one.name: (one.closed, one.looks, one.agreed) for one in reading.team(at.desk, ANN, 0)}
+        assert team == {"Cleo": (1, 0, 0)}, "a case counts for who closed it last"
 
 
 @pytest.mark.parametrize(("second", "look"), [(BEN, 0), (ANN, 1)])

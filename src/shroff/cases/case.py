@@ -16,6 +16,7 @@ STATES: Final = (OPEN, CLAIMED, SNOOZED, ESCALATED, CLOSED)
 UNCLOSED: Final = (OPEN, CLAIMED, SNOOZED, ESCALATED)
 FRAUD: Final = "fraud"
 VERDICTS: Final = (FRAUD, "genuine", "unclear")
+SECOND, DONE, DISPUTED, RESOLVED = 1, 2, 3, 4  # what `Case.look` says
 ORDERS: Final = ("due", "stake", "score", "newest")
 THE_CUSTOMER: Final = "the customer"  # who changed a case by saying that it was not them
 SCORE_PARTS: Final = 1_000_000  # scores are kept as millionths: six places are all that they have
@@ -93,7 +94,9 @@ class Case(msgspec.Struct, frozen=True, gc=False):
         last_seq: The place of its newest alert.
         version: Grows with everything that people do; not with alerts that come.
         verdict: How it ended; empty while it is open.
-        look: 0, or 1 while another analyst is to decide it again, or 2 where one did. `first_` is the answer before.
+        look: 0; 1 while another analyst is to decide it again, 2 where one did; 3 while a third person is to decide
+            between two who disagree, 4 where one did.
+        first_by: Whose answer is checked; in a disagreement both, with a space between. `first_verdict` is the first's.
         customer: What customers answer about its events, as a verdict: fraud where one denies any, else the last.
     """
 
@@ -147,6 +150,10 @@ class Case(msgspec.Struct, frozen=True, gc=False):
     def is_denied_last(self) -> bool:
         """Whether what happened to it last is that a customer denied one of its events."""
         return not self.changed_by and self.changed_name == THE_CUSTOMER
+
+    def is_barred(self, who: str) -> bool:
+        """Whether the case waits for somebody else's answer, since this is one of those who answered it before."""
+        return self.look in {SECOND, DISPUTED} and who in self.first_by.split(" ")
 
     def is_held_by_another(self, who: str, now_ms: int) -> bool:
         """Whether somebody else has claimed it, and the lock holds."""
@@ -252,12 +259,25 @@ class CaseActivity(msgspec.Struct, frozen=True, gc=False):
     opened: int
 
 
+class Closer(msgspec.Struct, frozen=True, gc=False):
+    """Who closed cases: how many, and of those that were second looks how many said the same as the first."""
+
+    name: str
+    closed: int
+    looks: int
+    agreed: int
+
+
 class Agreement(msgspec.Struct, frozen=True, gc=False):
-    """Second looks: how many are waiting, how many were decided, and in how many both said the same."""
+    """Second looks: how many are waiting, how many were decided, and in how many both said the same.
+
+    `disputed` are disagreements that wait for a third person.
+    """
 
     waiting: int
     decided: int
     agreed: int
+    disputed: int = 0
 
     @property
     def rate(self) -> float | None:

@@ -16,8 +16,9 @@ SETTLED: Final = "settled"  # what happened to a case whose alerts all have labe
 DENIED: Final = "denied"  # to one of whose events a customer says that it was not them
 RAISING: Final = '{"raised":true}'  # what is told beside of a denial of an event that nobody had looked at
 SECOND_LOOK: Final = "second_look"  # that another analyst is to decide again
+DISAGREED: Final = "disagreed"  # that a third person is to decide between two answers
 _UNDOABLE: Final = frozenset({"claimed", "snoozed", "decided"})
-_ASKING: Final = frozenset({"reopened", DENIED, SECOND_LOOK})
+_ASKING: Final = frozenset({"reopened", DENIED, SECOND_LOOK, DISAGREED})
 _DECODED: Final = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -29,8 +30,8 @@ class CaseHistory:
         is_escalated: It was escalated, and not closed since.
         assignee: To whom it was assigned, if they did not give it back; empty for nobody. Who claims a case for a
             while changes nothing of that.
-        asked_ms: When somebody last asked for an answer anew: by opening it again, for a second look, or by denying
-            the event that is asked about. 0 where nobody did.
+        asked_ms: When somebody last asked for an answer anew: by opening it again, for a second look or a third, or by
+            denying the event that is asked about. 0 where nobody did.
     """
 
     is_escalated: bool = False
@@ -84,7 +85,7 @@ def _after(now: CaseHistory, row: Happened, more: dict[str, Any], last: str) -> 
         return CaseHistory(asked_ms=now.asked_ms)
     if row.what == "assigned":
         return replace(now, assignee=last if row.words else "", assignee_name=row.words)
-    if row.what == "escalated":
+    if row.what in {"escalated", DISAGREED}:
         return CaseHistory(is_escalated=True, asked_ms=now.asked_ms)
     if row.what == "snoozed":
         return replace(now, assignee="", assignee_name="")

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from shroff.cases.case import CLOSED, SNOOZED, Alert, Case, Pending
+from shroff.cases.case import CLOSED, DISPUTED, DONE, RESOLVED, SECOND, SNOOZED, Alert, Case, Pending
 from shroff.cases.case_history import ALL
 from shroff.cases.desk import (
     UNDO_MS,
@@ -32,6 +32,7 @@ from shroff.people.access import Who
 
 BULK_MAX: Final = 500  # cases in one go
 SNOOZE_MS_MAX: Final = 90 * 86_400_000
+_LOOKED: Final = {SECOND: DONE, DISPUTED: RESOLVED}
 _RESTORED: Final = (
     *("state", "assignee", "assignee_name", "lock_ms", "snoozed_ms", "stake", "due_ms", "verdict"),
     *("closed_ms", "closed_by", "closed_name", "look"),
@@ -222,7 +223,7 @@ def _decided(hand: Hand, number: int, verdict: str, tag: str, event: str) -> tup
             "closed_ms": hand.now_ms,
             "closed_by": hand.who.id,
             "closed_name": hand.who.name,
-            "look": 2 if case.look == 1 else case.look,
+            "look": _LOOKED.get(case.look, case.look),
         }
     decided = hand.put(case, "decided", f"{verdict}: {event}" if event else verdict, **changes)
     return decided, _undoable(case, decided, list(now))

@@ -90,6 +90,9 @@ class CaseDesk:
         return self.people.seal
 
 
+ANOTHER: Final = "case {} needs an answer by another analyst than those who answered it before."
+
+
 @dataclass(frozen=True, slots=True)
 class Hand:
     """One transaction in somebody's hands: checks cases, changes them, and records that it did."""
@@ -112,8 +115,8 @@ class Hand:
         found = self.case(number, tag)
         if not found.is_open or found.is_held_by_another(self.who.id, self.now_ms):
             raise CaseChangedError(found)
-        if found.look == 1 and found.first_by == self.who.id:
-            raise UsageError(f"case {number} is up for a second look, which is for another analyst than the first.")
+        if found.is_barred(self.who.id):
+            raise UsageError(ANOTHER.format(number))
         return found
 
     def put(self, before: Case, what: str, words: str = "", **changes: Any) -> Case:

@@ -19,6 +19,7 @@ from shroff.cases.case import (
     Case,
     CaseActivity,
     CaseFilter,
+    Closer,
     Happened,
     Pending,
     Totals,
@@ -266,6 +267,13 @@ def capacity(desk: CaseDesk, who: Who, day_start_ms: int | None = None) -> Revie
     return ReviewCapacity(
         desk.reviews_a_day, today, waiting, pace, _clear_at_ms(now_ms, waiting.count, pace[0] - pace[1]), agreement
     )
+
+
+def team(desk: CaseDesk, who: Who, start_ms: int) -> Sequence[Closer]:
+    """Who closed cases since a moment, most first. Raises: NotAllowedError."""
+    who.require(Right.READ_CASES)
+    with desk.store.look() as look:
+        return look.closers(start_ms)
 
 
 def _clear_at_ms(now_ms: int, count: int, fewer_an_hour: float) -> int | None:

@@ -13,6 +13,7 @@ from shroff.cases.case import (
     Case,
     CaseActivity,
     CaseFilter,
+    Closer,
     Happened,
     Pending,
     Totals,
@@ -82,6 +83,9 @@ class CaseLook(Protocol):
 
     def has_answered(self, who: str, start_ms: int) -> bool:
         """Whether somebody answered an alert since a moment, by the clock."""
+
+    def closers(self, start_ms: int) -> Sequence[Closer]:
+        """Who closed cases since a moment, most first."""
 
     def agreement(self) -> Agreement:
         """How second looks came out."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, cast
+from typing import Any, Final, Literal, cast
 
 import msgspec
 from msgspec.structs import replace
 
-from shroff.cases.case import CLOSED, Alert, Case, Pending
-from shroff.cases.case_history import ALL, SECOND_LOOK
+from shroff.cases.case import CLOSED, DISPUTED, DONE, ESCALATED, SECOND, Alert, Case, Pending
+from shroff.cases.case_history import ALL, DISAGREED, SECOND_LOOK
 from shroff.cases.desk import CaseDesk, Hand
 from shroff.cases.gathering import recounted
 from shroff.cases.pending import Body, body_of
@@ -112,20 +112,24 @@ def _label(alert: Alert, body: Body, pending: Pending) -> Submission:
 
 
 def _draw(desk: CaseDesk, change: CaseChange, body: Body, now_ms: int) -> None:
-    """Open a share of what was closed for another analyst; where there is none, nothing is drawn.
+    """Open a share of what was closed for another analyst, and each second look that disagrees for a third.
 
-    Where two have answered the events of a case, two have looked at it already.
+    Where there is none, nothing is drawn. Where two have answered the events of a case, two have looked at it already.
     """
     closed = [
         case
         for one in body.cases
         if (case := change.case(one.case)) is not None and case.version == one.version and case.state == CLOSED
     ]
+    able = {user.id for user in change.people.users() if not user.is_disabled and Right.WORK_CASES in RIGHTS[user.role]}
+    for case in closed:
+        if case.look == DONE and case.verdict != case.first_verdict and able - {case.first_by, case.closed_by}:
+            _dispute(desk, change, case, now_ms)
     drawn = [case for case in closed if case.look == 0 and is_drawn(desk, case) and _is_of_one(change, case)]
-    if not drawn or not _has_another(change, {case.closed_by for case in drawn}):
-        return
-    for case in drawn:
-        again_for_another(change, case, now_ms)
+    if all(able - {case.closed_by} for case in drawn):
+        for case in drawn:
+            first = {"first_by": case.closed_by, "first_verdict": case.verdict, "look": SECOND}
+            _again(desk, change, case, now_ms, SECOND_LOOK, **first)
 
 
 def is_drawn(desk: CaseDesk, case: Case) -> bool:
@@ -139,19 +143,26 @@ def _is_of_one(change: CaseChange, case: Case) -> bool:
     return {alert.decided_by for alert in change.alerts(case.number, ALL)} <= {"", case.closed_by}
 
 
-def again_for_another(change: CaseChange, case: Case, now_ms: int) -> None:
-    """Open a case for a second look. What was answered first is kept apart, and shown to nobody before the second."""
-    alerts = [replace(alert, verdict="") for alert in change.alerts(case.number, ALL)]
+def _dispute(desk: CaseDesk, change: CaseChange, case: Case, now_ms: int) -> None:
+    """Escalate a case whose second look disagrees with the first, for a third person. The labels stay until then."""
+    names = {user.id: user.display_name for user in change.people.users()}
+    first = f"{case.first_verdict} by {names.get(case.first_by, case.first_by)}"
+    both = {"first_by": f"{case.first_by} {case.closed_by}", "look": DISPUTED, "state": ESCALATED}
+    words = f"{first}, {case.verdict} by {case.closed_name}"
+    _again(desk, change, case, now_ms, DISAGREED, words, **both)
+
+
+def _again(
+    desk: CaseDesk, change: CaseChange, case: Case, now_ms: int, what: str, words: str = "", **changes: Any
+) -> None:
+    """Open a case for another answer. What was answered stays with its alerts, of a second look hidden until the next.
+
+    Its time begins anew: whoever answers it has as long as for a case that has just opened.
+    """
+    due_ms = now_ms + desk.settings.within_ms
+    alerts = [replace(one, verdict="", due_ms=max(one.due_ms, due_ms)) for one in change.alerts(case.number, ALL)]
     change.put_alerts(alerts)
-    counted = recounted(case, alerts)
-    first = {"first_by": case.closed_by, "first_verdict": case.verdict, "look": 1}
-    by = {"changed_by": CLOCK.id, "changed_name": "second look", "changed_ms": now_ms}
-    again = replace(counted, **{**OPENED, **FREED, **first, **by}, version=case.version + 1)
+    by = {"changed_by": CLOCK.id, "changed_name": what.replace("_", " "), "changed_ms": now_ms}
+    again = replace(recounted(case, alerts), **{**OPENED, **FREED, **by, **changes}, version=case.version + 1)
     change.put_cases([again])
-    Hand(change, CLOCK, now_ms).happened(case.number, SECOND_LOOK)
-
-
-def _has_another(change: CaseChange, first: set[str]) -> bool:
-    """Whether somebody else may decide what these have decided."""
-    able = {user.id for user in change.people.users() if not user.is_disabled and Right.WORK_CASES in RIGHTS[user.role]}
-    return all(able - {one} for one in first)
+    Hand(change, CLOCK, now_ms).happened(case.number, what, words)

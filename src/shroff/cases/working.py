@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, SNOOZED, UNCLOSED, Alert, Attached, Case, CaseFilter
 from shroff.cases.case_history import ALL, past_of
-from shroff.cases.desk import CaseChangedError, CaseDesk, Hand, NoFileError, require_work, text_of
+from shroff.cases.desk import ANOTHER, CaseChangedError, CaseDesk, Hand, NoFileError, require_work, text_of
 from shroff.cases.files import checked_name, checked_type
 from shroff.cases.gathering import recounted
 from shroff.cases.pending import withdraw
@@ -120,8 +120,8 @@ def assign(desk: CaseDesk, who: Who, number: int, to: str, tag: str = "") -> Cas
         if not case.is_open:
             raise CaseChangedError(case)
         id_, name = _assignee(change.people, to)
-        if case.look == 1 and id_ and id_ == case.first_by:
-            raise UsageError(f"case {number} is up for a second look, which is for another analyst than the first.")
+        if case.is_barred(id_):
+            raise UsageError(ANOTHER.format(number))
         state = past_of(change, case).state if case.state == CLAIMED else case.state
         return hand.put(case, "assigned", name, state=state, assignee=id_, assignee_name=name, lock_ms=None)
 

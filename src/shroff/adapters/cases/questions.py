@@ -7,13 +7,18 @@ from collections.abc import Collection, Iterator, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Executable, Select, and_, exists, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, Executable, Select, and_, exists, func, literal, not_, or_, select
+from sqlalchemy import case as case_when
 
 from shroff.adapters.cases.schema import CaseTables
 from shroff.adapters.databases.text_signs import escaped
 from shroff.cases.case import (
     CLAIMED,
     CLOSED,
+    DISPUTED,
+    DONE,
+    RESOLVED,
+    SECOND,
     SNOOZED,
     UNCLOSED,
     Agreement,
@@ -22,6 +27,7 @@ from shroff.cases.case import (
     Case,
     CaseActivity,
     CaseFilter,
+    Closer,
     Happened,
     Pending,
     Totals,
@@ -30,8 +36,6 @@ from shroff.cases.case import (
 from shroff.cases.store import Cursor
 
 AT_ONCE: Final = 500  # values in one list of a statement
-_LOOK_WAITS: Final = 1
-_LOOK_DONE: Final = 2
 _RENAMED: Final = {"key": "key_", "rule": "rule_", "look": "look_", "case": "case_"}  # words of SQL
 CASE_COLUMNS: Final = tuple(_RENAMED.get(name, name) for name in Case.__struct_fields__)
 _ALERT_COLUMNS: Final = tuple(_RENAMED.get(name, name) for name in Alert.__struct_fields__)
@@ -156,17 +160,29 @@ class CaseLooking:
         is_theirs = and_(alerts.c.decided_ms >= start_ms, alerts.c.decided_by == who)
         return bool(self._rows(select(alerts.c.seq).where(is_theirs).limit(1)))
 
+    def closers(self, start_ms: int) -> Sequence[Closer]:
+        table, closed = self._tables.cases, func.count()
+        is_look = table.c.look_ == DONE
+        looks = func.sum(case_when((is_look, 1), else_=0))
+        agreed = func.sum(case_when((and_(is_look, table.c.verdict == table.c.first_verdict), 1), else_=0))
+        of_people = and_(table.c.state == CLOSED, table.c.closed_ms >= start_ms, table.c.closed_by != "")
+        asked = select(func.max(table.c.closed_name), closed, looks, agreed).where(of_people)
+        rows = self._rows(asked.group_by(table.c.closed_by).order_by(closed.desc(), table.c.closed_by))
+        return [Closer(str(name), *map(int, counts)) for name, *counts in rows]
+
     def agreement(self) -> Agreement:
         table = self._tables.cases
 
         def count(*conditions: ColumnElement[bool]) -> int:
             return int(self._rows(select(func.count()).select_from(table).where(*conditions))[0][0])
 
-        is_decided = and_(table.c.look_ == _LOOK_DONE, table.c.state == CLOSED)
+        is_closed, is_open = table.c.state == CLOSED, table.c.state.in_(UNCLOSED)
+        is_done = and_(table.c.look_ == DONE, is_closed)
         return Agreement(
-            count(table.c.look_ == _LOOK_WAITS, table.c.state.in_(UNCLOSED)),
-            count(is_decided),
-            count(is_decided, table.c.verdict == table.c.first_verdict),
+            count(table.c.look_ == SECOND, is_open),
+            count(or_(is_done, table.c.look_.in_((DISPUTED, RESOLVED)))),
+            count(is_done, table.c.verdict == table.c.first_verdict),
+            count(table.c.look_ == DISPUTED, is_open),
         )
 
     # Below: how it is asked
@@ -199,7 +215,8 @@ class CaseLooking:
             own = (_holds(column, wanted.text) for column in (table.c.key_, table.c.reason))
             yield or_(*own, self._has_alert(_holds(self._tables.case_alerts.c.id, wanted.text)))
         if wanted.not_for:
-            yield or_(table.c.look_ != _LOOK_WAITS, table.c.first_by != wanted.not_for)
+            first = literal(" ") + table.c.first_by + literal(" ")
+            yield or_(table.c.look_.not_in((SECOND, DISPUTED)), not_(_holds(first, f" {wanted.not_for} ")))
 
     def _has_alert(self, condition: ColumnElement[bool]) -> ColumnElement[bool]:
         alerts = self._tables.case_alerts

@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypedDict
 
 import msgspec
 
-from shroff.cases.case import SCORE_PARTS, STATES, VERDICTS, Alert, Attached, Happened, Totals
+from shroff.cases.case import DISPUTED, SCORE_PARTS, SECOND, STATES, VERDICTS, Alert, Attached, Happened, Totals
 from shroff.cases.case import Case as StoredCase
 from shroff.cases.deciding import Acted, Failed
 from shroff.cases.desk import CaseChangedError, CaseDesk
@@ -63,6 +63,7 @@ class CaseBase(TypedDict):
     closed: TimeText | None
     closed_by: Person | None
     second_look: bool
+    disagreement: bool
     first_verdict: Verdict | None
 
 
@@ -217,9 +218,10 @@ class RemovedView(TypedDict):
 
 
 class SecondLooks(TypedDict):
-    """Second reviews: how many are waiting, done, and equal to the first."""
+    """Second reviews: how many are waiting, done, and equal to the first; disagreements wait for a third person."""
 
     waiting: int
+    disagreements: int
     decided: int
     agreed: int
     agreement: float | None
@@ -276,7 +278,8 @@ def case(desk: CaseDesk, one: StoredCase) -> Case:
         "verdict": one.verdict or None,
         "closed": _time(one.closed_ms),
         "closed_by": {"id": one.closed_by, "name": one.closed_name} if one.closed_ms is not None else None,
-        "second_look": one.look == 1,
+        "second_look": one.look == SECOND,
+        "disagreement": one.look == DISPUTED,
         "first_verdict": one.first_verdict or None,
     }
 
@@ -390,6 +393,7 @@ def capacity(desk: CaseDesk, one: Day) -> Capacity:
         "clear_at": _time(one.clear_at_ms),
         "second_looks": {
             "waiting": looks.waiting,
+            "disagreements": looks.disputed,
             "decided": looks.decided,
             "agreed": looks.agreed,
             "agreement": looks.rate,

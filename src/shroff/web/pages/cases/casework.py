@@ -122,7 +122,7 @@ def line_of(desk: CaseDesk, who: Who, case: Case, asked: Asked | None = None) ->
         round(100 * min(1.0, max(0.0, left_ms / whole_ms)), 1),
         whose if case.state == CLAIMED or case.assignee else "",
         case.is_held_by_another(who.id, now_ms),
-        case.look == 1 and case.first_by == who.id,
+        case.is_barred(who.id),
         asked,
     )
 
