@@ -134,7 +134,19 @@ def test_who_is_here_for_the_first_time_is_told_what_to_do_until_they_have_answe
         await form(browser, "/cases/1/claim")
         assert told in (await browser.get("/queue")).body.decode()
         await form(browser, "/cases/1/decide", verdict="fraud")
-        assert told not in (await browser.get("/queue")).body.decode()
+        page = (await browser.get("/queue")).body.decode()
+        assert told not in page
+        assert 'href="/team"' in page
+        team = (await browser.get("/team?period=today")).body.decode()
+        assert re.search(
+            r'<th scope="row">ann</th><td class="number">1</td><td class="number">0</td>', team, re.IGNORECASE
+        )
+        waiting = [
+            int(one)
+            for one in re.findall(r'<td class="number">(?:<b>)?(\d+)(?:</b>)?</td><td class="number">[^<]', team)
+        ]
+        assert sum(waiting[-4:-1]) <= waiting[-1] == 2, "those that are late or due soon are some of all"
+        assert "Nobody has closed" not in team
 
     run(bank, steps)
 

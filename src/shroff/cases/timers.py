@@ -128,7 +128,7 @@ def _draw(desk: CaseDesk, change: CaseChange, body: Body, now_ms: int) -> None:
     drawn = [case for case in closed if case.look == 0 and is_drawn(desk, case) and _is_of_one(change, case)]
     if all(able - {case.closed_by} for case in drawn):
         for case in drawn:
-            first = {"first_by": case.closed_by, "first_verdict": case.verdict, "look": SECOND}
+            first: dict[str, Any] = {"first_by": case.closed_by, "first_verdict": case.verdict, "look": SECOND}
             _again(desk, change, case, now_ms, SECOND_LOOK, **first)
 
 
@@ -147,7 +147,7 @@ def _dispute(desk: CaseDesk, change: CaseChange, case: Case, now_ms: int) -> Non
     """Escalate a case whose second look disagrees with the first, for a third person. The labels stay until then."""
     names = {user.id: user.display_name for user in change.people.users()}
     first = f"{case.first_verdict} by {names.get(case.first_by, case.first_by)}"
-    both = {"first_by": f"{case.first_by} {case.closed_by}", "look": DISPUTED, "state": ESCALATED}
+    both: dict[str, Any] = {"first_by": f"{case.first_by} {case.closed_by}", "look": DISPUTED, "state": ESCALATED}
     words = f"{first}, {case.verdict} by {case.closed_name}"
     _again(desk, change, case, now_ms, DISAGREED, words, **both)
 

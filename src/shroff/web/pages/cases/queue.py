@@ -230,7 +230,9 @@ async def drop_view(service: Service, request: Request) -> Response:
 
 
 ROUTES: Final = (
-    Route("GET", "/queue", Right.READ_CASES, show, is_page=True, screen=Screen("Queue", 20, below=("/cases/",))),
+    Route(
+        "GET", "/queue", Right.READ_CASES, show, is_page=True, screen=Screen("Queue", 20, below=("/cases/", "/team"))
+    ),
     Route("GET", "/queue/stream", Right.READ_CASES, stream, is_page=True),
     Route("GET", "/queue/peek/{id}", Right.READ_CASES, peek, is_page=True),
     Route("POST", "/queue/claim-next", Right.WORK_CASES, claim_next, is_page=True),

@@ -1,0 +1,66 @@
+"""Team: what waits for review and for how long, who closed how many cases, and how often second looks agree.
+
+The page of who leads analysts: a person's figures are for talking about, so everybody who sees cases sees them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from starlette.responses import Response
+
+from shroff.cases import reading
+from shroff.cases.case import ESCALATED, CaseFilter, Totals
+from shroff.language.values import DAY_MS
+from shroff.people.access import Right
+from shroff.web.http.messages import Request
+from shroff.web.http.routes import Route
+from shroff.web.pages.cases.casework import amount
+from shroff.web.pages.rendering import page
+
+if TYPE_CHECKING:
+    from shroff.people.access import Who
+    from shroff.web.service import Service
+
+PATH: Final = "/team"
+PERIODS: Final = {"today": 1, "7d": 7, "30d": 30}
+DUE: Final = (("late for more than a day", -DAY_MS), ("late for up to a day", 0), ("due within 24 hours", DAY_MS))
+
+
+async def show(service: Service, request: Request) -> Response:
+    """The page."""
+    chosen = request.query_params.get("period", "7d")
+    days = PERIODS.get(chosen, PERIODS["7d"])
+    return page(
+        service,
+        request,
+        "team.html",
+        **await service.in_thread(_found, service, request.who, days),
+        chosen=chosen if chosen in PERIODS else "7d",
+        periods=PERIODS,
+        path=PATH,
+        currency=service.project.definitions.settings.currency,
+    )
+
+
+def _found(service: Service, who: Who, days: int) -> dict[str, object]:
+    desk = service.cases
+    now_ms = desk.now_ms()
+    start_ms = now_ms - now_ms % DAY_MS if days == 1 else now_ms - days * DAY_MS
+    waiting, before = list[tuple[str, int, str | None]](), Totals(0, 0)
+    for says, until_ms in (*((says, now_ms + more_ms) for says, more_ms in DUE), ("all open cases", None)):
+        upto = reading.totals(desk, who, CaseFilter(due_before_ms=until_ms))
+        more = upto if until_ms is None else Totals(upto.count - before.count, (upto.stake or 0) - (before.stake or 0))
+        waiting.append((says, more.count, amount(desk, more.stake)))
+        before = upto
+    first = reading.listed(desk, who, CaseFilter(), limit=1).cases
+    return {
+        "closers": reading.team(desk, who, start_ms),
+        "day": reading.capacity(desk, who),
+        "waiting": waiting,
+        "oldest": first[0] if first else None,
+        "escalated": reading.totals(desk, who, CaseFilter(states=(ESCALATED,))).count,
+    }
+
+
+ROUTES: Final = (Route("GET", PATH, Right.READ_CASES, show, is_page=True),)
