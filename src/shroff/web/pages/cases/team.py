@@ -1,6 +1,6 @@
 """Team: what waits for review and for how long, who closed how many cases, and how often second looks agree.
 
-The page of who leads analysts: a person's figures are for talking about, so everybody who sees cases sees them.
+The page of team leads: a person's figures are for talking about, so everybody who sees cases sees them.
 """
 
 from __future__ import annotations
