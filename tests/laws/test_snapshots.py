@@ -147,8 +147,8 @@ FORGETS_PAIRS = (
     "spoil, found",
     some(
         [
-            (spoiled_texts, texts()),
             (spoiled_keys, texts()),
+            (spoiled_texts, texts()),
             (spoiled_looks, texts()),
         ],
         1,
