@@ -14,7 +14,7 @@ from tests.support import forks
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = {"machine", "make_set", "streams_setup", "training_backends"}  # what benchmarks are made of
-# What each takes at least. Those of `LONG` start clusters, services or ten processes: `make test-long` runs them.
+# What each takes at least. Those of `LONG` start clusters or services, or take seconds: `make test-long` runs them.
 SMALLEST = {
     "backfill": "--events 500 --rounds 1",
     "backtest": "--events 500 --runs 1",
@@ -23,14 +23,11 @@ SMALLEST = {
     "funnels": "--events 500 --runs 1",
     "growth": "--events 500 --times 2 --rounds 1",
     "ingest": "--events 500 --runs 1",
-    "large_files": "--most 0.001",
     "marts": "--rows 500",
-    "many_rules": "--rules 5 --entries 10 --events 10",
     "online": "--events 500 --peer-events 200 --rounds 1",
     "online_features": "--events 500 --runs 1",
     "restart": "--events 500 --runs 1",
     "scoring": "--rounds 1",
-    "since_flag": "--events 500 --runs 1",
     "summaries": "--events 500 --runs 1",
 }
 # Sizes that no option makes smaller, by where they stand.
@@ -50,10 +47,13 @@ LONG = {
     "backends": "--events 500 --rounds 1 --large 0 --train 0",
     "first_minute": "--runs 1",
     "lanes": "--events 500 --runs 1",
+    "large_files": "--most 0.001",
     "limits": "--seconds 0.05 --rounds 1",
+    "many_rules": "--rules 5 --entries 10 --events 10",
     "pages": "--decisions 500 --loads 2",
     "service": "--rates 20 --seconds 2",
     "short_way": "--rate 50 --seconds 0.2 --rush 20 --rounds 1",
+    "since_flag": "--events 500 --runs 1",
     "sns": "--rates 20 --seconds 1",
     "soak": "--rate 50 --minutes 0.1",
     "spark_stream": "--few 100 --events 200 --rounds 1",
