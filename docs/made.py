@@ -1,5 +1,5 @@
 """The pages of the reference that are made from the program: functions, aggregates, commands;
-files, errors and Python come from `docs/made_files.py`.
+files and Python come from `docs/made_files.py`, errors from `docs/made_errors.py`.
 
 `docs/build.py` writes them; a test fails when one of them is stale.
 """
@@ -13,6 +13,7 @@ from typing import Final, NoReturn, TypeGuard
 import click
 
 from docs.made_api import api_page
+from docs.made_errors import errors_page
 from docs.made_files import MADE, REFERENCE, made_file_pages, markdown_table
 from docs.made_limits import limits_page
 from shroff.cli.main import COMMANDS, CommandGroup, program
@@ -55,6 +56,7 @@ def made_pages() -> dict[Path, str]:
         REFERENCE / "aggregates.md": aggregates_page(),
         REFERENCE / "commands.md": commands_page(),
         REFERENCE / "api.md": api_page(),
+        REFERENCE / "errors.md": errors_page(),
         REFERENCE / "limits.md": limits_page(),
         **made_file_pages(),
     }

@@ -1,4 +1,4 @@
-"""The pages of the reference about project files, errors and the Python interface, made from the program's tables."""
+"""The pages of the reference about project files and the Python interface, made from the program's tables."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from typing import Final
 import shroff
 from shroff import config
 from shroff.app.opened import Opened
-from shroff.cli.failures import KINDS, MISTAKE
-from shroff.cli.main import EXIT_STATUS
 from shroff.language.keys import Either, Key, Keys, Late, Many, Shape
 from shroff.notices.keys import NOTICE_FILE
 from shroff.notices.texts.checking import NAMES_OF
@@ -155,35 +153,6 @@ def key_row(key: Key) -> Sequence[str]:
     return f"`{key.name}`", takes, left_out, f"{key.meaning}{example}"
 
 
-# ---- errors
-
-
-def errors_page() -> str:
-    kinds = [(f"`{type_}`", title, str(code)) for _, type_, title, code in KINDS]
-    kinds = [*dict.fromkeys(kinds), ("`internal-error`", "A mistake in shroff", str(MISTAKE))]
-    return (
-        f"{MADE}# Errors and exit statuses\n\n"
-        "Each command ends with an exit status that scripts can check:\n\n"
-        f"{markdown_table(('exit status', 'means'), EXIT_STATUS)}\n"
-        "With `--json`, an error is a problem document (RFC 9457) on standard output, instead of the result. It has\n"
-        "`type`, `title` and `detail`. For errors in the project's files it also has `errors`, each with `file`,\n"
-        "`line`, `column`, `path`, `message` and `hint`. If the command has already written lines, the document goes\n"
-        "to standard error.\n\n"
-        f"{markdown_table(('`type`', '`title`', 'exit status'), kinds)}\n"
-        "A refused event is not an error of the command. Instead of its decision, `decide` prints a problem document\n"
-        "with `status` and `line`, and continues with the next event:\n\n"
-        f"{markdown_table(('`type`', '`status`', 'means'), REFUSALS)}\n"
-        "In Python, errors of the second table are exceptions of `shroff.errors`; a refused event is a `Refusal`.\n"
-    )
-
-
-REFUSALS: Final = (
-    ("`invalid-event`", "422", "a field is missing or wrong, or the event is too late: in [quarantine](quarantine.md)"),
-    ("`id-conflict`", "409", "the log has this id with other content: in quarantine"),
-    ("`no-event-type`", "422", "no event type accepts the line; in quarantine only with `untaken: quarantine`"),
-)
-
-
 # ---- Python
 
 
@@ -301,5 +270,5 @@ REFERENCE: Final = Path(__file__).resolve().parent / "reference"
 
 def made_file_pages() -> dict[Path, str]:
     """Each page that is made here, with its text."""
-    pages = file_pages() | {"errors.md": errors_page(), "python.md": python_page()}
+    pages = file_pages() | {"python.md": python_page()}
     return {REFERENCE / name: text for name, text in pages.items()}

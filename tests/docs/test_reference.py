@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from dataclasses import fields
@@ -9,6 +10,7 @@ from importlib import resources
 
 import pytest
 
+from docs import made_errors
 from docs.made import made_pages, value_of
 from docs.made_files import EXAMPLES, INSIDE, REFERENCE, page_of, tables_of
 from shroff import Decision, Project, Reason
@@ -156,9 +158,22 @@ def test_every_schema_stands_on_the_page_about_editors():
     assert [file.kind for file in FILES if text.count(f"{file.schema_file}") < 3 or file.place not in text] == []
 
 
-@pytest.mark.parametrize("name", [type_ for _, type_, _, _ in KINDS])
-def test_every_kind_of_error_stands_in_the_reference(name):
-    assert f"| `{name}` |" in MADE[REFERENCE / "errors.md"]
+def test_every_kind_of_error_of_commands_and_service_has_its_meaning_and_cure():
+    of_service = made_errors.raised()
+
+    assert set(made_errors.COMMANDS) == {"internal-error", *(type_ for _, type_, _, _ in KINDS)}
+    assert {*made_errors.EVENTS, *made_errors.REQUESTS, *made_errors.OBJECTS} == set(of_service)
+    for kind in made_errors.COMMANDS.keys() | of_service:
+        assert f"| `{kind}` |" in MADE[REFERENCE / "errors.md"]
+
+
+def test_a_kind_of_problem_that_the_source_does_not_write_out_is_refused():
+    call = ast.parse("ProblemError(404, name, 'Not found', 'words')", mode="eval").body
+    ((kind, status),) = made_errors._problem(call)
+
+    assert made_errors._number(status) == 404
+    with pytest.raises(TypeError, match="name: write its text there"):
+        made_errors._texts(kind)
 
 
 @pytest.mark.parametrize("name", ["features", "decide", "labels", *sorted(INSIDE)])

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from shroff.web.pages.rendering import tabs
 from shroff.web.table import PAGES
+from tests.docs.pages import ROOT, all_pages
 from tools.screens import FOLDER, PICTURES, files
 
 KB_MAX = 150
+WITHOUT = {"build-marts.md", "count-funnels.md"}  # their screens have no picture: the demo has no marts and funnels
 TAKEN = [(picture, view) for picture in PICTURES for view in picture.views]
 
 
@@ -28,3 +32,21 @@ def test_a_picture_is_as_large_as_its_screen(picture, view):
     assert 1 + int.from_bytes(data[24:27], "little") == view.width
     assert 1 + int.from_bytes(data[27:30], "little") == view.height
     assert len(data) < KB_MAX * 1_024
+
+
+def test_a_how_to_with_a_section_about_a_screen_has_a_picture():
+    about = {
+        path: path.read_text(encoding="utf-8")
+        for path in (ROOT / "docs" / "howto").glob("*.md")
+        if re.search(r"^#+ .*\b(browser|screens?|queue)\b", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+
+    assert len(about) >= 6
+    assert {path.name for path, text in about.items() if "](../screens/" not in text} == WITHOUT
+
+
+def test_every_picture_of_a_page_has_an_alternative_text():
+    pictures = [one for path in all_pages() for one in re.findall(r"!\[([^\]]*)\]\(([^)]*)\)", path.read_text("utf-8"))]
+
+    assert len(pictures) > 20
+    assert [target for words, target in pictures if len(words) < 4] == []

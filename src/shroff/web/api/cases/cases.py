@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 BODY_BYTES_MAX: Final = 64 * 1024
 DIGITS_MAX: Final = 18
-_MISSING: Final = {
+MISSING: Final = {
     NoEventError: ("no-event", "event"),
     NoFileError: ("no-file", "file"),
     NoViewError: ("no-view", "view"),
@@ -290,7 +290,7 @@ async def tried(service: Service, function: Callable[..., One], *arguments: obje
     try:
         return await service.in_thread(function, *arguments)
     except NoCaseError as error:
-        type_, what = _MISSING.get(type(error), ("no-case", "case"))
+        type_, what = MISSING.get(type(error), ("no-case", "case"))
         raise ProblemError(404, type_, f"There is no such {what}", str(error)) from None
     except TooLateError as error:
         raise ProblemError(409, "too-late", "It cannot be undone any more", str(error)) from None
