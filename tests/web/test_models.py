@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from html import unescape
 from pathlib import Path
 
 import msgspec
@@ -14,11 +16,13 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.models.registry import GateResult, Stored
 from shroff.people.store import AuditFilter
 from shroff.web.api import models as web_models
+from tests.support.trained import fitted_to
 from tests.support.webs import Answered, Asker, Browser, run
 
 pytestmark = pytest.mark.slow
 
 TEMPLATE = TEMPLATE_FOLDER / "payments"
+INPUT = {"name": "payment.amount", "kind": "number", "categories": []}
 
 
 @pytest.fixture
@@ -32,8 +36,29 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, tuple[str, ...
     """A registry with one model that failed a gate; gives what is done to it, by whom and with which waivers."""
     deeds: list[tuple[str, str, tuple[str, ...]]] = []
     gate = GateResult("brier", 0.5, "at most 0.1", passed=False, note="<b>of noise</b>")
-    metrics = {"metrics": {"auc_roc": {"mean": 0.91, "low": 0.86, "high": 0.96}, "money_saved": {"mean": None}}}
-    manifest = {"made_at": "2026-01-05T00:00:00Z", "as_of": "2026-01-04T00:00:00Z", "inputs": [{"name": "card.a"}]}
+    metrics = {
+        "metrics": {"auc_roc": {"mean": 0.91, "low": 0.86, "high": 0.96}, "money_saved": {"mean": None}},
+        "curve": [{"score": 0.1, "fraud_rate": 0.2, "count": 10.0}, {"score": 0.3, "fraud_rate": 0.25, "count": 10.0}],
+        "slices": [
+            {
+                "name": "payment.channel",
+                "value": "web",
+                "rows": 20,
+                "frauds": 3,
+                "score": 0.2,
+                "metrics": {"average_precision": None},
+                "falls_by_more_than_noise": True,
+            }
+        ],
+    }
+    manifest = {
+        "made_at": "2026-01-05T00:00:00Z",
+        "as_of": "2026-01-04T00:00:00Z",
+        "inputs": [{"name": "card.a"}],
+        "importance": {"card.a": 0.625, "card.b": 0.375},
+        "data": {"from": "2025-12-01T00:00:00Z", "to": "2026-01-01T00:00:00Z"},
+        "train": {"rows": 1_200, "frauds": 12},
+    }
     files = {"metrics.json": msgspec.json.encode(metrics), "gates.json": msgspec.json.encode([gate])}
     stored = Stored("m-1", "d", "payment", msgspec.json.encode(manifest), files)
 
@@ -77,10 +102,17 @@ def test_without_a_model_the_page_says_how_one_comes(bank):
 def test_a_model_is_shown_with_its_gates_and_ranges(bank, told):
     async def steps(asks: Asker, browser: Browser) -> None:
         page = (await browser.get("/models/m-1")).body.decode()
-        assert "Brier at most 0.1" in page
+        assert "Brier score: <b>0.5</b>, at most 0.1" in page
+        assert "Brier score: the mean squared difference" in page, "each gate and metric has its meaning"
+        assert re.search(r"0\.91</td><td[^>]*>0\.86 to 0\.96", page)
+        assert "Calibration" in page
+        assert 'aria-label="Share of fraud by mean score"' in page
+        assert "payment.channel: web" in page
+        assert "62.5\N{NO-BREAK SPACE}%" in page, "of the importance"
+        assert "1,200 events, 12 of them fraud" in page
         assert "&lt;b&gt;of noise" in page
-        assert "auc roc" in page
-        assert "money saved" not in page
+        assert "AUC ROC" in page
+        assert "Money saved" not in page
         found = (await call(browser, "GET", "/api/v1/models/m-1")).json()
         assert found["gates"][0]["name"] == "brier"
 
@@ -113,5 +145,35 @@ def test_a_role_is_changed_with_a_reason_as_who_asks(bank, told):
             reasons = [msgspec.json.decode(row.after)["reason"] for row in look.record(AuditFilter(action="model.ask"))]
         assert reasons[:3] == ["better", "better", "to see"]
         assert (await asks.ask("POST", "/api/v1/models/m-1", b"{}", key="viewer")).status == 401
+
+    run(bank, steps)
+
+
+def test_versions_stand_side_by_side_with_their_intervals_and_a_model_is_trained_from_the_page(bank):
+    def value(mean: float) -> dict[str, object]:
+        return {"mean": mean, "low": mean - 0.1, "high": mean + 0.1}
+
+    fitted = fitted_to((("payment.amount", ()),), 1)
+    manifest = {"event": "payment", "format": fitted.format, "learner": "xgboost", "inputs": [INPUT]}
+    registry = app.open_exactly(bank).opened.registry
+    for id_, mean in (("m-1", 0.4), ("m-2", 0.6)):
+        metrics = {
+            "metrics": {"average_precision": value(mean)},
+            "baselines": {"rules_only": {"about": "", "metrics": {"average_precision": value(0.2)}}},
+        }
+        registry.write({"id": id_, **manifest}, {**fitted.files, "metrics.json": msgspec.json.encode(metrics)})
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        page = (await browser.get("/models")).body.decode()
+        assert "<b>0.4000</b>" in page
+        assert "0.5000 to 0.7000" in page
+        assert page.index("m-1") < page.index("Rules alone")
+        marks = [float(one) for one in re.findall(r'<svg x="([0-9.]+)%" y="9"', page)]
+        assert sorted(marks) == [16.67, 50.0, 83.33], "all on one axis, from 0.1 to 0.7"
+        button = re.search(r'name="params" value="([^"]*)"', page)
+        assert button is not None
+        begun = await send(browser, "/jobs", kind="train", params=unescape(button[1]))
+        assert begun.status == 303
+        assert begun.headers["location"].encode() in (await browser.get("/models")).body, "progress is one press away"
 
     run(bank, steps)

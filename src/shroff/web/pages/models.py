@@ -1,43 +1,168 @@
-"""Models: which are in force, how each was judged, and promoting, going back and shadow with a reason."""
+"""Models: versions side by side, how each was tested, training, and promoting, rollback and shadow with a reason."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from starlette.responses import Response
 
-from shroff.errors import DefinitionError, StateError, UsageError
+from shroff.errors import DefinitionError, ShroffError, StateError, UsageError
+from shroff.models.in_force import InForce
+from shroff.models.keys import metric_of, metric_words
 from shroff.people.access import Right
 from shroff.web.api.models import ModelChange, changed, shown
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
+from shroff.web.pages.charts.plots import Axis, Plot, plot_of, ticks
+from shroff.web.pages.charts.strips import Strip
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:
+    from shroff.app.models.promoting import ListedModel
+    from shroff.models.registry import Stored
     from shroff.web.service import Service
 
 NOTHING: Final[Mapping[str, str]] = {}
-DONE: Final = {"done": "That is in force from the next event on.", "waits": "Written; it comes into force later."}
+DONE: Final = {"done": "Active from the next event on.", "waits": "Written; it becomes active later."}
+COMPARED: Final = ("average_precision", "recall_at_budget", "auc_roc", "calibration_error")
+BASELINES: Final = {"approve_all": "Approve everything", "rules_only": "Rules alone"}
+VERSIONS_SHOWN: Final = 8
+JOBS_LOOKED_AT: Final = 20
+HEIGHT: Final = 220
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One metric with the range in which it likely lies."""
+    """One metric with its 95 % confidence interval; `meaning` is a sentence."""
 
     name: str
     mean: float
     low: float | None
     high: float | None
 
+    @property
+    def says(self) -> str:
+        words = metric_words(self.name)
+        return f"{words[:1].upper()}{words[1:]}"
+
+    @property
+    def meaning(self) -> str:
+        known = metric_of(self.name)
+        return known.meaning.replace("`", "") if known is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A model or a baseline beside others: its metrics by name, and the strip of each; `listed` is None for one that
+    has no score.
+    """
+
+    name: str
+    listed: ListedModel | None
+    facts: Facts
+    measured: Mapping[str, Measured]
+    strips: Mapping[str, Strip | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a model has learnt from."""
+
+    start: str = ""
+    end: str = ""
+    rows: int | None = None
+    frauds: int | None = None
+
 
 async def show(service: Service, request: Request) -> Response:
     """All models."""
     found = await service.in_thread(service.project.models.all)
-    return page(service, request, "models.html", models=found)
+    versions = await service.in_thread(_versions, service, found)
+    jobs = await service.in_thread(service.jobs.jobs, JOBS_LOOKED_AT)
+    may_train = request.who.may(Right.RUN_JOBS) and request.who.may(Right.TRAIN_MODELS)
+    return page(
+        service,
+        request,
+        "models.html",
+        models=found,
+        versions=versions,
+        compared=[name for name in COMPARED if any(name in one.measured for one in versions)],
+        words=lambda name: Measured(name, 0.0, None, None),
+        training=next((one for one in jobs if one.kind == "train" and one.is_open), None),
+        trains=sorted(service.project.definitions.models) if may_train else [],
+    )
+
+
+def _versions(service: Service, found: Sequence[ListedModel]) -> list[Version]:
+    """The newest models with what was measured of them, and the baselines of the champion, or of the newest."""
+    read: list[tuple[str, ListedModel | None, Facts, dict[str, Measured]]] = []
+    baselines: Mapping[str, Any] = {}
+    for one in found[:VERSIONS_SHOWN]:
+        with suppress(ShroffError):
+            stored = service.project.opened.registry.read(one.summary.id)
+            read.append((stored.id, one, _facts(stored.manifest), _by_name(stored.metrics)))
+            if one.role == "champion" or not baselines:
+                baselines = stored.metrics.get("baselines", {})
+    for name, told in baselines.items():
+        read.append((BASELINES.get(name, told.get("about", name)), None, Facts(), _by_name(told)))
+    strips = {name: _strips([measured.get(name) for _, _, _, measured in read]) for name in COMPARED}
+    return [
+        Version(name, listed, facts, measured, {metric: strips[metric][at] for metric in COMPARED})
+        for at, (name, listed, facts, measured) in enumerate(read)
+    ]
+
+
+def _facts(manifest: Mapping[str, Any]) -> Facts:
+    data, train = manifest.get("data", {}), manifest.get("train", {})
+    return Facts(data.get("from", ""), data.get("to", ""), train.get("rows"), train.get("frauds"))
+
+
+def _by_name(metrics: Mapping[str, Any]) -> dict[str, Measured]:
+    return {one.name: one for one in _measured(metrics)}
+
+
+def _strips(of: Sequence[Measured | None]) -> list[Strip | None]:
+    """One for each value, all on the same axis, so that intervals can be compared by eye."""
+    ends = [
+        (one.low if one.low is not None else one.mean, one.high if one.high is not None else one.mean)
+        for one in of
+        if one
+    ]
+    if not ends:
+        return [None] * len(of)
+    axis = Axis(min(low for low, _ in ends), max(high for _, high in ends))
+    found: list[Strip | None] = []
+    for one in of:
+        if one is None:
+            found.append(None)
+            continue
+        low, high = (axis.at(one.mean if end is None else end) for end in (one.low, one.high))
+        found.append(Strip(round(low, 2), round(max(high - low, 0.5), 2), round(axis.at(one.mean), 2), is_far=False))
+    return found
+
+
+def _calibration(curve: Sequence[Mapping[str, float]]) -> Plot | None:
+    """The share of frauds by the mean score of each tenth of the test events; on the dashed line both are equal."""
+    if len(curve) < 2:
+        return None
+    places = [(one["score"], one["fraud_rate"]) for one in curve]
+    top = 1.05 * max(max(place) for place in places) or 1.0
+    axis = Axis(0.0, top)
+    lines = {"ref dash": [(0.0, 0.0), (top, top)], "now": places}
+    spots = [(place, "dot-now", "") for place in places]
+    below = [(value, f"{value:g}") for value in (0.0, *ticks(0.0, top))]
+    return plot_of(lines, x=axis, y=axis, height=HEIGHT, spots=spots, below=below)
+
+
+def _back_to(service: Service, stored: Stored) -> str:
+    """To which model the champion can be rolled back; empty for rules alone."""
+    previous = service.project.models.in_force().get(stored.event, InForce()).previous
+    return previous[-1].id if previous else ""
 
 
 async def show_one(service: Service, request: Request) -> Response:
@@ -60,6 +185,8 @@ async def change(service: Service, request: Request) -> Response:
 
 
 async def _model(service: Service, request: Request, mistake: str = "", form: Mapping[str, str] = NOTHING) -> Response:
+    from shroff.models.evaluation.gates import value_text  # its libraries take time that lists of models need not
+
     found = await service.in_thread(shown, service.project, request.path_params["id"])
     stored = found.stored
     return page(
@@ -70,7 +197,13 @@ async def _model(service: Service, request: Request, mistake: str = "", form: Ma
         found=found,
         manifest=stored.manifest,
         inputs=[str(one.get("name", one)) for one in stored.manifest.get("inputs", ())],
-        gates=stored.gates,
+        gates=[(one, Measured(one.name, 0.0, None, None), value_text(one)) for one in stored.gates],
+        back_to=await service.in_thread(_back_to, service, stored) if found.role == "champion" else "",
+        facts=_facts(stored.manifest),
+        folds=stored.metrics.get("folds", ()),
+        calibration=_calibration(stored.metrics.get("curve", ())),
+        slices=stored.metrics.get("slices", ()),
+        importance=sorted(stored.manifest.get("importance", {}).items(), key=lambda one: (-one[1], one[0])),
         measured=_measured(stored.metrics),
         may_change=request.who.may(Right.PROMOTE_MODELS),
         may_read_audit=request.who.may(Right.READ_AUDIT),
