@@ -57,20 +57,20 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class ComparedModel:
     """A model or a baseline beside others: its metrics by name, and the strip of each; `listed` is None for one that
     has no score.
     """
 
     name: str
     listed: ListedModel | None
-    facts: Facts
+    facts: TrainedOn
     measured: Mapping[str, Measured]
     strips: Mapping[str, Strip | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class TrainedOn:
     """What a model has learnt from."""
 
     start: str = ""
@@ -98,9 +98,9 @@ async def show(service: Service, request: Request) -> Response:
     )
 
 
-def _versions(service: Service, found: Sequence[ListedModel]) -> list[Version]:
+def _versions(service: Service, found: Sequence[ListedModel]) -> list[ComparedModel]:
     """The newest models with what was measured of them, and the baselines of the champion, or of the newest."""
-    read: list[tuple[str, ListedModel | None, Facts, dict[str, Measured]]] = []
+    read: list[tuple[str, ListedModel | None, TrainedOn, dict[str, Measured]]] = []
     baselines: Mapping[str, Any] = {}
     for one in found[:VERSIONS_SHOWN]:
         with suppress(ShroffError):
@@ -109,17 +109,17 @@ def _versions(service: Service, found: Sequence[ListedModel]) -> list[Version]:
             if one.role == "champion" or not baselines:
                 baselines = stored.metrics.get("baselines", {})
     for name, told in baselines.items():
-        read.append((BASELINES.get(name, told.get("about", name)), None, Facts(), _by_name(told)))
+        read.append((BASELINES.get(name, told.get("about", name)), None, TrainedOn(), _by_name(told)))
     strips = {name: _strips([measured.get(name) for _, _, _, measured in read]) for name in COMPARED}
     return [
-        Version(name, listed, facts, measured, {metric: strips[metric][at] for metric in COMPARED})
+        ComparedModel(name, listed, facts, measured, {metric: strips[metric][at] for metric in COMPARED})
         for at, (name, listed, facts, measured) in enumerate(read)
     ]
 
 
-def _facts(manifest: Mapping[str, Any]) -> Facts:
+def _facts(manifest: Mapping[str, Any]) -> TrainedOn:
     data, train = manifest.get("data", {}), manifest.get("train", {})
-    return Facts(data.get("from", ""), data.get("to", ""), train.get("rows"), train.get("frauds"))
+    return TrainedOn(data.get("from", ""), data.get("to", ""), train.get("rows"), train.get("frauds"))
 
 
 def _by_name(metrics: Mapping[str, Any]) -> dict[str, Measured]:
