@@ -424,7 +424,7 @@ def test_a_rule_is_written_mended_and_put_in_force_without_scripts(bank):
 
             typo = evil.replace("amount", "amuont")
             await sent(browser, "/rules/dear_one/draft", text=typo.replace("\n", "\r\n"), tag="")
-            assert b"It was never in force." in (await browser.get("/rules/dear_one")).body
+            assert b"No version was active yet." in (await browser.get("/rules/dear_one")).body
             page = await browser.get("/rules/dear_one/draft")
             assert b"Line 4, column 9:" in page.body
             assert b"Did you mean " in page.body
@@ -449,7 +449,10 @@ def test_a_rule_is_written_mended_and_put_in_force_without_scripts(bank):
 
             shown = await browser.get("/rules/dear_one")
             assert b"active" in shown.body
-            assert b"the file that lies in the project." in shown.body
+            assert b"When a payment comes with" in shown.body.partition(b"<pre")[0], (
+                "what it does stands above its text"
+            )
+            assert b"When a payment comes with" in (await browser.get("/rules")).body
             without = await sent(browser, "/rules/dear_one/back", seq="0", reason=" ")
             assert without.status == 422
             assert b"A reason is missing" in without.body

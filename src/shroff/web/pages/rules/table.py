@@ -65,7 +65,8 @@ async def show(service: Service, request: Request) -> Response:
         raise ProblemError(400, "bad-query", "The query cannot be read", words)
     found = await service.in_thread(all_rules, service)
     counts = {state: sum(one.state == state for one in found) for state in STATES}
-    shown = [one for one in found if which in {EVERY, one.state} and (one.state != OFF or which == OFF)]
+    listed = [one for one in found if which in {EVERY, one.state} and (one.state != OFF or which == OFF)]
+    shown = sorted(listed, key=lambda one: (-(one.record.amount_minor or 0), one.id))
     return page(
         service,
         request,
