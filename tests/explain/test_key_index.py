@@ -237,9 +237,34 @@ def test_a_timeline_goes_on_where_it_ended_and_no_event_is_left_out(bank):
             part = look.timeline("card", "often", before=before, limit=7)
             seen += [one.record.seq for one in part.events]
             before = part.looked_to + 1
-        neighbours = look.neighbours("card", "c-1", look.timeline("card", "c-1"))
+        neighbours = look.links("card", "c-1", look.timeline("card", "c-1")).neighbours
     assert seen == places(project, None, {"card": [("often",)]})
     assert {one.key for one in neighbours} == {"often", "c-2", "ü é"}
+
+
+def test_a_key_that_more_than_twenty_others_share_links_nobody(bank):
+    payments = [(f"x-{number}", "crowd") for number in range(22)] + [(f"x-{number}", "corner") for number in range(3)]
+    lines = [
+        {"payment": {"id": f"n{lane}", "at": "2026-03-02T00:00:00Z", "card": card, "shop": shop, "lane": 100 + lane}}
+        for lane, (card, shop) in enumerate(payments)
+    ]
+    path = bank.parent / "shared.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    assert run(["-C", str(bank), "ingest", str(path)]) == 0
+    project = app.open(bank)
+    project.history.index_keys()
+    with project.opened.reading() as log:
+        for index in (None, of(project)):
+            look = EntityLook(log, project.definitions, index)
+            found, totals = look.links("card", "x-1", look.timeline("card", "x-1")), look.totals("card", "x-1")
+
+            assert found.left_out == [("shop", "crowd")]
+            assert [(one.key, one.through, one.events) for one in found.neighbours] == [
+                ("x-0", [("shop", "corner")], 1),
+                ("x-2", [("shop", "corner")], 1),
+            ]
+            assert found.neighbours[0].newest.outcome == "approve"
+            assert ([one.id for one in totals.records], totals.is_whole) == (["n23", "n1"], True)
 
 
 @pytest.mark.parametrize(

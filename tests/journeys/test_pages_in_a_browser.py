@@ -151,14 +151,30 @@ def test_live_shows_what_comes_without_being_loaded_again_and_pauses(bank, page)
     assert not looker.mistakes, "\n".join(looker.mistakes)
 
 
-def test_a_card_is_blocked_from_its_page_by_one_press(bank, page):
-    page.goto(f"{bank.url}/entities/card/c-2")
-    page.get_by_role("button", name="Add it to blocked_cards").click()
-    expect(page.get_by_text("In it, by ann")).to_be_visible()
+def test_a_card_is_found_by_a_part_of_its_key_and_blocked_with_reason_and_end_and_undo(bank, page):
     with bank.client() as client:
-        decided = client.post("/api/v1/events/payment", json=payment(50, "20.00", card="c-2")).json()
-
+        client.post("/api/v1/events/payment", json=payment(49, "20.00", card="c-blocked-2")).raise_for_status()
+    page.goto(f"{bank.url}/rules")
+    page.keyboard.press("/")
+    page.keyboard.type("blocked-2")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/entities/card/c-blocked-2")
+    assert "blocked-2" in page.evaluate(
+        "Object.entries(localStorage).find(([key]) => key.startsWith('shroff.searches'))[1]"
+    )
+    expect(page.locator("#recent-searches option")).to_have_attribute("value", "blocked-2")
+    page.keyboard.press("b")
+    page.get_by_label("Reason").fill("stolen")
+    page.get_by_label("Ends after").select_option("7 days")
+    page.get_by_role("button", name="Add to blocked_cards").click()
+    expect(page.get_by_text("stolen, by ann, until")).to_be_visible()
+    with bank.client() as client:
+        decided = client.post("/api/v1/events/payment", json=payment(50, "20.00", card="c-blocked-2")).json()
     assert "blocked_card" in decided["rules"]
+
+    page.keyboard.press("z")
+    expect(page.get_by_text("Done: 1 removed")).to_be_visible()
+    expect(page.get_by_text("stolen, by ann")).to_have_count(0)
 
 
 def test_a_spreadsheet_goes_into_a_list(bank, page, tmp_path):

@@ -169,7 +169,7 @@ def told(log: Log) -> list[Any]:
             page = look.timeline(entity, key, before=before, limit=9)
             found.append(page)
             before = page.looked_to + 1
-        found += [look.neighbours(entity, key, look.timeline(entity, key)), look.entities_with(key)]
+        found += [look.links(entity, key, look.timeline(entity, key)), look.entities_with(key)]
     found.append(Raiser(log, CaseSettings(), 2).alerts(0, log.last_seq()))
     return [*found, *(list(chain.from_iterable(exports.lines(log, kind, "jsonl"))) for kind in exports.KINDS.values())]
 

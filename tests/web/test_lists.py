@@ -100,13 +100,25 @@ def test_the_page_of_a_key_puts_it_into_its_lists_and_takes_it_out(bank):
         await call(browser, "POST", "/api/v1/events/payment", PAYMENT)
         page = (await browser.get("/entities/card/c-1")).body.decode()
         assert f'action="/lists/{LIST}"' in page
-        assert "Not in it" in page
+        assert "<dd>none</dd><dd>of 1 that holds a card</dd>" in page
+        assert 'data-says="Block"' in page  # a rule declines who stands there
         assert LIST not in (await browser.get("/entities/merchant/m-1")).body.decode()
-        done = await send(browser, f"/lists/{LIST}", value="c-1", note="seen", back="/entities/card/c-1")
-        assert done.headers["location"] == "/entities/card/c-1?said=done&added=1"
+        entry = {"value": "c-1", "back": "/entities/card/c-1"}
+        for wrong, words in (
+            ({"note": " ", "lasts": "7d"}, b"needs a reason"),
+            ({"note": "x", "lasts": "9y"}, b"lasts"),
+        ):
+            refused = await send(browser, f"/lists/{LIST}", **entry, **wrong)
+            assert (refused.status, words in refused.body) == (422, True)
+        done = await send(browser, f"/lists/{LIST}", **entry, note="seen", lasts="7d")
+        assert done.headers["location"] == f"/entities/card/c-1?said=done&added=1&to={LIST}"
         page = (await browser.get(done.headers["location"])).body.decode()
-        assert "In it, by ann: seen" in page
+        assert 'data-says="Undo"' in page
+        assert "seen, by ann, until" in page
         assert f'action="/lists/{LIST}/out"' in page
+        assert 'data-says="Block"' not in page
+        (line,) = lines(bank)
+        assert line.startswith("c-1,seen,ann,20")
         done = await send(browser, f"/lists/{LIST}/out", value="c-1", back="//evil.example")
         assert done.headers["location"] == "/?said=done&removed=1"
         assert lines(bank) == []

@@ -6,6 +6,7 @@ import asyncio
 import re
 import shutil
 from pathlib import Path
+from urllib.parse import urlencode
 
 import msgspec
 import pytest
@@ -245,12 +246,24 @@ def test_pages_show_a_decision_and_its_entity(bank):
         entity = (await browser.get("/entities/card/c-1")).body.decode()
         assert path in entity
         assert "pending" in entity
-        assert "Windows</h2><span>over 1 decision," in entity
+        assert "Charts need two decisions" in entity
+        assert "1 event, 1,234.50" in entity
         assert (await browser.get("/find?q=p%2F1+%3Cb%3E")).headers["location"] == path
         assert (await browser.get("/find?q=c-1")).headers["location"] == "/entities/card/c-1"
-        assert 'placeholder="Find"' in listed  # the field has room for some ten letters at 1280
+        assert 'placeholder="Payment, card, case, rule"' in listed
+        for text, found in (
+            ("payment/p/1 <b>", path),
+            ("1 <b>", path),
+            ("ANY_PAYMENT", "/rules/any_payment"),
+            ("card/c-1", "/entities/card/c-1"),
+            ("1234.50", path),
+            ("1,234.50 EUR", path),
+        ):
+            assert (await browser.get(f"/find?{urlencode({'q': text})}")).headers.get("location") == found, text
         nothing = (await browser.get("/find?q=zzz")).body.decode()
-        assert "Nothing is called so" in nothing
+        assert "Nothing found" in nothing
+        assert "in the newest 100,000 events" in nothing
+        assert "at least 3 characters" in (await browser.get("/find?q=zz")).body.decode()
         assert "/entities/" not in nothing
         for page in (listed, shown, entity, (await browser.get("/find?q=" + "%3Cscript%3E")).body.decode()):
             assert "<script>" not in page

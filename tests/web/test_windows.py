@@ -8,8 +8,20 @@ import pytest
 
 from shroff.explain.entities import KeyEvent
 from shroff.streams.log import Record
+from shroff.web.pages.charts.links import LinkedKey, link_graph
 from shroff.web.pages.charts.plots import Axis, plot_of
-from shroff.web.pages.charts.windows import Window, windows_of
+from shroff.web.pages.charts.windows import FeatureTexts, Window, windows_of
+from tests.support.projects import definitions
+
+FEATURES = """
+card:
+  spent: sum(payment.amount) over 24h
+  share: share(payment where payment.amount > 5) over 30d
+  mean: mean(payment.amount) over 30d
+  ratio: this.amount / card.mean
+  count: count(payment) over 1h
+  new: card.count > 0
+"""
 
 
 def seen(seq: int, time_ms: int, **features: Any) -> KeyEvent:
@@ -97,3 +109,45 @@ def test_the_words_of_dots_in_a_valley_stand_where_the_line_is_not():
         ("least", True, False),
         ("right", False, True),
     ]
+
+
+def test_the_charts_shown_first_are_those_farthest_from_what_is_usual():
+    usual = {"a": 5, "b": 5, "c": 5, "d": 5}
+    events = [seen(at + 1, at, **{name: value + at % 2 for name, value in usual.items()}) for at in range(20)]
+    events.append(seen(21, 21, a=5, b=60, c=9, d=600))
+    found = windows_of(events[::-1])
+
+    assert found is not None
+    assert [one.feature for one in found.first] == ["card.d", "card.b", "card.c"]
+    assert ([one.feature for one in found.rest], found.unusual) == (["card.a"], 3)
+
+
+def test_a_graph_has_the_key_what_it_shares_and_who_shares_that():
+    others = [
+        LinkedKey(f"c-{at}", "review", [("device", "d-1")] if at else [("device", "d-1"), ("ip", "i")])
+        for at in range(9)
+    ]
+    found = link_graph("c-own", others)
+
+    assert [one.title for one in found.boxes] == ["c-own", "d-1", "i", *(f"c-{at}" for at in range(6))]
+    assert [one.says for one in found.boxes[1:3]] == ["device, 9 others", "ip, 1 other"]
+    assert len(found.curves) == 2 + 7
+    assert all(0 <= one.y <= found.height - 42 for one in found.boxes)
+
+
+@pytest.mark.parametrize(
+    ("feature", "value", "title", "shown"),
+    [
+        ("card.spent", "1674.30", "Spent in 24 h", "1,674.30\N{NO-BREAK SPACE}EUR"),
+        ("card.share", 0.059712, "Share of payments in 30 days with amount above 5", "5.97 %"),
+        ("card.mean", 12.3456, "Mean amount in 30 days", "12.35\N{NO-BREAK SPACE}EUR"),
+        ("card.ratio", 13.16278, "Amount / mean amount in 30 days", "13.2"),
+        ("card.new", True, "New", "yes"),
+        ("card.count", None, "Payments in 1 h", "missing"),
+        ("card.gone", 1_234, "Gone", "1,234"),
+    ],
+)
+def test_features_are_told_in_words_with_sensible_digits(feature, value, title, shown):
+    texts = FeatureTexts(definitions({"features.yaml": FEATURES}))
+
+    assert (texts.title(feature), texts.value(feature, value)) == (title, shown)

@@ -5,6 +5,7 @@ How far back it was looked is said, and the next question goes on from there.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -16,6 +17,7 @@ from shroff.errors import PrunedError, TransientError
 from shroff.events.event import Event
 from shroff.explain.finding_keys import KeyEvents, Wanted
 from shroff.explain.key_index import KeyIndex
+from shroff.explain.searching import PartFound, search_parts
 from shroff.features.key_texts import key_of, read_key
 from shroff.features.naive import Key
 from shroff.language.values import key_text
@@ -23,9 +25,10 @@ from shroff.log.history import Records
 from shroff.project.definitions import Definitions
 from shroff.streams.log import Log, Record
 
-SHARED_MAX: Final = 8  # other keys whose events are looked for
+SHARED_MAX: Final = 8  # keys of each other entity whose events are looked for
+MANY: Final = 20  # a key that more others share (a large merchant, a public network) links nobody
+TOTALS_MAX: Final = 1_000  # events of a key that are added up, the newest
 NEIGHBOURS_MAX: Final = 50
-NEIGHBOUR_EVENTS_MAX: Final = 200  # of each of those
 NEIGHBOURS_IN: Final = 4_096  # events of shared keys that are looked at, the newest
 
 
@@ -56,11 +59,33 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """Another key of the same entity, and through which keys of other entities it is one; `events` share them."""
+    """Another key of the same entity, and through which keys of other entities it is one; `events` share them.
+
+    `newest` is the newest of these events, with its outcome.
+    """
 
     key: str
     through: Sequence[tuple[str, str]]
     events: int
+    newest: KeyEvent
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLinks:
+    """The neighbours of a key. `left_out` are shared keys that were not followed, since more than MANY others share
+    them.
+    """
+
+    neighbours: Sequence[Neighbour]
+    left_out: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTotals:
+    """The events of a key, newest first; `is_whole` says that these are all that the log has."""
+
+    records: Sequence[Record]
+    is_whole: bool
 
 
 class EntityLook:
@@ -97,28 +122,38 @@ class EntityLook:
         of = f"{newest.record.type}/{newest.record.id}"
         return Timeline(seen, looked_to, looked_to > 0, newest.features, of)
 
-    def neighbours(self, entity: str, text: str, timeline: Timeline) -> list[Neighbour]:
-        """Keys of the same entity that share keys of other entities with the newest events of this one, up to two hops.
+    def totals(self, entity: str, text: str) -> KeyTotals:
+        """The newest events of a key, at most TOTALS_MAX. Raises: as `timeline`."""
+        key, found = key_of(self._definitions.events, entity, text), list[Record]()
+        looked_to = self._log.last_seq()
+        for start, records in self._backwards(looked_to, {entity: [key]}):
+            looked_to = start
+            found += records
+            if len(found) > TOTALS_MAX:
+                break
+        found.sort(key=lambda record: -record.seq)
+        return KeyTotals(found[:TOTALS_MAX], looked_to == 0 and len(found) <= TOTALS_MAX)
 
-        Those that share most come first. What is shared by very many (a merchant) says little, and is as good as any
-        other here: see `through`.
+    def links(self, entity: str, text: str, timeline: Timeline) -> KeyLinks:
+        """Keys of the same entity that share keys of other entities with the newest events of this one.
+
+        Those that share the rarest keys come first: a device that two cards use says more than a merchant.
         """
-        own = key_of(self._definitions.events, entity, text)
-        shared = self._shared(entity, (one.record for one in timeline.events))
-        wanted = {name: [key for other, key in shared if other == name] for name, _ in shared}
-        counts: dict[Key, dict[tuple[str, str], int]] = {}
+        own, left_out = key_of(self._definitions.events, entity, text), list[tuple[str, Key]]()
+        wanted = self._shared(entity, (one.record for one in timeline.events))
+        shared: dict[tuple[str, Key], dict[Key, list[Record]]] = {}
         looked_at = 0
         for _, records in self._backwards(self._log.last_seq(), wanted):
-            for record in records[:NEIGHBOUR_EVENTS_MAX]:
-                self._count(record, entity, own, wanted, counts)
+            for record in records:
+                self._share(record, entity, own, wanted, shared)
+            for named in [one for one, others in shared.items() if len(others) > MANY]:
+                del shared[named]
+                left_out.append(named)
+                wanted[named[0]].remove(named[1])
             looked_at += len(records)
-            if len(counts) >= NEIGHBOURS_MAX or looked_at >= NEIGHBOURS_IN:
+            if not any(wanted.values()) or looked_at >= NEIGHBOURS_IN:
                 break
-        found = [
-            Neighbour(key_text(key[0] if len(key) == 1 else key), sorted(through), sum(through.values()))
-            for key, through in counts.items()
-        ]
-        return sorted(found, key=lambda one: (-len(one.through), -one.events, one.key))[:NEIGHBOURS_MAX]
+        return KeyLinks(self._neighbours(shared), sorted((name, _text_of(key)) for name, key in left_out))
 
     def entities_with(self, text: str) -> tuple[list[str], int]:
         """The entities that have this key in some event, and the place behind which all was looked at.
@@ -139,6 +174,10 @@ class EntityLook:
                 break
         return [name for name in keys if name in found], looked_to
 
+    def search(self, text: str, upto: int | None = None) -> PartFound:
+        """What begins or ends so among the newest events up to a position; cost as of `search_parts`."""
+        return search_parts(self._log, self._definitions, text, upto)
+
     def _backwards(self, end: int, wanted: Wanted) -> Iterator[tuple[int, list[Record]]]:
         """As `KeyEvents.backwards`; where the lake cannot be reached, it ends at the last place that lies in it."""
         looked_to = end
@@ -151,40 +190,55 @@ class EntityLook:
 
     # ---- keys
 
-    def _shared(self, entity: str, records: Iterable[Record]) -> list[tuple[str, Key]]:
-        """The keys of other entities at these events, those that came with most of them first."""
+    def _shared(self, entity: str, records: Iterable[Record]) -> dict[str, list[Key]]:
+        """The keys of other entities at these events, for each entity those that came with most of them first."""
         others = [name for name in self._definitions.events.entities if name != entity]
-        counts: dict[tuple[str, Key], int] = {}
+        counts: dict[str, Counter[Key]] = {}
         for record in records:
             event = self._records.decode(record)
             if isinstance(event, Event):
-                for one in self._keyed.keys(event, others).items():
-                    counts[one] = counts.get(one, 0) + 1
-        return sorted(counts, key=lambda one: -counts[one])[:SHARED_MAX]
+                for name, key in self._keyed.keys(event, others).items():
+                    counts.setdefault(name, Counter())[key] += 1
+        return {name: [key for key, _ in found.most_common(SHARED_MAX)] for name, found in counts.items()}
 
-    def _count(
+    def _share(
         self,
         record: Record,
         entity: str,
         own: Key,
         wanted: Mapping[str, Sequence[Key]],
-        counts: dict[Key, dict[tuple[str, str], int]],
+        shared: dict[tuple[str, Key], dict[Key, list[Record]]],
     ) -> None:
+        """Note the key of an event under each of the wanted keys that it shares."""
         event = self._records.decode(record)
         if not isinstance(event, Event):
             return
         keys = self._keyed.keys(event, [entity, *wanted])
-        other = keys.get(entity)
-        if other is None or other == own:
-            return
-        for name, of in wanted.items():
-            key = keys.get(name)
-            if key is not None and key in of:
-                through = counts.setdefault(other, {})
-                named = name, key_text(key[0] if len(key) == 1 else key)
-                through[named] = through.get(named, 0) + 1
+        other = keys.pop(entity, None)
+        if other is not None and other != own:
+            for name, key in keys.items():
+                if key in wanted[name]:
+                    shared.setdefault((name, key), {}).setdefault(other, []).append(record)
+
+    def _neighbours(self, shared: Mapping[tuple[str, Key], Mapping[Key, Sequence[Record]]]) -> list[Neighbour]:
+        through: dict[Key, list[tuple[str, Key]]] = {}
+        for named, others in shared.items():
+            for other in others:
+                through.setdefault(other, []).append(named)
+        rarest = {other: min(len(shared[one]) for one in named) for other, named in through.items()}
+        found = sorted(through, key=lambda one: (rarest[one], -len(through[one]), _text_of(one)))[:NEIGHBOURS_MAX]
+        neighbours = list[Neighbour]()
+        for other in found:
+            events = {one.seq: one for named in through[other] for one in shared[named][other]}
+            by = sorted((name, _text_of(key)) for name, key in through[other])
+            neighbours.append(Neighbour(_text_of(other), by, len(events), self._outcome(events[max(events)])))
+        return neighbours
 
     # ---- decisions
+
+    def _outcome(self, record: Record) -> KeyEvent:
+        row = self._log.decisions(record.type, [record.id]).get(record.id) if record.decided else None
+        return KeyEvent(record, None if row is None else row.outcome)
 
     def _seen(self, record: Record, entity: str) -> KeyEvent:
         row = self._log.decisions(record.type, [record.id]).get(record.id) if record.decided else None
@@ -193,6 +247,10 @@ class EntityLook:
         document, prefix = decision_document(row), f"{entity}."
         features = {name: value for name, value in document["features"].items() if name.startswith(prefix)}
         return KeyEvent(record, row.outcome, document["score"], tuple(document["rules"]), features)
+
+
+def _text_of(key: Key) -> str:
+    return key_text(key[0] if len(key) == 1 else key)
 
 
 def fields_of(record: Record) -> dict[str, Any]:

@@ -73,8 +73,8 @@ class KeyEvents:
     def backwards(self, end: int, wanted: Wanted) -> Iterator[tuple[int, list[Record]]]:
         """The events of any of these keys up to a place, newest first, in parts.
 
-        Each comes with the place behind which all was looked at so far. An entity that is taken out of `wanted`
-        meanwhile is looked for no more.
+        Each comes with the place behind which all was looked at so far. An entity or a key that is taken out of
+        `wanted` meanwhile is looked for no more.
 
         Cost: what the index covers, some looks into it and 50 µs an event; 0.3 µs each of LOOK_BACK places beside it,
             4 µs where they lie in a lake.
@@ -103,7 +103,7 @@ class KeyEvents:
     def _indexed(self, end: int, after: int, wanted: Wanted) -> Iterator[tuple[int, list[Record]]]:
         runs = [run for run in self._runs if run.after < end and run.upto > after]
         cursors = [_Cursor(runs, entity, key, end) for entity, keys in wanted.items() for key in keys]
-        while cursors := [one for one in cursors if one.entity in wanted and one.reaches(after)]:
+        while cursors := [one for one in cursors if one.key in wanted.get(one.entity, ()) and one.reaches(after)]:
             least = max(after, *(one.reached for one in cursors))
             places = sorted({place for one in cursors for place in one.take(least)})
             yield least, self._these(places, wanted)
@@ -146,7 +146,7 @@ class _Cursor:
     """The places of one key in the index, newest first; some are held."""
 
     def __init__(self, runs: Sequence[Run], entity: str, key: Key, end: int) -> None:
-        self.entity = entity
+        self.entity, self.key = entity, key
         self._parts = places_of(runs, entity, key, end)
         self._held: Sequence[int] = ()
         self.reached = 0

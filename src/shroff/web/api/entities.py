@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypedDict
 
 from shroff.events.event import Scalar, TimeText, time_text
-from shroff.explain.entities import EntityLook, KeyEvent, Neighbour, Timeline, fields_of
+from shroff.explain.entities import EntityLook, KeyEvent, KeyLinks, Neighbour, Timeline, fields_of
 from shroff.people.access import Right
 from shroff.streams.delivering_rows import Flag
 from shroff.streams.log import FlagRow
@@ -52,7 +52,10 @@ class EntityNeighbour(TypedDict):
 
 
 class EntityView(EntityKey):
-    """One key of an entity: events, features, flags and neighbours."""
+    """One key of an entity: events, features, flags and neighbours.
+
+    `left_out` are keys of other entities that link nobody, since more than 20 keys share them.
+    """
 
     timeline: list[EntityEvent]
     looked_to: int
@@ -60,6 +63,7 @@ class EntityView(EntityKey):
     features_of: str | None
     flags: list[Flag]
     neighbours: list[EntityNeighbour]
+    left_out: list[EntityKey]
     next: str | None
 
 
@@ -68,7 +72,7 @@ async def entity(service: Service, request: Request) -> Json[EntityView]:
     name = known_entity(service, request)
     key = await service.in_thread(known_key, service.project, name, request.path_params["key"])
     limit, before = limit_of(request.query_params), cursor_of(request.query_params, int)
-    timeline, flags, neighbours = await service.in_thread(looked, service.project, name, key, before, limit)
+    timeline, flags, links = await service.in_thread(looked, service.project, name, key, before, limit)
     standings = await verdicts(service, [row.event for row in flags])
     return Json(
         {
@@ -79,7 +83,8 @@ async def entity(service: Service, request: Request) -> Json[EntityView]:
             "features": dict(timeline.features),
             "features_of": timeline.features_of or None,
             "flags": [document(row, standings.get(row.event)) for row in flags],
-            "neighbours": [_neighbour(one) for one in neighbours],
+            "neighbours": [_neighbour(one) for one in links.neighbours],
+            "left_out": [{"entity": of, "key": text} for of, text in links.left_out],
             "next": next_of(timeline.looked_to + 1) if timeline.is_cut else None,
         }
     )
@@ -110,14 +115,14 @@ def known_entity(service: Service, request: Request) -> str:
 
 def looked(
     project: Project, name: str, key: str, before: int | None, limit: int
-) -> tuple[Timeline, list[FlagRow], list[Neighbour]]:
+) -> tuple[Timeline, list[FlagRow], KeyLinks]:
     """What the log has of a key; flags and neighbours with the first part only."""
     with project.opened.reading() as log:
         look = EntityLook(log, project.definitions, project.history.key_index(project.definitions))
         timeline = look.timeline(name, key, before=before, limit=limit)
         if before is not None:
-            return timeline, [], []
-        return timeline, log.flags_of(name, key, limit=FLAGS_SHOWN), look.neighbours(name, key, timeline)
+            return timeline, [], KeyLinks([], [])
+        return timeline, log.flags_of(name, key, limit=FLAGS_SHOWN), look.links(name, key, timeline)
 
 
 def _neighbour(one: Neighbour) -> EntityNeighbour:

@@ -1,4 +1,4 @@
-"""The newest decisions, and finding one of them, a key of an entity or a rule."""
+"""The newest decisions, by outcome."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ import msgspec
 from starlette.responses import Response
 
 from shroff.errors import UsageError
-from shroff.explain.entities import EntityLook
 from shroff.people.access import Right
 from shroff.project.policy import OUTCOMES
 from shroff.web.http.messages import Request
 from shroff.web.http.paging import cursor_of, next_of
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
-from shroff.web.pages.decision import decision_path, entity_path
-from shroff.web.pages.rendering import page, see_other
+from shroff.web.pages.decision import decision_path
+from shroff.web.pages.rendering import page
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -66,15 +65,6 @@ async def show(service: Service, request: Request) -> Response:
     return page(service, request, "decisions.html", part=part, which=which, all_which=WHICH, older=older, before=before)
 
 
-async def find(service: Service, request: Request) -> Response:
-    """What is called so: the one thing there is, or all of them to choose from."""
-    text = request.query_params.get("q", "").strip()
-    found, looked_to = await service.in_thread(_found, service.project, text) if text else ([], 0)
-    if len(found) == 1:
-        return see_other(found[0][2])
-    return page(service, request, "find.html", text=text, found=found, looked_to=looked_to)
-
-
 def _part(project: Project, which: str, before: int | None) -> DecisionsPart:
     try:
         with project.opened.reading() as log:
@@ -106,25 +96,4 @@ def _line(log: Log, row: DecisionRow) -> Line:
     return Line(row, record.time_ms, msgspec.json.decode(row.document), decision_path(row.event, row.id))
 
 
-def _found(project: Project, text: str) -> tuple[list[tuple[str, str, str]], int]:
-    """What it is, how it is called, and where; and the place of the log up to which nobody looked for keys."""
-    definitions = project.definitions
-    found = [("rule", rule.id, f"/rules/{rule.id}") for rule in definitions.rules if rule.id == text]
-    try:
-        with project.opened.reading() as log:
-            there = [event for event in definitions.events.decided if log.decisions(event, [text])]
-            found += [(event, text, decision_path(event, text)) for event in there]
-            if found:
-                return found, 0
-            entities, looked_to = EntityLook(log, definitions, project.history.key_index(definitions)).entities_with(
-                text
-            )
-    except UsageError:  # there is no log yet
-        return found, 0
-    return [(entity, text, entity_path(entity, text)) for entity in entities], looked_to
-
-
-ROUTES: Final = (
-    Route("GET", "/find", Right.READ_DECISIONS, find, is_page=True),
-    Route("GET", "/decisions", Right.READ_DECISIONS, show, is_page=True, screen=Screen("Decisions", 30)),
-)
+ROUTES: Final = (Route("GET", "/decisions", Right.READ_DECISIONS, show, is_page=True, screen=Screen("Decisions", 30)),)

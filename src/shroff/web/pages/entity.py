@@ -1,55 +1,263 @@
-"""One key of an entity: what happened to it, its features, its flags, and whom it shares something with."""
+"""One key of an entity: what is unusual about it, its events, its flags and lists, and whom it is linked with."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
+from shroff.cases.case import FRAUD, about_of
+from shroff.events.summary import EventSummary, summary_of
+from shroff.explain.entities import EntityLook, KeyEvent, KeyLinks, KeyTotals, Timeline, fields_of
+from shroff.language.expression import ThisField
 from shroff.people.access import Right
 from shroff.web.api.cases.flags import document, known_key, verdicts
-from shroff.web.api.entities import known_entity, looked
+from shroff.web.api.entities import FLAGS_SHOWN, known_entity
 from shroff.web.http.messages import Request
 from shroff.web.http.paging import cursor_of, limit_of, next_of
 from shroff.web.http.routes import Route
-from shroff.web.pages.charts.windows import windows_of
+from shroff.web.pages.charts.links import LinkedKey, LinkGraph, link_graph
+from shroff.web.pages.charts.windows import FeatureTexts, windows_of
 from shroff.web.pages.decision import decision_path, entity_path
 from shroff.web.pages.rendering import page
 from shroff.web.pages.rules import lists
 
 if TYPE_CHECKING:
+    from shroff.app.project import Project
+    from shroff.cases.case import Case
+    from shroff.events.labels import VerdictInForce
+    from shroff.project.definitions import Definitions
+    from shroff.streams.log import FlagRow, Record
     from shroff.web.service import Service
 
+SHOWN: Final = 12  # events of the first part; the charts show more
 IN_TABLE: Final = 20  # decisions whose features stand in a table, too: of more that would be most of the page's weight
+LINKS_SHOWN: Final = 10
+NAMES: Final = ("name", "label")  # a field such as merchant_name or card_label names the key of its entity to people
+
+
+@dataclass(frozen=True, slots=True)
+class EventLine:
+    """An event of the key, with what it says to people and the verdict about it.
+
+    `who` is the counterparty: who was paid, or on the page of whom that is, the first other key of the event.
+    """
+
+    one: KeyEvent
+    summary: EventSummary
+    verdict: str
+    path: str
+    who: str
+    path_of_who: str
+
+    @property
+    def rest(self) -> Sequence[str]:
+        """What its summary says beside the counterparty."""
+        rest = self.summary.rest
+        return rest if self.summary.payee else [says for says in rest if says != self.who]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkLine:
+    """A linked key with its newest event that shares something; `through` are what it shares: entity, name and path."""
+
+    title: str
+    key: str
+    path: str
+    through: Sequence[tuple[str, str, str]]
+    newest: EventLine
+
+
+@dataclass(frozen=True, slots=True)
+class KeyHead:
+    """The head of the page.
+
+    Args:
+        title: The key's name for people; the key itself where it has none.
+        owner: The personal values that all its newest events share, for those who may see them.
+        amount: The sum of the counted events; empty where they have none.
+        frauds: Those of them with the verdict fraud.
+        case: The open case about it, and what that has at stake.
+    """
+
+    title: str
+    owner: Sequence[str]
+    totals: KeyTotals
+    amount: str
+    frauds: int
+    case: Case | None
+    stake: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the log has of a key."""
+
+    timeline: Timeline
+    flags: Sequence[FlagRow]
+    links: KeyLinks
+    totals: KeyTotals
+    owner: Sequence[str]
 
 
 async def show(service: Service, request: Request) -> Response:
     """The page of a key."""
-    name = known_entity(service, request)
-    key = await service.in_thread(known_key, service.project, name, request.path_params["key"])
+    name, project = known_entity(service, request), service.project
+    key = await service.in_thread(known_key, project, name, request.path_params["key"])
     limit, before = limit_of(request.query_params), cursor_of(request.query_params, int)
-    timeline, flags, neighbours = await service.in_thread(looked, service.project, name, key, before, limit)
-    standings = await verdicts(service, [row.event for row in flags])
-    in_lists = await service.in_thread(lists.standings, service.project, name, key)
+    found = await service.in_thread(_looked, project, name, key, before, limit, request.who.may(Right.READ_PERSONAL))
+    standings = await verdicts(service, _named(found))
+    texts = _KeyTexts(project.definitions, standings, found)
+    links = texts.links(name)
+    events = found.timeline.events if before is not None else found.timeline.events[:SHOWN]
+    older = found.timeline.looked_to + 1 if found.timeline.is_cut else None
+    if len(events) < len(found.timeline.events):
+        older = events[-1].record.seq
     return page(
         service,
         request,
         "entity.html",
         name=name,
         key=key,
-        timeline=timeline,
-        flags=[document(row, standings.get(row.event)) for row in flags],
-        neighbours=neighbours,
-        older=next_of(timeline.looked_to + 1) if timeline.is_cut else None,
+        head=await service.in_thread(_head, service, name, key, found, texts),
+        currency=project.definitions.settings.currency,
+        events=[texts.line(one, name) for one in events],
+        looked_to=found.timeline.looked_to,
+        flags=[document(row, standings.get(row.event)) for row in found.flags],
+        links=links,
+        left_out=[(texts.title(*one), entity_path(*one)) for one in found.links.left_out],
+        graph=_graph(texts.title(name, key), links),
+        links_shown=LINKS_SHOWN,
+        older=None if older is None else next_of(older),
         before=before,
         decision_path=decision_path,
         entity_path=entity_path,
-        windows=windows_of(timeline.events),
+        windows=windows_of(found.timeline.events),
+        tells=FeatureTexts(project.definitions),
         in_table=IN_TABLE,
-        in_lists=in_lists,
+        lists=await service.in_thread(lists.standings, project, name, key),
+        lasts=lists.LASTS,
         said=lists.said_of(request),
+        added_to=lists.added_to(request),
         may_edit=request.who.may(Right.EDIT_LISTS),
     )
+
+
+def _looked(project: Project, name: str, key: str, before: int | None, limit: int, may_see: bool) -> _Found:  # noqa: FBT001 - run in a thread
+    """What the log has of a key; flags, links and totals with the first part only."""
+    with project.opened.reading() as log:
+        look = EntityLook(log, project.definitions, project.history.key_index(project.definitions))
+        timeline = look.timeline(name, key, before=before, limit=limit)
+        if before is not None:
+            return _Found(timeline, [], KeyLinks([], []), KeyTotals([], is_whole=False), ())
+        owner = dict[str, set[str]]()
+        for one in timeline.events[:SHOWN] if may_see else ():
+            for field, text in log.personal(one.record.type, [one.record.id]).get(one.record.id, {}).items():
+                owner.setdefault(field, set()).add(text)
+        return _Found(
+            timeline,
+            log.flags_of(name, key, limit=FLAGS_SHOWN),
+            look.links(name, key, timeline),
+            look.totals(name, key),
+            [text for values in owner.values() if len(values) == 1 for text in values],
+        )
+
+
+def _head(service: Service, name: str, key: str, found: _Found, texts: _KeyTexts) -> KeyHead:
+    with service.cases.store.look() as look:
+        case = next(iter(look.open_about([about_of(name, key)]).values()), None)
+    amounts = [Decimal(one.amount) for record in found.totals.records if (one := texts.summary(record)).amount]
+    verdicts_of = [texts.verdict(record) for record in found.totals.records]
+    places = service.cases.money_places
+    stake = "" if case is None or case.stake is None else str(Decimal(case.stake).scaleb(-places))
+    amount = str(sum(amounts)) if amounts else ""
+    return KeyHead(texts.title(name, key), found.owner, found.totals, amount, verdicts_of.count(FRAUD), case, stake)
+
+
+def _named(found: _Found) -> list[str]:
+    """The events whose verdicts the page shows."""
+    records = [*found.totals.records, *(one.record for one in found.timeline.events)]
+    records += [one.newest.record for one in found.links.neighbours]
+    return sorted({f"{one.type}/{one.id}" for one in records} | {row.event for row in found.flags})
+
+
+class _KeyTexts:
+    """Events and keys as people read them."""
+
+    def __init__(self, definitions: Definitions, standings: Mapping[str, VerdictInForce], found: _Found) -> None:
+        self._definitions, self._standings, self._found = definitions, standings, found
+        self._names: dict[tuple[str, str], str] = {}
+        for one in (*found.timeline.events, *(one.newest for one in found.links.neighbours)):
+            self._note(one.record)
+
+    def title(self, entity: str, key: str) -> str:
+        """The name of a key for people; the key itself where no event names it."""
+        return self._names.get((entity, key), key)
+
+    def summary(self, record: Record) -> EventSummary:
+        type_ = self._definitions.events.types.get(record.type)
+        return summary_of(type_, fields_of(record), self._definitions.settings.currency)
+
+    def verdict(self, record: Record) -> str:
+        found = self._standings.get(f"{record.type}/{record.id}")
+        return "" if found is None else found.verdict
+
+    def line(self, one: KeyEvent, name: str) -> EventLine:
+        summary, keys = self.summary(one.record), self._keys_of(one.record)
+        own = keys.pop(name, "")
+        payee = summary.payee if summary.payee not in {own, self.title(name, own)} else ""
+        others = {entity: key for entity, key in keys.items() if not payee or payee in {key, self.title(entity, key)}}
+        entity, key = next(iter(others.items()), ("", ""))
+        who = payee or (self.title(entity, key) if key else next(iter(summary.rest), ""))
+        path = decision_path(one.record.type, one.record.id) if one.outcome else ""
+        path_of_who = entity_path(entity, key) if key else ""
+        return EventLine(one, summary, self.verdict(one.record), path, who, path_of_who)
+
+    def links(self, name: str) -> list[LinkLine]:
+        return [
+            LinkLine(
+                self.title(name, one.key),
+                one.key,
+                entity_path(name, one.key),
+                [(entity, self.title(entity, text), entity_path(entity, text)) for entity, text in one.through],
+                self.line(one.newest, name),
+            )
+            for one in self._found.links.neighbours
+        ]
+
+    def _keys_of(self, record: Record) -> dict[str, str]:
+        """The keys of an event that are one field, by entity."""
+        fields, found = fields_of(record), dict[str, str]()
+        for entity, declared in self._definitions.events.entities.items():
+            parts = declared.keys.get(record.type, ())
+            if len(parts) == 1 and isinstance(parts[0], ThisField) and fields.get(parts[0].name) is not None:
+                found[entity] = str(fields[parts[0].name])
+        return found
+
+    def _note(self, record: Record) -> None:
+        """Keep the names that an event has for its keys."""
+        fields = fields_of(record)
+        for entity, key in self._keys_of(record).items():
+            name = next((fields[found] for ending in NAMES if (found := f"{entity}_{ending}") in fields), None)
+            if name is not None:
+                self._names.setdefault((entity, key), str(name))
+
+
+def _graph(own: str, links: Sequence[LinkLine]) -> LinkGraph | None:
+    others = [
+        LinkedKey(
+            one.title,
+            ", ".join(
+                word for word in (one.newest.verdict or one.newest.one.outcome, one.newest.summary.money) if word
+            ),
+            [(entity, title) for entity, title, _ in one.through],
+        )
+        for one in links
+    ]
+    return link_graph(own, others) if others else None
 
 
 ROUTES: Final = (Route("GET", "/entities/{entity}/{key}", Right.READ_DECISIONS, show, is_page=True),)

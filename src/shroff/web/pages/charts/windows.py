@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from shroff.explain.entities import KeyEvent
+from shroff.language.wording import ValueWording
 from shroff.web.pages.charts.plots import Axis, Plot, plot_of
 from shroff.web.pages.charts.strips import ENOUGH, number_of
+from shroff.web.pages.words import count, money, rough, value
+
+if TYPE_CHECKING:
+    from shroff.project.definitions import Definitions
 
 POINTS_MIN: Final = 2  # one value is no line
-HEIGHT: Final = 48
+HEIGHT: Final = 64
 USUAL: Final = 0.9  # of earlier values, which the band holds
+FIRST: Final = 3  # charts that are shown at once
+TITLE_MAX: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,14 @@ class Window:
     band_height: float
     is_far: bool
 
+    @property
+    def distance(self) -> float:
+        """How far the newest value lies outside the band, in widths of the band and its upper end; 0 inside."""
+        if self.low is None or self.high is None or not self.is_far:
+            return 0.0
+        now = number_of(self.now) or 0.0
+        return max(self.low - now, now - self.high) / max(self.high - self.low, abs(self.high), 1e-12)
+
 
 @dataclass(frozen=True, slots=True)
 class Windows:
@@ -41,6 +56,53 @@ class Windows:
     end_ms: int
     decisions: Sequence[KeyEvent]
     others: Mapping[str, Any]  # features of which there is no line, with their newest values
+
+    @property
+    def first(self) -> Sequence[Window]:
+        """The charts that say most: the newest values farthest outside the band, then those with a band."""
+        return sorted(self.charts, key=lambda one: (-one.distance, one.low is None))[:FIRST]
+
+    @property
+    def rest(self) -> Sequence[Window]:
+        """All other charts, in the order of the features."""
+        return [one for one in self.charts if one not in self.first]
+
+    @property
+    def unusual(self) -> int:
+        """How many features have an unusual newest value."""
+        return sum(one.is_far for one in self.charts)
+
+
+class FeatureTexts:
+    """Names and values of features, as people read them."""
+
+    def __init__(self, definitions: Definitions) -> None:
+        features, settings = definitions.features, definitions.settings
+        self._nodes = {name: one.node for name, one in features.items()}
+        self._currency = settings.currency
+        self._teller = ValueWording(self._nodes.get, settings.currency, settings.money_places)
+
+    def title(self, feature: str) -> str:
+        """Such as `Payments in 1 h`; the feature's own words where its expression has none."""
+        node = self._nodes.get(feature)
+        if node is None or node.type.kind == "boolean":
+            return feature.partition(".")[2].replace("_", " ").capitalize()
+        wording = self._teller.wording(node)
+        noun = f"share {wording.noun}" if wording.is_share else wording.noun
+        noun = feature.partition(".")[2].replace("_", " ") if len(noun) > TITLE_MAX else noun
+        return f"{noun[:1].upper()}{noun[1:]}"
+
+    def value(self, feature: str, found: Any) -> str:
+        """A value as decisions have it: money with its currency, shares in percent, other reals in three digits."""
+        number, node = number_of(found), self._nodes.get(feature)
+        if number is None or node is None:
+            return str(value(found).striptags())
+        wording = self._teller.wording(node)
+        if wording.is_share:
+            return f"{rough(100 * number)} %"
+        if node.type.kind == "money" or wording.is_money:
+            return money(f"{number:.2f}", self._currency)
+        return count(int(number)) if number.is_integer() else rough(number)
 
 
 def windows_of(events: Sequence[KeyEvent]) -> Windows | None:

@@ -12,8 +12,9 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from shroff.errors import DefinitionError, UsageError
+from shroff.events.event import time_text
 from shroff.language.expression import InList, ItemField, ThisField, walk
-from shroff.language.values import parse_time
+from shroff.language.values import parse_duration, parse_time
 from shroff.people import oidc
 from shroff.people.access import Right
 from shroff.project.lists import Entry
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 CSV: Final = "text/csv; charset=utf-8"
 SHOWN: Final = 500
 COUNTED: Final = ("added", "changed", "removed", "repeated")  # what an address says of the change before
+LASTS: Final = {"1d": "1 day", "7d": "7 days", "30d": "30 days", "90d": "90 days", "": "no end"}  # from a key's page
 NOTHING: Final[Mapping[str, str]] = {}
 
 
@@ -61,10 +63,11 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A list that a key of an entity may stand in, and its entry where it does."""
+    """A list that a key of an entity may stand in, and its entry where it does. `does` is what an entry makes of it."""
 
     name: str
     entry: Entry | None
+    does: str
 
 
 # ---- looking
@@ -109,9 +112,7 @@ async def add(service: Service, request: Request) -> Response:
     """An entry from a form: of the list's own page, or of the page of a key."""
     form, name = await request.form(), known(service, request)
     try:
-        expires_at = instant(form.get("expires_at", ""))
-        entry = Entry(form.get("value", "").strip(), form.get("note", "").strip(), request.who.name, expires_at)
-        told = await change(service, request, name, [entry])
+        told = await change(service, request, name, [_entry_of(service, request, form)])
     except (UsageError, DefinitionError) as error:
         return await _list(service, request, mistake=_words(error), form=form)
     return _back(form, name, told)
@@ -148,6 +149,18 @@ async def approve(service: Service, request: Request) -> Response:
     return _back(form, name, told)
 
 
+def _entry_of(service: Service, request: Request, form: Mapping[str, str]) -> Entry:
+    """An entry of a form. The page of a key says how long it lasts, and asks why. Raises: UsageError."""
+    expires_at, note, lasts = instant(form.get("expires_at", "")), form.get("note", "").strip(), form.get("lasts")
+    if lasts is not None and not note:
+        raise UsageError("An entry needs a reason. Say why.")
+    if lasts:
+        if lasts not in LASTS:
+            raise UsageError(f"An entry lasts {', '.join(filter(None, LASTS))}, or has no end.")
+        expires_at = time_text(service.project.opened.now_ms() + parse_duration(lasts))
+    return Entry(form.get("value", "").strip(), note, request.who.name, expires_at)
+
+
 def instant(text: str) -> str:
     """A day or a time of a form as lists have it; UTC where it does not say otherwise. Raises: UsageError."""
     text = text.strip()
@@ -168,6 +181,8 @@ def _back(form: Mapping[str, str], name: str, told: Mapping[str, Any]) -> Respon
     said = {"said": "done" if told["in_force"] else "asked" if is_asked else "waits", **counts}
     back = oidc.back_of(form.get("back", ""))
     path = back.partition("?")[0] if form.get("back") else f"/lists/{name}"
+    if form.get("back") and told["in_force"] and told.get("added"):
+        said["to"] = name
     return see_other(f"{path}?{urlencode(said)}")
 
 
@@ -222,6 +237,11 @@ def _look(project: Project, name: str, text: str) -> Look:
     return Look(summary, lines, len(wanted), len(found))
 
 
+def added_to(request: Request) -> str:
+    """The list that the change before added to, which can be undone from the page of a key."""
+    return request.query_params.get("to", "")
+
+
 def said_of(request: Request) -> str:
     """What the change before came to, in words; empty where there was none."""
     query = request.query_params
@@ -252,9 +272,19 @@ def _is_over(entry: Entry, now_ms: int) -> bool:
 
 def standings(project: Project, entity: str, key: str) -> list[Standing]:
     """The lists that keys of an entity are looked for in, each with the entry of this one."""
-    names = lists_of(project.definitions, entity)
+    names = [name for name in lists_of(project.definitions, entity) if rule_of(name) is None]
     there = project.lists.holding(key) if names else {}
-    return [Standing(name, there.get(name)) for name in names]
+    return [Standing(name, there.get(name), _does(project.definitions, name)) for name in names]
+
+
+def _does(definitions: Definitions, name: str) -> str:
+    """Block for a list whose rules stop events, Allow for one whose rules let them pass, else Add."""
+    effects = {
+        rule.effect
+        for rule in definitions.rules
+        if any(isinstance(part, InList) and part.list == name for part in walk(rule.when))
+    }
+    return "Allow" if effects == {"allow"} else "Block" if effects & {"decline", "challenge"} else "Add"
 
 
 def lists_of(definitions: Definitions, entity: str) -> list[str]:

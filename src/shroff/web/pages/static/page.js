@@ -168,6 +168,55 @@ export async function send(method, path, body, headers = {}) {
   });
 }
 
+const SEARCHES_MAX = 8;
+
+/** Where this viewer's last searches are kept: in this browser alone, apart for each person who signs in here. */
+function searchesKey() {
+  return `shroff.searches.${document.getElementById("recent-searches").dataset.who}`;
+}
+
+function recentSearches() {
+  try {
+    return JSON.parse(localStorage.getItem(searchesKey()) ?? "[]");
+  } catch {
+    return []; // somebody else wrote there
+  }
+}
+
+function keepSearch(event) {
+  const text = new FormData(event.target).get("q").trim();
+  if (text) {
+    const others = recentSearches().filter((one) => one !== text);
+    localStorage.setItem(searchesKey(), JSON.stringify([text, ...others].slice(0, SEARCHES_MAX)));
+  }
+}
+
+function showSearches() {
+  const list = document.getElementById("recent-searches");
+  if (!list) {
+    return;
+  }
+  const searches = recentSearches();
+  list.replaceChildren(...searches.map((text) => new Option(text, text)));
+  const shown = document.querySelector("[data-recent]");
+  if (shown && searches.length) {
+    shown.hidden = false;
+    shown.querySelector("ul").replaceChildren(
+      ...searches.map((text) => {
+        const item = document.createElement("li");
+        const link = document.createElement("a");
+        link.href = `/find?q=${encodeURIComponent(text)}`;
+        link.textContent = text;
+        item.append(link);
+        return item;
+      }),
+    );
+  }
+  for (const form of document.querySelectorAll("form[action='/find']")) {
+    form.addEventListener("submit", keepSearch);
+  }
+}
+
 document.addEventListener("keydown", onKey);
 document.addEventListener("click", onClick);
 document.querySelector("[data-single-keys]")?.addEventListener("change", (event) => {
@@ -179,3 +228,4 @@ for (const element of document.querySelectorAll("[data-with-script]")) {
 localTimes();
 namedCells();
 showHints();
+showSearches();

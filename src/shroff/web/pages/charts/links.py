@@ -1,0 +1,71 @@
+"""A small graph of whom a key is linked with: the key, what it shares, and who shares that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+SHARED_MAX: Final = 4
+OTHERS_MAX: Final = 6
+ROW: Final = 52  # pixels from one box to the next
+BOX: Final = 42
+_LEFT, _MIDDLE, _RIGHT, _WIDTH = 0, 36, 72, 28  # per cent of the width
+
+
+@dataclass(frozen=True, slots=True)
+class GraphBox:
+    """A box: its upper left corner in per cent and pixels, and two lines of text."""
+
+    x: int
+    y: float
+    title: str
+    says: str
+    is_own: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LinkGraph:
+    """Boxes, and curves between them as paths in a box of 1000 by `height`."""
+
+    boxes: Sequence[GraphBox]
+    curves: Sequence[str]
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedKey:
+    """Another key as the graph shows it; `through` are the shared keys with their entities."""
+
+    title: str
+    says: str
+    through: Sequence[tuple[str, str]]
+
+
+def link_graph(own: str, others: Sequence[LinkedKey]) -> LinkGraph:
+    """The graph of the first of these keys; the table beside it has them all."""
+    shown = others[:OTHERS_MAX]
+    shared = list(dict.fromkeys(key for one in shown for key in one.through))[:SHARED_MAX]
+    shown = [one for one in shown if any(key in shared for key in one.through)]
+    height = ROW * max(len(shared), len(shown), 1)
+    boxes, curves = [GraphBox(_LEFT, _y(0, 1, height), own, "this one", is_own=True)], list[str]()
+    for at, (entity, title) in enumerate(shared):
+        using = [other for other, one in enumerate(shown) if (entity, title) in one.through]
+        count = sum((entity, title) in one.through for one in others)
+        y = _y(at, len(shared), height)
+        boxes.append(GraphBox(_MIDDLE, y, title, f"{entity}, {count} other{'s' * (count > 1)}"))
+        curves.append(_curve(_LEFT, _y(0, 1, height), _MIDDLE, y))
+        curves += [_curve(_MIDDLE, y, _RIGHT, _y(other, len(shown), height)) for other in using]
+    boxes += [GraphBox(_RIGHT, _y(at, len(shown), height), one.title, one.says) for at, one in enumerate(shown)]
+    return LinkGraph(boxes, curves, height)
+
+
+def _y(at: int, count: int, height: int) -> float:
+    """The upper edge of a box, of so many that are spread over a column."""
+    return round(height * (at + 0.5) / count - BOX / 2, 1)
+
+
+def _curve(x: int, y: float, to_x: int, to_y: float) -> str:
+    start, end = 10 * (x + _WIDTH), 10 * to_x
+    middle, y, to_y = (start + end) // 2, round(y + BOX / 2, 1), round(to_y + BOX / 2, 1)
+    return f"M{start} {y}C{middle} {y} {middle} {to_y} {end} {to_y}"

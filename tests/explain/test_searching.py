@@ -1,0 +1,107 @@
+"""Search by parts of ids, names and amounts: what it finds, how much of the log it reads, and where it stops."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from shroff.app import project as app
+from shroff.cli.main import run
+from shroff.explain import searching
+from shroff.explain.searching import amount_of, search_parts
+
+PROJECT = {
+    "shroff.yaml": "shroff: 1\nname: parts\nmoney: { currency: EUR, places: 2 }\nlateness: 100d\n",
+    "events.yaml": """
+payment:
+  id: id
+  time: at
+  decide: true
+  fields: { id: text, at: time, card: text, card_label: text, shop: text, shop_name: text, amount: money, note: text }
+entities:
+  card: { payment: card }
+  shop: { payment: shop }
+""",
+    "features.yaml": "card:\n  payments_1h: count(payment) over 1h\n",
+}
+EVENTS = 60
+
+
+@pytest.fixture(name="bank", scope="module")
+def _bank(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("parts")
+    for name, text in PROJECT.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    lines = [
+        {
+            "id": f"p-{1_000 + number}",
+            "at": f"2026-03-01T00:00:{number:02d}Z",
+            "card": f"c-{number % 7:03d}",
+            "card_label": f"•••• {4_820 + number % 7}",
+            "shop": f's"{number % 2}',
+            "shop_name": f"Mühle {number % 2}",
+            "amount": f"{number}.50",
+            "note": "p-1001 99",
+        }
+        for number in range(EVENTS)
+    ]
+    path = folder.parent / "parts.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    assert run(["-C", str(folder), "ingest", str(path), "--as", "payment"]) == 0
+    return app.open(folder)
+
+
+def found(project, text, upto=None):
+    with project.opened.reading() as log:
+        part = search_parts(log, project.definitions, text, upto)
+    return [one.id for one in part.events], list(part.keys), part.looked_to
+
+
+@pytest.mark.parametrize(
+    ("text", "events", "keys"),
+    [
+        ("059", ["p-1059"], []),
+        ("p-105", [f"p-105{number}" for number in range(9, -1, -1)], []),
+        ("003", ["p-1003"], [("card", "c-003", "c-003")]),
+        ("4821", [], [("card", "c-001", "•••• 4821")]),
+        ("Mühle 1", [], [("shop", 's"1', "Mühle 1")]),
+        ('s"0', [], [("shop", 's"0', 's"0')]),
+        ("17.5", ["p-1017"], []),
+        ("017.50 EUR", ["p-1017"], []),
+        ("59", [], []),  # too short
+        ("1001 9", [], []),  # no field that is searched, and not at an end
+        ("000", ["p-1000"], [("card", "c-000", "c-000")]),
+    ],
+)
+def test_ids_keys_names_and_amounts_are_found_by_their_ends(bank, text, events, keys):
+    assert found(bank, text) == (events, keys, 0)
+
+
+def test_a_search_reads_the_newest_part_and_goes_on_where_it_ended(bank, monkeypatch):
+    monkeypatch.setattr(searching, "PLACES", 20)
+    monkeypatch.setattr(searching, "_BLOCK", 8)
+    with bank.opened.reading() as log:
+        end = log.last_seq()
+
+    assert found(bank, "1001") == ([], [], end - 20)
+    assert found(bank, "1001", 20) == (["p-1001"], [], 0)
+
+
+def test_a_search_ends_with_its_time_and_with_enough_results(bank, monkeypatch):
+    monkeypatch.setattr(searching, "_BLOCK", 8)
+    with bank.opened.reading() as log:
+        end = log.last_seq()
+    events, _, looked_to = found(bank, "p-1")
+
+    assert (len(events), looked_to) == (20, end - 24)
+    monkeypatch.setattr(searching, "LASTS_S", -1.0)
+    assert found(bank, "p-1") == ([], [], end)
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [("1,661.90", "1661.90"), ("5", "5.00"), ("5.001", ""), ("-5", ""), ("NaN", ""), ("1e30", ""), ("12 EUR", "12.00")],
+)
+def test_an_amount_is_read_as_people_write_it(text, amount):
+    assert amount_of(text, 2) == amount
