@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 from itertools import islice
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shroff import config
 from shroff.config import TEMPLATE_FOLDER
-from shroff.errors import InputError
+from shroff.errors import InputError, UsageError
 from shroff.events.definitions import Settings
 from shroff.events.event import Event
-from shroff.events.formats.encodings import read_lines
+from shroff.events.formats.encodings import read_lines, read_stream
 from shroff.events.intake import Intake, Submission
 from shroff.events.mapping import Dispatcher, MappedRow, Mapper, Picked
 from shroff.events.raw_values import Float32, Instant, Number
@@ -144,10 +147,77 @@ def test_a_conversion_of_empty_text_is_missing():
 
 
 @pytest.mark.parametrize("amount", ["1.250,00", "12,5", "-1250,00"])
-def test_a_decimal_comma_is_named_with_the_expression_that_reads_it(amount):
+def test_a_decimal_comma_is_named_with_the_setting_that_reads_it(amount):
     assert mistakes_of(CARDS, {**CARD_LINE, "Amount": amount})["amount"].endswith(
-        f"'{amount}' is no decimal number; read a decimal comma by {COMMA_READ}"
+        f"'{amount}' is no decimal number; for decimal commas in a CSV write {COMMA_READ}"
     )
+
+
+COMMAS = """
+payment:
+  id: id
+  time: at
+  decide: true
+  fields: { id: text, at: time, amount: money, rate: real?, fee: money?, n: integer?, q: number?, note: text? }
+  from: { csv: { SETTINGS fee: "money(replace(row.Fee, ' EUR', ''))", n: integer(row.N) } }
+"""
+HEAD = ["id", "at", "amount", "rate", "Fee", "N", "q", "note"]
+
+
+def submitted(settings, rows, separator):
+    """What becomes of the lines of a file with these rows."""
+    content = "".join(separator.join(row) + "\n" for row in [HEAD, *rows])
+    lines = read_stream(io.BytesIO(content.encode()), "csv", name="march.csv")
+    events = declare(COMMAS.replace("SETTINGS", settings))
+    return list(Intake(events, Settings(), None).submissions(lines, "march.csv", "payment"))
+
+
+def with_comma(amount, grouped):
+    text = f"{amount:,}" if grouped else str(amount)
+    return text.translate(str.maketrans(",.", ".,"))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.decimals("-999999999", "999999999", places=2),
+            st.decimals("-99999", "99999", places=7),
+            st.integers(-(10**9), 10**9),
+            st.booleans(),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_a_file_with_decimal_commas_gives_the_events_of_the_one_with_points(amounts):
+    points, commas = [], []
+    for number, (amount, rate, whole, grouped) in enumerate(amounts):
+        own = [f"p{number}", "2026-03-01T10:00:00Z"]
+        points.append([*own, f"{amount}", f"{rate}", f"{amount} EUR", f"{whole}", f"{rate}", "1.5"])
+        written = with_comma(amount, grouped)
+        real = with_comma(rate, grouped=False)
+        commas.append([*own, written, real, f"{written} EUR", with_comma(whole, grouped), real, "1.5"])
+    found = submitted("separator: ';', decimal: ',',", commas, ";")
+
+    assert [(one.refusal, one.event) for one in found] == [(None, one.event) for one in submitted("", points, ",")]
+
+
+@pytest.mark.parametrize("amount", ["12.50", "1.25,00", "1,250.00", "1.250.00", "1 250.000,00", "x"])
+def test_what_may_be_a_decimal_point_is_refused_beside_decimal_commas(amount):
+    (found,) = submitted("decimal: ',',", [["p", "2026-03-01T10:00:00Z", amount, *[""] * 5]], ";")
+
+    assert found.refusal.endswith(f"'{amount}' is no decimal number with a comma, such as 1.250,00")
+
+
+def test_a_file_with_another_separator_is_stopped_before_its_first_line():
+    with pytest.raises(UsageError, match=r"march.csv has ',' between its columns, .* separator ';'"):
+        submitted("separator: ';',", [], ",")
+
+
+def test_a_field_that_is_called_decimal_is_mapped():
+    text = COMMAS.replace("note: text?", "decimal: text?").replace("SETTINGS", "decimal: row.note,")
+
+    assert declare(text).types["payment"].mappings["csv"].has_comma is False
 
 
 def test_a_day_that_is_in_no_calendar_is_not_called_a_wrong_form():

@@ -153,13 +153,13 @@ payment:
   fields: { id: text, at: time, card: text? hashed, amount: money, kind: text?, due: time? }
   summary: [amount, kind]
   from:
-    csv: { id: row.Nr, when: row.kind == 'p' }
+    csv: { id: row.Nr, when: row.kind == 'p', decimal: ',', separator: ';' }
     json: { amount: money(row.price), when: row.kind == 'p' }
     parquet: { id: row.nr, when: row.nr == 'p' }
     avro: { id: row.nr, when: row.nr == 'p' }
 label:
   from:
-    csv: { verdict: "'fraud'", when: row.nr is missing }
+    csv: { verdict: "'fraud'", when: row.nr is missing, decimal: ',', separator: tab }
     json: { when: row.label is missing }
     parquet: { event: row.nr, when: row.nr is missing }
     avro: { event: row.nr, when: row.nr is missing }
@@ -543,7 +543,7 @@ WRONG = [
     ("events.yaml", "decide: true", "decide: yes"),
     ("events.yaml", "amount: money", "amount: mony"),
     ("events.yaml", "  card: { payment: card }", "  this: { payment: card }"),
-    ("events.yaml", "{ id: row.Nr, when: row.kind == 'p' }", "row.nr"),
+    ("events.yaml", "{ id: row.Nr, when: row.kind == 'p', decimal: ',', separator: ';' }", "row.nr"),
     ("features.yaml", "spent:", "Spent:"),
     ("features.yaml", "sum(payment.amount) over 1d", "[1]"),
     ("rules/one.yaml", "- id: large", "- id: Large"),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from shroff.errors import Problem, nearest
-from shroff.events.keys import EVENT_TYPE, EVENTS, FROM, LABEL, RESERVED, SUMMARY
+from shroff.events.keys import CSV_SETTINGS, EVENT_TYPE, EVENTS, FROM, LABEL, RESERVED, SEPARATORS, SUMMARY
 from shroff.events.summary import load_summary
 from shroff.language import loading
 from shroff.language.expression import Node as Expression
@@ -48,10 +48,15 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class FileMapping:
-    """How the lines of one file format become events: a condition, and an expression for some fields."""
+    """How the lines of one file format become events: a condition, and an expression for some fields.
+
+    `has_comma`: decimals have a comma before their places. `separator` is what must stand between columns, if anything.
+    """
 
     when: Expression | None
     fields: MappingOf[str, Expression]
+    has_comma: bool = False
+    separator: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,14 +280,23 @@ def _mappings(
             continue
         found = loading.mapping(value, problems, f"from.{key.text} of {event}")
         if found is not None:
-            mappings[key.text] = _file_mapping(found, fields, scope, problems, event)
+            mappings[key.text] = _file_mapping(found, fields, scope, problems, event, is_csv=key.text == "csv")
     return mappings
 
 
-def _file_mapping(found: Mapping, fields: set[str], scope: Scope, problems: list[Problem], event: str) -> FileMapping:
+def _file_mapping(
+    found: Mapping, fields: set[str], scope: Scope, problems: list[Problem], event: str, *, is_csv: bool
+) -> FileMapping:
     when: Expression | None = None
     expressions: dict[str, Expression] = {}
+    settings = {name: one for name, one in CSV_SETTINGS.items() if is_csv and name not in fields}
+    chosen = {
+        name: loading.one_of(found.get(name), choices, problems, name) or "" for name, choices in settings.items()
+    }
+    scope = replace(scope, has_comma=chosen.get("decimal") == ",")
     for key, value in found.entries:
+        if key.text in settings:
+            continue
         if key.text == "when":
             when = loading.expression(value, scope, problems, BOOLEAN)
         elif key.text not in fields:
@@ -291,7 +305,7 @@ def _file_mapping(found: Mapping, fields: set[str], scope: Scope, problems: list
             node = loading.expression(value, scope, problems)
             if node is not None:
                 expressions[key.text] = node
-    return FileMapping(when, expressions)
+    return FileMapping(when, expressions, scope.has_comma, SEPARATORS.get(chosen.get("separator", ""), ""))
 
 
 def _label_mappings(node: Node, naming: Iterable[str], scope: Scope, problems: list[Problem]) -> dict[str, FileMapping]:

@@ -18,7 +18,7 @@ from shroff.events.event import Event
 from shroff.events.formats.lines import Line, Lines
 from shroff.events.formats.plain import PlainReader, plain_reader
 from shroff.events.mapping import LABEL, Dispatcher, MappedRow, Mapper, Unmatched
-from shroff.events.raw_values import Number
+from shroff.events.raw_values import Number, shown
 from shroff.events.redaction import LineRedactor, RedactedValues, keeping_hashed, masked, opened, unread
 from shroff.events.unique import Named
 from shroff.events.validation import EventValidator, LabelInput, OutOfBoundsError, secret_fields
@@ -184,6 +184,7 @@ class Intake:
             raise UsageError(f"{source}: {lines.format} lines do not tell their event type. Add --as {types}.")
         mappers = self._mappers(lines.format, events)
         if as_type is not None and lines.columns is not None:
+            _check_separator(mappers[as_type], lines, source, as_type)
             self._check_columns(mappers[as_type], lines.columns, source, as_type)
         keeper = None
         if self._hasher is not None:
@@ -409,6 +410,14 @@ class Intake:
         plain |= {} if mapped is None else {mapped.name: mapped}
         mappers = {name: Mapper(one, "jsonl", self._secret[name]) for name, one in plain.items()}
         return LineRedactor(self._events, self._keeping_validator, self._hasher, mappers, "jsonl")
+
+
+def _check_separator(mapper: Mapper, lines: Lines, source: str, as_type: str) -> None:
+    if lines.format == "csv" and mapper.separator not in {"", lines.separator}:
+        raise UsageError(
+            f"{source} has {shown(lines.separator)} between its columns, but {as_type}.from.csv in events.yaml says "
+            f"separator {shown(mapper.separator)}. Save the file so, or change or remove that setting."
+        )
 
 
 def _event_of(error: InputError) -> Event | None:

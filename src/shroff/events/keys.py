@@ -15,6 +15,7 @@ from shroff.language.keys import (
     Keys,
     Many,
     One,
+    choice,
     own_names,
 )
 
@@ -62,13 +63,39 @@ MAPPING: Final = Keys(
     named=EXPRESSION,
     pattern=NAME_PATTERN,
 )
+SEPARATORS: Final = {",": ",", ";": ";", "tab": "\t", "|": "|"}  # as they are written, and what stands in the file
+CSV_SETTINGS: Final = {"decimal": (".", ","), "separator": tuple(SEPARATORS)}
+CSV_MAPPING: Final = Keys(
+    MAPPING.what,
+    (
+        *MAPPING.keys,
+        Key(
+            "decimal",
+            "What stands before the places of a decimal. With a comma, columns of numbers and money and the functions "
+            "`money`, `number` and `integer` read `1.250,00`; `12.50` is then refused. A field of this name is mapped "
+            "instead.",
+            choice(*CSV_SETTINGS["decimal"]),
+            default="'.'",
+            examples=("','",),
+        ),
+        Key(
+            "separator",
+            "What must stand between the columns; a file with another separator is refused before its first line. "
+            "Left out, the header decides. A field of this name is mapped instead.",
+            choice(*CSV_SETTINGS["separator"]),
+            examples=("';'", "tab"),
+        ),
+    ),
+    named=EXPRESSION,
+    pattern=NAME_PATTERN,
+)
 FROM: Final = Keys(
     "file formats with their mappings",
     tuple(
         Key(
             name,
             f"Maps a line of {words} to the fields. A field without an expression takes the column of the same name.",
-            MAPPING,
+            CSV_MAPPING if name == "csv" else MAPPING,
             examples=(example,),
         )
         for name, words, example in (

@@ -21,6 +21,7 @@ from shroff.language.expression import Else, IsMissing, Logic, Node, RowValue, W
 from shroff.language.printing import text_of as expression_text
 from shroff.language.row import compile_row
 from shroff.language.types import Type
+from shroff.language.values import with_point
 
 Read = Callable[["MappedRow"], Any]
 Path = tuple[str, ...]
@@ -77,7 +78,7 @@ class Mapper:
         )
         fields = event_type.declared
         self._plan = tuple((field.name, self._field_reader(field.name, field.type)) for field in fields)
-        self.is_plain = not self._mapping.fields and not self._typed_columns
+        self.is_plain = not self._mapping.fields and not self._typed_columns and not self._mapping.has_comma
 
     def fields(self, row: MappedRow) -> Mapping[str, object]:
         """Give the fields of a line for `EventValidator.admit`; what could not be made is a `RefusedValue` there.
@@ -120,6 +121,11 @@ class Mapper:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(one.name for one in self._event_type.declared)
+
+    @property
+    def separator(self) -> str:
+        """What must stand between the columns of a CSV; empty where its header decides."""
+        return self._mapping.separator
 
     @property
     def is_mapped(self) -> bool:
@@ -166,7 +172,8 @@ class Mapper:
             read = _column(name) if node is None else value_at(node.path)
             if wanted.is_text and (node is not None or self._typed_columns):
                 return _as_text(read)
-            return read
+            has_comma = self._mapping.has_comma and wanted.is_numeric
+            return _made(_with_point(read), None, is_secret=name in self.hidden) if has_comma else read
         evaluate = compile_row(node, row_leaf, strict=True)
         form = str if wanted.is_text and node.type.kind == "integer" else _form(node.type)
         return _made(evaluate, form, is_secret=name in self.hidden)
@@ -326,6 +333,16 @@ def parsed(text: str) -> object:
 
 def _as_text(read: Read) -> Read:
     return lambda row: text_of(read(row))
+
+
+def _with_point(read: Read) -> Read:
+    """A column of decimals with commas; empty text stays as it is."""
+
+    def read_point(row: MappedRow) -> object:
+        value = read(row)
+        return with_point(value) if type(value) is str and value.strip() else value
+
+    return read_point
 
 
 def _form(type_: Type) -> Callable[[Any], object] | None:

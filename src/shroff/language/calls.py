@@ -31,6 +31,7 @@ from shroff.language.values import (
     rescale_half_even,
     show,
     to_real,
+    with_point,
 )
 
 Options = tuple[str | int, ...]
@@ -89,6 +90,8 @@ def make_convert(types: tuple[Type, ...], signature: Signature) -> Callable[...,
             "money": partial(parse_money, places=wanted.places),
         }
         read = readers[wanted.kind]
+        if signature.options:  # a decimal comma
+            return lambda text: read(with_point(text)) if text.strip() else None
         return lambda text: read(text) if text.strip() else None
     if wanted.kind == "integer":
         return partial(_whole, type_=found)

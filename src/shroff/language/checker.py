@@ -15,7 +15,7 @@ from shroff.language import syntax
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.aggregation import check_aggregate, is_aggregate
 from shroff.language.expression import Node
-from shroff.language.functions import FUNCTIONS, Argument, SignatureError, common_type, comparable_type
+from shroff.language.functions import DECIMALS, FUNCTIONS, Argument, SignatureError, common_type, comparable_type
 from shroff.language.names import Scope
 from shroff.language.parser import parse
 from shroff.language.syntax import ExpressionError, Syntax
@@ -422,7 +422,8 @@ class _Checker:
                 f"{tree.name} {error}.", at.start, at.end, f"It is {FUNCTIONS[tree.name].form}."
             ) from None
         converted = tuple(convert(node, type_) for node, type_ in zip(arguments, signature.takes, strict=True))
-        return typed.Call(signature.type, tree.name, converted, signature.options)
+        is_comma = self.scope.has_comma and tree.name in DECIMALS and signature.takes[0].is_text
+        return typed.Call(signature.type, tree.name, converted, (",",) if is_comma else signature.options)
 
     def fail(self, at: syntax.Span, message: str, hint: str = "") -> NoReturn:
         raise ExpressionError(message, at.start, at.end, hint)

@@ -328,6 +328,7 @@ _FUNCTIONS: Final[tuple[tuple[tuple[str, str, Sign, Make], str, str], ...]] = (
         "day(time('2026-03-01T22:30:00Z'))",
     ),
 )
+DECIMALS: Final = frozenset(["integer", "number", "money"])  # functions that read a decimal from text
 FUNCTIONS: Final[dict[str, Function]] = {
     parts[0]: Function(*parts, meaning, example) for parts, meaning, example in _FUNCTIONS
 }

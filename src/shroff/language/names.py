@@ -59,3 +59,4 @@ class Scope:
     reads_row: bool = False
     reads_score: bool = False
     since_flag: bool = False
+    has_comma: bool = False  # texts of decimals have a comma before their places

@@ -27,7 +27,11 @@ _DURATION = re.compile(r"(?:[0-9]+(?:ms|s|m|h|d|w))+")
 _DURATION_PART = re.compile(r"([0-9]+)(ms|s|m|h|d|w)")
 _DECIMAL = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,4}))?")
 _DECIMAL_COMMA: Final = re.compile(r"[+-]?[0-9]{1,3}(\.[0-9]{3})*,[0-9]{1,12}|[+-]?[0-9]{1,15},[0-9]{1,12}")
-COMMA_READ: Final = "replace(replace(row.COLUMN, '.', ''), ',', '.')"
+_WITH_COMMA: Final = re.compile(
+    r"[+-]?([0-9]{1,3}([. '\u00a0\u202f])[0-9]{3}(\2[0-9]{3})*|[0-9]*)(,[0-9]*)?([eE][+-]?[0-9]{1,4})?"
+)
+_GROUP: Final = re.compile(r"[. '\u00a0\u202f]")
+COMMA_READ: Final = "`decimal: ','` under from.csv in events.yaml"
 _TIME = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?\s*([Zz]|[+-]\d\d:?\d\d)",
     re.ASCII,
@@ -79,7 +83,7 @@ def parse_decimal(text: str) -> tuple[int, int]:
     """
     found = _DECIMAL.fullmatch(text.strip())
     if not found or not (found[2] or found[3]):
-        hint = f"; read a decimal comma by {COMMA_READ}" if _DECIMAL_COMMA.fullmatch(text.strip()) else ""
+        hint = f"; for decimal commas in a CSV write {COMMA_READ}" if _DECIMAL_COMMA.fullmatch(text.strip()) else ""
         raise ValueError(f"{quoted(text)} is no decimal number{hint}")
     sign, whole, fraction, exponent = found[1], found[2], found[3] or "", int(found[4] or 0)
     if len(whole) + len(fraction) + abs(exponent) > 400:
@@ -88,6 +92,17 @@ def parse_decimal(text: str) -> tuple[int, int]:
     if places < 0:
         digits, places = digits * 10**-places, 0
     return (-digits if sign == "-" else digits), places
+
+
+def with_point(text: str) -> str:
+    """A decimal with a comma before its places as one with a point: `1.250,00` is `1250.00`.
+
+    Thousands may stand in groups of three, with a point, a space or an apostrophe between them.
+    Raises: ValueError where it has another form, such as `12.50`, which nobody should take for 1250.
+    """
+    if _WITH_COMMA.fullmatch(text.strip()) is None:
+        raise ValueError(f"{quoted(text)} is no decimal number with a comma, such as 1.250,00")
+    return _GROUP.sub("", text.strip()).replace(",", ".")
 
 
 def rescale_half_even(digits: int, places: int, wanted: int) -> int:
