@@ -183,7 +183,7 @@ def part_section(name: str) -> str:
 
 def part_names() -> list[str]:
     """The parts of a project, by name."""
-    made = {name for name, value in vars(shroff.Project).items() if isinstance(value, cached_property)}
+    made = {name for name, value in inspect.getmembers(shroff.Project) if isinstance(value, cached_property)}
     return sorted(made - PARTS_INSIDE)
 
 

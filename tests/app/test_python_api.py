@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import FrozenInstanceError, asdict
+from dataclasses import FrozenInstanceError, asdict, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -68,6 +68,41 @@ def test_a_decision_cannot_be_changed(project):
 
     with pytest.raises(FrozenInstanceError):
         decision.outcome = "decline"
+
+
+def files_of(project):
+    """All files of a project, but those that SQLite makes for whoever reads."""
+    files = (path for path in project.opened.places.folder.rglob("*") if path.is_file())
+    return {path: path.read_bytes() for path in files if not path.name.endswith(("-shm", "-wal"))}
+
+
+@pytest.mark.parametrize("known", [0, 2])
+def test_what_is_scored_is_what_would_be_decided_and_nothing_is_written(project, known):
+    events = [payment(number, minute=number, amount=250) for number in range(6)] + [payment(7, amount="x")]
+    if known:
+        project.decide(events[:known])
+    before, asked = files_of(project), [*events[known:], events[known]]
+
+    scored = project.score(asked)
+
+    assert files_of(project) == before
+    decided = project.decide(asked)
+    assert [one if isinstance(one, shroff.Refusal) else replace(one, seq=None) for one in decided] == scored
+
+
+def test_a_score_stands_beside_a_process_that_writes(project):
+    project.decide([payment(1)])
+
+    with project.opened.writing():
+        (scored,) = project.score([payment(2)])
+    assert (scored.id, scored.seq, scored.features["card.payments_1h"]) == ("p2", None, 1)
+
+
+def test_where_there_is_one_event_type_it_need_not_be_named(project):
+    flat, named, mistyped = project.decide([payment(1), {"payment": payment(2)}, {"paymnt": payment(3)}])
+
+    assert (flat.event, named.event) == ("payment", "payment")
+    assert mistyped.detail == "paymnt: is no event type. Did you mean payment?"
 
 
 def test_events_may_name_their_type_themselves(project):

@@ -51,7 +51,7 @@ def made() -> Project:
 
 
 def parts_of(project: Project) -> dict[str, object]:
-    names = [name for name, value in vars(Project).items() if isinstance(value, cached_property)]
+    names = [name for name, value in inspect.getmembers(Project) if isinstance(value, cached_property)]
     return {name: getattr(project, name) for name in names}
 
 

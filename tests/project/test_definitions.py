@@ -196,3 +196,26 @@ def test_a_duration_that_is_none_is_named_once(key):
 
     assert problem.path == key
     assert problem.message.startswith("'soon' is no duration; write 500ms")
+
+
+def test_a_failing_rule_test_names_the_event_and_what_the_rule_read_there():
+    rule = """
+- id: large
+  on: payment
+  by: card
+  when: this.amount > 100 and card.payments_1h + count(payment) over 1h >= 1
+  effect: review
+  tests:
+    - name: one
+      events:
+        - payment: { at: 2026-03-01T10:00:00Z, card: c, amount: 5 }
+        - payment: { at: 2026-03-01T10:01:00Z, card: c, amount: 100 }
+      hits: [false, true]
+"""
+    tests, (problem,) = run_rule_tests(definitions({"rules/large.yaml": rule}))
+
+    assert (tests, problem.file, problem.line, problem.column) == (1, "rules/large.yaml", 11, 11)
+    assert problem.message == (
+        "test 'one' of rule large fails: expected hits [false, true], found [false, false]. "
+        "Event 2: this.amount = 100.00, card.payments_1h = 1, count(payment) over 1h = 1."
+    )

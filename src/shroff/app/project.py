@@ -43,18 +43,11 @@ _PLAIN: Final = re.compile(r"[A-Za-z][\w-]*( [\w-]+)*", re.ASCII)
 __all__ = ["Decision", "Project", "Reason", "Refusal", "Undecided", "make_project", "open", "open_exactly"]
 
 
-class Project:
-    """One project folder, opened: a facade of parts, one for each subject, and the calls that programs make most.
-
-    `opened` is what the parts share. Definitions are read when first needed, and once. A log is opened for each call
-    and closed after it, so several programs may read beside one writer.
-    """
+class _Parts:
+    """The parts of a project, one for each subject, and what a service does with it."""
 
     def __init__(self, opened: Opened) -> None:
         self.opened = opened
-
-    def __repr__(self) -> str:
-        return f"<shroff project {self.opened.places.folder}>"
 
     # ---- the parts, each made when it is first asked for
 
@@ -109,6 +102,25 @@ class Project:
             """What a name gives that the project had before it was made of parts."""
             return forwarded.old_name(self, name)
 
+    def lane(self, number: int) -> Project:
+        """Get one lane of the project: the same files with its own log. Raises: UsageError if there is none."""
+        return Project(self.opened.lanes.one(number))
+
+    def acting_as(self, who: Who) -> Project:
+        """The same project, whose actions are recorded as those of the person for whom a service does them."""
+        return Project(replace(self.opened, asked_by=who))
+
+
+class Project(_Parts):
+    """One project folder, opened: a facade of parts, one for each subject, and the calls that programs make most.
+
+    `opened` is what the parts share. Definitions are read when first needed, and once. A log is opened for each call
+    and closed after it, so several programs may read beside one writer.
+    """
+
+    def __repr__(self) -> str:
+        return f"<shroff project {self.opened.places.folder}>"
+
     # ---- what programs and notebooks ask most
 
     @property
@@ -129,14 +141,6 @@ class Project:
         """
         return self.opened.check(with_log=with_log)
 
-    def lane(self, number: int) -> Project:
-        """Get one lane of the project: the same files with its own log. Raises: UsageError if there is none."""
-        return Project(self.opened.lanes.one(number))
-
-    def acting_as(self, who: Who) -> Project:
-        """The same project, whose actions are recorded as those of the person for whom a service does them."""
-        return Project(replace(self.opened, asked_by=who))
-
     def ingest(self, files: Files, **how: Unpack[IngestOptions]) -> IngestReport:
         """Append the events of files to the log and decide them.
 
@@ -150,12 +154,22 @@ class Project:
         """Decide events as `shroff decide` does; all are durable when this returns.
 
         Args:
-            events: Mappings of fields, all of `as_type`; or each `{"payment": {...}}`.
+            events: Mappings of fields, all of `as_type`; or each `{"payment": {...}}`. If there is one event type, it
+                need not be named.
 
         Returns: For each event, in order: a `Decision`; `Undecided` if its type is not decided; or a `Refusal` if it
         is quarantined.
         """
         return self.taking.decide(events, as_type=as_type, is_hashed=is_hashed)
+
+    def score(
+        self, events: Iterable[Mapping[str, Any]], *, as_type: str | None = None, is_hashed: bool = False
+    ) -> list[Decision | Undecided | Refusal]:
+        """Score events as `shroff score` does: what `decide` would give if they came now. Nothing is written.
+
+        The decisions have no `seq`. Each event counts in the features of those after it.
+        """
+        return self.taking.score(events, as_type=as_type, is_hashed=is_hashed)
 
     def label(self, event: str, verdict: str, **how: Unpack[LabelOptions]) -> Answer:
         """Record one label of an event: `payment/p-1`, or `p-1` if only one type is decided.
@@ -227,12 +241,6 @@ class Project:
         For the options see `backtests.run`: `rules`, `policy`, `model`, `start`, `end`, `as_of`, `files` and more.
         """
         return self.backtests.run(**how)
-
-    # ---- definitions
-
-    # ---- the log
-
-    # ---- asking
 
 
 def open(folder: str | Path = ".") -> Project:

@@ -52,7 +52,7 @@ def decide(session: Session, file: str, as_type: str | None, is_hashed: bool) ->
     from shroff.worker.answers import answer_json
 
     project = session.project
-    lines, has_more = _opened(file)
+    lines, has_more = opened_lines(file)
     name = "-" if file == "-" else Path(file).name
     answered, refused = 0, 0
     session.stopped = "Nothing was taken yet."
@@ -82,7 +82,7 @@ def decide(session: Session, file: str, as_type: str | None, is_hashed: bool) ->
     return QUARANTINED if refused else 0
 
 
-def _opened(file: str) -> tuple[Lines, Callable[[], bool]]:
+def opened_lines(file: str) -> tuple[Lines, Callable[[], bool]]:
     """The lines of a file or of standard input, and whether more are there without waiting."""
     from shroff.events.formats.encodings import read_lines, read_stream
 

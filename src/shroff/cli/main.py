@@ -32,6 +32,7 @@ COMMANDS: Final = {  # name: (module below shroff.cli, what it does)
     "check": ("check", "check all project files and run the rules' tests"),
     "ingest": ("ingest", "append events from files to the log and decide them"),
     "decide": ("decide", "read events and write decisions as JSON lines"),
+    "score": ("score", "show what would be decided of events, and write nothing"),
     "run": ("run", "run a worker: decide events from Kafka, Redis Streams or files as they arrive"),
     "lanes": ("lanes", "show several lanes and activate project files in all of them"),
     "apply": ("apply", "make the project's files the active version, also in a running service"),

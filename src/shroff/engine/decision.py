@@ -40,12 +40,13 @@ class Decision:
     """A recorded decision. Its fields, and the forms of their values, are those of the JSON document.
 
     So money and numbers in `features` are decimal texts, which lose nothing; `dataclasses.asdict` gives the document.
-    `exploration` is None where no lot was drawn, which is nearly everywhere; the document then lacks it.
+    `seq` is None if the event was only scored. `exploration` is None where no lot was drawn, which is nearly
+    everywhere; the document then lacks it.
     """
 
     event: str
     id: str
-    seq: int
+    seq: int | None
     as_of_seq: int
     outcome: str
     score: float | None

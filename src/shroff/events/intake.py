@@ -449,10 +449,17 @@ def _names_itself(type_name: str, row: MappedRow, reading: _Reading) -> bool:
     Not where the type reads a column of that name, so that an ordinary line may have that one only.
     """
     picked = reading.dispatcher.named(row)
-    if picked is None:
-        return False
+    named = _mistyped(row, reading) if picked is None else picked.type
     mapper = reading.mappers[type_name]
-    return all(path[0] != picked.type for name in mapper.names for path in mapper.paths(name))
+    return named is not None and all(path[0] != named for name in mapper.names for path in mapper.paths(name))
+
+
+def _mistyped(row: MappedRow, reading: _Reading) -> str | None:
+    """What stands where the name of a type would, as in `{"paymnt": {...}}`; None of a line of another form."""
+    if not reading.is_default or reading.dispatcher.has_conditions or len(row.columns) != 1:
+        return None
+    ((name, value),) = row.columns.items()
+    return name if isinstance(value, Mapping) else None
 
 
 def _untaken_bytes(line: Line, row: MappedRow, reading: _Reading) -> Callable[[], bytes]:

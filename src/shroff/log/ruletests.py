@@ -13,6 +13,10 @@ from shroff.events.labels import LabelEvent, LogEvent, VerdictInForce, in_force
 from shroff.events.validation import EventValidator
 from shroff.features.computed import needed
 from shroff.features.naive import Naive
+from shroff.language.expression import Aggregate, FeatureValue, Node, ThisField, children
+from shroff.language.printing import text_of
+from shroff.language.values import show
+from shroff.language.yaml.text import Scalar
 from shroff.log.history import standing_of
 from shroff.project.checked_files import keep_checked
 from shroff.project.definitions import Definitions, Hasher, Loaded, computed_of
@@ -182,22 +186,44 @@ class _Runner:
         definitions, name = self._definitions, rule.computed.name
         naive = Naive(definitions.events, needed(self._computed, [name]), self._reference)
         hits: list[bool] = []
+        first_wrong: tuple[Scalar, str] | None = None
         for number, (type_name, fields) in enumerate(test.events, start=1):
             if is_over():
                 raise _OverError
             try:
                 event = _event(type_name, fields, number, self._validator, definitions, naive.history)
             except InputError as error:
-                return test.place.problem(f"test {test.name!r} of rule {rule.id}: event {number}: {error}.")
+                place = test.places[number - 1]
+                return place.problem(f"test {test.name!r} of rule {rule.id}: event {number}: {error}.")
             values = naive.add(event)
             if type_name == rule.on:
                 hits.append(values.get(name) is True)
+                if first_wrong is None and hits != [*test.hits[: len(hits)]]:
+                    first_wrong = test.places[number - 1], f" Event {number}: {self._read_by(rule, naive)}."
         if tuple(hits) == test.hits:
             return None
         expected, found = (", ".join(str(hit).lower() for hit in one) for one in (test.hits, hits))
-        return test.place.problem(
-            f"test {test.name!r} of rule {rule.id} fails: expected hits [{expected}], found [{found}]."
+        place, there = first_wrong or (test.place, "")
+        return place.problem(
+            f"test {test.name!r} of rule {rule.id} fails: expected hits [{expected}], found [{found}].{there}"
         )
+
+    def _read_by(self, rule: Rule, naive: Naive) -> str:
+        """What the condition of a rule reads at the newest event: `card.payments_1h = 3, this.amount = 5.00`."""
+        value_of = naive.leaf(rule.computed, len(naive.history) - 1)
+        places = self._definitions.settings.money_places
+        read = {text_of(one): show(value_of(one)(None), one.type, places) for one in _leaves(rule.when)}
+        return ", ".join(f"{name} = {value}" for name, value in read.items())
+
+
+def _leaves(node: Node) -> Iterator[Node]:
+    """What a condition reads of its event: fields, features and aggregates, but those since a flag."""
+    if isinstance(node, ThisField | FeatureValue | Aggregate):
+        if not (isinstance(node, Aggregate) and node.since_flag):
+            yield node
+    else:
+        for child in children(node):
+            yield from _leaves(child)
 
 
 def _event(

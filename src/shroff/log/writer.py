@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Final, cast
 
 from shroff.errors import StateError
 from shroff.events.event import Event
@@ -39,7 +39,18 @@ from shroff.project.definitions import Definitions
 from shroff.streams.log import Batch, Log, Offset
 from shroff.streams.snapshots import Snapshots
 
-__all__ = ["DECIDED", "DUPLICATE", "REFUSED", "TAKEN", "UNTAKEN", "WAITING", "Answer", "Prepared", "Writer"]
+__all__ = [
+    "DECIDED",
+    "DUPLICATE",
+    "REFUSED",
+    "TAKEN",
+    "UNTAKEN",
+    "WAITING",
+    "Answer",
+    "Prepared",
+    "Writer",
+    "unwritten",
+]
 
 _AGAIN: Final = "open the project again, which restores its state from the log"
 
@@ -273,3 +284,21 @@ class Writer:
             self._is_lost = True
             raise
         del self._open[0]  # last, so that an interruption before leaves the batch open, and with it no state
+
+
+class _Unwritten:
+    """Passes every question on to a log, and drops what is appended."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._log, name)
+
+    def append(self, batch: Batch) -> None:
+        """Drop a batch."""
+
+
+def unwritten(log: Log) -> Log:
+    """The same log, to which nothing is written, whoever writes: for what would be decided."""
+    return cast("Log", _Unwritten(log))

@@ -26,12 +26,13 @@ _RULE_ID: Final = re.compile(r"[a-z][a-z0-9_]{0,199}")
 
 @dataclass(frozen=True, slots=True)
 class RuleTest:
-    """Events and, for each one that the rule looks at, whether it hits."""
+    """Events and, for each one that the rule looks at, whether it hits. `places` are those of the events."""
 
     name: str
     events: tuple[tuple[str, Mapping[str, str]], ...]
     hits: tuple[bool, ...]
     place: Scalar = field(compare=False, repr=False)
+    places: tuple[Scalar, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,16 +249,17 @@ class RuleLoader:
         hits = loading.sequence(found.get("hits"), self._problems, "the hits of a rule test")
         if name is None or events is None or hits is None:
             return None
-        read = [self._test_event(item) for item in events.items]
+        read = [event for item in events.items if (event := self._test_event(item)) is not None]
         expected = [loading.boolean(item, self._problems, "a hit") for item in hits.items]
         return RuleTest(
             name.text,
-            tuple(event for event in read if event is not None),
+            tuple((type_name.text, fields) for type_name, fields in read),
             tuple(bool(hit) for hit in expected),
             name,
+            tuple(type_name for type_name, _ in read),
         )
 
-    def _test_event(self, node: yamltext.Node) -> tuple[str, Mapping[str, str]] | None:
+    def _test_event(self, node: yamltext.Node) -> tuple[Scalar, Mapping[str, str]] | None:
         found = loading.mapping(node, self._problems, "an event of a rule test")
         if found is None or len(found.entries) != 1:
             if found is not None:
@@ -281,7 +283,7 @@ class RuleLoader:
                 values[name.text] = written.text
             else:
                 self._problems.append(written.problem(f"{name.text} is one value"))
-        return key.text, values
+        return key, values
 
 
 def _leaves_out_this(side: Node, on: str) -> bool:

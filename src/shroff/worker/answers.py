@@ -29,6 +29,14 @@ def answer_json(answer: Answer, **more: object) -> bytes:
     return msgspec.json.encode({"event": answer.type, "id": answer.id, "seq": answer.seq or None, "decided": False})
 
 
+def foreseen_json(body: bytes) -> bytes:
+    """The JSON of what would be answered: that of the answer, without the place that it does not have."""
+    found = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    if "seq" in found:
+        found["seq"] = msgspec.Raw(b"null")
+    return msgspec.json.encode(found)
+
+
 def problem_of(answer: Answer) -> dict[str, Any]:
     """The problem document (RFC 9457) of a submission that was not taken."""
     if answer.kind == UNTAKEN:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from shroff.app.live.inboxes import Inboxes
 from shroff.app.opened import intake_of
 from shroff.app.views import Files, paths
+from shroff.engine.decision import Refusal
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_lines
 from shroff.runtime.progress import Meter, Progress, counted
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 
     from shroff.app.opened import Opened
-    from shroff.engine.decision import Decision, Refusal, Undecided
+    from shroff.engine.decision import Decision, Undecided
     from shroff.events.formats.lines import Lines
     from shroff.events.intake import Intake, Submission
     from shroff.log.writer import Answer
@@ -178,7 +180,7 @@ class Taking:
         from shroff.worker.answers import in_groups
 
         self._opened.lanes.refuse("what is asked here would miss what other lanes know")
-        submissions = intake_of(self._opened, keeps_hashes=is_hashed).submissions(lines, source, as_type)
+        submissions = self._submissions(lines, source, as_type, keeps_hashes=is_hashed)
         with (
             self._opened.writing(restoring) as (writer, log),
             closing(Inboxes(self._opened).brief(writer, log)) as inbox,
@@ -204,13 +206,74 @@ class Taking:
 
         Returns: A `Decision`; `Undecided` where the type is not decided; a `Refusal` for one that is quarantined.
         """
-        from shroff.events.formats.encodings import read_stream
-        from shroff.worker.answers import answer_value, json_lines
+        from shroff.worker.answers import answer_value
 
-        lines = read_stream(io.BytesIO(b"".join(json_lines(events))), "jsonl")
-        groups = self.answers(lines, "python", as_type=as_type, is_hashed=is_hashed)
+        groups = self.answers(_lines_of(events), "python", as_type=as_type, is_hashed=is_hashed)
         return [answer_value(answer, int(place)) for group in groups for place, answer in group]
+
+    def foreseen(
+        self,
+        lines: Lines,
+        source: str,
+        *,
+        as_type: str | None = None,
+        is_hashed: bool = False,
+        restoring: Progress | None = None,
+    ) -> list[tuple[str, Answer]]:
+        """What `answers` would give if these lines came now, one after the other; nothing is written.
+
+        It works beside a process that writes. Each event sees those before it. All answers are in memory at the end.
+        """
+        self._opened.lanes.refuse("what is asked here would miss what other lanes know")
+        from shroff.app.scratch_log import ScratchPaths
+        from shroff.log.writer import Writer, unwritten
+        from shroff.streams.snapshots import Snapshots
+
+        opened = self._opened
+        rows, definitions = list(self._submissions(lines, source, as_type, keeps_hashes=is_hashed)), opened.checked()
+        definitions.require_models()
+        snapshots = Snapshots(opened.places.snapshots)
+        with ExitStack() as stack:
+            held = opened
+            if not opened.has_log():
+                folder = stack.enter_context(TemporaryDirectory(prefix="shroff-"))
+                held = opened.at(ScratchPaths(opened.places.folder, Path(folder)))
+            log = stack.enter_context(closing(held.open_log(read_only=held is opened)))
+            writer = Writer(unwritten(log), definitions, opened.now_ms, restoring, snapshots)
+            answers = writer.prepare(rows).answers
+        opened.warnings += [*writer.warnings, *definitions.remarks()]
+        return [(one.place, answer) for one, answer in zip(rows, answers, strict=True)]
+
+    def score(
+        self, events: Iterable[Mapping[str, Any]], *, as_type: str | None = None, is_hashed: bool = False
+    ) -> list[Decision | Undecided | Refusal]:
+        """What `decide` would give; nothing is written, so no decision has a place and no refusal is in quarantine."""
+        from shroff.worker.answers import answer_value
+
+        found = self.foreseen(_lines_of(events), "python", as_type=as_type, is_hashed=is_hashed)
+        return [_without_place(answer_value(answer, int(place))) for place, answer in found]
+
+    def _submissions(
+        self, lines: Lines, source: str, as_type: str | None, *, keeps_hashes: bool
+    ) -> Iterator[Submission]:
+        """What lines are; those that do not name their type are of the only one, unless a `when` chooses lines."""
+        intake, types = intake_of(self._opened, keeps_hashes=keeps_hashes), self._opened.definitions.events.types
+        has_when = any(one.when is not None for type_ in types.values() for one in type_.mappings.values())
+        if as_type is not None or len(types) != 1 or has_when:
+            return intake.submissions(lines, source, as_type)
+        return intake.submissions(lines, source, next(iter(types)), is_default=True)
 
     def intake(self, *, keeps_hashes: bool) -> Intake:
         """Validation of files and lines (see `opened.intake_of`)."""
         return intake_of(self._opened, keeps_hashes=keeps_hashes)
+
+
+def _lines_of(events: Iterable[Mapping[str, Any]]) -> Lines:
+    from shroff.events.formats.encodings import read_stream
+    from shroff.worker.answers import json_lines
+
+    return read_stream(io.BytesIO(b"".join(json_lines(events))), "jsonl")
+
+
+def _without_place(found: Decision | Undecided | Refusal) -> Decision | Undecided | Refusal:
+    return found if isinstance(found, Refusal) else replace(found, seq=None)

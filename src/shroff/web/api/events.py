@@ -23,7 +23,7 @@ from shroff.web.http.openapi import EVENT
 from shroff.web.http.problems import Problem, ProblemError, at_paths
 from shroff.web.http.routes import API, Route, RouteDoc
 from shroff.web.http.schemas import Decision, Label, Undecided
-from shroff.worker.answers import CONFLICT, UNPROCESSABLE, problem_of
+from shroff.worker.answers import CONFLICT, UNPROCESSABLE, foreseen_json, problem_of
 from shroff.worker.inbox import LABELS, ROWS_MAX, answers_of, labels_request
 from shroff.worker.ingest import batches
 from shroff.worker.request_bodies import Mistakes, RequestReader, TooMuchError
@@ -295,11 +295,7 @@ def _problem(answer: Answer, mistakes: Mistakes) -> tuple[int, bytes]:
 
 def _foreseen(status: int, body: bytes) -> tuple[int, bytes]:
     """What would be answered, without the place that it does not have."""
-    if status != 200:
-        return status, body
-    found = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    found["seq"] = msgspec.Raw(b"null")
-    return status, msgspec.json.encode(found)
+    return status, foreseen_json(body) if status == 200 else body
 
 
 def _response(found: Sequence[tuple[int, bytes]], *, is_list: bool, are_lines: bool) -> Response:

@@ -1,0 +1,59 @@
+"""`shroff score`: what would be decided of the events of a file; nothing is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from shroff.cli import completion
+from shroff.cli.decide import opened_lines
+from shroff.cli.ingest import QUARANTINED
+from shroff.cli.progress import bars
+from shroff.cli.session import Session, command
+
+
+@command(
+    "score",
+    "shroff score payment examples/payment.json",
+    "shroff score march.csv",
+)
+@click.argument("what", metavar="[EVENT] FILE|-", nargs=-1, required=True, shell_complete=completion.files)
+@click.option("--as", "as_type", metavar="EVENT", shell_complete=completion.event_types, help="The same as EVENT.")
+@click.option(
+    "--hashed",
+    "is_hashed",
+    is_flag=True,
+    help="The values of hashed fields are hashes already, as 'shroff export events' writes them.",
+)
+def score(session: Session, what: tuple[str, ...], as_type: str | None, is_hashed: bool) -> int:
+    """Show what would be decided of the events in FILE if they arrived now. Nothing is written.
+
+    Reads JSON lines, CSV, Parquet and Avro. Writes one JSON line for each event, as 'shroff decide' does, with
+    `"seq": null`; with --json one document with `decisions`. Each event counts in the features of those after it.
+    EVENT can be left out if there is one event type, or if each line names its own.
+    """
+    from shroff.events.formats.lines import line_and_row
+    from shroff.log.writer import REFUSED, UNTAKEN
+    from shroff.worker.answers import answer_json, foreseen_json
+
+    if len(what) > 2:
+        raise click.UsageError("name one event type and one file: payment march.csv.")
+    *events, file = what
+    event = events[0] if events else as_type
+    if as_type not in {None, event}:
+        raise click.UsageError(f"EVENT is {event}, and --as says {as_type}; leave one out.")
+    lines, _ = opened_lines(file)
+    name = "-" if file == "-" else Path(file).name
+    with lines, bars("restoring state") as (restoring,):
+        found = session.project.taking.foreseen(lines, name, as_type=event, is_hashed=is_hashed, restoring=restoring)
+    session.warn()
+    texts = [foreseen_json(answer_json(answer, line=int(line_and_row(place)[0]))) for place, answer in found]
+    if session.is_json:
+        session.write(b'{"decisions": [' + b", ".join(texts) + b"]}\n")
+    else:
+        session.write(b"".join(text + b"\n" for text in texts))
+    if any(answer.kind in {REFUSED, UNTAKEN} for _, answer in found):
+        return QUARANTINED
+    session.next(f"shroff decide {file}")
+    return 0
