@@ -28,6 +28,7 @@ from shroff.worker.lanes.lanes import lane_problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
+    from pathlib import Path
 
     from shroff.events.intake import Intake
     from shroff.explain.key_index import KeyIndex
@@ -224,6 +225,25 @@ class Opened:
         from shroff.people.access import local
 
         return self.asked_by if self.asked_by is not None else local(config.user_name(), self.via)
+
+
+@dataclass(frozen=True, slots=True)
+class ScratchPaths(config.ProjectPaths):
+    """A project whose log and saved state are in another folder."""
+
+    state_folder: Path
+
+    @property
+    def log(self) -> Path:
+        return self.state_folder / "log.db"
+
+    @property
+    def is_elsewhere(self) -> bool:
+        return True
+
+    @property
+    def snapshots(self) -> Path:
+        return self.state_folder / "snapshots"
 
 
 def intake_of(opened: Opened, *, keeps_hashes: bool, definitions: Definitions | None = None) -> Intake:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from shroff.app.live.inboxes import Inboxes
-from shroff.app.opened import intake_of
+from shroff.app.opened import ScratchPaths, intake_of
 from shroff.app.views import Files, paths
 from shroff.engine.decision import Refusal
 from shroff.errors import UsageError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from shroff.events.formats.lines import Lines
     from shroff.events.intake import Intake, Submission
     from shroff.log.writer import Answer
+    from shroff.streams.log import Log
     from shroff.worker.ingest import IngestReport
 
 
@@ -225,7 +226,6 @@ class Taking:
         It works beside a process that writes. Each event sees those before it. All answers are in memory at the end.
         """
         self._opened.lanes.refuse("what is asked here would miss what other lanes know")
-        from shroff.app.scratch_log import ScratchPaths
         from shroff.log.writer import Writer, unwritten
         from shroff.streams.snapshots import Snapshots
 
@@ -266,6 +266,33 @@ class Taking:
     def intake(self, *, keeps_hashes: bool) -> Intake:
         """Validation of files and lines (see `opened.intake_of`)."""
         return intake_of(self._opened, keeps_hashes=keeps_hashes)
+
+
+@contextmanager
+def scratch_log(
+    opened: Opened,
+    files: Files,
+    as_type: str | None,
+    labels: str | Path | None,
+    *,
+    decide: bool,
+    order: str | None = None,
+    progress: Progress | None = None,
+) -> Iterator[tuple[Log, IngestReport]]:
+    """A log that has these files alone, as `ingest` takes them, and what became of their lines.
+
+    Files in disorder are refused unless sorted, by `file` as by None: what came too late would be missing.
+
+    Raises: what `ingest` raises. Cost: that of an ingest; the log is in the system's temporary folder.
+    """
+    with TemporaryDirectory(prefix="shroff-") as folder:
+        held = opened.at(ScratchPaths(opened.places.folder, Path(folder)))
+        order = None if order == "file" else order
+        report = Taking(held).ingest(
+            files, as_type=as_type, labels=labels, order=order, decide=decide, progress=progress
+        )
+        with held.reading() as log:
+            yield log, report
 
 
 def _lines_of(events: Iterable[Mapping[str, Any]]) -> Lines:

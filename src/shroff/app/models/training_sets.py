@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final, NamedTuple, Unpack
 
-from shroff.app.scratch_log import scratch_log
+from shroff.app.live.taking import scratch_log
 from shroff.app.views import FileOptions, Files, InputFiles
 from shroff.errors import UsageError
 

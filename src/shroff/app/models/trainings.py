@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 from shroff import config
+from shroff.app.live.taking import scratch_log
 from shroff.app.models.promoting import Promotions
-from shroff.app.scratch_log import scratch_log
 from shroff.app.views import FileOptions, InputFiles, paths
 from shroff.errors import UsageError, nearest
 from shroff.events.formats.encodings import format_by_name

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Unpack
 from msgspec import structs
 
 from shroff import config
-from shroff.app.scratch_log import scratch_log
+from shroff.app.live.taking import scratch_log
 from shroff.app.views import FileOptions, InputFiles
 from shroff.errors import Problem, UsageError
 from shroff.models import in_force
