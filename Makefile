@@ -15,7 +15,7 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 
 setup: $(READY)  ## make .venv with all tools of development in it (2.3 GB), from Python 3.11 and make alone
-	@echo "ready: $(BIN)/shroff"
+	@echo "ready: $(BIN)/shroff. To type just 'shroff' in this shell: . $(BIN)/activate"
 
 $(READY): requirements/dev.txt pyproject.toml tools/bootstrap.py
 	@test -n "$(PYTHON)" || { echo "make setup: no Python 3.11 or newer on the path; install one, or name it: make setup PYTHON=..." >&2; exit 1; }

@@ -36,8 +36,10 @@ if TYPE_CHECKING:
     from shroff.replay.compare import Replayed, Verification
     from shroff.replay.notebook import Moment
     from shroff.training.train import TrainReport
+    from shroff.worker.answers import ArrowStream
     from shroff.worker.ingest import IngestReport
 
+SHOWN_PARTS: Final = ("label_reports", "lists", "models", "quarantine", "rules")  # beside the calls, in `dir`
 _NAME_LINE: Final = re.compile("^name: .*$", re.MULTILINE)
 _PLAIN: Final = re.compile(r"[A-Za-z][\w-]*( [\w-]+)*", re.ASCII)
 __all__ = ["Decision", "Project", "Reason", "Refusal", "Undecided", "make_project", "open", "open_exactly"]
@@ -121,6 +123,10 @@ class Project(_Parts):
     def __repr__(self) -> str:
         return f"<shroff project {self.opened.places.folder}>"
 
+    def __dir__(self) -> list[str]:
+        """The calls of this class and a few parts, which a notebook completes. All other parts are there as well."""
+        return sorted([*(name for name in vars(Project) if not name.startswith("_")), *SHOWN_PARTS])
+
     # ---- what programs and notebooks ask most
 
     @property
@@ -149,13 +155,13 @@ class Project(_Parts):
         return self.taking.ingest(files, **how)
 
     def decide(
-        self, events: Iterable[Mapping[str, Any]], *, as_type: str | None = None, is_hashed: bool = False
+        self, events: Iterable[Mapping[str, Any]] | ArrowStream, *, as_type: str | None = None, is_hashed: bool = False
     ) -> list[Decision | Undecided | Refusal]:
         """Decide events as `shroff decide` does; all are durable when this returns.
 
         Args:
-            events: Mappings of fields, all of `as_type`; or each `{"payment": {...}}`. If there is one event type, it
-                need not be named.
+            events: Mappings of fields, all of `as_type`, or each `{"payment": {...}}`; or a pandas or Polars data frame
+                or an Arrow table, with a column for each field. If there is one event type, it need not be named.
 
         Returns: For each event, in order: a `Decision`; `Undecided` if its type is not decided; or a `Refusal` if it
         is quarantined.
@@ -163,7 +169,7 @@ class Project(_Parts):
         return self.taking.decide(events, as_type=as_type, is_hashed=is_hashed)
 
     def score(
-        self, events: Iterable[Mapping[str, Any]], *, as_type: str | None = None, is_hashed: bool = False
+        self, events: Iterable[Mapping[str, Any]] | ArrowStream, *, as_type: str | None = None, is_hashed: bool = False
     ) -> list[Decision | Undecided | Refusal]:
         """Score events as `shroff score` does: what `decide` would give if they came now. Nothing is written.
 

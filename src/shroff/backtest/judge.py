@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -78,19 +78,19 @@ class Report:
     """
 
     draft: tuple[str, ...]
-    definitions: Definitions
+    definitions: Definitions = field(repr=False)
     span: JudgedRange
     start_ms: int | None
     end_ms: int | None
-    verdicts: DraftVerdicts
+    verdicts: DraftVerdicts = field(repr=False)
     events: int
     seconds: float
-    matrix: tuple[TallyCell, ...]
-    rules: tuple[RuleTally, ...]
+    matrix: tuple[TallyCell, ...] = field(repr=False)
+    rules: tuple[RuleTally, ...] = field(repr=False)
     gone: Mapping[str, int]
-    balance: Balance
-    explored: tuple[Explored, ...] = ()
-    learnt: Learnt | None = None
+    balance: Balance = field(repr=False)
+    explored: tuple[Explored, ...] = field(default=(), repr=False)
+    learnt: Learnt | None = field(default=None, repr=False)
 
     @property
     def remarks(self) -> list[str]:

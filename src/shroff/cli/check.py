@@ -3,28 +3,92 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
+import click
+
+from shroff.cli import completion
 from shroff.cli.failures import problem_entry, problem_text
-from shroff.cli.session import Session, command, many, table
+from shroff.cli.session import Session, command, many, one_line, table
+from shroff.events.event import time_text
+from shroff.language.values import show
 
 if TYPE_CHECKING:
+    from shroff.events.intake import Submission
     from shroff.log.ruletests import CheckReport
     from shroff.models.definitions import ModelSettings
+    from shroff.project.definitions import Definitions
 
 
-@command("check", "shroff check", "shroff -C mybank check --json")
-def check(session: Session) -> int:
+LINES_READ: Final = 1_000  # of a file
+ROWS_SHOWN: Final = 3
+REFUSALS_SHOWN: Final = 10
+
+
+@command("check", "shroff check", "shroff -C mybank check --json", "shroff check --with march.csv --as payment")
+@click.option(
+    "--with",
+    "file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    shell_complete=completion.files,
+    help="Also read the first 1,000 lines of FILE; show three as events, and what would be refused.",
+)
+@click.option(
+    "--as",
+    "as_type",
+    metavar="EVENT",
+    shell_complete=completion.event_types,
+    help="The event type of the lines of FILE, or label.  [default: the only type, or each line names its own]",
+)
+def check(session: Session, file: Path | None, as_type: str | None) -> int:
     """Check all project files, run the rules' tests, estimate feature costs, and print the rules in words."""
+    if as_type is not None and file is None:
+        raise click.UsageError("--as is for the lines of a file: add --with FILE.")
     report = session.project.check()
-    session.answer(_document(report), _text(report, session))
+    document, text, refused = _document(report), _text(report, session), 0
+    if file is not None and report.definitions is not None and report.is_ok:
+        read = session.project.taking.first_of(file, as_type, LINES_READ)
+        refused = sum(one.refusal is not None for one in read)
+        rows = [_row(one, report.definitions) for one in read]
+        kept = [one for one in rows if "fields" in one][:ROWS_SHOWN] + [one for one in rows if "reason" in one]
+        document |= {"with": {"read": len(read), "refused": refused, "rows": kept}}
+        text = f"{text}\n\n{_file_text(file, len(read), refused, kept)}"
+    session.answer(document, text)
     if not report.is_ok:
         session.next("mend the place named first, then 'shroff check'")
     elif session.project.opened.systems.source is not None:
         session.next("shroff run")
     else:
         session.next("shroff ingest FILE --as EVENT", "shroff decide FILE --as EVENT")
-    return 0 if report.is_ok else 1
+    return 0 if report.is_ok and not refused else 1
+
+
+def _row(one: Submission, definitions: Definitions) -> dict[str, Any]:
+    """A line of a file as it was understood: its place, its type, and its fields or the reason why it is refused."""
+    places, head = definitions.settings.money_places, {"place": one.place, "type": one.type}
+    if one.refusal is not None:
+        return head | {"reason": one.refusal}
+    if one.label is not None:
+        known_at = time_text(one.label.known_at_ms)
+        named = f"{one.label.event_type}/{one.label.event_id}" if one.label.event_id else dict(one.label.unique)
+        fields = {"event": named, "verdict": one.label.verdict, "source": one.label.source, "known_at": known_at}
+        return head | {"fields": fields}
+    if one.event is None:
+        return head | {"skipped": True}
+    typed = zip(definitions.events.types[one.type].fields, one.event.values, strict=True)
+    return head | {"fields": {field.name: show(value, field.type, places) for field, value in typed}}
+
+
+def _file_text(file: Path, read: int, refused: int, rows: list[dict[str, Any]]) -> str:
+    parts = [f"{file}: {many(read, 'line')} read, {refused:,} would be refused."]
+    for row in rows[: ROWS_SHOWN + REFUSALS_SHOWN]:
+        found = table(row["fields"].items(), indent="    ") if "fields" in row else f"    {one_line(row['reason'])}"
+        parts.append(f"  line {row['place']}, {row['type'] or 'no event type'}\n{found}")
+    if len(rows) > ROWS_SHOWN + REFUSALS_SHOWN:
+        parts.append(f"  … and {len(rows) - ROWS_SHOWN - REFUSALS_SHOWN:,} more; --json has them all.")
+    return "\n".join(parts)
 
 
 def _document(report: CheckReport) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def list_(session: Session) -> None:
         entries = log.refused_list()
     documents = [_document(number, entry) for number, entry in entries]
     shown = [
-        (str(number), f"{entry.source}:{entry.place}", entry.type or "?", cut(entry.reason, REASON_MAX))
+        (str(number), f"{entry.source}:{entry.place}", entry.type or "?", _short(entry.reason))
         for number, entry in entries[:SHOWN_MAX]
     ]
     text = many(len(entries), "entry is in quarantine.", "entries are in quarantine.")
@@ -107,9 +107,7 @@ def retry(session: Session, numbers: tuple[int, ...], files: tuple[Path, ...]) -
     counts = f"{len(found) - len(stays):,} taken, {len(stays):,} refused again"
     text = f"{many(len(found), 'entry', 'entries')} tried again: {counts}."
     if stays:
-        rows = [
-            (str(one.number), f"{one.source}:{one.place}", cut(one.reason, REASON_MAX)) for one in stays[:SHOWN_MAX]
-        ]
+        rows = [(str(one.number), f"{one.source}:{one.place}", _short(one.reason)) for one in stays[:SHOWN_MAX]]
         text += "\n" + table(rows, ("number", "place", "reason"))
     session.answer(document, text)
     session.next("shroff quarantine drop NUMBER" if stays else "shroff verify")
@@ -149,3 +147,9 @@ def _raw(raw: bytes) -> dict[str, str]:
         return {"raw": raw.decode()}
     except UnicodeDecodeError:
         return {"raw_base64": base64.b64encode(raw).decode()}
+
+
+def _short(reason: str) -> str:
+    """A reason on one line; of a long one the beginning, which names the field, and the end, which has what to do."""
+    line = one_line(reason)
+    return line if len(line) <= REASON_MAX else f"{cut(line, REASON_MAX // 2)} {line[-REASON_MAX // 2 :].lstrip()}"

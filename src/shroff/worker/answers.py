@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -57,15 +57,31 @@ def answer_value(answer: Answer, line: int) -> Decision | Undecided | Refusal:
     return Undecided(answer.type, answer.id, answer.seq or None)
 
 
-def json_lines(events: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
-    """Events as lines of JSON, one at a time.
+class ArrowStream(Protocol):
+    """A data frame or table that gives an Arrow stream: of pandas (2.2 or newer), Polars, Arrow."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Give the stream, by the Arrow PyCapsule interface."""
+
+
+def rows_of(events: Any) -> Iterable[Any]:
+    """The rows of a data frame or table that gives an Arrow stream (pandas, Polars, Arrow); all else as it is."""
+    if not hasattr(events, "__arrow_c_stream__"):
+        return events  # type: ignore[no-any-return]  # what is none is told row by row
+    import pyarrow as pa
+
+    return (row for batch in pa.table(events).to_batches() for row in batch.to_pylist())
+
+
+def json_lines(events: Iterable[Mapping[str, Any]] | ArrowStream) -> Iterator[bytes]:
+    """Events as lines of JSON, one at a time: mappings, or the rows of a data frame (`rows_of`).
 
     Floats are written by their shortest decimal, moments as RFC 3339, those without a zone in UTC, durations as
     seconds; numbers, moments and durations of numpy and pandas too.
 
     Raises: UsageError for what is no mapping, or holds a value that JSON cannot say.
     """
-    for number, event in enumerate(events, start=1):
+    for number, event in enumerate(rows_of(events), start=1):
         if not isinstance(event, Mapping):
             raise UsageError(f"event {number} is a {type(event).__name__}, not a mapping of fields. {_ROWS}")
         try:
@@ -110,7 +126,7 @@ def _plain(value: Any) -> object:
 
 
 _ENCODER: Final = msgspec.json.Encoder(enc_hook=_plain)
-_ROWS: Final = "Give a list of them; of an Arrow table 'table.to_pylist()', of pandas \"frame.to_dict('records')\"."
+_ROWS: Final = "Give a list of them, or a data frame of pandas, Polars or Arrow."
 
 
 def in_groups(submissions: Iterable[Submission], has_more: Callable[[], bool]) -> Iterator[list[Submission]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from shroff.events.intake import Intake, Submission
     from shroff.log.writer import Answer
     from shroff.streams.log import Log
+    from shroff.worker.answers import ArrowStream
     from shroff.worker.ingest import IngestReport
 
 
@@ -198,12 +200,13 @@ class Taking:
                     log.maintain()
 
     def decide(
-        self, events: Iterable[Mapping[str, Any]], *, as_type: str | None = None, is_hashed: bool = False
+        self, events: Iterable[Mapping[str, Any]] | ArrowStream, *, as_type: str | None = None, is_hashed: bool = False
     ) -> list[Decision | Undecided | Refusal]:
         """Decide events as `shroff decide` does; all are durable when this returns.
 
         Args:
-            events: Mappings of fields, all of `as_type`; or each `{"payment": {...}}`.
+            events: Mappings of fields, all of `as_type`, or each `{"payment": {...}}`; or a pandas or Polars data frame
+                or an Arrow table, with a column for each field.
 
         Returns: A `Decision`; `Undecided` where the type is not decided; a `Refusal` for one that is quarantined.
         """
@@ -245,13 +248,21 @@ class Taking:
         return [(one.place, answer) for one, answer in zip(rows, answers, strict=True)]
 
     def score(
-        self, events: Iterable[Mapping[str, Any]], *, as_type: str | None = None, is_hashed: bool = False
+        self, events: Iterable[Mapping[str, Any]] | ArrowStream, *, as_type: str | None = None, is_hashed: bool = False
     ) -> list[Decision | Undecided | Refusal]:
         """What `decide` would give; nothing is written, so no decision has a place and no refusal is in quarantine."""
         from shroff.worker.answers import answer_value
 
         found = self.foreseen(_lines_of(events), "python", as_type=as_type, is_hashed=is_hashed)
         return [_without_place(answer_value(answer, int(place))) for place, answer in found]
+
+    def first_of(self, file: Path, as_type: str | None, count: int) -> list[Submission]:
+        """What the first lines of a file would be: events, labels, or the reason why not. Nothing is written.
+
+        Raises: UsageError where it cannot be read, or lacks a column that its type needs.
+        """
+        with read_lines(file) as lines:
+            return list(islice(self._submissions(lines, file.name, as_type, keeps_hashes=False), count))
 
     def _submissions(
         self, lines: Lines, source: str, as_type: str | None, *, keeps_hashes: bool
@@ -295,7 +306,7 @@ def scratch_log(
             yield log, report
 
 
-def _lines_of(events: Iterable[Mapping[str, Any]]) -> Lines:
+def _lines_of(events: Iterable[Mapping[str, Any]] | ArrowStream) -> Lines:
     from shroff.events.formats.encodings import read_stream
     from shroff.worker.answers import json_lines
 
