@@ -362,8 +362,8 @@ def test_a_long_reason_is_cut_in_a_list_and_whole_where_one_entry_is_shown(bank,
 
     assert len(entry["reason"]) > 150
     row = printed("quarantine", "list")[1].splitlines()[-1]
-    assert entry["reason"][:130] in row
-    assert (row[-1], len(row) < 190) == ("…", True)
+    assert (entry["reason"][:60] in row, entry["reason"][-60:] in row) == (True, True)
+    assert ("… " in row, len(row) < 190) == (True, True)
     assert entry["reason"] in printed("quarantine", "show", "1")[1]
 
 
@@ -585,3 +585,25 @@ def test_a_log_that_was_changed_by_hand_is_found(bank, asked):
     code, again = asked("replay", "p-2")
     assert (code, again["match"]) == (1, False)
     assert asked("replay", "p-1")[1]["match"]
+
+
+def test_check_shows_the_first_lines_of_a_file_as_events_and_writes_nothing(bank, asked):
+    (bank / "march.jsonl").write_text(lines(*(payment(number) for number in range(5)), payment(6, amount="x")))
+    code, found = asked("check", "--with", "march.jsonl")
+
+    assert (code, found["with"]["read"], found["with"]["refused"]) == (1, 6, 1)
+    assert [row["place"] for row in found["with"]["rows"]] == ["1", "2", "3", "6"]
+    assert found["with"]["rows"][0]["fields"]["amount"] == "20.00"
+    assert found["with"]["rows"][3]["reason"].startswith("amount: expected an amount in EUR")
+    assert not (bank / ".shroff" / "log.db").exists()
+
+
+def test_score_gives_what_decide_would_and_names_the_type_or_not(bank, asked):
+    (bank / "march.jsonl").write_text(lines(payment(1), payment(2)))
+    (flat, named) = (asked("score", *words, "march.jsonl") for words in ([], ["payment"]))
+
+    assert flat == named
+    assert [(one["id"], one["seq"], one["outcome"]) for one in flat[1]["decisions"]] == [
+        ("p-1", None, "approve"),
+        ("p-2", None, "approve"),
+    ]
