@@ -76,6 +76,18 @@ def test_a_display_name_is_any_text(name, tmp_path):
     assert app.open(project.opened.places.folder).definitions.settings.name == name
 
 
+def test_the_tutorials_files_come_where_they_are_asked_for_and_fit(tmp_path):
+    project, files = app.make_project(tmp_path / "bank", "payments", has_tutorial=True)
+
+    assert {"tutorial/burst.jsonl", "tutorial/night.yaml"} <= set(files)
+    assert (
+        len([one for one in project.taking.first_of(tmp_path / "bank/tutorial/burst.jsonl", None, 9) if one.event]) == 5
+    )
+    with pytest.raises(UsageError, match="do not fit the template orders"):
+        app.make_project(tmp_path / "shop", "orders", has_tutorial=True)
+    assert not (tmp_path / "shop").exists()
+
+
 def decisions(project):
     """The decisions of a project's log by id, in its order."""
     with project.opened.reading() as log:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from shroff.worker.ingest import IngestReport
 
 SHOWN_PARTS: Final = ("label_reports", "lists", "models", "quarantine", "rules")  # beside the calls, in `dir`
+TUTORIAL: Final = "tutorial"  # the folder of its files
 _NAME_LINE: Final = re.compile("^name: .*$", re.MULTILINE)
 _PLAIN: Final = re.compile(r"[A-Za-z][\w-]*( [\w-]+)*", re.ASCII)
 __all__ = ["Decision", "Project", "Reason", "Refusal", "Undecided", "make_project", "open", "open_exactly"]
@@ -262,13 +264,21 @@ def open_exactly(folder: Path) -> Project:
     return Project(Opened(config.ProjectPaths(folder.resolve())))
 
 
-def make_project(folder: Path, template: str, name: str | None = None) -> tuple[Project, list[str]]:
+def make_project(
+    folder: Path, template: str, name: str | None = None, *, has_tutorial: bool = False
+) -> tuple[Project, list[str]]:
     """Write a project from a template into a new or empty folder; gives it and its files.
 
-    A key for hashed fields is made where a field is hashed. `name` is the display name; without it, the folder's.
+    A key for hashed fields is made where a field is hashed. `name` is the display name; without it, the folder's. With
+    `has_tutorial`, the files of the first hour are in `tutorial/`; they are payments of the template `payments`.
     Raises: UsageError where the folder holds something; StorageError where it cannot be written, which leaves nothing.
     """
+    if has_tutorial and template != "payments":
+        raise UsageError(f"the tutorial's payments do not fit the template {template}: leave --template out.")
     files = config.copy_template(template, folder)
+    if has_tutorial:
+        shutil.copytree(config.TEMPLATE_FOLDER.with_name(TUTORIAL), folder / TUTORIAL)
+        files += sorted(f"{TUTORIAL}/{path.name}" for path in (folder / TUTORIAL).iterdir())
     project = Project(Opened(config.ProjectPaths(folder.resolve())))
     settings = folder / config.PROJECT_FILE
     line = f"name: {_yaml_text(name or folder.resolve().name or template)}"

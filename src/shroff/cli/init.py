@@ -21,13 +21,19 @@ from shroff.cli.session import Session, argument, command, table
     help="payments, paysim, savings, orders, cards, cookbook or blank.",
 )
 @click.option("--name", help="Display name, for example in mails to customers. Default: the folder's name.")
-def init(session: Session, folder: Path, template: str, name: str | None) -> None:
+@click.option(
+    "--with",
+    "extra",
+    type=click.Choice(["tutorial"]),
+    help="tutorial: add the files of the first hour, in DIR/tutorial.",
+)
+def init(session: Session, folder: Path, template: str, name: str | None, extra: str | None) -> None:
     """Create a new project in DIR, a new or an empty folder. It runs without changes."""
     from shroff.app import project as app
 
     if session.folder is not None:
         raise click.UsageError(f"-C names a project that is there; write 'shroff init {argument(folder)}' without it.")
-    project, files = app.make_project(folder, template, name)
+    project, files = app.make_project(folder, template, name, has_tutorial=extra is not None)
     called = project.definitions.settings.name
     lines = [
         f"{folder}: a project from the template {template}.",
