@@ -10,7 +10,7 @@ from shroff.cli import completion
 from shroff.cli.decide import opened_lines
 from shroff.cli.ingest import QUARANTINED
 from shroff.cli.progress import bars
-from shroff.cli.session import Session, command
+from shroff.cli.session import Session, argument, command
 
 
 @command(
@@ -54,6 +54,7 @@ def score(session: Session, what: tuple[str, ...], as_type: str | None, is_hashe
     else:
         session.write(b"".join(text + b"\n" for text in texts))
     if any(answer.kind in {REFUSED, UNTAKEN} for _, answer in found):
+        session.next(f"shroff check --with {argument(file)}{'' if event is None else f' --as {event}'}")
         return QUARANTINED
-    session.next(f"shroff decide {file}")
+    session.next(f"shroff decide {argument(file)}{'' if event is None else f' --as {event}'}")
     return 0
