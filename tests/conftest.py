@@ -18,7 +18,7 @@ from hypothesis.internal.conjecture import providers
 from shroff.config import calm_libraries
 from tests.recovery.faults_table import SEED, Row, seed, table
 from tests.support import forks, servers, timing
-from tests.support.effort import IS_LONG, examples, is_smoke
+from tests.support.effort import IS_LONG, examples
 from tests.support.servers import azure, gcs, kafka, mail, mariadb, mongo, postgres, pubsub, redis, registry, s3, server
 
 SERVERS = (
@@ -115,6 +115,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for mark in (*item.iter_markers("skip"), *item.iter_markers("skipif")):
             if not mark.kwargs.get("reason") and not (mark.name == "skip" and mark.args):
                 raise pytest.UsageError(f"{item.nodeid} is skipped without a reason")
+
+
+def is_smoke(item: pytest.Item) -> bool:
+    """Tell whether `make test` runs it, too, where a second place is held to a contract that another one keeps whole.
+
+    A class names such tests as its `smoke`; a module by a parameter of its tests, as `smoke_of`.
+    """
+    name, module, of = (
+        getattr(item, "originalname", item.name),
+        getattr(item, "module", None),
+        getattr(item, "cls", None),
+    )
+    by_parameter = getattr(module, "smoke_of", {})
+    given = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    asked = [(module, by_parameter[value]) for value in given if isinstance(value, str) and value in by_parameter]
+    asked += [(of, of.smoke)] if hasattr(of, "smoke") else []
+    for owner, names in asked:
+        if gone := [one for one in names if not hasattr(owner, one)]:
+            raise pytest.UsageError(f"{item.nodeid}: the smoke names tests that are not there: {', '.join(gone)}")
+    return all(name in names for _, names in asked)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

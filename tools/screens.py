@@ -88,7 +88,7 @@ def decision(page: Page) -> None:
 
 def entity(page: Page) -> None:
     case(page)
-    page.locator(".case-head h1 a").click()
+    page.locator(".case-head .line a").first.click()
     page.wait_for_url("**/entities/**")
 
 

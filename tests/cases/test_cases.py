@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from shroff.cases import deciding, filters, reading, working
-from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, SNOOZED, STATES, CaseFilter
+from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, SNOOZED, STATES, Case, CaseFilter, urgency
 from shroff.cases.desk import CaseChangedError, NoCaseError, TooLateError
 from shroff.cases.files import TYPES
 from shroff.cases.following import begin_behind
@@ -16,7 +17,7 @@ from shroff.cases.label_feed import FeedLabel
 from shroff.cases.timers import carry_out
 from shroff.errors import NotAllowedError, UsageError
 from shroff.language.values import DAY_MS
-from shroff.people.access import Role
+from shroff.people.access import RIGHTS, Role
 from shroff.testing.rows import NOW_MS
 from tests.support.cased import ANN, BEN, VIEWER, alert, denial, services, user
 
@@ -749,6 +750,40 @@ def test_a_view_is_a_filter_under_a_name(tmp_path):
         reading.remove_view(at.desk, ANN, "Large")
 
         assert at.acts() == ["case.claim", "view.put", "view.remove"]
+
+
+def test_what_is_put_away_or_escalated_leaves_open_and_free_and_leads_see_what_is_escalated(tmp_path):
+    with services(tmp_path) as at:
+        at.raised(*(alert(seq, f"c-{seq}") for seq in range(1, 5)))
+        deciding.snooze(at.desk, ANN, 1, at.now_ms + 3_600_000)
+        working.escalate(at.desk, ANN, 2, "hard")
+        working.claim(at.desk, ANN, 3)
+
+        def counts(who):
+            return {one.view.name: one.count for one in reading.views(at.desk, who)}
+
+        mine, leads = counts(ANN), counts(dataclasses.replace(ANN, role=Role.AUTHOR, rights=RIGHTS[Role.AUTHOR]))
+        assert (mine["Open"], mine["Free"], mine["Mine"], mine["Snoozed"], mine["Escalated"]) == (2, 1, 1, 1, 1)
+        assert (leads["Open"], leads["Free"]) == (3, 1)
+
+
+def queued(*, due_ms: int, **more: Any) -> Case:
+    return replace(Case(1, b"", "card", "c-1", 0, due_ms), **more)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (queued(due_ms=9, stake=1), queued(due_ms=11, stake=900, customer="fraud")),
+        (queued(due_ms=11, customer="fraud"), queued(due_ms=11, stake=900, score=900_000)),
+        (queued(due_ms=11, stake=300, score=20_000), queued(due_ms=11, stake=500, score=10_000)),
+        (queued(due_ms=11, stake=300), queued(due_ms=11, stake=500, score=10_000)),
+        (queued(due_ms=11, stake=1), queued(due_ms=11)),
+    ],
+    ids=["soon", "denied", "money at risk", "no score", "no money"],
+)
+def test_what_is_due_soon_comes_first_then_what_is_denied_then_money_at_risk(first, second):
+    assert urgency(first, soon_ms=10) < urgency(second, soon_ms=10)
 
 
 def test_capacity_says_when_the_queue_is_clear(tmp_path):

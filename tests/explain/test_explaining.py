@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import shutil
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -16,16 +19,19 @@ from hypothesis import strategies as st
 from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.explain.changes import Changes
+from shroff.explain.model import Story
 from shroff.explain.past import PastDecision
-from shroff.language.types import DURATION, INTEGER, money, number
+from shroff.language.expression import ThisField
+from shroff.language.types import DURATION, INTEGER, REAL, money, number
 from shroff.language.values import HOUR_MS
 from shroff.models.explaining import SUM_ERROR, steps, units_of
 from shroff.models.model import Explainable
 from shroff.models.registry import Registry
 from shroff.project.policy import OUTCOMES, Policy, outcome
+from shroff.web.pages.charts.strips import strip_between
 from shroff.web.pages.decision import looked
 from tests.support import learnable
-from tests.support.projects import FILES, write_files
+from tests.support.projects import FILES, definitions, write_files
 from tests.support.trained import train
 
 pytestmark = pytest.mark.slow  # its tests share trained models
@@ -144,7 +150,7 @@ def test_a_value_stands_beside_what_is_normal_for_this_card(bank):
     odd = {"id": "odd", "at": "2026-03-03T03:00:00Z", "card": "own", "amount": "80.00"}
     app.open(bank).decide([*usual, odd], as_type="payment")
 
-    assert amount_text(bank, "odd") == "amount: 80.00 EUR, normally 20.00"
+    assert amount_text(bank, "odd") == "amount: 80.00 EUR, normally 20.00 EUR for this card"
 
 
 def test_a_field_of_the_event_has_its_bar_as_features_have(bank):
@@ -154,14 +160,29 @@ def test_a_field_of_the_event_has_its_bar_as_features_have(bank):
     ]
     odd = {"id": "odd", "at": "2026-03-03T03:00:00Z", "card": "own", "amount": "80.00"}
     app.open(bank).decide([*usual, odd], as_type="payment")
-    whys = {one.code: one for one in looked(app.open(bank), "payment", "odd").whys}
+    whys = {one.code: one for one in looked(app.open(bank), "payment", "odd").all_whys}
     amount, spent = whys["payment.amount"].strip, whys["card.spent_1d"].strip
 
-    assert whys["payment.amount"].normal == "up to 28.00"
+    assert whys["payment.amount"].normal == "up to 28.00 EUR for this card"
     assert amount is not None
     assert spent is not None
     assert amount.is_far
     assert amount.start + amount.width < amount.mark
+
+
+@pytest.mark.parametrize(("type_", "parts"), [(money(2), 100), (INTEGER, 1), (REAL, 1)])
+@given(st.lists(st.integers(-9_999, 9_999), min_size=5, max_size=60), st.integers(-12_000, 12_000))
+def test_a_value_is_drawn_beside_its_band_where_the_text_says_that_it_is_outside(type_, parts, earlier, value):
+    node = ThisField(type_, "amount")
+    story = Story(definitions(), "payment", {}, PastDecision({}, {}, {}, 0), lambda _: (), tuple, "")
+    found = story._range(node, value, earlier)
+    assert found.ends is not None
+    strip = strip_between(value, *found.ends)
+    told = [Decimal(one) for one in re.findall(r"-?[\d.]+", found.words.replace(",", ""))]
+    least = told[0] if not found.words.startswith("up to") else -math.inf
+    most = told[-1] if not found.words.startswith("at least") else math.inf
+
+    assert strip.is_far == (not least <= Decimal(value) / parts <= most) == (not found.is_usual)
 
 
 def test_the_ends_of_what_is_normal_leave_out_a_twentieth_on_either_side(bank):
@@ -173,8 +194,8 @@ def test_the_ends_of_what_is_normal_leave_out_a_twentieth_on_either_side(bank):
     ]
     app.open(bank).decide(usual, as_type="payment")
 
-    assert amount_text(bank, "u100") == "amount: 50.00 EUR, normally between 5.00 and 96.00"
-    assert amount_text(bank, "u101") == "amount: 200.00 EUR, normally up to 95.00"
+    assert amount_text(bank, "u100") == "amount: 50.00 EUR, normally between 5.00 and 96.00 EUR for this card"
+    assert amount_text(bank, "u101") == "amount: 200.00 EUR, normally up to 95.00 EUR for this card"
 
 
 def test_a_card_with_too_little_history_is_held_against_all(bank):
@@ -183,7 +204,9 @@ def test_a_card_with_too_little_history_is_held_against_all(bank):
         [{"id": "new", "at": "2026-03-03T03:00:00Z", "card": "new", "amount": "900.00"}], as_type="payment"
     )
 
-    assert amount_text(bank, "new").startswith("amount: 900.00 EUR, for every card normally up to ")
+    text = amount_text(bank, "new")
+    assert text.startswith("amount: 900.00 EUR, normally up to ")
+    assert text.endswith(" EUR for every card")
 
 
 def test_nothing_is_normal_where_nothing_was_before(bank):
@@ -245,8 +268,9 @@ def test_a_change_says_what_it_takes_in_words(bank):
     decision = next(one for one in in_force(bank) if one.outcome == "review")
     part = explained(bank, decision.id)["explanation"]["model"]
     change = part["changes"][0]
+    unit = " EUR" if change["code"] == "payment.amount" else ""
 
-    assert f" instead of {change['now']} would give {change['outcome']}" in change["text"]
+    assert f" instead of {change['now']}{unit} would give {change['outcome']}" in change["text"]
     assert change["text"].startswith(f"{change['code']} ")
     assert "others of the same event would move with it" in part["note"]
 

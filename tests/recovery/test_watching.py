@@ -21,7 +21,6 @@ from shroff.app.models.promoting import Promotions
 from shroff.app.models.retraining import Options
 from shroff.models.registry import Registry
 from shroff.worker import ingest
-from tests.support.effort import some
 from tests.support.kill import KillSwitch
 from tests.support.learnable import FILES, make_project, write_days
 
@@ -96,7 +95,7 @@ def progress_of(project: Path, folder: Path) -> list[Progress]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", some(STEPS, 4))
+@pytest.mark.parametrize("step", STEPS)
 def test_kills_at_a_step_of_a_commit_change_nothing(
     folder: Path, undisturbed: Contents, tmp_path: Path, step: str
 ) -> None:
@@ -113,7 +112,7 @@ def test_kills_at_a_step_of_a_commit_change_nothing(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", some(WORK, 3))
+@pytest.mark.parametrize("moment", WORK)
 def test_kills_between_commits_change_nothing(folder: Path, tmp_path: Path, moment: str) -> None:
     project = make_project(tmp_path / "bank", model=SMALL)
     of, name = WORK[moment]
@@ -155,7 +154,7 @@ SYNCED = FILES["shroff.yaml"] + "sources: {{ nightly: {{ files: {{ from: {folder
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", some(STEPS, 4))
+@pytest.mark.parametrize("step", STEPS)
 def test_a_sync_that_is_killed_at_a_step_of_a_commit_ends_like_one_that_is_not(
     folder: Path, tmp_path: Path, step: str
 ) -> None:

@@ -11,8 +11,6 @@ import random
 from collections.abc import Collection
 from typing import Final, TypeVar
 
-import pytest
-
 PROFILE: Final = os.environ.get("SHROFF_TEST_PROFILE", "default")
 IS_LONG: Final = PROFILE != "default"
 LAW_EXAMPLES: Final = 30  # of a law at most, where a change is tried
@@ -35,29 +33,8 @@ def times(usual: int, campaign: int) -> int:
 def some(cases: Collection[Case], usual: int) -> list[Case]:
     """All cases in a campaign, and `usual` of them, always the same ones, where a change is tried.
 
-    For errors that a law or a contract must catch, which try the law and not the program, and for steps at which
-    another test kills as well.
+    For tables of errors that a law or a contract must catch: they try the law, not the program.
     """
     found = list(cases)
     places = range(len(found)) if IS_LONG else sorted(random.Random(len(found)).sample(range(len(found)), usual))
     return [found[place] for place in places]
-
-
-def is_smoke(item: pytest.Item) -> bool:
-    """Tell whether `make test` runs it, too, where a second place is held to a contract that another one keeps whole.
-
-    A class names such tests as its `smoke`; a module by a parameter of its tests, as `smoke_of`.
-    """
-    name, module, of = (
-        getattr(item, "originalname", item.name),
-        getattr(item, "module", None),
-        getattr(item, "cls", None),
-    )
-    by_parameter = getattr(module, "smoke_of", {})
-    given = item.callspec.params.values() if hasattr(item, "callspec") else ()
-    asked = [(module, by_parameter[value]) for value in given if isinstance(value, str) and value in by_parameter]
-    asked += [(of, of.smoke)] if hasattr(of, "smoke") else []
-    for owner, names in asked:
-        if gone := [one for one in names if not hasattr(owner, one)]:
-            raise pytest.UsageError(f"{item.nodeid}: the smoke names tests that are not there: {', '.join(gone)}")
-    return all(name in names for _, names in asked)

@@ -7,11 +7,10 @@ import select
 import signal
 import subprocess
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from tests.support import effort, forks
+from tests.support import forks
 from tests.support.timing import LEEWAY, Cost, by_folder, exceeded, read_budgets, too_slow
 from tools import suite
 
@@ -43,41 +42,6 @@ def test_quick_tests_that_exceed_their_budget_are_told_with_the_costliest_first(
     assert "took 8 s of a processor, and their budget is 5 s" in line
     assert named == ["  7.00 s: tests/rules/test_a.py::test_c", "  1.00 s: tests/rules/test_a.py::test_b"]
     assert too_slow(costs, 5.0, slowness=1.25) == []
-
-
-def test_some_cases_are_always_the_same_and_a_campaign_has_all(monkeypatch):
-    monkeypatch.setattr(effort, "IS_LONG", False)
-    tried = effort.some("abcdefgh", 3)
-    assert tried == effort.some("abcdefgh", 3) == sorted(set(tried))
-    assert len(tried) == 3
-    monkeypatch.setattr(effort, "IS_LONG", True)
-
-    assert effort.some("abcdefgh", 3) == list("abcdefgh")
-
-
-@pytest.mark.parametrize(
-    ("name", "given", "is_smoke"),
-    [
-        ("test_a", {}, True),
-        ("test_b", {}, False),
-        ("test_a", {"place": "sqlite", "at": 3}, True),
-        ("test_a", {"place": "mariadb"}, False),
-    ],
-)
-def test_of_a_second_place_only_the_smoke_is_tried(name, given, is_smoke):
-    of = type("TestPlace", (), {"smoke": ("test_a",), "test_a": None, "test_b": None})
-    module = SimpleNamespace(smoke_of={"mariadb": ("test_b",)}, test_b=None)
-    item = SimpleNamespace(name=f"{name}[x]", originalname=name, cls=of, module=module, nodeid=name)
-    item.callspec = SimpleNamespace(params=given)
-
-    assert effort.is_smoke(item) == is_smoke
-
-
-def test_a_smoke_names_tests_that_are_there():
-    of = type("TestPlace", (), {"smoke": ("test_gone",)})
-
-    with pytest.raises(pytest.UsageError, match="test_gone"):
-        effort.is_smoke(SimpleNamespace(name="test_a", cls=of, nodeid="test_a"))
 
 
 def test_every_folder_has_a_budget(root: Path):

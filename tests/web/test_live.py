@@ -229,7 +229,8 @@ def test_all_who_look_within_a_second_are_shown_one_look_whose_parts_are_made_on
         first = await asyncio.to_thread(look, board.PERIODS["1h"], 0, 0.0)
         assert await asyncio.to_thread(look, board.PERIODS["1h"], 0, 0.0) is first
         assert await asyncio.to_thread(look, board.PERIODS["7d"], 0, 0.0) is not first
-        assert live._rendered(first, "EUR") is live._rendered(first, "EUR")
+        once = await asyncio.to_thread(live._rendered, first, asks.service)
+        assert once is await asyncio.to_thread(live._rendered, first, asks.service)
 
     run(bank, steps)
 

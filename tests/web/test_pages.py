@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 import msgspec
 import pytest
+from markupsafe import escape
 
 from shroff.config import TEMPLATE_FOLDER
 from shroff.people import links
@@ -235,8 +236,22 @@ def test_pages_show_a_decision_and_its_entity(bank):
         listed = (await browser.get("/decisions")).body.decode()
         path = "/decisions/payment/p%2F1%20%3Cb%3E"
         assert path in listed
+        assert "1,234.50 EUR" in listed
+        for query, is_there in (
+            ("rule=any_payment&min_amount=1,000", True),
+            ("rule=any_payment&min_amount=1235", False),
+            ("rule=card_testing", False),
+            ("day=2026-01-05", True),
+            ("day=2026-01-06", False),
+            ("min_score=0.5", False),  # no model scored it
+        ):
+            found = (await browser.get(f"/decisions?{query}")).body.decode()
+            assert (path in found, "No decisions match this filter" in found) == (is_there, not is_there), query
+        for query in ("day=5.1.2026", "min_score=much", "min_amount=nan", "outcome=maybe"):
+            assert (await browser.get(f"/decisions?{query}")).status == 400
+        assert (await browser.get(f"{path}/why")).body.decode().strip() == str(escape(f"Paid at {PAYMENT['merchant']}"))
         shown = (await browser.get(path)).body.decode()
-        assert "1,234.50\N{NO-BREAK SPACE}EUR" in shown
+        assert "1,234.50 EUR" in shown
         assert "any_payment" in shown
         assert "Answered before" not in shown
         assert f'data-replay="/api/v1{path}/replay"' in shown

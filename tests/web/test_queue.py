@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from markupsafe import escape
 
 from shroff.adapters.people.sql import SqlPeople
 from shroff.cases import reading
@@ -133,6 +134,7 @@ def test_who_is_here_for_the_first_time_is_told_what_to_do_until_they_have_answe
         assert told in (await browser.get("/queue")).body.decode()
         await form(browser, "/cases/1/claim")
         assert told in (await browser.get("/queue")).body.decode()
+        assert "<b>0</b> cases (0 payments) answered today" in (await browser.get("/queue")).body.decode()
         await form(browser, "/cases/1/decide", verdict="fraud")
         page = (await browser.get("/queue")).body.decode()
         assert told not in page
@@ -147,6 +149,57 @@ def test_who_is_here_for_the_first_time_is_told_what_to_do_until_they_have_answe
         ]
         assert sum(waiting[-4:-1]) <= waiting[-1] == 2, "those that are late or due soon are some of all"
         assert "Nobody has closed" not in team
+        assert "<b>1</b> case (1 payment) answered today" in page
+
+    run(bank, steps)
+
+
+def test_a_row_a_panel_and_a_case_say_who_was_paid_how_much_and_why(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        queue_page, panel, case_page, why = [
+            (await browser.get(path)).body.decode() for path in ("/queue", "/queue/peek/1", "/cases/1", "/queue/why/1")
+        ]
+        merchant = str(escape(PAYMENT["merchant"]))
+        title = f"1,234.50 EUR to {merchant}"
+        assert f'<span class="part">{merchant} ·</span>' in queue_page
+        assert f'<h3 class="peek-head">{title}</h3>' in panel
+        assert "Answers cover 1 payment, <b>" in panel
+        assert f"<h1>{title}</h1>" in case_page
+        first = re.search(r"<p><b>(.*?)</b></p>", panel)
+        assert first is not None
+        assert first[1] in why
+        assert [first[1] in page for page in (queue_page, case_page)] == [True, True]
+
+    run(bank, steps)
+
+
+def test_a_decision_is_answered_on_its_page_in_its_case_or_by_a_label(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        first, plain = "/decisions/payment/p-0", "/decisions/payment/small"
+        csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+        given = {**PAYMENT, "payment_id": "small", "card": f"c-0{EVIL}", "amount": "0.00"}
+        sent = await browser.send("POST", "/api/v1/events/payment", msgspec.json.encode(given), csrf)
+        assert sent.json()["outcome"] == "approve"
+        number = (await browser.get("/api/v1/cases?text=p-0")).json()["cases"][0]["id"]
+        shown = (await browser.get(first)).body.decode()
+        assert f'<a href="/cases/{number}" data-key="o"' in shown
+        assert f"Closes case {number}." in shown
+        assert "up to this payment</h2>" in shown
+        before = (await browser.get("/api/v1/cases?state=closed")).json()["totals"]["count"]
+        assert (await form(browser, f"{first}/answer", first, verdict="genuine"))[:2] == (303, first)
+        case = (await browser.get(f"/api/v1/cases/{number}")).json()
+        assert (before, case["state"], case["verdict"]) == (0, "closed", "genuine")
+        after = (await browser.get(first)).body.decode()
+        assert "<dt>Answer</dt><dd>genuine</dd>" in after
+        assert 'class="answers"' not in after
+        assert 'class="toast"' in after
+        assert (await form(browser, f"{first}/answer", first, verdict="fraud"))[0] == 409
+
+        assert "No case: writes a label." in (await browser.get(plain)).body.decode()
+        assert (await form(browser, f"{plain}/answer", plain, verdict="maybe"))[0] == 422
+        assert (await form(browser, f"{plain}/answer", plain, verdict="fraud"))[:2] == (303, plain)
+        labels = (await asyncio.to_thread(asks.service.project.labels)).to_pylist()
+        assert [(one["id"], one["verdict"]) for one in labels if one["id"] == "small"] == [("small", "fraud")]
 
     run(bank, steps)
 
@@ -249,12 +302,19 @@ def test_who_may_only_look_sees_no_button_and_is_refused(bank):
         link = await asyncio.to_thread(links.for_password, desk, here, user.name)
         other = Browser(asks)
         assert (await other.post(link, {"password": PASSWORD, "again": PASSWORD})).status == 303
-        for path in ("/queue", "/cases/1", "/queue/peek/1"):
+        for path in ("/queue", "/cases/1", "/queue/peek/1", "/decisions/payment/p-0"):
             found = await other.get(path)
             assert found.status == 200
             assert b'value="fraud"' not in found.body.replace(b'<option value="fraud">', b"")
             assert b"Claim next" not in found.body
-        for path in ("/cases/1/decide", "/cases/1/note", "/queue/claim-next", "/queue/bulk", "/queue/undo"):
+        for path in (
+            "/cases/1/decide",
+            "/cases/1/note",
+            "/queue/claim-next",
+            "/queue/bulk",
+            "/queue/undo",
+            "/decisions/payment/p-0/answer",
+        ):
             sent = await other.post(path, {"csrf": await other.csrf(), "verdict": "fraud"})
             assert sent.status == 403
         assert (await other.post("/queue/views", {"csrf": await other.csrf(), "name": "Mine too"})).status == 303

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from shroff.app.opened import Opened
     from shroff.explain.explanation import Explained
     from shroff.explain.key_index import KeyIndex
+    from shroff.explain.model import ModelReason
     from shroff.features.cluster.partitioned import Cluster
     from shroff.project.definitions import Definitions
     from shroff.replay.compare import Replayed, Verification
@@ -47,6 +48,21 @@ class DecisionHistory:
         with self._opened.reading() as log:
             row = find(log, self._opened.definitions.events, reference)
             return explain(log, row, progress, self._opened.registry.load, self.key_index)
+
+    def first_reason(self, event: str, id_: str) -> ModelReason | None:
+        """The first reason of a decision, as `explain` tells it, for lists of them; None where nothing is said.
+
+        Raises: as `explain`.
+        """
+        from shroff.explain.explanation import first_reason
+        from shroff.log.history import find
+
+        reference = f"{event}/{id_}"
+        if self._opened.lanes.is_parted:
+            return DecisionHistory(self._opened.lanes.of(reference)).first_reason(event, id_)
+        with self._opened.reading() as log:
+            row = find(log, self._opened.definitions.events, reference)
+            return first_reason(log, row, self._opened.registry.load, self.key_index)
 
     def index_keys(self, progress: Progress | None = None) -> int:
         """Index the log by key, except for its newest events; gives the number of added log positions.

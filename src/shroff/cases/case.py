@@ -17,7 +17,7 @@ UNCLOSED: Final = (OPEN, CLAIMED, SNOOZED, ESCALATED)
 FRAUD: Final = "fraud"
 VERDICTS: Final = (FRAUD, "genuine", "unclear")
 SECOND, DONE, DISPUTED, RESOLVED = 1, 2, 3, 4  # what `Case.look` says
-ORDERS: Final = ("due", "stake", "score", "newest")
+ORDERS: Final = ("due", "urgent", "stake", "score", "newest")
 THE_CUSTOMER: Final = "the customer"  # who changed a case by saying that it was not them
 SCORE_PARTS: Final = 1_000_000  # scores are kept as millionths: six places are all that they have
 
@@ -229,6 +229,7 @@ class CaseFilter(msgspec.Struct, frozen=True, gc=False):
         text: Is part of its key, its top reason or the id of one of its events.
         not_for: Second looks that this id may not take are left out.
         after: Only those with greater numbers: what opened since.
+        soon_ms: In the order `urgent`, those that are due before this moment come first.
     """
 
     states: tuple[str, ...] = UNCLOSED
@@ -242,6 +243,20 @@ class CaseFilter(msgspec.Struct, frozen=True, gc=False):
     customer: str = ""
     not_for: str = ""
     after: int = 0
+    soon_ms: int = 0
+
+
+URGENT_STAKE_MAX: Final = 9 * 10**12  # so that money times score stays a whole number of 64 bits
+URGENT_STEP: Final = 10**13  # more than any money at risk
+
+
+def urgency(case: Case, soon_ms: int) -> int:
+    """Where a case stands in the order `urgent`, the least first: due before that moment, then denied by its customer,
+    then by the money at risk, which is its stake times its score (without a score all of it).
+    """
+    rank = 2 * (case.due_ms >= soon_ms) + (case.customer != FRAUD)
+    score = SCORE_PARTS if case.score is None else case.score
+    return rank * URGENT_STEP - min(case.stake or 0, URGENT_STAKE_MAX) * score // SCORE_PARTS
 
 
 class Totals(msgspec.Struct, frozen=True, gc=False):

@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
-from shroff.cases.case import ORDERS, STATES, UNCLOSED, VERDICTS, CaseFilter
+from msgspec.structs import replace
+
+from shroff.cases.case import CLAIMED, ESCALATED, OPEN, ORDERS, STATES, UNCLOSED, VERDICTS, CaseFilter
 from shroff.errors import UsageError, nearest
 from shroff.language.values import parse_decimal, parse_duration, rescale_half_even
-from shroff.people.access import Who
+from shroff.people.access import Right, Who
 
 ALL: Final = "all"
 ME: Final = "me"
 FREE: Final = "free"
+SOON_MS: Final = 3_600_000  # what is due within it goes before all else in the order `urgent`
 TEXT_MAX: Final = 200
 LARGEST: Final = 2**62  # that databases hold as a whole number, with room to spare
 MEANINGS: Final[Mapping[str, str]] = {
@@ -26,12 +29,13 @@ MEANINGS: Final[Mapping[str, str]] = {
     "due_within": "Due within this time from now, such as 1h.",
     "text": "Part of the key, the top reason or the id of an event.",
     "customer": "The customer's answer: fraud, genuine or unclear.",
-    "order": f"One of {', '.join(ORDERS)}. Default: due, the earliest due time first.",
+    "order": f"One of {', '.join(ORDERS)}. Default: due, the earliest due time first. urgent: due within an hour, then "
+    "denied by the customer, then by stake times score.",
 }
 BUILT_IN: Final[Mapping[str, str]] = {
     "Open": "",
     "Mine": "assignee=me",
-    "Free": "assignee=free",
+    "Free": "state=open&assignee=free",
     "Due in 1 h": "due_within=1h",
     "Customer said no": "customer=fraud",
     "Snoozed": "state=snoozed",
@@ -56,12 +60,26 @@ def wanted_of(query: Mapping[str, str], who: Who, now_ms: int, money_places: int
         due_before_ms=now_ms + _duration(within) if within else None,
         text=given["text"],
         customer=_one_of(given["customer"], VERDICTS, "customer") if given["customer"] else "",
+        soon_ms=now_ms + SOON_MS if query.get("order") == "urgent" else 0,
     )
 
 
-def order_of(query: Mapping[str, str]) -> str:
+def queue_of(query: Mapping[str, str], who: Who, now_ms: int, money_places: int) -> CaseFilter:
+    """As `wanted_of`, for the queue: without a state, cases that can be worked on now.
+
+    Snoozed cases stand under their own view alone, and so do escalated ones, but for who may approve what others do.
+    Raises: UsageError.
+    """
+    found = replace(wanted_of(query, who, now_ms, money_places), soon_ms=now_ms + SOON_MS)
+    if query.get("state"):
+        return found
+    more = (ESCALATED,) if who.may(Right.APPROVE_RULES) else ()
+    return replace(found, states=(OPEN, CLAIMED, *more))
+
+
+def order_of(query: Mapping[str, str], default: str = "due") -> str:
     """In which order. Raises: UsageError."""
-    return _one_of(query.get("order") or "due", ORDERS, "order")
+    return _one_of(query.get("order") or default, ORDERS, "order")
 
 
 def query_text(text: str) -> str:

@@ -24,9 +24,10 @@ from shroff.cases.case import (
     Pending,
     Totals,
     View,
+    urgency,
 )
 from shroff.cases.desk import UNDO_MS, CaseDesk, NoCaseError, NoViewError
-from shroff.cases.filters import BUILT_IN, order_of, query_of, query_text, wanted_of
+from shroff.cases.filters import BUILT_IN, order_of, query_of, query_text, queue_of, wanted_of
 from shroff.cases.store import Cursor
 from shroff.errors import UsageError
 from shroff.language.values import DAY_MS
@@ -125,7 +126,7 @@ def listed(
         if not found and (unknown := set(wanted.assignees) - {"", who.id}):
             had = look.totals(CaseFilter(states=STATES, assignees=wanted.assignees)).count
             _require_known(desk, set() if had else unknown)
-    return QueuePage(found[:limit], _cursor(found[limit - 1], order) if len(found) > limit else None)
+    return QueuePage(found[:limit], _cursor(found[limit - 1], order, wanted.soon_ms) if len(found) > limit else None)
 
 
 def totals(desk: CaseDesk, who: Who, wanted: CaseFilter) -> Totals:
@@ -152,9 +153,11 @@ def _require_known(desk: CaseDesk, ids: Collection[str]) -> None:
             raise UsageError(f"assignee: {one[:40]!r} is nobody here; write me, free, or the id of a user.")
 
 
-def _cursor(case: Case, order: str) -> Cursor:
+def _cursor(case: Case, order: str, soon_ms: int) -> Cursor:
     if order == "newest":
         return case.number, case.number
+    if order == "urgent":
+        return urgency(case, soon_ms), case.number
     value = case.due_ms if order == "due" else getattr(case, order)
     return (-1 if value is None else value), case.number
 
@@ -212,7 +215,7 @@ def views(desk: CaseDesk, who: Who) -> list[Counted]:
     built_in = [View("", "", name, is_shared=True, query=query, changed_ms=0) for name, query in BUILT_IN.items()]
     with desk.store.look() as look:
         return [
-            Counted(view, look.totals(wanted_of(query_of(view.query), who, now_ms, desk.money_places)).count)
+            Counted(view, look.totals(queue_of(query_of(view.query), who, now_ms, desk.money_places)).count)
             for view in (*built_in, *look.views(who.id))
         ]
 

@@ -37,7 +37,7 @@ class CaseLook(Protocol):
         """Those of these numbers that are there."""
 
     def queue(self, wanted: CaseFilter, order: str = "due", after: Cursor | None = None, limit: int = 50) -> list[Case]:
-        """Cases in an order of `case.ORDERS`: least time left, most money, greatest score, or newest first.
+        """Cases in an order of `case.ORDERS`: least time left, `urgency`, most money, greatest score, newest first.
 
         Equal ones by their number, except that of the newest the greatest is first.
         """

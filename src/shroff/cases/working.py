@@ -62,8 +62,8 @@ def claimed(hand: Hand, case: Case, desk: CaseDesk) -> Case:
     return hand.put(case, "claimed", **whose, state=CLAIMED, snoozed_ms=None)
 
 
-def claim_next(desk: CaseDesk, who: Who, wanted: CaseFilter | None = None) -> Case | None:
-    """Take the case with the least time left of those that a filter finds, and that are free or assigned to who asks.
+def claim_next(desk: CaseDesk, who: Who, wanted: CaseFilter | None = None, order: str = "due") -> Case | None:
+    """Take the first case in an order of those that a filter finds, and that are free or assigned to who asks.
 
     Those are open ones, and where the filter names states those of them that can be claimed: open, snoozed, escalated.
     Two who ask at once never get the same. None where there is none.
@@ -73,7 +73,7 @@ def claim_next(desk: CaseDesk, who: Who, wanted: CaseFilter | None = None) -> Ca
     with desk.store.change() as change:
         hand = Hand(change, who, desk.now_ms())
         free_lapsed(hand)
-        found = change.queue(asked, "due", limit=1) if asked else []
+        found = change.queue(asked, order, limit=1) if asked else []
         return claimed(hand, found[0], desk) if found else None
 
 

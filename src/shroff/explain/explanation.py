@@ -5,10 +5,10 @@ All of it from the log, by the definitions that were in force at the decision's 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from html import escape
 from typing import Any, Final
 
@@ -20,7 +20,8 @@ from shroff.errors import ReplayError
 from shroff.events.event import Scalar
 from shroff.explain.key_index import KeyIndex
 from shroff.explain.model import NUMERIC, ModelPart, ModelReason, Story
-from shroff.explain.past import Past
+from shroff.explain.past import Past, PastDecision
+from shroff.features.naive import Key
 from shroff.language.printing import as_written
 from shroff.language.values import key_text
 from shroff.log.history import Records, control_at
@@ -71,12 +72,18 @@ class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """A decision with its explanation. `reasons` are the model's, the largest first."""
+    """A decision with its explanation. `reasons` are the model's, the largest first.
+
+    `rule_words` are the reasons of its rules as people read them; with `is_calibrated` its score is the share of frauds
+    among events like it.
+    """
 
     row: DecisionRow
     document: dict[str, Any]
     explanation: Explanation
     reasons: tuple[ModelReason, ...] = ()
+    rule_words: Mapping[str, str] = field(default_factory=dict)
+    is_calibrated: bool = False
 
     def json(self) -> bytes:
         """The decision's bytes as they were answered, the model's reasons behind the rules', `explanation` at the end.
@@ -130,6 +137,74 @@ def explain(
     Cost: one pass backwards over the log (see `Past.earlier`), decoding only what may be of the same keys; with a
         model two passes over the decisions found, and some thousand rows to score.
     """
+    asked = _asked(log, row, load_model, index_of)
+    definitions, document, keys = asked.definitions, asked.document, asked.keys
+    earlier = asked.past.earlier(keys, row.seq, progress)
+    lines = []
+    for name in (name for name in definitions.feature_names(row.event) if name in document["features"]):
+        feature = definitions.features[name]
+        key = keys.get(feature.entity)
+        usual = _usual(name, (one.shown for one in earlier.get(feature.entity, ())), feature.type.kind)
+        shown = None if key is None else key_text(key[0] if len(key) == 1 else key)
+        text = as_written(None if feature.place is None else feature.place.text, feature.node)
+        lines.append(FeatureLine(name, text, feature.entity, shown, document["features"][name], usual))
+    rules = _rules(definitions, row.event, document)
+    story = asked.story(lambda entity: earlier.get(entity, ()))
+    words = story.rule_words()
+    if document["score"] is None:
+        return Explained(row, document, Explanation(lines, rules), rule_words=words)
+    told = story.told()
+    found = Explanation(lines, rules, told.part)
+    return Explained(row, document, found, told.reasons, words, told.is_calibrated)
+
+
+@telling_damage()
+def first_reason(
+    log: Log,
+    row: DecisionRow,
+    load_model: LoadModel | None = None,
+    index_of: Callable[[Definitions], KeyIndex] | None = None,
+) -> ModelReason | None:
+    """The first reason of a recorded decision as `explain` tells it: of its rules, else of the model; None without one.
+
+    Cost: a fraction of `explain`: the past of the entity that the reason is about, and nothing of what would change it.
+    """
+    asked = _asked(log, row, load_model, index_of)
+
+    @cache
+    def earlier(entity: str) -> Sequence[PastDecision]:
+        key = asked.keys.get(entity)
+        return () if key is None else asked.past.earlier({entity: key}, row.seq, None)[entity]
+
+    story = asked.story(earlier)
+    for code, text in story.rule_words().items():
+        return ModelReason(code, text, 0.0, kind="rule", fact=text)
+    return None if asked.document["score"] is None else story.leading()
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A decision with what it is explained by. `keys` are those of its entities that features or fields are about."""
+
+    log: Log
+    row: DecisionRow
+    definitions: Definitions
+    document: dict[str, Any]
+    past: Past
+    keys: Mapping[str, Key]
+    entity: str  # whose past says what is normal for the event's own fields
+
+    def story(self, earlier: Callable[[str], Sequence[PastDecision]]) -> Story:
+        row = self.row
+        record = self.log.find(row.event, [row.id])[row.id]
+        seen = self.past.seen(record, self.document)
+        of_all = partial(self.past.of_all, row.event, row.seq)
+        return Story(self.definitions, row.event, self.document, seen, earlier, of_all, self.entity)
+
+
+def _asked(
+    log: Log, row: DecisionRow, load_model: LoadModel | None, index_of: Callable[[Definitions], KeyIndex] | None
+) -> _Asked:
     definitions = definitions_at(log, row.seq, load_model)
     document = decision_document(row)
     records = Records(definitions.events, definitions.settings.money_places)
@@ -138,28 +213,7 @@ def explain(
     names = [name for name in definitions.feature_names(row.event) if name in document["features"]]
     of_event = [name for name, one in definitions.events.entities.items() if row.event in one.keys]
     keys = past.keys(past.event(record), {*of_event[:1], *(definitions.features[name].entity for name in names)})
-    earlier = past.earlier(keys, row.seq, progress)
-    lines = []
-    for name in names:
-        feature = definitions.features[name]
-        key = keys.get(feature.entity)
-        usual = _usual(name, (one.shown for one in earlier.get(feature.entity, ())), feature.type.kind)
-        shown = None if key is None else key_text(key[0] if len(key) == 1 else key)
-        text = as_written(None if feature.place is None else feature.place.text, feature.node)
-        lines.append(FeatureLine(name, text, feature.entity, shown, document["features"][name], usual))
-    rules = _rules(definitions, row.event, document)
-    if document["score"] is None:
-        return Explained(row, document, Explanation(lines, rules))
-    told = Story(
-        definitions,
-        row.event,
-        document,
-        past.seen(record, document),
-        earlier,
-        lambda: past.of_all(row.event, row.seq),
-        next(iter(of_event), ""),
-    ).told()
-    return Explained(row, document, Explanation(lines, rules, told.part), told.reasons)
+    return _Asked(log, row, definitions, document, past, keys, next(iter(of_event), ""))
 
 
 def definitions_at(log: LogReader, seq: int, load_model: LoadModel | None = None) -> Definitions:

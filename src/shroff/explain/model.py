@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -19,15 +19,18 @@ from shroff.events.event import Scalar, canonical_value
 from shroff.explain.changes import Changes, Counterfactual, score_outcome
 from shroff.explain.past import PastDecision, reader_of
 from shroff.language.columns import column_of
-from shroff.language.expression import FeatureValue, Node, walk
+from shroff.language.expression import Call, FeatureValue, Node, walk
 from shroff.language.values import Value
 from shroff.language.wording import ValueWording
 from shroff.models.columns import model_column
+from shroff.models.evaluation.calibration import ISOTONIC, PLATT
 from shroff.models.explaining import Share, shares, source_of
+from shroff.models.learners.filed import Values
 from shroff.models.model import LOG_ODDS, Explainable
 from shroff.project.definitions import Definitions
 from shroff.project.policy import outcome
 from shroff.project.scoring import Scorer
+from shroff.rules.definitions import Rule
 
 NUMERIC: Final = frozenset(["integer", "number", "money", "real", "duration"])
 ENOUGH: Final = 5  # fewer earlier values of an entity say nothing of what is normal for it
@@ -38,7 +41,7 @@ ONE_AT_A_TIME: Final = (
 )
 TREES_ONLY: Final = "The model is no forest of trees, so only what rules compare was looked at."
 
-Earlier = Mapping[str, Sequence[PastDecision]]
+Earlier = Callable[[str], Sequence[PastDecision]]  # by entity
 
 
 class InputPart(msgspec.Struct, frozen=True):
@@ -51,8 +54,8 @@ class InputPart(msgspec.Struct, frozen=True):
 class ModelReason(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a feature or field added to the margin. `inputs` where several inputs of the model are made of it.
 
-    `held` are its value, and the lowest and the highest of those that say what is normal, where these are numbers; it
-    is for pages, and no part of the document.
+    What follows `kind` is for pages, and no part of the document: `text` in its parts, what is true and what is
+    normal for whom; whether its value lies in that range; where they are numbers, the value and the range's ends.
     """
 
     code: str
@@ -60,6 +63,10 @@ class ModelReason(msgspec.Struct, frozen=True, omit_defaults=True):
     contribution: float
     inputs: list[InputPart] = []
     kind: str = "model"
+    fact: str = ""
+    normal: str = ""
+    whose: str = ""
+    is_usual: bool = False
     held: tuple[float, float, float] | None = None
 
     def document(self) -> dict[str, Any]:
@@ -118,6 +125,7 @@ class ModelStory:
 
     part: ModelPart
     reasons: tuple[ModelReason, ...] = ()
+    is_calibrated: bool = False  # whether the score is the share of frauds among events like this
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +134,7 @@ class Story:
 
     Args:
         seen: The event as it was decided.
-        earlier: By entity, what the entities of the event did before.
+        earlier: What an entity of the event did before; nothing for one without a key.
         of_all: What all did before; asked only where an entity has too little.
         entity: Whose normal range stands beside the event's own fields; empty where it has no key.
     """
@@ -152,10 +160,7 @@ class Story:
             return ModelStory(self._part(id_, None, None, changes, "", str(error)))
 
     def _told(self, model: Explainable, scorer: Scorer) -> ModelStory:
-        columns = []
-        for node, shape in zip(scorer.inputs, model.inputs, strict=True):
-            value = self._value(node)
-            columns.append(model_column(column_of([value], node.type), node.type, shape.categories))
+        columns = self._columns(model, scorer)
         margin = float(model.margins(columns)[0])
         score = float(model.scores(columns)[0])
         problem = ""
@@ -163,16 +168,47 @@ class Story:
             problem = f"from the values that the decision shows the score is {score:.6g}: "
             problem += "it shows one with fewer places than the model read"
         found = model.contributions(columns)[0].tolist()
-        names = [one.name for one in model.inputs]
-        reasons = [
-            self._reason(share, found, names, scorer.inputs)
-            for share in shares(found[:-1], names, scorer.inputs, self.event)
-        ]
+        reasons = list(self._reasons(model, scorer, found))
         note = ONE_AT_A_TIME if model.cuts() is not None else f"{TREES_ONLY} {ONE_AT_A_TIME}"
         changes = self._changes(model, scorer.inputs)
         part = self._part(scorer.id, margin, round(found[-1], _DIGITS), changes, note, problem)
         gives = str(model.manifest.get("gives", LOG_ODDS))
-        return ModelStory(msgspec.structs.replace(part, gives=gives), tuple(reasons))
+        is_calibrated = (model.manifest.get("calibration") or {}).get("kind") in (PLATT, ISOTONIC)
+        return ModelStory(msgspec.structs.replace(part, gives=gives), tuple(reasons), is_calibrated)
+
+    def leading(self) -> ModelReason | None:
+        """The strongest reason that raises the score and is unusual; else the strongest that raises it, or nothing.
+
+        Cost: as far as it has to look: the pasts of few entities, and no search for what would change the outcome.
+        """
+        id_ = self.document["versions"]["model"]
+        scorers = {one.id: one for one in self.definitions.scoring_of(self.event).deciding}
+        try:
+            model = _explainable(scorers.get(id_), id_)
+            found = model.contributions(self._columns(model, scorers[id_]))[0].tolist()
+            first = None
+            for one in self._reasons(model, scorers[id_], found, least=0.0):
+                if not one.is_usual:
+                    return one
+                first = first or one
+        except (StateError, UsageError):
+            return None
+        return first
+
+    def _columns(self, model: Explainable, scorer: Scorer) -> list[Values]:
+        return [
+            model_column(column_of([self._value(node)], node.type), node.type, shape.categories)
+            for node, shape in zip(scorer.inputs, model.inputs, strict=True)
+        ]
+
+    def _reasons(
+        self, model: Explainable, scorer: Scorer, contributions: Sequence[float], least: float = -math.inf
+    ) -> Iterator[ModelReason]:
+        """The reasons that add more than `least`, the largest first, each made when it is asked for."""
+        names = [one.name for one in model.inputs]
+        for share in shares(contributions[:-1], names, scorer.inputs, self.event):
+            if share.contribution > least:
+                yield self._reason(share, contributions, names, scorer.inputs)
 
     def _part(
         self,
@@ -188,6 +224,31 @@ class Story:
 
     def _value(self, node: Node) -> Value:
         return reader_of(node, self.definitions.reference)(self.seen)
+
+    def rule_words(self) -> dict[str, str]:
+        """The reasons of the rules that hit, in their order, as people read them: money with its currency.
+
+        What a rule tells of aggregates is not in the decision: its reason is as the decision has it.
+        """
+        rules = {one.id: one for one in self.definitions.rules}
+        found = [one for one in self.document["reasons"] if one["kind"] == "rule"]
+        return {one["code"]: self._words_of(rules.get(one["code"]), str(one["text"])) for one in found}
+
+    def _words_of(self, rule: Rule | None, stored: str) -> str:
+        if rule is None or not rule.reason or rule.reason_computed():
+            return stored
+        said = ""
+        for at, part in enumerate(rule.reason):
+            if isinstance(part, str):
+                said += part
+                continue
+            wording = self._teller.wording(bare(part))
+            unit = self._teller.unit(part.type, wording)
+            after = rule.reason[at + 1] if at + 1 < len(rule.reason) else ""
+            is_said = isinstance(after, str) and after.startswith(unit)
+            value = self._value(part)
+            said += self._teller.value(part.type, value, wording) + ("" if is_said or value is None else unit)
+        return said
 
     @property
     def _teller(self) -> ValueWording:
@@ -205,24 +266,33 @@ class Story:
     ) -> ModelReason:
         node = nodes[share.inputs[0]]
         value = self._value(node)
-        against, words = self._against(node)
-        normal = self._range(node, value, against, words) if against else ""
-        text = self._teller.told(node, value) + (f", {normal}" if normal else "")
+        against, whose = self._against(node)
+        normal = self._range(node, value, against) if against else _Range()
+        fact = self._teller.told(node, value)
         parts = [InputPart(names[place], round(contributions[place], _DIGITS)) for place in share.inputs]
-        alone = len(parts) == 1
-        contribution, held = round(share.contribution, _DIGITS), _held(node, value, against)
-        return ModelReason(share.code, text, contribution, [] if alone else parts, held=held)
+        held = None if normal.ends is None or not isinstance(value, int | float) else (float(value), *normal.ends)
+        return ModelReason(
+            share.code,
+            f"{fact}, normally {normal.words} for {whose}" if against else fact,
+            round(share.contribution, _DIGITS),
+            [] if len(parts) == 1 else parts,
+            fact=fact,
+            normal=normal.words,
+            whose=whose if against else "",
+            is_usual=normal.is_usual,
+            held=held,
+        )
 
     def _against(self, node: Node) -> tuple[list[Value], str]:
-        """What says what is normal for this entity, or where that is too little for all, with words; else nothing."""
+        """What says what is normal for this entity, or where that is too little for all, and for whom; else nothing."""
         entity = self._entity_of(node)
-        own = self._values(node, self.earlier.get(entity, ()))
+        own = self._values(node, self.earlier(entity))
         if len(own) >= ENOUGH:
-            return own, "normally "
+            return own, f"this {_spaced(entity)}"
         if not self._all:
             self._all.append(self.of_all())
         of_all = self._values(node, self._all[0])
-        return of_all if len(of_all) >= ENOUGH else [], f"for every {entity or self.event} normally "
+        return of_all if len(of_all) >= ENOUGH else [], f"every {_spaced(entity or self.event)}"
 
     def _entity_of(self, node: Node) -> str:
         """Whose history a value is held against: the feature's entity, of a field the event's first one."""
@@ -235,28 +305,32 @@ class Story:
         read = reader_of(node, self.definitions.reference)
         return [value for one in past if (value := read(one)) is not None]
 
-    def _range(self, node: Node, value: Value, values: list[Value], words: str) -> str:
+    def _range(self, node: Node, value: Value, values: list[Value]) -> _Range:
+        """What is normal by these values: of numbers from the 5th to the 95th percentile, else the most frequent."""
         teller = self._teller
         wording = teller.wording(node)
-
-        def shown(one: Value) -> str:
-            return teller.value(node.type, one, wording)
-
         if node.type.is_text or node.type.kind == "boolean":
             # Of two that are as frequent the first by text, so that the words do not depend on the order.
             top, count = max(Counter(values).items(), key=lambda one: (one[1], str(one[0])))
-            return f"{words}{shown(top)}" + (f" ({count:,} of {len(values):,})" if count < len(values) else "")
+            share = f" ({count:,} of {len(values):,})" if count < len(values) else ""
+            return _Range(teller.value(node.type, top, wording) + share, is_usual=value == top)
         numbers = sorted(float(one) for one in values if isinstance(one, int | float))
         low = numbers[math.floor(_LOW * (len(numbers) - 1) / 100)]
         high = numbers[math.ceil(_HIGH * (len(numbers) - 1) / 100)]
-        ends = [shown(one if node.type.kind == "real" else int(one)) for one in (low, high)]
-        if ends[0] == ends[1]:
-            return f"{words}{ends[0]}"
-        if isinstance(value, int | float) and value > high:
-            return f"{words}up to {ends[1]}"
-        if isinstance(value, int | float) and value < low:
-            return f"{words}at least {ends[0]}"
-        return f"{words}between {ends[0]} and {ends[1]}"
+        whole = node.type.kind != "real"
+        least, most = (teller.value(node.type, int(one) if whole else one, wording) for one in (low, high))
+        is_number = isinstance(value, int | float)
+        now = float(value) if isinstance(value, int | float) else 0.0
+        unit = teller.unit(node.type, wording)
+        if least == most:
+            words = f"{most}{unit}"
+        elif is_number and now > high:
+            words = f"up to {most}{unit}"
+        elif is_number and now < low:
+            words = f"at least {least}{unit}"
+        else:
+            words = f"between {least} and {most}{unit}"
+        return _Range(words, (low, high), is_usual=is_number and low <= now <= high)
 
     # ---- the policy, and what would change its outcome
 
@@ -265,8 +339,8 @@ class Story:
         hit = [rule.effect for rule in self.definitions.rules if rule.id in self.document["rules"]]
         by_rules, by_score = outcome(hit, policy, None, has_model=True), score_outcome(policy, self.document["score"])
         cuts = [("review", policy.review_at), ("decline", policy.decline_at)]
-        named = ", ".join(f"{what} from {at:.6g}" for what, at in cuts if at is not None)
-        text = f"The score {self.document['score']:.6g} comes to {by_score} ({named or 'no cut-offs'}), "
+        named = ", ".join(f"{what} from {at:.4f}" for what, at in cuts if at is not None)
+        text = f"The score {self.document['score']:.4f} comes to {by_score} ({named or 'no cut-offs'}), "
         drawn = self.document.get("exploration")
         text += (
             f"rules alone to {by_rules}; together {self.document['outcome'] if drawn is None else drawn['would_be']}"
@@ -285,6 +359,7 @@ class Story:
         wording = teller.wording(change.variable)
         given = (change.value, change.until, change.now)
         value, until, now = (teller.value(type_, one, wording) for one in given)
+        unit = teller.unit(type_, wording)
         is_above = float(change.value or 0) > float(change.now or 0)
         if change.until is None:
             words = f"of {value} or {'more' if is_above else 'less'}"
@@ -292,18 +367,28 @@ class Story:
             words = f"of {value}"
         else:
             words = f"between {value} and {until}" if is_above else f"between {until} and {value}"
-        text = f"{change.code} {words} instead of {now} would give {change.outcome}"
+        text = f"{change.code} {words} instead of {now}{unit} would give {change.outcome}"
         places = self.definitions.settings.money_places
         shown = [msgspec.json.decode(canonical_value(one, type_, places)) for one in given]
         return ChangeLine(change.code, shown[0], shown[1], shown[2], change.outcome, text)
 
 
-def _held(node: Node, value: Value, against: Sequence[Value]) -> tuple[float, float, float] | None:
-    """A number with the ends of what it is held against; None where it is none, or there is nothing."""
-    numbers = [float(one) for one in against if isinstance(one, int | float)]
-    if node.type.kind not in NUMERIC or not isinstance(value, int | float) or not numbers:
-        return None
-    return float(value), min(numbers), max(numbers)
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """What is normal, in words; its ends where it is one of numbers; whether the value is in it."""
+
+    words: str = ""
+    ends: tuple[float, float] | None = None
+    is_usual: bool = False
+
+
+def bare(node: Node) -> Node:
+    """What is rounded, without the rounding: it is of the same thing."""
+    return node.arguments[0] if isinstance(node, Call) and node.function == "round" else node
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _drawn(exploration: Mapping[str, Any], decided: str) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from decimal import Decimal
+from typing import Final, TypeGuard
 
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.expression import (
@@ -99,16 +100,19 @@ class ValueWording:
             return f"{wording.noun}: missing"
         after = wording.one if value == 1 and wording.one else wording.after
         shown = self.value(node.type, value, wording)
-        if node.type.kind == "money" or wording.is_money:
-            shown = f"{shown} {self.currency}"
-        return f"{wording.before}{shown}{after}"
+        return f"{wording.before}{shown}{self.unit(node.type, wording)}{after}"
+
+    def unit(self, type_: Type, wording: Wording) -> str:
+        """What stands behind a value: the currency of money."""
+        return f" {self.currency}" if type_.kind == "money" or wording.is_money else ""
 
     def value(self, type_: Type, value: Value, wording: Wording | None = None) -> str:
         """A value alone: money without its currency, reals short, durations in words, truths as yes and no."""
         if value is None:
             return "missing"
         if type_.kind == "money":
-            return show_decimal(rescale_half_even(int(value), type_.places, self.money_places), self.money_places)
+            units = rescale_half_even(int(value), type_.places, self.money_places)
+            return f"{Decimal(show_decimal(units, self.money_places)):,f}"
         if type_.kind == "boolean":
             return "yes" if value else "no"
         if type_.kind == "duration":
@@ -117,7 +121,7 @@ class ValueWording:
             if wording is not None and wording.is_money:
                 return f"{float(value):,.{self.money_places}f}"
             return f"{100 * float(value):.3g} %" if wording and wording.is_share else _short(float(value))
-        return show(value, type_, self.money_places)
+        return f"{value:,}" if type_.kind == "integer" else show(value, type_, self.money_places)
 
     # ---- words around a value
 
@@ -127,7 +131,17 @@ class ValueWording:
         if isinstance(node, Aggregate):
             return self._around(node)
         since = self._since(node)
-        return Wording(after=f" since {since}") if since else Wording(before=f"{self.noun(node)}: ")
+        if since:
+            return Wording(after=f" since {since}")
+        if self._is_ratio(node):
+            return Wording(before=f"{self.noun(node.left)}: ", after=f" times {self.noun(node.right)}")
+        return Wording(before=f"{self.noun(node)}: ")
+
+    def _is_ratio(self, node: Node) -> TypeGuard[Arithmetic]:
+        """Whether it is money by money, which says how many times the one is the other."""
+        if not (isinstance(node, Arithmetic) and node.operator == "/"):
+            return False
+        return all(one.type.kind == "money" or self.wording(one).is_money for one in (node.left, node.right))
 
     def _plain(self, node: Node) -> Node:
         """The expression of a feature, conversions aside."""

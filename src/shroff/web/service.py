@@ -33,6 +33,7 @@ from shroff.web.http.turns import Shares, Turns, too_many
 from shroff.web.metrics import Requests
 from shroff.web.work.checking import SECONDS_MAX as CHECK_S_MAX
 from shroff.web.work.keepers import CaseKeeper
+from shroff.web.work.reasons import FirstReasons
 from shroff.worker.inbox import ADOPT, LEFT, result_of
 from shroff.worker.request_bodies import RequestReader
 from shroff.worker.request_loop import AWAY, PATIENCE_S
@@ -175,7 +176,7 @@ class Service:
         self._label_reader: RequestReader | None = None
         self.work = WorkerCounts()
         self.streams, self.verdicts = Streams(), VerdictsInForce()
-        self.health = HealthBoard(project)
+        self.health, self.reasons = HealthBoard(project), FirstReasons(project)
         self.board = Board(project, lambda: self.work, self.cases)
         self.weighings, self.label_board = Weighings(project), LabelBoard(project)
         self.is_ending = False

@@ -32,6 +32,7 @@ from shroff.cases.case import (
     Totals,
     View,
     about_of,
+    urgency,
 )
 from shroff.cases.desk import CaseDesk
 from shroff.cases.store import CaseChange, CaseLook, CaseStore, Cursor
@@ -189,16 +190,23 @@ class CaseContract(Contract):
     @pytest.mark.parametrize("order", ORDERS)
     def test_parts_of_a_queue_make_the_whole(self, tmp_path: Path, order: str) -> None:
         given = [
-            case(number, due_ms=NOW_MS + number % 3, stake=(number % 4) * 100 or None, score=(number % 5) or None)
+            case(
+                number,
+                due_ms=NOW_MS + number % 3,
+                stake=10**15 if number == 23 else (number % 4) * 100 or None,
+                score=(number % 5) * 250_000 or None,
+                customer="fraud" if number % 7 == 0 else "",
+            )
             for number in range(1, 24)
         ]
+        every = CaseFilter(soon_ms=NOW_MS + 1)
         with self.opened(tmp_path) as store:
             with store.change() as change:
                 change.add_cases(given)
             with store.look() as look:
-                whole = look.queue(CaseFilter(), order, limit=100)
+                whole = look.queue(every, order, limit=100)
                 parts: list[Case] = []
-                while part := look.queue(CaseFilter(), order, _cursor(parts[-1], order) if parts else None, 5):
+                while part := look.queue(every, order, _cursor(parts[-1], order) if parts else None, 5):
                     parts += part
 
         assert parts == whole
@@ -396,7 +404,7 @@ _ABOUT = (
 def _cursor(one: Case, order: str) -> Cursor:
     """Where a part ended: the value as it is, of a missing one -1."""
     value = _sorted_by(one, order)[0]
-    return value if order == "due" else -value, one.number
+    return value if order in ("due", "urgent") else -value, one.number
 
 
 def _sorted_by(one: Case, order: str) -> tuple[int, int]:
@@ -404,6 +412,8 @@ def _sorted_by(one: Case, order: str) -> tuple[int, int]:
         return -one.number, 0
     if order == "due":
         return one.due_ms, one.number
+    if order == "urgent":
+        return urgency(one, NOW_MS + 1), one.number
     value = one.stake if order == "stake" else one.score
     return -(-1 if value is None else value), one.number
 

@@ -7,8 +7,22 @@ from collections.abc import Collection, Iterator, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Executable, Select, and_, exists, func, literal, not_, or_, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Executable,
+    Select,
+    and_,
+    exists,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+)
 from sqlalchemy import case as case_when
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from shroff.adapters.cases.schema import CaseTables
 from shroff.adapters.databases.text_signs import escaped
@@ -17,10 +31,14 @@ from shroff.cases.case import (
     CLOSED,
     DISPUTED,
     DONE,
+    FRAUD,
     RESOLVED,
+    SCORE_PARTS,
     SECOND,
     SNOOZED,
     UNCLOSED,
+    URGENT_STAKE_MAX,
+    URGENT_STEP,
     Agreement,
     Alert,
     Attached,
@@ -73,6 +91,11 @@ class CaseLooking:
             if after is not None:
                 asked = asked.where(_behind(table.c.due_ms, table.c.number, after, is_down=False))
             asked = asked.order_by(table.c.due_ms, table.c.number)
+        elif order == "urgent":
+            key = _urgency(table.c, wanted.soon_ms)
+            if after is not None:
+                asked = asked.where(_behind(key, table.c.number, after, is_down=False))
+            asked = asked.order_by(key, table.c.number)
         else:
             value = func.coalesce(table.c[order], -1)
             if after is not None:
@@ -221,6 +244,15 @@ class CaseLooking:
     def _has_alert(self, condition: ColumnElement[bool]) -> ColumnElement[bool]:
         alerts = self._tables.case_alerts
         return exists().where(alerts.c.case_ == self._tables.cases.c.number, condition)
+
+
+def _urgency(columns: ReadOnlyColumnCollection[str, Column[Any]], soon_ms: int) -> ColumnElement[Any]:
+    """What `case.urgency` gives, for the database."""
+    late, denied = columns.due_ms < soon_ms, columns.customer == FRAUD
+    stake = func.coalesce(columns.stake, 0)
+    known = case_when((stake > URGENT_STAKE_MAX, URGENT_STAKE_MAX), else_=stake)
+    risk = known * func.coalesce(columns.score, SCORE_PARTS) // SCORE_PARTS
+    return case_when((late, 0), else_=2 * URGENT_STEP) + case_when((denied, 0), else_=URGENT_STEP) - risk
 
 
 def _behind(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, NotRequired, TypedDict
 
 import msgspec
 
 from shroff.errors import UsageError
+from shroff.events.summary import EventSummary, summary_of
+from shroff.explain.entities import fields_of
 from shroff.people.access import Right
 from shroff.web.api import override
 from shroff.web.api.events import is_explanation_asked
@@ -72,6 +75,20 @@ def row_of(project: Project, event: str, id_: str) -> DecisionRow:
         is_there = False
     words = f"{event} {id_!r} is in the log and was not decided" if is_there else f"there is no {event} {id_!r}"
     raise ProblemError(404, "no-decision", "There is no such decision", words)
+
+
+def summaries_of(project: Project, events: Iterable[tuple[str, str]]) -> dict[tuple[str, str], EventSummary]:
+    """What events say to people, by type and id; those that the log does not have are left out."""
+    ids: dict[str, list[str]] = {}
+    for event, id_ in dict.fromkeys(events):
+        ids.setdefault(event, []).append(id_)
+    types, currency = project.definitions.events.types, project.definitions.settings.currency
+    try:
+        with project.opened.reading() as log:
+            found = [record for event, wanted in ids.items() for record in log.find(event, wanted).values()]
+    except UsageError:  # there is no log yet
+        return {}
+    return {(one.type, one.id): summary_of(types.get(one.type), fields_of(one), currency) for one in found}
 
 
 ROUTES: Final = (

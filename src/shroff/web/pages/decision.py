@@ -1,32 +1,23 @@
-"""One decision: what was decided, why, against what is normal, and whether the log gives the same bytes again."""
+"""What pages show of a decision: what was decided, why, and against what is normal."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from starlette.responses import Response
-
+from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.entities import fields_of
 from shroff.explain.explanation import Explained, FeatureLine, RuleLine
-from shroff.people.access import Right
-from shroff.web.api import override
-from shroff.web.api.reading import row_of
-from shroff.web.http.messages import Request
-from shroff.web.http.routes import API, Route
-from shroff.web.pages.charts.strips import Strip, strip_between, strip_of
-from shroff.web.pages.rendering import page
-from shroff.web.pages.words import signed
+from shroff.web.pages.charts.strips import Strip, strip_between
+from shroff.web.pages.words import sentence_case, signed
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
-    from shroff.events.definitions import EventType
-    from shroff.web.service import Service
 
 REASONS_SHOWN: Final = 8
-MONEY: Final = "money"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +30,20 @@ class Why:
     strip: Strip | None
     effect: str
     towards: str
+    is_usual: bool = False  # its value lies in the range that is normal
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreBar:
+    """The score on a line from 0 to 1 with its cut-offs: places in percent, with more room for small scores.
+
+    `one_in` is how many events like it there are for one fraud, where the model is calibrated.
+    """
+
+    mark: float
+    review: tuple[float, float] | None  # its place, the score from which
+    decline: tuple[float, float] | None
+    one_in: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +62,21 @@ class Looked:
     explained: Explained
     at_ms: int
     fields: Mapping[str, Any]
-    amount: str
-    currency: str
+    summary: EventSummary
     subjects: Sequence[Subject]
-    whys: Sequence[Why]
+    all_whys: Sequence[Why]
+    bar: ScoreBar | None
+
+    @property
+    def whys(self) -> list[Why]:
+        """The reasons that are shown at once: rules, and what is not as usual, the strongest first."""
+        return [one for one in self.all_whys if not one.is_usual][:REASONS_SHOWN]
+
+    @property
+    def usual(self) -> list[Why]:
+        """What else the model read: inputs as they normally are, and the weakest of the others."""
+        shown = self.whys
+        return [one for one in self.all_whys if one not in shown]
 
     @property
     def hits(self) -> list[RuleLine]:
@@ -71,15 +87,6 @@ class Looked:
         return len(self.explained.explanation.rules) - len(self.hits)
 
 
-async def show(service: Service, request: Request) -> Response:
-    """The page of a decision."""
-    row = await service.in_thread(row_of, service.project, request.path_params["event"], request.path_params["id"])
-    found = await service.in_thread(looked, service.project, row.event, row.id)
-    answered = await service.in_thread(override.answer, service, row.event, row.id)
-    document, api = found.explained.document, API + decision_path(row.event, row.id)
-    return page(service, request, "decision.html", found=found, document=document, row=row, api=api, answered=answered)
-
-
 def looked(project: Project, event: str, id_: str) -> Looked:
     """What the page shows of a decision. Raises: UsageError where there is none."""
     explained = project.explain(f"{event}/{id_}")
@@ -87,20 +94,37 @@ def looked(project: Project, event: str, id_: str) -> Looked:
         record = log.find(event, [id_])[id_]
     type_ = project.definitions.events.types.get(event)
     fields = fields_of(record)
-    amount = _amount(type_, fields)
-    settings = project.definitions.settings
+    summary = summary_of(type_, fields, project.definitions.settings.currency)
     hidden = {type_.id_field, type_.time_field} if type_ is not None else set[str]()
     shown = {name: value for name, value in fields.items() if name not in hidden}
     subjects = _subjects(explained.explanation.features)
-    return Looked(explained, record.time_ms, shown, amount, settings.currency, subjects, _whys(explained))
+    return Looked(explained, record.time_ms, shown, summary, subjects, _whys(explained), _bar(explained))
 
 
-def _amount(type_: EventType | None, fields: Mapping[str, Any]) -> str:
-    """The event's first field of money, as text; empty where it has none."""
-    for one in type_.fields if type_ is not None else ():
-        if one.type.kind == MONEY and fields.get(one.name) is not None:
-            return str(fields[one.name])
-    return ""
+def _bar(explained: Explained) -> ScoreBar | None:
+    """The score with its cut-offs; None where no model scored the event."""
+    score, part = explained.document["score"], explained.explanation.model
+    if score is None or part is None:
+        return None
+    cuts = [None if at is None else (_along(at), at) for at in (part.policy.review_at, part.policy.decline_at)]
+    one_in = _one_in(score) if explained.is_calibrated and score > 0 else ""
+    return ScoreBar(_along(score), cuts[0], cuts[1], one_in)
+
+
+def _along(score: float) -> float:
+    """Where a score stands on the bar, in percent: by its square root, since most scores are small."""
+    return round(100 * math.sqrt(min(1.0, max(0.0, score))), 1)
+
+
+def _one_in(score: float) -> str:
+    """Such as `1 in 50`, `7 in 10`, to two digits."""
+    if score >= 0.995:
+        return "almost all"
+    if score > 0.25:
+        return f"{max(1, round(10 * score))} in 10"
+    many = 1 / score
+    digits = max(0, math.floor(math.log10(many)) - 1)
+    return f"1 in {round(many, -digits):,.0f}"
 
 
 def _subjects(features: Sequence[FeatureLine]) -> list[Subject]:
@@ -120,22 +144,22 @@ def decision_path(event: str, id_: str) -> str:
 
 def _whys(explained: Explained) -> list[Why]:
     """Rules first, then what the model saw, the strongest first."""
-    features = {one.name: one for one in explained.explanation.features}
     found = [
-        Why(str(one["text"]), str(one["code"]), "", None, str(one["effect"]), "rule")
+        Why(
+            explained.rule_words.get(str(one["code"]), str(one["text"])),
+            str(one["code"]),
+            "",
+            None,
+            str(one["effect"]),
+            "rule",
+        )
         for one in explained.document["reasons"]
         if one["kind"] == "rule"
     ]
-    for reason in explained.reasons[:REASONS_SHOWN]:
-        line = features.get(reason.code)
-        usual = None if line is None else line.earlier
-        strip = None if line is None else strip_of(line.value, usual)
-        if strip is None and reason.held is not None:  # a field of the event, or too little of this key
-            strip = strip_between(*reason.held)
-        text, _, normal = reason.text.partition(", normally ")
+    for reason in explained.reasons:
+        strip = None if reason.held is None else strip_between(*reason.held)
+        normal = f"{reason.normal} for {reason.whose}" if reason.normal else ""
         towards = "to fraud" if reason.contribution > 0 else "to genuine"
-        found.append(Why(text, reason.code, normal, strip, signed(reason.contribution), towards))
+        effect = signed(reason.contribution)
+        found.append(Why(sentence_case(reason.fact), reason.code, normal, strip, effect, towards, reason.is_usual))
     return found
-
-
-ROUTES: Final = (Route("GET", "/decisions/{event}/{id}", Right.READ_DECISIONS, show, is_page=True),)

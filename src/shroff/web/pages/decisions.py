@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
 
 import msgspec
 from starlette.responses import Response
 
 from shroff.errors import UsageError
+from shroff.events.summary import EventSummary, summary_of
+from shroff.explain.entities import fields_of
+from shroff.language.values import DAY_MS
 from shroff.people.access import Right
 from shroff.project.policy import OUTCOMES
 from shroff.web.http.messages import Request
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
     from shroff.app.project import Project
     from shroff.streams.log import DecisionRow, Log
     from shroff.web.service import Service
+    from shroff.web.work.reasons import FirstReason
 
 SHOWN: Final = 50
 LOOKED_AT: Final = 20_000  # places for one page, newest first
@@ -39,11 +46,63 @@ class Line:
     at_ms: int
     document: Mapping[str, Any]
     path: str
+    summary: EventSummary
+    why: FirstReason | None = None
+    is_told: bool = True  # whether `why` was looked for, and not left out for want of time
 
     @property
     def reason(self) -> str:
         reasons = self.document["reasons"]
         return str(reasons[0]["text"]) if reasons else ""
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionsWanted:
+    """Which decisions are asked for; what is None or empty asks for nothing.
+
+    Args:
+        which: An outcome, NOT_APPROVED or all.
+        day_ms: The first moment of a day in UTC, on which the event happened.
+        min_amount: Of the event's summary.
+    """
+
+    which: str
+    rule: str = ""
+    day_ms: int | None = None
+    min_score: float | None = None
+    min_amount: Decimal | None = None
+
+    def of_decision(self, row: DecisionRow) -> bool:
+        """Whether a decision is wanted, as far as it says that itself."""
+        wants_all = self.which == "all" or (self.which == NOT_APPROVED and row.outcome != "approve")
+        if not (wants_all or row.outcome == self.which):
+            return False
+        if not self.rule and self.min_score is None:
+            return True
+        decided = _DECIDED.decode(row.document)
+        if self.rule and self.rule not in (*decided.rules, *decided.shadow_rules):
+            return False
+        return self.min_score is None or (decided.score is not None and decided.score >= self.min_score)
+
+    @property
+    def reads_events(self) -> bool:
+        """Whether events have to be looked at, too."""
+        return self.day_ms is not None or self.min_amount is not None
+
+    def of_event(self, at_ms: int, summary: EventSummary) -> bool:
+        """Whether a decision is wanted, as far as its event says that."""
+        if self.day_ms is not None and not self.day_ms <= at_ms < self.day_ms + DAY_MS:
+            return False
+        return self.min_amount is None or (bool(summary.amount) and Decimal(summary.amount) >= self.min_amount)
+
+
+class _Decided(msgspec.Struct, frozen=True):
+    score: float | None = None
+    rules: list[str] = []
+    shadow_rules: list[str] = []
+
+
+_DECIDED: Final = msgspec.json.Decoder(_Decided)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,44 +115,93 @@ class DecisionsPart:
 
 async def show(service: Service, request: Request) -> Response:
     """The newest decisions, by outcome."""
-    which = request.query_params.get("outcome", NOT_APPROVED)
-    if which not in WHICH:
-        raise ProblemError(400, "bad-query", "The query cannot be read", f"outcome: one of {', '.join(WHICH)}")
+    given = {name: request.query_params.get(name, "").strip() for name in ("rule", "day", "min_score", "min_amount")}
+    wanted = _wanted(request.query_params.get("outcome", NOT_APPROVED), given)
     before = cursor_of(request.query_params, int)
-    part = await service.in_thread(_part, service.project, which, before)
-    older = next_of(part.looked_to) if part.looked_to else None
-    return page(service, request, "decisions.html", part=part, which=which, all_which=WHICH, older=older, before=before)
+    part = await service.in_thread(_part, service, wanted, before)
+    definitions = service.project.definitions
+    return page(
+        service,
+        request,
+        "decisions.html",
+        part=part,
+        which=wanted.which,
+        all_which=WHICH,
+        older=next_of(part.looked_to) if part.looked_to else None,
+        before=before,
+        given=given,
+        query=urlencode([(name, value) for name, value in given.items() if value]),
+        rules=[rule.id for rule in definitions.rules],
+        currency=definitions.settings.currency,
+    )
 
 
-def _part(project: Project, which: str, before: int | None) -> DecisionsPart:
+def _wanted(which: str, given: Mapping[str, str]) -> DecisionsWanted:
+    """Which decisions are asked for. Raises: ProblemError."""
+    if which not in WHICH:
+        raise _unreadable(f"outcome: one of {', '.join(WHICH)}")
     try:
-        with project.opened.reading() as log:
-            return _read(log, which, log.last_seq() + 1 if before is None else before)
+        day = date.fromisoformat(given["day"]) if given["day"] else None
+        least = float(given["min_score"]) if given["min_score"] else None
+        amount = Decimal(given["min_amount"].replace(",", "")) if given["min_amount"] else None
+    except (ValueError, ArithmeticError):
+        raise _unreadable("day: such as 2026-03-01; min_score: such as 0.5; min_amount: such as 250.00") from None
+    if amount is not None and not amount.is_finite():
+        raise _unreadable("min_amount: a number, such as 250.00")
+    day_ms = None if day is None else (day - date(1970, 1, 1)).days * DAY_MS
+    return DecisionsWanted(which, given["rule"], day_ms, least, amount)
+
+
+def _unreadable(words: str) -> ProblemError:
+    return ProblemError(400, "bad-query", "The query cannot be read", words)
+
+
+def _part(service: Service, wanted: DecisionsWanted, before: int | None) -> DecisionsPart:
+    try:
+        with service.project.opened.reading() as log:
+            part = _read(service.project, log, wanted, log.last_seq() + 1 if before is None else before)
     except UsageError:  # there is no log yet
         return DecisionsPart([], 0)
+    stopped = [one for one in part.lines if one.row.outcome != "approve"]
+    whys = service.reasons.of((one.row.event, one.row.id) for one in stopped)
+
+    def told(one: Line) -> Line:
+        named = one.row.event, one.row.id
+        return replace(one, why=whys.get(named), is_told=named in whys or one.row.outcome == "approve")
+
+    return replace(part, lines=[told(one) for one in part.lines])
 
 
-def _read(log: Log, which: str, before: int) -> DecisionsPart:
-    rows: list[DecisionRow] = []
+def _read(project: Project, log: Log, wanted: DecisionsWanted, before: int) -> DecisionsPart:
+    lines: list[Line] = []
     end, least = before - 1, max(0, before - 1 - LOOKED_AT)
-    while end > least and len(rows) < SHOWN:
+    while end > least and len(lines) < SHOWN:
         start = max(least, end - _BLOCK)
-        block = [row for part in log.decisions_after(start, end) for row in part if _is_wanted(row, which)]
-        rows += reversed(block)
+        block = [row for part in log.decisions_after(start, end) for row in part if wanted.of_decision(row)][::-1]
+        if not wanted.reads_events:
+            block = block[: SHOWN - len(lines) + 1]
+        lines += [one for one in _lines(project, log, block) if wanted.of_event(one.at_ms, one.summary)]
         end = start
-    if len(rows) > SHOWN:
-        rows = rows[:SHOWN]
-        end = rows[-1].seq
-    return DecisionsPart([_line(log, row) for row in rows], end)
+    if len(lines) > SHOWN:
+        lines = lines[:SHOWN]
+        end = lines[-1].row.seq
+    return DecisionsPart(lines, end)
 
 
-def _is_wanted(row: DecisionRow, which: str) -> bool:
-    return which == "all" or (row.outcome != "approve" if which == NOT_APPROVED else row.outcome == which)
-
-
-def _line(log: Log, row: DecisionRow) -> Line:
-    record = log.find(row.event, [row.id])[row.id]
-    return Line(row, record.time_ms, msgspec.json.decode(row.document), decision_path(row.event, row.id))
+def _lines(project: Project, log: Log, rows: Sequence[DecisionRow]) -> list[Line]:
+    """Decisions with their events, in their order."""
+    types, currency = project.definitions.events.types, project.definitions.settings.currency
+    ids: dict[str, list[str]] = {}
+    for row in rows:
+        ids.setdefault(row.event, []).append(row.id)
+    records = {(event, id_): one for event, those in ids.items() for id_, one in log.find(event, those).items()}
+    found = list[Line]()
+    for row in rows:
+        record = records[row.event, row.id]
+        summary = summary_of(types.get(row.event), fields_of(record), currency)
+        document = msgspec.json.decode(row.document)
+        found.append(Line(row, record.time_ms, document, decision_path(row.event, row.id), summary))
+    return found
 
 
 ROUTES: Final = (Route("GET", "/decisions", Right.READ_DECISIONS, show, is_page=True, screen=Screen("Decisions", 30)),)

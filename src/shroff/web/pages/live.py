@@ -12,6 +12,7 @@ from starlette.responses import Response
 from shroff.monitoring.pulse import RuleHitRate
 from shroff.people.access import Right
 from shroff.web.api.live import PERIODS, Look, look, period_of
+from shroff.web.api.reading import summaries_of
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.http.streaming import Stream, told, updates
@@ -21,7 +22,9 @@ from shroff.web.pages.decision import decision_path
 from shroff.web.pages.rendering import environment, page
 
 if TYPE_CHECKING:
+    from shroff.events.summary import EventSummary
     from shroff.web.service import Service
+    from shroff.web.work.reasons import FirstReason
 
 PARTS: Final = ("spike", "flow", "chart", "rules", "newest", "answers", "backlog")
 EVERY_S: Final = 1.0
@@ -49,6 +52,8 @@ class LiveScreen:
     line: Chart
     bars: list[Bar]
     bars_most: int
+    summaries: Mapping[tuple[str, str], EventSummary]
+    whys: Mapping[tuple[str, str], FirstReason | None]
     rules: list[RuleLine]
     rules_more: int
     spikes: list[RuleHitRate]
@@ -57,13 +62,14 @@ class LiveScreen:
 async def show(service: Service, request: Request) -> Response:
     """The page, whole without a script."""
     found = await look(service, period_of(request.query_params))
-    shown = screen_of(found, service.project.definitions.settings.currency)
+    shown = await service.in_thread(screen_of, service, found)
     return page(service, request, "live.html", live=shown, periods=PERIODS.values(), decision_path=decision_path)
 
 
-def screen_of(found: Look, currency: str) -> LiveScreen:
+def screen_of(service: Service, found: Look) -> LiveScreen:
     """A look as the templates want it."""
-    figures = found.figures
+    figures, currency = found.figures, service.project.definitions.settings.currency
+    names = [(one.event, one.id) for one in figures.newest]
     lines = [RuleLine(one, strip_of(one.hits, one.usual)) for one in figures.rules]
     stopped = [float(one.not_approved) for one in figures.steps]
     return LiveScreen(
@@ -73,6 +79,8 @@ def screen_of(found: Look, currency: str) -> LiveScreen:
         line_of([one.decided for one in figures.steps], LINE_HEIGHT),
         bars_of(stopped, BARS_HEIGHT),
         round(max(stopped, default=0)),
+        summaries_of(service.project, names),
+        service.reasons.of(names),
         lines[:RULES_SHOWN],
         len(lines[RULES_SHOWN:]),
         [one for one in figures.rules if one.is_spike and not one.is_shadow],
@@ -82,10 +90,9 @@ def screen_of(found: Look, currency: str) -> LiveScreen:
 async def stream(service: Service, request: Request) -> Response:
     """The parts of the page as they change, as server-sent events."""
     period, shown = period_of(request.query_params), dict[str, str]()
-    currency = service.project.definitions.settings.currency
 
     async def changed() -> bytes | None:
-        now = await service.in_thread(_rendered, await look(service, period), currency)
+        now = await service.in_thread(_rendered, await look(service, period), service)
         found = {name: html for name, html in now.items() if shown.get(name) != html}
         shown.update(now)
         return told("parts", found) if found else None
@@ -94,9 +101,9 @@ async def stream(service: Service, request: Request) -> Response:
 
 
 @lru_cache(maxsize=2 * len(PERIODS))
-def _rendered(found: Look, currency: str) -> Mapping[str, str]:
+def _rendered(found: Look, service: Service) -> Mapping[str, str]:
     """The parts of the page, made once for all who are shown the same look."""
-    screen = screen_of(found, currency)
+    screen = screen_of(service, found)
     module = environment().get_template("live_parts.html").module
     return {name: str(getattr(module, name)(screen, decision_path)) for name in PARTS}
 

@@ -84,6 +84,11 @@ def sentence(words: str) -> str:
     return f"{bare[:1].upper()}{bare[1:]}."
 
 
+def sentence_case(words: str) -> str:
+    """Words with a capital at their beginning."""
+    return f"{words[:1].upper()}{words[1:]}"
+
+
 def initials(name: str) -> str:
     """Such as MK, of Mira Kahn."""
     parts = name.replace(".", " ").replace("-", " ").split()
@@ -98,7 +103,7 @@ def value(found: object) -> Markup:
         return escape("yes" if found else "no")
     if isinstance(found, int):
         return escape(count(found))
-    return escape(f"{found:.6g}" if isinstance(found, float) else str(found))
+    return escape(f"{found:.4g}" if isinstance(found, float) else str(found))
 
 
 def rough(value: float) -> str:
@@ -128,6 +133,7 @@ FILTERS: Final = {
     "per_second": per_second,
     "rough": rough,
     "score": score,
+    "sentence_case": sentence_case,
     "sentence": sentence,
     "share": share,
     "value": value,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypedDict
 
@@ -59,16 +59,21 @@ def asked_about(service: Service, alerts: Iterable[Alert]) -> list[Asked]:
         return [_asked(look, one, now_ms) for one in reversed(found)]
 
 
-def asked_in(service: Service, cases: Sequence[Case]) -> dict[int, Asked]:
-    """For each of these cases, by its number, the foremost question about its newest events.
+def newest_alerts(service: Service, cases: Sequence[Case]) -> dict[int, Sequence[Alert]]:
+    """The newest alerts of each of these cases, by its number. Cost: a question to the store for each."""
+    with service.cases.store.look() as looks:
+        return {case.number: looks.alerts(case.number, EVENTS_MAX) for case in cases}
 
-    Cases of which nobody was asked are left out. Cost: a question to the store for each case, and one for all.
+
+def asked_in(service: Service, alerts: Mapping[int, Sequence[Alert]]) -> dict[int, Asked]:
+    """For each of some cases, by its number, the foremost question about its newest alerts.
+
+    Cases of which nobody was asked are left out. Cost: a question to the store for all.
     """
     cases_of: dict[str, list[int]] = {}
-    with service.cases.store.look() as looks:
-        for case in cases:
-            for alert in looks.alerts(case.number, EVENTS_MAX):
-                cases_of.setdefault(alert.named, []).append(case.number)
+    for number, those in alerts.items():
+        for alert in those:
+            cases_of.setdefault(alert.named, []).append(number)
     now_ms, asked = service.cases.now_ms(), dict[int, list[Asked]]()
     with service.notices.look() as look:
         for one in reversed(look.questions_about(cases_of)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
@@ -13,10 +14,13 @@ from shroff.cases.filters import MEANINGS, query_of, query_text
 from shroff.cases.pending import body_of
 from shroff.cases.raising import strength
 from shroff.errors import ShroffError, UsageError
+from shroff.events.summary import NOTHING, EventSummary
 from shroff.language.values import show_decimal
 from shroff.people.access import Who
 from shroff.web.api.cases.asked import Asked, asked_about, foremost
+from shroff.web.api.reading import summaries_of
 from shroff.web.pages.decision import Looked, decision_path, entity_path, looked
+from shroff.web.work.reasons import WITHIN_S, FirstReason
 
 if TYPE_CHECKING:
     from shroff.cases.desk import CaseDesk
@@ -78,6 +82,7 @@ class Line:
         is_held: Somebody else has claimed it, so it cannot be answered.
         is_own_look: It is up for a second look, and who looks gave the first answer.
         asked: The newest question to a customer about it.
+        top: The event that counts most of those that want an answer, with what it says to people and why.
     """
 
     case: Case
@@ -88,6 +93,7 @@ class Line:
     is_held: bool
     is_own_look: bool
     asked: Asked | None = None
+    top: Event | None = None
 
     @property
     def haste(self) -> str:
@@ -110,7 +116,7 @@ class Line:
         return entity_path(self.case.entity, self.case.key)
 
 
-def line_of(desk: CaseDesk, who: Who, case: Case, asked: Asked | None = None) -> Line:
+def line_of(desk: CaseDesk, who: Who, case: Case, asked: Asked | None = None, top: Event | None = None) -> Line:
     """A case as who asks sees it."""
     now_ms = desk.now_ms()
     left_ms, whole_ms = case.due_ms - now_ms, max(1, case.due_ms - case.opened_ms)
@@ -124,6 +130,7 @@ def line_of(desk: CaseDesk, who: Who, case: Case, asked: Asked | None = None) ->
         case.is_held_by_another(who.id, now_ms),
         case.is_barred(who.id),
         asked,
+        top,
     )
 
 
@@ -137,20 +144,46 @@ def amount(desk: CaseDesk, units: int | None) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event of a case. `path` is that of its decision; empty where it was not decided."""
+    """One event of a case, what it says to people, and why it was decided so.
+
+    `path` is that of its decision; empty where it was not decided. `is_told` says that `why` was looked for: where it
+    is None all the same, nothing can be said but what the alert has.
+    """
 
     alert: Alert
     amount: str | None
     path: str
+    summary: EventSummary = NOTHING
+    why: FirstReason | None = None
+    is_told: bool = True
 
     @property
     def score(self) -> float | None:
         return None if self.alert.score is None else self.alert.score / SCORE_PARTS
 
 
-def event_of(desk: CaseDesk, alert: Alert) -> Event:
-    """An event of a case as pages show it."""
-    return Event(alert, amount(desk, alert.stake), decision_path(alert.event, alert.id) if alert.outcome else "")
+def events_of(service: Service, alerts: Sequence[Alert], within_s: float = WITHIN_S) -> list[Event]:
+    """Events of cases as pages show them, in the order of their alerts."""
+    names = [(alert.event, alert.id) for alert in alerts]
+    summaries = summaries_of(service.project, names)
+    decided = [name for name, alert in zip(names, alerts, strict=True) if alert.outcome]
+    whys = service.reasons.of(decided, within_s)
+    return [
+        Event(
+            alert,
+            amount(service.cases, alert.stake),
+            decision_path(*name) if alert.outcome else "",
+            summaries.get(name, NOTHING),
+            whys.get(name),
+            is_told=name in whys or not alert.outcome,
+        )
+        for name, alert in zip(names, alerts, strict=True)
+    ]
+
+
+def top_of(alerts: Sequence[Alert]) -> Alert | None:
+    """The alert that counts most of those that want an answer; where none does, of all."""
+    return max([one for one in alerts if not one.verdict] or alerts, key=_weight, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,14 +205,31 @@ class Opened:
         """How many of its events want an answer."""
         return sum(not one.alert.verdict for one in self.events)
 
+    @property
+    def waiting_amount(self) -> str | None:
+        """What its events that want an answer come to together; None where none has an amount."""
+        amounts = [Decimal(one.amount) for one in self.events if not one.alert.verdict and one.amount is not None]
+        return str(sum(amounts)) if amounts else None
+
+    @property
+    def noun(self) -> str:
+        """What its events are: their type where they have one and the same."""
+        types = {one.alert.event for one in self.events}
+        return types.pop().replace("_", " ") if len(types) == 1 else "event"
+
+    @property
+    def summary(self) -> EventSummary:
+        """What the event that counts most says to people."""
+        return NOTHING if self.top is None else self.top.summary
+
 
 def opened(service: Service, who: Who, number: int) -> Opened:
     """A case for who looks into it. Raises: NoCaseError."""
     desk = service.cases
     detail = reading.detail(desk, who, number)
-    events = [event_of(desk, alert) for alert in reversed(detail.alerts)]
-    waiting = [one for one in events if not one.alert.verdict] or events
-    top = max(waiting, key=_weight, default=None)
+    events = events_of(service, [*reversed(detail.alerts)])
+    first = top_of(detail.alerts)
+    top = next((one for one in events if one.alert is first), None)
     is_decided = top is not None and bool(top.alert.outcome)
     seen = _looked(service, top.alert) if top is not None and is_decided else None
     asked = asked_about(service, detail.alerts)
@@ -193,8 +243,13 @@ def _whole(desk: CaseDesk, case: Case) -> Case:
         return look.case(case.number) or case
 
 
-def _weight(event: Event) -> tuple[int, int, int, int]:
-    alert = event.alert
+def tops_of(service: Service, alerts: Mapping[int, Sequence[Alert]]) -> dict[int, Event]:
+    """For each of some cases, by its number, the event that counts most among its newest alerts."""
+    tops = {number: top for number, those in alerts.items() if (top := top_of(those)) is not None}
+    return dict(zip(tops, events_of(service, [*tops.values()]), strict=True))
+
+
+def _weight(alert: Alert) -> tuple[int, int, int, int]:
     return strength(alert.outcome), _least(alert.score), _least(alert.stake), alert.seq
 
 

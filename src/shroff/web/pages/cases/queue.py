@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -11,10 +12,10 @@ from starlette.responses import Response
 
 from shroff.cases import deciding, reading, working
 from shroff.cases.case import STATES, CaseFilter
-from shroff.cases.filters import LARGEST, order_of, query_of, wanted_of
+from shroff.cases.filters import LARGEST, order_of, query_of, queue_of, wanted_of
 from shroff.language.values import DAY_MS
 from shroff.people.access import Right
-from shroff.web.api.cases.asked import asked_in
+from shroff.web.api.cases.asked import EVENTS_MAX, asked_in, newest_alerts
 from shroff.web.api.cases.cases import done, number_of
 from shroff.web.http.messages import Request
 from shroff.web.http.paging import cursor_of, next_of
@@ -27,10 +28,13 @@ from shroff.web.pages.cases.casework import (
     Toast,
     Where,
     amount,
+    events_of,
     filter_fields,
     line_of,
     opened,
     toast,
+    top_of,
+    tops_of,
     where_from,
     where_of,
 )
@@ -45,7 +49,9 @@ SHOWN: Final = 25
 EVERY_S: Final = 2.0  # between two looks for new cases
 PICKED: Final = "case-"  # what the fields of cases that were selected begin with
 SNOOZED_MS: Final = DAY_MS  # many at once
+ORDER: Final = "urgent"  # of a queue that nobody has ordered
 IN_WORDS: Final = {
+    "urgent": "Due within the hour first, then denied by the customer, then by money and score",
     "due": "Least time left first",
     "stake": "Most at stake first",
     "score": "Greatest score first",
@@ -89,7 +95,7 @@ async def _page(
     assert request.signed_in is not None
     found = await service.in_thread(_seen, service, request.signed_in, where, cursor)
     definitions = service.project.definitions
-    order = order_of(query_of(where.filter))
+    order = order_of(query_of(where.filter), ORDER)
     return page(
         service,
         request,
@@ -104,6 +110,7 @@ async def _page(
         entities=list(definitions.events.entities),
         rules=[rule.id for rule in definitions.rules],
         decided=next(iter(definitions.events.decided), ""),
+        only_one=len(definitions.events.decided) == 1,
         currency=definitions.settings.currency,
         may_work=request.who.may(Right.WORK_CASES),
         own=request.who.id,
@@ -115,12 +122,13 @@ async def _page(
 
 def _seen(service: Service, signed_in: SignedIn, where: Where, cursor: Cursor | None) -> Seen:
     desk, query, who = service.cases, query_of(where.filter), signed_in.who
-    wanted = wanted_of(query, who, desk.now_ms(), desk.money_places)
+    wanted = queue_of(query, who, desk.now_ms(), desk.money_places)
     newest = reading.newest(desk, who)  # asked first: what opens meanwhile is told as new once too often, not never
-    listed = reading.listed(desk, who, wanted, order_of(query), cursor, SHOWN)
+    listed = reading.listed(desk, who, wanted, order_of(query, ORDER), cursor, SHOWN)
     totals = reading.totals(desk, who, wanted)
-    asked = asked_in(service, listed.cases)
-    lines = [line_of(desk, who, case, asked.get(case.number)) for case in listed.cases]
+    alerts = newest_alerts(service, listed.cases)
+    asked, tops = asked_in(service, alerts), tops_of(service, alerts)
+    lines = [line_of(desk, who, case, asked.get(case.number), tops.get(case.number)) for case in listed.cases]
     focused = lines[min(where.row, len(lines) - 1)] if lines else None
     return Seen(
         lines,
@@ -141,10 +149,10 @@ async def stream(service: Service, request: Request) -> Response:
     """How many cases opened since the page was made that its filter finds, told as that changes."""
     where, after = where_of(request.query_params), _whole(request.query_params.get("after", ""))
     query, desk, said = query_of(where.filter), service.cases, [0]
-    wanted_of(query, request.who, desk.now_ms(), desk.money_places)  # what is no filter is refused before all
+    queue_of(query, request.who, desk.now_ms(), desk.money_places)  # what is no filter is refused before all
 
     def count() -> int:
-        wanted = wanted_of(query, request.who, desk.now_ms(), desk.money_places)
+        wanted = queue_of(query, request.who, desk.now_ms(), desk.money_places)
         return reading.totals(desk, request.who, replace(wanted, after=after)).count
 
     async def changed() -> bytes | None:
@@ -163,12 +171,22 @@ async def peek(service: Service, request: Request) -> Response:
     return page(service, request, "peek.html", found=found, where=where, currency=currency, may_work=may_work)
 
 
+async def why(service: Service, request: Request) -> Response:
+    """Why the event of a case that counts most was decided so, to be put into its row."""
+    number = number_of(request)
+    detail = await done(service, reading.detail, service.cases, request.who, number)
+    top = top_of(detail.alerts[-EVENTS_MAX:])
+    found = await service.in_thread(events_of, service, [] if top is None else [top], math.inf)
+    return page(service, request, "row_why.html", why=found[0].why if found else None, stored=detail.case.reason)
+
+
 async def claim_next(service: Service, request: Request) -> Response:
-    """Claim what has the least time left of what the filter finds, and open it."""
+    """Claim the first in the order of the page of what the filter finds, and open it."""
     where = where_from(await request.form())
     desk = service.cases
-    wanted = wanted_of(query_of(where.filter), request.who, desk.now_ms(), desk.money_places)
-    found = await done(service, working.claim_next, desk, request.who, wanted)
+    query = query_of(where.filter)
+    wanted = wanted_of(query, request.who, desk.now_ms(), desk.money_places)
+    found = await done(service, working.claim_next, desk, request.who, wanted, order_of(query, ORDER))
     return see_other(where.queue if found is None else where.case(found.number))
 
 
@@ -235,6 +253,7 @@ ROUTES: Final = (
     ),
     Route("GET", "/queue/stream", Right.READ_CASES, stream, is_page=True),
     Route("GET", "/queue/peek/{id}", Right.READ_CASES, peek, is_page=True),
+    Route("GET", "/queue/why/{id}", Right.READ_CASES, why, is_page=True),
     Route("POST", "/queue/claim-next", Right.WORK_CASES, claim_next, is_page=True),
     Route("POST", "/queue/bulk", Right.WORK_CASES, bulk, is_page=True),
     Route("POST", "/queue/undo", Right.WORK_CASES, undo, is_page=True),

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from shroff.people.access import Right
 from shroff.project.policy import OUTCOMES
+from shroff.web.api.reading import summaries_of
 from shroff.web.api.rules.backtests import DONE, Draft, Kept, new_id
 from shroff.web.api.rules.drafts import may_edit
 from shroff.web.api.rules.rule_looks import one_rule
@@ -151,6 +152,9 @@ async def show(service: Service, request: Request) -> Response:
         day_text=day_text,
         rules=_rules_first_changed(report, found.rule),
         rows=rows[:ROWS_SHOWN],
+        summaries=await service.in_thread(
+            summaries_of, service.project, [(row["event"], row["id"]) for row in rows[:ROWS_SHOWN]]
+        ),
         rows_there=len(rows),
         which=which,
         currency=report["money"],

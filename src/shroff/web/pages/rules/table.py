@@ -15,6 +15,7 @@ from shroff.errors import ShroffError
 from shroff.language.values import show_decimal
 from shroff.people.access import Right
 from shroff.rules.silences import list_of
+from shroff.web.api.reading import summaries_of
 from shroff.web.api.rules.drafts import WAITS, may_edit, put_back
 from shroff.web.api.rules.rule_looks import (
     OFF,
@@ -112,6 +113,7 @@ async def rule_page(service: Service, request: Request, mistake: str = "", statu
         tests=tests,
         earlier=earlier,
         hits=newest,
+        summaries=await service.in_thread(summaries_of, service.project, [(one.event, one.id) for one in newest]),
         is_immature=lambda hit: records.is_immature(hit, definitions),
         days=_days(look),
         trial=trial,
@@ -141,6 +143,7 @@ async def hits(service: Service, request: Request) -> Response:
         "hits.html",
         look=look,
         hits=found,
+        summaries=await service.in_thread(summaries_of, service.project, [(one.event, one.id) for one in found]),
         is_immature=lambda hit: records.is_immature(hit, definitions),
         older=None if last is None else next_of(last.seq),
         before=before,

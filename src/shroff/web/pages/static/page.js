@@ -4,7 +4,7 @@
 const SINGLE_KEYS = "shroff.single-keys";
 
 /** Whether single keys work for this viewer; WCAG 2.1.4 asks for a way to switch them off. */
-function singleKeysWork() {
+export function singleKeysWork() {
   return localStorage.getItem(SINGLE_KEYS) !== "off";
 }
 

@@ -1,12 +1,13 @@
 // The queue by keyboard: a row is chosen, its case is shown beside, selected rows are changed together. And a case's dialogs.
 
-import { localTimes } from "./page.js";
+import { localTimes, singleKeysWork } from "./page.js";
 
 const peek = document.querySelector("[data-peek]");
 const rows = [...document.querySelectorAll("tr[data-row]")];
 const pause_ms = 80; // before a case is asked for, so that holding J down asks once
 let waiting = 0;
 let asked = 0;
+let held = ""; // the key of an answer that waits for the panel
 
 const chosen = () => rows.findIndex((row) => row.getAttribute("aria-current") === "true");
 
@@ -20,16 +21,34 @@ function pathOf(row) {
   return peek.dataset.peek + row.dataset.number + (text ? `?${text}` : "");
 }
 
+/** A part of a page, to be put there; nothing where the service does not give it. */
+async function part(path) {
+  const answer = await fetch(path, { headers: { Accept: "text/html" } });
+  const made = document.createElement("template");
+  made.innerHTML = await answer.text(); // made by the service, which escapes all that it shows; scripts in it would not run
+  return answer.ok && !answer.redirected ? made.content : null;
+}
+
 async function show(row) {
   const number = ++asked;
-  const answer = await fetch(pathOf(row), { headers: { Accept: "text/html" } });
-  const text = await answer.text();
-  if (number === asked && answer.ok && !answer.redirected) {
-    const made = document.createElement("template");
-    made.innerHTML = text; // made by the service, which escapes all that it shows; scripts in it would not run
-    peek.replaceChildren(made.content);
+  const made = await part(pathOf(row)).catch(() => null);
+  if (number !== asked) {
+    return;
+  }
+  if (made) {
+    peek.replaceChildren(made);
     localTimes(peek);
     peek.removeAttribute("aria-busy");
+    press(held);
+  }
+  held = "";
+}
+
+/** An answer's key that was pressed while the panel was loading: it is meant for the case that is chosen. */
+function press(key) {
+  const button = key && [...peek.querySelectorAll("button[data-key]")].find((one) => one.dataset.key === key && !one.disabled);
+  if (button) {
+    button.click();
   }
 }
 
@@ -48,9 +67,31 @@ function choose(at) {
   history.replaceState(null, "", here);
   peek.setAttribute("aria-busy", "true");
   peek.querySelectorAll("button").forEach((button) => (button.disabled = true)); // they are for the case before
+  held = "";
   clearTimeout(waiting);
   waiting = setTimeout(() => show(row), pause_ms);
 }
+
+document.addEventListener("keydown", (event) => {
+  const isAnswer = ["f", "g", "u"].includes(event.key.toLowerCase()) && !event.ctrlKey && !event.metaKey && !event.altKey;
+  const isElsewhere = event.target.matches("input:not([type=checkbox]), textarea, select") || document.querySelector("dialog[open]");
+  if (peek?.getAttribute("aria-busy") === "true" && isAnswer && !isElsewhere && singleKeysWork() && !boxes().some((box) => box.checked)) {
+    held = event.key.toLowerCase();
+    event.preventDefault();
+  }
+});
+
+// What was not told with the page: why each of these cases was held.
+async function fill() {
+  for (const cell of document.querySelectorAll("[data-why]")) {
+    const made = await part(cell.dataset.why).catch(() => null);
+    if (made) {
+      cell.replaceChildren(made);
+    }
+    delete cell.dataset.why;
+  }
+}
+fill();
 
 const boxes = () => [...document.querySelectorAll("tr[data-row] input.check:not(:disabled)")];
 
@@ -160,6 +201,14 @@ if (news) {
   listen();
   window.addEventListener("pageshow", (event) => event.persisted && listen());
 }
+
+// What needs a second thought says so before it is sent.
+document.addEventListener("submit", (event) => {
+  const words = event.target.dataset?.sure;
+  if (words && !window.confirm(words)) {
+    event.preventDefault();
+  }
+});
 
 if (location.pathname === "/queue") {
   // A form that was sent twice by two quick keys would be a second answer for the next case.

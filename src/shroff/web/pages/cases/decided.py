@@ -1,0 +1,179 @@
+"""The page of one decision: why, its case, what else its card or device did, and an answer to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from starlette.responses import Response
+
+from shroff.cases import deciding
+from shroff.cases.desk import CaseChangedError
+from shroff.errors import ShroffError
+from shroff.events.summary import PAID, EventSummary, summary_of
+from shroff.explain.entities import EntityLook, KeyEvent, fields_of
+from shroff.people.access import Right
+from shroff.web.api import override
+from shroff.web.api.cases.cases import tried
+from shroff.web.api.events import label_event
+from shroff.web.api.reading import row_of
+from shroff.web.http.messages import Request
+from shroff.web.http.routes import API, Route
+from shroff.web.pages.cases.casework import Line, Where, line_of, toast
+from shroff.web.pages.decision import Looked, Subject, decision_path, looked
+from shroff.web.pages.rendering import page, see_other
+
+if TYPE_CHECKING:
+    from shroff.app.project import Project
+    from shroff.cases.case import Alert, Case
+    from shroff.people.access import Who
+    from shroff.streams.log import DecisionRow
+    from shroff.web.service import Service
+
+SHOWN: Final = 6  # events of a card, with the one whose page it is
+BESIDE: Final = 4  # of each further entity
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """An event of the same card, device or other entity; `is_this` is the one whose page it is."""
+
+    found: KeyEvent
+    summary: EventSummary
+    path: str
+    is_this: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RelatedEvents:
+    """The latest events of one key of the event, newest first."""
+
+    subject: Subject
+    events: Sequence[Related]
+
+
+@dataclass(frozen=True, slots=True)
+class InCase:
+    """The case that an event is in, with its alert there."""
+
+    line: Line
+    alert: Alert
+
+    @property
+    def is_free(self) -> bool:
+        """Whether who looks can answer the event."""
+        line = self.line
+        return line.case.is_open and not self.alert.verdict and not line.is_held and not line.is_own_look
+
+
+async def show(service: Service, request: Request) -> Response:
+    """The page of a decision."""
+    return await _page(service, request)
+
+
+async def _page(service: Service, request: Request, changed: Case | None = None) -> Response:
+    row = await service.in_thread(row_of, service.project, request.path_params["event"], request.path_params["id"])
+    found = await service.in_thread(looked, service.project, row.event, row.id)
+    in_case = await service.in_thread(_case_of, service, request.who, row.event, row.id)
+    together = await service.in_thread(_together, service.project, found, row)
+    return page(
+        service,
+        request,
+        "decision.html",
+        200 if changed is None else 409,
+        found=found,
+        document=found.explained.document,
+        row=row,
+        path=decision_path(row.event, row.id),
+        api=API + decision_path(row.event, row.id),
+        answered=await service.in_thread(override.answer, service, row.event, row.id),
+        in_case=in_case,
+        together=together,
+        changed=changed,
+        where=Where(""),
+        may_work=request.who.may(Right.WORK_CASES),
+        toast=await service.in_thread(toast, service.cases, request.who),
+    )
+
+
+def _case_of(service: Service, who: Who, event: str, id_: str) -> InCase | None:
+    """The newest case that the event is in; None where it raised none, or who looks may not see cases."""
+    if not who.may(Right.READ_CASES):
+        return None
+    with service.cases.store.look() as look:
+        alerts = [one for one in look.alerts_of([(event, id_)]) if one.case]
+        if not alerts:
+            return None
+        alert = max(alerts, key=lambda one: one.case)
+        case = look.case(alert.case)
+    return None if case is None else InCase(line_of(service.cases, who, case), alert)
+
+
+def _together(project: Project, found: Looked, row: DecisionRow) -> list[RelatedEvents]:
+    """The latest events of each of its keys but whom it pays, which many pay: of the first one up to this event.
+
+    Cost: some ms each, by the index of keys.
+    """
+    own = [one for one in found.subjects if not any(word in one.entity for word in PAID)]
+    definitions = project.definitions
+    types, currency = definitions.events.types, definitions.settings.currency
+    told = list[RelatedEvents]()
+    with project.opened.reading() as log:
+        look = EntityLook(log, definitions, project.history.key_index(definitions))
+        for at, subject in enumerate(own):
+            try:
+                before, limit = (None, BESIDE) if at else (row.seq + 1, SHOWN)
+                events = look.timeline(subject.entity, subject.key, before=before, limit=limit).events
+            except ShroffError:  # the key is of an entity that is not declared any more
+                continue
+            shown = [
+                Related(
+                    one,
+                    summary_of(types.get(one.record.type), fields_of(one.record), currency),
+                    decision_path(one.record.type, one.record.id) if one.outcome else "",
+                    one.record.seq == row.seq,
+                )
+                for one in events
+            ]
+            told.append(RelatedEvents(subject, shown))
+    return told
+
+
+async def answer(service: Service, request: Request) -> Response:
+    """Answer the event: in its case, where it waits there; else by a label. Shows the decision again."""
+    form = await request.form()
+    event, id_ = request.path_params["event"], request.path_params["id"]
+    verdict = form.get("verdict", "")
+    row = await service.in_thread(row_of, service.project, event, id_)
+    in_case = await service.in_thread(_case_of, service, request.who, row.event, row.id)
+    if in_case is None:
+        request.who.require(Right.WRITE_LABELS)
+        await label_event(service, request.who, row.event, row.id, verdict)
+        return see_other(decision_path(row.event, row.id))
+    number, tag = in_case.line.case.number, form.get("tag", "")
+
+    def run() -> object:
+        return deciding.decide(service.cases, request.who, number, verdict, tag=tag, event=in_case.alert.named)
+
+    try:
+        await tried(service, run)
+    except CaseChangedError as error:
+        return await _page(service, request, error.case)
+    return see_other(decision_path(row.event, row.id))
+
+
+async def why(service: Service, request: Request) -> Response:
+    """Its first reason, to be put into a list of decisions."""
+    row = await service.in_thread(row_of, service.project, request.path_params["event"], request.path_params["id"])
+    found = await service.in_thread(service.reasons.of, [(row.event, row.id)], math.inf)
+    stored = "" if row.outcome == "approve" else "by its score"
+    return page(service, request, "row_why.html", why=found.get((row.event, row.id)), stored=stored)
+
+
+ROUTES: Final = (
+    Route("GET", "/decisions/{event}/{id}", Right.READ_DECISIONS, show, is_page=True),
+    Route("GET", "/decisions/{event}/{id}/why", Right.READ_DECISIONS, why, is_page=True),
+    Route("POST", "/decisions/{event}/{id}/answer", Right.WORK_CASES, answer, is_page=True),
+)
