@@ -61,6 +61,7 @@ TAKEN: Final = (  # what the service itself has there, its pages among them; see
     "settings",
     "sources",
     "static",
+    "team",
     "thresholds",
     "users",
 )
