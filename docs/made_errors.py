@@ -194,7 +194,7 @@ def _number(node: ast.expr) -> int:
 def errors_page() -> str:
     """The whole page."""
     kinds = [(f"`{type_}`", title, str(code), *COMMANDS[type_]) for _, type_, title, code in KINDS]
-    kinds.append(("`internal-error`", "A mistake in shroff", str(MISTAKE), *COMMANDS["internal-error"]))
+    kinds.append(("`internal-error`", "Internal error", str(MISTAKE), *COMMANDS["internal-error"]))
     statuses = raised()
     return (
         f"{MADE}# Errors and exit statuses\n\n"

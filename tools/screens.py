@@ -103,7 +103,7 @@ def draft(page: Page) -> None:
 def backtest(page: Page) -> None:
     draft(page)
     page.get_by_role("button", name="Backtest").click()
-    page.get_by_role("heading", name="From old outcome to new").wait_for()
+    page.get_by_role("heading", name="Outcomes: recorded and draft").wait_for()
 
 
 def model(page: Page) -> None:

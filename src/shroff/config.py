@@ -168,7 +168,7 @@ def find_project(start: Path) -> ProjectPaths:
     """
     start = start.resolve()
     if not start.is_dir():
-        raise UsageError(f"there is no folder {start}.")
+        raise UsageError(f"the folder {start} does not exist.")
     for folder in (start, *start.parents):
         if (folder / PROJECT_FILE).is_file():
             return ProjectPaths(folder)
@@ -240,14 +240,14 @@ def look_alikes(folder: Path) -> tuple[list[Problem], list[Problem]]:
     for path in (folder / one.name for one in _seen(folder)):
         meant = _meant(path.name, known)
         if path.name in known and path.is_dir():
-            words = "this is a folder, and a project has a file of this name."
+            words = "this is a folder; a project has a file with this name."
             mistakes.append(Problem(path.name, 0, 0, "", words, "Give the folder another name."))
         elif path.is_file() and meant and path.name != meant:
             mistakes.append(_unread(path.name, meant))
         elif path.is_file() and path.suffix in {".yaml", ".yml"} and path.name not in known:
             hint = nearest(path.name, known)
             if hint:
-                warnings.append(Problem(path.name, 0, 0, "", "this is no file of a project, and is not read.", hint))
+                warnings.append(Problem(path.name, 0, 0, "", "shroff does not read this file.", hint))
     for name, suffix in _FOLDERS:
         odd = [one for one in _seen(folder / name) if not one.name.endswith(suffix) or not one.is_file()]
         for path in (folder / name / one.name for one in odd):
@@ -256,8 +256,8 @@ def look_alikes(folder: Path) -> tuple[list[Problem], list[Problem]]:
             if path.is_file() and meant and path.name != meant:
                 mistakes.append(_unread(found, f"{name}/{meant}"))
             elif path.is_dir() and any(_ending(one) == suffix for one in path.rglob("*")):
-                words = f"what is in this folder is not read: {name} are files in {name}/ itself."
-                warnings.append(Problem(found, 0, 0, "", words, f"Move the files to {name}/, if they are to count."))
+                words = f"files in this folder are not read: {name} are files in {name}/ itself."
+                warnings.append(Problem(found, 0, 0, "", words, f"Move the files to {name}/ to have them read."))
     return mistakes, warnings
 
 
@@ -308,7 +308,7 @@ def _text(data: bytes, name: str, problems: list[Problem]) -> str:
         text = data.decode()
     except UnicodeDecodeError as error:
         *above, line = _lines(data[: error.start].decode())
-        words = f"this file is not UTF-8: the byte 0x{data[error.start]:02X} here is no character."
+        words = f"this file is not UTF-8: the byte 0x{data[error.start]:02X} here is not a character."
         problems.append(Problem(name, len(above) + 1, len(line) + 1, "", words, "Save it as UTF-8."))
         text = data.decode("utf-16" if data.startswith(_UTF16_MARKS) else "utf-8", "replace")
     return lines_ended(text)
@@ -350,7 +350,7 @@ def write_text(path: Path, text: str) -> None:
             else:  # a temporary file is its maker's alone
                 os.fchmod(file.fileno(), FILE_MODE if is_kept(target) else 0o644)
     except UnsyncedError as error:
-        words = "It is changed, and may be as it was before after a power loss."
+        words = "It was changed, but a power loss may undo the change."
         raise StorageError(f"{target.parent} cannot be made durable: {error.strerror}. {words}") from None
     except OSError as error:
         raise refused(error, f"{path} cannot be written: {error.strerror}. It is as it was before.") from None
@@ -379,7 +379,7 @@ def watching(places: ProjectPaths) -> Iterator[None]:
 
     Raises: LogBusyError where another one does; StorageError where the folder of the log cannot be written.
     """
-    words = "another 'shroff train --watch' works for this project; end that one first"
+    words = "another 'shroff train --watch' runs for this project; stop it first"
     with alone(places.state / "watch.lock", words):
         yield
 
@@ -390,7 +390,7 @@ def delivering(places: ProjectPaths) -> Iterator[None]:
 
     Raises: LogBusyError where another one does; StorageError where the folder of the log cannot be written.
     """
-    words = "another process delivers to the sinks of this project already, such as 'shroff run', and goes on with it"
+    words = "another process, such as 'shroff run', already delivers to the sinks of this project"
     with alone(places.state / "delivery.lock", words):
         yield
 
@@ -401,7 +401,7 @@ def building_marts(places: ProjectPaths) -> Iterator[None]:
 
     Raises: LogBusyError where another one does; StorageError where their folder cannot be written.
     """
-    with alone(places.marts / "build.lock", "another 'shroff marts build' works for this project; wait for it"):
+    with alone(places.marts / "build.lock", "another 'shroff marts build' runs for this project; wait until it ends"):
         yield
 
 
@@ -464,9 +464,9 @@ def copy_template(name: str, folder: Path) -> list[str]:
         hint = f"{nearest(name, TEMPLATES)} There are {', '.join(TEMPLATES)}.".lstrip()
         raise UsageError(f"there is no template {name!r}. {hint}")
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file; name a new folder.")
+        raise UsageError(f"{folder} is a file. Choose a new folder.")
     if folder.is_dir() and any(folder.iterdir()):
-        raise UsageError(f"{folder} is not empty, and init overwrites nothing. Name a new or an empty folder.")
+        raise UsageError(f"{folder} is not empty, and init overwrites nothing. Choose a new or an empty folder.")
     source = TEMPLATE_FOLDER / name
     found = (path for path in source.rglob("*") if path.is_file() and path.parent.name != "__pycache__")
     names = sorted(path.relative_to(source).as_posix() for path in found)

@@ -101,7 +101,7 @@ class NotThereYetError(ShroffError):
 
     def __init__(self, what: str) -> None:
         self.what = what
-        super().__init__(f"{what} is not there yet")
+        super().__init__(f"{what} is not available yet")
 
 
 class TransientError(ShroffError):
@@ -143,8 +143,11 @@ class PrunedError(StateError):
 
     def __init__(self, place: str, upto: int, more: str = "") -> None:
         self.upto = upto
-        words = f"{place}: what is up to place {upto:,} has moved to the lake. Name that lake in shroff.yaml as 'lake:'"
-        super().__init__(f"{words}, and see that this machine can reach it{more and f'. {more}'}")
+        words = (
+            f"{place}: records up to sequence number {upto:,} have moved to the lake. Add 'lake:' with its "
+            "address to shroff.yaml"
+        )
+        super().__init__(f"{words}, and check that this machine can reach it{more and f'. {more}'}")
 
 
 class OvertakenError(StateError):

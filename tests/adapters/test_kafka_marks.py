@@ -33,7 +33,7 @@ def test_a_mark_is_read_as_it_was_written_and_shown_as_a_number(text, mark):
     "text", ["", "x", "-1", "4711@", "4711@short", f"4711@{ID}.", f"4711@{ID}.x", "٣", "4711\n", "~7"]
 )
 def test_what_is_none_is_refused(text):
-    with pytest.raises(StateError, match="is no offset of payments/0, as 4711 would be"):
+    with pytest.raises(StateError, match="is not an offset of payments/0, as 4711 would be"):
         KafkaMark.parse("payments/0", text)
 
 

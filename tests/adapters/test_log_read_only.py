@@ -184,7 +184,7 @@ def test_commands_that_only_read_do_so_where_nothing_can_be_written(project):
     assert told["users list --json"] == {"users": []}
     assert told["audit verify --json"]["ok"]
     assert told["cases list --json"]["cases"] == []
-    assert "alerts that are not among the cases yet are left out" in found["cases list --json"][2]
+    assert "alerts without a case yet are left out" in found["cases list --json"][2]
     assert {found[command][0] for command in WRITING} == {3}
 
 

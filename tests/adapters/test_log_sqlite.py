@@ -142,7 +142,7 @@ def test_a_second_writer_reads_who_has_the_log(path):
 def test_a_log_that_could_not_be_opened_leaves_the_place_free(path):
     path.write_bytes(b"no database at all" * 400)
     for _ in range(2):
-        with pytest.raises(StorageError, match="no SQLite database"):
+        with pytest.raises(StorageError, match="not a SQLite database"):
             SqliteLog(path)
 
 

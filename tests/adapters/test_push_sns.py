@@ -151,11 +151,14 @@ def test_a_china_region_has_its_own_address():
         (certificate("sns.attacker.example"), "not issued for SNS"),
         (certificate("xsns.amazonaws.com"), "not issued for SNS"),
         (certificate(bits=1_024), "2,048 bits"),
-        (certificate() * 2, "not one certificate"),
-        (certificate() + b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n", "not one certificate"),
-        (b"x" + certificate(), "not one certificate"),
-        (b"<html>", "not one certificate"),
-        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "cannot be read"),
+        (certificate() * 2, "exactly one PEM certificate"),
+        (
+            certificate() + b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n",
+            "exactly one PEM certificate",
+        ),
+        (b"x" + certificate(), "exactly one PEM certificate"),
+        (b"<html>", "exactly one PEM certificate"),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "not a certificate"),
     ],
 )
 def test_a_bad_certificate_is_refused_and_fetched_once(pem, words):

@@ -57,7 +57,7 @@ def test_a_server_on_another_machine_must_show_who_it_is(host, mode):
         ("postgresql://u:{secret}@/d", "with a host and a database"),
         ("postgresql://u:{secret}@h", "with a host and a database"),
         ("postgresql://u:{secret}@h/d/e", "with a host and a database"),
-        ("postgresql://u:{secret}@h:99999/d", "its port is no number"),
+        ("postgresql://u:{secret}@h:99999/d", "its port is not a number"),
         ("postgresql://u:{secret}@h/d?shema=x", "there is no option 'shema'.*Did you mean schema"),
         ("postgresql://u:{secret}@h/d?sslmode=maybe", "sslmode is one of disable"),
     ],

@@ -190,18 +190,18 @@ def test_without_days_the_seven_up_to_the_newest_event_are_counted(bank: Path):
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ({"types": ["paymen"]}, "'paymen' is no event type. Did you mean payment?"),
+        ({"types": ["paymen"]}, "'paymen' is not an event type. Did you mean payment?"),
         ({"by": "chanel"}, "no event type has a field 'chanel'. Did you mean channel?"),
         ({"by": "amount"}, "payment.amount is of type money: count by a text, choice, boolean or integer."),
         ({"by": "retry", "types": ["login"]}, "login has no field 'retry'."),
-        ({"source": "fils"}, "no event came by a source 'fils'. Did you mean files?"),
-        ({"zone": "Mars"}, "'Mars' is no time zone"),
-        ({"zone": "../../etc/passwd"}, "'../../etc/passwd' is no time zone"),
+        ({"source": "fils"}, "no event came from a source 'fils'. Did you mean files?"),
+        ({"zone": "Mars"}, "'Mars' is not a time zone"),
+        ({"zone": "../../etc/passwd"}, "'../../etc/passwd' is not a time zone"),
         ({"first": "2026-04-01", "last": "2026-03-01"}, "the last day, 2026-03-01, is before the first, 2026-04-01."),
         ({"first": "1990-01-01", "last": "2026-03-01"}, "at most 3,700 are counted at once"),
         ({"last": "9999-12-31"}, "the last day: 9999-12-31 is not between the years 1900 and 9000."),
         ({"last": date(1, 1, 2)}, "the last day: 0001-01-02 is not between the years 1900 and 9000."),
-        ({"first": "soon"}, "the first day: 'soon' is no day"),
+        ({"first": "soon"}, "the first day: 'soon' is not a day"),
     ],
 )
 def test_what_cannot_be_counted_is_refused_with_its_cure(bank: Path, how: dict[str, Any], words: str):

@@ -213,7 +213,7 @@ def test_a_key_of_several_parts_is_a_list():
     ("how", "words"),
     [
         ({"entity": "crd"}, "there is no entity 'crd'. Did you mean card?"),
-        ({"entity": "pair"}, "'a' is no key of pair. One of several parts is a list as JSON"),
+        ({"entity": "pair"}, "'a' is not a key of pair. One of several parts is a list as JSON"),
         ({"names": ["card.spend_1h"]}, "card has no feature 'card.spend_1h'. Did you mean card.spent_1h?"),
         ({"names": ["payee.payments"]}, "card has no feature 'payee.payments'."),
         ({"names": ["card.to_mean"]}, "card.to_mean has no value between events: it reads this.amount"),
@@ -231,6 +231,8 @@ def test_a_key_of_too_many_events_and_a_log_too_long_to_read_are_refused(monkeyp
     with pytest.raises(UsageError, match="this card has more than 2 events, and so many are read for its facts"):
         facts_of(FactsQuestion("card", "a"), definitions, log, NOON, most=2)
     monkeypatch.setattr(finding_keys, "LOOK_BACK", 3)
-    with pytest.raises(UsageError, match=r"read back to place \d, and no further without an index. Run 'shroff index'"):
+    with pytest.raises(
+        UsageError, match=r"searched back to sequence number \d; further back needs an index. Run 'shroff index'"
+    ):
         facts_of(FactsQuestion("card", "a", features=("card.payments",)), definitions, log, NOON)
     assert facts.EVENTS_MAX > 2

@@ -174,8 +174,8 @@ def test_a_figure_that_cannot_be_had_says_why_and_the_others_stay(shop: Path):
 MISTAKES = (
     ("{ label: A }", "a figure has one of 'event', 'fact' and 'value'."),
     ("{ event: step, value: figures.x }", "a figure has one of 'event', 'fact' and 'value'."),
-    ("{ event: stepp }", "'stepp' is no event type. Did you mean step?"),
-    ("{ event: step, where: this.nam == 'x' }", "reads 'nam', which is no field of step. Did you mean name?"),
+    ("{ event: stepp }", "'stepp' is not an event type. Did you mean step?"),
+    ("{ event: step, where: this.nam == 'x' }", "reads 'nam', which is not a field of step. Did you mean name?"),
     ("{ event: step, where: this.name }", "must be boolean, this is a choice"),
     ("{ event: step, also: bought }", "'also' is for a figure with 'distinct'."),
     ("{ event: bought, sum: this.user }", "a sum is of money, an integer or a number, not of text."),

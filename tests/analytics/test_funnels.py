@@ -379,7 +379,7 @@ def test_without_days_the_three_up_to_yesterday_are_counted(shop: Path):
         ({"name": "type"}, "there is no funnel 'type'. Did you mean typed?"),
         ({"first": "2026-04-01", "last": "2026-03-01"}, "the last day, 2026-03-01, is before the first, 2026-04-01."),
         ({"first": "1990-01-01", "last": "2026-03-01"}, "at most 3,700 rows of days and steps are counted at once"),
-        ({"zone": "Mars"}, "'Mars' is no time zone"),
+        ({"zone": "Mars"}, "'Mars' is not a time zone"),
         ({"name": "typed", "split": "nam"}, "no event type of the steps has a field 'nam'. Did you mean name?"),
         (
             {"name": "odd", "split": "amount"},
@@ -398,9 +398,9 @@ def test_what_cannot_be_counted_is_refused_with_its_cure(shop: Path, how: dict[s
 @pytest.mark.parametrize(
     ("kind", "step", "day", "words"),
     [
-        ("dropped", "a", None, "'dropped' is no number of a funnel. Did you mean dropped_off?"),
-        ("lost", "b", None, "'b' is no step of typed with a step behind it."),
-        ("reached", "z", None, "'z' is no step of typed."),
+        ("dropped", "a", None, "'dropped' is not a number of a funnel. Did you mean dropped_off?"),
+        ("lost", "b", None, "'b' is not a step of typed with a step behind it."),
+        ("reached", "z", None, "'z' is not a step of typed."),
         ("recovered", "a", "2026-01-01", "2026-01-01 is not among the days from 2026-03-27 to 2026-03-28."),
     ],
 )
@@ -414,15 +414,15 @@ def test_users_of_no_number_are_refused(shop: Path, kind: str, step: str, day: s
 @pytest.mark.parametrize(
     ("old", "new", "place", "words"),
     [
-        ("user: user", "user: usr", "2:9", "'usr' is no entity, and no field of step. Did you mean user?"),
+        ("user: user", "user: usr", "2:9", "'usr' is not an entity, and no field of step. Did you mean user?"),
         ("user: user", "user: name\n  split: amount", "3:10", "amount is of type money"),
-        ("event: [step]", "event: [stp]", "3:", "'stp' is no event type. Did you mean step?"),
+        ("event: [step]", "event: [stp]", "3:", "'stp' is not an event type. Did you mean step?"),
         ("this.name == 'a'", "this.nam == 'a'", "3:42", "this.nam"),
         ("this.name == 'a'", "this.amount", "3:42", "boolean"),
-        ("name: b, event", "name: a, event", "3:", "the step 'a' stands twice."),
+        ("name: b, event", "name: a, event", "3:", "the step 'a' is used twice."),
         ("within: 3h", "within: soon", "10:11", "soon"),
         ("next: ever", "next: never", "11:9", "next is after or ever, not 'never'"),
-        ("- bought\n", "- refunded\n", "9:7", "'refunded' is no event type."),
+        ("- bought\n", "- refunded\n", "9:7", "'refunded' is not an event type."),
         ("  split: web", "  by: web", "12:3", "has no key 'by'"),
         ("user: user\n", "", "2:5", "lacks user"),
     ],

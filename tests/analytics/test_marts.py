@@ -162,7 +162,7 @@ def test_after_a_failed_test_the_last_good_build_stays(bank, capsys):
     assert [row[1] for row in project.marts.rows("by_day", failed=True).rows] == [2]
     write(bank, by_day_yaml="not_null: [day]\n")
     assert run(["-C", str(bank), "marts", "build"]) == 0
-    with pytest.raises(UsageError, match="no build has failed tests"):
+    with pytest.raises(UsageError, match="no build since the last good one has failed tests"):
         project.marts.built(failed=True)
 
 
@@ -174,7 +174,7 @@ def test_what_marts_need_is_said(bank, monkeypatch):
     with pytest.raises(UsageError, match=r"there are no marts. Write one SELECT as marts/"):
         project.marts.build()
     write(bank, by_day=BY_DAY)
-    with pytest.raises(UsageError, match=r"'1 TB' is no size of memory. Write it as 500MB or 4GB"):
+    with pytest.raises(UsageError, match=r"'1 TB' is not a size of memory. Write it as 500MB or 4GB"):
         project.marts.build(memory="1 TB")
     project.marts.build()
     with pytest.raises(UsageError, match=r"there is no mart 'by_dya'. Did you mean by_day?"):
@@ -287,7 +287,7 @@ def twice(bank: Path, project: Project) -> None:
         ("SELECT DATE '2026-01-01' AS day", "gives rows of 2026-01-01, whose files it was not given"),
         ("SELECT NULL::DATE AS day FROM payment", "gives rows of no day"),
         ("SELECT time AS day FROM payment", "'day' is TIMESTAMP WITH TIME ZONE, and has to be a DATE"),
-        ("SELECT 1 AS x", "'day' is no column, and has to be a DATE"),
+        ("SELECT 1 AS x", "'day' is not a column, and has to be a DATE"),
     ],
 )
 def test_a_model_that_cannot_be_built_by_day_is_refused(sql, words, bank):
@@ -304,9 +304,9 @@ def test_a_model_that_cannot_be_built_by_day_is_refused(sql, words, bank):
     ("files", "expected"),
     [
         ({"marts/a.sql": "SELECT\n  *\nFROM paymnt"}, "marts/a.sql:3:6: nothing is named 'paymnt': neither a model nor a view of the lake. Did you mean payment?"),
-        ({"marts/a.sql": "SELECT 1;\nDROP TABLE b"}, "marts/a.sql:1:1: this is no SELECT."),
+        ({"marts/a.sql": "SELECT 1;\nDROP TABLE b"}, "marts/a.sql:1:1: this is not a SELECT."),
         ({"marts/a.sql": "SELECT 1; SELECT 2"}, "marts/a.sql:1:1: 2 statements; a model is one SELECT."),
-        ({"marts/a.sql": "COPY payment TO 'x'"}, "marts/a.sql:1:1: this is no SELECT."),
+        ({"marts/a.sql": "COPY payment TO 'x'"}, "marts/a.sql:1:1: this is not a SELECT."),
         ({"marts/a.sql": "SELECT 1\nFROM payment x y"}, 'marts/a.sql:2:16: syntax error at or near "y".'),
         ({"marts/a.sql": "SELECT * FROM read_csv('/etc/passwd')"}, "marts/a.sql:1:15: read_csv() cannot stand here: a model reads the lake and other models. Functions: generate_series, range, unnest."),
         ({"marts/a.sql": "SELECT * FROM query('SELECT 1')"}, "marts/a.sql:1:15: query() cannot stand here: a model reads the lake and other models. Functions: generate_series, range, unnest."),
@@ -334,7 +334,7 @@ def test_a_mistake_in_a_model_is_told_with_its_place(files, expected):
         ("SELECT id FROM payment", "unique: [it]", "marts/m.yaml:1:10 unique[0]: m has no column 'it'."),
         ("SELECT id FROM payment", "relationships: {id: mm.id}", "marts/m.yaml:1:21 relationships.id: there is no model 'mm'. Did you mean m?"),
         ("SELECT id FROM payment", "equal_sums: [[sum(id), 1]]", "marts/m.yaml:1:15 equal_sums[0][0]: equal_sums: sum(id) = 1: Binder Error"),
-        ("-- What: it is.\n-- idd: What?\nSELECT id FROM payment", "", "marts/m.sql:1:1: 'idd' is described, and is no column of m. Did you mean id?"),
+        ("-- What: it is.\n-- idd: What?\nSELECT id FROM payment", "", "marts/m.sql:1:1: 'idd' is described, and is not a column of m. Did you mean id?"),
     ],
 )  # fmt: skip
 def test_what_only_a_build_can_see_has_its_place_too(sql, yaml, expected, tmp_path):

@@ -192,10 +192,10 @@ def test_a_runner_that_is_killed_between_any_two_statements_does_no_harm(tmp_pat
     [
         ({"every": "7m"}, "every", "a window lasts a whole part of a day"),
         ({"every": "500ms"}, "every", "a window lasts a whole part of a day"),
-        ({"event": "paymnt"}, "event", "'paymnt' is no event type. Did you mean payment?"),
+        ({"event": "paymnt"}, "event", "'paymnt' is not an event type. Did you mean payment?"),
         ({"amount": "country"}, "amount", "no field 'country' of type money. Name one of amount."),
         ({"columns": {"land": "contry"}}, "columns.land", "no field 'contry'. Did you mean country?"),
-        ({"columns": {"price": "amount"}}, "columns.price", "too many values to count by"),
+        ({"columns": {"price": "amount"}}, "columns.price", "too many values to group by"),
         ({"columns": {"revision": "country"}}, "columns", "revision"),
         ({"fraud_table": "transaction_summaries"}, "fraud_table", "two tables"),
         ({"fraud_table": "x; DROP"}, "fraud_table", "a table's name"),

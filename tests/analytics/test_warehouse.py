@@ -225,10 +225,10 @@ def test_the_command_loads_and_says_how_much(app, tmp_path, monkeypatch, capsys)
     [
         (["warehouse"], "a warehouse takes --out FOLDER"),
         (["warehouse", "--out", "x", "--format", "csv"], "there is no format 'csv'"),
-        (["warehouse", "--out", "{out}", "--load", "fraud"], "'fraud' is no dataset"),
+        (["warehouse", "--out", "{out}", "--load", "fraud"], "'fraud' is not a dataset"),
         (
             ["warehouse", "--out", "{out}", "--load", "b.f", "--endpoint", "http://example.com"],
-            "no address of BigQuery",
+            "not an address of BigQuery",
         ),
         (["warehouse", "--out", "{out}", "--load", "b.f"], "BIGQUERY_TOKEN is not set"),
         (["events", "--behind", "1"], "--behind, --load and --endpoint are for a warehouse"),

@@ -137,7 +137,7 @@ def test_what_is_cut_off_is_asked_for_again(bank: Path, server: AmplitudeServer)
     assert counts(sync(bank))["2026-03-01"] == (1, 0, 0)
     server.events |= {"20260303T07": [event(2)]}
     server.failures = [0, 0, 0]
-    with pytest.raises(TransientError, match="what came is cut off, 3 times"):
+    with pytest.raises(TransientError, match="the download is cut off, 3 times"):
         sync(bank, first="2026-03-03")
 
 
@@ -226,7 +226,7 @@ def test_a_day_with_many_bad_lines_is_suspicious_until_it_is_mended(
     lines = [event(number) for number in range(57)]
     server.events |= {"20260301T07": [*lines, *(event(60 + n, event_time="?") for n in range(3))]}
     server.events |= {"20260302T07": [*lines, *(event(70 + n, event_time="?") for n in range(4))]}
-    assert [one.suspicious for one in sync(bank)] == ["", "4 of 61 lines cannot be taken", ""]
+    assert [one.suspicious for one in sync(bank)] == ["", "4 of 61 lines cannot be read", ""]
 
     project = app.open(bank)
     ((name, words, since_ms),) = project.notices.services().source_troubles()
@@ -235,9 +235,7 @@ def test_a_day_with_many_bad_lines_is_suspicious_until_it_is_mended(
     assert [at_ms for *_, at_ms in app.open(bank).pulled.troubles()] == [since_ms], "it is the same notice"
     assert run(["-C", str(bank), "sources", "list", "--json"]) == 0
     (told,) = json.loads(capsys.readouterr().out)["sources"]
-    assert [(one["file"], one["why"]) for one in told["suspicious"]] == [
-        ("2026-03-02", "4 of 61 lines cannot be taken")
-    ]
+    assert [(one["file"], one["why"]) for one in told["suspicious"]] == [("2026-03-02", "4 of 61 lines cannot be read")]
     assert run(["-C", str(bank), "sources", "check"]) == 1
     text = (bank / "shroff.yaml").read_text()
     (bank / "shroff.yaml").write_text(text.replace("from: 2026-03-01", "from: 2026-03-01\n      suspicious: 7%"))

@@ -45,7 +45,7 @@ def test_apply_makes_files_active_in_a_process_that_runs(tmp_path):
     bank.pay()
     with running(bank) as writer:
         services = bank.project.notices.services()
-        assert active(bank) == (OK, "the project's files, as they are")
+        assert active(bank) == (OK, "the project's files")
         write(bank, "rules/large.yaml", RULE.replace("> 100", "> 500"))
         write(bank, "notices/customer.txt.j2", "Subject: own\n\n{{ link }}")
         (tmp_path / "notices/gone.yaml").unlink()

@@ -69,8 +69,8 @@ def stored(
     "then, now, words",
     [
         ({"compared_with": M1}, {"id": "m-3", "digest": "3" * 64}, "compared with m-1, and m-3 is the champion now"),
-        ({"compared_with": None}, M1, "trained while no model was in force, and m-1 is the champion now"),
-        ({"compared_with": M1}, None, "it was compared with m-1, and no model is in force now"),
+        ({"compared_with": None}, M1, "trained when no model was active, and m-1 is the champion now"),
+        ({"compared_with": M1}, None, "it was compared with m-1, and no model is active now"),
         ({"compared_with": M1}, {**M1, "digest": "2" * 64}, "compared with m-1, and another m-1 is the champion now"),
         ({}, M1, "nobody noted with which champion it was compared"),
     ],
@@ -288,7 +288,7 @@ def test_a_folder_without_gates_is_refused_and_may_be_in_shadow(bank: Path, caps
     assert [one.words for one in project.models.promote("m-3").failed] == ["gates judged"]
     assert run(["-C", str(bank), "models", "list"]) == 0
     assert "xgboost  not judged" in capsys.readouterr().out
-    with pytest.raises(UsageError, match=r"m-3 failed its gates \(gates\), and a challenger decides"):
+    with pytest.raises(UsageError, match=r"m-3 failed its gates \(gates\), and a challenger makes decisions"):
         project.models.challenge("m-3", 0.5, "card")
     assert project.models.shadow("m-3").what == promoting.IN_SHADOW
 
@@ -300,7 +300,7 @@ def test_a_challenger_need_not_have_been_compared_with_this_champion_and_must_ho
     project.models.unchallenge("m-3")
     (bank / "model.yaml").write_text("payment: { gates: { auc_roc: { at_least: 0.9 } } }\n")
 
-    with pytest.raises(UsageError, match=r"m-3 failed its gates \(auc_roc\), and a challenger decides"):
+    with pytest.raises(UsageError, match=r"m-3 failed its gates \(auc_roc\), and a challenger makes decisions"):
         project.models.challenge("m-3", 0.5, "card")
 
 

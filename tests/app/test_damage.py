@@ -100,7 +100,7 @@ def test_damaged_content_is_told_with_what_to_do(sql, words, change, bank, capsy
     said = capsys.readouterr().err
     assert "damaged" in said
     assert "restore the last backup" in said
-    assert "mistake in shroff" not in said
+    assert "bug in shroff" not in said
 
 
 @pytest.mark.parametrize("sql", ["UPDATE watermark SET time_ms = 'noon'", "DELETE FROM watermark"])

@@ -64,4 +64,4 @@ def test_doctor_names_what_is_left(tmp_path: Path):
     assert files.words.startswith("2 unfinished files of killed processes: ")
     assert all(path.name in files.words for path in left)
     assert models.words == "1 unfinished model of killed processes in models: .m-2.abcdefgh"
-    assert "removes what is a day old" in models.cure
+    assert "removes those older than a day" in models.cure

@@ -140,8 +140,8 @@ def test_the_version_knows_shares_and_not_the_order_of_shadows():
 @pytest.mark.parametrize(
     "value, path, words",
     [
-        ('{"payment": {\n  "champion" }', "", "this is no JSON"),
-        ('{"payment": {}, "payment": {}}', "", "the key 'payment' stands twice"),
+        ('{"payment": {\n  "champion" }', "", "this is not JSON"),
+        ('{"payment": {}, "payment": {}}', "", "the key 'payment' is used twice"),
         ("[]", "", "it names event types with their models"),
         ({"payment": {"champion": {"id": "m-1"}}}, "payment.champion", "missing required field `digest`"),
         ({"payment": {"champion": {**CHAMPION, "id": "../m"}}}, "payment.champion.id", "matching regex"),
@@ -162,7 +162,7 @@ def test_the_version_knows_shares_and_not_the_order_of_shadows():
             "payment.challenger",
             "there is no champion",
         ),
-        ({"payment": {"champion": CHAMPION, "shadow": [CHAMPION]}}, "payment", "the model m-1 stands twice"),
+        ({"payment": {"champion": CHAMPION, "shadow": [CHAMPION]}}, "payment", "the model m-1 is used twice"),
     ],
 )
 def test_a_mistake_in_the_file_is_named_with_its_place(value: object, path: str, words: str):
@@ -325,14 +325,14 @@ def test_a_waiver_names_a_gate_that_failed(bank: Path, waive: str, words: str):
 @pytest.mark.parametrize(
     "call, words",
     [
-        (lambda project: project.models.promote("m-1"), "is the champion already"),
+        (lambda project: project.models.promote("m-1"), "is already the champion"),
         (lambda project: project.models.promote("m-7"), "there is no model 'm-7'"),
-        (lambda project: project.models.shadow("m-1"), "is the champion and scores with effect"),
+        (lambda project: project.models.shadow("m-1"), "is the champion and its scores take effect"),
         (lambda project: project.models.shadow("m-2", stop=True), "neither in shadow nor a challenger"),
         (lambda project: project.models.challenge("m-1", 0.5, "card"), "is the champion"),
         (lambda project: project.models.challenge("m-2", 0.0, "card"), "above 0 %"),
         (lambda project: project.models.unchallenge("m-2"), "neither in shadow nor a challenger"),
-        (lambda project: project.models.rollback("refund"), "no model of 'refund' is in force"),
+        (lambda project: project.models.rollback("refund"), "no model of 'refund' is active"),
     ],
 )
 def test_what_cannot_be_done_changes_nothing(bank: Path, call: Any, words: str):
@@ -358,14 +358,17 @@ def test_a_challenger_needs_a_champion_and_a_key(bank: Path):
 
 
 def test_without_a_champion_there_is_nothing_to_go_back_from(bank: Path):
-    with pytest.raises(UsageError, match="no model is in force"):
+    with pytest.raises(UsageError, match="no model is active"):
         app.open(bank).models.rollback()
 
 
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({"features.yaml": "card:\n  payments_2h: count(payment) over 2h\n"}, "'card.payments_1h', which does not fit"),
+        (
+            {"features.yaml": "card:\n  payments_2h: count(payment) over 2h\n"},
+            "'card.payments_1h', which no longer fits",
+        ),
         (
             {"features.yaml": "card:\n  payments_1h: last(payment.card) over 1h\n"},
             "it is text now, and was a number",
@@ -397,7 +400,7 @@ def test_a_model_of_another_event_type_is_refused(bank: Path):
 
     with pytest.raises(DefinitionError) as caught:
         app.open(bank).models.promote("m-5")
-    assert "'login' is no event type that is decided" in caught.value.problems[0].message
+    assert "'login' is not an event type that is decided" in caught.value.problems[0].message
 
 
 # ---- a model that cannot be loaded
@@ -420,7 +423,7 @@ def test_a_process_that_cannot_load_the_model_decides_nothing_and_loses_nothing(
     assert "models/m-1/model.json is damaged" in capsys.readouterr().err
     code, checked = asked(capsys, bank, "check")
     assert code == 1
-    assert "the model in force m-1 cannot be loaded" in checked["errors"][0]["message"]
+    assert "the active model m-1 cannot be loaded" in checked["errors"][0]["message"]
 
     # All that decides nothing goes on.
     assert asked(capsys, bank, "label", "p2", "fraud", "--source", "analyst")[0] == 0
@@ -429,7 +432,7 @@ def test_a_process_that_cannot_load_the_model_decides_nothing_and_loses_nothing(
     capsys.readouterr()
     code, found = asked(capsys, bank, "verify")
     assert (code, found["events"], found["mismatches"]) == (3, 1, 0)
-    assert "were not compared: the model in force m-1 cannot be loaded" in found["unread"][0]
+    assert "were not compared: the active model m-1 cannot be loaded" in found["unread"][0]
     assert asked(capsys, bank, "replay", "p1")[1]["match"] is True
     assert asked(capsys, bank, "replay", "p3")[0] == 3
     assert asked(capsys, bank, "ingest", str(lines), "--no-decide")[0] == 0
@@ -534,10 +537,10 @@ def test_a_model_is_shown_with_its_metrics_and_promotions(bank: Path, capsys: py
 @pytest.mark.parametrize(
     "words, text",
     [
-        (["promote", "m-2"], "m-2 is the champion of payment, in the place of m-1. That is in force from the next"),
-        (["rollback", "--by", "ann"], "m-1 is rolled back: rules alone decide payment. That is in force"),
-        (["shadow", "m-2"], "m-2 is in shadow. That is in force"),
-        (["challenge", "m-2", "--share", "25%", "--of", "card"], "m-2 challenges m-1. That is in force"),
+        (["promote", "m-2"], "m-2 is the champion of payment, replacing m-1. It is active from the next"),
+        (["rollback", "--by", "ann"], "m-1 is rolled back: rules alone decide payment. It is active"),
+        (["shadow", "m-2"], "m-2 is in shadow. It is active"),
+        (["challenge", "m-2", "--share", "25%", "--of", "card"], "m-2 challenges m-1. It is active"),
     ],
 )
 def test_each_change_says_what_holds_now(bank: Path, capsys: pytest.CaptureFixture[str], words: list[str], text: str):
@@ -593,6 +596,6 @@ def test_a_champion_whose_score_changes_nothing_is_told_with_the_lines_to_add(
         doctored,
     ]
 
-    words = "m-1 is the champion of payment, and its score changes no decision"
+    words = "m-1 is the champion of payment, but no policy or rule uses its score"
     assert [words in one for one in told] == [reads == "nothing"] * 4
     assert ["under payment: in policy.yaml, score: {" in one for one in told] == [reads == "nothing"] * 4

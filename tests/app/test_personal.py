@@ -86,7 +86,7 @@ def test_a_personal_field_that_must_be_there_is_missed_and_its_value_is_not_show
     (wrong,) = project.decide([ROWS[0] | {"email": ["secret@example.org"]}], as_type="payment")
 
     assert lacking.detail == "name: expected a text of at most 65,536 bytes; it is missing"
-    assert wrong.detail.endswith("; what was found is not shown, since the field is personal")
+    assert wrong.detail.endswith("; the value is hidden because the field is personal")
     assert "secret" not in wrong.detail
 
 
@@ -97,7 +97,7 @@ def test_a_personal_field_that_must_be_there_is_missed_and_its_value_is_not_show
         ({"features.yaml": "card:\n  x: this.email\n"}, "reads 'email', which is personal"),
         ({"rules/large.yaml": FILES["rules/large.yaml"].replace("{this.amount}", "{this.name}")}, "which is personal"),
         ({"events.yaml": EVENTS.replace("card: { payment: card }", "card: { payment: email }")}, "email is personal"),
-        ({"events.yaml": EVENTS.replace("id: text,", "id: text personal,")}, "which is no field of it"),
+        ({"events.yaml": EVENTS.replace("id: text,", "id: text personal,")}, "which is not a field of it"),
         ({"events.yaml": EVENTS.replace("amount: money", "amount: money personal")}, "a personal field is text"),
         ({"events.yaml": EVENTS.replace("text? personal", "text? personal hashed")}, "without another mark"),
         ({"events.yaml": EVENTS.replace("text? personal", "text? persnal")}, "Did you mean personal?"),
@@ -180,7 +180,7 @@ def test_erase_finds_what_people_wrote_in_cases_and_takes_it_away_when_asked(pro
         ]
         assert [len(look.attached(number)) for number in (1, 2)] == [0, 1]
     assert run([*folder, "erase", "card", "4111111111111"]) == 0
-    assert "1 note and 1 file in 1 case about these events (2): they stay; '--notes' removes" in capsys.readouterr().out
+    assert "1 note and 1 file in 1 case about these events (2): kept; '--notes' removes" in capsys.readouterr().out
 
 
 def test_erase_names_what_it_cannot_reach_and_what_it_does_not_know(project):

@@ -80,7 +80,7 @@ def test_a_file_that_is_cut_off_is_set_aside_and_taken_when_it_is_whole(bank: Pa
     assert "its last line is cut off" in found[0].why
     assert run(["-C", str(bank), "sources", "check", "--json"]) == 1
     (trouble,) = json.loads(capsys.readouterr().out)["troubles"]
-    assert trouble["message"].startswith("a.jsonl is set aside, since its last line is cut off")
+    assert trouble["message"].startswith("a.jsonl is skipped: its last line is cut off")
     write(bank, "a.jsonl", [row(1), row(2)])
     assert counts(sync(bank)) == [("a.jsonl", 2, 0, 0)]
     assert run(["-C", str(bank), "sources", "check"]) == 0
@@ -174,7 +174,7 @@ def test_one_process_syncs_at_a_time(bank: Path):
 
     with (
         config.alone(app.open(bank).opened.places.state / LOCK, ""),
-        pytest.raises(LogBusyError, match="another process syncs"),
+        pytest.raises(LogBusyError, match="another process already syncs"),
     ):
         sync(bank)
 
@@ -188,9 +188,9 @@ def test_the_command_tells_each_file_and_the_list_has_what_came(bank: Path, caps
     write(bank, "a.jsonl", [row(1), row(2, amount="1.005")])
 
     assert run(["-C", str(bank), "sources", "sync", "nightly"]) == 4
-    assert "a.jsonl: 1 event appended, 1 line quarantined.\n1 file taken." in capsys.readouterr().out
+    assert "a.jsonl: 1 event appended, 1 line quarantined.\n1 file ingested." in capsys.readouterr().out
     assert run(["-C", str(bank), "sources", "sync", "nightly"]) == 0
-    assert "0 files taken. Nothing new is there." in capsys.readouterr().out
+    assert "0 files ingested. No new files." in capsys.readouterr().out
     assert run(["-C", str(bank), "sources", "list", "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)["sources"]
     assert (found["name"], found["kind"], found["appended"], found["quarantined"]) == ("nightly", "files", 1, 1)

@@ -102,7 +102,7 @@ def test_where_there_is_one_event_type_it_need_not_be_named(project):
     flat, named, mistyped = project.decide([payment(1), {"payment": payment(2)}, {"paymnt": payment(3)}])
 
     assert (flat.event, named.event) == ("payment", "payment")
-    assert mistyped.detail == "paymnt: is no event type. Did you mean payment?"
+    assert mistyped.detail == "paymnt: is not an event type. Did you mean payment?"
 
 
 ROWS = [payment(1), payment(2, minute=1, amount="250.00", card="d")]
@@ -180,7 +180,7 @@ def test_moments_with_a_zone_are_taken(project):
     "events, words",
     [
         ({"payment": {}}, r"event 1 is a str, not a mapping of fields\. Give a list"),
-        ([payment(1, card=object())], r"event 1 cannot be written as JSON: a object is no value of a field"),
+        ([payment(1, card=object())], r"event 1 cannot be written as JSON: a object is not a value of a field"),
         ([payment(1), payment(2, card="\udc00")], r"event 2 cannot be written as JSON"),
     ],
 )
@@ -194,11 +194,11 @@ def test_what_is_no_list_of_events_is_refused_before_anything_is_taken(project, 
 @pytest.mark.parametrize(
     "field, value, words",
     [
-        ("card", b"abc", "event 2 .*: bytes are no value of a field; give text"),
-        ("card", np.bytes_(b"abc"), "are no value of a field; give text"),
-        ("amount", float("inf"), "event 2 .*: inf is no value of a field"),
-        ("amount", -np.float32("inf"), "-inf is no value of a field"),
-        ("card", {"inside": [b"abc"]}, "bytes are no value of a field"),
+        ("card", b"abc", "event 2 .*: bytes cannot be a value of a field; pass text"),
+        ("card", np.bytes_(b"abc"), "cannot be a value of a field; pass text"),
+        ("amount", float("inf"), "event 2 .*: inf is not a value of a field"),
+        ("amount", -np.float32("inf"), "-inf is not a value of a field"),
+        ("card", {"inside": [b"abc"]}, "bytes cannot be a value of a field"),
     ],
 )
 def test_a_value_that_json_would_change_is_refused_before_anything_is_taken(project, field, value, words):
@@ -266,7 +266,7 @@ def test_lines_of_files_that_give_no_event_are_a_warning(project, tmp_path):
         project.warnings.clear()
         assert project.features("payment", files=file, engine=engine).num_rows == 1
         (words,) = project.warnings
-        counts = "2 lines of the files gave no event: 1 refused, 1 there already"
+        counts = "2 lines of the files gave no event: 1 refused, 1 duplicate"
         assert words.startswith(f"{counts}; the first is march.jsonl:2")
 
 
@@ -396,7 +396,7 @@ def test_decisions_and_flags_are_the_rows_that_export_writes(project):
 def test_a_type_that_is_not_there_is_named_with_the_nearest(project, call):
     project.decide([payment(1)], as_type="payment")
 
-    with pytest.raises(UsageError, match=r"'payement' is no event type\. Did you mean payment\?"):
+    with pytest.raises(UsageError, match=r"'payement' is not an event type\. Did you mean payment\?"):
         call(project)
 
 
@@ -467,7 +467,7 @@ def test_engines_may_be_named_in_one_text(project):
 
 
 def test_an_event_type_that_is_none_is_named_without_an_option(project):
-    with pytest.raises(UsageError, match=r"^'pay' is no event type\. "):
+    with pytest.raises(UsageError, match=r"^'pay' is not an event type\. "):
         project.decide([payment(1)], as_type="pay")
 
 
@@ -524,14 +524,14 @@ def test_a_label_is_known_at_a_moment_that_is_in_utc_without_a_zone(project, kno
 @pytest.mark.parametrize("number", ["x", "1", 1.0, True])
 def test_what_is_no_number_of_an_entry_is_refused_before_it_is_asked(project, call, number):
     project.decide([payment(1)], as_type="payment")
-    with pytest.raises(UsageError, match="named by their numbers"):
+    with pytest.raises(UsageError, match="quarantine entries are named by number"):
         getattr(project.quarantine, call)([number])
     with project.opened.reading() as log:
         assert log.asked() == []
 
 
 def test_an_order_that_there_is_not_is_refused(project, tmp_path):
-    with pytest.raises(UsageError, match=r"there is no order 'nonsense'. There are file and time"):
+    with pytest.raises(UsageError, match=r"there is no order 'nonsense'. Use file or time"):
         project.ingest(tmp_path / "a.jsonl", order="nonsense")
 
 
@@ -543,7 +543,7 @@ def test_a_sample_of_no_events_is_refused(project, sample):
 
 
 def test_a_folder_that_is_not_there_opens_no_project_above_it(project):
-    with pytest.raises(UsageError, match=r"there is no folder .*/mybnak\."):
+    with pytest.raises(UsageError, match=r"the folder .*/mybnak does not exist\."):
         shroff.open(project.opened.places.folder / "mybnak")
 
 

@@ -155,7 +155,7 @@ def test_a_request_that_waits_is_there_with_its_row(project, monkeypatch):
     monkeypatch.setattr(inbox, "PATIENCE_S", 0.2)
     with (
         closing(project.opened.open_log(read_only=False)),
-        pytest.raises(LogBusyError, match="waits in the log's inbox"),
+        pytest.raises(LogBusyError, match="queued for the active writer"),
     ):
         project.label("payment/p0", "fraud")
 

@@ -154,7 +154,7 @@ def test_what_leaves_the_meaning_alone_is_no_change(bank: Path, name: str, old: 
 
 def test_every_command_that_decides_or_looks_tells_it(bank: Path, capsys: pytest.CaptureFixture[str]):
     change(bank, "features.yaml", "over 1d\n  usual", "over 2d\n  usual")
-    words = "the model in force m-1 reads card.spent_1d, which means something else now than when it was trained"
+    words = "the active model m-1 reads card.spent_1d, which means something else now than when it was trained"
     line = {"id": "p1", "at": "2026-03-01T12:00:00Z", "card": "c", "shop": "s", "amount": "1.00", "country": "DE"}
     (bank / "in.jsonl").write_text(json.dumps({"payment": {**line, "channel": "web"}}) + "\n")
 
@@ -187,7 +187,7 @@ def test_a_model_whose_inputs_mean_something_else_is_not_promoted_unless_that_is
     (failed,) = project.models.promote("m-2").failed
 
     assert failed.words == "inputs as trained"
-    assert failed.note == "card.above, card.before: declared anew since it was trained; train again, or waive it"
+    assert failed.note == "card.above, card.before: changed since the model was trained; train again, or waive it"
     done = project.models.promote("m-2", waive=["inputs as trained"], reason="nearly the same", by="ann")
     assert done.what == promoting.PROMOTED
     assert project.models.rollback().champion == "m-1", "to go back asks nothing"

@@ -202,7 +202,7 @@ def test_a_file_of_which_every_line_is_refused_is_in_quarantine_and_trains_nothi
 
     assert found["1.jsonl"].state == DONE
     assert found["1.jsonl"].model == ""
-    assert "no event and no label" in found["1.jsonl"].why
+    assert "no new event and no new label" in found["1.jsonl"].why
     project = app.open(bank)
     assert len(project.opened.registry.ids()) == 1
     with project.opened.reading() as log:
@@ -234,7 +234,7 @@ def test_a_file_that_changes_after_it_was_taken_is_told_of_and_not_taken_again(b
     said: list[str] = []
 
     assert list(app.open(bank).training.watch(folder, ONCE, say=said.append)) == []
-    assert ["has changed since it was taken" in words for words in said] == [True]
+    assert ["changed after it was ingested" in words for words in said] == [True]
     assert app.open(bank).events("payment").num_rows == A_DAY
 
 
@@ -320,7 +320,7 @@ def test_a_file_that_is_still_written_holds_up_those_behind_it(bank: Path, folde
     options = Options(once=True, has_markers=True, settled_ms=0)
 
     assert [one.name for one in app.open(bank).training.watch(folder, options, say=said.append)] == ["0.jsonl"]
-    assert said == ["1.jsonl is still being written, and holds up what comes after it"]
+    assert said == ["1.jsonl is still being written; later files wait for it"]
     (folder / "1.jsonl.done").touch()
     assert list(take(bank, folder, options)) == ["1.jsonl", "2.jsonl"]
 
@@ -366,7 +366,7 @@ def test_a_second_watch_is_refused_and_the_first_goes_on(bank: Path, folder: Pat
     write_days(folder / "0.jsonl", [0])
     with config.watching(app.open(bank).opened.places):
         assert run(["-C", str(bank), "train", "--watch", str(folder), "--once"]) == 3
-        assert "another 'shroff train --watch' works for this project" in capsys.readouterr().err
+        assert "another 'shroff train --watch' runs for this project" in capsys.readouterr().err
     assert not (bank / ".shroff" / "log.db").exists()
 
 
@@ -397,7 +397,7 @@ def test_beside_a_process_that_writes_that_one_takes_the_same_lines(bank: Path, 
     assert (found.appended.events, found.appended.labels) == (wanted.events, wanted.labels)
     assert found.appended.events.quarantined == 1
     assert records(bank)[1:] == records(alone)[1:], "the first says when which files came into force"
-    assert "takes the lines of files between its own batches" in said[0]
+    assert "ingests these lines between its own batches" in said[0]
 
 
 @pytest.mark.parametrize("place", ["0", "elsewhere"])
@@ -477,7 +477,7 @@ def test_it_ends_cleanly_when_it_is_told_to(bank: Path, folder: Path, end: int):
         rest, errors = process.communicate(timeout=60)
 
     assert first.startswith("0.jsonl: 150 events and 150 labels appended")
-    assert "Stopped; the next one goes on from here." in rest
+    assert "Stopped; the next run continues from here." in rest
     assert "Traceback" not in errors
     assert process.returncode == 0
 
@@ -498,7 +498,7 @@ def test_the_command_tells_of_each_file_and_its_status_says_how_it_went(
 
     (folder / "1.csv").write_text("", encoding="utf-8")
     assert run([*arguments]) == 4
-    assert "1.csv: set aside, since 1.csv is empty" in capsys.readouterr().out
+    assert "1.csv: skipped: 1.csv is empty" in capsys.readouterr().out
 
     (bank / "model.yaml").write_text(QUICK.replace("0.6", "0.9999"), encoding="utf-8")
     write_days(folder / "2.jsonl", [7])
@@ -511,10 +511,10 @@ def test_the_command_tells_of_each_file_and_its_status_says_how_it_went(
     [
         (["--once"], "go with --watch"),
         (["--watch", "nowhere"], "there is no folder nowhere"),
-        (["--watch", "hdfs://host/in"], "reading files from hdfs:// is not there yet"),
+        (["--watch", "hdfs://host/in"], "reading files from hdfs:// is not available yet"),
         (["--watch", "smtp://host/in"], "no smtp://"),
         (["--watch", ".", "--as-of", "2026-01-01"], "leave out FILEs"),
-        (["--watch", ".", "--settled", "soon"], "--settled: 'soon' is no duration"),
+        (["--watch", ".", "--settled", "soon"], "--settled: 'soon' is not a duration"),
     ],
 )
 def test_wrong_use_is_said(bank: Path, given: list[str], words: str, capsys: pytest.CaptureFixture[str]):

@@ -254,7 +254,7 @@ def test_a_rule_read_back_leaves_out_for_whom_it_is_silent(bank):
 def test_a_list_that_silences_no_rule_is_told():
     loaded = load_definitions({**FILES, "lists/silence.larg.csv": "value,expires_at\nc1,\n"})
 
-    assert ["silences a rule that is not there" in one.message for one in loaded.warnings] == [True]
+    assert ["silences a rule that does not exist" in one.message for one in loaded.warnings] == [True]
     assert loaded.or_raise().rules[0].when == load_definitions(FILES).or_raise().rules[0].when
 
 
@@ -307,7 +307,7 @@ def test_a_second_person_for_rules_leaves_silences_to_one(tmp_path):
 def test_no_command_makes_a_silence_without_an_end(bank):
     bank.silences.add("large", "c1", UNTIL)
 
-    with pytest.raises(UsageError, match="say when that ends"):
+    with pytest.raises(UsageError, match="a silence needs an end"):
         bank.lists.add("silence.large", Entry("c2"))
     assert len(bank.silences.all()) == 1
 

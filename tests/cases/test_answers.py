@@ -43,9 +43,9 @@ RULE = "- { id: large, on: payment, by: card, when: this.amount > 100, effect: r
 @pytest.mark.parametrize(
     ("broken", "words"),
     [
-        ("body = '{\"cases\": 7}'", "what is kept of answer 1 cannot be read: Expected `array`"),
-        ("body = replace(body, '\"fraud\"', '\"frod\"')", "'frod' is no verdict"),
-        ("role = 'queen'", "'queen' is no role"),
+        ("body = '{\"cases\": 7}'", "the stored answer 1 cannot be read: Expected `array`"),
+        ("body = replace(body, '\"fraud\"', '\"frod\"')", "'frod' is not a verdict"),
+        ("role = 'queen'", "'queen' is not a role"),
     ],
 )
 def test_an_answer_that_cannot_be_read_is_put_aside_and_stops_no_other(tmp_path, broken, words):
@@ -64,7 +64,7 @@ def test_an_answer_is_taken_back_by_its_own_case_alone(tmp_path):
     bank.pay(payment("p-1"), payment("p-2", card="c-2"))
     with bank.project.cases.open() as desk:
         done = deciding.decide(desk, bank.project.opened.who, 1, "fraud")
-        with pytest.raises(NoCaseError, match="was not done with case 2"):
+        with pytest.raises(NoCaseError, match="does not belong to case 2"):
             deciding.undo(desk, bank.project.opened.who, done.undo, 2)
 
         assert [one.number for one in deciding.undo(desk, bank.project.opened.who, done.undo, 1).restored] == [1]

@@ -225,7 +225,7 @@ def test_each_list_has_an_empty_state(bank, capsys):
 
     assert run(bank, capsys, "label", "--pending")[1].startswith("0 labels wait")
     assert run(bank, capsys, "label", "--conflicts")[1].startswith("No event has labels that contradict")
-    assert run(bank, capsys, "label", "--maturity")[1].startswith("No fraud in force at")
+    assert run(bank, capsys, "label", "--maturity")[1].startswith("No fraud known at")
     assert json.loads(run(bank, capsys, "label", "--maturity", "--json")[1])["days"] == []
 
 
@@ -234,8 +234,8 @@ def test_a_label_that_changes_nothing_says_which_verdict_is_in_force(bank, capsy
 
     words = ["label", "payment/p2", "genuine", "--known-at", "2026-03-06T12:00:00Z"]
     said = run(bank, capsys, *words, "--source", "import")[1]
-    assert said.startswith("payment/p2 is labelled 'genuine', at place")
-    assert said.endswith("; in force stays the verdict 'fraud' of chargeback.\n")
+    assert said.startswith("payment/p2 is labeled 'genuine', sequence number")
+    assert said.endswith("; the active verdict is still 'fraud', from chargeback.\n")
     document = json.loads(run(bank, capsys, *words, "--source", "customer", "--json")[1])
     assert (document["appended"], document["in_force"]) == (1, "fraud")
     document = json.loads(run(bank, capsys, *words, "--source", "chargeback", "--json")[1])

@@ -61,7 +61,7 @@ def test_an_id_is_shown_written_out_and_quoted_for_the_shell(bank, capsys):
     assert run(["-C", bank, "explain", HOSTILE]) == 0
 
     captured = capsys.readouterr()
-    assert captured.out.startswith(r"payment p\x1b[2J\n\u202eNext: shroff\x9b, place 2: ")
+    assert captured.out.startswith(r"payment p\x1b[2J\n\u202eNext: shroff\x9b, sequence number 2: ")
     assert captured.err == f"Next: shroff -C {bank} replay 'payment/p\\x1b[2J\\n\\u202eNext: shroff\\x9b'\n"
 
 

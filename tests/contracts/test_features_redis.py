@@ -294,7 +294,7 @@ def test_a_project_gives_the_features_of_a_key_typed_and_as_the_decision_shows_t
     assert (found.values["card.payments_10m"], found.values["card.spent_24h"]) == (6, Decimal("60.00"))
     with bank.online.open() as reader:
         assert reader.get_all("card", ["nobody", card]) == [None, found]
-        with pytest.raises(UsageError, match=r"'crad' is no entity of this project. Did you mean card\?"):
+        with pytest.raises(UsageError, match=r"'crad' is not an entity of this project. Did you mean card\?"):
             reader.get("crad", card)
     (key,) = client.keys(f"{place}:card:*")
     assert key.decode() == f"{place}:card:{card}"
@@ -365,7 +365,7 @@ def test_where_features_are_is_an_address_or_a_mapping_with_one():
         (problem,) = loaded(line).problems
         assert "online features are in redis:// or rediss://, not " in problem.message
     (warning,) = loaded("online: redis://:secret@h/1\n").warnings
-    assert "a password stands in this file" in warning.message
+    assert "this file contains a password" in warning.message
 
 
 def test_the_route_of_a_project_writes_as_its_deliveries_come(bank):

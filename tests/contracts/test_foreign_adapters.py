@@ -110,7 +110,7 @@ def mistakes(bank: Path, changed: str = "") -> list[str]:
         ("sinks: { decided: { spol: { file: x } } }\n", "decided has no key 'spol'. Did you mean spool?"),
         (
             "source: { spool: { folder: in, files: { paymnt: x } } }\n",
-            "'paymnt' is no event type. Did you mean payment?",
+            "'paymnt' is not an event type. Did you mean payment?",
         ),
         ("source: spool:in/\n", "the address of a spool ends with its file, as in spool:in/payments.jsonl."),
         ("source: amqp://h/x\n", "a source is kafka://, redis://, pubsub:// or spool://, not amqp://."),
@@ -118,7 +118,7 @@ def mistakes(bank: Path, changed: str = "") -> list[str]:
         ("mail: { outbx: { folder: x } }\n", "mail has no key 'outbx'. Did you mean outbox?"),
         (
             "mail: { outbox: { folder: x }, smtp: 'smtp://h' }\n",
-            "mails leave by one way, and this names outbox and smtp.",
+            "mails are sent one way only, and this names outbox and smtp.",
         ),
     ],
 )

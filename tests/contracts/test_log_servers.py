@@ -414,7 +414,7 @@ def test_a_batch_beyond_one_statement_is_one_transaction(place, monkeypatch):
         again = payments(201, 300)
         again.records[-1] = record(500, "p-1")
         again.decisions.clear()
-        with pytest.raises(ShroffError, match="payment/p-1 stands at place 1"):
+        with pytest.raises(ShroffError, match="payment/p-1 is already in the log at sequence number 1"):
             log.append(again)
         assert log.last_seq() == 200
 

@@ -275,7 +275,7 @@ def test_a_place_that_is_none_is_told(tmp_path: Path):
     for address, words in {
         "ftp2://host/in": "no ftp2://",
         str(tmp_path / "gone"): "there is no folder",
-        "s3://Not A Bucket": "is no name of a bucket",
+        "s3://Not A Bucket": "is not a name of a bucket",
     }.items():
         with pytest.raises(UsageError, match=words):
             files_at({"from": address}, place(tmp_path))

@@ -240,7 +240,7 @@ class TestSqlSinkOnSqlite(SqlSinkContract):
     def away(self, place: str) -> Iterator[Sink]:
         hidden = self.path.with_suffix(".hidden")
         hidden.mkdir()
-        yield SqlSink(place, {"url": f"sqlite:///{hidden}", "table": place})  # a folder is no file
+        yield SqlSink(place, {"url": f"sqlite:///{hidden}", "table": place})  # a folder is not a file
 
     def asked(self, sql: str) -> list[Any]:
         with closing(sqlite3.connect(self.path)) as connection:
@@ -423,7 +423,7 @@ def test_a_table_has_the_columns_that_were_chosen(kind, request, tmp_path, place
 
 
 def test_a_column_cannot_have_a_name_that_is_taken():
-    with pytest.raises(UsageError, match="name that is taken: event, id, seq"):
+    with pytest.raises(UsageError, match="names that are already used: event, id, seq"):
         SqlSink("s", {"url": "sqlite:///d.db", "table": "d", "columns": {"seq": "fields"}})
 
 

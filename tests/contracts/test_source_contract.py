@@ -80,7 +80,7 @@ class ListSource:
         begin = self.outside.gone[part]
         offset, before = split_offset(str(begin) if stored is None else stored)
         if not offset.isdecimal():
-            raise StateError(f"{offset!r} is no offset")
+            raise StateError(f"{offset!r} is not an offset")
         self.at[part] = int(offset)
         if self.at[part] < begin:
             raise StateError(f"{begin - self.at[part]} messages are gone")

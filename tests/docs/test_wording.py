@@ -6,9 +6,19 @@ import tomllib
 
 import pytest
 
-from tests.docs.wording import ROOT, WORDS_MEAN_MAX, hits, pages_checked, sentence_lengths, words_mean
+from tests.docs.wording import (
+    ROOT,
+    WORDS_MEAN_MAX,
+    hits,
+    hits_in_texts,
+    in_texts,
+    pages_checked,
+    sentence_lengths,
+    words_mean,
+)
 
-ALLOWED = tomllib.loads((ROOT / "tests/docs/wording.toml").read_text())["phrases"]
+ALLOWANCE = tomllib.loads((ROOT / "tests/docs/wording.toml").read_text())
+ALLOWED = ALLOWANCE["phrases"]
 PAGES = pages_checked()
 
 
@@ -38,3 +48,25 @@ def test_sentences_end_at_points_paragraphs_and_cells():
 
     assert sentence_lengths(text) == [4, 5, 4, 4, 5]
     assert words_mean(text) == 4.4
+
+
+def test_messages_screens_and_mails_have_no_phrase_of_the_list():
+    found, allowed = in_texts(), ALLOWANCE["texts"]
+
+    more = [
+        f"{name}:{one.line}: {one.phrase!r}: {one.instead}"
+        for name, said in found.items()
+        if len(said) > allowed.get(name, 0)
+        for one in said
+    ]
+    assert not more, "\n".join(more)
+    counts = {name: len(said) for name, said in found.items()}
+    assert counts == allowed, "some have fewer now: python -m tests.docs.wording --record"
+
+
+def test_texts_of_the_program_are_its_literals_without_docstrings_comments_and_code():
+    code = '"""In force."""\n\nwords = f"it is in force, at place {seq}"  # in force\nin_force = "in_force"\n'
+    page = '<p aria-label="in force">{{ in_force }} {% if x %}Mend it{% endif %}</p>\n'
+
+    assert [(one.line, one.phrase) for one in hits_in_texts("a.py", code)] == [(3, "in force"), (3, "at place")]
+    assert [one.phrase for one in hits_in_texts("a.html", page)] == ["in force", "Mend"]

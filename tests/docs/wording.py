@@ -1,6 +1,8 @@
 """What the texts of the project do not say, and what they say instead; how long their sentences are.
 
 python -m tests.docs.wording [PAGE ...]    the phrases that should be others, and the mean sentence length
+python -m tests.docs.wording --texts       the same of messages, screens and mails, in the code
+python -m tests.docs.wording --record      write the numbers that are allowed
 """
 
 from __future__ import annotations
@@ -40,11 +42,29 @@ INSTEAD: Final = {
     r"\bhas it that\b": "says",
     r"\bbeforehand\b": "before",
 }
+INSTEAD_IN_TEXTS: Final = INSTEAD | {
+    r"\bthere already\b": "already in the log, already exists",
+    r"\b(at|behind|to|from|since) places? (?=[{0-9])": "sequence number",
+    r"(?<!here )\bis no (event type|entity|field|feature|time|(whole )?number|duration|list|file|text)\b": "is not a",
+    r"\btakes nothing\b": "is failing",
+    r"\b(tried|try) again by itself\b": "retried",
+    r"\bmend(s|ed)?\b": "fix",
+    r"\bstands twice\b": "is used twice",
+    r"\bsays who\b": "defines",
+    r"\bfor ever\b": "permanently; without an end",
+    r"\b(is|was|are|were) not asked for\b": "name the option",
+    r"\bmeans? by it\b": "name the thing",
+}
 HEAD: Final = """\
-# Phrases of the list in `wording.py` that pages still have. A number only shrinks; a page that is not here has none.
-
-[phrases]"""
+# Phrases of the lists in `wording.py` that pages, and texts of the program, still have. A number only shrinks; a file
+# that is not here has none."""
 _PATTERNS: Final = {re.compile(pattern, re.IGNORECASE): hint for pattern, hint in INSTEAD.items()}
+_TEXT_PATTERNS: Final = {re.compile(pattern, re.IGNORECASE): hint for pattern, hint in INSTEAD_IN_TEXTS.items()}
+_ANY: Final = re.compile("|".join(f"(?:{one})" for one in INSTEAD_IN_TEXTS), re.IGNORECASE)
+_DOCSTRING: Final = re.compile(r'"""(?:[^"\\]|\\.|"(?!""))*"""')
+_COMMENT: Final = re.compile(r"(?:^|  )[ \t]*# .*$", re.MULTILINE)
+_LITERAL: Final = re.compile(r'"((?:[^"\\\n]|\\.)*)"|\'((?:[^\'\\\n]|\\.)*)\'')
+_JINJA: Final = re.compile(r"\{[{%#].*?[%}#]\}")
 _FENCE: Final = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 _CODE: Final = re.compile(r"`[^`\n]*`")
 _LINK: Final = re.compile(r"!?\[([^\]]*)\]\([^)\s]*\)")
@@ -80,6 +100,28 @@ def hits(text: str) -> list[Hit]:
     ]
 
 
+def texts_of(name: str, code: str) -> str:
+    """What a file of the program shows: literals of several words, no docstrings; of a template all but its code."""
+    if not name.endswith(".py"):
+        return _JINJA.sub(" ", code)
+    bare = _COMMENT.sub("", _DOCSTRING.sub(lambda found: "\n" * found[0].count("\n"), code))
+    return "\n".join(
+        " | ".join(one for found in _LITERAL.findall(line) if " " in (one := found[0] or found[1]))
+        for line in bare.splitlines()
+    )
+
+
+def hits_in_texts(name: str, code: str) -> list[Hit]:
+    """The phrases of what a file of the program shows that should be others, by line."""
+    return [
+        Hit(number, found[0].strip(), instead)
+        for number, line in enumerate(texts_of(name, code).splitlines(), 1)
+        if _ANY.search(line)
+        for pattern, instead in _TEXT_PATTERNS.items()
+        for found in pattern.finditer(line)
+    ]
+
+
 def sentence_lengths(text: str) -> list[int]:
     """The words of each sentence; of a table, of each cell that has at least four."""
     counted = [len(_WORD.findall(one)) for one in _END.split(prose(text))]
@@ -98,20 +140,39 @@ def pages_checked() -> list[Path]:
     return [page for page in found if ROOT / "docs/decisions" not in page.parents]
 
 
+def sources_checked() -> list[Path]:
+    """The modules and templates of the program, mails included."""
+    return [
+        path
+        for path in sorted((ROOT / "src/shroff").rglob("*"))
+        if path.suffix in {".py", ".html", ".txt"} and "__pycache__" not in path.parts
+    ]
+
+
+def in_texts() -> dict[str, list[Hit]]:
+    """What is found in the texts of the program, by file; no entry for a file without any."""
+    found = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in sources_checked()}
+    return {name: said for name, code in found.items() if (said := hits_in_texts(name, code))}
+
+
 def record() -> None:
-    """Write `wording.toml` by the pages as they are."""
+    """Write `wording.toml` by the pages and texts as they are."""
     counts = {
         page.relative_to(ROOT).as_posix(): len(hits(page.read_text(encoding="utf-8"))) for page in pages_checked()
     }
     lines = [f'"{name}" = {count}' for name, count in counts.items() if count]
-    (ROOT / "tests/docs/wording.toml").write_text("\n".join([HEAD, *lines, ""]), encoding="utf-8")
+    texts = [f'"{name}" = {len(said)}' for name, said in in_texts().items()]
+    parts = [HEAD, "", "[phrases]", *lines, "", "[texts]", *texts, ""]
+    (ROOT / "tests/docs/wording.toml").write_text("\n".join(parts), encoding="utf-8")
 
 
 def main(names: list[str]) -> None:
     if names == ["--record"]:
         record()
         return
-    for page in [Path(name) for name in names] or pages_checked():
+    for name, said in in_texts().items() if names == ["--texts"] else ():
+        print("\n".join(f"{name}:{one.line}: {one.phrase!r} -> {one.instead}" for one in said))
+    for page in [Path(name) for name in names if name != "--texts"] or ([] if names else pages_checked()):
         text = page.read_text(encoding="utf-8")
         found = hits(text)
         print(f"{page}: {len(found)} phrases, {words_mean(text):.1f} words a sentence")

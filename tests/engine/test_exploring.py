@@ -260,9 +260,9 @@ def test_tables_of_decisions_have_it_in_a_last_column(load):
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({}, "It was let through to learn from it, as 100% of such declines are: approve."),
-        ({"share": "0.0001%"}, "A lot was drawn whether it is let through to learn from it, and it was not."),
-        ({"at_most_a_day": "1"}, "It is not let through to learn from it: as many were on that day as may be."),
+        ({}, "It was approved for exploration, as 100% of such declines are: approve."),
+        ({"share": "0.0001%"}, "It was drawn for exploration and not chosen."),
+        ({"at_most_a_day": "1"}, "It was not explored: the daily limit was reached."),
     ],
 )
 def test_explain_says_what_the_draw_came_to(load, tmp_path: Path, changes: dict[str, str], words: str):
@@ -300,14 +300,14 @@ def test_the_seed_is_in_no_answer(load, tmp_path: Path):
         ({"at_most_a_day": None, "expires": None}, "explore lacks at_most_a_day, expires."),
         ({"amount_at_most": None}, "explore lacks amount_at_most."),
         ({"seed": None}, "explore lacks seed."),
-        ({"share": "0%"}, "a share of 0% lets nobody through."),
+        ({"share": "0%"}, "a share of 0% explores nothing."),
         ({"share": "2"}, "share is a share such as 25%, not '2'."),
         ({"at_most_a_day": "0"}, "at_most_a_day is a whole number above 0 and at most"),
         ({"at_most_a_day": "2.5"}, "at_most_a_day is a whole number above 0 and at most"),
         ({"amount_at_most": "1.005"}, "amount_at_most has more than the 2 places of the project's money."),
         ({"amount_at_most": "-1"}, "amount_at_most is a number from 0 to"),
         ({"expires": "soon"}, "expires is a day such as 2027-12-31, not 'soon'."),
-        ({"seed": "too short"}, "seed has fewer than 16 letters."),
+        ({"seed": "too short"}, "seed has fewer than 16 characters."),
         ({"instead": "decline"}, "instead is approve or challenge or review, not 'decline'."),
         ({"until": "2027-12-31"}, "explore has no key 'until'."),
     ],
@@ -366,7 +366,8 @@ def test_a_backtest_says_what_they_say_of_declines_and_what_they_cost(load):
     report = report_of(log, all_of_them)
     (said,) = report.explorations()
     assert said == (
-        "payment: 10 events that the score would have declined were let through; 9 known by now, 2 as frauds. So about "
+        "payment: 10 events that the score would have declined were explored (approved); 9 have labels by now, "
+        "2 are frauds. So about "
         f"22.2% of such declines are right, likely {one['low']:.1%} to {one['high']:.1%}: 2 frauds of 9. Letting them "
         "through has cost 60.00 EUR by the labels so far."
     )
@@ -428,7 +429,7 @@ def test_a_decision_that_lost_its_propensity_is_damage(load):
         for place, row in store.decisions.items()
     }
 
-    with pytest.raises(StorageError, match="was let through and has no propensity"):
+    with pytest.raises(StorageError, match="was explored and has no propensity"):
         report_of(MemoryLog(store, read_only=True), definitions)
 
 
@@ -439,7 +440,9 @@ def test_doctor_counts_them_and_says_when_it_ends(load):
     (ended,) = look_at_exploration(log, two, read_time("2028-01-01T00:00:00Z"))
 
     assert found.state == "ok"
-    assert "2 of what the score declines let through on 1 days, at most 2 a day, which 1 days reached" in found.words
+    assert (
+        "2 of the score's declines explored (approved) on 1 days, at most 2 a day, which 1 days reached"
+    ) in found.words
     assert ended.state == "note"
     assert ended.words.endswith("it ended on 2027-12-31")
     assert list(look_at_exploration(log, load("payment: { score: { decline_at: 0.5 } }"), 0)) == []

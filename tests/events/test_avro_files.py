@@ -187,8 +187,8 @@ def test_a_file_that_ends_too_early_says_where(tmp_path):
 @pytest.mark.parametrize(
     "content, words",
     [
-        (b"", "is no Avro file"),
-        (b"PAR1", "is no Avro file"),
+        (b"", "is not an Avro file"),
+        (b"PAR1", "is not an Avro file"),
         (b"Obj\x01\xff\xff\xff", "its header is damaged"),
         (b'Obj\x01\x02\x16avro.schema\x0c{"a":}\x00', "its schema is not read: it is not JSON"),
     ],

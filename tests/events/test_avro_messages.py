@@ -256,7 +256,7 @@ def test_what_is_no_message_says_what_it_is(value, words):
         (b" \n", "the message is empty"),
         (b'{"id": "p", "amount": 1,,}', "JSON is malformed"),
         (b"[1]", "expected a JSON object, found a list"),
-        (b'{"a": 1, "a": 2}', "stands twice"),
+        (b'{"a": 1, "a": 2}', "is used twice"),
         (b'{"a": "\xff"}', "not UTF-8"),
         (b'{"a": "' + b"x" * MESSAGE_BYTES_MAX + b'"}', "at most 16,777,216 are read"),
     ],
@@ -284,7 +284,7 @@ def test_bytes_that_are_no_record_of_their_schema_say_why_and_nothing_of_what_is
     whole = change(sent(registry, record(*IDS, ("note", "string")), {"id": "p", "at": 5, "note": "secret"}))
     line = AvroDecoder(registry, events, "payment", settings=settings).line(1, whole)
 
-    assert line.error == f"the message is no record of schema 1: {words}"
+    assert line.error == f"the message is not a record of schema 1: {words}"
 
 
 def test_a_date_that_there_is_not_is_an_error_of_its_line():
@@ -332,7 +332,10 @@ def doubling(levels):
         ('"long"', "it is of long, and events are records"),
         ("{", "it is not JSON"),
         (json.dumps({"type": "record", "name": "r", "fields": [{"name": "x"}]}), "each with a name and a type"),
-        (json.dumps(record(("x", "r.unknown"))), "uses 'r.unknown', which is no type of Avro and not defined before"),
+        (
+            json.dumps(record(("x", "r.unknown"))),
+            "uses 'r.unknown', which is not a type of Avro and not defined before",
+        ),
         (json.dumps(record(("x", ["null", "bank.payment"]))), "bank.payment contains itself"),
         (json.dumps(record(("id", "string"), ("x", {"type": "array", "items": "null"}))), "values that take no bytes"),
         (json.dumps(record(("x", "null"))), "its records take no bytes"),
@@ -386,7 +389,7 @@ def test_a_refused_message_comes_back_by_the_schema_that_wrote_it():
     found = submissions([entry(message), entry(broken), entry(message)], Intake(events, settings, None), {}, made)
 
     assert [one.event and one.event.values for one in found] == [("p", 5, 7), None, ("p", 5, 7)]
-    assert found[1].refusal == "the message is no record of schema 1: it ends too early"
+    assert found[1].refusal == "the message is not a record of schema 1: it ends too early"
     assert [one.raw() for one in found] == [message, broken, message]
     assert len(decoders) == 1
 

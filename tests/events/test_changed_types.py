@@ -123,7 +123,9 @@ def test_the_amount_of_a_label_keeps_its_worth_and_its_id_when_money_gets_more_p
 def test_a_type_that_cannot_read_what_is_stored_does_not_come_into_force(before: str, after: str, value: object):
     log = MemoryLog()
     written(log, project({**FIELDS, "n": before}), {**PAYMENT, "n": value})
-    with pytest.raises(DefinitionError, match=r"payment.fields.n: .* at place 2 .* a name of its own") as raised:
+    with pytest.raises(
+        DefinitionError, match=r"payment.fields.n: .* at sequence number 2 .* a name of its own"
+    ) as raised:
         writer(log, project({**FIELDS, "n": after}))
 
     assert (log.last_seq(), len(log.controls())) == (2, 1)
@@ -137,7 +139,9 @@ LARGEST = "9999999999999.99"  # in units of two places just below 10^15, in thos
 def test_more_places_of_money_do_not_come_into_force_where_a_stored_amount_would_have_too_many_units():
     log = MemoryLog()
     written(log, project(), {**PAYMENT, "amount": LARGEST})
-    with pytest.raises(DefinitionError, match=r"payment.fields.amount: it is money with 3 places now, .* at place 2"):
+    with pytest.raises(
+        DefinitionError, match=r"payment.fields.amount: it is money with 3 places now, .* at sequence number 2"
+    ):
         writer(log, project(places=3))
 
     assert (log.last_seq(), len(log.controls())) == (2, 1)
@@ -157,7 +161,7 @@ def test_more_places_of_money_do_not_come_into_force_where_a_stored_amount_would
 def test_a_stored_value_beyond_what_the_door_lets_in_keeps_a_type_out(before: str, after: str, value: object):
     log = MemoryLog()
     written(log, project({**FIELDS, "n": before}), {**PAYMENT, "n": value})
-    with pytest.raises(DefinitionError, match=r"payment.fields.n: .* at place 2 .* cannot read"):
+    with pytest.raises(DefinitionError, match=r"payment.fields.n: .* at sequence number 2 .* cannot read"):
         writer(log, project({**FIELDS, "n": after}))
 
     assert len(log.controls()) == 1

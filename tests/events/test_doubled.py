@@ -1,4 +1,4 @@
-"""A key that stands twice in one JSON object is a mistake of its line, and nothing else is taken for one."""
+"""A key that is used twice in one JSON object is a mistake of its line, and nothing else is taken for one."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_the_line_is_refused_with_the_key_and_its_bytes_and_the_others_go_on(lin
     first, second, third = submitted(path, "payment" if form == "{}" else None)
 
     assert first.event == third.event is not None
-    assert second.refusal == f"the key {doubled_key(line.encode())!r} stands twice in one object; leave one"
+    assert second.refusal == f"the key {doubled_key(line.encode())!r} is used twice in one object; leave one"
     assert second.raw() == form.format(line).encode() + b"\n"
 
 
@@ -125,5 +125,5 @@ def test_in_a_list_over_several_lines_only_the_element_is_refused_and_keeps_its_
     first, second, third = submitted(path)
 
     assert first.event == third.event is not None
-    assert second.refusal == "the key 'card' stands twice in one object; leave one"
+    assert second.refusal == "the key 'card' is used twice in one object; leave one"
     assert second.raw() == TWICE[0].encode()

@@ -284,7 +284,7 @@ def test_a_text_of_parquet_that_is_no_utf_8_keeps_its_bytes_and_costs_its_own_ro
     assert (first.columns["text"], last.columns["nested"]) == ("a", {"t": "é", "n": [2]})
     assert broken.raw == b'{"kind":"\xe2\x82","nested":{"n":null,"t":"\xe2\x82"},"text":"\xe2\x82"}'
     for found in (broken.columns["text"], broken.columns["kind"], text_of(broken.columns["nested"])):
-        with pytest.raises(ValueError, match="no UTF-8"):
+        with pytest.raises(ValueError, match="not UTF-8"):
             read_text(found)
 
 

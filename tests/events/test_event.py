@@ -144,5 +144,5 @@ def test_times_are_read_in_each_spelling(text, time_ms):
     "text", ["2026-W01-1T10:00:00Z", "2026-03-01T10:00:00", "2026-02-30T10:00:00Z", "2026-03-01T25:00:00Z"]
 )
 def test_what_only_looks_like_a_time_is_none(text):
-    with pytest.raises(ValueError, match="is no time"):
+    with pytest.raises(ValueError, match="is not a time"):
         read_time(text)

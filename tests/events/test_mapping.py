@@ -149,7 +149,7 @@ def test_a_conversion_of_empty_text_is_missing():
 @pytest.mark.parametrize("amount", ["1.250,00", "12,5", "-1250,00"])
 def test_a_decimal_comma_is_named_with_the_setting_that_reads_it(amount):
     assert mistakes_of(CARDS, {**CARD_LINE, "Amount": amount})["amount"].endswith(
-        f"'{amount}' is no decimal number; for decimal commas in a CSV write {COMMA_READ}"
+        f"'{amount}' is not a decimal number; for decimal commas in a CSV write {COMMA_READ}"
     )
 
 
@@ -206,7 +206,7 @@ def test_a_file_with_decimal_commas_gives_the_events_of_the_one_with_points(amou
 def test_what_may_be_a_decimal_point_is_refused_beside_decimal_commas(amount):
     (found,) = submitted("decimal: ',',", [["p", "2026-03-01T10:00:00Z", amount, *[""] * 5]], ";")
 
-    assert found.refusal.endswith(f"'{amount}' is no decimal number with a comma, such as 1.250,00")
+    assert found.refusal.endswith(f"'{amount}' is not a decimal number with a comma, such as 1.250,00")
 
 
 def test_a_file_with_another_separator_is_stopped_before_its_first_line():
@@ -230,7 +230,7 @@ def test_conversions_that_fail_are_named_with_the_doors_mistakes():
     found = mistakes_of(CARDS, {**CARD_LINE, "Date": "2020-10-13", "Amount": "$5", "Type of Transaction": "Cheque"})
 
     assert "'2020-10-13' does not have the form %d-%b-%y" in found["at"]
-    assert found["amount"].endswith("'$5' is no decimal number")
+    assert found["amount"].endswith("'$5' is not a decimal number")
     assert "found 'cheque'" in found["channel"]
     assert len(found) == 3
 
@@ -296,8 +296,8 @@ def test_the_clear_value_of_a_hashed_field_stands_in_no_message():
     found = mistakes_of(SECRET, columns)
 
     assert "4111" not in str(found)
-    assert "a hashed field is made of it" in found["bin"]
-    assert "'many' is no decimal number" in found["points"]
+    assert "a hashed field uses it" in found["bin"]
+    assert "'many' is not a decimal number" in found["points"]
 
 
 def test_the_columns_behind_hashed_fields_are_known():
@@ -336,7 +336,7 @@ def test_a_line_may_name_its_type_itself(text):
 
 
 def test_a_line_that_names_no_type_is_refused_where_no_mapping_has_a_when():
-    with pytest.raises(InputError, match=r"savings: is no event type\. Did you mean saving\?"):
+    with pytest.raises(InputError, match=r"savings: is not an event type\. Did you mean saving\?"):
         pick(WITHOUT_WHEN, {"savings": {"id": "1"}})
     with pytest.raises(InputError, match="saving: expected an object"):
         pick(WITHOUT_WHEN, {"saving": "4111"})

@@ -79,7 +79,7 @@ def test_the_temporary_file_has_no_name_and_so_survives_nobody(folder):
 
 def test_no_room_is_said_with_what_to_do(folder, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(folder / "not there"))
-    with pytest.raises(UsageError, match=r"cannot be kept in .*not there: No such file.*TMPDIR"):
+    with pytest.raises(UsageError, match=r"cannot be written to .*not there: No such file.*TMPDIR"):
         list(in_order_of_time(mixed(), 300))
 
 

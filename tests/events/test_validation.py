@@ -237,7 +237,7 @@ def test_a_value_is_read_as_its_type(field, given, value):
         ("channel", "Web", "Did you mean web?"),
         ("points", "many", "found 'many'"),
         ("points", 2**63, "does not fit 64 bits"),
-        ("points", Number("1.5"), "the number 1.5, which is no whole number"),
+        ("points", Number("1.5"), "the number 1.5, which is not a whole number"),
         ("points", False, "found false"),
         ("points", Instant(T0), "found the time 2026-03-01T10:00:00Z"),
         ("ratio", "fast", "found 'fast'"),
@@ -247,8 +247,8 @@ def test_a_value_is_read_as_its_type(field, given, value):
         ("ok", "perhaps", "found 'perhaps'"),
         ("ok", 1, "found the number 1"),
         ("ok", "True", "found 'True'"),
-        ("wait", "soon", "no duration"),
-        ("wait", "5", "no duration"),
+        ("wait", "soon", "not a duration"),
+        ("wait", "5", "not a duration"),
         ("wait", True, "found true"),
         ("wait", 10**13, "more than 31,700 years"),
         ("at", "2026-03-01T10:00:00", "with its offset"),
@@ -256,7 +256,7 @@ def test_a_value_is_read_as_its_type(field, given, value):
         ("at", Number("1.5e12"), "found the number 1.5e12"),
         ("at", "0000-01-01T00:00:00Z", "found '0000-01-01T00:00:00Z'"),
         ("at", -(10**14), "before the year 1"),
-        ("at", 10**15, "no time in milliseconds"),
+        ("at", 10**15, "not a time in milliseconds"),
         ("at", {"$date": 5}, "found an object"),
     ],
 )
@@ -292,7 +292,7 @@ def test_fields_that_the_type_does_not_declare_are_ignored_where_it_is_not_stric
 
 
 def test_an_unknown_event_type_is_refused_with_the_nearest_name():
-    with pytest.raises(InputError, match=r"payments: is no event type\. Did you mean payment\?"):
+    with pytest.raises(InputError, match=r"payments: is not an event type\. Did you mean payment\?"):
         validator().admit("payments", NEED, is_strict=True)
 
 
@@ -319,9 +319,9 @@ def test_a_mistake_in_a_hashed_field_does_not_show_its_value(card):
 
 
 def test_what_a_mapping_refused_is_named_with_the_other_mistakes():
-    found = mistakes_of({**NEED, "amount": RefusedValue("'x' is no decimal number"), "points": "many"})
+    found = mistakes_of({**NEED, "amount": RefusedValue("'x' is not a decimal number"), "points": "many"})
 
-    assert found["amount"].endswith("; 'x' is no decimal number")
+    assert found["amount"].endswith("; 'x' is not a decimal number")
     assert sorted(found) == ["amount", "points"]
 
 

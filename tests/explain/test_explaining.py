@@ -351,7 +351,7 @@ def test_the_command_says_why_there_is_no_model(bank, capsys):
     capsys.readouterr()
 
     assert run(["-C", str(bank), "explain", decision.id]) == 0
-    assert "models/m-1 of a model in force is not there" in capsys.readouterr().out.replace("\n    ", " ")
+    assert "models/m-1 of an active model is missing" in capsys.readouterr().out.replace("\n    ", " ")
 
 
 # ---- cuts

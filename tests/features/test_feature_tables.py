@@ -126,7 +126,7 @@ def test_an_unknown_type_and_an_unknown_engine_leave_no_file(project: Project, t
     filled(project)
     before = sorted(tmp_path.iterdir())
 
-    with pytest.raises(UsageError, match="'payments' is no event type"):
+    with pytest.raises(UsageError, match="'payments' is not an event type"):
         project.tables.write_features("payments", [], tmp_path / "out.parquet")
     with pytest.raises(UsageError, match="there is no engine 'fast'"):
         project.tables.write_features("payment", [], tmp_path / "out.parquet", Way("fast"))

@@ -273,11 +273,11 @@ def test_doctor_says_what_was_left_out_since_when_and_what_to_do():
 
     assert (none.state, first.state, second.state) == (OK, NOTE, NOTE)
     assert first.words == (
-        "rule many_small: at 1,200 events its sum did not fit 64 bits and was missing, since place 5 "
-        "(2026-05-28T20:26:40Z), last at place 9,000 (2026-05-28T20:27:40Z)"
+        "rule many_small: at 1,200 events its sum exceeded 64 bits and was missing, since sequence number 5 "
+        "(2026-05-28T20:26:40Z), last at sequence number 9,000 (2026-05-28T20:27:40Z)"
     )
     assert second.words == (
-        "card.squares: 1 event had a value that is too large for it and was left out, since place 5 "
+        "card.squares: 1 event had a value that is too large and was ignored, since sequence number 5 "
         "(2026-05-28T20:26:40Z)"
     )
     assert "shorter window" in first.cure
@@ -291,5 +291,5 @@ def test_doctor_says_what_waits_in_the_inbox_and_for_how_long():
     assert look_at_inbox([], NOW_MS).state == OK
     found = look_at_inbox(waiting, NOW_MS)
     assert found.state == NOTE
-    assert found.words == ("3 requests (labels: 2, drop: 1) for the process that writes; the oldest is 1h2m3s old")
+    assert found.words == ("3 requests (labels: 2, drop: 1) waiting for the active writer; the oldest is 1h2m3s old")
     assert "'shroff ingest'" in found.cure

@@ -199,7 +199,7 @@ def test_lines_that_give_no_row_are_counted_and_named(bank, asked, printed):
         ]
     code, out, _ = printed(*words)
     assert code == 4
-    assert "4 lines gave no event: 2 refused, 1 too late, 1 there already, 0 untaken." in out
+    assert "4 lines gave no event: 2 refused, 1 too late, 1 duplicates, 0 unmatched." in out
     assert "in.jsonl:3  too late: more than 1d behind the newest event before it" in out
 
 
@@ -223,7 +223,7 @@ def test_a_file_that_is_not_of_its_format_says_so(bank, printed):
     code, out, words = printed("ingest", "x.avro", "--as", "payment")
 
     assert (code, out) == (2, "")
-    assert words == "shroff: x.avro is no Avro file: it does not begin with Obj.\n"
+    assert words == "shroff: x.avro is not an Avro file: it does not begin with Obj.\n"
 
 
 # ---- decide
@@ -292,7 +292,7 @@ def test_ctrl_c_ends_after_what_was_answered(bank, printed, start):
     out, words = program.stdout.read(), program.stderr.read()
 
     assert (program.returncode, out) == (130, "")
-    assert words.strip() == "Stopped. 1 event is answered and safe."
+    assert words.strip() == "Stopped. 1 event is decided and stored."
     assert len(printed("export", "decisions")[1].splitlines()) == 1
     assert printed("quarantine", "list")[1].startswith("0 entries")
 
@@ -463,8 +463,8 @@ def test_labels_join_wait_and_come_only_once(bank, asked):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("fruad",), "'fruad' is no verdict. Did you mean fraud?"),
-        (("x",), "'x' is no verdict. There are fraud, genuine and unclear."),
+        (("fruad",), "'fruad' is not a verdict. Did you mean fraud?"),
+        (("x",), "'x' is not a verdict. There are fraud, genuine and unclear."),
         (("fraud", "--source", "analist"), "'analist' is no source. Did you mean analyst?"),
     ],
 )
@@ -540,7 +540,7 @@ def test_doctor_says_what_waits_and_what_is_wrong(bank, asked, printed):
     rules.write_text("- id: broken\n")
     code, text, _ = printed("doctor")
     assert code == 1
-    assert "'shroff check' names each of them" in text
+    assert "Run 'shroff check' to see each with file and line" in text
 
 
 def test_doctor_counts_one_as_one(bank, asked, printed):
@@ -560,7 +560,7 @@ def test_doctor_finds_a_log_that_is_none(bank, asked):
     code, found = asked("doctor")
     assert code == 1
     (wrong,) = (one for one in found["findings"] if one["state"] == "wrong")
-    assert (wrong["subject"], "no SQLite database" in wrong["words"]) == ("log", True)
+    assert (wrong["subject"], "not a SQLite database" in wrong["words"]) == ("log", True)
 
 
 def test_a_log_that_was_changed_by_hand_is_found(bank, asked):

@@ -159,10 +159,10 @@ def test_people_get_a_table_and_the_folder_is_gone_after_once(tmp_path):
         "of another bank, seed 1",
         "Neither the rules nor the model have seen",
         "One decision explained",
-        "Without --once this bank is served",
+        "Without --once, the demo also serves this bank",
     ):
         assert words in printed, words
-    for words in ("60,000 payments of another bank", "training a model: test 2 of 2", "deciding 2,000 payments"):
+    for words in ("60,000 payments of another bank", "training a model: fold 2 of 2", "deciding 2,000 payments"):
         assert words in ran.stderr
     assert max(len(line) for line in ran.stdout.splitlines()) <= 80
     assert list(tmp_path.iterdir()) == []
@@ -188,7 +188,7 @@ def test_without_once_it_is_served_until_ctrl_c_and_the_project_stays(tmp_path):
     recorded, computed = project.replay(found["example"]["id"])
 
     assert (running.returncode, out) == (0, "")
-    assert "Ended. The project stays where it is." in error
+    assert "Stopped. The project is kept." in error
     assert "Traceback" not in error
     assert found["events"] == found["decisions"] == EVENTS
     assert found["cases"] > 5

@@ -134,7 +134,7 @@ def test_nothing_is_overwritten_and_names_are_checked(tmp_path, capsys):
 
     status, _, error = write_notebook("-C", folder, "notebook", capsys=capsys)
     assert (status, file.read_text(encoding="utf-8")) == (2, "mine")
-    assert "is there, and nothing is overwritten" in error
+    assert "exists already and is not overwritten" in error
 
     file.unlink()
     status, _, error = write_notebook("-C", folder, "notebook", "--as", "savings", capsys=capsys)

@@ -136,7 +136,7 @@ def test_every_screen_is_for_everybody_and_stays_within_its_screen(bank, page):
 def test_live_shows_what_comes_without_being_loaded_again_and_pauses(bank, page):
     looker = Looker(page, bank.url)
     page.set_viewport_size({"width": DESK[0], "height": DESK[1]})
-    expect(page.locator("[data-updates]")).to_have_text("updates by itself", timeout=PATIENCE_MS)
+    expect(page.locator("[data-updates]")).to_have_text("updates automatically", timeout=PATIENCE_MS)
     newest = page.locator('[data-part="newest"]')
     with bank.client() as client:
         client.post("/api/v1/events/payment", json=payment(40, "2500.00"))
@@ -183,7 +183,7 @@ def test_a_spreadsheet_goes_into_a_list(bank, page, tmp_path):
     page.goto(f"{bank.url}/lists/blocked_cards")
     page.set_input_files("#file", sheet)
     expect(page.locator("#csv")).to_have_value(sheet.read_text(encoding="utf-8"))
-    page.get_by_role("button", name="Bring in").click()
+    page.get_by_role("button", name="Upload").click()
 
     expect(page.get_by_text("Done: 2 added.")).to_be_visible()
     expect(page.get_by_role("rowheader", name="=c-902")).to_be_visible()
@@ -200,7 +200,7 @@ def test_a_draft_claims_no_difference_while_what_is_typed_is_not_saved(bank, pag
     text = page.input_value("#text")
     page.fill("#text", text.replace(">= 4", ">= 3"))
     assert "No difference." not in differs()
-    assert "save the draft to see what differs" in differs()
+    assert "save the draft first" in differs()
 
     page.fill("#text", text)
     assert "No difference." in differs()

@@ -160,13 +160,13 @@ def test_a_model_is_promoted_with_a_reason_and_taken_back(bank, opened):
     page.goto("/models/m-second")
     page.fill("#reason", "fewer false alarms on Monday's sample")
     page.get_by_role("button", name="Promote").click()
-    expect(page.get_by_text("That is in force from the next event on.")).to_be_visible()
+    expect(page.get_by_text("Active from the next event on.")).to_be_visible()
     expect(page.locator(".headline")).to_contain_text("champion")
     assert decided(bank, "p-by-second", "c-m")["versions"]["model"] == "m-second"
 
     page.fill("#reason", "reviews doubled within the hour")
     page.get_by_role("button", name="Roll back").click()
-    expect(page.get_by_text("That is in force from the next event on.")).to_be_visible()
+    expect(page.get_by_text("Active from the next event on.")).to_be_visible()
     expect(page.get_by_role("button", name="Promote")).to_be_visible()
     assert decided(bank, "p-by-first", "c-m")["versions"]["model"] == "m-first"
     assert page.get_by_text("It was not promoted").count() == 0  # it was, and the record tells when
@@ -187,7 +187,7 @@ def test_who_may_not_promote_sees_no_button_and_is_refused(bank, opened):
     sent = page.request.post("/models/m-weak", form={"csrf": token, "do": "promote", "reason": "I may"})
 
     assert sent.status == 403
-    assert "it needs the right promote:models" in sent.text()
+    assert "needs the permission promote:models" in sent.text()
     with bank.client() as client:
         assert client.get("/api/v1/models/m-first").json()["role"] == "champion"
 

@@ -169,7 +169,7 @@ def test_without_its_lake_a_pruned_log_says_so_and_new_events_go_on(bank):
     lines = (bank / "shroff.yaml").read_text().splitlines()
     (bank / "shroff.yaml").write_text("\n".join(one for one in lines if not one.startswith(("lake", "keep"))) + "\n")
     project = app.open(bank)
-    with pytest.raises(PrunedError, match=r"has moved to the lake\. Name that lake in shroff.yaml"):
+    with pytest.raises(PrunedError, match=r"have moved to the lake\. Add 'lake:' with its address to shroff.yaml"):
         project.verify()
     (bank / "new.csv").write_text(csv(range(COUNT, COUNT + 5)))
 
@@ -256,7 +256,7 @@ def test_nothing_goes_that_a_sink_has_still_to_read(bank):
     write_keep(bank, "sinks: { hook: { webhook: { url: http://localhost:9/x, secret: s } } }\n")
     done = app.open(bank).retention.prune()
 
-    assert (done.places, done.kept_by) == (0, "the sink hook is at place 0")
+    assert (done.places, done.kept_by) == (0, "the sink hook is at sequence number 0")
 
 
 def test_beside_a_worker_that_writes_its_writer_takes_the_places_out(bank):

@@ -105,7 +105,7 @@ def test_a_rule_from_a_typo_to_being_in_force_and_back(service: Served, page: Pa
 
     # what it would have done
     page.get_by_role("button", name="Backtest").click()
-    expect(page.get_by_role("heading", name="From old outcome to new")).to_be_visible()
+    expect(page.get_by_role("heading", name="Outcomes: recorded and draft")).to_be_visible()
     says = page.locator(".answer .lead").inner_text()
     page.get_by_role("link", name="Back to the draft").click()
     expect(page.get_by_text(f"Backtest: {says}")).to_be_visible()
@@ -120,7 +120,7 @@ def test_a_rule_from_a_typo_to_being_in_force_and_back(service: Served, page: Pa
     assert (files / "dear_at_night.yaml").read_text(encoding="utf-8") == draft
 
     # and back, with a reason that stays
-    page.get_by_text("Go back to this").click()
+    page.get_by_text("Roll back to this version").click()
     page.locator("details[open] [name=reason]").fill("too many reviews")
     page.get_by_role("button", name="Roll back").click()
     expect(page.locator(".state-shadow")).to_be_visible()

@@ -178,7 +178,7 @@ def test_a_standby_goes_on_where_a_killed_worker_was(bank, start, capfd, kafka, 
     out, errors = standby.communicate(timeout=90)
 
     assert standby.returncode in {0, 4}
-    assert "taking the lead" in errors
+    assert "taking over" in errors
     assert json.loads(out)["duplicates"] == 0
     holds_each_message_once(bank, capfd, kafka, topic)
 

@@ -203,9 +203,9 @@ def test_savings_of_three_units_are_exact_and_what_is_no_unit_is_refused(made, t
     }
     assert found["t3"]["features"]["account.withdrawn_30d"] == "980.0000"
     assert found["t5"]["features"]["account.withdrawn_30d"] == "499.9999"
-    assert "'100::HUNDREDTH_CENT::USD' is no decimal number" in reasons[0]
-    assert "'100::TENTH_CENT::ZAR' is no decimal number" in reasons[1]
-    assert "0.5 is no whole number" in reasons[2]
+    assert "'100::HUNDREDTH_CENT::USD' is not a decimal number" in reasons[0]
+    assert "'100::TENTH_CENT::ZAR' is not a decimal number" in reasons[1]
+    assert "0.5 is not a whole number" in reasons[2]
     assert found["t5"]["rules"] == ["withdrawals_within_one_day_of_saving_events_during_one_week"]
     assert_computed_again(project, 7)
 

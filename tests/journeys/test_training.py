@@ -187,7 +187,7 @@ def test_the_same_log_gives_the_same_model(trained, asked):
     _, again = asked("train", "--as-of", AS_OF)
 
     assert (again["model"], again["metrics"]) == (first["model"], first["metrics"])
-    assert "is there already" in again["remarks"][0]
+    assert "exists already" in again["remarks"][0]
     assert [one["id"] for one in asked("models", "list")[1]["models"]] == [first["model"]]
 
 
@@ -219,7 +219,7 @@ def test_there_must_be_something_to_learn_from(tmp_path, monkeypatch, capfd):
     assert run(["train"]) == 2
     assert "shroff ingest" in capfd.readouterr().err
     assert run(["thresholds"]) == 2
-    assert "no model is in force" in capfd.readouterr().err
+    assert "no model is active" in capfd.readouterr().err
     (tmp_path / "bank" / "model.yaml").unlink()
     assert run(["train"]) == 2
     assert "model.yaml" in capfd.readouterr().err

@@ -239,7 +239,8 @@ def test_a_lake_of_another_log_is_refused():
     with pytest.raises(StateError, match="memory was written from another log"):
         write(objects, small_log(23))
     with pytest.raises(
-        StateError, match=r"has the log up to place 23, or plans to, and the log ends at 8: it has lost places"
+        StateError,
+        match=r"has the log up to sequence number 23, or plans to, and the log ends at 8: it has lost places",
     ):
         write(objects, small_log(5))
     assert objects.objects == before

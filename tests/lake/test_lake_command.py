@@ -73,7 +73,7 @@ def test_a_lake_is_written_put_together_checked_and_listed(bank: Path, capsys: p
 
 def test_people_are_told_in_sentences(bank: Path, capsys: pytest.CaptureFixture[str]):
     run(["-C", str(bank), "lake", "write"])
-    assert "the log up to place 12.\n  7 files of " in capsys.readouterr().out
+    assert "the log up to sequence number 12.\n  7 files of " in capsys.readouterr().out
     run(["-C", str(bank), "lake", "write"])
     assert "There was nothing to write." in capsys.readouterr().out
     run(["-C", str(bank), "lake", "files", "labels"])
@@ -118,7 +118,7 @@ def test_a_document_that_is_gone_is_found_and_the_answer_is_no(bank: Path, capsy
     [
         ("layout: json", "layout json needs documents"),
         ("documents: { t: { of: payment } }", "documents are for layout json or both"),
-        ("layout: both\n  documents: { events: { of: payment } }", "cannot lie in a folder 'events'"),
+        ("layout: both\n  documents: { events: { of: payment } }", "cannot be in a folder 'events'"),
         ("layout: both\n  documents: { t: { of: payment, sources: [import] } }", "sources are for labels"),
     ],
 )
@@ -153,7 +153,7 @@ def test_a_program_reads_the_lake_as_the_log(bank: Path):
         reader = lake.reader()
         assert list(chain(*reader.records())) == list(chain(*log.read()))
         assert list(chain(*reader.decisions())) == list(chain(*log.decisions_after()))
-        with pytest.raises(UsageError, match="it takes 2 files at least"):
+        with pytest.raises(UsageError, match="at least 2 files are needed to merge"):
             lake.compact(files_min=1)
-        with pytest.raises(UsageError, match="the time of grace: 'soon'"):
+        with pytest.raises(UsageError, match="the grace period: 'soon'"):
             lake.compact(grace="soon")

@@ -114,7 +114,7 @@ def test_without_a_lake_a_log_is_its_store_until_something_is_pruned():
     assert whole(store, None) is store
     pruned = whole(MemoryLog(Both().store), None)
 
-    with pytest.raises(PrunedError, match="up to place 20"):
+    with pytest.raises(PrunedError, match="up to sequence number 20"):
         pruned.find("payment", ["p3"])
 
 
@@ -144,5 +144,5 @@ def test_a_lake_that_lost_places_is_not_taken():
     both.objects = older
     both.write_lake(with_less)
 
-    with pytest.raises(StateError, match="has the log up to place 4 only"):
+    with pytest.raises(StateError, match="has the log up to sequence number 4 only"):
         log.find("payment", ["p15"])

@@ -167,7 +167,7 @@ def test_a_text_that_is_no_value_is_missing_in_a_rule_and_a_mistake_in_a_mapping
     node = check("integer('many')", SCOPE)
 
     assert compile_row(node, lambda _: lambda row: row)(None) is None
-    with pytest.raises(ValueError, match="'many' is no decimal number"):
+    with pytest.raises(ValueError, match="'many' is not a decimal number"):
         compile_row(node, lambda _: lambda row: row, strict=True)(None)
 
 

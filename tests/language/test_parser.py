@@ -130,7 +130,7 @@ def test_an_expression_is_read_by_the_strength_of_its_operators(text, wanted):
         ("a == b in [c]", "a == b in", "do not chain"),
         ("a is not missing", "not", "'missing' after 'is'"),
         ("a in b", "b", "a list, a range"),
-        ("a = 1", "=", "'=' is no operator"),
+        ("a = 1", "=", "'=' is not an operator"),
         ('a == "x"', '"', "single quotes"),
         ("a == 'x", "'x", "does not close"),
         ("a == 'it''s", "'it''s", "does not close"),

@@ -195,7 +195,10 @@ def test_what_a_lake_has_otherwise_is_counted_and_named():
 
     found = run(spread_over(other, 2), 30)
 
-    assert (found.differing, found.first) == (1, f"the decision at place {last.seq}, which this run has so alone")
+    assert (found.differing, found.first) == (
+        1,
+        f"the decision at sequence number {last.seq}, which this run has so alone",
+    )
 
 
 def test_versions_that_mean_the_same_share_their_stages_and_a_new_feature_gets_its_own():
@@ -241,7 +244,7 @@ def test_what_cannot_be_spread_is_refused_with_its_version(more: dict[str, str],
         [submission(event) for event in history_of(1, 30)]
     )
 
-    with pytest.raises(UsageError, match=f"^the version in force behind place 1 cannot be spread .*{why}"):
+    with pytest.raises(UsageError, match=f"^the active version after sequence number 1 cannot be spread .*{why}"):
         spread_over(lake_of(log), 2)
 
 

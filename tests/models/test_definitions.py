@@ -166,12 +166,12 @@ def test_a_pattern_says_which_features_it_leaves_out():
 @pytest.mark.parametrize(
     "written, words",
     [
-        ("payment.amout", "payment.amout reads 'amout', which is no field of payment. Did you mean amount?"),
+        ("payment.amout", "payment.amout reads 'amout', which is not a field of payment. Did you mean amount?"),
         (
             "card.spend_24h",
             "an input of payment reads 'card.spend_24h', which no feature declares. Did you mean card.spent_24h?",
         ),
-        ("cards.*", "'cards' is no entity of payment. Did you mean card?"),
+        ("cards.*", "'cards' is not an entity of payment. Did you mean card?"),
         ("user.*", "'user' has no key in payment. Patterns begin with payment, card, merchant."),
         ("card.spend_*", "no input of a model fits the pattern 'card.spend_*'. Did you mean card.spent_7d?"),
         ("user.logins_1h", "user.logins_1h is missing for every payment: user has no key in it."),
@@ -280,9 +280,9 @@ def test_all_inputs_are_those_without_inputs():
 @pytest.mark.parametrize(
     "event, words",
     [
-        ("payments", "'payments' is no event type. Did you mean payment?"),
+        ("payments", "'payments' is not an event type. Did you mean payment?"),
         ("login", "login is not decided, so it has no score. Write 'decide: true' under login in events.yaml."),
-        ("label", "'label' is no event type."),
+        ("label", "'label' is not an event type."),
     ],
 )
 def test_only_decided_types_have_a_model(event, words):
@@ -325,7 +325,7 @@ def test_every_setting_is_read():
     "line, words",
     [
         ("lable_delay: 7d", "the model of payment has no key 'lable_delay'. Did you mean label_delay?"),
-        ("label_delay: 7", "'7' is no duration"),
+        ("label_delay: 7", "'7' is not a duration"),
         (
             "learner: xgbost",
             "learner is xgboost or forest or lightgbm or logistic or isolation, not 'xgbost'. Did you mean xgboost?",
@@ -334,7 +334,7 @@ def test_every_setting_is_read():
         ("split: { folds: 0 }", "folds is a whole number from 1 to 1000, not '0'."),
         ("split: { folds: 2.5 }", "folds is a whole number from 1 to 1000, not '2.5'."),
         ("split: { tran: 1d }", "split has no key 'tran'. Did you mean train?"),
-        ("capacity: { by: cart, k: 5 }", "'cart' is no entity. Did you mean card?"),
+        ("capacity: { by: cart, k: 5 }", "'cart' is not an entity. Did you mean card?"),
         ("capacity: { by: user, k: 5 }", "'user' has no key in payment. There is card, merchant."),
         ("capacity: { by: card }", "capacity lacks k."),
         ("capacity: { by: card, k: 0 }", "k is a whole number from 1 to 1000000000, not '0'."),
@@ -351,9 +351,9 @@ def test_every_setting_is_read():
         ("negatives: 0.1", "negatives is a share such as 25%, not '0.1'."),
         ("negatives: 0%", "negatives is above 0%: without genuine events nothing can be learnt."),
         ("friendly_fraud: friendly", "friendly_fraud is a list, not a value"),
-        ("friendly_fraud: [a, a]", "'a' stands twice."),
+        ("friendly_fraud: [a, a]", "'a' is used twice."),
         ("slices: [chanel]", "payment has no field 'chanel'. Did you mean channel?"),
-        ("slices: [channel, this.channel]", "payment.channel stands twice among the slices."),
+        ("slices: [channel, this.channel]", "payment.channel is used twice among the slices."),
         ("slices: [card]", "payment.card gives back card, which is hashed"),
         (
             "slices: [amount]",
@@ -362,8 +362,8 @@ def test_every_setting_is_read():
                 "Cut it into bands, as payment.amount > …"
             ),
         ),
-        ("give_away: [payment.country]", "payment.country is no input of this model. Did you mean"),
-        ("give_away: [card.bal*]", "card.bal* is no input of this model."),
+        ("give_away: [payment.country]", "payment.country is not an input of this model. Did you mean"),
+        ("give_away: [card.bal*]", "card.bal* is not an input of this model."),
         ("give_away: [payment.*, card.*, merchant.*]", "give_away lists every input, so that none is left."),
         ("seed: -1", "seed is a whole number from 0 to 2147483647, not '-1'."),
     ],
@@ -450,7 +450,7 @@ def test_gates_are_read_in_their_order():
         ("auc_roc: { above_champion_by: much }", "above_champion_by of auc_roc, where it is not 'noise', is a number"),
         ("calibration_error: { at_least: 0.02 }", "calibration_error has no key 'at_least'. Did you mean at_most?"),
         ("calibration_error: { above_champion_by: noise }", "calibration_error has no key 'above_champion_by'."),
-        ("latency_p99: { at_most: 1 }", "at_most of latency_p99: '1' is no duration"),
+        ("latency_p99: { at_most: 1 }", "at_most of latency_p99: '1' is not a duration"),
         ("leak_test: { at_least: 1 }", "leak_test passes or does not. Write leak_test: required."),
         ("leak_test: true", "leak_test is required, not 'true'."),
         ("slice_collapse: needed", "slice_collapse is required, not 'needed'."),

@@ -123,7 +123,7 @@ def test_the_best_rule_is_found_and_compared_on_the_same_rows():
 
     assert one.about == "rule good"
     assert one.rows == len(found.tested.rows)
-    assert one.metrics["calibration_error"].why == "an outcome is no probability"
+    assert one.metrics["calibration_error"].why == "an outcome is not a probability"
     assert one.metrics["precision_at_review"].mean == pytest.approx((verdicts[picked] == FRAUD).mean(), abs=0.05)
 
 

@@ -259,7 +259,7 @@ REFUSED = {
     "catboost json": (b'{"oblivious_trees": []}', "CatBoost's JSON"),
     "broken json": (boosted()[:-500], "broken JSON"),
     "deep json": (b"[" * 200_000, "nested deeper"),
-    "broken ubjson": (boosted("ubj")[:3000], r"no whole model in UBJSON \(byte"),
+    "broken ubjson": (boosted("ubj")[:3000], r"not a whole model in UBJSON \(byte"),
     "dart": (boosted(booster="dart"), "'dart', and only 'gbtree'"),
     "ranking": (edited(lambda one: one["objective"].update(name="rank:pairwise")), "ranks within groups"),
     "counts": (boosted(objective="count:poisson"), "count:poisson, and a score can be made of"),

@@ -288,7 +288,7 @@ def test_another_manifest_than_is_in_force_is_not_loaded(models: Registry):
 def test_a_model_in_force_that_is_gone_is_a_damage_and_an_unknown_one_a_slip(models: Registry):
     put(models, "m-20260701-3f2a", {"payment.amount": 1.0})
 
-    with pytest.raises(RegistryError, match="the folder models/m-1 of a model in force is not there"):
+    with pytest.raises(RegistryError, match="the folder models/m-1 of an active model is missing"):
         models.load("m-1", "0" * 64)
     with pytest.raises(UsageError, match="Did you mean m-20260701-3f2a"):
         models.load("m-20260701-3f2")
@@ -324,13 +324,13 @@ def test_a_library_s_own_format_is_no_pickle():
 
 @pytest.mark.parametrize("id_", ["", "../x", "M-1", "a" * 65, "m_1", ".m"])
 def test_an_id_is_the_name_of_a_folder(models: Registry, id_: str):
-    with pytest.raises(UsageError, match="is no id of a model"):
+    with pytest.raises(UsageError, match="is not an id of a model"):
         models.write({"id": id_, "event": "payment"}, {})
 
 
 @pytest.mark.parametrize("name", ["../x", "/x", "a/b/c", "manifest.json", ".x", ""])
 def test_a_file_of_a_model_lies_in_its_folder(models: Registry, name: str):
-    with pytest.raises(UsageError, match="is no name for a file of a model"):
+    with pytest.raises(UsageError, match="is not a name for a file of a model"):
         models.write({"id": "m-1", "event": "payment"}, {name: b"x"})
 
 

@@ -118,6 +118,6 @@ def test_the_doctor_says_when_a_snapshot_was_read(tmp_path):
         return found.words
 
     first = words(begun_ms)
-    assert " is whole: state at place " in first
-    assert " when it was read: state at place " in words(begun_ms + 60_000)
+    assert " is intact: state at sequence number " in first
+    assert " when it was read: state at sequence number " in words(begun_ms + 60_000)
     assert words(begun_ms + HOUR_MS) == first

@@ -88,7 +88,7 @@ def test_with_all_variables_set_nothing_is_said_of_them(tmp_path, monkeypatch, l
     assert "variables" not in every
     assert (every["sink hook"][0].state, every["sink hook"][0].words) == (
         "ok",
-        f"127.0.0.1:{listening} takes connections",
+        f"127.0.0.1:{listening} accepts connections",
     )
 
 
@@ -170,13 +170,13 @@ def test_a_source_that_answers_says_how_much_waits_by_what_the_log_has(tmp_path,
 def test_parts_for_which_nobody_answers_are_a_note():
     one = source_finding("kafka", [Standing("p/0", 3), Standing("p/1", None)])
 
-    assert (one.state, one.words) == ("note", "kafka: nobody answers for p/1")
+    assert (one.state, one.words) == ("note", "kafka: no answer from p/1")
 
 
 def test_a_source_that_counts_nothing_answers_all_the_same():
     one = source_finding("pubsub_pull", [Standing("payments", None, is_counted=False)])
 
-    assert (one.state, one.words) == ("ok", "pubsub_pull answers: 1 part; how many messages wait it does not say")
+    assert (one.state, one.words) == ("ok", "pubsub_pull answers: 1 part; the number of waiting messages is unknown")
 
 
 def test_a_lake_that_nobody_wrote_yet_is_a_note_and_one_that_cannot_be_had_is_wrong(tmp_path):

@@ -156,7 +156,7 @@ def test_an_alert_is_raised_once_goes_on_and_ends(bank: Path):
     almost_nothing = more(bank, first=31, days=8).health.drift(recent="1ms")
     assert almost_nothing.unclear == almost_nothing.found
     assert read_record(places).alerts == (alert,)
-    assert "too few events to tell" in doctor_says(bank)[0].words
+    assert "too few events to judge" in doctor_says(bank)[0].words
 
     app.open(bank).health.drift()
     [ended] = read_record(places).alerts
@@ -188,13 +188,13 @@ def test_an_input_that_was_declared_anew_is_named(bank: Path, capsys: pytest.Cap
     assert json.loads(capsys.readouterr().out)["redefined"] == ["card.payments_1d"]
     assert run(["-C", str(bank), "drift"]) == 0
     said = capsys.readouterr().out
-    assert "reads card.payments_1d, which means something else now than when it was trained: what is shown" in said
+    assert "reads card.payments_1d, which means something else now than when it was trained: both periods" in said
 
 
 def test_without_a_model_the_inputs_of_model_yaml_are_compared(tmp_path: Path):
     project = app.open(make_project(tmp_path / "bank"))
     project.ingest(write_days(tmp_path / "days.jsonl", range(10)))
-    with pytest.raises(UsageError, match=r"no model that can be loaded is in force.*--reference"):
+    with pytest.raises(UsageError, match=r"no active model can be loaded.*--reference"):
         project.health.drift()
     report = project.health.drift(reference="5d", recent="4d")
 
@@ -218,12 +218,12 @@ def test_without_model_yaml_all_features_are_compared(tmp_path: Path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"reference": "soon"}, "reference: 'soon' is no duration"),
-        ({"recent": "0s"}, "recent: a stretch is longer than nothing"),
+        ({"reference": "soon"}, "reference: 'soon' is not a duration"),
+        ({"recent": "0s"}, "recent: the period must be longer than 0"),
         ({"as_of": "2027-01-01"}, "the recent stretch, .* has no payment events"),
         ({"reference": "5d", "as_of": "2026-03-03"}, "the reference, .* has no payment events"),
         ({"event": "paymant"}, "payment"),
-        ({"as_of": "2026-03-08"}, "has learnt from nothing before the recent stretch"),
+        ({"as_of": "2026-03-08"}, "has no training data before the recent period"),
     ],
 )
 def test_what_cannot_be_compared_is_said(bank: Path, options: dict[str, str], words: str):

@@ -160,11 +160,11 @@ def test_a_report_of_which_nobody_knows_whether_it_left_leaves_once_more_with_th
 def test_a_preview_of_a_day_is_for_reports_and_a_report_for_no_other_notice(tmp_path):
     bank = Bank(tmp_path, FILES | notice("to: [team@bank.example]\n", "plain"))
     bank.pay()
-    with pytest.raises(UsageError, match="notice plain is no report, so it is of no day"):
+    with pytest.raises(UsageError, match="notice plain is not a report, so it is of no day"):
         bank.project.notices.preview("plain", day="2026-05-28")
     with pytest.raises(UsageError, match="notice plain is on flag, and makes no reports: write 'on: report'"):
         bank.project.notices.make_report("plain")
-    with pytest.raises(UsageError, match="'yesterday' is no day"):
+    with pytest.raises(UsageError, match="'yesterday' is not a day"):
         bank.project.notices.preview("kpi", day="yesterday")
 
 

@@ -72,7 +72,7 @@ def test_who_is_forgotten_while_a_mail_is_on_its_way_stays_forgotten(tmp_path):
 def test_what_is_erased_of_mails_is_told_and_recorded_without_whom(tmp_path, capsys):
     bank, _ = mailed(tmp_path, "c-1")
     assert run(["-C", str(tmp_path), "erase", "card", "c-1"]) == 0
-    assert "1 mail in the mailbox, and for whom 1 letter was: removed." in capsys.readouterr().out
+    assert "1 mail in the mailbox and the recipients of 1 letter: removed." in capsys.readouterr().out
     with bank.project.people.open() as desk, desk.store.look() as look:
         (row,) = look.record(AuditFilter(action="mail.erase"))
 

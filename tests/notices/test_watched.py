@@ -265,8 +265,8 @@ def test_a_sink_that_fails_for_a_minute_is_told_once(tmp_path):
     teller.close()
 
     assert [str(one["Subject"]) for one in bank.post.read] == [
-        "small: sink decided takes nothing: its server does not answer",
-        "small: sink decided takes nothing: it is away again",
+        "small: sink decided is failing: its server does not answer",
+        "small: sink decided is failing: it is away again",
     ]
 
 

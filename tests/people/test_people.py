@@ -94,7 +94,7 @@ def test_what_gives_power_over_others_is_an_admins_alone(right):
 
 
 def test_a_right_that_is_missing_is_refused_by_its_name():
-    with pytest.raises(NotAllowedError, match="needs the right manage:users, which the role viewer does not have"):
+    with pytest.raises(NotAllowedError, match="needs the permission manage:users, which the role viewer does not have"):
         NOBODY.require(Right.MANAGE_USERS)
     with pytest.raises(NotAllowedError, match="this user does not have"):
         replace(NOBODY, rights=frozenset()).require(Right.READ_CASES)

@@ -111,10 +111,10 @@ def test_calls_decide_nothing_so_they_are_in_no_version_and_in_no_control_event(
 
 
 WRONG = {
-    "a path without a slash": ("/predict/:", "predict:", "2:1 'predict' is no path"),
-    "a path that leads up": ("/predict/:", "/../predict/:", "2:1 '/../predict/' is no path"),
-    "the service's own": ("/predict/:", "/api/v1/events/payment:", "2:1 what lies below /api/v1/events is"),
-    "no such event": ("event: payment", "event: paiment", "3:10 'paiment' is no event type"),
+    "a path without a slash": ("/predict/:", "predict:", "2:1 'predict' is not a path"),
+    "a path that leads up": ("/predict/:", "/../predict/:", "2:1 '/../predict/' is not a path"),
+    "the service's own": ("/predict/:", "/api/v1/events/payment:", "2:1 paths below /api/v1/events are"),
+    "no such event": ("event: payment", "event: paiment", "3:10 'paiment' is not an event type"),
     "an undecided event": ("event: payment", "event: login", "3:10 login is not decided"),
     "no such key": (
         "  event: payment",
@@ -122,15 +122,15 @@ WRONG = {
         "4:3 the call /predict/ has no key 'events'",
     ),
     "a value that nothing reads": ("v1, v2?, _", "v1, v3?, _", "5:29 nothing reads 'v3'"),
-    "a value twice": ("v1, v2?, _", "v1, v1?, _", "5:29 the name 'v1' stands twice"),
+    "a value twice": ("v1, v2?, _", "v1, v1?, _", "5:29 the name 'v1' is used twice"),
     "an empty list": ("[seconds, v1, v2?, _]", "[]", "5:15 a list has 1 to 1,000 values, not 0"),
     "no such field": ("    country: upper", "    land: upper", "8:5 payment has no field 'land'"),
     "a number of a line": ("upper(row.place.land)", "text(row.number)", "8:14 row.file and row.number"),
     "a wrong type": ("integer(row.seconds)", "row.seconds", "7:42 '*' does not take"),
     "no such outcome word": ("decision.outcome", "decision.result", "10:24 an answer reads 'decision.result'"),
     "a feature of others": ("mean: card.mean_1h", "mean: user.logins_1h", "12:11 an answer reads 'user.logins_1h'"),
-    "features of others": ("[card.*]", "[user.*]", "16:16 'user.*' is no feature"),
-    "no such feature": ("[card.*]", "[card.mean]", "16:16 'card.mean' is no feature"),
+    "features of others": ("[card.*]", "[user.*]", "16:16 'user.*' is not a feature"),
+    "no such feature": ("[card.*]", "[card.mean]", "16:16 'card.mean' is not a feature"),
     "an aggregate": ("card.payments_1h > 0", "count(payment) > 0", "13:12 "),
 }
 
@@ -150,7 +150,7 @@ def test_one_path_with_and_without_its_slash_is_one_call():
     again = CALL.replace("/predict/:", "/predict:")
 
     assert [one.message for one in loaded(CALL + again).problems] == [
-        "/predict is answered as /predict/ already: a slash at the end is no difference."
+        "/predict is answered as /predict/ already: a trailing slash makes no difference."
     ]
 
 

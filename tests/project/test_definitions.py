@@ -147,7 +147,7 @@ def test_a_rule_sees_labels_that_change_the_verdict_and_of_each_source_all_of_th
     loaded = load_definitions({**FILES, "rules/large.yaml": rule})
 
     assert run_rule_tests(loaded.or_raise()) == (1, [])
-    assert ["leaves out labels" in one.message for one in loaded.warnings] == [True] * is_warned
+    assert ["ignores labels" in one.message for one in loaded.warnings] == [True] * is_warned
 
 
 def test_the_tests_of_a_rule_compute_what_that_rule_reads_and_no_other(monkeypatch):
@@ -184,7 +184,7 @@ def test_mistakes_in_the_tests_of_a_rule_are_named_beside_its_others():
     found = load_definitions({**FILES, "rules/large.yaml": rule}).problems
 
     assert [one.message for one in found] == [
-        "'paymant' is no event type.",
+        "'paymant' is not an event type.",
         "payment has no field 'amunt'.",
         "a hit is true or false, not 'maybe'.",
     ]
@@ -195,7 +195,7 @@ def test_a_duration_that_is_none_is_named_once(key):
     (problem,) = load_definitions({**FILES, "shroff.yaml": f"{FILES['shroff.yaml']}{key}: soon\n"}).problems
 
     assert problem.path == key
-    assert problem.message.startswith("'soon' is no duration; write 500ms")
+    assert problem.message.startswith("'soon' is not a duration; write 500ms")
 
 
 def test_a_failing_rule_test_names_the_event_and_what_the_rule_read_there():

@@ -114,7 +114,7 @@ def test_a_list_of_an_old_mac_can_be_changed(folder, capsys):
 
 
 def test_a_value_that_no_file_can_hold_is_refused(folder):
-    with pytest.raises(UsageError, match="stands on one line"):
+    with pytest.raises(UsageError, match="must be one line"):
         app.open(folder).lists.add("blocked", Entry("a\rb"))
 
 
@@ -158,7 +158,7 @@ def test_the_answer_names_what_else_came_into_force_with_it(folder, capsys):
     assert asked(capsys, folder, "add", "blocked", "c3")[1]["others"] == []
     (folder / "rules" / "listed.yaml").write_text(RULE, encoding="utf-8")
     assert run(["-C", str(folder), "lists", "remove", "blocked", "c3"]) == 0
-    assert "With it came into force what was changed before: rules/listed.yaml." in capsys.readouterr().out
+    assert "Earlier changes were activated with it: rules/listed.yaml." in capsys.readouterr().out
 
 
 def test_who_runs_the_command_adds_an_entry_where_nobody_else_is_named_and_the_list_has_a_column_for_it(folder, capsys):
@@ -177,8 +177,8 @@ def test_an_entry_that_is_over_already_is_written_and_said_to_be(folder, capsys)
     assert run(words) == 0
     said = capsys.readouterr().out
 
-    assert "It is over already: it holds for events before 2020-01-01T00:00:00Z." in said
-    assert "in force from the next event on" not in said
+    assert "It has expired already: it applies to events before 2020-01-01T00:00:00Z." in said
+    assert "active from the next event" not in said
     assert (folder / "lists" / "blocked.csv").read_text() == HEADER + "c1,,ann,\nc2,,ann,2020-01-01T00:00:00Z\n"
 
 
@@ -287,7 +287,7 @@ def test_a_change_whose_project_does_not_fit_the_log_is_written_and_says_what_it
     code, found = asked(capsys, folder, "add", "blocked", "c2")
 
     assert (code, found["what"], found["in_force"]) == (0, "added", False)
-    assert "cannot come into force: events.yaml" in str(found["why_not"])
+    assert "cannot become active: events.yaml" in str(found["why_not"])
     assert "it is hashed now" in str(found["why_not"])
     assert len(app.open(folder).lists.entries("blocked")) == 2
 
@@ -306,7 +306,7 @@ def test_a_change_that_the_log_cannot_take_is_written_and_says_why(folder, monke
 
     said = capsys.readouterr().out
     assert "c2 added to blocked" in said
-    assert "It is not in force yet: log.db: there is no room. Make room and start again.\n" in said
+    assert "It is not active yet: log.db: there is no room. Make room and start again.\n" in said
     assert [one.value for one in app.open(folder).lists.entries("blocked")] == ["c1", "c2"]
 
 
@@ -383,7 +383,7 @@ def test_what_was_checked_before_hides_no_mistake(folder, capsys):
         assert (code > 0, (folder / "lists" / "blocked.csv").read_bytes()) == (True, before)
         return json.dumps(found)
 
-    assert "expires_at: 'tomorrow' is no time" in refused("add", "blocked", "c3", "--expires", "tomorrow")
+    assert "expires_at: 'tomorrow' is not a time" in refused("add", "blocked", "c3", "--expires", "tomorrow")
     assert "test 'one' of rule listed fails" in refused("remove", "blocked", "c1")
     (folder / "lists" / "spare.csv").write_text("value\nx,y\n")
     assert "lists/spare.csv" in refused("add", "blocked", "c3")
@@ -449,7 +449,7 @@ def test_an_edit_of_another_text_is_damage():
         one.take(control_event(one.change_to({"lists/a.csv": text}, {}), 1))
     body = control.change_to({"lists/a.csv": LONG + "c,,,\n"}, {})
 
-    with pytest.raises(StorageError, match=r"control event at place 2 .*its edit is not one of lists/a.csv"):
+    with pytest.raises(StorageError, match=r"control event at sequence number 2 .*its edit is not one of lists/a.csv"):
         other.take(control_event(body, 2))
     with pytest.raises(msgspec.ValidationError, match="removed"):  # as an earlier program reads it
         msgspec.json.decode(body, type=Earlier)
@@ -515,7 +515,7 @@ def test_ctrl_c_behind_the_change_says_that_it_is_written(folder, monkeypatch, c
 
     assert (code, found["detail"]) == (
         130,
-        "stopped before it was done. The list is written; it comes into force with the next command that writes.",
+        "stopped before the end. The list is written; it becomes active with the next command that writes.",
     )
 
 
@@ -535,7 +535,7 @@ def test_check_finds_a_project_that_does_not_fit_its_log(folder, monkeypatch, ca
     (folder / "events.yaml").write_text(FILES["events.yaml"])
     assert run(["-C", str(folder), "check", "--json"]) == 0
     (warning,) = json.loads(capsys.readouterr().out)["warnings"]
-    assert warning["message"] == "whether these files can come into force was not looked at: the disk fails."
+    assert warning["message"] == "these files were not checked: the disk fails."
 
     monkeypatch.undo()
     monkeypatch.delenv("NOT_SET", raising=False)
@@ -581,7 +581,7 @@ def test_a_file_that_is_replaced_and_not_yet_durable_is_not_said_to_be_as_it_was
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr("shroff.runtime.whole_files.sync_folder", fail)
-    with pytest.raises(StorageError, match=r"cannot be made durable: Input/output error. It is changed"):
+    with pytest.raises(StorageError, match=r"cannot be made durable: Input/output error. It was changed"):
         config.write_text(folder / "lists" / "blocked.csv", "value\n")
 
     assert (folder / "lists" / "blocked.csv").read_text() == "value\n"

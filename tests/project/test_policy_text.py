@@ -166,14 +166,14 @@ def test_what_is_written_too_oddly_is_left_alone_and_told():
     text = "? payment\n: score: { review_at: 0.5 }\n  without_model: rules\n"
 
     assert with_cutoffs(text, "payment", 0.25, None) == text.replace("0.5", "0.25")
-    with pytest.raises(UsageError, match="Take score out by hand"):
+    with pytest.raises(UsageError, match="Remove score by hand"):
         with_cutoffs(text, "payment", None, None)
 
 
 def test_a_file_that_is_no_yaml_is_told_with_its_place():
     with pytest.raises(DefinitionError, match=r"policy.yaml:2:"):
         with_cutoffs("payment:\n  score: {review_at: 0.5\n", "payment", 0.25, None)
-    with pytest.raises(UsageError, match="payment is no mapping"):
+    with pytest.raises(UsageError, match="payment is not a mapping"):
         with_cutoffs("payment: rules\n", "payment", 0.25, None)
 
 

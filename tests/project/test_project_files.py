@@ -39,7 +39,7 @@ def test_check_names_the_first_byte_that_is_no_utf8_and_goes_on(bank, capsys):
     (bank / "features.yaml").write_text("card:\n  x: cout(payment) over 1h\n")
     found = errors(bank, capsys, 1)
 
-    words = "this file is not UTF-8: the byte 0xFC here is no character."
+    words = "this file is not UTF-8: the byte 0xFC here is not a character."
     assert ("rules/large.yaml", 1, 4, words) in found
     assert [file for file, *_ in found] == ["features.yaml", "rules/large.yaml"]
 
@@ -64,7 +64,7 @@ def test_people_see_the_line_and_other_commands_say_the_same(bank, capsys):
     checked = capsys.readouterr().out
     (bank / "p.jsonl").write_text("")
     assert run(["-C", str(bank), "ingest", str(bank / "p.jsonl")]) == 2
-    words = "shroff.yaml:2:10: this file is not UTF-8: the byte 0xE9 here is no character."
+    words = "shroff.yaml:2:10: this file is not UTF-8: the byte 0xE9 here is not a character."
 
     assert words in checked
     assert words in capsys.readouterr().err
@@ -96,7 +96,7 @@ def test_a_file_that_is_not_read_because_of_its_name_is_a_mistake(bank, capsys, 
 def test_a_folder_in_the_place_of_a_file_is_a_mistake(bank, capsys):
     (bank / "policy.yaml").mkdir()
 
-    words = "this is a folder, and a project has a file of this name."
+    words = "this is a folder; a project has a file with this name."
     assert errors(bank, capsys, 1) == [("policy.yaml", 0, 0, words)]
 
 

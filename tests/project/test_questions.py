@@ -56,14 +56,14 @@ WRONG = {
     "no key": ("    key: row.who\n", "", "6:5 the question lacks key"),
     "no expression": ("row.who\n", "row.\n", "7:"),
     "a line of a file": ("key: row.who", "key: text(row.number)", "7:10 row.file and row.number are"),
-    "nothing of the kind": ("spent: row.features", "spent: row.feature", "12:12 nothing that is found has the name"),
+    "nothing of the kind": ("spent: row.features", "spent: row.feature", "12:12 the result has nothing named"),
     "no such feature": (
         "spent: row.features['card.spent_1h']",
         "spent: row.features['card.spend']",
         "12:12 'card.spend'",
     ),
     "no rows": ("  answer:", "  each:", "11:5 facts has no rows: write answer"),
-    "both": ("  answer:", "  each: { a: row.key }\n  answer:", "3:3 the call /facts has either each or answer"),
+    "both": ("  answer:", "  each: { a: row.key }\n  answer:", "3:3 the call /facts needs either each or answer"),
     "a query of lists": ("  unread", "  method: get\n  many: all\n  unread", "5:9 a query has no list"),
 }
 
@@ -164,11 +164,11 @@ MAIL = """
     ("old", "new", "words"),
     [
         ("sends: mail", "sends: sms", "3:10 sends is mail, not 'sms'"),
-        ("[ann@bank.example]", "[ann]", "4:15 'ann' is no address"),
+        ("[ann@bank.example]", "[ann]", "4:15 'ann' is not an address"),
         ("[ann@bank.example]", "['ann@bank.example, eve@x.example']", "4:15 'ann@bank.example, eve@x.example' is no"),
         ("  recipients: [ann@bank.example]\n", "", "3:3 the call /send lacks recipients"),
         ("to: row.to, ", "", "5:8 the question lacks to"),
-        ("row.sent", "row.send", "6:16 nothing that is found has the name 'send'"),
+        ("row.sent", "row.send", "6:16 the result has nothing named 'send'"),
     ],
 )
 def test_a_call_that_sends_names_its_recipients(old, new, words):

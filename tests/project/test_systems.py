@@ -143,7 +143,7 @@ def test_a_password_that_is_written_out_is_warned_of_and_a_variable_is_not():
     def warned(line: str) -> list[str]:
         return [one.message for one in loaded(BASE + line).warnings]
 
-    assert warned("store: postgresql://u:secret@h/d\n") == ["a password stands in this file."]
+    assert warned("store: postgresql://u:secret@h/d\n") == ["this file contains a password."]
     assert warned("store: postgresql://u:${PASSWORD}@h/d\n") == []
     assert warned("store: postgresql://u@h/d\n") == []
 
@@ -206,7 +206,7 @@ def test_a_registry_is_an_address_or_one_with_certificates():
     assert plain.registry == {"url": "http://r:8081"}
     assert whole.registry == {"url": "https://r", "ca": "ca.pem", "cert": "c.pem", "key": "c.key"}
     assert none.registry == {}
-    assert "a key is for the certificate" in problem(f"{head}{{ url: 'https://r', key: c.key }} }} }}")
+    assert "key belongs to the certificate" in problem(f"{head}{{ url: 'https://r', key: c.key }} }} }}")
     assert "begins with https://" in problem(f"{head}{{ url: 'http://r', ca: ca.pem }} }} }}")
 
 
@@ -226,21 +226,21 @@ def test_times_of_sessions_that_cannot_be_are_refused(written):
 
     assert found.definitions is None
     assert [str(one).partition(": ")[2] for one in found.problems] == [
-        "a session may be idle for 1m or more, and lasts no less than that and at most 30d."
+        "idle must be at least 1m, and the lifetime between idle and 30d."
     ]
 
 
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ("online: { url: 'redis://h:1/1', entities: [crad] }", "6:44 'crad' is no entity. Did you mean card?"),
-        ("source: { kafka: { brokers: 'a:1', topics: { paymnt: p } } }", "6:46 'paymnt' is no event type."),
-        ("source: { redis: { url: 'redis://h:1/1', streams: { paymnt: p } } }", "6:53 'paymnt' is no event type."),
+        ("online: { url: 'redis://h:1/1', entities: [crad] }", "6:44 'crad' is not an entity. Did you mean card?"),
+        ("source: { kafka: { brokers: 'a:1', topics: { paymnt: p } } }", "6:46 'paymnt' is not an event type."),
+        ("source: { redis: { url: 'redis://h:1/1', streams: { paymnt: p } } }", "6:53 'paymnt' is not an event type."),
         ("source: { kafka: { brokers: 'a:1', topics: { payment: p, label: l, any: x } } }", ""),
         ("source: kafka://a:1/payments", ""),
         (SINK.format("by: outcom, topics: { else: y }"), "6:44 'outcom' is neither outcome nor a field of an event."),
-        (SINK.format("by: outcome, topics: { declin: x }"), "6:63 'declin' is no value of outcome."),
-        (SINK.format("by: channel, topics: { wbe: x }"), "6:63 'wbe' is no value of channel."),
+        (SINK.format("by: outcome, topics: { declin: x }"), "6:63 'declin' is not a value of outcome."),
+        (SINK.format("by: channel, topics: { wbe: x }"), "6:63 'wbe' is not a value of channel."),
         (SINK.format("by: channel, topics: { web: x, else: y }"), ""),
         (SINK.format("by: card, topics: { c-1: x, else: y }"), ""),
         ("lake: ftp://h/x", "6:1 a lake is in a folder, at s3://, gs:// or az://, not at ftp://."),
@@ -253,7 +253,7 @@ def test_times_of_sessions_that_cannot_be_are_refused(written):
         ("lake: { to: ./l, documents: { x: { of: payment } } }", "6:1 lake: documents are for layout json or both"),
         (
             "lake: { to: ./l, layout: both, documents: { x: { of: paymnt } } }",
-            "6:54 'paymnt' is no kind",
+            "6:54 'paymnt' is neither a kind",
         ),
         ("lake: { to: ./l, layout: json, documents: { x: { of: flags }, y: { of: payment } } }", ""),
     ],

@@ -124,7 +124,7 @@ def test_what_was_cut_off_between_file_and_log_is_finished_by_the_same_command(s
         ("in shadow", lambda: app.open(scored).models.shadow("m-1")),
         ("challenges", lambda: app.open(scored).models.challenge("m-3", 0.1, "card")),
         ("out of shadow", lambda: app.open(scored).models.shadow("m-1", stop=True)),
-        ("challenges no more", lambda: app.open(scored).models.unchallenge("m-3")),
+        ("no longer challenges", lambda: app.open(scored).models.unchallenge("m-3")),
         ("rolled back", lambda: app.open(scored).models.rollback(by="ann")),
         ("rolled back", lambda: app.open(scored).models.rollback(by="ann")),  # behind the first one rules alone decide
     ]
@@ -140,7 +140,7 @@ def test_what_was_cut_off_between_file_and_log_is_finished_by_the_same_command(s
         assert controls(scored) == count
     assert done.before == "m-1"
     assert not done.champion
-    with pytest.raises(UsageError, match="no model is in force"):
+    with pytest.raises(UsageError, match="no model is active"):
         app.open(scored).models.rollback()
 
 
@@ -185,7 +185,7 @@ def test_a_promotion_that_was_cut_off_is_finished_beside_a_process_that_decides(
 
         assert (done.in_force, done.champion) == (True, "m-2")
         program.communicate(timeout=30)
-    with pytest.raises(UsageError, match="m-2 is the champion already"):
+    with pytest.raises(UsageError, match="m-2 is already the champion"):
         app.open(scored).models.promote("m-2")
 
 

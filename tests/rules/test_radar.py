@@ -248,9 +248,9 @@ def test_in_the_folder_of_drafts_each_rule_is_a_draft(shop, capsys):
 
 MISTAKES = {
     "Block if :risk_level: < 'highest'": (10, "takes = and != only"),
-    "Block if :ip_country: = 'Canada'": (25, "'Canada' is no code of a country"),
+    "Block if :ip_country: = 'Canada'": (25, "'Canada' is not a code of a country"),
     "Block if :amount_in_usd: >= 'one thousand dollars'": (29, "'one thousand dollars' is a text"),
-    "Block if :is_off_session: = 'true'": (10, "is a truth, and stands by itself"),
+    "Block if :is_off_session: = 'true'": (10, "is a boolean: write it without a comparison"),
     "Block if :card_funding:": (10, "is choice, no truth"),
     "Block if :card_funding: = 'gift'": (27, "is never 'gift' here"),
     "Block if :card_fingerprint: = 'abc'": (31, "is hashed, so no rule can name a value"),
@@ -266,11 +266,11 @@ MISTAKES = {
     "Block if :name_count_for_card_weekly: > 1": (10, "payment has nothing that says a name"),
     "Block if :authorized_charges_per_customer_hourly: > 1": (10, "nothing in the log says"),
     "Block if :hours_since_customer_was_created: < 1": (10, "is not known"),
-    f"Block if :hours_since_card_first_seen: < {'9' * 4_500}": (42, "is no span of whole milliseconds"),
+    f"Block if :hours_since_card_first_seen: < {'9' * 4_500}": (42, "is not a span of whole milliseconds"),
     f"Block if :amount_in_usd: > {'9' * 700}": (1, "too many digits"),
-    "Block :amount_in_usd: > 5": (1, "this is no rule."),
-    "Bloc if :amount_in_usd: > 5": (1, "this is no rule."),
-    "Block if :amount_in_usd: == 5": (26, "'==' is no operator."),
+    "Block :amount_in_usd: > 5": (1, "this is not a rule."),
+    "Bloc if :amount_in_usd: > 5": (1, "this is not a rule."),
+    "Block if :amount_in_usd: == 5": (26, "'==' is not an operator."),
     "Block if amount_in_usd > 5": (10, "expected an attribute"),
     "Block if :amount_in_usd > 5": (10, "an attribute has a colon on both sides."),
     "Block if :email: = 'a": (20, "this text has no end."),
@@ -375,9 +375,9 @@ def test_wrong_use_is_told(shop, tmp_path):
     mapping = tmp_path / "mapping.yaml"
     mapping.write_text("attribute: {}\nentities: { mail: card }\n", encoding="utf-8")
 
-    with pytest.raises(UsageError, match="'paiment' is no event type"):
+    with pytest.raises(UsageError, match="'paiment' is not an event type"):
         project.rules.import_rules(rules, event="paiment")
-    with pytest.raises(UsageError, match="'merchant' is no entity with a key in payment"):
+    with pytest.raises(UsageError, match="'merchant' is not an entity with a key in payment"):
         project.rules.import_rules(rules, by="merchant")
     with pytest.raises(UsageError, match="cannot be read"):
         project.rules.import_rules(tmp_path / "none.txt")
@@ -396,7 +396,7 @@ def test_nothing_is_overwritten(shop, capsys):
     before = (out / "rules.yaml").read_bytes()
 
     assert run(["-C", str(shop), "import-rules", str(shop.parent / "rules.txt"), "--out", str(out)]) == 2
-    assert "nothing is overwritten" in capsys.readouterr().err
+    assert "exists already and is not overwritten" in capsys.readouterr().err
     assert (out / "rules.yaml").read_bytes() == before
 
 

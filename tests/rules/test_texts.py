@@ -118,7 +118,7 @@ def test_a_new_rule_goes_behind_all_others_and_the_last_leaves_nothing():
     assert without_rule(one, "a") == ""
     with pytest.raises(UsageError, match="one list in brackets"):
         with_rule("[{ id: a }]", "b", one)
-    with pytest.raises(UsageError, match="no list of rules"):
+    with pytest.raises(UsageError, match="not a list of rules"):
         with_rule("{ id: a }", "b", one)
 
 

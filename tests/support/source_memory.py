@@ -69,7 +69,7 @@ class MemorySource:
         for part, stored in offsets.items():
             offset, self._before[part] = split_offset(stored)
             if not offset.isdecimal():
-                raise StateError(f"{offset!r} is no offset of {part}")
+                raise StateError(f"{offset!r} is not an offset of {part}")
             trouble = self._trouble_at(part, int(offset))
             if trouble:
                 raise StateError(trouble)

@@ -113,7 +113,7 @@ class Asker:
         headers: Mapping[str, str] | None = None,
         address: str = "127.0.0.1",
     ) -> Answered:
-        bare, _, query = path.partition("?")  # as it is: //a/b is no address of a host here
+        bare, _, query = path.partition("?")  # as it is: //a/b is not an address of a host here
         sent = body if isinstance(body, bytes) else msgspec.json.encode(body)
         given = {"content-type": media_type, **({"authorization": f"Bearer {key}"} if key else {}), **(headers or {})}
         scope = {

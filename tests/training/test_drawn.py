@@ -95,7 +95,7 @@ def test_a_set_leaves_out_what_nobody_saw_and_counts_what_was_let_through(load, 
     assert weights is not None
     assert sorted(set(weights.tolist())) == [1.0, 4.0]
     assert weights.sum() == COUNT // 2 + 4 * let_through
-    assert given.recorded.hits == {}, "a lot is no rule"
+    assert given.recorded.hits == {}, "a lot is not a rule"
     np.testing.assert_array_equal(given.take(known.rows).recorded.stands_for, given.recorded.stands_for[known.rows])
 
 
@@ -176,9 +176,9 @@ def test_an_evaluation_counts_those_that_were_let_through_and_says_so():
         counts = np.where(np.isnan(lots[rows]), 1.0, lots[rows])
         frauds = given.verdicts_at(given.as_of_ms)[rows] == FRAUD
         assert value == pytest.approx(counts[frauds].sum() / counts.sum())
-    (said,) = [one for one in found.remarks if "let through by lot" in one]
+    (said,) = [one for one in found.remarks if "explored (approved)" in one]
     seen = lots[found.tested.rows] > 0
-    assert said.startswith(f"{seen.sum():,} test rows that the score would have declined were let through by lot")
+    assert said.startswith(f"{seen.sum():,} test rows that the score would have declined were explored (approved)")
     assert f"stand for {4 * seen.sum():,} such declines" in said
 
 

@@ -239,7 +239,7 @@ def test_the_last_moment_is_that_of_the_latest_record_whatever_the_order_of_line
 
 
 def test_an_unknown_type_or_engine_is_refused() -> None:
-    with pytest.raises(UsageError, match="'paiment' is no event type"):
+    with pytest.raises(UsageError, match="'paiment' is not an event type"):
         set_of(log_of(), replace(settings(), event="paiment"))
     with pytest.raises(UsageError, match="batch or online, not 'naive'"):
         set_of(log_of(), engine="naive")

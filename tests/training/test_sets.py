@@ -309,12 +309,12 @@ def _over_a_set(bank: app.Project, tmp_path: Path) -> None:
 
 REFUSED: list[tuple[Callable[[app.Project, Path], object], str]] = [
     (_without_a_log, "this project has no log yet"),
-    (_of_a_longer_log, "it is of another log, or of one that has lost its end"),
+    (_of_a_longer_log, "it was built from another log, or this log was truncated"),
     (_of_files_that_are_not_named, "is of the files payments.jsonl: name them"),
     (_of_labels_that_are_not_named, r"is of the labels labels\.jsonl too: add --labels FILE"),
     (_with_files_it_was_not_of, "leave the files out"),
-    (_over_a_set, "has a training set. Name another folder, or make it again with --again"),
-    (lambda bank, tmp_path: bank.training_sets.write(tmp_path), "is not empty. Name a new or an empty folder"),
+    (_over_a_set, "has a training set. Choose another folder, or rebuild it with --again"),
+    (lambda bank, tmp_path: bank.training_sets.write(tmp_path), "is not empty. Choose a new or an empty folder"),
     (
         lambda bank, tmp_path: bank.training_sets.write(tmp_path / "payments.jsonl"),
         "is a file; a training set is a folder",
@@ -372,7 +372,7 @@ def test_the_command_writes_a_set_and_makes_it_again(
     code, report, _ = asked(capsys, "training-set", "--again", "march")
     assert (code, report["equal"], report["differing"]) == (1, False, ["rows.parquet"])
     assert run(["training-set", "--again", "march"]) == 1
-    assert "march: other bytes in rows.parquet.\n  input card.payments_1d: it means" in capsys.readouterr().out
+    assert "march: different bytes in rows.parquet.\n  input card.payments_1d: it means" in capsys.readouterr().out
 
 
 def test_the_command_tells_what_is_in_it(

@@ -129,8 +129,8 @@ def test_the_same_log_gives_the_same_model_and_it_is_there_once(tmp_path: Path, 
 
     assert (again.stored.id, again.stored.digest) == (first.stored.id, first.stored.digest)
     assert len(here.models.all()) == 1
-    assert f"{first.stored.id} is there already: the same was learnt of the same, so nothing is added." in again.remarks
-    assert not any("is there already" in one for one in first.remarks)
+    assert f"{first.stored.id} exists already: the same data gave the same model, so nothing is added." in again.remarks
+    assert not any("exists already" in one for one in first.remarks)
     assert (other.stored.id, other.stored.digest) == (first.stored.id, first.stored.digest)
     assert here.train(promote=True).promoted
 
@@ -239,7 +239,7 @@ def test_a_champion_without_a_log_is_told_as_models_promote_tells_it(
     said = capsys.readouterr()
 
     assert code == 0
-    assert "is the champion of payment. It is not in force: this project has no log yet" in said.out
+    assert "is the champion of payment. It is not active: this project has no log yet" in said.out
     assert "models promote" not in said.out + said.err
 
 
@@ -274,7 +274,7 @@ def test_a_moment_before_all_events_is_told_when_they_begin(
     with pytest.raises(UsageError, match=words):
         project.train(as_of="2020-01-01")
     assert run(["-C", str(project.opened.places.folder), "train", "--as-of", "soon"]) == 2
-    assert capsys.readouterr().err.startswith("shroff: --as-of: 'soon' is no time")
+    assert capsys.readouterr().err.startswith("shroff: --as-of: 'soon' is not a time")
 
 
 def test_the_reasons_of_folds_are_sentences(tmp_path: Path, days: Path):

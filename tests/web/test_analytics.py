@@ -111,7 +111,7 @@ def test_a_spreadsheet_gets_every_row_and_carries_out_none(bank):
     [
         ({"eventTypes": ["paymen"]}, "Did you mean payment?"),
         ({"by": "amount"}, "payment.amount is of type money"),
-        ({"source": "sns"}, "no event came by a source 'sns'"),
+        ({"source": "sns"}, "no event came from a source 'sns'"),
         ({"startDate": "2026-02-30"}, "startDate"),
         ({"start_date": "2026-02-03"}, "start_date"),
     ],
@@ -184,7 +184,7 @@ def test_funnels_are_asked_by_programs(app):
         for path, body, words in (
             (FUNNELS, {"funnel": "savngs"}, "Did you mean savings?"),
             (FUNNELS, MARCH | {"funnel": "savings", "split": "plat"}, "has a field 'plat'"),
-            (f"{FUNNELS}/users", asked | {"number": "gone:saving"}, "is no number of a funnel"),
+            (f"{FUNNELS}/users", asked | {"number": "gone:saving"}, "is not a number of a funnel"),
             (f"{FUNNELS}/users", asked | {"limit": 0}, "limit"),
         ):
             refused = await call(browser, "POST", path, body)
@@ -220,7 +220,7 @@ def test_the_screen_shows_a_funnel_and_gives_the_users_behind_each_number(app):
         assert "android" in split
         assert "android" not in (await browser.get(f"/analytics/funnels?funnel=savings&{DAYS}&by=")).body.decode()
         wrong = await browser.get("/analytics/funnels?from=soon")
-        assert (wrong.status, "is no day" in wrong.body.decode()) == (422, True)
+        assert (wrong.status, "is not a day" in wrong.body.decode()) == (422, True)
         (app / "funnels.yaml").write_text("one: { user: user }\n", encoding="utf-8")
         assert "lacks steps" in (await browser.get("/analytics/funnels")).body.decode()
         (app / "funnels.yaml").unlink()
@@ -249,7 +249,7 @@ def test_marts_have_a_page_each_with_chart_rows_and_columns(bank):
         assert "<title>&lt;pos&gt;: 1,300</title>" in page, "the chart"
         assert '<td class="number">1,300</td>' in page
         assert "&lt;Where&gt;." in page
-        assert "Its rows are not kept" in (await browser.get("/marts/some")).body.decode()
+        assert "A view stores no rows" in (await browser.get("/marts/some")).body.decode()
         assert (await browser.get("/marts/by_chanel")).status == 404
 
     run(bank, steps)

@@ -72,8 +72,8 @@ def test_what_the_doctor_says_is_on_the_page_and_for_programs(bank):
         assert (found["ok"], found["ready"], found["state"]) == (True, True, "leading")
         assert {"project", "log", "clock"} <= {one["subject"] for one in found["findings"]}
         page = await looked(browser)
-        assert "Nothing is wrong." in page
-        assert "Nothing is in quarantine" in page
+        assert "No problems" in page
+        assert "Quarantine is empty" in page
         again = await browser.post("/checks", {"csrf": await browser.csrf()})
         assert again.headers["location"] == "/checks"
 
@@ -86,7 +86,7 @@ def test_what_is_wrong_stands_first_with_its_cure(bank, monkeypatch):
 
     async def steps(asks: Asker, browser: Browser) -> None:
         page = await looked(browser)
-        assert "1 thing is wrong" in page
+        assert "1 problem" in page
         assert page.index("full of &lt;script&gt;") < page.index("Make room.") < page.index("Clock")
         assert EVIL not in page
         assert not (await call(browser, "GET", "/api/v1/health")).json()["ok"]
@@ -167,19 +167,19 @@ def test_a_page_shows_what_is_known_while_a_look_goes_on(bank, monkeypatch):
     async def steps(asks: Asker, browser: Browser) -> None:
         first = (await browser.get("/checks")).body.decode()
         assert asked.is_set()
-        assert "A look is under way." in first
+        assert "A check is running." in first
         assert "Nothing is wrong" not in first
-        assert "Nothing is in quarantine" in first
+        assert "Quarantine is empty" in first
         answers.set()
-        assert "1 thing is wrong" in await looked(browser)
+        assert "1 problem" in await looked(browser)
 
         answers.clear()
         monkeypatch.setattr("shroff.web.api.health.FRESH_S", 0.0)
         stale = (await browser.get("/checks")).body.decode()
-        assert "1 thing is wrong" in stale
-        assert "; a new look is under way." in stale
+        assert "1 problem" in stale
+        assert "; a new check is running." in stale
         monkeypatch.setattr("shroff.web.api.health.OLD_S", 0.0)
-        assert "1 thing is wrong" not in (await browser.get("/checks")).body.decode(), "that said nothing of now"
+        assert "1 problem" not in (await browser.get("/checks")).body.decode(), "that said nothing of now"
         answers.set()
         assert (await call(browser, "GET", "/api/v1/health")).json()["findings"][0]["subject"] == "disk"
 
@@ -228,6 +228,6 @@ def test_what_is_known_of_drift_is_shown_furthest_first(bank):
         config.write_text(asks.service.project.opened.places.drift, msgspec.json.encode(record).decode())
         page = await looked(browser)
         assert page.index("card.b") < page.index("card.a")
-        assert "Moved" in page
+        assert "Drifted" in page
 
     run(bank, steps)

@@ -310,7 +310,7 @@ def test_the_screen_shows_what_came_and_confirms_a_subscription(bank, outside):
         await post(asks, "topic", posted(Message=saving(eventType="<b>LOGIN</b>")))
         await post(asks, "topic", posted("SubscriptionConfirmation"))
         before = (await browser.get("/sources")).body.decode()
-        assert "<b>1</b> subscription waits" in before
+        assert "<b>1</b> subscription needs" in before
         assert "&lt;b&gt;LOGIN" in before
         form = {"csrf": await browser.csrf(), "source": "topic", "topic": TOPIC}
         outside.there[CONFIRM] = TransientError("sns.eu-west-1.amazonaws.com cannot be reached")
@@ -363,8 +363,8 @@ def test_saved_messages_are_judged_without_a_request(bank, tmp_path, capsys):
 def test_a_source_that_is_written_wrongly_is_told_with_its_place(bank):
     text = (bank / "shroff.yaml").read_text()
     for before, after, words in (
-        ("events: [saving, withdrawal]", "events: [saving, withdrawel]", "'withdrawel' is no event type"),
-        ("others: quarantine", "others: keep", "'keep' is no event type"),
+        ("events: [saving, withdrawal]", "events: [saving, withdrawel]", "'withdrawel' is not an event type"),
+        ("others: quarantine", "others: keep", "'keep' is not an event type"),
         ("subscribe: ask", "subscribe: never", "ask or auto"),
         (TOPIC, "arn:aws:sqs:eu-west-1:1:x", "the ARN of a topic"),
         ("webhook: { secrets: [s3cret] }", "webhok: { secrets: [s3cret] }", "webhook"),

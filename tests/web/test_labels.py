@@ -112,7 +112,7 @@ def test_what_contradicts_is_listed_newest_first_with_the_word_that_holds(bank):
         assert [one["in_force"] for one in found["newest_conflicts"][1]["labels"]] == [False, True]
         page = (await browser.get("/labels")).body.decode()
         assert "chargeback is stronger than customer" in page
-        assert "same source, the later word holds" in page
+        assert "same source; the later label wins" in page
         assert found["customers"]["held"] == [
             {"verdict": "fraud", "judged": 0, "held": 0},
             {"verdict": "genuine", "judged": 1, "held": 0},
@@ -170,7 +170,7 @@ def test_of_a_long_log_the_newest_part_is_counted_and_the_page_says_so(bank, mon
         monkeypatch.setattr(labels, "LOOK_BACK", 4)
         found = await figures(browser)
         assert (found["events"], found["counted_from"], found["counted_to"]) == (4, last - 3, last)
-        assert f"Counted from place {last - 3}" in (await browser.get("/labels")).body.decode()
+        assert f"Counted from sequence number {last - 3}" in (await browser.get("/labels")).body.decode()
 
     run(bank, steps)
 

@@ -78,11 +78,11 @@ def lines(folder: Path) -> list[str]:
 @pytest.mark.slow
 def test_a_value_is_added_with_why_and_until_and_decides_from_the_next_event_on(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
-        assert b"Nothing is in this list" in (await browser.get(f"/lists/{LIST}")).body
+        assert b"This list is empty" in (await browser.get(f"/lists/{LIST}")).body
         done = await send(browser, f"/lists/{LIST}", value="c-1", note="stolen", expires_at="2027-01-31")
         assert done.headers["location"] == f"/lists/{LIST}?said=done&added=1"
         shown = (await browser.get(done.headers["location"])).body.decode()
-        assert "in force from the next event on" in shown
+        assert "Active from the next event." in shown
         assert "31 January 2027, 00:00" in shown
         assert lines(bank) == ["c-1,stolen,ann,2027-01-31T00:00:00Z"]
         decided = await call(browser, "POST", "/api/v1/events/payment", PAYMENT)
@@ -130,9 +130,9 @@ def test_the_page_of_a_key_puts_it_into_its_lists_and_takes_it_out(bank):
 def test_what_is_wrong_is_said_beside_what_was_written(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         for form, words in (
-            ({"value": "c-1", "expires_at": "soon"}, b"is no time"),
+            ({"value": "c-1", "expires_at": "soon"}, b"is not a time"),
             ({"value": " "}, b"needs a value"),
-            ({"value": "c\n1"}, b"stands on one line"),
+            ({"value": "c\n1"}, b"must be one line"),
         ):
             found = await send(browser, f"/lists/{LIST}", **form)
             assert found.status == 422
@@ -163,7 +163,7 @@ def test_a_list_goes_out_and_comes_in_as_csv(bank):
         assert lines(bank) == ["c-2,two,ann,", "c-3,three,ann,"]
         twice = await send(browser, f"/lists/{LIST}/csv", csv="value,note\nc-4,a\nc-4,b\nc-4,c\n")
         shown = (await browser.get(twice.headers["location"])).body.decode()
-        assert "1 added; 2 lines were left out: of lines with the same value the last one counts." in shown
+        assert "1 added; 2 lines were ignored: of lines with the same value, the last one counts." in shown
         assert lines(bank)[-1] == "c-4,c,ann,"
         broken = await send(browser, f"/lists/{LIST}/csv", csv="value\nc-2,two\n")
         assert broken.status == 422
@@ -253,7 +253,7 @@ def test_who_may_only_look_sees_lists_and_changes_none(bank):
 def test_a_new_list_is_there_at_once(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         assert (await send(browser, "/lists", name="seen_before")).headers["location"] == "/lists/seen_before?said=made"
-        assert b"read by nothing yet" in (await browser.get("/lists/seen_before")).body
+        assert b"used by no rule yet" in (await browser.get("/lists/seen_before")).body
         assert (await send(browser, "/lists/seen_before", value="<b>x</b>")).status == 303
         assert b"&lt;b&gt;x&lt;/b&gt;" in (await browser.get("/lists/seen_before?q=X")).body
         assert len(acts(asks, "list.make")) == 1
@@ -330,7 +330,7 @@ def test_where_a_second_person_approves_lists_nobody_changes_one_alone(bank):
         entry = {"value": "c-1", "note": "stolen"}
         waits = await asks.ask("POST", entries, entry, key="another")
         assert (waits.status, waits.json()["in_force"]) == (200, False)
-        assert "a second person approves this here" in waits.json()["why_not"]
+        assert "this needs approval by a second person" in waits.json()["why_not"]
         (one,) = await asked()
         assert (one["by"], one["says"], await values()) == ("ben", "put c-1 in", [])
         approve = f"/api/v1/lists/{LIST}/approve", {"etag": one["etag"]}
@@ -347,9 +347,9 @@ def test_where_a_second_person_approves_lists_nobody_changes_one_alone(bank):
         sheet = {"csv": "value\nc-2\nc-3\n", "is_whole": True}
         for key, added in (("another", 0), ("person", 2)):
             assert (await asks.ask("PUT", f"/api/v1/lists/{LIST}", sheet, key=key)).json()["added"] == added
-        with pytest.raises(NotAllowedError, match="only the service knows two people"):
+        with pytest.raises(NotAllowedError, match="this works only in the service"):
             asks.service.project.lists.add(LIST, Entry("c-9"))
-        with pytest.raises(NotAllowedError, match="only the service knows two people"):
+        with pytest.raises(NotAllowedError, match="this works only in the service"):
             asks.service.project.lists.remove(LIST, "c-2")
         acts = [(row.name, row.action) for row in rows_of(asks.service.desk.store, AuditFilter(subject=f"list {LIST}"))]
         assert acts.count(("ann", "list.change")) == 2
@@ -372,7 +372,7 @@ def test_the_page_of_a_list_shows_what_waits_for_a_second_person(bank):
         page = (await browser.get(f"/lists/{LIST}")).body.decode()
         (asked,) = asks.service.project.agreements.asked(f"list {LIST}")
 
-        assert "Waits for a second person" in page
+        assert "Waiting for approval" in page
         assert asked.tag in page
         assert (await send(browser, f"/lists/{LIST}/approve", etag=asked.tag)).status == 403
 

@@ -104,22 +104,22 @@ def test_a_notice_is_looked_at_and_sent_as_a_test(tmp_path):
 
     async def steps(asks: Asker, browser: Browser) -> None:
         listed = await browser.get("/mails/notices")
-        assert "asks, and takes one answer" in says(listed)
+        assert "asks the recipient one question" in says(listed)
         shown = await browser.get("/mails/notices/customer?event=payment%2Fp-1")
         assert "Was this you? 189.90 EUR" in says(shown)
-        assert "Its link answers nothing." in says(shown)
+        assert "Links in this preview do not work." in says(shown)
         assert (await browser.get("/mails/notices/customer/html?event=payment%2Fp-1")).status == 200
         assert "there is no event" in says(await browser.get("/mails/notices/customer?event=payment%2Fp-none")).lower()
         daily = says(await browser.get("/mails/notices/daily?day=2026-05-03"))
-        assert "Of which event" not in daily
+        assert "Event" not in daily
         assert "figures of 3 May" in daily
         assert b"Figures of 3 May" in (await browser.get("/mails/notices/daily/html?event=&day=2026-05-03")).body
-        assert "is no day" in says(await browser.get("/mails/notices/daily?day=may"))
+        assert "is not a day" in says(await browser.get("/mails/notices/daily?day=may"))
         assert (await browser.get("/mails/notices/none")).status == 404
         form = {"csrf": await browser.csrf(), "to": "me@bank.example", "event": "payment/p-1"}
         assert "Sent to me@bank.example." in says(await browser.post("/mails/notices/customer/test", form))
         wrong = await browser.post("/mails/notices/customer/test", {**form, "to": "nobody"})
-        assert "is no address of mail" in says(wrong)
+        assert "is not an address of mail" in says(wrong)
         assert len(list(bank.project.opened.places.mail.glob("*.eml"))) == 1
 
     run(bank, steps)
@@ -131,8 +131,8 @@ def test_pages_say_what_to_do_where_there_is_nothing_yet(tmp_path):
     async def steps(asks: Asker, browser: Browser) -> None:
         for path, words in (
             ("/mails", "No mail yet"),
-            ("/mails/letters", "No letters"),
-            ("/mails/notices", "Nobody is told anything"),
+            ("/mails/letters", "No messages"),
+            ("/mails/notices", "No notifications yet"),
         ):
             assert words in says(await browser.get(path))
 

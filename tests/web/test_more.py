@@ -330,12 +330,12 @@ def test_a_draft_is_held_against_the_log(bank):
         assert [(one["file"], one["line"]) for one in mistaken.json()["errors"]] == [("rules/any.yaml", 5)]
         for draft, words in (
             *(
-                ({"rules": {name: RULE}}, "is no name of a file of rules")
+                ({"rules": {name: RULE}}, "is not a name of a file of rules")
                 for name in ("../x.yaml", "\0.yaml", f"{'a' * 300}.yaml", "...yaml", ".yaml", "a/b.yaml", "a.yaml\n")
             ),
             ({"rules": {"x.yaml": RULE + "# " + "x" * 1_100_000}}, "x.yaml is too long"),
-            ({"from": "zz"}, "from: 'zz' is no time"),
-            ({"to": "zz"}, "to: 'zz' is no time"),
+            ({"from": "zz"}, "from: 'zz' is not a time"),
+            ({"to": "zz"}, "to: 'zz' is not a time"),
         ):
             refused = await asks.ask("POST", "/api/v1/backtests", draft)
             assert (refused.status, words in refused.json()["detail"]) == (422, True), refused.body
@@ -343,7 +343,7 @@ def test_a_draft_is_held_against_the_log(bank):
         assert (first.name, first.subject) == ("author", "any.yaml")
         assert msgspec.json.decode(first.after)["rules"] == ["any.yaml"]
         assert second.name == "admin"
-        assert (await asks.ask("GET", "/api/v1/audit?to=zz")).json()["detail"].startswith("to: 'zz' is no time")
+        assert (await asks.ask("GET", "/api/v1/audit?to=zz")).json()["detail"].startswith("to: 'zz' is not a time")
 
         begun = await asks.ask("POST", "/api/v1/backtests", {"rules": {"any.yaml": RULE}, "wait": False})
         while (now := (await asks.ask("GET", begun.headers["location"])).json())["state"] != "done":

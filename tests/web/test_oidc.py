@@ -160,7 +160,10 @@ def test_the_way_back_of_another_browser_opens_nothing(bank):
 def test_who_has_no_role_or_was_not_let_in_is_told_so(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         refused(await browser.get(await at_provider(await begun(browser), "eve")), "no role here")
-        refused(await browser.get(f"{oidc.PATH}?error=access_denied&error_description=<script>"), "did not let you in")
+        refused(
+            await browser.get(f"{oidc.PATH}?error=access_denied&error_description=<script>"),
+            "Sign-in with the provider failed",
+        )
         assert await asyncio.to_thread(users.all_users, asks.service.desk) == []
 
     run(bank, steps)

@@ -114,7 +114,7 @@ def test_wrong_names_and_passwords_look_alike_and_pause(bank):
 def test_a_link_works_once_and_only_when_its_form_is_sent(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         link = await first_link(asks)
-        assert b"Become an admin" in (await browser.get(link)).body
+        assert b"Create an admin account" in (await browser.get(link)).body
         form = {"name": "ann", "password": PASSWORD, "again": PASSWORD}
         differ = await browser.post(link, {**form, "again": "other"})
         assert differ.status == 422
@@ -123,7 +123,7 @@ def test_a_link_works_once_and_only_when_its_form_is_sent(bank):
         assert (await browser.post(link, form)).status == 303
         for again in (await browser.get(link), await browser.post(link, form), await browser.get("/login/link/x")):
             assert again.status == 404
-            assert b"This link does nothing any more" in again.body
+            assert b"This link has expired or was already used" in again.body
 
     run(bank, steps)
 
@@ -145,7 +145,7 @@ def test_a_link_signs_in_once_by_one_button_and_leads_to_the_queue(bank):
         assert (await browser.post(link, {})).status == 404
         browser.cookies.clear()
         for gone in (link, f"{links.ONCE}x"):
-            assert b"This link does nothing any more" in (await browser.get(gone)).body
+            assert b"This link has expired or was already used" in (await browser.get(gone)).body
 
     run(bank, steps)
 
@@ -203,7 +203,7 @@ def test_one_changes_ones_own_password_and_stays_signed_in_here_alone(bank):
         assert (await browser.post("/me", {"password": PASSWORD, "new": new, "again": new})).status == 403
         done = await browser.post("/me", {"csrf": csrf, "password": PASSWORD, "new": new, "again": new})
         assert (done.status, done.headers["location"]) == (303, "/me?said=changed")
-        assert b"Your password is changed" in (await browser.get("/me?said=changed")).body
+        assert b"Password changed" in (await browser.get("/me?said=changed")).body
         assert (await other.get("/me")).status == 303
         assert (await other.post("/login", {"name": "ann", "password": PASSWORD})).status == 403
 

@@ -114,7 +114,8 @@ def test_the_way_stands_in_the_standard_header_where_that_is_named(said, is_encr
 
 
 @pytest.mark.parametrize(
-    ("networks", "words"), [("[0.0.0.0/0]", "would be everybody"), ("[10.0.0]", "is no address and no network")]
+    ("networks", "words"),
+    [("[0.0.0.0/0]", "would trust every client"), ("[10.0.0]", "is neither an address nor a network")],
 )
 def test_networks_that_are_none_or_everybody_are_refused(tmp_path, networks, words):
     bank = Bank(tmp_path, {"shroff.yaml": FILES["shroff.yaml"].replace("web: { ", f"web: {{ proxies: {networks}, ")})

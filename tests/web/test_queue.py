@@ -262,7 +262,7 @@ def test_of_a_case_that_nobody_changed_nobody_is_named_and_no_time(bank):
         }
         found = await browser.send("POST", "/api/v1/cases/1/decide", b'{"verdict": "fraud"}', headers)
         said = found.json()
-        assert (found.status, said["title"]) == (409, "The case is not as it was read")
+        assert (found.status, said["title"]) == (409, "The case was changed meanwhile")
         assert said["detail"].startswith("case 1 is not as it was read;")
         assert (said["by"], said["at"], said["saved"]) == (None, None, False)
         status, _, body = await form(browser, "/cases/1/decide", verdict="fraud", tag="9.1")
@@ -348,7 +348,7 @@ def test_a_rule_is_silenced_for_whom_a_case_is_about_and_speaks_for_others(bank)
         by_hand.write_text(endless, encoding="utf-8")
         asks.service.project.opened.reload()
         assert "silent for this card for good" in (await browser.get("/cases/1")).body.decode()
-        assert '<p class="small second">for good, says' in (await browser.get("/rules/any_payment")).body.decode()
+        assert '<p class="small second">with no end, by' in (await browser.get("/rules/any_payment")).body.decode()
 
     run(bank, steps)
 
@@ -397,19 +397,22 @@ def test_a_silence_is_ended_from_its_case_over_http_and_from_its_rule_and_the_ru
 
 def test_a_silence_that_is_long_in_coming_into_force_stands_in_its_case_all_the_same(bank, monkeypatch):
     async def late(*_: object) -> list[msgspec.Raw]:
-        raise TransientError("whoever leads the log has not come to this")
+        raise TransientError("the active writer has not run this request yet")
 
     async def steps(asks: Asker, browser: Browser) -> None:
         monkeypatch.setattr(asks.service, "asked_of_log", late)
         given = {"rule": "any_payment", "for": "7d", "text": "a wedding"}
         for path in ("/cases/1/silence", "/cases/1/end-silence"):
             status, _, page = await form(browser, path, "/cases/1", **given)
-            assert (status, "not in force yet.</b> whoever leads the log has not come to this" in page) == (200, True)
+            assert (status, "not in force yet.</b> the active writer has not run this request yet" in page) == (
+                200,
+                True,
+            )
         headers = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
         until = time_text(asks.service.project.opened.now_ms() + DAY_MS)
         body = msgspec.json.encode({"rule": "any_payment", "until": until, "text": "a wedding"})
         said = (await browser.send("POST", "/api/v1/cases/1/silence", body, headers)).json()
-        assert (said["in_force"], said["why_not"]) == (False, "whoever leads the log has not come to this")
+        assert (said["in_force"], said["why_not"]) == (False, "the active writer has not run this request yet")
         done = [row["what"] for row in (await browser.get("/api/v1/cases/1")).json()["history"]]
         assert done == ["silenced", "silence_ended", "silenced"]
 

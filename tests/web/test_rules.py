@@ -292,7 +292,7 @@ def test_where_a_second_person_approves_nobody_puts_their_own_in_force(bank):
         for key in ("another", "another"):
             waits = await asks.ask("POST", back, off, key=key)
             assert (waits.status, waits.json()["in_force"]) == (200, False)
-            assert "a second person approves this here" in waits.json()["why_not"]
+            assert "this needs approval by a second person" in waits.json()["why_not"]
         (asked,) = (await asks.ask("GET", "/api/v1/rules/dear_one/record")).json()["asked"]
         assert (asked["by"], asked["says"]) == ("ben", "take it out: too many")
         assert (await outcome(asks, 3, "501.50"))[0] == "review"
@@ -573,7 +573,7 @@ def test_a_backtest_is_begun_watched_and_shown(bank):
                 await asyncio.sleep(0.05)
                 page = await browser.get(path)
 
-            assert b"From old outcome to new" in page.body
+            assert b"Outcomes: recorded and draft" in page.body
             sentence = re.search(r'<p class="lead">(.*?)</p>', page.body.decode())
             assert sentence is not None
             for place in (page, await browser.get("/rules/dear_one/draft")):

@@ -227,7 +227,7 @@ def test_who_waits_for_too_long_is_told_and_the_decision_is_made(bank, monkeypat
     async def steps(asks: Asker, spoken: Spoken) -> None:
         status, _, body = await spoken.ask(request(PAYMENT))
         assert status == 503
-        assert "send it again, by the same ids" in msgspec.json.decode(body)["detail"]
+        assert "send the events again with the same ids" in msgspec.json.decode(body)["detail"]
         await asyncio.sleep(0.6)
         monkeypatch.setattr(short, "PATIENCE_S", 30.0)
         assert (await spoken.ask(request(PAYMENT)))[0] == 200

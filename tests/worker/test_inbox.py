@@ -146,7 +146,7 @@ def test_a_label_of_a_type_that_is_not_in_force_is_refused(desk):
     number = desk.ask(LABELS, labels_request([of_refund], 2))
     desk.inbox.serve()
 
-    assert "'refund' is no event type" in desk.answer(number).reason
+    assert "'refund' is not an event type" in desk.answer(number).reason
 
 
 def test_requests_are_carried_out_in_the_order_of_their_numbers(desk):
@@ -289,7 +289,7 @@ def test_a_version_that_fails_on_the_log_is_refused_and_the_old_one_goes_on(desk
     number = desk.ask(ADOPT)
     desk.serve_until(number)
 
-    with pytest.raises(UsageError, match="cannot come into force: the log is damaged"):
+    with pytest.raises(UsageError, match="cannot become active: the log is damaged"):
         desk.result(number)
     assert desk.writer.write([payment(3)])[0].kind == "decided"
 
@@ -379,7 +379,11 @@ def test_one_that_waits_too_long_is_told_that_its_request_stays(desk, monkeypatc
     monkeypatch.setattr(inbox, "PATIENCE_S", 0.05)
     monkeypatch.setattr(inbox, "_TURN_S", 0.02)
     told: list[str] = []
-    with pytest.raises(LogBusyError, match=r"process 7 .* What was asked waits in the log's.*not be asked again$"):
+    with pytest.raises(
+        LogBusyError,
+        match=r"process 7 .* The request is queued for the active writer; do not "
+        r"repeat it$",
+    ):
         ask(put, busy, lambda: read(desk.reader()), told.append)
 
     assert told == [f"{inbox.LEFT}."]
@@ -394,7 +398,7 @@ def test_one_that_could_not_ask_is_told_that_nothing_waits(desk, monkeypatch):
         raise LogBusyError("log.db is held by another program")
         yield
 
-    with pytest.raises(LogBusyError, match=r"^process 7 writes the log.*Nothing was asked of it; try again$"):
+    with pytest.raises(LogBusyError, match=r"^process 7 writes the log.*The request was not queued; try again$"):
         ask(put, busy, held, lambda _words: None)
     assert not desk.log.asked()
 
@@ -407,7 +411,7 @@ def test_one_that_waits_is_told_once_for_whom(desk, monkeypatch):
     with pytest.raises(LogBusyError):
         ask(put, busy, lambda: read(desk.reader()), lambda _words: None, told.append)
 
-    assert told == ["waiting for process 7, which writes the log and takes this up between two batches."]
+    assert told == ["waiting for process 7, which writes the log and runs this request between two batches."]
 
 
 @pytest.mark.parametrize(
@@ -433,8 +437,8 @@ def test_commands_that_wait_say_for_whom_and_what_holds(bank, monkeypatch, capsy
 
     assert said.err.count(f"shroff: waiting for process {os.getpid()}, which writes the log") == 1
     assert code == (0 if words[0] == "lists" else 3)
-    assert "and has not come to this in 0.6 s" in said.out + said.err
-    assert "it need not be asked again" in said.out + said.err
+    assert "and did not run this request within 0.6 s" in said.out + said.err
+    assert "do not repeat it" in said.out + said.err
     assert "Stop that process" not in said.out + said.err
 
 
@@ -469,7 +473,7 @@ def test_ctrl_c_while_waiting_says_that_the_request_stays(bank, monkeypatch, cap
         assert run(["-C", str(bank), "label", "p1", "fraud"]) == 130
         waiting = log.asked()
 
-    assert "Stopped. What was asked waits in the log's inbox" in capsys.readouterr().err
+    assert "Stopped. The request is queued for the active writer" in capsys.readouterr().err
     assert [request.kind for request in waiting] == [LABELS]
 
 
@@ -557,7 +561,7 @@ def test_a_label_that_a_full_disk_does_not_take_says_whether_it_waits(bank, monk
         assert run(words) == 3
         said = capsys.readouterr().err
     assert "there is no room" in said
-    assert ("it need not be asked again" in said) == (room == 150_000)
+    assert ("do not repeat it" in said) == (room == 150_000)
     assert run(["-C", str(bank), "label", "payment/p2", "genuine"]) == 0
     assert app.open(bank).labels()["id"].to_pylist() == (["p1", "p2"] if room == 150_000 else ["p2"])
 

@@ -97,7 +97,7 @@ def test_what_is_no_version_is_quarantined_and_the_next_one_taken():
 
     ((_, refused),) = worker.log.refused_list()
     assert (refused.source, refused.place, refused.raw) == ("control/1", "0", b"{ no version")
-    assert refused.reason.startswith("this version cannot come into force: it is no version of a project")
+    assert refused.reason.startswith("this version cannot become active: it is not a version of a project")
     assert worker.writer.definitions.versions == version(2).versions
 
 
@@ -124,7 +124,7 @@ def test_a_version_whose_model_is_not_here_is_waited_for():
     lead = worker.lead(load)
     for turn in range(3):
         lead.attend(1.0 + turn, lambda: None)
-    assert worker.said == ["a version came to this lane, and cannot come into force yet: the model m-1 is not there"]
+    assert worker.said == ["a new version reached this lane, but cannot become active yet: the model m-1 is not there"]
     assert worker.reached is None
 
     there.append(True)

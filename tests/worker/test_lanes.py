@@ -86,7 +86,7 @@ def test_an_entity_whose_events_would_be_in_several_lanes_is_refused_by_name(ent
     ("key", "events", "why"),
     [
         ("", EVENTS, "lanes need 'key'"),
-        ("cart", EVENTS, "the key 'cart' is no entity. Did you mean card?"),
+        ("cart", EVENTS, "the key 'cart' is not an entity. Did you mean card?"),
         ("card", EVENTS.replace(", login: holder }", " }"), "login has no card"),
         ("card", EVENTS.replace("payment: card,", "payment: [card, other],"), "is not one field of text"),
         ("card", EVENTS.replace("payment: card,", "payment: lower(payment.card),"), "is not one field of text"),
@@ -249,7 +249,7 @@ def test_files_with_a_mistake_are_sent_to_no_lane(
 
     with pytest.raises(DefinitionError, match="often"):
         project.lanes.tell()
-    with pytest.raises(UsageError, match="the same in all lanes: leave --lane out"):
+    with pytest.raises(UsageError, match="all lanes have the same active version: leave --lane out"):
         project.lane(1).lanes.tell()
 
 
@@ -259,7 +259,7 @@ def test_one_lane_is_told_nothing_and_has_no_lanes(tmp_path: Path):
     one = app.open(tmp_path)
 
     for call in (one.lanes.tell, one.lanes.states, lambda: one.lane(0)):
-        with pytest.raises(UsageError, match="this project has one log"):
+        with pytest.raises(UsageError, match="this project has one lane"):
             call()
 
 
@@ -289,7 +289,7 @@ def test_a_lane_begins_with_the_version_that_waits_for_it_if_that_is_fit(
     for body in (b"{ no version", told(definitions(f"{EVENTS}  shop: {{ payment: other }}\n"))):
         post.publish(body, 2)
         assert lane.lanes.waiting(said.append) is None
-    assert ["cannot come into force: " in one for one in said] == [True, True]
+    assert ["cannot become active: " in one for one in said] == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -297,10 +297,10 @@ def test_a_lane_begins_with_the_version_that_waits_for_it_if_that_is_fit(
     [
         (
             Answer(TAKEN, seq=12, lane=1),
-            "labelled 'fraud', at place 12 of lane 1.",
+            "labeled 'fraud', sequence number 12 of lane 1.",
             "shroff -C {} --lane 1 export labels",
         ),
-        (Answer(TAKEN, lane=0), "labelled 'fraud' in lane 0.", "shroff -C {} --lane 0 export labels"),
+        (Answer(TAKEN, lane=0), "labeled 'fraud' in lane 0.", "shroff -C {} --lane 0 export labels"),
         (Answer(REFUSED, reason="no lane has its event"), "no lane has its event.", "shroff -C {} lanes show"),
     ],
 )

@@ -181,7 +181,7 @@ def test_of_two_that_deliver_the_one_that_fell_behind_is_told(project):
         reply = json.loads(tend_outbox(log, Request(request, OUTBOX, moved_request([stale]), 0)))
         assert log.offset("sink:table", "") == "4"
 
-    assert "another one delivers to it as well" in reply["refusal"]
+    assert "another process delivers to it as well" in reply["refusal"]
 
 
 # ---- beside the writer
@@ -348,7 +348,7 @@ def test_rows_are_named_in_one_way(stuck, words):
 def test_a_row_that_is_not_stuck_is_told(stuck, name):
     stuck.sinks.deliver()
     for change in (stuck.sinks.retry, stuck.sinks.drop):
-        with pytest.raises(UsageError, match=f"nothing is stuck under {name}"):
+        with pytest.raises(UsageError, match=f"row {name} is not stuck"):
             change([key_of(name)])
     assert run(["-C", str(stuck.opened.places.folder), "outbox", "show", name]) == 2
 
@@ -364,7 +364,7 @@ def test_people_see_how_far_each_sink_is_and_what_is_wrong(tmp_path, capsys, rec
     project.decide(events(1, 3), as_type="payment")
     assert run(["-C", str(project.opened.places.folder), "outbox", "deliver"]) == 3
     told = capsys.readouterr().out
-    assert "hook: 0 rows delivered; 4 places left" in told
+    assert "hook: 0 rows delivered; 4 records left" in told
     run(["-C", str(project.opened.places.folder), "outbox", "list"])
     listed = capsys.readouterr().out
     assert "hook takes nothing since" in listed

@@ -190,10 +190,10 @@ def test_what_is_in_line_at_the_end_is_answered_and_what_comes_later_turned_away
     line = Line()
     post = line.put("a", "b")
 
-    line.queue.end("the service is ending")
+    line.queue.end("the service is stopping")
 
     assert line.told == [post]
-    assert post.failure == "the service is ending; send it again, by the same ids"
+    assert post.failure == "the service is stopping; send it again with the same ids"
     assert line.queue.waiting == 0
-    with pytest.raises(TurnedAwayError, match="is ending"):
+    with pytest.raises(TurnedAwayError, match="is stopping"):
         line.put("c")

@@ -165,7 +165,7 @@ def test_a_label_that_waits_is_named_as_it_was_understood(bank, capsys):
     folder = str(bank.opened.places.folder)
     assert run(["-C", folder, "label", "payments/x", "fraud"]) == 4
     said = capsys.readouterr().out.splitlines()[0]
-    assert said == "The label was refused: event: 'payments' is no event type. Did you mean payment?"
+    assert said == "The label was refused: event: 'payments' is not an event type. Did you mean payment?"
     texts = []
     for named in ("nope/x", "x", "payment/x2"):
         assert run(["-C", folder, "label", named, "fraud"]) == 0
@@ -209,6 +209,6 @@ def test_nothing_is_read_as_a_whole_to_count_it_or_to_take_one(bank, tmp_path, m
         dropped = bank.quarantine.drop([1])
 
     assert found["quarantine"].words == "2 refused"
-    assert found["active version"].words == "the project's files, as they are"
+    assert found["active version"].words == "the project's files"
     assert '"p9"' in capsys.readouterr().out
     assert dropped == 1

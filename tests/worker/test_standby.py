@@ -181,7 +181,7 @@ def test_a_log_that_cannot_be_read_for_now_is_told_and_tried_again(place, error)
     log.close()
     beside.joined()
 
-    assert f"standing by, and waiting: {error}" in beside.told
+    assert f"standby, waiting: {error}" in beside.told
 
 
 def test_files_with_mistakes_end_it(place):

@@ -262,7 +262,7 @@ def test_lines_of_files_do_not_arrive_so_none_is_too_early(place):
 
 
 def test_a_type_that_there_is_not_ends_the_worker(place):
-    with pytest.raises(UsageError, match="'paiment' is no event type"):
+    with pytest.raises(UsageError, match="'paiment' is not an event type"):
         Worker(place, MemorySource(MemoryTopic({"x": [b"{}"]}, "paiment")), AT_END).run()
 
 
@@ -503,7 +503,7 @@ def test_a_line_that_the_door_fails_at_is_refused_by_itself(place, monkeypatch):
 
     entries = [one for _, one in place.log.refused_list()]
     assert [(one.source, one.place) for one in entries] == [("payments/0", at) for at in ("0", "41", "42", "99")]
-    assert {one.reason for one in entries} == {"this program cannot take it (ValueError: a marker); please report that"}
+    assert {one.reason for one in entries} == {"shroff cannot process it (ValueError: a marker); please report that"}
     assert entries[1].raw == poisoned(100, 41).parts["payments/0"][41]
     assert (work.counts.decisions, work.restored) == (96, 0)
 
@@ -533,7 +533,7 @@ def test_a_message_that_deciding_fails_at_is_found_and_refused_and_the_others_go
     assert len(ids(place.log)) == 297
     assert (work.unbearable, work.counts.decisions, work.quarantined) == (3, 297, 3)
     assert work.restored <= 9, "each is found among 300 in three steps"
-    assert any("payments/0, 150: this program cannot take it (ZeroDivisionError: a marker)" in one for one in told)
+    assert any("payments/0, 150: shroff cannot process it (ZeroDivisionError: a marker)" in one for one in told)
 
 
 def test_a_message_that_the_commit_fails_at_is_found_and_refused(place):
@@ -594,7 +594,7 @@ def test_a_request_that_the_program_fails_at_is_refused_and_the_work_goes_on(pla
 
     assert (work.counts.decisions, work.restored) == (50, 1)
     assert b"ZeroDivisionError: a marker" in (place.log.reply_to(number) or b"")
-    assert any("what was asked of this worker" in one for one in told)
+    assert any("a request to this worker was refused" in one for one in told)
 
 
 # ---- standing by
@@ -627,7 +627,7 @@ def test_a_standby_takes_over_where_the_leader_ended(tmp_path):
     thread.join()
     Worker(undisturbed, MemorySource(feed), AT_END).run()
 
-    assert "taking the lead" in told
+    assert "taking over" in told
     assert sorted(ids(place.log)) == sorted(ids(undisturbed.log))
     assert place.log.epoch == 0
     assert place.store.epoch == 2
@@ -687,7 +687,7 @@ def test_a_worker_beside_another_process_that_delivers_decides_all_the_same(plac
     work = Worker(place, MemorySource(topic(50), random=Random(1)), AT_END, tell=told.append).run()
 
     assert (work.counts.decisions, place.deliveries) == (50, [])
-    assert told == ["nothing is delivered from here for now: process 7 delivers"]
+    assert told == ["this process does not deliver now: process 7 delivers"]
 
 
 def test_a_sink_that_takes_nothing_is_told_with_since_when_and_why_and_again_when_it_goes_on(place, monkeypatch):
@@ -708,8 +708,8 @@ def test_a_sink_that_takes_nothing_is_told_with_since_when_and_why_and_again_whe
     worker.run()
 
     assert told == [
-        "sink hook takes nothing since 2026-05-28T20:26:40Z: no answer from the bank. It is tried again",
-        "sink hook takes rows again",
+        "sink hook has been failing since 2026-05-28T20:26:40Z: no answer from the bank. Retrying",
+        "sink hook accepts rows again",
     ]
     assert worker.work.sinks == ()
 

@@ -132,7 +132,7 @@ def test_each_new_snapshot_is_copied_beside_and_a_failure_is_told_once_and_tried
     with Beside([Copying(Snapshots(tmp_path), opened)], told.append):
         saved(tmp_path, 3)
         time.sleep(0.2)
-        assert told == ["the bucket is away; it is tried again"]
+        assert told == ["the bucket is away; retrying"]
         down.clear()
         until(lambda: len(copies(objects).all()) == 1)
         saved(tmp_path, 5)

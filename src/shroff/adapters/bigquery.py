@@ -83,14 +83,16 @@ class BigQuery:
     ) -> None:
         self._project, _, self._dataset = target.rpartition(".")
         if not self._project or not self._dataset:
-            raise UsageError(f"{target!r} is no dataset. Write it as PROJECT.DATASET.")
+            raise UsageError(f"{target!r} is not a dataset. Write it as PROJECT.DATASET.")
         at = urlsplit(endpoint)
         if (
             at.scheme not in {"http", "https"}
             or not at.hostname
             or (at.scheme == "http" and not is_loopback(at.hostname))
         ):
-            raise UsageError(f"{endpoint!r} is no address of BigQuery: it begins with https://, since a token is sent.")
+            raise UsageError(
+                f"{endpoint!r} is not an address of BigQuery: it begins with https://, since a token is sent."
+            )
         self._client = calls.client(at.scheme, at.hostname, at.port, answer_bytes_max=ANSWER_BYTES_MAX)
         self._token, self._sleep = token, sleep
         self._at = f"/bigquery/v2/projects/{quote(self._project, safe=':')}"

@@ -35,7 +35,7 @@ class QueryLimits:
 
     def __post_init__(self) -> None:
         if not _SIZE.fullmatch(self.memory):
-            raise UsageError(f"{self.memory!r} is no size of memory. Write it as 500MB or 4GB.")
+            raise UsageError(f"{self.memory!r} is not a size of memory. Write it as 500MB or 4GB.")
 
 
 def library() -> Any:

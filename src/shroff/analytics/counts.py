@@ -305,7 +305,7 @@ def zone_named(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):  # an unknown name is a KeyError, a path a ValueError, a folder an OSError
-        raise UsageError(f"{name!r} is no time zone: write one as Europe/Berlin.") from None
+        raise UsageError(f"{name!r} is not a time zone: write one as Europe/Berlin.") from None
 
 
 def day_starts_ms(first: date, days: int, zone: str) -> Times:

@@ -250,7 +250,9 @@ class _History:
                 )
         if looked_to > 0:
             cure = "the index of keys does not serve 'matching'" if more else "Run 'shroff index', and ask again"
-            raise UsageError(f"the log was read back to place {looked_to:,}, and no further without an index. {cure}.")
+            raise UsageError(
+                f"the log was searched back to sequence number {looked_to:,}; further back needs an index. {cure}."
+            )
         return found
 
     def _labels(self, named: set[str], after: int) -> dict[int, Record]:

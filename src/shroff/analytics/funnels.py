@@ -208,7 +208,7 @@ class FunnelAnswer:
         kind, _, step = number.partition(":")
         if kind not in KINDS:
             raise UsageError(
-                f"{kind!r} is no number of a funnel. {nearest(kind, KINDS) or 'There is ' + ', '.join(KINDS)}."
+                f"{kind!r} is not a number of a funnel. {nearest(kind, KINDS) or 'There is ' + ', '.join(KINDS)}."
             )
         place = self._step(step, is_last_in=kind == REACHED)
         if kind in {REACHED, LOST}:
@@ -282,7 +282,7 @@ class FunnelAnswer:
         if name not in known:
             hint = nearest(name, known) or f"There is {', '.join(known)}."
             which = "" if is_last_in else " with a step behind it"
-            raise UsageError(f"{name!r} is no step of {self._funnel.name}{which}. {hint}")
+            raise UsageError(f"{name!r} is not a step of {self._funnel.name}{which}. {hint}")
         return names.index(name)
 
 

@@ -63,7 +63,7 @@ class ProjectCases:
         from shroff.cases.timers import carry_out
 
         with self._raised() as desk:
-            with self._as_far_as_written("what is due now was not carried out"):
+            with self._as_far_as_written("due tasks were not run"):
                 carry_out(desk)
             yield desk
 
@@ -102,7 +102,7 @@ class ProjectCases:
             desk = self.desk(people)
             with (
                 self._opened.reading() as log,
-                self._as_far_as_written("alerts that are not among the cases yet are left out"),
+                self._as_far_as_written("alerts without a case yet are left out"),
             ):
                 self.follower(desk, log).follow()
             yield desk

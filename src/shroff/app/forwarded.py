@@ -230,5 +230,5 @@ def called(part: str, method: str) -> Callable[..., Any]:
 
 
 def _warn(old: str, new: str, *, stacklevel: int) -> None:
-    words = f"{old} is project.{new} now; the old name goes with the next release"
+    words = f"{old} is project.{new} now; the next release removes the old name"
     warnings.warn(words, DeprecationWarning, stacklevel=stacklevel)

@@ -156,7 +156,7 @@ class HealthChecks:
                     lambda: Finding(
                         "online",
                         OK,
-                        f"{OutsideSystems(self._opened).reach(online, LIMIT_S, 'features')} takes connections",
+                        f"{OutsideSystems(self._opened).reach(online, LIMIT_S, 'features')} accepts connections",
                     ),
                 )
             )
@@ -198,11 +198,11 @@ class HealthChecks:
                     sink.prepare(None)
                     return Finding(f"sink {name}", OK, "answers, and has what it needs")
             if not system.options.get("url"):
-                return Finding(f"sink {name}", OK, "opens with these settings; it has no way to be asked")
+                return Finding(f"sink {name}", OK, "opens with these settings; its state cannot be queried")
             if system.text("url").startswith("sqlite:"):
                 return Finding(f"sink {name}", OK, "is a file of this machine")
             return Finding(
-                f"sink {name}", OK, f"{OutsideSystems(self._opened).reach(system, LIMIT_S)} takes connections"
+                f"sink {name}", OK, f"{OutsideSystems(self._opened).reach(system, LIMIT_S)} accepts connections"
             )
 
         return ask
@@ -219,10 +219,10 @@ class HealthChecks:
         """Measure drift of the champion's inputs, its score and the label delay, and record it for `doctor`.
 
         Args:
-            event: The event type; may be left out where one has a model, in force or in model.yaml.
+            event: The event type; optional if only one has a model, active or in model.yaml.
             reference: `model` for what the champion has learnt from, or the length of the stretch before the recent
                 one, such as `90d`.
-            recent: The length of what is held against it, up to `as_of`.
+            recent: The length of the recent period, up to `as_of`.
             as_of: By default the time of the newest event of the type; labels may be known long after that.
 
         Raises: UsageError where one of the stretches has no events.
@@ -239,7 +239,7 @@ class HealthChecks:
             as_of_ms = moment_ms(as_of)
             end_ms = log.watermark_ms() if as_of_ms is None else as_of_ms
             if end_ms is None:
-                raise UsageError("the log has no events yet, so nothing can have moved.")
+                raise UsageError("the log has no events yet, so there is no drift to measure.")
             report = look_for_drift(
                 definitions,
                 log_source(log, definitions, name),
@@ -252,7 +252,7 @@ class HealthChecks:
         try:
             keep_look(self._opened.places, report, time_text(self._opened.now_ms()))
         except StorageError as error:
-            self._opened.warnings.append(f"what was seen is not kept: {error}")
+            self._opened.warnings.append(f"the result is not stored: {error}")
         return report
 
 
@@ -282,5 +282,5 @@ def _length(what: str, text: str) -> int:
     except ValueError as error:
         raise UsageError(f"{what}: {error}.") from None
     if length_ms <= 0:
-        raise UsageError(f"{what}: a stretch is longer than nothing.")
+        raise UsageError(f"{what}: the period must be longer than 0.")
     return length_ms

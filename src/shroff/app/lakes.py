@@ -81,11 +81,11 @@ class Lake:
 
         least = FILES_MIN if files_min is None else files_min
         if least < 2:
-            raise UsageError(f"it takes 2 files at least to make one of them, not {least}.")
+            raise UsageError(f"at least 2 files are needed to merge, not {least}.")
         try:
             grace_ms = parse_duration(grace)
         except ValueError as error:
-            raise UsageError(f"the time of grace: {error}.") from None
+            raise UsageError(f"the grace period: {error}.") from None
         with self._writer(needs_tables=True) as writer:
             return writer.compact(files_min=least, target_bytes=TARGET_BYTES, grace_ms=grace_ms)
 
@@ -327,7 +327,7 @@ def _layout(options: Mapping[str, Any]) -> Layout:
         raise UsageError(f"lake: layout {layout} needs documents, such as {{ transaction: {{ of: payment }} }}.")
     for name, told in documents.items():
         if not FOLDER.fullmatch(name) or name in TAKEN:
-            raise UsageError(f"lake: documents cannot lie in a folder {name!r}; choose another name.")
+            raise UsageError(f"lake: documents cannot be in a folder {name!r}; choose another name.")
         if told.get("sources") and told["of"] != "labels":
             raise UsageError(f"lake: sources are for labels, and {name} is of {told['of']}.")
         if told.get("file") and (told.get("lines") or told["of"] == "decisions"):

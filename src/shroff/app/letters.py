@@ -91,13 +91,13 @@ class SentLetters:
             with NoticeFiles(self._opened).told() as store, store.look() as look:
                 found = {one: look.letters([one], limit=LETTERS_SHOWN + 1) for one in (OPEN, SENT, REFUSED, UNKNOWN)}
         except (ShroffError, OSError) as error:
-            return Finding("mail", NOTE, f"what was sent cannot be read: {error}")
+            return Finding("mail", NOTE, f"sent mails cannot be read: {error}")
         counts = {name: len(rows) for name, rows in found.items()}
         if counts[REFUSED] or counts[UNKNOWN]:
             words = f"{_many(counts[REFUSED])} refused, {_many(counts[UNKNOWN])} with unknown delivery"
             cure = (
                 "'shroff notices letters' shows the reasons. 'shroff notices retry LETTER' sends one again, 'shroff "
-                "notices drop LETTER' gives it up."
+                "notices drop LETTER' discards it."
             )
             return Finding("mail", WRONG, words, cure)
         since_ms = self._opened.now_ms() - DAY_MS
@@ -168,9 +168,9 @@ def _sent_before(before: Letter, content: bytes, recipients: int) -> list[str]:
     from shroff.notices.store import REFUSED, UNKNOWN
 
     if before.who != content:
-        raise UsageError("the key stands for another mail: send this one with a key of its own.")
+        raise UsageError("the idempotency key belongs to another mail: use a new key.")
     if before.state == UNKNOWN:
-        raise UsageError("nobody knows whether the mail of this key was sent, or it is being sent now.")
+        raise UsageError("the mail with this idempotency key is being sent, or its delivery is unknown.")
     return [before.reason] * recipients if before.state == REFUSED else []
 
 

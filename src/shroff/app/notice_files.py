@@ -81,7 +81,7 @@ class NoticeFiles:
 
     @contextmanager
     def told(self) -> Iterator[NoticeStore]:
-        """What is kept of notices: what waits, letters, questions. Raises: UsageError where there is no log yet."""
+        """Open the store of notifications: pending ones, messages, questions. Raises: UsageError without a log."""
         with closing(self.open_store()) as store:
             yield store
 

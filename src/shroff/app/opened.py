@@ -109,7 +109,7 @@ class Opened:
         if self.lanes.has_hashed():
             raise StorageError(
                 f"{self.places.hash_key} is not there, and the log has values that were hashed with it. "
-                "Restore it from a backup: with a new key, nothing that the log knows would be known again"
+                "Restore it from a backup: with a new key, known cards and customers would look new"
             )
 
     @property

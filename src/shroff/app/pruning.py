@@ -169,19 +169,21 @@ def planned(log: Log, keep_ms: int, upto: int, sinks: Iterable[str]) -> PruningP
     Cost: reads the records that may go.
     """
     pruned, last, watermark_ms = log.pruned_to(), log.last_seq(), log.watermark_ms()
-    end, kept_by = last - 1, "the last place always stays"
+    end, kept_by = last - 1, "the last record always stays"
     if upto < end:
-        end, kept_by = upto, f"the lake has the log up to place {upto:,}"
+        end, kept_by = upto, f"the lake has the log up to sequence number {upto:,}"
     for name in sinks:
         through = int(log.offset(source_of(name), THROUGH) or 0)
         if through < end:
-            end, kept_by = through, f"the sink {name} is at place {through:,}"
+            end, kept_by = through, f"the sink {name} is at sequence number {through:,}"
     if watermark_ms is None or end <= pruned:
         return PruningPlan(pruned, pruned, last, kept_by)
     for records in log.read(pruned, end):
         for one in records:
             if one.kind == "event" and one.time_ms >= watermark_ms - keep_ms:
-                return PruningPlan(pruned, one.seq - 1, last, f"the {one.type} at place {one.seq:,} is not old enough")
+                return PruningPlan(
+                    pruned, one.seq - 1, last, f"the {one.type} at sequence number {one.seq:,} is not old enough"
+                )
     return PruningPlan(pruned, end, last, kept_by)
 
 

@@ -48,21 +48,26 @@ def _names(events: Events, systems: Systems) -> _Found:
     if systems.source is not None:
         setting = settings_of("source", systems.source.kind).types
         for name in _mapping(systems.source.options.get(setting)):
-            yield ("source", systems.source.kind, setting, name), name, "no event type", {*types, "any"}
+            yield ("source", systems.source.kind, setting, name), name, "not an event type", {*types, "any"}
     for name, one in {**systems.sources, **systems.pulled}.items():
         known = types if one.events == (LABEL,) and one.contract == "pull" else set(events.types)
         for at, event in enumerate(one.events):
-            yield ("sources", name, "events", str(at)), event, "no event type", known
-        yield ("sources", name, "others"), one.others, "no event type", {*events.types, SKIP, "quarantine"}
+            yield ("sources", name, "events", str(at)), event, "not an event type", known
+        yield ("sources", name, "others"), one.others, "not an event type", {*events.types, SKIP, "quarantine"}
     if systems.online is not None:
         for at, name in enumerate(systems.online.options.get("entities", [])):
-            yield ("online", "entities", str(at)), name, "no entity", set(events.entities)
+            yield ("online", "entities", str(at)), name, "not an entity", set(events.entities)
     if systems.lake is not None:
         for folder, wanted in _mapping(systems.lake.options.get("documents")).items():
             from shroff.lake.documents import ALL
 
             known = {*events.types, *ALL}
-            yield ("lake", "documents", folder, "of"), wanted["of"], "no kind of documents and no event type", known
+            yield (
+                ("lake", "documents", folder, "of"),
+                wanted["of"],
+                "neither a kind of documents nor an event type",
+                known,
+            )
     for sink, system in systems.sinks.items():
         if (route := settings_of("sink", system.kind).route) is not None:
             yield from _routes(events, ("sinks", sink, system.kind), system.options, route)
@@ -79,7 +84,7 @@ def _routes(events: Events, path: tuple[str, ...], options: Mapping[str, Any], r
     if by in fields and sum(by in type_.field_names for type_ in events.types.values()) == 1 and not fields[by].is_open:
         values = fields[by].choices
     for name in _mapping(options.get(route[1])) if values else ():
-        yield (*path, route[1], name), name, f"no value of {by}", {*values, "else"}
+        yield (*path, route[1], name), name, f"not a value of {by}", {*values, "else"}
 
 
 def _there_is(known: Collection[str]) -> str:

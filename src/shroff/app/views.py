@@ -138,7 +138,7 @@ class WholeTables:
     def flags(self) -> pa.Table:
         """Get all flags, as in `shroff export flags --format parquet`.
 
-        `accuracy` follows from the verdict in force of the flag's event, known at `updated`; `fields` are that
+        `accuracy` follows from the active verdict of the flag's event, known at `updated`; `fields` are that
         event's fields as JSON, its account for example.
         """
         return self._exported("flags")
@@ -160,7 +160,7 @@ class WholeTables:
     ) -> Iterator[pa.Table]:
         """Compute the features of one type as consecutive Arrow tables, in log order or file order.
 
-        `left` is told of the lines that gave no event; without it they are a warning.
+        `left` gets the lines that gave no event; without it they are a warning.
         """
         from shroff.log.columns.tables import feature_tables, tables_of
         from shroff.log.state.feature_events import LeftOut, file_batches, known_by, log_batches

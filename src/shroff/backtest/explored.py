@@ -101,7 +101,9 @@ def propensities_of(log: LogReader, event: str, ids: Sequence[str]) -> Floats:
         for place, id_ in enumerate(part, first):
             exploration = decision_of(rows[id_]).exploration
             if exploration is None or exploration.propensity <= 0:
-                raise damaged(f"the decision at place {rows[id_].seq}", "it was let through and has no propensity")
+                raise damaged(
+                    f"the decision at sequence number {rows[id_].seq}", "it was explored and has no propensity"
+                )
             found[place] = exploration.propensity
     return found
 
@@ -112,7 +114,8 @@ def words_of(one: Explored, money_places: int, currency: str) -> str:
     that = "that the score would have declined"
     were = f"event {that} was" if one.count == 1 else f"events {that} were"
     text = (
-        f"{one.event}: {one.count:,} {were} let through; {found.explored:,} known by now, {found.frauds:,} as frauds."
+        f"{one.event}: {one.count:,} {were} explored (approved); {found.explored:,} have labels by now, "
+        f"{found.frauds:,} are frauds."
     )
     if found.precision is not None and found.low is not None and found.high is not None:
         text += f" So about {found.precision:.1%} of such declines are right, likely {found.low:.1%} to "

@@ -54,9 +54,9 @@ from shroff.runtime.whole_files import csv_line, write_lines, write_tables
 from shroff.streams.log import Log, LogReader, Record
 
 UNKNOWABLE: Final = (
-    "What customers would have done next cannot be known: whoever the draft declines and the log approved still has "
+    "We cannot know how customers would have reacted: a customer whom the draft declines keeps "
     "the later payments of the log here, and whoever was declined then has none of those that an approval would have "
-    "brought. Labels of what was declined mostly never come."
+    "brought. Declined events mostly get no label."
 )
 ROWS: Final = 20  # changed rows that are shown
 PIECE_ROWS: Final = 1 << 16  # changed rows that are written at a time
@@ -269,7 +269,7 @@ class JudgedPeriod:
     Args:
         as_of_ms: Labels that were known then count; None where the log has no events.
         start_ms: The draft is in force from the first event at or after this moment on; by default from the beginning.
-        end_ms: What is judged ends before the first event at or after this moment.
+        end_ms: The backtest ends before the first event at or after this time.
     """
 
     as_of_ms: int | None

@@ -37,7 +37,7 @@ def page(report: Report) -> str:
         pages.section(f"Net money a week, {settings.currency}", _weeks(report)),
         pages.section("Rules", _rules(report)),
         pages.section("Events that change", _rows(report)),
-        *(pages.section("What was let through by lot", _explorations(report)) for _ in report.explored[:1]),
+        *(pages.section("Exploration", _explorations(report)) for _ in report.explored[:1]),
         pages.section("What cannot be known", f"<p>{escape(UNKNOWABLE)}</p>"),
     ]
     return pages.page(title, settings.name, parts)
@@ -98,7 +98,7 @@ def _span(report: Report) -> str:
 
 def _answer(report: Report) -> str:
     warned = "".join(f'<p class="warn">{escape(text)}</p>' for text in report.remarks)
-    note = f"{report.immature:,} immature events are left out here: what is known of them is not all that will be."
+    note = f"{report.immature:,} events are newer than the label delay and left out here."
     shown = f'{warned}<p class="lead">{escape(sentence(report))}</p>'
     shown += _sides(report, report.balance) if report.balance.mature else ""
     learnt = learnt_sentence(report)

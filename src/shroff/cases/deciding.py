@@ -168,7 +168,7 @@ def undo(desk: CaseDesk, who: Who, number: int, case: int = 0) -> Undone:
             raise TooLateError("there is nothing of yours to undo any more; reopen the case to answer it again.")
         body = body_of(pending)
         if case and case not in {one.case for one in body.cases}:
-            raise NoCaseError(f"what has the number {number} was not done with case {case}.")
+            raise NoCaseError(f"action {number} does not belong to case {case}.")
         restored: list[Case] = []
         left: list[Undoable] = []
         for one in body.cases:

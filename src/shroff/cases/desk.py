@@ -170,7 +170,7 @@ def seen_of(tag: str) -> int:
 def _parts_of(tag: str) -> tuple[int, int]:
     version, _, seen = tag.partition(".")
     if not all(part.isdecimal() and part.isascii() and len(part) < 19 for part in (version, seen)):
-        raise UsageError(f"{tag[:40]!r} is no tag of a case: send the one that it was read with.")
+        raise UsageError(f"{tag[:40]!r} is not a tag of a case: send the one that it was read with.")
     return int(version), int(seen)
 
 

@@ -58,7 +58,7 @@ def heard(log: LogReader, after: int, upto: int) -> Iterator[FeedLabel]:
     """
     for records in log.labels_after(after, upto):
         for record in records:
-            said = stored(record.body, _Said, f"the label at place {record.seq}")
+            said = stored(record.body, _Said, f"the label at sequence number {record.seq}")
             yield FeedLabel(record.seq, said.event, said.verdict, said.source, record.time_ms)
 
 

@@ -41,7 +41,7 @@ def body_of(pending: Pending) -> Body:
     try:
         body = msgspec.json.decode(pending.body, type=Body)
     except ValueError as error:
-        raise UsageError(f"what is kept of answer {pending.number} cannot be read: {error}") from None
+        raise UsageError(f"the stored answer {pending.number} cannot be read: {error}") from None
     if pending.kind == "decide":
         check_answer(body.verdict, body.reason)
     return body
@@ -87,6 +87,6 @@ def _of_case(change: CaseChange, case: int) -> Iterator[tuple[Pending, Body]]:
 def check_answer(verdict: str, reason: str) -> None:
     """Raises: UsageError for what is no verdict, or no reason of a label."""
     if verdict not in VERDICTS:
-        raise UsageError(f"{verdict[:40]!r} is no verdict: {', '.join(VERDICTS[:-1])} or {VERDICTS[-1]}.")
+        raise UsageError(f"{verdict[:40]!r} is not a verdict: {', '.join(VERDICTS[:-1])} or {VERDICTS[-1]}.")
     if reason and (len(text_of(reason, "a reason")) > REASON_MAX or not reason.isprintable()):
         raise UsageError(f"the reason of a label has at most {REASON_MAX} characters, on one line.")

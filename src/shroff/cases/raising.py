@@ -151,7 +151,7 @@ class Raiser:
             for seq in part:
                 record = records.get(seq)
                 if record is None:
-                    raise damaged(f"the record at place {seq}", "it is not there")
+                    raise damaged(f"the record at sequence number {seq}", "it is not there")
                 found += self._at(record, places[seq], rows.get((record.type, record.id)))
         return found
 
@@ -273,7 +273,7 @@ class _Made:
         """The alert before anybody says whom it is about and why, and the decision, empty without one."""
         row, decided = self.row, _Decided()
         if row is not None:
-            decided = stored(row.document, _Decided, f"the decision at place {row.seq}")
+            decided = stored(row.document, _Decided, f"the decision at sequence number {row.seq}")
         base = Alert(
             self.record.seq,
             "",

@@ -67,7 +67,7 @@ def _who(pending: Pending) -> Who:
     try:
         role = Role(pending.role)
     except ValueError:
-        raise UsageError(f"{pending.role!r} is no role") from None
+        raise UsageError(f"{pending.role!r} is not a role") from None
     return Who(cast("Kind", pending.who_kind), pending.who, pending.name, role, RIGHTS[role])
 
 

@@ -42,10 +42,12 @@ def verify(session: Session) -> int:
     found = session.project.people.verify_audit()
     told = {"ok": found.is_whole, "rows": found.rows, "broken_at": found.broken_at or None, "why": found.why or None}
     if found.is_whole:
-        session.answer(told, f"{many(found.rows, 'row')}, and all of them are as they were recorded.")
+        session.answer(told, f"{many(found.rows, 'row')}, none changed or removed since it was recorded.")
         session.next("shroff audit list")
         return 0
-    session.answer(told, f"Broken at row {found.broken_at:,}: {found.why}.\n{many(found.rows, 'row')} before it fit.")
+    session.answer(
+        told, f"Broken at row {found.broken_at:,}: {found.why}.\n{many(found.rows, 'row')} before it are intact."
+    )
     session.next("shroff audit list --limit 20", "shroff doctor")
     return 1
 

@@ -123,14 +123,14 @@ def _text(report: Report, rows: int) -> str:
     from shroff.backtest.report import learnt_sentence, sentence, shown_money
     from shroff.project.policy import OUTCOMES
 
-    lines = [f"{many(report.events, 'event')} judged again in {report.seconds:.1f} s. {sentence(report)}"]
+    lines = [f"{many(report.events, 'event')} backtested in {report.seconds:.1f} s. {sentence(report)}"]
     lines += [learnt_sentence(report)] if report.learnt is not None and report.learnt.events else []
     lines += [f"NOTE: {one_line(text)}" for text in report.remarks]
     counts = dict.fromkeys(((old, new) for old in OUTCOMES for new in OUTCOMES), 0)
     for cell in report.matrix:
         counts[cell.old, cell.new] += cell.count
     matrix = [(old, *(counts[old, new] for new in OUTCOMES)) for old in OUTCOMES]
-    lines += ["", "As decided, against the draft:", table(matrix, ("", *OUTCOMES))]
+    lines += ["", "Outcome as recorded, and by the draft:", table(matrix, ("", *OUTCOMES))]
     tallies = [
         (
             one.rule.id,
@@ -158,7 +158,7 @@ def _text(report: Report, rows: int) -> str:
         for one in report.changed(rows)
     ]
     if changed:
-        lines += ["", "Events that change:", table(changed, ("event", "then", "draft", "label", "money"))]
+        lines += ["", "Changed events:", table(changed, ("event", "then", "draft", "label", "money"))]
     lines += ["", *report.explorations()] if report.explored else []
-    immature = f"{many(report.immature, 'event')} younger than the label delay: the sentence above leaves them out."
+    immature = f"{many(report.immature, 'event')} newer than the label delay are left out of this comparison."
     return "\n".join([*lines, "", immature, UNKNOWABLE])

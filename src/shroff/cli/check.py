@@ -57,7 +57,7 @@ def check(session: Session, file: Path | None, as_type: str | None) -> int:
         text = f"{text}\n\n{_file_text(file, len(read), refused, kept)}"
     session.answer(document, text)
     if not report.is_ok:
-        session.next("mend the place named first, then 'shroff check'")
+        session.next("Fix the first error, then run 'shroff check' again")
     elif session.project.opened.systems.source is not None:
         session.next("shroff run")
     else:
@@ -127,7 +127,7 @@ def _text(report: CheckReport, session: Session) -> str:
         parts.append(f"{many(len(report.errors), 'mistake')} found.")
     elif found is not None:
         counts = many(len(found.features), "feature"), many(len(found.rules), "rule"), many(report.tests, "rule test")
-        parts.append(f"All is well: {', '.join(counts[:2])}; {counts[2]} passed.")
+        parts.append(f"OK: {', '.join(counts[:2])}; {counts[2]} passed.")
     return "\n\n".join(parts)
 
 

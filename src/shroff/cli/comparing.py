@@ -48,7 +48,7 @@ def _paired(one: Paired, places: int) -> dict[str, Any]:
 
 def _text(found: Comparison) -> str:
     where = "both scored" if found.on == "scored" else "folds of both were tested on"
-    behind = f" behind place {found.since_seq:,}" if found.since_seq else ""
+    behind = f" after sequence number {found.since_seq:,}" if found.since_seq else ""
     known = f"{found.rows:,} of them with a verdict, {many(found.frauds, 'fraud')}"
     lines = [
         f"{found.challenger} against {found.champion} on {found.event}:",
@@ -59,8 +59,8 @@ def _text(found: Comparison) -> str:
         return "\n".join([*lines, "", f"  {one_line(found.needs)}."])
     heads = ("", found.champion, found.challenger, "difference", "95 %", "", "seen from", "frauds wanted")
     lines += ["", table([_row(one) for one in found.found], heads), ""]
-    lines.append("  `seen from`: a true difference of that size shows four times in five with these labels;")
-    lines.append("  `frauds wanted`: about so many known ones would show one as large as that measured.")
+    lines.append("  `seen from`: the smallest difference that these labels detect with 80 % power.")
+    lines.append("  `frauds wanted`: known frauds needed to detect the measured difference.")
     return "\n".join(lines)
 
 

@@ -55,7 +55,7 @@ def decide(session: Session, file: str, as_type: str | None, is_hashed: bool) ->
     lines, has_more = opened_lines(file)
     name = "-" if file == "-" else Path(file).name
     answered, refused = 0, 0
-    session.stopped = "Nothing was taken yet."
+    session.stopped = "No event was processed yet."
     with lines, bars("restoring state, events") as (restoring,):
         groups = project.taking.answers(
             lines,
@@ -72,7 +72,7 @@ def decide(session: Session, file: str, as_type: str | None, is_hashed: bool) ->
                 answered += len(group)
                 refused += sum(answer.kind in {REFUSED, UNTAKEN} for _, answer in group)
                 # Before it is written, so that who reads the answer and stops the program is told of it.
-                session.stopped = f"{many(answered, 'event is', 'events are')} answered and safe."
+                session.stopped = f"{many(answered, 'event is', 'events are')} decided and stored."
                 session.write(b"\n".join(texts) + b"\n")
                 session.flush()
     if refused:

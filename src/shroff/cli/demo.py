@@ -114,7 +114,7 @@ def _serve(session: Session, events: int, seed: int, port: int) -> None:
                 session.say(f"shroff: {one_line(words)}")
 
             serve_bank(made.project, listening, made.going, begun, tell)
-    session.say("Ended. The project stays where it is.")
+    session.say("Stopped. The project is kept.")
     session.next(f"shroff -C {argument(folder)} serve")
 
 
@@ -156,7 +156,7 @@ def run_demo(folder: Path, events: int, seed: int, progress: DemoProgress, *, is
     shutil.rmtree(past.opened.places.folder, ignore_errors=True)
     if is_served:
         demo_served.declare_names(project)
-    progress.phase(f"deciding {events:,} payments of a made-up bank, seed {seed}", events)
+    progress.phase(f"deciding {events:,} payments of a synthetic bank, seed {seed}", events)
     decided = _decide(project, events, seed, stretch, progress, is_served=is_served)
     progress.phase("explaining one decision")
     definitions, report, tally = project.definitions, decided.report, decided.tally

@@ -74,7 +74,7 @@ def learn_from_past(
     truth = Truth()
     tally = Tally(truth, {rule.id: rule.effect for rule in project.definitions.rules})
     intake = project.taking.intake(keeps_hashes=False)
-    progress.phase(f"a past to learn from: {EVENTS:,} payments of another bank, seed {seed}, with their labels", EVENTS)
+    progress.phase(f"training data: {EVENTS:,} payments of another bank, seed {seed}, with their labels", EVENTS)
 
     def on_batch(answers: Sequence[Answer]) -> None:
         tally.add(answers)
@@ -84,8 +84,8 @@ def learn_from_past(
         past = stream(intake, EVENTS, seed, truth, upto_ms - BEFORE_MS, ends_at_once=True)
         taken = ingest(writer, past, on_batch=on_batch)
     wait()
-    progress.phase("training a model on what was known then")
-    steps = Steps(folds=lambda number, of: progress.phase(f"training a model: test {number} of {of} is done"))
+    progress.phase("training a model on these payments")
+    steps = Steps(folds=lambda number, of: progress.phase(f"training a model: fold {number} of {of} is done"))
     report = project.train(EVENT, promote=True, by="shroff demo", steps=steps)
     learnt = DemoTraining(
         report.stored.id,
@@ -100,7 +100,7 @@ def learn_from_past(
 
 
 def _with_cutoffs(project: Project, learnt: DemoTraining, progress: DemoProgress) -> DemoTraining:
-    progress.phase("weighing costs into cut-offs of the score")
+    progress.phase("choosing cut-offs of the score by cost")
     cutoffs, _ = project.cutoffs.thresholds(EVENT, apply=True)
     best = cutoffs.found.best
     return replace(learnt, review_at=best.review_at, decline_at=best.decline_at)

@@ -30,13 +30,13 @@ OUTCOMES: Final = ("approve", "challenge", "review", "decline")
 WIDTH_MAX: Final = 100
 BAR_WIDTH: Final = 12
 SAVED: Final = (
-    "Caught: declined, or held for a review or a challenge. Money saved: the amounts of the frauds caught. What "
-    "reviews and honest payments declined cost stands in policy.yaml, and is taken off in the last line alone."
+    "Caught: declined, or held for a review or a challenge. Money saved: the amounts of the frauds caught. The "
+    "costs of reviews and false declines are in policy.yaml; only the last line subtracts them."
 )
-NOT_SERVED: Final = "Without --once this bank is served: a queue to work through, at an address to open."
+NOT_SERVED: Final = "Without --once, the demo also serves this bank: open its link to work through the queue."
 MODEL_REASONS: Final = (
-    "The figure before a reason says what it added to the score, in log-odds. What is normal is this card's own, "
-    "or that of every card where this one has too little past."
+    "The number before a reason is what it added to the score, in log-odds. Typical values are those of this card; "
+    "with little history, those of all cards."
 )
 REASONS_SHOWN: Final = 6  # of the model's, for people
 
@@ -192,7 +192,7 @@ def print_report(summary: DemoSummary, console: Console) -> None:
 def _print_head(summary: DemoSummary, console: Console) -> None:
     frauds, pace = summary.tally.frauds, summary.events / summary.seconds
     console.print(
-        f"A made-up bank, seed {summary.seed}: [bold]{many(summary.events, 'payment')}[/] decided "
+        f"Synthetic bank, seed {summary.seed}: [bold]{many(summary.events, 'payment')}[/] decided "
         f"in {summary.seconds:.1f} s, [bold]{pace:,.0f} a second[/]."
     )
     console.print(
@@ -238,13 +238,13 @@ def _about_the_model(summary: DemoSummary) -> str:
         "-" if one is None else f"{one:.2f}" for one in (learnt.average_precision, learnt.average_precision_of_rules)
     )
     first = (
-        f"[bold]The model.[/] {learnt.model} learnt from the past of another bank, seed {learnt.seed}: "
+        f"[bold]The model.[/] {learnt.model} was trained on another synthetic bank, seed {learnt.seed}: "
         f"{learnt.events:,} payments, and the labels that were there at its end; {many(report.rows, 'payment')} with "
         f"{many(report.fraud, 'fraud')} were old enough. Tested there on two later weeks: average precision {ours}, "
         f"of the rules {rules}."
     )
     if not learnt.is_in_force:
-        return f"{first} It is not in force: {learnt.why_not}. So rules alone decided."
+        return f"{first} It is not active: {learnt.why_not}. Only rules decided."
     cuts = ", ".join(
         f"{word} from {cut:.3f}"
         for word, cut in (("review", learnt.review_at), ("decline", learnt.decline_at))
@@ -253,7 +253,7 @@ def _about_the_model(summary: DemoSummary) -> str:
     seen = (
         "Neither the rules nor the model have seen the bank above."
         if summary.seed != SEED_OF_THE_RULES
-        else "The rules were written looking at a bank of this seed, the model has not seen it."
+        else "The rules were written for a bank with this seed; the model has not seen it."
     )
     return f"{first} Its gates passed, costs gave its cut-offs ({cuts or 'none'}). {seen}"
 
@@ -356,7 +356,7 @@ def _explain(example: Example, explained: Explained, currency: str, console: Con
 
 
 def _truth(fraud: Fraud | None) -> str:
-    return f"In truth it was {fraud.kind.replace('_', ' ') if fraud else 'an honest payment'}."
+    return f"Actually it was {fraud.kind.replace('_', ' ') if fraud else 'an honest payment'}."
 
 
 def _read(rules: Collection[str], explained: Explained) -> frozenset[str]:
@@ -409,7 +409,7 @@ def _value(value: object) -> str:
 
 def _print_next(folder: str, model: str, explained: Explained | None, console: Console) -> None:
     ids: Sequence[str] = [explained.row.id] if explained else []
-    console.print("It stays where it is. In another terminal:")
+    console.print("The project is kept. Try in another terminal:")
     commands = [*(f"explain {argument(id_)}" for id_ in ids), f"models show {argument(model)}", "verify"]
     for command in commands:
         console.print(escape(one_line(f"  shroff -C {argument(folder)} {command}")), soft_wrap=True)
@@ -420,9 +420,9 @@ def _print_way_in(url: str, cases: int, asked: int, console: Console) -> None:
     waiting = f"{many(cases, 'case')} in the queue"
     mails = f", {many(asked, 'mail')} to customers to answer" if asked else ""
     console.print()
-    console.print(f"[bold]The bank is open:[/] {waiting}{mails}.")
-    console.print("Open this address; it lets you in once, and only on this machine:")
+    console.print(f"[bold]The service is running:[/] {waiting}{mails}.")
+    console.print("Open this link. It signs you in once, only on this machine:")
     console.print()
     console.print(escape(one_line(f"  {url}")), style="bold", soft_wrap=True)
     console.print()
-    console.print("Payments go on coming. Ctrl-C ends it.")
+    console.print("More payments arrive as you look around. Press Ctrl-C to stop.")

@@ -105,7 +105,7 @@ def serve_bank(
     project.opened.served_at = f"http://{host}:{port}"
     with project.people.open() as desk, gate_of(desk) as gate:
         users.add(desk, project.opened.who, GUEST, Role.ADMIN, display_name="Guest", email=ADDRESS)
-        _, key = keys.create(desk, project.opened.who, "the made-up bank", Role.SERVICE)
+        _, key = keys.create(desk, project.opened.who, "the synthetic bank", Role.SERVICE)
         link = links.for_signing_in(desk, project.opened.who, GUEST)
         with going_on(host, port, key, going):
             serve(project, gate, desk, listening, tell=tell, begun=lambda: begun(f"{project.opened.served_at}{link}"))
@@ -115,7 +115,7 @@ def serve_bank(
 def going_on(host: str, port: int, key: str, going: Iterator[Payment | Label]) -> Iterator[None]:
     """Send what comes, each as its time comes, from a thread, over HTTP: as the programs of a bank would."""
     stop = Event()
-    thread = Thread(target=_send_all, args=(_Sender(host, port, key), going, stop), name="made-up bank", daemon=True)
+    thread = Thread(target=_send_all, args=(_Sender(host, port, key), going, stop), name="synthetic bank", daemon=True)
     thread.start()
     try:
         yield

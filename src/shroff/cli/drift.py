@@ -73,10 +73,10 @@ def document_of(report: DriftReport) -> dict[str, Any]:
 def _text(report: DriftReport) -> str:
     by = f" by {report.model}" if report.model else ""
     unclear, found = len(report.unclear), len(report.found)
-    moved = f"{many(len(report.moved), 'thing')} of {found:,} moved" if report.moved else "nothing has moved"
+    moved = f"{len(report.moved):,} of {found:,} drifted" if report.moved else "no drift"
     if unclear:
-        few = f"too few events to tell of {unclear:,} of {found:,}"
-        moved = f"cannot tell, {few}" if unclear == found else f"{moved}, {few}"
+        few = f"too few events to judge {unclear:,} of {found:,}"
+        moved = f"unclear, {few}" if unclear == found else f"{moved}, {few}"
     lines = [
         f"{report.event}{by}: {moved}, as of {time_text(report.as_of_ms)}.",
         f"  reference  {_stretch(report.reference)}",
@@ -89,7 +89,7 @@ def _text(report: DriftReport) -> str:
     ]
     if None not in report.label_delay_days:
         before, now = report.label_delay_days
-        lines += ["", f"  Labels came after {now:.1f} days, half of them sooner; {before:.1f} in the reference."]
+        lines += ["", f"  Median label delay: {now:.1f} days; {before:.1f} days in the reference."]
     lines += [f"  {one_line(words)}" for words in report.remarks]
     return "\n".join(lines)
 

@@ -64,7 +64,7 @@ class _Options:
 def _erased(session: Session, project: Project, asked: _Options) -> tuple[dict[str, Any], str, str]:
     """Erase in one log; gives the answer as JSON and as text, and which command shows what is left."""
     is_dry = asked.is_dry
-    with bars("looking through the log, events") as (looking,):
+    with bars("searching the log, events") as (looking,):
         found = project.erasing.erase(asked.entity, asked.key, is_dry=is_dry, progress=looking, waits=session.waits)
     written = found.written
     document = {**asdict(found), "quarantined": list(found.quarantined)}
@@ -73,11 +73,12 @@ def _erased(session: Session, project: Project, asked: _Options) -> tuple[dict[s
     text = f"{many(found.erased, 'event')} of {found.events:,} had personal values: {verb}."
     if found.mails or found.letters:
         gone, told = "would be removed" if is_dry else "removed", many(found.letters, "letter")
-        text += f"\n{many(found.mails, 'mail')} in the mailbox, and for whom {told} was: {gone}."
+        text += f"\n{many(found.mails, 'mail')} in the mailbox and the recipients of {told}: {gone}."
     hint = ""
     if found.quarantined:
         numbers = " ".join(map(str, found.quarantined[:20]))
-        text += f"\nThe key stands in {many(len(found.quarantined), 'entry', 'entries')} of quarantine: {numbers}."
+        entries = many(len(found.quarantined), "quarantine entry contains", "quarantine entries contain")
+        text += f"\n{entries} the key: {numbers}."
         lane = "" if project.opened.places.lane is None else f"--lane {project.opened.places.lane} "
         hint = f"shroff {lane}quarantine show {found.quarantined[0]}"
     if written is not None and written.cases:
@@ -89,7 +90,7 @@ def _erased(session: Session, project: Project, asked: _Options) -> tuple[dict[s
             if goes
             else "would be removed"
             if is_dry and asked.wants_notes
-            else "they stay; '--notes' removes them"
+            else "kept; '--notes' removes them"
         )
         text += f"\n{_told(written)}: {end}."
         document |= {"cases": list(written.cases), "notes": written.notes, "files": written.files, "notes_erased": goes}

@@ -32,7 +32,7 @@ def explain(session: Session, reference: str) -> None:
     range, and how the policy reached the outcome. For each feature, it shows the nearest value that would give another
     outcome.
     """
-    with bars("looking back, records") as (progress,):
+    with bars("reading history, records") as (progress,):
         found = session.project.explain(reference, progress)
     if session.is_json:
         session.line(found.json().decode())
@@ -44,7 +44,7 @@ def explain(session: Session, reference: str) -> None:
 
 def _text(found: Explained, durations: Collection[str]) -> str:
     row, document = found.row, found.document
-    parts = [f"{row.event} {one_line(row.id)}, place {row.seq:,}: {row.outcome}"]
+    parts = [f"{row.event} {one_line(row.id)}, sequence number {row.seq:,}: {row.outcome}"]
     reasons = [(one["code"], one["effect"], one["text"]) for one in document["reasons"]]
     model = found.explanation.model
     if model is None:
@@ -76,7 +76,7 @@ def _model(model: ModelPart, reasons: Sequence[ModelReason]) -> str:
     if len(reasons) > _REASONS_SHOWN:
         rows.append((f"{rest:+.{places}f}", f"{len(reasons) - _REASONS_SHOWN} more", "in --json"))
     rows.append((f"{model.base:+.{places}f}", "", "what every event begins with"))
-    total = f"  {model.margin:+.{places}f} together, in {model.gives} before calibration"
+    total = f"  {model.margin:+.{places}f} in total, in {model.gives} before calibration"
     return "\n".join(part for part in (head, table(rows), total, problem) if part)
 
 

@@ -43,19 +43,19 @@ MISTAKE: Final = 70  # a mistake in the program: EX_SOFTWARE of sysexits.h
 # The first that fits counts. A log that another process writes is outside and there again later: 3, not wrong use.
 KINDS: Final[tuple[tuple[type[BaseException], str, str, int], ...]] = (
     (DefinitionError, "definition-errors", "The project's files have mistakes", 2),
-    (NotThereYetError, "not-there-yet", "Not there yet", 2),
-    (UsageError, "wrong-use", "This cannot be done as asked", 2),
-    (NotAllowedError, "not-allowed", "This is not allowed", 2),
-    (SignInError, "not-signed-in", "Nobody was signed in", 2),
-    (click.ClickException, "wrong-use", "This cannot be done as asked", 2),
+    (NotThereYetError, "not-there-yet", "Not available yet", 2),
+    (UsageError, "wrong-use", "Invalid request", 2),
+    (NotAllowedError, "not-allowed", "You do not have permission", 2),
+    (SignInError, "not-signed-in", "Sign-in required", 2),
+    (click.ClickException, "wrong-use", "Invalid request", 2),
     (InputError, "invalid-input", "The input was refused", 2),
     (LogBusyError, "log-busy", "Another process writes this log", 3),
-    (TransientError, "try-again", "It failed now and may work later", 3),
-    (StorageError, "storage", "The disk or file under the log fails", 3),
-    (ReplayError, "not-reproduced", "The log does not give what was recorded", 1),
+    (TransientError, "try-again", "Temporary failure; try again later", 3),
+    (StorageError, "storage", "The storage of the log fails", 3),
+    (ReplayError, "not-reproduced", "The log does not reproduce its records", 1),
     (OvertakenError, "overtaken", "Another process has taken over this log", 3),
-    (StateError, "wrong-state", "What is stored and what is computed do not agree", 3),
-    (OSError, "storage", "A file or disk fails", 3),
+    (StateError, "wrong-state", "Stored and computed values differ", 3),
+    (OSError, "storage", "A file cannot be read or written", 3),
     (KeyboardInterrupt, "stopped", "Stopped", INTERRUPTED),
     (click.exceptions.Abort, "stopped", "Stopped", INTERRUPTED),
 )
@@ -121,17 +121,17 @@ def _kind(error: BaseException) -> tuple[str, str, int]:
     for kind, type_, title, code in KINDS:
         if isinstance(error, kind):
             return type_, title, code
-    return "internal-error", "A mistake in shroff", MISTAKE
+    return "internal-error", "Internal error", MISTAKE
 
 
 def _words(error: BaseException, session: Session) -> str:
     if isinstance(error, DefinitionError):
         shown = [problem_text(problem, session) for problem in error.problems]
-        return "\n\n".join([*shown, "Nothing was done. 'shroff check' looks again."])
+        return "\n\n".join([*shown, "Nothing was done. Fix the errors, then run 'shroff check'."])
     if isinstance(error, KeyboardInterrupt | click.exceptions.Abort):
         return f"\nStopped. {session.stopped}".rstrip()
     if isinstance(error, click.UsageError) and error.ctx is not None:
-        how = f"'{error.ctx.command_path} --help' shows how it is used."
+        how = f"'{error.ctx.command_path} --help' shows its usage."
         return f"{error.ctx.get_usage()}\nshroff: {_detail(error, session)}\n{how}"
     return f"shroff: {_detail(error, session)}"
 
@@ -155,10 +155,10 @@ def _detail(error: BaseException, session: Session) -> str:
     if isinstance(error, OSError):
         return _os_words(error)
     if isinstance(error, KeyboardInterrupt | click.exceptions.Abort):
-        return f"stopped before it was done. {session.stopped}".rstrip()
+        return f"stopped before the end. {session.stopped}".rstrip()
     return (
-        f"this is a mistake in shroff itself, not in your files ({type(error).__name__}: {error}). Nothing that was "
-        "answered is lost. 'shroff --traceback COMMAND' shows where it happened; please report that."
+        f"this is a bug in shroff, not in your files ({type(error).__name__}: {error}). No answered "
+        "event is lost. Run 'shroff --traceback COMMAND' and report what it prints."
     )
 
 

@@ -97,12 +97,12 @@ def _left_out(left: LeftOut) -> str:
     """What files have that gave no row."""
     if not left.count:
         return ""
-    counts = f"{left.refused:,} refused, {left.too_late:,} too late, {left.doubled:,} there already"
+    counts = f"{left.refused:,} refused, {left.too_late:,} too late, {left.doubled:,} duplicates"
     rows = [(f"{one.source}:{one.place}", one.reason) for one in left.first]
     more = f"\n  … and {left.count - len(rows):,} more." if left.count > len(rows) else ""
     body = table(rows, ("place", "why"))
     lines = many(left.count, "line gave", "lines gave")
-    return f"\n{lines} no event: {counts}, {left.untaken:,} untaken.\n{body}{more}"
+    return f"\n{lines} no event: {counts}, {left.untaken:,} unmatched.\n{body}{more}"
 
 
 def peak_bytes() -> int:

@@ -82,7 +82,7 @@ def _write(found: Imported, out: Path) -> list[Path]:
     paths = [out / name for name in found.files]
     for path in paths:
         if path.exists():
-            raise UsageError(f"{path} is there already, and nothing is overwritten. Name another folder with --out.")
+            raise UsageError(f"{path} exists already and is not overwritten. Choose another folder with --out.")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -158,5 +158,7 @@ def _text(found: Imported, written: list[Path], *, apart: bool) -> str:
     parts.append(f"{len(outcome.carried):,} of {many(total, 'rule')} carried over, {len(outcome.refused):,} refused.")
     parts += [f"Written: {_named(written)}."] if written else []
     if apart and outcome.added:
-        parts.append("Their drafts ask for features that are not in features.yaml yet: they stand beside the drafts.")
+        parts.append(
+            "The drafts need features that features.yaml does not declare yet; they are written beside the drafts."
+        )
     return "\n\n".join(parts)

@@ -16,7 +16,7 @@ def index(session: Session) -> None:
     runs at low processor priority.
     """
     give_way()
-    with bars("noting keys, events") as (noting,):
+    with bars("indexing keys, events") as (noting,):
         places = session.project.history.index_keys(noting)
-    session.answer({"indexed": places}, f"{places:,} further places of the log are in the index.")
+    session.answer({"indexed": places}, f"{places:,} more log records are indexed.")
     session.next("shroff explain ID")

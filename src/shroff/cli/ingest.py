@@ -86,13 +86,13 @@ def ingest(session: Session, files: tuple[Path, ...], options: IngestArguments) 
     def on_batch(answers: Sequence[Answer]) -> None:
         nonlocal taken
         taken += len(answers)
-        session.stopped = f"{many(taken, 'line is', 'lines are')} done and safe; the same command goes on after them."
+        session.stopped = f"{many(taken, 'line is', 'lines are')} stored; run the same command again to continue."
 
     from shroff.runtime.progress import Meter
 
     if any(str(path) == "-" and not path.exists() for path in (*files, *([options.labels] if options.labels else ()))):
         raise UsageError("'shroff ingest' takes files; 'shroff decide -' takes lines from standard input.")
-    session.stopped = "Nothing was taken yet."
+    session.stopped = "No line was processed yet."
     meter = Meter()
     phases = "restoring state, events", ("sorting, lines", meter.share), ("reading, lines", meter.share)
     with bars(*phases) as (restoring, sorting, progress):
@@ -142,7 +142,7 @@ def document_of(report: IngestReport) -> dict[str, Any]:
 def counts_text(counts: IngestCounts) -> str:
     """What became of what was read."""
     waiting = f"{counts.pending:,} waiting for their event, " if counts.pending else ""
-    rest = f"{counts.duplicates:,} there already, {counts.quarantined:,} quarantined"
+    rest = f"{counts.duplicates:,} already in the log, {counts.quarantined:,} quarantined"
     return f"{counts.appended:,} appended, {waiting}{rest}"
 
 

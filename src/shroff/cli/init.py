@@ -32,7 +32,7 @@ def init(session: Session, folder: Path, template: str, name: str | None, extra:
     from shroff.app import project as app
 
     if session.folder is not None:
-        raise click.UsageError(f"-C names a project that is there; write 'shroff init {argument(folder)}' without it.")
+        raise click.UsageError(f"-C names an existing project; write 'shroff init {argument(folder)}' without it.")
     project, files = app.make_project(folder, template, name, has_tutorial=extra is not None)
     called = project.definitions.settings.name
     lines = [

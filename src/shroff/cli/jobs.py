@@ -125,7 +125,7 @@ def cancel(session: Session, id: str) -> None:
     """Cancel a job that waits or runs."""
     with session.project.jobs.open() as desk:
         one = desk.cancel(session.project.opened.who, id)
-    words = "is cancelled" if not one.is_open else "is asked to end; that takes a second or two"
+    words = "is cancelled" if not one.is_open else "is being cancelled; this takes a second or two"
     session.answer(_document(one), f"{id} {words}.")
     session.next(f"shroff jobs show {id}")
 
@@ -149,7 +149,7 @@ def schedules(session: Session) -> None:
             )
         )
         document.append(state_document(one))
-    empty = "schedules.yaml has none. Write one: 'nightly_marts: { kind: marts, cron: \"0 5 * * *\" }'."
+    empty = "No schedules yet. Add one to schedules.yaml: 'nightly_marts: { kind: marts, cron: \"0 5 * * *\" }'."
     session.answer({"schedules": document}, table(rows, ("schedule", "kind", "cron", "zone", "next", "last")) or empty)
     session.next("shroff jobs run --schedule NAME", "shroff jobs pause NAME")
 
@@ -186,7 +186,7 @@ def work(session: Session) -> None:
         command = command_of(str(project.opened.places.folder))
         session.say(f"shroff runs the jobs of {one_line(project.opened.places.folder)}. Ctrl-C ends it.")
         JobWorker(desk, command, lambda words: session.say(f"shroff: {one_line(words)}")).run()
-    session.answer({"stopped": True}, "Stopped. Jobs that ran begin again with the next one.")
+    session.answer({"stopped": True}, "Stopped. Interrupted jobs start again with the next 'shroff jobs work'.")
     session.next("shroff jobs list")
 
 
@@ -217,7 +217,7 @@ def _plain(kind: str, params: Sequence[str]) -> dict[str, Any]:
     for one in params:
         name, sign, value = one.partition("=")
         if not sign:
-            raise UsageError(f"{one!r} is no parameter. Write NAME=VALUE, as 'full=true'.")
+            raise UsageError(f"{one!r} is not a parameter. Write NAME=VALUE, such as 'full=true'.")
         found[name] = value
     read = kind_named(kind).read(found, is_text=True)
     plain: dict[str, Any] = {name: value for name, value in msgspec.to_builtins(read).items() if name in found}

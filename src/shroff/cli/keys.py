@@ -115,7 +115,7 @@ def _duration_ms(text: str) -> int:
     except ValueError as error:
         raise UsageError(f"--expires: {error}.") from None
     if found <= 0:
-        raise UsageError("--expires: a key that has expired opens nothing; name a duration such as 90d.")
+        raise UsageError("--expires must be a duration above zero, such as 90d.")
     return found
 
 
@@ -127,5 +127,5 @@ def revoke(session: Session, key: str) -> None:
 
     with at_desk(session) as (desk, who):
         gone = people.revoke(desk, who, key)
-    session.answer(document(gone), f"The key {gone.name} ({gone.id}) is revoked and opens nothing any more.")
+    session.answer(document(gone), f"The key {gone.name} ({gone.id}) is revoked. Requests with it are refused.")
     session.next("shroff keys list", f"shroff audit list --subject {argument(f'key {gone.id}')}")

@@ -85,7 +85,7 @@ def label(session: Session, what: tuple[str, ...], options: LabelArguments) -> i
     fields = {name: value for name in FIELDS if (value := getattr(options, name)) is not None}
     asked = [name for name in LISTS if getattr(options, name)]
     if len(asked) > 1 or (asked and (what or fields)):
-        raise click.UsageError(f"--{asked[0]} is a list by itself; beside it --as-of may stand.")
+        raise click.UsageError(f"--{asked[0]} lists labels; the only other option it takes is --as-of.")
     if options.days is not None and not options.maturity:
         raise click.UsageError("--days is for --maturity.")
     if options.maturity:
@@ -169,7 +169,7 @@ def _conflicts(session: Session, as_of: str | None) -> int:
 
 
 def _said(said: LabelSaid) -> tuple[str, str, str, str]:
-    return said.verdict, said.source, time_text(said.known_at_ms), "in force" if said.in_force else ""
+    return said.verdict, said.source, time_text(said.known_at_ms), "active" if said.in_force else ""
 
 
 def _maturity(session: Session, as_of: str | None, days: int | None) -> int:
@@ -197,7 +197,7 @@ def _maturity(session: Session, as_of: str | None, days: int | None) -> int:
 
 def _maturity_text(found: Maturity) -> Iterator[str]:
     if not found.points:
-        yield f"No fraud in force at {time_text(found.as_of_ms)} is old enough to say how long labels take."
+        yield f"No fraud known at {time_text(found.as_of_ms)} is old enough to show how long labels take."
         return
     last = found.points[-1].days
     yield f"Frauds known n days after their event, of those that become known within {many(last, 'day')}:"
@@ -217,12 +217,12 @@ def _maturity_text(found: Maturity) -> Iterator[str]:
     kept = found.frauds - found.too_young - found.later
     left = [
         f"{count:,} {words}"
-        for count, words in ((found.too_young, "too young to say"), (found.later, "known later than that"))
+        for count, words in ((found.too_young, "too recent"), (found.later, "known later"))
         if count
     ]
-    beside = f"; beside them {' and '.join(left)}" if left else ""
-    yield f"From {many(kept, 'fraud')} in force at {time_text(found.as_of_ms)}{beside}."
-    yield "A fraud counts for the source that said so first."
+    beside = f"; not counted: {' and '.join(left)}" if left else ""
+    yield f"Based on {many(kept, 'fraud')} known at {time_text(found.as_of_ms)}{beside}."
+    yield "Each fraud counts for the source that reported it first."
 
 
 def _one(session: Session, reference: str, verdict: str, fields: dict[str, str]) -> int:
@@ -248,12 +248,12 @@ def _one(session: Session, reference: str, verdict: str, fields: dict[str, str])
         )
         session.next("shroff label --pending")
     elif answer.kind == DUPLICATE:
-        session.answer(_counts(read=1, duplicates=1), f"This label of {event} is there already.")
+        session.answer(_counts(read=1, duplicates=1), f"This label of {event} is already recorded.")
         session.next(f"shroff explain {argument(reference)}")
     else:
         in_force, of_source = answer.in_force or (verdict, "")
-        text = f"{event} is labelled '{verdict}'{_where(answer)}"
-        text += "." if in_force == verdict else f"; in force stays the verdict '{in_force}' of {of_source}."
+        text = f"{event} is labeled '{verdict}'{_where(answer)}"
+        text += "." if in_force == verdict else f"; the active verdict is still '{in_force}', from {of_source}."
         document = _counts(read=1, appended=1) | {"seq": answer.seq, "in_force": in_force}
         session.answer(document | ({} if answer.lane is None else {"lane": answer.lane}), text)
         session.next(f"shroff {'' if answer.lane is None else f'--lane {answer.lane} '}export labels")
@@ -263,15 +263,15 @@ def _one(session: Session, reference: str, verdict: str, fields: dict[str, str])
 def _where(answer: Answer) -> str:
     """Where a label stands; with several lanes, in which."""
     if answer.lane is None:
-        return f", at place {answer.seq:,}"
-    return f", at place {answer.seq:,} of lane {answer.lane}" if answer.seq else f" in lane {answer.lane}"
+        return f", sequence number {answer.seq:,}"
+    return f", sequence number {answer.seq:,} of lane {answer.lane}" if answer.seq else f" in lane {answer.lane}"
 
 
 def _require_one_of(known: Sequence[str], given: str, what: str) -> None:
     """Raises: click.UsageError; what is mistyped in one's own command is nothing to keep in quarantine."""
     if given not in known:
         words = nearest(given, known) or f"There are {', '.join(known[:-1])} and {known[-1]}."
-        raise click.UsageError(f"{one_line(given)!r} is no {what}. {words}")
+        raise click.UsageError(f"{one_line(given)!r} is not a {what}. {words}")
 
 
 def _understood(reference: str, answer: Answer) -> str:

@@ -64,7 +64,7 @@ def write(session: Session, to: str | None) -> None:
     }
     rows = ", ".join(f"{count:,} {kind}" for kind, count in sorted(written.rows.items()))
     documents = ", ".join(f"{count:,} in {folder}/" for folder, count in sorted(written.documents.items()))
-    text = f"{address}: the log up to place {written.upto:,}."
+    text = f"{address}: the log up to sequence number {written.upto:,}."
     if written.files:
         text += f"\n  {many(written.files, 'file')} of {bytes_text(written.bytes)}: {rows}."
     if documents:
@@ -101,7 +101,7 @@ def compact(session: Session, to: str | None, least: int | None, grace: str) -> 
         "removed": done.removed,
         "damaged": damaged,
     }
-    text = f"{address}: {many(done.merged, 'file')} put together in {done.made:,}, {done.removed:,} removed."
+    text = f"{address}: {many(done.merged, 'file')} merged into {done.made:,}, {done.removed:,} removed."
     if damaged:
         text += f"\n  {many(len(damaged), 'file')} left as damaged: {damaged[0]}."
     session.answer(document, text)
@@ -167,7 +167,7 @@ def check(session: Session, to: str | None) -> int:
     what = ", ".join([*parts, bytes_text(report.bytes)])
     told = "".join(f"\n  {one}" for one in report.problems[:SHOWN])
     words = "nothing is wrong." if not report.problems else f"{many(len(report.problems), 'problem')}:{told}"
-    session.answer(document, f"{address}: {what}, up to place {report.upto:,}; {words}")
+    session.answer(document, f"{address}: {what}, up to sequence number {report.upto:,}; {words}")
     return 1 if report.problems else 0
 
 
@@ -253,10 +253,10 @@ def decide(
         "first": done.first,
     }
     if done.after == done.upto:
-        text = f"{out}: decided up to place {done.upto:,} already."
+        text = f"{out}: already decided up to sequence number {done.upto:,}."
     else:
-        same = "all as the log has them" if not done.differing else f"{done.differing:,} differ, first {done.first}"
-        words = f"places {done.after + 1:,} to {done.upto:,}, {many(done.decisions, 'decision')}, {same}"
+        same = "all equal to the log" if not done.differing else f"{done.differing:,} differ, first {done.first}"
+        words = f"sequence numbers {done.after + 1:,} to {done.upto:,}, {many(done.decisions, 'decision')}, {same}"
         text = f"{out}: {words}."
     session.answer(document, text)
     return 1 if done.differing else 0

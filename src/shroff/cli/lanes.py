@@ -57,7 +57,7 @@ def _all_current(states: Sequence[LaneState]) -> bool:
 
 def _answer(session: Session, states: Sequence[LaneState]) -> None:
     rows = [
-        (f"lane {one.number}", one.last_seq, "in force" if one.is_current else one.trouble or "another version")
+        (f"lane {one.number}", one.last_seq, "active" if one.is_current else one.trouble or "another version")
         for one in states
     ]
     session.answer(

@@ -92,7 +92,9 @@ def add(session: Session, name: str, value: str, note: str, by: str, expires: st
     project = session.project
     change = project.lists.add(name, Entry(value, note, by or project.opened.who.name, expires), session.waits)
     is_over = bool(expires) and parse_time(expires) <= project.opened.now_ms()
-    _tell(session, change, f" It is over already: it holds for events before {one_line(expires)}." if is_over else "")
+    _tell(
+        session, change, f" It has expired already: it applies to events before {one_line(expires)}." if is_over else ""
+    )
 
 
 @command("remove", "shroff lists remove blocked_cards c-17", group=lists)
@@ -105,15 +107,15 @@ def remove(session: Session, name: str, value: str) -> None:
 
 def _tell(session: Session, change: ListOutcome, over: str = "") -> None:
     """Tell what became of a list; `over` is said in place of from when on that holds."""
-    words = {"added": "added to", "changed": "changed in", "removed": "removed from", "same": "as it was in"}
+    words = {"added": "added to", "changed": "changed in", "removed": "removed from", "same": "is already in"}
     text = (
         f"{change.value} {words[change.what]} {change.list}, which has {many(change.entries, 'entry', 'entries')} now."
     )
     if change.in_force:
-        text += over or " That is in force from the next event on."
+        text += over or " It is active from the next event."
         if change.others:
-            text += f" With it came into force what was changed before: {', '.join(change.others)}."
+            text += f" Earlier changes were activated with it: {', '.join(change.others)}."
     else:
-        text += f"{over} It is not in force yet: {change.why_not.rstrip('.')}."
+        text += f"{over} It is not active yet: {change.why_not.rstrip('.')}."
     session.answer(asdict(change), text)
     session.next(f"shroff lists show {argument(change.list)}", "shroff verify")

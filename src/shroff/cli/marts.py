@@ -41,11 +41,11 @@ def build(session: Session, memory: str | None, full: bool) -> int:
         done = session.project.marts.build(memory=memory, is_full=full, progress=progress)
     built = done.marts
     document = {**_document(built), "upto": sum(built.upto.values()), "behind": done.behind}
-    text = f"{_text(built)}\nFrom the lake up to place {sum(built.upto.values()):,}."
+    text = f"{_text(built)}\nFrom the lake up to sequence number {sum(built.upto.values()):,}."
     if done.behind:
-        text += f" The log has {many(done.behind, 'place')} more: run 'shroff lake write', then build again."
+        text += f" The log has {many(done.behind, 'newer record')}: run 'shroff lake write', then build again."
     if not built.is_passed:
-        text += "\nThe last good build stays. Look at this one with 'shroff marts show NAME --failed'."
+        text += "\nThe last good build is kept. 'shroff marts show NAME --failed' shows the failed one."
     session.answer(document, text)
     session.next("shroff marts show", "shroff marts test")
     return 0 if built.is_passed else 1

@@ -78,7 +78,7 @@ def _minute(one: ListedModel) -> str:
 
 def _redefined_words(names: Sequence[str]) -> str:
     means = "means" if len(names) == 1 else "mean"
-    return f"{one_line(', '.join(names))} {means} something else now than when it was trained"
+    return f"{one_line(', '.join(names))} {means} something else now than at training"
 
 
 def _state(one: ListedModel) -> str:
@@ -239,7 +239,7 @@ def import_model(
     from shroff.training.train import Steps
 
     if rows is None:
-        raise UsageError(f"--check names rows with the model's own scores, by which it is checked, such as {SNIPPET}.")
+        raise UsageError(f"--check names rows with the model's own scores, to check it against, such as {SNIPPET}.")
     done = 0
 
     with bars("reading, events", "judging, folds") as (reading, judging):
@@ -373,16 +373,16 @@ def _words(done: Deployment) -> str:
     scores = f"{done.champion} scores {done.event}" if done.champion else f"rules alone decide {done.event}"
     words = {
         promoting.PROMOTED: f"{done.model} is the champion of {done.event}"
-        + (f", in the place of {done.before}." if done.before else "."),
+        + (f", replacing {done.before}." if done.before else "."),
         promoting.ROLLED_BACK: f"{done.before} is rolled back: {scores}.",
         promoting.IN_SHADOW: f"{done.model} is in shadow.",
         promoting.OUT_OF_SHADOW: f"{done.model} is out of shadow.",
         promoting.CHALLENGES: f"{done.model} challenges {done.champion}.",
-        promoting.NO_CHALLENGER: f"{done.model} challenges no more; {done.champion} scores all of {done.event}.",
-        promoting.SAME: f"nothing is changed; {done.model} was that already.",
+        promoting.NO_CHALLENGER: f"{done.model} no longer challenges; {done.champion} scores all of {done.event}.",
+        promoting.SAME: f"nothing changed; {done.model} already had this role.",
     }[done.what]
     if done.in_force:
-        words += " That is in force from the next event on."
+        words += " It is active from the next event."
     else:
-        words += f" It is not in force: {done.why_not.rstrip('.')}."
+        words += f" It is not active: {done.why_not.rstrip('.')}."
     return f"{words}\n{done.unused}" if done.unused else words

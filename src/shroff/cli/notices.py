@@ -75,7 +75,7 @@ def test(session: Session, name: str, to: str, event: str, day: str) -> int:
     refused = session.project.notices.test(name, to, event, day)
     opened = session.project.opened
     where = "" if not opened.systems.mails_are_files else f" It is a file in {opened.places.mail}."
-    words = f"It was refused: {refused[0]}" if refused else f"It was taken.{where}"
+    words = f"It was refused: {refused[0]}" if refused else f"It was accepted.{where}"
     session.answer({"sent": not refused, "refused": refused}, words)
     return 1 if refused else 0
 
@@ -96,7 +96,9 @@ def letters(session: Session, state: str) -> None:
     rows = [(one.id, one.notice, one.shown, one.state, str(one.attempts), cut(one.reason, REASON_MAX)) for one in found]
     heads = ("letter", "notice", "to", "state", "attempts", "reason")
     text = table(rows, heads) if rows else "No letters."
-    session.answer({"waiting": waiting, "letters": documents}, f"{text}\n{many(waiting, 'notice')} not in one yet.")
+    session.answer(
+        {"waiting": waiting, "letters": documents}, f"{text}\n{many(waiting, 'notification')} not in a message yet."
+    )
     refused = next((one for one in found if one.state in {"refused", "unknown"}), None)
     if refused is not None:
         session.next(f"shroff notices retry {refused.id}", f"shroff notices drop {refused.id}")
@@ -107,7 +109,7 @@ def letters(session: Session, state: str) -> None:
 def retry(session: Session, letter: str) -> None:
     """Send a letter again that was refused, or whose delivery is unknown."""
     found = session.project.letters.retry(letter)
-    session.answer({"id": found.id, "state": found.state}, "It leaves again, as soon as a service or a worker runs.")
+    session.answer({"id": found.id, "state": found.state}, "It is sent again when a service or a worker runs.")
     session.next("shroff notices letters")
 
 

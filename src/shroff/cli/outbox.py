@@ -60,7 +60,7 @@ def show(session: Session, row: str) -> None:
     """Show one stuck row with its full content."""
     found = next((one for one in session.project.sinks.stuck(_named(row)[0]) if one.key == _named(row)), None)
     if found is None:
-        raise click.UsageError(f"nothing is stuck under {row}. 'shroff outbox list' has all.")
+        raise click.UsageError(f"row {row} is not stuck. 'shroff outbox list' shows all stuck rows.")
     document = _row(found) | {"body": found.body.decode()}
     what = f"{_key(found)}: the {found.kind} of {found.event}/{found.id}"
     times = f"{many(found.attempts, 'attempt')}, the last at {document['at']}: {found.reason}"
@@ -83,7 +83,7 @@ def retry(session: Session, rows: tuple[str, ...], sink: str) -> None:
     A running worker delivers them at once; without one, use 'shroff outbox deliver'.
     """
     count = session.project.sinks.retry(_chosen(rows, sink), sink, session.waits)
-    session.answer({"retried": count}, f"{many(count, 'row')} put back.")
+    session.answer({"retried": count}, f"{many(count, 'row')} queued again.")
     session.next("shroff outbox list", "shroff outbox deliver")
 
 
@@ -195,7 +195,7 @@ def _list_text(states: list[SinkState], rows: list[StuckRow]) -> str:
     for one in states:
         if one.trouble is not None:
             told = _trouble(one.trouble) or {}
-            lines.append(one_line(f"{one.name} takes nothing since {told['since']}: {told['words']}"))
+            lines.append(one_line(f"{one.name} has been failing since {told['since']}: {told['words']}"))
     if rows:
         shown = [
             (_key(row), f"{row.event}/{row.id}", str(row.attempts), cut(row.reason, REASON_MAX))
@@ -212,6 +212,6 @@ def _delivered_text(found: list[DeliveryHealth], stuck: int) -> str:
     for one in found:
         words = f"{one.name}: {many(one.sent, 'row')} delivered"
         if one.trouble is not None:
-            words += f"; {many(one.lag, 'place')} left, since it takes nothing now: {one.trouble.words}"
+            words += f"; {many(one.lag, 'record')} left, because the sink fails: {one.trouble.words}"
         lines.append(one_line(words))
     return "\n".join([*lines, *([f"{many(stuck, 'row')} stuck."] if stuck else [])])

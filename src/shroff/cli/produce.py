@@ -141,7 +141,7 @@ def _made(session: Session, partitions: int, *, is_asked: bool) -> int:
     if not is_asked:
         raise UsageError("name the FILE to send; or --create-topics alone, to make the topics that shroff.yaml names.")
     made = session.project.production.make_topics(partitions)
-    text = f"Made: {', '.join(made)}." if made else "All topics are there already."
+    text = f"Made: {', '.join(made)}." if made else "All topics exist already."
     session.answer({"sent": 0, "seconds": 0.0, "topics": made}, text)
     session.next("shroff doctor", "shroff run")
     return 0
@@ -176,9 +176,9 @@ def _tell(done: Production, session: Session) -> None:
     for words in done.words:
         session.say(f"shroff: {one_line(words)}")
     if done.refused:
-        lines.append(f"{many(done.refused, 'line')} not sent: no event can be made of them.")
+        lines.append(f"{many(done.refused, 'line')} not sent: they are not valid events.")
     if done.failed:
-        lines.append(f"{many(done.failed, 'message')} not taken where they were sent to.")
+        lines.append(f"{many(done.failed, 'message')} refused by the destination.")
     session.answer(document, "\n".join(lines))
     if not done.refused and not done.failed and not done.unmatched:
         session.next("shroff run")
@@ -192,9 +192,7 @@ def _went_on(done: Production, file: Path, options: ProduceArguments) -> str:
     named += f" --topic-by {shlex.quote(options.topic_by)}" if options.topic_by else ""
     behind = f"--from {done.next_row}" if options.order == "file" else "--order time"
     again = f"shroff produce {shlex.quote(str(file))}{named} {behind}"
-    return (
-        f"{many(done.sent, 'event was', 'events were')} sent; '{again}' goes on, and an event that is there stays one."
-    )
+    return f"{many(done.sent, 'event was', 'events were')} sent; '{again}' continues; duplicates are ignored."
 
 
 @contextmanager
@@ -234,7 +232,7 @@ def _progress(done: Production, sender: Sender, meter: Meter, rate: float) -> st
     if share is not None:
         parts.append(f"{share:.0%} of the file")
     if done.behind_s > 1:
-        parts.append(f"{done.behind_s:,.0f} s behind the pace")
+        parts.append(f"{done.behind_s:,.0f} s late")
     if done.refused:
         parts.append(f"{done.refused:,} lines refused")
     parts += [one_line(words) for words in list(sender.words)[-1:]]

@@ -104,8 +104,8 @@ def retry(session: Session, numbers: tuple[int, ...], files: tuple[Path, ...]) -
         "quarantined": len(stays),
         "entries": [{"number": one.number, "outcome": one.outcome, "reason": one.reason} for one in found],
     }
-    counts = f"{len(found) - len(stays):,} taken, {len(stays):,} refused again"
-    text = f"{many(len(found), 'entry', 'entries')} tried again: {counts}."
+    counts = f"{len(found) - len(stays):,} accepted, {len(stays):,} refused again"
+    text = f"{many(len(found), 'entry', 'entries')} retried: {counts}."
     if stays:
         rows = [(str(one.number), f"{one.source}:{one.place}", _short(one.reason)) for one in stays[:SHOWN_MAX]]
         text += "\n" + table(rows, ("number", "place", "reason"))

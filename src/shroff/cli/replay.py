@@ -16,11 +16,11 @@ def replay(session: Session, reference: str) -> int:
     recorded, receipt, match = found.recorded, found.receipt, found.match
     document: dict[str, object] = {"match": match, "receipt": receipt, "event": recorded.event, "id": recorded.id}
     named = f"{recorded.event} {one_line(recorded.id)}"
-    text = f"{named} comes out the same, byte by byte.\nreceipt {receipt}"
+    text = f"{named} is reproduced byte for byte.\nreceipt {receipt}"
     if not match:
         sides = recorded.document.decode(), found.computed.document.decode()
         document |= {"recorded": sides[0], "computed": sides[1]}
-        text = f"{named} does not come out as it was recorded.\n"
+        text = f"{named} differs from the record.\n"
         text += f"recorded: {sides[0]}\ncomputed: {sides[1]}"
     session.answer(document, text)
     session.next("shroff verify")

@@ -90,7 +90,7 @@ def run(session: Session, sources: tuple[str, ...], options: RunArguments) -> in
 
     With several lanes, each lane has its own worker: --lane N starts one. Without it, one process per lane is started.
     """
-    session.stopped = "What was committed is safe; the next run goes on behind it."
+    session.stopped = "Committed input is stored; the next run continues after it."
     idle_s = None if options.until_idle is None else _duration_s(options.until_idle)
     if session.project.lanes.is_parted and not sources:
         from shroff.cli.run_lanes import run_lanes
@@ -165,9 +165,7 @@ def _text(work: WorkerCounts) -> str:
         more = f" and {len(work.offsets) - len(parts):,} more" if len(work.offsets) > len(parts) else ""
         lines.append(f"Read up to {', '.join(f'{one_line(part)} {one_line(shown(at))}' for part, at in parts)}{more}.")
     if work.unbearable:
-        lines.append(
-            f"{many(work.unbearable, 'message')} that shroff itself failed at went to quarantine: please report that."
-        )
+        lines.append(f"{many(work.unbearable, 'message')} quarantined because of a bug in shroff: please report it.")
     return "\n".join(lines)
 
 
@@ -179,7 +177,7 @@ def _sinks(session: Session) -> list[SinkState] | None:
     try:
         return project.sinks.states()
     except ShroffError as error:
-        session.say(f"shroff: how far sinks are cannot be told: {one_line(error)}")
+        session.say(f"shroff: the state of the sinks is unknown: {one_line(error)}")
         return None
 
 
@@ -194,7 +192,7 @@ def _unsent(session: Session) -> tuple[int, str | None]:
         with project.notice_files.told() as store, store.look() as look:
             found = look.letters([OPEN], limit=UNSENT_MAX)
     except ShroffError as error:
-        session.say(f"shroff: how many messages have not left cannot be told: {one_line(error)}")
+        session.say(f"shroff: the number of unsent messages is unknown: {one_line(error)}")
         return 0, None
     return len(found), next((one.reason for one in found if one.reason), None)
 
@@ -204,7 +202,7 @@ def _unsent_text(count: int, reason: str | None) -> list[str]:
         return []
     why = f": {reason.rstrip('.')}" if reason else ""
     many_ = f"{count:,} messages or more have" if count == UNSENT_MAX else many(count, "message has", "messages have")
-    return [one_line(f"{many_} not left yet{why}. The next run tries again.")]
+    return [one_line(f"{many_} not been sent yet{why}. The next run retries.")]
 
 
 def _documents(sinks: list[SinkState] | None) -> list[dict[str, Any]] | None:
@@ -220,9 +218,9 @@ def _held_back(sinks: list[SinkState] | None) -> list[str]:
     lines = []
     for one in sinks or ():
         parts = [f"{many(one.stuck, 'row is', 'rows are')} stuck"] if one.stuck else []
-        parts += [f"it is {many(one.lag, 'place')} behind"] if one.lag else []
+        parts += [f"it is {many(one.lag, 'record')} behind"] if one.lag else []
         if one.trouble is not None:
-            parts.append(f"it takes nothing since {time_text(one.trouble.since_ms)}: {one.trouble.words}")
+            parts.append(f"it has been failing since {time_text(one.trouble.since_ms)}: {one.trouble.words}")
         if parts:
             lines.append(one_line(f"Sink {one.name}: {'; '.join(parts).rstrip('.')}."))
     return lines

@@ -82,7 +82,7 @@ def _ended(session: Session, workers: Sequence[subprocess.Popen[bytes]]) -> list
             del waiting[lane]
             documents[lane] = json.loads(out) if worker.returncode in WELL and out else {}
             if worker.returncode not in WELL:
-                rest = "; the others go on" if waiting else ""
+                rest = "; the others continue" if waiting else ""
                 session.say(f"shroff: the worker of lane {lane} ended with {worker.returncode}{rest}")
     return documents
 

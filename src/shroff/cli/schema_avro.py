@@ -210,7 +210,7 @@ def _wanted(types: Mapping[str, EventType], event: str | None, subjects: Mapping
 
 
 def _no_type(name: str, types: Mapping[str, EventType]) -> UsageError:
-    return UsageError(f"{name!r} is no event type. {nearest(name, types) or 'There is ' + ', '.join(types) + '.'}")
+    return UsageError(f"{name!r} is not an event type. {nearest(name, types) or 'There is ' + ', '.join(types) + '.'}")
 
 
 def _registry(session: Session, address: str | None) -> SchemaRegistry:
@@ -252,7 +252,7 @@ def _of_file(types: Mapping[str, EventType], event: str | None) -> EventType:
     """The type that a single schema is compared with."""
     own = [name for name in types if name != _LABEL]
     if event is None and len(own) != 1:
-        raise UsageError(f"which event type is it compared with? Add --as {' or --as '.join(own)}.")
+        raise UsageError(f"name the event type to compare with: add --as {' or --as '.join(own)}.")
     return _wanted(types, own[0] if event is None else event, {})[0]
 
 
@@ -351,7 +351,7 @@ def _change(one: FieldChange) -> dict[str, Any]:
 def _settled_text(one: Settled) -> str:
     what: Mapping[str, Callable[[], str]] = {
         "registered": lambda: f"registered, id {one.id}",
-        "unchanged": lambda: f"there already, id {one.id}",
+        "unchanged": lambda: f"already registered, id {one.id}",
         "refused": lambda: f"not registered. {one.words}",
     }
     return ended(f"{one.type} under {one.subject}: {what[one.outcome]()}")

@@ -59,7 +59,7 @@ def serve(
 
     project = session.project
     project.opened.checked()
-    session.stopped = "What was answered is safe."
+    session.stopped = "Answered events are stored."
     with bound(At(host, port)) as listening, project.people.open() as desk, gate_of(desk) as gate:
         where = f"http://{_shown(host)}:{listening.getsockname()[1]}"
         project.opened.served_at = where
@@ -68,9 +68,11 @@ def serve(
         def begun() -> None:
             session.say(f"shroff serves {one_line(project.opened.places.folder)} at {where}")
             if (link := links.first(desk, project.opened.who)) is not None:
-                session.say(f"Nobody can sign in yet. Within an hour, this makes the first admin: {public}{link}")
+                session.say(
+                    f"No user exists yet. Open this link within one hour to create the first admin: {public}{link}"
+                )
             if not all_keys(desk):
-                session.say(f"Nobody has a key to it yet. 'shroff keys create NAME --role {Role.SERVICE}' makes one.")
+                session.say(f"No API key exists yet. Create one: shroff keys create NAME --role {Role.SERVICE}")
 
         def tell(words: str) -> None:
             session.say(f"shroff: {one_line(words)}")

@@ -51,7 +51,7 @@ def add(session: Session, rule: str, key: str, until: str, note: str, by: str) -
     """Silence a rule for one key. If the key's field is hashed, the value is written as its hash."""
     project = session.project
     change = project.silences.add(rule, key, until, note=note, by=by or project.opened.who.name, waits=session.waits)
-    when = "from the next event on" if change.in_force else f"once that is in force: {change.why_not.rstrip('.')}"
+    when = "from the next event on" if change.in_force else f"once this is active: {change.why_not.rstrip('.')}"
     session.answer(asdict(change), f"Rule {rule} is silent for {change.value} until {until}, {when}.")
     session.next("shroff silences", "shroff verify")
 
@@ -62,5 +62,5 @@ def add(session: Session, rule: str, key: str, until: str, note: str, by: str) -
 def end(session: Session, rule: str, key: str) -> None:
     """End the silence of a rule for a key."""
     change = session.project.silences.end(rule, key, session.waits)
-    session.answer(asdict(change), f"Rule {rule} speaks for {change.value} again.")
+    session.answer(asdict(change), f"Rule {rule} applies to {change.value} again.")
     session.next("shroff silences")

@@ -19,6 +19,6 @@ def snapshot(session: Session) -> None:
     with bars("restoring state, events") as (restoring,):
         saved = session.project.retention.snapshot(restoring, session.waits)
     document = {"file": str(saved.file), "seq": saved.seq, "bytes": saved.bytes, "seconds": round(saved.seconds, 3)}
-    what = f"state at place {saved.seq:,}, {bytes_text(saved.bytes)}, written in {saved.seconds:.1f} s"
+    what = f"state at sequence number {saved.seq:,}, {bytes_text(saved.bytes)}, written in {saved.seconds:.1f} s"
     session.answer(document, f"{saved.file}: {what}.")
     session.next("shroff doctor")

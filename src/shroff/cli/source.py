@@ -58,11 +58,11 @@ def forget(session: Session, part: str, is_sure: bool) -> None:
 
     if not is_sure:
         if not sys.stdin.isatty():
-            raise UsageError(f"this lets {one_line(part)} begin anew. Add --yes, since nobody is here to be asked.")
-        click.confirm(f"Let {one_line(part)} begin anew?", abort=True, err=True)
+            raise UsageError(f"this resets the read position of {one_line(part)}. Add --yes to confirm.")
+        click.confirm(f"Reset the read position of {one_line(part)}?", abort=True, err=True)
     before = shown(session.project.source.forget(part))
     session.answer(
-        {"part": part, "offset": before}, f"{one_line(part)} was read up to {one_line(before)}; that is forgotten."
+        {"part": part, "offset": before}, f"The read position of {one_line(part)} is reset; it was {one_line(before)}."
     )
     session.next("shroff source list", "shroff run")
 
@@ -92,9 +92,9 @@ def _text(parts: list[tuple[str, PartRead]], named: str | None) -> str:
     from shroff.streams.source import shown
 
     if not parts and named is not None:
-        return f"Nothing of the source {named} was read yet."
+        return f"Nothing was read from the source {named} yet."
     if not parts:
-        return "Nothing of a source was read, and shroff.yaml names none."
+        return "No live source yet: shroff.yaml has no 'source:'."
     rows = [
         (kind, one.part, shown(one.offset) or "nothing", "?" if one.waiting is None else f"{one.waiting:,}")
         for kind, one in parts
@@ -105,5 +105,5 @@ def _text(parts: list[tuple[str, PartRead]], named: str | None) -> str:
             lines.append(one_line(f"{one.part}: {one.trouble}"))
         if one.forgotten is not None:
             at, before = time_text(one.forgotten.at_ms), shown(one.forgotten.offset)
-            lines.append(one_line(f"{one.part}: at {at} it was forgotten that it had been read up to {before}."))
+            lines.append(one_line(f"{one.part}: read position reset at {at}; it was {before}."))
     return "\n".join(lines)

@@ -110,8 +110,8 @@ def sync(session: Session, name: str, day: str, to: str, from_backup: bool, no_d
             session.show(_line(one))
         session.flush()
     taken = [one for one in found if one.appended is not None]
-    more = "" if found else " Nothing new is there."
-    words = f"{many(len(taken), 'file')} taken.{more}"
+    more = "" if found else " No new files."
+    words = f"{many(len(taken), 'file')} ingested.{more}"
     session.answer({"source": name, "files": [_synced(one) for one in found]}, words)
     aside = any(one.state == "set aside" for one in found)
     session.next(
@@ -174,7 +174,7 @@ def _moment(text: str) -> int:
     try:
         return parse_time(text)
     except ValueError:
-        raise UsageError(f"--at: {text!r} is no time. Write it as 2026-03-01T12:00:00Z.") from None
+        raise UsageError(f"--at: {text!r} is not a time. Write it as 2026-03-01T12:00:00Z.") from None
 
 
 def _read(file: Path) -> bytes:
@@ -184,7 +184,7 @@ def _read(file: Path) -> bytes:
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}.") from None
     if len(found) > FILE_BYTES_MAX:
-        raise UsageError(f"{file} has more than {FILE_BYTES_MAX:,} bytes, which no message has.")
+        raise UsageError(f"{file} has more than {FILE_BYTES_MAX:,} bytes, the limit of a message.")
     return found
 
 
@@ -286,7 +286,7 @@ def _text(
             f"{named.name}: refused {count:,} times: {one_line(words)}" for words, count in counts.refused.items()
         ]
     for named, _, aside, suspicious in pulled:
-        lines += [f"{named.name}: {one_line(file)} is set aside: {one_line(one.why)}" for file, one in aside.items()]
+        lines += [f"{named.name}: {one_line(file)} is skipped: {one_line(one.why)}" for file, one in aside.items()]
         lines += [f"{named.name}: {file} is suspicious: {one_line(one.suspicious)}" for file, one in suspicious.items()]
     return "\n".join(lines)
 

@@ -79,7 +79,7 @@ def run(session: Session, first: str | None, last: str | None) -> None:
                 session.show(_text(built))
             session.flush()
     session.answer(
-        document_of(total), f"{_text(total)}{' Stopped; the next one goes on from here.' if stopped() else ''}"
+        document_of(total), f"{_text(total)}{' Stopped; the next run continues from here.' if stopped() else ''}"
     )
     session.next("shroff summaries build")
 
@@ -91,6 +91,6 @@ def document_of(built: Built) -> dict[str, int]:
 
 def _text(built: Built) -> str:
     if not built.windows:
-        return "No window has ended that is not written. A later --to also writes the one that has begun."
+        return "All complete windows are written. A later --to also writes the current one."
     rows = many(built.rows, "row")
     return f"{many(built.windows, 'window')}, {rows} in two tables; {built.changed:,} of them are new or changed."

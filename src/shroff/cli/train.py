@@ -181,9 +181,9 @@ def document_of(report: TrainReport) -> dict[str, Any]:
 def _text(report: TrainReport, made: str) -> str:
     stored = report.stored
     folds = [one for one in report.evaluation.folds if not one.why]
-    learnt = f"learnt from {many(report.rows, 'event')} with {many(report.fraud, 'fraud')} in {report.seconds:.1f} s"
+    learnt = f"trained on {many(report.rows, 'event')} with {many(report.fraud, 'fraud')} in {report.seconds:.1f} s"
     lines = [
-        f"{stored.id} scores {stored.event}: {made or learnt}, judged on {many(len(folds), 'fold')}.",
+        f"{stored.id} scores {stored.event}: {made or learnt}, tested on {many(len(folds), 'fold')}.",
         "",
         _metrics_text(report),
         "",
@@ -196,11 +196,11 @@ def _text(report: TrainReport, made: str) -> str:
 def _state(report: TrainReport) -> str:
     """Whether it is in force, and why it is not; in the words of `shroff models promote`."""
     if report.promoted:
-        return "It is in force."
+        return "It is active."
     why = report.why_not.rstrip(".")
     if report.is_champion:
-        return f"{report.stored.id} is the champion of {report.stored.event}. It is not in force: {why}."
-    return f"It is not in force: {why}."
+        return f"{report.stored.id} is the champion of {report.stored.event}. It is not active: {why}."
+    return f"It is not active: {why}."
 
 
 def _metrics_text(report: TrainReport) -> str:

@@ -155,9 +155,9 @@ def _some(rows: int, frauds: int) -> str:
 def _answer_again(session: Session, asked: Path, found: SetAgain) -> int:
     document = {"equal": found.is_equal, "differing": list(found.differing), "why": list(found.why)}
     if found.is_equal:
-        text = f"{asked}: the same bytes, made again in {found.report.seconds:.1f} s."
+        text = f"{asked}: identical bytes, rebuilt in {found.report.seconds:.1f} s."
     else:
-        why = [f"  {one_line(words)}" for words in found.why] or ["  nothing that it is made of has changed"]
-        text = "\n".join([f"{asked}: other bytes in {', '.join(found.differing)}.", *why])
+        why = [f"  {one_line(words)}" for words in found.why] or ["  its input has not changed"]
+        text = "\n".join([f"{asked}: different bytes in {', '.join(found.differing)}.", *why])
     session.answer(document | document_of(found.report), text)
     return 0 if found.is_equal else OTHERWISE

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from shroff.people.store import User
 
 ROLES = "admin, analyst, author or viewer"
-BEHIND = "behind the address of the service, as in https://shroff.example.org"
+BEHIND = "Put the address of the service before it, such as https://shroff.example.org"
 
 
 @click.group("users", cls=ExampleGroup, invoke_without_command=True)
@@ -121,10 +121,10 @@ def add(session: Session, name: str, role: str, display_name: str, email: str, p
         known = people.known_role(role)
         made = people.add(desk, who, name, known, display_name=display_name, email=email, password=password)
         link = None if password else links.for_password(desk, who, made.name)
-    text, url = f"{made.name} may sign in as {made.role.value}.", None
+    text, url = f"{made.name} can sign in as {made.role.value}.", None
     if link is not None:
         url, words = _whole(public, link)
-        text += f" The password is set, once and within three days, at\n  {words}."
+        text += f" To set the password, open this link once within three days:\n  {words}"
     session.answer({"user": document(made), "link": link, "url": url}, text)
     session.next("shroff users list", "shroff serve")
 
@@ -149,7 +149,7 @@ def disable(session: Session, name: str) -> None:
 
     with at_desk(session) as (desk, who):
         now = people.disable(desk, who, name)
-    _tell(session, now, f"{now.name} may not sign in any more, and what was open has ended.")
+    _tell(session, now, f"{now.name} can no longer sign in; open sessions are ended.")
 
 
 @command("enable", "shroff users enable ann", group=users)
@@ -160,7 +160,7 @@ def enable(session: Session, name: str) -> None:
 
     with at_desk(session) as (desk, who):
         now = people.enable(desk, who, name)
-    _tell(session, now, f"{now.name} may sign in again.")
+    _tell(session, now, f"{now.name} can sign in again.")
 
 
 @command(
@@ -187,7 +187,7 @@ def delete(session: Session, name: str) -> None:
 
     with at_desk(session) as (desk, who):
         gone = people.delete(desk, who, name)
-    _tell(session, gone, f"{gone.name} is removed. What they did stays in the audit under this name.")
+    _tell(session, gone, f"{gone.name} is removed. The audit log keeps their actions under this name.")
 
 
 @command("link", "shroff users link", "shroff users link ann", group=users)
@@ -202,7 +202,11 @@ def link(session: Session, name: str | None) -> None:
     public = session.project.opened.systems.public_url
     with at_desk(session) as (desk, who):
         path = links.for_admin(desk, who) if name is None else links.for_password(desk, who, name)
-    what = "makes an admin, once and within an hour" if name is None else f"sets the password of {name}, once"
+    what = (
+        "creates an admin; it works once, for one hour"
+        if name is None
+        else f"sets the password of {name}; it works once"
+    )
     url, words = _whole(public, path)
     session.answer({"link": path, "url": url, "user": name}, f"This link {what}:\n  {words}.")
     session.next("shroff serve")
@@ -222,12 +226,12 @@ def _from_stdin() -> str:
     """The first line of standard input."""
     text = sys.stdin.readline().rstrip("\r\n")
     if not text:
-        raise UsageError("the first line of standard input is empty, and no password.")
+        raise UsageError("the first line of standard input is empty; it must be the password.")
     return text
 
 
 def _from_terminal(name: str) -> str:
     if not sys.stdin.isatty():
-        raise UsageError("a password is asked for on a terminal; elsewhere give it by --password-stdin.")
+        raise UsageError("there is no terminal to ask for a password: add --password-stdin.")
     text: str = click.prompt(f"New password of {name}", hide_input=True, confirmation_prompt=True, err=True)
     return text

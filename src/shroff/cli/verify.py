@@ -44,9 +44,9 @@ def verify(session: Session, engines: str, sample: int | None) -> int:
         "seconds": round(seconds, 3),
     }
     counts = f"{many(found.mismatches, 'mismatch', 'mismatches')}"
-    text = f"{many(found.events, 'event')} computed again by {', '.join(names)} in {seconds:.1f} s: {counts}."
+    text = f"{many(found.events, 'event')} recomputed by {', '.join(names)} in {seconds:.1f} s: {counts}."
     if first is not None:
-        text += f"\nThe first is {first.event} {one_line(first.id)} at place {first.seq:,}, engine {first.engine}."
+        text += f"\nThe first: {first.event} {one_line(first.id)}, seq {first.seq:,}, engine {first.engine}."
         text += f"\nrecorded: {one_line(first.recorded)}\ncomputed: {one_line(first.computed)}"
     text = "\n".join([text, *found.unread])
     session.answer(document, text)

@@ -38,10 +38,10 @@ class WorkFigures:
         if work.state == RESTORING:
             return f"restoring state, events: {work.read_back:,}"
         if work.state == STANDING_BY:
-            return f"standing by, events folded: {work.read_back:,}"
+            return f"standby, events read: {work.read_back:,}"
         parts = [f"{taken:,} done, {rate:,.0f} a second"]
         if work.health.lag is not None:
-            parts.append(f"{work.health.lag:,} wait")
+            parts.append(f"{work.health.lag:,} waiting")
         p50, p99 = recent.quantile_ms(0.5), recent.quantile_ms(0.99)
         if p50 is not None and p99 is not None:
             parts.append(f"p50 {p50:.1f} ms, p99 {p99:.1f} ms")

@@ -57,10 +57,10 @@ def watching(session: Session, place: str, options: Options) -> int:
     if session.is_json:
         session.answer(document, "")
     else:
-        end = "Stopped; the next one goes on from here." if is_stopped else "Nothing more is there."
+        end = "Stopped; the next run continues from here." if is_stopped else "No more files."
         aside = sum(one.state == ASIDE for one in found)
-        more = f", {aside:,} set aside" if aside else ""
-        session.show(f"{many(len(found) - aside, 'file')} taken{more}. {end}")
+        more = f", {aside:,} skipped" if aside else ""
+        session.show(f"{many(len(found) - aside, 'file')} ingested{more}. {end}")
     trained = [one for one in found if one.trained is not None]
     if any(one.state == ASIDE or _quarantined(one) for one in found):
         session.next("shroff quarantine list")
@@ -95,7 +95,7 @@ def _line(report: FileReport) -> str:
 
     name, why = one_line(report.name), one_line(report.why)
     if report.state == ASIDE:
-        return f"{name}: set aside, since {why}. No line of it was taken."
+        return f"{name}: skipped: {why}. None of its lines was ingested."
     parts = []
     if report.appended is not None:
         events, labels = report.appended.events, report.appended.labels
@@ -105,7 +105,7 @@ def _line(report: FileReport) -> str:
     refused = _quarantined(report)
     parts += [f"{many(refused, 'line')} quarantined"] if refused else []
     if not report.model:
-        return f"{name}: {', '.join(parts)}; no model, since {why.rstrip('.')}."
+        return f"{name}: {', '.join(parts)}; no model: {why.rstrip('.')}."
     state = "promoted" if report.promoted else f"not promoted: {why.rstrip('.')}" if why else "not promoted"
     return f"{name}: {', '.join([*parts, report.model])}, {state}."
 

@@ -105,7 +105,7 @@ def error_of(status: int, body: bytes) -> ClientError:
     try:
         problem = msgspec.json.decode(body, type=dict[str, Any])
     except ValueError:
-        problem = {"status": status, "detail": "the answer is no problem document; is this a shroff service?"}
+        problem = {"status": status, "detail": "the answer is not a problem document; is this a shroff service?"}
     words = f"{problem.get('title', 'HTTP')} ({status}): {problem.get('detail', '')}"
     if status in {401, 403}:
         return NotAllowedError(words, problem)

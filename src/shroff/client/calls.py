@@ -78,7 +78,7 @@ def encoded(fields: Mapping[str, Any]) -> bytes:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} is no value of a field")
+        raise ValueError(f"{value} is not a value of a field")
     if isinstance(value, datetime):
         return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
     if isinstance(value, Decimal):

@@ -187,7 +187,7 @@ def receipt_of(row: DecisionRow, body: bytes) -> bytes:
 
     Raises: StorageError where the document is damaged.
     """
-    found = stored(row.document, _Document, f"the decision at place {row.seq}")
+    found = stored(row.document, _Document, f"the decision at sequence number {row.seq}")
     parts = {name: value for name in _SEALED if (value := bytes(getattr(found, name)))}
     parts["content"] = b'"%s"' % sha256(body).hexdigest().encode()
     parts["versions"] = _object(dict(sorted(found.versions.items()))).encode()

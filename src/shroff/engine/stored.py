@@ -39,7 +39,7 @@ def decision_document(row: DecisionRow) -> dict[str, Any]:
 
 def decision_of(row: DecisionRow) -> Decision:
     """A recorded decision as a value. Raises: StorageError where it is damaged."""
-    return stored(row.document, kind_of(row.document), f"the decision at place {row.seq}")
+    return stored(row.document, kind_of(row.document), f"the decision at sequence number {row.seq}")
 
 
 def damaged(what: str, error: object) -> StorageError:
@@ -59,6 +59,6 @@ def telling_damage() -> Iterator[None]:
     except DefinitionError as error:
         first = error.problems[0]
         raise StorageError(
-            f"what was in force, or decided by it, cannot be read: {first.file} {first.path}: {first.message} "
+            f"the active version at that time cannot be read: {first.file} {first.path}: {first.message} "
             f"The log is damaged, or another version of shroff wrote it. {RESTORE}, or use that version"
         ) from None

@@ -256,7 +256,7 @@ def _named_field(
         likely = nearest(found.text, list(by_name)) or next(
             (f"Did you mean {one.name}?" for one in fields if one.type.kind in kinds), ""
         )
-        problems.append(found.problem(f"the {what} is {found.text!r}, which is no field of it.", likely))
+        problems.append(found.problem(f"the {what} is {found.text!r}, which is not a field of it.", likely))
         return None
     field = by_name[found.text]
     mark = "?" if field.shape.is_optional else ""
@@ -354,7 +354,7 @@ def _entities(
         keys: dict[str, tuple[Expression, ...]] = {}
         for event, written in found.entries:
             if event.text not in types:
-                problems.append(event.problem(f"{event.text!r} is no event type.", nearest(event.text, types)))
+                problems.append(event.problem(f"{event.text!r} is not an event type.", nearest(event.text, types)))
                 continue
             parts = written.items if isinstance(written, Sequence) else (written,)
             read = [_key_part(part, event.text, names, problems) for part in parts]
@@ -374,7 +374,7 @@ def _key_part(node: Node, event: str, names: DeclaredNames, problems: list[Probl
             words = f"{node.text} is personal, and keys are read by all that decides."
             problems.append(node.problem(words, "Mark the field hashed instead: the same value is then the same key."))
         else:
-            problems.append(node.problem(f"{node.text!r} is no field of {event}.", nearest(node.text, fields)))
+            problems.append(node.problem(f"{node.text!r} is not a field of {event}.", nearest(node.text, fields)))
         return None
     return loading.expression(node, Scope(names, what="a key", this=(event,)), problems)
 

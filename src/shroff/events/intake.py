@@ -243,7 +243,7 @@ class Intake:
         known = (*self._events.types, LABEL)
         if as_type is not None and as_type not in known:
             raise UsageError(
-                f"{as_type!r} is no event type. {nearest(as_type, known) or 'There is ' + ', '.join(known) + '.'}"
+                f"{as_type!r} is not an event type. {nearest(as_type, known) or 'There is ' + ', '.join(known) + '.'}"
             )
 
     def _check_columns(self, mapper: Mapper, columns: tuple[str, ...], source: str, as_type: str) -> None:

@@ -239,7 +239,7 @@ class Dispatcher:
                 raise InputError([(name, "expected an object with the fields of the event")])
             if not self._conditions:
                 hint = nearest(name, self._types) or f"Event types are {', '.join(sorted(self._types))}."
-                raise InputError([(name, f"is no event type. {hint}")])
+                raise InputError([(name, f"is not an event type. {hint}")])
         for type_name, condition in self._conditions:
             if condition(row):
                 return Picked(type_name)

@@ -133,7 +133,7 @@ def read_text(value: object) -> str:
         try:
             size = len(value.encode())
         except UnicodeEncodeError:
-            words = "found a text that is no UTF-8, or with half of a surrogate pair, which is no character"
+            words = "found a text that is not UTF-8, or with half of a surrogate pair, which is not a character"
             raise ValueError(words) from None
     else:
         size = len(value)
@@ -170,7 +170,7 @@ def _read_integer(value: object) -> int:
     digits, places = _decimal(value)
     whole, rest = divmod(digits, 10**places)
     if rest:
-        raise ValueError(f"found {shown(value)}, which is no whole number")
+        raise ValueError(f"found {shown(value)}, which is not a whole number")
     return check_integer(whole)
 
 

@@ -24,9 +24,9 @@ from shroff.language.values import DAY_MS, show
 DEFAULT_SOURCE: Final = "import"
 UNDECLARED_TOLD: Final = 10  # of the names that an event should not have
 UNDECLARED_SHOWN_MAX: Final = 100  # characters of each
-_NOT_SHOWN: Final = "what was found is not shown, since the field is hashed"
-_PERSONAL: Final = "what was found is not shown, since the field is personal"
-HIDDEN: Final = "what was found is not shown, since a hashed field is made of it"
+_NOT_SHOWN: Final = "the value is hidden because the field is hashed"
+_PERSONAL: Final = "the value is hidden because the field is personal"
+HIDDEN: Final = "the value is hidden because a hashed field uses it"
 _LONG_NUMBER: Final = re.compile(r"\d(?:[ -]?\d){7,}")  # as a card has; a sender may have put it where a name belongs
 _MISSING: Final = "it is missing"
 
@@ -133,7 +133,7 @@ class EventValidator:
         plan = self._plans.get(type_name)
         if plan is None:
             hint = nearest(type_name, self._plans) or f"Event types are {', '.join(self._plans)}."
-            raise InputError([(type_name, f"is no event type. {hint}")])
+            raise InputError([(type_name, f"is not an event type. {hint}")])
         values = self._values(plan, plan.reads, fields, hidden, is_strict=is_strict)
         return Event(type_name, values[plan.id_at], values[plan.time_at], tuple(values))
 
@@ -264,7 +264,7 @@ class EventValidator:
             type_name, event_id = before, after
         elif len(self._events.decided) == 1:
             if slash and (hint := nearest(before, self._events.types)):
-                raise InputError([("event", f"{before!r} is no event type. {hint}")])
+                raise InputError([("event", f"{before!r} is not an event type. {hint}")])
             type_name, event_id = self._events.decided[0], event
         else:
             raise InputError([("event", self._unknown_event(event, before if slash else ""))])

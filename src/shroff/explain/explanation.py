@@ -255,5 +255,5 @@ def _usual(name: str, earlier: Iterable[Mapping[str, Any]], kind: str) -> Usual 
     try:
         values = sorted(found, key=lambda value: Decimal(str(value)))
     except ArithmeticError:
-        raise damaged(f"a recorded value of {name}", "it is no number") from None
+        raise damaged(f"a recorded value of {name}", "it is not a number") from None
     return Usual(len(values), values[0], values[(len(values) - 1) // 2], values[-1]) if values else None

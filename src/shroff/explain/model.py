@@ -39,7 +39,7 @@ _DIGITS: Final = 6  # places of contributions
 ONE_AT_A_TIME: Final = (
     "Each line changes one thing and leaves all others as they were; others of the same event would move with it."
 )
-TREES_ONLY: Final = "The model is no forest of trees, so only what rules compare was looked at."
+TREES_ONLY: Final = "The model is not a forest of trees, so only what rules compare was looked at."
 
 Earlier = Callable[[str], Sequence[PastDecision]]  # by entity
 
@@ -395,16 +395,16 @@ def _drawn(exploration: Mapping[str, Any], decided: str) -> str:
     """What a draw among would-be declines came to, in a sentence."""
     if exploration["explored"]:
         share = f"{exploration['propensity']:.4%}".rstrip("0%").rstrip(".")
-        return f" It was let through to learn from it, as {share}% of such declines are: {decided}."
+        return f" It was approved for exploration, as {share}% of such declines are: {decided}."
     if exploration["propensity"]:
-        return " A lot was drawn whether it is let through to learn from it, and it was not."
-    return " It is not let through to learn from it: as many were on that day as may be."
+        return " It was drawn for exploration and not chosen."
+    return " It was not explored: the daily limit was reached."
 
 
 def _explainable(scorer: Scorer | None, id_: str) -> Explainable:
     """The model that scored an event. Raises: StateError where it is not at hand, or says nothing of its inputs."""
     if scorer is None:
-        raise StateError(f"the model {id_} is not among those that were in force at this place")
+        raise StateError(f"the model {id_} was not active at this sequence number")
     if scorer.model is None:
         raise StateError(scorer.failure or f"the model {id_} is not loaded")
     if not isinstance(scorer.model, Explainable):

@@ -107,7 +107,7 @@ class FeatureTypes:
         for entity, value in top.entries if top else ():
             if entity.text not in self._names.entities:
                 hint = nearest(entity.text, self._names.entities) or "Declare it under entities in events.yaml."
-                self._problems.append(entity.problem(f"{entity.text!r} is no entity.", hint))
+                self._problems.append(entity.problem(f"{entity.text!r} is not an entity.", hint))
                 continue
             declared = loading.mapping(value, self._problems, f"features of {entity.text}")
             for key, written in declared.entries if declared else ():

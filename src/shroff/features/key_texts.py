@@ -44,7 +44,7 @@ def key_of(events: Events, entity: str, text: str) -> Key:
     key = read_key(text, events.entities[entity])
     if key is None:
         cure = "One of several parts is a list as JSON, such as '[\"a\", 1]'."
-        raise UsageError(f"{text!r} is no key of {entity}. {cure}")
+        raise UsageError(f"{text!r} is not a key of {entity}. {cure}")
     return key if isinstance(key, tuple) else (key,)
 
 

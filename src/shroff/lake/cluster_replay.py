@@ -141,7 +141,7 @@ def replay_plan(
 
 def _check(definitions: Definitions, segment: Segment) -> None:
     definitions.require_models()
-    where = f"the version in force behind place {segment.start:,}"
+    where = f"the active version after sequence number {segment.start:,}"
     try:
         check_keyed(computed_of(definitions))
     except UsageError as error:
@@ -185,7 +185,9 @@ class ReplayProcess:
         elif self._reader.last_seq < upto:
             self._reader.refresh()
         if self._reader.last_seq < upto:
-            raise StateError(f"{self._reader.objects.address} ends at place {self._reader.last_seq:,}, before {upto:,}")
+            raise StateError(
+                f"{self._reader.objects.address} ends at sequence number {self._reader.last_seq:,}, before {upto:,}"
+            )
         return self._reader
 
     def definitions(self, version: int) -> Definitions:
@@ -336,6 +338,9 @@ def _compared(reader: LakeReader, after: int, upto: int, effects: Effects) -> De
     if differing:
         one = differing[0]
         what = type(one).__name__.removesuffix("Row").lower()
-        first = f"the {what} at place {one.seq:,}, which {'the log' if one in recorded else 'this run'} has so alone"
+        first = (
+            f"the {what} at sequence number {one.seq:,}, which "
+            f"{'the log' if one in recorded else 'this run'} has so alone"
+        )
     places = {(type(row), row.seq) for row in differing}
     return Decided(effects.decisions, len(places), first)

@@ -96,4 +96,4 @@ def _rows(span: SeqRange, wanted: DocumentFolder) -> Iterator[tuple[int, str, by
 
 
 def _is_wanted(seq: int, body: bytes, wanted: DocumentFolder) -> bool:
-    return not wanted.sources or stored(body, _Said, f"the label at place {seq}").source in wanted.sources
+    return not wanted.sources or stored(body, _Said, f"the label at sequence number {seq}").source in wanted.sources

@@ -73,7 +73,7 @@ class LakeReader:
             if seqs != list(range(first + 1, last + 1)):
                 gap = min(set(range(first + 1, last + 1)).difference(seqs), default=None)
                 why = "a place is there twice" if gap is None else f"place {gap:,} is missing"
-                raise damaged(self.objects, f"what is between the places {first + 1:,} and {last:,}", why)
+                raise damaged(self.objects, f"the records between sequence numbers {first + 1:,} and {last:,}", why)
             yield from _lists(rows, size)
 
     def labels(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:

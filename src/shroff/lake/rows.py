@@ -191,7 +191,7 @@ def _events(name: str, records: list[Record], definitions: Definitions | None, l
         fields = [(type_.fields[at].name, type_.fields[at].type) for at in by_canonical_key(type_)]
 
         def what(row: int) -> str:
-            return f"the {name} at place {records[row].seq}"
+            return f"the {name} at sequence number {records[row].seq}"
 
         found = columns_of(bodies, fields, definitions.settings.money_places, what)
         columns |= {column: found[name] for name, column in field_columns(type_).items()}
@@ -228,7 +228,9 @@ def _labels(records: list[Record], lane: int) -> tuple[Words, pa.Table]:
     times = _times(records)
     columns = _base(records, lane, [one.id for one in records], times)
     columns["type"] = pa.array([one.type for one in records], pa.string())
-    said = _decoded([one.body for one in records], _Said, lambda row: f"the label at place {records[row].seq}")
+    said = _decoded(
+        [one.body for one in records], _Said, lambda row: f"the label at sequence number {records[row].seq}"
+    )
     for name in _Said.__struct_fields__:
         columns[name] = pa.array([getattr(one, name) for one in said], pa.string())
     return times, pa.table(columns | {"body": _bodies(records).column()})
@@ -268,7 +270,7 @@ def _decisions(
     """Decisions, and their features as rows of their own, each with its folder."""
 
     def what(row: int) -> str:
-        return f"the decision at place {rows[row].seq}"
+        return f"the decision at sequence number {rows[row].seq}"
 
     base = _base(rows, lane, [one.id for one in rows], times)
     documents = TextArrays.of([one.document for one in rows])

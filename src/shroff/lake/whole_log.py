@@ -234,7 +234,8 @@ class WholeLog:
             raise StorageError(str(error)) from error
         if reader.last_seq < upto:
             raise StorageError(
-                f"{reader.objects.address} has the log up to place {reader.last_seq:,} only, and the store has let go "
+                f"{reader.objects.address} has the log up to sequence number {reader.last_seq:,} only, and "
+                "the store has let go "
                 f"of places up to {self._pruned():,}. Bring the lake back from a copy"
             )
         return reader
@@ -263,7 +264,8 @@ def _line(record: Record) -> bytes:
 
 def _other_lake(lake: LakeReader, seq: int) -> StorageError:
     return StorageError(
-        f"{lake.objects.address} has another record at place {seq:,} than the log had: it is the lake of another log. "
+        f"{lake.objects.address} has another record at sequence number {seq:,} than the log had: it is the "
+        "lake of another log. "
         "Name the right one in shroff.yaml as 'lake:'"
     )
 

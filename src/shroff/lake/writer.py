@@ -235,7 +235,8 @@ class LakeWriter:
         end, wanted = self._log.last_seq(), max(state.upto, upto)
         if end < wanted:
             raise StateError(
-                f"{self.objects.address} has the log up to place {wanted:,}, or plans to, and the log ends at {end:,}: "
+                f"{self.objects.address} has the log up to sequence number {wanted:,}, or plans to, and the "
+                f"log ends at {end:,}: "
                 f"it has lost places, or is another one. {_OTHER_LAKE}"
             )
         is_other = bool(known) and _mark(self._log, 1) != known

@@ -80,7 +80,7 @@ def _event_type(call: syntax.FunctionCall, row: AggregateRow, scope: Scope) -> s
     found: dict[str, syntax.DottedName] = {}
     for name in _names(call.arguments[0]):
         if name.parts[0] == "this":
-            _fail(name, "'this' stands in an aggregate's 'where' only")
+            _fail(name, "'this' is allowed only in the 'where' of an aggregate")
         if (
             name.parts[0] not in {*scope.names.entities, "lists", "tables", "row"}
             or name.parts[0] in scope.names.events
@@ -97,7 +97,7 @@ def _event_type(call: syntax.FunctionCall, row: AggregateRow, scope: Scope) -> s
 def _known_event(name: syntax.DottedName, event: str, scope: Scope) -> None:
     known = {*scope.names.events, "label"}
     if event not in known:
-        _fail(name, f"{event!r} is no event type.", nearest(event, known))
+        _fail(name, f"{event!r} is not an event type.", nearest(event, known))
 
 
 def _names(tree: Syntax) -> Iterator[syntax.DottedName]:
@@ -148,7 +148,7 @@ def _modifiers(call: syntax.FunctionCall, scope: Scope, event: str) -> dict[str,
     for modifier in call.modifiers:
         word = "over" if modifier.word == "over last" else modifier.word
         if word in found:
-            _fail(modifier, f"'{word}' stands twice")
+            _fail(modifier, f"'{word}' is used twice")
         found[word] = modifier
     over, delayed = found.get("over"), found.get("delayed")
     is_last = over is not None and over.word == "over last"

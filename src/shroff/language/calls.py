@@ -108,11 +108,11 @@ def _rescaled(units: int, *, places: int, wanted: int) -> int | None:
 def _whole(value: float, *, type_: Type) -> int:
     if type_.kind == "real":
         if not value.is_integer():
-            raise ValueError(f"{value} is no whole number")
+            raise ValueError(f"{value} is not a whole number")
         return check_integer(int(value))
     whole, rest = divmod(int(value), int(10**type_.places))
     if rest:
-        raise ValueError(f"{to_real(int(value), type_.places)} is no whole number")
+        raise ValueError(f"{to_real(int(value), type_.places)} is not a whole number")
     return whole
 
 

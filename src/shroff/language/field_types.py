@@ -93,15 +93,15 @@ def parse_field_type(text: str, *, money_places: int) -> FieldType:
         raise TypeTextError(f"a type of {len(text)} characters is too long.")
     found = _FIELD_TYPE.match(text)
     if not found:
-        raise TypeTextError(f"{text!r} is no type; types are {', '.join(NAMES)}.")
+        raise TypeTextError(f"{text!r} is not a type; types are {', '.join(NAMES)}.")
     name, inside, mark, words, duration, ends = found.groups()
     marks, within_ms = _marks(words.split(), duration)
     for word in marks:
         if word not in MARKS:
             hint = nearest(word, MARKS) or f"Marks are {', '.join(MARKS)}."
-            raise TypeTextError(f"{word!r} is no mark of a field. {hint}")
+            raise TypeTextError(f"{word!r} is not a mark of a field. {hint}")
     if len(set(marks)) != len(marks):
-        raise TypeTextError(f"a mark stands twice in {text!r}.")
+        raise TypeTextError(f"a mark is used twice in {text!r}.")
     type_ = _named_type(name, inside, money_places)
     if "hashed" in marks and type_.kind != "text":
         raise TypeTextError(f"only text can be hashed, {name} cannot.")
@@ -129,13 +129,13 @@ def _marks(words: list[str], duration: str | None) -> tuple[list[str], int]:
 
 def _named_type(name: str, inside: str | None, money_places: int) -> Type:
     if name not in NAMES:
-        raise TypeTextError(f"{name!r} is no type. {nearest(name, NAMES) or 'Types are ' + ', '.join(NAMES) + '.'}")
+        raise TypeTextError(f"{name!r} is not a type. {nearest(name, NAMES) or 'Types are ' + ', '.join(NAMES) + '.'}")
     if name == "choice":
         return _choice(inside)
     if name == "number":
         return number(NUMBER_PLACES if inside is None else _places(inside))
     if inside is not None:
-        raise TypeTextError(f"{name} takes nothing in brackets.")
+        raise TypeTextError(f"{name} has no options in brackets.")
     return money(money_places) if name == "money" else Type(name)
 
 
@@ -152,7 +152,7 @@ def _choice(inside: str | None) -> Type:
     if not values or "" in values:
         raise TypeTextError("choice takes its texts in brackets, such as choice(pos, web, atm).")
     if len(set(values)) != len(values):
-        raise TypeTextError("a text stands twice in this choice.")
+        raise TypeTextError("a text is used twice in this choice.")
     return Type("choice", choices=tuple(values), is_open=is_open)
 
 
@@ -174,7 +174,7 @@ def _bounds(text: str, type_: Type) -> Bounds:
 def _bound(text: str, type_: Type) -> Bound:
     found = _BOUND.fullmatch(text)
     if found is None:
-        raise TypeTextError(f"{quoted(text)} is no bound; write such as > 0 or >= 0 and < 100.")
+        raise TypeTextError(f"{quoted(text)} is not a bound; write such as > 0 or >= 0 and < 100.")
     sign, written = found.groups()
     try:
         limit = _limit(written, type_)

@@ -281,7 +281,7 @@ _FUNCTIONS: Final[tuple[tuple[tuple[str, str, Sign, Make], str, str], ...]] = (
     ),
     (
         _texts("subnet", "subnet(ip, bits)", (_T, _I), TEXT, calls.subnet),
-        "The network of an address, of 4 or 16 bytes; missing where the text is no address.",
+        "The network of an address, of 4 or 16 bytes; missing where the text is not an address.",
         "subnet('192.0.2.77', 24)",
     ),
     (

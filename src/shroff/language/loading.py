@@ -103,7 +103,7 @@ def name(key: Scalar, problems: list[Problem], what: str, reserved: Collection[s
     if not NAME.fullmatch(key.text) or len(key.text) > NAME_LENGTH_MAX:
         problems.append(
             key.problem(
-                f"{key.text!r} is no name for {what}.",
+                f"{key.text!r} is not a name for {what}.",
                 "Names are lower-case letters, digits and _, and begin with a letter.",
             )
         )

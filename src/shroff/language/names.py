@@ -37,7 +37,7 @@ class DeclaredNames:
         """Why a name reads no field of these event types."""
         if any(field in self.personal.get(event, ()) for event in events):
             return f"{name} reads {field!r}, which is personal: it lies beside the log, where nothing reads it."
-        return f"{name} reads {field!r}, which is no field of {' or '.join(events)}."
+        return f"{name} reads {field!r}, which is not a field of {' or '.join(events)}."
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,7 @@ def _stray(text: str, at: int) -> ExpressionError:
     if sign == '"':
         return ExpressionError("texts stand in single quotes, not in double ones", at, at + 1)
     if sign == "=":
-        return ExpressionError("'=' is no operator", at, at + 1, "Equality is written '=='.")
+        return ExpressionError("'=' is not an operator", at, at + 1, "Equality is written '=='.")
     return ExpressionError(f"{sign!r} has no meaning here", at, at + 1)
 
 

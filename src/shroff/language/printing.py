@@ -169,7 +169,7 @@ class _Printer:
             case Score():
                 return "score"
             case _:
-                raise AssertionError(f"{type(node).__name__} is no atom")
+                raise AssertionError(f"{type(node).__name__} is not an atom")
 
 
 def _aggregate(node: Aggregate) -> str:

@@ -46,7 +46,7 @@ def parse_duration(text: str) -> int:
         raise ValueError(f"the duration {quoted(text)} is too long")
     if not _DURATION.fullmatch(text):
         raise ValueError(
-            f"{quoted(text)} is no duration; write 500ms, 30s, 15m, 1h, 7d, 2w or several joined, as 182d12h"
+            f"{quoted(text)} is not a duration; write 500ms, 30s, 15m, 1h, 7d, 2w or several joined, as 182d12h"
         )
     total = sum(int(amount) * _UNITS_MS[unit] for amount, unit in _DURATION_PART.findall(text))
     if total > INTEGER_MAX // 4:
@@ -84,7 +84,7 @@ def parse_decimal(text: str) -> tuple[int, int]:
     found = _DECIMAL.fullmatch(text.strip())
     if not found or not (found[2] or found[3]):
         hint = f"; for decimal commas in a CSV write {COMMA_READ}" if _DECIMAL_COMMA.fullmatch(text.strip()) else ""
-        raise ValueError(f"{quoted(text)} is no decimal number{hint}")
+        raise ValueError(f"{quoted(text)} is not a decimal number{hint}")
     sign, whole, fraction, exponent = found[1], found[2], found[3] or "", int(found[4] or 0)
     if len(whole) + len(fraction) + abs(exponent) > 400:
         raise ValueError("the number has too many digits")
@@ -101,7 +101,7 @@ def with_point(text: str) -> str:
     Raises: ValueError where it has another form, such as `12.50`, which nobody should take for 1250.
     """
     if _WITH_COMMA.fullmatch(text.strip()) is None:
-        raise ValueError(f"{quoted(text)} is no decimal number with a comma, such as 1.250,00")
+        raise ValueError(f"{quoted(text)} is not a decimal number with a comma, such as 1.250,00")
     return _GROUP.sub("", text.strip()).replace(",", ".")
 
 
@@ -144,7 +144,7 @@ def parse_integer(text: str) -> int:
     digits, places = parse_decimal(text)
     whole, rest = divmod(digits, 10**places)
     if rest:
-        raise ValueError(f"{text} is no whole number")
+        raise ValueError(f"{text} is not a whole number")
     return check_integer(whole)
 
 
@@ -181,7 +181,7 @@ def parse_time(text: str) -> int:
         if re.fullmatch(r"-?[0-9]{1,15}", text):
             return check_time(int(text))
         raise ValueError(
-            f"{quoted(text)} is no time; write 2026-03-01T10:00:00Z, with its offset, or epoch milliseconds"
+            f"{quoted(text)} is not a time; write 2026-03-01T10:00:00Z, with its offset, or epoch milliseconds"
         )
     year, month, day, hour, minute, second, fraction, zone = found.groups()
     fraction = fraction or ""
@@ -190,15 +190,15 @@ def parse_time(text: str) -> int:
     try:
         moment = datetime(int(year), int(month), int(day), int(hour), int(minute), min(int(second), 59), tzinfo=UTC)
     except ValueError as error:
-        raise ValueError(f"{quoted(text)} is no time: {error}") from None
+        raise ValueError(f"{quoted(text)} is not a time: {error}") from None
     leap_ms = 1_000 if int(second) == 60 else 0
     if int(second) > 60:
-        raise ValueError(f"{quoted(text)} is no time: second must be in 0..59")
+        raise ValueError(f"{quoted(text)} is not a time: second must be in 0..59")
     offset_ms = 0
     if zone not in {"Z", "z"}:
         hours, minutes = int(zone[1:3]), int(zone[-2:])
         if hours > 23 or minutes > 59:
-            raise ValueError(f"{quoted(text)} is no time: an offset is at most 23:59")
+            raise ValueError(f"{quoted(text)} is not a time: an offset is at most 23:59")
         offset_ms = (hours * 60 + minutes) * MINUTE_MS * (-1 if zone[0] == "-" else 1)
     whole_ms = (moment - _EPOCH) // timedelta(milliseconds=1)
     return whole_ms + leap_ms + int(fraction[:3].ljust(3, "0") or 0) - offset_ms
@@ -206,7 +206,7 @@ def parse_time(text: str) -> int:
 
 def check_time(value_ms: int) -> int:
     if not -_TIME_LIMIT_MS < value_ms < _TIME_LIMIT_MS:
-        raise ValueError(f"{value_ms} is no time in milliseconds")
+        raise ValueError(f"{value_ms} is not a time in milliseconds")
     return value_ms
 
 

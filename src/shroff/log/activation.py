@@ -59,15 +59,15 @@ def _differs(now: EventType, earlier: EventType | None) -> bool:
 
 def _check(record: Record, type_: EventType) -> None:
     """Hold a stored body against the type that is to read it."""
-    body = stored(record.body, dict[str, Any], f"the {type_.name} at place {record.seq}")
-    where = f"the {type_.name} at place {record.seq} of the log"
+    body = stored(record.body, dict[str, Any], f"the {type_.name} at sequence number {record.seq}")
+    where = f"the {type_.name} at sequence number {record.seq} of the log"
     if body.get(type_.id_field) != record.id:
         raise changed_type(type_.name, type_.id_field, f"it is the id now, and {where} has another one.")
     if _time_ms(body.get(type_.time_field)) != record.time_ms:
         raise changed_type(type_.name, type_.time_field, f"it is the time now, and {where} has another one.")
     for one in type_.personal:
         if one.name in body:
-            raise changed_type(type_.name, one.name, f"it is personal now, and {where} has it for ever.")
+            raise changed_type(type_.name, one.name, f"it is personal now, but {where} already has its values.")
     for one in type_.fields:
         value = body.get(one.name)
         if isinstance(value, str) and (HASHED.fullmatch(value) is not None) != one.shape.is_hashed:

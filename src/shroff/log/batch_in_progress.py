@@ -255,7 +255,7 @@ class BatchInProgress:
         forms = self._unique.forms
         lacking = next((name for name, _ in label.unique if (label.event_type or "", name) not in forms), "")
         if lacking:
-            return self._refuse(one, f"{lacking}: no unique field of {label.event_type} in the version in force")
+            return self._refuse(one, f"{lacking}: no unique field of {label.event_type} in the active version")
         event, record = self._event_of(label)
         label = label if record is None else label.dated(record.time_ms)
         id_ = label_id(label, places, "" if record is None else record.id)

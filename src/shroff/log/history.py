@@ -124,7 +124,7 @@ class Records:
             amount = None if found.amount is None else _units(found.amount, self.money_places)
             known_at_ms = parse_time(found.known_at)
         except ValueError as error:
-            raise damaged(f"the label at place {record.seq}", error) from None
+            raise damaged(f"the label at sequence number {record.seq}", error) from None
         codec = self._codecs.get(found.of_type)
         if codec is None:
             return None
@@ -181,7 +181,7 @@ def said_last(log: LogReader, event: str, seq: int, source: str) -> Said | None:
     for records in log.labels_after(seq):
         for record in records:
             if record.id.startswith(f"{event}#"):
-                said = stored(record.body, Said, f"the label at place {record.seq}")
+                said = stored(record.body, Said, f"the label at sequence number {record.seq}")
                 last = said if said.source == source else last
     return last
 
@@ -262,12 +262,14 @@ def _unreadable(type_: EventType, body: bytes, seq: int, error: StateError) -> S
         found = msgspec.json.decode(body, type=dict[str, Any])
         name = _misfit(type_, found)
     if name is None:
-        return damaged(f"the {type_.name} at place {seq}", error)
+        return damaged(f"the {type_.name} at sequence number {seq}", error)
     declared = type_.fields[type_.at(name)].type
     places = f" with {declared.places} places" if declared.kind in {"number", "money"} else ""
     value = "has a value that this type cannot read" if name in found else "has none"
     return changed_type(
-        type_.name, name, f"it is {declared}{places} now, and the {type_.name} at place {seq} of the log {value}."
+        type_.name,
+        name,
+        f"it is {declared}{places} now, and the {type_.name} at sequence number {seq} of the log {value}.",
     )
 
 
@@ -314,7 +316,7 @@ class Control:
 
     def take(self, record: Record) -> None:
         """Apply a control event. Raises: StorageError where it is damaged."""
-        what = f"the control event at place {record.seq}"
+        what = f"the control event at sequence number {record.seq}"
         change = stored(record.body, _StoredControl, what)
         for name in change.removed:
             self.files.pop(name, None)
@@ -374,7 +376,7 @@ def _same(one: str, other: str, most: int, *, from_end: bool = False) -> int:
 
 def changed_by(record: Record) -> set[str]:
     """The files that a control event changes. Raises: StorageError where it is damaged."""
-    change = stored(record.body, _StoredControl, f"the control event at place {record.seq}")
+    change = stored(record.body, _StoredControl, f"the control event at sequence number {record.seq}")
     return {*change.files, *change.edits, *change.removed}
 
 

@@ -107,7 +107,7 @@ def read_in_force(text: str | None, problems: list[Problem]) -> Everything:
         problems.append(_no_json(text, str(error)))
         return {}
     if doubled is not None:
-        problems.append(Problem(FILE, 0, 0, "", f"the key {doubled!r} stands twice in one object.", _CURE))
+        problems.append(Problem(FILE, 0, 0, "", f"the key {doubled!r} is used twice in one object.", _CURE))
         return {}
     read = {event: _read(event, value, problems) for event, value in found.items()}
     return {event: one for event, one in read.items() if one is not None}
@@ -120,7 +120,7 @@ def _no_json(text: str, words: str) -> Problem:
     at = _AT_BYTE.search(words)
     before = text.encode()[: int(at[1])].decode(errors="replace") if at else ""
     line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
-    return Problem(FILE, line, column, "", f"this is no JSON: {_AT_BYTE.sub('', words)}.", _CURE)
+    return Problem(FILE, line, column, "", f"this is not JSON: {_AT_BYTE.sub('', words)}.", _CURE)
 
 
 def _read(event: str, value: object, problems: list[Problem]) -> InForce | None:
@@ -142,7 +142,7 @@ def _read(event: str, value: object, problems: list[Problem]) -> InForce | None:
     if found.champion is not None:
         named.append(found.champion.id)
     problems += [
-        Problem(FILE, 0, 0, event, f"the model {id_} stands twice, as champion, challenger or in shadow.")
+        Problem(FILE, 0, 0, event, f"the model {id_} is used twice, as champion, challenger or in shadow.")
         for id_ in sorted({id_ for id_ in named if named.count(id_) > 1})
     ]
     return found if len(problems) == before else None

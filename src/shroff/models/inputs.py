@@ -114,7 +114,7 @@ class InputLoader:
             yield one, InputSource(item, is_pattern=False)
 
     def _is_new(self, name: str, written: InputSource, places: dict[str, InputSource]) -> bool:
-        """Whether an input is not listed yet. Patterns may overlap; all else that stands twice is a mistake."""
+        """Whether an input is not listed yet. Patterns may overlap; all else that is used twice is a mistake."""
         first = places.get(name)
         if first is not None and not (first.is_pattern and written.is_pattern):
             again, other = written.place, first.place
@@ -131,7 +131,7 @@ class InputLoader:
         known = [event, *self._entities]
         if owner not in (*known, "this"):
             is_entity = owner in self._events.entities
-            words = f"{owner!r} has no key in {event}." if is_entity else f"{owner!r} is no entity of {event}."
+            words = f"{owner!r} has no key in {event}." if is_entity else f"{owner!r} is not an entity of {event}."
             hint = "" if is_entity else nearest(owner, known)
             self._problems.append(item.problem(words, hint or f"Patterns begin with {', '.join(known)}."))
             return []
@@ -273,7 +273,7 @@ class InputLoader:
         for item in listed.items if listed else ():
             one = self._slice(item)
             if one is not None and one.name in found:
-                self._problems.append(item.problem(f"{one.name} stands twice among the slices."))
+                self._problems.append(item.problem(f"{one.name} is used twice among the slices."))
             elif one is not None:
                 found[one.name] = one
         return tuple(found.values())
@@ -325,7 +325,7 @@ class InputLoader:
             found = [text] if text in known else []
         if not found:
             hint = nearest(text, known) or "List it under inputs, or leave it out here."
-            self._problems.append(item.problem(f"{text} is no input of this model.", hint))
+            self._problems.append(item.problem(f"{text} is not an input of this model.", hint))
         return found
 
 

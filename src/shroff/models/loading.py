@@ -93,7 +93,7 @@ def load_models(
 
 def _event(key: Scalar, events: Events, problems: list[Problem]) -> EventType | None:
     if key.text not in events.types:
-        problems.append(key.problem(f"{key.text!r} is no event type.", nearest(key.text, events.types)))
+        problems.append(key.problem(f"{key.text!r} is not an event type.", nearest(key.text, events.types)))
         return None
     if not events.types[key.text].is_decided:
         words = f"{key.text} is not decided, so it has no score."
@@ -187,7 +187,7 @@ class _ModelLoader:
         entities = self._known.events.entities
         keyed = [name for name, entity in entities.items() if self._event.name in entity.keys]
         if by.text not in keyed:
-            words = f"has no key in {self._event.name}" if by.text in entities else "is no entity"
+            words = f"has no key in {self._event.name}" if by.text in entities else "is not an entity"
             hint = nearest(by.text, keyed) or (f"There is {', '.join(keyed)}." if keyed else "None is declared.")
             self._problems.append(by.problem(f"{by.text!r} {words}.", hint))
             return None
@@ -317,6 +317,6 @@ class _ModelLoader:
         for item in listed.items if listed else ():
             reason = loading.scalar(item, self._problems, "a reason")
             if reason is not None and reason.text in found:
-                self._problems.append(reason.problem(f"{reason.text!r} stands twice."))
+                self._problems.append(reason.problem(f"{reason.text!r} is used twice."))
             found += [reason.text] if reason is not None else []
         return frozenset(found)

@@ -50,7 +50,7 @@ _UNFINISHED: Final = re.compile(r"\.[a-z0-9][a-z0-9-]{0,63}\.[a-z0-9_]{8}")  # a
 _LEFT_S: Final = 86_400.0  # no process writes a model for a day
 _RESTORE: Final = "Restore it from a backup or from version control"
 _CURE: Final = (
-    "Restore the folder from a backup or from version control, or put another model in force with "
+    "Restore the folder from a backup or from version control, or activate another model with "
     "'shroff models rollback EVENT' or 'shroff models promote ID'"
 )
 
@@ -242,13 +242,13 @@ class Registry:
         """
         id_ = str(manifest["id"])
         if not _ID.fullmatch(id_):
-            raise UsageError(f"{id_!r} is no id of a model: lower-case letters, digits and -, at most 64.")
+            raise UsageError(f"{id_!r} is not an id of a model: lower-case letters, digits and -, at most 64.")
         kept = {**files, GATES: pretty(gates)}
         if metrics is not None:
             kept[METRICS] = pretty(metrics)
         for name, data in kept.items():
             if not _NAME.fullmatch(name) or name == MANIFEST:
-                raise UsageError(f"{name!r} is no name for a file of a model.")
+                raise UsageError(f"{name!r} is not a name for a file of a model.")
             refuse_pickle(name, data)
         self._put(id_, {**kept, MANIFEST: _manifest_of(manifest, kept)})
         return self.read(id_)
@@ -300,7 +300,7 @@ class Registry:
         folder = self.folder / id_
         if not _ID.fullmatch(id_) or not folder.is_dir():
             if digest is not None:
-                raise RegistryError(f"the folder models/{id_} of a model in force is not there. {_CURE}")
+                raise RegistryError(f"the folder models/{id_} of an active model is missing. {_CURE}")
             near = nearest(id_, self.ids()) or "'shroff models list' names those that there are."
             raise UsageError(f"there is no model {id_!r}. {near}")
         text = _read(folder, id_, MANIFEST)

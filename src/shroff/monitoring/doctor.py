@@ -49,23 +49,23 @@ BUILT_MS: Final = 1_767_225_600_000  # 2026-01-01: a clock before it stands wron
 UNFINISHED_SHOWN: Final = 3  # names in a line
 LABEL_WAITS_MS: Final = HOUR_MS  # after a label is known: from then on its event is missed
 _REMARKED: Final = {
-    LEFT_OUT: "{} had a value that is too large for it and was left out,",
-    SUM_OUTSIDE: "at {} its sum did not fit 64 bits and was missing,",
+    LEFT_OUT: "{} had a value that is too large and was ignored,",
+    SUM_OUTSIDE: "at {} its sum exceeded 64 bits and was missing,",
 }
 _CURES: Final = {
     LEFT_OUT: (
         "'sum', 'mean' and 'std' take values up to 10^15 of their smallest unit, other aggregates up to 64 bits. "
-        "Declare the fields with fewer places, such as number(2), or bring them in larger units."
+        "Declare the fields with fewer places, such as number(2), or use larger units."
     ),
     SUM_OUTSIDE: (
-        "Take a shorter window, or declare the fields with fewer places, such as number(2), or bring them in larger "
+        "Use a shorter window, or declare the fields with fewer places, such as number(2), or bring them in larger "
         "units."
     ),
 }
-RESTORE_ROWS: Final = "Stop what writes, copy the log away, and restore the last backup; then feed the sources again."
-LAKE_CURE: Final = (
-    "See that it can be had from this machine: until then 'shroff serve' and 'shroff run' do not write it."
+RESTORE_ROWS: Final = (
+    "Stop the service or worker, copy the log away, and restore the last backup; then ingest the sources again."
 )
+LAKE_CURE: Final = "Make it reachable from this machine: until then 'shroff serve' and 'shroff run' do not write it."
 LIBRARIES: Final = ("shroff", "numpy", "numba", "pyarrow", "msgspec")
 
 
@@ -111,7 +111,7 @@ def look(project: ExaminedProject, seen: EarlierFindings) -> list[Finding]:
     found += look_at_models(definitions, Registry(places.models)) if definitions is not None else ()
     found += look_at_unfinished(places, now_ms)
     if not is_there:
-        return [*found, Finding("log", OK, "not there yet; the first 'shroff ingest' makes it")]
+        return [*found, Finding("log", OK, "not created yet; the first 'shroff ingest' creates it")]
     try:
         with project.reading() as log:
             found.append(look_at_rows(log, now_ms))
@@ -128,7 +128,7 @@ def look_at_project(folder: Path, definitions: Definitions | None, errors: tuple
     """The files: where they were found, and whether they make a project."""
     if definitions is None or errors:
         words = f"{folder / 'shroff.yaml'}; {len(errors)} mistake{'s' if len(errors) > 1 else ''} in its files"
-        yield Finding("project", WRONG, words, "'shroff check' names each of them with its place.")
+        yield Finding("project", WRONG, words, "Run 'shroff check' to see each with file and line.")
         return
     counts = f"{len(definitions.features)} features, {len(definitions.rules)} rules"
     yield Finding("project", OK, f"{folder / 'shroff.yaml'}: {definitions.settings.name}, {counts}")
@@ -141,13 +141,13 @@ def look_at_unfinished(places: ProjectPaths, now_ms: int) -> Iterator[Finding]:
     models = Registry(places.models).unfinished(now_ms / 1_000)
     if files:
         named = ", ".join(str(path.relative_to(places.folder)) for path in files[:UNFINISHED_SHOWN])
-        cure = "It goes with the next change of the same file by a command; it may be removed by hand too."
+        cure = "The next command that changes the same file removes it; you can also delete it."
         yield Finding("litter", NOTE, f"{_counted(len(files), 'unfinished file')} of killed processes: {named}", cure)
     if models:
         named = ", ".join(path.name for path in models[:UNFINISHED_SHOWN])
         words = f"{_counted(len(models), 'unfinished model')} of killed processes in models: {named}"
         yield Finding(
-            "litter", NOTE, words, "The next 'shroff train' removes what is a day old; it may be done by hand."
+            "litter", NOTE, words, "The next 'shroff train' removes those older than a day; you can also delete them."
         )
 
 
@@ -164,13 +164,11 @@ def look_at_folder(subject: str, folder: Path) -> Finding:
     while not there.exists():
         there = there.parent
     if not os.access(there, os.W_OK | os.X_OK):
-        return Finding(
-            subject, WRONG, f"{there} cannot be written", f"Give user {os.getuid()} the right to write there."
-        )
+        return Finding(subject, WRONG, f"{there} cannot be written", f"Give user {os.getuid()} write permission there.")
     free = shutil.disk_usage(there).free
     if free < FREE_BYTES_MIN:
         return Finding(
-            subject, WRONG, f"{folder}: {bytes_text(free)} free on its disk", "Make room before the log fills it."
+            subject, WRONG, f"{folder}: {bytes_text(free)} free on its disk", "Free disk space before the log fills it."
         )
     return Finding(subject, OK, f"{folder} can be written; {bytes_text(free)} free")
 
@@ -182,9 +180,9 @@ def look_at_key(path: Path, definitions: Definitions | None, *, has_log: bool) -
         return None
     if not path.exists():
         if not has_log:
-            return Finding("hash key", OK, "will be made when the first value is hashed")
-        cure = f"Restore {path} from a backup before the next event: with a new key, old cards are not known again."
-        return Finding("hash key", WRONG, f"{path} is not there, and the log has hashed values", cure)
+            return Finding("hash key", OK, "will be created when the first value is hashed")
+        cure = f"Restore {path} from a backup before the next event: with a new key, known cards would look new."
+        return Finding("hash key", WRONG, f"{path} is missing, and the log has hashed values", cure)
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         return Finding("hash key", WRONG, f"{path} can be read by others", f"chmod 600 {path}")
     return Finding("hash key", OK, f"{path}, readable by its owner only; keep a copy in a safe place")
@@ -194,7 +192,7 @@ def look_at_models(definitions: Definitions, registry: Registry) -> Iterator[Fin
     """The models in force: whether what they read still means what it meant when they were trained, and their files."""
     scorers = [one for scoring in definitions.scoring.values() for one in scoring.all]
     changed = [redefined_words(one) for one in scorers if one.redefined]
-    cure = "Declare it as it was, or train a model of what there is now: 'shroff train', 'shroff models promote'."
+    cure = "Declare it as it was, or train a new model: 'shroff train', 'shroff models promote'."
     yield from (Finding("models", NOTE, words, cure) for words in changed)
     unused = definitions.unused_scores().values()
     yield from (Finding("models", NOTE, one.message.rstrip("."), one.hint) for one in unused)
@@ -202,10 +200,10 @@ def look_at_models(definitions: Definitions, registry: Registry) -> Iterator[Fin
     for one in scorers:
         with suppress(ShroffError):  # one that cannot be loaded is told as a mistake of the project
             damaged += registry.read(one.id, one.digest).damaged.values()
-    cure = "Restore it from a backup or from version control. Decisions go on: no score reads it."
+    cure = "Restore it from a backup or from version control. Decisions continue: no score uses it."
     yield from (Finding("models", WRONG, words.rstrip("."), cure) for words in damaged)
     if scorers and not changed and not unused and not damaged:
-        words = f"{_counted(len(scorers), 'model')} in force; no input is known to mean something else now"
+        words = f"{_counted(len(scorers), 'model')} active; the definitions of their inputs have not changed"
         yield Finding("models", OK, words)
 
 
@@ -217,12 +215,15 @@ def look_at_log(log: Log, definitions: Definitions | None, now_ms: int, seen: Ea
     pruned = log.pruned_to()
     if pruned:
         ((first,),) = log.read(pruned, pruned + 1)
-        words = f"places up to {pruned:,} are in the lake, {_counted(log.last_seq() - pruned, 'place')} in the store"
+        words = (
+            f"records up to sequence number {pruned:,} are in the lake, "
+            f"{_counted(log.last_seq() - pruned, 'place')} in the store"
+        )
         yield Finding("kept", OK, f"{words}, since {time_text(first.time_ms)}")
     yield _clock(log.watermark_ms(), now_ms)
     counts = log.counts()
     if counts.refused:
-        cure = "'shroff quarantine list' says why; mend the project or the input, then 'shroff quarantine retry'."
+        cure = "'shroff quarantine list' shows why. Fix the project or the input, then run 'shroff quarantine retry'."
         yield Finding("quarantine", NOTE, f"{counts.refused:,} refused", cure)
     else:
         yield Finding("quarantine", OK, "empty")
@@ -237,8 +238,8 @@ def look_at_log(log: Log, definitions: Definitions | None, now_ms: int, seen: Ea
     yield look_at_inbox(log.asked(limit=2**31), now_ms)
     yield from look_at_remarks(log.remarks())
     if counts.outbox:
-        cure = "'shroff serve' and 'shroff run' tell them while they run; 'shroff notices letters' shows what was told."
-        yield Finding("outbox", NOTE, f"{_counted(counts.outbox, 'notice')} that nobody was told yet", cure)
+        cure = "'shroff serve' and 'shroff run' send them while they run; 'shroff notices letters' shows sent messages."
+        yield Finding("outbox", NOTE, f"{_counted(counts.outbox, 'notice')} not sent yet", cure)
     else:
         yield Finding("outbox", OK, "empty")
     if definitions is not None:
@@ -248,11 +249,11 @@ def look_at_log(log: Log, definitions: Definitions | None, now_ms: int, seen: Ea
 def look_at_waiting(log: LogBeside, count: int, now_ms: int) -> Finding:
     """The labels without their event: an hour after they were known, that event is missed."""
     if not count:
-        return Finding("labels", OK, "none waits for its event")
+        return Finding("labels", OK, "none is unmatched")
     waiting = log.waiting_all()
     lost = sum(waiting_row(one).known_at_ms <= now_ms - LABEL_WAITS_MS for one in waiting)
     words = f"{count:,} {'waits' if count == 1 else 'wait'} for an event that is not in the log"
-    cure = "They join when their event comes. Are those events in another file? 'shroff label --pending' lists them."
+    cure = "They match when their event arrives. Are those events in another file? 'shroff label --pending' lists them."
     if not lost:
         return Finding("labels", NOTE, words, cure)
     return Finding("labels", WRONG, f"{words}, {lost:,} of them for more than an hour", cure)
@@ -263,7 +264,7 @@ def look_at_rows(log: Log, seed: int) -> Finding:
     found = read_rows(log, seed)
     if found.damage:
         return Finding("rows", WRONG, found.damage, RESTORE_ROWS)
-    words = f"{found.read:,} of {_counted(found.of, 'place')} read again; sums and receipts are right"
+    words = f"{found.read:,} of {_counted(found.of, 'place')} checked; checksums and receipts are valid"
     return Finding("rows", OK, words)
 
 
@@ -272,14 +273,14 @@ def look_at_sinks(log: Log, sinks: Mapping[str, System]) -> Iterator[Finding]:
     for one in sink_states(log, sinks):
         subject = f"sink {one.name}"
         if one.trouble is not None:
-            words = f"takes nothing since {time_text(one.trouble.since_ms)}: {one.trouble.words}"
-            cure = "'serve' and 'run' try again by themselves; where none runs, 'shroff outbox deliver' tries now."
+            words = f"has been failing since {time_text(one.trouble.since_ms)}: {one.trouble.words}"
+            cure = "'shroff serve' and 'shroff run' retry. If none runs, run 'shroff outbox deliver'."
             yield Finding(subject, WRONG, f"{words}; {_counted(one.lag, 'place')} behind", cure)
         elif one.stuck:
-            cure = "'shroff outbox list' says why; mend the sink, then 'shroff outbox retry'."
-            yield Finding(subject, WRONG, f"{_counted(one.stuck, 'row')} that it would not take", cure)
+            cure = "'shroff outbox list' shows why. Fix the sink, then run 'shroff outbox retry'."
+            yield Finding(subject, WRONG, f"{_counted(one.stuck, 'row')} that it refused", cure)
         elif one.lag:
-            cure = "'serve' and 'run' deliver while they run; where none runs, 'shroff outbox deliver' does once."
+            cure = "'serve' and 'run' deliver while they run; where none runs, 'shroff outbox deliver' delivers once."
             yield Finding(subject, NOTE, f"{_counted(one.lag, 'place')} behind", cure)
         else:
             yield Finding(subject, OK, "has everything")
@@ -288,13 +289,13 @@ def look_at_sinks(log: Log, sinks: Mapping[str, System]) -> Iterator[Finding]:
 def look_at_inbox(requests: Sequence[Request], now_ms: int) -> Finding:
     """What other processes asked for and no process that writes has carried out."""
     if not requests:
-        return Finding("inbox", OK, "nothing waits for the process that writes")
+        return Finding("inbox", OK, "no request waits for the active writer")
     kinds = ", ".join(f"{kind}: {count:,}" for kind, count in Counter(one.kind for one in requests).items())
     age = show_duration(max(now_ms - requests[0].at_ms, 0) // 1_000 * 1_000)
-    words = f"{_counted(len(requests), 'request')} ({kinds}) for the process that writes; the oldest is {age} old"
+    words = f"{_counted(len(requests), 'request')} ({kinds}) waiting for the active writer; the oldest is {age} old"
     cure = (
-        "That process takes them between two batches, when its start is over. Where none runs, the next 'shroff "
-        "ingest', 'decide' or 'label' carries them out. They need not be asked again."
+        "The active writer runs them between two batches. Without one, the next 'shroff ingest', 'decide' or 'label' "
+        "runs them. Do not repeat them."
     )
     return Finding("inbox", NOTE, words, cure)
 
@@ -302,11 +303,11 @@ def look_at_inbox(requests: Sequence[Request], now_ms: int) -> Finding:
 def look_at_remarks(remarks: Sequence[Remark]) -> Iterator[Finding]:
     """What the engine remarked on values that are too large."""
     if not remarks:
-        yield Finding("values", OK, "no sum was too large, and no value for one")
+        yield Finding("values", OK, "no sum or value was too large")
     for one in remarks:
-        since = f"since place {one.first_seq:,} ({time_text(one.first_ms)})"
+        since = f"since sequence number {one.first_seq:,} ({time_text(one.first_ms)})"
         if one.count > 1:
-            since += f", last at place {one.last_seq:,} ({time_text(one.last_ms)})"
+            since += f", last at sequence number {one.last_seq:,} ({time_text(one.last_ms)})"
         remarked = _REMARKED.get(one.what, f"{one.what} at {{}}").format(_counted(one.count, "event"))
         yield Finding("values", NOTE, f"{one.asker}: {remarked} {since}", _CURES.get(one.what, ""))
 
@@ -318,14 +319,14 @@ def look_at_exploration(log: LogReader, definitions: Definitions, now_ms: int) -
     for event, explore in exploring.items():
         mine = {day: count for (name, day), count in days.items() if name == event}
         full = sum(count >= explore.at_most_a_day for count in mine.values())
-        words = f"{event}: {sum(mine.values()):,} of what the score declines let through on {len(mine):,} days"
+        words = f"{event}: {sum(mine.values()):,} of the score's declines explored (approved) on {len(mine):,} days"
         words += f", at most {explore.at_most_a_day:,} a day" + (f", which {full:,} days reached" if full else "")
         last = time_text(explore.expires_ms - DAY_MS)[:10]
         if explore.expires_ms <= now_ms:
-            cure = "Write a later day under expires, or take explore out of policy.yaml."
+            cure = "Set a later day in expires, or remove explore from policy.yaml."
             yield Finding("exploration", NOTE, f"{words}; it ended on {last}", cure)
         else:
-            yield Finding("exploration", OK, f"{words}; until {last}. 'shroff backtest' says what they cost")
+            yield Finding("exploration", OK, f"{words}; until {last}. 'shroff backtest' shows what they cost")
 
 
 def _days_of(log: LogReader) -> Days:
@@ -351,12 +352,12 @@ def look_at_lake(
             stopped = stopped_tables(lake.objects, lake.state.lane, [one.name for one in formats])
             stopped += [words for one in formats if (words := one.trouble())]
             if stopped:
-                return Finding("lake", WRONG, stopped[0], "The files of the lake itself go on, and so do other tables.")
+                return Finding("lake", WRONG, stopped[0], "The lake's own files and other tables are not affected.")
             size = bytes_text(sum(one.bytes for one in lake.state.files.values()))
-            words = f"{lake.objects.address} has the log up to place {lake.last_seq:,}: "
+            words = f"{lake.objects.address} has the log up to sequence number {lake.last_seq:,}: "
             return Finding("lake", OK, f"{words}{_counted(len(lake.state.files), 'file')}, {size}")
     except ShroffError as error:
-        cure = "Until then nothing that moved there can be read; new events are decided." if keep_ms else ""
+        cure = "Until then, records moved there cannot be read. New events are decided." if keep_ms else ""
         is_new = isinstance(error, NoLakeError) and not keep_ms
         return Finding("lake", NOTE if is_new else WRONG, str(error), cure or ("" if is_new else LAKE_CURE))
 
@@ -371,14 +372,14 @@ def look_at_snapshots(snapshots: Snapshots, last_seq: int, now_ms: int, seen: Ea
     try:
         header, checked_ms = seen.checked(snapshots, files[0], now_ms)
     except (StateError, OSError) as error:
-        cure = "The next start removes it, and takes an older one or reads the whole log."
+        cure = "The next start removes it, and uses an older one or reads the whole log."
         return Finding("snapshots", NOTE, f"{name} cannot be used: {error}", cure)
     if header is None or header.seq > last_seq:
-        words = "made by another version of the program" if header is None else "newer than the log"
-        return Finding("snapshots", NOTE, f"{name} is {words}", "The next start does without it.")
+        words = "written by another version of shroff" if header is None else "newer than the log"
+        return Finding("snapshots", NOTE, f"{name} is {words}", "The next start ignores it.")
     age = f"{_counted(last_seq - header.seq, 'place')} old, {bytes_text(files[0].stat().st_size)}"
-    whole = "is whole" if checked_ms == now_ms else f"was whole at {time_text(checked_ms)}, when it was read"
-    return Finding("snapshots", OK, f"{name} {whole}: state at place {header.seq:,}, {age}")
+    whole = "is intact" if checked_ms == now_ms else f"was intact at {time_text(checked_ms)}, when it was read"
+    return Finding("snapshots", OK, f"{name} {whole}: state at sequence number {header.seq:,}, {age}")
 
 
 def _counted(count: int, what: str) -> str:
@@ -386,13 +387,14 @@ def _counted(count: int, what: str) -> str:
 
 
 def _clock(newest_ms: int | None, now_ms: int) -> Finding:
-    words = f"this machine says {time_text(now_ms)}"
+    words = f"the clock of this machine shows {time_text(now_ms)}"
     if now_ms < BUILT_MS:
-        return Finding("clock", WRONG, f"{words}, before this program was made", "Set the clock.")
+        return Finding("clock", WRONG, f"{words}, before this version was released", "Set the clock.")
     if newest_ms is not None and newest_ms > now_ms + DAY_MS:
         words = f"{words}, and the newest event is of {time_text(newest_ms)}"
         cure = (
-            "One of the two is wrong, unless the data is made up: events before that time, less lateness, are refused."
+            "The clock or the event is wrong, unless the data is synthetic. Events more than the lateness "
+            "before that time are refused."
         )
         return Finding("clock", NOTE, words, cure)
     return Finding("clock", OK, words)
@@ -404,9 +406,9 @@ def look_at_active(unapplied: Callable[[Log], Sequence[FileDifference]], log: Lo
         found = unapplied(log)
     except DefinitionError as error:
         words = f"the files have {_counted(len(error.problems), 'mistake')} and cannot become active"
-        return Finding("active version", WRONG, words, "'shroff check' names each of them with its place.")
+        return Finding("active version", WRONG, words, "Run 'shroff check' to see each with file and line.")
     if not found:
-        return Finding("active version", OK, "the project's files, as they are")
+        return Finding("active version", OK, "the project's files")
     now, later = names_of(found, NOW), names_of(found, RESTART)
     cures = ["'shroff apply' makes them active, also while 'shroff serve' or 'shroff run' runs."] if now else []
     if later:

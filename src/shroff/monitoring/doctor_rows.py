@@ -55,7 +55,9 @@ def _check(log: LogReader, after: int, upto: int) -> None:
     for decisions in log.decisions_after(after, upto):
         for row in decisions:
             if receipt_of(row, bodies[row.seq]) != row.receipt:
-                raise StateError(f"{log.place}: the decision at place {row.seq:,} does not have its own receipt")
+                raise StateError(
+                    f"{log.place}: the receipt of the decision at sequence number {row.seq:,} does not match"
+                )
     for name in (log.flags_after, log.hits_after):
         for _ in name(after, upto):
             pass

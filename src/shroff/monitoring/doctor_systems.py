@@ -17,8 +17,8 @@ from shroff.streams.source import Standing
 
 LIMIT_S: Final = 5.0  # for an answer of what is outside
 TROUBLE_SHOWN: Final = 3  # parts in a line
-MEND: Final = "Mend what shroff.yaml says of it, or what is outside; then 'shroff doctor' again."
-AWAY: Final = "See that it runs, that its address in shroff.yaml is right, and that this machine may reach it."
+MEND: Final = "Fix its settings in shroff.yaml or the system itself, then run 'shroff doctor' again."
+AWAY: Final = "Check that it runs, that its address in shroff.yaml is right, and that this machine can reach it."
 Given = TypeVar("Given")
 
 
@@ -75,7 +75,7 @@ def _finding(one: Try, answer: _Answer[Finding], until_s: float, limit_s: float)
     except ShroffError as error:
         return Finding(one.subject, WRONG, str(error), AWAY)
     except OSError as error:
-        return Finding(one.subject, WRONG, f"it cannot be had: {error.strerror or type(error).__name__}", AWAY)
+        return Finding(one.subject, WRONG, f"it cannot be reached: {error.strerror or type(error).__name__}", AWAY)
 
 
 # ---- variables
@@ -118,9 +118,9 @@ def look_at_variables(systems: Systems) -> Iterator[Finding]:
         named = "; ".join(f"{name} ({', '.join(keys)})" for name, keys in found.items())
         are = "variables of the environment are" if len(found) > 1 else "variable of the environment is"
         cure = (
-            "Set them where shroff runs. What reads them was not asked."
+            "Set them where shroff runs. Systems that need them were not checked."
             if len(found) > 1
-            else ("Set it where shroff runs. What reads it was not asked.")
+            else ("Set it where shroff runs. Systems that need it were not checked.")
         )
         yield Finding("variables", WRONG, f"{len(found)} {are} not set: {named}", cure)
 
@@ -148,13 +148,13 @@ def source_finding(where: str, standings: Sequence[Standing]) -> Finding:
     if troubles:
         shown = "; ".join(_without_twice(one) for one in troubles[:TROUBLE_SHOWN])
         more = f"; and {len(troubles) - TROUBLE_SHOWN:,} more" if len(troubles) > TROUBLE_SHOWN else ""
-        cure = "'shroff source list' shows all parts; 'shroff source forget PART' lets one begin anew."
+        cure = "'shroff source list' shows all partitions; 'shroff source forget PART' resets one."
         return Finding("source", WRONG, f"{shown}{more}", cure)
     if silent:
-        words = f"{where}: nobody answers for {', '.join(silent[:TROUBLE_SHOWN])}"
-        return Finding("source", NOTE, words, "A worker waits for them. See that all brokers run.")
+        words = f"{where}: no answer from {', '.join(silent[:TROUBLE_SHOWN])}"
+        return Finding("source", NOTE, words, "A worker waits for them. Check that all brokers run.")
     if not all(one.is_counted for one in standings):
-        return Finding("source", OK, f"{where} answers: {many}; how many messages wait it does not say")
+        return Finding("source", OK, f"{where} answers: {many}; the number of waiting messages is unknown")
     waiting = sum(one.waiting or 0 for one in standings)
     return Finding("source", OK, f"{where} answers: {many}, {waiting:,} message{'s' if waiting != 1 else ''} to read")
 
@@ -166,7 +166,7 @@ def look_at_pushed(names: Iterable[str], troubles: Iterable[tuple[str, str, int]
         if name in wrong:
             yield Finding(f"source {name}", WRONG, wrong[name], "'shroff sources list' shows all subscriptions.")
         else:
-            yield Finding(f"source {name}", OK, f"it is called at /hooks/{name}; nothing keeps its messages away")
+            yield Finding(f"source {name}", OK, f"it is called at /hooks/{name}; messages can arrive")
 
 
 def _without_twice(words: str) -> str:

@@ -131,22 +131,22 @@ def findings(places: config.ProjectPaths) -> list[Finding]:
 
 
 def _finding(event: str, look: DriftLook, alert: DriftAlert | None) -> Finding:
-    looked = f"seen {look.looked_at}, as of {look.as_of}"
+    looked = f"checked {look.looked_at}, as of {look.as_of}"
     unclear = sum(one.is_unclear for one in look.figures)
-    few = f"too few events to tell of {unclear:,} of {len(look.figures):,} ({look.recent_rows:,} recent)"
+    few = f"too few events to judge {unclear:,} of {len(look.figures):,} ({look.recent_rows:,} recent)"
     if alert is None and unclear == len(look.figures) > 0:
-        return Finding("drift", NOTE, f"{event}: {few}; {looked}", "Look at more: 'shroff drift --recent 30d'.")
+        return Finding("drift", NOTE, f"{event}: {few}; {looked}", "Use a longer period: 'shroff drift --recent 30d'.")
     if alert is None:
-        words = f"{event}: nothing of {len(look.figures):,} has moved"
+        words = f"{event}: no drift in {len(look.figures):,}"
         return Finding("drift", OK, f"{words}{f', {few}' if unclear else ''}; {looked}")
     moved = [f"{one.name} ({one.psi:.2f})" for one in look.figures if one.has_moved]
     more = f" and {len(moved) - SHOWN:,} more" if len(moved) > SHOWN else ""
     if not moved:
         moved = list(alert.moved)
-        more = f", and at the last look there were {few}"
-    words = f"{event}: {', '.join(moved[:SHOWN])}{more} moved, since {alert.since}; {looked}"
+        more = f", and at the last check: {few}"
+    words = f"{event}: {', '.join(moved[:SHOWN])}{more} drifted, since {alert.since}; {looked}"
     cure = (
-        "'shroff drift' shows by how much. Ask whether the input is as it should be; if customers have changed, "
-        "'shroff train' learns from what they do now."
+        "'shroff drift' shows by how much. Check the input first. If customers behave differently, "
+        "train again: 'shroff train'."
     )
     return Finding("drift", NOTE, words, cure)

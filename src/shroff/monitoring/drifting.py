@@ -35,8 +35,8 @@ RECENT_MS: Final = 7 * DAY_MS
 SCORE: Final = "score"
 SCORED_MIN: Final = 100  # events that a model has not learnt from, for a reference of its score
 BY_TODAYS: Final = (
-    "what is shown of them is by today's definition in both stretches, and the model has learnt by another one. "
-    "Train a model of what there is now: 'shroff train'."
+    "both periods use today's definition, but the model was trained with an earlier one. "
+    "Train a new model: 'shroff train'."
 )
 LABEL_DELAY: Final = "label delay"  # in days
 
@@ -151,7 +151,7 @@ def look_for_drift(
     if all(len(one) for one in delays):
         found.append(drift_of(*(Input(LABEL_DELAY, NUMBER, one) for one in delays)))
     else:
-        remarks.append("The label delay is not compared: in one of the stretches no label became known.")
+        remarks.append("The label delay is not compared: one of the periods has no labels.")
     return DriftReport(
         event,
         as_of_ms,
@@ -174,18 +174,18 @@ def _champion(definitions: Definitions, event: str) -> Scorer | None:
 def _reference(stored: Stored | None, reference_ms: int | None, recent_start_ms: int) -> tuple[int, int, str]:
     if reference_ms is not None:
         start_ms = recent_start_ms - reference_ms
-        return start_ms, recent_start_ms, f"the {show_duration(reference_ms)} before the recent stretch"
+        return start_ms, recent_start_ms, f"the {show_duration(reference_ms)} before the recent period"
     if stored is None:
-        raise UsageError("no model that can be loaded is in force, so name what to compare with: --reference 90d.")
+        raise UsageError("no active model can be loaded, so name a reference period: --reference 90d.")
     data = stored.manifest.get("data")
     if not isinstance(data, dict) or not {"from", "to"} <= data.keys():
-        words = f"the manifest of {stored.id} does not say what it has learnt from"
-        raise UsageError(f"{words}, so name what to compare with: --reference 90d.")
+        words = f"the manifest of {stored.id} does not name its training data"
+        raise UsageError(f"{words}, so name a reference period: --reference 90d.")
     start_ms, end_ms = (parse_time(str(data[name])) for name in ("from", "to"))
     if start_ms >= recent_start_ms:
-        words = f"{stored.id} has learnt from nothing before the recent stretch"
-        raise UsageError(f"{words}, so name what to compare with: --reference 90d, or take a shorter --recent.")
-    return start_ms, min(end_ms, recent_start_ms), f"what {stored.id} has learnt from"
+        words = f"{stored.id} has no training data before the recent period"
+        raise UsageError(f"{words}, so name a reference period: --reference 90d, or a shorter --recent.")
+    return start_ms, min(end_ms, recent_start_ms), f"training data of {stored.id}"
 
 
 def _settings(definitions: Definitions, event: str, scorer: Scorer | None) -> ModelSettings:
@@ -239,7 +239,7 @@ def _scores(
         recorded = [given.recorded.scores[rows] for rows in (before, now)]
         first, second = (one[~np.isnan(one)] for one in recorded)
         if not len(first) or not len(second):
-            return "The score is not compared: no model that can be loaded is in force, and none is recorded."
+            return "The score is not compared: no active model can be loaded, and no score is recorded."
         return Input(SCORE, NUMBER, first), Input(SCORE, NUMBER, second)
     if learnt_until_ms is not None:
         times_ms = given.times_ms

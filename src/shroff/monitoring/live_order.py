@@ -96,5 +96,5 @@ def look_at_order(log: LogReader, definitions: Definitions, source: System | Non
         yield Finding("order", OK, words)
         return
     named = ", ".join(sorted(found)[:SHOWN]) + (f" and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
-    cure = f"'wait: 200ms' in the source has a message wait for earlier ones of other partitions; see {PAGE}."
+    cure = f"'wait: 200ms' in the source makes a message wait for earlier ones of other partitions; see {PAGE}."
     yield Finding("order", NOTE, f"{words}; windows over other keys than the partitions' are as short: {named}", cure)

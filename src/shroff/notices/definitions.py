@@ -156,7 +156,7 @@ def _hold_against_rules(
     for rule in definitions.rules:
         notice = found.get(rule.notify or "")
         if rule.notify == "customer" and notice is None and rule.place is not None:
-            words = f"rule {rule.id} tells customers, and there is no notices/customer.yaml, so nobody is told."
+            words = f"rule {rule.id} notifies customers, but notices/customer.yaml is missing, so no mail is sent."
             warnings.append(rule.place.problem(words, "It says where their addresses are, and what they are asked."))
         if notice is None or notice.place is None:
             continue
@@ -177,10 +177,12 @@ class _Loader:
     def load(self, tree: Node | None, file: str) -> Notice | None:
         """The notice; None after adding a problem."""
         if tree is None:
-            self._problems.append(Problem(file, 1, 1, "", "a notice is empty; it says at least who is told.", ""))
+            self._problems.append(
+                Problem(file, 1, 1, "", "a notice is empty; it must at least name the recipient.", "")
+            )
             return None
         if not loading.NAME.fullmatch(self._name):
-            words = f"{self._name!r} is no name for a notice, which is called as its file is."
+            words = f"{self._name!r} is not a name for a notice, which is called as its file is."
             hint = "Names are lower-case letters, digits and _, and begin with a letter."
             self._problems.append(Problem(file, 0, 0, "", words, hint))
         before = len(self._problems)
@@ -246,7 +248,7 @@ class _Loader:
             return next(iter(known)) if len(known) == 1 else ""
         text = str(plain["event"])
         if text not in types:
-            self._problems.append(named.problem(f"{text!r} is no event type.", nearest(text, types)))
+            self._problems.append(named.problem(f"{text!r} is not an event type.", nearest(text, types)))
             return ""
         return text
 
@@ -302,7 +304,7 @@ class _Loader:
         addresses = (plain,) if isinstance(plain, str) else tuple(plain)
         for one in addresses:
             if not is_address(one):
-                self._problems.append(node.problem(f"{one!r} is no address of mail."))
+                self._problems.append(node.problem(f"{one!r} is not an address of mail."))
         return To(addresses)
 
     # ---- the rest
@@ -316,7 +318,7 @@ class _Loader:
 
     def _check_zone(self, node: Node | None, zone: str | FromEvent) -> None:
         if isinstance(zone, str) and node is not None and not is_zone(zone):
-            words = f"{zone!r} is no time zone."
+            words = f"{zone!r} is not a time zone."
             self._problems.append(node.problem(words, "Zones are called as in the tz database: Europe/Berlin, UTC."))
 
     def _check(self, tree: YamlMapping, one: Notice) -> None:
@@ -351,9 +353,9 @@ def _misfits(one: Notice) -> Iterable[tuple[str, str]]:
     if one.asks and one.to.of_event is None:
         yield "to", "a question goes to whom the event names: { field: … } or { look_up: … }."
     if one.asks and one.digest_ms:
-        yield "digest", "each question has its own link, so questions are not gathered."
+        yield "digest", "each question has its own link, so questions cannot be sent as a digest."
     if one.on not in OF_EVENTS and (one.to.of_event is not None or one.channel == "lake"):
-        yield "to", f"a notice on {one.on} is about no event that could say who is told."
+        yield "to", f"a notice on {one.on} has no event, so 'to' must name the recipient."
     if one.is_verbose and not one.digest_ms and one.on != "report":
         yield "verbose", "'verbose' says that there was nothing to tell, so it needs 'digest': how often."
     if one.limit is not None and (one.limit.count < 1 or one.limit.per_ms < 1):

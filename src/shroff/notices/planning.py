@@ -19,8 +19,8 @@ from shroff.notices.store import DROPPED, NO_ONE, PASSED, REFUSED, Due, Letter, 
 from shroff.people.addresses import masked, who_of
 from shroff.streams.log import Log
 
-NOBODY: Final = "nobody is named who could be told"
-NO_ADDRESS: Final = "what is named is not one plain address of mail, or has the number of a card in it"
+NOBODY: Final = "no recipient is named"
+NO_ADDRESS: Final = "the recipient is not one plain mail address, or contains a card number"
 AT_ONCE: Final = 10_000  # that become letters of one notice together, a digest's one mail
 
 

@@ -277,7 +277,7 @@ class Sending:
         told = self._letters.facts.told(self._log, dues[0].event) if dues[0].event else None
         addresses = addresses_of(self._services, self._letters.facts, notice, told)
         if not addresses:
-            raise LetterGoneError("nobody is named who could be told; an address may have been erased")
+            raise LetterGoneError("no recipient is named; an address may have been erased")
         written = self._written(notice, letter, dues, told, addresses)
         mail = mail_of(
             written,

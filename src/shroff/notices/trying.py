@@ -30,7 +30,7 @@ LOOK_BACK: Final = 2_000  # places, for an event to show
 NOWHERE: Final = "preview@localhost"
 NO_LINK: Final = "preview-this-link-answers-nothing"
 _SAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
-    "failure": {"words": "sink decided takes nothing: its server does not answer"},
+    "failure": {"words": "sink decided is failing: its server does not answer"},
     "spike": {"count": 120, "usual": "4.0"},
     "case": {"case": 12, "words": "9 payments in 10 minutes"},
     "answer": {"answer": "no", "released": False},
@@ -46,7 +46,7 @@ def preview(services: NoticeServices, notice: Notice, log: Log, event: str = "",
     Raises: UsageError where it sends none, or none can be shown.
     """
     if day is not None and notice.on != "report":
-        raise UsageError(f"notice {notice.name} is no report, so it is of no day. Name an event.")
+        raise UsageError(f"notice {notice.name} is not a report, so it is of no day. Name an event.")
     if notice.channel != "mail":
         raise UsageError(f"notice {notice.name} sends no mail: it is for a {notice.channel}.")
     letters, told = services.letters, None
@@ -139,7 +139,7 @@ def make_report(services: NoticeServices, notice: Notice, log: Log, day: date | 
 def addressed(mail: Mail, to: str) -> Mail:
     """The same mail for another recipient, marked as a test. Raises: UsageError where that is no address."""
     if not is_address(to):
-        raise UsageError(f"{to!r} is no address of mail, such as ann@bank.example.")
+        raise UsageError(f"{to!r} is not an address of mail, such as ann@bank.example.")
     message = message_from_bytes(mail.data, policy=SMTP)
     del message["To"]
     message["To"] = to

@@ -144,7 +144,7 @@ class Watching:
         """What fails, each under a key that is the same for as long as it does."""
         for one in self._health():
             if one.trouble is not None and now_ms - one.trouble.since_ms >= FAILS_MS:
-                words = f"sink {one.name} takes nothing: {one.trouble.words}"
+                words = f"sink {one.name} is failing: {one.trouble.words}"
                 yield f"{one.name}-{one.trouble.since_ms}", plain(words)
         counts = self._log.counts()
         self._refused, self._refused_now = min(self._refused, counts.refused), counts.refused

@@ -111,9 +111,7 @@ class Who:
     def require(self, right: Right) -> None:
         """Raises: NotAllowedError where they do not have this right."""
         if right not in self.rights:
-            raise NotAllowedError(
-                f"{self.name} may not do this: it needs the right {right.value}, which {_lacking(self)} does not have"
-            )
+            raise NotAllowedError(f"this needs the permission {right.value}, which {_lacking(self)} does not have")
 
 
 def local(name: str, kind: Literal["command", "program"]) -> Who:

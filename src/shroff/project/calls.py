@@ -216,16 +216,16 @@ def _is_path(key: Scalar, calls: Mapping[str, Call], problems: list[Problem]) ->
     path = key.text
     if not _PATH.fullmatch(path):
         hint = "It begins with / and has letters, digits and - . _ ~ between, such as /predict/."
-        problems.append(key.problem(f"{path!r} is no path of a call.", hint))
+        problems.append(key.problem(f"{path!r} is not a path of a call.", hint))
         return False
     ours = re.match(_OURS, path)
     if ours is not None:
-        words = f"what lies below {ours[0].rstrip('/')} is the service's own."
+        words = f"paths below {ours[0].rstrip('/')} are reserved for the service."
         problems.append(key.problem(words, "Choose another path; /api/v2 and other names below /api are free."))
         return False
     same = next((one for one in calls if one.rstrip("/") == path.rstrip("/")), None)
     if same is not None:
-        problems.append(key.problem(f"{path} is answered as {same} already: a slash at the end is no difference."))
+        problems.append(key.problem(f"{path} is answered as {same} already: a trailing slash makes no difference."))
     return same is None
 
 
@@ -235,10 +235,10 @@ def _event(node: YamlNode | None, events: Events, problems: list[Problem]) -> Ev
         return None
     event = events.types.get(found.text)
     if event is None:
-        problems.append(found.problem(f"{found.text!r} is no event type.", nearest(found.text, events.types)))
+        problems.append(found.problem(f"{found.text!r} is not an event type.", nearest(found.text, events.types)))
     elif not event.is_decided:
         hint = f"Write 'decide: true' under {event.name} in events.yaml."
-        problems.append(found.problem(f"{event.name} is not decided, so there is nothing to answer.", hint))
+        problems.append(found.problem(f"{event.name} is not decided, so it has no answer.", hint))
         return None
     return event
 
@@ -319,7 +319,7 @@ class _CallLoader:
                 continue
             name = found.text.removesuffix("?")
             if name != UNREAD and name in seen:
-                self._problems.append(found.problem(f"the name {name!r} stands twice."))
+                self._problems.append(found.problem(f"the name {name!r} is used twice."))
             elif name != UNREAD and name not in read and not self._has_mistake:
                 hint = nearest(name, read) or f"Write {UNREAD} for a value that is not read."
                 self._problems.append(found.problem(f"nothing reads {name!r}.", hint))
@@ -349,7 +349,7 @@ class _CallLoader:
             if expression is not None:
                 answer[key.text] = expression
         if top is not None and not top.entries:
-            self._problems.append(top.problem("the answer is empty.", "Write such as { score: score }."))
+            self._problems.append(top.problem("the answer is empty.", "Write, for example, { score: score }."))
         return answer
 
     def _features(self, item: YamlNode) -> list[str]:
@@ -362,7 +362,7 @@ class _CallLoader:
         matching = sorted(one for one in self._shown if one == found.text or (rest == "*" and one.startswith(of_all)))
         if not matching:
             hint = nearest(found.text, self._shown) or f"There is {', '.join(sorted(self._shown)[:5]) or 'none'}."
-            words = f"{found.text!r} is no feature that a decision of {self._event.name} shows."
+            words = f"{found.text!r} is not a feature that a decision of {self._event.name} shows."
             self._problems.append(found.problem(words, hint))
         return matching
 

@@ -139,7 +139,7 @@ class Definitions:
     def remarks(self) -> list[str]:
         """What somebody who decides by them should know, in sentences."""
         scorers = [one for scoring in self.scoring.values() for one in scoring.all if one.redefined]
-        return [f"{redefined_words(one)}; 'shroff check' says what to do." for one in scorers]
+        return [f"{redefined_words(one)}; 'shroff check' shows what to do." for one in scorers]
 
     def meanings(self, event: str, inputs: Iterable[ModelInput]) -> dict[str, str]:
         """What each input of a model means, by name: a hash that changes with it."""
@@ -219,7 +219,7 @@ def load_definitions(
         hint = "Run 'shroff init DIR --template payments' to make a project."
         return Loaded(
             None,
-            [Problem("shroff.yaml", 0, 0, "", "there is no shroff.yaml in this folder, so it is no project.", hint)],
+            [Problem("shroff.yaml", 0, 0, "", "there is no shroff.yaml in this folder, so it is not a project.", hint)],
         )
     found: list[Problem] = []
     lists = {name: read.list_file(name, files[name], found) for name in sorted(files) if is_list(name)}
@@ -370,7 +370,7 @@ def _tables(files: Mapping[str, str], events: Events, settings: Settings, proble
     for name, shape in events.tables.items():
         file = f"tables/{name}.csv"
         if file not in files:
-            words = f"table {name} is declared and {file} is not there."
+            words = f"table {name} is declared, but {file} is missing."
             problems.append(Problem("events.yaml", 0, 0, f"tables.{name}", words))
             continue
         tables[name] = load_table(file, files[file], shape, events.table_keys[name], settings.money_places, problems)
@@ -392,14 +392,14 @@ def _idle_silences(lists: Iterable[str], rules: Iterable[Rule]) -> list[Problem]
     """What is said of lists that would silence rules that are not there."""
     known = {rule.id for rule in rules}
     return [
-        Problem(f"lists/{name}.csv", 0, 0, "", "it silences a rule that is not there.", nearest(rule, known))
+        Problem(f"lists/{name}.csv", 0, 0, "", "it silences a rule that does not exist.", nearest(rule, known))
         for name in lists
         if (rule := rule_of(name)) is not None and rule not in known
     ]
 
 
 def _unused_score(model: str, event: str) -> Problem:
-    words = f"{model} is the champion of {event}, and its score changes no decision: nothing reads it."
+    words = f"{model} is the champion of {event}, but no policy or rule uses its score."
     cure = (
         f"Add a line under {event}: in policy.yaml, score: {{ review_at: 0.60, decline_at: 0.92 }}, with cut-offs that "
         "'shroff thresholds' finds for your costs; or let a rule read score."
@@ -425,7 +425,7 @@ def _warn_of_sources(features: Mapping[str, Feature], rules: Iterable[Rule], war
             if place is None or part.event != "label" or part.each_source or part.condition is None:
                 continue
             if any(isinstance(leaf, ItemField) and leaf.name == "source" for leaf in walk(part.condition)):
-                words = f"{what} asks who said it, and leaves out labels that did not change the verdict in force: "
+                words = f"{what} filters by source, so it ignores labels that did not change the active verdict: "
                 more = "a customer's word where there was a fraud label before, or where an analyst has answered."
                 warnings.append(place.problem(words + more, "Write 'of each source' behind it to count them too."))
 

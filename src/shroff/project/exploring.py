@@ -100,7 +100,7 @@ def load_explore(node: Node | None, places: int, problems: list[Problem]) -> Exp
     loading.check_keys(found, EXPLORE, problems, "explore")
     share = loading.percent(found.get("share"), problems, "share")
     if share == 0:
-        problems.append(found.problem("a share of 0% lets nobody through.", "Leave 'explore' out."))
+        problems.append(found.problem("a share of 0% explores nothing.", "Leave 'explore' out."))
     a_day = loading.decimal(
         found.get("at_most_a_day"), problems, "at_most_a_day", 0, UNITS_MAX, is_above=True, is_whole=True
     )
@@ -119,6 +119,6 @@ def _seed(of: Mapping, problems: list[Problem]) -> str | None:
     if found is None:
         return None
     if len(found.text.strip()) < SEED_LENGTH_MIN:
-        problems.append(found.problem(f"seed has fewer than {SEED_LENGTH_MIN} letters.", _NEW_SEED))
+        problems.append(found.problem(f"seed has fewer than {SEED_LENGTH_MIN} characters.", _NEW_SEED))
         return None
     return found.text.strip()

@@ -212,7 +212,7 @@ class _FigureLoader:
                 types[text] = None
             else:
                 hint = nearest(text, self._events.types) or f"There is {', '.join(self._events.types) or 'none'}."
-                self._problems.append(one.problem(f"{text!r} is no event type.", hint))
+                self._problems.append(one.problem(f"{text!r} is not an event type.", hint))
         found = tuple(types)
         if where is None or not found:
             return CountedEvents(found)

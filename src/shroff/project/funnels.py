@@ -158,7 +158,7 @@ class _FunnelLoader:
                 continue
             if step.name in {one.name for one in steps}:
                 hint = "Give one of them another name: { name: again, event: login }."
-                self._problems.append(item.problem(f"the step {step.name!r} stands twice.", hint))
+                self._problems.append(item.problem(f"the step {step.name!r} is used twice.", hint))
             steps.append(step)
         return steps
 
@@ -189,7 +189,7 @@ class _FunnelLoader:
             one = loading.scalar(item, self._problems, "an event type of a step")
             if one is not None and one.text not in self._events.types:
                 hint = nearest(one.text, self._events.types) or f"There is {', '.join(self._events.types) or 'none'}."
-                self._problems.append(one.problem(f"{one.text!r} is no event type.", hint))
+                self._problems.append(one.problem(f"{one.text!r} is not an event type.", hint))
             elif one is not None:
                 types[one.text] = None
         if isinstance(node, YamlSequence) and not node.items:
@@ -204,7 +204,7 @@ class _FunnelLoader:
             having = {name for name in types if user.text in self._events.types[name].field_names}
             if types and not having:
                 known = [*self._events.entities, *(self._events.types[types[0]].field_names)]
-                words = f"{user.text!r} is no entity, and no field of {', '.join(types)}."
+                words = f"{user.text!r} is not an entity, and no field of {', '.join(types)}."
                 self._problems.append(user.problem(words, nearest(user.text, known)))
                 return
         lacking = [name for name in types if name not in having]

@@ -160,7 +160,7 @@ def load_policy(
     policies: dict[str, Policy] = {}
     for key, value in top.entries if top else ():
         if key.text not in events.types:
-            problems.append(key.problem(f"{key.text!r} is no event type.", nearest(key.text, events.types)))
+            problems.append(key.problem(f"{key.text!r} is not an event type.", nearest(key.text, events.types)))
             continue
         found = loading.mapping(value, problems, f"the policy of {key.text}")
         if found is None:
@@ -185,12 +185,14 @@ def _check_explore(of: YamlMapping, type_: EventType, decline_at: float | None, 
         return
     if decline_at is None:
         hint = "Give score.decline_at, or leave 'explore' out."
-        problems.append(node.problem("explore lets through what the score declines, and there is no decline_at.", hint))
+        problems.append(
+            node.problem("explore approves a share of the score's declines, but there is no decline_at.", hint)
+        )
     if not type_.is_decided:
-        problems.append(node.problem(f"{type_.name} is not decided, so nothing of it is let through."))
+        problems.append(node.problem(f"{type_.name} is not decided, so nothing can be explored."))
     if not says_amount and not any(one.type.kind == "money" for one in type_.fields):
-        hint = "Say under costs what a missed fraud costs, such as 'missed_fraud: 50'."
-        problems.append(node.problem(f"explore limits the amount, and {type_.name} has no money field.", hint))
+        hint = "Add the cost of a missed fraud to costs, such as 'missed_fraud: 50'."
+        problems.append(node.problem(f"explore limits the amount, but {type_.name} has no money field.", hint))
 
 
 def _score(node: YamlNode | None, problems: list[Problem]) -> tuple[float | None, float | None]:

@@ -44,7 +44,7 @@ def with_cutoffs(text: str, event: str, review_at: float | None, decline_at: flo
     'payment:\n  score: {review_at: 0.25} # by ann\n'
     """
     cuts = {name: _number(cut) for name, cut in zip(CUTS, (review_at, decline_at), strict=True) if cut is not None}
-    cure = f"Write it by hand: {SCORE}: {_flow(cuts)}" if cuts else f"Take {SCORE} out by hand"
+    cure = f"Write it by hand: {SCORE}: {_flow(cuts)}" if cuts else f"Remove {SCORE} by hand"
     return _changed(
         text,
         lambda written, node: _edits(written, node, event, cuts),
@@ -220,7 +220,7 @@ def _without_score(written: _Written, policy: Mapping) -> _Edit:
 
 def _mapping(node: Node, what: str) -> Mapping:
     if not isinstance(node, Mapping):
-        raise UsageError(f"{POLICY}: {what} is no mapping of names to values.")
+        raise UsageError(f"{POLICY}: {what} is not a mapping of names to values.")
     return node
 
 

@@ -288,7 +288,9 @@ def load_question(
     loader = _Loader(kind, features if reads == "facts" else None, names.money_places, problems)
     ask = loader.ask(found.get("ask"))
     if (each is None) == (answer is None):
-        problems.append(found.problem(f"{what} has either each or answer.", "each is for a list, answer for all else."))
+        problems.append(
+            found.problem(f"{what} needs either each or answer.", "each is for a list, answer for all else.")
+        )
         return None
     if each is not None and not kind.rows:
         problems.append(each.problem(f"{reads} has no rows: write answer."))
@@ -313,7 +315,7 @@ def load_sending(path: str, found: YamlMapping, names: DeclaredNames, problems: 
     recipients = _names(node, problems, "recipients")
     wrong = [one for one in recipients if not _MAIL.fullmatch(one)]
     if node is not None and (wrong or not 0 < len(recipients) <= RECIPIENTS_MAX):
-        words = f"{wrong[0]!r} is no address." if wrong else f"recipients are 1 to {RECIPIENTS_MAX} addresses."
+        words = f"{wrong[0]!r} is not an address." if wrong else f"recipients are 1 to {RECIPIENTS_MAX} addresses."
         problems.append(node.problem(words, "Write such as [analysts@bank.example]."))
     unread = _names(found.get("unread"), problems)
     return AskingCall(path, sends, "post", "", unread, ask, {} if part is None else part, recipients=recipients)
@@ -373,11 +375,11 @@ class _Loader:
             self._problems.append(node.problem("row.file and row.number are of a line of a file, and a call has none."))
         elif names is not None and path[0] not in {*names, REQUEST}:
             hint = nearest(path[0], names) or f"There is {', '.join(names)} and {REQUEST}."
-            self._problems.append(node.problem(f"nothing that is found has the name {path[0]!r}.", hint))
+            self._problems.append(node.problem(f"the result has nothing named {path[0]!r}.", hint))
         elif self._features is not None and names is not None and path[0] == "features" and len(path) > 1:
             known = self._features.names()
             if path[1] not in known:
-                self._problems.append(node.problem(f"{path[1]!r} is no feature.", nearest(path[1], known)))
+                self._problems.append(node.problem(f"{path[1]!r} is not a feature.", nearest(path[1], known)))
 
 
 def paths_of(part: Part) -> Iterator[tuple[str, ...]]:

@@ -124,7 +124,7 @@ def load_table(
             continue
         if values[key] is None or values[key] in table:
             words = (
-                f"the key {cells.get(key)!r} stands twice." if values[key] is not None else f"the key {key} is empty."
+                f"the key {cells.get(key)!r} is used twice." if values[key] is not None else f"the key {key} is empty."
             )
             problems.append(Problem(file, number, 1, "", words))
             continue
@@ -158,8 +158,8 @@ def _rows(file: str, text: str, problems: list[Problem]) -> tuple[list[str], lis
             elif any(row):
                 rows.append((number, row))
     except csv.Error:
-        words = "a quotation mark in this line has no fellow, or text stands behind one."
-        problems.append(Problem(file, end + 1, 1, "", words, "Inside quotes a quotation mark is written twice."))
+        words = "a quotation mark in this line is not closed, or text follows a closing one."
+        problems.append(Problem(file, end + 1, 1, "", words, "Inside quotes, write a quotation mark twice."))
     return header, rows
 
 

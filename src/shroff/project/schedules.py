@@ -156,7 +156,7 @@ def _zone(node: Node | None, problems: list[Problem]) -> str:
     try:
         ZoneInfo(found.text)
     except (KeyError, ValueError, OSError):  # an unknown name is a KeyError, a path a ValueError, a folder an OSError
-        problems.append(found.problem(f"{found.text!r} is no time zone.", "Write one as Europe/Berlin."))
+        problems.append(found.problem(f"{found.text!r} is not a time zone.", "Write one as Europe/Berlin."))
         return "UTC"
     return found.text
 
@@ -171,13 +171,13 @@ def _cron(node: Node | None, zone: str, problems: list[Problem]) -> str:
         problems.append(found.problem(NO_LIBRARY))
         return ""
     hint = "Write minute, hour, day of the month, month and day of the week: '0 5 * * *' is each day at 05:00."
-    words = "it has not five fields" if len(found.text.split()) != CRON_FIELDS else ""
+    words = "it must have five fields" if len(found.text.split()) != CRON_FIELDS else ""
     try:
         next(CronSim(found.text, datetime.now(UTC).astimezone(ZoneInfo(zone))))
     except (CronSimError, StopIteration) as error:
         words = words or str(error)[:1].lower() + str(error)[1:] or "it is never due"
     if words:
-        problems.append(found.problem(f"{found.text!r} is no cron expression: {words}.", hint))
+        problems.append(found.problem(f"{found.text!r} is not a cron expression: {words}.", hint))
     return found.text
 
 

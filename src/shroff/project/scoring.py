@@ -34,10 +34,8 @@ from shroff.models.model import Floats, InputColumn, Model
 from shroff.project.meaning import redefined
 
 LoadModel = Callable[[str, str], Model]  # by id and digest; raises StateError
-NO_REGISTRY: Final = "the registry is not at hand here"
-_AS_IT_WAS: Final = (
-    "Declare it as it was when the model was trained, or train a model of what there is now, and promote that."
-)
+NO_REGISTRY: Final = "the model registry is not available here"
+_AS_IT_WAS: Final = "Restore its earlier definition, or train a new model and promote it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +116,13 @@ class Scoring:
 
 def unavailable(scorer: Scorer) -> StateError:
     """The error for a model in force that cannot be loaded."""
-    return StateError(f"the model in force {scorer.id} cannot be loaded, so nothing is decided: {scorer.failure}")
+    return StateError(f"the active model {scorer.id} cannot be loaded, so nothing is decided: {scorer.failure}")
 
 
 def problems_of(unloaded: Sequence[Scorer]) -> list[Problem]:
     """What `check` says of models in force that cannot be loaded."""
     return [
-        Problem(FILE, 0, 0, "", f"the model in force {one.id} cannot be loaded: {one.failure.rstrip('.')}.")
+        Problem(FILE, 0, 0, "", f"the active model {one.id} cannot be loaded: {one.failure.rstrip('.')}.")
         for one in unloaded
     ]
 
@@ -133,7 +131,7 @@ def redefined_words(scorer: Scorer) -> str:
     """That inputs of a model in force mean something else now, for people."""
     names, one = ", ".join(scorer.redefined), len(scorer.redefined) == 1
     means = "means something else" if one else "mean something else"
-    return f"the model in force {scorer.id} reads {names}, which {means} now than when it was trained"
+    return f"the active model {scorer.id} reads {names}, which {means} now than when it was trained"
 
 
 # ---- from the project's files
@@ -168,7 +166,7 @@ class _Loader:
     def scoring(self, event: str, one: InForce) -> Scoring:
         if event not in self.events.decided:
             hint = nearest(event, self.events.decided) or "Only events with `decide: true` get a score."
-            self.problems.append(Problem(FILE, 0, 0, event, f"{event!r} is no event type that is decided.", hint))
+            self.problems.append(Problem(FILE, 0, 0, event, f"{event!r} is not an event type that is decided.", hint))
             return Scoring(event)
         champion = None if one.champion is None else self.scorer(event, "champion", one.champion)
         shadow = tuple(self.scorer(event, f"shadow[{at}]", found) for at, found in enumerate(one.shadow))
@@ -177,7 +175,7 @@ class _Loader:
         by = one.challenger.by
         if event not in self.names.entities.get(by, frozenset()):
             hint = nearest(by, [name for name, keyed in self.names.entities.items() if event in keyed])
-            words = f"{by!r} is no entity that a {event} has a key of."
+            words = f"{by!r} is not an entity that a {event} has a key of."
             self.problems.append(Problem(FILE, 0, 0, f"{event}.challenger.by", words, hint))
         challenger = self.scorer(event, "challenger", one.challenger)
         return Scoring(event, champion, challenger, one.challenger.share, by, shadow)
@@ -222,7 +220,7 @@ class _Loader:
             words = f"it is {node.type} now, and was a {column.kind}"
         except ExpressionError as error:
             words, hint = error.message, error.hint
-        words = f"the model {id_} reads {column.name!r}, which does not fit the project any more: {words.rstrip('.')}."
+        words = f"the model {id_} reads {column.name!r}, which no longer fits the project: {words.rstrip('.')}."
         self.problems.append(Problem(FILE, 0, 0, f"{event}.{place}", words, hint or _AS_IT_WAS))
         return None
 
@@ -330,4 +328,4 @@ def _scored(values: Sequence[Value], chosen: Sequence[bool], scoring: Scoring) -
 
 
 def _no_number(model: str) -> StateError:
-    return StateError(f"the model {model} gives a score that is no number, so nothing is decided. Report it")
+    return StateError(f"the model {model} gives a score that is not a number, so nothing is decided. Report it")

@@ -291,7 +291,7 @@ def compare_features(
 
     And the score, as JSON, with the id of the model that gave it.
     """
-    found = stored(row.document, _Compared, f"the decision at place {row.seq}")
+    found = stored(row.document, _Compared, f"the decision at sequence number {row.seq}")
     shown, recorded_by = found.features, (bytes(found.score).decode(), found.versions.get("model", ""))
     if recorded_by != (score or ("null", "")):
         scores = (f"score {value} by {model or 'no model'}" for value, model in (recorded_by, score or ("null", "")))
@@ -346,7 +346,7 @@ def replay(log: LogReader, seq: int, load_model: LoadModel | None = None) -> Dec
             for effects in redecided(log, segment, seq, folded=past):
                 for row in effects.decisions:
                     return row
-    raise ReplayError(f"the log gives no decision at place {seq}")
+    raise ReplayError(f"the log gives no decision at sequence number {seq}")
 
 
 def chosen(places: Sequence[int]) -> Callable[[int], bool]:

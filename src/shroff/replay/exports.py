@@ -212,7 +212,7 @@ _LABEL_COLUMNS: Final = ("event", "verdict", "source", "known_at", "reason", "am
 
 
 def _label_fields(record: Record) -> dict[str, Any]:
-    body = stored(record.body, dict[str, Any], f"the label at place {record.seq}")
+    body = stored(record.body, dict[str, Any], f"the label at sequence number {record.seq}")
     return {name: body[name] for name in _LABEL_COLUMNS if body.get(name) is not None}
 
 

@@ -147,13 +147,13 @@ class RuleLoader:
             return None
         if not _RULE_ID.fullmatch(found.text):
             self._problems.append(
-                found.problem(f"{found.text!r} is no rule id.", "Ids are lower-case letters, digits and _.")
+                found.problem(f"{found.text!r} is not a rule id.", "Ids are lower-case letters, digits and _.")
             )
             return None
         first = self._seen.setdefault(found.text, found)
         if first is not found:
             self._problems.append(
-                found.problem(f"rule {found.text!r} stands twice, first in {first.file}:{first.line}.")
+                found.problem(f"rule {found.text!r} is declared twice, first in {first.file}:{first.line}.")
             )
         return found.text
 
@@ -166,7 +166,9 @@ class RuleLoader:
             hint = nearest(found.text, options) or (
                 f"There is {', '.join(options)}." if options else f"No {what} is declared."
             )
-            self._problems.append(found.problem(f"{found.text!r} is no {what}.", hint))
+            self._problems.append(
+                found.problem(f"{found.text!r} is not {'an' if what[0] in 'aeiou' else 'a'} {what}.", hint)
+            )
             return None
         return found.text
 
@@ -269,7 +271,9 @@ class RuleLoader:
             return None
         key, value = found.entries[0]
         if key.text not in self._events.types and key.text != "label":
-            self._problems.append(key.problem(f"{key.text!r} is no event type.", nearest(key.text, self._events.types)))
+            self._problems.append(
+                key.problem(f"{key.text!r} is not an event type.", nearest(key.text, self._events.types))
+            )
             return None
         fields = loading.mapping(value, self._problems, f"the fields of {key.text}")
         known = (*self._events.types[key.text].field_names, "at") if key.text != "label" else ()

@@ -18,7 +18,7 @@ from shroff.errors import Problem, UsageError
 from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence, read
 
 IN_LIST: Final = "is one list in brackets, and takes a rule in braces alone: '- { id: ..., effect: ... }'"
-NO_LIST: Final = "the text is no list of rules. Begin each of them with '- id: ...'"
+NO_LIST: Final = "the text is not a list of rules. Begin each of them with '- id: ...'"
 FILES_KEPT: Final = 256  # whose rules are known by their texts, as reading YAML takes 10 ms a file
 RULES_KEPT: Final = 4_096
 _DASH: Final = "- "

@@ -62,8 +62,9 @@ def taken_id(records: Sequence[Record], find: Find) -> StateError | None:
         place = stored.setdefault((record.type, record.id), record.seq)
         if place != record.seq:
             return StateError(
-                f"{record.type}/{record.id} stands at place {place} of the log already and was to be appended again "
-                f"at place {record.seq}. An id is unique within its type; duplicates are taken out before the log"
+                f"{record.type}/{record.id} is already in the log at sequence number {place} and was appended again "
+                f"at sequence number {record.seq}. An id is unique within its type; duplicates are removed "
+                "before the log"
             )
     return None
 
@@ -77,15 +78,18 @@ def check_pruned(records: Sequence[Record], places: Callable[[str, Sequence[str]
     for type_, group in groupby(sorted(records, key=by_type), key=by_type):
         for id_, seq in places(type_, [each.id for each in group]).items():
             raise StateError(
-                f"{type_}/{id_} stood at place {seq:,} of the log, which has moved to the lake, and was to be appended "
-                "again. An id is unique within its type for ever; duplicates are taken out before the log"
+                f"{type_}/{id_} stood at sequence number {seq:,} of the log, which has moved to the lake, and "
+                "was to be appended "
+                "again. An id is unique within its type; duplicates are removed before the log"
             )
 
 
 def next_pruned(upto: int, places: int, pruned: int, last_seq: int, place: str) -> int:
     """The place that one call of `prune` comes to. Raises: StateError where nothing would be left."""
     if upto >= last_seq:
-        raise StateError(f"{place} ends at place {last_seq:,}, so it cannot be pruned up to place {upto:,}")
+        raise StateError(
+            f"{place} ends at sequence number {last_seq:,}, so it cannot be pruned up to sequence number {upto:,}"
+        )
     return max(pruned, min(upto, pruned + places))
 
 
@@ -104,8 +108,9 @@ def taken_value(
         place = stored.setdefault((one.type, one.field, one.value), 0)
         if place:
             return StateError(
-                f"{one.type}.{one.field} is unique, and the value of the {one.type} at place {one.seq} is that of the "
-                f"one at place {place}. Doubles are taken out before the log"
+                f"{one.type}.{one.field} is unique, and the value of the {one.type} at sequence number "
+                f"{one.seq} is that of the "
+                f"one at sequence number {place}. Duplicates are removed before the log"
             )
         stored[one.type, one.field, one.value] = one.seq
     return None

@@ -83,7 +83,7 @@ def check_name(name: str) -> str:
     """
     parts = name.split("/")
     if len(name) > NAME_BYTES_MAX or not all(_PART.fullmatch(one) and len(one) <= PART_BYTES_MAX for one in parts):
-        raise StateError(f"{name!r} is no name of an object")
+        raise StateError(f"{name!r} is not a name of an object")
     return name
 
 
@@ -99,9 +99,9 @@ def bucket_and_prefix(address: str, scheme: str, bucket: re.Pattern[str]) -> tup
     if start != scheme or not parted or "@" in rest or "?" in rest:
         raise UsageError(f"{form}; credentials come from the environment, not from the address.")
     if not bucket.fullmatch(name):
-        raise UsageError(f"{name!r} is no name of a bucket: {form}.")
+        raise UsageError(f"{name!r} is not a name of a bucket: {form}.")
     if prefix and not all(_PREFIX_PART.fullmatch(part) for part in prefix.split("/")):
-        raise UsageError(f"{prefix!r} is no prefix: its parts are of letters, digits and '_.=-'; {form}.")
+        raise UsageError(f"{prefix!r} is not a prefix: its parts are of letters, digits and '_.=-'; {form}.")
     return name, prefix
 
 

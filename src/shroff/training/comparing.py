@@ -202,7 +202,7 @@ def tried_pair(scoring: Scoring, ids: Sequence[str]) -> tuple[Scorer, Scorer] | 
         return (known[ids[0]], known[ids[1]]) if set(ids) <= known.keys() else None
     champion = scoring.champion
     if champion is None:
-        raise UsageError(f"no model of {scoring.event} is in force, so name two: shroff models compare ONE OTHER.")
+        raise UsageError(f"no model of {scoring.event} is active, so name two: shroff models compare ONE OTHER.")
     others = [one for one in scoring.all if one.id != champion.id and one.id in (ids or known)]
     if len(others) == 1:
         return champion, others[0]

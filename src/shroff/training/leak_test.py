@@ -167,7 +167,7 @@ def _equal(one: Any, other: Any) -> Any:
 def _at(given: TrainingSet, what: str, place: int) -> str:
     if what.startswith("label "):
         return f" of label {place}"
-    return f" of {given.event} {given.ids[place]} at place {given.seqs[place]}"
+    return f" of {given.event} {given.ids[place]} at sequence number {given.seqs[place]}"
 
 
 # ---- the log cut at a moment
@@ -224,13 +224,16 @@ def _cut_at_rows(
         for one, value in zip(whole.inputs, read, strict=True):
             if not _equal(one.values[row : row + 1], value)[0]:
                 told = (
-                    f"{one.name} of {whole.event} {whole.ids[row]} at place {whole.seqs[row]} is {one.values[row]} in "
+                    f"{one.name} of {whole.event} {whole.ids[row]} at sequence number {whole.seqs[row]} is "
+                    f"{one.values[row]} in "
                     f"the set, and {value[0]} from the log that ends there"
                 )
                 return LeakPart(CUT_AT_ROW, compared, told)
     if compared < len(rows):
         row = int(rows[compared])
-        return LeakPart(CUT_AT_ROW, compared, f"{whole.event} {whole.ids[row]} is not at place {whole.seqs[row]}")
+        return LeakPart(
+            CUT_AT_ROW, compared, f"{whole.event} {whole.ids[row]} is not at sequence number {whole.seqs[row]}"
+        )
     return LeakPart(CUT_AT_ROW, compared, None)
 
 

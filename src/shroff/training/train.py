@@ -211,7 +211,7 @@ def train_model(
         gates=gates,
         page=told.page,
     )
-    said += [] if is_new else [f"{stored.id} is there already: the same was learnt of the same, so nothing is added."]
+    said += [] if is_new else [f"{stored.id} exists already: the same data gave the same model, so nothing is added."]
     return TrainReport(
         stored,
         as_of_ms,
@@ -399,7 +399,7 @@ def _champion(
         else build_set(definitions, own, source, given.as_of_ms, replace(way, reading=None))
     )
     scores = model.scores(columns_for(model.inputs, read.inputs))
-    return baselines.champion(scores, scorer.learnt_until_ms, f"{model.id}, the model in force")
+    return baselines.champion(scores, scorer.learnt_until_ms, f"{model.id}, the active model")
 
 
 def _asks(settings: ModelSettings, metric: str) -> bool:

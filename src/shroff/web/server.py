@@ -66,7 +66,7 @@ def bound(at: At) -> socket.socket:
         found.bind(address)
     except OSError as error:
         raise UsageError(
-            f"{at.host} port {at.port} cannot be had: {error.strerror or error}. Choose another with --port."
+            f"{at.host} port {at.port} is not available: {error.strerror or error}. Choose another with --port."
         ) from None
     return found
 

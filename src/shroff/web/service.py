@@ -171,7 +171,7 @@ class Service:
         self.pace, self.requests = Pace(self.limits.rate), Requests()
         self.queue = RequestQueue(self._answered, waiting_max=self.limits.waiting_max, age_s_max=self.limits.age_s_max)
         if self._stands_by:
-            self.queue.close("this service is standing by while another one leads the log; send it there")
+            self.queue.close("this service is on standby; send the request to the active one")
         self.reader: RequestReader | None = None
         self._label_reader: RequestReader | None = None
         self.work = WorkerCounts()
@@ -219,7 +219,7 @@ class Service:
                 provider = known.provider if is_same else self.project.outside.open_provider()
                 self.by_settings = _BySettings.of(systems, provider)
             except UsageError as error:  # it was well when it was applied: a file of certificates went meanwhile
-                self.tell(f"settings of the service that are active now are not taken up: {error}")
+                self.tell(f"active settings of the service are not applied: {error}")
                 self.by_settings = replace(known, systems=systems)
         return self.by_settings
 
@@ -268,7 +268,7 @@ class Service:
             answerer.run()
         except Exception as error:  # noqa: BLE001 - it ends the service, which raises it
             self._error = error
-        self.queue.end("the service is ending" if self._error is None else "the service cannot go on")
+        self.queue.end("the service is stopping" if self._error is None else "the service has failed")
 
     def hand_over(self) -> None:
         """Decide what is in line, and let go of the log soon; whoever stands by has it then. For any thread.
@@ -330,7 +330,7 @@ class Service:
     async def read(self, function: Callable[..., One], *arguments: object) -> One:
         """What a function gives that reads a long body. Raises: ProblemError with 429 where its sender has too many."""
         if self._long.count() >= READS_OF_SENDER_MAX:
-            raise too_many(f"{READS_OF_SENDER_MAX} long requests of yours are not read yet")
+            raise too_many(f"{READS_OF_SENDER_MAX} long requests from you are still being read")
         return await self._long.run(function, *arguments)
 
     async def written(self, function: Callable[..., One], *arguments: object) -> One:
@@ -413,7 +413,7 @@ class Service:
         end_s, wait_s = time.monotonic() + PATIENCE_S, LOOK_S
         while (replies := await self.in_thread(self._replies, numbers)) is None:
             if time.monotonic() > end_s:
-                raise TransientError(f"whoever leads the log has not come to this. {LEFT}")
+                raise TransientError(f"the active writer has not run this request yet. {LEFT}")
             await asyncio.sleep(wait_s)  # and not in a thread: others need those
             wait_s = min(wait_s * 1.5, LOOK_S_MAX)
         return replies

@@ -40,10 +40,15 @@ def foreseen_json(body: bytes) -> bytes:
 def problem_of(answer: Answer) -> dict[str, Any]:
     """The problem document (RFC 9457) of a submission that was not taken."""
     if answer.kind == UNTAKEN:
-        detail = "no event type's 'when' takes this line; name its type, or write {\"payment\": {…}}"
-        return {"type": "no-event-type", "title": "No event type takes this", "status": UNPROCESSABLE, "detail": detail}
+        detail = 'no event type accepts this line; name its type, or write {"payment": {…}}'
+        return {
+            "type": "no-event-type",
+            "title": "No event type accepts this",
+            "status": UNPROCESSABLE,
+            "detail": detail,
+        }
     if answer.is_conflict:
-        title = "This id is taken by other content"
+        title = "This id already exists with different values"
         return {"type": "id-conflict", "title": title, "status": CONFLICT, "detail": answer.reason}
     return {"type": "invalid-event", "title": "The event was refused", "status": UNPROCESSABLE, "detail": answer.reason}
 
@@ -51,7 +56,7 @@ def problem_of(answer: Answer) -> dict[str, Any]:
 def answer_value(answer: Answer, line: int) -> Decision | Undecided | Refusal:
     """The same as a value. `line` is which one it was, counted from 1."""
     if answer.document is not None:
-        return stored(answer.document, kind_of(answer.document), f"the decision at place {answer.seq}")
+        return stored(answer.document, kind_of(answer.document), f"the decision at sequence number {answer.seq}")
     if answer.kind in {REFUSED, UNTAKEN}:
         return Refusal(**problem_of(answer), line=line)
     return Undecided(answer.type, answer.id, answer.seq or None)
@@ -102,9 +107,9 @@ def _sayable(value: Any) -> object:
     if isinstance(value, list | tuple):
         return [_sayable(one) for one in value]
     if isinstance(value, bytes | bytearray | memoryview):
-        raise TypeError(f"{type(value).__name__} are no value of a field; give text")
+        raise TypeError(f"{type(value).__name__} cannot be a value of a field; pass text")
     if isinstance(value, float) and math.isinf(value):
-        raise ValueError(f"{value} is no value of a field")
+        raise ValueError(f"{value} is not a value of a field")
     if isinstance(value, datetime | timedelta) and value != value:  # noqa: PLR0124 (that is pandas' missing moment)
         return None
     if isinstance(value, datetime) and value.tzinfo is None:
@@ -122,7 +127,7 @@ def _plain(value: Any) -> object:
     for way in ("isoformat", "item"):
         if hasattr(value, way):
             return _sayable(getattr(value, way)())
-    raise TypeError(f"a {type(value).__name__} is no value of a field")
+    raise TypeError(f"a {type(value).__name__} is not a value of a field")
 
 
 _ENCODER: Final = msgspec.json.Encoder(enc_hook=_plain)

@@ -119,7 +119,7 @@ class CallReader:
     def _laid_out(self, columns: Mapping[str, object]) -> dict[str, object]:
         """The values of the body by name, those of its lists among them. Raises: InputError."""
         unknown = [name for name in columns if name not in self._known]
-        mistakes = undeclared(unknown, sorted(self._known), "this call reads no such value", "It reads")
+        mistakes = undeclared(unknown, sorted(self._known), "this call has no such value", "It reads")
         found = {name: value for name, value in columns.items() if name not in self.call.lists}
         for key, names in self.call.lists.items():
             values = columns.get(key)

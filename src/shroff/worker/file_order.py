@@ -114,8 +114,8 @@ class Overlaps:
         found = [f"{count:,} of {source}" for source, count in self.by_file.items() if count]
         text = (
             f"Events happened before the newest one of the files before theirs: {', '.join(found)}. Files are read one "
-            "after the other, so windows saw them in another order than they happened. To have all files sorted "
-            "together, begin with an empty log and add --order time."
+            "after the other, so windows saw these events out of order. To sort all files together, begin with an "
+            "empty log and add --order time."
         )
         return [text] if found else []
 
@@ -164,16 +164,16 @@ def _probe(
                 f"{source}: {behind_file:,} {lines} behind {before}, so they would be refused as too late. "
                 f"No event was written. Add --order time to sort {what} first."
             )
-        warn(f"{source}: {behind_file:,} {lines} behind {before}, and go to quarantine as too late.")
+        warn(f"{source}: {behind_file:,} {lines} behind {before}, and are quarantined as too late.")
     behind_log = writer.unknown(_late(events, writer.state.watermark_ms, lateness_ms, seen))
     if _is_disorder(behind_log, len(first)):
         if warn is None:
             raise UsageError(
                 f"{source}: {behind_log:,} {lines} behind the newest event of the log, so they would be refused as "
-                "too late. No event was written. Bring older files in before newer ones, or allow more lateness in "
+                "too late. No event was written. Ingest older files before newer ones, or allow more lateness in "
                 "shroff.yaml."
             )
-        warn(f"{source}: {behind_log:,} {lines} behind the newest event of the log, and go to quarantine as too late.")
+        warn(f"{source}: {behind_log:,} {lines} behind the newest event of the log, and are quarantined as too late.")
     times = [event.time_ms for event in events]
     return max(times if newest_ms is None else [newest_ms, *times], default=None)
 

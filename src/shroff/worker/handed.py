@@ -88,18 +88,18 @@ def _submission(one: HandedLine, definitions: Definitions, codecs: dict[str, Cod
     found = Submission(one.source, one.place, lambda: one.raw, one.type, refusal=one.refusal, personal=one.personal)
     if bytes(one.event) != b"null":
         if one.type not in codecs:
-            return _refused(found, f"{one.type!r} is no event type of the version in force")
+            return _refused(found, f"{one.type!r} is not an event type of the active version")
         try:
             event = codecs[one.type].decode(bytes(one.event))
         except StateError as error:
-            return _refused(found, f"the version in force reads other fields: {error}")
+            return _refused(found, f"the active version has other fields: {error}")
         return msgspec.structs.replace(found, **{"event" if one.refusal is None else "refused": event})
     if one.refusal is not None or bytes(one.label) == b"null":
         return found
     label = label_of(bytes(one.label), definitions.settings.money_places)
     words = label_refusal(label, definitions.settings)
     if label.event_type not in definitions.events.types:
-        words = f"event: {label.event_type!r} is no event type of the version in force"
+        words = f"event: {label.event_type!r} is not an event type of the active version"
     return _refused(found, words) if words else msgspec.structs.replace(found, label=label)
 
 

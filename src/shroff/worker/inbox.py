@@ -45,10 +45,7 @@ PRUNE: Final = "prune"
 ROWS_MAX: Final = 1_000  # labels in one request
 PATIENCE_S: Final = 60.0
 QUIET_S: Final = 1.0  # that a wait may last before somebody is told
-LEFT: Final = (
-    "What was asked waits in the log's inbox, and the process that writes the log takes it from there; "
-    "it need not be asked again"
-)
+LEFT: Final = "The request is queued for the active writer; do not repeat it"
 _LOOK_S: Final = 0.05  # how often an idle process looks into its inbox
 _TURN_S: Final = 0.5  # how often one that waits for a reply tries to have the log itself
 
@@ -135,7 +132,7 @@ def ask(
             raise _impatient(by, is_asked=number is not None)
         if waited_s > QUIET_S and not is_told:
             is_told = True
-            lasts(f"waiting for {by}, which writes the log and takes this up between two batches.")
+            lasts(f"waiting for {by}, which writes the log and runs this request between two batches.")
         with suppress(LogBusyError), reading() as log:
             if number is None:
                 number = put(log)
@@ -146,9 +143,9 @@ def ask(
 
 
 def _impatient(by: str, *, is_asked: bool) -> LogBusyError:
-    words = f"{by} writes the log, and has not come to this in {PATIENCE_S:g} s"
-    rest = LEFT if is_asked else "Nothing was asked of it; try again"
-    return LogBusyError(f"{words}. One that has just begun reads the log first. {rest}", by)
+    words = f"{by} writes the log, and did not run this request within {PATIENCE_S:g} s"
+    rest = LEFT if is_asked else "The request was not queued; try again"
+    return LogBusyError(f"{words}. It may still be starting. {rest}", by)
 
 
 @contextmanager
@@ -336,9 +333,7 @@ class InboxServer:
             self._refuse(request, _unknown(request, str(error)))
         except DefinitionError as error:
             count = len(error.problems)
-            words = (
-                f"the project's files have {count} mistake{'s' if count > 1 else ''}, so nothing of them is in force"
-            )
+            words = f"the project's files have {count} mistake{'s' if count > 1 else ''}, so they are not active"
             self._refuse(request, f"{words}. 'shroff check' names {'them' if count > 1 else 'it'}.")
         return True
 
@@ -407,7 +402,7 @@ class InboxServer:
         try:
             folded = adoption.finish(self._log)
         except (StateError, TransientError) as error:
-            raise UsageError(f"the project's files cannot come into force: {error}") from error
+            raise UsageError(f"the project's files cannot become active: {error}") from error
         self._writer.adopt(folded, offsets)
         return True
 

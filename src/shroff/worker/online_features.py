@@ -144,7 +144,7 @@ class OnlineSink:
         found = []
         for (entity, key), (row, time_ms) in last.items():
             if row.seq not in shown:
-                shown[row.seq] = stored(row.body, _Shown, f"the decision at place {row.seq}")
+                shown[row.seq] = stored(row.body, _Shown, f"the decision at sequence number {row.seq}")
             features, version = shown[row.seq].features, shown[row.seq].versions["definitions"]
             part = self._part(tuple(features), entity)
             if part is not None:

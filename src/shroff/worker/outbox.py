@@ -81,7 +81,8 @@ def changes(
         found = int(log.offset(source_of(one.sink), THROUGH) or 0)
         if found > one.before:
             raise UsageError(
-                f"sink {one.sink} was at place {one.before:,} for this process and is at {found:,} now: another one "
+                f"sink {one.sink} was at sequence number {one.before:,} for this process and is at {found:,} "
+                "now: another process "
                 "delivers to it as well, so this one ends. What both delivered has the same keys."
             )
     batch = batch_of(log, asked.moved)
@@ -97,7 +98,9 @@ def _rows(log: Outbox, keys: Sequence[StuckKey]) -> list[StuckRow]:
     for sink, seq, number in keys:
         rows = log.stuck(sink, after=(sink, seq, number - 1), limit=1)
         if not rows or rows[0].key != (sink, seq, number):
-            raise UsageError(f"nothing is stuck under {key_text((sink, seq, number))}. 'shroff outbox list' has all.")
+            raise UsageError(
+                f"row {key_text((sink, seq, number))} is not stuck. 'shroff outbox list' shows all stuck rows."
+            )
         found += rows
     return found
 

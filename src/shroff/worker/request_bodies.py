@@ -154,9 +154,9 @@ def pieces(raw: bytes, *, are_lines: bool) -> list[bytes]:
         try:
             found = [bytes(one) for one in msgspec.json.decode(raw, type=list[msgspec.Raw])]
         except (ValueError, RecursionError) as error:
-            raise TooMuchError(f"it is no JSON list: {error}") from None
+            raise TooMuchError(f"it is not a JSON list: {error}") from None
     if len(found) > COUNT_MAX:
-        raise TooMuchError(f"a request holds at most {COUNT_MAX:,} events, and this one has {len(found):,}; part it")
+        raise TooMuchError(f"a request holds at most {COUNT_MAX:,} events, and this one has {len(found):,}; split it")
     return found
 
 

@@ -32,8 +32,8 @@ from shroff.worker.serving.worker import Leader, Leading, Workplace
 IDLE_S: Final = 0.05  # how long one waits for a request, and how often the inbox is looked into
 POLL_S: Final = 0.01  # how long one waits for a request where there is a source to be asked as well
 PATIENCE_S: Final = 15.0  # for which a request waits while the log is away
-AWAY: Final = "the log could not be had for too long; what was sent may be in it or not: send it again, by the same ids"
-RESTARTS: Final = "the service restores its state"
+AWAY: Final = "the log was unavailable for too long; send the events again with the same ids"
+RESTARTS: Final = "the service is restoring its state"
 
 Asked = Callable[[Writer, Log], None]  # something to be done between two batches, by the thread of the log
 

@@ -76,7 +76,7 @@ class RequestQueue:
         self._put, self._answered, self._turned_away = [0, 0], [0, 0], 0  # of short requests, and of long ones
         self._reader: object = None
         self._paused_s: float | None = None
-        self.why_closed = "the service has just begun, and reads its log first"
+        self.why_closed = "the service is starting and reads its log first"
 
     # ---- for the thread that speaks
 
@@ -118,7 +118,7 @@ class RequestQueue:
         waiting = self._put[kind] - self._answered[kind]
         if (waiting and waiting + count > self._waiting_max) or self._age_s(kind) > self._age_s_max:
             self._turned_away += 1
-            raise TurnedAwayError("more is sent than can be decided now; nothing of this was taken", is_overload=True)
+            raise TurnedAwayError("the queue is full; nothing of this request was accepted", is_overload=True)
         self._put[kind] += count
         self._given.put(request)
 
@@ -133,7 +133,7 @@ class RequestQueue:
         self._reader, self._paused_s = reader, None
         self._gather(0.0)
         old = [request for request in self._line if request.reader is not reader]
-        self.fail(old, "the project's event types were changed meanwhile")
+        self.fail(old, "the project's event types changed meanwhile")
 
     def pause(self, why: str) -> None:
         """Nothing is taken for now: what comes waits, and is turned away where that lasts."""
@@ -147,7 +147,7 @@ class RequestQueue:
         """Turn away what comes from now on, and answer what is in line with a failure: nobody decides it any more."""
         self.close(why)
         self._gather(0.0)
-        self.fail(list(self._line), f"{why}; send it again, by the same ids")
+        self.fail(list(self._line), f"{why}; send it again with the same ids")
 
     def take(self, size: int, wait_s: float) -> list[Part]:
         """The next submissions in line, up to so many, few of them of long requests. None where none came in time."""

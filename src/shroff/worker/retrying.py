@@ -84,7 +84,7 @@ def known_numbers(log: Quarantine, numbers: Sequence[int]) -> list[int]:
     lacking = sorted({*numbers}.difference(log.refused_numbers()))
     if lacking:
         raise UsageError(
-            f"there is no entry {', '.join(map(str, lacking))} in quarantine. 'shroff quarantine list' has them."
+            f"there is no entry {', '.join(map(str, lacking))} in quarantine. 'shroff quarantine list' shows all."
         )
     return sorted(set(numbers))
 
@@ -119,7 +119,7 @@ def outcomes(entries: Iterable[Entry], answers: Iterable[Answer]) -> list[Retrie
     found = []
     for (number, entry), answer in zip(entries, answers, strict=True):
         refused = answer.kind in {REFUSED, UNTAKEN}
-        reason = answer.reason or ("no event type takes it" if refused else "")
+        reason = answer.reason or ("no event type accepts it" if refused else "")
         found.append(Retried(number, entry.source, entry.place, REFUSED if refused else answer.kind, reason))
     return found
 

@@ -75,11 +75,11 @@ class Standby:
                 try:
                     log = self._place.open_log(read_only=False)
                 except LogBusyError as busy:
-                    self._say(f"standing by: {busy.by} leads the log")
+                    self._say(f"standby: {busy.by} is the active writer")
                 except (TransientError, OSError) as error:
-                    self._say(f"standing by, and waiting: {error}")
+                    self._say(f"standby, waiting: {error}")
                 else:
-                    self._tell("taking the lead")
+                    self._tell("taking over")
                     return log, self._fitting(log)
                 self._follow(time.monotonic() + TRY_S)
         finally:
@@ -106,7 +106,7 @@ class Standby:
                 if not self._folds_some():
                     self._stop.wait(LOOK_S)
         except (TransientError, StorageError, OSError) as error:
-            self._say(f"standing by, and waiting: {error}")
+            self._say(f"standby, waiting: {error}")
             self._let_go()
             self._stop.wait(max(0.0, until_s - time.monotonic()))
 

@@ -54,7 +54,7 @@ class WriterTasks:
 
 PATIENCE_S: Final = 10.0
 AT_ONCE_MAX: Final = 100  # events of one request: each takes a copy of the process
-LATER: Final = "what would be decided could not be computed in time; try again"
+LATER: Final = "the answer could not be computed in time; try again"
 
 
 def asking(submissions: Sequence[Submission]) -> Callable[[Writer, Log], CopyAnswers]:

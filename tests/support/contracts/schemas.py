@@ -92,7 +92,7 @@ class SchemaRegistryContract(Contract):
         assert latest is not None
         assert (latest.subject, latest.id) == (subject, id_)
 
-    @promise("refuses what is no schema")
+    @promise("refuses what is not a schema")
     def test_what_is_no_schema_is_refused_with_words(self, schemas: SchemaRegistry) -> None:
         subject = _subject()
 

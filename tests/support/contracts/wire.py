@@ -109,7 +109,7 @@ class FormatContract(Contract):
 
         assert refused == 400
 
-    @promise("nothing is no event")
+    @promise("nothing is not an event")
     def test_an_empty_message_is_refused(self, decoder: Decoder) -> None:
         line = decoder.line(1, b"")
 

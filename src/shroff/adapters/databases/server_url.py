@@ -76,7 +76,7 @@ def server_url(url: str, schemes: Collection[str], port: int, options: Collectio
     try:
         number = parts.port or port
     except ValueError:
-        raise UsageError(f"{parts.scheme}://{parts.hostname}: its port is no number from 1 to 65535") from None
+        raise UsageError(f"{parts.scheme}://{parts.hostname}: its port is not a number from 1 to 65535") from None
     database = unquote(parts.path.lstrip("/"))
     if not parts.hostname or not database or "/" in database:
         raise UsageError(f"expected {parts.scheme}://USER:PASSWORD@HOST:PORT/DATABASE, with a host and a database")

@@ -27,7 +27,7 @@ from shroff.errors import LogBusyError, ReadOnlyError, ShroffError, StorageError
 PAGE_BYTES: Final = 8_192
 APPLICATION_ID: Final = 0x7368726F  # "shro", so that another program's database is never taken for ours
 OLDEST: Final = 1  # version of tables that this program reads, and brings up to date when it writes
-NO_UTF8: Final = "a text is no UTF-8"  # also what SQLite says of damage, where it quotes the damaged bytes
+NO_UTF8: Final = "a text is not UTF-8"  # also what SQLite says of damage, where it quotes the damaged bytes
 MADE_WITHIN_S: Final = 2.0  # how long a reader waits for the tables of a new file, which take milliseconds
 BUSY_S: Final = 5.0  # how long a statement waits for another program's transaction on the same file
 
@@ -315,10 +315,10 @@ _WORDS: Final = {
     sqlite3.SQLITE_AUTH: "the file may not be opened. {whose}",
     sqlite3.SQLITE_CORRUPT: (
         "the file is damaged ({error}). Do not write to it. Copy it away with its -wal file, restore the last backup, "
-        "and feed the sources again: what is in the log already is known by its id"
+        "and ingest the sources again: duplicates are ignored"
     ),
     sqlite3.SQLITE_NOTADB: (
-        "this is no SQLite database, or its first page is damaged. Check the path, or restore a backup"
+        "this is not a SQLite database, or its first page is damaged. Check the path, or restore a backup"
     ),
 }
 

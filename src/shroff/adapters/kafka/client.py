@@ -37,15 +37,15 @@ _REFUSED: Final = {
     "isolation.level": "messages of transactions that were aborted are no events",
     "enable.partition.eof": "the source has to know where a partition ends",
     "enable.idempotence": "without it a message that is sent again may be there twice",
-    "acks": "what was sent has to outlive a broker",
-    "request.required.acks": "what was sent has to outlive a broker",
+    "acks": "sent messages must survive the loss of a broker",
+    "request.required.acks": "sent messages must survive the loss of a broker",
     "transactional.id": "nothing is sent in transactions",
-    "max.in.flight.requests.per.connection": "more would change the order of what is sent again",
+    "max.in.flight.requests.per.connection": "more would change the order of retried messages",
     "plugin.library.paths": "it loads programs",
     "ssl.engine.location": "it loads programs",
     "ssl.providers": "it loads programs",
-    "logger": "it is no text",
-    "on_commit": "it is no text",
+    "logger": "it is not text",
+    "on_commit": "it is not text",
 }
 _UNKNOWN: Final = frozenset(["UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC"])
 _CALM: Final = {
@@ -195,7 +195,7 @@ class KafkaCluster:
 
 def _passed_through(client: Mapping[str, str], what: str) -> dict[str, str]:
     for name in client:
-        why = _REFUSED.get(name, "it is no text" if name.endswith("_cb") else "")
+        why = _REFUSED.get(name, "it is not text" if name.endswith("_cb") else "")
         if why:
             raise UsageError(f"{what}: {name} cannot be set under client: {why}.")
     return dict(client)

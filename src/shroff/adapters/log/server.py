@@ -192,7 +192,7 @@ class ServerLog(LogQuestions):
             lines = self._joined(self.wording.lines, start, stop)
             self._check_pruned(start)
             if len(lines) != stop - start:
-                raise self._damaged(f"records are missing behind place {start}")
+                raise self._damaged(f"records are missing after sequence number {start}")
             text = b"".join(lines)
             self._check_lines(text, start, stop)
             yield text

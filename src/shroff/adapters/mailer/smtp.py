@@ -144,7 +144,7 @@ class SmtpMailer:
             if error.smtp_code < _FOR_GOOD:
                 raise AwayError(f"{self._where} answered {error.smtp_code} to the user and password") from None
             words = f"{self._where} does not let this user in with this password ({error.smtp_code})"
-            raise UsageError(f"{words}. Mend 'mail' in shroff.yaml") from None
+            raise UsageError(f"{words}. Fix 'mail' in shroff.yaml") from None
         except (OSError, smtplib.SMTPException) as error:
             raise AwayError(f"{self._where}: {_words(error)}") from None
         return self._connection

@@ -153,7 +153,7 @@ class OidcProvider:
         if party != self._client_id or (isinstance(audience, list) and len(audience) > 1 and "azp" not in claims):
             raise SignInError(_NOT_FOR_US.format(why="it was made for another party"))
         if not isinstance(claims["sub"], str) or not 0 < len(claims["sub"]) <= 255 or not claims["sub"].isprintable():
-            raise SignInError(_NOT_FOR_US.format(why="its subject is no text"))
+            raise SignInError(_NOT_FOR_US.format(why="its subject is not text"))
         return claims
 
     def _signed(self, token: str) -> dict[str, Any]:

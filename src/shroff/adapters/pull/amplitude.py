@@ -61,7 +61,7 @@ class AmplitudeExport(PulledSource):
         try:
             self._first = date.fromisoformat(str(options["from"]))
         except ValueError:
-            raise UsageError(f"{options['from']!r} is no day. Write it as 2026-03-01.") from None
+            raise UsageError(f"{options['from']!r} is not a day. Write it as 2026-03-01.") from None
         self.source = place.source_of(self._address)
         self._hours = self._damaged = 0  # of the day that was opened last
 
@@ -125,7 +125,7 @@ class AmplitudeExport(PulledSource):
                 with _opened(path):
                     pass
             except BadZipFile:
-                words = "what came is cut off"
+                words = "the download is cut off"
             else:
                 return path
         raise TransientError(f"{day} of Amplitude: {words}, {TRIES} times")

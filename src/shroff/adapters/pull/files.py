@@ -147,7 +147,7 @@ class UrlList(PulledSource):
         try:
             lines = [line.partition("#")[0].strip() for line in data.decode().splitlines()]
         except UnicodeDecodeError:
-            raise UsageError(f"{self._url} is no list of files: it is not UTF-8.") from None
+            raise UsageError(f"{self._url} is not a list of files: it is not UTF-8.") from None
         wanted = [line for line in dict.fromkeys(lines) if line]
         for line in wanted:
             if urlsplit(urljoin(self._url, line))[:2] != urlsplit(self._url)[:2]:

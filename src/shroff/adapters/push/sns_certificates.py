@@ -115,12 +115,12 @@ def _put(known: dict[str, One], url: str, found: One) -> None:
 def certificate_of(pem: bytes) -> Certificate:
     """The certificate in a file. Raises: ValueError where it is not exactly one, or not one of SNS."""
     if _ONE_PEM.fullmatch(pem) is None:
-        raise ValueError("what is at SigningCertURL is not one certificate in PEM and nothing else")
+        raise ValueError("SigningCertURL must return exactly one PEM certificate")
     try:
         found = x509.load_pem_x509_certificate(pem)
         key, names = found.public_key(), _names(found)
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, UnsupportedAlgorithm):
-        raise ValueError("what is at SigningCertURL cannot be read as a certificate") from None
+        raise ValueError("the response of SigningCertURL is not a certificate") from None
     if not any(_SIGNER.fullmatch(name) for name in names):
         raise ValueError("the certificate was not issued for SNS")
     if not isinstance(key, RSAPublicKey) or key.key_size < BITS_MIN:

@@ -93,7 +93,7 @@ class PubsubSink:
             del said["id"]  # it is in the data, too
         key = self._key(row)
         if len(key.encode()) > VALUE_BYTES_MAX:
-            return None, f"{self._ordering} is longer than {VALUE_BYTES_MAX:,} bytes, and so is no ordering key"
+            return None, f"{self._ordering} is longer than {VALUE_BYTES_MAX:,} bytes, and so is not an ordering key"
         message = PubsubMessage(data=row.body, attributes=said, ordering_key=key)
         size = size_of(message)
         return (

@@ -172,7 +172,7 @@ class SqlSink:
         columns = _flag_columns() if takes_flags else _decision_columns()
         own = [column.name for column in columns]
         if not self._chosen.keys().isdisjoint(own):
-            raise UsageError(f"a column of a sink has a name that is taken: {', '.join(own)} are there already.")
+            raise UsageError(f"columns of a sink have names that are already used: {', '.join(own)}.")
         self.wants_fields = bool(self._chosen)
         self._table = Table(
             known_name(str(options["table"])),

@@ -56,7 +56,7 @@ class FileSource:
     def __init__(self, paths: Sequence[Path], type: str | None = None, format: str | None = None) -> None:
         self._paths = {source_name(path.name): path for path in paths}
         if len(self._paths) < len(paths):
-            raise UsageError("two of these files have the same name, by which they are told apart. Rename one.")
+            raise UsageError("two of these files have the same name. Rename one.")
         self._type, self._format = type, format
         self._waiting: deque[_File] = deque()
         self._error: UsageError | None = None

@@ -41,7 +41,7 @@ class KafkaMark(NamedTuple):
         offset, before = split_offset(text)
         found = _TEXT.fullmatch(offset)
         if found is None:
-            raise StateError(f"{text!r} is no offset of {part}, as 4711 would be")
+            raise StateError(f"{text!r} is not an offset of {part}, as 4711 would be")
         return cls(int(found[1]), found[2] or "", NO_EPOCH if found[3] is None else int(found[3]), before)
 
     def __str__(self) -> str:

@@ -19,8 +19,9 @@ from shroff.streams.source import Standing
 
 LABEL: Final = "label"
 AGAIN: Final = (
-    "To go on with what is there, write 'gone: skip' into the source, or have 'shroff source forget {}' begin that one "
-    "anew: what is read twice changes nothing"
+    "To continue with the remaining messages, write 'gone: skip' into the source, or have 'shroff source "
+    "forget {}' begin that one "
+    "anew: duplicates change nothing"
 )
 NOT_THERE: Final = "{} was read, and its topic has no such partition any more: it was made anew"
 GROWN: Final = (

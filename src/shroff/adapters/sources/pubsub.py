@@ -311,7 +311,7 @@ def _number_of(offset: str) -> tuple[int, str]:
     """How many messages were given by an offset, and by which run. Raises: StateError where it is none."""
     number, _, token = offset.partition("@")
     if not number.isdecimal():
-        raise StateError(f"{offset!r} is no offset in a subscription of Pub/Sub, as 1200@5f3a09c1 would be")
+        raise StateError(f"{offset!r} is not an offset in a subscription of Pub/Sub, as 1200@5f3a09c1 would be")
     return int(number), token
 
 

@@ -13,7 +13,7 @@ from shroff.adapters.redis_server import pairs
 from shroff.errors import StateError, UsageError
 
 FIRST: Final = "0-0"  # before every entry
-AGAIN: Final = "Then 'shroff source forget {}' lets it begin anew: what is read twice changes nothing"
+AGAIN: Final = "Then 'shroff source forget {}' resets it: duplicates change nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Position:
         try:
             return cls("-".join(str(part) for part in order_of(id_)), int(count) if count else None)
         except ValueError:
-            raise StateError(f"{text!r} is no offset in a Redis stream, as 1700000000000-0/12 would be") from None
+            raise StateError(f"{text!r} is not an offset in a Redis stream, as 1700000000000-0/12 would be") from None
 
     def __str__(self) -> str:
         return self.id if self.count is None else f"{self.id}/{self.count}"

@@ -290,7 +290,9 @@ def described(
         for name in [*model.columns, *(model.chart or ())]:
             if name not in names[model.name]:
                 hint = nearest(name, names[model.name])
-                problems.append(model.problem(f"{name!r} is described, and is no column of {model.name}.", hint=hint))
+                problems.append(
+                    model.problem(f"{name!r} is described, and is not a column of {model.name}.", hint=hint)
+                )
     if problems:
         raise DefinitionError(problems)
     return [_described(connection, model, columns[model.name], signatures.get(model.name, "")) for model in models]

@@ -142,7 +142,7 @@ def _references(file: str, sql: str, problems: list[Problem]) -> list[TableRead]
         parsed = json.loads(parser.execute(query, [sql]).fetchone()[0])
     if parsed["error"]:
         line, column = place_at(sql, int(parsed.get("position", 0)))
-        words = "this is no SELECT." if "SELECT" in parsed["error_message"] else f"{parsed['error_message']}."
+        words = "this is not a SELECT." if "SELECT" in parsed["error_message"] else f"{parsed['error_message']}."
         problems.append(Problem(file, line, column, "", words))
         return []
     if len(parsed["statements"]) != 1:

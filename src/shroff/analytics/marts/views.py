@@ -118,7 +118,7 @@ def sources_yml(project: str, address: str, lake: LakeFiles) -> str:
     Source: https://github.com/duckdb/dbt-duckdb, "External sources".
     """
     if "{" in address or "}" in address:
-        raise UsageError(f"{address}: dbt fills in what stands in braces. Give the lake's folder another name.")
+        raise UsageError(f"{address}: dbt replaces text in braces. Give the lake's folder another name.")
     lines = [
         "# Made by 'shroff marts dbt': the files of the lake that count. Make it anew before each 'dbt build'.",
         "version: 2",

@@ -100,8 +100,10 @@ class Analytics:
     def _check_source(self, name: str, logs: Sequence[Log]) -> None:
         there = self._sources(logs)
         if name not in there:
-            known = nearest(name, there) or (f"There is {', '.join(there)}." if there else "It knows of no source yet.")
-            raise UsageError(f"no event came by a source {name!r}. {known}")
+            known = nearest(name, there) or (
+                f"There is {', '.join(there)}." if there else ("No source has sent events yet.")
+            )
+            raise UsageError(f"no event came from a source {name!r}. {known}")
 
     def _days(
         self, first: date | str | None, last: date | str | None, zone: str, logs: Sequence[Log]
@@ -250,7 +252,7 @@ def day_named(given: date | str | None, name: str) -> date | None:
     try:
         found = date.fromisoformat(given) if isinstance(given, str) else given
     except ValueError:
-        raise UsageError(f"{name}: {given!r} is no day. Write it as 2026-03-01.") from None
+        raise UsageError(f"{name}: {given!r} is not a day. Write it as 2026-03-01.") from None
     if found is not None and not YEARS[0] <= found.year <= YEARS[1]:
         raise UsageError(f"{name}: {found} is not between the years {YEARS[0]} and {YEARS[1]}.")
     return found

@@ -120,9 +120,9 @@ class Marts:
         """Get the last build with passed tests, or a later one with failed tests. Raises: UsageError without one."""
         found = self._files.built(failed=failed)
         if found is None and failed:
-            raise UsageError("no build has failed tests since the last good one.")
+            raise UsageError("no build since the last good one has failed tests.")
         if found is None:
-            raise UsageError("the marts were not built yet. Run 'shroff marts build'.")
+            raise UsageError("the marts are not built yet. Run 'shroff marts build'.")
         return found
 
     def rows(self, name: str, most: int = ROWS, *, failed: bool = False) -> MartRows:
@@ -130,9 +130,9 @@ class Marts:
         from shroff.analytics.marts.build import rows_of
 
         if self.built(failed=failed).named(name).kind == "view":
-            raise UsageError(f"{name} is a view, and is not kept. Read a table or mart that is made of it.")
+            raise UsageError(f"{name} is a view, so it has no stored rows. Read a table or mart built from it.")
         if not 1 <= most <= ROWS_MAX:
-            raise UsageError(f"from 1 to {ROWS_MAX:,} rows are shown, not {most:,}.")
+            raise UsageError(f"rows must be from 1 to {ROWS_MAX:,}, not {most:,}.")
         return MartRows(*rows_of(self._files.failed if failed else self._files.current, name, most))
 
     def sources(self) -> str:

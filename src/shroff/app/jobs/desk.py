@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 AT_ONCE: Final = 2  # jobs that run at a time, of all processes together
 SET_BACK_MS: Final = 3_600_000  # a clock that was set back by more than this does not keep schedules from running
 QUEUED_MAX: Final = 100  # of one schedule
-GONE: Final = "its process ended without a word"
+GONE: Final = "its process ended without a message"
 
 
 class JobBusyError(UsageError):
@@ -80,7 +80,7 @@ class JobDesk:
             who.require(right)
         text = msgspec.json.encode(params).decode()
         if not (TIMEOUT_MS_MIN <= timeout_ms <= TIMEOUT_MS_MAX and 0 <= retries <= RETRIES_MAX):
-            raise UsageError(f"timeout is 1s to 7d, and retries are 0 to {RETRIES_MAX}.")
+            raise UsageError(f"timeout must be 1s to 7d, and retries 0 to {RETRIES_MAX}.")
         job = Job("", kind, text, _text_of(who), timeout_ms=timeout_ms, retries=retries)
         return self._added(who, job, "job.begin")
 
@@ -183,13 +183,13 @@ class JobDesk:
         waiting = sum(job.schedule == one.name for job in there)
         for number, due_ms in enumerate(planned.run, len(there)):
             if (waiting and one.overlap != QUEUE and one.catch_up != ALL) or waiting >= QUEUED_MAX:
-                _leave_out(change, one, due_ms, now_ms, "the run before still waits or runs")
+                _leave_out(change, one, due_ms, now_ms, "the previous run still waits or runs")
             else:
                 job = _job_of(one, due_ms)
                 change.add(replace(job, id=new_id(now_ms, number), made_ms=now_ms, begins_ms=now_ms))
                 waiting += 1
         if planned.missed is not None:
-            _leave_out(change, one, planned.missed, now_ms, "nothing ran jobs then, and catch_up is skip")
+            _leave_out(change, one, planned.missed, now_ms, "no process ran jobs at that time, and catch_up is skip")
         change.mark(one.name, ScheduleMark(planned.seen_ms))
 
     def claim(self, only: str = "") -> Job | None:
@@ -257,7 +257,7 @@ def _next_of(look: JobLook, now_ms: int, only: str) -> Job | None:
 def _known(look: JobLook, id: str) -> Job:
     job = look.job(id) if len(id) <= 50 and id.isascii() else None
     if job is None:
-        raise NoJobError(f"there is no job {id[:50]!r}; 'shroff jobs list' shows those there are.")
+        raise NoJobError(f"there is no job {id[:50]!r}; 'shroff jobs list' shows all.")
     return job
 
 

@@ -40,7 +40,7 @@ class JobDocument(TypedDict):
     done: int
     total: int
     log: list[str]
-    result: Annotated[dict[str, Any], msgspec.Meta(description="What the job of its kind found or made.")] | None
+    result: Annotated[dict[str, Any], msgspec.Meta(description="The result of the job.")] | None
     why: str | None
 
 

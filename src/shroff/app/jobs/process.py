@@ -37,7 +37,7 @@ LOOK_S: Final = 0.5
 TELL_S: Final = 1.0  # between two times that progress is kept
 GRACE_S: Final = 10.0  # for the work to end once it was interrupted
 MARGIN_S: Final = 4.0  # before the end of a lease that could not be renewed
-ENDED: Final = "what ran it was ended"
+ENDED: Final = "the process that ran it was stopped"
 End = Callable[[Job, int], Job]
 
 

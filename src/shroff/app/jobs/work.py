@@ -154,7 +154,7 @@ def marts(project: Project, params: MartsParams, run: JobRun) -> Result:
     done = project.marts.build(memory=params.memory, is_full=params.full, progress=run.counting("building models"))
     failed = [f"{one.name}: {test}" for one in done.marts.marts for test, _, _ in one.failures]
     if failed:
-        raise StateError(f"tests failed, and the last good build stays: {'; '.join(failed[:5])}")
+        raise StateError(f"tests failed, so the last good build is kept: {'; '.join(failed[:5])}")
     return {"marts": {one.name: one.rows for one in done.marts.marts}, "behind": done.behind}
 
 

@@ -49,7 +49,7 @@ class Applying:
 
         Raises: DefinitionError for mistakes in the files; UsageError where there is no log yet.
         """
-        WriterRequests(self._opened).needs_log("so nothing is active; the first events make the files active")
+        WriterRequests(self._opened).needs_log("so no version is active; the first event activates the files")
         self._opened.reload()
         self._opened.checked()
         found = FileVersions(self._opened).unapplied()

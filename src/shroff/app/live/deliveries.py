@@ -141,7 +141,7 @@ class Sinks:
         from shroff.streams.delivery import Delivery
         from shroff.worker.outbox import begin_request, moved_request
 
-        WriterRequests(self._opened).needs_log("so there is nothing to deliver")
+        WriterRequests(self._opened).needs_log("so nothing can be delivered")
         routes = Routes(self._opened).all()
         if not routes:
             raise UsageError("this project has no sinks. Name one in shroff.yaml under 'sinks:'.")

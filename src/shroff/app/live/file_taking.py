@@ -130,7 +130,7 @@ class FileTaking:
                 return False
             if digest != progress.sha256:
                 self.tell(
-                    f"{name} has changed since it was taken, and is not taken again. Bring what is new as another file"
+                    f"{name} changed after it was ingested, and is not ingested again. Put new lines into another file"
                 )
         self._settled[name] = stamp
         return True
@@ -220,8 +220,8 @@ class FileTaking:
         if last is not None and last.refusal is not None and path.suffix.lower() in _TEXTS and not _ends_a_line(path):
             raise BrokenFileError(f"its last line is cut off: {last.refusal}")
         if untaken == count and self._rules.needs_lines:
-            raise BrokenFileError("no event type takes its lines; say with --as what they are")
-        shares = ("lines cannot be taken", bad, count), ("parts cannot be read to their end", *self._given.damaged())
+            raise BrokenFileError("no event type accepts its lines; name it with --as")
+        shares = ("lines cannot be read", bad, count), ("parts cannot be read to their end", *self._given.damaged())
         words = [
             f"{part:,} of {whole:,} {what}"
             for what, part, whole in shares
@@ -240,7 +240,7 @@ class FileTaking:
                 try:
                     writer, log = held.enter_context(self._opened.writing())
                 except LogBusyError as error:
-                    self.tell(f"{error.by} writes the log, and takes the lines of files between its own batches")
+                    self.tell(f"{error.by} writes the log, and ingests these lines between its own batches")
                     return self._append_beside(name, submissions, now, before)
                 return self._append_here(name, submissions, now, writer, log)
             except UsageError as error:  # too many of its lines are too late; nothing was written
@@ -302,7 +302,7 @@ class FileTaking:
         return _with(progress, state=self._rules.then if is_new else DONE, why="" if is_new else _NOTHING_NEW)
 
 
-_NOTHING_NEW: Final = "it brought no event and no label that the log did not have"
+_NOTHING_NEW: Final = "it has no new event and no new label"
 _UNREADABLE: Final = (UsageError, NotThereYetError, OSError, ValueError)  # the last two: of libraries, in the middle
 
 

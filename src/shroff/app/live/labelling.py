@@ -51,7 +51,7 @@ class Labelling:
     """Single labels for the log of a project.
 
     Where another process writes, each goes into the log's inbox, and the call returns when
-    that process has committed it; `waits` is told what holds if nobody waits so long, and
+    that process has committed it; `waits` gets a message if that takes long, and
     `waiting` for whom, where it lasts.
     """
 
@@ -96,7 +96,7 @@ class Labelling:
         one = intake.submit("label", given, source="shroff label", place="1", raw=raw, is_strict=True)
         one = undated(one) if known_at is None else one
         if one.refusal is not None:
-            WriterRequests(self._opened).needs_log(f"and what is no label makes none: {one.refusal}")
+            WriterRequests(self._opened).needs_log(f"and the label was refused: {one.refusal}")
         if known_at is None and one.label is not None and self._is_said(one.label):
             return Answer(DUPLICATE, "label", event, is_label=True)
         action = Action("label.add", event, None, {"verdict": verdict, "source": source})

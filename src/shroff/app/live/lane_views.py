@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 TAKEN_WITHIN_S: Final = 20.0  # lanes that have a worker take up what they are told
 LOOK_S: Final = 0.1
-NO_LANES: Final = "this project has one log; several lanes are named in shroff.yaml, under 'source: kafka: lanes'."
-ONLY_ALL: Final = "what is in force is the same in all lanes: leave --lane out."
+NO_LANES: Final = "this project has one lane. Declare several in shroff.yaml, under 'source: kafka: lanes'."
+ONLY_ALL: Final = "all lanes have the same active version: leave --lane out."
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Lanes:
         """Make the project's files active in all lanes, in one transaction; gives the state of the lanes.
 
         A lane takes them up when its worker comes to them; this waits for a while.
-        Raises: DefinitionError where a lane could not have them in force; UsageError, TransientError where nothing was
+        Raises: DefinitionError if they cannot be active in a lane; UsageError, TransientError where nothing was
             sent; StateError where a model is not here.
         """
         from shroff.worker.lanes.work import told
@@ -161,7 +161,7 @@ class Lanes:
         except DefinitionError as error:
             return replace(report, errors=error.problems)
         except ShroffError as error:
-            words = f"whether these files can come into force was not looked at: {ended(str(error))}"
+            words = f"these files were not checked: {ended(str(error))}"
             unread = Problem(self._log_name(), 0, 0, "", words)
             return replace(report, warnings=(*report.warnings, unread))
         return report
@@ -222,7 +222,7 @@ class Lanes:
                 controls.start(reached)
                 message = controls.newest(within_s=TAKEN_WITHIN_S)
         except TransientError as error:
-            tell(f"whether a version waits for this lane is asked later: {error}")
+            tell(f"cannot see yet whether a new version waits for this lane: {error}")
             return None
         if message is None:
             return None
@@ -233,7 +233,7 @@ class Lanes:
             for log in self._logs():
                 check_change(log, definitions)
         except ShroffError as error:
-            tell(f"a version waits for this lane, and cannot come into force: {error}")
+            tell(f"a new version waits for this lane, but cannot become active: {error}")
             return None
         return files, int(message.offset) + 1
 
@@ -272,4 +272,4 @@ def behind(states: Sequence[LaneState]) -> str:
     if not late:
         return ""
     names = " and ".join(f"lane {one.number}" for one in late)
-    return f"it is sent to all lanes, and {names} did not take it up yet: a lane does when its worker comes to it"
+    return f"it is sent to all lanes, but {names} have not applied it yet; their workers will"

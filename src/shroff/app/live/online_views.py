@@ -42,7 +42,7 @@ class OnlineReader:
 
         entities = self._definitions.events.entities
         if entity not in entities:
-            raise UsageError(f"{entity!r} is no entity of this project. {nearest(entity, entities)}".rstrip())
+            raise UsageError(f"{entity!r} is not an entity of this project. {nearest(entity, entities)}".rstrip())
         return read_features(self._store, self._definitions, entity, [key_text(key) for key in keys])
 
     def close(self) -> None:

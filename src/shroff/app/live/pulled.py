@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["ASIDE", "BEING_WRITTEN", "LOCK", "NOT_KEPT", "PulledSources", "PulledView", "SyncedFile"]
 
 LOCK: Final = "sync.lock"
-SYNCING: Final = "another process syncs a source of this project already; it goes on with it"
+SYNCING: Final = "another process already syncs a source of this project"
 BEING_WRITTEN: Final = "still being written"
 NOT_KEPT: Final = "not kept"
 
@@ -80,7 +80,7 @@ class PulledSources:
         for of, words, _ in self.troubles():
             if of == name:
                 return Finding(f"source {name}", WRONG, words, "'shroff sources check' shows all.")
-        return Finding(f"source {name}", OK, "it can be reached, and no file of it is set aside")
+        return Finding(f"source {name}", OK, "reachable; no file was skipped")
 
     def opened(self, name: str) -> PulledSource:
         """Open the adapter of a source. Raises: UsageError if there is none, or it cannot be opened."""
@@ -119,7 +119,7 @@ class PulledSources:
 
         Args:
             first: Only the files from this name on to `last`, such as the days of an export, also those that were
-                taken: what is new of them is appended.
+                taken: new lines are appended.
             from_backup: These files are taken as they were kept when they were downloaded; nobody is asked.
 
         Raises: UsageError where there is no such source, or no such file; TransientError where it cannot be reached;

@@ -79,7 +79,7 @@ class PulledFiles:
         """The files that are set aside, with the name of their source, and when it was synced last; suspicious ones."""
         for named, counts, aside, _ in self.all():
             for file, one in aside.items():
-                words = f"{file} is set aside, since {one.why}. Mend it there, then 'shroff sources sync {named.name}'"
+                words = f"{file} is skipped: {one.why}. Fix it there, then run 'shroff sources sync {named.name}'"
                 yield named.name, words, counts.received_ms or self._opened.now_ms()
         yield from self.suspicions()
 

@@ -339,7 +339,7 @@ def fetching(options: Mapping[str, Any]) -> Callable[[str], bytes]:
         finally:
             client.close()
         if found.status >= 500 or found.status == 429:
-            raise TransientError(f"{parts.hostname} answers {found.status}")
+            raise TransientError(f"{parts.hostname} answers with status {found.status}")
         if found.status != 200:
             raise LookupError(found.status)
         return found.body

@@ -80,7 +80,7 @@ def _check_numbers(numbers: Sequence[int]) -> None:
     """Raises: UsageError for what is no number of an entry, before anything is asked."""
     for number in numbers:
         if type(number) is not int:
-            raise UsageError(f"entries of quarantine are named by their numbers, and {number!r} is none.")
+            raise UsageError(f"quarantine entries are named by number, and {number!r} is not a number of one.")
 
 
 def _header(path: Path) -> CsvHeader | None:
@@ -90,6 +90,6 @@ def _header(path: Path) -> CsvHeader | None:
 
 
 RETRIED: Final = (
-    "what is quarantined in one lane may belong to another; 'shroff quarantine show' has the bytes, and who sends them "
-    "to their topic again has them in the lane where they belong"
+    "an entry in one lane may belong to another: print its bytes with 'shroff quarantine show', and send them to the "
+    "topic again"
 )

@@ -101,7 +101,7 @@ class WriterRequests:
         if self._opened.places.lane is not None:
             return False, ONLY_ALL
         if not self._opened.has_log():
-            return False, "this project has no log yet; its files come into force with the first events"
+            return False, "this project has no log yet; its files become active with the first event"
         waits(written)
         if self._opened.lanes.is_parted:
             return self._put_in_force_in_lanes()
@@ -109,7 +109,7 @@ class WriterRequests:
             if not (rows_alone and self._rows_in_force(known)):
                 self.ask(ADOPT, b"null", waits)
         except DefinitionError as error:  # they are well, and do not fit the log: the file was checked before
-            return False, f"the project's files cannot come into force: {error.problems[0]}"
+            return False, f"the project's files cannot become active: {error.problems[0]}"
         except ShroffError as error:
             return False, str(error)
         return True, ""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from shroff.streams.source import Standing
 
 FILES: Final = "files"  # the name of those that end, among a log's offsets
-LEADS: Final = "A worker that leads the log has in memory how far it is: stop it first, and a standby with it"
+LEADS: Final = "The active worker keeps its position in memory: stop it first, and its standby"
 
 
 class SourceParts:
@@ -31,7 +31,7 @@ class SourceParts:
     def all(self) -> dict[str, list[PartRead]]:
         """List the parts of `kafka`, `redis` and `files` with their read position and number of waiting messages.
 
-        The source of shroff.yaml is asked what waits; where nobody answers, `warnings` says so and the rest is told.
+        The source of shroff.yaml reports its backlog; if it does not answer, `warnings` says so.
         """
         from shroff.log.forgetting import known, parts_read
 
@@ -51,20 +51,20 @@ class SourceParts:
             with closing(OutsideSystems(self._opened).open_source(system)) as source:
                 return source.look(offsets)
         except (TransientError, UsageError) as error:
-            self._opened.warnings.append(f"how many messages wait is not known: {error}")
+            self._opened.warnings.append(f"the number of waiting messages is unknown: {error}")
             return []
 
     def forget(self, part: str) -> str:
         """Reset the read position of a part of a source; gives the old position.
 
-        The next worker reads it from its beginning, or from where `start` says; what is in the log already changes
+        The next worker reads it from its beginning, or from `start`; events already in the log change
         nothing. Raises: UsageError where no such part was read; LogBusyError where a worker leads the log.
         """
         from shroff.log.forgetting import forget, known
         from shroff.people.audit import Action
 
         if not self._opened.has_log():
-            raise UsageError("this project has no log yet, so nothing of its source was read.")
+            raise UsageError("this project has no log yet, so nothing was read from its source.")
         system = self._opened.systems.source
         # That of shroff.yaml first.
         names = sorted(self._source_names(), key=lambda name: system is None or name != system.kind)

@@ -108,9 +108,9 @@ class Taking:
         from shroff.worker.ingest import ingest
 
         shown = IngestProgress(**hooks)
-        self._opened.lanes.refuse("a file says nothing of lanes; 'shroff produce' sends its events")
+        self._opened.lanes.refuse("files are not split by lane; send their events with 'shroff produce'")
         if order not in {None, "file", "time"}:
-            raise UsageError(f"there is no order {order!r}. There are file and time.")
+            raise UsageError(f"there is no order {order!r}. Use file or time.")
         intake, by_time, meter = (
             intake_of(self._opened, keeps_hashes=is_hashed),
             order == "time",
@@ -182,7 +182,7 @@ class Taking:
         """
         from shroff.worker.answers import in_groups
 
-        self._opened.lanes.refuse("what is asked here would miss what other lanes know")
+        self._opened.lanes.refuse("one lane does not have the events of the others")
         submissions = self._submissions(lines, source, as_type, keeps_hashes=is_hashed)
         with (
             self._opened.writing(restoring) as (writer, log),
@@ -228,7 +228,7 @@ class Taking:
 
         It works beside a process that writes. Each event sees those before it. All answers are in memory at the end.
         """
-        self._opened.lanes.refuse("what is asked here would miss what other lanes know")
+        self._opened.lanes.refuse("one lane does not have the events of the others")
         from shroff.log.writer import Writer, unwritten
         from shroff.streams.snapshots import Snapshots
 

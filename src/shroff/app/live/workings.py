@@ -63,7 +63,7 @@ class WorkEnd:
     Args:
         until_idle_s: It ends when nothing has come for so long.
         limit: It ends when so many messages are done.
-        stop: Ends it, from any thread: what was polled is committed first.
+        stop: Ends it, from any thread; polled messages are committed first.
     """
 
     until_idle_s: float | None = None
@@ -93,7 +93,7 @@ class LiveWork:
         Args:
             sources: An address of a live source, or files, which are read to their end and no further; by default the
                 source of shroff.yaml.
-            as_type: The event type of every line of files, or of what is at an address; without it lines name theirs.
+            as_type: The event type of every line of files, or of messages at an address; without it lines name theirs.
             stands_by: It waits while another process leads the log, folds along, and takes over when that one is gone.
             tell: Told what is waited for, and what else somebody should know.
             ends: `until_idle_s`, `limit` and `stop`, as `WorkEnd` has them.
@@ -230,7 +230,7 @@ class LiveWork:
         if not sources and self._opened.systems.source is None:
             raise UsageError(NO_SOURCE)
         if len(sources) > 1:
-            raise UsageError("a worker reads one live source, or files. Start another project for another source.")
+            raise UsageError("a worker reads one live source, or files. Use another project for another source.")
         if format is not None:
             raise UsageError(
                 "--format is for files; an address says it as in kafka://localhost:9092/payments?format=avro."
@@ -243,7 +243,7 @@ class LiveWork:
             return [], self._opened.systems.source
         types = (*self._opened.definitions.events.types, "label")
         if as_type is not None and as_type not in types:
-            raise UsageError(f"{as_type!r} is no event type. {nearest(as_type, types) or ', '.join(types)}")
+            raise UsageError(f"{as_type!r} is not an event type. {nearest(as_type, types) or ', '.join(types)}")
         return [], _at_address(live[0], as_type)
 
     def _options(self, until_idle_s: float | None, limit: int | None) -> WorkerOptions:

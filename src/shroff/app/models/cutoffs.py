@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Costs = Mapping[str, str]
 NO_COSTS: Final[Costs] = {}
-CUT: Final = "The cut-offs are written; they come into force with the next command that writes."
+CUT: Final = "The cut-offs are written; they become active with the next command that writes."
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class ScoreCutoffs:
         """Compute the cut-offs of the score with the lowest cost by the policy; with `apply`, make them active.
 
         Args:
-            event: The event type whose champion is meant; may be left out where one has a model in force.
+            event: The event type of the champion; optional if only one has an active model.
             model: A model of the registry instead.
             what_if: Other costs and capacity to weigh by, and cut-offs to try.
 
@@ -103,7 +103,7 @@ class ScoreCutoffs:
 
         with config.editing(self._opened.places):
             if tag and tag != self.policy_tag:
-                raise ChangedMeanwhileError(f"{POLICY} was changed meanwhile; look again, and choose by that.")
+                raise ChangedMeanwhileError(f"{POLICY} was changed meanwhile; run the command again.")
             self._opened.reload()
             policy = self._opened.definitions.policy(event)
             text, changed = self.proposed(event, cuts, costs)
@@ -143,7 +143,7 @@ class ScoreCutoffs:
         return config.read_text(path) if path.exists() else ""
 
     def _champion(self, event: str) -> Stored:
-        event = Promotions(self._opened).one_event(event, "so there is no score to weigh")
+        event = Promotions(self._opened).one_event(event, "so there is no score to choose cut-offs for")
         champion = Promotions(self._opened).in_force()[event].champion
         assert champion is not None, "an event type that has a model in force"
         return self._opened.registry.read(champion.id, champion.digest)

@@ -51,11 +51,11 @@ ROLLED_BACK: Final = "rolled back"
 IN_SHADOW: Final = "in shadow"
 OUT_OF_SHADOW: Final = "out of shadow"
 CHALLENGES: Final = "challenges"
-NO_CHALLENGER: Final = "challenges no more"
+NO_CHALLENGER: Final = "no longer challenges"
 SAME: Final = "same"
 INPUTS: Final = "inputs"  # what fails where they mean something else now
-WRITTEN: Final = f"{FILE} is written; it comes into force with the next command that writes."
-OVERTAKEN: Final = "another command has changed the models since; 'shroff models list' says which are in force"
+WRITTEN: Final = f"{FILE} is written; it becomes active with the next command that writes."
+OVERTAKEN: Final = "another command has changed the models since; 'shroff models list' shows the active ones"
 
 
 class NoChampionError(UsageError):
@@ -167,7 +167,7 @@ class Promotions:
     ) -> Deployment:
         """Promote a model to champion of its event type, if its gates pass or are waived with reason and name.
 
-        Gates are asked again: a comparison with a champion that is not in force any more does not pass, nor does what
+        Gates are checked again: a comparison with a former champion does not pass, nor does what
         model.yaml asks today and the model does not hold, nor inputs that mean something else now than when it was
         trained.
 
@@ -186,7 +186,7 @@ class Promotions:
         def change(found: InForce, then: InForce) -> InForce:
             if role_of(found, id_) == "champion":
                 if role_of(then, id_) == "champion":
-                    raise UsageError(f"{id_} is the champion already.")
+                    raise UsageError(f"{id_} is already the champion.")
                 return found
             gates = beside_champion(self._asked_again(stored), stored, found.champion)
             failed = [gate for gate in gates if not gate.passed]
@@ -209,7 +209,7 @@ class Promotions:
 
         Its gates are not asked: to go back is always possible where the model can be loaded.
 
-        Raises: UsageError where no model is in force.
+        Raises: UsageError if no model is active.
         """
         event = self.one_event(event, is_logged=True)
 
@@ -253,7 +253,9 @@ class Promotions:
         stored = self._loadable(id_)
         names = ", ".join(dict.fromkeys(gate.name for gate in self._asked_again(stored) if not gate.passed))
         if names:
-            raise UsageError(f"{id_} failed its gates ({names}), and a challenger decides. Put it in shadow instead.")
+            raise UsageError(
+                f"{id_} failed its gates ({names}), and a challenger makes decisions. Put it in shadow instead."
+            )
         challenger = Challenger(id_, stored.digest, share, entity)
         return self._change(stored.event, id_, CHALLENGES, lambda found, _then: challenged(found, challenger), waits)
 
@@ -282,7 +284,7 @@ class Promotions:
         gates = asked_again(stored, settings.gates if settings else ())
         changed = self._opened.definitions.redefined(stored.event, stored.manifest)
         if changed:
-            note = f"{', '.join(changed)}: declared anew since it was trained; {CURE}"
+            note = f"{', '.join(changed)}: changed since the model was trained; {CURE}"
             gates.append(GateResult(INPUTS, None, "as trained", passed=False, note=note))
         return gates
 
@@ -305,7 +307,7 @@ class Promotions:
         return read_in_force(files.get(FILE), []) if files else None
 
     def one_event(
-        self, event: str, otherwise: str = "so there is nothing to go back from", *, is_logged: bool = False
+        self, event: str, otherwise: str = "so there is nothing to roll back", *, is_logged: bool = False
     ) -> str:
         """Resolve the event type among those with a champion; with `is_logged`, also those in the log."""
         scored = [self.in_force(), (self._logged() or {}) if is_logged else {}]
@@ -313,11 +315,11 @@ class Promotions:
         if event in known or (not event and len(known) == 1):
             return event or known[0]
         if not known:
-            raise NoChampionError(f"no model is in force, {otherwise}.")
+            raise NoChampionError(f"no model is active, {otherwise}.")
         if not event:
-            raise UsageError(f"models of several event types are in force; name one: {', '.join(known)}.")
+            raise UsageError(f"several event types have an active model; name one: {', '.join(known)}.")
         hint = nearest(event, known) or f"There is one of {', '.join(known)}."
-        raise UsageError(f"no model of {event!r} is in force. {hint}")
+        raise UsageError(f"no model of {event!r} is active. {hint}")
 
     def _event_tried(self, id_: str) -> str:
         """The event type of a model that has a role; its folder need not be there."""
@@ -325,7 +327,7 @@ class Promotions:
             for event, found in known.items():
                 if role_of(found, id_):
                     return event
-        raise UsageError(f"{id_} is neither in shadow nor a challenger. 'shroff models list' says what is.")
+        raise UsageError(f"{id_} is neither in shadow nor a challenger. 'shroff models list' shows the roles.")
 
     def _change(
         self,
@@ -379,7 +381,7 @@ class Promotions:
     ) -> Comparison:
         """Compare two models on the same events: the paired difference, and the smallest detectable one.
 
-        Both in force or in shadow: on the events that both scored since. Else on those on which folds of both were
+        Both active or in shadow: on the events that both scored since. Else on those on which folds of both were
         tested.
 
         Args:
@@ -393,7 +395,7 @@ class Promotions:
         from shroff.training.comparing import compare_tested, compare_tried, tried_pair
 
         if len(models) > 2 or len(set(models)) != len(models):
-            raise UsageError("two models are compared, and two different ones.")
+            raise UsageError("name two different models to compare.")
         otherwise = "so name two: shroff models compare ONE OTHER"
         event = self._opened.registry.read(models[-1]).event if models else self.one_event("", otherwise)
         scoring = self._opened.definitions.scoring_of(event)

@@ -110,7 +110,7 @@ class Watch:
             waited = True
             self._options.sleep(self._options.settled_ms / 1_000 if self._options.once else self._options.poll_s)
         if waits_for:
-            self._files.tell(f"{waits_for} is still being written, and holds up what comes after it")
+            self._files.tell(f"{waits_for} is still being written; later files wait for it")
 
     def _round(self) -> Generator[FileReport, None, str]:
         """Take what is complete; gives the name of a file that is not, and for which those behind it wait."""

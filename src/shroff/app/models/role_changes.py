@@ -39,7 +39,7 @@ def is_rollback(then: InForce, now: InForce) -> bool:
 def rolled_back(found: InForce, event: str) -> InForce:
     """With the champion before; where there was none, without, and without a challenger to it."""
     if found.champion is None:
-        raise UsageError(f"no model of {event} is in force, so there is nothing to go back from.")
+        raise UsageError(f"no model of {event} is active, so there is nothing to roll back.")
     champion = found.previous[-1] if found.previous else None
     challenger = None if champion is None else found.challenger
     return _one_role(
@@ -59,7 +59,7 @@ def shadowed(found: InForce, model: Named) -> InForce:
     """With a model in shadow."""
     role = role_of(found, model.id)
     if role in {"champion", "challenger"}:
-        raise UsageError(f"{model.id} is the {role} and scores with effect; in shadow are those that do not.")
+        raise UsageError(f"{model.id} is the {role} and its scores take effect, so it cannot be in shadow.")
     others = tuple(one for one in found.shadow if one.id != model.id)
     return msgspec.structs.replace(found, shadow=(*others, model))
 
@@ -76,7 +76,7 @@ def challenged(found: InForce, challenger: Challenger) -> InForce:
     if found.champion is None:
         raise UsageError("there is no champion to challenge; promote a model first.")
     if found.champion.id == challenger.id:
-        raise UsageError(f"{challenger.id} is the champion, which no model challenges but another.")
+        raise UsageError(f"{challenger.id} is the champion; choose another model as challenger.")
     shadow = tuple(one for one in found.shadow if one.id != challenger.id)
     return msgspec.structs.replace(found, challenger=challenger, shadow=shadow)
 
@@ -97,9 +97,9 @@ def waivers_of(id_: str, failed: Sequence[GateResult], waived: Sequence[str], re
     named = [" ".join(words.split()) for words in waived]
     for words in named:
         if words not in known:
-            raise UsageError(f"{words!r} is no gate that {id_} failed. {_meant(words, failed)}")
+            raise UsageError(f"{words!r} is not a gate that {id_} failed. {_meant(words, failed)}")
     if named and not (reason.strip() and by.strip()):
-        raise UsageError("a waiver is recorded with its reason and who gives it: --reason TEXT --by NAME.")
+        raise UsageError("a waiver needs a reason and a name: add --reason TEXT --by NAME.")
     gates = [known[words] for words in dict.fromkeys(named)]
     return [Waiver(gate.name, reason.strip(), by.strip(), gate.limit) for gate in gates]
 

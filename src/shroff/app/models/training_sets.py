@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from shroff.training.sets.manifest import SetManifest
     from shroff.training.sets.sources import HistorySource
 
-NO_EVENTS: Final = "There is nothing to make a set of: bring events and labels in with 'shroff ingest FILE'."
+NO_EVENTS: Final = "There are no events for a training set: add events and labels with 'shroff ingest FILE'."
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class TrainingSets:
                 default the newest; or `final`, the window that trains the model of the registry.
             given: Input `files`, `labels` and `order`, as `InputFiles` has them, to make it of instead of the log.
 
-        Raises: UsageError where there is nothing to make it of, or something stands in `out`; StorageError.
+        Raises: UsageError if there are no events, or `out` is not empty; StorageError.
         """
         from shroff.replay.notebook import moment_ms
         from shroff.training.sets.wanted import settings_of
@@ -186,8 +186,8 @@ class TrainingSets:
             with self._opened.reading() as log:
                 end = log.last_seq() if then is None or then.source.log_seq is None else then.source.log_seq
                 if end > log.last_seq():
-                    words = f"this log ends with the place {log.last_seq():,}, and the set was made of {end:,} places"
-                    raise UsageError(f"{words}: it is of another log, or of one that has lost its end.")
+                    words = f"this log ends at sequence number {log.last_seq():,}, and the set was built up to {end:,}"
+                    raise UsageError(f"{words}: it was built from another log, or this log was truncated.")
                 yield SetInputs(log_source(log, definitions, event, end), left)
         elif not is_by_columns or any(map(definitions.events.has_unique, definitions.events.types)):
             with scratch_log(self._opened, files, event, labels, decide=False, order=order) as (log, taken):
@@ -202,20 +202,22 @@ def _check_new(out: Path) -> None:
     from shroff.training.sets.manifest import MANIFEST
 
     if out.is_file():
-        raise UsageError(f"{out} is a file; a training set is a folder. Name a new one.")
+        raise UsageError(f"{out} is a file; a training set is a folder. Choose a new one.")
     if not out.is_dir():
         return
     if (out / MANIFEST).is_file():
-        raise UsageError(f"{out} has a training set. Name another folder, or make it again with --again {out}.")
+        raise UsageError(f"{out} has a training set. Choose another folder, or rebuild it with --again {out}.")
     if any(out.iterdir()):
-        raise UsageError(f"{out} is not empty. Name a new or an empty folder.")
+        raise UsageError(f"{out} is not empty. Choose a new or an empty folder.")
 
 
 def _check_given(manifest: Path, then: SetManifest, given: InputFiles) -> None:
     """Raises: UsageError where a set was made of files and these are not given, or of the log and some are."""
     if then.source.log_seq is not None:
         if given.paths or given.labels is not None:
-            raise UsageError(f"{manifest} is of the log up to place {then.source.log_seq:,}: leave the files out.")
+            raise UsageError(
+                f"{manifest} was built from the log up to sequence number {then.source.log_seq:,}: leave the files out."
+            )
         return
     names = " ".join(one.name for one in then.source.files)
     if not given.paths:

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from shroff.worker.ingest import IngestReport
 
 Inputs = str | Path | Sequence[str] | Mapping[str, str]
-NOT_ASKED: Final = "it was not asked for"
+NOT_ASKED: Final = "--promote was not given"
 REFUSED_SHOWN: Final = 3
-NO_EVENTS: Final = "There is nothing to train on: bring events and labels in with 'shroff ingest FILE --labels FILE'."
+NO_EVENTS: Final = "There are no events to train on: add events and labels with 'shroff ingest FILE --labels FILE'."
 NO_EVENTS_IN_FILES: Final = "No line of the files gives an event to train on."
 
 
@@ -112,11 +112,11 @@ class Training:
             as_of: By default the time of the last record of the log or of the files: of an event when it happened, of
                 a label when it became known. A label that becomes known only after now is passed over.
             given: Input `files`, `labels` and `order`, as `InputFiles` has them, to train on instead of the log.
-            promote: Put it in force if its gates passed.
+            promote: Promote it if its gates passed.
             brought_by: What it is trained for, for its manifest, where nobody asked.
             cluster: Where features are computed and trees grown; without it in this process.
 
-        Raises: UsageError where there is nothing to learn from, with what is missing, and where a cluster has nothing
+        Raises: UsageError if there is no training data, naming what is missing, and where a cluster has nothing
             for the learner.
         """
         from shroff.log.columns.tables import Way
@@ -205,8 +205,8 @@ class Training:
             file: XGBoost's JSON or UBJSON, LightGBM's text, or ONNX.
             event: The event type; may be left out where model.yaml has one.
             check: Rows (CSV, JSON lines, Parquet) with the inputs' values and the model's own `score` or `margin`.
-            as_of: Judged by what was known then; by default at the time of the log's last record.
-            promote: Put it in force if its gates passed.
+            as_of: Use the labels known at this time; by default the time of the log's last record.
+            promote: Promote it if its gates passed.
             about: `inputs`, `categories`, `trained_until`, `calibrate`, `rounds` and `tolerance`, as `ModelImport`
                 has them.
 
@@ -269,7 +269,7 @@ class Training:
         if event is None and len(decided) == 1:
             return decided[0]
         if event is None:
-            raise UsageError(f"{', '.join(decided)} can have a model: name the one that it is for with --as.")
+            raise UsageError(f"{', '.join(decided)} can have a model: name one with --as.")
         if event not in decided:
             raise UsageError(f"there is no event type {event!r} that is decided. {nearest(event, decided)}".rstrip())
         return event
@@ -332,7 +332,7 @@ def left_out(taken: IngestReport, log: Log) -> list[str]:
         listed = [one for _, one in log.refused_list()]
         places = "; ".join(f"{one.source}, {one.place}: {one.reason.rstrip('.')}" for one in listed[:REFUSED_SHOWN])
         rest = "; and so on" if places and refused > REFUSED_SHOWN else ""
-        said = f": {places}{rest}" if places else ": no event type takes them"
+        said = f": {places}{rest}" if places else ": no event type accepts them"
         found.append(f"{refused:,} of the lines {words} refused, and left out{said}.")
     if waiting := taken.labels.pending:
         named = "1 label names an event that is" if waiting == 1 else f"{waiting:,} labels name events that are"

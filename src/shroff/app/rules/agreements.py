@@ -71,7 +71,7 @@ class Agreements:
     ) -> bool:
         """Check whether this call approves a requested change; otherwise record the request and its authors.
 
-        `before` is told what is about to be kept; where it raises, nothing is. What is approved is let go of by
+        `before` gets the change before it is stored; if it raises, nothing is stored. What is approved is released by
         `forget_asked`, once it is done.
         """
         wanted = PendingApproval(subject, change, says, [*authors], self._opened.now_ms())
@@ -98,7 +98,7 @@ class Agreements:
         try:
             found = msgspec.json.decode(config.read_text(self._asked_file), type=list[PendingApproval])
         except msgspec.MsgspecError:
-            words = "Delete it: what waits for a second person is then to be asked for again"
+            words = "Delete it: changes that wait for approval must then be requested again"
             raise StorageError(f"{self._asked_file} cannot be read. {words}.") from None
         return [one for one in found if one.at_ms + LASTS_MS > self._opened.now_ms()]
 

@@ -56,8 +56,8 @@ class JudgedInput(InputFiles):
         labels: Rows of labels of their events, as `ingest` takes them.
         order: `time` sorts the files first, as `ingest` does.
         as_type: The event type of every line of the files, as `ingest` takes it.
-        start: The draft is in force from the first event at or after this moment on; a day is its start in UTC.
-        end: What is judged ends before the first event at or after this moment.
+        start: The draft applies from the first event at or after this time; a day is its start in UTC.
+        end: The backtest ends before the first event at or after this time.
         as_of: Labels that were known then count; by default those known at the time of the log's last record.
     """
 

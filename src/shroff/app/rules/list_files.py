@@ -34,8 +34,8 @@ LISTS: Final = "lists"
 SILENCES: Final = "silences"
 LIST_WAY: Final = "ask for it on the page of the list, or by POST /api/v1/lists/{list}/entries"
 SILENCE_WAY: Final = "ask for one from a case: on its page, or by POST /api/v1/cases/{id}/silence"
-ENDLESS: Final = "a rule is silent until a time: say when that ends. For good, change the rule."
-WRITTEN: Final = "The list is written; it comes into force with the next command that writes."
+ENDLESS: Final = "a silence needs an end. To switch the rule off for good, change the rule."
+WRITTEN: Final = "The list is written; it becomes active with the next command that writes."
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,99}")
 _TEXT_MAX: Final = 1_000  # characters of a value or a note
 
@@ -261,7 +261,7 @@ def _check(name: str, entry: Entry) -> None:
     if rule_of(name) is not None and not entry.expires_at:
         raise UsageError(ENDLESS)
     if any(sign in text for text in astuple(entry) for sign in "\r\n\0"):
-        raise UsageError("an entry of a list stands on one line.")
+        raise UsageError("an entry of a list must be one line.")
     if max(len(text) for text in astuple(entry)) > _TEXT_MAX:
         raise UsageError(f"a value or a note has {_TEXT_MAX:,} characters at most.")
 
@@ -274,5 +274,5 @@ def refuse_alone(systems: Systems, name: str) -> None:
     is_silence = rule_of(name) is not None
     if (SILENCES if is_silence else LISTS) in systems.second_person:
         what, way = ("silences", SILENCE_WAY) if is_silence else ("changes of lists", LIST_WAY)
-        words = f"a second person approves {what} here, as shroff.yaml says, and only the service knows two people"
+        words = f"a second person approves {what} here (shroff.yaml: approve), so this works only in the service"
         raise NotAllowedError(f"{words}; {way}")

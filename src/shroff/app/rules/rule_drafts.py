@@ -108,7 +108,7 @@ class RuleDraftFiles:
     def refuse_rules_in(self, folder: Path) -> None:
         """Raises: NotAllowedError for the folder of the project's rules, where a second person approves those."""
         if self.need_second_person and folder.resolve() == (self._opened.places.folder / FOLDER).resolve():
-            words = "a second person approves rules here, as shroff.yaml says, and only the service knows two people"
+            words = "a second person approves rules here (shroff.yaml: approve), so this works only in the service"
             raise NotAllowedError(f"{words}; name another folder, and make drafts of it on the page of rules")
 
     def has_drafts_in(self, folder: Path) -> bool:
@@ -132,8 +132,8 @@ class RuleDraftFiles:
     ) -> StoredDraft:
         """Save a draft, even with errors, if its version is still `tag`; an empty tag is for a new draft.
 
-        Whoever wrote it is known before it is there, so that nobody approves what they wrote themselves. Where `before`
-        raises, which is told no file and the new tag, nothing is kept.
+        Authors are recorded before the draft, so that nobody approves a draft of their own. If `before`
+        raises, which gets no file and the new tag, nothing is stored.
 
         Raises: ChangedMeanwhileError; UsageError for an id that cannot be one.
         """
@@ -168,12 +168,12 @@ class RuleDraftFiles:
     def approve(self, id: str, tag: str, author: Author, before: Before = unrecorded) -> StoredDraft:
         """Approve a text as the second person; for `before` see `write_draft`.
 
-        Raises: ChangedMeanwhileError; NotAllowedError for who wrote some of it; DefinitionError for one with mistakes.
+        Raises: ChangedMeanwhileError; NotAllowedError for its authors; DefinitionError for a draft with errors.
         """
         with config.editing(self._opened.places):
             draft = self._there(id, tag)
             if author.id in {one.id for one in draft.note.authors}:
-                raise NotAllowedError(f"{author.name} wrote some of this draft; somebody else has to approve it")
+                raise NotAllowedError(f"{author.name} wrote part of this draft; another person must approve it")
             self._require_ok(draft)
             note = msgspec.structs.replace(
                 draft.note, approved_tag=draft.tag, approved_by=author, approved_at_ms=self._opened.now_ms()
@@ -200,7 +200,7 @@ class RuleDraftFiles:
         mine = [one for one in loaded.problems if one.file == name]
         mine += [] if mine else texts.not_one_rule(text, id, name)
         if not text.strip():
-            mine = [Problem(name, 1, 1, "", "there is nothing here yet.", f"Begin with '- id: {id}'.")]
+            mine = [Problem(name, 1, 1, "", "the draft is empty.", f"Begin with '- id: {id}'.")]
         elsewhere = [one for one in loaded.problems if one.file != name]
         warnings = [one for one in loaded.warnings if one.file == name]
         definitions = loaded.definitions
@@ -215,8 +215,8 @@ class RuleDraftFiles:
     def shadow(self, id: str, tag: str, file: str, used: Sequence[str], before: Before = unrecorded) -> str:
         """Put a draft in shadow in the project's files: recorded, without effect. Gives the file name.
 
-        A new rule goes to the end of `file`; one that is in force keeps its place, and its draft stands beside it under
-        the next id of its trials. `used` are ids of rules that were ever in force.
+        A new rule is added to the end of `file`; an active one stays, and its draft is added beside it under
+        the next id of its trials. `used` are ids of all rules that were ever active.
 
         Raises: ChangedMeanwhileError; DefinitionError for mistakes.
         """
@@ -287,7 +287,7 @@ class RuleDraftFiles:
     def _require(self, id: str, tag: str) -> StoredDraft | None:
         found = self.one(id)
         if ("" if found is None else found.tag) != tag:
-            raise ChangedMeanwhileError(f"the draft of {id} was changed meanwhile; read it again, and change that.")
+            raise ChangedMeanwhileError(f"the draft of {id} was changed meanwhile; reload it and try again.")
         return found
 
     def _there(self, id: str, tag: str) -> StoredDraft:

@@ -135,7 +135,8 @@ class Rules:
     def put_back(self, id: str, text: str, file: str, before: Before = unrecorded) -> str:
         """Restore an earlier text of a rule in the project's files; an empty text removes the rule.
 
-        It was in force before, so nobody is asked again. Raises: DefinitionError for what does not fit the project now.
+        It was active before, so no second approval is needed. Raises: DefinitionError for a text that does not fit the
+        project now.
         """
         with config.editing(self._opened.places):
             standing = self.standing(id)

@@ -82,10 +82,10 @@ class RuleImports:
             raise UsageError(f"name the event type that the rules are about with --as: {' or '.join(events.decided)}.")
         chosen = event or events.decided[0]
         if chosen not in events.types:
-            raise UsageError(f"{chosen!r} is no event type. There is {', '.join(events.types)}.")
+            raise UsageError(f"{chosen!r} is not an event type. There is {', '.join(events.types)}.")
         keyed = [name for name, one in events.entities.items() if chosen in one.keys]
         if by and by not in keyed:
-            raise UsageError(f"{by!r} is no entity with a key in {chosen}. There is {', '.join(keyed) or 'none'}.")
+            raise UsageError(f"{by!r} is not an entity with a key in {chosen}. There is {', '.join(keyed) or 'none'}.")
         names = events.names(frozenset(definitions.reference.lists), definitions.settings.money_places)
         mapped = Mapped() if mapping is None else _mapped(Path(mapping))
         return RadarTarget(chosen, events, definitions.features, names, definitions.settings.currency, mapped)

@@ -90,7 +90,7 @@ class _Blocks:
         import json
 
         if self._stream.read(len(MAGIC)) != MAGIC:
-            raise UsageError(f"{self._path} is no Avro file: it does not begin with {MAGIC[:3].decode()}.")
+            raise UsageError(f"{self._path} is not an Avro file: it does not begin with {MAGIC[:3].decode()}.")
         header = Shape(json.dumps(bare(as_tree(_HEADER))))
         try:
             meta: dict[str, bytes] = header.read(self._stream)["meta"]

@@ -134,7 +134,7 @@ class _Reader:
         if isinstance(found, list):
             return Avro("union", parts=tuple(self.type_of(one, space, depth + 1, within) for one in found))
         if not isinstance(found, dict) or "type" not in found:
-            raise ValueError("a type in it is no name, no object with a type, and no list")
+            raise ValueError("a type in it is not a name, no object with a type, and no list")
         kind = found["type"]
         if kind in {"record", "error", "enum", "fixed"}:
             return self._defined(found, space, depth, within)
@@ -152,7 +152,7 @@ class _Reader:
         full = name if "." in name or not space else f"{space}.{name}"
         full = full if full in self._named else name
         if full not in self._named:
-            raise ValueError(f"it uses {name[:80]!r}, which is no type of Avro and not defined before")
+            raise ValueError(f"it uses {name[:80]!r}, which is not a type of Avro and not defined before")
         found, defined_in = self._named[full]
         return self._made(found, full, defined_in, depth, within)
 

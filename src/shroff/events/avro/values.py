@@ -43,7 +43,7 @@ class Shape:
         try:
             self._parsed = fastavro.parse_schema(bare(self.schema))
         except fastavro.schema.SchemaParseException as error:
-            raise ValueError(f"it is no schema of Avro: {error}") from None
+            raise ValueError(f"it is not a schema of Avro: {error}") from None
         self._read = fastavro.schemaless_reader
 
     @cached_property
@@ -153,7 +153,7 @@ def _time_of_day(one: Avro) -> Convert:
 
     def convert(value: int) -> time:
         if not 0 <= value < _DAY_MICROS // micros:
-            raise ValueError(f"{value} is no time of a day")
+            raise ValueError(f"{value} is not a time of a day")
         return (midnight + timedelta(microseconds=value * micros)).time()
 
     return convert

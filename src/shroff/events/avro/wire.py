@@ -72,7 +72,7 @@ class AvroDecoder:
         try:
             record = shape.record(value, FRAME_BYTES)
         except DAMAGED as error:
-            return Line(number, value, None, f"the message is no record of schema {id_}: {_words(error)}")
+            return Line(number, value, None, f"the message is not a record of schema {id_}: {_words(error)}")
         return AvroLine(number, value, None, record=record, shape=shape)
 
     def close(self) -> None:

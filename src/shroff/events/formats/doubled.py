@@ -31,7 +31,7 @@ def may_double(raw: bytes, decoded: object) -> bool:
 
 
 def doubled_key(raw: bytes) -> str | None:
-    """A key that stands twice in one object of a JSON text, the text's own or one within. Cost: some 10 us."""
+    """A key that is used twice in one object of a JSON text, the text's own or one within. Cost: some 10 us."""
     doubled: list[str] = []
 
     def look(pairs: list[tuple[str, Any]]) -> None:

@@ -255,7 +255,7 @@ def _kind(value: object) -> str:
 
 
 def _doubled_words(key: str) -> str:
-    return f"the key {shown(key)} stands twice in one object; leave one"
+    return f"the key {shown(key)} is used twice in one object; leave one"
 
 
 def _json_words(raw: bytes, error: Exception) -> str:

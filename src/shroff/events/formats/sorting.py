@@ -88,7 +88,7 @@ class _Runs:
             self._ends.append(self._file.tell())
         except OSError as error:
             raise UsageError(
-                f"What is sorted cannot be kept in {tempfile.gettempdir()}: {error.strerror}. Sorting takes about "
+                f"The sorted file cannot be written to {tempfile.gettempdir()}: {error.strerror}. Sorting takes about "
                 "twice the room of the files, uncompressed; name a folder that has it in the variable TMPDIR."
             ) from None
 

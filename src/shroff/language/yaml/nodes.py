@@ -55,7 +55,7 @@ class Scalar:
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """Keys with their nodes, in the order of the file; no key stands twice."""
+    """Keys with their nodes, in the order of the file; no key is used twice."""
 
     entries: tuple[tuple[Scalar, Node], ...]
     line: int

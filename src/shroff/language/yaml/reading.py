@@ -142,7 +142,7 @@ class Reading:
                 continue
             key = replace(key, path=inner)
             if name in lines:
-                self.add(key.problem(f"the key {name!r} stands twice; the first is in line {lines[name]}"))
+                self.add(key.problem(f"the key {name!r} is used twice; the first is in line {lines[name]}"))
             elif name == "<<" and key.style == "plain":
                 self.add(key.problem("merge keys ('<<') are refused; write out what they stand for"))
             else:

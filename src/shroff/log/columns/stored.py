@@ -113,7 +113,7 @@ def outcomes_of(log: LogReader, after: int = 0, upto: int | None = None) -> tupl
     all_places, all_outcomes = np.concatenate(places), np.concatenate(outcomes)
     if (all_outcomes < 0).any():
         place = int(all_places[np.argmin(all_outcomes)])
-        raise damaged(f"the decision at place {place}", f"its outcome is none of {', '.join(OUTCOMES)}")
+        raise damaged(f"the decision at sequence number {place}", f"its outcome is none of {', '.join(OUTCOMES)}")
     return all_places, all_outcomes
 
 
@@ -134,7 +134,7 @@ def _check_letters(lines: bytes, after: int) -> None:
         lines.decode()
     except UnicodeDecodeError as error:
         place = after + 1 + lines[: error.start].count(b"\n")
-        raise damaged(f"the record at place {place}", "it is no UTF-8") from None
+        raise damaged(f"the record at sequence number {place}", "it is not UTF-8") from None
 
 
 def ids_of(frame: Frame) -> Any:

@@ -70,7 +70,7 @@ def known_type(definitions: Definitions, event: str) -> None:
     types = definitions.events.types
     if event not in types:
         hint = nearest(event, types) or f"There is {', '.join(types)}."
-        raise UsageError(f"{event!r} is no event type. {hint}")
+        raise UsageError(f"{event!r} is not an event type. {hint}")
 
 
 def feature_schema(definitions: Definitions, event: str) -> pa.Schema:

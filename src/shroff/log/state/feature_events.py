@@ -67,7 +67,7 @@ class LeftOut:
         kinds = (
             (self.refused, "refused"),
             (self.too_late, "too late"),
-            (self.doubled, "there already"),
+            (self.doubled, "duplicate"),
             (self.untaken, "not an event of any type"),
         )
         words = ", ".join(f"{count:,} {what}" for count, what in kinds if count)

@@ -330,7 +330,7 @@ def _remarks(given: TrainingSet, tested: Tested, reports: Sequence[FoldReport], 
     if drawn is not None and (drawn[tested.rows] > 0).any():
         seen = drawn[tested.rows][drawn[tested.rows] > 0]
         remarks.append(
-            f"{len(seen):,} test rows that the score would have declined were let through by lot, and stand for "
+            f"{len(seen):,} test rows that the score would have declined were explored (approved), and stand for "
             f"{seen.sum():,.0f} such declines; those that were not are left out. Metrics count them so, but for those "
             "that are one number a day."
         )

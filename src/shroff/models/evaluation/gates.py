@@ -300,8 +300,8 @@ def _other_champion(manifest: Mapping[str, Any], champion: Promotion | None) -> 
     now = None if champion is None else {"id": champion.id, "digest": champion.digest}
     if then == now:
         return ""
-    was = "it was trained while no model was in force" if then is None else f"it was compared with {then.get('id')}"
+    was = "it was trained when no model was active" if then is None else f"it was compared with {then.get('id')}"
     if champion is None:
-        return f"{was}, and no model is in force now"
+        return f"{was}, and no model is active now"
     other = "another " if then is not None and then.get("id") == champion.id else ""
     return f"{was}, and {other}{champion.id} is the champion now"

@@ -163,7 +163,7 @@ def why_not(judged: Judged, terms: Terms) -> dict[str, str]:
         nobody = "" if _called(judged, at).any() else f"no test row has a score from {at:g} on"
         reasons[at_cut_off("precision", at)] = no_rows or nobody
         reasons[at_cut_off("recall", at)] = reasons[at_cut_off("f1", at)] = no_fraud
-    no_score = "" if judged.are_probabilities else "an outcome is no probability"
+    no_score = "" if judged.are_probabilities else "an outcome is not a probability"
     reasons["calibration_error"] = reasons["brier"] = no_score or no_rows
     no_money = "" if judged.rows.amounts.any() else "no test row has an amount"
     no_outcome = "policy.yaml has neither review_at nor decline_at" if _has_no_cut(judged, terms) else ""

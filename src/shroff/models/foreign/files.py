@@ -107,7 +107,7 @@ def _as_json(data: bytes) -> bytes:
     try:
         return json.dumps(decode(data), separators=(",", ":")).encode()
     except ValueError as error:
-        raise UsageError(f"it is no whole model in UBJSON ({error}); save it again, {_XGBOOST_SAVE}") from None
+        raise UsageError(f"it is not a whole model in UBJSON ({error}); save it again, {_XGBOOST_SAVE}") from None
 
 
 def _xgboost(data: bytes, rounds: int | None, kept: Mapping[str, bytes]) -> Foreign:

@@ -74,7 +74,7 @@ def _parsed(data: bytes) -> ModelProto:
     except DecodeError:
         raise UsageError("it is no whole ONNX file; copy it again, or save it again") from None
     if not found.graph.node:
-        raise UsageError("it is no ONNX file, or one without a graph; save it again")
+        raise UsageError("it is not an ONNX file, or one without a graph; save it again")
     return found
 
 

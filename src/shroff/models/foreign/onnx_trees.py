@@ -52,7 +52,7 @@ class OnnxTree:
         found = value if isinstance(value, tuple) else (value,)
         if any(not (0 <= one < 2**31 and float(one).is_integer()) for one in found):
             raise UsageError(
-                f"it compares column {self.columns[node]} with {found[0]:g} for equality, which is no category"
+                f"it compares column {self.columns[node]} with {found[0]:g} for equality, which is not a category"
             )
         return tuple(sorted({int(one) for one in found}))
 
@@ -110,7 +110,7 @@ def _tree(
         raise UsageError(f"tree {number} of it has links that make no tree; {_BROKEN}")
     place = {node: at for at, node in enumerate(order)}
     if any(not np.all(np.isfinite(rows[node][4])) for node in inner):
-        raise UsageError(f"tree {number} of it has a threshold that is no number; {_BROKEN}")
+        raise UsageError(f"tree {number} of it has a threshold that is not a number; {_BROKEN}")
     return OnnxTree(
         [str(rows[node][0]) for node in order],
         [int(rows[node][1]) for node in order],

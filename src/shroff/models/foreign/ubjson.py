@@ -99,7 +99,7 @@ class _Reading:
     def _count(self) -> int:
         kind = self.marker()
         if kind not in "iUIlL":
-            raise ValueError(f"byte {self.at - 1}: {kind!r} is no type of a count")
+            raise ValueError(f"byte {self.at - 1}: {kind!r} is not a type of a count")
         found = self.value(kind, 0)
         if found < 0:
             raise ValueError(f"byte {self.at}: a count below 0")

@@ -202,7 +202,7 @@ def _mistake_of(tree: Tree, inputs: Sequence[InputColumn]) -> str:
     compares = inner.copy()
     compares[list(tree.sets)] = False
     if np.isnan(tree.thresholds[compares]).any() or not np.isfinite(tree.values[~inner]).all():
-        return "has a threshold or a leaf that is no number"
+        return "has a threshold or a leaf that is not a number"
     if any(len(one.members) and one.members.min() < 0 for one in tree.sets.values()):
         return "asks for a category below 0"
     return ""

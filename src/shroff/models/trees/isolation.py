@@ -28,7 +28,9 @@ def forest_of_isolation(data: bytes, inputs: Sequence[InputColumn]) -> Forest:
             raise RegistryError(f"the model says version {document['version']}; this program reads {_VERSION}")
         trees = [_tree(tree) for tree in document["trees"]]
     except (ValueError, KeyError, TypeError) as error:
-        raise RegistryError(f"the model is no isolation forest of this program ({error}); train it again") from error
+        raise RegistryError(
+            f"the model is not an isolation forest of this program ({error}); train it again"
+        ) from error
     return forest_of(trees, 0.0, _ARITHMETIC, inputs)
 
 

@@ -47,7 +47,7 @@ def linear_of(data: bytes, inputs: Sequence[InputColumn]) -> Linear:
             raise RegistryError(f"the model says version {document['version']}; this program reads {_VERSION}")
         found = Linear(float(document["start"]), tuple(_weights(one) for one in document["inputs"]))
     except (ValueError, KeyError, TypeError) as error:
-        raise RegistryError(f"the model is no regression of this program ({error}); train it again") from error
+        raise RegistryError(f"the model is not a regression of this program ({error}); train it again") from error
     check_inputs(len(found.inputs), (), inputs)
     for one, weights in zip(inputs, found.inputs, strict=True):
         known = 0 if weights.categories is None else len(weights.categories)

@@ -106,7 +106,7 @@ _EN: Final = {
     "receipt_questions": "Questions? {help} We never ask for your PIN, your password or a whole card number.",
     # the daily report
     "report_subject": "{project}: {day}",
-    "report": "What was decided on {day}",
+    "report": "Decisions on {day}",
     "outcome": "Outcome",
     "decisions": "Decisions",
     "money": "Money",

@@ -118,7 +118,7 @@ def _share(read: Plain | None) -> float:
 
 def _mistakes(found: CaseSettings, events: Events) -> list[str]:
     named = {**found.about, **found.until}
-    words = [f"cases: {event!r} is no event type." for event in named if event not in events.types]
+    words = [f"cases: {event!r} is not an event type." for event in named if event not in events.types]
     for event, entity in found.about.items():
         if event in events.types and (entity not in events.entities or event not in events.entities[entity].keys):
             words.append(f"cases: events.yaml gives no key of {entity!r} for {event}.")

@@ -87,7 +87,7 @@ def settings_of(contract: str, kind: str) -> AdapterSettings:
     found = adapters().get(f"{contract}.{kind}")
     if found is None:
         there = ", ".join(kinds(contract))
-        raise UsageError(f"no installed package has the adapter '{contract}.{kind}'; there is {there or 'none'}.")
+        raise UsageError(f"no installed package has the adapter '{contract}.{kind}'; available: {there or 'none'}.")
     where = f"the adapter {found.name!r} of the package {_package(found)}"
     try:
         declared = _declared(found, contract, kind)

@@ -20,16 +20,14 @@ def load_settings(node: Node | None, problems: list[Problem]) -> Settings:
     top = loading.mapping(node, problems, "shroff.yaml")
     if top is None:
         if not problems:
-            problems.append(
-                Problem("shroff.yaml", 1, 1, "", "shroff.yaml is empty; shroff, name and money must stand.")
-            )
+            problems.append(Problem("shroff.yaml", 1, 1, "", "shroff.yaml is empty; it needs shroff, name and money."))
         return Settings()
     loading.check_keys(top, SETTINGS, problems, "shroff.yaml")
     loading.one_of(top.get("shroff"), (LANGUAGE_VERSION,), problems, "the version of the language")
     for key, _ in top.entries:
         if key.text in NOT_THERE_YET:
             problems.append(
-                key.problem(f"'{key.text}:' is not there yet; everything is kept in .shroff/ beside this file.")
+                key.problem(f"'{key.text}:' is not supported yet; all state is stored in .shroff/ beside this file.")
             )
     name = loading.scalar(top.get("name"), problems, "name")
     currency, places = _money(top.get("money"), problems)

@@ -74,7 +74,7 @@ def read_source(top: YamlMapping, named: Mapping[str, NamedSource], problems: li
     node = top.get("sources")
     if node is not None and len(read) + (single is not None) > 1:
         others = ", ".join(one.name for one in read)
-        problems.append(node.problem(f"one source is read at most, and this names several: {others}."))
+        problems.append(node.problem(f"only one source can be read, and this names several: {others}."))
     return single or (read[0].system if read else None)
 
 
@@ -91,7 +91,9 @@ def read_sources(top: YamlMapping, problems: list[Problem]) -> dict[str, NamedSo
         options = mapping_of(read.get(key.text))
         kinds = [name for name in options if name not in own]
         if options and len(kinds) != 1:
-            problems.append(one.problem(f"a source has one kind, and this has {' and '.join(kinds) or 'none'}."))
+            problems.append(
+                one.problem(f"a source has exactly one kind, and this has {' and '.join(kinds) or 'none'}.")
+            )
         elif kinds:
             found[key.text] = _named_source(key.text, kinds[0], options, one, problems)
     return found
@@ -110,7 +112,7 @@ def _named_source(name: str, kind: str, options: Mapping[str, Any], node: Node, 
     taken = {"push": ("events", "others", "id"), "pull": ("events", "others")}.get(found.contract, ())
     beside = [one.name for one in NAMED_SOURCE_KEYS if one.name in options and one.name not in taken]
     if beside:
-        words = f"{' and '.join(beside)}: a source of the kind {kind} says itself which event types it brings."
+        words = f"{' and '.join(beside)}: a source of the kind {kind} names its event types itself."
         problems.append(node.problem(words))
     if mistake := registry_mistake(system.registry):
         problems.append(node.problem(mistake))

@@ -145,7 +145,9 @@ def _mistakes(node: yamltext.Mapping, found: SummarySettings, events: Events | N
     type_ = events.types.get(found.event)
     if type_ is None:
         hint = nearest(found.event, events.types) if found.event else "Write 'event: payment', say."
-        words = f"{found.event!r} is no event type." if found.event else "several event types are decided: name one."
+        words = (
+            f"{found.event!r} is not an event type." if found.event else ("several event types are decided: name one.")
+        )
         return [*problems, _at(node, "event").problem(f"{words}", hint)]
     return [*problems, *_mistakes_of_fields(node, found, type_)]
 
@@ -164,7 +166,7 @@ def _mistakes_of_fields(node: yamltext.Mapping, found: SummarySettings, type_: E
         if name not in kinds:
             problems.append(place.problem(f"{type_.name} has no field {name!r}.", nearest(name, kinds)))
         elif kinds[name] not in COUNTED or name == type_.id_field:
-            words = f"{name} has too many values to count by."
+            words = f"{name} has too many values to group by."
             problems.append(place.problem(words, "Name a field of type text, choice, boolean or integer."))
     return problems
 

@@ -98,7 +98,7 @@ def single_of(found: Plain) -> tuple[str, Mapping[str, Any]]:
 def registry_mistake(settings: Mapping[str, str]) -> str:
     """What is wrong with the settings of a schema registry, in words; nothing where all is well."""
     if "key" in settings and "cert" not in settings:
-        return "registry: a key is for the certificate under cert:, and there is none."
+        return "registry: key belongs to the certificate in cert:, which is missing."
     if len(settings) > 1 and settings.get("url", "").startswith("http://"):
-        return "registry: certificates are for an address that begins with https://."
+        return "registry: certificates need an address that begins with https://."
     return ""

@@ -45,8 +45,8 @@ SYSTEM_KEYS: Final = frozenset([*(key.name for key in SYSTEMS), "cases", "summar
 TOLD_KEPT_MS: Final = 90 * DAY_MS  # for which it is kept what was told, and so of which event a mail is
 ONLINE_KIND: Final = "redis"  # where the environment has the whole address
 SESSION_MS_MIN, SESSION_MS_MAX = 60_000, 30 * DAY_MS
-_NO_LAKE: Final = "what is older than keep moves to the lake, and there is no 'lake:' in this file."
-_NO_ROWS: Final = "what is older than keep moves to the lake, which needs layout parquet or both to hold whole rows."
+_NO_LAKE: Final = "events older than keep move to the lake, but this file has no 'lake:'."
+_NO_ROWS: Final = "events older than keep move to the lake, which then needs layout parquet or both."
 _PASSWORD: Final = re.compile(r"://[^/@\s]*:(?!\$\{)[^/@\s]+@")
 
 
@@ -135,7 +135,9 @@ class Systems:
         """
         found = config.filled(self.web.text("url"), "web")
         if found and not re.match(r"https?://[^\s/]", found):
-            raise UsageError(f"web in {config.PROJECT_FILE}: the address begins with https:// or http://, and a host.")
+            raise UsageError(
+                f"web in {config.PROJECT_FILE}: the address must begin with https:// or http:// and a host."
+            )
         return found.rstrip("/")
 
 
@@ -177,12 +179,12 @@ def _mail(top: YamlMapping, problems: list[Problem]) -> tuple[System, System]:
     read = mapping_of(read_shape(node, mail(names_of(node)), problems, "mail"))
     common = {key.name: read[key.name] for key in MAIL_KEYS if key.name in read}
     if "keep" in common and parse_duration(str(common["keep"])) > TOLD_KEPT_MS:
-        problems.append(node.problem("mails are kept for at most 90d: for so long it is known of which event one is."))
+        problems.append(node.problem("keep is at most 90d: the event of a mail is known for that long."))
     flat = {key.name for one in own_settings("mailer").values() if one.is_flat for key in one.keys}
     beside = {name: value for name, value in read.items() if name in flat}
     ways = [name for name in read if name in own_settings("mailer") or (name not in flat and name not in common)]
     if len(ways) > 1:
-        problems.append(node.problem(f"mails leave by one way, and this names {' and '.join(ways)}."))
+        problems.append(node.problem(f"mails are sent one way only, and this names {' and '.join(ways)}."))
     kind = ways[0] if ways else DEFAULT_MAILER
     mailer = System(kind, beside if kind in flat or not ways else mapping_of(read[kind]))
     look_for_mistakes("mailer", mailer, node, problems)
@@ -194,9 +196,9 @@ def _web(top: YamlMapping, problems: list[Problem]) -> System:
     for text in found.get("proxies", ()):
         try:
             is_everybody = ip_network(text, strict=False).prefixlen == 0
-            words = "would be everybody, and so believe whatever a request says of itself" if is_everybody else ""
+            words = "would trust every client, so any request could forge its address" if is_everybody else ""
         except ValueError:
-            words = "is no address and no network, such as 10.0.0.0/8"
+            words = "is neither an address nor a network, such as 10.0.0.0/8"
         if words and node is not None:
             problems.append(node.problem(f"proxies: {text} {words}."))
             found["proxies"] = []
@@ -265,7 +267,7 @@ def source_at(url: str, what: str, as_type: str | None) -> System:
     found = load_systems(top, problems, []).source if isinstance(top, YamlMapping) else None
     if problems or found is None:
         words = "; ".join(f"{one.message} {one.hint}".strip() for one in problems)
-        raise UsageError(f"{what}: {words or 'no live source is there.'}")
+        raise UsageError(f"{what}: {words or 'there is no live source.'}")
     types = settings_of("source", found.kind).types
     if as_type is None or not types:
         return found
@@ -317,7 +319,7 @@ def _sessions(top: YamlMapping, problems: list[Problem]) -> SessionTimes:
     )
     if node is None or SESSION_MS_MIN <= idle_ms <= lasts_ms <= SESSION_MS_MAX:
         return SessionTimes(idle_ms, lasts_ms)
-    problems.append(node.problem("a session may be idle for 1m or more, and lasts no less than that and at most 30d."))
+    problems.append(node.problem("idle must be at least 1m, and the lifetime between idle and 30d."))
     return usual
 
 
@@ -337,8 +339,8 @@ def _sinks(top: YamlMapping, problems: list[Problem]) -> dict[str, System]:
 def _warn_of_passwords(node: Node | None, warnings: list[Problem]) -> None:
     """Say where a password stands in an address as it is."""
     if isinstance(node, Scalar) and _PASSWORD.search(node.text):
-        hint = "Write ${NAME} in its place, and set that variable where the program runs."
-        warnings.append(node.problem("a password stands in this file.", hint))
+        hint = "Write ${NAME} instead, and set that environment variable where shroff runs."
+        warnings.append(node.problem("this file contains a password.", hint))
     elif isinstance(node, YamlMapping):
         for _, value in node.entries:
             _warn_of_passwords(value, warnings)

@@ -187,7 +187,7 @@ STORE_KEYS: Final = (
     ),
 )
 DOCUMENTS: Final = own_names(
-    "folders with what is in them",
+    "folders with their content",
     Keys(
         "one kind of documents",
         (

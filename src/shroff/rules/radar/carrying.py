@@ -237,7 +237,7 @@ class _Carrier:
     def _check_operator(self, attribute: Attribute, meaning: Meaning, operator: str) -> None:
         if meaning.type.kind == "boolean":
             hint = f"Write {attribute.shown}, or not {attribute.shown} for the opposite."
-            raise RadarError(f"{attribute.shown} is a truth, and stands by itself.", attribute.place, hint)
+            raise RadarError(f"{attribute.shown} is a boolean: write it without a comparison.", attribute.place, hint)
         if meaning.type.is_text and operator not in {"=", "!="}:
             raise RadarError(f"{attribute.shown} is a text, which takes = and != only.", attribute.place)
 
@@ -255,7 +255,9 @@ class _Carrier:
             words = f"{meaning.text} is hashed, so no rule can name a value of it."
             raise RadarError(words, value.place, "Put the value into a list, and write IN @list: it is hashed there.")
         if meaning.kind == COUNTRY and not _COUNTRY.fullmatch(value.value):
-            raise RadarError(f"{value.value!r} is no code of a country or state.", value.place, "Write such as 'US'.")
+            raise RadarError(
+                f"{value.value!r} is not a code of a country or state.", value.place, "Write such as 'US'."
+            )
         if _is_closed(meaning):
             return _quoted(self._choice(attribute, meaning, value))
         return _quoted(_fold(meaning, value.value))
@@ -341,7 +343,7 @@ def _quoted(text: str) -> str:
 def _duration(value: RadarNumber, unit_ms: int) -> str:
     span_ms = Fraction(value.text) * unit_ms if len(value.text) <= _SPAN_MAX else Fraction(-1)
     if span_ms < 0 or span_ms.denominator != 1:
-        raise RadarError(f"{value.text[:_SPAN_MAX]} is no span of whole milliseconds.", value.place)
+        raise RadarError(f"{value.text[:_SPAN_MAX]} is not a span of whole milliseconds.", value.place)
     return show_duration(int(span_ms))
 
 

@@ -226,7 +226,7 @@ class _Reader:
         head = _HEAD.match(self._text, start, self._end)
         if head is None:
             hint = "It begins with Block if, Review if, Allow if or Request 3D Secure if."
-            self._fail("this is no rule.", start, hint)
+            self._fail("this is not a rule.", start, hint)
         self._tokens = list(self._read_tokens(head.end()))
         condition = self._any()
         left = self._peek()
@@ -310,7 +310,7 @@ class _Reader:
             self._next += 1
             return RadarCompare(word, left, self._attribute() if self._is_attribute() else self._value())
         if token.text == "==":
-            self._fail("'==' is no operator.", token.at, "Write =.")
+            self._fail("'==' is not an operator.", token.at, "Write =.")
         return RadarTruth(left)
 
     def _within(self, left: Attribute) -> RadarWithin:

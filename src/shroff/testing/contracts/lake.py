@@ -111,7 +111,7 @@ class ObjectsContract:
     )
     def test_what_is_no_name_is_refused(self, objects: Objects, name: str) -> None:
         for call in (objects.get, objects.delete, lambda one: objects.put(one, b"")):
-            with pytest.raises(StateError, match="is no name of an object"):
+            with pytest.raises(StateError, match="is not a name of an object"):
                 call(name)
 
         assert list(objects.list()) == []

@@ -186,7 +186,9 @@ def read_by(
     known = {one.name for one in inputs}
     for name in categories:
         if name not in known:
-            raise UsageError(f"{CATEGORIES} names {name}, which is no input of {file}. {nearest(name, known)}".rstrip())
+            raise UsageError(
+                f"{CATEGORIES} names {name}, which is not an input of {file}. {nearest(name, known)}".rstrip()
+            )
     columns = [
         _column(foreign, file, at, one, categories.get(one.name, texts))
         for at, (one, texts) in enumerate(zip(inputs, given, strict=True))

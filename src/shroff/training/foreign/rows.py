@@ -211,7 +211,7 @@ def _reason(rows: CheckRows, foreign: Foreign, model: LoadedModel, allowed: floa
         swapped = part.columns.copy()
         swapped[[one, other]] = swapped[[other, one]]
         if np.all(_off(_answers(swapped, part.answer, foreign, model), part) <= allowed):
-            return f"They agree with {names[one]} and {names[other]} swapped: mend the order of the inputs."
+            return f"They agree with {names[one]} and {names[other]} swapped: fix the order of the inputs."
     order = ", ".join(f"{at} {name}" for at, name in enumerate(names, 1))
     stops = f" {' '.join(foreign.remarks)}" if foreign.remarks else ""
     return f"Its features were taken as {order}; name them with --inputs if they stand otherwise.{stops}"

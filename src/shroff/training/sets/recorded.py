@@ -105,7 +105,7 @@ def _rows(seqs: Words, places: Sequence[int] | Words) -> Words:
 def _score(row: DecisionRow) -> float:
     if _NO_SCORE in row.document:
         return np.nan
-    found = stored(row.document, _Scored, f"the decision at place {row.seq}").score
+    found = stored(row.document, _Scored, f"the decision at sequence number {row.seq}").score
     return np.nan if found is None else found
 
 

@@ -73,7 +73,7 @@ async def event_counts(service: Service, request: Request) -> Json[CountRows]:
     try:
         found = await service.in_thread(counted, service.project, question)
     except UsageError as error:
-        raise ProblemError(422, "bad-question", "This cannot be counted", str(error)) from None
+        raise ProblemError(422, "bad-question", "The counts cannot be computed", str(error)) from None
     return Json(rows_of(found, question.by))
 
 
@@ -117,7 +117,7 @@ async def facts(service: Service, request: Request) -> Json[FactsDocument]:
     try:
         return Json(await service.in_thread(found))
     except UsageError as error:
-        raise ProblemError(422, "bad-question", "This has no answer", str(error)) from None
+        raise ProblemError(422, "bad-question", "No answer is possible", str(error)) from None
 
 
 ROUTES: Final = (

@@ -46,7 +46,7 @@ HEADERS: Final = {KEY: "A text of your own for this mail: the same request with 
 MAIL_PROBLEMS: Final = {
     400: "",
     409: "The key was used for another mail, or nobody knows whether its mail was sent.",
-    415: "The body is no JSON.",
+    415: "The body is not JSON.",
     422: "The body is refused, a recipient is none of the call's, or the mail server accepts none of them.",
     429: "",
 }
@@ -76,7 +76,7 @@ async def body_of_call(request: Request, size_max: int) -> bytes:
     if request.media_type not in JSON_TYPES:
         accepted = {"accept-post": JSON}
         words = "send one JSON object as application/json"
-        raise ProblemError(415, "wrong-media-type", "This kind of body is not read here", words, accepted)
+        raise ProblemError(415, "wrong-media-type", "Unsupported content type", words, accepted)
     return await request.body(size_max)
 
 
@@ -100,7 +100,7 @@ async def _answered(service: Service, request: Request, reader: QuestionReader) 
     try:
         texts = [reader.answer(columns, await ask(service, asked)) for columns, asked in questions]
     except (UsageError, DefinitionError, InputError) as error:  # a value that an expression of the answer cannot read
-        raise ProblemError(422, "bad-question", "This has no answer", str(error)) from None
+        raise ProblemError(422, "bad-question", "No answer is possible", str(error)) from None
     return Response(b"[" + b",".join(texts) + b"]" if reader.call.many else texts[0], media_type=JSON)
 
 
@@ -168,7 +168,7 @@ async def _funnel(service: Service, asked: FunnelAsked) -> Found:
     if row is None:
         known = [*reversed(steps)]
         hint = nearest(asked.step or "", known) or f"There is {', '.join(known)}."
-        raise UsageError(f"{asked.step!r} is no step of {asked.funnel} from which users drop off. {hint}")
+        raise UsageError(f"{asked.step!r} is not a step of {asked.funnel} from which users drop off. {hint}")
     return {**row}
 
 
@@ -188,7 +188,7 @@ async def _events(service: Service, asked: EventsAsked) -> Found:
 def _check_entity(service: Service, name: str) -> None:
     entities = service.project.definitions.events.entities
     if name not in entities:
-        raise UsageError(f"{name!r} is no entity. {nearest(name, entities) or ', '.join(entities)}")
+        raise UsageError(f"{name!r} is not an entity. {nearest(name, entities) or ', '.join(entities)}")
 
 
 _ASKS: Final[Mapping[str, Callable[[Service, Any], Awaitable[Found]]]] = {
@@ -256,7 +256,7 @@ def _told(reader: QuestionReader) -> RouteDoc:
             headers=HEADERS,
             answer=answer,
         )
-    problems = {415: "The body is no JSON.", 422: "The body is refused, with the path of each mistake in it.", 429: ""}
+    problems = {415: "The body is not JSON.", 422: "The body is refused, with the path of each mistake in it.", 429: ""}
     return RouteDoc(summary, "The response that calls.yaml defines.", body, problems, answer=answer)
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 PROBLEMS: Final = {
     409: "The id is taken by an event with other content.",
-    415: "The body is no JSON.",
+    415: "The body is not JSON.",
     422: "The body is refused, with the path of each mistake in it.",
     429: "",
 }

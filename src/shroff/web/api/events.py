@@ -152,8 +152,8 @@ async def score(service: Service, request: Request) -> Response:
         there = ", ".join(reader.types)
         raise ProblemError(404, "no-event-type", "There is no such event type", f"event types are {there}")
     if is_explanation_asked(request):
-        words = "leave explain=1: what is explained is a decision that is in the log"
-        raise ProblemError(400, "bad-query", "What would be decided is not explained", words)
+        words = "omit explain=1: only decisions in the log can be explained"
+        raise ProblemError(400, "bad-query", "A score cannot be explained", words)
     raw, is_list, are_lines = await _body(request)
     submissions, mistakes = await _read(
         service, reader, type_name, raw, request.who.id, is_list=is_list, are_lines=are_lines
@@ -183,7 +183,7 @@ async def _taken(
 ) -> Response:
     raw, is_list, are_lines = await _body(request)
     if is_list and is_explained:
-        words = "leave explain=1, or send one event; nothing of this was taken"
+        words = "omit explain=1, or send one event; no event of this request was accepted"
         raise ProblemError(400, "bad-query", "Only one event is explained at a time", words)
     if not is_list:
         own: list[tuple[str, str]] = []
@@ -227,7 +227,7 @@ async def _body(request: Request) -> tuple[bytes, bool, bool]:
     if not are_lines and media_type not in JSON_TYPES:
         accepted = {"accept-post": f"{JSON}, {LINES}"}
         words = "send one event or a list as application/json, or JSON lines as application/x-ndjson"
-        raise ProblemError(415, "wrong-media-type", "This kind of body is not read here", words, accepted)
+        raise ProblemError(415, "wrong-media-type", "Unsupported content type", words, accepted)
     raw = await request.body()
     is_list = are_lines or raw.lstrip(_SPACES).startswith(b"[")
     if not is_list and len(raw) > ONE_BYTES_MAX:
@@ -261,8 +261,10 @@ def check_rate_of(service: Service, sender: str, events: int) -> None:
     wait_s = service.pace.wait_s_of(sender, events)
     if wait_s > 0:
         headers = {"retry-after": str(max(1, round(wait_s + 0.5)))}
-        words = f"this sender may send {service.limits.rate:,.0f} events a second; nothing of this was taken"
-        raise ProblemError(429, "too-fast", "This key sends too much", words, headers)
+        words = (
+            f"this sender may send {service.limits.rate:,.0f} events a second; no event of this request was accepted"
+        )
+        raise ProblemError(429, "too-fast", "Rate limit exceeded", words, headers)
 
 
 # ---- answering

@@ -133,7 +133,7 @@ async def _answered(service: Service, ask: Callable[[], Found]) -> Found:
     try:
         return await service.in_thread(ask)
     except (UsageError, DefinitionError) as error:
-        raise ProblemError(422, "bad-question", "This cannot be counted", str(error)) from None
+        raise ProblemError(422, "bad-question", "The funnel cannot be computed", str(error)) from None
 
 
 ROUTES: Final = (

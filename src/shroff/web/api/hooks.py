@@ -54,10 +54,10 @@ async def receive(service: Service, request: Request) -> Response:
         known = service.pushed.of(name)
     except UsageError as error:
         service.tell(f"source {name} cannot be opened: {error}")
-        words = "its settings are not complete; the log of the service has more"
-        raise ProblemError(503, "not-ready", "This source takes nothing now", words, RETRY_AFTER) from None
+        words = "its settings are incomplete; see the log of the service"
+        raise ProblemError(503, "not-ready", "This source accepts no messages now", words, RETRY_AFTER) from None
     if known is None:
-        raise ProblemError(404, "no-source", "There is no such source", "no source of this name is called here")
+        raise ProblemError(404, "no-source", "There is no such source", "no pushed source has this name")
     named, source = known
     with _place(service, request):
         push = await _verified(service, request, named, source)
@@ -82,7 +82,7 @@ async def _verified(service: Service, request: Request, named: NamedSource, sour
             await _fetched(service, request, named, source, needed.url)
             return source.verified(headers, body, now_ms)
     except FetchNeededError:
-        raise TransientError("what verifies this request cannot be had now") from None
+        raise TransientError("the keys to verify this request are unavailable now") from None
     except PushRefusedError as error:
         del body  # while its sender waits
         words = error.mistakes[0][1]
@@ -91,7 +91,7 @@ async def _verified(service: Service, request: Request, named: NamedSource, sour
         _save_soon(service)
         await asyncio.sleep(service.unknown.wait_s_of(network_of(request.address), 1))
         is_bad = error.status == 400
-        title = "This is not a message of this source" if is_bad else "It is not known who sent this"
+        title = "This is not a message of this source" if is_bad else "The signature is not valid"
         raise ProblemError(error.status, "not-a-message" if is_bad else "not-signed", title, words) from None
 
 
@@ -102,7 +102,7 @@ def _place(service: Service, request: Request) -> Iterator[None]:
     is_long = not length.isdecimal() or int(length) > LONG_BYTES
     if is_long and service.pushed.long_bodies >= LONG_MAX:
         words = f"{LONG_MAX} long requests of pushed sources are read already"
-        raise ProblemError(503, "not-ready", "This service takes no more long requests now", words, RETRY_AFTER)
+        raise ProblemError(503, "not-ready", "Too many long requests", words, RETRY_AFTER)
     service.pushed.long_bodies += is_long
     try:
         yield
@@ -115,7 +115,7 @@ async def _fetched(service: Service, request: Request, named: NamedSource, sourc
     fetches, key = service.pushed.fetches, (named.name, url)
     if key not in fetches:
         if len(fetches) >= FETCHES_MAX or service.fetches.wait_s_of(network_of(request.address), 1):
-            raise TransientError("too much that verifies requests was asked for a moment ago; send it again")
+            raise TransientError("too many requests to verify at once; send it again")
         fetches[key] = asyncio.ensure_future(service.in_thread(source.fetch, url))
         fetches[key].add_done_callback(lambda done: (fetches.pop(key), done.cancelled() or done.exception()))
     await asyncio.shield(fetches[key])
@@ -126,8 +126,8 @@ async def _subscribed(service: Service, named: NamedSource, source: PushSource, 
         return await service.in_thread(service.pushed.subscribe, named, source, push)
     except OSError as error:
         service.tell(f"a subscription of source {named.name} cannot be kept: {error.strerror}")
-        words = "the subscription cannot be kept; the log of the service has more"
-        raise ProblemError(503, "not-ready", "This source takes nothing now", words, RETRY_AFTER) from None
+        words = "the subscription cannot be stored; see the log of the service"
+        raise ProblemError(503, "not-ready", "This source accepts no messages now", words, RETRY_AFTER) from None
 
 
 async def _taken(service: Service, named: NamedSource, push: Push) -> Response:

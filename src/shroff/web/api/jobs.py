@@ -144,15 +144,15 @@ async def asked(service: Service, ask: Callable[[], Found]) -> Found:
     except NoJobError as error:
         raise ProblemError(404, "no-job", "There is no such job or schedule", str(error)) from None
     except JobBusyError as error:
-        headers, title = {"location": url_of(error.job)}, "A job of this kind is not done yet"
+        headers, title = {"location": url_of(error.job)}, "A job of this kind is still running"
         raise ProblemError(409, "job-busy", title, str(error), headers, url=url_of(error.job)) from None
     except ParamsError as error:
         mistakes = at_paths([(error.path, error.words)])
-        raise ProblemError(422, "bad-params", "The job does not take these", str(error), errors=mistakes) from None
+        raise ProblemError(422, "bad-params", "Invalid job parameters", str(error), errors=mistakes) from None
     except DefinitionError as error:
-        raise ProblemError(422, "bad-schedules", "schedules.yaml has mistakes", str(error)) from None
+        raise ProblemError(422, "bad-schedules", "schedules.yaml has errors", str(error)) from None
     except UsageError as error:
-        raise ProblemError(422, "bad-job", "This job cannot be had", str(error)) from None
+        raise ProblemError(422, "bad-job", "This job is not available", str(error)) from None
 
 
 _BUSY: Final = {403: "", 409: "A job of this kind already waits or runs; `url` and Location name it."}

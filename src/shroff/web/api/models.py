@@ -112,7 +112,7 @@ def _action(
             return lambda: project.models.shadow(id_, stop=what == "unshadow")
         case "rollback":
             if found.role != "champion":
-                raise UsageError(f"{id_} is not the champion; only from that one can be gone back.")
+                raise UsageError(f"{id_} is not the champion; only the champion can be rolled back.")
             return lambda: project.models.rollback(found.stored.event)
     raise UsageError("do: it is promote, shadow, unshadow or rollback.")
 

@@ -40,8 +40,10 @@ async def ready(service: Service, request: Request) -> Json[Readiness]:
     state = service.state
     if not service.is_ready:
         retry = {"retry-after": str(RETRY_S)}
-        words = f"this service takes no events now; it is {state}"
-        raise ProblemError(503, "not-ready", "Nothing is decided here now", words, retry, ready=False, state=state)
+        words = f"this service accepts no events now; its state is {state}"
+        raise ProblemError(
+            503, "not-ready", "This service makes no decisions now", words, retry, ready=False, state=state
+        )
     return Json({"ready": True, "state": state})
 
 

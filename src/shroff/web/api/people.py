@@ -223,7 +223,7 @@ def made_key(desk: Desk, who: Who, given: NewKey) -> tuple[ApiKey, str]:
     except ValueError as error:
         raise UsageError(f"expires: {error}.") from None
     if lasts_ms is not None and lasts_ms <= 0:
-        raise UsageError("expires: name a duration such as 90d; a key that has expired opens nothing.")
+        raise UsageError("expires: a duration above zero, such as 90d.")
     return keys.create(desk, who, given.name, keys.known_role(given.role), scopes=scopes, lasts_ms=lasts_ms)
 
 

@@ -160,8 +160,8 @@ async def put_rules(service: Service, request: Request) -> Json[RuleFileWritten]
     name, matched = request.path_params["file"], tags_of(request)
     is_new = request.headers.get("if-none-match", "").strip() == "*"
     if not matched and not is_new:
-        words = "send the ETag of what you read as If-Match, or If-None-Match: * for a file that is not there yet"
-        raise ProblemError(428, "no-precondition", "It is not said what is changed", words)
+        words = "send the ETag of what you read as If-Match, or If-None-Match: * for a new file"
+        raise ProblemError(428, "no-precondition", "If-Match is missing", words)
     given = await service.in_thread(decoded, await request.body(BODY_BYTES_MAX), NewRuleFile)
     project = service.project
     if project.drafts.need_second_person:
@@ -182,7 +182,7 @@ async def put_rules(service: Service, request: Request) -> Json[RuleFileWritten]
         await service.checked(request.who, project.rules.write, name, given.text, tag, recorded)
     except ChangedMeanwhileError as error:
         headers = None if before is None else tagged(before.tag)
-        raise ProblemError(412, "changed-meanwhile", "It is not what it was", str(error), headers) from None
+        raise ProblemError(412, "changed-meanwhile", "It was changed meanwhile", str(error), headers) from None
     now = await service.in_thread(project.rules.file, name)
     assert now is not None
     why_not = await service.adopted()
@@ -263,7 +263,7 @@ def _check(asked: BacktestRequest) -> None:
     words = ""
     for name, text in asked.rules.items():
         if not _FILE.fullmatch(name):
-            words = f"rules: {name[:100]!r} is no name of a file of rules, such as velocity.yaml"
+            words = f"rules: {name[:100]!r} is not a name of a file of rules, such as velocity.yaml"
         elif len(text.encode("utf-8", "replace")) > TEXT_BYTES_MAX:
             words = f"rules: {name} is too long; a file of rules has at most {TEXT_BYTES_MAX:,} bytes"
     try:

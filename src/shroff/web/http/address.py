@@ -39,7 +39,7 @@ class Address:
         is_own = site == "same-origin" or (site in {"", "none"} and (not origin or origin in self._origins(request)))
         if not is_own:
             words = f"sign in at {self.public}/login" if self.public else "sign in at its own page"
-            raise ProblemError(403, "no-csrf", "This was not sent by a page of this service", words)
+            raise ProblemError(403, "no-csrf", "The form was not sent from this service", words)
 
     def _origins(self, request: Request) -> set[str]:
         """What browsers may call this service: as they write it, with small letters and without a usual port."""

@@ -129,7 +129,9 @@ class Application:
         if route.right is not None:
             request.who.require(route.right)
             if route.is_page and request.signed_in is None:
-                raise ProblemError(403, "not-a-person", "Pages are for people", "a key is for what lies below /api")
+                raise ProblemError(
+                    403, "not-a-person", "API keys cannot open pages", "use an API key only for addresses below /api"
+                )
         return route
 
     async def _who(self, request: Request) -> Who:
@@ -154,7 +156,7 @@ class Application:
         request.form_bytes_max = FORM_BYTES_MAX
         if request.method not in SAFE and not signed_in.is_own(await _csrf(request)):
             words = "a session's request that changes something needs the token of its page in X-CSRF-Token"
-            raise ProblemError(403, "no-csrf", "This was not sent by a page of this service", words)
+            raise ProblemError(403, "no-csrf", "The form was not sent from this service", words)
         request.signed_in = signed_in
         return signed_in.who
 
@@ -185,7 +187,7 @@ def problem_of(error: Exception, name: str, tell: Callable[[str], None]) -> Prob
                 return problem
             words = str(error)
         case _:
-            words = "the service made a mistake; nothing more is known of what was asked"
+            words = "an internal error occurred"
     id_ = token_hex(6)
     known = f"{error}; " if isinstance(error, ShroffError) else ""
     tell(f"error {id_}: {name}: {known}{trace_of(error)}")
@@ -228,5 +230,5 @@ def unknown(detail: str) -> ProblemError:
 def turned_away(error: TurnedAwayError) -> ProblemError:
     """The problem of a post that was not taken: nothing of it was written, and it may come again."""
     headers = {"retry-after": str(RETRY_S)}
-    title = "There is too much to decide" if error.is_overload else "Nothing is decided here now"
+    title = "The service is overloaded" if error.is_overload else "This service makes no decisions now"
     return ProblemError(503, "overload" if error.is_overload else "not-ready", title, str(error), headers)

@@ -47,7 +47,7 @@ class Connections:
     def _make_room(self, one: Connection, idle: dict[Connection, None], many: str) -> str:
         longest = next(iter(idle))
         if longest is one:
-            return f"{many} are open, and all of them are in use"
+            return f"{many} are open and in use"
         self.work(longest)
         longest.close()
         return ""

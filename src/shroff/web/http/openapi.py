@@ -173,7 +173,7 @@ def _operation(route: Route, event: str = "") -> dict[str, Any]:
     if route.right is None:
         found["security"] = []
     else:
-        found["description"] = f"Takes the right `{route.right.value}`."
+        found["description"] = f"Needs the permission `{route.right.value}`."
     if told.body is not None:
         body = schema_of(told.body)
         content = {kind: {"schema": body} for kind in told.body_types}
@@ -235,7 +235,7 @@ def _page(found: Mapping[str, Any]) -> Iterator[str]:
     for path, methods in found["paths"].items():
         for method, one in methods.items():
             yield f"<h2><code>{method.upper()} {escape(path)}</code></h2><p>{escape(one['summary'])} "
-            yield f"{escape(one.get('description', 'For anybody.')).replace('`', '')}</p>"
+            yield f"{escape(one.get('description', 'Public.')).replace('`', '')}</p>"
             yield from _parameters(one["parameters"])
             if "requestBody" in one:
                 kinds = ", ".join(f"<code>{escape(kind)}</code>" for kind in one["requestBody"]["content"])

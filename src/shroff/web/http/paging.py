@@ -32,7 +32,7 @@ def cursor_of(query: Mapping[str, str], type_: type[One]) -> One | None:
     try:
         return msgspec.json.decode(urlsafe_b64decode(text.encode("ascii", "strict")), type=type_)
     except (ValueError, RecursionError):
-        words = "cursor: send the 'next' of the answer before, as it is"
+        words = "cursor: send the 'next' of the previous response unchanged"
         raise ProblemError(400, "bad-query", "The query cannot be read", words) from None
 
 

@@ -110,20 +110,20 @@ def of_error(error: ShroffError) -> ProblemError:
     words = str(error)
     match error:
         case NotAllowedError():
-            return ProblemError(403, "not-allowed", "You may not do this", words)
+            return ProblemError(403, "not-allowed", "You do not have permission", words)
         case NotThereYetError():
-            return ProblemError(501, "not-there-yet", "This is not there yet", words)
+            return ProblemError(501, "not-there-yet", "Not available yet", words)
         case DefinitionError():
             first = DefinitionError(error.problems[:PROBLEMS_MAX])
             more = len(error.problems) - PROBLEMS_MAX
             words = f"{first}\nand {more:,} more" if more > 0 else words
             errors = places_of(first)
-            return ProblemError(422, "bad-definition", "The project's files would have mistakes", words, errors=errors)
+            return ProblemError(422, "bad-definition", "The project's files would have errors", words, errors=errors)
         case ChangedMeanwhileError():
-            return ProblemError(412, "changed-meanwhile", "It is not what it was", words)
+            return ProblemError(412, "changed-meanwhile", "It was changed meanwhile", words)
         case UsageError():
-            return ProblemError(400, "bad-request", "This cannot be done as asked", words)
+            return ProblemError(400, "bad-request", "Invalid request", words)
         case LogBusyError() | TransientError():
-            return ProblemError(503, "not-now", "This cannot be done now", words, RETRY_AFTER)
+            return ProblemError(503, "not-now", "Temporarily unavailable", words, RETRY_AFTER)
         case _:
-            return ProblemError(500, "broken", "The service cannot go on with this", words)
+            return ProblemError(500, "broken", "Internal failure", words)

@@ -360,8 +360,8 @@ def _head_too_long() -> ProblemError:
 
 
 def _framing_too_long() -> ProblemError:
-    words = "send larger chunks, and no chunk extensions or trailers: nothing here reads them"
-    return ProblemError(413, "framing-too-long", "There is too much around the body", words)
+    words = "send larger chunks, and no chunk extensions or trailers: they are ignored"
+    return ProblemError(413, "framing-too-long", "The request has too much overhead", words)
 
 
 class _Flow(FlowControl):

@@ -151,7 +151,7 @@ class Table:
         route = found.get("GET" if method == "HEAD" else method)
         if route is None:
             allowed = ", ".join(sorted({*found, *(["HEAD"] if "GET" in found else [])}))
-            title = "This cannot be done there"
+            title = "Method not allowed"
             raise ProblemError(405, "wrong-method", title, f"there is {allowed}", {"allow": allowed})
         names = [segment[1:-1] for segment in route.segments if segment.startswith("{")]
         return route, dict(zip(names, taken, strict=True))
@@ -159,5 +159,5 @@ class Table:
 
 def _nothing_there() -> ProblemError:
     return ProblemError(
-        404, "not-found", "Nothing is there", "there is no such address; /api/docs lists those there are"
+        404, "not-found", "Page not found", "this address does not exist; /api/docs lists the addresses of the API"
     )

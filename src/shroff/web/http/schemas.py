@@ -19,7 +19,7 @@ from shroff.project.policy import OUTCOMES
 Schema = Mapping[str, Any]
 
 TEXT: Final[Schema] = {"type": "string"}
-_DECIMAL: Final[Schema] = {"type": ["string", "number"], "description": "A decimal; as a string it loses nothing."}
+_DECIMAL: Final[Schema] = {"type": ["string", "number"], "description": "A decimal; as a string it keeps all digits."}
 # What is sent, where validation takes more than what is answered.
 _MONEY: Final[Schema] = {
     "type": ["string", "number", "object"],
@@ -130,12 +130,12 @@ def field_schema(one: Field, type_: EventType) -> dict[str, Any]:
         found |= {
             "maxLength": ID_LENGTH_MAX,
             "minLength": 1,
-            "description": "The event's id: sent again, it is answered again.",
+            "description": "The event's id; sending it again returns the same answer (idempotent).",
         }
     elif one.shape.is_hashed:
-        found["description"] = "Hashed on input: the clear value is kept nowhere."
+        found["description"] = "Hashed on input; the clear value is not stored."
     elif one.shape.is_personal:
-        found["description"] = "Personal: it lies beside the event, and can be erased."
+        found["description"] = "Personal; stored apart from the event, and can be erased."
     if one.shape.bounds is not None:
         found |= _limits(one.shape.bounds, one, str(found.get("description", "")))
     if one.shape.is_optional:

@@ -71,7 +71,7 @@ async def file(service: Service, request: Request) -> Response:
     """One file. Of another version it is not kept, as that may be one of a service that is being replaced."""
     found = static_files().get(request.path_params["name"])
     if found is None:
-        raise ProblemError(404, "not-found", "Nothing is there", "there is no such file")
+        raise ProblemError(404, "not-found", "Page not found", "this file does not exist")
     is_current = request.path_params["version"] == version()
     headers = {"cache-control": FOR_EVER if is_current else "no-cache", "vary": "accept-encoding"}
     if found.packed and "gzip" in request.headers.get("accept-encoding", ""):

@@ -38,11 +38,11 @@ class Streams:
     def take(self, token: str) -> None:
         """One more. Raises: ProblemError with 429 or 503 where there are too many."""
         if self._open[token] >= OF_SESSION_MAX:
-            words = f"{OF_SESSION_MAX} pages of this session are open that update by themselves; close one of them"
-            raise ProblemError(429, "too-many-streams", "Too many pages update by themselves", words)
+            words = f"{OF_SESSION_MAX} live pages of this session are open; close one of them"
+            raise ProblemError(429, "too-many-streams", "Too many live pages", words)
         if self._open.total() >= OF_ALL_MAX:
-            words = "so many pages update by themselves that this one cannot; it shows what was when it was opened"
-            raise ProblemError(503, "too-many-streams", "Too many pages update by themselves", words)
+            words = "too many live pages are open; this one shows its state at page load"
+            raise ProblemError(503, "too-many-streams", "Too many live pages", words)
         self._open[token] += 1
 
     def let_go(self, token: str) -> None:

@@ -90,7 +90,7 @@ class Turns:
             raise too_many(words)
         if sum(one.count for one in self._turns.values()) >= OF_ALL_MAX:
             words = f"too many ask for {self._what} now; try again"
-            raise ProblemError(503, "overload", "There are too many requests at once", words, RETRY_AFTER)
+            raise ProblemError(503, "overload", "Too many requests at once", words, RETRY_AFTER)
         turn.count += 1
         task = asyncio.ensure_future(self._run(sender, turn, function, arguments))
         task.add_done_callback(_looked_at)
@@ -98,7 +98,7 @@ class Turns:
             async with asyncio.timeout(self._seconds_max):
                 return await asyncio.shield(task)
         except TimeoutError:
-            words = f"{self._what} took more than {self._seconds_max:g} s; try again, with less of it"
+            words = f"{self._what} took more than {self._seconds_max:g} s; try again with less"
             raise ProblemError(503, "too-slow", "This takes too long", words, RETRY_AFTER) from None
 
     async def _run(self, sender: str, turn: _Turn, function: Callable[..., One], arguments: tuple[object, ...]) -> One:
@@ -117,7 +117,7 @@ class Turns:
 
 def too_many(words: str) -> ProblemError:
     """The problem of a request of whom too many are not answered yet."""
-    return ProblemError(429, "too-many", "There are too many requests at once", words, RETRY_AFTER)
+    return ProblemError(429, "too-many", "Too many requests at once", words, RETRY_AFTER)
 
 
 def _looked_at(task: asyncio.Task[One]) -> None:

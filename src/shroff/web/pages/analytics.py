@@ -70,7 +70,7 @@ async def download(service: Service, request: Request) -> Response:
         question = _question(request)
         found = await service.in_thread(counted, service.project, question)
     except UsageError as error:
-        raise ProblemError(422, "bad-question", "This cannot be counted", str(error)) from None
+        raise ProblemError(422, "bad-question", "The counts cannot be computed", str(error)) from None
     is_split = question.by not in {DAY, WEEK}
     head = ["day", "type", *([question.by] if is_split else []), "count"]
     rows = ([one.day.isoformat(), one.type, *([one.value or ""] if is_split else []), str(one.count)] for one in found)
@@ -96,7 +96,7 @@ def day_of(text: str) -> date | None:
     try:
         return date.fromisoformat(text) if text else None
     except ValueError:
-        raise UsageError(f"{text!r} is no day. Write it as 2026-03-01.") from None
+        raise UsageError(f"{text!r} is not a day. Write it as 2026-03-01.") from None
 
 
 def _chart(found: Sequence[EventCount], by: str) -> Bars | None:

@@ -83,7 +83,7 @@ async def download(service: Service, request: Request) -> Response:
         )
         found = await service.in_thread(users_of, service.project, asked)
     except (UsageError, DefinitionError) as error:
-        raise ProblemError(422, "bad-question", "This cannot be counted", str(error)) from None
+        raise ProblemError(422, "bad-question", "The funnel cannot be computed", str(error)) from None
     headers = {"content-disposition": 'attachment; filename="users.csv"'}
     return Response(b"".join(csv_line([one]) for one in ["user", *found]), 200, headers, CSV)
 

@@ -11,6 +11,7 @@ from shroff.people import sessions
 from shroff.people.access import Right
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route
+from shroff.web.pages.audit_words import RIGHT_WORDS
 from shroff.web.pages.rendering import page, screens_of, see_other
 from shroff.web.pages.signing import let_in
 from shroff.web.pages.words import sentence
@@ -54,7 +55,12 @@ async def change_password(service: Service, request: Request) -> Response:
 
 def _me(service: Service, request: Request, mistake: str = "", status: int = 422) -> Response:
     said = request.query_params.get("said") == "changed"
-    shown = {"signed_in": request.signed_in, "mistake": mistake, "is_changed": said and not mistake}
+    shown = {
+        "signed_in": request.signed_in,
+        "mistake": mistake,
+        "is_changed": said and not mistake,
+        "right_words": RIGHT_WORDS,
+    }
     return page(service, request, "me.html", status if mistake else 200, **shown)
 
 

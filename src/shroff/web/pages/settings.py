@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
-import msgspec
 from starlette.responses import Response
 
 from shroff.errors import NotAllowedError, UsageError
 from shroff.people import keys, links, sessions, users
 from shroff.people.access import RIGHTS, Right, Role
-from shroff.people.audit import AuditEntry, Verified
+from shroff.people.audit import Verified
 from shroff.web.api.people import NewKey, NewUser, UserChange, changed_user, made_key, made_user, rows_of, wanted_of
 from shroff.web.http.messages import Request
 from shroff.web.http.paging import cursor_of, next_of, parted
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
+from shroff.web.pages.audit_words import RIGHT_WORDS, action_words, changes_of
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.words import sentence
 
@@ -30,7 +30,7 @@ AUDIT: Final = "/settings/audit"
 USERS: Final = "/settings/users"
 KEYS: Final = "/settings/keys"
 FILTERS: Final = ("who", "action", "subject", "from", "to")
-LASTING: Final = {"30d": "30 days", "90d": "90 days", "365d": "a year", "": "for ever"}
+LASTING: Final = {"30d": "30 days", "90d": "90 days", "365d": "1 year", "": "never"}
 NOTHING: Final[Mapping[str, str]] = {}
 
 
@@ -44,9 +44,9 @@ class SettingsTab:
 
 
 TABS: Final = (
-    SettingsTab("Who did what", AUDIT, Right.READ_AUDIT),
+    SettingsTab("Audit log", AUDIT, Right.READ_AUDIT),
     SettingsTab("Users", USERS, Right.MANAGE_USERS),
-    SettingsTab("Keys for programs", KEYS, Right.MANAGE_KEYS),
+    SettingsTab("API keys", KEYS, Right.MANAGE_KEYS),
 )
 
 
@@ -77,6 +77,8 @@ async def _audit(service: Service, request: Request, verified: Verified | None =
         raise ProblemError(400, "bad-query", "The query cannot be read", str(error)) from None
     before = cursor_of(query, int)
     rows, last = parted(await service.in_thread(rows_of, service.desk, wanted, before, ROWS_SHOWN + 1), ROWS_SHOWN)
+    known = await service.in_thread(users.all_users, service.desk)
+    names = {one.id: one.display_name for one in known}
     given = {name: query.get(name, "").strip() for name in FILTERS}
     kept = {name: text for name, text in given.items() if text}
     older = urlencode({**kept, "cursor": next_of(last.number)}) if last is not None else ""
@@ -84,38 +86,13 @@ async def _audit(service: Service, request: Request, verified: Verified | None =
         service,
         request,
         "settings_audit.html",
-        rows=[(row, _changes(row)) for row in rows],
+        rows=[(row, changes_of(row, names)) for row in rows],
+        action_words=action_words,
         given=given,
         older=older,
         is_first=before is None,
         verified=verified,
     )
-
-
-def _changes(row: AuditEntry) -> list[tuple[str, str, str]]:
-    """What was changed from what to what: name by name where both are records, else as a whole."""
-    before, after = msgspec.json.decode(row.before), msgspec.json.decode(row.after)
-    if isinstance(before, dict) and isinstance(after, dict):
-        names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-        return [(name, _text(before.get(name)), _text(after.get(name))) for name in names]
-    if before is None and after is None:
-        return []
-    return [("", _text(before), _text(after))]
-
-
-def _text(value: Any) -> str:
-    """A value of the record in words: what is empty in it is left out."""
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "yes" if value else "no"
-        case dict():
-            return ", ".join(f"{name} {text}" for name, one in value.items() if (text := _text(one)) not in {"", "no"})
-        case list():
-            return "; ".join(_text(one) for one in value)
-        case _:
-            return str(value)
 
 
 # ---- users and sessions
@@ -152,7 +129,7 @@ async def change_user(service: Service, request: Request) -> Response:
             case "delete":
                 await service.in_thread(users.delete, desk, who, name)
             case _:
-                raise ProblemError(400, "bad-form", "The form cannot be read", "do: what is to be done")
+                raise ProblemError(400, "bad-form", "The form cannot be read", "do: the action is missing")
     except UsageError as error:
         return await _users(service, request, mistake=sentence(str(error)))
     return await _users(service, request, link=_whole(service, request, link), of=name) if link else see_other(USERS)
@@ -187,6 +164,7 @@ async def _users(
         sessions=there,
         roles=[role.value for role in users.PEOPLE],
         may=_may(),
+        right_words=RIGHT_WORDS,
         mistake=mistake,
         form={name: form.get(name, "") for name in ("name", "role", "display_name", "email")},
         link=link,
@@ -197,9 +175,9 @@ async def _users(
     )
 
 
-def _may() -> list[tuple[str, list[bool]]]:
+def _may() -> list[tuple[Right, list[bool]]]:
     """Each right, and whether each role of people has it."""
-    return [(right.value, [right in RIGHTS[role] for role in users.PEOPLE]) for right in Right]
+    return [(right, [right in RIGHTS[role] for role in users.PEOPLE]) for right in Right]
 
 
 def _whole(service: Service, request: Request, path: str) -> str:

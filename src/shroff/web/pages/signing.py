@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 VISIT: Final = "shroff_visit"
 FIRST: Final = "/"
 WORK: Final = "/queue"
-ENDED: Final = "You are signed out, or this session has ended. Sign in to go on."
+ENDED: Final = "You are signed out, or your session has expired. Sign in to continue."
 NOTHING: Final[Mapping[str, str]] = {}
 
 
@@ -68,7 +68,7 @@ async def sign_out(service: Service, request: Request) -> Response:
     found = await service.known(service.gate.signed_in, token) if token else None
     if found is not None:
         if not found.is_own(form.get("csrf", "")):
-            raise ProblemError(403, "no-csrf", "This was not sent by a page of this service", "press Sign out there")
+            raise ProblemError(403, "no-csrf", "The form was not sent from this service", "press Sign out there")
         await service.in_thread(sessions.sign_out, service.desk, token)
     return _with_cookie(service, request, see_other("/login"), COOKIE, "", 0)
 
@@ -125,7 +125,7 @@ async def _link_page(service: Service, token: str, form: Mapping[str, str] = NOT
 
 
 def _link_gone(error: SignInError) -> Response:
-    words = {"title": "This link does nothing any more", "way": "/login", "way_says": "Sign in"}
+    words = {"title": "This link has expired or was already used", "way": "/login", "way_says": "Sign in"}
     return alone("end.html", 404, words=sentence(str(error)), **words)
 
 
@@ -142,7 +142,7 @@ async def begin_visit(service: Service, request: Request) -> Response:
     """Go to the OpenID provider."""
     provider = service.provider
     if provider is None:
-        raise ProblemError(404, "not-found", "Nothing is there", "no provider is set, by which people would sign in")
+        raise ProblemError(404, "not-found", "Page not found", "no identity provider is configured")
     back = request.query_params.get("back", FIRST)
     try:
         begun = await service.in_thread(oidc.begin, service.desk, provider, _redirect_uri(service, request), back)
@@ -155,9 +155,9 @@ async def end_visit(service: Service, request: Request) -> Response:
     """Come back from the OpenID provider."""
     provider, query = service.provider, request.query_params
     if provider is None:
-        raise ProblemError(404, "not-found", "Nothing is there", "no provider is set, by which people would sign in")
+        raise ProblemError(404, "not-found", "Page not found", "no identity provider is configured")
     if "error" in query:
-        return _login(service, FIRST, mistake="The provider did not let you in. Sign in again.", status=403)
+        return _login(service, FIRST, mistake="Sign-in with the provider failed. Try again.", status=403)
 
     def finish() -> tuple[SignedIn, str]:
         return oidc.finish(

@@ -43,7 +43,7 @@ class Checkers:
         if not said.endswith(b"\n"):
             if self._end(process) == BROKEN:
                 raise RuntimeError("a check of a draft broke")
-            words = f"its check took more than {self._seconds_max:g} s or {MEMORY_MAX:,} bytes; give it less to check"
+            words = f"its check took more than {self._seconds_max:g} s or {MEMORY_MAX:,} bytes; check a smaller draft"
             raise ProblemError(503, "too-slow", "This takes too long", words, RETRY_AFTER)
         self._free.append(process)
         found = msgspec.json.decode(said, type=DraftCheck | None)

@@ -31,7 +31,7 @@ TAKEN_WITHIN_S: Final = 20.0
 LOOK_S: Final = 0.1
 NOWHERE: Final = "no lane has its event: a label is sent when its event is decided"
 BY_FIELD: Final = "with several lanes a label names its event by type and id, not by a unique field"
-SENT: Final = "it is sent to lane {}, which did not take it up yet: a lane does when its worker comes to it"
+SENT: Final = "it is sent to lane {}, which has not applied it yet; its worker will"
 
 
 class ReadableLane(Protocol):

@@ -130,7 +130,7 @@ def _key_mistakes(events: Events, key: str) -> Iterator[str]:
     entity = events.entities.get(key)
     if entity is None:
         hint = nearest(key, events.entities) or f"Entities are {', '.join(events.entities)}."
-        yield f"the key {key!r} is no entity. {hint}"
+        yield f"the key {key!r} is not an entity. {hint}"
         return
     for name, type_ in events.types.items():
         parts = entity.keys.get(name, ())
@@ -247,6 +247,6 @@ class Home:
 
 
 NO_KEY: Final = (
-    "it is hashed here, so the lane of an event is told by the message's key, and this message has another one or "
+    "it is hashed here, so the message's key determines the lane of an event, and this message has another one or "
     "none. Producers write the clear value there"
 )

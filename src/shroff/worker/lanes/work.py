@@ -51,7 +51,7 @@ def files_of(message: Message) -> dict[str, str]:
     try:
         return msgspec.json.decode(message.body, type=Version).files
     except msgspec.MsgspecError as error:
-        raise UsageError(f"it is no version of a project: {error}") from None
+        raise UsageError(f"it is not a version of a project: {error}") from None
 
 
 class _AnewError(UsageError):
@@ -159,11 +159,11 @@ class LaneLead:
             definitions = self._definitions_of(message)
             if definitions is None or not self._inbox.adopts(lambda: definitions, [offset]):
                 return False
-            self._say(f"the version at {part} {message.offset} is in force")
+            self._say(f"the version at {part} {message.offset} is active")
         except _AnewError:
             raise
         except (UsageError, DefinitionError) as error:
-            words = f"this version cannot come into force: {error}"
+            words = f"this version cannot become active: {error}"
             self._say(words)
             refused = Refused(part, message.offset, CONTROLS, words, message.body, self._lane.now_ms())
             self._log.append(Batch(refused=[refused], offsets=[offset]))
@@ -177,7 +177,7 @@ class LaneLead:
                 found = self._lane.load(message)
                 found.require_models()
             except (StateError, TransientError) as error:
-                self._say(f"a version came to this lane, and cannot come into force yet: {error}")
+                self._say(f"a new version reached this lane, but cannot become active yet: {error}")
                 return None
             try:
                 check_inputs_unchanged(self._writer.definitions, found)

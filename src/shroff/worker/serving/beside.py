@@ -70,7 +70,7 @@ class Beside:
         except (ShroffError, OSError) as error:
             if str(error) != self._told[chore]:
                 self._told[chore] = str(error)
-                self._tell(f"{error}; it is tried again")
+                self._tell(f"{error}; retrying")
             return False
         return True
 

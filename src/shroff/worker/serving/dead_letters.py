@@ -47,7 +47,7 @@ class DeadLetters:
         try:
             return self._send(parts)
         except TransientError as error:
-            self._tell(f"dead letters are sent later: {error}")
+            self._tell(f"dead letters will be sent later: {error}")
             return False
 
     def _send(self, parts: Collection[str]) -> bool:

@@ -68,7 +68,7 @@ class Outflow:
             try:
                 self._delivery = self._held.enter_context(self._delivering(self._log))
             except (LogBusyError, DefinitionError) as busy:  # or somebody is just writing the project's files
-                words = f"nothing is delivered from here for now: {busy}"
+                words = f"this process does not deliver now: {busy}"
                 if words != self._told:
                     self._told = words
                     self._tell(words)
@@ -85,14 +85,14 @@ class Outflow:
             if one.trouble is None:
                 if one.name in self._silent:
                     self._silent.remove(one.name)
-                    self._tell(f"sink {one.name} takes rows again")
+                    self._tell(f"sink {one.name} accepts rows again")
             elif one.name not in self._silent and one.attempts >= TOLD_AFTER:
                 self._silent.add(one.name)
-                self._tell(f"{silence_words(one)}. It is tried again")
+                self._tell(f"{silence_words(one)}. Retrying")
 
 
 def silence_words(one: DeliveryHealth) -> str:
     """That a sink takes nothing, since when and why; nothing where it is well."""
     if one.trouble is None:
         return ""
-    return f"sink {one.name} takes nothing since {time_text(one.trouble.since_ms)}: {one.trouble.words.rstrip('.')}"
+    return f"sink {one.name} has been failing since {time_text(one.trouble.since_ms)}: {one.trouble.words.rstrip('.')}"

@@ -82,12 +82,12 @@ class PoisonSearch:
         reason = reason_of(suspect.error, shows_words=shows_words)
         if count > 1:
             self._size, self._left = max(1, count // SHARE), count
-            return f"one of {count:,} messages: {reason}. It is being looked for"
+            return f"one of {count:,} messages: {reason}. Searching for it"
         (one,) = suspect.submissions
         self.unwanted[one.source, one.place] = reason
         self._in_a_row += 1
         self.found += 1
-        return f"{one.source}, {one.place}: {reason}. It goes to quarantine, and the others go on"
+        return f"{one.source}, {one.place}: {reason}. It is quarantined; the others continue"
 
     def take(
         self, writer: Writer, work: WorkerCounts, submissions: Sequence[Submission], offsets: Sequence[Offset] = ()

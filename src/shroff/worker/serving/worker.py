@@ -36,7 +36,7 @@ PAUSES_S: Final = (0.1, 5.0)  # before the log is tried again: the first, and th
 BUSY_TRIES: Final = 8  # some 20 s: a store whose connection broke may believe for a while that the old one still writes
 
 
-HOW_TO_WAIT: Final = "'shroff {} --standby' waits beside it, and takes over when it is gone"
+HOW_TO_WAIT: Final = "'shroff {} --standby' waits and takes over when it stops"
 
 
 class Workplace(FollowedProject, Protocol):
@@ -132,7 +132,7 @@ class Leader(ABC):
                 self.work.unbearable = self._poison.found
             except RequestError as failed:
                 self._refusal = reason_of(failed.error, shows_words=self._shows_words)
-                self._tell(f"what was asked of this worker: {self._refusal}. It is refused")
+                self._tell(f"a request to this worker was refused: {self._refusal}")
             except (TransientError, StorageError, OSError) as error:
                 pause_s = self._pause_after(error)
             self.work.state = RESTORING

@@ -87,7 +87,7 @@ class LogPruningContract(Contract):
 
         for name in ("read", "lines", "labels_after", "decisions_after", "outcome_lines"):
             for after, upto in ((0, None), (0, 1), (4, None), (4, 5), (3, 9)):
-                with pytest.raises(PrunedError, match=r"up to place 5 .*lake"):
+                with pytest.raises(PrunedError, match=r"up to sequence number 5 .*lake"):
                     list(getattr(log, name)(after, upto))
             assert list(getattr(log, name)(5, 5)) == []
         log.close()
@@ -166,7 +166,7 @@ class LogPruningContract(Contract):
         assert log.unique_places("payment", "rrn", asked) == {}
         assert log.unique_places("login", "arn", asked) == {}
         assert log.find_unique("payment", "arn", asked) == {"v3": record(3)}
-        with pytest.raises(StateError, match=r"arn is unique.* place 1"):
+        with pytest.raises(StateError, match=r"arn is unique.* sequence number 1"):
             log.append(Batch(records=[record(4)], unique=[UniqueValue("payment", "arn", "v1", 4)]))
         log.close()
 
@@ -184,7 +184,7 @@ class LogPruningContract(Contract):
             log.prune(0)
         log.append(payments(1, 3))
         for upto in (3, 4):
-            with pytest.raises(StateError, match="ends at place 3"):
+            with pytest.raises(StateError, match="ends at sequence number 3"):
                 log.prune(upto)
 
         assert (log.pruned_to(), len(_flat(log.read()))) == (0, 3)

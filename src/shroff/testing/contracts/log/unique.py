@@ -44,7 +44,7 @@ class LogUniqueContract(Contract):
         log = self.make_log(tmp_path)
         log.append(Batch(records=[record(1), record(2)], unique=[_value("a", 1)]))
         for wrong in ([_value("a", 3)], [_value("b", 2), _value("b", 3)]):
-            with pytest.raises(StateError, match=r"payment.arn is unique.* place 3 .*place [12]"):
+            with pytest.raises(StateError, match=r"payment.arn is unique.* sequence number 3 .*sequence number [12]"):
                 log.append(Batch(records=[record(3)], unique=wrong))
         for place in (0, 4):
             with pytest.raises(StateError, match="which there is not"):

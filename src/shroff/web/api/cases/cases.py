@@ -102,7 +102,9 @@ async def cases(service: Service, request: Request) -> Json[documents.CaseList]:
     wanted = wanted_of(query, request.who, desk.now_ms(), desk.money_places)
     order, after = order_of(query), cursor_of(query, tuple[int, int])
     if after is not None and any(abs(part) > LARGEST for part in after):
-        raise ProblemError(400, "bad-query", "The query cannot be read", "cursor: nobody gave this one")
+        raise ProblemError(
+            400, "bad-query", "The query cannot be read", "cursor: unknown; use 'next' of the previous page"
+        )
     found = await service.in_thread(reading.listed, desk, request.who, wanted, order, after, limit_of(query))
     totals = await service.in_thread(reading.totals, desk, request.who, wanted)
     return Json(
@@ -217,7 +219,7 @@ async def undo(service: Service, request: Request) -> Json[documents.CasesUndone
     """Take back what was done a moment ago."""
     given = await body_of(request, CaseUndo)
     if not 0 < given.undo <= LARGEST:
-        raise ProblemError(409, "too-late", "It cannot be undone any more", "there is nothing of this number")
+        raise ProblemError(409, "too-late", "It can no longer be undone", "no action has this number")
     desk = service.cases
     case = number_of(request) if "id" in request.path_params else 0
     found = await done(service, deciding.undo, desk, request.who, given.undo, case)
@@ -293,7 +295,7 @@ async def tried(service: Service, function: Callable[..., One], *arguments: obje
         type_, what = MISSING.get(type(error), ("no-case", "case"))
         raise ProblemError(404, type_, f"There is no such {what}", str(error)) from None
     except TooLateError as error:
-        raise ProblemError(409, "too-late", "It cannot be undone any more", str(error)) from None
+        raise ProblemError(409, "too-late", "It can no longer be undone", str(error)) from None
 
 
 def _was_first(error: CaseChangedError) -> ProblemError:
@@ -309,7 +311,7 @@ def _was_first(error: CaseChangedError) -> ProblemError:
         "tag": now.tag,
         "saved": False,
     }
-    title = "The case is not as it was read" if now.is_untouched else "Somebody else was first"
+    title = "The case was changed meanwhile" if now.is_untouched else "Another user was first"
     return ProblemError(409, "case-changed", title, str(error), tagged(now.tag), **more)
 
 
@@ -340,7 +342,7 @@ def time_of(text: str, what: str) -> int:
     except ValueError as error:
         raise ProblemError(422, "bad-body", "The request cannot be read", f"{what}: {error}") from None
     if abs(found) > LARGEST:
-        raise ProblemError(422, "bad-body", "The request cannot be read", f"{what}: no time is so far away")
+        raise ProblemError(422, "bad-body", "The request cannot be read", f"{what}: the time is too far away")
     return found
 
 
@@ -355,7 +357,7 @@ async def body_of(request: Request, type_: type[Body], *, may_be_empty: bool = F
 _ONE: Final = f"{API}/cases/{{id}}"
 _CHANGE: Final = {
     404: "",
-    409: "Another user changed the case first; nothing was saved. The problem says who and when.",
+    409: "Another user changed the case first; nothing was saved. The problem names the user and the time.",
 }
 _SEEN: Final = {"If-Match": "The ETag of the version that you read. Default: the current version."}
 

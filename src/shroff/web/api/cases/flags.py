@@ -57,7 +57,7 @@ async def flags(service: Service, request: Request) -> Json[Flags]:
     query = request.query_params
     entity, key = query.get("entity", ""), query.get("key", "")
     if not entity or not key:
-        raise ProblemError(400, "bad-query", "It is not said whose flags", "write ?entity=card&key=c-1")
+        raise ProblemError(400, "bad-query", "The entity is missing", "write ?entity=card&key=c-1")
     limit, before = limit_of(query), cursor_of(query, tuple[int, str])
     key = await service.in_thread(known_key, service.project, entity, key)
     rows, last = parted(await service.in_thread(_rows, service.project, entity, key, before, limit + 1), limit)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from shroff.project.lists import Edited
     from shroff.web.service import Service
 
-WAITS: Final = "a second person approves silences here, and this one waits for that"
+WAITS: Final = "silences need approval by a second person here; this one is waiting"
 
 
 class SilenceRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -70,7 +70,7 @@ async def silence_for(service: Service, request: Request, rule: str, until: str,
     found = await done(service, reading.detail, service.cases, who, number)
     case, project = found.case, service.project
     if not why.strip():
-        raise UsageError("say why the rule is to be silent.")
+        raise UsageError("give a reason for the silence.")
     if not any(one.id == rule and one.by == case.entity for one in project.definitions.rules):
         raise UsageError(f"case {number} is about a {case.entity}, and no rule {rule[:100]!r} has that as its key.")
 
@@ -113,7 +113,7 @@ async def approve_for(service: Service, request: Request, rule: str, tag: str) -
     """The same, for pages too, as `silence_for`. Raises: ProblemError; UsageError; NotAllowedError for who asked."""
     number, who = number_of(request), request.who
     if who.kind != "user":
-        raise NotAllowedError("a second person signs in to approve a silence; a key cannot do it")
+        raise NotAllowedError("approving a silence needs a signed-in user, not an API key")
     case = (await done(service, reading.detail, service.cases, who, number)).case
     told = {"entity": case.entity, "key": case.key, "case": number, "approved": tag}
     act = Act(who, "rule.silence", f"rule {rule}", None, told)

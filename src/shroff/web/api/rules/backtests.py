@@ -151,7 +151,7 @@ class Backtests:
             kept.state, kept.why_not = FAILED, error.detail
         finally:
             if kept.state in {WAITING, RUNNING}:
-                kept.state, kept.why_not = FAILED, "the service ended meanwhile"
+                kept.state, kept.why_not = FAILED, "the service stopped meanwhile"
             await asyncio.to_thread(self._keep, kept)
             self.going.pop(kept.id, None)
 
@@ -191,7 +191,7 @@ async def computed(service: Service, draft: Draft, kept: Kept) -> dict[str, Any]
             async with asyncio.timeout(SECONDS_MAX):
                 return await _heard(process, kept)
         except TimeoutError:
-            words = f"it took longer than {SECONDS_MAX:g} s; judge a shorter time, by 'from'"
+            words = f"it took longer than {SECONDS_MAX:g} s; choose a shorter period with 'from'"
             raise ProblemError(503, "too-long", "The backtest takes too long", words) from None
         finally:
             if process.returncode is None:
@@ -209,9 +209,9 @@ async def _heard(process: asyncio.subprocess.Process, kept: Kept) -> dict[str, A
             return found
         if "error" in said:
             more = {"errors": said["errors"]} if "errors" in said else {}
-            raise ProblemError(422, "no-backtest", "The draft cannot be judged", str(said["error"]), **more)
+            raise ProblemError(422, "no-backtest", "The draft cannot be tested", str(said["error"]), **more)
         kept.done, kept.total = said["done"], said["total"]
-    raise ProblemError(422, "no-backtest", "The draft cannot be judged", "its process ended without a word")
+    raise ProblemError(422, "no-backtest", "The draft cannot be tested", "its process ended without a message")
 
 
 def _job(draft: Draft, folder: Path, project: Path) -> dict[str, str | None]:

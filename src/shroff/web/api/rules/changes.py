@@ -57,9 +57,9 @@ def needed(found: Sequence[FileDifference]) -> frozenset[Right]:
 def why_refused(service: Service, who: Who | None, found: Sequence[FileDifference]) -> str:
     """Why somebody, or the service by itself, does not make these active; empty where it may."""
     if service.project.drafts.need_second_person and any(one.file.startswith(RULES) for one in found):
-        return "a second person approves rules here, so rules that were changed in files wait for a restart"
+        return "rules need approval by a second person here, so changed rule files take effect at a restart"
     missing = sorted(one.value for one in needed(found) if who is not None and not who.may(one))
-    return f"it takes {' and '.join(missing)} as well" if missing else ""
+    return f"this also needs the permission {' and '.join(missing)}" if missing else ""
 
 
 async def applied(service: Service, who: Who | None, found: Sequence[FileDifference]) -> str:
@@ -127,8 +127,8 @@ async def meant(service: Service, tag: str) -> list[FileDifference]:
     """The changes that somebody saw. Raises: ProblemError where they are others by now."""
     found = await service.in_thread(service.project.versions.unapplied)
     if tag_of(found) != tag:
-        words = "the files were changed meanwhile; read the changes again, and apply those"
-        raise ProblemError(412, "changed-meanwhile", "It is not what it was", words)
+        words = "the files were changed meanwhile; reload the changes and apply them"
+        raise ProblemError(412, "changed-meanwhile", "It was changed meanwhile", words)
     return found
 
 

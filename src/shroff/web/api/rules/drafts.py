@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 BODY_BYTES_MAX: Final = 512 * 1024  # a draft's text as JSON, with its escapes
-WAITS: Final = "a second person approves this here: it waits for somebody else who asks for the same"
+WAITS: Final = "this needs approval by a second person, and waits for it"
 
 
 class DraftBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -114,8 +114,8 @@ async def put_draft(service: Service, request: Request) -> Json[RuleDraftChecked
     """Keep a text as a draft, mistakes and all; says what they are."""
     is_new = request.headers.get("if-none-match", "").strip() == "*"
     if not tags_of(request) and not is_new:
-        words = "send the ETag of what you read as If-Match, or If-None-Match: * for a draft that is not there yet"
-        raise ProblemError(428, "no-precondition", "It is not said what is changed", words)
+        words = "send the ETag of what you read as If-Match, or If-None-Match: * for a new draft"
+        raise ProblemError(428, "no-precondition", "If-Match is missing", words)
     given = decoded(await request.body(BODY_BYTES_MAX), DraftBody)
     id_ = request.path_params["rule"]
     found = await save(service, request, id_, given.text, "" if is_new else await _seen(service, request))
@@ -126,7 +126,7 @@ async def put_draft(service: Service, request: Request) -> Json[RuleDraftChecked
 async def delete_draft(service: Service, request: Request) -> Json[DroppedDraft]:
     """Throw a draft away, and its trial."""
     if not tags_of(request):
-        raise ProblemError(428, "no-precondition", "It is not said what is meant", "send its ETag as If-Match")
+        raise ProblemError(428, "no-precondition", "If-Match is missing", "send its ETag as If-Match")
     await drop(service, request, request.path_params["rule"], await _seen(service, request))
     return Json({"dropped": request.path_params["rule"]})
 
@@ -190,7 +190,7 @@ async def drop(service: Service, request: Request, id_: str, tag: str) -> None:
 async def approve(service: Service, request: Request, id_: str, tag: str) -> StoredDraft:
     """Approve a draft. Raises: NotAllowedError for its own author, and for a key, which is nobody's second person."""
     if request.who.kind != "user":
-        raise NotAllowedError("a second person signs in to approve a draft; a key cannot do it")
+        raise NotAllowedError("approving a draft needs a signed-in user, not an API key")
 
     def recorded(_: str, approved: str) -> None:
         service.record_now(Act(request.who, "draft.approve", subject_of(id_), None, {"draft": approved}))
@@ -225,13 +225,17 @@ async def put_back(service: Service, request: Request, id_: str, seq: int, reaso
     look = await service.in_thread(one_rule, service, id_)
     text = "" if seq == 0 else next((one.text for one in look.versions if one.seq == seq), None)
     if text is None:
-        raise ProblemError(404, "no-version", "There is no such version", f"{id_} did not change at place {seq}")
+        raise ProblemError(
+            404, "no-version", "There is no such version", f"{id_} did not change at sequence number {seq}"
+        )
     if seq == 0 and look.state == OFF:
-        raise ProblemError(409, "is-off", "The rule is taken out already", f"{id_} stands in no file")
+        raise ProblemError(409, "is-off", "The rule is already removed", f"no file has {id_}")
     act, file = "rule.back" if text else "rule.off", file_for(look)
     subject, change = subject_of(id_), {"seq": seq, "text": tag_of(text), "now": tag_of(look.text)}
     if service.project.drafts.need_second_person:
-        says = f"{'go back to what it said from place ' + str(seq) if text else 'take it out'}: {reason.strip()}"
+        says = (
+            f"{'roll back to the version of sequence number ' + str(seq) if text else 'take it out'}: {reason.strip()}"
+        )
         if not await agreed(service, request, subject, change, says, may_approve=request.who.may(Right.APPROVE_RULES)):
             return file, WAITS
     before = _before(service, request, act, id_, {"reason": reason, "version": seq})
@@ -307,7 +311,7 @@ async def authors_of(service: Service, request: Request, *, of_two: bool = False
 def require_reason(reason: str) -> None:
     """Raises: ProblemError where none is given."""
     if not reason.strip():
-        raise ProblemError(422, "no-reason", "A reason is missing", "say why: it stands in the record of who did what")
+        raise ProblemError(422, "no-reason", "A reason is missing", "give a reason; it is recorded in the audit log")
 
 
 def may_edit(request: Request) -> bool:

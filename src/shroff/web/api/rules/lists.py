@@ -151,11 +151,11 @@ async def approve_for(service: Service, request: Request, name: str, tag: str) -
     found = await service.in_thread(service.project.agreements.asked, f"list {name}")
     asked = next((one for one in found if one.tag == tag), None)
     if asked is None:
-        raise ProblemError(404, "not-asked", "Nobody asks for this change", "look at the list again")
+        raise ProblemError(404, "not-asked", "No such change is requested", "reload the list")
     if request.who.kind != "user":
-        raise NotAllowedError("a second person signs in to approve a change of a list; a key cannot do it")
+        raise NotAllowedError("approving a list change needs a signed-in user, not an API key")
     if request.who.id in {one.id for one in asked.authors}:
-        raise NotAllowedError(f"{request.who.name} asked for this change; somebody else has to approve it")
+        raise NotAllowedError(f"{request.who.name} requested this change; another person must approve it")
     change = msgspec.convert(asked.change, _Wanted)
     put = [Entry(value, note, asked.by, expires_at) for value, note, expires_at in change.put]
     return await _by_two(service, request, name, put, change.out, is_whole=change.is_whole)

@@ -136,7 +136,7 @@ async def put_thresholds(service: Service, request: Request) -> Json[Adopted]:
     event, tag = request.path_params["event"], await seen(request, there)
     if not tag:
         words = "send the ETag of GET /api/v1/thresholds as If-Match"
-        raise ProblemError(428, "no-precondition", "It is not said what is changed", words)
+        raise ProblemError(428, "no-precondition", "If-Match is missing", words)
     given = decoded(await request.body(BODY_BYTES_MAX), NewCutoffs)
     costs = {} if given.costs is None else msgspec.structs.asdict(given.costs)
     what_if = what_if_of({name: str(value) for name, value in costs.items() if value is not None})

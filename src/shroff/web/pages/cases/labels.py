@@ -129,7 +129,7 @@ def _row(found: Conflict) -> Contradiction:
     then = against[-1] if against else found.labels[-1]
     lost = first if won.verdict != first.verdict else then
     if won.source == lost.source:
-        why = "same source, the later word holds"
+        why = "same source; the later label wins"
     else:
         why = f"{won.source} is stronger than {lost.source}"
     return Contradiction(found, first, then, won, why)

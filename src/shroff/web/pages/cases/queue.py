@@ -91,7 +91,9 @@ async def _page(
     failed: Sequence[deciding.Failed] = (),
 ) -> Response:
     if cursor is not None and any(abs(part) > LARGEST for part in cursor):
-        raise ProblemError(400, "bad-query", "The query cannot be read", "cursor: nobody gave this one")
+        raise ProblemError(
+            400, "bad-query", "The query cannot be read", "cursor: unknown; use 'next' of the previous page"
+        )
     assert request.signed_in is not None
     found = await service.in_thread(_seen, service, request.signed_in, where, cursor)
     definitions = service.project.definitions

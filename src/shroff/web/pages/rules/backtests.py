@@ -184,9 +184,9 @@ async def _rules(service: Service, of: str, kept: Kept) -> dict[str, str]:
         look = await service.in_thread(one_rule, service, id_)
         for version in look.versions:
             if str(version.seq) == place and version.text:
-                kept.name, kept.rule = f"{id_} as of place {version.seq:,}", id_
+                kept.name, kept.rule = f"{id_} as of sequence number {version.seq:,}", id_
                 return {f"{id_}.yaml": version.text}
-    raise ProblemError(422, "bad-form", "There is nothing like that to judge", f"nobody has {of!r} any more")
+    raise ProblemError(422, "bad-form", "This draft does not exist", f"nobody has {of!r} any more")
 
 
 def _day(form: Mapping[str, str], name: str) -> str | None:

@@ -112,8 +112,8 @@ async def keep(service: Service, request: Request) -> Response:
         look = await service.in_thread(_look, service, id_)
         by = look.draft.note.authors[-1].name if look.draft is not None and look.draft.note.authors else "somebody"
         words = (
-            f"{by} changed this draft meanwhile, so yours was not saved. What differs stands beside it: "
-            "saving again puts yours in its place."
+            f"{by} changed this draft meanwhile, so yours was not saved. See the differences; "
+            "saving again replaces their draft with yours."
         )
         tag = "" if look.draft is None else look.draft.tag
         return await _editor(service, request, look, Typed(text, tag, look.draft), words, 412)
@@ -170,7 +170,7 @@ async def _stepped(service: Service, request: Request, step: Callable[[str, str,
     try:
         return see_other(await step(id_, form.get("tag", ""), form.get("file", "")))
     except ChangedMeanwhileError:
-        words, status = "The draft was changed meanwhile. Look at it before you go on.", 412
+        words, status = "The draft was changed meanwhile. Review it before you continue.", 412
     except NotAllowedError as error:
         words, status = sentence(str(error)), 403
     except DefinitionError:

@@ -169,7 +169,7 @@ def instant(text: str) -> str:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"{text!r} is no time; write it as 2027-01-31 or 2027-01-31T12:00.") from None
+        raise UsageError(f"{text!r} is not a time; write it as 2027-01-31 or 2027-01-31T12:00.") from None
     at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     return at.isoformat(timespec="seconds").replace("+00:00", "Z")
 
@@ -250,16 +250,16 @@ def said_of(request: Request) -> str:
     repeated = query.get("repeated", "")
     if repeated.isdecimal():
         lines = f"{count(int(repeated[:9]))} {'line was' if repeated == '1' else 'lines were'}"
-        done += f"; {lines} left out: of lines with the same value the last one counts"
+        done += f"; {lines} ignored: of lines with the same value, the last one counts"
     match query.get("said"):
         case "made":
-            return "The list is there. No rule reads it yet."
+            return "The list is created. No rule uses it yet."
         case "done":
-            return f"Done: {done}. That is in force from the next event on."
+            return f"Done: {done}. Active from the next event."
         case "asked":
-            return "A second person has to approve this change: it waits below."
+            return "A second person must approve this change; see below."
         case "waits":
-            return f"Written: {done}. It comes into force when the log can be written again."
+            return f"Written: {done}. It becomes active when the log can be written again."
     return ""
 
 

@@ -24,7 +24,7 @@ button?.addEventListener("click", async () => {
     const found = await answer.json();
     const took = `${Math.round(performance.now() - began)} ms`;
     if (!answer.ok) {
-      say("warn", "warn", `This cannot be replayed now: ${found.detail}`);
+      say("warn", "warn", `Replay is not possible now: ${found.detail}`);
     } else if (found.match) {
       say("genuine", "good", `Same bytes. Replayed in ${took}.`);
     } else {

@@ -162,10 +162,10 @@ function say(found) {
     ...(more ? [element("li", "mistake", element("span", "", `and ${more.toLocaleString("en")} more`))] : []),
   );
   document.querySelector("[data-says-back]").replaceChildren(
-    found.says ?? element("span", "second", "Once the mistakes are mended."),
+    found.says ?? element("span", "second", "Fix the errors first."),
   );
   const tests = found.tests.map(testRow);
-  const none = found.mistakes.length ? "They wait for the mistakes." : "It has none yet.";
+  const none = found.mistakes.length ? "Tests run when the errors are fixed." : "No tests yet.";
   document.querySelector("[data-tests]").replaceChildren(...(tests.length ? tests : [told(none)]));
   document.querySelector("[data-tested]").textContent = found.tests.length + found.more.tests;
   const first = document.querySelector("[data-steps] li");

@@ -29,7 +29,7 @@ function show(parts) {
 function listen() {
   const source = new EventSource(says.dataset.updates);
   source.addEventListener("open", () => {
-    says.textContent = isPaused ? "paused" : "updates by itself";
+    says.textContent = isPaused ? "paused" : "updates automatically";
   });
   source.addEventListener("parts", (event) => {
     const parts = { ...waiting, ...JSON.parse(event.data) };
@@ -41,7 +41,7 @@ function listen() {
   });
   source.addEventListener("error", () => {
     const isOver = source.readyState === EventSource.CLOSED;
-    says.textContent = isOver ? "does not update any more; load it again" : "the service is away; trying again";
+    says.textContent = isOver ? "updates stopped; reload the page" : "the service does not respond; retrying";
   });
   window.addEventListener("pagehide", () => source.close());
 }
@@ -50,7 +50,7 @@ pause.addEventListener("click", () => {
   isPaused = !isPaused;
   pause.setAttribute("aria-pressed", String(isPaused));
   pause.firstChild.textContent = isPaused ? "Go on " : "Pause ";
-  says.textContent = isPaused ? "paused" : "updates by itself";
+  says.textContent = isPaused ? "paused" : "updates automatically";
   if (!isPaused) {
     show({ ...waiting });
   }

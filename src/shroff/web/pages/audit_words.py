@@ -1,0 +1,121 @@
+"""Permissions and rows of the audit log in words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+
+from shroff.events.event import time_text
+from shroff.people.access import Right
+from shroff.people.audit import AuditEntry
+from shroff.web.pages.words import lasting
+
+INSTANT_MS_MIN: Final = 10**11  # of a name in `_ms`: smaller numbers are durations, greater ones times since 1970
+RIGHT_WORDS: Final[Mapping[Right, str]] = MappingProxyType(
+    {
+        Right.SUBMIT_EVENTS: "Send events and get decisions",
+        Right.SCORE: "Score events without storing them",
+        Right.READ_DECISIONS: "View decisions, reasons and flags",
+        Right.READ_PERSONAL: "View personal data",
+        Right.WRITE_LABELS: "Send labels",
+        Right.READ_CASES: "View cases",
+        Right.WORK_CASES: "Work on cases and silence rules",
+        Right.READ_DEFINITIONS: "View rules, features, policy, lists and models",
+        Right.EDIT_LISTS: "Edit lists",
+        Right.EDIT_RULES: "Edit and activate rules",
+        Right.APPROVE_RULES: "Approve rules as the second person",
+        Right.RUN_BACKTESTS: "Run backtests",
+        Right.RUN_JOBS: "Run and cancel jobs",
+        Right.TRAIN_MODELS: "Train models",
+        Right.PROMOTE_MODELS: "Promote and roll back models",
+        Right.SET_THRESHOLDS: "Change score thresholds",
+        Right.MEND_INPUT: "Retry or drop quarantined input and failed deliveries",
+        Right.SEND_NOTICES: "Send test mails and resend failed ones",
+        Right.ERASE_PERSONAL: "Erase personal data",
+        Right.MANAGE_USERS: "Manage users",
+        Right.MANAGE_KEYS: "Manage API keys",
+        Right.READ_AUDIT: "View the audit log",
+        Right.READ_METRICS: "Read metrics",
+    }
+)
+_ACTIONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "backtest.begin": "Start backtest",
+        "change.ask": "Request approval",
+        "confirmation.answer": "Customer answered",
+        "confirmation.late": "Customer answered late",
+        "event.answered": "Override decision",
+        "flag.judge": "Rate flag",
+        "label.file": "Import labels",
+        "link.make": "Create sign-in link",
+        "model.ask": "Request model change",
+        "personal.erase": "Erase personal data",
+        "project.applying.apply": "Apply changed files",
+        "project.apply": "Apply changed files",
+        "rule.silence": "Silence rule",
+        "rule.silence_ask": "Request silence",
+        "rule.silence_drop": "Withdraw silence request",
+        "rule.silence_end": "End silence",
+        "rules.put": "Change rule file",
+        "sign_in.by_oidc": "Sign in by provider",
+        "sign_in.by_password": "Sign in by password",
+        "sign_in.by_link": "Sign in by link",
+        "sign_in.end": "Sign out",
+        "sign_in.pause": "Pause sign-in after failed attempts",
+        "thresholds.apply": "Change thresholds",
+        "user.claims": "Update user from provider",
+        "user.no_role": "Refuse sign-in without a role",
+        "user.password": "Change password",
+        "user.role": "Change role",
+        "view.put": "Save filter",
+        "view.remove": "Delete filter",
+    }
+)
+_USER: Final = re.compile(r"user-[0-9]+\Z")
+
+
+def action_words(action: str) -> str:
+    """An action of the audit log for people: `case.decide` is "Decide case"."""
+    noun, _, verb = action.partition(".")
+    return _ACTIONS.get(action) or f"{verb} {noun}".replace("_", " ").strip().capitalize()
+
+
+def changes_of(row: AuditEntry, names: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """What an action changed: name, old and new value of each field that differs. `names` has users by id."""
+    before, after = msgspec.json.decode(row.before), msgspec.json.decode(row.after)
+    if isinstance(before, dict) and isinstance(after, dict):
+        changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+        return [
+            (_name(name), _text(before.get(name), names, name), _text(after.get(name), names, name)) for name in changed
+        ]
+    if before is None and after is None:
+        return []
+    return [("", _text(before, names), _text(after, names))]
+
+
+def _name(name: str) -> str:
+    return name.removesuffix("_ms").replace("_", " ")
+
+
+def _text(value: Any, names: Mapping[str, str], of: str = "") -> str:
+    """A value in words: times in UTC, durations with their unit, users by their names; empty parts are left out."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case int() if of.endswith("_ms"):
+            return time_text(value) if value >= INSTANT_MS_MIN else lasting(value / 1_000)
+        case dict():
+            parts = [(_name(name), _text(one, names, name)) for name, one in value.items()]
+            return ", ".join(f"{name} {text}" for name, text in parts if text not in {"", "no"})
+        case list():
+            return "; ".join(_text(one, names) for one in value)
+        case str() if _USER.match(value):
+            return names.get(value, value)
+        case _:
+            return str(value)

@@ -1,0 +1,50 @@
+"""Permissions and rows of the audit log in words."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from shroff.people.access import Right
+from shroff.people.audit import AuditEntry
+from shroff.web.pages.audit_words import RIGHT_WORDS, action_words, changes_of
+
+AT = "2026-11-22T11:30:34.155Z"
+
+
+def row(before: object, after: object) -> AuditEntry:
+    texts = json.dumps(before), json.dumps(after)
+    return AuditEntry(1, 0, "user-1", "ann", "web", "case.snooze", "case 7", *texts, b"", b"")
+
+
+def test_each_permission_has_words():
+    assert RIGHT_WORDS.keys() == set(Right)
+
+
+@pytest.mark.parametrize(
+    ("action", "words"),
+    [("case.decide", "Decide case"), ("sign_in.by_password", "Sign in by password"), ("user.role", "Change role")],
+)
+def test_an_action_is_shown_in_words(action, words):
+    assert action_words(action) == words
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "shown"),
+    [
+        ({"assignee": "user-1"}, {"assignee": None}, [("assignee", "Ann Lee", "")]),
+        ({"assignee": "user-1"}, {"assignee": "user-9"}, [("assignee", "Ann Lee", "user-9")]),
+        ({}, {"snoozed_ms": 1_795_347_034_155}, [("snoozed", "", AT)]),
+        ({"timeout_ms": 90_000}, {"timeout_ms": 60_000}, [("timeout", "1 min 30 s", "1 min")]),
+        ({"role": "analyst", "out": False}, {"role": "viewer", "out": False}, [("role", "analyst", "viewer")]),
+        (None, {"verdict": "fraud", "at_ms": 1_795_347_034_155}, [("", "", f"verdict fraud, at {AT}")]),
+        (None, None, []),
+    ],
+)  # fmt: skip
+def test_values_are_shown_as_times_durations_and_names(before, after, shown):
+    found = changes_of(row(before, after), {"user-1": "Ann Lee"})
+
+    assert [
+        (name, *(text.replace("\xa0", " ").replace("\u202f", " ") for text in texts)) for name, *texts in found
+    ] == shown
