@@ -520,7 +520,7 @@ def test_the_command_tells_people_the_answer_first(project: app.Project, capsys:
     text = capsys.readouterr().out
 
     assert code == 0
-    assert text.startswith("3 events judged again in")
+    assert text.startswith("3 events backtested in")
     assert UNKNOWABLE in text
 
 

@@ -55,7 +55,7 @@ def test_a_sink_that_takes_nothing_is_told_with_since_when_and_why_and_others_ar
     work.sinks = [DeliveryHealth("hook", 0, 9, 0, 3, trouble), DeliveryHealth("table", 9, 0, 9, 0, None)]
     words = WorkFigures(work).words()
 
-    assert "; sink hook takes nothing since 2026-09-21T14:13:20Z: no answer from the bank: a" in words
+    assert "; sink hook has been failing since 2026-09-21T14:13:20Z: no answer from the bank: a" in words
     assert len(words) < 180, "it stays one line"
     assert "table" not in words
 

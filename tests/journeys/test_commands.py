@@ -465,7 +465,7 @@ def test_labels_join_wait_and_come_only_once(bank, asked):
     [
         (("fruad",), "'fruad' is not a verdict. Did you mean fraud?"),
         (("x",), "'x' is not a verdict. There are fraud, genuine and unclear."),
-        (("fraud", "--source", "analist"), "'analist' is no source. Did you mean analyst?"),
+        (("fraud", "--source", "analist"), "'analist' is not a source. Did you mean analyst?"),
     ],
 )
 def test_a_verdict_or_a_source_that_is_none_is_wrong_use_and_leaves_nothing(bank, asked, printed, words, said):
@@ -573,7 +573,7 @@ def test_a_log_that_was_changed_by_hand_is_found(bank, asked):
     changed.close()
 
     code, told = asked("verify")
-    assert (code, "place 3 is not what was written there" in told["detail"]) == (3, True)
+    assert (code, "sequence number 3 is not what was written there" in told["detail"]) == (3, True)
 
     with sqlite3.connect(bank / ".shroff" / "log.db") as changed:
         changed.execute("UPDATE decisions SET crc = NULL WHERE seq = 3")  # as rows of older versions are

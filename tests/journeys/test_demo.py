@@ -156,7 +156,7 @@ def test_people_get_a_table_and_the_folder_is_gone_after_once(tmp_path):
         "EUR saved",
         "precision",
         "What the model adds",
-        "of another bank, seed 1",
+        "on another synthetic bank, seed 1",
         "Neither the rules nor the model have seen",
         "One decision explained",
         "Without --once, the demo also serves this bank",
@@ -180,7 +180,7 @@ def test_without_once_it_is_served_until_ctrl_c_and_the_project_stays(tmp_path):
         port = url.rpartition(":")[2]
         another = demo("--port", port, temporary=tmp_path)
         assert (another.returncode, another.stdout) == (2, "")
-        assert f"127.0.0.1 port {port} cannot be had" in another.stderr
+        assert f"127.0.0.1 port {port} is not available" in another.stderr
         assert "Choose another with --port" in another.stderr
         running.send_signal(signal.SIGINT)
         out, error = running.communicate(timeout=60)

@@ -88,7 +88,7 @@ def test_what_is_old_moves_and_nobody_who_asks_can_tell(bank):
     assert (found.events, found.first_mismatch) == (COUNT, None)
     assert project.retention.prune().places == 0
     (kept,) = [one for one in project.health.doctor() if one.subject == "kept"]
-    assert f"places up to {done.upto:,} are in the lake" in kept.words
+    assert f"records up to sequence number {done.upto:,} are in the lake" in kept.words
     assert [one.state for one in project.health.doctor() if one.subject == "lake"] == ["ok"]
 
 

@@ -176,7 +176,7 @@ def test_a_second_worker_is_refused_and_a_standby_takes_over_when_the_first_one_
     assert "--standby" in problem["detail"]
 
     standby = start("run", "--from", endless, "--as", "payment", "--standby", "--json")
-    wait_until(lambda: "leads the log" in standby.stderr.readline())
+    wait_until(lambda: "is the active writer" in standby.stderr.readline())
     began = time.monotonic()
     first.kill()
     code, document, errors = ends(standby)
@@ -204,7 +204,7 @@ def test_a_sink_that_takes_nothing_is_told_while_it_runs_and_at_its_end(bank, st
     code, document = asked("run", "--from", endless, "--as", "payment")
     hook, table = document["sinks"]
 
-    assert "sink hook takes nothing since 20" in said
+    assert "sink hook has been failing since 20" in said
     assert "Connection refused. Retrying" in said
     assert "Sink hook: it is 3,00" in out
     assert "Sink table" not in out

@@ -312,7 +312,7 @@ def test_a_mail_that_nobody_has_may_be_sent_again_and_one_of_which_nobody_knows_
             return str(error)[:12]
 
     assert [sent("k-1") for _ in range(3)] == ["it is away", [], []]
-    assert [sent("k-2") for _ in range(2)] == ["who knows", "nobody knows"]
+    assert [sent("k-2") for _ in range(2)] == ["who knows", "the mail wit"]
     assert [sent("k-3") for _ in range(2)] == [["550 no"]] * 2
     assert len(told) == 4
     assert told[0] == told[1]  # the mail server, too, can tell that it is the same

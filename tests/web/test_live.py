@@ -157,12 +157,12 @@ def test_a_rule_that_hits_far_more_often_than_in_the_hours_before_is_a_spike(ban
         usual = [one for hour in range(1, 9) for one in burst(hour, 1, 100 * hour)]
         await post(browser, *usual, payment(5, "2026-01-05T09:59:00Z", "1200.00"))
         assert not any(one["is_spike"] for one in (await figures(browser))["rules"])
-        assert b"more than three times its normal" not in (await browser.get("/live")).body
+        assert b"more than three times as often as usual" not in (await browser.get("/live")).body
         await post(browser, *burst(9, 9, 1_000))
         found = {one["rule"]: one for one in (await figures(browser))["rules"]}["large"]
         assert found["is_spike"]
         assert found["usual_1h"] == {"low": 1, "high": 1}
-        assert b"more than three times its normal" in (await browser.get("/live")).body
+        assert b"more than three times as often as usual" in (await browser.get("/live")).body
 
     run(bank, steps)
 
@@ -240,7 +240,7 @@ def test_all_who_look_within_a_second_are_shown_one_look_whose_parts_are_made_on
 
 def test_the_page_shows_all_without_a_script_and_makes_nothing_of_the_data_a_part_of_it(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
-        assert b"Nothing has come yet" in (await browser.get("/live")).body
+        assert b"No events yet" in (await browser.get("/live")).body
         await post(browser, payment(1, "2026-01-05T08:30:00Z", "1234.50", merchant=EVIL))
         page = (await browser.get("/live?period=1h")).body.decode()
         assert "1,234.50\N{NO-BREAK SPACE}EUR" in page

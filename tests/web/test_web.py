@@ -413,7 +413,7 @@ def test_the_one_event_that_the_program_fails_at_is_found_and_the_others_go_on(b
 
         assert [number for number, one in enumerate(found) if one.status != 200] == [17]
         assert "ZeroDivisionError" in found[17].json()["detail"]
-        assert any("goes to quarantine" in words for words in asks.told)
+        assert any("is quarantined" in words for words in asks.told)
 
     run(bank, steps)
 

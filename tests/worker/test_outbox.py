@@ -134,7 +134,7 @@ def test_a_project_without_sinks_or_without_a_log_says_so(tmp_path):
 
 def test_two_processes_do_not_deliver_at_once_on_one_machine(project):
     project.decide(events(1, 1), as_type="payment")
-    with config.delivering(project.opened.places), pytest.raises(LogBusyError, match="another process delivers"):
+    with config.delivering(project.opened.places), pytest.raises(LogBusyError, match="already delivers to the sinks"):
         project.sinks.deliver()
 
 
@@ -367,7 +367,7 @@ def test_people_see_how_far_each_sink_is_and_what_is_wrong(tmp_path, capsys, rec
     assert "hook: 0 rows delivered; 4 records left" in told
     run(["-C", str(project.opened.places.folder), "outbox", "list"])
     listed = capsys.readouterr().out
-    assert "hook takes nothing since" in listed
+    assert "hook has been failing since" in listed
     findings = {one.subject: one for one in project.health.doctor()}
 
     assert findings["sink hook"].state == "wrong"
