@@ -25,7 +25,7 @@ from shroff.rules.texts import in_shadow
 from shroff.web.api.rules import rule_looks
 from shroff.web.api.rules.backtests import Kept
 from shroff.web.http.gate import gate_of
-from shroff.web.pages.rules.backtests import worth
+from shroff.web.pages.rules.backtests import examples, worth
 from tests.support.served import ME
 from tests.support.webs import Answered, Asker, Browser, asker, owned
 
@@ -553,6 +553,16 @@ def test_a_backtest_says_whether_its_draft_is_worth_activating(net, low, high, a
 
     assert (found.says, found.advice) == ("It would have.", advice)
     assert worth(Kept("b-1", "", "ann", 0)) is None
+
+
+def test_examples_of_a_backtest_are_drawn_from_all_of_it():
+    drawn = examples(range(1_000))
+
+    assert (len(set(drawn)), drawn) == (25, sorted(drawn))
+    assert drawn == examples(range(1_000))
+    assert drawn[0] < 300
+    assert drawn[-1] > 700
+    assert examples([3, 1]) == [3, 1]
 
 
 def test_a_backtest_is_begun_watched_and_shown(bank):

@@ -10,6 +10,7 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 from starlette.responses import Response
 
 from shroff.people.access import Right
@@ -132,6 +133,7 @@ async def show(service: Service, request: Request) -> Response:
     report = found.result["report"]
     which = (request.query_params.get("old", ""), request.query_params.get("new", ""))
     rows = [one for one in report["changed_rows"] if which in {("", ""), (one["old"], one["new"])}]
+    drawn = examples(rows)
     cells = _matrix(report)
     return page(
         service,
@@ -151,10 +153,8 @@ async def show(service: Service, request: Request) -> Response:
         chart=_weeks(found.result["weeks"]),
         day_text=day_text,
         rules=_rules_first_changed(report, found.rule),
-        rows=rows[:ROWS_SHOWN],
-        summaries=await service.in_thread(
-            summaries_of, service.project, [(row["event"], row["id"]) for row in rows[:ROWS_SHOWN]]
-        ),
+        rows=drawn,
+        summaries=await service.in_thread(summaries_of, service.project, [(row["event"], row["id"]) for row in drawn]),
         rows_there=len(rows),
         which=which,
         currency=report["money"],
@@ -201,6 +201,12 @@ def _day(form: Mapping[str, str], name: str) -> str | None:
         return date.fromisoformat(text).isoformat()
     except ValueError:
         raise wrong from None
+
+
+def examples(rows: Sequence[Any]) -> list[Any]:
+    """Some of the rows, drawn at random and always the same ones, in their order: not only the oldest."""
+    drawn = np.random.default_rng(1).permutation(len(rows))[:ROWS_SHOWN]
+    return [rows[at] for at in sorted(drawn.tolist())]
 
 
 def _matrix(report: Mapping[str, Any]) -> dict[tuple[str, str], MatrixCell]:
