@@ -6,6 +6,7 @@ import asyncio
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -20,6 +21,8 @@ from shroff.web.http import streaming
 from shroff.web.http.asgi import Application
 from shroff.web.pages import live
 from shroff.web.pages.charts.lines import bars_of, line_of
+from shroff.web.pages.charts.strips import Strip
+from shroff.web.pages.rendering import environment
 from shroff.web.pages.words import per_second
 from shroff.web.table import table
 from tests.support.webs import PASSWORD, Asker, Browser, Gate, asker, run, who
@@ -360,3 +363,22 @@ def test_a_line_and_bars_lie_within_their_box():
 )
 def test_a_rate_is_said_in_the_unit_that_fits(rate, said):
     assert per_second(rate) == said
+
+
+def test_rules_that_hit_as_usual_stand_in_one_line():
+    def rule(name: str, hits: int, highest: int) -> live.RuleLine:
+        usual = SimpleNamespace(lowest=0, highest=highest)
+        return live.RuleLine(
+            SimpleNamespace(rule=name, hits=hits, usual=usual, is_shadow=False), Strip(0, 0, 0, is_far=hits > highest)
+        )
+
+    def shown(*rules: live.RuleLine) -> str:
+        part = environment().get_template("live_parts.html").module.rules
+        return str(part(SimpleNamespace(rules=rules, rules_more=0), None))
+
+    quiet = shown(rule("a", 3, 4), rule("b", 0, 0))
+    assert 'All 2 rules as usual: <span class="mono">a</span> 3' in quiet
+    assert (quiet.count("<li>"), "normally" in quiet) == (1, False)
+    loud = shown(rule("a", 3, 4), rule("b", 9, 1))
+    assert '1 rule as usual: <span class="mono">a</span> 3' in loud
+    assert "normally 0 to 1" in loud

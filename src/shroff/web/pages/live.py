@@ -41,6 +41,11 @@ class RuleLine:
     found: RuleHitRate
     strip: Strip | None
 
+    @property
+    def is_usual(self) -> bool:
+        """Whether it hits as often as in the hours before."""
+        return self.strip is not None and not self.strip.is_far
+
 
 @dataclass(frozen=True, slots=True)
 class LiveScreen:
