@@ -63,7 +63,7 @@ def steps(stage: Stage, params: dict[str, Any]) -> None:
     print(f"\n{made_of}; {result['features']:,} rows of features")
     for gate in result["gates"]:
         print(f"  {gate['name']}: {gate['value']}, {gate['limit']}: {'passed' if gate['passed'] else 'failed'}")
-    print(f"{result['model']} is {'the champion' if result['promoted'] else 'not in force: ' + result['why_not']}")
+    print(f"{result['model']} is {'the champion' if result['promoted'] else 'not active: ' + result['why_not']}")
     stage.shroff("-C", "shop", "models", "list")
 
 

@@ -258,7 +258,7 @@ def test_a_running_process_does_not_take_up_what_it_cannot_load(bank: Path):
 
     assert not in_force
     assert "models/m-9" in why_not
-    assert "is not there" in why_not
+    assert "is missing" in why_not
 
 
 def test_a_rule_reads_the_score_also_since_flag(bank: Path):

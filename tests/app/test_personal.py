@@ -226,7 +226,7 @@ def test_a_field_that_the_log_has_in_clear_does_not_become_personal(project):
     )
     project.opened.reload()
 
-    with pytest.raises(DefinitionError, match="note: it is personal now, and the payment at place"):
+    with pytest.raises(DefinitionError, match="note: it is personal now, but the payment at sequence number"):
         project.decide([ROWS[0] | {"id": "n2"}], as_type="payment")
 
 

@@ -513,7 +513,7 @@ def test_rows_without_sums_stay_readable_and_those_that_come_have_some(place):
         assert len(b"".join(log.lines()).splitlines()) == 6
         assert log.ingested() == [(4, None)]
         place.run("UPDATE T:events SET body = replace(body, '\"amount\"', '\"amounu\"') WHERE seq = 5")
-        with pytest.raises(StorageError, match="place 5 is not what was written there"):
+        with pytest.raises(StorageError, match="sequence number 5 is not what was written there"):
             list(log.read())
         with pytest.raises(StorageError, match="places 1 to 6 is not what was written there"):
             list(log.lines())

@@ -136,7 +136,7 @@ def test_what_is_paused_does_not_run_and_is_not_made_up_for(desks):
         ("a: { kind: marts, cron: '* * * * *', params: { full: 3 } }", "params.full: expected"),
         ("a: { kind: marts, cron: '* * * *' }", "five fields"),
         ("a: { kind: marts, cron: '0 0 31 2 *' }", "bad day-of-month"),
-        ("a: { kind: marts, cron: '* * * * *', zone: Berlin }", "no time zone"),
+        ("a: { kind: marts, cron: '* * * * *', zone: Berlin }", "is not a time zone"),
         ("a: { kind: marts, cron: '* * * * *', retries: 11 }", "0 to 10"),
         ("a: { kind: marts, cron: '* * * * *', timeout: 8d }", "1s to 7d"),
         ("a: { kind: marts, crom: '* * * * *' }", "crom"),

@@ -108,5 +108,5 @@ def test_a_field_that_cannot_be_read_any_more_is_told_as_the_codec_tells_it():
     changed = projects.FILES["events.yaml"].replace("amount: money", "amount: integer")
     other = projects.definitions({"events.yaml": changed, "features.yaml": "", "rules/large.yaml": None})
 
-    with pytest.raises(DefinitionError, match="place 2"):
+    with pytest.raises(DefinitionError, match="sequence number 2"):
         rows_of(log, other)

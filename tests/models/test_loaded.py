@@ -311,7 +311,7 @@ def tree(left, right, *, inputs=None, thresholds=None, sets=None):
         (tree([1, LEAF, LEAF], [3, LEAF, LEAF]), "no tree"),
         (tree([1, 2, LEAF, LEAF], [3, 1, LEAF, LEAF]), "no tree"),
         (tree([1, LEAF, LEAF], [2, LEAF, LEAF], inputs=[2, 0, 0]), "none of the 2 inputs"),
-        (tree([1, LEAF, LEAF], [2, LEAF, LEAF], thresholds=[np.nan, 0, 0]), "no number"),
+        (tree([1, LEAF, LEAF], [2, LEAF, LEAF], thresholds=[np.nan, 0, 0]), "not a number"),
         (tree([1, LEAF], [2, LEAF, LEAF]), "different lengths"),
     ],
 )

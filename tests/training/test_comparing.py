@@ -133,7 +133,7 @@ def test_tested_rows_are_drawn_by_their_keys(tmp_path: Path):
 
 
 def test_without_a_champion_it_asks_for_two(bank: Path, capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(UsageError, match="no model is in force, so name two: shroff models compare ONE OTHER"):
+    with pytest.raises(UsageError, match="no model is active, so name two: shroff models compare ONE OTHER"):
         app.open(bank).models.compare()
 
 

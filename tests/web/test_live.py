@@ -381,4 +381,4 @@ def test_rules_that_hit_as_usual_stand_in_one_line():
     assert (quiet.count("<li>"), "normally" in quiet) == (1, False)
     loud = shown(rule("a", 3, 4), rule("b", 9, 1))
     assert '1 rule as usual: <span class="mono">a</span> 3' in loud
-    assert "normally 0 to 1" in loud
+    assert "typical: 0 to 1" in loud

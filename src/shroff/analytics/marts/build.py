@@ -230,7 +230,7 @@ class _Build:
         """Raises: DefinitionError where a row has no day, or one whose files the model was not given."""
         types = {one.name: one.type for one in _columns(self._connection, model.name)}
         if types.get(model.by_day) != "DATE":
-            words = f"by_day: {model.by_day!r} is {types.get(model.by_day, 'no column')}, and has to be a DATE."
+            words = f"by_day: {model.by_day!r} is {types.get(model.by_day, 'not a column')}, and has to be a DATE."
             raise DefinitionError([model.problem(words, hint=f"Write CAST(time AS DATE) AS {model.by_day}.")])
         name, day = identifier(model.name), identifier(model.by_day)
         is_other = "" if days is None else f" OR NOT list_contains(?, CAST({day} AS VARCHAR))"

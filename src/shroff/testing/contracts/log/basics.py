@@ -104,9 +104,9 @@ class LogContract(
     def test_an_id_is_unique_within_its_type(self, tmp_path: Path) -> None:
         log = self.make_log(tmp_path)
         log.append(Batch(records=[record(1, "a"), record(2, "a", type="login"), record(3, "A")]))
-        with pytest.raises(StateError, match=r"payment/a .*place 1 .*place 4"):
+        with pytest.raises(StateError, match=r"payment/a .*sequence number 1 .*sequence number 4"):
             log.append(Batch(records=[record(4, "a")]))
-        with pytest.raises(StateError, match=r"payment/b .*place 4 .*place 5"):
+        with pytest.raises(StateError, match=r"payment/b .*sequence number 4 .*sequence number 5"):
             log.append(Batch(records=[record(4, "b"), record(5, "b")]))
 
         assert log.last_seq() == 3
