@@ -321,7 +321,7 @@ def test_words_that_are_no_answer_are_refused(tmp_path):
             with pytest.raises(UsageError):
                 deciding.decide(at.desk, ANN, 1, verdict, reason=reason)
         for tag in ("1", "x.1", "1.1.1", "-1.1"):
-            with pytest.raises(UsageError, match="no tag"):
+            with pytest.raises(UsageError, match="not a tag"):
                 deciding.decide(at.desk, ANN, 1, "fraud", tag=tag)
         for until_ms in (NOW_MS, NOW_MS + 91 * 86_400_000):
             with pytest.raises(UsageError, match="90 days"):

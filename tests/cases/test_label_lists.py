@@ -252,7 +252,7 @@ def test_lists_of_labels_as_tables_and_as_json(bank, capsys):
     assert [(one["event"], [said["in_force"] for said in one["labels"]]) for one in found] == [
         ("payment/p1", [True, False])
     ]
-    assert "fraud    customer  2026-03-03T12:00:00Z  in force" in run(bank, capsys, "label", "--conflicts")[1]
+    assert "fraud    customer  2026-03-03T12:00:00Z  active" in run(bank, capsys, "label", "--conflicts")[1]
     assert "From 0 frauds" not in curve
     assert "█" in curve
 

@@ -39,6 +39,7 @@ EVERY_AGGREGATE = FILES | {
 PINNED = {
     "blank": "6c834145f748335e",
     "cards": "60335a39ff1f94b4",
+    "cookbook": "e904962b65706c51",
     "orders": "11076d6c8f2407ca",
     "payments": "eab1d1d999b1f202",
     "paysim": "af759b9d6dbaa7e1",

@@ -394,7 +394,7 @@ REFUSED = {
     "broken links": ([stump(nodes_truenodeids=[7, 0, 0])], "links that make no tree"),
     "a circle": ([stump(nodes_truenodeids=[0, 0, 0])], "links that make no tree"),
     "uneven lists": ([stump(nodes_modes=["BRANCH_LEQ", "LEAF"])], "different lengths"),
-    "no number": ([stump(nodes_values=[float("nan"), 0.0, 0.0])], "no number"),
+    "not a number": ([stump(nodes_values=[float("nan"), 0.0, 0.0])], "not a number"),
     "a huge feature": ([stump(nodes_featureids=[10**9, 0, 0])], "1,000,000,001 features"),
     "a step": (
         [step("Normalizer", domain="ai.onnx.ml"), helper.make_node("Identity", ["y"], ["x2"])],

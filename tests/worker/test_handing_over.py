@@ -67,7 +67,7 @@ def test_the_log_is_free_before_the_service_has_ended_and_later_posts_are_turned
             assert {status for status, _ in answered} == {200}
             assert await asyncio.to_thread(lead_is_free, bank)
             status, words = await post(asks, "p-late")
-            assert (status, "is ending" in words) == (503, True)
+            assert (status, "is stopping" in words) == (503, True)
             with app.open_exactly(bank).opened.reading() as log:
                 there = sum(len(rows) for rows in log.decisions_after())
             assert there == 1 + len(answered)

@@ -61,7 +61,10 @@ class FirstReasons:
         except ShroffError:  # it may be told another time
             return None
         normal = f"{reason.normal} for {reason.whose}" if reason is not None and reason.normal else ""
-        first = None if reason is None else FirstReason(reason.fact[:1].upper() + reason.fact[1:], normal, reason.code)
+        first = None
+        if reason is not None:  # a rule's own text may begin with a value, which stays as it is
+            text = reason.fact if reason.kind == "rule" else reason.fact[:1].upper() + reason.fact[1:]
+            first = FirstReason(text, normal, reason.code)
         with self._lock:
             self._kept[named] = first
             while len(self._kept) > KEPT:
