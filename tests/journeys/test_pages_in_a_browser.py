@@ -200,7 +200,7 @@ def test_a_draft_claims_no_difference_while_what_is_typed_is_not_saved(bank, pag
     text = page.input_value("#text")
     page.fill("#text", text.replace(">= 4", ">= 3"))
     assert "No difference." not in differs()
-    assert "save the draft first" in differs()
+    assert "Save the draft" in differs()
 
     page.fill("#text", text)
     assert "No difference." in differs()

@@ -171,7 +171,7 @@ def test_a_model_is_promoted_with_a_reason_and_taken_back(bank, opened):
     assert decided(bank, "p-by-first", "c-m")["versions"]["model"] == "m-first"
     assert page.get_by_text("It was not promoted").count() == 0  # it was, and the record tells when
 
-    page.get_by_role("link", name="In the record").click()
+    page.get_by_role("link", name="In the audit log").click()
     record = page.get_by_role("table")
     for words in ("promote", "fewer false alarms on Monday's sample", "rollback", "reviews doubled within the hour"):
         expect(record).to_contain_text(words)
@@ -359,7 +359,7 @@ def test_a_case_is_answered_on_a_phone_from_the_queue_by_two_taps(bank, opened, 
     page.goto("/queue")
     assert too_wide(page) == []
     page.get_by_role("link", name=f"Card {card}").tap()
-    expect(page.get_by_role("heading", level=1)).to_have_text(f"Card {card}")
+    expect(page.get_by_role("heading", level=1)).to_have_text("150.00 EUR to Corvane")
     assert too_wide(page) == []
     page.get_by_role("button", name=says).tap()
     expect(page.locator(".toast")).to_contain_text(f"closed as {says.lower()}")

@@ -173,7 +173,7 @@ def test_a_standby_goes_on_where_a_killed_worker_was(bank, start, capfd, kafka, 
     first = start("run")
     wait_until(lambda: taken(bank) > 0)
     standby = start("run", "--standby", "--until-idle", "3s", "--json")
-    wait_until(lambda: "leads the log" in standby.stderr.readline())
+    wait_until(lambda: "is the active writer" in standby.stderr.readline())
     first.kill()
     out, errors = standby.communicate(timeout=90)
 

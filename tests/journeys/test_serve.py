@@ -103,7 +103,7 @@ def test_a_second_service_is_refused_and_one_that_stands_by_takes_over(project):
                 read = client.get("/api/v1/decisions/payment/p-1")
 
             assert standing_by.status_code == 503
-            assert "standing by" in standing_by.json()["detail"]
+            assert "on standby" in standing_by.json()["detail"]
             assert standing_by.headers["retry-after"] == "1"
             assert read.status_code == 200
 

@@ -277,7 +277,7 @@ def test_labels_of_files_are_matched_as_ingest_matches_them_and_what_is_left_out
         (
             "1 of the lines was refused, and left out: odd.jsonl, 332: verdict: expected one of fraud, genuine, "
             "unclear; found 'frod'. Did you mean fraud?; known_at: expected a time with its offset, such as "
-            "2026-03-01T10:00:00Z, or epoch milliseconds; it is missing."
+            "2026-03-01T10:00:00Z, a day such as 2026-03-01, or epoch milliseconds; it is missing."
         ),
         "1 label names an event that is not in the files, and was left out.",
     ]

@@ -151,7 +151,7 @@ def test_letters_that_are_none_are_damage():
     damaged = [one for one in log.store.records if b'"country":"' in one.body][-1]
     log.store.records[damaged.seq - 1] = spoiled(damaged, b'"country":"', b'"country":"\xff')
 
-    with by_columns(), pytest.raises(StorageError, match=f"place {damaged.seq} cannot be read"):
+    with by_columns(), pytest.raises(StorageError, match=f"sequence number {damaged.seq} cannot be read"):
         fold(log, definitions)
 
 

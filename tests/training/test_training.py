@@ -183,7 +183,7 @@ def test_who_wants_no_gates_says_so_and_the_manifest_keeps_it(tmp_path: Path, da
 
     assert report.promoted
     assert report.stored.manifest["gates"] == {}
-    assert any("its score changes no decision" in one for one in report.remarks)
+    assert any("no policy or rule uses its score" in one for one in report.remarks)
 
 
 # ---- labels from the future

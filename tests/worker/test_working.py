@@ -622,7 +622,7 @@ def test_a_standby_takes_over_where_the_leader_ended(tmp_path):
     undisturbed = Place(tmp_path / "undisturbed")
     held = MemoryLog(place.store)
     _, thread = standing_by(place, feed, told, Event())
-    wait_for(lambda: any(one.startswith("standing by") for one in told))
+    wait_for(lambda: any(one.startswith("standby") for one in told))
     held.close()
     thread.join()
     Worker(undisturbed, MemorySource(feed), AT_END).run()
