@@ -1,8 +1,10 @@
-"""The parts of a project, one for each subject: made when first asked for, their modules loaded only then."""
+"""The parts of a project, one for each subject: made at first use, their modules imported only then."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shroff.app.analytics.event_counts import Analytics
@@ -38,8 +40,8 @@ if TYPE_CHECKING:
     from shroff.app.models.trainings import Training
     from shroff.app.notice_files import NoticeFiles
     from shroff.app.notices import NoticeViews
+    from shroff.app.opened import Opened
     from shroff.app.people import ProjectPeople
-    from shroff.app.project import Project
     from shroff.app.pruning import Retention
     from shroff.app.rules.agreements import Agreements
     from shroff.app.rules.backtests import LogBacktests
@@ -52,263 +54,67 @@ if TYPE_CHECKING:
     from shroff.app.wiring import OutsideSystems
 
 
-def agreements(project: Project) -> Agreements:
-    from shroff.app.rules.agreements import Agreements
-
-    return Agreements(project.opened)
-
-
-def analytics(project: Project) -> Analytics:
-    from shroff.app.analytics.event_counts import Analytics
-
-    return Analytics(project.opened)
-
-
-def applying(project: Project) -> Applying:
-    from shroff.app.live.applying import Applying
-
-    return Applying(project.opened)
-
-
-def backtests(project: Project) -> LogBacktests:
-    from shroff.app.rules.backtests import LogBacktests
-
-    return LogBacktests(project.opened)
-
-
-def cases(project: Project) -> ProjectCases:
-    from shroff.app.cases import ProjectCases
-
-    return ProjectCases(project.opened)
-
-
-def cutoffs(project: Project) -> ScoreCutoffs:
-    from shroff.app.models.cutoffs import ScoreCutoffs
-
-    return ScoreCutoffs(project.opened)
-
-
-def drafts(project: Project) -> RuleDraftFiles:
-    from shroff.app.rules.rule_drafts import RuleDraftFiles
-
-    return RuleDraftFiles(project.opened)
-
-
-def erasing(project: Project) -> Erasing:
-    from shroff.app.erasing import Erasing
-
-    return Erasing(project.opened)
-
-
-def health(project: Project) -> HealthChecks:
-    from shroff.app.health import HealthChecks
-
-    return HealthChecks(project.opened)
-
-
-def history(project: Project) -> DecisionHistory:
-    from shroff.app.asking import DecisionHistory
-
-    return DecisionHistory(project.opened)
-
-
-def inboxes(project: Project) -> Inboxes:
-    from shroff.app.live.inboxes import Inboxes
-
-    return Inboxes(project.opened)
-
-
-def jobs(project: Project) -> ProjectJobs:
-    from shroff.app.jobs.project_jobs import ProjectJobs
-
-    return ProjectJobs(project.opened)
-
-
-def label_reports(project: Project) -> LabelReports:
-    from shroff.app.label_reports import LabelReports
-
-    return LabelReports(project.opened)
-
-
-def labelling(project: Project) -> Labelling:
-    from shroff.app.live.labelling import Labelling
-
-    return Labelling(project.opened)
-
-
-def lake(project: Project) -> Lakes:
-    from shroff.app.lakes import Lakes
-
-    return Lakes(project.opened)
-
-
-def letters(project: Project) -> SentLetters:
-    from shroff.app.letters import SentLetters
-
-    return SentLetters(project.opened)
-
-
-def lists(project: Project) -> ListFiles:
-    from shroff.app.rules.list_files import ListFiles
-
-    return ListFiles(project.opened)
-
-
-def live(project: Project) -> LiveWork:
-    from shroff.app.live.workings import LiveWork
-
-    return LiveWork(project.opened)
-
-
-def marts(project: Project) -> Marts:
-    from shroff.app.analytics.marts import Marts
-
-    return Marts(project.opened)
-
-
-def models(project: Project) -> Promotions:
-    from shroff.app.models.promoting import Promotions
-
-    return Promotions(project.opened)
-
-
-def notice_files(project: Project) -> NoticeFiles:
-    from shroff.app.notice_files import NoticeFiles
-
-    return NoticeFiles(project.opened)
-
-
-def notices(project: Project) -> NoticeViews:
-    from shroff.app.notices import NoticeViews
-
-    return NoticeViews(project.opened)
-
-
-def online(project: Project) -> OnlineFeatures:
-    from shroff.app.live.online_views import OnlineFeatures
-
-    return OnlineFeatures(project.opened)
-
-
-def outside(project: Project) -> OutsideSystems:
-    from shroff.app.wiring import OutsideSystems
-
-    return OutsideSystems(project.opened)
-
-
-def people(project: Project) -> ProjectPeople:
-    from shroff.app.people import ProjectPeople
-
-    return ProjectPeople(project.opened)
-
-
-def production(project: Project) -> Productions:
-    from shroff.app.live.productions import Productions
-
-    return Productions(project.opened)
-
-
-def pulled(project: Project) -> PulledSources:
-    from shroff.app.live.pulled import PulledSources
-
-    return PulledSources(project.opened)
-
-
-def pushed(project: Project) -> PushedSources:
-    from shroff.app.live.pushed import PushedSources
-
-    return PushedSources(project.opened)
-
-
-def quarantine(project: Project) -> QuarantineEntries:
-    from shroff.app.live.quarantine import QuarantineEntries
-
-    return QuarantineEntries(project.opened)
-
-
-def requests(project: Project) -> WriterRequests:
-    from shroff.app.live.requests import WriterRequests
-
-    return WriterRequests(project.opened)
-
-
-def retention(project: Project) -> Retention:
-    from shroff.app.pruning import Retention
-
-    return Retention(project.opened)
-
-
-def routes(project: Project) -> Routes:
-    from shroff.app.live.routes import Routes
-
-    return Routes(project.opened)
-
-
-def rules(project: Project) -> Rules:
-    from shroff.app.rules.rule_files import Rules
-
-    return Rules(project.opened)
-
-
-def silence_requests(project: Project) -> PendingSilences:
-    from shroff.app.rules.silence_requests import PendingSilences
-
-    return PendingSilences(project.opened)
-
-
-def silences(project: Project) -> Silences:
-    from shroff.app.rules.silences import Silences
-
-    return Silences(project.opened)
-
-
-def sinks(project: Project) -> Sinks:
-    from shroff.app.live.deliveries import Sinks
-
-    return Sinks(project.opened)
-
-
-def source(project: Project) -> SourceParts:
-    from shroff.app.live.source_views import SourceParts
-
-    return SourceParts(project.opened)
-
-
-def summaries(project: Project) -> Summaries:
-    from shroff.app.analytics.summaries import Summaries
-
-    return Summaries(project.opened)
-
-
-def tables(project: Project) -> WholeTables:
-    from shroff.app.views import WholeTables
-
-    return WholeTables(project.opened)
-
-
-def taking(project: Project) -> Taking:
-    from shroff.app.live.taking import Taking
-
-    return Taking(project.opened)
-
-
-def training(project: Project) -> Training:
-    from shroff.app.models.trainings import Training
-
-    return Training(project.opened)
-
-
-def training_sets(project: Project) -> TrainingSets:
-    from shroff.app.models.training_sets import TrainingSets
-
-    return TrainingSets(project.opened)
-
-
-def versions(project: Project) -> FileVersions:
-    from shroff.app.live.versions import FileVersions
-
-    return FileVersions(project.opened)
-
-
-def lanes(project: Project) -> Lanes:
-    return project.opened.lanes
+def part(path: str) -> cached_property[Any]:
+    """A part: an object of the class that `path` names as `module:Class`; its module is imported at first use."""
+    module, _, name = path.partition(":")
+
+    def made(project: ProjectParts) -> object:
+        return getattr(import_module(f"shroff.app.{module}"), name)(project.opened)
+
+    return cached_property(made)
+
+
+class ProjectParts:
+    """The parts of an opened project by subject: each is a plain class over one `Opened`."""
+
+    def __init__(self, opened: Opened) -> None:
+        self.opened = opened
+
+    agreements: cached_property[Agreements] = part("rules.agreements:Agreements")
+    analytics: cached_property[Analytics] = part("analytics.event_counts:Analytics")
+    applying: cached_property[Applying] = part("live.applying:Applying")
+    backtests: cached_property[LogBacktests] = part("rules.backtests:LogBacktests")
+    cases: cached_property[ProjectCases] = part("cases:ProjectCases")
+    cutoffs: cached_property[ScoreCutoffs] = part("models.cutoffs:ScoreCutoffs")
+    drafts: cached_property[RuleDraftFiles] = part("rules.rule_drafts:RuleDraftFiles")
+    erasing: cached_property[Erasing] = part("erasing:Erasing")
+    health: cached_property[HealthChecks] = part("health:HealthChecks")
+    history: cached_property[DecisionHistory] = part("asking:DecisionHistory")
+    inboxes: cached_property[Inboxes] = part("live.inboxes:Inboxes")
+    jobs: cached_property[ProjectJobs] = part("jobs.project_jobs:ProjectJobs")
+    label_reports: cached_property[LabelReports] = part("label_reports:LabelReports")
+    labelling: cached_property[Labelling] = part("live.labelling:Labelling")
+    lake: cached_property[Lakes] = part("lakes:Lakes")
+    letters: cached_property[SentLetters] = part("letters:SentLetters")
+    lists: cached_property[ListFiles] = part("rules.list_files:ListFiles")
+    live: cached_property[LiveWork] = part("live.workings:LiveWork")
+    marts: cached_property[Marts] = part("analytics.marts:Marts")
+    models: cached_property[Promotions] = part("models.promoting:Promotions")
+    notice_files: cached_property[NoticeFiles] = part("notice_files:NoticeFiles")
+    notices: cached_property[NoticeViews] = part("notices:NoticeViews")
+    online: cached_property[OnlineFeatures] = part("live.online_views:OnlineFeatures")
+    outside: cached_property[OutsideSystems] = part("wiring:OutsideSystems")
+    people: cached_property[ProjectPeople] = part("people:ProjectPeople")
+    production: cached_property[Productions] = part("live.productions:Productions")
+    pulled: cached_property[PulledSources] = part("live.pulled:PulledSources")
+    pushed: cached_property[PushedSources] = part("live.pushed:PushedSources")
+    quarantine: cached_property[QuarantineEntries] = part("live.quarantine:QuarantineEntries")
+    requests: cached_property[WriterRequests] = part("live.requests:WriterRequests")
+    retention: cached_property[Retention] = part("pruning:Retention")
+    routes: cached_property[Routes] = part("live.routes:Routes")
+    rules: cached_property[Rules] = part("rules.rule_files:Rules")
+    silence_requests: cached_property[PendingSilences] = part("rules.silence_requests:PendingSilences")
+    silences: cached_property[Silences] = part("rules.silences:Silences")
+    sinks: cached_property[Sinks] = part("live.deliveries:Sinks")
+    source: cached_property[SourceParts] = part("live.source_views:SourceParts")
+    summaries: cached_property[Summaries] = part("analytics.summaries:Summaries")
+    tables: cached_property[WholeTables] = part("views:WholeTables")
+    taking: cached_property[Taking] = part("live.taking:Taking")
+    training: cached_property[Training] = part("models.trainings:Training")
+    training_sets: cached_property[TrainingSets] = part("models.training_sets:TrainingSets")
+    versions: cached_property[FileVersions] = part("live.versions:FileVersions")
+
+    @cached_property
+    def lanes(self) -> Lanes:
+        """The lanes of the project, as `opened` has them."""
+        return self.opened.lanes

@@ -6,13 +6,13 @@ import json
 import re
 import shutil
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from shroff import config
-from shroff.app import forwarded, parts
+from shroff.app import forwarded
 from shroff.app.opened import Opened
+from shroff.app.parts import ProjectParts
 from shroff.engine.decision import Decision, Reason, Refusal, Undecided
 from shroff.errors import UsageError
 from shroff.runtime.progress import Progress
@@ -47,58 +47,8 @@ _PLAIN: Final = re.compile(r"[A-Za-z][\w-]*( [\w-]+)*", re.ASCII)
 __all__ = ["Decision", "Project", "Reason", "Refusal", "Undecided", "make_project", "open", "open_exactly"]
 
 
-class _Parts:
-    """The parts of a project, one for each subject, and what a service does with it."""
-
-    def __init__(self, opened: Opened) -> None:
-        self.opened = opened
-
-    # ---- the parts, each made when it is first asked for
-
-    agreements = cached_property(parts.agreements)
-    analytics = cached_property(parts.analytics)
-    applying = cached_property(parts.applying)
-    backtests = cached_property(parts.backtests)
-    cases = cached_property(parts.cases)
-    cutoffs = cached_property(parts.cutoffs)
-    drafts = cached_property(parts.drafts)
-    erasing = cached_property(parts.erasing)
-    health = cached_property(parts.health)
-    history = cached_property(parts.history)
-    inboxes = cached_property(parts.inboxes)
-    jobs = cached_property(parts.jobs)
-    label_reports = cached_property(parts.label_reports)
-    labelling = cached_property(parts.labelling)
-    lake = cached_property(parts.lake)
-    lanes = cached_property(parts.lanes)
-    letters = cached_property(parts.letters)
-    lists = cached_property(parts.lists)
-    live = cached_property(parts.live)
-    marts = cached_property(parts.marts)
-    models = cached_property(parts.models)
-    notice_files = cached_property(parts.notice_files)
-    notices = cached_property(parts.notices)
-    online = cached_property(parts.online)
-    outside = cached_property(parts.outside)
-    people = cached_property(parts.people)
-    production = cached_property(parts.production)
-    pulled = cached_property(parts.pulled)
-    pushed = cached_property(parts.pushed)
-    quarantine = cached_property(parts.quarantine)
-    requests = cached_property(parts.requests)
-    retention = cached_property(parts.retention)
-    routes = cached_property(parts.routes)
-    rules = cached_property(parts.rules)
-    silence_requests = cached_property(parts.silence_requests)
-    silences = cached_property(parts.silences)
-    sinks = cached_property(parts.sinks)
-    source = cached_property(parts.source)
-    summaries = cached_property(parts.summaries)
-    tables = cached_property(parts.tables)
-    taking = cached_property(parts.taking)
-    training = cached_property(parts.training)
-    training_sets = cached_property(parts.training_sets)
-    versions = cached_property(parts.versions)
+class _Parts(ProjectParts):
+    """The parts of a project, its earlier names, and the project of one lane or one person."""
 
     if not TYPE_CHECKING:
 
