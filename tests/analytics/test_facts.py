@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shroff.adapters.log.memory import MemoryLog
 from shroff.analytics import facts
 from shroff.analytics.facts import FactsQuestion, KeyFacts, facts_of
 from shroff.errors import UsageError
@@ -26,6 +25,7 @@ from shroff.project.definitions import Definitions, computed_of, load_definition
 from tests.laws import projects
 from tests.laws.test_engines import submission, written
 from tests.support.effort import examples
+from tests.support.log_memory import MemoryLog
 
 KEYS = {
     "card": [("a",), ("b",), ("x",), ("never",)],

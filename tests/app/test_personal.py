@@ -8,12 +8,12 @@ import msgspec
 import pytest
 
 import shroff
-from shroff.adapters.log.memory import MemoryLog
 from shroff.cases import working
 from shroff.cli.main import run
 from shroff.errors import DefinitionError, UsageError
 from shroff.replay.compare import verify_online
 from shroff.streams.log import LateEvent
+from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, definitions, payment, submission, writer
 
 EVENTS = """

@@ -19,7 +19,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shroff.adapters.log.memory import MemoryLog
 from shroff.app import project as app
 from shroff.backtest.fold import RuleMatches
 from shroff.backtest.judge import UNKNOWABLE, JudgedPeriod, Report, backtest, first_place, write_changed
@@ -36,6 +35,7 @@ from shroff.project.laid_over import DraftFile
 from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.rules.definitions import Rule
 from tests.support.linear import put, registry
+from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, NOW_MS, definitions, label, payment, writer
 from tests.support.trained import train
 

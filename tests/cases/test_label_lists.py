@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from shroff.adapters.log.memory import MemoryLog
 from shroff.cases.labels import LabelsInMemory, Maturity, conflicts, maturity, maturity_in
 from shroff.cli.main import main
 from shroff.errors import UsageError
@@ -17,6 +16,7 @@ from shroff.events.intake import Intake, Submission
 from shroff.language.values import DAY_MS
 from shroff.log.later_labels import last_moment
 from shroff.log.writer import Writer
+from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, NOW_MS, definitions, label, payment
 
 FRAUD_AT = "2026-03-05T12:00:00Z"

@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shroff import config
-from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app.opened import Opened
 from shroff.app.project import Project
@@ -37,6 +36,7 @@ from shroff.streams.log import Log
 from shroff.worker.file_order import with_labels
 from shroff.worker.ingest import ingest
 from tests.conformance.cases import CHANGE, Case, laid_over
+from tests.support.log_memory import MemoryLog, MemoryStore
 
 NOW_MS = 1_750_000_000_000
 HASH_KEY = "5eed" * 16  # one for all runs of a case, whose decisions are compared byte for byte

@@ -26,7 +26,6 @@ from hypothesis import strategies as st
 
 from shroff.adapters.features import redis as features_redis
 from shroff.adapters.features.redis import RedisFeatures
-from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.app import project as app
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.features.naive import Naive
@@ -43,6 +42,7 @@ from shroff.worker.online_features import OnlineSink, origin_of, read_features, 
 from tests.laws.projects import history_of, project, versions
 from tests.laws.test_engines import NOW_MS, QUICK, in_disorder, submission
 from tests.support import projects as small
+from tests.support.log_memory import MemoryLog, MemoryStore
 from tests.support.projects import systems_of
 from tools.servers.databases import Redis
 

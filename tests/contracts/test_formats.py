@@ -6,12 +6,12 @@ import inspect
 
 import pytest
 
-from shroff.adapters.registry.memory import MemoryRegistry
 from shroff.events.avro.wire import AvroDecoder, AvroEncoder
 from shroff.events.formats.lines import Line
 from shroff.events.formats.wire import JsonDecoder, JsonEncoder
 from tests.support.contracts import wire
 from tests.support.contracts.wire import FormatContract
+from tests.support.registry_memory import MemoryRegistry
 
 
 class TestJson(FormatContract):

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from shroff.adapters.lake.folder import FolderObjects
-from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.lake.check import check
 from shroff.lake.reader import LakeReader
 from shroff.lake.writer import LakeWriter
@@ -18,6 +17,7 @@ from shroff.streams.lake import Objects, RetriedObjects
 from shroff.streams.lake_manifest import DocumentFolder, Layout, read_state
 from tests.contracts.test_lake_places import SCHEMES, bucket_of, own
 from tests.support import projects
+from tests.support.log_memory import MemoryLog, MemoryStore
 from tests.support.projects import NOW_MS, submission
 
 WRITERS = 4

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.errors import LogBusyError, OvertakenError, StateError
 from shroff.streams.log import ANY, Batch, LateEvent, Log, Record, StuckRow
 from shroff.testing.contracts.log.basics import LogContract
+from tests.support.log_memory import MemoryLog, MemoryStore
 
 WHY = "its bytes are gone with its process"
 

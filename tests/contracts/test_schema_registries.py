@@ -9,9 +9,9 @@ from contextlib import closing
 import pytest
 
 from shroff.adapters.registry.http import HttpRegistry
-from shroff.adapters.registry.memory import MemoryRegistry
 from shroff.errors import SchemasAwayError, UsageError
 from tests.support.contracts.schemas import SchemaRegistryContract
+from tests.support.registry_memory import MemoryRegistry
 
 
 class TestMemoryRegistry(SchemaRegistryContract):

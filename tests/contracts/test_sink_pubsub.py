@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from shroff.adapters.log.memory import MemoryLog
 from shroff.adapters.sinks.pubsub import PubsubSink
 from shroff.errors import UsageError
 from shroff.streams import delivering_rows
@@ -19,6 +18,7 @@ from shroff.streams.sink import Outgoing, PreparedSink, Sink
 from shroff.testing.contracts.sink import SinkContract, row
 from shroff.testing.rows import payments
 from tests.contracts.test_sinks import nowhere
+from tests.support.log_memory import MemoryLog
 from tests.support.pubsubs import PubsubDesk
 
 

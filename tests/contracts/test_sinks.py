@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from shroff.adapters.log.memory import MemoryLog
 from shroff.adapters.sinks.kafka import KafkaSink
 from shroff.adapters.sinks.mongodb import MongoSink
 from shroff.adapters.sinks.sql import SqlSink
@@ -26,6 +25,7 @@ from shroff.streams.sink import MarkedSink, Outgoing, Sink
 from shroff.testing.contracts.sink import PASSWORD, SinkContract, row
 from shroff.testing.rows import everything, payments
 from tests.contracts.receivers import Received, receiver
+from tests.support.log_memory import MemoryLog
 
 NO_MARKS = {"takes marks": "a row that comes again takes its own place, which is once as well"}
 

@@ -18,7 +18,6 @@ from pyspark.errors import StreamingQueryException
 from shroff.adapters.backfill.spark import SparkBackend
 from shroff.adapters.backfill.spark_stream import NOT_CONNECTED, SLICE, STARTS_MAX, run_to_end, slice_of, slices
 from shroff.adapters.lake.folder import FolderObjects
-from shroff.adapters.log.memory import MemoryLog
 from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import StateError, UsageError
@@ -37,6 +36,7 @@ from tests.laws.projects import history_of, project
 from tests.laws.test_cluster_replay import FEATURES, MANY, RULES
 from tests.laws.test_engines import NOW_MS, submission
 from tests.support.backends import HereBackend
+from tests.support.log_memory import MemoryLog
 
 Rows = list[tuple[Any, ...]]
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.backtest.judge import JudgedPeriod, Report, backtest
 from shroff.backtest.report import page
 from shroff.engine.decision import Decision, DrawnDecision
@@ -31,6 +30,7 @@ from shroff.streams.log import DecisionRow
 from shroff.streams.snapshots import Snapshots
 from shroff.worker.answers import answer_value
 from tests.support.linear import in_force, named, put, registry
+from tests.support.log_memory import MemoryLog, MemoryStore
 from tests.support.projects import FILES, NOW_MS, label, payment, submission
 
 SEED = "a seed that nobody guesses"

@@ -9,7 +9,6 @@ from importlib.resources import files
 
 import pytest
 
-from shroff.adapters.registry.memory import MemoryRegistry
 from shroff.errors import SchemasAwayError, UsageError
 from shroff.events.avro.schema import (
     DEPTH_MAX,
@@ -25,6 +24,7 @@ from shroff.streams.log import Refused
 from shroff.worker.retrying import submissions
 from tests.support.avros import OTHERS, lines_of, project, received, record, sent
 from tests.support.projects import definitions
+from tests.support.registry_memory import MemoryRegistry
 
 TIME = {"type": "long", "logicalType": "timestamp-millis"}
 MONEY = {"type": "bytes", "logicalType": "decimal", "precision": 16, "scale": 2}

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 import msgspec
 import pytest
 
-from shroff.adapters.log.memory import MemoryLog
 from shroff.errors import DefinitionError
 from shroff.events.intake import Intake, Submission
 from shroff.events.labels import LabelEvent
 from shroff.log.writer import Answer, Writer
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.replay.compare import verify_naive, verify_online
+from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, NOW_MS
 
 FIELDS = {"id": "text", "at": "time", "card": "text?", "amount": "money"}

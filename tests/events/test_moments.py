@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from shroff.adapters.registry.memory import MemoryRegistry
 from shroff.events.avro.wire import AvroDecoder, AvroEncoder
 from shroff.events.formats.moments import moment_reader
 from shroff.events.formats.wire import JsonDecoder
 from tests.support.projects import definitions
+from tests.support.registry_memory import MemoryRegistry
 
 NOON_MS = 1_772_366_400_000
 NOON = "2026-03-01T12:00:00Z"

@@ -10,7 +10,6 @@ import msgspec
 import pytest
 
 import shroff
-from shroff.adapters.log.memory import MemoryLog
 from shroff.app.project import make_project
 from shroff.events.formats.encodings import read_stream
 from shroff.events.formats.lines import CsvHeader
@@ -21,6 +20,7 @@ from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.streams.log import Log
 from shroff.worker.retrying import Retried, retry
+from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, NOW_MS
 
 NUMBER = "4111111111111111"

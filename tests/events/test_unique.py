@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shroff.adapters.log.memory import MemoryLog
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app import project as app
 from shroff.errors import DefinitionError, UsageError
@@ -27,6 +26,7 @@ from shroff.log.writer import Answer, Writer
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.streams.log import Batch, Log, UniqueValue
 from shroff.worker.retrying import retry
+from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, NOW_MS
 
 PAID = {"id": "p1", "at": "2026-03-01T12:00:00Z", "amount": "5.00", "arn": "clear-1"}

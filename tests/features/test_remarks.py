@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from shroff.adapters.log.memory import MemoryLog
 from shroff.engine.step import Engine, Placed
 from shroff.events.event import Event
 from shroff.features.batch.engine import BatchEngine as ByColumns
@@ -27,6 +26,7 @@ from shroff.monitoring.doctor import NOTE, OK, look_at_inbox, look_at_remarks
 from shroff.project.definitions import Definitions, computed_of
 from shroff.streams.log import Batch, Record, Remark, Request
 from tests.laws.fallback import without_programs
+from tests.support.log_memory import MemoryLog
 from tests.support.projects import NOW_MS, definitions, payment, writer
 
 EVENTS = """

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from shroff.adapters.log.memory import MemoryLog
 from shroff.features.online.scan_state import ScanState
 from shroff.language.expression import Aggregate, Compare, ItemField, ThisField
 from shroff.language.row import Reference
 from shroff.language.types import BOOLEAN, INTEGER
 from shroff.replay.compare import verify_naive
+from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, documents, payment, writer
 
 TABLES = {

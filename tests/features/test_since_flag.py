@@ -7,7 +7,6 @@ from contextlib import closing, nullcontext
 import msgspec
 import pytest
 
-from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.events.event import Event
 from shroff.features.frames import Codes
 from shroff.features.key_texts import read_key
@@ -20,6 +19,7 @@ from shroff.log.writer import Writer
 from shroff.project.definitions import computed_of
 from shroff.replay.compare import verify_naive, verify_online
 from tests.laws.fallback import without_programs
+from tests.support.log_memory import MemoryLog, MemoryStore
 from tests.support.projects import NOW_MS, definitions, documents, payment, writer
 
 EVENTS = """

@@ -16,7 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shroff.adapters.lake.folder import FolderObjects
-from shroff.adapters.log.memory import MemoryLog
 from shroff.errors import StateError, StorageError, TransientError
 from shroff.events.intake import Intake
 from shroff.lake.check import LakeCheck, check
@@ -31,6 +30,7 @@ from shroff.streams.lake_manifest import CHECKPOINT_EVERY, DocumentFolder, Layou
 from shroff.streams.log import Batch, Log
 from shroff.testing.rows import everything, payments, record
 from tests.support import projects
+from tests.support.log_memory import MemoryLog
 from tests.support.objects import FaultyObjects, MemoryObjects
 from tests.support.projects import NOW_MS, label, payment, submission
 

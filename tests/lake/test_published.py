@@ -22,7 +22,6 @@ import pytest
 from pyiceberg.catalog import load_catalog
 
 from shroff.adapters.lake.iceberg import CatalogSettings, IcebergTables, location_of, settings_in
-from shroff.adapters.log.memory import MemoryLog
 from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.errors import UsageError
@@ -37,6 +36,7 @@ from shroff.streams.lake_manifest import read_state
 from tests.lake.test_lake import small_log
 from tests.support import projects
 from tests.support.lake_tables import FORMATS, KilledError, Killing, Published, patient
+from tests.support.log_memory import MemoryLog
 from tests.support.objects import MemoryObjects
 from tests.support.projects import NOW_MS, label, submission
 

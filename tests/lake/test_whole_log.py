@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.errors import PrunedError, StateError, TransientError
 from shroff.lake.reader import LakeReader
 from shroff.lake.whole_log import WholeLog, whole
@@ -23,6 +22,7 @@ from shroff.testing.contracts.log.quarantine import LogQuarantineContract
 from shroff.testing.contracts.log.stuck import LogStuckContract
 from shroff.testing.contracts.log.unique import LogUniqueContract
 from tests.events.test_unique import label, payment, project
+from tests.support.log_memory import MemoryLog, MemoryStore
 from tests.support.objects import MemoryObjects
 from tests.support.projects import NOW_MS
 

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.events.labels import LogEvent
 from shroff.log import adopting
 from shroff.log.adopting import Adoption, carried
@@ -30,6 +29,7 @@ from tests.laws.projects import (
 )
 from tests.laws.test_engines import NOW_MS, QUICK, Made, Texts, Version, everything, submission
 from tests.support.effort import IS_LONG
+from tests.support.log_memory import MemoryLog, MemoryStore
 
 Cuts = tuple[int, int]  # behind so many events the new version is begun to be prepared, and so many later it takes over
 CUTS = st.tuples(st.integers(0, 40), st.integers(0, 20))

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shroff.adapters.registry.memory import MemoryRegistry
 from shroff.events import intake as intake_module
 from shroff.events.avro.plain import _cents
 from shroff.events.avro.wire import AvroDecoder, AvroEncoder
@@ -37,6 +36,7 @@ from shroff.language.types import (
 )
 from tests.support.avros import message, project, received, record, sent, taken
 from tests.support.effort import examples
+from tests.support.registry_memory import MemoryRegistry
 
 SETTINGS = Settings(name="A bank", currency="EUR", money_places=2)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12) | st.just("é" * 9_000)

@@ -17,7 +17,6 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.backtest import fold as backtest_fold
 from shroff.backtest import judged as backtest_judged
 from shroff.backtest import plan as backtest_plan
@@ -49,6 +48,7 @@ from tests.laws.test_engines import NOW_MS, Made, Texts, in_disorder, submission
 from tests.laws.test_scored_fold import MADE_OF, World
 from tests.support.effort import examples, some, times
 from tests.support.linear import registry
+from tests.support.log_memory import MemoryLog, MemoryStore
 
 LAW = settings(max_examples=examples(100, usual=20), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 CHANGED = ("lists/blocked.csv", "tables/places.csv", "policy.yaml")

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from shroff.adapters.log.memory import MemoryLog
 from shroff.errors import StateError, UsageError
 from shroff.features.cluster.partition_state import EntityAnswer
 from shroff.lake import cluster_replay as spreading
@@ -39,6 +38,7 @@ from tests.laws.test_scored_fold import Stage as ScoredStage
 from tests.laws.test_scored_fold import written as written_with_models
 from tests.support.effort import examples
 from tests.support.linear import registry
+from tests.support.log_memory import MemoryLog
 from tests.support.objects import MemoryObjects
 
 LAW = settings(QUICK, max_examples=examples(30, usual=6))

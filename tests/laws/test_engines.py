@@ -19,7 +19,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.events.event import Event, canonical_value
 from shroff.events.intake import Submission
 from shroff.events.labels import LabelEvent, LogEvent
@@ -48,6 +47,7 @@ from shroff.replay.compare import replay, verify_naive, verify_online
 from tests.laws.fallback import without_programs
 from tests.laws.projects import START_MS, computing_project, histories, history_of, project, texts, versions
 from tests.support.effort import IS_LONG, examples, some
+from tests.support.log_memory import MemoryLog, MemoryStore
 
 NOW_MS = START_MS + 1
 BATCHES = (1, FEW, FEW + 1, 4_096)  # one by one, as many as go so, and more, which go by columns

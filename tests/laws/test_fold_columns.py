@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shroff.adapters.log.memory import MemoryLog
 from shroff.errors import DefinitionError, StorageError
 from shroff.features.online import engine as online
 from shroff.features.plan import Kept
@@ -29,6 +28,7 @@ from tests.laws.test_scored_fold import LAW as SCORED
 from tests.laws.test_scored_fold import MADE_OF, Seeds
 from tests.laws.test_snapshots import STEPS, Step, restarted
 from tests.support.linear import registry
+from tests.support.log_memory import MemoryLog
 
 STACKED = """
 card:

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shroff.adapters.log.memory import MemoryLog
 from shroff.events.definitions import SOURCES
 from shroff.events.event import time_text
 from shroff.events.labels import VerdictInForce, in_force
@@ -18,6 +17,7 @@ from shroff.explain import hit_records
 from shroff.explain.hit_records import HitRecords
 from shroff.streams.log import Batch, HitRow, Record
 from tests.support.effort import examples
+from tests.support.log_memory import MemoryLog
 from tests.support.projects import NOW_MS, definitions
 
 RULES = ("large", "again", "quick")

@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.errors import StateError
 from shroff.events.event import canonical_value
 from shroff.lake import columns as lake_columns
@@ -38,6 +37,7 @@ from shroff.streams.log import Log
 from tests.laws.projects import histories, history_of, project, versions
 from tests.laws.test_engines import NOW_MS, QUICK, Made, Version, in_disorder, submission, written_by
 from tests.support.effort import examples
+from tests.support.log_memory import MemoryLog, MemoryStore
 from tests.support.objects import FaultyObjects, MemoryObjects
 
 DOCUMENTS = {

@@ -21,7 +21,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from shroff.adapters.log.memory import MemoryLog
 from shroff.engine import let_through, verdicts
 from shroff.engine import step as engine
 from shroff.engine.let_through import LetThrough
@@ -41,6 +40,7 @@ from tests.laws.test_scored_fold import first_mismatches as differing
 from tests.laws.test_snapshots import STEPS, Step, restarted
 from tests.support.effort import some
 from tests.support.linear import in_force, registry
+from tests.support.log_memory import MemoryLog
 
 SECRET = "nobody guesses this {}"
 EXPLORE = "  explore: {{ share: {}%, at_most_a_day: {}, amount_at_most: {}, expires: {}, seed: {!r}, instead: {} }}\n"

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from shroff.adapters.log.memory import MemoryLog
 from shroff.errors import DefinitionError
 from shroff.events.event import Event, time_text
 from shroff.features.frames import Coded, ColumnFrame
@@ -22,6 +21,7 @@ from shroff.project.policy import OUTCOMES
 from tests.laws.projects import histories, history_of, project
 from tests.laws.test_engines import LAW, NOW_MS, Made, in_disorder, submission
 from tests.support import projects
+from tests.support.log_memory import MemoryLog
 
 FEATURES = "card: { labels: count(label) }\n"
 ODD_TEXTS = ('a"b\\c', "é\u2028", "\U0001f4b6", "line\nend", "tab\t", " ", "x" * 200)

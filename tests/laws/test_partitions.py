@@ -14,7 +14,6 @@ import msgspec
 import pytest
 from hypothesis import Phase, given, settings
 
-from shroff.adapters.log.memory import MemoryLog
 from shroff.errors import StorageError
 from shroff.events.event import time_text
 from shroff.events.formats.encodings import read_stream
@@ -28,6 +27,7 @@ from shroff.worker.serving import worker as working
 from shroff.worker.serving.counts import WorkerOptions
 from shroff.worker.serving.worker import Worker
 from tests.laws.projects import SEEDS
+from tests.support.log_memory import MemoryLog
 from tests.support.projects import definitions
 from tests.support.source_memory import MemorySource, MemoryTopic
 from tests.worker.test_working import Place, decisions

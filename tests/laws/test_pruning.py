@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app.pruning import compare
 from shroff.cases.raising import Raiser
@@ -38,6 +37,7 @@ from shroff.streams.snapshots import Snapshots
 from tests.laws.projects import LATENESS_MS, START_MS, histories, history_of, project, versions
 from tests.laws.test_engines import NOW_MS, Made, Version, submission
 from tests.laws.test_lake import LAKE
+from tests.support.log_memory import MemoryLog, MemoryStore
 from tests.support.objects import MemoryObjects
 
 RULES = "- { id: r0, on: payment, by: card, when: 'payment.amount > 3', effect: review, notify: analysts }\n"

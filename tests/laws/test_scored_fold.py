@@ -20,7 +20,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.events.labels import LabelEvent, LogEvent
 from shroff.features.naive import Naive
 from shroff.language.columns import Column
@@ -38,6 +37,7 @@ from tests.laws.test_engines import BATCHES, NOW_MS, QUICK, Made, decisions, eve
 from tests.laws.test_engines import written as written_in_batches
 from tests.support.effort import IS_LONG, examples, some
 from tests.support.linear import in_force, named, put, registry
+from tests.support.log_memory import MemoryLog, MemoryStore
 from tests.support.trained import train
 
 POLICY = "payment:\n  score: { review_at: 0.55, decline_at: 0.62 }\n  without_model: review\n"

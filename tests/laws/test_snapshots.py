@@ -10,7 +10,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.events.labels import LogEvent
 from shroff.features.frames import Codes
 from shroff.features.online.engine import Online
@@ -38,6 +37,7 @@ from tests.laws.test_engines import (
     written,
 )
 from tests.support.effort import IS_LONG, some
+from tests.support.log_memory import MemoryLog, MemoryStore
 
 Spoil = Callable[[list[bytes]], Iterable[bytes]]
 Step = tuple[int, bool]  # so many events, and whether state is saved behind them

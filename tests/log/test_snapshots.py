@@ -12,7 +12,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.errors import StateError, StorageError
@@ -22,6 +21,7 @@ from shroff.log.state.snapshots import layout
 from shroff.log.writer import Writer
 from shroff.replay.compare import replay, verify_online
 from shroff.streams.snapshots import FORMAT, KEPT, Header, Snapshots
+from tests.support.log_memory import MemoryLog, MemoryStore
 from tests.support.projects import FILES, NOW_MS, definitions, payment
 
 HEADER = Header(7, "layout", "log")

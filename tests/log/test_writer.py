@@ -9,12 +9,12 @@ import msgspec
 import pytest
 import rfc8785
 
-from shroff.adapters.log.memory import MemoryLog
 from shroff.engine.step import Effects, Placed
 from shroff.errors import StateError, StorageError
 from shroff.events.event import time_text
 from shroff.replay.compare import segments, verify_online
 from shroff.streams.log import Batch, WaitingLabel
+from tests.support.log_memory import MemoryLog
 from tests.support.projects import NOW_MS, definitions, documents, label, payment, submission, writer
 
 

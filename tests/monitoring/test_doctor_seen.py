@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shroff.adapters.log.memory import MemoryLog
 from shroff.app import project as app
 from shroff.errors import StateError
 from shroff.language.values import HOUR_MS
@@ -17,6 +16,7 @@ from shroff.log.later_labels import LaterLabels, labels_after
 from shroff.monitoring.doctor import CHECKED_MS, EarlierFindings
 from shroff.streams.log import Batch, Record
 from shroff.streams.snapshots import Header, Snapshots
+from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, NOW_MS, write_files
 
 HEADER = Header(7, "layout", "log")

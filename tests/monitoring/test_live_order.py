@@ -6,12 +6,12 @@ import re
 
 import pytest
 
-from shroff.adapters.log.memory import MemoryLog
 from shroff.log.writer import Writer
 from shroff.monitoring.doctor import NOTE, OK
 from shroff.monitoring.live_order import look_at_order, remarks, warnings_of
 from shroff.project.definitions import load_definitions
 from shroff.project.settings.system import System
+from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, NOW_MS, payment
 
 KAFKA = System("kafka", {"topics": {"payment": "p"}})

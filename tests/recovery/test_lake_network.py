@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from shroff.adapters.log.memory import MemoryLog
 from shroff.errors import TransientError
 from shroff.lake.check import check
 from shroff.lake.reader import LakeReader
@@ -22,6 +21,7 @@ from shroff.streams.lake_manifest import read_state
 from tests.contracts.test_lake_places import bucket_of, own
 from tests.contracts.test_lake_written import LAYOUT, log_of
 from tests.support.effort import times
+from tests.support.log_memory import MemoryLog
 from tests.support.projects import NOW_MS
 from tools.servers.proxy import Proxy
 

@@ -9,7 +9,6 @@ from typing import Final
 import msgspec
 import pytest
 
-from shroff.adapters.log.memory import MemoryLog
 from shroff.language.yaml import text as yamltext
 from shroff.log.activation import check_change
 from shroff.log.history import has_hashed, types_of
@@ -17,6 +16,7 @@ from shroff.log.state.fold import Progress, lateness_of
 from shroff.replay.compare import Verification, verify_naive, verify_online
 from shroff.replay.verifying_batch import AT_ONCE, verify_batch
 from shroff.streams.log import Log
+from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, definitions, label, payment, writer
 
 pytestmark = pytest.mark.slow  # each test verifies a log of many versions

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from shroff.adapters.log.memory import MemoryLog
 from shroff.replay.compare import replay, verify_naive, verify_online
+from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, payment, writer
 
 LATE = {"shroff.yaml": FILES["shroff.yaml"] + "lateness: 30d\n"}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from shroff.adapters.log.memory import MemoryLog
 from shroff.replay import verifying_batch
 from shroff.replay.verifying import verify
 from shroff.replay.verifying_batch import verify_batch
+from tests.support.log_memory import MemoryLog
 from tests.support.projects import payment, writer
 
 WITHOUT_FEATURES = {"features.yaml": "", "rules/large.yaml": None}

@@ -12,11 +12,11 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.log.writer import Writer
 from shroff.runtime.process_wide import LOWEST
 from shroff.streams.snapshots import Header, Snapshots
 from shroff.web.work import keepers
+from tests.support.log_memory import MemoryLog, MemoryStore
 from tests.support.projects import NOW_MS, definitions, payment
 
 SHARED = Path("/proc/self/autogroup")  # of a session: "/autogroup-7 nice 0"; empty where nobody began one yet

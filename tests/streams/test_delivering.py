@@ -7,7 +7,6 @@ from itertools import pairwise
 
 import pytest
 
-from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.replay.exports import KINDS as EXPORTS
 from shroff.streams import delivering as module
@@ -18,6 +17,7 @@ from shroff.streams.log import Batch, Record
 from shroff.streams.sink import AwayError, Undelivered
 from shroff.testing.rows import NOW_MS, flag, payments, stuck
 from tests.contracts.memory_sink import MemorySink, Place, PlainSink
+from tests.support.log_memory import MemoryLog, MemoryStore
 
 
 @dataclass

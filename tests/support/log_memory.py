@@ -10,8 +10,7 @@ from itertools import islice
 from operator import attrgetter, itemgetter
 from typing import Protocol, TypeVar
 
-from shroff.adapters.log.memory_store import MemoryStore
-from shroff.adapters.log.rows import flags_of, id_digest
+from shroff.adapters.log.rows import id_digest
 from shroff.errors import LogBusyError, PrunedError, StateError, StorageError
 from shroff.streams.batch_check import (
     check_batch,
@@ -45,6 +44,7 @@ from shroff.streams.log import (
     StuckRow,
     WaitingLabel,
 )
+from tests.support.log_memory_store import MemoryStore
 
 
 class _Placed(Protocol):
@@ -476,3 +476,15 @@ def _bytes(batch: Batch) -> int:
     held = [*(record.body for record in batch.records), *(row.document for row in batch.decisions)]
     held += [refused.raw for refused in batch.refused]
     return sum(map(len, held))
+
+
+def flags_of(
+    rows: Iterable[FlagRow], entity: str, key: str, before: tuple[int, str] | None, limit: int
+) -> list[FlagRow]:
+    """Those of one key of an entity, newest place first, then by rule; behind that of a place and a rule."""
+    found = sorted((one for one in rows if (one.entity, one.key) == (entity, key)), key=_newest_first)
+    return [one for one in found if before is None or _newest_first(one) > (-before[0], before[1])][:limit]
+
+
+def _newest_first(flag: FlagRow) -> tuple[int, str]:
+    return -flag.seq, flag.rule

@@ -13,13 +13,13 @@ import msgspec
 import pytest
 
 from shroff import config
-from shroff.adapters.log.memory import MemoryLog
 from shroff.config import TEMPLATE_FOLDER
 from shroff.events.intake import Intake
 from shroff.log.writer import Writer
 from shroff.project.definitions import load_definitions
 from shroff.replay.compare import verify_online
 from shroff.replay.verifying import verify
+from tests.support.log_memory import MemoryLog
 
 TEMPLATE = TEMPLATE_FOLDER / "savings"
 DEFINITIONS = load_definitions(config.read_files(TEMPLATE, [])).or_raise()

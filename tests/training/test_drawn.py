@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shroff.adapters.log.memory import MemoryLog
 from shroff.engine.let_through import LET_THROUGH
 from shroff.events.event import read_time
 from shroff.log.writer import Writer
@@ -26,6 +25,7 @@ from shroff.training.train import plain_settings
 from tests.engine.test_exploring import policy
 from tests.models.test_evaluation import by_input
 from tests.support.linear import in_force, named, put, registry
+from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, NOW_MS, label, payment
 from tests.support.training_rows import noisy_set, settings
 

@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 from msgspec.structs import replace as replace_struct
 
-from shroff.adapters.log.memory import MemoryLog
 from shroff.errors import StorageError, UsageError
 from shroff.events.intake import Submission
 from shroff.language.values import DAY_MS, HOUR_MS, parse_time
@@ -31,6 +30,7 @@ from shroff.training.sets.manifest import MANIFEST, read_manifest
 from shroff.training.sets.rows import build_set
 from shroff.training.sets.sources import file_source, log_source
 from tests.support import projects
+from tests.support.log_memory import MemoryLog
 from tests.support.modelled import inputs_of
 
 NOON_MS = parse_time("2026-03-01T12:00:00Z")

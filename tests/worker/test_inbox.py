@@ -15,7 +15,6 @@ import msgspec
 import pytest
 
 from shroff.adapters.databases.sqlite_file import PAGE_BYTES, connect_beside
-from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.people import database as people_database
 from shroff.app import project as app
@@ -43,6 +42,7 @@ from shroff.worker.inbox import (
     retried_of,
     retry_request,
 )
+from tests.support.log_memory import MemoryLog, MemoryStore
 from tests.support.projects import FILES, NOW_MS, label, payment, write_files, writer
 
 Changes = Mapping[str, str | None]

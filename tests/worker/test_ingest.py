@@ -15,7 +15,6 @@ from typing import IO, Any
 
 import pytest
 
-from shroff.adapters.log.memory import MemoryLog
 from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.engine.step import Effects, Placed
@@ -31,6 +30,7 @@ from shroff.streams.log import Batch
 from shroff.worker import ingest as ingest_module
 from shroff.worker.file_order import arranged, with_labels
 from shroff.worker.ingest import ingest
+from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, NOW_MS, definitions, documents, label, payment, writer
 
 MARCH_MS = 1_772_323_200_000  # 2026-03-01, in UTC

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import pytest
 
-from shroff.adapters.log.memory import MemoryLog
 from shroff.errors import StateError, UsageError
 from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions, load_definitions
@@ -15,6 +14,7 @@ from shroff.worker.inbox import InboxServer
 from shroff.worker.lanes.lanes import Home
 from shroff.worker.lanes.work import CONTROLS, SHAPE, Lane, LaneLead, files_of, told
 from tests.support.controls_memory import MemoryControls, MemoryPost, RouteDoc
+from tests.support.log_memory import MemoryLog
 from tests.worker.test_lanes import EVENTS, FEATURES, SHROFF
 
 NOW_S = 1_000.0

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shroff.adapters.log.memory import MemoryLog
 from shroff.events.intake import Intake
 from shroff.replay.compare import verify_online
 from shroff.worker.request_bodies import COUNT_MAX, DEPTH_MAX, RequestReader, TooMuchError, depth, is_too_deep
+from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, NOW_MS, definitions, writer
 
 FIELDS = {"id": "p1", "at": "2026-03-01T12:00:00Z", "card": "c", "amount": "5.00"}

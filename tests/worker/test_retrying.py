@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from shroff.adapters.log.memory import MemoryLog
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app import project as app
 from shroff.app.opened import Opened
@@ -19,6 +18,7 @@ from shroff.monitoring import doctor_rows
 from shroff.streams.log import Batch, Refused
 from shroff.worker import retrying
 from shroff.worker.retrying import Retried, retry
+from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, NOW_MS, definitions, write_files, writer
 
 GOOD = b'{"id":"p8","at":"2026-03-01T12:00:00Z","card":"c","amount":"1.00"}\n'

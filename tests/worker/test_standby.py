@@ -8,7 +8,6 @@ from threading import Event, Thread
 
 import pytest
 
-from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.errors import DefinitionError, StorageError, TransientError
 from shroff.log.state.fold import fold
 from shroff.log.writer import Writer
@@ -17,6 +16,7 @@ from shroff.streams.log import Log
 from shroff.streams.snapshots import Snapshots
 from shroff.worker import standby
 from shroff.worker.standby import Standby, Start
+from tests.support.log_memory import MemoryLog, MemoryStore
 from tests.support.projects import FILES, NOW_MS, definitions, payment, writer
 
 MORE = {"features.yaml": FILES["features.yaml"] + "  largest_1d: max(payment.amount) over 1d\n"}

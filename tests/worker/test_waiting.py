@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from shroff.adapters.log.memory import MemoryLog
 from shroff.events.formats.encodings import read_stream
 from shroff.events.formats.lines import CsvHeader
 from shroff.events.intake import Intake, Submission
 from shroff.streams.log import Batch, Log, WaitingLabel
 from shroff.worker.inbox import LABELS
 from shroff.worker.retrying import retry
+from tests.support.log_memory import MemoryLog
 from tests.support.projects import NOW_MS, definitions, payment, writer
 from tests.worker.test_inbox import Desk
 

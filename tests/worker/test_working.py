@@ -14,7 +14,6 @@ from threading import Event, Thread
 import msgspec
 import pytest
 
-from shroff.adapters.log.memory import MemoryLog, MemoryStore
 from shroff.errors import LogBusyError, OvertakenError, StateError, StorageError, TransientError, UsageError
 from shroff.events.intake import Intake
 from shroff.language.values import DAY_MS
@@ -36,6 +35,7 @@ from shroff.worker.serving.counts import Latencies, WorkerOptions
 from shroff.worker.serving.poison_messages import IN_A_ROW_MAX
 from shroff.worker.serving.worker import Worker
 from tests.support.effort import times
+from tests.support.log_memory import MemoryLog, MemoryStore
 from tests.support.projects import NOW_MS, definitions, label
 from tests.support.source_memory import MemorySource, MemoryTopic
 

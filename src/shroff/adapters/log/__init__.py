@@ -1,4 +1,4 @@
-"""The log in SQLite, PostgreSQL, MariaDB and memory. Here are the addresses of those that a project names."""
+"""The log in SQLite, PostgreSQL and MariaDB. Here are the addresses of those that a project names."""
 
 from __future__ import annotations
 

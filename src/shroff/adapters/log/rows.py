@@ -200,15 +200,3 @@ ERASED: Final = RowTable("personal", ("type", "id"), "tt", tuple)
 def numbered(rows: Sequence[_Row]) -> list[tuple[_Row, int]]:
     """Rows with their order within the batch."""
     return [(row, number) for number, row in enumerate(rows)]
-
-
-def flags_of(
-    rows: Iterable[FlagRow], entity: str, key: str, before: tuple[int, str] | None, limit: int
-) -> list[FlagRow]:
-    """Those of one key of an entity, newest place first, then by rule; behind that of a place and a rule."""
-    found = sorted((one for one in rows if (one.entity, one.key) == (entity, key)), key=_newest_first)
-    return [one for one in found if before is None or _newest_first(one) > (-before[0], before[1])][:limit]
-
-
-def _newest_first(flag: FlagRow) -> tuple[int, str]:
-    return -flag.seq, flag.rule

@@ -1,1 +1,1 @@
-"""Schema registries: over HTTP, and in memory."""
+"""Schema registries: over HTTP."""
